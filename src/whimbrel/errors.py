@@ -1,0 +1,115 @@
+"""Every error that whimbrel raises on purpose. Foreign errors are translated at the boundary where they arise.
+
+::
+
+    WhimbrelError                 has: message, place, hint; str() is "place: message. hint"
+    ├── UserError                 what the person asked for cannot be done as asked (exit code 2)
+    │   ├── ProjectError          the project file
+    │   ├── MappingError          a mapping that does not fit the schema
+    │   └── PrivilegeError        the source or target account may not do something
+    ├── SourceError               MySQL or MariaDB
+    │   ├── SourceUnreachable     (Retryable) the connection failed or broke
+    │   ├── UnsupportedSource     a setting, version or table that cannot be migrated exactly
+    │   ├── PositionLost          the position is not in the source's binlog any more, or never was
+    │   └── UndecodableEvent      something in the binlog that cannot be decoded exactly
+    │       ├── PartialImage      binlog_row_image is not FULL, or a partial JSON update
+    │       └── StatementChange   a captured table was changed by a statement-format event
+    ├── SchemaDrift               a table is not (any more) what the decoder or the mapping expects
+    ├── TargetError               DynamoDB
+    │   ├── TargetUnreachable     (Retryable) no answer, or a 5xx
+    │   ├── Throttled             (Retryable)
+    │   ├── RequestRefused        DynamoDB refused the request: ``code`` has its name for it
+    │   └── TargetNotEmpty        a target table has items that whimbrel did not write
+    └── StateError                the state folder
+        ├── LogCorrupt            a checksum in the change log or an export file does not fit
+        ├── LogGone               the change log no longer has the place asked for
+        └── Locked                another whimbrel is at work on this project
+
+``Retryable`` is a mark beside the tree: ``isinstance(error, Retryable)`` says if the same call may succeed later.
+"""
+
+from __future__ import annotations
+
+
+class Retryable:
+    """The same call may succeed later."""
+
+
+class WhimbrelError(Exception):
+    """``place`` says where (a table, file, position, key), ``hint`` what to do next."""
+
+    def __init__(self, message: str, *, place: str = "", hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.place = place
+        self.hint = hint
+
+    def __str__(self) -> str:
+        text = f"{self.place}: {self.message}" if self.place else self.message
+        return f"{text.rstrip('.')}. {self.hint}" if self.hint else text
+
+
+class UserError(WhimbrelError): ...
+
+
+class ProjectError(UserError): ...
+
+
+class MappingError(UserError): ...
+
+
+class PrivilegeError(UserError): ...
+
+
+class SourceError(WhimbrelError): ...
+
+
+class SourceUnreachable(SourceError, Retryable): ...
+
+
+class UnsupportedSource(SourceError): ...
+
+
+class PositionLost(SourceError): ...
+
+
+class UndecodableEvent(SourceError): ...
+
+
+class PartialImage(UndecodableEvent): ...
+
+
+class StatementChange(UndecodableEvent): ...
+
+
+class SchemaDrift(WhimbrelError): ...
+
+
+class TargetError(WhimbrelError): ...
+
+
+class TargetUnreachable(TargetError, Retryable): ...
+
+
+class Throttled(TargetError, Retryable): ...
+
+
+class RequestRefused(TargetError):
+    def __init__(self, message: str, *, code: str, place: str = "", hint: str = "") -> None:
+        super().__init__(message, place=place, hint=hint)
+        self.code = code
+
+
+class TargetNotEmpty(TargetError): ...
+
+
+class StateError(WhimbrelError): ...
+
+
+class LogCorrupt(StateError): ...
+
+
+class LogGone(StateError): ...
+
+
+class Locked(StateError): ...

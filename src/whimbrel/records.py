@@ -1,0 +1,167 @@
+"""The nouns that flow through whimbrel: frozen, without I/O. Everything else is a function over them.
+
+Canonical values
+----------------
+A ``Value`` is what one column of one row holds. The snapshot and the binlog reader both produce exactly this form, so the
+same row read by either is equal; ``Column.kind`` says how to read it:
+
+=============================== ======= =====================================================================
+``Column.kind``                 Python  form
+=============================== ======= =====================================================================
+``int`` ``year``                int     exact, signed or unsigned by the column
+``bit``                         int     the bits read as an unsigned number
+``decimal``                     str     as the server prints it: all digits, the column's scale (``"-12.50"``)
+``float`` ``double``            float   a FLOAT is the shortest double that prints as the server's ``f + 0e0``
+``date``                        str     ``YYYY-MM-DD``, zero and partial dates as they are
+``datetime`` ``timestamp``      str     ``YYYY-MM-DD HH:MM:SS[.ffffff]`` with the column's fractional digits; TIMESTAMP in UTC
+``time``                        str     ``[-]HHH:MM:SS[.ffffff]`` (two or three hour digits, as the server prints it)
+``text`` ``enum`` ``set``       str     text decoded to Unicode, trailing blanks as the server returns them
+``json``                        str     JSON text as the server prints it
+``uuid`` ``inet4`` ``inet6``    str     as the server prints it
+``binary`` ``geometry``         bytes   exact, trailing zeros kept (BINARY(n) is always n bytes)
+any, SQL NULL                   None
+=============================== ======= =====================================================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+Value = None | int | float | str | bytes
+Row = tuple[Value, ...]
+
+# DynamoDB's own JSON form: {"S": "x"}, {"N": "12"}, {"B": "<base64>"}, {"NULL": True}, {"M": {...}}, {"L": [...]}, ...
+AttributeValue = dict[str, Any]
+Item = dict[str, AttributeValue]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a source table, as far as values and mapping are concerned.
+
+    ``length`` is bytes for binary kinds and characters for text; ``scale`` is the scale of a DECIMAL or the fractional
+    digits of a temporal type; ``charset`` and ``collation`` are MySQL's names ("" when the column has none).
+    """
+
+    name: str
+    kind: str
+    nullable: bool = True
+    unsigned: bool = False
+    length: int = 0
+    precision: int = 0
+    scale: int = 0
+    charset: str = ""
+    collation: str = ""
+    members: tuple[str, ...] = ()
+    type_name: str = ""  # the source's own words, e.g. "int(10) unsigned", for people
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A source table at one moment: the columns that its rows were written with, in order."""
+
+    schema: str
+    name: str
+    columns: tuple[Column, ...]
+    primary_key: tuple[str, ...]  # the primary key, or the unique NOT NULL key that stands in for it
+    names: tuple[str, ...] = field(init=False, compare=False, default=())
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", tuple(column.name for column in self.columns))
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.schema}.{self.name}"
+
+    def index(self, column: str) -> int:
+        """Where ``column`` stands in a Row. Raises ValueError if the table has no such column."""
+        return self.names.index(column)
+
+    def column(self, name: str) -> Column:
+        return self.columns[self.index(name)]
+
+
+class Position(NamedTuple):
+    """A point in the source's history: the end of an event in the binlog, and the GTID set executed up to there.
+
+    ``gtid`` is MySQL's ``uuid:1-5,...`` or MariaDB's ``domain-server-sequence,...``, "" where the server has none.
+    Compare with ``at_or_after``: file names order by their numeric suffix ("bin.999999" < "bin.1000000").
+    """
+
+    file: str
+    offset: int
+    gtid: str = ""
+
+    @property
+    def order(self) -> tuple[int, int]:
+        return int(self.file.rpartition(".")[2]), self.offset
+
+    def at_or_after(self, other: Position) -> bool:
+        return self.order >= other.order
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.offset}" + (f" ({self.gtid})" if self.gtid else "")
+
+
+class Change(NamedTuple):
+    """One row's insert (before is None), delete (after is None) or update, with full images."""
+
+    table: Table
+    before: Row | None
+    after: Row | None
+    position: Position
+
+
+class Commit(NamedTuple):
+    """The end of a source transaction: the only place where a reader may resume."""
+
+    position: Position
+    timestamp: float  # the source's clock when it was committed, seconds since the epoch
+
+
+class Idle(NamedTuple):
+    """The source has nothing newer: a heartbeat. ``position`` is where the source's binlog ends."""
+
+    position: Position
+
+
+class Put(NamedTuple):
+    """Write the whole item, replacing what is there."""
+
+    table: str
+    key: Item
+    item: Item  # includes the key attributes
+
+
+class Delete(NamedTuple):
+    """Delete the item by its key."""
+
+    table: str
+    key: Item
+
+
+class Update(NamedTuple):
+    """Set and remove attributes of one item, making it if it has ``set``; an item left with nothing but ``frame`` is deleted.
+
+    ``frame`` names the attributes that are no entries: the key attributes and those constant for the whole item.
+    """
+
+    table: str
+    key: Item
+    set: dict[str, AttributeValue]
+    remove: tuple[str, ...]
+    frame: frozenset[str]
+
+
+ItemOperation = Put | Delete | Update
+
+
+class Fault(NamedTuple):
+    """A row or an operation that cannot become an item, and why: a dead letter in the making."""
+
+    table: str  # source table, "schema.name"
+    reason: str
+    source_key: dict[str, Value]  # the row's primary key columns; empty when the whole item is at fault
+    item_key: Item | None  # the item's key where it is known
+    change: Change | None  # the change as it was read
