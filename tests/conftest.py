@@ -1,0 +1,117 @@
+"""Real servers for the tests, each started once for a pytest process (and so twice under ``-n 2``) when a test first
+asks for it.
+
+A server of a session is private to its process, and tests in a process run one after another: a test may stop, kill or
+restart it, as long as it runs again at the end. Databases and DynamoDB tables have names of their own, so nothing is
+cleaned between tests.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from demo.servers import (
+    Dynalite,
+    DynamoDBLocal,
+    DynamoServer,
+    MariaDB,
+    Ministack,
+    MySQL,
+    Server,
+    ServerUnavailable,
+    SqlServer,
+)
+
+# No test may reach AWS, whatever the person's own settings say.
+for name in [name for name in os.environ if name.startswith("AWS_") and not name.endswith("_CA_BUNDLE")]:
+    del os.environ[name]
+os.environ.update(
+    AWS_ACCESS_KEY_ID="local",
+    AWS_SECRET_ACCESS_KEY="local",
+    AWS_DEFAULT_REGION="us-east-1",
+    AWS_CONFIG_FILE=os.devnull,
+    AWS_SHARED_CREDENTIALS_FILE=os.devnull,
+    AWS_EC2_METADATA_DISABLED="true",
+)
+
+SOURCES: dict[str, type[SqlServer]] = {"mariadb": MariaDB, "mysql": MySQL}
+ENDPOINTS: dict[str, type[DynamoServer]] = {"ministack": Ministack, "dynalite": Dynalite}
+if "WHIMBREL_DYNAMODB_LOCAL" in os.environ:
+    ENDPOINTS["dynamodb-local"] = DynamoDBLocal
+
+S = TypeVar("S", bound=Server)
+
+
+@pytest.fixture(scope="session")
+def server_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("servers")
+
+
+@pytest.fixture(scope="session")
+def mariadb(server_folder: Path) -> Iterator[MariaDB]:
+    yield from started(MariaDB, server_folder)
+
+
+@pytest.fixture(scope="session")
+def mysql(server_folder: Path) -> Iterator[MySQL]:
+    yield from started(MySQL, server_folder)
+
+
+@pytest.fixture(scope="session")
+def ministack(server_folder: Path) -> Iterator[Ministack]:
+    yield from started(Ministack, server_folder)
+
+
+@pytest.fixture(scope="session")
+def dynalite(server_folder: Path) -> Iterator[Dynalite]:
+    yield from started(Dynalite, server_folder)
+
+
+@pytest.fixture(scope="session", name="dynamodb-local")
+def dynamodb_local(server_folder: Path) -> Iterator[DynamoDBLocal]:
+    yield from started(DynamoDBLocal, server_folder)
+
+
+@pytest.fixture(scope="session", params=list(SOURCES))
+def source_server(request: pytest.FixtureRequest) -> SqlServer:
+    """MariaDB, then MySQL."""
+    server: SqlServer = request.getfixturevalue(request.param)
+    return server
+
+
+@pytest.fixture(scope="session", params=list(ENDPOINTS))
+def dynamodb_endpoint(request: pytest.FixtureRequest) -> DynamoServer:
+    """ministack, then dynalite, then DynamoDB Local where the person has it."""
+    server: DynamoServer = request.getfixturevalue(request.param)
+    return server
+
+
+@pytest.fixture
+def database(source_server: SqlServer) -> str:
+    """A new, empty database on ``source_server``."""
+    return source_server.new_database()
+
+
+@pytest.fixture
+def new_table_name() -> Callable[[str], str]:
+    """Gives a DynamoDB table name that no other test has, beginning with what is asked for."""
+    return unique
+
+
+def unique(prefix: str = "test") -> str:
+    return f"{prefix}-{uuid.uuid4().hex[:12]}"
+
+
+def started(kind: type[S], folder: Path) -> Iterator[S]:
+    try:
+        server = kind(folder / kind.name).start()
+    except ServerUnavailable as reason:
+        pytest.skip(str(reason))
+    with server:
+        yield server
