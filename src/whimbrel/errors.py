@@ -20,6 +20,7 @@
     │   ├── Throttled             (Retryable)
     │   ├── RequestRefused        DynamoDB refused the request: ``code`` has its name for it
     │   └── TargetNotEmpty        a target table has items that whimbrel did not write
+    ├── Stopped                   (Retryable) asked to stop before a call was done: nothing of it may be checkpointed
     └── StateError                the state folder
         ├── LogCorrupt            a checksum in the change log or an export file does not fit
         ├── LogGone               the change log no longer has the place asked for
@@ -113,3 +114,6 @@ class LogGone(StateError): ...
 
 
 class Locked(StateError): ...
+
+
+class Stopped(WhimbrelError, Retryable): ...

@@ -1,0 +1,47 @@
+"""What DynamoDB's error codes mean to us.
+
+Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
+"""
+
+from __future__ import annotations
+
+from whimbrel.errors import PrivilegeError, RequestRefused, TargetUnreachable, Throttled, WhimbrelError
+
+THROTTLES = frozenset(
+    {
+        "ProvisionedThroughputExceededException",
+        "ThrottlingException",
+        "Throttling",
+        "ThrottledException",
+        "RequestLimitExceeded",
+        "LimitExceededException",
+        "LimitExceeded",
+        "TransactionConflictException",  # the application's own transaction holds the item: over in a moment
+        "TransactionInProgressException",
+        "ReplicatedWriteConflictException",
+    }
+)
+EXPIRED = frozenset({"ExpiredTokenException", "ExpiredToken"})
+# One item can cause these; in a BatchWriteItem they refuse the whole batch and nothing of it is written.
+ITEM_FAULTS = frozenset(
+    {"ValidationException", "SerializationException", "ItemCollectionSizeLimitExceededException", "Unencodable"}
+)
+_DENIED = frozenset({"AccessDeniedException", "AccessDenied"})
+_HINTS = {
+    "ExpiredTokenException": "The AWS session has expired: sign in again, then run the same command.",
+    "ExpiredToken": "The AWS session has expired: sign in again, then run the same command.",
+    "UnrecognizedClientException": "The access key is not known in this region: check the profile and the region.",
+    "InvalidSignatureException": "Check the secret key, and this machine's clock.",
+    "ResourceNotFoundException": "Check the table's name and the region.",
+}
+
+
+def error_for(status: int, code: str, message: str, place: str) -> WhimbrelError:
+    """The error for an answer with this HTTP status and DynamoDB's code and message."""
+    if code in THROTTLES or status == 429:
+        return Throttled(f"{code}: {message}", place=place)
+    if status >= 500 or code == "InternalServerError":
+        return TargetUnreachable(f"{code}: {message}", place=place)
+    if code in _DENIED:
+        return PrivilegeError(message, place=place, hint="Give the account this permission on the table.")
+    return RequestRefused(f"{code}: {message}", code=code, place=place, hint=_HINTS.get(code, ""))

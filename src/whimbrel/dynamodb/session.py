@@ -1,0 +1,146 @@
+"""Where DynamoDB is and who we are there: botocore's own chain for region, endpoint and credentials.
+
+boto3 is imported when it is first needed: it takes longer to import than the rest of whimbrel together.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlsplit
+
+from whimbrel.dynamodb.refusals import error_for
+from whimbrel.errors import TargetUnreachable, UserError
+from whimbrel.project import Target
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+_LOCAL_REGION = "us-east-1"  # a local server takes any; DynamoDB Local keeps one database for each
+_CREDENTIALS_HINT = (
+    "Set AWS_PROFILE, run `aws configure`, or give the machine a role; for a local server set the endpoint."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """One set of keys, as the chain gave them at one moment; never printed."""
+
+    access_key: str = field(repr=False)
+    secret_key: str = field(repr=False)
+    token: str = field(default="", repr=False)
+
+
+_DUMMY = Credentials("whimbrel", "whimbrel")
+
+
+class Session:
+    """A boto3 session for a Target: its endpoint URL, its region, and credentials that renew themselves."""
+
+    def __init__(self, target: Target) -> None:
+        """Raises UserError when there is no region, no such profile, or an endpoint that is no URL."""
+        self._target = target
+        self._session = _boto_session(target)
+        self._local = is_loopback(_configured_endpoint(target, self._session))
+        self.region = self._region()
+        self._source = self._find_credentials()
+        self.endpoint = self._endpoint()
+        self.ca_bundle: str | None = self._session.get_config_variable("ca_bundle")
+
+    def credentials(self) -> Credentials:
+        """The keys of this moment; renewed by botocore when they are about to expire."""
+        if self._source is None:
+            return _DUMMY
+        frozen = self._source.get_frozen_credentials()
+        return Credentials(frozen.access_key, frozen.secret_key, frozen.token or "")
+
+    def reload(self) -> None:
+        """Ask the whole chain again, files included: keys that somebody renewed outside are found."""
+        self._session = _boto_session(self._target)
+        self._source = self._find_credentials()
+
+    def client(self) -> DynamoDBClient:
+        """A boto3 client with the same endpoint, region and credentials, for the calls that are not hot."""
+        import boto3
+        from botocore.config import Config
+
+        keys: dict[str, Any] = {}
+        if self._source is None:
+            keys = {"aws_access_key_id": _DUMMY.access_key, "aws_secret_access_key": _DUMMY.secret_key}
+        config = Config(retries={"mode": "standard", "max_attempts": 5}, user_agent_extra="whimbrel")
+        boto = boto3.Session(botocore_session=self._session)
+        url = self._target.endpoint or None
+        return boto.client("dynamodb", region_name=self.region, endpoint_url=url, config=config, **keys)
+
+    def _region(self) -> str:
+        region = self._target.region or self._session.get_config_variable("region")
+        if region:
+            return str(region)
+        if self._local:
+            return _LOCAL_REGION
+        raise UserError("no AWS region is set", place="target", hint="Set region in the project file or AWS_REGION.")
+
+    def _find_credentials(self) -> Any:
+        if self._local:  # the metadata service of a cloud machine has nothing to say about a local server
+            self._session.get_component("credential_provider").remove("iam-role")
+        found = self._session.get_credentials()
+        if found is None and not self._local:
+            raise UserError("no AWS credentials were found", place="target", hint=_CREDENTIALS_HINT)
+        return found
+
+    def _endpoint(self) -> str:
+        url = self._target.endpoint or self.client().meta.endpoint_url
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise UserError(f"{url!r} is no endpoint", place="target", hint="Write it as http://127.0.0.1:8000.")
+        return url
+
+
+def is_loopback(url: str) -> bool:
+    """True if the URL's host is this machine itself, by name or address."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def open_client(target: Target) -> DynamoDBClient:
+    """A boto3 client for the Target. Raises UserError as Session does."""
+    return Session(target).client()
+
+
+def translate(error: Exception, place: str) -> NoReturn:
+    """Raise what boto3 raised as one of whimbrel's own errors."""
+    from botocore import exceptions as boto
+
+    if isinstance(error, boto.ClientError):
+        code, text = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
+        raise error_for(error.response["ResponseMetadata"]["HTTPStatusCode"], code, text, place) from error
+    if isinstance(error, boto.NoCredentialsError | boto.PartialCredentialsError):
+        raise UserError("no AWS credentials were found", place=place, hint=_CREDENTIALS_HINT) from error
+    if isinstance(error, boto.HTTPClientError | boto.ConnectionError):
+        raise TargetUnreachable(str(error), place=place) from error
+    raise error
+
+
+def _boto_session(target: Target) -> Any:
+    import botocore.exceptions
+    import botocore.session
+
+    session = botocore.session.Session(profile=target.profile or None)
+    try:
+        session.get_scoped_config()
+    except botocore.exceptions.ProfileNotFound as error:
+        raise UserError(str(error), place="target.profile", hint="`aws configure list-profiles` lists them.") from error
+    return session
+
+
+def _configured_endpoint(target: Target, session: Any) -> str:
+    """The endpoint that somebody wrote down, "" where botocore is to find AWS. Service-specific settings come first."""
+    named = target.endpoint or os.environ.get("AWS_ENDPOINT_URL_DYNAMODB") or os.environ.get("AWS_ENDPOINT_URL")
+    return str(named or session.get_scoped_config().get("endpoint_url") or "")

@@ -1,0 +1,118 @@
+"""The target tables: made when they are missing, never dropped, never taken for ours when they are not."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from whimbrel.dynamodb.session import translate
+from whimbrel.errors import RequestRefused, TargetNotEmpty, TargetUnreachable
+from whimbrel.project import Target
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+KeyAttributes = Sequence[tuple[str, str]]  # (name, type S, N or B): the partition key, and the sort key if there is one
+_ACTIVE_SECONDS = 600.0
+
+
+def ensure_table(
+    client: DynamoDBClient, name: str, key_attributes: KeyAttributes, target: Target, *, allow_items: bool = False
+) -> bool:
+    """Make the table if there is none; True if it was made. Waits until it is ACTIVE.
+
+    Raises RequestRefused when a table of that name has another key, TargetNotEmpty when it has items and
+    ``allow_items`` (a resumed run, or the person said so) is False, and the errors of ``translate``.
+    """
+    try:
+        description = _describe(client, name)
+        created = description is None
+        if description is None:
+            _create(client, name, key_attributes, target)
+        _wait_active(client, name)
+        description = _describe(client, name)
+        assert description is not None
+        check_key(description, name, key_attributes)
+        if not (created or allow_items or is_empty(client, name)):
+            raise TargetNotEmpty(
+                "the table has items that this migration did not write",
+                place=name,
+                hint="Name another target table, empty this one, or allow writing into it.",
+            )
+    except Exception as error:
+        translate(error, name)
+    return created
+
+
+def table_exists(client: DynamoDBClient, name: str) -> bool:
+    """True if there is a table of that name in any state."""
+    try:
+        return _describe(client, name) is not None
+    except Exception as error:
+        translate(error, name)
+
+
+def is_empty(client: DynamoDBClient, name: str) -> bool:
+    """True if the table has no item. Reads as little as it can: DescribeTable's count is hours old."""
+    try:
+        pages = client.get_paginator("scan").paginate(
+            TableName=name, ConsistentRead=True, PaginationConfig={"PageSize": 1}
+        )
+        return not any(page["Count"] for page in pages)
+    except Exception as error:
+        translate(error, name)
+
+
+def check_key(description: Any, name: str, key_attributes: KeyAttributes) -> None:
+    """Raise RequestRefused unless the described table has exactly this key."""
+    types = {each["AttributeName"]: each["AttributeType"] for each in description["AttributeDefinitions"]}
+    has = [(each["AttributeName"], types[each["AttributeName"]]) for each in description["KeySchema"]]
+    if has != list(key_attributes):
+        raise RequestRefused(
+            f"the table has the key {_spelled(has)}, the mapping needs {_spelled(key_attributes)}",
+            code="KeySchemaMismatch",
+            place=name,
+            hint="Change the mapping's key, or name another target table.",
+        )
+
+
+def _describe(client: DynamoDBClient, name: str) -> Any:
+    try:
+        return client.describe_table(TableName=name)["Table"]
+    except client.exceptions.ResourceNotFoundException:
+        return None
+
+
+def _create(client: DynamoDBClient, name: str, key_attributes: KeyAttributes, target: Target) -> None:
+    billing: dict[str, Any] = {"BillingMode": "PAY_PER_REQUEST"}
+    if target.billing == "provisioned":
+        units = {"ReadCapacityUnits": target.read_capacity, "WriteCapacityUnits": target.write_capacity}
+        billing = {"BillingMode": "PROVISIONED", "ProvisionedThroughput": units}
+    roles = ("HASH", "RANGE")
+    try:
+        client.create_table(
+            TableName=name,
+            AttributeDefinitions=[{"AttributeName": each, "AttributeType": kind} for each, kind in key_attributes],  # type: ignore[typeddict-item]
+            KeySchema=[{"AttributeName": each, "KeyType": role} for (each, _), role in zip(key_attributes, roles)],  # type: ignore[typeddict-item]  # noqa: B905
+            **billing,
+        )
+    except client.exceptions.ResourceInUseException:
+        return  # another process of ours made it in this moment; its key is checked like any other's
+
+
+def _wait_active(client: DynamoDBClient, name: str) -> None:
+    deadline, pause = time.monotonic() + _ACTIVE_SECONDS, 0.02
+    while True:
+        description = _describe(client, name)
+        status = description["TableStatus"] if description else "missing"
+        if status in ("ACTIVE", "UPDATING"):
+            return
+        if time.monotonic() > deadline:
+            raise TargetUnreachable(f"the table is still {status}", place=name, hint="Look at it in the AWS console.")
+        time.sleep(pause)
+        pause = min(2.0, pause * 1.5)
+
+
+def _spelled(key: KeyAttributes) -> str:
+    return "(" + ", ".join(f"{name} {kind}" for name, kind in key) + ")"

@@ -1,0 +1,153 @@
+"""One signed DynamoDB request over a kept connection, with as little Python in between as possible.
+
+Bodies go in and come out as bytes; what they mean is the caller's business. Signing is AWS Signature Version 4
+(https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html): everything that does not
+depend on the body is kept for the second in which it is true.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from hashlib import sha256
+from hmac import digest as hmac_digest
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import orjson
+
+from whimbrel import __version__
+from whimbrel.dynamodb.http import Answer, Broken, Connections
+from whimbrel.dynamodb.refusals import EXPIRED, error_for
+from whimbrel.dynamodb.session import Credentials, Session
+from whimbrel.errors import RequestRefused, TargetUnreachable, WhimbrelError
+from whimbrel.project import Target
+
+_JSON = "application/x-amz-json-1.0"
+
+
+class _Head(NamedTuple):
+    """What is constant for one operation within one second."""
+
+    canonical: bytes  # the canonical request up to the body's hash
+    request: bytes  # the HTTP head up to the signature
+
+
+class _Moment(NamedTuple):
+    """What is constant for all requests within one second."""
+
+    second: int
+    date: str
+    credentials: Credentials
+    key: bytes  # the day's signing key
+    to_sign: bytes  # the string to sign up to the canonical request's hash
+    heads: dict[str, _Head]
+
+
+class Wire:
+    """DynamoDB behind one Target. Thread-safe: a call takes an idle connection or opens one.
+
+    Every call that whimbrel makes may be repeated, so a connection that broke while idle costs one silent retry.
+    """
+
+    def __init__(self, target: Target, *, connect_timeout: float = 5.0, timeout: float = 30.0) -> None:
+        """Timeouts in seconds. Raises UserError when no region, endpoint or credentials can be found."""
+        self._session = Session(target)
+        self.endpoint = self._session.endpoint
+        url = urlsplit(self.endpoint)
+        self._host = url.netloc.rpartition("@")[2]
+        self._path = url.path or "/"
+        self._connections = Connections(url, self._session.ca_bundle, connect_timeout, timeout)
+        self._moment = self._new_moment(int(time.time()))
+
+    def call(self, operation: str, body: bytes) -> bytes:
+        """DynamoDB's answer to ``operation`` ("BatchWriteItem") with a JSON ``body``.
+
+        Raises Throttled, TargetUnreachable (no answer, a damaged one, or a 5xx), PrivilegeError or RequestRefused.
+        """
+        answer = self._ask(operation, body)
+        if answer.status == 200:
+            return answer.body
+        error = self._refusal(operation, answer)
+        if not (isinstance(error, RequestRefused) and error.code in EXPIRED):
+            raise error
+        self._session.reload()
+        self._moment = self._new_moment(int(time.time()))
+        answer = self._ask(operation, body)
+        if answer.status == 200:
+            return answer.body
+        raise self._refusal(operation, answer)
+
+    def close(self) -> None:
+        """Close every connection; calls under way in other threads end with TargetUnreachable."""
+        self._connections.close()
+
+    def _ask(self, operation: str, body: bytes) -> Answer:
+        try:
+            answer = self._connections.exchange(self._signed(operation, body))
+        except Broken as error:
+            raise TargetUnreachable(str(error), place=self._place(operation)) from error
+        if answer.crc32 is not None and answer.crc32 != zlib.crc32(answer.body):
+            raise TargetUnreachable("the answer's checksum does not fit", place=self._place(operation))
+        if answer.status == 200 and not answer.body.startswith(b"{"):
+            raise TargetUnreachable(
+                f"this is no answer of DynamoDB: {answer.body[:40]!r}", place=self._place(operation)
+            )
+        return answer
+
+    def _refusal(self, operation: str, answer: Answer) -> WhimbrelError:
+        code, message = _code_and_message(answer)
+        return error_for(answer.status, code, message, self._place(operation))
+
+    def _place(self, operation: str) -> str:
+        return f"{operation} at {self.endpoint}"
+
+    def _signed(self, operation: str, body: bytes) -> bytes:
+        now = int(time.time())
+        moment = self._moment
+        if moment.second != now:
+            moment = self._moment = self._new_moment(now)
+        head = moment.heads.get(operation)
+        if head is None:
+            head = moment.heads[operation] = self._new_head(operation, moment)
+        canonical = sha256(head.canonical + sha256(body).hexdigest().encode()).hexdigest()
+        signature = hmac_digest(moment.key, moment.to_sign + canonical.encode(), "sha256").hex()
+        return b"%b%b\r\nContent-Length: %d\r\n\r\n%b" % (head.request, signature.encode(), len(body), body)
+
+    def _new_moment(self, now: int) -> _Moment:
+        date = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
+        credentials = self._session.credentials()
+        scope = f"{date[:8]}/{self._session.region}/dynamodb/aws4_request"
+        key = _signing_key(credentials.secret_key, scope)
+        return _Moment(now, date, credentials, key, f"AWS4-HMAC-SHA256\n{date}\n{scope}\n".encode(), {})
+
+    def _new_head(self, operation: str, moment: _Moment) -> _Head:
+        signed = {"content-type": _JSON, "host": self._host, "x-amz-date": moment.date}
+        if moment.credentials.token:
+            signed["x-amz-security-token"] = moment.credentials.token
+        signed["x-amz-target"] = f"DynamoDB_20120810.{operation}"
+        names = ";".join(signed)  # already in the order that signing asks for
+        canonical = f"POST\n{self._path}\n\n" + "".join(f"{k}:{v}\n" for k, v in signed.items()) + f"\n{names}\n"
+        scope = moment.to_sign.decode().split("\n")[2]
+        authorization = (
+            f"AWS4-HMAC-SHA256 Credential={moment.credentials.access_key}/{scope}, SignedHeaders={names}, Signature="
+        )
+        lines = [f"POST {self._path} HTTP/1.1", *(f"{k}: {v}" for k, v in signed.items())]
+        lines += [f"User-Agent: whimbrel/{__version__}", "Accept-Encoding: identity", f"Authorization: {authorization}"]
+        return _Head(canonical.encode(), "\r\n".join(lines).encode())
+
+
+def _signing_key(secret: str, scope: str) -> bytes:
+    key = f"AWS4{secret}".encode()
+    for part in scope.split("/"):
+        key = hmac_digest(key, part.encode(), "sha256")
+    return key
+
+
+def _code_and_message(answer: Answer) -> tuple[str, str]:
+    try:
+        fields = orjson.loads(answer.body)
+        code = str(fields["__type"]).rpartition("#")[2]
+        return code, str(fields.get("message") or fields.get("Message") or "")
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+        return f"HTTP {answer.status}", repr(answer.body[:80])

@@ -1,0 +1,249 @@
+"""Item operations, written for good: nothing that DynamoDB left out, throttled or did not answer is ever dropped."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any, NamedTuple
+
+import orjson
+
+from whimbrel.dynamodb.limits import MAX_BATCH_WRITE, MAX_ITEM, MAX_REQUEST, item_size, write_units
+from whimbrel.dynamodb.pace import Backoff, Pace
+from whimbrel.dynamodb.refusals import ITEM_FAULTS
+from whimbrel.dynamodb.requests import batch_body, delete_body, sets_entries, unprocessed, update_bodies
+from whimbrel.dynamodb.wire import Wire
+from whimbrel.dynamodb.workers import Limit, Workers
+from whimbrel.errors import RequestRefused, Stopped, TargetUnreachable, Throttled
+from whimbrel.project import Target
+from whimbrel.records import Delete, Item, ItemOperation, Put, Update
+
+Plain = Put | Delete
+
+
+class Rejected(NamedTuple):
+    """An operation that can never be written as it is, and DynamoDB's (or its limits') reason."""
+
+    operation: ItemOperation
+    reason: str
+
+
+@dataclass
+class Stats:
+    """What a Writer has done so far. ``units`` are those that DynamoDB reported."""
+
+    items: int = 0  # operations acknowledged
+    requests: int = 0  # calls made, those that failed among them
+    units: float = 0.0  # write units
+    bytes: int = 0  # of request bodies
+    throttles: int = 0  # calls refused for going too fast
+    unprocessed: int = 0  # items that a BatchWriteItem left out
+    retries: int = 0  # calls repeated after no answer or a 5xx
+    rejected: int = 0
+    concurrency: int = 0  # calls that may be under way now
+
+
+class Writer:
+    """Writes operations to DynamoDB; thread-safe, as long as two calls under way do not touch the same item."""
+
+    def __init__(self, wire: Wire, target: Target, *, stop: threading.Event | None = None) -> None:
+        """``stop``, when set, makes ``write`` give up retrying, pacing and what it has not begun."""
+        self._wire = wire
+        self._stop = stop or threading.Event()
+        self._pace = Pace(target.max_write_units)
+        self._limit = Limit(target.concurrency)
+        self._workers = Workers[Sequence[ItemOperation], list[Rejected]](
+            self._write_job, self._limit, target.concurrency
+        )
+        self._stats = Stats()
+        self._lock = threading.Lock()
+
+    @property
+    def stats(self) -> Stats:
+        """A copy of the counters as they stand."""
+        with self._lock:
+            return replace(self._stats, concurrency=self._limit.now)
+
+    def write(self, operations: Sequence[ItemOperation]) -> list[Rejected]:
+        """Write all ``operations``, each item at most once among them; return those that can never be written.
+
+        A barrier: when it returns, DynamoDB has acknowledged everything else, and the next call may touch the same
+        items. Throttles, missing answers and unprocessed items are retried until they are through.
+
+        Raises Stopped when ``stop`` was set before that, RequestRefused or PrivilegeError when DynamoDB refuses all
+        such requests (no such table, no permission): any of the operations may then be written or not, so nothing
+        of this call may be checkpointed. Repeating the whole call is harmless.
+        """
+        assert len({(each.table, repr(each.key)) for each in operations}) == len(operations), "an item occurs twice"
+        plain = [operation for operation in operations if not isinstance(operation, Update)]
+        jobs: list[Sequence[ItemOperation]] = [
+            plain[start : start + MAX_BATCH_WRITE] for start in range(0, len(plain), MAX_BATCH_WRITE)
+        ]
+        if len(plain) < len(operations):
+            jobs += [(operation,) for operation in operations if isinstance(operation, Update)]
+        rejected = list(chain.from_iterable(self._workers.do_all(jobs)))
+        with self._lock:
+            self._stats.items += len(operations) - len(rejected)
+            self._stats.rejected += len(rejected)
+        return rejected
+
+    def close(self) -> None:
+        """End the threads; the Wire is the caller's."""
+        self._workers.close()
+
+    def _write_job(self, operations: Sequence[ItemOperation]) -> list[Rejected]:
+        first = operations[0]
+        if isinstance(first, Update):
+            return self._update(first)
+        return self._write_batch(operations)  # type: ignore[arg-type]  # a job is one Update or no Update at all
+
+    # Put and Delete
+
+    def _write_batch(self, operations: Sequence[Plain]) -> list[Rejected]:
+        try:
+            body = batch_body(operations)
+        except TypeError as error:  # orjson's, for lone surrogates: no Unicode, so no DynamoDB string
+            return self._halve(operations, f"cannot be written as JSON: {error}")
+        if len(body) > MAX_ITEM:  # a body below that has no item above it: JSON is never shorter than what it says
+            too_large = [rejected for operation in operations if (rejected := _too_large(operation))]
+            if too_large:
+                bad = {id(rejected.operation) for rejected in too_large}
+                rest = [operation for operation in operations if id(operation) not in bad]
+                return too_large + (self._write_batch(rest) if rest else [])
+        if len(body) > MAX_REQUEST and len(operations) > 1:
+            return self._halve(operations, "")
+        return self._send_batch(operations, body)
+
+    def _send_batch(self, operations: Sequence[Plain], body: bytes) -> list[Rejected]:
+        backoff = Backoff()
+        while True:
+            try:
+                answer = self._call("BatchWriteItem", body, self._units(operations))
+            except RequestRefused as error:
+                if error.code not in ITEM_FAULTS:
+                    raise
+                return self._halve(operations, error.message)
+            left = answer.get("UnprocessedItems")
+            if not left:
+                return []
+            remaining = unprocessed(operations, left)
+            self._left_out(len(remaining))
+            if len(remaining) < len(operations):
+                backoff.reset()
+            operations, body = remaining, batch_body(remaining)
+            self._wait(backoff.next())
+
+    def _halve(self, operations: Sequence[Plain], reason: str) -> list[Rejected]:
+        """One bad item refuses its whole batch: find it by halves; the rest goes on."""
+        if len(operations) == 1:
+            return [Rejected(operations[0], reason)]
+        middle = len(operations) // 2
+        return self._write_batch(operations[:middle]) + self._write_batch(operations[middle:])
+
+    # Update
+
+    def _update(self, update: Update) -> list[Rejected]:
+        """Set, then remove; then delete an item that is left with nothing but its frame.
+
+        A crash between the last two leaves a bare item, and no checkpoint: the replay removes again and deletes it.
+        """
+        try:
+            return self._update_item(update)
+        except TypeError as error:
+            return [Rejected(update, f"cannot be written as JSON: {error}")]
+        except RequestRefused as error:
+            if error.code not in ITEM_FAULTS:
+                raise
+            return [Rejected(update, error.message)]
+
+    def _update_item(self, update: Update) -> list[Rejected]:
+        bodies = list(update_bodies(update))
+        if sum(map(len, bodies)) > MAX_ITEM and (rejected := _too_large(update)):
+            return [rejected]  # before a part of it is written
+        answer: dict[str, Any] = {}
+        try:
+            for body in bodies:
+                answer = self._call("UpdateItem", body, write_units(len(body)))
+        except RequestRefused as error:
+            if error.code == "ConditionalCheckFailedException":
+                return []  # no such item: there is nothing to remove, and nothing to delete
+            raise
+        if bodies and not sets_entries(update):
+            remaining: Item = answer.get("Attributes", {})
+            if update.frame.union(update.key).issuperset(remaining):
+                self._call("DeleteItem", delete_body(update.table, update.key), 1.0)
+        return []
+
+    # One call
+
+    def _call(self, operation: str, body: bytes, units: float) -> dict[str, Any]:
+        """The answer to one call, however often it must be made. Raises RequestRefused or Stopped."""
+        backoff = Backoff()
+        while True:
+            self._wait(self._pace.take(units))
+            try:
+                answer: dict[str, Any] = orjson.loads(self._wire.call(operation, body))
+            except (Throttled, TargetUnreachable) as error:
+                self._pace.take(-units)
+                self._failed(error)
+                self._wait(backoff.next(), error)
+            except orjson.JSONDecodeError as error:
+                self._failed(error)
+                self._wait(backoff.next(), error)
+            else:
+                self._succeeded(len(body), units, answer)
+                return answer
+
+    def _wait(self, seconds: float, reason: Exception | None = None) -> None:
+        if self._stop.wait(seconds) if seconds else self._stop.is_set():
+            raise Stopped("asked to stop before everything was written", hint=f"Last: {reason}" if reason else "")
+
+    def _units(self, operations: Sequence[Plain]) -> float:
+        """What the operations will cost by estimate: of a Delete or an overwritten item we know no size."""
+        if not self._pace.rate:
+            return 0.0
+        return sum(write_units(item_size(each.item)) if isinstance(each, Put) else 1 for each in operations)
+
+    def _succeeded(self, size: int, estimate: float, answer: dict[str, Any]) -> None:
+        units = _consumed(answer)
+        if units:
+            self._pace.take(units - estimate)
+        with self._lock:
+            self._limit.raise_a_little()
+            self._stats.requests += 1
+            self._stats.bytes += size
+            self._stats.units += units
+
+    def _failed(self, error: Exception) -> None:
+        with self._lock:
+            self._stats.requests += 1
+            if isinstance(error, Throttled):
+                self._limit.halve()
+                self._stats.throttles += 1
+            else:
+                self._stats.retries += 1
+
+    def _left_out(self, items: int) -> None:
+        with self._lock:
+            self._limit.halve()
+            self._stats.unprocessed += items
+
+
+def _too_large(operation: ItemOperation) -> Rejected | None:
+    if isinstance(operation, Delete):
+        return None
+    item = operation.item if isinstance(operation, Put) else operation.key | operation.set
+    size = item_size(item)
+    if size <= MAX_ITEM:
+        return None
+    return Rejected(operation, f"the item has {size} bytes, DynamoDB takes {MAX_ITEM} at most")
+
+
+def _consumed(answer: dict[str, Any]) -> float:
+    """The capacity units in an answer: a list from batch calls, one object from the others; 0 where not reported."""
+    found = answer.get("ConsumedCapacity")
+    if not found:
+        return 0.0
+    return sum(float(each["CapacityUnits"]) for each in ([found] if isinstance(found, dict) else found))
