@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Any, NamedTuple
 
-import orjson
-
+from whimbrel.dynamodb.calls import Calls, Counters
 from whimbrel.dynamodb.limits import MAX_BATCH_WRITE, MAX_ITEM, MAX_REQUEST, item_size, write_units
 from whimbrel.dynamodb.pace import Backoff, Pace
 from whimbrel.dynamodb.refusals import ITEM_FAULTS
 from whimbrel.dynamodb.requests import batch_body, delete_body, sets_entries, unprocessed, update_bodies
 from whimbrel.dynamodb.wire import Wire
 from whimbrel.dynamodb.workers import Limit, Workers
-from whimbrel.errors import RequestRefused, Stopped, TargetUnreachable, Throttled
+from whimbrel.errors import RequestRefused
 from whimbrel.project import Target
 from whimbrel.records import Delete, Item, ItemOperation, Put, Update
 
@@ -31,16 +30,11 @@ class Rejected(NamedTuple):
 
 
 @dataclass
-class Stats:
-    """What a Writer has done so far. ``units`` are those that DynamoDB reported."""
+class Stats(Counters):
+    """What a Writer has done so far."""
 
     items: int = 0  # operations acknowledged
-    requests: int = 0  # calls made, those that failed among them
-    units: float = 0.0  # write units
-    bytes: int = 0  # of request bodies
-    throttles: int = 0  # calls refused for going too fast
-    unprocessed: int = 0  # items that a BatchWriteItem left out
-    retries: int = 0  # calls repeated after no answer or a 5xx
+    unprocessed: int = 0  # items that a BatchWriteItem left out; each is sent again
     rejected: int = 0
     concurrency: int = 0  # calls that may be under way now
 
@@ -50,21 +44,19 @@ class Writer:
 
     def __init__(self, wire: Wire, target: Target, *, stop: threading.Event | None = None) -> None:
         """``stop``, when set, makes ``write`` give up retrying, pacing and what it has not begun."""
-        self._wire = wire
-        self._stop = stop or threading.Event()
-        self._pace = Pace(target.max_write_units)
         self._limit = Limit(target.concurrency)
+        self._calls = Calls(wire, Pace(target.max_write_units), self._limit, stop or threading.Event())
         self._workers = Workers[Sequence[ItemOperation], list[Rejected]](
             self._write_job, self._limit, target.concurrency
         )
-        self._stats = Stats()
-        self._lock = threading.Lock()
+        self._own = {"items": 0, "unprocessed": 0, "rejected": 0}
 
     @property
     def stats(self) -> Stats:
         """A copy of the counters as they stand."""
-        with self._lock:
-            return replace(self._stats, concurrency=self._limit.now)
+        with self._calls.lock:
+            counted = asdict(self._calls.counters)
+            return Stats(**counted, **self._own, concurrency=self._limit.now)
 
     def write(self, operations: Sequence[ItemOperation]) -> list[Rejected]:
         """Write all ``operations``, each item at most once among them; return those that can never be written.
@@ -84,9 +76,9 @@ class Writer:
         if len(plain) < len(operations):
             jobs += [(operation,) for operation in operations if isinstance(operation, Update)]
         rejected = list(chain.from_iterable(self._workers.do_all(jobs)))
-        with self._lock:
-            self._stats.items += len(operations) - len(rejected)
-            self._stats.rejected += len(rejected)
+        with self._calls.lock:
+            self._own["items"] += len(operations) - len(rejected)
+            self._own["rejected"] += len(rejected)
         return rejected
 
     def close(self) -> None:
@@ -120,7 +112,7 @@ class Writer:
         backoff = Backoff()
         while True:
             try:
-                answer = self._call("BatchWriteItem", body, self._units(operations))
+                answer = self._calls.call("BatchWriteItem", body, self._units(operations))
             except RequestRefused as error:
                 if error.code not in ITEM_FAULTS:
                     raise
@@ -133,7 +125,7 @@ class Writer:
             if len(remaining) < len(operations):
                 backoff.reset()
             operations, body = remaining, batch_body(remaining)
-            self._wait(backoff.next())
+            self._calls.wait(backoff.next())
 
     def _halve(self, operations: Sequence[Plain], reason: str) -> list[Rejected]:
         """One bad item refuses its whole batch: find it by halves; the rest goes on."""
@@ -165,7 +157,7 @@ class Writer:
         answer: dict[str, Any] = {}
         try:
             for body in bodies:
-                answer = self._call("UpdateItem", body, write_units(len(body)))
+                answer = self._calls.call("UpdateItem", body, write_units(len(body)))
         except RequestRefused as error:
             if error.code == "ConditionalCheckFailedException":
                 return []  # no such item: there is nothing to remove, and nothing to delete
@@ -173,62 +165,19 @@ class Writer:
         if bodies and not sets_entries(update):
             remaining: Item = answer.get("Attributes", {})
             if update.frame.union(update.key).issuperset(remaining):
-                self._call("DeleteItem", delete_body(update.table, update.key), 1.0)
+                self._calls.call("DeleteItem", delete_body(update.table, update.key), 1.0)
         return []
-
-    # One call
-
-    def _call(self, operation: str, body: bytes, units: float) -> dict[str, Any]:
-        """The answer to one call, however often it must be made. Raises RequestRefused or Stopped."""
-        backoff = Backoff()
-        while True:
-            self._wait(self._pace.take(units))
-            try:
-                answer: dict[str, Any] = orjson.loads(self._wire.call(operation, body))
-            except (Throttled, TargetUnreachable) as error:
-                self._pace.take(-units)
-                self._failed(error)
-                self._wait(backoff.next(), error)
-            except orjson.JSONDecodeError as error:
-                self._failed(error)
-                self._wait(backoff.next(), error)
-            else:
-                self._succeeded(len(body), units, answer)
-                return answer
-
-    def _wait(self, seconds: float, reason: Exception | None = None) -> None:
-        if self._stop.wait(seconds) if seconds else self._stop.is_set():
-            raise Stopped("asked to stop before everything was written", hint=f"Last: {reason}" if reason else "")
 
     def _units(self, operations: Sequence[Plain]) -> float:
         """What the operations will cost by estimate: of a Delete or an overwritten item we know no size."""
-        if not self._pace.rate:
+        if not self._calls.pace.rate:
             return 0.0
         return sum(write_units(item_size(each.item)) if isinstance(each, Put) else 1 for each in operations)
 
-    def _succeeded(self, size: int, estimate: float, answer: dict[str, Any]) -> None:
-        units = _consumed(answer)
-        if units:
-            self._pace.take(units - estimate)
-        with self._lock:
-            self._limit.raise_a_little()
-            self._stats.requests += 1
-            self._stats.bytes += size
-            self._stats.units += units
-
-    def _failed(self, error: Exception) -> None:
-        with self._lock:
-            self._stats.requests += 1
-            if isinstance(error, Throttled):
-                self._limit.halve()
-                self._stats.throttles += 1
-            else:
-                self._stats.retries += 1
-
     def _left_out(self, items: int) -> None:
-        with self._lock:
+        with self._calls.lock:
             self._limit.halve()
-            self._stats.unprocessed += items
+            self._own["unprocessed"] += items
 
 
 def _too_large(operation: ItemOperation) -> Rejected | None:
@@ -239,11 +188,3 @@ def _too_large(operation: ItemOperation) -> Rejected | None:
     if size <= MAX_ITEM:
         return None
     return Rejected(operation, f"the item has {size} bytes, DynamoDB takes {MAX_ITEM} at most")
-
-
-def _consumed(answer: dict[str, Any]) -> float:
-    """The capacity units in an answer: a list from batch calls, one object from the others; 0 where not reported."""
-    found = answer.get("ConsumedCapacity")
-    if not found:
-        return 0.0
-    return sum(float(each["CapacityUnits"]) for each in ([found] if isinstance(found, dict) else found))
