@@ -1,0 +1,402 @@
+"""Connections to the source, what the server is, where its binlog stands, and the preflight of its settings.
+
+Every connection speaks utf8mb4, has its session in UTC and a neutral ``sql_mode``, so that values print plainly and
+literals mean what they say; ``character_set_results`` is NULL, so that text arrives in its column's own bytes and the
+server never puts a ``?`` in place of what it cannot convert (types.py decodes it, as the binlog reader does).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import ssl
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import pymysql
+from asyncmy import errors as asyncmy_errors
+from pymysql.connections import Connection
+from pymysql.cursors import Cursor, DictCursor
+
+from whimbrel.errors import (
+    PrivilegeError,
+    SchemaDrift,
+    SourceError,
+    SourceUnreachable,
+    UnsupportedSource,
+    WhimbrelError,
+)
+from whimbrel.project import Source
+from whimbrel.records import Position, Table
+
+Mysql: TypeAlias = "Connection[Cursor]"  # PyMySQL's own class has no parameters when it runs
+
+# The server writes to us for as long as we pause under load; its default of 60 s would cut the connection.
+SESSION = (
+    "SET time_zone = '+00:00', sql_mode = '', character_set_results = NULL, "
+    "net_write_timeout = 3600, net_read_timeout = 3600, wait_timeout = 86400"
+)
+CONNECT_TIMEOUT = 10  # seconds
+
+# Error numbers: https://dev.mysql.com/doc/mysql-errors/en/server-error-reference.html and
+# .../client-error-reference.html
+REFUSED = {1044, 1045, 1130, 1142, 1143, 1227, 1410, 1698, 1820, 1862, 3118, 3879, 4151}
+UNREACHABLE = {
+    1040,
+    1053,
+    1077,
+    1129,
+    1152,
+    1158,
+    1159,
+    1160,
+    1161,
+    1184,
+    1203,
+    1205,
+    1213,
+    1226,
+    1317,
+    1927,
+    3024,
+    3032,
+    4031,
+}
+UNREACHABLE |= {2002, 2003, 2004, 2005, 2006, 2012, 2013, 2014, 2026, 2055}
+DRIFTED = {1051, 1054, 1146, 1412}
+
+
+@dataclass(frozen=True, slots=True)
+class ServerInfo:
+    """``flavor`` is ``mariadb`` or ``mysql``. ``server_uuid`` is stable text that tells one server from another.
+
+    MariaDB has no UUID of its own: ``server_id:gtid_domain_id`` stands in. ``gtid`` says if its transactions have
+    GTIDs.
+    """
+
+    flavor: str
+    version: tuple[int, int, int]
+    server_uuid: str
+    server_id: int
+    gtid: bool
+
+
+def connect(source: Source, **more: Any) -> Mysql:
+    """A connection in autocommit. ``more`` goes to ``pymysql.connect``. Raises SourceUnreachable or PrivilegeError."""
+    options: dict[str, Any] = {
+        "host": source.host,
+        "port": source.port,
+        "unix_socket": source.socket or None,
+        "user": source.user,
+        "password": source.password,
+        "database": source.database or None,
+        "charset": "utf8mb4",
+        "autocommit": True,
+        "connect_timeout": CONNECT_TIMEOUT,
+        "init_command": SESSION,
+        **_tls_options(source),
+        **more,
+    }
+    with translated(place_of(source)):
+        return pymysql.connect(**options)
+
+
+def place_of(source: Source) -> str:
+    return source.socket or f"{source.host}:{source.port}"
+
+
+def tls_context(source: Source) -> ssl.SSLContext | None:
+    """What ``source.tls`` asks for: None for ``off``; only ``verify`` checks certificate and host name (against
+    ``tls_ca``).
+    """
+    if source.tls == "off" or source.socket:
+        return None
+    context = ssl.create_default_context(cafile=source.tls_ca or None)
+    if source.tls != "verify":
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    else:
+        # Servers' self-made authorities seldom have all the extensions that Python 3.13 began to ask for.
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return context
+
+
+def _tls_options(source: Source) -> dict[str, Any]:
+    if source.tls == "preferred" and not source.socket:
+        return {}  # PyMySQL's own default: TLS without verification where the server offers it
+    context = tls_context(source)
+    return {"ssl": context} if context else {"ssl_disabled": True}
+
+
+@contextlib.contextmanager
+def translated(place: str) -> Iterator[None]:
+    """Raise the client libraries' errors as ours."""
+    try:
+        yield
+    except (pymysql.err.Error, asyncmy_errors.Error, OSError) as error:
+        raise translate(error, place) from error
+
+
+def translate(error: Exception, place: str) -> WhimbrelError:
+    """A client library's error, or an OSError, as one of ours; one of ours as it is."""
+    if isinstance(error, WhimbrelError):
+        return error
+    code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
+    message = str(error.args[1]) if len(error.args) > 1 else str(error) or type(error).__name__
+    said = f"{message} (error {code})" if code else message
+    if code in REFUSED:
+        return PrivilegeError(
+            said, place=place, hint="Check the user, its password and its grants: see `whimbrel check`"
+        )
+    if code == 2026 or "[SSL" in said:
+        return SourceUnreachable(said, place=place, hint="Check `tls` and `tls_ca` in the project file")
+    if code in UNREACHABLE or isinstance(error, OSError) or _is_broken_connection(error, code):
+        return SourceUnreachable(said, place=place, hint="Check that the server is up and that host and port are right")
+    if code in DRIFTED:
+        return SchemaDrift(said, place=place, hint="The table was changed or removed: run `whimbrel check`")
+    return SourceError(said, place=place)
+
+
+def _is_broken_connection(error: Exception, code: int) -> bool:
+    """InterfaceError(0, …) is a closed connection; InternalError without a server's number is a cut or mixed-up
+    packet stream.
+    """
+    kinds = (
+        pymysql.err.InterfaceError,
+        pymysql.err.InternalError,
+        asyncmy_errors.InterfaceError,
+        asyncmy_errors.InternalError,
+    )
+    return code == 0 and isinstance(error, kinds)
+
+
+def server_info(connection: Mysql) -> ServerInfo:
+    text, server_id = _one(connection, "SELECT VERSION(), @@server_id")
+    version = version_number(text)
+    if "mariadb" in text.lower():
+        (domain,) = _one(connection, "SELECT @@gtid_domain_id")
+        return ServerInfo("mariadb", version, f"{server_id}:{domain}", server_id, gtid=True)
+    uuid, mode = _one(connection, "SELECT @@server_uuid, @@gtid_mode")
+    return ServerInfo("mysql", version, uuid, server_id, gtid=mode == "ON")
+
+
+def version_number(text: str) -> tuple[int, int, int]:
+    """``5.5.5-10.11.6-MariaDB`` is 10.11.6: MariaDB before 11 puts a 5.5.5 in front for old replicas."""
+    found = re.match(r"(\d+)\.(\d+)\.(\d+)", text.removeprefix("5.5.5-"))
+    major, minor, patch = found.groups() if found else ("0", "0", "0")
+    return int(major), int(minor), int(patch)
+
+
+def current_position(connection: Mysql) -> Position:
+    """Where the source's binlog ends now. Raises UnsupportedSource without a binlog, PrivilegeError without the right
+    to ask.
+    """
+    place = "binlog position"
+    if server_info(connection).flavor == "mysql":
+        status = binlog_status(connection)
+        return Position(status["File"], int(status["Position"]), status["Executed_Gtid_Set"].replace("\n", ""))
+    # Two statements: read the GTID first and again, so that it never stands for more than the file and offset do.
+    gtid = _one(connection, "SELECT @@gtid_binlog_pos")[0]
+    for _ in range(5):
+        status = binlog_status(connection)
+        again = _one(connection, "SELECT @@gtid_binlog_pos")[0]
+        if again == gtid:
+            return Position(status["File"], int(status["Position"]), gtid)
+        gtid, earlier = again, gtid
+    if not status["File"]:
+        raise UnsupportedSource("the server gave no binlog file", place=place)
+    return Position(status["File"], int(status["Position"]), earlier)
+
+
+def binlog_status(connection: Mysql) -> dict[str, Any]:
+    """SHOW BINARY LOG STATUS (MySQL 8.2 and later), else SHOW MASTER STATUS."""
+    for statement in ("SHOW BINARY LOG STATUS", "SHOW MASTER STATUS"):
+        try:
+            rows = rows_as_dicts(connection, statement)
+        except SourceError as error:
+            if "1064" in str(error):
+                continue
+            raise
+        if rows:
+            return rows[0]
+    raise UnsupportedSource("the server writes no binlog", place="log_bin", hint="Start it with --log-bin")
+
+
+def replica_status(connection: Mysql) -> list[dict[str, Any]]:
+    """One row for each source that this server replicates from; none when it is no replica."""
+    for statement in ("SHOW REPLICA STATUS", "SHOW ALL SLAVES STATUS", "SHOW SLAVE STATUS"):
+        try:
+            return rows_as_dicts(connection, statement)
+        except SourceError as error:
+            if "1064" not in str(error):
+                raise
+    return []
+
+
+def rows_as_dicts(connection: Mysql, statement: str, parameters: tuple[Any, ...] = ()) -> list[dict[str, Any]]:
+    with translated(statement.split(" WHERE ")[0]), connection.cursor(DictCursor) as cursor:
+        cursor.execute(statement, parameters or None)
+        return [dict(row) for row in cursor.fetchall()]
+
+
+def _one(connection: Mysql, statement: str) -> tuple[Any, ...]:
+    with translated(statement), connection.cursor() as cursor:
+        cursor.execute(statement)
+        row = cursor.fetchone()
+    if row is None:
+        raise SourceError("no row", place=statement)
+    return tuple(row)
+
+
+def check_source(connection: Mysql, tables: Iterable[Table]) -> None:
+    """Raise the first thing that would make a migration of ``tables`` lose something: UnsupportedSource or
+    PrivilegeError.
+
+    ``source_faults`` gives all of them at once.
+    """
+    for fault in source_faults(connection, tables):
+        raise fault
+
+
+def source_faults(connection: Mysql, tables: Iterable[Table]) -> Iterator[WhimbrelError]:
+    """Everything about the server, the account and ``tables`` that stands in the way of an exact migration."""
+    info = server_info(connection)
+    yield from _setting_faults(connection, info)
+    yield from _privilege_faults(connection, info)
+    for table in tables:
+        yield from _table_faults(connection, info, table)
+
+
+def _variables(connection: Mysql) -> dict[str, str]:
+    return {row["Variable_name"].lower(): row["Value"] for row in rows_as_dicts(connection, "SHOW GLOBAL VARIABLES")}
+
+
+def _setting_faults(connection: Mysql, info: ServerInfo) -> Iterator[WhimbrelError]:
+    has = _variables(connection)
+    oldest = (8, 0, 0) if info.flavor == "mysql" else (10, 5, 0)
+    if info.version < oldest:
+        version, least = (".".join(map(str, numbers)) for numbers in (info.version, oldest))
+        yield UnsupportedSource(
+            f"{info.flavor} {version} is older than {least}", place="server version", hint="Upgrade it"
+        )
+    wanted = {"log_bin": "ON", "binlog_format": "ROW", "binlog_row_image": "FULL"}
+    for name, value in wanted.items():
+        if has.get(name, "OFF").upper() != value:
+            hint = (
+                "Start the server with --log-bin"
+                if name == "log_bin"
+                else f"SET GLOBAL {name} = {value}, and reconnect the writers"
+            )
+            yield UnsupportedSource(f"is {has.get(name)}, must be {value}", place=name, hint=hint)
+    if "PARTIAL_JSON" in has.get("binlog_row_value_options", ""):
+        yield UnsupportedSource(
+            "has PARTIAL_JSON: changed JSON documents are not whole in the binlog",
+            place="binlog_row_value_options",
+            hint="SET GLOBAL binlog_row_value_options = '', and reconnect the writers",
+        )
+    relays = has.get("log_replica_updates", has.get("log_slave_updates", "ON"))
+    with contextlib.suppress(PrivilegeError):
+        if relays == "OFF" and replica_status(connection):
+            yield UnsupportedSource(
+                "is OFF on a replica: what it replicates is not in its binlog",
+                place="log_replica_updates",
+                hint="Turn it on, or migrate from the primary",
+            )
+
+
+def _privilege_faults(connection: Mysql, info: ServerInfo) -> Iterator[WhimbrelError]:
+    (user,) = _one(connection, "SELECT CURRENT_USER()")
+    hint = f"GRANT SELECT, RELOAD, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO {user}"
+    try:
+        binlog_status(connection)
+        if info.flavor == "mysql":
+            rows_as_dicts(connection, "SHOW BINLOG EVENTS LIMIT 1")  # asks for REPLICATION SLAVE; MariaDB asks for less
+    except PrivilegeError as error:
+        yield PrivilegeError(error.message, place=f"user {user}", hint=hint)
+    except UnsupportedSource:
+        return  # no binlog: said by the settings
+    if info.flavor == "mariadb":
+        grants = " ".join(str(next(iter(row.values()))) for row in rows_as_dicts(connection, "SHOW GRANTS")).upper()
+        if not re.search(r"(REPLICATION SLAVE\b(?! ADMIN)|ALL PRIVILEGES).* ON \*\.\*", grants):
+            yield PrivilegeError("lacks REPLICATION SLAVE", place=f"user {user}", hint=hint)
+
+
+def _table_faults(connection: Mysql, info: ServerInfo, table: Table) -> Iterator[WhimbrelError]:
+    name = (table.schema, table.name)
+    engines = rows_as_dicts(
+        connection,
+        "SELECT t.ENGINE AS engine, e.TRANSACTIONS AS transactions FROM information_schema.TABLES t "
+        "LEFT JOIN information_schema.ENGINES e ON e.ENGINE = t.ENGINE WHERE t.TABLE_SCHEMA = %s AND t.TABLE_NAME = %s",
+        name,
+    )
+    if not engines:
+        yield UnsupportedSource(
+            "does not exist, or may not be read", place=table.full_name, hint="Check its name and the grants"
+        )
+        return
+    if engines[0]["transactions"] != "YES":
+        yield UnsupportedSource(
+            f"engine {engines[0]['engine']} has no transactions",
+            place=table.full_name,
+            hint=f"ALTER TABLE {quoted(table.schema)}.{quoted(table.name)} ENGINE = InnoDB",
+        )
+    yield from _filter_faults(connection, table)
+    if not _binlogs_cascades(connection, info):
+        yield from _cascade_faults(connection, table)
+    with translated(table.full_name), connection.cursor() as cursor:
+        try:
+            cursor.execute(f"SELECT 1 FROM {quoted(table.schema)}.{quoted(table.name)} LIMIT 0")
+        except pymysql.err.Error as error:
+            yield translate(error, table.full_name)
+
+
+def _filter_faults(connection: Mysql, table: Table) -> Iterator[WhimbrelError]:
+    """binlog_do_db and binlog_ignore_db, which only SHOW BINARY LOG STATUS tells."""
+    try:
+        status = binlog_status(connection)
+    except (PrivilegeError, UnsupportedSource):
+        return
+    only = [name for name in status["Binlog_Do_DB"].split(",") if name]
+    ignored = status["Binlog_Ignore_DB"].split(",")
+    if (only and table.schema not in only) or table.schema in ignored:
+        yield UnsupportedSource(
+            "its database is left out of the binlog",
+            place=table.full_name,
+            hint="Change binlog_do_db or binlog_ignore_db",
+        )
+
+
+def _binlogs_cascades(connection: Mysql, info: ServerInfo) -> bool:
+    """Since 9.6 MySQL carries out foreign keys above the engine, so that their changes reach the binlog, unless told
+    otherwise.
+    """
+    return (
+        info.flavor == "mysql"
+        and info.version >= (9, 6, 0)
+        and _variables(connection).get("innodb_native_foreign_keys") != "ON"
+    )
+
+
+def _cascade_faults(connection: Mysql, table: Table) -> Iterator[WhimbrelError]:
+    """Rows that InnoDB changes through a foreign key never reach the binlog."""
+    rules = rows_as_dicts(
+        connection,
+        "SELECT CONSTRAINT_NAME AS name, UPDATE_RULE AS on_update, DELETE_RULE AS on_delete "
+        "FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = %s AND TABLE_NAME = %s",
+        (table.schema, table.name),
+    )
+    for rule in rules:
+        for event in ("on_update", "on_delete"):
+            if rule[event] in ("CASCADE", "SET NULL", "SET DEFAULT"):
+                action = f"{event.replace('_', ' ').upper()} {rule[event]}"
+                yield UnsupportedSource(
+                    f"foreign key {rule['name']} has {action}: such changes are not in the binlog",
+                    place=table.full_name,
+                    hint="Let the application make these changes, and define the key with RESTRICT",
+                )
+
+
+def quoted(name: str) -> str:
+    """An identifier in backticks."""
+    return "`" + name.replace("`", "``") + "`"

@@ -1,0 +1,154 @@
+"""What a source table is: its columns in the order of the binlog's row images, and the key that identifies a row."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection
+from typing import Any
+
+from whimbrel.errors import UnsupportedSource
+from whimbrel.mysql.connect import Mysql, quoted, rows_as_dicts
+from whimbrel.mysql.types import COLUMN_FACTS, column_from
+from whimbrel.records import Column, Table
+
+
+def read_table(connection: Mysql, schema: str, name: str) -> Table:
+    """The table as the server has it now, under the server's own spelling of its name.
+
+    Generated and invisible columns are columns: both the row images and a snapshot have them. Raises
+    UnsupportedSource if there is no such base table, if it has neither a primary key nor a unique key without NULLs,
+    or a column that cannot be carried exactly.
+    """
+    schema, name = _own_spelling(connection, schema, name)
+    place = f"{schema}.{name}"
+    texts = _json_texts(connection, schema, name)
+    facts = _facts(
+        connection, f"SELECT {COLUMN_FACTS} FROM information_schema.COLUMNS", schema, name, "ORDINAL_POSITION"
+    )
+    columns = tuple(column_from(fact, place, json_text=fact["COLUMN_NAME"] in texts) for fact in facts)
+    key = _row_key(connection, schema, name, {column.name for column in columns if not column.nullable})
+    if not key:
+        raise UnsupportedSource(
+            "has no primary key and no unique key without NULLs: its rows cannot be told apart",
+            place=place,
+            hint=f"ALTER TABLE {quoted(schema)}.{quoted(name)} ADD id BIGINT AUTO_INCREMENT PRIMARY KEY",
+        )
+    return Table(schema, name, columns, key)
+
+
+def table_names(connection: Mysql, schema: str) -> list[str]:
+    """The base tables of ``schema``, by name."""
+    rows = rows_as_dicts(
+        connection,
+        "SELECT TABLE_NAME AS name, TABLE_SCHEMA AS in_schema FROM information_schema.TABLES "
+        "WHERE TABLE_SCHEMA = %s AND TABLE_TYPE = 'BASE TABLE'",
+        (schema,),
+    )
+    return sorted(row["name"] for row in rows if row["in_schema"] == schema)
+
+
+def estimated_rows(connection: Mysql, table: Table) -> int:
+    """The server's own estimate, which may be off by half; 0 when it has none."""
+    rows = rows_as_dicts(
+        connection,
+        "SELECT TABLE_ROWS AS estimate FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s",
+        (table.schema, table.name),
+    )
+    return int(rows[0]["estimate"] or 0) if rows else 0
+
+
+def leading_index(connection: Mysql, table: Table, columns: tuple[str, ...]) -> str | None:
+    """An ordered index that begins with ``columns`` in their whole length and one direction, or None. The primary key
+    goes first.
+    """
+    for index, parts in _indexes(connection, table.schema, table.name).items():
+        leading = parts[: len(columns)]
+        names = tuple(part["COLUMN_NAME"] for part in leading)
+        whole = all(part["SUB_PART"] is None for part in leading)
+        one_direction = len({part["COLLATION"] for part in leading} - {None}) == 1
+        if names == columns and whole and one_direction and parts[0]["INDEX_TYPE"] == "BTREE":
+            return index
+    return None
+
+
+def _own_spelling(connection: Mysql, schema: str, name: str) -> tuple[str, str]:
+    """information_schema may compare without regard to case; so look at what came back, and take another case only if
+    the server would.
+    """
+    rows = rows_as_dicts(
+        connection,
+        "SELECT TABLE_SCHEMA AS in_schema, TABLE_NAME AS name, TABLE_TYPE AS kind, @@lower_case_table_names AS folds "
+        "FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s",
+        (schema, name),
+    )
+    exact = [row for row in rows if (row["in_schema"], row["name"]) == (schema, name)]
+    found = exact or [row for row in rows if row["folds"]]
+    place = f"{schema}.{name}"
+    if not found:
+        others = ", ".join(table_names(connection, schema)[:10]) or "none"
+        raise UnsupportedSource(
+            "does not exist, or may not be read",
+            place=place,
+            hint=f"Check its name and the grants. Tables there: {others}",
+        )
+    if found[0]["kind"] != "BASE TABLE":
+        raise UnsupportedSource(
+            f"is a {found[0]['kind'].lower()}, not a plain table", place=place, hint="Choose a base table"
+        )
+    return found[0]["in_schema"], found[0]["name"]
+
+
+def _row_key(connection: Mysql, schema: str, name: str, not_null: Collection[str]) -> tuple[str, ...]:
+    """The primary key, else the unique key without NULLs that has the fewest columns; () if there is none."""
+    candidates = []
+    for index, parts in _indexes(connection, schema, name).items():
+        columns = tuple(part["COLUMN_NAME"] for part in parts)
+        if index == "PRIMARY":
+            return columns
+        whole = all(part["SUB_PART"] is None and part["COLUMN_NAME"] in not_null for part in parts)
+        if whole and not parts[0]["NON_UNIQUE"]:
+            candidates.append((len(columns), index, columns))
+    return min(candidates)[2] if candidates else ()
+
+
+def _indexes(connection: Mysql, schema: str, name: str) -> dict[str, list[dict[str, Any]]]:
+    """Each index's parts in order. A part that is an expression has no COLUMN_NAME."""
+    facts = _facts(
+        connection,
+        "SELECT INDEX_NAME, COLUMN_NAME, SUB_PART, NON_UNIQUE, COLLATION, INDEX_TYPE "
+        "FROM information_schema.STATISTICS",
+        schema,
+        name,
+        "INDEX_NAME = 'PRIMARY' DESC, INDEX_NAME, SEQ_IN_INDEX",
+    )
+    indexes: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for fact in facts:
+        indexes[fact["INDEX_NAME"]].append(fact)
+    return dict(indexes)
+
+
+def _json_texts(connection: Mysql, schema: str, name: str) -> set[str]:
+    """The columns that MariaDB made for JSON: LONGTEXT with the check json_valid(column)."""
+    if not rows_as_dicts(connection, "SHOW COLUMNS FROM information_schema.CHECK_CONSTRAINTS LIKE 'TABLE_NAME'"):
+        return set()
+    rows = rows_as_dicts(
+        connection,
+        "SELECT CONSTRAINT_NAME AS name, CHECK_CLAUSE AS clause FROM information_schema.CHECK_CONSTRAINTS "
+        "WHERE CONSTRAINT_SCHEMA = %s AND TABLE_NAME = %s",
+        (schema, name),
+    )
+    return {row["name"] for row in rows if row["clause"].lower() == f"json_valid({quoted(row['name'].lower())})"}
+
+
+def _facts(connection: Mysql, select: str, schema: str, name: str, order: str) -> list[dict[str, Any]]:
+    """Rows of information_schema about exactly this table, not one whose name differs in case."""
+    statement = select.replace("SELECT ", "SELECT TABLE_SCHEMA, TABLE_NAME, ", 1)
+    rows = rows_as_dicts(
+        connection, f"{statement} WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s ORDER BY {order}", (schema, name)
+    )
+    upper = [{key.upper(): value for key, value in row.items()} for row in rows]
+    return [row for row in upper if (row["TABLE_SCHEMA"], row["TABLE_NAME"]) == (schema, name)]
+
+
+def columns_named(table: Table, names: tuple[str, ...]) -> tuple[Column, ...]:
+    return tuple(table.column(name) for name in names)
