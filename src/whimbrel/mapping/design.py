@@ -1,0 +1,188 @@
+"""From rows and changes of one source table to items and operations on items: pure, compiled once for each table."""
+
+from __future__ import annotations
+
+from binascii import Error as Base64Error
+from binascii import a2b_base64
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import NamedTuple
+
+from whimbrel.errors import MappingError, SchemaDrift
+from whimbrel.mapping import values
+from whimbrel.mapping.fold import fold_groups, fold_records, mapped, row_fault
+from whimbrel.mapping.generate import generate
+from whimbrel.mapping.rules import Key, resolve
+from whimbrel.project import TableRule
+from whimbrel.records import AttributeValue, Change, Fault, Item, ItemOperation, Put, Row, Table, Value
+from whimbrel.sizes import MAX_ITEM_BYTES, item_size
+
+MAX_SOURCE_KEYS = 10_000
+
+
+def compile_mapping(rule: TableRule, table: Table) -> TableMapping:
+    """Raises MappingError, with all faults at once, if ``rule`` does not fit ``table``."""
+    return TableMapping(rule, table)
+
+
+class TableMapping:
+    """One table's way from rows to items. Safe in threads: it only ever notes the last table definition that it saw."""
+
+    def __init__(self, rule: TableRule, table: Table) -> None:
+        self.design = resolve(rule, table)
+        self.rule = rule
+        self.table = table
+        self.source = table.full_name
+        self.target = rule.target
+        self.shape = rule.shape
+        self.key_attributes: tuple[tuple[str, str], ...] = tuple((key.name, key.type) for key in self.design.keys)
+        self.group_columns = self.design.group_columns
+        self.aligned = self.design.aligned
+        self.frame = frozenset([key.name for key in self.design.keys] + [name for name, _ in self.design.added])
+        self._code = generate(self.design)
+        self._same = table
+
+    @property
+    def generated_source(self) -> str:
+        """The Python source that this mapping runs, for people."""
+        return self._code.source
+
+    def put_items(self, rows: Sequence[Row]) -> tuple[list[Put], list[Fault]]:
+        """``rows`` are all rows of whole items, in any order.
+
+        Of rows that want the same place, the first by primary key has it and the others are Faults.
+        """
+        puts, refused, large, clash = self._code.put_items(rows)
+        if clash:  # rare: again, in an order that does not depend on how the rows came
+            puts, refused, large, _ = self._code.put_items(sorted(rows, key=self._primary_key_order))
+        faults = [row_fault(self.design, self._code, row, str(reason)) for row, reason in refused]
+        return puts, faults + [self._large(item) for item in large]
+
+    def fold(self, changes: Sequence[Change]) -> tuple[list[ItemOperation], list[Fault]]:
+        """``changes`` of this table, in log order, as at most one operation an item: the rules are in ``mapping.fold``.
+
+        Raises SchemaDrift if a change was written with other columns than this mapping was compiled for.
+        """
+        self._check_tables(changes)
+        if self.shape == "record":
+            return fold_records(self.design, self._code, changes)
+        return fold_groups(self.design, self._code, self.frame, changes)
+
+    def item_key(self, row: Row) -> Item | None:
+        """The key of the row's item; None if the row cannot have one."""
+        key = mapped(self._code.key, row)
+        return None if key is None else self._code.key_item(key)
+
+    def group_key(self, row: Row) -> bytes:
+        """Equal for two rows exactly if their items' keys are; empty if the row cannot have a key."""
+        key = mapped(self._code.key, row)
+        if isinstance(key, tuple):
+            key = f"{len(key[0])}:{key[0]}{key[1]}"
+        return (key or "").encode("utf-8", "surrogatepass")
+
+    def source_keys(self, item_key: Item) -> list[tuple[Value, ...]]:
+        """Every tuple of ``group_columns`` values whose rows could belong to the item; perhaps some that no row has.
+
+        Empty for a key that no row could give. Raises MappingError if there are more than MAX_SOURCE_KEYS.
+        """
+        found = [
+            list(_bounded(self._assignments(key, item_key.get(key.name, {})), item_key)) for key in self.design.keys
+        ]
+        joined = found[0] if len(found) == 1 else _bounded(_join(found[0], found[1]), item_key)
+        return list(dict.fromkeys(tuple(values[name] for name in self.group_columns) for values in joined))
+
+    def normal_item(self, item: Item) -> Item:
+        """The form in which two items are equal in DynamoDB exactly if they are equal in Python."""
+        return values.normal_item(item)
+
+    def ambiguities(self) -> list[str]:
+        """How different rows could come to the same place in the target; empty if they cannot. For ``check``."""
+        columns = self.design.columns
+        templates = [*(key.template for key in self.design.keys), self.design.entry_name]
+        found = [text for template in templates if (text := template.ambiguity(columns))]
+        used = {name for template in templates for name in template.columns}
+        missing = [name for name in self.table.primary_key if name not in used]
+        if missing:
+            where = "the key" if self.shape == "record" else "the key and entry_name"
+            found.append(f"{', '.join(missing)} of the primary key is not in {where}: different rows could be one")
+        return found
+
+    def _assignments(self, key: Key, value: AttributeValue) -> Iterator[dict[str, Value]]:
+        content = value.get(key.type)
+        if content is None:
+            return iter(())
+        if key.type == "S":
+            return key.template.splits(content, self.design.columns)
+        column = self.design.columns[key.template.alone]
+        found = values.values_of_number(column, content) if key.type == "N" else _bytes(content)
+        return ({column.name: one} for one in found)
+
+    def _primary_key_order(self, row: Row) -> list[str]:
+        return [repr(row[self.table.index(name)]) for name in self.table.primary_key]
+
+    def _large(self, item: Item) -> Fault:
+        reason = f"the item has {item_size(item)} bytes, more than the {MAX_ITEM_BYTES} that DynamoDB allows"
+        return Fault(self.source, reason, {}, {name: item[name] for name, _ in self.key_attributes}, None)
+
+    def _check_tables(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            if change.table is not self._same:
+                self._check_table(change)
+                self._same = change.table
+
+    def _check_table(self, change: Change) -> None:
+        if _layout(change.table) == _layout(self.table):
+            return
+        here, there = _layout(self.table), _layout(change.table)
+        differing = [_words(one) for one in there if one not in here] + [
+            _words(one) for one in here if one not in there
+        ]
+        what = "; ".join(dict.fromkeys(differing)) or "their order"
+        raise SchemaDrift(
+            f"a change at {change.position} has other columns than the mapping ({what})",
+            place=self.source,
+            hint="The table was altered: stop here, adapt the mapping and start the table again.",
+        )
+
+
+class _ColumnLayout(NamedTuple):
+    name: str
+    kind: str
+    unsigned: bool
+    scale: int
+
+
+def _layout(table: Table) -> list[_ColumnLayout]:
+    return [_ColumnLayout(one.name, one.kind, one.unsigned, one.scale) for one in table.columns]
+
+
+def _words(column: _ColumnLayout) -> str:
+    return f"{column.name} {column.kind}{' unsigned' if column.unsigned else ''}"
+
+
+def _bounded(found: Iterable[dict[str, Value]], item_key: Item) -> Iterator[dict[str, Value]]:
+    several = iter(found)
+    yield from islice(several, MAX_SOURCE_KEYS)
+    if next(several, None) is not None:
+        raise MappingError(
+            f"more than {MAX_SOURCE_KEYS} different rows could give the key {values.shown(item_key)}",
+            hint="Use a separator that does not occur in the columns' values.",
+        )
+
+
+def _join(left: list[dict[str, Value]], right: list[dict[str, Value]]) -> Iterator[dict[str, Value]]:
+    """Pairs of assignments that agree on the columns that both have."""
+    shared = tuple(sorted(left[0].keys() & right[0].keys())) if left and right else ()
+    by_shared: dict[tuple[Value, ...], list[dict[str, Value]]] = {}
+    for one in right:
+        by_shared.setdefault(tuple(one[name] for name in shared), []).append(one)
+    for one in left:
+        for other in by_shared.get(tuple(one[name] for name in shared), ()):
+            yield {**one, **other}
+
+
+def _bytes(content: str | bytes) -> tuple[Value, ...]:
+    try:
+        return (a2b_base64(content) if isinstance(content, str) else bytes(content),)
+    except Base64Error:
+        return ()

@@ -1,0 +1,382 @@
+"""Python source made once for each mapping: straight-line code that turns rows into items, without a lookup per column.
+
+Everything that can be decided from the Design is decided here; each check that a row needs is one cheap expression, and
+what fails it raises Refused from a slow path with the reason. Column ``i`` of a row is the variable ``c<i>``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from whimbrel.mapping import values
+from whimbrel.mapping.rules import Carried, Design, Key
+from whimbrel.mapping.templates import Literal, Template
+from whimbrel.mapping.values import Refused, shown
+from whimbrel.records import AttributeValue, Item, Put, Row
+from whimbrel.sizes import (
+    MAX_ITEM_BYTES,
+    MAX_NAME_BYTES,
+    MAX_PARTITION_KEY_BYTES,
+    MAX_SORT_KEY_BYTES,
+    item_size,
+    text_size,
+)
+
+KeyText = str | tuple[str, str]  # what tells items apart: the partition key's text, and the sort key's if there is one
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """The generated functions of one mapping. All but ``put_items`` raise Refused for a row that cannot be mapped."""
+
+    source: str
+    put_items: Callable[[Sequence[Row]], tuple[list[Put], list[tuple[Row, Refused]], list[Item], bool]]
+    key: Callable[[Row], KeyText]
+    key_item: Callable[[KeyText], Item]
+    item: Callable[[Row], tuple[KeyText, Item]]  # record
+    entry_name: Callable[[Row], str]  # group
+    entry: Callable[[Row], tuple[KeyText, str, AttributeValue, Item]]  # group: key, name, value, added attributes
+
+
+def generate(design: Design) -> Code:
+    source = "\n\n".join(_record(design) if design.shape == "record" else _group(design)) + "\n"
+    space: dict[str, Any] = {
+        "Put": Put,
+        "Refused": Refused,
+        "item_size": item_size,
+        "refuse_null": _refuse_null,
+        "check_key": _check_key,
+        "check_name": _check_name,
+        "refuse_clash": _refuse_clash,
+        "TABLE": design.target,
+        "FRAME": _frame(design),
+        "NEVER": object(),
+        "exact_number": values.exact_number,
+        "checked_number": values.checked_number,
+        "boolean": values.boolean,
+        "base64": values.base64,
+    }
+    exec(compile(source, f"<mapping of {design.table.full_name}>", "exec"), space)
+    names = ("put_items", "key", "key_item", "item", "entry_name", "entry")
+    return Code(source, *(space.get(name, _absent) for name in names))
+
+
+def _frame(design: Design) -> frozenset[str]:
+    return frozenset([key.name for key in design.keys] + [name for name, _ in design.added])
+
+
+# --- slow paths, called by generated code ---------------------------------------------------------------------------
+
+
+def _absent(*_: object) -> NoReturn:
+    raise AssertionError("this shape of mapping has no such function")
+
+
+def _refuse_null(column: str, place: str) -> NoReturn:
+    raise Refused(f"{place} needs column {column!r}, which is NULL")
+
+
+def _check_key(place: str, text: str | bytes, limit: int) -> None:
+    if not text:
+        raise Refused(f"{place} is empty, which DynamoDB does not allow")
+    size = len(text) if isinstance(text, bytes) else text_size(text)
+    if size > limit:
+        raise Refused(f"{place} has {size} bytes, more than the {limit} that DynamoDB allows: {shown(text)}")
+
+
+def _check_name(name: str) -> None:
+    if not name:
+        raise Refused("the entry's name is empty, which DynamoDB does not allow")
+    size = text_size(name)
+    if size > MAX_NAME_BYTES:
+        raise Refused(f"the entry's name has {size} bytes, more than the {MAX_NAME_BYTES} of a DynamoDB attribute name")
+
+
+def _refuse_clash(name: str, frame: frozenset[str]) -> NoReturn:
+    if name in frame:
+        raise Refused(f"the entry's name {shown(name)} is the name of an attribute of the whole item")
+    raise Refused(f"another row of the same item has the entry {shown(name)} already")
+
+
+# --- parts of the source --------------------------------------------------------------------------------------------
+
+
+def _variable(design: Design, column: str) -> str:
+    return f"c{design.table.index(column)}"
+
+
+def _unpack(design: Design) -> str:
+    return "".join(f"c{i}, " for i in range(len(design.table.columns))) + "= row"
+
+
+def _text(design: Design, template: Template) -> str:
+    """Source of the template's text."""
+    if template.alone and values.column_piece(design.columns[template.alone], "x") == "{x}":
+        column = design.columns[template.alone]
+        variable = _variable(design, template.alone)
+        return f'f"{{{variable}}}"' if column.kind in values.NUMBER_KINDS - {"decimal"} else variable
+    return values.text_source(
+        [
+            values.literal_piece(part.text)
+            if isinstance(part, Literal)
+            else values.column_piece(design.columns[part.column], _variable(design, part.column))
+            for part in template.parts
+        ]
+    )
+
+
+def _null_checks(design: Design, template: Template, place: str) -> list[str]:
+    return [f"if {_variable(design, name)} is None: refuse_null({name!r}, {place!r})" for name in template.columns]
+
+
+def _key_lines(design: Design) -> list[str]:
+    """Lines that set ``k0`` (and ``k1``), the key attributes' texts, or raise Refused."""
+    lines = []
+    for number, key in enumerate(design.keys):
+        place = f"{('partition', 'sort')[number]} key {key.name!r}"
+        limit = (MAX_PARTITION_KEY_BYTES, MAX_SORT_KEY_BYTES)[number]
+        lines += _null_checks(design, key.template, place)
+        lines += _one_key(design, key, f"k{number}", place, limit)
+    return lines
+
+
+def _one_key(design: Design, key: Key, target: str, place: str, limit: int) -> list[str]:
+    variable = _variable(design, key.template.alone) if key.template.alone else ""
+    if key.type == "N":
+        return [f"{target} = {values.key_number_source(design.columns[key.template.alone], variable, place)}"]
+    if key.type == "B":
+        return [f"if not 0 < len({variable}) <= {limit}: check_key({place!r}, {variable}, {limit})",
+                f"{target} = base64({variable})"]  # fmt: skip
+    lines = [f"{target} = {_text(design, key.template)}"]
+    bound = key.template.bound(design.columns)
+    if bound is None or bound > limit:  # four bytes a character at most
+        lines += [f"if not 0 < len({target}) <= {limit // 4}: check_key({place!r}, {target}, {limit})"]
+    elif _can_be_empty(design, key.template):
+        lines += [f"if not {target}: check_key({place!r}, {target}, {limit})"]
+    return lines
+
+
+def _can_be_empty(design: Design, template: Template) -> bool:
+    never = values.NUMBER_KINDS | {"date", "time", "datetime", "timestamp", "uuid", "inet4", "inet6"}
+    return not any(isinstance(part, Literal) or design.columns[part.column].kind in never for part in template.parts)
+
+
+def _key_text(design: Design) -> str:
+    return "k0" if len(design.keys) == 1 else "(k0, k1)"
+
+
+def _key_entries(design: Design) -> list[str]:
+    return [f'{key.name!r}: {{"{key.type}": k{number}}}' for number, key in enumerate(design.keys)]
+
+
+def _key_functions(design: Design) -> list[str]:
+    return [
+        _function("key", "row", [_unpack(design), *_key_lines(design), f"return {_key_text(design)}"]),
+        _function("key_item", "k", [f"{_key_text(design)} = k", f"return {{{', '.join(_key_entries(design))}}}"]),
+    ]
+
+
+def _added_checks(design: Design) -> list[str]:
+    return [line for name, template in design.added for line in _null_checks(design, template, f"attribute {name!r}")]
+
+
+def _added_entries(design: Design) -> list[str]:
+    return [f'{name!r}: {{"S": {_text(design, template)}}}' for name, template in design.added]
+
+
+def _value(design: Design, carried: Carried) -> str:
+    """Source of the AttributeValue of a column, whatever it holds."""
+    variable = _variable(design, carried.column.name)
+    place = f"column {carried.column.name!r}"
+    return f'{{"NULL": True}} if {variable} is None else {_present(carried, variable, place)}'
+
+
+def _present(carried: Carried, variable: str, place: str) -> str:
+    return values.attribute_source(carried.column, carried.type, variable, place)
+
+
+def _carried_entries(design: Design) -> list[str]:
+    return [f"{carried.attribute!r}: {_value(design, carried)}" for carried in design.carried]
+
+
+def _carried_bound(design: Design) -> int | None:
+    """The most bytes that the carried columns of one row take with their names, None if unknown."""
+    bounds = [values.value_bound(one.column, one.type) for one in design.carried]
+    names = sum(text_size(one.attribute) + 1 for one in design.carried)
+    return None if None in bounds else names + 3 + sum(bound or 0 for bound in bounds)
+
+
+def _frame_bound(design: Design) -> int | None:
+    templates = [(key.name, key.template) for key in design.keys if key.type == "S"] + list(design.added)
+    bounds = [template.bound(design.columns) for _, template in templates]
+    names = sum(text_size(name) for name in _frame(design))
+    keys = MAX_PARTITION_KEY_BYTES + MAX_SORT_KEY_BYTES
+    return None if None in bounds else names + keys + sum(bound or 0 for bound in bounds)
+
+
+def _indent(lines: list[str], depth: int = 1) -> list[str]:
+    return ["    " * depth + line for line in lines]
+
+
+def _function(name: str, arguments: str, body: list[str]) -> str:
+    return "\n".join([f"def {name}({arguments}):", *_indent(body)])
+
+
+# --- record ---------------------------------------------------------------------------------------------------------
+
+
+def _record(design: Design) -> list[str]:
+    make = _record_lines(design)
+    put_items = [
+        "puts = {}; refused = []; clash = False",
+        "for row in rows:",
+        "    try:",
+        *_indent([_unpack(design), *make], 2),
+        f"        if {_key_text(design)} in puts:",
+        "            clash = True",
+        '            raise Refused("another row has the same item key")',
+        f"        puts[{_key_text(design)}] = Put(TABLE, {{{', '.join(_key_entries(design))}}}, item)",
+        "    except Refused as refusal:",
+        "        refused.append((row, refusal))",
+        "return list(puts.values()), refused, [], clash",
+    ]
+    return [
+        *_key_functions(design),
+        _function("item", "row", [_unpack(design), *make, f"return {_key_text(design)}, item"]),
+        _function("put_items", "rows", put_items),
+    ]
+
+
+def _record_lines(design: Design) -> list[str]:
+    """Lines that set ``item``, whole and within DynamoDB's limits, or raise Refused."""
+    entries = _key_entries(design) + _added_entries(design)
+    lines = _key_lines(design) + _added_checks(design)
+    if design.omit_nulls:
+        lines += [f"item = {{{', '.join(entries)}}}"]
+        for carried in design.carried:
+            variable = _variable(design, carried.column.name)
+            value = _present(carried, variable, f"column {carried.column.name!r}")
+            lines += [f"if {variable} is not None: item[{carried.attribute!r}] = {value}"]
+    else:
+        lines += [f"item = {{{', '.join(entries + _carried_entries(design))}}}"]
+    frame, carried_bound = _frame_bound(design), _carried_bound(design)
+    if frame is None or carried_bound is None or frame + carried_bound > MAX_ITEM_BYTES:
+        lines += [f"if item_size(item) > {MAX_ITEM_BYTES}: raise Refused({_too_large('{item_size(item)}')})"]
+    return lines
+
+
+def _too_large(size: str) -> str:
+    return f'f"the item has {size} bytes, more than the {MAX_ITEM_BYTES} that DynamoDB allows"'
+
+
+# --- group ----------------------------------------------------------------------------------------------------------
+
+
+def _group(design: Design) -> list[str]:
+    added = f"{{{', '.join(_added_entries(design))}}}"
+    name = [*_name_lines(design), "if name in FRAME: refuse_clash(name, FRAME)"]
+    entry = [_unpack(design), *_key_lines(design), *_added_checks(design), *name]
+    return [
+        *_key_functions(design),
+        _function("entry_name", "row", [_unpack(design), *name, "return name"]),
+        _function("entry", "row", [*entry, f"return {_key_text(design)}, name, {_entry_value(design)}, {added}"]),
+        _function("put_items", "rows", _group_put_items(design)),
+    ]
+
+
+def _name_lines(design: Design) -> list[str]:
+    """Lines that set ``name``, the entry's name, or raise Refused."""
+    template = design.entry_name
+    lines = [*_null_checks(design, template, "the entry's name"), f"name = {_text(design, template)}"]
+    bound = template.bound(design.columns)
+    if bound is None or bound > MAX_NAME_BYTES:
+        lines += [f"if not 0 < len(name) <= {MAX_NAME_BYTES // 4}: check_name(name)"]
+    elif _can_be_empty(design, template):
+        lines += ["if not name: check_name(name)"]
+    return lines
+
+
+def _entry_value(design: Design) -> str:
+    if design.entry_is_map:
+        return f'{{"M": {{{", ".join(_carried_entries(design))}}}}}'
+    return _value(design, design.carried[0])
+
+
+def _group_put_items(design: Design) -> list[str]:
+    """Rows mostly come in runs of one item: a run is known by its columns, and only its first row renders the key."""
+    key, frame = _key_text(design), ", ".join(_key_entries(design) + _added_entries(design))
+    return [
+        "items = {}; refused = []; clash = False",
+        *_run_start(design),
+        "for row in rows:",
+        "    try:",
+        f"        {_unpack(design)}",
+        f"        if {_run_differs(design)}:",
+        *_indent(_run_start(design), 3),
+        *_indent([*_key_lines(design), *_added_checks(design)], 3),
+        f"            item = items.get({key})",
+        "            if item is None:",
+        f"                item = items[{key}] = {{{frame}}}",
+        *_indent(_added_differ(design), 3),
+        *_indent(_run_keep(design), 3),
+        *_indent(_name_lines(design), 2),
+        "        if name in item:",
+        "            clash = clash or name not in FRAME",
+        "            refuse_clash(name, FRAME)",
+        f"        item[name] = {_entry_value(design)}",
+        "    except Refused as refusal:",
+        "        refused.append((row, refusal))",
+        *_group_result(design),
+    ]
+
+
+def _added_differ(design: Design) -> list[str]:
+    """Only an ambiguous key can bring together rows that differ in what the whole item has."""
+    differ = [f"item[{name!r}] != {{'S': {_text(design, template)}}}" for name, template in design.added]
+    reason = "another row of the same item differs in the attributes of the whole item"
+    return [f"elif {' or '.join(differ)}: raise Refused({reason!r})"] if differ else []
+
+
+def _run_columns(design: Design) -> list[str]:
+    """The columns by which a run is known: none if equal values might have different texts (0.0 and -0.0)."""
+    if any(design.columns[name].kind in ("float", "double") for name in design.group_columns):
+        return []
+    return [str(design.table.index(name)) for name in design.group_columns]
+
+
+def _run_start(design: Design) -> list[str]:
+    return [" = ".join([*(f"p{i}" for i in _run_columns(design)), "NEVER"])]
+
+
+def _run_differs(design: Design) -> str:
+    return " or ".join(f"c{i} != p{i}" for i in reversed(_run_columns(design))) or "True"
+
+
+def _run_keep(design: Design) -> list[str]:
+    return [f"p{i} = c{i}" for i in _run_columns(design)]
+
+
+def _group_result(design: Design) -> list[str]:
+    """Items that no row could enter are not put; large ones are measured."""
+    keys = ", ".join(f"{key.name!r}: item[{key.name!r}]" for key in design.keys)
+    safe = _safe_entries(design)
+    fits = f"(len(item) <= {safe} or item_size(item) <= {MAX_ITEM_BYTES})"
+    frame = len(_frame(design))
+    return [
+        f"puts = [Put(TABLE, {{{keys}}}, item) for item in items.values() if len(item) > {frame} and {fits}]",
+        "large = []",
+        "if len(puts) < len(items):",
+        f"    large = [item for item in items.values() if len(item) > {frame} and not {fits}]",
+        "return puts, refused, large, clash",
+    ]
+
+
+def _safe_entries(design: Design) -> int:
+    """How many attributes an item may have for certain, without being measured; 0 if that cannot be said."""
+    frame, value = _frame_bound(design), _carried_bound(design)
+    name = design.entry_name.bound(design.columns)
+    if frame is None or value is None or name is None:
+        return 0
+    return max(0, (MAX_ITEM_BYTES - frame) // (name + value + 1)) + len(_frame(design))

@@ -1,0 +1,225 @@
+"""Templates such as ``${customerid}|${orderid}``: how keys, entry names and added attributes are made from columns.
+
+``${column}`` stands for the column's canonical text (see ``values``), ``$$`` for a dollar; everything else for itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from whimbrel.errors import MappingError
+from whimbrel.mapping.values import text_bound, values_of_text
+from whimbrel.records import Column, Value
+from whimbrel.sizes import text_size
+
+MAX_STEPS = 200_000  # of the search for the rows behind one key
+
+_DIGITS = frozenset("0123456789")
+_CHARACTERS = {  # all that the text of a kind may contain
+    "int": _DIGITS | {"-"},
+    "year": _DIGITS,
+    "bit": _DIGITS,
+    "decimal": _DIGITS | set("-."),
+    "float": _DIGITS | set("-.e+"),
+    "double": _DIGITS | set("-.e+"),
+    "date": _DIGITS | {"-"},
+    "time": _DIGITS | set("-:."),
+    "datetime": _DIGITS | set("-:.T"),
+    "timestamp": _DIGITS | set("-:.TZ"),
+    "uuid": _DIGITS | set("abcdefABCDEF-"),
+    "inet4": _DIGITS | {"."},
+    "inet6": _DIGITS | set("abcdefABCDEF:."),
+}
+
+
+class Literal(NamedTuple):
+    text: str
+
+
+class Reference(NamedTuple):
+    column: str
+
+
+Part = Literal | Reference
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    text: str
+    parts: tuple[Part, ...]  # no two literals in a row, none empty
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns used, each once, in order of appearance."""
+        return tuple(dict.fromkeys(part.column for part in self.parts if isinstance(part, Reference)))
+
+    @property
+    def alone(self) -> str:
+        """The column, if the template is just ``${column}``, else ""."""
+        [only, *others] = self.parts or (None,)
+        return only.column if isinstance(only, Reference) and not others else ""
+
+    def bound(self, columns: Mapping[str, Column]) -> int | None:
+        """The most bytes that the text can take, None if unknown."""
+        total = 0
+        for part in self.parts:
+            size = text_size(part.text) if isinstance(part, Literal) else text_bound(columns[part.column])
+            if size is None:
+                return None
+            total += size
+        return total
+
+    def ambiguity(self, columns: Mapping[str, Column]) -> str | None:
+        """Says how two different tuples of column values could give the same text; None if they cannot.
+
+        The text is read from the left as far as each column's end is certain, then from the right; what remains between
+        is certain if it is one column. Careful: it may name a doubt that the data never meets.
+        """
+        first = _certain_from_left(self.parts, columns)
+        last = _certain_from_right(self.parts, columns, first)
+        doubtful = self.parts[first:last]
+        left, right, *_ = [part.column for part in doubtful if isinstance(part, Reference)] + ["", ""]
+        if not right:
+            return None
+        between = doubtful[1]
+        if isinstance(between, Reference):
+            return (
+                f"nothing stands between {left} and {right} in {self.text!r}: different rows could give the same text"
+            )
+        return (
+            f"{between.text!r} between {left} and {right} in {self.text!r} may also occur in their values: "
+            f"different rows could give the same text"
+        )
+
+    def splits(self, text: str, columns: Mapping[str, Column]) -> Iterator[dict[str, Value]]:
+        """Every assignment of column values that renders to ``text``, found lazily.
+
+        Raises MappingError when the search takes more than MAX_STEPS.
+        """
+        return _Search(self, text, columns).run(0, 0, {})
+
+
+class _Search:
+    """Backtracking over the places where one column's text may end."""
+
+    def __init__(self, template: Template, text: str, columns: Mapping[str, Column]) -> None:
+        self.template = template
+        self.parts = template.parts
+        self.text = text
+        self.columns = columns
+        self.steps = 0
+
+    def run(self, number: int, at: int, found: dict[str, Value]) -> Iterator[dict[str, Value]]:
+        if number == len(self.parts):
+            if at == len(self.text):
+                yield found
+            return
+        part = self.parts[number]
+        if isinstance(part, Literal):
+            if self.text.startswith(part.text, at):
+                yield from self.run(number + 1, at + len(part.text), found)
+            return
+        for end in self._ends(number, at):
+            self._count()
+            for value in values_of_text(self.columns[part.column], self.text[at:end]):
+                if found.get(part.column, value) == value:
+                    yield from self.run(number + 1, end, {**found, part.column: value})
+
+    def _ends(self, number: int, at: int) -> Iterator[int]:
+        if number + 1 == len(self.parts):
+            yield len(self.text)
+            return
+        following = self.parts[number + 1]
+        if isinstance(following, Reference):
+            yield from range(at, len(self.text) + 1)
+            return
+        end = self.text.find(following.text, at)
+        while end >= 0:
+            yield end
+            end = self.text.find(following.text, end + 1)
+
+    def _count(self) -> None:
+        self.steps += 1
+        if self.steps > MAX_STEPS:
+            raise MappingError(
+                f"the key text {self.text[:200]!r} can be split into columns in too many ways",
+                place=self.template.text,
+                hint="Use a separator that does not occur in the columns' values.",
+            )
+
+
+def parse(text: str) -> Template:
+    """Reads a template; raises MappingError for a ``$`` that is neither ``${column}`` nor ``$$``."""
+    parts: list[Part] = []
+    literal = ""
+    for match in re.finditer(r"\$\$|\$\{([^{}$]+)\}|(\$)|[^$]+", text):
+        if match[2]:
+            raise MappingError(
+                f"a '$' at character {match.start() + 1} of {text!r} starts neither ${{column}} nor $$",
+                hint="Write ${column} for a column and $$ for a dollar.",
+            )
+        if match[1] is None:
+            literal += "$" if match[0] == "$$" else match[0]
+            continue
+        if literal:
+            parts.append(Literal(literal))
+            literal = ""
+        parts.append(Reference(match[1]))
+    if literal:
+        parts.append(Literal(literal))
+    return Template(text, tuple(parts))
+
+
+def _certain_from_left(parts: tuple[Part, ...], columns: Mapping[str, Column]) -> int:
+    for number, part in enumerate(parts):
+        if isinstance(part, Literal) or _width(columns[part.column]):
+            continue
+        following = parts[number + 1] if number + 1 < len(parts) else None
+        if following is None:
+            continue  # it takes the rest
+        if isinstance(following, Reference) or following.text[0] in _after_first(
+            columns[part.column], following.text[0]
+        ):
+            return number
+    return len(parts)
+
+
+def _certain_from_right(parts: tuple[Part, ...], columns: Mapping[str, Column], first: int) -> int:
+    for number in range(len(parts) - 1, first - 1, -1):
+        part = parts[number]
+        if isinstance(part, Literal) or _width(columns[part.column]) or number == 0:
+            continue
+        before = parts[number - 1]
+        if isinstance(before, Reference) or _may_contain(columns[part.column], before.text[-1]):
+            return number + 1
+    return first
+
+
+def _after_first(column: Column, character: str) -> str:
+    """``character`` if it may follow the first character of the column's text, else ""."""
+    if column.kind in ("int", "decimal", "time") and character == "-":
+        return ""  # only as the sign, and a number is never empty
+    return character if _may_contain(column, character) else ""
+
+
+def _may_contain(column: Column, character: str) -> bool:
+    if column.kind in ("enum", "set") and column.members:
+        return any(character in member for member in column.members) or (column.kind == "set" and character == ",")
+    if column.kind == "int" and column.unsigned and character == "-":
+        return False
+    known = _CHARACTERS.get(column.kind)
+    return known is None or character in known
+
+
+def _width(column: Column) -> int:
+    """The length of every text of the column, 0 if it varies."""
+    if column.kind == "uuid":
+        return 36
+    if column.kind == "date":
+        return 10
+    if column.kind in ("datetime", "timestamp"):
+        return 19 + (column.scale and column.scale + 1) + (column.kind == "timestamp")
+    return 0

@@ -1,0 +1,286 @@
+"""Canonical values (see ``whimbrel.records``) as DynamoDB attribute values and as text in templates.
+
+======================================= ================ ==================== ==========================================
+kind                                    in an attribute  ``types`` may say    in a template
+======================================= ================ ==================== ==========================================
+int, bit                                N                N, S, BOOL (0 or 1)  digits
+year                                    N                N, S                 digits
+decimal                                 N                N, S                 as the server prints it: ``12.50``
+float, double                           N                N, S                 shortest text that reads back the same
+text, enum                              S                S, N, B (UTF-8)      as it is
+set, json, date, time, uuid, inet4/6    S                S                    as it is
+datetime                                S                S                    ``2026-01-02T03:04:05.123``
+timestamp                               S                S                    ``2026-01-02T03:04:05.123Z``
+binary, geometry                        B                B                    refused
+======================================= ================ ==================== ==========================================
+
+NULL is ``{"NULL": true}`` (or left out, by rule) in an attribute and refused in a template. Zero and partial dates keep
+their digits. A number that N cannot hold (38 significant digits, 1E-130 to 9.99…E+125) is refused, never rounded.
+
+The hot code is generated from the ``*_source`` functions here; the plain ones are what it calls for the rarer kinds.
+"""
+
+from __future__ import annotations
+
+import re
+from binascii import a2b_base64, b2a_base64
+from decimal import Decimal
+from typing import Any
+
+from whimbrel.records import AttributeValue, Column, Item, Value
+from whimbrel.sizes import MAX_NUMBER_BYTES
+
+TYPES: dict[str, tuple[str, ...]] = {  # the first is the default
+    "int": ("N", "S", "BOOL"),
+    "bit": ("N", "S", "BOOL"),
+    "year": ("N", "S"),
+    "decimal": ("N", "S"),
+    "float": ("N", "S"),
+    "double": ("N", "S"),
+    "text": ("S", "N", "B"),
+    "enum": ("S", "N", "B"),
+    "set": ("S",),
+    "json": ("S",),
+    "date": ("S",),
+    "time": ("S",),
+    "datetime": ("S",),
+    "timestamp": ("S",),
+    "uuid": ("S",),
+    "inet4": ("S",),
+    "inet6": ("S",),
+    "binary": ("B",),
+    "geometry": ("B",),
+}
+NUMBER_KINDS = frozenset({"int", "bit", "year", "decimal", "float", "double"})
+BINARY_KINDS = frozenset({"binary", "geometry"})
+
+MAX_DIGITS = 38
+SMALLEST, LARGEST = Decimal("1E-130"), Decimal("9.9999999999999999999999999999999999999E+125")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,6})?")
+_PLAIN = re.compile(r"0|-?[1-9][0-9]*(\.[0-9]*[1-9])?|-?0\.[0-9]*[1-9]")
+
+
+class Refused(Exception):
+    """A row cannot become (part of) an item; ``str()`` is the reason. Never leaves this package: it ends as a Fault."""
+
+
+def shown(value: object) -> str:
+    """A value for a message, cut to a bearable length."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:70]}… ({len(text)} characters)"
+
+
+# --- what generated code calls --------------------------------------------------------------------------------------
+
+
+def exact_number(value: str | float, place: str) -> str:
+    """The plain canonical text of a number: ``-12.5``, never an exponent, a trailing zero or ``-0``.
+
+    ``value`` is a float or text; raises Refused, naming ``place``, if it is no number or DynamoDB's N cannot hold it.
+    """
+    text = repr(value) if isinstance(value, float) else value
+    if not _NUMBER.fullmatch(text):
+        raise Refused(f"{place} is {shown(value)}, which is not a number")
+    number = Decimal(text)
+    if not number:
+        return "0"
+    if not SMALLEST <= abs(number) <= LARGEST:
+        raise Refused(f"{place} is {shown(value)}, outside the range of a DynamoDB number (1E-130 to 9.99E+125)")
+    if len("".join(map(str, number.as_tuple().digits)).strip("0")) > MAX_DIGITS:
+        raise Refused(f"{place} is {shown(value)}, more than the {MAX_DIGITS} digits of a DynamoDB number")
+    return plain(number)
+
+
+def checked_number(value: str | float, place: str) -> str:
+    """The number's own text, if N can hold it; raises Refused like ``exact_number``."""
+    exact_number(value, place)
+    return repr(value) if isinstance(value, float) else value
+
+
+def boolean(value: int, place: str) -> bool:
+    if value not in (0, 1):
+        raise Refused(f"{place} is {shown(value)}, and its type is BOOL: only 0 and 1 are")
+    return value == 1
+
+
+def base64(value: bytes) -> str:
+    return b2a_base64(value, newline=False).decode("ascii")
+
+
+def plain(number: Decimal) -> str:
+    """All digits, no exponent, no trailing zeros, no negative zero."""
+    text = f"{number:f}"
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text in ("-0", "") else text
+
+
+# --- sources of generated code --------------------------------------------------------------------------------------
+
+
+def attribute_source(column: Column, kind: str, variable: str, place: str) -> str:
+    """Python source of the AttributeValue of type ``kind`` for a value that is not NULL."""
+    if kind == "N":
+        return f'{{"N": {_number_source(column, variable, place)}}}'
+    if kind == "BOOL":
+        return f'{{"BOOL": boolean({variable}, {place!r})}}'
+    if kind == "B":
+        as_bytes = variable if column.kind in BINARY_KINDS else f"{variable}.encode()"
+        return f'{{"B": base64({as_bytes})}}'
+    return f'{{"S": {text_source([column_piece(column, variable)])}}}'
+
+
+def _number_source(column: Column, variable: str, place: str) -> str:
+    if column.kind in ("int", "bit", "year"):
+        return f'f"{{{variable}}}"'
+    if column.kind == "decimal" and 0 < column.precision <= MAX_DIGITS:
+        return variable
+    if column.kind == "float":  # a FLOAT is within 1.5E-45 to 3.5E+38
+        return f"repr({variable})"
+    if column.kind in NUMBER_KINDS:
+        return f"checked_number({variable}, {place!r})"
+    return f"exact_number({variable}, {place!r})"
+
+
+def key_number_source(column: Column, variable: str, place: str) -> str:
+    """Source of the one text that stands for a key's number: to DynamoDB, equal numbers are equal keys."""
+    if column.kind in ("int", "bit", "year"):
+        return f'f"{{{variable}}}"'
+    return f"exact_number({variable}, {place!r})"
+
+
+def column_piece(column: Column, variable: str) -> str:
+    """The inside of an f-string that renders the column's canonical text."""
+    if column.kind in ("float", "double"):
+        return f"{{{variable}!r}}"
+    if column.kind == "datetime":
+        return f"{{{variable}.replace(' ', 'T')}}"
+    if column.kind == "timestamp":
+        return f"{{{variable}.replace(' ', 'T')}}Z"
+    return f"{{{variable}}}"
+
+
+def literal_piece(text: str) -> str:
+    """The inside of an f-string (in double quotes) that renders ``text``."""
+    escaped = "".join(c if c.isprintable() and c not in '\\"' else f"\\U{ord(c):08x}" for c in text)
+    return escaped.replace("{", "{{").replace("}", "}}")
+
+
+def text_source(pieces: list[str]) -> str:
+    return 'f"' + "".join(pieces) + '"'
+
+
+# --- bounds, so that most items need not be measured ----------------------------------------------------------------
+
+
+def text_bound(column: Column) -> int | None:
+    """The most bytes that the column's text takes, None if that is unknown."""
+    if column.kind == "text":
+        return column.length * 4 if column.length else None
+    if column.kind == "enum":
+        return max((len(member) * 4 for member in column.members), default=0) if column.members else None
+    if column.kind == "set":
+        return sum(len(member) * 4 + 1 for member in column.members) if column.members else None
+    if column.kind == "decimal":
+        return 70
+    return None if column.kind in BINARY_KINDS or column.kind == "json" else 64
+
+
+def value_bound(column: Column, kind: str) -> int | None:
+    """The most bytes that the column's attribute value takes, None if that is unknown."""
+    if kind == "N":
+        return MAX_NUMBER_BYTES
+    if column.kind in BINARY_KINDS:
+        return column.length or None
+    return 1 if kind == "BOOL" else text_bound(column)
+
+
+# --- back from a key to column values -------------------------------------------------------------------------------
+
+_TEXT_FORMS = {
+    "int": re.compile(r"0|-?[1-9][0-9]*"),
+    "year": re.compile(r"0|[1-9][0-9]*"),
+    "bit": re.compile(r"0|[1-9][0-9]*"),
+    "decimal": re.compile(r"-?[0-9]+(\.[0-9]+)?"),
+    "float": re.compile(r"-?[0-9.]+(e[+-]?[0-9]+)?"),
+    "double": re.compile(r"-?[0-9.]+(e[+-]?[0-9]+)?"),
+    "date": re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}"),
+    "time": re.compile(r"-?[0-9]{2,3}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?"),
+    "datetime": re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?"),
+    "timestamp": re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z"),
+}
+
+
+def values_of_text(column: Column, text: str) -> tuple[Value, ...]:
+    """The column's canonical values whose text in a template is ``text``: none or one."""
+    form = _TEXT_FORMS.get(column.kind)
+    if form and not form.fullmatch(text):
+        return ()
+    if column.kind in ("int", "year", "bit"):
+        return (int(text),)
+    if column.kind in ("float", "double"):
+        return _float_of_text(text)
+    if column.kind in ("datetime", "timestamp"):
+        return (text.replace("T", " ").removesuffix("Z"),)
+    if column.kind == "enum" and column.members:
+        return (text,) if text in column.members or not text else ()
+    if column.kind == "set" and column.members:
+        return (text,) if not text or set(text.split(",")) <= set(column.members) else ()
+    return () if column.kind in BINARY_KINDS else (text,)
+
+
+def _float_of_text(text: str) -> tuple[Value, ...]:
+    try:
+        value = float(text)
+    except ValueError:
+        return ()
+    return (value,) if repr(value) == text else ()
+
+
+def values_of_number(column: Column, text: str) -> tuple[Value, ...]:
+    """The values of a column of a number kind that are the number ``text`` of a key."""
+    number = Decimal(text)
+    if column.kind in ("float", "double"):
+        return (0.0, -0.0) if not number else (float(number),)
+    if column.kind != "decimal":
+        return (int(number),) if number == number.to_integral_value() else ()
+    digits = f"{number:.{column.scale}f}"
+    if Decimal(digits) != number:
+        return ()
+    return (digits.lstrip("-"), f"-{digits.lstrip('-')}") if not number else (digits,)
+
+
+# --- equality -------------------------------------------------------------------------------------------------------
+
+
+def normal_item(item: Item) -> Item:
+    """The item in the form in which equal items are equal Python values: see ``normal``."""
+    return {name: normal(value) for name, value in item.items()}
+
+
+def normal(value: AttributeValue) -> AttributeValue:
+    """Numbers as their plain text (``1.0`` = ``1`` = ``1e0``, ``-0`` = ``0``), sets in order, binary as base64 text."""
+    [(kind, content)] = value.items()
+    if kind == "N":
+        return value if _PLAIN.fullmatch(content) else {"N": _normal_number(content)}
+    if kind == "M":
+        return {"M": normal_item(content)}
+    if kind == "L":
+        return {"L": [normal(element) for element in content]}
+    if kind == "B":
+        return {"B": _normal_binary(content)}
+    if kind == "NS":
+        return {"NS": sorted(map(_normal_number, content))}
+    if kind == "SS":
+        return {"SS": sorted(content)}
+    if kind == "BS":
+        return {"BS": sorted(map(_normal_binary, content))}
+    return value
+
+
+def _normal_number(text: str) -> str:
+    return plain(Decimal(text))
+
+
+def _normal_binary(content: Any) -> str:
+    return base64(a2b_base64(content) if isinstance(content, str) else bytes(content))
