@@ -1,0 +1,230 @@
+"""The lines of the change log: how the nouns of records.py become JSON lines, and come back exactly.
+
+Every line is one JSON object that ends in ``,"crc":"<8 hex>"}``: the CRC-32 of all bytes before that comma. The kinds
+of line, here without it and folded::
+
+    {"type":"Segment","format":1,"segment":2,"after":{"segment":1,"offset":67108991},"total":9,"last":{…}}
+    {"type":"Table","schema":"shop","table":"purchase","columns":[{"name":"customerid",…},…],"primary_key":[…]}
+    {"schema":"shop","table":"purchase","type":"WriteRowsEvent","row":{"values":{…}},
+        "position":{"file":"bin.000001","offset":120}}
+    {"schema":"shop","table":"purchase","type":"UpdateRowsEvent","row":{"before_values":{…},"after_values":{…}},
+        "position":{…}}
+    {"schema":"shop","table":"purchase","type":"DeleteRowsEvent","row":{"values":{…}},"position":{…}}
+    {"type":"Commit","position":{"file":"bin.000001","offset":154,"gtid":"…"},"timestamp":1.5,"changes":3,"total":12}
+
+Changes keep the event fields of the AWS post "Near zero downtime migration from MySQL to DynamoDB" (schema, table,
+type, row), so a consumer of that format can read them. Values are the canonical ones, bytes as ``{"base64": "…"}``;
+columns stand in the order of their table. A change's position is the end of its event, without the GTID set, which may
+be long: that is in the Commit line. ``changes`` counts the transaction's changes, ``total`` all since the log began. A
+Segment line heads each file: where the one before it ended, and the total and the last Commit there.
+"""
+
+from __future__ import annotations
+
+import math
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple, NoReturn
+from zlib import crc32
+
+import orjson
+
+from whimbrel.errors import LogCorrupt, StateError
+from whimbrel.records import Change, Column, Commit, Position, Row, Table, Value
+
+FORMAT = 1
+TAIL = 18  # the length of ,"crc":"xxxxxxxx"}
+# Whatever is not exactly None, int, float or str goes to the fallback, which knows bytes and refuses the rest.
+_STRICT = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
+
+
+class LogPoint(NamedTuple):
+    """A place in the change log: the byte after a Commit line, or after the head of a segment. In log order."""
+
+    segment: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The first line of a segment: ``after`` is where the previous segment ended (None for the first)."""
+
+    segment: int
+    after: LogPoint | None
+    total: int
+    last: Commit | None
+
+
+class CommitLine(NamedTuple):
+    commit: Commit
+    changes: int
+    total: int
+
+
+def sealed(body: bytes) -> bytes:
+    """The line of ``body``, a JSON object without its closing brace."""
+    return body + b',"crc":"%08x"}\n' % crc32(body)
+
+
+def is_sound(line: bytes) -> bool:
+    """Whether ``line`` (without its newline) ends in its own checksum."""
+    return line[-TAIL:] == b',"crc":"%08x"}' % crc32(line[:-TAIL])
+
+
+def is_commit(line: bytes) -> bool:
+    return line.startswith(b'{"type":"Commit",')
+
+
+def head_line(head: Head) -> bytes:
+    return _line(
+        {
+            "type": "Segment",
+            "format": FORMAT,
+            "segment": head.segment,
+            "after": head.after._asdict() if head.after else None,
+            "total": head.total,
+            "last": _commit_fields(head.last) if head.last else None,
+        }
+    )
+
+
+def read_head(line: bytes, place: str) -> Head:
+    """The head of a segment. Raises LogCorrupt; StateError when a newer whimbrel wrote it."""
+    if not is_sound(line):
+        raise LogCorrupt("the first line does not fit its checksum", place=place, hint=RESTORE)
+    fields = orjson.loads(line)
+    if fields.get("type") != "Segment":
+        raise LogCorrupt(f"the first line is of type {fields.get('type')!r}, not Segment", place=place, hint=RESTORE)
+    if fields["format"] != FORMAT:
+        message = f"the change log has format {fields['format']!r}; this whimbrel reads format {FORMAT}"
+        raise StateError(message, place=place, hint="Go on with the version of whimbrel that wrote it.")
+    after, last = fields["after"], fields["last"]
+    return Head(
+        fields["segment"], LogPoint(**after) if after else None, fields["total"], _commit(last) if last else None
+    )
+
+
+def table_line(table: Table) -> bytes:
+    columns = [asdict(column) for column in table.columns]
+    return _line(
+        {
+            "type": "Table",
+            "schema": table.schema,
+            "table": table.name,
+            "columns": columns,
+            "primary_key": table.primary_key,
+        }
+    )
+
+
+def read_table(fields: Mapping[str, Any]) -> Table:
+    columns = tuple(Column(**{**column, "members": tuple(column["members"])}) for column in fields["columns"])
+    return Table(fields["schema"], fields["table"], columns, tuple(fields["primary_key"]))
+
+
+def commit_line(commit: Commit, changes: int, total: int) -> bytes:
+    return _line({"type": "Commit", **_commit_fields(commit), "changes": changes, "total": total})
+
+
+def read_commit(fields: Mapping[str, Any]) -> CommitLine:
+    return CommitLine(_commit(fields), fields["changes"], fields["total"])
+
+
+def change_encoder(table: Table) -> Callable[[Change], bytes]:
+    """A function from a Change of ``table`` to its line; it raises StateError for what JSON cannot carry exactly."""
+    names = table.names
+    name = _line_body({"schema": table.schema, "table": table.name})
+    write = name + b',"type":"WriteRowsEvent","row":{"values":'
+    update = name + b',"type":"UpdateRowsEvent","row":{"before_values":'
+    delete = name + b',"type":"DeleteRowsEvent","row":{"values":'
+    floats = tuple(i for i, column in enumerate(table.columns) if column.kind in ("float", "double"))
+    dumps, crc = orjson.dumps, crc32
+
+    def values(row: Row) -> bytes:
+        for i in floats:
+            if row[i] is not None and not math.isfinite(row[i]):  # type: ignore[arg-type]
+                raise ValueError(f"{names[i]} is {row[i]!r}, which is no SQL number")
+        return dumps(dict(zip(names, row, strict=True)), _bytes, _STRICT)
+
+    def encode(change: Change) -> bytes:
+        _, before, after, position = change
+        try:
+            if before is None:
+                if after is None:
+                    raise ValueError("neither a before nor an after image")
+                body = write + values(after)
+            elif after is None:
+                body = delete + values(before)
+            else:
+                body = b'%b%b,"after_values":%b' % (update, values(before), values(after))
+            body = b'%b},"position":{"file":%b,"offset":%d}' % (body, dumps(position.file), position.offset)
+        except (TypeError, ValueError, IndexError) as error:
+            _refuse(table, position, error)
+        return b'%b,"crc":"%08x"}\n' % (body, crc(body))
+
+    return encode
+
+
+def read_change(fields: Mapping[str, Any], table: Table, has_bytes: bool) -> Change:
+    """``has_bytes`` says that the line has ``{"base64":`` in it: only then are the values looked at one by one."""
+    row, kind, at = fields["row"], fields["type"], fields["position"]
+    position = Position(at["file"], at["offset"])
+    as_row = _row_with_bytes if has_bytes else _row
+    if kind == "WriteRowsEvent":
+        return Change(table, None, as_row(row["values"]), position)
+    if kind == "UpdateRowsEvent":
+        return Change(table, as_row(row["before_values"]), as_row(row["after_values"]), position)
+    return Change(table, as_row(row["values"]), None, position)
+
+
+RESTORE = (
+    "Nothing was cut off. Restore the file from a copy; if there is none, set the state folder aside "
+    "and begin the migration again into a new table"
+)
+
+_REPORT = "Please report this: the reader of the source should not have let it through."
+
+
+def _row(values: dict[str, Value]) -> Row:
+    return tuple(values.values())
+
+
+def _row_with_bytes(values: dict[str, Any]) -> Row:
+    return tuple(b64decode(v["base64"]) if type(v) is dict else v for v in values.values())
+
+
+def _bytes(value: object) -> dict[str, str]:
+    if type(value) is bytes:
+        return {"base64": b64encode(value).decode()}
+    raise TypeError(f"a value of type {type(value).__name__}")
+
+
+def _refuse(table: Table, position: Position, error: Exception) -> NoReturn:
+    # orjson wraps what the fallback raised; the cause says it better.
+    reason = error.__cause__ or error
+    raise StateError(
+        f"a change at {position} cannot be written exactly to the change log: {reason}",
+        place=table.full_name,
+        hint=_REPORT,
+    ) from error
+
+
+def _line(fields: Mapping[str, Any]) -> bytes:
+    return sealed(_line_body(fields))
+
+
+def _line_body(fields: Mapping[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(fields)[:-1]
+    except TypeError as error:  # a name that is no Unicode text
+        message = f"this cannot be written to the change log: {error}"
+        raise StateError(message, place=ascii(fields.get("table", fields.get("type"))), hint=_REPORT) from error
+
+
+def _commit_fields(commit: Commit) -> dict[str, Any]:
+    return {"position": commit.position._asdict(), "timestamp": commit.timestamp}
+
+
+def _commit(fields: Mapping[str, Any]) -> Commit:
+    return Commit(Position(**fields["position"]), fields["timestamp"])
