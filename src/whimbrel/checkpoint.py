@@ -1,0 +1,247 @@
+"""The only resume state: one small JSON file that a person can read, replaced atomically, and the lock that guards it.
+
+Save a checkpoint only after everything that it stands for is durable: a chunk is ``loaded`` when every item of it was
+acknowledged, a log point is ``applied`` when every change before it was. A checkpoint that is behind is harmless:
+loading a chunk again (before anything was applied) and applying a suffix of the log again give the same items.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from whimbrel.durable import replace_file
+from whimbrel.errors import Locked, StateError
+from whimbrel.log.record import LogPoint
+from whimbrel.records import Position
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class TableProgress:
+    """How far one table's snapshot and load have come; chunks by their numbers in the snapshot's plan."""
+
+    chunks_planned: int | None = None  # None: the plan is not complete yet
+    rows_exported: int = 0
+    loaded: frozenset[int] = frozenset()
+    rows_loaded: int = 0
+    items_loaded: int = 0
+    snapshot: Position | None = None  # where a consistent snapshot stands; None: each chunk on its own
+
+    @property
+    def all_loaded(self) -> bool:
+        return self.chunks_planned is not None and len(self.loaded) == self.chunks_planned
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Frozen; the ``with_`` methods give a new one. ``Checkpoint()`` is a project that has not begun."""
+
+    project: str = ""
+    phase: str = "new"
+    source: str = ""  # the identity of the server that the positions belong to
+    start: Position | None = None  # where the capture began
+    tables: Mapping[str, TableProgress] = field(default_factory=dict)  # by "schema.name"
+    applied: LogPoint | None = None  # everything in the log before it is in the target
+    applied_position: Position | None = None
+    applied_timestamp: float | None = None  # the source's clock, seconds since the epoch
+    counters: Mapping[str, int] = field(default_factory=dict)  # e.g. dead letters
+
+    def with_phase(self, phase: str) -> Checkpoint:
+        return replace(self, phase=phase)
+
+    def with_capture(self, source: str, start: Position) -> Checkpoint:
+        return replace(self, source=source, start=start)
+
+    def table(self, name: str) -> TableProgress:
+        return self.tables.get(name, TableProgress())
+
+    def with_table(self, name: str, progress: TableProgress) -> Checkpoint:
+        return replace(self, tables={**self.tables, name: progress})
+
+    def with_loaded(self, name: str, chunks: Iterable[int], *, rows: int = 0, items: int = 0) -> Checkpoint:
+        """The chunks are in the target, every item acknowledged; ``rows`` and ``items`` are those of these chunks."""
+        was = self.table(name)
+        loaded = was.loaded.union(chunks)
+        now = replace(was, loaded=loaded, rows_loaded=was.rows_loaded + rows, items_loaded=was.items_loaded + items)
+        return self.with_table(name, now)
+
+    def with_applied(self, point: LogPoint, position: Position, timestamp: float) -> Checkpoint:
+        """Every change before ``point`` is in the target, acknowledged; ``position`` is that of the Commit there."""
+        return replace(self, applied=point, applied_position=position, applied_timestamp=timestamp)
+
+    def with_counted(self, counter: str, more: int) -> Checkpoint:
+        return replace(self, counters={**self.counters, counter: self.counters.get(counter, 0) + more})
+
+
+def load(path: Path) -> Checkpoint:
+    """The checkpoint in ``path``; ``Checkpoint()`` where there is no such file.
+
+    Raises StateError if it is not a checkpoint of this version, naming what does not fit.
+    """
+    try:
+        fields = orjson.loads(path.read_bytes())
+    except FileNotFoundError:
+        return Checkpoint()
+    except (OSError, orjson.JSONDecodeError) as error:
+        raise StateError(f"the checkpoint cannot be read: {error}", place=str(path), hint=_RESTORE) from error
+    version = fields.get("version") if isinstance(fields, dict) else None
+    if version != VERSION:
+        message = f"the checkpoint has version {version!r}; this whimbrel knows version {VERSION}"
+        raise StateError(message, place=str(path), hint="Go on with the version of whimbrel that wrote it.")
+    try:
+        return _checkpoint(fields)
+    except (KeyError, TypeError, ValueError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise StateError(f"the checkpoint does not make sense: {reason}", place=str(path), hint=_RESTORE) from error
+
+
+def save(path: Path, checkpoint: Checkpoint) -> None:
+    """Replace the checkpoint durably: after a crash the file is the old one or the new one. Raises StateError."""
+    fields = {
+        "version": VERSION,
+        "project": checkpoint.project,
+        "phase": checkpoint.phase,
+        "source": checkpoint.source,
+        "start": _position_fields(checkpoint.start),
+        "tables": {name: _progress_fields(progress) for name, progress in checkpoint.tables.items()},
+        "applied": checkpoint.applied._asdict() if checkpoint.applied else None,
+        "applied_position": _position_fields(checkpoint.applied_position),
+        "applied_timestamp": checkpoint.applied_timestamp,
+        "counters": dict(checkpoint.counters),
+    }
+    try:
+        replace_file(path, orjson.dumps(fields, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    except OSError as error:
+        hint = "Make room on the disk, or repair it, and start again; the checkpoint is as it was before."
+        raise StateError(f"the checkpoint cannot be written: {error.strerror}", place=str(path), hint=hint) from error
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """Numbers as compact ranges: ``{1, 2, 3, 60}`` is ``1-3,60``."""
+    runs = groupby(enumerate(sorted(numbers)), lambda pair: pair[1] - pair[0])
+    bounds = [[number for _, number in run] for _, run in runs]
+    return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in bounds)
+
+
+def from_ranges(text: str) -> frozenset[int]:
+    """The inverse of ``ranges``. Raises ValueError."""
+    numbers: set[int] = set()
+    for part in text.split(",") if text else ():
+        low, dash, high = part.partition("-")
+        run = range(int(low), int(high if dash else low) + 1)
+        if not run or run[-1] > _MOST_CHUNKS or not numbers.isdisjoint(run):
+            raise ValueError(f"{part!r} is no range of chunk numbers")
+        numbers.update(run)
+    return frozenset(numbers)
+
+
+class RunLock:
+    """Held by the one whimbrel that works on a state folder, until ``release`` or the end of the process.
+
+    The file ``lock`` stays; what locks is flock, so a crash leaves nothing to clean up. Raises Locked, naming the pid
+    of the other.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = os.pread(self._descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+            self.release()
+            hint = f"Wait until it has ended, or stop it: kill {pid}" if pid.isdigit() else "Wait until it has ended."
+            raise Locked(f"another whimbrel (pid {pid}) is at work here", place=str(folder), hint=hint) from None
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+
+    def release(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __enter__(self) -> RunLock:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+_MOST_CHUNKS = 10_000_000
+_RESTORE = "Restore it from a copy of the state folder, or set the folder aside and begin the migration again."
+
+
+def _checkpoint(fields: Mapping[str, Any]) -> Checkpoint:
+    applied = _typed(fields, "applied", dict, None)
+    tables = _typed(fields, "tables", dict)
+    counters = _typed(fields, "counters", dict)
+    timestamp = _typed(fields, "applied_timestamp", float, int, None)
+    return Checkpoint(
+        project=_typed(fields, "project", str),
+        phase=_typed(fields, "phase", str),
+        source=_typed(fields, "source", str),
+        start=_position(fields, "start"),
+        tables={name: _progress(_typed(tables, name, dict)) for name in tables},
+        applied=LogPoint(_count(applied, "segment"), _count(applied, "offset")) if applied is not None else None,
+        applied_position=_position(fields, "applied_position"),
+        applied_timestamp=float(timestamp) if timestamp is not None else None,
+        counters={name: _count(counters, name) for name in counters},
+    )
+
+
+def _progress(fields: Mapping[str, Any]) -> TableProgress:
+    return TableProgress(
+        chunks_planned=None
+        if _typed(fields, "chunks_planned", int, None) is None
+        else _count(fields, "chunks_planned"),
+        rows_exported=_count(fields, "rows_exported"),
+        loaded=from_ranges(_typed(fields, "loaded", str)),
+        rows_loaded=_count(fields, "rows_loaded"),
+        items_loaded=_count(fields, "items_loaded"),
+        snapshot=_position(fields, "snapshot"),
+    )
+
+
+def _progress_fields(progress: TableProgress) -> dict[str, Any]:
+    return {
+        "chunks_planned": progress.chunks_planned,
+        "rows_exported": progress.rows_exported,
+        "loaded": ranges(progress.loaded),
+        "rows_loaded": progress.rows_loaded,
+        "items_loaded": progress.items_loaded,
+        "snapshot": _position_fields(progress.snapshot),
+    }
+
+
+def _position_fields(position: Position | None) -> dict[str, Any] | None:
+    return position._asdict() if position else None
+
+
+def _position(fields: Mapping[str, Any], name: str) -> Position | None:
+    at = _typed(fields, name, dict, None)
+    if at is None:
+        return None
+    return Position(_typed(at, "file", str), _count(at, "offset"), _typed(at, "gtid", str))
+
+
+def _count(fields: Mapping[str, Any], name: str) -> int:
+    value: int = _typed(fields, name, int)
+    if value < 0:
+        raise ValueError(f"{name} is {value}")
+    return value
+
+
+def _typed(fields: Mapping[str, Any], name: str, *kinds: type | None) -> Any:
+    value = fields[name]
+    if not any(value is None if kind is None else type(value) is kind for kind in kinds):
+        raise TypeError(f"{name} is {value!r}")
+    return value
