@@ -7,7 +7,7 @@ every line's checksum and every transaction's count of changes before it hands o
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 from zlib import crc32
@@ -15,10 +15,11 @@ from zlib import crc32
 import orjson
 
 from whimbrel.errors import LogCorrupt, LogGone
-from whimbrel.log.record import RESTORE, TAIL, LogPoint, is_commit, is_sound, read_change, read_commit, read_table
+from whimbrel.log.record import RESTORE, TAIL, LogPoint, change_decoder, is_commit, is_sound, read_commit, read_table
 from whimbrel.log.segments import BLOCK, line_before, lines, read_mark, segment_head, segment_path, segments
 from whimbrel.records import Change, Commit, Table
 
+_Decoder = Callable[[dict[str, Any]], Change]
 _READ_BYTES = 16 * BLOCK  # about what one call of read() takes from the log at most, whatever its limit
 
 
@@ -39,8 +40,8 @@ class ChangeLogReader:
     def __init__(self, folder: Path, start: LogPoint | None) -> None:
         self.folder = folder
         self._file: BinaryIO | None = None
-        self._tables: dict[tuple[str, str], Table] = {}  # in force at the next line
-        self._seen: dict[Table, Table] = {}  # one object for equal definitions, over all segments
+        self._decoders: dict[tuple[str, str], _Decoder] = {}  # in force at the next line
+        self._seen: dict[Table, _Decoder] = {}  # so that equal definitions give one Table object, over all segments
         self._lines: Iterator[bytes] = iter(())
         self._rest = b""
         self._point = start
@@ -63,7 +64,7 @@ class ChangeLogReader:
         A transaction may be spread over several calls. The changes of one table definition share one Table object.
         """
         entries: list[Change | Commit] = []
-        taken = 0
+        decoders, taken = self._decoders, 0
         while len(entries) < limit:
             line = next(self._lines, None)
             if line is None:
@@ -74,7 +75,11 @@ class ChangeLogReader:
                 raise self._corrupt("a line does not fit its checksum")
             fields = orjson.loads(line)
             if "row" in fields:
-                entries.append(self._change(fields, b'{"base64":' in line))
+                decode = decoders.get((fields["schema"], fields["table"]))
+                if decode is None:
+                    raise self._corrupt("a change without its Table line before it")
+                entries.append(decode(fields))
+                self._changes += 1
             elif fields["type"] == "Commit":
                 entries.append(self._commit(fields, len(line) + 1))
             else:
@@ -82,6 +87,11 @@ class ChangeLogReader:
             self._next += len(line) + 1
             taken += len(line)
         return entries
+
+    @property
+    def total(self) -> int:
+        """The changes of the log since it began, up to the last Commit handed out."""
+        return self._total
 
     def unread(self) -> Unread:
         """How much is durable and was not handed out yet: cheap, from file sizes and the running total."""
@@ -103,14 +113,6 @@ class ChangeLogReader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _change(self, fields: dict[str, Any], has_bytes: bool) -> Change:
-        try:
-            table = self._tables[fields["schema"], fields["table"]]
-        except KeyError:
-            raise self._corrupt("a change without its Table line before it") from None
-        self._changes += 1
-        return read_change(fields, table, has_bytes)
-
     def _commit(self, fields: dict[str, Any], length: int) -> Commit:
         commit, changes, total = read_commit(fields)
         if changes != self._changes or total != self._total + changes:
@@ -120,7 +122,9 @@ class ChangeLogReader:
         return commit
 
     def _define(self, table: Table) -> None:
-        self._tables[table.schema, table.name] = self._seen.setdefault(table, table)
+        if table not in self._seen:
+            self._seen[table] = change_decoder(table)
+        self._decoders[table.schema, table.name] = self._seen[table]
 
     def _fill(self) -> bool:
         """Take the next block of lines from the durable part; False when there is none yet."""
@@ -161,7 +165,7 @@ class ChangeLogReader:
         self._file.seek(size)
         self._segment, self._next, self._read_to, self._until = segment, size, size, 0
         self._total = head.total
-        self._tables.clear()
+        self._decoders.clear()
 
     def _follow(self) -> None:
         """Go on in the next segment; this one must have ended with a Commit, where the next one's head says it did."""

@@ -133,49 +133,46 @@ def read_commit(fields: Mapping[str, Any]) -> CommitLine:
 
 def change_encoder(table: Table) -> Callable[[Change], bytes]:
     """A function from a Change of ``table`` to its line; it raises StateError for what JSON cannot carry exactly."""
-    names = table.names
     name = _line_body({"schema": table.schema, "table": table.name})
     write = name + b',"type":"WriteRowsEvent","row":{"values":'
     update = name + b',"type":"UpdateRowsEvent","row":{"before_values":'
     delete = name + b',"type":"DeleteRowsEvent","row":{"values":'
-    floats = tuple(i for i, column in enumerate(table.columns) if column.kind in ("float", "double"))
+    by_name = _by_name(table)
+    fallback = _bytes if _holds_bytes(table) else _no_value
     dumps, crc = orjson.dumps, crc32
 
-    def values(row: Row) -> bytes:
-        for i in floats:
-            if row[i] is not None and not math.isfinite(row[i]):  # type: ignore[arg-type]
-                raise ValueError(f"{names[i]} is {row[i]!r}, which is no SQL number")
-        return dumps(dict(zip(names, row, strict=True)), _bytes, _STRICT)
-
     def encode(change: Change) -> bytes:
-        _, before, after, position = change
+        _, before, after, (file, offset, _) = change
         try:
             if before is None:
-                if after is None:
-                    raise ValueError("neither a before nor an after image")
-                body = write + values(after)
+                body = write + dumps(by_name(_present(after)), fallback, _STRICT)
             elif after is None:
-                body = delete + values(before)
+                body = delete + dumps(by_name(before), fallback, _STRICT)
             else:
-                body = b'%b%b,"after_values":%b' % (update, values(before), values(after))
-            body = b'%b},"position":{"file":%b,"offset":%d}' % (body, dumps(position.file), position.offset)
-        except (TypeError, ValueError, IndexError) as error:
-            _refuse(table, position, error)
+                image = dumps(by_name(before), fallback, _STRICT)
+                body = b'%b%b,"after_values":%b' % (update, image, dumps(by_name(after), fallback, _STRICT))
+            body = b'%b},"position":{"file":%b,"offset":%d}' % (body, dumps(file), offset)
+        except (TypeError, ValueError) as error:
+            _refuse(change, error)
         return b'%b,"crc":"%08x"}\n' % (body, crc(body))
 
     return encode
 
 
-def read_change(fields: Mapping[str, Any], table: Table, has_bytes: bool) -> Change:
-    """``has_bytes`` says that the line has ``{"base64":`` in it: only then are the values looked at one by one."""
-    row, kind, at = fields["row"], fields["type"], fields["position"]
-    position = Position(at["file"], at["offset"])
-    as_row = _row_with_bytes if has_bytes else _row
-    if kind == "WriteRowsEvent":
-        return Change(table, None, as_row(row["values"]), position)
-    if kind == "UpdateRowsEvent":
-        return Change(table, as_row(row["before_values"]), as_row(row["after_values"]), position)
-    return Change(table, as_row(row["values"]), None, position)
+def change_decoder(table: Table) -> Callable[[dict[str, Any]], Change]:
+    """The inverse, from the parsed line."""
+    as_row = _row_with_bytes if _holds_bytes(table) else _row
+
+    def decode(fields: dict[str, Any]) -> Change:
+        row, kind, at = fields["row"], fields["type"], fields["position"]
+        position = Position(at["file"], at["offset"])
+        if kind == "WriteRowsEvent":
+            return Change(table, None, as_row(row["values"]), position)
+        if kind == "UpdateRowsEvent":
+            return Change(table, as_row(row["before_values"]), as_row(row["after_values"]), position)
+        return Change(table, as_row(row["values"]), None, position)
+
+    return decode
 
 
 RESTORE = (
@@ -194,18 +191,51 @@ def _row_with_bytes(values: dict[str, Any]) -> Row:
     return tuple(b64decode(v["base64"]) if type(v) is dict else v for v in values.values())
 
 
+def _by_name(table: Table) -> Callable[[Row], dict[str, Value]]:
+    """A row's values by column name. Raises ValueError for a row of another length, or a float that is no number."""
+    names = table.names
+    floats = tuple(i for i, column in enumerate(table.columns) if column.kind in ("float", "double"))
+
+    def plain(row: Row) -> dict[str, Value]:
+        return dict(zip(names, row, strict=True))
+
+    def checked(row: Row) -> dict[str, Value]:
+        fields = plain(row)
+        for i in floats:
+            # JSON has no NaN: orjson would write null.
+            if row[i] is not None and not math.isfinite(row[i]):  # type: ignore[arg-type]
+                raise ValueError(f"{names[i]} is {row[i]!r}, which is no SQL number")
+        return fields
+
+    return checked if floats else plain
+
+
+def _present(row: Row | None) -> Row:
+    if row is None:
+        raise ValueError("it has neither a before nor an after image")
+    return row
+
+
+def _holds_bytes(table: Table) -> bool:
+    return any(column.kind in ("binary", "geometry") for column in table.columns)
+
+
+def _no_value(value: object) -> NoReturn:
+    raise TypeError(f"a value of type {type(value).__name__} in a table without such a column")
+
+
 def _bytes(value: object) -> dict[str, str]:
     if type(value) is bytes:
         return {"base64": b64encode(value).decode()}
     raise TypeError(f"a value of type {type(value).__name__}")
 
 
-def _refuse(table: Table, position: Position, error: Exception) -> NoReturn:
+def _refuse(change: Change, error: Exception) -> NoReturn:
     # orjson wraps what the fallback raised; the cause says it better.
     reason = error.__cause__ or error
     raise StateError(
-        f"a change at {position} cannot be written exactly to the change log: {reason}",
-        place=table.full_name,
+        f"a change at {change.position} cannot be written exactly to the change log: {reason}",
+        place=change.table.full_name,
         hint=_REPORT,
     ) from error
 

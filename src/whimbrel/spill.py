@@ -1,0 +1,106 @@
+"""Partitioning on disk in bounded memory: what has the same key comes together, however much there is.
+
+Used to bring rows of one item together when the primary key does not, and source and target digests of one item in
+verify.
+Each partition is a file of records: key length and record length (4 bytes each, little-endian), key, record.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from zlib import crc32
+
+from whimbrel.errors import StateError
+
+_LENGTHS = struct.Struct("<II")
+_BLOCK = 1 << 18
+
+
+class Spill:
+    """``partitions`` files in ``folder``, which belongs to this object alone: leftovers of a crash there are removed.
+
+    At most about ``buffer_bytes`` are in memory, and one file is open at a time. Close removes everything. Raises
+    StateError when the disk is full or fails.
+    """
+
+    def __init__(self, folder: Path, partitions: int, *, buffer_bytes: int = 32 * 1024 * 1024) -> None:
+        self.folder = folder
+        self.partitions = partitions
+        self._buffer_bytes = buffer_bytes
+        self._buffers = [bytearray() for _ in range(partitions)]
+        self._buffered = 0
+        folder.mkdir(parents=True, exist_ok=True)
+        for leftover in folder.glob("*.part"):
+            leftover.unlink()
+
+    def add(self, key: bytes, record: bytes) -> None:
+        """Put ``record`` into the partition of ``key``: always the same one for the same key. Raises StateError."""
+        buffer = self._buffers[crc32(key) % self.partitions]
+        buffer += _LENGTHS.pack(len(key), len(record))
+        buffer += key
+        buffer += record
+        self._buffered += 8 + len(key) + len(record)
+        if self._buffered >= self._buffer_bytes:
+            self._flush()
+
+    def partition(self, number: int) -> Iterator[tuple[bytes, bytes]]:
+        """The (key, record) pairs of one partition, in the order of ``add``; nothing may be added meanwhile."""
+        self._flush()
+        path = self._path(number)
+        if not path.exists():
+            return
+        rest = b""
+        with path.open("rb") as file:
+            # A record longer than a block is read in blocks that grow with it, so the cost stays linear.
+            while block := file.read(max(_BLOCK, len(rest))):
+                data = rest + block
+                at, size = 0, len(data)
+                while at + 8 <= size:
+                    key_length, record_length = _LENGTHS.unpack_from(data, at)
+                    middle = at + 8 + key_length
+                    end = middle + record_length
+                    if end > size:
+                        break
+                    yield data[at + 8 : middle], data[middle:end]
+                    at = end
+                rest = data[at:]
+        if rest:
+            raise StateError("the temporary file ends within a record", place=str(path), hint="Run the step again.")
+
+    def close(self) -> None:
+        """Remove the files, and the folder if nothing else is in it."""
+        self._buffers = [bytearray() for _ in range(self.partitions)]
+        self._buffered = 0
+        for number in range(self.partitions):
+            self._path(number).unlink(missing_ok=True)
+        if self.folder.exists() and not any(self.folder.iterdir()):
+            self.folder.rmdir()
+
+    def __enter__(self) -> Spill:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"{number:05d}.part"
+
+    def _flush(self) -> None:
+        for number, buffer in enumerate(self._buffers):
+            if buffer:
+                self._append(self._path(number), buffer)
+                self._buffers[number] = bytearray()
+        self._buffered = 0
+
+    def _append(self, path: Path, data: bytearray) -> None:
+        try:
+            with path.open("ab", buffering=0) as file:
+                rest = memoryview(data)
+                while rest:
+                    rest = rest[file.write(rest) :]
+        except OSError as error:
+            hint = "Make room on the disk that holds the state folder, and run the step again."
+            message = f"temporary data cannot be written: {error.strerror}"
+            raise StateError(message, place=str(path), hint=hint) from error
