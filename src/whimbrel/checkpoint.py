@@ -34,6 +34,7 @@ class TableProgress:
     loaded: frozenset[int] = frozenset()
     rows_loaded: int = 0
     items_loaded: int = 0
+    target_id: str = ""  # DynamoDB's identity of the target table; "" until it was made or taken
     snapshot: Position | None = None  # where a consistent snapshot stands; None: each chunk on its own
 
     @property
@@ -48,6 +49,7 @@ class Checkpoint:
     project: str = ""
     phase: str = "new"
     source: str = ""  # the identity of the server that the positions belong to
+    rules: str = ""  # a digest of the mappings and columns that the items are made with
     start: Position | None = None  # where the capture began
     tables: Mapping[str, TableProgress] = field(default_factory=dict)  # by "schema.name"
     applied: LogPoint | None = None  # everything in the log before it is in the target
@@ -106,11 +108,21 @@ def load(path: Path) -> Checkpoint:
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
     """Replace the checkpoint durably: after a crash the file is the old one or the new one. Raises StateError."""
-    fields = {
+    try:
+        replace_file(path, orjson.dumps(as_dict(checkpoint), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    except OSError as error:
+        hint = "Make room on the disk, or repair it, and start again; the checkpoint is as it was before."
+        raise StateError(f"the checkpoint cannot be written: {error.strerror}", place=str(path), hint=hint) from error
+
+
+def as_dict(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The plain form, as it is in the file."""
+    return {
         "version": VERSION,
         "project": checkpoint.project,
         "phase": checkpoint.phase,
         "source": checkpoint.source,
+        "rules": checkpoint.rules,
         "start": _position_fields(checkpoint.start),
         "tables": {name: _progress_fields(progress) for name, progress in checkpoint.tables.items()},
         "applied": checkpoint.applied._asdict() if checkpoint.applied else None,
@@ -118,11 +130,6 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "applied_timestamp": checkpoint.applied_timestamp,
         "counters": dict(checkpoint.counters),
     }
-    try:
-        replace_file(path, orjson.dumps(fields, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-    except OSError as error:
-        hint = "Make room on the disk, or repair it, and start again; the checkpoint is as it was before."
-        raise StateError(f"the checkpoint cannot be written: {error.strerror}", place=str(path), hint=hint) from error
 
 
 def ranges(numbers: Iterable[int]) -> str:
@@ -189,6 +196,7 @@ def _checkpoint(fields: Mapping[str, Any]) -> Checkpoint:
         project=_typed(fields, "project", str),
         phase=_typed(fields, "phase", str),
         source=_typed(fields, "source", str),
+        rules=_typed(fields, "rules", str),
         start=_position(fields, "start"),
         tables={name: _progress(_typed(tables, name, dict)) for name in tables},
         applied=LogPoint(_count(applied, "segment"), _count(applied, "offset")) if applied is not None else None,
@@ -207,6 +215,7 @@ def _progress(fields: Mapping[str, Any]) -> TableProgress:
         loaded=from_ranges(_typed(fields, "loaded", str)),
         rows_loaded=_count(fields, "rows_loaded"),
         items_loaded=_count(fields, "items_loaded"),
+        target_id=_typed(fields, "target_id", str),
         snapshot=_position(fields, "snapshot"),
     )
 
@@ -218,6 +227,7 @@ def _progress_fields(progress: TableProgress) -> dict[str, Any]:
         "loaded": ranges(progress.loaded),
         "rows_loaded": progress.rows_loaded,
         "items_loaded": progress.items_loaded,
+        "target_id": progress.target_id,
         "snapshot": _position_fields(progress.snapshot),
     }
 

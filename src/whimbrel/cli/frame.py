@@ -1,0 +1,134 @@
+"""What every command shares: the project option, the way out of an error, signals, and the run's own log file."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+from whimbrel.errors import Stopped, UserError, WhimbrelError
+from whimbrel.migrate.progress import Progress
+from whimbrel.migrate.state import StateFolder
+from whimbrel.project import FILE_NAME, Project, load_project
+from whimbrel.ui.display import Display, pick
+
+OK, BROKEN, USER_ERROR, FAILED, DEAD_LETTERS, DIFFERENCES, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
+
+project_option = click.option(
+    "-p",
+    "--project",
+    "project_file",
+    type=click.Path(path_type=Path),
+    default=FILE_NAME,
+    show_default=True,
+    help="The project file.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Report as JSON on standard output.")
+
+
+def guarded(command: Callable[..., int]) -> Callable[..., NoReturn]:
+    """Exit with what ``command`` returns; an error of ours is a message and an exit code, never a traceback."""
+
+    @wraps(command)
+    def run(*arguments: Any, **options: Any) -> NoReturn:
+        try:
+            code = command(*arguments, **options)
+        except Stopped:
+            code = INTERRUPTED
+        except WhimbrelError as error:
+            code = USER_ERROR if isinstance(error, UserError) else FAILED
+            report_error(error, bool(options.get("as_json")))
+        except KeyboardInterrupt:
+            code = INTERRUPTED
+        sys.stdout.flush()
+        sys.exit(code)
+
+    return run
+
+
+def report_error(error: WhimbrelError, as_json: bool) -> None:
+    if as_json:
+        say_json({"error": type(error).__name__, "place": error.place, "message": error.message, "hint": error.hint})
+    else:
+        click.echo(f"whimbrel: {error}", err=True)
+
+
+def say_json(values: dict[str, Any]) -> None:
+    click.echo(json.dumps(values, default=str))
+
+
+@contextmanager
+def interruptible() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set, so that work ends at a safe place; a second Ctrl-C ends it at once."""
+    stop = threading.Event()
+
+    def ask_to_stop(_signal: int, _frame: FrameType | None) -> None:
+        if stop.is_set():
+            os._exit(INTERRUPTED)
+        stop.set()
+
+    before = {each: signal.signal(each, ask_to_stop) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+@contextmanager
+def shown(project: Project, progress: Progress, as_json: bool) -> Iterator[Display]:
+    """Show the progress to the person, keep it in the status file for ``whimbrel status``, and log what happens."""
+    folder = StateFolder(project.state)
+    folder.make()
+    keep_log(folder.run_log)
+    with Display(progress, pick(as_json), lambda values: _write_status(folder.status, values)) as display:
+        yield display
+
+
+def open_project(path: Path) -> Project:
+    return load_project(path)
+
+
+def keep_log(path: Path) -> None:
+    """Structured logs: one JSON object a line, in the state folder."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(_JsonLines())
+    logger = logging.getLogger("whimbrel")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    logger.handlers = [handler]
+
+
+_STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class _JsonLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        values = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": record.getMessage(),
+        }
+        values |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
+        if record.exc_info:
+            values["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(values, default=str)
+
+
+def _write_status(path: Path, values: dict[str, Any]) -> None:
+    fresh = path.with_suffix(".new")
+    fresh.write_text(json.dumps(values | {"pid": os.getpid(), "time": time.time()}))
+    fresh.replace(path)

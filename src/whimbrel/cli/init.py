@@ -1,0 +1,120 @@
+"""``whimbrel init``: a commented project file from the live schema."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import quote
+
+import click
+
+from whimbrel.cli.frame import OK
+from whimbrel.errors import ProjectError, UserError, WhimbrelError
+from whimbrel.mysql.connect import connect
+from whimbrel.mysql.schema import estimated_rows, read_table, table_names
+from whimbrel.project import PASSWORD_VARIABLE, Source, split_url
+from whimbrel.records import Column, Table
+
+NUMBERS = ("int", "year", "bit", "decimal", "float", "double")
+BYTES = ("binary", "geometry")
+
+
+def init(url: str, wanted: tuple[str, ...], output: Path, endpoint: str) -> int:
+    """Write ``output``. Raises ProjectError when it exists already: a mapping that somebody wrote is not overwritten."""
+    if output.exists():
+        raise ProjectError("is there already", place=str(output), hint="Name another file with --output.")
+    settings, password = split_url(url)
+    if not settings["database"]:
+        raise ProjectError("the URL names no database", place="URL", hint="Write mysql://user@host:port/database.")
+    source = Source(**settings, password=password or os.environ.get(PASSWORD_VARIABLE, ""))
+    sections, left_out = [], []
+    with closing(connect(source)) as connection:
+        for name in wanted or table_names(connection, source.database):
+            try:
+                table = read_table(connection, source.database, name)
+                sections.append(table_section(table, estimated_rows(connection, table)))
+            except WhimbrelError as error:
+                if wanted:
+                    raise
+                left_out.append(f"# {name} is left out: {error}\n")
+    if not sections:
+        raise UserError("no table that can be migrated", place=source.database, hint="Name another database.")
+    output.write_text(_head(source, endpoint) + "\n".join(sections + left_out), encoding="utf-8")
+    click.echo(
+        f"Wrote {output} with {len(sections)} tables{f', {len(left_out)} left out (see its end)' if left_out else ''}."
+    )
+    if password:
+        click.echo(f"The password is not in it: set {PASSWORD_VARIABLE} in the environment.")
+    click.echo(f"Next: edit the mapping in {output}, then `whimbrel check`.")
+    return OK
+
+
+def _head(source: Source, endpoint: str) -> str:
+    port = "" if source.port == 3306 else f":{source.port}"
+    url = f"mysql://{quote(source.user)}@{source.host}{port}/{quote(source.database)}"
+    where = (
+        f'endpoint = "{endpoint}"'
+        if endpoint
+        else '# endpoint = "http://127.0.0.1:8000"   # a local server; without it, AWS'
+    )
+    return f"""# whimbrel project file. Every setting: docs/project-file.md
+
+[source]
+url = "{url}"        # the password comes from the environment variable {PASSWORD_VARIABLE}
+# tls = "preferred"             # off, preferred, required, or verify (with tls_ca = "ca.pem")
+# connections = 4               # for the snapshot
+# max_rows_per_second = 20000   # a cap on the snapshot
+# max_threads_running = 50      # the snapshot pauses while the source has more
+# max_replica_lag = 10          # seconds; the snapshot pauses while a replica is further behind
+
+[target]
+{where}
+# region = "eu-central-1"       # region and credentials are found as boto3 finds them
+# max_write_units = 1000        # per second
+# billing = "on-demand"         # or "provisioned", with read_capacity and write_capacity
+
+"""
+
+
+def table_section(table: Table, rows: int) -> str:
+    """One ``[[table]]`` with a mapping that works as it stands, and what it could be instead in comments."""
+    columns = "".join(f"#   {column.name:<24} {column.type_name}\n" for column in table.columns)
+    key = table.primary_key
+    lines = [
+        f"# {table.full_name}: about {rows:,} rows, primary key ({', '.join(key)})\n{columns}[[table]]",
+        f'source = "{table.full_name}"',
+        f'target = "{table.name}"',
+        'shape = "record"                # one row, one item; or "group": one item for all rows with the same key',
+        f"partition_key = {_key(table.column(key[0]))}",
+    ]
+    if len(key) == 2:
+        lines.append(f"sort_key = {_key(table.column(key[1]))}")
+    elif len(key) > 2:
+        template = "|".join(f"${{{name}}}" for name in key[1:])
+        lines.append(f'sort_key = {{ name = "{"_".join(key[1:])}", value = "{template}" }}')
+    lines.append('# exclude = ["column"]            # columns that are not wanted in the items')
+    lines.append('# rename = { column = "attribute" }')
+    lines.append('# types = { column = "S" }        # S, N, B or BOOL instead of the column\'s own')
+    if len(key) > 1:
+        lines.append(_group_hint(table))
+    return "\n".join(lines) + "\n"
+
+
+def _key(column: Column) -> str:
+    kind = "N" if column.kind in NUMBERS else "B" if column.kind in BYTES else "S"
+    return f'{{ name = "{column.name}", value = "${{{column.name}}}", type = "{kind}" }}'
+
+
+def _group_hint(table: Table) -> str:
+    """How the rows could become one item for each value of the key without its last column."""
+    *group, entry = table.primary_key
+    values = [name for name in table.names if name not in table.primary_key]
+    value = f', value = "{values[0]}"' if len(values) == 1 else ""
+    template = "|".join(f"${{{name}}}" for name in group[1:])
+    sort = f' and sort_key = {{ name = "{"_".join(group[1:])}", value = "{template}" }}' if len(group) > 1 else ""
+    return (
+        f"# As a group, one item for each ({', '.join(group)}) with an attribute for each {entry}:\n"
+        f'#   shape = "group"{sort}\n'
+        f'#   entry = {{ name = "${{{entry}}}"{value} }}'
+    )

@@ -1,0 +1,135 @@
+"""The command line: one short function for each verb."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from whimbrel import __version__
+from whimbrel.cli import check as check_command
+from whimbrel.cli import init as init_command
+from whimbrel.cli import moving, proving
+from whimbrel.cli.frame import guarded, json_option, open_project, project_option
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="whimbrel")
+def main() -> None:
+    """Move the live data of a MySQL or MariaDB application into Amazon DynamoDB, without stopping it.
+
+    \b
+    Exit codes: 0 done · 1 a fault in whimbrel · 2 something to mend in the project or the command
+                3 the source, the target or the state folder failed · 4 done, but there are dead letters
+                5 the two sides differ · 130 stopped by a signal; the same command goes on
+    """
+
+
+dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+until_option = click.option(
+    "--until-caught-up",
+    is_flag=True,
+    help="End when the target has everything that the source had when it was reached.",
+)
+
+
+@main.command()
+@click.argument("url")
+@click.option("-t", "--table", "tables", multiple=True, help="Only this table; may be given several times.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), default="whimbrel.toml", show_default=True)
+@click.option("--endpoint", default="", help="A DynamoDB-compatible server; without it, AWS.")
+@guarded
+def init(url: str, tables: tuple[str, ...], output: Path, endpoint: str) -> int:
+    """Write a commented project file from the live schema at mysql://user@host:port/database."""
+    return init_command.init(url, tables, output, endpoint)
+
+
+@main.command()
+@project_option
+@json_option
+@guarded
+def check(project_file: Path, as_json: bool) -> int:
+    """Say what would go wrong, before anything is moved."""
+    return check_command.check(open_project(project_file), as_json)
+
+
+@main.command()
+@project_option
+@json_option
+@dry_run_option
+@until_option
+@click.option("--into-existing", is_flag=True, help="Write into target tables that have items already.")
+@guarded
+def migrate(project_file: Path, as_json: bool, dry_run: bool, until_caught_up: bool, into_existing: bool) -> int:
+    """Do everything up to "caught up" and keep following. May be stopped and started again at any time."""
+    project = open_project(project_file)
+    if dry_run:
+        return moving.show_plan(project, as_json)
+    return moving.migrate(project, as_json, until_caught_up=until_caught_up, into_existing=into_existing)
+
+
+@main.command()
+@project_option
+@json_option
+@until_option
+@guarded
+def capture(project_file: Path, as_json: bool, until_caught_up: bool) -> int:
+    """Only write every change to the change log, from a Position that is fixed at the first start."""
+    return moving.capture(open_project(project_file), as_json, until_caught_up=until_caught_up)
+
+
+@main.command()
+@project_option
+@json_option
+@guarded
+def snapshot(project_file: Path, as_json: bool) -> int:
+    """Only export the tables to files."""
+    return moving.phase(open_project(project_file), as_json, "snapshot")
+
+
+@main.command()
+@project_option
+@json_option
+@click.option("--into-existing", is_flag=True, help="Write into target tables that have items already.")
+@guarded
+def load(project_file: Path, as_json: bool, into_existing: bool) -> int:
+    """Only load the exported files into the target."""
+    return moving.phase(open_project(project_file), as_json, "load", into_existing=into_existing)
+
+
+@main.command()
+@project_option
+@json_option
+@until_option
+@guarded
+def apply(project_file: Path, as_json: bool, until_caught_up: bool) -> int:
+    """Only play the change log into the target."""
+    return moving.apply(open_project(project_file), as_json, until_caught_up=until_caught_up)
+
+
+@main.command()
+@project_option
+@json_option
+@guarded
+def verify(project_file: Path, as_json: bool) -> int:
+    """Compare source and target in full, while both are live."""
+    return proving.verify(open_project(project_file), as_json)
+
+
+@main.command()
+@project_option
+@json_option
+@guarded
+def status(project_file: Path, as_json: bool) -> int:
+    """Say how far the migration is."""
+    return proving.status(open_project(project_file), as_json)
+
+
+@main.command(name="retry-dead")
+@project_option
+@json_option
+@dry_run_option
+@guarded
+def retry_dead(project_file: Path, as_json: bool, dry_run: bool) -> int:
+    """Play the dead letters again: each row is read anew from the source and mapped again."""
+    return proving.retry_dead(open_project(project_file), as_json, dry_run=dry_run)

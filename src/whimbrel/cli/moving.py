@@ -1,0 +1,156 @@
+"""The commands that move data: migrate, and its phases one by one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import click
+
+from whimbrel.cli.frame import DEAD_LETTERS, INTERRUPTED, OK, interruptible, say_json, shown
+from whimbrel.dynamodb.session import Session
+from whimbrel.dynamodb.tables import table_exists
+from whimbrel.errors import Stopped
+from whimbrel.migrate.capture import Capture
+from whimbrel.migrate.follow import drained, follow, source_end
+from whimbrel.migrate.prepare import Prepared, prepare
+from whimbrel.migrate.progress import Progress
+from whimbrel.migrate.run import Run
+from whimbrel.migrate.state import StateFolder
+from whimbrel.project import Project
+from whimbrel.ui.display import Display
+
+
+def migrate(project: Project, as_json: bool, *, until_caught_up: bool, into_existing: bool) -> int:
+    def work(run: Run, display: Display) -> None:
+        run.fix_start()
+        run.start_capture()
+        run.snapshot()
+        run.load()
+        if not run.stop.is_set():
+            display.say("Loaded; applying what was captured meanwhile.")
+            _follow(run, display, until_caught_up)
+
+    return _running(project, as_json, work, into_existing=into_existing)
+
+
+def phase(project: Project, as_json: bool, name: str, *, into_existing: bool = False) -> int:
+    def work(run: Run, _display: Display) -> None:
+        if name == "snapshot":
+            run.fix_start()
+            run.snapshot()
+        else:
+            run.load()
+
+    return _running(project, as_json, work, into_existing=into_existing)
+
+
+def apply(project: Project, as_json: bool, *, until_caught_up: bool) -> int:
+    return _running(project, as_json, lambda run, display: _follow(run, display, until_caught_up))
+
+
+def capture(project: Project, as_json: bool, *, until_caught_up: bool) -> int:
+    prepared, progress = prepare(project), Progress(phase="capture")
+    with interruptible() as stop, shown(project, progress, as_json) as display:
+        with Run(prepared, stop, progress) as run:
+            run.fix_start()
+            start = run.start
+        # The run lock is free again: snapshot, load and apply may work beside this from another terminal.
+        copying = Capture(project.source, prepared.tables, StateFolder(project.state).log, start, progress, stop.set)
+        copying.start()
+        display.say(f"Capturing since {start}.")
+        while not (until_caught_up and progress.capture_idle):
+            if stop.wait(0.1):
+                break
+        interrupted = stop.is_set()
+        copying.stop()
+        copying.check()
+    return _report(progress, as_json, interrupted)
+
+
+def show_plan(project: Project, as_json: bool) -> int:
+    """What migrate would do next, without doing any of it."""
+    prepared = prepare(project)
+    client = Session(project.target).client()
+    tables = [
+        {
+            "source": source,
+            "rows": prepared.estimates[source],
+            "target": mapping.target,
+            "exists": table_exists(client, mapping.target),
+            "key": dict(mapping.key_attributes),
+            "regrouped_on_disk": not mapping.aligned,
+        }
+        for source, mapping in prepared.mappings.items()
+    ]
+    if as_json:
+        say_json(
+            {"source": f"{project.source.host}:{project.source.port}", "tables": tables, "state": str(project.state)}
+        )
+        return OK
+    click.echo(f"Would capture from {project.source.host}:{project.source.port} into {project.state}, then:")
+    for table in tables:
+        click.echo(_plan_line(table))
+    click.echo("Nothing was done.")
+    return OK
+
+
+def _plan_line(table: dict[str, Any]) -> str:
+    key = " and ".join(f"{name} ({kind})" for name, kind in table["key"].items())
+    made = "which exists" if table["exists"] else "which would be made"
+    extra = ", regrouped on disk" if table["regrouped_on_disk"] else ""
+    return f"  {table['source']} (about {table['rows']:,} rows) into {table['target']}, {made}, keyed by {key}{extra}"
+
+
+def _running(
+    project: Project, as_json: bool, work: Callable[[Run, Display], None], *, into_existing: bool = False
+) -> int:
+    """Do ``work`` with a Run, a display and signals handled; report, and return the exit code."""
+    prepared: Prepared = prepare(project)
+    progress = Progress()
+    with interruptible() as stop, shown(project, progress, as_json) as display:
+        with Run(prepared, stop, progress, into_existing=into_existing) as run:
+            with suppress(Stopped):
+                work(run, display)
+            interrupted = stop.is_set()
+        run.check_capture()
+    return _report(progress, as_json, interrupted)
+
+
+def _follow(run: Run, display: Display, until_caught_up: bool) -> None:
+    if until_caught_up:
+        follow(run, drained(run, source_end(run)))
+        return
+    said = threading.Event()
+
+    def never() -> bool:
+        if run.progress.caught_up and not said.is_set():
+            said.set()
+            display.say("Caught up; following the source until Ctrl-C.")
+        return False
+
+    follow(run, never)
+
+
+def _report(progress: Progress, as_json: bool, interrupted: bool) -> int:
+    code = INTERRUPTED if interrupted else DEAD_LETTERS if progress.dead else OK
+    if as_json:
+        say_json({"event": "end", "exit_code": code} | progress.as_dict())
+    elif interrupted:
+        click.echo("Stopped; the same command goes on from here.", err=True)
+    else:
+        click.echo(_summary(progress), err=True)
+    return code
+
+
+def _summary(progress: Progress) -> str:
+    rows = sum(counts.exported_rows for counts in progress.tables.values())
+    items = sum(counts.loaded_items for counts in progress.tables.values())
+    text = f"Done: {rows:,} rows exported, {items:,} items loaded, {progress.applied:,} changes applied."
+    if progress.dead:
+        text += (
+            f" {progress.dead:,} dead letters: see `whimbrel status`, and `whimbrel retry-dead` once they are mended."
+        )
+    return text

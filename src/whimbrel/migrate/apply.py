@@ -1,0 +1,102 @@
+"""Apply: play the change log into the target, in order for each item, and remember how far."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from whimbrel.dynamodb.write import Rejected, Writer
+from whimbrel.log.files import ChangeLogReader, LogPoint
+from whimbrel.mapping.design import TableMapping
+from whimbrel.migrate.dead import DeadLetters
+from whimbrel.migrate.progress import Progress
+from whimbrel.migrate.state import Keeper
+from whimbrel.records import Change, Commit, Fault
+
+BATCH_CHANGES = 4000  # folded together; also how much is repeated after a crash
+SAVE_SECONDS = 0.5
+POLL_SECONDS = 0.02
+
+
+class Applier:
+    """Plays the log from the Checkpoint on. One batch is wholly written before the next begins, so order holds per
+    item.
+    """
+
+    def __init__(
+        self,
+        reader: ChangeLogReader,
+        mappings: Mapping[str, TableMapping],
+        writer: Writer,
+        dead: DeadLetters,
+        keeper: Keeper,
+        progress: Progress,
+    ) -> None:
+        self._reader = reader
+        self._mappings = mappings
+        self._writer = writer
+        self._dead = dead
+        self._keeper = keeper
+        self._progress = progress
+        self._saved_at = 0.0
+        self._passed_to: tuple[LogPoint, Commit] | None = None  # written whole up to here, saved or not
+        progress.applied_position = keeper.now.applied_position
+        progress.applied = reader.total
+
+    def idle(self) -> None:
+        """Save what was applied, and wait a moment for more to come."""
+        self.save()
+        time.sleep(POLL_SECONDS)
+
+    def step(self) -> int:
+        """Apply one batch; returns how many records it had (0: the log has nothing new)."""
+        batch = self._reader.read(BATCH_CHANGES)
+        changes = [record for record in batch if isinstance(record, Change)]
+        if changes:
+            self._apply(changes)
+        commits = [record for record in batch if isinstance(record, Commit)]
+        if commits:
+            self._passed(commits[-1])
+        return len(batch)
+
+    def _apply(self, changes: list[Change]) -> None:
+        faults: list[Fault] = []
+        for source, mapping in self._mappings.items():
+            mine = [change for change in changes if change.table.full_name == source]
+            if not mine:
+                continue
+            operations, unmappable = mapping.fold(mine)
+            faults += unmappable
+            # Blocks until every operation is acknowledged: the next batch may touch the same items.
+            faults += [rejected_fault(source, rejected) for rejected in self._writer.write(operations)]
+        if faults:
+            # Durable before the Checkpoint can pass them.
+            self._progress.dead += self._dead.add(faults, "apply")
+
+    def _passed(self, commit: Commit) -> None:
+        point = self._reader.point
+        assert point is not None
+        self._passed_to = point, commit
+        self._progress.applied = self._reader.total
+        self._progress.applied_position = commit.position
+        self._progress.applied_time = commit.timestamp
+        if time.monotonic() - self._saved_at >= SAVE_SECONDS:
+            self.save()
+
+    def save(self) -> None:
+        """Save how far the target is.
+
+        Not the reader's place, which may be past a batch that was broken off, but the end of the last batch written
+        whole.
+        """
+        if self._passed_to is None or self._passed_to[0] == self._keeper.now.applied:
+            return
+        point, commit = self._passed_to
+        self._progress.captured = max(self._progress.captured, self._reader.total + self._reader.unread().changes)
+        self._keeper.save(self._keeper.now.with_applied(point, commit.position, commit.timestamp))
+        self._saved_at = time.monotonic()
+
+
+def rejected_fault(source: str, rejected: Rejected) -> Fault:
+    """An operation that DynamoDB refused for good, as a dead letter."""
+    return Fault(source, rejected.reason, {}, rejected.operation.key, None)

@@ -1,0 +1,168 @@
+"""Capture: every change of the captured tables, from the source's binlog into the change log, until told to stop."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from pathlib import Path
+
+from whimbrel.errors import SourceUnreachable, WhimbrelError
+from whimbrel.log.files import ChangeLogWriter
+from whimbrel.migrate.progress import Progress
+from whimbrel.mysql.binlog.stream import BinlogStream
+from whimbrel.mysql.connect import connect, server_info
+from whimbrel.project import Source
+from whimbrel.records import Change, Commit, Idle, Position, Table
+
+SYNC_SECONDS = 0.02  # changes wait this long for others to share an fsync
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+
+log = logging.getLogger(__name__)
+
+
+class Capture:
+    """Copies the binlog into the change log in ``folder``, beginning after the log's last transaction, or at ``start``.
+
+    A broken connection is made anew for ever; any other error ends the capture: it calls ``on_failure`` and ``check``
+    raises it.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        tables: Mapping[tuple[str, str], Table],
+        folder: Path,
+        start: Position,
+        progress: Progress,
+        on_failure: Callable[[], None],
+    ) -> None:
+        self._source = source
+        self._tables = tables
+        self._folder = folder
+        self._start = start
+        self._progress = progress
+        self._on_failure = on_failure
+        self._stop = threading.Event()
+        self._committed = threading.Event()
+        self._stream: BinlogStream | None = None
+        self._server_id = source.server_id or _own_server_id()
+        self._failure: WhimbrelError | None = None
+        self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
+
+    def start(self) -> None:
+        """Begin. Raises Locked or LogCorrupt here rather than in the thread when the log cannot be opened."""
+        self._log = ChangeLogWriter(self._folder)
+        self._note_captured()
+        self._thread.start()
+
+    def check(self) -> None:
+        """Raise what ended the capture, if something did."""
+        if self._failure:
+            raise self._failure
+
+    def stop(self) -> None:
+        """Stop reading; everything up to the last whole transaction is durable on return."""
+        self._stop.set()
+        stream = self._stream
+        if stream:
+            stream.close()
+        if self._thread.ident:
+            self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            self._follow()
+        except WhimbrelError as error:
+            self._fail(error)
+        except Exception as error:
+            log.exception("capture broke")
+            self._fail(WhimbrelError(f"capture broke: {error!r}", hint="This is a fault in whimbrel: please report it"))
+
+    def _fail(self, error: WhimbrelError) -> None:
+        log.error("capture ended", extra={"reason": str(error)})
+        self._failure = error
+        self._on_failure()
+
+    def _follow(self) -> None:
+        pause = FIRST_PAUSE
+        while not self._stop.is_set():
+            before = self._log.total
+            try:
+                self._read_once()
+            except SourceUnreachable as error:
+                if self._stop.is_set():
+                    return
+                self._progress.capture_idle = False
+                self._progress.reconnects += 1
+                pause = FIRST_PAUSE if self._log.total > before else min(pause * 2, LONGEST_PAUSE)
+                log.warning("capture reconnects", extra={"reason": str(error), "pause": pause})
+                self._stop.wait(pause)
+            # The log is opened anew after every connection: that cuts off a transaction which the break left
+            # unfinished.
+            if not self._stop.is_set():
+                self._log = ChangeLogWriter(self._folder)
+
+    def _read_once(self) -> None:
+        """One connection's worth of changes, from the end of the log's last whole transaction."""
+        writing = threading.Lock()  # the log has two users here: this thread appends, the other makes it durable
+        done = threading.Event()
+        syncer = threading.Thread(target=self._sync_often, args=(writing, done), name="capture-sync", daemon=True)
+        with closing(self._log) as change_log, closing(connect(self._source)) as connection:
+            resume = change_log.last.position if change_log.last else self._start
+            self._stream = BinlogStream(
+                connection, resume, self._tables, server_id=self._server_id, use_gtid=server_info(connection).gtid
+            )
+            syncer.start()
+            try:
+                for piece in self._stream:
+                    with writing:
+                        self._keep(piece)
+                    if self._stop.is_set():
+                        return
+            finally:
+                done.set()
+                self._committed.set()
+                syncer.join()
+                self._stream.close()
+
+    def _keep(self, piece: list[Change] | Commit | Idle) -> None:
+        if isinstance(piece, list):
+            self._log.append(piece)
+        elif isinstance(piece, Commit):
+            self._commit(piece)
+        else:
+            # Nothing of ours happened up to here; without this record the applied Position would stand still.
+            if self._log.last is None or piece.position.order > self._log.last.position.order:
+                self._commit(Commit(piece.position, time.time()))
+            self._progress.capture_idle = True
+            return
+        self._progress.capture_idle = False
+
+    def _commit(self, commit: Commit) -> None:
+        self._log.commit(commit)
+        self._note_captured()
+        self._committed.set()
+
+    def _note_captured(self) -> None:
+        progress, last = self._progress, self._log.last
+        progress.captured = self._log.total
+        progress.captured_position = last.position if last else self._start
+        progress.captured_time = last.timestamp if last else 0.0
+
+    def _sync_often(self, writing: threading.Lock, done: threading.Event) -> None:
+        """Make commits durable soon, many at a time: those that come during one fsync share the next."""
+        while not done.is_set():
+            self._committed.wait()
+            self._committed.clear()
+            with writing:
+                self._log.sync()
+            done.wait(SYNC_SECONDS)
+
+
+def _own_server_id() -> int:
+    """A replica id of our own, unlikely to be another's: two replicas with one id throw each other off the source."""
+    return int.from_bytes(os.urandom(3), "big") + 0x40000000

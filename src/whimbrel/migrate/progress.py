@@ -1,0 +1,65 @@
+"""What a run has done so far, for people to look at. Not resume state: nothing is decided by these figures."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from whimbrel.records import Position
+
+
+@dataclass(slots=True)
+class TableCounts:
+    """Rows and items of one source table; ``estimated_rows`` is the source's own guess."""
+
+    estimated_rows: int = 0
+    exported_rows: int = 0
+    loaded_rows: int = 0
+    loaded_items: int = 0
+
+
+@dataclass(slots=True)
+class Progress:
+    """Counters that the working threads write and the display reads; each counter has one writer."""
+
+    phase: str = "start"
+    note: str = ""
+    tables: dict[str, TableCounts] = field(default_factory=dict)
+    captured: int = 0  # changes in the log since it began
+    applied: int = 0  # of those, the changes that are in the target
+    captured_position: Position | None = None
+    captured_time: float = 0.0  # source clock of the newest captured commit
+    capture_idle: bool = False  # the source has nothing that is not captured
+    applied_position: Position | None = None
+    applied_time: float = 0.0
+    dead: int = 0
+    units: float = 0.0
+    throttled: int = 0
+    retries: int = 0
+    reconnects: int = 0
+
+    @property
+    def lag_changes(self) -> int:
+        """Captured changes that are not in the target yet."""
+        return max(0, self.captured - self.applied)
+
+    @property
+    def caught_up(self) -> bool:
+        """Everything that the source has committed is in the target, as far as the last heartbeat says."""
+        return self.capture_idle and self.lag_changes == 0 and self.applied_position == self.captured_position
+
+    @property
+    def lag_seconds(self) -> float:
+        """How old the newest change in the target is, in seconds; 0 when nothing is behind."""
+        if self.caught_up or not self.applied_time:
+            return 0.0
+        return max(0.0, time.time() - self.applied_time)
+
+    def as_dict(self) -> dict[str, Any]:
+        """A plain form for ``--json`` and the status file."""
+        values = asdict(self)
+        for name in ("captured_position", "applied_position"):
+            position = getattr(self, name)
+            values[name] = str(position) if position else None
+        return values | {"lag_changes": self.lag_changes, "lag_seconds": round(self.lag_seconds, 3)}

@@ -1,0 +1,62 @@
+"""Retry: play dead letters again.
+
+Never the row image of the letter, which newer changes may have overtaken: the row is read from the source as it is
+now, with all rows of its item, and the whole item is put. That is safe because the run lock keeps the applier out
+meanwhile, and because the changes since, which it will still apply, end in the same state: the last Change of each
+row decides.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+from whimbrel.mapping.design import TableMapping
+from whimbrel.migrate.apply import rejected_fault
+from whimbrel.migrate.dead import DeadLetters, Letter, exact_values, replace_letters
+from whimbrel.migrate.run import Run
+from whimbrel.mysql.connect import Mysql, connect
+from whimbrel.mysql.snapshot import rows_where_equal
+from whimbrel.records import Fault, Row, Value
+
+AT_ONCE = 200
+
+
+def retry(run: Run, letters: list[Letter]) -> tuple[int, int]:
+    """Put the items of all letters anew; returns how many were written, and how many letters are left."""
+    written, faults = 0, list[Fault]()
+    with closing(connect(run.prepared.project.source)) as connection:
+        for source, mapping in run.prepared.mappings.items():
+            mine = [letter for letter in letters if letter["table"] == source]
+            for start in range(0, len(mine), AT_ONCE):
+                rows = _rows_now(connection, mapping, mine[start : start + AT_ONCE])
+                puts, unmappable = mapping.put_items(rows)
+                rejected = run.writer.write(puts)
+                written += len(puts) - len(rejected)
+                faults += unmappable + [rejected_fault(source, each) for each in rejected]
+    strangers = [letter for letter in letters if letter["table"] not in run.prepared.mappings]
+    # The items are acknowledged before their letters go; those that still cannot be mapped get new ones.
+    replace_letters(run.folder.dead, strangers)
+    DeadLetters(run.folder.dead).add(faults, "retry")
+    return written, len(strangers) + len(faults)
+
+
+def _rows_now(connection: Mysql, mapping: TableMapping, letters: list[Letter]) -> list[Row]:
+    """All rows, as they are now, of every item that the letters speak of."""
+    table = mapping.table
+    keys = [exact_values(letter["source_key"]) for letter in letters if letter["source_key"]]
+    by_key = [tuple(key[name] for name in table.primary_key) for key in keys]
+    places: set[tuple[Value, ...]] = set()
+    for row in rows_where_equal(connection, table, table.primary_key, by_key):
+        places.add(_place(mapping, row))
+    for letter in letters:
+        for image in (letter["before"], letter["after"]):
+            if image:
+                places.add(_place(mapping, tuple(exact_values(image)[name] for name in table.names)))
+        if letter["item_key"]:
+            places.update(mapping.source_keys(letter["item_key"]))
+    whole = [place for place in places if None not in place]
+    return rows_where_equal(connection, table, mapping.group_columns, whole)
+
+
+def _place(mapping: TableMapping, row: Row) -> tuple[Value, ...]:
+    return tuple(row[mapping.table.index(name)] for name in mapping.group_columns)

@@ -1,0 +1,226 @@
+"""The coordinator of a migration: which phase comes after which, and what must be true before the next may begin.
+
+The phases, and the only moves between them; each is saved before the work of the next begins::
+
+    new ──► snapshot ──► load ──► apply (for as long as the source is written to)
+
+- new → snapshot: the start Position is fixed. The capture runs from there on, beside everything below.
+- snapshot: only then are rows read. A change that a chunk did not see is in the log.
+- load: items are put. Nothing has been applied yet, so all or part of it may be repeated.
+- apply: the log is played from its first record. From here on nothing is loaded any more.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from types import TracebackType
+
+from whimbrel.checkpoint import RunLock
+from whimbrel.dynamodb.session import Session
+from whimbrel.dynamodb.tables import ensure_table, table_id
+from whimbrel.dynamodb.wire import Wire
+from whimbrel.dynamodb.write import Writer
+from whimbrel.errors import StateError, TargetError
+from whimbrel.log.files import ChangeLogReader
+from whimbrel.mapping.design import TableMapping
+from whimbrel.migrate.apply import Applier
+from whimbrel.migrate.capture import Capture
+from whimbrel.migrate.dead import DeadLetters
+from whimbrel.migrate.load import Loader
+from whimbrel.migrate.prepare import Prepared, chunk_key, same_rules, same_source
+from whimbrel.migrate.progress import Progress, TableCounts
+from whimbrel.migrate.state import Keeper, StateFolder
+from whimbrel.mysql.connect import connect
+from whimbrel.mysql.fence import fenced_position
+from whimbrel.mysql.snapshot import export_table
+from whimbrel.records import Position
+
+NEXT = {"new": "snapshot", "snapshot": "load", "load": "apply"}
+
+log = logging.getLogger(__name__)
+
+
+class Run:
+    """One process at work on a project: holds the run lock, the Checkpoint, and the connections to the target.
+
+    ``stop`` ends every phase soon, with what was done saved. Raises Locked when another process is at work.
+    """
+
+    def __init__(
+        self, prepared: Prepared, stop: threading.Event, progress: Progress, *, into_existing: bool = False
+    ) -> None:
+        self.prepared = prepared
+        self.progress = progress
+        self.stop = stop
+        self.folder = StateFolder(prepared.project.state)
+        self._into_existing = into_existing
+        self._capture: Capture | None = None
+
+    def __enter__(self) -> Run:
+        self.folder.make()
+        self._lock = RunLock(self.folder.root)
+        self.keeper = Keeper(self.folder.checkpoint)
+        same_source(self.prepared.server, self.keeper.now.source)
+        same_rules(self.prepared, self.keeper.now.rules)
+        self.dead = DeadLetters(self.folder.dead)
+        self.wire = Wire(self.prepared.project.target)
+        self.writer = Writer(self.wire, self.prepared.project.target, stop=self.stop)
+        self._show_resumed()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._capture:
+            self._capture.stop()
+        self.writer.close()
+        self.wire.close()
+        self._lock.release()
+
+    @property
+    def phase(self) -> str:
+        return self.keeper.now.phase
+
+    # -- the phases, in order ------------------------------------------------------------------------------------------
+
+    def fix_start(self) -> None:
+        """Fix the Position from which every change is captured. Must come before any row is read."""
+        if self.phase != "new":
+            return
+        with closing(connect(self.prepared.project.source)) as connection:
+            start = fenced_position(connection, list(self.prepared.tables.values()), self.stop.wait)
+        self._move_from("new", source=self.prepared.server.server_uuid, rules=self.prepared.rules_digest, start=start)
+        log.info("start fixed", extra={"position": str(start)})
+
+    def start_capture(self) -> None:
+        """Begin, or go on, to write every change since the start to the change log, in a thread of its own."""
+        self._capture = new_capture(self.prepared, self.start, self.folder, self.progress, self.stop.set)
+        self._capture.start()
+
+    def snapshot(self) -> None:
+        """Export every table that is not exported yet."""
+        if self.phase != "snapshot":
+            return
+        for source, mapping in self.prepared.mappings.items():
+            if self.keeper.now.table(source).chunks_planned is None:
+                self._export(source, mapping)
+                if self.stop.is_set():
+                    return
+        self._move_from("snapshot")
+
+    def load(self) -> None:
+        """Put the items of every exported row."""
+        if self.phase == "apply":
+            return
+        if self.phase != "load":
+            raise StateError(
+                f"the phase is {self.phase!r}", place=str(self.folder.root), hint="Run `whimbrel snapshot` first."
+            )
+        self._open_targets()
+        for source, mapping in self.prepared.mappings.items():
+            self._enter("load", source)
+            loader = Loader(mapping, self.writer, self.dead, self.keeper, self.progress, self.stop)
+            loader.load(sorted(self.folder.export(source).glob("chunk-*.zst")), self.folder.spill)
+            if self.stop.is_set():
+                return
+        self._move_from("load")
+
+    def applier(self) -> Applier:
+        """What plays the log into the target. Raises StateError before the load is complete."""
+        if self.phase != "apply":
+            raise StateError(
+                f"the phase is {self.phase!r}", place=str(self.folder.root), hint="Run `whimbrel load` first."
+            )
+        self._enter("apply", "")
+        reader = ChangeLogReader(self.folder.log, self.keeper.now.applied)
+        return Applier(reader, self.prepared.mappings, self.writer, self.dead, self.keeper, self.progress)
+
+    def check_capture(self) -> None:
+        """Raise what ended the capture, if something did."""
+        if self._capture:
+            self._capture.check()
+
+    # -- what they are made of -----------------------------------------------------------------------------------------
+
+    @property
+    def start(self) -> Position:
+        start = self.keeper.now.start
+        assert start is not None, "the start is fixed before anything is captured"
+        return start
+
+    def _export(self, source: str, mapping: TableMapping) -> None:
+        self._enter("snapshot", source)
+        counts = self.progress.tables[source]
+
+        def count(rows: int) -> None:
+            counts.exported_rows += rows
+
+        result = export_table(
+            self.prepared.project.source,
+            mapping.table,
+            chunk_key(mapping),
+            self.folder.export(source),
+            on_rows=count,
+            stop=self.stop,
+        )
+        if self.stop.is_set():
+            return
+        counts.exported_rows = result.rows
+        self._save_table(source, chunks_planned=result.chunks, rows_exported=result.rows, snapshot=result.position)
+
+    def _open_targets(self) -> None:
+        """Make the target tables, or take them up again; a table with strange items in it is refused, never
+        overwritten.
+        """
+        target = self.prepared.project.target
+        client = Session(target).client()
+        for source, mapping in self.prepared.mappings.items():
+            if not self.keeper.now.table(source).target_id:
+                ensure_table(client, mapping.target, mapping.key_attributes, target, allow_items=self._into_existing)
+                # Saved before the first item is put: from then on the items in it are ours.
+                self._save_table(source, target_id=table_id(client, mapping.target))
+        self._check_targets()
+
+    def _check_targets(self) -> None:
+        client = Session(self.prepared.project.target).client()
+        for source, mapping in self.prepared.mappings.items():
+            recorded, now = self.keeper.now.table(source).target_id, table_id(client, mapping.target)
+            if recorded != now:
+                raise TargetError(
+                    f"the target table is not the one that was loaded (it was {recorded}, it is {now or 'gone'})",
+                    place=mapping.target,
+                    hint="It was dropped or made anew: begin again with a new state folder.",
+                )
+
+    def _move_from(self, phase: str, **values: object) -> None:
+        assert self.phase == phase
+        self.keeper.save(replace(self.keeper.now, phase=NEXT[phase], **values))  # type: ignore[arg-type]
+        log.info("phase done", extra={"phase": phase})
+
+    def _save_table(self, source: str, **values: object) -> None:
+        now = self.keeper.now
+        self.keeper.save(now.with_table(source, replace(now.table(source), **values)))  # type: ignore[arg-type]
+
+    def _enter(self, phase: str, table: str) -> None:
+        self.progress.phase = phase
+        self.progress.note = table
+
+    def _show_resumed(self) -> None:
+        """Fill the display with what earlier runs did."""
+        progress, now = self.progress, self.keeper.now
+        for source, estimate in self.prepared.estimates.items():
+            done = now.table(source)
+            progress.tables[source] = TableCounts(estimate, done.rows_exported, done.rows_loaded, done.items_loaded)
+        progress.phase = now.phase
+        progress.dead = len(self.dead)
+        progress.applied_position = now.applied_position
+
+
+def new_capture(
+    prepared: Prepared, start: Position, folder: StateFolder, progress: Progress, on_failure: Callable[[], None]
+) -> Capture:
+    return Capture(prepared.project.source, prepared.tables, folder.log, start, progress, on_failure)

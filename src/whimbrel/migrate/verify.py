@@ -1,0 +1,296 @@
+"""Verify: prove that the target holds exactly what the mapping makes of the source, while both are live.
+
+Both sides are read once. Of each item only its key and a digest go to disk, in partitions by key, and are joined
+partition by partition, so memory is bounded whatever the table's size. What differs there is only a candidate: rows
+change while they are read. A candidate is read again by key from both sides, the target only after the applier has
+passed the Position at which the source was read, and it counts when the two still differ while the source stood
+still.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from whimbrel.dynamodb.pace import Pace
+from whimbrel.dynamodb.read import get_items, key_id, scan
+from whimbrel.dynamodb.wire import Wire
+from whimbrel.errors import StateError
+from whimbrel.export import ExportFile
+from whimbrel.mapping.design import TableMapping
+from whimbrel.migrate.load import rows_of
+from whimbrel.migrate.prepare import Prepared, chunk_key
+from whimbrel.migrate.progress import Progress
+from whimbrel.migrate.regroup import Regrouped
+from whimbrel.migrate.state import StateFolder
+from whimbrel.mysql.connect import Mysql, connect, current_position
+from whimbrel.mysql.snapshot import export_table, rows_where_equal
+from whimbrel.project import Project
+from whimbrel.records import Item, Position, Row
+from whimbrel.spill import Spill
+
+PARTITION_ITEMS = 100_000
+RECHECKED_AT_ONCE = 1_000
+CONFIRMATIONS = 3  # times a difference must be seen with the source standing still
+ATTEMPTS = 40
+LISTED = 1_000  # differences named in the report; beyond them only counted
+APPLIER_PATIENCE = 60.0  # seconds without any movement of the applied Position
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One item that is not what the source says. ``kind``: missing, changed, extra, unmappable or unsettled."""
+
+    table: str
+    kind: str
+    key: Item
+    expected: Item | None
+    found: Item | None
+
+
+@dataclass(slots=True)
+class TableReport:
+    source: str
+    target: str
+    rows: int = 0
+    items: int = 0  # that the source's rows make
+    found: int = 0  # that the target has
+    candidates: int = 0  # that differed at first sight, most by being changed meanwhile
+    counts: dict[str, int] = field(default_factory=dict)  # kind -> differences that stand
+    differences: list[Difference] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def equal(self) -> bool:
+        return not self.counts
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"equal": self.equal}
+
+
+def verify_all(
+    prepared: Prepared, wire: Wire, applied: Callable[[], Position | None], stop: threading.Event, progress: Progress
+) -> list[TableReport]:
+    """Verify every table of the project, one after the other."""
+    folder = StateFolder(prepared.project.state).verify
+    reports = []
+    with closing(connect(prepared.project.source)) as connection:
+        for source, mapping in prepared.mappings.items():
+            verifier = Verifier(prepared.project, connection, mapping, wire, applied, folder, stop, progress)
+            reports.append(verifier.run(prepared.estimates[source]))
+    return reports
+
+
+class Verifier:
+    """Compares one source table with its target.
+
+    ``applied`` tells the applier's Position at the moment; it must move while a verification waits for it.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        connection: Mysql,
+        mapping: TableMapping,
+        wire: Wire,
+        applied: Callable[[], Position | None],
+        folder: Path,
+        stop: threading.Event,
+        progress: Progress,
+    ) -> None:
+        self._source = project.source
+        self._pace = Pace(project.target.max_read_units)
+        self._segments = min(8, project.target.concurrency)
+        self._connection = connection
+        self._mapping = mapping
+        self._wire = wire
+        self._applied = applied
+        self._folder = folder
+        self._stop = stop
+        self._progress = progress
+        self._report = TableReport(mapping.source, mapping.target)
+
+    def run(self, estimated_rows: int) -> TableReport:
+        """Read both sides, compare, recheck. Raises StateError when the applier does not get on."""
+        began = time.monotonic()
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.mkdir(parents=True)
+        partitions = max(1, -(-estimated_rows // PARTITION_ITEMS))
+        with Spill(self._folder / "join", partitions) as join:
+            self._digest_source(join, partitions)
+            self._digest_target(join)
+            for number in range(partitions):
+                self._recheck(self._candidates(join, number))
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._report.seconds = time.monotonic() - began
+        return self._report
+
+    # -- first sight ---------------------------------------------------------------------------------------------------
+
+    def _digest_source(self, join: Spill, partitions: int) -> None:
+        if self._mapping.aligned:
+            self._read_source(lambda rows: self._add_expected(join, rows))
+            return
+        with Regrouped(self._mapping, self._folder / "groups", partitions) as groups:
+            self._read_source(groups.add)
+            for number in range(partitions):
+                self._add_expected(join, groups.rows(number))
+
+    def _read_source(self, use: Callable[[list[Row]], None]) -> None:
+        """Every row of the source, a chunk at a time through a file that is deleted when it was used."""
+        using = threading.Lock()
+
+        def take(file: ExportFile) -> None:
+            with using:
+                use(list(rows_of(file.path)))
+            file.path.unlink()
+
+        def count(rows: int) -> None:
+            self._report.rows += rows
+            self._say("reading the source")
+
+        export_table(
+            self._source,
+            self._mapping.table,
+            chunk_key(self._mapping),
+            self._folder / "export",
+            on_chunk=take,
+            on_rows=count,
+            stop=self._stop,
+        )
+
+    def _add_expected(self, join: Spill, rows: list[Row]) -> None:
+        puts, _faults = self._mapping.put_items(rows)
+        self._report.items += len(puts)
+        for put in puts:
+            join.add(key_id(put.key), b"s" + self._digest(put.item))
+
+    def _digest_target(self, join: Spill) -> None:
+        def page(items: list[Item]) -> None:
+            self._report.found += len(items)
+            for item in items:
+                join.add(key_id(self._key_of(item)), b"t" + self._digest(item))
+            self._say("reading the target")
+
+        scan(self._wire, self._mapping.target, self._segments, page, pace=self._pace, stop=self._stop)
+
+    def _candidates(self, join: Spill, partition: int) -> Iterator[Item]:
+        """Keys whose two digests differ, or that only one side has."""
+        expected: dict[bytes, bytes] = {}
+        found: dict[bytes, bytes] = {}
+        for key, record in join.partition(partition):
+            (expected if record[:1] == b"s" else found)[key] = record[1:]
+        for key, digest in expected.items():
+            if found.pop(key, None) != digest:
+                yield orjson.loads(key)
+        for key in found:
+            yield orjson.loads(key)
+
+    # -- second sight --------------------------------------------------------------------------------------------------
+
+    def _recheck(self, candidates: Iterable[Item]) -> None:
+        group: list[Item] = []
+        for key in candidates:
+            self._report.candidates += 1
+            group.append(key)
+            if len(group) == RECHECKED_AT_ONCE:
+                self._settle(group)
+                group = []
+        self._settle(group)
+
+    def _settle(self, keys: list[Item]) -> None:
+        """Read ``keys`` again on both sides until each is equal, or different while its source stood still."""
+        seen: dict[bytes, int] = {}
+        for attempt in range(ATTEMPTS):
+            if not keys or self._stop.is_set():
+                return
+            if attempt:
+                self._stop.wait(min(0.05 * attempt, 1.0))
+            expected, unmappable = self._source_items(keys)
+            self._await_applied(current_position(self._connection))
+            found = self._target_items(keys)
+            again, _ = self._source_items(keys)
+            open_keys = []
+            for key in keys:
+                text = key_id(key)
+                if self._same(expected.get(text), found.get(text)) and text not in unmappable:
+                    continue
+                if self._same(expected.get(text), again.get(text)):
+                    seen[text] = seen.get(text, 0) + 1
+                    if seen[text] >= CONFIRMATIONS:
+                        self._report_difference(key, expected.get(text), found.get(text), text in unmappable)
+                        continue
+                open_keys.append(key)
+            keys = open_keys
+        for key in keys:
+            self._note(Difference(self._mapping.source, "unsettled", key, None, None))
+
+    def _source_items(self, keys: list[Item]) -> tuple[dict[bytes, Item], set[bytes]]:
+        """The items that the source's rows of these keys make now, and the keys of those that cannot be mapped."""
+        mapping = self._mapping
+        places = [place for key in keys for place in mapping.source_keys(key)]
+        rows = rows_where_equal(self._connection, mapping.table, mapping.group_columns, places)
+        self._connection.commit()
+        puts, faults = mapping.put_items(rows)
+        unmappable = {key_id(fault.item_key) for fault in faults if fault.item_key is not None}
+        return {key_id(put.key): put.item for put in puts}, unmappable
+
+    def _target_items(self, keys: list[Item]) -> dict[bytes, Item]:
+        return get_items(self._wire, self._mapping.target, keys, pace=self._pace, stop=self._stop)
+
+    def _await_applied(self, position: Position) -> None:
+        last, moved = self._applied(), time.monotonic()
+        while last is None or not last.at_or_after(position):
+            if self._stop.wait(0.02):
+                return
+            now = self._applied()
+            if now != last:
+                last, moved = now, time.monotonic()
+            elif time.monotonic() - moved > APPLIER_PATIENCE:
+                raise StateError(
+                    f"the applier stands at {last} and does not reach {position}",
+                    place=self._mapping.source,
+                    hint="See whether `whimbrel migrate` is running and what it says, then verify again.",
+                )
+
+    def _say(self, what: str) -> None:
+        report = self._report
+        self._progress.note = f"{what}: {report.rows:,} rows, {report.found:,} items"
+
+    # -- the two sides made comparable ---------------------------------------------------------------------------------
+
+    def _same(self, one: Item | None, other: Item | None) -> bool:
+        if one is None or other is None:
+            return one is other
+        return self._mapping.normal_item(one) == self._mapping.normal_item(other)
+
+    def _key_of(self, item: Item) -> Item:
+        return {name: item[name] for name, _type in self._mapping.key_attributes}
+
+    def _digest(self, item: Item) -> bytes:
+        text = orjson.dumps(self._mapping.normal_item(item), option=orjson.OPT_SORT_KEYS)
+        return hashlib.blake2b(text, digest_size=16).digest()
+
+    def _report_difference(self, key: Item, expected: Item | None, found: Item | None, unmappable: bool) -> None:
+        kind = (
+            "unmappable" if unmappable else "missing" if found is None else "extra" if expected is None else "changed"
+        )
+        self._note(Difference(self._mapping.source, kind, key, expected, found))
+
+    def _note(self, difference: Difference) -> None:
+        report = self._report
+        report.counts[difference.kind] = report.counts.get(difference.kind, 0) + 1
+        if len(report.differences) < LISTED:
+            report.differences.append(difference)
