@@ -1,0 +1,224 @@
+"""Export files: the rows of one chunk of a table, as zstd-compressed JSON lines. Made once, whole, and never changed.
+
+The first line is a header (the table with its columns, the chunk with its bounds), the last a footer with the number
+of rows and the CRC-32 of all lines before it; each line between is an array of rows, each row an array of canonical
+values (records.py), bytes in base64. ``zstdcat chunk-00000001.jsonl.zst`` shows one to a person.
+
+A file gets its final name only when it is durable, so the name is the record that the chunk is done.
+"""
+
+from __future__ import annotations
+
+import binascii
+import contextlib
+import dataclasses
+import io
+import os
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+import zstandard
+
+from whimbrel.durable import sync_folder
+from whimbrel.errors import LogCorrupt
+from whimbrel.records import Column, Row, Table, Value
+
+FORMAT = "whimbrel-export/1"
+LEVEL = 1  # of zstd: for rows in key order 3 costs twice as much CPU for files that are no smaller
+PART = ".part"  # ends the name of a file that is not done
+READ_AHEAD = 1 << 18  # bytes
+
+
+class Chunk(NamedTuple):
+    """The rows with low < key <= high, in the server's own order and collation; None is "from the start" or "to the
+    end".
+
+    ``number`` counts from 1. ``key`` names the columns that the bounds are values of; () when the table is one single
+    chunk.
+    """
+
+    number: int
+    low: tuple[Value, ...] | None
+    high: tuple[Value, ...] | None
+    key: tuple[str, ...]
+
+
+class ExportFile(NamedTuple):
+    """A file that is done: ``bytes`` is its size on disk."""
+
+    path: Path
+    rows: int
+    bytes: int
+    chunk: Chunk
+
+
+class ExportWriter:
+    """Writes one export file under a temporary name. ``close`` makes it durable and gives it its name, ``abandon``
+    removes it.
+    """
+
+    def __init__(self, path: Path, table: Table, chunk: Chunk) -> None:
+        self.path, self.chunk, self.rows = path, chunk, 0
+        self._part = path.with_name(path.name + PART)
+        self._file = self._part.open("wb")
+        self._compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compressobj()
+        self._crc = 0
+        self._plain = over_columns(len(table.columns), dict.fromkeys(_binary_columns(table), _to_base64))
+        header = {"format": FORMAT, "table": table_to_json(table), "chunk": chunk_to_json(chunk)}
+        self._line(orjson.dumps(header, option=orjson.OPT_APPEND_NEWLINE))
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """One line of rows: a few hundred are a good number."""
+        self.rows += len(rows)
+        self._line(orjson.dumps(self._plain(rows), option=orjson.OPT_APPEND_NEWLINE))
+
+    def close(self) -> ExportFile:
+        """Durable when it returns. The order matters: the data, then the name, then the folder. Raises OSError."""
+        footer = {"rows": self.rows, "crc32": f"{self._crc:08x}"}
+        self._line(orjson.dumps(footer, option=orjson.OPT_APPEND_NEWLINE))
+        self._file.write(self._compressor.flush())
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        size = self._file.tell()
+        self._file.close()
+        self._part.replace(self.path)
+        sync_folder(self.path.parent)
+        return ExportFile(self.path, self.rows, size, self.chunk)
+
+    def abandon(self) -> None:
+        """Leave nothing behind; nothing happens if it is closed already."""
+        self._file.close()
+        self._part.unlink(missing_ok=True)
+
+    def _line(self, line: bytes) -> None:
+        self._crc = zlib.crc32(line, self._crc)
+        if packed := self._compressor.compress(line):
+            self._file.write(packed)
+
+
+class ExportReader:
+    """A whole export file. Iterating gives ``list[Row]``, one list for each line; it may be done again.
+
+    Reading begins with a pass over the whole file that compares its checksum: a damaged file gives LogCorrupt before
+    it gives a row.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        header, footer = _checked_ends(path)
+        self.rows = int(footer["rows"])
+        self.table = table_from_json(header["table"])
+        self.chunk = chunk_from_json(header["chunk"])
+
+    @property
+    def file(self) -> ExportFile:
+        return ExportFile(self.path, self.rows, self.path.stat().st_size, self.chunk)
+
+    def __iter__(self) -> Iterator[list[Row]]:
+        width, binary = len(self.table.columns), _binary_columns(self.table)
+        decode = over_columns(width, dict.fromkeys(binary, binascii.a2b_base64)) if binary else _tuples
+        count = 0
+        with _lines(self.path) as lines:
+            next(lines)
+            while count < self.rows:
+                rows = decode(orjson.loads(next(lines)))
+                count += len(rows)
+                yield rows
+
+
+def write_export(path: Path, table: Table, chunk: Chunk) -> ExportWriter:
+    return ExportWriter(path, table, chunk)
+
+
+def read_export(path: Path) -> ExportReader:
+    """Raises LogCorrupt when the file is not whole, or not what was written."""
+    return ExportReader(path)
+
+
+def over_columns(width: int, functions: Mapping[int, Callable[[Any], Any]]) -> Callable[[Sequence[Any]], list[Any]]:
+    """A function over a list of rows that passes the columns of ``functions`` through them, except NULLs, and makes
+    each row a tuple.
+
+    Written as one list comprehension: a loop over the columns would cost several times as much for each row.
+    """
+    if not functions:
+        return lambda rows: rows  # type: ignore[return-value]
+    names = [f"v{index}" for index in range(width)]
+    values = [f"None if v{i} is None else f{i}(v{i})" if i in functions else f"v{i}" for i in range(width)]
+    source = f"lambda rows: [({', '.join(values)},) for ({', '.join(names)},) in rows]"
+    made: Callable[[Sequence[Any]], list[Any]] = eval(source, {f"f{i}": function for i, function in functions.items()})
+    return made
+
+
+def table_to_json(table: Table) -> dict[str, Any]:
+    columns = [dataclasses.asdict(column) for column in table.columns]
+    return {"schema": table.schema, "name": table.name, "columns": columns, "primary_key": list(table.primary_key)}
+
+
+def table_from_json(data: Mapping[str, Any]) -> Table:
+    columns = tuple(Column(**{**column, "members": tuple(column["members"])}) for column in data["columns"])
+    return Table(data["schema"], data["name"], columns, tuple(data["primary_key"]))
+
+
+def chunk_to_json(chunk: Chunk) -> dict[str, Any]:
+    def plain(bound: tuple[Value, ...] | None) -> list[Any] | None:
+        if bound is None:
+            return None
+        return [{"base64": _to_base64(value)} if isinstance(value, bytes) else value for value in bound]
+
+    return {"number": chunk.number, "low": plain(chunk.low), "high": plain(chunk.high), "key": list(chunk.key)}
+
+
+def chunk_from_json(data: Mapping[str, Any]) -> Chunk:
+    def bound(values: list[Any] | None) -> tuple[Value, ...] | None:
+        if values is None:
+            return None
+        return tuple(binascii.a2b_base64(value["base64"]) if isinstance(value, dict) else value for value in values)
+
+    return Chunk(data["number"], bound(data["low"]), bound(data["high"]), tuple(data["key"]))
+
+
+def _binary_columns(table: Table) -> list[int]:
+    return [index for index, column in enumerate(table.columns) if column.kind in ("binary", "geometry")]
+
+
+def _to_base64(value: bytes) -> str:
+    return binascii.b2a_base64(value, newline=False).decode()
+
+
+def _tuples(rows: Sequence[Any]) -> list[Row]:
+    return [tuple(row) for row in rows]
+
+
+@contextlib.contextmanager
+def _lines(path: Path) -> Iterator[Iterator[bytes]]:
+    """The file's lines; what decompression or parsing finds wrong is LogCorrupt."""
+    try:
+        with path.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as plain:
+            yield iter(io.BufferedReader(plain, READ_AHEAD))
+    except (zstandard.ZstdError, orjson.JSONDecodeError, StopIteration, KeyError, TypeError, ValueError) as error:
+        raise _corrupt(path, str(error) or "ends too early") from error
+
+
+def _checked_ends(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Header and footer of a file whose checksum fits."""
+    crc = 0
+    with _lines(path) as lines:
+        first = last = next(lines)
+        for line in lines:
+            crc = zlib.crc32(last, crc)
+            last = line
+        footer, header = orjson.loads(last), orjson.loads(first)
+        if header.get("format") != FORMAT:
+            raise _corrupt(path, f"is not in the format {FORMAT}")
+        if last is first or not last.endswith(b"\n") or footer.get("crc32") != f"{crc:08x}":
+            raise _corrupt(path, "the checksum at its end does not fit, or is missing")
+        int(footer["rows"])
+        return header, footer
+
+
+def _corrupt(path: Path, message: str) -> LogCorrupt:
+    return LogCorrupt(message, place=str(path), hint="Remove the file: the snapshot reads the chunk again")
