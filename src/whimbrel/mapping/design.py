@@ -26,7 +26,11 @@ def compile_mapping(rule: TableRule, table: Table) -> TableMapping:
 
 
 class TableMapping:
-    """One table's way from rows to items. Safe in threads: it only ever notes the last table definition that it saw."""
+    """One table's way from rows to items. Safe in threads: it only ever notes the last table definition that it saw.
+
+    ``group_columns`` determine a row's item. ``aligned``: an item's rows are together in primary-key order, as they are
+    one row, or the group columns are, as a set, a prefix of the key. ``frame``: the attributes that are no entries.
+    """
 
     def __init__(self, rule: TableRule, table: Table) -> None:
         self.design = resolve(rule, table)
@@ -134,10 +138,8 @@ class TableMapping:
         if _layout(change.table) == _layout(self.table):
             return
         here, there = _layout(self.table), _layout(change.table)
-        differing = [_words(one) for one in there if one not in here] + [
-            _words(one) for one in here if one not in there
-        ]
-        what = "; ".join(dict.fromkeys(differing)) or "their order"
+        differing = [_words(one) for one in [*there, *here] if one not in there or one not in here]
+        what = "; ".join(differing) or "their order"
         raise SchemaDrift(
             f"a change at {change.position} has other columns than the mapping ({what})",
             place=self.source,

@@ -53,6 +53,7 @@ def generate(design: Design) -> Code:
         "TABLE": design.target,
         "FRAME": _frame(design),
         "NEVER": object(),
+        "SMALL_NUMBERS": values.SMALL_NUMBERS,
         "exact_number": values.exact_number,
         "checked_number": values.checked_number,
         "boolean": values.boolean,
@@ -116,7 +117,7 @@ def _text(design: Design, template: Template) -> str:
     if template.alone and values.column_piece(design.columns[template.alone], "x") == "{x}":
         column = design.columns[template.alone]
         variable = _variable(design, template.alone)
-        return f'f"{{{variable}}}"' if column.kind in values.NUMBER_KINDS - {"decimal"} else variable
+        return f'f"{{{variable}}}"' if column.kind in values.INTEGER_KINDS else variable
     return values.text_source(
         [
             values.literal_piece(part.text)
@@ -190,7 +191,8 @@ def _value(design: Design, carried: Carried) -> str:
     """Source of the AttributeValue of a column, whatever it holds."""
     variable = _variable(design, carried.column.name)
     place = f"column {carried.column.name!r}"
-    return f'{{"NULL": True}} if {variable} is None else {_present(carried, variable, place)}'
+    present = _present(carried, variable, place)
+    return present if present.startswith("SMALL_NUMBERS") else f'{{"NULL": True}} if {variable} is None else {present}'
 
 
 def _present(carried: Carried, variable: str, place: str) -> str:

@@ -1,0 +1,330 @@
+"""Regroup and map: from an export file to BatchWriteItem bodies, beside the post's way, in one run.
+
+    python benchmarks/regroup.py [--rows 50000] [--scale 1,4,16] [--repeat 3] [--json]
+
+The rows are purchase(customerid, orderid, productid, quantity), about four a (customerid, orderid), which become one
+item with an attribute for each product.
+
+- whimbrel: an export file (zstd, JSON lines) -> put_items -> one body for each 25 items.
+- the post: a CSV file -> a Python mapper that prints key TAB value -> sort -> a Python reducer that collects a dict for
+  each key and makes the item and its JSON body (its boto call does that with json; nothing is sent).
+- the post, tuned: the same with orjson and a body for each 25 items, to tell the method's share from the encoder's.
+
+CPU is user and system time of all processes of a pipeline, their start included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import random
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import zstandard
+
+from whimbrel.mapping.design import compile_mapping
+from whimbrel.project import KeyRule, TableRule
+from whimbrel.records import Column, Put, Row, Table
+
+PURCHASE = Table(
+    "shop",
+    "purchase",
+    (
+        Column("customerid", "int", nullable=False),
+        Column("orderid", "int", nullable=False),
+        Column("productid", "text", nullable=False, length=32),
+        Column("quantity", "int"),
+    ),
+    ("customerid", "orderid", "productid"),
+)
+RULE = TableRule(
+    "purchase",
+    "purchase",
+    "group",
+    KeyRule("customerid", "${customerid}"),
+    KeyRule("orderid", "${orderid}"),
+    entry_name="${productid}",
+    entry_value="quantity",
+)
+BATCH_ITEMS = 25
+CHUNK_ROWS = 50_000
+
+POST_MAPPER = """
+import sys
+for line in sys.stdin:
+    line = line.strip()
+    cols = line.split(',')
+    print('%s,%s\\t%s,%s' % (cols[0], cols[1], cols[2], cols[3]))
+"""
+POST_REDUCER = """
+import json, sys
+def put(keys, attributes):
+    hash_key, range_key = keys.split(',')
+    item = {'customerid': {'S': hash_key}, 'orderid': {'S': range_key}}
+    for name, value in attributes.items():
+        item[name] = {'S': value}
+    sys.stdout.write(json.dumps({'TableName': 'purchase', 'Item': item}) + '\\n')
+current_keys = None
+item_data = {}
+for line in sys.stdin:
+    line = line.strip()
+    dickeys, items = line.split('\\t')
+    products = items.split(',')
+    if current_keys == dickeys:
+        item_data[products[0]] = products[1]
+    else:
+        if current_keys:
+            put(current_keys, item_data)
+        item_data = {}
+        item_data[products[0]] = products[1]
+        current_keys = dickeys
+if current_keys:
+    put(current_keys, item_data)
+"""
+TUNED_REDUCER = """
+import orjson, sys
+batch = []
+def flush():
+    if batch:
+        sys.stdout.buffer.write(orjson.dumps({'RequestItems': {'purchase': batch}}) + b'\\n')
+        batch.clear()
+def put(keys, attributes):
+    hash_key, range_key = keys.split(',')
+    item = {'customerid': {'S': hash_key}, 'orderid': {'S': range_key}}
+    for name, value in attributes.items():
+        item[name] = {'N': value}
+    batch.append({'PutRequest': {'Item': item}})
+    if len(batch) == 25:
+        flush()
+current_keys = None
+item_data = {}
+for line in sys.stdin:
+    dickeys, items = line.rstrip('\\n').split('\\t')
+    name, value = items.split(',')
+    if current_keys == dickeys:
+        item_data[name] = value
+    else:
+        if current_keys:
+            put(current_keys, item_data)
+        item_data = {name: value}
+        current_keys = dickeys
+if current_keys:
+    put(current_keys, item_data)
+flush()
+"""
+
+
+def main() -> None:
+    options = _options()
+    if options.worker:
+        make_bodies(Path(options.worker))
+        return
+    with tempfile.TemporaryDirectory(prefix="whimbrel-regroup-") as folder:
+        report = compare(Path(folder), options.rows, [int(times) for times in options.scale.split(",")], options.repeat)
+    print(json.dumps(report, indent=2) if options.json else table_of(report))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rows", type=int, default=50_000, help="rows at scale 1")
+    parser.add_argument("--scale", default="1,4,16")
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+# --- the two ways --------------------------------------------------------------------------------------------------
+
+
+def make_bodies(export: Path) -> None:
+    """whimbrel's way, in a process of its own: a chunk's rows, its items, their bodies."""
+    gc.set_threshold(100_000, 20, 100)  # as whimbrel's commands do: rows and items are many and make no cycles
+    mapping = compile_mapping(RULE, PURCHASE)
+    write = sys.stdout.buffer.write
+    for rows in chunks(export):
+        puts, faults = mapping.put_items(rows)
+        assert not faults
+        for start in range(0, len(puts), BATCH_ITEMS):
+            write(body(puts[start : start + BATCH_ITEMS]) + b"\n")
+
+
+def body(puts: list[Put]) -> bytes:
+    return orjson.dumps({"RequestItems": {RULE.target: [{"PutRequest": {"Item": put.item}} for put in puts]}})
+
+
+def whimbrel(folder: Path) -> str:
+    return f"{sys.executable} {Path(__file__).resolve()} --worker {folder}/export.zst"
+
+
+def post(folder: Path) -> str:
+    return _pipeline(folder, "reducer.py")
+
+
+def post_tuned(folder: Path) -> str:
+    return _pipeline(folder, "tuned.py")
+
+
+def _pipeline(folder: Path, reducer: str) -> str:
+    python = sys.executable
+    return f"{python} {folder}/mapper.py < {folder}/rows.csv | LC_ALL=C sort | {python} {folder}/{reducer}"
+
+
+WAYS: dict[str, Callable[[Path], str]] = {"whimbrel": whimbrel, "post": post, "post_tuned": post_tuned}
+
+
+# --- the comparison ------------------------------------------------------------------------------------------------
+
+
+def compare(folder: Path, base: int, scale: list[int], repeat: int) -> dict[str, Any]:
+    """Medians of CPU for each way and size; the ways take turns, so that a slow moment of the machine meets all."""
+    for name, program in (("mapper.py", POST_MAPPER), ("reducer.py", POST_REDUCER), ("tuned.py", TUNED_REDUCER)):
+        (folder / name).write_text(program)
+    write_inputs(folder, 0)
+    start = {way: statistics.median(cpu(command(folder)) for _ in range(repeat)) for way, command in WAYS.items()}
+    sizes = []
+    for times in scale:
+        rows = write_inputs(folder, base * times)
+        if times == scale[0]:
+            check_equal(folder)
+        taken: dict[str, list[float]] = {way: [] for way in WAYS}
+        for _ in range(repeat):
+            for way, command in WAYS.items():
+                taken[way].append(cpu(command(folder)))
+        sizes.append(_figures(rows, {way: statistics.median(each) for way, each in taken.items()}, start))
+    return {"start_ms": {way: round(seconds * 1e3, 1) for way, seconds in start.items()}, "sizes": sizes}
+
+
+def _figures(rows: int, taken: dict[str, float], start: dict[str, float]) -> dict[str, Any]:
+    return {
+        "rows": rows,
+        "cpu_us_per_row": {way: round(seconds / rows * 1e6, 3) for way, seconds in taken.items()},
+        "without_start_us_per_row": {way: round((taken[way] - start[way]) / rows * 1e6, 3) for way in taken},
+        "times_less_cpu": {way: round(taken[way] / taken["whimbrel"], 2) for way in taken if way != "whimbrel"},
+    }
+
+
+def cpu(command: str) -> float:
+    """Seconds of user and system time of the shell pipeline and all its processes."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(["bash", "-o", "pipefail", "-c", command], check=True, stdout=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def check_equal(folder: Path) -> None:
+    """Both ways must make the same items, but for the post's quantities being text."""
+    made = {way: _items(command(folder)) for way, command in WAYS.items()}
+    assert made["whimbrel"] == made["post_tuned"] == made["post"], "the two ways made different items"
+
+
+def _items(command: str) -> dict[tuple[str, str], dict[str, str]]:
+    output = subprocess.run(["bash", "-o", "pipefail", "-c", command], check=True, stdout=subprocess.PIPE).stdout
+    items = {}
+    for line in output.splitlines():
+        document = orjson.loads(line)
+        puts = document["RequestItems"]["purchase"] if "RequestItems" in document else [{"PutRequest": document}]
+        for put in puts:
+            item = {name: next(iter(value.values())) for name, value in put["PutRequest"]["Item"].items()}
+            items[item["customerid"], item["orderid"]] = item
+    return items
+
+
+def table_of(report: dict[str, Any]) -> str:
+    lines = [
+        "rows        whimbrel        post  post, tuned   (CPU µs a row, start included)   times less than the post"
+    ]
+    for size in report["sizes"]:
+        taken = size["cpu_us_per_row"]
+        lines.append(
+            f"{size['rows']:>9,} {taken['whimbrel']:>9.2f} {taken['post']:>11.2f} {taken['post_tuned']:>12.2f}"
+            f"{size['times_less_cpu']['post']:>47.1f}"
+        )
+    lines.append(f"start alone, ms: {report['start_ms']}")
+    return "\n".join(lines)
+
+
+# --- the input -----------------------------------------------------------------------------------------------------
+
+
+def write_inputs(folder: Path, count: int) -> int:
+    """The same rows as an export file, in primary-key order, and as CSV."""
+    rows = purchases(count)
+    write_export(folder / "export.zst", rows)
+    (folder / "rows.csv").write_text("".join(",".join(map(str, row)) + "\n" for row in rows))
+    return len(rows)
+
+
+def purchases(count: int) -> list[Row]:
+    dice = random.Random(7)
+    rows: list[Row] = []
+    customer = order = 0
+    while len(rows) < count:
+        customer += 1
+        for _ in range(dice.randint(1, 4)):
+            order += 1
+            products = sorted(dice.sample(range(100_000), dice.randint(1, 7)))
+            rows += [(customer, order, f"product{product:06}", dice.randint(1, 99)) for product in products]
+    return rows[:count]
+
+
+def write_export(path: Path, rows: list[Row]) -> None:
+    checksum = 0
+    with path.open("wb") as file, zstandard.ZstdCompressor(level=3).stream_writer(file) as stream:
+        stream.write(orjson.dumps({"format": 1}) + b"\n")
+        for start in range(0, len(rows), 500):
+            line = orjson.dumps(rows[start : start + 500]) + b"\n"
+            checksum = zlib.crc32(line, checksum)
+            stream.write(line)
+        stream.write(orjson.dumps({"rows": len(rows), "crc32": checksum}) + b"\n")
+
+
+def chunks(path: Path) -> Iterator[list[Row]]:
+    """The rows of chunks of about CHUNK_ROWS, each with whole groups, as a snapshot's chunks are."""
+    held: list[Row] = []
+    for rows in read_export(path):
+        held += rows
+        if len(held) >= CHUNK_ROWS:
+            end = len(held) - 1
+            while held[end - 1][:2] == held[end][:2]:
+                end -= 1
+            yield held[:end]
+            held = held[end:]
+    yield held
+
+
+def read_export(path: Path) -> Iterator[list[Row]]:
+    checksum = count = 0
+    with path.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as stream:
+        for line in _lines(stream):
+            rows = orjson.loads(line)
+            if isinstance(rows, dict):
+                assert "format" in rows or rows == {"rows": count, "crc32": checksum}
+                continue
+            checksum = zlib.crc32(line, checksum)
+            count += len(rows)
+            yield rows
+
+
+def _lines(stream: Any) -> Iterator[bytes]:
+    rest = b""
+    while data := stream.read(1 << 20):
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            yield line + b"\n"
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("PYTHONDONTWRITEBYTECODE", "1")
+    main()
