@@ -51,7 +51,6 @@ GRANTS = "SELECT, RELOAD, LOCK TABLES, REPLICATION SLAVE, REPLICATION CLIENT"
 
 
 MARIADB_PACKAGE = "apt-get install mariadb-server-core"
-SYSTEM_TABLES = ("mysql_system_tables.sql", "mysql_performance_tables.sql", "mysql_system_tables_data.sql")
 
 
 class ServerUnavailable(Exception):
@@ -298,13 +297,7 @@ class MariaDB(SqlServer):
 
     def _initialise(self) -> None:
         # What mariadb-install-db does, less its need for programs of other packages, the help texts and the sys schema.
-        share = next(
-            folder
-            for folder in map(Path, ("/usr/share/mysql", "/usr/share/mariadb"))
-            if (folder / SYSTEM_TABLES[0]).exists()
-        )
-        statements = "CREATE DATABASE mysql;\nUSE mysql;\nSET @auth_root_socket = NULL;\n"
-        statements += "".join((share / name).read_text() for name in SYSTEM_TABLES)
+        statements = f"CREATE DATABASE mysql;\nUSE mysql;\nSET @auth_root_socket = NULL;\n{_mariadb_system_tables()}"
         options = [
             "--no-defaults",
             "--bootstrap",
@@ -494,6 +487,16 @@ def _usable_folder(folder: Path | str | None, name: str) -> Path:
     path = Path(tempfile.mkdtemp(prefix=f"whimbrel-{name}-"))
     path.chmod(0o755)
     return path
+
+
+def _mariadb_system_tables() -> str:
+    """The SQL that makes them, from the server's package: in share/mysql before MariaDB 11, in share/mariadb since."""
+    for folder, prefix in (("/usr/share/mysql", "mysql"), ("/usr/share/mariadb", "mariadb")):
+        names = ("system_tables", "performance_tables", "system_tables_data")
+        files = [Path(folder, f"{prefix}_{name}.sql") for name in names]
+        if all(file.exists() for file in files):
+            return "".join(file.read_text() for file in files)
+    raise ServerUnavailable(f"MariaDB's system tables are not where its package keeps them. `{MARIADB_PACKAGE}`")
 
 
 def _program(name: str, how: str) -> str:
