@@ -1,0 +1,118 @@
+"""Row decoders, generated once for each table map: Python source with every type and length written out.
+
+A decoder turns the rows of one event into Changes. What a column's bytes mean is in ``columns.py``; here is the frame
+around it: the null bitmap, the two images of an update, and the test that the rows fill the event exactly.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from whimbrel.errors import SchemaDrift, UndecodableEvent
+from whimbrel.mysql.binlog.columns import Reader, column_reader
+from whimbrel.mysql.binlog.events import TableMap
+from whimbrel.mysql.binlog.metadata import check_metadata
+from whimbrel.records import Change, Position, Table
+
+Decode = Callable[[bytes, int, int, Table, Position], list[Change]]
+
+
+class Decoder(NamedTuple):
+    """``insert``, ``update`` and ``delete`` take an event, where its rows begin and end, the table and the Position."""
+
+    table: Table
+    insert: Decode
+    update: Decode
+    delete: Decode
+    head: bytes  # column count and the bitmap of a full image, as most servers write it
+    update_head: bytes  # the same with the second bitmap of an update
+    source: str
+
+
+def make_decoder(table_map: TableMap, table: Table, charsets: Mapping[int, str], *, mariadb: bool) -> Decoder:
+    """Raises SchemaDrift if the rows were written with other columns than the table has."""
+    if len(table_map.types) != len(table.columns):
+        raise SchemaDrift(
+            f"its rows have {len(table_map.types)} columns, and {len(table.columns)} are known",
+            place=table.full_name,
+            hint="The table was altered: migrate it anew from its present definition.",
+        )
+    check_metadata(table_map, table, charsets)
+    constants: dict[str, Any] = {"Change": Change, "new": tuple.__new__, "misfit": _misfit}
+    readers = [
+        column_reader(kind, metadata, column, place=f"{table.full_name}.{column.name}", mariadb=mariadb)
+        for kind, metadata, column in zip(table_map.types, table_map.metadata, table.columns, strict=True)
+    ]
+    source = "\n\n".join(
+        _function(name, images, readers, table_map.nullable, constants)
+        for name, images in (("insert", "a"), ("update", "ba"), ("delete", "b"))
+    )
+    exec(compile(source, f"<decoder of {table.full_name}>", "exec"), constants)
+    columns = len(readers)
+    count = bytes([columns]) if columns < 251 else b"\xfc" + struct.pack("<H", columns)
+    full = b"\xff" * ((columns + 7) // 8)
+    insert, update, delete = (constants[name] for name in ("insert", "update", "delete"))
+    return Decoder(table, insert, update, delete, count + full, count + full + full, source)
+
+
+def _misfit(at: int, end: int) -> None:
+    raise UndecodableEvent(f"its rows end at byte {at}, the event at {end}")
+
+
+def _function(
+    name: str, images: str, readers: Sequence[Reader], nullable: Sequence[bool], constants: dict[str, Any]
+) -> str:
+    lines = [f"def {name}(data, pos, end, table, position):", "    changes = []", "    append = changes.append"]
+    lines.append("    while pos < end:")
+    values = {"b": "None", "a": "None"}
+    for image in images:
+        lines += [f"        {line}" for line in _image(image, readers, nullable, constants)]
+        values[image] = f"({''.join(f'{image}{i}, ' for i in range(len(readers)))})"
+    lines.append(f"        append(new(Change, (table, {values['b']}, {values['a']}, position)))")
+    lines += ["    if pos != end:", "        misfit(pos, end)", "    return changes"]
+    return "\n".join(lines)
+
+
+def _image(image: str, readers: Sequence[Reader], nullable: Sequence[bool], constants: dict[str, Any]) -> list[str]:
+    size = (len(readers) + 7) // 8
+    full = _run_together(image, readers, constants)
+    if not any(nullable):
+        return [f"pos += {size}", *full]
+    mask = sum(1 << i for i, can_be_null in enumerate(nullable) if can_be_null)
+    bits = "data[pos]" if size == 1 else f"int.from_bytes(data[pos : pos + {size}], 'little')"
+    lines = [f"nulls = {bits} & {mask}", f"pos += {size}", "if nulls:"]
+    for i, reader in enumerate(readers):
+        target = f"{image}{i}"
+        body = reader.lines(target, constants)
+        if nullable[i]:
+            lines += [f"    if nulls & {1 << i}:", f"        {target} = None", "    else:"]
+            lines += [f"        {line}" for line in body]
+        else:
+            lines += [f"    {line}" for line in body]
+    return [*lines, "else:", *(f"    {line}" for line in full)]
+
+
+def _run_together(image: str, readers: Sequence[Reader], constants: dict[str, Any]) -> list[str]:
+    """The columns of a row without NULLs; neighbours of fixed size are unpacked in one call."""
+    lines: list[str] = []
+    i = 0
+    while i < len(readers):
+        stop = i
+        while stop < len(readers) and readers[stop].code:
+            stop += 1
+        if stop > i:
+            lines += unpack_lines([f"{image}{n}" for n in range(i, stop)], [r.code for r in readers[i:stop]], constants)
+            i = stop
+        else:
+            lines += readers[i].lines(f"{image}{i}", constants)
+            i += 1
+    return lines
+
+
+def unpack_lines(targets: Sequence[str], codes: Sequence[str], constants: dict[str, Any]) -> list[str]:
+    layout = struct.Struct("<" + "".join(codes))
+    name = "unpack_" + "".join(codes)
+    constants[name] = layout.unpack_from
+    return [f"{', '.join(targets)}, = {name}(data, pos)", f"pos += {layout.size}"]

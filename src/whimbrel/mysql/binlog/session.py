@@ -1,0 +1,120 @@
+"""Before the dump: what the server is told about us, and whether it can serve the position at all.
+
+The server's own refusal (1236) names seldom what it has; so that is asked first, and a position that it cannot serve is
+refused here. Sources: mysql-server sql/rpl_replica.cc (get_source_version_and_clock), MariaDB sql/slave.cc.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from whimbrel.errors import PositionLost, SourceError, UndecodableEvent, UnsupportedSource
+from whimbrel.mysql.binlog.gtid import MariaDBGtids, MySQLGtids
+from whimbrel.mysql.connect import rows_as_dicts, server_info
+from whimbrel.mysql.types import collation_charsets
+from whimbrel.records import Position
+
+_START_ANEW = "Start anew with a fresh snapshot, and let the source keep its binlog for longer."
+
+
+class Session(NamedTuple):
+    """``charsets`` has the character set of each collation id; ``has`` says in words which history the server holds."""
+
+    mariadb: bool
+    server_id: int
+    place: str
+    has: str
+    charsets: Mapping[int, str]
+
+    def refused(self, message: str, asked: Position) -> SourceError:
+        """The server's error 1236 as ours."""
+        said = message.lower()
+        if "same server_uuid" in said or "same server_id" in said or "server_uuid/server_id" in said:
+            return UnsupportedSource(
+                f"another replica took our place: {message}",
+                place=self.place,
+                hint="Give `server_id` a number that no other replica has, and run one whimbrel at a time.",
+            )
+        if any(words in said for words in ("crc", "corrupt", "checksum")):
+            return UndecodableEvent(f"asked for {asked}: {message}", place=self.place)
+        return PositionLost(
+            f"asked for {asked}, the server has {self.has}: {message}", place=self.place, hint=_START_ANEW
+        )
+
+
+def open_session(connection: Any, start: Position, server_id: int, *, use_gtid: bool, heartbeat: float) -> Session:
+    """Raises PositionLost if the binlog does not reach back to ``start``, or never was there."""
+    mariadb = server_info(connection).flavor == "mariadb"
+    server_id = server_id or random.randrange(1 << 30, (1 << 32) - 1)
+    place = f"binlog of {connection.host}:{connection.port}"
+    logs = {row["Log_name"]: int(row["File_size"]) for row in rows_as_dicts(connection, "SHOW BINARY LOGS")}
+    has = _history(connection, logs, mariadb=mariadb)
+    if why := _lost(connection, start, logs, use_gtid=use_gtid, mariadb=mariadb):
+        raise PositionLost(f"asked for {start}, the server has {has}: {why}", place=place, hint=_START_ANEW)
+    _introduce(connection, start, server_id, use_gtid=use_gtid, heartbeat=heartbeat, mariadb=mariadb)
+    return Session(mariadb, server_id, place, has, collation_charsets(connection))
+
+
+def _history(connection: Any, logs: Mapping[str, int], *, mariadb: bool) -> str:
+    names = list(logs)
+    files = f"{names[0]} to {names[-1]}:{logs[names[-1]]}" if names else "no binlog files"
+    if mariadb:
+        gtids = _variable(connection, "gtid_binlog_pos")
+        return f"{files}, GTIDs up to {gtids or 'none'}"
+    return (
+        f"{files}, GTIDs {_variable(connection, 'gtid_executed') or 'none'}, "
+        f"purged {_variable(connection, 'gtid_purged') or 'none'}"
+    )
+
+
+def _variable(connection: Any, name: str) -> str:
+    value = rows_as_dicts(connection, f"SELECT @@GLOBAL.{name} AS v")[0]["v"]
+    return str(value or "").replace("\n", "")
+
+
+def _lost(connection: Any, start: Position, logs: Mapping[str, int], *, use_gtid: bool, mariadb: bool) -> str:
+    """Why the position cannot be served, or ""."""
+    if not use_gtid and start.file not in logs:
+        return f"it has no file {start.file}"
+    if not use_gtid and start.offset > logs[start.file]:
+        return f"{start.file} ends at {logs[start.file]}"
+    if mariadb:
+        ahead = MariaDBGtids(start.gtid).ahead_of(MariaDBGtids(_variable(connection, "gtid_binlog_pos")))
+        return "it never had these GTIDs" if ahead else ""
+    asked = MySQLGtids(start.gtid)
+    never = asked.without(MySQLGtids(_variable(connection, "gtid_executed")))
+    if never and not _executed_soon(connection, str(never)):
+        return f"it never had the GTIDs {never}"
+    purged = MySQLGtids(_variable(connection, "gtid_purged")).without(asked) if use_gtid else None
+    return f"it has purged the GTIDs {purged}" if purged else ""
+
+
+def _executed_soon(connection: Any, gtids: str) -> bool:
+    """A transaction reaches replicas a moment before it counts as executed."""
+    rows = rows_as_dicts(connection, "SELECT WAIT_FOR_EXECUTED_GTID_SET(%s, 3) AS late", (gtids,))
+    return bool(rows[0]["late"] == 0)
+
+
+def _introduce(
+    connection: Any, start: Position, server_id: int, *, use_gtid: bool, heartbeat: float, mariadb: bool
+) -> None:
+    """Session variables that the dump reads. One server id, one UUID: so a new connection ends a dead one of ours."""
+    ours = str(uuid.uuid5(uuid.NAMESPACE_DNS, f"whimbrel-{server_id}"))
+    period = int(heartbeat * 1e9)
+    variables: dict[str, str] = {"master_heartbeat_period": str(period)}
+    variables["master_binlog_checksum"] = "@@GLOBAL.binlog_checksum"
+    if mariadb:
+        variables |= {
+            "mariadb_slave_capability": "4",
+            "slave_gtid_strict_mode": "0",
+            "slave_gtid_ignore_duplicates": "0",
+        }
+        if use_gtid:
+            variables["slave_connect_state"] = f"'{MariaDBGtids(start.gtid)}'"
+    else:
+        variables |= {"source_heartbeat_period": str(period), "source_binlog_checksum": "@@GLOBAL.binlog_checksum"}
+        variables |= {"slave_uuid": f"'{ours}'", "replica_uuid": f"'{ours}'"}
+    rows_as_dicts(connection, "SET " + ", ".join(f"@{name} = {value}" for name, value in variables.items()))

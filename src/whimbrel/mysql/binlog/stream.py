@@ -1,0 +1,460 @@
+"""The source's binlog as Changes and Commits, in the order of the source's history.
+
+Rules of order: the Changes of a transaction come before its Commit, and nothing else is between them; a reader resumes
+only at the Position of a Commit or an Idle. What cannot be carried exactly is an error, raised before anything that
+comes after it.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NoReturn
+
+from whimbrel.errors import PartialImage, SchemaDrift, StatementChange, UndecodableEvent
+from whimbrel.mysql.binlog import events as ev
+from whimbrel.mysql.binlog.decoders import Decode, Decoder, make_decoder
+from whimbrel.mysql.binlog.gtid import MariaDBGtids, MySQLGtids
+from whimbrel.mysql.binlog.protocol import Packets, ServerRefusal, dump_from_file, dump_from_gtids, register_replica
+from whimbrel.mysql.binlog.session import Session, open_session
+from whimbrel.mysql.binlog.statements import Meaning, meaning
+from whimbrel.mysql.types import PYTHON_NAMES, python_codec
+from whimbrel.records import Change, Commit, Idle, Position, Table
+
+Output = list[Change] | Commit | Idle
+Handler = Callable[[bytes, int, int], Output | None]
+
+_new = tuple.__new__  # a NamedTuple without the cost of its constructor
+_ANEW = "The table's history cannot be followed over this: migrate it anew."
+_INSERT, _UPDATE, _DELETE = 1, 2, 3  # where a Decoder has the function
+_ROWS = {
+    ev.WRITE_V1: _INSERT,
+    ev.UPDATE_V1: _UPDATE,
+    ev.DELETE_V1: _DELETE,
+    ev.WRITE_V2: _INSERT,
+    ev.UPDATE_V2: _UPDATE,
+    ev.DELETE_V2: _DELETE,
+}
+_COMPRESSED_ROWS = {
+    166: ev.WRITE_V1,
+    167: ev.UPDATE_V1,
+    168: ev.DELETE_V1,
+    169: ev.WRITE_V2,
+    170: ev.UPDATE_V2,
+    171: ev.DELETE_V2,
+}
+_END_OF_STATEMENT = b"\xff\xff\xff\0\0\0"  # the table id of a rows event that only ends a statement
+# Without meaning here: stop, intvar, append block, delete file, rand, user var, begin load query (the statement that
+# they belong to is judged); ignorable, rows query, transaction context, view change.
+_SILENT = (3, 5, 9, 11, 13, 14, 17, 28, 29, 36, 37)
+_SILENT_IN_MARIADB = (160, 161, 164)  # annotate rows, checkpoint, start encryption
+
+
+class BinlogStream:
+    """Iterate once. ``connection`` is used up: it only speaks replication from now on.
+
+    ``start`` is the Position of a Commit or an Idle, or where the source's binlog ended at some time. With
+    ``use_gtid`` its GTID set says where to begin, else its file and offset. ``heartbeat`` is in seconds: an Idle comes
+    so often while there is nothing new. ``server_id`` is ours as a replica, and no other may have it; 0 picks one.
+
+    Raises PositionLost, PartialImage, StatementChange, UndecodableEvent, SchemaDrift, SourceUnreachable,
+    PrivilegeError.
+    """
+
+    def __init__(
+        self,
+        connection: Any,
+        start: Position,
+        tables: Mapping[tuple[str, str], Table],
+        *,
+        server_id: int,
+        use_gtid: bool,
+        heartbeat: float = 1.0,
+    ) -> None:
+        self._tables = dict(tables)
+        self._session: Session = open_session(connection, start, server_id, use_gtid=use_gtid, heartbeat=heartbeat)
+        self._mariadb = self._session.mariadb
+        self._packets = Packets(connection, f"{connection.host}:{connection.port}", max(30.0, 10 * heartbeat))
+        self._start, self._use_gtid = start, use_gtid
+        self._file, self._offset = start.file, start.offset
+        self._gtids: MySQLGtids | MariaDBGtids = (MariaDBGtids if self._mariadb else MySQLGtids)(start.gtid)
+        self._gtids_known = bool(start.gtid) or use_gtid
+        self._checksum = 0
+        self._decoders: dict[bytes, Decoder | None] = {}  # by table id; None is a table that is not captured
+        self._made: dict[bytes, Decoder | None] = {}  # by the table map itself
+        self._inside = False  # a transaction
+        self._prepared: set[str] = set()  # XA transactions without Changes that may be committed later
+        self._touched = False  # the transaction has Changes that were handed out
+        self._next_gtid: tuple[Any, ...] | None = None
+        self._commit_time = 0.0
+        # By GTID, MySQL looks for the start from the beginning of a file, and sends heartbeats on the way: only one that
+        # comes twice from the same place is a sign of rest, until the first transaction.
+        self._skipping = use_gtid and not self._mariadb
+        self._last_beat: Position | None = None
+        self._waiting: Commit | None = None  # of transactions without Changes, until there is nothing better to do
+
+    def close(self) -> None:
+        """End the iteration, from any thread."""
+        self._packets.close()
+
+    def __iter__(self) -> Iterator[Output]:
+        try:
+            self._request()
+            yield from self._read()
+        except ServerRefusal as refusal:
+            raise self._session.refused(str(refusal), self._start) from refusal
+
+    def _request(self) -> None:
+        register_replica(self._packets, self._session.server_id)
+        if self._use_gtid and isinstance(self._gtids, MySQLGtids):
+            dump_from_gtids(self._packets, self._session.server_id, self._gtids.encode())
+        else:
+            file, offset = ("", 4) if self._use_gtid else (self._file, self._offset)
+            dump_from_file(self._packets, self._session.server_id, file, offset, mariadb=self._mariadb)
+
+    def _read(self) -> Iterator[Output]:
+        header, crc32, handlers = ev.HEADER.unpack_from, zlib.crc32, self._handlers()
+        for packet in self._packets:
+            if packet is None:
+                if self._waiting:
+                    yield self._waiting
+                    self._waiting = None
+                continue
+            timestamp, kind, _, size, end, flags = header(packet)
+            if size != len(packet):
+                raise self._undecodable(f"an event of {size} bytes in a packet of {len(packet)}")
+            if self._checksum and kind not in _CHECKED_APART:
+                event = packet[:-4]
+                if crc32(event) != int.from_bytes(packet[-4:], "little"):
+                    raise self._undecodable("its checksum does not fit its bytes")
+            else:
+                event = packet
+            if end and not flags & ev.ARTIFICIAL:
+                offset = self._offset & ~0xFFFFFFFF | end  # events carry the low 32 bits of where they end
+                self._offset = offset if offset >= self._offset else offset + (1 << 32)
+            if kind == ev.TRANSACTION_PAYLOAD:
+                yield from self._payload(event, handlers)
+                continue
+            handler = handlers.get(kind)
+            if handler is None:
+                self._unknown(kind, flags)
+                continue
+            output = handler(event, kind, timestamp)
+            if output is not None:
+                if type(output) is Idle and self._waiting:
+                    yield self._waiting
+                self._waiting = None  # what it says, the Commit of this transaction says too
+                yield output
+
+    def _payload(self, event: bytes, handlers: Mapping[int, Handler]) -> Iterator[Output]:
+        """The events of one transaction, all at the Position where the payload ends."""
+        for inner in ev.payload_events(event):
+            timestamp, kind, _, _, _, flags = ev.HEADER.unpack_from(inner)
+            handler = handlers.get(kind)
+            if handler is None:
+                self._unknown(kind, flags)
+                continue
+            output = handler(inner, kind, timestamp)
+            if output is not None:
+                self._waiting = None
+                yield output
+
+    # Each handler takes an event without its checksum, its type and its time, and returns what there is to hand out.
+
+    def _handlers(self) -> dict[int, Handler]:
+        return {
+            **dict.fromkeys(_SILENT + (_SILENT_IN_MARIADB if self._mariadb else ()), _silent),
+            **dict.fromkeys(_ROWS, self._on_rows),
+            **dict.fromkeys(_COMPRESSED_ROWS if self._mariadb else (), self._on_compressed_rows),
+            ev.TABLE_MAP: self._on_table_map,
+            ev.PARTIAL_UPDATE: self._on_partial_update,
+            ev.QUERY: self._on_query,
+            ev.MARIADB_QUERY_COMPRESSED: self._on_compressed_query,
+            ev.EXECUTE_LOAD: self._on_load,
+            ev.INCIDENT: self._on_incident,
+            ev.XID: self._on_xid,
+            ev.XA_PREPARE: self._on_xa_prepare,
+            ev.GTID: self._on_gtid,
+            ev.ANONYMOUS_GTID: self._on_gtid,
+            ev.GTID_TAGGED: self._on_tagged_gtid,
+            ev.PREVIOUS_GTIDS: self._on_previous_gtids,
+            ev.MARIADB_GTID: self._on_mariadb_gtid,
+            ev.MARIADB_GTID_LIST: self._on_previous_gtids,
+            ev.ROTATE: self._on_rotate,
+            ev.FORMAT_DESCRIPTION: self._on_format,
+            ev.HEARTBEAT: self._on_heartbeat,
+            ev.HEARTBEAT_V2: self._on_heartbeat,
+        }
+
+    # Rows
+
+    def _on_table_map(self, event: bytes, kind: int, timestamp: int) -> None:
+        """The same table has the same map but for its id, until it is altered or opened anew."""
+        body = event[27:]
+        try:
+            self._decoders[event[19:25]] = self._made[body]
+        except KeyError:
+            self._decoders[event[19:25]] = self._made[body] = self._make_decoder(event)
+
+    def _make_decoder(self, event: bytes) -> Decoder | None:
+        table = self._tables.get(ev.table_name(event))
+        if table is None:
+            return None
+        return make_decoder(ev.parse_table_map(event), table, self._session.charsets, mariadb=self._mariadb)
+
+    def _decoder(self, event: bytes) -> Decoder | None:
+        try:
+            return self._decoders[event[19:25]]
+        except KeyError:
+            if event[19:25] == _END_OF_STATEMENT:
+                return None
+            raise self._undecodable("rows of a table that the binlog has not named before") from None
+
+    def _on_rows(self, event: bytes, kind: int, timestamp: int) -> list[Change] | None:
+        decoder = self._decoder(event)
+        if decoder is None:
+            return None
+        at = 27 if kind < ev.WRITE_V2 else 27 + (event[27] | event[28] << 8)
+        head = decoder.update_head if _ROWS[kind] == _UPDATE else decoder.head
+        if not event.startswith(head, at):
+            self._check_image(event, at, decoder, head)
+        self._touched = True
+        try:
+            decode: Decode = decoder[_ROWS[kind]]  # type: ignore[assignment]
+            return decode(event, at + len(head), len(event), decoder.table, self._position())
+        except UndecodableEvent as error:
+            error.place = error.place or f"{decoder.table.full_name} at {self._position()}"
+            raise
+        except (ValueError, LookupError, struct.error, zlib.error) as error:
+            raise self._undecodable(
+                f"rows of {decoder.table.full_name} that do not fit its columns: {error}"
+            ) from error
+
+    def _check_image(self, event: bytes, at: int, decoder: Decoder, head: bytes) -> None:
+        """Bits beyond the last column are of no meaning."""
+        count, start = ev.length_encoded(event, at)
+        if count != len(decoder.table.columns):
+            raise self._undecodable(f"rows of {count} columns after a table map of {len(decoder.table.columns)}")
+        size = (count + 7) // 8
+        for image in range((at + len(head) - start) // size):
+            bits = int.from_bytes(event[start + image * size : start + (image + 1) * size], "little")
+            if bits & ((1 << count) - 1) != (1 << count) - 1:
+                raise PartialImage(
+                    "a row event without all columns",
+                    place=f"{decoder.table.full_name} at {self._position()}",
+                    hint=f"Set binlog_row_image=FULL for all sessions. {_ANEW}",
+                )
+
+    def _on_compressed_rows(self, event: bytes, kind: int, timestamp: int) -> list[Change] | None:
+        if self._decoder(event) is None:
+            return None
+        plain = _COMPRESSED_ROWS[kind]
+        at = 27 if plain < ev.WRITE_V2 else 27 + (event[27] | event[28] << 8)
+        count, start = ev.length_encoded(event, at)
+        start += (count + 7) // 8 * (2 if _ROWS[plain] == _UPDATE else 1)
+        return self._on_rows(event[:start] + self._uncompressed(event[start:]), plain, timestamp)
+
+    def _uncompressed(self, data: bytes) -> bytes:
+        try:
+            return ev.uncompress(data)
+        except (zlib.error, LookupError) as error:
+            raise self._undecodable(f"a compressed event that zlib cannot read: {error}") from error
+
+    def _on_partial_update(self, event: bytes, kind: int, timestamp: int) -> None:
+        if decoder := self._decoder(event):
+            raise PartialImage(
+                "a partial update of JSON",
+                place=f"{decoder.table.full_name} at {self._position()}",
+                hint=f"Set binlog_row_value_options='' for all sessions. {_ANEW}",
+            )
+
+    # Statements
+
+    def _on_query(self, event: bytes, kind: int, timestamp: int) -> Commit | None:
+        if event.endswith(b"\0BEGIN"):
+            self._inside = True
+            return None
+        return self._statement(*ev.parse_query(event), timestamp)
+
+    def _on_compressed_query(self, event: bytes, kind: int, timestamp: int) -> Commit | None:
+        schema, compressed, collation = ev.parse_query(event)
+        return self._statement(schema, self._uncompressed(compressed), collation, timestamp)
+
+    def _statement(self, schema: str, statement: bytes, collation: int, timestamp: int) -> Commit | None:
+        sql = self._decoded(statement, collation)
+        match meaning(sql, schema, self._tables):
+            case Meaning.COMMIT:
+                return self._commit(timestamp)
+            case Meaning.ROLLBACK:
+                self._no_changes_undone("a rollback")
+                return self._commit(timestamp)
+            case Meaning.PARTIAL_ROLLBACK:
+                self._no_changes_undone("a rollback to a savepoint")
+            case Meaning.SAVEPOINT:
+                pass
+            case Meaning.XA:
+                return self._xa(sql, timestamp)
+            case Meaning.DATA:
+                raise StatementChange(
+                    f"a statement changed rows without row events: {sql[:200]}",
+                    place=str(self._position()),
+                    hint=f"Set binlog_format=ROW for all sessions. {_ANEW}",
+                )
+            case Meaning.DEFINITION:
+                raise SchemaDrift(f"a captured table was changed: {sql[:200]}", place=str(self._position()), hint=_ANEW)
+            case _ if not self._inside:
+                return self._commit(timestamp)
+        return None
+
+    def _decoded(self, statement: bytes, collation: int) -> str:
+        """In the character set of its session."""
+        charset = self._session.charsets.get(collation, "utf8mb4")
+        if charset in PYTHON_NAMES:
+            try:
+                return python_codec(charset).decode(statement)
+            except UnicodeError:
+                pass
+        return statement.decode("utf-8", "replace")
+
+    def _no_changes_undone(self, what: str) -> None:
+        if self._touched:
+            raise self._undecodable(f"{what} of changes that the binlog holds already", _ANEW)
+
+    def _on_load(self, event: bytes, kind: int, timestamp: int) -> NoReturn:
+        raise StatementChange(
+            "LOAD DATA changed rows without row events",
+            place=str(self._position()),
+            hint=f"Set binlog_format=ROW for all sessions. {_ANEW}",
+        )
+
+    def _on_incident(self, event: bytes, kind: int, timestamp: int) -> NoReturn:
+        raise self._undecodable(
+            f"an incident: events were lost on the server ({event[22:].decode('utf-8', 'replace')})", _ANEW
+        )
+
+    # Transactions
+
+    def _on_xid(self, event: bytes, kind: int, timestamp: int) -> Commit | None:
+        return self._commit(timestamp)
+
+    def _commit(self, timestamp: int) -> Commit | None:
+        if self._next_gtid and self._gtids_known:
+            self._gtids.add(*self._next_gtid)
+        commit = _new(Commit, (self._position(), self._commit_time or float(timestamp)))
+        changed = self._touched
+        self._inside = self._touched = self._skipping = False
+        self._next_gtid = None
+        if changed:
+            return commit
+        self._waiting = commit
+        return None
+
+    def _xa(self, sql: str, timestamp: int) -> Commit | None:
+        _, verb, *rest = sql.split(None, 2)
+        if verb.upper() in ("START", "BEGIN"):
+            self._inside = True
+        elif verb.upper() in ("COMMIT", "ROLLBACK"):
+            xid = "".join(rest).strip().removesuffix("ONE PHASE").strip()
+            if verb.upper() == "COMMIT" and not self._touched and xid not in self._prepared:
+                raise self._undecodable(
+                    f"XA COMMIT {xid}, and what it commits was prepared before the start",
+                    "Start anew with a fresh snapshot while XA RECOVER shows no transaction.",
+                )
+            if verb.upper() == "ROLLBACK":
+                self._no_changes_undone("a rollback")
+            self._prepared.discard(xid)
+            return self._commit(timestamp)
+        return None
+
+    def _on_xa_prepare(self, event: bytes, kind: int, timestamp: int) -> Commit | None:
+        one_phase, form, gtrid, bqual = struct.unpack_from("<BIII", event, 19)
+        if not one_phase:
+            xid = f"X'{event[32 : 32 + gtrid].hex()}',X'{event[32 + gtrid : 32 + gtrid + bqual].hex()}',{form}"
+            if self._touched:
+                raise self._undecodable(
+                    f"an XA transaction with changes of a captured table was prepared, to be committed later: {xid}",
+                    f"Let the application commit in one phase. {_ANEW}",
+                )
+            self._prepared.add(xid)
+        return self._commit(timestamp)
+
+    def _on_gtid(self, event: bytes, kind: int, timestamp: int) -> None:
+        uuid, number, self._commit_time = ev.parse_gtid(event)
+        self._next_gtid = (uuid, "", number) if kind == ev.GTID else None
+
+    def _on_tagged_gtid(self, event: bytes, kind: int, timestamp: int) -> None:
+        uuid, tag, number, self._commit_time = ev.parse_tagged_gtid(event)
+        self._next_gtid = (uuid, tag, number) if number else None
+
+    def _on_mariadb_gtid(self, event: bytes, kind: int, timestamp: int) -> None:
+        sequence, domain, flags = _MARIADB_GTID(event, 19)
+        self._next_gtid = (domain, int.from_bytes(event[5:9], "little"), sequence)
+        self._inside = not flags & 1  # else one statement without BEGIN and COMMIT
+
+    def _on_previous_gtids(self, event: bytes, kind: int, timestamp: int) -> None:
+        """The set before the first event of this file: needed only where the start did not say."""
+        if not self._gtids_known and not self._inside:
+            self._gtids = (MariaDBGtids if self._mariadb else MySQLGtids).decode(event[19:])
+            self._gtids_known = True
+
+    # Files
+
+    def _on_rotate(self, event: bytes, kind: int, timestamp: int) -> None:
+        """Real at the end of a file, artificial before the first event of one.
+
+        Before the format description nobody knows if there are checksums, so it decides whether one fits.
+        """
+        real = event[13:17] != b"\0\0\0\0" and not event[17] & ev.ARTIFICIAL
+        if zlib.crc32(event[:-4]) == int.from_bytes(event[-4:], "little"):
+            event = event[:-4]
+        elif real and self._checksum:
+            raise self._undecodable("its checksum does not fit its bytes")
+        self._file, self._offset = ev.parse_rotate(event)
+        if real:
+            self._not_inside()
+            self._waiting = Commit(self._position(), float(timestamp))
+
+    def _on_format(self, event: bytes, kind: int, timestamp: int) -> None:
+        self._not_inside()
+        self._checksum = ev.checksum_length(event)
+        if self._checksum and zlib.crc32(event[:-4]) != int.from_bytes(event[-4:], "little"):
+            raise self._undecodable("its checksum does not fit its bytes")
+        ev.check_format(event)
+        self._decoders.clear()
+
+    def _not_inside(self) -> None:
+        """A server that crashed while it wrote a transaction left the beginning of it."""
+        self._no_changes_undone("a transaction that ends with its file: a crash, and so a rollback,")
+        self._inside = False
+        self._next_gtid = None
+
+    def _on_heartbeat(self, event: bytes, kind: int, timestamp: int) -> Idle | None:
+        if kind == ev.HEARTBEAT_V2:
+            _, offset = ev.parse_heartbeat_v2(event)
+            self._offset = max(self._offset, offset)
+        position = self._position()
+        if self._inside or (self._skipping and position != self._last_beat):
+            self._last_beat = position
+            return None
+        return Idle(position)
+
+    # Words
+
+    def _position(self) -> Position:
+        return _new(Position, (self._file, self._offset, str(self._gtids) if self._gtids_known else ""))
+
+    def _undecodable(self, message: str, hint: str = "") -> UndecodableEvent:
+        return UndecodableEvent(message, place=f"{self._session.place} at {self._position()}", hint=hint)
+
+    def _unknown(self, kind: int, flags: int) -> None:
+        if not flags & ev.IGNORABLE:
+            raise self._undecodable(f"an event of the unknown type {kind}", "A newer whimbrel may know it.")
+
+
+_CHECKED_APART = (ev.FORMAT_DESCRIPTION, ev.ROTATE)
+_MARIADB_GTID = struct.Struct("<QIB").unpack_from
+
+
+def _silent(event: bytes, kind: int, timestamp: int) -> None:
+    return None
