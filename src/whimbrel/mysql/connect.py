@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 import pymysql
 from asyncmy import errors as asyncmy_errors
 from pymysql.connections import Connection
+from pymysql.constants import FIELD_TYPE
 from pymysql.cursors import Cursor, DictCursor
 
 from whimbrel.errors import (
@@ -38,6 +39,15 @@ SESSION = (
     "net_write_timeout = 3600, net_read_timeout = 3600, wait_timeout = 86400"
 )
 CONNECT_TIMEOUT = 10  # seconds
+
+# Values arrive in the form of records.py: numbers as int and float, all else as the text that the server prints.
+_NUMBERS = {
+    **dict.fromkeys((FIELD_TYPE.TINY, FIELD_TYPE.SHORT, FIELD_TYPE.INT24, FIELD_TYPE.LONG, FIELD_TYPE.LONGLONG), int),
+    FIELD_TYPE.YEAR: int,
+    FIELD_TYPE.FLOAT: float,
+    FIELD_TYPE.DOUBLE: float,
+}
+DECODERS: dict[Any, Any] = {**pymysql.converters.encoders, **_NUMBERS}
 
 # Error numbers: https://dev.mysql.com/doc/mysql-errors/en/server-error-reference.html and
 # .../client-error-reference.html
@@ -83,18 +93,21 @@ class ServerInfo:
 
 
 def connect(source: Source, **more: Any) -> Mysql:
-    """A connection in autocommit. ``more`` goes to ``pymysql.connect``. Raises SourceUnreachable or PrivilegeError."""
+    """A connection in autocommit that gives values as records.py has them. ``more`` goes to ``pymysql.connect``.
+    Raises SourceUnreachable or PrivilegeError.
+    """
     options: dict[str, Any] = {
         "host": source.host,
         "port": source.port,
         "unix_socket": source.socket or None,
         "user": source.user,
-        "password": source.password,
+        "password": source.password.encode(),  # both clients would take str for Latin-1, the servers for UTF-8
         "database": source.database or None,
         "charset": "utf8mb4",
         "autocommit": True,
         "connect_timeout": CONNECT_TIMEOUT,
         "init_command": SESSION,
+        "conv": DECODERS,
         **_tls_options(source),
         **more,
     }

@@ -128,7 +128,9 @@ def literal(column: Column, value: Value) -> str:
         return str(value)
     if column.charset:
         return f"_{column.charset} x'{python_codec(column.charset).encode(value).hex()}'"
-    return f"_utf8mb4 x'{value.encode().hex()}'" if column.kind in ("json", "uuid", "inet4", "inet6") else f"'{value}'"
+    if column.kind == "json":
+        return f"CAST(_utf8mb4 x'{value.encode().hex()}' AS JSON)"
+    return f"'{value}'"  # temporal, uuid, inet: nothing in it needs an escape
 
 
 class Codec(NamedTuple):

@@ -1,0 +1,114 @@
+"""How gently the snapshot reads: a cap on rows per second, and a pause while the source is under load."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from whimbrel.errors import SourceUnreachable
+from whimbrel.mysql.connect import Mysql, connect, replica_status, rows_as_dicts
+from whimbrel.project import Source
+
+LOOK_EVERY = 1.0  # seconds between looks at the source's load
+
+log = logging.getLogger(__name__)
+
+
+class RowRate:
+    """A cap on rows per second that all connections share. Time not used is not saved up."""
+
+    def __init__(self, rows_per_second: int) -> None:
+        self._rate = rows_per_second
+        self._free_at = 0.0
+
+    def wait_for(self, rows: int) -> float:
+        """Seconds to wait now that ``rows`` more have been read; 0.0 without a cap."""
+        if not self._rate:
+            return 0.0
+        now = time.monotonic()
+        self._free_at = max(self._free_at, now) + rows / self._rate
+        return self._free_at - now
+
+    def batch(self, most: int) -> int:
+        """How many rows to read at once, so that a low cap is kept within each second too."""
+        return min(most, max(1, self._rate // 10)) if self._rate else most
+
+
+class LoadGate:
+    """Open while the source is not under load; a side connection looks about once a second.
+
+    ``own_queries`` says how many of the running threads are the snapshot's own: they do not count.
+    """
+
+    def __init__(self, source: Source, own_queries: Callable[[], int]) -> None:
+        self._source = source
+        self._own_queries = own_queries
+        self._connection: Mysql | None = None
+        self.open = asyncio.Event()
+        self.open.set()
+        self.reason = ""
+
+    async def watch(self) -> None:
+        """Open and shut the gate until cancelled. While the load cannot be known, the gate stays as it was."""
+        if not (self._source.max_threads_running or self._source.max_replica_lag):
+            return
+        try:
+            while True:
+                try:
+                    self._set(await asyncio.to_thread(self._overload))
+                except SourceUnreachable as error:
+                    log.warning("the source's load is not known: %s", error)
+                    self._drop_connection()
+                await asyncio.sleep(LOOK_EVERY)
+        finally:
+            self._drop_connection()
+
+    def _set(self, reason: str) -> None:
+        if reason and not self.reason:
+            log.info("snapshot pauses: %s", reason)
+        if self.reason and not reason:
+            log.info("snapshot goes on")
+        self.reason = reason
+        if reason:
+            self.open.clear()
+        else:
+            self.open.set()
+
+    def _overload(self) -> str:
+        """Why to pause, or ""."""
+        if self._connection is None:
+            self._connection = connect(self._source, read_timeout=10)
+        if most := self._source.max_threads_running:
+            running = threads_running(self._connection) - 1 - self._own_queries()
+            if running > most:
+                return f"{running} threads are running, more than max_threads_running = {most}"
+        if longest := self._source.max_replica_lag:
+            lag = replica_lag(self._connection)
+            if lag is None:
+                return "replication has stopped, so its lag is not known"
+            if lag > longest:
+                return f"replica lag is {lag:g} s, more than max_replica_lag = {longest:g}"
+        return ""
+
+    def _drop_connection(self) -> None:
+        if self._connection is not None and self._connection.open:
+            self._connection.close()
+        self._connection = None
+
+
+def threads_running(connection: Mysql) -> int:
+    """Statements at work on the server now, ours and this one among them."""
+    return int(rows_as_dicts(connection, "SHOW GLOBAL STATUS LIKE 'Threads_running'")[0]["Value"])
+
+
+def replica_lag(connection: Mysql) -> float | None:
+    """Seconds that the source lags behind its own source: the longest of several; 0 if it is no replica; None if it
+    has stopped.
+    """
+    lags: list[Any] = [
+        row.get("Seconds_Behind_Source", row.get("Seconds_Behind_Master")) for row in replica_status(connection)
+    ]
+    return None if None in lags else max(map(float, lags), default=0.0)

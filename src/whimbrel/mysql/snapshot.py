@@ -1,0 +1,402 @@
+"""Exports a table: n connections stream its chunks into files, gently, resumably, and from one moment where the
+account allows it.
+
+A chunk is one streaming SELECT. Its file gets its name only when it is durable, and that name is all that a resume
+asks for: a chunk whose file is there and whole is done, every other one is read again. What a chunk did not see is in
+the change log, which is applied later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import random
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Container, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import asyncmy
+from asyncmy.cursors import SSCursor
+
+from whimbrel.errors import LogCorrupt, PrivilegeError, SourceError, SourceUnreachable, UnsupportedSource
+from whimbrel.export import PART, Chunk, ExportFile, ExportWriter, read_export, write_export
+from whimbrel.mysql.chunks import Plan, chunk_statement, cutting_key, plan
+from whimbrel.mysql.connect import (
+    CONNECT_TIMEOUT,
+    DECODERS,
+    SESSION,
+    Mysql,
+    connect,
+    current_position,
+    place_of,
+    rows_as_dicts,
+    tls_context,
+    translated,
+)
+from whimbrel.mysql.pace import LoadGate, RowRate
+from whimbrel.mysql.points import canonical_rows, read_rows, rows_where_equal
+from whimbrel.project import Source
+from whimbrel.records import Position, Row, Table
+
+__all__ = ["Chunk", "SnapshotResult", "export_table", "plan", "read_rows", "rows_where_equal"]
+
+LINE_ROWS = 500  # rows in one line of an export file
+FETCH_BYTES = (
+    4 << 20
+)  # what the rows fetched at once may have, by the columns' greatest lengths, before they are fetched one by one
+LOCK_WAIT = 2  # seconds; writers queue behind a lock that waits for a long statement
+TRIES = 8  # failures of one connection in a row, about 35 seconds of them, before SourceUnreachable
+LONGEST_BACK_OFF = 15.0  # seconds
+READ_TIMEOUT = 300.0  # seconds without a byte from the server
+STOP_WITHIN = 0.1  # seconds
+
+
+class SnapshotResult(NamedTuple):
+    """``rows`` and ``chunks`` are what is exported now, the chunks of earlier calls among them.
+
+    ``consistent``: every chunk shows the table at ``position``. Otherwise each chunk stands on its own, and ``note``
+    says why. ``lock_ms``: for how many milliseconds the source was locked against writes.
+    """
+
+    chunks: int
+    rows: int
+    position: Position | None
+    consistent: bool
+    lock_ms: float
+    note: str
+
+
+def export_table(
+    source: Source,
+    table: Table,
+    key_columns: tuple[str, ...],
+    folder: Path,
+    *,
+    stop: threading.Event,
+    done: Container[int] = (),
+    on_chunk: Callable[[ExportFile], None] | None = None,
+    on_rows: Callable[[int], None] | None = None,
+    consistent: bool = True,
+) -> SnapshotResult:
+    """Export ``table`` into ``folder``, or go on with it there, until all is done or ``stop`` is set.
+
+    ``on_chunk`` is called for each file that is durable and not in ``done``, those of earlier calls among them; the
+    files of chunks in ``done`` are trusted unread, and their rows are not counted. ``on_rows`` is called with rows as
+    they are read, and with a negative number when a chunk that broke off is read again. Both are called in this
+    thread. Raises SourceUnreachable after TRIES broken connections in a row, SchemaDrift, PrivilegeError,
+    UnsupportedSource (text that is not valid in its character set).
+    """
+    export = _Export(source, table, key_columns, folder, stop, done, on_chunk or _ignore, on_rows or _ignore)
+    return asyncio.run(export.run(consistent))
+
+
+def _ignore(_: Any) -> None: ...
+
+
+class _Stopped(Exception):
+    """``stop`` was set."""
+
+
+class _Export:
+    def __init__(
+        self,
+        source: Source,
+        table: Table,
+        key_columns: tuple[str, ...],
+        folder: Path,
+        stop: threading.Event,
+        done: Container[int],
+        on_chunk: Callable[[ExportFile], None],
+        on_rows: Callable[[int], None],
+    ) -> None:
+        self.source, self.table, self.key_columns, self.folder = source, table, key_columns, folder
+        self.stop, self.done, self.on_chunk, self.on_rows = stop, done, on_chunk, on_rows
+        self.canonical = canonical_rows(table)
+        self.rate = RowRate(source.max_rows_per_second)
+        self.fetch_rows = self.rate.batch(rows_within(table, FETCH_BYTES))
+        self.line_rows = self.rate.batch(LINE_ROWS)
+        self.reading = 0  # chunks being read now
+        self.chunks = self.rows = 0
+        self.together = False  # every chunk so far comes from the transactions that began under the lock
+        self.note = ""
+        self.index = ""
+        self.tls = False
+
+    async def run(self, consistent: bool) -> SnapshotResult:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for left in self.folder.glob(f"*{PART}"):
+            left.unlink()
+        self.plan = Plan(self.folder, self.table, self.key_columns)
+        waiting = await asyncio.to_thread(self._unfinished)
+        position, lock_ms = None, 0.0
+        if not self.stop.is_set() and (waiting or not self.plan.complete):
+            position, lock_ms = await self._export(waiting, consistent)
+        elif self.chunks:
+            self.note = "all chunks were there already"
+        return SnapshotResult(
+            self.chunks, self.rows, position if self.together else None, self.together, lock_ms, self.note
+        )
+
+    def _unfinished(self) -> list[Chunk]:
+        """The planned chunks whose file is not there whole; those that are done are announced."""
+        waiting = []
+        for chunk in self.plan.chunks:
+            if self.stop.is_set():
+                break
+            path = self._path(chunk)
+            if not path.exists():
+                waiting.append(chunk)
+            elif chunk.number in self.done:
+                self.chunks += 1
+            elif file := whole_file(path, chunk):
+                self.on_rows(file.rows)
+                self._finish(file)
+            else:
+                path.unlink()
+                waiting.append(chunk)
+        return waiting
+
+    async def _export(self, waiting: list[Chunk], consistent: bool) -> tuple[Position | None, float]:
+        readers: list[Any] = []
+        position, lock_ms = None, 0.0
+        try:
+            side = await asyncio.to_thread(connect, self.source)
+            try:
+                self.tls = uses_tls(side)
+                self.index = cutting_key(side, self.table, self.key_columns)[1]
+                readers = [await self._reader() for _ in range(max(1, self.source.connections))]
+                if self.chunks:
+                    self.note = "some chunks come from an earlier run"
+                elif consistent:
+                    position, lock_ms = await self._begin_together(side, readers)
+                with contextlib.suppress(_Stopped):
+                    await self._all_chunks(side, readers, waiting)
+            finally:
+                side.close()
+        finally:
+            for reader in readers:
+                reader.close()
+        return position, lock_ms
+
+    async def _all_chunks(self, side: Mysql, readers: list[Any], waiting: list[Chunk]) -> None:
+        """Planner, readers and watchers, together: the first to fail ends all."""
+        self.gate = LoadGate(self.source, lambda: self.reading)
+        self.queue: asyncio.Queue[Chunk | None] = asyncio.Queue(2 * len(readers))
+        try:
+            async with asyncio.TaskGroup() as group:
+                watchers = [group.create_task(self._watch_stop()), group.create_task(self.gate.watch())]
+                group.create_task(self._plan_ahead(side, waiting, len(readers)))
+                workers = [group.create_task(self._work(readers, number)) for number in range(len(readers))]
+                await asyncio.gather(*workers)
+                for watcher in watchers:
+                    watcher.cancel()
+        except BaseExceptionGroup as failures:
+            raise min(failures.exceptions, key=lambda error: isinstance(error, _Stopped)) from None
+
+    async def _watch_stop(self) -> None:
+        while not self.stop.is_set():
+            await asyncio.sleep(STOP_WITHIN)
+        raise _Stopped
+
+    async def _plan_ahead(self, side: Mysql, waiting: list[Chunk], readers: int) -> None:
+        """Hand out the chunks that wait, then new ones: each is durable in the plan before it is handed out."""
+        for chunk in waiting:
+            await self.queue.put(chunk)
+        failures = 0
+        while not self.plan.complete:
+            try:
+                async for chunk in in_threads(self._new_chunks(side)):
+                    self.plan.add(chunk)
+                    failures = 0
+                    await self.queue.put(chunk)
+            except SourceUnreachable as error:
+                failures += 1
+                await back_off(error, failures)
+                with contextlib.suppress(SourceUnreachable), translated(place_of(self.source)):
+                    await asyncio.to_thread(side.ping, True)
+        for _ in range(readers):
+            await self.queue.put(None)
+
+    def _new_chunks(self, side: Mysql) -> Iterator[Chunk]:
+        return plan(side, self.table, self.key_columns, self.source.chunk_rows, after=self.plan.last)
+
+    async def _work(self, readers: list[Any], number: int) -> None:
+        while chunk := await self.queue.get():
+            file, failures = None, 0
+            while file is None:
+                try:
+                    if not readers[number].connected:
+                        readers[number] = await self._reader()
+                    file = await self._read_chunk(readers[number], chunk)
+                except SourceUnreachable as error:
+                    readers[number].close()
+                    if self.together:
+                        self.together, self.note = False, f"a connection broke off: {error.message}"
+                    failures += 1
+                    await back_off(error, failures)
+            self._finish(file)
+
+    async def _read_chunk(self, reader: Any, chunk: Chunk) -> ExportFile:
+        await self.gate.open.wait()
+        writer = write_export(self._path(chunk), self.table, chunk)
+        self.reading += 1
+        try:
+            await self._stream(reader, chunk, writer)
+            return await asyncio.to_thread(writer.close)
+        except UnicodeDecodeError as error:
+            raise UnsupportedSource(
+                f"a text between the keys {chunk.low} and {chunk.high} is not valid in its character set: {error}",
+                place=self.table.full_name,
+                hint="Repair the row, or make the column BINARY",
+            ) from error
+        except BaseException:
+            self.on_rows(-writer.rows)
+            raise
+        finally:
+            self.reading -= 1
+            writer.abandon()
+
+    async def _stream(self, reader: Any, chunk: Chunk, writer: ExportWriter) -> None:
+        with translated(self.table.full_name):
+            cursor = reader.cursor(SSCursor)
+            await cursor.execute(chunk_statement(self.table, chunk, self.index))
+            while rows := await self._next_rows(cursor):
+                writer.write(rows)
+                self.on_rows(len(rows))
+                await self._keep_pace(reader, len(rows))
+
+    async def _next_rows(self, cursor: Any) -> list[Row]:
+        """Rows for one line; where rows may be long, few at a time, so that memory is bounded by bytes and not by
+        rows.
+        """
+        if self.fetch_rows >= self.line_rows:
+            return self.canonical(await cursor.fetchmany(self.line_rows))
+        rows: list[Row] = []
+        size = 0
+        while len(rows) < self.line_rows and size < FETCH_BYTES:
+            some = self.canonical(await cursor.fetchmany(self.fetch_rows))
+            if not some:
+                break
+            rows += some
+            size += sum(len(value) for row in some for value in row if isinstance(value, str | bytes))
+        return rows
+
+    async def _keep_pace(self, reader: Any, rows: int) -> None:
+        """Wait as the cap and the load demand. The transport waits too: what it reads meanwhile would pile up in
+        memory.
+        """
+        seconds = self.rate.wait_for(rows)
+        if not seconds and self.gate.open.is_set():
+            return
+        transport = reader._transport
+        if transport is None:
+            return
+        transport.pause_reading()
+        await asyncio.sleep(seconds)
+        await self.gate.open.wait()
+        if not transport.is_closing():
+            transport.resume_reading()
+
+    def _finish(self, file: ExportFile) -> None:
+        self.chunks += 1
+        self.rows += file.rows
+        if file.chunk.number not in self.done:
+            self.on_chunk(file)
+
+    def _path(self, chunk: Chunk) -> Path:
+        return self.folder / f"chunk-{chunk.number:08d}.jsonl.zst"
+
+    async def _reader(self) -> Any:
+        source = self.source
+        with translated(place_of(source)):
+            reader: Any = await asyncmy.connect(
+                host=source.host,
+                port=source.port,
+                unix_socket=source.socket or None,
+                user=source.user,
+                password=source.password.encode(),
+                charset="utf8mb4",
+                autocommit=True,
+                conv=DECODERS,
+                init_command=SESSION,
+                connect_timeout=CONNECT_TIMEOUT,
+                read_timeout=READ_TIMEOUT,
+                ssl=tls_context(source) if self.tls else None,
+            )
+            await reader.query("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            return reader
+
+    async def _begin_together(self, side: Mysql, readers: list[Any]) -> tuple[Position | None, float]:
+        """Begin a transaction on every reader while nothing can be committed: all show the table at one Position.
+
+        The lock is held only while they begin. Without the privilege, or while a long statement keeps the lock
+        waiting, each chunk stands on its own; the log puts that right.
+        """
+        try:
+            await asyncio.to_thread(_lock, side)
+        except (PrivilegeError, SourceError) as error:
+            self.note = f"each chunk stands on its own: {error.message}"
+            return None, 0.0
+        began = time.perf_counter()
+        try:
+            with translated(place_of(self.source)):
+                await asyncio.gather(
+                    *(reader.query("START TRANSACTION WITH CONSISTENT SNAPSHOT") for reader in readers)
+                )
+            position = await asyncio.to_thread(current_position, side)
+        finally:
+            await asyncio.to_thread(_unlock, side)
+        self.together = True
+        return position, (time.perf_counter() - began) * 1000
+
+
+async def back_off(error: SourceUnreachable, failures: int) -> None:
+    """Wait longer after each failure in a row, at random, so that the connections do not come back all at once."""
+    if failures >= TRIES:
+        raise SourceUnreachable(f"{error.message} ({TRIES} times in a row)", place=error.place, hint=error.hint)
+    await asyncio.sleep(min(LONGEST_BACK_OFF, 0.25 * 2**failures) * random.uniform(0.5, 1.0))
+
+
+def _lock(connection: Mysql) -> None:
+    with translated("FLUSH TABLES WITH READ LOCK"), connection.cursor() as cursor:
+        cursor.execute(f"SET SESSION lock_wait_timeout = {LOCK_WAIT}")
+        cursor.execute("FLUSH TABLES WITH READ LOCK")
+
+
+def _unlock(connection: Mysql) -> None:
+    with translated("UNLOCK TABLES"), connection.cursor() as cursor:
+        cursor.execute("UNLOCK TABLES")
+
+
+def uses_tls(connection: Mysql) -> bool:
+    return bool(rows_as_dicts(connection, "SHOW SESSION STATUS LIKE 'Ssl_cipher'")[0]["Value"])
+
+
+def whole_file(path: Path, chunk: Chunk) -> ExportFile | None:
+    """The chunk's file if all of it can be read and it is this chunk's."""
+    try:
+        export = read_export(path)
+    except LogCorrupt:
+        return None
+    return export.file if export.chunk == chunk else None
+
+
+def rows_within(table: Table, size: int) -> int:
+    """How many rows fit into ``size`` bytes at worst, by the columns' greatest lengths; at least 1."""
+    longest = 0
+    for column in table.columns:
+        unbounded = column.kind == "geometry" or (column.kind == "json" and not column.length)
+        longest += size if unbounded else max(24, column.length * (4 if column.charset else 1))
+    return max(1, size // max(1, longest))
+
+
+async def in_threads(items: Iterator[Chunk]) -> AsyncIterator[Chunk]:
+    """A blocking iterator, advanced in a thread of its own each time."""
+    for _ in itertools.count():
+        item = await asyncio.to_thread(next, items, None)
+        if item is None:
+            return
+        yield item
