@@ -343,6 +343,13 @@ class MySQL(SqlServer):
         ]
 
 
+def any_sql_server(folder: Path | str | None = None, *, options: Sequence[str] = ()) -> MariaDB | MySQL:
+    """What this machine has, not started yet: MariaDB, else MySQL. Raises ServerUnavailable."""
+    if _find("mariadbd"):
+        return MariaDB(folder, options=options)
+    return MySQL(folder, options=options)
+
+
 class DynamoServer(Server):
     """What the stand-ins for DynamoDB have in common: an HTTP endpoint, any credentials, any region."""
 
@@ -500,7 +507,10 @@ def _mariadb_system_tables() -> str:
 
 
 def _program(name: str, how: str) -> str:
-    path = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin")
-    if path is None:
-        raise ServerUnavailable(f"{name} is not installed. `{how}`")
-    return path
+    if path := _find(name):
+        return path
+    raise ServerUnavailable(f"{name} is not installed. `{how}`")
+
+
+def _find(name: str) -> str | None:
+    return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin")
