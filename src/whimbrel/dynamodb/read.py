@@ -149,5 +149,5 @@ def _drain(pages: _Pages, segments: int, on_page: OnPage) -> int:
 
 
 def _number(text: str) -> str:
-    """One spelling for each number."""
-    return str(_EXACT.normalize(_EXACT.create_decimal(text)))
+    """One spelling for each number; there is no negative zero."""
+    return str(_EXACT.plus(_EXACT.normalize(_EXACT.create_decimal(text))))

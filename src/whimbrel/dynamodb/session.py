@@ -69,7 +69,7 @@ class Session:
         keys: dict[str, Any] = {}
         if self._source is None:
             keys = {"aws_access_key_id": _DUMMY.access_key, "aws_secret_access_key": _DUMMY.secret_key}
-        config = Config(retries={"mode": "standard", "max_attempts": 5}, user_agent_extra="whimbrel")
+        config = Config(retries={"mode": "standard", "max_attempts": 3}, user_agent_extra="whimbrel")
         boto = boto3.Session(botocore_session=self._session)
         url = self._target.endpoint or None
         return boto.client("dynamodb", region_name=self.region, endpoint_url=url, config=config, **keys)

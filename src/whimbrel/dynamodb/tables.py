@@ -53,6 +53,15 @@ def table_exists(client: DynamoDBClient, name: str) -> bool:
         translate(error, name)
 
 
+def table_id(client: DynamoDBClient, name: str) -> str:
+    """What tells this table from a later one of the same name: DynamoDB's TableId, else when it was made; "" if gone."""
+    try:
+        description = _describe(client, name)
+    except Exception as error:
+        translate(error, name)
+    return str(description.get("TableId") or description["CreationDateTime"]) if description else ""
+
+
 def is_empty(client: DynamoDBClient, name: str) -> bool:
     """True if the table has no item. Reads as little as it can: DescribeTable's count is hours old."""
     try:

@@ -1,0 +1,297 @@
+"""HTTP as servers and networks speak it, byte by byte, and signatures judged by botocore."""
+
+from __future__ import annotations
+
+import re
+import socket
+import threading
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from whimbrel.dynamodb.wire import Wire
+from whimbrel.errors import RequestRefused, TargetUnreachable, UserError
+from whimbrel.project import Target
+
+CLOSE = b"<close>"
+
+
+class ScriptedServer:
+    """Answers each request with the next piece of its script; ``CLOSE`` closes the connection instead."""
+
+    def __init__(self, *script: bytes) -> None:
+        self._script = list(script)
+        self.requests: list[bytes] = []
+        self.connections = 0
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.endpoint = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while self._script:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            self.connections += 1
+            with connection:
+                while self._script and (request := _request(connection)):
+                    self.requests.append(request)
+                    answer = self._script.pop(0)
+                    connection.sendall(answer.removesuffix(CLOSE))
+                    if answer.endswith(CLOSE):
+                        break
+
+    def close(self) -> None:
+        self._script.clear()
+        self._socket.close()
+
+
+def _request(connection: socket.socket) -> bytes:
+    data = b""
+    while b"\r\n\r\n" not in data:
+        if not (more := connection.recv(65536)):
+            return b""
+        data += more
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = int(re.search(rb"content-length: (\d+)", head.lower())[1])  # type: ignore[index]
+    while len(body) < length:
+        body += connection.recv(65536)
+    return head + b"\r\n\r\n" + body
+
+
+def answer(body: bytes, *, status: str = "200 OK", head: str = "", length: bool = True) -> bytes:
+    lines = f"HTTP/1.1 {status}\r\n" + (f"Content-Length: {len(body)}\r\n" if length else "") + head + "\r\n"
+    return lines.encode() + body
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., tuple[ScriptedServer, Wire]]]:
+    opened: list[tuple[ScriptedServer, Wire]] = []
+
+    def start(*script: bytes) -> tuple[ScriptedServer, Wire]:
+        server = ScriptedServer(*script)
+        opened.append((server, Wire(Target(endpoint=server.endpoint), timeout=2)))
+        return opened[-1]
+
+    yield start
+    for server, wire in opened:
+        wire.close()
+        server.close()
+
+
+def test_a_connection_is_kept(serve: Callable[..., tuple[ScriptedServer, Wire]]) -> None:
+    server, wire = serve(answer(b"{}"), answer(b'{"a":1}'))
+    assert wire.call("ListTables", b"{}") == b"{}"
+    assert wire.call("ListTables", b"{}") == b'{"a":1}'
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        answer(b'{"a":"b"}'),
+        answer(b'{"a":"b"}', head="x-amz-crc32: " + str(zlib.crc32(b'{"a":"b"}')) + "\r\n"),
+        b"HTTP/1.1 200 OK\r\ncontent-LENGTH:9\r\n\r\n" + b'{"a":"b"}',
+        b"HTTP/1.1 100 Continue\r\n\r\n" + answer(b'{"a":"b"}'),
+        answer(b'4\r\n{"a"\r\n5;x=y\r\n:"b"}\r\n0\r\n\r\n', head="Transfer-Encoding: chunked\r\n", length=False),
+        answer(b'9\r\n{"a":"b"}\r\n0\r\nTrailer: x\r\n\r\n', head="Transfer-Encoding: Chunked\r\n", length=False),
+        answer(b'{"a":"b"}', head="Connection: close\r\n") + CLOSE,
+        answer(b'{"a":"b"}', length=False) + CLOSE,
+        b"HTTP/1.0 200 OK\r\n\r\n" + b'{"a":"b"}' + CLOSE,
+    ],
+)
+def test_every_form_of_an_answer_is_read_and_the_next_call_works(
+    serve: Callable[..., tuple[ScriptedServer, Wire]], reply: bytes
+) -> None:
+    _, wire = serve(reply, answer(b"{}"))
+    assert wire.call("ListTables", b"{}") == b'{"a":"b"}'
+    assert wire.call("ListTables", b"{}") == b"{}"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        answer(b"{}", head="x-amz-crc32: 1\r\n"),
+        b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{}" + CLOSE,
+        b"HTTP/1.1 200 OK\r\nContent-Le" + CLOSE,
+        b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n{}" + CLOSE,
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}" + CLOSE,
+        answer(b"<html>log in to the hotel's network</html>"),
+        answer(b"<html>bad gateway</html>", status="502 Bad Gateway"),
+        answer(b"", status="503 Service Unavailable"),
+        answer(b"x" * 70_000, length=False).replace(b"\r\n\r\n", b"\r\n"),
+    ],
+)
+def test_no_answer_or_a_damaged_one_is_target_unreachable(
+    serve: Callable[..., tuple[ScriptedServer, Wire]], reply: bytes
+) -> None:
+    server, wire = serve(reply, answer(b"{}"))
+    with pytest.raises(TargetUnreachable, match=server.endpoint):
+        wire.call("ListTables", b"{}")
+    assert wire.call("ListTables", b"{}") == b"{}"
+
+
+def test_a_kept_connection_that_the_server_closed_costs_one_silent_retry(
+    serve: Callable[..., tuple[ScriptedServer, Wire]],
+) -> None:
+    server, wire = serve(answer(b"{}"), CLOSE, answer(b'{"a":1}'), CLOSE, CLOSE)
+    assert wire.call("ListTables", b"{}") == b"{}"
+    assert wire.call("ListTables", b"{}") == b'{"a":1}'
+    with pytest.raises(TargetUnreachable):  # one retry, not more
+        wire.call("ListTables", b"{}")
+    assert len(server.requests) == 5
+
+
+def test_what_is_no_answer_of_dynamodb_is_refused_with_what_it_said(
+    serve: Callable[..., tuple[ScriptedServer, Wire]],
+) -> None:
+    _, wire = serve(answer(b"Not Found", status="404 Not Found"))
+    with pytest.raises(RequestRefused, match="HTTP 404: b'Not Found'"):
+        wire.call("ListTables", b"{}")
+
+
+def test_nobody_listening_is_target_unreachable() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(TargetUnreachable, match="cannot connect: Connection refused"):
+        Wire(Target(endpoint=f"http://127.0.0.1:{port}")).call("ListTables", b"{}")
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    body=st.binary(max_size=200), token=st.sampled_from(["", "a+b/c=="]), operation=st.sampled_from(["Scan", "PutItem"])
+)
+def test_the_signature_is_botocores(body: bytes, token: str, operation: str) -> None:
+    server = ScriptedServer(answer(b"{}"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_SESSION_TOKEN", token)
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "a secret/key+")
+        wire = Wire(Target(endpoint=server.endpoint, region="eu-central-1"))
+        wire.call(operation, body)
+    wire.close()
+    server.close()
+    head, _, sent = server.requests[0].partition(b"\r\n\r\n")
+    assert sent == body
+    headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:])
+    signed = re.search("SignedHeaders=([^,]*)", headers["Authorization"])[1].split(";")  # type: ignore[index]
+    assert ("x-amz-security-token" in signed) == bool(token)
+    request = AWSRequest("POST", server.endpoint + "/", {name: headers[name] for name in signed}, body)
+    request.context["timestamp"] = headers["x-amz-date"]
+    judge = SigV4Auth(Credentials("local", "a secret/key+", token or None), "dynamodb", "eu-central-1")
+    signature = judge.signature(judge.string_to_sign(request, judge.canonical_request(request)), request)
+    assert headers["Authorization"].endswith(f"Signature={signature}")
+    assert (
+        f"Credential=local/{headers['x-amz-date'][:8]}/eu-central-1/dynamodb/aws4_request" in headers["Authorization"]
+    )
+
+
+def test_keys_are_in_no_repr_and_no_error(serve: Callable[..., tuple[ScriptedServer, Wire]]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI")
+        _, wire = serve(answer(b"no", status="400 Bad Request"))
+    with pytest.raises(RequestRefused) as caught:
+        wire.call("ListTables", b"{}")
+    shown = repr(vars(wire)) + repr(wire._session.credentials()) + repr(caught.value) + str(caught.value)
+    assert "wJalrXUtnFEMI" not in shown
+
+
+@pytest.fixture
+def no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+
+
+def test_a_server_on_this_machine_needs_no_credentials(
+    no_credentials: None, serve: Callable[..., tuple[ScriptedServer, Wire]]
+) -> None:
+    _, wire = serve(answer(b"{}"))
+    assert wire.call("ListTables", b"{}") == b"{}"
+
+
+@pytest.mark.parametrize("endpoint", ["", "http://dynamodb.example.com", "http://10.0.0.1:8000"])
+def test_anywhere_else_missing_credentials_are_an_error_with_a_hint(no_credentials: None, endpoint: str) -> None:
+    with pytest.raises(UserError, match="AWS_PROFILE"):
+        Wire(Target(endpoint=endpoint, region="eu-west-1"))
+
+
+def test_settings_that_cannot_be_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="'localhost:8000' is no endpoint"):
+        Wire(Target(endpoint="localhost:8000", region="eu-west-1"))
+    with pytest.raises(UserError, match="nobody"):
+        Wire(Target(endpoint="http://127.0.0.1:1", profile="nobody"))
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    with pytest.raises(UserError, match="region"):
+        Wire(Target())
+
+
+def test_the_endpoint_comes_from_the_chain_when_the_project_names_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert Wire(Target(region="eu-west-1")).endpoint == "https://dynamodb.eu-west-1.amazonaws.com"
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:4242")
+    assert Wire(Target(region="eu-west-1")).endpoint == "http://127.0.0.1:4242"
+
+
+def test_tls_is_verified(tmp_path: Path) -> None:
+    certificate = _self_signed(tmp_path)
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+
+    def serve_tls() -> None:
+        for _ in range(2):
+            connection, _ = listener.accept()
+            try:
+                with context.wrap_socket(connection, server_side=True) as secure:
+                    _request(secure)
+                    secure.sendall(answer(b"{}"))
+            except OSError:
+                connection.close()
+
+    thread = threading.Thread(target=serve_tls, daemon=True)
+    thread.start()
+    with pytest.raises(UserError, match="certificate is not trusted"):
+        Wire(Target(endpoint=f"https://localhost:{port}")).call("ListTables", b"{}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_CA_BUNDLE", str(certificate))
+        assert Wire(Target(endpoint=f"https://localhost:{port}")).call("ListTables", b"{}") == b"{}"
+    thread.join(timeout=5)
+    listener.close()
+
+
+def _self_signed(folder: Path) -> Path:
+    from datetime import UTC, datetime, timedelta
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(
+            name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(hours=1)
+        )
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path = folder / "self-signed.pem"
+    path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM) + private)
+    return path

@@ -1,0 +1,70 @@
+"""Tables are made when missing, checked when not, and never taken for ours when they have items of somebody else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from demo.servers import DynamoServer
+from tests.dynamodb.conftest import ItemTable, item
+from whimbrel.dynamodb.session import open_client
+from whimbrel.dynamodb.tables import ensure_table, is_empty, table_exists
+from whimbrel.errors import RequestRefused, TargetNotEmpty, TargetUnreachable
+from whimbrel.project import Target
+
+KEY = [("pk", "S"), ("sk", "N")]
+
+
+def test_a_missing_table_is_made_on_demand_once(
+    dynamodb_endpoint: DynamoServer, new_table_name: Callable[[str], str]
+) -> None:
+    target, name = dynamodb_endpoint.target(), new_table_name("made")
+    client = open_client(target)
+    assert not table_exists(client, name)
+    assert ensure_table(client, name, KEY, target)
+    described = dynamodb_endpoint.client().describe_table(TableName=name)["Table"]
+    assert described["TableStatus"] == "ACTIVE"
+    assert described["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
+    assert [each["AttributeName"] for each in described["KeySchema"]] == ["pk", "sk"]
+    assert table_exists(client, name)
+    assert not ensure_table(client, name, KEY, target)
+
+
+def test_a_table_may_be_provisioned_and_have_one_key_attribute(
+    dynamodb_endpoint: DynamoServer, new_table_name: Callable[[str], str]
+) -> None:
+    target = dynamodb_endpoint.target(billing="provisioned", read_capacity=3, write_capacity=4)
+    name = new_table_name("made")
+    assert ensure_table(open_client(target), name, [("id", "B")], target)
+    described = dynamodb_endpoint.client().describe_table(TableName=name)["Table"]
+    assert described["ProvisionedThroughput"]["WriteCapacityUnits"] == 4
+    assert described["AttributeDefinitions"] == [{"AttributeName": "id", "AttributeType": "B"}]
+
+
+@pytest.mark.parametrize(
+    "other", [[("pk", "S")], [("pk", "S"), ("sk", "S")], [("sk", "N"), ("pk", "S")], [*KEY, ("third", "S")]]
+)
+def test_another_key_is_refused_by_name(table: ItemTable, other: list[tuple[str, str]]) -> None:
+    target = table.server.target()
+    with pytest.raises(RequestRefused, match=r"\(pk S, sk N\)") as caught:
+        ensure_table(open_client(target), table.name, other, target, allow_items=True)
+    assert caught.value.place == table.name
+
+
+def test_items_of_somebody_else_are_an_error_unless_allowed(table: ItemTable) -> None:
+    target = table.server.target()
+    client = open_client(target)
+    assert is_empty(client, table.name)
+    table.client.put_item(TableName=table.name, Item=item(1))
+    assert not is_empty(client, table.name)
+    with pytest.raises(TargetNotEmpty, match=table.name):
+        ensure_table(client, table.name, KEY, target)
+    assert not ensure_table(client, table.name, KEY, target, allow_items=True)
+    assert len(table.items()) == 1
+
+
+def test_nobody_listening_is_target_unreachable() -> None:
+    target = Target(endpoint="http://127.0.0.1:9", region="us-east-1")
+    with pytest.raises(TargetUnreachable):
+        ensure_table(open_client(target), "t", KEY, target)
