@@ -14,6 +14,7 @@ forgets its tables. ``ServerUnavailable`` says why a server cannot be had on thi
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import pwd
@@ -65,7 +66,7 @@ class Server:
     """One server process: ``start``, ``stop``, ``kill``, ``restart``, and ``with``.
 
     ``folder`` is made if missing. Without one, or with one that the server could not reach, it is a new one under the
-    system's temporary folder, which goes with the server. A subclass says how to make the data (``_prepare``), the
+    system's temporary folder, which goes with this process. A subclass says how to make the data (``_prepare``), the
     command (``_command``) and whether it answers (``_answers``).
     """
 
@@ -73,7 +74,8 @@ class Server:
 
     def __init__(self, folder: Path | str | None = None) -> None:
         self.folder = _usable_folder(folder, self.name)
-        self._own_folder = folder is None or self.folder != Path(folder).resolve()
+        if folder is None or self.folder != Path(folder).resolve():
+            atexit.register(shutil.rmtree, self.folder, ignore_errors=True)
         self.host = "127.0.0.1"
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -141,8 +143,6 @@ class Server:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-        if self._own_folder:
-            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
         give_up = time.monotonic() + READY_WITHIN

@@ -25,10 +25,9 @@ from whimbrel.ui.display import Display
 
 def migrate(project: Project, as_json: bool, *, until_caught_up: bool, into_existing: bool) -> int:
     def work(run: Run, display: Display) -> None:
-        run.fix_start()
-        run.start_capture()
-        run.snapshot()
-        run.load()
+        for step in (run.fix_start, run.start_capture, run.snapshot, run.load):
+            if not run.stop.is_set():
+                step()
         if not run.stop.is_set():
             display.say("Loaded; applying what was captured meanwhile.")
             _follow(run, display, until_caught_up)
@@ -48,7 +47,12 @@ def phase(project: Project, as_json: bool, name: str, *, into_existing: bool = F
 
 
 def apply(project: Project, as_json: bool, *, until_caught_up: bool) -> int:
-    return _running(project, as_json, lambda run, display: _follow(run, display, until_caught_up))
+    """Without a capture of its own; so "caught up" is the end of the change log."""
+
+    def work(run: Run, _display: Display) -> None:
+        follow(run, lambda: until_caught_up and run.progress.log_drained)
+
+    return _running(project, as_json, work)
 
 
 def capture(project: Project, as_json: bool, *, until_caught_up: bool) -> int:

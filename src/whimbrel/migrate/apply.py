@@ -46,11 +46,13 @@ class Applier:
     def idle(self) -> None:
         """Save what was applied, and wait a moment for more to come."""
         self.save()
+        self._progress.log_drained = self._reader.unread().changes == 0
         time.sleep(POLL_SECONDS)
 
     def step(self) -> int:
         """Apply one batch; returns how many records it had (0: the log has nothing new)."""
         batch = self._reader.read(BATCH_CHANGES)
+        self._progress.log_drained = False
         changes = [record for record in batch if isinstance(record, Change)]
         if changes:
             self._apply(changes)

@@ -33,6 +33,7 @@ class Progress:
     capture_idle: bool = False  # the source has nothing that is not captured
     applied_position: Position | None = None
     applied_time: float = 0.0
+    log_drained: bool = False  # the applier has seen the end of the change log
     dead: int = 0
     units: float = 0.0
     throttled: int = 0

@@ -1,0 +1,3 @@
+from whimbrel.cli.main import main
+
+main()

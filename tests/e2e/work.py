@@ -1,0 +1,124 @@
+"""A migration to be tried: a source table, a target table, a project file, and whimbrel run as a person runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from demo.servers import DynamoServer, SqlServer
+from tests.e2e import judge
+
+GROUP = """
+shape = "group"
+partition_key = { name = "customerid" }
+sort_key = { name = "orderid" }
+entry = { name = "${productid}", value = "quantity" }
+"""
+RECORD = """
+shape = "record"
+partition_key = { name = "customer_orderid", value = "${customerid}|${orderid}" }
+sort_key = { name = "productid" }
+exclude = ["customerid", "orderid"]
+"""
+PATIENCE = 60.0
+
+
+@dataclass
+class Work:
+    """``endpoint_url`` may be that of a proxy before ``endpoint``."""
+
+    folder: Path
+    source: SqlServer
+    database: str
+    endpoint: DynamoServer
+    target: str
+    mapping: str = GROUP
+    table: str = "purchase"
+    endpoint_url: str = ""
+    source_settings: str = "chunk_rows = 1000"
+    target_settings: str = ""
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def write_project(self) -> None:
+        (self.folder / "whimbrel.toml").write_text(f"""
+[source]
+url = "{self.source.url(self.database)}"
+{self.source_settings}
+[target]
+endpoint = "{self.endpoint_url or self.endpoint.endpoint}"
+region = "us-east-1"
+{self.target_settings}
+[[table]]
+source = "{self.database}.{self.table}"
+target = "{self.target}"
+{self.mapping}
+""")
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """``whimbrel …`` in the project's folder, in the background."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "whimbrel", *arguments],
+            cwd=self.folder,
+            env=os.environ | {"WHIMBREL_SOURCE_PASSWORD": self.source.password} | self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        """``whimbrel …`` to its end, which must be the exit code ``code``."""
+        process = self.start(*arguments)
+        try:
+            out, err = process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, err = process.communicate()
+            raise AssertionError(f"whimbrel {arguments} did not end\n{out}\n{err}") from None
+        assert process.returncode == code, f"whimbrel {arguments} ended with {process.returncode}\n{out}\n{err}"
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    @contextmanager
+    def running(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """``whimbrel …`` beside the test; ended by Ctrl-C, which must be clean."""
+        process = self.start(*arguments)
+        try:
+            yield process
+            assert process.poll() is None, process.communicate()
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=PATIENCE)
+            assert process.returncode == 130, f"{process.returncode}\n{out}\n{err}"
+            assert "Traceback" not in err
+        finally:
+            process.kill()
+            process.communicate()
+
+    def checkpoint(self) -> dict[str, Any]:
+        path = self.folder / ".whimbrel" / "checkpoint.json"
+        return json.loads(path.read_text()) if path.exists() else {"phase": "new", "tables": {}}
+
+    def wait_for(self, what: Callable[[], Any], process: subprocess.Popen[str] | None = None) -> None:
+        """Wait until ``what`` is true; fail when ``process`` ends before, or after PATIENCE."""
+        deadline = time.monotonic() + PATIENCE
+        while not what():
+            if process and process.poll() is not None:
+                raise AssertionError(f"whimbrel ended with {process.returncode}: {process.communicate()}")
+            assert time.monotonic() < deadline, f"still not so: {self.checkpoint()}"
+            time.sleep(0.01)
+
+    def in_phase(self, phase: str) -> Callable[[], bool]:
+        return lambda: self.checkpoint()["phase"] == phase
+
+    def assert_equal(self, expect: judge.Expect = judge.orders, key: tuple[str, ...] = ("customerid", "orderid")) -> None:
+        """Source and target hold the same, says the judge."""
+        expected = expect(self.source, self.database)
+        found = judge.items(self.endpoint, self.target, *key)
+        assert expected == found, judge.differences(expected, found)
