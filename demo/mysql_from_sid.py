@@ -98,8 +98,12 @@ def _fetch_into(servers: Path) -> None:
 
 
 def _mirror() -> str:
-    """The Debian mirror of this machine's own apt sources."""
-    files = [APT_SOURCES / "sources.list", *sorted((APT_SOURCES / "sources.list.d").glob("*"))]
+    """The Debian mirror of this machine's own apt sources; cloud images keep it in a list of mirrors."""
+    files = [
+        APT_SOURCES / "sources.list",
+        *sorted(APT_SOURCES.glob("sources.list.d/*")),
+        *sorted(APT_SOURCES.glob("mirrors/*")),
+    ]
     text = "\n".join(file.read_text(errors="replace") for file in files if file.is_file())
     if found := re.search(r"^(?!\s*#).*?(https?://\S+/debian/?)(?=\s|$)", text, re.MULTILINE):
         return found[1]
