@@ -96,7 +96,7 @@ def load(path: Path) -> Checkpoint:
     except (OSError, orjson.JSONDecodeError) as error:
         raise StateError(f"the checkpoint cannot be read: {error}", place=str(path), hint=_RESTORE) from error
     version = fields.get("version") if isinstance(fields, dict) else None
-    if version != VERSION:
+    if type(version) is not int or version != VERSION:
         message = f"the checkpoint has version {version!r}; this whimbrel knows version {VERSION}"
         raise StateError(message, place=str(path), hint="Go on with the version of whimbrel that wrote it.")
     try:

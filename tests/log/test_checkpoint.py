@@ -1,0 +1,242 @@
+"""The checkpoint comes back as it was saved, is never half written, and refuses what it cannot understand."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from whimbrel.checkpoint import Checkpoint, RunLock, TableProgress, from_ranges, load, ranges, save
+from whimbrel.errors import Locked, StateError
+from whimbrel.log.files import LogPoint
+from whimbrel.records import Position
+
+TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
+COUNTS = st.integers(0, 2**53)
+POSITIONS = st.builds(Position, TEXT, COUNTS, TEXT)
+PROGRESS = st.builds(
+    TableProgress,
+    chunks_planned=st.none() | COUNTS,
+    rows_exported=COUNTS,
+    loaded=st.frozensets(st.integers(0, 300)),
+    rows_loaded=COUNTS,
+    items_loaded=COUNTS,
+    snapshot=st.none() | POSITIONS,
+)
+CHECKPOINTS = st.builds(
+    Checkpoint,
+    project=TEXT,
+    phase=TEXT,
+    source=TEXT,
+    start=st.none() | POSITIONS,
+    tables=st.dictionaries(TEXT, PROGRESS, max_size=3),
+    applied=st.none() | st.builds(LogPoint, COUNTS, COUNTS),
+    applied_position=st.none() | POSITIONS,
+    applied_timestamp=st.none() | st.floats(allow_nan=False, allow_infinity=False),
+    counters=st.dictionaries(TEXT, COUNTS, max_size=3),
+)
+EXAMPLE = (
+    Checkpoint(project="shop")
+    .with_capture("0-1", Position("bin.000003", 154, "0-1-7"))
+    .with_phase("apply")
+    .with_table(
+        "shop.purchase", TableProgress(chunks_planned=60, rows_exported=9, snapshot=Position("bin.000003", 200))
+    )
+    .with_loaded("shop.purchase", range(1, 58), rows=1000, items=90)
+    .with_loaded("shop.purchase", [60], rows=10, items=9)
+    .with_applied(LogPoint(2, 345), Position("bin.000004", 99, "0-1-20"), 1_700_000_000.5)
+    .with_counted("dead letters", 2)
+    .with_counted("dead letters", 1)
+)
+reuse = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@reuse
+@given(CHECKPOINTS)
+def test_a_checkpoint_comes_back_as_it_was_saved(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    save(tmp_path / "checkpoint.json", checkpoint)
+    assert load(tmp_path / "checkpoint.json") == checkpoint
+    assert os.listdir(tmp_path) == ["checkpoint.json"]
+
+
+def test_it_is_json_that_a_person_can_read(tmp_path: Path) -> None:
+    save(tmp_path / "checkpoint.json", EXAMPLE)
+    text = (tmp_path / "checkpoint.json").read_text()
+    assert '"loaded": "1-57,60"' in text
+    fields = json.loads(text)
+    assert fields["version"] == 1
+    assert fields["start"] == {"file": "bin.000003", "offset": 154, "gtid": "0-1-7"}
+    assert fields["applied"] == {"segment": 2, "offset": 345}
+    assert fields["counters"] == {"dead letters": 3}
+    assert fields["tables"]["shop.purchase"]["rows_loaded"] == 1010
+    assert fields["tables"]["shop.purchase"]["items_loaded"] == 99
+
+
+def test_no_file_is_a_project_that_has_not_begun(tmp_path: Path) -> None:
+    assert load(tmp_path / "checkpoint.json") == Checkpoint()
+    assert Checkpoint().phase == "new"
+
+
+def test_all_loaded_only_when_the_plan_is_complete() -> None:
+    assert not TableProgress(loaded=frozenset({1})).all_loaded
+    assert not TableProgress(chunks_planned=2, loaded=frozenset({1})).all_loaded
+    assert TableProgress(chunks_planned=2, loaded=frozenset({1, 2})).all_loaded
+    assert TableProgress(chunks_planned=0).all_loaded
+
+
+@given(st.frozensets(st.integers(0, 500)))
+def test_ranges_come_back(numbers: frozenset[int]) -> None:
+    assert from_ranges(ranges(numbers)) == numbers
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"), [((), ""), ((7,), "7"), ((1, 2), "1-2"), ((60, 3, 1, 2), "1-3,60"), ((1, 3, 5), "1,3,5")]
+)
+def test_ranges_are_compact(numbers: tuple[int, ...], text: str) -> None:
+    assert ranges(numbers) == text
+
+
+@pytest.mark.parametrize("text", ["-", "x", "3-1", "1-2-3", "1,,2", "1,1", "1-99999999999", "-5"])
+def test_what_is_no_ranges_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="chunk numbers|invalid literal"):  # noqa: RUF043
+        from_ranges(text)
+
+
+@reuse
+@given(st.binary(max_size=200))
+def test_garbage_is_refused_with_a_next_step(tmp_path: Path, garbage: bytes) -> None:
+    path = tmp_path / "checkpoint.json"
+    path.write_bytes(garbage)
+    with pytest.raises(StateError) as error:
+        load(path)
+    assert error.value.place == str(path)
+    assert error.value.hint
+
+
+@pytest.mark.parametrize("version", [0, 2, "1", None])
+def test_an_unknown_version_is_refused(tmp_path: Path, version: object) -> None:
+    path = tmp_path / "checkpoint.json"
+    path.write_text(json.dumps({"version": version}))
+    with pytest.raises(StateError, match="this whimbrel knows version 1"):
+        load(path)
+
+
+def fields_of(value: Any, at: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    inner = [path for name in value for path in fields_of(value[name], (*at, name))] if isinstance(value, dict) else []
+    return [at, *inner]
+
+
+@pytest.mark.parametrize("wrong", [[], True, "-1"], ids=repr)
+def test_every_field_is_checked(tmp_path: Path, wrong: object) -> None:
+    path = tmp_path / "checkpoint.json"
+    save(path, EXAMPLE)
+    whole = json.loads(path.read_text())
+    for *outer, name in fields_of(whole)[1:]:
+        fields = json.loads(json.dumps(whole))
+        inner = fields
+        for step in outer:
+            inner = inner[step]
+        if type(inner[name]) is str and type(wrong) is str and name != "loaded":
+            continue  # any text is a name
+        inner[name] = wrong
+        path.write_text(json.dumps(fields))
+        with pytest.raises(StateError) as error:
+            load(path)
+        assert name in str(error.value) or "chunk numbers" in str(error.value) or "invalid literal" in str(error.value)
+
+
+def test_every_field_must_be_there(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.json"
+    save(path, EXAMPLE)
+    whole = json.loads(path.read_text())
+    for *outer, name in fields_of(whole)[1:]:
+        if outer in (["tables"], ["counters"]):
+            continue  # these names are the project's own
+        fields = json.loads(json.dumps(whole))
+        inner = fields
+        for step in outer:
+            inner = inner[step]
+        del inner[name]
+        path.write_text(json.dumps(fields))
+        with pytest.raises(StateError, match=name):
+            load(path)
+
+
+def test_saving_never_leaves_half_a_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.json"
+    program = """
+import sys
+from pathlib import Path
+from whimbrel.checkpoint import Checkpoint, save
+from whimbrel.log.files import LogPoint
+from whimbrel.records import Position
+n = 0
+while True:
+    n += 1
+    long = "x" * 20_000
+    save(Path(sys.argv[1]), Checkpoint(project=long).with_applied(LogPoint(1, n), Position("bin.000001", n), 0.0))
+    print(n, flush=True)
+"""
+    choose = random.Random()
+    for _ in range(6):
+        saving = subprocess.Popen([sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE, text=True)
+        assert saving.stdout is not None
+        for _ in range(choose.randrange(1, 30)):
+            reported = int(saving.stdout.readline())
+        saving.send_signal(signal.SIGKILL)
+        saving.wait()
+        saving.stdout.close()
+        checkpoint = load(path)
+        assert checkpoint.applied is not None
+        assert checkpoint.applied.offset >= reported
+        assert checkpoint.applied_position == Position("bin.000001", checkpoint.applied.offset)
+
+
+def test_when_saving_fails_the_old_checkpoint_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "checkpoint.json"
+    save(path, EXAMPLE)
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(StateError, match="No space left"):
+        save(path, replace(EXAMPLE, phase="other"))
+    assert load(path) == EXAMPLE
+
+
+def test_one_whimbrel_at_a_time(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    program = """
+import sys
+from pathlib import Path
+from whimbrel.checkpoint import RunLock
+with RunLock(Path(sys.argv[1])):
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+    other = subprocess.Popen(
+        [sys.executable, "-c", program, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert other.stdin is not None
+    assert other.stdout is not None
+    assert other.stdout.readline() == "locked\n"
+    with pytest.raises(Locked, match=f"pid {other.pid}"):
+        RunLock(folder)
+    other.kill()  # a crash leaves nothing to clean up
+    other.wait()
+    other.stdin.close()
+    other.stdout.close()
+    with RunLock(folder), pytest.raises(Locked, match=f"pid {os.getpid()}"):
+        RunLock(folder)
+    RunLock(folder).release()

@@ -1,0 +1,125 @@
+"""Spill brings together what has the same key, loses nothing, and stays within its memory."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from whimbrel.errors import StateError
+from whimbrel.spill import Spill
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    records=st.lists(st.tuples(st.binary(max_size=4), st.binary(max_size=600_000) | st.binary(max_size=9))),
+    partitions=st.integers(1, 9),
+    buffer_bytes=st.sampled_from([1, 50, 1 << 20]),
+)
+def test_each_record_is_in_one_partition_with_all_of_its_key_in_order(
+    tmp_path_factory: pytest.TempPathFactory, records: list[tuple[bytes, bytes]], partitions: int, buffer_bytes: int
+) -> None:
+    expected = defaultdict(list)
+    folder = tmp_path_factory.mktemp("spill") / "temporary"
+    with Spill(folder, partitions, buffer_bytes=buffer_bytes) as spill:
+        for key, record in records:
+            expected[key].append(record)
+            spill.add(key, record)
+        found: dict[bytes, list[bytes]] = {}
+        for number in range(partitions):
+            here = defaultdict(list)
+            for key, record in spill.partition(number):
+                here[key].append(record)
+            assert found.keys().isdisjoint(here)
+            found |= here
+    assert found == expected
+    assert not folder.exists()
+
+
+def test_the_partition_of_a_key_is_the_same_in_every_process(tmp_path: Path) -> None:
+    program = """
+import sys
+from pathlib import Path
+from whimbrel.spill import Spill
+with Spill(Path(sys.argv[1]), 7) as spill:
+    for i in range(100):
+        spill.add(b"key %d" % i, b"")
+    print([sorted(key for key, _ in spill.partition(n)) for n in range(7)])
+"""
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", program, str(tmp_path / seed)],
+            env={"PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(outputs) == 1
+    assert b"key 99" in outputs.pop()
+
+
+def test_leftovers_of_a_crash_are_removed(tmp_path: Path) -> None:
+    crashed = Spill(tmp_path / "temporary", 4, buffer_bytes=1)
+    for i in range(50):
+        crashed.add(b"old %d" % i, b"x")
+    with Spill(tmp_path / "temporary", 2) as spill:
+        spill.add(b"new", b"y")
+        assert [pair for n in range(2) for pair in spill.partition(n)] == [(b"new", b"y")]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_memory_and_open_files_are_bounded(tmp_path: Path) -> None:
+    program = """
+import resource, sys
+from pathlib import Path
+from whimbrel.spill import Spill
+resource.setrlimit(resource.RLIMIT_NOFILE, (16, 16))
+with Spill(Path(sys.argv[1]), 200, buffer_bytes=1 << 20) as spill:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for i in range(300_000):
+        spill.add(b"%d" % i, bytes(200))
+    print(sum(1 for n in range(200) for _ in spill.partition(n)))
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "temporary")], capture_output=True, text=True, check=True
+    )
+    records, more_kilobytes = map(int, ended.stdout.split())
+    assert records == 300_000
+    assert more_kilobytes < 16 * 1024  # of 60 MB
+
+
+def test_a_full_disk_is_an_error_with_a_next_step(tmp_path: Path) -> None:
+    program = """
+import resource, sys
+from pathlib import Path
+from whimbrel.errors import StateError
+from whimbrel.spill import Spill
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+with Spill(Path(sys.argv[1]), 1, buffer_bytes=1) as spill:
+    try:
+        for i in range(100):
+            spill.add(b"key", bytes(100))
+    except StateError as error:
+        print(error)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "temporary")], capture_output=True, text=True, check=True
+    )
+    assert "File too large. Make room" in ended.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_file_is_an_error(tmp_path: Path) -> None:
+    with Spill(tmp_path, 1, buffer_bytes=1) as spill:
+        spill.add(b"key", b"record")
+        path = next(tmp_path.glob("*.part"))
+        path.write_bytes(path.read_bytes()[:-1])
+        with pytest.raises(StateError, match="ends within a record"):
+            list(spill.partition(0))
