@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from whimbrel.dynamodb.write import Rejected, Writer
 from whimbrel.log.files import ChangeLogReader, LogPoint
@@ -13,15 +13,14 @@ from whimbrel.migrate.progress import Progress
 from whimbrel.migrate.state import Keeper
 from whimbrel.records import Change, Commit, Fault
 
-BATCH_CHANGES = 4000  # folded together; also how much is repeated after a crash
+FIRST_BATCH, LEAST_BATCH, LARGEST_BATCH = 500, 50, 10_000  # changes that are folded together
+BATCH_SECONDS = 0.5  # what one batch should take: long enough to keep all connections busy, short enough to watch
 SAVE_SECONDS = 0.5
 POLL_SECONDS = 0.02
 
 
 class Applier:
-    """Plays the log from the Checkpoint on. One batch is wholly written before the next begins, so order holds per
-    item.
-    """
+    """Plays the log from the Checkpoint on; one batch is wholly written before the next, so order holds per item."""
 
     def __init__(
         self,
@@ -39,6 +38,7 @@ class Applier:
         self._keeper = keeper
         self._progress = progress
         self._saved_at = 0.0
+        self._batch = FIRST_BATCH
         self._passed_to: tuple[LogPoint, Commit] | None = None  # written whole up to here, saved or not
         progress.applied_position = keeper.now.applied_position
         progress.applied = reader.total
@@ -51,7 +51,8 @@ class Applier:
 
     def step(self) -> int:
         """Apply one batch; returns how many records it had (0: the log has nothing new)."""
-        batch = self._reader.read(BATCH_CHANGES)
+        began = time.monotonic()
+        batch = self._reader.read(self._batch)
         self._progress.log_drained = False
         changes = [record for record in batch if isinstance(record, Change)]
         if changes:
@@ -59,15 +60,21 @@ class Applier:
         commits = [record for record in batch if isinstance(record, Commit)]
         if commits:
             self._passed(commits[-1])
+        self._adapt(len(batch), time.monotonic() - began)
         return len(batch)
+
+    def _adapt(self, size: int, seconds: float) -> None:
+        """Larger batches while they are quick, smaller ones for a slow target: the applied Position moves steadily."""
+        if seconds > 2 * BATCH_SECONDS:
+            self._batch = max(LEAST_BATCH, self._batch // 2)
+        elif size == self._batch and seconds < BATCH_SECONDS / 2:
+            self._batch = min(LARGEST_BATCH, self._batch * 2)
 
     def _apply(self, changes: list[Change]) -> None:
         faults: list[Fault] = []
-        for source, mapping in self._mappings.items():
-            mine = [change for change in changes if change.table.full_name == source]
-            if not mine:
-                continue
-            operations, unmappable = mapping.fold(mine)
+        for mine in _by_table(changes):
+            source = mine[0].table.full_name
+            operations, unmappable = self._mappings[source].fold(mine)
             faults += unmappable
             # Blocks until every operation is acknowledged: the next batch may touch the same items.
             faults += [rejected_fault(source, rejected) for rejected in self._writer.write(operations)]
@@ -86,10 +93,9 @@ class Applier:
             self.save()
 
     def save(self) -> None:
-        """Save how far the target is.
+        """Save how far the target is: to the end of the last batch written whole.
 
-        Not the reader's place, which may be past a batch that was broken off, but the end of the last batch written
-        whole.
+        Not to the reader's place, which may be past a batch that was broken off.
         """
         if self._passed_to is None or self._passed_to[0] == self._keeper.now.applied:
             return
@@ -97,6 +103,14 @@ class Applier:
         self._progress.captured = max(self._progress.captured, self._reader.total + self._reader.unread().changes)
         self._keeper.save(self._keeper.now.with_applied(point, commit.position, commit.timestamp))
         self._saved_at = time.monotonic()
+
+
+def _by_table(changes: list[Change]) -> Iterable[list[Change]]:
+    """The changes of each table, in log order; tables are told apart by identity, which the reader keeps."""
+    lists: dict[int, list[Change]] = {}
+    for change in changes:
+        lists.setdefault(id(change.table), []).append(change)
+    return lists.values()
 
 
 def rejected_fault(source: str, rejected: Rejected) -> Fault:
