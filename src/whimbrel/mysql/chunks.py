@@ -8,6 +8,7 @@ chunk's key columns are therefore always in one chunk.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ from whimbrel.errors import LogCorrupt, SchemaDrift, StateError, UnsupportedSour
 from whimbrel.export import Chunk, chunk_from_json, chunk_to_json, table_to_json
 from whimbrel.mysql.connect import Mysql, quoted, translated
 from whimbrel.mysql.schema import leading_index
-from whimbrel.mysql.types import decoded, literal, select_expression
+from whimbrel.mysql.types import decoded, literal, python_codec, select_expression
 from whimbrel.records import Column, Table, Value
 
 # ENUM and SET are ordered by number but compare with a literal as text: an index on them cannot be cut by comparing.
@@ -107,10 +108,22 @@ def _nth_key(
     expressions = ", ".join(select_expression(column) for column in columns)
     where = compared(columns, low, ">", ">") if low else "TRUE"
     statement = f"SELECT {expressions} FROM {_from(table, index)} WHERE {where} ORDER BY {_list(names)}"
-    with translated(table.full_name), connection.cursor() as cursor:
-        cursor.execute(f"{statement} LIMIT 1 OFFSET {rows - 1}")
-        row: tuple[Any, ...] | None = cursor.fetchone()
-    return None if row is None else tuple(decoded(column, value) for column, value in zip(columns, row, strict=True))
+    for skipped in itertools.count(rows - 1):
+        with translated(table.full_name), connection.cursor() as cursor:
+            cursor.execute(f"{statement} LIMIT 1 OFFSET {skipped}")
+            row: tuple[Any, ...] | None = cursor.fetchone()
+        if row is None:
+            break
+        bound = tuple(decoded(column, value) for column, value in zip(columns, row, strict=True))
+        # Some Asian character sets have two codes for one character. Written as a literal, such a value would be
+        # another.
+        if all(map(_same_literal, columns, row, bound)):
+            return bound
+    return None
+
+
+def _same_literal(column: Column, read: Any, value: Value) -> bool:
+    return not isinstance(value, str) or read == value or python_codec(column.charset).encode(value) == read
 
 
 def _from(table: Table, index: str) -> str:
