@@ -1,0 +1,48 @@
+"""``make bench``: every benchmark, one after the other, and their tables kept in docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+PARTS = {
+    "binlog": "Binlog row events. Wanted: 12 µs or less, and a tenth of mysql-replication's on the same events.",
+    "snapshot": "Snapshot, to compressed export files. Wanted: 4 µs a row or less, under 150 MB, whatever the size.",
+    "regroup": "Regroup and map, from export file to request body. Wanted: a third of the published way's, or less.",
+    "load": "Load into a sink. Wanted: 25 µs a 300-byte item or less, an eighth of boto3's batch_writer or less.",
+    "apply": "Apply, from the change log to the acknowledged write. Wanted: four times boto3's changes/s, or more.",
+}
+PAGE = Path("docs/benchmarks.md")
+
+
+def main() -> int:
+    sections = []
+    for part, about in PARTS.items():
+        print(f"\n{about}\n", flush=True)
+        done = subprocess.run(
+            [sys.executable, "-m", f"benchmarks.{part}"], stdout=subprocess.PIPE, text=True, check=True
+        )
+        print(done.stdout, flush=True)
+        sections.append(f"## {part}\n\n{about}\n\n```\n{done.stdout.strip()}\n```\n")
+    PAGE.write_text(_head() + "\n".join(sections), encoding="utf-8")
+    print(f"Kept in {PAGE}")
+    return 0
+
+
+def _head() -> str:
+    made = time.strftime("%Y-%m-%d", time.gmtime())
+    return f"""# Benchmarks
+
+`make bench` makes this page. Both sides of a comparison run in turn in one run; figures are medians, and CPU time of
+our own process, since wall time says more about the machine's neighbours. This run: {made}, {os.cpu_count()} cores,
+Python {platform.python_version()}, {platform.system()} {platform.machine()}.
+
+"""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
