@@ -1,0 +1,159 @@
+"""Templates: their syntax, when two rows could give the same text, and the way back from a text to the rows."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.mapping.oracle import rendered
+from tests.mapping.tables import SEPARATORS, TEXT_KINDS, VALUES, column
+from whimbrel.errors import MappingError
+from whimbrel.mapping.design import TableMapping, compile_mapping
+from whimbrel.mapping.templates import Literal, Reference, parse
+from whimbrel.project import KeyRule, TableRule
+from whimbrel.records import Column, Table, Value
+
+
+def test_a_template_is_read_into_its_parts() -> None:
+    assert parse("${a}|$$${b c}").parts == (Reference("a"), Literal("|$"), Reference("b c"))
+    assert parse("$$").parts == (Literal("$"),)
+    assert parse("$${a}").parts == (Literal("${a}"),)
+    assert parse("").parts == ()
+    assert parse("${a}${b}${a}").columns == ("a", "b")
+    assert (parse("${a}").alone, parse("${a}x").alone, parse("x").alone) == ("a", "", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "at"), [("$", 1), ("a$b", 2), ("${", 1), ("${}", 1), ("${a", 1), ("${a}$", 5), ("${$a}", 1)]
+)
+def test_a_dollar_that_starts_nothing_is_refused(text: str, at: int) -> None:
+    with pytest.raises(MappingError, match=f"a '\\$' at character {at} of"):
+        parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "kinds", "doubt"),
+    [
+        ("${a}", ["text"], ""),
+        ("${a}|${b}", ["int", "text"], ""),
+        ("${a}|${b}", ["text", "int"], ""),
+        ("${a}|${b}", ["text", "text"], "'|' between a and b"),
+        ("${a}${b}", ["int", "int"], "nothing stands between a and b"),
+        ("${a}${b}", ["date", "int"], ""),
+        ("${a}${b}", ["text", "date"], ""),
+        ("${a}-${b}", ["int", "int"], ""),
+        ("${a}-${b}", ["date", "date"], ""),
+        ("${a}-${b}", ["float", "float"], "'-' between a and b"),
+        ("${a}|${b}|${c}", ["int", "text", "int"], ""),
+        ("${a}|${b}|${c}", ["text", "int", "text"], "'|' between a and b"),
+        ("${a}#${b}", ["enum", "enum"], ""),
+        ("${a},${b}", ["set", "text"], "',' between a and b"),
+        ("${a}x${b}", ["set", "enum"], ""),
+        ("${a}:${b}", ["time", "int"], ""),
+        ("${a}|${b}|${c}", ["text", "text", "int"], "'|' between a and b"),
+        ("x${a}y", ["text"], ""),
+        ("${a}|", ["text"], ""),
+        ("${a}.${b}", ["decimal", "decimal"], "'.' between a and b"),
+        ("${a}${b}${c}", ["uuid", "text", "timestamp"], ""),
+    ],
+)
+def test_a_doubt_is_named(text: str, kinds: list[str], doubt: str) -> None:
+    columns = {name: column(name, kind, False) for name, kind in zip("abc", kinds, strict=False)}
+    said = parse(text).ambiguity(columns)
+    assert (said is None) if not doubt else (said is not None and doubt in said)
+
+
+@st.composite
+def templates_over(draw: st.DrawFn) -> tuple[str, Table]:
+    kinds = draw(st.lists(st.sampled_from(TEXT_KINDS), min_size=1, max_size=3))
+    columns = tuple(column(f"c{i}", kind, False) for i, kind in enumerate(kinds))
+    text = draw(st.sampled_from(["", "p-", "|"]))
+    for one in columns:
+        text += "${" + one.name + "}" + draw(st.sampled_from([*SEPARATORS, ":", ".", ",", "T", "0"]))
+    return text, Table("s", "t", columns, ("c0",))
+
+
+@settings(max_examples=150, deadline=None)
+@given(templates_over())
+def test_no_two_rows_share_a_text_of_which_there_is_no_doubt(template: tuple[str, Table]) -> None:
+    text, table = template
+    # The date and time columns of a table all have the fractional digits that the column says: here none.
+    rows = list(
+        product(
+            *([v for v in VALUES[one.kind] if "." not in str(v) or "date" not in one.kind] for one in table.columns)
+        )
+    )
+    texts = {rendered(text, table, row) for row in rows}
+    if parse(text).ambiguity({one.name: one for one in table.columns}) is None:
+        assert len(texts) == len(rows)
+
+
+@settings(max_examples=150, deadline=None)
+@given(templates_over(), st.data())
+def test_a_text_is_split_into_all_rows_that_give_it(template: tuple[str, Table], data: st.DataObject) -> None:
+    text, table = template
+    columns = {one.name: one for one in table.columns}
+    rows = list(product(*(VALUES[one.kind] for one in table.columns)))
+    wanted = rendered(text, table, data.draw(st.sampled_from(rows)))
+    giving = {row for row in rows if rendered(text, table, row) == wanted}
+    found = {tuple(split[name] for name in table.names) for split in parse(text).splits(wanted, columns)}
+    assert giving <= found
+    assert all(rendered(text, table, row) == wanted for row in found)
+
+
+def mapping_of(kinds: str, partition: KeyRule, sort: KeyRule | None = None) -> TableMapping:
+    columns = tuple(
+        Column(name, kind, False, scale=2 * (kind == "decimal"))
+        for name, kind in zip("abcdef", kinds.split(), strict=False)
+    )
+    table = Table("shop", "t", columns, tuple(one.name for one in columns))
+    return compile_mapping(TableRule("t", "ttt", "record", partition, sort), table)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "partition", "sort", "key", "rows"),
+    [
+        ("int int", KeyRule("p", "${a}|${b}"), None, {"p": {"S": "1|-2"}}, [(1, -2)]),
+        ("int int", KeyRule("p", "${a}|${b}"), None, {"p": {"S": "01|2"}}, []),
+        ("int int", KeyRule("p", "${a}|${b}"), None, {"p": {"S": "1|2 "}}, []),
+        ("int int", KeyRule("p", "${a}${b}"), None, {"p": {"S": "120"}}, [(1, 20), (12, 0)]),
+        ("text text", KeyRule("p", "${a}|${b}"), None, {"p": {"S": "x|y|z"}}, [("x", "y|z"), ("x|y", "z")]),
+        ("text", KeyRule("p", "${a}|${a}"), None, {"p": {"S": "x|x"}}, [("x",)]),
+        (
+            "text text",
+            KeyRule("p", "${a}"),
+            KeyRule("s", "${a}${b}"),
+            {"p": {"S": "x"}, "s": {"S": "xy"}},
+            [("x", "y")],
+        ),
+        ("text text", KeyRule("p", "${a}"), KeyRule("s", "${a}${b}"), {"p": {"S": "x"}, "s": {"S": "y"}}, []),
+        ("int", KeyRule("p", "${a}", "N"), None, {"p": {"N": "1.00"}}, [(1,)]),
+        ("int", KeyRule("p", "${a}", "N"), None, {"p": {"N": "1.5"}}, []),
+        ("decimal", KeyRule("p", "${a}", "N"), None, {"p": {"N": "1.5"}}, [("1.50",)]),
+        ("decimal", KeyRule("p", "${a}", "N"), None, {"p": {"N": "1.555"}}, []),
+        ("decimal", KeyRule("p", "${a}", "N"), None, {"p": {"N": "1E+2"}}, [("100.00",)]),
+        ("binary", KeyRule("p", "${a}", "B"), None, {"p": {"B": "YQA="}}, [(b"a\x00",)]),
+        ("binary", KeyRule("p", "${a}", "B"), None, {"p": {"S": "YQA="}}, []),
+        ("int", KeyRule("p", "${a}"), None, {"other": {"S": "1"}}, []),
+    ],
+)
+def test_the_rows_of_a_key(
+    kinds: str, partition: KeyRule, sort: KeyRule | None, key: dict[str, dict[str, str]], rows: list[tuple[Value, ...]]
+) -> None:
+    assert mapping_of(kinds, partition, sort).source_keys(key) == rows
+
+
+def test_too_many_rows_of_one_key_are_refused() -> None:
+    mapping = mapping_of("text text text", KeyRule("p", "${a}${b}${c}"))
+    assert len(mapping.source_keys({"p": {"S": "x" * 100}})) == 5151
+    with pytest.raises(MappingError, match="more than 10000 different rows could give the key"):
+        mapping.source_keys({"p": {"S": "x" * 200}})
+
+
+def test_a_search_without_end_is_refused() -> None:
+    mapping = mapping_of("text text text text int", KeyRule("p", "${a}${b}${c}${d}${e}"))
+    with pytest.raises(MappingError, match="can be split into columns in too many ways"):
+        mapping.source_keys({"p": {"S": "x" * 500}})
