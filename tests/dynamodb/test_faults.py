@@ -90,6 +90,17 @@ def test_throttling_lowers_the_concurrency_and_success_raises_it(
     assert writer.stats.concurrency > 4
 
 
+def test_slow_answers_are_waited_for_side_by_side(
+    ministack_table: ItemTable, proxy: FaultProxy, writer: Writer
+) -> None:
+    proxy.add("slow", seconds=0.03)
+    updates = [ministack_table.update(number, a="x") for number in range(200)]
+    started = time.monotonic()
+    assert writer.write(updates) == []
+    assert time.monotonic() - started < 200 * 0.03 / 2
+    assert len(ministack_table.items()) == 200
+
+
 def test_a_batch_lost_after_the_table_had_it_is_harmless_to_repeat(
     ministack_table: ItemTable, proxy: FaultProxy, writer: Writer
 ) -> None:

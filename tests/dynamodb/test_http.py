@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
+import ssl
 import threading
 import zlib
 from collections.abc import Callable, Iterator
@@ -198,11 +200,12 @@ def test_keys_are_in_no_repr_and_no_error(serve: Callable[..., tuple[ScriptedSer
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI")
+        patch.setenv("AWS_SESSION_TOKEN", "FwoGZXIvYXdz")
         _, wire = serve(answer(b"no", status="400 Bad Request"))
     with pytest.raises(RequestRefused) as caught:
         wire.call("ListTables", b"{}")
     shown = repr(vars(wire)) + repr(wire._session.credentials()) + repr(caught.value) + str(caught.value)
-    assert "wJalrXUtnFEMI" not in shown
+    assert all(secret not in shown for secret in ("wJalrXUtnFEMI", "FwoGZXIvYXdz", repr(wire._moment.key)))
 
 
 @pytest.fixture
@@ -244,31 +247,93 @@ def test_the_endpoint_comes_from_the_chain_when_the_project_names_none(
 
 def test_tls_is_verified(tmp_path: Path) -> None:
     certificate = _self_signed(tmp_path)
-    import ssl
+    with _tls_server(certificate) as port:
+        target = Target(endpoint=f"https://localhost:{port}")
+        with pytest.raises(UserError, match="certificate is not trusted"):
+            Wire(target).call("ListTables", b"{}")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("AWS_CA_BUNDLE", str(certificate))
+            assert Wire(target).call("ListTables", b"{}") == b"{}"
 
+
+def test_a_proxy_is_gone_through_as_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    certificate = _self_signed(tmp_path)
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with _tls_server(certificate) as port, _connect_proxy() as (proxy_port, asked):
+        monkeypatch.setenv("https_proxy", f"http://me:s%40y@127.0.0.1:{proxy_port}")
+        wire = Wire(Target(endpoint=f"https://localhost:{port}"))
+        assert wire.call("ListTables", b"{}") == b"{}"
+        assert asked[0].startswith(b"CONNECT localhost:%d HTTP/1.1\r\n" % port)
+        assert b"Proxy-Authorization: Basic bWU6c0B5\r\n" in asked[0]
+        with pytest.raises(TargetUnreachable, match=r"does not let us through: HTTP/1\.1 407"):
+            Wire(Target(endpoint=f"https://localhost:{port}")).call("ListTables", b"{}")
+        monkeypatch.setenv("no_proxy", "localhost")
+        assert Wire(Target(endpoint=f"https://localhost:{port}")).call("ListTables", b"{}") == b"{}"
+        assert len(asked) == 2
+
+
+@contextlib.contextmanager
+def _tls_server(certificate: Path) -> Iterator[int]:
+    """Answers one request a connection."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
+
+    def serve(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as secure:
+            _request(secure)
+            secure.sendall(answer(b"{}"))
+
+    with _accepting(serve) as port:
+        yield port
+
+
+@contextlib.contextmanager
+def _connect_proxy() -> Iterator[tuple[int, list[bytes]]]:
+    """A proxy that lets its first client through and no other; with the heads that it was asked with."""
+    asked: list[bytes] = []
+
+    def serve(connection: socket.socket) -> None:
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += connection.recv(1)
+        asked.append(head)
+        if len(asked) > 1:
+            connection.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
+            return
+        connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        port = int(head.split()[1].rpartition(b":")[2])
+        with socket.create_connection(("127.0.0.1", port)) as onward:
+            back = threading.Thread(target=_pump, args=(onward, connection), daemon=True)
+            back.start()
+            _pump(connection, onward)
+
+    with _accepting(serve) as port:
+        yield port, asked
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+
+
+@contextlib.contextmanager
+def _accepting(serve: Callable[[socket.socket], None]) -> Iterator[int]:
     listener = socket.create_server(("127.0.0.1", 0))
-    port = listener.getsockname()[1]
 
-    def serve_tls() -> None:
-        for _ in range(2):
-            connection, _ = listener.accept()
-            try:
-                with context.wrap_socket(connection, server_side=True) as secure:
-                    _request(secure)
-                    secure.sendall(answer(b"{}"))
-            except OSError:
-                connection.close()
+    def one(connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            serve(connection)
 
-    thread = threading.Thread(target=serve_tls, daemon=True)
-    thread.start()
-    with pytest.raises(UserError, match="certificate is not trusted"):
-        Wire(Target(endpoint=f"https://localhost:{port}")).call("ListTables", b"{}")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_CA_BUNDLE", str(certificate))
-        assert Wire(Target(endpoint=f"https://localhost:{port}")).call("ListTables", b"{}") == b"{}"
-    thread.join(timeout=5)
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=one, args=(listener.accept()[0],), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    yield listener.getsockname()[1]
     listener.close()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -91,6 +92,14 @@ def test_keys_that_are_one_number_are_one_key(one: str, other: str) -> None:
     assert key_id({"a": {"S": "x"}, "b": {"N": one}}) == key_id({"b": {"N": other}, "a": {"S": "x"}})
 
 
+def test_a_key_made_from_its_identity_finds_the_item(table: ItemTable, wire: Wire) -> None:
+    for text in ("100", "0", "-0.5", "12345678901234567890123456789012345678"):
+        key = {"pk": {"S": 'a"ä'}, "sk": {"N": text}}
+        table.client.put_item(TableName=table.name, Item=key)
+        identity = key_id(key)
+        assert list(get_items(wire, table.name, [orjson.loads(identity)])) == [identity]
+
+
 def test_keys_that_differ_in_the_last_digit_or_in_type_are_two() -> None:
     assert key_id({"b": {"N": "1" * 38}}) != key_id({"b": {"N": "1" * 37 + "2"}})
     assert key_id({"b": {"N": "1"}}) != key_id({"b": {"S": "1"}})
@@ -147,8 +156,6 @@ VALUES = st.recursive(
 @given(st.dictionaries(st.text(max_size=3), VALUES, max_size=4))
 def test_an_item_is_never_larger_than_its_json(value: dict[str, Any]) -> None:
     """write.py relies on it: a request body under the limit has no item over it."""
-    import orjson
-
     assert item_size(value) <= len(orjson.dumps(value))
 
 

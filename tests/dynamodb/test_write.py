@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
 import threading
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,7 +17,7 @@ from whimbrel.dynamodb.limits import MAX_ITEM
 from whimbrel.dynamodb.wire import Wire
 from whimbrel.dynamodb.write import Writer
 from whimbrel.errors import RequestRefused, Stopped
-from whimbrel.records import Delete, ItemOperation, Put, Update
+from whimbrel.records import Delete, Item, ItemOperation, Put, Update
 
 
 def test_puts_deletes_and_updates_of_different_items_go_in_one_call(table: ItemTable, writer: Writer) -> None:
@@ -32,6 +36,36 @@ def test_puts_deletes_and_updates_of_different_items_go_in_one_call(table: ItemT
     assert table.items() == {(key(n)["pk"]["S"], str(n)): value for n, value in wanted.items()}
     assert writer.stats.items == 103 + 70
     assert writer.stats.rejected == 0
+
+
+def test_the_aws_cli_sees_every_type_of_attribute_as_it_was_put(table: ItemTable, writer: Writer) -> None:
+    command = shutil.which("aws")
+    if command is None:
+        pytest.skip("the AWS CLI is not installed")
+    attributes: Item = {
+        "a S": {"S": 'tab\t, quote ", snow ☃, \x00, 𝄞'},
+        "a N": {"N": "-12345678901234567890.123456789012345678"},
+        "a B": {"B": "AAEC/w=="},
+        "a BOOL": {"BOOL": False},
+        "a NULL": {"NULL": True},
+        "a M": {"M": {"empty": {"S": ""}, "a.b": {"L": [{"N": "1"}, {"M": {}}]}}},
+        "a L": {"L": []},
+        "a SS": {"SS": ["a", "ä"]},
+        "a NS": {"NS": ["1", "2.5"]},
+        "a BS": {"BS": ["AAEC"]},
+    }
+    put, update = Put(table.name, key(1), key(1) | attributes), Update(table.name, key(2), attributes, (), FRAME)
+    assert writer.write([put, update]) == []
+    run = [command, "dynamodb", "scan", "--output", "json", "--table-name", table.name]
+    run += ["--endpoint-url", table.server.endpoint]
+    seen = json.loads(subprocess.run(run, capture_output=True, check=True, timeout=60).stdout)["Items"]
+    plain = sorted(({name: _ordered(value) for name, value in each.items()} for each in seen), key=str)
+    assert plain == sorted([key(1) | attributes, key(2) | attributes], key=str)
+
+
+def _ordered(value: dict[str, Any]) -> dict[str, Any]:
+    """Sets have no order; the CLI prints them in any."""
+    return {kind: sorted(content) if kind in ("SS", "NS", "BS") else content for kind, content in value.items()}
 
 
 def test_several_tables_go_in_one_call(table: ItemTable, writer: Writer) -> None:

@@ -10,8 +10,10 @@ import os
 import socket
 import ssl
 import threading
+from base64 import b64encode
 from typing import NamedTuple
-from urllib.parse import SplitResult
+from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from whimbrel.errors import UserError
 
@@ -40,6 +42,7 @@ class Connections:
     def __init__(self, url: SplitResult, ca_bundle: str | None, connect_timeout: float, timeout: float) -> None:
         self._address = (url.hostname or "", url.port or (443 if url.scheme == "https" else 80))
         self._tls = ssl.create_default_context(cafile=ca_bundle) if url.scheme == "https" else None
+        self._proxy = _proxy_for(url)
         self._connect_timeout, self._timeout = connect_timeout, timeout
         self._idle: list[socket.socket] = []
         self._open: set[socket.socket] = set()
@@ -88,7 +91,7 @@ class Connections:
             raise Broken("the client is closed")
         host = self._address[0]
         try:
-            plain = socket.create_connection(self._address, self._connect_timeout)
+            plain = self._reach()
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection = self._tls.wrap_socket(plain, server_hostname=host) if self._tls else plain
         except ssl.SSLCertVerificationError as error:
@@ -101,10 +104,44 @@ class Connections:
             self._open.add(connection)
         return connection
 
+    def _reach(self) -> socket.socket:
+        if self._proxy is None:
+            return socket.create_connection(self._address, self._connect_timeout)
+        port = self._proxy.port or (443 if self._proxy.scheme == "https" else 80)
+        connection = socket.create_connection((self._proxy.hostname or "", port), self._connect_timeout)
+        try:
+            _tunnel(connection, self._proxy, f"{self._address[0]}:{self._address[1]}")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
     def _drop(self, connection: socket.socket) -> None:
         with self._lock:
             self._open.discard(connection)
         connection.close()
+
+
+def _proxy_for(url: SplitResult) -> SplitResult | None:
+    """The proxy that HTTPS_PROXY and NO_PROXY name for an https endpoint, as boto3 uses it."""
+    proxy = getproxies().get("https")
+    if url.scheme != "https" or not proxy or proxy_bypass(url.hostname or ""):
+        return None
+    return urlsplit(proxy if "//" in proxy else f"http://{proxy}")
+
+
+def _tunnel(connection: socket.socket, proxy: SplitResult, to: str) -> None:
+    """Ask the proxy for a way through (RFC 9110, CONNECT)."""
+    lines = [f"CONNECT {to} HTTP/1.1", f"Host: {to}"]
+    if proxy.username:
+        pair = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+        lines.append(f"Proxy-Authorization: Basic {b64encode(pair.encode()).decode()}")
+    connection.sendall("\r\n".join([*lines, "", ""]).encode())
+    data = b""
+    while not data.endswith(b"\r\n\r\n"):  # byte by byte: what follows is not ours to read
+        data += _more(connection, 1)
+    if data[9:12] != b"200":
+        raise Broken(f"the proxy {proxy.hostname} does not let us through: {data.splitlines()[0].decode('latin-1')}")
 
 
 def _ask(connection: socket.socket, request: bytes) -> Answer:
@@ -158,8 +195,8 @@ def _header(head: bytes, name: bytes) -> bytes | None:
     return head[start : end if end >= 0 else len(head)].strip()
 
 
-def _more(connection: socket.socket) -> bytes:
-    data = connection.recv(_READ)
+def _more(connection: socket.socket, size: int = _READ) -> bytes:
+    data = connection.recv(size)
     if not data:
         raise Broken("the answer was cut off")
     return data

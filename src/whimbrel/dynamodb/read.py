@@ -26,7 +26,10 @@ _Pages = Queue[list[Item] | BaseException | None]  # a page, a segment's error, 
 
 
 def key_id(key: Item) -> bytes:
-    """A key's identity: equal for keys that DynamoDB takes for the same ("1" and "1.0" are one number)."""
+    """A key's identity: equal for keys that DynamoDB takes for the same ("1" and "1.0" are one number).
+
+    It is the key's JSON, so ``orjson.loads`` makes it a key again.
+    """
     plain = {name: {"N": _number(value["N"])} if "N" in value else value for name, value in key.items()}
     return orjson.dumps(plain, option=orjson.OPT_SORT_KEYS)
 
@@ -149,5 +152,5 @@ def _drain(pages: _Pages, segments: int, on_page: OnPage) -> int:
 
 
 def _number(text: str) -> str:
-    """One spelling for each number; there is no negative zero."""
-    return str(_EXACT.plus(_EXACT.normalize(_EXACT.create_decimal(text))))
+    """One spelling for each number: the plain one, that every server knows; there is no negative zero."""
+    return format(_EXACT.plus(_EXACT.normalize(_EXACT.create_decimal(text))), "f")

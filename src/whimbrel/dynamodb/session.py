@@ -47,6 +47,8 @@ class Session:
         self.region = self._region()
         self._source = self._find_credentials()
         self.endpoint = self._endpoint()
+        if self._source is None and not is_loopback(self.endpoint):
+            raise UserError("no AWS credentials were found", place="target", hint=_CREDENTIALS_HINT)
         self.ca_bundle: str | None = self._session.get_config_variable("ca_bundle")
 
     def credentials(self) -> Credentials:
@@ -85,10 +87,7 @@ class Session:
     def _find_credentials(self) -> Any:
         if self._local:  # the metadata service of a cloud machine has nothing to say about a local server
             self._session.get_component("credential_provider").remove("iam-role")
-        found = self._session.get_credentials()
-        if found is None and not self._local:
-            raise UserError("no AWS credentials were found", place="target", hint=_CREDENTIALS_HINT)
-        return found
+        return self._session.get_credentials()
 
     def _endpoint(self) -> str:
         url = self._target.endpoint or self.client().meta.endpoint_url

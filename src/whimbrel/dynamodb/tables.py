@@ -54,7 +54,7 @@ def table_exists(client: DynamoDBClient, name: str) -> bool:
 
 
 def table_id(client: DynamoDBClient, name: str) -> str:
-    """What tells this table from a later one of the same name: DynamoDB's TableId, else when it was made; "" if gone."""
+    """What tells this table from a later one of the same name: its TableId, else when it was made; "" if gone."""
     try:
         description = _describe(client, name)
     except Exception as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 import zlib
+from dataclasses import dataclass, field
 from hashlib import sha256
 from hmac import digest as hmac_digest
 from typing import NamedTuple
@@ -33,15 +34,16 @@ class _Head(NamedTuple):
     request: bytes  # the HTTP head up to the signature
 
 
-class _Moment(NamedTuple):
-    """What is constant for all requests within one second."""
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """What is constant for all requests within one second. Its repr has nothing secret."""
 
     second: int
     date: str
     credentials: Credentials
-    key: bytes  # the day's signing key
+    key: bytes = field(repr=False)  # the day's signing key
     to_sign: bytes  # the string to sign up to the canonical request's hash
-    heads: dict[str, _Head]
+    heads: dict[str, _Head] = field(repr=False)  # with the session token, where there is one
 
 
 class Wire:

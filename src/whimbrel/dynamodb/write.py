@@ -23,7 +23,10 @@ Plain = Put | Delete
 
 
 class Rejected(NamedTuple):
-    """An operation that can never be written as it is, and DynamoDB's (or its limits') reason."""
+    """An operation that can never be written as it is, and DynamoDB's (or its limits') reason.
+
+    Nothing of it is written, but for an Update of more than 100 attributes: parts of it may be.
+    """
 
     operation: ItemOperation
     reason: str
