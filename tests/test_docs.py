@@ -1,0 +1,43 @@
+"""Documentation cannot go stale where a test can hold it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from whimbrel.project import load_project
+
+ROOT = Path(__file__).parent.parent
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted(ROOT.glob("spec/*.md")),
+]
+
+
+def test_the_page_of_commands_is_what_the_commands_say() -> None:
+    made = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "commands-page"], capture_output=True, text=True, check=True
+    )
+    assert (ROOT / "docs" / "commands.md").read_text() == made.stdout, "run: scripts/commands-page > docs/commands.md"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
+    assert not [link for link in links if not (page.parent / link).exists()]
+
+
+def test_the_mappings_in_the_readme_are_read(tmp_path: Path) -> None:
+    tables = re.findall(r"```toml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert len(tables) == 2
+    for number, text in enumerate(tables):
+        head = "" if text.startswith("[[table]]") else '[[table]]\nsource = "shop.purchase"\ntarget = "purchase"\n'
+        file = tmp_path / f"{number}.toml"
+        file.write_text('[source]\nurl = "mysql://user@127.0.0.1/shop"\n' + head + text)
+        assert load_project(file).tables[0].source == "shop.purchase"
