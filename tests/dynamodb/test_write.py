@@ -121,8 +121,8 @@ def test_an_item_over_the_limit_is_rejected_before_it_is_sent(table: ItemTable, 
 
 
 def test_a_batch_of_the_largest_items_is_split_to_fit_a_request(table: ItemTable, writer: Writer) -> None:
-    # A control character is six characters in JSON: 12 such items are 27 MB, a request takes 16 MB.
-    puts = [table.put(number, a="\x01" * 380_000) for number in range(12)]
+    # A control character is six characters in JSON: 8 such items are 18 MB, a request takes 16 MB.
+    puts = [table.put(number, a="\x01" * 380_000) for number in range(8)]
     assert writer.write(puts) == []
     assert table.items() == expected(puts)
     assert writer.stats.requests > 1
