@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 
 import orjson
 
-from whimbrel.errors import MappingError, StateError
+from whimbrel.errors import MappingError, ProjectError, StateError
 from whimbrel.mapping.design import TableMapping, compile_mapping
 from whimbrel.mysql.connect import Mysql, ServerInfo, check_source, connect, server_info
 from whimbrel.mysql.schema import estimated_rows, read_table
@@ -40,6 +40,10 @@ def prepare(project: Project) -> Prepared:
 
     Raises SourceError, PrivilegeError, UnsupportedSource, and MappingError with the faults of all tables at once.
     """
+    if not project.tables:
+        raise ProjectError(
+            "there is no [[table]] to migrate", place=str(project.path), hint="Write one for each source table."
+        )
     connection = connect(project.source)
     try:
         return _prepare(project, connection)

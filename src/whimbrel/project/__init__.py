@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import tomllib
@@ -12,6 +11,9 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from whimbrel.errors import ProjectError
+from whimbrel.project.lake import Lake, read_lake
+from whimbrel.project.predict import Predict, read_predict
+from whimbrel.project.section import Section
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +91,11 @@ class Project:
     source: Source
     target: Target
     tables: tuple[TableRule, ...]
+    lake: Lake = Lake()
+    predict: Predict = Predict()
 
 
+NO_SOURCE = Source(host="", port=0, user="", database="")
 FILE_NAME = "whimbrel.toml"
 PASSWORD_VARIABLE = "WHIMBREL_SOURCE_PASSWORD"
 
@@ -108,10 +113,12 @@ def load_project(path: Path) -> Project:
             f"not readable as TOML: {error}", place=str(path), hint="Mend the line that it names."
         ) from None
     faults: list[str] = []
-    top = _Section(document, "", faults)
-    source = _read_source(top.section("source"))
+    top = Section(document, "", faults)
+    # A project may be about the target alone: exports, SQL and predictions need no source.
+    source = _read_source(top.section("source")) if top.has("source") or top.has("table") else NO_SOURCE
     target = _read_target(top.section("target"))
-    tables = tuple(_read_table(section, source.database) for section in top.sections("table"))
+    tables = tuple(_read_table(section, source.database) for section in top.optional_sections("table"))
+    lake, predict = read_lake(top), read_predict(top)
     state = path.parent / top.text("state", ".whimbrel")
     top.finish()
     faults += _repeated("source", [rule.source for rule in tables]) + _repeated(
@@ -119,7 +126,7 @@ def load_project(path: Path) -> Project:
     )
     if faults:
         raise ProjectError("\n  " + "\n  ".join(faults), place=str(path), hint="\nMend these, then run it again.")
-    return Project(path=path, state=state, source=source, target=target, tables=tables)
+    return Project(path=path, state=state, source=source, target=target, tables=tables, lake=lake, predict=predict)
 
 
 def split_url(url: str) -> tuple[dict[str, Any], str]:
@@ -147,7 +154,7 @@ def _without_password(url: str) -> str:
     return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:…@", url)
 
 
-def _read_source(section: _Section) -> Source:
+def _read_source(section: Section) -> Source:
     url = section.text("url", "")
     settings: dict[str, Any] = {"host": "", "port": 3306, "user": "", "database": ""}
     if not url:
@@ -180,7 +187,7 @@ def _read_source(section: _Section) -> Source:
     return source
 
 
-def _password(section: _Section, variable: str) -> str:
+def _password(section: Section, variable: str) -> str:
     file = section.text("password_file", "")
     if not file:
         return os.environ.get(variable, "")
@@ -191,7 +198,7 @@ def _password(section: _Section, variable: str) -> str:
         return ""
 
 
-def _read_target(section: _Section) -> Target:
+def _read_target(section: Section) -> Target:
     target = Target(
         endpoint=section.text("endpoint", ""),
         region=section.text("region", ""),
@@ -209,7 +216,7 @@ def _read_target(section: _Section) -> Target:
     return target
 
 
-def _read_table(section: _Section, database: str) -> TableRule:
+def _read_table(section: Section, database: str) -> TableRule:
     source = section.required("source")
     if source and "." not in source:
         source = f"{database}.{source}"
@@ -235,7 +242,7 @@ def _read_table(section: _Section, database: str) -> TableRule:
     return rule
 
 
-def _read_key(section: _Section) -> KeyRule:
+def _read_key(section: Section) -> KeyRule:
     name = section.required("name")
     rule = KeyRule(name=name, value=section.text("value", f"${{{name}}}"), type=section.one_of("type", ("S", "N", "B")))
     section.finish()
@@ -245,95 +252,3 @@ def _read_key(section: _Section) -> KeyRule:
 def _repeated(what: str, names: list[str]) -> list[str]:
     twice = sorted({name for name in names if name and names.count(name) > 1})
     return [f"table: {what} {name!r} stands in more than one [[table]]" for name in twice]
-
-
-class _Section:
-    """One TOML table that is read key by key; what is wrong with it goes to ``faults``."""
-
-    def __init__(self, values: dict[str, Any], place: str, faults: list[str]) -> None:
-        self._values = values
-        self._place = place
-        self._faults = faults
-        self._known: list[str] = []
-
-    def fault(self, key: str, reason: str) -> None:
-        self._faults.append(f"{self._place}{key}: {reason}")
-
-    def has(self, key: str) -> bool:
-        return key in self._values
-
-    def section(self, key: str) -> _Section:
-        value = self._take(key, {}, dict, "a table")
-        return _Section(value, f"{self._place}{key}.", self._faults)
-
-    def sections(self, key: str) -> list[_Section]:
-        values = self._take(key, [], list, f"written as [[{key}]]")
-        if not values:
-            self.fault(key, f"is missing; write one [[{key}]] for each source table")
-        return [
-            _Section(value, f"{key} {value.get('source', number)}: ", self._faults)
-            for number, value in enumerate(values, 1)
-            if isinstance(value, dict)
-        ]
-
-    def text(self, key: str, default: str) -> str:
-        return str(self._take(key, default, str, "a text"))
-
-    def required(self, key: str) -> str:
-        value = self.text(key, "")
-        if not value and (key not in self._values or self._values[key] == ""):
-            self.fault(key, "is missing")
-        return value
-
-    def texts(self, key: str) -> list[str]:
-        values = self._take(key, [], list, "a list of texts")
-        if not all(isinstance(value, str) for value in values):
-            self.fault(key, f"must be a list of texts, not {values!r}")
-            return []
-        return list(values)
-
-    def text_map(self, key: str, allowed: tuple[str, ...] = ()) -> dict[str, str]:
-        values = self._take(key, {}, dict, "a table of texts")
-        for name, value in values.items():
-            if not isinstance(value, str) or (allowed and value not in allowed):
-                self.fault(f"{key}.{name}", f"must be {_listed(allowed) if allowed else 'a text'}, not {value!r}")
-        return {name: value for name, value in values.items() if isinstance(value, str)}
-
-    def one_of(self, key: str, allowed: tuple[str, ...]) -> str:
-        """The first of ``allowed`` is the default."""
-        value = self.text(key, allowed[0])
-        if value not in allowed:
-            self.fault(key, f"must be {_listed(allowed)}, not {value!r}")
-            return allowed[0]
-        return value
-
-    def whole(self, key: str, default: int, least: int = 0) -> int:
-        value = self._take(key, default, int, "a whole number")
-        if value < least:
-            self.fault(key, f"must be {least} or more, not {value}")
-        return int(value)
-
-    def number(self, key: str, default: float) -> float:
-        value = self._take(key, default, (int, float), "a number")
-        if value < 0:
-            self.fault(key, f"must be 0 or more, not {value}")
-        return float(value)
-
-    def finish(self) -> None:
-        """Name every key that nobody asked for: a misspelt setting must not be ignored."""
-        for key in self._values:
-            if key not in self._known:
-                near = difflib.get_close_matches(key, self._known, 1)
-                self.fault(key, "is not a setting" + (f"; did you mean {near[0]!r}?" if near else ""))
-
-    def _take(self, key: str, default: Any, kind: type | tuple[type, ...], described: str) -> Any:
-        self._known.append(key)
-        value = self._values.get(key, default)
-        if not isinstance(value, kind) or isinstance(value, bool):
-            self.fault(key, f"must be {described}, not {value!r}")
-            return default
-        return value
-
-
-def _listed(allowed: tuple[str, ...]) -> str:
-    return " or ".join(repr(word) for word in allowed)

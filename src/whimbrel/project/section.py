@@ -1,0 +1,97 @@
+"""Reading a TOML document key by key, so that everything that is wrong with it is said at once."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+
+class Section:
+    """One TOML table that is read key by key; what is wrong with it goes to ``faults``."""
+
+    def __init__(self, values: dict[str, Any], place: str, faults: list[str]) -> None:
+        self._values = values
+        self._place = place
+        self._faults = faults
+        self._known: list[str] = []
+
+    def fault(self, key: str, reason: str) -> None:
+        self._faults.append(f"{self._place}{key}: {reason}")
+
+    def has(self, key: str) -> bool:
+        return key in self._values
+
+    def section(self, key: str) -> Section:
+        value = self._take(key, {}, dict, "a table")
+        return Section(value, f"{self._place}{key}.", self._faults)
+
+    def optional_sections(self, key: str) -> list[Section]:
+        """One for each ``[[key]]``; none where the document has none."""
+        values = self._take(key, [], list, f"written as [[{key}]]")
+        return [
+            Section(value, f"{key} {value.get('source') or value.get('name') or number}: ", self._faults)
+            for number, value in enumerate(values, 1)
+            if isinstance(value, dict)
+        ]
+
+    def text(self, key: str, default: str) -> str:
+        return str(self._take(key, default, str, "a text"))
+
+    def required(self, key: str) -> str:
+        value = self.text(key, "")
+        if not value and (key not in self._values or self._values[key] == ""):
+            self.fault(key, "is missing")
+        return value
+
+    def texts(self, key: str) -> list[str]:
+        values = self._take(key, [], list, "a list of texts")
+        if not all(isinstance(value, str) for value in values):
+            self.fault(key, f"must be a list of texts, not {values!r}")
+            return []
+        return list(values)
+
+    def text_map(self, key: str, allowed: tuple[str, ...] = ()) -> dict[str, str]:
+        values = self._take(key, {}, dict, "a table of texts")
+        for name, value in values.items():
+            if not isinstance(value, str) or (allowed and value not in allowed):
+                self.fault(f"{key}.{name}", f"must be {_listed(allowed) if allowed else 'a text'}, not {value!r}")
+        return {name: value for name, value in values.items() if isinstance(value, str)}
+
+    def one_of(self, key: str, allowed: tuple[str, ...]) -> str:
+        """The first of ``allowed`` is the default."""
+        value = self.text(key, allowed[0])
+        if value not in allowed:
+            self.fault(key, f"must be {_listed(allowed)}, not {value!r}")
+            return allowed[0]
+        return value
+
+    def whole(self, key: str, default: int, least: int = 0) -> int:
+        value = self._take(key, default, int, "a whole number")
+        if value < least:
+            self.fault(key, f"must be {least} or more, not {value}")
+        return int(value)
+
+    def number(self, key: str, default: float) -> float:
+        value = self._take(key, default, (int, float), "a number")
+        if value < 0:
+            self.fault(key, f"must be 0 or more, not {value}")
+        return float(value)
+
+    def finish(self) -> None:
+        """Name every key that nobody asked for: a misspelt setting must not be ignored."""
+        for key in self._values:
+            if key not in self._known:
+                near = difflib.get_close_matches(key, self._known, 1)
+                self.fault(key, "is not a setting" + (f"; did you mean {near[0]!r}?" if near else ""))
+
+    def _take(self, key: str, default: Any, kind: type | tuple[type, ...], described: str) -> Any:
+        self._known.append(key)
+        value = self._values.get(key, default)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            self.fault(key, f"must be {described}, not {value!r}")
+            return default
+        return value
+
+
+def _listed(allowed: tuple[str, ...]) -> str:
+    return " or ".join(repr(word) for word in allowed)
