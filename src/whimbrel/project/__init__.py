@@ -91,8 +91,8 @@ class Project:
     source: Source
     target: Target
     tables: tuple[TableRule, ...]
-    lake: Lake = Lake()
-    predict: Predict = Predict()
+    lake: Lake = field(default_factory=Lake)
+    predict: Predict = field(default_factory=Predict)
 
 
 NO_SOURCE = Source(host="", port=0, user="", database="")
