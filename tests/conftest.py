@@ -9,6 +9,7 @@ cleaned between tests.
 from __future__ import annotations
 
 import os
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +28,9 @@ from demo.servers import (
     ServerUnavailable,
     SqlServer,
 )
+
+# Programs that came with the tests' packages, such as the AWS CLI.
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 # No test may reach AWS, whatever the person's own settings say.
 for name in [name for name in os.environ if name.startswith("AWS_") and not name.endswith("_CA_BUNDLE")]:
