@@ -18,7 +18,7 @@ demo: setup
 	.venv/bin/python -m demo.run
 
 test: setup-tests lint
-	.venv/bin/python -m pytest -n $(WORKERS) --dist loadfile
+	.venv/bin/python -m pytest -n $(WORKERS) --dist worksteal
 
 bench: setup-tests
 	.venv/bin/python -m benchmarks
