@@ -71,12 +71,14 @@ class Loader:
             return
         rows: list[Row] = list(rows_of_part())
         puts, faults = self._mapping.put_items(rows)
+        before, items_before = self._counts.loaded_rows, self._counts.loaded_items
         for part in sliced(iter(puts)):
             if self._stop.is_set():
                 return
             faults += [rejected_fault(source, rejected) for rejected in self._writer.write(part)]
             self._counts.loaded_items += len(part)
-        self._counts.loaded_rows += len(rows)
+            self._counts.loaded_rows = before + len(rows) * (self._counts.loaded_items - items_before) // len(puts)
+        self._counts.loaded_rows = before + len(rows)
         # The letters are durable, and the items acknowledged, before the chunk counts as loaded.
         self._progress.dead += self._dead.add(faults, "load")
         self._keeper.save(self._keeper.now.with_loaded(source, [number], rows=len(rows), items=len(puts)))

@@ -169,7 +169,7 @@ class Run:
         )
         if self.stop.is_set():
             return
-        counts.exported_rows = result.rows
+        counts.exported_rows = counts.estimated_rows = result.rows
         self._save_table(source, chunks_planned=result.chunks, rows_exported=result.rows, snapshot=result.position)
 
     def _open_targets(self) -> None:

@@ -142,7 +142,7 @@ class Display:
     def _picture(self, values: dict[str, Any]) -> Group:
         grid = Table.grid(padding=(0, 2))
         for name, counts in self._progress.tables.items():
-            estimated = max(counts.estimated_rows, counts.exported_rows, 1)
+            estimated = max(counts.estimated_rows, counts.exported_rows, 1)  # the source's guess, until it is known
             grid.add_row(name, "exported", _bar(counts.exported_rows, estimated), f"{counts.exported_rows:,} rows")
             total = max(counts.exported_rows, 1)
             grid.add_row("", "loaded", _bar(counts.loaded_rows, total), f"{counts.loaded_items:,} items")
