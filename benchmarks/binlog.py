@@ -102,8 +102,8 @@ def read_with_whimbrel(source: Source, start: Position, end: Position) -> tuple[
     for output in stream:
         if type(output) is list:
             rows += len(output)
-        elif output.position.at_or_after(end):  # type: ignore[union-attr]
-            break
+        elif output.position.offset >= end.offset:  # type: ignore[union-attr]
+            break  # all of it is in one file
     spent = time.process_time() - begin
     stream.close()
     return rows, spent

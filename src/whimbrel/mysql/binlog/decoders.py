@@ -26,8 +26,8 @@ class Decoder(NamedTuple):
     insert: Decode
     update: Decode
     delete: Decode
-    head: bytes  # column count and the bitmap of a full image, as most servers write it
-    update_head: bytes  # the same with the second bitmap of an update
+    heads: tuple[bytes, ...]  # column count and bitmap of full images: bits beyond the last column are set or not
+    update_heads: tuple[bytes, ...]  # the same with the second bitmap of an update
     source: str
 
 
@@ -52,9 +52,11 @@ def make_decoder(table_map: TableMap, table: Table, charsets: Mapping[int, str],
     exec(compile(source, f"<decoder of {table.full_name}>", "exec"), constants)
     columns = len(readers)
     count = bytes([columns]) if columns < 251 else b"\xfc" + struct.pack("<H", columns)
-    full = b"\xff" * ((columns + 7) // 8)
+    size = (columns + 7) // 8
+    bitmaps = (b"\xff" * size, ((1 << columns) - 1).to_bytes(size, "little"))
+    heads, update_heads = (tuple(count + bitmap * n for bitmap in bitmaps) for n in (1, 2))
     insert, update, delete = (constants[name] for name in ("insert", "update", "delete"))
-    return Decoder(table, insert, update, delete, count + full, count + full + full, source)
+    return Decoder(table, insert, update, delete, heads, update_heads, source)
 
 
 def _misfit(at: int, end: int) -> None:

@@ -17,6 +17,7 @@ from whimbrel.mysql.binlog.gtid import uuid_text
 
 HEADER = struct.Struct("<IBIIIH")  # timestamp, type, server id, size, end position, flags
 HEADER_SIZE = 19
+CRC32_OF_INTACT = 0x2144DF1C  # of anything that its own CRC32 follows
 ARTIFICIAL = 0x20
 IGNORABLE = 0x80
 

@@ -158,7 +158,7 @@ class MariaDBGtids:
 
     def add(self, domain: int, server: int, sequence: int) -> None:
         self._last[domain] = (server, sequence)
-        self._text = None
+        self._text = f"{domain}-{server}-{sequence}" if len(self._last) == 1 else None
 
     def ahead_of(self, other: MariaDBGtids) -> bool:
         """Some domain is further here than there, so ``other`` cannot serve what comes after this."""
@@ -166,9 +166,8 @@ class MariaDBGtids:
 
     def __str__(self) -> str:
         if self._text is None:
-            last = self._last
-            domains = sorted(last) if len(last) > 1 else last
-            self._text = ",".join([f"{domain}-{last[domain][0]}-{last[domain][1]}" for domain in domains])
+            last = sorted(self._last.items())
+            self._text = ",".join([f"{domain}-{server}-{sequence}" for domain, (server, sequence) in last])
         return self._text
 
     def __bool__(self) -> bool:

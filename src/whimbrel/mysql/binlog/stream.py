@@ -77,9 +77,10 @@ class BinlogStream:
         self._mariadb = self._session.mariadb
         self._packets = Packets(connection, f"{connection.host}:{connection.port}", max(30.0, 10 * heartbeat))
         self._start, self._use_gtid = start, use_gtid
-        self._file, self._offset = start.file, start.offset
+        self._file, self._offset, self._over_4_gib = start.file, start.offset, start.offset & ~0xFFFFFFFF
         self._gtids: MySQLGtids | MariaDBGtids = (MariaDBGtids if self._mariadb else MySQLGtids)(start.gtid)
         self._gtids_known = bool(start.gtid) or use_gtid
+        self._gtid = str(self._gtids)
         self._checksum = 0
         self._decoders: dict[bytes, Decoder | None] = {}  # by table id; None is a table that is not captured
         self._made: dict[bytes, Decoder | None] = {}  # by the table map itself
@@ -88,8 +89,8 @@ class BinlogStream:
         self._touched = False  # the transaction has Changes that were handed out
         self._next_gtid: tuple[Any, ...] | None = None
         self._commit_time = 0.0
-        # By GTID, MySQL looks for the start from the beginning of a file, and sends heartbeats on the way: only one that
-        # comes twice from the same place is a sign of rest, until the first transaction.
+        # By GTID, MySQL looks for the start from the beginning of a file, and sends heartbeats on the way: until the
+        # first transaction only one that comes twice from the same place is a sign of rest.
         self._skipping = use_gtid and not self._mariadb
         self._last_beat: Position | None = None
         self._waiting: Commit | None = None  # of transactions without Changes, until there is nothing better to do
@@ -114,7 +115,7 @@ class BinlogStream:
             dump_from_file(self._packets, self._session.server_id, file, offset, mariadb=self._mariadb)
 
     def _read(self) -> Iterator[Output]:
-        header, crc32, handlers = ev.HEADER.unpack_from, zlib.crc32, self._handlers()
+        header, crc32, intact, handlers = ev.HEADER.unpack_from, zlib.crc32, ev.CRC32_OF_INTACT, self._handlers()
         for packet in self._packets:
             if packet is None:
                 if self._waiting:
@@ -124,23 +125,24 @@ class BinlogStream:
             timestamp, kind, _, size, end, flags = header(packet)
             if size != len(packet):
                 raise self._undecodable(f"an event of {size} bytes in a packet of {len(packet)}")
-            if self._checksum and kind not in _CHECKED_APART:
-                event = packet[:-4]
-                if crc32(event) != int.from_bytes(packet[-4:], "little"):
+            if self._checksum and kind != 4 and kind != 15:  # rotate and format description look to themselves
+                if crc32(packet) != intact:
                     raise self._undecodable("its checksum does not fit its bytes")
-            else:
-                event = packet
-            if end and not flags & ev.ARTIFICIAL:
-                offset = self._offset & ~0xFFFFFFFF | end  # events carry the low 32 bits of where they end
-                self._offset = offset if offset >= self._offset else offset + (1 << 32)
-            if kind == ev.TRANSACTION_PAYLOAD:
-                yield from self._payload(event, handlers)
-                continue
+                packet = packet[:-4]
+            if end and not flags & 0x20:  # artificial
+                offset = self._over_4_gib + end  # events carry the low 32 bits of where they end
+                if offset < self._offset:
+                    self._over_4_gib += 1 << 32
+                    offset += 1 << 32
+                self._offset = offset
             handler = handlers.get(kind)
             if handler is None:
-                self._unknown(kind, flags)
+                if kind == ev.TRANSACTION_PAYLOAD:
+                    yield from self._payload(packet, handlers)
+                else:
+                    self._unknown(kind, flags)
                 continue
-            output = handler(event, kind, timestamp)
+            output = handler(packet, kind, timestamp)
             if output is not None:
                 if type(output) is Idle and self._waiting:
                     yield self._waiting
@@ -212,17 +214,20 @@ class BinlogStream:
             raise self._undecodable("rows of a table that the binlog has not named before") from None
 
     def _on_rows(self, event: bytes, kind: int, timestamp: int) -> list[Change] | None:
-        decoder = self._decoder(event)
+        decoder = self._decoders.get(event[19:25]) or self._decoder(event)
         if decoder is None:
             return None
-        at = 27 if kind < ev.WRITE_V2 else 27 + (event[27] | event[28] << 8)
-        head = decoder.update_head if _ROWS[kind] == _UPDATE else decoder.head
-        if not event.startswith(head, at):
-            self._check_image(event, at, decoder, head)
+        at = 27 if kind < 30 else 27 + (event[27] | event[28] << 8)  # version 2 has extra data, after its length
+        which = _ROWS[kind]
+        heads = decoder.update_heads if which == _UPDATE else decoder.heads
+        start = at + len(heads[0])
+        if not event.startswith(heads, at):
+            self._check_image(event, at, start, decoder)
         self._touched = True
+        decode: Decode = decoder[which]  # type: ignore[assignment]
         try:
-            decode: Decode = decoder[_ROWS[kind]]  # type: ignore[assignment]
-            return decode(event, at + len(head), len(event), decoder.table, self._position())
+            position = _new(Position, (self._file, self._offset, self._gtid))
+            return decode(event, start, len(event), decoder.table, position)
         except UndecodableEvent as error:
             error.place = error.place or f"{decoder.table.full_name} at {self._position()}"
             raise
@@ -231,15 +236,14 @@ class BinlogStream:
                 f"rows of {decoder.table.full_name} that do not fit its columns: {error}"
             ) from error
 
-    def _check_image(self, event: bytes, at: int, decoder: Decoder, head: bytes) -> None:
-        """Bits beyond the last column are of no meaning."""
-        count, start = ev.length_encoded(event, at)
+    def _check_image(self, event: bytes, at: int, rows_at: int, decoder: Decoder) -> None:
+        """All bits of all bitmaps must be set, but for those beyond the last column, which are of no meaning."""
+        count, at = ev.length_encoded(event, at)
         if count != len(decoder.table.columns):
             raise self._undecodable(f"rows of {count} columns after a table map of {len(decoder.table.columns)}")
-        size = (count + 7) // 8
-        for image in range((at + len(head) - start) // size):
-            bits = int.from_bytes(event[start + image * size : start + (image + 1) * size], "little")
-            if bits & ((1 << count) - 1) != (1 << count) - 1:
+        size, all_bits = (count + 7) // 8, (1 << count) - 1
+        for bitmap in range(at, rows_at, size):
+            if int.from_bytes(event[bitmap : bitmap + size], "little") & all_bits != all_bits:
                 raise PartialImage(
                     "a row event without all columns",
                     place=f"{decoder.table.full_name} at {self._position()}",
@@ -341,7 +345,9 @@ class BinlogStream:
     def _commit(self, timestamp: int) -> Commit | None:
         if self._next_gtid and self._gtids_known:
             self._gtids.add(*self._next_gtid)
-        commit = _new(Commit, (self._position(), self._commit_time or float(timestamp)))
+            self._gtid = str(self._gtids)
+        position = _new(Position, (self._file, self._offset, self._gtid))
+        commit = _new(Commit, (position, self._commit_time or float(timestamp)))
         changed = self._touched
         self._inside = self._touched = self._skipping = False
         self._next_gtid = None
@@ -388,15 +394,15 @@ class BinlogStream:
         self._next_gtid = (uuid, tag, number) if number else None
 
     def _on_mariadb_gtid(self, event: bytes, kind: int, timestamp: int) -> None:
-        sequence, domain, flags = _MARIADB_GTID(event, 19)
-        self._next_gtid = (domain, int.from_bytes(event[5:9], "little"), sequence)
+        server, sequence, domain, flags = _MARIADB_GTID(event)
+        self._next_gtid = (domain, server, sequence)
         self._inside = not flags & 1  # else one statement without BEGIN and COMMIT
 
     def _on_previous_gtids(self, event: bytes, kind: int, timestamp: int) -> None:
         """The set before the first event of this file: needed only where the start did not say."""
         if not self._gtids_known and not self._inside:
             self._gtids = (MariaDBGtids if self._mariadb else MySQLGtids).decode(event[19:])
-            self._gtids_known = True
+            self._gtids_known, self._gtid = True, str(self._gtids)
 
     # Files
 
@@ -406,11 +412,12 @@ class BinlogStream:
         Before the format description nobody knows if there are checksums, so it decides whether one fits.
         """
         real = event[13:17] != b"\0\0\0\0" and not event[17] & ev.ARTIFICIAL
-        if zlib.crc32(event[:-4]) == int.from_bytes(event[-4:], "little"):
+        if zlib.crc32(event) == ev.CRC32_OF_INTACT:
             event = event[:-4]
         elif real and self._checksum:
             raise self._undecodable("its checksum does not fit its bytes")
         self._file, self._offset = ev.parse_rotate(event)
+        self._over_4_gib = self._offset & ~0xFFFFFFFF
         if real:
             self._not_inside()
             self._waiting = Commit(self._position(), float(timestamp))
@@ -418,7 +425,7 @@ class BinlogStream:
     def _on_format(self, event: bytes, kind: int, timestamp: int) -> None:
         self._not_inside()
         self._checksum = ev.checksum_length(event)
-        if self._checksum and zlib.crc32(event[:-4]) != int.from_bytes(event[-4:], "little"):
+        if self._checksum and zlib.crc32(event) != ev.CRC32_OF_INTACT:
             raise self._undecodable("its checksum does not fit its bytes")
         ev.check_format(event)
         self._decoders.clear()
@@ -433,6 +440,7 @@ class BinlogStream:
         if kind == ev.HEARTBEAT_V2:
             _, offset = ev.parse_heartbeat_v2(event)
             self._offset = max(self._offset, offset)
+            self._over_4_gib = self._offset & ~0xFFFFFFFF
         position = self._position()
         if self._inside or (self._skipping and position != self._last_beat):
             self._last_beat = position
@@ -442,7 +450,7 @@ class BinlogStream:
     # Words
 
     def _position(self) -> Position:
-        return _new(Position, (self._file, self._offset, str(self._gtids) if self._gtids_known else ""))
+        return _new(Position, (self._file, self._offset, self._gtid))
 
     def _undecodable(self, message: str, hint: str = "") -> UndecodableEvent:
         return UndecodableEvent(message, place=f"{self._session.place} at {self._position()}", hint=hint)
@@ -452,8 +460,7 @@ class BinlogStream:
             raise self._undecodable(f"an event of the unknown type {kind}", "A newer whimbrel may know it.")
 
 
-_CHECKED_APART = (ev.FORMAT_DESCRIPTION, ev.ROTATE)
-_MARIADB_GTID = struct.Struct("<QIB").unpack_from
+_MARIADB_GTID = struct.Struct("<5xI10xQIB").unpack_from  # server id of the header, sequence, domain, flags
 
 
 def _silent(event: bytes, kind: int, timestamp: int) -> None:
