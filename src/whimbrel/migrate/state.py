@@ -23,7 +23,8 @@ class StateFolder:
         self.run_log = root / "whimbrel.log"
 
     def make(self) -> None:
-        self.root.mkdir(parents=True, exist_ok=True)
+        """The folder has the rows of the source in it: only its owner may look."""
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def export(self, source_table: str) -> Path:
         return self.root / "export" / source_table.replace("/", "_")
