@@ -1,11 +1,11 @@
 """Regroup and map: from an export file to BatchWriteItem bodies, beside the post's way, in one run.
 
-    python benchmarks/regroup.py [--rows 50000] [--scale 1,4,16] [--repeat 3] [--json]
+    python -m benchmarks.regroup [--rows 62500] [--scale 1,4,16] [--repeat 3] [--json]
 
 The rows are purchase(customerid, orderid, productid, quantity), about four a (customerid, orderid), which become one
 item with an attribute for each product.
 
-- whimbrel: an export file (zstd, JSON lines) -> put_items -> one body for each 25 items.
+- whimbrel: export files (zstd, JSON lines), one a chunk -> put_items -> one body for each 25 items.
 - the post: a CSV file -> a Python mapper that prints key TAB value -> sort -> a Python reducer that collects a dict for
   each key and makes the item and its JSON body (its boto call does that with json; nothing is sent).
 - the post, tuned: the same with orjson and a body for each 25 items, to tell the method's share from the encoder's.
@@ -18,21 +18,20 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import os
 import random
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import orjson
-import zstandard
 
+from whimbrel.export import Chunk, read_export, write_export
 from whimbrel.mapping.design import compile_mapping
 from whimbrel.project import KeyRule, TableRule
 from whimbrel.records import Column, Put, Row, Table
@@ -59,6 +58,7 @@ RULE = TableRule(
 )
 BATCH_ITEMS = 25
 CHUNK_ROWS = 50_000
+LINE_ROWS = 500
 
 POST_MAPPER = """
 import sys
@@ -137,7 +137,7 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--rows", type=int, default=50_000, help="rows at scale 1")
+    parser.add_argument("--rows", type=int, default=62_500, help="rows at scale 1")
     parser.add_argument("--scale", default="1,4,16")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--json", action="store_true")
@@ -148,13 +148,13 @@ def _options() -> argparse.Namespace:
 # --- the two ways --------------------------------------------------------------------------------------------------
 
 
-def make_bodies(export: Path) -> None:
+def make_bodies(folder: Path) -> None:
     """whimbrel's way, in a process of its own: a chunk's rows, its items, their bodies."""
     gc.set_threshold(100_000, 20, 100)  # as whimbrel's commands do: rows and items are many and make no cycles
     mapping = compile_mapping(RULE, PURCHASE)
     write = sys.stdout.buffer.write
-    for rows in chunks(export):
-        puts, faults = mapping.put_items(rows)
+    for path in sorted(folder.iterdir()):
+        puts, faults = mapping.put_items([row for rows in read_export(path) for row in rows])
         assert not faults
         for start in range(0, len(puts), BATCH_ITEMS):
             write(body(puts[start : start + BATCH_ITEMS]) + b"\n")
@@ -165,7 +165,7 @@ def body(puts: list[Put]) -> bytes:
 
 
 def whimbrel(folder: Path) -> str:
-    return f"{sys.executable} {Path(__file__).resolve()} --worker {folder}/export.zst"
+    return f"{sys.executable} -m benchmarks.regroup --worker {folder}/export"
 
 
 def post(folder: Path) -> str:
@@ -259,11 +259,27 @@ def table_of(report: dict[str, Any]) -> str:
 
 
 def write_inputs(folder: Path, count: int) -> int:
-    """The same rows as an export file, in primary-key order, and as CSV."""
+    """The same rows in key order: as export files, of chunks with whole groups as a snapshot's are, and as CSV."""
     rows = purchases(count)
-    write_export(folder / "export.zst", rows)
+    shutil.rmtree(folder / "export", ignore_errors=True)
+    (folder / "export").mkdir()
+    for number, chunk in enumerate(chunks(rows), 1):
+        file = write_export(folder / "export" / f"chunk-{number:08}.jsonl.zst", PURCHASE, Chunk(number, None, None, ()))
+        for start in range(0, len(chunk), LINE_ROWS):
+            file.write(chunk[start : start + LINE_ROWS])
+        file.close()
     (folder / "rows.csv").write_text("".join(",".join(map(str, row)) + "\n" for row in rows))
     return len(rows)
+
+
+def chunks(rows: list[Row]) -> Iterator[list[Row]]:
+    start = 0
+    while start < len(rows):
+        end = start + CHUNK_ROWS
+        while end < len(rows) and rows[end][:2] == rows[end - 1][:2]:
+            end += 1
+        yield rows[start:end]
+        start = end
 
 
 def purchases(count: int) -> list[Row]:
@@ -279,52 +295,5 @@ def purchases(count: int) -> list[Row]:
     return rows[:count]
 
 
-def write_export(path: Path, rows: list[Row]) -> None:
-    checksum = 0
-    with path.open("wb") as file, zstandard.ZstdCompressor(level=3).stream_writer(file) as stream:
-        stream.write(orjson.dumps({"format": 1}) + b"\n")
-        for start in range(0, len(rows), 500):
-            line = orjson.dumps(rows[start : start + 500]) + b"\n"
-            checksum = zlib.crc32(line, checksum)
-            stream.write(line)
-        stream.write(orjson.dumps({"rows": len(rows), "crc32": checksum}) + b"\n")
-
-
-def chunks(path: Path) -> Iterator[list[Row]]:
-    """The rows of chunks of about CHUNK_ROWS, each with whole groups, as a snapshot's chunks are."""
-    held: list[Row] = []
-    for rows in read_export(path):
-        held += rows
-        if len(held) >= CHUNK_ROWS:
-            end = len(held) - 1
-            while held[end - 1][:2] == held[end][:2]:
-                end -= 1
-            yield held[:end]
-            held = held[end:]
-    yield held
-
-
-def read_export(path: Path) -> Iterator[list[Row]]:
-    checksum = count = 0
-    with path.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as stream:
-        for line in _lines(stream):
-            rows = orjson.loads(line)
-            if isinstance(rows, dict):
-                assert "format" in rows or rows == {"rows": count, "crc32": checksum}
-                continue
-            checksum = zlib.crc32(line, checksum)
-            count += len(rows)
-            yield rows
-
-
-def _lines(stream: Any) -> Iterator[bytes]:
-    rest = b""
-    while data := stream.read(1 << 20):
-        *lines, rest = (rest + data).split(b"\n")
-        for line in lines:
-            yield line + b"\n"
-
-
 if __name__ == "__main__":
-    os.environ.setdefault("PYTHONDONTWRITEBYTECODE", "1")
     main()

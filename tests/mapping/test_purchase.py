@@ -151,6 +151,19 @@ def test_two_rows_of_one_entry_never_overwrite_each_other_and_the_order_does_not
     ]
 
 
+def test_rows_of_another_group_that_an_ambiguous_key_brings_in_are_refused() -> None:
+    """('a|b', 'c') and ('a', 'b|c') share a key, but not what the whole item has: whoever comes first has it."""
+    columns = tuple(Column(name, "text", nullable=False, length=9) for name in ("a", "b", "n"))
+    table = Table("shop", "t", columns, ("a", "b", "n"))
+    key = KeyRule("pk", "${a}|${b}")
+    rule = TableRule("t", "ttt", "group", key, entry_name="${n}", attributes={"a": "${a}"})
+    rows: list[Row] = [("a|b", "c", "1"), ("x", "y", "2"), ("a", "b|c", "3"), ("x", "y", "4"), ("a|b", "c", "5")]
+    puts, [fault] = compile_mapping(rule, table).put_items(rows)
+    assert [sorted(put.item) for put in puts] == [["1", "5", "a", "pk"], ["2", "4", "a", "pk"]]
+    assert fault.source_key == {"a": "a", "b": "b|c", "n": "3"}
+    assert "differs in the attributes of the whole item" in fault.reason
+
+
 def test_two_records_of_one_key_never_overwrite_each_other() -> None:
     mapping = compile_mapping(replace(RECORD, sort_key=None), PURCHASE)
     rows: list[Row] = [(1, 1, "b", 2), (1, 1, "a", 1)]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from whimbrel.errors import MappingError, SchemaDrift
 from whimbrel.mapping import values
-from whimbrel.mapping.fold import fold_groups, fold_records, mapped, row_fault
+from whimbrel.mapping.fold import fold_groups, fold_records, made, row_fault
 from whimbrel.mapping.generate import generate
 from whimbrel.mapping.rules import Key, resolve
 from whimbrel.project import TableRule
@@ -56,9 +56,10 @@ class TableMapping:
 
         Of rows that want the same place, the first by primary key has it and the others are Faults.
         """
-        puts, refused, large, clash = self._code.put_items(rows)
-        if clash:  # rare: again, in an order that does not depend on how the rows came
-            puts, refused, large, _ = self._code.put_items(sorted(rows, key=self._primary_key_order))
+        mapped = self._code.put_items(rows)
+        if mapped is None:  # rare: again, in an order that does not depend on how the rows came
+            mapped = self._code.put_clashing_items(sorted(rows, key=self._primary_key_order))
+        puts, refused, large = mapped
         faults = [row_fault(self.design, self._code, row, str(reason)) for row, reason in refused]
         return puts, faults + [self._large(item) for item in large]
 
@@ -74,12 +75,12 @@ class TableMapping:
 
     def item_key(self, row: Row) -> Item | None:
         """The key of the row's item; None if the row cannot have one."""
-        key = mapped(self._code.key, row)
+        key = made(self._code.key, row)
         return None if key is None else self._code.key_item(key)
 
     def group_key(self, row: Row) -> bytes:
         """Equal for two rows exactly if their items' keys are; empty if the row cannot have a key."""
-        key = mapped(self._code.key, row)
+        key = made(self._code.key, row)
         if isinstance(key, tuple):
             key = f"{len(key[0])}:{key[0]}{key[1]}"
         return (key or "").encode("utf-8", "surrogatepass")

@@ -27,8 +27,8 @@ def fold_records(design: Design, code: Code, changes: Iterable[Change]) -> tuple
     operations: dict[KeyText, ItemOperation] = {}
     faults: list[Fault] = []
     for change in changes:
-        old = mapped(code.key, change.before)
-        new = _mapped_after(design, code, code.item, change, faults)
+        old = made(code.key, change.before)
+        new = _made_after(design, code, code.item, change, faults)
         if old is not None and (new is None or new[0] != old):
             operations[old] = Delete(design.target, code.key_item(old))
         if new is not None:
@@ -44,7 +44,7 @@ def fold_groups(
     faults: list[Fault] = []
     for change in changes:
         old = _entry_of(code, change.before)
-        new = _mapped_after(design, code, code.entry, change, faults)
+        new = _made_after(design, code, code.entry, change, faults)
         if old is not None and (new is None or new[:2] != old):
             key, name = old
             items.setdefault(key, _Entries()).remove(name)
@@ -78,11 +78,11 @@ class _Entries:
 
 
 def _entry_of(code: Code, row: Row | None) -> tuple[KeyText, str] | None:
-    key, name = mapped(code.key, row), mapped(code.entry_name, row)
+    key, name = made(code.key, row), made(code.entry_name, row)
     return None if key is None or name is None else (key, name)
 
 
-def mapped(make: Callable[[Row], Result], row: Row | None) -> Result | None:
+def made(make: Callable[[Row], Result], row: Row | None) -> Result | None:
     """None for a row that is absent, or that cannot be mapped."""
     if row is None:
         return None
@@ -92,7 +92,7 @@ def mapped(make: Callable[[Row], Result], row: Row | None) -> Result | None:
         return None
 
 
-def _mapped_after(
+def _made_after(
     design: Design, code: Code, make: Callable[[Row], Result], change: Change, faults: list[Fault]
 ) -> Result | None:
     if change.after is None:
@@ -108,5 +108,5 @@ def row_fault(design: Design, code: Code, row: Row, reason: str, change: Change 
     """The dead letter in the making of one row: with its primary key, and the item's key where that can be made."""
     table = design.table
     source_key = {name: row[table.index(name)] for name in table.primary_key}
-    key = mapped(code.key, row)
+    key = made(code.key, row)
     return Fault(table.full_name, reason, source_key, None if key is None else code.key_item(key), change)

@@ -27,12 +27,16 @@ from whimbrel.sizes import (
 KeyText = str | tuple[str, str]  # what tells items apart: the partition key's text, and the sort key's if there is one
 
 
+Mapped = tuple[list[Put], list[tuple[Row, Refused]], list[Item]]  # puts, rows refused and why, items that are too large
+
+
 @dataclass(frozen=True, slots=True)
 class Code:
-    """The generated functions of one mapping. All but ``put_items`` raise Refused for a row that cannot be mapped."""
+    """The generated functions of one mapping. Those of one row raise Refused if it cannot be mapped."""
 
     source: str
-    put_items: Callable[[Sequence[Row]], tuple[list[Put], list[tuple[Row, Refused]], list[Item], bool]]
+    put_items: Callable[[Sequence[Row]], Mapped | None]  # None if rows clash
+    put_clashing_items: Callable[[Sequence[Row]], Mapped]  # the first of rows that clash has the place
     key: Callable[[Row], KeyText]
     key_item: Callable[[KeyText], Item]
     item: Callable[[Row], tuple[KeyText, Item]]  # record
@@ -44,6 +48,7 @@ def generate(design: Design) -> Code:
     source = "\n\n".join(_record(design) if design.shape == "record" else _group(design)) + "\n"
     space: dict[str, Any] = {
         "Put": Put,
+        "new": tuple.__new__,  # a NamedTuple without the cost of its own __new__
         "Refused": Refused,
         "item_size": item_size,
         "refuse_null": _refuse_null,
@@ -60,7 +65,7 @@ def generate(design: Design) -> Code:
         "base64": values.base64,
     }
     exec(compile(source, f"<mapping of {design.table.full_name}>", "exec"), space)
-    names = ("put_items", "key", "key_item", "item", "entry_name", "entry")
+    names = ("put_items", "put_clashing_items", "key", "key_item", "item", "entry_name", "entry")
     return Code(source, *(space.get(name, _absent) for name in names))
 
 
@@ -231,23 +236,29 @@ def _function(name: str, arguments: str, body: list[str]) -> str:
 
 def _record(design: Design) -> list[str]:
     make = _record_lines(design)
-    put_items = [
-        "puts = {}; refused = []; clash = False",
-        "for row in rows:",
-        "    try:",
-        *_indent([_unpack(design), *make], 2),
-        f"        if {_key_text(design)} in puts:",
-        "            clash = True",
-        '            raise Refused("another row has the same item key")',
-        f"        puts[{_key_text(design)}] = Put(TABLE, {{{', '.join(_key_entries(design))}}}, item)",
-        "    except Refused as refusal:",
-        "        refused.append((row, refusal))",
-        "return list(puts.values()), refused, [], clash",
-    ]
     return [
         *_key_functions(design),
         _function("item", "row", [_unpack(design), *make, f"return {_key_text(design)}, item"]),
-        _function("put_items", "rows", put_items),
+        _function("put_items", "rows", _record_put_items(design, make, clashing=False)),
+        _function("put_clashing_items", "rows", _record_put_items(design, make, clashing=True)),
+    ]
+
+
+def _record_put_items(design: Design, make: list[str], *, clashing: bool) -> list[str]:
+    """That no two rows clash is known from counting: only when some did is each row looked up."""
+    key = _key_text(design)
+    refuse = [f"if {key} in puts: raise Refused('another row has the same item key')"] if clashing else []
+    counted = ["if len(puts) + len(refused) < len(rows): return None"] if not clashing else []
+    return [
+        "puts = {}; refused = []",
+        "for row in rows:",
+        "    try:",
+        *_indent([_unpack(design), *make, *refuse], 2),
+        f"        puts[{key}] = new(Put, (TABLE, {{{', '.join(_key_entries(design))}}}, item))",
+        "    except Refused as refusal:",
+        "        refused.append((row, refusal))",
+        *counted,
+        "return list(puts.values()), refused, []",
     ]
 
 
@@ -284,7 +295,8 @@ def _group(design: Design) -> list[str]:
         *_key_functions(design),
         _function("entry_name", "row", [_unpack(design), *name, "return name"]),
         _function("entry", "row", [*entry, f"return {_key_text(design)}, name, {_entry_value(design)}, {added}"]),
-        _function("put_items", "rows", _group_put_items(design)),
+        _function("put_items", "rows", _group_put_items(design, clashing=False)),
+        _function("put_clashing_items", "rows", _group_put_items(design, clashing=True)),
     ]
 
 
@@ -306,11 +318,15 @@ def _entry_value(design: Design) -> str:
     return _value(design, design.carried[0])
 
 
-def _group_put_items(design: Design) -> list[str]:
-    """Rows mostly come in runs of one item: a run is known by its columns, and only its first row renders the key."""
+def _group_put_items(design: Design, *, clashing: bool) -> list[str]:
+    """Rows mostly come in runs of one item: a run is known by its columns, and only its first row renders the key.
+
+    As with records, that no entry met another or the frame is known from counting.
+    """
+    refuse = ["if name in item: refuse_clash(name, FRAME)"] if clashing else []
     key, frame = _key_text(design), ", ".join(_key_entries(design) + _added_entries(design))
     return [
-        "items = {}; refused = []; clash = False",
+        "items = {}; refused = []",
         *_run_start(design),
         "for row in rows:",
         "    try:",
@@ -324,13 +340,11 @@ def _group_put_items(design: Design) -> list[str]:
         *_indent(_added_differ(design), 3),
         *_indent(_run_keep(design), 3),
         *_indent(_name_lines(design), 2),
-        "        if name in item:",
-        "            clash = clash or name not in FRAME",
-        "            refuse_clash(name, FRAME)",
+        *_indent(refuse, 2),
         f"        item[name] = {_entry_value(design)}",
         "    except Refused as refusal:",
         "        refused.append((row, refusal))",
-        *_group_result(design),
+        *_group_result(design, clashing),
     ]
 
 
@@ -360,18 +374,21 @@ def _run_keep(design: Design) -> list[str]:
     return [f"p{i} = c{i}" for i in _run_columns(design)]
 
 
-def _group_result(design: Design) -> list[str]:
+def _group_result(design: Design, clashing: bool) -> list[str]:
     """Items that no row could enter are not put; large ones are measured."""
     keys = ", ".join(f"{key.name!r}: item[{key.name!r}]" for key in design.keys)
     safe = _safe_entries(design)
     fits = f"(len(item) <= {safe} or item_size(item) <= {MAX_ITEM_BYTES})"
     frame = len(_frame(design))
+    entries = f"sum(map(len, items.values())) - {frame} * len(items)"
+    counted = [f"if {entries} + len(refused) < len(rows): return None"] if not clashing else []
     return [
-        f"puts = [Put(TABLE, {{{keys}}}, item) for item in items.values() if len(item) > {frame} and {fits}]",
+        *counted,
+        f"puts = [new(Put, (TABLE, {{{keys}}}, item)) for item in items.values() if len(item) > {frame} and {fits}]",
         "large = []",
         "if len(puts) < len(items):",
         f"    large = [item for item in items.values() if len(item) > {frame} and not {fits}]",
-        "return puts, refused, large, clash",
+        "return puts, refused, large",
     ]
 
 
