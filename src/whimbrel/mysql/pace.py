@@ -57,13 +57,17 @@ class LoadGate:
             return
         try:
             while True:
-                try:
-                    self._set(await asyncio.to_thread(self._overload))
-                except SourceUnreachable as error:
-                    log.warning("the source's load is not known: %s", error)
-                    self._drop_connection()
                 await asyncio.sleep(LOOK_EVERY)
+                await self.look()
         finally:
+            self._drop_connection()
+
+    async def look(self) -> None:
+        """Look at the load once. Raises PrivilegeError when the account may not ask for it."""
+        try:
+            self._set(await asyncio.to_thread(self._overload))
+        except SourceUnreachable as error:
+            log.warning("the source's load is not known: %s", error)
             self._drop_connection()
 
     def _set(self, reason: str) -> None:
@@ -79,13 +83,16 @@ class LoadGate:
 
     def _overload(self) -> str:
         """Why to pause, or ""."""
+        most, longest = self._source.max_threads_running, self._source.max_replica_lag
+        if not (most or longest):
+            return ""
         if self._connection is None:
             self._connection = connect(self._source, read_timeout=10)
-        if most := self._source.max_threads_running:
+        if most:
             running = threads_running(self._connection) - 1 - self._own_queries()
             if running > most:
                 return f"{running} threads are running, more than max_threads_running = {most}"
-        if longest := self._source.max_replica_lag:
+        if longest:
             lag = replica_lag(self._connection)
             if lag is None:
                 return "replication has stopped, so its lag is not known"

@@ -185,6 +185,7 @@ class _Export:
         """Planner, readers and watchers, together: the first to fail ends all."""
         self.gate = LoadGate(self.source, lambda: self.reading)
         self.queue: asyncio.Queue[Chunk | None] = asyncio.Queue(2 * len(readers))
+        await self.gate.look()
         try:
             async with asyncio.TaskGroup() as group:
                 watchers = [group.create_task(self._watch_stop()), group.create_task(self.gate.watch())]
@@ -197,9 +198,13 @@ class _Export:
             raise min(failures.exceptions, key=lambda error: isinstance(error, _Stopped)) from None
 
     async def _watch_stop(self) -> None:
-        while not self.stop.is_set():
+        while True:
+            self._end_if_stopped()
             await asyncio.sleep(STOP_WITHIN)
-        raise _Stopped
+
+    def _end_if_stopped(self) -> None:
+        if self.stop.is_set():
+            raise _Stopped
 
     async def _plan_ahead(self, side: Mysql, waiting: list[Chunk], readers: int) -> None:
         """Hand out the chunks that wait, then new ones: each is durable in the plan before it is handed out."""
@@ -215,8 +220,8 @@ class _Export:
             except SourceUnreachable as error:
                 failures += 1
                 await back_off(error, failures)
-                with contextlib.suppress(SourceUnreachable), translated(place_of(self.source)):
-                    await asyncio.to_thread(side.ping, True)
+                with contextlib.suppress(SourceUnreachable):
+                    side = await asyncio.to_thread(connect, self.source)
         for _ in range(readers):
             await self.queue.put(None)
 
@@ -225,6 +230,7 @@ class _Export:
 
     async def _work(self, readers: list[Any], number: int) -> None:
         while chunk := await self.queue.get():
+            self._end_if_stopped()
             file, failures = None, 0
             while file is None:
                 try:
@@ -264,6 +270,7 @@ class _Export:
             cursor = reader.cursor(SSCursor)
             await cursor.execute(chunk_statement(self.table, chunk, self.index))
             while rows := await self._next_rows(cursor):
+                self._end_if_stopped()
                 writer.write(rows)
                 self.on_rows(len(rows))
                 await self._keep_pace(reader, len(rows))
