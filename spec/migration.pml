@@ -1,0 +1,381 @@
+/* The order of a migration, checked by spin over every interleaving, with a crash between any two steps.
+ *
+ * An application changes rows; capture writes its changes to the log; migrate goes through snapshot, load and apply, and
+ * starts again from its checkpoint after a crash. When the application has stopped and the log is drained, the target must
+ * be map(source). README.md says what is modelled, what is not, and what each broken variant (#ifdef) does wrong.
+ */
+
+#define ROWS 2
+#define ITEMS 2  /* a chunk of the snapshot is the rows of one item: chunks are aligned to the group key */
+#ifndef CHANGES
+#define CHANGES 3
+#endif
+#ifndef CRASHES
+#define CRASHES 1
+#endif
+
+/* A row is absent, or belongs to an item and has one of two contents. */
+#define ABSENT 0
+#define ROW(item, content) (1 + 2 * (item) + (content))
+#define ITEM(row) (((row) - 1) / 2)
+#define CONTENT(row) (((row) - 1) % 2)
+#define IS_IN(row, item) ((row) != ABSENT && ITEM(row) == (item))
+
+/* An entry of an item is absent, or has the content of its row. */
+#define NO_ENTRY 0
+#define ENTRY(row) (1 + CONTENT(row))
+#define AT(item, row) ((item) * ROWS + (row))
+
+/* ---- the source: its rows, and its binlog with full row images ---- */
+byte source[ROWS];
+byte changes = 0;
+byte changed_row[CHANGES];
+byte before[CHANGES];
+byte after[CHANGES];
+bool ready = false;           /* the source has its first rows */
+
+/* ---- durable: the log, the export files, the checkpoint, the target ---- */
+mtype = { NEW, SNAPSHOT, LOAD, APPLY };
+byte logged = 0;              /* captured and synced up to here; counted like the binlog */
+byte pruned = 0;              /* the log's beginning */
+byte exported[ITEMS * ROWS];  /* what each chunk's file says of each row */
+mtype phase = NEW;            /* the checkpoint: phase, loaded, applied */
+bool loaded[ITEMS];
+byte applied = 0;
+bool exists[ITEMS];
+byte entry[ITEMS * ROWS];
+
+/* ---- lost in a crash ---- */
+byte read[ITEMS];             /* how many rows each chunk's SELECT has read; with the last one its file is durable */
+byte at = 0;                  /* applied up to here */
+byte until = 0;               /* the batch being applied is at .. until */
+mtype = { NONE, UPDATE_ITEM, DELETE_ITEM };
+mtype todo[ITEMS] = NONE;
+#define KEEP 0
+#define REMOVE 1
+#define SET(row) (1 + ENTRY(row))
+byte fold[ITEMS * ROWS];      /* the batch, folded: what becomes of each entry */
+
+byte crashes = 0;
+byte i, j;                    /* only within a d_step, 0 outside */
+
+#ifdef CAPTURE_FROM_NOW
+bool missed[CHANGES];
+#define IS_MISSED(change) missed[change]
+#else
+#define IS_MISSED(change) false
+#endif
+
+/* Schedules: with one of these defined spin must find that it happens, so that the proof is not about nothing. */
+#ifdef SNAPSHOT_READS_ROW_AFTER_CHANGE
+bool changed[ROWS];           /* since capture began */
+#endif
+#ifdef GROUP_IS_EMPTIED_AND_REFILLED
+bool emptied[ITEMS];
+#endif
+
+inline change_row(r, value) {
+    d_step {
+#ifdef SNAPSHOT_READS_ROW_BEFORE_CHANGE
+        assert(!(source[r] != ABSENT && exported[AT(ITEM(source[r]), r)] == source[r]));
+#endif
+#ifdef ROW_MOVES_BETWEEN_GROUPS_DURING_ITS_CHUNK
+        assert(!(source[r] != ABSENT && value != ABSENT && ITEM(source[r]) != ITEM(value)
+                 && read[ITEM(source[r])] > r && read[ITEM(source[r])] < ROWS));
+#endif
+#ifdef SNAPSHOT_READS_ROW_AFTER_CHANGE
+        changed[r] = changed[r] || phase != NEW;
+#endif
+        changed_row[changes] = r;
+        before[changes] = source[r];
+        after[changes] = value;
+        source[r] = value;
+        changes++
+    }
+}
+
+/* Inserts, updates in place, moves a row to the other item, deletes. */
+inline change_any(r) {
+    if
+    :: source[r] == ABSENT -> change_row(r, ROW(0, 0))
+    :: source[r] == ABSENT -> change_row(r, ROW(1, 0))
+    :: source[r] != ABSENT -> change_row(r, ROW(ITEM(source[r]), 1 - CONTENT(source[r])))
+    :: source[r] != ABSENT -> change_row(r, ROW(1 - ITEM(source[r]), 1 - CONTENT(source[r])))
+    :: source[r] != ABSENT -> change_row(r, ABSENT)
+    fi
+}
+
+active proctype application() {
+    atomic {
+        /* any rows to begin with; the other cases are these with rows or items exchanged */
+        if
+        :: skip
+        :: source[0] = ROW(0, 0)
+        :: source[0] = ROW(0, 0); source[1] = ROW(0, 0)
+        :: source[0] = ROW(0, 0); source[1] = ROW(1, 0)
+        fi;
+        ready = true
+    }
+    do
+    :: atomic { changes < CHANGES -> change_any(0) }
+    :: atomic { changes < CHANGES -> change_any(1) }
+    :: atomic { changes == CHANGES -> break }
+    od
+}
+
+/* Appends what the binlog has after the log's end and syncs it. Readers see only what is synced, so that is one step. */
+active proctype capture() {
+end:
+    do
+    :: atomic { phase != NEW && logged < changes -> logged++ }
+    od
+}
+
+#define MAY_CRASH if :: crashes < CRASHES -> crashes++; goto crash :: skip fi
+
+/* What is no longer read is forgotten, which keeps the states few. */
+inline forget_changes(from, to) {
+    for (i : from + 1 .. to) { changed_row[i - 1] = 0; before[i - 1] = ABSENT; after[i - 1] = ABSENT }
+    i = 0
+}
+
+inline begin_capture() {
+    d_step {
+        logged = changes;
+        applied = changes;
+        pruned = changes;
+        at = changes;
+        forget_changes(0, changes);
+        phase = SNAPSHOT
+    }
+}
+
+inline read_row(chunk) {
+    d_step {
+#ifdef SNAPSHOT_READS_ROW_AFTER_CHANGE
+        assert(!(changed[read[chunk]] && IS_IN(source[read[chunk]], chunk)));
+#endif
+        exported[AT(chunk, read[chunk])] = (IS_IN(source[read[chunk]], chunk) -> source[read[chunk]] : ABSENT);
+        read[chunk]++
+    }
+}
+
+/* The chunks at the same time, and the rows of each at different times: no consistent snapshot is needed. */
+inline snapshot() {
+    do
+    :: atomic { read[0] < ROWS -> read_row(0); MAY_CRASH }
+    :: atomic { read[1] < ROWS -> read_row(1); MAY_CRASH }
+    :: atomic { read[0] == ROWS && read[1] == ROWS -> break }
+    od
+}
+
+/* One PutItem with all entries of the chunk's rows; a chunk without rows makes no item. */
+inline put_item(chunk) {
+    d_step {
+        if
+        :: exported[AT(chunk, 0)] != ABSENT || exported[AT(chunk, 1)] != ABSENT ->
+            exists[chunk] = true;
+            for (i : 0 .. ROWS - 1) {
+                entry[AT(chunk, i)] = (exported[AT(chunk, i)] != ABSENT -> ENTRY(exported[AT(chunk, i)]) : NO_ENTRY)
+            }
+        :: else
+        fi;
+        i = 0
+    }
+}
+
+/* The checkpoint says that a chunk is loaded only after its items are written. */
+inline load() {
+    do
+    :: atomic { !loaded[0] -> put_item(0); MAY_CRASH }; atomic { loaded[0] = true; MAY_CRASH }
+    :: atomic { !loaded[1] -> put_item(1); MAY_CRASH }; atomic { loaded[1] = true; MAY_CRASH }
+    :: atomic { loaded[0] && loaded[1] -> break }
+    od
+}
+
+inline begin_apply() {
+    d_step {
+        phase = APPLY;
+#ifndef LOADED_AGAIN_AFTER_APPLY
+        for (i : 0 .. ITEMS * ROWS - 1) { exported[i] = ABSENT }
+#endif
+        i = 0
+    }
+}
+
+/* The changes at .. until as one operation for each item at most: the last change of a row decides. */
+inline fold_batch() {
+    d_step {
+        for (i : at + 1 .. until) {
+            j = i - 1;
+            if
+            :: IS_MISSED(j)
+            :: else ->
+#ifdef OLD_KEY_FORGOTTEN
+                if
+                :: before[j] != ABSENT && after[j] == ABSENT ->
+#else
+                if
+                :: before[j] != ABSENT && (after[j] == ABSENT || ITEM(before[j]) != ITEM(after[j])) ->
+#endif
+                    fold[AT(ITEM(before[j]), changed_row[j])] = REMOVE;
+                    todo[ITEM(before[j])] = UPDATE_ITEM
+                :: else
+                fi;
+                if
+                :: after[j] != ABSENT ->
+                    fold[AT(ITEM(after[j]), changed_row[j])] = SET(after[j]);
+                    todo[ITEM(after[j])] = UPDATE_ITEM
+                :: else
+                fi
+            fi
+        }
+        i = 0; j = 0
+    }
+}
+
+/* UpdateItem: sets and removes entries. When it only removes, it does nothing to an item that does not exist (its
+ * condition), and the item as it is afterwards (ALL_NEW) says whether to delete it because no entry is left. */
+inline update_item(item) {
+    d_step {
+        todo[item] = NONE;
+        j = (fold[AT(item, 0)] > REMOVE || fold[AT(item, 1)] > REMOVE);
+        if
+        :: exists[item] || j ->
+#ifdef GROUP_IS_EMPTIED_AND_REFILLED
+            assert(!(emptied[item] && j));
+#endif
+            exists[item] = true;
+#ifdef EMPTY_ITEM_FORGOTTEN
+            /* deletes only if this very call removed the last entry, which a replay after a crash does not */
+            j = j || (entry[AT(item, 0)] == NO_ENTRY && entry[AT(item, 1)] == NO_ENTRY);
+#endif
+            for (i : 0 .. ROWS - 1) {
+                if
+                :: fold[AT(item, i)] == REMOVE -> entry[AT(item, i)] = NO_ENTRY
+                :: fold[AT(item, i)] > REMOVE -> entry[AT(item, i)] = fold[AT(item, i)] - 1
+                :: else
+                fi
+            }
+            if
+            :: !j && entry[AT(item, 0)] == NO_ENTRY && entry[AT(item, 1)] == NO_ENTRY -> todo[item] = DELETE_ITEM
+            :: else
+            fi
+        :: else
+        fi;
+        for (i : 0 .. ROWS - 1) { fold[AT(item, i)] = KEEP }
+        i = 0; j = 0
+    }
+}
+
+inline delete_item(item) {
+    d_step {
+        exists[item] = false;
+#ifdef GROUP_IS_EMPTIED_AND_REFILLED
+        emptied[item] = true;
+#endif
+        todo[item] = NONE
+    }
+}
+
+/* Operations on different items go out in parallel, in any order; those on one item one after the other. */
+inline write_batch() {
+    do
+    :: atomic { todo[0] == UPDATE_ITEM -> update_item(0); MAY_CRASH }
+    :: atomic { todo[1] == UPDATE_ITEM -> update_item(1); MAY_CRASH }
+    :: atomic { todo[0] == DELETE_ITEM -> delete_item(0); MAY_CRASH }
+    :: atomic { todo[1] == DELETE_ITEM -> delete_item(1); MAY_CRASH }
+    :: atomic { todo[0] == NONE && todo[1] == NONE -> break }
+    od
+}
+
+/* The checkpoint moves only over what is written, and the log is pruned, at once, only before the checkpoint. */
+inline save_applied(to) {
+    d_step {
+#ifndef CHECKPOINT_BEFORE_WRITE
+        forget_changes(applied, to);
+#endif
+        applied = to;
+        pruned = to
+    }
+}
+
+inline apply() {
+    do
+    :: atomic {
+            at < logged ->
+            assert(at >= pruned);  /* LogGone */
+            if
+            :: until = at + 1
+            :: at + 2 <= logged -> until = at + 2
+            fi;
+#ifdef CHECKPOINT_BEFORE_WRITE
+            save_applied(until);
+#endif
+#ifdef PRUNED_AHEAD_OF_CHECKPOINT
+            pruned = until;
+#endif
+            fold_batch();
+            MAY_CRASH
+        };
+        write_batch();
+        atomic { at = until; until = 0 }
+    :: atomic { applied < at -> save_applied(at); MAY_CRASH }
+    :: atomic { at == CHANGES -> break }
+    od
+}
+
+inline verify() {
+    d_step {
+        for (i : 0 .. ITEMS - 1) {
+            for (j : 0 .. ROWS - 1) {
+                assert(entry[AT(i, j)] == (IS_IN(source[j], i) -> ENTRY(source[j]) : NO_ENTRY))
+            }
+            assert(exists[i] == (entry[AT(i, 0)] != NO_ENTRY || entry[AT(i, 1)] != NO_ENTRY))
+        }
+    }
+}
+
+inline lose_what_is_not_durable() {
+    d_step {
+#ifdef CAPTURE_FROM_NOW
+        if
+        :: phase != NEW ->
+            for (i : logged + 1 .. changes) { missed[i - 1] = true }
+            logged = changes
+        :: else
+        fi;
+#endif
+        at = applied;
+        until = 0;
+        for (i : 0 .. ITEMS - 1) {
+            todo[i] = NONE;
+            for (j : 0 .. ROWS - 1) {
+                fold[AT(i, j)] = KEEP;
+                exported[AT(i, j)] = (read[i] == ROWS -> exported[AT(i, j)] : ABSENT)
+            }
+            read[i] = (read[i] == ROWS -> ROWS : 0)
+        }
+#ifdef LOADED_AGAIN_AFTER_APPLY
+        if :: phase == APPLY -> phase = LOAD; loaded[0] = false; loaded[1] = false :: else fi;
+#endif
+        i = 0; j = 0
+    }
+}
+
+active proctype migrate() {
+    ready;
+crash:
+    lose_what_is_not_durable();
+    do
+    :: phase == NEW ->
+#ifdef SNAPSHOT_BEFORE_CAPTURE
+        snapshot();
+#endif
+        atomic { begin_capture(); MAY_CRASH }
+    :: phase == SNAPSHOT -> snapshot(); atomic { phase = LOAD; MAY_CRASH }
+    :: phase == LOAD -> load(); atomic { begin_apply(); MAY_CRASH }
+    :: phase == APPLY -> apply(); break
+    od;
+    verify()
+}
