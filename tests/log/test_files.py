@@ -306,3 +306,15 @@ def test_sync_if_due_goes_by_time_and_by_size(tmp_path: Path) -> None:
         append(writer, transactions([4]))
         assert writer.sync_if_due(seconds=0)
         assert writer.durable == writer.end
+
+
+def test_a_folder_that_cannot_be_used_is_an_error_with_a_next_step(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StateError, match="cannot be written: Not a directory"):
+        ChangeLogWriter(tmp_path / "file" / "log")
+    with ChangeLogWriter(tmp_path / "log") as writer:
+        append(writer, transactions([1]))
+    segment_path(tmp_path / "log", 1).rename(tmp_path / "kept")
+    segment_path(tmp_path / "log", 1).mkdir()
+    with pytest.raises(StateError, match="cannot be read: Is a directory"):
+        ChangeLogReader(tmp_path / "log", None)

@@ -46,9 +46,10 @@ class ChangeLogWriter:
         self._last: Commit | None = None
         self._synced_at = time.monotonic()
         self._file = self._mark = -1
-        folder.mkdir(parents=True, exist_ok=True)
-        self._lock = _lock(folder)
+        self._lock = -1
         try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = _lock(folder)
             self._take_up(self._recovered_end())
         except OSError as error:
             self._release()

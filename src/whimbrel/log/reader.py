@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 from zlib import crc32
 
 import orjson
 
-from whimbrel.errors import LogCorrupt, LogGone
+from whimbrel.errors import LogCorrupt, LogGone, StateError
 from whimbrel.log.record import RESTORE, TAIL, LogPoint, change_decoder, is_commit, is_sound, read_commit, read_table
 from whimbrel.log.segments import BLOCK, line_before, lines, read_mark, segment_head, segment_path, segments
 from whimbrel.records import Change, Commit, Table
@@ -47,10 +48,11 @@ class ChangeLogReader:
         self._point = start
         self._total = self._changes = 0  # up to the last Commit, and since then
         self._segment = self._next = self._read_to = self._until = 0
-        if start is not None:
-            self._resume(start)
-        elif segments(folder):
-            self._begin()
+        with self._reading():
+            if start is not None:
+                self._resume(start)
+            elif segments(folder):
+                self._begin()
 
     @property
     def point(self) -> LogPoint | None:
@@ -68,8 +70,9 @@ class ChangeLogReader:
         while len(entries) < limit:
             line = next(self._lines, None)
             if line is None:
-                if taken < _READ_BYTES and self._fill():
-                    continue
+                with self._reading():
+                    if taken < _READ_BYTES and self._fill():
+                        continue
                 break
             if line[-TAIL:] != b',"crc":"%08x"}' % crc32(line[:-TAIL]):
                 raise self._corrupt("a line does not fit its checksum")
@@ -99,8 +102,9 @@ class ChangeLogReader:
         if mark is None:
             return Unread(0, 0)
         size = mark.point.offset - self._next
-        for segment in range(self._segment or segments(self.folder)[0], mark.point.segment):
-            size += segment_path(self.folder, segment).stat().st_size
+        with self._reading():
+            for segment in range(self._segment or segments(self.folder)[0], mark.point.segment):
+                size += segment_path(self.folder, segment).stat().st_size
         return Unread(max(size, 0), max(mark.total - self._total - self._changes, 0))
 
     def close(self) -> None:
@@ -120,6 +124,17 @@ class ChangeLogReader:
         self._total, self._changes = total, 0
         self._point = LogPoint(self._segment, self._next + length)
         return commit
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise LogGone(f"{error.filename} has been pruned", place=str(self.folder), hint=_GONE) from error
+        except OSError as error:
+            message = f"the change log cannot be read: {error.strerror}"
+            hint = "Repair the disk or the permissions, and start again."
+            raise StateError(message, place=str(error.filename or self.folder), hint=hint) from error
 
     def _define(self, table: Table) -> None:
         if table not in self._seen:
