@@ -15,7 +15,7 @@ import csv
 import math
 import random
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from itertools import accumulate, islice
 from pathlib import Path
@@ -133,7 +133,7 @@ EDUCATION = {
 DEFAULT = {"no": (79, 0.05), "unknown": (21, -0.35), "yes": (0.01, -0.5)}
 HOUSING = {"yes": (52, 0.0), "no": (45, 0.0), "unknown": (2.4, 0.0)}
 DAYS = {"mon": (21, -0.2), "tue": (20, 0.05), "wed": (20, 0.1), "thu": (21, 0.1), "fri": (19, -0.05)}
-Categories = dict[str, tuple[float, float]]
+Categories = Mapping[str, tuple[float, float]]
 NOT_IN_THE_DATA = 0.75  # what decides a yes besides the columns, as a standard deviation of the log-odds
 
 
