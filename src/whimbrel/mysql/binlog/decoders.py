@@ -39,7 +39,7 @@ def make_decoder(table_map: TableMap, table: Table, charsets: Mapping[int, str],
             place=table.full_name,
             hint="The table was altered: migrate it anew from its present definition.",
         )
-    check_metadata(table_map, table, charsets)
+    check_metadata(table_map, table, charsets, mariadb=mariadb)
     constants: dict[str, Any] = {"Change": Change, "new": tuple.__new__, "misfit": _misfit}
     readers = [
         column_reader(kind, metadata, column, place=f"{table.full_name}.{column.name}", mariadb=mariadb)

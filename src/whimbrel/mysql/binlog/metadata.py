@@ -13,12 +13,13 @@ from whimbrel.mysql.binlog.events import TableMap, length_encoded
 from whimbrel.records import Column, Table
 
 SIGNEDNESS, DEFAULT_CHARSET, COLUMN_CHARSET, NAMES, SETS, ENUMS = 1, 2, 3, 4, 5, 6
-_NUMERIC = frozenset((1, 2, 3, 4, 5, 8, 9, 246))
-_CHARACTER = frozenset((15, 253, 254, 252, 140, 141))
+_NUMERIC = frozenset((1, 2, 3, 4, 5, 8, 9, 13, 246))
+_CHARACTER = frozenset((15, 253, 254, 252, 140, 141, 242))
+_CHARACTER_IN_MARIADB = _CHARACTER | {255}
 _BINARY_COLLATION = 63
 
 
-def check_metadata(table_map: TableMap, table: Table, charsets: Mapping[int, str]) -> None:
+def check_metadata(table_map: TableMap, table: Table, charsets: Mapping[int, str], *, mariadb: bool) -> None:
     """Raises SchemaDrift. ``charsets`` has the character set of each collation id; what it has not is not checked."""
     has = table_map.optional
     if NAMES in has:
@@ -29,7 +30,7 @@ def check_metadata(table_map: TableMap, table: Table, charsets: Mapping[int, str
         unsigned = [bool(bits[i >> 3] & 0x80 >> (i & 7)) for i in range(len(numeric))]
         pairs = [(column, flag) for column, flag in zip(numeric, unsigned, strict=True) if column.kind == "int"]
         _check(table, [c for c, _ in pairs], [f for _, f in pairs], "is unsigned: {}", lambda column: column.unsigned)
-    character = _of_type(table_map, table, _CHARACTER)
+    character = _of_type(table_map, table, _CHARACTER_IN_MARIADB if mariadb else _CHARACTER)
     if collations := _collations(has, len(character)):
         known = [(column, c) for column, c in zip(character, collations, strict=True) if c in charsets]
         found = ["" if c == _BINARY_COLLATION else _plain(charsets[c]) for _, c in known]

@@ -1,0 +1,87 @@
+"""A database on a real server, and what the binlog says was done to it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from demo.servers import SqlServer
+from whimbrel.mysql.binlog.stream import BinlogStream, Output
+from whimbrel.mysql.connect import connect, current_position
+from whimbrel.mysql.points import read_rows
+from whimbrel.mysql.schema import read_table
+from whimbrel.records import Change, Commit, Position, Row, Table
+
+LONGEST = 30  # seconds that any reading may take
+
+
+class Source:
+    def __init__(self, server: SqlServer, database: str) -> None:
+        self.server, self.database = server, database
+        self.source = server.source(database)
+        self.flavor = server.flavor
+
+    def execute(self, *statements: str, **more: Any) -> tuple[tuple[Any, ...], ...]:
+        return self.server.execute("SET NAMES utf8mb4", "SET sql_mode = ''", *statements, database=self.database)
+
+    def position(self) -> Position:
+        with connect(self.source) as connection:
+            return current_position(connection)
+
+    def table(self, name: str = "t") -> Table:
+        with connect(self.source) as connection:
+            return read_table(connection, self.database, name)
+
+    def rows(self, table: Table, where: str = "TRUE") -> list[Row]:
+        with connect(self.source) as connection:
+            return read_rows(connection, table, where)
+
+    @contextmanager
+    def stream(self, start: Position, *tables: Table, **more: Any) -> Iterator[BinlogStream]:
+        """Closed at the end, or when it takes too long."""
+        options = {"server_id": 0, "use_gtid": False, "heartbeat": 0.1} | more
+        captured = {(table.schema, table.name): table for table in tables}
+        stream = BinlogStream(connect(self.source), start, captured, **options)
+        timer = threading.Timer(LONGEST, stream.close)
+        timer.start()
+        try:
+            yield stream
+        finally:
+            timer.cancel()
+            stream.close()
+
+    def read(self, start: Position, *tables: Table, end: Position | None = None, **more: Any) -> list[Output]:
+        """Everything up to ``end``, or to where the binlog ends now."""
+        end = end or self.position()
+        outputs: list[Output] = []
+        with self.stream(start, *tables, **more) as stream:
+            for output in stream:
+                outputs.append(output)
+                if not isinstance(output, list) and output.position.at_or_after(end):
+                    return outputs
+        raise AssertionError(f"the binlog ended before {end}: {outputs[-3:]}")
+
+    def changes(self, start: Position, *tables: Table, **more: Any) -> list[Change]:
+        return [change for output in self.read(start, *tables, **more) if isinstance(output, list) for change in output]
+
+
+def images(changes: list[Change]) -> list[tuple[Row | None, Row | None]]:
+    return [(change.before, change.after) for change in changes]
+
+
+def commits(outputs: list[Output]) -> list[Commit]:
+    return [output for output in outputs if isinstance(output, Commit)]
+
+
+@pytest.fixture
+def source(source_server: SqlServer, database: str) -> Source:
+    return Source(source_server, database)
+
+
+@pytest.fixture(params=[False, True], ids=["file", "gtid"])
+def use_gtid(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
