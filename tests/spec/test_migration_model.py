@@ -58,13 +58,6 @@ def test_the_order_is_right_in_every_interleaving_with_a_crash_anywhere(tmp_path
     assert unreached.strip().startswith("(0 of"), unreached  # no step of the model is there for show
 
 
-@pytest.mark.slow
-def test_the_order_is_right_with_two_crashes(tmp_path: Path) -> None:
-    report = check(tmp_path, "CRASHES=2")
-    assert errors(report) == 0, report
-    assert "Search not completed" not in report
-
-
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_broken_order_is_found(tmp_path: Path, variant: str) -> None:
     report = check(tmp_path, variant)
