@@ -77,15 +77,17 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return written(tmp_path_factory.mktemp("whole") / "chunk", SIMPLE, Chunk(1, None, None, ()), ROWS)
 
 
-def test_any_flipped_bit_is_found(whole: Path, tmp_path: Path) -> None:
-    """Every bit of the file: it is corrupt, or the very same rows come out (zstd's own checksum repeats ours)."""
+def test_a_flipped_bit_anywhere_is_found(whole: Path, tmp_path: Path) -> None:
+    """One bit of each byte of the file: it is corrupt, or the very same rows come out (zstd's own checksum repeats
+    ours).
+    """
     data, damaged, same = whole.read_bytes(), tmp_path / "damaged", 0
-    for bit in range(len(data) * 8):
-        damaged.write_bytes(data[: bit // 8] + bytes([data[bit // 8] ^ (1 << bit % 8)]) + data[bit // 8 + 1 :])
+    for place, byte in enumerate(data):
+        damaged.write_bytes(data[:place] + bytes([byte ^ (1 << place % 8)]) + data[place + 1 :])
         with contextlib.suppress(LogCorrupt):
             assert list(read_export(damaged)) == ROWS
             same += 1
-    assert same < 40
+    assert same < 10
 
 
 def test_any_truncation_is_found(whole: Path, tmp_path: Path) -> None:

@@ -11,33 +11,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import random
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Container, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import asyncmy
 from asyncmy.cursors import SSCursor
 
 from whimbrel.errors import LogCorrupt, PrivilegeError, SourceError, SourceUnreachable, UnsupportedSource
 from whimbrel.export import PART, Chunk, ExportFile, ExportWriter, read_export, write_export
 from whimbrel.mysql.chunks import Plan, chunk_statement, cutting_key, plan
-from whimbrel.mysql.connect import (
-    CONNECT_TIMEOUT,
-    DECODERS,
-    SESSION,
-    Mysql,
-    connect,
-    current_position,
-    place_of,
-    rows_as_dicts,
-    tls_context,
-    translated,
-)
+from whimbrel.mysql.connect import Mysql, connect, translated
 from whimbrel.mysql.pace import LoadGate, RowRate
 from whimbrel.mysql.points import canonical_rows, read_rows, rows_where_equal
+from whimbrel.mysql.readers import back_off, begin_together, open_reader, uses_tls
 from whimbrel.project import Source
 from whimbrel.records import Position, Row, Table
 
@@ -47,10 +34,6 @@ LINE_ROWS = 500  # rows in one line of an export file
 FETCH_BYTES = (
     4 << 20
 )  # what the rows fetched at once may have, by the columns' greatest lengths, before they are fetched one by one
-LOCK_WAIT = 2  # seconds; writers queue behind a lock that waits for a long statement
-TRIES = 8  # failures of one connection in a row, about 35 seconds of them, before SourceUnreachable
-LONGEST_BACK_OFF = 15.0  # seconds
-READ_TIMEOUT = 300.0  # seconds without a byte from the server
 STOP_WITHIN = 0.1  # seconds
 
 
@@ -167,11 +150,15 @@ class _Export:
             try:
                 self.tls = uses_tls(side)
                 self.index = cutting_key(side, self.table, self.key_columns)[1]
-                readers = [await self._reader() for _ in range(max(1, self.source.connections))]
+                readers = [await open_reader(self.source, tls=self.tls) for _ in range(max(1, self.source.connections))]
                 if self.chunks:
                     self.note = "some chunks come from an earlier run"
                 elif consistent:
-                    position, lock_ms = await self._begin_together(side, readers)
+                    try:
+                        position, lock_ms = await begin_together(side, readers)
+                        self.together = True
+                    except (PrivilegeError, SourceError) as error:
+                        self.note = f"each chunk stands on its own: {error.message}"
                 with contextlib.suppress(_Stopped):
                     await self._all_chunks(side, readers, waiting)
             finally:
@@ -235,7 +222,7 @@ class _Export:
             while file is None:
                 try:
                     if not readers[number].connected:
-                        readers[number] = await self._reader()
+                        readers[number] = await open_reader(self.source, tls=self.tls)
                     file = await self._read_chunk(readers[number], chunk)
                 except SourceUnreachable as error:
                     readers[number].close()
@@ -315,71 +302,6 @@ class _Export:
 
     def _path(self, chunk: Chunk) -> Path:
         return self.folder / f"chunk-{chunk.number:08d}.jsonl.zst"
-
-    async def _reader(self) -> Any:
-        source = self.source
-        with translated(place_of(source)):
-            reader: Any = await asyncmy.connect(
-                host=source.host,
-                port=source.port,
-                unix_socket=source.socket or None,
-                user=source.user,
-                password=source.password.encode(),
-                charset="utf8mb4",
-                autocommit=True,
-                conv=DECODERS,
-                init_command=SESSION,
-                connect_timeout=CONNECT_TIMEOUT,
-                read_timeout=READ_TIMEOUT,
-                ssl=tls_context(source) if self.tls else None,
-            )
-            await reader.query("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            return reader
-
-    async def _begin_together(self, side: Mysql, readers: list[Any]) -> tuple[Position | None, float]:
-        """Begin a transaction on every reader while nothing can be committed: all show the table at one Position.
-
-        The lock is held only while they begin. Without the privilege, or while a long statement keeps the lock
-        waiting, each chunk stands on its own; the log puts that right.
-        """
-        try:
-            await asyncio.to_thread(_lock, side)
-        except (PrivilegeError, SourceError) as error:
-            self.note = f"each chunk stands on its own: {error.message}"
-            return None, 0.0
-        began = time.perf_counter()
-        try:
-            with translated(place_of(self.source)):
-                await asyncio.gather(
-                    *(reader.query("START TRANSACTION WITH CONSISTENT SNAPSHOT") for reader in readers)
-                )
-            position = await asyncio.to_thread(current_position, side)
-        finally:
-            await asyncio.to_thread(_unlock, side)
-        self.together = True
-        return position, (time.perf_counter() - began) * 1000
-
-
-async def back_off(error: SourceUnreachable, failures: int) -> None:
-    """Wait longer after each failure in a row, at random, so that the connections do not come back all at once."""
-    if failures >= TRIES:
-        raise SourceUnreachable(f"{error.message} ({TRIES} times in a row)", place=error.place, hint=error.hint)
-    await asyncio.sleep(min(LONGEST_BACK_OFF, 0.25 * 2**failures) * random.uniform(0.5, 1.0))
-
-
-def _lock(connection: Mysql) -> None:
-    with translated("FLUSH TABLES WITH READ LOCK"), connection.cursor() as cursor:
-        cursor.execute(f"SET SESSION lock_wait_timeout = {LOCK_WAIT}")
-        cursor.execute("FLUSH TABLES WITH READ LOCK")
-
-
-def _unlock(connection: Mysql) -> None:
-    with translated("UNLOCK TABLES"), connection.cursor() as cursor:
-        cursor.execute("UNLOCK TABLES")
-
-
-def uses_tls(connection: Mysql) -> bool:
-    return bool(rows_as_dicts(connection, "SHOW SESSION STATUS LIKE 'Ssl_cipher'")[0]["Value"])
 
 
 def whole_file(path: Path, chunk: Chunk) -> ExportFile | None:
