@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 
-from whimbrel.errors import SourceUnreachable, WhimbrelError
+from whimbrel.errors import SourceUnreachable, StateError, WhimbrelError
 from whimbrel.log.files import ChangeLogWriter
 from whimbrel.migrate.progress import Progress
 from whimbrel.mysql.binlog.stream import BinlogStream
@@ -159,7 +159,12 @@ class Capture:
             self._committed.wait()
             self._committed.clear()
             with writing:
-                self._log.sync()
+                try:
+                    self._log.sync()
+                except StateError:
+                    if self._stream:  # end the connection: the log is opened anew then, which raises what is still wrong
+                        self._stream.close()
+                    return
             done.wait(SYNC_SECONDS)
 
 
