@@ -40,6 +40,7 @@ import pymysql
 from pymysql.cursors import Cursor
 
 from demo import mysql_from_sid
+from demo.certificates import make_certificates
 from whimbrel.project import Source, Target
 
 READY_WITHIN = 120.0  # seconds; a loaded machine is slow, a server that will not start says so at once
@@ -179,9 +180,13 @@ class SqlServer(Server):
 
     flavor = ""
 
-    def __init__(self, folder: Path | str | None = None, *, options: Sequence[str] = (), server_id: int = 1) -> None:
+    def __init__(
+        self, folder: Path | str | None = None, *, options: Sequence[str] = (), server_id: int = 1, tls: bool = False
+    ) -> None:
         super().__init__(folder)
         self.options = tuple(options)
+        self.tls = tls
+        self.ca = self.folder / "ca.pem"
         self.server_id = server_id
         self.admin = "admin"
         self.user = "whimbrel"
@@ -231,6 +236,8 @@ class SqlServer(Server):
             give_to_unprivileged(self.folder)
             self._initialise()
         self._write_init_file()
+        if self.tls and not self.ca.exists():
+            make_certificates(self.folder)
         give_to_unprivileged(self.folder)
 
     def _write_init_file(self) -> None:
@@ -268,8 +275,13 @@ class SqlServer(Server):
             "--local-infile=1",
             "--max-connections=200",
             *FAST,
+            *self._tls_options(),
             *self.options,
         ]
+
+    def _tls_options(self) -> list[str]:
+        names = {"ca": "ca.pem", "cert": "server.pem", "key": "server.key"}
+        return [f"--ssl-{option}={self.folder / file}" for option, file in names.items()] if self.tls else []
 
     def _initialise(self) -> None:
         raise NotImplementedError
@@ -317,12 +329,14 @@ class MySQL(SqlServer):
 
     name = flavor = "mysql"
 
-    def __init__(self, folder: Path | str | None = None, *, options: Sequence[str] = (), server_id: int = 2) -> None:
+    def __init__(
+        self, folder: Path | str | None = None, *, options: Sequence[str] = (), server_id: int = 2, tls: bool = False
+    ) -> None:
         try:
             self._mysqld = mysql_from_sid.server_command()
         except mysql_from_sid.Unavailable as reason:
             raise ServerUnavailable(f"MySQL: {reason}") from None
-        super().__init__(folder, options=options, server_id=server_id)
+        super().__init__(folder, options=options, server_id=server_id, tls=tls)
 
     def _initialise(self) -> None:
         options = [
