@@ -151,6 +151,24 @@ def test_two_rows_of_one_entry_never_overwrite_each_other_and_the_order_does_not
     ]
 
 
+def test_equal_floats_of_different_text_are_different_items() -> None:
+    table = Table("shop", "t", (Column("a", "double", nullable=False), Column("n", "int", nullable=False)), ("n",))
+    rule = TableRule("t", "ttt", "group", KeyRule("pk", "${a}"), entry_name="${n}", entry_value="n")
+    puts, _ = compile_mapping(rule, table).put_items([(0.0, 1), (-0.0, 2), (0.0, 3)])
+    assert [sorted(put.item) for put in puts] == [["1", "3", "pk"], ["2", "pk"]]
+    [put], _ = compile_mapping(replace(rule, partition_key=KeyRule("pk", "${a}", "N")), table).put_items(
+        [(0.0, 1), (-0.0, 2)]
+    )
+    assert put.key == {"pk": {"N": "0"}}
+
+
+def test_the_keys_of_different_items_are_partitioned_by_different_bytes() -> None:
+    rule = replace(GROUP, sort_key=KeyRule("orderid", "${orderid}"))
+    rows: list[Row] = [(1, 12, "a", 1), (11, 2, "a", 1), (1, 12, "b", 2)]
+    first, second, again = map(compile_mapping(rule, PURCHASE).group_key, rows)
+    assert first == again != second
+
+
 def test_rows_of_another_group_that_an_ambiguous_key_brings_in_are_refused() -> None:
     """('a|b', 'c') and ('a', 'b|c') share a key, but not what the whole item has: whoever comes first has it."""
     columns = tuple(Column(name, "text", nullable=False, length=9) for name in ("a", "b", "n"))

@@ -176,6 +176,11 @@ def test_equal_numbers_have_one_normal_form(number: Decimal, zeros: int) -> None
     assert Decimal(normal({"N": forms[0]})["N"]) == number
 
 
+@pytest.mark.parametrize("text", ["0", "-0", "0.00", "-0.0", "0e5", "-0E-130"])
+def test_zero_is_zero(text: str) -> None:
+    assert normal({"N": text}) == {"N": "0"}
+
+
 def test_different_numbers_have_different_normal_forms() -> None:
     texts = ["0", "1", "10", "1.0000000000000000000000000000000000001", "-1", "0.1", "0.01", "1e-130", "12", "120"]
     assert len({normal({"N": text})["N"] for text in texts}) == len(texts)
