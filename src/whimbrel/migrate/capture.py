@@ -162,7 +162,8 @@ class Capture:
                 try:
                     self._log.sync()
                 except StateError:
-                    if self._stream:  # end the connection: the log is opened anew then, which raises what is still wrong
+                    # End the connection: the log is opened anew then, which raises what is still wrong.
+                    if self._stream:
                         self._stream.close()
                     return
             done.wait(SYNC_SECONDS)
