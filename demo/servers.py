@@ -175,8 +175,9 @@ class SqlServer(Server):
     """What MariaDB and MySQL have in common: row-format binlog, two users, TCP and a socket.
 
     ``admin`` may do everything, ``user`` only what a migration needs; both have ``password``, new at each start of a
-    new object. ``options`` are more ``--name=value`` of the server's own, and win over ours. With ``tls`` it has a certificate that
-    ``ca`` vouches for; without, MySQL and MariaDB 11.4 make one of their own, and an older MariaDB speaks no TLS.
+    new object. ``options`` are more ``--name=value`` of the server's own, and win over ours. With ``tls`` it has a
+    certificate that ``ca`` vouches for; without, MySQL and MariaDB 11.4 make one of their own, and an older MariaDB
+    speaks no TLS.
     """
 
     flavor = ""
