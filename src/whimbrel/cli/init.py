@@ -21,7 +21,7 @@ BYTES = ("binary", "geometry")
 
 
 def init(url: str, wanted: tuple[str, ...], output: Path, endpoint: str) -> int:
-    """Write ``output``. Raises ProjectError when it exists already: a mapping that somebody wrote is not overwritten."""
+    """Write ``output``. Raises ProjectError when it exists: a mapping that somebody wrote is not overwritten."""
     if output.exists():
         raise ProjectError("is there already", place=str(output), hint="Name another file with --output.")
     settings, password = split_url(url)

@@ -29,7 +29,7 @@ LISTED = 20  # differences shown to a person; --json has more
 
 
 def verify(project: Project, as_json: bool) -> int:
-    """Compare everything; with the applier of this process, or with that of a `whimbrel migrate` that runs elsewhere."""
+    """Compare everything, with the applier of this process or that of a `whimbrel migrate` that runs elsewhere."""
     prepared, progress = prepare(project), Progress(phase="verify")
     with interruptible() as stop, shown(project, progress, as_json):
         try:
