@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pymysql
 import pytest
 
 from demo.servers import SqlServer
@@ -39,6 +42,16 @@ class Source:
     def rows(self, table: Table, where: str = "TRUE") -> list[Row]:
         with connect(self.source) as connection:
             return read_rows(connection, table, where)
+
+    def end_dumps(self) -> None:
+        """Kill the server's replication threads, and wait until they are gone."""
+        dumps = "SELECT ID FROM information_schema.PROCESSLIST WHERE COMMAND LIKE 'Binlog Dump%'"
+        deadline = time.monotonic() + LONGEST
+        while processes := self.execute(dumps):
+            assert time.monotonic() < deadline, processes
+            for (process,) in processes:
+                with contextlib.suppress(pymysql.err.OperationalError):  # it ended by itself
+                    self.execute(f"KILL {process}")
 
     @contextmanager
     def stream(self, start: Position, *tables: Table, **more: Any) -> Iterator[BinlogStream]:

@@ -13,7 +13,7 @@ def inet4_text(data: bytes) -> str:
 
 
 def inet6_text(data: bytes) -> str:
-    """The first of the longest runs of zeros becomes ``::``, also one of a single zero; an IPv4 address shows as one."""
+    """The first of the longest runs of zeros becomes ``::``, also a single zero; an IPv4 address shows as one."""
     data = data.ljust(16, b"\0")
     words = struct.unpack(">8H", data)
     gap, length = _longest_zeros(words)

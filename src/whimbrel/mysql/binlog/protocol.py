@@ -45,7 +45,8 @@ class Packets:
         try:
             self._socket.sendall(struct.pack("<IB", len(payload) + 1, command) + payload)
         except OSError as error:
-            raise self._lost(str(error)) from error
+            if not self.closed:
+                raise self._lost(str(error)) from error
 
     def __iter__(self) -> Iterator[bytes | None]:
         """Each packet without its first byte; None before each wait for the server."""

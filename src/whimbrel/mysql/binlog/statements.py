@@ -69,7 +69,7 @@ def meaning(sql: str, schema: str, captured: Collection[tuple[str, str]]) -> Mea
     if not verb or verb in _HARMLESS:
         return Meaning.HARMLESS
     if verb == "TRUNCATE":
-        return Meaning.DATA if names_captured(sql, schema, captured) else Meaning.HARMLESS
+        return Meaning.DATA if _is_captured(table_names(sql, schema), captured) else Meaning.HARMLESS
     if verb in ("CREATE", "ALTER", "DROP", "RENAME"):
         return _definition(sql, verb, second, words, schema, captured)
     return Meaning.DATA
@@ -78,22 +78,76 @@ def meaning(sql: str, schema: str, captured: Collection[tuple[str, str]]) -> Mea
 def _definition(
     sql: str, verb: str, second: str, words: list[str], schema: str, captured: Collection[tuple[str, str]]
 ) -> Meaning:
+    names = table_names(sql, schema)
     if second in ("DATABASE", "SCHEMA"):
-        gone = verb == "DROP" and any(_mentions(sql, name) for name, _ in captured)
-        return Meaning.DEFINITION if gone else Meaning.HARMLESS
-    if "OR" in words and verb == "CREATE":  # CREATE OR REPLACE TABLE drops the table
-        replaces_table = re.search(r"\bREPLACE\s+TABLE\b", sql, re.IGNORECASE)
-        return Meaning.DEFINITION if replaces_table and names_captured(sql, schema, captured) else Meaning.HARMLESS
-    if second in _OTHER_OBJECTS or verb == "CREATE":
-        return Meaning.HARMLESS
-    return Meaning.DEFINITION if names_captured(sql, schema, captured) else Meaning.HARMLESS
+        touched = verb == "DROP" and any(_same(name, owner) for _, name in names for owner, _ in captured)
+    elif verb == "CREATE":
+        touched = words[1:3] == ["OR", "REPLACE"] and _is_captured(names[:1], captured) and _replaces_table(sql)
+    elif second in _OTHER_OBJECTS:
+        touched = False
+    else:
+        touched = _is_captured(names, captured)
+    return Meaning.DEFINITION if touched else Meaning.HARMLESS
 
 
-def names_captured(sql: str, schema: str, captured: Collection[tuple[str, str]]) -> bool:
-    """A captured table's name stands in it, where the default schema is that table's or the schema stands in it too."""
-    return any(_mentions(sql, table) and (owner == schema or _mentions(sql, owner)) for owner, table in captured)
+_TOKEN = re.compile(
+    r"""`(?P<tick>(?:[^`]|``)+)` | "(?P<quote>(?:[^"]|"")+)" | (?P<text>'(?:[^'\\]|''|\\.)*')
+        | (?P<skip>\s+|/\*(?!M?!).*?\*/|--[ \t][^\n]*\n?|\#[^\n]*\n?|/\*M?!\d*|\*/) | (?P<word>[\w$]+) | (?P<sign>.)""",
+    re.DOTALL | re.VERBOSE,
+)
+_BEFORE_NAMES = frozenset({"TABLE", "TABLES", "TO", "AS", "DATABASE", "SCHEMA", "RENAME", "TRUNCATE"})
+_BETWEEN = frozenset({"IF", "EXISTS", "NOT", "WAIT", "NOWAIT", "ONLINE", "OFFLINE", "IGNORE", "TABLE", "AS", "TO"})
 
 
-def _mentions(sql: str, name: str) -> bool:
-    plain = re.escape(name.replace("`", "``"))
-    return re.search(rf"(?<![\w$]){plain}(?![\w$])", sql, re.IGNORECASE) is not None
+def table_names(sql: str, schema: str) -> list[tuple[str, str]]:
+    """Schema and name of each table that a DROP, TRUNCATE, RENAME, ALTER or CREATE TABLE is about.
+
+    A name stands after one of a few words, or after a comma that follows such a name. That finds also what is no table
+    (``RENAME COLUMN a TO b``), which does no harm, but neither the tables of a foreign key nor what stands in quotes.
+    """
+    tokens = [found for found in _TOKEN.finditer(sql) if found.lastgroup not in ("skip", "text")]
+    names: list[tuple[str, str]] = []
+    at, expected, depth = 0, False, 0
+    while at < len(tokens):
+        text, plain = _read(tokens[at])
+        if plain and text in "()":
+            depth += 1 if text == "(" else -1
+        if plain and text.upper() in _BEFORE_NAMES:
+            expected = depth == 0
+        elif expected and (not plain or text[0].isalnum() or text[0] in "_$" or ord(text[0]) > 127):
+            if plain and text.upper() in _BETWEEN:
+                at += 1
+                continue
+            parts = [text]
+            while at + 2 < len(tokens) and _read(tokens[at + 1]) == (".", True):
+                parts.append(_read(tokens[at + 2])[0])
+                at += 2
+            names.append((parts[0], parts[1]) if len(parts) > 1 else (schema, parts[0]))
+            expected = at + 1 < len(tokens) and _read(tokens[at + 1]) == (",", True)
+            at += expected
+        else:
+            expected = False
+        at += 1
+    return names
+
+
+def _read(token: re.Match[str]) -> tuple[str, bool]:
+    """Its text, and whether it stands without quotes."""
+    if token["tick"] is not None:
+        return token["tick"].replace("``", "`"), False
+    if token["quote"] is not None:
+        return token["quote"].replace('""', '"'), False
+    return token[0], True
+
+
+def _is_captured(names: Collection[tuple[str, str]], captured: Collection[tuple[str, str]]) -> bool:
+    return any(_same(a, schema) and _same(b, table) for a, b in names for schema, table in captured)
+
+
+def _same(name: str, other: str) -> bool:
+    """Servers may or may not tell capitals apart; two tables that differ in nothing else are taken for one."""
+    return name.lower() == other.lower()
+
+
+def _replaces_table(sql: str) -> bool:
+    return re.search(r"\bREPLACE\s+TABLE\b", sql, re.IGNORECASE) is not None

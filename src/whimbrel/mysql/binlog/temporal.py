@@ -182,10 +182,10 @@ def _hires_datetime(digits: int) -> Read:
 
 def _hires_time(digits: int) -> Read:
     """The time in units of its last digit, plus what makes the smallest one zero (Field_time_hires::zero_point)."""
-    largest = (838 * 3600 + 59 * 60 + 59) * 10**digits + 10**digits - 1
+    zero = (838 * 3600 + 59 * 60 + 60) * 10**digits
 
     def read(data: bytes) -> str:
-        n = int.from_bytes(data, "big") - largest
+        n = int.from_bytes(data, "big") - zero
         sign, n = ("-", -n) if n < 0 else ("", n)
         seconds, fraction = divmod(n, 10**digits)
         minutes, second = divmod(seconds, 60)
