@@ -6,6 +6,8 @@
     ├── UserError                 what the person asked for cannot be done as asked (exit code 2)
     │   ├── ProjectError          the project file
     │   ├── MappingError          a mapping that does not fit the schema
+    │   ├── TrainingError         data or settings that no model can be trained from
+    │   ├── RowError              a row that does not fit a model's inputs: ``column`` names the one at fault
     │   └── PrivilegeError        the source or target account may not do something
     ├── SourceError               MySQL or MariaDB
     │   ├── SourceUnreachable     (Retryable) the connection failed or broke
@@ -24,6 +26,7 @@
     └── StateError                the state folder
         ├── LogCorrupt            a checksum in the change log or an export file does not fit
         ├── LogGone               the change log no longer has the place asked for
+        ├── ModelDamaged          a model file whose digest or content does not fit
         └── Locked                another whimbrel is at work on this project
 
 ``Retryable`` is a mark beside the tree: ``isinstance(error, Retryable)`` says if the same call may succeed later.
@@ -57,6 +60,15 @@ class ProjectError(UserError): ...
 
 
 class MappingError(UserError): ...
+
+
+class TrainingError(UserError): ...
+
+
+class RowError(UserError):
+    def __init__(self, message: str, *, column: str, place: str = "", hint: str = "") -> None:
+        super().__init__(message, place=place, hint=hint)
+        self.column = column
 
 
 class PrivilegeError(UserError): ...
@@ -111,6 +123,9 @@ class LogCorrupt(StateError): ...
 
 
 class LogGone(StateError): ...
+
+
+class ModelDamaged(StateError): ...
 
 
 class Locked(StateError): ...
