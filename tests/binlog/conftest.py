@@ -53,6 +53,14 @@ class Source:
                 with contextlib.suppress(pymysql.err.OperationalError):  # it ended by itself
                     self.execute(f"KILL {process}")
 
+    def purge_to(self, file: str) -> None:
+        """Until it is done: files that a replica reads, or that recovery may need, are left where they are."""
+        deadline = time.monotonic() + LONGEST
+        while self.execute("SHOW BINARY LOGS")[0][0] != file:
+            assert time.monotonic() < deadline, file
+            self.end_dumps()
+            self.execute(f"PURGE BINARY LOGS TO '{file}'")
+
     @contextmanager
     def stream(self, start: Position, *tables: Table, **more: Any) -> Iterator[BinlogStream]:
         """Closed at the end, or when it takes too long."""

@@ -117,7 +117,7 @@ def test_gtid_set_is_known_from_the_next_file_on(source: Source, table: Table) -
     source.execute(THREE[0], "FLUSH BINARY LOGS", THREE[1])
     positions = [commit.position for commit in commits(source.read(start, table))]
     assert positions[0].gtid == ""
-    assert positions[-1] == source.position()
+    assert (positions[-1].file, positions[-1].gtid) == (source.position().file, source.position().gtid)
 
 
 def test_close_from_another_thread(source: Source, table: Table) -> None:
@@ -249,8 +249,7 @@ def test_offset_beyond_the_file(source: Source, table: Table) -> None:
 def test_purged(source: Source, table: Table, use_gtid: bool) -> None:
     start = source.position()
     source.execute(THREE[0], "FLUSH BINARY LOGS", THREE[1], "FLUSH BINARY LOGS")
-    source.end_dumps()  # of other tests: what one of them still reads is not purged
-    source.execute(f"PURGE BINARY LOGS TO '{source.position().file}'")
+    source.purge_to(source.position().file)
     with pytest.raises(
         PositionLost, match=f"asked for {start.file}:{start.offset}.* the server has {source.position().file}"
     ):

@@ -80,7 +80,7 @@ def _double(data: bytes, at: int) -> str:
 
 
 def double_text(number: float) -> str:
-    """my_gcvt: the shortest digits, with an exponent below 1e-15 and from 1e15; a whole number gets ".0"."""
+    """my_gcvt: the shortest digits, with an exponent below 1e-15, and from 1e15 on for whole numbers, else with ".0"."""
     sign = "-" if str(number).startswith("-") else ""
     mantissa, _, exponent = f"{abs(number)!r}".partition("e")
     whole, _, fraction = mantissa.partition(".")
@@ -89,7 +89,7 @@ def double_text(number: float) -> str:
     digits = digits.rstrip("0")
     if not digits:
         return f"{sign}0.0"
-    if point < -14 or point > 15:
+    if point < -14 or (point > 15 and len(digits) <= point):
         return f"{sign}{digits[0]}{'.' if digits[1:] else ''}{digits[1:]}e{point - 1}"
     if point <= 0:
         return f"{sign}0.{'0' * -point}{digits}"
@@ -123,7 +123,9 @@ def _opaque(data: bytes, at: int) -> str:
     if kind in (7, 10, 11, 12):
         packed = int.from_bytes(value, "little", signed=True)
         return f'"{_packed_text(kind, packed)}"'
-    return f'"base64:type{kind}:{base64.b64encode(value).decode()}"'
+    encoded = base64.b64encode(value).decode()
+    lines = "\\n".join(encoded[i : i + 76] for i in range(0, len(encoded), 76))
+    return f'"base64:type{kind}:{lines}"'
 
 
 def _packed_text(kind: int, packed: int) -> str:
