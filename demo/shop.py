@@ -43,15 +43,20 @@ def fill(server: SqlServer, database: str, rows: int, seed: int = 1) -> int:
 
 
 class LiveWriter:
-    """An application that does not stop: inserts, updates and deletes, in small transactions, ``rate`` a second."""
+    """An application that does not stop: inserts, updates and deletes, in small transactions, ``rate`` a second.
+
+    When the server goes away it connects again until the server is back, as applications do.
+    """
 
     def __init__(self, server: SqlServer, database: str, orders: int, rate: int, seed: int = 2) -> None:
-        self._connection = server.connect(database, autocommit=False)
+        self._server = server
+        self._database = database
         self._chance = random.Random(seed)
         self._orders = orders
         self._rate = rate
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._write, name="live writer", daemon=True)
+        self._failure: Exception | None = None
         self.changes = 0
 
     def start(self) -> None:
@@ -61,15 +66,27 @@ class LiveWriter:
         """Return when the last transaction is committed."""
         self._stop.set()
         self._thread.join()
-        self._connection.close()
+        if self._failure:
+            raise self._failure
 
     def _write(self) -> None:
+        while not self._stop.is_set():
+            try:
+                with self._server.connect(self._database, autocommit=False) as connection:
+                    self._write_over(connection)
+            except (pymysql.err.OperationalError, pymysql.err.InterfaceError):
+                self._stop.wait(0.05)  # the server is away
+            except Exception as error:
+                self._failure = error
+                return
+
+    def _write_over(self, connection: pymysql.connections.Connection[pymysql.cursors.Cursor]) -> None:
         began, first = time.monotonic(), self.changes
-        with self._connection.cursor() as cursor:
+        with connection.cursor() as cursor:
             while not self._stop.is_set():
                 for _ in range(self._chance.randint(1, 5)):
                     self.changes += self._change(cursor)
-                self._connection.commit()
+                connection.commit()
                 ahead = (self.changes - first) / self._rate - (time.monotonic() - began)
                 self._stop.wait(max(0.0, ahead))
 
