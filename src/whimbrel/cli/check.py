@@ -15,7 +15,8 @@ from whimbrel.dynamodb.tables import is_empty, table_exists
 from whimbrel.errors import WhimbrelError
 from whimbrel.mapping.design import TableMapping, compile_mapping
 from whimbrel.migrate.state import StateFolder
-from whimbrel.mysql.connect import connect, source_faults
+from whimbrel.mysql.connect import connect
+from whimbrel.mysql.preflight import source_faults
 from whimbrel.mysql.schema import estimated_rows, read_table
 from whimbrel.project import Project, TableRule
 

@@ -11,7 +11,8 @@ import orjson
 
 from whimbrel.errors import MappingError, ProjectError, StateError
 from whimbrel.mapping.design import TableMapping, compile_mapping
-from whimbrel.mysql.connect import Mysql, ServerInfo, check_source, connect, server_info
+from whimbrel.mysql.connect import Mysql, ServerInfo, connect, server_info
+from whimbrel.mysql.preflight import check_source
 from whimbrel.mysql.schema import estimated_rows, read_table
 from whimbrel.project import Project
 from whimbrel.records import Table

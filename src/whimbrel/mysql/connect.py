@@ -1,4 +1,4 @@
-"""Connections to the source, what the server is, where its binlog stands, and the preflight of its settings.
+"""Connections to the source, what the server is, and where its binlog stands.
 
 Every connection speaks utf8mb4, has its session in UTC and a neutral ``sql_mode``, so that values print plainly and
 literals mean what they say; ``character_set_results`` is NULL, so that text arrives in its column's own bytes and the
@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import re
 import ssl
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -29,13 +29,13 @@ from whimbrel.errors import (
     WhimbrelError,
 )
 from whimbrel.project import Source
-from whimbrel.records import Position, Table
+from whimbrel.records import Position
 
 Mysql: TypeAlias = "Connection[Cursor]"  # PyMySQL's own class has no parameters when it runs
 
 # The server writes to us for as long as we pause under load; its default of 60 s would cut the connection.
 SESSION = (
-    "SET time_zone = '+00:00', sql_mode = '', character_set_results = NULL, "
+    "SET time_zone = '+00:00', sql_mode = '', character_set_results = NULL, sql_quote_show_create = 1, "
     "net_write_timeout = 3600, net_read_timeout = 3600, wait_timeout = 86400"
 )
 CONNECT_TIMEOUT = 10  # seconds
@@ -260,154 +260,6 @@ def _one(connection: Mysql, statement: str) -> tuple[Any, ...]:
     if row is None:
         raise SourceError("no row", place=statement)
     return tuple(row)
-
-
-def check_source(connection: Mysql, tables: Iterable[Table]) -> None:
-    """Raise the first thing that would make a migration of ``tables`` lose something: UnsupportedSource or
-    PrivilegeError.
-
-    ``source_faults`` gives all of them at once.
-    """
-    for fault in source_faults(connection, tables):
-        raise fault
-
-
-def source_faults(connection: Mysql, tables: Iterable[Table]) -> Iterator[WhimbrelError]:
-    """Everything about the server, the account and ``tables`` that stands in the way of an exact migration."""
-    info = server_info(connection)
-    yield from _setting_faults(connection, info)
-    yield from _privilege_faults(connection, info)
-    for table in tables:
-        yield from _table_faults(connection, info, table)
-
-
-def _variables(connection: Mysql) -> dict[str, str]:
-    return {row["Variable_name"].lower(): row["Value"] for row in rows_as_dicts(connection, "SHOW GLOBAL VARIABLES")}
-
-
-def _setting_faults(connection: Mysql, info: ServerInfo) -> Iterator[WhimbrelError]:
-    has = _variables(connection)
-    oldest = (8, 0, 0) if info.flavor == "mysql" else (10, 5, 0)
-    if info.version < oldest:
-        version, least = (".".join(map(str, numbers)) for numbers in (info.version, oldest))
-        yield UnsupportedSource(
-            f"{info.flavor} {version} is older than {least}", place="server version", hint="Upgrade it"
-        )
-    wanted = {"log_bin": "ON", "binlog_format": "ROW", "binlog_row_image": "FULL"}
-    for name, value in wanted.items():
-        if has.get(name, "OFF").upper() != value:
-            hint = (
-                "Start the server with --log-bin"
-                if name == "log_bin"
-                else f"SET GLOBAL {name} = {value}, and reconnect the writers"
-            )
-            yield UnsupportedSource(f"is {has.get(name)}, must be {value}", place=name, hint=hint)
-    if "PARTIAL_JSON" in has.get("binlog_row_value_options", ""):
-        yield UnsupportedSource(
-            "has PARTIAL_JSON: changed JSON documents are not whole in the binlog",
-            place="binlog_row_value_options",
-            hint="SET GLOBAL binlog_row_value_options = '', and reconnect the writers",
-        )
-    relays = has.get("log_replica_updates", has.get("log_slave_updates", "ON"))
-    with contextlib.suppress(PrivilegeError):
-        if relays == "OFF" and replica_status(connection):
-            yield UnsupportedSource(
-                "is OFF on a replica: what it replicates is not in its binlog",
-                place="log_replica_updates",
-                hint="Turn it on, or migrate from the primary",
-            )
-
-
-def _privilege_faults(connection: Mysql, info: ServerInfo) -> Iterator[WhimbrelError]:
-    (user,) = _one(connection, "SELECT CURRENT_USER()")
-    hint = f"GRANT SELECT, RELOAD, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO {user}"
-    try:
-        binlog_status(connection)
-        if info.flavor == "mysql":
-            rows_as_dicts(connection, "SHOW BINLOG EVENTS LIMIT 1")  # asks for REPLICATION SLAVE; MariaDB asks for less
-    except PrivilegeError as error:
-        yield PrivilegeError(error.message, place=f"user {user}", hint=hint)
-    except UnsupportedSource:
-        return  # no binlog: said by the settings
-    if info.flavor == "mariadb":
-        grants = " ".join(str(next(iter(row.values()))) for row in rows_as_dicts(connection, "SHOW GRANTS")).upper()
-        if not re.search(r"(REPLICATION SLAVE\b(?! ADMIN)|ALL PRIVILEGES).* ON \*\.\*", grants):
-            yield PrivilegeError("lacks REPLICATION SLAVE", place=f"user {user}", hint=hint)
-
-
-def _table_faults(connection: Mysql, info: ServerInfo, table: Table) -> Iterator[WhimbrelError]:
-    name = (table.schema, table.name)
-    engines = rows_as_dicts(
-        connection,
-        "SELECT t.ENGINE AS engine, e.TRANSACTIONS AS transactions FROM information_schema.TABLES t "
-        "LEFT JOIN information_schema.ENGINES e ON e.ENGINE = t.ENGINE WHERE t.TABLE_SCHEMA = %s AND t.TABLE_NAME = %s",
-        name,
-    )
-    if not engines:
-        yield UnsupportedSource(
-            "does not exist, or may not be read", place=table.full_name, hint="Check its name and the grants"
-        )
-        return
-    if engines[0]["transactions"] != "YES":
-        yield UnsupportedSource(
-            f"engine {engines[0]['engine']} has no transactions",
-            place=table.full_name,
-            hint=f"ALTER TABLE {quoted(table.schema)}.{quoted(table.name)} ENGINE = InnoDB",
-        )
-    yield from _filter_faults(connection, table)
-    if not _binlogs_cascades(connection, info):
-        yield from _cascade_faults(connection, table)
-    with translated(table.full_name), connection.cursor() as cursor:
-        try:
-            cursor.execute(f"SELECT 1 FROM {quoted(table.schema)}.{quoted(table.name)} LIMIT 0")
-        except pymysql.err.Error as error:
-            yield translate(error, table.full_name)
-
-
-def _filter_faults(connection: Mysql, table: Table) -> Iterator[WhimbrelError]:
-    """binlog_do_db and binlog_ignore_db, which only SHOW BINARY LOG STATUS tells."""
-    try:
-        status = binlog_status(connection)
-    except (PrivilegeError, UnsupportedSource):
-        return
-    only = [name for name in status["Binlog_Do_DB"].split(",") if name]
-    ignored = status["Binlog_Ignore_DB"].split(",")
-    if (only and table.schema not in only) or table.schema in ignored:
-        yield UnsupportedSource(
-            "its database is left out of the binlog",
-            place=table.full_name,
-            hint="Change binlog_do_db or binlog_ignore_db",
-        )
-
-
-def _binlogs_cascades(connection: Mysql, info: ServerInfo) -> bool:
-    """Since 9.6 MySQL carries out foreign keys above the engine, so that their changes reach the binlog, unless told
-    otherwise.
-    """
-    return (
-        info.flavor == "mysql"
-        and info.version >= (9, 6, 0)
-        and _variables(connection).get("innodb_native_foreign_keys") != "ON"
-    )
-
-
-def _cascade_faults(connection: Mysql, table: Table) -> Iterator[WhimbrelError]:
-    """Rows that InnoDB changes through a foreign key never reach the binlog."""
-    rules = rows_as_dicts(
-        connection,
-        "SELECT CONSTRAINT_NAME AS name, UPDATE_RULE AS on_update, DELETE_RULE AS on_delete "
-        "FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = %s AND TABLE_NAME = %s",
-        (table.schema, table.name),
-    )
-    for rule in rules:
-        for event in ("on_update", "on_delete"):
-            if rule[event] in ("CASCADE", "SET NULL", "SET DEFAULT"):
-                action = f"{event.replace('_', ' ').upper()} {rule[event]}"
-                yield UnsupportedSource(
-                    f"foreign key {rule['name']} has {action}: such changes are not in the binlog",
-                    place=table.full_name,
-                    hint="Let the application make these changes, and define the key with RESTRICT",
-                )
 
 
 def quoted(name: str) -> str:

@@ -1,0 +1,231 @@
+"""Preflight: what about the server, the account and the tables stands in the way of an exact migration.
+
+Each fault has a code that stays the same from version to version; ``whimbrel check`` and docs/check.md name them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+import pymysql
+
+from whimbrel.errors import PrivilegeError, UnsupportedSource, WhimbrelError
+from whimbrel.mysql.connect import (
+    Mysql,
+    ServerInfo,
+    binlog_status,
+    quoted,
+    replica_status,
+    rows_as_dicts,
+    server_info,
+    translate,
+    translated,
+)
+from whimbrel.mysql.grants import grants_of, may
+from whimbrel.records import Table
+
+OLDEST = {"mysql": (8, 0, 0), "mariadb": (10, 5, 0)}
+WANTED = {"log_bin": "ON", "binlog_format": "ROW", "binlog_row_image": "FULL"}
+
+
+class SourceFault(NamedTuple):
+    code: str
+    error: WhimbrelError
+
+
+def check_source(connection: Mysql, tables: Iterable[Table]) -> None:
+    """Raise the first thing that would make a migration of ``tables`` lose something: UnsupportedSource or
+    PrivilegeError.
+
+    ``source_faults`` gives all of them at once.
+    """
+    for fault in source_faults(connection, tables):
+        raise fault
+
+
+def source_faults(connection: Mysql, tables: Iterable[Table]) -> Iterator[WhimbrelError]:
+    """Everything about the server, the account and ``tables`` that stands in the way of an exact migration."""
+    return (fault.error for fault in named_faults(connection, tables))
+
+
+def named_faults(connection: Mysql, tables: Iterable[Table]) -> Iterator[SourceFault]:
+    """As ``source_faults``, each with its code."""
+    info, tables = server_info(connection), list(tables)
+    yield from _setting_faults(connection, info)
+    yield from _privilege_faults(connection, info, tables)
+    for table in tables:
+        yield from _table_faults(connection, info, table)
+
+
+def variables(connection: Mysql) -> dict[str, str]:
+    """The server's global variables, by their names in lower case."""
+    return {row["Variable_name"].lower(): row["Value"] for row in rows_as_dicts(connection, "SHOW GLOBAL VARIABLES")}
+
+
+def _setting_faults(connection: Mysql, info: ServerInfo) -> Iterator[SourceFault]:
+    has = variables(connection)
+    yield from _version_faults(info)
+    yield from _binlog_faults(has)
+    relays = has.get("log_replica_updates", has.get("log_slave_updates", "ON"))
+    with contextlib.suppress(PrivilegeError):
+        if relays == "OFF" and replica_status(connection):
+            yield _unsupported(
+                "replica-not-logged",
+                "is OFF on a replica: what it replicates is not in its binlog",
+                "log_replica_updates",
+                "Turn it on, or migrate from the primary",
+            )
+
+
+def _version_faults(info: ServerInfo) -> Iterator[SourceFault]:
+    oldest = OLDEST[info.flavor]
+    if info.version < oldest:
+        version, least = (".".join(map(str, numbers)) for numbers in (info.version, oldest))
+        message = f"{info.flavor} {version} is older than {least}"
+        yield _unsupported("server-version", message, "server version", "Upgrade it")
+
+
+def _binlog_faults(has: Mapping[str, str]) -> Iterator[SourceFault]:
+    for name, value in WANTED.items():
+        if has.get(name, "OFF").upper() != value:
+            change = f"SET GLOBAL {name} = {value}, and reconnect the writers"
+            hint = "Start the server with --log-bin" if name == "log_bin" else change
+            yield _unsupported(name.replace("_", "-"), f"is {has.get(name)}, must be {value}", name, hint)
+    if "PARTIAL_JSON" in has.get("binlog_row_value_options", ""):
+        yield _unsupported(
+            "partial-json",
+            "has PARTIAL_JSON: changed JSON documents are not whole in the binlog",
+            "binlog_row_value_options",
+            "SET GLOBAL binlog_row_value_options = '', and reconnect the writers",
+        )
+
+
+def _privilege_faults(connection: Mysql, info: ServerInfo, tables: list[Table]) -> Iterator[SourceFault]:
+    user = rows_as_dicts(connection, "SELECT CURRENT_USER() AS user")[0]["user"]
+    place, hint = f"user {user}", f"{_grant_statement(str(user))}"
+
+    def lacking(message: str) -> SourceFault:
+        return SourceFault("privileges", PrivilegeError(message, place=place, hint=hint))
+
+    grants = grants_of(connection)
+    try:
+        binlog_status(connection)
+        if info.flavor == "mysql":
+            rows_as_dicts(connection, "SHOW BINLOG EVENTS LIMIT 1")  # asks for REPLICATION SLAVE; MariaDB asks for less
+        elif not may(grants, "REPLICATION SLAVE"):
+            yield lacking("lacks REPLICATION SLAVE")
+    except PrivilegeError as error:
+        yield lacking(error.message)
+    except UnsupportedSource:
+        return  # no binlog: said by the settings
+    locked = may(grants, "RELOAD", "FLUSH_TABLES") or all(
+        may(grants, "LOCK TABLES", schema=schema) for schema in {table.schema for table in tables}
+    )
+    if tables and not locked:
+        yield lacking("lacks RELOAD, and LOCK TABLES on the schema: it may not fix the start of the capture")
+
+
+def _grant_statement(user: str) -> str:
+    name, _, host = user.rpartition("@")
+    account = "@".join("'" + part.replace("'", "''") + "'" for part in (name, host))
+    return f"GRANT SELECT, RELOAD, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO {account}"
+
+
+def _table_faults(connection: Mysql, info: ServerInfo, table: Table) -> Iterator[SourceFault]:
+    engines = rows_as_dicts(
+        connection,
+        "SELECT t.ENGINE AS engine, e.TRANSACTIONS AS transactions FROM information_schema.TABLES t "
+        "LEFT JOIN information_schema.ENGINES e ON e.ENGINE = t.ENGINE WHERE t.TABLE_SCHEMA = %s AND t.TABLE_NAME = %s",
+        (table.schema, table.name),
+    )
+    if not engines:
+        yield _unsupported(
+            "no-table", "does not exist, or may not be read", table.full_name, "Check its name and the grants"
+        )
+        return
+    if engines[0]["transactions"] != "YES":
+        yield _unsupported(
+            "engine",
+            f"engine {engines[0]['engine']} has no transactions",
+            table.full_name,
+            f"ALTER TABLE {quoted(table.schema)}.{quoted(table.name)} ENGINE = InnoDB",
+        )
+    yield from _filter_faults(connection, table)
+    if not _binlogs_cascades(connection, info):
+        yield from _cascade_faults(connection, table)
+    with translated(table.full_name), connection.cursor() as cursor:
+        try:
+            cursor.execute(f"SELECT 1 FROM {quoted(table.schema)}.{quoted(table.name)} LIMIT 0")
+        except pymysql.err.Error as error:
+            yield SourceFault("privileges", translate(error, table.full_name))
+
+
+def _filter_faults(connection: Mysql, table: Table) -> Iterator[SourceFault]:
+    """binlog_do_db and binlog_ignore_db, which only SHOW BINARY LOG STATUS tells."""
+    try:
+        status = binlog_status(connection)
+    except (PrivilegeError, UnsupportedSource):
+        return
+    only = [name for name in status["Binlog_Do_DB"].split(",") if name]
+    ignored = status["Binlog_Ignore_DB"].split(",")
+    if (only and table.schema not in only) or table.schema in ignored:
+        yield _unsupported(
+            "binlog-filter",
+            "its database is left out of the binlog",
+            table.full_name,
+            "Change binlog_do_db or binlog_ignore_db",
+        )
+
+
+def _binlogs_cascades(connection: Mysql, info: ServerInfo) -> bool:
+    """Since 9.6 MySQL carries out foreign keys above the engine, so that their changes reach the binlog, unless told
+    otherwise.
+    """
+    return (
+        info.flavor == "mysql"
+        and info.version >= (9, 6, 0)
+        and variables(connection).get("innodb_native_foreign_keys") != "ON"
+    )
+
+
+def _cascade_faults(connection: Mysql, table: Table) -> Iterator[SourceFault]:
+    """Rows that InnoDB changes through a foreign key never reach the binlog.
+
+    Read from SHOW CREATE TABLE: MariaDB hides information_schema.REFERENTIAL_CONSTRAINTS from an account that may only
+    read.
+    """
+    try:
+        rows = rows_as_dicts(connection, f"SHOW CREATE TABLE {quoted(table.schema)}.{quoted(table.name)}")
+    except PrivilegeError as error:
+        yield SourceFault("privileges", error)
+        return
+    for name, action in cascades(str(rows[0]["Create Table"])):
+        yield _unsupported(
+            "cascade",
+            f"foreign key {name} has {action}: such changes are not in the binlog",
+            table.full_name,
+            "Let the application make these changes, and define the key with RESTRICT",
+        )
+
+
+_FOREIGN_KEY = re.compile(r"^\s*CONSTRAINT `((?:[^`]|``)+)` FOREIGN KEY (.*)$", re.MULTILINE)
+
+
+def cascades(create_table: str) -> list[tuple[str, str]]:
+    """(foreign key, action) for each one of the statement that changes rows by itself: ``("c", "ON DELETE CASCADE")``.
+
+    The servers print each constraint on a line of its own.
+    """
+    found = []
+    for name, rest in _FOREIGN_KEY.findall(create_table):
+        without_names = re.sub(r"`(?:[^`]|``)*`", "", rest)
+        for action in re.findall(r"ON (?:DELETE|UPDATE) (?:CASCADE|SET NULL|SET DEFAULT)", without_names):
+            found.append((name.replace("``", "`"), action))
+    return found
+
+
+def _unsupported(code: str, message: str, place: str, hint: str) -> SourceFault:
+    return SourceFault(code, UnsupportedSource(message, place=place, hint=hint))
