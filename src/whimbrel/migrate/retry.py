@@ -52,7 +52,7 @@ def _rows_now(connection: Mysql, mapping: TableMapping, letters: list[Letter]) -
         for image in (letter["before"], letter["after"]):
             if image:
                 places.add(_place(mapping, tuple(exact_values(image)[name] for name in table.names)))
-        if letter["item_key"]:
+        if letter["item_key"] and not (letter["source_key"] or letter["before"] or letter["after"]):
             places.update(mapping.source_keys(letter["item_key"]))
     whole = [place for place in places if None not in place]
     return rows_where_equal(connection, table, mapping.group_columns, whole)

@@ -25,7 +25,7 @@ import orjson
 from whimbrel.dynamodb.pace import Pace
 from whimbrel.dynamodb.read import get_items, key_id, scan
 from whimbrel.dynamodb.wire import Wire
-from whimbrel.errors import StateError
+from whimbrel.errors import MappingError, StateError
 from whimbrel.export import ExportFile
 from whimbrel.mapping.design import TableMapping
 from whimbrel.migrate.load import rows_of
@@ -212,6 +212,7 @@ class Verifier:
     def _settle(self, keys: list[Item]) -> None:
         """Read ``keys`` again on both sides until each is equal, or different while its source stood still."""
         seen: dict[bytes, int] = {}
+        keys = [key for key in keys if self._has_way_back(key)]
         for attempt in range(ATTEMPTS):
             if not keys or self._stop.is_set():
                 return
@@ -235,6 +236,15 @@ class Verifier:
             keys = open_keys
         for key in keys:
             self._note(Difference(self._mapping.source, "unsettled", key, None, None))
+
+    def _has_way_back(self, key: Item) -> bool:
+        """Whether the rows of ``key`` can be looked up; a key that could come from too many rows cannot be settled."""
+        try:
+            self._mapping.source_keys(key)
+        except MappingError:
+            self._note(Difference(self._mapping.source, "unsettled", key, None, None))
+            return False
+        return True
 
     def _source_items(self, keys: list[Item]) -> tuple[dict[bytes, Item], set[bytes]]:
         """The items that the source's rows of these keys make now, and the keys of those that cannot be mapped."""
