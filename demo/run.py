@@ -19,7 +19,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from demo.servers import MariaDB, Ministack, ServerUnavailable
+from demo.servers import Ministack, ServerUnavailable, SqlServer, any_sql_server
 from demo.shop import LiveWriter, fill
 from whimbrel.cli.frame import shown
 from whimbrel.cli.proving import verification_lines
@@ -69,7 +69,7 @@ def main() -> int:
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir()
     try:
-        with MariaDB(FOLDER / "mariadb") as source, Ministack(FOLDER / "ministack") as target:
+        with any_sql_server(FOLDER / "source") as source, Ministack(FOLDER / "ministack") as target:
             return demonstrate(source, target, options.rows, options.rate)
     except (ServerUnavailable, WhimbrelError) as error:
         console.print(f"[red]{error}")
@@ -79,11 +79,9 @@ def main() -> int:
         return 130
 
 
-def demonstrate(source: MariaDB, target: Ministack, rows: int, rate: int) -> int:
+def demonstrate(source: SqlServer, target: Ministack, rows: int, rate: int) -> int:
     figures = Figures()
-    _title(
-        "A live application", f"MariaDB on 127.0.0.1:{source.port}, a DynamoDB-compatible server at {target.endpoint}"
-    )
+    _title("A live application", f"{source.name} at {source.host}:{source.port}; DynamoDB's part by {target.endpoint}")
     source.execute("CREATE DATABASE shop")
     figures.rows = fill(source, "shop", rows)
     writer = LiveWriter(source, "shop", orders=figures.rows // 4, rate=rate)
