@@ -1,6 +1,7 @@
 """The judge of the end-to-end tests: what the target must hold, worked out by hand from plain SELECTs.
 
-Shares no code with whimbrel: PyMySQL reads the source, boto3 the target, and the shapes are written out for each test's table.
+Shares no code with whimbrel: PyMySQL reads the source, boto3 the target, and
+the shapes are written out for each test's table.
 """
 
 from __future__ import annotations

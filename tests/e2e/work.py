@@ -14,8 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from click.testing import CliRunner, Result
+
 from demo.servers import DynamoServer, SqlServer
 from tests.e2e import judge
+from whimbrel.cli.main import main
 
 GROUP = """
 shape = "group"
@@ -29,7 +32,7 @@ partition_key = { name = "customer_orderid", value = "${customerid}|${orderid}" 
 sort_key = { name = "productid" }
 exclude = ["customerid", "orderid"]
 """
-PATIENCE = 60.0
+PATIENCE = 90.0
 
 
 @dataclass
@@ -86,6 +89,44 @@ target = "{self.target}"
         assert process.returncode == code, f"whimbrel {arguments} ended with {process.returncode}\n{out}\n{err}"
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
+    def call(self, *arguments: str, code: int = 0) -> Result:
+        """``whimbrel …`` inside this process, which spares starting one; the exit code must be ``code``."""
+        command, *options = arguments
+        result = CliRunner().invoke(
+            main,
+            [command, "--project", str(self.folder / "whimbrel.toml"), *options],
+            env={"WHIMBREL_SOURCE_PASSWORD": self.source.password} | self.environment,
+        )
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        assert result.exit_code == code, f"whimbrel {arguments} ended with {result.exit_code}\n{result.output}"
+        return result
+
+    def verify(self, *, equal: bool = True) -> dict[str, Any]:
+        """The first table's part of what ``whimbrel verify`` finds; its exit code must say the same."""
+        report = json.loads(self.call("verify", "--json", code=0 if equal else 5).stdout.splitlines()[-1])
+        assert report["equal"] == equal, report
+        table: dict[str, Any] = report["tables"][0]
+        return table
+
+    def begin(self) -> None:
+        """Fix the start; from now on every change is captured, though later."""
+        self.call("capture", "--until-caught-up")
+
+    def drain(self) -> None:
+        """Capture and apply everything that the source has; the load must be done."""
+        self.call("capture", "--until-caught-up")
+        self.call("apply", "--until-caught-up")
+
+    @property
+    def state(self) -> Path:
+        return self.folder / ".whimbrel"
+
+    def letters(self) -> list[dict[str, Any]]:
+        """The dead-letter file's lines."""
+        path = self.state / "dead.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
     @contextmanager
     def running(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         """``whimbrel …`` beside the test; ended by Ctrl-C, which must be clean."""
@@ -102,7 +143,7 @@ target = "{self.target}"
             process.communicate()
 
     def checkpoint(self) -> dict[str, Any]:
-        path = self.folder / ".whimbrel" / "checkpoint.json"
+        path = self.state / "checkpoint.json"
         return json.loads(path.read_text()) if path.exists() else {"phase": "new", "tables": {}}
 
     def wait_for(self, what: Callable[[], Any], process: subprocess.Popen[str] | None = None) -> None:
@@ -117,7 +158,9 @@ target = "{self.target}"
     def in_phase(self, phase: str) -> Callable[[], bool]:
         return lambda: self.checkpoint()["phase"] == phase
 
-    def assert_equal(self, expect: judge.Expect = judge.orders, key: tuple[str, ...] = ("customerid", "orderid")) -> None:
+    def assert_equal(
+        self, expect: judge.Expect = judge.orders, key: tuple[str, ...] = ("customerid", "orderid")
+    ) -> None:
         """Source and target hold the same, says the judge."""
         expected = expect(self.source, self.database)
         found = judge.items(self.endpoint, self.target, *key)

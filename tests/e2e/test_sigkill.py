@@ -1,0 +1,118 @@
+"""SIGKILL at random moments in every phase, while an application writes: nothing lost, nothing doubled.
+
+The kills come from a seed, which pytest shows: ``WHIMBREL_CHAOS_SEED``; ``WHIMBREL_CHAOS_N`` is how many in all.
+A phase is made long by caps (on the snapshot's rows, on the write units), not by much data.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from demo.servers import DynamoServer, SqlServer
+from demo.shop import LiveWriter, fill
+from tests.e2e import judge
+from tests.e2e.conftest import MakeWork
+from tests.e2e.work import GROUP, RECORD, Work
+
+pytestmark = pytest.mark.chaos
+
+SEED = os.environ.get("WHIMBREL_CHAOS_SEED", "1")
+KILLS = math.ceil(int(os.environ.get("WHIMBREL_CHAOS_N", "52")) / 4)  # in each of four migrations
+SHARES = {"new": 2, "snapshot": 3, "load": 4, "apply": 4}  # of the kills, in the order of the phases
+# So slow that the phase outlasts all the kills in it, and yet some chunks are done between two of them.
+SLOW = {"snapshot": "max_rows_per_second = 200", "load": "max_write_units = 100"}
+ROWS = 120 * KILLS
+
+
+@pytest.mark.parametrize("shape", ["group", "record"])
+@pytest.mark.timeout(60 + 12 * KILLS)
+def test_killed_in_every_phase_and_resumed(
+    make_work: MakeWork, source_server: SqlServer, dynalite: DynamoServer, shape: str
+) -> None:
+    print(f"\nWHIMBREL_CHAOS_SEED={SEED}")
+    chance = random.Random(f"{SEED} {source_server.name} {shape}")
+    work = make_work(source_server, dynalite, mapping=GROUP if shape == "group" else RECORD)
+    rows = fill(source_server, work.database, ROWS)
+    source_server.execute("CREATE TABLE hold (id INT)", database=work.database)
+    writer = LiveWriter(source_server, work.database, orders=rows // 4, rate=80)
+    writer.start()
+    hit: Counter[str] = Counter()
+    for phase, kills in shares(KILLS).items():
+        slow_down(work, phase)
+        for left in reversed(range(kills)):
+            hit[killed(work, phase, chance, last=not left)] += 1
+    print(f"{hit.total()} kills: {dict(hit)}, {writer.changes} changes")
+    assert all(hit[phase] for phase in SHARES), hit
+    assert hit.total() == KILLS
+    slow_down(work, "")
+    writer.stop()
+    work.run("migrate", "--until-caught-up")
+    if shape == "group":
+        work.assert_equal()
+    else:
+        work.assert_equal(judge.lines, ("customer_orderid", "productid"))
+    assert work.verify()["rows"] > 0
+    assert work.letters() == []
+
+
+def shares(kills: int) -> dict[str, int]:
+    """``kills`` over the phases by their SHARES, at least one in each."""
+    counts = {phase: max(1, kills * share // sum(SHARES.values())) for phase, share in SHARES.items()}
+    counts["apply"] += max(0, kills - sum(counts.values()))
+    return counts
+
+
+def slow_down(work: Work, phase: str) -> None:
+    work.source_settings = f"chunk_rows = 20\nconnections = 2\n{SLOW[phase] if phase == 'snapshot' else ''}"
+    work.target_settings = SLOW[phase] if phase == "load" else ""
+    work.write_project()
+
+
+def killed(work: Work, phase: str, chance: random.Random, *, last: bool) -> str:
+    """Start a migration, SIGKILL it at a random moment of ``phase``; returns the phase that it was in."""
+    process = work.start("migrate")
+    try:
+        with start_held_back(work, phase == "new"):
+            work.wait_for(lambda: at_work(work, process) and work.checkpoint()["phase"] == phase, process)
+            time.sleep(chance.uniform(0, 0.5))  # the random moment itself: there is no event to wait for
+            if phase != "new" or not last:
+                return ended(work, process)
+        time.sleep(chance.uniform(0, 0.02))  # about where the start is being fixed and recorded
+        return ended(work, process)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def ended(work: Work, process: subprocess.Popen[str]) -> str:
+    """SIGKILL it; returns the phase that it was in just before."""
+    phase = str(work.checkpoint()["phase"])
+    assert process.poll() is None, process.communicate()
+    process.kill()
+    return phase
+
+
+def at_work(work: Work, process: subprocess.Popen[str]) -> bool:
+    """The process has come as far as the run lock, which names it."""
+    lock = work.state / "lock"
+    return lock.exists() and lock.read_text().strip() == str(process.pid)
+
+
+@contextmanager
+def start_held_back(work: Work, hold: bool) -> Iterator[None]:
+    """While another session has a table locked for writing, the start of the capture cannot be fixed."""
+    if not hold:
+        yield
+        return
+    with work.source.connect(work.database) as session, session.cursor() as cursor:
+        cursor.execute("LOCK TABLES hold WRITE")
+        yield
