@@ -2,38 +2,82 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from whimbrel.project.section import Section
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """A DynamoDB table as a typed data set. ``name`` is its name in SQL, the table's own unless given."""
+    """A DynamoDB table as a typed data set. ``name`` is its name in SQL, the table's own unless given.
+
+    ``columns`` are the pinned types by attribute, written by ``whimbrel convert``; ``key`` names the table's key
+    attributes where no export says them; ``flatten`` makes a column of each leaf of a map.
+    """
 
     table: str
     name: str
+    key: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    flatten: bool = False
+    columns: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Lake:
-    """Where exports and data sets lie, and which tables they are made of."""
+    """Where exports and data sets lie, how gently tables are read, and what is kept.
+
+    ``capacity_share`` is the part of a table's read capacity that an export may use, ``max_read_units`` a cap per
+    second whatever the share comes to (0: none). ``keep`` data sets and full exports are kept, and data sets of the
+    last ``keep_days``. ``locations`` maps ``s3://`` addresses of CREATE EXTERNAL TABLE to folders.
+    """
 
     folder: str = "lake"
+    max_read_units: float = 0.0
+    capacity_share: float = 0.5
+    segments: int = 0  # of the scan; 0: by the table's size
+    consistent: bool = False
+    keep: int = 5
+    keep_days: float = 0.0
+    keep_exports: int = 3
+    locations: dict[str, str] = field(default_factory=dict)
     datasets: tuple[Dataset, ...] = ()
 
 
 def read_lake(top: Section) -> Lake:
     """Read both parts; what is wrong goes to the section's faults."""
     section = top.section("lake")
-    folder = section.text("folder", "lake")
+    share = section.number("capacity_share", 0.5)
+    if not 0 < share <= 1:
+        section.fault("capacity_share", f"must be more than 0 and no more than 1, not {share}")
+    lake = Lake(
+        folder=section.text("folder", "lake"),
+        max_read_units=section.number("max_read_units", 0.0),
+        capacity_share=share,
+        segments=section.whole("segments", 0),
+        consistent=section.flag("consistent", False),
+        keep=section.whole("keep", 5, least=1),
+        keep_days=section.number("keep_days", 0.0),
+        keep_exports=section.whole("keep_exports", 3, least=1),
+        locations=section.text_map("locations"),
+        datasets=tuple(_read_dataset(each) for each in top.optional_sections("dataset")),
+    )
     section.finish()
-    datasets = tuple(_read_dataset(each) for each in top.optional_sections("dataset"))
-    return Lake(folder=folder, datasets=datasets)
+    names = [each.name.lower() for each in lake.datasets]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        top.fault("dataset", f"the name {name!r} stands in more than one [[dataset]]")
+    return lake
 
 
 def _read_dataset(section: Section) -> Dataset:
     table = section.required("table")
-    dataset = Dataset(table=table, name=section.text("name", table))
+    dataset = Dataset(
+        table=table,
+        name=section.text("name", table),
+        key=tuple(section.texts("key")),
+        exclude=tuple(section.texts("exclude")),
+        flatten=section.flag("flatten", False),
+        columns=section.text_map("columns"),
+    )
     section.finish()
     return dataset

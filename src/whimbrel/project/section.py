@@ -77,6 +77,14 @@ class Section:
             self.fault(key, f"must be 0 or more, not {value}")
         return float(value)
 
+    def flag(self, key: str, default: bool) -> bool:
+        self._known.append(key)
+        value = self._values.get(key, default)
+        if not isinstance(value, bool):
+            self.fault(key, f"must be true or false, not {value!r}")
+            return default
+        return value
+
     def finish(self) -> None:
         """Name every key that nobody asked for: a misspelt setting must not be ignored."""
         for key in self._values:

@@ -1,0 +1,228 @@
+"""Data sets on disk: published whole, read whole, kept by a rule.
+
+``datasets/<name>/<id>/{manifest.json, part-….parquet, delta-….parquet}`` and ``datasets/<name>/current.json``, which
+names the id. A manifest may list files of earlier ids: a renewal adds a delta to the base that is there.
+
+A reader resolves ``current.json`` once and then sees one whole data set, whatever is published meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import orjson
+
+from whimbrel.durable import replace_file, sync_folder
+from whimbrel.errors import LogCorrupt, StateError, UserError
+from whimbrel.lake.manifest import FILE_NAME, Manifest, iso, read_manifest, read_time, sha256_of, to_json
+from whimbrel.lake.need import need
+
+if TYPE_CHECKING:
+    import pyarrow
+
+CURRENT = "current.json"
+DELETED, SEQUENCE = "_deleted", "_sequence"
+
+
+def names(folder: Path) -> list[str]:
+    """The data sets that have been published in the lake's ``folder``."""
+    return sorted(path.parent.name for path in (folder / "datasets").glob(f"*/{CURRENT}"))
+
+
+def current(folder: Path, name: str) -> Manifest:
+    """The data set as it was last published. Raises UserError when there is none."""
+    pointer = home(folder, name) / CURRENT
+    try:
+        identity: str = orjson.loads(pointer.read_bytes())["id"]
+    except FileNotFoundError:
+        hint = f"Make it with: whimbrel export {name} && whimbrel convert {name}"
+        raise UserError("there is no such data set yet", place=name, hint=hint) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise LogCorrupt(f"not a pointer: {error}", place=str(pointer), hint="Convert the exports again.") from error
+    return read_manifest(home(folder, name) / identity / FILE_NAME)
+
+
+def at(folder: Path, name: str, as_of: str = "", identity: str = "") -> Manifest:
+    """The data set with this id; or the newest that is no newer than ``as_of``; or the current one.
+
+    Raises UserError, naming what there is.
+    """
+    if not (as_of or identity):
+        return current(folder, name)
+    kept = versions(folder, name)
+    if identity:
+        found = [each for each in kept if each.id == identity]
+    else:
+        try:
+            moment = read_time(as_of)
+        except ValueError:
+            raise UserError(f"{as_of!r} is no time", place=name, hint="Write it as 2026-01-31T12:00:00Z.") from None
+        found = [each for each in kept if read_time(each.as_of) <= moment]
+    if not found:
+        there = ", ".join(f"{each.id} (as of {each.as_of})" for each in kept) or "nothing"
+        raise UserError(f"no data set {identity or 'as of ' + as_of}", place=name, hint=f"There is: {there}.")
+    return max(found, key=lambda each: (read_time(each.as_of), each.id))
+
+
+def versions(folder: Path, name: str) -> list[Manifest]:
+    """Every data set that is kept under this name, oldest first."""
+    return [read_manifest(path) for path in sorted(home(folder, name).glob(f"[0-9]*/{FILE_NAME}"))]
+
+
+def home(folder: Path, name: str) -> Path:
+    return folder / "datasets" / name
+
+
+@contextmanager
+def building(folder: Path, name: str, identity: str) -> Iterator[Path]:
+    """An empty folder to build a data set in; what a crash left of another is removed, and so is this on an error."""
+    place = home(folder, name)
+    place.mkdir(parents=True, exist_ok=True)
+    for leftover in place.glob(".building-*"):
+        shutil.rmtree(leftover)
+    workshop = place / f".building-{identity}"
+    workshop.mkdir()
+    try:
+        yield workshop
+    finally:
+        shutil.rmtree(workshop, ignore_errors=True)
+
+
+def publish(folder: Path, manifest: Manifest, workshop: Path) -> None:
+    """Make the files in ``workshop`` and the manifest the current data set, durably.
+
+    The order matters: the files, the manifest, the folder's name, and only then the pointer. Raises OSError.
+    """
+    place = home(folder, manifest.name)
+    for path in workshop.iterdir():
+        _sync(path)
+    replace_file(workshop / FILE_NAME, to_json(manifest))
+    workshop.rename(place / manifest.id)
+    sync_folder(place)
+    point_to(folder, manifest)
+
+
+def point_to(folder: Path, manifest: Manifest) -> None:
+    """Make a kept data set the current one."""
+    pointer = {"id": manifest.id, "as_of": manifest.as_of}
+    replace_file(home(folder, manifest.name) / CURRENT, orjson.dumps(pointer) + b"\n")
+
+
+def retain(folder: Path, name: str, keep: int, keep_days: float = 0.0) -> list[str]:
+    """Remove all but the last ``keep`` data sets and those of the last ``keep_days``; the ids that went.
+
+    The current one stays, and so does every file that a kept manifest lists, whichever id it was made under.
+    """
+    now = current(folder, name)
+    kept = versions(folder, name)
+    youngest = {each.id for each in kept[-max(1, keep) :]} | {now.id}
+    if keep_days:
+        horizon = iso(read_time(kept[-1].created) - timedelta(days=keep_days))
+        youngest |= {each.id for each in kept if each.created >= horizon}
+    going = [each for each in kept if each.id not in youngest]
+    place = home(folder, name)
+    for each in going:  # without its manifest it is no data set any more: a crash from here on leaves only files
+        (place / each.id / FILE_NAME).unlink()
+    listed = {place / file.path for each in kept if each.id in youngest for file in each.files}
+    for part in place.glob("[0-9]*/*.parquet"):
+        if part not in listed and not (part.parent / FILE_NAME).exists():
+            part.unlink()
+    for path in place.glob("[0-9]*"):
+        if path.is_dir() and not any(path.glob("*.parquet")) and not (path / FILE_NAME).exists():
+            shutil.rmtree(path)
+    return [each.id for each in going]
+
+
+def check(folder: Path, manifest: Manifest) -> None:
+    """Compare every file with its checksum. Raises LogCorrupt, naming the file."""
+    for file in manifest.files:
+        path = home(folder, manifest.name) / file.path
+        if not path.exists() or sha256_of(path) != file.sha256:
+            raise LogCorrupt("the checksum does not fit", place=str(path), hint="Convert the exports again.")
+
+
+def select(folder: Path, manifest: Manifest, columns: Sequence[str] | None = None) -> str:
+    """SQL for DuckDB that gives the data set's rows: the base without what the deltas changed, and their last word.
+
+    Only the key columns of the base are compared; without deltas it is the plain files.
+    """
+    wanted = list(columns) if columns is not None else list(manifest.columns)
+    unknown = [name for name in wanted if name not in manifest.columns]
+    if unknown:
+        raise UserError(f"no column {unknown[0]!r}", place=manifest.name, hint=f"It has {', '.join(manifest.columns)}.")
+    missing = [file for file in manifest.files if not (home(folder, manifest.name) / file.path).exists()]
+    if missing:
+        raise StateError(f"{missing[0].path} is gone", place=manifest.name, hint="Convert the exports again.")
+    base = _parts(folder, manifest, wanted, "base")
+    if not manifest.deltas:
+        return base
+    listed, key = ", ".join(map(quoted, wanted)), ", ".join(map(quoted, manifest.key))
+    latest = f"QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY {quoted(SEQUENCE)} DESC) = 1"
+    named = list(dict.fromkeys([*manifest.key, *wanted]))
+    return (
+        f"WITH changed AS MATERIALIZED (SELECT * FROM ({_parts(folder, manifest, named, 'delta')}) {latest}) "
+        f"SELECT {listed} FROM ({_parts(folder, manifest, named, 'base')}) ANTI JOIN changed USING ({key}) "
+        f"UNION ALL SELECT {listed} FROM changed WHERE NOT {quoted(DELETED)}"
+    )
+
+
+def arrow(folder: Path, manifest: Manifest, columns: Sequence[str] | None = None) -> pyarrow.Table:
+    """The data set's rows. Raises UserError for a column that it has not, StateError when a file is gone."""
+    duckdb = need("duckdb", "lake")
+    with duckdb.connect() as connection:
+        table: pyarrow.Table = connection.sql(select(folder, manifest, columns)).to_arrow_table()
+        return table
+
+
+def batches(
+    folder: Path, manifest: Manifest, columns: Sequence[str] | None = None, rows: int = 65_536
+) -> Iterator[pyarrow.RecordBatch]:
+    """The data set's rows in record batches, in bounded memory."""
+    duckdb = need("duckdb", "lake")
+    with duckdb.connect() as connection:
+        yield from connection.sql(select(folder, manifest, columns)).to_arrow_reader(rows)
+
+
+def _parts(folder: Path, manifest: Manifest, columns: list[str], kind: str) -> str:
+    """A part that was written before a column was known has NULL there; the types are the manifest's."""
+    types = {field.name: _sql_type(field.type) for field in manifest.schema}
+    selected = ", ".join(f"{quoted(name)}::{types[name]} AS {quoted(name)}" for name in columns)
+    files = [file for file in manifest.files if file.kind == kind]
+    if kind == "delta":
+        selected += f", {quoted(DELETED)}, {quoted(SEQUENCE)}"
+    empty = ", ".join(f"NULL::{types[name]} AS {quoted(name)}" for name in manifest.columns)
+    if kind == "delta":
+        empty += f", NULL::BOOLEAN AS {quoted(DELETED)}, NULL::BIGINT AS {quoted(SEQUENCE)}"
+    paths = ", ".join(literal(str(home(folder, manifest.name) / file.path)) for file in files)
+    stored = f" UNION ALL BY NAME SELECT * FROM read_parquet([{paths}], union_by_name = true)" if files else ""
+    return f"SELECT {selected} FROM (SELECT {empty} WHERE false{stored})"
+
+
+def _sql_type(text: str) -> str:
+    from whimbrel.lake.types import parse_type, sql_type
+
+    return sql_type(parse_type(text))
+
+
+def quoted(name: str) -> str:
+    """An SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """An SQL string."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

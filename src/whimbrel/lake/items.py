@@ -1,0 +1,189 @@
+"""Items in DynamoDB's JSON, checked to the last value: what is not exactly an item is refused with the reason.
+
+The tags and their contents: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_AttributeValue.html
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Callable
+from decimal import Context, Decimal, InvalidOperation
+from typing import Any
+
+import orjson
+
+from whimbrel.records import AttributeValue, Item
+
+NUMBER = re.compile(r"-?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?\Z", re.ASCII)
+_EXACT = Context(prec=60, Emax=10_000, Emin=-10_000)
+
+
+class BadLine(ValueError):
+    """Why a line is no item; its place is known where it is caught."""
+
+
+def load_json(line: bytes) -> Any:
+    """The JSON in ``line``; a name that occurs twice in one object is refused, since one of the two would be lost."""
+    try:
+        value = orjson.loads(line)
+        if len(orjson.dumps(value)) == len(line.strip()):
+            return value  # nothing went missing, so no name occurs twice
+        return json.loads(line, object_pairs_hook=_without_repeats)
+    except BadLine:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise BadLine(f"no JSON: {error}") from None
+
+
+def check_item(item: Any) -> Item:
+    """The item, if it is one. Raises BadLine."""
+    if not isinstance(item, dict):
+        raise BadLine(f"an item must be an object, not {shown(item)}")
+    for name, value in item.items():
+        _check(value, name)
+    return item
+
+
+def is_item(value: Any) -> bool:
+    try:
+        check_item(value)
+    except BadLine:
+        return False
+    return True
+
+
+def shown(value: Any) -> str:
+    """A value for a message: no longer than a line."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 120 else text[:117] + "…"
+
+
+def exact_decimal(text: str) -> Decimal:
+    """The number, all digits of it. Raises BadLine."""
+    try:
+        return _EXACT.create_decimal(text)
+    except InvalidOperation:
+        raise BadLine(f"{shown(text)} is no number") from None
+
+
+def extent(value: Decimal) -> tuple[int, int]:
+    """How many digits the number needs before the point and behind it; neither is less than 0."""
+    _, digits, exponent = value.as_tuple()
+    assert isinstance(exponent, int)
+    plain = "".join(map(str, digits)).rstrip("0")
+    exponent += len(digits) - len(plain)
+    return (max(0, len(plain) + exponent), max(0, -exponent)) if plain else (0, 0)
+
+
+def normal_item(item: Item) -> Item:
+    """The item in one spelling: equal for items that DynamoDB takes for the same."""
+    return {name: normal_value(value) for name, value in sorted(item.items())}
+
+
+def normal_value(value: AttributeValue) -> AttributeValue:
+    """Numbers without what does not count, members of sets in order."""
+    ((tag, content),) = value.items()
+    match tag:
+        case "N":
+            return {"N": _normal_number(content)}
+        case "NS":
+            return {"NS": sorted(map(_normal_number, content))}
+        case "SS" | "BS":
+            return {tag: sorted(content)}
+        case "M":
+            return {"M": normal_item(content)}
+        case "L":
+            return {"L": [normal_value(each) for each in content]}
+        case _:
+            return value
+
+
+def _normal_number(text: str) -> str:
+    return format(_EXACT.plus(exact_decimal(text)).normalize(_EXACT), "f")
+
+
+def _check(value: Any, name: str) -> None:
+    if not isinstance(value, dict) or len(value) != 1:
+        raise BadLine(f"attribute {name!r} is {shown(value)}, not one value with its type")
+    ((tag, content),) = value.items()
+    checker = _CHECKERS.get(tag)
+    if checker is None:
+        raise BadLine(f"attribute {name!r} has the type {tag!r}, which DynamoDB has not")
+    checker(content, name)
+
+
+def _text(content: Any, name: str) -> None:
+    if not isinstance(content, str):
+        raise BadLine(f"attribute {name!r} has the S {shown(content)}, which is no text")
+
+
+def _number(content: Any, name: str) -> None:
+    if not isinstance(content, str) or not NUMBER.match(content):
+        raise BadLine(f"attribute {name!r} has the N {shown(content)}, which is no number in quotes")
+
+
+def _binary(content: Any, name: str) -> None:
+    try:
+        base64.b64decode(content, validate=True)
+    except (TypeError, ValueError, binascii.Error):
+        raise BadLine(f"attribute {name!r} has the B {shown(content)}, which is no base64") from None
+
+
+def _bool(content: Any, name: str) -> None:
+    if not isinstance(content, bool):
+        raise BadLine(f"attribute {name!r} has the BOOL {shown(content)}")
+
+
+def _null(content: Any, name: str) -> None:
+    if content is not True:
+        raise BadLine(f"attribute {name!r} has the NULL {shown(content)}")
+
+
+def _map(content: Any, name: str) -> None:
+    if not isinstance(content, dict):
+        raise BadLine(f"attribute {name!r} has the M {shown(content)}")
+    for inner, value in content.items():
+        _check(value, f"{name}.{inner}")
+
+
+def _list(content: Any, name: str) -> None:
+    if not isinstance(content, list):
+        raise BadLine(f"attribute {name!r} has the L {shown(content)}")
+    for position, value in enumerate(content):
+        _check(value, f"{name}[{position}]")
+
+
+def _set(check: Callable[[Any, str], None]) -> Callable[[Any, str], None]:
+    def of(content: Any, name: str) -> None:
+        if not isinstance(content, list):
+            raise BadLine(f"attribute {name!r} has the set {shown(content)}")
+        for member in content:
+            check(member, name)
+
+    return of
+
+
+_CHECKERS: dict[str, Callable[[Any, str], None]] = {
+    "S": _text,
+    "N": _number,
+    "B": _binary,
+    "BOOL": _bool,
+    "NULL": _null,
+    "M": _map,
+    "L": _list,
+    "SS": _set(_text),
+    "NS": _set(_number),
+    "BS": _set(_binary),
+}
+TAGS = tuple(_CHECKERS)
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise BadLine(f"the name {next(name for name in names if names.count(name) > 1)!r} occurs twice")
+    return found

@@ -1,0 +1,272 @@
+"""The layout of DynamoDB's native export to S3 (ExportTableToPointInTime), written and read.
+
+Source: "DynamoDB table export output format" in Amazon's developer guide, and exports made by DynamoDB itself, whose
+spelling (order of keys, checksums in .md5 files, no final newline in the summary) is kept. Under a root:
+
+    AWSDynamoDB/<ExportId>/{_started, manifest-summary.json, manifest-summary.md5, manifest-files.json, …md5}
+    AWSDynamoDB/<ExportId>/data/<26 letters and digits>.json.gz       a full export's data
+    AWSDynamoDB/data/<26 letters and digits>.json.gz                  the data of all incremental exports of the root
+
+So which file belongs to which export stands in manifest-files.json alone; ``data/`` is never searched.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import os
+import secrets
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+
+from whimbrel.durable import replace_file, sync_folder
+from whimbrel.errors import LogCorrupt, StateError, UserError
+
+FOLDER = "AWSDynamoDB"
+SUMMARY, FILES = "manifest-summary.json", "manifest-files.json"
+FULL, INCREMENTAL = "FULL_EXPORT", "INCREMENTAL_EXPORT"
+JSON_FORMAT = "DYNAMODB_JSON"
+_LEVEL = 4  # of gzip: 6 makes 5 % smaller files for twice the time
+_HINT = "Copy the export again, whole, with the folder names that it had in the bucket."
+
+
+class ExportedFile(NamedTuple):
+    """A data file as manifest-files.json lists it. ``key`` is its name in the bucket."""
+
+    items: int
+    md5: str
+    etag: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """A finished export: what its two manifests say, and where its data files are on this machine.
+
+    ``as_of`` is exportTime or exportToTime, ``since`` exportFromTime ("" for a full export).
+    """
+
+    folder: Path
+    id: str
+    kind: str
+    table: str
+    table_id: str
+    since: str
+    as_of: str
+    view: str
+    items: int
+    files: tuple[ExportedFile, ...]
+    paths: tuple[Path, ...]
+
+
+def new_export_id(now: float | None = None) -> str:
+    """``01768385930622-efd1a093``: milliseconds since the epoch in 14 digits, and 8 random hex digits."""
+    return f"{int((now if now is not None else time.time()) * 1000):014d}-{secrets.token_hex(4)}"
+
+
+def new_data_name() -> str:
+    """26 letters and digits, as base 32 spells 128 random bits."""
+    return base64.b32encode(secrets.token_bytes(16)).decode().rstrip("=").lower() + ".json.gz"
+
+
+class DataWriter:
+    """Writes one data file under a temporary name; ``close`` makes it durable and gives it its own."""
+
+    def __init__(self, path: Path, key: str) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path, self.key, self.items = path, key, 0
+        self._part = path.with_name(path.name + ".part")
+        self._raw = self._part.open("wb")
+        self._gzip = gzip.GzipFile("", "wb", _LEVEL, self._raw, mtime=0)
+
+    def write(self, lines: list[bytes]) -> None:
+        """One line for each item, without its end."""
+        self.items += len(lines)
+        if lines:
+            self._gzip.write(b"\n".join(lines) + b"\n")
+
+    def close(self) -> ExportedFile:
+        """Durable when it returns. The order matters: the data, then the name, then the folder. Raises OSError."""
+        self._gzip.close()
+        self._raw.flush()
+        os.fsync(self._raw.fileno())
+        self._raw.close()
+        self._part.replace(self.path)
+        sync_folder(self.path.parent)
+        md5 = file_md5(self.path)
+        etag = hashlib.md5(md5, usedforsecurity=False).hexdigest() + "-1"  # as of an upload in one part
+        return ExportedFile(self.items, base64.b64encode(md5).decode(), etag, self.key)
+
+    def abandon(self) -> None:
+        """Leave nothing behind; nothing happens if it is closed already."""
+        self._raw.close()
+        self._part.unlink(missing_ok=True)
+
+
+def write_manifests(folder: Path, summary: dict[str, Any], files: list[ExportedFile]) -> None:
+    """Finish the export in ``folder``: the summary is written last, and is the record that the export is whole."""
+    rows = [
+        {"itemCount": each.items, "md5Checksum": each.md5, "etag": each.etag, "dataFileS3Key": each.key}
+        for each in files
+    ]
+    _write_checked(folder / FILES, b"".join(orjson.dumps(row) + b"\n" for row in rows))
+    _write_checked(folder / SUMMARY, orjson.dumps(summary))
+
+
+def full_summary(export_id: str, table_arn: str, table_id: str, times: tuple[str, str], items: int) -> dict[str, Any]:
+    """The summary of a full export made between the two ``times`` (ISO 8601). exportTime is the first of them."""
+    start, end = times
+    head = {"version": "2020-06-30"} | _head(export_id, table_arn, table_id, start, end)
+    return head | {"exportTime": start} | _tail(export_id, items)
+
+
+def incremental_summary(
+    export_id: str,
+    table_arn: str,
+    table_id: str,
+    times: tuple[str, str],
+    window: tuple[str, str],
+    items: int,
+    view: str,
+) -> dict[str, Any]:
+    """The summary of the changes in ``window`` (from, to)."""
+    head = {"version": "2023-08-01"} | _head(export_id, table_arn, table_id, *times)
+    head |= {"exportFromTime": window[0], "exportToTime": window[1]}
+    return head | _tail(export_id, items) | {"outputView": view, "exportType": INCREMENTAL}
+
+
+def find_exports(place: Path) -> list[Export]:
+    """Every finished native export at or under ``place`` (an export's folder, AWSDynamoDB, or what holds it), in the
+    order of time. Empty when there is none. Raises LogCorrupt when one is damaged.
+    """
+    if (place / SUMMARY).exists():
+        return [read_export(place)]
+    summaries = {
+        *place.glob(f"*/{SUMMARY}"),
+        *place.glob(f"{FOLDER}/*/{SUMMARY}"),
+        *place.glob(f"*/{FOLDER}/*/{SUMMARY}"),
+    }
+    return sorted((read_export(path.parent) for path in summaries), key=lambda each: (each.as_of, each.id))
+
+
+def read_export(folder: Path) -> Export:
+    """Read both manifests, compare their checksums, and find every data file.
+
+    Raises LogCorrupt when a checksum or a count does not fit, StateError when a data file is not there, UserError for
+    an export in Amazon Ion.
+    """
+    summary = _read_summary(folder / SUMMARY)
+    if summary.get("outputFormat", JSON_FORMAT) != JSON_FORMAT:
+        message = f"the export is in {summary['outputFormat']}, which whimbrel does not read"
+        raise UserError(message, place=str(folder), hint="Export the table again with ExportFormat=DYNAMODB_JSON.")
+    files = _read_files(folder / FILES)
+    items = int(summary["itemCount"])
+    if items != sum(each.items for each in files):
+        raise LogCorrupt(
+            f"{SUMMARY} counts {items} items, {FILES} {sum(each.items for each in files)}",
+            place=str(folder),
+            hint=_HINT,
+        )
+    arn = str(summary.get("tableArn", ""))
+    return Export(
+        folder=folder,
+        id=folder.name,
+        kind=str(summary.get("exportType", FULL)),
+        table=arn.rpartition("/")[2],
+        table_id=str(summary.get("tableId", "")),
+        since=str(summary.get("exportFromTime", "")),
+        as_of=str(summary.get("exportToTime") or summary["exportTime"]),
+        view=str(summary.get("outputView", "")),
+        items=items,
+        files=files,
+        paths=tuple(_find_data(folder, each.key) for each in files),
+    )
+
+
+def check_file(export: Export, number: int) -> None:
+    """Compare a data file with its checksum. Raises LogCorrupt."""
+    listed, path = export.files[number], export.paths[number]
+    if listed.md5 and base64.b64encode(file_md5(path)).decode() != listed.md5:
+        raise LogCorrupt("the file is not what the export's manifest says (MD5)", place=str(path), hint=_HINT)
+
+
+def file_md5(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).digest()
+
+
+def _head(export_id: str, arn: str, table_id: str, start: str, end: str) -> dict[str, Any]:
+    export = {"exportArn": f"{arn}/export/{export_id}", "startTime": start, "endTime": end}
+    return export | {"tableArn": arn, "tableId": table_id}
+
+
+def _tail(export_id: str, items: int) -> dict[str, Any]:
+    bucket = {"s3Bucket": "whimbrel", "s3Prefix": None, "s3SseAlgorithm": "AES256", "s3SseKmsKeyId": None}
+    counted = {"billedSizeBytes": 0, "itemCount": items, "outputFormat": JSON_FORMAT}
+    return bucket | {"manifestFilesS3Key": f"{FOLDER}/{export_id}/{FILES}"} | counted
+
+
+def _write_checked(path: Path, data: bytes) -> None:
+    checksum = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest())
+    replace_file(path.with_suffix(".md5"), checksum)
+    replace_file(path, data)
+
+
+def _read_summary(path: Path) -> dict[str, Any]:
+    data = _read_checked(path)
+    try:
+        summary: dict[str, Any] = orjson.loads(data)
+        _ = summary["itemCount"], summary.get("exportToTime") or summary["exportTime"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise LogCorrupt(f"not a summary of an export: {error!r}", place=str(path), hint=_HINT) from error
+    return summary
+
+
+def _read_files(path: Path) -> tuple[ExportedFile, ...]:
+    found = []
+    for number, line in enumerate(_read_checked(path).splitlines(), 1):
+        try:
+            row = orjson.loads(line)
+            listed = ExportedFile(
+                int(row["itemCount"]), row.get("md5Checksum", ""), row.get("etag", ""), row["dataFileS3Key"]
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            place = f"{path}, line {number}"
+            raise LogCorrupt(f"not an entry for a data file: {error!r}", place=place, hint=_HINT) from error
+        found.append(listed)
+    return tuple(found)
+
+
+def _read_checked(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise StateError(f"cannot be read: {error.strerror}", place=str(path), hint=_HINT) from error
+    for name in (path.with_suffix(".md5"), path.with_suffix(".checksum")):
+        if name.exists():
+            wanted = name.read_text().strip()
+            if base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode() != wanted:
+                raise LogCorrupt("the checksum beside it does not fit", place=str(path), hint=_HINT)
+    return data
+
+
+def _find_data(folder: Path, key: str) -> Path:
+    """The file with this name in the bucket: names there begin at the bucket's root, with the export's prefix or not.
+
+    The export's folder is .../AWSDynamoDB/<ExportId>: what stands in ``key`` from AWSDynamoDB on is found from there.
+    """
+    inside = key[key.find(FOLDER + "/") :] if FOLDER + "/" in key else key
+    candidates = [
+        folder.parent.parent / inside,
+        folder / "data" / Path(key).name,
+        folder.parent / "data" / Path(key).name,
+    ]
+    for path in candidates:
+        if path.exists():
+            return path
+    raise StateError(f"the data file {key} is missing", place=str(folder), hint=_HINT)

@@ -1,0 +1,123 @@
+"""Values of one attribute as a typed Arrow column: exactly, or the positions of those that do not fit.
+
+Values come as texts: of a plain column the content of its one tag ("56" of {"N": "56"}), of any other the value in
+DynamoDB's JSON. Whole columns are converted at once where that is exact, and one by one where it is not.
+"""
+
+from __future__ import annotations
+
+import base64
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from whimbrel.lake.items import exact_decimal, extent, shown
+from whimbrel.lake.types import TAGS_OF, Type, arrow_type, prints_back
+from whimbrel.records import AttributeValue
+
+if TYPE_CHECKING:
+    import pyarrow
+
+_SAFE_DIGITS = 15  # of which every double prints back all
+_INT64 = 2**63
+
+
+class Misfit(ValueError):
+    """A value that the type cannot hold exactly."""
+
+
+def is_plain(kind: Type) -> bool:
+    """True if a column of this type has values of one scalar type only."""
+    return kind.kind not in ("list", "struct", "json")
+
+
+def plain_column(texts: pyarrow.Array, kind: Type) -> pyarrow.Array | None:
+    """The whole column at once; None if a value does not fit, or if it cannot be told in this way."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    try:
+        if kind.kind in ("string", "number"):
+            return texts
+        if kind.kind == "int64":
+            # Arrow reads 0x1F as a number, DynamoDB does not.
+            return None if pc.any(pc.match_substring(texts, "x", ignore_case=True)).as_py() else texts.cast(pa.int64())
+        if kind.kind == "decimal":
+            return texts.cast(arrow_type(kind))
+        if kind.kind in ("double", "approximate"):
+            longest = pc.max(pc.binary_length(texts)).as_py() or 0
+            short = longest <= _SAFE_DIGITS and not pc.any(pc.match_substring_regex(texts, "[^0-9.-]")).as_py()
+            return texts.cast(pa.float64()) if short else None
+        return None
+    except pa.ArrowInvalid:
+        return None
+
+
+def column(texts: list[str | None], kind: Type) -> tuple[pyarrow.Array, dict[int, str]]:
+    """The column one by one, and why a position does not fit (it is NULL in the column)."""
+    import pyarrow as pa
+
+    values: list[Any] = [None] * len(texts)
+    faults: dict[int, str] = {}
+    for position, text in enumerate(texts):
+        if text is not None:
+            try:
+                values[position] = typed(tagged(text, kind), kind)
+            except Misfit as error:
+                faults[position] = str(error)
+    return pa.array(values, arrow_type(kind)), faults
+
+
+def tagged(text: str, kind: Type) -> AttributeValue:
+    """The value that a column's text stands for."""
+    if not is_plain(kind):
+        value: AttributeValue = orjson.loads(text)
+        return value
+    tag = TAGS_OF[kind.kind][0]
+    return {tag: text == "true" if tag == "BOOL" else text}
+
+
+def typed(value: AttributeValue, kind: Type) -> Any:
+    """A Python value that Arrow takes for the type, or None for NULL. Raises Misfit."""
+    ((tag, content),) = value.items()
+    if tag == "NULL":
+        return None
+    if kind.kind == "json":
+        return orjson.dumps(value).decode()
+    if kind.kind == "list" and tag in ("L", "SS", "NS", "BS"):
+        members = content if tag == "L" else [{tag[0]: member} for member in content]
+        return [typed(member, kind.inner[0]) for member in members]
+    if tag not in TAGS_OF.get(kind.kind, ()):
+        raise Misfit(f"{shown(value)} is no {kind}")
+    if tag == "N":
+        return _number(content, kind)
+    if tag == "M":
+        unknown = content.keys() - set(kind.names)
+        if unknown:
+            raise Misfit(f"the map has {min(unknown)!r}, which {kind} has not")
+        inner = dict(zip(kind.names, kind.inner, strict=True))
+        return {name: typed(each, inner[name]) for name, each in content.items()}
+    return base64.b64decode(content) if tag == "B" else content
+
+
+def _number(text: str, kind: Type) -> Any:
+    if kind.kind == "number":
+        return text
+    value = exact_decimal(text)
+    if kind.kind == "approximate":
+        return float(value)
+    if kind.kind == "double":
+        if prints_back(text):
+            return float(value)
+    elif kind.kind == "int64":
+        if value == value.to_integral_value() and -_INT64 <= value < _INT64:
+            return int(value)
+    elif _fits(value, kind):
+        return value
+    raise Misfit(f"{text} is no {kind}")
+
+
+def _fits(value: Decimal, kind: Type) -> bool:
+    whole, scale = extent(value)
+    return scale <= kind.scale and whole <= kind.precision - kind.scale
