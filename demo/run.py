@@ -34,6 +34,7 @@ from whimbrel.migrate.verify import TableReport, verify_all
 from whimbrel.project import PASSWORD_VARIABLE, load_project
 
 FOLDER = Path(".demo")
+FOLLOW_SECONDS = 5
 PROJECT = """
 [source]
 url = "{url}"
@@ -98,10 +99,12 @@ def demonstrate(source: SqlServer, target: Ministack, rows: int, rate: int) -> i
         figures.snapshot, figures.load = _snapshot_and_load(run)
         with Follower(run):
             figures.catch_up = _drain(run)
-            _title("Verify, live", "every row and every item, while the application goes on writing")
+            _title("Follow", f"for {FOLLOW_SECONDS} seconds; the application goes on writing")
             with LagMeter(progress) as meter:
-                live = _verify(run)
+                run.stop.wait(FOLLOW_SECONDS)
             figures.lag = meter.median
+            _title("Verify, live", "every row and every item, while the application goes on writing")
+            live = _verify(run)
             _title("Hand over", "the application stops; what it wrote last is drained; everything is verified again")
             writer.stop()
             figures.drain = _drain(run)
@@ -181,7 +184,7 @@ def _report(figures: Figures, progress: Progress, final: TableReport) -> None:
             f"{items:,} in {figures.load:.1f} s ({items / figures.load:,.0f} a second; the local server's pace)",
         ),
         ("changes applied", f"{figures.changes:,}; caught up {figures.catch_up:.1f} s after the load"),
-        ("lag while writing", f"{figures.lag:.1f} s at the median (MariaDB's clock counts whole seconds)"),
+        ("lag, following", f"{figures.lag:.1f} s at the median (MariaDB stamps whole seconds)"),
         ("dead letters", f"{progress.dead:,}"),
         ("source now", f"{final.rows:,} rows, which make {final.items:,} items"),
         ("target now", f"{final.found:,} items"),
