@@ -57,10 +57,12 @@ class Design:
 
 def resolve(rule: TableRule, table: Table) -> Design:
     """Raises MappingError with all the faults of the rule at once."""
-    faults: list[str] = []
+    faults = _unbuilt(rule)
+    if faults:
+        raise _all(faults, rule)
     keys = tuple(_key(role, key, table, faults) for role, key in _key_rules(rule))
     added = tuple(
-        (name, _template(f"attribute {name!r}", text, table, faults)) for name, text in rule.attributes.items()
+        (name, _template(f"attribute {name!r}", str(text), table, faults)) for name, text in rule.attributes.items()
     )
     entry_name = _entry_name(rule, table, faults)
     group_columns = _in_key_order(keys, table)
@@ -79,6 +81,24 @@ def resolve(rule: TableRule, table: Table) -> Design:
     return Design(
         table, rule.target, rule.shape, keys, added, carried, entry_name, is_map, omit, group_columns, aligned
     )
+
+
+def _unbuilt(rule: TableRule) -> list[str]:
+    """What the vocabulary has and the mapping cannot do yet: refused by name, never ignored."""
+    unbuilt = {
+        "shape 'document'": rule.shape == "document",
+        f"entry as {rule.entry_as!r}": rule.entry_as != "attribute",
+        "columns": rule.columns,
+        "filter": rule.filter,
+        "mask": rule.mask,
+        "attribute_prefix": rule.attribute_prefix,
+        "attribute_suffix": rule.attribute_suffix,
+        "attribute_case": rule.attribute_case,
+        "item = 'shared'": rule.item != "own",
+        "index": rule.indexes,
+        "attributes of a type other than text": [each for each in rule.attributes.values() if isinstance(each, dict)],
+    }
+    return [f"{what} is not built yet" for what, used in unbuilt.items() if used]
 
 
 def _all(faults: list[str], rule: TableRule) -> MappingError:

@@ -66,6 +66,9 @@ def _prepare(project: Project, connection: Mysql) -> Prepared:
             mappings[rule.source] = compile_mapping(rule, table)
         except MappingError as error:
             faults.append(str(error))
+    targets = [rule.target for rule in project.tables]
+    for target in sorted({name for name in targets if targets.count(name) > 1}):
+        faults.append(f"target {target!r} stands in more than one [[table]], which is not built yet")
     if faults:
         raise MappingError(
             "\n  " + "\n  ".join(faults), place=str(project.path), hint="\nMend the mapping, then run it again."

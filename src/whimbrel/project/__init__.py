@@ -14,6 +14,9 @@ from whimbrel.errors import ProjectError
 from whimbrel.project.lake import Lake, read_lake
 from whimbrel.project.predict import Predict, read_predict
 from whimbrel.project.section import Section
+from whimbrel.project.table import IndexKey, IndexRule, KeyRule, TableRule, read_table_rule
+
+__all__ = ["IndexKey", "IndexRule", "KeyRule", "Lake", "Predict", "Project", "Source", "TableRule", "Target"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,39 +55,6 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class KeyRule:
-    """One key attribute of the target: its name, its type (S, N or B), and the template that fills it."""
-
-    name: str
-    value: str
-    type: str = "S"
-
-
-@dataclass(frozen=True, slots=True)
-class TableRule:
-    """How one source table becomes items. ``shape`` is ``record`` or ``group``.
-
-    ``attributes`` adds (name, template) string attributes; in a group only from columns that determine the item's key.
-    ``entry_name`` is the template that names a row's entry in a group; ``entry_value`` is a column, or "" for a map of
-    all columns that are not excluded. ``types`` overrides the DynamoDB type of a column: S, N, B, BOOL.
-    ``nulls``: ``null`` writes {"NULL": true}, ``omit`` leaves the attribute out (record only).
-    """
-
-    source: str
-    target: str
-    shape: str
-    partition_key: KeyRule
-    sort_key: KeyRule | None = None
-    entry_name: str = ""
-    entry_value: str = ""
-    exclude: tuple[str, ...] = ()
-    rename: dict[str, str] = field(default_factory=dict)
-    types: dict[str, str] = field(default_factory=dict)
-    attributes: dict[str, str] = field(default_factory=dict)
-    nulls: str = "null"
-
-
-@dataclass(frozen=True, slots=True)
 class Project:
     path: Path
     state: Path
@@ -117,13 +87,11 @@ def load_project(path: Path) -> Project:
     # A project may be about the target alone: exports, SQL and predictions need no source.
     source = _read_source(top.section("source")) if top.has("source") or top.has("table") else NO_SOURCE
     target = _read_target(top.section("target"))
-    tables = tuple(_read_table(section, source.database) for section in top.optional_sections("table"))
+    tables = tuple(read_table_rule(section, source.database) for section in top.optional_sections("table"))
     lake, predict = read_lake(top), read_predict(top)
     state = path.parent / top.text("state", ".whimbrel")
     top.finish()
-    faults += _repeated("source", [rule.source for rule in tables]) + _repeated(
-        "target", [rule.target for rule in tables]
-    )
+    faults += _repeated("source", [rule.source for rule in tables])
     if faults:
         raise ProjectError("\n  " + "\n  ".join(faults), place=str(path), hint="\nMend these, then run it again.")
     return Project(path=path, state=state, source=source, target=target, tables=tables, lake=lake, predict=predict)
@@ -214,39 +182,6 @@ def _read_target(section: Section) -> Target:
         section.fault("billing", "provisioned needs read_capacity and write_capacity")
     section.finish()
     return target
-
-
-def _read_table(section: Section, database: str) -> TableRule:
-    source = section.required("source")
-    if source and "." not in source:
-        source = f"{database}.{source}"
-    shape = section.one_of("shape", ("record", "group"))
-    entry = section.section("entry") if shape == "group" else None
-    rule = TableRule(
-        source=source,
-        target=section.required("target"),
-        shape=shape,
-        partition_key=_read_key(section.section("partition_key")),
-        sort_key=_read_key(section.section("sort_key")) if section.has("sort_key") else None,
-        entry_name=entry.required("name") if entry else "",
-        entry_value=entry.text("value", "") if entry else "",
-        exclude=tuple(section.texts("exclude")),
-        rename=section.text_map("rename"),
-        types=section.text_map("types", allowed=("S", "N", "B", "BOOL")),
-        attributes=section.text_map("attributes"),
-        nulls=section.one_of("nulls", ("null", "omit")),
-    )
-    if entry:
-        entry.finish()
-    section.finish()
-    return rule
-
-
-def _read_key(section: Section) -> KeyRule:
-    name = section.required("name")
-    rule = KeyRule(name=name, value=section.text("value", f"${{{name}}}"), type=section.one_of("type", ("S", "N", "B")))
-    section.finish()
-    return rule
 
 
 def _repeated(what: str, names: list[str]) -> list[str]:

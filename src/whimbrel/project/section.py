@@ -29,10 +29,26 @@ class Section:
         """One for each ``[[key]]``; none where the document has none."""
         values = self._take(key, [], list, f"written as [[{key}]]")
         return [
-            Section(value, f"{key} {value.get('source') or value.get('name') or number}: ", self._faults)
+            Section(value, f"{self._place}{key} {value.get('source') or value.get('name') or number}: ", self._faults)
             for number, value in enumerate(values, 1)
             if isinstance(value, dict)
         ]
+
+    def is_list(self, key: str) -> bool:
+        return isinstance(self._values.get(key), list)
+
+    def any_map(self, key: str) -> dict[str, Any]:
+        """A table of whatever; the caller checks what is in it."""
+        return dict(self._take(key, {}, dict, "a table"))
+
+    def truth(self, key: str) -> bool:
+        """False where it is missing."""
+        self._known.append(key)
+        value = self._values.get(key, False)
+        if not isinstance(value, bool):
+            self.fault(key, f"must be true or false, not {value!r}")
+            return False
+        return value
 
     def text(self, key: str, default: str) -> str:
         return str(self._take(key, default, str, "a text"))

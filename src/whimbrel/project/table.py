@@ -1,0 +1,209 @@
+"""``[[table]]``: how one source table becomes items. The vocabulary only; what it means is in ``whimbrel.mapping``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from whimbrel.project.section import Section
+
+SHAPES = ("record", "document", "group")
+ENTRIES = ("attribute", "map", "string-set", "number-set", "list")
+TYPES = ("S", "N", "B", "BOOL", "SS", "JSON", "EPOCH", "EPOCH_MS", "SECONDS")
+MASKS = ("digits", "hash", "null")
+CASES = ("", "lower", "upper")
+
+# An attribute's template as text, or as DynamoDB's typed tree with templates at its leaves:
+# {"S": "${a}"}, {"N": "${n}"}, {"BOOL": "${flag}"}, {"M": {"x": {"S": "${a}"}}}, {"L": [{"S": "${a}"}]}
+Tree = str | dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRule:
+    """One key attribute of the target: its name, its type (S, N or B), and the template that fills it."""
+
+    name: str
+    value: str
+    type: str = "S"
+
+
+@dataclass(frozen=True, slots=True)
+class IndexKey:
+    """An attribute that a secondary index is keyed by: S, N or B."""
+
+    name: str
+    type: str = "S"
+
+
+@dataclass(frozen=True, slots=True)
+class IndexRule:
+    """A secondary index of the target table. A ``local`` one has the table's own partition key and needs a sort key.
+
+    ``projection`` is "all", "keys", or the attributes beside the keys.
+    """
+
+    name: str
+    partition_key: IndexKey
+    sort_key: IndexKey | None = None
+    local: bool = False
+    projection: str | tuple[str, ...] = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class TableRule:
+    """How one source table becomes items. ``shape`` is ``record``, ``document`` or ``group``.
+
+    Columns: ``columns`` are (name, SQLite expression) computed from the source's columns; one of a source column's
+    name takes its place. ``mask`` is short for the same: "digits", "hash" or "null". ``filter``, an expression, says
+    which rows exist at all. ``exclude``, ``rename``, ``types`` and ``attribute_prefix``, ``_suffix``, ``_case`` decide
+    what a column is called and made into; a column of ``rename`` is named by it alone.
+    ``attributes`` adds (name, template or typed tree); in a group only from columns that determine the item's key.
+    ``nulls``: ``null`` writes {"NULL": true}, ``omit`` leaves the attribute out (not in a group).
+    ``document`` names the map that holds the columns in shape document.
+
+    Group: ``entry_name`` is the template that names a row's entry; ``entry_value`` is a column, or "" for a map of all
+    columns that are not excluded. ``entry_as`` says what the entries are in: attributes of the item, or the map, set
+    or list ``entry_into``; a set has the column ``entry_value`` for its members and no names, a list has the entries
+    in the order of ``entry_order`` (columns, each perhaps with " desc") and no names.
+
+    ``item``: "own" if no other source table writes these items; "shared" if the item is made of rows of several.
+    """
+
+    source: str
+    target: str
+    shape: str
+    partition_key: KeyRule
+    sort_key: KeyRule | None = None
+    entry_name: str = ""
+    entry_value: str = ""
+    exclude: tuple[str, ...] = ()
+    rename: dict[str, str] = field(default_factory=dict)
+    types: dict[str, str] = field(default_factory=dict)
+    attributes: dict[str, Tree] = field(default_factory=dict)
+    nulls: str = "null"
+    document: str = "_doc"
+    entry_as: str = "attribute"
+    entry_into: str = ""
+    entry_order: tuple[str, ...] = ()
+    columns: dict[str, str] = field(default_factory=dict)
+    filter: str = ""
+    mask: dict[str, str] = field(default_factory=dict)
+    attribute_prefix: str = ""
+    attribute_suffix: str = ""
+    attribute_case: str = ""
+    item: str = "own"
+    indexes: tuple[IndexRule, ...] = ()
+
+
+def read_table_rule(section: Section, database: str) -> TableRule:
+    """One ``[[table]]``; what is wrong with it goes to the section's faults."""
+    source = section.required("source")
+    if source and "." not in source:
+        source = f"{database}.{source}"
+    shape = section.one_of("shape", SHAPES)
+    rule = TableRule(
+        source=source,
+        target=section.required("target"),
+        shape=shape,
+        partition_key=_read_key(section.section("partition_key")),
+        sort_key=_read_key(section.section("sort_key")) if section.has("sort_key") else None,
+        exclude=tuple(section.texts("exclude")),
+        rename=section.text_map("rename"),
+        types=section.text_map("types", allowed=TYPES),
+        attributes=_read_attributes(section),
+        nulls=section.one_of("nulls", ("null", "omit")),
+        document=section.text("document", "_doc") if shape == "document" else "_doc",
+        columns=section.text_map("columns"),
+        filter=section.text("filter", ""),
+        mask=section.text_map("mask", allowed=MASKS),
+        attribute_prefix=section.text("attribute_prefix", ""),
+        attribute_suffix=section.text("attribute_suffix", ""),
+        attribute_case=section.one_of("attribute_case", CASES),
+        item=section.one_of("item", ("own", "shared")),
+        indexes=tuple(_read_index(index) for index in section.optional_sections("index")),
+        **(_read_entry(section.section("entry")) if shape == "group" else {}),
+    )
+    section.finish()
+    return rule
+
+
+def _read_key(section: Section) -> KeyRule:
+    name = section.required("name")
+    rule = KeyRule(name=name, value=section.text("value", f"${{{name}}}"), type=section.one_of("type", ("S", "N", "B")))
+    section.finish()
+    return rule
+
+
+def _read_entry(section: Section) -> dict[str, Any]:
+    """A set and a list have no names: a member is its own, an element is found by the columns that order it."""
+    kind = section.one_of("as", ENTRIES)
+    found: dict[str, Any] = {
+        "entry_as": kind,
+        "entry_name": section.required("name") if kind in ("attribute", "map") else "",
+        "entry_value": section.required("value") if kind.endswith("-set") else section.text("value", ""),
+        "entry_into": "" if kind == "attribute" else section.required("into"),
+        "entry_order": tuple(section.texts("order")) if kind == "list" else (),
+    }
+    if kind == "list" and not found["entry_order"]:
+        section.fault("order", "is missing: name the columns that the list is ordered by")
+    section.finish()
+    return found
+
+
+def _read_index(section: Section) -> IndexRule:
+    local = section.truth("local")
+    rule = IndexRule(
+        name=section.required("name"),
+        partition_key=_read_index_key(section.section("partition_key")),
+        sort_key=_read_index_key(section.section("sort_key")) if section.has("sort_key") else None,
+        local=local,
+        projection=_read_projection(section),
+    )
+    if local and rule.sort_key is None:
+        section.fault("sort_key", "is missing: a local index is one more sort key for the table's partition key")
+    section.finish()
+    return rule
+
+
+def _read_index_key(section: Section) -> IndexKey:
+    key = IndexKey(section.required("name"), section.one_of("type", ("S", "N", "B")))
+    section.finish()
+    return key
+
+
+def _read_projection(section: Section) -> str | tuple[str, ...]:
+    if section.is_list("projection"):
+        return tuple(section.texts("projection"))
+    return section.one_of("projection", ("all", "keys"))
+
+
+def _read_attributes(section: Section) -> dict[str, Tree]:
+    """Texts, or typed trees whose form is checked here; their templates are checked against the table later."""
+    found: dict[str, Tree] = {}
+    for name, value in section.any_map("attributes").items():
+        fault = _tree_fault(value)
+        if fault:
+            section.fault(f"attributes.{name}", fault)
+        else:
+            found[name] = value
+    return found
+
+
+def _tree_fault(value: Any) -> str:
+    if isinstance(value, str):
+        return ""
+    return typed_tree_fault(value)
+
+
+def typed_tree_fault(tree: Any) -> str:
+    """What is wrong with the form of a typed tree, "" if nothing is."""
+    if not isinstance(tree, dict) or len(tree) != 1:
+        return f'must be a template, or one typed value such as {{ N = "${{n}}" }}, not {tree!r}'
+    [(kind, content)] = tree.items()
+    if kind in ("S", "N", "BOOL"):
+        return "" if isinstance(content, str) else f"{kind} must have a template in quotes, not {content!r}"
+    if kind == "M" and isinstance(content, dict):
+        return next((f"M.{name}: {fault}" for name, each in content.items() if (fault := typed_tree_fault(each))), "")
+    if kind == "L" and isinstance(content, list):
+        return next((f"L[{n}]: {fault}" for n, each in enumerate(content) if (fault := typed_tree_fault(each))), "")
+    return f"{kind!r} is not 'S', 'N' or 'BOOL' with a template, 'M' with a table or 'L' with a list"

@@ -1,0 +1,113 @@
+"""``[[table]]`` as it is read: the whole vocabulary, and everything that is wrong with it at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from whimbrel.errors import ProjectError
+from whimbrel.project import IndexKey, IndexRule, TableRule, load_project
+
+HEAD = """
+[source]
+url = "mysql://user@127.0.0.1/shop"
+[[table]]
+source = "lines"
+target = "orders"
+partition_key = { name = "pk", value = "ORDER#${order_id}" }
+"""
+
+
+def read(tmp_path: Path, text: str) -> TableRule:
+    file = tmp_path / "whimbrel.toml"
+    file.write_text(HEAD + text)
+    return load_project(file).tables[0]
+
+
+def faults(tmp_path: Path, text: str) -> str:
+    with pytest.raises(ProjectError) as caught:
+        read(tmp_path, text)
+    return str(caught.value)
+
+
+def test_everything_that_a_table_may_say(tmp_path: Path) -> None:
+    rule = read(
+        tmp_path,
+        """
+shape = "group"
+item = "shared"
+entry = { as = "list", into = "lines", order = ["placed desc", "line_no"] }
+filter = "quantity > 0"
+columns = { net = "price * quantity" }
+mask = { card = "digits", email = "hash", phone = "null" }
+attribute_prefix = "x_"
+attribute_suffix = "_y"
+attribute_case = "upper"
+types = { tags = "SS", document = "JSON", placed = "EPOCH" }
+attributes = { kind = "ORDER", size = { M = { n = { N = "${order_id}" }, all = { L = [{ S = "${order_id}" }] } } } }
+[[table.index]]
+name = "by_status"
+partition_key = { name = "status" }
+sort_key = { name = "placed", type = "N" }
+projection = ["total"]
+[[table.index]]
+name = "by_total"
+local = true
+partition_key = { name = "pk" }
+sort_key = { name = "total", type = "N" }
+projection = "keys"
+""",
+    )
+    assert (rule.entry_as, rule.entry_into, rule.entry_order) == ("list", "lines", ("placed desc", "line_no"))
+    assert (rule.item, rule.filter, rule.columns) == ("shared", "quantity > 0", {"net": "price * quantity"})
+    assert rule.mask == {"card": "digits", "email": "hash", "phone": "null"}
+    assert (rule.attribute_prefix, rule.attribute_suffix, rule.attribute_case) == ("x_", "_y", "upper")
+    assert rule.indexes == (
+        IndexRule("by_status", IndexKey("status"), IndexKey("placed", "N"), False, ("total",)),
+        IndexRule("by_total", IndexKey("pk"), IndexKey("total", "N"), True, "keys"),
+    )
+    assert rule.attributes["kind"] == "ORDER"
+    assert isinstance(rule.attributes["size"], dict)
+
+
+def test_a_document_names_its_map(tmp_path: Path) -> None:
+    assert read(tmp_path, 'shape = "document"').document == "_doc"
+    assert read(tmp_path, 'shape = "document"\ndocument = "row"').document == "row"
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ('shape = "groups"', "shape: must be 'record' or 'document' or 'group'"),
+        ('shape = "group"\nentry = { as = "map", name = "${a}" }', "entry.into: is missing"),
+        ('shape = "group"\nentry = { as = "list", into = "l" }', "entry.order: is missing"),
+        ('shape = "group"\nentry = { as = "list", into = "l", order = ["a"], name = "b" }', "entry.name: is not a"),
+        ('shape = "group"\nentry = { as = "string-set", into = "tags" }', "entry.value: is missing"),
+        ('shape = "group"\nentry = { as = "bag", name = "${a}" }', "entry.as: must be 'attribute' or 'map'"),
+        ('document = "row"', "document: is not a setting"),
+        ('mask = { a = "shout" }', "mask.a: must be 'digits' or 'hash' or 'null'"),
+        ('types = { a = "M" }', "types.a: must be 'S'"),
+        ('item = "ours"', "item: must be 'own' or 'shared'"),
+        ("attributes = { a = 1 }", "attributes.a: must be a template"),
+        ('attributes = { a = { N = "1", S = "2" } }', "attributes.a: must be a template, or one typed value"),
+        ("attributes = { a = { N = 1 } }", "attributes.a: N must have a template in quotes"),
+        ('attributes = { a = { SS = ["x"] } }', "attributes.a: 'SS' is not"),
+        ('attributes = { a = { M = { b = "x" } } }', "attributes.a: M.b: must be a template, or one typed"),
+        ('[[table.index]]\npartition_key = { name = "a" }', "table lines: index 1: name: is missing"),
+        ('[[table.index]]\nname = "i"\nlocal = true\npartition_key = { name = "a" }', "index i: sort_key: is missing"),
+        ('[[table.index]]\nname = "i"\nlocal = 1\npartition_key = { name = "a" }', "local: must be true or false"),
+        (
+            '[[table.index]]\nname = "i"\nprojection = "some"\npartition_key = { name = "a" }',
+            "projection: must be 'all'",
+        ),
+    ],
+)
+def test_a_fault_is_named(tmp_path: Path, text: str, wrong: str) -> None:
+    assert wrong in faults(tmp_path, text)
+
+
+def test_a_source_stands_once_and_a_target_as_often_as_one_likes(tmp_path: Path) -> None:
+    more = '[[table]]\nsource = "{}"\ntarget = "orders"\npartition_key = {{ name = "pk", value = "${{id}}" }}\n'
+    read(tmp_path, more.format("customers"))
+    assert "source 'shop.lines' stands in more than one [[table]]" in faults(tmp_path, more.format("lines"))
