@@ -1,7 +1,7 @@
 """CPU time per row event: whimbrel's binlog reader beside mysql-replication, on the same events of one real MariaDB.
 
-``python -m benchmarks.binlog [--json]``. Each reader reads the whole history in a process of its own, several times; the
-figures are medians of process CPU time (user and system), in microseconds a row.
+``python -m benchmarks.binlog [--json]``. Each reader reads the whole history in a process of its own, several times:
+the figures are medians of process CPU time (user and system), in microseconds a row.
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@ import dataclasses
 import threading
 
 import pytest
+from pymysqlreplication import BinLogStreamReader
+from pymysqlreplication.row_event import DeleteRowsEvent, UpdateRowsEvent, WriteRowsEvent
 
 from demo.servers import MariaDB, MySQL
 from tests.binlog.conftest import Source, commits, images
@@ -348,6 +350,55 @@ def test_table_that_is_not_what_it_was(source: Source, table: Table) -> None:
     for other in wrong:
         with pytest.raises(SchemaDrift, match=table.full_name):
             source.read(start, other)
+
+
+@pytest.mark.parametrize(
+    ("known", "says"),
+    [
+        ({"name": "other"}, "is named a"),
+        ({"charset": "latin1"}, "character set 'utf8mb4'"),
+    ],
+)
+def test_full_metadata_is_held_against_the_table(source: Source, known: dict[str, str], says: str) -> None:
+    source.execute("SET GLOBAL binlog_row_metadata = FULL", "CREATE TABLE t (id INT PRIMARY KEY, a VARCHAR(9), n INT)")
+    table, start = source.table(), source.position()
+    source.execute(THREE[0])
+    source.execute("SET GLOBAL binlog_row_metadata = DEFAULT")
+    assert images(source.changes(start, table)) == IMAGES[:2]
+    column = dataclasses.replace(table.columns[1], **known)
+    with pytest.raises(SchemaDrift, match=says):
+        source.read(start, dataclasses.replace(table, columns=(table.columns[0], column, table.columns[2])))
+    signed = dataclasses.replace(table.columns[2], unsigned=True)
+    with pytest.raises(SchemaDrift, match="is unsigned: False"):
+        source.read(start, dataclasses.replace(table, columns=(*table.columns[:2], signed)))
+
+
+def test_the_same_as_mysql_replication(mariadb: MariaDB) -> None:
+    """The oracle, on what it can read."""
+    source = Source(mariadb, mariadb.new_database())
+    source.execute(TABLE)
+    table, start = source.table(), source.position()
+    source.execute("INSERT INTO t SELECT seq, CONCAT('é', seq), NULLIF(seq % 7, 0) FROM seq_1_to_3000", *THREE[1:])
+    end = source.position()
+    settings = {"host": mariadb.host, "port": mariadb.port, "user": mariadb.admin, "passwd": mariadb.password}
+    oracle = BinLogStreamReader(
+        connection_settings=settings,
+        server_id=4711,
+        resume_stream=True,
+        log_file=start.file,
+        log_pos=start.offset,
+        only_events=[WriteRowsEvent, UpdateRowsEvent, DeleteRowsEvent],
+        only_schemas=[source.database],
+    )
+    theirs = []
+    for event in oracle:
+        for row in event.rows:
+            after = row.get("after_values", row["values"] if isinstance(event, WriteRowsEvent) else None)
+            before = row.get("before_values", row["values"] if isinstance(event, DeleteRowsEvent) else None)
+            theirs.append(tuple(values and tuple(values.values()) for values in (before, after)))
+    oracle.close()
+    assert images(source.changes(start, table, end=end)) == theirs
+    assert len(theirs) > 5000
 
 
 def test_xa(source: Source, table: Table) -> None:

@@ -80,7 +80,7 @@ def _double(data: bytes, at: int) -> str:
 
 
 def double_text(number: float) -> str:
-    """my_gcvt: the shortest digits, with an exponent below 1e-15, and from 1e15 on for whole numbers, else with ".0"."""
+    """my_gcvt: the shortest digits, with an exponent below 1e-15, and for whole numbers from 1e15 on."""
     sign = "-" if str(number).startswith("-") else ""
     mantissa, _, exponent = f"{abs(number)!r}".partition("e")
     whole, _, fraction = mantissa.partition(".")

@@ -297,6 +297,8 @@ class BinlogStream:
                 self._no_changes_undone("a rollback to a savepoint")
             case Meaning.SAVEPOINT:
                 pass
+            case Meaning.BEGIN:
+                self._inside = True
             case Meaning.XA:
                 return self._xa(sql, timestamp)
             case Meaning.DATA:
