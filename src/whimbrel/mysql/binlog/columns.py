@@ -64,7 +64,7 @@ _KINDS = {
 }
 
 
-def column_reader(kind: int, metadata: int, column: Column, *, place: str, mariadb: bool) -> Reader:
+def column_reader(kind: int, metadata: int, column: Column, *, place: str) -> Reader:
     """``kind`` and ``metadata`` as the table map has them. Raises SchemaDrift if ``column`` is of another type."""
     length = metadata
     if kind == 254:  # the bits of a length over 255 hide in the real type
@@ -75,10 +75,10 @@ def column_reader(kind: int, metadata: int, column: Column, *, place: str, maria
             place=place,
             hint="The table was altered: migrate it anew from its present definition.",
         )
-    return _reader(kind, length, column, place, mariadb)
+    return _reader(kind, length, column, place)
 
 
-def _reader(kind: int, length: int, column: Column, place: str, mariadb: bool) -> Reader:
+def _reader(kind: int, length: int, column: Column, place: str) -> Reader:
     if kind in _INTEGERS:
         code = _INTEGERS[kind]
         return _packed(code.upper() if column.unsigned else code)
@@ -103,7 +103,7 @@ def _reader(kind: int, length: int, column: Column, place: str, mariadb: bool) -
     if kind == 248:
         return _fixed(length, f"sets[data[pos : pos + {length}]]", sets=_Sets(column.members))
     if kind in temporal.TYPES:
-        size, function = temporal.reader(kind, length, column, place, mariadb=mariadb)
+        size, function = temporal.reader(kind, length, column, place)
         return _fixed(size, f"read(data[pos : pos + {size}])", read=function)
     if kind == 254 and column.kind in _MARIADB_TYPES:
         size, function = _MARIADB_TYPES[column.kind]

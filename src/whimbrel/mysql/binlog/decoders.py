@@ -42,7 +42,7 @@ def make_decoder(table_map: TableMap, table: Table, charsets: Mapping[int, str],
     check_metadata(table_map, table, charsets, mariadb=mariadb)
     constants: dict[str, Any] = {"Change": Change, "new": tuple.__new__, "misfit": _misfit}
     readers = [
-        column_reader(kind, metadata, column, place=f"{table.full_name}.{column.name}", mariadb=mariadb)
+        column_reader(kind, metadata, column, place=f"{table.full_name}.{column.name}")
         for kind, metadata, column in zip(table_map.types, table_map.metadata, table.columns, strict=True)
     ]
     source = "\n\n".join(

@@ -58,11 +58,6 @@ class MySQLGtids:
         intervals[start:stop] = [[first, last]]
         self._changed((uuid, tag))
 
-    def add_all(self, other: MySQLGtids) -> None:
-        for (uuid, tag), intervals in other._intervals.items():
-            for first, last in intervals:
-                self.add_range(uuid, tag, first, last)
-
     def without(self, other: MySQLGtids) -> MySQLGtids:
         """The transactions that ``other`` has not."""
         rest = MySQLGtids()

@@ -47,12 +47,12 @@ _dates = _Dates()
 _days = _Days()
 
 
-def reader(kind: int, digits: int, column: Column, place: str, *, mariadb: bool) -> tuple[int, Read]:
+def reader(kind: int, digits: int, column: Column, place: str) -> tuple[int, Read]:
     """Size in bytes and the function. ``digits`` are the fractional digits that the table map names, if it does."""
     if kind in (DATE, NEWDATE):
         return 3, _date
     if kind in (OLD_TIMESTAMP, OLD_TIME, OLD_DATETIME):
-        return _old_reader(kind, column.scale, mariadb=mariadb)
+        return _old_reader(kind, column.scale)
     if digits != column.scale:
         raise SchemaDrift(
             f"its rows have {digits} fractional digits, and {column.scale} are known",
@@ -132,7 +132,7 @@ def _time2(digits: int) -> Read:
     return read
 
 
-def _old_reader(kind: int, digits: int, *, mariadb: bool) -> tuple[int, Read]:
+def _old_reader(kind: int, digits: int) -> tuple[int, Read]:
     """Before MySQL 5.6, and MariaDB with mysql56_temporal_format=OFF, which has fractions in a format of its own."""
     if kind == OLD_TIMESTAMP:
         return (4, _old_timestamp) if not digits else (4 + (digits + 1) // 2, _hires_timestamp(digits))
