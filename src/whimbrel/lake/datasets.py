@@ -8,6 +8,7 @@ A reader resolves ``current.json`` once and then sees one whole data set, whatev
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from whimbrel.durable import replace_file, sync_folder
-from whimbrel.errors import LogCorrupt, StateError, UserError
+from whimbrel.errors import Locked, LogCorrupt, StateError, UserError
 from whimbrel.lake.manifest import FILE_NAME, Manifest, iso, read_manifest, read_time, sha256_of, to_json
 from whimbrel.lake.need import need
 
@@ -81,30 +82,45 @@ def home(folder: Path, name: str) -> Path:
 
 @contextmanager
 def building(folder: Path, name: str, identity: str) -> Iterator[Path]:
-    """An empty folder to build a data set in; what a crash left of another is removed, and so is this on an error."""
+    """The folder of a data set to be: it is none before ``publish`` puts its manifest there, and goes on an error.
+
+    One at a time for each name. What a crash left of another is removed. Raises Locked.
+    """
     place = home(folder, name)
     place.mkdir(parents=True, exist_ok=True)
-    for leftover in place.glob(".building-*"):
-        shutil.rmtree(leftover)
-    workshop = place / f".building-{identity}"
-    workshop.mkdir()
-    try:
-        yield workshop
-    finally:
-        shutil.rmtree(workshop, ignore_errors=True)
+    with locked(place / ".lock", name):
+        _sweep(place)
+        workshop = place / identity
+        workshop.mkdir()
+        try:
+            yield workshop
+        finally:
+            if not (workshop / FILE_NAME).exists():
+                shutil.rmtree(workshop, ignore_errors=True)
 
 
-def publish(folder: Path, manifest: Manifest, workshop: Path) -> None:
-    """Make the files in ``workshop`` and the manifest the current data set, durably.
+@contextmanager
+def locked(path: Path, name: str) -> Iterator[None]:
+    """Hold the lock file. Raises Locked when another process does."""
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            hint = "Wait until it has ended."
+            raise Locked("another whimbrel is at work on it", place=name, hint=hint) from None
+        yield
 
-    The order matters: the files, the manifest, the folder's name, and only then the pointer. Raises OSError.
+
+def publish(folder: Path, manifest: Manifest) -> None:
+    """Make the manifest, whose files are all in place, the current data set, durably.
+
+    The order matters: the files, their folder, the manifest, and only then the pointer. Raises OSError.
     """
-    place = home(folder, manifest.name)
+    workshop = home(folder, manifest.name) / manifest.id
     for path in workshop.iterdir():
         _sync(path)
+    sync_folder(workshop.parent)
     replace_file(workshop / FILE_NAME, to_json(manifest))
-    workshop.rename(place / manifest.id)
-    sync_folder(place)
     point_to(folder, manifest)
 
 
@@ -126,16 +142,9 @@ def retain(folder: Path, name: str, keep: int, keep_days: float = 0.0) -> list[s
         horizon = iso(read_time(kept[-1].created) - timedelta(days=keep_days))
         youngest |= {each.id for each in kept if each.created >= horizon}
     going = [each for each in kept if each.id not in youngest]
-    place = home(folder, name)
     for each in going:  # without its manifest it is no data set any more: a crash from here on leaves only files
-        (place / each.id / FILE_NAME).unlink()
-    listed = {place / file.path for each in kept if each.id in youngest for file in each.files}
-    for part in place.glob("[0-9]*/*.parquet"):
-        if part not in listed and not (part.parent / FILE_NAME).exists():
-            part.unlink()
-    for path in place.glob("[0-9]*"):
-        if path.is_dir() and not any(path.glob("*.parquet")) and not (path / FILE_NAME).exists():
-            shutil.rmtree(path)
+        (home(folder, name) / each.id / FILE_NAME).unlink()
+    _sweep(home(folder, name))
     return [each.id for each in going]
 
 
@@ -218,6 +227,18 @@ def quoted(name: str) -> str:
 def literal(text: str) -> str:
     """An SQL string."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def _sweep(place: Path) -> None:
+    """Remove every file that no manifest lists from folders without a manifest, and the folders that are empty then."""
+    listed = {place / file.path for path in place.glob(f"[0-9]*/{FILE_NAME}") for file in read_manifest(path).files}
+    for folder in place.glob("[0-9]*"):
+        if folder.is_dir() and not (folder / FILE_NAME).exists():
+            for path in folder.iterdir():
+                if path not in listed:
+                    path.unlink()
+            if not any(folder.iterdir()):
+                folder.rmdir()
 
 
 def _sync(path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from whimbrel.lake.items import exact_decimal, extent, shown
+from whimbrel.lake.items import BadLine, check_item, exact_decimal, extent, load_json, shown
 from whimbrel.lake.types import TAGS_OF, Type, arrow_type, prints_back
 from whimbrel.records import AttributeValue
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _SAFE_DIGITS = 15  # of which every double prints back all
 _INT64 = 2**63
+_NUMBER = r"^-?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$"
 
 
 class Misfit(ValueError):
@@ -38,8 +39,10 @@ def plain_column(texts: pyarrow.Array, kind: Type) -> pyarrow.Array | None:
     import pyarrow.compute as pc
 
     try:
-        if kind.kind in ("string", "number"):
+        if kind.kind == "string":
             return texts
+        if kind.kind == "number":
+            return texts if pc.all(pc.match_substring_regex(texts, _NUMBER)).as_py() is not False else None
         if kind.kind == "int64":
             # Arrow reads 0x1F as a number, DynamoDB does not.
             return None if pc.any(pc.match_substring(texts, "x", ignore_case=True)).as_py() else texts.cast(pa.int64())
@@ -54,28 +57,49 @@ def plain_column(texts: pyarrow.Array, kind: Type) -> pyarrow.Array | None:
         return None
 
 
-def column(texts: list[str | None], kind: Type) -> tuple[pyarrow.Array, dict[int, str]]:
-    """The column one by one, and why a position does not fit (it is NULL in the column)."""
+def column(texts: pyarrow.Array, kind: Type) -> tuple[pyarrow.Array, dict[str, str]]:
+    """The column text by text, and why a text does not fit (it is NULL in the column)."""
     import pyarrow as pa
 
-    values: list[Any] = [None] * len(texts)
-    faults: dict[int, str] = {}
-    for position, text in enumerate(texts):
-        if text is not None:
+    values: dict[str | None, Any] = {None: None}
+    faults: dict[str, str] = {}
+    listed = texts.to_pylist()
+    for text in listed:
+        if text not in values:
             try:
-                values[position] = typed(tagged(text, kind), kind)
+                values[text] = typed(tagged(text, kind), kind)
             except Misfit as error:
-                faults[position] = str(error)
-    return pa.array(values, arrow_type(kind)), faults
+                values[text], faults[text] = None, str(error)
+    return pa.array([values[text] for text in listed], arrow_type(kind)), faults
+
+
+def widens(kind: Type, wider: Type) -> bool:
+    """True if Arrow can make a column of the one type one of the other, with every value as it was."""
+    return kind.kind in ("int64", "decimal") and wider.kind == "decimal"
 
 
 def tagged(text: str, kind: Type) -> AttributeValue:
     """The value that a column's text stands for."""
+    tag = TAGS_OF[kind.kind][0] if is_plain(kind) else ""
+    try:
+        value = {tag: text == "true" if tag == "BOOL" else text} if tag else load_json(text.encode())
+        check_item({"": value})
+    except BadLine as error:
+        raise Misfit(str(error)) from None
+    known: AttributeValue = value
+    return known
+
+
+def text_of(value: AttributeValue, kind: Type) -> str | None:
+    """The text that stands for the value in a column of this type; ``tagged`` makes it a value again. Raises Misfit."""
+    ((tag, content),) = value.items()
+    if tag == "NULL":
+        return None
     if not is_plain(kind):
-        value: AttributeValue = orjson.loads(text)
-        return value
-    tag = TAGS_OF[kind.kind][0]
-    return {tag: text == "true" if tag == "BOOL" else text}
+        return orjson.dumps(value).decode()
+    if tag not in TAGS_OF[kind.kind]:
+        raise Misfit(f"{shown(value)} is no {kind}")
+    return ("false", "true")[content] if tag == "BOOL" else str(content)
 
 
 def typed(value: AttributeValue, kind: Type) -> Any:

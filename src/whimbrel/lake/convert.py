@@ -1,0 +1,321 @@
+"""Exports become a data set: a full export its base, each incremental one a delta on top of it.
+
+What a renewal costs follows what changed: the changes become one more Parquet file, and of the base only the key
+columns are read, to count the rows. Deltas are folded into one when there are many, and into the base when they have
+grown to a quarter of it: each row is written anew a bounded number of times, however long the chain is.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from whimbrel.errors import UserError
+from whimbrel.lake import datasets, sources
+from whimbrel.lake.columns import Columns, fields_of
+from whimbrel.lake.datasets import SEQUENCE, building, literal, publish, quoted, select
+from whimbrel.lake.manifest import DataFile, Field, Manifest, iso, new_id, sha256_of
+from whimbrel.lake.native import FULL, INCREMENTAL, Export, check_file
+from whimbrel.lake.need import need
+from whimbrel.lake.parts import Part, PartMaker, Refused, look_at, refused_lines
+from whimbrel.lake.sources import Source
+from whimbrel.lake.types import Type, parse_type
+
+GROUP_BYTES = 32 << 20  # of packed files that become one part
+MOST_DELTAS = 16
+FOLD_SHARE = 0.25  # of the base's rows: more in the deltas are folded into it
+REFUSED = "refused.jsonl"
+_SEQUENCE_ROOM = 1 << 40  # rows of one renewal
+
+Stop = threading.Event | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How one table is converted; ``pinned`` are the types that stand in the project file."""
+
+    table: str
+    name: str
+    key: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    flatten: bool = False
+    pinned: Mapping[str, Type] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """``types`` are the attributes' as they are now, ``added`` those that no pinned type was there for; ``mixed`` have
+    values of several types and are carried as DynamoDB's JSON.
+    """
+
+    manifest: Manifest
+    types: dict[str, Type]
+    refused: list[Refused]
+    added: list[str]
+    mixed: list[str]
+    new_rows: int  # read in this conversion
+
+
+def from_files(folder: Path, rules: Rules, files: Sequence[Source], stop: Stop = None) -> Converted:
+    """Loose files (no native export) as a new data set, as of now. Incremental files among them are refused."""
+    strange = [each for each in files if each.form == "incremental"]
+    if strange:
+        raise UserError(
+            "the file has changes, not items",
+            place=str(strange[0].path),
+            hint="Name the folder that holds the native export with its manifests.",
+        )
+    return _base(folder, rules, files, as_of=iso(datetime.now(UTC)), parents=(), stop=stop)
+
+
+def from_exports(
+    folder: Path, rules: Rules, exports: Sequence[Export], *, fresh: bool = False, stop: Stop = None
+) -> Converted | None:
+    """The table as of the last of ``exports`` (in order of time); None when the current data set is that already.
+
+    The newest full export and the incrementals after it count. Where the current data set has been made from that full
+    export, only the incrementals that it has not are read; ``fresh`` makes it all anew. Raises UserError when the chain
+    has a gap, LogCorrupt, StateError, Stopped.
+    """
+    chain = chain_of(exports)
+    present = _present(folder, rules.name)
+    made: Converted | None = None
+    if fresh or present is None or not _continues(present, rules, chain):
+        full = chain[0]
+        made = _base(folder, rules, _checked(full), as_of=full.as_of, parents=(full.id,), stop=stop)
+        present, rules = made.manifest, replace(rules, pinned=made.types)
+    new = [each for each in chain if each.id not in present.parents]
+    if not new:
+        return made
+    later = _delta(folder, rules, present, new, stop)
+    if made is None:
+        return later
+    return replace(
+        later,
+        refused=made.refused + later.refused,
+        added=made.added + later.added,
+        mixed=made.mixed + later.mixed,
+        new_rows=made.new_rows + later.new_rows,
+    )
+
+
+def chain_of(exports: Sequence[Export]) -> list[Export]:
+    """The newest full export and every incremental one after it, without a gap. Raises UserError."""
+    full = [each for each in exports if each.kind == FULL]
+    if not full:
+        raise UserError("there is no full export", hint="Make one with: whimbrel export TABLE --full")
+    chain = [full[-1]]
+    tables = {each.table for each in exports}
+    if len(tables) > 1:
+        raise UserError(
+            f"the exports are of several tables: {', '.join(sorted(tables))}", hint="Name one export's folder."
+        )
+    for each in exports:
+        if each.kind == INCREMENTAL and each.as_of > chain[-1].as_of:
+            if each.since > chain[-1].as_of:
+                message = f"the changes from {chain[-1].as_of} to {each.since} are in no export"
+                raise UserError(message, place=each.id, hint="Export them, or make a full export.")
+            chain.append(each)
+    return chain
+
+
+def _base(
+    folder: Path, rules: Rules, files: Sequence[Source], *, as_of: str, parents: tuple[str, ...], stop: Stop
+) -> Converted:
+    columns = Columns(rules.pinned or {}, rules.key, rules.exclude)
+    identity = new_id()
+    with building(folder, rules.name, identity) as workshop:
+        look_at(columns, files)
+        maker = PartMaker(columns, flatten=rules.flatten, stop=stop)
+        parts = _make_parts(workshop, _groups(files), maker)
+        schema = _schema(rules, columns)
+        listed = _data_files(parts, identity, "base")
+        manifest = Manifest(
+            id=identity,
+            table=rules.table,
+            name=rules.name,
+            as_of=as_of,
+            created=iso(datetime.now(UTC)),
+            schema=schema,
+            files=listed,
+            rows=sum(each.rows for each in listed),
+            parents=parents,
+            key=_key_columns(rules, schema),
+            refused=sum(part.refusals for part in parts),
+        )
+        return _publish(folder, manifest, workshop, parts, columns)
+
+
+def _delta(folder: Path, rules: Rules, present: Manifest, new: Sequence[Export], stop: Stop) -> Converted:
+    """The present data set and what the ``new`` exports changed, as one more file."""
+    files = [source for export in new for source in _checked(export)]
+    if not rules.key:
+        rules = replace(rules, key=_key_in(files))
+    pinned = {each.attribute: parse_type(each.type) for each in present.schema} if not rules.flatten else {}
+    columns = Columns(pinned | dict(rules.pinned or {}), rules.key, rules.exclude)
+    identity = new_id()
+    with building(folder, rules.name, identity) as workshop:
+        look_at(columns, files)
+        maker = PartMaker(columns, flatten=rules.flatten, stop=stop)
+        start = len(present.parents) * _SEQUENCE_ROOM
+        parts = _make_parts(workshop, [files], maker, start)
+        schema = _merged(present.schema, _schema(rules, columns))
+        changed = replace(
+            present,
+            id=identity,
+            as_of=new[-1].as_of,
+            created=iso(datetime.now(UTC)),
+            schema=schema,
+            files=present.files + _data_files(parts, identity, "delta"),
+            parents=present.parents + tuple(each.id for each in new),
+            key=_key_columns(rules, schema),
+            refused=sum(part.refusals for part in parts),
+        )
+        changed = _folded(folder, changed, workshop)
+        return _publish(folder, replace(changed, rows=_count(folder, changed)), workshop, parts, columns)
+
+
+def _publish(folder: Path, manifest: Manifest, workshop: Path, parts: Sequence[Part], columns: Columns) -> Converted:
+    """What a reader of the data set will see, and what it must be told."""
+    refused = [each for part in parts for each in part.refused]
+    (workshop / REFUSED).write_bytes(refused_lines(refused))
+    publish(folder, manifest)
+    rows = sum(part.rows for part in parts)
+    return Converted(manifest, columns.types(), refused, columns.added, columns.mixed(), rows)
+
+
+def _make_parts(
+    workshop: Path, groups: Sequence[Sequence[Source]], maker: PartMaker, sequence: int | None = None
+) -> list[Part]:
+    """A part for each group, all under the same types in the end."""
+    kind = "part" if sequence is None else "delta"
+
+    def make(number: int) -> Part:
+        return maker.make(workshop / f"{kind}-{number:05d}", groups[number], sequence)
+
+    parts: dict[int, Part] = {}
+    left = list(range(len(groups)))
+    with ThreadPoolExecutor(max(1, min(os.cpu_count() or 1, 4, len(groups)))) as pool:
+        while left:
+            parts |= zip(left, pool.map(make, left), strict=True)
+            left = [number for number, part in parts.items() if part.again or not maker.settle(part)]
+    return [parts[number] for number in range(len(groups))]
+
+
+def _groups(files: Sequence[Source]) -> list[list[Source]]:
+    groups: list[list[Source]] = [[]]
+    size = 0
+    for source in files:
+        if size >= GROUP_BYTES:
+            groups.append([])
+            size = 0
+        groups[-1].append(source)
+        size += source.path.stat().st_size
+    return groups
+
+
+def _data_files(parts: Sequence[Part], identity: str, kind: str) -> tuple[DataFile, ...]:
+    """The segments that have rows; others, and what is left of parts made again, go."""
+    segments = [each for part in parts for each in part.segments]
+    for each in segments:
+        if not each.rows:
+            each.path.unlink()
+    return tuple(_data_file(each.path, each.rows, identity, kind) for each in segments if each.rows)
+
+
+def _data_file(path: Path, rows: int, identity: str, kind: str) -> DataFile:
+    return DataFile(f"{identity}/{path.name}", rows, path.stat().st_size, sha256_of(path), kind)
+
+
+def _schema(rules: Rules, columns: Columns) -> tuple[Field, ...]:
+    fields = [each for each, _ in fields_of(columns.types(), rules.exclude, rules.flatten)]
+    return tuple(replace(each, nullable=each.attribute not in rules.key) for each in fields)
+
+
+def _merged(present: Sequence[Field], new: Sequence[Field]) -> tuple[Field, ...]:
+    """The columns as they were, with their types as they are now, and new ones behind them."""
+    now = {each.name: each for each in new}
+    kept = [now.pop(each.name, each) for each in present]
+    return (*kept, *now.values())
+
+
+def _key_columns(rules: Rules, schema: Sequence[Field]) -> tuple[str, ...]:
+    names = {each.attribute: each.name for each in schema}
+    missing = [name for name in rules.key if name not in names]
+    if missing and schema:
+        hint = f"The attributes are {', '.join(names)}."
+        raise UserError(f"the key attribute {missing[0]!r} is in no item", place=rules.name, hint=hint)
+    return tuple(names[name] for name in rules.key if name in names)
+
+
+def _key_in(files: Sequence[Source]) -> tuple[str, ...]:
+    """The key's attributes, as a change names them."""
+    for source in files:
+        for line in sources.read(source):
+            if line.record is not None and line.record.keys:
+                return tuple(line.record.keys)
+    return ()
+
+
+def _checked(export: Export) -> list[Source]:
+    """The export's files, each compared with its checksum. Raises LogCorrupt."""
+    for number in range(len(export.files)):
+        check_file(export, number)
+    return sources.sources(export)
+
+
+def _present(folder: Path, name: str) -> Manifest | None:
+    return datasets.current(folder, name) if name in datasets.names(folder) else None
+
+
+def _continues(present: Manifest, rules: Rules, chain: Sequence[Export]) -> bool:
+    """True if the data set has been made from a beginning of this chain, under the same pinned types."""
+    ids = [each.id for each in chain]
+    if not present.parents or list(present.parents) != ids[: len(present.parents)]:
+        return False
+    types = {each.attribute: each.type for each in present.schema}
+    return rules.flatten or all(types.get(name, str(kind)) == str(kind) for name, kind in (rules.pinned or {}).items())
+
+
+def _count(folder: Path, manifest: Manifest) -> int:
+    duckdb = need("duckdb", "lake")
+    with closing(duckdb.connect()) as connection:
+        found = connection.execute(f"SELECT count(*) FROM ({select(folder, manifest, manifest.key)})").fetchone()
+        return int(found[0])
+
+
+def _folded(folder: Path, manifest: Manifest, workshop: Path) -> Manifest:
+    """With fewer files, where there are many or much in deltas."""
+    base = [file for file in manifest.files if file.kind == "base"]
+    changed, stored = sum(file.rows for file in manifest.deltas), sum(file.rows for file in base)
+    if changed > FOLD_SHARE * stored:
+        path = workshop / "part-folded.parquet"
+        rows = _copy(select(folder, manifest), path)
+        return replace(manifest, files=(_data_file(path, rows, manifest.id, "base"),))
+    if len(manifest.deltas) > MOST_DELTAS:
+        path = workshop / "delta-folded.parquet"
+        rows = _copy(_latest(folder, manifest), path)
+        return replace(manifest, files=(*base, _data_file(path, rows, manifest.id, "delta")))
+    return manifest
+
+
+def _latest(folder: Path, manifest: Manifest) -> str:
+    paths = ", ".join(literal(str(datasets.home(folder, manifest.name) / file.path)) for file in manifest.deltas)
+    key = ", ".join(map(quoted, manifest.key))
+    return (
+        f"SELECT * FROM read_parquet([{paths}], union_by_name = true) "
+        f"QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY {quoted(SEQUENCE)} DESC) = 1"
+    )
+
+
+def _copy(query: str, path: Path) -> int:
+    duckdb = need("duckdb", "lake")
+    with closing(duckdb.connect()) as connection:
+        done = connection.execute(f"COPY ({query}) TO {literal(str(path))} (FORMAT parquet, COMPRESSION zstd)")
+        return int(done.fetchone()[0])

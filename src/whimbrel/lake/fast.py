@@ -1,0 +1,114 @@
+"""Full exports through DuckDB: a file's attributes as columns of text, and the lines that it could not account for.
+
+DuckDB parses each line under an explicit structure, which ignores what it does not know. So every line is held against
+what was read of it: the lengths of all names, types and values that were found must add up to the length of the line
+itself. A line where they do not (an attribute or a type that the structure has not, escaped text in another spelling,
+blanks between the signs, anything damaged) is handed over as text, to be read one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import orjson
+
+from whimbrel.lake.datasets import literal, quoted
+from whimbrel.lake.need import need
+from whimbrel.lake.sources import Source, is_gzip
+
+if TYPE_CHECKING:
+    import pyarrow
+
+MAX_LINE = 4 << 20  # bytes: an item has 400 KB at most, in JSON's escapes six times as many; longer ones go one by one
+_NO_BYTE = "\x01"  # never stands in JSON: as the separator, it makes a line one column
+
+
+class Attribute(NamedTuple):
+    """How one attribute is read: the content of its one scalar ``tag``, or ("") its whole value as JSON."""
+
+    name: str
+    tag: str
+
+
+Plan = tuple[Attribute, ...]
+
+
+class Batch(NamedTuple):
+    """``texts`` has a column of texts for each attribute; ``strange`` the lines that were not accounted for, which are
+    not among the rows.
+    """
+
+    texts: pyarrow.RecordBatch
+    strange: list[bytes]
+
+
+def readable(plan: Plan, source: Source) -> bool:
+    """DuckDB's names are equal when they differ in case only; such a table is read one by one."""
+    names = {each.name.lower() for each in plan}
+    return source.form in ("full", "plain") and bool(plan) and len(names) == len(plan) and "" not in names
+
+
+def read(source: Source, plan: Plan, rows: int) -> Iterator[Batch]:
+    """The file in batches of about ``rows``. Raises duckdb.Error when a line is no JSON or no text."""
+    import pyarrow as pa
+
+    duckdb = need("duckdb", "lake")
+    with closing(duckdb.connect(config={"threads": 1})) as connection:
+        for batch in connection.sql(query(source, plan)).to_arrow_reader(rows):
+            strange = batch.column(batch.num_columns - 1)
+            texts = pa.RecordBatch.from_arrays(batch.columns[:-1], [each.name for each in plan])
+            if strange.null_count == len(strange):
+                yield Batch(texts, [])
+            else:
+                left = [line.encode() for line in strange.to_pylist() if line is not None]
+                yield Batch(texts.filter(strange.is_null()), left)
+
+
+def query(source: Source, plan: Plan) -> str:
+    values = [_Value(each, number) for number, each in enumerate(plan)]
+    inner = {each.name: {each.tag: "VARCHAR"} if each.tag else "JSON" for each in plan}
+    structure, item, frame = (inner, "j", len("{}")) if source.form == "plain" else ({"Item": inner}, 'j."Item"', 11)
+    extracted = ", ".join(f"{item}.{value.path} AS {value.column}" for value in values)
+    found = " + ".join(value.length for value in values)
+    escaped = " + ".join(value.escaped_length for value in values)
+    listed = ", ".join(value.column for value in values)
+    # The last attribute has no comma behind it.
+    return (
+        f"SELECT {listed}, CASE WHEN line IS NULL THEN '' WHEN strlen(line) = {frame - 1} + {found} THEN NULL "
+        f"WHEN strlen(line) = {frame - 1} + {escaped} THEN NULL ELSE line END AS strange "
+        f"FROM (SELECT line, {extracted} FROM (SELECT line, from_json(line, {_json(structure)}) AS j "
+        f"FROM {_lines(source.path)}))"
+    )
+
+
+class _Value:
+    """One attribute in SQL: where it is in the structure, and how many bytes of the line it accounts for."""
+
+    def __init__(self, attribute: Attribute, number: int) -> None:
+        name, tag = attribute
+        self.column = f"c{number}"
+        self.path = f"{quoted(name)}.{quoted(tag)}" if tag else quoted(name)
+        around = len(orjson.dumps(name)) + len(":,")
+        if tag:
+            around += len('{"":}') + len(tag)
+        if tag in ("S", "N", "B"):
+            around += len('""')
+        self.length = f"coalesce(strlen({self.column}) + {around}, 0)"
+        self.escaped_length = (
+            f"coalesce(strlen(to_json({self.column})) + {around - 2}, 0)" if tag == "S" else self.length
+        )
+
+
+def _lines(path: Path) -> str:
+    packed = "gzip" if is_gzip(path) else "none"
+    return (
+        f"read_csv({literal(str(path))}, columns = {{'line': 'VARCHAR'}}, delim = '{_NO_BYTE}', quote = '', "
+        f"escape = '', header = false, auto_detect = false, max_line_size = {MAX_LINE}, compression = '{packed}')"
+    )
+
+
+def _json(structure: object) -> str:
+    return literal(orjson.dumps(structure).decode())
