@@ -1,0 +1,1 @@
+"""From a data set to answers: features, training, the model file, and what serves it."""

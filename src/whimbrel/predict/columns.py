@@ -1,0 +1,185 @@
+"""From an Arrow table to inputs, and to the columns that a learner fits; distinct values go through features.py."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from whimbrel.errors import TrainingError
+from whimbrel.predict.features import CATEGORY, NUMBER, Input, as_text, encoder, shown
+from whimbrel.project.predict import ModelRule
+
+Array = NDArray[Any]
+BINS = 20
+MOST_CATEGORIES = 200
+LEAST_SEEN = 10  # a category of fewer training rows is "other", whose weight an unknown category gets
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """One column as its distinct values and, for each row, which of them it has."""
+
+    name: str
+    distinct: list[Any]
+    codes: Array
+
+    def take(self, rows: Array) -> Values:
+        return Values(self.name, self.distinct, self.codes[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One input's features for every row: the amount (0 for a category) and the place."""
+
+    amounts: Array
+    places: Array
+
+
+def read_values(table: pa.Table, name: str) -> Values:
+    """Raises TrainingError where the table has no such column."""
+    if name not in table.column_names:
+        raise TrainingError(
+            f"there is no column {name!r}", place="data set", hint=f"It has {', '.join(table.column_names)}."
+        )
+    column = table[name].combine_chunks()
+    if isinstance(column, pa.ChunkedArray):
+        column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+    if not pa.types.is_dictionary(column.type):
+        column = pc.dictionary_encode(column, null_encoding="encode")
+    indices = pc.fill_null(column.indices, len(column.dictionary)).to_numpy(zero_copy_only=False)
+    return Values(name, [*column.dictionary.to_pylist(), None], indices.astype(np.int64))
+
+
+def input_names(rule: ModelRule, table: pa.Table) -> list[str]:
+    """Every column but the target, the time and what is excluded. Raises TrainingError on a name that is no column."""
+    for name in (*rule.exclude, *rule.types, *filter(None, [rule.time])):
+        if name not in table.column_names:
+            raise TrainingError(
+                f"{name!r} is no column of the data set",
+                place=f"model {rule.name}",
+                hint=f"It has {', '.join(table.column_names)}.",
+            )
+    left_out = {rule.target, rule.time, *rule.exclude}
+    names = [name for name in table.column_names if name not in left_out]
+    if not names:
+        raise TrainingError("no column is left as an input", place=f"model {rule.name}", hint="Exclude fewer.")
+    return names
+
+
+def input_type(rule: ModelRule, table: pa.Table, name: str) -> str:
+    """``number`` or ``category``; the project file's word before the data set's type. Raises TrainingError."""
+    if name in rule.types:
+        return rule.types[name]
+    kind = table.schema.field(name).type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return NUMBER
+    if (
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_boolean(kind)
+        or pa.types.is_null(kind)
+    ):
+        return CATEGORY
+    raise TrainingError(
+        f"column {name!r} is of type {kind}, which cannot be an input",
+        place=f"model {rule.name}",
+        hint=f'Leave it out: exclude = ["{name}"].',
+    )
+
+
+def learn_input(kind: str, values: Values, order: Array, reach: float = np.inf) -> Input:
+    """The input as the training rows show it.
+
+    ``order`` is the target as numbers, by whose mean categories are ordered; numbers are held within ``reach``
+    standard deviations of their mean. Raises TrainingError naming the column and a value that is not of its type, or a
+    column of texts that only name rows.
+    """
+    learned = _learn_number(values, reach) if kind == NUMBER else _learn_category(values, order)
+    places = encode(learned, values, fill=0.0).places
+    shares = np.bincount(places, minlength=learned.places) / max(1, len(places))
+    return replace(learned, shares=tuple(float(round(share, 9)) for share in shares))
+
+
+def encode(each: Input, values: Values, *, fill: float) -> Column:
+    """Every row's feature. Raises TrainingError naming the column and the value at fault."""
+    function = encoder(each, fill=fill)
+    pairs = []
+    for value in values.distinct:
+        try:
+            pairs.append(function(value))
+        except (ValueError, TypeError, OverflowError):
+            raise _misfit(each.name, each.type, value) from None
+    amounts = np.array([amount for amount, _ in pairs])[values.codes]
+    return Column(amounts, np.array([place for _, place in pairs], dtype=np.int64)[values.codes])
+
+
+def _learn_number(values: Values, reach: float) -> Input:
+    # An unbounded input leaves the number as it is: the same reading of texts and decimals as when serving.
+    unbounded = Input(values.name, NUMBER, low=-np.finfo(float).max, high=np.finfo(float).max)
+    numbers = encode(unbounded, values, fill=np.nan).amounts
+    numbers = numbers[~np.isnan(numbers)]
+    if not len(numbers):
+        return Input(values.name, NUMBER)
+    mean, spread = float(numbers.mean()), float(numbers.std())
+    if spread:
+        numbers = np.clip(numbers, mean - reach * spread, mean + reach * spread)
+    edges = np.unique(np.quantile(numbers, np.linspace(0, 1, BINS + 1)[1:-1]))
+    edges = edges[edges > numbers.min()]
+    return Input(
+        values.name,
+        NUMBER,
+        edges=tuple(map(float, edges)),
+        low=float(numbers.min()),
+        high=float(numbers.max()),
+        mean=float(numbers.mean()),
+        scale=float(numbers.std()) or 1.0,
+    )
+
+
+def _learn_category(values: Values, order: Array) -> Input:
+    rows, sums = Counter[str](), Counter[str]()
+    counts = np.bincount(values.codes, minlength=len(values.distinct))
+    totals = np.bincount(values.codes, weights=order, minlength=len(values.distinct))
+    for value, count, total in zip(values.distinct, counts, totals, strict=True):
+        if value is None or value == "" or not count:
+            continue
+        try:
+            text = as_text(value)
+        except ValueError:
+            raise _misfit(values.name, CATEGORY, value) from None
+        rows[text] += int(count)
+        sums[text] += total
+    if len(rows) > MOST_CATEGORIES and len(rows) > sum(rows.values()) / 2:
+        raise TrainingError(
+            f"column {values.name!r} has {len(rows):,} different texts in {len(values.codes):,} rows: it names rows",
+            place="data set",
+            hint=f'Leave it out: exclude = ["{values.name}"].',
+        )
+    least = min(LEAST_SEEN, 1 + len(values.codes) // 1000)
+    frequent = [text for text, count in rows.most_common(MOST_CATEGORIES) if count >= least]
+    return Input(
+        values.name, CATEGORY, categories=tuple(sorted(frequent, key=lambda text: (sums[text] / rows[text], text)))
+    )
+
+
+def _misfit(name: str, kind: str, value: Any) -> TrainingError:
+    wanted = "a finite number" if kind == NUMBER else "a text"
+    return TrainingError(
+        f"column {name!r} must be {wanted}, not {shown(value)}",
+        place="data set",
+        hint=f'Mend the value, or leave the column out: exclude = ["{name}"].',
+    )
+
+
+def take(values: Sequence[Values], rows: Array) -> list[Values]:
+    """The same rows of several columns."""
+    return [each.take(rows) for each in values]
