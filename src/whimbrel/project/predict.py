@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from whimbrel.project.endpoint import EndpointRule, Serve, read_endpoints, read_serve
 from whimbrel.project.section import Section
 
 LEARNERS = ("linear", "boosted")
@@ -67,11 +68,14 @@ class ModelRule:
 @dataclass(frozen=True, slots=True)
 class Predict:
     models: tuple[ModelRule, ...] = ()
+    endpoints: tuple[EndpointRule, ...] = ()
+    serve: Serve = Serve()
 
 
 def read_predict(top: Section) -> Predict:
     """Read these parts; what is wrong goes to the section's faults."""
-    return Predict(models=tuple(_read_model(each) for each in top.optional_sections("model")))
+    models = tuple(_read_model(each) for each in top.optional_sections("model"))
+    return Predict(models=models, endpoints=read_endpoints(top), serve=read_serve(top))
 
 
 def _read_model(section: Section) -> ModelRule:

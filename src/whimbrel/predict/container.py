@@ -1,0 +1,76 @@
+"""SageMaker's container contract: ``ENTRYPOINT ["python", "-m", "whimbrel.predict.container"]``, run with ``serve``.
+
+The model is the one model file below /opt/ml/model (where SageMaker unpacks model.tar.gz), or SM_MODEL_DIR; the port
+is 8080, or SAGEMAKER_BIND_TO_PORT. GET /ping is 200 as soon as the model is loaded, warmed and checked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from whimbrel.errors import UserError, WhimbrelError
+from whimbrel.predict.http import Limits
+from whimbrel.predict.model import load_model
+from whimbrel.predict.registry import CREATING, EndpointConfig, Registry, StoredEndpoint, Variant
+from whimbrel.predict.server import run, serve
+from whimbrel.predict.serving import Serving, take_model
+
+NAME = "model"
+
+
+def main(arguments: list[str]) -> int:
+    if arguments != ["serve"]:
+        print(f"usage: docker run IMAGE serve (not {' '.join(arguments) or 'nothing'})", file=sys.stderr)
+        return 2
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            run(_serve(Path(folder)))
+    except WhimbrelError as error:
+        print(f"whimbrel: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UserError) else 3
+    return 0
+
+
+async def _serve(folder: Path) -> None:
+    registry = Registry(folder)
+    await asyncio.to_thread(
+        enter_only_model, registry, model_file(Path(os.environ.get("SM_MODEL_DIR", "/opt/ml/model")))
+    )
+    await serve(
+        Serving(registry),
+        host=os.environ.get("WHIMBREL_HOST"),  # None: SageMaker reaches the container from outside of it
+        port=int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080")),
+        limits=Limits(),
+        ready=lambda port: logging.getLogger("whimbrel.serve").info("ready on port %d", port),
+    )
+
+
+def model_file(folder: Path) -> Path:
+    """The only model file below the folder. Raises UserError when it is none or several."""
+    found = [path for path in sorted(folder.rglob("*")) if path.name.endswith((".json", ".json.gz")) and path.is_file()]
+    if len(found) != 1:
+        raise UserError(
+            f"has {len(found)} model files, not one",
+            place=str(folder),
+            hint="Put the file that `whimbrel train` wrote into model.tar.gz, and nothing else.",
+        )
+    return found[0]
+
+
+def enter_only_model(registry: Registry, path: Path) -> None:
+    take_model(registry, NAME, path, load_model(path))
+    now = time.time()
+    config = EndpointConfig(NAME, (Variant("AllTraffic", NAME),), now)
+    endpoint = StoredEndpoint(NAME, NAME, CREATING, now, now)
+    registry.change(lambda state: state.with_config(config).with_endpoint(endpoint))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

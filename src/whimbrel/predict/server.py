@@ -1,0 +1,309 @@
+"""The HTTP server: which path means what, and SageMaker's words for what goes wrong.
+
+=====================================  ==================================================================
+POST /endpoints/{name}/invocations     InvokeEndpoint of ``sagemaker-runtime``
+POST /  (X-Amz-Target: SageMaker.…)    control, see control.py
+GET /ping, POST /invocations           the container contract; an endpoint of that name, or the only one
+GET /metrics                           Prometheus
+GET /, GET /status                     the page, and what it shows
+=====================================  ==================================================================
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+import sys
+import time
+import uuid
+from collections.abc import Callable, Coroutine
+from importlib import resources
+from itertools import count
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+
+from whimbrel.errors import ModelDamaged, UserError, WhimbrelError
+from whimbrel.predict import prometheus
+from whimbrel.predict.bodies import JSON
+from whimbrel.predict.control import control
+from whimbrel.predict.endpoint import LiveEndpoint, LiveVariant, Meta, NoSuchVariant
+from whimbrel.predict.http import Limits, Listener, Request, Response
+from whimbrel.predict.served import SMALL_BODY, Answer, Call
+from whimbrel.predict.serving import Serving
+from whimbrel.predict.status import drift, status
+
+Handled = Response | Coroutine[Any, Any, Response]
+_PREFIX, _SUFFIX = b"/endpoints/", b"/invocations"
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+_DRIFT_EVERY = 5.0
+_PAGE_HEADERS = (
+    "content-security-policy: default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n"
+    "cache-control: no-store\r\nx-content-type-options: nosniff\r\nreferrer-policy: no-referrer\r\n"
+)
+_log = logging.getLogger("whimbrel.serve")
+
+
+class Routes:
+    """From a request to its response. ``local`` is whether only this machine can reach the server."""
+
+    def __init__(self, serving: Serving, *, local: bool) -> None:
+        self._serving = serving
+        self._local = local
+        self._prefix = uuid.uuid4().hex
+        self._count = count(1)
+        self._drifts: dict[str, list[dict[str, Any]]] = {}
+        self._drifts_at = 0.0
+        self._page = resources.files("whimbrel.predict").joinpath("page.html").read_bytes()
+        self.listener: Listener | None = None
+        self._plain: dict[tuple[bytes, bytes], Callable[[Request], Handled]] = {
+            (b"GET", b"/ping"): self._ping,
+            (b"POST", b"/invocations"): self._container,
+            (b"POST", b"/"): self._control,
+            (b"GET", b"/"): self._show_page,
+            (b"GET", b"/status"): self._show_status,
+            (b"GET", b"/metrics"): self._show_metrics,
+        }
+
+    def handle(self, request: Request) -> Handled:
+        path = request.path
+        if path.startswith(_PREFIX) and path.endswith(_SUFFIX):
+            if request.method != b"POST":
+                return refusal(405, "invoke an endpoint with POST")
+            return self._invoke(path[len(_PREFIX) : -len(_SUFFIX)].decode("latin-1"), request)
+        handler = self._plain.get((request.method, path))
+        if handler:
+            return handler(request)
+        if any(path == known for _, known in self._plain):
+            return refusal(405, f"{request.method.decode('latin-1')[:20]} is not for this path")
+        return refusal(404, "there is nothing at this path")
+
+    # -- predictions
+
+    def _invoke(self, name: str, request: Request) -> Handled:
+        live = self._serving.live.get(name)
+        if live is None:
+            return refusal(400, f"Endpoint {name[:63]} not found.")
+        if live.fleet is None:
+            return refusal(
+                503, f"Endpoint {name} is {self._serving.state.endpoints[name].status}; it cannot answer yet."
+            )
+        return self._predict(live, request, _as_sagemaker)
+
+    def _container(self, request: Request) -> Handled:
+        lives = [live for live in self._serving.live.values() if live.fleet]
+        if len(lives) != 1:
+            return refusal(404 if lives else 503, "there is not exactly one endpoint that answers here")
+        return self._predict(lives[0], request, _as_container)
+
+    def _predict(
+        self, live: LiveEndpoint, request: Request, respond: Callable[[LiveVariant, Answer, Meta], Response]
+    ) -> Handled:
+        headers = request.headers
+        call = Call(
+            request.body,
+            headers.get(b"content-type", b"").decode("latin-1"),
+            headers.get(b"accept", b"").decode("latin-1"),
+        )
+        meta = self._meta(headers)
+        try:
+            if len(request.body) > SMALL_BODY:
+                return self._predict_large(live, call, meta, respond)
+            variant, answer = live.invoke(call, meta)
+        except NoSuchVariant:
+            return _no_variant(live.name, meta)
+        return respond(variant, answer, meta)
+
+    async def _predict_large(
+        self, live: LiveEndpoint, call: Call, meta: Meta, respond: Callable[[LiveVariant, Answer, Meta], Response]
+    ) -> Response:
+        try:
+            variant, answer = await live.invoke_large(call, meta)
+        except NoSuchVariant:
+            return _no_variant(live.name, meta)
+        return respond(variant, answer, meta)
+
+    def _meta(self, headers: dict[bytes, bytes]) -> Meta:
+        number, p = next(self._count), self._prefix
+        request_id = f"{p[:8]}-{p[8:12]}-{p[12:16]}-{p[16:20]}-{number:012x}"
+        if len(headers) <= 3:  # content-type, accept, host: most requests have no more
+            return Meta(request_id)
+        return Meta(
+            request_id,
+            headers.get(b"x-amzn-sagemaker-target-variant", b"").decode("latin-1"),
+            headers.get(b"x-amzn-sagemaker-inference-id", b"").decode("latin-1"),
+            headers.get(b"x-amzn-sagemaker-custom-attributes", b"").decode("latin-1"),
+        )
+
+    # -- everything else
+
+    def _ping(self, request: Request) -> Response:
+        lives = self._serving.live.values()
+        up = bool(lives) and all(live.fleet for live in lives)
+        return Response(200 if up else 503, b"{}" if up else b'{"Message": "not every endpoint answers yet"}')
+
+    def _control(self, request: Request) -> Handled:
+        target = request.headers.get(b"x-amz-target", b"").decode("latin-1")
+        service, _, operation = target.partition(".")
+        if service != "SageMaker":
+            return refusal(400, "POST / needs the header X-Amz-Target: SageMaker.<operation>")
+        if fault := self._foreign(request):
+            return refusal(403, fault)
+        return self._do_control(operation, request.body)
+
+    def _foreign(self, request: Request) -> str:
+        """A page of another site, in a browser of this machine, must not control the server: not even by a name of its
+        own that resolves to 127.0.0.1."""
+        host = request.headers.get(b"host", b"").decode("latin-1")
+        origin = request.headers.get(b"origin", b"").decode("latin-1")
+        if self._local and urlsplit(f"//{host}").hostname not in _LOOPBACK:
+            return f"host {host[:100]!r} is not this machine"
+        if origin and urlsplit(origin).netloc != host:
+            return f"a page of {origin[:100]!r} may not do this"
+        return ""
+
+    async def _do_control(self, operation: str, body: bytes) -> Response:
+        try:
+            given = orjson.loads(body or b"{}")
+            if not isinstance(given, dict):
+                raise UserError("the body must be a JSON object")
+            answer = await control(self._serving, operation, given)
+        except orjson.JSONDecodeError as error:
+            return _control_error(400, "ValidationException", f"the body is not JSON: {error}")
+        except (UserError, ModelDamaged) as error:
+            return _control_error(400, "ValidationException", str(error))
+        except WhimbrelError as error:
+            return _control_error(500, "InternalFailure", str(error))
+        return Response(200, orjson.dumps(answer), "application/x-amz-json-1.1")
+
+    def _show_page(self, request: Request) -> Response:
+        return Response(200, self._page, "text/html; charset=utf-8", _PAGE_HEADERS)
+
+    async def _show_status(self, request: Request) -> Response:
+        if time.monotonic() - self._drifts_at > _DRIFT_EVERY:
+            self._drifts_at = time.monotonic()
+            served = {
+                v.served.name: v.served
+                for live in self._serving.live.values()
+                if live.fleet
+                for v in live.fleet.variants
+            }
+            self._drifts = {name: await asyncio.to_thread(drift, each) for name, each in served.items()}
+        return Response(200, orjson.dumps(status(self._serving, self._drifts)), JSON, "cache-control: no-store\r\n")
+
+    def _show_metrics(self, request: Request) -> Response:
+        assert self.listener
+        text = prometheus.page(self._serving, self.listener.refused, len(self.listener.connections))
+        return Response(200, text.encode(), prometheus.CONTENT_TYPE)
+
+
+_ERRORS = {
+    400: "ValidationError",
+    404: "ValidationError",
+    405: "ValidationError",
+    408: "ValidationError",
+    413: "ValidationError",
+    431: "ValidationError",
+    403: "AccessDeniedException",
+    503: "ServiceUnavailable",
+    500: "InternalFailure",
+}
+
+
+def refusal(status: int, message: str) -> Response:
+    """An error of InvokeEndpoint, as boto3 reads it."""
+    kind = _ERRORS[status]
+    return Response(status, orjson.dumps({"Message": message}), JSON, f"x-amzn-errortype: {kind}\r\n")
+
+
+def _as_sagemaker(variant: LiveVariant, answer: Answer, meta: Meta) -> Response:
+    headers = f"x-amzn-requestid: {meta.request_id}\r\n{variant.headers}"
+    if meta.custom_attributes:
+        headers += f"x-amzn-sagemaker-custom-attributes: {meta.custom_attributes}\r\n"
+    if answer.status == 200:
+        return Response(200, answer.body, answer.content_type, headers)
+    side = "client" if answer.status < 500 else "server"
+    message = answer.body.decode()
+    error = {
+        "Message": f'Received {side} error ({answer.status}) from primary with message "{message}"',
+        "OriginalStatusCode": answer.status,
+        "OriginalMessage": message,
+        "LogStreamArn": "",
+    }
+    return Response(424, orjson.dumps(error), JSON, headers + "x-amzn-errortype: ModelError\r\n")
+
+
+def _as_container(variant: LiveVariant, answer: Answer, meta: Meta) -> Response:
+    if answer.status == 200:
+        return Response(200, answer.body, answer.content_type, variant.served.version_header)
+    body = orjson.dumps({"error": answer.body.decode()})
+    return Response(answer.status, body, JSON, variant.served.version_header)
+
+
+def _no_variant(endpoint: str, meta: Meta) -> Response:
+    return refusal(400, f"Endpoint {endpoint} has no production variant {meta.target_variant[:63]!r}.")
+
+
+def _control_error(code: int, kind: str, message: str) -> Response:
+    body = orjson.dumps({"__type": kind, "message": message})
+    return Response(code, body, "application/x-amz-json-1.1", f"x-amzn-errortype: {kind}\r\n")
+
+
+async def serve(
+    serving: Serving,
+    *,
+    host: str | None,
+    port: int,
+    limits: Limits,
+    ready: Callable[[int], None],
+    grace: float = 25.0,
+) -> None:
+    """Serve until SIGTERM or SIGINT; then answer what has come, in ``grace`` seconds. ``host`` None: every interface.
+
+    ``ready`` is called with the port once every endpoint is up. Raises UserError when the address cannot be had.
+    """
+    routes = Routes(serving, local=host in _LOOPBACK)
+    listener = routes.listener = Listener(routes.handle, refusal, limits)
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, stop.set)
+    try:
+        server = await loop.create_server(listener.connection, host, port, backlog=1024)
+    except OSError as error:
+        raise UserError(
+            f"cannot listen there: {error.strerror}",
+            place=f"{host or '*'}:{port}",
+            hint="Choose another port with --port.",
+        ) from None
+    watch = loop.create_task(listener.watch())
+    # While a model is loaded beside the traffic, a call waits for the interpreter no longer than this.
+    sys.setswitchinterval(0.0005)
+    await serving.start()
+    gc.collect()
+    gc.freeze()  # what is there by now stays; the collector need not look at it again
+    ready(server.sockets[0].getsockname()[1])
+    await stop.wait()
+    _log.info("stopping", extra={"pid": os.getpid()})
+    server.close()
+    await listener.drain(grace)
+    watch.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await watch
+    await serving.close()
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    """Run on uvloop where it is installed, else on asyncio's own loop."""
+    factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+    with contextlib.suppress(ImportError):
+        import uvloop
+
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(work)
