@@ -35,7 +35,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "checkpoint": {"records", "errors", "durable", "log"},
     # only these bring the parts together
     "migrate": ANYTHING,
-    "lake": {"records", "errors", "durable", "project", "dynamodb", "sizes"},
+    "check": ANYTHING,
+    "lake": {"records", "errors", "durable", "project", "dynamodb", "sizes", "spill"},
     "predict": {"records", "errors", "durable", "project", "lake"},
     "ui": ANYTHING,
     "cli": ANYTHING,

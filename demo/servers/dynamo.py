@@ -54,7 +54,7 @@ class DynamoServer(Server):
 
 
 class Ministack(DynamoServer):
-    """ministack from PyPI, with nothing but DynamoDB. In memory: its tables are gone when it ends, however it ends."""
+    """ministack from PyPI, with nothing but DynamoDB and its streams. In memory: its tables are gone when it ends, however it ends."""
 
     name = "ministack"
 
@@ -66,7 +66,7 @@ class Ministack(DynamoServer):
             **os.environ,
             "BIND_HOST": self.host,
             "GATEWAY_PORT": str(self.port),
-            "SERVICES": "dynamodb",
+            "SERVICES": "dynamodb,dynamodbstreams",
             "LOG_LEVEL": "ERROR",
             "TMPDIR": str(self.folder),
             "S3_DATA_DIR": str(self.folder),

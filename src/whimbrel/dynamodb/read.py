@@ -91,6 +91,18 @@ def scan(
             thread.join()
 
 
+def scan_segment(
+    calls: Calls, table: str, segment: int, segments: int, *, consistent: bool = False, page_items: int = 0
+) -> Iterator[list[Item]]:
+    """One segment of a table that is read in ``segments`` of them, page by page, for a caller with its own threads.
+
+    Raises what ``calls`` raise: Stopped, RequestRefused, PrivilegeError.
+    """
+    request = {"TableName": table, "Segment": segment, "TotalSegments": segments, "ConsistentRead": consistent}
+    request |= {"ReturnConsumedCapacity": "TOTAL"} | ({"Limit": page_items} if page_items else {})
+    return _segment_pages(calls, request)
+
+
 def _get_batch(calls: Calls, table: str, keys: list[Item]) -> Iterator[Item]:
     backoff = Backoff()
     request: dict[str, Any] = {table: {"Keys": keys, "ConsistentRead": True}}

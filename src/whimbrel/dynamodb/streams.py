@@ -1,0 +1,161 @@
+"""DynamoDB Streams: a table's changes of the last 24 hours, in order for each item.
+
+A key's changes are in one shard, or in its parent and then in it: shards are read parents first. Source:
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html
+"""
+
+from __future__ import annotations
+
+import base64
+import threading
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from whimbrel.dynamodb.session import Session, translate
+from whimbrel.errors import LogGone, Stopped
+from whimbrel.project import Target
+from whimbrel.records import AttributeValue, Item
+
+_QUIET_PAGES = 10  # empty answers of an open shard, one after the other, before it counts as read: some are only gaps
+_PAUSE = 0.05  # seconds between them
+
+
+class StreamRecord(NamedTuple):
+    """One change. ``old`` and ``new`` are the images that the stream has; ``new`` is None for a deletion."""
+
+    shard: str
+    sequence: str
+    created: datetime
+    keys: Item
+    old: Item | None
+    new: Item | None
+
+
+class Shard(NamedTuple):
+    id: str
+    parent: str
+
+
+def open_streams(target: Target) -> Any:
+    """A boto3 client for the Target's streams. Raises UserError as Session does."""
+    import boto3
+
+    session = Session(target)
+    credentials = session.credentials()
+    return boto3.client(
+        "dynamodbstreams",
+        region_name=session.region,
+        endpoint_url=target.endpoint or None,
+        aws_access_key_id=credentials.access_key,
+        aws_secret_access_key=credentials.secret_key,
+        aws_session_token=credentials.token or None,
+    )
+
+
+def shards(client: Any, stream: str) -> list[Shard]:
+    """The stream's shards, parents before their children."""
+    found: dict[str, Shard] = {}
+    start: dict[str, str] = {}
+    while True:
+        description = _asked(client.describe_stream, stream, StreamArn=stream, **start)["StreamDescription"]
+        for each in description["Shards"]:
+            found[each["ShardId"]] = Shard(each["ShardId"], each.get("ParentShardId", ""))
+        last = description.get("LastEvaluatedShardId")
+        if not last:
+            return _in_order(found)
+        start = {"ExclusiveStartShardId": last}
+
+
+def read_stream(
+    client: Any, stream: str, after: Mapping[str, str], stop: threading.Event | None = None
+) -> Iterator[StreamRecord]:
+    """Every change after the sequence number of its shard in ``after``; of other shards, all that is still there.
+
+    Ends when each shard is read up to now. What comes later is read the next time. Raises LogGone when the stream has
+    forgotten a place in ``after``, Stopped, and the errors of ``translate``.
+    """
+    stop = stop or threading.Event()
+    for shard in shards(client, stream):
+        yield from _read_shard(client, stream, shard, after.get(shard.id, ""), stop)
+
+
+def _read_shard(client: Any, stream: str, shard: Shard, after: str, stop: threading.Event) -> Iterator[StreamRecord]:
+    iterator, quiet = _iterator(client, stream, shard, after), 0
+    while iterator and quiet < _QUIET_PAGES:
+        answer = _asked(client.get_records, stream, ShardIterator=iterator)
+        for record in answer["Records"]:
+            yield _record(shard, record)
+        quiet = 0 if answer["Records"] else quiet + 1
+        iterator = answer.get("NextShardIterator")
+        if stop.wait(_PAUSE if quiet and iterator else 0):
+            raise Stopped("asked to stop before the stream was read")
+
+
+def _iterator(client: Any, stream: str, shard: Shard, after: str) -> str | None:
+    place = {"StreamArn": stream, "ShardId": shard.id}
+    if after:
+        place |= {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": after}
+    else:
+        place |= {"ShardIteratorType": "TRIM_HORIZON"}
+    answer: dict[str, Any] = _asked(client.get_shard_iterator, stream, **place)
+    return answer.get("ShardIterator")
+
+
+def _record(shard: Shard, record: dict[str, Any]) -> StreamRecord:
+    change = record["dynamodb"]
+    return StreamRecord(
+        shard=shard.id,
+        sequence=change["SequenceNumber"],
+        created=change["ApproximateCreationDateTime"].astimezone(UTC),
+        keys=_item(change["Keys"]),
+        old=_item(change["OldImage"]) if "OldImage" in change else None,
+        new=_item(change["NewImage"]) if "NewImage" in change else None,
+    )
+
+
+def _item(item: Mapping[str, Any]) -> Item:
+    return {name: _value(value) for name, value in item.items()}
+
+
+def _value(value: Mapping[str, Any]) -> AttributeValue:
+    """boto3 gives bytes for B; on the wire, in exports and in an Item they are base64."""
+    ((tag, content),) = value.items()
+    match tag:
+        case "B":
+            return {"B": base64.b64encode(content).decode()}
+        case "BS":
+            return {"BS": [base64.b64encode(member).decode() for member in content]}
+        case "M":
+            return {"M": _item(content)}
+        case "L":
+            return {"L": [_value(each) for each in content]}
+        case _:
+            return {tag: content}
+
+
+def _in_order(found: dict[str, Shard]) -> list[Shard]:
+    ordered: dict[str, Shard] = {}
+
+    def place(shard: Shard) -> None:
+        if shard.parent in found and shard.parent not in ordered:
+            place(found[shard.parent])
+        ordered.setdefault(shard.id, shard)
+
+    for shard in found.values():
+        place(shard)
+    return list(ordered.values())
+
+
+def _asked(call: Any, stream: str, **request: Any) -> Any:
+    from botocore.exceptions import ClientError
+
+    try:
+        return call(**request)
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "TrimmedDataAccessException":
+            hint = "Export by comparing (--compare) or in full (--full)."
+            raise LogGone("the stream has forgotten the changes asked for", place=stream, hint=hint) from error
+        translate(error, stream)
+    except Exception as error:
+        translate(error, stream)

@@ -1,0 +1,258 @@
+"""Incremental exports: what changed since the last export, as one line for each key, in the native layout.
+
+From the table's stream where it has one that reaches back to the last export; else by reading the table again and
+comparing it, key by key and in bounded memory, with what the chain of exports says. Either way the window begins where
+the last export's ended (for a full one: where it began), so that a chain has no gap.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+import orjson
+
+from whimbrel.dynamodb.pace import Pace
+from whimbrel.dynamodb.read import key_id, scan
+from whimbrel.dynamodb.streams import open_streams, read_stream
+from whimbrel.dynamodb.wire import Wire
+from whimbrel.errors import StateError, UserError
+from whimbrel.lake import sources
+from whimbrel.lake.convert import chain_of
+from whimbrel.lake.datasets import locked
+from whimbrel.lake.export import (
+    THREADS,
+    Chain,
+    Limits,
+    OnItems,
+    TableFacts,
+    home,
+    key_of,
+    load_chain,
+    save_chain,
+)
+from whimbrel.lake.items import normal_item
+from whimbrel.lake.manifest import iso, read_time
+from whimbrel.lake.native import (
+    FOLDER,
+    DataWriter,
+    Export,
+    find_exports,
+    incremental_summary,
+    new_data_name,
+    new_export_id,
+    read_export,
+    write_manifests,
+)
+from whimbrel.project import Target
+from whimbrel.records import Item
+from whimbrel.spill import Spill
+
+IMAGES = ("NEW_AND_OLD_IMAGES", "NEW_IMAGE")
+STREAM_HOURS = 24
+# A scan that is not consistent may miss what was written just before it began; clocks differ, too.
+MARGIN = timedelta(seconds=60)
+_LINES_AT_ONCE = 1_000
+_PARTITION_BYTES = 32 << 20
+_BEFORE, _NOW = b"b", b"n"
+
+
+class Change(NamedTuple):
+    """What became of one key in the window; ``micros`` is when, since the epoch."""
+
+    keys: Item
+    old: Item | None
+    new: Item | None
+    micros: int
+
+
+def export_changes(
+    target: Target,
+    folder: Path,
+    table: TableFacts,
+    limits: Limits,
+    *,
+    method: str = "auto",
+    stop: threading.Event | None = None,
+    on_items: OnItems = lambda items: None,
+) -> Export:
+    """The changes since the last export of the table; ``method`` is auto, stream or compare.
+
+    Raises UserError when there is no export to go on from, or the method cannot be used; LogGone when the stream has
+    forgotten the place; Stopped, Locked, and what reading raises.
+    """
+    place = home(folder, table.name)
+    chain = load_chain(place)
+    if chain is None or chain.table_id != table.id:
+        why = "there is no full export yet" if chain is None else "the table was made anew since the last export"
+        raise UserError(why, place=table.name, hint=f"Make one with: whimbrel export {table.name} --full")
+    stop = stop or threading.Event()
+    with locked(place / ".lock", table.name):
+        started = datetime.now(UTC)
+        if _by_stream(table, chain, method, started):
+            return _from_stream(target, place, table, chain, started, stop, on_items)
+        return _by_comparing(target, place, table, chain, limits, started, stop, on_items)
+
+
+def _by_stream(table: TableFacts, chain: Chain, method: str, now: datetime) -> bool:
+    reason = _why_no_stream(table, chain, now)
+    if method == "stream" and reason:
+        raise UserError(reason, place=table.name, hint="Export by comparing (--compare) or in full (--full).")
+    return method != "compare" and not reason
+
+
+def _why_no_stream(table: TableFacts, chain: Chain, now: datetime) -> str:
+    if not table.stream:
+        return "the table has no stream"
+    if table.view not in IMAGES:
+        return f"the table's stream has {table.view}, not the new images"
+    if table.stream != chain.stream:
+        return "the table's stream is younger than the last export"
+    if now - read_time(chain.as_of) > timedelta(hours=STREAM_HOURS) - MARGIN:
+        return f"the last export is older than the {STREAM_HOURS} hours that a stream remembers"
+    return ""
+
+
+def _from_stream(
+    target: Target,
+    place: Path,
+    table: TableFacts,
+    chain: Chain,
+    started: datetime,
+    stop: threading.Event,
+    on_items: OnItems,
+) -> Export:
+    """The last change of each key decides. A key that came and went is written as deleted: the full export, which ran
+    at the same time, may have seen it.
+    """
+    positions = dict(chain.positions)
+    since = read_time(chain.as_of) - MARGIN
+    with Spill(place / "spill", 64) as spill:
+        for record in read_stream(open_streams(target), table.stream, chain.positions, stop):
+            positions[record.shard] = record.sequence
+            if chain.positions or record.created >= since:  # what is older, the full export has seen
+                micros = int(record.created.timestamp() * 1_000_000)
+                change = [record.keys, record.old, record.new, micros]
+                spill.add(key_id(record.keys), orjson.dumps(change))
+                on_items(1)
+        made = _write(place, table, chain, started, _folded(spill), table.view)
+    save_chain(place, replace(chain, last=made.id, as_of=made.as_of, positions=positions))
+    return made
+
+
+def _folded(spill: Spill) -> Iterator[Change]:
+    """First old image and last new image of each key."""
+    for number in range(spill.partitions):
+        found: dict[bytes, Change] = {}
+        for key, stored in spill.partition(number):
+            change = Change(*orjson.loads(stored))
+            before = found.get(key)
+            found[key] = change._replace(old=before.old) if before else change
+        yield from found.values()
+
+
+def _by_comparing(
+    target: Target,
+    place: Path,
+    table: TableFacts,
+    chain: Chain,
+    limits: Limits,
+    started: datetime,
+    stop: threading.Event,
+    on_items: OnItems,
+) -> Export:
+    with Spill(place / "spill", max(8, min(512, 2 * table.bytes // _PARTITION_BYTES))) as spill:
+        for keys, item in _exported(place, chain):
+            keys = keys or key_of(item or {}, table)
+            spill.add(key_id(keys), _BEFORE + orjson.dumps([keys, item]))
+
+        def on_page(items: list[Item]) -> None:
+            for item in items:
+                keys = key_of(item, table)
+                spill.add(key_id(keys), _NOW + orjson.dumps([keys, item]))
+            on_items(len(items))
+
+        with closing(Wire(target)) as wire:
+            pace = Pace(limits.units)
+            scan(wire, table.name, THREADS, on_page, consistent=limits.consistent, pace=pace, stop=stop)
+        micros = int(started.timestamp() * 1_000_000)
+        made = _write(place, table, chain, started, _differences(spill, micros), "NEW_AND_OLD_IMAGES")
+    # The stream's places are still those of the chain: what they bring again has the same last image.
+    save_chain(place, replace(chain, last=made.id, as_of=made.as_of, stream=table.stream, positions={}))
+    return made
+
+
+def _exported(place: Path, chain: Chain) -> Iterator[tuple[Item | None, Item | None]]:
+    """(keys, item) of every line of the chain, in order; no item where it was deleted. Raises StateError."""
+    exports = chain_of(find_exports(place))
+    if exports[-1].id != chain.last:
+        raise StateError(f"the last export {chain.last} is not there", place=str(place), hint="Make a full export.")
+    for export in exports:
+        for source in sources.sources(export):
+            for line in sources.read(source):
+                if line.record is None:
+                    where = f"{source.path}, line {line.number}"
+                    raise StateError(line.fault, place=where, hint="Make a full export (--full).")
+                yield line.record.keys, line.record.item
+
+
+def _differences(spill: Spill, micros: int) -> Iterator[Change]:
+    for number in range(spill.partitions):
+        before: dict[bytes, tuple[Item, Item | None]] = {}
+        now: dict[bytes, tuple[Item, Item]] = {}
+        for key, stored in spill.partition(number):
+            (before if stored[:1] == _BEFORE else now)[key] = tuple(orjson.loads(stored[1:]))
+        for key, (keys, item) in now.items():
+            old = before[key][1] if key in before else None
+            if old is None or not _same(old, item):
+                yield Change(keys, old, item, micros)
+        for key, (keys, old) in before.items():
+            if old is not None and key not in now:
+                yield Change(keys, old, None, micros)
+
+
+def _same(one: Item, other: Item) -> bool:
+    plain = orjson.dumps(one, option=orjson.OPT_SORT_KEYS) == orjson.dumps(other, option=orjson.OPT_SORT_KEYS)
+    return plain or normal_item(one) == normal_item(other)
+
+
+def _write(
+    place: Path, table: TableFacts, chain: Chain, started: datetime, changes: Iterator[Change], view: str
+) -> Export:
+    """The export, in the order that makes it whole: data file, list of files, summary."""
+    export_id, name = new_export_id(), new_data_name()
+    folder = place / FOLDER / export_id
+    folder.mkdir(parents=True)
+    (folder / "_started").touch()
+    writer = DataWriter(place / FOLDER / "data" / name, f"{FOLDER}/data/{name}")
+    try:
+        lines: list[bytes] = []
+        for change in changes:
+            lines.append(_line(change, view))
+            if len(lines) == _LINES_AT_ONCE:
+                writer.write(lines)
+                lines = []
+        writer.write(lines)
+        file = writer.close()
+    except BaseException:
+        writer.abandon()
+        raise
+    window = (chain.as_of, iso(started))
+    times = (iso(started), iso(datetime.now(UTC)))
+    summary = incremental_summary(export_id, table.arn, table.id, times, window, file.items, view)
+    write_manifests(folder, summary, [file])
+    return read_export(folder)
+
+
+def _line(change: Change, view: str) -> bytes:
+    line: dict[str, object] = {"Metadata": {"WriteTimestampMicros": {"N": str(change.micros)}}, "Keys": change.keys}
+    if change.old is not None and view == "NEW_AND_OLD_IMAGES":
+        line["OldImage"] = change.old
+    if change.new is not None:
+        line["NewImage"] = change.new
+    return orjson.dumps(line)

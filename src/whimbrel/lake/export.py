@@ -1,0 +1,295 @@
+"""``whimbrel export``: a table into files of the native export's layout, by a parallel scan that leaves the table's
+capacity to the application.
+
+Under ``exports/<table>``: ``AWSDynamoDB/…`` (lake/native.py), ``unfinished.json`` (a full export under way: its
+finished segments, each recorded when its file is durable) and ``chain.json`` (what the next incremental export goes on
+from).
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from whimbrel.durable import replace_file
+from whimbrel.dynamodb.calls import Calls
+from whimbrel.dynamodb.pace import Pace
+from whimbrel.dynamodb.read import scan_segment
+from whimbrel.dynamodb.session import open_client, translate
+from whimbrel.dynamodb.wire import Wire
+from whimbrel.dynamodb.workers import Limit
+from whimbrel.errors import LogCorrupt, Stopped, UserError
+from whimbrel.lake.datasets import locked
+from whimbrel.lake.manifest import iso
+from whimbrel.lake.native import (
+    FOLDER,
+    FULL,
+    DataWriter,
+    Export,
+    ExportedFile,
+    find_exports,
+    full_summary,
+    new_data_name,
+    new_export_id,
+    read_export,
+    write_manifests,
+)
+from whimbrel.project import Target
+from whimbrel.records import Item
+
+UNFINISHED, CHAIN = "unfinished.json", "chain.json"
+THREADS = 8
+_SEGMENT_BYTES = 64 << 20  # of the table: what a resume reads again at most, for each thread
+_MOST_SEGMENTS = 4_096
+_ON_DEMAND_UNITS = 12_000.0  # read units per second that a new on-demand table takes
+_READ_UNIT = 8_192  # bytes that an eventually consistent read unit reads
+
+OnItems = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class TableFacts:
+    """What DescribeTable says. ``key`` has (name, type) pairs; ``units`` are the read units per second of the table."""
+
+    name: str
+    arn: str
+    id: str
+    key: tuple[tuple[str, str], ...]
+    items: int
+    bytes: int
+    units: float
+    stream: str
+    view: str
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """``units``: read units per second at most, 0 for none; see ``read_limits``."""
+
+    units: float = 0.0
+    segments: int = 0
+    consistent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """What the next incremental export goes on from: the last export, and of a stream the last change of each shard."""
+
+    table_id: str
+    key: tuple[tuple[str, str], ...]
+    last: str
+    as_of: str
+    stream: str = ""
+    positions: dict[str, str] = field(default_factory=dict)
+
+
+def home(folder: Path, table: str) -> Path:
+    return folder / "exports" / table
+
+
+def facts(target: Target, table: str) -> TableFacts:
+    """Raises RequestRefused when there is no such table, TargetUnreachable, UserError."""
+    try:
+        described: Any = open_client(target).describe_table(TableName=table)["Table"]
+    except Exception as error:
+        translate(error, table)
+    types = {each["AttributeName"]: each["AttributeType"] for each in described["AttributeDefinitions"]}
+    stream = described.get("StreamSpecification", {})
+    return TableFacts(
+        name=table,
+        arn=described.get("TableArn", f"arn:aws:dynamodb:::table/{table}"),
+        id=str(described.get("TableId") or described["CreationDateTime"]),
+        key=tuple((each["AttributeName"], types[each["AttributeName"]]) for each in described["KeySchema"]),
+        items=described.get("ItemCount", 0),
+        bytes=described.get("TableSizeBytes", 0),
+        units=_table_units(described),
+        stream=described.get("LatestStreamArn", "") if stream.get("StreamEnabled") else "",
+        view=stream.get("StreamViewType", ""),
+    )
+
+
+def read_limits(table: TableFacts, share: float, most: float, segments: int, consistent: bool) -> Limits:
+    """The ``share`` of the table's own read capacity, and no more than ``most`` (0: no further cap)."""
+    units = table.units * share
+    return Limits(min(units, most) if most else units, segments, consistent)
+
+
+def export_full(
+    target: Target,
+    folder: Path,
+    table: TableFacts,
+    limits: Limits,
+    *,
+    stop: threading.Event | None = None,
+    on_items: OnItems = lambda items: None,
+) -> Export:
+    """The whole table. Goes on with an export of the same table that was stopped: its finished segments are kept.
+
+    Items that are written while it runs may be in it or not; the next incremental export begins at its start, so that
+    a chain has them all. Raises Stopped, Locked, RequestRefused, PrivilegeError, OSError.
+    """
+    place = home(folder, table.name)
+    place.mkdir(parents=True, exist_ok=True)
+    with locked(place / ".lock", table.name), closing(Wire(target)) as wire:
+        run = _begin(place, table, limits)
+        threads = min(THREADS, run.segments)
+        calls = Calls(wire, Pace(limits.units), Limit(threads), stop or threading.Event(), failed := threading.Event())
+        left = [number for number in range(run.segments) if str(number) not in run.done]
+        on_items(sum(each.items for each in run.done.values()))
+        with ThreadPoolExecutor(threads) as pool:
+            reads = [
+                pool.submit(_export_segment, place, calls, table, run, number, limits, on_items) for number in left
+            ]
+            wait(reads, return_when=FIRST_EXCEPTION)
+            failed.set()  # where one failed, the others are given up: what is finished is recorded
+        for read in sorted(reads, key=lambda read: isinstance(read.exception(), Stopped)):
+            read.result()
+        return _finish(place, table, run)
+
+
+def load_chain(place: Path) -> Chain | None:
+    """What the last export left; None when there is none."""
+    path = place / CHAIN
+    if not path.exists():
+        return None
+    try:
+        values = orjson.loads(path.read_bytes())
+        return Chain(**(values | {"key": tuple((name, kind) for name, kind in values["key"])}))
+    except (ValueError, KeyError, TypeError) as error:
+        raise LogCorrupt(f"not a chain: {error}", place=str(path), hint="Make a full export (--full).") from error
+
+
+def save_chain(place: Path, chain: Chain) -> None:
+    replace_file(place / CHAIN, orjson.dumps(asdict(chain), option=orjson.OPT_INDENT_2) + b"\n")
+
+
+def prune(folder: Path, table: str, keep: int) -> list[str]:
+    """Remove all but the last ``keep`` full exports, and the incremental ones of those that go; the ids that went."""
+    place = home(folder, table)
+    exports = find_exports(place)
+    full = [each for each in exports if each.kind == FULL]
+    if len(full) <= keep:
+        return []
+    first = full[-keep]
+    going = [each for each in exports if each.as_of < first.as_of]
+    kept = {path for each in exports if each.as_of >= first.as_of for path in each.paths}
+    for each in going:
+        for name in ("manifest-summary.json", "manifest-summary.md5"):  # from here on it is no export any more
+            (each.folder / name).unlink(missing_ok=True)
+        for path in each.paths:
+            if path not in kept:
+                path.unlink(missing_ok=True)
+        shutil.rmtree(each.folder)
+    return [each.id for each in going]
+
+
+@dataclass
+class _Run:
+    id: str
+    table_id: str
+    start: str
+    segments: int
+    done: dict[str, ExportedFile]
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def record(self, place: Path, segment: int, file: ExportedFile) -> None:
+        with self.lock:
+            self.done[str(segment)] = file
+            self.save(place)
+
+    def save(self, place: Path) -> None:
+        done = {number: list(file) for number, file in self.done.items()}
+        values = {"id": self.id, "table_id": self.table_id, "start": self.start, "segments": self.segments}
+        replace_file(place / UNFINISHED, orjson.dumps(values | {"done": done}) + b"\n")
+
+
+def _begin(place: Path, table: TableFacts, limits: Limits) -> _Run:
+    path = place / UNFINISHED
+    if path.exists():
+        try:
+            values = orjson.loads(path.read_bytes())
+            done = {number: ExportedFile(*file) for number, file in values.pop("done").items()}
+            run = _Run(**values, done=done)
+        except (ValueError, KeyError, TypeError) as error:
+            raise LogCorrupt(f"not a record of an export: {error}", place=str(path), hint="Remove it.") from error
+        if run.table_id == table.id:
+            return run
+        shutil.rmtree(place / FOLDER / run.id, ignore_errors=True)  # of a table that is not there any more
+    segments = limits.segments or min(_MOST_SEGMENTS, max(THREADS, -(-table.bytes // _SEGMENT_BYTES)))
+    run = _Run(new_export_id(), table.id, iso(datetime.now(UTC)), segments, {})
+    (place / FOLDER / run.id / "data").mkdir(parents=True)
+    (place / FOLDER / run.id / "_started").touch()
+    run.save(place)
+    return run
+
+
+def _export_segment(
+    place: Path, calls: Calls, table: TableFacts, run: _Run, segment: int, limits: Limits, on_items: OnItems
+) -> None:
+    name = new_data_name()
+    writer = DataWriter(place / FOLDER / run.id / "data" / name, f"{FOLDER}/{run.id}/data/{name}")
+    try:
+        for page in scan_segment(
+            calls,
+            table.name,
+            segment,
+            run.segments,
+            consistent=limits.consistent,
+            page_items=_page_items(table, limits),
+        ):
+            writer.write([orjson.dumps({"Item": item}) for item in page])
+            on_items(len(page))
+        file = writer.close()
+    except BaseException:
+        writer.abandon()
+        raise
+    run.record(place, segment, file)
+
+
+def _finish(place: Path, table: TableFacts, run: _Run) -> Export:
+    files = [run.done[str(number)] for number in range(run.segments)]
+    folder = place / FOLDER / run.id
+    for path in (folder / "data").iterdir():  # a file that was whole when we were killed, before it was recorded
+        if path.name not in {Path(file.key).name for file in files}:
+            path.unlink()
+    times = (run.start, iso(datetime.now(UTC)))
+    summary = full_summary(run.id, table.arn, table.id, times, sum(file.items for file in files))
+    write_manifests(folder, summary, files)
+    save_chain(place, Chain(table.id, table.key, run.id, run.start, table.stream))
+    (place / UNFINISHED).unlink()
+    return read_export(folder)
+
+
+def _page_items(table: TableFacts, limits: Limits) -> int:
+    """So few items a page that it takes no more units than a second has; 0 (any number) where that is no concern."""
+    if not limits.units or not table.items:
+        return 0
+    size = max(1, table.bytes // table.items)
+    page = int(limits.units * _READ_UNIT / (2 if limits.consistent else 1) / size)
+    return max(1, page) if page * size < 1 << 20 else 0
+
+
+def _table_units(described: Any) -> float:
+    """Provisioned read units; of an on-demand table its own limit, what it is warmed for, or what a new one takes."""
+    provisioned = float(described.get("ProvisionedThroughput", {}).get("ReadCapacityUnits") or 0)
+    if provisioned:
+        return provisioned
+    limit = float(described.get("OnDemandThroughput", {}).get("MaxReadRequestUnits") or 0)
+    warm = float(described.get("WarmThroughput", {}).get("ReadUnitsPerSecond") or 0)
+    return limit if limit > 0 else warm or _ON_DEMAND_UNITS
+
+
+def key_of(item: Item, table: TableFacts) -> Item:
+    try:
+        return {name: item[name] for name, _ in table.key}
+    except KeyError as error:
+        raise UserError(f"an item without its key attribute {error}", place=table.name) from None

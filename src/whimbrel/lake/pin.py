@@ -1,0 +1,56 @@
+"""Types written into the project file, whose comments and order stay as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from whimbrel.durable import replace_file
+from whimbrel.errors import ProjectError
+from whimbrel.lake.need import need
+from whimbrel.lake.types import Type
+
+
+def pin(path: Path, table: str, name: str, key: Sequence[str], types: Mapping[str, Type]) -> bool:
+    """Write the attributes' types (and the key, where it is missing) into the [[dataset]] of this name, which is made if
+    there is none. True if the file has changed. Raises ProjectError when it cannot be written.
+    """
+    tomlkit = need("tomlkit", "lake")
+    before = path.read_text(encoding="utf-8")
+    document = tomlkit.parse(before)
+    dataset = _dataset(tomlkit, document, table, name)
+    if key and "key" not in dataset:
+        dataset["key"] = list(key)
+    _write_types(tomlkit, dataset, types)
+    after: str = tomlkit.dumps(document)
+    if after == before:
+        return False
+    try:
+        replace_file(path, after.encode())
+    except OSError as error:
+        raise ProjectError(f"the types cannot be written: {error.strerror}", place=str(path)) from error
+    return True
+
+
+def _dataset(tomlkit: Any, document: Any, table: str, name: str) -> Any:
+    if "dataset" not in document:
+        document.append("dataset", tomlkit.aot())
+    for each in document["dataset"]:
+        if each.get("name", each["table"]) == name:
+            return each
+    made = tomlkit.table()
+    made["table"] = table
+    if name != table:
+        made["name"] = name
+    document["dataset"].append(made)
+    return document["dataset"][-1]
+
+
+def _write_types(tomlkit: Any, dataset: Any, types: Mapping[str, Type]) -> None:
+    if "columns" not in dataset:
+        dataset["columns"] = tomlkit.table()
+    columns = dataset["columns"]
+    for attribute, kind in types.items():
+        if columns.get(attribute) != str(kind):
+            columns[attribute] = str(kind)

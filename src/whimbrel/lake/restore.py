@@ -1,0 +1,131 @@
+"""``whimbrel restore``: a table rebuilt from its exports, every item exactly as it was.
+
+Exports are written in their order, so the last word on a key is written last. A line that cannot be read, or an item that
+DynamoDB refuses, is named and counted, and the rest goes on.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import islice
+
+from whimbrel.dynamodb.read import key_id
+from whimbrel.dynamodb.session import open_client
+from whimbrel.dynamodb.tables import ensure_table
+from whimbrel.dynamodb.wire import Wire
+from whimbrel.dynamodb.write import Writer
+from whimbrel.errors import UserError
+from whimbrel.lake import sources
+from whimbrel.lake.convert import chain_of
+from whimbrel.lake.native import Export, check_file
+from whimbrel.lake.parts import Refused
+from whimbrel.lake.sources import Line, Source
+from whimbrel.project import Target
+from whimbrel.records import Delete, Item, Put
+
+Key = Sequence[tuple[str, str]]  # (name, type S, N or B): the partition key, and the sort key if there is one
+_AT_ONCE = 2_500  # operations in one call of the writer
+_SHOWN_TEXT = 500
+
+
+@dataclass
+class Restored:
+    created: bool = False
+    puts: int = 0
+    deletes: int = 0
+    refused: list[Refused] = field(default_factory=list)
+
+
+def files_of(exports: Sequence[Export], loose: Sequence[Source], as_of: str = "") -> list[Source]:
+    """The files to restore from, in order: the newest full export (no newer than ``as_of``) and what follows it."""
+    if not exports:
+        return list(loose)
+    wanted = [each for each in exports if not as_of or each.as_of <= as_of]
+    if not wanted:
+        there = ", ".join(each.as_of for each in exports)
+        raise UserError(f"there is no export as of {as_of}", hint=f"There are exports as of {there}.")
+    chain = chain_of(wanted)
+    for export in chain:
+        for number in range(len(export.files)):
+            check_file(export, number)
+    return [source for export in chain for source in sources.sources(export)]
+
+
+def restore(
+    target: Target,
+    table: str,
+    files: Iterable[Source],
+    key: Key,
+    *,
+    into_existing: bool = False,
+    stop: threading.Event | None = None,
+    on_items: Callable[[int], None] = lambda items: None,
+) -> Restored:
+    """Write what the files say into the table, which is made if there is none.
+
+    Without ``into_existing``, a table with items is refused. It may be repeated after a stop (with ``into_existing``):
+    the same operations give the same items. Raises TargetNotEmpty, RequestRefused, Stopped, StateError.
+    """
+    done = Restored()
+    done.created = ensure_table(open_client(target), table, list(key), target, allow_items=into_existing)
+    with closing(Wire(target)) as wire, closing(Writer(wire, target, stop=stop)) as writer:
+        for batch in _batches(_operations(files, table, [name for name, _ in key], done.refused)):
+            rejected = writer.write([operation for _, operation in batch])
+            places = {id(operation): place for place, operation in batch}
+            for each in rejected:
+                source, line = places[id(each.operation)]
+                refused = Refused(str(source.path), line.number, each.operation.key, each.reason, "")
+                done.refused.append(refused)
+            deletes = sum(isinstance(operation, Delete) for _, operation in batch)
+            done.deletes += deletes
+            done.puts += len(batch) - deletes - len(rejected)
+            on_items(len(batch))
+    return done
+
+
+Placed = tuple[tuple[Source, Line], Put | Delete]
+
+
+def _operations(files: Iterable[Source], table: str, key: Sequence[str], refused: list[Refused]) -> Iterator[Placed]:
+    for source in files:
+        for line in sources.read(source):
+            record = line.record
+            fault = line.fault
+            if record is not None:
+                item = record.item if record.item is not None else record.keys or {}
+                missing = [name for name in key if name not in item]
+                if not missing:
+                    keys = {name: item[name] for name in key}
+                    made = Put(table, keys, item) if record.item is not None else Delete(table, keys)
+                    yield (source, line), made
+                    continue
+                fault = f"the item has no {missing[0]!r}, which is in the key"
+            text = line.text[:_SHOWN_TEXT].decode("utf-8", "replace")
+            refused.append(Refused(str(source.path), line.number, {}, fault, text))
+
+
+def _batches(operations: Iterator[Placed]) -> Iterator[list[Placed]]:
+    """Up to ``_AT_ONCE`` operations, no key twice in one batch: a later one must be written after an earlier one."""
+    batch: dict[bytes, Placed] = {}
+    for placed in operations:
+        identity = key_id(placed[1].key)
+        if identity in batch or len(batch) == _AT_ONCE:
+            yield list(batch.values())
+            batch = {}
+        batch[identity] = placed
+    if batch:
+        yield list(batch.values())
+
+
+def key_from(files: Iterable[Source]) -> list[tuple[str, str]]:
+    """The key as the changes of incremental exports name it; () when there is none among the files."""
+    for source in files:
+        if source.form == "incremental":
+            for line in islice(sources.read(source), 100):
+                if line.record is not None and line.record.keys:
+                    keys: Item = line.record.keys
+                    return [(name, next(iter(value))) for name, value in keys.items()]
+    return []
