@@ -36,7 +36,7 @@ def fill(server: SqlServer, database: str, rows: int, seed: int = 1) -> int:
             order += 1
             for product in chance.sample(range(PRODUCTS), chance.randint(1, 2 * LINES_PER_ORDER - 1)):
                 batch.append((*_order_key(order), f"product{product}", chance.randint(1, 99)))
-            if len(batch) >= FILL_BATCH:
+            if len(batch) >= min(FILL_BATCH, rows - done):
                 done += _insert(cursor, batch)
         connection.commit()
     return done

@@ -69,6 +69,8 @@ def verification_lines(report: TableReport) -> list[str]:
         lines.append(f"  {difference.kind} {json.dumps(difference.key)}")
         lines.append(f"    source {json.dumps(difference.expected)}")
         lines.append(f"    target {json.dumps(difference.found)}")
+        if difference.reason:
+            lines.append(f"    {difference.reason}")
     if total > LISTED:
         lines.append(f"  … and {total - LISTED:,} more; --json lists them")
     return lines

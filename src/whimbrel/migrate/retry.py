@@ -4,19 +4,23 @@ Never the row image of the letter, which newer changes may have overtaken: the r
 now, with all rows of its item, and the whole item is put. That is safe because the run lock keeps the applier out
 meanwhile, and because the changes since, which it will still apply, end in the same state: the last Change of each
 row decides.
+
+An operation that was refused may have been the one to take entries away. When no row is left of its item by now, no
+Put says so: the item is deleted.
 """
 
 from __future__ import annotations
 
 from contextlib import closing
 
+from whimbrel.dynamodb.read import key_id
 from whimbrel.mapping.design import TableMapping
 from whimbrel.migrate.apply import rejected_fault
 from whimbrel.migrate.dead import DeadLetters, Letter, exact_values, replace_letters
 from whimbrel.migrate.run import Run
 from whimbrel.mysql.connect import Mysql, connect
 from whimbrel.mysql.snapshot import rows_where_equal
-from whimbrel.records import Fault, Row, Value
+from whimbrel.records import Delete, Fault, Row, Value
 
 AT_ONCE = 200
 
@@ -28,9 +32,10 @@ def retry(run: Run, letters: list[Letter]) -> tuple[int, int]:
         for source, mapping in run.prepared.mappings.items():
             mine = [letter for letter in letters if letter["table"] == source]
             for start in range(0, len(mine), AT_ONCE):
-                rows = _rows_now(connection, mapping, mine[start : start + AT_ONCE])
+                some = mine[start : start + AT_ONCE]
+                rows = _rows_now(connection, mapping, some)
                 puts, unmappable = mapping.put_items(rows)
-                rejected = run.writer.write(puts)
+                rejected = run.writer.write([*puts, *_gone(mapping, some, rows)])
                 written += len(puts) - len(rejected)
                 faults += unmappable + [rejected_fault(source, each) for each in rejected]
     strangers = [letter for letter in letters if letter["table"] not in run.prepared.mappings]
@@ -52,10 +57,22 @@ def _rows_now(connection: Mysql, mapping: TableMapping, letters: list[Letter]) -
         for image in (letter["before"], letter["after"]):
             if image:
                 places.add(_place(mapping, tuple(exact_values(image)[name] for name in table.names)))
-        if letter["item_key"] and not (letter["source_key"] or letter["before"] or letter["after"]):
+        if _of_an_item(letter):
             places.update(mapping.source_keys(letter["item_key"]))
     whole = [place for place in places if None not in place]
     return rows_where_equal(connection, table, mapping.group_columns, whole)
+
+
+def _gone(mapping: TableMapping, letters: list[Letter], rows: list[Row]) -> list[Delete]:
+    """The items of refused operations that no row belongs to any more."""
+    alive = {key_id(key) for row in rows if (key := mapping.item_key(row))}
+    refused = {key_id(letter["item_key"]): letter["item_key"] for letter in letters if _of_an_item(letter)}
+    return [Delete(mapping.target, key) for text, key in refused.items() if text not in alive]
+
+
+def _of_an_item(letter: Letter) -> bool:
+    """Whether the letter speaks of a whole item, and of no row in particular."""
+    return bool(letter["item_key"]) and not (letter["source_key"] or letter["before"] or letter["after"])
 
 
 def _place(mapping: TableMapping, row: Row) -> tuple[Value, ...]:

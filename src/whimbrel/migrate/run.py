@@ -135,6 +135,7 @@ class Run:
             raise StateError(
                 f"the phase is {self.phase!r}", place=str(self.folder.root), hint="Run `whimbrel load` first."
             )
+        self._check_targets()
         self._enter("apply", "")
         reader = ChangeLogReader(self.folder.log, self.keeper.now.applied)
         return Applier(reader, self.prepared.mappings, self.writer, self.dead, self.keeper, self.progress)

@@ -51,13 +51,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One item that is not what the source says. ``kind``: missing, changed, extra, unmappable or unsettled."""
+    """One item that is not what the source says. ``kind``: missing, changed, extra, unmappable or unsettled.
+
+    ``key`` is empty, and ``reason`` names the row, when a row cannot even have an item's key.
+    """
 
     table: str
     kind: str
     key: Item
     expected: Item | None
     found: Item | None
+    reason: str = ""
 
 
 @dataclass(slots=True)
@@ -121,6 +125,7 @@ class Verifier:
         self._stop = stop
         self._progress = progress
         self._report = TableReport(mapping.source, mapping.target)
+        self._keyless: list[Row] = []  # primary keys of rows that cannot have an item's key
 
     def run(self, estimated_rows: int) -> TableReport:
         """Read both sides, compare, recheck. Raises StateError when the applier does not get on."""
@@ -133,6 +138,7 @@ class Verifier:
             self._digest_target(join)
             for number in range(partitions):
                 self._recheck(self._candidates(join, number))
+        self._recheck_keyless()
         shutil.rmtree(self._folder, ignore_errors=True)
         self._report.seconds = time.monotonic() - began
         return self._report
@@ -171,10 +177,19 @@ class Verifier:
         )
 
     def _add_expected(self, join: Spill, rows: list[Row]) -> None:
-        puts, _faults = self._mapping.put_items(rows)
+        puts, faults = self._mapping.put_items(rows)
         self._report.items += len(puts)
         for put in puts:
             join.add(key_id(put.key), b"s" + self._digest(put.item))
+        # A row that cannot be mapped is missing in the target, also when nothing there differs: after the item's own
+        # digest, a mark that equals none.
+        for fault in faults:
+            if fault.item_key is not None:
+                join.add(key_id(fault.item_key), b"s")
+            elif len(self._keyless) < LISTED:
+                self._keyless.append(tuple(fault.source_key[name] for name in self._mapping.table.primary_key))
+            else:
+                self._report.counts["unmappable"] = self._report.counts.get("unmappable", 0) + 1
 
     def _digest_target(self, join: Spill) -> None:
         def page(items: list[Item]) -> None:
@@ -236,6 +251,16 @@ class Verifier:
             keys = open_keys
         for key in keys:
             self._note(Difference(self._mapping.source, "unsettled", key, None, None))
+
+    def _recheck_keyless(self) -> None:
+        """Rows without an item's key have no place in the target to compare: they count if they still have none."""
+        table = self._mapping.table
+        rows = rows_where_equal(self._connection, table, table.primary_key, self._keyless)
+        self._connection.commit()
+        for fault in self._mapping.put_items(rows)[1]:
+            if fault.item_key is None:
+                reason = f"{fault.reason} (row {fault.source_key})"
+                self._note(Difference(self._mapping.source, "unmappable", {}, None, None, reason))
 
     def _has_way_back(self, key: Item) -> bool:
         """Whether the rows of ``key`` can be looked up; a key that could come from too many rows cannot be settled."""
