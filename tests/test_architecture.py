@@ -23,11 +23,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "project": {"errors"},
     "durable": set(),
     "sizes": {"records"},
+    "lists": {"records"},
     # pure: from rows and changes to operations on items
-    "mapping": {"records", "errors", "project", "sizes"},
+    "mapping": {"records", "errors", "project", "sizes", "lists"},
+    "dms": {"records", "errors", "project", "mapping"},
     # the two sides, which do not know each other
     "mysql": {"records", "errors", "project", "durable", "export"},
-    "dynamodb": {"records", "errors", "project", "sizes"},
+    "dynamodb": {"records", "errors", "project", "sizes", "lists"},
     # what is kept on disk
     "log": {"records", "errors", "durable"},
     "export": {"records", "errors", "durable"},
@@ -45,7 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 
 # Pure parts have no client of anything: what they import from elsewhere is the standard library and orjson.
-PURE = ("records", "errors", "sizes", "mapping")
+PURE = ("records", "errors", "sizes", "lists", "mapping")
 CLIENTS = {"boto3", "botocore", "pymysql", "asyncmy", "socket", "http", "urllib", "urllib3", "subprocess", "asyncio"}
 
 

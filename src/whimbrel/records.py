@@ -2,8 +2,8 @@
 
 Canonical values
 ----------------
-A ``Value`` is what one column of one row holds. The snapshot and the binlog reader both produce exactly this form, so the
-same row read by either is equal; ``Column.kind`` says how to read it:
+A ``Value`` is what one column of one row holds. The snapshot and the binlog reader both produce exactly this form, so
+the same row read by either is equal; ``Column.kind`` says how to read it:
 
 =============================== ======= =====================================================================
 ``Column.kind``                 Python  form
@@ -11,9 +11,9 @@ same row read by either is equal; ``Column.kind`` says how to read it:
 ``int`` ``year``                int     exact, signed or unsigned by the column
 ``bit``                         int     the bits read as an unsigned number
 ``decimal``                     str     as the server prints it: all digits, the column's scale (``"-12.50"``)
-``float`` ``double``            float   a FLOAT is the shortest double that prints as the server's ``f + 0e0``
+``float`` ``double``            float   a FLOAT is the shortest double that prints as the server's ``f * 1e0``
 ``date``                        str     ``YYYY-MM-DD``, zero and partial dates as they are
-``datetime`` ``timestamp``      str     ``YYYY-MM-DD HH:MM:SS[.ffffff]`` with the column's fractional digits; TIMESTAMP in UTC
+``datetime`` ``timestamp``      str     ``YYYY-MM-DD HH:MM:SS[.ffffff]``, the column's fractional digits; TIMESTAMP in UTC
 ``time``                        str     ``[-]HHH:MM:SS[.ffffff]`` (two or three hour digits, as the server prints it)
 ``text`` ``enum`` ``set``       str     text decoded to Unicode, trailing blanks as the server returns them
 ``json``                        str     JSON text as the server prints it
@@ -141,10 +141,26 @@ class Delete(NamedTuple):
     key: Item
 
 
+class Inside(NamedTuple):
+    """What an Update does within one attribute of the item, a map (``kind`` M), set (SS, NS) or list (L) of entries.
+
+    ``set`` and ``remove`` speak of entries by name: in a set the name is the member (a number's plain text), in a list
+    it is the ``lists.identity`` of the element's attributes of ``order``, by which the list is kept. An empty map, set
+    or list is not kept.
+    """
+
+    name: str
+    kind: str
+    set: dict[str, AttributeValue]
+    remove: tuple[str, ...]
+    order: tuple[tuple[str, bool], ...] = ()  # of a list: (attribute of an element, True if descending)
+
+
 class Update(NamedTuple):
-    """Set and remove attributes of one item, making it if it has ``set``; an item left with nothing but ``frame`` is deleted.
+    """Set and remove attributes of one item, making it if need be; left with nothing but ``frame``, it is deleted.
 
     ``frame`` names the attributes that are no entries: the key attributes and those constant for the whole item.
+    Where entries are ``inside`` an attribute, ``set`` has only attributes of the frame, if entries are set.
     """
 
     table: str
@@ -152,6 +168,7 @@ class Update(NamedTuple):
     set: dict[str, AttributeValue]
     remove: tuple[str, ...]
     frame: frozenset[str]
+    inside: Inside | None = None
 
 
 ItemOperation = Put | Delete | Update

@@ -84,7 +84,7 @@ def faults(rule: TableRule) -> str:
             {"attributes": {"x": "${total}"}},
             "attribute 'x' uses 'total', which may differ between rows of one item",
         ),
-        (GROUP, {"nulls": "omit"}, "nulls = 'omit' is for shape 'record'"),
+        (GROUP, {"nulls": "omit"}, "nulls = 'omit' is not for shape 'group'"),
         (GROUP, {"rename": {"total": "placed"}}, "would both be attribute 'placed'"),
     ],
 )

@@ -86,6 +86,11 @@ def sets_entries(update: Update) -> bool:
     return not update.frame.issuperset(update.set)
 
 
+def get_body(table: str, key: Item) -> bytes:
+    """GetItem, consistent."""
+    return orjson.dumps({"TableName": table, "Key": key, "ConsistentRead": True, "ReturnConsumedCapacity": "TOTAL"})
+
+
 @cache
 def _expression(sets: int, removes: int) -> str:
     """The UpdateExpression that sets the first names and removes the rest: under 1 KB for 100 names."""

@@ -9,15 +9,25 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from whimbrel.dynamodb.calls import Calls, Counters
+from whimbrel.dynamodb.inside import (
+    NotOurs,
+    elements_after,
+    is_empty,
+    list_body,
+    map_remove_bodies,
+    map_set_bodies,
+    remove_body,
+    set_bodies,
+)
 from whimbrel.dynamodb.limits import MAX_BATCH_WRITE, MAX_ITEM, MAX_REQUEST, item_size, write_units
 from whimbrel.dynamodb.pace import Backoff, Pace
 from whimbrel.dynamodb.refusals import ITEM_FAULTS
-from whimbrel.dynamodb.requests import batch_body, delete_body, sets_entries, unprocessed, update_bodies
+from whimbrel.dynamodb.requests import batch_body, delete_body, get_body, sets_entries, unprocessed, update_bodies
 from whimbrel.dynamodb.wire import Wire
 from whimbrel.dynamodb.workers import Limit, Workers
 from whimbrel.errors import RequestRefused
 from whimbrel.project import Target
-from whimbrel.records import Delete, Item, ItemOperation, Put, Update
+from whimbrel.records import Delete, Inside, Item, ItemOperation, Put, Update
 
 Plain = Put | Delete
 
@@ -145,7 +155,9 @@ class Writer:
         A crash between the last two leaves a bare item, and no checkpoint: the replay removes again and deletes it.
         """
         try:
-            return self._update_item(update)
+            return self._update_inside(update, update.inside) if update.inside else self._update_item(update)
+        except NotOurs as error:
+            return [Rejected(update, str(error))]
         except TypeError as error:
             return [Rejected(update, f"cannot be written as JSON: {error}")]
         except RequestRefused as error:
@@ -166,10 +178,70 @@ class Writer:
                 return []  # no such item: there is nothing to remove, and nothing to delete
             raise
         if bodies and not sets_entries(update):
-            remaining: Item = answer.get("Attributes", {})
-            if update.frame.union(update.key).issuperset(remaining):
-                self._calls.call("DeleteItem", delete_body(update.table, update.key), 1.0)
+            self._delete_bare(update, answer.get("Attributes", {}))
         return []
+
+    def _delete_bare(self, update: Update, remaining: Item) -> bool:
+        """Delete the item if nothing but its frame is left."""
+        bare = update.frame.union(update.key).issuperset(remaining)
+        if bare:
+            self._calls.call("DeleteItem", delete_body(update.table, update.key), 1.0)
+        return bare
+
+    # Update of entries inside an attribute
+
+    def _update_inside(self, update: Update, inside: Inside) -> list[Rejected]:
+        """Set, then remove, as above; what is left empty goes, and with it an item that has nothing else."""
+        if rejected := _too_large(update):
+            return [rejected]
+        if inside.kind == "L":
+            self._update_list(update, inside)
+        elif inside.kind == "M":
+            self._update_map(update, inside)
+        else:
+            for what, body in set_bodies(update, inside):
+                answer = self._call_if(body)
+                if what == "delete" and answer is not None and not inside.set:
+                    self._delete_bare(update, answer["Attributes"])
+        return []
+
+    def _update_map(self, update: Update, inside: Inside) -> None:
+        for within, whole in map_set_bodies(update, inside):
+            # One of the two conditions holds, unless somebody else removes and makes the map between the calls.
+            while self._call_if(within) is None and self._call_if(whole) is None:
+                self._calls.wait(0.0)
+        answer: dict[str, Any] | None = None
+        for body in map_remove_bodies(update, inside):
+            answer = self._call_if(body)
+        if answer is not None and not inside.set:
+            remaining: Item = answer["Attributes"]
+            if is_empty(remaining[inside.name]):
+                self._remove_inside(update, inside, remaining)
+
+    def _update_list(self, update: Update, inside: Inside) -> None:
+        """Read, change and write back: nobody else writes this item meanwhile, and a repetition gives the same list."""
+        item: Item = self._calls.call("GetItem", get_body(update.table, update.key), 1.0).get("Item", {})
+        elements = elements_after(item, inside)
+        if elements:
+            body = list_body(update, elements)
+            self._calls.call("UpdateItem", body, write_units(len(body)))
+        elif inside.name in item:
+            self._remove_inside(update, inside, item)
+
+    def _remove_inside(self, update: Update, inside: Inside, item: Item) -> None:
+        """Delete the item, or, if it has more than the frame, its attribute without entries."""
+        rest = {name: value for name, value in item.items() if name != inside.name}
+        if not self._delete_bare(update, rest):
+            self._call_if(remove_body(update, inside))
+
+    def _call_if(self, body: bytes) -> dict[str, Any] | None:
+        """The answer to a conditional UpdateItem; None if its condition does not hold."""
+        try:
+            return self._calls.call("UpdateItem", body, write_units(len(body)))
+        except RequestRefused as error:
+            if error.code == "ConditionalCheckFailedException":
+                return None
+            raise
 
     def _units(self, operations: Sequence[Plain]) -> float:
         """What the operations will cost by estimate: of a Delete or an overwritten item we know no size."""
@@ -187,6 +259,8 @@ def _too_large(operation: ItemOperation) -> Rejected | None:
     if isinstance(operation, Delete):
         return None
     item = operation.item if isinstance(operation, Put) else operation.key | operation.set
+    if isinstance(operation, Update) and operation.inside and operation.inside.set:
+        item = item | {operation.inside.name: {"M": operation.inside.set}}
     size = item_size(item)
     if size <= MAX_ITEM:
         return None

@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 from whimbrel.errors import MappingError, SchemaDrift
 from whimbrel.mapping import values
-from whimbrel.mapping.fold import fold_groups, fold_records, made, row_fault
+from whimbrel.mapping.fold import Compiled, fold_groups, fold_parts, fold_records, made, part, row_fault
+from whimbrel.mapping.forms import Refused, shown
 from whimbrel.mapping.generate import generate
-from whimbrel.mapping.rules import Key, resolve
+from whimbrel.mapping.rules import Key, Sharing, resolve
 from whimbrel.project import TableRule
 from whimbrel.records import AttributeValue, Change, Fault, Item, ItemOperation, Put, Row, Table, Value
 from whimbrel.sizes import MAX_ITEM_BYTES, item_size
@@ -20,9 +21,12 @@ from whimbrel.sizes import MAX_ITEM_BYTES, item_size
 MAX_SOURCE_KEYS = 10_000
 
 
-def compile_mapping(rule: TableRule, table: Table) -> TableMapping:
-    """Raises MappingError, with all faults at once, if ``rule`` does not fit ``table``."""
-    return TableMapping(rule, table)
+def compile_mapping(rule: TableRule, table: Table, sharing: Sharing | None = None) -> TableMapping:
+    """Raises MappingError, with all faults at once, if ``rule`` does not fit ``table``.
+
+    ``sharing`` is what a shared item demands of the rule, see ``mapping.family``.
+    """
+    return TableMapping(rule, table, sharing)
 
 
 class TableMapping:
@@ -30,20 +34,25 @@ class TableMapping:
 
     ``group_columns`` determine a row's item. ``aligned``: an item's rows are together in primary-key order, as they are
     one row, or the group columns are, as a set, a prefix of the key. ``frame``: the attributes that are no entries.
+    ``invertible``: ``source_keys`` can be asked; not if an expression makes the key. ``shared``: what ``put_items``
+    gives is only a part of the item, to be written with ``load_operations``; the other parts are other tables' rows.
     """
 
-    def __init__(self, rule: TableRule, table: Table) -> None:
-        self.design = resolve(rule, table)
+    def __init__(self, rule: TableRule, table: Table, sharing: Sharing | None) -> None:
+        self.design, self._columns = resolve(rule, table, sharing)
         self.rule = rule
         self.table = table
         self.source = table.full_name
         self.target = rule.target
         self.shape = rule.shape
+        self.shared = rule.item == "shared"
         self.key_attributes: tuple[tuple[str, str], ...] = tuple((key.name, key.type) for key in self.design.keys)
         self.group_columns = self.design.group_columns
         self.aligned = self.design.aligned
-        self.frame = frozenset([key.name for key in self.design.keys] + [name for name, _ in self.design.added])
+        self.invertible = self.design.invertible
+        self.frame = self.design.frame
         self._code = generate(self.design)
+        self._compiled = Compiled(self.design, self._columns, self._code, table)
         self._same = table
 
     @property
@@ -56,12 +65,21 @@ class TableMapping:
 
         Of rows that want the same place, the first by primary key has it and the others are Faults.
         """
+        faults: list[Fault] = []
+        if self._columns.changed:
+            rows, origins = self._seen(rows, faults)
+        else:
+            origins = {}
         mapped = self._code.put_items(rows)
         if mapped is None:  # rare: again, in an order that does not depend on how the rows came
             mapped = self._code.put_clashing_items(sorted(rows, key=self._primary_key_order))
         puts, refused, large = mapped
-        faults = [row_fault(self.design, self._code, row, str(reason)) for row, reason in refused]
+        faults += [row_fault(self._compiled, origins.get(id(row), row), str(reason)) for row, reason in refused]
         return puts, faults + [self._large(item) for item in large]
+
+    def load_operations(self, puts: Sequence[Put]) -> Sequence[ItemOperation]:
+        """What writes ``puts`` into a store that may have other tables' parts of the same items."""
+        return [part(self.design, put.key, put.item) for put in puts] if self.shared else puts
 
     def fold(self, changes: Sequence[Change]) -> tuple[list[ItemOperation], list[Fault]]:
         """``changes`` of this table, in log order, as at most one operation an item: the rules are in ``mapping.fold``.
@@ -69,18 +87,18 @@ class TableMapping:
         Raises SchemaDrift if a change was written with other columns than this mapping was compiled for.
         """
         self._check_tables(changes)
-        if self.shape == "record":
-            return fold_records(self.design, self._code, changes)
-        return fold_groups(self.design, self._code, self.frame, changes)
+        if self.shape == "group":
+            return fold_groups(self._compiled, changes)
+        return (fold_parts if self.shared else fold_records)(self._compiled, changes)
 
     def item_key(self, row: Row) -> Item | None:
         """The key of the row's item; None if the row cannot have one."""
-        key = made(self._code.key, row)
+        key = made(self._code.key, self._columns.made(row))
         return None if key is None else self._code.key_item(key)
 
     def group_key(self, row: Row) -> bytes:
         """Equal for two rows exactly if their items' keys are; empty if the row cannot have a key."""
-        key = made(self._code.key, row)
+        key = made(self._code.key, self._columns.made(row))
         if isinstance(key, tuple):
             key = f"{len(key[0])}:{key[0]}{key[1]}"
         return (key or "").encode("utf-8", "surrogatepass")
@@ -88,6 +106,7 @@ class TableMapping:
     def source_keys(self, item_key: Item) -> list[tuple[Value, ...]]:
         """Every tuple of ``group_columns`` values whose rows could belong to the item; perhaps some that no row has.
 
+        Only for a mapping that is ``invertible``.
         Empty for a key that no row could give. Raises MappingError if there are more than MAX_SOURCE_KEYS.
         """
         found = [
@@ -105,10 +124,11 @@ class TableMapping:
         columns = self.design.columns
         templates = [*(key.template for key in self.design.keys), self.design.entry_name]
         found = [text for template in templates if (text := template.ambiguity(columns))]
-        used = {name for template in templates for name in template.columns}
+        used = {name for template in templates for name in template.columns if name not in self._columns.uses}
+        used |= {one.column.name for one in self.design.ordering} - self._columns.uses.keys()
         missing = [name for name in self.table.primary_key if name not in used]
         if missing:
-            where = "the key" if self.shape == "record" else "the key and entry_name"
+            where = "the key" if self.shape != "group" else "the key and entry_name"
             found.append(f"{', '.join(missing)} of the primary key is not in {where}: different rows could be one")
         return found
 
@@ -121,6 +141,21 @@ class TableMapping:
         column = self.design.columns[key.template.alone]
         found = values.values_of_number(column, content) if key.type == "N" else _bytes(content)
         return ({column.name: one} for one in found)
+
+    def _seen(self, rows: Sequence[Row], faults: list[Fault]) -> tuple[list[Row], dict[int, Row]]:
+        """The rows as the mapping sees them, without those that the filter leaves out, and which is which."""
+        seen: list[Row] = []
+        origins: dict[int, Row] = {}
+        for row in rows:
+            try:
+                made = self._columns.row(row)
+            except Refused as refusal:
+                faults.append(row_fault(self._compiled, row, str(refusal)))
+                continue
+            if made is not None:
+                seen.append(made)
+                origins[id(made)] = row
+        return seen, origins
 
     def _primary_key_order(self, row: Row) -> list[str]:
         return [repr(row[self.table.index(name)]) for name in self.table.primary_key]
@@ -168,7 +203,7 @@ def _bounded(found: Iterable[dict[str, Value]], item_key: Item) -> Iterator[dict
     yield from islice(several, MAX_SOURCE_KEYS)
     if next(several, None) is not None:
         raise MappingError(
-            f"more than {MAX_SOURCE_KEYS} different rows could give the key {values.shown(item_key)}",
+            f"more than {MAX_SOURCE_KEYS} different rows could give the key {shown(item_key)}",
             hint="Use a separator that does not occur in the columns' values.",
         )
 

@@ -4,54 +4,95 @@ The order rules, on which replays and crashes rest:
 
 - of the changes to one record item, and of those to one entry of a group item, the last one decides;
 - an update first takes back what its before image wrote, then writes its after image, in one item or in two;
-- a before image that has no place in the target wrote nothing;
-- an after image that cannot be mapped writes nothing, and is a Fault.
+- a before image that has no place in the target wrote nothing: also one that the filter leaves out;
+- an after image that cannot be mapped writes nothing, and is a Fault; one that the filter leaves out writes nothing.
 
-An item that a group's update leaves without an entry is deleted by whoever carries it out: only the store knows.
+An item that an update leaves without an entry is deleted by whoever carries it out: only the store knows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
+from whimbrel.mapping.columns import Columns
+from whimbrel.mapping.forms import Refused
 from whimbrel.mapping.generate import Code, KeyText
 from whimbrel.mapping.rules import Design
-from whimbrel.mapping.values import Refused
-from whimbrel.records import AttributeValue, Change, Delete, Fault, Item, ItemOperation, Put, Row, Update
+from whimbrel.records import AttributeValue, Change, Delete, Fault, Inside, Item, ItemOperation, Put, Row, Table, Update
 
 Result = TypeVar("Result")
 
 
-def fold_records(design: Design, code: Code, changes: Iterable[Change]) -> tuple[list[ItemOperation], list[Fault]]:
+class Compiled(NamedTuple):
+    """A mapping as folding sees it. ``source`` is the table as it is, ``design.table`` as the mapping sees it."""
+
+    design: Design
+    columns: Columns
+    code: Code
+    source: Table
+
+
+class Images(NamedTuple):
+    """A change with the rows as the mapping sees them; None also for a row that the filter leaves out."""
+
+    change: Change
+    before: Row | None
+    after: Row | None
+
+
+def fold_records(compiled: Compiled, changes: Iterable[Change]) -> tuple[list[ItemOperation], list[Fault]]:
+    target, code = compiled.design.target, compiled.code
     operations: dict[KeyText, ItemOperation] = {}
     faults: list[Fault] = []
-    for change in changes:
-        old = made(code.key, change.before)
-        new = _made_after(design, code, code.item, change, faults)
+    for images in _images(compiled, changes, faults):
+        old = made(code.key, images.before)
+        new = _made_after(compiled, code.item, images, faults)
         if old is not None and (new is None or new[0] != old):
-            operations[old] = Delete(design.target, code.key_item(old))
+            operations[old] = Delete(target, code.key_item(old))
         if new is not None:
             key, item = new
-            operations[key] = Put(design.target, code.key_item(key), item)
+            operations[key] = Put(target, code.key_item(key), item)
     return list(operations.values()), faults
 
 
-def fold_groups(
-    design: Design, code: Code, frame: frozenset[str], changes: Iterable[Change]
-) -> tuple[list[ItemOperation], list[Fault]]:
+def fold_parts(compiled: Compiled, changes: Iterable[Change]) -> tuple[list[ItemOperation], list[Fault]]:
+    """Records that are only a part of their items: their attributes are set and removed together."""
+    design, code = compiled.design, compiled.code
+    items: dict[KeyText, Item | None] = {}  # None: removed
+    faults: list[Fault] = []
+    for images in _images(compiled, changes, faults):
+        old = made(code.key, images.before)
+        new = _made_after(compiled, code.item, images, faults)
+        if old is not None and (new is None or new[0] != old):
+            items[old] = None
+        if new is not None:
+            items[new[0]] = new[1]
+    return [part(design, code.key_item(key), item) for key, item in items.items()], faults
+
+
+def part(design: Design, key: Item, item: Item | None) -> Update:
+    """``item`` as a part of what is in the store under its key; None takes the part away."""
+    if item is None:
+        return Update(design.target, key, {}, design.own, design.frame)
+    attributes = {name: value for name, value in item.items() if name not in key}
+    return Update(design.target, key, attributes, (), design.frame)
+
+
+def fold_groups(compiled: Compiled, changes: Iterable[Change]) -> tuple[list[ItemOperation], list[Fault]]:
+    design, code = compiled.design, compiled.code
     items: dict[KeyText, _Entries] = {}
     faults: list[Fault] = []
-    for change in changes:
-        old = _entry_of(code, change.before)
-        new = _made_after(design, code, code.entry, change, faults)
+    for images in _images(compiled, changes, faults):
+        old = _entry_of(code, images.before)
+        new = _made_after(compiled, code.entry, images, faults)
         if old is not None and (new is None or new[:2] != old):
             key, name = old
             items.setdefault(key, _Entries()).remove(name)
         if new is not None:
             key, name, value, added = new
             items.setdefault(key, _Entries()).set(name, value, added)
-    return [entries.update(design.target, code.key_item(key), frame) for key, entries in items.items()], faults
+    return [entries.update(design, code.key_item(key)) for key, entries in items.items()], faults
 
 
 class _Entries:
@@ -70,11 +111,32 @@ class _Entries:
     def remove(self, name: str) -> None:
         self.values[name] = None
 
-    def update(self, target: str, key: Item, frame: frozenset[str]) -> Update:
+    def update(self, design: Design, key: Item) -> Update:
         """Any entry that is set brings the attributes of the whole item with it: the item may not exist."""
         entries = {name: value for name, value in self.values.items() if value is not None}
         removed = tuple(name for name, value in self.values.items() if value is None)
-        return Update(target, key, {**self.added, **entries} if entries else {}, removed, frame)
+        added = self.added if entries else {}
+        if design.inside:
+            inside = Inside(design.into, design.inside, entries, removed, design.order)
+            return Update(design.target, key, added, (), design.frame, inside)
+        return Update(design.target, key, {**added, **entries}, removed, design.frame)
+
+
+def _images(compiled: Compiled, changes: Iterable[Change], faults: list[Fault]) -> Iterable[Images]:
+    columns = compiled.columns
+    if not columns.changed:
+        return (Images(change, change.before, change.after) for change in changes)
+    return [_seen(compiled, change, faults) for change in changes]
+
+
+def _seen(compiled: Compiled, change: Change, faults: list[Fault]) -> Images:
+    before, after = compiled.columns.made(change.before), None
+    if change.after is not None:
+        try:
+            after = compiled.columns.row(change.after)
+        except Refused as refusal:
+            faults.append(row_fault(compiled, change.after, str(refusal), change))
+    return Images(change, before, after)
 
 
 def _entry_of(code: Code, row: Row | None) -> tuple[KeyText, str] | None:
@@ -93,20 +155,21 @@ def made(make: Callable[[Row], Result], row: Row | None) -> Result | None:
 
 
 def _made_after(
-    design: Design, code: Code, make: Callable[[Row], Result], change: Change, faults: list[Fault]
+    compiled: Compiled, make: Callable[[Row], Result], images: Images, faults: list[Fault]
 ) -> Result | None:
-    if change.after is None:
+    if images.after is None:
         return None
     try:
-        return make(change.after)
+        return make(images.after)
     except Refused as refusal:
-        faults.append(row_fault(design, code, change.after, str(refusal), change))
+        assert images.change.after is not None
+        faults.append(row_fault(compiled, images.change.after, str(refusal), images.change))
         return None
 
 
-def row_fault(design: Design, code: Code, row: Row, reason: str, change: Change | None = None) -> Fault:
-    """The dead letter in the making of one row: with its primary key, and the item's key where that can be made."""
-    table = design.table
-    source_key = {name: row[table.index(name)] for name in table.primary_key}
-    key = made(code.key, row)
-    return Fault(table.full_name, reason, source_key, None if key is None else code.key_item(key), change)
+def row_fault(compiled: Compiled, row: Row, reason: str, change: Change | None = None) -> Fault:
+    """The dead letter in the making of one row of the source: with its primary key, and its item's if it has one."""
+    source = compiled.source
+    source_key = {name: row[source.index(name)] for name in source.primary_key}
+    key = made(compiled.code.key, compiled.columns.made(row))
+    return Fault(source.full_name, reason, source_key, None if key is None else compiled.code.key_item(key), change)

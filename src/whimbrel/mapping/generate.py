@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NoReturn
 
-from whimbrel.mapping import values
-from whimbrel.mapping.rules import Carried, Design, Key
+from whimbrel.lists import identity, in_order
+from whimbrel.mapping import forms, values
+from whimbrel.mapping.forms import Refused, shown
+from whimbrel.mapping.rules import Added, Carried, Design, Key
 from whimbrel.mapping.templates import Literal, Template
-from whimbrel.mapping.values import Refused, shown
+from whimbrel.mapping.trees import Leaf, Tree, templates_of
 from whimbrel.records import AttributeValue, Item, Put, Row
 from whimbrel.sizes import (
     MAX_ITEM_BYTES,
@@ -39,13 +42,13 @@ class Code:
     put_clashing_items: Callable[[Sequence[Row]], Mapped]  # the first of rows that clash has the place
     key: Callable[[Row], KeyText]
     key_item: Callable[[KeyText], Item]
-    item: Callable[[Row], tuple[KeyText, Item]]  # record
+    item: Callable[[Row], tuple[KeyText, Item]]  # record and document
     entry_name: Callable[[Row], str]  # group
     entry: Callable[[Row], tuple[KeyText, str, AttributeValue, Item]]  # group: key, name, value, added attributes
 
 
 def generate(design: Design) -> Code:
-    source = "\n\n".join(_record(design) if design.shape == "record" else _group(design)) + "\n"
+    source = "\n\n".join(_group(design) if design.shape == "group" else _record(design)) + "\n"
     space: dict[str, Any] = {
         "Put": Put,
         "new": tuple.__new__,  # a NamedTuple without the cost of its own __new__
@@ -56,7 +59,21 @@ def generate(design: Design) -> Code:
         "check_name": _check_name,
         "refuse_clash": _refuse_clash,
         "TABLE": design.target,
-        "FRAME": _frame(design),
+        "FRAME": design.frame,
+        "TAKEN": _taken(design),
+        "ORDER": design.order,
+        "identity": identity,
+        "in_order": in_order,
+        "json_tree": partial(forms.json_tree, number=values.exact_number),
+        "computed": partial(forms.computed, number=values.exact_number),
+        "computed_text": forms.computed_text,
+        "computed_binary": forms.computed_binary,
+        "string_set": forms.string_set,
+        "epoch": forms.epoch,
+        "epoch_ms": forms.epoch_ms,
+        "seconds": forms.seconds,
+        "truth": forms.truth,
+        "present": _present_members,
         "NEVER": object(),
         "SMALL_NUMBERS": values.SMALL_NUMBERS,
         "exact_number": values.exact_number,
@@ -69,8 +86,9 @@ def generate(design: Design) -> Code:
     return Code(source, *(space.get(name, _absent) for name in names))
 
 
-def _frame(design: Design) -> frozenset[str]:
-    return frozenset([key.name for key in design.keys] + [name for name, _ in design.added])
+def _taken(design: Design) -> frozenset[str]:
+    """The names that no entry among the item's attributes may have."""
+    return design.frame | (design.sharing.taken if design.sharing else frozenset())
 
 
 # --- slow paths, called by generated code ---------------------------------------------------------------------------
@@ -102,8 +120,14 @@ def _check_name(name: str) -> None:
 
 def _refuse_clash(name: str, frame: frozenset[str]) -> NoReturn:
     if name in frame:
-        raise Refused(f"the entry's name {shown(name)} is the name of an attribute of the whole item")
+        raise Refused(
+            f"the entry's name {shown(name)} is the name of an attribute of the whole item or of another table"
+        )
     raise Refused(f"another row of the same item has the entry {shown(name)} already")
+
+
+def _present_members(members: dict[str, AttributeValue | None]) -> dict[str, AttributeValue]:
+    return {name: value for name, value in members.items() if value is not None}
 
 
 # --- parts of the source --------------------------------------------------------------------------------------------
@@ -185,11 +209,46 @@ def _key_functions(design: Design) -> list[str]:
 
 
 def _added_checks(design: Design) -> list[str]:
-    return [line for name, template in design.added for line in _null_checks(design, template, f"attribute {name!r}")]
+    """A NULL in a template refuses the row, unless NULLs are left out."""
+    if design.omit_nulls:
+        return []
+    return [
+        line
+        for each in design.added
+        for template in templates_of(each.tree)
+        for line in _null_checks(design, template, f"attribute {each.name!r}")
+    ]
 
 
 def _added_entries(design: Design) -> list[str]:
-    return [f'{name!r}: {{"S": {_text(design, template)}}}' for name, template in design.added]
+    return [f"{each.name!r}: {_tree(design, each, each.tree)}" for each in design.added]
+
+
+def _tree(design: Design, added: Added, tree: Tree) -> str:
+    """Source of the AttributeValue; where NULLs are left out, None for a leaf with one."""
+    if isinstance(tree, Leaf):
+        leaf = _leaf(design, added, tree)
+        if not design.omit_nulls or not tree.template.columns:
+            return leaf
+        missing = " or ".join(f"{_variable(design, name)} is None" for name in tree.template.columns)
+        return f"(None if {missing} else {leaf})"
+    children = [(name, _tree(design, added, child)) for name, child in tree.children]
+    if tree.type == "L":
+        listed = f"[{', '.join(source for _, source in children)}]"
+        return (
+            f'{{"L": [each for each in {listed} if each is not None]}}' if design.omit_nulls else f'{{"L": {listed}}}'
+        )
+    named = f"{{{', '.join(f'{name!r}: {source}' for name, source in children)}}}"
+    return f'{{"M": present({named})}}' if design.omit_nulls else f'{{"M": {named}}}'
+
+
+def _leaf(design: Design, added: Added, leaf: Leaf) -> str:
+    text, place = _text(design, leaf.template), f"attribute {added.name!r}"
+    if leaf.type == "N":
+        return f'{{"N": exact_number({text}, {place!r})}}'
+    if leaf.type == "BOOL":
+        return f'{{"BOOL": truth({text}, {place!r})}}'
+    return f'{{"S": {text}}}'
 
 
 def _value(design: Design, carried: Carried) -> str:
@@ -216,9 +275,12 @@ def _carried_bound(design: Design) -> int | None:
 
 
 def _frame_bound(design: Design) -> int | None:
-    templates = [(key.name, key.template) for key in design.keys if key.type == "S"] + list(design.added)
-    bounds = [template.bound(design.columns) for _, template in templates]
-    names = sum(text_size(name) for name in _frame(design))
+    if any(not isinstance(each.tree, Leaf) for each in design.added):
+        return None
+    templates = [key.template for key in design.keys if key.type == "S"]
+    templates += [template for each in design.added for template in templates_of(each.tree)]
+    bounds = [template.bound(design.columns) for template in templates]
+    names = sum(text_size(name) + 1 for name in (*design.frame, *design.own, design.into))
     keys = MAX_PARTITION_KEY_BYTES + MAX_SORT_KEY_BYTES
     return None if None in bounds else names + keys + sum(bound or 0 for bound in bounds)
 
@@ -264,19 +326,32 @@ def _record_put_items(design: Design, make: list[str], *, clashing: bool) -> lis
 
 def _record_lines(design: Design) -> list[str]:
     """Lines that set ``item``, whole and within DynamoDB's limits, or raise Refused."""
-    entries = _key_entries(design) + _added_entries(design)
     lines = _key_lines(design) + _added_checks(design)
     if design.omit_nulls:
-        lines += [f"item = {{{', '.join(entries)}}}"]
-        for carried in design.carried:
-            variable = _variable(design, carried.column.name)
-            value = _present(carried, variable, f"column {carried.column.name!r}")
-            lines += [f"if {variable} is not None: item[{carried.attribute!r}] = {value}"]
+        lines += _with_nulls_left_out(design)
     else:
-        lines += [f"item = {{{', '.join(entries + _carried_entries(design))}}}"]
+        carried = _carried_entries(design)
+        if design.document:
+            carried = [f'{design.document!r}: {{"M": {{{", ".join(carried)}}}}}']
+        lines += [f"item = {{{', '.join(_key_entries(design) + _added_entries(design) + carried)}}}"]
     frame, carried_bound = _frame_bound(design), _carried_bound(design)
     if frame is None or carried_bound is None or frame + carried_bound > MAX_ITEM_BYTES:
         lines += [f"if item_size(item) > {MAX_ITEM_BYTES}: raise Refused({_too_large('{item_size(item)}')})"]
+    return lines
+
+
+def _with_nulls_left_out(design: Design) -> list[str]:
+    lines = [f"item = {{{', '.join(_key_entries(design))}}}"]
+    for each in design.added:
+        lines += [f"value = {_tree(design, each, each.tree)}", f"if value is not None: item[{each.name!r}] = value"]
+    into = "item"
+    if design.document:
+        into = "document"
+        lines += ["document = {}", f'item[{design.document!r}] = {{"M": document}}']
+    for carried in design.carried:
+        variable = _variable(design, carried.column.name)
+        value = _present(carried, variable, f"column {carried.column.name!r}")
+        lines += [f"if {variable} is not None: {into}[{carried.attribute!r}] = {value}"]
     return lines
 
 
@@ -289,7 +364,7 @@ def _too_large(size: str) -> str:
 
 def _group(design: Design) -> list[str]:
     added = f"{{{', '.join(_added_entries(design))}}}"
-    name = [*_name_lines(design), "if name in FRAME: refuse_clash(name, FRAME)"]
+    name = [*_name_lines(design), *_name_taken(design)]
     entry = [_unpack(design), *_key_lines(design), *_added_checks(design), *name]
     return [
         *_key_functions(design),
@@ -300,10 +375,27 @@ def _group(design: Design) -> list[str]:
     ]
 
 
+def _name_taken(design: Design) -> list[str]:
+    return [] if design.inside else ["if name in TAKEN: refuse_clash(name, TAKEN)"]
+
+
 def _name_lines(design: Design) -> list[str]:
-    """Lines that set ``name``, the entry's name, or raise Refused."""
+    """Lines that set ``name``, what tells the entry from the item's others, or raise Refused."""
+    if design.inside == "L":
+        place = "the list's order"
+        nulls = [
+            f"if {_variable(design, one.column.name)} is None: refuse_null({one.column.name!r}, {place!r})"
+            for one in design.ordering
+        ]
+        return [*nulls, f"name = identity(({', '.join(_value(design, one) for one in design.ordering)},))"]
     template = design.entry_name
-    lines = [*_null_checks(design, template, "the entry's name"), f"name = {_text(design, template)}"]
+    lines = _null_checks(design, template, "the entry's name")
+    if design.inside == "NS":
+        column = design.columns[template.alone]
+        return [*lines, f"name = {values.key_number_source(column, _variable(design, column.name), 'the entry')}"]
+    lines += [f"name = {_text(design, template)}"]
+    if design.inside == "SS":
+        return lines
     bound = template.bound(design.columns)
     if bound is None or bound > MAX_NAME_BYTES:
         lines += [f"if not 0 < len(name) <= {MAX_NAME_BYTES // 4}: check_name(name)"]
@@ -313,6 +405,8 @@ def _name_lines(design: Design) -> list[str]:
 
 
 def _entry_value(design: Design) -> str:
+    if design.inside in ("SS", "NS"):
+        return f'{{"{design.inside[0]}": name}}'
     if design.entry_is_map:
         return f'{{"M": {{{", ".join(_carried_entries(design))}}}}}'
     return _value(design, design.carried[0])
@@ -321,45 +415,56 @@ def _entry_value(design: Design) -> str:
 def _group_put_items(design: Design, *, clashing: bool) -> list[str]:
     """Rows mostly come in runs of one item: a run is known by its columns, and only its first row renders the key.
 
-    As with records, that no entry met another or the frame is known from counting.
+    As with records, that no entry met another or the frame is known from counting. ``entries`` are those of the item of
+    the run: the item itself, unless the entries are inside one of its attributes.
     """
-    refuse = ["if name in item: refuse_clash(name, FRAME)"] if clashing else []
-    key, frame = _key_text(design), ", ".join(_key_entries(design) + _added_entries(design))
+    refuse = ["if name in entries: refuse_clash(name, TAKEN)"] if clashing else []
+    if clashing or (design.sharing and design.sharing.taken):
+        refuse = _name_taken(design) + refuse
     return [
-        "items = {}; refused = []",
+        "items = {}; inside = {}; refused = []" if design.inside else "items = {}; refused = []",
         *_run_start(design),
         "for row in rows:",
         "    try:",
         f"        {_unpack(design)}",
         f"        if {_run_differs(design)}:",
         *_indent(_run_start(design), 3),
-        *_indent([*_key_lines(design), *_added_checks(design)], 3),
-        f"            item = items.get({key})",
-        "            if item is None:",
-        f"                item = items[{key}] = {{{frame}}}",
-        *_indent(_added_differ(design), 3),
+        *_indent([*_key_lines(design), *_added_checks(design), *_item_of_run(design)], 3),
         *_indent(_run_keep(design), 3),
         *_indent(_name_lines(design), 2),
         *_indent(refuse, 2),
-        f"        item[name] = {_entry_value(design)}",
+        f"        entries[name] = {_entry_value(design)}",
         "    except Refused as refusal:",
         "        refused.append((row, refusal))",
-        *_group_result(design, clashing),
+        *(_inside_result(design, clashing) if design.inside else _group_result(design, clashing)),
     ]
 
 
-def _added_differ(design: Design) -> list[str]:
+def _item_of_run(design: Design) -> list[str]:
+    key, frame = _key_text(design), ", ".join(_key_entries(design) + _added_entries(design))
+    item = "item" if design.inside else "entries"
+    return [
+        f"{item} = items.get({key})",
+        f"if {item} is None:",
+        f"    {item} = items[{key}] = {{{frame}}}",
+        *(["    inside[%s] = {}" % key] if design.inside else []),  # noqa: UP031  (braces)
+        *_added_differ(design, item),
+        *([f"entries = inside[{key}]"] if design.inside else []),
+    ]
+
+
+def _added_differ(design: Design, item: str) -> list[str]:
     """Only an ambiguous key can bring together rows that differ in what the whole item has."""
-    differ = [f"item[{name!r}] != {{'S': {_text(design, template)}}}" for name, template in design.added]
+    differ = [f"{item}[{each.name!r}] != {_tree(design, each, each.tree)}" for each in design.added if each.columns]
     reason = "another row of the same item differs in the attributes of the whole item"
     return [f"elif {' or '.join(differ)}: raise Refused({reason!r})"] if differ else []
 
 
 def _run_columns(design: Design) -> list[str]:
     """The columns by which a run is known: none if equal values might have different texts (0.0 and -0.0)."""
-    if any(design.columns[name].kind in ("float", "double") for name in design.group_columns):
+    if any(design.columns[name].kind in ("float", "double", "computed") for name in design.key_columns):
         return []
-    return [str(design.table.index(name)) for name in design.group_columns]
+    return [str(design.table.index(name)) for name in design.key_columns]
 
 
 def _run_start(design: Design) -> list[str]:
@@ -376,26 +481,47 @@ def _run_keep(design: Design) -> list[str]:
 
 def _group_result(design: Design, clashing: bool) -> list[str]:
     """Items that no row could enter are not put; large ones are measured."""
-    keys = ", ".join(f"{key.name!r}: item[{key.name!r}]" for key in design.keys)
-    safe = _safe_entries(design)
-    fits = f"(len(item) <= {safe} or item_size(item) <= {MAX_ITEM_BYTES})"
-    frame = len(_frame(design))
-    entries = f"sum(map(len, items.values())) - {frame} * len(items)"
-    counted = [f"if {entries} + len(refused) < len(rows): return None"] if not clashing else []
+    frame = len(design.keys) + len(design.added)
+    counted = f"sum(map(len, items.values())) - {frame} * len(items)"
     return [
-        *counted,
-        f"puts = [new(Put, (TABLE, {{{keys}}}, item)) for item in items.values() if len(item) > {frame} and {fits}]",
+        *([] if clashing else [f"if {counted} + len(refused) < len(rows): return None"]),
+        *_fitting(design, "items.values()", f"len(item) > {frame} and ", "len(item)", frame),
+    ]
+
+
+def _inside_result(design: Design, clashing: bool) -> list[str]:
+    content = {
+        "M": "each",
+        "SS": "list(each)",
+        "NS": "list(each)",
+        "L": "in_order(each.values(), ORDER)",
+    }[design.inside]
+    return [
+        *([] if clashing else ["if sum(map(len, inside.values())) + len(refused) < len(rows): return None"]),
+        "for key, each in inside.items():",
+        f"    items[key][{design.into!r}] = {{{design.inside!r}: {content}}}",
+        "full = [items[key] for key, each in inside.items() if each]",
+        *_fitting(design, "full", "", f"len(item[{design.into!r}][{design.inside!r}])", 0),
+    ]
+
+
+def _fitting(design: Design, items: str, wanted: str, length: str, frame: int) -> list[str]:
+    """Lines that part the items that are ``wanted`` into puts and those that are too large; few need be measured."""
+    keys = ", ".join(f"{key.name!r}: item[{key.name!r}]" for key in design.keys)
+    fits = f"({length} <= {_safe_entries(design, frame)} or item_size(item) <= {MAX_ITEM_BYTES})"
+    return [
+        f"puts = [new(Put, (TABLE, {{{keys}}}, item)) for item in {items} if {wanted}{fits}]",
         "large = []",
         "if len(puts) < len(items):",
-        f"    large = [item for item in items.values() if len(item) > {frame} and not {fits}]",
+        f"    large = [item for item in {items} if {wanted}not {fits}]",
         "return puts, refused, large",
     ]
 
 
-def _safe_entries(design: Design) -> int:
-    """How many attributes an item may have for certain, without being measured; 0 if that cannot be said."""
+def _safe_entries(design: Design, frame_length: int) -> int:
+    """How many entries (and attributes of the frame) an item may have without being measured; 0 if that is unknown."""
     frame, value = _frame_bound(design), _carried_bound(design)
     name = design.entry_name.bound(design.columns)
     if frame is None or value is None or name is None:
         return 0
-    return max(0, (MAX_ITEM_BYTES - frame) // (name + value + 1)) + len(_frame(design))
+    return max(0, (MAX_ITEM_BYTES - frame) // (name + value + 1)) + frame_length

@@ -9,13 +9,22 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from whimbrel.errors import MappingError
+from whimbrel.lists import Order
+from whimbrel.mapping.columns import Columns
 from whimbrel.mapping.templates import Template, parse
+from whimbrel.mapping.trees import Leaf, Tree, parse_tree, templates_of
 from whimbrel.mapping.values import BINARY_KINDS, NUMBER_KINDS, TYPES
 from whimbrel.project import KeyRule, TableRule
 from whimbrel.records import Column, Table
 from whimbrel.sizes import MAX_KEY_NAME_BYTES, MAX_NAME_BYTES, text_size
 
 _EMPTY = Template("", ())
+_SET_KINDS = {"string-set": "SS", "number-set": "NS"}
+_INSIDE = {"map": "M", "list": "L", **_SET_KINDS}
+_MEMBERS = {  # of sets: the kinds whose equal texts (or numbers) are equal values
+    "SS": set(TYPES) - BINARY_KINDS - {"computed"},
+    "NS": {"int", "year", "bit", "decimal"},
+}
 
 
 class Key(NamedTuple):
@@ -26,8 +35,19 @@ class Key(NamedTuple):
     template: Template
 
 
+class Added(NamedTuple):
+    """One more attribute, made from templates."""
+
+    name: str
+    tree: Tree
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(name for template in templates_of(self.tree) for name in template.columns))
+
+
 class Carried(NamedTuple):
-    """A column that becomes an attribute (or an entry of a row's map): ``type`` is S, N, B or BOOL."""
+    """A column that becomes an attribute (or an entry of a row's map): ``type`` is one of TYPES."""
 
     column: Column
     attribute: str
@@ -35,78 +55,129 @@ class Carried(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Sharing:
+    """What an item that is made of several tables' rows demands of one of them.
+
+    ``frame``: added attributes that all of them write alike; ``taken``: attributes that are the other tables'.
+    """
+
+    frame: frozenset[str] = frozenset()
+    taken: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Design:
-    """``rule`` resolved against ``table``. In a group, ``carried`` is the row's map, or the one column of the entry."""
+    """``rule`` resolved against its table. ``table`` has the columns as the mapping sees them, see ``Columns``.
+
+    In a group, ``carried`` is the row's map, or the one column of the entry; ``inside`` says what the entries are in:
+    "" for attributes of the item, else the kind (M, SS, NS, L) of the attribute ``into``. ``document`` is the map that
+    holds the carried columns, "" for attributes. ``group_columns`` are the source's columns that determine the key,
+    ``key_columns`` those that its templates name. ``invertible``: those are the same columns.
+    """
 
     table: Table
     target: str
     shape: str
     keys: tuple[Key, ...]
-    added: tuple[tuple[str, Template], ...]
+    added: tuple[Added, ...]
     carried: tuple[Carried, ...]
     entry_name: Template
     entry_is_map: bool
     omit_nulls: bool
     group_columns: tuple[str, ...]
+    key_columns: tuple[str, ...]
     aligned: bool
+    invertible: bool
+    inside: str = ""
+    into: str = ""
+    order: Order = ()
+    ordering: tuple[Carried, ...] = ()
+    document: str = ""
+    sharing: Sharing | None = None
 
     @property
     def columns(self) -> dict[str, Column]:
         return {column.name: column for column in self.table.columns}
 
+    @property
+    def frame(self) -> frozenset[str]:
+        """The attributes that are no entries: without others, there is no item."""
+        keys = frozenset(key.name for key in self.keys)
+        if self.sharing is not None:
+            return keys | self.sharing.frame
+        return keys | {each.name for each in self.added}
 
-def resolve(rule: TableRule, table: Table) -> Design:
+    @property
+    def own(self) -> tuple[str, ...]:
+        """The attributes that a row, or an item's rows together, write besides the frame; not a group's entries."""
+        names = [each.name for each in self.added if each.name not in self.frame]
+        if self.shape == "group":
+            return (*names, self.into) if self.into else tuple(names)
+        return (*names, self.document) if self.document else (*names, *(each.attribute for each in self.carried))
+
+
+def resolve(rule: TableRule, source: Table, sharing: Sharing | None = None) -> tuple[Design, Columns]:
     """Raises MappingError with all the faults of the rule at once."""
-    faults = _unbuilt(rule)
-    if faults:
-        raise _all(faults, rule)
+    faults = ["index is not built yet"] if rule.indexes else []
+    faults += ["item = 'shared' is not built yet"] if rule.item == "shared" and sharing is None else []
+    columns = Columns(rule, source, faults)
+    table = columns.table
     keys = tuple(_key(role, key, table, faults) for role, key in _key_rules(rule))
     added = tuple(
-        (name, _template(f"attribute {name!r}", str(text), table, faults)) for name, text in rule.attributes.items()
+        Added(name, parse_tree(tree, lambda place, text: _template(place, text, table, faults), f"attribute {name!r}"))
+        for name, tree in rule.attributes.items()
     )
+    order, ordering = _order(rule, table, faults)
     entry_name = _entry_name(rule, table, faults)
-    group_columns = _in_key_order(keys, table)
-    carried = _carried(rule, table, keys, group_columns, entry_name, faults)
-    faults += _rule_faults(rule, table)
+    key_columns = tuple(dict.fromkeys(name for key in keys for name in key.template.columns))
+    group_columns = _in_key_order(key_columns, columns, source)
+    ordered_by = {one.column.name for one in ordering}
+    carried = _carried(rule, table, keys, {*key_columns, *entry_name.columns} - ordered_by, faults)
+    faults += _rule_faults(rule, table, source)
     faults += _name_faults(rule, keys, added, carried)
     if rule.shape == "group":
-        faults += _group_faults(rule, table, added, group_columns, entry_name)
+        faults += _group_faults(rule, columns, added, key_columns)
+        faults += _place_faults(rule, source, columns, {*key_columns, *entry_name.columns, *ordered_by})
     if not group_columns and not faults:
         faults.append("the key uses no column, so that all rows would share one key: use ${column} in a key template")
+    invertible = not any(name in columns.uses for name in key_columns)
+    design = Design(
+        table=table,
+        target=rule.target,
+        shape=rule.shape,
+        keys=keys,
+        added=added,
+        carried=carried,
+        entry_name=entry_name,
+        entry_is_map=rule.shape == "group" and not rule.entry_value,
+        omit_nulls=rule.nulls == "omit",
+        group_columns=group_columns,
+        key_columns=key_columns,
+        aligned=rule.shape != "group" or (invertible and _is_prefix(group_columns, source)),
+        invertible=invertible,
+        inside=_INSIDE.get(rule.entry_as, ""),
+        into=rule.entry_into,
+        order=order,
+        ordering=ordering,
+        document=rule.document if rule.shape == "document" else "",
+        sharing=sharing if rule.item == "shared" else None,
+    )
+    faults += _shared_faults(rule, design)
     if faults:
         raise _all(faults, rule)
-    aligned = rule.shape == "record" or _is_prefix(group_columns, table)
-    omit = rule.nulls == "omit"
-    is_map = rule.shape == "group" and not rule.entry_value
-    return Design(
-        table, rule.target, rule.shape, keys, added, carried, entry_name, is_map, omit, group_columns, aligned
-    )
-
-
-def _unbuilt(rule: TableRule) -> list[str]:
-    """What the vocabulary has and the mapping cannot do yet: refused by name, never ignored."""
-    unbuilt = {
-        "shape 'document'": rule.shape == "document",
-        f"entry as {rule.entry_as!r}": rule.entry_as != "attribute",
-        "columns": rule.columns,
-        "filter": rule.filter,
-        "mask": rule.mask,
-        "attribute_prefix": rule.attribute_prefix,
-        "attribute_suffix": rule.attribute_suffix,
-        "attribute_case": rule.attribute_case,
-        "item = 'shared'": rule.item != "own",
-        "index": rule.indexes,
-        "attributes of a type other than text": [each for each in rule.attributes.values() if isinstance(each, dict)],
-    }
-    return [f"{what} is not built yet" for what, used in unbuilt.items() if used]
+    return design, columns
 
 
 def _all(faults: list[str], rule: TableRule) -> MappingError:
     hint = "Correct it in the project file; nothing was read or written."
+    faults = list(dict.fromkeys(faults))
     if len(faults) == 1:
         return MappingError(faults[0], place=f"table {rule.source}", hint=hint)
     listed = "".join(f"\n  - {fault}" for fault in faults)
     return MappingError(f"{len(faults)} faults in its mapping:{listed}", place=f"table {rule.source}", hint=hint)
+
+
+# --- keys and templates ---------------------------------------------------------------------------------------------
 
 
 def _key_rules(rule: TableRule) -> list[tuple[str, KeyRule]]:
@@ -124,7 +195,7 @@ def _key(role: str, rule: KeyRule, table: Table, faults: list[str]) -> Key:
     alone = "" if rule.type == "S" else _sole_column(rule.value)
     template = _template(place, rule.value, table, faults, binary_alone=rule.type == "B")
     kind = table.column(alone).kind if alone in table.names else ""
-    if rule.type == "N" and template.parts and kind not in NUMBER_KINDS:
+    if rule.type == "N" and template.parts and kind not in NUMBER_KINDS | {"computed"}:
         faults.append(f"{place} of type N must be one number column alone, such as ${{id}}, not {rule.value!r}")
     if rule.type == "B" and template.parts and kind not in BINARY_KINDS:
         faults.append(f"{place} of type B must be one binary column alone, such as ${{id}}, not {rule.value!r}")
@@ -164,46 +235,147 @@ def _unknown(what: str, name: str, table: Table) -> str:
     return f"{what} column {name!r}, which {table.full_name} does not have; the nearest is {folded[nearest[0]]!r}"
 
 
-def _entry_name(rule: TableRule, table: Table, faults: list[str]) -> Template:
-    if rule.shape != "group":
-        return _EMPTY
-    template = _template("entry_name", rule.entry_name, table, faults)
-    if template.parts and not template.columns:
-        faults.append(f"entry_name {rule.entry_name!r} uses no column: all rows of an item would have the same entry")
-    return template
-
-
-def _in_key_order(keys: tuple[Key, ...], table: Table) -> tuple[str, ...]:
-    """The columns that determine the key; in the primary key's order where they are a prefix of it."""
-    used = tuple(dict.fromkeys(name for key in keys for name in key.template.columns))
-    return table.primary_key[: len(used)] if _is_prefix(used, table) else used
+def _in_key_order(key_columns: tuple[str, ...], columns: Columns, source: Table) -> tuple[str, ...]:
+    """The source's columns that determine the key; in the primary key's order where they are a prefix of it."""
+    used = tuple(dict.fromkeys(name for key in key_columns for name in columns.sources(key)))
+    return source.primary_key[: len(used)] if _is_prefix(used, source) else used
 
 
 def _is_prefix(columns: tuple[str, ...], table: Table) -> bool:
     return set(columns) == set(table.primary_key[: len(columns)])
 
 
+# --- entries of a group ---------------------------------------------------------------------------------------------
+
+
+def _entry_name(rule: TableRule, table: Table, faults: list[str]) -> Template:
+    """The template of the entry's name; a set's member is its own name, a list's element has none."""
+    if rule.shape != "group" or rule.entry_as == "list":
+        return _EMPTY
+    if rule.entry_as in _SET_KINDS:
+        return _member(rule, table, faults)
+    template = _template("entry_name", rule.entry_name, table, faults)
+    if template.parts and not template.columns:
+        faults.append(f"entry_name {rule.entry_name!r} uses no column: all rows of an item would have the same entry")
+    return template
+
+
+def _member(rule: TableRule, table: Table, faults: list[str]) -> Template:
+    name, inside = rule.entry_value, _SET_KINDS[rule.entry_as]
+    if name not in table.names:
+        faults.append(_unknown("entry_value names", name, table))
+        return _EMPTY
+    if table.column(name).kind not in _MEMBERS[inside]:
+        kinds = ", ".join(sorted(_MEMBERS[inside]))
+        faults.append(
+            f"column {name!r} ({table.column(name).kind}) cannot be the member of a {rule.entry_as}: it takes {kinds}"
+        )
+        return _EMPTY
+    return parse(f"${{{name}}}")
+
+
+def _order(rule: TableRule, table: Table, faults: list[str]) -> tuple[Order, tuple[Carried, ...]]:
+    """A list's ordering attributes, and the columns that they are."""
+    if rule.shape != "group" or rule.entry_as != "list":
+        return (), ()
+    order, carried = [], []
+    if rule.entry_value:
+        faults.append("entry_value is not for a list: its elements are maps that have the columns of its order in them")
+    if not rule.entry_order:
+        faults.append("a list needs an order: name the columns that it is ordered by")
+    for text in rule.entry_order:
+        name, _, direction = text.partition(" ")
+        if name not in table.names:
+            faults.append(_unknown("entry_order names", name, table))
+        elif direction not in ("", "asc", "desc"):
+            faults.append(f"entry_order {text!r} is neither a column nor a column with ' desc'")
+        elif name in rule.exclude:
+            faults.append(f"column {name!r} orders the list and cannot be excluded from its elements")
+        else:
+            column = table.column(name)
+            kind = _type(rule, column, faults)
+            if kind not in ("S", "N", "B", "EPOCH", "EPOCH_MS", "SECONDS"):
+                faults.append(f"column {name!r} of type {kind} cannot order a list: it takes S, N and B")
+            carried.append(Carried(column, _attribute(rule, name), kind))
+            order.append((_attribute(rule, name), direction == "desc"))
+    return tuple(order), tuple(carried)
+
+
+def _group_faults(
+    rule: TableRule, columns: Columns, added: tuple[Added, ...], key_columns: tuple[str, ...]
+) -> list[str]:
+    faults = []
+    plain = {name for name in key_columns if name not in columns.uses}
+    for name, tree in added:
+        used = dict.fromkeys(column for template in templates_of(tree) for column in template.columns)
+        others = [
+            column for column in used if column not in key_columns and not plain.issuperset(columns.sources(column))
+        ]
+        if others:
+            faults.append(
+                f"attribute {name!r} uses {', '.join(map(repr, others))}, which may differ between rows of one item: "
+                f"only columns of the key ({', '.join(key_columns)}) may be used"
+            )
+    if rule.nulls == "omit":
+        faults.append("nulls = 'omit' is not for shape 'group': there a NULL entry says that its row exists")
+    if rule.entry_as == "attribute" and rule.entry_into:
+        faults.append("entry_into is for entries in a map, a set or a list")
+    if rule.entry_as != "attribute" and not 1 <= text_size(rule.entry_into) <= MAX_NAME_BYTES:
+        faults.append(f"entry_into must name the {rule.entry_as} that holds the entries")
+    if rule.entry_as in ("list", *_SET_KINDS) and rule.entry_name:
+        faults.append(f"entry_name is not for a {rule.entry_as}")
+    if rule.entry_as in _SET_KINDS and rule.entry_value in rule.types:
+        faults.append(f"types is not for {rule.entry_value!r}: a member of a {rule.entry_as} is what the set is of")
+    if rule.entry_value and (rule.attribute_prefix or rule.attribute_suffix or rule.attribute_case):
+        faults.append(
+            "attribute_prefix, _suffix and _case name what is made of columns: here entries have their own names"
+        )
+    return faults
+
+
+def _place_faults(rule: TableRule, source: Table, columns: Columns, used: set[str]) -> list[str]:
+    """A set has a member as long as a row has it, so it must be one row's alone; the same for a list's element.
+
+    In a map or among attributes, two rows that want the same name are seen: ``check`` says if it can happen.
+    """
+    if rule.entry_as not in ("list", *_SET_KINDS):
+        return []
+    certain = {name for name in used if name not in columns.uses}
+    missing = [name for name in source.primary_key if name not in certain]
+    if not missing:
+        return []
+    what = "ordered by" if rule.entry_as == "list" else "the member"
+    listed = ", ".join(map(repr, missing))
+    reason = "two rows could have the same element, and the first to be deleted would take it from the other"
+    return [f"{listed} of the primary key is not in the key or {what}: {reason}; use entries in a map instead"]
+
+
+# --- columns that are carried ---------------------------------------------------------------------------------------
+
+
 def _carried(
-    rule: TableRule,
-    table: Table,
-    keys: tuple[Key, ...],
-    group_columns: tuple[str, ...],
-    entry_name: Template,
-    faults: list[str],
+    rule: TableRule, table: Table, keys: tuple[Key, ...], said: set[str], faults: list[str]
 ) -> tuple[Carried, ...]:
     """Record: all columns but those excluded or a key attribute as they stand. Group: the entry's columns."""
     left_out = set(rule.exclude)
     if rule.shape == "group":
-        left_out |= {*group_columns, *entry_name.columns}
-    else:
-        left_out |= {key.name for key in keys if key.template.alone == key.name == rule.rename.get(key.name, key.name)}
+        left_out |= said
+    elif rule.shape == "record":
+        left_out |= {key.name for key in keys if key.template.alone == key.name == _attribute(rule, key.name)}
     if rule.shape == "group" and rule.entry_value:
         return _entry_column(rule, table, left_out, faults)
     return tuple(
-        Carried(column, rule.rename.get(column.name, column.name), _type(rule, column, faults))
+        Carried(column, _attribute(rule, column.name), _type(rule, column, faults))
         for column in table.columns
         if column.name not in left_out
     )
+
+
+def _attribute(rule: TableRule, column: str) -> str:
+    if column in rule.rename:
+        return rule.rename[column]
+    cased = {"lower": column.lower, "upper": column.upper}.get(rule.attribute_case, column.__str__)()
+    return f"{rule.attribute_prefix}{cased}{rule.attribute_suffix}"
 
 
 def _entry_column(rule: TableRule, table: Table, left_out: set[str], faults: list[str]) -> tuple[Carried, ...]:
@@ -229,36 +401,60 @@ def _type(rule: TableRule, column: Column, faults: list[str]) -> str:
     chosen = rule.types.get(column.name, allowed[0])
     if chosen not in allowed:
         faults.append(
-            f"column {column.name!r} ({column.kind}) cannot have type {chosen!r}: it takes {', '.join(allowed)}"
+            f"column {column.name!r} ({column.kind}) cannot have type {chosen!r}: it takes "
+            f"{', '.join(each for each in allowed if each != 'ANY')}"
         )
     return chosen
 
 
-def _rule_faults(rule: TableRule, table: Table) -> list[str]:
+# --- the rule as a whole --------------------------------------------------------------------------------------------
+
+
+def _rule_faults(rule: TableRule, table: Table, source: Table) -> list[str]:
     faults = []
-    if rule.shape not in ("record", "group"):
-        faults.append(f"shape {rule.shape!r} is not known: it is 'record' or 'group'")
+    if rule.shape not in ("record", "document", "group"):
+        faults.append(f"shape {rule.shape!r} is not known: it is 'record', 'document' or 'group'")
+    if rule.entry_as not in ("attribute", *_INSIDE):
+        faults.append(f"entry_as {rule.entry_as!r} is not known: it is 'attribute', {', '.join(map(repr, _INSIDE))}")
+    if rule.attribute_case not in ("", "lower", "upper"):
+        faults.append(f"attribute_case {rule.attribute_case!r} is not known: it is 'lower' or 'upper'")
+    if rule.item not in ("own", "shared"):
+        faults.append(f"item {rule.item!r} is not known: it is 'own' or 'shared'")
     if not re.fullmatch(r"[A-Za-z0-9_.-]{3,255}", rule.target):
         faults.append(f"target {rule.target!r} is no DynamoDB table name: 3 to 255 letters, digits, '_', '-' and '.'")
     if rule.nulls not in ("null", "omit"):
         faults.append(f"nulls {rule.nulls!r} is not known: it is 'null' or 'omit'")
-    if rule.shape == "record" and (rule.entry_name or rule.entry_value):
+    if rule.shape != "group" and (rule.entry_name or rule.entry_value or rule.entry_into or rule.entry_order):
         faults.append("entry_name and entry_value are for shape 'group'")
     for setting, names in (("exclude", rule.exclude), ("rename", rule.rename), ("types", rule.types)):
         faults += [_unknown(f"{setting} names", name, table) for name in names if name not in table.names]
-    return faults
+    return faults + [_unknown("mask names", name, source) for name in rule.mask if name not in source.names]
+
+
+def _shared_faults(rule: TableRule, design: Design) -> list[str]:
+    if rule.item != "shared" or rule.shape == "group":
+        return []
+    if rule.nulls == "omit":
+        return ["nulls = 'omit' is not for item = 'shared': a row of NULLs would leave no trace in the item"]
+    return (
+        [] if design.own else ["a row of a shared item needs an attribute of its own, which says that the row exists"]
+    )
 
 
 def _name_faults(
-    rule: TableRule, keys: tuple[Key, ...], added: tuple[tuple[str, Template], ...], carried: tuple[Carried, ...]
+    rule: TableRule, keys: tuple[Key, ...], added: tuple[Added, ...], carried: tuple[Carried, ...]
 ) -> list[str]:
-    """In a record all attributes share one item; in a group the carried columns have a map of their own."""
+    """In a record all attributes share one item; a document's map and a group's entry have names of their own."""
     frame = [(f"key {key.name!r}", key.name) for key in keys]
     frame += [(f"added attribute {name!r}", name) for name, _ in added]
+    if rule.shape == "document":
+        frame += [(f"the document {rule.document!r}", rule.document)]
+    if rule.shape == "group" and rule.entry_as != "attribute":
+        frame += [(f"entry_into {rule.entry_into!r}", rule.entry_into)]
     columns = [(f"column {one.column.name!r}", one.attribute) for one in carried]
-    if rule.shape == "group":
-        return _clashes(frame) + ([] if rule.entry_value else _clashes(columns))
-    return _clashes(frame + columns)
+    if rule.shape == "record":
+        return _clashes(frame + columns)
+    return _clashes(frame) + ([] if rule.entry_value else _clashes(columns))
 
 
 def _clashes(named: Iterable[tuple[str, str]]) -> list[str]:
@@ -273,21 +469,4 @@ def _clashes(named: Iterable[tuple[str, str]]) -> list[str]:
     return faults
 
 
-def _group_faults(
-    rule: TableRule,
-    table: Table,
-    added: tuple[tuple[str, Template], ...],
-    group_columns: tuple[str, ...],
-    entry_name: Template,
-) -> list[str]:
-    faults = []
-    for name, template in added:
-        others = [column for column in template.columns if column not in group_columns]
-        if others:
-            faults.append(
-                f"attribute {name!r} uses {', '.join(map(repr, others))}, which may differ between rows of one item: "
-                f"only columns of the key ({', '.join(group_columns)}) may be used"
-            )
-    if rule.nulls == "omit":
-        faults.append("nulls = 'omit' is for shape 'record': in a group a NULL entry says that its row exists")
-    return faults
+__all__ = ["Added", "Carried", "Design", "Key", "Leaf", "Sharing", "resolve"]

@@ -7,17 +7,26 @@ int, bit                                N                N, S, BOOL (0 or 1)  di
 year                                    N                N, S                 digits
 decimal                                 N                N, S                 as the server prints it: ``12.50``
 float, double                           N                N, S                 shortest text that reads back the same
-text, enum                              S                S, N, B (UTF-8)      as it is
-set, json, date, time, uuid, inet4/6    S                S                    as it is
-datetime                                S                S                    ``2026-01-02T03:04:05.123``
-timestamp                               S                S                    ``2026-01-02T03:04:05.123Z``
+text                                    S                S, N, B, JSON        as it is
+enum                                    S                S, N, B (UTF-8)      as it is
+set                                     S                S, SS                as it is
+json                                    S                S, JSON (M, L, …)    as it is
+uuid                                    S                S, B (16 bytes)      as it is
+inet4/6                                 S                S                    as it is
+date                                    S                S, EPOCH             ``2026-01-02``
+datetime                                S                S, EPOCH, EPOCH_MS   ``2026-01-02T03:04:05.123``
+timestamp                               S                S, EPOCH, EPOCH_MS   ``2026-01-02T03:04:05.123Z``
+time                                    S                S, SECONDS           as it is
 binary, geometry                        B                B                    refused
+computed                                as it came out   S, N, B, BOOL, JSON  as it is, but no binary
 ======================================= ================ ==================== ==========================================
 
 NULL is ``{"NULL": true}`` (or left out, by rule) in an attribute and refused in a template. Zero and partial dates keep
-their digits. A number that N cannot hold (38 significant digits, 1E-130 to 9.99…E+125) is refused, never rounded.
+their digits, but have no EPOCH. A number that N cannot hold (38 significant digits, 1E-130 to 9.99…E+125) is refused,
+never rounded. DynamoDB has no empty set: an empty SET as SS is an empty list, which is not NULL.
 
-The hot code is generated from the ``*_source`` functions here; the plain ones are what it calls for the rarer kinds.
+The hot code is generated from the ``*_source`` functions here; the plain ones are what it calls for the rarer kinds,
+and the rarest are in ``mapping.forms``.
 """
 
 from __future__ import annotations
@@ -27,25 +36,28 @@ from binascii import a2b_base64, b2a_base64
 from decimal import Decimal
 from typing import Any
 
+from whimbrel.mapping import forms
+from whimbrel.mapping.forms import Refused, plain, shown
 from whimbrel.records import AttributeValue, Column, Item, Value
 from whimbrel.sizes import MAX_NUMBER_BYTES
 
 TYPES: dict[str, tuple[str, ...]] = {  # the first is the default
     "int": ("N", "S", "BOOL"),
     "bit": ("N", "S", "BOOL"),
+    "computed": ("ANY", "S", "N", "B", "BOOL", "JSON"),
     "year": ("N", "S"),
     "decimal": ("N", "S"),
     "float": ("N", "S"),
     "double": ("N", "S"),
-    "text": ("S", "N", "B"),
+    "text": ("S", "N", "B", "JSON"),
     "enum": ("S", "N", "B"),
-    "set": ("S",),
-    "json": ("S",),
-    "date": ("S",),
-    "time": ("S",),
-    "datetime": ("S",),
-    "timestamp": ("S",),
-    "uuid": ("S",),
+    "set": ("S", "SS"),
+    "json": ("S", "JSON"),
+    "date": ("S", "EPOCH"),
+    "time": ("S", "SECONDS"),
+    "datetime": ("S", "EPOCH", "EPOCH_MS"),
+    "timestamp": ("S", "EPOCH", "EPOCH_MS"),
+    "uuid": ("S", "B"),
     "inet4": ("S",),
     "inet6": ("S",),
     "binary": ("B",),
@@ -65,25 +77,15 @@ _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,6})?")
 _PLAIN = re.compile(r"0|-?[1-9][0-9]*(\.[0-9]*[1-9])?|-?0\.[0-9]*[1-9]")
 
 
-class Refused(Exception):
-    """A row cannot become (part of) an item; ``str()`` is the reason. Never leaves this package: it ends as a Fault."""
-
-
-def shown(value: object) -> str:
-    """A value for a message, cut to a bearable length."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:70]}… ({len(text)} characters)"
-
-
 # --- what generated code calls --------------------------------------------------------------------------------------
 
 
-def exact_number(value: str | float, place: str) -> str:
+def exact_number(value: str | float | bytes, place: str) -> str:
     """The plain canonical text of a number: ``-12.5``, never an exponent, a trailing zero or ``-0``.
 
-    ``value`` is a float or text; raises Refused, naming ``place``, if it is no number or DynamoDB's N cannot hold it.
+    ``value`` is a number or its text; raises Refused, naming ``place``, if it is none or DynamoDB's N cannot hold it.
     """
-    text = repr(value) if isinstance(value, float) else value
+    text = value if isinstance(value, str) else repr(value)
     if not _NUMBER.fullmatch(text):
         raise Refused(f"{place} is {shown(value)}, which is not a number")
     number = Decimal(text)
@@ -102,7 +104,7 @@ def checked_number(value: str | float, place: str) -> str:
     return repr(value) if isinstance(value, float) else value
 
 
-def boolean(value: int, place: str) -> bool:
+def boolean(value: Value, place: str) -> bool:
     if value not in (0, 1):
         raise Refused(f"{place} is {shown(value)}, and its type is BOOL: only 0 and 1 are")
     return value == 1
@@ -110,14 +112,6 @@ def boolean(value: int, place: str) -> bool:
 
 def base64(value: bytes) -> str:
     return b2a_base64(value, newline=False).decode("ascii")
-
-
-def plain(number: Decimal) -> str:
-    """All digits, no exponent, no trailing zeros, no negative zero."""
-    text = f"{number:f}"
-    if "." in text:
-        text = text.rstrip("0").rstrip(".")
-    return "0" if text in ("-0", "") else text
 
 
 # --- sources of generated code --------------------------------------------------------------------------------------
@@ -129,9 +123,15 @@ def attribute_source(column: Column, kind: str, variable: str, place: str) -> st
         return f'SMALL_NUMBERS.get({variable}) or {{"N": f"{{{variable}}}"}}'
     if kind == "N":
         return f'{{"N": {_number_source(column, variable, place)}}}'
+    if kind in forms.SOURCES:
+        return forms.SOURCES[kind].format(variable=variable, place=repr(place))
+    if column.kind == "computed" and kind == "B":
+        return f'{{"B": computed_binary({variable}, {place!r})}}'
     if kind == "BOOL":
         return f'{{"BOOL": boolean({variable}, {place!r})}}'
     if kind == "B":
+        if column.kind == "uuid":
+            return f'{{"B": base64(bytes.fromhex({variable}.replace("-", "")))}}'
         as_bytes = variable if column.kind in BINARY_KINDS else f"{variable}.encode()"
         return f'{{"B": base64({as_bytes})}}'
     return f'{{"S": {text_source([column_piece(column, variable)])}}}'
@@ -158,6 +158,8 @@ def column_piece(column: Column, variable: str) -> str:
     """The inside of an f-string that renders the column's canonical text."""
     if column.kind in ("float", "double"):
         return f"{{{variable}!r}}"
+    if column.kind == "computed":
+        return f"{{computed_text({variable})}}"
     if column.kind == "datetime":
         return f"{{{variable}.replace(' ', 'T')}}"
     if column.kind == "timestamp":
@@ -188,13 +190,15 @@ def text_bound(column: Column) -> int | None:
         return sum(len(member) * 4 + 1 for member in column.members) if column.members else None
     if column.kind == "decimal":
         return 70
-    return None if column.kind in BINARY_KINDS or column.kind == "json" else 64
+    return None if column.kind in BINARY_KINDS or column.kind in ("json", "computed") else 64
 
 
 def value_bound(column: Column, kind: str) -> int | None:
     """The most bytes that the column's attribute value takes, None if that is unknown."""
-    if kind == "N":
+    if kind in ("N", "EPOCH", "EPOCH_MS", "SECONDS"):
         return MAX_NUMBER_BYTES
+    if kind in ("JSON", "ANY"):
+        return None
     if column.kind in BINARY_KINDS:
         return column.length or None
     return 1 if kind == "BOOL" else text_bound(column)

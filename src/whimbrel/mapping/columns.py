@@ -1,0 +1,94 @@
+"""The columns that a mapping sees: the source's own, masked where the rule says so, and those computed from them."""
+
+from __future__ import annotations
+
+from whimbrel.mapping.expressions import Expressions
+from whimbrel.mapping.forms import Refused
+from whimbrel.project import TableRule
+from whimbrel.records import Column, Row, Table
+
+_MASKS = {"digits": "digits_mask({})", "hash": "hash_sha256({})", "null": "NULL"}
+_TEXTS = ("text", "enum", "set", "json", "date", "time", "datetime", "timestamp", "uuid", "inet4", "inet6", "decimal")
+
+
+class Columns:
+    """``table`` has the columns as the mapping sees them; ``row`` makes its rows from the source's.
+
+    A computed column of a source column's name stands in its place, others come after. ``uses`` says which of the
+    source's columns a computed one is made from.
+    """
+
+    def __init__(self, rule: TableRule, source: Table, faults: list[str]) -> None:
+        expressions = {**_masks(rule, source, faults), **rule.columns}
+        for name in rule.columns:
+            if name in rule.mask:
+                faults.append(f"column {name!r} is masked and computed: put the mask into the expression")
+            faults.extend(_name_faults(name, source))
+        noted = len(faults)
+        self._expressions = (
+            Expressions(source, expressions, rule.filter, faults) if expressions or rule.filter else None
+        )
+        if len(faults) > noted:
+            self._expressions = None
+        uses = self._expressions.uses if self._expressions else {}
+        self.uses = {name: uses.get(name, ()) for name in expressions}
+        self._extra = [name for name in expressions if name not in source.names]
+        self._replaced = [(source.index(name), name) for name in expressions if name in source.names]
+        self.table = self._seen(source) if expressions else source
+        self.changed = self._expressions is not None
+
+    def sources(self, name: str) -> tuple[str, ...]:
+        """The source's columns behind the column ``name``."""
+        return self.uses.get(name, (name,))
+
+    def row(self, row: Row) -> Row | None:
+        """None if the filter leaves it out. Raises Refused if an expression fails."""
+        if self._expressions is None:
+            return row
+        computed = self._expressions.evaluate(row)
+        if computed is None:
+            return None
+        if self._replaced:
+            changed = list(row)
+            for index, name in self._replaced:
+                changed[index] = computed[name]
+            row = tuple(changed)
+        return (*row, *[computed[name] for name in self._extra])
+
+    def made(self, row: Row | None) -> Row | None:
+        """Like ``row``; None also for no row, and for one that cannot be made."""
+        try:
+            return None if row is None else self.row(row)
+        except Refused:
+            return None
+
+    def _seen(self, source: Table) -> Table:
+        replaced = {name for _, name in self._replaced}
+        columns = [Column(each.name, "computed") if each.name in replaced else each for each in source.columns]
+        columns += [Column(name, "computed") for name in self._extra]
+        return Table(source.schema, source.name, tuple(columns), source.primary_key)
+
+
+def _masks(rule: TableRule, source: Table, faults: list[str]) -> dict[str, str]:
+    found = {}
+    for name, mask in rule.mask.items():
+        if name not in source.names:
+            continue  # said with the other unknown names
+        kind = source.column(name).kind
+        if mask not in _MASKS:
+            faults.append(f"mask {mask!r} of column {name!r} is not known: it is 'digits', 'hash' or 'null'")
+        elif mask == "digits" and kind not in _TEXTS:
+            faults.append(f"column {name!r} ({kind}) has no text whose digits could be masked: use 'hash' or 'null'")
+        else:
+            quoted = '"' + name.replace('"', '""') + '"'
+            found[name] = _MASKS[mask].format(f"CAST({quoted} AS TEXT)" if kind == "decimal" else quoted)
+    return found
+
+
+def _name_faults(name: str, source: Table) -> list[str]:
+    folded = {each.lower(): each for each in source.names}
+    if not name or any(character in name for character in "{}$"):
+        return [f"column {name!r} cannot be named so: no template could use it"]
+    if name not in source.names and name.lower() in folded:
+        return [f"column {name!r} differs from the source's {folded[name.lower()]!r} by case only"]
+    return []

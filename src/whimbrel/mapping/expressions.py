@@ -1,0 +1,241 @@
+"""Expressions over a row's columns, in SQLite's dialect (the one that AWS DMS has), carried out by SQLite in memory.
+
+How a column's canonical value (see ``whimbrel.records``) enters, and leaves, an expression:
+
+- int, bit and year as INTEGER; one beyond 64 bits signed makes the row a Fault, as SQLite would round it;
+- float and double as REAL; text, enum, set, JSON, dates, times, uuid and inet as TEXT; binary and geometry as BLOB;
+- decimal as TEXT, and only within ``CAST(… AS TEXT | REAL | INTEGER)`` or as an argument of a ``decimal_`` function:
+  SQLite would otherwise turn it into a REAL in arithmetic, and order it after all numbers in a comparison, silently;
+- a text with a NUL character makes the row a Fault, as SQLite's functions end there;
+- a REAL result of 2^53 or more, of no float column, makes the row a Fault: that is how integers overflow in SQLite.
+
+Text compares by its bytes, ``lower`` and ``upper`` know ASCII only, and ``7 / 2`` is 3: SQLite's dialect as it is.
+Any error of SQLite's makes the row a Fault. A filter keeps the rows for which it is true (not 0 and not NULL).
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import sqlite3
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from whimbrel.mapping.forms import Refused, shown
+from whimbrel.mapping.functions import ALLOWED, OWN, REFUSED, TAKES_DECIMALS, install
+from whimbrel.records import Column, Row, Table, Value
+
+FILTER = "filter"
+MAX_EXACT = 2.0**53
+
+_TOKEN = re.compile(
+    r"""\s+ | (?P<comment>--|/\*) | (?P<text>[xX]?'(?:[^']|'')*') | (?P<quoted>"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\])
+    | (?P<number>[0-9][0-9A-Za-z_.]*|\.[0-9]+\w*) | (?P<name>[^\W\d]\w*) | (?P<arrow>->>?) | (?P<other>.)""",
+    re.VERBOSE | re.DOTALL,
+)
+
+
+class Token:
+    __slots__ = ("kind", "text")
+
+    def __init__(self, kind: str, text: str) -> None:
+        self.kind = kind
+        self.text = text
+
+
+class Expressions:
+    """The expressions of one table. ``evaluate`` is safe in threads: each has a SQLite of its own."""
+
+    def __init__(self, table: Table, expressions: Mapping[str, str], condition: str, faults: list[str]) -> None:
+        """What is wrong with them goes to ``faults``; then the object is not to be used."""
+        self._table = table
+        self._all = {**expressions, **({FILTER: condition} if condition else {})}
+        self._names = list(expressions)
+        self._filtered = bool(condition)
+        self._local = threading.local()
+        self._folded = {name.lower(): name for name in table.names}
+        noted = len(faults)
+        self.uses = {name: self._check(name, text, faults) for name, text in self._all.items()}
+        used = list(dict.fromkeys(column for columns in self.uses.values() for column in columns))
+        self._used = [(table.index(name), table.column(name)) for name in used]
+        self._exact = [
+            not any(table.column(name).kind in ("float", "double") for name in self.uses[each]) for each in self._all
+        ]
+        if len(faults) == noted:
+            for name, text in self._all.items():
+                self._try(name, text, faults)
+        self._statement = self._select(self._all.values())
+
+    def evaluate(self, row: Row) -> dict[str, Value] | None:
+        """The computed columns of ``row``; None if the filter leaves it out. Raises Refused."""
+        bound = tuple([_enters(column, row[index]) for index, column in self._used])
+        connection, why = self._sqlite()
+        try:
+            results = connection.execute(self._statement, bound).fetchone()
+        except (sqlite3.Error, OverflowError, UnicodeError) as error:
+            raise Refused(self._blame(bound, error, why)) from None
+        if self._filtered and not results[-1]:
+            return None
+        return {
+            name: result if not isinstance(result, float) else _leaves(name, result, exact)
+            for name, result, exact in zip(self._names, results, self._exact, strict=False)
+        }
+
+    # -- checks, before any row --------------------------------------------------------------------------------------
+
+    def _check(self, name: str, text: str, faults: list[str]) -> tuple[str, ...]:
+        """The source columns that an expression uses."""
+        place = _place(name)
+        tokens = [Token(match.lastgroup, match[0]) for match in _TOKEN.finditer(text) if match.lastgroup]
+        used: dict[str, None] = {}
+        if not tokens:
+            faults.append(f"{place} is empty")
+        if _unbalanced(tokens):
+            faults.append(f"{place} is not one expression: {text!r}")
+        for number, token in enumerate(tokens):
+            following = tokens[number + 1].text if number + 1 < len(tokens) else ""
+            column = self._column(token, following)
+            if column:
+                used[column] = None
+                if self._table.column(column).kind == "decimal" and not _decimal_may_stand(tokens, number):
+                    faults.append(
+                        f"{place} uses {column!r}, a DECIMAL, which SQLite would round: write CAST({column} AS REAL), "
+                        f"AS INTEGER or AS TEXT, or use decimal_add, decimal_sub, decimal_mul or decimal_cmp"
+                    )
+            elif fault := self._fault(token, following):
+                faults.append(f"{place} {fault}")
+        return tuple(used)
+
+    def _column(self, token: Token, following: str) -> str:
+        if token.kind == "name" and following != "(":
+            return self._folded.get(token.text.lower(), "")
+        if token.kind == "quoted":
+            return self._folded.get(_unquoted(token.text).lower(), "")
+        return ""
+
+    def _fault(self, token: Token, following: str) -> str:
+        lower = token.text.lower()
+        if token.kind == "comment":
+            return "has a comment: take it out"
+        if token.kind == "quoted":  # SQLite would silently take it for a text
+            unknown = f"names column {_unquoted(token.text)!r}, which {self._table.full_name} does not have"
+            return unknown + self._nearest(token)
+        if token.kind == "other" and token.text in "?:@$;":
+            return f"has {token.text!r}: write a column's name as it stands"
+        if token.kind == "name" and lower == "select":
+            return "has a SELECT: an expression sees its own row only"
+        if token.kind == "name" and (following == "(" or lower.startswith("current_")) and lower in REFUSED:
+            return f"uses {lower}, which {REFUSED[lower]}"
+        return ""
+
+    def _nearest(self, token: Token) -> str:
+        near = difflib.get_close_matches(_unquoted(token.text).lower(), self._folded, n=1, cutoff=0.0)
+        return f"; the nearest is {self._folded[near[0]]!r}; a text stands in single quotes" if near else ""
+
+    def _try(self, name: str, text: str, faults: list[str]) -> None:
+        connection, why = self._sqlite()
+        try:
+            cursor = connection.execute(self._select([text]), (None,) * len(self._used))
+            if len(cursor.fetchone()) != 1:
+                faults.append(f"{_place(name)} is not one expression: {text!r}")
+        except (sqlite3.Error, UnicodeError) as error:
+            faults.append(f"{_place(name)} is not an expression that can be used: {_reason(error, why)}")
+
+    # -- SQLite --------------------------------------------------------------------------------------------------------
+
+    def _select(self, texts: Any) -> str:
+        columns = ", ".join(
+            f'?{n} AS "{column.name.replace(chr(34), chr(34) * 2)}"' for n, (_, column) in enumerate(self._used, 1)
+        )
+        return f"SELECT {', '.join(f'({text})' for text in texts)} FROM (SELECT {columns or 'NULL'})"
+
+    def _sqlite(self) -> tuple[sqlite3.Connection, list[str]]:
+        try:
+            return self._local.sqlite  # type: ignore[no-any-return]
+        except AttributeError:
+            why: list[str] = []
+            connection = sqlite3.connect(":memory:", check_same_thread=False)
+            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 64 * 1024 * 1024)
+            install(connection, why)
+            connection.set_authorizer(_may)
+            self._local.sqlite = connection, why
+            return connection, why
+
+    def _blame(self, bound: tuple[Any, ...], error: Exception, why: list[str]) -> str:
+        """Which of the expressions it was."""
+        reason = _reason(error, why)
+        connection, _ = self._sqlite()
+        for name, text in self._all.items():
+            try:
+                connection.execute(self._select([text]), bound).fetchone()
+            except (sqlite3.Error, OverflowError, UnicodeError):
+                return f"{_place(name)}: {reason}"
+            finally:
+                why.clear()
+        return reason
+
+    def __getstate__(self) -> dict[str, Any]:
+        raise TypeError("a mapping is compiled where it is used")
+
+
+def _enters(column: Column, value: Value) -> Value:
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise Refused(f"column {column.name!r} is {value}, beyond the 64 bits of an integer in an expression")
+    if isinstance(value, str) and "\0" in value:
+        raise Refused(f"column {column.name!r} has a NUL character, where a text in an expression would end")
+    return value
+
+
+def _leaves(name: str, result: float, exact: bool) -> float:
+    if exact and abs(result) >= MAX_EXACT:
+        raise Refused(f"{_place(name)} is {shown(result)}: beyond 2^53 SQLite rounds; use decimal_add, _sub or _mul")
+    return result
+
+
+def _may(action: int, one: str | None, other: str | None, _database: str | None, _trigger: str | None) -> int:
+    """SQLite's authorizer: select, from no table, with the functions that may be used."""
+    if action == sqlite3.SQLITE_SELECT or (action == sqlite3.SQLITE_READ and not (one or "").startswith("sqlite_")):
+        return sqlite3.SQLITE_OK
+    if action == sqlite3.SQLITE_FUNCTION and (other in ALLOWED or other in OWN):
+        return sqlite3.SQLITE_OK
+    return sqlite3.SQLITE_DENY
+
+
+def _reason(error: Exception, why: list[str]) -> str:
+    return why[-1] if why else str(error)
+
+
+def _place(name: str) -> str:
+    return FILTER if name == FILTER else f"the expression of {name!r}"
+
+
+def _unbalanced(tokens: list[Token]) -> bool:
+    depth = 0
+    for token in tokens:
+        depth += (token.text == "(") - (token.text == ")")
+        if depth < 0:
+            return True
+    return depth > 0
+
+
+def _unquoted(text: str) -> str:
+    return text[1:-1].replace(text[-1] * 2, text[-1])
+
+
+def _decimal_may_stand(tokens: list[Token], number: int) -> bool:
+    """Within CAST(… AS …), before IS NULL, or as a whole argument of a function that takes decimals exactly."""
+    words = [token.text.lower() for token in tokens]
+    before, after = words[max(0, number - 2) : number], words[number + 1 : number + 4]
+    if before == ["cast", "("] and after[:1] == ["as"]:
+        return True
+    if after[:2] == ["is", "null"] or after == ["is", "not", "null"]:
+        return True
+    if before[-1:] not in (["("], [","]) or after[:1] not in ([")"], [","]):
+        return False
+    depth = 0
+    for at in range(number - 1, 0, -1):
+        depth += (words[at] == ")") - (words[at] == "(")
+        if depth < 0:
+            return words[at - 1] in TAKES_DECIMALS
+    return False

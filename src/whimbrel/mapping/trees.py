@@ -1,0 +1,49 @@
+"""Attributes made from templates: a text, or DynamoDB's typed tree with templates at its leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from whimbrel.mapping.templates import Template
+
+
+class Leaf(NamedTuple):
+    """``type`` is S, N or BOOL."""
+
+    type: str
+    template: Template
+
+
+class Branch(NamedTuple):
+    """``type`` is M or L; the children of an L have their numbers for names."""
+
+    type: str
+    children: tuple[tuple[str, Tree], ...]
+
+
+Tree = Leaf | Branch
+
+
+def parse_tree(tree: Any, template: Callable[[str, str], Template], place: str) -> Tree:
+    """``tree`` is a text or a typed tree of the right form; ``template`` parses one and notes what is wrong with it."""
+    if isinstance(tree, str):
+        return Leaf("S", template(place, tree))
+    [(kind, content)] = tree.items()
+    if kind == "M":
+        return Branch(
+            "M", tuple((name, parse_tree(each, template, f"{place}.{name}")) for name, each in content.items())
+        )
+    if kind == "L":
+        return Branch(
+            "L", tuple((str(n), parse_tree(each, template, f"{place}[{n}]")) for n, each in enumerate(content))
+        )
+    return Leaf(kind, template(place, content))
+
+
+def templates_of(tree: Tree) -> Iterator[Template]:
+    if isinstance(tree, Leaf):
+        yield tree.template
+        return
+    for _, child in tree.children:
+        yield from templates_of(child)
