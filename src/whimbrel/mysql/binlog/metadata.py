@@ -40,6 +40,11 @@ def check_metadata(table_map: TableMap, table: Table, charsets: Mapping[int, str
             _check_members(table_map, table, kind, has[field])
 
 
+def column_names(table_map: TableMap) -> list[str]:
+    """Empty without binlog_row_metadata=FULL."""
+    return [str(name) for name in _texts(table_map.optional[NAMES])] if NAMES in table_map.optional else []
+
+
 def _check(
     table: Table,
     columns: tuple[Column, ...] | list[Column],

@@ -6,6 +6,8 @@ import re
 from collections.abc import Collection
 from enum import Enum, auto
 
+from whimbrel.mysql.binlog.alterations import alteration, words_of
+
 
 class Meaning(Enum):
     BEGIN = auto()
@@ -15,7 +17,8 @@ class Meaning(Enum):
     PARTIAL_ROLLBACK = auto()
     XA = auto()
     HARMLESS = auto()
-    DEFINITION = auto()  # of a captured table: its columns, its name or its end
+    ALTERED = auto()  # a captured table, and its columns may be others
+    GONE = auto()  # a captured table, or rows of it: dropped, truncated, renamed, replaced
     DATA = auto()  # rows that a statement changed, without row events
 
 
@@ -59,6 +62,7 @@ def meaning(sql: str, schema: str, captured: Collection[tuple[str, str]]) -> Mea
 
     A statement that changes rows anywhere counts as one that changes captured rows: it may do so through a view, a
     trigger or a foreign key, and nothing in the binlog would say so. Only TRUNCATE cannot.
+    An alteration that touches no column (``alterations.py``) is harmless.
     """
     words = first_words(sql)
     verb, second = (*words, "", "")[:2]
@@ -69,7 +73,7 @@ def meaning(sql: str, schema: str, captured: Collection[tuple[str, str]]) -> Mea
     if not verb or verb in _HARMLESS:
         return Meaning.HARMLESS
     if verb == "TRUNCATE":
-        return Meaning.DATA if _is_captured(table_names(sql, schema), captured) else Meaning.HARMLESS
+        return Meaning.GONE if _is_captured(table_names(sql, schema), captured) else Meaning.HARMLESS
     if verb in ("CREATE", "ALTER", "DROP", "RENAME"):
         return _definition(sql, verb, second, words, schema, captured)
     return Meaning.DATA
@@ -85,16 +89,27 @@ def _definition(
         touched = words[1:3] == ["OR", "REPLACE"] and _is_captured(names[:1], captured) and _replaces_table(sql)
     elif second in _OTHER_OBJECTS:
         touched = False
+    elif verb == "ALTER" and _is_captured(names, captured):
+        return _alter(sql, names, captured)
     else:
         touched = _is_captured(names, captured)
-    return Meaning.DEFINITION if touched else Meaning.HARMLESS
+    return Meaning.GONE if touched else Meaning.HARMLESS
 
 
-_TOKEN = re.compile(
-    r"""`(?P<tick>(?:[^`]|``)+)` | "(?P<quote>(?:[^"]|"")+)" | (?P<text>'(?:[^'\\]|''|\\.)*')
-        | (?P<skip>\s+|/\*(?!M?!).*?\*/|--[ \t][^\n]*\n?|\#[^\n]*\n?|/\*M?!\d*|\*/) | (?P<word>[\w$]+) | (?P<sign>.)""",
-    re.DOTALL | re.VERBOSE,
-)
+def _alter(sql: str, names: list[tuple[str, str]], captured: Collection[tuple[str, str]]) -> Meaning:
+    """It may be the first of ``names`` that is captured, or one that it is renamed to or exchanges rows with."""
+    found = alteration(sql)
+    if found.ends:
+        return Meaning.GONE
+    return Meaning.ALTERED if found.columns and _is_captured(names[:1], captured) else Meaning.HARMLESS
+
+
+def altered_table(sql: str, schema: str, captured: Collection[tuple[str, str]]) -> tuple[str, str]:
+    """The captured table that a statement which means ALTERED is about, as ``captured`` spells it."""
+    name = table_names(sql, schema)[0]
+    return next(each for each in captured if _same(each[0], name[0]) and _same(each[1], name[1]))
+
+
 _BEFORE_NAMES = frozenset({"TABLE", "TABLES", "TO", "AS", "DATABASE", "SCHEMA", "RENAME", "TRUNCATE"})
 _BETWEEN = frozenset({"IF", "EXISTS", "NOT", "WAIT", "NOWAIT", "ONLINE", "OFFLINE", "IGNORE", "TABLE", "AS", "TO"})
 
@@ -105,11 +120,11 @@ def table_names(sql: str, schema: str) -> list[tuple[str, str]]:
     A name stands after one of a few words, or after a comma that follows such a name. That finds also what is no table
     (``RENAME COLUMN a TO b``), which does no harm, but neither the tables of a foreign key nor what stands in quotes.
     """
-    tokens = [found for found in _TOKEN.finditer(sql) if found.lastgroup not in ("skip", "text")]
+    words = words_of(sql)
     names: list[tuple[str, str]] = []
     at, expected, depth = 0, False, 0
-    while at < len(tokens):
-        text, plain = _read(tokens[at])
+    while at < len(words):
+        text, plain = words[at]
         if plain and text in "()":
             depth += 1 if text == "(" else -1
         if plain and text.upper() in _BEFORE_NAMES:
@@ -119,25 +134,16 @@ def table_names(sql: str, schema: str) -> list[tuple[str, str]]:
                 at += 1
                 continue
             parts = [text]
-            while at + 2 < len(tokens) and _read(tokens[at + 1]) == (".", True):
-                parts.append(_read(tokens[at + 2])[0])
+            while at + 2 < len(words) and words[at + 1] == (".", True):
+                parts.append(words[at + 2][0])
                 at += 2
             names.append((parts[0], parts[1]) if len(parts) > 1 else (schema, parts[0]))
-            expected = at + 1 < len(tokens) and _read(tokens[at + 1]) == (",", True)
+            expected = at + 1 < len(words) and words[at + 1] == (",", True)
             at += expected
         else:
             expected = False
         at += 1
     return names
-
-
-def _read(token: re.Match[str]) -> tuple[str, bool]:
-    """Its text, and whether it stands without quotes."""
-    if token["tick"] is not None:
-        return token["tick"].replace("``", "`"), False
-    if token["quote"] is not None:
-        return token["quote"].replace('""', '"'), False
-    return token[0], True
 
 
 def _is_captured(names: Collection[tuple[str, str]], captured: Collection[tuple[str, str]]) -> bool:

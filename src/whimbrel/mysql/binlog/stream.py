@@ -18,15 +18,21 @@ from whimbrel.mysql.binlog.decoders import Decode, Decoder, make_decoder
 from whimbrel.mysql.binlog.gtid import MariaDBGtids, MySQLGtids
 from whimbrel.mysql.binlog.protocol import Packets, ServerRefusal, dump_from_file, dump_from_gtids, register_replica
 from whimbrel.mysql.binlog.session import Session, open_session
-from whimbrel.mysql.binlog.statements import Meaning, meaning
+from whimbrel.mysql.binlog.statements import Meaning, altered_table, first_words, meaning
 from whimbrel.mysql.types import PYTHON_NAMES, python_codec
 from whimbrel.records import Change, Commit, Idle, Position, Table
 
 Output = list[Change] | Commit | Idle
 Handler = Callable[[bytes, int, int], Output | None]
+# A captured table by its names, where the statement that altered it ends, and that statement → the table from there on.
+Redefine = Callable[[tuple[str, str], Position, str], Table]
 
 _new = tuple.__new__  # a NamedTuple without the cost of its constructor
 _ANEW = "The table's history cannot be followed over this: migrate it anew."
+_SWAPPED = (
+    "Online schema changes (gh-ost, pt-online-schema-change) swap a table for its copy: do them before or after the "
+    "migration, or use ALTER TABLE. " + _ANEW
+)
 _INSERT, _UPDATE, _DELETE = 1, 2, 3  # where a Decoder has the function
 _ROWS = {
     ev.WRITE_V1: _INSERT,
@@ -57,6 +63,9 @@ class BinlogStream:
     ``start`` is the Position of a Commit or an Idle, or where the source's binlog ended at some time. With
     ``use_gtid`` its GTID set says where to begin, else its file and offset. ``heartbeat`` is in seconds: an Idle comes
     so often while there is nothing new. ``server_id`` is ours as a replica, and no other may have it; 0 picks one.
+    ``tables`` are as they were at ``start``; ``redefine`` says what one of them is after an ALTER that may have changed
+    its columns: rows before it are read by the old one, those after it by the new one. Without it such an ALTER is
+    SchemaDrift.
 
     Raises PositionLost, PartialImage, StatementChange, UndecodableEvent, SchemaDrift, SourceUnreachable,
     PrivilegeError.
@@ -71,8 +80,10 @@ class BinlogStream:
         server_id: int,
         use_gtid: bool,
         heartbeat: float = 1.0,
+        redefine: Redefine | None = None,
     ) -> None:
         self._tables = dict(tables)
+        self._redefine = redefine
         self._session: Session = open_session(connection, start, server_id, use_gtid=use_gtid, heartbeat=heartbeat)
         self._mariadb = self._session.mariadb
         self._packets = Packets(connection, f"{connection.host}:{connection.port}", max(30.0, 10 * heartbeat))
@@ -307,11 +318,33 @@ class BinlogStream:
                     place=str(self._position()),
                     hint=f"Set binlog_format=ROW for all sessions. {_ANEW}",
                 )
-            case Meaning.DEFINITION:
-                raise SchemaDrift(f"a captured table was changed: {sql[:200]}", place=str(self._position()), hint=_ANEW)
+            case Meaning.ALTERED:
+                self._on_alter(altered_table(sql, schema, self._tables), sql)
+                return self._commit(timestamp)
+            case Meaning.GONE:
+                self._on_gone(sql)
             case _ if not self._inside:
                 return self._commit(timestamp)
         return None
+
+    def _on_alter(self, name: tuple[str, str], sql: str) -> None:
+        """Table maps before and after may have the same bytes, so nothing that was made of them may stay."""
+        if self._redefine is None:
+            raise SchemaDrift(f"a captured table was altered: {sql[:200]}", place=str(self._position()), hint=_ANEW)
+        self._tables[name] = self._redefine(name, self._position(), sql)
+        self._decoders.clear()
+        self._made.clear()
+
+    def _on_gone(self, sql: str) -> NoReturn:
+        place = str(self._position())
+        if first_words(sql, 1) == ["TRUNCATE"]:
+            message = f"a captured table was emptied without a row event for each row: {sql[:200]}"
+            raise StatementChange(message, place=place, hint=f"DELETE instead of TRUNCATE can be followed. {_ANEW}")
+        if "RENAME" in sql.upper():
+            message = f"a captured table was renamed, or another took its name: {sql[:200]}"
+            raise SchemaDrift(message, place=place, hint=_SWAPPED)
+        message = f"a captured table, or rows of it, are gone without row events: {sql[:200]}"
+        raise SchemaDrift(message, place=place, hint=_ANEW)
 
     def _decoded(self, statement: bytes, collation: int) -> str:
         """In the character set of its session."""
