@@ -1,0 +1,92 @@
+"""DMS expressions (SQLite with ``$COLUMN``) as plain SQLite expressions over the source's columns."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from whimbrel.dms.fields import shown
+
+_TOKEN = re.compile(
+    r"""(?P<string>'(?:[^']|'')*')|(?P<quoted>"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\])"""
+    r"""|\$(?P<column>\w+)|\$\{(?P<braced>[^}]*)\}|(?P<function>[A-Za-z_]\w*)(?=\s*\()|(?P<other>.)""",
+    re.DOTALL,
+)
+_METADATA = {"AR_M_SOURCE_SCHEMA": "schema", "AR_M_SOURCE_TABLE_NAME": "table"}
+_CHANGING = {"random", "changes", "last_insert_rowid", "total_changes", "randomblob"}
+_NO_INDICATOR = (
+    "operation_indicator is refused: a row that is deleted is deleted from the target too, and whether a row was "
+    "inserted or updated is not in the row. For soft deletes keep a flag in the source, or read the target's stream"
+)
+_CLOCKS = {"date", "time", "datetime", "julianday", "strftime", "unixepoch"}
+
+
+def translated(
+    expression: str, columns: Sequence[str], metadata: Mapping[str, str], faults: list[str], place: str
+) -> str:
+    """The expression with each ``$COLUMN`` as a quoted name. Columns are matched with regard to case.
+
+    An item must be the same whenever it is made from the same row: what depends on anything else is a fault.
+    """
+    parts: list[str] = []
+    for match in _TOKEN.finditer(expression):
+        kind, text = match.lastgroup, match[match.lastgroup or 0]
+        if kind in ("column", "braced"):
+            parts.append(_reference(text, columns, metadata, faults, place))
+        elif kind == "function":
+            faults += [f"{place}: {fault}" for fault in _function_faults(text.lower(), expression[match.end() :])]
+            parts.append(match[0])
+        elif text in ("'", '"', "`"):
+            faults.append(f"{place}: a quote is not closed in {shown(expression)}")
+            return ""
+        elif text == "$":
+            faults.append(f"{place}: a $ without a column name in {shown(expression)}")
+        else:
+            parts.append(match[0])
+    return "".join(parts)
+
+
+def quoted_name(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def quoted_text(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _reference(name: str, columns: Sequence[str], metadata: Mapping[str, str], faults: list[str], place: str) -> str:
+    if name in columns:
+        return quoted_name(name)
+    if name in _METADATA:
+        return quoted_text(metadata[_METADATA[name]])
+    if name in ("AR_M_SOURCE_COLUMN_NAME", "AR_M_SOURCE_COLUMN_DATATYPE"):
+        faults.append(f"{place}: ${name} is that of no column, as the column is added")
+    elif name.startswith("AR_H_"):
+        faults.append(
+            f"{place}: ${name} is refused: a header is of one change and not in the row, so the load and the log would "
+            "give different items, and no verification could hold them to the source"
+        )
+    else:
+        faults.append(f"{place}: ${name} is no column of the table; names are compared with regard to case")
+    return "NULL"
+
+
+def _function_faults(name: str, rest: str) -> list[str]:
+    if name == "operation_indicator":
+        return [_NO_INDICATOR]
+    arguments = _arguments(rest)
+    if name in _CHANGING:
+        return [f"{name}() is refused: the item would be another one each time that it is made"]
+    if name in _CLOCKS and (arguments.strip() == "" or re.search(r"'\s*(now|localtime)\s*'", arguments, re.I)):
+        return [f"{name} of the clock is refused: the item would be another one each time that it is made"]
+    return []
+
+
+def _arguments(rest: str) -> str:
+    """What stands between the parentheses that ``rest`` begins with."""
+    depth = 0
+    for at, character in enumerate(rest):
+        depth += (character == "(") - (character == ")")
+        if depth == 0 and character == ")":
+            return rest[rest.index("(") + 1 : at]
+    return rest

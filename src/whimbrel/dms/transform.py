@@ -1,0 +1,259 @@
+"""Transformation rules against one table: what each of its columns is called, made of and carried as.
+
+The rules for one column are of four sorts: one names it, one drops it, one says its type, one masks it. Of two of a
+sort the lower rule-id wins, and the other is noted. Naming rules see the source's names, not another rule's.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from whimbrel.dms import expressions
+from whimbrel.dms.expressions import quoted_name, quoted_text
+from whimbrel.dms.patterns import matches
+from whimbrel.dms.rules import MASKING, NAMING, NUMBER_TYPES, TEXT_TYPES, DataType, Rules, Transformation
+from whimbrel.dms.select import is_meant
+from whimbrel.records import Column, Table
+
+WHOLE_KINDS = ("int", "bit", "year")
+NUMBER_KINDS = (*WHOLE_KINDS, "decimal", "float", "double")
+BYTE_KINDS = ("binary", "geometry")
+TEXT_KINDS = ("text", "enum")
+MAX_NUMERIC = 38
+
+
+@dataclass(slots=True)
+class Shaped:
+    """A table after its transformations; columns are by the source's names, and those added by their own.
+
+    ``names``: what each column is called now. ``computed``: the SQLite expression that fills a column. ``types``: where
+    it differs from whimbrel's own choice. ``kinds``: what a template may take a column for.
+    """
+
+    table: Table
+    target: str
+    names: dict[str, str] = field(default_factory=dict)
+    dropped: set[str] = field(default_factory=set)
+    computed: dict[str, str] = field(default_factory=dict)
+    types: dict[str, str] = field(default_factory=dict)
+    kinds: dict[str, str] = field(default_factory=dict)
+    key: tuple[str, ...] = ()
+
+
+def transform(rules: Rules, table: Table, faults: list[str], notes: list[str]) -> Shaped:
+    """``rules`` carried out on the table; what cannot be done exactly goes to ``faults``."""
+    meant = [rule for rule in rules.transformations if is_meant(rule.locator, table.schema, table.name)]
+    meant += [rule for rule in rules.transformations if rule.target == "schema" and rule not in meant]
+    shaped = Shaped(table, table.name)
+    _schema(table, meant, notes)
+    _name_table(shaped, [rule for rule in meant if rule.target == "table"], faults, notes)
+    on_columns = [rule for rule in meant if rule.target == "column"]
+    for column in table.columns:
+        _column(shaped, column, [rule for rule in on_columns if _means_column(rule, column.name)], faults, notes)
+    _included(shaped, on_columns)
+    for rule in on_columns:
+        if rule.action == "add-column":
+            _add(shaped, rule, faults, notes)
+        elif rule.locator.column and not any(_means_column(rule, name) for name in table.names):
+            notes.append(f"{rule}: its column-name {rule.locator.column!r} means no column of {table.full_name}")
+    return shaped
+
+
+def _schema(table: Table, meant: list[Transformation], notes: list[str]) -> None:
+    for rule in meant:
+        if rule.target == "schema" and matches(rule.locator.schema, table.schema):
+            notes.append(f"{rule}: DynamoDB has no schemas, so that what a schema is called makes no difference")
+
+
+def _name_table(shaped: Shaped, meant: list[Transformation], faults: list[str], notes: list[str]) -> None:
+    place = shaped.table.full_name
+    naming = _winner([rule for rule in meant if rule.action in NAMING], place, notes)
+    if naming:
+        shaped.target = renamed(naming, shaped.table.name)
+    key = _winner([rule for rule in meant if rule.action == "define-primary-key"], place, notes)
+    if key:
+        for name in key.primary_key:
+            if name not in shaped.table.names:
+                faults.append(f"{key}: primary-key-def: {unknown(name, shaped.table.names, place)}")
+        shaped.key = key.primary_key
+
+
+def _column(shaped: Shaped, column: Column, meant: list[Transformation], faults: list[str], notes: list[str]) -> None:
+    place = f"{shaped.table.full_name}.{column.name}"
+    naming = _winner([rule for rule in meant if rule.action in NAMING], place, notes)
+    shaped.names[column.name] = renamed(naming, column.name) if naming else column.name
+    shaped.kinds[column.name] = column.kind
+    if naming and not shaped.names[column.name]:
+        faults.append(f"{naming}: leaves column {place} without a name")
+    if column.kind == "bit" and column.type_name.lower().replace(" ", "") in ("bit(1)", "bit"):
+        shaped.types[column.name] = "BOOL"  # as DMS has it
+    keeping = [rule for rule in meant if rule.action in ("remove-column", "include-column")]
+    kept = _winner(keeping, place, notes)
+    if kept and kept.action == "remove-column":
+        shaped.dropped.add(column.name)
+        return
+    change = _winner([rule for rule in meant if rule.action == "change-data-type"], place, notes)
+    if change and change.data_type:
+        _change_type(shaped, column, change, change.data_type, faults, notes)
+    mask = _winner([rule for rule in meant if rule.action in MASKING], place, notes)
+    if mask:
+        _mask(shaped, column, mask, faults)
+
+
+def _included(shaped: Shaped, meant: list[Transformation]) -> None:
+    """One include-column rule turns the default round: of the table's columns, only those that one means are kept."""
+    including = [rule for rule in meant if rule.action == "include-column"]
+    if including:
+        kept = {name for name in shaped.table.names if any(_means_column(rule, name) for rule in including)}
+        shaped.dropped |= set(shaped.table.names) - kept
+
+
+# --- names ----------------------------------------------------------------------------------------------------------
+
+
+def renamed(rule: Transformation, name: str) -> str:
+    """What the rule makes of a name; one without the prefix or suffix stays as it is."""
+    value, old = rule.value, rule.old_value
+    made: dict[str, Callable[[], str]] = {
+        "rename": lambda: value,
+        "convert-lowercase": name.lower,
+        "convert-uppercase": name.upper,
+        "add-prefix": lambda: value + name,
+        "add-suffix": lambda: name + value,
+        "remove-prefix": lambda: name.removeprefix(value),
+        "remove-suffix": lambda: name.removesuffix(value),
+        "replace-prefix": lambda: value + name.removeprefix(old) if name.startswith(old) else name,
+        "replace-suffix": lambda: name.removesuffix(old) + value if name.endswith(old) else name,
+    }
+    return made[rule.action]()
+
+
+def unknown(name: str, names: tuple[str, ...], place: str) -> str:
+    nearest = difflib.get_close_matches(name.lower(), {each.lower(): each for each in names}, 1, cutoff=0.0)
+    near = next((each for each in names if nearest and each.lower() == nearest[0]), "")
+    return f"{place} has no column {name!r}" + (f"; the nearest is {near!r}, and case matters" if near else "")
+
+
+def _means_column(rule: Transformation, name: str) -> bool:
+    return bool(rule.locator.column) and matches(rule.locator.column, name)
+
+
+def _winner(meant: list[Transformation], place: str, notes: list[str]) -> Transformation | None:
+    if not meant:
+        return None
+    first, *others = sorted(meant, key=lambda rule: rule.order)
+    for other in others:
+        if (other.action, other.value, other.data_type) != (first.action, first.value, first.data_type):
+            notes.append(f"{other}: {other.action} has no effect on {place}: {first} meets it and has the lower id")
+    return first
+
+
+# --- content --------------------------------------------------------------------------------------------------------
+
+
+def _change_type(
+    shaped: Shaped, column: Column, rule: Transformation, wanted: DataType, faults: list[str], notes: list[str]
+) -> None:
+    place = f"{rule}: change-data-type of {shaped.table.full_name}.{column.name}"
+    if wanted.type in NUMBER_TYPES:
+        chosen, fault = "N", _number_fault(column, wanted)
+    elif wanted.type in TEXT_TYPES:
+        chosen, fault = "S", "bytes have no text" if column.kind in BYTE_KINDS else ""
+        if wanted.length and column.kind in TEXT_KINDS and column.length > wanted.length:
+            notes.append(f"{place}: nothing is cut to {wanted.length} characters")
+    elif wanted.type == "boolean":
+        chosen, fault = "BOOL", "" if column.kind in ("int", "bit") else f"{column.kind} is not 0 or 1"
+    elif wanted.type in ("bytes", "blob"):
+        carried = (*TEXT_KINDS, *BYTE_KINDS)
+        chosen, fault = "B", "" if column.kind in carried else f"{column.kind} has no bytes of its own"
+    else:
+        chosen, fault = "S", _time_fault(column, wanted)
+        if not fault and column.kind == "date" and wanted.type == "datetime":
+            shaped.computed[column.name] = f"{quoted_name(column.name)} || 'T00:00:00'"
+    if fault:
+        faults.append(f"{place} to {wanted.type}: {fault}")
+        return
+    shaped.types[column.name] = chosen
+    shaped.kinds[column.name] = {"N": "double", "S": "text", "BOOL": "bit", "B": "binary"}[chosen]
+    if column.kind == "decimal" and chosen == "N":
+        shaped.kinds[column.name] = "decimal"
+
+
+def _number_fault(column: Column, wanted: DataType) -> str:
+    """A number keeps every digit, or the rule is at fault; DynamoDB's numbers have no width to overflow."""
+    if column.kind in WHOLE_KINDS or column.kind in TEXT_KINDS:
+        return ""  # a text that is no number is a dead letter
+    if column.kind not in NUMBER_KINDS:
+        return f"{column.kind} is no number"
+    if wanted.type in ("real4", "real8"):
+        return "" if column.kind in ("float", "double") else "a DECIMAL would be rounded; without this it is exact"
+    scale = (wanted.scale or 0) if wanted.type == "numeric" else 0
+    if column.kind in ("float", "double"):
+        return "" if wanted.type == "numeric" and wanted.scale is None else "a fraction would be rounded away"
+    if scale < column.scale and not (wanted.type == "numeric" and wanted.scale is None):
+        return f"its {column.scale} digits after the point would be rounded to {scale}"
+    return ""
+
+
+def _time_fault(column: Column, wanted: DataType) -> str:
+    same = {"date": ("date",), "time": ("time",), "datetime": ("datetime", "timestamp", "date")}[wanted.type]
+    if column.kind in same:
+        return ""
+    if column.kind in ("datetime", "timestamp") and wanted.type in ("date", "time"):
+        return f"the {'time' if wanted.type == 'date' else 'date'} would be lost; add-column it with an expression"
+    return f"{column.kind} is no {wanted.type}"
+
+
+def _mask(shaped: Shaped, column: Column, rule: Transformation, faults: list[str]) -> None:
+    """Masks are functions of the value alone, so that the same row is always the same item."""
+    place = f"{rule}: {rule.action} of {shaped.table.full_name}.{column.name}"
+    value = quoted_name(column.name)
+    if rule.action == "data-masking-hash-mask":
+        shaped.computed[column.name] = f"hash_sha256({value})"
+        shaped.types[column.name], shaped.kinds[column.name] = "S", "text"
+        return
+    if column.kind in BYTE_KINDS or column.kind in ("float", "double"):
+        faults.append(f"{place}: {column.kind} has no digits of its own; use data-masking-hash-mask")
+        return
+    text = f"CAST({value} AS TEXT)"
+    if rule.action == "data-masking-digits-randomize":
+        shaped.computed[column.name] = f"digits_randomize({text})"
+        if column.kind in NUMBER_KINDS:
+            shaped.types.setdefault(column.name, "N")
+        else:
+            shaped.types[column.name] = "S"
+        return
+    if column.kind in NUMBER_KINDS and shaped.types.get(column.name) != "S":
+        faults.append(
+            f"{place}: the masked digits are no number: change-data-type it to string too, or data-masking-hash-mask"
+        )
+        return
+    shaped.computed[column.name] = f"digits_mask({text}, {quoted_text(rule.value)})"
+    shaped.types[column.name], shaped.kinds[column.name] = "S", "text"
+
+
+def _add(shaped: Shaped, rule: Transformation, faults: list[str], notes: list[str]) -> None:
+    table, name = shaped.table, rule.value
+    place = f"{rule}: add-column {name!r} to {table.full_name}"
+    if not rule.expression:
+        notes.append(f"{place}: has no expression, so it is NULL in every row, and NULL is left out of the items")
+        return
+    others = {shaped.names[each] for each in table.names if each not in shaped.dropped}
+    if name in others or (name in shaped.computed and name not in table.names):
+        faults.append(f"{place}: a column of this name is there already: remove or rename that one")
+        return
+    metadata = {"schema": table.schema, "table": table.name}
+    expression = expressions.translated(rule.expression, table.names, metadata, faults, place)
+    shaped.computed[name] = expression
+    shaped.dropped.discard(name)
+    shaped.names[name] = name
+    shaped.types.pop(name, None)
+    shaped.kinds[name] = "computed"
+    if rule.data_type:
+        kind = rule.data_type.type
+        texts = (*TEXT_TYPES, "date", "time", "datetime")
+        chosen = "N" if kind in NUMBER_TYPES else "S" if kind in texts else "BOOL" if kind == "boolean" else "B"
+        shaped.types[name] = chosen
+        shaped.kinds[name] = {"N": "double", "S": "text", "BOOL": "bit", "B": "binary"}[chosen]

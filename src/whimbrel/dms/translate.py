@@ -1,0 +1,274 @@
+"""A whole DMS file as whimbrel's own table rules, against the tables of the live schema."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+from whimbrel.dms import filters, templates
+from whimbrel.dms.read import faulty
+from whimbrel.dms.rules import Attribute, ObjectMapping, Rules
+from whimbrel.dms.select import Found, Selected, is_meant, select
+from whimbrel.dms.transform import BYTE_KINDS, NUMBER_KINDS, TEXT_KINDS, Shaped, transform, unknown
+from whimbrel.errors import MappingError, WhimbrelError
+from whimbrel.mapping.design import compile_mapping
+from whimbrel.project import KeyRule, TableRule
+from whimbrel.records import Table
+
+
+class Translated(NamedTuple):
+    """``tables`` in the order to load them; ``notes`` say what does nothing here, or is done in another way."""
+
+    tables: tuple[TableRule, ...]
+    notes: tuple[str, ...]
+
+
+def translate(rules: Rules, found: Iterable[Found], read_table: Callable[[str, str], Table]) -> Translated:
+    """``found`` are the source's tables and views; ``read_table(schema, name)`` reads one.
+
+    Raises ProjectError with all that is wrong with the file for this schema, by rule-id.
+    """
+    faults: list[str] = []
+    notes = list(rules.notes)
+    made = [
+        rule
+        for selected in select(rules, found, faults, notes)
+        if (table := _read(selected, read_table, faults))
+        and (rule := _TableTranslation(rules, selected, table, faults, notes).rule())
+    ]
+    _mappings_that_mean_nothing(rules, made, notes)
+    if faults:
+        raise faulty(faults, rules.place)
+    return Translated(tuple(made), tuple(dict.fromkeys(notes)))
+
+
+def _read(selected: Selected, read_table: Callable[[str, str], Table], faults: list[str]) -> Table | None:
+    try:
+        return read_table(selected.table.schema, selected.table.name)
+    except WhimbrelError as error:
+        faults.append(f"{selected.rule}: selects {error.place or selected.table.name}: {error.message}. {error.hint}")
+        return None
+
+
+def _mappings_that_mean_nothing(rules: Rules, made: list[TableRule], notes: list[str]) -> None:
+    sources = [rule.source.partition(".") for rule in made]
+    for mapping in rules.mappings:
+        if not any(is_meant(mapping.locator, schema, name) for schema, _, name in sources):
+            notes.append(f"{mapping}: its object-locator means no table that is selected")
+
+
+class _TableTranslation:
+    """One table on its way. Names in ``self.shaped`` are the source's; the file's are those after transformations."""
+
+    def __init__(self, rules: Rules, selected: Selected, table: Table, faults: list[str], notes: list[str]) -> None:
+        self.table = table
+        self.selected = selected
+        self._all_faults = faults
+        self.faults: list[str] = []
+        self.shaped: Shaped = transform(rules, table, self.faults, notes)
+        self.mapping = self._mapping(rules)
+        self.place = str(self.mapping or selected.rule)
+        self.document = self.mapping is not None and self.mapping.action == "map-record-to-document"
+        self.exclude: list[str] = [name for name in table.names if name in self.shaped.dropped]
+
+    def rule(self) -> TableRule | None:
+        """None if something is wrong with it, which is then among the faults."""
+        if not self.faults:
+            rule = self._rule()
+        if not self.faults:
+            self._compiles(rule)
+        self._all_faults += self.faults
+        return None if self.faults else rule
+
+    def _mapping(self, rules: Rules) -> ObjectMapping | None:
+        meant = [each for each in rules.mappings if is_meant(each.locator, self.table.schema, self.table.name)]
+        if len(meant) > 1:
+            self.faults.append(
+                f"{' and '.join(map(str, meant))} are object mappings of {self.table.full_name}: keep one of them"
+            )
+        return min(meant, key=lambda each: each.order) if meant else None
+
+    def _rule(self) -> TableRule:
+        shaped, mapping = self.shaped, self.mapping
+        attributes = mapping.attributes if mapping else ()
+        for name in mapping.exclude if mapping else ():
+            self._leave_out(name)
+        partition, sort = self._keys(mapping, attributes)
+        keys = {key.name for key in (partition, sort) if key}
+        added = {each.name: self._tree(each) for each in attributes if each.name not in keys}
+        self._make_room(attributes, keys)
+        carried = [name for name in self._names() if name not in self.exclude]
+        kept = set(carried) | self._named_in(mapping)
+        return TableRule(
+            source=self.table.full_name,
+            target=(mapping.target if mapping else "") or shaped.target,
+            shape="document" if self.document else "record",
+            partition_key=partition,
+            sort_key=sort,
+            exclude=tuple(
+                name for name in self._names() if name in self.exclude and name in (*self.table.names, *kept)
+            ),
+            rename={name: shaped.names[name] for name in carried if shaped.names[name] != name},
+            types={name: shaped.types[name] for name in carried if name in shaped.types},
+            attributes=added,
+            nulls="omit",
+            columns={name: text for name, text in shaped.computed.items() if name in kept},
+            filter=filters.expression(self.selected.filters, self.table, str(self.selected.rule), self.faults),
+        )
+
+    def _names(self) -> list[str]:
+        """All columns, by the source's names, and those that were added."""
+        return [*self.table.names, *(name for name in self.shaped.computed if name not in self.table.names)]
+
+    def _compiles(self, rule: TableRule) -> None:
+        """The mapping's own checks; most of what they could find is found above, with its attribute."""
+        try:
+            compile_mapping(rule, self.table)
+        except MappingError as error:
+            self.faults.append(f"{self.place}: {error.place}: {error.message}")
+
+    # -- names ---------------------------------------------------------------------------------------------------------
+
+    def _meant(self, name: str) -> list[str]:
+        """The columns that the file could mean: by what they are called after the transformations, or before."""
+        now = [each for each in self._names() if self.shaped.names[each] == name and each not in self.shaped.dropped]
+        return list(dict.fromkeys([*now, *([name] if name in self.table.names else [])]))
+
+    def _column(self, name: str, place: str) -> str:
+        """The source's name for the column that the file names; "" if that is at fault."""
+        meant = self._meant(name)
+        if len(meant) == 1:
+            return meant[0]
+        if meant:
+            several = " or ".join(map(repr, meant))
+            self.faults.append(f"{place}: {name!r} could be column {several}, as transformations rename them")
+        else:
+            names = tuple(dict.fromkeys([*self.shaped.names.values(), *self.table.names]))
+            self.faults.append(f"{place}: {unknown(name, names, self.table.full_name)}")
+        return ""
+
+    def _leave_out(self, name: str) -> None:
+        column = self._column(name, f"{self.place}: exclude-columns")
+        if column:
+            self.exclude.append(column)
+
+    def _named_in(self, mapping: ObjectMapping | None) -> set[str]:
+        """The columns that templates use: also one that is excluded is computed for them."""
+        if mapping is None:
+            return set()
+        return {
+            column
+            for attribute in mapping.attributes
+            for _, _, text in self._leaves(attribute)
+            for name in templates.columns(text)
+            for column in self._meant(name)
+        }
+
+    # -- keys ----------------------------------------------------------------------------------------------------------
+
+    def _keys(self, mapping: ObjectMapping | None, attributes: tuple[Attribute, ...]) -> tuple[KeyRule, KeyRule | None]:
+        if mapping and mapping.partition_key:
+            partition = self._key("partition-key-name", mapping.partition_key, attributes)
+            return partition, self._key("sort-key-name", mapping.sort_key, attributes) if mapping.sort_key else None
+        key = self.shaped.key or self.table.primary_key
+        if len(key) > 2:
+            self.faults.append(
+                f"{self.place}: {self.table.full_name} has a key of {len(key)} columns ({', '.join(key)}), and an item "
+                "has two at most: write an object-mapping rule with partition-key-name and sort-key-name"
+            )
+        keys = [self._key_of(name, self.shaped.names.get(name, name)) for name in key[:2]]
+        return keys[0], keys[1] if len(keys) > 1 else None
+
+    def _key(self, parameter: str, name: str, attributes: tuple[Attribute, ...]) -> KeyRule:
+        """A key is an attribute that is mapped, or a column as it stands."""
+        mapped = next((each for each in attributes if each.name == name), None)
+        if mapped is None:
+            place = f"{self.place}: {parameter} {name!r} is no attribute-mapping"
+            return self._key_of(self._column(name, place), name)
+        if mapped.type not in ("S", "N"):
+            self.faults.append(
+                f"{self.place}: {parameter} {name!r} is mapped to {mapped.type}: a key is string or number"
+            )
+        value = mapped.value if isinstance(mapped.value, str) else ""
+        self._check_leaf(mapped.type, value, f"{self.place}, attribute {name!r}: value")
+        return KeyRule(name, self._template(value, f"{self.place}, attribute {name!r}"), mapped.type)
+
+    def _key_of(self, column: str, name: str) -> KeyRule:
+        kind = self.shaped.kinds.get(column, "text")
+        chosen = self.shaped.types.get(column)
+        if chosen == "BOOL":
+            self.faults.append(f"{self.place}: column {column!r} is boolean and cannot be the key {name!r}")
+        kind_of_key = chosen or ("N" if kind in NUMBER_KINDS else "B" if kind in BYTE_KINDS else "S")
+        return KeyRule(name, f"${{{column}}}", kind_of_key if kind_of_key in ("S", "N", "B") else "S")
+
+    # -- attributes ----------------------------------------------------------------------------------------------------
+
+    def _template(self, text: str, place: str) -> str:
+        return templates.translated(text, lambda name: self._column(name, place))
+
+    def _tree(self, attribute: Attribute) -> str | dict[str, Any]:
+        place = f"{self.place}, attribute {attribute.name!r}"
+        for path, kind, text in self._leaves(attribute):
+            self._check_leaf(kind, text, f"{place}: value{f' at {path}' if path else ''}")
+        if isinstance(attribute.value, str):
+            template = self._template(attribute.value, place)
+            return template if attribute.type == "S" else {attribute.type: template}
+        return self._translated_tree(attribute.value, place)
+
+    def _translated_tree(self, tree: dict[str, Any], place: str) -> dict[str, Any]:
+        [(kind, content)] = tree.items()
+        if kind == "M":
+            return {"M": {name: self._translated_tree(each, place) for name, each in content.items()}}
+        if kind == "L":
+            return {"L": [self._translated_tree(each, place) for each in content]}
+        return {kind: self._template(content, place)}
+
+    @staticmethod
+    def _leaves(attribute: Attribute) -> Iterator[tuple[str, str, str]]:
+        if isinstance(attribute.value, str):
+            yield "", attribute.type, attribute.value
+        else:
+            yield from templates.leaves(attribute.value)
+
+    def _check_leaf(self, kind: str, text: str, place: str) -> None:
+        """A type that the columns of its template cannot fill is a slip, not a row's fault."""
+        for name in templates.columns(text):
+            column = self._column(name, place)
+            found = self.shaped.kinds.get(column, "computed")
+            if found in BYTE_KINDS:
+                self.faults.append(f"{place}: ${{{name}}} is {self._words(column)}, whose bytes have no text")
+            elif kind == "N" and found not in (*NUMBER_KINDS, "computed"):
+                self.faults.append(
+                    f"{place}: N of ${{{name}}}, which is {self._words(column)}: write S, or change-data-type it"
+                )
+            elif kind == "BOOL" and found not in (*TEXT_KINDS, "int", "bit", "computed"):
+                self.faults.append(f"{place}: boolean of ${{{name}}}, which is {self._words(column)}: it is not 0 or 1")
+        if kind == "N" and not templates.columns(text) and not text.strip().lstrip("+-").replace(".", "", 1).isdigit():
+            self.faults.append(f"{place}: N of {text!r}, which is no number")
+
+    def _words(self, column: str) -> str:
+        return (
+            self.table.column(column).type_name or self.table.column(column).kind
+            if column in self.table.names
+            else "text"
+        )
+
+    def _make_room(self, attributes: tuple[Attribute, ...], keys: set[str]) -> None:
+        """A column and an attribute of one name are one if they are the same; else one of them would be lost."""
+        if self.document:
+            return
+        mapped = {each.name: each for each in attributes}
+        for column in self._names():
+            name = self.shaped.names[column]
+            if column in self.exclude or name not in mapped:
+                continue
+            value = mapped[name].value
+            alone = templates.is_alone(value) if isinstance(value, str) else ""
+            if alone and self._meant(alone) == [column]:
+                if not (name in keys and name == column):
+                    self.exclude.append(column)
+                continue
+            self.faults.append(
+                f"{self.place}, attribute {name!r}: takes the place of column {column!r}, which would be lost: exclude "
+                "the column or name the attribute otherwise"
+            )
