@@ -42,12 +42,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "predict": {"records", "errors", "durable", "project", "lake"},
     "ui": ANYTHING,
     "cli": ANYTHING,
-    "__init__": set(),
+    "__init__": {"lake", "project"},
     "__main__": {"cli"},
 }
 
 # Pure parts have no client of anything: what they import from elsewhere is the standard library and orjson.
-PURE = ("records", "errors", "sizes", "lists", "mapping")
+PURE = ("records", "errors", "sizes", "lists", "mapping", "dms")
 CLIENTS = {"boto3", "botocore", "pymysql", "asyncmy", "socket", "http", "urllib", "urllib3", "subprocess", "asyncio"}
 
 

@@ -60,6 +60,7 @@ class Converted:
     added: list[str]
     mixed: list[str]
     new_rows: int  # read in this conversion
+    refusals: int  # items that this conversion could not carry; ``refused`` names them, or the first of them
 
 
 def from_files(folder: Path, rules: Rules, files: Sequence[Source], stop: Stop = None) -> Converted:
@@ -102,6 +103,7 @@ def from_exports(
         added=made.added + later.added,
         mixed=made.mixed + later.mixed,
         new_rows=made.new_rows + later.new_rows,
+        refusals=made.refusals + later.refusals,
     )
 
 
@@ -175,7 +177,7 @@ def _delta(folder: Path, rules: Rules, present: Manifest, new: Sequence[Export],
             files=present.files + _data_files(parts, identity, "delta"),
             parents=present.parents + tuple(each.id for each in new),
             key=_key_columns(rules, schema),
-            refused=sum(part.refusals for part in parts),
+            refused=present.refused + sum(part.refusals for part in parts),
         )
         changed = _folded(folder, changed, workshop)
         return _publish(folder, replace(changed, rows=_count(folder, changed)), workshop, parts, columns)
@@ -187,7 +189,8 @@ def _publish(folder: Path, manifest: Manifest, workshop: Path, parts: Sequence[P
     (workshop / REFUSED).write_bytes(refused_lines(refused))
     publish(folder, manifest)
     rows = sum(part.rows for part in parts)
-    return Converted(manifest, columns.types(), refused, columns.added, columns.mixed(), rows)
+    refusals = sum(part.refusals for part in parts)
+    return Converted(manifest, columns.types(), refused, columns.added, columns.mixed(), rows, refusals)
 
 
 def _make_parts(

@@ -46,8 +46,8 @@ class Manifest:
     """A data set as of a moment. ``files`` stand in the order in which they apply: the base, then deltas, oldest first.
 
     ``key`` names the columns that identify a row (empty where nobody told us), ``rows`` is what a reader sees,
-    ``refused`` how many items could not be carried and are named in the folder's refused.jsonl. ``parents`` are the
-    ids of the exports it was made of, in order.
+    ``refused`` how many items could not be carried since the base was made; the refused.jsonl of each id names them.
+    ``parents`` are the ids of the exports it was made of, in order.
     """
 
     id: str

@@ -200,6 +200,8 @@ class _Writing:
                 kept.append((item, record.item is None))
             except Misfit as error:
                 self.refuse(Refused(str(source.path), 0, self._key_of(item), str(error), ""))
+                if self.sequence is not None and record.keys:
+                    kept.append((record.keys, True))  # the row as it was before must not stay for what it is now
         if kept:
             types = dict(self.types)
             arrays = [
@@ -237,12 +239,14 @@ class _Writing:
         fields = fields_of(self.types, self._columns.exclude, self._flatten)
         arrays = [_leaf(typed[each.attribute], path) for each, path in fields]
         if self.sequence is not None:
-            arrays.append(pa.array(deleted or [False] * size))
+            gone = deleted or [False] * size
+            # Where a row is refused, the row as it was before must not stay for what it is now.
+            arrays.append(pa.array([gone[position] or position in faults for position in range(size)]))
             arrays.append(pa.array(range(self.sequence, self.sequence + size), pa.int64()))
             self.sequence += size
         schema = _schema(fields, self.sequence is not None)
         rows = pa.RecordBatch.from_arrays(arrays, schema=schema)
-        if faults:
+        if faults and self.sequence is None:
             rows = rows.filter(pa.array([position not in faults for position in range(size)]))
         if self._writer is None:
             path = self._stem.with_name(f"{self._stem.name}-{len(self.part.segments)}.parquet")

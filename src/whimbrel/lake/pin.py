@@ -13,8 +13,8 @@ from whimbrel.lake.types import Type
 
 
 def pin(path: Path, table: str, name: str, key: Sequence[str], types: Mapping[str, Type]) -> bool:
-    """Write the attributes' types (and the key, where it is missing) into the [[dataset]] of this name, which is made if
-    there is none. True if the file has changed. Raises ProjectError when it cannot be written.
+    """Write the attributes' types, and the key where it is missing, into the [[dataset]] of this name, which is made
+    if there is none. True if the file has changed. Raises ProjectError when it cannot be written.
     """
     tomlkit = need("tomlkit", "lake")
     before = path.read_text(encoding="utf-8")
@@ -50,6 +50,9 @@ def _dataset(tomlkit: Any, document: Any, table: str, name: str) -> Any:
 def _write_types(tomlkit: Any, dataset: Any, types: Mapping[str, Type]) -> None:
     if "columns" not in dataset:
         dataset["columns"] = tomlkit.table()
+        for attribute, kind in types.items():
+            dataset["columns"][attribute] = str(kind)
+        dataset["columns"].add(tomlkit.nl())  # before what follows in the file
     columns = dataset["columns"]
     for attribute, kind in types.items():
         if columns.get(attribute) != str(kind):

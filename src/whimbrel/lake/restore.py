@@ -1,7 +1,7 @@
 """``whimbrel restore``: a table rebuilt from its exports, every item exactly as it was.
 
-Exports are written in their order, so the last word on a key is written last. A line that cannot be read, or an item that
-DynamoDB refuses, is named and counted, and the rest goes on.
+Exports are written in their order, so the last word on a key is written last. A line that cannot be read, or an item
+that DynamoDB refuses, is named and counted, and the rest goes on.
 """
 
 from __future__ import annotations

@@ -1,0 +1,187 @@
+"""SQL over the data sets: DuckDB, with every data set a view under its name, as it is now or was at a time."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from whimbrel.durable import replace_file
+from whimbrel.errors import UserError
+from whimbrel.lake import datasets
+from whimbrel.lake.datasets import literal, quoted
+from whimbrel.lake.external import read_statement, view
+from whimbrel.lake.manifest import Manifest
+from whimbrel.lake.need import need
+from whimbrel.project import Project
+
+if TYPE_CHECKING:
+    import pyarrow
+
+FORMATS = ("table", "csv", "json", "parquet")
+_COPY = {"csv": "FORMAT csv, HEADER true", "json": "FORMAT json", "parquet": "FORMAT parquet, COMPRESSION zstd"}
+
+
+def lake_folder(project: Project) -> Path:
+    """Where the project's exports and data sets lie."""
+    return project.path.parent / project.lake.folder
+
+
+class Database:
+    """A DuckDB connection that sees the project's data sets; a context manager. ``shown`` has their manifests."""
+
+    def __init__(self, folder: Path, locations: dict[str, str], *, as_of: str = "", identity: str = "") -> None:
+        """Raises UserError when no data set is that old, or has that id."""
+        self._duckdb = need("duckdb", "lake")
+        self._folder, self._locations = folder, locations
+        self._connection = self._duckdb.connect()
+        self.shown: dict[str, Manifest] = {}
+        self._show_datasets(as_of, identity)
+        for path in sorted((folder / "tables").glob("*.sql")):
+            with suppress(UserError):  # its files are gone; a query that names it says that there is no such table
+                self._create_external(path.read_text(encoding="utf-8"))
+
+    def __enter__(self) -> Database:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def run(self, statement: str) -> Any:
+        """The statement's rows as a DuckDB relation; None when it has none. Raises UserError."""
+        external = read_statement(statement)
+        if external is not None:
+            self._create_external(statement)
+            replace_file(self._tables() / f"{external.name}.sql", statement.encode())
+            return None
+        return self._relation(statement)
+
+    def arrow(self, statement: str) -> pyarrow.Table | None:
+        relation = self.run(statement)
+        try:
+            return None if relation is None else relation.to_arrow_table()
+        except self._duckdb.Error as error:
+            raise _user_error(error) from None
+
+    def copy(self, statement: str, kind: str, out: BinaryIO) -> None:
+        """Write the statement's rows as csv, json (one object a line) or parquet. Raises UserError."""
+        relation = self.run(statement)
+        if relation is None:
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "rows"
+            try:
+                self._connection.execute(f"COPY ({relation.sql_query()}) TO {literal(str(path))} ({_COPY[kind]})")
+            except self._duckdb.Error as error:
+                raise _user_error(error) from None
+            with path.open("rb") as file:
+                shutil.copyfileobj(file, out)
+
+    def columns(self) -> dict[str, list[str]]:
+        """Every table and its columns, for completion and for a person who asks."""
+        rows = self._connection.execute(
+            "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'main' ORDER BY ALL"
+        ).fetchall()
+        found: dict[str, list[str]] = {}
+        for table, column in rows:
+            found.setdefault(table, []).append(column)
+        return found
+
+    def _show_datasets(self, as_of: str, identity: str) -> None:
+        published = datasets.names(self._folder)
+        problem: UserError | None = None
+        for name in published:
+            try:
+                manifest = datasets.at(self._folder, name, as_of, identity)
+            except UserError as error:
+                problem = error
+                continue
+            self.shown[name] = manifest
+            query = datasets.select(self._folder, manifest)
+            self._connection.execute(f"CREATE VIEW {quoted(name)} AS {query}")
+        if problem and not self.shown:
+            raise problem
+
+    def _create_external(self, statement: str) -> None:
+        external = read_statement(statement)
+        assert external is not None
+        if external.name in self.shown:
+            hint = "Give the external table another name."
+            raise UserError("a data set has this name already", place=external.name, hint=hint)
+        try:
+            self._connection.execute(view(external, self._folder, self._locations))
+        except self._duckdb.Error as error:
+            raise _user_error(error) from None
+
+    def _tables(self) -> Path:
+        folder = self._folder / "tables"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def _relation(self, statement: str) -> Any:
+        try:
+            return self._connection.sql(statement)
+        except self._duckdb.ParserException as error:
+            translated = _from_athena(statement)
+            if translated is None or translated == statement:
+                raise _user_error(error) from None
+        except self._duckdb.Error as error:
+            raise _user_error(error) from None
+        try:
+            return self._connection.sql(translated)
+        except self._duckdb.Error as error:
+            raise _user_error(error) from None
+
+
+def open_database(project: Project, *, as_of: str = "", identity: str = "") -> Database:
+    return Database(lake_folder(project), dict(project.lake.locations), as_of=as_of, identity=identity)
+
+
+def query(project: Project, sql: str, *, as_of: str = "", identity: str = "") -> pyarrow.Table:
+    """The rows of the last statement in ``sql`` as an Arrow table. Raises UserError."""
+    with open_database(project, as_of=as_of, identity=identity) as database:
+        found = None
+        for statement in statements(sql):
+            found = database.arrow(statement)
+        if found is None:
+            raise UserError("the SQL has no rows to give", hint="End it with a SELECT.")
+        return found
+
+
+def statements(sql: str) -> Iterator[str]:
+    """The statements between the semicolons; those in quotes and comments separate nothing."""
+    start, at, quote = 0, 0, ""
+    while at < len(sql):
+        here = sql[at]
+        if quote:
+            quote = "" if here == quote else quote
+        elif here in "'\"":
+            quote = here
+        elif sql.startswith("--", at):
+            at = sql.find("\n", at)
+            if at < 0:
+                break
+        elif sql.startswith("/*", at):
+            at = max(at, sql.find("*/", at))
+        elif here == ";":
+            if sql[start:at].strip():
+                yield sql[start:at].strip()
+            start = at + 1
+        at += 1
+    if sql[start:].strip():
+        yield sql[start:].strip()
+
+
+def _from_athena(statement: str) -> str | None:
+    sqlglot = need("sqlglot", "lake")
+    try:
+        return ";".join(sqlglot.transpile(statement, read="athena", write="duckdb"))
+    except sqlglot.errors.SqlglotError:
+        return None
+
+
+def _user_error(error: Exception) -> UserError:
+    return UserError(str(error).strip(), place="SQL", hint='\n`whimbrel query "SHOW TABLES"` lists what there is.')
