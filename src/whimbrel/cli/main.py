@@ -10,6 +10,7 @@ import click
 from whimbrel import __version__
 from whimbrel.cli import check as check_command
 from whimbrel.cli import init as init_command
+from whimbrel.cli import lake as over_the_lake
 from whimbrel.cli import moving, proving
 from whimbrel.cli.frame import guarded, json_option, open_project, project_option
 
@@ -136,3 +137,7 @@ def status(project_file: Path, as_json: bool) -> int:
 def retry_dead(project_file: Path, as_json: bool, dry_run: bool) -> int:
     """Play the dead letters again: each row is read anew from the source and mapped again."""
     return proving.retry_dead(open_project(project_file), as_json, dry_run=dry_run)
+
+
+for _command in over_the_lake.COMMANDS:
+    main.add_command(_command)
