@@ -7,6 +7,7 @@ Instances and roles are accepted and mean nothing here; a setting that would be 
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Awaitable, Callable
@@ -19,6 +20,7 @@ from whimbrel.predict.registry import UPDATING, Capture, EndpointConfig, State, 
 from whimbrel.predict.serving import Serving
 
 Values = dict[str, Any]
+_log = logging.getLogger("whimbrel.serve")
 _ARN = "arn:aws:sagemaker:local:000000000000:"
 _CAPTURE_MODES = {"Input", "Output", "InputAndOutput"}
 
@@ -33,6 +35,7 @@ async def control(serving: Serving, operation: str, given: Values) -> Values:
     except KeyError as error:
         raise UserError(f"{error.args[0]} is missing", place=operation, hint="Give it.") from None
     except (TypeError, AttributeError, ValueError) as error:
+        _log.info("control was given what it cannot read", exc_info=True, extra={"operation": operation})
         raise UserError(f"a value is not of its type: {error}", place=operation, hint="See SageMaker's API.") from None
 
 

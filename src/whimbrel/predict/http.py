@@ -129,6 +129,7 @@ class Connection(asyncio.Protocol):
         "_head_size",
         "_headers",
         "_idle_since",
+        "_in_head",
         "_listener",
         "_parser",
         "_refused",
@@ -149,6 +150,7 @@ class Connection(asyncio.Protocol):
         self._stalled = 0.0  # since when the client takes no answer; 0: it does
         self._refused = False  # the connection ends, what still comes is dropped
         self._discarded = 0
+        self._in_head = False
         self._url: bytes | None = None
         self._headers: dict[bytes, bytes] = {}
         self._body: list[bytes] = []
@@ -172,13 +174,13 @@ class Connection(asyncio.Protocol):
         if self._refused:
             self._discard(len(data))
             return
-        if self._url is None or self._head_size:
-            self._head_size += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._refuse(400, "this is not an HTTP/1.1 request")
             return
+        if self._in_head:
+            self._head_size += len(data)
         if self._head_size > MOST_HEAD:
             self._refuse(431, f"the head of the request is over {MOST_HEAD} bytes")
 
@@ -196,7 +198,11 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         self._begun = self._listener.now
-        self._reset()
+        self._in_head = True
+        self._url = None
+        self._headers = {}
+        self._body = []
+        self._body_size = self._head_size = 0
 
     def on_url(self, url: bytes) -> None:
         self._url = url if self._url is None else self._url + url
@@ -212,7 +218,7 @@ class Connection(asyncio.Protocol):
             self._headers[name] = value
 
     def on_headers_complete(self) -> None:
-        self._head_size = 0
+        self._in_head = False
         if b"expect" in self._headers and not self._refused and self._transport and not self._busy:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -329,9 +335,3 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         if self._transport:
             self._transport.abort()
-
-    def _reset(self) -> None:
-        self._url = None
-        self._headers = {}
-        self._body = []
-        self._body_size = self._head_size = 0

@@ -132,8 +132,6 @@ class Routes:
     def _meta(self, headers: dict[bytes, bytes]) -> Meta:
         number, p = next(self._count), self._prefix
         request_id = f"{p[:8]}-{p[8:12]}-{p[12:16]}-{p[16:20]}-{number:012x}"
-        if len(headers) <= 3:  # content-type, accept, host: most requests have no more
-            return Meta(request_id)
         return Meta(
             request_id,
             headers.get(b"x-amzn-sagemaker-target-variant", b"").decode("latin-1"),

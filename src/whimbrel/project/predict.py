@@ -62,7 +62,7 @@ class ModelRule:
     balance: str = "none"  # none | balanced
     calibration: str = "sigmoid"  # sigmoid | isotonic | none
     threshold: ThresholdRule = ThresholdRule()
-    refit: str = "no"  # no | yes
+    refit: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def _read_model(section: Section) -> ModelRule:
         balance=section.one_of("balance", ("none", "balanced")),
         calibration=section.one_of("calibration", ("sigmoid", "isotonic", "none")),
         threshold=_read_threshold(section.section("threshold")),
-        refit=section.one_of("refit", ("no", "yes")),
+        refit=section.flag("refit", False),
     )
     if not rule.holdout < 1:
         section.fault("holdout", f"must be a share below 1, not {rule.holdout}")

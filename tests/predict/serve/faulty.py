@@ -1,0 +1,60 @@
+"""``python -m tests.predict.serve.faulty FOLDER``: the server without the rest of the command line: it starts quickly.
+
+Models can do harm here, by the words in their version:
+``broken`` fails on each call after those of its check, ``slow`` takes 30 ms a call, ``late`` takes long to load.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from whimbrel.predict.deploy import SERVER_FILE
+from whimbrel.predict.http import Limits
+from whimbrel.predict.model import Model, Prediction, load_model
+from whimbrel.predict.registry import Registry, sole_user
+from whimbrel.predict.rollout import Guard
+from whimbrel.predict.server import run, serve
+from whimbrel.predict.serving import Serving
+
+
+class Faulty(Model):
+    def predict(self, rows: Sequence[Any]) -> list[Prediction]:
+        real = isinstance(rows[0], list) and rows[0][0] == "66"  # the age that the tests send to do harm
+        if "broken" in self.version and real:
+            raise RuntimeError("out of order")
+        if "slow" in self.version and real:
+            time.sleep(0.03)
+        return super().predict(rows)
+
+
+def load(path: Path) -> Model:
+    model = load_model(path)
+    if "late" in model.version:
+        time.sleep(3)
+    object.__setattr__(model, "__class__", Faulty)
+    return model
+
+
+def main(folder: Path) -> None:
+    registry = folder / ".whimbrel" / "serve"
+
+    def ready(port: int) -> None:
+        url = json.dumps({"url": f"http://127.0.0.1:{port}"})
+        (registry / SERVER_FILE).write_text(url)
+        print(url, flush=True)
+
+    async def work() -> None:
+        serving = Serving(Registry(registry), loader=load, guards={"ServiceEndpoint": Guard(least_calls=10)})
+        await serve(serving, host="127.0.0.1", port=0, limits=Limits(request=2.0, idle=5.0), ready=ready)
+
+    with sole_user(registry):
+        run(work())
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
