@@ -15,7 +15,7 @@ from demo.servers import MariaDB, Ministack, SqlServer
 from demo.shop import LiveWriter, fill
 from tests.e2e import judge
 from tests.e2e.conftest import MakeWork
-from tests.e2e.work import RECORD, Work
+from tests.e2e.work import RECORD, Work, dump_threads
 from tests.faults import FaultProxy
 
 FAULTS: dict[str, list[dict[str, Any]]] = {
@@ -201,10 +201,6 @@ def goes_on(work: Work, writer: LiveWriter, process: Any) -> None:
         return bool(at) and (at["file"], at["offset"]) >= (file, offset)
 
     work.wait_for(applied, process)
-
-
-def dump_threads(server: SqlServer) -> list[int]:
-    return [int(row[0]) for row in server.execute("SHOW PROCESSLIST") if str(row[4]).startswith("Binlog Dump")]
 
 
 def cut_replication(server: SqlServer) -> int:

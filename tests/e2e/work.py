@@ -144,7 +144,9 @@ target = "{self.target}"
 
     def checkpoint(self) -> dict[str, Any]:
         path = self.state / "checkpoint.json"
-        return json.loads(path.read_text()) if path.exists() else {"phase": "new", "tables": {}}
+        return (
+            json.loads(path.read_text()) if path.exists() else {"phase": "new", "tables": {}, "applied_position": None}
+        )
 
     def wait_for(self, what: Callable[[], Any], process: subprocess.Popen[str] | None = None) -> None:
         """Wait until ``what`` is true; fail when ``process`` ends before, or after PATIENCE."""
@@ -165,3 +167,8 @@ target = "{self.target}"
         expected = expect(self.source, self.database)
         found = judge.items(self.endpoint, self.target, *key)
         assert expected == found, judge.differences(expected, found)
+
+
+def dump_threads(server: SqlServer) -> list[int]:
+    """The server's connections over which a replica reads the binlog."""
+    return [int(row[0]) for row in server.execute("SHOW PROCESSLIST") if str(row[4]).startswith("Binlog Dump")]

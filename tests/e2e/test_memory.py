@@ -1,0 +1,74 @@
+"""Memory is bounded whatever the table's size: four times the rows, and the same peak."""
+
+from __future__ import annotations
+
+import re
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from demo.servers import MariaDB, Ministack
+from demo.shop import CREATE
+from tests.e2e.conftest import MakeWork
+from tests.e2e.work import GROUP, Work
+
+SMALL = 60_000  # rows: three chunks
+LINES = 100  # to an order: few items, for the sake of the local server
+UNALIGNED = """
+shape = "group"
+partition_key = { name = "orderid" }
+entry = { name = "${productid}", value = "quantity" }
+exclude = ["customerid"]
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mapping", [GROUP, UNALIGNED], ids=["aligned", "regrouped"])
+def test_the_peak_does_not_grow_with_the_table(
+    make_work: MakeWork, mariadb: MariaDB, ministack: Ministack, mapping: str
+) -> None:
+    peaks: dict[int, dict[str, float]] = {}
+    for rows in (SMALL, 4 * SMALL):
+        work = make_work(mariadb, ministack, mapping=mapping, source_settings="chunk_rows = 20000\nconnections = 2")
+        work.target_settings = "concurrency = 1"  # so that a scan has whole pages, of 1 MB, also of the small table
+        work.folder /= str(rows)
+        work.folder.mkdir()
+        work.write_project()
+        work.source.execute(
+            CREATE,
+            f"INSERT INTO purchase SELECT CONCAT('c', seq DIV {3 * LINES}), CONCAT('o', seq DIV {LINES}), "
+            f"CONCAT('p', seq MOD {LINES}), seq FROM seq_1_to_{rows}",
+            database=work.database,
+        )
+        peaks[rows] = {name: peak(work, name) for name in ("migrate", "verify")}
+    print(peaks)
+    for name, large in peaks[4 * SMALL].items():
+        assert large < 250, f"{name} took {large} MB"
+        assert large < 1.2 * peaks[SMALL][name], f"{name} grows: {peaks}"
+
+
+def peak(work: Work, name: str) -> float:
+    """The most memory that the command had, in MB."""
+    process = work.start(name, *["--until-caught-up"] * (name == "migrate"))
+    peaks = [0]
+    ended = threading.Event()
+
+    def watch() -> None:
+        """The kernel keeps the peak; what wait4 says would have our own memory, from before the exec, in it."""
+        status = Path(f"/proc/{process.pid}/status")
+        while not ended.wait(0.02) and status.exists():
+            with suppress(OSError):
+                if found := re.search(r"VmHWM:\s+(\d+) kB", status.read_text()):
+                    peaks.append(int(found[1]))
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        out, err = process.communicate()
+    finally:
+        ended.set()
+        watching.join()
+    assert process.returncode == 0, f"{name}\n{out}\n{err}"
+    return max(peaks) / 1024
