@@ -1,0 +1,117 @@
+"""Exports written by the tests themselves, line by line, and items of every kind."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hypothesis import strategies as st
+
+TABLE_ARN = "arn:aws:dynamodb:eu-north-1:123456789123:table/test"
+
+
+def write_lines(path: Path, lines: Iterable[Any], packed: bool = False) -> Path:
+    data = b"".join((line if isinstance(line, bytes) else json.dumps(line).encode()) + b"\n" for line in lines)
+    path.write_bytes(gzip.compress(data) if packed else data)
+    return path
+
+
+def compact(value: Any) -> bytes:
+    """JSON as DynamoDB writes it: no blanks, UTF-8."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def write_export(root: Path, export_id: str, as_of: str, lines: Sequence[Any], since: str = "", files: int = 2) -> Path:
+    """A native export as DynamoDB makes it, written from the documentation and not by our own code."""
+    folder = root / "AWSDynamoDB" / export_id
+    data = root / "AWSDynamoDB" / "data" if since else folder / "data"
+    for each in (folder, data):
+        each.mkdir(parents=True, exist_ok=True)
+    (folder / "_started").touch()
+    listed = b""
+    for number in range(files):
+        mine = lines[number::files]
+        name = f"{export_id[-8:]}{number:018d}.json.gz"
+        packed = gzip.compress(b"".join(compact(line) + b"\n" for line in mine))
+        (data / name).write_bytes(packed)
+        md5 = hashlib.md5(packed).digest()
+        entry = {
+            "itemCount": len(mine),
+            "md5Checksum": base64.b64encode(md5).decode(),
+            "etag": hashlib.md5(md5).hexdigest() + "-1",
+            "dataFileS3Key": f"AWSDynamoDB/{'' if since else export_id + '/'}data/{name}",
+        }
+        listed += compact(entry) + b"\n"
+    times = {"exportFromTime": since, "exportToTime": as_of} if since else {"exportTime": as_of}
+    summary = {
+        "version": "2023-08-01" if since else "2020-06-30",
+        "exportArn": f"{TABLE_ARN}/export/{export_id}",
+        "startTime": as_of,
+        "endTime": as_of,
+        "tableArn": TABLE_ARN,
+        "tableId": "cf263806",
+        **times,
+        "s3Bucket": "b",
+        "s3Prefix": None,
+        "s3SseAlgorithm": "AES256",
+        "s3SseKmsKeyId": None,
+        "manifestFilesS3Key": f"AWSDynamoDB/{export_id}/manifest-files.json",
+        "billedSizeBytes": 0,
+        "itemCount": len(lines),
+        "outputFormat": "DYNAMODB_JSON",
+    }
+    if since:
+        summary |= {"outputView": "NEW_AND_OLD_IMAGES", "exportType": "INCREMENTAL_EXPORT"}
+    for name, content in (("manifest-files", listed), ("manifest-summary", compact(summary))):
+        (folder / f"{name}.json").write_bytes(content)
+        (folder / f"{name}.md5").write_bytes(base64.b64encode(hashlib.md5(content).digest()))
+    return folder
+
+
+def full(**attributes: Any) -> dict[str, Any]:
+    return {"Item": attributes}
+
+
+def change(keys: dict[str, Any], new: dict[str, Any] | None, micros: int = 1) -> dict[str, Any]:
+    line: dict[str, Any] = {"Metadata": {"WriteTimestampMicros": {"N": str(micros)}}, "Keys": keys}
+    return line | ({"NewImage": keys | new} if new is not None else {})
+
+
+# Values as DynamoDB takes them: numbers of 38 digits, sets without a member twice and never empty, any nesting.
+texts = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=20)
+names = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=8)
+numbers = st.one_of(
+    st.integers(-(10**38) + 1, 10**38 - 1).map(str),
+    st.decimals(allow_nan=False, allow_infinity=False, places=5, min_value=-(10**20), max_value=10**20).map(
+        lambda value: format(value.normalize(), "f")
+    ),
+    st.sampled_from(["0", "1e-100", "9.9e120", "12345678901234567890123456789012345678", "0.1", "-7.25"]),
+)
+binaries = st.binary(min_size=1, max_size=20).map(lambda value: base64.b64encode(value).decode())
+scalars = st.one_of(
+    texts.map(lambda value: {"S": value}),
+    numbers.map(lambda value: {"N": value}),
+    binaries.map(lambda value: {"B": value}),
+    st.booleans().map(lambda value: {"BOOL": value}),
+    st.just({"NULL": True}),
+    st.lists(texts.filter(bool), min_size=1, max_size=3, unique=True).map(lambda value: {"SS": value}),
+    st.lists(st.integers(-(10**10), 10**10).map(str), min_size=1, max_size=3, unique=True).map(
+        lambda value: {"NS": value}
+    ),
+    st.lists(binaries, min_size=1, max_size=3, unique=True).map(lambda value: {"BS": value}),
+)
+values = st.recursive(
+    scalars,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3).map(lambda value: {"L": value}),
+        st.dictionaries(names, inner, max_size=3).map(lambda value: {"M": value}),
+    ),
+    max_leaves=6,
+)
+# The same few names again and again, so that attributes have values of several types.
+items = st.dictionaries(st.one_of(st.sampled_from(["a", "b", "A", "c d", "é"]), names), values, max_size=5)
