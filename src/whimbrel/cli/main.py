@@ -51,10 +51,35 @@ def init(url: str, tables: tuple[str, ...], output: Path, endpoint: str) -> int:
 @main.command()
 @project_option
 @json_option
+@click.option("--sample", type=click.IntRange(1), default=1_000_000, show_default=True, help="Rows of a table to read.")
+@click.option(
+    "--seconds", type=click.FloatRange(0), default=60.0, show_default=True, help="For each table; 0: no limit."
+)
+@click.option("--full", is_flag=True, help="Read all rows, however long it takes.")
+@click.option("--prices", type=click.Path(path_type=Path), help="A price file of your own.")
 @guarded
-def check(project_file: Path, as_json: bool) -> int:
-    """Say what would go wrong, before anything is moved."""
-    return check_command.check(open_project(project_file), as_json)
+def check(project_file: Path, as_json: bool, sample: int, seconds: float, full: bool, prices: Path | None) -> int:
+    """Say what will happen, and what would go wrong, before anything is moved.
+
+    The exit code is 2 if something would be lost or refused. Every finding: docs/check.md
+    """
+    return check_command.check(
+        open_project(project_file), as_json, rows=0 if full else sample, seconds=0.0 if full else seconds, prices=prices
+    )
+
+
+@main.command()
+@project_option
+@json_option
+@click.option("-t", "--table", "tables", multiple=True, help="Only this source table; may be given several times.")
+@click.option("-n", "--rows", type=click.IntRange(1), default=5, show_default=True, help="Rows of each table.")
+@guarded
+def preview(project_file: Path, as_json: bool, tables: tuple[str, ...], rows: int) -> int:
+    """Print some real rows and the items that they become, with their sizes and write units.
+
+    The exit code is 4 if some of these rows cannot become items.
+    """
+    return check_command.preview(open_project(project_file), as_json, tables, rows)
 
 
 @main.command()

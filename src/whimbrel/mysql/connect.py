@@ -238,7 +238,8 @@ def binlog_status(connection: Mysql) -> dict[str, Any]:
 
 def replica_status(connection: Mysql) -> list[dict[str, Any]]:
     """One row for each source that this server replicates from; none when it is no replica."""
-    for statement in ("SHOW REPLICA STATUS", "SHOW ALL SLAVES STATUS", "SHOW SLAVE STATUS"):
+    # MariaDB first: its SHOW REPLICA STATUS only has the connection without a name.
+    for statement in ("SHOW ALL SLAVES STATUS", "SHOW REPLICA STATUS", "SHOW SLAVE STATUS"):
         try:
             return rows_as_dicts(connection, statement)
         except SourceError as error:

@@ -11,12 +11,13 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from whimbrel.errors import ProjectError
+from whimbrel.project.check import Check, read_check
 from whimbrel.project.lake import Lake, read_lake
 from whimbrel.project.predict import Predict, read_predict
 from whimbrel.project.section import Section
 from whimbrel.project.table import IndexKey, IndexRule, KeyRule, TableRule, read_table_rule
 
-__all__ = ["IndexKey", "IndexRule", "KeyRule", "Lake", "Predict", "Project", "Source", "TableRule", "Target"]
+__all__ = ["Check", "IndexKey", "IndexRule", "KeyRule", "Lake", "Predict", "Project", "Source", "TableRule", "Target"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ class Project:
     tables: tuple[TableRule, ...]
     lake: Lake = field(default_factory=Lake)
     predict: Predict = field(default_factory=Predict)
+    check: Check = field(default_factory=Check)
 
 
 NO_SOURCE = Source(host="", port=0, user="", database="")
@@ -88,13 +90,13 @@ def load_project(path: Path) -> Project:
     source = _read_source(top.section("source")) if top.has("source") or top.has("table") else NO_SOURCE
     target = _read_target(top.section("target"))
     tables = tuple(read_table_rule(section, source.database) for section in top.optional_sections("table"))
-    lake, predict = read_lake(top), read_predict(top)
+    lake, predict, check = read_lake(top), read_predict(top), read_check(top, path.parent)
     state = path.parent / top.text("state", ".whimbrel")
     top.finish()
     faults += _repeated("source", [rule.source for rule in tables])
     if faults:
         raise ProjectError("\n  " + "\n  ".join(faults), place=str(path), hint="\nMend these, then run it again.")
-    return Project(path=path, state=state, source=source, target=target, tables=tables, lake=lake, predict=predict)
+    return Project(path, state, source, target, tables, lake, predict, check)
 
 
 def split_url(url: str) -> tuple[dict[str, Any], str]:

@@ -1,0 +1,51 @@
+"""Questions to the source that may take long: each has a limit of time, kept by the server."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pymysql
+
+from whimbrel.mysql.connect import Mysql, ServerInfo, translate
+
+_OUT_OF_TIME = {1317, 1969, 3024}
+
+
+class OutOfTime(Exception):
+    """The server gave the statement up, as it was told to. Never leaves this package: it ends as a Finding."""
+
+
+class Asker:
+    """``seconds`` are for all questions together, from the first one on; 0 is no limit."""
+
+    def __init__(self, connection: Mysql, info: ServerInfo, seconds: float) -> None:
+        self.connection = connection
+        self._mariadb = info.flavor == "mariadb"
+        self._seconds = seconds
+        self._began: float | None = None
+
+    def rows(self, statement: str, place: str) -> list[tuple[Any, ...]]:
+        """``statement`` begins with SELECT. Raises OutOfTime, and the errors of ``translate``."""
+        try:
+            with self.connection.cursor() as cursor:
+                cursor.execute(self._limited(statement))
+                return list(cursor.fetchall())
+        except pymysql.err.Error as error:
+            if error.args and error.args[0] in _OUT_OF_TIME:
+                raise OutOfTime from None
+            raise translate(error, place) from error
+
+    def row(self, statement: str, place: str) -> tuple[Any, ...]:
+        return self.rows(statement, place)[0]
+
+    def _limited(self, statement: str) -> str:
+        if not self._seconds:
+            return statement
+        self._began = self._began or time.monotonic()
+        left = self._seconds - (time.monotonic() - self._began)
+        if left <= 0.001:
+            raise OutOfTime
+        if self._mariadb:
+            return f"SET STATEMENT max_statement_time = {left:.3f} FOR {statement}"
+        return statement.replace("SELECT", f"SELECT /*+ MAX_EXECUTION_TIME({int(left * 1000) + 1}) */", 1)

@@ -1,0 +1,199 @@
+"""What check may find: each kind has a code that stays the same, a severity, and what to do about it.
+
+``error``: the migration would be refused, or rows would not arrive as they are. ``warning``: it can go wrong, or an
+application may be surprised. ``info``: good to know. docs/check.md is held to this table by a test.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+ERROR, WARNING, INFO = "error", "warning", "info"
+
+
+class Kind(NamedTuple):
+    severity: str
+    meaning: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """``place`` is a table, a setting, an account or a part of the project file."""
+
+    severity: str
+    code: str
+    place: str
+    reason: str
+    remedy: str
+
+
+def finding(code: str, place: str, reason: str, remedy: str = "") -> Finding:
+    """A Finding of one of KINDS; ``remedy`` where there is a better one than the kind's own."""
+    kind = KINDS[code]
+    return Finding(kind.severity, code, place, reason.strip(), (remedy or kind.remedy).strip())
+
+
+def in_order(findings: list[Finding]) -> list[Finding]:
+    """Errors first; else as they were found. Each once."""
+    order = [ERROR, WARNING, INFO]
+    return sorted(dict.fromkeys(findings), key=lambda each: order.index(each.severity))
+
+
+_RECONNECT = "Set it, and reconnect the writers"
+_MEND_ROWS = "Mend the rows, or change the mapping; what is left becomes dead letters"
+_TEMPLATE = "Put a separator between the columns that their values never contain, or use all columns of the primary key"
+
+KINDS: dict[str, Kind] = {
+    # the source
+    "source-unreachable": Kind(ERROR, "no connection to the source", "Check host, port, user, password and TLS"),
+    "server-version": Kind(ERROR, "older than MySQL 8.0 or MariaDB 10.5", "Upgrade the server"),
+    "log-bin": Kind(ERROR, "the server writes no binary log", "Start it with `--log-bin`"),
+    "binlog-format": Kind(ERROR, "`binlog_format` is not ROW", _RECONNECT),
+    "binlog-row-image": Kind(ERROR, "`binlog_row_image` is not FULL: changes lack columns", _RECONNECT),
+    "partial-json": Kind(
+        ERROR, "`binlog_row_value_options` has PARTIAL_JSON: changed documents are not whole", _RECONNECT
+    ),
+    "binlog-filter": Kind(ERROR, "`binlog_do_db` or `binlog_ignore_db` leaves a database out", "Change the filter"),
+    "session-settings": Kind(
+        WARNING,
+        "the setting is right, but sessions that are open still write with another one (MySQL only)",
+        "Reconnect these sessions",
+    ),
+    "statement-changes": Kind(
+        WARNING,
+        "the recent binlog has changes that were written as statements, or without full row images",
+        "Find the writer that sets `binlog_format` or `binlog_row_image` for its session: the capture would stop there",
+    ),
+    "row-metadata": Kind(
+        INFO,
+        "`binlog_row_metadata` is not FULL: names and character sets of columns are taken from the schema",
+        "`SET GLOBAL binlog_row_metadata = FULL` if tables may be altered during the migration",
+    ),
+    "retention": Kind(
+        WARNING,
+        "the binlog is kept for less than a day, or than twice the time that the load takes",
+        "Keep it longer: when the capture stands still for longer than that, the migration must begin anew",
+    ),
+    "gtid-off": Kind(
+        WARNING, "the server has no GTIDs: the migration cannot follow a failover", "Turn `gtid_mode` on, if you can"
+    ),
+    "galera": Kind(
+        WARNING, "a Galera node: another node's binlog has other positions", "Keep to this node until the end"
+    ),
+    "source-is-replica": Kind(
+        WARNING, "the source is a replica", "At the cutover, stop the writes at its primary, and let it catch up first"
+    ),
+    "replica-behind": Kind(
+        WARNING,
+        "the source is a replica that stands still, or is a minute or more behind",
+        "Mend the replication first",
+    ),
+    "replica-not-logged": Kind(
+        ERROR, "a replica that does not log what it replicates", "`log_replica_updates = ON`, or use the primary"
+    ),
+    "replica-unknown": Kind(
+        INFO,
+        "the account may not ask whether the source is a replica",
+        "GRANT SLAVE MONITOR (MariaDB), REPLICATION CLIENT",
+    ),
+    "privileges": Kind(ERROR, "the account lacks a privilege", "Run the GRANT that is printed"),
+    "time-zone": Kind(
+        INFO,
+        "DATETIME columns, and a server outside of UTC: they carry its local time, and no zone",
+        "TIMESTAMP becomes UTC; let the application treat DATETIME as it did before",
+    ),
+    # the tables
+    "table-unsupported": Kind(
+        ERROR, "no such table, no plain table, or a column that cannot be carried exactly", "See the reason"
+    ),
+    "no-key": Kind(ERROR, "neither a primary key nor a unique key without NULLs", "Add a primary key"),
+    "engine": Kind(ERROR, "an engine without transactions", "`ALTER TABLE … ENGINE = InnoDB`"),
+    "cascade": Kind(
+        ERROR,
+        "a foreign key with CASCADE, SET NULL or SET DEFAULT changes its rows: not in the binlog (before MySQL 9.6)",
+        "Let the application make these changes, and define the key with RESTRICT",
+    ),
+    "triggers": Kind(WARNING, "triggers, which end with the cutover", "Let the new application do what they do"),
+    "triggers-unknown": Kind(
+        INFO, "the account may not see triggers", "GRANT TRIGGER on the schema, to have them listed"
+    ),
+    # the mapping
+    "mapping": Kind(ERROR, "the mapping does not fit the table", "Mend the project file"),
+    "regrouped": Kind(
+        INFO,
+        "an item's rows are not together in primary-key order: they are regrouped on disk",
+        "Nothing; it takes some time and disk",
+    ),
+    "sample-only": Kind(
+        INFO,
+        "a filter, computed or masked columns: what the server cannot count is only known from the mapped sample",
+        "Look at `whimbrel preview` with more rows",
+    ),
+    "reserved-name": Kind(
+        INFO,
+        "an attribute's name is a reserved word of DynamoDB, or has other characters than letters, digits and `_`",
+        "Only expressions are concerned: write it as `#name` with ExpressionAttributeNames, or rename it",
+    ),
+    # the data
+    "key-ambiguous": Kind(WARNING, "different rows could get one key; none of those read do", _TEMPLATE),
+    "key-shared": Kind(ERROR, "different rows get one key, or one entry of one item", _TEMPLATE),
+    "key-collation": Kind(
+        WARNING,
+        "values of a key column that its collation calls equal, as 'a' and 'A': DynamoDB keeps them apart",
+        "Make them one in the source, or let the application spell the key as it is stored",
+    ),
+    "key-null": Kind(
+        ERROR, "rows with NULL in a column of the key, the entry's name, or an added attribute", _MEND_ROWS
+    ),
+    "key-empty": Kind(ERROR, "rows whose key, or entry's name, is empty", _MEND_ROWS),
+    "key-too-long": Kind(ERROR, "keys over 2048 bytes, or 1024 of a sort key", _MEND_ROWS),
+    "entry-clash": Kind(
+        ERROR, "rows whose entry has the name of a key, or of an attribute of the whole item", "Give entries a prefix"
+    ),
+    "item-too-large": Kind(ERROR, "items over 400 KB", "Split them: more columns in the sort key, or fewer attributes"),
+    "item-large": Kind(WARNING, "items over 300 KB, that may grow beyond 400 KB", "Plan to split them"),
+    "number-range": Kind(
+        ERROR,
+        "numbers with more than 38 digits, or outside of DynamoDB's range",
+        'Carry the column as text: types = "S"',
+    ),
+    "type-refused": Kind(ERROR, "values that cannot have the type that the project file asks for", "Change `types`"),
+    "row-refused": Kind(ERROR, "rows of the sample that cannot become items, for another reason", _MEND_ROWS),
+    "empty-value": Kind(
+        INFO,
+        "empty texts or bytes: they stay empty, and are not NULL",
+        "Nothing, if the application knows the difference",
+    ),
+    "zero-date": Kind(
+        INFO, "zero or partial dates: carried as the text that they are", "Let the application expect them"
+    ),
+    "hot-partition": Kind(
+        WARNING, "one partition key has a tenth of the rows or more", "Widen the key: a partition takes 1,000 writes/s"
+    ),
+    "hot-writes": Kind(
+        WARNING,
+        "one partition key had a fifth of the recent writes or more, and more than 10 a second",
+        "Widen the key: a partition takes 1,000 writes/s",
+    ),
+    "sampled": Kind(INFO, "a large table of which a part was read", "`--full` reads all, `--sample` more"),
+    "not-checked": Kind(WARNING, "a check took too long and was given up", "`--full`, or more `--seconds`"),
+    # the target
+    "target-unreachable": Kind(
+        ERROR, "no answer from the target, or no right to ask", "Check endpoint and credentials"
+    ),
+    "target-not-empty": Kind(ERROR, "the target table has items already", "Name another table, or `--into-existing`"),
+    "target-key": Kind(
+        ERROR, "the target table has another key than the mapping", "Change the key, or name another table"
+    ),
+    "target-index": Kind(
+        ERROR,
+        "an index of the target has a column as its key that may be NULL, empty, or of another type",
+        "Change `types` or `nulls`, or drop the index",
+    ),
+    "slow-load": Kind(
+        WARNING, "the load would take more than a day at the rate given", "A higher rate, or import from S3"
+    ),
+    "prices": Kind(INFO, "no prices for this region", "Give a file of your own: `--prices`"),
+}

@@ -1,0 +1,112 @@
+"""The heaviest items and partitions, as the server counts them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from whimbrel.check.ask import Asker
+from whimbrel.check.data import LARGE_ITEM
+from whimbrel.check.findings import Finding, finding
+from whimbrel.check.scope import Scope
+from whimbrel.check.sql import frame_size, in_sql, row_size
+from whimbrel.mapping.design import TableMapping
+from whimbrel.mysql.connect import quoted
+from whimbrel.mysql.points import rows_where_equal
+from whimbrel.mysql.types import decoded, select_expression
+from whimbrel.records import Row, Value
+from whimbrel.sizes import MAX_ITEM_BYTES, item_size
+
+HEAVIEST = 5
+READ_AT_MOST = 8 * MAX_ITEM_BYTES  # an item that is larger by the server's count is not read, to know it exactly
+HOT_SHARE, HOT_ROWS = 0.1, 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """A partition key, and its share of the rows that were read."""
+
+    key: str
+    rows: int
+    share: float
+
+
+def group_findings(asker: Asker, mapping: TableMapping, scope: Scope) -> tuple[int, list[Finding]]:
+    """How many groups there are in ``scope``, and the items that are too large, or will be."""
+    names = mapping.group_columns
+    columns = [mapping.table.column(name) for name in names]
+    keys = ", ".join(map(select_expression, columns))
+    size = f"SUM({row_size(mapping)}) + {frame_size(mapping)}"
+    statement = (
+        f"SELECT {keys}, COUNT(*) AS n, {size} AS bytes, COUNT(*) OVER () AS items FROM {scope.sql} "
+        f"GROUP BY {', '.join(map(quoted, names))} ORDER BY bytes DESC LIMIT {HEAVIEST}"
+    )
+    rows = asker.rows(statement, mapping.source)
+    found: list[Finding] = []
+    for *key, count, size_about, _items in rows:
+        values = tuple(decoded(column, value) for column, value in zip(columns, key, strict=True))
+        if int(size_about) > LARGE_ITEM:
+            found += _large_item(asker, mapping, values, int(count), int(size_about))
+    return int(rows[0][-1]) if rows else 0, found
+
+
+def _large_item(
+    asker: Asker, mapping: TableMapping, key: tuple[Value, ...], rows: int, about: int
+) -> Iterator[Finding]:
+    shown = shown_key(mapping.group_columns, key)
+    if about > READ_AT_MOST:
+        yield finding(
+            "item-too-large", mapping.source, f"the item of {shown} has about {about:,} bytes in {rows:,} rows"
+        )
+        return
+    read = rows_where_equal(asker.connection, mapping.table, mapping.group_columns, [key])
+    puts, faults = mapping.put_items(read)
+    for fault in faults:
+        if not fault.source_key:  # the whole item
+            yield finding("item-too-large", mapping.source, f"{shown}: {fault.reason}, in {len(read):,} rows")
+    for put in puts:
+        if item_size(put.item) > LARGE_ITEM:
+            size = item_size(put.item)
+            yield finding("item-large", mapping.source, f"the item of {shown} has {size:,} bytes in {len(read):,} rows")
+
+
+def partitions(asker: Asker, mapping: TableMapping, scope: Scope, rows: int) -> list[Partition]:
+    """The heaviest partition keys; empty where each row has one of its own."""
+    names = mapping.design.keys[0].template.columns
+    if not rows or set(names) >= set(mapping.table.primary_key):
+        return []
+    columns = [mapping.table.column(name) for name in names]
+    statement = (
+        f"SELECT {', '.join(map(select_expression, columns))}, COUNT(*) AS n FROM {scope.sql} "
+        f"GROUP BY {', '.join(map(quoted, names))} ORDER BY n DESC LIMIT {HEAVIEST}"
+    )
+    found = asker.rows(statement, mapping.source)
+    heaviest = []
+    for *key, count in found:
+        values = [decoded(column, value) for column, value in zip(columns, key, strict=True)]
+        heaviest.append(Partition(shown_key(names, values), int(count), int(count) / rows))
+    return heaviest
+
+
+def partition_findings(mapping: TableMapping, heaviest: list[Partition]) -> Iterator[Finding]:
+    for each in heaviest:
+        if each.share >= HOT_SHARE and each.rows >= HOT_ROWS:
+            yield finding(
+                "hot-partition",
+                mapping.source,
+                f"{each.key} has {each.rows:,} rows, {each.share:.0%} of all that were read",
+            )
+
+
+def partition_of(mapping: TableMapping, row: Row) -> str:
+    """The columns behind the row's partition key, for people."""
+    names = mapping.design.keys[0].template.columns
+    if not in_sql(mapping, mapping.design.keys[0].template):
+        return str(mapping.item_key(row))
+    return shown_key(names, tuple(row[mapping.table.index(name)] for name in names))
+
+
+def shown_key(names: Sequence[str], key: Sequence[Value]) -> str:
+    """``a=1, b=x``; bytes in hexadecimal."""
+    texts = (value.hex() if isinstance(value, bytes) else str(value) for value in key)
+    return ", ".join(f"{name}={text}" for name, text in zip(names, texts, strict=True))

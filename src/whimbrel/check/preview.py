@@ -1,0 +1,111 @@
+"""preview: some real rows, and the items that they become."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import orjson
+
+from whimbrel.check.ask import Asker
+from whimbrel.check.sample import Mapped, mapped_sample
+from whimbrel.dynamodb.limits import write_units
+from whimbrel.errors import ProjectError
+from whimbrel.mapping.design import TableMapping, compile_mapping
+from whimbrel.mysql.connect import connect, server_info
+from whimbrel.mysql.schema import read_table
+from whimbrel.project import Project
+from whimbrel.records import Value
+from whimbrel.sizes import item_size
+
+ROWS_SHOWN = 10  # of one item
+SECONDS = 30.0
+
+Example = tuple[TableMapping, list[Mapped]]
+
+
+def preview(project: Project, wanted: tuple[str, ...], rows: int) -> list[Example]:
+    """``rows`` rows of each table, spread over it, mapped; those of a group with all rows of their item.
+
+    Raises ProjectError for a table that is not in the project, SourceError, PrivilegeError, MappingError.
+    """
+    rules = [rule for rule in project.tables if not wanted or _is_named(rule.source, wanted)]
+    if unknown := [name for name in wanted if not any(_is_named(rule.source, (name,)) for rule in project.tables)]:
+        listed = ", ".join(rule.source for rule in project.tables)
+        raise ProjectError(
+            f"there is no [[table]] for {unknown[0]}", place=str(project.path), hint=f"There are: {listed}"
+        )
+    examples: list[Example] = []
+    with closing(connect(project.source)) as connection:
+        for rule in rules:
+            schema, _, name = rule.source.partition(".")
+            mapping = compile_mapping(rule, read_table(connection, schema, name))
+            asker = Asker(connection, server_info(connection), SECONDS)
+            examples.append((mapping, mapped_sample(asker, mapping, rows)))
+    return examples
+
+
+def _is_named(source: str, names: tuple[str, ...]) -> bool:
+    return source in names or source.partition(".")[2] in names
+
+
+def as_json(examples: list[Example]) -> dict[str, Any]:
+    return {
+        "tables": [
+            {
+                "source": mapping.source,
+                "target": mapping.target,
+                "items": [_item_as_json(mapping, each) for each in mapped],
+            }
+            for mapping, mapped in examples
+        ]
+    }
+
+
+def _item_as_json(mapping: TableMapping, each: Mapped) -> dict[str, Any]:
+    size = item_size(each.put.item) if each.put else None
+    return {
+        "rows": [_named(mapping, row) for row in each.rows],
+        "item": each.put.item if each.put else None,
+        "bytes": size,
+        "write_units": None if size is None else write_units(size),
+        "dead_letters": [fault.reason for fault in each.faults],
+    }
+
+
+def lines(examples: list[Example]) -> Iterator[str]:
+    for mapping, mapped in examples:
+        yield f"{mapping.source} → {mapping.target}"
+        if not mapped:
+            yield "  no rows"
+        for each in mapped:
+            yield ""
+            yield from _item_lines(mapping, each)
+        yield ""
+
+
+def _item_lines(mapping: TableMapping, each: Mapped) -> Iterator[str]:
+    for row in each.rows[:ROWS_SHOWN]:
+        yield f"  row   {_text(_named(mapping, row))}"
+    if len(each.rows) > ROWS_SHOWN:
+        yield f"        and {len(each.rows) - ROWS_SHOWN:,} more rows"
+    if each.put:
+        size = item_size(each.put.item)
+        units = write_units(size)
+        yield f"  item  {_text(each.put.item)}"
+        yield f"        {size:,} bytes, {units} write unit{'s' if units > 1 else ''}"
+    for fault in each.faults:
+        yield f"  dead  {fault.reason}"
+
+
+def _named(mapping: TableMapping, row: tuple[Value, ...]) -> dict[str, Any]:
+    return {
+        name: {"base64": base64.b64encode(value).decode()} if isinstance(value, bytes) else value
+        for name, value in zip(mapping.table.names, row, strict=True)
+    }
+
+
+def _text(values: dict[str, Any]) -> str:
+    return orjson.dumps(values).decode()

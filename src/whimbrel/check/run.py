@@ -1,0 +1,206 @@
+"""check, from beginning to end: source, mapping, data, target, cost. Changes nothing on either side."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from whimbrel.check.ask import Asker, OutOfTime
+from whimbrel.check.cost import DEFAULT_REGION, Cost, Load, chosen_way, cost_findings, cost_of, read_prices
+from whimbrel.check.data import row_findings
+from whimbrel.check.findings import ERROR, Finding, finding, in_order
+from whimbrel.check.groups import Partition, group_findings, partition_findings, partitions
+from whimbrel.check.keys import key_findings
+from whimbrel.check.reserved import name_findings
+from whimbrel.check.sample import ROWS, ItemSizes, Mapped, item_sizes, mapped_sample, refused
+from whimbrel.check.scope import scope_of
+from whimbrel.check.source import SourceFacts, retention_findings, source_facts, source_findings, table_error
+from whimbrel.check.sql import counts
+from whimbrel.check.target import target_findings
+from whimbrel.check.writes import Writes, recent_writes, write_findings
+from whimbrel.dynamodb.session import Session
+from whimbrel.errors import MappingError, WhimbrelError
+from whimbrel.mapping.design import TableMapping, compile_mapping
+from whimbrel.migrate.state import StateFolder
+from whimbrel.mysql.connect import Mysql, connect, server_info
+from whimbrel.mysql.schema import estimated_rows, read_table
+from whimbrel.project import Project
+from whimbrel.records import Table
+
+Result = TypeVar("Result")
+
+
+class Limits(NamedTuple):
+    """``rows`` to read of one table, ``seconds`` for the questions about it, and for the recent writes; 0: no limit."""
+
+    rows: int = 1_000_000
+    seconds: float = 60.0
+    binlog_seconds: float = 5.0
+
+
+@dataclass
+class TableFacts:
+    """What check learnt of one table. ``rows`` is exact if all were read. ``heaviest``: its largest partition keys."""
+
+    source: str
+    target: str
+    rows: int
+    exact: bool = False
+    read: str = ""
+    items: float = 0.0
+    sizes: ItemSizes | None = None
+    heaviest: list[Partition] = field(default_factory=list)
+    recent_changes: int = 0
+    heaviest_writes: list[tuple[str, int]] = field(default_factory=list)
+
+
+@dataclass
+class Report:
+    findings: list[Finding]
+    source: SourceFacts | None
+    tables: list[TableFacts]
+    writes: Writes | None
+    cost: Cost | None
+
+    @property
+    def errors(self) -> int:
+        return sum(each.severity == ERROR for each in self.findings)
+
+
+def check(project: Project, limits: Limits, prices: Path | None) -> Report:
+    """Everything there is to say, at once. Raises ProjectError only, for a price file that is none."""
+    report = Report([], None, [], None, None)
+    region = _region(project)
+    priced = read_prices(prices or project.check.prices, region)
+    mappings: list[TableMapping] = []
+    try:
+        with closing(connect(project.source)) as connection:
+            mappings = _check_source(project, connection, limits, report)
+    except WhimbrelError as error:
+        report.findings.append(finding("source-unreachable", error.place or "source.url", error.message, error.hint))
+    begun = StateFolder(project.state).checkpoint.exists()
+    report.findings += target_findings(project.target, mappings, begun=begun)
+    _estimate(project, report, cost_of([_load(facts) for facts in report.tables], project.target, priced))
+    report.findings = in_order(report.findings)
+    return report
+
+
+def _check_source(project: Project, connection: Mysql, limits: Limits, report: Report) -> list[TableMapping]:
+    tables, mappings = _compiled(project, connection, report)
+    report.source = source_facts(connection)
+    report.findings += source_findings(connection, tables)
+    by_name = {mapping.source: mapping for mapping in mappings}
+    log = StateFolder(project.state).log
+    report.writes = recent_writes(project.source, by_name, log, limits.binlog_seconds)
+    report.findings += write_findings(report.writes)
+    for mapping in mappings:
+        asker = Asker(connection, server_info(connection), limits.seconds)
+        try:
+            report.tables.append(_check_table(asker, mapping, limits, report))
+        except WhimbrelError as error:
+            report.findings.append(finding("not-checked", mapping.source, str(error)))
+    return mappings
+
+
+def _compiled(project: Project, connection: Mysql, report: Report) -> tuple[list[Table], list[TableMapping]]:
+    tables, mappings = [], []
+    for rule in project.tables:
+        schema, _, name = rule.source.partition(".")
+        try:
+            table = read_table(connection, schema, name)
+            tables.append(table)
+            mappings.append(compile_mapping(rule, table))
+        except MappingError as error:
+            report.findings.append(finding("mapping", rule.source, error.message, error.hint))
+        except WhimbrelError as error:
+            report.findings.append(table_error(error, rule.source))
+    return tables, mappings
+
+
+def _check_table(asker: Asker, mapping: TableMapping, limits: Limits, report: Report) -> TableFacts:
+    source, found = mapping.source, report.findings
+    facts = TableFacts(source, mapping.target, estimated_rows(asker.connection, mapping.table))
+    if not mapping.aligned:
+        found.append(finding("regrouped", source, "the group is no prefix of the primary key"))
+    scope = scope_of(asker, mapping.table, facts.rows, limits.rows)
+    facts.read = scope.words
+    if not scope.whole:
+        found.append(finding("sampled", source, scope.words))
+
+    def attempt(what: str, question: Callable[[], Result], otherwise: Result) -> Result:
+        try:
+            return question()
+        except OutOfTime:
+            found.append(finding("not-checked", source, f"{what}: not known within {limits.seconds:g} seconds"))
+            return otherwise
+
+    nothing: tuple[int, list[Finding]] = (0, [])
+    no_sample: list[Mapped] = []
+    read, of_rows = attempt("rows", lambda: row_findings(asker, mapping, scope), nothing)
+    found += of_rows
+    if scope.whole and read:
+        facts.rows, facts.exact = read, True
+    groups = 0
+    if counts(mapping):
+        found += attempt("keys", lambda: list(key_findings(asker, mapping, scope)), [])
+        facts.heaviest = attempt("partitions", lambda: partitions(asker, mapping, scope, read), [])
+        found += partition_findings(mapping, facts.heaviest)
+    if mapping.rule.filter or mapping.rule.columns or mapping.rule.mask:
+        found.append(finding("sample-only", source, "the mapping has a filter, computed or masked columns"))
+    if mapping.shape == "group" and counts(mapping):
+        groups, of_groups = attempt("groups", lambda: group_findings(asker, mapping, scope), nothing)
+        found += of_groups
+    sample = attempt("sample", lambda: mapped_sample(asker, mapping, ROWS), no_sample)
+    found += name_findings(mapping, sample)
+    known = {each.code for each in found if each.place == source and each.severity == ERROR}
+    found += [each for each in refused(mapping, sample) if not known & _EXPLAIN_REFUSALS]
+    facts.sizes = item_sizes(sample)
+    facts.items = float(groups) if groups and scope.whole else _items(facts)
+    _recent(report, mapping, facts)
+    return facts
+
+
+# What counting finds, mapping refuses row by row: that is said once.
+_EXPLAIN_REFUSALS = {
+    *("key-null", "key-empty", "key-too-long", "key-shared", "entry-clash"),
+    *("item-too-large", "number-range", "type-refused"),
+}
+
+
+def _items(facts: TableFacts) -> float:
+    return facts.rows / facts.sizes.rows if facts.sizes else 0.0
+
+
+def _recent(report: Report, mapping: TableMapping, facts: TableFacts) -> None:
+    if report.writes:
+        facts.recent_changes = report.writes.changes[mapping.source]
+        facts.heaviest_writes = report.writes.partitions.get(mapping.source, Counter()).most_common(5)
+
+
+def _load(facts: TableFacts) -> Load:
+    if not facts.sizes:
+        return Load(0.0, 0.0, 0.0, 0.0)
+    share = facts.heaviest[0].share if facts.heaviest else 0.0
+    sizes = facts.sizes
+    return Load(facts.items, sizes.bytes, facts.items * sizes.write_units, sizes.json_bytes, share)
+
+
+def _estimate(project: Project, report: Report, cost: Cost) -> None:
+    """The cost, and what depends on the time that the load takes."""
+    report.cost = cost
+    report.findings += cost_findings(cost, project.target)
+    if report.source:
+        seconds = (chosen_way(cost, project.target).hours or 0.0) * 3600
+        rate = report.writes.bytes_per_second if report.writes else 0.0
+        report.findings += retention_findings(report.source, seconds, rate)
+
+
+def _region(project: Project) -> str:
+    try:
+        return Session(project.target).region or DEFAULT_REGION
+    except WhimbrelError:
+        return project.target.region or DEFAULT_REGION
