@@ -10,6 +10,7 @@ not of the column's type is NULL, as it is there.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -89,7 +90,7 @@ def view(external: External, folder: Path, locations: Mapping[str, str]) -> str:
         raise UserError("there is no file at the location", place=str(place), hint=hint)
     return (
         f"CREATE OR REPLACE VIEW {quoted(external.name)} AS SELECT {', '.join(casts)} "
-        f"FROM {_read_csv(files, stored, external, header, ours.exists())}"
+        f"FROM {_our_rows(files, stored, header) if ours.exists() else _hive_rows(files, stored, external)}"
     )
 
 
@@ -118,17 +119,33 @@ def resolve(location: str, folder: Path, locations: Mapping[str, str]) -> Path:
     )
 
 
-def _read_csv(files: list[Path], columns: list[str], external: External, header: bool, ours: bool) -> str:
-    paths = ", ".join(literal(str(path)) for path in files)
+def _our_rows(files: list[Path], columns: list[str], header: bool) -> str:
     types = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in columns)
-    # Hive knows no quotes; what we wrote has them.
-    signs = "quote = '\"', escape = '\"'" if ours else f"quote = '', escape = {literal(external.escape)}"
-    separator = "," if ours else external.separator
-    return (
-        f"read_csv([{paths}], columns = {{{types}}}, delim = {literal(separator)}, {signs}, auto_detect = false, "
-        f"header = {str(header).lower()}, skip = {0 if ours else external.skip}, "
-        f"null_padding = {str(not ours).lower()}, strict_mode = {str(ours).lower()})"
+    signs = f"delim = ',', quote = '\"', escape = '\"', header = {str(header).lower()}, auto_detect = false"
+    return f"read_csv([{_paths(files)}], columns = {{{types}}}, {signs})"
+
+
+def _hive_rows(files: list[Path], columns: list[str], external: External) -> str:
+    """Hive knows no quotes: a sign behind the escape sign stands for itself, and ``\\N`` is NULL. DuckDB's CSV has no
+    escape without quotes, so whole lines are cut by a pattern.
+    """
+    separator, escape = re.escape(external.separator), re.escape(external.escape)
+    sign = f"(?:[^{separator}{escape}]|{escape}.)" if escape else f"[^{separator}]"
+    fields = f"regexp_extract_all(line || {literal(external.separator)}, {literal(f'({sign}*){separator}')}, 1)"
+    picked = []
+    for position, name in enumerate(columns, 1):
+        field = f"nullif(fields[{position}], '\\N')"
+        plain = f"regexp_replace({field}, {literal(escape + '(.)')}, '\\1', 'g')" if escape else field
+        picked.append(f"{plain} AS {quoted(name)}")
+    lines = (
+        f"read_csv([{_paths(files)}], columns = {{'line': 'VARCHAR'}}, delim = '\x01', quote = '', escape = '', "
+        f"header = false, skip = {external.skip}, auto_detect = false)"
     )
+    return f"(SELECT {', '.join(picked)} FROM (SELECT {fields} AS fields FROM {lines}))"
+
+
+def _paths(files: list[Path]) -> str:
+    return ", ".join(literal(str(path)) for path in files)
 
 
 def _literal(row_format: Any, name: str, default: str) -> str:

@@ -124,7 +124,7 @@ class Database:
     def _relation(self, statement: str) -> Any:
         try:
             return self._connection.sql(statement)
-        except self._duckdb.ParserException as error:
+        except (self._duckdb.ParserException, self._duckdb.CatalogException) as error:
             translated = _from_athena(statement)
             if translated is None or translated == statement:
                 raise _user_error(error) from None
