@@ -1,4 +1,4 @@
-"""Tables as a case writes them: {"shop.orders": {"columns": {"id": "int unsigned", "note": "text null"}, "key": ["id"]}}."""
+"""Tables as a case writes them: {"shop.orders": {"columns": {"id": "int", "note": "text null"}, "key": ["id"]}}."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from whimbrel.dms.select import Found
 from whimbrel.errors import UnsupportedSource
-from whimbrel.records import Column, Table
+from whimbrel.records import Column, Row, Table
 
 KINDS = {
     **dict.fromkeys(("tinyint", "smallint", "mediumint", "int", "bigint"), "int"),
@@ -53,3 +53,12 @@ class Schema:
             raise UnsupportedSource("has no primary key", place=f"{schema}.{name}", hint="Add one")
         columns = tuple(column(each, words) for each, words in facts["columns"].items())
         return Table(schema, name, columns, tuple(facts["key"]))
+
+    def rows(self, source: str) -> list[Row]:
+        facts = self._tables[source]
+        return [tuple(map(_value, row)) for row in facts.get("rows", ())]
+
+
+def _value(value: Any) -> Any:
+    """Bytes are written {"hex": "00ff"}."""
+    return bytes.fromhex(value["hex"]) if isinstance(value, dict) else value

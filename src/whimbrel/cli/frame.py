@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 import click
 
+from whimbrel.cli.dms import with_dms_rules
 from whimbrel.errors import Stopped, UserError, WhimbrelError
 from whimbrel.migrate.progress import Progress
 from whimbrel.migrate.state import StateFolder
@@ -98,7 +99,7 @@ def shown(project: Project, progress: Progress, as_json: bool) -> Iterator[Displ
 
 
 def open_project(path: Path) -> Project:
-    return load_project(path)
+    return with_dms_rules(load_project(path))
 
 
 def keep_log(path: Path) -> None:

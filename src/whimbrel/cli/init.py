@@ -9,7 +9,10 @@ from urllib.parse import quote
 
 import click
 
+from whimbrel.cli.dms import translated_rules
 from whimbrel.cli.frame import OK
+from whimbrel.dms.read import load_rules
+from whimbrel.dms.toml import table_section as dms_section
 from whimbrel.errors import ProjectError, UserError, WhimbrelError
 from whimbrel.mysql.connect import connect
 from whimbrel.mysql.schema import estimated_rows, read_table, table_names
@@ -22,12 +25,10 @@ BYTES = ("binary", "geometry")
 
 def init(url: str, wanted: tuple[str, ...], output: Path, endpoint: str) -> int:
     """Write ``output``. Raises ProjectError when it exists: a mapping that somebody wrote is not overwritten."""
-    if output.exists():
-        raise ProjectError("is there already", place=str(output), hint="Name another file with --output.")
-    settings, password = split_url(url)
-    if not settings["database"]:
+    _refuse_to_overwrite(output)
+    source, password = _source(url)
+    if not source.database:
         raise ProjectError("the URL names no database", place="URL", hint="Write mysql://user@host:port/database.")
-    source = Source(**settings, password=password or os.environ.get(PASSWORD_VARIABLE, ""))
     sections, left_out = [], []
     with closing(connect(source)) as connection:
         for name in wanted or table_names(connection, source.database):
@@ -44,15 +45,52 @@ def init(url: str, wanted: tuple[str, ...], output: Path, endpoint: str) -> int:
     click.echo(
         f"Wrote {output} with {len(sections)} tables{f', {len(left_out)} left out (see its end)' if left_out else ''}."
     )
+    _say_next(output, password)
+    return OK
+
+
+def init_from_dms(url: str, rules_file: Path, wanted: tuple[str, ...], output: Path, endpoint: str) -> int:
+    """Write ``output`` with the ``[[table]]``s that say the same as the DMS file does for the live schema.
+
+    Raises ProjectError with all that is wrong with the DMS file, and when ``output`` exists.
+    """
+    if wanted:
+        raise UserError("the DMS file says which tables are moved", place="--table", hint="Leave it out.")
+    _refuse_to_overwrite(output)
+    source, password = _source(url)
+    translated = translated_rules(load_rules(rules_file), source)
+    notes = "".join(f"# note: {_one_line(note)}\n" for note in translated.notes)
+    sections = "\n".join(map(dms_section, translated.tables))
+    output.write_text(f"{_head(source, endpoint)}# From {rules_file.name}\n{notes}\n{sections}", encoding="utf-8")
+    click.echo(f"Wrote {output} with {len(translated.tables)} tables from {rules_file}.")
+    _say_next(output, password)
+    return OK
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _refuse_to_overwrite(output: Path) -> None:
+    if output.exists():
+        raise ProjectError("is there already", place=str(output), hint="Name another file with --output.")
+
+
+def _source(url: str) -> tuple[Source, str]:
+    """The source, and the password if the URL has one."""
+    settings, password = split_url(url)
+    return Source(**settings, password=password or os.environ.get(PASSWORD_VARIABLE, "")), password
+
+
+def _say_next(output: Path, password: str) -> None:
     if password:
         click.echo(f"The password is not in it: set {PASSWORD_VARIABLE} in the environment.")
     click.echo(f"Next: edit the mapping in {output}, then `whimbrel check`.")
-    return OK
 
 
 def _head(source: Source, endpoint: str) -> str:
     port = "" if source.port == 3306 else f":{source.port}"
-    url = f"mysql://{quote(source.user)}@{source.host}{port}/{quote(source.database)}"
+    url = f"mysql://{quote(source.user)}@{source.host}{port}/{quote(source.database)}".rstrip("/")
     where = (
         f'endpoint = "{endpoint}"'
         if endpoint

@@ -12,6 +12,7 @@ from whimbrel.cli import check as check_command
 from whimbrel.cli import init as init_command
 from whimbrel.cli import lake as over_the_lake
 from whimbrel.cli import moving, proving
+from whimbrel.cli.dms import dms_option
 from whimbrel.cli.frame import guarded, json_option, open_project, project_option
 
 
@@ -42,14 +43,18 @@ until_option = click.option(
 @click.option("-t", "--table", "tables", multiple=True, help="Only this table; may be given several times.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), default="whimbrel.toml", show_default=True)
 @click.option("--endpoint", default="", help="A DynamoDB-compatible server; without it, AWS.")
+@click.option("--from-dms", type=click.Path(path_type=Path), help="Say the same as this AWS DMS table-mapping file.")
 @guarded
-def init(url: str, tables: tuple[str, ...], output: Path, endpoint: str) -> int:
+def init(url: str, tables: tuple[str, ...], output: Path, endpoint: str, from_dms: Path | None) -> int:
     """Write a commented project file from the live schema at mysql://user@host:port/database."""
+    if from_dms:
+        return init_command.init_from_dms(url, from_dms, tables, output, endpoint)
     return init_command.init(url, tables, output, endpoint)
 
 
 @main.command()
 @project_option
+@dms_option
 @json_option
 @click.option("--sample", type=click.IntRange(1), default=1_000_000, show_default=True, help="Rows of a table to read.")
 @click.option(
@@ -70,6 +75,7 @@ def check(project_file: Path, as_json: bool, sample: int, seconds: float, full: 
 
 @main.command()
 @project_option
+@dms_option
 @json_option
 @click.option("-t", "--table", "tables", multiple=True, help="Only this source table; may be given several times.")
 @click.option("-n", "--rows", type=click.IntRange(1), default=5, show_default=True, help="Rows of each table.")
@@ -84,6 +90,7 @@ def preview(project_file: Path, as_json: bool, tables: tuple[str, ...], rows: in
 
 @main.command()
 @project_option
+@dms_option
 @json_option
 @dry_run_option
 @until_option
@@ -99,6 +106,7 @@ def migrate(project_file: Path, as_json: bool, dry_run: bool, until_caught_up: b
 
 @main.command()
 @project_option
+@dms_option
 @json_option
 @until_option
 @guarded
@@ -109,6 +117,7 @@ def capture(project_file: Path, as_json: bool, until_caught_up: bool) -> int:
 
 @main.command()
 @project_option
+@dms_option
 @json_option
 @guarded
 def snapshot(project_file: Path, as_json: bool) -> int:
@@ -118,6 +127,7 @@ def snapshot(project_file: Path, as_json: bool) -> int:
 
 @main.command()
 @project_option
+@dms_option
 @json_option
 @click.option("--into-existing", is_flag=True, help="Write into target tables that have items already.")
 @guarded
@@ -128,6 +138,7 @@ def load(project_file: Path, as_json: bool, into_existing: bool) -> int:
 
 @main.command()
 @project_option
+@dms_option
 @json_option
 @until_option
 @guarded
@@ -138,6 +149,7 @@ def apply(project_file: Path, as_json: bool, until_caught_up: bool) -> int:
 
 @main.command()
 @project_option
+@dms_option
 @json_option
 @guarded
 def verify(project_file: Path, as_json: bool) -> int:
@@ -156,6 +168,7 @@ def status(project_file: Path, as_json: bool) -> int:
 
 @main.command(name="retry-dead")
 @project_option
+@dms_option
 @json_option
 @dry_run_option
 @guarded

@@ -4,20 +4,38 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
+
+
+class Said(NamedTuple):
+    """What is wrong with a file, and what is only to be known about it."""
+
+    faults: list[str]
+    notes: list[str]
 
 
 class Fields:
     """One object of the file. ``place``, the rule and its part, begins each of its faults. null is as if absent."""
 
-    def __init__(self, values: dict[str, Any], place: str, faults: list[str]) -> None:
+    def __init__(self, values: dict[str, Any], place: str, said: Said) -> None:
         self._values = {name: value for name, value in values.items() if value is not None}
         self.place = place
-        self._faults = faults
+        self._said = said
         self._known: set[str] = set()
 
     def fault(self, key: str, reason: str) -> None:
-        self._faults.append(f"{self.place}: {key} {reason}" if key else f"{self.place}: {reason}")
+        self._said.faults.append(f"{self.place}: {key} {reason}" if key else f"{self.place}: {reason}")
+
+    def note(self, text: str) -> None:
+        self._said.notes.append(f"{self.place}: {text}")
+
+    def nothing(self) -> Fields:
+        """An object without anything in it, in the same place."""
+        return Fields({}, self.place, self._said)
+
+    def skip(self, *keys: str) -> None:
+        """Keys that are known and not needed."""
+        self._known.update(keys)
 
     def has(self, key: str) -> bool:
         return key in self._values
@@ -47,11 +65,13 @@ class Fields:
         return value
 
     def one_of(self, key: str, allowed: tuple[str, ...], default: str = "") -> str:
+        """One of ``allowed``: also where that is at fault. Without a default it must be there."""
         value = self.text(key, required=not default) or default
-        if value and value not in allowed:
+        if value in allowed:
+            return value
+        if value:
             self.fault(key, f"must be {listed(allowed)}, not {value!r}{_near(value, allowed)}")
-            return default or allowed[0]
-        return value
+        return default or allowed[0]
 
     def truth(self, key: str, default: bool) -> bool:
         """true or false, also where they are written as texts."""
@@ -95,7 +115,7 @@ class Fields:
         if not isinstance(value, dict):
             self.fault(key, f"must be an object, not {shown(value)}")
             return None
-        return Fields(value, f"{self.place}, {key}", self._faults)
+        return Fields(value, f"{self.place}, {key}", self._said)
 
     def objects(self, key: str) -> Iterator[Fields]:
         value = self.any(key)
@@ -106,7 +126,7 @@ class Fields:
             return
         for number, each in enumerate(value, 1):
             if isinstance(each, dict):
-                yield Fields(each, f"{self.place}, {key} {number}", self._faults)
+                yield Fields(each, f"{self.place}, {key} {number}", self._said)
             else:
                 self.fault(f"{key} {number}", f"must be an object, not {shown(each)}")
 

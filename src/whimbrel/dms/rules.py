@@ -66,6 +66,7 @@ class Rule:
     name: str
     action: str
     locator: Locator
+    sound: bool = field(default=True, kw_only=True)
 
     @property
     def order(self) -> int:
@@ -123,10 +124,15 @@ class ObjectMapping(Rule):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """A whole file. ``notes`` say what whimbrel does not need, or does in another way: ``check`` shows them."""
+    """A whole file. ``notes`` say what whimbrel does not need, or does in another way.
+
+    ``faults`` are those that can be seen without the schema; ``translate`` raises them together with its own. A rule
+    that has one is not ``sound``: nothing more is said about the tables that it means.
+    """
 
     place: str
     selections: tuple[Selection, ...]
     transformations: tuple[Transformation, ...]
     mappings: tuple[ObjectMapping, ...]
     notes: tuple[str, ...] = field(default=(), compare=False)
+    faults: tuple[str, ...] = ()

@@ -83,7 +83,7 @@ def _filters(including: list[Selection], table: Found, faults: list[str]) -> tup
 def _selects_nothing(rules: Rules, candidates: list[Found], faults: list[str], notes: list[str]) -> None:
     """A rule for one table that is not there is a slip; one with wildcards may have nothing to select today."""
     for rule in rules.selections:
-        if any(_means(rule, table) for table in candidates):
+        if not rule.sound or any(_means(rule, table) for table in candidates):
             continue
         name = f"{literal(rule.locator.schema)}.{literal(rule.locator.table)}"
         one_table = rule.action == "explicit" or (is_literal(rule.locator.schema) and is_literal(rule.locator.table))

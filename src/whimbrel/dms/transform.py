@@ -15,6 +15,7 @@ from whimbrel.dms.expressions import quoted_name, quoted_text
 from whimbrel.dms.patterns import matches
 from whimbrel.dms.rules import MASKING, NAMING, NUMBER_TYPES, TEXT_TYPES, DataType, Rules, Transformation
 from whimbrel.dms.select import is_meant
+from whimbrel.mapping.expressions import Expressions
 from whimbrel.records import Column, Table
 
 WHOLE_KINDS = ("int", "bit", "year")
@@ -245,7 +246,12 @@ def _add(shaped: Shaped, rule: Transformation, faults: list[str], notes: list[st
         faults.append(f"{place}: a column of this name is there already: remove or rename that one")
         return
     metadata = {"schema": table.schema, "table": table.name}
+    noted = len(faults)
     expression = expressions.translated(rule.expression, table.names, metadata, faults, place)
+    if len(faults) == noted:
+        reasons: list[str] = []
+        Expressions(table, {name: expression}, "", reasons)
+        faults += [f"{place}: {reason}" for reason in reasons]
     shaped.computed[name] = expression
     shaped.dropped.discard(name)
     shaped.names[name] = name

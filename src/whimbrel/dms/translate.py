@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -28,15 +29,18 @@ def translate(rules: Rules, found: Iterable[Found], read_table: Callable[[str, s
 
     Raises ProjectError with all that is wrong with the file for this schema, by rule-id.
     """
-    faults: list[str] = []
+    faults = list(rules.faults)
     notes = list(rules.notes)
+    there = list(found)
+    selected = select(rules, there, faults, notes)
     made = [
         rule
-        for selected in select(rules, found, faults, notes)
-        if (table := _read(selected, read_table, faults))
-        and (rule := _TableTranslation(rules, selected, table, faults, notes).rule())
+        for one in selected
+        if _all_sound(rules, one)
+        and (table := _read(one, read_table, faults))
+        and (rule := _TableTranslation(rules, one, table, faults, notes).rule())
     ]
-    _mappings_that_mean_nothing(rules, made, notes)
+    _mappings_that_mean_nothing(rules, selected, there, faults, notes)
     if faults:
         raise faulty(faults, rules.place)
     return Translated(tuple(made), tuple(dict.fromkeys(notes)))
@@ -50,11 +54,28 @@ def _read(selected: Selected, read_table: Callable[[str, str], Table], faults: l
         return None
 
 
-def _mappings_that_mean_nothing(rules: Rules, made: list[TableRule], notes: list[str]) -> None:
-    sources = [rule.source.partition(".") for rule in made]
+def _all_sound(rules: Rules, selected: Selected) -> bool:
+    """Whether no rule that means the table has a fault of its own, of which more faults would only follow."""
+    schema, name = selected.table.schema, selected.table.name
+    meant = [rule for rule in (*rules.transformations, *rules.mappings) if is_meant(rule.locator, schema, name)]
+    return selected.rule.sound and all(rule.sound for rule in meant)
+
+
+def _mappings_that_mean_nothing(
+    rules: Rules, selected: list[Selected], found: list[Found], faults: list[str], notes: list[str]
+) -> None:
+    """A mapping of one table that does not exist is a slip: that table would go under its own name, unmapped."""
+    names = [f"{table.schema}.{table.name}" for table in found]
     for mapping in rules.mappings:
-        if not any(is_meant(mapping.locator, schema, name) for schema, _, name in sources):
+        locator = mapping.locator
+        if any(is_meant(locator, one.table.schema, one.table.name) for one in selected):
+            continue
+        if any(is_meant(locator, table.schema, table.name) for table in found) or "%" in locator.schema + locator.table:
             notes.append(f"{mapping}: its object-locator means no table that is selected")
+            continue
+        nearest = difflib.get_close_matches(f"{locator.schema}.{locator.table}", names, 1)
+        meant = f"; did you mean {nearest[0]}? Case matters" if nearest else ""
+        faults.append(f"{mapping}: there is no table {locator.schema}.{locator.table}{meant}")
 
 
 class _TableTranslation:
@@ -96,7 +117,7 @@ class _TableTranslation:
         partition, sort = self._keys(mapping, attributes)
         keys = {key.name for key in (partition, sort) if key}
         added = {each.name: self._tree(each) for each in attributes if each.name not in keys}
-        self._make_room(attributes, keys)
+        self._make_room(attributes, partition, sort)
         carried = [name for name in self._names() if name not in self.exclude]
         kept = set(carried) | self._named_in(mapping)
         return TableRule(
@@ -125,7 +146,8 @@ class _TableTranslation:
         try:
             compile_mapping(rule, self.table)
         except MappingError as error:
-            self.faults.append(f"{self.place}: {error.place}: {error.message}")
+            lines = [line.strip().removeprefix("- ") for line in error.message.splitlines()]
+            self.faults += [f"{self.place}: {error.place}: {line}" for line in lines[len(lines) > 1 :]]
 
     # -- names ---------------------------------------------------------------------------------------------------------
 
@@ -233,7 +255,7 @@ class _TableTranslation:
     def _check_leaf(self, kind: str, text: str, place: str) -> None:
         """A type that the columns of its template cannot fill is a slip, not a row's fault."""
         for name in templates.columns(text):
-            column = self._column(name, place)
+            column = next(iter(self._meant(name)), "")  # one that is not there is said with its template
             found = self.shaped.kinds.get(column, "computed")
             if found in BYTE_KINDS:
                 self.faults.append(f"{place}: ${{{name}}} is {self._words(column)}, whose bytes have no text")
@@ -253,22 +275,26 @@ class _TableTranslation:
             else "text"
         )
 
-    def _make_room(self, attributes: tuple[Attribute, ...], keys: set[str]) -> None:
+    def _make_room(self, attributes: tuple[Attribute, ...], *keys: KeyRule | None) -> None:
         """A column and an attribute of one name are one if they are the same; else one of them would be lost."""
         if self.document:
             return
-        mapped = {each.name: each for each in attributes}
+        mapped = {each.name: f"${{{self._source_of(each)}}}" for each in attributes}
+        mapped |= {key.name: key.value for key in keys if key}
         for column in self._names():
             name = self.shaped.names[column]
             if column in self.exclude or name not in mapped:
                 continue
-            value = mapped[name].value
-            alone = templates.is_alone(value) if isinstance(value, str) else ""
-            if alone and self._meant(alone) == [column]:
-                if not (name in keys and name == column):
-                    self.exclude.append(column)
-                continue
-            self.faults.append(
-                f"{self.place}, attribute {name!r}: takes the place of column {column!r}, which would be lost: exclude "
-                "the column or name the attribute otherwise"
-            )
+            if mapped[name] != f"${{{column}}}":
+                self.faults.append(
+                    f"{self.place}, attribute {name!r}: takes the place of column {column!r}, which would be lost: "
+                    "exclude the column or name the attribute otherwise"
+                )
+            elif name != column or name not in {key.name for key in keys if key}:
+                self.exclude.append(column)  # a key attribute of its column's own name goes without saying
+
+    def _source_of(self, attribute: Attribute) -> str:
+        """The one column that the attribute is, "" if it is anything else."""
+        alone = templates.is_alone(attribute.value) if isinstance(attribute.value, str) else ""
+        meant = self._meant(alone) if alone else []
+        return meant[0] if len(meant) == 1 else ""

@@ -47,6 +47,16 @@ def table_names(connection: Mysql, schema: str) -> list[str]:
     return sorted(row["name"] for row in rows if row["in_schema"] == schema)
 
 
+def tables_and_views(connection: Mysql) -> list[tuple[str, str, bool]]:
+    """(schema, name, whether it is a view) of all that the account may see, the server's own schemas included."""
+    rows = rows_as_dicts(
+        connection,
+        "SELECT TABLE_SCHEMA AS in_schema, TABLE_NAME AS name, TABLE_TYPE AS kind FROM information_schema.TABLES "
+        "WHERE TABLE_TYPE NOT IN ('SYSTEM VIEW', 'SEQUENCE', 'TEMPORARY')",
+    )
+    return [(row["in_schema"], row["name"], row["kind"] == "VIEW") for row in rows]
+
+
 def estimated_rows(connection: Mysql, table: Table) -> int:
     """The server's own estimate, which may be off by half; 0 when it has none."""
     rows = rows_as_dicts(
@@ -148,6 +158,27 @@ def _facts(connection: Mysql, select: str, schema: str, name: str, order: str) -
     )
     upper = [{key.upper(): value for key, value in row.items()} for row in rows]
     return [row for row in upper if (row["TABLE_SCHEMA"], row["TABLE_NAME"]) == (schema, name)]
+
+
+def described(connection: Mysql, table: Table) -> list[tuple[str, str, str]]:
+    """What the source says now of each of the table's columns; none if the table is gone. See ``description``."""
+    facts = _facts(
+        connection,
+        "SELECT COLUMN_NAME, COLUMN_TYPE, CHARACTER_SET_NAME FROM information_schema.COLUMNS",
+        table.schema,
+        table.name,
+        "ORDINAL_POSITION",
+    )
+    return [(fact["COLUMN_NAME"], fact["COLUMN_TYPE"], _charset(fact["CHARACTER_SET_NAME"])) for fact in facts]
+
+
+def description(column: Column) -> tuple[str, str, str]:
+    """What decides how its values are read: name, type in the source's words, character set."""
+    return column.name, column.type_name, _charset(column.charset)
+
+
+def _charset(name: str | None) -> str:
+    return "" if name in (None, "binary") else str(name)
 
 
 def columns_named(table: Table, names: tuple[str, ...]) -> tuple[Column, ...]:

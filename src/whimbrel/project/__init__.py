@@ -65,6 +65,7 @@ class Project:
     lake: Lake = field(default_factory=Lake)
     predict: Predict = field(default_factory=Predict)
     check: Check = field(default_factory=Check)
+    dms: Path | None = None  # an AWS DMS table-mapping file in the place of [[table]]
 
 
 NO_SOURCE = Source(host="", port=0, user="", database="")
@@ -87,16 +88,25 @@ def load_project(path: Path) -> Project:
     faults: list[str] = []
     top = Section(document, "", faults)
     # A project may be about the target alone: exports, SQL and predictions need no source.
-    source = _read_source(top.section("source")) if top.has("source") or top.has("table") else NO_SOURCE
+    needs_source = any(map(top.has, ("source", "table", "dms")))
+    source = _read_source(top.section("source")) if needs_source else NO_SOURCE
     target = _read_target(top.section("target"))
     tables = tuple(read_table_rule(section, source.database) for section in top.optional_sections("table"))
     lake, predict, check = read_lake(top), read_predict(top), read_check(top, path.parent)
     state = path.parent / top.text("state", ".whimbrel")
+    dms = _read_dms(top, path.parent)
     top.finish()
     faults += _repeated("source", [rule.source for rule in tables])
     if faults:
         raise ProjectError("\n  " + "\n  ".join(faults), place=str(path), hint="\nMend these, then run it again.")
-    return Project(path, state, source, target, tables, lake, predict, check)
+    return Project(path, state, source, target, tables, lake, predict, check, dms)
+
+
+def _read_dms(top: Section, folder: Path) -> Path | None:
+    name = top.text("dms", "")
+    if name and top.has("table"):
+        top.fault("dms", "names a DMS file and there are [[table]] sections too: only one can say what is moved")
+    return folder / name if name else None
 
 
 def split_url(url: str) -> tuple[dict[str, Any], str]:

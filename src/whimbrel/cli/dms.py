@@ -1,0 +1,81 @@
+"""An AWS DMS file in the place of the project's ``[[table]]``s: the option, and the live schema that it needs."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import click
+
+from whimbrel.dms.read import faulty, load_rules
+from whimbrel.dms.rules import Rules
+from whimbrel.dms.select import Found
+from whimbrel.dms.translate import Translated, translate
+from whimbrel.errors import ProjectError, WhimbrelError
+from whimbrel.mysql.connect import connect
+from whimbrel.mysql.schema import read_table, tables_and_views
+from whimbrel.project import Project, Source
+
+_ASKED = "whimbrel.dms"
+
+
+def _keep(context: click.Context, _parameter: click.Parameter, value: Path | None) -> None:
+    context.meta[_ASKED] = value
+
+
+dms_option = click.option(
+    "--dms",
+    type=click.Path(path_type=Path),
+    expose_value=False,
+    callback=_keep,
+    help="An AWS DMS table-mapping file, in the place of the project's [[table]] sections.",
+)
+
+
+def with_dms_rules(project: Project) -> Project:
+    """The project with the tables of its DMS file, if the command takes ``--dms`` and one is named there or in it.
+
+    Raises ProjectError with all that is wrong with the file.
+    """
+    context = click.get_current_context(silent=True)
+    if context is None or _ASKED not in context.meta:
+        return project
+    asked: Path | None = context.meta[_ASKED]
+    path = asked or project.dms
+    if path is None:
+        return project
+    rules = load_rules(path)
+    _refuse_existing(rules, bool(context.params.get("into_existing")))
+    if not project.source.host:
+        raise ProjectError("[source] is missing", place=str(project.path), hint='Write url = "mysql://…" in it.')
+    translated = translated_rules(rules, project.source)
+    notes = [*translated.notes, *([f"the [[table]] sections of {project.path} stand aside"] if project.tables else [])]
+    for note in notes:
+        click.echo(f"{path}: note: {note}", err=True)
+    return replace(project, tables=translated.tables)
+
+
+def translated_rules(rules: Rules, source: Source) -> Translated:
+    """Raises ProjectError with all that is wrong with the rules: also where the source cannot be asked."""
+    try:
+        connecting = connect(source)
+    except WhimbrelError:
+        if rules.faults:
+            raise faulty(rules.faults, rules.place) from None
+        raise
+    with closing(connecting) as connection:
+        found = [Found(*each) for each in tables_and_views(connection)]
+        return translate(rules, found, partial(read_table, connection))
+
+
+def _refuse_existing(rules: Rules, into_existing: bool) -> None:
+    """A condition was found to hold because the target is empty."""
+    conditioned = [str(mapping) for mapping in rules.mappings if mapping.condition]
+    if into_existing and conditioned:
+        raise ProjectError(
+            f"{', '.join(conditioned)}: a condition-expression cannot be kept with --into-existing",
+            place=rules.place,
+            hint="Load into an empty table, or take the condition out.",
+        )
