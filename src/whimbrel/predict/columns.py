@@ -18,6 +18,8 @@ from whimbrel.project.predict import ModelRule
 
 Array = NDArray[Any]
 BINS = 20
+LEAST_SPREAD = 1e-12  # of the largest number
+LARGEST = 1e150  # beyond it, or below its inverse, squares leave the range of a double
 MOST_CATEGORIES = 200
 LEAST_SEEN = 10  # a category of fewer training rows is "other", whose weight an unknown category gets
 
@@ -96,14 +98,14 @@ def input_type(rule: ModelRule, table: pa.Table, name: str) -> str:
     )
 
 
-def learn_input(kind: str, values: Values, order: Array, reach: float = np.inf) -> Input:
+def learn_input(kind: str, values: Values, order: Array, reach: float = np.inf, amount: float = 1.0) -> Input:
     """The input as the training rows show it.
 
     ``order`` is the target as numbers, by whose mean categories are ordered; numbers are held within ``reach``
-    standard deviations of their mean. Raises TrainingError naming the column and a value that is not of its type, or a
-    column of texts that only name rows.
+    standard deviations of their mean, and scaled to a deviation of ``amount``. Raises TrainingError naming the column
+    and a value that is not of its type, or a column of texts that only name rows.
     """
-    learned = _learn_number(values, reach) if kind == NUMBER else _learn_category(values, order)
+    learned = _learn_number(values, reach, amount) if kind == NUMBER else _learn_category(values, order)
     places = encode(learned, values, fill=0.0).places
     shares = np.bincount(places, minlength=learned.places) / max(1, len(places))
     return replace(learned, shares=tuple(float(round(share, 9)) for share in shares))
@@ -117,31 +119,34 @@ def encode(each: Input, values: Values, *, fill: float) -> Column:
         try:
             pairs.append(function(value))
         except (ValueError, TypeError, OverflowError):
-            raise _misfit(each.name, each.type, value) from None
+            raise _misfit(each.name, "a finite number" if each.type == NUMBER else "a text", value) from None
     amounts = np.array([amount for amount, _ in pairs])[values.codes]
     return Column(amounts, np.array([place for _, place in pairs], dtype=np.int64)[values.codes])
 
 
-def _learn_number(values: Values, reach: float) -> Input:
+def _learn_number(values: Values, reach: float, amount: float) -> Input:
     # An unbounded input leaves the number as it is: the same reading of texts and decimals as when serving.
     unbounded = Input(values.name, NUMBER, low=-np.finfo(float).max, high=np.finfo(float).max)
     numbers = encode(unbounded, values, fill=np.nan).amounts
     numbers = numbers[~np.isnan(numbers)]
     if not len(numbers):
         return Input(values.name, NUMBER)
+    largest = float(np.abs(numbers).max())
+    if largest > LARGEST:
+        raise _misfit(values.name, f"a finite number of at most {LARGEST:g}", largest)
     mean, spread = float(numbers.mean()), float(numbers.std())
-    if spread:
-        numbers = np.clip(numbers, mean - reach * spread, mean + reach * spread)
+    if spread <= max(largest * LEAST_SPREAD, 1 / LARGEST):  # one value, and the rounding of its mean
+        return Input(values.name, NUMBER, low=float(numbers.min()), high=float(numbers.max()), mean=float(numbers[0]))
+    numbers = np.clip(numbers, mean - reach * spread, mean + reach * spread)
     edges = np.unique(np.quantile(numbers, np.linspace(0, 1, BINS + 1)[1:-1]))
-    edges = edges[edges > numbers.min()]
     return Input(
         values.name,
         NUMBER,
-        edges=tuple(map(float, edges)),
+        edges=tuple(map(float, edges[edges > numbers.min()])),
         low=float(numbers.min()),
         high=float(numbers.max()),
         mean=float(numbers.mean()),
-        scale=float(numbers.std()) or 1.0,
+        scale=float(numbers.std()) / amount,
     )
 
 
@@ -155,7 +160,7 @@ def _learn_category(values: Values, order: Array) -> Input:
         try:
             text = as_text(value)
         except ValueError:
-            raise _misfit(values.name, CATEGORY, value) from None
+            raise _misfit(values.name, "a text", value) from None
         rows[text] += int(count)
         sums[text] += total
     if len(rows) > MOST_CATEGORIES and len(rows) > sum(rows.values()) / 2:
@@ -171,8 +176,7 @@ def _learn_category(values: Values, order: Array) -> Input:
     )
 
 
-def _misfit(name: str, kind: str, value: Any) -> TrainingError:
-    wanted = "a finite number" if kind == NUMBER else "a text"
+def _misfit(name: str, wanted: str, value: Any) -> TrainingError:
     return TrainingError(
         f"column {name!r} must be {wanted}, not {shown(value)}",
         place="data set",

@@ -20,8 +20,11 @@ from whimbrel.predict.search import Choice, in_parallel, loss
 
 STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0)  # scikit-learn's C: how little the weights are held small
 MOST_STEPS = 500
-REACH = 4.0  # standard deviations: an outlier pulls a class no further. A regression's numbers are not held
-AMOUNT = 3.0  # an amount's weight is held less small than those of places, which are many
+# For classes only, since a regression's numbers may go anywhere:
+REACH = 3.0  # standard deviations; an outlier pulls no further
+OVER_TIME = (
+    0.3  # amounts in time-ordered data: their straight line runs on into values that nobody has seen, bins do not
+)
 
 
 def matrix(inputs: Sequence[Input], columns: Sequence[Column]) -> Any:
@@ -36,7 +39,7 @@ def matrix(inputs: Sequence[Input], columns: Sequence[Column]) -> Any:
     for each, column in zip(inputs, columns, strict=True):
         if each.type == NUMBER:
             parts.append(np.full(rows, offset))
-            data.append(AMOUNT * (column.amounts - each.mean) / each.scale)
+            data.append((column.amounts - each.mean) / each.scale)
             offset += 1
     starts = np.arange(rows + 1) * len(parts)
     return sparse.csr_matrix((np.stack(data, 1).ravel(), np.stack(parts, 1).ravel(), starts), shape=(rows, offset))
@@ -111,7 +114,7 @@ def _export(estimator: Any, inputs: Sequence[Input], strength: float) -> Linear:
         places.append(tuple(tuple(map(float, row)) for row in weights[offset : offset + each.places]))
         offset += each.places
     for each in inputs:
-        scaled.append(tuple(map(float, AMOUNT * weights[offset])) if each.type == NUMBER else ())
+        scaled.append(tuple(map(float, weights[offset])) if each.type == NUMBER else ())
         offset += each.type == NUMBER
     intercept = tuple(map(float, np.atleast_1d(estimator.intercept_)))
     return Linear(strength, intercept, tuple(scaled), tuple(places))

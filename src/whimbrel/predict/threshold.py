@@ -25,8 +25,9 @@ def choose(rule: ThresholdRule, target: Array, scores: Array) -> float:
         )
     best = int(worth.argmax())
     below = falling[best + 1] if best + 1 < len(falling) else falling[best]
-    # Between two scores, so that a rounding of the last digit moves no row over it.
-    return float((falling[best] + below) / 2)
+    # Between two scores, so that a rounding of the last digit moves no row over it; above the lower one in any case.
+    between = (falling[best] + below) / 2
+    return float(between if between > below else falling[best])
 
 
 def _worth(rule: ThresholdRule, target: Array, hits: Array, misses: Array, precision: Array, recall: Array) -> Array:

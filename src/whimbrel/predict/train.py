@@ -102,7 +102,7 @@ def train(rule: ModelRule, table: pa.Table, *, manifest_id: str, as_of: str, fol
     _check_export(model, seen, sums)
     model, curves = _judge(model, data, parts.held, inside, seen)
     facts = _facts(rule, data, learned, parts.fit, parts.held, choice, inside, model)
-    if rule.refit == "yes" and len(parts.held):
+    if rule.refit and len(parts.held):
         model = _refit(rule, data, model, choice, labelled_rows(rule, table))
     model = _named(replace(model, facts=facts, digest=""))
     _write(model, report.page(model, curves), folder)
@@ -146,11 +146,13 @@ def _read(rule: ModelRule, table: pa.Table) -> _Data:
 
 def _learn(rule: ModelRule, data: _Data, rows: Array) -> _Learned:
     target = data.target.values[rows]
-    reach = linear.REACH if rule.learner == "linear" and data.target.kind != "regression" else np.inf
+    line = rule.learner == "linear" and data.target.kind != "regression"
+    reach = linear.REACH if line else np.inf
+    amount = linear.OVER_TIME if line and rule.split == "time" else 1.0
     inputs, columns = [], []
     for kind, values in zip(data.types, data.values, strict=True):
         taken = values.take(rows)
-        inputs.append(learn_input(kind, taken, target.astype(float), reach))
+        inputs.append(learn_input(kind, taken, target.astype(float), reach, amount))
         columns.append(encode(inputs[-1], taken, fill=fill(rule.learner, inputs[-1])))
     matrix = LEARNERS[rule.learner].matrix(inputs, columns)
     return _Learned(tuple(inputs), columns, matrix, target, class_weights(target, data.target.kind, rule.balance))
@@ -211,7 +213,7 @@ def _facts(
     return {
         "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "settings": asdict(rule),
-        "rows": {"fitted": len(fit), "held_out": len(held), "refitted": rule.refit == "yes"},
+        "rows": {"fitted": len(fit), "held_out": len(held), "refitted": rule.refit},
         "judged_by": "hold-out" if len(held) else "folds",
         "folds": inside.as_dict(),
         "setting": choice.setting,
