@@ -12,6 +12,8 @@ from whimbrel.cli import check as check_command
 from whimbrel.cli import init as init_command
 from whimbrel.cli import lake as over_the_lake
 from whimbrel.cli import moving, proving
+from whimbrel.cli import serve as serving
+from whimbrel.cli import train as training
 from whimbrel.cli.dms import dms_option
 from whimbrel.cli.frame import guarded, json_option, open_project, project_option
 
@@ -175,6 +177,94 @@ def status(project_file: Path, as_json: bool) -> int:
 def retry_dead(project_file: Path, as_json: bool, dry_run: bool) -> int:
     """Play the dead letters again: each row is read anew from the source and mapped again."""
     return proving.retry_dead(open_project(project_file), as_json, dry_run=dry_run)
+
+
+@main.command()
+@project_option
+@json_option
+@dry_run_option
+@click.option("--model", "name", default="", help="Only this model of the project.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A CSV or Parquet file with a header, in place of the model's data set.",
+)
+@guarded
+def train(project_file: Path, as_json: bool, dry_run: bool, name: str, data: Path | None) -> int:
+    """Train the project's models, and write for each a model file and a report."""
+    return training.train(open_project(project_file), as_json, name, data, dry_run=dry_run)
+
+
+model_option = click.option(
+    "--model", "model_file", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="A model file."
+)
+
+
+@main.command()
+@project_option
+@json_option
+@click.option("--host", default="", help="The address to listen at; 127.0.0.1 unless the project file says another.")
+@click.option("--port", type=int, help="The port; 8080 unless the project file says another, 0 for a free one.")
+@model_option
+@click.option("--endpoint", default="", help="The endpoint for --model; needed where the project has several.")
+@guarded
+def serve(
+    project_file: Path, as_json: bool, host: str, port: int | None, model_file: Path | None, endpoint: str
+) -> int:
+    """Answer predictions over HTTP, as a SageMaker endpoint does, until stopped by a signal."""
+    return serving.serve(serving.project_or_none(project_file), as_json, host, port, model_file, endpoint)
+
+
+@main.command()
+@project_option
+@click.option("--endpoint", default="", help="Ask this endpoint of the running server.")
+@model_option
+@click.argument("rows", nargs=-1)
+@guarded
+def predict(project_file: Path, endpoint: str, model_file: Path | None, rows: tuple[str, ...]) -> int:
+    """Predict for ROWS of CSV (or standard input), by the running server or by a model file itself."""
+    return serving.predict(serving.project_or_none(project_file), endpoint, model_file, rows)
+
+
+@main.group()
+def endpoint() -> None:
+    """Look after the endpoints of the server: a running one does it live."""
+
+
+@endpoint.command(name="status")
+@project_option
+@json_option
+@guarded
+def endpoint_status(project_file: Path, as_json: bool) -> int:
+    """Say what every endpoint answers with."""
+    return serving.status(serving.project_or_none(project_file), as_json)
+
+
+@endpoint.command(name="update")
+@project_option
+@json_option
+@dry_run_option
+@click.argument("name")
+@click.option("--model", "model_file", type=click.Path(path_type=Path, exists=True, dir_okay=False), required=True)
+@click.option("--at-once", is_flag=True, help="All calls at once, without a trial on a share of them.")
+@guarded
+def endpoint_update(
+    project_file: Path, as_json: bool, dry_run: bool, name: str, model_file: Path, at_once: bool
+) -> int:
+    """Put a model file behind endpoint NAME; made if there is none. Taken back by itself when it does worse."""
+    project = serving.project_or_none(project_file)
+    return serving.update(project, as_json, name, model_file, dry_run=dry_run, at_once=at_once)
+
+
+@endpoint.command(name="weights")
+@project_option
+@json_option
+@click.argument("name")
+@click.argument("weights", nargs=-1, required=True)
+@guarded
+def endpoint_weights(project_file: Path, as_json: bool, name: str, weights: tuple[str, ...]) -> int:
+    """Change the shares of endpoint NAME's variants live: VARIANT=WEIGHT …"""
+    return serving.weights(serving.project_or_none(project_file), as_json, name, weights)
 
 
 for _command in over_the_lake.COMMANDS:

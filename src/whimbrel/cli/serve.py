@@ -13,6 +13,7 @@ import click
 import orjson
 
 from whimbrel.cli.frame import FAILED, OK, keep_log, say_json
+from whimbrel.cli.train import models_folder
 from whimbrel.durable import replace_file
 from whimbrel.errors import TargetUnreachable, UserError
 from whimbrel.predict.deploy import SERVER_FILE, Deployment, client_for, deploy, deployment_config, server_url
@@ -47,8 +48,18 @@ def serve(project: Project, as_json: bool, host: str, port: int | None, model: P
     folder = registry_folder(project)
     if model:
         deploy(folder, rule_for(project, endpoint or _only_endpoint(project)), model)
+    deploy_new_endpoints(project, folder)
     with sole_user(folder):
         return _serve(project, folder, as_json, host or project.predict.serve.host, port)
+
+
+def deploy_new_endpoints(project: Project, folder: Path) -> None:
+    """An endpoint of the project that is not there yet begins with its model's newest version, where there is one."""
+    there = Registry(folder).state.endpoints
+    for rule in project.predict.endpoints:
+        files = sorted(models_folder(project, rule.model).glob("*/model.json"))  # a version begins with its time
+        if rule.name not in there and files:
+            deploy(folder, rule_for(project, rule.name), files[-1])
 
 
 def update(project: Project, as_json: bool, endpoint: str, model: Path, *, dry_run: bool, at_once: bool) -> int:

@@ -36,7 +36,7 @@ from whimbrel.predict.endpoint import LiveEndpoint, LiveVariant, Meta, NoSuchVar
 from whimbrel.predict.http import Limits, Listener, Request, Response
 from whimbrel.predict.served import SMALL_BODY, Answer, Call
 from whimbrel.predict.serving import Serving
-from whimbrel.predict.status import drift, status
+from whimbrel.predict.status import recent_drift, status
 
 Handled = Response | Coroutine[Any, Any, Response]
 _PREFIX, _SUFFIX = b"/endpoints/", b"/invocations"
@@ -192,7 +192,7 @@ class Routes:
                 if live.fleet
                 for v in live.fleet.variants
             }
-            self._drifts = {name: await asyncio.to_thread(drift, each) for name, each in served.items()}
+            self._drifts = {name: await asyncio.to_thread(recent_drift, each) for name, each in served.items()}
         return Response(200, orjson.dumps(status(self._serving, self._drifts)), JSON, "cache-control: no-store\r\n")
 
     def _show_metrics(self, request: Request) -> Response:

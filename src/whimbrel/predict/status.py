@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
+from whimbrel.predict.drift import drift
 from whimbrel.predict.endpoint import Fleet, LiveEndpoint, LiveVariant
-from whimbrel.predict.features import CATEGORY, Input, encoder
+from whimbrel.predict.features import CATEGORY, Input
 from whimbrel.predict.figures import SECONDS, quantile_of
 from whimbrel.predict.served import Served
 from whimbrel.predict.serving import Serving
@@ -19,7 +19,7 @@ _RECENT = 10  # seconds over which "now" is meant
 
 
 def status(serving: Serving, drifts: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
-    """All of it; ``drifts`` are those of ``drift``, by model name."""
+    """All of it; ``drifts`` are those of ``recent_drift``, by model name."""
     now = time.monotonic()
     return {
         "time": time.time(),
@@ -45,33 +45,14 @@ def form(served: Served) -> dict[str, Any]:
     }
 
 
-def drift(served: Served) -> list[dict[str, Any]]:
-    """For each input, how far the last calls' rows are from the training rows, the farthest first.
-
-    ``psi`` is the population stability index over the input's places (bins or categories, "other", missing): below 0.1
-    is called no change, above 0.25 a large one. Each share is held at 0.0001 or more, so that no place is infinite.
-    """
+def recent_drift(served: Served) -> list[dict[str, Any]]:
+    """For each input, how far the last calls' rows are from the training rows, the farthest first; see drift.py."""
     rows = list(served.samples)
     if len(rows) < LEAST_ROWS:
         return []
-    found = []
-    for number, each in enumerate(served.model.inputs):
-        if each.shares:
-            shares = _shares(each, [row.get(each.name) if isinstance(row, dict) else row[number] for row in rows])
-            found.append({"input": each.name, "psi": psi(each.shares, shares), "rows": len(rows)})
-    return sorted(found, key=lambda each: -float(each["psi"]))
-
-
-def psi(expected: Sequence[float], observed: Sequence[float]) -> float:
-    """The population stability index of two spreads over the same places."""
-    pairs = [(max(e, 1e-4), max(o, 1e-4)) for e, o in zip(expected, observed, strict=True)]
-    return sum((o - e) * math.log(o / e) for e, o in pairs)
-
-
-def _shares(each: Input, values: list[Any]) -> list[float]:
-    place = encoder(each, fill=0.0)
-    counts = Counter(place(value)[1] for value in values)
-    return [counts[number] / len(values) for number in range(each.places)]
+    found = drift(served.model, rows)
+    inputs = sorted(found.inputs, key=lambda each: -each.psi)
+    return [asdict(each) | {"rows": found.rows} for each in inputs]
 
 
 def _endpoint(serving: Serving, live: LiveEndpoint, now: float) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class Faulty(Model):
 def load(path: Path) -> Model:
     model = load_model(path)
     if "late" in model.version:
-        time.sleep(3)
+        time.sleep(1.5)
     object.__setattr__(model, "__class__", Faulty)
     return model
 
