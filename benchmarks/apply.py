@@ -26,7 +26,7 @@ from benchmarks.null_sink import null_sink
 from whimbrel.dynamodb.wire import Wire
 from whimbrel.dynamodb.write import Writer
 from whimbrel.log.files import ChangeLogReader, ChangeLogWriter
-from whimbrel.mapping.design import compile_mapping
+from whimbrel.mapping.versions import Versions
 from whimbrel.migrate.apply import Applier
 from whimbrel.migrate.dead import DeadLetters
 from whimbrel.migrate.progress import Progress
@@ -130,7 +130,7 @@ def apply(folder: Path, rule: TableRule, target: Target) -> None:
     with tempfile.TemporaryDirectory(dir=folder) as state:
         applier = Applier(
             ChangeLogReader(folder / "log", None),
-            {rule.source: compile_mapping(rule, TABLE)},
+            {rule.source: Versions(rule, TABLE)},
             writer,
             DeadLetters(Path(state) / "dead.jsonl"),
             Keeper(Path(state) / "checkpoint.json"),

@@ -13,12 +13,10 @@ from whimbrel.cli.frame import DEAD_LETTERS, INTERRUPTED, OK, interruptible, say
 from whimbrel.dynamodb.session import Session
 from whimbrel.dynamodb.tables import table_exists
 from whimbrel.errors import Stopped
-from whimbrel.migrate.capture import Capture
 from whimbrel.migrate.follow import drained, follow, source_end
 from whimbrel.migrate.prepare import Prepared, prepare
 from whimbrel.migrate.progress import Progress
 from whimbrel.migrate.run import Run
-from whimbrel.migrate.state import StateFolder
 from whimbrel.project import Project
 from whimbrel.ui.display import Display
 
@@ -60,9 +58,8 @@ def capture(project: Project, as_json: bool, *, until_caught_up: bool) -> int:
     with interruptible() as stop, shown(project, progress, as_json) as display:
         with Run(prepared, stop, progress) as run:
             run.fix_start()
-            start = run.start
+            start, copying = run.start, run.new_capture(stop.set)
         # The run lock is free again: snapshot, load and apply may work beside this from another terminal.
-        copying = Capture(project.source, prepared.tables, StateFolder(project.state).log, start, progress, stop.set)
         copying.start()
         display.say(f"Capturing since {start}.")
         while not (until_caught_up and progress.capture_idle):

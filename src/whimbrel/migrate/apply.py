@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from whimbrel.dynamodb.write import Rejected, Writer
 from whimbrel.log.files import ChangeLogReader, LogPoint
-from whimbrel.mapping.design import TableMapping
+from whimbrel.mapping.versions import Versions
 from whimbrel.migrate.dead import DeadLetters
 from whimbrel.migrate.progress import Progress
 from whimbrel.migrate.state import Keeper
@@ -25,14 +25,14 @@ class Applier:
     def __init__(
         self,
         reader: ChangeLogReader,
-        mappings: Mapping[str, TableMapping],
+        versions: Mapping[str, Versions],
         writer: Writer,
         dead: DeadLetters,
         keeper: Keeper,
         progress: Progress,
     ) -> None:
         self._reader = reader
-        self._mappings = mappings
+        self._versions = versions
         self._writer = writer
         self._dead = dead
         self._keeper = keeper
@@ -74,7 +74,7 @@ class Applier:
         faults: list[Fault] = []
         for mine in _by_table(changes):
             source = mine[0].table.full_name
-            operations, unmappable = self._mappings[source].fold(mine)
+            operations, unmappable = self._versions[source].of(mine[0].table).fold(mine)
             faults += unmappable
             # Blocks until every operation is acknowledged: the next batch may touch the same items.
             faults += [rejected_fault(source, rejected) for rejected in self._writer.write(operations)]
@@ -106,11 +106,22 @@ class Applier:
 
 
 def _by_table(changes: list[Change]) -> Iterable[list[Change]]:
-    """The changes of each table, in log order; tables are told apart by identity, which the reader keeps."""
-    lists: dict[int, list[Change]] = {}
+    """The changes of each table, in log order; where it was altered between two, those after it come after all those
+    before it. Versions of a table are told apart by identity, which the reader keeps.
+    """
+    lists: list[list[Change]] = []
+    latest: dict[str, list[Change]] = {}
+    by_identity: dict[int, list[Change]] = {}
     for change in changes:
-        lists.setdefault(id(change.table), []).append(change)
-    return lists.values()
+        mine = by_identity.get(id(change.table))
+        if mine is None:
+            name = change.table.full_name
+            if name in latest:
+                del by_identity[id(latest[name][0].table)]
+            mine = latest[name] = by_identity[id(change.table)] = []
+            lists.append(mine)
+        mine.append(change)
+    return lists
 
 
 def rejected_fault(source: str, rejected: Rejected) -> Fault:

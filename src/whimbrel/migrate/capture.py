@@ -12,7 +12,10 @@ from pathlib import Path
 
 from whimbrel.errors import SourceUnreachable, StateError, WhimbrelError
 from whimbrel.log.files import ChangeLogWriter
+from whimbrel.mapping.versions import Versions
+from whimbrel.migrate.history import History, Name
 from whimbrel.migrate.progress import Progress
+from whimbrel.mysql.altered import altered
 from whimbrel.mysql.binlog.stream import BinlogStream
 from whimbrel.mysql.connect import connect, server_info
 from whimbrel.project import Source
@@ -27,21 +30,25 @@ log = logging.getLogger(__name__)
 class Capture:
     """Copies the binlog into the change log in ``folder``, beginning after the log's last transaction, or at ``start``.
 
-    A broken connection is made anew for ever; any other error ends the capture: it calls ``on_failure`` and ``check``
-    raises it.
+    Rows are decoded with the columns that ``history`` has for their Position; an ALTER adds to it, and ends the capture
+    if its table's rule in ``versions`` does not say what becomes of it. A broken connection is made anew for ever; any
+    other error ends the capture: it calls ``on_failure`` and ``check`` raises it.
     """
 
     def __init__(
         self,
         source: Source,
-        tables: Mapping[tuple[str, str], Table],
+        history: History,
+        versions: Mapping[str, Versions],
         folder: Path,
         start: Position,
         progress: Progress,
         on_failure: Callable[[], None],
     ) -> None:
         self._source = source
-        self._tables = tables
+        self._history = history
+        self._versions = versions
+        self._now: dict[Name, Table] = {}
         self._folder = folder
         self._start = start
         self._progress = progress
@@ -113,8 +120,14 @@ class Capture:
         syncer = threading.Thread(target=self._sync_often, args=(writing, done), name="capture-sync", daemon=True)
         with closing(self._log) as change_log, closing(connect(self._source)) as connection:
             resume = change_log.last.position if change_log.last else self._start
+            self._now = self._history.at(resume)
             self._stream = BinlogStream(
-                connection, resume, self._tables, server_id=self._server_id, use_gtid=server_info(connection).gtid
+                connection,
+                resume,
+                self._now,
+                server_id=self._server_id,
+                use_gtid=server_info(connection).gtid,
+                redefine=self._redefine,
             )
             syncer.start()
             try:
@@ -128,6 +141,19 @@ class Capture:
                 self._committed.set()
                 syncer.join()
                 self._stream.close()
+
+    def _redefine(self, name: Name, position: Position, sql: str) -> Table:
+        """The order matters: recorded before anything is decoded by it, and before the rule may refuse it: whoever
+        edits the rule goes on from here.
+        """
+        found = self._history.since(name, position)
+        if found is None:
+            found = altered(self._source, self._now[name], position, sql)
+            self._history.add(position, found)
+            log.info("table altered", extra={"table": found.table.full_name, "position": str(position)})
+        self._now[name] = found.table
+        self._versions[found.table.full_name].of(found.table, found.replaced)
+        return found.table
 
     def _keep(self, piece: list[Change] | Commit | Idle) -> None:
         if isinstance(piece, list):

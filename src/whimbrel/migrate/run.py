@@ -25,15 +25,19 @@ from whimbrel.dynamodb.tables import ensure_table, table_id
 from whimbrel.dynamodb.wire import Wire
 from whimbrel.dynamodb.write import Writer
 from whimbrel.errors import StateError, TargetError
+from whimbrel.export import read_export
 from whimbrel.log.files import ChangeLogReader
 from whimbrel.mapping.design import TableMapping
+from whimbrel.mapping.family import indexes_of
+from whimbrel.migrate import history
 from whimbrel.migrate.apply import Applier
 from whimbrel.migrate.capture import Capture
 from whimbrel.migrate.dead import DeadLetters
 from whimbrel.migrate.load import Loader
-from whimbrel.migrate.prepare import Prepared, chunk_key, same_rules, same_source
+from whimbrel.migrate.prepare import Prepared, chunk_key, not_altered, same_rules, same_source
 from whimbrel.migrate.progress import Progress, TableCounts
 from whimbrel.migrate.state import Keeper, StateFolder
+from whimbrel.mysql.chunks import forget_other_export
 from whimbrel.mysql.connect import connect
 from whimbrel.mysql.fence import fenced_position
 from whimbrel.mysql.snapshot import export_table
@@ -59,6 +63,7 @@ class Run:
         self.folder = StateFolder(prepared.project.state)
         self._into_existing = into_existing
         self._capture: Capture | None = None
+        self.history = prepared.history
 
     def __enter__(self) -> Run:
         self.folder.make()
@@ -91,15 +96,23 @@ class Run:
         """Fix the Position from which every change is captured. Must come before any row is read."""
         if self.phase != "new":
             return
+        tables = list(self.prepared.tables.values())
         with closing(connect(self.prepared.project.source)) as connection:
-            start = fenced_position(connection, list(self.prepared.tables.values()), self.stop.wait)
-        self._move_from("new", source=self.prepared.server.server_uuid, rules=self.prepared.rules_digest, start=start)
+            start = fenced_position(connection, tables, self.stop.wait, lambda: not_altered(connection, tables))
+        self.history = history.begin(self.folder.tables, self.prepared.project.tables, tables, start)
+        self._move_from("new", source=self.prepared.server.server_uuid, rules=self.history.digest, start=start)
         log.info("start fixed", extra={"position": str(start)})
 
     def start_capture(self) -> None:
         """Begin, or go on, to write every change since the start to the change log, in a thread of its own."""
-        self._capture = new_capture(self.prepared, self.start, self.folder, self.progress, self.stop.set)
+        self._capture = self.new_capture(self.stop.set)
         self._capture.start()
+
+    def new_capture(self, on_failure: Callable[[], None]) -> Capture:
+        """To be started once the start is fixed."""
+        assert self.history is not None, "the tables are recorded with the start"
+        source, versions = self.prepared.project.source, self.prepared.versions
+        return Capture(source, self.history, versions, self.folder.log, self.start, self.progress, on_failure)
 
     def snapshot(self) -> None:
         """Export every table that is not exported yet."""
@@ -107,7 +120,7 @@ class Run:
             return
         for source, mapping in self.prepared.mappings.items():
             if self.keeper.now.table(source).chunks_planned is None:
-                self._export(source, mapping)
+                self._export(source, self.prepared.versions[source].readable(mapping))
                 if self.stop.is_set():
                     return
         self._move_from("snapshot")
@@ -123,8 +136,11 @@ class Run:
         self._open_targets()
         for source, mapping in self.prepared.mappings.items():
             self._enter("load", source)
+            files = sorted(self.folder.export(source).glob("chunk-*.zst"))
+            if files:  # the table may have been altered since
+                mapping = self.prepared.versions[source].of(read_export(files[0]).table)
             loader = Loader(mapping, self.writer, self.dead, self.keeper, self.progress, self.stop)
-            loader.load(sorted(self.folder.export(source).glob("chunk-*.zst")), self.folder.spill)
+            loader.load(files, self.folder.spill)
             if self.stop.is_set():
                 return
         self._move_from("load")
@@ -138,7 +154,7 @@ class Run:
         self._check_targets()
         self._enter("apply", "")
         reader = ChangeLogReader(self.folder.log, self.keeper.now.applied)
-        return Applier(reader, self.prepared.mappings, self.writer, self.dead, self.keeper, self.progress)
+        return Applier(reader, self.prepared.versions, self.writer, self.dead, self.keeper, self.progress)
 
     def check_capture(self) -> None:
         """Raise what ended the capture, if something did."""
@@ -156,6 +172,7 @@ class Run:
     def _export(self, source: str, mapping: TableMapping) -> None:
         self._enter("snapshot", source)
         counts = self.progress.tables[source]
+        forget_other_export(self.folder.export(source), mapping.table)
 
         def count(rows: int) -> None:
             counts.exported_rows += rows
@@ -181,7 +198,16 @@ class Run:
         client = Session(target).client()
         for source, mapping in self.prepared.mappings.items():
             if not self.keeper.now.table(source).target_id:
-                ensure_table(client, mapping.target, mapping.key_attributes, target, allow_items=self._into_existing)
+                mappings = self.prepared.mappings.values()
+                indexes = indexes_of([each for each in mappings if each.target == mapping.target])
+                ensure_table(
+                    client,
+                    mapping.target,
+                    mapping.key_attributes,
+                    target,
+                    allow_items=self._into_existing,
+                    indexes=indexes,
+                )
                 # Saved before the first item is put: from then on the items in it are ours.
                 self._save_table(source, target_id=table_id(client, mapping.target))
         self._check_targets()
@@ -219,9 +245,3 @@ class Run:
         progress.phase = now.phase
         progress.dead = len(self.dead)
         progress.applied_position = now.applied_position
-
-
-def new_capture(
-    prepared: Prepared, start: Position, folder: StateFolder, progress: Progress, on_failure: Callable[[], None]
-) -> Capture:
-    return Capture(prepared.project.source, prepared.tables, folder.log, start, progress, on_failure)

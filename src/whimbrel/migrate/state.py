@@ -15,6 +15,7 @@ class StateFolder:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.checkpoint = root / "checkpoint.json"
+        self.tables = root / "tables.jsonl"
         self.log = root / "log"
         self.dead = root / "dead.jsonl"
         self.spill = root / "spill"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,16 @@ def _list(names: tuple[str, ...]) -> str:
 
 def _shown(values: tuple[Value, ...]) -> str:
     return ", ".join(map(repr, values))
+
+
+def forget_other_export(folder: Path, table: Table) -> None:
+    """Remove what was exported of another version of ``table``: its rows are read anew, all by the same columns."""
+    plan_file = folder / PLAN_FILE
+    if not plan_file.exists():
+        return
+    header = plan_file.read_bytes().partition(b"\n")
+    if header[1] and orjson.loads(header[0])["table"] != orjson.loads(orjson.dumps(table_to_json(table))):
+        shutil.rmtree(folder)
 
 
 class Plan:

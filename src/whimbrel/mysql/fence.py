@@ -25,8 +25,14 @@ _ACCESS_DENIED = {1044, 1045, 1142, 1227}
 _LOCK_WAIT_TIMEOUT = {1205}
 
 
-def fenced_position(connection: Mysql, tables: list[Table], wait: Callable[[float], object] = time.sleep) -> Position:
-    """The source's Position, read under a read lock that is let go at once.
+def fenced_position(
+    connection: Mysql,
+    tables: list[Table],
+    wait: Callable[[float], object] = time.sleep,
+    under: Callable[[], object] = lambda: None,
+) -> Position:
+    """The source's Position, read under a read lock that is let go at once. ``under`` is called while it is held: no
+    table is altered there.
 
     Raises PrivilegeError when the account may take neither lock, SourceUnreachable when a long transaction keeps it
     waiting.
@@ -34,7 +40,7 @@ def fenced_position(connection: Mysql, tables: list[Table], wait: Callable[[floa
     ways = ["FLUSH TABLES WITH READ LOCK", "LOCK TABLES " + ", ".join(f"{_quoted(table)} READ" for table in tables)]
     for _ in range(TRIES):
         try:
-            return _position_under(connection, ways[0])
+            return _position_under(connection, ways[0], under)
         except pymysql.err.MySQLError as error:
             code = error.args[0] if error.args else 0
             if code in _ACCESS_DENIED and len(ways) > 1:
@@ -56,11 +62,12 @@ def fenced_position(connection: Mysql, tables: list[Table], wait: Callable[[floa
     )
 
 
-def _position_under(connection: Mysql, lock: str) -> Position:
+def _position_under(connection: Mysql, lock: str, under: Callable[[], object]) -> Position:
     with connection.cursor() as cursor:
         cursor.execute(f"SET SESSION lock_wait_timeout = {LOCK_WAIT_SECONDS}")
         cursor.execute(lock)
         try:
+            under()
             return current_position(connection)
         finally:
             cursor.execute("UNLOCK TABLES")

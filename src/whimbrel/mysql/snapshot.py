@@ -18,13 +18,21 @@ from typing import Any, NamedTuple
 
 from asyncmy.cursors import SSCursor
 
-from whimbrel.errors import LogCorrupt, PrivilegeError, SourceError, SourceUnreachable, UnsupportedSource
+from whimbrel.errors import (
+    LogCorrupt,
+    PrivilegeError,
+    SchemaDrift,
+    SourceError,
+    SourceUnreachable,
+    UnsupportedSource,
+)
 from whimbrel.export import PART, Chunk, ExportFile, ExportWriter, read_export, write_export
 from whimbrel.mysql.chunks import Plan, chunk_statement, cutting_key, plan
 from whimbrel.mysql.connect import Mysql, connect, translated
 from whimbrel.mysql.pace import LoadGate, RowRate
 from whimbrel.mysql.points import canonical_rows, read_rows, rows_where_equal
 from whimbrel.mysql.readers import back_off, begin_together, open_reader, uses_tls
+from whimbrel.mysql.schema import described, description
 from whimbrel.project import Source
 from whimbrel.records import Position, Row, Table
 
@@ -107,6 +115,8 @@ class _Export:
         self.note = ""
         self.index = ""
         self.tls = False
+        self.looking = asyncio.Lock()
+        self.look: Mysql | None = None  # a connection of its own: what a transaction of the readers sees may be old
 
     async def run(self, consistent: bool) -> SnapshotResult:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -166,6 +176,8 @@ class _Export:
         finally:
             for reader in readers:
                 reader.close()
+            if self.look:
+                self.look.close()
         return position, lock_ms
 
     async def _all_chunks(self, side: Mysql, readers: list[Any], waiting: list[Chunk]) -> None:
@@ -238,6 +250,8 @@ class _Export:
         self.reading += 1
         try:
             await self._stream(reader, chunk, writer)
+            async with self.looking:
+                await asyncio.to_thread(self._check_columns)
             return await asyncio.to_thread(writer.close)
         except UnicodeDecodeError as error:
             raise UnsupportedSource(
@@ -251,6 +265,22 @@ class _Export:
         finally:
             self.reading -= 1
             writer.abandon()
+
+    def _check_columns(self) -> None:
+        """After the rows were read and before they count: they are what the columns say only if these are still so."""
+        try:
+            self.look = self.look or connect(self.source)
+            now = set(described(self.look, self.table))
+        except SourceUnreachable:
+            self.look = None
+            raise
+        lost = [column.name for column in self.table.columns if description(column) not in now]
+        if lost:
+            raise SchemaDrift(
+                f"was altered while its rows were read: {', '.join(lost)}",
+                place=self.table.full_name,
+                hint="Run the same command again: its rows are read anew.",
+            )
 
     async def _stream(self, reader: Any, chunk: Chunk, writer: ExportWriter) -> None:
         with translated(self.table.full_name):

@@ -12,6 +12,7 @@ ENTRIES = ("attribute", "map", "string-set", "number-set", "list")
 TYPES = ("S", "N", "B", "BOOL", "SS", "JSON", "EPOCH", "EPOCH_MS", "SECONDS")
 MASKS = ("digits", "hash", "null")
 CASES = ("", "lower", "upper")
+NEW_COLUMNS = ("stop", "ignore", "include")
 
 # An attribute's template as text, or as DynamoDB's typed tree with templates at its leaves:
 # {"S": "${a}"}, {"N": "${n}"}, {"BOOL": "${flag}"}, {"M": {"x": {"S": "${a}"}}}, {"L": [{"S": "${a}"}]}
@@ -66,6 +67,8 @@ class TableRule:
     or list ``entry_into``; a set has the column ``entry_value`` for its members and no names, a list has the entries
     in the order of ``entry_order`` (columns, each perhaps with " desc") and no names.
 
+    ``new_columns`` says what becomes of a column that is added to the source while the migration runs.
+
     ``item``: "own" if no other source table writes these items; "shared" if the item is made of rows of several.
     """
 
@@ -93,6 +96,7 @@ class TableRule:
     attribute_case: str = ""
     item: str = "own"
     indexes: tuple[IndexRule, ...] = ()
+    new_columns: str = "stop"
 
 
 def read_table_rule(section: Section, database: str) -> TableRule:
@@ -121,6 +125,7 @@ def read_table_rule(section: Section, database: str) -> TableRule:
         attribute_case=section.one_of("attribute_case", CASES),
         item=section.one_of("item", ("own", "shared")),
         indexes=tuple(_read_index(index) for index in section.optional_sections("index")),
+        new_columns=section.one_of("new_columns", NEW_COLUMNS),
         **(_read_entry(section.section("entry")) if shape == "group" else {}),
     )
     section.finish()

@@ -1,0 +1,197 @@
+"""One rule over the versions of its table: which columns came, went or changed since the migration began, and what the
+rule says about it.
+
+Every version has a mapping of its own, compiled for exactly its columns. The first version is the one that the rule was
+written for. What differs from it is decided by name, never guessed:
+
+- a column that came: ``new_columns`` says; a column that the rule names is decided already;
+- a column that went: it must be excluded;
+- a column of another type: its values must be the same in the target, or it must be excluded;
+- a column that has the name of an earlier one and other values, likewise. A rename is both: one went, one came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
+
+from whimbrel.errors import MappingError, SchemaDrift
+from whimbrel.mapping.design import TableMapping, compile_mapping
+from whimbrel.project import TableRule
+from whimbrel.records import Column, Table
+
+GO_ON = "and run the same command again: it goes on from where it stopped."
+_ANEW = "or begin anew with a new state folder and target table."
+_INTEGERS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}
+
+
+class Versions:
+    """The mappings of one source table. ``known``: columns that any version of it has had.
+
+    Safe in threads: at worst the same mapping is compiled twice.
+    """
+
+    def __init__(
+        self,
+        rule: TableRule,
+        first: Table,
+        known: Iterable[str] = (),
+        compile_: Callable[[TableRule, Table], TableMapping] = compile_mapping,
+    ) -> None:
+        self.rule = rule
+        self.first = first
+        self._known = frozenset(known) | frozenset(first.names)
+        self._compile = compile_
+        self._mappings: dict[Table, TableMapping] = {}
+
+    def of(self, table: Table, replaced: Collection[str] = ()) -> TableMapping:
+        """The mapping for rows of ``table``; ``replaced`` are columns whose values are others than before.
+
+        Raises MappingError if the rule does not fit the first version, SchemaDrift if it does not say what becomes of
+        what changed since, or does not fit any more.
+        """
+        made = self._mappings.get(table)
+        if made is None or replaced:
+            made = self._mappings[table] = self._compiled(self.rule_for(table, replaced), table)
+        return made
+
+    def take(self, mapping: TableMapping) -> None:
+        """The mapping for its table, compiled elsewhere from ``rule_for``."""
+        self._mappings[mapping.table] = mapping
+
+    def rule_for(self, table: Table, replaced: Collection[str] = ()) -> TableRule:
+        """The rule as it is for ``table``. Raises SchemaDrift if it does not say what becomes of what changed."""
+        self._known |= frozenset(table.names)
+        self._refuse_undecided(table, replaced)
+        return fitted(self.rule, self.first, table, self._known)
+
+    def readable(self, now: TableMapping) -> TableMapping:
+        """The mapping by which to read rows from a table that is as ``now`` has it: by the first version's columns if
+        they are all still there, so that what the snapshot makes of a row does not hang on when it read it.
+        """
+        first, table = self.first, now.table
+        same = set(first.columns) <= set(table.columns) and first.primary_key == table.primary_key
+        return self.of(first) if same else now
+
+    def new_columns(self, table: Table) -> tuple[str, ...]:
+        """Columns of ``table`` that came after the first version."""
+        return tuple(name for name in table.names if name not in self.first.names)
+
+    def _refuse_undecided(self, table: Table, replaced: Collection[str]) -> None:
+        faults, hints = [], []
+        undecided = [name for name in self.new_columns(table) if not _names(self.rule, name)]
+        if undecided and self.rule.new_columns == "stop":
+            words = ", ".join(f"{name!r} ({table.column(name).type_name})" for name in undecided)
+            faults.append(f"new: {words}")
+            hints.append(f'Say what becomes of it: new_columns = "ignore" or "include" in its [[table]], {GO_ON}')
+        went = [name for name in self.first.names if name not in table.names and name not in self.rule.exclude]
+        if went:
+            faults.append(f"gone, or renamed: {', '.join(map(repr, went))}")
+        changed = self._changed(table, replaced)
+        faults += changed
+        if went or changed:
+            hints.append(
+                f"Put it back as it was, {GO_ON} If items can do without the column, add it to `exclude` (items keep "
+                f"what they have of it until their rows change), {GO_ON} Otherwise begin anew."
+            )
+        if faults:
+            raise SchemaDrift(f"was altered ({'; '.join(faults)})", place=table.full_name, hint=" ".join(hints))
+
+    def _changed(self, table: Table, replaced: Collection[str]) -> list[str]:
+        found = []
+        for old in self.first.columns:
+            if old.name not in table.names or old.name in self.rule.exclude:
+                continue
+            new = table.column(old.name)
+            if old.name in replaced:
+                found.append(f"other values than before: {old.name!r}")
+            elif not same_values(old, new):
+                found.append(f"another type: {old.name!r} was {_words(old)}, is {_words(new)}")
+        return found
+
+    def _compiled(self, rule: TableRule, table: Table) -> TableMapping:
+        try:
+            return self._compile(rule, table)
+        except MappingError as error:
+            if table == self.first:
+                raise
+            message = f"was altered, and its mapping does not fit any more: {error.message}"
+            raise SchemaDrift(message, place=table.full_name, hint=f"Mend the mapping {GO_ON[:-1]}, {_ANEW}") from error
+
+
+def fitted(rule: TableRule, first: Table, table: Table, known: Collection[str]) -> TableRule:
+    """``rule`` for ``table``: it may speak of columns that only other versions have, and new ones may be left out."""
+    elsewhere = {name for name in known if name not in table.names}
+    ignored: tuple[str, ...] = ()
+    if rule.new_columns == "ignore":
+        ignored = tuple(name for name in table.names if name not in first.names and not _names(rule, name))
+    return replace(
+        rule,
+        exclude=(*(name for name in rule.exclude if name not in elsewhere), *ignored),
+        rename=_without(rule.rename, elsewhere),
+        types=_without(rule.types, elsewhere),
+        mask=_without(rule.mask, elsewhere),
+    )
+
+
+def _without(settings: dict[str, str], names: Collection[str]) -> dict[str, str]:
+    return {name: value for name, value in settings.items() if name not in names}
+
+
+def _names(rule: TableRule, column: str) -> bool:
+    """Whether the rule speaks of the column in so many words."""
+    return column in rule.exclude or column in rule.rename or column in rule.types or column in rule.mask
+
+
+def same_values(old: Column, new: Column) -> bool:
+    """Whether each value of ``old`` is, in DynamoDB and in templates, the same in ``new``: an ALTER writes no row
+    events for the values that it converts, and outside of strict mode it cuts what does not fit.
+    """
+    if new.kind != old.kind or (old.nullable and not new.nullable):  # NULL may become 0 or an empty text
+        return False
+    if old.kind == "int":
+        return _range(new)[0] <= _range(old)[0] and _range(old)[1] <= _range(new)[1]
+    if old.kind in ("decimal", "bit"):
+        return new.scale == old.scale and new.precision >= old.precision
+    if old.kind in ("float", "double"):
+        return (_word(new), new.precision, new.scale) == (_word(old), old.precision, old.scale)
+    if old.kind in ("datetime", "timestamp", "time"):
+        return new.scale == old.scale
+    if old.kind in ("enum", "set"):
+        return new.members[: len(old.members)] == old.members
+    if old.kind == "text":
+        return _is_wider(old.charset, new.charset) and _fits(old, new)
+    if old.kind == "binary":
+        same = (_word(new), new.length) == (_word(old), old.length)
+        return same or (new.length >= old.length and "binary" not in (_word(old), _word(new)))
+    return True
+
+
+def _range(column: Column) -> tuple[int, int]:
+    bits = _INTEGERS[_word(column)]
+    return (0, 2**bits - 1) if column.unsigned else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+
+def _fits(old: Column, new: Column) -> bool:
+    """CHAR and VARCHAR count characters, of four bytes at most, the TEXT family bytes. CHAR cuts blanks off."""
+    counted = ("char", "varchar")
+    if _word(new) == "char" and _word(old) != "char":
+        return False
+    if _word(new) in counted:
+        return _word(old) in counted and new.length >= old.length
+    more = 4 if _word(old) in counted or new.charset != old.charset else 1
+    return new.length >= old.length * more
+
+
+def _is_wider(old: str, new: str) -> bool:
+    return old == new or new == "utf8mb4" or (old == "ascii" and new.startswith("utf8"))
+
+
+def _word(column: Column) -> str:
+    """``varchar`` of ``varchar(20)``."""
+    return column.type_name.lower().partition("(")[0].partition(" ")[0]
+
+
+def _words(column: Column) -> str:
+    charset = f" in {column.charset}" if column.charset else ""
+    return f"{column.type_name or column.kind}{charset}{'' if column.nullable else ' NOT NULL'}"
