@@ -12,7 +12,8 @@ from whimbrel.dms.rules import Attribute, ObjectMapping, Rules
 from whimbrel.dms.select import Found, Selected, is_meant, select
 from whimbrel.dms.transform import BYTE_KINDS, NUMBER_KINDS, TEXT_KINDS, Shaped, transform, unknown
 from whimbrel.errors import MappingError, WhimbrelError
-from whimbrel.mapping.design import compile_mapping
+from whimbrel.mapping.design import TableMapping, compile_mapping
+from whimbrel.mapping.family import by_target, family_faults
 from whimbrel.project import KeyRule, TableRule
 from whimbrel.records import Table
 
@@ -34,16 +35,17 @@ def translate(rules: Rules, found: Iterable[Found], read_table: Callable[[str, s
     there = list(found)
     selected = select(rules, there, faults, notes)
     made = [
-        rule
+        mapping
         for one in selected
         if _all_sound(rules, one)
         and (table := _read(one, read_table, faults))
-        and (rule := _TableTranslation(rules, one, table, faults, notes).rule())
+        and (mapping := _TableTranslation(rules, one, table, faults, notes).mapping_of_table())
     ]
     _mappings_that_mean_nothing(rules, selected, there, faults, notes)
+    _several_into_one(rules, made, faults)
     if faults:
         raise faulty(faults, rules.place)
-    return Translated(tuple(made), tuple(dict.fromkeys(notes)))
+    return Translated(tuple(mapping.rule for mapping in made), tuple(dict.fromkeys(notes)))
 
 
 def _read(selected: Selected, read_table: Callable[[str, str], Table], faults: list[str]) -> Table | None:
@@ -52,6 +54,17 @@ def _read(selected: Selected, read_table: Callable[[str, str], Table], faults: l
     except WhimbrelError as error:
         faults.append(f"{selected.rule}: selects {error.place or selected.table.name}: {error.message}. {error.hint}")
         return None
+
+
+def _several_into_one(rules: Rules, made: list[TableMapping], faults: list[str]) -> None:
+    """Tables that go into one target must have keys that cannot meet: DMS itself would let one overwrite the other."""
+    for mappings in by_target(made).values():
+        tables = [mapping.table for mapping in mappings]
+        meant = [
+            rule for rule in rules.mappings if any(is_meant(rule.locator, table.schema, table.name) for table in tables)
+        ]
+        place = " and ".join(map(str, meant)) or "the selection rules"
+        faults += [f"{place}: {fault}" for fault in family_faults(mappings)]
 
 
 def _all_sound(rules: Rules, selected: Selected) -> bool:
@@ -87,21 +100,19 @@ class _TableTranslation:
         self._all_faults = faults
         self.faults: list[str] = []
         self.shaped: Shaped = transform(rules, table, self.faults, notes)
-        self.mapping = self._mapping(rules)
-        self.place = str(self.mapping or selected.rule)
-        self.document = self.mapping is not None and self.mapping.action == "map-record-to-document"
+        self.object_mapping = self._object_mapping(rules)
+        self.place = str(self.object_mapping or selected.rule)
+        self.document = self.object_mapping is not None and self.object_mapping.action == "map-record-to-document"
         self.exclude: list[str] = [name for name in table.names if name in self.shaped.dropped]
 
-    def rule(self) -> TableRule | None:
+    def mapping_of_table(self) -> TableMapping | None:
         """None if something is wrong with it, which is then among the faults."""
-        if not self.faults:
-            rule = self._rule()
-        if not self.faults:
-            self._compiles(rule)
+        rule = None if self.faults else self._rule()
+        mapping = None if self.faults or rule is None else self._compiled(rule)
         self._all_faults += self.faults
-        return None if self.faults else rule
+        return mapping
 
-    def _mapping(self, rules: Rules) -> ObjectMapping | None:
+    def _object_mapping(self, rules: Rules) -> ObjectMapping | None:
         meant = [each for each in rules.mappings if is_meant(each.locator, self.table.schema, self.table.name)]
         if len(meant) > 1:
             self.faults.append(
@@ -110,7 +121,7 @@ class _TableTranslation:
         return min(meant, key=lambda each: each.order) if meant else None
 
     def _rule(self) -> TableRule:
-        shaped, mapping = self.shaped, self.mapping
+        shaped, mapping = self.shaped, self.object_mapping
         attributes = mapping.attributes if mapping else ()
         for name in mapping.exclude if mapping else ():
             self._leave_out(name)
@@ -141,13 +152,14 @@ class _TableTranslation:
         """All columns, by the source's names, and those that were added."""
         return [*self.table.names, *(name for name in self.shaped.computed if name not in self.table.names)]
 
-    def _compiles(self, rule: TableRule) -> None:
+    def _compiled(self, rule: TableRule) -> TableMapping | None:
         """The mapping's own checks; most of what they could find is found above, with its attribute."""
         try:
-            compile_mapping(rule, self.table)
+            return compile_mapping(rule, self.table)
         except MappingError as error:
             lines = [line.strip().removeprefix("- ") for line in error.message.splitlines()]
             self.faults += [f"{self.place}: {error.place}: {line}" for line in lines[len(lines) > 1 :]]
+            return None
 
     # -- names ---------------------------------------------------------------------------------------------------------
 
