@@ -7,6 +7,7 @@ Instances and roles are accepted and mean nothing here; a setting that would be 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import time
@@ -30,8 +31,11 @@ async def control(serving: Serving, operation: str, given: Values) -> Values:
     function = _OPERATIONS.get(operation)
     if function is None:
         raise UserError(f"operation {operation[:80]!r} is not known here", hint=f"Known: {', '.join(_OPERATIONS)}.")
+    reads = operation.startswith(("Describe", "List"))
     try:
-        return await function(serving, given)
+        # One change at a time, from its checks to its effect.
+        async with contextlib.nullcontext() if reads else serving.changing:
+            return await function(serving, given)
     except KeyError as error:
         raise UserError(f"{error.args[0]} is missing", place=operation, hint="Give it.") from None
     except (TypeError, AttributeError, ValueError) as error:

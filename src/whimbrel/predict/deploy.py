@@ -59,7 +59,7 @@ def deploy(folder: Path, rule: EndpointRule, model_file: Path, *, timeout: float
         with sole_user(folder):
             return _in_registry(folder, rule, model_file, model, name)
     except Locked:
-        return _through_server(server_url(folder), rule, model_file.absolute(), model, name, timeout)
+        return _through_server(folder, rule, model_file.absolute(), model, name, timeout)
 
 
 def server_url(folder: Path) -> str:
@@ -123,13 +123,16 @@ def _in_registry(folder: Path, rule: EndpointRule, file: Path, model: Model, nam
     return Deployment(rule.name, name, name, model.version, live=True)
 
 
-def _through_server(url: str, rule: EndpointRule, file: Path, model: Model, name: str, timeout: float) -> Deployment:
+def _through_server(
+    folder: Path, rule: EndpointRule, file: Path, model: Model, name: str, timeout: float
+) -> Deployment:
     from botocore.exceptions import BotoCoreError, ClientError
 
+    url = server_url(folder)
     client = client_for(url, "sagemaker")
     try:
         client.create_model(ModelName=name, PrimaryContainer={"ModelDataUrl": file.as_uri()})
-        client.create_endpoint_config(EndpointConfigName=name, **_config(file, rule, name))
+        client.create_endpoint_config(EndpointConfigName=name, **_config(folder, rule, name))
         known = {each["EndpointName"] for each in client.list_endpoints()["Endpoints"]}
         begin = client.update_endpoint if rule.name in known else client.create_endpoint
         begin(EndpointName=rule.name, EndpointConfigName=name, DeploymentConfig=deployment_config(rule))
@@ -142,13 +145,12 @@ def _through_server(url: str, rule: EndpointRule, file: Path, model: Model, name
         ) from None
 
 
-def _config(file: Path, rule: EndpointRule, model: str) -> dict[str, Any]:
+def _config(folder: Path, rule: EndpointRule, model: str) -> dict[str, Any]:
     config: dict[str, Any] = {"ProductionVariants": [{"VariantName": rule.variant, "ModelName": model}]}
-    if rule.capture_percent:
-        assert rule.capture_folder, "whoever reads the rule says where the captured data lies"
+    if capture := capture_of(folder, rule):
         config["DataCaptureConfig"] = {
-            "InitialSamplingPercentage": rule.capture_percent,
-            "DestinationS3Uri": Path(rule.capture_folder).absolute().as_uri(),
+            "InitialSamplingPercentage": capture.percent,
+            "DestinationS3Uri": Path(capture.folder).as_uri(),
             "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
         }
     return config

@@ -166,9 +166,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._listener.connections.discard(self)
+        # What is under way goes on: a change of control must not stop half-way because its caller hung up.
         self._transport = None
-        if self._busy:
-            self._busy.cancel()
 
     def data_received(self, data: bytes) -> None:
         if self._refused:

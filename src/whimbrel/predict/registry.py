@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -134,27 +135,29 @@ class State:
 
 
 class Registry:
-    """The state on disk. ``state`` is always what was last made durable. Used by one thread at a time."""
+    """The state on disk. ``state`` is always what was last made durable."""
 
     def __init__(self, folder: Path) -> None:
         """Open or begin the registry at ``folder``. Raises StateError when its file cannot be understood."""
         self.folder = folder
         (folder / "models").mkdir(parents=True, exist_ok=True)
         self._file = folder / "registry.json"
+        self._writing = threading.Lock()  # a thread may still write when whoever waited for it was cancelled
         self.state = self._read()
 
     def change(self, changed: Callable[[State], State]) -> State:
         """Replace the state by ``changed(state)``; it counts when this returns. Raises StateError if the disk fails."""
-        state = changed(self.state)
-        document = {"format": FORMAT} | asdict(state)
-        try:
-            replace_file(self._file, orjson.dumps(document, option=orjson.OPT_INDENT_2))
-        except OSError as error:
-            raise StateError(
-                f"cannot be written: {error.strerror}", place=str(self._file), hint="Make room or mend the disk."
-            ) from None
-        self.state = state
-        return state
+        with self._writing:
+            state = changed(self.state)
+            document = {"format": FORMAT} | asdict(state)
+            try:
+                replace_file(self._file, orjson.dumps(document, option=orjson.OPT_INDENT_2))
+            except OSError as error:
+                raise StateError(
+                    f"cannot be written: {error.strerror}", place=str(self._file), hint="Make room or mend the disk."
+                ) from None
+            self.state = state
+            return state
 
     def take_model_file(self, name: str, source: Path) -> str:
         """Copy a model file into the registry, durably and before the state names it; the name below the folder."""

@@ -57,6 +57,7 @@ class Serving:
         self._guards = guards or {}
         self._registry = registry
         self._loader = loader
+        self.changing = asyncio.Lock()  # held by whoever decides on a change by the state
         self._lock = asyncio.Lock()
         self._updates: dict[str, asyncio.Task[None]] = {}
         self._loaded: dict[str, Served] = {}

@@ -55,6 +55,8 @@ def read_serve(top: Section) -> Serve:
         max_body=section.whole("max_body", 5 << 20, least=1),
         request_timeout=section.number("request_timeout", 30.0),
     )
+    if not serve.request_timeout:
+        section.fault("request_timeout", "must be more than 0")
     section.finish()
     return serve
 

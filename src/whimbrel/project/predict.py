@@ -69,7 +69,7 @@ class ModelRule:
 class Predict:
     models: tuple[ModelRule, ...] = ()
     endpoints: tuple[EndpointRule, ...] = ()
-    serve: Serve = Serve()
+    serve: Serve = field(default_factory=Serve)
 
 
 def read_predict(top: Section) -> Predict:

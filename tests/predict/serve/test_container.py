@@ -23,12 +23,15 @@ from whimbrel.predict.container import model_file as only_model_file
 
 
 @contextmanager
-def container(folder: Path, *words: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+def container(folder: Path, *words: str, without: str = "") -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     more = {"SM_MODEL_DIR": str(folder), "SAGEMAKER_BIND_TO_PORT": str(port), "WHIMBREL_HOST": "127.0.0.1"}
     command = [sys.executable, "-m", "whimbrel.predict.container", *words]
+    if without:
+        start = f"import sys; sys.modules[{without!r}] = None; from whimbrel.predict import container as c"
+        command = [sys.executable, "-c", f"{start}; sys.exit(c.main({list(words)!r}))"]
     process = subprocess.Popen(command, env=os.environ | more, stderr=subprocess.PIPE)
     try:
         yield process, f"http://127.0.0.1:{port}"
@@ -45,10 +48,11 @@ def ping(url: str) -> bool:
     return False
 
 
-def test_serve_answers_ping_and_invocations_and_ends_by_sigterm(tmp_path: Path) -> None:
+@pytest.mark.parametrize("without", ["", "uvloop"], ids=["uvloop", "asyncio"])
+def test_serve_answers_ping_and_invocations_and_ends_by_sigterm(tmp_path: Path, without: str) -> None:
     (tmp_path / "inner").mkdir()
     model_file(tmp_path / "inner")
-    with container(tmp_path, "serve") as (process, url):
+    with container(tmp_path, "serve", without=without) as (process, url):
         wait_for(lambda: ping(url))
         request = Request(f"{url}/invocations", ROW.encode(), {"Content-Type": "text/csv"})
         with urlopen(request, timeout=10) as answer:

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from click.testing import CliRunner
 from tests.predict.serve.conftest import ENDPOINT, Running, predictions, version, wait_for
 from tests.predict.serve.load import Load
 from tests.predict.serve.models import ROW, model, model_file
-from whimbrel.predict.deploy import deploy
+from whimbrel.predict.deploy import client_for, deploy
 from whimbrel.project.endpoint import EndpointRule
 
 HARM = "66,retired,999,1.5"  # what makes a model of faulty.py do harm
@@ -228,6 +229,46 @@ def test_an_update_while_one_is_under_way_is_refused(start: Start, tmp_path: Pat
     assert client.describe_endpoint(EndpointName=ENDPOINT)["EndpointStatus"] == "Updating"
     with pytest.raises(ClientError, match="while it is Updating"):
         client.update_endpoint(EndpointName=ENDPOINT, EndpointConfigName=three)
+
+
+def test_of_many_updates_at_once_one_is_taken(start: Start, tmp_path: Path) -> None:
+    server = start()
+    create(server, model_file(tmp_path, "one"))
+    names = [add_model(server, model_file(tmp_path, f"next{number}")) for number in range(4)]
+    refused: list[str] = []
+
+    def ask(name: str) -> None:
+        try:
+            client_for(server.url, "sagemaker").update_endpoint(
+                EndpointName=ENDPOINT, EndpointConfigName=name, DeploymentConfig=routing("CANARY", 1)
+            )
+        except ClientError as error:
+            refused.append(str(error))
+
+    threads = [threading.Thread(target=ask, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(refused) == 3
+    assert all("while it is Updating" in each for each in refused)
+    assert settled(server)["EndpointConfigName"] in names
+
+
+def test_a_caller_that_hangs_up_leaves_no_change_half_done(start: Start, tmp_path: Path) -> None:
+    server = start()
+    create(server, model_file(tmp_path, "one"))
+    name = add_model(server, model_file(tmp_path, "two"))
+    body = json.dumps({"EndpointName": ENDPOINT, "EndpointConfigName": name}).encode()
+    head = (
+        f"POST / HTTP/1.1\r\nHost: localhost\r\nX-Amz-Target: SageMaker.UpdateEndpoint\r\nContent-Length: {len(body)}"
+    )
+    with socket.create_connection(("127.0.0.1", server.port)) as client:
+        client.sendall(head.encode() + b"\r\n\r\n" + body)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # hang up by a reset
+    describe = server.client("sagemaker").describe_endpoint
+    wait_for(lambda: describe(EndpointName=ENDPOINT)["EndpointConfigName"] == name)
+    assert settled(server)["EndpointStatus"] == "InService"
 
 
 def test_weights_share_the_calls_and_change_live(start: Start, tmp_path: Path) -> None:
