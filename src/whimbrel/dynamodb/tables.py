@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from whimbrel.dynamodb.session import translate
 from whimbrel.errors import RequestRefused, TargetNotEmpty, TargetUnreachable
-from whimbrel.project import Target
+from whimbrel.project import IndexRule, Target
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -18,22 +18,29 @@ _ACTIVE_SECONDS = 600.0
 
 
 def ensure_table(
-    client: DynamoDBClient, name: str, key_attributes: KeyAttributes, target: Target, *, allow_items: bool = False
+    client: DynamoDBClient,
+    name: str,
+    key_attributes: KeyAttributes,
+    target: Target,
+    *,
+    allow_items: bool = False,
+    indexes: Sequence[IndexRule] = (),
 ) -> bool:
-    """Make the table if there is none; True if it was made. Waits until it is ACTIVE.
+    """Make the table with its ``indexes`` if there is none; True if it was made. Waits until it is ACTIVE.
 
-    Raises RequestRefused when a table of that name has another key, TargetNotEmpty when it has items and
-    ``allow_items`` (a resumed run, or the person said so) is False, and the errors of ``translate``.
+    Raises RequestRefused when a table of that name has another key or lacks an index, TargetNotEmpty when it has items
+    and ``allow_items`` (a resumed run, or the person said so) is False, and the errors of ``translate``.
     """
     try:
         description = _describe(client, name)
         created = description is None
         if description is None:
-            _create(client, name, key_attributes, target)
+            _create(client, name, key_attributes, target, indexes)
         _wait_active(client, name)
         description = _describe(client, name)
         assert description is not None
         check_key(description, name, key_attributes)
+        check_indexes(description, name, indexes)
         if not (created or allow_items or is_empty(client, name)):
             raise TargetNotEmpty(
                 "the table has items that this migration did not write",
@@ -86,6 +93,30 @@ def check_key(description: Any, name: str, key_attributes: KeyAttributes) -> Non
         )
 
 
+def check_indexes(description: Any, name: str, indexes: Sequence[IndexRule]) -> None:
+    """Raise RequestRefused unless the described table has each of ``indexes`` as it is here; it may have more."""
+    described = {
+        kind: {each["IndexName"]: each for each in description.get(kind, [])}
+        for kind in ("GlobalSecondaryIndexes", "LocalSecondaryIndexes")
+    }
+    for index in indexes:
+        wanted = _index(index)
+        has = described["LocalSecondaryIndexes" if index.local else "GlobalSecondaryIndexes"].get(index.name, {})
+        same = has.get("KeySchema") == wanted["KeySchema"] and _projected(has) == _projected(wanted)
+        if not same:
+            raise RequestRefused(
+                f"the table {'has another' if has else 'has no'} index {index.name!r}",
+                code="IndexMismatch",
+                place=name,
+                hint="Make the index as the project file has it, or take it out there, or name another target table.",
+            )
+
+
+def _projected(index: dict[str, Any]) -> tuple[str, list[str]]:
+    projection = index.get("Projection", {})
+    return projection.get("ProjectionType", ""), sorted(projection.get("NonKeyAttributes", []))
+
+
 def _describe(client: DynamoDBClient, name: str) -> Any:
     try:
         return client.describe_table(TableName=name)["Table"]
@@ -93,21 +124,44 @@ def _describe(client: DynamoDBClient, name: str) -> Any:
         return None
 
 
-def _create(client: DynamoDBClient, name: str, key_attributes: KeyAttributes, target: Target) -> None:
+def _create(
+    client: DynamoDBClient, name: str, key_attributes: KeyAttributes, target: Target, indexes: Sequence[IndexRule]
+) -> None:
     billing: dict[str, Any] = {"BillingMode": "PAY_PER_REQUEST"}
+    throughput: dict[str, Any] = {}
     if target.billing == "provisioned":
         units = {"ReadCapacityUnits": target.read_capacity, "WriteCapacityUnits": target.write_capacity}
-        billing = {"BillingMode": "PROVISIONED", "ProvisionedThroughput": units}
-    roles = ("HASH", "RANGE")
+        throughput = {"ProvisionedThroughput": units}
+        billing = {"BillingMode": "PROVISIONED", **throughput}
+    types = dict(key_attributes)
+    types |= {key.name: key.type for index in indexes for key in (index.partition_key, index.sort_key) if key}
+    global_ = [{**_index(index), **throughput} for index in indexes if not index.local]
+    local = [_index(index) for index in indexes if index.local]
+    more: dict[str, Any] = {"GlobalSecondaryIndexes": global_} if global_ else {}
+    more |= {"LocalSecondaryIndexes": local} if local else {}
     try:
         client.create_table(
             TableName=name,
-            AttributeDefinitions=[{"AttributeName": each, "AttributeType": kind} for each, kind in key_attributes],  # type: ignore[typeddict-item]
-            KeySchema=[{"AttributeName": each, "KeyType": role} for (each, _), role in zip(key_attributes, roles)],  # type: ignore[typeddict-item]  # noqa: B905
+            AttributeDefinitions=[{"AttributeName": each, "AttributeType": kind} for each, kind in types.items()],  # type: ignore[typeddict-item]
+            KeySchema=_key_schema([each for each, _ in key_attributes]),
             **billing,
+            **more,
         )
     except client.exceptions.ResourceInUseException:
         return  # another process of ours made it in this moment; its key is checked like any other's
+
+
+def _key_schema(names: Sequence[str]) -> Any:
+    return [{"AttributeName": each, "KeyType": role} for each, role in zip(names, ("HASH", "RANGE"), strict=False)]
+
+
+def _index(index: IndexRule) -> dict[str, Any]:
+    """A secondary index as CreateTable takes it."""
+    projection: dict[str, Any] = {"ProjectionType": "KEYS_ONLY" if index.projection == "keys" else "ALL"}
+    if isinstance(index.projection, tuple):
+        projection = {"ProjectionType": "INCLUDE", "NonKeyAttributes": list(index.projection)}
+    keys = [key.name for key in (index.partition_key, index.sort_key) if key]
+    return {"IndexName": index.name, "KeySchema": _key_schema(keys), "Projection": projection}
 
 
 def _wait_active(client: DynamoDBClient, name: str) -> None:

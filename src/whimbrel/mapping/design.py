@@ -14,8 +14,9 @@ from whimbrel.mapping.fold import Compiled, fold_groups, fold_parts, fold_record
 from whimbrel.mapping.forms import Refused, shown
 from whimbrel.mapping.generate import generate
 from whimbrel.mapping.rules import Key, Sharing, resolve
+from whimbrel.mapping.templates import Literal
 from whimbrel.project import TableRule
-from whimbrel.records import AttributeValue, Change, Fault, Item, ItemOperation, Put, Row, Table, Value
+from whimbrel.records import AttributeValue, Change, Delete, Fault, Item, ItemOperation, Put, Row, Table, Update, Value
 from whimbrel.sizes import MAX_ITEM_BYTES, item_size
 
 MAX_SOURCE_KEYS = 10_000
@@ -26,7 +27,7 @@ def compile_mapping(rule: TableRule, table: Table, sharing: Sharing | None = Non
 
     ``sharing`` is what a shared item demands of the rule, see ``mapping.family``.
     """
-    return TableMapping(rule, table, sharing)
+    return TableMapping(rule, table, sharing or Sharing())
 
 
 class TableMapping:
@@ -38,7 +39,7 @@ class TableMapping:
     gives is only a part of the item, to be written with ``load_operations``; the other parts are other tables' rows.
     """
 
-    def __init__(self, rule: TableRule, table: Table, sharing: Sharing | None) -> None:
+    def __init__(self, rule: TableRule, table: Table, sharing: Sharing) -> None:
         self.design, self._columns = resolve(rule, table, sharing)
         self.rule = rule
         self.table = table
@@ -80,6 +81,29 @@ class TableMapping:
     def load_operations(self, puts: Sequence[Put]) -> Sequence[ItemOperation]:
         """What writes ``puts`` into a store that may have other tables' parts of the same items."""
         return [part(self.design, put.key, put.item) for put in puts] if self.shared else puts
+
+    def replacing(self, put: Put, found: Item) -> ItemOperation:
+        """What brings the item to ``put`` where the store has ``found``: of a shared item, only this table's part."""
+        if not self.shared:
+            return put
+        update = part(self.design, put.key, put.item)
+        return update._replace(remove=tuple(name for name in self._entries(found) if name not in update.set))
+
+    def removing(self, key: Item, found: Item) -> ItemOperation:
+        """What takes all of the table's rows out of the item that the store has as ``found``."""
+        if not self.shared:
+            return Delete(self.target, key)
+        names = [name for name in (*self.design.own, *self._entries(found)) if name in found]
+        return Update(self.target, key, {}, tuple(names), self.frame)
+
+    def _entries(self, found: Item) -> list[str]:
+        """The names of the table's entries among the attributes of a shared item."""
+        if self.shape != "group" or self.design.inside or self.design.sharing is None:
+            return []
+        first = self.design.entry_name.parts[0]
+        begin = first.text if isinstance(first, Literal) else ""
+        others = self.frame | self.design.sharing.taken
+        return [name for name in found if name not in others and name.startswith(begin)]
 
     def fold(self, changes: Sequence[Change]) -> tuple[list[ItemOperation], list[Fault]]:
         """``changes`` of this table, in log order, as at most one operation an item: the rules are in ``mapping.fold``.

@@ -118,8 +118,7 @@ class Design:
 
 def resolve(rule: TableRule, source: Table, sharing: Sharing | None = None) -> tuple[Design, Columns]:
     """Raises MappingError with all the faults of the rule at once."""
-    faults = ["index is not built yet"] if rule.indexes else []
-    faults += ["item = 'shared' is not built yet"] if rule.item == "shared" and sharing is None else []
+    faults: list[str] = []
     columns = Columns(rule, source, faults)
     table = columns.table
     keys = tuple(_key(role, key, table, faults) for role, key in _key_rules(rule))

@@ -18,7 +18,7 @@ from whimbrel.migrate.dead import DeadLetters
 from whimbrel.migrate.progress import Progress
 from whimbrel.migrate.regroup import Regrouped
 from whimbrel.migrate.state import Keeper
-from whimbrel.records import Put, Row
+from whimbrel.records import ItemOperation, Row
 
 SLICE_ITEMS = 5_000  # items in one write; a stop waits for no more than these
 PARTITION_ROWS = 50_000  # rows of one partition when rows are regrouped on disk
@@ -72,7 +72,7 @@ class Loader:
         rows: list[Row] = list(rows_of_part())
         puts, faults = self._mapping.put_items(rows)
         before, items_before = self._counts.loaded_rows, self._counts.loaded_items
-        for part in sliced(iter(puts)):
+        for part in sliced(iter(self._mapping.load_operations(puts))):
             if self._stop.is_set():
                 return
             faults += [rejected_fault(source, rejected) for rejected in self._writer.write(part)]
@@ -84,8 +84,8 @@ class Loader:
         self._keeper.save(self._keeper.now.with_loaded(source, [number], rows=len(rows), items=len(puts)))
 
 
-def sliced(puts: Iterator[Put]) -> Iterator[list[Put]]:
-    while part := list(islice(puts, SLICE_ITEMS)):
+def sliced(operations: Iterator[ItemOperation]) -> Iterator[list[ItemOperation]]:
+    while part := list(islice(operations, SLICE_ITEMS)):
         yield part
 
 

@@ -11,16 +11,18 @@ Put says so: the item is deleted.
 
 from __future__ import annotations
 
+import shutil
 from contextlib import closing
 
-from whimbrel.dynamodb.read import key_id
+from whimbrel.dynamodb.read import get_items, key_id
 from whimbrel.mapping.design import TableMapping
 from whimbrel.migrate.apply import rejected_fault
 from whimbrel.migrate.dead import DeadLetters, Letter, exact_values, replace_letters
+from whimbrel.migrate.lookup import read_whole_table, rows_within
 from whimbrel.migrate.run import Run
 from whimbrel.mysql.connect import Mysql, connect
 from whimbrel.mysql.snapshot import rows_where_equal
-from whimbrel.records import Delete, Fault, Row, Value
+from whimbrel.records import Fault, Item, ItemOperation, Put, Row, Value
 
 AT_ONCE = 200
 
@@ -33,9 +35,9 @@ def retry(run: Run, letters: list[Letter]) -> tuple[int, int]:
             mine = [letter for letter in letters if letter["table"] == source]
             for start in range(0, len(mine), AT_ONCE):
                 some = mine[start : start + AT_ONCE]
-                rows = _rows_now(connection, mapping, some)
+                rows = _rows_now(run, connection, mapping, some)
                 puts, unmappable = mapping.put_items(rows)
-                rejected = run.writer.write([*puts, *_gone(mapping, some, rows)])
+                rejected = run.writer.write(_operations(run, mapping, puts, _gone(mapping, some, rows)))
                 written += len(puts) - len(rejected)
                 faults += unmappable + [rejected_fault(source, each) for each in rejected]
     strangers = [letter for letter in letters if letter["table"] not in run.prepared.mappings]
@@ -45,29 +47,57 @@ def retry(run: Run, letters: list[Letter]) -> tuple[int, int]:
     return written, len(strangers) + len(faults)
 
 
-def _rows_now(connection: Mysql, mapping: TableMapping, letters: list[Letter]) -> list[Row]:
+def _rows_now(run: Run, connection: Mysql, mapping: TableMapping, letters: list[Letter]) -> list[Row]:
     """All rows, as they are now, of every item that the letters speak of."""
     table = mapping.table
     keys = [exact_values(letter["source_key"]) for letter in letters if letter["source_key"]]
     by_key = [tuple(key[name] for name in table.primary_key) for key in keys]
-    places: set[tuple[Value, ...]] = set()
-    for row in rows_where_equal(connection, table, table.primary_key, by_key):
-        places.add(_place(mapping, row))
+    rows = rows_where_equal(connection, table, table.primary_key, by_key)
     for letter in letters:
         for image in (letter["before"], letter["after"]):
             if image:
-                places.add(_place(mapping, tuple(exact_values(image)[name] for name in table.names)))
-        if _of_an_item(letter):
-            places.update(mapping.source_keys(letter["item_key"]))
+                rows.append(tuple(exact_values(image)[name] for name in table.names))
+    items = [letter["item_key"] for letter in letters if _of_an_item(letter)]
+    if not mapping.invertible:
+        return _rows_read_whole(run, mapping, [*items, *(key for row in rows if (key := mapping.item_key(row)))])
+    places: set[tuple[Value, ...]] = {_place(mapping, row) for row in rows}
+    for item in items:
+        places.update(mapping.source_keys(item))
     whole = [place for place in places if None not in place]
     return rows_where_equal(connection, table, mapping.group_columns, whole)
 
 
-def _gone(mapping: TableMapping, letters: list[Letter], rows: list[Row]) -> list[Delete]:
-    """The items of refused operations that no row belongs to any more."""
+def _rows_read_whole(run: Run, mapping: TableMapping, keys: list[Item]) -> list[Row]:
+    found: list[Row] = []
+    wanted = {key_id(key) for key in keys}
+    folder = run.folder.root / "retry"
+    shutil.rmtree(folder, ignore_errors=True)
+    read_whole_table(
+        run.prepared.project.source,
+        mapping,
+        folder,
+        lambda rows: found.extend(rows_within(mapping, rows, wanted)),
+        lambda rows: None,
+        run.stop,
+    )
+    return found
+
+
+def _gone(mapping: TableMapping, letters: list[Letter], rows: list[Row]) -> list[Item]:
+    """The keys of refused operations' items that no row belongs to any more."""
     alive = {key_id(key) for row in rows if (key := mapping.item_key(row))}
     refused = {key_id(letter["item_key"]): letter["item_key"] for letter in letters if _of_an_item(letter)}
-    return [Delete(mapping.target, key) for text, key in refused.items() if text not in alive]
+    return [key for text, key in refused.items() if text not in alive]
+
+
+def _operations(run: Run, mapping: TableMapping, puts: list[Put], gone: list[Item]) -> list[ItemOperation]:
+    """Of an item that other tables have a part in, only what this table's rows wrote may be put or taken away."""
+    found: dict[bytes, Item] = {}
+    if mapping.shared:
+        keys = [*(put.key for put in puts), *gone]
+        found = get_items(run.wire, mapping.target, keys, stop=run.stop)
+    written = [mapping.replacing(put, found.get(key_id(put.key), {})) for put in puts]
+    return [*written, *(mapping.removing(key, found.get(key_id(key), {})) for key in gone)]
 
 
 def _of_an_item(letter: Letter) -> bool:

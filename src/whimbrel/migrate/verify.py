@@ -26,15 +26,16 @@ from whimbrel.dynamodb.pace import Pace
 from whimbrel.dynamodb.read import get_items, key_id, scan
 from whimbrel.dynamodb.wire import Wire
 from whimbrel.errors import MappingError, StateError
-from whimbrel.export import ExportFile
 from whimbrel.mapping.design import TableMapping
-from whimbrel.migrate.load import rows_of
-from whimbrel.migrate.prepare import Prepared, chunk_key
+from whimbrel.mapping.family import by_target
+from whimbrel.mapping.values import normal_item
+from whimbrel.migrate.lookup import read_whole_table, rows_of_items, rows_within
+from whimbrel.migrate.prepare import Prepared
 from whimbrel.migrate.progress import Progress
 from whimbrel.migrate.regroup import Regrouped
 from whimbrel.migrate.state import StateFolder
 from whimbrel.mysql.connect import Mysql, connect, current_position
-from whimbrel.mysql.snapshot import export_table, rows_where_equal
+from whimbrel.mysql.snapshot import rows_where_equal
 from whimbrel.project import Project
 from whimbrel.records import Item, Position, Row
 from whimbrel.spill import Spill
@@ -88,18 +89,19 @@ class TableReport:
 def verify_all(
     prepared: Prepared, wire: Wire, applied: Callable[[], Position | None], stop: threading.Event, progress: Progress
 ) -> list[TableReport]:
-    """Verify every table of the project, one after the other."""
+    """Verify every target table of the project, one after the other."""
     folder = StateFolder(prepared.project.state).verify
     reports = []
     with closing(connect(prepared.project.source)) as connection:
-        for source, mapping in prepared.mappings.items():
-            verifier = Verifier(prepared.project, connection, mapping, wire, applied, folder, stop, progress)
-            reports.append(verifier.run(prepared.estimates[source]))
+        for mappings in by_target(list(prepared.mappings.values())).values():
+            verifier = Verifier(prepared.project, connection, mappings, wire, applied, folder, stop, progress)
+            reports.append(verifier.run(sum(prepared.estimates[each.source] for each in mappings)))
     return reports
 
 
 class Verifier:
-    """Compares one source table with its target.
+    """Compares one target table with its source, or with all of its sources: the items that they share are made of
+    the rows of each.
 
     ``applied`` tells the applier's Position at the moment; it must move while a verification waits for it.
     """
@@ -108,7 +110,7 @@ class Verifier:
         self,
         project: Project,
         connection: Mysql,
-        mapping: TableMapping,
+        mappings: list[TableMapping],
         wire: Wire,
         applied: Callable[[], Position | None],
         folder: Path,
@@ -119,14 +121,17 @@ class Verifier:
         self._pace = Pace(project.target.max_read_units)
         self._segments = min(8, project.target.concurrency)
         self._connection = connection
-        self._mapping = mapping
+        self._mappings = mappings
+        self._target = mappings[0].target
+        self._sources = ", ".join(each.source for each in mappings)
         self._wire = wire
         self._applied = applied
         self._folder = folder
         self._stop = stop
         self._progress = progress
-        self._report = TableReport(mapping.source, mapping.target)
-        self._keyless: list[Row] = []  # primary keys of rows that cannot have an item's key
+        self._report = TableReport(self._sources, self._target)
+        self._keyless: dict[str, list[Row]] = {}  # by source, primary keys of rows that cannot have an item's key
+        self._reads = 0
 
     def run(self, estimated_rows: int) -> TableReport:
         """Read both sides, compare, recheck. Raises StateError when the applier does not get on."""
@@ -135,60 +140,55 @@ class Verifier:
         self._folder.mkdir(parents=True)
         partitions = max(1, -(-estimated_rows // PARTITION_ITEMS))
         with Spill(self._folder / "join", partitions) as join:
-            self._digest_source(join, partitions)
+            for mapping in self._mappings:
+                self._digest_source(join, mapping, partitions)
             self._digest_target(join)
             for number in range(partitions):
                 self._recheck(self._candidates(join, number))
-        self._recheck_keyless()
+        for mapping in self._mappings:
+            self._recheck_keyless(mapping)
         shutil.rmtree(self._folder, ignore_errors=True)
         self._report.seconds = time.monotonic() - began
         return self._report
 
     # -- first sight ---------------------------------------------------------------------------------------------------
 
-    def _digest_source(self, join: Spill, partitions: int) -> None:
-        if self._mapping.aligned:
-            self._read_source(lambda rows: self._add_expected(join, rows))
-            return
-        with Regrouped(self._mapping, self._folder / "groups", partitions) as groups:
-            self._read_source(groups.add)
-            for number in range(partitions):
-                self._add_expected(join, groups.rows(number))
-
-    def _read_source(self, use: Callable[[list[Row]], None]) -> None:
-        """Every row of the source, a chunk at a time through a file that is deleted when it was used."""
-
-        def take(file: ExportFile) -> None:
-            use(list(rows_of(file.path)))
-            file.path.unlink()
-
+    def _digest_source(self, join: Spill, mapping: TableMapping, partitions: int) -> None:
         def count(rows: int) -> None:
             self._report.rows += rows
             self._say("reading the source")
 
-        export_table(
-            self._source,
-            self._mapping.table,
-            chunk_key(self._mapping),
-            self._folder / "export",
-            on_chunk=take,
-            on_rows=count,
-            stop=self._stop,
-            consistent=False,
-        )
+        if mapping.aligned:
+            self._read_source(mapping, lambda rows: self._add_expected(join, mapping, rows), count)
+            return
+        with Regrouped(mapping, self._folder / "groups", partitions) as groups:
+            self._read_source(mapping, groups.add, count)
+            for number in range(partitions):
+                self._add_expected(join, mapping, groups.rows(number))
 
-    def _add_expected(self, join: Spill, rows: list[Row]) -> None:
-        puts, faults = self._mapping.put_items(rows)
-        self._report.items += len(puts)
-        for put in puts:
-            join.add(key_id(put.key), b"s" + self._digest(put.item))
+    def _read_source(
+        self, mapping: TableMapping, use: Callable[[list[Row]], None], count: Callable[[int], None]
+    ) -> None:
+        read_whole_table(self._source, mapping, self._folder / f"export-{self._reads}", use, count, self._stop)
+        self._reads += 1
+
+    def _add_expected(self, join: Spill, mapping: TableMapping, rows: list[Row]) -> None:
+        puts, faults = mapping.put_items(rows)
+        if mapping.shared:  # the items come together, from all their tables, when their partition is read
+            for put in puts:
+                join.add(key_id(put.key), b"p" + orjson.dumps(put.item))
+        else:
+            self._report.items += len(puts)
+            for put in puts:
+                join.add(key_id(put.key), b"s" + self._digest(put.item))
         # A row that cannot be mapped is missing in the target, also when nothing there differs: after the item's own
         # digest, a mark that equals none.
         for fault in faults:
+            keyless = self._keyless.setdefault(mapping.source, [])
             if fault.item_key is not None:
                 join.add(key_id(fault.item_key), b"s")
-            elif len(self._keyless) < LISTED:
-                self._keyless.append(tuple(fault.source_key[name] for name in self._mapping.table.primary_key))
+            elif len(keyless) < LISTED:
+                keyless.append(tuple(fault.source_key[name] for name in mapping.table.primary_key))
             else:
                 self._report.counts["unmappable"] = self._report.counts.get("unmappable", 0) + 1
 
@@ -201,7 +201,7 @@ class Verifier:
 
         scan(
             self._wire,
-            self._mapping.target,
+            self._target,
             self._segments,
             page,
             pace=self._pace,
@@ -213,8 +213,15 @@ class Verifier:
         """Keys whose two digests differ, or that only one side has."""
         expected: dict[bytes, bytes] = {}
         found: dict[bytes, bytes] = {}
+        shared: dict[bytes, Item] = {}
         for key, record in join.partition(partition):
-            (expected if record[:1] == b"s" else found)[key] = record[1:]
+            if record[:1] == b"p":
+                shared.setdefault(key, {}).update(orjson.loads(record[1:]))
+            else:
+                (expected if record[:1] == b"s" else found)[key] = record[1:]
+        self._report.items += len(shared)
+        for key, item in shared.items():
+            expected.setdefault(key, self._digest(item))
         for key, digest in expected.items():
             if found.pop(key, None) != digest:
                 yield orjson.loads(key)
@@ -224,11 +231,13 @@ class Verifier:
     # -- second sight --------------------------------------------------------------------------------------------------
 
     def _recheck(self, candidates: Iterable[Item]) -> None:
+        # Where an expression makes the key, each look at the source reads the whole table: let it be worth it.
+        at_once = RECHECKED_AT_ONCE if all(each.invertible for each in self._mappings) else PARTITION_ITEMS
         group: list[Item] = []
         for key in candidates:
             self._report.candidates += 1
             group.append(key)
-            if len(group) == RECHECKED_AT_ONCE:
+            if len(group) == at_once:
                 self._settle(group)
                 group = []
         self._settle(group)
@@ -259,39 +268,51 @@ class Verifier:
                 open_keys.append(key)
             keys = open_keys
         for key in keys:
-            self._note(Difference(self._mapping.source, "unsettled", key, None, None))
+            self._note(Difference(self._sources, "unsettled", key, None, None))
 
-    def _recheck_keyless(self) -> None:
+    def _recheck_keyless(self, mapping: TableMapping) -> None:
         """Rows without an item's key have no place in the target to compare: they count if they still have none."""
-        table = self._mapping.table
-        rows = rows_where_equal(self._connection, table, table.primary_key, self._keyless)
+        table = mapping.table
+        rows = rows_where_equal(self._connection, table, table.primary_key, self._keyless.get(mapping.source, []))
         self._connection.commit()
-        for fault in self._mapping.put_items(rows)[1]:
+        for fault in mapping.put_items(rows)[1]:
             if fault.item_key is None:
                 reason = f"{fault.reason} (row {fault.source_key})"
-                self._note(Difference(self._mapping.source, "unmappable", {}, None, None, reason))
+                self._note(Difference(mapping.source, "unmappable", {}, None, None, reason))
 
     def _has_way_back(self, key: Item) -> bool:
         """Whether the rows of ``key`` can be looked up; a key that could come from too many rows cannot be settled."""
         try:
-            self._mapping.source_keys(key)
+            for mapping in self._mappings:
+                if mapping.invertible:
+                    mapping.source_keys(key)
         except MappingError:
-            self._note(Difference(self._mapping.source, "unsettled", key, None, None))
+            self._note(Difference(self._sources, "unsettled", key, None, None))
             return False
         return True
 
     def _source_items(self, keys: list[Item]) -> tuple[dict[bytes, Item], set[bytes]]:
         """The items that the source's rows of these keys make now, and the keys of those that cannot be mapped."""
-        mapping = self._mapping
-        places = [place for key in keys for place in mapping.source_keys(key)]
-        rows = rows_where_equal(self._connection, mapping.table, mapping.group_columns, places)
-        self._connection.commit()
-        puts, faults = mapping.put_items(rows)
-        unmappable = {key_id(fault.item_key) for fault in faults if fault.item_key is not None}
-        return {key_id(put.key): put.item for put in puts}, unmappable
+        items: dict[bytes, Item] = {}
+        unmappable: set[bytes] = set()
+        for mapping in self._mappings:
+            puts, faults = mapping.put_items(self._rows_of(mapping, keys))
+            unmappable |= {key_id(fault.item_key) for fault in faults if fault.item_key is not None}
+            for put in puts:
+                items.setdefault(key_id(put.key), {}).update(put.item)
+        return items, unmappable
+
+    def _rows_of(self, mapping: TableMapping, keys: list[Item]) -> list[Row]:
+        """All rows, as they are now, of the items of ``keys``."""
+        if mapping.invertible:
+            return rows_of_items(self._connection, mapping, keys)
+        found: list[Row] = []
+        wanted = {key_id(key) for key in keys}
+        self._read_source(mapping, lambda rows: found.extend(rows_within(mapping, rows, wanted)), lambda rows: None)
+        return found
 
     def _target_items(self, keys: list[Item]) -> dict[bytes, Item]:
-        return get_items(self._wire, self._mapping.target, keys, pace=self._pace, stop=self._stop)
+        return get_items(self._wire, self._target, keys, pace=self._pace, stop=self._stop)
 
     def _await_applied(self, position: Position) -> None:
         last, moved = self._applied(), time.monotonic()
@@ -304,7 +325,7 @@ class Verifier:
             elif time.monotonic() - moved > APPLIER_PATIENCE:
                 raise StateError(
                     f"the applier stands at {last} and does not reach {position}",
-                    place=self._mapping.source,
+                    place=self._sources,
                     hint="See whether `whimbrel migrate` is running and what it says, then verify again.",
                 )
 
@@ -317,20 +338,20 @@ class Verifier:
     def _same(self, one: Item | None, other: Item | None) -> bool:
         if one is None or other is None:
             return one is other
-        return self._mapping.normal_item(one) == self._mapping.normal_item(other)
+        return normal_item(one) == normal_item(other)
 
     def _key_of(self, item: Item) -> Item:
-        return {name: item[name] for name, _type in self._mapping.key_attributes}
+        return {name: item[name] for name, _type in self._mappings[0].key_attributes}
 
     def _digest(self, item: Item) -> bytes:
-        text = orjson.dumps(self._mapping.normal_item(item), option=orjson.OPT_SORT_KEYS)
+        text = orjson.dumps(normal_item(item), option=orjson.OPT_SORT_KEYS)
         return hashlib.blake2b(text, digest_size=16).digest()
 
     def _report_difference(self, key: Item, expected: Item | None, found: Item | None, unmappable: bool) -> None:
         kind = (
             "unmappable" if unmappable else "missing" if found is None else "extra" if expected is None else "changed"
         )
-        self._note(Difference(self._mapping.source, kind, key, expected, found))
+        self._note(Difference(self._sources, kind, key, expected, found))
 
     def _note(self, difference: Difference) -> None:
         report = self._report

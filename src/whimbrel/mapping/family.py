@@ -1,0 +1,219 @@
+"""Several source tables into one target table: compiled together, and held against each other.
+
+Each of a target's items is made of the rows of one source table (``item = "own"``), or of several (``"shared"``):
+
+- tables of which one has ``own`` items must give keys that can never be equal: a key attribute of theirs begins with
+  literal texts of which neither is the beginning of the other, as ``ORDER#`` and ``CUSTOMER#``;
+- tables that share items each write attributes of their own: a record's attributes, a document's map, a group's map,
+  set or list, or entries among the attributes, which must never have the name of another table's attribute. An
+  attribute that does not hang on the row (an entity's type) may stand in all of them alike; it is the whole item's.
+
+A shared item exists as long as a row of any of its tables does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+
+from whimbrel.errors import MappingError
+from whimbrel.mapping.design import TableMapping, compile_mapping
+from whimbrel.mapping.rules import Added, Sharing
+from whimbrel.mapping.templates import Literal, Template
+from whimbrel.mapping.trees import Leaf
+from whimbrel.project import IndexKey, IndexRule, TableRule
+from whimbrel.records import Table
+
+_KEY_TYPES = {"S": "S", "N": "N", "B": "B", "EPOCH": "N", "EPOCH_MS": "N", "SECONDS": "N"}
+
+
+def compile_family(rules: Sequence[tuple[TableRule, Table]]) -> dict[str, TableMapping]:
+    """The mappings of a project by their source's full name. Raises MappingError with the faults of all of them."""
+    faults: list[str] = []
+    alone: list[TableMapping] = []
+    for rule, table in rules:
+        try:
+            alone.append(compile_mapping(rule, table))
+        except MappingError as error:
+            faults.append(str(error))
+    faults = faults or family_faults(alone)
+    if faults:
+        raise MappingError("\n  " + "\n  ".join(faults), hint="\nMend the mapping, then run it again.")
+    return {
+        each.source: compile_mapping(each.rule, each.table, sharing(each, alone)) if each.shared else each
+        for each in alone
+    }
+
+
+def family_faults(alone: Sequence[TableMapping]) -> list[str]:
+    """What is wrong with the mappings of a project beside each other."""
+    return [fault for target in by_target(alone).values() for fault in _faults(target)]
+
+
+def sharing(mapping: TableMapping, alone: Sequence[TableMapping]) -> Sharing:
+    """What the other tables that write the items of ``mapping`` demand of it."""
+    others = [other for other in alone if other.source != mapping.source and _may_meet(mapping, other)]
+    frame = frozenset(each.name for each in mapping.design.added if _belongs_to_all(each, mapping, others))
+    taken = frozenset(name for other in others for name in other.design.own) - frame
+    return Sharing(frame, taken)
+
+
+def by_target(mappings: Sequence[TableMapping]) -> dict[str, list[TableMapping]]:
+    found: dict[str, list[TableMapping]] = {}
+    for each in mappings:
+        found.setdefault(each.target, []).append(each)
+    return found
+
+
+def indexes_of(mappings: Sequence[TableMapping]) -> list[IndexRule]:
+    """The secondary indexes of a target, each once."""
+    return list({index.name: index for each in mappings for index in each.rule.indexes}.values())
+
+
+# --- faults ---------------------------------------------------------------------------------------------------------
+
+
+def _faults(family: list[TableMapping]) -> Iterator[str]:
+    first = family[0]
+    for other in family[1:]:
+        if other.key_attributes != first.key_attributes:
+            keys = f"{first.source} has the key {_spelled(first)}, {other.source} {_spelled(other)}"
+            yield f"target {first.target!r}: {keys}"
+            return
+    for one, other in combinations(family, 2):
+        if _may_meet(one, other):
+            yield from _sharing_faults(one, other) if one.shared and other.shared else [_meeting(one, other)]
+    for each in family:
+        if each.shared:
+            yield from _frame_faults(each, [other for other in family if other is not each and _may_meet(each, other)])
+    yield from _index_faults(family)
+
+
+def _meeting(one: TableMapping, other: TableMapping) -> str:
+    return (
+        f"target {one.target!r}: a row of {one.source} and one of {other.source} could have the same key, and "
+        f"overwrite each other: begin a key template of each with a text of its own (as 'ORDER#${{id}}'), "
+        f"or, if they are meant "
+        f'to be one item, write item = "shared" in both'
+    )
+
+
+def _sharing_faults(one: TableMapping, other: TableMapping) -> Iterator[str]:
+    common = {each.name for each in one.design.added if _belongs_to_all(each, one, [other])}
+    for name in sorted((set(one.design.own) & set(other.design.own)) - common):
+        yield f"target {one.target!r}: {one.source} and {other.source} share items and both write attribute {name!r}"
+    both = _among_attributes(one) and _among_attributes(other)
+    if both and not _apart(one.design.entry_name, other.design.entry_name):
+        yield (
+            f"target {one.target!r}: entries of {one.source} and of {other.source} are among the attributes of one "
+            f"item and could have the same name: begin their names with texts of their own, or put them into maps"
+        )
+
+
+def _frame_faults(mapping: TableMapping, others: list[TableMapping]) -> Iterator[str]:
+    """What a group adds for the whole item must not hang on whether it has entries."""
+    if not others:
+        yield f'target {mapping.target!r}: {mapping.source} says item = "shared", and no other table has such items'
+        return
+    if mapping.shape != "group":
+        return
+    for each in mapping.design.added:
+        if not _belongs_to_all(each, mapping, others):
+            yield (
+                f"target {mapping.target!r}: attribute {each.name!r} of {mapping.source} belongs to an item that other "
+                f"tables share: write it, alike, in all of them, or leave it out"
+            )
+
+
+def _belongs_to_all(added: Added, mapping: TableMapping, others: Sequence[TableMapping]) -> bool:
+    """In all of the tables alike: without columns, or from those of a key that is written alike too."""
+    return all(
+        any(
+            each == added
+            and (
+                not added.columns
+                or (_keys(other) == _keys(mapping) and set(added.columns) <= set(other.design.key_columns))
+            )
+            for each in other.design.added
+        )
+        for other in others
+    )
+
+
+def _keys(mapping: TableMapping) -> list[str]:
+    return [key.template.text for key in mapping.design.keys]
+
+
+def _among_attributes(mapping: TableMapping) -> bool:
+    return mapping.shape == "group" and not mapping.design.inside
+
+
+def _may_meet(one: TableMapping, other: TableMapping) -> bool:
+    """Whether a row of each could have the same key, as far as the templates' own texts tell."""
+    if one.target != other.target:
+        return False
+    pairs = zip(one.design.keys, other.design.keys, strict=False)
+    return not any(_apart(a.template, b.template) for a, b in pairs if a.type == b.type == "S")
+
+
+def _apart(one: Template, other: Template) -> bool:
+    """No text of the one is ever a text of the other."""
+    starts, ends = (_literal(one, 0), _literal(other, 0)), (_literal(one, -1), _literal(other, -1))
+    begin = not starts[0].startswith(starts[1]) and not starts[1].startswith(starts[0])
+    return begin or (not ends[0].endswith(ends[1]) and not ends[1].endswith(ends[0]))
+
+
+def _literal(template: Template, at: int) -> str:
+    part = template.parts[at]
+    return part.text if isinstance(part, Literal) else ""
+
+
+def _spelled(mapping: TableMapping) -> str:
+    return "(" + ", ".join(f"{name} {kind}" for name, kind in mapping.key_attributes) + ")"
+
+
+# --- secondary indexes ----------------------------------------------------------------------------------------------
+
+
+def _index_faults(family: list[TableMapping]) -> Iterator[str]:
+    types = dict(family[0].key_attributes)
+    seen: dict[str, IndexRule] = {}
+    for mapping in family:
+        for index in mapping.rule.indexes:
+            place = f"target {mapping.target!r}, index {index.name!r}"
+            if seen.setdefault(index.name, index) != index:
+                yield f"{place} is described twice, differently"
+            if index.local and index.partition_key != IndexKey(*family[0].key_attributes[0]):
+                yield f"{place} is local, and so has the table's own partition key {_spelled(family[0])}"
+            if index.local and len(family[0].key_attributes) < 2:
+                yield f"{place} is local, which a table without a sort key cannot have"
+            for key in (index.partition_key, *([index.sort_key] if index.sort_key else [])):
+                if types.setdefault(key.name, key.type) != key.type:
+                    yield f"{place}: attribute {key.name!r} cannot be both {types[key.name]} and {key.type}"
+                yield from (f"{place}: {fault}" for fault in _index_key_faults(family, key))
+
+
+def _index_key_faults(family: list[TableMapping], key: IndexKey) -> Iterator[str]:
+    """An item whose attribute is of another type, or NULL, would be refused; without it, it is not in the index."""
+    written = [(mapping, kind) for mapping in family if (kind := _written(mapping, key.name))]
+    if not written:
+        yield f"no table writes attribute {key.name!r}"
+    for mapping, kind in written:
+        if kind == "NULL":
+            yield f'attribute {key.name!r} of {mapping.source} may be NULL, which no index takes: write nulls = "omit"'
+        elif kind != key.type:
+            yield f"attribute {key.name!r} of {mapping.source} is {kind}, not {key.type}: say so in types or here"
+
+
+def _written(mapping: TableMapping, name: str) -> str:
+    """The type of the attribute ``name`` that the mapping writes: "" if it writes none, NULL if that may be one."""
+    design = mapping.design
+    found = dict(mapping.key_attributes)
+    found |= {each.name: each.tree.type for each in design.added if isinstance(each.tree, Leaf)}
+    if design.shape == "record":
+        for each in design.carried:
+            if each.column.nullable and not design.omit_nulls:
+                found[each.attribute] = "NULL"
+            else:
+                found[each.attribute] = _KEY_TYPES.get(each.type, each.type)
+    return found.get(name, "")
