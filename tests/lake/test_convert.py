@@ -318,3 +318,12 @@ def test_the_old_format_is_read(tmp_path: Path, manifest: bool) -> None:
     lake = tmp_path / "lake"
     assert from_files(lake, RULES, find(tmp_path).files).refused == []
     assert rows(lake) == {"1": {"n": 5, "f": True}, "2": {"set": [1, 2], "m": {"a": ["x"]}}}
+
+
+def test_a_table_without_items(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no item"):
+        made(tmp_path, tmp_path, [])
+    assert datasets.names(tmp_path) == []
+    pinned = Rules("test", "test", ("pk",), pinned={"pk": parse_type("string"), "n": parse_type("int64")})
+    assert made(tmp_path, tmp_path, [], pinned).manifest.rows == 0
+    assert rows(tmp_path) == {}

@@ -137,6 +137,9 @@ def _base(
         maker = PartMaker(columns, flatten=rules.flatten, stop=stop)
         parts = _make_parts(workshop, _groups(files), maker)
         schema = _schema(rules, columns)
+        if not schema:
+            hint = "Convert it when it has items, or pin its columns in the project file."
+            raise UserError("there is no item, and so no column", place=rules.table, hint=hint)
         listed = _data_files(parts, identity, "base")
         manifest = Manifest(
             id=identity,
@@ -251,7 +254,7 @@ def _merged(present: Sequence[Field], new: Sequence[Field]) -> tuple[Field, ...]
 def _key_columns(rules: Rules, schema: Sequence[Field]) -> tuple[str, ...]:
     names = {each.attribute: each.name for each in schema}
     missing = [name for name in rules.key if name not in names]
-    if missing and schema:
+    if missing:
         hint = f"The attributes are {', '.join(names)}."
         raise UserError(f"the key attribute {missing[0]!r} is in no item", place=rules.name, hint=hint)
     return tuple(names[name] for name in rules.key if name in names)
