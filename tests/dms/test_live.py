@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 
 from demo.servers import DynamoServer, MariaDB, Ministack
 from demo.shop import LiveWriter, fill
@@ -15,6 +16,7 @@ from tests.conftest import unique
 from tests.dms.test_cases import CASES
 from tests.e2e import judge
 from tests.e2e.work import Work
+from whimbrel.cli.main import main
 from whimbrel.project import load_project
 
 
@@ -246,16 +248,22 @@ def test_init_from_dms_says_the_same_as_the_file(three_tables: DmsWork) -> None:
     work.write_rules(*rules_of_everything(work))
     output = work.folder / "made.toml"
     url = work.source.url("").rstrip("/")
-    made = work.run("init", url, "--from-dms", "rules.json", "-o", str(output), "--endpoint", work.endpoint.endpoint)
-    assert "1 tables from rules.json" in made.stdout
+    made = init(work, url, output)
+    assert "with 1 tables from" in made.output
     assert f'url = "{url}"' in output.read_text()
     [rule] = load_project(output).tables
     assert rule.source == f"{work.database}.people"
     assert rule.columns["full"] == '"first"||\'_\'||"last"'
     plan = json.loads(work.dms("migrate", "--dry-run", "--json").stdout)
-    again = json.loads(work.run("migrate", "--dry-run", "--json", "--project", str(output)).stdout)
-    assert again["tables"] == plan["tables"]
-    assert "is there already" in work.run("init", url, "--from-dms", "rules.json", "-o", str(output), code=2).stderr
+    (work.folder / "whimbrel.toml").write_text(output.read_text())
+    assert json.loads(work.call("migrate", "--dry-run", "--json").stdout)["tables"] == plan["tables"]
+    assert "is there already" in init(work, url, output).output
+
+
+def init(work: DmsWork, url: str, output: Path) -> Result:
+    options = ["--from-dms", str(work.folder / "rules.json"), "-o", str(output), "--endpoint", work.endpoint.endpoint]
+    environment = {"WHIMBREL_SOURCE_PASSWORD": work.source.password}
+    return CliRunner().invoke(main, ["init", url, *options], env=environment)
 
 
 def test_the_project_file_may_name_the_dms_file(three_tables: DmsWork) -> None:
@@ -313,3 +321,34 @@ def test_a_condition_and_a_table_with_items_do_not_go_together(three_tables: Dms
         },
     )
     assert "cannot be kept with --into-existing" in work.dms("migrate", "--into-existing", code=2).output
+
+
+def test_a_table_and_a_column_that_come_later_do_not_stop_it(work: DmsWork) -> None:
+    """The file's wildcards mean the tables that were there when the migration began; a new column is an attribute."""
+    work.source.execute(
+        "CREATE TABLE things (id INT PRIMARY KEY, pay INT)", "INSERT INTO things VALUES (1, 5)", database=work.database
+    )
+    work.write_rules(
+        selection(work.database, "%"),
+        {
+            "rule-type": "object-mapping",
+            "rule-id": "2",
+            "rule-name": "2",
+            "rule-action": "map-record-to-record",
+            "object-locator": {"schema-name": "%", "table-name": "things"},
+            "target-table-name": work.target,
+        },
+    )
+    work.dms("migrate", "--until-caught-up")
+    change(
+        work,
+        "CREATE TABLE came_later (id INT PRIMARY KEY)",
+        "ALTER TABLE things ADD COLUMN note VARCHAR(10)",
+        "INSERT INTO things VALUES (2, 6, 'new')",
+        "INSERT INTO came_later VALUES (1)",
+    )
+    work.dms("migrate", "--until-caught-up")
+    assert judge.items(work.endpoint, work.target, "id") == {
+        (1,): {"id": 1, "pay": 5},
+        (2,): {"id": 2, "pay": 6, "note": "new"},
+    }

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import click
 
+from whimbrel import checkpoint
 from whimbrel.dms.read import faulty, load_rules
 from whimbrel.dms.rules import Rules
 from whimbrel.dms.select import Found
 from whimbrel.dms.translate import Translated, translate
 from whimbrel.errors import ProjectError, WhimbrelError
+from whimbrel.migrate import history
+from whimbrel.migrate.state import StateFolder
 from whimbrel.mysql.connect import connect
 from whimbrel.mysql.schema import read_table, tables_and_views
 from whimbrel.project import Project, Source
@@ -50,11 +53,20 @@ def with_dms_rules(project: Project) -> Project:
     _refuse_existing(rules, bool(context.params.get("into_existing")))
     if not project.source.host:
         raise ProjectError("[source] is missing", place=str(project.path), hint='Write url = "mysql://…" in it.')
-    translated = translated_rules(rules, project.source)
+    translated = _begun_rules(rules, project.state) or translated_rules(rules, project.source)
     notes = [*translated.notes, *([f"the [[table]] sections of {project.path} stand aside"] if project.tables else [])]
     for note in notes:
         click.echo(f"{path}: note: {note}", err=True)
     return replace(project, tables=translated.tables)
+
+
+def _begun_rules(rules: Rules, state: Path) -> Translated | None:
+    """For the tables as they were when the migration began: those that came or changed since make it no other one."""
+    folder = StateFolder(state)
+    if checkpoint.load(folder.checkpoint).phase == "new":
+        return None
+    starts = history.load(folder.tables).starts()
+    return translate(rules, [Found(*name) for name in starts], lambda *name: starts[name])
 
 
 def translated_rules(rules: Rules, source: Source) -> Translated:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
 
 from whimbrel.dms.fields import shown
+from whimbrel.records import Table
 
 _TOKEN = re.compile(
     r"""(?P<string>'(?:[^']|'')*')|(?P<quoted>"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\])"""
     r"""|\$(?P<column>\w+)|\$\{(?P<braced>[^}]*)\}|(?P<function>[A-Za-z_]\w*)(?=\s*\()|(?P<other>.)""",
     re.DOTALL,
 )
-_METADATA = {"AR_M_SOURCE_SCHEMA": "schema", "AR_M_SOURCE_TABLE_NAME": "table"}
 _CHANGING = {"random", "changes", "last_insert_rowid", "total_changes", "randomblob"}
 _NO_INDICATOR = (
     "operation_indicator is refused: a row that is deleted is deleted from the target too, and whether a row was "
@@ -21,18 +20,18 @@ _NO_INDICATOR = (
 _CLOCKS = {"date", "time", "datetime", "julianday", "strftime", "unixepoch"}
 
 
-def translated(
-    expression: str, columns: Sequence[str], metadata: Mapping[str, str], faults: list[str], place: str
-) -> str:
+def translated(expression: str, table: Table, faults: list[str], place: str) -> str:
     """The expression with each ``$COLUMN`` as a quoted name. Columns are matched with regard to case.
 
     An item must be the same whenever it is made from the same row: what depends on anything else is a fault.
+    A DECIMAL that ``||`` joins is cast to the text that it is; SQLite would make a REAL of it.
     """
     parts: list[str] = []
     for match in _TOKEN.finditer(expression):
         kind, text = match.lastgroup, match[match.lastgroup or 0]
         if kind in ("column", "braced"):
-            parts.append(_reference(text, columns, metadata, faults, place))
+            joined = _is_joined("".join(parts), expression[match.end() :])
+            parts.append(_reference(text, table, joined, faults, place))
         elif kind == "function":
             faults += [f"{place}: {fault}" for fault in _function_faults(text.lower(), expression[match.end() :])]
             parts.append(match[0])
@@ -54,11 +53,14 @@ def quoted_text(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _reference(name: str, columns: Sequence[str], metadata: Mapping[str, str], faults: list[str], place: str) -> str:
-    if name in columns:
-        return quoted_name(name)
-    if name in _METADATA:
-        return quoted_text(metadata[_METADATA[name]])
+def _reference(name: str, table: Table, joined: bool, faults: list[str], place: str) -> str:
+    if name in table.names:
+        quoted = quoted_name(name)
+        return f"CAST({quoted} AS TEXT)" if joined and table.column(name).kind == "decimal" else quoted
+    if name == "AR_M_SOURCE_SCHEMA":
+        return quoted_text(table.schema)
+    if name == "AR_M_SOURCE_TABLE_NAME":
+        return quoted_text(table.name)
     if name in ("AR_M_SOURCE_COLUMN_NAME", "AR_M_SOURCE_COLUMN_DATATYPE"):
         faults.append(f"{place}: ${name} is that of no column, as the column is added")
     elif name.startswith("AR_H_"):
@@ -69,6 +71,12 @@ def _reference(name: str, columns: Sequence[str], metadata: Mapping[str, str], f
     else:
         faults.append(f"{place}: ${name} is no column of the table; names are compared with regard to case")
     return "NULL"
+
+
+def _is_joined(before: str, after: str) -> bool:
+    """Whether what stands between is an operand of ``||``, which binds closer than all but a sign before it."""
+    left, right = before.rstrip(), after.lstrip()
+    return left.endswith("||") or (right.startswith("||") and not left.endswith(("-", "+", "~")))
 
 
 def _function_faults(name: str, rest: str) -> list[str]:

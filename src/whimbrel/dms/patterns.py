@@ -19,12 +19,12 @@ def pattern_fault(text: str) -> str:
 
 def is_literal(text: str) -> bool:
     """Whether the pattern can mean one name only."""
-    return re.search(r"[%_]", re.sub(r"\[.\]", "", text)) is None and not re.search(r"\[..+\]", text)
+    return all(part not in ("%", "_") and (not _is_class(part) or len(part) == 3) for part in _parts(text))
 
 
 def literal(text: str) -> str:
-    """The one name that a literal pattern means."""
-    return re.sub(r"\[(.)\]", r"\1", text)
+    """The one name that a literal pattern means; of another, its text."""
+    return "".join(part[1] if _is_class(part) and len(part) == 3 else part for part in _parts(text))
 
 
 def matches(text: str, name: str) -> bool:
@@ -32,17 +32,22 @@ def matches(text: str, name: str) -> bool:
     return re.fullmatch(_expression(text), name, re.DOTALL) is not None
 
 
+def _parts(text: str) -> list[str]:
+    return re.split(r"(%|_|\[[^\]]+\])", text)
+
+
+def _is_class(part: str) -> bool:
+    return len(part) > 2 and part.startswith("[") and part.endswith("]")
+
+
 def _expression(text: str) -> str:
-    parts = re.split(r"(%|_|\[[^\]]+\])", text)
-    return "".join(map(_part, parts))
+    return "".join(map(_expression_of, _parts(text)))
 
 
-def _part(part: str) -> str:
-    if part == "%":
-        return ".*"
-    if part == "_":
-        return "."
-    if len(part) > 2 and part.startswith("[") and part.endswith("]"):
+def _expression_of(part: str) -> str:
+    if part in ("%", "_"):
+        return {"%": ".*", "_": "."}[part]
+    if _is_class(part):
         return f"[{''.join(f'{re.escape(first)}-{re.escape(last)}' for first, last in _members(part[1:-1]))}]"
     return re.escape(part)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from whimbrel.dms import expressions
 from whimbrel.dms.expressions import quoted_name, quoted_text
-from whimbrel.dms.patterns import matches
+from whimbrel.dms.patterns import is_literal, matches
 from whimbrel.dms.rules import MASKING, NAMING, NUMBER_TYPES, TEXT_TYPES, DataType, Rules, Transformation
 from whimbrel.dms.select import is_meant
 from whimbrel.mapping.expressions import Expressions
@@ -30,7 +30,8 @@ class Shaped:
     """A table after its transformations; columns are by the source's names, and those added by their own.
 
     ``names``: what each column is called now. ``computed``: the SQLite expression that fills a column. ``types``: where
-    it differs from whimbrel's own choice. ``kinds``: what a template may take a column for.
+    it differs from whimbrel's own choice. ``kinds``: what a template may take a column for. ``new_columns``: "include"
+    (one that comes later becomes an attribute of its own name, as DMS has it), or "stop" if a rule might mean it.
     """
 
     table: Table
@@ -41,6 +42,7 @@ class Shaped:
     types: dict[str, str] = field(default_factory=dict)
     kinds: dict[str, str] = field(default_factory=dict)
     key: tuple[str, ...] = ()
+    new_columns: str = "include"
 
 
 def transform(rules: Rules, table: Table, faults: list[str], notes: list[str]) -> Shaped:
@@ -54,6 +56,8 @@ def transform(rules: Rules, table: Table, faults: list[str], notes: list[str]) -
     for column in table.columns:
         _column(shaped, column, [rule for rule in on_columns if _means_column(rule, column.name)], faults, notes)
     _included(shaped, on_columns)
+    if any(map(_might_mean_others, on_columns)):
+        shaped.new_columns = "stop"
     for rule in on_columns:
         if rule.action == "add-column":
             _add(shaped, rule, faults, notes)
@@ -135,6 +139,14 @@ def unknown(name: str, names: tuple[str, ...], place: str) -> str:
     nearest = difflib.get_close_matches(name.lower(), {each.lower(): each for each in names}, 1, cutoff=0.0)
     near = next((each for each in names if nearest and each.lower() == nearest[0]), "")
     return f"{place} has no column {name!r}" + (f"; the nearest is {near!r}, and case matters" if near else "")
+
+
+def _might_mean_others(rule: Transformation) -> bool:
+    """Whether columns that are not there yet might be meant; by an underscore only where that hides their values."""
+    column = rule.locator.column
+    if rule.action in (*MASKING, "remove-column", "include-column"):
+        return bool(column) and (rule.action == "include-column" or not is_literal(column))
+    return not is_literal(column.replace("_", ""))
 
 
 def _means_column(rule: Transformation, name: str) -> bool:
@@ -245,9 +257,8 @@ def _add(shaped: Shaped, rule: Transformation, faults: list[str], notes: list[st
     if name in others or (name in shaped.computed and name not in table.names):
         faults.append(f"{place}: a column of this name is there already: remove or rename that one")
         return
-    metadata = {"schema": table.schema, "table": table.name}
     noted = len(faults)
-    expression = expressions.translated(rule.expression, table.names, metadata, faults, place)
+    expression = expressions.translated(rule.expression, table, faults, place)
     if len(faults) == noted:
         reasons: list[str] = []
         Expressions(table, {name: expression}, "", reasons)

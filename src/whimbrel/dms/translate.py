@@ -144,6 +144,7 @@ class _TableTranslation:
             types={name: shaped.types[name] for name in carried if name in shaped.types},
             attributes=added,
             nulls="omit",
+            new_columns=shaped.new_columns,
             columns={name: text for name, text in shaped.computed.items() if name in kept},
             filter=filters.expression(self.selected.filters, self.table, str(self.selected.rule), self.faults),
         )
