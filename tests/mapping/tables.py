@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hypothesis import strategies as st
@@ -61,12 +61,43 @@ def cases(draw: st.DrawFn, shape: str = "") -> Case:
     columns = draw(st.permutations(primary_key + others))
     names = draw(st.permutations([one.name for one in primary_key]))
     table = Table("shop", "things", tuple(columns), tuple(names))
-    shape = shape or draw(st.sampled_from(["record", "group"]))
+    shape = shape or draw(st.sampled_from(["record", "document", "group", "group", "map", "set", "list"]))
     used = list(table.primary_key) + draw(
         st.lists(st.sampled_from([one.name for one in others if one.kind in TEXT_KINDS] or ["k0"]), max_size=1)
     )
     used = draw(st.permutations(list(dict.fromkeys(used))))
-    return Case(table, draw(_record_rule(table, used) if shape == "record" else _group_rule(table, used)))
+    if shape in ("record", "document"):
+        rule = draw(_record_rule(table, used))
+        rule = replace(rule, shape=shape, rename={} if shape == "document" else rule.rename)
+    else:
+        rule = draw(_group_rule(table, used, shape))
+    return Case(table, draw(_with_expressions(table, rule, used)))
+
+
+@st.composite
+def _with_expressions(draw: st.DrawFn, table: Table, rule: TableRule, used: list[str]) -> TableRule:
+    """Often none. Columns of the rule's places are left as they are, so that places can be told apart."""
+    if draw(st.booleans()):
+        return rule
+    texts = [one.name for one in table.columns if one.kind in ("text", "enum", "date", "json", "uuid")]
+    numbers = [one.name for one in table.columns if one.kind in ("int", "year")]
+    if texts and draw(st.booleans()):
+        rule = replace(
+            rule, filter=f"{draw(st.sampled_from(texts))} IS NOT '{draw(st.sampled_from(['a', 'b', '{}']))}'"
+        )
+    expressions = [f"substr({name}, 1, 1)" for name in texts] + [f"coalesce({name}, 'none')" for name in texts]
+    expressions += [f"abs({name}) % 3" for name in numbers]
+    alone = rule.shape == "group" and (rule.entry_value or rule.entry_as == "list")
+    if expressions and not alone and draw(st.booleans()):
+        rule = replace(rule, columns={"x": draw(st.sampled_from(expressions))})
+        if draw(st.booleans()):  # a key that no way leads back from
+            key = rule.partition_key
+            if key.type == "S":
+                rule = replace(rule, partition_key=replace(key, value=key.value + "/${x}"))
+    spare = [one.name for one in table.columns if one.name not in {*used, *rule.exclude, rule.entry_value, *rule.types}]
+    if spare and draw(st.booleans()):
+        rule = replace(rule, mask={draw(st.sampled_from(spare)): draw(st.sampled_from(["hash", "null"]))})
+    return rule
 
 
 @st.composite
@@ -88,14 +119,16 @@ def _record_rule(draw: st.DrawFn, table: Table, used: list[str]) -> TableRule:
 
 
 @st.composite
-def _group_rule(draw: st.DrawFn, table: Table, used: list[str]) -> TableRule:
+def _group_rule(draw: st.DrawFn, table: Table, used: list[str], shape: str) -> TableRule:
     if len(used) == 1:
         used = used * 2
     ends = sorted(draw(st.tuples(st.integers(1, len(used) - 1), st.integers(1, len(used) - 1))))
+    if shape == "set":
+        ends[1] = len(used) - 1
     key, sort, entry = used[: ends[0]], used[ends[0] : ends[1]], used[ends[1] :]
     spare = [name for name in table.names if name not in used]
-    value = draw(st.sampled_from(["", *spare]))
-    return TableRule(
+    value = "" if shape == "list" else draw(st.sampled_from(["", *spare]))
+    rule = TableRule(
         "things",
         "things",
         "group",
@@ -105,6 +138,28 @@ def _group_rule(draw: st.DrawFn, table: Table, used: list[str]) -> TableRule:
         exclude=tuple(name for name in spare if name != value) if value else (),
         types=draw(_types(table)),
         attributes=draw(_attributes(key)),
+    )
+    if shape == "map":
+        return replace(rule, entry_as="map", entry_into="inside")
+    if shape == "list":
+        order = tuple(name + draw(st.sampled_from(["", " desc"])) for name in dict.fromkeys(entry))
+        return replace(rule, entry_as="list", entry_into="inside", entry_name="", entry_order=order)
+    if shape == "set":
+        return draw(_set_rule(table, rule, entry[0], spare))
+    return rule
+
+
+@st.composite
+def _set_rule(draw: st.DrawFn, table: Table, rule: TableRule, member: str, spare: list[str]) -> TableRule:
+    numbers = table.column(member).kind in ("int", "year", "decimal") and draw(st.booleans())
+    return replace(
+        rule,
+        entry_as="number-set" if numbers else "string-set",
+        entry_into="inside",
+        entry_name="",
+        entry_value=member,
+        exclude=tuple(spare),
+        types={name: kind for name, kind in rule.types.items() if name != member},
     )
 
 

@@ -126,7 +126,7 @@ def _images(compiled: Compiled, changes: Iterable[Change], faults: list[Fault]) 
     columns = compiled.columns
     if not columns.changed:
         return (Images(change, change.before, change.after) for change in changes)
-    return [_seen(compiled, change, faults) for change in changes]
+    return (_seen(compiled, change, faults) for change in changes)  # one by one: faults stay in log order
 
 
 def _seen(compiled: Compiled, change: Change, faults: list[Fault]) -> Images:
