@@ -109,6 +109,30 @@ def test_bad_lines_are_named_by_file_and_line_and_the_rest_goes_on(tmp_path: Pat
     assert len(kept.read_text().splitlines()) == done.manifest.refused == len(bad)
 
 
+STRANGE = [
+    b'{"Item":{"pk":{"S":"4"},"n":{"N":"1","S":"1"}}}',
+    b'{"Item":{"pk":{"S":"5"},"pk":{"S":"6"}}}',
+    b'{"Item":{"pk":{"S":"8"},"z":{"Z":"1"}}}',
+    b'{"Item":{"pk":{"S":"9"},"n":{"N":"7"}},"More":1}',
+    b'{"Item":{"pk":{"S":"10"},"n":{}}}',
+    b'{"Item":{"pk":{"S":"11"},"n":{"N":null}}}',
+    b'{"Item":{"pk":{"S":"12"},"n":null}}',
+    b'{"Item":{"pk":{"S":"13"},"n":{"N":5}}}',
+    b'{"Item":[]}',
+    b"[]",
+]
+
+
+@pytest.mark.parametrize("line", STRANGE)
+def test_a_line_that_is_json_but_no_item_is_named(tmp_path: Path, line: bytes) -> None:
+    """Far into a file, where DuckDB reads it: it would take nothing amiss."""
+    good = [compact(full(pk={"S": f"k{number}"}, n={"N": str(number)})) for number in range(300)]
+    file = write_lines(tmp_path / "data.json", [*good, line, good[0].replace(b"k0", b"end")])
+    done = from_files(tmp_path, RULES, find(file).files)
+    assert [(each.file, each.line) for each in done.refused] == [(str(file), 301)]
+    assert len(rows(tmp_path)) == 301
+
+
 def test_a_bad_number_in_a_fast_column_is_refused_with_its_key(tmp_path: Path) -> None:
     done = made(tmp_path, tmp_path, [full(pk={"S": "1"}, n={"N": "1"}), full(pk={"S": "2"}, n={"N": "0x1F"})])
     assert [(each.key, each.reason) for each in done.refused] == [
