@@ -76,6 +76,7 @@ class Fleet:
         self.variants = tuple(variants)
         self.shadow = shadow
         self.capture = capture
+        self.losses = 0  # calls that it failed on trial, and that the old fleet then answered
         self.weigh()
 
     def weigh(self) -> None:
@@ -137,10 +138,12 @@ class LiveEndpoint:
         variant = fleet.pick(meta.target_variant)
         answer = variant.answer(call)
         if answer.status != 200 and trial and self.fleet:
-            # A model on trial costs nobody an answer: the old one gives it. The failure counts against the new one.
-            fleet = self.fleet
+            # A model on trial costs nobody an answer: the old one gives it. If it can,
+            # the failure counts against the new one; if both refuse, it is the caller's.
+            tried, fleet = fleet, self.fleet
             variant = fleet.pick("")
             answer = variant.answer(call)
+            tried.losses += answer.status == 200
         if answer.status == 200:
             self._after(fleet, variant, call, answer, meta)
         return variant, answer
@@ -151,9 +154,10 @@ class LiveEndpoint:
         variant = fleet.pick(meta.target_variant)
         answer = await variant.answer_in_steps(call)
         if answer.status != 200 and trial and self.fleet:
-            fleet = self.fleet
+            tried, fleet = fleet, self.fleet
             variant = fleet.pick("")
             answer = await variant.answer_in_steps(call)
+            tried.losses += answer.status == 200
         if answer.status == 200:
             self._after(fleet, variant, call, answer, meta)
         return variant, answer

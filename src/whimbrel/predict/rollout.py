@@ -51,14 +51,18 @@ def stages(deployment: dict[str, Any]) -> tuple[Stage, ...]:
     raise _refused("TrafficRoutingConfiguration.Type", f"{kind!r} is not ALL_AT_ONCE, CANARY or LINEAR")
 
 
-def verdict(old: Window, new: Window, guard: Guard) -> str:
-    """Why the new fleet has to go, or "" while nothing speaks against it."""
-    if new.calls < guard.least_calls:
-        # With few calls a rate says little, but three faults of the model itself say enough.
-        return f"{new.faults} of its first {new.calls} calls failed in the model" if new.faults >= 3 else ""
-    rise = new.error_rate - old.error_rate
-    if rise > guard.max_error_rise:
-        return f"{new.error_rate:.1%} of {new.calls} calls failed, and {old.error_rate:.1%} before"
+def verdict(old: Window, new: Window, losses: int, guard: Guard) -> str:
+    """Why the new fleet has to go, or "" while nothing speaks against it.
+
+    ``losses`` are the calls that the new fleet failed and the old one then answered: a caller's mistake, which both
+    refuse, says nothing about a model.
+    """
+    enough = new.calls >= guard.least_calls
+    # With few calls a rate says little, but three such calls say enough.
+    if (enough or losses >= 3) and losses > guard.max_error_rise * new.calls:
+        return f"{losses} of {new.calls} calls failed, and the model before could answer them"
+    if not enough:
+        return ""
     # With few calls to the old fleet there is nothing to compare with.
     if old.calls >= guard.least_calls:
         before, now = old.latency(0.9), new.latency(0.9)

@@ -209,7 +209,7 @@ class Serving:
             until = time.monotonic() + stage.seconds
             while (left := until - time.monotonic()) > 0:
                 await asyncio.sleep(min(WATCH_EVERY, left))
-                if reason := verdict(_baseline(live.fleet, before), fleet.window(), guard):
+                if reason := verdict(_baseline(live.fleet, before), fleet.window(), fleet.losses, guard):
                     return reason
         return ""
 

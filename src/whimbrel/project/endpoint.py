@@ -14,8 +14,9 @@ class EndpointRule:
     """An endpoint and the ``[[model]]`` behind it. ``wait`` and ``bake`` are whole seconds, as on SageMaker.
 
     An update gets ``step_percent`` of the calls for ``wait`` seconds (CANARY), or that much more after each ``wait``
-    (LINEAR), then all of them for ``bake`` seconds, and goes back when the guard's figures say so: more failed calls
-    than before by ``max_error_rise`` (a share), slower than before by ``max_latency_ratio``, over ``least_calls``.
+    (LINEAR), then all of them for ``bake`` seconds, and goes back when the guard's figures say so: over
+    ``least_calls``, more than a share ``max_error_rise`` failed of what the old model can answer, or it is slower than
+    the old one by ``max_latency_ratio``.
     """
 
     name: str

@@ -189,6 +189,16 @@ def test_errors_on_trial_bring_the_old_model_back(start: Start, tmp_path: Path) 
     assert {answered for answered, _ in load.answers} == {"good"}
 
 
+def test_mistakes_of_callers_do_not_count_against_a_new_model(start: Start, tmp_path: Path) -> None:
+    server = start()
+    create(server, model_file(tmp_path, "good"))
+    with Load(server.port, "34,retired", rate=100, connections=4) as load:
+        found = update(server, model_file(tmp_path, "new"), routing("CANARY", 1, bake=1))
+    assert (found["EndpointConfigName"], found.get("FailureReason")) == ("new", None)
+    assert load.errors
+    assert all(each.startswith("424") for each in load.errors)
+
+
 def test_a_slow_model_goes_back(start: Start, tmp_path: Path) -> None:
     server = start()
     create(server, model_file(tmp_path, "good"))
