@@ -6,7 +6,7 @@ import shutil
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -65,30 +65,67 @@ def export(
 def run_export(
     project: Project, table: str, as_json: bool, how: str, method: str, max_units: float | None, *, dry_run: bool
 ) -> int:
+    if dry_run:
+        plan = plan_export(project, table, how, max_units)
+        rate = plan["read_units_per_second"]
+        say(as_json, plan, f"A {plan['kind']} export of {table}, at {rate:,.0f} read units a second at most.")
+        return OK
+    with interruptible() as stop, counting(as_json) as count:
+        values = make_export(project, table, how, method, max_units, stop, count)
+    what = "items" if values["kind"] == "full" else "changes"
+    say(as_json, values, f"{values['items']:,} {what} as of {values['as_of']} in {values['folder']}")
+    return OK
+
+
+def plan_export(project: Project, table: str, how: str, max_units: float | None) -> dict[str, Any]:
+    """What an export would be now: full or incremental, and how fast."""
+    kind, _about, limits = _export_plan(project, table, how, max_units)
+    return {"table": table, "kind": kind, "read_units_per_second": limits.units}
+
+
+def make_export(
+    project: Project,
+    table: str,
+    how: str,
+    method: str,
+    max_units: float | None,
+    stop: threading.Event,
+    count: Callable[[int], None],
+) -> dict[str, Any]:
+    """Export the table, or what changed in it; what was made, for people and programs."""
     from whimbrel.lake.changes import export_changes
-    from whimbrel.lake.export import UNFINISHED, export_full, facts, home, load_chain, prune, read_limits
+    from whimbrel.lake.export import export_full, prune
 
     lake, folder = project.lake, lake_folder(project)
+    kind, about, limits = _export_plan(project, table, how, max_units)
+    if kind == "full":
+        made = export_full(project.target, folder, about, limits, stop=stop, on_items=count)
+    else:
+        made = export_changes(project.target, folder, about, limits, method=method, stop=stop, on_items=count)
+    removed = prune(folder, table, lake.keep_exports) if kind == "full" else []
+    return {
+        "table": table,
+        "kind": kind,
+        "read_units_per_second": limits.units,
+        "id": made.id,
+        "items": made.items,
+        "as_of": made.as_of,
+        "folder": str(made.folder),
+        "removed": removed,
+    }
+
+
+def _export_plan(project: Project, table: str, how: str, max_units: float | None) -> tuple[str, Any, Any]:
+    from whimbrel.lake.export import UNFINISHED, facts, home, load_chain, read_limits
+
+    lake, place = project.lake, home(lake_folder(project), table)
     about = facts(project.target, table)
     most = max_units if max_units is not None else lake.max_read_units or project.target.max_read_units
     limits = read_limits(about, lake.capacity_share, most, lake.segments, lake.consistent)
-    chain = load_chain(home(folder, table))
-    unfinished = (home(folder, table) / UNFINISHED).exists()
+    chain = load_chain(place)
+    unfinished = (place / UNFINISHED).exists()
     whole = how == "full" or (how != "incremental" and (chain is None or chain.table_id != about.id or unfinished))
-    plan = {"table": table, "kind": "full" if whole else "incremental", "read_units_per_second": limits.units}
-    if dry_run:
-        say(as_json, plan, f"A {plan['kind']} export of {table}, at {limits.units:,.0f} read units a second at most.")
-        return OK
-    with interruptible() as stop, counting(as_json) as count:
-        if whole:
-            made = export_full(project.target, folder, about, limits, stop=stop, on_items=count)
-        else:
-            made = export_changes(project.target, folder, about, limits, method=method, stop=stop, on_items=count)
-    removed = prune(folder, table, lake.keep_exports) if whole else []
-    values = plan | {"id": made.id, "items": made.items, "as_of": made.as_of, "folder": made.folder, "removed": removed}
-    what = "items" if whole else "changes"
-    say(as_json, values, f"{made.items:,} {what} as of {made.as_of} in {made.folder}")
-    return OK
+    return ("full" if whole else "incremental"), about, limits
 
 
 @click.command()
