@@ -22,6 +22,7 @@ _TIMES = {
     "time": r"-?\d{2,3}:\d\d:\d\d(\.\d{1,6})?",
 }
 _SIGNS = {"lte": "<=", "gte": ">=", "eq": "=", "noteq": "<>"}
+_UNORDERED = ("time", "uuid", "inet4", "inet6")
 MOST_DIGITS = 18
 
 
@@ -62,8 +63,8 @@ def _condition(column: Column, condition: Condition) -> str:
 def _compared(column: Column, name: str, sign: str, literal: str) -> str:
     if column.kind == "decimal":
         return f"decimal_cmp({name}, {literal}) {sign} 0"
-    if column.kind == "time" and sign in ("<=", ">="):
-        raise _Unfit("TIME has signs and hours of two or three digits: compare it with eq or noteq")
+    if column.kind in _UNORDERED and sign in ("<=", ">="):
+        raise _Unfit(f"the text of {column.kind} has another order than its values: compare it with eq or noteq")
     return f"{name} {sign} {literal}"
 
 

@@ -72,7 +72,7 @@ def _means(rule: Selection, table: Found) -> bool:
 
 def _filters(including: list[Selection], table: Found, faults: list[str]) -> tuple[Filter, ...]:
     """The filters that hold for the table: rules that select it by different ones cannot both be right."""
-    if len({rule.filters for rule in including}) > 1:
+    if len({rule.filters for rule in including if rule.sound}) > 1:
         faults.append(
             f"{' and '.join(map(str, including))} select {table.schema}.{table.name} with different filters: which "
             "rows are meant cannot be said"

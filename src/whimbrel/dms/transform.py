@@ -74,10 +74,10 @@ def _schema(table: Table, meant: list[Transformation], notes: list[str]) -> None
 
 def _name_table(shaped: Shaped, meant: list[Transformation], faults: list[str], notes: list[str]) -> None:
     place = shaped.table.full_name
-    naming = _winner([rule for rule in meant if rule.action in NAMING], place, notes)
+    naming = _winner([rule for rule in meant if rule.action in NAMING], notes)
     if naming:
         shaped.target = renamed(naming, shaped.table.name)
-    key = _winner([rule for rule in meant if rule.action == "define-primary-key"], place, notes)
+    key = _winner([rule for rule in meant if rule.action == "define-primary-key"], notes)
     if key:
         for name in key.primary_key:
             if name not in shaped.table.names:
@@ -87,7 +87,7 @@ def _name_table(shaped: Shaped, meant: list[Transformation], faults: list[str], 
 
 def _column(shaped: Shaped, column: Column, meant: list[Transformation], faults: list[str], notes: list[str]) -> None:
     place = f"{shaped.table.full_name}.{column.name}"
-    naming = _winner([rule for rule in meant if rule.action in NAMING], place, notes)
+    naming = _winner([rule for rule in meant if rule.action in NAMING], notes)
     shaped.names[column.name] = renamed(naming, column.name) if naming else column.name
     shaped.kinds[column.name] = column.kind
     if naming and not shaped.names[column.name]:
@@ -95,14 +95,14 @@ def _column(shaped: Shaped, column: Column, meant: list[Transformation], faults:
     if column.kind == "bit" and column.type_name.lower().replace(" ", "") in ("bit(1)", "bit"):
         shaped.types[column.name] = "BOOL"  # as DMS has it
     keeping = [rule for rule in meant if rule.action in ("remove-column", "include-column")]
-    kept = _winner(keeping, place, notes)
+    kept = _winner(keeping, notes)
     if kept and kept.action == "remove-column":
         shaped.dropped.add(column.name)
         return
-    change = _winner([rule for rule in meant if rule.action == "change-data-type"], place, notes)
+    change = _winner([rule for rule in meant if rule.action == "change-data-type"], notes)
     if change and change.data_type:
         _change_type(shaped, column, change, change.data_type, faults, notes)
-    mask = _winner([rule for rule in meant if rule.action in MASKING], place, notes)
+    mask = _winner([rule for rule in meant if rule.action in MASKING], notes)
     if mask:
         _mask(shaped, column, mask, faults)
 
@@ -153,13 +153,13 @@ def _means_column(rule: Transformation, name: str) -> bool:
     return bool(rule.locator.column) and matches(rule.locator.column, name)
 
 
-def _winner(meant: list[Transformation], place: str, notes: list[str]) -> Transformation | None:
+def _winner(meant: list[Transformation], notes: list[str]) -> Transformation | None:
     if not meant:
         return None
     first, *others = sorted(meant, key=lambda rule: rule.order)
     for other in others:
         if (other.action, other.value, other.data_type) != (first.action, first.value, first.data_type):
-            notes.append(f"{other}: {other.action} has no effect on {place}: {first} meets it and has the lower id")
+            notes.append(f"{other}: {other.action} has no effect where {first} meets it, which has the lower id")
     return first
 
 

@@ -26,7 +26,7 @@ from whimbrel.mapping.forms import Refused, shown
 from whimbrel.mapping.functions import ALLOWED, OWN, REFUSED, TAKES_DECIMALS, install
 from whimbrel.records import Column, Row, Table, Value
 
-FILTER = "filter"
+FILTER = ""  # no column can have this name
 MAX_EXACT = 2.0**53
 
 _TOKEN = re.compile(
@@ -207,7 +207,7 @@ def _reason(error: Exception, why: list[str]) -> str:
 
 
 def _place(name: str) -> str:
-    return FILTER if name == FILTER else f"the expression of {name!r}"
+    return "filter" if name == FILTER else f"the expression of {name!r}"
 
 
 def _unbalanced(tokens: list[Token]) -> bool:
