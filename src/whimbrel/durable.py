@@ -27,3 +27,20 @@ def replace_file(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
     temporary.replace(path)
     sync_folder(path.parent)
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """Add ``line`` to a file of lines, durable on return. Half a line that a crash left is cut off first."""
+    cut_torn_line(path)
+    with path.open("ab") as file:
+        file.write(line + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def cut_torn_line(path: Path) -> None:
+    """A crash may leave half a line at the end, which was never durable; what is appended must not run into it."""
+    if path.exists():
+        content = path.read_bytes()
+        if not content.endswith(b"\n"):
+            os.truncate(path, content.rfind(b"\n") + 1)

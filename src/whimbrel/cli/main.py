@@ -12,6 +12,7 @@ from whimbrel.cli import check as check_command
 from whimbrel.cli import init as init_command
 from whimbrel.cli import lake as over_the_lake
 from whimbrel.cli import moving, proving
+from whimbrel.cli import renew as renewing
 from whimbrel.cli import serve as serving
 from whimbrel.cli import train as training
 from whimbrel.cli.dms import dms_option
@@ -193,6 +194,26 @@ def retry_dead(project_file: Path, as_json: bool, dry_run: bool) -> int:
 def train(project_file: Path, as_json: bool, dry_run: bool, name: str, data: Path | None) -> int:
     """Train the project's models, and write for each a model file and a report."""
     return training.train(open_project(project_file), as_json, name, data, dry_run=dry_run)
+
+
+@main.command()
+@project_option
+@json_option
+@dry_run_option
+@click.option("--model", "name", default="", help="Only this model of the project.")
+@guarded
+def renew(project_file: Path, as_json: bool, dry_run: bool, name: str) -> int:
+    """Export, convert, train, compare; update the endpoint if the new model is at least as good. Once, resumably."""
+    return renewing.renew(open_project(project_file), as_json, name, dry_run=dry_run)
+
+
+@main.command()
+@project_option
+@json_option
+@guarded
+def schedule(project_file: Path, as_json: bool) -> int:
+    """Renew by the cron expressions of the project, until stopped by a signal."""
+    return renewing.schedule(open_project(project_file), as_json)
 
 
 model_option = click.option(

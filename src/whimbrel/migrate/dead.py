@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from whimbrel.durable import cut_torn_line
 from whimbrel.errors import StateError
 from whimbrel.records import Fault, Row, Table, Value
 
@@ -25,7 +26,7 @@ class DeadLetters:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        _cut_torn_line(path)
+        cut_torn_line(path)
         self._known = {_identity(letter) for letter in read_letters(path)}
 
     def __len__(self) -> int:
@@ -98,14 +99,6 @@ def _plain(values: dict[str, Value]) -> dict[str, Any]:
         name: {"base64": base64.b64encode(value).decode()} if isinstance(value, bytes) else value
         for name, value in values.items()
     }
-
-
-def _cut_torn_line(path: Path) -> None:
-    """A crash may leave half a line, of a letter that was never durable; what is appended must not run into it."""
-    if path.exists():
-        content = path.read_bytes()
-        if not content.endswith(b"\n"):
-            os.truncate(path, content.rfind(b"\n") + 1)
 
 
 def _identity(letter: Letter) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from whimbrel.project.endpoint import EndpointRule, Serve, read_endpoints, read_serve
+from whimbrel.project.renew import RenewalRule, read_renewals
 from whimbrel.project.section import Section
 
 LEARNERS = ("linear", "boosted")
@@ -70,12 +71,13 @@ class Predict:
     models: tuple[ModelRule, ...] = ()
     endpoints: tuple[EndpointRule, ...] = ()
     serve: Serve = field(default_factory=Serve)
+    renewals: tuple[RenewalRule, ...] = ()
 
 
 def read_predict(top: Section) -> Predict:
     """Read these parts; what is wrong goes to the section's faults."""
     models = tuple(_read_model(each) for each in top.optional_sections("model"))
-    return Predict(models=models, endpoints=read_endpoints(top), serve=read_serve(top))
+    return Predict(models, read_endpoints(top), read_serve(top), read_renewals(top))
 
 
 def _read_model(section: Section) -> ModelRule:

@@ -1,0 +1,198 @@
+"""``whimbrel renew`` and ``whimbrel schedule``: export, convert, train, gate, update, as one resumable run."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from whimbrel.checkpoint import RunLock
+from whimbrel.cli.frame import INTERRUPTED, OK, interruptible, keep_log, say_json
+from whimbrel.cli.lake import make_export, rule_for, rules_of
+from whimbrel.cli.serve import registry_folder
+from whimbrel.cli.serve import rule_for as endpoint_rule
+from whimbrel.cli.train import chosen, models_folder, read_dataset
+from whimbrel.errors import ProjectError, Stopped, TrainingError
+from whimbrel.lake import datasets
+from whimbrel.lake.need import need
+from whimbrel.lake.sql import lake_folder
+from whimbrel.predict.deploy import deploy
+from whimbrel.predict.model import load_model
+from whimbrel.predict.registry import Registry
+from whimbrel.predict.renew import STEPS, Result, Step, record, unfinished
+from whimbrel.predict.renew import renew as renew_run
+from whimbrel.project import Project
+from whimbrel.project.predict import ModelRule
+from whimbrel.project.renew import RenewalRule
+
+
+def renew(project: Project, as_json: bool, model: str, *, dry_run: bool) -> int:
+    """Renew the model called ``model``, or every model that has a [[renewal]], once."""
+    rules = renewals(project, model)
+    need("sklearn", "predict")
+    if dry_run:
+        return _say_plan(project, rules, as_json)
+    with interruptible() as stop:
+        for rule in rules:
+            try:
+                _say(rule, renew_one(project, rule, stop), as_json)
+            except Stopped:
+                return INTERRUPTED
+    return OK
+
+
+def schedule(project: Project, as_json: bool) -> int:
+    """Renew by the clock until Ctrl-C."""
+    from whimbrel.predict.schedule import Scheduler
+
+    rules = renewals(project, "")
+    keep_log(project.state / "renew" / "schedule.log")
+    with interruptible() as stop:
+
+        def due(rule: RenewalRule) -> None:
+            _say(rule, renew_one(project, rule, stop), as_json)
+
+        Scheduler(rules, due, lambda rule: _last(project, rule), stop).run()
+    return OK
+
+
+def renewals(project: Project, model: str) -> tuple[RenewalRule, ...]:
+    """The rule for ``model``, or all. Raises ProjectError where there is none."""
+    rules = tuple(rule for rule in project.predict.renewals if not model or rule.model == model)
+    if not rules:
+        wanted = f"[[renewal]] for {model!r}" if model else "[[renewal]]"
+        raise ProjectError(f"there is no {wanted}", place=str(project.path), hint="Write one; see docs/renew.md.")
+    return rules
+
+
+def renew_one(project: Project, rule: RenewalRule, stop: threading.Event) -> Result:
+    """One renewal, from where an earlier one was stopped. Raises Locked when another is under way."""
+    folder = renewal_folder(project, rule)
+    with RunLock(folder):
+        return renew_run(folder, _steps(project, rule, stop))
+
+
+def renewal_folder(project: Project, rule: RenewalRule) -> Path:
+    return project.state / "renew" / rule.model
+
+
+def _steps(project: Project, rule: RenewalRule, stop: threading.Event) -> dict[str, Step]:
+    (model_rule,) = chosen(project, rule.model)
+    dataset = rule_for(project, model_rule.dataset)
+
+    def export(_: Mapping[str, Result]) -> Result:
+        return make_export(project, dataset.table, "", "auto", None, stop, lambda items: None)
+
+    def convert(_: Mapping[str, Result]) -> Result:
+        return _convert(project, dataset.table, stop)
+
+    def train(results: Mapping[str, Result]) -> Result:
+        return _train(project, rule, model_rule)
+
+    def gate(results: Mapping[str, Result]) -> Result:
+        return _gate(project, rule, model_rule, results["train"])
+
+    def update(results: Mapping[str, Result]) -> Result:
+        done = deploy(registry_folder(project), endpoint_rule(project, rule.endpoint), Path(results["train"]["file"]))
+        return {"endpoint": done.endpoint, "version": done.version, "live": done.live, "reason": done.reason}
+
+    return dict(zip(STEPS, (export, convert, train, gate, update), strict=True))
+
+
+def _convert(project: Project, table: str, stop: threading.Event) -> Result:
+    from whimbrel.lake.convert import from_exports
+    from whimbrel.lake.export import home, load_chain
+    from whimbrel.lake.pin import pin
+    from whimbrel.lake.sources import find
+
+    rule, folder = rule_for(project, table), lake_folder(project)
+    chain = load_chain(home(folder, table))
+    key = rule.key or (tuple(name for name, _ in chain.key) if chain else ())
+    made = from_exports(folder, rules_of(rule, key), find(home(folder, table)).exports, stop=stop)
+    if made:
+        pin(project.path, table, rule.name, key if made.manifest.key else (), made.types)
+        datasets.retain(folder, rule.name, project.lake.keep, project.lake.keep_days)
+    manifest = datasets.current(folder, rule.name)
+    return {"dataset": rule.name, "id": manifest.id, "as_of": manifest.as_of, "rows": manifest.rows} | {
+        "changed": made is not None,
+        "refused": made.refusals if made else 0,
+    }
+
+
+def _train(project: Project, rule: RenewalRule, model_rule: ModelRule) -> Result:
+    from whimbrel.predict.train import model_path, train
+
+    table, manifest, as_of = read_dataset(project, model_rule)
+    present = present_model(project, rule.endpoint)
+    if present and load_model(present).manifest == manifest:
+        return {"file": str(present), "version": load_model(present).version, "changed": False}
+    folder = models_folder(project, model_rule.name)
+    model = train(model_rule, table, manifest_id=manifest, as_of=as_of, folder=folder)
+    return {"file": str(model_path(folder, model.version)), "version": model.version, "changed": True}
+
+
+def _gate(project: Project, rule: RenewalRule, model_rule: ModelRule, trained: Result) -> Result:
+    """Both models on the same rows: those that the new one was not fitted on."""
+    from whimbrel.predict.gate import decide
+    from whimbrel.predict.holdout import split
+    from whimbrel.predict.train import evaluate
+
+    present = present_model(project, rule.endpoint)
+    if not trained["changed"]:
+        return {"passed": False, "reason": "the data set is the one that the present model was trained on"}
+    table, _, _ = read_dataset(project, model_rule)
+    held = table.take(split(model_rule, table).held)
+    if not held.num_rows:
+        raise TrainingError(
+            "no rows are held out to compare the models on",
+            place=f"model {model_rule.name}",
+            hint="Set holdout to a share above 0 in its [[model]].",
+        )
+    new = evaluate(load_model(Path(trained["file"])), held)
+    old = evaluate(load_model(present), held) if present else None
+    return decide(old, new, rule.metrics, rule.tolerance).as_dict()
+
+
+def present_model(project: Project, endpoint: str) -> Path | None:
+    """The file of the model that the endpoint answers with; None while there is no endpoint."""
+    registry = Registry(registry_folder(project))
+    state = registry.state
+    if endpoint not in state.endpoints:
+        return None
+    variant = state.configs[state.endpoints[endpoint].config].variants[0]
+    return registry.model_path(state.models[variant.model])
+
+
+def _last(project: Project, rule: RenewalRule) -> datetime | None:
+    """When this model was renewed last, or tried to be."""
+    folder = renewal_folder(project, rule)
+    lines = record(folder)
+    return datetime.fromisoformat(lines[-1]["ended"]) if lines else None
+
+
+def _say(rule: RenewalRule, line: Result, as_json: bool) -> None:
+    if as_json:
+        say_json({"model": rule.model, "endpoint": rule.endpoint} | line)
+        return
+    results = line["results"]
+    words = {
+        "renewed": f"{rule.endpoint} answers with version {results['train']['version']}",
+        "kept": f"{rule.endpoint} keeps its model",
+        "returned": f"{rule.endpoint} took the new model back: {results.get('update', {}).get('reason', '')}",
+    }
+    rows = results["convert"]["rows"]
+    click.echo(f"{rule.model}: {rows:,} rows; {results['gate']['reason']}; {words[line['outcome']]}")
+
+
+def _say_plan(project: Project, rules: tuple[RenewalRule, ...], as_json: bool) -> int:
+    for rule in rules:
+        run = unfinished(renewal_folder(project, rule)) or {"results": {}}
+        steps = [name for name in STEPS if name not in run["results"]]
+        if as_json:
+            say_json({"model": rule.model, "endpoint": rule.endpoint, "steps": steps})
+        else:
+            click.echo(f"{rule.model} behind {rule.endpoint}: would {', '.join(steps)}")
+    return OK

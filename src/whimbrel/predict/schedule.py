@@ -1,0 +1,85 @@
+"""Renewals by the clock: APScheduler's cron triggers, never two at once, made up for once, with back-off."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from whimbrel.errors import ProjectError, WhimbrelError
+from whimbrel.lake.need import need
+from whimbrel.project.renew import RenewalRule
+
+LONGEST_BACK_OFF = 86_400.0  # seconds
+
+log = logging.getLogger(__name__)
+
+
+def trigger(rule: RenewalRule) -> Any:
+    """The rule's cron expression as a trigger, in UTC. Raises ProjectError when it is none."""
+    cron = need("apscheduler.triggers.cron", "predict")
+    try:
+        return cron.CronTrigger.from_crontab(rule.cron, timezone=UTC)
+    except ValueError as error:
+        raise ProjectError(
+            f"{rule.cron!r} is no cron expression: {error}",
+            place=f"renewal {rule.model}: cron",
+            hint="Write five fields, as in 0 3 * * * for three in the morning, UTC.",
+        ) from None
+
+
+def back_off(rule: RenewalRule, failures: int) -> float:
+    """Seconds to wait after so many failures in a row."""
+    return float(min(LONGEST_BACK_OFF, rule.back_off * 2 ** (failures - 1)))
+
+
+class Scheduler:
+    """Runs ``renew_one`` for each rule when it is due, until ``stop`` is set.
+
+    One thread, so there are never two renewals at once; what comes due meanwhile is run once afterwards, and so is what
+    came due since ``last`` says that the model was renewed (a scheduler that was down makes up for it).
+    """
+
+    def __init__(
+        self,
+        rules: tuple[RenewalRule, ...],
+        renew_one: Callable[[RenewalRule], None],
+        last: Callable[[RenewalRule], datetime | None],
+        stop: threading.Event,
+    ) -> None:
+        self._triggers = {rule.model: trigger(rule) for rule in rules}
+        self._rules = rules
+        self._renew_one = renew_one
+        self._stop = stop
+        self._failures = dict.fromkeys(self._triggers, 0)
+        now = datetime.now(UTC)
+        self._due = {rule.model: self._after(rule, last(rule) or now) for rule in rules}
+
+    def run(self) -> None:
+        """Wait and renew until ``stop`` is set."""
+        while not self._stop.is_set():
+            rule = min(self._rules, key=lambda each: self._due[each.model])
+            wait = (self._due[rule.model] - datetime.now(UTC)).total_seconds()
+            if wait > 0 and self._stop.wait(min(wait, 60.0)):  # in pieces: the machine's clock may be set meanwhile
+                return
+            if wait <= 60.0 and self._due[rule.model] <= datetime.now(UTC):
+                self._due[rule.model] = self._next(rule)
+
+    def _next(self, rule: RenewalRule) -> datetime:
+        """Renew, and say when the next time is: by the cron expression, or after a failure by the back-off."""
+        now = datetime.now(UTC)
+        try:
+            self._renew_one(rule)
+        except WhimbrelError as error:
+            self._failures[rule.model] += 1
+            seconds = back_off(rule, self._failures[rule.model])
+            log.error("renewal failed", extra={"model": rule.model, "reason": str(error), "again_in": seconds})
+            return datetime.now(UTC) + timedelta(seconds=seconds)
+        self._failures[rule.model] = 0
+        return self._after(rule, max(now, datetime.now(UTC)))
+
+    def _after(self, rule: RenewalRule, moment: datetime) -> datetime:
+        due: datetime = self._triggers[rule.model].get_next_fire_time(None, moment)
+        return due

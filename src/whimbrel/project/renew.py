@@ -1,0 +1,49 @@
+"""The ``[[renewal]]`` part of the project file: when a model is renewed, and when the new one may take its place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from whimbrel.project.section import Section
+
+# By kind of model; each says with its sign whether more is better.
+METRICS = ("log_loss", "auc", "average_precision", "brier", "f1", "accuracy", "macro_f1", "rmse", "mae", "r2")
+
+
+@dataclass(frozen=True, slots=True)
+class RenewalRule:
+    """``model`` behind ``endpoint``, renewed by ``cron``.
+
+    The new model must be at least as good as the present one by every metric of ``metrics`` (none: those of its kind),
+    give or take ``tolerance``, on the same hold-out. After a failure the next try waits ``back_off`` seconds, twice as
+    long after each further one, up to a day. A renewal that was due while the scheduler was down is made up for once.
+    """
+
+    model: str
+    endpoint: str
+    cron: str = "0 3 * * *"
+    metrics: tuple[str, ...] = ()
+    tolerance: float = 0.0
+    back_off: float = 300.0
+
+
+def read_renewals(top: Section) -> tuple[RenewalRule, ...]:
+    """Every [[renewal]]; what is wrong goes to the section's faults."""
+    return tuple(_read(each) for each in top.optional_sections("renewal"))
+
+
+def _read(section: Section) -> RenewalRule:
+    model = section.required("model")
+    rule = RenewalRule(
+        model=model,
+        endpoint=section.text("endpoint", model),
+        cron=section.text("cron", "0 3 * * *"),
+        metrics=tuple(section.texts("metrics")),
+        tolerance=section.number("tolerance", 0.0),
+        back_off=section.number("back_off", 300.0),
+    )
+    for metric in rule.metrics:
+        if metric not in METRICS:
+            section.fault("metrics", f"has {metric!r}, which is none of {', '.join(METRICS)}")
+    section.finish()
+    return rule
