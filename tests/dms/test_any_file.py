@@ -21,7 +21,7 @@ from whimbrel.mapping.design import compile_mapping
 from whimbrel.project import load_project
 
 QUIET = settings(
-    deadline=None, max_examples=250, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
+    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
 )
 
 

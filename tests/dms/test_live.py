@@ -352,3 +352,18 @@ def test_a_table_and_a_column_that_come_later_do_not_stop_it(work: DmsWork) -> N
         (1,): {"id": 1, "pay": 5},
         (2,): {"id": 2, "pay": 6, "note": "new"},
     }
+
+
+def test_check_and_preview_speak_of_the_files_tables(work: DmsWork) -> None:
+    work.source.execute(EVERYTHING, database=work.database)
+    change(
+        work,
+        "INSERT INTO people VALUES (1,'Ada','L',10.50,'1999-12-31',b'1','x',NULL),(2,'Bo',NULL,1,NULL,b'0',NULL,NULL)",
+    )
+    rules = rules_of_everything(work)
+    work.write_rules(*rules, {**rules[0], "rule-type": "validation", "rule-id": "20", "rule-action": "x"})
+    preview = work.dms("preview", "--json")
+    assert '"P#1"' in preview.stdout
+    assert "P#2" not in preview.stdout
+    assert "rule 20: rule-type validation does nothing here" in preview.stderr
+    assert f"{work.database}.people" in work.dms("check").stdout
