@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from whimbrel.mapping.values import TYPES
+from whimbrel.mysql.types import KINDS
 from whimbrel.project import load_project
 
 ROOT = Path(__file__).parent.parent
@@ -41,3 +43,16 @@ def test_the_mappings_in_the_readme_are_read(tmp_path: Path) -> None:
         file = tmp_path / f"{number}.toml"
         file.write_text('[source]\nurl = "mysql://user@127.0.0.1/shop"\n' + head + text)
         assert load_project(file).tables[0].source == "shop.purchase"
+
+
+def test_the_table_of_types_is_what_the_mapping_knows() -> None:
+    """Every type has one row, with its default and all of its alternatives."""
+    lines = re.findall(
+        r"^\| ([A-Z][^|]*) \| (\w+) \| ?([^|]*)\|", (ROOT / "docs" / "types.md").read_text(), re.MULTILINE
+    )
+    documented: dict[str, tuple[str, ...]] = {}
+    for names, default, others in lines:
+        for name in re.findall(r"[A-Z]+[0-9]?\b", re.sub(r"\(.*?\)|; .*", "", names)):
+            assert name.lower() not in documented, name
+            documented[name.lower()] = (default, *re.findall(r"[A-Z_]+", re.sub(r"\(.*?\)", "", others)))
+    assert documented == {word: TYPES[kind] for word, kind in KINDS.items()}

@@ -309,6 +309,7 @@ def test_statement_format(source: Source, table: Table) -> None:
         ("ALTER TABLE t ADD c INT", SchemaDrift),
         ("DROP TABLE t", SchemaDrift),
         ("RENAME TABLE t TO t2", SchemaDrift),
+        ("ALTER TABLE t RENAME t2", SchemaDrift),
     ],
 )
 def test_ddl_on_a_captured_table(source: Source, table: Table, sql: str, error: type[WhimbrelError]) -> None:

@@ -91,7 +91,7 @@ def test_a_new_column_in_the_middle_by_policy(alter: Alter, policy: str) -> None
     assert alter.items() == expected(c=policy == "include")
 
 
-@pytest.mark.parametrize("line", ['new_columns = "ignore"', 'new_columns = "include"', 'exclude = ["c"]'])
+@pytest.mark.parametrize("line", ['new_columns = "include"', 'exclude = ["c"]'])
 def test_a_new_column_stops_and_goes_on_after_an_edit(alter: Alter, line: str) -> None:
     alter.loaded()
     alter.sql(*ADDED)
@@ -170,10 +170,9 @@ def test_a_dropped_column_of_the_key_cannot_be_left_out(alter: Alter) -> None:
     assert "does not fit any more: sort key 'b' uses column 'b'" in alter.refused()
 
 
-@pytest.mark.parametrize("sql", ["ALTER TABLE t RENAME COLUMN b TO d", "ALTER TABLE t CHANGE b d VARCHAR(20)"])
-def test_a_renamed_column(alter: Alter, sql: str) -> None:
+def test_a_renamed_column(alter: Alter) -> None:
     alter.loaded()
-    alter.sql(sql, "INSERT INTO t VALUES (9, 90, 'x')")
+    alter.sql("ALTER TABLE t CHANGE b d VARCHAR(20)", "INSERT INTO t VALUES (9, 90, 'x')")
     said = alter.refused()
     assert "gone, or renamed: 'b'" in said
     assert "new: 'd'" in said
@@ -181,42 +180,27 @@ def test_a_renamed_column(alter: Alter, sql: str) -> None:
     assert alter.refused()  # what was in b then was called d: the ALTER in between is still in the way
 
 
-@pytest.mark.parametrize("clauses", ["DROP a, ADD a INT", "RENAME COLUMN a TO x, RENAME COLUMN x TO a"])
-def test_a_column_that_only_looks_like_the_old_one(alter: Alter, clauses: str) -> None:
+def test_a_column_that_only_looks_like_the_old_one(alter: Alter) -> None:
     """The table is described as before, and the values are others."""
-    alter.sql("ALTER TABLE t ADD x INT")
     alter.loaded()
-    alter.sql(f"ALTER TABLE t {clauses}", "UPDATE t SET a = 5 WHERE id = 1")
+    alter.sql("ALTER TABLE t DROP a, ADD a INT", "UPDATE t SET a = 5 WHERE id = 1")
     assert "other values than before: 'a'" in alter.refused()
 
 
-@pytest.mark.parametrize("kind", ["TINYINT", "DECIMAL(10,2)", "VARCHAR(20)", "INT NOT NULL"])
-def test_another_type(alter: Alter, kind: str) -> None:
+def test_another_type(alter: Alter) -> None:
     alter.loaded()
-    alter.sql(f"ALTER TABLE t MODIFY a {kind}", "INSERT INTO t VALUES (9, 90, 'x')")
+    alter.sql("ALTER TABLE t MODIFY a TINYINT", "INSERT INTO t VALUES (9, 90, 'x')")
     assert "another type: 'a' was int" in alter.refused()
     alter.rule('exclude = ["a"]')
     assert "exclude was nothing, is" in alter.refused()  # it is still there: items would differ
 
 
-@pytest.mark.parametrize(
-    "sql",
-    [
-        "TRUNCATE TABLE t",
-        "DROP TABLE t",
-        "RENAME TABLE t TO t_old, t_new TO t",
-        "ALTER TABLE t RENAME TO t_old, ADD d INT",
-    ],
-)
-def test_a_table_that_is_gone(alter: Alter, sql: str) -> None:
+def test_a_table_that_is_swapped_by_an_online_schema_change(alter: Alter) -> None:
     alter.loaded()
-    alter.sql("CREATE TABLE t_new LIKE t", "UPDATE t SET a = 1", sql)
-    if sql.startswith(("DROP", "ALTER")):
-        alter.sql(TABLE)
+    alter.sql("CREATE TABLE t_new LIKE t", "UPDATE t SET a = 1", "RENAME TABLE t TO t_old, t_new TO t")
     said = alter.refused()
-    assert sql.split(",")[0] in said.replace("`", "")
-    assert "anew" in said
-    assert ("gh-ost" in said) == ("RENAME" in sql)
+    assert "renamed, or another took its name: RENAME TABLE" in said
+    assert "gh-ost" in said
 
 
 # Several at once, and the server's description newer than the rows
