@@ -89,11 +89,12 @@ class Versions:
             faults.append(f"gone, or renamed: {', '.join(map(repr, went))}")
         changed = self._changed(table, replaced)
         faults += changed
-        if went or changed:
+        if went:
             hints.append(
-                f"Put it back as it was, {GO_ON} If items can do without the column, add it to `exclude` (items keep "
-                f"what they have of it until their rows change), {GO_ON} Otherwise begin anew."
+                f"Add what went to `exclude` if items can do without it (they keep it until their rows change), {GO_ON}"
             )
+        if went or changed:
+            hints.append("Otherwise begin anew with a new state folder and target table.")
         if faults:
             raise SchemaDrift(f"was altered ({'; '.join(faults)})", place=table.full_name, hint=" ".join(hints))
 
