@@ -65,7 +65,10 @@ class Expressions:
         if len(faults) == noted:
             for name, text in self._all.items():
                 self._try(name, text, faults)
-        self._statement = self._select(self._all.values())
+        results = [expressions[name] for name in self._names]
+        if condition:  # as SQLite sees truth: a text that is no number is false
+            results.append(f"CASE WHEN ({condition}) THEN 1 ELSE 0 END")
+        self._statement = self._select(results)
 
     def evaluate(self, row: Row) -> dict[str, Value] | None:
         """The computed columns of ``row``; None if the filter leaves it out. Raises Refused."""
