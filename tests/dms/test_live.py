@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from demo.servers import DynamoServer, MariaDB, Ministack
+from demo.servers import DynamoServer, MariaDB, Ministack, SqlServer
 from demo.shop import LiveWriter, fill
 from tests.conftest import unique
 from tests.dms.test_cases import CASES
@@ -226,6 +226,10 @@ def found_people(work: DmsWork) -> judge.Expected:
 
 @pytest.fixture
 def three_tables(work: DmsWork) -> DmsWork:
+    return with_three_tables(work)
+
+
+def with_three_tables(work: DmsWork) -> DmsWork:
     work.source.execute(
         *(f"CREATE TABLE {name} (id INT PRIMARY KEY)" for name in ("aaa", "bbb", "ccc")),
         "CREATE VIEW a_view AS SELECT 1 AS id",
@@ -237,8 +241,10 @@ def three_tables(work: DmsWork) -> DmsWork:
     return work
 
 
-def test_tables_are_loaded_in_their_order(three_tables: DmsWork) -> None:
-    plan = json.loads(three_tables.dms("migrate", "--dry-run", "--json").stdout)
+def test_tables_are_loaded_in_their_order(tmp_path: Path, source_server: SqlServer, ministack: Ministack) -> None:
+    work = DmsWork(tmp_path, source_server, source_server.new_database(), ministack, unique("dms"))
+    work.write_project()
+    plan = json.loads(with_three_tables(work).dms("migrate", "--dry-run", "--json").stdout)
     assert [table["target"] for table in plan["tables"]] == ["ccc", "aaa", "bbb"]
 
 
