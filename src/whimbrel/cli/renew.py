@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
 import click
+import orjson
 
 from whimbrel.checkpoint import RunLock
-from whimbrel.cli.frame import INTERRUPTED, OK, interruptible, keep_log, say_json
+from whimbrel.cli.frame import (
+    FAILED,
+    OK,
+    USER_ERROR,
+    interruptible,
+    keep_log,
+    report_error,
+    say_json,
+)
 from whimbrel.cli.lake import make_export, rule_for, rules_of
 from whimbrel.cli.serve import registry_folder
 from whimbrel.cli.serve import rule_for as endpoint_rule
 from whimbrel.cli.train import chosen, models_folder, read_dataset
-from whimbrel.errors import ProjectError, Stopped, TrainingError
+from whimbrel.errors import ProjectError, Stopped, TrainingError, UserError, WhimbrelError
 from whimbrel.lake import datasets
 from whimbrel.lake.need import need
 from whimbrel.lake.sql import lake_folder
 from whimbrel.predict.deploy import deploy
-from whimbrel.predict.model import load_model
+from whimbrel.predict.model import Model, load_model
 from whimbrel.predict.registry import Registry
 from whimbrel.predict.renew import STEPS, Result, Step, record, unfinished
 from whimbrel.predict.renew import renew as renew_run
@@ -35,13 +45,17 @@ def renew(project: Project, as_json: bool, model: str, *, dry_run: bool) -> int:
     need("sklearn", "predict")
     if dry_run:
         return _say_plan(project, rules, as_json)
+    code = OK
     with interruptible() as stop:
         for rule in rules:
             try:
                 _say(rule, renew_one(project, rule, stop), as_json)
             except Stopped:
-                return INTERRUPTED
-    return OK
+                raise
+            except WhimbrelError as error:  # one model's trouble does not hold the others up
+                report_error(error, as_json)
+                code = USER_ERROR if isinstance(error, UserError) else FAILED
+    return code
 
 
 def schedule(project: Project, as_json: bool) -> int:
@@ -49,11 +63,17 @@ def schedule(project: Project, as_json: bool) -> int:
     from whimbrel.predict.schedule import Scheduler
 
     rules = renewals(project, "")
+    need("sklearn", "predict")
+    (project.state / "renew").mkdir(parents=True, exist_ok=True)
     keep_log(project.state / "renew" / "schedule.log")
     with interruptible() as stop:
 
         def due(rule: RenewalRule) -> None:
-            _say(rule, renew_one(project, rule, stop), as_json)
+            try:
+                _say(rule, renew_one(project, rule, stop), as_json)
+            except WhimbrelError as error:
+                report_error(error, as_json)
+                raise
 
         Scheduler(rules, due, lambda rule: _last(project, rule), stop).run()
     return OK
@@ -72,7 +92,7 @@ def renew_one(project: Project, rule: RenewalRule, stop: threading.Event) -> Res
     """One renewal, from where an earlier one was stopped. Raises Locked when another is under way."""
     folder = renewal_folder(project, rule)
     with RunLock(folder):
-        return renew_run(folder, _steps(project, rule, stop))
+        return renew_run(folder, _steps(project, rule, stop), stop)
 
 
 def renewal_folder(project: Project, rule: RenewalRule) -> Path:
@@ -90,10 +110,10 @@ def _steps(project: Project, rule: RenewalRule, stop: threading.Event) -> dict[s
         return _convert(project, dataset.table, stop)
 
     def train(results: Mapping[str, Result]) -> Result:
-        return _train(project, rule, model_rule)
+        return _train(project, rule, model_rule, results["convert"]["id"])
 
     def gate(results: Mapping[str, Result]) -> Result:
-        return _gate(project, rule, model_rule, results["train"])
+        return _gate(project, rule, model_rule, results)
 
     def update(results: Mapping[str, Result]) -> Result:
         done = deploy(registry_folder(project), endpoint_rule(project, rule.endpoint), Path(results["train"]["file"]))
@@ -122,28 +142,35 @@ def _convert(project: Project, table: str, stop: threading.Event) -> Result:
     }
 
 
-def _train(project: Project, rule: RenewalRule, model_rule: ModelRule) -> Result:
+def _train(project: Project, rule: RenewalRule, model_rule: ModelRule, dataset: str) -> Result:
+    """Train from the data set that this run made, unless the present model is just that already."""
     from whimbrel.predict.train import model_path, train
 
-    table, manifest, as_of = read_dataset(project, model_rule)
     present = present_model(project, rule.endpoint)
-    if present and load_model(present).manifest == manifest:
+    if present and _is_of(load_model(present), model_rule, dataset):
         return {"file": str(present), "version": load_model(present).version, "changed": False}
+    table, manifest, as_of = read_dataset(project, model_rule, dataset)
     folder = models_folder(project, model_rule.name)
     model = train(model_rule, table, manifest_id=manifest, as_of=as_of, folder=folder)
     return {"file": str(model_path(folder, model.version)), "version": model.version, "changed": True}
 
 
-def _gate(project: Project, rule: RenewalRule, model_rule: ModelRule, trained: Result) -> Result:
+def _is_of(model: Model, rule: ModelRule, dataset: str) -> bool:
+    """Whether the model was trained from this data set by these settings."""
+    settings = orjson.loads(orjson.dumps(asdict(rule)))
+    return model.manifest == dataset and model.facts.get("settings") == settings
+
+
+def _gate(project: Project, rule: RenewalRule, model_rule: ModelRule, results: Mapping[str, Result]) -> Result:
     """Both models on the same rows: those that the new one was not fitted on."""
     from whimbrel.predict.gate import decide
     from whimbrel.predict.holdout import split
     from whimbrel.predict.train import evaluate
 
     present = present_model(project, rule.endpoint)
-    if not trained["changed"]:
+    if not results["train"]["changed"]:
         return {"passed": False, "reason": "the data set is the one that the present model was trained on"}
-    table, _, _ = read_dataset(project, model_rule)
+    table, _, _ = read_dataset(project, model_rule, results["convert"]["id"])
     held = table.take(split(model_rule, table).held)
     if not held.num_rows:
         raise TrainingError(
@@ -151,7 +178,8 @@ def _gate(project: Project, rule: RenewalRule, model_rule: ModelRule, trained: R
             place=f"model {model_rule.name}",
             hint="Set holdout to a share above 0 in its [[model]].",
         )
-    new = evaluate(load_model(Path(trained["file"])), held)
+    # The new model's own figures are those of these rows by the fit that had not seen them, also where it was refitted.
+    new = load_model(Path(results["train"]["file"])).metrics
     old = evaluate(load_model(present), held) if present else None
     return decide(old, new, rule.metrics, rule.tolerance).as_dict()
 

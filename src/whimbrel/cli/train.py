@@ -49,10 +49,10 @@ def chosen(project: Project, name: str) -> list[ModelRule]:
     return rules
 
 
-def read_dataset(project: Project, rule: ModelRule) -> tuple[Any, str, str]:
-    """The current data set as an Arrow table, its manifest's id, and the moment it stands for."""
+def read_dataset(project: Project, rule: ModelRule, identity: str = "") -> tuple[Any, str, str]:
+    """The data set (the current one unless ``identity`` names another) as an Arrow table, its id, and its moment."""
     folder = project.path.parent / project.lake.folder
-    manifest = datasets.current(folder, rule.dataset)
+    manifest = datasets.at(folder, rule.dataset, identity=identity)
     return datasets.arrow(folder, manifest), manifest.id, manifest.as_of
 
 

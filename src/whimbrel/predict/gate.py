@@ -60,7 +60,8 @@ def _is_worse(name: str, pair: dict[str, float | None], tolerance: float) -> boo
     present, new = pair["present"], pair["new"]
     assert present is not None
     assert new is not None
-    return new > present + tolerance if name in LESS_IS_BETTER else new < present - tolerance
+    # Asked this way round, a figure that is no number is worse.
+    return not (new <= present + tolerance if name in LESS_IS_BETTER else new >= present - tolerance)
 
 
 def _words(pair: dict[str, float | None]) -> str:

@@ -2,11 +2,16 @@
 
 The steps are functions that the caller hands in (export, convert, train, gate, update), each safe to repeat. After each
 its result is saved; a run that was stopped goes on after the last one saved. Every run leaves one line in the record.
+
+A run that cannot go on with the data it has (a TrainingError, a step refused) ends as ``failed``: the next one begins
+with fresh data. What may be over the next time (a server that is away, a signal) leaves the run to be taken up again.
 """
 
 from __future__ import annotations
 
+import threading
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,39 +20,54 @@ from typing import Any
 import orjson
 
 from whimbrel.durable import append_line, replace_file
-from whimbrel.errors import StateError
+from whimbrel.errors import StateError, Stopped, UserError
 
 RUN_FILE, RECORD_FILE = "run.json", "renewals.jsonl"
+RENEWED, KEPT, RETURNED, FAILED = "renewed", "kept", "returned", "failed"
 STEPS = ("export", "convert", "train", "gate", "update")
 Result = dict[str, Any]
 Step = Callable[[Mapping[str, Result]], Result]  # is given the results of the steps before it
 
 
-def renew(
-    folder: Path, steps: Mapping[str, Step], on_step: Callable[[str, Result], None] = lambda name, result: None
-) -> Result:
+def renew(folder: Path, steps: Mapping[str, Step], stop: threading.Event) -> Result:
     """Run the steps that this renewal has not done yet; returns the line that the record got.
 
     ``folder`` holds the run under way and the record. A gate that refuses ends the run: the present model stays.
-    Raises what a step raises; the run can be taken up again then.
+    Raises what a step raises, and Stopped between two steps once ``stop`` is set.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    run = unfinished(folder) or {"began": _now(), "results": {}}
+    run = unfinished(folder) or {"run": uuid.uuid4().hex, "began": _now(), "results": {}}
+    try:
+        _go_on(folder, run, steps, stop)
+    except UserError as error:
+        _end(folder, run, {"outcome": FAILED, "error": str(error)})
+        raise
+    return _end(folder, run, {"outcome": outcome(run["results"])})
+
+
+def _go_on(folder: Path, run: Result, steps: Mapping[str, Step], stop: threading.Event) -> None:
     results: dict[str, Result] = run["results"]
     for name in STEPS:
         if name in results:
             continue
         if name == "update" and not results["gate"]["passed"]:
-            break
+            return
+        if stop.is_set():
+            raise Stopped("the renewal was stopped", place=name, hint="Start it again: it goes on with this step.")
         began = time.monotonic()
         results[name] = steps[name](results)
         results[name]["seconds"] = round(time.monotonic() - began, 3)
         # Saved after the step is done: a crash in between repeats the step, which is harmless.
         replace_file(folder / RUN_FILE, orjson.dumps(run, option=orjson.OPT_INDENT_2))
-        on_step(name, results[name])
-    line = run | {"ended": _now(), "outcome": outcome(results)}
-    append_line(folder / RECORD_FILE, orjson.dumps(line))
-    (folder / RUN_FILE).unlink()
+
+
+def _end(folder: Path, run: Result, how: Result) -> Result:
+    """The run's line goes into the record, once: a crash before the run's file is gone does not write it again."""
+    line = run | {"ended": _now()} | how
+    before = record(folder)
+    if not before or before[-1]["run"] != run["run"]:
+        append_line(folder / RECORD_FILE, orjson.dumps(line))
+    (folder / RUN_FILE).unlink(missing_ok=True)
     return line
 
 
@@ -68,8 +88,8 @@ def unfinished(folder: Path) -> Result | None:
 def outcome(results: Mapping[str, Result]) -> str:
     """``kept`` (the gate refused), ``returned`` (the endpoint took the new model back) or ``renewed``."""
     if not results["gate"]["passed"]:
-        return "kept"
-    return "renewed" if results["update"]["live"] else "returned"
+        return KEPT
+    return RENEWED if results["update"]["live"] else RETURNED
 
 
 def record(folder: Path) -> list[Result]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from whimbrel.errors import ProjectError, WhimbrelError
+from whimbrel.errors import ProjectError, Stopped, WhimbrelError
 from whimbrel.lake.need import need
 from whimbrel.project.renew import RenewalRule
 
@@ -18,16 +18,31 @@ log = logging.getLogger(__name__)
 
 
 def trigger(rule: RenewalRule) -> Any:
-    """The rule's cron expression as a trigger, in UTC. Raises ProjectError when it is none."""
+    """The rule's cron expression as a trigger, in UTC. Raises ProjectError when it is none that means one thing."""
     cron = need("apscheduler.triggers.cron", "predict")
     try:
-        return cron.CronTrigger.from_crontab(rule.cron, timezone=UTC)
+        _refuse_what_cron_reads_otherwise(rule.cron)
+        made = cron.CronTrigger.from_crontab(rule.cron, timezone=UTC)
+        if made.get_next_fire_time(None, datetime.now(UTC)) is None:
+            raise ValueError("there is no such day")
     except ValueError as error:
         raise ProjectError(
-            f"{rule.cron!r} is no cron expression: {error}",
+            f"{rule.cron!r} cannot be followed: {error}",
             place=f"renewal {rule.model}: cron",
-            hint="Write five fields, as in 0 3 * * * for three in the morning, UTC.",
+            hint="Write five fields, as in 0 3 * * mon-fri for three in the morning, UTC.",
         ) from None
+    return made
+
+
+def _refuse_what_cron_reads_otherwise(expression: str) -> None:
+    """APScheduler 3 counts weekdays from Monday, and wants both days to fit where cron is content with one."""
+    fields = expression.split()
+    if len(fields) != 5:
+        return
+    if any(character.isdigit() for character in fields[4].partition("/")[0]):
+        raise ValueError("name the days of the week (sun, mon, …)")
+    if fields[2] != "*" and fields[4] != "*":
+        raise ValueError("a day of the month and a day of the week do not go together")
 
 
 def back_off(rule: RenewalRule, failures: int) -> float:
@@ -54,8 +69,7 @@ class Scheduler:
         self._renew_one = renew_one
         self._stop = stop
         self._failures = dict.fromkeys(self._triggers, 0)
-        now = datetime.now(UTC)
-        self._due = {rule.model: self._after(rule, last(rule) or now) for rule in rules}
+        self._due = {rule.model: self._after(rule, last(rule) or datetime.now(UTC)) for rule in rules}
 
     def run(self) -> None:
         """Wait and renew until ``stop`` is set."""
@@ -64,7 +78,7 @@ class Scheduler:
             wait = (self._due[rule.model] - datetime.now(UTC)).total_seconds()
             if wait > 0 and self._stop.wait(min(wait, 60.0)):  # in pieces: the machine's clock may be set meanwhile
                 return
-            if wait <= 60.0 and self._due[rule.model] <= datetime.now(UTC):
+            if self._due[rule.model] <= datetime.now(UTC):
                 self._due[rule.model] = self._next(rule)
 
     def _next(self, rule: RenewalRule) -> datetime:
@@ -72,14 +86,17 @@ class Scheduler:
         now = datetime.now(UTC)
         try:
             self._renew_one(rule)
-        except WhimbrelError as error:
+        except Stopped:
+            return now
+        except (WhimbrelError, OSError) as error:
             self._failures[rule.model] += 1
             seconds = back_off(rule, self._failures[rule.model])
             log.error("renewal failed", extra={"model": rule.model, "reason": str(error), "again_in": seconds})
             return datetime.now(UTC) + timedelta(seconds=seconds)
         self._failures[rule.model] = 0
-        return self._after(rule, max(now, datetime.now(UTC)))
+        return self._after(rule, datetime.now(UTC))
 
     def _after(self, rule: RenewalRule, moment: datetime) -> datetime:
-        due: datetime = self._triggers[rule.model].get_next_fire_time(None, moment)
+        """The first time that is due later than ``moment``: a trigger counts the moment itself."""
+        due: datetime = self._triggers[rule.model].get_next_fire_time(None, moment + timedelta(microseconds=1))
         return due
