@@ -149,7 +149,7 @@ def _names(columns: list[Column]) -> str:
 def _examples(asker: Asker, mapping: TableMapping, scope: Scope, condition: str) -> str:
     key = [mapping.table.column(name) for name in mapping.table.primary_key]
     shown = [f"HEX({quoted(one.name)})" if one.kind in BINARY_KINDS else column_text(one) for one in key]
-    statement = f"SELECT {', '.join(shown)} FROM {scope.sql} WHERE {condition} LIMIT {EXAMPLES}"
+    statement = f"SELECT {', '.join(shown)} FROM {scope.sql} AND {condition} LIMIT {EXAMPLES}"
     rows = asker.rows(statement, mapping.source)
     texts = [", ".join(f"{one.name}={_short(value)}" for one, value in zip(key, row, strict=True)) for row in rows]
     return f" ({'; '.join(texts)})" if texts else ""

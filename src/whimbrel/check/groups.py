@@ -9,15 +9,18 @@ from whimbrel.check.ask import Asker
 from whimbrel.check.data import LARGE_ITEM
 from whimbrel.check.findings import Finding, finding
 from whimbrel.check.scope import Scope
-from whimbrel.check.sql import frame_size, in_sql, row_size
+from whimbrel.check.sql import as_bytes, frame_size, in_sql, row_size
 from whimbrel.mapping.design import TableMapping
 from whimbrel.mysql.connect import quoted
 from whimbrel.mysql.points import rows_where_equal
+from whimbrel.mysql.schema import leading_index
 from whimbrel.mysql.types import decoded, select_expression
 from whimbrel.records import Row, Value
 from whimbrel.sizes import MAX_ITEM_BYTES, item_size
 
-HEAVIEST = 5
+HEAVIEST = 10
+BUCKETS = 1 << 16
+ROOM = 8192  # bytes: the largest keys, that a bucket is not weighed with
 READ_AT_MOST = 8 * MAX_ITEM_BYTES  # an item that is larger by the server's count is not read, to know it exactly
 HOT_SHARE, HOT_ROWS = 0.1, 1000
 
@@ -31,23 +34,42 @@ class Partition:
     share: float
 
 
-def group_findings(asker: Asker, mapping: TableMapping, scope: Scope) -> tuple[int, list[Finding]]:
-    """How many groups there are in ``scope``, and the items that are too large, or will be."""
-    names = mapping.group_columns
+def group_findings(asker: Asker, mapping: TableMapping, scope: Scope) -> Iterator[Finding]:
+    """The items of several rows that are too large, or will be."""
+    size, frame = row_size(mapping), frame_size(mapping)
+    heavy = _heaviest(asker, mapping, scope, mapping.group_columns, f"SUM({size})", f" + {frame}", LARGE_ITEM)
+    for key, rows, bytes_about in heavy:
+        if bytes_about > LARGE_ITEM:
+            yield from _large_item(asker, mapping, key, rows, bytes_about)
+
+
+def _heaviest(
+    asker: Asker, mapping: TableMapping, scope: Scope, names: tuple[str, ...], weight: str, more: str, least: int
+) -> list[tuple[tuple[Value, ...], int, int]]:
+    """The HEAVIEST values of the columns, each with its rows and its weight, as far as they weigh ``least``.
+
+    Where no index has the columns, the server would write as many groups as there are to disk: so first all rows are
+    weighed in buckets, and only the heaviest buckets are looked into. What weighs ``least`` weighs it there, too.
+    """
     columns = [mapping.table.column(name) for name in names]
+    within = ""
+    if not leading_index(asker.connection, mapping.table, names):
+        bucket = f"MOD(CRC32(CONCAT_WS(x'00', {', '.join(as_bytes(quoted(name)) for name in names)})), {BUCKETS})"
+        statement = f"SELECT {bucket} AS b, {weight} AS w FROM {scope.sql} GROUP BY b ORDER BY w DESC LIMIT {HEAVIEST}"
+        heavy = [number for number, weighs in asker.rows(statement, mapping.source) if int(weighs) + ROOM >= least]
+        if not heavy:
+            return []
+        within = f" AND {bucket} IN ({', '.join(map(str, heavy))})"
     keys = ", ".join(map(select_expression, columns))
-    size = f"SUM({row_size(mapping)}) + {frame_size(mapping)}"
     statement = (
-        f"SELECT {keys}, COUNT(*) AS n, {size} AS bytes, COUNT(*) OVER () AS items FROM {scope.sql} "
-        f"GROUP BY {', '.join(map(quoted, names))} ORDER BY bytes DESC LIMIT {HEAVIEST}"
+        f"SELECT {keys}, COUNT(*) AS n, {weight}{more} AS w FROM {scope.sql}{within} "
+        f"GROUP BY {', '.join(map(quoted, names))} ORDER BY w DESC LIMIT {HEAVIEST}"
     )
-    rows = asker.rows(statement, mapping.source)
-    found: list[Finding] = []
-    for *key, count, size_about, _items in rows:
+    found = []
+    for *key, count, weighs in asker.rows(statement, mapping.source):
         values = tuple(decoded(column, value) for column, value in zip(columns, key, strict=True))
-        if int(size_about) > LARGE_ITEM:
-            found += _large_item(asker, mapping, values, int(count), int(size_about))
-    return int(rows[0][-1]) if rows else 0, found
+        found.append((values, int(count), int(weighs)))
+    return found
 
 
 def _large_item(
@@ -75,17 +97,8 @@ def partitions(asker: Asker, mapping: TableMapping, scope: Scope, rows: int) -> 
     names = mapping.design.keys[0].template.columns
     if not rows or set(names) >= set(mapping.table.primary_key):
         return []
-    columns = [mapping.table.column(name) for name in names]
-    statement = (
-        f"SELECT {', '.join(map(select_expression, columns))}, COUNT(*) AS n FROM {scope.sql} "
-        f"GROUP BY {', '.join(map(quoted, names))} ORDER BY n DESC LIMIT {HEAVIEST}"
-    )
-    found = asker.rows(statement, mapping.source)
-    heaviest = []
-    for *key, count in found:
-        values = [decoded(column, value) for column, value in zip(columns, key, strict=True)]
-        heaviest.append(Partition(shown_key(names, values), int(count), int(count) / rows))
-    return heaviest
+    heavy = _heaviest(asker, mapping, scope, names, "COUNT(*)", "", 0)
+    return [Partition(shown_key(names, key), count, count / rows) for key, count, _ in heavy]
 
 
 def partition_findings(mapping: TableMapping, heaviest: list[Partition]) -> Iterator[Finding]:

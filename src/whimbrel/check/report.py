@@ -11,6 +11,8 @@ from whimbrel.check.findings import WARNING
 from whimbrel.check.run import Report, TableFacts
 from whimbrel.check.writes import Writes
 
+WORTH_SAYING = 0.01  # the share of one partition key
+
 
 def as_json(report: Report) -> dict[str, Any]:
     return {
@@ -66,9 +68,9 @@ def _source_lines(report: Report) -> Iterator[str]:
 def _table_lines(facts: TableFacts) -> Iterator[str]:
     about = "" if facts.exact else "about "
     yield f"table    {facts.source} → {facts.target}: {about}{facts.rows:,} rows make {_items_text(facts)}"
-    for each in facts.heaviest[:3]:
+    for each in [each for each in facts.heaviest[:3] if each.share >= WORTH_SAYING]:
         yield f"         {each.key}: {each.rows:,} rows, {each.share:.1%}"
-    for key, count in facts.heaviest_writes[:3]:
+    for key, count in [each for each in facts.heaviest_writes[:3] if each[1] >= facts.recent_changes * WORTH_SAYING]:
         yield f"         {key}: {count:,} of {facts.recent_changes:,} recent changes"
 
 

@@ -14,9 +14,9 @@ from whimbrel.check.cost import DEFAULT_REGION, Cost, Load, chosen_way, cost_fin
 from whimbrel.check.data import row_findings
 from whimbrel.check.findings import ERROR, Finding, finding, in_order
 from whimbrel.check.groups import Partition, group_findings, partition_findings, partitions
-from whimbrel.check.keys import key_findings
+from whimbrel.check.keys import KeyCounts, key_findings
 from whimbrel.check.reserved import name_findings
-from whimbrel.check.sample import ROWS, ItemSizes, Mapped, item_sizes, mapped_sample, refused
+from whimbrel.check.sample import ROWS, ItemSizes, Mapped, corrected, item_sizes, mapped_sample, refused
 from whimbrel.check.scope import scope_of
 from whimbrel.check.source import SourceFacts, retention_findings, source_facts, source_findings, table_error
 from whimbrel.check.sql import counts
@@ -39,7 +39,7 @@ class Limits(NamedTuple):
 
     rows: int = 1_000_000
     seconds: float = 60.0
-    binlog_seconds: float = 5.0
+    binlog_seconds: float = 3.0
 
 
 @dataclass
@@ -144,22 +144,24 @@ def _check_table(asker: Asker, mapping: TableMapping, limits: Limits, report: Re
     found += of_rows
     if scope.whole and read:
         facts.rows, facts.exact = read, True
-    groups = 0
+    items = 0
     if counts(mapping):
-        found += attempt("keys", lambda: list(key_findings(asker, mapping, scope)), [])
+        items, of_keys = attempt("keys", lambda: key_findings(asker, mapping, scope), KeyCounts(0, []))
+        found += of_keys
         facts.heaviest = attempt("partitions", lambda: partitions(asker, mapping, scope, read), [])
         found += partition_findings(mapping, facts.heaviest)
+        if mapping.shape == "group":
+            found += attempt("groups", lambda: list(group_findings(asker, mapping, scope)), [])
     if mapping.rule.filter or mapping.rule.columns or mapping.rule.mask:
         found.append(finding("sample-only", source, "the mapping has a filter, computed or masked columns"))
-    if mapping.shape == "group" and counts(mapping):
-        groups, of_groups = attempt("groups", lambda: group_findings(asker, mapping, scope), nothing)
-        found += of_groups
     sample = attempt("sample", lambda: mapped_sample(asker, mapping, ROWS), no_sample)
     found += name_findings(mapping, sample)
     known = {each.code for each in found if each.place == source and each.severity == ERROR}
     found += [each for each in refused(mapping, sample) if not known & _EXPLAIN_REFUSALS]
     facts.sizes = item_sizes(sample)
-    facts.items = float(groups) if groups and scope.whole else _items(facts)
+    facts.items = _items(facts)
+    if items and scope.whole:
+        facts.items, facts.sizes = float(items), facts.sizes and corrected(facts.sizes, read / items)
     _recent(report, mapping, facts)
     return facts
 
