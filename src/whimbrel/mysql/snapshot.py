@@ -250,10 +250,10 @@ class _Export:
         self.reading += 1
         try:
             await self._stream(reader, chunk, writer)
-            async with self.looking:
-                await asyncio.to_thread(self._check_columns)
+            await self._look()
             return await asyncio.to_thread(writer.close)
         except UnicodeDecodeError as error:
+            await self._look()  # or it has another character set by now
             raise UnsupportedSource(
                 f"a text between the keys {chunk.low} and {chunk.high} is not valid in its character set: {error}",
                 place=self.table.full_name,
@@ -265,6 +265,10 @@ class _Export:
         finally:
             self.reading -= 1
             writer.abandon()
+
+    async def _look(self) -> None:
+        async with self.looking:
+            await asyncio.to_thread(self._check_columns)
 
     def _check_columns(self) -> None:
         """After the rows were read and before they count: they are what the columns say only if these are still so."""
