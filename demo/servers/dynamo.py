@@ -54,7 +54,7 @@ class DynamoServer(Server):
 
 
 class Ministack(DynamoServer):
-    """ministack from PyPI, with nothing but DynamoDB and its streams. In memory: its tables are gone when it ends, however it ends."""
+    """ministack from PyPI, with only DynamoDB and its streams. In memory: its tables are gone when it ends."""
 
     name = "ministack"
 

@@ -13,7 +13,7 @@ the same row read by either is equal; ``Column.kind`` says how to read it:
 ``decimal``                     str     as the server prints it: all digits, the column's scale (``"-12.50"``)
 ``float`` ``double``            float   a FLOAT is the shortest double that prints as the server's ``f * 1e0``
 ``date``                        str     ``YYYY-MM-DD``, zero and partial dates as they are
-``datetime`` ``timestamp``      str     ``YYYY-MM-DD HH:MM:SS[.ffffff]``, the column's fractional digits; TIMESTAMP in UTC
+``datetime`` ``timestamp``      str     ``YYYY-MM-DD HH:MM:SS[.ffffff]``, the column's fractional digits; in UTC
 ``time``                        str     ``[-]HHH:MM:SS[.ffffff]`` (two or three hour digits, as the server prints it)
 ``text`` ``enum`` ``set``       str     text decoded to Unicode, trailing blanks as the server returns them
 ``json``                        str     JSON text as the server prints it

@@ -1,4 +1,4 @@
-"""Entries within a map, a set or a list, on real servers: the same as a dictionary would give, however often repeated."""
+"""Entries within a map, a set or a list, on real servers: what a dictionary would give, however often repeated."""
 
 from __future__ import annotations
 
