@@ -147,7 +147,7 @@ def _train(project: Project, rule: RenewalRule, model_rule: ModelRule, dataset: 
     from whimbrel.predict.train import model_path, train
 
     present = present_model(project, rule.endpoint)
-    if present and _is_of(load_model(present), model_rule, dataset):
+    if present and _is_of(project, load_model(present), model_rule, dataset):
         return {"file": str(present), "version": load_model(present).version, "changed": False}
     table, manifest, as_of = read_dataset(project, model_rule, dataset)
     folder = models_folder(project, model_rule.name)
@@ -155,10 +155,15 @@ def _train(project: Project, rule: RenewalRule, model_rule: ModelRule, dataset: 
     return {"file": str(model_path(folder, model.version)), "version": model.version, "changed": True}
 
 
-def _is_of(model: Model, rule: ModelRule, dataset: str) -> bool:
-    """Whether the model was trained from this data set by these settings."""
-    settings = orjson.loads(orjson.dumps(asdict(rule)))
-    return model.manifest == dataset and model.facts.get("settings") == settings
+def _is_of(project: Project, model: Model, rule: ModelRule, dataset: str) -> bool:
+    """Whether the model was trained from the rows of this data set by these settings.
+
+    An export without changes makes a data set of a later moment that has the same files.
+    """
+    if model.facts.get("settings") != orjson.loads(orjson.dumps(asdict(rule))):
+        return False
+    kept = {each.id: each for each in datasets.versions(lake_folder(project), rule.dataset)}
+    return model.manifest in kept and kept[model.manifest].files == kept[dataset].files
 
 
 def _gate(project: Project, rule: RenewalRule, model_rule: ModelRule, results: Mapping[str, Result]) -> Result:
@@ -169,7 +174,7 @@ def _gate(project: Project, rule: RenewalRule, model_rule: ModelRule, results: M
 
     present = present_model(project, rule.endpoint)
     if not results["train"]["changed"]:
-        return {"passed": False, "reason": "the data set is the one that the present model was trained on"}
+        return {"passed": False, "reason": "no row has changed since the present model was trained"}
     table, _, _ = read_dataset(project, model_rule, results["convert"]["id"])
     held = table.take(split(model_rule, table).held)
     if not held.num_rows:

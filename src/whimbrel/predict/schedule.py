@@ -47,7 +47,7 @@ def _refuse_what_cron_reads_otherwise(expression: str) -> None:
 
 def back_off(rule: RenewalRule, failures: int) -> float:
     """Seconds to wait after so many failures in a row."""
-    return float(min(LONGEST_BACK_OFF, rule.back_off * 2 ** (failures - 1)))
+    return float(min(LONGEST_BACK_OFF, rule.back_off * 2.0 ** min(failures - 1, 64)))
 
 
 class Scheduler:

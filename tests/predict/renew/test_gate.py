@@ -1,0 +1,57 @@
+"""The gate: figures in, a decision out."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from whimbrel.errors import TrainingError
+from whimbrel.predict.gate import decide
+from whimbrel.predict.model import Metrics
+
+SHARES = st.floats(0, 1)
+
+
+def figures(**values: float | None) -> Metrics:
+    return Metrics("binary", 100, dict(values))
+
+
+def test_without_a_model_in_service_the_new_one_passes_with_its_figures() -> None:
+    found = decide(None, figures(auc=0.7, log_loss=0.3), (), 0.0)
+    assert found.passed
+    assert found.figures == {"log_loss": {"present": None, "new": 0.3}, "auc": {"present": None, "new": 0.7}}
+    assert found.rows == 100
+
+
+@pytest.mark.parametrize(
+    ("new", "passed", "reason"),
+    [
+        ({"auc": 0.75, "log_loss": 0.30}, True, "at least as good by log_loss (0.3000 → 0.3000)"),
+        ({"auc": 0.76, "log_loss": 0.31}, False, "worse by log_loss (0.3000 → 0.3100)"),
+        ({"auc": 0.74, "log_loss": 0.29}, False, "worse by auc (0.7500 → 0.7400)"),
+        ({"auc": 0.74, "log_loss": 0.31}, False, "worse by log_loss (0.3000 → 0.3100), auc (0.7500 → 0.7400)"),
+        ({"auc": math.nan, "log_loss": 0.29}, False, "worse by auc"),
+    ],
+)
+def test_it_must_be_as_good_by_every_metric_of_its_kind(new: dict[str, float], passed: bool, reason: str) -> None:
+    found = decide(figures(auc=0.75, log_loss=0.3), figures(**new), (), 0.0)
+    assert found.passed is passed
+    assert reason in found.reason
+
+
+@given(SHARES, SHARES, SHARES)
+def test_tolerance_is_on_the_side_of_the_new_model(present: float, new: float, tolerance: float) -> None:
+    more = decide(figures(auc=present), figures(auc=new), ("auc",), tolerance)
+    less = decide(figures(brier=present), figures(brier=new), ("brier",), tolerance)
+    assert more.passed == (new >= present - tolerance)
+    assert less.passed == (new <= present + tolerance)
+
+
+def test_a_figure_that_the_rows_do_not_have_is_named() -> None:
+    with pytest.raises(TrainingError, match="there is no 'auc' over these 100 rows"):
+        decide(None, figures(auc=None, log_loss=0.3), ("auc",), 0.0)
+    with pytest.raises(TrainingError, match="there is no 'rmse'"):
+        decide(None, figures(auc=0.5), ("rmse",), 0.0)
