@@ -269,14 +269,25 @@ attributes = { kind = "order" }
 )
 
 
+def test_check_says_that_two_tables_could_overwrite_each_other(
+    make_work: MakeWork, mariadb: MariaDB, ministack: Ministack
+) -> None:
+    same = 'partition_key = { name = "pk", value = "X#${id}" }\nsort_key = { name = "sk", value = "ORDER" }\n'
+    tables = [f'source = "{name}"\n{same}' for name in ("customer", "orders")]
+    work, _ = made(make_work, mariadb, ministack, *tables)
+    assert "could have the same key, and overwrite each other" in work.call("check", code=2).output
+    assert "could have the same key, and overwrite each other" in work.run("migrate", code=2).stderr
+
+
 @pytest.mark.parametrize("entries", ["map", "attributes"])
-def test_five_tables_in_one(
-    make_work: MakeWork, mariadb: MariaDB, dynamodb_endpoint: DynamoServer, entries: str
+def test_four_tables_in_one(
+    make_work: MakeWork, mariadb: MariaDB, ministack: Ministack, dynalite: Dynalite, entries: str
 ) -> None:
     """Customers in items of their own; orders with their lines and tags in one item each."""
     line = SINGLE_TABLE[2] % (("", ', as = "map", into = "lines"') if entries == "map" else ("line-", ""))
     tables = (*SINGLE_TABLE[:2], line, SINGLE_TABLE[3])
-    work, shop = made(make_work, mariadb, dynamodb_endpoint, *tables)
+    endpoint = dynalite if entries == "map" else ministack
+    work, shop = made(make_work, mariadb, endpoint, *tables)
 
     def expected(shop: Shop) -> Expected:
         items: Expected = {

@@ -25,6 +25,7 @@ from whimbrel.check.writes import Writes, recent_writes, write_findings
 from whimbrel.dynamodb.session import Session
 from whimbrel.errors import MappingError, WhimbrelError
 from whimbrel.mapping.design import TableMapping, compile_mapping
+from whimbrel.mapping.family import family_faults
 from whimbrel.migrate.state import StateFolder
 from whimbrel.mysql.connect import Mysql, connect, server_info
 from whimbrel.mysql.schema import estimated_rows, read_table
@@ -118,6 +119,7 @@ def _compiled(project: Project, connection: Mysql, report: Report) -> tuple[list
             report.findings.append(finding("mapping", rule.source, error.message, error.hint))
         except WhimbrelError as error:
             report.findings.append(table_error(error, rule.source))
+    report.findings += [finding("mapping", str(project.path.name), fault) for fault in family_faults(mappings)]
     return tables, mappings
 
 

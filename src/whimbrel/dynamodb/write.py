@@ -260,7 +260,8 @@ def _too_large(operation: ItemOperation) -> Rejected | None:
         return None
     item = operation.item if isinstance(operation, Put) else operation.key | operation.set
     if isinstance(operation, Update) and operation.inside and operation.inside.set:
-        item = item | {operation.inside.name: {"M": operation.inside.set}}
+        entries, kind = operation.inside.set, operation.inside.kind
+        item = item | {operation.inside.name: {kind: list(entries)} if kind in ("SS", "NS") else {"M": entries}}
     size = item_size(item)
     if size <= MAX_ITEM:
         return None
