@@ -11,7 +11,7 @@ from tests.dynamodb.conftest import ItemTable, item
 from whimbrel.dynamodb.session import open_client
 from whimbrel.dynamodb.tables import ensure_table, is_empty, table_exists
 from whimbrel.errors import RequestRefused, TargetNotEmpty, TargetUnreachable
-from whimbrel.project import Target
+from whimbrel.project import IndexKey, IndexRule, Target
 
 KEY = [("pk", "S"), ("sk", "N")]
 
@@ -68,3 +68,38 @@ def test_nobody_listening_is_target_unreachable() -> None:
     target = Target(endpoint="http://127.0.0.1:9", region="us-east-1")
     with pytest.raises(TargetUnreachable):
         ensure_table(open_client(target), "t", KEY, target)
+
+
+INDEXES = [
+    IndexRule("global", IndexKey("a"), IndexKey("sk", "N"), projection=("b", "c")),
+    IndexRule("keys", IndexKey("b", "N"), projection="keys"),
+    IndexRule("local", IndexKey("pk"), IndexKey("a"), local=True),
+]
+
+
+def test_a_table_is_made_with_its_indexes(
+    dynamodb_endpoint: DynamoServer, new_table_name: Callable[[str], str]
+) -> None:
+    target, name = dynamodb_endpoint.target(), new_table_name("made")
+    client = open_client(target)
+    assert ensure_table(client, name, KEY, target, indexes=INDEXES)
+    described = dynamodb_endpoint.client().describe_table(TableName=name)["Table"]
+    projections = {each["IndexName"]: each["Projection"] for each in described["GlobalSecondaryIndexes"]}
+    assert sorted(projections["global"]["NonKeyAttributes"]) == ["b", "c"]
+    assert projections["keys"]["ProjectionType"] == "KEYS_ONLY"
+    [local] = described["LocalSecondaryIndexes"]
+    assert [each["AttributeName"] for each in local["KeySchema"]] == ["pk", "a"]
+    assert not ensure_table(client, name, KEY, target, indexes=INDEXES)
+    assert not ensure_table(client, name, KEY, target)  # it may have more
+
+
+def test_a_table_without_an_index_or_with_another_is_refused(
+    dynamodb_endpoint: DynamoServer, new_table_name: Callable[[str], str]
+) -> None:
+    target, name = dynamodb_endpoint.target(), new_table_name("made")
+    client = open_client(target)
+    ensure_table(client, name, KEY, target, indexes=INDEXES[:1])
+    with pytest.raises(RequestRefused, match="the table has no index 'keys'"):
+        ensure_table(client, name, KEY, target, indexes=INDEXES[1:2])
+    with pytest.raises(RequestRefused, match="the table has another index 'global'"):
+        ensure_table(client, name, KEY, target, indexes=[IndexRule("global", IndexKey("b"))])
