@@ -323,3 +323,6 @@ def test_four_tables_in_one(
     )
     assert answer["Count"] == orders
     assert {"pk", "sk", "by_customer", "customer_id"} == answer["Items"][0].keys()
+    key = {name: {"S": text} for name, text in zip(("pk", "sk"), max(expected(shop)), strict=True)}
+    work.endpoint.client().update_item(TableName=work.target, Key=key, UpdateExpression="REMOVE kind")
+    assert work.verify(equal=False)["counts"] == {"changed": 1}
