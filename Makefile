@@ -1,4 +1,5 @@
 # make demo      a live table becomes a DynamoDB table, on this machine, in some minutes
+# make demo-predict   SQL, a model, an endpoint and its renewal over such a table, in a minute; DATA=FILE takes the original
 # make test      lint, types and the whole suite: what CI runs
 # make bench     side by side with what people would use instead; writes docs/benchmarks.md
 # make chaos     more SIGKILLs: make chaos SEED=7 N=200
@@ -9,13 +10,17 @@
 PYTHON ?=
 SEED ?= 1
 N ?= 100
+DATA ?=
 WORKERS ?= 2
 export PYTHON
 
-.PHONY: demo test bench chaos lint lock setup setup-tests clean
+.PHONY: demo demo-predict test bench chaos lint lock setup setup-predict setup-tests clean
 
 demo: setup
 	.venv/bin/python -m demo.run
+
+demo-predict: setup-predict
+	.venv/bin/python -m demo.predict $(if $(DATA),--data $(DATA))
 
 test: setup-tests lint
 	.venv/bin/python -m pytest -n $(WORKERS) --dist worksteal
@@ -36,6 +41,9 @@ lock:
 
 setup:
 	@scripts/setup demo
+
+setup-predict:
+	@scripts/setup predict
 
 setup-tests:
 	@scripts/setup tests
