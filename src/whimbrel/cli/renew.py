@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -75,16 +76,23 @@ def schedule(project: Project, as_json: bool) -> int:
                 report_error(error, as_json)
                 raise
 
-        Scheduler(rules, due, lambda rule: _last(project, rule), stop).run()
+        scheduler = Scheduler(rules, due, lambda rule: _last(project, rule), stop)
+        for model, moment in scheduler.due.items():
+            text = f"{model}: renewed next at {moment:%Y-%m-%d %H:%M:%S} UTC"
+            say_json({"model": model, "next": moment.isoformat()}) if as_json else click.echo(text)
+        sys.stdout.flush()
+        scheduler.run()
     return OK
 
 
 def renewals(project: Project, model: str) -> tuple[RenewalRule, ...]:
-    """The rule for ``model``, or all. Raises ProjectError where there is none."""
+    """The rule for ``model``, or all. Raises ProjectError where there is none, or none of the model that one names."""
     rules = tuple(rule for rule in project.predict.renewals if not model or rule.model == model)
     if not rules:
         wanted = f"[[renewal]] for {model!r}" if model else "[[renewal]]"
         raise ProjectError(f"there is no {wanted}", place=str(project.path), hint="Write one; see docs/renew.md.")
+    for rule in rules:
+        chosen(project, rule.model)
     return rules
 
 

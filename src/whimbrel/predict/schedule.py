@@ -55,6 +55,7 @@ class Scheduler:
 
     One thread, so there are never two renewals at once; what comes due meanwhile is run once afterwards, and so is what
     came due since ``last`` says that the model was renewed (a scheduler that was down makes up for it).
+    ``due`` says when each model is next.
     """
 
     def __init__(
@@ -69,17 +70,17 @@ class Scheduler:
         self._renew_one = renew_one
         self._stop = stop
         self._failures = dict.fromkeys(self._triggers, 0)
-        self._due = {rule.model: self._after(rule, last(rule) or datetime.now(UTC)) for rule in rules}
+        self.due = {rule.model: self._after(rule, last(rule) or datetime.now(UTC)) for rule in rules}
 
     def run(self) -> None:
         """Wait and renew until ``stop`` is set."""
         while not self._stop.is_set():
-            rule = min(self._rules, key=lambda each: self._due[each.model])
-            wait = (self._due[rule.model] - datetime.now(UTC)).total_seconds()
+            rule = min(self._rules, key=lambda each: self.due[each.model])
+            wait = (self.due[rule.model] - datetime.now(UTC)).total_seconds()
             if wait > 0 and self._stop.wait(min(wait, 60.0)):  # in pieces: the machine's clock may be set meanwhile
                 return
-            if self._due[rule.model] <= datetime.now(UTC):
-                self._due[rule.model] = self._next(rule)
+            if self.due[rule.model] <= datetime.now(UTC):
+                self.due[rule.model] = self._next(rule)
 
     def _next(self, rule: RenewalRule) -> datetime:
         """Renew, and say when the next time is: by the cron expression, or after a failure by the back-off."""

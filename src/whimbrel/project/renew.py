@@ -29,7 +29,11 @@ class RenewalRule:
 
 def read_renewals(top: Section) -> tuple[RenewalRule, ...]:
     """Every [[renewal]]; what is wrong goes to the section's faults."""
-    return tuple(_read(each) for each in top.optional_sections("renewal"))
+    rules = tuple(_read(each) for each in top.optional_sections("renewal"))
+    models = [rule.model for rule in rules]
+    for model in sorted({model for model in models if models.count(model) > 1}):
+        top.fault("renewal", f"the model {model!r} stands in more than one [[renewal]]")
+    return rules
 
 
 def _read(section: Section) -> RenewalRule:

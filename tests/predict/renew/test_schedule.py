@@ -114,7 +114,7 @@ def test_the_back_off_doubles_up_to_a_day() -> None:
 def test_a_renewal_that_ended_in_the_second_of_its_time_is_not_run_again() -> None:
     moment = datetime(2026, 1, 31, 3, tzinfo=UTC)
     scheduler = Scheduler((rule(cron="0 3 * * *"),), lambda each: None, lambda each: moment, threading.Event())
-    assert scheduler._due["bank"] == moment + timedelta(days=1)
+    assert scheduler.due["bank"] == moment + timedelta(days=1)
 
 
 def test_a_cron_expression_is_in_utc_and_days_have_names() -> None:
