@@ -16,7 +16,7 @@ from demo.servers import MariaDB, Ministack, SqlServer
 from demo.shop import fill
 from tests.e2e import judge
 from tests.e2e.conftest import MakeWork
-from tests.e2e.work import GROUP, RECORD, Work, dump_threads
+from tests.e2e.work import GROUP, RECORD, Work
 
 SECRET = "correct-horse-battery"
 
@@ -271,20 +271,14 @@ def test_a_target_dropped_between_two_runs_is_refused(shop: Work, again: str, ph
     assert "not the one that was loaded" in refused
 
 
-@pytest.mark.parametrize("change", ["mapping", "columns"])
-def test_other_rules_than_the_items_were_made_with_are_refused(migrated: Work, change: str) -> None:
-    if change == "mapping":
-        migrated.mapping = RECORD
-        migrated.write_project()
-    else:
-        migrated.source.execute("ALTER TABLE purchase MODIFY quantity TINYINT NOT NULL", database=migrated.database)
+def test_another_mapping_than_the_items_were_made_with_is_refused(migrated: Work) -> None:
+    migrated.mapping = RECORD
+    migrated.write_project()
     for command in ("migrate", "verify"):
-        refused = migrated.call(command, code=3).stderr
-        assert "not the one that this migration began with" in refused or "another type: 'quantity'" in refused
-    if change == "mapping":
-        migrated.mapping = GROUP
-        migrated.write_project()
-        migrated.verify()
+        assert "not the one that this migration began with" in migrated.call(command, code=3).stderr
+    migrated.mapping = GROUP
+    migrated.write_project()
+    migrated.verify()
 
 
 def test_another_server_is_refused(migrated: Work, tmp_path: Path) -> None:
@@ -324,10 +318,14 @@ def test_a_binlog_purged_beyond_the_position_is_an_error_that_names_both(
     was = work.checkpoint()["applied_position"]["file"]
     source_server.execute("INSERT INTO purchase VALUES ('lost', 'lost', 'lost', 1)", database=work.database)
     source_server.execute("FLUSH BINARY LOGS", "FLUSH BINARY LOGS")
-    # A replica's connection that has just ended keeps its file from being purged until the server notices.
-    work.wait_for(lambda: not dump_threads(source_server))
     newest = [row[0] for row in source_server.execute("SHOW BINARY LOGS")][-1]
-    source_server.execute(f"PURGE BINARY LOGS TO '{newest}'")
+
+    def purged() -> bool:
+        # In vain, and without an error, while an ended connection or a checkpoint of the server still holds a file.
+        source_server.execute(f"PURGE BINARY LOGS TO '{newest}'")
+        return bool(source_server.execute("SHOW BINARY LOGS")[0][0] == newest)
+
+    work.wait_for(purged)
     told = work.call("migrate", "--until-caught-up", code=3).stderr
     assert was in told
     assert newest in told
