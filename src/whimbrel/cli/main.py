@@ -9,6 +9,7 @@ import click
 
 from whimbrel import __version__
 from whimbrel.cli import check as check_command
+from whimbrel.cli import drift as drifting
 from whimbrel.cli import init as init_command
 from whimbrel.cli import lake as over_the_lake
 from whimbrel.cli import moving, proving
@@ -214,6 +215,17 @@ def renew(project_file: Path, as_json: bool, dry_run: bool, name: str) -> int:
 def schedule(project_file: Path, as_json: bool) -> int:
     """Renew by the cron expressions of the project, until stopped by a signal."""
     return renewing.schedule(open_project(project_file), as_json)
+
+
+@main.command()
+@project_option
+@json_option
+@click.option("--endpoint", default="", help="This endpoint; needed where there are several.")
+@click.option("--since", default="", help="Only calls from this time on, as 2026-01-31T12:00:00Z.")
+@guarded
+def drift(project_file: Path, as_json: bool, endpoint: str, since: str) -> int:
+    """Say how far captured calls and their scores have moved from the training of the model in service."""
+    return drifting.drift(serving.project_or_none(project_file), as_json, endpoint, since)
 
 
 model_option = click.option(

@@ -47,7 +47,7 @@ def serve(project: Project, as_json: bool, host: str, port: int | None, model: P
     _need_the_extra()
     folder = registry_folder(project)
     if model:
-        deploy(folder, rule_for(project, endpoint or _only_endpoint(project)), model)
+        deploy(folder, rule_for(project, endpoint or only_endpoint(project)), model)
     deploy_new_endpoints(project, folder)
     with sole_user(folder):
         return _serve(project, folder, as_json, host or project.predict.serve.host, port)
@@ -128,7 +128,7 @@ def predict(project: Project, endpoint: str, model: Path | None, rows: tuple[str
 
 def _by_server(project: Project, endpoint: str, body: bytes) -> str:
     client = client_for(server_url(registry_folder(project)), "sagemaker-runtime")
-    name = endpoint or _only_endpoint(project)
+    name = endpoint or only_endpoint(project)
     answer = _called(client.invoke_endpoint, EndpointName=name, Body=body, ContentType="text/csv")
     return str(answer["Body"].read().decode())
 
@@ -194,7 +194,8 @@ def _guard(rule: EndpointRule) -> Guard:
     return Guard(rule.least_calls, rule.max_error_rise, rule.max_latency_ratio)
 
 
-def _only_endpoint(project: Project) -> str:
+def only_endpoint(project: Project) -> str:
+    """The endpoint that is meant where none is named. Raises UserError where there are several."""
     names = [rule.name for rule in project.predict.endpoints] or list(
         Registry(registry_folder(project)).state.endpoints
     )

@@ -45,6 +45,7 @@ model = "bank"
 traffic = "ALL_AT_ONCE"
 wait = 0
 bake = 1
+capture_percent = 100
 
 [[renewal]]
 model = "bank"
@@ -142,6 +143,11 @@ def test_a_model_is_made_renewed_under_load_and_a_worse_one_refused(
     assert load.errors == []
     versions = list(dict.fromkeys(version for version, _ in load.answers))
     assert versions == [first["results"]["train"]["version"], second["results"]["train"]["version"]]
+    assert server.stop() == 0  # captured calls are on disk
+    code, moved = world.whimbrel("drift")
+    assert (code, moved["version"], moved["refused"]) == (0, versions[1], 0)
+    assert moved["rows"] == sum(version == versions[1] for version, _ in load.answers)
+    assert moved["scores"] > 0.25  # it was always the same row
     lines = record(tmp_path / ".whimbrel" / "renew" / "bank")
     assert [line["outcome"] for line in lines] == ["renewed", "renewed", "kept", "kept"]
 
