@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import click
 
-from whimbrel.cli.dms import translated_rules
+from whimbrel.cli.dms_rules import translated_rules
 from whimbrel.cli.frame import OK
 from whimbrel.dms.read import load_rules
 from whimbrel.dms.toml import table_section as dms_section

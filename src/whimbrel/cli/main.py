@@ -1,4 +1,4 @@
-"""The command line: one short function for each verb."""
+"""The command line: one short function for each verb. Each imports its own room, so that none waits for the others."""
 
 from __future__ import annotations
 
@@ -8,14 +8,7 @@ from pathlib import Path
 import click
 
 from whimbrel import __version__
-from whimbrel.cli import check as check_command
-from whimbrel.cli import drift as drifting
-from whimbrel.cli import init as init_command
 from whimbrel.cli import lake as over_the_lake
-from whimbrel.cli import moving, proving
-from whimbrel.cli import renew as renewing
-from whimbrel.cli import serve as serving
-from whimbrel.cli import train as training
 from whimbrel.cli.dms import dms_option
 from whimbrel.cli.frame import guarded, json_option, open_project, project_option
 
@@ -51,6 +44,8 @@ until_option = click.option(
 @guarded
 def init(url: str, tables: tuple[str, ...], output: Path, endpoint: str, from_dms: Path | None) -> int:
     """Write a commented project file from the live schema at mysql://user@host:port/database."""
+    from whimbrel.cli import init as init_command
+
     if from_dms:
         return init_command.init_from_dms(url, from_dms, tables, output, endpoint)
     return init_command.init(url, tables, output, endpoint)
@@ -72,6 +67,8 @@ def check(project_file: Path, as_json: bool, sample: int, seconds: float, full: 
 
     The exit code is 2 if something would be lost or refused. Every finding: docs/check.md
     """
+    from whimbrel.cli import check as check_command
+
     return check_command.check(
         open_project(project_file), as_json, rows=0 if full else sample, seconds=0.0 if full else seconds, prices=prices
     )
@@ -89,6 +86,8 @@ def preview(project_file: Path, as_json: bool, tables: tuple[str, ...], rows: in
 
     The exit code is 4 if some of these rows cannot become items.
     """
+    from whimbrel.cli import check as check_command
+
     return check_command.preview(open_project(project_file), as_json, tables, rows)
 
 
@@ -102,6 +101,8 @@ def preview(project_file: Path, as_json: bool, tables: tuple[str, ...], rows: in
 @guarded
 def migrate(project_file: Path, as_json: bool, dry_run: bool, until_caught_up: bool, into_existing: bool) -> int:
     """Do everything up to "caught up" and keep following. May be stopped and started again at any time."""
+    from whimbrel.cli import moving
+
     project = open_project(project_file)
     if dry_run:
         return moving.show_plan(project, as_json)
@@ -116,6 +117,8 @@ def migrate(project_file: Path, as_json: bool, dry_run: bool, until_caught_up: b
 @guarded
 def capture(project_file: Path, as_json: bool, until_caught_up: bool) -> int:
     """Only write every change to the change log, from a Position that is fixed at the first start."""
+    from whimbrel.cli import moving
+
     return moving.capture(open_project(project_file), as_json, until_caught_up=until_caught_up)
 
 
@@ -126,6 +129,8 @@ def capture(project_file: Path, as_json: bool, until_caught_up: bool) -> int:
 @guarded
 def snapshot(project_file: Path, as_json: bool) -> int:
     """Only export the tables to files."""
+    from whimbrel.cli import moving
+
     return moving.phase(open_project(project_file), as_json, "snapshot")
 
 
@@ -137,6 +142,8 @@ def snapshot(project_file: Path, as_json: bool) -> int:
 @guarded
 def load(project_file: Path, as_json: bool, into_existing: bool) -> int:
     """Only load the exported files into the target."""
+    from whimbrel.cli import moving
+
     return moving.phase(open_project(project_file), as_json, "load", into_existing=into_existing)
 
 
@@ -148,6 +155,8 @@ def load(project_file: Path, as_json: bool, into_existing: bool) -> int:
 @guarded
 def apply(project_file: Path, as_json: bool, until_caught_up: bool) -> int:
     """Only play the change log into the target."""
+    from whimbrel.cli import moving
+
     return moving.apply(open_project(project_file), as_json, until_caught_up=until_caught_up)
 
 
@@ -158,6 +167,8 @@ def apply(project_file: Path, as_json: bool, until_caught_up: bool) -> int:
 @guarded
 def verify(project_file: Path, as_json: bool) -> int:
     """Compare source and target in full, while both are live."""
+    from whimbrel.cli import proving
+
     return proving.verify(open_project(project_file), as_json)
 
 
@@ -167,6 +178,8 @@ def verify(project_file: Path, as_json: bool) -> int:
 @guarded
 def status(project_file: Path, as_json: bool) -> int:
     """Say how far the migration is."""
+    from whimbrel.cli import proving
+
     return proving.status(open_project(project_file), as_json)
 
 
@@ -178,6 +191,8 @@ def status(project_file: Path, as_json: bool) -> int:
 @guarded
 def retry_dead(project_file: Path, as_json: bool, dry_run: bool) -> int:
     """Play the dead letters again: each row is read anew from the source and mapped again."""
+    from whimbrel.cli import proving
+
     return proving.retry_dead(open_project(project_file), as_json, dry_run=dry_run)
 
 
@@ -194,6 +209,8 @@ def retry_dead(project_file: Path, as_json: bool, dry_run: bool) -> int:
 @guarded
 def train(project_file: Path, as_json: bool, dry_run: bool, name: str, data: Path | None) -> int:
     """Train the project's models, and write for each a model file and a report."""
+    from whimbrel.cli import train as training
+
     return training.train(open_project(project_file), as_json, name, data, dry_run=dry_run)
 
 
@@ -205,6 +222,8 @@ def train(project_file: Path, as_json: bool, dry_run: bool, name: str, data: Pat
 @guarded
 def renew(project_file: Path, as_json: bool, dry_run: bool, name: str) -> int:
     """Export, convert, train, compare; update the endpoint if the new model is at least as good. Once, resumably."""
+    from whimbrel.cli import renew as renewing
+
     return renewing.renew(open_project(project_file), as_json, name, dry_run=dry_run)
 
 
@@ -214,6 +233,8 @@ def renew(project_file: Path, as_json: bool, dry_run: bool, name: str) -> int:
 @guarded
 def schedule(project_file: Path, as_json: bool) -> int:
     """Renew by the cron expressions of the project, until stopped by a signal."""
+    from whimbrel.cli import renew as renewing
+
     return renewing.schedule(open_project(project_file), as_json)
 
 
@@ -225,6 +246,9 @@ def schedule(project_file: Path, as_json: bool) -> int:
 @guarded
 def drift(project_file: Path, as_json: bool, endpoint: str, since: str) -> int:
     """Say how far captured calls and their scores have moved from the training of the model in service."""
+    from whimbrel.cli import drift as drifting
+    from whimbrel.cli import serve as serving
+
     return drifting.drift(serving.project_or_none(project_file), as_json, endpoint, since)
 
 
@@ -245,6 +269,8 @@ def serve(
     project_file: Path, as_json: bool, host: str, port: int | None, model_file: Path | None, endpoint: str
 ) -> int:
     """Answer predictions over HTTP, as a SageMaker endpoint does, until stopped by a signal."""
+    from whimbrel.cli import serve as serving
+
     return serving.serve(serving.project_or_none(project_file), as_json, host, port, model_file, endpoint)
 
 
@@ -256,6 +282,8 @@ def serve(
 @guarded
 def predict(project_file: Path, endpoint: str, model_file: Path | None, rows: tuple[str, ...]) -> int:
     """Predict for ROWS of CSV (or standard input), by the running server or by a model file itself."""
+    from whimbrel.cli import serve as serving
+
     return serving.predict(serving.project_or_none(project_file), endpoint, model_file, rows)
 
 
@@ -270,6 +298,8 @@ def endpoint() -> None:
 @guarded
 def endpoint_status(project_file: Path, as_json: bool) -> int:
     """Say what every endpoint answers with."""
+    from whimbrel.cli import serve as serving
+
     return serving.status(serving.project_or_none(project_file), as_json)
 
 
@@ -285,6 +315,8 @@ def endpoint_update(
     project_file: Path, as_json: bool, dry_run: bool, name: str, model_file: Path, at_once: bool
 ) -> int:
     """Put a model file behind endpoint NAME; made if there is none. Taken back by itself when it does worse."""
+    from whimbrel.cli import serve as serving
+
     project = serving.project_or_none(project_file)
     return serving.update(project, as_json, name, model_file, dry_run=dry_run, at_once=at_once)
 
@@ -297,6 +329,8 @@ def endpoint_update(
 @guarded
 def endpoint_weights(project_file: Path, as_json: bool, name: str, weights: tuple[str, ...]) -> int:
     """Change the shares of endpoint NAME's variants live: VARIANT=WEIGHT …"""
+    from whimbrel.cli import serve as serving
+
     return serving.weights(serving.project_or_none(project_file), as_json, name, weights)
 
 
