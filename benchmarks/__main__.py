@@ -1,9 +1,13 @@
-"""``make bench``: every benchmark, one after the other, and their tables kept in docs/benchmarks.md."""
+"""``make bench``: every benchmark, one after the other, and their tables kept in docs/benchmarks.md.
+
+``python -m benchmarks binlog load`` runs only those two.
+"""
 
 from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -23,25 +27,34 @@ PAGE = Path("docs/benchmarks.md")
 
 
 def main() -> int:
-    sections = []
-    for part, about in PARTS.items():
-        print(f"\n{about}\n", flush=True)
+    """All parts, or only those named; what the page says of the others stays."""
+    sections = _kept()
+    for part in sys.argv[1:] or PARTS:
+        print(f"\n{PARTS[part]}\n", flush=True)
         done = subprocess.run(
             [sys.executable, "-m", f"benchmarks.{part}"], stdout=subprocess.PIPE, text=True, check=True
         )
         print(done.stdout, flush=True)
-        sections.append(f"## {part}\n\n{about}\n\n```\n{done.stdout.strip()}\n```\n")
-    PAGE.write_text(_head() + "\n".join(sections), encoding="utf-8")
+        made = time.strftime("%Y-%m-%d", time.gmtime())
+        sections[part] = f"## {part}\n\n{PARTS[part]} Made {made}.\n\n```\n{done.stdout.strip()}\n```\n"
+        # After each part: a later one that fails does not take the earlier figures with it.
+        PAGE.write_text(_head() + "\n".join(sections[each] for each in PARTS if each in sections), encoding="utf-8")
     print(f"Kept in {PAGE}")
     return 0
 
 
+def _kept() -> dict[str, str]:
+    """The sections of the page as it is, by their part."""
+    text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+    found = re.split(r"(?m)^## ", text)[1:]
+    return {section.partition("\n")[0].strip(): f"## {section.rstrip()}\n" for section in found}
+
+
 def _head() -> str:
-    made = time.strftime("%Y-%m-%d", time.gmtime())
     return f"""# Benchmarks
 
 `make bench` makes this page. Both sides of a comparison run in turn in one run; figures are medians, and CPU time of
-our own process, since wall time says more about the machine's neighbours. This run: {made}, {os.cpu_count()} cores,
+our own process, since wall time says more about the machine's neighbours. The machine: {os.cpu_count()} cores,
 Python {platform.python_version()}, {platform.system()} {platform.machine()}.
 
 """

@@ -38,8 +38,11 @@ TABLE = Table(
     "shop",
     "purchase",
     (
-        *(Column(name, "text", nullable=False) for name in ("customerid", "orderid", "productid")),
-        Column("quantity", "int"),
+        *(
+            Column(name, "text", nullable=False, length=20, type_name="varchar(20)")
+            for name in ("customerid", "orderid", "productid")
+        ),
+        Column("quantity", "int", type_name="int(11)"),
     ),
     ("customerid", "orderid", "productid"),
 )
