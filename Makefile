@@ -1,6 +1,7 @@
 # make demo      a live table becomes a DynamoDB table, on this machine, in some minutes
 # make demo-predict   SQL, a model, an endpoint and its renewal over such a table, in a minute; DATA=FILE takes the original
 # make test      lint, types and the whole suite: what CI runs
+# make test-all  also the slow ones: memory at large tables, every combination of servers, figures on the original data
 # make bench     side by side with what people would use instead; writes docs/benchmarks.md
 # make chaos     more SIGKILLs: make chaos SEED=7 N=200
 # make lint      only ruff and mypy
@@ -14,7 +15,7 @@ DATA ?=
 WORKERS ?= 2
 export PYTHON
 
-.PHONY: demo demo-predict test bench chaos lint lock setup setup-predict setup-tests clean
+.PHONY: demo demo-predict test test-all bench chaos lint lock setup setup-predict setup-tests clean
 
 demo: setup
 	.venv/bin/python -m demo.run
@@ -23,6 +24,9 @@ demo-predict: setup-predict
 	.venv/bin/python -m demo.predict $(if $(DATA),--data $(DATA))
 
 test: setup-tests lint
+	.venv/bin/python -m pytest -m "not slow" -n $(WORKERS) --dist worksteal
+
+test-all: setup-tests lint
 	.venv/bin/python -m pytest -n $(WORKERS) --dist worksteal
 
 bench: setup-tests

@@ -13,9 +13,20 @@ from tests.e2e.conftest import MakeWork
 from tests.e2e.work import RECORD, Work
 
 
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ("mariadb", "ministack"),
+        ("mysql", "ministack"),
+        ("mariadb", "dynalite"),
+        pytest.param("mysql", "dynalite", marks=pytest.mark.slow),
+    ],
+)
 def test_a_live_table_is_migrated_verified_and_followed(
-    make_work: MakeWork, source_server: SqlServer, dynamodb_endpoint: DynamoServer
+    request: pytest.FixtureRequest, make_work: MakeWork, source: str, target: str
 ) -> None:
+    source_server: SqlServer = request.getfixturevalue(source)
+    dynamodb_endpoint: DynamoServer = request.getfixturevalue(target)
     work = make_work(source_server, dynamodb_endpoint)
     rows = fill(source_server, work.database, 4_000)
     writer = LiveWriter(source_server, work.database, orders=rows // 4, rate=300)

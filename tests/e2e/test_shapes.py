@@ -176,7 +176,7 @@ def test_entries_in_a_list(make_work: MakeWork, mariadb: MariaDB, ministack: Min
     migrate_while_written(work, shop, expected, ("pk",))
 
 
-@pytest.mark.parametrize("kind", ["string-set", "number-set"])
+@pytest.mark.parametrize("kind", ["string-set", pytest.param("number-set", marks=pytest.mark.slow)])
 def test_members_of_a_set(make_work: MakeWork, mariadb: MariaDB, dynalite: Dynalite, kind: str) -> None:
     source, column, more = {
         "string-set": ("tag", "tag", ""),
@@ -279,7 +279,7 @@ def test_check_says_that_two_tables_could_overwrite_each_other(
     assert "could have the same key, and overwrite each other" in work.run("migrate", code=2).stderr
 
 
-@pytest.mark.parametrize("entries", ["map", "attributes"])
+@pytest.mark.parametrize("entries", ["map", pytest.param("attributes", marks=pytest.mark.slow)])
 def test_four_tables_in_one(
     make_work: MakeWork, mariadb: MariaDB, ministack: Ministack, dynalite: Dynalite, entries: str
 ) -> None:
