@@ -1,11 +1,31 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from demo.servers import MariaDB, Ministack, MySQL, SqlServer
 from tests.check.case import Case
+from tests.conftest import started
+
+# check reads the server's recent binlog, and other tests write what it warns of: it has servers of its own.
+
+
+@pytest.fixture(scope="package")
+def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDB]:
+    yield from started(MariaDB, tmp_path_factory.mktemp("check"))
+
+
+@pytest.fixture(scope="package")
+def mysql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MySQL]:
+    yield from started(MySQL, tmp_path_factory.mktemp("check"))
+
+
+@pytest.fixture(scope="package", params=["mariadb", "mysql"])
+def source_server(request: pytest.FixtureRequest) -> SqlServer:
+    server: SqlServer = request.getfixturevalue(request.param)
+    return server
 
 
 @pytest.fixture
