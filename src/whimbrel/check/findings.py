@@ -196,4 +196,22 @@ KINDS: dict[str, Kind] = {
         WARNING, "the load would take more than a day at the rate given", "A higher rate, or import from S3"
     ),
     "prices": Kind(INFO, "no prices for this region", "Give a file of your own: `--prices`"),
+    # the application's statements
+    "access-index": Kind(
+        WARNING, "a statement that the key does not serve, and an index would", "Add the index that is named"
+    ),
+    "access-scan": Kind(
+        WARNING, "a statement that would read the whole table", "Give it a key, or ask the lake: `whimbrel query`"
+    ),
+    "access-not-served": Kind(
+        WARNING,
+        "a statement that no request of DynamoDB answers: joins, groups, figures over a table",
+        "See the remedy",
+    ),
+    "access-unread": Kind(
+        INFO, "statements that were not understood: they are listed in the report", "Look at them by hand"
+    ),
+    "access-statements": Kind(
+        WARNING, "performance_schema could not be read, or has nothing", "Give a log with `--statements FILE`"
+    ),
 }

@@ -23,7 +23,23 @@ def as_json(report: Report) -> dict[str, Any]:
         "tables": [asdict(each) for each in report.tables],
         "recent_writes": _writes_as_json(report.writes) if report.writes else None,
         "cost": asdict(report.cost) if report.cost else None,
+        "access": _access_as_json(report),
     }
+
+
+def _access_as_json(report: Report) -> dict[str, Any] | None:
+    if report.access is None:
+        return None
+    from whimbrel.check.access.served import access_json
+
+    return access_json(report.access)
+
+
+def _access_lines(report: Report) -> Iterator[str]:
+    if report.access is not None:
+        from whimbrel.check.access.served import access_lines
+
+        yield from access_lines(report.access)
 
 
 def _writes_as_json(writes: Writes) -> dict[str, Any]:
@@ -49,6 +65,7 @@ def lines(report: Report) -> Iterator[str]:
         yield from _table_lines(facts)
     if report.cost and report.tables:
         yield from _cost_lines(report.cost)
+    yield from _access_lines(report)
     yield "Not ready: mend the errors." if report.errors else "Ready. Next: whimbrel preview, then whimbrel migrate"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from whimbrel.check.ask import Asker, OutOfTime
 from whimbrel.check.cost import DEFAULT_REGION, Cost, Load, chosen_way, cost_findings, cost_of, read_prices
@@ -23,7 +23,8 @@ from whimbrel.check.sql import counts
 from whimbrel.check.target import target_findings
 from whimbrel.check.writes import Writes, recent_writes, write_findings
 from whimbrel.dynamodb.session import Session
-from whimbrel.errors import MappingError, WhimbrelError
+from whimbrel.errors import MappingError, ProjectError, WhimbrelError
+from whimbrel.lake.need import need
 from whimbrel.mapping.design import TableMapping, compile_mapping
 from whimbrel.mapping.family import family_faults
 from whimbrel.migrate.state import StateFolder
@@ -31,6 +32,9 @@ from whimbrel.mysql.connect import Mysql, connect, server_info
 from whimbrel.mysql.schema import estimated_rows, read_table
 from whimbrel.project import Project
 from whimbrel.records import Table
+
+if TYPE_CHECKING:
+    from whimbrel.check.access.served import Access
 
 Result = TypeVar("Result")
 
@@ -66,14 +70,21 @@ class Report:
     tables: list[TableFacts]
     writes: Writes | None
     cost: Cost | None
+    access: Access | None = None
 
     @property
     def errors(self) -> int:
         return sum(each.severity == ERROR for each in self.findings)
 
 
-def check(project: Project, limits: Limits, prices: Path | None) -> Report:
-    """Everything there is to say, at once. Raises ProjectError only, for a price file that is none."""
+def check(project: Project, limits: Limits, prices: Path | None, statements: str = "") -> Report:
+    """Everything there is to say, at once. ``statements``: a file of the application's, or performance_schema.
+
+    Raises ProjectError only, for a price file that is none, or statements that cannot be read; and UserError if
+    statements are given and there is no sqlglot.
+    """
+    if statements:
+        need("sqlglot", "lake")
     report = Report([], None, [], None, None)
     region = _region(project)
     priced = read_prices(prices or project.check.prices, region)
@@ -81,6 +92,10 @@ def check(project: Project, limits: Limits, prices: Path | None) -> Report:
     try:
         with closing(connect(project.source)) as connection:
             mappings = _check_source(project, connection, limits, report)
+            if statements:
+                _access(project, connection, limits, mappings, report, statements)
+    except ProjectError:
+        raise
     except WhimbrelError as error:
         report.findings.append(finding("source-unreachable", error.place or "source.url", error.message, error.hint))
     begun = StateFolder(project.state).checkpoint.exists()
@@ -166,6 +181,24 @@ def _check_table(asker: Asker, mapping: TableMapping, limits: Limits, report: Re
         facts.items, facts.sizes = float(items), facts.sizes and corrected(facts.sizes, read / items)
     _recent(report, mapping, facts)
     return facts
+
+
+def _access(
+    project: Project, connection: Mysql, limits: Limits, mappings: list[TableMapping], report: Report, origin: str
+) -> None:
+    """What serves the application's statements, as far as its tables could be mapped and read."""
+    from whimbrel.check.access.served import access_findings, access_of, sizes_of, spoken
+
+    info = server_info(connection)
+    said, found = spoken(origin, Asker(connection, info, limits.seconds), project.source.database)
+    sizes = {}
+    by_name = {facts.source: facts for facts in report.tables}
+    for mapping in mappings:
+        asker = Asker(connection, info, limits.seconds)
+        facts = by_name.get(mapping.source) or TableFacts(mapping.source, mapping.target, 0)
+        sizes[mapping.source] = sizes_of(asker, mapping, scope_of(asker, mapping.table, facts.rows, limits.rows), facts)
+    report.access = access_of(origin, said, mappings, sizes)
+    report.findings += [*found, *access_findings(report.access)]
 
 
 # What counting finds, mapping refuses row by row: that is said once.

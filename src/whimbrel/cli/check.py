@@ -14,9 +14,11 @@ from whimbrel.cli.frame import DEAD_LETTERS, OK, USER_ERROR, say_json
 from whimbrel.project import Project
 
 
-def check(project: Project, as_json: bool, *, rows: int, seconds: float, prices: Path | None) -> int:
+def check(
+    project: Project, as_json: bool, *, rows: int, seconds: float, prices: Path | None, statements: str = ""
+) -> int:
     """Print all findings at once; the exit code says if there is an error among them."""
-    report = run_check(project, Limits(rows, seconds), prices)
+    report = run_check(project, Limits(rows, seconds), prices, statements)
     if as_json:
         say_json(reports.as_json(report))
     else:

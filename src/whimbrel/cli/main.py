@@ -61,8 +61,16 @@ def init(url: str, tables: tuple[str, ...], output: Path, endpoint: str, from_dm
 )
 @click.option("--full", is_flag=True, help="Read all rows, however long it takes.")
 @click.option("--prices", type=click.Path(path_type=Path), help="A price file of your own.")
+@click.option(
+    "--statements",
+    default="",
+    metavar="FILE",
+    help="What serves the application's statements: a slow log, general log or .sql file, or performance_schema.",
+)
 @guarded
-def check(project_file: Path, as_json: bool, sample: int, seconds: float, full: bool, prices: Path | None) -> int:
+def check(
+    project_file: Path, as_json: bool, sample: int, seconds: float, full: bool, prices: Path | None, statements: str
+) -> int:
     """Say what will happen, and what would go wrong, before anything is moved.
 
     The exit code is 2 if something would be lost or refused. Every finding: docs/check.md
@@ -70,7 +78,12 @@ def check(project_file: Path, as_json: bool, sample: int, seconds: float, full: 
     from whimbrel.cli import check as check_command
 
     return check_command.check(
-        open_project(project_file), as_json, rows=0 if full else sample, seconds=0.0 if full else seconds, prices=prices
+        open_project(project_file),
+        as_json,
+        rows=0 if full else sample,
+        seconds=0.0 if full else seconds,
+        prices=prices,
+        statements=statements,
     )
 
 

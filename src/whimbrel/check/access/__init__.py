@@ -1,0 +1,1 @@
+"""What becomes of an application's statements under the new key. Needs sqlglot, of the extra ``lake``."""
