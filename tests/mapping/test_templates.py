@@ -22,12 +22,13 @@ def test_a_template_is_read_into_its_parts() -> None:
     assert parse("$$").parts == (Literal("$"),)
     assert parse("$${a}").parts == (Literal("${a}"),)
     assert parse("").parts == ()
+    assert parse("${$a}$$${a$b}${$}${a$$}").columns == ("$a", "a$b", "$", "a$$")
     assert parse("${a}${b}${a}").columns == ("a", "b")
     assert (parse("${a}").alone, parse("${a}x").alone, parse("x").alone) == ("a", "", "")
 
 
 @pytest.mark.parametrize(
-    ("text", "at"), [("$", 1), ("a$b", 2), ("${", 1), ("${}", 1), ("${a", 1), ("${a}$", 5), ("${$a}", 1)]
+    ("text", "at"), [("$", 1), ("a$b", 2), ("${", 1), ("${}", 1), ("${a", 1), ("${a}$", 5), ("${a{b}", 1)]
 )
 def test_a_dollar_that_starts_nothing_is_refused(text: str, at: int) -> None:
     with pytest.raises(MappingError, match=f"a '\\$' at character {at} of"):

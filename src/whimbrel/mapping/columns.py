@@ -87,7 +87,7 @@ def _masks(rule: TableRule, source: Table, faults: list[str]) -> dict[str, str]:
 
 def _name_faults(name: str, source: Table) -> list[str]:
     folded = {each.lower(): each for each in source.names}
-    if not name or any(character in name for character in "{}$"):
+    if not name or any(character in name for character in "{}"):
         return [f"column {name!r} cannot be named so: no template could use it"]
     if name not in source.names and name.lower() in folded:
         return [f"column {name!r} differs from the source's {folded[name.lower()]!r} by case only"]

@@ -1,6 +1,7 @@
 """Templates such as ``${customerid}|${orderid}``: how keys, entry names and added attributes are made from columns.
 
 ``${column}`` stands for the column's canonical text (see ``values``), ``$$`` for a dollar; everything else for itself.
+Between the braces a column's name stands as it is, also its dollars. One with a brace in it cannot be named.
 """
 
 from __future__ import annotations
@@ -155,7 +156,7 @@ def parse(text: str) -> Template:
     """Reads a template; raises MappingError for a ``$`` that is neither ``${column}`` nor ``$$``."""
     parts: list[Part] = []
     literal = ""
-    for match in re.finditer(r"\$\$|\$\{([^{}$]+)\}|(\$)|[^$]+", text):
+    for match in re.finditer(r"\$\$|\$\{([^{}]+)\}|(\$)|[^$]+", text):
         if match[2]:
             raise MappingError(
                 f"a '$' at character {match.start() + 1} of {text!r} starts neither ${{column}} nor $$",
