@@ -324,8 +324,9 @@ def _free_port() -> int:
 
 def _echo() -> None:
     """The floor in Python: parse the request, answer with as many bytes as a prediction has."""
+    from whimbrel.predict.answers import refusal
     from whimbrel.predict.http import Limits, Listener, Request, Response
-    from whimbrel.predict.server import refusal, run
+    from whimbrel.predict.server import run
 
     answer = Response(200, b'{"predictions":[{"score":0.123456789,"predicted_label":0}]}')
 

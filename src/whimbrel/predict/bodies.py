@@ -3,7 +3,8 @@
 text/csv has one record a line; application/json ``{"instances": [{"features": [...]}]}``, or ``{"data": {"features":
 {"values": [...]}}}``, or that with ``keys`` and ``shape`` (sparse); application/jsonlines one such instance a line.
 Here an instance, or its features, may also be an object by name (``{"age": 34, ...}``), and values may be the names of
-categories. The values themselves are read by the model (features.py), as in training.
+categories. application/x-recordio-protobuf (recordio.py) has numbers only. The values themselves are read by the model
+(features.py), as in training.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from typing import Any
 
 import orjson
 
+from whimbrel.predict import recordio
 from whimbrel.predict.model import Prediction
 
 CSV, JSON, JSON_LINES = "text/csv", "application/json", "application/jsonlines"
+RECORDIO = "application/x-recordio-protobuf"
 Row = list[Any] | dict[str, Any]
 
 
@@ -40,8 +43,11 @@ def rows_of(body: bytes, content_type: str, names: Sequence[str], at_once: int) 
         rows = _json_rows(body, len(names))
     elif kind in (JSON_LINES, "application/x-jsonlines", "application/x-ndjson"):
         rows = _json_lines(body, len(names))
+    elif kind == RECORDIO:
+        rows = _records(body, len(names))
     else:
-        raise BodyError(f"content type {kind[:80]!r} is not supported: send {CSV}, {JSON} or {JSON_LINES}", 415)
+        known = f"{CSV}, {JSON}, {JSON_LINES} or {RECORDIO}"
+        raise BodyError(f"content type {kind[:80]!r} is not supported: send {known}", 415)
     part = list(islice(rows, at_once))
     if not part:
         raise BodyError("the body has no row")
@@ -56,17 +62,21 @@ def accepted(accept: str, content_type: str) -> str:
         return JSON_LINES if "jsonlines" in content_type else JSON
     for each in accept.lower().split(","):
         kind = each.partition(";")[0].strip()
-        if kind in (JSON, JSON_LINES):
+        if kind in (JSON, JSON_LINES, RECORDIO):
             return kind
         if kind in ("*/*", "application/*"):
             return JSON
-    raise BodyError(f"an answer as {accept[:80]!r} is not supported: accept {JSON} or {JSON_LINES}", 406)
+    raise BodyError(f"an answer as {accept[:80]!r} is not supported: accept {JSON}, {JSON_LINES} or {RECORDIO}", 406)
 
 
 def encoded(predictions: Sequence[Prediction], kind: str) -> bytes:
     """The predictions, in their order, as the body of the answer."""
     if kind == JSON_LINES:
         return b"".join(orjson.dumps(_as_dict(each)) + b"\n" for each in predictions)
+    if kind == RECORDIO:
+        return recordio.write(
+            [{name: _tensor(value) for name, value in _as_dict(each).items()} for each in predictions]
+        )
     return orjson.dumps({"predictions": [_as_dict(each) for each in predictions]})
 
 
@@ -74,6 +84,10 @@ def _as_dict(prediction: Prediction) -> dict[str, Any]:
     if prediction.label is None:
         return {"score": prediction.score}
     return {"score": prediction.score, "predicted_label": prediction.label}
+
+
+def _tensor(value: Any) -> list[float]:
+    return value if isinstance(value, list) else [value]
 
 
 def _text(body: bytes) -> str:
@@ -134,6 +148,16 @@ def _json_lines(body: bytes, width: int) -> Iterator[Row]:
             except orjson.JSONDecodeError as error:
                 raise BodyError(f"line {number}: not JSON: {error}") from None
             yield _features(instance, width, f"line {number}")
+
+
+def _records(body: bytes, width: int) -> Iterator[Row]:
+    try:
+        for number, each in enumerate(recordio.read(body), 1):
+            sparse = bool(each.keys) or not each.values
+            given = {"keys": each.keys, "values": each.values} | ({"shape": each.shape} if each.shape else {})
+            yield _sparse(given, width, f"record {number}") if sparse else each.values
+    except recordio.BadRecord as error:
+        raise BodyError(str(error)) from None
 
 
 def _features(instance: Any, width: int, place: str) -> Row:

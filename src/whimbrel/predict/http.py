@@ -29,6 +29,7 @@ _KEPT = frozenset(
         b"host",
         b"origin",
         b"x-amz-target",
+        b"x-amzn-sagemaker-accept",
         b"x-amzn-sagemaker-custom-attributes",
         b"x-amzn-sagemaker-target-variant",
         b"x-amzn-sagemaker-inference-id",

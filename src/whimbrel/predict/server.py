@@ -1,7 +1,8 @@
-"""The HTTP server: which path means what, and SageMaker's words for what goes wrong.
+"""The HTTP server: which path means what.
 
 =====================================  ==================================================================
 POST /endpoints/{name}/invocations     InvokeEndpoint of ``sagemaker-runtime``
+  …/invocations-response-stream        InvokeEndpointWithResponseStream
 POST /  (X-Amz-Target: SageMaker.…)    control, see control.py
 GET /ping, POST /invocations           the container contract; an endpoint of that name, or the only one
 GET /metrics                           Prometheus
@@ -30,6 +31,14 @@ import orjson
 
 from whimbrel.errors import ModelDamaged, UserError, WhimbrelError
 from whimbrel.predict import prometheus
+from whimbrel.predict.answers import (
+    as_container,
+    as_event_stream,
+    as_sagemaker,
+    control_error,
+    no_variant,
+    refusal,
+)
 from whimbrel.predict.bodies import JSON
 from whimbrel.predict.control import control
 from whimbrel.predict.endpoint import LiveEndpoint, LiveVariant, Meta, NoSuchVariant
@@ -39,7 +48,8 @@ from whimbrel.predict.serving import Serving
 from whimbrel.predict.status import recent_drift, status
 
 Handled = Response | Coroutine[Any, Any, Response]
-_PREFIX, _SUFFIX = b"/endpoints/", b"/invocations"
+Respond = Callable[[LiveVariant, Answer, Meta], Response]
+_PREFIX = b"/endpoints/"
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _DRIFT_EVERY = 5.0
 _PAGE_HEADERS = (
@@ -62,6 +72,10 @@ class Routes:
         self._drifts_at = 0.0
         self._page = resources.files("whimbrel.predict").joinpath("page.html").read_bytes()
         self.listener: Listener | None = None
+        self._ways: dict[bytes, Respond] = {
+            b"invocations": as_sagemaker,
+            b"invocations-response-stream": as_event_stream,
+        }
         self._plain: dict[tuple[bytes, bytes], Callable[[Request], Handled]] = {
             (b"GET", b"/ping"): self._ping,
             (b"POST", b"/invocations"): self._container,
@@ -73,10 +87,12 @@ class Routes:
 
     def handle(self, request: Request) -> Handled:
         path = request.path
-        if path.startswith(_PREFIX) and path.endswith(_SUFFIX):
-            if request.method != b"POST":
-                return refusal(405, "invoke an endpoint with POST")
-            return self._invoke(path[len(_PREFIX) : -len(_SUFFIX)].decode("latin-1"), request)
+        if path.startswith(_PREFIX):
+            name, _, way = path[len(_PREFIX) :].partition(b"/")
+            if respond := self._ways.get(way):
+                if request.method != b"POST":
+                    return refusal(405, "invoke an endpoint with POST")
+                return self._invoke(name.decode("latin-1"), request, respond)
         handler = self._plain.get((request.method, path))
         if handler:
             return handler(request)
@@ -86,7 +102,7 @@ class Routes:
 
     # -- predictions
 
-    def _invoke(self, name: str, request: Request) -> Handled:
+    def _invoke(self, name: str, request: Request, respond: Respond) -> Handled:
         live = self._serving.live.get(name)
         if live is None:
             return refusal(400, f"Endpoint {name[:63]} not found.")
@@ -94,22 +110,20 @@ class Routes:
             return refusal(
                 503, f"Endpoint {name} is {self._serving.state.endpoints[name].status}; it cannot answer yet."
             )
-        return self._predict(live, request, _as_sagemaker)
+        return self._predict(live, request, respond)
 
     def _container(self, request: Request) -> Handled:
         lives = [live for live in self._serving.live.values() if live.fleet]
         if len(lives) != 1:
             return refusal(404 if lives else 503, "there is not exactly one endpoint that answers here")
-        return self._predict(lives[0], request, _as_container)
+        return self._predict(lives[0], request, as_container)
 
-    def _predict(
-        self, live: LiveEndpoint, request: Request, respond: Callable[[LiveVariant, Answer, Meta], Response]
-    ) -> Handled:
+    def _predict(self, live: LiveEndpoint, request: Request, respond: Respond) -> Handled:
         headers = request.headers
         call = Call(
             request.body,
             headers.get(b"content-type", b"").decode("latin-1"),
-            headers.get(b"accept", b"").decode("latin-1"),
+            (headers.get(b"x-amzn-sagemaker-accept") or headers.get(b"accept", b"")).decode("latin-1"),
         )
         meta = self._meta(headers)
         try:
@@ -117,16 +131,14 @@ class Routes:
                 return self._predict_large(live, call, meta, respond)
             variant, answer = live.invoke(call, meta)
         except NoSuchVariant:
-            return _no_variant(live.name, meta)
+            return no_variant(live.name, meta)
         return respond(variant, answer, meta)
 
-    async def _predict_large(
-        self, live: LiveEndpoint, call: Call, meta: Meta, respond: Callable[[LiveVariant, Answer, Meta], Response]
-    ) -> Response:
+    async def _predict_large(self, live: LiveEndpoint, call: Call, meta: Meta, respond: Respond) -> Response:
         try:
             variant, answer = await live.invoke_large(call, meta)
         except NoSuchVariant:
-            return _no_variant(live.name, meta)
+            return no_variant(live.name, meta)
         return respond(variant, answer, meta)
 
     def _meta(self, headers: dict[bytes, bytes]) -> Meta:
@@ -173,11 +185,11 @@ class Routes:
                 raise UserError("the body must be a JSON object")
             answer = await control(self._serving, operation, given)
         except orjson.JSONDecodeError as error:
-            return _control_error(400, "ValidationException", f"the body is not JSON: {error}")
+            return control_error(400, "ValidationException", f"the body is not JSON: {error}")
         except (UserError, ModelDamaged) as error:
-            return _control_error(400, "ValidationException", str(error))
+            return control_error(400, "ValidationException", str(error))
         except WhimbrelError as error:
-            return _control_error(500, "InternalFailure", str(error))
+            return control_error(500, "InternalFailure", str(error))
         return Response(200, orjson.dumps(answer), "application/x-amz-json-1.1")
 
     def _show_page(self, request: Request) -> Response:
@@ -199,58 +211,6 @@ class Routes:
         assert self.listener
         text = prometheus.page(self._serving, self.listener.refused, len(self.listener.connections))
         return Response(200, text.encode(), prometheus.CONTENT_TYPE)
-
-
-_ERRORS = {
-    400: "ValidationError",
-    404: "ValidationError",
-    405: "ValidationError",
-    408: "ValidationError",
-    413: "ValidationError",
-    431: "ValidationError",
-    403: "AccessDeniedException",
-    503: "ServiceUnavailable",
-    500: "InternalFailure",
-}
-
-
-def refusal(status: int, message: str) -> Response:
-    """An error of InvokeEndpoint, as boto3 reads it."""
-    kind = _ERRORS[status]
-    return Response(status, orjson.dumps({"Message": message}), JSON, f"x-amzn-errortype: {kind}\r\n")
-
-
-def _as_sagemaker(variant: LiveVariant, answer: Answer, meta: Meta) -> Response:
-    headers = f"x-amzn-requestid: {meta.request_id}\r\n{variant.headers}"
-    if meta.custom_attributes:
-        headers += f"x-amzn-sagemaker-custom-attributes: {meta.custom_attributes}\r\n"
-    if answer.status == 200:
-        return Response(200, answer.body, answer.content_type, headers)
-    side = "client" if answer.status < 500 else "server"
-    message = answer.body.decode()
-    error = {
-        "Message": f'Received {side} error ({answer.status}) from primary with message "{message}"',
-        "OriginalStatusCode": answer.status,
-        "OriginalMessage": message,
-        "LogStreamArn": "",
-    }
-    return Response(424, orjson.dumps(error), JSON, headers + "x-amzn-errortype: ModelError\r\n")
-
-
-def _as_container(variant: LiveVariant, answer: Answer, meta: Meta) -> Response:
-    if answer.status == 200:
-        return Response(200, answer.body, answer.content_type, variant.served.version_header)
-    body = orjson.dumps({"error": answer.body.decode()})
-    return Response(answer.status, body, JSON, variant.served.version_header)
-
-
-def _no_variant(endpoint: str, meta: Meta) -> Response:
-    return refusal(400, f"Endpoint {endpoint} has no production variant {meta.target_variant[:63]!r}.")
-
-
-def _control_error(code: int, kind: str, message: str) -> Response:
-    body = orjson.dumps({"__type": kind, "message": message})
-    return Response(code, body, "application/x-amz-json-1.1", f"x-amzn-errortype: {kind}\r\n")
 
 
 async def serve(

@@ -115,7 +115,7 @@ def test_a_wrong_row_is_refused_and_the_column_named(
 
 @pytest.mark.parametrize(
     ("more", "status"),
-    [({"content_type": "application/x-recordio-protobuf"}, 415), ({"Accept": "text/csv"}, 406)],
+    [({"content_type": "image/png"}, 415), ({"Accept": "text/csv"}, 406)],
     ids=["content type", "accept"],
 )
 def test_a_format_that_is_not_known_is_refused(server: Running, more: dict[str, str], status: int) -> None:
@@ -123,6 +123,33 @@ def test_a_format_that_is_not_known_is_refused(server: Running, more: dict[str, 
         server.invoke(ROW, **more)
     response: Any = caught.value.response
     assert response["OriginalStatusCode"] == status
+
+
+def stream(server: Running, body: str | bytes, content_type: str = "text/csv", **more: Any) -> Any:
+    client = server.client()
+    return client.invoke_endpoint_with_response_stream(
+        EndpointName=ENDPOINT, Body=body, ContentType=content_type, **more
+    )
+
+
+def test_a_response_stream_brings_the_same_answer_in_parts(server: Running) -> None:
+    body = "\n".join([ROW] * 3_000)
+    answer = stream(server, body, Accept="application/jsonlines", CustomAttributes="trace=1")
+    parts = [event["PayloadPart"]["Bytes"] for event in answer["Body"]]
+    assert len(parts) > 1
+    assert b"".join(parts) == server.invoke(body, Accept="application/jsonlines")["Body"].read()
+    assert (answer["ContentType"], answer["InvokedProductionVariant"]) == ("application/jsonlines", "AllTraffic")
+    assert answer["CustomAttributes"] == "trace=1"
+    [only] = stream(server, ROW)["Body"]
+    assert json.loads(only["PayloadPart"]["Bytes"])["predictions"][0]["score"] == EXPECTED.score
+
+
+def test_a_wrong_row_is_no_stream_but_an_error(server: Running) -> None:
+    with pytest.raises(ClientError, match="row 2: column 'age'") as caught:
+        stream(server, f"{ROW}\nx,retired,1,1")
+    assert caught.value.response["Error"]["Code"] == "ModelError"
+    with pytest.raises(ClientError, match="Endpoint nobody not found"):
+        server.client().invoke_endpoint_with_response_stream(EndpointName="nobody", Body=ROW)
 
 
 def test_an_endpoint_that_is_not_there_is_a_validation_error(server: Running) -> None:
