@@ -31,7 +31,7 @@ def train(project: Project, as_json: bool, name: str, data: Path | None, *, dry_
         raise UserError("a file is data for one model", place=str(data), hint="Name the model with --model.")
     need("sklearn", "predict")
     for rule in rules:
-        table, manifest, as_of = read_file(data) if data else read_dataset(project, rule)
+        table, manifest, as_of = read_file(data, rule) if data else read_dataset(project, rule)
         if dry_run:
             _say_plan(rule, table, manifest, as_of, as_json)
         else:
@@ -56,21 +56,13 @@ def read_dataset(project: Project, rule: ModelRule, identity: str = "") -> tuple
     return datasets.arrow(folder, manifest), manifest.id, manifest.as_of
 
 
-def read_file(path: Path) -> tuple[Any, str, str]:
+def read_file(path: Path, rule: ModelRule) -> tuple[Any, str, str]:
     """A Parquet or CSV file with a header (``,`` or ``;``), named by its SHA-256. Raises UserError."""
-    csv, parquet = need("pyarrow.csv", "predict"), need("pyarrow.parquet", "predict")
-    try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            file.seek(0)
-            head = file.readline()
-        if head.startswith(b"PAR1"):
-            table = parquet.read_table(path)
-        else:
-            delimiter = ";" if head.count(b";") > head.count(b",") else ","
-            table = csv.read_csv(path, parse_options=csv.ParseOptions(delimiter=delimiter))
-    except (OSError, ValueError) as error:  # Arrow's own errors are ValueErrors
-        raise UserError(f"it cannot be read: {error}", place=str(path), hint="Give a CSV or Parquet file.") from None
+    from whimbrel.predict.tables import read_table
+
+    table = read_table([path], categories=rule.categories)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     moment = datetime.fromtimestamp(path.stat().st_mtime, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return table, f"{path.name} sha256:{digest}", moment
 

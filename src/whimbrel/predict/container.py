@@ -1,4 +1,5 @@
-"""SageMaker's container contract: ``ENTRYPOINT ["python", "-m", "whimbrel.predict.container"]``, run with ``serve``.
+"""SageMaker's container contract: ``ENTRYPOINT ["python", "-m", "whimbrel.predict.container"]``, run with ``serve`` or
+``train`` (training_job.py).
 
 The model is the one model file below /opt/ml/model (where SageMaker unpacks model.tar.gz), or SM_MODEL_DIR; the port
 is 8080, or SAGEMAKER_BIND_TO_PORT. GET /ping is 200 as soon as the model is loaded, warmed and checked.
@@ -25,10 +26,14 @@ NAME = "model"
 
 
 def main(arguments: list[str]) -> int:
-    if arguments != ["serve"]:
-        print(f"usage: docker run IMAGE serve (not {' '.join(arguments) or 'nothing'})", file=sys.stderr)
+    if arguments not in (["serve"], ["train"]):
+        print(f"usage: docker run IMAGE serve|train (not {' '.join(arguments) or 'nothing'})", file=sys.stderr)
         return 2
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    if arguments == ["train"]:
+        from whimbrel.predict.training_job import run_job
+
+        return run_job(Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml")))
     try:
         with tempfile.TemporaryDirectory() as folder:
             run(_serve(Path(folder)))

@@ -65,6 +65,11 @@ class ModelRule:
     threshold: ThresholdRule = ThresholdRule()
     refit: bool = False
 
+    @property
+    def categories(self) -> list[str]:
+        """The columns that are said to be categories."""
+        return [name for name, kind in self.types.items() if kind == "category"]
+
 
 @dataclass(frozen=True, slots=True)
 class Predict:
@@ -76,11 +81,12 @@ class Predict:
 
 def read_predict(top: Section) -> Predict:
     """Read these parts; what is wrong goes to the section's faults."""
-    models = tuple(_read_model(each) for each in top.optional_sections("model"))
+    models = tuple(read_model(each) for each in top.optional_sections("model"))
     return Predict(models, read_endpoints(top), read_serve(top), read_renewals(top))
 
 
-def _read_model(section: Section) -> ModelRule:
+def read_model(section: Section) -> ModelRule:
+    """One ``[[model]]``; what is wrong goes to the section's faults."""
     name = section.required("name")
     time = section.text("time", "")
     rule = ModelRule(

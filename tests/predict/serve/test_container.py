@@ -75,8 +75,8 @@ def test_a_damaged_model_ends_the_container_with_a_word(tmp_path: Path) -> None:
         assert b"digest" in process.stderr.read()
 
 
-def test_only_serve_is_known(tmp_path: Path) -> None:
-    with container(tmp_path, "train") as (process, _):
+def test_only_serve_and_train_are_known(tmp_path: Path) -> None:
+    with container(tmp_path, "predict") as (process, _):
         assert process.wait(20) == 2
 
 

@@ -1,0 +1,64 @@
+"""Tables to train on, from CSV and Parquet files.
+
+A CSV's value is what the same text is when a row is served: only an empty field is missing ("NA" is a text), and
+``True``, ``007`` or a date stay the texts that they are where they are categories.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from whimbrel.errors import UserError
+from whimbrel.lake.need import need
+
+_HEAD = 64 << 10  # bytes in which the first line ends
+_HINT = "Give a CSV or Parquet file."
+
+
+def read_table(paths: Sequence[Path], *, names: Sequence[str] | None = None, categories: Collection[str] = ()) -> Any:
+    """The rows of all files, in order, as one Arrow table.
+
+    ``names`` are the columns of CSV files without a header; where there are none, Arrow calls the columns f0, f1 and so
+    on. ``categories`` are columns whose values are texts, whatever they look like. Raises UserError naming the file.
+    """
+    import pyarrow as pa
+
+    tables = [_read(path, names, categories) for path in paths]
+    for path, table in zip(paths, tables, strict=True):
+        if table.column_names != tables[0].column_names:
+            found, wanted = ", ".join(table.column_names), ", ".join(tables[0].column_names)
+            raise UserError(
+                f"it has the columns {found}, not {wanted}", place=str(path), hint=f"As {paths[0].name} has."
+            )
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException as error:
+        raise UserError(f"the files do not fit together: {error}", place=str(paths[0].parent), hint=_HINT) from None
+
+
+def _read(path: Path, names: Sequence[str] | None, categories: Collection[str]) -> Any:
+    import pyarrow as pa
+
+    csv, parquet = need("pyarrow.csv", "predict"), need("pyarrow.parquet", "predict")
+    try:
+        with pa.input_stream(path) as file:  # unpacked, where its name ends in .gz
+            head = file.read(_HEAD).partition(b"\n")[0]
+        if head.startswith(b"PAR1"):
+            return parquet.read_table(path)
+        return csv.read_csv(
+            path,
+            read_options=csv.ReadOptions(column_names=names or None, autogenerate_column_names=names == []),
+            parse_options=csv.ParseOptions(
+                delimiter=";" if head.count(b";") > head.count(b",") else ",", newlines_in_values=True
+            ),
+            convert_options=csv.ConvertOptions(
+                column_types=dict.fromkeys(categories, "string"),
+                null_values=[""],
+                true_values=["true"],
+                false_values=["false"],
+            ),
+        )
+    except (OSError, ValueError) as error:  # Arrow's own errors are ValueErrors
+        raise UserError(f"it cannot be read: {error}", place=str(path), hint=_HINT) from None
