@@ -257,6 +257,17 @@ def test_rows_of_the_sample_that_are_refused(on_mariadb: Case) -> None:
     assert "1 of the sampled rows: column 'v' is '1e999', outside the range" in on_mariadb.reason("row-refused")
 
 
+def test_a_text_that_its_character_set_does_not_have(case: Case) -> None:
+    case.execute(
+        "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(9) CHARACTER SET hebrew)",
+        "INSERT INTO t VALUES (1, 'x'), (2, _hebrew x'a1')",
+    )
+    case.project(RECORD)
+    assert "a text is not valid in its character set" in case.reason("table-unsupported")
+    refused = case.call("preview")
+    assert (refused.exit_code, "Repair the row" in refused.output) == (3, True)
+
+
 def test_a_group_that_is_regrouped(on_mariadb: Case) -> None:
     on_mariadb.execute(
         "CREATE TABLE t (id INT PRIMARY KEY, a VARCHAR(9) NOT NULL, n INT)",

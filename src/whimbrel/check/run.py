@@ -23,7 +23,7 @@ from whimbrel.check.sql import counts
 from whimbrel.check.target import target_findings
 from whimbrel.check.writes import Writes, recent_writes, write_findings
 from whimbrel.dynamodb.session import Session
-from whimbrel.errors import MappingError, ProjectError, WhimbrelError
+from whimbrel.errors import MappingError, ProjectError, UnsupportedSource, WhimbrelError
 from whimbrel.lake.need import need
 from whimbrel.mapping.design import TableMapping, compile_mapping
 from whimbrel.mapping.family import family_faults
@@ -117,6 +117,8 @@ def _check_source(project: Project, connection: Mysql, limits: Limits, report: R
         asker = Asker(connection, server_info(connection), limits.seconds)
         try:
             report.tables.append(_check_table(asker, mapping, limits, report))
+        except UnsupportedSource as error:  # a text that cannot be read exactly
+            report.findings.append(table_error(error, mapping.source))
         except WhimbrelError as error:
             report.findings.append(finding("not-checked", mapping.source, str(error)))
     return mappings

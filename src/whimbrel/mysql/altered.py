@@ -19,9 +19,9 @@ from whimbrel.mysql.binlog.alterations import alteration
 from whimbrel.mysql.binlog.decoders import make_decoder
 from whimbrel.mysql.binlog.events import parse_table_map
 from whimbrel.mysql.binlog.metadata import NAMES, column_names
+from whimbrel.mysql.charsets import collation_charsets
 from whimbrel.mysql.connect import Mysql, connect, current_position, quoted, rows_as_dicts, server_info, translated
 from whimbrel.mysql.schema import read_table
-from whimbrel.mysql.types import collation_charsets
 from whimbrel.project import Source
 from whimbrel.records import Column, Position, Table
 

@@ -20,9 +20,10 @@ import orjson
 from whimbrel.durable import sync_folder
 from whimbrel.errors import LogCorrupt, SchemaDrift, StateError, UnsupportedSource
 from whimbrel.export import Chunk, chunk_from_json, chunk_to_json, table_to_json
+from whimbrel.mysql.charsets import python_codec
 from whimbrel.mysql.connect import Mysql, quoted, translated
 from whimbrel.mysql.schema import leading_index
-from whimbrel.mysql.types import decoded, literal, python_codec, select_expression
+from whimbrel.mysql.types import decoded, literal, select_expression
 from whimbrel.records import Column, Table, Value
 
 # ENUM and SET are ordered by number but compare with a literal as text: an index on them cannot be cut by comparing.

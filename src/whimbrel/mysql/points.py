@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from whimbrel.export import over_columns
+from whimbrel.mysql.charsets import invalid_text, python_codec
 from whimbrel.mysql.connect import Mysql, quoted, translated
-from whimbrel.mysql.types import literal, needs_decoding, python_codec, select_expression
+from whimbrel.mysql.types import literal, needs_decoding, select_expression
 from whimbrel.records import Row, Table, Value
 
 KEYS_AT_ONCE = 500  # keys in one statement
@@ -16,13 +17,18 @@ KEYS_AT_ONCE = 500  # keys in one statement
 def read_rows(connection: Mysql, table: Table, where_sql: str, params: tuple[Any, ...] = ()) -> list[Row]:
     """The rows for which ``where_sql`` (with %s for each of ``params``, if any) holds, in no particular order.
 
-    ``connection`` comes from ``connect``. Raises SourceUnreachable, SchemaDrift.
+    ``connection`` comes from ``connect``. Raises SourceUnreachable, SchemaDrift, UnsupportedSource for text
+    that is not valid in its character set.
     """
     expressions = ", ".join(select_expression(column) for column in table.columns)
     statement = f"SELECT {expressions} FROM {quoted(table.schema)}.{quoted(table.name)} WHERE {where_sql}"
     with translated(table.full_name), connection.cursor() as cursor:
         cursor.execute(statement, params or None)
-        return list(canonical_rows(table)(cursor.fetchall()))
+        read = cursor.fetchall()
+    try:
+        return list(canonical_rows(table)(read))
+    except UnicodeDecodeError as error:
+        raise invalid_text(error, table.full_name) from error
 
 
 def rows_where_equal(

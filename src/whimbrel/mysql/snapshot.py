@@ -24,9 +24,9 @@ from whimbrel.errors import (
     SchemaDrift,
     SourceError,
     SourceUnreachable,
-    UnsupportedSource,
 )
 from whimbrel.export import PART, Chunk, ExportFile, ExportWriter, read_export, write_export
+from whimbrel.mysql.charsets import invalid_text
 from whimbrel.mysql.chunks import Plan, chunk_statement, cutting_key, plan
 from whimbrel.mysql.connect import Mysql, connect, translated
 from whimbrel.mysql.pace import LoadGate, RowRate
@@ -254,11 +254,8 @@ class _Export:
             return await asyncio.to_thread(writer.close)
         except UnicodeDecodeError as error:
             await self._look()  # or it has another character set by now
-            raise UnsupportedSource(
-                f"a text between the keys {chunk.low} and {chunk.high} is not valid in its character set: {error}",
-                place=self.table.full_name,
-                hint="Repair the row, or make the column BINARY",
-            ) from error
+            where = f" between the keys {chunk.low} and {chunk.high}"
+            raise invalid_text(error, self.table.full_name, where) from error
         except BaseException:
             self.on_rows(-writer.rows)
             raise

@@ -12,14 +12,13 @@ has none.
 
 from __future__ import annotations
 
-import codecs
-import functools
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 from whimbrel.errors import UnsupportedSource
-from whimbrel.mysql.connect import Mysql, quoted, rows_as_dicts
+from whimbrel.mysql.charsets import invalid_text, python_codec
+from whimbrel.mysql.connect import quoted
 from whimbrel.records import Column, Value
 
 KINDS = {
@@ -106,9 +105,14 @@ def needs_decoding(column: Column) -> bool:
 
 
 def decoded(column: Column, value: Any) -> Value:
-    """The canonical value of what the client gave for ``select_expression``."""
+    """The canonical value of what the client gave for ``select_expression``. Raises UnsupportedSource for text that is
+    not valid in its character set.
+    """
     if value is not None and needs_decoding(column):
-        text: str = python_codec(column.charset).decode(value)
+        try:
+            text: str = python_codec(column.charset).decode(value)
+        except UnicodeDecodeError as error:
+            raise invalid_text(error, column.name) from error
         return text
     return value  # type: ignore[no-any-return]
 
@@ -131,88 +135,3 @@ def literal(column: Column, value: Value) -> str:
     if column.kind == "json":
         return f"CAST(_utf8mb4 x'{value.encode().hex()}' AS JSON)"
     return f"'{value}'"  # temporal, uuid, inet: nothing in it needs an escape
-
-
-class Codec(NamedTuple):
-    """A MySQL character set in Python. Both raise UnicodeError for what the character set does not have: nothing is
-    replaced.
-    """
-
-    decode: Callable[[bytes], str]
-    encode: Callable[[str], bytes]
-
-
-# MySQL's name → Python's. Compared with both servers' own conversion byte by byte (tests/snapshot/test_charsets.py).
-PYTHON_NAMES = dict(  # noqa: C408
-    utf8mb4="utf-8", utf8mb3="utf-8", utf8="utf-8", ascii="ascii",
-    ucs2="utf-16-be", utf16="utf-16-be", utf16le="utf-16-le", utf32="utf-32-be",
-    latin1="cp1252", latin2="iso8859-2", latin5="iso8859-9", latin7="iso8859-13",
-    greek="iso8859-7", hebrew="iso8859-8", tis620="tis-620", hp8="hp-roman8",
-    koi8r="koi8-r", koi8u="koi8-u", macce="mac-latin2", macroman="mac-roman",
-    cp850="cp850", cp852="cp852", cp866="cp866", cp1250="cp1250", cp1251="cp1251", cp1256="cp1256", cp1257="cp1257",
-    big5="big5", gb2312="gb2312", gbk="gbk", gb18030="gb18030", euckr="cp949",
-    sjis="shift_jis", cp932="cp932", ujis="euc_jp",
-)  # fmt: skip
-
-# Where MySQL's single-byte set has another character than Python's, or ("") none.
-PATCHES = {
-    "latin1": {byte: chr(byte) for byte in (0x81, 0x8D, 0x8F, 0x90, 0x9D)},
-    "koi8u": {0x95: "\u2022"},
-    "cp866": {0xFC: "\u207f", 0xFD: "\u00b2"},
-    "hebrew": {0xAF: "\u203e"},
-    "greek": {0xA1: "\u02bd", 0xA2: "\u02bc", 0xA4: "", 0xA5: "", 0xAA: ""},
-    "cp1256": dict.fromkeys((0x8A, 0x8F, 0x98, 0x9A, 0x9F, 0xAA, 0xC0, 0xFF), ""),
-}
-
-
-@functools.cache
-def python_codec(charset: str, place: str = "") -> Codec:
-    """How to decode and encode MySQL's ``charset``. Raises UnsupportedSource for one that Python has no exact match
-    for.
-    """
-    name = PYTHON_NAMES.get(charset)
-    if name is None:
-        raise UnsupportedSource(
-            f"character set {charset} cannot be decoded exactly",
-            place=place,
-            hint="Convert it: ALTER TABLE … CONVERT TO CHARACTER SET utf8mb4",
-        )
-    if charset in PATCHES:
-        return _patched(name, PATCHES[charset])
-    if name == "utf-8":
-        return Codec(bytes.decode, str.encode)
-    if name == "gb18030":
-        return _gb18030()
-    return Codec(lambda data: data.decode(name), lambda text: text.encode(name))
-
-
-def _patched(name: str, patches: Mapping[int, str]) -> Codec:
-    none = "\ufffe"  # charmap_decode's own mark for "undefined"
-    characters = [patches.get(byte, bytes([byte]).decode(name, "ignore")) or none for byte in range(256)]
-    table = "".join(characters)
-    encoding = codecs.charmap_build(table)
-    return Codec(
-        lambda data: codecs.charmap_decode(data, "strict", table)[0],
-        lambda text: codecs.charmap_encode(text, "strict", encoding)[0],
-    )
-
-
-def _gb18030() -> Codec:
-    """Python has the standard of 2000; that of 2005, which MySQL has, exchanged two characters."""
-    swap = {0xE7C7: 0x1E3F, 0x1E3F: 0xE7C7}
-    return Codec(
-        lambda data: data.decode("gb18030").translate(swap), lambda text: text.translate(swap).encode("gb18030")
-    )
-
-
-def collation_charsets(connection: Mysql) -> dict[int, str]:
-    """Collation id → character set, for the ids in the binlog's table metadata."""
-    if rows_as_dicts(
-        connection, "SHOW COLUMNS FROM information_schema.COLLATION_CHARACTER_SET_APPLICABILITY LIKE 'ID'"
-    ):
-        # MariaDB 10.10 and later: one collation name can stand for several ids, one for each character set.
-        table = "COLLATION_CHARACTER_SET_APPLICABILITY"
-    else:
-        table = "COLLATIONS"
-    rows = rows_as_dicts(connection, f"SELECT ID AS id, CHARACTER_SET_NAME AS charset FROM information_schema.{table}")
-    return {int(row["id"]): row["charset"] for row in rows if row["id"] is not None and row["charset"]}

@@ -18,7 +18,7 @@ from whimbrel.mysql.binlog.decimal import decimal_expression, decimal_size
 from whimbrel.mysql.binlog.json import json_text
 from whimbrel.mysql.binlog.mariadb import inet4_text, inet6_text, uuid_from_record
 from whimbrel.mysql.binlog.metadata import real_type
-from whimbrel.mysql.types import python_codec
+from whimbrel.mysql.charsets import python_codec
 from whimbrel.records import Column
 
 Lines = Callable[[str, dict[str, Any]], list[str]]

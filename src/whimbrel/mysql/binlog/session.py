@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from whimbrel.errors import PositionLost, SourceError, UndecodableEvent, UnsupportedSource
 from whimbrel.mysql.binlog.gtid import MariaDBGtids, MySQLGtids
+from whimbrel.mysql.charsets import collation_charsets
 from whimbrel.mysql.connect import rows_as_dicts, server_info
-from whimbrel.mysql.types import collation_charsets
 from whimbrel.records import Position
 
 _START_ANEW = "Start anew with a fresh snapshot, and let the source keep its binlog for longer."

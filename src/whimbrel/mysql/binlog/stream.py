@@ -19,7 +19,7 @@ from whimbrel.mysql.binlog.gtid import MariaDBGtids, MySQLGtids
 from whimbrel.mysql.binlog.protocol import Packets, ServerRefusal, dump_from_file, dump_from_gtids, register_replica
 from whimbrel.mysql.binlog.session import Session, open_session
 from whimbrel.mysql.binlog.statements import Meaning, altered_table, first_words, meaning
-from whimbrel.mysql.types import PYTHON_NAMES, python_codec
+from whimbrel.mysql.charsets import PYTHON_NAMES, python_codec
 from whimbrel.records import Change, Commit, Idle, Position, Table
 
 Output = list[Change] | Commit | Idle
