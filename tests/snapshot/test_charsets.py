@@ -7,6 +7,7 @@ import itertools
 import pytest
 
 from tests.snapshot.conftest import Shop
+from whimbrel.errors import UnsupportedSource
 from whimbrel.mysql.charsets import PYTHON_NAMES, collation_charsets, python_codec
 
 UNICODE = {"ucs2", "utf16", "utf16le", "utf32", "utf8", "utf8mb3", "utf8mb4"}
@@ -56,6 +57,11 @@ def test_decoding_is_the_servers(shop: Shop, charset: str) -> None:
 def test_none_is_left_out(shop: Shop) -> None:
     names = {name for (name,) in shop.execute("SELECT CHARACTER_SET_NAME FROM information_schema.CHARACTER_SETS")}
     assert names - {"binary"} - set(PYTHON_NAMES) == set()
+
+
+def test_another_is_refused_by_name() -> None:
+    with pytest.raises(UnsupportedSource, match=r"shop\.t\.v: character set klingon cannot be decoded exactly"):
+        python_codec("klingon", "shop.t.v")
 
 
 @pytest.mark.parametrize("charset", sorted(set(PYTHON_NAMES)))

@@ -120,11 +120,3 @@ def test_text_that_is_not_valid_is_refused_by_name(shop: Shop) -> None:
     with pytest.raises(UnsupportedSource, match=rf"{shop.database}\.t: a text between.*not valid in its character set"):
         shop.export(shop.table())
     assert list(shop.folder.glob("chunk*")) == []
-
-
-def test_a_character_set_that_python_lacks_is_refused_by_name(shop: Shop) -> None:
-    shop.execute("CREATE TABLE t (id INT PRIMARY KEY, g VARCHAR(9) CHARACTER SET geostd8)")
-    with pytest.raises(
-        UnsupportedSource, match=rf"{shop.database}\.t\.g: character set geostd8 cannot be decoded exactly"
-    ):
-        shop.table()

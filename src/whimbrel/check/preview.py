@@ -12,11 +12,10 @@ import orjson
 from whimbrel.check.ask import Asker
 from whimbrel.check.sample import Mapped, mapped_sample
 from whimbrel.dynamodb.limits import write_units
-from whimbrel.errors import ProjectError
 from whimbrel.mapping.design import TableMapping, compile_mapping
 from whimbrel.mysql.connect import connect, server_info
 from whimbrel.mysql.schema import read_table
-from whimbrel.project import Project
+from whimbrel.project import Project, rules_named
 from whimbrel.records import Value
 from whimbrel.sizes import item_size
 
@@ -31,24 +30,14 @@ def preview(project: Project, wanted: tuple[str, ...], rows: int) -> list[Exampl
 
     Raises ProjectError for a table that is not in the project, SourceError, PrivilegeError, MappingError.
     """
-    rules = [rule for rule in project.tables if not wanted or _is_named(rule.source, wanted)]
-    if unknown := [name for name in wanted if not any(_is_named(rule.source, (name,)) for rule in project.tables)]:
-        listed = ", ".join(rule.source for rule in project.tables)
-        raise ProjectError(
-            f"there is no [[table]] for {unknown[0]}", place=str(project.path), hint=f"There are: {listed}"
-        )
     examples: list[Example] = []
     with closing(connect(project.source)) as connection:
-        for rule in rules:
+        for rule in rules_named(project, wanted):
             schema, _, name = rule.source.partition(".")
             mapping = compile_mapping(rule, read_table(connection, schema, name))
             asker = Asker(connection, server_info(connection), SECONDS)
             examples.append((mapping, mapped_sample(asker, mapping, rows)))
     return examples
-
-
-def _is_named(source: str, names: tuple[str, ...]) -> bool:
-    return source in names or source.partition(".")[2] in names
 
 
 def as_json(examples: list[Example]) -> dict[str, Any]:

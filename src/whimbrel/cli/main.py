@@ -211,6 +211,20 @@ def retry_dead(project_file: Path, as_json: bool, dry_run: bool) -> int:
 
 @main.command()
 @project_option
+@dms_option
+@json_option
+@dry_run_option
+@click.argument("table")
+@guarded
+def refill(project_file: Path, as_json: bool, dry_run: bool, table: str) -> int:
+    """Put the items of all rows of TABLE anew, as after an ALTER that gave old rows a new column's default."""
+    from whimbrel.cli import moving
+
+    return moving.refill(open_project(project_file), as_json, table, dry_run=dry_run)
+
+
+@main.command()
+@project_option
 @json_option
 @dry_run_option
 @click.option("--model", "name", default="", help="Only this model of the project.")

@@ -13,11 +13,12 @@ from whimbrel.cli.frame import DEAD_LETTERS, INTERRUPTED, OK, interruptible, say
 from whimbrel.dynamodb.session import Session
 from whimbrel.dynamodb.tables import table_exists
 from whimbrel.errors import Stopped
+from whimbrel.migrate import refill as refilling
 from whimbrel.migrate.follow import drained, follow, source_end
 from whimbrel.migrate.prepare import Prepared, prepare
 from whimbrel.migrate.progress import Progress
 from whimbrel.migrate.run import Run
-from whimbrel.project import Project
+from whimbrel.project import Project, rules_named
 from whimbrel.ui.display import Display
 
 
@@ -69,6 +70,21 @@ def capture(project: Project, as_json: bool, *, until_caught_up: bool) -> int:
         copying.stop()
         copying.check()
     return _report(progress, as_json, interrupted)
+
+
+def refill(project: Project, as_json: bool, name: str, *, dry_run: bool) -> int:
+    """All rows of one table, named as in the project file or without its database."""
+    [rule] = rules_named(project, (name,))
+    source = rule.source
+    if dry_run:
+        values = {"table": source, "items": 0}
+        say_json(values) if as_json else click.echo(f"Would put the items of all rows of {source}. Nothing was done.")
+        return OK
+
+    def work(run: Run, display: Display) -> None:
+        display.say(f"{refilling.refill(run, source):,} items of {source} put anew.")
+
+    return _running(project, as_json, work)
 
 
 def show_plan(project: Project, as_json: bool) -> int:

@@ -45,7 +45,15 @@ def verify(project: Project, as_json: bool) -> int:
                 reports = verify_all(prepared, wire, applied, stop, progress)
         if stop.is_set():
             return INTERRUPTED
-    return report_verification(reports, as_json)
+    code = report_verification(reports, as_json)
+    if code == DIFFERENCES and not as_json:
+        for source, versions in prepared.versions.items():
+            if columns := versions.altered(prepared.mappings[source].table):
+                click.echo(
+                    f"{source} was altered ({', '.join(columns)}): items of rows that nobody has written since are as "
+                    f"they were. `whimbrel refill {source}` puts them anew."
+                )
+    return code
 
 
 def report_verification(reports: list[TableReport], as_json: bool) -> int:

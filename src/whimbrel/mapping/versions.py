@@ -77,6 +77,12 @@ class Versions:
         """Columns of ``table`` that came after the first version."""
         return tuple(name for name in table.names if name not in self.first.names)
 
+    def altered(self, table: Table) -> tuple[str, ...]:
+        """Columns that are carried and came after the first version, and those that went."""
+        names = (*self.new_columns(table), *(name for name in self.first.names if name not in table.names))
+        carried = {one.column.name for one in self.of(table).design.carried}
+        return tuple(name for name in names if name in carried or name not in table.names)
+
     def _refuse_undecided(self, table: Table, replaced: Collection[str]) -> None:
         faults, hints = [], []
         undecided = [name for name in self.new_columns(table) if not _names(self.rule, name)]

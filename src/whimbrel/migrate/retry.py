@@ -37,7 +37,7 @@ def retry(run: Run, letters: list[Letter]) -> tuple[int, int]:
                 some = mine[start : start + AT_ONCE]
                 rows = _rows_now(run, connection, mapping, some)
                 puts, unmappable = mapping.put_items(rows)
-                rejected = run.writer.write(_operations(run, mapping, puts, _gone(mapping, some, rows)))
+                rejected = run.writer.write(operations(run, mapping, puts, _gone(mapping, some, rows)))
                 written += len(puts) - len(rejected)
                 faults += unmappable + [rejected_fault(source, each) for each in rejected]
     strangers = [letter for letter in letters if letter["table"] not in run.prepared.mappings]
@@ -90,7 +90,7 @@ def _gone(mapping: TableMapping, letters: list[Letter], rows: list[Row]) -> list
     return [key for text, key in refused.items() if text not in alive]
 
 
-def _operations(run: Run, mapping: TableMapping, puts: list[Put], gone: list[Item]) -> list[ItemOperation]:
+def operations(run: Run, mapping: TableMapping, puts: list[Put], gone: list[Item]) -> list[ItemOperation]:
     """Of an item that other tables have a part in, only what this table's rows wrote may be put or taken away."""
     found: dict[bytes, Item] = {}
     if mapping.shared:

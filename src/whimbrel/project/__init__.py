@@ -102,6 +102,23 @@ def load_project(path: Path) -> Project:
     return Project(path, state, source, target, tables, lake, predict, check, dms)
 
 
+def rules_named(project: Project, names: tuple[str, ...]) -> list[TableRule]:
+    """The [[table]] sections of ``names``, each with or without its database; all if there are none.
+
+    Raises ProjectError for a name that is not there.
+    """
+    if unknown := [name for name in names if not any(_is_named(rule, name) for rule in project.tables)]:
+        listed = ", ".join(rule.source for rule in project.tables)
+        raise ProjectError(
+            f"there is no [[table]] for {unknown[0]}", place=str(project.path), hint=f"There are: {listed}"
+        )
+    return [rule for rule in project.tables if not names or any(_is_named(rule, name) for name in names)]
+
+
+def _is_named(rule: TableRule, name: str) -> bool:
+    return name in (rule.source, rule.source.partition(".")[2])
+
+
 def _read_dms(top: Section, folder: Path) -> Path | None:
     name = top.text("dms", "")
     if name and top.has("table"):

@@ -1,0 +1,73 @@
+"""Refill: put the items of every row of a table anew, as the source has them now.
+
+For what an ALTER does to rows without a word in the binlog: the default of a new column, a column that went. All that
+the source had is applied first, so that no change is left in the log that was written before the ALTER. Then the run
+lock keeps the applier out while rows are read and put; the changes since, which will be applied after, end in the same
+state: the last Change of each row decides.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+
+from whimbrel.migrate.apply import rejected_fault
+from whimbrel.migrate.follow import drained, follow, source_end
+from whimbrel.migrate.load import PARTITION_ROWS, sliced
+from whimbrel.migrate.lookup import read_whole_table
+from whimbrel.migrate.regroup import Regrouped
+from whimbrel.migrate.retry import operations
+from whimbrel.migrate.run import Run
+from whimbrel.records import Row
+
+
+def refill(run: Run, source: str) -> int:
+    """The number of items put; fewer than there are when the run was stopped. May be repeated at any time.
+
+    Raises StateError before the load is complete, SchemaDrift if the table is altered meanwhile.
+    """
+    run.start_capture()
+    follow(run, drained(run, source_end(run)))
+    filler = Filler(run, source)
+    if not run.stop.is_set():
+        filler.fill()
+    return filler.items
+
+
+class Filler:
+    def __init__(self, run: Run, source: str) -> None:
+        self.items = 0
+        self._run = run
+        self._mapping = run.prepared.mappings[source]
+        self._counts = run.progress.tables[source]
+        self._counts.exported_rows = 0
+        run.progress.phase, run.progress.note = "refill", source
+
+    def fill(self) -> None:
+        if self._mapping.aligned:
+            self._read(self._put)
+            return
+        partitions = max(1, -(-self._run.prepared.estimates[self._mapping.source] // PARTITION_ROWS))
+        with Regrouped(self._mapping, self._run.folder.spill, partitions) as groups:
+            self._read(groups.add)
+            for number in range(partitions):
+                if not self._run.stop.is_set():  # else they may not be whole
+                    self._put(groups.rows(number))
+
+    def _put(self, rows: list[Row]) -> None:
+        """``rows`` have all rows of their items."""
+        run, source = self._run, self._mapping.source
+        puts, faults = self._mapping.put_items(rows)
+        for part in sliced(iter(operations(run, self._mapping, puts, []))):
+            faults += [rejected_fault(source, rejected) for rejected in run.writer.write(part)]
+        run.progress.dead += run.dead.add(faults, "refill")
+        self.items += len(puts)
+
+    def _read(self, use: Callable[[list[Row]], None]) -> None:
+        def count(rows: int) -> None:
+            self._counts.exported_rows += rows
+
+        run = self._run
+        folder = run.folder.root / "refill"
+        shutil.rmtree(folder, ignore_errors=True)  # what an earlier one left when it was stopped
+        read_whole_table(run.prepared.project.source, self._mapping, folder, use, count, run.stop)
