@@ -113,6 +113,21 @@ class Change(NamedTuple):
     position: Position
 
 
+class Provenance(NamedTuple):
+    """How a row came to be what it is: by a change of the log, or with the snapshot; all of it as text.
+
+    ``operation`` is INSERT, UPDATE or DELETE. ``position`` is ``file:offset`` in the binlog, the end of the change's
+    event. ``sequence``, 35 digits, is unique for each change and grows with the log. ``time`` is when the change was
+    committed: ISO 8601 in UTC, with microseconds as far as the source has them. A row of the snapshot counts as
+    inserted at the start of the migration.
+    """
+
+    operation: str = "INSERT"
+    position: str = ""
+    sequence: str = ""
+    time: str = ""
+
+
 class Commit(NamedTuple):
     """The end of a source transaction: the only place where a reader may resume."""
 
@@ -182,3 +197,4 @@ class Fault(NamedTuple):
     source_key: dict[str, Value]  # the row's primary key columns; empty when the whole item is at fault
     item_key: Item | None  # the item's key where it is known
     change: Change | None  # the change as it was read
+    came: Provenance | None = None  # where the item would have said it

@@ -58,6 +58,12 @@ class Schema:
         facts = self._tables[source]
         return [tuple(map(_value, row)) for row in facts.get("rows", ())]
 
+    def changes(self, source: str) -> list[tuple[Row | None, Row | None]]:
+        return [
+            (before and tuple(map(_value, before)), after and tuple(map(_value, after)))
+            for before, after in self._tables[source].get("changes", ())
+        ]
+
 
 def _value(value: Any) -> Any:
     """Bytes are written {"hex": "00ff"}."""

@@ -1,8 +1,9 @@
 """Each folder under cases/: a DMS file, the tables it meets, and what comes of it: rules and items, or faults by name.
 
     rules.json      the DMS file, as a person or the DMS console wrote it
-    tables.json     the live schema, see ``schema``; a table may have "rows" too
-    expected.json   {"tables": [what differs from TableRule's defaults], "notes": […], "items": {source: […]}}
+    tables.json     the live schema, see ``schema``; a table may have "rows" too, and "changes": [[before, after], …]
+    expected.json   {"tables": [what differs from TableRule's defaults], "notes": […], "items": {source: […]},
+                    "changes": {source: [what is written for each change, in log order]}}
                     or {"faults": […]}
 
 A new case is a new folder; `python -m tests.dms.write NAME` writes its expected.json, for a person to read.
@@ -23,8 +24,11 @@ from whimbrel.dms.toml import table_section
 from whimbrel.dms.translate import Translated, translate
 from whimbrel.errors import ProjectError
 from whimbrel.mapping.design import compile_mapping
+from whimbrel.mapping.provenance import of_change, of_snapshot
 from whimbrel.project import TableRule, load_project
+from whimbrel.records import Change, Position, Put
 
+BEGAN = 1_767_323_045.0  # 2026-01-02 03:04:05 UTC
 CASES = Path(__file__).parent / "cases"
 NAMES = sorted(folder.name for folder in CASES.iterdir())
 
@@ -63,12 +67,30 @@ def outcome(folder: Path) -> dict[str, Any]:
         said["notes"] = list(translated.notes)
     if items:
         said["items"] = items
+    changes = {rule.source: changes_of(rule, schema) for rule in translated.tables if schema.changes(rule.source)}
+    return said | ({"changes": changes} if changes else {})
+
+
+def changes_of(rule: TableRule, schema: Schema) -> list[Any]:
+    """The items that each change puts, and the keys of those that it deletes."""
+    table = schema.read(*rule.source.split("."))
+    mapping = compile_mapping(rule, table)
+    said: list[Any] = []
+    for number, (before, after) in enumerate(schema.changes(rule.source), 1):
+        change = Change(table, before, after, Position("bin.000001", 100 * number))
+        came = of_change(change, number, BEGAN + number, BEGAN)
+        operations, faults = mapping.fold([change], lambda _, came=came: came)
+        said.append(
+            [each.item if isinstance(each, Put) else {"deletes": each.key} for each in operations]
+            + [{"fault": fault.reason} for fault in faults]
+        )
     return said
 
 
 def items_of(rule: TableRule, schema: Schema) -> list[Any]:
     table = schema.read(*rule.source.split("."))
-    puts, faults = compile_mapping(rule, table).put_items(schema.rows(rule.source))
+    at_start = of_snapshot(Position("bin.000001", 4), BEGAN)
+    puts, faults = compile_mapping(rule, table).put_items(schema.rows(rule.source), at_start)
     return [put.item for put in puts] + [{"fault": fault.reason} for fault in faults]
 
 

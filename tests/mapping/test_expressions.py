@@ -99,7 +99,6 @@ def test_the_same_text_gets_the_same_random_digits() -> None:
         ("date('now')", "the present gives another value each time"),
         ("date()", "the present gives another value each time"),
         ("time(placed, 'localtime')", "hang on this machine's time zone"),
-        ("operation_indicator('D', 'U', 'I')", "which a row read by the snapshot cannot know"),
         ('"nme"', "names column 'nme', which shop.things does not have; the nearest is 'name'"),
         ("nme", "no such column: nme"),
         ("foo(1)", "no such function: foo"),

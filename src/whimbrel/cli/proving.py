@@ -73,6 +73,10 @@ def verification_lines(report: TableReport) -> list[str]:
     total = sum(report.counts.values())
     words = ", ".join(f"{count:,} {kind}" for kind, count in sorted(report.counts.items()))
     lines = [f"{report.source} → {report.target}: {counted}. Differences: {total:,}{f' ({words})' if words else ''}"]
+    if report.softly_deleted:
+        lines.append(f"  {report.softly_deleted:,} items stay although their rows went, and say so")
+    if report.not_compared:
+        lines.append(f"  not compared, as they say how a row came: {', '.join(report.not_compared)}")
     for difference in report.differences[:LISTED]:
         lines.append(f"  {difference.kind} {json.dumps(difference.key)}")
         lines.append(f"    source {json.dumps(difference.expected)}")

@@ -12,18 +12,21 @@ _TOKEN = re.compile(
     r"""|\$(?P<column>\w+)|\$\{(?P<braced>[^}]*)\}|(?P<function>[A-Za-z_]\w*)(?=\s*\()|(?P<other>.)""",
     re.DOTALL,
 )
+_HEADERS = {
+    "AR_H_OPERATION": "change_operation()",
+    "AR_H_STREAM_POSITION": "change_position()",
+    "AR_H_CHANGE_SEQ": "change_sequence()",
+    "AR_H_TIMESTAMP": "change_time()",
+    "AR_H_COMMIT_TIMESTAMP": "change_time()",
+}
 _CHANGING = {"random", "changes", "last_insert_rowid", "total_changes", "randomblob"}
-_NO_INDICATOR = (
-    "operation_indicator is refused: a row that is deleted is deleted from the target too, and whether a row was "
-    "inserted or updated is not in the row. For soft deletes keep a flag in the source, or read the target's stream"
-)
 _CLOCKS = {"date", "time", "datetime", "julianday", "strftime", "unixepoch"}
 
 
 def translated(expression: str, table: Table, faults: list[str], place: str) -> str:
     """The expression with each ``$COLUMN`` as a quoted name. Columns are matched with regard to case.
 
-    An item must be the same whenever it is made from the same row: what depends on anything else is a fault.
+    An item must be the same whenever it is made from the same change: what depends on anything else is a fault.
     A DECIMAL that ``||`` joins is cast to the text that it is; SQLite would make a REAL of it.
     """
     parts: list[str] = []
@@ -63,11 +66,10 @@ def _reference(name: str, table: Table, joined: bool, faults: list[str], place: 
         return quoted_text(table.name)
     if name in ("AR_M_SOURCE_COLUMN_NAME", "AR_M_SOURCE_COLUMN_DATATYPE"):
         faults.append(f"{place}: ${name} is that of no column, as the column is added")
+    elif name in _HEADERS:
+        return _HEADERS[name]
     elif name.startswith("AR_H_"):
-        faults.append(
-            f"{place}: ${name} is refused: a header is of one change and not in the row, so the load and the log would "
-            "give different items, and no verification could hold them to the source"
-        )
+        faults.append(f"{place}: ${name} is no header of a MySQL source: there are {', '.join(_HEADERS)}")
     else:
         faults.append(f"{place}: ${name} is no column of the table; names are compared with regard to case")
     return "NULL"
@@ -80,8 +82,6 @@ def _is_joined(before: str, after: str) -> bool:
 
 
 def _function_faults(name: str, rest: str) -> list[str]:
-    if name == "operation_indicator":
-        return [_NO_INDICATOR]
     arguments = _arguments(rest)
     if name in _CHANGING:
         return [f"{name}() is refused: the item would be another one each time that it is made"]

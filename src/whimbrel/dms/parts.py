@@ -12,6 +12,7 @@ from whimbrel.dms.rules import (
     NAMING,
     NEGATIVE,
     OPERATORS,
+    BeforeImage,
     Condition,
     DataType,
     Filter,
@@ -70,6 +71,19 @@ def _data_type(fields: Fields, *, required: bool) -> DataType | None:
     return DataType(known, *sizes)
 
 
+def _before_image(fields: Fields) -> BeforeImage:
+    found = fields.object("before-image-def") or fields.nothing()
+    made = BeforeImage(
+        found.text("column-prefix", empty=True) if found.has("column-prefix") else "BI_",
+        found.text("column-suffix", empty=True),
+        found.one_of("column-filter", ("pk-only", "non-lob", "all"), "pk-only"),
+    )
+    found.finish()
+    if not made.prefix + made.suffix:
+        fields.fault("before-image-def", "has neither column-prefix nor column-suffix: the columns have their names")
+    return made
+
+
 def _primary_key(fields: Fields, *, required: bool) -> tuple[str, ...]:
     found = fields.object("primary-key-def", required=required)
     if not found:
@@ -118,6 +132,7 @@ def transformation(fields: Fields, identity: str, name: str) -> Transformation |
         fields.text("expression"),
         _data_type(fields, required=action == "change-data-type"),
         _primary_key(fields, required=action == "define-primary-key"),
+        _before_image(fields) if action == "add-before-image-columns" else None,
     )
     if rule.expression and action != "add-column":
         fields.fault("expression", "is for rule-action add-column")
@@ -134,13 +149,6 @@ def _transformation_faults(fields: Fields, action: str, target: str, locator: Lo
         fields.fault("rule-target", f"must be table for rule-action {action}, not {target!r}")
     if target == "column" and not locator.column and action not in ("add-column", "add-before-image-columns"):
         fields.fault("object-locator", "names no column-name: write % for all columns")
-    if action == "add-before-image-columns":
-        fields.any("before-image-def")
-        fields.fault(
-            "rule-action",
-            "add-before-image-columns is refused: what a row was before its last change is not in the row, so a "
-            "load and the log would give different items. Read such changes from the target's stream",
-        )
 
 
 def settings(fields: Fields, _identity: str, _name: str) -> None:

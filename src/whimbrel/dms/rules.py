@@ -92,6 +92,15 @@ class DataType:
 
 
 @dataclass(frozen=True, slots=True)
+class BeforeImage:
+    """What the columns of an update's before image are called, and which there are: pk-only, non-lob or all."""
+
+    prefix: str
+    suffix: str
+    columns: str
+
+
+@dataclass(frozen=True, slots=True)
 class Transformation(Rule):
     target: str = "column"
     value: str = ""
@@ -99,6 +108,7 @@ class Transformation(Rule):
     expression: str = ""
     data_type: DataType | None = None
     primary_key: tuple[str, ...] = ()
+    before_image: BeforeImage | None = None
 
 
 @dataclass(frozen=True, slots=True)

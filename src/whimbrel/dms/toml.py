@@ -23,6 +23,7 @@ def table_section(rule: TableRule) -> str:
     lines += [f"filter = {_text(rule.filter)}"] if rule.filter else []
     lines += [f"exclude = {value(list(rule.exclude))}"] if rule.exclude else []
     lines += [f"rename = {value(rule.rename)}"] if rule.rename else []
+    lines += [f"before_image = {value(rule.before_image)}"] if rule.before_image else []
     lines += [f"types = {value(rule.types)}"] if rule.types else []
     lines += [f"nulls = {_text(rule.nulls)}", f"new_columns = {_text(rule.new_columns)}"]
     lines += _sub_table("columns", rule.columns) + _sub_table("attributes", rule.attributes)

@@ -13,7 +13,16 @@ from dataclasses import dataclass, field
 from whimbrel.dms import expressions
 from whimbrel.dms.expressions import quoted_name, quoted_text
 from whimbrel.dms.patterns import is_literal, matches
-from whimbrel.dms.rules import MASKING, NAMING, NUMBER_TYPES, TEXT_TYPES, DataType, Rules, Transformation
+from whimbrel.dms.rules import (
+    MASKING,
+    NAMING,
+    NUMBER_TYPES,
+    TEXT_TYPES,
+    BeforeImage,
+    DataType,
+    Rules,
+    Transformation,
+)
 from whimbrel.dms.select import is_meant
 from whimbrel.mapping.expressions import Expressions
 from whimbrel.records import Column, Table
@@ -30,7 +39,8 @@ class Shaped:
     """A table after its transformations; columns are by the source's names, and those added by their own.
 
     ``names``: what each column is called now. ``computed``: the SQLite expression that fills a column. ``types``: where
-    it differs from whimbrel's own choice. ``kinds``: what a template may take a column for. ``new_columns``: "include"
+    it differs from whimbrel's own choice. ``before_image``: the column of which each such column has the earlier value.
+    ``kinds``: what a template may take a column for. ``new_columns``: "include"
     (one that comes later becomes an attribute of its own name, as DMS has it), or "stop" if a rule might mean it.
     """
 
@@ -42,6 +52,7 @@ class Shaped:
     types: dict[str, str] = field(default_factory=dict)
     kinds: dict[str, str] = field(default_factory=dict)
     key: tuple[str, ...] = ()
+    before_image: dict[str, str] = field(default_factory=dict)
     new_columns: str = "include"
 
 
@@ -58,10 +69,13 @@ def transform(rules: Rules, table: Table, faults: list[str], notes: list[str]) -
     _included(shaped, on_columns)
     if any(map(_might_mean_others, on_columns)):
         shaped.new_columns = "stop"
+    known = {*table.names, *_look_back(shaped, on_columns, faults, notes)}
     for rule in on_columns:
+        if rule.action == "add-before-image-columns":
+            continue
         if rule.action == "add-column":
             _add(shaped, rule, faults, notes)
-        elif rule.locator.column and not any(_means_column(rule, name) for name in table.names):
+        elif rule.locator.column and not any(_means_column(rule, name) for name in known):
             notes.append(f"{rule}: its column-name {rule.locator.column!r} means no column of {table.full_name}")
     return shaped
 
@@ -115,6 +129,55 @@ def _included(shaped: Shaped, meant: list[Transformation]) -> None:
         shaped.dropped |= set(shaped.table.names) - kept
 
 
+def _look_back(shaped: Shaped, meant: list[Transformation], faults: list[str], notes: list[str]) -> list[str]:
+    """The names of the before images, also of those that a rule removes.
+
+    They are of columns that are moved, as they are moved (masked ones masked), under the source's names; rules that
+    name or remove columns may mean these too.
+    """
+    known: list[str] = []
+    rule = _winner([rule for rule in meant if rule.action == "add-before-image-columns"], notes)
+    if not rule or not rule.before_image:
+        return known
+    for column in shaped.table.columns:
+        if column.name in shaped.dropped or not _has_before(rule.before_image, column, shaped.table):
+            continue
+        if rule.locator.column and not _means_column(rule, column.name):
+            continue
+        name = f"{rule.before_image.prefix}{column.name}{rule.before_image.suffix}"
+        if name in shaped.names:
+            faults.append(f"{rule}: before image {name!r} of {shaped.table.full_name}: there is a column of this name")
+            continue
+        known.append(name)
+        others = [each for each in meant if _means_column(each, name)]
+        if any(each.action == "remove-column" for each in others):
+            continue
+        faults += [
+            f"{each}: {each.action} of {name!r}, a before image: it is as its column {column.name!r} is, so mean that"
+            for each in others
+            if each.action not in NAMING and "%" not in each.locator.column
+        ]
+        naming = _winner([each for each in others if each.action in NAMING], notes)
+        shaped.names[name] = renamed(naming, name) if naming else name
+        shaped.kinds[name] = shaped.kinds[column.name]
+        shaped.before_image[name] = column.name
+        if column.name in shaped.types:
+            shaped.types[name] = shaped.types[column.name]
+    return known
+
+
+def _has_before(image: BeforeImage, column: Column, table: Table) -> bool:
+    if image.columns == "pk-only":
+        return column.name in table.primary_key
+    return image.columns == "all" or not is_lob(column)
+
+
+def is_lob(column: Column) -> bool:
+    """What DMS moves as a LOB: CLOB, NCLOB or BLOB."""
+    word = column.type_name.lower().partition("(")[0].partition(" ")[0]
+    return column.kind in ("json", "geometry") or word in ("mediumtext", "longtext", "mediumblob", "longblob")
+
+
 # --- names ----------------------------------------------------------------------------------------------------------
 
 
@@ -146,6 +209,8 @@ def _might_mean_others(rule: Transformation) -> bool:
     column = rule.locator.column
     if rule.action in (*MASKING, "remove-column", "include-column"):
         return bool(column) and (rule.action == "include-column" or not is_literal(column))
+    if rule.before_image:
+        return rule.before_image.columns != "pk-only"
     return not is_literal(column.replace("_", ""))
 
 
@@ -253,7 +318,7 @@ def _add(shaped: Shaped, rule: Transformation, faults: list[str], notes: list[st
     if not rule.expression:
         notes.append(f"{place}: has no expression, so it is NULL in every row, and NULL is left out of the items")
         return
-    others = {shaped.names[each] for each in table.names if each not in shaped.dropped}
+    others = {shaped.names[each] for each in (*table.names, *shaped.before_image) if each not in shaped.dropped}
     if name in others or (name in shaped.computed and name not in table.names):
         faults.append(f"{place}: a column of this name is there already: remove or rename that one")
         return

@@ -145,13 +145,15 @@ class _TableTranslation:
             attributes=added,
             nulls="omit",
             new_columns=shaped.new_columns,
+            before_image={name: column for name, column in shaped.before_image.items() if name in kept},
             columns={name: text for name, text in shaped.computed.items() if name in kept},
             filter=filters.expression(self.selected.filters, self.table, str(self.selected.rule), self.faults),
         )
 
     def _names(self) -> list[str]:
         """All columns, by the source's names, and those that were added."""
-        return [*self.table.names, *(name for name in self.shaped.computed if name not in self.table.names)]
+        more = dict.fromkeys([*self.shaped.computed, *self.shaped.before_image])
+        return [*self.table.names, *(name for name in more if name not in self.table.names)]
 
     def _compiled(self, rule: TableRule) -> TableMapping | None:
         """The mapping's own checks; most of what they could find is found above, with its attribute."""

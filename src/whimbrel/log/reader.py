@@ -47,6 +47,7 @@ class ChangeLogReader:
         self._rest = b""
         self._point = start
         self._total = self._changes = 0  # up to the last Commit, and since then
+        self._ahead: Commit | None = None  # the end of the transaction that is being handed out, once it was asked for
         self._segment = self._next = self._read_to = self._until = 0
         with self._reading():
             if start is not None:
@@ -96,6 +97,22 @@ class ChangeLogReader:
         """The changes of the log since it began, up to the last Commit handed out."""
         return self._total
 
+    @property
+    def handed_out(self) -> int:
+        """The changes of the log since it began, up to the last one handed out."""
+        return self._total + self._changes
+
+    def commit_ahead(self) -> Commit:
+        """The Commit that ends the transaction whose changes were handed out last; it is durable, as they are."""
+        if self._ahead is None:
+            with self._reading(), segment_path(self.folder, self._segment).open("rb") as file:
+                file.seek(self._next)
+                line = next(filter(is_commit, file), b"")
+            if not line:
+                raise self._corrupt("the segment ends within a transaction")
+            self._ahead = read_commit(orjson.loads(line)).commit
+        return self._ahead
+
     def unread(self) -> Unread:
         """How much is durable and was not handed out yet: cheap, from file sizes and the running total."""
         mark = read_mark(self.folder)
@@ -121,7 +138,7 @@ class ChangeLogReader:
         commit, changes, total = read_commit(fields)
         if changes != self._changes or total != self._total + changes:
             raise self._corrupt(f"a transaction of {changes} changes has {self._changes} lines of them")
-        self._total, self._changes = total, 0
+        self._total, self._changes, self._ahead = total, 0, None
         self._point = LogPoint(self._segment, self._next + length)
         return commit
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from whimbrel.mapping.expressions import Expressions
+from dataclasses import replace
+
+from whimbrel.mapping.expressions import UNKNOWN, Expressions
 from whimbrel.mapping.forms import Refused
 from whimbrel.project import TableRule
-from whimbrel.records import Column, Row, Table
+from whimbrel.records import Column, Provenance, Row, Table
 
 _MASKS = {"digits": "digits_mask({})", "hash": "hash_sha256({})", "null": "NULL"}
 _TEXTS = ("text", "enum", "set", "json", "date", "time", "datetime", "timestamp", "uuid", "inet4", "inet6", "decimal")
@@ -14,8 +16,9 @@ _TEXTS = ("text", "enum", "set", "json", "date", "time", "datetime", "timestamp"
 class Columns:
     """``table`` has the columns as the mapping sees them; ``row`` makes its rows from the source's.
 
-    A computed column of a source column's name stands in its place, others come after. ``uses`` says which of the
-    source's columns a computed one is made from.
+    A computed column of a source column's name stands in its place, others come after, those of before images last.
+    ``uses`` says which of the source's columns a computed one is made from. ``of_change`` are the columns that say how
+    a row came: what ``row`` makes of them hangs on its arguments.
     """
 
     def __init__(self, rule: TableRule, source: Table, faults: list[str]) -> None:
@@ -23,6 +26,8 @@ class Columns:
         for name in rule.columns:
             if name in rule.mask:
                 faults.append(f"column {name!r} is masked and computed: put the mask into the expression")
+            faults.extend(_name_faults(name, source))
+        for name in rule.before_image:
             faults.extend(_name_faults(name, source))
         noted = len(faults)
         self._expressions = (
@@ -34,31 +39,39 @@ class Columns:
         self.uses = {name: uses.get(name, ()) for name in expressions}
         self._extra = [name for name in expressions if name not in source.names]
         self._replaced = [(source.index(name), name) for name in expressions if name in source.names]
+        self.of_change = frozenset(self._expressions.of_change if self._expressions else ())
         self.table = self._seen(source) if expressions else source
-        self.changed = self._expressions is not None
+        self._before: list[int] = []
+        self._look_back(rule, faults)
+        self.changed = self._expressions is not None or bool(self._before)
 
     def sources(self, name: str) -> tuple[str, ...]:
         """The source's columns behind the column ``name``."""
         return self.uses.get(name, (name,))
 
-    def row(self, row: Row) -> Row | None:
-        """None if the filter leaves it out. Raises Refused if an expression fails."""
-        if self._expressions is None:
-            return row
-        computed = self._expressions.evaluate(row)
-        if computed is None:
-            return None
-        if self._replaced:
-            changed = list(row)
-            for index, name in self._replaced:
-                changed[index] = computed[name]
-            row = tuple(changed)
-        return (*row, *[computed[name] for name in self._extra])
+    def row(self, row: Row, came: Provenance = UNKNOWN, before: Row | None = None) -> Row | None:
+        """None if the filter leaves it out. ``before`` is the row that an update changed, as the mapping sees it.
 
-    def made(self, row: Row | None) -> Row | None:
+        Raises Refused if an expression fails.
+        """
+        if self._expressions is not None:
+            computed = self._expressions.evaluate(row, came)
+            if computed is None:
+                return None
+            if self._replaced:
+                changed = list(row)
+                for index, name in self._replaced:
+                    changed[index] = computed[name]
+                row = tuple(changed)
+            row = (*row, *[computed[name] for name in self._extra])
+        if self._before:
+            row = (*row, *[None if before is None else before[index] for index in self._before])
+        return row
+
+    def made(self, row: Row | None, came: Provenance = UNKNOWN) -> Row | None:
         """Like ``row``; None also for no row, and for one that cannot be made."""
         try:
-            return None if row is None else self.row(row)
+            return None if row is None else self.row(row, came)
         except Refused:
             return None
 
@@ -67,6 +80,22 @@ class Columns:
         columns = [Column(each.name, "computed") if each.name in replaced else each for each in source.columns]
         columns += [Column(name, "computed") for name in self._extra]
         return Table(source.schema, source.name, tuple(columns), source.primary_key)
+
+    def _look_back(self, rule: TableRule, faults: list[str]) -> None:
+        """One more column for each of ``before_image``, of the kind of the column that it looks back at."""
+        table, added = self.table, []
+        for name, column in rule.before_image.items():
+            if column not in table.names:
+                faults.append(f"before_image {name!r} is of column {column!r}, which {table.full_name} does not have")
+            elif column in self.of_change:
+                faults.append(f"before_image {name!r} is of {column!r}, which says how the row came: it has no before")
+            elif name in table.names:
+                faults.append(f"before_image {name!r} is the name of a column that is there already")
+            else:
+                self._before.append(table.index(column))
+                added.append(replace(table.column(column), name=name, nullable=True))
+        self.of_change |= {column.name for column in added}
+        self.table = replace(table, columns=(*table.columns, *added)) if added else table
 
 
 def _masks(rule: TableRule, source: Table, faults: list[str]) -> dict[str, str]:

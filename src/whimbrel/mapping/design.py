@@ -4,19 +4,34 @@ from __future__ import annotations
 
 from binascii import Error as Base64Error
 from binascii import a2b_base64
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
 from whimbrel.errors import MappingError, SchemaDrift
 from whimbrel.mapping import values
-from whimbrel.mapping.fold import Compiled, fold_groups, fold_parts, fold_records, made, part, row_fault
+from whimbrel.mapping.expressions import UNKNOWN
+from whimbrel.mapping.fold import Compiled, fold_groups, fold_of_change, fold_parts, fold_records, made, part, row_fault
 from whimbrel.mapping.forms import Refused, shown
 from whimbrel.mapping.generate import generate
+from whimbrel.mapping.provenance import OfChange, indicator_values, mark_path, paths, unplaced
 from whimbrel.mapping.rules import Key, Sharing, resolve
 from whimbrel.mapping.templates import Literal
 from whimbrel.project import TableRule
-from whimbrel.records import AttributeValue, Change, Delete, Fault, Item, ItemOperation, Put, Row, Table, Update, Value
+from whimbrel.records import (
+    AttributeValue,
+    Change,
+    Delete,
+    Fault,
+    Item,
+    ItemOperation,
+    Provenance,
+    Put,
+    Row,
+    Table,
+    Update,
+    Value,
+)
 from whimbrel.sizes import MAX_ITEM_BYTES, item_size
 
 MAX_SOURCE_KEYS = 10_000
@@ -35,6 +50,7 @@ class TableMapping:
 
     ``group_columns`` determine a row's item. ``aligned``: an item's rows are together in primary-key order, as they are
     one row, or the group columns are, as a set, a prefix of the key. ``frame``: the attributes that are no entries.
+    ``of_change`` are the attributes that say how a row came.
     ``invertible``: ``source_keys`` can be asked; not if an expression makes the key. ``shared``: what ``put_items``
     gives is only a part of the item, to be written with ``load_operations``; the other parts are other tables' rows.
     """
@@ -54,6 +70,7 @@ class TableMapping:
         self.frame = self.design.frame
         self._code = generate(self.design)
         self._compiled = Compiled(self.design, self._columns, self._code, table)
+        self.of_change = self._located()
         self._same = table
 
     @property
@@ -61,14 +78,16 @@ class TableMapping:
         """The Python source that this mapping runs, for people."""
         return self._code.source
 
-    def put_items(self, rows: Sequence[Row]) -> tuple[list[Put], list[Fault]]:
-        """``rows`` are all rows of whole items, in any order.
+    def put_items(
+        self, rows: Sequence[Row], came: Provenance = UNKNOWN, before: Row | None = None
+    ) -> tuple[list[Put], list[Fault]]:
+        """``rows`` are all rows of whole items, in any order; they came as ``came`` says, by an update of ``before``.
 
         Of rows that want the same place, the first by primary key has it and the others are Faults.
         """
         faults: list[Fault] = []
         if self._columns.changed:
-            rows, origins = self._seen(rows, faults)
+            rows, origins = self._seen(rows, faults, came, self._columns.made(before))
         else:
             origins = {}
         mapped = self._code.put_items(rows)
@@ -89,8 +108,17 @@ class TableMapping:
         update = part(self.design, put.key, put.item)
         return update._replace(remove=tuple(name for name in self._entries(found) if name not in update.set))
 
-    def removing(self, key: Item, found: Item) -> ItemOperation:
-        """What takes all of the table's rows out of the item that the store has as ``found``."""
+    def is_written(self, put: Put, found: Item | None) -> bool:
+        """Whether the store has the item of ``put``, however its row came, as ``found``."""
+        if found is None or self.of_change.is_deleted(found):
+            return False
+        rest = self.of_change.rest
+        return values.normal_item(rest(found)) == values.normal_item(rest(put.item))
+
+    def removing(self, key: Item, found: Item) -> ItemOperation | None:
+        """What takes all of the table's rows out of the item that the store has as ``found``; None if nothing must."""
+        if self.of_change.mark:
+            return Put(self.target, key, self.of_change.marked(found)) if found else None
         if not self.shared:
             return Delete(self.target, key)
         names = [name for name in (*self.design.own, *self._entries(found)) if name in found]
@@ -105,12 +133,17 @@ class TableMapping:
         others = self.frame | self.design.sharing.taken
         return [name for name in found if name not in others and name.startswith(begin)]
 
-    def fold(self, changes: Sequence[Change]) -> tuple[list[ItemOperation], list[Fault]]:
+    def fold(
+        self, changes: Sequence[Change], came: Callable[[Change], Provenance] = unplaced
+    ) -> tuple[list[ItemOperation], list[Fault]]:
         """``changes`` of this table, in log order, as at most one operation an item: the rules are in ``mapping.fold``.
 
+        ``came`` is asked where the mapping has attributes ``of_change``.
         Raises SchemaDrift if a change was written with other columns than this mapping was compiled for.
         """
         self._check_tables(changes)
+        if self.of_change:
+            return fold_of_change(self._compiled, changes, came)
         if self.shape == "group":
             return fold_groups(self._compiled, changes)
         return (fold_parts if self.shared else fold_records)(self._compiled, changes)
@@ -166,13 +199,15 @@ class TableMapping:
         found = values.values_of_number(column, content) if key.type == "N" else _bytes(content)
         return ({column.name: one} for one in found)
 
-    def _seen(self, rows: Sequence[Row], faults: list[Fault]) -> tuple[list[Row], dict[int, Row]]:
+    def _seen(
+        self, rows: Sequence[Row], faults: list[Fault], came: Provenance, before: Row | None
+    ) -> tuple[list[Row], dict[int, Row]]:
         """The rows as the mapping sees them, without those that the filter leaves out, and which is which."""
         seen: list[Row] = []
         origins: dict[int, Row] = {}
         for row in rows:
             try:
-                made = self._columns.row(row)
+                made = self._columns.row(row, came, before)
             except Refused as refusal:
                 faults.append(row_fault(self._compiled, row, str(refusal)))
                 continue
@@ -180,6 +215,27 @@ class TableMapping:
                 seen.append(made)
                 origins[id(made)] = row
         return seen, origins
+
+    def _located(self) -> OfChange:
+        """Raises MappingError if the mark of a deleted item is that of another too."""
+        design, path = self.design, mark_path(self.design)
+        if not path:
+            return OfChange(paths(design))
+        at, row = design.table.index(design.indicator), [None] * len(design.table.columns)
+        texts = indicator_values(self.rule.columns[design.indicator])
+        try:
+            deleted, *others = [self._code.indicator((*row[:at], text, *row[at + 1 :])) for text in texts]
+        except Refused as refusal:
+            deleted, others = None, []
+            reason = f"operation_indicator has a value that cannot be written: {refusal}"
+        else:
+            reason = (
+                f"operation_indicator gives a deleted item {deleted}, by which it cannot be told from one that is not"
+            )
+        if deleted is None or deleted == {"NULL": True} or deleted in others:
+            hint = "Give deleted rows a text or a number of their own."
+            raise MappingError(reason, place=f"table {self.rule.source}", hint=hint)
+        return OfChange(paths(design), (path, deleted))
 
     def _primary_key_order(self, row: Row) -> list[str]:
         return [repr(row[self.table.index(name)]) for name in self.table.primary_key]

@@ -23,17 +23,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from whimbrel.mapping.forms import Refused, shown
-from whimbrel.mapping.functions import ALLOWED, OWN, REFUSED, TAKES_DECIMALS, install
-from whimbrel.records import Column, Row, Table, Value
+from whimbrel.mapping.functions import ALLOWED, OF_CHANGE, OWN, REFUSED, TAKES_DECIMALS, install
+from whimbrel.records import Column, Provenance, Row, Table, Value
 
 FILTER = ""  # no column can have this name
 MAX_EXACT = 2.0**53
+UNKNOWN = Provenance()
 
 _TOKEN = re.compile(
     r"""\s+ | (?P<comment>--|/\*) | (?P<text>[xX]?'(?:[^']|'')*') | (?P<quoted>"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\])
     | (?P<number>[0-9][0-9A-Za-z_.]*|\.[0-9]+\w*) | (?P<name>[^\W\d]\w*) | (?P<arrow>->>?) | (?P<other>.)""",
     re.VERBOSE | re.DOTALL,
 )
+
+
+_CALLABLE = ALLOWED.union(OWN, OF_CHANGE)
 
 
 class Token:
@@ -45,7 +49,10 @@ class Token:
 
 
 class Expressions:
-    """The expressions of one table. ``evaluate`` is safe in threads: each has a SQLite of its own."""
+    """The expressions of one table. ``evaluate`` is safe in threads: each has a SQLite of its own.
+
+    ``of_change``: those that say how a row came, and not only what it is.
+    """
 
     def __init__(self, table: Table, expressions: Mapping[str, str], condition: str, faults: list[str]) -> None:
         """What is wrong with them goes to ``faults``; then the object is not to be used."""
@@ -55,6 +62,7 @@ class Expressions:
         self._filtered = bool(condition)
         self._local = threading.local()
         self._folded = {name.lower(): name for name in table.names}
+        self.of_change: set[str] = set()
         noted = len(faults)
         self.uses = {name: self._check(name, text, faults) for name, text in self._all.items()}
         used = list(dict.fromkeys(column for columns in self.uses.values() for column in columns))
@@ -70,10 +78,12 @@ class Expressions:
             results.append(f"CASE WHEN ({condition}) THEN 1 ELSE 0 END")
         self._statement = self._select(results)
 
-    def evaluate(self, row: Row) -> dict[str, Value] | None:
+    def evaluate(self, row: Row, came: Provenance = UNKNOWN) -> dict[str, Value] | None:
         """The computed columns of ``row``; None if the filter leaves it out. Raises Refused."""
         bound = tuple([_enters(column, row[index]) for index, column in self._used])
         connection, why = self._sqlite()
+        if self.of_change:
+            self._local.came = came
         try:
             results = connection.execute(self._statement, bound).fetchone()
         except (sqlite3.Error, OverflowError, UnicodeError) as error:
@@ -105,6 +115,12 @@ class Expressions:
                     faults.append(
                         f"{place} uses {column!r}, a DECIMAL, which SQLite would round: write CAST({column} AS REAL), "
                         f"AS INTEGER or AS TEXT, or use decimal_add, decimal_sub, decimal_mul or decimal_cmp"
+                    )
+            elif token.kind == "name" and following == "(" and token.text.lower() in OF_CHANGE:
+                self.of_change.add(name)
+                if name == FILTER:
+                    faults.append(
+                        f"{place} uses {token.text}: whether a row is moved cannot hang on how it changed last"
                     )
             elif fault := self._fault(token, following):
                 faults.append(f"{place} {fault}")
@@ -160,7 +176,8 @@ class Expressions:
             why: list[str] = []
             connection = sqlite3.connect(":memory:", check_same_thread=False)
             connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 64 * 1024 * 1024)
-            install(connection, why)
+            self._local.came = UNKNOWN
+            install(connection, why, lambda: self._local.came)
             connection.set_authorizer(_may)
             self._local.sqlite = connection, why
             return connection, why
@@ -200,7 +217,7 @@ def _may(action: int, one: str | None, other: str | None, _database: str | None,
     """SQLite's authorizer: select, from no table, with the functions that may be used."""
     if action == sqlite3.SQLITE_SELECT or (action == sqlite3.SQLITE_READ and not (one or "").startswith("sqlite_")):
         return sqlite3.SQLITE_OK
-    if action == sqlite3.SQLITE_FUNCTION and (other in ALLOWED or other in OWN):
+    if action == sqlite3.SQLITE_FUNCTION and other in _CALLABLE:
         return sqlite3.SQLITE_OK
     return sqlite3.SQLITE_DENY
 

@@ -14,7 +14,7 @@ A shared item exists as long as a row of any of its tables does.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import combinations
+from itertools import combinations, permutations
 
 from whimbrel.errors import MappingError
 from whimbrel.mapping.design import TableMapping, compile_mapping
@@ -86,6 +86,8 @@ def _faults(family: list[TableMapping]) -> Iterator[str]:
     for each in family:
         if each.shared:
             yield from _frame_faults(each, [other for other in family if other is not each and _may_meet(each, other)])
+    for one, other in permutations(family, 2):
+        yield from _provenance_faults(one, other)
     yield from _index_faults(family)
 
 
@@ -170,6 +172,18 @@ def _literal(template: Template, at: int) -> str:
 
 def _spelled(mapping: TableMapping) -> str:
     return "(" + ", ".join(f"{name} {kind}" for name, kind in mapping.key_attributes) + ")"
+
+
+def _provenance_faults(one: TableMapping, other: TableMapping) -> Iterator[str]:
+    """An item does not say of which table it is, so what one's attribute says must be what the other's says."""
+    written = {*other.frame, *other.design.own}
+    for path in sorted(one.of_change.paths):
+        alike = path in other.of_change.paths and one.of_change.mark_at(path) == other.of_change.mark_at(path)
+        if path[0] in written and not alike:
+            yield (
+                f"target {one.target!r}: {'.'.join(path)!r} says how a row of {one.source} came, and is another thing "
+                f"in {other.source}: give the two names of their own"
+            )
 
 
 # --- secondary indexes ----------------------------------------------------------------------------------------------

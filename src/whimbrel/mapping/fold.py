@@ -19,7 +19,20 @@ from whimbrel.mapping.columns import Columns
 from whimbrel.mapping.forms import Refused
 from whimbrel.mapping.generate import Code, KeyText
 from whimbrel.mapping.rules import Design
-from whimbrel.records import AttributeValue, Change, Delete, Fault, Inside, Item, ItemOperation, Put, Row, Table, Update
+from whimbrel.records import (
+    AttributeValue,
+    Change,
+    Delete,
+    Fault,
+    Inside,
+    Item,
+    ItemOperation,
+    Provenance,
+    Put,
+    Row,
+    Table,
+    Update,
+)
 
 Result = TypeVar("Result")
 
@@ -54,6 +67,43 @@ def fold_records(compiled: Compiled, changes: Iterable[Change]) -> tuple[list[It
             key, item = new
             operations[key] = Put(target, code.key_item(key), item)
     return list(operations.values()), faults
+
+
+def fold_of_change(
+    compiled: Compiled, changes: Iterable[Change], came: Callable[[Change], Provenance]
+) -> tuple[list[ItemOperation], list[Fault]]:
+    """Records with attributes that say how they came. Where one says that an item is deleted, its last image stays."""
+    target, code, columns = compiled.design.target, compiled.code, compiled.columns
+    operations: dict[KeyText, ItemOperation] = {}
+    faults: list[Fault] = []
+    for change in changes:
+        how = came(change)
+        before, new = columns.made(change.before), None
+        old = made(code.key, before)
+        if change.after is not None:
+            try:
+                after = columns.row(change.after, how, before)
+                new = None if after is None else code.item(after)
+            except Refused as refusal:
+                faults.append(row_fault(compiled, change.after, str(refusal), change)._replace(came=how))
+        if old is not None and (new is None or new[0] != old):
+            gone = _gone(compiled, change, how)
+            if gone is not None:
+                operations[old] = gone
+        if new is not None:
+            operations[new[0]] = Put(target, code.key_item(new[0]), new[1])
+    return list(operations.values()), faults
+
+
+def _gone(compiled: Compiled, change: Change, how: Provenance) -> ItemOperation | None:
+    """What becomes of the item of the before image. One that is to stay and cannot be mapped was never written."""
+    target, code = compiled.design.target, compiled.code
+    image = compiled.columns.made(change.before, how._replace(operation="DELETE"))
+    if not compiled.design.indicator:
+        key = made(code.key, image)
+        return None if key is None else Delete(target, code.key_item(key))
+    last = made(code.item, image)
+    return None if last is None else Put(target, code.key_item(last[0]), last[1])
 
 
 def fold_parts(compiled: Compiled, changes: Iterable[Change]) -> tuple[list[ItemOperation], list[Fault]]:

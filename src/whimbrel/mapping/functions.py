@@ -4,6 +4,10 @@ A row is read by the snapshot and by the binlog, and its changes may be applied 
 result hung on the moment, the machine or chance would give different items for one row. So ``random``, the present
 (``'now'``, ``CURRENT_TIMESTAMP``) and this machine's time zone (``'localtime'``, ``'utc'``) are refused by name.
 
+What says how the row came (``whimbrel.records.Provenance``) may be used too, but not where it would decide what an item
+is: ``change_operation()``, ``change_position()``, ``change_sequence()``, ``change_time()``, and, alone in its
+expression, ``operation_indicator(deleted, updated, inserted)``, as in AWS DMS.
+
 Ours: ``hash_sha256(x)``, hexadecimal, as in AWS DMS; ``digits_mask(x[, character])`` and ``digits_randomize(x)``, which
 gives the same digits for the same text; ``decimal_add``, ``_sub``, ``_mul`` and ``_cmp`` of SQLite's decimal extension,
 exact at any length. Each is NULL where an argument is.
@@ -19,6 +23,7 @@ from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
 from typing import Any
 
 from whimbrel.mapping.forms import plain
+from whimbrel.records import Provenance
 
 _TIMES = ("date", "time", "datetime", "julianday", "strftime")
 ALLOWED = frozenset(
@@ -31,20 +36,25 @@ ALLOWED = frozenset(
 OWN: tuple[str, ...] = (
     "hash_sha256", "digits_mask", "digits_randomize", "decimal_add", "decimal_sub", "decimal_mul", "decimal_cmp",
 )  # fmt: skip
+OF_CHANGE: tuple[str, ...] = (
+    "change_operation", "change_position", "change_sequence", "change_time", "operation_indicator",
+)  # fmt: skip
 TAKES_DECIMALS = frozenset({"hash_sha256", "typeof", "decimal_add", "decimal_sub", "decimal_mul", "decimal_cmp"})
 _OTHER_EACH_TIME = "gives another value each time"
 REFUSED = {
     **dict.fromkeys(("random", "randomblob", "changes", "total_changes", "last_insert_rowid"), _OTHER_EACH_TIME),
     **dict.fromkeys(("current_timestamp", "current_date", "current_time"), _OTHER_EACH_TIME),
-    "operation_indicator": "says how a row changed, which a row read by the snapshot cannot know",
 }
 
 _EXACT = Context(prec=1000, traps=[Inexact, InvalidOperation, Overflow])
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)")
 
 
-def install(connection: sqlite3.Connection, why: list[str]) -> None:
-    """Make the functions known to ``connection``; the reason of one that fails goes to ``why``."""
+def install(connection: sqlite3.Connection, why: list[str], came: Callable[[], Provenance]) -> None:
+    """Make the functions known to ``connection``; the reason of one that fails goes to ``why``.
+
+    ``came`` says how the row came that is being evaluated.
+    """
 
     def make(name: str, arguments: int, function: Callable[..., Any]) -> None:
         def called(*values: Any) -> Any:
@@ -64,9 +74,16 @@ def install(connection: sqlite3.Connection, why: list[str]) -> None:
     make("decimal_sub", 2, lambda a, b: _decimal(_EXACT.subtract, a, b))
     make("decimal_mul", 2, lambda a, b: _decimal(_EXACT.multiply, a, b))
     make("decimal_cmp", 2, _decimal_cmp)
+    for name, field in zip(OF_CHANGE, Provenance._fields, strict=False):
+        connection.create_function(name, 0, lambda field=field: getattr(came(), field))
+    connection.create_function("operation_indicator", 3, lambda *texts: _indicator(came().operation, *texts))
     times = sqlite3.connect(":memory:", check_same_thread=False)
     for name in _TIMES:
         make(name, -1, _timeless(times, name))
+
+
+def _indicator(operation: str, deleted: Any, updated: Any, inserted: Any) -> Any:
+    return {"DELETE": deleted, "UPDATE": updated}.get(operation, inserted)
 
 
 def _timeless(connection: sqlite3.Connection, name: str) -> Callable[..., Any]:

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from whimbrel.lists import identity, in_order
 from whimbrel.mapping import forms, values
 from whimbrel.mapping.forms import Refused, shown
+from whimbrel.mapping.provenance import bearer
 from whimbrel.mapping.rules import Added, Carried, Design, Key
 from whimbrel.mapping.templates import Literal, Template
 from whimbrel.mapping.trees import Leaf, Tree, templates_of
@@ -45,6 +46,7 @@ class Code:
     item: Callable[[Row], tuple[KeyText, Item]]  # record and document
     entry_name: Callable[[Row], str]  # group
     entry: Callable[[Row], tuple[KeyText, str, AttributeValue, Item]]  # group: key, name, value, added attributes
+    indicator: Callable[[Row], AttributeValue | None]  # record and document that delete softly
 
 
 def generate(design: Design) -> Code:
@@ -82,7 +84,7 @@ def generate(design: Design) -> Code:
         "base64": values.base64,
     }
     exec(compile(source, f"<mapping of {design.table.full_name}>", "exec"), space)
-    names = ("put_items", "put_clashing_items", "key", "key_item", "item", "entry_name", "entry")
+    names = ("put_items", "put_clashing_items", "key", "key_item", "item", "entry_name", "entry", "indicator")
     return Code(source, *(space.get(name, _absent) for name in names))
 
 
@@ -303,7 +305,17 @@ def _record(design: Design) -> list[str]:
         _function("item", "row", [_unpack(design), *make, f"return {_key_text(design)}, item"]),
         _function("put_items", "rows", _record_put_items(design, make, clashing=False)),
         _function("put_clashing_items", "rows", _record_put_items(design, make, clashing=True)),
+        *_indicator_function(design),
     ]
+
+
+def _indicator_function(design: Design) -> list[str]:
+    """The function that makes the attribute which says whether an item is deleted."""
+    found = bearer(design.indicator, design.added, design.carried) if design.indicator else None
+    if found is None:
+        return []
+    value = _value(design, found) if isinstance(found, Carried) else _tree(design, found, found.tree)
+    return [_function("indicator", "row", [_unpack(design), f"return {value}"])]
 
 
 def _record_put_items(design: Design, make: list[str], *, clashing: bool) -> list[str]:

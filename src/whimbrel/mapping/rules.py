@@ -6,13 +6,14 @@ import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from whimbrel.errors import MappingError
 from whimbrel.lists import Order
+from whimbrel.mapping import provenance
+from whimbrel.mapping.attributes import Added, Carried, Key
 from whimbrel.mapping.columns import Columns
 from whimbrel.mapping.templates import Template, parse
-from whimbrel.mapping.trees import Leaf, Tree, parse_tree, templates_of
+from whimbrel.mapping.trees import Leaf, parse_tree, templates_of
 from whimbrel.mapping.values import BINARY_KINDS, NUMBER_KINDS, TYPES
 from whimbrel.project import KeyRule, TableRule
 from whimbrel.records import Column, Table
@@ -25,33 +26,6 @@ _MEMBERS = {  # of sets: the kinds whose equal texts (or numbers) are equal valu
     "SS": set(TYPES) - BINARY_KINDS - {"computed"},
     "NS": {"int", "year", "bit", "decimal"},
 }
-
-
-class Key(NamedTuple):
-    """One key attribute: ``type`` is S, N or B."""
-
-    name: str
-    type: str
-    template: Template
-
-
-class Added(NamedTuple):
-    """One more attribute, made from templates."""
-
-    name: str
-    tree: Tree
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(name for template in templates_of(self.tree) for name in template.columns))
-
-
-class Carried(NamedTuple):
-    """A column that becomes an attribute (or an entry of a row's map): ``type`` is one of TYPES."""
-
-    column: Column
-    attribute: str
-    type: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +46,8 @@ class Design:
     In a group, ``carried`` is the row's map, or the one column of the entry; ``inside`` says what the entries are in:
     "" for attributes of the item, else the kind (M, SS, NS, L) of the attribute ``into``. ``document`` is the map that
     holds the carried columns, "" for attributes. ``group_columns`` are the source's columns that determine the key,
-    ``key_columns`` those that its templates name. ``invertible``: those are the same columns.
+    ``key_columns`` those that its templates name. ``invertible``: those are the same columns. ``of_change`` are the
+    columns that say how a row came, and ``indicator`` the one that says whether its item is deleted.
     """
 
     table: Table
@@ -94,6 +69,8 @@ class Design:
     ordering: tuple[Carried, ...] = ()
     document: str = ""
     sharing: Sharing | None = None
+    of_change: frozenset[str] = frozenset()
+    indicator: str = ""
 
     @property
     def columns(self) -> dict[str, Column]:
@@ -137,6 +114,7 @@ def resolve(rule: TableRule, source: Table, sharing: Sharing | None = None) -> t
     if rule.shape == "group":
         faults += _group_faults(rule, columns, added, key_columns)
         faults += _place_faults(rule, source, columns, {*key_columns, *entry_name.columns, *ordered_by})
+    faults += provenance.faults(rule, columns, keys, added, carried)
     if not group_columns and not faults:
         faults.append("the key uses no column, so that all rows would share one key: use ${column} in a key template")
     invertible = not any(name in columns.uses for name in key_columns)
@@ -160,6 +138,8 @@ def resolve(rule: TableRule, source: Table, sharing: Sharing | None = None) -> t
         ordering=ordering,
         document=rule.document if rule.shape == "document" else "",
         sharing=sharing if rule.item == "shared" else None,
+        of_change=columns.of_change,
+        indicator=provenance.indicator_of(rule),
     )
     faults += _shared_faults(rule, design)
     if faults:

@@ -129,6 +129,7 @@ class Versions:
 def fitted(rule: TableRule, first: Table, table: Table, known: Collection[str]) -> TableRule:
     """``rule`` for ``table``: it may speak of columns that only other versions have, and new ones may be left out."""
     elsewhere = {name for name in known if name not in table.names}
+    elsewhere |= {name for name, column in rule.before_image.items() if column in elsewhere}
     ignored: tuple[str, ...] = ()
     if rule.new_columns == "ignore":
         ignored = tuple(name for name in table.names if name not in first.names and not _names(rule, name))
@@ -138,6 +139,7 @@ def fitted(rule: TableRule, first: Table, table: Table, known: Collection[str]) 
         rename=_without(rule.rename, elsewhere),
         types=_without(rule.types, elsewhere),
         mask=_without(rule.mask, elsewhere),
+        before_image=_without(rule.before_image, elsewhere),
     )
 
 

@@ -10,6 +10,7 @@ from whimbrel.log.files import ChangeLogReader, LogPoint
 from whimbrel.mapping.versions import Versions
 from whimbrel.migrate.dead import DeadLetters
 from whimbrel.migrate.progress import Progress
+from whimbrel.migrate.provenance import Provenances
 from whimbrel.migrate.state import Keeper
 from whimbrel.records import Change, Commit, Fault
 
@@ -30,13 +31,16 @@ class Applier:
         dead: DeadLetters,
         keeper: Keeper,
         progress: Progress,
+        began: float = 0.0,
     ) -> None:
+        """``began`` is when the migration did, seconds since the epoch."""
         self._reader = reader
         self._versions = versions
         self._writer = writer
         self._dead = dead
         self._keeper = keeper
         self._progress = progress
+        self._began = began
         self._saved_at = 0.0
         self._batch = FIRST_BATCH
         self._passed_to: tuple[LogPoint, Commit] | None = None  # written whole up to here, saved or not
@@ -51,12 +55,12 @@ class Applier:
 
     def step(self) -> int:
         """Apply one batch; returns how many records it had (0: the log has nothing new)."""
-        began = time.monotonic()
+        began, number = time.monotonic(), self._reader.handed_out
         batch = self._reader.read(self._batch)
         self._progress.log_drained = False
         changes = [record for record in batch if isinstance(record, Change)]
         if changes:
-            self._apply(changes)
+            self._apply(changes, Provenances(self._reader, batch, number, self._began))
         commits = [record for record in batch if isinstance(record, Commit)]
         if commits:
             self._passed(commits[-1])
@@ -70,14 +74,17 @@ class Applier:
         elif size == self._batch and seconds < BATCH_SECONDS / 2:
             self._batch = min(LARGEST_BATCH, self._batch * 2)
 
-    def _apply(self, changes: list[Change]) -> None:
+    def _apply(self, changes: list[Change], provenances: Provenances) -> None:
         faults: list[Fault] = []
         for mine in _by_table(changes):
             source = mine[0].table.full_name
-            operations, unmappable = self._versions[source].of(mine[0].table).fold(mine)
+            mapping = self._versions[source].of(mine[0].table)
+            operations, unmappable = mapping.fold(mine, provenances.of)
             faults += unmappable
             # Blocks until every operation is acknowledged: the next batch may touch the same items.
-            faults += [rejected_fault(source, rejected) for rejected in self._writer.write(operations)]
+            for rejected in self._writer.write(operations):
+                fault = rejected_fault(source, rejected)
+                faults.append(provenances.traced(fault, mapping, mine) if mapping.of_change else fault)
         if faults:
             # Durable before the Checkpoint can pass them.
             self._progress.dead += self._dead.add(faults, "apply")

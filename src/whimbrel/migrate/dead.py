@@ -69,7 +69,7 @@ def replace_letters(path: Path, letters: list[Letter]) -> None:
 
 
 def _letter(fault: Fault, phase: str) -> Letter:
-    change = fault.change
+    change, came = fault.change, fault.came
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "phase": phase,
@@ -80,6 +80,7 @@ def _letter(fault: Fault, phase: str) -> Letter:
         "position": str(change.position) if change else None,
         "before": _image(change.table, change.before) if change else None,
         "after": _image(change.table, change.after) if change else None,
+        **({"came": came._asdict()} if came else {}),
     }
 
 

@@ -1,8 +1,9 @@
 """What the captured tables were, from the start on: ``tables.jsonl`` in the state folder.
 
-The first line has the rules that the migration began with, those after it the tables, each with the Position from which
-it was so: the start, or the end of the ALTER that made it so. A line is durable before any row is decoded by it, and
-what was once found out is never found out again: by then the source may describe a later version.
+The first line has the time of the start and the rules that the migration began with, those after it the tables, each
+with the Position from which it was so: the start, or the end of the ALTER that made it so. A line is durable before any
+row is decoded by it, and what was once found out is never found out again: by then the source may describe a later
+version.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ class History:
             first, *others = [orjson.loads(line) for line in lines]
             self.rules: list[dict[str, Any]] = first["rules"]
             self._begun = int(first["tables"])
+            self.began = float(first.get("began", 0.0))
             for fields in others:
                 self._take(fields)
         except (ValueError, KeyError, TypeError) as error:
@@ -83,10 +85,12 @@ class History:
         versions.append((Position(**fields["since"]), Altered(table, frozenset(fields["replaced"]))))
 
 
-def begin(path: Path, rules: Iterable[TableRule], tables: Iterable[Table], start: Position) -> History:
-    """Written anew, durably. Raises StateError."""
+def begin(path: Path, rules: Iterable[TableRule], tables: Iterable[Table], start: Position, began: float) -> History:
+    """Written anew, durably; ``began`` is the source's clock at the start. Raises StateError."""
     captured = list(tables)
-    first = sealed(orjson.dumps({"tables": len(captured), "rules": [asdict(rule) for rule in rules]})[:-1])
+    first = sealed(
+        orjson.dumps({"began": began, "tables": len(captured), "rules": [asdict(rule) for rule in rules]})[:-1]
+    )
     try:
         replace_file(path, first + b"".join(_table_line(start, Altered(table, frozenset())) for table in captured))
     except OSError as error:

@@ -18,7 +18,7 @@ from whimbrel.migrate.dead import DeadLetters
 from whimbrel.migrate.progress import Progress
 from whimbrel.migrate.regroup import Regrouped
 from whimbrel.migrate.state import Keeper
-from whimbrel.records import ItemOperation, Row
+from whimbrel.records import ItemOperation, Provenance, Row
 
 SLICE_ITEMS = 5_000  # items in one write; a stop waits for no more than these
 PARTITION_ROWS = 50_000  # rows of one partition when rows are regrouped on disk
@@ -37,6 +37,7 @@ class Loader:
         keeper: Keeper,
         progress: Progress,
         stop: threading.Event,
+        came: Provenance,
     ) -> None:
         self._mapping = mapping
         self._writer = writer
@@ -45,6 +46,7 @@ class Loader:
         self._counts = progress.tables[mapping.source]
         self._progress = progress
         self._stop = stop
+        self._came = came
 
     def load(self, files: list[Path], spill_folder: Path) -> None:
         """Load all ``files`` of the table. Returns early, with what is done recorded, when ``stop`` is set."""
@@ -70,7 +72,7 @@ class Loader:
         if self._stop.is_set() or number in self._keeper.now.table(source).loaded:
             return
         rows: list[Row] = list(rows_of_part())
-        puts, faults = self._mapping.put_items(rows)
+        puts, faults = self._mapping.put_items(rows, self._came)
         before, items_before = self._counts.loaded_rows, self._counts.loaded_items
         for part in sliced(iter(self._mapping.load_operations(puts))):
             if self._stop.is_set():

@@ -11,6 +11,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 
+from whimbrel.dynamodb.read import get_items, key_id
 from whimbrel.migrate.apply import rejected_fault
 from whimbrel.migrate.follow import drained, follow, source_end
 from whimbrel.migrate.load import PARTITION_ROWS, sliced
@@ -18,7 +19,7 @@ from whimbrel.migrate.lookup import read_whole_table
 from whimbrel.migrate.regroup import Regrouped
 from whimbrel.migrate.retry import operations
 from whimbrel.migrate.run import Run
-from whimbrel.records import Row
+from whimbrel.records import Put, Row
 
 
 def refill(run: Run, source: str) -> int:
@@ -57,11 +58,21 @@ class Filler:
     def _put(self, rows: list[Row]) -> None:
         """``rows`` have all rows of their items."""
         run, source = self._run, self._mapping.source
-        puts, faults = self._mapping.put_items(rows)
+        puts, faults = self._mapping.put_items(rows, run.of_snapshot)
+        if self._mapping.of_change:
+            puts = self._as_they_came(puts)
         for part in sliced(iter(operations(run, self._mapping, puts, []))):
             faults += [rejected_fault(source, rejected) for rejected in run.writer.write(part)]
         run.progress.dead += run.dead.add(faults, "refill")
         self.items += len(puts)
+
+    def _as_they_came(self, puts: list[Put]) -> list[Put]:
+        """With what the items that are there say of how their rows came: a refill is no change."""
+        run, mapping = self._run, self._mapping
+        found = get_items(run.wire, mapping.target, [put.key for put in puts], stop=run.stop)
+        return [
+            put._replace(item=mapping.of_change.carried_over(put.item, found.get(key_id(put.key), {}))) for put in puts
+        ]
 
     def _read(self, use: Callable[[list[Row]], None]) -> None:
         def count(rows: int) -> None:

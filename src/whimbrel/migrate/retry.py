@@ -22,7 +22,7 @@ from whimbrel.migrate.lookup import read_whole_table, rows_within
 from whimbrel.migrate.run import Run
 from whimbrel.mysql.connect import Mysql, connect
 from whimbrel.mysql.snapshot import rows_where_equal
-from whimbrel.records import Fault, Item, ItemOperation, Put, Row, Value
+from whimbrel.records import Fault, Item, ItemOperation, Provenance, Put, Row, Value
 
 AT_ONCE = 200
 
@@ -36,10 +36,17 @@ def retry(run: Run, letters: list[Letter]) -> tuple[int, int]:
             for start in range(0, len(mine), AT_ONCE):
                 some = mine[start : start + AT_ONCE]
                 rows = _rows_now(run, connection, mapping, some)
-                puts, unmappable = mapping.put_items(rows)
+                came: dict[bytes, Provenance] = {}
+                if mapping.of_change:
+                    puts, unmappable = _puts_of_change(run, mapping, some, rows, came)
+                else:
+                    puts, unmappable = mapping.put_items(rows)
                 rejected = run.writer.write(operations(run, mapping, puts, _gone(mapping, some, rows)))
                 written += len(puts) - len(rejected)
-                faults += unmappable + [rejected_fault(source, each) for each in rejected]
+                faults += unmappable + [
+                    rejected_fault(source, each)._replace(came=came.get(key_id(each.operation.key)))
+                    for each in rejected
+                ]
     strangers = [letter for letter in letters if letter["table"] not in run.prepared.mappings]
     # The items are acknowledged before their letters go; those that still cannot be mapped get new ones.
     replace_letters(run.folder.dead, strangers)
@@ -93,16 +100,65 @@ def _gone(mapping: TableMapping, letters: list[Letter], rows: list[Row]) -> list
 def operations(run: Run, mapping: TableMapping, puts: list[Put], gone: list[Item]) -> list[ItemOperation]:
     """Of an item that other tables have a part in, only what this table's rows wrote may be put or taken away."""
     found: dict[bytes, Item] = {}
-    if mapping.shared:
+    if mapping.shared or mapping.of_change.mark:
         keys = [*(put.key for put in puts), *gone]
         found = get_items(run.wire, mapping.target, keys, stop=run.stop)
     written = [mapping.replacing(put, found.get(key_id(put.key), {})) for put in puts]
-    return [*written, *(mapping.removing(key, found.get(key_id(key), {})) for key in gone)]
+    removed = (mapping.removing(key, found.get(key_id(key), {})) for key in gone)
+    return [*written, *(operation for operation in removed if operation is not None)]
+
+
+def _puts_of_change(
+    run: Run, mapping: TableMapping, letters: list[Letter], rows: list[Row], known: dict[bytes, Provenance]
+) -> tuple[list[Put], list[Fault]]:
+    """Each row as the last of its letters says that it came, or else with the snapshot; ``known`` is told which.
+
+    An item that is right already is left alone: a later change than that of the letter wrote it.
+    """
+    by_row, by_item = _last_letters(mapping, letters)
+    keys = [key for row in rows if (key := mapping.item_key(row))]
+    found = get_items(run.wire, mapping.target, keys, stop=run.stop)
+    puts, faults = list[Put](), list[Fault]()
+    for row in rows:
+        key = mapping.item_key(row)
+        letter = by_row.get(_primary_key(mapping, row)) or (by_item.get(key_id(key)) if key else None)
+        came, before = _came(run, mapping, letter)
+        made, refused = mapping.put_items([row], came, before)
+        known |= {key_id(put.key): came for put in made}
+        puts += [put for put in made if not mapping.is_written(put, found.get(key_id(put.key)))]
+        faults += [fault._replace(came=came) for fault in refused]
+    return puts, faults
+
+
+def _last_letters(
+    mapping: TableMapping, letters: list[Letter]
+) -> tuple[dict[tuple[Value, ...], Letter], dict[bytes, Letter]]:
+    by_row: dict[tuple[Value, ...], Letter] = {}
+    by_item: dict[bytes, Letter] = {}
+    for letter in sorted(letters, key=lambda letter: letter.get("came", {}).get("sequence", "")):
+        if letter["source_key"]:
+            values = exact_values(letter["source_key"])
+            by_row[tuple(values[name] for name in mapping.table.primary_key)] = letter
+        elif letter["item_key"]:
+            by_item[key_id(letter["item_key"])] = letter
+    return by_row, by_item
+
+
+def _came(run: Run, mapping: TableMapping, letter: Letter | None) -> tuple[Provenance, Row | None]:
+    if letter is None or "came" not in letter:
+        return run.of_snapshot, None
+    image = letter["before"] if letter["after"] else None
+    came = Provenance(**letter["came"])
+    return came, tuple(exact_values(image).get(name) for name in mapping.table.names) if image else None
+
+
+def _primary_key(mapping: TableMapping, row: Row) -> tuple[Value, ...]:
+    return tuple(row[mapping.table.index(name)] for name in mapping.table.primary_key)
 
 
 def _of_an_item(letter: Letter) -> bool:
     """Whether the letter speaks of a whole item, and of no row in particular."""
-    return bool(letter["item_key"]) and not (letter["source_key"] or letter["before"] or letter["after"])
+    return bool(letter["item_key"]) and not letter["source_key"]
 
 
 def _place(mapping: TableMapping, row: Row) -> tuple[Value, ...]:

@@ -29,19 +29,21 @@ from whimbrel.export import read_export
 from whimbrel.log.files import ChangeLogReader
 from whimbrel.mapping.design import TableMapping
 from whimbrel.mapping.family import indexes_of
+from whimbrel.mapping.provenance import of_snapshot
 from whimbrel.migrate import history
 from whimbrel.migrate.apply import Applier
 from whimbrel.migrate.capture import Capture
 from whimbrel.migrate.dead import DeadLetters
+from whimbrel.migrate.history import History
 from whimbrel.migrate.load import Loader
 from whimbrel.migrate.prepare import Prepared, chunk_key, not_altered, same_rules, same_source
 from whimbrel.migrate.progress import Progress, TableCounts
 from whimbrel.migrate.state import Keeper, StateFolder
 from whimbrel.mysql.chunks import forget_other_export
-from whimbrel.mysql.connect import connect
+from whimbrel.mysql.connect import clock, connect
 from whimbrel.mysql.fence import fenced_position
 from whimbrel.mysql.snapshot import export_table
-from whimbrel.records import Position
+from whimbrel.records import Position, Provenance
 
 NEXT = {"new": "snapshot", "snapshot": "load", "load": "apply"}
 
@@ -98,8 +100,9 @@ class Run:
             return
         tables = list(self.prepared.tables.values())
         with closing(connect(self.prepared.project.source)) as connection:
+            began = clock(connection)  # before the start, so that no change is older than it
             start = fenced_position(connection, tables, self.stop.wait, lambda: not_altered(connection, tables))
-        self.history = history.begin(self.folder.tables, self.prepared.project.tables, tables, start)
+        self.history = history.begin(self.folder.tables, self.prepared.project.tables, tables, start, began)
         self._move_from("new", source=self.prepared.server.server_uuid, rules=self.history.digest, start=start)
         log.info("start fixed", extra={"position": str(start)})
 
@@ -110,9 +113,8 @@ class Run:
 
     def new_capture(self, on_failure: Callable[[], None]) -> Capture:
         """To be started once the start is fixed."""
-        assert self.history is not None, "the tables are recorded with the start"
         source, versions = self.prepared.project.source, self.prepared.versions
-        return Capture(source, self.history, versions, self.folder.log, self.start, self.progress, on_failure)
+        return Capture(source, self._begun, versions, self.folder.log, self.start, self.progress, on_failure)
 
     def snapshot(self) -> None:
         """Export every table that is not exported yet."""
@@ -139,7 +141,7 @@ class Run:
             files = sorted(self.folder.export(source).glob("chunk-*.zst"))
             if files:  # the table may have been altered since
                 mapping = self.prepared.versions[source].of(read_export(files[0]).table)
-            loader = Loader(mapping, self.writer, self.dead, self.keeper, self.progress, self.stop)
+            loader = Loader(mapping, self.writer, self.dead, self.keeper, self.progress, self.stop, self.of_snapshot)
             loader.load(files, self.folder.spill)
             if self.stop.is_set():
                 return
@@ -154,7 +156,8 @@ class Run:
         self._check_targets()
         self._enter("apply", "")
         reader = ChangeLogReader(self.folder.log, self.keeper.now.applied)
-        return Applier(reader, self.prepared.versions, self.writer, self.dead, self.keeper, self.progress)
+        began = self._begun.began
+        return Applier(reader, self.prepared.versions, self.writer, self.dead, self.keeper, self.progress, began)
 
     def check_capture(self) -> None:
         """Raise what ended the capture, if something did."""
@@ -168,6 +171,16 @@ class Run:
         start = self.keeper.now.start
         assert start is not None, "the start is fixed before anything is captured"
         return start
+
+    @property
+    def of_snapshot(self) -> Provenance:
+        """How the rows of the snapshot came."""
+        return of_snapshot(self.start, self._begun.began)
+
+    @property
+    def _begun(self) -> History:
+        assert self.history is not None, "the tables are recorded with the start"
+        return self.history
 
     def _export(self, source: str, mapping: TableMapping) -> None:
         self._enter("snapshot", source)

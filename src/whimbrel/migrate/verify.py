@@ -5,6 +5,9 @@ partition by partition, so memory is bounded whatever the table's size. What dif
 change while they are read. A candidate is read again by key from both sides, the target only after the applier has
 passed the Position at which the source was read, and it counts when the two still differ while the source stood
 still.
+
+What an item says of how its row came (``mapping.provenance``) is left out of the comparison, and named in the report.
+An item that says that its row went must have no row.
 """
 
 from __future__ import annotations
@@ -76,6 +79,8 @@ class TableReport:
     candidates: int = 0  # that differed at first sight, most by being changed meanwhile
     counts: dict[str, int] = field(default_factory=dict)  # kind -> differences that stand
     differences: list[Difference] = field(default_factory=list)
+    not_compared: list[str] = field(default_factory=list)  # attributes that say how a row came, which no source can
+    softly_deleted: int = 0  # items that stay although their rows went, and say so
     seconds: float = 0.0
 
     @property
@@ -129,7 +134,8 @@ class Verifier:
         self._folder = folder
         self._stop = stop
         self._progress = progress
-        self._report = TableReport(self._sources, self._target)
+        names = sorted({name for each in mappings for name in each.of_change.names})
+        self._report = TableReport(self._sources, self._target, not_compared=names)
         self._keyless: dict[str, list[Row]] = {}  # by source, primary keys of rows that cannot have an item's key
         self._reads = 0
 
@@ -196,7 +202,8 @@ class Verifier:
         def page(items: list[Item]) -> None:
             self._report.found += len(items)
             for item in items:
-                join.add(key_id(self._key_of(item)), b"t" + self._digest(item))
+                mark = b"d" if self._is_deleted(item) else b"t"
+                join.add(key_id(self._key_of(item)), mark + self._digest(item))
             self._say("reading the target")
 
         scan(
@@ -214,14 +221,18 @@ class Verifier:
         expected: dict[bytes, bytes] = {}
         found: dict[bytes, bytes] = {}
         shared: dict[bytes, Item] = {}
+        deleted: set[bytes] = set()
         for key, record in join.partition(partition):
             if record[:1] == b"p":
                 shared.setdefault(key, {}).update(orjson.loads(record[1:]))
+            elif record[:1] == b"d":
+                deleted.add(key)
             else:
                 (expected if record[:1] == b"s" else found)[key] = record[1:]
         self._report.items += len(shared)
         for key, item in shared.items():
             expected.setdefault(key, self._digest(item))
+        self._report.softly_deleted += len(deleted - expected.keys())
         for key, digest in expected.items():
             if found.pop(key, None) != digest:
                 yield orjson.loads(key)
@@ -336,15 +347,26 @@ class Verifier:
     # -- the two sides made comparable ---------------------------------------------------------------------------------
 
     def _same(self, one: Item | None, other: Item | None) -> bool:
-        if one is None or other is None:
-            return one is other
-        return normal_item(one) == normal_item(other)
+        """Whether the target has ``other`` where the source's rows make ``one``."""
+        if one is None or other is None or self._is_deleted(other):
+            return one is None and (other is None or self._is_deleted(other))
+        return normal_item(self._rest(one)) == normal_item(self._rest(other))
+
+    def _is_deleted(self, item: Item) -> bool:
+        return any(each.of_change.is_deleted(item) for each in self._mappings)
+
+    def _rest(self, item: Item) -> Item:
+        """What of an item the source can say."""
+        for mapping in self._mappings:
+            if mapping.of_change:
+                item = mapping.of_change.rest(item)
+        return item
 
     def _key_of(self, item: Item) -> Item:
         return {name: item[name] for name, _type in self._mappings[0].key_attributes}
 
     def _digest(self, item: Item) -> bytes:
-        text = orjson.dumps(normal_item(item), option=orjson.OPT_SORT_KEYS)
+        text = orjson.dumps(normal_item(self._rest(item)), option=orjson.OPT_SORT_KEYS)
         return hashlib.blake2b(text, digest_size=16).digest()
 
     def _report_difference(self, key: Item, expected: Item | None, found: Item | None, unmappable: bool) -> None:

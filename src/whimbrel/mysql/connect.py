@@ -222,6 +222,11 @@ def current_position(connection: Mysql) -> Position:
     return Position(status["File"], int(status["Position"]), earlier)
 
 
+def clock(connection: Mysql) -> float:
+    """The source's clock: whole seconds since the epoch, as commits have them at least."""
+    return float(_one(connection, "SELECT UNIX_TIMESTAMP()")[0])
+
+
 def binlog_status(connection: Mysql) -> dict[str, Any]:
     """SHOW BINARY LOG STATUS (MySQL 8.2 and later), else SHOW MASTER STATUS."""
     for statement in ("SHOW BINARY LOG STATUS", "SHOW MASTER STATUS"):

@@ -62,6 +62,9 @@ class TableRule:
     ``nulls``: ``null`` writes {"NULL": true}, ``omit`` leaves the attribute out (not in a group).
     ``document`` names the map that holds the columns in shape document.
 
+    ``before_image`` are more columns, by their names: each has the value that another one had before the row's last
+    update, NULL if it had none.
+
     Group: ``entry_name`` is the template that names a row's entry; ``entry_value`` is a column, or "" for a map of all
     columns that are not excluded. ``entry_as`` says what the entries are in: attributes of the item, or the map, set
     or list ``entry_into``; a set has the column ``entry_value`` for its members and no names, a list has the entries
@@ -91,6 +94,7 @@ class TableRule:
     columns: dict[str, str] = field(default_factory=dict)
     filter: str = ""
     mask: dict[str, str] = field(default_factory=dict)
+    before_image: dict[str, str] = field(default_factory=dict)
     attribute_prefix: str = ""
     attribute_suffix: str = ""
     attribute_case: str = ""
@@ -120,6 +124,7 @@ def read_table_rule(section: Section, database: str) -> TableRule:
         columns=section.text_map("columns"),
         filter=section.text("filter", ""),
         mask=section.text_map("mask", allowed=MASKS),
+        before_image=section.text_map("before_image"),
         attribute_prefix=section.text("attribute_prefix", ""),
         attribute_suffix=section.text("attribute_suffix", ""),
         attribute_case=section.one_of("attribute_case", CASES),
