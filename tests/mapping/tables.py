@@ -37,6 +37,7 @@ TYPES = {"int": "NS", "bit": "NS", "year": "NS", "decimal": "NS", "float": "NS",
 TEXT_KINDS = sorted(set(VALUES) - {"binary", "geometry"})
 KEY_KINDS = ["int", "int", "text", "text", "date", "decimal", "double", "enum", "datetime", "timestamp", "year"]
 SEPARATORS = ["|", "#", "", "$$", "-"]
+CLEAR_SEPARATORS = ["/", "#", "", "$$"]  # no value runs into one: rows that do are test_templates' matter
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ def _set_rule(draw: st.DrawFn, table: Table, rule: TableRule, member: str, spare
 def _template(draw: st.DrawFn, names: list[str]) -> str:
     parts = [f"${{{names[0]}}}"]
     for name in names[1:]:
-        parts += [draw(st.sampled_from(SEPARATORS)), f"${{{name}}}"]
+        parts += [draw(st.sampled_from(CLEAR_SEPARATORS)), f"${{{name}}}"]
     prefix = draw(st.sampled_from(["", "", "item-", '{"\\']))
     return prefix + "".join(parts)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -12,9 +13,9 @@ from tests.mapping.oracle import rendered
 from tests.mapping.tables import SEPARATORS, TEXT_KINDS, VALUES, column
 from whimbrel.errors import MappingError
 from whimbrel.mapping.design import TableMapping, compile_mapping
-from whimbrel.mapping.templates import Literal, Reference, parse
+from whimbrel.mapping.templates import Literal, Reference, Separator, parse
 from whimbrel.project import KeyRule, TableRule
-from whimbrel.records import Column, Table, Value
+from whimbrel.records import Change, Column, Position, Row, Table, Value
 
 
 def test_a_template_is_read_into_its_parts() -> None:
@@ -36,35 +37,43 @@ def test_a_dollar_that_starts_nothing_is_refused(text: str, at: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "kinds", "doubt"),
+    ("text", "kinds", "doubt", "separators"),
     [
-        ("${a}", ["text"], ""),
-        ("${a}|${b}", ["int", "text"], ""),
-        ("${a}|${b}", ["text", "int"], ""),
-        ("${a}|${b}", ["text", "text"], "'|' between a and b"),
-        ("${a}${b}", ["int", "int"], "nothing stands between a and b"),
-        ("${a}${b}", ["date", "int"], ""),
-        ("${a}${b}", ["text", "date"], ""),
-        ("${a}-${b}", ["int", "int"], ""),
-        ("${a}-${b}", ["date", "date"], ""),
-        ("${a}-${b}", ["float", "float"], "'-' between a and b"),
-        ("${a}|${b}|${c}", ["int", "text", "int"], ""),
-        ("${a}|${b}|${c}", ["text", "int", "text"], "'|' between a and b"),
-        ("${a}#${b}", ["enum", "enum"], ""),
-        ("${a},${b}", ["set", "text"], "',' between a and b"),
-        ("${a}x${b}", ["set", "enum"], ""),
-        ("${a}:${b}", ["time", "int"], ""),
-        ("${a}|${b}|${c}", ["text", "text", "int"], "'|' between a and b"),
-        ("x${a}y", ["text"], ""),
-        ("${a}|", ["text"], ""),
-        ("${a}.${b}", ["decimal", "decimal"], "'.' between a and b"),
-        ("${a}${b}${c}", ["uuid", "text", "timestamp"], ""),
+        ("${a}", ["text"], "", []),
+        ("${a}|${b}", ["int", "text"], "", []),
+        ("${a}|${b}", ["text", "int"], "", []),
+        ("${a}|${b}", ["text", "text"], "", ["a|"]),
+        ("${a}${b}", ["int", "int"], "nothing stands between a and b", []),
+        ("${a}${b}", ["date", "int"], "", []),
+        ("${a}${b}", ["text", "date"], "", []),
+        ("${a}-${b}", ["int", "int"], "", []),
+        ("${a}-${b}", ["date", "date"], "", []),
+        ("${a}-${b}", ["float", "float"], "", ["-b"]),
+        ("${a}|${b}|${c}", ["int", "text", "int"], "", []),
+        ("${a}|${b}|${c}", ["text", "int", "text"], "", ["a|"]),
+        ("${a}#${b}", ["enum", "enum"], "", []),
+        ("${a},${b}", ["set", "text"], "", ["a,"]),
+        ("${a}x${b}", ["set", "enum"], "", []),
+        ("${a}:${b}", ["time", "int"], "", []),
+        ("${a}|${b}|${c}", ["text", "text", "int"], "", ["a|"]),
+        ("${a}-${b}", ["text", "int"], "", ["-b"]),
+        ("${a}#${b}-${c}", ["text", "text", "int"], "", ["-c", "a#"]),
+        ("${a}|${b}||${c}", ["text", "text", "text"], "", ["a|", "b||"]),
+        ("${a}|${b}${c}", ["text", "text", "text"], "nothing stands between b and c", ["a|"]),
+        ("x${a}y", ["text"], "", []),
+        ("${a}|", ["text"], "", []),
+        ("${a}.${b}", ["decimal", "decimal"], "", [".b"]),
+        ("${a}${b}${c}", ["uuid", "text", "timestamp"], "", []),
     ],
 )
-def test_a_doubt_is_named(text: str, kinds: list[str], doubt: str) -> None:
+def test_a_doubt_is_named(text: str, kinds: list[str], doubt: str, separators: list[str]) -> None:
     columns = {name: column(name, kind, False) for name, kind in zip("abc", kinds, strict=False)}
     said = parse(text).ambiguity(columns)
     assert (said is None) if not doubt else (said is not None and doubt in said)
+    assert [
+        f"{column}{literal}" if behind else f"{literal}{column}"
+        for column, literal, behind in parse(text).separators(columns)
+    ] == separators
 
 
 @st.composite
@@ -77,19 +86,73 @@ def templates_over(draw: st.DrawFn) -> tuple[str, Table]:
     return text, Table("s", "t", columns, ("c0",))
 
 
-@settings(max_examples=150, deadline=None)
-@given(templates_over())
-def test_no_two_rows_share_a_text_of_which_there_is_no_doubt(template: tuple[str, Table]) -> None:
-    text, table = template
-    # The date and time columns of a table all have the fractional digits that the column says: here none.
-    rows = list(
+def all_rows(table: Table) -> list[tuple[Value, ...]]:
+    """The date and time columns of a table all have the fractional digits that the column says: here none."""
+    return list(
         product(
             *([v for v in VALUES[one.kind] if "." not in str(v) or "date" not in one.kind] for one in table.columns)
         )
     )
-    texts = {rendered(text, table, row) for row in rows}
-    if parse(text).ambiguity({one.name: one for one in table.columns}) is None:
-        assert len(texts) == len(rows)
+
+
+@settings(max_examples=150, deadline=None)
+@given(templates_over())
+def test_no_two_rows_share_a_text_of_which_there_is_no_doubt(template: tuple[str, Table]) -> None:
+    """Those that run into a separator are refused, and nothing else is."""
+    text, table = template
+    table = replace(table, primary_key=table.names)
+    mapping = compile_mapping(TableRule("t", "ttt", "record", KeyRule("p", text)), table)
+    separators = parse(text).separators(mapping.design.columns)
+    kept = [row for row in all_rows(table) if mapping.item_key(row) is not None]
+    clear = [row for row in all_rows(table) if not any(runs_into(each, table, row) for each in separators)]
+    assert kept == [row for row in clear if rendered(text, table, row)]
+    if not mapping.doubts():
+        assert len({rendered(text, table, row) for row in kept}) == len(kept)
+
+
+@settings(max_examples=50, deadline=None)
+@given(templates_over())
+def test_no_row_is_refused_where_the_rest_of_the_key_tells_it_apart(template: tuple[str, Table]) -> None:
+    text, table = template
+    rule = TableRule("t", "ttt", "record", KeyRule("p", f"p{text}"), KeyRule("s", "-${c0}"))
+    mapping = compile_mapping(rule, table)
+    assert mapping.doubts() == []
+    assert all(mapping.item_key(row) is not None for row in all_rows(table))
+
+
+def runs_into(separator: Separator, table: Table, row: tuple[Value, ...]) -> bool:
+    """Read from the column's side, the separator comes too early, or once more."""
+    column, literal, behind = separator
+    text = rendered("${" + column + "}", table, row)
+    return (text + literal).index(literal) < len(text) if behind else (literal + text).rindex(literal) > 0
+
+
+def test_a_row_whose_text_runs_into_a_separator_is_refused_by_name() -> None:
+    rule = TableRule("t", "ttt", "record", KeyRule("p", "${a}||${b}"))
+    columns = (Column("a", "text", False), Column("b", "text", False))
+    mapping = compile_mapping(rule, Table("shop", "t", columns, ("a", "b")))
+    puts, faults = mapping.put_items([("x", "|y"), ("x|", "y"), ("x||", "y"), ("x", "y||z")])
+    assert [put.key["p"]["S"] for put in puts] == ["x|||y", "x||y||z"]
+    assert [fault.source_key["a"] for fault in faults] == ["x|", "x||"]
+    assert faults[0].reason == (
+        "partition key 'p' has '||' beside column 'a', whose own text 'x|' runs into it: another row could have the "
+        "same text"
+    )
+
+
+def test_a_change_to_or_from_such_a_row_is_none_of_an_item_that_never_was() -> None:
+    rule = TableRule("t", "ttt", "record", KeyRule("p", "${a}|${b}"))
+    table = Table("shop", "t", (Column("a", "text", False), Column("b", "text", False)), ("a", "b"))
+    good, bad = ("x", "y"), ("x|y", "z")
+
+    def fold(before: Row | None, after: Row | None) -> tuple[list[str], int]:
+        operations, faults = compile_mapping(rule, table).fold([Change(table, before, after, Position("bin.1", 4))])
+        return [type(each).__name__ for each in operations], len(faults)
+
+    assert fold(None, bad) == ([], 1)
+    assert fold(bad, None) == ([], 0)
+    assert fold(good, bad) == (["Delete"], 1)
+    assert fold(bad, good) == (["Put"], 0)
 
 
 @settings(max_examples=150, deadline=None)

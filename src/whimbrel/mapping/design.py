@@ -9,7 +9,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from whimbrel.errors import MappingError, SchemaDrift
-from whimbrel.mapping import values
+from whimbrel.mapping import unique, values
 from whimbrel.mapping.expressions import UNKNOWN
 from whimbrel.mapping.fold import Compiled, fold_groups, fold_of_change, fold_parts, fold_records, made, part, row_fault
 from whimbrel.mapping.forms import Refused, shown
@@ -176,18 +176,12 @@ class TableMapping:
         """The form in which two items are equal in DynamoDB exactly if they are equal in Python."""
         return values.normal_item(item)
 
-    def ambiguities(self) -> list[str]:
-        """How different rows could come to the same place in the target; empty if they cannot. For ``check``."""
-        columns = self.design.columns
-        templates = [*(key.template for key in self.design.keys), self.design.entry_name]
-        found = [text for template in templates if (text := template.ambiguity(columns))]
-        used = {name for template in templates for name in template.columns if name not in self._columns.uses}
-        used |= {one.column.name for one in self.design.ordering} - self._columns.uses.keys()
-        missing = [name for name in self.table.primary_key if name not in used]
-        if missing:
-            where = "the key" if self.shape != "group" else "the key and entry_name"
-            found.append(f"{', '.join(missing)} of the primary key is not in {where}: different rows could be one")
-        return found
+    def doubts(self, unique_keys: Iterable[tuple[str, ...]] = ()) -> list[str]:
+        """How different rows could come to the same place in the target; empty if they cannot.
+
+        ``unique_keys`` are the source's, without NULLs, beside the primary key.
+        """
+        return unique.doubts(self.design, self._columns.uses, unique_keys)
 
     def _assignments(self, key: Key, value: AttributeValue) -> Iterator[dict[str, Value]]:
         content = value.get(key.type)

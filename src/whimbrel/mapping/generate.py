@@ -16,8 +16,9 @@ from whimbrel.mapping import forms, values
 from whimbrel.mapping.forms import Refused, shown
 from whimbrel.mapping.provenance import bearer
 from whimbrel.mapping.rules import Added, Carried, Design, Key
-from whimbrel.mapping.templates import Literal, Template
+from whimbrel.mapping.templates import Literal, Reference, Template
 from whimbrel.mapping.trees import Leaf, Tree, templates_of
+from whimbrel.mapping.unique import separators
 from whimbrel.records import AttributeValue, Item, Put, Row
 from whimbrel.sizes import (
     MAX_ITEM_BYTES,
@@ -57,6 +58,7 @@ def generate(design: Design) -> Code:
         "Refused": Refused,
         "item_size": item_size,
         "refuse_null": _refuse_null,
+        "refuse_separator": _refuse_separator,
         "check_key": _check_key,
         "check_name": _check_name,
         "refuse_clash": _refuse_clash,
@@ -102,6 +104,13 @@ def _absent(*_: object) -> NoReturn:
 
 def _refuse_null(column: str, place: str) -> NoReturn:
     raise Refused(f"{place} needs column {column!r}, which is NULL")
+
+
+def _refuse_separator(column: str, text: str, separator: str, place: str) -> NoReturn:
+    raise Refused(
+        f"{place} has {separator!r} beside column {column!r}, whose own text {shown(text)} runs into it: "
+        f"another row could have the same text"
+    )
 
 
 def _check_key(place: str, text: str | bytes, limit: int) -> None:
@@ -163,6 +172,20 @@ def _null_checks(design: Design, template: Template, place: str) -> list[str]:
     return [f"if {_variable(design, name)} is None: refuse_null({name!r}, {place!r})" for name in template.columns]
 
 
+def _separator_checks(design: Design, template: Template, place: str) -> list[str]:
+    """Two rows never share a text: a column that runs into the literal beside it refuses its row."""
+    lines = []
+    for separator in separators(design, template):
+        column, literal = separator.column, separator.text
+        text = _text(design, Template("", (Reference(column),)))
+        met = f"{literal!r} in {text}"
+        if len(literal) > 1:  # where they meet, a part of the text and a part of the separator could be one more
+            beside = f"({text} + {literal!r}).find({literal!r}) < len({text})"
+            met = beside if separator.behind else f"({literal!r} + {text}).rfind({literal!r}) > 0"
+        lines += [f"if {met}: refuse_separator({column!r}, {text}, {literal!r}, {place!r})"]
+    return lines
+
+
 def _key_lines(design: Design) -> list[str]:
     """Lines that set ``k0`` (and ``k1``), the key attributes' texts, or raise Refused."""
     lines = []
@@ -181,7 +204,7 @@ def _one_key(design: Design, key: Key, target: str, place: str, limit: int) -> l
     if key.type == "B":
         return [f"if not 0 < len({variable}) <= {limit}: check_key({place!r}, {variable}, {limit})",
                 f"{target} = base64({variable})"]  # fmt: skip
-    lines = [f"{target} = {_text(design, key.template)}"]
+    lines = [*_separator_checks(design, key.template, place), f"{target} = {_text(design, key.template)}"]
     bound = key.template.bound(design.columns)
     if bound is None or bound > limit:  # four bytes a character at most
         lines += [f"if not 0 < len({target}) <= {limit // 4}: check_key({place!r}, {target}, {limit})"]
@@ -405,7 +428,7 @@ def _name_lines(design: Design) -> list[str]:
     if design.inside == "NS":
         column = design.columns[template.alone]
         return [*lines, f"name = {values.key_number_source(column, _variable(design, column.name), 'the entry')}"]
-    lines += [f"name = {_text(design, template)}"]
+    lines += [*_separator_checks(design, template, "the entry's name"), f"name = {_text(design, template)}"]
     if design.inside == "SS":
         return lines
     bound = template.bound(design.columns)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 from whimbrel.errors import MappingError
@@ -47,6 +48,14 @@ class Reference(NamedTuple):
 Part = Literal | Reference
 
 
+class Separator(NamedTuple):
+    """A literal beside a column, that the column's own text must not run into; ``behind`` the column, or before it."""
+
+    column: str
+    text: str
+    behind: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Template:
     text: str
@@ -74,26 +83,49 @@ class Template:
         return total
 
     def ambiguity(self, columns: Mapping[str, Column]) -> str | None:
-        """Says how two different tuples of column values could give the same text; None if they cannot.
+        """Says how two different tuples of column values could give the same text; None if they cannot, as long as each
+        column of ``separators`` keeps clear of its separator.
+        """
+        doubtful = self._doubtful(columns)
+        for left, right in pairwise(doubtful):
+            if isinstance(left, Reference) and isinstance(right, Reference) and not _width(columns[left.column]):
+                return (
+                    f"nothing stands between {left.column} and {right.column} in {self.text!r}: "
+                    f"different rows could give the same text"
+                )
+        return None
 
-        The text is read from the left as far as each column's end is certain, then from the right; what remains between
-        is certain if it is one column. Careful: it may name a doubt that the data never meets.
+    def separators(self, columns: Mapping[str, Column]) -> tuple[Separator, ...]:
+        """If each of these columns keeps clear of its literal, the template's text can be read back in one way only.
+
+        A number is rather held to what stands before it than the text there to what stands behind: its text has a
+        sign at most.
+        """
+        parts = list(self._doubtful(columns))
+        found = []
+        while len(parts) > 1 and isinstance(number := parts[-1], Reference) and isinstance(parts[-2], Literal):
+            if columns[number.column].kind not in _CHARACTERS:
+                break
+            found.append(Separator(number.column, parts[-2].text, behind=False))
+            del parts[-2:]
+        return tuple(found) + tuple(
+            Separator(part.column, following.text, behind=True)
+            for part, following in pairwise(parts)
+            if isinstance(part, Reference) and isinstance(following, Literal) and not _ends(part, following, columns)
+        )
+
+    def certain(self, columns: Mapping[str, Column]) -> set[str]:
+        """The columns that can be read back from every text, whatever the others hold."""
+        doubtful = self._doubtful(columns)
+        return {part.column for part in self.parts if isinstance(part, Reference) and part not in doubtful}
+
+    def _doubtful(self, columns: Mapping[str, Column]) -> tuple[Part, ...]:
+        """What remains when the text is read from the left as far as each column's end is certain, then from the right;
+        nothing if that is one column, which then takes what is between.
         """
         first = _certain_from_left(self.parts, columns)
-        last = _certain_from_right(self.parts, columns, first)
-        doubtful = self.parts[first:last]
-        left, right, *_ = [part.column for part in doubtful if isinstance(part, Reference)] + ["", ""]
-        if not right:
-            return None
-        between = doubtful[1]
-        if isinstance(between, Reference):
-            return (
-                f"nothing stands between {left} and {right} in {self.text!r}: different rows could give the same text"
-            )
-        return (
-            f"{between.text!r} between {left} and {right} in {self.text!r} may also occur in their values: "
-            f"different rows could give the same text"
-        )
+        doubtful = self.parts[first : _certain_from_right(self.parts, columns, first)]
+        return doubtful if sum(isinstance(part, Reference) for part in doubtful) > 1 else ()
 
     def splits(self, text: str, columns: Mapping[str, Column]) -> Iterator[dict[str, Value]]:
         """Every assignment of column values that renders to ``text``, found lazily.
@@ -176,16 +208,17 @@ def parse(text: str) -> Template:
 
 def _certain_from_left(parts: tuple[Part, ...], columns: Mapping[str, Column]) -> int:
     for number, part in enumerate(parts):
-        if isinstance(part, Literal) or _width(columns[part.column]):
-            continue
-        following = parts[number + 1] if number + 1 < len(parts) else None
-        if following is None:
-            continue  # it takes the rest
-        if isinstance(following, Reference) or following.text[0] in _after_first(
-            columns[part.column], following.text[0]
-        ):
+        if isinstance(part, Reference) and not _ends(part, next(iter(parts[number + 1 :]), None), columns):
             return number
     return len(parts)
+
+
+def _ends(part: Reference, following: Part | None, columns: Mapping[str, Column]) -> bool:
+    """Whether it is certain where the column's text ends, when it is read from the left."""
+    column = columns[part.column]
+    if following is None or _width(column):
+        return True  # it takes the rest, or always as much
+    return isinstance(following, Literal) and not _after_first(column, following.text[0])
 
 
 def _certain_from_right(parts: tuple[Part, ...], columns: Mapping[str, Column], first: int) -> int:
@@ -199,11 +232,11 @@ def _certain_from_right(parts: tuple[Part, ...], columns: Mapping[str, Column], 
     return first
 
 
-def _after_first(column: Column, character: str) -> str:
-    """``character`` if it may follow the first character of the column's text, else ""."""
+def _after_first(column: Column, character: str) -> bool:
+    """Whether ``character`` may follow the first character of the column's text."""
     if column.kind in ("int", "decimal", "time") and character == "-":
-        return ""  # only as the sign, and a number is never empty
-    return character if _may_contain(column, character) else ""
+        return False  # only as the sign, and a number is never empty
+    return _may_contain(column, character)
 
 
 def _may_contain(column: Column, character: str) -> bool:
