@@ -27,34 +27,60 @@ def test_a_template_that_two_rows_share(case: Case) -> None:
     case.execute(
         "CREATE TABLE t (a VARCHAR(9), b VARCHAR(9), PRIMARY KEY (a, b))", "INSERT INTO t VALUES ('x', 'y'), ('x', 'z')"
     )
-    case.project(TEMPLATE)
-    assert "'|' between a and b" in case.reason("key-ambiguous")
+    case.project('shape = "record"\npartition_key = { name = "pk", value = "${a}${b}" }')
+    assert "nothing stands between a and b" in case.reason("key-unproven")
     case.execute("INSERT INTO t VALUES ('a|', 'b'), ('a', '|b'), ('1|', '2'), ('1', '|2')")
     reason = case.reason("key-shared")
     assert "2 rows share the item of another: " in reason
-    assert "2 rows at a||b" in reason
-    assert "key-ambiguous" not in case.check()
+    assert "2 rows at a|b" in reason
+    assert "key-unproven" not in case.check()
+
+
+def test_a_text_that_runs_into_its_separator(case: Case) -> None:
+    case.execute(
+        "CREATE TABLE t (a VARCHAR(9), b VARCHAR(9), n INT, PRIMARY KEY (a, b, n))",
+        "INSERT INTO t VALUES ('x', 'y|', 1), ('x', '|y', 2)",
+    )
+    case.project('shape = "record"\npartition_key = { name = "pk", value = "${a}||${b}-${n}" }')
+    assert not {"key-separator", "key-unproven", "key-asserted"} & case.check().keys()
+    case.execute("INSERT INTO t VALUES ('x|', 'y', 3), ('é|||', 'y', 4), ('x', 'y', -5)")
+    number, text = [each["reason"] for each in case.check()["key-separator"]]
+    assert number == "1 rows: key 'pk' has '-' beside n, which has it too (a=x, b=y, n=-5)"
+    assert text.startswith("2 rows: key 'pk' has '||' beside a, which has it too (a=")
+    assert "a=x|, b=y, n=3" in text
+    assert "a=é|||, b=y, n=4" in text
 
 
 def test_a_key_without_all_of_the_primary_key(case: Case) -> None:
-    case.execute("CREATE TABLE t (a INT, b INT, PRIMARY KEY (a, b))", "INSERT INTO t VALUES (1, 1), (2, 1)")
-    case.project('shape = "record"\npartition_key = { name = "a", type = "N" }')
-    assert "b of the primary key is not in the key" in case.reason("key-ambiguous")
-    case.execute("INSERT INTO t VALUES (1, 2), (1, 3)")
+    case.execute("CREATE TABLE t (a INT NOT NULL, b INT, PRIMARY KEY (b))", "INSERT INTO t VALUES (1, 1), (2, 2)")
+    rule = 'shape = "record"\npartition_key = { name = "a", type = "N" }'
+    case.project(rule)
+    assert "b of the primary key is not in the key" in case.reason("key-unproven")
+    case.project(f"{rule}\nassert_unique = true")
+    assert "b of the primary key is not in the key" in case.reason("key-asserted")
+    case.execute("INSERT INTO t VALUES (1, 3), (1, 4)")
     assert "2 rows share the item of another: 3 rows at 1" in case.reason("key-shared")
+
+
+def test_another_unique_key_of_the_source_proves_it_too(case: Case) -> None:
+    case.execute("CREATE TABLE t (a INT NOT NULL, b INT, PRIMARY KEY (b), UNIQUE (a))", "INSERT INTO t VALUES (1, 1)")
+    case.project('shape = "record"\npartition_key = { name = "a", type = "N" }')
+    assert "key-unproven" not in case.check()
+    case.execute("ALTER TABLE t MODIFY a INT NULL")  # any number of rows may have NULL
+    assert "key-unproven" in case.check()
 
 
 def test_entries_and_groups_that_meet(case: Case) -> None:
     case.execute(
         "CREATE TABLE t (a VARCHAR(9), b VARCHAR(9), c VARCHAR(9), n INT, PRIMARY KEY (a, b, c))",
-        "INSERT INTO t VALUES ('x|', 'y', 'one', 1), ('x', '|y', 'two', 2), ('p', 'q', 'r', 3)",
+        "INSERT INTO t VALUES ('xy', 'z', 'one', 1), ('x', 'yz', 'two', 2), ('p', 'q', 'r', 3)",
     )
     case.project(
-        'shape = "group"\npartition_key = { name = "pk", value = "${a}|${b}" }\nentry = { name = "${c}", value = "n" }'
+        'shape = "group"\npartition_key = { name = "pk", value = "${a}${b}" }\nentry = { name = "${c}", value = "n" }'
     )
-    assert "1 groups share the item of another: 2 groups at x||y" in case.reason("key-shared")
-    case.execute("INSERT INTO t VALUES ('x|', 'y', 'two', 4)")
-    assert "1 rows share the entry of another: 2 rows at x||y / two" in case.reason("key-shared")
+    assert "1 groups share the item of another: 2 groups at xyz" in case.reason("key-shared")
+    case.execute("INSERT INTO t VALUES ('xy', 'z', 'two', 4)")
+    assert "1 rows share the entry of another: 2 rows at xyz / two" in case.reason("key-shared")
 
 
 def test_keys_that_the_collation_calls_equal(case: Case) -> None:

@@ -85,6 +85,7 @@ UNALIGNED = """
 shape = "group"
 partition_key = { name = "orderid" }
 exclude = ["customerid"]
+assert_unique = true
 entry = { name = "${productid}", value = "quantity" }
 """
 

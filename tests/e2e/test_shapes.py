@@ -78,7 +78,7 @@ class Shop:
         stop, done = threading.Event(), [0]
 
         def write() -> None:
-            while not stop.wait(0.01):  # an application, not a race: what is verified must stand still now and then
+            while not stop.wait(0.03):  # an application, not a race: what is verified must stand still now and then
                 self.step()
                 done[0] += 1
 
@@ -96,7 +96,7 @@ def migrate_while_written(work: Work, shop: Shop, expected: Callable[[Shop], Exp
     with shop.writing() as done, work.running("migrate") as process:
         work.wait_for(work.in_phase("apply"), process)
         before = done()
-        work.wait_for(lambda: done() > before + 50, process)
+        work.wait_for(lambda: done() > before + 20, process)
         work.run("verify", "--json")  # its exit code says if there is a difference
     work.run("migrate", "--until-caught-up")
     assert work.letters() == []
@@ -204,6 +204,7 @@ filter = "tier > 1"
 columns = { mail = "lower(email)", tier = "CASE tier WHEN 4 THEN 'gold' ELSE 'silver' END" }
 mask = { card = "digits", name = "hash" }
 exclude = ["mail", "email"]
+assert_unique = true
 attribute_case = "upper"
 """
     work, shop = made(make_work, mariadb, ministack, table)

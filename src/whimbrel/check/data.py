@@ -16,6 +16,7 @@ from whimbrel.check.sql import added_texts, as_bytes, column_text, in_sql, liter
 from whimbrel.mapping.design import TableMapping
 from whimbrel.mapping.rules import Carried, Design
 from whimbrel.mapping.templates import Literal, Reference, Template
+from whimbrel.mapping.unique import separators
 from whimbrel.mapping.values import BINARY_KINDS, MAX_DIGITS, NUMBER_KINDS
 from whimbrel.mysql.connect import quoted
 from whimbrel.records import Column
@@ -60,10 +61,12 @@ def _suspicions(mapping: TableMapping) -> Iterator[Suspicion]:
         if in_sql(mapping, key.template):
             yield from _nulls(f"key {key.name!r}", key.template, design)
             yield from _lengths(f"key {key.name!r}", key.template, design, limit)
+            yield from _separators(f"key {key.name!r}", key.template, design)
     entry = design.entry_name
     if design.shape == "group" and entry.parts and in_sql(mapping, entry):
         yield from _nulls("the entry's name", entry, design)
         yield from _lengths("the entry's name", entry, design, None)
+        yield from _separators("the entry's name", entry, design)
         if not design.inside:
             yield from _clashes(design)
     if design.shape != "group":
@@ -90,6 +93,20 @@ def _lengths(what: str, template: Template, design: Design, limit: int | None) -
     bound = template.bound(design.columns)
     if limit and (bound is None or bound > limit):
         yield Suspicion("key-too-long", f"LENGTH({text}) > {limit}", f"{what} has over {limit} bytes")
+
+
+def _separators(what: str, template: Template, design: Design) -> Iterator[Suspicion]:
+    for name, separator, behind in separators(design, template):
+        text, literal_bytes = as_bytes(column_text(design.columns[name])), as_bytes(literal(separator))
+        if behind:
+            met = f"LOCATE({literal_bytes}, CONCAT({text}, {literal_bytes})) <= LENGTH({text})"
+        else:  # the first from the right, which is the last
+            met = (
+                f"LOCATE(REVERSE({literal_bytes}), CONCAT(REVERSE({text}), REVERSE({literal_bytes}))) <= LENGTH({text})"
+            )
+        yield Suspicion(
+            "key-separator", f"COALESCE({met}, 0)", f"{what} has {separator!r} beside {name}, which has it too"
+        )
 
 
 def _clashes(design: Design) -> Iterator[Suspicion]:

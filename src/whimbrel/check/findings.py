@@ -43,7 +43,7 @@ def in_order(findings: list[Finding]) -> list[Finding]:
 
 _RECONNECT = "Set it, and reconnect the writers"
 _MEND_ROWS = "Mend the rows, or change the mapping; what is left becomes dead letters"
-_TEMPLATE = "Put a separator between the columns that their values never contain, or use all columns of the primary key"
+_KEY = "Put a key of the source into that of the target, with separators between its columns"
 
 KINDS: dict[str, Kind] = {
     # the source
@@ -137,8 +137,22 @@ KINDS: dict[str, Kind] = {
         "Only expressions are concerned: write it as `#name` with ExpressionAttributeNames, or rename it",
     ),
     # the data
-    "key-ambiguous": Kind(WARNING, "different rows could get one key; none of those read do", _TEMPLATE),
-    "key-shared": Kind(ERROR, "different rows get one key, or one entry of one item", _TEMPLATE),
+    "key-unproven": Kind(
+        ERROR,
+        "different rows could get one key; none of those read do",
+        f"{_KEY}; or, if you know that none ever will, write `assert_unique = true`",
+    ),
+    "key-asserted": Kind(
+        WARNING,
+        "different rows could get one key; none of those read do, and the project file says that none ever will",
+        f"{_KEY}. `whimbrel verify` tells if it was wrong",
+    ),
+    "key-shared": Kind(ERROR, "different rows get one key, or one entry of one item", _KEY),
+    "key-separator": Kind(
+        ERROR,
+        "rows whose key, or entry's name, cannot be told from another's: a column's text runs into its separator",
+        "Choose a separator that the values never contain; what is left becomes dead letters",
+    ),
     "key-collation": Kind(
         WARNING,
         "values of a key column that its collation calls equal, as 'a' and 'A': DynamoDB keeps them apart",

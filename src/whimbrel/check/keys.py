@@ -14,6 +14,7 @@ from whimbrel.check.scope import Scope
 from whimbrel.check.sql import as_bytes, in_sql, template_text
 from whimbrel.mapping.design import TableMapping
 from whimbrel.mysql.connect import quoted
+from whimbrel.mysql.schema import unique_keys
 from whimbrel.records import Column
 
 SHOWN = 3
@@ -38,7 +39,8 @@ class _Question(NamedTuple):
 
 def key_findings(asker: Asker, mapping: TableMapping, scope: Scope) -> KeyCounts:
     """One query for all doubts; one more for each that is confirmed."""
-    questions = [*_shared_keys(mapping, scope), *_collation_equals(mapping, scope)]
+    doubts = mapping.doubts(unique_keys(asker.connection, mapping.table))
+    questions = [*(_shared_keys(mapping, scope) if doubts else []), *_collation_equals(mapping, scope)]
     items = [_distinct(_item(mapping))] if mapping.shape == "group" else []
     asked = items + [each for question in questions for each in (question.many, question.few)]
     if not asked:
@@ -52,16 +54,13 @@ def key_findings(asker: Asker, mapping: TableMapping, scope: Scope) -> KeyCounts
             found.append(finding(question.code, mapping.source, reason))
     if not any(each.code == "key-shared" for each in found):
         part = "all rows" if scope.whole else "the rows that were read"
-        doubts = mapping.ambiguities()
-        found += [finding("key-ambiguous", mapping.source, f"{doubt}. In {part}, none do") for doubt in doubts]
+        code = "key-asserted" if mapping.rule.assert_unique else "key-unproven"
+        found += [finding(code, mapping.source, f"{doubt}. In {part}, none do") for doubt in doubts]
     return KeyCounts(row[0] if items else 0, found)
 
 
 def _shared_keys(mapping: TableMapping, scope: Scope) -> Iterator[_Question]:
-    """Only if a template leaves a doubt are the keys themselves counted."""
     design = mapping.design
-    if not mapping.ambiguities():
-        return
     item, shown = _item(mapping), [_shown(template_text(key.template, design), key.type) for key in design.keys]
     if design.shape == "group":
         # Rows of different groups under one key: whole items would overwrite each other in the load.

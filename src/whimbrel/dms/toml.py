@@ -25,6 +25,7 @@ def table_section(rule: TableRule) -> str:
     lines += [f"rename = {value(rule.rename)}"] if rule.rename else []
     lines += [f"before_image = {value(rule.before_image)}"] if rule.before_image else []
     lines += [f"types = {value(rule.types)}"] if rule.types else []
+    lines += ["assert_unique = true"] if rule.assert_unique else []
     lines += [f"nulls = {_text(rule.nulls)}", f"new_columns = {_text(rule.new_columns)}"]
     lines += _sub_table("columns", rule.columns) + _sub_table("attributes", rule.attributes)
     return "\n".join(lines) + "\n"

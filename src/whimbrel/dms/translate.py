@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from whimbrel.dms import filters, templates
@@ -98,6 +99,7 @@ class _TableTranslation:
         self.table = table
         self.selected = selected
         self._all_faults = faults
+        self._notes = notes
         self.faults: list[str] = []
         self.shaped: Shaped = transform(rules, table, self.faults, notes)
         self.object_mapping = self._object_mapping(rules)
@@ -156,9 +158,19 @@ class _TableTranslation:
         return [*self.table.names, *(name for name in more if name not in self.table.names)]
 
     def _compiled(self, rule: TableRule) -> TableMapping | None:
-        """The mapping's own checks; most of what they could find is found above, with its attribute."""
+        """The mapping's own checks; most of what they could find is found above, with its attribute.
+
+        A file has no place to say that rows never share a key: to choose the key is taken for saying so.
+        """
         try:
-            return compile_mapping(rule, self.table)
+            mapping = compile_mapping(rule, self.table)
+            doubts = mapping.doubts()
+            self._notes += [
+                f"{self.place}: {doubt}. The file is taken at its word that none ever are; `whimbrel check` and "
+                f"`whimbrel verify` say if some are"
+                for doubt in doubts
+            ]
+            return compile_mapping(replace(rule, assert_unique=True), self.table) if doubts else mapping
         except MappingError as error:
             lines = [line.strip().removeprefix("- ") for line in error.message.splitlines()]
             self.faults += [f"{self.place}: {error.place}: {line}" for line in lines[len(lines) > 1 :]]

@@ -19,7 +19,7 @@ from whimbrel.migrate.rules import unsafe_edits
 from whimbrel.migrate.state import StateFolder
 from whimbrel.mysql.connect import Mysql, ServerInfo, connect, server_info
 from whimbrel.mysql.preflight import check_source
-from whimbrel.mysql.schema import estimated_rows, read_table
+from whimbrel.mysql.schema import estimated_rows, read_table, unique_keys
 from whimbrel.project import Project, TableRule
 from whimbrel.records import Table
 
@@ -76,6 +76,8 @@ def _prepare(project: Project, connection: Mysql, past: History | None) -> Prepa
         except MappingError as error:
             faults.append(str(error))
     faults = faults or family_faults(alone)
+    if past is None:
+        faults += [fault for mapping in alone for fault in unproven(connection, mapping)]
     if faults:
         raise MappingError(
             "\n  " + "\n  ".join(faults), place=str(project.path), hint="\nMend the mapping, then run it again."
@@ -96,6 +98,17 @@ def _versions(
     name = (table.schema, table.name)
     first = past.starts().get(name, table) if past else table
     return Versions(rule, first, past.columns(name) if past else (), compile_)
+
+
+def unproven(connection: Mysql, mapping: TableMapping) -> list[str]:
+    """Why two rows could come to one place in the target and overwrite each other, if nobody says that none ever do."""
+    if mapping.rule.assert_unique:
+        return []
+    return [
+        f"{mapping.source}: {doubt}. Put a key of the source into that of the target, or, if you know that no two rows "
+        f"ever do, write assert_unique = true: `whimbrel check` says whether some do now"
+        for doubt in mapping.doubts(unique_keys(connection, mapping.table))
+    ]
 
 
 def not_altered(connection: Mysql, tables: list[Table]) -> None:

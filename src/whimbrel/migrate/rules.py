@@ -14,6 +14,7 @@ from whimbrel.migrate.history import History, Name
 from whimbrel.project import TableRule
 from whimbrel.records import Table
 
+_POLICIES = ("new_columns", "assert_unique")  # they change no item
 _BY_COLUMN = ("rename", "types", "mask")
 
 
@@ -50,7 +51,7 @@ def _edits(before: Mapping[str, Any], after: Mapping[str, Any], first: Table, la
 
 def _of_lasting(rule: Mapping[str, Any], came: Collection[str], went: Collection[str]) -> dict[str, Any]:
     """The rule without what it says of columns that came, without ``exclude`` for those that went, without policy."""
-    lasting = {key: value for key, value in rule.items() if key != "new_columns"}
+    lasting = {key: value for key, value in rule.items() if key not in _POLICIES}
     lasting["exclude"] = sorted(set(rule["exclude"]) - set(came) - set(went))
     for key in _BY_COLUMN:
         lasting[key] = {name: value for name, value in rule[key].items() if name not in came}

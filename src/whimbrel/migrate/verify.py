@@ -49,6 +49,7 @@ RECHECKED_AT_ONCE = 1_000
 CONFIRMATIONS = 3  # times a difference must be seen with the source standing still
 ATTEMPTS = 40
 LISTED = 1_000  # differences named in the report; beyond them only counted
+_NO_DIGEST = b""  # equals none
 APPLIER_PATIENCE = 60.0  # seconds without any movement of the applied Position
 
 log = logging.getLogger(__name__)
@@ -181,8 +182,9 @@ class Verifier:
     def _add_expected(self, join: Spill, mapping: TableMapping, rows: list[Row]) -> None:
         puts, faults = mapping.put_items(rows)
         if mapping.shared:  # the items come together, from all their tables, when their partition is read
+            number = bytes([self._mappings.index(mapping)])
             for put in puts:
-                join.add(key_id(put.key), b"p" + orjson.dumps(put.item))
+                join.add(key_id(put.key), b"p" + number + orjson.dumps(put.item))
         else:
             self._report.items += len(puts)
             for put in puts:
@@ -192,7 +194,7 @@ class Verifier:
         for fault in faults:
             keyless = self._keyless.setdefault(mapping.source, [])
             if fault.item_key is not None:
-                join.add(key_id(fault.item_key), b"s")
+                join.add(key_id(fault.item_key), b"s" + _NO_DIGEST)
             elif len(keyless) < LISTED:
                 keyless.append(tuple(fault.source_key[name] for name in mapping.table.primary_key))
             else:
@@ -217,18 +219,29 @@ class Verifier:
         )
 
     def _candidates(self, join: Spill, partition: int) -> Iterator[Item]:
-        """Keys whose two digests differ, or that only one side has."""
+        """Keys whose two digests differ, or that only one side has; and those that one table gave twice.
+
+        A key that comes twice is a row that moved while it was read, or two rows that overwrite each other: the second
+        look reads all of the key's rows together, and tells.
+        """
         expected: dict[bytes, bytes] = {}
         found: dict[bytes, bytes] = {}
         shared: dict[bytes, Item] = {}
         deleted: set[bytes] = set()
+        parts: set[tuple[bytes, bytes]] = set()
         for key, record in join.partition(partition):
-            if record[:1] == b"p":
-                shared.setdefault(key, {}).update(orjson.loads(record[1:]))
-            elif record[:1] == b"d":
+            kind, rest = record[:1], record[1:]
+            if kind == b"t":
+                found[key] = rest
+            elif kind == b"d":
                 deleted.add(key)
+            elif kind == b"s":
+                expected[key] = _NO_DIGEST if key in expected else rest
             else:
-                (expected if record[:1] == b"s" else found)[key] = record[1:]
+                if (key, rest[:1]) in parts:
+                    expected[key] = _NO_DIGEST
+                parts.add((key, rest[:1]))
+                shared.setdefault(key, {}).update(orjson.loads(rest[1:]))
         self._report.items += len(shared)
         for key, item in shared.items():
             expected.setdefault(key, self._digest(item))

@@ -108,17 +108,26 @@ def _own_spelling(connection: Mysql, schema: str, name: str) -> tuple[str, str]:
     return found[0]["in_schema"], found[0]["name"]
 
 
+def unique_keys(connection: Mysql, table: Table) -> list[tuple[str, ...]]:
+    """Every key that tells the table's rows apart: unique, over whole columns, without NULLs."""
+    not_null = {column.name for column in table.columns if not column.nullable}
+    return list(_unique_keys(connection, table.schema, table.name, not_null).values())
+
+
 def _row_key(connection: Mysql, schema: str, name: str, not_null: Collection[str]) -> tuple[str, ...]:
     """The primary key, else the unique key without NULLs that has the fewest columns; () if there is none."""
-    candidates = []
-    for index, parts in _indexes(connection, schema, name).items():
-        columns = tuple(part["COLUMN_NAME"] for part in parts)
-        if index == "PRIMARY":
-            return columns
-        whole = all(part["SUB_PART"] is None and part["COLUMN_NAME"] in not_null for part in parts)
-        if whole and not parts[0]["NON_UNIQUE"]:
-            candidates.append((len(columns), index, columns))
-    return min(candidates)[2] if candidates else ()
+    keys = _unique_keys(connection, schema, name, not_null)
+    shortest = min(((len(columns), index) for index, columns in keys.items()), default=(0, ""))[1]
+    return keys.get("PRIMARY") or keys.get(shortest, ())
+
+
+def _unique_keys(connection: Mysql, schema: str, name: str, not_null: Collection[str]) -> dict[str, tuple[str, ...]]:
+    return {
+        index: tuple(part["COLUMN_NAME"] for part in parts)
+        for index, parts in _indexes(connection, schema, name).items()
+        if not parts[0]["NON_UNIQUE"]
+        and all(part["SUB_PART"] is None and part["COLUMN_NAME"] in not_null for part in parts)
+    }
 
 
 def _indexes(connection: Mysql, schema: str, name: str) -> dict[str, list[dict[str, Any]]]:

@@ -72,6 +72,9 @@ class TableRule:
 
     ``new_columns`` says what becomes of a column that is added to the source while the migration runs.
 
+    ``assert_unique``: the user's word that no two rows ever come to one place, where the key of the source that would
+    prove it is not in the target's. Without it such a rule is refused.
+
     ``item``: "own" if no other source table writes these items; "shared" if the item is made of rows of several.
     """
 
@@ -101,6 +104,7 @@ class TableRule:
     item: str = "own"
     indexes: tuple[IndexRule, ...] = ()
     new_columns: str = "stop"
+    assert_unique: bool = False
 
 
 def read_table_rule(section: Section, database: str) -> TableRule:
@@ -131,6 +135,7 @@ def read_table_rule(section: Section, database: str) -> TableRule:
         item=section.one_of("item", ("own", "shared")),
         indexes=tuple(_read_index(index) for index in section.optional_sections("index")),
         new_columns=section.one_of("new_columns", NEW_COLUMNS),
+        assert_unique=section.truth("assert_unique"),
         **(_read_entry(section.section("entry")) if shape == "group" else {}),
     )
     section.finish()
