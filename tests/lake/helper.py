@@ -26,8 +26,20 @@ def compact(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def write_export(root: Path, export_id: str, as_of: str, lines: Sequence[Any], since: str = "", files: int = 2) -> Path:
-    """A native export as DynamoDB makes it, written from the documentation and not by our own code."""
+def write_export(
+    root: Path,
+    export_id: str,
+    as_of: str,
+    lines: Sequence[Any],
+    since: str = "",
+    files: int = 2,
+    view: str = "NEW_AND_OLD_IMAGES",
+    prefix: str = "",
+) -> Path:
+    """A native export as DynamoDB makes it, written from the documentation and not by our own code.
+
+    ``prefix`` is what stood before AWSDynamoDB in the bucket that it was copied from.
+    """
     folder = root / "AWSDynamoDB" / export_id
     data = root / "AWSDynamoDB" / "data" if since else folder / "data"
     for each in (folder, data):
@@ -44,7 +56,7 @@ def write_export(root: Path, export_id: str, as_of: str, lines: Sequence[Any], s
             "itemCount": len(mine),
             "md5Checksum": base64.b64encode(md5).decode(),
             "etag": hashlib.md5(md5).hexdigest() + "-1",
-            "dataFileS3Key": f"AWSDynamoDB/{'' if since else export_id + '/'}data/{name}",
+            "dataFileS3Key": f"{prefix}AWSDynamoDB/{'' if since else export_id + '/'}data/{name}",
         }
         listed += compact(entry) + b"\n"
     times = {"exportFromTime": since, "exportToTime": as_of} if since else {"exportTime": as_of}
@@ -57,16 +69,16 @@ def write_export(root: Path, export_id: str, as_of: str, lines: Sequence[Any], s
         "tableId": "cf263806",
         **times,
         "s3Bucket": "b",
-        "s3Prefix": None,
+        "s3Prefix": prefix or None,
         "s3SseAlgorithm": "AES256",
         "s3SseKmsKeyId": None,
-        "manifestFilesS3Key": f"AWSDynamoDB/{export_id}/manifest-files.json",
+        "manifestFilesS3Key": f"{prefix}AWSDynamoDB/{export_id}/manifest-files.json",
         "billedSizeBytes": 0,
         "itemCount": len(lines),
         "outputFormat": "DYNAMODB_JSON",
     }
     if since:
-        summary |= {"outputView": "NEW_AND_OLD_IMAGES", "exportType": "INCREMENTAL_EXPORT"}
+        summary |= {"outputView": view, "exportType": "INCREMENTAL_EXPORT"}
     for name, content in (("manifest-files", listed), ("manifest-summary", compact(summary))):
         (folder / f"{name}.json").write_bytes(content)
         (folder / f"{name}.md5").write_bytes(base64.b64encode(hashlib.md5(content).digest()))
@@ -77,8 +89,12 @@ def full(**attributes: Any) -> dict[str, Any]:
     return {"Item": attributes}
 
 
-def change(keys: dict[str, Any], new: dict[str, Any] | None, micros: int = 1) -> dict[str, Any]:
-    line: dict[str, Any] = {"Metadata": {"WriteTimestampMicros": {"N": str(micros)}}, "Keys": keys}
+def change(
+    keys: dict[str, Any], new: dict[str, Any] | None, old: dict[str, Any] | None = None, micros: Any = None
+) -> dict[str, Any]:
+    """A line of an incremental export, its parts in DynamoDB's order; ``old`` under NEW_AND_OLD_IMAGES only."""
+    line: dict[str, Any] = {"Metadata": {"WriteTimestampMicros": micros or {"N": "1768386096366933"}}, "Keys": keys}
+    line |= {"OldImage": keys | old} if old is not None else {}
     return line | ({"NewImage": keys | new} if new is not None else {})
 
 

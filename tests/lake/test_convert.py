@@ -15,6 +15,7 @@ from whimbrel.lake import convert, datasets
 from whimbrel.lake.convert import Rules, chain_of, from_exports, from_files
 from whimbrel.lake.manifest import read_manifest
 from whimbrel.lake.native import find_exports
+from whimbrel.lake.restore import files_of
 from whimbrel.lake.sources import find
 from whimbrel.lake.types import parse_type
 
@@ -199,6 +200,49 @@ def test_a_chain_gives_the_table_as_of_each_moment(tmp_path: Path) -> None:
     at_once = tmp_path / "at-once"
     assert from_exports(at_once, RULES, exports)
     assert rows(at_once) == now
+
+
+def test_a_restore_takes_the_exports_up_to_a_time(tmp_path: Path) -> None:
+    chain(tmp_path)
+    exports = find_exports(tmp_path)
+
+    def count(as_of: str) -> int:
+        return len(files_of(exports, [], as_of)) // 2  # an export has two files here
+
+    assert count("") == 3
+    assert {count(each) for each in ("2026-01-14T11:00:00Z", "2026-01-14 11:00", "2026-01-14T12:00+01:00")} == {2}
+    assert count("2026-01-14T10:59:59.900Z") == 1
+    with pytest.raises(UserError, match="no export as of 2026-01-14T09:00Z"):
+        count("2026-01-14T09:00Z")
+    with pytest.raises(UserError, match="'soon' is no time"):
+        count("soon")
+
+
+@pytest.mark.parametrize("view", ["NEW_AND_OLD_IMAGES", "NEW_IMAGE"])
+def test_incremental_exports_are_read_in_both_views(tmp_path: Path, view: str) -> None:
+    def n(value: int) -> dict[str, Any]:
+        return {"n": {"N": str(value)}}
+
+    old = n(0) if view == "NEW_AND_OLD_IMAGES" else None
+    items = [full(pk={"S": str(number)}, **n(0)) for number in range(4)]
+    write_export(tmp_path, "01768385930622-efd1a093", "2026-01-14T10:00:00.000Z", items, prefix="a/b/")
+    changes = [
+        change({"pk": {"S": "0"}}, n(7), old),
+        change({"pk": {"S": "1"}}, None, old, micros="1768386096366933"),  # some write it without its type
+        change({"pk": {"S": "new"}}, n(1), micros=1768386096366933),
+    ]
+    write_export(
+        tmp_path,
+        "01768386930622-aaaaaaaa",
+        "2026-01-14T11:00:00.000Z",
+        changes,
+        since="2026-01-14T10:00:00.000Z",
+        files=5,  # a partition without changes has an empty file
+        view=view,
+        prefix="a/b/",
+    )
+    assert from_exports(tmp_path, RULES, find_exports(tmp_path))
+    assert rows(tmp_path) == {"0": {"n": 7}, "2": {"n": 0}, "3": {"n": 0}, "new": {"n": 1}}
 
 
 def test_a_renewal_writes_what_changed(tmp_path: Path) -> None:

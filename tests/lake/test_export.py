@@ -7,6 +7,8 @@ import gzip
 import hashlib
 import json
 import re
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -121,6 +123,32 @@ def test_a_stopped_export_goes_on(table: tuple[DynamoServer, str, Any], tmp_path
     assert made.items == 40
     assert len(numbers(tmp_path, name)) == 40
     assert not list(made.folder.glob("data/*.part"))
+
+
+def test_an_export_that_was_killed_goes_on(
+    ministack: Ministack, new_table_name: Callable[[str], str], tmp_path: Path
+) -> None:
+    name = new_table_name("killed")
+    new_table(ministack, name, 40)
+    project = tmp_path / "whimbrel.toml"
+    target = f'[target]\nendpoint = "{ministack.endpoint}"\nregion = "us-east-1"\n'
+    project.write_text(target + "[lake]\nsegments = 12\nmax_read_units = 4\n")  # a segment takes an eighth of a second
+    export = [sys.executable, "-m", "whimbrel", "export", name]
+    unfinished = home(tmp_path / "lake", name) / "unfinished.json"
+    with subprocess.Popen(export, cwd=tmp_path) as process:
+        while not (unfinished.exists() and len(json.loads(unfinished.read_bytes())["done"]) >= 3):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+    done = json.loads(unfinished.read_bytes())["done"].values()
+    assert 3 <= len(done) < 12
+    project.write_text(target)
+    assert subprocess.run(export, cwd=tmp_path, check=False).returncode == 0
+    [made] = find_exports(home(tmp_path / "lake", name))
+    assert {each.key for each in made.files} >= {key for _items, _md5, _etag, key in done}
+    assert made.items == 40
+    assert len(numbers(tmp_path / "lake", name)) == 40
+    assert {path.name for path in made.folder.glob("data/*")} == {path.name for path in made.paths}
 
 
 def test_the_read_cap_holds(table: tuple[DynamoServer, str, Any], tmp_path: Path) -> None:

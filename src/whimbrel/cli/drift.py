@@ -11,7 +11,7 @@ from whimbrel.cli.frame import OK, say_json
 from whimbrel.cli.renew import present_model
 from whimbrel.cli.serve import only_endpoint, rule_for
 from whimbrel.errors import UserError
-from whimbrel.lake.manifest import read_time
+from whimbrel.lake.manifest import asked_time
 from whimbrel.predict.captured import captured_drift
 from whimbrel.predict.drift import MOVED, MOVED_FAR, Drift
 from whimbrel.predict.model import load_model
@@ -48,12 +48,7 @@ def _say(name: str, version: str, folder: Path, found: Drift) -> None:
 
 def _moment(since: str) -> str:
     """As captured calls have their time. Raises UserError."""
-    if not since:
-        return ""
-    try:
-        return read_time(since).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    except ValueError:
-        raise UserError(f"{since!r} is no time", place="--since", hint="Write it as 2026-01-31T12:00:00Z.") from None
+    return asked_time(since, "--since").astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if since else ""
 
 
 def _word(psi: float) -> str:

@@ -21,7 +21,7 @@ import orjson
 
 from whimbrel.durable import replace_file, sync_folder
 from whimbrel.errors import Locked, LogCorrupt, StateError, UserError
-from whimbrel.lake.manifest import FILE_NAME, Manifest, iso, read_manifest, read_time, sha256_of, to_json
+from whimbrel.lake.manifest import FILE_NAME, Manifest, asked_time, iso, read_manifest, read_time, sha256_of, to_json
 from whimbrel.lake.need import need
 
 if TYPE_CHECKING:
@@ -60,10 +60,7 @@ def at(folder: Path, name: str, as_of: str = "", identity: str = "") -> Manifest
     if identity:
         found = [each for each in kept if each.id == identity]
     else:
-        try:
-            moment = read_time(as_of)
-        except ValueError:
-            raise UserError(f"{as_of!r} is no time", place=name, hint="Write it as 2026-01-31T12:00:00Z.") from None
+        moment = asked_time(as_of, name)
         found = [each for each in kept if read_time(each.as_of) <= moment]
     if not found:
         there = ", ".join(f"{each.id} (as of {each.as_of})" for each in kept) or "nothing"

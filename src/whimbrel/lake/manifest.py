@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from whimbrel.errors import LogCorrupt
+from whimbrel.errors import LogCorrupt, UserError
 
 FORMAT = "whimbrel-manifest/1"
 FILE_NAME = "manifest.json"
@@ -107,6 +107,14 @@ def iso(moment: datetime) -> str:
 
 
 def read_time(text: str) -> datetime:
-    """A time as a person or an export writes it; without a zone it is UTC. Raises ValueError."""
+    """A time as an export writes it; without a zone it is UTC. Raises ValueError."""
     moment = datetime.fromisoformat(text)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def asked_time(text: str, place: str) -> datetime:
+    """A time as a person writes it. Raises UserError."""
+    try:
+        return read_time(text)
+    except ValueError:
+        raise UserError(f"{text!r} is no time", place=place, hint="Write it as 2026-01-31T12:00:00Z.") from None

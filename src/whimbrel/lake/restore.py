@@ -20,6 +20,7 @@ from whimbrel.dynamodb.write import Writer
 from whimbrel.errors import UserError
 from whimbrel.lake import sources
 from whimbrel.lake.convert import chain_of
+from whimbrel.lake.manifest import asked_time, read_time
 from whimbrel.lake.native import Export, check_file
 from whimbrel.lake.parts import Refused
 from whimbrel.lake.sources import Line, Source
@@ -43,7 +44,8 @@ def files_of(exports: Sequence[Export], loose: Sequence[Source], as_of: str = ""
     """The files to restore from, in order: the newest full export (no newer than ``as_of``) and what follows it."""
     if not exports:
         return list(loose)
-    wanted = [each for each in exports if not as_of or each.as_of <= as_of]
+    moment = asked_time(as_of, "--as-of") if as_of else None
+    wanted = [each for each in exports if moment is None or read_time(each.as_of) <= moment]
     if not wanted:
         there = ", ".join(each.as_of for each in exports)
         raise UserError(f"there is no export as of {as_of}", hint=f"There are exports as of {there}.")
