@@ -13,7 +13,7 @@ from whimbrel.cli.serve import only_endpoint, rule_for
 from whimbrel.errors import UserError
 from whimbrel.lake.manifest import asked_time
 from whimbrel.predict.captured import captured_drift
-from whimbrel.predict.drift import MOVED, MOVED_FAR, Drift
+from whimbrel.predict.drift import LEAST_ROWS, MOVED, MOVED_FAR, Drift
 from whimbrel.predict.model import load_model
 from whimbrel.project import Project
 
@@ -39,6 +39,8 @@ def _say(name: str, version: str, folder: Path, found: Drift) -> None:
     if not found.rows:
         click.echo(f"There is nothing of it in {folder}.")
         return
+    if found.rows < LEAST_ROWS:
+        click.echo(f"  Fewer than {LEAST_ROWS} rows: this may all be chance.")
     if found.scores is not None:
         click.echo(f"  {'(scores)':<24} PSI {found.scores:7.3f}  {_word(found.scores)}")
     for each in sorted(found.inputs, key=lambda each: -each.psi):

@@ -17,6 +17,7 @@ from whimbrel.predict.features import CATEGORY, encoder, row_reader
 from whimbrel.predict.model import Model
 
 MOVED, MOVED_FAR = 0.1, 0.25
+LEAST_ROWS = 500  # of fewer, chance alone moves the shares that far
 LEAST_SHARE = 1e-4  # stands for a share of nothing, so that one new value does not make an endless PSI
 
 

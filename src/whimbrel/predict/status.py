@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from whimbrel.predict.drift import drift
+from whimbrel.predict.drift import LEAST_ROWS, drift
 from whimbrel.predict.endpoint import Fleet, LiveEndpoint, LiveVariant
 from whimbrel.predict.features import CATEGORY, Input
 from whimbrel.predict.figures import SECONDS, quantile_of
 from whimbrel.predict.served import Served
 from whimbrel.predict.serving import Serving
 
-LEAST_ROWS = 50  # fewer say nothing about drift
 _RECENT = 10  # seconds over which "now" is meant
 
 

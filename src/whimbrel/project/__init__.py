@@ -79,7 +79,9 @@ def load_project(path: Path) -> Project:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ProjectError(
-            "there is no project file", place=str(path), hint="Make one with: whimbrel init mysql://…"
+            "there is no project file",
+            place=str(path),
+            hint="Make one with: whimbrel init mysql://… For a table in DynamoDB, a file with [target] is enough.",
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ProjectError(
