@@ -1,0 +1,1 @@
+CREATE TABLE kv (id INT, k VARCHAR(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin, v INT, PRIMARY KEY (id, k));

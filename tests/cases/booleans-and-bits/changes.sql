@@ -1,0 +1,2 @@
+UPDATE b SET flag = NOT flag, b1 = b1 ^ 1 WHERE id < 3;
+UPDATE b SET b9 = 256, b64 = 9223372036854775808 WHERE id = 2;

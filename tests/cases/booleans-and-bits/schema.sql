@@ -1,0 +1,1 @@
+CREATE TABLE b (id INT PRIMARY KEY, flag BOOL, b1 BIT(1), b8 BIT(8), b9 BIT(9), b64 BIT(64), text BIT(4));

@@ -1,0 +1,2 @@
+-- only mariadb: such columns are its own
+CREATE TABLE c (id INT PRIMARY KEY, v VARCHAR(500) COMPRESSED, b BLOB COMPRESSED, t TEXT) ROW_FORMAT = COMPRESSED;

@@ -1,0 +1,1 @@
+CREATE TABLE product (id INT PRIMARY KEY, data JSON);

@@ -1,0 +1,1 @@
+CREATE TABLE account (id INT PRIMARY KEY, email VARCHAR(30), tenant INT NOT NULL);

@@ -1,0 +1,1 @@
+CREATE TABLE person (id INT PRIMARY KEY, name VARCHAR(30), city VARCHAR(20), n INT, f DOUBLE);

@@ -1,0 +1,1 @@
+CREATE TABLE sale (id INT PRIMARY KEY, price DECIMAL(8,2), day DATE, note VARCHAR(10), n INT);

@@ -1,0 +1,4 @@
+UPDATE ord_2025 SET n = 10;
+DELETE FROM ord_2026 WHERE id = 2;
+INSERT INTO ordinary VALUES (10, 10);
+INSERT INTO ord_tmp VALUES (7, 7);

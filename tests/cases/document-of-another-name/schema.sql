@@ -1,0 +1,1 @@
+CREATE TABLE doc (a INT, b VARCHAR(10), body TEXT, n INT, PRIMARY KEY (a, b));

@@ -1,0 +1,1 @@
+CREATE TABLE ad (id INT PRIMARY KEY, state VARCHAR(8), bids INT);

@@ -1,0 +1,1 @@
+CREATE TABLE line (cart INT, no INT, n INT, PRIMARY KEY (cart, no));

@@ -1,0 +1,1 @@
+CREATE TABLE log (id INT PRIMARY KEY, at DATETIME, level INT, price DECIMAL(10,2));

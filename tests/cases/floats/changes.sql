@@ -1,0 +1,3 @@
+UPDATE f SET f = 3.402823e38, d = 1e25 WHERE id = 4;
+UPDATE f SET d = -0.0, f = 123456.789 WHERE id = 3;
+UPDATE f SET d = 1e-100 WHERE id = 2;

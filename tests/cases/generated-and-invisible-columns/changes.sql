@@ -1,0 +1,3 @@
+UPDATE g SET n = 100 WHERE id = 2;
+UPDATE g SET hidden = NULL WHERE id = 1;
+UPDATE g SET price = 2 WHERE id = 3;

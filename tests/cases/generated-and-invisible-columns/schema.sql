@@ -1,0 +1,1 @@
+CREATE TABLE g (id INT PRIMARY KEY, price DECIMAL(8,2), n INT, total DECIMAL(12,2) AS (price * n) STORED, label VARCHAR(30) AS (CONCAT(n, ' x ', price)) VIRTUAL, hidden VARCHAR(10) INVISIBLE DEFAULT 'h');

@@ -1,0 +1,1 @@
+CREATE TABLE visit (person INT, day DATE, seq SMALLINT UNSIGNED, place VARCHAR(20), PRIMARY KEY (person, day, seq));

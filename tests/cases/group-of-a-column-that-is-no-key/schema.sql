@@ -1,0 +1,1 @@
+CREATE TABLE employee (id INT PRIMARY KEY, team VARCHAR(10) NOT NULL, name VARCHAR(20));

@@ -1,0 +1,1 @@
+INSERT INTO j VALUES (1, '{"a": [1, 2.50, -3e2, "x", null, true, {}], "b": {"c": {"d": []}}, "é\\u00e9": "\\ud83d\\ude00\\n"}'), (2, '[]'), (3, '"text"'), (4, 'null'), (5, NULL), (6, '12'), (7, 'false');

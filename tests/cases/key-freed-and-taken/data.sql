@@ -1,0 +1,1 @@
+INSERT INTO stock VALUES ('a', 1, 'first'), ('b', 2, 'first'), ('c', 3, 'first');

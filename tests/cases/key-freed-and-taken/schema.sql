@@ -1,0 +1,1 @@
+CREATE TABLE stock (sku VARCHAR(8) PRIMARY KEY, n INT, note VARCHAR(20));

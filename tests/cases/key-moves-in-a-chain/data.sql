@@ -1,0 +1,1 @@
+INSERT INTO seat VALUES (1, 'ann'), (2, 'bob'), (3, 'cy');

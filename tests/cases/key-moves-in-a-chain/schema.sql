@@ -1,0 +1,1 @@
+CREATE TABLE seat (id INT PRIMARY KEY, who VARCHAR(10));

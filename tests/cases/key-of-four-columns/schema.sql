@@ -1,0 +1,1 @@
+CREATE TABLE cell (w SMALLINT, x TINYINT, y INT UNSIGNED, z CHAR(1), v INT, PRIMARY KEY (z, w, y, x));

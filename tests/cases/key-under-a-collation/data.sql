@@ -1,0 +1,1 @@
+INSERT INTO user VALUES ('Ann', 1), ('bob', 2), ('Zoë', 3);

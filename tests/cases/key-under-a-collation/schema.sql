@@ -1,0 +1,1 @@
+CREATE TABLE user (login VARCHAR(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci PRIMARY KEY, n INT);

@@ -1,0 +1,1 @@
+CREATE TABLE n (id INT PRIMARY KEY, i INT, d DECIMAL(5,2), t TEXT, b BLOB, j JSON, dt DATETIME, e ENUM('a'), s SET('a'), bi BIT(4), f FLOAT);

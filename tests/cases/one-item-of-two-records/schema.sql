@@ -1,0 +1,2 @@
+CREATE TABLE user (id INT PRIMARY KEY, name VARCHAR(10), mail VARCHAR(20));
+CREATE TABLE profile (user_id INT PRIMARY KEY, bio VARCHAR(20), photo VARBINARY(4));

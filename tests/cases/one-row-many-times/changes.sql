@@ -1,0 +1,15 @@
+BEGIN;
+UPDATE counter SET n = 1 WHERE id = 1;
+UPDATE counter SET n = 2, note = NULL WHERE id = 1;
+DELETE FROM counter WHERE id = 1;
+INSERT INTO counter VALUES (1, 3, 'c');
+UPDATE counter SET id = 3 WHERE id = 1;
+UPDATE counter SET n = 4 WHERE id = 3;
+UPDATE counter SET id = 1 WHERE id = 3;
+COMMIT;
+UPDATE counter SET n = n + 1 WHERE id = 1;
+BEGIN;
+INSERT INTO counter VALUES (9, 9, 'gone');
+UPDATE counter SET n = 10 WHERE id = 9;
+DELETE FROM counter WHERE id = 9;
+COMMIT;

@@ -1,0 +1,3 @@
+UPDATE p SET at = '2025-06-06' WHERE n = 1;
+UPDATE p SET n = 30 WHERE id = 3;
+DELETE FROM p WHERE id = 2;

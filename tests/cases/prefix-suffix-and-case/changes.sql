@@ -1,0 +1,1 @@
+UPDATE person SET AGE = 41 WHERE Id = 2;

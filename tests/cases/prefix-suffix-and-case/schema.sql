@@ -1,0 +1,1 @@
+CREATE TABLE person (Id INT PRIMARY KEY, FirstName VARCHAR(10), AGE INT, note TEXT);

@@ -1,0 +1,1 @@
+CREATE TABLE city (id INT PRIMARY KEY, name VARCHAR(40), people BIGINT);

@@ -1,0 +1,1 @@
+CREATE TABLE person (id INT PRIMARY KEY, first VARCHAR(10), last VARCHAR(10), a INT, b INT);

@@ -1,0 +1,12 @@
+BEGIN;
+UPDATE account SET cents = 0 WHERE id = 1;
+INSERT INTO account VALUES (3, 300);
+ROLLBACK;
+BEGIN;
+UPDATE account SET cents = 150 WHERE id = 1;
+SAVEPOINT half;
+UPDATE account SET cents = 150 WHERE id = 2;
+DELETE FROM account WHERE id = 1;
+ROLLBACK TO half;
+INSERT INTO account VALUES (4, 400);
+COMMIT;

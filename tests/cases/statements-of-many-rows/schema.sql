@@ -1,0 +1,2 @@
+CREATE TABLE item (id INT PRIMARY KEY, kind VARCHAR(5), price DECIMAL(6,2));
+CREATE TABLE kind (kind VARCHAR(5) PRIMARY KEY, factor INT);

@@ -1,0 +1,2 @@
+UPDATE t SET t = '-00:00:01', t3 = '-100:59:59.999', s = '838:59:58.99' WHERE id = 2;
+UPDATE t SET t6 = '-00:00:00.000001' WHERE id = 1;

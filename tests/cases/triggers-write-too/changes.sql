@@ -1,0 +1,2 @@
+INSERT INTO line VALUES (4, 2, 400);
+DELETE FROM line WHERE id = 1;

@@ -1,0 +1,1 @@
+UPDATE v SET v = STRING_TO_VECTOR('[0.1, 2, 3]') WHERE id = 2;

@@ -1,0 +1,1 @@
+INSERT INTO v VALUES (1, STRING_TO_VECTOR('[1, -2.5, 0]')), (2, NULL);

@@ -1,0 +1,2 @@
+SET sql_mode = '';
+CREATE TABLE z (id INT PRIMARY KEY, d DATE, dt DATETIME(3), ts TIMESTAMP NULL, y YEAR);
