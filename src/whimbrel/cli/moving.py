@@ -19,6 +19,7 @@ from whimbrel.migrate.prepare import Prepared, prepare
 from whimbrel.migrate.progress import Progress
 from whimbrel.migrate.run import Run
 from whimbrel.project import Project, rules_named
+from whimbrel.records import Position
 from whimbrel.ui.display import Display
 
 
@@ -59,17 +60,21 @@ def capture(project: Project, as_json: bool, *, until_caught_up: bool) -> int:
     with interruptible() as stop, shown(project, progress, as_json) as display:
         with Run(prepared, stop, progress) as run:
             run.fix_start()
-            start, copying = run.start, run.new_capture(stop.set)
+            start, copying, end = run.start, run.new_capture(stop.set), source_end(run)
         # The run lock is free again: snapshot, load and apply may work beside this from another terminal.
         copying.start()
         display.say(f"Capturing since {start}.")
-        while not (until_caught_up and progress.capture_idle):
-            if stop.wait(0.1):
+        while not (until_caught_up and _reached(progress.captured_position, end)):
+            if stop.wait(0.02):
                 break
         interrupted = stop.is_set()
         copying.stop()
         copying.check()
     return _report(progress, as_json, interrupted)
+
+
+def _reached(position: Position | None, end: Position) -> bool:
+    return position is not None and position.at_or_after(end)
 
 
 def refill(project: Project, as_json: bool, name: str, *, dry_run: bool) -> int:
