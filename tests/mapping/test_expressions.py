@@ -165,6 +165,22 @@ def test_a_mask_that_has_nothing_to_mask_is_refused() -> None:
     assert "differs from the source's 'name' by case only" in refused(columns={"Name": "id"})
 
 
+def test_a_decimal_cast_to_an_integer_must_be_one_of_64_bits() -> None:
+    """SQLite would make it the greatest that there is."""
+    columns = {"x": "CAST(total AS INTEGER) % 100"}
+    assert made(columns["x"], (7, "-9223372036854775808.99", *ROW[2:])) == {"N": "-8"}
+    for total in ("9223372036854775808.00", "-9223372036854775809.00"):
+        item, [reason] = given((7, total, *ROW[2:]), columns=columns)
+        assert item is None
+        assert f"column 'total' is {total}, beyond the 64 bits of an integer" in reason
+        assert made("CAST(total AS TEXT)", (7, total, *ROW[2:])) == {"S": total}
+
+
+def test_a_decimal_is_cast_to_what_does_not_round_unsaid() -> None:
+    for kind in ("DECIMAL", "NUMERIC", "DECIMAL(20, 2)"):
+        assert "a DECIMAL, which SQLite would round" in refused(columns={"x": f"CAST(total AS {kind})"})
+
+
 def test_threads_have_a_sqlite_each() -> None:
     mapping = compile_mapping(replace(RULE, columns={"x": "id + 1"}), TABLE)
     found: list[int] = []

@@ -2,7 +2,8 @@
 
 How a column's canonical value (see ``whimbrel.records``) enters, and leaves, an expression:
 
-- int, bit and year as INTEGER; one beyond 64 bits signed makes the row a Fault, as SQLite would round it;
+- int, bit and year as INTEGER, also a decimal in ``CAST(… AS INTEGER)``; one beyond 64 bits signed makes the row a
+  Fault, as SQLite would round it;
 - float and double as REAL; text, enum, set, JSON, dates, times, uuid and inet as TEXT; binary and geometry as BLOB;
 - decimal as TEXT, and only within ``CAST(… AS TEXT | REAL | INTEGER)`` or as an argument of a ``decimal_`` function:
   SQLite would otherwise turn it into a REAL in arithmetic, and order it after all numbers in a comparison, silently;
@@ -20,6 +21,7 @@ import re
 import sqlite3
 import threading
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from whimbrel.mapping.forms import Refused, shown
@@ -63,6 +65,7 @@ class Expressions:
         self._local = threading.local()
         self._folded = {name.lower(): name for name in table.names}
         self.of_change: set[str] = set()
+        self._whole: dict[str, int] = {}  # decimals that are cast to INTEGER, and where they stand in a row
         noted = len(faults)
         self.uses = {name: self._check(name, text, faults) for name, text in self._all.items()}
         used = list(dict.fromkeys(column for columns in self.uses.values() for column in columns))
@@ -81,6 +84,8 @@ class Expressions:
     def evaluate(self, row: Row, came: Provenance = UNKNOWN) -> dict[str, Value] | None:
         """The computed columns of ``row``; None if the filter leaves it out. Raises Refused."""
         bound = tuple([_enters(column, row[index]) for index, column in self._used])
+        for column, index in self._whole.items():
+            _fits(column, row[index])
         connection, why = self._sqlite()
         if self.of_change:
             self._local.came = came
@@ -111,6 +116,8 @@ class Expressions:
             column = self._column(token, following)
             if column:
                 used[column] = None
+                if _cast_to(tokens, number) == "integer" and self._table.column(column).kind == "decimal":
+                    self._whole[column] = self._table.index(column)
                 if self._table.column(column).kind == "decimal" and not _decimal_may_stand(tokens, number):
                     faults.append(
                         f"{place} uses {column!r}, a DECIMAL, which SQLite would round: write CAST({column} AS REAL), "
@@ -207,6 +214,12 @@ def _enters(column: Column, value: Value) -> Value:
     return value
 
 
+def _fits(column: str, value: Value) -> None:
+    """SQLite would take a greater one for the greatest."""
+    if value is not None and not -(2**63) <= int(Decimal(value)) < 2**63:
+        raise Refused(f"column {column!r} is {value}, beyond the 64 bits of an integer in an expression")
+
+
 def _leaves(name: str, result: float, exact: bool) -> float:
     if exact and abs(result) >= MAX_EXACT:
         raise Refused(f"{_place(name)} is {shown(result)}: beyond 2^53 SQLite rounds; use decimal_add, _sub or _mul")
@@ -243,11 +256,18 @@ def _unquoted(text: str) -> str:
     return text[1:-1].replace(text[-1] * 2, text[-1])
 
 
+def _cast_to(tokens: list[Token], number: int) -> str:
+    """The type for which the token stands in CAST(… AS …), "" if it does not."""
+    words = [token.text.lower() for token in tokens[max(0, number - 2) : number + 4]]
+    form = [*words[:2], *words[3:4], *words[5:]]
+    return words[4] if form == ["cast", "(", "as", ")"] else ""
+
+
 def _decimal_may_stand(tokens: list[Token], number: int) -> bool:
     """Within CAST(… AS …), before IS NULL, or as a whole argument of a function that takes decimals exactly."""
     words = [token.text.lower() for token in tokens]
     before, after = words[max(0, number - 2) : number], words[number + 1 : number + 4]
-    if before == ["cast", "("] and after[:1] == ["as"]:
+    if _cast_to(tokens, number) in ("text", "real", "integer"):
         return True
     if after[:2] == ["is", "null"] or after == ["is", "not", "null"]:
         return True
