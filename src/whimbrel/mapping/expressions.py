@@ -216,7 +216,7 @@ def _enters(column: Column, value: Value) -> Value:
 
 def _fits(column: str, value: Value) -> None:
     """SQLite would take a greater one for the greatest."""
-    if value is not None and not -(2**63) <= int(Decimal(value)) < 2**63:
+    if isinstance(value, str) and not -(2**63) <= int(Decimal(value)) < 2**63:
         raise Refused(f"column {column!r} is {value}, beyond the 64 bits of an integer in an expression")
 
 
