@@ -13,6 +13,7 @@ from whimbrel.cli.dms_rules import translated_rules
 from whimbrel.cli.frame import OK
 from whimbrel.dms.read import load_rules
 from whimbrel.dms.toml import table_section as dms_section
+from whimbrel.dms.toml import value
 from whimbrel.errors import ProjectError, UserError, WhimbrelError
 from whimbrel.mysql.connect import connect
 from whimbrel.mysql.schema import estimated_rows, read_table, table_names
@@ -117,12 +118,13 @@ url = "{url}"        # the password comes from the environment variable {PASSWOR
 
 def table_section(table: Table, rows: int) -> str:
     """One ``[[table]]`` with a mapping that works as it stands, and what it could be instead in comments."""
-    columns = "".join(f"#   {column.name:<24} {column.type_name}\n" for column in table.columns)
+    columns = "".join(f"#   {_one_line(column.name):<24} {_one_line(column.type_name)}\n" for column in table.columns)
     key = table.primary_key
+    title = _one_line(f"{table.full_name}: about {rows:,} rows, primary key ({', '.join(key)})")
     lines = [
-        f"# {table.full_name}: about {rows:,} rows, primary key ({', '.join(key)})\n{columns}[[table]]",
-        f'source = "{table.full_name}"',
-        f'target = "{table.name}"',
+        f"# {title}\n{columns}[[table]]",
+        f"source = {value(table.full_name)}",
+        f"target = {value(table.name)}",
         'shape = "record"                # one row, one item; or "group": one item for all rows with the same key',
         f"partition_key = {_key(table.column(key[0]))}",
     ]
@@ -130,7 +132,7 @@ def table_section(table: Table, rows: int) -> str:
         lines.append(f"sort_key = {_key(table.column(key[1]))}")
     elif len(key) > 2:
         template = "|".join(f"${{{name}}}" for name in key[1:])
-        lines.append(f'sort_key = {{ name = "{"_".join(key[1:])}", value = "{template}" }}')
+        lines.append(f"sort_key = {value({'name': '_'.join(key[1:]), 'value': template})}")
     lines.append('# exclude = ["column"]            # columns that are not wanted in the items')
     lines.append('# rename = { column = "attribute" }')
     lines.append('# types = { column = "S" }        # S, N, B or BOOL instead of the column\'s own')
@@ -141,18 +143,15 @@ def table_section(table: Table, rows: int) -> str:
 
 def _key(column: Column) -> str:
     kind = "N" if column.kind in NUMBERS else "B" if column.kind in BYTES else "S"
-    return f'{{ name = "{column.name}", value = "${{{column.name}}}", type = "{kind}" }}'
+    return value({"name": column.name, "value": f"${{{column.name}}}", "type": kind})
 
 
 def _group_hint(table: Table) -> str:
     """How the rows could become one item for each value of the key without its last column."""
     *group, entry = table.primary_key
     values = [name for name in table.names if name not in table.primary_key]
-    value = f', value = "{values[0]}"' if len(values) == 1 else ""
     template = "|".join(f"${{{name}}}" for name in group[1:])
-    sort = f' and sort_key = {{ name = "{"_".join(group[1:])}", value = "{template}" }}' if len(group) > 1 else ""
-    return (
-        f"# As a group, one item for each ({', '.join(group)}) with an attribute for each {entry}:\n"
-        f'#   shape = "group"{sort}\n'
-        f'#   entry = {{ name = "${{{entry}}}"{value} }}'
-    )
+    sort = f" and sort_key = {value({'name': '_'.join(group[1:]), 'value': template})}" if len(group) > 1 else ""
+    shown = value({"name": f"${{{entry}}}"} | ({"value": values[0]} if len(values) == 1 else {}))
+    what = f"one item for each ({', '.join(group)}) with an attribute for each {entry}"
+    return f'# As a group, {_one_line(what)}:\n#   shape = "group"{sort}\n#   entry = {shown}'

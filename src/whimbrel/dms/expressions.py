@@ -23,8 +23,10 @@ _CHANGING = {"random", "changes", "last_insert_rowid", "total_changes", "randomb
 _CLOCKS = {"date", "time", "datetime", "julianday", "strftime", "unixepoch"}
 
 
-def translated(expression: str, table: Table, faults: list[str], place: str) -> str:
+def translated(expression: str, table: Table, faults: list[str], place: str, of: str = "") -> str:
     """The expression with each ``$COLUMN`` as a quoted name. Columns are matched with regard to case.
+
+    ``of`` is the column that the rule's locator names, if it names one: what $AR_M_SOURCE_COLUMN_… is about.
 
     An item must be the same whenever it is made from the same change: what depends on anything else is a fault.
     A DECIMAL that ``||`` joins is cast to the text that it is; SQLite would make a REAL of it.
@@ -34,7 +36,7 @@ def translated(expression: str, table: Table, faults: list[str], place: str) -> 
         kind, text = match.lastgroup, match[match.lastgroup or 0]
         if kind in ("column", "braced"):
             joined = _is_joined("".join(parts), expression[match.end() :])
-            parts.append(_reference(text, table, joined, faults, place))
+            parts.append(_reference(text, table, joined, faults, place, of))
         elif kind == "function":
             faults += [f"{place}: {fault}" for fault in _function_faults(text.lower(), expression[match.end() :])]
             parts.append(match[0])
@@ -56,7 +58,7 @@ def quoted_text(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _reference(name: str, table: Table, joined: bool, faults: list[str], place: str) -> str:
+def _reference(name: str, table: Table, joined: bool, faults: list[str], place: str, of: str) -> str:
     if name in table.names:
         quoted = quoted_name(name)
         return f"CAST({quoted} AS TEXT)" if joined and table.column(name).kind == "decimal" else quoted
@@ -64,8 +66,10 @@ def _reference(name: str, table: Table, joined: bool, faults: list[str], place: 
         return quoted_text(table.schema)
     if name == "AR_M_SOURCE_TABLE_NAME":
         return quoted_text(table.name)
+    if name in ("AR_M_SOURCE_COLUMN_NAME", "AR_M_SOURCE_COLUMN_DATATYPE") and of:
+        return quoted_text(of if name.endswith("NAME") else table.column(of).type_name)
     if name in ("AR_M_SOURCE_COLUMN_NAME", "AR_M_SOURCE_COLUMN_DATATYPE"):
-        faults.append(f"{place}: ${name} is that of no column, as the column is added")
+        faults.append(f"{place}: ${name} is that of no column: name one in the object-locator, as column-name")
     elif name in _HEADERS:
         return _HEADERS[name]
     elif name.startswith("AR_H_"):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from whimbrel.dms import expressions
 from whimbrel.dms.expressions import quoted_name, quoted_text
-from whimbrel.dms.patterns import is_literal, matches
+from whimbrel.dms.patterns import is_literal, literal, matches
 from whimbrel.dms.rules import (
     MASKING,
     NAMING,
@@ -323,7 +323,9 @@ def _add(shaped: Shaped, rule: Transformation, faults: list[str], notes: list[st
         faults.append(f"{place}: a column of this name is there already: remove or rename that one")
         return
     noted = len(faults)
-    expression = expressions.translated(rule.expression, table, faults, place)
+    of = literal(rule.locator.column)
+    of = of if of in table.names else ""
+    expression = expressions.translated(rule.expression, table, faults, place, of)
     if len(faults) == noted:
         reasons: list[str] = []
         Expressions(table, {name: expression}, "", reasons)

@@ -29,7 +29,21 @@ _TIMES = ("date", "time", "datetime", "julianday", "strftime")
 ALLOWED = frozenset(
     (
         *("lower", "upper", "ltrim", "rtrim", "trim", "replace", "substr", "substring", "hex", "length", "instr"),
-        *("abs", "round", "max", "min", "sign", "coalesce", "ifnull", "nullif", "iif", "typeof", "unicode", "char"),
+        *(
+            "abs",
+            "round",
+            "max",
+            "min",
+            "sign",
+            "coalesce",
+            "ifnull",
+            "nullif",
+            "iif",
+            "typeof",
+            "unicode",
+            "char",
+            "zeroblob",
+        ),
         *("like", "glob", "json_extract", "->", "->>", *_TIMES),
     )
 )

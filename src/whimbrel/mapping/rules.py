@@ -196,6 +196,12 @@ def _template(place: str, text: str, table: Table, faults: list[str], *, binary_
         faults.append(f"{place}: {error.message}")
         return _EMPTY
     noted = len(faults)
+    faults += [
+        f"{place}: column {name!r} has a brace in its name, so that no template can name it: compute it under another "
+        f"name, as columns = {{ other = '\"{name}\"' }}"
+        for name in table.names
+        if ("{" in name or "}" in name) and f"${{{name}}}" in text
+    ]
     if not template.parts:
         faults.append(f"{place} has an empty template")
     for name in template.columns:
