@@ -131,6 +131,9 @@ class Capture:
             )
             syncer.start()
             try:
+                # `stop` sets the flag, then closes the stream that it sees: it sees this one, or we see the flag.
+                if self._stop.is_set():
+                    return
                 for piece in self._stream:
                     with writing:
                         self._keep(piece)
