@@ -52,10 +52,11 @@ def key(number: int) -> dict[str, Any]:
     return {"pk": {"S": f"k{number}"}, "sk": {"N": str(number)}}
 
 
-@pytest.fixture
-def table(dynamodb_endpoint: DynamoServer, new_table_name: Callable[[str], str]) -> tuple[DynamoServer, str, Any]:
+@pytest.fixture(params=["ministack", pytest.param("dynalite", marks=pytest.mark.slow)])
+def table(request: pytest.FixtureRequest, new_table_name: Callable[[str], str]) -> tuple[DynamoServer, str, Any]:
+    server: DynamoServer = request.getfixturevalue(request.param)
     name = new_table_name("export")
-    return dynamodb_endpoint, name, new_table(dynamodb_endpoint, name, 40)
+    return server, name, new_table(server, name, 40)
 
 
 def numbers(lake: Path, table: str) -> dict[str, Any]:

@@ -109,10 +109,10 @@ def check_rows(lake: Path, name: str, wanted: dict[str, dict[str, Any]]) -> None
 
 
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(
-    st.lists(items, min_size=1, max_size=8),
+    st.lists(items, min_size=1, max_size=16),
     st.sampled_from(["full", "plain", "old"]),
     st.booleans(),
     st.booleans(),

@@ -44,7 +44,7 @@ name = "ServiceEndpoint"
 model = "bank"
 traffic = "ALL_AT_ONCE"
 wait = 0
-bake = 1
+bake = 0
 capture_percent = 100
 
 [[renewal]]
@@ -52,7 +52,7 @@ model = "bank"
 endpoint = "ServiceEndpoint"
 {gate}
 """
-ROWS = 3_000
+ROWS = 1_800
 
 
 class World:
@@ -115,15 +115,15 @@ def serve(tmp_path: Path) -> Iterator[Callable[[], Running]]:
 def test_a_model_is_made_renewed_under_load_and_a_worse_one_refused(
     world: World, serve: Callable[[], Running], tmp_path: Path
 ) -> None:
-    world.write(0, 2_000)
+    world.write(0, 1_200)
     first = world.renew()
     assert first["outcome"] == "renewed"
     assert first["results"]["gate"]["reason"] == "there is no model to compare with"
-    assert first["results"]["convert"]["rows"] == 2_000
+    assert first["results"]["convert"]["rows"] == 1_200
 
     server = serve()
     with Load(server.port, world.row(), rate=50, connections=4) as load:
-        world.write(2_000, ROWS)
+        world.write(1_200, ROWS)
         second = world.renew_as_cron_does()
         assert second["results"]["export"]["kind"] == "incremental"
         assert second["results"]["convert"]["rows"] == ROWS
@@ -136,7 +136,7 @@ def test_a_model_is_made_renewed_under_load_and_a_worse_one_refused(
         assert third["results"]["gate"]["reason"] == "no row has changed since the present model was trained"
 
         # What it learns from is false; what it is judged by is not.
-        world.write(0, 2_400, y=lambda row: 1 - int(row["y"]))
+        world.write(0, 1_440, y=lambda row: 1 - int(row["y"]))
         fourth = world.renew()
         assert fourth["outcome"] == "kept"
         assert "worse by log_loss" in fourth["results"]["gate"]["reason"]

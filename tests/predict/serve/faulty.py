@@ -35,7 +35,7 @@ class Faulty(Model):
 def load(path: Path) -> Model:
     model = load_model(path)
     if "late" in model.version:
-        time.sleep(1.5)
+        time.sleep(0.8)
     object.__setattr__(model, "__class__", Faulty)
     return model
 
@@ -50,7 +50,7 @@ def main(folder: Path) -> None:
 
     async def work() -> None:
         serving = Serving(Registry(registry), loader=load, guards={"ServiceEndpoint": Guard(least_calls=10)})
-        await serve(serving, host="127.0.0.1", port=0, limits=Limits(request=2.0, idle=5.0), ready=ready)
+        await serve(serving, host="127.0.0.1", port=0, limits=Limits(request=1.0, idle=5.0), ready=ready)
 
     with sole_user(registry):
         run(work())

@@ -28,9 +28,9 @@ def bank() -> pa.Table:
     ("learner", "exclude", "auc", "log_loss", "f1"),
     [
         ("linear", (), 0.942, 0.195, 0.62),
-        ("boosted", (), 0.950, 0.172, 0.65),
+        pytest.param("boosted", (), 0.950, 0.172, 0.65, marks=pytest.mark.slow),
         ("linear", WITHOUT, 0.796, 0.278, 0.48),
-        ("boosted", WITHOUT, 0.803, 0.272, 0.50),
+        pytest.param("boosted", WITHOUT, 0.803, 0.272, 0.50, marks=pytest.mark.slow),
     ],
 )
 def test_stratified_80_20_with_seed_0(

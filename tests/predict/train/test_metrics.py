@@ -23,7 +23,7 @@ answers = st.integers(10, 80).flatmap(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(answers)
 def test_binary(found: tuple[list[bool], list[float]]) -> None:
     target, scores = np.array(found[0]).astype(int), np.array(found[1])
@@ -37,7 +37,7 @@ def test_binary(found: tuple[list[bool], list[float]]) -> None:
     assert ours.confusion == tuple(map(tuple, theirs.confusion_matrix(target, called).tolist()))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(answers)
 def test_the_best_f1_is_the_best_there_is(found: tuple[list[bool], list[float]]) -> None:
     target, scores = np.array(found[0]).astype(int), np.array(found[1])
@@ -46,7 +46,7 @@ def test_the_best_f1_is_the_best_there_is(found: tuple[list[bool], list[float]])
     assert metrics.binary(target, scores, limit, "ny")["f1"] == pytest.approx(best)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(answers, st.floats(0.1, 10), st.floats(0.1, 10))
 def test_the_least_cost_is_the_least_there_is(
     found: tuple[list[bool], list[float]], false_positive: float, false_negative: float
@@ -102,7 +102,7 @@ def test_calibration_mends_scores_that_say_too_much(method: str) -> None:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.floats(-50, 50), min_size=1, max_size=20, unique=True), st.lists(st.floats(-60, 60), max_size=20))
 def test_interpolation_is_numpys(places: list[float], asked: list[float]) -> None:
     places = sorted(places)
