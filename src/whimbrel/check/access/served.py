@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from whimbrel.check.access.decide import NEEDS_INDEX, NOT_SERVED, SCAN, Answer, Sizes, decide
+from whimbrel.check.access.answers import NEEDS_INDEX, NOT_SERVED, SCAN, Answer, Sizes
+from whimbrel.check.access.decide import decide
 from whimbrel.check.access.parse import Unread, is_session, parse
 from whimbrel.check.access.statements import PERFORMANCE_SCHEMA, Said, from_digests, from_file
 from whimbrel.check.ask import Asker, OutOfTime
