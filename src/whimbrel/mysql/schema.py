@@ -109,7 +109,7 @@ def _own_spelling(connection: Mysql, schema: str, name: str) -> tuple[str, str]:
 
 
 def unique_keys(connection: Mysql, table: Table) -> list[tuple[str, ...]]:
-    """Every key that tells the table's rows apart: unique, over whole columns, without NULLs."""
+    """Every key that tells the table's rows apart: the primary key, and the unique ones of whole columns without NULLs."""
     not_null = {column.name for column in table.columns if not column.nullable}
     return list(_unique_keys(connection, table.schema, table.name, not_null).values())
 
@@ -122,11 +122,12 @@ def _row_key(connection: Mysql, schema: str, name: str, not_null: Collection[str
 
 
 def _unique_keys(connection: Mysql, schema: str, name: str, not_null: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """A primary key may be of prefixes: where these differ, the whole values do."""
     return {
         index: tuple(part["COLUMN_NAME"] for part in parts)
         for index, parts in _indexes(connection, schema, name).items()
         if not parts[0]["NON_UNIQUE"]
-        and all(part["SUB_PART"] is None and part["COLUMN_NAME"] in not_null for part in parts)
+        and all(part["COLUMN_NAME"] in not_null and (index == "PRIMARY" or part["SUB_PART"] is None) for part in parts)
     }
 
 

@@ -1,0 +1,1 @@
+CREATE TABLE counter (name TINYBLOB NOT NULL, path VARCHAR(300) NOT NULL, n INT, PRIMARY KEY (name(4), path(10)));
