@@ -19,6 +19,8 @@ PARTS = {
     "regroup": "Regroup and map, from export file to request body. Wanted: a third of the published way's, or less.",
     "load": "Load into a sink. Wanted: 25 µs a 300-byte item or less, an eighth of boto3's batch_writer or less.",
     "apply": "Apply, from the change log to the acknowledged write. Wanted: four times boto3's changes/s, or more.",
+    "wide": "A row of 50 columns of mixed types, from the binlog to the item, beside mysql-replication and boto3.",
+    "check": "check of a million rows. Wanted: under a minute, with a handful of queries over the table.",
     "convert": "Conversion to Parquet. Wanted: 1.1 times DuckDB's CPU or less, half of orjson + pyarrow's or less.",
     "query": "The correlation query of the post, over Parquet and CSV, beside sqlite and pandas.",
     "serve": "One prediction over HTTP. Wanted: 150 µs of CPU or less, four times MLServer's requests/s, whole swaps.",

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
+
 from whimbrel.records import AttributeValue, Item
 
 MAX_ITEM_BYTES = 400 * 1024
@@ -24,6 +26,16 @@ def item_size(item: Item) -> int:
     for name, value in item.items():
         size += text_size(name) + value_size(value)
     return size
+
+
+def too_large(item: Item) -> bool:
+    """Whether ``item`` has more than MAX_ITEM_BYTES. Quick for most: JSON is never shorter than what it says."""
+    try:
+        if len(orjson.dumps(item)) <= MAX_ITEM_BYTES:
+            return False
+    except TypeError:
+        pass  # a lone surrogate
+    return item_size(item) > MAX_ITEM_BYTES
 
 
 def value_size(value: AttributeValue) -> int:

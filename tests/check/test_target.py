@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -140,14 +141,24 @@ def test_a_bad_price_file(tmp_path: Path, text: str) -> None:
 
 
 def test_the_prices_that_come_with_whimbrel() -> None:
-    for region in ("us-east-1", "us-west-2", "eu-west-1", "eu-central-1"):
+    for region in ("us-east-1", "us-west-2", "eu-west-1", "eu-central-1", "ap-northeast-1", "ap-southeast-2"):
         prices = read_prices(None, region)
         assert prices.known
         assert prices.as_of
         assert prices.write_million
         assert prices.write_hour
         assert prices.storage_gb
+        assert re.fullmatch(r"2026-\d\d-\d\d", prices.as_of)
     assert not read_prices(None, "mars-north-1").known
+
+
+def test_a_price_that_is_not_confirmed_is_not_estimated() -> None:
+    prices = read_prices(None, "us-west-1")
+    assert (prices.known, prices.write_hour, prices.write_million) == (True, 0.000725, None)
+    cost = cost_of([Load(1e6, 100.0, 1e6, 120.0)], Target(), prices)
+    assert (cost.ways[0].dollars, cost.storage_dollars) == (None, None)
+    [found] = cost_findings(cost, Target())
+    assert found.reason.endswith("has none for on-demand writes, storage, an import from S3")
 
 
 def test_items_count_once_however_many_rows_they_have() -> None:

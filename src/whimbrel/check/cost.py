@@ -22,7 +22,12 @@ ITEM_OVERHEAD = 100  # bytes of storage an item is billed for beyond its size
 GB = 1 << 30
 DAY_HOURS = 24.0
 DEFAULT_REGION = "us-east-1"
-_NAMES = ("write_million", "write_hour", "storage_gb", "import_gb")
+_NAMES = {
+    "write_million": "on-demand writes",
+    "write_hour": "provisioned writes",
+    "storage_gb": "storage",
+    "import_gb": "an import from S3",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +88,8 @@ def read_prices(path: Path | None, region: str) -> Prices:
         regions = document["regions"]
         found: dict[str, Any] = regions.get(region, {})
         prices = {name: float(found[name]) for name in _NAMES if name in found}
-        return Prices(region, str(document["as_of"]), origin, known=region in regions, **prices)
+        as_of = str(found.get("as_of", document["as_of"]))
+        return Prices(region, as_of, origin, known=region in regions, **prices)
     except OSError as error:
         raise ProjectError(f"cannot be read: {error.strerror}", place=origin, hint="Name another file.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
@@ -126,6 +132,9 @@ def cost_findings(cost: Cost, target: Target) -> Iterator[Finding]:
         yield finding("slow-load", "target", f"about {way.hours:,.0f} hours at {way.rate:,.0f} write units a second")
     if not cost.prices.known:
         yield finding("prices", "target.region", f"{cost.prices.region} is not in {cost.prices.origin}")
+    elif missing := [words for name, words in _NAMES.items() if getattr(cost.prices, name) is None]:
+        reason = f"of {cost.prices.region}, {cost.prices.origin} has none for {', '.join(missing)}"
+        yield finding("prices", "target.region", reason)
 
 
 def _on_demand(loads: list[Load], units: float, target: Target, prices: Prices) -> Way:

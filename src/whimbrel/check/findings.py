@@ -209,7 +209,11 @@ KINDS: dict[str, Kind] = {
     "slow-load": Kind(
         WARNING, "the load would take more than a day at the rate given", "A higher rate, or import from S3"
     ),
-    "prices": Kind(INFO, "no prices for this region", "Give a file of your own: `--prices`"),
+    "prices": Kind(
+        INFO,
+        "no prices for this region, or not all: what is missing is not estimated",
+        "Give a file of your own: `--prices`",
+    ),
     # the application's statements
     "access-index": Kind(
         WARNING, "a statement that the key does not serve, and an index would", "Add the index that is named"

@@ -111,19 +111,28 @@ def _bearable_groups(asker: Asker, mapping: TableMapping) -> int:
     """Without an index each group costs a whole scan."""
     if mapping.shape != "group":
         return ROWS
-    indexed = any(leading_index(asker.connection, mapping.table, (name,)) for name in mapping.group_columns)
-    return GROUPS if indexed else GROUPS_WITHOUT_INDEX
+    return GROUPS if _indexed(asker, mapping) else GROUPS_WITHOUT_INDEX
 
 
 def _bearable(asker: Asker, mapping: TableMapping, keys: list[tuple[Value, ...]]) -> list[tuple[Value, ...]]:
-    """Without the keys that have more rows than should be read for a sample; an index answers this."""
+    """Without the keys that have more rows than should be read for a sample: told by an index, else by one scan."""
     columns = [mapping.table.column(name) for name in mapping.group_columns]
+    table = whole_table(mapping.table).sql
+    conditions = [
+        " AND ".join(f"{quoted(one.name)} <=> {literal(one, part)}" for one, part in zip(columns, key, strict=True))
+        for key in keys
+    ]
+    if keys and not _indexed(asker, mapping):
+        sums = ", ".join(f"COALESCE(SUM({condition}), 0)" for condition in conditions)
+        counts = asker.row(f"SELECT {sums} FROM {table}", mapping.source)
+        return [key for key, count in zip(keys, counts, strict=True) if int(count) <= LARGEST_GROUP]
     taken = []
-    for key in keys:
-        where = " AND ".join(
-            f"{quoted(one.name)} <=> {literal(one, part)}" for one, part in zip(columns, key, strict=True)
-        )
-        some = f"SELECT 1 FROM {whole_table(mapping.table).sql} AND {where} LIMIT {LARGEST_GROUP + 1}"
+    for key, condition in zip(keys, conditions, strict=True):
+        some = f"SELECT 1 FROM {table} AND {condition} LIMIT {LARGEST_GROUP + 1}"
         if asker.row(f"SELECT COUNT(*) FROM ({some}) AS rows_of_it", mapping.source)[0] <= LARGEST_GROUP:
             taken.append(key)
     return taken
+
+
+def _indexed(asker: Asker, mapping: TableMapping) -> bool:
+    return any(leading_index(asker.connection, mapping.table, (name,)) for name in mapping.group_columns)

@@ -27,6 +27,7 @@ from whimbrel.sizes import (
     MAX_SORT_KEY_BYTES,
     item_size,
     text_size,
+    too_large,
 )
 
 KeyText = str | tuple[str, str]  # what tells items apart: the partition key's text, and the sort key's if there is one
@@ -57,6 +58,7 @@ def generate(design: Design) -> Code:
         "new": tuple.__new__,  # a NamedTuple without the cost of its own __new__
         "Refused": Refused,
         "item_size": item_size,
+        "too_large": too_large,
         "refuse_null": _refuse_null,
         "refuse_separator": _refuse_separator,
         "check_key": _check_key,
@@ -371,7 +373,7 @@ def _record_lines(design: Design) -> list[str]:
         lines += [f"item = {{{', '.join(_key_entries(design) + _added_entries(design) + carried)}}}"]
     frame, carried_bound = _frame_bound(design), _carried_bound(design)
     if frame is None or carried_bound is None or frame + carried_bound > MAX_ITEM_BYTES:
-        lines += [f"if item_size(item) > {MAX_ITEM_BYTES}: raise Refused({_too_large('{item_size(item)}')})"]
+        lines += [f"if too_large(item): raise Refused({_too_large('{item_size(item)}')})"]
     return lines
 
 

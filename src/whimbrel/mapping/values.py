@@ -100,8 +100,13 @@ def exact_number(value: str | float | bytes, place: str) -> str:
 
 def checked_number(value: str | float, place: str) -> str:
     """The number's own text, if N can hold it; raises Refused like ``exact_number``."""
+    if isinstance(value, float):
+        text = repr(value)
+        if not 1e-100 < abs(value) < 1e100:  # well within, and 17 digits at most
+            exact_number(value, place)
+        return text
     exact_number(value, place)
-    return repr(value) if isinstance(value, float) else value
+    return value
 
 
 def boolean(value: Value, place: str) -> bool:
