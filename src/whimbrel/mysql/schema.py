@@ -109,7 +109,7 @@ def _own_spelling(connection: Mysql, schema: str, name: str) -> tuple[str, str]:
 
 
 def unique_keys(connection: Mysql, table: Table) -> list[tuple[str, ...]]:
-    """Every key that tells the table's rows apart: the primary key, and the unique ones of whole columns without NULLs."""
+    """Every key that tells the table's rows apart: primary, or unique over whole columns without NULLs."""
     not_null = {column.name for column in table.columns if not column.nullable}
     return list(_unique_keys(connection, table.schema, table.name, not_null).values())
 
