@@ -50,6 +50,7 @@ from whimbrel.predict.status import recent_drift, status
 Handled = Response | Coroutine[Any, Any, Response]
 Respond = Callable[[LiveVariant, Answer, Meta], Response]
 _PREFIX = b"/endpoints/"
+_NO_ASYNC = "Asynchronous calls are not offered: score a file with `whimbrel predict --model FILE < rows.csv`."
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _DRIFT_EVERY = 5.0
 _PAGE_HEADERS = (
@@ -93,6 +94,8 @@ class Routes:
                 if request.method != b"POST":
                     return refusal(405, "invoke an endpoint with POST")
                 return self._invoke(name.decode("latin-1"), request, respond)
+            if way == b"async-invocations":
+                return refusal(400, _NO_ASYNC)
         handler = self._plain.get((request.method, path))
         if handler:
             return handler(request)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from whimbrel.checkpoint import RunLock
 from whimbrel.cli.main import main
 
 pytest.importorskip("apscheduler", reason="the extra 'predict' is not installed")
@@ -54,6 +55,13 @@ def test_a_plan_says_the_steps_that_are_left(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["renew", "-p", str(tmp_path / "whimbrel.toml"), "--dry-run"])
     assert done.output == "bank behind bank: would train, gate, update\n"
     assert run.exists()
+
+
+def test_a_renewal_of_a_model_that_is_being_renewed_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "whimbrel.toml").write_text(MODEL + RENEWAL)
+    with RunLock(tmp_path / ".whimbrel" / "renew" / "bank"):
+        done = CliRunner().invoke(main, ["renew", "-p", str(tmp_path / "whimbrel.toml"), "--json"])
+    assert (done.exit_code, json.loads(done.output)["error"]) == (3, "Locked")
 
 
 def test_the_scheduler_says_when_it_is_next_and_ends_at_a_signal(tmp_path: Path) -> None:

@@ -152,6 +152,12 @@ def test_a_wrong_row_is_no_stream_but_an_error(server: Running) -> None:
         server.client().invoke_endpoint_with_response_stream(EndpointName="nobody", Body=ROW)
 
 
+def test_an_asynchronous_call_is_refused_with_what_to_do_instead(server: Running) -> None:
+    with pytest.raises(ClientError, match="whimbrel predict --model FILE") as caught:
+        server.client().invoke_endpoint_async(EndpointName=ENDPOINT, InputLocation="s3://bucket/rows.csv")
+    assert caught.value.response["Error"]["Code"] == "ValidationError"
+
+
 def test_an_endpoint_that_is_not_there_is_a_validation_error(server: Running) -> None:
     client = server.client()
     with pytest.raises(ClientError) as caught:
