@@ -65,7 +65,7 @@ def test_the_table_of_types_is_what_the_mapping_knows() -> None:
 def test_the_mappings_on_the_page_of_mappings_are_read(tmp_path: Path) -> None:
     blocks = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "mappings.md").read_text(), re.DOTALL)
     tables = [block for block in blocks if block.startswith("[[table]]")]
-    assert len(tables) == 5
+    assert len(tables) == 6
     for number, text in enumerate(tables):
         file = tmp_path / f"{number}.toml"
         file.write_text('[source]\nurl = "mysql://user@127.0.0.1/shop"\n' + text)

@@ -186,7 +186,26 @@ class Update(NamedTuple):
     inside: Inside | None = None
 
 
-ItemOperation = Put | Delete | Update
+class Condition(NamedTuple):
+    """What is asked of the item that is there, or of its absence, before it is written: DynamoDB's ConditionExpression,
+    the names and the values of its placeholders.
+    """
+
+    expression: str
+    names: dict[str, str]
+    values: dict[str, AttributeValue]
+
+
+class Guarded(NamedTuple):
+    """A Put or Delete that is carried out only where ``condition`` holds."""
+
+    table: str
+    key: Item
+    operation: Put | Delete
+    condition: Condition
+
+
+ItemOperation = Put | Delete | Update | Guarded
 
 
 class Fault(NamedTuple):

@@ -26,7 +26,7 @@ from whimbrel.errors import ProjectError
 from whimbrel.mapping.design import compile_mapping
 from whimbrel.mapping.provenance import of_change, of_snapshot
 from whimbrel.project import TableRule, load_project
-from whimbrel.records import Change, Position, Put
+from whimbrel.records import Change, Guarded, ItemOperation, Position, Put
 
 BEGAN = 1_767_323_045.0  # 2026-01-02 03:04:05 UTC
 CASES = Path(__file__).parent / "cases"
@@ -81,7 +81,7 @@ def changes_of(rule: TableRule, schema: Schema) -> list[Any]:
         came = of_change(change, number, BEGAN + number, BEGAN)
         operations, faults = mapping.fold([change], lambda _, came=came: came)
         said.append(
-            [each.item if isinstance(each, Put) else {"deletes": each.key} for each in operations]
+            [each.item if isinstance(each, Put) else {"deletes": each.key} for each in map(plain, operations)]
             + [{"fault": fault.reason} for fault in faults]
         )
     return said
@@ -94,12 +94,16 @@ def items_of(rule: TableRule, schema: Schema) -> list[Any]:
     return [put.item for put in puts] + [{"fault": fault.reason} for fault in faults]
 
 
+def plain(operation: ItemOperation) -> ItemOperation:
+    return operation.operation if isinstance(operation, Guarded) else operation
+
+
 def differing(rule: TableRule) -> dict[str, Any]:
     """What the rule says, without what it leaves at its default; as JSON has it."""
     plain = TableRule("", "", "", rule.partition_key)
     values = {each.name: getattr(rule, each.name) for each in fields(rule)}
     kept = {name: value for name, value in values.items() if value != getattr(plain, name)}
-    for name in ("partition_key", "sort_key"):
+    for name in ("partition_key", "sort_key", "condition"):
         if key := getattr(rule, name):
             kept[name] = asdict(key)
     return dict(json.loads(json.dumps(kept)))

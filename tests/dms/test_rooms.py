@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whimbrel.dms import templates
-from whimbrel.dms.conditions import NotACondition, on_absent_item, unused
 from whimbrel.dms.patterns import is_literal, literal, matches, pattern_fault
 from whimbrel.dms.read import load_rules, read_rules
 from whimbrel.dms.text import parse
 from whimbrel.errors import ProjectError
+from whimbrel.mapping.conditions import NotACondition, on_absent_item, on_item, unused
 from whimbrel.mapping.templates import Literal, Reference
 from whimbrel.mapping.templates import parse as parse_template
 
@@ -74,13 +74,38 @@ def test_every_pattern_can_be_matched(pattern: str, name: str) -> None:
         ("a BETWEEN :v AND :w AND attribute_not_exists(b)", False),
         ("begins_with(a, :v) or contains(#b, :w)", False),
         ("not attribute_type(a, :t)", True),
-        ("a <> :v", False),
-        ("NOT a <> :v", True),
+        ("a <> :v", True),
+        ("NOT :v <> a", False),
+        ("a <> b", None),
+        ("a = b", None),
+        ("a = :v AND b = c", False),
         ("attribute_not_exists(a) OR attribute_not_exists(b) AND a = :v", True),
     ],
 )
-def test_a_condition_on_an_absent_item(expression: str, holds: bool) -> None:
+def test_a_condition_on_an_absent_item(expression: str, holds: bool | None) -> None:
     assert on_absent_item(expression).holds is holds
+
+
+@pytest.mark.parametrize(
+    ("expression", "holds"),
+    [
+        ("attribute_not_exists(owner)", True),
+        ("attribute_not_exists(name)", None),
+        ("attribute_not_exists(pk)", False),
+        ("attribute_exists(#k)", True),
+        ("attribute_exists(pk.inside)", None),
+        ("owner <> :us", True),
+        ("owner = :us OR attribute_not_exists(owner)", True),
+        ("attribute_not_exists(name) OR name <= :v", None),
+        ("attribute_not_exists(owner.id) AND NOT contains(owner, :x)", True),
+        ("size(name) < :n", None),
+        ("pk = :v", None),
+        ("attribute_not_exists(owner) OR name = :v", True),
+    ],
+)
+def test_a_condition_on_an_item_with_a_key_and_perhaps_a_name(expression: str, holds: bool | None) -> None:
+    has = {"pk": True, "name": None}
+    assert on_item(expression, {"#k": "pk"}, lambda name: has.get(name, False)).holds is holds
 
 
 @pytest.mark.parametrize(
@@ -96,7 +121,7 @@ def test_what_is_no_condition(expression: str) -> None:
 @given(st.text("ab=<>(),.[]0:#NOTANDORINsize ", max_size=30))
 def test_any_text_is_a_condition_or_is_not(expression: str) -> None:
     try:
-        assert on_absent_item(expression).holds in (True, False)
+        assert on_absent_item(expression).holds in (True, False, None)
     except NotACondition as reason:
         assert str(reason)  # noqa: PT017
 

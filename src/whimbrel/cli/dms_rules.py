@@ -58,11 +58,11 @@ def translated_rules(rules: Rules, source: Source) -> Translated:
 
 
 def _refuse_existing(rules: Rules, into_existing: bool) -> None:
-    """A condition was found to hold because the target is empty."""
-    conditioned = [str(mapping) for mapping in rules.mappings if mapping.condition]
+    """A condition for the load alone was found to hold because the target is empty."""
+    conditioned = [str(mapping) for mapping in rules.mappings if mapping.load_condition]
     if into_existing and conditioned:
         raise ProjectError(
-            f"{', '.join(conditioned)}: a condition-expression cannot be kept with --into-existing",
+            f"{', '.join(conditioned)}: a condition for the full load alone cannot be kept with --into-existing",
             place=rules.place,
-            hint="Load into an empty table, or take the condition out.",
+            hint="Load into an empty table, take the condition out, or apply it during CDC too.",
         )

@@ -171,6 +171,8 @@ def _summary(progress: Progress) -> str:
     rows = sum(counts.exported_rows for counts in progress.tables.values())
     items = sum(counts.loaded_items for counts in progress.tables.values())
     text = f"Done: {rows:,} rows exported, {items:,} items loaded, {progress.applied:,} changes applied."
+    if progress.held:
+        text += f" {progress.held:,} writes held back by the condition of their table."
     if progress.dead:
         text += (
             f" {progress.dead:,} dead letters: see `whimbrel status`, and `whimbrel retry-dead` once they are mended."

@@ -75,6 +75,10 @@ def verification_lines(report: TableReport) -> list[str]:
     lines = [f"{report.source} → {report.target}: {counted}. Differences: {total:,}{f' ({words})' if words else ''}"]
     if report.softly_deleted:
         lines.append(f"  {report.softly_deleted:,} items stay although their rows went, and say so")
+    if report.held:
+        lines.append(
+            f"  {report.held:,} items are as somebody else wrote them, and their table's condition protects them"
+        )
     if report.not_compared:
         lines.append(f"  not compared, as they say how a row came: {', '.join(report.not_compared)}")
     for difference in report.differences[:LISTED]:
@@ -120,6 +124,8 @@ def status(project: Project, as_json: bool) -> int:
         click.echo(f"{source}: {table.rows_exported:,} rows exported, {loaded}")
     if live:
         click.echo(f"lag        {live['lag_changes']:,} changes, {live['lag_seconds']} s")
+    if held := now.counters.get("held", 0):
+        click.echo(f"held back  {held:,} writes, by the condition of their table")
     click.echo(f"dead       {len(letters):,} letters")
     for reason, count in _by_reason(letters):
         click.echo(f"  {count:,} times: {reason}")

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from whimbrel.dms import templates
-from whimbrel.dms.conditions import NotACondition, on_absent_item, unused
 from whimbrel.dms.fields import Fields, shown
 from whimbrel.dms.parts import locator_of
 from whimbrel.dms.rules import Attribute, ObjectMapping
+from whimbrel.mapping.conditions import NotACondition, on_absent_item, unused
+from whimbrel.project import ConditionRule
+from whimbrel.project.table import constant_fault
 
 _SCALARS = {"string": "S", "number": "N", "boolean": "BOOL"}
 _DOCUMENTS = {"dynamodb-map": "M", "dynamodb-list": "L"}
@@ -52,7 +54,8 @@ def object_mapping(fields: Fields, identity: str, name: str) -> ObjectMapping:
     names = [attribute.name for attribute in attributes]
     for twice in sorted({name for name in names if names.count(name) > 1}):
         fields.fault("attribute", f"{twice!r} is mapped more than once")
-    condition = parameters.object("condition-expression")
+    conditions = parameters.object("condition-expression")
+    condition, load_condition = _conditions(conditions) if conditions else (None, "")
     mapping = ObjectMapping(
         identity,
         name,
@@ -63,7 +66,8 @@ def object_mapping(fields: Fields, identity: str, name: str) -> ObjectMapping:
         parameters.text("sort-key-name"),
         parameters.texts("exclude-columns"),
         attributes,
-        _condition(condition) if condition else "",
+        condition,
+        load_condition,
     )
     if mapping.sort_key and not mapping.partition_key:
         fields.fault("partition-key-name", "is missing, and there is a sort-key-name")
@@ -73,44 +77,64 @@ def object_mapping(fields: Fields, identity: str, name: str) -> ObjectMapping:
     return mapping
 
 
-def _condition(fields: Fields) -> str:
-    """The expression, if it is applied during the load and holds there; what cannot be kept is a fault."""
+def _conditions(fields: Fields) -> tuple[ConditionRule | None, str]:
+    """The condition that changes are put under, and the text of one that is for the full load only and holds there.
+
+    What the former may be is held against the mapping later; what cannot be kept is a fault.
+    """
     expression = fields.text("expression", required=True)
-    defined: list[str] = []
-    for key in ("expression-attribute-values", "expression-attribute-names"):
-        for each in fields.objects(key):
-            defined.append(each.text("name", required=True))
-            each.any("value")
-            each.finish()
+    names, values = (
+        _placeholders(fields, "expression-attribute-names"),
+        _placeholders(fields, "expression-attribute-values"),
+    )
     during_load = fields.truth("apply-during-full-load", True)
     during_changes = fields.truth("apply-during-cdc", False)
     fields.finish()
     if not expression:
-        return ""
+        return None, ""
     try:
         verdict = on_absent_item(expression)
     except NotACondition as reason:
         fields.fault("expression", str(reason))
-        return ""
-    for fault in unused(verdict.used, [name for name in defined if name]):
+        return None, ""
+    for fault in unused(verdict.used, [*names, *values]):
         fields.fault("expression", fault)
     if during_changes:
-        fields.fault(
-            "apply-during-cdc",
-            "is refused: a change that a condition holds back is lost for good, so the two sides would differ and "
-            "no verification could say why. Choose rows with filters in the selection rule",
-        )
-    if during_load and not verdict.holds:
-        fields.fault(
-            "expression",
-            "never holds for an item that is not there yet, so the full load would write nothing. Choose rows "
-            "with filters in the selection rule",
-        )
-    if not during_load and not during_changes:
+        _fixed(fields, names, values)
+        return ConditionRule(expression, names, values, during_load), ""
+    if not during_load:
         fields.note("is applied neither during the full load nor during CDC, so never")
-    elif during_load and verdict.holds:
+        return None, ""
+    if verdict.holds:
         fields.note(
             "holds for every item that is not there yet, and the load begins with none; rows that "
             "share one item are dead letters, never dropped"
         )
-    return expression if during_load else ""
+    else:
+        fields.fault(
+            "expression",
+            f"{'never holds' if verdict.holds is False else 'may not hold'} for an item that is not there yet, so the "
+            "full load would write nothing. Choose rows with filters in the selection rule",
+        )
+    return None, expression
+
+
+def _placeholders(fields: Fields, key: str) -> dict[str, Any]:
+    found = {}
+    for each in fields.objects(key):
+        name = each.text("name", required=True)
+        if name:
+            found[name] = each.any("value")
+        else:
+            each.any("value")
+        each.finish()
+    return found
+
+
+def _fixed(fields: Fields, names: dict[str, Any], values: dict[str, Any]) -> None:
+    for name, value in names.items():
+        if not isinstance(value, str) or not value:
+            fields.fault(f"expression-attribute-names {name}", f"must be an attribute's name, not {shown(value)}")
+    for name, value in values.items():
+        if fault := constant_fault(value):
+            fields.fault(f"expression-attribute-values {name}", fault)

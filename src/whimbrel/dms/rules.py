@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from whimbrel.project import ConditionRule
+
 OPERATORS = ("lte", "ste", "gte", "eq", "noteq", "between", "notbetween", "null", "notnull")
 NEGATIVE = ("noteq", "notbetween", "notnull")
 NAMING = (
@@ -122,14 +124,15 @@ class Attribute:
 
 @dataclass(frozen=True, slots=True)
 class ObjectMapping(Rule):
-    """``condition`` is the condition expression, "" if there is none that is ever applied."""
+    """``condition`` is what changes are put under, ``load_condition`` the text of one for the full load alone."""
 
     target: str = ""
     partition_key: str = ""
     sort_key: str = ""
     exclude: tuple[str, ...] = ()
     attributes: tuple[Attribute, ...] = ()
-    condition: str = ""
+    condition: ConditionRule | None = None
+    load_condition: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from whimbrel.project import KeyRule, TableRule
+from whimbrel.project import ConditionRule, KeyRule, TableRule
 
 
 def table_section(rule: TableRule) -> str:
@@ -28,6 +28,7 @@ def table_section(rule: TableRule) -> str:
     lines += ["assert_unique = true"] if rule.assert_unique else []
     lines += [f"nulls = {_text(rule.nulls)}", f"new_columns = {_text(rule.new_columns)}"]
     lines += _sub_table("columns", rule.columns) + _sub_table("attributes", rule.attributes)
+    lines += _condition(rule.condition) if rule.condition else []
     return "\n".join(lines) + "\n"
 
 
@@ -35,6 +36,8 @@ def value(content: Any) -> str:
     """Texts, lists and tables of them, on one line."""
     if isinstance(content, str):
         return _text(content)
+    if isinstance(content, bool):
+        return "true" if content else "false"
     if isinstance(content, list):
         return f"[{', '.join(map(value, content))}]"
     return "{ " + ", ".join(f"{_name(name)} = {value(each)}" for name, each in content.items()) + " }"
@@ -42,6 +45,16 @@ def value(content: Any) -> str:
 
 def _sub_table(name: str, content: Mapping[str, Any]) -> list[str]:
     return [f"[table.{name}]", *(f"{_name(each)} = {value(text)}" for each, text in content.items())] if content else []
+
+
+def _condition(rule: ConditionRule) -> list[str]:
+    return [
+        "[table.condition]",
+        f"expression = {_text(rule.expression)}",
+        *([f"names = {value(rule.names)}"] if rule.names else []),
+        *([f"values = {value(rule.values)}"] if rule.values else []),
+        *([] if rule.load else ["load = false"]),
+    ]
 
 
 def _key(key: KeyRule) -> str:

@@ -147,6 +147,7 @@ class _TableTranslation:
             attributes=added,
             nulls="omit",
             new_columns=shaped.new_columns,
+            condition=mapping.condition if mapping else None,
             before_image={name: column for name, column in shaped.before_image.items() if name in kept},
             columns={name: text for name, text in shaped.computed.items() if name in kept},
             filter=filters.expression(self.selected.filters, self.table, str(self.selected.rule), self.faults),

@@ -16,7 +16,7 @@ from whimbrel.dynamodb.limits import MAX_BATCH_GET
 from whimbrel.dynamodb.pace import Backoff, Pace
 from whimbrel.dynamodb.wire import Wire
 from whimbrel.dynamodb.workers import Limit
-from whimbrel.records import Item
+from whimbrel.records import Condition, Item
 
 _EXACT = Context(prec=40)  # DynamoDB's numbers have 38 digits
 _LOOK = 0.1  # seconds between looks at the end of a scan while the queue is full
@@ -51,6 +51,27 @@ def get_items(
         for item in _get_batch(calls, table, part):
             found[key_id({name: item[name] for name in names})] = item
     return found
+
+
+def meets(wire: Wire, table: str, key: Item, condition: Condition, *, stop: threading.Event | None = None) -> bool:
+    """Whether the item of ``key`` is there and meets ``condition``, says DynamoDB itself: a Query that filters by it,
+    which may not name the key's attributes.
+
+    Raises Stopped, RequestRefused, PrivilegeError.
+    """
+    names = {f"#whimbrel_{n}": name for n, name in enumerate(key)}
+    values = {f":whimbrel_{n}": value for n, value in enumerate(key.values())}
+    request: dict[str, Any] = {
+        "TableName": table,
+        "ConsistentRead": True,
+        "KeyConditionExpression": " AND ".join(f"{name} = {value}" for name, value in zip(names, values, strict=True)),
+        "FilterExpression": condition.expression,
+        "ExpressionAttributeNames": condition.names | names,
+        "ExpressionAttributeValues": condition.values | values,
+        "ReturnConsumedCapacity": "TOTAL",
+    }
+    calls = Calls(wire, Pace(0), Limit(1), stop or threading.Event())
+    return bool(calls.call("Query", orjson.dumps(request))["Items"])
 
 
 def scan(

@@ -1,6 +1,7 @@
 """Item operations as the JSON bodies of DynamoDB's requests. Pure.
 
-Source: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html and API_UpdateItem.html
+Source: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html, API_UpdateItem.html
+and API_PutItem.html
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 import orjson
 
 from whimbrel.dynamodb.limits import MAX_UPDATE_ATTRIBUTES
-from whimbrel.records import Delete, Item, Put, Update
+from whimbrel.records import Delete, Guarded, Item, Put, Update
 
 _NAMES = tuple(f"#{n}" for n in range(MAX_UPDATE_ATTRIBUTES))
 _VALUES = tuple(f":{n}" for n in range(MAX_UPDATE_ATTRIBUTES))
@@ -49,6 +50,18 @@ def unprocessed(operations: Sequence[Put | Delete], left: dict[str, list[dict[st
 def delete_body(table: str, key: Item) -> bytes:
     """DeleteItem."""
     return orjson.dumps({"TableName": table, "Key": key, "ReturnConsumedCapacity": "TOTAL"})
+
+
+def guarded_body(guarded: Guarded) -> tuple[str, bytes]:
+    """("PutItem" or "DeleteItem", body). Raises TypeError for text that is no Unicode."""
+    expression, names, values = guarded.condition
+    body: dict[str, Any] = {"TableName": guarded.table, "ConditionExpression": expression}
+    body |= {"ExpressionAttributeNames": names} if names else {}
+    body |= {"ExpressionAttributeValues": values} if values else {}
+    body["ReturnConsumedCapacity"] = "TOTAL"
+    if isinstance(guarded.operation, Put):
+        return "PutItem", orjson.dumps(body | {"Item": guarded.operation.item})
+    return "DeleteItem", orjson.dumps(body | {"Key": guarded.key})
 
 
 def update_bodies(update: Update) -> Iterator[bytes]:

@@ -22,12 +22,20 @@ from whimbrel.dynamodb.inside import (
 from whimbrel.dynamodb.limits import MAX_BATCH_WRITE, MAX_ITEM, MAX_REQUEST, item_size, write_units
 from whimbrel.dynamodb.pace import Backoff, Pace
 from whimbrel.dynamodb.refusals import ITEM_FAULTS
-from whimbrel.dynamodb.requests import batch_body, delete_body, get_body, sets_entries, unprocessed, update_bodies
+from whimbrel.dynamodb.requests import (
+    batch_body,
+    delete_body,
+    get_body,
+    guarded_body,
+    sets_entries,
+    unprocessed,
+    update_bodies,
+)
 from whimbrel.dynamodb.wire import Wire
 from whimbrel.dynamodb.workers import Limit, Workers
 from whimbrel.errors import RequestRefused
 from whimbrel.project import Target
-from whimbrel.records import Delete, Inside, Item, ItemOperation, Put, Update
+from whimbrel.records import Delete, Guarded, Inside, Item, ItemOperation, Put, Update
 
 Plain = Put | Delete
 
@@ -49,6 +57,7 @@ class Stats(Counters):
     items: int = 0  # operations acknowledged
     unprocessed: int = 0  # items that a BatchWriteItem left out; each is sent again
     rejected: int = 0
+    held: int = 0  # operations that their condition held back
     concurrency: int = 0  # calls that may be under way now
 
 
@@ -62,7 +71,8 @@ class Writer:
         self._workers = Workers[Sequence[ItemOperation], list[Rejected]](
             self._write_job, self._limit, target.concurrency
         )
-        self._own = {"items": 0, "unprocessed": 0, "rejected": 0}
+        self._own = {"items": 0, "unprocessed": 0, "rejected": 0, "held": 0}
+        self._held_taken = 0
 
     @property
     def stats(self) -> Stats:
@@ -82,17 +92,24 @@ class Writer:
         of this call may be checkpointed. Repeating the whole call is harmless.
         """
         assert len({(each.table, repr(each.key)) for each in operations}) == len(operations), "an item occurs twice"
-        plain = [operation for operation in operations if not isinstance(operation, Update)]
+        plain = [operation for operation in operations if not isinstance(operation, Update | Guarded)]
         jobs: list[Sequence[ItemOperation]] = [
             plain[start : start + MAX_BATCH_WRITE] for start in range(0, len(plain), MAX_BATCH_WRITE)
         ]
         if len(plain) < len(operations):
-            jobs += [(operation,) for operation in operations if isinstance(operation, Update)]
+            jobs += [(operation,) for operation in operations if isinstance(operation, Update | Guarded)]
         rejected = list(chain.from_iterable(self._workers.do_all(jobs)))
         with self._calls.lock:
             self._own["items"] += len(operations) - len(rejected)
             self._own["rejected"] += len(rejected)
         return rejected
+
+    def take_held(self) -> int:
+        """How many operations their condition held back since this was asked last."""
+        with self._calls.lock:
+            new = self._own["held"] - self._held_taken
+            self._held_taken += new
+        return new
 
     def close(self) -> None:
         """End the threads; the Wire is the caller's."""
@@ -102,7 +119,9 @@ class Writer:
         first = operations[0]
         if isinstance(first, Update):
             return self._update(first)
-        return self._write_batch(operations)  # type: ignore[arg-type]  # a job is one Update or no Update at all
+        if isinstance(first, Guarded):
+            return self._guarded(first)
+        return self._write_batch(operations)  # type: ignore[arg-type]  # a job is one Update or Guarded, or none at all
 
     # Put and Delete
 
@@ -146,6 +165,27 @@ class Writer:
             return [Rejected(operations[0], reason)]
         middle = len(operations) // 2
         return self._write_batch(operations[:middle]) + self._write_batch(operations[middle:])
+
+    # Guarded
+
+    def _guarded(self, guarded: Guarded) -> list[Rejected]:
+        """A call that is repeated after a lost answer finds our own item, of which the condition holds."""
+        try:
+            name, body = guarded_body(guarded)
+            if len(body) > MAX_ITEM and (rejected := _too_large(guarded.operation)):
+                return [Rejected(guarded, rejected.reason)]
+            self._calls.call(name, body, write_units(len(body)))
+        except TypeError as error:
+            return [Rejected(guarded, f"cannot be written as JSON: {error}")]
+        except RequestRefused as error:
+            if error.code == "ConditionalCheckFailedException":
+                with self._calls.lock:
+                    self._own["held"] += 1
+                return []
+            if error.code not in ITEM_FAULTS:
+                raise
+            return [Rejected(guarded, error.message)]
+        return []
 
     # Update
 
@@ -255,7 +295,7 @@ class Writer:
             self._own["unprocessed"] += items
 
 
-def _too_large(operation: ItemOperation) -> Rejected | None:
+def _too_large(operation: Put | Delete | Update) -> Rejected | None:
     if isinstance(operation, Delete):
         return None
     item = operation.item if isinstance(operation, Put) else operation.key | operation.set

@@ -9,13 +9,13 @@ from itertools import islice
 from typing import NamedTuple
 
 from whimbrel.errors import MappingError, SchemaDrift
-from whimbrel.mapping import unique, values
+from whimbrel.mapping import guard, unique, values
 from whimbrel.mapping.expressions import UNKNOWN
 from whimbrel.mapping.fold import Compiled, fold_groups, fold_of_change, fold_parts, fold_records, made, part, row_fault
 from whimbrel.mapping.forms import Refused, shown
 from whimbrel.mapping.generate import generate
 from whimbrel.mapping.provenance import OfChange, indicator_values, mark_path, paths, unplaced
-from whimbrel.mapping.rules import Key, Sharing, resolve
+from whimbrel.mapping.rules import Key, Sharing, all_faults, resolve
 from whimbrel.mapping.templates import Literal
 from whimbrel.project import TableRule
 from whimbrel.records import (
@@ -50,13 +50,16 @@ class TableMapping:
 
     ``group_columns`` determine a row's item. ``aligned``: an item's rows are together in primary-key order, as they are
     one row, or the group columns are, as a set, a prefix of the key. ``frame``: the attributes that are no entries.
-    ``of_change`` are the attributes that say how a row came.
+    ``of_change`` are the attributes that say how a row came. ``condition`` is what changes are written under.
     ``invertible``: ``source_keys`` can be asked; not if an expression makes the key. ``shared``: what ``put_items``
     gives is only a part of the item, to be written with ``load_operations``; the other parts are other tables' rows.
     """
 
     def __init__(self, rule: TableRule, table: Table, sharing: Sharing) -> None:
         self.design, self._columns = resolve(rule, table, sharing)
+        if found := guard.faults(rule, self.design):
+            raise all_faults(found, rule)
+        self.condition = guard.condition_of(rule.condition)
         self.rule = rule
         self.table = table
         self.source = table.full_name
@@ -99,12 +102,16 @@ class TableMapping:
 
     def load_operations(self, puts: Sequence[Put]) -> Sequence[ItemOperation]:
         """What writes ``puts`` into a store that may have other tables' parts of the same items."""
-        return [part(self.design, put.key, put.item) for put in puts] if self.shared else puts
+        if self.shared:
+            return [part(self.design, put.key, put.item) for put in puts]
+        if self.rule.condition and self.rule.condition.load:
+            return [guard.guarded(put, self.condition) for put in puts]
+        return puts
 
     def replacing(self, put: Put, found: Item) -> ItemOperation:
         """What brings the item to ``put`` where the store has ``found``: of a shared item, only this table's part."""
         if not self.shared:
-            return put
+            return guard.guarded(put, self.condition)
         update = part(self.design, put.key, put.item)
         return update._replace(remove=tuple(name for name in self._entries(found) if name not in update.set))
 
@@ -118,9 +125,10 @@ class TableMapping:
     def removing(self, key: Item, found: Item) -> ItemOperation | None:
         """What takes all of the table's rows out of the item that the store has as ``found``; None if nothing must."""
         if self.of_change.mark:
-            return Put(self.target, key, self.of_change.marked(found)) if found else None
+            put = Put(self.target, key, self.of_change.marked(found))
+            return guard.guarded(put, self.condition) if found else None
         if not self.shared:
-            return Delete(self.target, key)
+            return guard.guarded(Delete(self.target, key), self.condition)
         names = [name for name in (*self.design.own, *self._entries(found)) if name in found]
         return Update(self.target, key, {}, tuple(names), self.frame)
 
@@ -142,6 +150,14 @@ class TableMapping:
         Raises SchemaDrift if a change was written with other columns than this mapping was compiled for.
         """
         self._check_tables(changes)
+        operations, faults = self._folded(changes, came)
+        if self.condition:
+            operations = [guard.guarded(each, self.condition) for each in operations]
+        return operations, faults
+
+    def _folded(
+        self, changes: Sequence[Change], came: Callable[[Change], Provenance]
+    ) -> tuple[list[ItemOperation], list[Fault]]:
         if self.of_change:
             return fold_of_change(self._compiled, changes, came)
         if self.shape == "group":

@@ -88,6 +88,12 @@ def _faults(family: list[TableMapping]) -> Iterator[str]:
             yield from _frame_faults(each, [other for other in family if other is not each and _may_meet(each, other)])
     for one, other in permutations(family, 2):
         yield from _provenance_faults(one, other)
+    for other in family[1:]:
+        if other.rule.condition != first.rule.condition:
+            yield (
+                f"target {first.target!r}: {first.source} and {other.source} are written under different conditions, "
+                "and an item does not say which of them protects it: write the same in both"
+            )
     yield from _index_faults(family)
 
 

@@ -143,11 +143,12 @@ def resolve(rule: TableRule, source: Table, sharing: Sharing | None = None) -> t
     )
     faults += _shared_faults(rule, design)
     if faults:
-        raise _all(faults, rule)
+        raise all_faults(faults, rule)
     return design, columns
 
 
-def _all(faults: list[str], rule: TableRule) -> MappingError:
+def all_faults(faults: list[str], rule: TableRule) -> MappingError:
+    """All faults of the rule as one error, each once."""
     hint = "Correct it in the project file; nothing was read or written."
     faults = list(dict.fromkeys(faults))
     if len(faults) == 1:

@@ -11,7 +11,7 @@ from whimbrel.mapping.versions import Versions
 from whimbrel.migrate.dead import DeadLetters
 from whimbrel.migrate.progress import Progress
 from whimbrel.migrate.provenance import Provenances
-from whimbrel.migrate.state import Keeper
+from whimbrel.migrate.state import Keeper, with_held
 from whimbrel.records import Change, Commit, Fault
 
 FIRST_BATCH, LEAST_BATCH, LARGEST_BATCH = 500, 50, 10_000  # changes that are folded together
@@ -85,6 +85,7 @@ class Applier:
             for rejected in self._writer.write(operations):
                 fault = rejected_fault(source, rejected)
                 faults.append(provenances.traced(fault, mapping, mine) if mapping.of_change else fault)
+        self._progress.held += self._writer.take_held()
         if faults:
             # Durable before the Checkpoint can pass them.
             self._progress.dead += self._dead.add(faults, "apply")
@@ -108,7 +109,8 @@ class Applier:
             return
         point, commit = self._passed_to
         self._progress.captured = max(self._progress.captured, self._reader.total + self._reader.unread().changes)
-        self._keeper.save(self._keeper.now.with_applied(point, commit.position, commit.timestamp))
+        now = self._keeper.now.with_applied(point, commit.position, commit.timestamp)
+        self._keeper.save(with_held(now, self._progress))
         self._saved_at = time.monotonic()
 
 

@@ -17,7 +17,7 @@ from whimbrel.migrate.apply import rejected_fault
 from whimbrel.migrate.dead import DeadLetters
 from whimbrel.migrate.progress import Progress
 from whimbrel.migrate.regroup import Regrouped
-from whimbrel.migrate.state import Keeper
+from whimbrel.migrate.state import Keeper, with_held
 from whimbrel.records import ItemOperation, Provenance, Row
 
 SLICE_ITEMS = 5_000  # items in one write; a stop waits for no more than these
@@ -83,7 +83,9 @@ class Loader:
         self._counts.loaded_rows = before + len(rows)
         # The letters are durable, and the items acknowledged, before the chunk counts as loaded.
         self._progress.dead += self._dead.add(faults, "load")
-        self._keeper.save(self._keeper.now.with_loaded(source, [number], rows=len(rows), items=len(puts)))
+        self._progress.held += self._writer.take_held()
+        now = self._keeper.now.with_loaded(source, [number], rows=len(rows), items=len(puts))
+        self._keeper.save(with_held(now, self._progress))
 
 
 def sliced(operations: Iterator[ItemOperation]) -> Iterator[list[ItemOperation]]:

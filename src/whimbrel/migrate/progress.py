@@ -35,6 +35,7 @@ class Progress:
     applied_time: float = 0.0
     log_drained: bool = False  # the applier has seen the end of the change log
     dead: int = 0
+    held: int = 0  # writes that a condition held back; those of a replay again
     units: float = 0.0
     throttled: int = 0
     retries: int = 0

@@ -257,4 +257,5 @@ class Run:
             progress.tables[source] = TableCounts(estimate, done.rows_exported, done.rows_loaded, done.items_loaded)
         progress.phase = now.phase
         progress.dead = len(self.dead)
+        progress.held = now.counters.get("held", 0)
         progress.applied_position = now.applied_position

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from whimbrel import checkpoint
 from whimbrel.checkpoint import Checkpoint
+from whimbrel.migrate.progress import Progress
 
 
 class StateFolder:
@@ -29,6 +30,12 @@ class StateFolder:
 
     def export(self, source_table: str) -> Path:
         return self.root / "export" / source_table.replace("/", "_")
+
+
+def with_held(now: Checkpoint, progress: Progress) -> Checkpoint:
+    """With all writes counted that conditions held back."""
+    more = progress.held - now.counters.get("held", 0)
+    return now.with_counted("held", more) if more else now
 
 
 class Keeper:

@@ -26,7 +26,7 @@ from typing import Any
 import orjson
 
 from whimbrel.dynamodb.pace import Pace
-from whimbrel.dynamodb.read import get_items, key_id, scan
+from whimbrel.dynamodb.read import get_items, key_id, meets, scan
 from whimbrel.dynamodb.wire import Wire
 from whimbrel.errors import MappingError, StateError
 from whimbrel.mapping.design import TableMapping
@@ -81,6 +81,7 @@ class TableReport:
     counts: dict[str, int] = field(default_factory=dict)  # kind -> differences that stand
     differences: list[Difference] = field(default_factory=list)
     not_compared: list[str] = field(default_factory=list)  # attributes that say how a row came, which no source can
+    held: int = 0  # items that are not what the source says, and that a condition protects
     softly_deleted: int = 0  # items that stay although their rows went, and say so
     seconds: float = 0.0
 
@@ -383,10 +384,18 @@ class Verifier:
         return hashlib.blake2b(text, digest_size=16).digest()
 
     def _report_difference(self, key: Item, expected: Item | None, found: Item | None, unmappable: bool) -> None:
+        if found is not None and not unmappable and self._is_protected(key):
+            self._report.held += 1
+            return
         kind = (
             "unmappable" if unmappable else "missing" if found is None else "extra" if expected is None else "changed"
         )
         self._note(Difference(self._sources, kind, key, expected, found))
+
+    def _is_protected(self, key: Item) -> bool:
+        """Whether the condition of its tables, which have the same, holds every write of the item back."""
+        condition = self._mappings[0].condition
+        return condition is not None and not meets(self._wire, self._target, key, condition, stop=self._stop)
 
     def _note(self, difference: Difference) -> None:
         report = self._report

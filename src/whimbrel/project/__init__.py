@@ -15,9 +15,21 @@ from whimbrel.project.check import Check, read_check
 from whimbrel.project.lake import Lake, read_lake
 from whimbrel.project.predict import Predict, read_predict
 from whimbrel.project.section import Section
-from whimbrel.project.table import IndexKey, IndexRule, KeyRule, TableRule, read_table_rule
+from whimbrel.project.table import ConditionRule, IndexKey, IndexRule, KeyRule, TableRule, read_table_rule
 
-__all__ = ["Check", "IndexKey", "IndexRule", "KeyRule", "Lake", "Predict", "Project", "Source", "TableRule", "Target"]
+__all__ = [
+    "Check",
+    "ConditionRule",
+    "IndexKey",
+    "IndexRule",
+    "KeyRule",
+    "Lake",
+    "Predict",
+    "Project",
+    "Source",
+    "TableRule",
+    "Target",
+]
 
 
 @dataclass(frozen=True, slots=True)

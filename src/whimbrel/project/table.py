@@ -51,6 +51,19 @@ class IndexRule:
 
 
 @dataclass(frozen=True, slots=True)
+class ConditionRule:
+    """A condition expression of DynamoDB that each change is written under, and each item of the load if ``load``.
+
+    ``names`` and ``values`` are those of its placeholders: {"#o": "owner"}, {":v": {"S": "us"}}.
+    """
+
+    expression: str
+    names: dict[str, str] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
+    load: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class TableRule:
     """How one source table becomes items. ``shape`` is ``record``, ``document`` or ``group``.
 
@@ -74,6 +87,8 @@ class TableRule:
 
     ``assert_unique``: the user's word that no two rows ever come to one place, where the key of the source that would
     prove it is not in the target's. Without it such a rule is refused.
+
+    ``condition`` protects items that somebody else wrote to, see ``mapping.conditions``.
 
     ``item``: "own" if no other source table writes these items; "shared" if the item is made of rows of several.
     """
@@ -105,6 +120,7 @@ class TableRule:
     indexes: tuple[IndexRule, ...] = ()
     new_columns: str = "stop"
     assert_unique: bool = False
+    condition: ConditionRule | None = None
 
 
 def read_table_rule(section: Section, database: str) -> TableRule:
@@ -135,6 +151,7 @@ def read_table_rule(section: Section, database: str) -> TableRule:
         item=section.one_of("item", ("own", "shared")),
         indexes=tuple(_read_index(index) for index in section.optional_sections("index")),
         new_columns=section.one_of("new_columns", NEW_COLUMNS),
+        condition=_read_condition(section.section("condition")) if section.has("condition") else None,
         assert_unique=section.truth("assert_unique"),
         **(_read_entry(section.section("entry")) if shape == "group" else {}),
     )
@@ -184,6 +201,33 @@ def _read_index_key(section: Section) -> IndexKey:
     key = IndexKey(section.required("name"), section.one_of("type", ("S", "N", "B")))
     section.finish()
     return key
+
+
+def _read_condition(section: Section) -> ConditionRule:
+    rule = ConditionRule(
+        expression=section.required("expression"),
+        names=section.text_map("names"),
+        values=section.any_map("values"),
+        load=section.flag("load", default=True),
+    )
+    for name, value in rule.values.items():
+        if fault := constant_fault(value):
+            section.fault(f"values.{name}", fault)
+    section.finish()
+    return rule
+
+
+def constant_fault(value: Any) -> str:
+    """What is wrong with one typed value without templates, "" if nothing is."""
+    if isinstance(value, dict) and len(value) == 1:
+        [(kind, content)] = value.items()
+        if kind in ("S", "N", "B") and isinstance(content, str):
+            return ""
+        if kind in ("BOOL", "NULL") and isinstance(content, bool):
+            return ""
+        if kind in ("SS", "NS", "BS") and isinstance(content, list) and all(isinstance(each, str) for each in content):
+            return ""
+    return f'must be one typed value such as {{ S = "text" }} or {{ N = "1" }}, not {value!r}'
 
 
 def _read_projection(section: Section) -> str | tuple[str, ...]:

@@ -135,6 +135,8 @@ class Display:
             parts.append(progress.note)
         if values["seconds_left"] is not None:
             parts.append(f"about {_duration(values['seconds_left'])} left")
+        if progress.held:
+            parts.append(f"{progress.held:,} held back")
         if progress.dead:
             parts.append(f"{progress.dead:,} dead letters")
         return " · ".join(parts)

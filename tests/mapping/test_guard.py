@@ -1,0 +1,85 @@
+"""Conditions that items are written under: which can be kept, and what is written under them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from whimbrel.errors import MappingError, ProjectError
+from whimbrel.mapping.design import TableMapping, compile_mapping
+from whimbrel.mapping.family import family_faults
+from whimbrel.project import ConditionRule, KeyRule, TableRule, load_project
+from whimbrel.records import Change, Column, Condition, Guarded, Position, Put, Table
+
+TABLE = Table("shop", "things", (Column("id", "int", nullable=False), Column("name", "text")), ("id",))
+RULE = TableRule("shop.things", "things", "record", KeyRule("pk", "T#${id}"))
+NOT_OWNED = ConditionRule("attribute_not_exists(#o)", {"#o": "owner"})
+
+
+def mapping(condition: ConditionRule, **changes: Any) -> TableMapping:
+    return compile_mapping(replace(RULE, condition=condition, **changes), TABLE)
+
+
+def test_changes_and_the_load_are_written_under_it() -> None:
+    made = mapping(NOT_OWNED)
+    condition = Condition("attribute_not_exists(#o)", {"#o": "owner"}, {})
+    at = Position("bin.000001", 4)
+    operations, _ = made.fold([Change(TABLE, None, (1, "a"), at), Change(TABLE, (2, "b"), None, at)])
+    puts, _ = made.put_items([(3, "c")])
+    one, gone = made.replacing(puts[0], {}), made.removing(puts[0].key, {})
+    for each in (*operations, *made.load_operations(puts), one, gone):
+        assert isinstance(each, Guarded)
+        assert each.condition == condition
+        assert (each.table, each.key) == (each.operation.table, each.operation.key)
+    changes_only = mapping(replace(NOT_OWNED, load=False))
+    assert all(isinstance(each, Put) for each in changes_only.load_operations(puts))
+    assert isinstance(changes_only.fold([Change(TABLE, None, (1, "a"), at)])[0][0], Guarded)
+
+
+@pytest.mark.parametrize(
+    ("condition", "changes", "reason"),
+    [
+        (ConditionRule("attribute_not_exists(pk)"), {}, "two runs would end in different items"),
+        (ConditionRule("attribute_not_exists(name)"), {}, "two runs would end in different items"),
+        (ConditionRule("attribute_not_exists(name) OR name <= :v", {}, {":v": {"S": "x"}}), {}, "two runs would end"),
+        (ConditionRule("attribute_exists(owner)"), {}, "may not hold where no item is"),
+        (ConditionRule("attribute_not_exists(owner) OR pk = :v", {}, {":v": {"S": "x"}}), {}, "names 'pk' of the key"),
+        (ConditionRule("attribute_not_exists(owner"), {}, "has 'its end' where ')' was expected"),
+        (ConditionRule("attribute_not_exists(#o)"), {}, "uses #o, which is not defined"),
+        (NOT_OWNED, {"shape": "group", "entry_name": "${name}"}, "is for items of one row"),
+        (NOT_OWNED, {"item": "shared"}, "is for items of one row"),
+        (ConditionRule("attribute_not_exists(kind)"), {"attributes": {"kind": "thing"}}, "two runs would end"),
+    ],
+)
+def test_what_cannot_be_kept_is_refused(condition: ConditionRule, changes: dict[str, Any], reason: str) -> None:
+    with pytest.raises(MappingError, match="condition") as raised:
+        mapping(condition, **changes)
+    assert reason in raised.value.message
+
+
+def test_tables_of_one_target_have_the_same() -> None:
+    table = replace(TABLE, name="others")
+    rule = replace(RULE, source="shop.others", partition_key=KeyRule("pk", "O#${id}"))
+    mine = mapping(NOT_OWNED)
+    assert family_faults([mine, compile_mapping(replace(rule, condition=NOT_OWNED), table)]) == []
+    [fault] = family_faults([mine, compile_mapping(rule, table)])
+    assert "are written under different conditions" in fault
+
+
+def test_a_project_file_says_it(tmp_path: Path) -> None:
+    path = tmp_path / "whimbrel.toml"
+    head = (
+        '[source]\nurl = "mysql://someone@127.0.0.1/shop"\n[[table]]\nsource = "things"\ntarget = "things"\n'
+        'shape = "record"\npartition_key = { name = "id", type = "N" }\n[table.condition]\n'
+    )
+    path.write_text(head + 'expression = "a <> :v"\nvalues = { ":v" = { N = "1" } }\nload = false\n')
+    [rule] = load_project(path).tables
+    assert rule.condition == ConditionRule("a <> :v", {}, {":v": {"N": "1"}}, load=False)
+    path.write_text(head + 'names = { "#o" = 1 }\nvalues = { ":v" = "1" }\nlod = true\n')
+    with pytest.raises(ProjectError) as raised:
+        load_project(path)
+    for fault in ("expression: is missing", "names.#o: must be", "values.:v: must be", "did you mean 'load'"):
+        assert fault in raised.value.message
