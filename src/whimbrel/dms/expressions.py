@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from whimbrel.dms.fields import shown
-from whimbrel.records import Table
+from whimbrel.mapping.expressions import Expressions
+from whimbrel.records import Column, Table
 
 _TOKEN = re.compile(
     r"""(?P<string>'(?:[^']|'')*')|(?P<quoted>"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\])"""
@@ -48,6 +49,27 @@ def translated(expression: str, table: Table, faults: list[str], place: str, of:
         else:
             parts.append(match[0])
     return "".join(parts)
+
+
+def name_by(expression: str, table: Table, faults: list[str], place: str, column: Column | None) -> str:
+    """The name that an expression over metadata gives to ``table``, or to its ``column``; "" if it is at fault."""
+    noted = len(faults)
+    text = translated(expression, table, faults, place, column.name if column else "")
+    if len(faults) > noted:
+        return ""
+    reasons: list[str] = []
+    made = Expressions(table, {"name": text}, "", reasons)
+    faults += [f"{place}: {reason}" for reason in reasons]
+    if len(faults) > noted:
+        return ""
+    if made.uses["name"] or made.of_change:
+        faults.append(f"{place}: hangs on the rows, and a name is the same for all of them: use $AR_M_SOURCE_… only")
+        return ""
+    found = (made.evaluate((None,) * len(table.columns)) or {}).get("name")
+    if not isinstance(found, str) or not found:
+        faults.append(f"{place}: gives {found!r}, which is no name")
+        return ""
+    return found
 
 
 def quoted_name(name: str) -> str:

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterable
 
 from whimbrel.dms.expressions import quoted_name, quoted_text
+from whimbrel.dms.names import unknown
 from whimbrel.dms.rules import Condition, Filter
-from whimbrel.dms.transform import unknown
 from whimbrel.records import Column, Table
 
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)")

@@ -66,7 +66,7 @@ def _data_type(fields: Fields, *, required: bool) -> DataType | None:
     if not found:
         return None
     known = found.one_of("type", DATA_TYPES)
-    sizes = [found.whole(key, -1) if found.has(key) else None for key in ("precision", "scale", "length")]
+    sizes = [_size(found, key) for key in ("precision", "scale", "length")]
     found.finish()
     return DataType(known, *sizes)
 
@@ -82,6 +82,11 @@ def _before_image(fields: Fields) -> BeforeImage:
     if not made.prefix + made.suffix:
         fields.fault("before-image-def", "has neither column-prefix nor column-suffix: the columns have their names")
     return made
+
+
+def _size(fields: Fields, key: str) -> int | None:
+    """The guide's own example has an empty text where there is none."""
+    return None if fields.any(key) in (None, "") else fields.whole(key, -1)
 
 
 def _primary_key(fields: Fields, *, required: bool) -> tuple[str, ...]:
@@ -127,15 +132,17 @@ def transformation(fields: Fields, identity: str, name: str) -> Transformation |
         action,
         locator,
         target,
-        fields.text("value", required=action in _NEEDS_VALUE),
+        fields.text("value", required=action in _NEEDS_VALUE and not (action == "rename" and fields.has("expression"))),
         fields.text("old-value", required=action in ("replace-prefix", "replace-suffix")),
         fields.text("expression"),
         _data_type(fields, required=action == "change-data-type"),
         _primary_key(fields, required=action == "define-primary-key"),
         _before_image(fields) if action == "add-before-image-columns" else None,
     )
-    if rule.expression and action != "add-column":
-        fields.fault("expression", "is for rule-action add-column")
+    if rule.expression and action not in ("add-column", "rename"):
+        fields.fault("expression", "is for rule-action add-column or rename")
+    if rule.expression and action == "rename" and rule.value:
+        fields.fault("value", "and expression both say the new name: keep one of them")
     if action == "data-masking-digits-mask" and not re.fullmatch(r"[!-~]", rule.value):
         fields.fault("value", f"must be one printable character, not {rule.value!r}")
     fields.skip("filters")
@@ -212,5 +219,7 @@ def locator_of(fields: Fields, *, column: bool = False) -> Locator:
             found.fault(key, fault)
             texts[key] = "%"
     kind = found.one_of("table-type", ("table", "view", "all"), "table")
+    data_type = found.one_of("data-type", DATA_TYPES) if column and found.has("data-type") else ""
     found.finish()
-    return Locator(texts["schema-name"] or "%", texts["table-name"] or "%", texts["column-name"], kind)
+    schema, table = texts["schema-name"] or "%", texts["table-name"] or "%"
+    return Locator(schema, table, texts["column-name"], kind, data_type)

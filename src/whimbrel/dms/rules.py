@@ -40,12 +40,13 @@ DATA_TYPES = (*NUMBER_TYPES, *TEXT_TYPES, "boolean", "date", "time", "datetime",
 
 @dataclass(frozen=True, slots=True)
 class Locator:
-    """Patterns; ``kind`` is table, view or all."""
+    """Patterns; ``kind`` is table, view or all, ``data_type`` DMS's name for the type of a column, "" for any."""
 
     schema: str
     table: str = "%"
     column: str = ""
     kind: str = "table"
+    data_type: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,12 @@ sort the lower rule-id wins, and the other is noted. Naming rules see the source
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from whimbrel.dms import expressions
 from whimbrel.dms.expressions import quoted_name, quoted_text
-from whimbrel.dms.patterns import is_literal, literal, matches
+from whimbrel.dms.names import means_column, might_mean_others, renamed, unknown, winner
+from whimbrel.dms.patterns import literal, matches
 from whimbrel.dms.rules import (
     MASKING,
     NAMING,
@@ -24,6 +23,7 @@ from whimbrel.dms.rules import (
     Transformation,
 )
 from whimbrel.dms.select import is_meant
+from whimbrel.dms.types import is_lob
 from whimbrel.mapping.expressions import Expressions
 from whimbrel.records import Column, Table
 
@@ -65,9 +65,9 @@ def transform(rules: Rules, table: Table, faults: list[str], notes: list[str]) -
     _name_table(shaped, [rule for rule in meant if rule.target == "table"], faults, notes)
     on_columns = [rule for rule in meant if rule.target == "column"]
     for column in table.columns:
-        _column(shaped, column, [rule for rule in on_columns if _means_column(rule, column.name)], faults, notes)
+        _column(shaped, column, [rule for rule in on_columns if means_column(rule, column.name, column)], faults, notes)
     _included(shaped, on_columns)
-    if any(map(_might_mean_others, on_columns)):
+    if any(map(might_mean_others, on_columns)):
         shaped.new_columns = "stop"
     known = {*table.names, *_look_back(shaped, on_columns, faults, notes)}
     for rule in on_columns:
@@ -75,7 +75,7 @@ def transform(rules: Rules, table: Table, faults: list[str], notes: list[str]) -
             continue
         if rule.action == "add-column":
             _add(shaped, rule, faults, notes)
-        elif rule.locator.column and not any(_means_column(rule, name) for name in known):
+        elif rule.locator.column and not any(means_column(rule, name) for name in known):
             notes.append(f"{rule}: its column-name {rule.locator.column!r} means no column of {table.full_name}")
     return shaped
 
@@ -88,10 +88,10 @@ def _schema(table: Table, meant: list[Transformation], notes: list[str]) -> None
 
 def _name_table(shaped: Shaped, meant: list[Transformation], faults: list[str], notes: list[str]) -> None:
     place = shaped.table.full_name
-    naming = _winner([rule for rule in meant if rule.action in NAMING], notes)
+    naming = winner([rule for rule in meant if rule.action in NAMING], notes)
     if naming:
-        shaped.target = renamed(naming, shaped.table.name)
-    key = _winner([rule for rule in meant if rule.action == "define-primary-key"], notes)
+        shaped.target = renamed(naming, shaped.table.name, shaped.table, faults)
+    key = winner([rule for rule in meant if rule.action == "define-primary-key"], notes)
     if key:
         for name in key.primary_key:
             if name not in shaped.table.names:
@@ -101,22 +101,22 @@ def _name_table(shaped: Shaped, meant: list[Transformation], faults: list[str], 
 
 def _column(shaped: Shaped, column: Column, meant: list[Transformation], faults: list[str], notes: list[str]) -> None:
     place = f"{shaped.table.full_name}.{column.name}"
-    naming = _winner([rule for rule in meant if rule.action in NAMING], notes)
-    shaped.names[column.name] = renamed(naming, column.name) if naming else column.name
+    naming = winner([rule for rule in meant if rule.action in NAMING], notes)
+    shaped.names[column.name] = renamed(naming, column.name, shaped.table, faults, column) if naming else column.name
     shaped.kinds[column.name] = column.kind
     if naming and not shaped.names[column.name]:
         faults.append(f"{naming}: leaves column {place} without a name")
     if column.kind == "bit" and column.type_name.lower().replace(" ", "") in ("bit(1)", "bit"):
         shaped.types[column.name] = "BOOL"  # as DMS has it
     keeping = [rule for rule in meant if rule.action in ("remove-column", "include-column")]
-    kept = _winner(keeping, notes)
+    kept = winner(keeping, notes)
     if kept and kept.action == "remove-column":
         shaped.dropped.add(column.name)
         return
-    change = _winner([rule for rule in meant if rule.action == "change-data-type"], notes)
+    change = winner([rule for rule in meant if rule.action == "change-data-type"], notes)
     if change and change.data_type:
         _change_type(shaped, column, change, change.data_type, faults, notes)
-    mask = _winner([rule for rule in meant if rule.action in MASKING], notes)
+    mask = winner([rule for rule in meant if rule.action in MASKING], notes)
     if mask:
         _mask(shaped, column, mask, faults)
 
@@ -125,7 +125,11 @@ def _included(shaped: Shaped, meant: list[Transformation]) -> None:
     """One include-column rule turns the default round: of the table's columns, only those that one means are kept."""
     including = [rule for rule in meant if rule.action == "include-column"]
     if including:
-        kept = {name for name in shaped.table.names if any(_means_column(rule, name) for rule in including)}
+        kept = {
+            column.name
+            for column in shaped.table.columns
+            if any(means_column(rule, column.name, column) for rule in including)
+        }
         shaped.dropped |= set(shaped.table.names) - kept
 
 
@@ -136,20 +140,20 @@ def _look_back(shaped: Shaped, meant: list[Transformation], faults: list[str], n
     name or remove columns may mean these too.
     """
     known: list[str] = []
-    rule = _winner([rule for rule in meant if rule.action == "add-before-image-columns"], notes)
+    rule = winner([rule for rule in meant if rule.action == "add-before-image-columns"], notes)
     if not rule or not rule.before_image:
         return known
     for column in shaped.table.columns:
         if column.name in shaped.dropped or not _has_before(rule.before_image, column, shaped.table):
             continue
-        if rule.locator.column and not _means_column(rule, column.name):
+        if rule.locator.column and not means_column(rule, column.name, column):
             continue
         name = f"{rule.before_image.prefix}{column.name}{rule.before_image.suffix}"
         if name in shaped.names:
             faults.append(f"{rule}: before image {name!r} of {shaped.table.full_name}: there is a column of this name")
             continue
         known.append(name)
-        others = [each for each in meant if _means_column(each, name)]
+        others = [each for each in meant if means_column(each, name, column)]
         if any(each.action == "remove-column" for each in others):
             continue
         faults += [
@@ -157,8 +161,8 @@ def _look_back(shaped: Shaped, meant: list[Transformation], faults: list[str], n
             for each in others
             if each.action not in NAMING and "%" not in each.locator.column
         ]
-        naming = _winner([each for each in others if each.action in NAMING], notes)
-        shaped.names[name] = renamed(naming, name) if naming else name
+        naming = winner([each for each in others if each.action in NAMING], notes)
+        shaped.names[name] = renamed(naming, name, shaped.table, faults, column) if naming else name
         shaped.kinds[name] = shaped.kinds[column.name]
         shaped.before_image[name] = column.name
         if column.name in shaped.types:
@@ -170,62 +174,6 @@ def _has_before(image: BeforeImage, column: Column, table: Table) -> bool:
     if image.columns == "pk-only":
         return column.name in table.primary_key
     return image.columns == "all" or not is_lob(column)
-
-
-def is_lob(column: Column) -> bool:
-    """What DMS moves as a LOB: CLOB, NCLOB or BLOB."""
-    word = column.type_name.lower().partition("(")[0].partition(" ")[0]
-    return column.kind in ("json", "geometry") or word in ("mediumtext", "longtext", "mediumblob", "longblob")
-
-
-# --- names ----------------------------------------------------------------------------------------------------------
-
-
-def renamed(rule: Transformation, name: str) -> str:
-    """What the rule makes of a name; one without the prefix or suffix stays as it is."""
-    value, old = rule.value, rule.old_value
-    made: dict[str, Callable[[], str]] = {
-        "rename": lambda: value,
-        "convert-lowercase": name.lower,
-        "convert-uppercase": name.upper,
-        "add-prefix": lambda: value + name,
-        "add-suffix": lambda: name + value,
-        "remove-prefix": lambda: name.removeprefix(value),
-        "remove-suffix": lambda: name.removesuffix(value),
-        "replace-prefix": lambda: value + name.removeprefix(old) if name.startswith(old) else name,
-        "replace-suffix": lambda: name.removesuffix(old) + value if name.endswith(old) else name,
-    }
-    return made[rule.action]()
-
-
-def unknown(name: str, names: tuple[str, ...], place: str) -> str:
-    nearest = difflib.get_close_matches(name.lower(), {each.lower(): each for each in names}, 1, cutoff=0.0)
-    near = next((each for each in names if nearest and each.lower() == nearest[0]), "")
-    return f"{place} has no column {name!r}" + (f"; the nearest is {near!r}, and case matters" if near else "")
-
-
-def _might_mean_others(rule: Transformation) -> bool:
-    """Whether columns that are not there yet might be meant; by an underscore only where that hides their values."""
-    column = rule.locator.column
-    if rule.action in (*MASKING, "remove-column", "include-column"):
-        return bool(column) and (rule.action == "include-column" or not is_literal(column))
-    if rule.before_image:
-        return rule.before_image.columns != "pk-only"
-    return not is_literal(column.replace("_", ""))
-
-
-def _means_column(rule: Transformation, name: str) -> bool:
-    return bool(rule.locator.column) and matches(rule.locator.column, name)
-
-
-def _winner(meant: list[Transformation], notes: list[str]) -> Transformation | None:
-    if not meant:
-        return None
-    first, *others = sorted(meant, key=lambda rule: rule.order)
-    for other in others:
-        if (other.action, other.value, other.data_type) != (first.action, first.value, first.data_type):
-            notes.append(f"{other}: {other.action} has no effect where {first} meets it, which has the lower id")
-    return first
 
 
 # --- content --------------------------------------------------------------------------------------------------------

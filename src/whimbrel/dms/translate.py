@@ -8,10 +8,11 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from whimbrel.dms import filters, templates
+from whimbrel.dms.names import unknown
 from whimbrel.dms.read import faulty
 from whimbrel.dms.rules import Attribute, ObjectMapping, Rules
 from whimbrel.dms.select import Found, Selected, is_meant, select
-from whimbrel.dms.transform import BYTE_KINDS, NUMBER_KINDS, TEXT_KINDS, Shaped, transform, unknown
+from whimbrel.dms.transform import BYTE_KINDS, NUMBER_KINDS, TEXT_KINDS, Shaped, transform
 from whimbrel.errors import MappingError, WhimbrelError
 from whimbrel.mapping.design import TableMapping, compile_mapping
 from whimbrel.mapping.family import by_target, family_faults
