@@ -1,9 +1,11 @@
-"""What renewing is worth: the original bank data in 20 windows of time, each predicted from what came before.
+"""What renewing is worth: the bank data in 20 windows of time, each predicted from what came before.
 
 "never": one model of the first windows, for ever. "renewed": before each window, a model of all windows before it. Both
 without `duration`, which is not known before the call. Pooled: over all predicted windows together.
 
     python -m benchmarks.rolling [FILE]
+
+FILE is the original, or that of ../shared/data; where there is none, the calls are made up.
 """
 
 from __future__ import annotations
@@ -17,10 +19,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
 
+from demo import bank
 from whimbrel.predict import metrics
 from whimbrel.predict.model import Model
+from whimbrel.predict.tables import read_table
 from whimbrel.predict.train import scored, train
 from whimbrel.project.predict import ModelRule
 
@@ -31,15 +34,17 @@ DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "bank-additiona
 
 def main() -> int:
     path = Path(sys.argv[1]) if len(sys.argv) > 1 else DATA
-    if not path.exists():
-        print(f"There is no {path.name}: name the UCI Bank Marketing file bank-additional-full.csv.")
-        return 0
-    table = pa.csv.read_csv(path, parse_options=pa.csv.ParseOptions(delimiter=";"))
+    table = read_table([path]) if path.exists() else made_up()
+    print(f"{path.name if path.exists() else 'made-up calls'}, {table.num_rows:,} rows in {WINDOWS} windows")
     print(f"{'learner':<9} {'first model':<12} {'way':<8} {'AUC':>7} {'log-loss':>9} {'calibration error':>18}")
     for learner in ("linear", "boosted"):
         for first, way, found in compare(table, learner):
             print(f"{learner:<9} {f'{first} windows':<12} {way:<8} {row(found)}", flush=True)
     return 0
+
+
+def made_up() -> pa.Table:
+    return pa.Table.from_pylist(list(bank.rows(bank.ORIGINAL_ROWS, 0))).drop_columns("customer_id")
 
 
 def compare(table: pa.Table, learner: str) -> Iterator[tuple[int, str, list[tuple[Any, Any]]]]:

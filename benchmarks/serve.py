@@ -4,8 +4,7 @@
 row and wait for the answer; the CPU time is that of the server and its children, from /proc. The contestants are what
 people would use instead: MLServer (its scikit-learn runtime), FastAPI under uvicorn, and Flask under gunicorn with
 gevent, as in SageMaker's scikit-learn image; each with the same kind of model as a scikit-learn pipeline on pandas
-(MLServer: on a plain array, which flatters it). They live in a virtual environment of their own (WHIMBREL_RIVALS, else
-.servers/rivals, made with pip); where it cannot be had, they are left out.
+(MLServer: on a plain array, which flatters it). Where their environment (rivals.py) cannot be had, they are left out.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ import argparse
 import asyncio
 import contextlib
 import http.client
-import json
 import os
 import signal
 import statistics
@@ -24,40 +22,16 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
-RIVALS = Path(os.environ.get("WHIMBREL_RIVALS", ".servers/rivals"))
-PACKAGES = [
-    "mlserver",
-    "mlserver-sklearn",
-    "flask",
-    "gunicorn",
-    "gevent",
-    "pandas",
-    "fastapi",
-    "uvicorn",
-    "uvloop",
-    "httptools",
-]
+from benchmarks.rivals import Contestant, free_port, rivals
+
 CONNECTIONS = 16
 ROWS = 20_000
 TICK = os.sysconf("SC_CLK_TCK")
-
-
-@dataclass
-class Contestant:
-    """How to start a server, and what to ask of it."""
-
-    name: str
-    command: list[str]
-    path: str
-    body: bytes
-    content_type: str
-    folder: Path
-    environment: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -140,7 +114,7 @@ def prepare(folder: Path) -> list[Contestant]:
     echo = [sys.executable, "-m", "benchmarks.serve", "--echo"]
     here = {"PYTHONPATH": os.getcwd(), "PORT": "{port}"}
     found.append(Contestant("uvloop + httptools, echo", echo, "/", body, "text/csv", folder, here))
-    return found + list(_rivals(folder, data, rows[7]))
+    return found + list(rivals(folder, data, rows[7]))
 
 
 def measure(contestants: list[Contestant], seconds: float, rounds: int) -> list[Result]:
@@ -213,7 +187,7 @@ async def _load(port: int, contestant: Contestant, seconds: float) -> list[float
 @contextlib.contextmanager
 def _running(contestant: Contestant) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     """The server on the last core, ourselves on the first."""
-    port = _free_port()
+    port = free_port()
     command = [part.replace("{port}", str(port)) for part in contestant.command]
     environment = {name: value.replace("{port}", str(port)) for name, value in contestant.environment.items()}
     cores = sorted(os.sched_getaffinity(0))
@@ -314,14 +288,6 @@ def _cpu(pid: int) -> float:
     return total
 
 
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _echo() -> None:
     """The floor in Python: parse the request, answer with as many bytes as a prediction has."""
     from whimbrel.predict.answers import refusal
@@ -342,103 +308,6 @@ def _echo() -> None:
 
 
 # -- what people would use instead
-
-_TRAIN = """
-import json, sys, joblib, numpy, pandas
-from sklearn.compose import ColumnTransformer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
-data = pandas.read_csv("bank.csv")
-y, x = data.pop("y"), data.drop(columns="customer_id")
-words = [name for name in x if x[name].dtype.kind not in "if"]
-numbers = [name for name in x if name not in words]
-columns = ColumnTransformer([("w", OneHotEncoder(handle_unknown="ignore"), words), ("n", StandardScaler(), numbers)])
-pipeline = make_pipeline(columns, LogisticRegression(max_iter=500)).fit(x, y)
-joblib.dump((pipeline, list(x)), "pipeline.joblib")
-plain = columns.fit_transform(x)
-plain = plain.toarray() if hasattr(plain, "toarray") else plain
-joblib.dump(LogisticRegression(max_iter=500).fit(plain, y), "plain.joblib")
-json.dump(plain[7].tolist(), open("row.json", "w"))
-"""
-_ANSWER = """
-import io, json, joblib, pandas
-pipeline, names = joblib.load("pipeline.joblib")
-def answer(body):
-    frame = pandas.read_csv(io.BytesIO(body), header=None, names=names)
-    scores = pipeline.predict_proba(frame)[:, 1]
-    return {"predictions": [{"score": float(score), "predicted_label": int(score > 0.5)} for score in scores]}
-"""
-_FLASK = """
-from flask import Flask, jsonify, request
-from answer import answer
-app = Flask(__name__)
-@app.post("/invocations")
-def invocations():
-    return jsonify(answer(request.get_data()))
-"""
-_FASTAPI = """
-from fastapi import FastAPI, Request
-from answer import answer
-app = FastAPI()
-@app.post("/invocations")
-async def invocations(request: Request):
-    return answer(await request.body())
-"""
-
-
-def _rivals(folder: Path, data: Any, row: dict[str, Any]) -> Iterator[Contestant]:
-    """The contestants of other hands, or nothing and a word about it."""
-    python = (RIVALS / "bin" / "python").absolute()
-    try:
-        if not python.exists():
-            subprocess.run([sys.executable, "-m", "venv", str(RIVALS)], check=True, capture_output=True)
-            subprocess.run([python, "-m", "pip", "install", "-q", *PACKAGES], check=True, capture_output=True)
-        place = folder / "rivals"
-        place.mkdir()
-        _write_rivals(place, data)
-        subprocess.run([python, "train.py"], cwd=place, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        print(f"(without MLServer, FastAPI and gunicorn: {getattr(error, 'stderr', b'') or error!r})\n")
-        return
-    body = ",".join(str(value) for name, value in row.items() if name not in ("customer_id", "y")).encode()
-    values = json.loads((place / "row.json").read_text())
-    ask = {"inputs": [{"name": "x", "shape": [1, len(values)], "datatype": "FP64", "data": values}]}
-    tools, quiet = python.parent, {"OMP_NUM_THREADS": "1"}
-    ports = {"MLSERVER_HTTP_PORT": "{port}", "MLSERVER_GRPC_PORT": str(_free_port())}
-    ports |= {"MLSERVER_METRICS_PORT": str(_free_port())}
-    mlserver = [str(tools / "mlserver"), "start", "."]
-    path, text = "/v2/models/bank/infer", "text/csv"
-    yield Contestant(
-        "MLServer, scikit-learn on an array",
-        mlserver,
-        path,
-        json.dumps(ask).encode(),
-        "application/json",
-        place,
-        quiet | ports,
-    )
-    serve = [str(tools / "uvicorn"), "fast:app", "--port", "{port}", "--log-level", "error"]
-    yield Contestant("FastAPI + uvicorn, pipeline on pandas", serve, "/invocations", body, text, place, quiet)
-    serve = [str(tools / "gunicorn"), "plain:app", "-b", "127.0.0.1:{port}", "-k", "gevent"]
-    yield Contestant("gunicorn + Flask, pipeline on pandas", serve, "/invocations", body, text, place, quiet)
-
-
-def _write_rivals(place: Path, data: Any) -> None:
-    import pyarrow.csv
-
-    pyarrow.csv.write_csv(data, place / "bank.csv")
-    for name, text in (("train", _TRAIN), ("answer", _ANSWER), ("plain", _FLASK), ("fast", _FASTAPI)):
-        (place / f"{name}.py").write_text(text)
-    settings = {
-        "name": "bank",
-        "implementation": "mlserver_sklearn.SKLearnModel",
-        "parameters": {"uri": "plain.joblib"},
-    }
-    (place / "model-settings.json").write_text(json.dumps(settings))
-    server = {"parallel_workers": 0, "host": "127.0.0.1", "debug": False}
-    (place / "settings.json").write_text(json.dumps(server))
-
 
 if __name__ == "__main__":
     main()
