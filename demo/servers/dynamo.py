@@ -66,7 +66,7 @@ class Ministack(DynamoServer):
             **os.environ,
             "BIND_HOST": self.host,
             "GATEWAY_PORT": str(self.port),
-            "SERVICES": "dynamodb,dynamodbstreams",
+            "SERVICES": "dynamodb,dynamodbstreams,s3",
             "LOG_LEVEL": "ERROR",
             "TMPDIR": str(self.folder),
             "S3_DATA_DIR": str(self.folder),

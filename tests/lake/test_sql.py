@@ -15,6 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
@@ -22,7 +23,7 @@ from click.testing import CliRunner, Result
 import whimbrel
 from demo import bank
 from demo.servers import Ministack
-from tests.lake.helper import compact, full, write_lines
+from tests.lake.helper import change, compact, full, write_export, write_lines
 from whimbrel.cli.main import main
 from whimbrel.errors import UserError
 from whimbrel.lake.sql import statements
@@ -260,3 +261,36 @@ def test_export_convert_restore_as_commands(
     count = ministack.client().scan(TableName=table + "-2", Select="COUNT")["Count"]
     assert count == 299
     assert run(file, "export", "no-such-table").exit_code in (2, 3)
+
+
+def test_exports_in_s3_are_copied_once_and_converted(
+    ministack: Ministack, new_table_name: Callable[[str], str], tmp_path: Path
+) -> None:
+    bucket, file = new_table_name("bucket"), tmp_path / "whimbrel.toml"
+    file.write_text(f'[target]\nregion = "us-east-1"\n\n[lake]\ns3_endpoint = "{ministack.endpoint}"\n')
+    client = boto3.client("s3", endpoint_url=ministack.endpoint, region_name="us-east-1")
+    client.create_bucket(Bucket=bucket)
+
+    def upload() -> None:
+        for path in sorted(path for path in (tmp_path / "made").rglob("*") if path.is_file()):
+            client.put_object(Bucket=bucket, Key=f"a/b/{path.relative_to(tmp_path / 'made')}", Body=path.read_bytes())
+
+    items = [full(pk={"S": str(number)}) for number in range(3)]
+    write_export(tmp_path / "made", "01768385930622-efd1a093", "2026-01-14T10:00:00.000Z", items, prefix="a/b/")
+    upload()
+    client.put_object(Bucket=bucket, Key="a/bc", Body=b"another prefix")
+    assert run(file, "convert", "test", "--from", f"s3://{bucket}/a/b", "--dry-run").exit_code == 0
+    assert not (tmp_path / "lake").exists()
+    assert json.loads(run(file, "convert", "test", "--from", f"s3://{bucket}/a/b", "--json").output)["rows"] == 3
+    copied = {path: path.stat().st_ctime_ns for path in (tmp_path / "lake" / "s3").rglob("*.gz")}
+    gone = [change({"pk": {"S": "0"}}, None)]
+    since = "2026-01-14T10:00:00.000Z"
+    write_export(tmp_path / "made", "01768386930622-aaaaaaaa", "2026-01-14T11:00:00.000Z", gone, since, prefix="a/b/")
+    for path in (tmp_path / "made").rglob("*-efd1a093/**/*.gz"):
+        path.unlink()  # and so they are not uploaded again
+    upload()
+    assert json.loads(run(file, "convert", "test", "--from", f"s3://{bucket}/a/b/", "--json").output)["rows"] == 2
+    assert {path: path.stat().st_ctime_ns for path in copied} == copied
+    assert not (tmp_path / "lake" / "s3" / bucket / "a" / "bc").exists()
+    for place in (f"s3://{bucket}/other", f"s3://{bucket}-2/a"):
+        assert run(file, "convert", "test", "--from", place).exit_code in (2, 3)

@@ -8,6 +8,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from whimbrel.cli.frame import (
 )
 from whimbrel.errors import UserError
 from whimbrel.lake import datasets
+from whimbrel.lake.bucket import SCHEME, fetch
 from whimbrel.lake.csvfile import FILE, columns_for, default_folder, write_csv
 from whimbrel.lake.sql import FORMATS, lake_folder, open_database, statements
 from whimbrel.project import Project
@@ -133,7 +135,7 @@ def _export_plan(project: Project, table: str, how: str, max_units: float | None
 @project_option
 @json_option
 @dry_run_option
-@click.option("--from", "place", type=click.Path(path_type=Path), help="An export from elsewhere: a folder or a file.")
+@click.option("--from", "place", default="", help="An export from elsewhere: a folder, a file, or s3://bucket/path.")
 @click.option("--again", is_flag=True, help="Infer the types anew from all exports, whatever is pinned.")
 @click.option("--csv", "as_csv", is_flag=True, help="Write CSV too, into the lake's csv folder.")
 @click.option("--csv-file", type=click.Path(path_type=Path), help="Write CSV too, into this file.")
@@ -147,7 +149,7 @@ def convert(
     project_file: Path,
     as_json: bool,
     dry_run: bool,
-    place: Path | None,
+    place: str,
     again: bool,
     as_csv: bool,
     csv_file: Path | None,
@@ -168,7 +170,7 @@ def convert(
     return code
 
 
-def run_convert(project: Project, table: str, as_json: bool, place: Path | None, *, again: bool, dry_run: bool) -> int:
+def run_convert(project: Project, table: str, as_json: bool, place: str, *, again: bool, dry_run: bool) -> int:
     from whimbrel.lake.convert import chain_of, from_exports, from_files
     from whimbrel.lake.export import home, load_chain
     from whimbrel.lake.pin import pin
@@ -178,7 +180,10 @@ def run_convert(project: Project, table: str, as_json: bool, place: Path | None,
     chain = load_chain(home(folder, table))
     key = rule.key or (tuple(name for name, _ in chain.key) if chain else ())
     rules = rules_of(rule, key, again)
-    found = find(place or home(folder, table))
+    if dry_run and place.startswith(SCHEME):
+        say(as_json, {"table": table, "from": [place]}, f"From {place}, copied into {folder}")
+        return OK
+    found = find(exported_place(project, place) or home(folder, table))
     if dry_run:
         sources = (
             [each.id for each in chain_of(found.exports)] if found.exports else [each.path for each in found.files]
@@ -252,7 +257,7 @@ def run_csv(
 @project_option
 @json_option
 @dry_run_option
-@click.option("--from", "place", type=click.Path(path_type=Path), help="Where the exports are, if not in the lake.")
+@click.option("--from", "place", default="", help="Where the exports are, if not in the lake; or s3://bucket/path.")
 @click.option("--as-of", default="", help="Only exports up to this time.")
 @click.option("--into", default="", help="The table that is written, if it has another name.")
 @click.option(
@@ -265,7 +270,7 @@ def restore(
     project_file: Path,
     as_json: bool,
     dry_run: bool,
-    place: Path | None,
+    place: str,
     as_of: str,
     into: str,
     keys: tuple[str, ...],
@@ -279,9 +284,9 @@ def restore(
 
     project = open_project(project_file)
     folder = lake_folder(project)
-    found = find(place or home(folder, table))
+    found = find(exported_place(project, place) or home(folder, table))
     files = files_of(found.exports, found.files, as_of)
-    chain = load_chain(home(folder, table)) if place is None else None
+    chain = None if place else load_chain(home(folder, table))
     key = [_key(each) for each in keys] or (list(chain.key) if chain else key_from(files))
     if not key:
         raise UserError("no export says what the key is", place=table, hint="Say it: --key customer_id:S")
@@ -348,6 +353,15 @@ def query(
             else:
                 database.copy(statement, kind, out)
     return OK
+
+
+def exported_place(project: Project, place: str) -> Path | None:
+    """Where the exports are on this machine: those in S3 are copied first. None where no place is named."""
+    if not place.startswith(SCHEME):
+        return Path(place) if place else None
+    target = replace(project.target, endpoint=project.lake.s3_endpoint)
+    with interruptible() as stop:
+        return fetch(target, place, lake_folder(project), stop)
 
 
 def rule_for(project: Project, table: str) -> Dataset:

@@ -65,6 +65,11 @@ class Session:
 
     def client(self) -> DynamoDBClient:
         """A boto3 client with the same endpoint, region and credentials, for the calls that are not hot."""
+        made: DynamoDBClient = self.service("dynamodb")
+        return made
+
+    def service(self, name: str) -> Any:
+        """A boto3 client of any service."""
         import boto3
         from botocore.config import Config
 
@@ -72,9 +77,9 @@ class Session:
         if self._source is None:
             keys = {"aws_access_key_id": _DUMMY.access_key, "aws_secret_access_key": _DUMMY.secret_key}
         config = Config(retries={"mode": "standard", "max_attempts": 3}, user_agent_extra="whimbrel")
-        boto = boto3.Session(botocore_session=self._session)
+        make: Any = boto3.Session(botocore_session=self._session).client
         url = self._target.endpoint or None
-        return boto.client("dynamodb", region_name=self.region, endpoint_url=url, config=config, **keys)
+        return make(name, region_name=self.region, endpoint_url=url, config=config, **keys)
 
     def _region(self) -> str:
         region = self._target.region or self._session.get_config_variable("region")
@@ -111,6 +116,11 @@ def is_loopback(url: str) -> bool:
 def open_client(target: Target) -> DynamoDBClient:
     """A boto3 client for the Target. Raises UserError as Session does."""
     return Session(target).client()
+
+
+def open_service(target: Target, name: str) -> Any:
+    """A boto3 client of another service, at the Target's endpoint if it has one. Raises UserError as Session does."""
+    return Session(target).service(name)
 
 
 def translate(error: Exception, place: str) -> NoReturn:

@@ -29,7 +29,8 @@ class Lake:
 
     ``capacity_share`` is the part of a table's read capacity that an export may use, ``max_read_units`` a cap per
     second whatever the share comes to (0: none). ``keep`` data sets and full exports are kept, and data sets of the
-    last ``keep_days``. ``locations`` maps ``s3://`` addresses of CREATE EXTERNAL TABLE to folders.
+    last ``keep_days``. ``locations`` maps ``s3://`` addresses of CREATE EXTERNAL TABLE to folders. ``s3_endpoint`` is
+    an S3 other than that of AWS.
     """
 
     folder: str = "lake"
@@ -41,6 +42,7 @@ class Lake:
     keep_days: float = 0.0
     keep_exports: int = 3
     locations: dict[str, str] = field(default_factory=dict)
+    s3_endpoint: str = ""
     datasets: tuple[Dataset, ...] = ()
 
 
@@ -60,6 +62,7 @@ def read_lake(top: Section) -> Lake:
         keep_days=section.number("keep_days", 0.0),
         keep_exports=section.whole("keep_exports", 3, least=1),
         locations=section.text_map("locations"),
+        s3_endpoint=section.text("s3_endpoint", ""),
         datasets=tuple(_read_dataset(each) for each in top.optional_sections("dataset")),
     )
     section.finish()

@@ -1,0 +1,76 @@
+"""Exports that lie in S3, copied into the lake: ``s3://bucket/path`` to ``s3/<bucket>/<path>``, where SQL finds it too.
+
+What is there with the size and the time that it has in the bucket is not fetched again: of a chain of exports only what
+is new.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from whimbrel.durable import sync_folder
+from whimbrel.dynamodb.session import open_service, translate
+from whimbrel.errors import Stopped, UserError
+from whimbrel.project import Target
+
+SCHEME = "s3://"
+
+
+def fetch(target: Target, address: str, folder: Path, stop: threading.Event | None = None) -> Path:
+    """Copy what is at or below the ``address`` into the lake's ``folder``; where it is there.
+
+    ``target`` says region, profile, and the endpoint of S3 where it is not that of AWS. It may be repeated after a
+    stop. Raises UserError where there is nothing, RequestRefused, PrivilegeError, TargetUnreachable, Stopped.
+    """
+    bucket, _, path = address.removeprefix(SCHEME).partition("/")
+    path = path.strip("/")
+    client, found = open_service(target, "s3"), False
+    try:
+        for each in _listed(client, bucket, path):
+            if stop and stop.is_set():
+                raise Stopped("asked to stop before the export was copied", place=address)
+            found = True
+            _copy(client, bucket, each, folder / "s3" / bucket / _safe(each["Key"], address))
+    except (Stopped, UserError, OSError):
+        raise
+    except Exception as error:
+        translate(error, address)
+    if not found:
+        raise UserError("nothing lies there", place=address, hint="Name the bucket and the export's prefix.")
+    return folder / "s3" / bucket / path
+
+
+def _listed(client: Any, bucket: str, path: str) -> Iterator[dict[str, Any]]:
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=path):
+        for each in page.get("Contents", ()):
+            key = each["Key"]
+            if not key.endswith("/") and (not path or key == path or key.startswith(f"{path}/")):
+                yield each
+
+
+def _copy(client: Any, bucket: str, found: dict[str, Any], path: Path) -> None:
+    """The order matters: the data is durable before it has its name."""
+    moment = found["LastModified"].timestamp()
+    if path.exists() and (path.stat().st_size, path.stat().st_mtime) == (found["Size"], moment):
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    with part.open("wb") as file:
+        client.download_fileobj(bucket, found["Key"], file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.utime(part, (moment, moment))
+    part.replace(path)
+    sync_folder(path.parent)
+
+
+def _safe(key: str, address: str) -> PurePosixPath:
+    """A key is any text; one that would leave the folder is refused."""
+    path = PurePosixPath(key)
+    if path.is_absolute() or ".." in path.parts:
+        raise UserError(f"the key {key!r} names a place outside of its bucket", place=address, hint="Leave it out.")
+    return path
