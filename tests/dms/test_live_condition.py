@@ -115,6 +115,15 @@ def test_a_load_into_a_table_in_use_leaves_it_what_it_has(work: DmsWork) -> None
     assert verified(work)["held"] == 1
 
 
+def test_a_refill_and_a_retry_are_held_back_too(work: DmsWork) -> None:
+    work.dms("migrate", "--until-caught-up")
+    put(work, 1, name="Ada L", owner="app")
+    work.dms("refill", f"{work.database}.people")
+    assert people(work)[1] == {"name": "Ada L", "owner": "app"}
+    assert "held back  1 writes" in work.call("status").output
+    assert verified(work)["held"] == 1
+
+
 def test_the_project_file_made_from_it_has_the_condition(work: DmsWork) -> None:
     output = work.folder / "made.toml"
     init(work, work.source.url("").rstrip("/"), output)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from demo.servers import MariaDB, Ministack
+from demo.servers import DynamoServer, MariaDB, Ministack, MySQL, SqlServer
 from tests.conftest import unique
 from tests.dms.test_live import DmsWork, change, init, on_columns, selection
 from tests.e2e import judge
@@ -27,8 +27,12 @@ HEADERS = {
 
 @pytest.fixture
 def work(tmp_path: Path, mariadb: MariaDB, ministack: Ministack) -> DmsWork:
+    return loaded(tmp_path, mariadb, ministack)
+
+
+def loaded(folder: Path, source: SqlServer, endpoint: DynamoServer) -> DmsWork:
     """Three people, loaded, by a file with everything that says how a row came."""
-    made = DmsWork(tmp_path, mariadb, mariadb.new_database(), ministack, unique("people"))
+    made = DmsWork(folder, source, source.new_database(), endpoint, unique("people"))
     made.write_project()
     made.source.execute(CREATE, database=made.database)
     change(made, "INSERT INTO people VALUES (1,'Ada','x'),(2,'Bo',NULL),(3,'Cy','z')")
@@ -70,6 +74,7 @@ def verified(work: DmsWork, *, equal: bool = True) -> dict[str, Any]:
 
 
 CHANGES = (
+    "BEGIN",
     "UPDATE people SET name = 'Eve' WHERE id = 1",
     "UPDATE people SET note = 'y' WHERE id = 1",
     "DELETE FROM people WHERE id = 2",
@@ -85,7 +90,7 @@ def test_each_item_says_how_its_row_came_and_a_deleted_one_stays(work: DmsWork) 
     assert without_headers(loaded[1]) == {"id": 1, "name": "Ada", "note": "x", "op": "INSERT", "state": "I"}
     saved = (work.state / "checkpoint.json").read_bytes()
 
-    change(work, *CHANGES)  # one transaction
+    change(work, *CHANGES)
     work.dms("migrate", "--until-caught-up")
     found = people(work)
     assert [without_headers(found[key]) for key in sorted(found)] == [
@@ -121,6 +126,21 @@ def test_each_item_says_how_its_row_came_and_a_deleted_one_stays(work: DmsWork) 
     work.dms("migrate", "--until-caught-up")
     assert without_headers(people(work)[2]) == {"id": 2, "name": "Bob", "op": "INSERT", "state": "I"}
     assert verified(work)["softly_deleted"] == 1
+
+
+@pytest.mark.slow
+def test_mysql_says_when_a_change_was_committed_to_the_microsecond(
+    tmp_path: Path, mysql: MySQL, ministack: Ministack
+) -> None:
+    work = loaded(tmp_path, mysql, ministack)
+    change(work, *CHANGES)
+    work.dms("migrate", "--until-caught-up")
+    found = people(work)
+    assert [found[key]["state"] for key in (1, 2, 3, 4, 5, 30)] == ["U", "D", "D", "I", "I", "U"]
+    [committed] = {item["committed"] for item in found.values()}
+    assert datetime.fromisoformat(committed) <= datetime.now(UTC)
+    assert not committed.endswith(".000000Z")
+    assert verified(work)["softly_deleted"] == 2
 
 
 def test_a_refill_is_no_change(work: DmsWork) -> None:

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from whimbrel.errors import MappingError, ProjectError
 from whimbrel.mapping.design import TableMapping, compile_mapping
 from whimbrel.mapping.family import family_faults
 from whimbrel.project import ConditionRule, KeyRule, TableRule, load_project
-from whimbrel.records import Change, Column, Condition, Guarded, Position, Put, Table
+from whimbrel.records import Change, Column, Condition, Guarded, Item, Position, Put, Table
 
 TABLE = Table("shop", "things", (Column("id", "int", nullable=False), Column("name", "text")), ("id",))
 RULE = TableRule("shop.things", "things", "record", KeyRule("pk", "T#${id}"))
@@ -58,6 +60,48 @@ def test_what_cannot_be_kept_is_refused(condition: ConditionRule, changes: dict[
     with pytest.raises(MappingError, match="condition") as raised:
         mapping(condition, **changes)
     assert reason in raised.value.message
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(1, 3), st.sampled_from([None, "a", "b"])), max_size=8),
+    st.sets(st.integers(1, 3)),
+    st.data(),
+)
+def test_whatever_is_replayed_only_what_others_wrote_is_held_back(
+    steps: list[tuple[int, str | None]], owned: set[int], data: st.DataObject
+) -> None:
+    made, at = mapping(NOT_OWNED), Position("bin.000001", 4)
+    state: dict[int, str] = {}
+    changes = []
+    for key, name in steps:
+        before = (key, state[key]) if key in state else None
+        if before or name:
+            changes.append(Change(TABLE, before, (key, name) if name else None, at))
+        state.pop(key, None)
+        state |= {key: name} if name else {}
+    items: dict[str, Item] = {f"T#{key}": {"pk": {"S": f"T#{key}"}, "owner": {"S": "us"}} for key in owned}
+
+    def play(start: int, end: int) -> None:
+        for operation in made.fold(changes[start:end])[0]:
+            assert isinstance(operation, Guarded)
+            key = operation.key["pk"]["S"]
+            if "owner" in items.get(key, {}):
+                continue
+            items.pop(key, None)
+            if isinstance(operation.operation, Put):
+                items[key] = operation.operation.item
+
+    reached = 0
+    for _ in range(3):
+        start = data.draw(st.integers(0, reached))
+        reached = data.draw(st.integers(start, len(changes)))
+        play(start, reached)
+    play(data.draw(st.integers(0, reached)), len(changes))
+    puts, _ = made.put_items([(key, name) for key, name in state.items() if key not in owned])
+    wanted = {put.key["pk"]["S"]: put.item for put in puts}
+    assert {key: item for key, item in items.items() if "owner" not in item} == wanted
+    assert {key for key, item in items.items() if "owner" in item} == {f"T#{key}" for key in owned}
 
 
 def test_tables_of_one_target_have_the_same() -> None:

@@ -93,6 +93,12 @@ def test_a_new_column_is_what_the_rule_says(more: dict[str, Any], carried: list[
     assert [each.attribute for each in versions.of(table("id", "a")).design.carried] == ["a"]
 
 
+def test_a_column_that_went_has_no_before_image_any_more() -> None:
+    versions = Versions(rule(before_image={"old": "a"}, types={"old": "S"}, exclude=("a",)), table("id", "a"))
+    assert [each.attribute for each in versions.of(table("id", "a")).design.carried] == ["old"]
+    assert [each.attribute for each in versions.of(table("id")).design.carried] == []
+
+
 def test_the_default_is_to_stop() -> None:
     versions = Versions(rule(), table("id", "a"))
     with pytest.raises(SchemaDrift, match=r"new: 'new' \(int\).*new_columns = .*the same command again"):

@@ -63,6 +63,7 @@ class Filler:
             puts = self._as_they_came(puts)
         for part in sliced(iter(operations(run, self._mapping, puts, []))):
             faults += [rejected_fault(source, rejected) for rejected in run.writer.write(part)]
+        run.count_held()
         run.progress.dead += run.dead.add(faults, "refill")
         self.items += len(puts)
 

@@ -42,7 +42,7 @@ def retry(run: Run, letters: list[Letter]) -> tuple[int, int]:
                 else:
                     puts, unmappable = mapping.put_items(rows)
                 rejected = run.writer.write(operations(run, mapping, puts, _gone(mapping, some, rows)))
-                written += len(puts) - len(rejected)
+                written += len(puts) - len(rejected) - run.count_held()
                 faults += unmappable + [
                     rejected_fault(source, each)._replace(came=came.get(key_id(each.operation.key)))
                     for each in rejected

@@ -38,7 +38,7 @@ from whimbrel.migrate.history import History
 from whimbrel.migrate.load import Loader
 from whimbrel.migrate.prepare import Prepared, chunk_key, not_altered, same_rules, same_source
 from whimbrel.migrate.progress import Progress, TableCounts
-from whimbrel.migrate.state import Keeper, StateFolder
+from whimbrel.migrate.state import Keeper, StateFolder, with_held
 from whimbrel.mysql.chunks import forget_other_export
 from whimbrel.mysql.connect import clock, connect
 from whimbrel.mysql.fence import fenced_position
@@ -158,6 +158,14 @@ class Run:
         reader = ChangeLogReader(self.folder.log, self.keeper.now.applied)
         began = self._begun.began
         return Applier(reader, self.prepared.versions, self.writer, self.dead, self.keeper, self.progress, began)
+
+    def count_held(self) -> int:
+        """Count, for good, what conditions held back of what was written outside of load and apply; how much it was."""
+        held = self.writer.take_held()
+        if held:
+            self.progress.held += held
+            self.keeper.save(with_held(self.keeper.now, self.progress))
+        return held
 
     def check_capture(self) -> None:
         """Raise what ended the capture, if something did."""
