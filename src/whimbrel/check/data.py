@@ -13,8 +13,8 @@ from whimbrel.check.ask import Asker
 from whimbrel.check.findings import Finding, finding
 from whimbrel.check.scope import Scope
 from whimbrel.check.sql import added_texts, as_bytes, column_text, in_sql, literal, row_size, template_text
+from whimbrel.mapping.attributes import Carried, Design
 from whimbrel.mapping.design import TableMapping
-from whimbrel.mapping.rules import Carried, Design
 from whimbrel.mapping.templates import Literal, Reference, Template
 from whimbrel.mapping.unique import separators
 from whimbrel.mapping.values import BINARY_KINDS, MAX_DIGITS, NUMBER_KINDS

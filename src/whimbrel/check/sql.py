@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from whimbrel.mapping.attributes import Carried, Design
 from whimbrel.mapping.design import TableMapping
-from whimbrel.mapping.rules import Carried, Design
 from whimbrel.mapping.templates import Literal, Reference, Template
 from whimbrel.mapping.trees import Leaf
 from whimbrel.mapping.values import BINARY_KINDS

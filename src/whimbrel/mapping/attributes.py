@@ -1,12 +1,14 @@
-"""What the attributes of an item are made from: keys, columns that are carried, and those added by templates."""
+"""A table's rule without a doubt left: what the attributes of its items are made from."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
+from whimbrel.lists import Order
 from whimbrel.mapping.templates import Template
 from whimbrel.mapping.trees import Tree, templates_of
-from whimbrel.records import Column
+from whimbrel.records import Column, Table
 
 
 class Key(NamedTuple):
@@ -34,3 +36,68 @@ class Carried(NamedTuple):
     column: Column
     attribute: str
     type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """What an item that is made of several tables' rows demands of one of them.
+
+    ``frame``: added attributes that all of them write alike; ``taken``: attributes that are the other tables'.
+    """
+
+    frame: frozenset[str] = frozenset()
+    taken: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """``rule`` resolved against its table. ``table`` has the columns as the mapping sees them, see ``Columns``.
+
+    In a group, ``carried`` is the row's map, or the one column of the entry; ``inside`` says what the entries are in:
+    "" for attributes of the item, else the kind (M, SS, NS, L) of the attribute ``into``. ``document`` is the map that
+    holds the carried columns, "" for attributes. ``group_columns`` are the source's columns that determine the key,
+    ``key_columns`` those that its templates name. ``invertible``: those are the same columns. ``of_change`` are the
+    columns that say how a row came, and ``indicator`` the one that says whether its item is deleted.
+    """
+
+    table: Table
+    target: str
+    shape: str
+    keys: tuple[Key, ...]
+    added: tuple[Added, ...]
+    carried: tuple[Carried, ...]
+    entry_name: Template
+    entry_is_map: bool
+    omit_nulls: bool
+    group_columns: tuple[str, ...]
+    key_columns: tuple[str, ...]
+    aligned: bool
+    invertible: bool
+    inside: str = ""
+    into: str = ""
+    order: Order = ()
+    ordering: tuple[Carried, ...] = ()
+    document: str = ""
+    sharing: Sharing | None = None
+    of_change: frozenset[str] = frozenset()
+    indicator: str = ""
+
+    @property
+    def columns(self) -> dict[str, Column]:
+        return {column.name: column for column in self.table.columns}
+
+    @property
+    def frame(self) -> frozenset[str]:
+        """The attributes that are no entries: without others, there is no item."""
+        keys = frozenset(key.name for key in self.keys)
+        if self.sharing is not None:
+            return keys | self.sharing.frame
+        return keys | {each.name for each in self.added}
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """The attributes that a row, or an item's rows together, write besides the frame; not a group's entries."""
+        names = [each.name for each in self.added if each.name not in self.frame]
+        if self.shape == "group":
+            return (*names, self.into) if self.into else tuple(names)
+        return (*names, self.document) if self.document else (*names, *(each.attribute for each in self.carried))

@@ -10,12 +10,13 @@ from typing import NamedTuple
 
 from whimbrel.errors import MappingError, SchemaDrift
 from whimbrel.mapping import guard, unique, values
+from whimbrel.mapping.attributes import Key, Sharing
 from whimbrel.mapping.expressions import UNKNOWN
 from whimbrel.mapping.fold import Compiled, fold_groups, fold_of_change, fold_parts, fold_records, made, part, row_fault
 from whimbrel.mapping.forms import Refused, shown
 from whimbrel.mapping.generate import generate
 from whimbrel.mapping.provenance import OfChange, indicator_values, mark_path, paths, unplaced
-from whimbrel.mapping.rules import Key, Sharing, all_faults, resolve
+from whimbrel.mapping.rules import all_faults, resolve
 from whimbrel.mapping.templates import Literal
 from whimbrel.project import TableRule
 from whimbrel.records import (

@@ -17,8 +17,8 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations, permutations
 
 from whimbrel.errors import MappingError
+from whimbrel.mapping.attributes import Added, Sharing
 from whimbrel.mapping.design import TableMapping, compile_mapping
-from whimbrel.mapping.rules import Added, Sharing
 from whimbrel.mapping.templates import Literal, Template
 from whimbrel.mapping.trees import Leaf
 from whimbrel.project import IndexKey, IndexRule, TableRule

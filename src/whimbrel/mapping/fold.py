@@ -15,10 +15,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, TypeVar
 
+from whimbrel.mapping.attributes import Design
 from whimbrel.mapping.columns import Columns
 from whimbrel.mapping.forms import Refused
 from whimbrel.mapping.generate import Code, KeyText
-from whimbrel.mapping.rules import Design
 from whimbrel.records import (
     AttributeValue,
     Change,

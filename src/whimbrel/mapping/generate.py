@@ -13,9 +13,9 @@ from typing import Any, NoReturn
 
 from whimbrel.lists import identity, in_order
 from whimbrel.mapping import forms, values
+from whimbrel.mapping.attributes import Added, Carried, Design, Key
 from whimbrel.mapping.forms import Refused, shown
 from whimbrel.mapping.provenance import bearer
-from whimbrel.mapping.rules import Added, Carried, Design, Key
 from whimbrel.mapping.templates import Literal, Reference, Template
 from whimbrel.mapping.trees import Leaf, Tree, templates_of
 from whimbrel.mapping.unique import separators

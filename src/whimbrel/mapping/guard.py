@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from whimbrel.mapping.attributes import Design
 from whimbrel.mapping.conditions import NotACondition, Truth, on_item, unused
-from whimbrel.mapping.rules import Design
 from whimbrel.project import ConditionRule, TableRule
 from whimbrel.records import Condition, Guarded, ItemOperation, Update
 

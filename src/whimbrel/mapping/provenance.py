@@ -13,16 +13,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
-from whimbrel.mapping.attributes import Added, Carried, Key
+from whimbrel.mapping.attributes import Added, Carried, Design, Key
 from whimbrel.mapping.columns import Columns
 from whimbrel.mapping.trees import templates_of
 from whimbrel.project import TableRule
 from whimbrel.records import AttributeValue, Change, Item, Position, Provenance
-
-if TYPE_CHECKING:
-    from whimbrel.mapping.rules import Design
 
 _LITERAL = r"('(?:[^']|'')*'|-?[0-9]{1,18}|NULL)"
 _INDICATOR = re.compile(rf"\s*operation_indicator\s*\(\s*{_LITERAL}\s*,\s*{_LITERAL}\s*,\s*{_LITERAL}\s*\)\s*", re.I)

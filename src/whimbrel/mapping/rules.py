@@ -5,15 +5,14 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from whimbrel.errors import MappingError
 from whimbrel.lists import Order
 from whimbrel.mapping import provenance
-from whimbrel.mapping.attributes import Added, Carried, Key
+from whimbrel.mapping.attributes import Added, Carried, Design, Key, Sharing
 from whimbrel.mapping.columns import Columns
 from whimbrel.mapping.templates import Template, parse
-from whimbrel.mapping.trees import Leaf, parse_tree, templates_of
+from whimbrel.mapping.trees import parse_tree, templates_of
 from whimbrel.mapping.values import BINARY_KINDS, NUMBER_KINDS, TYPES
 from whimbrel.project import KeyRule, TableRule
 from whimbrel.records import Column, Table
@@ -26,71 +25,6 @@ _MEMBERS = {  # of sets: the kinds whose equal texts (or numbers) are equal valu
     "SS": set(TYPES) - BINARY_KINDS - {"computed"},
     "NS": {"int", "year", "bit", "decimal"},
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Sharing:
-    """What an item that is made of several tables' rows demands of one of them.
-
-    ``frame``: added attributes that all of them write alike; ``taken``: attributes that are the other tables'.
-    """
-
-    frame: frozenset[str] = frozenset()
-    taken: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class Design:
-    """``rule`` resolved against its table. ``table`` has the columns as the mapping sees them, see ``Columns``.
-
-    In a group, ``carried`` is the row's map, or the one column of the entry; ``inside`` says what the entries are in:
-    "" for attributes of the item, else the kind (M, SS, NS, L) of the attribute ``into``. ``document`` is the map that
-    holds the carried columns, "" for attributes. ``group_columns`` are the source's columns that determine the key,
-    ``key_columns`` those that its templates name. ``invertible``: those are the same columns. ``of_change`` are the
-    columns that say how a row came, and ``indicator`` the one that says whether its item is deleted.
-    """
-
-    table: Table
-    target: str
-    shape: str
-    keys: tuple[Key, ...]
-    added: tuple[Added, ...]
-    carried: tuple[Carried, ...]
-    entry_name: Template
-    entry_is_map: bool
-    omit_nulls: bool
-    group_columns: tuple[str, ...]
-    key_columns: tuple[str, ...]
-    aligned: bool
-    invertible: bool
-    inside: str = ""
-    into: str = ""
-    order: Order = ()
-    ordering: tuple[Carried, ...] = ()
-    document: str = ""
-    sharing: Sharing | None = None
-    of_change: frozenset[str] = frozenset()
-    indicator: str = ""
-
-    @property
-    def columns(self) -> dict[str, Column]:
-        return {column.name: column for column in self.table.columns}
-
-    @property
-    def frame(self) -> frozenset[str]:
-        """The attributes that are no entries: without others, there is no item."""
-        keys = frozenset(key.name for key in self.keys)
-        if self.sharing is not None:
-            return keys | self.sharing.frame
-        return keys | {each.name for each in self.added}
-
-    @property
-    def own(self) -> tuple[str, ...]:
-        """The attributes that a row, or an item's rows together, write besides the frame; not a group's entries."""
-        names = [each.name for each in self.added if each.name not in self.frame]
-        if self.shape == "group":
-            return (*names, self.into) if self.into else tuple(names)
-        return (*names, self.document) if self.document else (*names, *(each.attribute for each in self.carried))
 
 
 def resolve(rule: TableRule, source: Table, sharing: Sharing | None = None) -> tuple[Design, Columns]:
@@ -453,6 +387,3 @@ def _clashes(named: Iterable[tuple[str, str]]) -> list[str]:
             faults.append(f"{what} and {seen[name]} would both be attribute {name!r}: rename or exclude one")
         seen.setdefault(name, what)
     return faults
-
-
-__all__ = ["Added", "Carried", "Design", "Key", "Leaf", "Sharing", "resolve"]

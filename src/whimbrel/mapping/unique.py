@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from whimbrel.mapping.rules import Design
+from whimbrel.mapping.attributes import Design
 from whimbrel.mapping.templates import Separator, Template
 
 
