@@ -122,10 +122,10 @@ class Provenance(NamedTuple):
     inserted at the start of the migration.
     """
 
-    operation: str = "INSERT"
-    position: str = ""
-    sequence: str = ""
-    time: str = ""
+    operation: str
+    position: str
+    sequence: str
+    time: str
 
 
 class Commit(NamedTuple):

@@ -30,7 +30,8 @@ from whimbrel.records import Column, Provenance, Row, Table, Value
 
 FILTER = ""  # no column can have this name
 MAX_EXACT = 2.0**53
-UNKNOWN = Provenance()
+# Before a migration begins, the start of 1970 stands for its start: in a preview, and for sizes.
+UNKNOWN = Provenance("INSERT", "binlog.000001:4", f"{1970010100000000}{0:019}", "1970-01-01T00:00:00.000000Z")
 
 _TOKEN = re.compile(
     r"""\s+ | (?P<comment>--|/\*) | (?P<text>[xX]?'(?:[^']|'')*') | (?P<quoted>"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\])

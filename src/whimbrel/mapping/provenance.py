@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 
 from whimbrel.mapping.attributes import Added, Carried, Design, Key
 from whimbrel.mapping.columns import Columns
+from whimbrel.mapping.expressions import UNKNOWN
 from whimbrel.mapping.trees import templates_of
 from whimbrel.project import TableRule
 from whimbrel.records import AttributeValue, Change, Item, Position, Provenance
@@ -43,7 +44,7 @@ def of_snapshot(start: Position, began: float) -> Provenance:
 
 def unplaced(change: Change) -> Provenance:
     """All that the change says by itself."""
-    return Provenance(_operation(change))
+    return UNKNOWN._replace(operation=_operation(change))
 
 
 def _operation(change: Change) -> str:
