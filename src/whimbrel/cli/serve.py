@@ -16,7 +16,10 @@ from whimbrel.cli.frame import FAILED, OK, keep_log, say_json
 from whimbrel.cli.train import models_folder
 from whimbrel.durable import replace_file
 from whimbrel.errors import TargetUnreachable, UserError
+from whimbrel.lake.external import resolve
+from whimbrel.lake.sql import lake_folder
 from whimbrel.predict.deploy import SERVER_FILE, Deployment, client_for, deploy, deployment_config, server_url
+from whimbrel.predict.places import local_path
 from whimbrel.predict.registry import Registry, sole_user
 from whimbrel.predict.rollout import Guard, stages
 from whimbrel.project import FILE_NAME, NO_SOURCE, Project, Target, load_project
@@ -172,10 +175,15 @@ def _serve(project: Project, folder: Path, as_json: bool, host: str, port: int |
         say_json({"event": "ready", "url": url}) if as_json else click.echo(f"Serving at {url}  (Ctrl-C ends it)")
         sys.stdout.flush()
 
+    def places(address: str, setting: str) -> Path:
+        if not address.startswith("s3://"):
+            return local_path(address, setting)
+        return resolve(address, lake_folder(project), project.lake.locations)
+
     async def main() -> None:
         limits = Limits(body=settings.max_body, request=settings.request_timeout)
         await serve_until_stopped(
-            Serving(Registry(folder), guards=guards),
+            Serving(Registry(folder), guards=guards, places=places),
             host=host,
             port=settings.port if port is None else port,
             limits=limits,

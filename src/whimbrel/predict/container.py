@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 from whimbrel.errors import UserError, WhimbrelError
+from whimbrel.predict.artifact import model_file
 from whimbrel.predict.http import Limits
 from whimbrel.predict.model import load_model
 from whimbrel.predict.registry import CREATING, EndpointConfig, Registry, StoredEndpoint, Variant
@@ -55,18 +56,6 @@ async def _serve(folder: Path) -> None:
         limits=Limits(),
         ready=lambda port: logging.getLogger("whimbrel.serve").info("ready on port %d", port),
     )
-
-
-def model_file(folder: Path) -> Path:
-    """The only model file below the folder. Raises UserError when it is none or several."""
-    found = [path for path in sorted(folder.rglob("*")) if path.name.endswith((".json", ".json.gz")) and path.is_file()]
-    if len(found) != 1:
-        raise UserError(
-            f"has {len(found)} model files, not one",
-            place=str(folder),
-            hint="Put the file that `whimbrel train` wrote into model.tar.gz, and nothing else.",
-        )
-    return found[0]
 
 
 def enter_only_model(registry: Registry, path: Path) -> None:

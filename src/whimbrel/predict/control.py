@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import re
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from whimbrel.errors import UserError
+from whimbrel.predict.places import local_path
 from whimbrel.predict.registry import UPDATING, Capture, EndpointConfig, State, StoredEndpoint, StoredModel, Variant
 from whimbrel.predict.serving import Serving
+from whimbrel.predict.training_jobs import IN_PROGRESS, Job, job_from
 
 Values = dict[str, Any]
 _log = logging.getLogger("whimbrel.serve")
@@ -61,6 +61,31 @@ async def _list_models(serving: Serving, given: Values) -> Values:
 
 async def _delete_model(serving: Serving, given: Values) -> Values:
     await serving.delete_model(given["ModelName"])
+    return {}
+
+
+async def _create_training_job(serving: Serving, given: Values) -> Values:
+    job = job_from(given, serving.jobs.folder, serving.places)
+    await serving.jobs.create(job)
+    return {"TrainingJobArn": f"{_ARN}training-job/{job.name.lower()}"}
+
+
+async def _describe_training_job(serving: Serving, given: Values) -> Values:
+    job: Job = _found(serving.jobs.jobs, given["TrainingJobName"], "training job")
+    found = _training_job(job) | {"HyperParameters": job.hyperparameters}
+    found["SecondaryStatus"] = "Training" if job.status == IN_PROGRESS else job.status
+    if job.status == "Completed":
+        found["ModelArtifacts"] = {"S3ModelArtifacts": Path(job.artifact).as_uri()}
+    return found | ({"FailureReason": job.reason} if job.reason else {})
+
+
+async def _list_training_jobs(serving: Serving, given: Values) -> Values:
+    found = [_training_job(each) for each in serving.jobs.jobs.values()]
+    return {"TrainingJobSummaries": _asked(found, given, "TrainingJobName")}
+
+
+async def _stop_training_job(serving: Serving, given: Values) -> Values:
+    serving.jobs.stop(_found(serving.jobs.jobs, given["TrainingJobName"], "training job").name)
     return {}
 
 
@@ -174,6 +199,10 @@ async def _delete_endpoint(serving: Serving, given: Values) -> Values:
 
 
 _OPERATIONS: dict[str, Callable[[Serving, Values], Awaitable[Values]]] = {
+    "CreateTrainingJob": _create_training_job,
+    "DescribeTrainingJob": _describe_training_job,
+    "ListTrainingJobs": _list_training_jobs,
+    "StopTrainingJob": _stop_training_job,
     "CreateModel": _create_model,
     "DescribeModel": _describe_model,
     "ListModels": _list_models,
@@ -189,16 +218,6 @@ _OPERATIONS: dict[str, Callable[[Serving, Values], Awaitable[Values]]] = {
     "ListEndpoints": _list_endpoints,
     "DeleteEndpoint": _delete_endpoint,
 }
-
-
-def local_path(url: str, setting: str) -> Path:
-    """The path that a file:// URL names, or that stands there as it is. Raises UserError for another place."""
-    parts = urlsplit(url)
-    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
-        return Path(unquote(parts.path))
-    if re.match(r"[a-z][a-z0-9+.-]*://", url):
-        raise UserError(f"{url[:200]!r} is not on this machine", place=setting, hint="Give a path or a file:// URL.")
-    return Path(url)
 
 
 def _variant(given: Values) -> Variant:
@@ -225,6 +244,16 @@ def _capture(given: Values) -> Capture | None:
         raise UserError(f"must be from 0 to 100, not {percent}", place="InitialSamplingPercentage", hint="Mend it.")
     folder = local_path(given["DestinationS3Uri"], "DestinationS3Uri")
     return Capture(percent, str(folder.absolute()), "Output" not in modes or len(modes) > 1, modes != {"Input"})
+
+
+def _training_job(job: Job) -> Values:
+    found: Values = {
+        "TrainingJobName": job.name,
+        "TrainingJobArn": f"{_ARN}training-job/{job.name.lower()}",
+        "TrainingJobStatus": job.status,
+        "CreationTime": job.created,
+    }
+    return found | ({"TrainingEndTime": job.ended} if job.ended else {})
 
 
 def _model(model: StoredModel) -> Values:

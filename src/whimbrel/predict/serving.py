@@ -17,15 +17,18 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from whimbrel.errors import UserError, WhimbrelError
+from whimbrel.predict.artifact import model_in
 from whimbrel.predict.capture import Capturer
 from whimbrel.predict.endpoint import Fleet, LiveEndpoint, LiveVariant, Trial
 from whimbrel.predict.figures import Window
 from whimbrel.predict.model import Model, load_model
+from whimbrel.predict.places import Places, local_path
 from whimbrel.predict.registry import (
     CREATING,
     FAILED,
@@ -41,6 +44,7 @@ from whimbrel.predict.registry import (
 )
 from whimbrel.predict.rollout import Guard, Stage, stages, verdict
 from whimbrel.predict.served import Call, Loader, Served, load
+from whimbrel.predict.training_jobs import TrainingJobs
 
 WATCH_EVERY = 0.1  # seconds between two looks at a fleet on trial
 _log = logging.getLogger("whimbrel.serve")
@@ -50,10 +54,17 @@ class Serving:
     """Every endpoint of a registry, live. All methods but the constructor run on the event loop."""
 
     def __init__(
-        self, registry: Registry, *, guards: Mapping[str, Guard] | None = None, loader: Loader = load_model
+        self,
+        registry: Registry,
+        *,
+        guards: Mapping[str, Guard] | None = None,
+        loader: Loader = load_model,
+        places: Places = local_path,
     ) -> None:
         self.live: dict[str, LiveEndpoint] = {}
         self.capturer = Capturer()
+        self.jobs = TrainingJobs(registry.folder / "jobs")
+        self.places = places
         self._guards = guards or {}
         self._registry = registry
         self._loader = loader
@@ -78,17 +89,20 @@ class Serving:
         for task in self._updates.values():
             task.cancel()
         await asyncio.gather(*self._updates.values(), return_exceptions=True)
+        await self.jobs.close()
         await asyncio.to_thread(self.capturer.close)
 
     # -- models and configurations
 
     async def create_model(self, name: str, source: Path) -> StoredModel:
-        """Take a model file in, once it has shown that it loads. Raises WhimbrelError."""
+        """Take a model file in, also one in a model.tar.gz, once it has shown that it loads. Raises WhimbrelError."""
         if checked_name(name, "model") in self.state.models:
             raise UserError(f"cannot create already existing model {name!r}", hint="Choose another name.")
-        model = await asyncio.to_thread(self._loader, source)
-        async with self._lock:
-            stored = await asyncio.to_thread(take_model, self._registry, name, source, model)
+        with ExitStack() as unpacked:
+            file = await asyncio.to_thread(unpacked.enter_context, model_in(source))
+            model = await asyncio.to_thread(self._loader, file)
+            async with self._lock:
+                stored = await asyncio.to_thread(take_model, self._registry, name, file, model, source)
         _log.info("model taken in", extra={"model": name, "version": stored.version})
         return stored
 
@@ -265,13 +279,13 @@ class Serving:
             await asyncio.to_thread(self._registry.change, changed)
 
 
-def take_model(registry: Registry, name: str, source: Path, model: Model) -> StoredModel:
-    """Copy the file and enter it; raises UserError or StateError."""
+def take_model(registry: Registry, name: str, file: Path, model: Model, source: Path | None = None) -> StoredModel:
+    """Copy the file and enter it, as from ``source``; raises UserError or StateError."""
     stored = StoredModel(
         name=name,
-        file=registry.take_model_file(name, source),
+        file=registry.take_model_file(name, file),
         version=model.version,
-        source=str(source),
+        source=str(source or file),
         created=time.time(),
         as_of=model.as_of,
         kind=model.kind,

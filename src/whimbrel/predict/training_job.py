@@ -66,8 +66,6 @@ def run_job(folder: Path) -> int:
 
 
 def _train(folder: Path) -> None:
-    from whimbrel.predict.train import MODEL_FILE, REPORT_FILE, evaluate, model_path, train
-
     hosts = _config(folder, "resourceconfig").get("hosts", [])
     if len(hosts) > 1:
         raise UserError(f"there are {len(hosts)} hosts, and one trains", hint="Say InstanceCount=1.")
@@ -76,6 +74,8 @@ def _train(folder: Path) -> None:
     names = None if columns["header"] else columns["columns"]
     rule = rule_from(_config(folder, "hyperparameters"), (columns["columns"] or [LABEL])[0])
     table, as_of = _channel(folder, channels, "train", names, rule)
+    from whimbrel.predict.train import MODEL_FILE, REPORT_FILE, evaluate, model_path, train  # slow to import
+
     with tempfile.TemporaryDirectory() as made:
         model = train(rule, table, manifest_id=columns["id"], as_of=as_of, folder=Path(made))
         path = model_path(Path(made), model.version)

@@ -19,7 +19,7 @@ import pytest
 from tests.predict.serve.conftest import wait_for
 from tests.predict.serve.models import ROW, model, model_file
 from whimbrel.errors import UserError
-from whimbrel.predict.container import model_file as only_model_file
+from whimbrel.predict.artifact import model_file as only_model_file
 
 
 @contextmanager

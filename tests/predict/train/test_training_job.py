@@ -16,7 +16,7 @@ import pytest
 
 from tests.predict.train.tables import calls
 from whimbrel.errors import UserError
-from whimbrel.predict.container import model_file
+from whimbrel.predict.artifact import model_file
 from whimbrel.predict.model import load_model
 from whimbrel.predict.training_job import rule_from, run_job
 
