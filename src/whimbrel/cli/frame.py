@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 import click
 
 from whimbrel.cli.dms import with_dms_rules
-from whimbrel.errors import Stopped, UserError, WhimbrelError
+from whimbrel.errors import StateError, Stopped, UserError, WhimbrelError
 from whimbrel.migrate.progress import Progress
 from whimbrel.migrate.state import StateFolder
 from whimbrel.project import FILE_NAME, Project, load_project
@@ -51,6 +51,12 @@ def guarded(command: Callable[..., int]) -> Callable[..., NoReturn]:
         except WhimbrelError as error:
             code = USER_ERROR if isinstance(error, UserError) else FAILED
             report_error(error, bool(options.get("as_json")))
+        except BrokenPipeError:
+            raise  # somebody who reads our output has seen enough: click ends it quietly
+        except OSError as error:
+            code = FAILED
+            place, hint = str(error.filename or ""), "Look at its owner and rights, and at the room on the disk."
+            report_error(StateError(error.strerror or str(error), place=place, hint=hint), bool(options.get("as_json")))
         except KeyboardInterrupt:
             code = INTERRUPTED
         sys.stdout.flush()

@@ -155,10 +155,10 @@ def retry_dead(project: Project, as_json: bool, *, dry_run: bool) -> int:
 def _live(folder: StateFolder) -> dict[str, Any] | None:
     """The status file, if the process that writes it is still at it."""
     try:
-        values: dict[str, Any] = json.loads(folder.status.read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+        values: dict[str, Any] = json.loads(folder.status.read_bytes())
+        return values if time.time() - values["time"] < 10 else None
+    except (OSError, ValueError, TypeError, KeyError):  # half written, or by nobody of ours: nothing is decided by it
         return None
-    return values if time.time() - values["time"] < 10 else None
 
 
 def _by_reason(letters: list[dict[str, Any]]) -> list[tuple[str, int]]:

@@ -124,7 +124,7 @@ def weights(project: Project, as_json: bool, endpoint: str, wanted: tuple[str, .
 
 def predict(project: Project, endpoint: str, model: Path | None, rows: tuple[str, ...]) -> int:
     """Print the predictions for rows of CSV, of the arguments or of standard input, as SageMaker would answer."""
-    body = ("\n".join(rows) if rows else sys.stdin.read()).encode()
+    body = ("\n".join(rows) if rows else sys.stdin.read()).encode("utf-8", "surrogateescape")
     click.echo(_by_file(model, body) if model else _by_server(project, endpoint, body))
     return OK
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
 from whimbrel.dynamodb.refusals import error_for
-from whimbrel.errors import TargetUnreachable, UserError
+from whimbrel.errors import RequestRefused, TargetUnreachable, UserError
 from whimbrel.project import Target
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ class Session:
         """A boto3 client of any service."""
         import boto3
         from botocore.config import Config
+        from botocore.exceptions import BotoCoreError
 
         keys: dict[str, Any] = {}
         if self._source is None:
@@ -79,7 +80,10 @@ class Session:
         config = Config(retries={"mode": "standard", "max_attempts": 3}, user_agent_extra="whimbrel")
         make: Any = boto3.Session(botocore_session=self._session).client
         url = self._target.endpoint or None
-        return make(name, region_name=self.region, endpoint_url=url, config=config, **keys)
+        try:
+            return make(name, region_name=self.region, endpoint_url=url, config=config, **keys)
+        except (BotoCoreError, ValueError) as error:  # a region or an endpoint that cannot be one
+            raise UserError(str(error), place="target", hint="Mend region or endpoint in the project file.") from error
 
     def _region(self) -> str:
         region = self._target.region or self._session.get_config_variable("region")
@@ -96,21 +100,33 @@ class Session:
 
     def _endpoint(self) -> str:
         url = self._target.endpoint or self.client().meta.endpoint_url
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise UserError(f"{url!r} is no endpoint", place="target", hint="Write it as http://127.0.0.1:8000.")
+        if urlsplit(url).scheme not in ("http", "https") or not _host(url):
+            raise _no_endpoint(url)
         return url
 
 
 def is_loopback(url: str) -> bool:
     """True if the URL's host is this machine itself, by name or address."""
-    host = urlsplit(url).hostname or ""
+    host = _host(url)
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _host(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises what a port can be wrong with
+        return parts.hostname or ""
+    except ValueError:
+        raise _no_endpoint(url) from None
+
+
+def _no_endpoint(url: str) -> UserError:
+    return UserError(f"{url!r} is no endpoint", place="target", hint="Write it as http://127.0.0.1:8000.")
 
 
 def open_client(target: Target) -> DynamoDBClient:
@@ -134,6 +150,8 @@ def translate(error: Exception, place: str) -> NoReturn:
         raise UserError("no AWS credentials were found", place=place, hint=_CREDENTIALS_HINT) from error
     if isinstance(error, boto.HTTPClientError | boto.ConnectionError):
         raise TargetUnreachable(str(error), place=place) from error
+    if isinstance(error, boto.BotoCoreError):  # refused before it was sent: a name that no table can have
+        raise RequestRefused(str(error), code=type(error).__name__, place=place) from error
     raise error
 
 

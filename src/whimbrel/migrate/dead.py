@@ -47,15 +47,24 @@ class DeadLetters:
 
 def read_letters(path: Path) -> list[Letter]:
     """All letters of the file; a last line torn by a crash was never durable and is left out."""
-    if not path.exists():
-        return []
-    *lines, _torn = path.read_bytes().split(b"\n")
     try:
-        return [orjson.loads(line) for line in lines]
-    except orjson.JSONDecodeError as error:
-        raise StateError(
-            f"not a dead-letter file: {error}", place=str(path), hint="Put the file aside and verify."
-        ) from None
+        *lines, _torn = path.read_bytes().split(b"\n")
+        letters = [orjson.loads(line) for line in lines]
+    except FileNotFoundError:
+        return []
+    except (OSError, orjson.JSONDecodeError) as error:
+        raise _no_letters(path, str(error)) from None
+    for number, letter in enumerate(letters, 1):
+        if not isinstance(letter, dict) or not letter.keys() >= _NAMES:
+            raise _no_letters(path, f"line {number} is no letter")
+    return letters
+
+
+_NAMES = {"table", "reason", "source_key", "item_key", "position", "before", "after"}
+
+
+def _no_letters(path: Path, reason: str) -> StateError:
+    return StateError(f"not a dead-letter file: {reason}", place=str(path), hint="Put the file aside and verify.")
 
 
 def replace_letters(path: Path, letters: list[Letter]) -> None:

@@ -98,6 +98,7 @@ class Run:
         """Fix the Position from which every change is captured. Must come before any row is read."""
         if self.phase != "new":
             return
+        self._refuse_remains()
         tables = list(self.prepared.tables.values())
         with closing(connect(self.prepared.project.source)) as connection:
             began = clock(connection)  # before the start, so that no change is older than it
@@ -189,6 +190,16 @@ class Run:
     def _begun(self) -> History:
         assert self.history is not None, "the tables are recorded with the start"
         return self.history
+
+    def _refuse_remains(self) -> None:
+        """Rows and changes from before the start would be taken for newer ones."""
+        remains = [path for path in (self.folder.log, self.folder.root / "export") if path.exists()]
+        if remains:
+            raise StateError(
+                "is of a migration whose checkpoint is gone",
+                place=str(remains[0]),
+                hint="Restore checkpoint.json from a copy of the state folder, or set the folder aside and begin anew.",
+            )
 
     def _export(self, source: str, mapping: TableMapping) -> None:
         self._enter("snapshot", source)

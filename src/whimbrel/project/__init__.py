@@ -95,7 +95,11 @@ def load_project(path: Path) -> Project:
             place=str(path),
             hint="Make one with: whimbrel init mysql://… For a table in DynamoDB, a file with [target] is enough.",
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ProjectError(
+            f"cannot be read: {error.strerror}", place=str(path), hint="Name the project file itself."
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProjectError(
             f"not readable as TOML: {error}", place=str(path), hint="Mend the line that it names."
         ) from None
@@ -145,12 +149,14 @@ def split_url(url: str) -> tuple[dict[str, Any], str]:
 
     Raises ProjectError when it is no such URL.
     """
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         port = parts.port or 3306
-    except ValueError:
+    except ValueError as error:  # the port is no number, an address is not whole
         raise ProjectError(
-            "the port is not a number", place=_without_password(url), hint="Write mysql://user@host:3306/database."
+            f"this is not a source URL: {error}",
+            place=_without_password(url),
+            hint="Write mysql://user@host:3306/database.",
         ) from None
     if parts.scheme not in ("mysql", "mariadb") or not parts.hostname or not parts.username:
         raise ProjectError(
@@ -206,7 +212,9 @@ def _password(section: Section, variable: str) -> str:
         return Path(file).expanduser().read_text(encoding="utf-8").rstrip("\n")
     except OSError as error:
         section.fault("password_file", f"{file!r} cannot be read: {error.strerror}")
-        return ""
+    except (UnicodeDecodeError, RuntimeError):  # of no text; "~somebody" who is not here
+        section.fault("password_file", f"{file!r} is no text file")
+    return ""
 
 
 def _read_target(section: Section) -> Target:

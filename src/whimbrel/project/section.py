@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from typing import Any
 
 
@@ -28,6 +29,9 @@ class Section:
     def optional_sections(self, key: str) -> list[Section]:
         """One for each ``[[key]]``; none where the document has none."""
         values = self._take(key, [], list, f"written as [[{key}]]")
+        for number, value in enumerate(values, 1):
+            if not isinstance(value, dict):
+                self.fault(f"{key} {number}", f"must be written as [[{key}]], not {value!r}")
         return [
             Section(value, f"{self._place}{key} {value.get('source') or value.get('name') or number}: ", self._faults)
             for number, value in enumerate(values, 1)
@@ -51,7 +55,11 @@ class Section:
         return value
 
     def text(self, key: str, default: str) -> str:
-        return str(self._take(key, default, str, "a text"))
+        value = str(self._take(key, default, str, "a text"))
+        if "\0" in value:
+            self.fault(key, "has a NUL character")
+            return default
+        return value
 
     def required(self, key: str) -> str:
         value = self.text(key, "")
@@ -89,8 +97,9 @@ class Section:
 
     def number(self, key: str, default: float) -> float:
         value = self._take(key, default, (int, float), "a number")
-        if value < 0:
+        if not 0 <= value < math.inf:
             self.fault(key, f"must be 0 or more, not {value}")
+            return default
         return float(value)
 
     def flag(self, key: str, default: bool) -> bool:
