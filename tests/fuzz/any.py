@@ -47,7 +47,9 @@ def changed(draw: st.DrawFn, document: dict[str, Any]) -> dict[str, Any]:
     words = sorted(set(words_of(document)))
     made = copy.deepcopy(document)
     for _ in range(draw(st.integers(0, 3))):
-        *way, last = draw(st.sampled_from(places(made) or [("new",)]))
+        if not (found := places(made)):
+            break
+        *way, last = draw(st.sampled_from(found))
         parent = made
         for step in way:
             parent = parent[step]
