@@ -124,6 +124,22 @@ def test_a_soft_delete_keeps_the_last_image_and_says_so() -> None:
     assert again == {"id": {"N": "1"}, "name": {"S": "z"}, "state": {"S": "I"}, "op": {"S": "INSERT"}}
 
 
+@pytest.mark.parametrize(
+    ("expression", "marks"),
+    [
+        ("CASE WHEN operation_indicator('D', 'U', 'I') = 'D' THEN 1 ELSE 0 END", [{"N": "1"}, {"N": "0"}, {"N": "0"}]),
+        ("lower(operation_indicator('D', 'U', 'I')) || '!'", [{"S": "d!"}, {"S": "u!"}, {"S": "i!"}]),
+        ("nullif(operation_indicator('gone', '', ''), '')", [{"S": "gone"}, None, None]),
+    ],
+)
+def test_an_indicator_within_an_expression(expression: str, marks: list[Any]) -> None:
+    made = mapping(columns={"state": expression})
+    changes = [((1, "a", None), None), ((1, "a", None), (1, "b", None)), (None, (1, "a", None))]
+    items = [written(made, change(*each))[0] for each in changes]
+    assert [item.get("state") for item in items] == marks
+    assert [made.of_change.is_deleted(item) for item in items] == [True, False, False]
+
+
 def test_a_row_that_its_filter_leaves_out_is_deleted_softly_too() -> None:
     made = mapping(columns=SOFT, filter="name <> 'hidden'")
     [gone] = written(made, change((1, "a", None), (1, "hidden", None)))
@@ -145,7 +161,9 @@ def test_what_becomes_of_an_item_whose_new_row_has_no_place() -> None:
     ("changes", "reason"),
     [
         ({"columns": {"x": "operation_indicator('D', 'U')"}}, "wrong number of arguments"),
-        ({"columns": {"x": "upper(operation_indicator('D', 'U', 'I'))"}}, "must be all of the expression of 'x'"),
+        ({"columns": {"x": "operation_indicator('D', 'U', name)"}}, "hangs on more than the operation"),
+        ({"columns": {"x": "operation_indicator('D', 'U', 'I') || change_time()"}}, "hangs on more than the operation"),
+        ({"columns": {"x": "operation_indicator(abs(-9223372036854775808), 1, 2)"}}, "integer overflow"),
         ({"columns": {"x": "operation_indicator('D', 'D', 'I')"}}, "cannot be told from one that is not"),
         ({"columns": {"x": "operation_indicator(NULL, 'U', 'I')"}}, "cannot be told from one that is not"),
         ({"columns": SOFT, "exclude": ("state",)}, "in no attribute of its own"),

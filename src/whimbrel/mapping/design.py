@@ -15,7 +15,7 @@ from whimbrel.mapping.expressions import UNKNOWN
 from whimbrel.mapping.fold import Compiled, fold_groups, fold_of_change, fold_parts, fold_records, made, part, row_fault
 from whimbrel.mapping.forms import Refused, shown
 from whimbrel.mapping.generate import generate
-from whimbrel.mapping.provenance import OfChange, indicator_values, mark_path, paths, unplaced
+from whimbrel.mapping.provenance import OfChange, by_operation, mark_path, paths, unplaced
 from whimbrel.mapping.rules import all_faults, resolve
 from whimbrel.mapping.templates import Literal
 from whimbrel.project import TableRule
@@ -233,8 +233,8 @@ class TableMapping:
         if not path:
             return OfChange(paths(design))
         at, row = design.table.index(design.indicator), [None] * len(design.table.columns)
-        texts = indicator_values(self.rule.columns[design.indicator])
         try:
+            texts = by_operation(self.rule.columns[design.indicator], self.table)
             deleted, *others = [self._code.indicator((*row[:at], text, *row[at + 1 :])) for text in texts]
         except Refused as refusal:
             deleted, others = None, []

@@ -5,8 +5,8 @@ result hung on the moment, the machine or chance would give different items for 
 (``'now'``, ``CURRENT_TIMESTAMP``) and this machine's time zone (``'localtime'``, ``'utc'``) are refused by name.
 
 What says how the row came (``whimbrel.records.Provenance``) may be used too, but not where it would decide what an item
-is: ``change_operation()``, ``change_position()``, ``change_sequence()``, ``change_time()``, and, alone in its
-expression, ``operation_indicator(deleted, updated, inserted)``, as in AWS DMS.
+is: ``change_operation()``, ``change_position()``, ``change_sequence()``, ``change_time()``, and
+``operation_indicator(deleted, updated, inserted)``, as in AWS DMS.
 
 Ours: ``hash_sha256(x)``, hexadecimal, as in AWS DMS; ``digits_mask(x[, character])`` and ``digits_randomize(x)``, which
 gives the same digits for the same text; ``decimal_add``, ``_sub``, ``_mul`` and ``_cmp`` of SQLite's decimal extension,

@@ -16,14 +16,13 @@ from datetime import UTC, datetime
 
 from whimbrel.mapping.attributes import Added, Carried, Design, Key
 from whimbrel.mapping.columns import Columns
-from whimbrel.mapping.expressions import UNKNOWN
+from whimbrel.mapping.expressions import UNKNOWN, Expressions
 from whimbrel.mapping.trees import templates_of
 from whimbrel.project import TableRule
-from whimbrel.records import AttributeValue, Change, Item, Position, Provenance
+from whimbrel.records import AttributeValue, Change, Item, Position, Provenance, Row, Table, Value
 
-_LITERAL = r"('(?:[^']|'')*'|-?[0-9]{1,18}|NULL)"
-_INDICATOR = re.compile(rf"\s*operation_indicator\s*\(\s*{_LITERAL}\s*,\s*{_LITERAL}\s*,\s*{_LITERAL}\s*\)\s*", re.I)
-_MENTIONED = re.compile(r"\boperation_indicator\s*\(", re.I)
+_INDICATOR = re.compile(r"\boperation_indicator\s*\(", re.I)
+_PLACED = re.compile(r"\bchange_(position|sequence|time)\s*\(", re.I)
 
 Path = tuple[str, ...]  # of an attribute: its name, or the document's and its own
 
@@ -87,12 +86,12 @@ def faults(
         if name in columns.of_change
     ]
     for name, text in rule.columns.items():
-        if not _MENTIONED.search(text):
+        if name not in columns.of_change or not _INDICATOR.search(text):
             continue
-        if not _INDICATOR.fullmatch(text):
+        if columns.uses[name] or _PLACED.search(text):
             found.append(
-                f"operation_indicator must be all of the expression of {name!r}, with texts, whole numbers or NULL as "
-                f"its arguments: by that value verify knows a deleted item, not {text!r}"
+                f"the expression of {name!r} has an operation_indicator and hangs on more than the operation: deleted "
+                f"items must all have one value, by which verify knows them, not {text!r}"
             )
         elif bearer(name, added, carried) is None:
             found.append(
@@ -102,21 +101,18 @@ def faults(
     return found
 
 
-def indicator_of(rule: TableRule) -> str:
-    """The first column that is an operation_indicator, "" if there is none."""
-    return next((name for name, text in rule.columns.items() if _INDICATOR.fullmatch(text)), "")
+def indicator_of(rule: TableRule, columns: Columns) -> str:
+    """The first column that has an operation_indicator, "" if there is none."""
+    found = (name for name, text in rule.columns.items() if name in columns.of_change and _INDICATOR.search(text))
+    return next(found, "")
 
 
-def indicator_values(text: str) -> list[str | int | None]:
-    """What an operation_indicator gives for DELETE, UPDATE and INSERT."""
-    match = _INDICATOR.fullmatch(text)
-    return [_literal(each) for each in match.groups()] if match else []
-
-
-def _literal(text: str) -> str | int | None:
-    if text.startswith("'"):
-        return text[1:-1].replace("''", "'")
-    return None if text.upper() == "NULL" else int(text)
+def by_operation(text: str, table: Table) -> list[Value]:
+    """What an expression that hangs on the operation alone gives for DELETE, UPDATE and INSERT. Raises Refused."""
+    made = Expressions(table, {"x": text}, "", [])
+    nothing: Row = (None,) * len(table.columns)
+    found = [made.evaluate(nothing, UNKNOWN._replace(operation=each)) for each in ("DELETE", "UPDATE", "INSERT")]
+    return [each["x"] for each in found if each is not None]
 
 
 def bearer(column: str, added: Iterable[Added], carried: Iterable[Carried]) -> Carried | Added | None:

@@ -73,7 +73,7 @@ def resolve(rule: TableRule, source: Table, sharing: Sharing | None = None) -> t
         document=rule.document if rule.shape == "document" else "",
         sharing=sharing if rule.item == "shared" else None,
         of_change=columns.of_change,
-        indicator=provenance.indicator_of(rule),
+        indicator=provenance.indicator_of(rule, columns),
     )
     faults += _shared_faults(rule, design)
     if faults:
