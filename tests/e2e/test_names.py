@@ -40,6 +40,7 @@ columns = { brace = '"br}a{ce"', "s$m" = '''"select" || ':' || "o'clock" ''' }
 before_image = { "old $" = "$" }
 attributes = { "t w" = "<${two words}>" }
 nulls = "omit"
+assert_unique = true
 """
 
 
