@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 
 from demo.servers import DynamoServer, Ministack
-from whimbrel.errors import Stopped, UserError
+from whimbrel.errors import LogGone, Stopped, UserError
+from whimbrel.lake import changes
 from whimbrel.lake import export as exporting
 from whimbrel.lake.changes import export_changes
 from whimbrel.lake.convert import Rules, from_exports
@@ -209,6 +210,24 @@ def test_changes_from_the_stream(ministack: Ministack, new_table_name: Callable[
     chain = load_chain(home(tmp_path, name))
     assert chain
     assert chain.positions
+
+
+def test_a_stream_that_has_forgotten_is_no_end(
+    ministack: Ministack, new_table_name: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forgotten(*_: Any) -> Any:
+        raise LogGone("the stream has forgotten the changes asked for")
+
+    name, target = new_table_name("stream"), ministack.target()
+    client = new_table(ministack, name, 3, "NEW_IMAGE")
+    about = facts(target, name)
+    export_full(target, tmp_path, about, SMALL)
+    client.delete_item(TableName=name, Key=key(2))
+    monkeypatch.setattr(changes, "read_stream", forgotten)
+    with pytest.raises(LogGone):
+        export_changes(target, tmp_path, about, SMALL, method="stream")
+    assert export_changes(target, tmp_path, about, SMALL).items == 1
+    assert numbers(tmp_path, name) == {"k0": 0, "k1": 1}
 
 
 def test_without_a_stream_asking_for_it_is_an_error(table: tuple[DynamoServer, str, Any], tmp_path: Path) -> None:

@@ -33,8 +33,11 @@ class StreamRecord(NamedTuple):
 
 
 class Shard(NamedTuple):
+    """A closed shard has an end, which its last answer says; an open one goes on."""
+
     id: str
     parent: str
+    closed: bool
 
 
 def open_streams(target: Target) -> Any:
@@ -60,7 +63,8 @@ def shards(client: Any, stream: str) -> list[Shard]:
     while True:
         description = _asked(client.describe_stream, stream, StreamArn=stream, **start)["StreamDescription"]
         for each in description["Shards"]:
-            found[each["ShardId"]] = Shard(each["ShardId"], each.get("ParentShardId", ""))
+            closed = "EndingSequenceNumber" in each.get("SequenceNumberRange", {})
+            found[each["ShardId"]] = Shard(each["ShardId"], each.get("ParentShardId", ""), closed)
         last = description.get("LastEvaluatedShardId")
         if not last:
             return _in_order(found)
@@ -82,7 +86,7 @@ def read_stream(
 
 def _read_shard(client: Any, stream: str, shard: Shard, after: str, stop: threading.Event) -> Iterator[StreamRecord]:
     iterator, quiet = _iterator(client, stream, shard, after), 0
-    while iterator and quiet < _QUIET_PAGES:
+    while iterator and (shard.closed or quiet < _QUIET_PAGES):
         answer = _asked(client.get_records, stream, ShardIterator=iterator)
         for record in answer["Records"]:
             yield _record(shard, record)

@@ -21,7 +21,7 @@ from whimbrel.dynamodb.pace import Pace
 from whimbrel.dynamodb.read import key_id, scan
 from whimbrel.dynamodb.streams import open_streams, read_stream
 from whimbrel.dynamodb.wire import Wire
-from whimbrel.errors import StateError, UserError
+from whimbrel.errors import LogGone, StateError, UserError
 from whimbrel.lake import sources
 from whimbrel.lake.convert import chain_of
 from whimbrel.lake.datasets import locked
@@ -83,8 +83,8 @@ def export_changes(
 ) -> Export:
     """The changes since the last export of the table; ``method`` is auto, stream or compare.
 
-    Raises UserError when there is no export to go on from, or the method cannot be used; LogGone when the stream has
-    forgotten the place; Stopped, Locked, and what reading raises.
+    Raises UserError when there is no export to go on from, or the method cannot be used; LogGone when it must be the
+    stream and that has forgotten the place; Stopped, Locked, and what reading raises.
     """
     place = home(folder, table.name)
     chain = load_chain(place)
@@ -95,7 +95,11 @@ def export_changes(
     with locked(place / ".lock", table.name):
         started = datetime.now(UTC)
         if _by_stream(table, chain, method, started):
-            return _from_stream(target, place, table, chain, started, stop, on_items)
+            try:
+                return _from_stream(target, place, table, chain, started, stop, on_items)
+            except LogGone:  # before anything was written; the table itself has all of it
+                if method == "stream":
+                    raise
         return _by_comparing(target, place, table, chain, limits, started, stop, on_items)
 
 

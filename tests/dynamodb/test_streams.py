@@ -1,0 +1,83 @@
+"""What a stream may answer that the local servers never do: gaps, many shards, children listed before their parents."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from whimbrel.dynamodb import streams
+
+
+class Stream:
+    """A stream as GetRecords shows it: each shard has pages of sequence numbers, some of them empty.
+
+    A closed shard's last page has no iterator behind it; an open one goes on with empty pages for ever.
+    """
+
+    def __init__(self, shards: dict[str, tuple[str, bool, list[list[int]]]]) -> None:
+        self._shards = shards
+
+    def describe_stream(self, *, StreamArn: str, ExclusiveStartShardId: str = "") -> Any:  # noqa: N803
+        names = list(self._shards)
+        first = names.index(ExclusiveStartShardId) + 1 if ExclusiveStartShardId else 0
+        found = []
+        for name in names[first : first + 2]:
+            parent, closed, _ = self._shards[name]
+            numbers = {"StartingSequenceNumber": "0"} | ({"EndingSequenceNumber": "99"} if closed else {})
+            found.append(
+                {"ShardId": name, "SequenceNumberRange": numbers} | ({"ParentShardId": parent} if parent else {})
+            )
+        more = {"LastEvaluatedShardId": names[first + 1]} if first + 2 < len(names) else {}
+        return {"StreamDescription": {"Shards": found} | more}
+
+    def get_shard_iterator(self, *, ShardId: str, ShardIteratorType: str, **more: str) -> Any:  # noqa: N803
+        after = int(more.get("SequenceNumber", -1))
+        assert (after >= 0) == (ShardIteratorType == "AFTER_SEQUENCE_NUMBER")
+        return {"ShardIterator": f"{ShardId}/0/{after}"}
+
+    def get_records(self, *, ShardIterator: str) -> Any:  # noqa: N803
+        name, page, after = ShardIterator.split("/")
+        _, closed, pages = self._shards[name]
+        numbers = pages[int(page)] if int(page) < len(pages) else []
+        records = [_record(number) for number in numbers if number > int(after)]
+        last = closed and int(page) + 1 >= len(pages)
+        return {"Records": records} | ({} if last else {"NextShardIterator": f"{name}/{int(page) + 1}/{after}"})
+
+
+def _record(number: int) -> dict[str, Any]:
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    image = {"Keys": {"pk": {"S": "k"}}, "SequenceNumber": str(number), "ApproximateCreationDateTime": moment}
+    return {"dynamodb": image}
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "_PAUSE", 0)
+
+
+def read(stream: Stream, **after: str) -> list[int]:
+    return [int(record.sequence) for record in streams.read_stream(stream, "arn", after)]
+
+
+def test_a_gap_in_a_closed_shard_is_not_its_end() -> None:
+    pages: list[list[int]] = [[1], *([[]] * 50), [2]]
+    assert read(Stream({"a": ("", True, pages)})) == [1, 2]
+
+
+def test_an_open_shard_is_read_up_to_now() -> None:
+    assert read(Stream({"a": ("", False, [[1], [], [], [2]])})) == [1, 2]
+
+
+def test_parents_are_read_before_their_children_however_they_are_listed() -> None:
+    stream = Stream(
+        {
+            "grandchild": ("child", False, [[5]]),
+            "child": ("parent", True, [[3], [4]]),
+            "parent": ("gone", True, [[1], [2]]),
+            "other": ("", False, [[9]]),
+        }
+    )
+    assert read(stream) == [1, 2, 3, 4, 5, 9]
+    assert read(stream, parent="2", child="3") == [4, 5, 9]
