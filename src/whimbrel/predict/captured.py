@@ -10,7 +10,8 @@ from typing import Any
 import orjson
 
 from whimbrel.errors import StateError
-from whimbrel.predict.bodies import BodyError, rows_of
+from whimbrel.predict import recordio
+from whimbrel.predict.bodies import RECORDIO, BodyError, rows_of
 from whimbrel.predict.drift import Drift, drift
 from whimbrel.predict.model import Model
 
@@ -60,9 +61,12 @@ def calls(folder: Path, version: str, since: str = "") -> Iterator[dict[str, Any
 
 
 def _scores(given: dict[str, str] | None) -> list[Any]:
-    if not given or given["encoding"] != "JSON":
+    if not given:
         return []
     body = _body(given)
+    if given["observedContentType"] == RECORDIO:
+        scores = [each["score"] for each in recordio.read_labels(body)]
+        return [score if len(score) > 1 else score[0] for score in scores]
     if "jsonlines" in given["observedContentType"]:
         return [orjson.loads(line)["score"] for line in body.splitlines()]
     return [each["score"] for each in orjson.loads(body).get("predictions", [])]

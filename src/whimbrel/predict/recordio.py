@@ -47,19 +47,17 @@ class Features(NamedTuple):
 
 def read(body: bytes) -> Iterator[Features]:
     """The features of every record, in order. Raises BadRecord when that record is reached."""
-    from google.protobuf.message import DecodeError
-
-    for number, data in enumerate(_frames(body), 1):
-        record = _record()()
-        try:
-            record.ParseFromString(data)
-        except DecodeError:
-            raise BadRecord(f"record {number} is no aialgs.data.Record") from None
+    for number, record in enumerate(_records(body), 1):
         found = [each.value for each in record.features if each.key == "values"]
         tensors = [tensor for value in found for _, tensor in value.ListFields()]
         if len(record.features) != 1 or len(tensors) != 1:
             raise BadRecord(f"record {number} must have one feature, 'values', and that a tensor of numbers")
         yield Features(*(list(part) for part in (tensors[0].values, tensors[0].keys, tensors[0].shape)))
+
+
+def read_labels(body: bytes) -> list[dict[str, list[float]]]:
+    """What ``write`` was given, its numbers as 32 bits hold them. Raises BadRecord."""
+    return [{each.key: list(each.value.float32_tensor.values) for each in one.label} for one in _records(body)]
 
 
 def write(labels: Sequence[dict[str, list[float]]]) -> bytes:
@@ -72,6 +70,18 @@ def write(labels: Sequence[dict[str, list[float]]]) -> bytes:
         data: bytes = record.SerializeToString()
         made += _HEAD.pack(_MAGIC, len(data)) + data + bytes(-len(data) % 4)
     return bytes(made)
+
+
+def _records(body: bytes) -> Iterator[Any]:
+    from google.protobuf.message import DecodeError
+
+    for number, data in enumerate(_frames(body), 1):
+        record = _record()()
+        try:
+            record.ParseFromString(data)
+        except DecodeError:
+            raise BadRecord(f"record {number} is no aialgs.data.Record") from None
+        yield record
 
 
 def _frames(body: bytes) -> Iterator[bytes]:

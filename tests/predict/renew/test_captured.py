@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 
 from tests.predict.serve.models import ROW, model_file
+from tests.predict.serve.test_recordio import DENSE
 from whimbrel.errors import StateError
+from whimbrel.predict.bodies import RECORDIO
 from whimbrel.predict.capture import Captured, line
 from whimbrel.predict.captured import captured_drift
 from whimbrel.predict.model import Model, load_model
+from whimbrel.predict.recordio import write as write_records
 from whimbrel.predict.registry import Capture
 
 JSON = "application/json"
@@ -23,10 +26,10 @@ def model(tmp_path: Path) -> Model:
 
 
 def captured(
-    kind: str, body: str | bytes, output: str, output_type: str = JSON, version: str = "v1", at: float = 0
+    kind: str, body: str | bytes, output: str | bytes, output_type: str = JSON, version: str = "v1", at: float = 0
 ) -> bytes:
-    data = body.encode() if isinstance(body, str) else body
-    call = Captured("E", "A", version, at, "id", "", "", kind, data, output_type, output.encode())
+    data, said = (each.encode() if isinstance(each, str) else each for each in (body, output))
+    call = Captured("E", "A", version, at, "id", "", "", kind, data, output_type, said)
     return line(Capture(100, ""), call)
 
 
@@ -45,14 +48,15 @@ def test_every_form_of_a_call_is_read(model: Model, tmp_path: Path) -> None:
         captured("text/csv", f"{ROW}\n{ROW}", '{"predictions": [{"score": 0.1}, {"score": 0.2}]}'),
         captured("text/csv; charset=utf-8", ROW, '{"score": 0.5}\n', LINES),
         captured(JSON, '{"instances": [{"features": [34, "retired", null, null]}]}', ONE),
+        captured(RECORDIO, DENSE, write_records([{"score": [0.75], "predicted_label": [1.0]}]), RECORDIO),
         captured("text/csv", "1,2,3,4,5,6,7,8,9", ONE),  # it does not take this
         captured("text/csv", b"\xff", ONE),  # nor this: no UTF-8
         captured("text/csv", ROW, ONE, version="v0"),
         b'{"captureData": {"endpointIn',  # still being written
     )
     found = captured_drift(model, tmp_path / "E")
-    assert (found.rows, found.refused) == (4, 2)
-    assert {each.input: each.missing for each in found.inputs} == {"age": 0, "job": 0, "pdays": 0.25, "euribor3m": 0.25}
+    assert (found.rows, found.refused) == (5, 2)
+    assert {each.input: each.missing for each in found.inputs} == {"age": 0, "job": 0, "pdays": 0.2, "euribor3m": 0.2}
 
 
 def test_only_calls_since_a_time(model: Model, tmp_path: Path) -> None:

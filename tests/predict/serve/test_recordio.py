@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.predict.serve.conftest import Running, predictions
 from tests.predict.serve.models import model
-from whimbrel.predict.recordio import BadRecord, read, write
+from whimbrel.predict.recordio import BadRecord, read, read_labels, write
 from whimbrel.predict.served import Call, Served
 
 TYPE = "application/x-recordio-protobuf"
@@ -116,6 +116,7 @@ def test_any_bytes_are_read_or_refused(data: bytes, framed: bool) -> None:
 
 
 def test_scores_of_several_classes_are_one_tensor() -> None:
-    made = write([{"score": [0.25, 0.5, 0.25]}])
+    made = write([{"score": [0.25, 0.5, 0.25]}, {"score": [1.0]}])
     assert floats(0.25, 0.5, 0.25) in made
+    assert read_labels(made) == [{"score": [0.25, 0.5, 0.25]}, {"score": [1.0]}]
     assert len(made) % 4 == 0
