@@ -8,6 +8,7 @@ server never puts a ``?`` in place of what it cannot convert (types.py decodes i
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 import ssl
 from collections.abc import Iterator
@@ -51,6 +52,7 @@ DECODERS: dict[Any, Any] = {**pymysql.converters.encoders, **_NUMBERS}
 
 # Error numbers: https://dev.mysql.com/doc/mysql-errors/en/server-error-reference.html and
 # .../client-error-reference.html
+NO_TLS = 2026  # PyMySQL's error when the server offers no TLS
 REFUSED = {1044, 1045, 1130, 1142, 1143, 1227, 1410, 1698, 1820, 1862, 3118, 3879, 4151}
 UNREACHABLE = {
     1040,
@@ -108,11 +110,16 @@ def connect(source: Source, **more: Any) -> Mysql:
         "connect_timeout": CONNECT_TIMEOUT,
         "init_command": SESSION,
         "conv": DECODERS,
-        **_tls_options(source),
         **more,
     }
+    context = tls_context(source)
     with translated(place_of(source)):
-        return pymysql.connect(**options)
+        try:
+            return pymysql.connect(**options, **({"ssl": context} if context else {"ssl_disabled": True}))
+        except pymysql.err.OperationalError as error:
+            if error.args[0] != NO_TLS or source.tls != "preferred":
+                raise
+        return pymysql.connect(**options, ssl_disabled=True)
 
 
 def place_of(source: Source) -> str:
@@ -125,21 +132,21 @@ def tls_context(source: Source) -> ssl.SSLContext | None:
     """
     if source.tls == "off" or source.socket:
         return None
-    context = ssl.create_default_context(cafile=source.tls_ca or None)
     if source.tls != "verify":
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    else:
-        # Servers' self-made authorities seldom have all the extensions that Python 3.13 began to ask for.
-        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        return _unverified()
+    context = ssl.create_default_context(cafile=source.tls_ca or None)
+    # Servers' self-made authorities seldom have all the extensions that Python 3.13 began to ask for.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     return context
 
 
-def _tls_options(source: Source) -> dict[str, Any]:
-    if source.tls == "preferred" and not source.socket:
-        return {}  # PyMySQL's own default: TLS without verification where the server offers it
-    context = tls_context(source)
-    return {"ssl": context} if context else {"ssl_disabled": True}
+@functools.cache
+def _unverified() -> ssl.SSLContext:
+    """Made once, and without the authorities of this machine: reading these takes longer than to connect."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 @contextlib.contextmanager
@@ -162,7 +169,7 @@ def translate(error: Exception, place: str) -> WhimbrelError:
         return PrivilegeError(
             said, place=place, hint="Check the user, its password and its grants: see `whimbrel check`"
         )
-    if code == 2026 or "[SSL" in said:
+    if code == NO_TLS or "[SSL" in said:
         return SourceUnreachable(said, place=place, hint="Check `tls` and `tls_ca` in the project file")
     if code in UNREACHABLE or isinstance(error, OSError) or _is_broken_connection(error, code):
         return SourceUnreachable(said, place=place, hint="Check that the server is up and that host and port are right")
