@@ -148,6 +148,9 @@ def test_settings_that_only_some_servers_have() -> None:
         "row-metadata",
         "galera",
     ]
+    for name in ("binlog_transaction_compression", "log_bin_compress"):
+        [compressed] = setting_findings(cluster, {name: "ON"})
+        assert (compressed.code, compressed.place) == ("binlog-compressed", name)
     assert not list(setting_findings(cluster, {"wsrep_on": "OFF", "binlog_row_metadata": "FULL"}))
 
 

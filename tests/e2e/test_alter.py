@@ -177,6 +177,22 @@ def test_a_dropped_column_of_the_key_cannot_be_left_out(alter: Alter) -> None:
 
 
 @ON_ONE
+def test_columns_of_one_type_that_change_their_places(alter: Alter) -> None:
+    """Nothing in a row event tells the two orders apart."""
+    alter.sql("ALTER TABLE t ADD c INT DEFAULT 7 AFTER a")
+    alter.loaded()
+    alter.sql(
+        "INSERT INTO t VALUES (4, 40, 41, 'before')",
+        "ALTER TABLE t MODIFY a INT AFTER c",
+        "INSERT INTO t VALUES (5, 51, 50, 'after')",
+        "UPDATE t SET a = 11, c = 12 WHERE id = 1",
+    )
+    alter.go_on()
+    alter.work.verify()
+    assert alter.items()[5] == item(5, a=Decimal(50), c=Decimal(51), b="after")
+
+
+@ON_ONE
 def test_a_renamed_column(alter: Alter) -> None:
     alter.loaded()
     alter.sql("ALTER TABLE t CHANGE b d VARCHAR(20)", "INSERT INTO t VALUES (9, 90, 'x')")

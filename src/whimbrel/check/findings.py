@@ -71,6 +71,7 @@ KINDS: dict[str, Kind] = {
         "`binlog_row_metadata` is not FULL: names and character sets of columns are taken from the schema",
         "`SET GLOBAL binlog_row_metadata = FULL` if tables may be altered during the migration",
     ),
+    "binlog-compressed": Kind(INFO, "the binlog is compressed", "Nothing: it is read as it is, for some more CPU"),
     "retention": Kind(
         WARNING,
         "the binlog is kept for less than a day, or than twice the time that the load takes",

@@ -72,6 +72,9 @@ def setting_findings(info: ServerInfo, has: Mapping[str, str]) -> Iterator[Findi
         yield finding("gtid-off", "gtid_mode", f"is {has.get('gtid_mode', 'OFF')}")
     if has.get("binlog_row_metadata", "").upper() not in ("FULL", ""):
         yield finding("row-metadata", "binlog_row_metadata", f"is {has['binlog_row_metadata']}")
+    for name in ("binlog_transaction_compression", "log_bin_compress"):
+        if has.get(name, "OFF").upper() in ("ON", "1"):
+            yield finding("binlog-compressed", name, "is ON")
     if has.get("wsrep_on", "OFF").upper() in ("ON", "1"):
         yield finding("galera", "wsrep_on", "is ON: this is a node of a cluster")
 
