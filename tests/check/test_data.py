@@ -120,6 +120,25 @@ def test_null_and_empty_keys(case: Case) -> None:
     assert "row-refused" not in found
 
 
+def test_what_an_index_does_not_take(case: Case) -> None:
+    case.execute(
+        "CREATE TABLE t (id INT PRIMARY KEY, a ENUM('x') NOT NULL, b TEXT NOT NULL)",
+        "INSERT INTO t VALUES (1, 'x', 'y')",
+    )
+    index = """[[table.index]]
+name = "by_a"
+partition_key = { name = "a" }
+sort_key = { name = "b" }
+"""
+    case.project(RECORD + index)
+    assert {"key-empty", "key-too-long"}.isdisjoint(case.check())
+    case.execute("INSERT INTO t VALUES (2, '', 'y'), (3, 'x', ''), (4, 'x', REPEAT('z', 1025))")
+    found = case.check()
+    reasons = [each["reason"] for each in found["key-empty"]]
+    assert reasons == ["1 rows: 'a' of index by_a is empty (id=2)", "1 rows: 'b' of index by_a is empty (id=3)"]
+    assert found["key-too-long"][0]["reason"] == "1 rows: 'b' of index by_a has over 1024 bytes (id=4)"
+
+
 def test_names_of_entries(case: Case) -> None:
     case.execute(
         "CREATE TABLE t (a VARCHAR(9) NOT NULL, b VARCHAR(9), n INT, PRIMARY KEY (a, n))",

@@ -70,11 +70,12 @@ def _suspicions(mapping: TableMapping) -> Iterator[Suspicion]:
         if not design.inside:
             yield from _clashes(design)
     if design.shape != "group":
+        yield from _index_suspicions(mapping)
         for name, template in added_texts(design):
             if in_sql(mapping, template):
                 yield from _nulls(f"attribute {name!r}", template, design)
         yield Suspicion("item-too-large", f"{row_size(mapping)} > {MAX_ITEM_BYTES}", "their items have over 400 KB")
-    carried = [one for one in design.carried if in_sql(mapping, Template("", (Reference(one.column.name),)))]
+    carried = [one for one in design.carried if in_sql(mapping, _alone(one.column))]
     for one in carried:
         yield from _type_suspicions(one)
     yield from _remarks([one.column for one in carried])
@@ -107,6 +108,27 @@ def _separators(what: str, template: Template, design: Design) -> Iterator[Suspi
         yield Suspicion(
             "key-separator", f"COALESCE({met}, 0)", f"{what} has {separator!r} beside {name}, which has it too"
         )
+
+
+def _index_suspicions(mapping: TableMapping) -> Iterator[Suspicion]:
+    """What a secondary index would not take of a column, and DynamoDB refuses the whole item for."""
+    carried = {one.attribute: one for one in mapping.design.carried}
+    for index in mapping.rule.indexes:
+        limits = (MAX_PARTITION_KEY_BYTES, MAX_SORT_KEY_BYTES)
+        for key, limit in zip((index.partition_key, index.sort_key), limits, strict=True):
+            one = carried.get(key.name) if key else None
+            if one is None or one.type not in ("S", "B") or not in_sql(mapping, _alone(one.column)):
+                continue
+            value = quoted(one.column.name) if one.column.kind in BINARY_KINDS else column_text(one.column)
+            length, what = f"COALESCE(LENGTH({value}), 1)", f"{one.attribute!r} of index {index.name}"
+            if one.column.kind in ("text", "enum", "set", *BINARY_KINDS):
+                yield Suspicion("key-empty", f"({length} = 0)", f"{what} is empty")
+            if one.column.kind in ("text", "json", *BINARY_KINDS):
+                yield Suspicion("key-too-long", f"({length} > {limit})", f"{what} has over {limit} bytes")
+
+
+def _alone(column: Column) -> Template:
+    return Template("", (Reference(column.name),))
 
 
 def _clashes(design: Design) -> Iterator[Suspicion]:

@@ -162,8 +162,8 @@ KINDS: dict[str, Kind] = {
     "key-null": Kind(
         ERROR, "rows with NULL in a column of the key, the entry's name, or an added attribute", _MEND_ROWS
     ),
-    "key-empty": Kind(ERROR, "rows whose key, or entry's name, is empty", _MEND_ROWS),
-    "key-too-long": Kind(ERROR, "keys over 2048 bytes, or 1024 of a sort key", _MEND_ROWS),
+    "key-empty": Kind(ERROR, "rows whose key, entry's name, or attribute of an index is empty", _MEND_ROWS),
+    "key-too-long": Kind(ERROR, "keys, of the table or an index, over 2048 bytes, or 1024 of a sort key", _MEND_ROWS),
     "entry-clash": Kind(
         ERROR, "rows whose entry has the name of a key, or of an attribute of the whole item", "Give entries a prefix"
     ),
