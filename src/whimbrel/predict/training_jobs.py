@@ -53,10 +53,9 @@ class TrainingJobs:
 
     def __post_init__(self) -> None:
         for path in sorted(self.folder.glob("*/job.json")):
-            job = _read(path)
+            job = self.jobs[path.parent.name] = _read(path)
             if job.status == IN_PROGRESS:
-                job = replace(job, status=FAILED, ended=time.time(), reason="the server ended during the job")
-            self._keep(job)
+                self._keep(replace(job, status=FAILED, ended=time.time(), reason="the server ended during the job"))
 
     async def create(self, job: Job) -> None:
         """Begin the job. Raises UserError where there is one of this name, or a channel's folder is not there."""
