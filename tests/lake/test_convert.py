@@ -11,7 +11,7 @@ import pytest
 
 from tests.lake.helper import change, compact, full, write_export, write_lines
 from whimbrel.errors import Locked, LogCorrupt, StateError, UserError
-from whimbrel.lake import convert, datasets
+from whimbrel.lake import convert, datasets, parts
 from whimbrel.lake.convert import Rules, chain_of, from_exports, from_files
 from whimbrel.lake.manifest import read_manifest
 from whimbrel.lake.native import find_exports
@@ -395,3 +395,18 @@ def test_a_table_without_items(tmp_path: Path) -> None:
     pinned = Rules("test", "test", ("pk",), pinned={"pk": parse_type("string"), "n": parse_type("int64")})
     assert made(tmp_path, tmp_path, [], pinned).manifest.rows == 0
     assert rows(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    "later", ["1.5", "0.0000005", "1e-25", "12345678901234567890", "1234567890123456.25", "1e30", "1e-100"]
+)
+@pytest.mark.parametrize("first", ["7", "-9223372036854775808", "0.25"])
+def test_what_is_written_becomes_wider_when_a_later_number_needs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str, later: str
+) -> None:
+    monkeypatch.setattr(parts, "_MOST_ROWS", 2_048)
+    lines = [full(pk={"S": str(n)}, n={"N": first}) for n in range(3_000)] + [full(pk={"S": "last"}, n={"N": later})]
+    done = made(tmp_path, tmp_path, lines)
+    assert done.refused == []
+    found = {key: Decimal(str(row["n"])) for key, row in rows(tmp_path).items()}
+    assert found == {str(n): Decimal(first) for n in range(3_000)} | {"last": Decimal(later)}

@@ -34,6 +34,7 @@ MOST_NAMED = 10_000  # refused items that are named, for each part; the others a
 MOST_STRANGE = 10_000  # lines read one by one before a file is read again under what they showed
 _BATCH_BYTES = 32 << 20
 _MOST_ROWS, _FEWEST_ROWS = 122_880, 2_048
+_LOOK_LINES = 200
 _AT_ONCE = 4_096  # records read one by one before they become a batch
 _SHOWN_TEXT = 500
 
@@ -349,12 +350,23 @@ def _rewrite(segment: Segment, types: dict[str, Type], exclude: Iterable[str], f
             for batch in file.iter_batches():
                 writer.write_batch(
                     pa.RecordBatch.from_arrays(
-                        [batch.column(each.name).cast(each.type) for each in schema], schema=schema
+                        [_widened(batch.column(each.name), each.type) for each in schema], schema=schema
                     )
                 )
     path.replace(segment.path)
     assert before.keys() == wider.keys()
     segment.types = wider
+
+
+def _widened(column: pyarrow.Array, kind: Any) -> pyarrow.Array:
+    """The same numbers in a wider type. In the place of whole numbers Arrow wants room for any 64 bits, in the place of
+    decimals only for those that there are.
+    """
+    import pyarrow as pa
+
+    if pa.types.is_decimal(kind) and pa.types.is_integer(column.type):
+        column = column.cast(pa.decimal128(19, 0))
+    return column.cast(kind)
 
 
 def _schema(fields: Sequence[tuple[Field, tuple[str, ...]]], delta: bool) -> pyarrow.Schema:
@@ -364,10 +376,10 @@ def _schema(fields: Sequence[tuple[Field, tuple[str, ...]]], delta: bool) -> pya
     return pa.schema(named + ([("_deleted", pa.bool_()), ("_sequence", pa.int64())] if delta else []))
 
 
-def look_at(columns: Columns, listed: Iterable[Source], lines: int = 200) -> None:
+def look_at(columns: Columns, listed: Iterable[Source]) -> None:
     """See the first items of each file, so that most parts are begun under the right types."""
     for source in listed:
-        for item in _first_items(source, lines):
+        for item in _first_items(source, _LOOK_LINES):
             columns.see(item)
 
 
