@@ -37,11 +37,11 @@ def read_table(connection: Mysql, schema: str, name: str) -> Table:
 
 
 def table_names(connection: Mysql, schema: str) -> list[str]:
-    """The base tables of ``schema``, by name."""
+    """The tables of ``schema`` by name, those too that ``read_table`` refuses; no views."""
     rows = rows_as_dicts(
         connection,
         "SELECT TABLE_NAME AS name, TABLE_SCHEMA AS in_schema FROM information_schema.TABLES "
-        "WHERE TABLE_SCHEMA = %s AND TABLE_TYPE = 'BASE TABLE'",
+        "WHERE TABLE_SCHEMA = %s AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED')",
         (schema,),
     )
     return sorted(row["name"] for row in rows if row["in_schema"] == schema)

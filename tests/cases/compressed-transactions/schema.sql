@@ -1,0 +1,2 @@
+-- only mysql: they are its own
+CREATE TABLE page (id INT PRIMARY KEY, body TEXT);

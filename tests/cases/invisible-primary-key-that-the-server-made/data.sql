@@ -1,0 +1,1 @@
+INSERT INTO log VALUES ('a', 1), ('a', 1), ('b', NULL);

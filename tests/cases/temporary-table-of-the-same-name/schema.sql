@@ -1,0 +1,1 @@
+CREATE TABLE basket (id INT PRIMARY KEY, n INT);

@@ -1,0 +1,11 @@
+XA START 'one phase';
+UPDATE account SET cents = 101 WHERE id = 1;
+INSERT INTO account VALUES (4, 400);
+XA END 'one phase';
+XA COMMIT 'one phase' ONE PHASE;
+XA START 'taken back';
+UPDATE account SET cents = 999 WHERE id = 2;
+DELETE FROM account WHERE id = 3;
+XA END 'taken back';
+XA ROLLBACK 'taken back';
+UPDATE account SET cents = 301 WHERE id = 3;
