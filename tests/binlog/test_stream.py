@@ -21,6 +21,7 @@ from whimbrel.errors import (
     UndecodableEvent,
     WhimbrelError,
 )
+from whimbrel.mysql.binlog import session
 from whimbrel.mysql.binlog.stream import Output
 from whimbrel.mysql.connect import connect
 from whimbrel.records import Commit, Idle, Position, Table
@@ -258,7 +259,10 @@ def test_purged(source: Source, table: Table, use_gtid: bool) -> None:
         source.read(start, table, use_gtid=use_gtid)
 
 
-def test_gtids_that_the_server_never_had(source: Source, table: Table, use_gtid: bool) -> None:
+def test_gtids_that_the_server_never_had(
+    source: Source, table: Table, use_gtid: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "LATE", 0.1)
     gtid = "0-1-999999999" if source.flavor == "mariadb" else "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5"
     start = source.position()
     with pytest.raises(PositionLost, match="never had"):

@@ -24,6 +24,11 @@ from whimbrel.mysql.snapshot import rows_within
 from whimbrel.project import Source
 from whimbrel.records import Column, Row, Table
 
+# What is tested is how we go about it, and not what the server says.
+OUR_SIDE = pytest.mark.parametrize(
+    "source_server", ["mariadb", pytest.param("mysql", marks=pytest.mark.slow)], indirect=True
+)
+
 
 def numbers(shop: Shop, rows: int, name: str = "t") -> Table:
     """A table of ``rows`` rows (id, v = 10)."""
@@ -135,6 +140,7 @@ def until(true: Callable[[], object], seconds: float = 20) -> None:
         time.sleep(0.01)
 
 
+@OUR_SIDE
 def test_stopped_anywhere_and_resumed(shop: Shop) -> None:
     table, source = numbers(shop, 1000), in_chunks(shop, 50, connections=2)
     plans: list[str] = []
@@ -159,6 +165,7 @@ def test_stopped_anywhere_and_resumed(shop: Shop) -> None:
     assert (again.chunks, again.rows) == (result.chunks, 1000)
 
 
+@OUR_SIDE
 def test_stop_is_prompt(shop: Shop) -> None:
     table, stop = numbers(shop, 1000), Switch(1)
     began = time.monotonic()
@@ -169,6 +176,7 @@ def test_stop_is_prompt(shop: Shop) -> None:
     assert not list(shop.folder.glob("*.part"))
 
 
+@OUR_SIDE
 def test_a_damaged_or_foreign_file_is_made_again(shop: Shop) -> None:
     table, source = numbers(shop, 300), in_chunks(shop, 100)
     shop.export(table, source=source)
@@ -181,6 +189,7 @@ def test_a_damaged_or_foreign_file_is_made_again(shop: Shop) -> None:
     assert sorted(shop.rows()) == by_hand(shop)
 
 
+@OUR_SIDE
 def test_chunks_in_done_are_not_announced(shop: Shop) -> None:
     table, source = numbers(shop, 300), in_chunks(shop, 100)
     shop.export(table, source=source)
@@ -189,6 +198,7 @@ def test_chunks_in_done_are_not_announced(shop: Shop) -> None:
     assert [file.chunk.number for file in seen] == [2, 4]
 
 
+@OUR_SIDE
 def test_another_key_or_another_table_does_not_go_on_in_the_same_folder(shop: Shop) -> None:
     shop.execute("CREATE TABLE t (a INT, b INT, PRIMARY KEY (a, b))")
     table = shop.table()
@@ -203,6 +213,7 @@ def test_another_key_or_another_table_does_not_go_on_in_the_same_folder(shop: Sh
         shop.export(gone, folder=shop.folder / "other")
 
 
+@OUR_SIDE
 def test_connections_cut_in_the_middle(shop: Shop) -> None:
     """Each reader is killed while it streams; its chunk is read again, whole and once."""
     table, killed = numbers(shop, 20000), []
@@ -224,6 +235,7 @@ def test_connections_cut_in_the_middle(shop: Shop) -> None:
     assert not killed or not result.consistent
 
 
+@OUR_SIDE
 def test_the_server_is_killed_and_comes_back(shop: Shop) -> None:
     table, counted = numbers(shop, 4000), []
 
@@ -239,6 +251,7 @@ def test_the_server_is_killed_and_comes_back(shop: Shop) -> None:
     assert sorted(shop.rows()) == by_hand(shop)
 
 
+@OUR_SIDE
 def test_a_server_that_stays_away_is_an_error_in_the_end(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readers, "TRIES", 2)
     table, counted = numbers(shop, 4000), []
@@ -257,6 +270,7 @@ def test_a_server_that_stays_away_is_an_error_in_the_end(shop: Shop, monkeypatch
     assert sorted(shop.rows()) == by_hand(shop)
 
 
+@OUR_SIDE
 def test_the_cap_holds_over_all_connections(shop: Shop) -> None:
     table, times = numbers(shop, 3000), []
     began = time.monotonic()
@@ -270,6 +284,7 @@ def test_the_cap_holds_over_all_connections(shop: Shop) -> None:
     assert times[-1][0] > 0.8
 
 
+@OUR_SIDE
 def test_pauses_while_threads_run(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pace, "LOOK_EVERY", 0.05)
     table = numbers(shop, 2000)
@@ -387,6 +402,7 @@ def test_rows_fetched_at_once_are_bounded_by_their_length() -> None:
     assert of(Column("a", "binary", length=2**32 - 1)) == of(Column("a", "json")) == 1
 
 
+@OUR_SIDE
 def test_nothing_but_whole_files_after_a_kill(shop: Shop) -> None:
     """SIGKILL in the middle; what has a final name is whole, and a new process goes on from there."""
     table = numbers(shop, 30_000)

@@ -17,6 +17,7 @@ from whimbrel.mysql.charsets import collation_charsets
 from whimbrel.mysql.connect import rows_as_dicts, server_info
 from whimbrel.records import Position
 
+LATE = 3.0  # seconds that a transaction may need to count as executed
 _START_ANEW = "Start anew with a fresh snapshot, and let the source keep its binlog for longer."
 
 
@@ -94,7 +95,7 @@ def _lost(connection: Any, start: Position, logs: Mapping[str, int], *, use_gtid
 
 def _executed_soon(connection: Any, gtids: str) -> bool:
     """A transaction reaches replicas a moment before it counts as executed."""
-    rows = rows_as_dicts(connection, "SELECT WAIT_FOR_EXECUTED_GTID_SET(%s, 3) AS late", (gtids,))
+    rows = rows_as_dicts(connection, "SELECT WAIT_FOR_EXECUTED_GTID_SET(%s, %s) AS late", (gtids, LATE))
     return bool(rows[0]["late"] == 0)
 
 
