@@ -50,6 +50,7 @@ if "WHIMBREL_DYNAMODB_LOCAL" in os.environ:
     ENDPOINTS["dynamodb-local"] = DynamoDBLocal
 
 S = TypeVar("S", bound=Server)
+_STARTED: list[Server] = []  # of this process's session
 
 
 @pytest.fixture(scope="session")
@@ -118,4 +119,17 @@ def started(kind: type[S], folder: Path) -> Iterator[S]:
     except ServerUnavailable as reason:
         pytest.skip(str(reason))
     with server:
+        _STARTED.append(server)
         yield server
+        _STARTED.remove(server)
+
+
+@pytest.fixture(autouse=True)
+def servers_are_left_running() -> Iterator[None]:
+    """A server that ended is the fault of the test that saw its end, and of none after it."""
+    yield
+    for server in _STARTED:
+        if not server.running:
+            tail = server.log_tail()
+            server.start()
+            pytest.fail(f"{server.name} had ended, and is started anew. The end of its log:\n{tail}")

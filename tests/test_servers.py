@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pymysql
 import pytest
 
 from demo.servers import Dynalite, DynamoServer, MariaDB, Ministack, Server, ServerFailed, SqlServer
+from demo.servers.process import _claim
 
 
 def listening_addresses(server: Server) -> set[str]:
@@ -100,3 +103,18 @@ def create(server: DynamoServer, name: str) -> None:
         AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
         BillingMode="PAY_PER_REQUEST",
     )
+
+
+def test_a_port_that_another_process_has_chosen_is_not_free_though_nobody_listens_yet() -> None:
+    code = "import sys; from demo.servers.process import free_port; print(free_port(), flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdin
+        assert other.stdout
+        port = int(other.stdout.readline())
+        with pytest.raises(OSError, match="in use"):
+            _claim(port)
+        other.stdin.close()
+        other.wait()
+    _claim(port)

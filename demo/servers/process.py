@@ -24,6 +24,9 @@ class ServerUnavailable(Exception):
     """The server cannot be had on this machine, and why."""
 
 
+_CLAIMS: list[socket.socket] = []  # kept open: a name is taken for as long as its socket is there
+
+
 class ServerFailed(Exception):
     """The server did not start, and the last lines of its log."""
 
@@ -138,13 +141,27 @@ class Server:
 
 def free_port() -> int:
     """A port below those that the kernel hands to outgoing connections: it is still free when the server is started
-    again."""
+    again. This process has it to its end: until a server listens, nobody else would see that it is taken, and two
+    processes would talk to the server of one.
+    """
     for port in random.SystemRandom().sample(range(20_000, 32_000), 1_000):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
+            _claim(port)
             return port
     raise ServerFailed("no free port between 20000 and 32000")
+
+
+def _claim(port: int) -> None:
+    """Raises OSError if another process has it. An abstract name of Linux: it goes with this process."""
+    claim = socket.socket(socket.AF_UNIX)
+    try:
+        claim.bind(f"\0whimbrel-port-{port}")
+    except OSError:
+        claim.close()
+        raise
+    _CLAIMS.append(claim)
 
 
 def unprivileged() -> list[str]:
