@@ -14,6 +14,7 @@ from demo.servers import MariaDB, MySQL, ServerUnavailable, SqlServer
 from whimbrel.errors import SourceUnreachable
 from whimbrel.mysql.binlog.stream import BinlogStream
 from whimbrel.mysql.connect import connect, current_position
+from whimbrel.mysql.readers import uses_tls
 from whimbrel.mysql.schema import read_table
 from whimbrel.mysql.snapshot import export_table
 from whimbrel.project import Source
@@ -86,6 +87,16 @@ def test_another_host_name_is_not_believed(source: Source) -> None:
         connect(replace(source, host="localhost"))
 
 
-def test_required_tls_is_never_given_up() -> None:
-    with MariaDB(options=["--skip-ssl"]) as server, pytest.raises(SourceUnreachable, match="tls"):
-        connect(server.source("", tls="required"))
+def test_preferred_tls_is_taken_where_it_is_offered(source: Source) -> None:
+    """And without looking at the certificate."""
+    with connect(replace(source, tls="preferred", tls_ca="")) as connection:
+        assert uses_tls(connection)
+
+
+def test_required_tls_is_never_given_up_and_preferred_is() -> None:
+    with MariaDB(options=["--skip-ssl"]) as server:
+        for _ in range(2):
+            with connect(server.source("", tls="preferred")) as connection:
+                assert not uses_tls(connection)
+            with pytest.raises(SourceUnreachable, match="tls"):
+                connect(server.source("", tls="required"))

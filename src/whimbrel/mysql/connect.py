@@ -112,14 +112,20 @@ def connect(source: Source, **more: Any) -> Mysql:
         "conv": DECODERS,
         **more,
     }
-    context = tls_context(source)
+    plain = source.tls == "preferred" and place_of(source) in _WITHOUT_TLS
+    context = None if plain else tls_context(source)
     with translated(place_of(source)):
         try:
             return pymysql.connect(**options, **({"ssl": context} if context else {"ssl_disabled": True}))
         except pymysql.err.OperationalError as error:
             if error.args[0] != NO_TLS or source.tls != "preferred":
                 raise
+        _WITHOUT_TLS.add(place_of(source))
         return pymysql.connect(**options, ssl_disabled=True)
+
+
+# Asked once in the life of a process: a server writes a handshake that is broken off to its error log.
+_WITHOUT_TLS: set[str] = set()
 
 
 def place_of(source: Source) -> str:

@@ -244,7 +244,7 @@ class BinlogStream:
             raise
         except (ValueError, LookupError, struct.error, zlib.error) as error:
             raise self._undecodable(
-                f"rows of {decoder.table.full_name} that do not fit its columns: {error}"
+                f"rows of {decoder.table.full_name} that do not fit its columns: {error}", _ANEW
             ) from error
 
     def _check_image(self, event: bytes, at: int, rows_at: int, decoder: Decoder) -> None:
