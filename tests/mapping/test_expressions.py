@@ -67,6 +67,7 @@ def refused(**changes: Any) -> str:
         ("token", {"B": "Af8="}),
         ("digits_mask(placed)", {"S": "####-##-## ##:##:##.###"}),
         ("digits_mask('a1', '*')", {"S": "a*"}),
+        ("digits_mask('٣۴๕1½')", {"S": "####½"}),
         ("strftime('%Y', placed)", {"S": "2026"}),
         ("date(placed, '+1 day')", {"S": "2026-01-03"}),
         ("ratio", {"N": "1.5"}),
@@ -83,6 +84,7 @@ def test_what_an_expression_gives(expression: str, value: Any) -> None:
 def test_the_same_text_gets_the_same_random_digits() -> None:
     one = made("digits_randomize(name || '-4111')")["S"]
     assert one == made("digits_randomize(name || '-4111')")["S"]
+    assert made("digits_randomize('٣')")["S"] in "0123456789"
     assert one != "Bob-4111"
     assert len(one) == 8
     assert one.startswith("Bob-")

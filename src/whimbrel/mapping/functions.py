@@ -124,7 +124,7 @@ def _hash(value: Any) -> str | None:
 def _digits_mask(value: Any, character: Any) -> str | None:
     if value is None or character is None:
         return None
-    return re.sub("[0-9]", lambda _: str(character), _text(value))
+    return re.sub(r"\d", lambda _: str(character), _text(value))
 
 
 def _digits_randomize(value: Any) -> str | None:
@@ -132,7 +132,7 @@ def _digits_randomize(value: Any) -> str | None:
         return None
     text = _text(value)
     digits = iter(str(int.from_bytes(hashlib.shake_256(text.encode()).digest(len(text) + 8))))
-    return re.sub("[0-9]", lambda _: next(digits), text)
+    return re.sub(r"\d", lambda _: next(digits), text)
 
 
 def _text(value: Any) -> str:
