@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from demo.servers import DynamoServer
-from tests.lake.helper import compact, items, write_lines
+from tests.lake.helper import change, compact, items, write_export, write_lines
 from whimbrel.lake import datasets, parts
 from whimbrel.lake.changes import export_changes
 from whimbrel.lake.convert import Rules, from_exports, from_files
@@ -100,6 +100,9 @@ def normal(value: Any) -> Any:
     return {tag: sorted(content) if tag in ("SS", "NS", "BS") else content}
 
 
+KEYS = st.sampled_from("abcdef")
+
+
 def check_rows(lake: Path, name: str, wanted: dict[str, dict[str, Any]]) -> None:
     manifest = datasets.current(lake, name)
     attribute = {field.name: field.attribute for field in manifest.schema}
@@ -144,6 +147,42 @@ def test_any_items_are_read_exactly(
     done = from_files(tmp_path / "lake", Rules("t", "t", ("pk",)), find(file).files)
     assert done.refused == []
     check_rows(tmp_path / "lake", "t", wanted)
+
+
+@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.dictionaries(KEYS, items, min_size=1),
+    st.lists(st.dictionaries(KEYS, st.none() | items.filter(bool), min_size=1), max_size=3),
+    st.sampled_from([1, 2, 1_000]),
+)
+def test_any_chain_of_changes_gives_the_table_as_it_is(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    base: dict[str, Any],
+    windows: list[dict[str, Any]],
+    at_once: int,
+) -> None:
+    """After each window: the items as they are, but for those that did not fit and were refused by their key."""
+    for name in ("_MOST_ROWS", "_FEWEST_ROWS", "_AT_ONCE", "_LOOK_LINES"):
+        monkeypatch.setattr(parts, name, at_once)
+    exports, lake = tmp_path / "exports", tmp_path / "lake"
+    for folder in (exports, lake):
+        shutil.rmtree(folder, ignore_errors=True)
+    times = [f"2026-01-14T1{number}:00:00.000Z" for number in range(len(windows) + 1)]
+    now = {key: item | {"pk": {"S": key}} for key, item in base.items()}
+    refused: set[str] = set()
+    write_export(exports, "01768385000000-00000000", times[0], [{"Item": item} for item in now.values()])
+    for number in range(len(windows) + 1):
+        if number:
+            window = {key: item and {"pk": {"S": key}} | item for key, item in windows[number - 1].items()}
+            lines = [change({"pk": {"S": key}}, item) for key, item in window.items()]
+            write_export(exports, f"0176838600000{number}-00000000", times[number], lines, since=times[number - 1])
+            now = {key: item for key, item in (now | window).items() if item}
+            refused -= window.keys()
+        done = from_exports(lake, Rules("t", "t", ("pk",)), find_exports(exports))
+        assert done
+        refused |= {each.key["pk"]["S"] for each in done.refused}
+        check_rows(lake, "t", {key: item for key, item in now.items() if key not in refused})
 
 
 def old(item: dict[str, Any]) -> dict[str, Any]:
