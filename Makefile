@@ -1,6 +1,6 @@
 # make demo      a live table becomes a DynamoDB table, on this machine, in some minutes
 # make demo-predict   SQL, a model, an endpoint and its renewal over such a table, in a minute; DATA=FILE takes the original
-# make test      lint, types and the whole suite: what CI runs
+# make test      lint, types and the whole suite: what CI runs; WORKERS=n processes, three for two cores as servers are waited for
 # make test-all  also the slow ones: memory at large tables, every combination of servers, figures on the original data
 # make bench     side by side with what people would use instead; writes docs/benchmarks.md
 # make chaos     more SIGKILLs: make chaos SEED=7 N=200
@@ -12,7 +12,7 @@ PYTHON ?=
 SEED ?= 1
 N ?= 100
 DATA ?=
-WORKERS ?= 2
+WORKERS ?= 3
 export PYTHON
 
 .PHONY: demo demo-predict test test-all bench chaos lint lock setup setup-predict setup-tests clean
