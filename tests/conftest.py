@@ -1,4 +1,4 @@
-"""Real servers for the tests, each started once for a pytest process (and so three times under ``-n 3``) when a test first
+"""Real servers for the tests, each started once for a pytest process (three times under ``-n 3``) when a test first
 asks for it.
 
 A server of a session is private to its process, and tests in a process run one after another: a test may stop, kill or
