@@ -26,11 +26,12 @@ from demo.shop import LiveWriter, fill
 from whimbrel.cli.frame import shown
 from whimbrel.cli.proving import verification_lines
 from whimbrel.errors import Stopped, WhimbrelError
+from whimbrel.migrate.differences import TableReport
 from whimbrel.migrate.follow import Follower, drained, source_end
 from whimbrel.migrate.prepare import prepare
 from whimbrel.migrate.progress import Progress
 from whimbrel.migrate.run import Run
-from whimbrel.migrate.verify import TableReport, verify_all
+from whimbrel.migrate.verify import verify_all
 from whimbrel.project import PASSWORD_VARIABLE, load_project
 
 FOLDER = Path(".demo")

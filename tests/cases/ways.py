@@ -16,11 +16,12 @@ from typing import Any
 from demo.servers import DynamoServer, SqlServer
 from tests.cases.case import Case, Items, in_order
 from whimbrel.migrate.dead import read_letters
+from whimbrel.migrate.differences import TableReport
 from whimbrel.migrate.follow import Follower, drained, follow, source_end
 from whimbrel.migrate.prepare import prepare
 from whimbrel.migrate.progress import Progress
 from whimbrel.migrate.run import Run
-from whimbrel.migrate.verify import TableReport, verify_all
+from whimbrel.migrate.verify import verify_all
 from whimbrel.project import Project, TableRule
 
 

@@ -15,13 +15,14 @@ from whimbrel.cli.frame import DEAD_LETTERS, DIFFERENCES, INTERRUPTED, OK, inter
 from whimbrel.dynamodb.wire import Wire
 from whimbrel.errors import Locked, StateError
 from whimbrel.migrate.dead import read_letters
+from whimbrel.migrate.differences import TableReport
 from whimbrel.migrate.follow import Follower
 from whimbrel.migrate.prepare import Prepared, prepare, same_rules, same_source
 from whimbrel.migrate.progress import Progress
 from whimbrel.migrate.retry import retry
 from whimbrel.migrate.run import Run
 from whimbrel.migrate.state import StateFolder
-from whimbrel.migrate.verify import TableReport, verify_all
+from whimbrel.migrate.verify import verify_all
 from whimbrel.project import Project
 from whimbrel.records import Position
 

@@ -19,9 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import orjson
 
@@ -32,6 +30,7 @@ from whimbrel.errors import MappingError, StateError
 from whimbrel.mapping.design import TableMapping
 from whimbrel.mapping.family import by_target
 from whimbrel.mapping.values import normal_item
+from whimbrel.migrate.differences import LISTED, Difference, TableReport
 from whimbrel.migrate.lookup import read_whole_table, rows_of_items, rows_within
 from whimbrel.migrate.prepare import Prepared
 from whimbrel.migrate.progress import Progress
@@ -48,49 +47,10 @@ PAGE_ITEMS = 200  # 1 MB of items with a hundred attributes each becomes 40 MB i
 RECHECKED_AT_ONCE = 1_000
 CONFIRMATIONS = 3  # times a difference must be seen with the source standing still
 ATTEMPTS = 40
-LISTED = 1_000  # differences named in the report; beyond them only counted
 _NO_DIGEST = b""  # equals none
 APPLIER_PATIENCE = 60.0  # seconds without any movement of the applied Position
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One item that is not what the source says. ``kind``: missing, changed, extra, unmappable or unsettled.
-
-    ``key`` is empty, and ``reason`` names the row, when a row cannot even have an item's key.
-    """
-
-    table: str
-    kind: str
-    key: Item
-    expected: Item | None
-    found: Item | None
-    reason: str = ""
-
-
-@dataclass(slots=True)
-class TableReport:
-    source: str
-    target: str
-    rows: int = 0
-    items: int = 0  # that the source's rows make
-    found: int = 0  # that the target has
-    candidates: int = 0  # that differed at first sight, most by being changed meanwhile
-    counts: dict[str, int] = field(default_factory=dict)  # kind -> differences that stand
-    differences: list[Difference] = field(default_factory=list)
-    not_compared: list[str] = field(default_factory=list)  # attributes that say how a row came, which no source can
-    held: int = 0  # items that are not what the source says, and that a condition protects
-    softly_deleted: int = 0  # items that stay although their rows went, and say so
-    seconds: float = 0.0
-
-    @property
-    def equal(self) -> bool:
-        return not self.counts
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"equal": self.equal}
 
 
 def verify_all(
@@ -199,7 +159,7 @@ class Verifier:
             elif len(keyless) < LISTED:
                 keyless.append(tuple(fault.source_key[name] for name in mapping.table.primary_key))
             else:
-                self._report.counts["unmappable"] = self._report.counts.get("unmappable", 0) + 1
+                self._report.count("unmappable")
 
     def _digest_target(self, join: Spill) -> None:
         def page(items: list[Item]) -> None:
@@ -293,7 +253,7 @@ class Verifier:
                 open_keys.append(key)
             keys = open_keys
         for key in keys:
-            self._note(Difference(self._sources, "unsettled", key, None, None))
+            self._report.note(Difference(self._sources, "unsettled", key, None, None))
 
     def _recheck_keyless(self, mapping: TableMapping) -> None:
         """Rows without an item's key have no place in the target to compare: they count if they still have none."""
@@ -303,7 +263,7 @@ class Verifier:
         for fault in mapping.put_items(rows)[1]:
             if fault.item_key is None:
                 reason = f"{fault.reason} (row {fault.source_key})"
-                self._note(Difference(mapping.source, "unmappable", {}, None, None, reason))
+                self._report.note(Difference(mapping.source, "unmappable", {}, None, None, reason))
 
     def _has_way_back(self, key: Item) -> bool:
         """Whether the rows of ``key`` can be looked up; a key that could come from too many rows cannot be settled."""
@@ -312,7 +272,7 @@ class Verifier:
                 if mapping.invertible:
                     mapping.source_keys(key)
         except MappingError:
-            self._note(Difference(self._sources, "unsettled", key, None, None))
+            self._report.note(Difference(self._sources, "unsettled", key, None, None))
             return False
         return True
 
@@ -390,15 +350,9 @@ class Verifier:
         kind = (
             "unmappable" if unmappable else "missing" if found is None else "extra" if expected is None else "changed"
         )
-        self._note(Difference(self._sources, kind, key, expected, found))
+        self._report.note(Difference(self._sources, kind, key, expected, found))
 
     def _is_protected(self, key: Item) -> bool:
         """Whether the condition of its tables, which have the same, holds every write of the item back."""
         condition = self._mappings[0].condition
         return condition is not None and not meets(self._wire, self._target, key, condition, stop=self._stop)
-
-    def _note(self, difference: Difference) -> None:
-        report = self._report
-        report.counts[difference.kind] = report.counts.get(difference.kind, 0) + 1
-        if len(report.differences) < LISTED:
-            report.differences.append(difference)
