@@ -20,6 +20,7 @@ shape = "group"
 partition_key = { name = "orderid" }
 entry = { name = "${productid}", value = "quantity" }
 exclude = ["customerid"]
+assert_unique = true
 """
 
 
