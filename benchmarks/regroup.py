@@ -57,7 +57,7 @@ RULE = TableRule(
     entry_value="quantity",
 )
 BATCH_ITEMS = 25
-CHUNK_ROWS = 50_000
+CHUNK_ROWS = 10_000
 LINE_ROWS = 500
 
 POST_MAPPER = """

@@ -46,7 +46,7 @@ class Source:
     tls_ca: str = ""
     server_id: int = 0  # ours as a replica; 0 picks one
     connections: int = 4  # snapshot connections
-    chunk_rows: int = 50_000
+    chunk_rows: int = 10_000
     max_rows_per_second: int = 0  # 0: no cap
     max_threads_running: int = 0  # pause the snapshot above it; 0: never
     max_replica_lag: float = 0.0  # seconds; pause the snapshot above it; 0: never
@@ -195,7 +195,7 @@ def _read_source(section: Section) -> Source:
         tls_ca=section.text("tls_ca", ""),
         server_id=section.whole("server_id", 0),
         connections=section.whole("connections", 4, least=1),
-        chunk_rows=section.whole("chunk_rows", 50_000, least=1),
+        chunk_rows=section.whole("chunk_rows", 10_000, least=1),
         max_rows_per_second=section.whole("max_rows_per_second", 0),
         max_threads_running=section.whole("max_threads_running", 0),
         max_replica_lag=section.number("max_replica_lag", 0.0),
