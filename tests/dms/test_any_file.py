@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.dms.schema import Schema
 from tests.dms.test_cases import CASES, NAMES
+from tests.fuzz.any import places
 from whimbrel.dms.read import read_rules
 from whimbrel.dms.toml import table_section
 from whimbrel.dms.translate import Translated, translate
@@ -73,16 +74,6 @@ def reads_back(translated: Translated) -> bool:
         path = Path(folder, "whimbrel.toml")
         path.write_text(f'[source]\nurl = "mysql://someone@127.0.0.1"\n\n{sections}', encoding="utf-8")
         return load_project(path).tables == translated.tables
-
-
-def places(document: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The path to every value of the document."""
-    found = [path] if path else []
-    if isinstance(document, dict):
-        return found + [each for name, value in document.items() for each in places(value, (*path, name))]
-    if isinstance(document, list):
-        return found + [each for number, value in enumerate(document) for each in places(value, (*path, number))]
-    return found
 
 
 @QUIET

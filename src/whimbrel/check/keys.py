@@ -39,7 +39,7 @@ class _Question(NamedTuple):
 
 def key_findings(asker: Asker, mapping: TableMapping, scope: Scope) -> KeyCounts:
     """One query for all doubts; one more for each that is confirmed."""
-    doubts = mapping.doubts(unique_keys(asker.connection, mapping.table))
+    doubts = mapping.doubts() and mapping.doubts(unique_keys(asker.connection, mapping.table))
     questions = [*(_shared_keys(mapping, scope) if doubts else []), *_collation_equals(mapping, scope)]
     items = [_distinct(_item(mapping))] if mapping.shape == "group" else []
     asked = items + [each for question in questions for each in (question.many, question.few)]

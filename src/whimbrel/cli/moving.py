@@ -14,12 +14,11 @@ from whimbrel.dynamodb.session import Session
 from whimbrel.dynamodb.tables import table_exists
 from whimbrel.errors import Stopped
 from whimbrel.migrate import refill as refilling
-from whimbrel.migrate.follow import drained, follow, source_end
+from whimbrel.migrate.follow import drained, follow, reached, source_end
 from whimbrel.migrate.prepare import Prepared, prepare
 from whimbrel.migrate.progress import Progress
 from whimbrel.migrate.run import Run
 from whimbrel.project import Project, rules_named
-from whimbrel.records import Position
 from whimbrel.ui.display import Display
 
 
@@ -60,21 +59,18 @@ def capture(project: Project, as_json: bool, *, until_caught_up: bool) -> int:
     with interruptible() as stop, shown(project, progress, as_json) as display:
         with Run(prepared, stop, progress) as run:
             run.fix_start()
-            start, copying, end = run.start, run.new_capture(stop.set), source_end(run)
+            start, copying = run.start, run.new_capture(stop.set)
+            end = source_end(run) if until_caught_up else None
         # The run lock is free again: snapshot, load and apply may work beside this from another terminal.
         copying.start()
         display.say(f"Capturing since {start}.")
-        while not (until_caught_up and _reached(progress.captured_position, end)):
+        while end is None or not reached(progress.captured_position, end):
             if stop.wait(0.02):
                 break
         interrupted = stop.is_set()
         copying.stop()
         copying.check()
     return _report(progress, as_json, interrupted)
-
-
-def _reached(position: Position | None, end: Position) -> bool:
-    return position is not None and position.at_or_after(end)
 
 
 def refill(project: Project, as_json: bool, name: str, *, dry_run: bool) -> int:

@@ -39,7 +39,12 @@ def follow(run: Run, done: Callable[[], bool]) -> None:
 
 def drained(run: Run, target: Position) -> Callable[[], bool]:
     """Whether the target has everything up to ``target``."""
-    return lambda: run.progress.applied_position is not None and run.progress.applied_position.at_or_after(target)
+    return lambda: reached(run.progress.applied_position, target)
+
+
+def reached(position: Position | None, target: Position) -> bool:
+    """Whether somebody who stands at ``position`` (None: nowhere yet) has everything up to ``target``."""
+    return position is not None and position.at_or_after(target)
 
 
 def source_end(run: Run) -> Position:

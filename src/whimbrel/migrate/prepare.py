@@ -102,8 +102,8 @@ def _versions(
 
 def unproven(connection: Mysql, mapping: TableMapping) -> list[str]:
     """Why two rows could come to one place in the target and overwrite each other, if nobody says that none ever do."""
-    if mapping.rule.assert_unique:
-        return []
+    if mapping.rule.assert_unique or not mapping.doubts():
+        return []  # without a question to the source
     return [
         f"{mapping.source}: {doubt}. Put a key of the source into that of the target, or, if you know that no two rows "
         f"ever do, write assert_unique = true: `whimbrel check` says whether some do now"

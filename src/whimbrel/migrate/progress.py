@@ -1,4 +1,4 @@
-"""What a run has done so far, for people to look at. Not resume state: nothing is decided by these figures."""
+"""What a run has done so far, for people to look at. Not resume state: where a run goes on does not hang on them."""
 
 from __future__ import annotations
 

@@ -31,6 +31,7 @@ from whimbrel.mapping.design import TableMapping
 from whimbrel.mapping.family import by_target
 from whimbrel.mapping.values import normal_item
 from whimbrel.migrate.differences import LISTED, Difference, TableReport
+from whimbrel.migrate.follow import reached
 from whimbrel.migrate.lookup import read_whole_table, rows_of_items, rows_within
 from whimbrel.migrate.prepare import Prepared
 from whimbrel.migrate.progress import Progress
@@ -301,7 +302,7 @@ class Verifier:
 
     def _await_applied(self, position: Position) -> None:
         last, moved = self._applied(), time.monotonic()
-        while last is None or not last.at_or_after(position):
+        while not reached(last, position):
             if self._stop.wait(0.02):
                 return
             now = self._applied()
