@@ -3,6 +3,9 @@
 Save a checkpoint only after everything that it stands for is durable: a chunk is ``loaded`` when every item of it was
 acknowledged, a log point is ``applied`` when every change before it was. A checkpoint that is behind is harmless:
 loading a chunk again (before anything was applied) and applying a suffix of the log again give the same items.
+
+Version 2 of the file ends with a checksum of all its other fields, so that a damaged digit is not taken for another
+place. Version 1, which 0.1.0 wrote without a checksum, is read too, and becomes version 2 when it is next saved.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import fcntl
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -22,7 +26,8 @@ from whimbrel.errors import Locked, StateError
 from whimbrel.log.record import LogPoint
 from whimbrel.records import Position
 
-VERSION = 1
+VERSION = 2
+VALUES = 2  # how values are written as attributes: 1 is the form of 0.1.0, see docs/types.md
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,7 @@ class Checkpoint:
     phase: str = "new"
     source: str = ""  # the identity of the server that the positions belong to
     rules: str = ""  # a digest of the mappings and columns that the items are made with
+    values: int = VALUES  # the form of values that the migration began with: one table never has two forms
     start: Position | None = None  # where the capture began
     tables: Mapping[str, TableProgress] = field(default_factory=dict)  # by "schema.name"
     applied: LogPoint | None = None  # everything in the log before it is in the target
@@ -96,9 +102,13 @@ def load(path: Path) -> Checkpoint:
     except (OSError, orjson.JSONDecodeError) as error:
         raise StateError(f"the checkpoint cannot be read: {error}", place=str(path), hint=_RESTORE) from error
     version = fields.get("version") if isinstance(fields, dict) else None
-    if type(version) is not int or version != VERSION:
-        message = f"the checkpoint has version {version!r}; this whimbrel knows version {VERSION}"
+    if type(version) is not int or version not in (1, VERSION):
+        message = f"the checkpoint has version {version!r}; this whimbrel knows versions 1 and {VERSION}"
         raise StateError(message, place=str(path), hint="Go on with the version of whimbrel that wrote it.")
+    if version == 1 and "checksum" not in fields:
+        fields = {**fields, "values": 1}
+    elif fields.pop("checksum", None) != _checksum(fields):
+        raise StateError("the checkpoint does not match its checksum", place=str(path), hint=_RESTORE)
     try:
         return _checkpoint(fields)
     except (KeyError, TypeError, ValueError) as error:
@@ -108,8 +118,10 @@ def load(path: Path) -> Checkpoint:
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
     """Replace the checkpoint durably: after a crash the file is the old one or the new one. Raises StateError."""
+    fields = as_dict(checkpoint)
+    fields["checksum"] = _checksum(fields)
     try:
-        replace_file(path, orjson.dumps(as_dict(checkpoint), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+        replace_file(path, orjson.dumps(fields, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     except OSError as error:
         hint = "Make room on the disk, or repair it, and start again; the checkpoint is as it was before."
         raise StateError(f"the checkpoint cannot be written: {error.strerror}", place=str(path), hint=hint) from error
@@ -123,6 +135,7 @@ def as_dict(checkpoint: Checkpoint) -> dict[str, Any]:
         "phase": checkpoint.phase,
         "source": checkpoint.source,
         "rules": checkpoint.rules,
+        "values": checkpoint.values,
         "start": _position_fields(checkpoint.start),
         "tables": {name: _progress_fields(progress) for name, progress in checkpoint.tables.items()},
         "applied": checkpoint.applied._asdict() if checkpoint.applied else None,
@@ -187,6 +200,11 @@ class RunLock:
         self.release()
 
 
+def _checksum(fields: Mapping[str, Any]) -> str:
+    """Of what the fields say, not of how the file is laid out: an editor may have added a blank line."""
+    return blake2b(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS), digest_size=8).hexdigest()
+
+
 _MOST_CHUNKS = 10_000_000
 _RESTORE = "Restore it from a copy of the state folder, or set the folder aside and begin the migration again."
 
@@ -201,6 +219,7 @@ def _checkpoint(fields: Mapping[str, Any]) -> Checkpoint:
         phase=_typed(fields, "phase", str),
         source=_typed(fields, "source", str),
         rules=_typed(fields, "rules", str),
+        values=_count(fields, "values"),
         start=_position(fields, "start"),
         tables={name: _progress(_typed(tables, name, dict)) for name in tables},
         applied=LogPoint(_count(applied, "segment"), _count(applied, "offset")) if applied is not None else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -12,6 +13,7 @@ from demo.servers import Ministack, SqlServer
 from tests.e2e import judge
 from tests.e2e.conftest import MakeWork
 from tests.e2e.work import Work
+from whimbrel import checkpoint
 
 RECORD = 'shape = "record"\npartition_key = { name = "id", type = "N" }\n'
 TABLE = "CREATE TABLE t (id INT PRIMARY KEY, a INT, b VARCHAR(20)) CHARACTER SET utf8mb4"
@@ -296,8 +298,10 @@ def stop_the_snapshot_half_way(work: Work) -> None:
     work.begin()
     work.call("snapshot")
     path = work.state / "checkpoint.json"
-    text = path.read_text().replace('"phase": "load"', '"phase": "snapshot"')
-    path.write_text(text.replace('"chunks_planned": 2', '"chunks_planned": null'))
+    before = checkpoint.load(path)
+    name, progress = next(iter(before.tables.items()))
+    half = before.with_table(name, replace(progress, chunks_planned=None))
+    checkpoint.save(path, replace(half, phase="snapshot"))
     next(iter((work.state / "export").rglob("chunk-00000002*"))).unlink()
 
 

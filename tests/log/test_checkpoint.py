@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -38,6 +39,8 @@ CHECKPOINTS = st.builds(
     project=TEXT,
     phase=TEXT,
     source=TEXT,
+    rules=TEXT,
+    values=st.integers(1, 2),
     start=st.none() | POSITIONS,
     tables=st.dictionaries(TEXT, PROGRESS, max_size=3),
     applied=st.none() | st.builds(LogPoint, COUNTS, COUNTS),
@@ -74,7 +77,7 @@ def test_it_is_json_that_a_person_can_read(tmp_path: Path) -> None:
     text = (tmp_path / "checkpoint.json").read_text()
     assert '"loaded": "1-57,60"' in text
     fields = json.loads(text)
-    assert fields["version"] == 1
+    assert fields["version"] == 2
     assert fields["start"] == {"file": "bin.000003", "offset": 154, "gtid": "0-1-7"}
     assert fields["applied"] == {"segment": 2, "offset": 345}
     assert fields["counters"] == {"dead letters": 3}
@@ -123,12 +126,67 @@ def test_garbage_is_refused_with_a_next_step(tmp_path: Path, garbage: bytes) -> 
     assert error.value.hint
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None])
+@pytest.mark.parametrize("version", [0, 3, "1", None])
 def test_an_unknown_version_is_refused(tmp_path: Path, version: object) -> None:
     path = tmp_path / "checkpoint.json"
     path.write_text(json.dumps({"version": version}))
-    with pytest.raises(StateError, match="this whimbrel knows version 1"):
+    with pytest.raises(StateError, match="this whimbrel knows versions 1 and 2"):
         load(path)
+
+
+def test_no_damaged_bit_is_taken_for_another_meaning(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.json"
+    save(path, EXAMPLE)
+    sound = path.read_bytes()
+    refused = 0
+    for place in range(len(sound) * 8):
+        damaged = bytearray(sound)
+        damaged[place // 8] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        try:
+            read = load(path)
+        except StateError:
+            refused += 1
+        else:
+            assert read == EXAMPLE, f"bit {place}: {bytes(damaged[place // 8 - 20 : place // 8 + 20])!r}"
+    assert refused > len(sound) * 4
+
+
+def test_a_checkpoint_cut_short_anywhere_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.json"
+    save(path, EXAMPLE)
+    sound = path.read_bytes().rstrip()
+    for length in range(len(sound)):
+        path.write_bytes(sound[:length])
+        with pytest.raises(StateError):
+            load(path)
+
+
+def test_a_checkpoint_of_0_1_0_is_read_and_keeps_its_form_of_values(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.json"
+    save(path, EXAMPLE)
+    fields = json.loads(path.read_text())
+    del fields["checksum"], fields["values"]
+    path.write_text(json.dumps({**fields, "version": 1}))
+    assert load(path) == replace(EXAMPLE, values=1)
+    save(path, load(path))
+    assert json.loads(path.read_text())["version"] == 2
+    assert load(path) == replace(EXAMPLE, values=1)
+
+
+def test_version_1_does_not_open_a_way_around_the_checksum(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.json"
+    save(path, EXAMPLE)
+    path.write_bytes(path.read_bytes().replace(b'"version": 2', b'"version": 1'))
+    with pytest.raises(StateError, match="does not match its checksum"):
+        load(path)
+
+
+def resealed(fields: dict[str, Any]) -> str:
+    """With a checksum that fits, as if whimbrel itself had written this."""
+    rest = {name: value for name, value in fields.items() if name != "checksum"}
+    plain = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return json.dumps({**rest, "checksum": hashlib.blake2b(plain, digest_size=8).hexdigest()})
 
 
 def fields_of(value: Any, at: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
@@ -142,6 +200,8 @@ def test_every_field_is_checked(tmp_path: Path, wrong: object) -> None:
     save(path, EXAMPLE)
     whole = json.loads(path.read_text())
     for *outer, name in fields_of(whole)[1:]:
+        if name == "checksum":
+            continue
         fields = json.loads(json.dumps(whole))
         inner = fields
         for step in outer:
@@ -149,7 +209,7 @@ def test_every_field_is_checked(tmp_path: Path, wrong: object) -> None:
         if type(inner[name]) is str and type(wrong) is str and name != "loaded":
             continue  # any text is a name
         inner[name] = wrong
-        path.write_text(json.dumps(fields))
+        path.write_text(resealed(fields))
         with pytest.raises(StateError) as error:
             load(path)
         assert name in str(error.value) or "chunk numbers" in str(error.value) or "invalid literal" in str(error.value)
@@ -160,14 +220,14 @@ def test_every_field_must_be_there(tmp_path: Path) -> None:
     save(path, EXAMPLE)
     whole = json.loads(path.read_text())
     for *outer, name in fields_of(whole)[1:]:
-        if outer in (["tables"], ["counters"]):
+        if outer in (["tables"], ["counters"]) or name == "checksum":
             continue  # these names are the project's own
         fields = json.loads(json.dumps(whole))
         inner = fields
         for step in outer:
             inner = inner[step]
         del inner[name]
-        path.write_text(json.dumps(fields))
+        path.write_text(resealed(fields))
         with pytest.raises(StateError, match=name):
             load(path)
 
