@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from dataclasses import fields as fields_of
 from hashlib import blake2b
 from itertools import groupby
 from pathlib import Path
@@ -206,10 +207,13 @@ def _checksum(fields: Mapping[str, Any]) -> str:
 
 
 _MOST_CHUNKS = 10_000_000
+_NAMES = {"version"} | {each.name for each in fields_of(Checkpoint)}
+_PROGRESS_NAMES = {each.name for each in fields_of(TableProgress)}
 _RESTORE = "Restore it from a copy of the state folder, or set the folder aside and begin the migration again."
 
 
 def _checkpoint(fields: Mapping[str, Any]) -> Checkpoint:
+    _only(fields, _NAMES)
     applied = _typed(fields, "applied", dict, None)
     tables = _typed(fields, "tables", dict)
     counters = _typed(fields, "counters", dict)
@@ -222,14 +226,20 @@ def _checkpoint(fields: Mapping[str, Any]) -> Checkpoint:
         values=_count(fields, "values"),
         start=_position(fields, "start"),
         tables={name: _progress(_typed(tables, name, dict)) for name in tables},
-        applied=LogPoint(_count(applied, "segment"), _count(applied, "offset")) if applied is not None else None,
+        applied=None if applied is None else _log_point(applied),
         applied_position=_position(fields, "applied_position"),
         applied_timestamp=float(timestamp) if timestamp is not None else None,
         counters={name: _count(counters, name) for name in counters},
     )
 
 
+def _log_point(fields: Mapping[str, Any]) -> LogPoint:
+    _only(fields, LogPoint._fields)
+    return LogPoint(_count(fields, "segment"), _count(fields, "offset"))
+
+
 def _progress(fields: Mapping[str, Any]) -> TableProgress:
+    _only(fields, _PROGRESS_NAMES)
     return TableProgress(
         chunks_planned=None
         if _typed(fields, "chunks_planned", int, None) is None
@@ -263,7 +273,16 @@ def _position(fields: Mapping[str, Any], name: str) -> Position | None:
     at = _typed(fields, name, dict, None)
     if at is None:
         return None
+    _only(at, Position._fields)
     return Position(_typed(at, "file", str), _count(at, "offset"), _typed(at, "gtid", str))
+
+
+def _only(fields: Mapping[str, Any], names: Collection[str]) -> None:
+    """Refuse what this version does not know: a field that is ignored may be one that matters. What an older version
+    did not have yet is filled in, by what it meant then, where its version is read.
+    """
+    if unknown := sorted(fields.keys() - set(names)):
+        raise ValueError(f"the field {unknown[0]!r} is unknown")
 
 
 def _count(fields: Mapping[str, Any], name: str) -> int:

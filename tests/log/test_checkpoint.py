@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import random
@@ -230,6 +231,49 @@ def test_every_field_must_be_there(tmp_path: Path) -> None:
         path.write_text(resealed(fields))
         with pytest.raises(StateError, match=name):
             load(path)
+
+
+def test_a_field_that_this_version_does_not_know_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.json"
+    save(path, EXAMPLE)
+    whole = json.loads(path.read_text())
+    for outer in [[], ["start"], ["applied"], ["tables", "shop.purchase"], ["tables", "shop.purchase", "snapshot"]]:
+        fields = json.loads(json.dumps(whole))
+        inner = fields
+        for step in outer:
+            inner = inner[step]
+        inner["strange"] = 1
+        path.write_text(resealed(fields))
+        with pytest.raises(StateError, match="'strange' is unknown"):
+            load(path)
+
+
+def test_no_part_of_it_can_move_unnoticed(tmp_path: Path) -> None:
+    """Bytes and lines exchanged, left out, or taken from an older checkpoint."""
+    path, older = tmp_path / "checkpoint.json", tmp_path / "older.json"
+    save(path, EXAMPLE)
+    save(older, EXAMPLE.with_phase("load").with_counted("dead letters", 4))
+    whole, past = path.read_bytes(), older.read_bytes()
+    lines, past_lines = whole.splitlines(keepends=True), past.splitlines(keepends=True)
+    damaged = [whole[:at] + whole[at + 1 :] for at in range(len(whole))]
+    damaged += [whole[:at] + whole[at : at + 2][::-1] + whole[at + 2 :] for at in range(len(whole))]
+    damaged += [b"".join(lines[:at] + past_lines[at:]) for at in range(len(lines))]
+    for one, other in itertools.combinations(range(len(lines)), 2):
+        moved = list(lines)
+        moved[one], moved[other] = moved[other], moved[one]
+        damaged.append(b"".join(moved))
+    refused = 0
+    for data in damaged:
+        if data in (whole, past):
+            continue
+        path.write_bytes(data)
+        try:
+            found = load(path)
+        except StateError:
+            refused += 1
+        else:
+            assert found == EXAMPLE, data
+    assert refused > len(whole)
 
 
 def test_saving_never_leaves_half_a_checkpoint(tmp_path: Path) -> None:
