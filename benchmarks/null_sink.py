@@ -26,7 +26,7 @@ def _answer(body: bytes) -> bytes:
 
 
 _BATCH = _answer(b'{"UnprocessedItems":{}}')
-_OTHER = _answer(b"{}")
+_OTHER = _answer(b'{"ConsumedCapacity":{"TableName":"purchases","CapacityUnits":1.0}}')
 
 
 class NullSink(asyncio.Protocol):

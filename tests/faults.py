@@ -43,6 +43,8 @@ class Fault:
     share: float = 0.5  # of the items or keys that "unprocessed" and "unprocessed_keys" leave out
     seconds: float = 0.1  # that "slow" takes
     code: str = "ValidationException"  # that "refuse" answers
+    answer: bytes = b"{}"  # that "odd" gives by HTTP 200, and does nothing
+    change: Callable[[Body], object] = lambda answer: answer  # that "changed" makes of the answer: it, or another
 
 
 @dataclass(frozen=True)
@@ -195,6 +197,14 @@ def _refuse(_proxy: FaultProxy, fault: Fault, _body: Body, _forward: Forward) ->
     return _refusal(fault.code, "refused by the test")
 
 
+def _odd(_proxy: FaultProxy, fault: Fault, _body: Body, _forward: Forward) -> _Answer:
+    return _Answer(200, fault.answer)
+
+
+def _changed(_proxy: FaultProxy, fault: Fault, body: Body, forward: Forward) -> _Answer:
+    return _Answer(200, json.dumps(fault.change(json.loads(forward(body).body))).encode())
+
+
 def _error_500(_proxy: FaultProxy, _fault: Fault, _body: Body, _forward: Forward) -> _Answer:
     return _json({"__type": _EXCEPTION + "InternalServerError", "message": "the test broke it"}, 500)
 
@@ -263,6 +273,8 @@ def _unprocessed_keys(proxy: FaultProxy, fault: Fault, body: Body, forward: Forw
 _KINDS: dict[str, tuple[Callable[[FaultProxy, Fault, Body, Forward], _Answer], tuple[str, ...]]] = {
     "throttle": (_throttle, ()),
     "refuse": (_refuse, ()),
+    "odd": (_odd, ()),
+    "changed": (_changed, ()),
     "error_500": (_error_500, ()),
     "error_500_after": (_error_500_after, ()),
     "reset_before": (_reset_before, ()),

@@ -19,6 +19,7 @@
     ├── SchemaDrift               a table is not (any more) what the decoder or the mapping expects
     ├── TargetError               DynamoDB
     │   ├── TargetUnreachable     (Retryable) no answer, or a 5xx
+    │   │   └── UnexpectedAnswer  an answer that does not have the documented form: not known to be a success
     │   ├── Throttled             (Retryable)
     │   ├── RequestRefused        DynamoDB refused the request: ``code`` has its name for it
     │   └── TargetNotEmpty        a target table has items that whimbrel did not write
@@ -102,6 +103,9 @@ class TargetError(WhimbrelError): ...
 
 
 class TargetUnreachable(TargetError, Retryable): ...
+
+
+class UnexpectedAnswer(TargetUnreachable): ...
 
 
 class Throttled(TargetError, Retryable): ...

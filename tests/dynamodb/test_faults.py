@@ -11,7 +11,8 @@ import pytest
 
 from tests.dynamodb.conftest import ItemTable, expected, item, key
 from tests.faults import FaultProxy
-from whimbrel.dynamodb.read import get_items, key_id, scan
+from whimbrel.dynamodb.answers import key_id
+from whimbrel.dynamodb.read import get_items, scan
 from whimbrel.dynamodb.wire import Wire
 from whimbrel.dynamodb.write import Writer
 from whimbrel.errors import PrivilegeError, RequestRefused, Stopped, TargetUnreachable, Throttled

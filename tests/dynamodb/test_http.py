@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whimbrel.dynamodb.wire import Wire
-from whimbrel.errors import RequestRefused, TargetUnreachable, UserError
+from whimbrel.errors import RequestRefused, TargetUnreachable, UnexpectedAnswer, UserError
 from whimbrel.project import Target
 
 CLOSE = b"<close>"
@@ -126,19 +126,38 @@ def test_every_form_of_an_answer_is_read_and_the_next_call_works(
         b"HTTP/1.1 200 OK\r\nContent-Le" + CLOSE,
         b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n{}" + CLOSE,
+        b"HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\n{}{}" + CLOSE,
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0_2\r\n\r\n{}" + CLOSE,
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}}" + CLOSE,
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{} " + CLOSE,
+        answer(b"{}", head="x-amz-crc32: many\r\n") + CLOSE,
+        answer(b"-2\r\n{}\r\n0\r\n\r\n", head="Transfer-Encoding: chunked\r\n", length=False) + CLOSE,
+        answer(b"2\r\n{}!!0\r\n\r\n", head="Transfer-Encoding: chunked\r\n", length=False) + CLOSE,
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}" + CLOSE,
         answer(b"<html>log in to the hotel's network</html>"),
-        answer(b"<html>bad gateway</html>", status="502 Bad Gateway"),
-        answer(b"", status="503 Service Unavailable"),
         answer(b"x" * 70_000, length=False).replace(b"\r\n\r\n", b"\r\n"),
     ],
 )
-def test_no_answer_or_a_damaged_one_is_target_unreachable(
-    serve: Callable[..., tuple[ScriptedServer, Wire]], reply: bytes
-) -> None:
+def test_a_damaged_answer_is_an_unexpected_one(serve: Callable[..., tuple[ScriptedServer, Wire]], reply: bytes) -> None:
     server, wire = serve(reply, answer(b"{}"))
-    with pytest.raises(TargetUnreachable, match=server.endpoint):
+    with pytest.raises(UnexpectedAnswer, match=server.endpoint):
         wire.call("ListTables", b"{}")
+    assert wire.call("ListTables", b"{}") == b"{}"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        answer(b"<html>bad gateway</html>", status="502 Bad Gateway"),
+        answer(b"", status="503 Service Unavailable"),
+        answer(b"", status="408 Request Timeout"),
+    ],
+)
+def test_no_answer_is_target_unreachable(serve: Callable[..., tuple[ScriptedServer, Wire]], reply: bytes) -> None:
+    server, wire = serve(reply, answer(b"{}"))
+    with pytest.raises(TargetUnreachable, match=server.endpoint) as caught:
+        wire.call("ListTables", b"{}")
+    assert type(caught.value) is TargetUnreachable
     assert wire.call("ListTables", b"{}") == b"{}"
 
 
@@ -159,6 +178,17 @@ def test_what_is_no_answer_of_dynamodb_is_refused_with_what_it_said(
     _, wire = serve(answer(b"Not Found", status="404 Not Found"))
     with pytest.raises(RequestRefused, match="HTTP 404: b'Not Found'"):
         wire.call("ListTables", b"{}")
+
+
+@pytest.mark.parametrize("code", ["ConditionalCheckFailedException", "ValidationException"])
+@pytest.mark.parametrize("status", ["403 Forbidden", "404 Not Found", "301 Moved", "204 No Content"])
+def test_what_is_said_of_one_item_counts_only_as_dynamodb_says_it(
+    serve: Callable[..., tuple[ScriptedServer, Wire]], code: str, status: str
+) -> None:
+    _, wire = serve(answer(b'{"__type":"x#%b"}' % code.encode(), status=status))
+    with pytest.raises(RequestRefused) as caught:
+        wire.call("PutItem", b"{}")
+    assert caught.value.code == f"HTTP {status[:3]} {code}"
 
 
 def test_nobody_listening_is_target_unreachable() -> None:

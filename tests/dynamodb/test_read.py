@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.dynamodb.conftest import ItemTable, item, key
+from whimbrel.dynamodb.answers import key_id
 from whimbrel.dynamodb.limits import item_size, write_units
-from whimbrel.dynamodb.read import get_items, key_id, scan
+from whimbrel.dynamodb.read import get_items, scan
 from whimbrel.dynamodb.wire import Wire
 from whimbrel.errors import RequestRefused, Stopped
 

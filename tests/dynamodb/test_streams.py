@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from whimbrel.dynamodb import streams
+from whimbrel.dynamodb import session, streams
+from whimbrel.dynamodb.pace import Backoff
+from whimbrel.errors import UnexpectedAnswer
 
 
 class Stream:
@@ -68,6 +70,53 @@ def test_a_gap_in_a_closed_shard_is_not_its_end() -> None:
 
 def test_an_open_shard_is_read_up_to_now() -> None:
     assert read(Stream({"a": ("", False, [[1], [], [], [2]])})) == [1, 2]
+
+
+class Odd(Stream):
+    """Answers each call oddly ``times`` times before it answers as documented."""
+
+    def __init__(self, name: str, answer: Any, times: int) -> None:
+        super().__init__({"parent": ("", True, [[1], [2]]), "child": ("parent", True, [[3]])})
+        self._odd, self.left = (name, answer), times
+
+    def __getattribute__(self, name: str) -> Any:
+        call = super().__getattribute__(name)
+        if name.startswith("_") or name != self._odd[0]:
+            return call
+
+        def oddly(**request: Any) -> Any:
+            if not self.left:
+                return call(**request)
+            self.left -= 1
+            return self._odd[1]
+
+        return oddly
+
+
+ODD = [
+    ("describe_stream", {}),
+    ("describe_stream", {"StreamDescription": {}}),
+    ("describe_stream", {"StreamDescription": {"Shards": None}}),
+    ("describe_stream", {"StreamDescription": {"Shards": [], "LastEvaluatedShardId": "x"}}),
+    ("describe_stream", {"StreamDescription": {"Shards": [{}]}}),
+    ("get_shard_iterator", {}),
+    ("get_shard_iterator", {"ShardIterator": None}),
+    ("get_records", {}),
+    ("get_records", {"Records": None}),
+    ("get_records", {"Records": [{}]}),
+    ("get_records", {"Records": [{"dynamodb": {"Keys": {"pk": {"S": "k"}}}}]}),
+    ("get_records", {"Records": [], "NextShardIterator": 7}),
+]
+
+
+@pytest.mark.parametrize(("name", "answer"), ODD)
+def test_no_change_is_passed_over_by_an_answer_that_says_nothing(
+    monkeypatch: pytest.MonkeyPatch, name: str, answer: Any
+) -> None:
+    monkeypatch.setattr(session, "Backoff", lambda: Backoff(0.0, 0.0))
+    assert read(Odd(name, answer, 2)) == [1, 2, 3]
+    with pytest.raises(UnexpectedAnswer):
+        read(Odd(name, answer, 1000))
 
 
 def test_parents_are_read_before_their_children_however_they_are_listed() -> None:

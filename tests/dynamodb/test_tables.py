@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from demo.servers import DynamoServer
 from tests.dynamodb.conftest import ItemTable, item
+from whimbrel.dynamodb import session
+from whimbrel.dynamodb.pace import Backoff
 from whimbrel.dynamodb.session import open_client
-from whimbrel.dynamodb.tables import ensure_table, is_empty, table_exists
-from whimbrel.errors import RequestRefused, TargetNotEmpty, TargetUnreachable
+from whimbrel.dynamodb.tables import ensure_table, is_empty, table_exists, table_id
+from whimbrel.errors import RequestRefused, TargetNotEmpty, TargetUnreachable, UnexpectedAnswer
 from whimbrel.project import IndexKey, IndexRule, Target
 
 KEY = [("pk", "S"), ("sk", "N")]
@@ -103,3 +106,46 @@ def test_a_table_without_an_index_or_with_another_is_refused(
         ensure_table(client, name, KEY, target, indexes=INDEXES[1:2])
     with pytest.raises(RequestRefused, match="the table has another index 'global'"):
         ensure_table(client, name, KEY, target, indexes=[IndexRule("global", IndexKey("b"))])
+
+
+class Answering:
+    """A client whose DescribeTable gives these answers one after the other, and the last of them for ever."""
+
+    class exceptions:  # noqa: N801
+        ResourceNotFoundException = KeyboardInterrupt
+
+    def __init__(self, *answers: Any) -> None:
+        self._answers = list(answers)
+
+    def describe_table(self, **_: str) -> Any:
+        return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+
+
+DESCRIBED = {
+    "TableName": "t",
+    "TableStatus": "ACTIVE",
+    "TableId": "id",
+    "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}],
+    "AttributeDefinitions": [{"AttributeName": "pk", "AttributeType": "S"}],
+}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        None,
+        {},
+        DESCRIBED | {"TableName": "other"},
+        DESCRIBED | {"TableStatus": None},
+        DESCRIBED | {"KeySchema": []},
+        DESCRIBED | {"KeySchema": None},
+        DESCRIBED | {"KeySchema": [{"AttributeName": "pk", "KeyType": "RANGE"}]},
+        DESCRIBED | {"AttributeDefinitions": []},
+    ],
+)
+def test_a_table_is_what_a_whole_answer_says(monkeypatch: pytest.MonkeyPatch, odd: Any) -> None:
+    monkeypatch.setattr(session, "Backoff", lambda: Backoff(0.0, 0.0))
+    good, bad = {"Table": DESCRIBED}, {"Table": odd} if odd != {} else {}
+    assert table_id(Answering(bad, bad, good), "t") == "id"  # type: ignore[arg-type]
+    with pytest.raises(UnexpectedAnswer, match="t: "):
+        table_id(Answering(bad), "t")  # type: ignore[arg-type]

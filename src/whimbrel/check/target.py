@@ -7,7 +7,7 @@ from typing import Any
 
 from whimbrel.check.findings import Finding, finding
 from whimbrel.dynamodb.session import Session, translate
-from whimbrel.dynamodb.tables import check_key, is_empty
+from whimbrel.dynamodb.tables import check_key, describe, is_empty
 from whimbrel.errors import RequestRefused, WhimbrelError
 from whimbrel.mapping.design import TableMapping
 from whimbrel.project import Target
@@ -59,8 +59,6 @@ def _index_findings(description: Any, mapping: TableMapping) -> Iterator[Finding
 
 def _described(client: Any, name: str) -> Any:
     try:
-        return client.describe_table(TableName=name)["Table"]
-    except client.exceptions.ResourceNotFoundException:
-        return None
+        return describe(client, name)
     except Exception as error:
         translate(error, name)

@@ -1,19 +1,29 @@
-"""A call that is made until it is through: paced, retried with back-off, counted, and given up only when asked to."""
+"""A call that is made until it is through: paced, retried with back-off and counted.
+
+It is given up when asked to, and when an answer did not have its documented form a dozen times: that is not an outage,
+it is something that does not speak as DynamoDB does.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 import orjson
 
+from whimbrel.dynamodb.answers import Answer, Undocumented
+from whimbrel.dynamodb.answers import units as units_in
 from whimbrel.dynamodb.pace import Backoff, Pace
 from whimbrel.dynamodb.wire import Wire
 from whimbrel.dynamodb.workers import Limit
-from whimbrel.errors import Stopped, TargetUnreachable, Throttled
+from whimbrel.errors import Stopped, TargetUnreachable, Throttled, UnexpectedAnswer
 
+Result = TypeVar("Result")
+
+UNEXPECTED_TRIES = 12  # of one call, before its answers count as an error: about a quarter of a minute
 _LOOK = 0.1  # seconds between looks at the stops during a long wait
 
 
@@ -39,21 +49,25 @@ class Calls:
         self.counters = Counters()
         self.lock = threading.Lock()
 
-    def call(self, operation: str, body: bytes, units: float = 0.0) -> dict[str, Any]:
-        """The answer to one call, however often it must be made; ``units`` is what it will cost by estimate.
+    def call(self, operation: str, body: bytes, read: Callable[[Answer], Result], units: float = 0.0) -> Result:
+        """What ``read`` makes of the answer to one call, however often it must be made.
 
-        Raises Stopped, and what Wire.call raises except Throttled and TargetUnreachable.
+        ``read`` raises Undocumented for an answer that is not known to be a success. ``units`` is what the call will
+        cost by estimate. Raises Stopped, UnexpectedAnswer, and what Wire.call raises except Throttled and
+        TargetUnreachable.
         """
         self.wait(self.pace.take(units))
-        backoff = Backoff()
+        backoff, unexpected = Backoff(), 0
         while True:
             try:
-                answer: dict[str, Any] = orjson.loads(self._wire.call(operation, body))
+                used, result = self._read(operation, self._wire.call(operation, body), read)
                 break
-            except (Throttled, TargetUnreachable, orjson.JSONDecodeError) as error:
+            except (Throttled, TargetUnreachable) as error:
                 self._failed(error)
+                unexpected += isinstance(error, UnexpectedAnswer)
+                if unexpected == UNEXPECTED_TRIES:
+                    raise
                 self.wait(backoff.next(), error)
-        used = _consumed(answer)
         if used:
             self.pace.take(used - units)
         with self.lock:
@@ -61,7 +75,7 @@ class Calls:
             self.counters.requests += 1
             self.counters.bytes += len(body)
             self.counters.units += used
-        return answer
+        return result
 
     def wait(self, seconds: float, reason: Exception | None = None) -> None:
         """Wait. Raises Stopped as soon as one of the stops is set, also when there is nothing to wait for."""
@@ -75,6 +89,16 @@ class Calls:
                 return
             self._stops[0].wait(min(left, _LOOK))
 
+    def _read(self, operation: str, data: bytes, read: Callable[[Answer], Result]) -> tuple[float, Result]:
+        """The units that an answer reports, and what it says."""
+        try:
+            answer = orjson.loads(data)
+            if type(answer) is not dict:
+                raise Undocumented("it is not a JSON object")
+            return units_in(answer), read(answer)
+        except (Undocumented, orjson.JSONDecodeError) as error:
+            raise self._wire.unexpected(operation, f"{error}, in {data[:60]!r}") from error
+
     def _failed(self, error: Exception) -> None:
         with self.lock:
             self.counters.requests += 1
@@ -83,11 +107,3 @@ class Calls:
                 self.counters.throttles += 1
             else:
                 self.counters.retries += 1
-
-
-def _consumed(answer: dict[str, Any]) -> float:
-    """The capacity units in an answer: a list from batch calls, one object from the others; 0 where not reported."""
-    found = answer.get("ConsumedCapacity")
-    if not found:
-        return 0.0
-    return sum(float(each["CapacityUnits"]) for each in ([found] if isinstance(found, dict) else found))

@@ -19,6 +19,7 @@ from whimbrel.errors import UserError
 
 _READ = 1 << 16
 _MAX_HEAD = 1 << 16
+_HEX = b"0123456789abcdefABCDEF"
 
 
 class Answer(NamedTuple):
@@ -34,6 +35,10 @@ class Broken(Exception):
     def __init__(self, message: str, *, unanswered: bool = False) -> None:
         super().__init__(message)
         self.unanswered = unanswered
+
+
+class Damaged(Broken):
+    """Something came that is not a whole HTTP answer."""
 
 
 class Connections:
@@ -139,7 +144,10 @@ def _tunnel(connection: socket.socket, proxy: SplitResult, to: str) -> None:
     connection.sendall("\r\n".join([*lines, "", ""]).encode())
     data = b""
     while not data.endswith(b"\r\n\r\n"):  # byte by byte: what follows is not ours to read
-        data += _more(connection, 1)
+        try:
+            data += _more(connection, 1)
+        except Damaged as error:
+            raise Broken(f"the proxy {proxy.hostname} closed the connection") from error
     if data[9:12] != b"200":
         raise Broken(f"the proxy {proxy.hostname} does not let us through: {data.splitlines()[0].decode('latin-1')}")
 
@@ -157,32 +165,41 @@ def _ask(connection: socket.socket, request: bytes) -> Answer:
     try:
         return _read_answer(connection, data)
     except OSError as error:
-        raise Broken(f"the connection broke within the answer: {_reason(error)}") from error
+        raise Damaged(f"the connection broke within the answer: {_reason(error)}") from error
     except ValueError as error:
-        raise Broken(f"this is no HTTP answer: {data[:40]!r}") from error
+        raise Damaged(f"it is not a valid HTTP answer: {data[:40]!r}") from error
 
 
 def _read_answer(connection: socket.socket, data: bytes) -> Answer:
     while (end := data.find(b"\r\n\r\n")) < 0:
         if len(data) > _MAX_HEAD:
-            raise Broken("the answer's head does not end")
+            raise Damaged("its head does not end")
         data += _more(connection)
     head, rest = data[:end].lower(), data[end + 4 :]
     if not head.startswith(b"http/1."):
-        raise Broken(f"this is no HTTP answer: {data[:40]!r}")
-    status = int(head[9:12])
+        raise ValueError
+    status = _digits(head[9:12])
     if status == 100:
         return _read_answer(connection, rest or _more(connection))
     keep = head[7:8] == b"1" and _header(head, b"connection") != b"close"
     length = _header(head, b"content-length")
-    if length is not None:
-        body, rest = _exactly(connection, rest, int(length))
-    elif (_header(head, b"transfer-encoding") or b"").endswith(b"chunked"):
+    if (_header(head, b"transfer-encoding") or b"").endswith(b"chunked"):  # it says more than a length does
         body, rest = _chunks(connection, rest)
+    elif length is not None:
+        body, rest = _exactly(connection, rest, _digits(length))
     else:
         body, rest, keep = _to_the_end(connection, rest), b"", False
+    if rest:
+        raise Damaged("more came than its length says")
     crc = _header(head, b"x-amz-crc32")
-    return Answer(status, body, None if crc is None else int(crc), keep and not rest)
+    return Answer(status, body, None if crc is None else _digits(crc), keep)
+
+
+def _digits(text: bytes) -> int:
+    """A whole number of nothing but digits: ``int`` takes signs and underscores too. Raises ValueError."""
+    if not text.isdigit():
+        raise ValueError(text)
+    return int(text)
 
 
 def _header(head: bytes, name: bytes) -> bytes | None:
@@ -198,7 +215,7 @@ def _header(head: bytes, name: bytes) -> bytes | None:
 def _more(connection: socket.socket, size: int = _READ) -> bytes:
     data = connection.recv(size)
     if not data:
-        raise Broken("the answer was cut off")
+        raise Damaged("it was cut off")
     return data
 
 
@@ -216,10 +233,15 @@ def _chunks(connection: socket.socket, data: bytes) -> tuple[bytes, bytes]:
     parts = []
     while True:
         line, data = _line(connection, data)
-        size = int(line.partition(b";")[0], 16)
+        digits = line.partition(b";")[0].strip()
+        if not digits or digits.strip(_HEX):
+            raise ValueError(line)
+        size = int(digits, 16)
         if size == 0:
             break
         part, data = _exactly(connection, data, size + 2)
+        if not part.endswith(b"\r\n"):
+            raise ValueError(part[-2:])
         parts.append(part[:-2])
     while line:  # trailers, ended by an empty line
         line, data = _line(connection, data)

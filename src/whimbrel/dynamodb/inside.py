@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from whimbrel.dynamodb.answers import Answer, Undocumented, attributes_left
 from whimbrel.dynamodb.limits import MAX_UPDATE_ATTRIBUTES
 from whimbrel.lists import identity_of, in_order
 from whimbrel.records import AttributeValue, Inside, Item, Update
@@ -63,6 +64,14 @@ def set_bodies(update: Update, inside: Inside) -> Iterator[tuple[str, bytes]]:
 
 def list_body(update: Update, elements: list[AttributeValue]) -> bytes:
     return _body(update, [f"{INSIDE}=:l"], [], {}, {":l": {"L": elements}}, "")
+
+
+def map_left(update: Update, inside: Inside, answer: Answer) -> Item:
+    """The item that a removal within the map left, as its answer says; the map is there, if only an empty one."""
+    item = attributes_left(update.table, update.key, answer)
+    if "M" not in item.get(inside.name, {}):
+        raise Undocumented(f"Attributes is without the map {inside.name!r}")
+    return item
 
 
 def elements_after(item: Item, inside: Inside) -> list[AttributeValue]:

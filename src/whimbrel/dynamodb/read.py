@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from decimal import Context
+from functools import partial
 from itertools import islice
 from queue import Full, Queue
 from typing import Any
 
 import orjson
 
+from whimbrel.dynamodb.answers import filtered, items_found, key_id, page
 from whimbrel.dynamodb.calls import Calls
 from whimbrel.dynamodb.limits import MAX_BATCH_GET
 from whimbrel.dynamodb.pace import Backoff, Pace
@@ -18,20 +19,10 @@ from whimbrel.dynamodb.wire import Wire
 from whimbrel.dynamodb.workers import Limit
 from whimbrel.records import Condition, Item
 
-_EXACT = Context(prec=40)  # DynamoDB's numbers have 38 digits
 _LOOK = 0.1  # seconds between looks at the end of a scan while the queue is full
 
 OnPage = Callable[[list[Item]], None]
 _Pages = Queue[list[Item] | BaseException | None]  # a page, a segment's error, or a segment's end
-
-
-def key_id(key: Item) -> bytes:
-    """A key's identity: equal for keys that DynamoDB takes for the same ("1" and "1.0" are one number).
-
-    It is the key's JSON, so ``orjson.loads`` makes it a key again.
-    """
-    plain = {name: {"N": _number(value["N"])} if "N" in value else value for name, value in key.items()}
-    return orjson.dumps(plain, option=orjson.OPT_SORT_KEYS)
 
 
 def get_items(
@@ -47,9 +38,7 @@ def get_items(
     found: dict[bytes, Item] = {}
     left = iter(wanted.values())
     while part := list(islice(left, MAX_BATCH_GET)):
-        names = tuple(part[0])
-        for item in _get_batch(calls, table, part):
-            found[key_id({name: item[name] for name in names})] = item
+        found |= _get_batch(calls, table, part)
     return found
 
 
@@ -71,7 +60,7 @@ def meets(wire: Wire, table: str, key: Item, condition: Condition, *, stop: thre
         "ReturnConsumedCapacity": "TOTAL",
     }
     calls = Calls(wire, Pace(0), Limit(1), stop or threading.Event())
-    return bool(calls.call("Query", orjson.dumps(request))["Items"])
+    return calls.call("Query", orjson.dumps(request), partial(filtered, table, key))
 
 
 def scan(
@@ -124,20 +113,20 @@ def scan_segment(
     return _segment_pages(calls, request)
 
 
-def _get_batch(calls: Calls, table: str, keys: list[Item]) -> Iterator[Item]:
+def _get_batch(calls: Calls, table: str, keys: list[Item]) -> dict[bytes, Item]:
     backoff = Backoff()
-    request: dict[str, Any] = {table: {"Keys": keys, "ConsistentRead": True}}
-    while request:
+    found: dict[bytes, Item] = {}
+    while keys:
+        request = {table: {"Keys": keys, "ConsistentRead": True}}
         body = orjson.dumps({"RequestItems": request, "ReturnConsumedCapacity": "TOTAL"})
-        units = len(request[table]["Keys"])  # one each at least; what it was is known afterwards
-        answer = calls.call("BatchGetItem", body, units)
-        items: list[Item] = answer["Responses"].get(table, [])
-        yield from items
-        request = answer.get("UnprocessedKeys") or {}
+        units = len(keys)  # one each at least; what it was is known afterwards
+        items, keys = calls.call("BatchGetItem", body, partial(items_found, table, keys), units)
+        found |= items
         if items:
             backoff.reset()
-        if request:
+        if keys:
             calls.wait(backoff.next())
+    return found
 
 
 def _read_segment(calls: Calls, request: dict[str, Any], pages: _Pages, over: threading.Event) -> None:
@@ -151,11 +140,13 @@ def _read_segment(calls: Calls, request: dict[str, Any], pages: _Pages, over: th
 
 
 def _segment_pages(calls: Calls, request: dict[str, Any]) -> Iterator[list[Item]]:
+    table, limit = request["TableName"], request.get("Limit", 0)
+    following: Item | None = None
     while True:
-        answer = calls.call("Scan", orjson.dumps(request), 1.0)
-        yield answer["Items"]
-        following = answer.get("LastEvaluatedKey")
-        if not following:
+        read = partial(page, table, following, limit)
+        items, following = calls.call("Scan", orjson.dumps(request), read, 1.0)
+        yield items
+        if following is None:
             return
         request = request | {"ExclusiveStartKey": following}
 
@@ -182,8 +173,3 @@ def _drain(pages: _Pages, segments: int, on_page: OnPage) -> int:
             items += len(page)
             on_page(page)
     return items
-
-
-def _number(text: str) -> str:
-    """One spelling for each number: the plain one, that every server knows; there is no negative zero."""
-    return format(_EXACT.plus(_EXACT.normalize(_EXACT.create_decimal(text))), "f")

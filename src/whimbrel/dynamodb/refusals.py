@@ -26,6 +26,10 @@ EXPIRED = frozenset({"ExpiredTokenException", "ExpiredToken"})
 ITEM_FAULTS = frozenset(
     {"ValidationException", "SerializationException", "ItemCollectionSizeLimitExceededException", "Unencodable"}
 )
+CONDITION_FAILED = "ConditionalCheckFailedException"
+UNEXPECTED_HINT = (
+    "Look at the endpoint and at any proxy in between: this is not how DynamoDB answers. Then run the same command."
+)
 _DENIED = frozenset({"AccessDeniedException", "AccessDenied"})
 _HINTS = {
     "ExpiredTokenException": "The AWS session has expired: sign in again, then run the same command.",
@@ -38,9 +42,11 @@ _HINTS = {
 
 def error_for(status: int, code: str, message: str, place: str) -> WhimbrelError:
     """The error for an answer with this HTTP status and DynamoDB's code and message."""
+    if status != 400 and code in ITEM_FAULTS | {CONDITION_FAILED}:  # of one item, and so not an error: by 400 only
+        code = f"HTTP {status} {code}"
     if code in THROTTLES or status == 429:
         return Throttled(f"{code}: {message}", place=place)
-    if status >= 500 or code == "InternalServerError":
+    if status >= 500 or status == 408 or code == "InternalServerError":
         return TargetUnreachable(f"{code}: {message}", place=place)
     if code in _DENIED:
         return PrivilegeError(message, place=place, hint="Give the account this permission on the table.")

@@ -35,18 +35,6 @@ def batch_body(operations: Sequence[Put | Delete]) -> bytes:
     return orjson.dumps({"RequestItems": requests, "ReturnConsumedCapacity": "TOTAL"})
 
 
-def unprocessed(operations: Sequence[Put | Delete], left: dict[str, list[dict[str, Any]]]) -> list[Put | Delete]:
-    """The ``operations`` that are in an answer's UnprocessedItems; all of them if one in there is not recognised."""
-    wanted = set()
-    for table, entries in left.items():
-        names = next((tuple(operation.key) for operation in operations if operation.table == table), ())
-        for entry in entries:
-            item: Item = entry["PutRequest"]["Item"] if "PutRequest" in entry else entry["DeleteRequest"]["Key"]
-            wanted.add((table, repr({name: item.get(name) for name in names})))
-    found = [operation for operation in operations if (operation.table, repr(operation.key)) in wanted]
-    return found if len(found) == len(wanted) else list(operations)  # writing one again does no harm
-
-
 def delete_body(table: str, key: Item) -> bytes:
     """DeleteItem."""
     return orjson.dumps({"TableName": table, "Key": key, "ReturnConsumedCapacity": "TOTAL"})

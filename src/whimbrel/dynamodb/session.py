@@ -7,17 +7,24 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
-from whimbrel.dynamodb.refusals import error_for
-from whimbrel.errors import RequestRefused, TargetUnreachable, UserError
+from whimbrel.dynamodb.answers import Answer, Undocumented
+from whimbrel.dynamodb.pace import Backoff
+from whimbrel.dynamodb.refusals import UNEXPECTED_HINT, error_for
+from whimbrel.errors import RequestRefused, TargetUnreachable, UnexpectedAnswer, UserError
 from whimbrel.project import Target
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+Result = TypeVar("Result")
+
+ASKS = 6  # of one call by boto3, before its answers count as an error
 _LOCAL_REGION = "us-east-1"  # a local server takes any; DynamoDB Local keeps one database for each
 _CREDENTIALS_HINT = (
     "Set AWS_PROFILE, run `aws configure`, or give the machine a role; for a local server set the endpoint."
@@ -137,6 +144,24 @@ def open_client(target: Target) -> DynamoDBClient:
 def open_service(target: Target, name: str) -> Any:
     """A boto3 client of another service, at the Target's endpoint if it has one. Raises UserError as Session does."""
     return Session(target).service(name)
+
+
+def ask(call: Callable[..., Any], read: Callable[[Answer], Result], place: str, **request: Any) -> Result:
+    """What ``read`` makes of the answer to a call of a boto3 client; asked again while it is not as documented.
+
+    Raises UnexpectedAnswer if it stays so, and what ``call`` raises.
+    """
+    backoff = Backoff()
+    for _ in range(ASKS - 1):
+        try:
+            return read(call(**request))
+        except Undocumented:
+            time.sleep(backoff.next())
+    try:
+        return read(call(**request))
+    except Undocumented as error:
+        message = f"the answer does not have the documented form: {error}"
+        raise UnexpectedAnswer(message, place=place, hint=UNEXPECTED_HINT) from error
 
 
 def translate(error: Exception, place: str) -> NoReturn:

@@ -10,9 +10,11 @@ import base64
 import threading
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, NamedTuple
 
-from whimbrel.dynamodb.session import Session, translate
+from whimbrel.dynamodb.answers import Answer, Undocumented
+from whimbrel.dynamodb.session import Session, ask, translate
 from whimbrel.errors import LogGone, Stopped
 from whimbrel.project import Target
 from whimbrel.records import AttributeValue, Item
@@ -61,11 +63,8 @@ def shards(client: Any, stream: str) -> list[Shard]:
     found: dict[str, Shard] = {}
     start: dict[str, str] = {}
     while True:
-        description = _asked(client.describe_stream, stream, StreamArn=stream, **start)["StreamDescription"]
-        for each in description["Shards"]:
-            closed = "EndingSequenceNumber" in each.get("SequenceNumberRange", {})
-            found[each["ShardId"]] = Shard(each["ShardId"], each.get("ParentShardId", ""), closed)
-        last = description.get("LastEvaluatedShardId")
+        more, last = _asked(client.describe_stream, _shards, stream, StreamArn=stream, **start)
+        found |= {shard.id: shard for shard in more}
         if not last:
             return _in_order(found)
         start = {"ExclusiveStartShardId": last}
@@ -87,30 +86,68 @@ def read_stream(
 def _read_shard(client: Any, stream: str, shard: Shard, after: str, stop: threading.Event) -> Iterator[StreamRecord]:
     iterator, quiet = _iterator(client, stream, shard, after), 0
     while iterator and (shard.closed or quiet < _QUIET_PAGES):
-        answer = _asked(client.get_records, stream, ShardIterator=iterator)
-        for record in answer["Records"]:
-            yield _record(shard, record)
-        quiet = 0 if answer["Records"] else quiet + 1
-        iterator = answer.get("NextShardIterator")
+        records, iterator = _asked(client.get_records, partial(_records, shard), stream, ShardIterator=iterator)
+        yield from records
+        quiet = 0 if records else quiet + 1
         if stop.wait(_PAUSE if quiet and iterator else 0):
             raise Stopped("asked to stop before the stream was read")
 
 
-def _iterator(client: Any, stream: str, shard: Shard, after: str) -> str | None:
+def _iterator(client: Any, stream: str, shard: Shard, after: str) -> str:
     place = {"StreamArn": stream, "ShardId": shard.id}
     if after:
         place |= {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": after}
     else:
         place |= {"ShardIteratorType": "TRIM_HORIZON"}
-    answer: dict[str, Any] = _asked(client.get_shard_iterator, stream, **place)
-    return answer.get("ShardIterator")
+    iterator: str = _asked(client.get_shard_iterator, lambda answer: _text(answer, "ShardIterator"), stream, **place)
+    return iterator
+
+
+# What the answers say: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_streams_DescribeStream.html,
+# API_streams_GetShardIterator.html and API_streams_GetRecords.html
+
+
+def _shards(answer: Answer) -> tuple[list[Shard], str]:
+    """The shards of a DescribeStream, and the last one's id if there are more."""
+    description: Any = answer.get("StreamDescription")
+    listed = description.get("Shards") if isinstance(description, dict) else None
+    if not isinstance(listed, list) or not all(isinstance(each, dict) for each in listed):
+        raise Undocumented("Shards is not as documented")
+    found = []
+    for each in listed:
+        parent = _text(each, "ParentShardId") if "ParentShardId" in each else ""
+        numbers = each.get("SequenceNumberRange", {})
+        found.append(Shard(_text(each, "ShardId"), parent, "EndingSequenceNumber" in numbers))
+    last = _text(description, "LastEvaluatedShardId") if description.get("LastEvaluatedShardId") else ""
+    if last and (not found or last != found[-1].id):
+        raise Undocumented("LastEvaluatedShardId is not the last of its shards")
+    return found, last
+
+
+def _records(shard: Shard, answer: Answer) -> tuple[list[StreamRecord], str | None]:
+    """The records of a GetRecords, and the iterator to go on with; None at the end of a closed shard."""
+    listed = answer.get("Records")
+    if not isinstance(listed, list):
+        raise Undocumented("Records is not as documented")
+    following = _text(answer, "NextShardIterator") if answer.get("NextShardIterator") is not None else None
+    try:
+        return [_record(shard, record) for record in listed], following
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Undocumented(f"a record is not as documented: {error!r}") from error
+
+
+def _text(fields: Answer, name: str) -> str:
+    value = fields.get(name)
+    if not isinstance(value, str) or not value:
+        raise Undocumented(f"{name} is {value!r}")
+    return value
 
 
 def _record(shard: Shard, record: dict[str, Any]) -> StreamRecord:
     change = record["dynamodb"]
     return StreamRecord(
         shard=shard.id,
-        sequence=change["SequenceNumber"],
+        sequence=_text(change, "SequenceNumber"),
         created=change["ApproximateCreationDateTime"].astimezone(UTC),
         keys=_item(change["Keys"]),
         old=_item(change["OldImage"]) if "OldImage" in change else None,
@@ -151,11 +188,11 @@ def _in_order(found: dict[str, Shard]) -> list[Shard]:
     return list(ordered.values())
 
 
-def _asked(call: Any, stream: str, **request: Any) -> Any:
+def _asked(call: Any, read: Any, stream: str, **request: Any) -> Any:
     from botocore.exceptions import ClientError
 
     try:
-        return call(**request)
+        return ask(call, read, stream, **request)
     except ClientError as error:
         if error.response["Error"]["Code"] == "TrimmedDataAccessException":
             hint = "Export by comparing (--compare) or in full (--full)."

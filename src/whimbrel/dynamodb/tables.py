@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from whimbrel.dynamodb.session import translate
+from whimbrel.dynamodb.answers import described, page
+from whimbrel.dynamodb.session import ask, translate
 from whimbrel.errors import RequestRefused, TargetNotEmpty, TargetUnreachable
 from whimbrel.project import IndexRule, Target
+from whimbrel.records import Item
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -32,12 +35,12 @@ def ensure_table(
     and ``allow_items`` (a resumed run, or the person said so) is False, and the errors of ``translate``.
     """
     try:
-        description = _describe(client, name)
+        description = describe(client, name)
         created = description is None
         if description is None:
             _create(client, name, key_attributes, target, indexes)
         _wait_active(client, name)
-        description = _describe(client, name)
+        description = describe(client, name)
         assert description is not None
         check_key(description, name, key_attributes)
         check_indexes(description, name, indexes)
@@ -55,7 +58,7 @@ def ensure_table(
 def table_exists(client: DynamoDBClient, name: str) -> bool:
     """True if there is a table of that name in any state."""
     try:
-        return _describe(client, name) is not None
+        return describe(client, name) is not None
     except Exception as error:
         translate(error, name)
 
@@ -63,7 +66,7 @@ def table_exists(client: DynamoDBClient, name: str) -> bool:
 def table_id(client: DynamoDBClient, name: str) -> str:
     """What tells this table from a later one of the same name: its TableId, else when it was made; "" if gone."""
     try:
-        description = _describe(client, name)
+        description = describe(client, name)
     except Exception as error:
         translate(error, name)
     return str(description.get("TableId") or description["CreationDateTime"]) if description else ""
@@ -72,10 +75,14 @@ def table_id(client: DynamoDBClient, name: str) -> str:
 def is_empty(client: DynamoDBClient, name: str) -> bool:
     """True if the table has no item. Reads as little as it can: DescribeTable's count is hours old."""
     try:
-        pages = client.get_paginator("scan").paginate(
-            TableName=name, ConsistentRead=True, PaginationConfig={"PageSize": 1}
-        )
-        return not any(page["Count"] for page in pages)
+        after: Item | None = None
+        while True:
+            start = {"ExclusiveStartKey": after} if after else {}
+            read = partial(page, name, after, 1)
+            request = {"ConsistentRead": True, "Limit": 1, "ReturnConsumedCapacity": "TOTAL"}
+            items, after = ask(client.scan, read, name, TableName=name, **request, **start)
+            if items or after is None:
+                return not items
     except Exception as error:
         translate(error, name)
 
@@ -117,9 +124,10 @@ def _projected(index: dict[str, Any]) -> tuple[str, list[str]]:
     return projection.get("ProjectionType", ""), sorted(projection.get("NonKeyAttributes", []))
 
 
-def _describe(client: DynamoDBClient, name: str) -> Any:
+def describe(client: DynamoDBClient, name: str) -> Any:
+    """What DynamoDB says of the table; None if there is none. Raises UnexpectedAnswer, and boto3's own errors."""
     try:
-        return client.describe_table(TableName=name)["Table"]
+        return ask(client.describe_table, partial(described, name), name, TableName=name)
     except client.exceptions.ResourceNotFoundException:
         return None
 
@@ -167,7 +175,7 @@ def _index(index: IndexRule) -> dict[str, Any]:
 def _wait_active(client: DynamoDBClient, name: str) -> None:
     deadline, pause = time.monotonic() + _ACTIVE_SECONDS, 0.02
     while True:
-        description = _describe(client, name)
+        description = describe(client, name)
         status = description["TableStatus"] if description else "missing"
         if status in ("ACTIVE", "UPDATING"):
             return

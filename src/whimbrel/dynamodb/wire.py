@@ -18,10 +18,10 @@ from urllib.parse import urlsplit
 import orjson
 
 from whimbrel import __version__
-from whimbrel.dynamodb.http import Answer, Broken, Connections
-from whimbrel.dynamodb.refusals import EXPIRED, error_for
+from whimbrel.dynamodb.http import Answer, Broken, Connections, Damaged
+from whimbrel.dynamodb.refusals import EXPIRED, UNEXPECTED_HINT, error_for
 from whimbrel.dynamodb.session import Credentials, Session
-from whimbrel.errors import RequestRefused, TargetUnreachable, WhimbrelError
+from whimbrel.errors import RequestRefused, TargetUnreachable, UnexpectedAnswer, WhimbrelError
 from whimbrel.project import Target
 
 _JSON = "application/x-amz-json-1.0"
@@ -65,7 +65,8 @@ class Wire:
     def call(self, operation: str, body: bytes) -> bytes:
         """DynamoDB's answer to ``operation`` ("BatchWriteItem") with a JSON ``body``.
 
-        Raises Throttled, TargetUnreachable (no answer, a damaged one, or a 5xx), PrivilegeError or RequestRefused.
+        Raises Throttled, TargetUnreachable (no answer or a 5xx), UnexpectedAnswer (a damaged one, or one that is not
+        DynamoDB's), PrivilegeError or RequestRefused.
         """
         answer = self._ask(operation, body)
         if answer.status == 200:
@@ -84,17 +85,22 @@ class Wire:
         """Close every connection; calls under way in other threads end with TargetUnreachable."""
         self._connections.close()
 
+    def unexpected(self, operation: str, reason: str) -> UnexpectedAnswer:
+        """The error for an answer to ``operation`` that is not known to be a success."""
+        message = f"the answer does not have the documented form: {reason}"
+        return UnexpectedAnswer(message, place=self._place(operation), hint=UNEXPECTED_HINT)
+
     def _ask(self, operation: str, body: bytes) -> Answer:
         try:
             answer = self._connections.exchange(self._signed(operation, body))
+        except Damaged as error:
+            raise self.unexpected(operation, str(error)) from error
         except Broken as error:
             raise TargetUnreachable(str(error), place=self._place(operation)) from error
         if answer.crc32 is not None and answer.crc32 != zlib.crc32(answer.body):
-            raise TargetUnreachable("the answer's checksum does not fit", place=self._place(operation))
+            raise self.unexpected(operation, "its checksum does not match")
         if answer.status == 200 and not answer.body.startswith(b"{"):
-            raise TargetUnreachable(
-                f"this is no answer of DynamoDB: {answer.body[:40]!r}", place=self._place(operation)
-            )
+            raise self.unexpected(operation, f"it is not a JSON object but {answer.body[:40]!r}")
         return answer
 
     def _refusal(self, operation: str, answer: Answer) -> WhimbrelError:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
+from whimbrel.dynamodb.answers import Answer, acknowledged, attributes_left, item_found, unprocessed
 from whimbrel.dynamodb.calls import Calls, Counters
 from whimbrel.dynamodb.inside import (
     NotOurs,
     elements_after,
     is_empty,
     list_body,
+    map_left,
     map_remove_bodies,
     map_set_bodies,
     remove_body,
@@ -21,14 +24,13 @@ from whimbrel.dynamodb.inside import (
 )
 from whimbrel.dynamodb.limits import MAX_BATCH_WRITE, MAX_ITEM, MAX_REQUEST, item_size, write_units
 from whimbrel.dynamodb.pace import Backoff, Pace
-from whimbrel.dynamodb.refusals import ITEM_FAULTS
+from whimbrel.dynamodb.refusals import CONDITION_FAILED, ITEM_FAULTS
 from whimbrel.dynamodb.requests import (
     batch_body,
     delete_body,
     get_body,
     guarded_body,
     sets_entries,
-    unprocessed,
     update_bodies,
 )
 from whimbrel.dynamodb.wire import Wire
@@ -38,6 +40,7 @@ from whimbrel.project import Target
 from whimbrel.records import Delete, Guarded, Inside, Item, ItemOperation, Put, Update
 
 Plain = Put | Delete
+Result = TypeVar("Result")
 
 
 class Rejected(NamedTuple):
@@ -144,15 +147,14 @@ class Writer:
         backoff = Backoff()
         while True:
             try:
-                answer = self._calls.call("BatchWriteItem", body, self._units(operations))
+                read = partial(unprocessed, operations)
+                remaining = self._calls.call("BatchWriteItem", body, read, self._units(operations))
             except RequestRefused as error:
                 if error.code not in ITEM_FAULTS:
                     raise
                 return self._halve(operations, error.message)
-            left = answer.get("UnprocessedItems")
-            if not left:
+            if not remaining:
                 return []
-            remaining = unprocessed(operations, left)
             self._left_out(len(remaining))
             if len(remaining) < len(operations):
                 backoff.reset()
@@ -174,11 +176,11 @@ class Writer:
             name, body = guarded_body(guarded)
             if len(body) > MAX_ITEM and (rejected := _too_large(guarded.operation)):
                 return [Rejected(guarded, rejected.reason)]
-            self._calls.call(name, body, write_units(len(body)))
+            self._calls.call(name, body, partial(acknowledged, guarded.table), write_units(len(body)))
         except TypeError as error:
             return [Rejected(guarded, f"cannot be written as JSON: {error}")]
         except RequestRefused as error:
-            if error.code == "ConditionalCheckFailedException":
+            if error.code == CONDITION_FAILED:
                 with self._calls.lock:
                     self._own["held"] += 1
                 return []
@@ -209,23 +211,25 @@ class Writer:
         bodies = list(update_bodies(update))
         if sum(map(len, bodies)) > MAX_ITEM and (rejected := _too_large(update)):
             return [rejected]  # before a part of it is written
-        answer: dict[str, Any] = {}
-        try:
+        if sets_entries(update):
             for body in bodies:
-                answer = self._calls.call("UpdateItem", body, write_units(len(body)))
-        except RequestRefused as error:
-            if error.code == "ConditionalCheckFailedException":
+                self._calls.call("UpdateItem", body, partial(acknowledged, update.table), write_units(len(body)))
+            return []
+        remaining: Item | None = None
+        for body in bodies:
+            remaining = self._call_if(body, partial(attributes_left, update.table, update.key))
+            if remaining is None:
                 return []  # no such item: there is nothing to remove, and nothing to delete
-            raise
-        if bodies and not sets_entries(update):
-            self._delete_bare(update, answer.get("Attributes", {}))
+        if remaining is not None:
+            self._delete_bare(update, remaining)
         return []
 
     def _delete_bare(self, update: Update, remaining: Item) -> bool:
         """Delete the item if nothing but its frame is left."""
         bare = update.frame.union(update.key).issuperset(remaining)
         if bare:
-            self._calls.call("DeleteItem", delete_body(update.table, update.key), 1.0)
+            body = delete_body(update.table, update.key)
+            self._calls.call("DeleteItem", body, partial(acknowledged, update.table), 1.0)
         return bare
 
     # Update of entries inside an attribute
@@ -240,31 +244,34 @@ class Writer:
             self._update_map(update, inside)
         else:
             for what, body in set_bodies(update, inside):
-                answer = self._call_if(body)
-                if what == "delete" and answer is not None and not inside.set:
-                    self._delete_bare(update, answer["Attributes"])
+                if what == "add":
+                    self._call_if(body, partial(acknowledged, update.table))
+                    continue
+                remaining = self._call_if(body, partial(attributes_left, update.table, update.key))
+                if remaining is not None and not inside.set:
+                    self._delete_bare(update, remaining)
         return []
 
     def _update_map(self, update: Update, inside: Inside) -> None:
         for within, whole in map_set_bodies(update, inside):
+            written = partial(acknowledged, update.table)
             # One of the two conditions holds, unless somebody else removes and makes the map between the calls.
-            while self._call_if(within) is None and self._call_if(whole) is None:
+            while self._call_if(within, written) is None and self._call_if(whole, written) is None:
                 self._calls.wait(0.0)
-        answer: dict[str, Any] | None = None
+        remaining: Item | None = None
         for body in map_remove_bodies(update, inside):
-            answer = self._call_if(body)
-        if answer is not None and not inside.set:
-            remaining: Item = answer["Attributes"]
-            if is_empty(remaining[inside.name]):
-                self._remove_inside(update, inside, remaining)
+            remaining = self._call_if(body, partial(map_left, update, inside))
+        if remaining is not None and not inside.set and is_empty(remaining[inside.name]):
+            self._remove_inside(update, inside, remaining)
 
     def _update_list(self, update: Update, inside: Inside) -> None:
         """Read, change and write back: nobody else writes this item meanwhile, and a repetition gives the same list."""
-        item: Item = self._calls.call("GetItem", get_body(update.table, update.key), 1.0).get("Item", {})
+        read = partial(item_found, update.table, update.key)
+        item = self._calls.call("GetItem", get_body(update.table, update.key), read, 1.0) or {}
         elements = elements_after(item, inside)
         if elements:
             body = list_body(update, elements)
-            self._calls.call("UpdateItem", body, write_units(len(body)))
+            self._calls.call("UpdateItem", body, partial(acknowledged, update.table), write_units(len(body)))
         elif inside.name in item:
             self._remove_inside(update, inside, item)
 
@@ -272,14 +279,14 @@ class Writer:
         """Delete the item, or, if it has more than the frame, its attribute without entries."""
         rest = {name: value for name, value in item.items() if name != inside.name}
         if not self._delete_bare(update, rest):
-            self._call_if(remove_body(update, inside))
+            self._call_if(remove_body(update, inside), partial(attributes_left, update.table, update.key))
 
-    def _call_if(self, body: bytes) -> dict[str, Any] | None:
-        """The answer to a conditional UpdateItem; None if its condition does not hold."""
+    def _call_if(self, body: bytes, read: Callable[[Answer], Result]) -> Result | None:
+        """What ``read`` makes of the answer to a conditional UpdateItem; None if its condition does not hold."""
         try:
-            return self._calls.call("UpdateItem", body, write_units(len(body)))
+            return self._calls.call("UpdateItem", body, read, write_units(len(body)))
         except RequestRefused as error:
-            if error.code == "ConditionalCheckFailedException":
+            if error.code == CONDITION_FAILED:
                 return None
             raise
 

@@ -17,8 +17,9 @@ from typing import NamedTuple
 
 import orjson
 
+from whimbrel.dynamodb.answers import key_id
 from whimbrel.dynamodb.pace import Pace
-from whimbrel.dynamodb.read import key_id, scan
+from whimbrel.dynamodb.read import scan
 from whimbrel.dynamodb.streams import open_streams, read_stream
 from whimbrel.dynamodb.wire import Wire
 from whimbrel.errors import LogGone, StateError, UserError

@@ -15,16 +15,18 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from whimbrel.durable import replace_file
+from whimbrel.dynamodb import answers
 from whimbrel.dynamodb.calls import Calls
 from whimbrel.dynamodb.pace import Pace
 from whimbrel.dynamodb.read import scan_segment
-from whimbrel.dynamodb.session import open_client, translate
+from whimbrel.dynamodb.session import ask, open_client, translate
 from whimbrel.dynamodb.wire import Wire
 from whimbrel.dynamodb.workers import Limit
 from whimbrel.errors import LogCorrupt, Stopped, UserError
@@ -99,7 +101,7 @@ def home(folder: Path, table: str) -> Path:
 def facts(target: Target, table: str) -> TableFacts:
     """Raises RequestRefused when there is no such table, TargetUnreachable, UserError."""
     try:
-        described: Any = open_client(target).describe_table(TableName=table)["Table"]
+        described = ask(open_client(target).describe_table, partial(answers.described, table), table, TableName=table)
     except Exception as error:
         translate(error, table)
     types = {each["AttributeName"]: each["AttributeType"] for each in described["AttributeDefinitions"]}

@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
 
-from whimbrel.dynamodb.read import key_id
+from whimbrel.dynamodb.answers import key_id
 from whimbrel.dynamodb.session import open_client
 from whimbrel.dynamodb.tables import ensure_table
 from whimbrel.dynamodb.wire import Wire

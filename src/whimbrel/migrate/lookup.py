@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
-from whimbrel.dynamodb.read import key_id
+from whimbrel.dynamodb.answers import key_id
 from whimbrel.export import ExportFile
 from whimbrel.mapping.design import TableMapping
 from whimbrel.migrate.load import rows_of

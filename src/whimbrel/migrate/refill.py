@@ -11,7 +11,8 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 
-from whimbrel.dynamodb.read import get_items, key_id
+from whimbrel.dynamodb.answers import key_id
+from whimbrel.dynamodb.read import get_items
 from whimbrel.migrate.apply import rejected_fault
 from whimbrel.migrate.follow import drained, follow, source_end
 from whimbrel.migrate.load import PARTITION_ROWS, sliced

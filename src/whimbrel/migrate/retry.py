@@ -14,7 +14,8 @@ from __future__ import annotations
 import shutil
 from contextlib import closing
 
-from whimbrel.dynamodb.read import get_items, key_id
+from whimbrel.dynamodb.answers import key_id
+from whimbrel.dynamodb.read import get_items
 from whimbrel.mapping.design import TableMapping
 from whimbrel.migrate.apply import rejected_fault
 from whimbrel.migrate.dead import DeadLetters, Letter, exact_values, replace_letters

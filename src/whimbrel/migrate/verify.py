@@ -23,8 +23,9 @@ from pathlib import Path
 
 import orjson
 
+from whimbrel.dynamodb.answers import key_id
 from whimbrel.dynamodb.pace import Pace
-from whimbrel.dynamodb.read import get_items, key_id, meets, scan
+from whimbrel.dynamodb.read import get_items, meets, scan
 from whimbrel.dynamodb.wire import Wire
 from whimbrel.errors import MappingError, StateError
 from whimbrel.mapping.design import TableMapping
