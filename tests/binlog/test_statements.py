@@ -4,10 +4,39 @@ from __future__ import annotations
 
 import pytest
 
-from whimbrel.mysql.binlog.alterations import alteration
-from whimbrel.mysql.binlog.statements import Meaning, altered_table, meaning, table_names
+from whimbrel.mysql.binlog.alterations import Alteration
+from whimbrel.mysql.binlog.lexer import Dialect
+from whimbrel.mysql.binlog.statements import Meaning, Statement, read_statement
 
 CAPTURED = {("shop", "purchase"), ("shop", "odd`na.me")}
+MARIADB, MYSQL = Dialect(mariadb=True, version=101106), Dialect(mariadb=False, version=90701)
+
+
+def read(sql: str, schema: str = "shop", dialect: Dialect = MARIADB) -> Statement:
+    return read_statement(sql, schema, CAPTURED, dialect)
+
+
+TRUNCATED = [
+    "--\nTRUNCATE TABLE purchase",
+    "--\x01x\nTRUNCATE TABLE purchase",
+    "# x\rTRUNCATE other\nTRUNCATE TABLE purchase",
+    "SET STATEMENT max_statement_time = 60 FOR TRUNCATE TABLE purchase",
+    "SET STATEMENT a = substring('FOR' FROM 1 FOR 2), b = 1 FOR TRUNCATE purchase",
+    "CREATE OR REPLACE /* release 7 */ TABLE purchase (id INT PRIMARY KEY)",
+    "CREATE OR REPLACE/**/TABLE/**/purchase (id INT PRIMARY KEY)",
+    "CREATE OR REPLACE DATABASE shop",
+    "TRUNCATE\v\fpurchase;",
+    "/*!TRUNCATE*/ purchase",
+    "/*!50101TRUNCATE*/ purchase",
+    "/*!99999 nothing /* at */ all */ TRUNCATE purchase",
+    "/*M!100100 TRUNCATE */ purchase",
+    "truncate .purchase",
+    "TRUNCATE `shop`/* */./* */`purchase`",
+    "ALTER IGNORE TABLE purchase ADD UNIQUE KEY u (a)",
+    "DROP TABLE IF EXISTS other.a, b WAIT 10, purchase",
+    "RENAME TABLE a TO b, purchase WAIT 5 TO c",
+    "DROP SEQUENCE purchase",
+]
 
 CASES = [
     ("BEGIN", Meaning.BEGIN),
@@ -24,12 +53,17 @@ CASES = [
     ("REPLACE INTO t VALUES (1)", Meaning.DATA),
     ("WITH a AS (SELECT 1) UPDATE t SET b = 1", Meaning.DATA),
     ("SELECT f()", Meaning.DATA),
+    ("ANALYZE UPDATE t SET a = 1", Meaning.DATA),
+    ("SET STATEMENT max_statement_time = 1 FOR DELETE FROM t", Meaning.DATA),
+    ("CREATE TABLE copy AS SELECT f(a) FROM t", Meaning.DATA),
+    ("CREATE TABLE copy (a INT) PARTITION BY RANGE (a) (PARTITION p VALUES LESS THAN (3))", Meaning.HARMLESS),
     ("TRUNCATE purchase", Meaning.GONE),
     ("TRUNCATE TABLE `shop` . `purchase`", Meaning.GONE),
     ("TRUNCATE TABLE other.purchase", Meaning.HARMLESS),
     ("TRUNCATE TABLE basket", Meaning.HARMLESS),
     ("ALTER TABLE purchase ADD a INT", Meaning.ALTERED),
-    ("alter /* x */ online ignore table if exists PURCHASE drop a", Meaning.ALTERED),
+    ("alter /* x */ online table if exists PURCHASE drop a", Meaning.ALTERED),
+    ("alter /* x */ online ignore table if exists PURCHASE drop a", Meaning.GONE),
     ("ALTER TABLE `odd``na.me` ADD a INT", Meaning.ALTERED),
     ("/*!50001 ALTER TABLE purchase */ ADD a INT", Meaning.ALTERED),
     ("ALTER TABLE basket RENAME TO shop.purchase", Meaning.GONE),
@@ -37,7 +71,7 @@ CASES = [
     ("ALTER TABLE basket EXCHANGE PARTITION p WITH TABLE purchase", Meaning.GONE),
     ("ALTER TABLE basket RENAME COLUMN a TO purchase", Meaning.HARMLESS),
     *[
-        (f"ALTER TABLE `shop`.`purchase` {clauses}", Meaning.HARMLESS)
+        (f"ALTER TABLE `shop`.`purchase` {clauses}", Meaning.KEYS)
         for clauses in (
             "ADD INDEX (a), DROP KEY b",
             "ADD UNIQUE KEY u (a, b), ALGORITHM=INPLACE, LOCK=NONE",
@@ -89,6 +123,8 @@ CASES = [
             "EXCHANGE PARTITION p WITH TABLE other",
             "DISCARD TABLESPACE",
             "ENGINE = BLACKHOLE",
+            "COMMENT = 'x' ENGINE = 'MEMORY'",
+            "AUTO_INCREMENT 7 ENGINE blackhole",
         )
     ],
     ("ALTER TABLE basket ADD FOREIGN KEY (a) REFERENCES purchase (id)", Meaning.HARMLESS),
@@ -107,27 +143,85 @@ CASES = [
     ("CREATE TABLE purchase (a INT)", Meaning.HARMLESS),
     ("CREATE OR REPLACE TABLE purchase (a INT)", Meaning.GONE),
     ("CREATE OR REPLACE VIEW purchases AS SELECT * FROM purchase", Meaning.HARMLESS),
-    ("CREATE INDEX a ON purchase (b)", Meaning.HARMLESS),
-    ("DROP INDEX a ON purchase", Meaning.HARMLESS),
+    ("CREATE INDEX a ON purchase (b)", Meaning.KEYS),
+    ("DROP INDEX a ON purchase", Meaning.KEYS),
     ("CREATE DEFINER=`root`@`%` TRIGGER a BEFORE INSERT ON purchase FOR EACH ROW SET @a = 1", Meaning.HARMLESS),
     ("GRANT SELECT ON shop.purchase TO a", Meaning.HARMLESS),
     ("ANALYZE TABLE purchase", Meaning.HARMLESS),
-    ("SOMETHING NEW", Meaning.DATA),
+    ("SOMETHING NEW", Meaning.UNKNOWN),
+    ("BEGIN NOT ATOMIC TRUNCATE purchase; END", Meaning.UNKNOWN),
+    ("/* no end TRUNCATE purchase", Meaning.UNKNOWN),
+    ("DROP TABLE a, 'purchase'", Meaning.UNKNOWN),
+    ("CREATE NONSENSE purchase", Meaning.UNKNOWN),
+    *[(sql, Meaning.GONE) for sql in TRUNCATED],
 ]
 
 
 @pytest.mark.parametrize(("sql", "wanted"), CASES)
 def test_meaning(sql: str, wanted: Meaning) -> None:
-    assert meaning(sql, "shop", CAPTURED) is wanted
+    assert read(sql).meaning is wanted
 
 
 def test_the_default_schema_decides_about_a_plain_name() -> None:
-    assert meaning("DROP TABLE purchase", "other", CAPTURED) is Meaning.HARMLESS
-    assert meaning("DROP TABLE shop.purchase", "other", CAPTURED) is Meaning.GONE
+    assert read("DROP TABLE purchase", "other").meaning is Meaning.HARMLESS
+    assert read("DROP TABLE shop.purchase", "other").meaning is Meaning.GONE
 
 
-def test_names_in_a_list() -> None:
-    assert table_names("DROP TABLE a, `b`.`c`, d.e", "s") == [("s", "a"), ("b", "c"), ("d", "e")]
+@pytest.mark.parametrize(
+    ("sql", "mariadb", "mysql"),
+    [
+        ("/*M! TRUNCATE */ /*!99998 no */ purchase", Meaning.GONE, Meaning.UNKNOWN),
+        ("DROP /*!50700 TEMPORARY */ TABLE purchase", Meaning.GONE, Meaning.HARMLESS),
+        ("DROP /*M!100000 TEMPORARY */ TABLE purchase", Meaning.HARMLESS, Meaning.GONE),
+        ("DROP /*!40005 TEMPORARY */ TABLE purchase", Meaning.HARMLESS, Meaning.HARMLESS),
+    ],
+)
+def test_the_server_decides_what_a_version_comment_is(sql: str, mariadb: Meaning, mysql: Meaning) -> None:
+    assert (read(sql).meaning, read(sql, dialect=MYSQL).meaning) == (mariadb, mysql)
+
+
+def test_the_sql_mode_decides_what_quotes_are() -> None:
+    ansi, plain = Dialect(mariadb=False, version=90701, sql_mode=4), Dialect(False, 90701, sql_mode=1 << 20)
+    assert read('TRUNCATE "purchase"', dialect=ansi).meaning is Meaning.GONE
+    assert read('TRUNCATE "purchase"', dialect=MYSQL).meaning is Meaning.UNKNOWN
+    hidden = "ALTER TABLE other COMMENT 'a\\', RENAME TO purchase, COMMENT '"
+    assert read(hidden + "'", dialect=plain).meaning is Meaning.GONE
+    assert read(hidden + "\\'' ", dialect=MYSQL).meaning is Meaning.HARMLESS
+
+
+def test_the_character_set_decides_what_is_blank() -> None:
+    latin1 = Dialect(mariadb=True, version=101106, charset="latin1")
+    assert read("TRUNCATE\xa0purchase", dialect=latin1).meaning is Meaning.GONE
+    assert read("TRUNCATE\xa0purchase").meaning is Meaning.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("sql", "dropped", "cascades"),
+    [
+        ("ALTER TABLE purchase DROP PRIMARY KEY, ADD PRIMARY KEY (a, b)", {"PRIMARY"}, []),
+        ("ALTER TABLE purchase DROP KEY IF EXISTS `a b`, DROP INDEX c", {"a b", "c"}, []),
+        ("ALTER TABLE purchase DROP CONSTRAINT u", {"u"}, []),
+        ("DROP INDEX u ON purchase", {"u"}, []),
+        ("CREATE UNIQUE INDEX u ON purchase (a)", set(), []),
+        (
+            "ALTER TABLE purchase ADD FOREIGN KEY (a) REFERENCES d (e) ON DELETE CASCADE ON UPDATE SET NULL",
+            set(),
+            ["ON DELETE CASCADE", "ON UPDATE SET NULL"],
+        ),
+        ("ALTER TABLE purchase ADD b INT REFERENCES d (e) ON DELETE CASCADE", set(), ["ON DELETE CASCADE"]),
+        ("ALTER TABLE purchase ADD FOREIGN KEY (a) REFERENCES d (e) ON DELETE RESTRICT", set(), []),
+        ("ALTER TABLE purchase ADD t TIMESTAMP ON UPDATE CURRENT_TIMESTAMP", set(), []),
+    ],
+)
+def test_keys_that_the_text_names(sql: str, dropped: set[str], cascades: list[str]) -> None:
+    found = alteration(sql)
+    assert (found.dropped_keys, found.cascades) == (dropped, cascades)
+
+
+def alteration(sql: str) -> Alteration:
+    found = read(sql.replace("TABLE t ", "TABLE purchase ")).alteration
+    assert found is not None
+    return found
 
 
 @pytest.mark.parametrize(
@@ -148,4 +242,5 @@ def test_columns_that_the_text_names(sql: str, replaced: set[str], modified: set
 
 
 def test_the_altered_table_is_spelled_as_captured() -> None:
-    assert altered_table("ALTER TABLE PURCHASE ADD a INT", "shop", CAPTURED) == ("shop", "purchase")
+    assert read("ALTER TABLE PURCHASE ADD a INT").table == ("shop", "purchase")
+    assert read("ALTER TABLE Shop.`ODD``na.me` ADD a INT", "other").table == ("shop", "odd`na.me")

@@ -16,6 +16,7 @@ from whimbrel.mapping.versions import Versions
 from whimbrel.migrate.history import History, Name
 from whimbrel.migrate.progress import Progress
 from whimbrel.mysql.altered import altered
+from whimbrel.mysql.binlog.alterations import Alteration
 from whimbrel.mysql.binlog.stream import BinlogStream
 from whimbrel.mysql.connect import connect, server_info
 from whimbrel.project import Source
@@ -145,13 +146,13 @@ class Capture:
                 syncer.join()
                 self._stream.close()
 
-    def _redefine(self, name: Name, position: Position, sql: str) -> Table:
+    def _redefine(self, name: Name, position: Position, sql: str, alteration: Alteration) -> Table:
         """The order matters: recorded before anything is decoded by it, and before the rule may refuse it: whoever
         edits the rule goes on from here.
         """
         found = self._history.since(name, position)
         if found is None:
-            found = altered(self._source, self._now[name], position, sql)
+            found = altered(self._source, self._now[name], position, sql, alteration)
             self._history.add(position, found)
             log.info("table altered", extra={"table": found.table.full_name, "position": str(position)})
         self._now[name] = found.table

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from whimbrel.errors import SchemaDrift
 from whimbrel.mysql.binlog.ahead import Ahead, look_ahead
-from whimbrel.mysql.binlog.alterations import alteration
+from whimbrel.mysql.binlog.alterations import Alteration
 from whimbrel.mysql.binlog.decoders import make_decoder
 from whimbrel.mysql.binlog.events import parse_table_map
 from whimbrel.mysql.binlog.metadata import NAMES, column_names
@@ -39,8 +39,8 @@ class Altered(NamedTuple):
     replaced: frozenset[str]
 
 
-def altered(source: Source, known: Table, at: Position, sql: str) -> Altered:
-    """``known`` as it is after the statement ``sql``, which ends at ``at``.
+def altered(source: Source, known: Table, at: Position, sql: str, found: Alteration) -> Altered:
+    """``known`` as it is after the statement ``sql``, which ends at ``at`` and does what ``found`` says.
 
     Raises SchemaDrift if that cannot be said for certain, SourceUnreachable.
     """
@@ -60,7 +60,6 @@ def altered(source: Source, known: Table, at: Position, sql: str) -> Altered:
                 place=f"{known.full_name} at {at}",
                 hint=_TWICE,
             )
-    found = alteration(sql)
     return Altered(table, _touched(found.replaced, table, known) | _touched(found.modified & generated, table, known))
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple, NoReturn
 
 from whimbrel.errors import UndecodableEvent
 from whimbrel.mysql.binlog import events as ev
+from whimbrel.mysql.binlog.statements import Meaning, Statement
 from whimbrel.mysql.binlog.stream import BinlogStream
 from whimbrel.mysql.connect import connect
 from whimbrel.project import Source
@@ -61,8 +62,9 @@ class _Scout(BinlogStream):
         if ev.table_name(event) in self._tables:
             self.maps[event[27:]] = event
 
-    def _on_alter(self, name: tuple[str, str], sql: str) -> None:
-        raise _Found(sql)
+    def _on_alter(self, statement: Statement, sql: str) -> None:
+        if statement.meaning is Meaning.ALTERED:
+            raise _Found(sql)
 
-    def _on_gone(self, sql: str) -> NoReturn:
+    def _on_gone(self, statement: Statement, sql: str) -> NoReturn:
         raise _Found(sql)

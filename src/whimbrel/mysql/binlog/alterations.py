@@ -1,4 +1,4 @@
-"""What an ALTER TABLE in the binlog does to the columns and rows of its table, as far as its text must say it.
+"""What an ALTER TABLE in the binlog does to the columns, keys and rows of its table, as far as its text must say it.
 
 What the columns are afterwards is never worked out from the text. But a column that is dropped and added again, or two
 that exchange their names, look like before in every description of the table and hold other values: only the text
@@ -9,16 +9,10 @@ Sources: the grammar of ALTER TABLE in the manuals of MySQL 9 and MariaDB 11.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-TOKEN = re.compile(
-    r"""`(?P<tick>(?:[^`]|``)+)` | "(?P<quote>(?:[^"]|"")+)" | (?P<text>'(?:[^'\\]|''|\\.)*')
-        | (?P<skip>\s+|/\*(?!M?!).*?\*/|--[ \t][^\n]*\n?|\#[^\n]*\n?|/\*M?!\d*|\*/) | (?P<word>[\w$]+) | (?P<sign>.)""",
-    re.DOTALL | re.VERBOSE,
-)
-Word = tuple[str, bool]  # its text, and whether it stands without quotes
+from whimbrel.mysql.binlog.lexer import Token
 
 _OPTIONS = frozenset(
     """COMMENT AUTO_INCREMENT ALGORITHM LOCK FORCE ROW_FORMAT KEY_BLOCK_SIZE STATS_PERSISTENT STATS_AUTO_RECALC
@@ -26,7 +20,7 @@ _OPTIONS = frozenset(
     DELAY_KEY_WRITE MAX_ROWS MIN_ROWS AVG_ROW_LENGTH PACK_KEYS COMPRESSION ENCRYPTION PAGE_COMPRESSED
     PAGE_COMPRESSION_LEVEL TRANSACTIONAL ORDER WITH WITHOUT TABLESPACE PARTITION ENGINE NOWAIT WAIT""".split()  # noqa: SIM905
 )
-_INDEXES = frozenset({"INDEX", "KEY", "FULLTEXT", "SPATIAL", "UNIQUE", "CONSTRAINT", "FOREIGN", "CHECK"})
+_INDEXES = frozenset({"INDEX", "KEY", "FULLTEXT", "SPATIAL", "VECTOR", "UNIQUE", "CONSTRAINT", "FOREIGN", "CHECK"})
 _SAFE_SECOND = {
     "ADD": _INDEXES | {"PARTITION"},
     "DROP": frozenset({"INDEX", "KEY", "CONSTRAINT", "FOREIGN", "CHECK"}),
@@ -36,6 +30,8 @@ _SAFE_SECOND = {
     **dict.fromkeys(("REORGANIZE", "COALESCE"), frozenset({"PARTITION"})),
 }
 _ROWS_LOST = frozenset({"DROP", "TRUNCATE", "EXCHANGE", "CONVERT", "IMPORT", "DISCARD"})
+_EQUALS, _COMMA = Token("=", "sign"), Token(",", "sign")
+_DEPTH = {Token("(", "sign"): 1, Token(")", "sign"): -1}
 
 
 @dataclass(slots=True)
@@ -43,59 +39,50 @@ class Alteration:
     """``ends``: rows or the table itself go without row events. ``columns``: they may be others afterwards.
 
     ``replaced``: names that stood, or now stand, for other values than before, if there is such a column still;
-    ``modified``: columns whose definition was given anew.
+    ``modified``: columns whose definition was given again. ``dropped_keys``: names of indexes and constraints that it
+    drops, ``PRIMARY`` for the primary key. ``cascades``: the actions of foreign keys that it adds and by which the
+    server changes rows by itself, e.g. ``ON DELETE CASCADE``.
     """
 
     ends: bool = False
     columns: bool = False
     replaced: set[str] = field(default_factory=set)
     modified: set[str] = field(default_factory=set)
+    dropped_keys: set[str] = field(default_factory=set)
+    cascades: list[str] = field(default_factory=list)
 
 
-def words_of(sql: str) -> list[Word]:
-    """Words, names and signs; no blanks, comments or quoted text."""
-    return [read(found) for found in TOKEN.finditer(sql) if found.lastgroup not in ("skip", "text")]
+def alteration(after_name: Sequence[Token], *, ignore: bool = False) -> Alteration:
+    """Of the tokens of an ALTER TABLE that follow the table's name; ``ignore``: of ALTER IGNORE TABLE.
 
-
-def read(token: re.Match[str]) -> Word:
-    if token["tick"] is not None:
-        return token["tick"].replace("``", "`"), False
-    if token["quote"] is not None:
-        return token["quote"].replace('""', '"'), False
-    return token[0], True
-
-
-def alteration(sql: str) -> Alteration:
-    """Of the statement ``ALTER TABLE …``."""
-    found = Alteration()
-    for clause in _clauses(words_of(sql)):
+    With IGNORE, rows that no longer fit a unique key vanish, and values that no longer fit a column change.
+    """
+    found = Alteration(ends=ignore)
+    for clause in _clauses(after_name):
         _judge(clause, found)
     return found
 
 
-def _clauses(words: list[Word]) -> list[list[Word]]:
-    """What stands after the table's name, cut at the commas outside of brackets."""
-    start = next((i for i, (text, plain) in enumerate(words) if plain and text.upper() == "TABLE"), len(words)) + 1
-    while start < len(words) and words[start][1] and words[start][0].upper() in ("IF", "EXISTS"):
-        start += 1
-    start += 3 if words[start + 1 : start + 2] == [(".", True)] else 1
-    clauses: list[list[Word]] = [[]]
+def _clauses(words: Sequence[Token]) -> list[list[Token]]:
+    """Cut at the commas outside of brackets."""
+    clauses: list[list[Token]] = [[]]
     depth = 0
-    for word in words[start:]:
-        if word == (",", True) and depth == 0:
+    for word in words:
+        if word == _COMMA and depth == 0:
             clauses.append([])
             continue
-        depth += {("(", True): 1, (")", True): -1}.get(word, 0)
+        depth += _DEPTH.get(word, 0)
         clauses[-1].append(word)
     return clauses
 
 
-def _judge(clause: list[Word], found: Alteration) -> None:
+def _judge(clause: list[Token], found: Alteration) -> None:
     first, second, third = (_upper(clause, i) for i in range(3))
     if first == "WAIT" and second.isdigit():  # MariaDB: ALTER TABLE t WAIT 10 ADD …
         return _judge(clause[2:], found)
     if first == "NOWAIT":
         return _judge(clause[1:], found)
+    _note_keys(clause, found)
     if not first or _is_harmless(clause, first, second, third):
         return None
     found.columns = True
@@ -110,22 +97,33 @@ def _loses_rows(first: str, second: str) -> bool:
     """Rows, or the table under its name. Not every engine keeps the rows that it is given."""
     if first == "RENAME":
         return second != "COLUMN"
-    return first == "ENGINE" or (first in _ROWS_LOST and second in ("PARTITION", "TABLESPACE", "TABLE"))
+    return first in _OPTIONS or (first in _ROWS_LOST and second in ("PARTITION", "TABLESPACE", "TABLE"))
 
 
-def _is_harmless(clause: Sequence[Word], first: str, second: str, third: str) -> bool:
-    if first == "ENGINE":
-        return "INNODB" in (second, third)
+def _is_harmless(clause: Sequence[Token], first: str, second: str, third: str) -> bool:
     if first in _OPTIONS:
-        return True
+        return _keeps_engine(clause)
     if first == "ALTER":  # a default, or whether an index or a column is seen
         return not ({"TYPE"} & {second, third})
-    if first == "ADD" and "PRIMARY" in (text.upper() for text, plain in clause if plain):
+    if first == "ADD" and "PRIMARY" in (word.text.upper() for word in clause if word.kind == "word"):
         return False
     return second in _SAFE_SECOND.get(first, ())
 
 
-def _note_names(clause: list[Word], first: str, second: str, found: Alteration) -> None:
+def _keeps_engine(options: Sequence[Token]) -> bool:
+    """Options need no comma between them, so ENGINE may stand anywhere among them; its value may be a string."""
+    words = [word for word in options if word != _EQUALS]
+    depth = 0
+    for at, word in enumerate(words):
+        depth += _DEPTH.get(word, 0)
+        if depth == 0 and word.kind == "word" and word.text.upper() == "ENGINE":
+            value = words[at + 1].text.upper() if at + 1 < len(words) else ""
+            if value != "INNODB":
+                return False
+    return True
+
+
+def _note_names(clause: list[Token], first: str, second: str, found: Alteration) -> None:
     names = _without(clause[1:], ("COLUMN", "IF", "EXISTS", "NOT"))
     if first == "DROP" and second not in ("PRIMARY", "SYSTEM", "PERIOD"):
         found.replaced |= set(names[:1])
@@ -139,16 +137,34 @@ def _note_names(clause: list[Word], first: str, second: str, found: Alteration) 
         found.modified |= set(names[:1])
 
 
-def _without(words: list[Word], leading: Sequence[str]) -> list[str]:
-    while words and words[0][1] and words[0][0].upper() in leading:
+def _note_keys(clause: list[Token], found: Alteration) -> None:
+    if _upper(clause, 0) == "DROP":
+        kind = _upper(clause, 1)
+        names = _without(clause[2:], ("KEY", "IF", "EXISTS"))
+        if kind == "PRIMARY":
+            found.dropped_keys.add("PRIMARY")
+        elif kind in ("INDEX", "KEY", "CONSTRAINT", "FOREIGN"):
+            found.dropped_keys |= set(names[:1])
+    plain = [word.text.upper() if word.kind == "word" else "" for word in clause]
+    if "REFERENCES" not in plain:
+        return
+    for at in range(plain.index("REFERENCES"), len(plain) - 2):
+        if plain[at] == "ON" and plain[at + 1] in ("DELETE", "UPDATE"):
+            action = plain[at + 2] if plain[at + 2] != "SET" else " ".join(plain[at + 2 : at + 4])
+            if action in ("CASCADE", "SET NULL", "SET DEFAULT"):
+                found.cascades.append(f"ON {plain[at + 1]} {action}")
+
+
+def _without(words: Sequence[Token], leading: Sequence[str]) -> list[str]:
+    while words and words[0].kind == "word" and words[0].text.upper() in leading:
         words = words[1:]
-    return [text for text, _ in words]
+    return [word.text for word in words]
 
 
-def _upper(clause: Sequence[Word], at: int) -> str:
+def _upper(clause: Sequence[Token], at: int) -> str:
     """The word there if it is a plain one, in capitals; a quoted name is never a keyword."""
-    signs_left_out = [word for word in clause if word != ("=", True)]
+    signs_left_out = [word for word in clause if word != _EQUALS]
     if at >= len(signs_left_out):
         return ""
-    text, plain = signs_left_out[at]
-    return text.upper() if plain else "`"
+    text, kind = signs_left_out[at]
+    return text.upper() if kind in ("word", "sign") else "`"

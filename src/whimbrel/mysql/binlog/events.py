@@ -9,6 +9,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import zstandard
 
@@ -98,32 +99,45 @@ _QUERY_HEAD = struct.Struct("<IIBHH")
 _STATUS_SIZES = {0: 4, 1: 8, 3: 4}  # flags2, sql_mode, auto_increment: all that may stand before the charset
 
 
-def parse_query(event: bytes) -> tuple[str, bytes, int]:
-    """Default schema, statement, and the collation id of the session that sent it (0: unknown)."""
+class Query(NamedTuple):
+    """``schema`` is the session's default one, ``collation`` the id of its client's collation (0: unknown)."""
+
+    schema: str
+    statement: bytes
+    collation: int
+    sql_mode: int
+
+
+def is_begin(event: bytes) -> bool:
+    """Whether the statement is BEGIN and nothing else: what begins nearly every transaction."""
+    return event.endswith(b"\0BEGIN") and len(event) == 38 + event[27] + (event[30] | event[31] << 8)
+
+
+def parse_query(event: bytes) -> Query:
     _, _, schema_length, _, status_length = _QUERY_HEAD.unpack_from(event, HEADER_SIZE)
     at = HEADER_SIZE + 13
     status = event[at : at + status_length]
     at += status_length
-    return (
-        event[at : at + schema_length].decode("utf-8", "replace"),
-        event[at + schema_length + 1 :],
-        _collation(status),
-    )
+    schema = event[at : at + schema_length].decode("utf-8", "replace")
+    return Query(schema, event[at + schema_length + 1 :], *_read_status(status))
 
 
-def _collation(status: bytes) -> int:
-    at = 0
+def _read_status(status: bytes) -> tuple[int, int]:
+    """Collation and sql_mode; servers write them in this order, before all that is not known here."""
+    at, sql_mode = 0, 0
     while at < len(status):
         kind = status[at]
         if kind == 4:
-            return status[at + 1] | status[at + 2] << 8
+            return status[at + 1] | status[at + 2] << 8, sql_mode
+        if kind == 1:
+            sql_mode = int.from_bytes(status[at + 1 : at + 9], "little")
         if kind == 6:
             at += 2 + status[at + 1]
         elif kind in _STATUS_SIZES:
             at += 1 + _STATUS_SIZES[kind]
         else:
             break
-    return 0
+    return 0, sql_mode
 
 
 def parse_gtid(event: bytes) -> tuple[str, int, float]:

@@ -22,9 +22,13 @@ _START_ANEW = "Start anew with a fresh snapshot, and let the source keep its bin
 
 
 class Session(NamedTuple):
-    """``charsets`` has the character set of each collation id; ``has`` says in words which history the server holds."""
+    """``charsets`` has the character set of each collation id; ``has`` says in words which history the server holds.
+
+    ``version`` is one number: 80403 is 8.4.3.
+    """
 
     mariadb: bool
+    version: int
     server_id: int
     place: str
     has: str
@@ -48,7 +52,8 @@ class Session(NamedTuple):
 
 def open_session(connection: Any, start: Position, server_id: int, *, use_gtid: bool, heartbeat: float) -> Session:
     """Raises PositionLost if the binlog does not reach back to ``start``, or never was there."""
-    mariadb = server_info(connection).flavor == "mariadb"
+    info = server_info(connection)
+    mariadb = info.flavor == "mariadb"
     server_id = server_id or random.randrange(1 << 30, (1 << 32) - 1)
     place = f"binlog of {connection.host}:{connection.port}"
     logs = {row["Log_name"]: int(row["File_size"]) for row in rows_as_dicts(connection, "SHOW BINARY LOGS")}
@@ -56,7 +61,9 @@ def open_session(connection: Any, start: Position, server_id: int, *, use_gtid: 
     if why := _lost(connection, start, logs, use_gtid=use_gtid, mariadb=mariadb):
         raise PositionLost(f"asked for {start}, the server has {has}: {why}", place=place, hint=_START_ANEW)
     _introduce(connection, start, server_id, use_gtid=use_gtid, heartbeat=heartbeat, mariadb=mariadb)
-    return Session(mariadb, server_id, place, has, collation_charsets(connection))
+    major, minor, patch = info.version
+    version = major * 10_000 + minor * 100 + patch
+    return Session(mariadb, version, server_id, place, has, collation_charsets(connection))
 
 
 def _history(connection: Any, logs: Mapping[str, int], *, mariadb: bool) -> str:

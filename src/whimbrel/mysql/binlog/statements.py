@@ -1,12 +1,20 @@
-"""Statements in the binlog: which of them end a transaction, and which change a captured table without row events."""
+"""Statements in the binlog: which of them end a transaction, and which change a captured table without row events.
+
+Harmless is only what is listed here and read to where it cannot concern a captured table any more. All else is DATA,
+a statement that changes rows, or UNKNOWN, and ends the capture.
+
+Sources: the grammars sql_yacc.yy of mysql-server 9 and MariaDB 11.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from enum import Enum, auto
 
-from whimbrel.mysql.binlog.alterations import alteration, words_of
+from whimbrel.mysql.binlog.alterations import Alteration, alteration
+from whimbrel.mysql.binlog.lexer import Dialect, NotUnderstood, Token, tokens
+from whimbrel.mysql.binlog.token_reader import Name, TokenReader
 
 
 class Meaning(Enum):
@@ -18,142 +26,254 @@ class Meaning(Enum):
     XA = auto()
     HARMLESS = auto()
     ALTERED = auto()  # a captured table, and its columns may be others
+    KEYS = auto()  # a captured table in other ways: keys, foreign keys, partitions, options
     GONE = auto()  # a captured table, or rows of it: dropped, truncated, renamed, replaced
     DATA = auto()  # rows that a statement changed, without row events
+    UNKNOWN = auto()  # not understood, so nobody can say
 
 
-_COMMENT = re.compile(r"\s+|/\*(?!M?!)(?:.|\n)*?\*/|--[ \t][^\n]*\n?|#[^\n]*\n?|/\*M?!\d*|\(")
-_CONTROL = {
-    "BEGIN": Meaning.BEGIN,
-    "COMMIT": Meaning.COMMIT,
-    "ROLLBACK": Meaning.ROLLBACK,
-    "SAVEPOINT": Meaning.SAVEPOINT,
-    "RELEASE": Meaning.SAVEPOINT,
-    "XA": Meaning.XA,
-}
-_HARMLESS = frozenset(
-    """SET FLUSH ANALYZE OPTIMIZE REPAIR CHECK GRANT REVOKE INSTALL UNINSTALL USE SHOW EXPLAIN KILL PURGE CHANGE START
-    STOP RESET LOCK UNLOCK CACHE SHUTDOWN""".split()  # noqa: SIM905
-)
-_OTHER_OBJECTS = frozenset(
-    """TEMPORARY VIEW FUNCTION PROCEDURE TRIGGER EVENT USER ROLE SERVER INDEX SEQUENCE PACKAGE TABLESPACE LOGFILE
-    RESOURCE SPATIAL LIBRARY AGGREGATE DEFINER UNIQUE FULLTEXT VECTOR SQL ALGORITHM INSTANCE UNDO""".split()  # noqa: SIM905
-)
-_WORD = re.compile(r"[A-Za-z_]+")
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """``verb`` is the first word, in capitals. ``table`` is the captured table that was altered (ALTERED, KEYS), as
+    ``captured`` spells it, and ``alteration`` what was done to it. ``why``: what of an UNKNOWN one is not understood.
+    """
+
+    meaning: Meaning
+    verb: str = ""
+    table: Name = ("", "")
+    alteration: Alteration | None = None
+    why: str = ""
 
 
-def first_words(sql: str, count: int = 3) -> list[str]:
-    """In capitals, without comments before and between them. ``/*!50001 CREATE */`` is what it holds."""
-    words: list[str] = []
-    at = 0
-    while len(words) < count and at < len(sql):
-        if found := _COMMENT.match(sql, at):
-            at = found.end()
-        elif found := _WORD.match(sql, at):
-            words.append(found[0].upper())
-            at = found.end()
-        else:
-            break
-    return words
-
-
-def meaning(sql: str, schema: str, captured: Collection[tuple[str, str]]) -> Meaning:
+def read_statement(sql: str, schema: str, captured: Collection[Name], dialect: Dialect) -> Statement:
     """``schema`` is the session's default one.
 
     A statement that changes rows anywhere counts as one that changes captured rows: it may do so through a view, a
     trigger or a foreign key, and nothing in the binlog would say so. Only TRUNCATE cannot.
-    An alteration that touches no column (``alterations.py``) is harmless.
     """
-    words = first_words(sql)
-    verb, second = (*words, "", "")[:2]
-    if verb in _CONTROL:
-        if verb == "ROLLBACK" and "TO" in words:
-            return Meaning.PARTIAL_ROLLBACK
-        return _CONTROL[verb]
-    if not verb or verb in _HARMLESS:
+    verb = ""
+    try:
+        reader = TokenReader(tokens(sql, dialect), schema, captured)
+        reader.pass_prefixes()
+        if reader.at_end():
+            return Statement(Meaning.HARMLESS)
+        verb = reader.word()
+        judge = _VERBS.get(verb)
+        if judge is None:
+            raise NotUnderstood(f"{verb or 'it'} begins no statement that is known")
+        reader.take()
+        found = judge(reader)
+    except NotUnderstood as error:
+        return Statement(Meaning.UNKNOWN, verb, why=str(error))
+    return found if isinstance(found, Statement) else Statement(found, verb)
+
+
+_OTHER_OBJECTS = frozenset(
+    """VIEW FUNCTION PROCEDURE TRIGGER EVENT USER ROLE SERVER PACKAGE TABLESPACE LOGFILE RESOURCE LIBRARY REFERENCE
+    INSTANCE CATALOG""".split()  # noqa: SIM905
+)
+_READS_ROWS = frozenset({"SELECT", "WITH", "VALUES", "VALUE"})
+
+Judge = Callable[[TokenReader], Meaning | Statement]
+
+
+def _create(reader: TokenReader) -> Meaning | Statement:
+    replaces = reader.took("OR", "REPLACE")
+    reader.pass_definition()
+    kind = reader.take().text.upper()
+    temporary = kind == "TEMPORARY"
+    if temporary:
+        kind = reader.take().text.upper()
+    if kind in ("TABLE", "SEQUENCE"):
+        return _create_table(reader, replaces=replaces and not temporary)
+    if kind in ("DATABASE", "SCHEMA"):
+        _pass_if_exists(reader)
+        touched = replaces and reader.owns_captured(reader.name()[1])
+        return Meaning.GONE if touched else Meaning.HARMLESS
+    if kind == "INDEX":
+        return _index(reader, dropped=False)
+    return _other_object(kind)
+
+
+def _create_table(reader: TokenReader, *, replaces: bool) -> Meaning:
+    """If its text goes on with rows that it reads, its session does not log rows: nobody knows what a function in it
+    changed.
+    """
+    _pass_if_exists(reader)
+    name = reader.name()
+    if replaces and reader.captured_one([name]):
+        return Meaning.GONE
+    return Meaning.DATA if _reads_rows(reader.rest()) else Meaning.HARMLESS
+
+
+def _reads_rows(words: Sequence[Token]) -> bool:
+    outside, depth = [], 0
+    for text, kind in words:
+        if kind == "sign":
+            depth += {"(": 1, ")": -1}.get(text, 0)
+        elif kind == "word" and text.upper() == "SELECT":
+            return True
+        elif kind == "word" and depth == 0:
+            outside.append(text.upper())
+    if {"VALUES", "VALUE", "TABLE"} & set(outside):
+        return True
+    return any(word == "WITH" and outside[at + 1 : at + 2] != ["SYSTEM"] for at, word in enumerate(outside))
+
+
+def _index(reader: TokenReader, *, dropped: bool) -> Meaning | Statement:
+    """``CREATE|DROP INDEX name … ON table``."""
+    _pass_if_exists(reader)
+    index = reader.name()[1]
+    while reader.rest() and reader.word() != "ON":
+        reader.take()
+    reader.take()
+    table = reader.captured_one([reader.name()])
+    if table is None:
         return Meaning.HARMLESS
-    if verb == "TRUNCATE":
-        return Meaning.GONE if _is_captured(table_names(sql, schema), captured) else Meaning.HARMLESS
-    if verb in ("CREATE", "ALTER", "DROP", "RENAME"):
-        return _definition(sql, verb, second, words, schema, captured)
-    return Meaning.DATA
+    return Statement(Meaning.KEYS, "INDEX", table, Alteration(dropped_keys={index} if dropped else set()))
 
 
-def _definition(
-    sql: str, verb: str, second: str, words: list[str], schema: str, captured: Collection[tuple[str, str]]
-) -> Meaning:
-    names = table_names(sql, schema)
-    if second in ("DATABASE", "SCHEMA"):
-        touched = verb == "DROP" and any(_same(name, owner) for _, name in names for owner, _ in captured)
-    elif verb == "CREATE":
-        touched = words[1:3] == ["OR", "REPLACE"] and _is_captured(names[:1], captured) and _replaces_table(sql)
-    elif second in _OTHER_OBJECTS:
-        touched = False
-    elif verb == "ALTER" and _is_captured(names, captured):
-        return _alter(sql, names, captured)
-    else:
-        touched = _is_captured(names, captured)
-    return Meaning.GONE if touched else Meaning.HARMLESS
+def _other_object(kind: str) -> Meaning:
+    if kind not in _OTHER_OBJECTS:
+        raise NotUnderstood(f"{kind[:40]!r} is not a kind of object that is known")
+    return Meaning.HARMLESS
 
 
-def _alter(sql: str, names: list[tuple[str, str]], captured: Collection[tuple[str, str]]) -> Meaning:
-    """It may be the first of ``names`` that is captured, or one that it is renamed to or exchanges rows with."""
-    found = alteration(sql)
+def _pass_if_exists(reader: TokenReader) -> None:
+    if not reader.took("IF", "NOT", "EXISTS"):
+        reader.took("IF", "EXISTS")
+
+
+def _alter(reader: TokenReader) -> Meaning | Statement:
+    ignore = False
+    while reader.word() in ("ONLINE", "OFFLINE", "IGNORE"):
+        ignore = reader.take().text.upper() == "IGNORE" or ignore
+    reader.pass_definition()
+    kind = reader.take().text.upper()
+    if kind == "TABLE":
+        return _alter_table(reader, ignore=ignore)
+    if kind in ("DATABASE", "SCHEMA"):
+        return Meaning.HARMLESS
+    if kind == "SEQUENCE":
+        _pass_if_exists(reader)
+        return Meaning.GONE if reader.captured_one([reader.name()]) else Meaning.HARMLESS
+    return _other_object(kind)
+
+
+def _alter_table(reader: TokenReader, *, ignore: bool) -> Meaning | Statement:
+    """It may be the table itself that is captured, or one that it is renamed to or exchanges rows with."""
+    _pass_if_exists(reader)
+    table = reader.captured_one([reader.name()])
+    found = alteration(reader.rest(), ignore=ignore)
+    if table is None:
+        return _alter_of_another(reader, found)
     if found.ends:
         return Meaning.GONE
-    return Meaning.ALTERED if found.columns and _is_captured(names[:1], captured) else Meaning.HARMLESS
+    return Statement(Meaning.ALTERED if found.columns else Meaning.KEYS, "ALTER", table, found)
 
 
-def altered_table(sql: str, schema: str, captured: Collection[tuple[str, str]]) -> tuple[str, str]:
-    """The captured table that a statement which means ALTERED is about, as ``captured`` spells it."""
-    name = table_names(sql, schema)[0]
-    return next(each for each in captured if _same(each[0], name[0]) and _same(each[1], name[1]))
+_BEFORE_TABLES = frozenset({"TABLE", "TO", "AS", "RENAME"})
 
 
-_BEFORE_NAMES = frozenset({"TABLE", "TABLES", "TO", "AS", "DATABASE", "SCHEMA", "RENAME", "TRUNCATE"})
-_BETWEEN = frozenset({"IF", "EXISTS", "NOT", "WAIT", "NOWAIT", "ONLINE", "OFFLINE", "IGNORE", "TABLE", "AS", "TO"})
-
-
-def table_names(sql: str, schema: str) -> list[tuple[str, str]]:
-    """Schema and name of each table that a DROP, TRUNCATE, RENAME, ALTER or CREATE TABLE is about.
-
-    A name stands after one of a few words, or after a comma that follows such a name. That finds also what is no table
-    (``RENAME COLUMN a TO b``), which does no harm, but neither the tables of a foreign key nor what stands in quotes.
+def _alter_of_another(reader: TokenReader, found: Alteration) -> Meaning:
+    """Takes what follows one of a few words for a table. That is also found in RENAME COLUMN a TO b, where it does no
+    harm unless the alteration ends a table.
     """
-    words = words_of(sql)
-    names: list[tuple[str, str]] = []
-    at, expected, depth = 0, False, 0
-    while at < len(words):
-        text, plain = words[at]
-        if plain and text in "()":
-            depth += 1 if text == "(" else -1
-        if plain and text.upper() in _BEFORE_NAMES:
-            expected = depth == 0
-        elif expected and (not plain or text[0].isalnum() or text[0] in "_$" or ord(text[0]) > 127):
-            if plain and text.upper() in _BETWEEN:
-                at += 1
+    names: list[Name] = []
+    while reader.rest():
+        if reader.take().text.upper() in _BEFORE_TABLES and reader.rest() and reader.rest()[0].kind in ("word", "name"):
+            if reader.word() in _BEFORE_TABLES:
                 continue
-            parts = [text]
-            while at + 2 < len(words) and words[at + 1] == (".", True):
-                parts.append(words[at + 2][0])
-                at += 2
-            names.append((parts[0], parts[1]) if len(parts) > 1 else (schema, parts[0]))
-            expected = at + 1 < len(words) and words[at + 1] == (",", True)
-            at += expected
-        else:
-            expected = False
-        at += 1
-    return names
+            names.append(reader.name())
+    return Meaning.GONE if found.ends and reader.captured_one(names) else Meaning.HARMLESS
 
 
-def _is_captured(names: Collection[tuple[str, str]], captured: Collection[tuple[str, str]]) -> bool:
-    return any(_same(a, schema) and _same(b, table) for a, b in names for schema, table in captured)
+def _drop(reader: TokenReader) -> Meaning | Statement:
+    temporary = reader.took("TEMPORARY")
+    reader.pass_definition()
+    kind = reader.take().text.upper()
+    if kind in ("TABLE", "TABLES", "SEQUENCE"):
+        _pass_if_exists(reader)
+        names = reader.names()
+        reader.ended("RESTRICT", "CASCADE")
+        return Meaning.GONE if reader.captured_one(names) and not temporary else Meaning.HARMLESS
+    if kind in ("DATABASE", "SCHEMA"):
+        _pass_if_exists(reader)
+        return Meaning.GONE if reader.owns_captured(reader.name()[1]) else Meaning.HARMLESS
+    if kind == "INDEX":
+        return _index(reader, dropped=True)
+    return _other_object(kind)
 
 
-def _same(name: str, other: str) -> bool:
-    """Servers may or may not tell capitals apart; two tables that differ in nothing else are taken for one."""
-    return name.lower() == other.lower()
+def _rename(reader: TokenReader) -> Meaning:
+    if reader.took("USER"):
+        return Meaning.HARMLESS
+    if not (reader.took("TABLE") or reader.took("TABLES")):
+        raise NotUnderstood("it renames neither tables nor users")
+    _pass_if_exists(reader)
+    names = reader.names("TO")
+    reader.ended()
+    return Meaning.GONE if reader.captured_one(names) else Meaning.HARMLESS
 
 
-def _replaces_table(sql: str) -> bool:
-    return re.search(r"\bREPLACE\s+TABLE\b", sql, re.IGNORECASE) is not None
+def _truncate(reader: TokenReader) -> Meaning:
+    reader.took("TABLE")
+    name = reader.name()
+    reader.pass_waiting()
+    reader.ended()
+    return Meaning.GONE if reader.captured_one([name]) else Meaning.HARMLESS
+
+
+def _maintain(reader: TokenReader) -> Meaning:
+    """``ANALYZE TABLE``; MariaDB's ``ANALYZE UPDATE …`` carries the statement out."""
+    if reader.word() in ("NO_WRITE_TO_BINLOG", "LOCAL"):
+        reader.take()
+    return Meaning.HARMLESS if reader.word() in ("TABLE", "TABLES", "VIEW") else Meaning.DATA
+
+
+def _begin(reader: TokenReader) -> Meaning:
+    """Not MariaDB's block ``BEGIN NOT ATOMIC``."""
+    reader.ended("WORK")
+    return Meaning.BEGIN
+
+
+def _start(reader: TokenReader) -> Meaning:
+    if not reader.took("TRANSACTION"):
+        raise NotUnderstood("it starts something else than a transaction")
+    return Meaning.BEGIN
+
+
+def _rollback(reader: TokenReader) -> Meaning:
+    reader.took("WORK")
+    return Meaning.PARTIAL_ROLLBACK if reader.took("TO") else Meaning.ROLLBACK
+
+
+def _load(reader: TokenReader) -> Meaning:
+    return Meaning.HARMLESS if reader.took("INDEX", "INTO", "CACHE") else Meaning.DATA
+
+
+def _always(meaning: Meaning) -> Judge:
+    return lambda reader: meaning
+
+
+_VERBS: dict[str, Judge] = {
+    "BEGIN": _begin,
+    "START": _start,
+    "COMMIT": _always(Meaning.COMMIT),
+    "ROLLBACK": _rollback,
+    "SAVEPOINT": _always(Meaning.SAVEPOINT),
+    "RELEASE": _always(Meaning.SAVEPOINT),
+    "XA": _always(Meaning.XA),
+    "CREATE": _create,
+    "ALTER": _alter,
+    "DROP": _drop,
+    "RENAME": _rename,
+    "TRUNCATE": _truncate,
+    "LOAD": _load,
+    **dict.fromkeys(("ANALYZE", "OPTIMIZE", "REPAIR", "CHECK", "CHECKSUM"), _maintain),
+    **dict.fromkeys(("SET", "FLUSH", "GRANT", "REVOKE", "INSTALL", "UNINSTALL", "USE"), _always(Meaning.HARMLESS)),
+    **dict.fromkeys(
+        ("INSERT", "REPLACE", "UPDATE", "DELETE", "WITH", "SELECT", "VALUES", "TABLE", "CALL", "DO", "HANDLER", "("),
+        _always(Meaning.DATA),
+    ),
+}

@@ -14,18 +14,23 @@ from typing import Any, NoReturn
 
 from whimbrel.errors import PartialImage, SchemaDrift, StatementChange, UndecodableEvent
 from whimbrel.mysql.binlog import events as ev
+from whimbrel.mysql.binlog.alterations import Alteration
 from whimbrel.mysql.binlog.decoders import Decode, Decoder, make_decoder
 from whimbrel.mysql.binlog.gtid import MariaDBGtids, MySQLGtids
+from whimbrel.mysql.binlog.lexer import Dialect
 from whimbrel.mysql.binlog.protocol import Packets, ServerRefusal, dump_from_file, dump_from_gtids, register_replica
 from whimbrel.mysql.binlog.session import Session, open_session
-from whimbrel.mysql.binlog.statements import Meaning, altered_table, first_words, meaning
+from whimbrel.mysql.binlog.statements import Meaning, Statement, read_statement
 from whimbrel.mysql.charsets import PYTHON_NAMES, python_codec
 from whimbrel.records import Change, Commit, Idle, Position, Table
 
 Output = list[Change] | Commit | Idle
 Handler = Callable[[bytes, int, int], Output | None]
-# A captured table by its names, where the statement that altered it ends, and that statement → the table from there on.
-Redefine = Callable[[tuple[str, str], Position, str], Table]
+# A captured table by its names, where the statement that altered it ends, that statement and what it does → the table
+# from there on.
+Redefine = Callable[[tuple[str, str], Position, str, Alteration], Table]
+# The same of a statement that touches no column: raises if what was proved of the table's keys holds no longer.
+Reprove = Callable[[tuple[str, str], Position, str, Alteration], None]
 
 _new = tuple.__new__  # a NamedTuple without the cost of its constructor
 _ANEW = "The table's history cannot be followed over this: migrate it anew."
@@ -33,6 +38,7 @@ _SWAPPED = (
     "Online schema changes (gh-ost, pt-online-schema-change) swap a table for its copy: do them before or after the "
     "migration, or use ALTER TABLE. " + _ANEW
 )
+_HIDES_QUOTES = frozenset({"big5", "cp932", "gb18030", "gbk", "sjis"})  # whose second bytes may be ASCII
 _INSERT, _UPDATE, _DELETE = 1, 2, 3  # where a Decoder has the function
 _ROWS = {
     ev.WRITE_V1: _INSERT,
@@ -65,7 +71,7 @@ class BinlogStream:
     so often while there is nothing new. ``server_id`` is ours as a replica, and no other may have it; 0 picks one.
     ``tables`` are as they were at ``start``; ``redefine`` says what one of them is after an ALTER that may have changed
     its columns: rows before it are read by the old one, those after it by the new one. Without it such an ALTER is
-    SchemaDrift.
+    SchemaDrift. ``reprove`` is told of every other alteration of one of them, before anything after it is handed out.
 
     Raises PositionLost, PartialImage, StatementChange, UndecodableEvent, SchemaDrift, SourceUnreachable,
     PrivilegeError.
@@ -81,9 +87,11 @@ class BinlogStream:
         use_gtid: bool,
         heartbeat: float = 1.0,
         redefine: Redefine | None = None,
+        reprove: Reprove | None = None,
     ) -> None:
         self._tables = dict(tables)
         self._redefine = redefine
+        self._reprove = reprove
         self._session: Session = open_session(connection, start, server_id, use_gtid=use_gtid, heartbeat=heartbeat)
         self._mariadb = self._session.mariadb
         self._packets = Packets(connection, f"{connection.host}:{connection.port}", max(30.0, 10 * heartbeat))
@@ -287,18 +295,20 @@ class BinlogStream:
     # Statements
 
     def _on_query(self, event: bytes, kind: int, timestamp: int) -> Commit | None:
-        if event.endswith(b"\0BEGIN"):
+        if ev.is_begin(event):
             self._inside = True
             return None
-        return self._statement(*ev.parse_query(event), timestamp)
+        return self._statement(ev.parse_query(event), timestamp)
 
     def _on_compressed_query(self, event: bytes, kind: int, timestamp: int) -> Commit | None:
-        schema, compressed, collation = ev.parse_query(event)
-        return self._statement(schema, self._uncompressed(compressed), collation, timestamp)
+        query = ev.parse_query(event)
+        return self._statement(query._replace(statement=self._uncompressed(query.statement)), timestamp)
 
-    def _statement(self, schema: str, statement: bytes, collation: int, timestamp: int) -> Commit | None:
-        sql = self._decoded(statement, collation)
-        match meaning(sql, schema, self._tables):
+    def _statement(self, query: ev.Query, timestamp: int) -> Commit | None:
+        sql, charset = self._decoded(query)
+        dialect = Dialect(self._mariadb, self._session.version, query.sql_mode, charset)
+        statement = read_statement(sql, query.schema, self._tables, dialect)
+        match statement.meaning:
             case Meaning.COMMIT:
                 return self._commit(timestamp)
             case Meaning.ROLLBACK:
@@ -312,49 +322,67 @@ class BinlogStream:
                 self._inside = True
             case Meaning.XA:
                 return self._xa(sql, timestamp)
-            case Meaning.DATA:
-                raise StatementChange(
-                    f"a statement changed rows without row events: {sql[:200]}",
-                    place=str(self._position()),
-                    hint=f"Set binlog_format=ROW for all sessions. {_ANEW}",
-                )
-            case Meaning.ALTERED:
-                self._on_alter(altered_table(sql, schema, self._tables), sql)
+            case Meaning.DATA | Meaning.UNKNOWN:
+                self._on_unlogged(statement, sql)
+            case Meaning.ALTERED | Meaning.KEYS:
+                self._on_alter(statement, sql)
                 return self._commit(timestamp)
             case Meaning.GONE:
-                self._on_gone(sql)
+                self._on_gone(statement, sql)
             case _ if not self._inside:
                 return self._commit(timestamp)
         return None
 
-    def _on_alter(self, name: tuple[str, str], sql: str) -> None:
+    def _on_unlogged(self, statement: Statement, sql: str) -> NoReturn:
+        place = str(self._position())
+        if statement.meaning is Meaning.DATA:
+            message = f"a statement changed rows without row events: {shortened(sql)}"
+            raise StatementChange(message, place=place, hint=f"Set binlog_format=ROW for all sessions. {_ANEW}")
+        message = f"a statement that is not known to be harmless ({statement.why}): {shortened(sql)}"
+        hint = f"If it cannot have touched a captured table, please report it, so that whimbrel learns it. {_ANEW}"
+        raise StatementChange(message, place=place, hint=hint)
+
+    def _on_alter(self, statement: Statement, sql: str) -> None:
         """Table maps before and after may have the same bytes, so nothing that was made of them may stay."""
+        assert statement.alteration is not None, "what alters a captured table says how"
+        where = statement.table, self._position(), sql, statement.alteration
+        if self._reprove:
+            self._reprove(*where)
+        if statement.meaning is Meaning.KEYS:
+            return
         if self._redefine is None:
-            raise SchemaDrift(f"a captured table was altered: {sql[:200]}", place=str(self._position()), hint=_ANEW)
-        self._tables[name] = self._redefine(name, self._position(), sql)
+            raise SchemaDrift(
+                f"a captured table was altered: {shortened(sql)}", place=str(self._position()), hint=_ANEW
+            )
+        self._tables[statement.table] = self._redefine(*where)
         self._decoders.clear()
         self._made.clear()
 
-    def _on_gone(self, sql: str) -> NoReturn:
-        place = str(self._position())
-        if first_words(sql, 1) == ["TRUNCATE"]:
-            message = f"a captured table was emptied without a row event for each row: {sql[:200]}"
+    def _on_gone(self, statement: Statement, sql: str) -> NoReturn:
+        place, said = str(self._position()), shortened(sql)
+        if statement.verb == "TRUNCATE":
+            message = f"a captured table was emptied without a row event for each row: {said}"
             raise StatementChange(message, place=place, hint=f"DELETE instead of TRUNCATE can be followed. {_ANEW}")
         if "RENAME" in sql.upper():
-            message = f"a captured table was renamed, or another took its name: {sql[:200]}"
+            message = f"a captured table was renamed, or another took its name: {said}"
             raise SchemaDrift(message, place=place, hint=_SWAPPED)
-        message = f"a captured table, or rows of it, are gone without row events: {sql[:200]}"
+        message = f"a captured table, or rows of it, are gone without row events: {said}"
         raise SchemaDrift(message, place=place, hint=_ANEW)
 
-    def _decoded(self, statement: bytes, collation: int) -> str:
-        """In the character set of its session."""
-        charset = self._session.charsets.get(collation, "utf8mb4")
-        if charset in PYTHON_NAMES:
-            try:
-                return python_codec(charset).decode(statement)
-            except UnicodeError:
-                pass
-        return statement.decode("utf-8", "replace")
+    def _decoded(self, query: ev.Query) -> tuple[str, str]:
+        """In the character set of its session, and that. Bytes that are invalid in it become U+FFFD: they can only
+        stand in strings, comments and names that no captured table has, but where a character may end in a quote or
+        a backslash, nobody can say what they hide.
+        """
+        charset = self._session.charsets.get(query.collation, "utf8mb4")
+        if charset not in PYTHON_NAMES:
+            return query.statement.decode("utf-8", "replace"), charset
+        try:
+            return python_codec(charset).decode(query.statement), charset
+        except UnicodeError as error:
+            if charset in _HIDES_QUOTES:
+                raise self._undecodable(f"a statement that is not valid {charset}: {error}", _ANEW) from error
+        return query.statement.decode("utf-8", "replace"), charset
 
     def _no_changes_undone(self, what: str) -> None:
         if self._touched:
@@ -493,6 +521,12 @@ class BinlogStream:
     def _unknown(self, kind: int, flags: int) -> None:
         if not flags & ev.IGNORABLE:
             raise self._undecodable(f"an event of the unknown type {kind}", "A newer whimbrel may know it.")
+
+
+def shortened(sql: str) -> str:
+    """A statement as it is shown to a person: on one line, its beginning."""
+    line = " ".join(sql[:400].split())
+    return line if len(line) <= 200 else line[:200] + "…"
 
 
 _MARIADB_GTID = struct.Struct("<5xI10xQIB").unpack_from  # server id of the header, sequence, domain, flags
