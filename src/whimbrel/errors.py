@@ -12,6 +12,7 @@
     ├── SourceError               MySQL or MariaDB
     │   ├── SourceUnreachable     (Retryable) the connection failed or broke
     │   ├── UnsupportedSource     a setting, version or table that cannot be migrated exactly
+    │   ├── IncompleteRead        the source counts other rows than it sent
     │   ├── PositionLost          the position is not in the source's binlog any more, or never was
     │   └── UndecodableEvent      something in the binlog that cannot be decoded exactly
     │       ├── PartialImage      binlog_row_image is not FULL, or a partial JSON update
@@ -82,6 +83,9 @@ class SourceUnreachable(SourceError, Retryable): ...
 
 
 class UnsupportedSource(SourceError): ...
+
+
+class IncompleteRead(SourceError): ...
 
 
 class PositionLost(SourceError): ...

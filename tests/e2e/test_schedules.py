@@ -129,7 +129,7 @@ def between_chunks(shop: Work, monkeypatch: pytest.MonkeyPatch) -> Callable[[int
             if file.chunk.number in planned:
                 sql(shop, planned.pop(file.chunk.number))
 
-        result = export_table(*arguments, **options, consistent=False, on_chunk=on_chunk)
+        result = export_table(*arguments, **options, on_chunk=on_chunk)
         assert not planned, "these never happened"
         return result
 

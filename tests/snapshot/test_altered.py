@@ -31,7 +31,7 @@ def test_rows_that_were_read_by_other_columns_do_not_count(shop: Shop, sql: str,
 
     one = dataclasses.replace(shop.source, connections=1, chunk_rows=2)
     with pytest.raises(SchemaDrift, match=says):
-        shop.export(shop.table(), source=one, on_chunk=alter, consistent=False)
+        shop.export(shop.table(), source=one, on_chunk=alter)
     assert [file.name for file in shop.files()] == ["chunk-00000001.jsonl.zst"]
 
 
@@ -43,5 +43,5 @@ def test_a_column_more_does_no_harm(shop: Shop) -> None:
         if file.chunk.number == 1:
             shop.execute("ALTER TABLE t ADD c INT AFTER id")
 
-    shop.export(shop.table(), source=one, on_chunk=alter, consistent=False)
+    shop.export(shop.table(), source=one, on_chunk=alter)
     assert shop.rows() == [(1, 10), (2, 20), (3, 30)]

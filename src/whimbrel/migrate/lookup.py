@@ -38,14 +38,15 @@ def read_whole_table(
     use: Callable[[list[Row]], None],
     count: Callable[[int], None],
     stop: threading.Event,
-) -> None:
-    """Every row, a chunk at a time through a file in ``folder``, which is this call's own and is removed."""
+) -> int:
+    """Every row, a chunk at a time through a file in ``folder``, which is this call's own and is removed; how many
+    there were.
+    """
 
     def take(file: ExportFile) -> None:
         use(list(rows_of(file.path)))
         file.path.unlink()
 
-    export_table(
-        source, mapping.table, chunk_key(mapping), folder, on_chunk=take, on_rows=count, stop=stop, consistent=False
-    )
+    result = export_table(source, mapping.table, chunk_key(mapping), folder, on_chunk=take, on_rows=count, stop=stop)
     shutil.rmtree(folder, ignore_errors=True)
+    return result.rows

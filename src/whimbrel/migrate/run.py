@@ -220,7 +220,7 @@ class Run:
         if self.stop.is_set():
             return
         counts.exported_rows = counts.estimated_rows = result.rows
-        self._save_table(source, chunks_planned=result.chunks, rows_exported=result.rows, snapshot=result.position)
+        self._save_table(source, chunks_planned=result.chunks, rows_exported=result.rows)
 
     def _open_targets(self) -> None:
         """Make the target tables, or take them up again; a table with strange items in it is refused, never

@@ -27,7 +27,7 @@ from whimbrel.dynamodb.answers import key_id
 from whimbrel.dynamodb.pace import Pace
 from whimbrel.dynamodb.read import get_items, meets, scan
 from whimbrel.dynamodb.wire import Wire
-from whimbrel.errors import MappingError, StateError
+from whimbrel.errors import IncompleteRead, MappingError, StateError
 from whimbrel.mapping.design import TableMapping
 from whimbrel.mapping.family import by_target
 from whimbrel.mapping.values import normal_item
@@ -39,6 +39,7 @@ from whimbrel.migrate.progress import Progress
 from whimbrel.migrate.regroup import Regrouped
 from whimbrel.migrate.state import StateFolder
 from whimbrel.mysql.connect import Mysql, connect, current_position
+from whimbrel.mysql.points import count_rows
 from whimbrel.mysql.snapshot import rows_where_equal
 from whimbrel.project import Project
 from whimbrel.records import Item, Position, Row
@@ -129,18 +130,35 @@ class Verifier:
             self._say("reading the source")
 
         if mapping.aligned:
-            self._read_source(mapping, lambda rows: self._add_expected(join, mapping, rows), count)
+            self._read_counted(mapping, lambda rows: self._add_expected(join, mapping, rows), count)
             return
         with Regrouped(mapping, self._folder / "groups", partitions) as groups:
-            self._read_source(mapping, groups.add, count)
+            self._read_counted(mapping, groups.add, count)
             for number in range(partitions):
                 self._add_expected(join, mapping, groups.rows(number))
 
-    def _read_source(
+    def _read_counted(
         self, mapping: TableMapping, use: Callable[[list[Row]], None], count: Callable[[int], None]
     ) -> None:
-        read_whole_table(self._source, mapping, self._folder / f"export-{self._reads}", use, count, self._stop)
+        """Read the table, and count it by a query that shares nothing with those that read it. The two must agree
+        where nothing was written meanwhile; each chunk was counted as it was read, whatever is written.
+        """
+        began, before = current_position(self._connection), count_rows(self._connection, mapping.table)
+        read = self._read_source(mapping, use, count)
+        after, ended = count_rows(self._connection, mapping.table), current_position(self._connection)
+        if began == ended and before == after != read and not self._stop.is_set():
+            raise IncompleteRead(
+                f"{read:,} rows were read, and the source counts {after:,}",
+                place=mapping.source,
+                hint="Verify again; if it stays so, something between the table and us cuts results off.",
+            )
+
+    def _read_source(
+        self, mapping: TableMapping, use: Callable[[list[Row]], None], count: Callable[[int], None]
+    ) -> int:
+        folder = self._folder / f"export-{self._reads}"
         self._reads += 1
+        return read_whole_table(self._source, mapping, folder, use, count, self._stop)
 
     def _add_expected(self, join: Spill, mapping: TableMapping, rows: list[Row]) -> None:
         puts, faults = mapping.put_items(rows)

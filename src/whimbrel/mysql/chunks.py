@@ -82,6 +82,17 @@ def chunk_statement(table: Table, chunk: Chunk, index: str) -> str:
     return f"{statement} ORDER BY {_list(chunk.key)}" if chunk.key else statement
 
 
+def chunk_count(table: Table, chunk: Chunk, index: str) -> str:
+    """The SELECT of how many rows the chunk has."""
+    return f"SELECT COUNT(*) FROM {_from(table, index)} WHERE {chunk_condition(table, chunk)}"
+
+
+def rest_count(table: Table, chunk: Chunk, index: str, last: tuple[Value, ...]) -> str:
+    """The SELECT of how many rows the chunk has from the key ``last`` on."""
+    at_least = compared([table.column(name) for name in chunk.key], last, ">", ">=")
+    return f"{chunk_count(table, chunk, index)} AND {at_least}"
+
+
 def chunk_condition(table: Table, chunk: Chunk) -> str:
     """low < key <= high in SQL."""
     columns = [table.column(name) for name in chunk.key]

@@ -1,8 +1,6 @@
 """Connections to the source, what the server is, and where its binlog stands.
 
-Every connection speaks utf8mb4, has its session in UTC and a neutral ``sql_mode``, so that values print plainly and
-literals mean what they say; ``character_set_results`` is NULL, so that text arrives in its column's own bytes and the
-server never puts a ``?`` in place of what it cannot convert (types.py decodes it, as the binlog reader does).
+Nothing about a session is left to the server: ``settings`` sets each of them, and reads it back.
 """
 
 from __future__ import annotations
@@ -29,16 +27,12 @@ from whimbrel.errors import (
     UnsupportedSource,
     WhimbrelError,
 )
+from whimbrel.mysql.settings import settle
 from whimbrel.project import Source
 from whimbrel.records import Position
 
 Mysql: TypeAlias = "Connection[Cursor]"  # PyMySQL's own class has no parameters when it runs
 
-# The server writes to us for as long as we pause under load; its default of 60 s would cut the connection.
-SESSION = (
-    "SET time_zone = '+00:00', sql_mode = '', character_set_results = NULL, sql_quote_show_create = 1, "
-    "net_write_timeout = 3600, net_read_timeout = 3600, wait_timeout = 86400"
-)
 CONNECT_TIMEOUT = 10  # seconds
 
 # Values arrive in the form of records.py: numbers as int and float, all else as the text that the server prints.
@@ -96,8 +90,32 @@ class ServerInfo:
 
 def connect(source: Source, **more: Any) -> Mysql:
     """A connection in autocommit that gives values as records.py has them. ``more`` goes to ``pymysql.connect``.
-    Raises SourceUnreachable or PrivilegeError.
+    Raises SourceUnreachable, PrivilegeError, or UnsupportedSource when the session cannot be set as it must be.
     """
+    connection = _connected(source, more)
+    try:
+        with translated(place_of(source)):
+            _settle(connection, place_of(source))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _settle(connection: Mysql, place: str) -> None:
+    steps = settle(place)
+    with contextlib.suppress(StopIteration), connection.cursor() as cursor:
+        statement = next(steps)
+        while True:
+            try:
+                cursor.execute(statement)
+            except pymysql.err.Error as error:
+                statement = steps.throw(error)
+            else:
+                statement = steps.send(list(cursor.fetchall()))
+
+
+def _connected(source: Source, more: dict[str, Any]) -> Mysql:
     options: dict[str, Any] = {
         "host": source.host,
         "port": source.port,
@@ -108,7 +126,6 @@ def connect(source: Source, **more: Any) -> Mysql:
         "charset": "utf8mb4",
         "autocommit": True,
         "connect_timeout": CONNECT_TIMEOUT,
-        "init_command": SESSION,
         "conv": DECODERS,
         **more,
     }
@@ -171,6 +188,12 @@ def translate(error: Exception, place: str) -> WhimbrelError:
     code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
     message = str(error.args[1]) if len(error.args) > 1 else str(error) or type(error).__name__
     said = f"{message} (error {code})" if code else message
+    if "init_connect command failed" in message:
+        return UnsupportedSource(
+            f"the server's init_connect fails, and so it ends every session: {said}",
+            place=place,
+            hint="Correct or empty init_connect on the server (SELECT @@GLOBAL.init_connect)",
+        )
     if code in REFUSED:
         return PrivilegeError(
             said, place=place, hint="Check the user, its password and its grants: see `whimbrel check`"
@@ -198,10 +221,10 @@ def _is_broken_connection(error: Exception, code: int) -> bool:
 
 
 def server_info(connection: Mysql) -> ServerInfo:
-    text, server_id = _one(connection, "SELECT VERSION(), @@server_id")
+    text, server_id = _one(connection, "SELECT VERSION(), @@GLOBAL.server_id")
     version = version_number(text)
     if "mariadb" in text.lower():
-        (domain,) = _one(connection, "SELECT @@gtid_domain_id")
+        (domain,) = _one(connection, "SELECT @@GLOBAL.gtid_domain_id")
         return ServerInfo("mariadb", version, f"{server_id}:{domain}", server_id, gtid=True)
     uuid, mode = _one(connection, "SELECT @@server_uuid, @@gtid_mode")
     return ServerInfo("mysql", version, uuid, server_id, gtid=mode == "ON")
@@ -237,7 +260,7 @@ def current_position(connection: Mysql) -> Position:
 
 def clock(connection: Mysql) -> float:
     """The source's clock: whole seconds since the epoch, as commits have them at least."""
-    return float(_one(connection, "SELECT UNIX_TIMESTAMP()")[0])
+    return float(_one(connection, "SELECT UNIX_TIMESTAMP(SYSDATE())")[0])
 
 
 def binlog_status(connection: Mysql) -> dict[str, Any]:

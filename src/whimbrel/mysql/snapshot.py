@@ -1,9 +1,9 @@
-"""Exports a table: n connections stream its chunks into files, gently, resumably, and from one moment where the
-account allows it.
+"""Exports a table: n connections stream its chunks into files, gently and resumably.
 
-A chunk is one streaming SELECT. Its file gets its name only when it is durable, and that name is all that a resume
-asks for: a chunk whose file is there and whole is done, every other one is read again. What a chunk did not see is in
-the change log, which is applied later.
+A chunk is one streaming SELECT, and a COUNT in the same transaction: what was read ends where the server's rows end.
+Its file gets its name only when it is durable, and that name is all that a resume asks for: a chunk whose
+file is there and whole is done, every other one is read again. Each chunk shows the table at a moment of its own; what
+it did not see is in the change log, which is applied later.
 """
 
 from __future__ import annotations
@@ -19,22 +19,21 @@ from typing import Any, NamedTuple
 from asyncmy.cursors import SSCursor
 
 from whimbrel.errors import (
+    IncompleteRead,
     LogCorrupt,
-    PrivilegeError,
     SchemaDrift,
-    SourceError,
     SourceUnreachable,
 )
 from whimbrel.export import PART, Chunk, ExportFile, ExportWriter, read_export, write_export
 from whimbrel.mysql.charsets import invalid_text
-from whimbrel.mysql.chunks import Plan, chunk_statement, cutting_key, plan
+from whimbrel.mysql.chunks import Plan, chunk_count, chunk_statement, cutting_key, plan, rest_count
 from whimbrel.mysql.connect import Mysql, connect, translated
 from whimbrel.mysql.pace import LoadGate, RowRate
 from whimbrel.mysql.points import canonical_rows, read_rows, rows_where_equal
-from whimbrel.mysql.readers import back_off, begin_together, open_reader, uses_tls
+from whimbrel.mysql.readers import back_off, open_reader, rows_of, uses_tls
 from whimbrel.mysql.schema import described, description
 from whimbrel.project import Source
-from whimbrel.records import Position, Row, Table
+from whimbrel.records import Row, Table
 
 __all__ = ["Chunk", "SnapshotResult", "export_table", "plan", "read_rows", "rows_where_equal"]
 
@@ -46,18 +45,10 @@ STOP_WITHIN = 0.1  # seconds
 
 
 class SnapshotResult(NamedTuple):
-    """``rows`` and ``chunks`` are what is exported now, the chunks of earlier calls among them.
-
-    ``consistent``: every chunk shows the table at ``position``. Otherwise each chunk stands on its own, and ``note``
-    says why. ``lock_ms``: for how many milliseconds the source was locked against writes.
-    """
+    """What is exported now, the chunks of earlier calls among them."""
 
     chunks: int
     rows: int
-    position: Position | None
-    consistent: bool
-    lock_ms: float
-    note: str
 
 
 def export_table(
@@ -70,18 +61,18 @@ def export_table(
     done: Container[int] = (),
     on_chunk: Callable[[ExportFile], None] | None = None,
     on_rows: Callable[[int], None] | None = None,
-    consistent: bool = True,
 ) -> SnapshotResult:
     """Export ``table`` into ``folder``, or go on with it there, until all is done or ``stop`` is set.
 
     ``on_chunk`` is called for each file that is durable and not in ``done``, those of earlier calls among them; the
     files of chunks in ``done`` are trusted unread, and their rows are not counted. ``on_rows`` is called with rows as
     they are read, and with a negative number when a chunk that broke off is read again. Both are called in this
-    thread. Raises SourceUnreachable after TRIES broken connections in a row, SchemaDrift, PrivilegeError,
-    UnsupportedSource (text that is not valid in its character set).
+    thread. Raises SourceUnreachable after TRIES broken connections in a row, IncompleteRead when the server counts
+    other rows than it sent, SchemaDrift, PrivilegeError, UnsupportedSource (text that is not valid in its character
+    set).
     """
     export = _Export(source, table, key_columns, folder, stop, done, on_chunk or _ignore, on_rows or _ignore)
-    return asyncio.run(export.run(consistent))
+    return asyncio.run(export.run())
 
 
 def _ignore(_: Any) -> None: ...
@@ -111,27 +102,20 @@ class _Export:
         self.line_rows = self.rate.batch(LINE_ROWS)
         self.reading = 0  # chunks being read now
         self.chunks = self.rows = 0
-        self.together = False  # every chunk so far comes from the transactions that began under the lock
-        self.note = ""
         self.index = ""
         self.tls = False
         self.looking = asyncio.Lock()
         self.look: Mysql | None = None  # a connection of its own: what a transaction of the readers sees may be old
 
-    async def run(self, consistent: bool) -> SnapshotResult:
+    async def run(self) -> SnapshotResult:
         self.folder.mkdir(parents=True, exist_ok=True)
         for left in self.folder.glob(f"*{PART}"):
             left.unlink()
         self.plan = Plan(self.folder, self.table, self.key_columns)
         waiting = await asyncio.to_thread(self._unfinished)
-        position, lock_ms = None, 0.0
         if not self.stop.is_set() and (waiting or not self.plan.complete):
-            position, lock_ms = await self._export(waiting, consistent)
-        elif self.chunks:
-            self.note = "all chunks were there already"
-        return SnapshotResult(
-            self.chunks, self.rows, position if self.together else None, self.together, lock_ms, self.note
-        )
+            await self._export(waiting)
+        return SnapshotResult(self.chunks, self.rows)
 
     def _unfinished(self) -> list[Chunk]:
         """The planned chunks whose file is not there whole; those that are done are announced."""
@@ -152,23 +136,14 @@ class _Export:
                 waiting.append(chunk)
         return waiting
 
-    async def _export(self, waiting: list[Chunk], consistent: bool) -> tuple[Position | None, float]:
+    async def _export(self, waiting: list[Chunk]) -> None:
         readers: list[Any] = []
-        position, lock_ms = None, 0.0
         try:
             side = await asyncio.to_thread(connect, self.source)
             try:
                 self.tls = uses_tls(side)
                 self.index = cutting_key(side, self.table, self.key_columns)[1]
                 readers = [await open_reader(self.source, tls=self.tls) for _ in range(max(1, self.source.connections))]
-                if self.chunks:
-                    self.note = "some chunks come from an earlier run"
-                elif consistent:
-                    try:
-                        position, lock_ms = await begin_together(side, readers)
-                        self.together = True
-                    except (PrivilegeError, SourceError) as error:
-                        self.note = f"each chunk stands on its own: {error.message}"
                 with contextlib.suppress(_Stopped):
                     await self._all_chunks(side, readers, waiting)
             finally:
@@ -178,7 +153,6 @@ class _Export:
                 reader.close()
             if self.look:
                 self.look.close()
-        return position, lock_ms
 
     async def _all_chunks(self, side: Mysql, readers: list[Any], waiting: list[Chunk]) -> None:
         """Planner, readers and watchers, together: the first to fail ends all."""
@@ -238,8 +212,6 @@ class _Export:
                     file = await self._read_chunk(readers[number], chunk)
                 except SourceUnreachable as error:
                     readers[number].close()
-                    if self.together:
-                        self.together, self.note = False, f"a connection broke off: {error.message}"
                     failures += 1
                     await back_off(error, failures)
             self._finish(file)
@@ -285,13 +257,32 @@ class _Export:
 
     async def _stream(self, reader: Any, chunk: Chunk, writer: ExportWriter) -> None:
         with translated(self.table.full_name):
+            await reader.query("START TRANSACTION READ ONLY")  # what is counted is what the first SELECT saw
             cursor = reader.cursor(SSCursor)
             await cursor.execute(chunk_statement(self.table, chunk, self.index))
+            last: list[Row] = []
             while rows := await self._next_rows(cursor):
                 self._end_if_stopped()
                 writer.write(rows)
+                last = rows
                 self.on_rows(len(rows))
                 await self._keep_pace(reader, len(rows))
+            if not await self._ends_with(reader, chunk, last):
+                counted = await rows_of(reader, chunk_count(self.table, chunk, self.index))
+                _all_there(self.table, chunk, writer.rows, counted)
+            await reader.query("COMMIT")
+
+    async def _ends_with(self, reader: Any, chunk: Chunk, rows: list[Row]) -> bool:
+        """Whether the chunk, which is read in the order of its key, has nothing more than ``rows`` from their last key
+        on. To count these few is all that it takes where no limit cut the chunk off; False is no proof that one did.
+        """
+        places = [self.table.index(name) for name in chunk.key]
+        keys = [tuple(row[place] for place in places) for row in rows]
+        same = sum(1 for _ in itertools.takewhile(lambda key: key == keys[-1], reversed(keys)))
+        if not places or same == len(rows):
+            return False
+        counted = await rows_of(reader, rest_count(self.table, chunk, self.index, keys[-1]))
+        return counted == [(same,)]
 
     async def _next_rows(self, cursor: Any) -> list[Row]:
         """Rows for one line; where rows may be long, few at a time, so that memory is bounded by bytes and not by
@@ -333,6 +324,17 @@ class _Export:
 
     def _path(self, chunk: Chunk) -> Path:
         return self.folder / f"chunk-{chunk.number:08d}.jsonl.zst"
+
+
+def _all_there(table: Table, chunk: Chunk, rows: int, counted: list[tuple[Any, ...]]) -> None:
+    if counted != [(rows,)]:
+        said = f"{counted[0][0]:,}" if counted else "nothing"
+        raise IncompleteRead(
+            f"the server sent {rows:,} rows and counts {said} in the same transaction, between the keys {chunk.low} "
+            f"and {chunk.high}",
+            place=table.full_name,
+            hint="Something between the table and us cuts results off: see the server's settings and any proxy.",
+        )
 
 
 def whole_file(path: Path, chunk: Chunk) -> ExportFile | None:

@@ -1,0 +1,196 @@
+"""What every session of ours is set to: all that changes what a SELECT returns, or whether it works.
+
+A server gives each new session its global values and what ``init_connect`` sets, so none of them is what it usually is:
+with ``sql_select_limit = 1000`` a table ends at its thousandth row without a word. Everything is therefore set here,
+and read back. The names are those of MySQL 8.0 to 9.7 and MariaDB 10.5 to 11.8; a server that does not have one leaves
+it out. Not in the list is what changes only speed, only writes, or only messages in the server's log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from decimal import Decimal, InvalidOperation
+from typing import Any, TypeAlias
+
+from whimbrel.errors import UnsupportedSource
+
+Setting: TypeAlias = "str | int | None"
+
+CHARSET, COLLATION = "utf8mb4", "utf8mb4_general_ci"
+_MOST = 2**64 - 1
+_DAY, _HOUR, _FIVE_MINUTES = 86_400, 3_600, 300
+
+# Every server has these. They come first: with them as they were, the rest could not be read.
+BASIC: dict[str, Setting] = {
+    "sql_select_limit": _MOST,
+    "max_join_size": _MOST,
+    "sql_big_selects": 1,  # after max_join_size, which switches it off
+    "sql_mode": "",
+    "completion_type": "NO_CHAIN",
+    "autocommit": 1,
+    "time_zone": "+00:00",
+    "character_set_client": CHARSET,
+    "character_set_connection": CHARSET,
+    "collation_connection": COLLATION,
+    # Text arrives in its column's own bytes: the server never replaces what it cannot convert by a "?".
+    "character_set_results": None,
+}
+# MariaDB's and MySQL's limit of time. It goes before all: with a millisecond, the rest might not come to its end.
+LIMITS = {"max_statement_time", "max_execution_time"}
+_UNKNOWN_VARIABLE = 1193
+# Set where the server has them and they differ: some may only be set by an account with more privileges than ours.
+MORE: dict[str, Setting] = {
+    # what there is to see
+    "transaction_isolation": "REPEATABLE-READ",
+    "tx_isolation": "REPEATABLE-READ",  # its name in MariaDB before 11.1
+    "transaction_read_only": 0,
+    "tx_read_only": 0,
+    "system_versioning_asof": "DEFAULT",
+    "show_gipk_in_create_table_and_information_schema": 1,
+    "use_secondary_engine": "OFF",
+    "wsrep_dirty_reads": 0,
+    "query_cache_type": "OFF",
+    "sql_auto_is_null": 0,
+    # how values are printed, compared and computed
+    "lc_time_names": "en_US",
+    "default_collation_for_utf8mb4": "utf8mb4_0900_ai_ci",
+    "character_set_collations": "",
+    "old": 0,
+    "old_mode": "",
+    "new_mode": "",
+    "div_precision_increment": 4,
+    "default_week_format": 0,
+    "group_concat_max_len": 1 << 20,
+    "max_sort_length": 1024,
+    "windowing_use_high_precision": 1,
+    "block_encryption_mode": "aes-128-ecb",
+    "default_regex_flags": "",
+    "max_recursive_iterations": 2**32 - 1,
+    "cte_max_recursion_depth": 2**32 - 1,
+    # what is printed about tables and statements
+    "sql_quote_show_create": 1,
+    "show_create_table_verbosity": 0,
+    "show_create_table_skip_secondary_engine": 0,
+    "show_old_temporals": 0,
+    "explain_format": "TRADITIONAL",
+    "information_schema_stats_expiry": _DAY,
+    "lc_messages": "en_US",
+    # limits at which a statement is refused or broken off
+    "max_session_mem_used": 2**63 - 1,
+    "tmp_disk_table_size": _MOST,
+    "max_tmp_session_space_usage": 0,
+    "sql_safe_updates": 0,
+    "sql_buffer_result": 0,
+    # how long to wait: the server writes to us for as long as we pause under load
+    "lock_wait_timeout": _FIVE_MINUTES,
+    "innodb_lock_wait_timeout": 50,
+    "net_write_timeout": _HOUR,
+    "net_read_timeout": _HOUR,
+    "wait_timeout": _DAY,
+    "interactive_timeout": _DAY,
+    "idle_transaction_timeout": 0,
+    "idle_readonly_transaction_timeout": 0,
+    "idle_write_transaction_timeout": 0,
+}
+
+Rows: TypeAlias = "list[tuple[Any, ...]]"
+# Statements to execute, one after the other. Each is answered by its rows, or by the client's error thrown in.
+Steps: TypeAlias = "Generator[str, Rows, None]"
+
+
+def settle(place: str) -> Steps:
+    """Set a new session and read it back; whoever has the connection executes the statements.
+
+    Raises UnsupportedSource with the variable's name, the value it must have and the value it has.
+    """
+    yield from _no_limit()
+    yield from _set(BASIC, place)
+    # What init_connect may have begun; said in full, so that completion_type has no part in it.
+    yield "ROLLBACK AND NO CHAIN NO RELEASE"
+    yield from _check(BASIC, place)
+    names = ", ".join(f"'{name}'" for name in (*MORE, *sorted(LIMITS)))
+    has = {str(row[0]).lower() for row in (yield f"SHOW SESSION VARIABLES WHERE Variable_name IN ({names})")}
+    wanted = {name: value for name, value in MORE.items() if name in has} | dict.fromkeys(LIMITS & has, 0)
+    found = yield from _values(wanted)
+    yield from _set({name: value for name, value in wanted.items() if not _same(value, found[name])}, place)
+    yield from _check(wanted, place)
+
+
+def _no_limit() -> Steps:
+    for name in sorted(LIMITS):
+        try:
+            yield f"SET SESSION {name} = 0"
+        except Exception as error:
+            if not error.args or error.args[0] != _UNKNOWN_VARIABLE:
+                raise
+
+
+def _set(settings: dict[str, Setting], place: str) -> Steps:
+    if not settings:
+        return
+    try:
+        yield "SET " + ", ".join(_assignment(*setting) for setting in settings.items())
+    except Exception as error:
+        if not _is_refusal(error):
+            raise
+        yield from _set_one_by_one(settings, place)
+
+
+def _set_one_by_one(settings: dict[str, Setting], place: str) -> Steps:
+    """Which of them it was."""
+    for name, value in settings.items():
+        try:
+            yield f"SET {_assignment(name, value)}"
+        except Exception as error:
+            if not _is_refusal(error):
+                raise
+            found = yield from _values({name: value})
+            raise _refused(name, value, found[name], place, f" ({error.args[1]})") from error
+
+
+def _is_refusal(error: Exception) -> bool:
+    """The server's answer to the statement, rather than a connection that broke (client errors are 2000 to 2999)."""
+    code = error.args[0] if len(error.args) > 1 else 0
+    return isinstance(code, int) and code >= 1000 and not 2000 <= code < 3000 and code not in _ENDED
+
+
+_ENDED = {1053, 1152, 1184, 1317, 1927, 4031}  # errors that the server ends the session or the statement with
+
+
+def _check(settings: dict[str, Setting], place: str) -> Steps:
+    found = yield from _values(settings)
+    for name, value in settings.items():
+        if not _same(value, found[name]):
+            raise _refused(name, value, found[name], place, "")
+
+
+def _values(settings: dict[str, Setting]) -> Generator[str, Rows, dict[str, Any]]:
+    rows = yield "SELECT " + ", ".join(f"@@SESSION.{name}" for name in settings)
+    if len(rows) != 1:
+        raise UnsupportedSource("gave no row for its own variables", place="the source's session", hint=_HINT)
+    return dict(zip(settings, rows[0], strict=True))
+
+
+def _assignment(name: str, value: Setting) -> str:
+    if value is None:
+        return f"SESSION {name} = NULL"
+    if name == "system_versioning_asof":
+        return f"SESSION {name} = DEFAULT"  # 'DEFAULT' would be read as a time
+    return f"SESSION {name} = {value}" if isinstance(value, int) else f"SESSION {name} = '{value}'"
+
+
+def _same(wanted: Setting, found: Any) -> bool:
+    if isinstance(wanted, int):
+        try:
+            return Decimal(str(found)) == wanted
+        except InvalidOperation:
+            return False
+    return bool(found == wanted)
+
+
+def _refused(name: str, wanted: Setting, found: Any, place: str, why: str) -> UnsupportedSource:
+    shown = "NULL" if wanted is None else repr(wanted)
+    return UnsupportedSource(f"the session must have {name} = {shown}, and has {found!r}{why}", place=place, hint=_HINT)
+
+
+_HINT = "What a SELECT returns depends on it: see the server's global value, its init_connect, and any proxy before it."

@@ -1,0 +1,81 @@
+"""A session that cannot be set is an error by name; and if one is cut off all the same, the counts tell."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from demo.servers import SqlServer
+from tests.snapshot.conftest import Shop
+from whimbrel.errors import IncompleteRead, UnsupportedSource
+from whimbrel.mysql import settings
+from whimbrel.mysql.connect import connect
+from whimbrel.mysql.points import count_rows
+
+
+@contextlib.contextmanager
+def limited(server: SqlServer, rows: int) -> Iterator[None]:
+    server.execute(f"SET GLOBAL sql_select_limit = {rows}")
+    try:
+        yield
+    finally:
+        server.execute("SET GLOBAL sql_select_limit = DEFAULT")
+
+
+def numbers(shop: Shop, count: int) -> None:
+    shop.execute("CREATE TABLE t (id INT PRIMARY KEY, v INT)")
+    shop.execute("INSERT INTO t VALUES " + ", ".join(f"({n}, {n})" for n in range(count)))
+
+
+@pytest.mark.parametrize("limit", [1, 7, 119])
+def test_a_chunk_that_is_cut_off_is_an_error(shop: Shop, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    """Whatever is missed in the list of what is set, a limit among it does not go unseen."""
+    numbers(shop, 120)
+    table = shop.table()
+    monkeypatch.delitem(settings.BASIC, "sql_select_limit")
+    with limited(shop.server, limit), pytest.raises(IncompleteRead, match=f"sent {limit} rows and counts 120 "):
+        shop.export(table)
+    assert not shop.files()
+
+
+@pytest.mark.parametrize("limit", [2, 5, 6, 7, 11, 12])
+def test_a_chunk_that_is_cut_off_within_equal_keys_is_an_error(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    """Keys of a group come many times, and in two spellings that their collation calls equal."""
+    shop.execute("CREATE TABLE t (name VARCHAR(9) COLLATE utf8mb4_general_ci, n INT, PRIMARY KEY (name, n))")
+    shop.execute("INSERT INTO t VALUES " + ", ".join(f"('{name}', {n})" for name in "aB" for n in range(6)))
+    shop.execute("INSERT INTO t VALUES ('b', 6)")
+    table = shop.table()
+    assert shop.export(table, ("name",)).rows == 13
+    shutil.rmtree(shop.folder)
+    monkeypatch.delitem(settings.BASIC, "sql_select_limit")
+    with limited(shop.server, limit), pytest.raises(IncompleteRead, match=f"sent {limit} rows and counts 13 "):
+        shop.export(table, ("name",))
+
+
+def test_a_session_that_gives_no_rows_is_an_error(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(settings.BASIC, "sql_select_limit")
+    with limited(shop.server, 0), pytest.raises(UnsupportedSource, match="no row"):
+        connect(shop.source)
+
+
+def test_what_cannot_be_set_is_named(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both servers refuse it in a session: the server's limit of what a packet may have."""
+    monkeypatch.setitem(settings.MORE, "max_allowed_packet", 1024)
+    with pytest.raises(UnsupportedSource, match=r"must have max_allowed_packet = 1024, and has \d+ \("):
+        connect(shop.source)
+
+
+def test_what_the_server_sets_to_something_else_is_named(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(settings.MORE, "max_sort_length", 1)
+    with pytest.raises(UnsupportedSource, match="must have max_sort_length = 1, and has"):
+        connect(shop.source)
+
+
+def test_counted_by_a_query_of_its_own(shop: Shop) -> None:
+    numbers(shop, 123)
+    assert count_rows(shop.connection, shop.table()) == 123
