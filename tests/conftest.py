@@ -13,7 +13,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -113,9 +113,9 @@ def unique(prefix: str = "test") -> str:
     return f"{prefix}-{uuid.uuid4().hex[:12]}"
 
 
-def started(kind: type[S], folder: Path) -> Iterator[S]:
+def started(kind: type[S], folder: Path, **settings: Any) -> Iterator[S]:
     try:
-        server = kind(folder / kind.name).start()
+        server = kind(folder / kind.name, **settings).start()
     except ServerUnavailable as reason:
         pytest.skip(str(reason))
     with server:
