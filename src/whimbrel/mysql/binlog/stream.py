@@ -104,6 +104,7 @@ class BinlogStream:
         self._decoders: dict[bytes, Decoder | None] = {}  # by table id; None is a table that is not captured
         self._made: dict[bytes, Decoder | None] = {}  # by the table map itself
         self._inside = False  # a transaction
+        self._without_effect = False  # the next statement only begins an ALTER in two phases, or ends one that failed
         self._prepared: set[str] = set()  # XA transactions without Changes that may be committed later
         self._touched = False  # the transaction has Changes that were handed out
         self._next_gtid: tuple[Any, ...] | None = None
@@ -305,6 +306,8 @@ class BinlogStream:
         return self._statement(query._replace(statement=self._uncompressed(query.statement)), timestamp)
 
     def _statement(self, query: ev.Query, timestamp: int) -> Commit | None:
+        if self._without_effect:
+            return self._commit(timestamp)
         sql, charset = self._decoded(query)
         dialect = Dialect(self._mariadb, self._session.version, query.sql_mode, charset)
         statement = read_statement(sql, query.schema, self._tables, dialect)
@@ -457,9 +460,10 @@ class BinlogStream:
         self._next_gtid = (uuid, tag, number) if number else None
 
     def _on_mariadb_gtid(self, event: bytes, kind: int, timestamp: int) -> None:
-        server, sequence, domain, flags = _MARIADB_GTID(event)
-        self._next_gtid = (domain, server, sequence)
-        self._inside = not flags & 1  # else one statement without BEGIN and COMMIT
+        gtid = ev.parse_mariadb_gtid(event)
+        self._next_gtid = (gtid.domain, gtid.server, gtid.sequence)
+        self._inside = not gtid.standalone
+        self._without_effect = gtid.without_effect
 
     def _on_previous_gtids(self, event: bytes, kind: int, timestamp: int) -> None:
         """The set before the first event of this file: needed only where the start did not say."""
@@ -527,9 +531,6 @@ def shortened(sql: str) -> str:
     """A statement as it is shown to a person: on one line, its beginning."""
     line = " ".join(sql[:400].split())
     return line if len(line) <= 200 else line[:200] + "…"
-
-
-_MARIADB_GTID = struct.Struct("<5xI10xQIB").unpack_from  # server id of the header, sequence, domain, flags
 
 
 def _silent(event: bytes, kind: int, timestamp: int) -> None:
