@@ -27,7 +27,8 @@ from whimbrel.cli.frame import shown
 from whimbrel.cli.proving import verification_lines
 from whimbrel.errors import Stopped, WhimbrelError
 from whimbrel.migrate.differences import TableReport
-from whimbrel.migrate.follow import Follower, drained, source_end
+from whimbrel.migrate.follow import Follower
+from whimbrel.migrate.positions import drained, source_end
 from whimbrel.migrate.prepare import prepare
 from whimbrel.migrate.progress import Progress
 from whimbrel.migrate.run import Run

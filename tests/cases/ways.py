@@ -17,7 +17,8 @@ from demo.servers import DynamoServer, SqlServer
 from tests.cases.case import Case, Items, in_order
 from whimbrel.migrate.dead import read_letters
 from whimbrel.migrate.differences import TableReport
-from whimbrel.migrate.follow import Follower, drained, follow, source_end
+from whimbrel.migrate.follow import Follower, follow
+from whimbrel.migrate.positions import drained, source_end
 from whimbrel.migrate.prepare import prepare
 from whimbrel.migrate.progress import Progress
 from whimbrel.migrate.run import Run

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import threading
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +15,11 @@ from demo.shop import CREATE
 from tests.e2e import judge
 from tests.e2e.conftest import MakeWork
 from tests.e2e.work import Work
+from whimbrel import durable
+from whimbrel.checkpoint import RunLock
+from whimbrel.dynamodb.write import Writer
+from whimbrel.migrate.dead import DeadLetters
+from whimbrel.migrate.run import Run
 
 THINGS = """
 shape = "record"
@@ -68,7 +75,7 @@ def test_rows_that_cannot_be_mapped_are_set_aside_in_the_load_and_in_the_apply(t
     things.call("migrate", "--until-caught-up", code=4)
     loaded = by_source(things.letters())
     assert set(loaded) == {"", "first huge", "first long"}
-    assert {letter["phase"] for letter in loaded.values()} == {"load"}
+    assert {letter["phase"] for letter in loaded.values()} == {"confirmed"}
     assert {letter["table"] for letter in loaded.values()} == {f"{things.database}.thing"}
     assert "empty" in loaded[""]["reason"]
     assert "38 digits" in loaded["first huge"]["reason"]
@@ -142,6 +149,96 @@ def test_a_letter_is_written_once_however_often_the_run_is_repeated(things: Work
     (things.state / "checkpoint.json").write_bytes(loaded)
     things.call("apply", "--until-caught-up", code=4)
     assert len(things.letters()) == 4
+
+
+@pytest.mark.parametrize("command", ["retry-dead", "migrate"])
+def test_no_letter_is_lost_by_a_crash_between_any_two_steps(
+    things: Work, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """Each step is once the one that the process does not live to make, until it is through."""
+    things.source.execute("INSERT INTO thing VALUES ('', 3, '')", database=things.database)
+    if command == "retry-dead":
+        things.call("migrate", "--until-caught-up", code=4)
+    else:
+        things.begin()
+        things.call("snapshot")
+        things.call("load", code=4)
+    things.source.execute("UPDATE thing SET amount = 7 WHERE id = 'first huge'", database=things.database)
+    steps = [(Writer, "write"), (DeadLetters, "settle"), (durable.os, "fsync"), (durable.os, "replace")]
+    arguments = ("retry-dead",) if command == "retry-dead" else ("migrate", "--until-caught-up")
+    crash_at = 0
+    while _crashed_at(crash_at, things, monkeypatch, steps, *arguments):
+        assert by_source(things.letters()).keys() >= {"", "first long"}
+        if "first huge" not in by_source(things.letters()):
+            assert ("first huge",) in judge.items(things.endpoint, things.target, "id")
+        crash_at += 1
+    assert crash_at >= 4
+    assert set(by_source(things.letters())) == {"", "first long"}
+    assert judge.items(things.endpoint, things.target, "id")["first huge",]["amount"] == 7
+
+
+class Crash(BaseException):
+    """As a SIGKILL: nothing of ours handles it."""
+
+
+def _crashed_at(
+    number: int, work: Work, monkeypatch: pytest.MonkeyPatch, steps: list[tuple[Any, str]], *arguments: str
+) -> bool:
+    made = itertools.count()
+    thread = threading.get_ident()
+    with monkeypatch.context() as patched:
+        for owner, name in steps:
+            real = getattr(owner, name)
+
+            def step(*given: Any, real: Any = real, **named: Any) -> Any:
+                if threading.get_ident() == thread and next(made) == number:
+                    raise Crash
+                return real(*given, **named)
+
+            patched.setattr(owner, name, step)
+        try:
+            work.call(*arguments, code=4)
+        except Crash:
+            return True
+    return False
+
+
+def test_the_file_of_letters_is_replaced_only_under_the_run_lock(things: Work) -> None:
+    things.call("migrate", "--until-caught-up", code=4)
+    before = (things.state / "dead.jsonl").read_bytes()
+    with RunLock(things.state):
+        assert "is at work here" in things.call("retry-dead", code=3).output
+    assert (things.state / "dead.jsonl").read_bytes() == before
+
+
+def test_letters_that_came_before_the_lock_was_taken_are_retried_too(
+    things: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A migrate ends between the first look at the file and the lock."""
+    things.call("migrate", "--until-caught-up", code=4)
+    enter = Run.__enter__
+
+    def later(run: Run) -> Run:
+        letter = things.letters()[0] | {"source_key": {"id": "late"}}
+        with (things.state / "dead.jsonl").open("a") as file:
+            file.write(json.dumps(letter) + "\n")
+        return enter(run)
+
+    things.source.execute("INSERT INTO thing VALUES ('late', 1, '')", database=things.database)
+    monkeypatch.setattr(Run, "__enter__", later)
+    things.call("retry-dead", code=4)
+    assert ("late",) in judge.items(things.endpoint, things.target, "id")
+    assert set(by_source(things.letters())) == {"first huge", "first long"}
+
+
+def test_a_last_line_without_its_end_is_still_a_letter(things: Work) -> None:
+    """As an editor leaves it."""
+    things.call("migrate", "--until-caught-up", code=4)
+    path = things.state / "dead.jsonl"
+    path.write_bytes(path.read_bytes().rstrip(b"\n"))
+    things.source.execute(BAD_THINGS[0].format(when="third"), database=things.database)
+    things.call("migrate", "--until-caught-up", code=4)
+    assert set(by_source(things.letters())) == {"first huge", "first long", "third huge"}
 
 
 def test_a_line_torn_by_a_crash_is_no_letter(things: Work) -> None:

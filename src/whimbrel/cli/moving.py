@@ -14,7 +14,8 @@ from whimbrel.dynamodb.session import Session
 from whimbrel.dynamodb.tables import table_exists
 from whimbrel.errors import Stopped
 from whimbrel.migrate import refill as refilling
-from whimbrel.migrate.follow import drained, follow, reached, source_end
+from whimbrel.migrate.follow import follow
+from whimbrel.migrate.positions import drained, reached, source_end
 from whimbrel.migrate.prepare import Prepared, prepare
 from whimbrel.migrate.progress import Progress
 from whimbrel.migrate.run import Run

@@ -145,6 +145,7 @@ def retry_dead(project: Project, as_json: bool, *, dry_run: bool) -> int:
         return DEAD_LETTERS if letters else OK
     prepared, progress = prepare(project), Progress(phase="retry")
     with interruptible() as stop, Run(prepared, stop, progress) as run:
+        letters = run.dead.letters()  # those that the lock protects: another process may have ended meanwhile
         written, left = retry(run, letters)
     if as_json:
         say_json({"dead_letters": left, "written": written})

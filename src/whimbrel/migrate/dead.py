@@ -1,5 +1,7 @@
-"""Dead letters: rows and operations that could not become an item, kept with the reason so that they can be played
-again.
+"""Dead letters: rows and operations that could not become an item, kept with the reason so that they can be retried.
+
+Only the process that holds the run lock writes the file. A letter is durable before anything counts as done, and goes
+only in the same step in which those that take its place come: ``settle`` replaces the file.
 """
 
 from __future__ import annotations
@@ -8,26 +10,32 @@ import base64
 import hashlib
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from whimbrel.durable import cut_torn_line
+from whimbrel.durable import cut_torn_line, replace_file, sync_folder
 from whimbrel.errors import StateError
 from whimbrel.records import Fault, Row, Table, Value
 
 Letter = dict[str, Any]
+LOAD, CONFIRMED = "load", "confirmed"  # phases of letters: of the load, to be settled; and what came of that
 
 
 class DeadLetters:
-    """The dead-letter file of a project, one JSON object a line, each once however often the run is repeated."""
+    """The dead-letter file of a project, one JSON object a line, each once however often the run is repeated.
+
+    To be made by who holds the run lock. Raises StateError if the file is not one of dead letters.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        cut_torn_line(path)
-        self._known = {_identity(letter) for letter in read_letters(path)}
+        with _told(path):
+            _end_last_line(path)
+        self._known = {_identity(letter): str(letter["phase"]) for letter in read_letters(path)}
 
     def __len__(self) -> int:
         return len(self._known)
@@ -37,12 +45,54 @@ class DeadLetters:
         letters = [_letter(fault, phase) for fault in faults]
         fresh = {_identity(letter): letter for letter in letters if _identity(letter) not in self._known}
         if fresh:
-            with self._path.open("ab") as file:
-                file.write(b"".join(orjson.dumps(letter) + b"\n" for letter in fresh.values()))
-                file.flush()
-                os.fsync(file.fileno())
-            self._known.update(fresh)
+            with _told(self._path):
+                is_new = not self._path.exists()
+                with self._path.open("ab") as file:
+                    file.write(_lines(fresh.values()))
+                    file.flush()
+                    os.fsync(file.fileno())
+                if is_new:
+                    sync_folder(self._path.parent)
+            self._known |= dict.fromkeys(fresh, phase)
         return len(fresh)
+
+    def of(self, phase: str) -> bool:
+        """Whether there are letters of this phase."""
+        return phase in self._known.values()
+
+    def letters(self) -> list[Letter]:
+        """All letters, as the file has them."""
+        return read_letters(self._path)
+
+    def settle(self, letters: Iterable[Letter], faults: Iterable[Fault], phase: str) -> None:
+        """Put the letters of ``faults`` instead of ``letters``, in one durable step; all others stay.
+
+        Must be called only when what ``letters`` stood for is acknowledged. After a crash the file is the old one or
+        the new one, and the old one is played again without harm.
+        """
+        gone = {_identity(letter) for letter in letters}
+        kept = {_identity(letter): letter for letter in read_letters(self._path)}
+        kept = {identity: letter for identity, letter in kept.items() if identity not in gone}
+        kept = {_identity(letter): letter for letter in (_letter(fault, phase) for fault in faults)} | kept
+        with _told(self._path):
+            replace_file(self._path, _lines(kept.values()))
+        self._known = {identity: str(letter["phase"]) for identity, letter in kept.items()}
+
+
+def _end_last_line(path: Path) -> None:
+    """An editor may leave out the end of the last line; what a crash left of one was never durable, and is cut off."""
+    last = path.read_bytes().rpartition(b"\n")[2] if path.exists() else b""
+    try:
+        whole = isinstance(orjson.loads(last), dict)
+    except orjson.JSONDecodeError:
+        whole = False
+    if not whole:
+        cut_torn_line(path)
+        return
+    with path.open("ab") as file:
+        file.write(b"\n")
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def read_letters(path: Path) -> list[Letter]:
@@ -55,26 +105,39 @@ def read_letters(path: Path) -> list[Letter]:
     except (OSError, orjson.JSONDecodeError) as error:
         raise _no_letters(path, str(error)) from None
     for number, letter in enumerate(letters, 1):
-        if not isinstance(letter, dict) or not letter.keys() >= _NAMES:
-            raise _no_letters(path, f"line {number} is no letter")
+        if not isinstance(letter, dict) or not all(isinstance(letter.get(name), kind) for name, kind in _FORM.items()):
+            raise _no_letters(path, f"line {number} is not a dead-letter record")
     return letters
 
 
-_NAMES = {"table", "reason", "source_key", "item_key", "position", "before", "after"}
+_FORM: dict[str, Any] = {
+    "phase": str,
+    "table": str,
+    "reason": str,
+    "source_key": dict,
+    "item_key": dict | None,
+    "position": str | None,
+    "before": dict | None,
+    "after": dict | None,
+}
 
 
 def _no_letters(path: Path, reason: str) -> StateError:
     return StateError(f"not a dead-letter file: {reason}", place=str(path), hint="Put the file aside and verify.")
 
 
-def replace_letters(path: Path, letters: list[Letter]) -> None:
-    """Put ``letters`` in the place of the file's content, atomically."""
-    fresh = path.with_suffix(".new")
-    with fresh.open("wb") as file:
-        file.write(b"".join(orjson.dumps(letter) + b"\n" for letter in letters))
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """A disk error as one that names the file."""
+    try:
+        yield
+    except OSError as error:
+        hint = "Make room on the disk, or repair it, and start again."
+        raise StateError(f"the dead letters cannot be written: {error.strerror}", place=str(path), hint=hint) from error
+
+
+def _lines(letters: Iterable[Letter]) -> bytes:
+    return b"".join(orjson.dumps(letter) + b"\n" for letter in letters)
 
 
 def _letter(fault: Fault, phase: str) -> Letter:

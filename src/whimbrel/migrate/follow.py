@@ -5,14 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
 from types import TracebackType
 
 from whimbrel.errors import Stopped
 from whimbrel.log.segments import prune
 from whimbrel.migrate.run import Run
-from whimbrel.mysql.connect import connect, current_position
-from whimbrel.records import Position
+from whimbrel.migrate.settle import Settling
 
 PRUNE_SECONDS = 10.0
 
@@ -23,9 +21,13 @@ def follow(run: Run, done: Callable[[], bool]) -> None:
     Raises what ended the capture, if something did.
     """
     applier = run.applier()
+    settling = Settling(run)
     pruned_at = time.monotonic()
     try:
-        while not run.stop.is_set() and not done():
+        while not run.stop.is_set():
+            settling.step()  # between two batches: what it reads and writes is in order with the applier's
+            if done() and not settling.pending:
+                break
             if not applier.step():
                 applier.idle()
             if time.monotonic() - pruned_at > PRUNE_SECONDS:
@@ -35,22 +37,6 @@ def follow(run: Run, done: Callable[[], bool]) -> None:
         pass  # in the middle of a batch: the Checkpoint stands before it, and it will be repeated
     applier.save()
     run.check_capture()
-
-
-def drained(run: Run, target: Position) -> Callable[[], bool]:
-    """Whether the target has everything up to ``target``."""
-    return lambda: reached(run.progress.applied_position, target)
-
-
-def reached(position: Position | None, target: Position) -> bool:
-    """Whether somebody who stands at ``position`` (None: nowhere yet) has everything up to ``target``."""
-    return position is not None and position.at_or_after(target)
-
-
-def source_end(run: Run) -> Position:
-    """The source's Position at this moment."""
-    with closing(connect(run.prepared.project.source)) as connection:
-        return current_position(connection)
 
 
 class Follower:

@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from contextlib import closing
 
 from whimbrel.dynamodb.answers import key_id
 from whimbrel.dynamodb.read import get_items
 from whimbrel.migrate.apply import rejected_fault
-from whimbrel.migrate.follow import drained, follow, source_end
+from whimbrel.migrate.follow import follow
 from whimbrel.migrate.load import PARTITION_ROWS, sliced
 from whimbrel.migrate.lookup import read_whole_table
+from whimbrel.migrate.positions import drained, source_end
 from whimbrel.migrate.regroup import Regrouped
-from whimbrel.migrate.retry import operations
+from whimbrel.migrate.retry import everything_applied_is_visible, operations
 from whimbrel.migrate.run import Run
+from whimbrel.mysql.connect import connect
 from whimbrel.records import Put, Row
 
 
@@ -32,6 +35,8 @@ def refill(run: Run, source: str) -> int:
     follow(run, drained(run, source_end(run)))
     filler = Filler(run, source)
     if not run.stop.is_set():
+        with closing(connect(run.prepared.project.source)) as connection:
+            everything_applied_is_visible(run, connection)  # or an older row could overwrite what was just applied
         filler.fill()
     return filler.items
 

@@ -1,9 +1,15 @@
 """Retry: play dead letters again.
 
 Never the row image of the letter, which newer changes may have overtaken: the row is read from the source as it is
-now, with all rows of its item, and the whole item is put. That is safe because the run lock keeps the applier out
-meanwhile, and because the changes since, which it will still apply, end in the same state: the last Change of each
-row decides.
+now, with all rows of its item, and the whole item is put. The order that makes this safe:
+
+1. Nothing is applied meanwhile: the run lock keeps other processes out, and in this one it is the applier that calls.
+2. The source shows everything that was applied: a transaction is in the binlog before readers see it, and may have
+   been applied by then. The fence waits until such ones are through. Without it an older row could overwrite a change
+   that is not applied a second time.
+3. The changes since the rows were read are applied after the item is written, and end in the same state: the last
+   Change of each row decides.
+4. A letter goes when its item is acknowledged, in one step with the letters of what still cannot be mapped.
 
 An operation that was refused may have been the one to take entries away. When no row is left of its item by now, no
 Put says so: the item is deleted.
@@ -18,25 +24,35 @@ from whimbrel.dynamodb.answers import key_id
 from whimbrel.dynamodb.read import get_items
 from whimbrel.mapping.design import TableMapping
 from whimbrel.migrate.apply import rejected_fault
-from whimbrel.migrate.dead import DeadLetters, Letter, exact_values, replace_letters
+from whimbrel.migrate.dead import Letter, exact_values
 from whimbrel.migrate.lookup import read_whole_table, rows_within
+from whimbrel.migrate.prepare import not_altered
 from whimbrel.migrate.run import Run
 from whimbrel.mysql.connect import Mysql, connect
+from whimbrel.mysql.fence import fenced_position
 from whimbrel.mysql.snapshot import rows_where_equal
 from whimbrel.records import Fault, Item, ItemOperation, Provenance, Put, Row, Value
 
 AT_ONCE = 200
+AT_ONCE_UNLOCATED = 50_000  # where each look reads the whole table
 
 
-def retry(run: Run, letters: list[Letter]) -> tuple[int, int]:
-    """Put the items of all letters anew; returns how many were written, and how many letters are left."""
+def retry(run: Run, letters: list[Letter], phase: str = "retry") -> tuple[int, int]:
+    """Write the items of ``letters`` as their rows are now; returns how many were written, and how many letters are
+    left of these. What still cannot be mapped becomes a letter of ``phase``.
+
+    Raises Stopped, and SchemaDrift if a table was altered since it was prepared: then all letters stay.
+    """
+    mine = {source: [each for each in letters if each["table"] == source] for source in run.prepared.mappings}
     written, faults = 0, list[Fault]()
     with closing(connect(run.prepared.project.source)) as connection:
+        everything_applied_is_visible(run, connection)
         for source, mapping in run.prepared.mappings.items():
-            mine = [letter for letter in letters if letter["table"] == source]
-            for start in range(0, len(mine), AT_ONCE):
-                some = mine[start : start + AT_ONCE]
+            at_once = AT_ONCE if mapping.invertible else AT_ONCE_UNLOCATED
+            for start in range(0, len(mine[source]), at_once):
+                some = mine[source][start : start + at_once]
                 rows = _rows_now(run, connection, mapping, some)
+                connection.commit()
                 came: dict[bytes, Provenance] = {}
                 if mapping.of_change:
                     puts, unmappable = _puts_of_change(run, mapping, some, rows, came)
@@ -48,11 +64,16 @@ def retry(run: Run, letters: list[Letter]) -> tuple[int, int]:
                     rejected_fault(source, each)._replace(came=came.get(key_id(each.operation.key)))
                     for each in rejected
                 ]
-    strangers = [letter for letter in letters if letter["table"] not in run.prepared.mappings]
-    # The items are acknowledged before their letters go; those that still cannot be mapped get new ones.
-    replace_letters(run.folder.dead, strangers)
-    DeadLetters(run.folder.dead).add(faults, "retry")
-    return written, len(strangers) + len(faults)
+    ours = [letter for some in mine.values() for letter in some]
+    run.dead.settle(ours, faults, phase)
+    return written, len(letters) - len(ours) + len(faults)
+
+
+def everything_applied_is_visible(run: Run, connection: Mysql) -> None:
+    """On return, what is read from the source has every change that is applied. Raises SchemaDrift as above."""
+    tables = list(run.prepared.tables.values())
+    fenced_position(connection, tables, run.stop.wait, lambda: not_altered(connection, tables))
+    connection.commit()
 
 
 def _rows_now(run: Run, connection: Mysql, mapping: TableMapping, letters: list[Letter]) -> list[Row]:

@@ -168,6 +168,11 @@ class Run:
             self.keeper.save(with_held(self.keeper.now, self.progress))
         return held
 
+    @property
+    def captures(self) -> bool:
+        """Whether this process captures."""
+        return self._capture is not None
+
     def check_capture(self) -> None:
         """Raise what ended the capture, if something did."""
         if self._capture:

@@ -32,8 +32,8 @@ from whimbrel.mapping.design import TableMapping
 from whimbrel.mapping.family import by_target
 from whimbrel.mapping.values import normal_item
 from whimbrel.migrate.differences import LISTED, Difference, TableReport
-from whimbrel.migrate.follow import reached
 from whimbrel.migrate.lookup import read_whole_table, rows_of_items, rows_within
+from whimbrel.migrate.positions import reached
 from whimbrel.migrate.prepare import Prepared
 from whimbrel.migrate.progress import Progress
 from whimbrel.migrate.regroup import Regrouped
