@@ -21,7 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "records": set(),
     "errors": set(),
     "project": {"errors"},
-    "durable": set(),
+    "durable": {"errors"},
     "sizes": {"records"},
     "lists": {"records"},
     # pure: from rows and changes to operations on items

@@ -41,7 +41,7 @@ class TableProgress:
     rows_loaded: int = 0
     items_loaded: int = 0
     target_id: str = ""  # DynamoDB's identity of the target table; "" until it was made or taken
-    snapshot: Position | None = None  # where a consistent snapshot stands; None: each chunk on its own
+    export: str = ""  # the name of the export that the chunks' numbers are of; whimbrel 0.1.0 gave it none
 
     @property
     def all_loaded(self) -> bool:
@@ -106,12 +106,11 @@ def load(path: Path) -> Checkpoint:
     if type(version) is not int or version not in (1, VERSION):
         message = f"the checkpoint has version {version!r}; this whimbrel knows versions 1 and {VERSION}"
         raise StateError(message, place=str(path), hint="Go on with the version of whimbrel that wrote it.")
-    if version == 1 and "checksum" not in fields:
-        fields = {**fields, "values": 1}
-    elif fields.pop("checksum", None) != _checksum(fields):
+    of_version_1 = version == 1 and "checksum" not in fields
+    if not of_version_1 and fields.pop("checksum", None) != _checksum(fields):
         raise StateError("the checkpoint does not match its checksum", place=str(path), hint=_RESTORE)
     try:
-        return _checkpoint(fields)
+        return _checkpoint(_of_version_1(fields) if of_version_1 else fields)
     except (KeyError, TypeError, ValueError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise StateError(f"the checkpoint does not make sense: {reason}", place=str(path), hint=_RESTORE) from error
@@ -233,6 +232,16 @@ def _checkpoint(fields: Mapping[str, Any]) -> Checkpoint:
     )
 
 
+def _of_version_1(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """As a later version would say it: an export had no name, and one that stood at one Position said where."""
+    tables = _typed(fields, "tables", dict)
+    for name in tables:
+        progress = _typed(tables, name, dict)
+        _position(progress, "snapshot")
+        tables[name] = {"export": "", **{key: value for key, value in progress.items() if key != "snapshot"}}
+    return {**fields, "values": 1}
+
+
 def _log_point(fields: Mapping[str, Any]) -> LogPoint:
     _only(fields, LogPoint._fields)
     return LogPoint(_count(fields, "segment"), _count(fields, "offset"))
@@ -249,7 +258,7 @@ def _progress(fields: Mapping[str, Any]) -> TableProgress:
         rows_loaded=_count(fields, "rows_loaded"),
         items_loaded=_count(fields, "items_loaded"),
         target_id=_typed(fields, "target_id", str),
-        snapshot=_position(fields, "snapshot"),
+        export=_typed(fields, "export", str),
     )
 
 
@@ -261,7 +270,7 @@ def _progress_fields(progress: TableProgress) -> dict[str, Any]:
         "rows_loaded": progress.rows_loaded,
         "items_loaded": progress.items_loaded,
         "target_id": progress.target_id,
-        "snapshot": _position_fields(progress.snapshot),
+        "export": progress.export,
     }
 
 

@@ -1,9 +1,27 @@
-"""What it takes for a file to be there after a power cut: its data synced, and the folder that names it synced too."""
+"""What it takes for a file to be there after a power cut: its data synced, and the folder that names it synced too; and
+for a line to be known as it was written: its own checksum.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from zlib import crc32
+
+from whimbrel.errors import StateError
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """What the disk refuses is a StateError that names the file: an OSError could be taken for the network's."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        hint = "Make room on the disk, or repair it, and run the same command again: it continues from here."
+        raise StateError(f"cannot be written: {reason}", place=str(path), hint=hint) from error
 
 
 def sync_folder(folder: Path) -> None:
@@ -44,3 +62,16 @@ def cut_torn_line(path: Path) -> None:
         content = path.read_bytes()
         if not content.endswith(b"\n"):
             os.truncate(path, content.rfind(b"\n") + 1)
+
+
+TAIL = 18  # the length of ,"crc":"xxxxxxxx"}
+
+
+def sealed(body: bytes) -> bytes:
+    """The line of ``body``, a JSON object without its closing brace."""
+    return body + b',"crc":"%08x"}\n' % crc32(body)
+
+
+def is_sound(line: bytes) -> bool:
+    """Whether ``line`` (without its newline) ends in its own checksum."""
+    return line[-TAIL:] == b',"crc":"%08x"}' % crc32(line[:-TAIL])

@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 import orjson
 import zstandard
 
-from whimbrel.durable import sync_folder
-from whimbrel.errors import LogCorrupt
+from whimbrel.durable import sync_folder, writing
+from whimbrel.errors import LogCorrupt, StateError
 from whimbrel.records import Column, Row, Table, Value
 
 FORMAT = "whimbrel-export/1"
@@ -57,17 +57,18 @@ class ExportFile(NamedTuple):
 
 class ExportWriter:
     """Writes one export file under a temporary name. ``close`` makes it durable and gives it its name, ``abandon``
-    removes it.
+    removes it. ``export`` names the export that it is part of. All raise StateError when the disk fails or is full.
     """
 
-    def __init__(self, path: Path, table: Table, chunk: Chunk) -> None:
+    def __init__(self, path: Path, table: Table, chunk: Chunk, export: str = "") -> None:
         self.path, self.chunk, self.rows = path, chunk, 0
         self._part = path.with_name(path.name + PART)
-        self._file = self._part.open("wb")
+        with writing(self._part):
+            self._file = self._part.open("wb", buffering=0)
         self._compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compressobj()
         self._crc = 0
         self._plain = over_columns(len(table.columns), dict.fromkeys(_binary_columns(table), _to_base64))
-        header = {"format": FORMAT, "table": table_to_json(table), "chunk": chunk_to_json(chunk)}
+        header = {"format": FORMAT, "export": export, "table": table_to_json(table), "chunk": chunk_to_json(chunk)}
         self._line(orjson.dumps(header, option=orjson.OPT_APPEND_NEWLINE))
 
     def write(self, rows: Sequence[Row]) -> None:
@@ -76,27 +77,36 @@ class ExportWriter:
         self._line(orjson.dumps(self._plain(rows), option=orjson.OPT_APPEND_NEWLINE))
 
     def close(self) -> ExportFile:
-        """Durable when it returns. The order matters: the data, then the name, then the folder. Raises OSError."""
+        """Durable when it returns. The order matters: the data, then the name, then the folder."""
         footer = {"rows": self.rows, "crc32": f"{self._crc:08x}"}
         self._line(orjson.dumps(footer, option=orjson.OPT_APPEND_NEWLINE))
-        self._file.write(self._compressor.flush())
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        size = self._file.tell()
-        self._file.close()
-        self._part.replace(self.path)
-        sync_folder(self.path.parent)
+        self._write(self._compressor.flush())
+        with writing(self.path):
+            os.fsync(self._file.fileno())
+            size = self._file.tell()
+            self._file.close()
+            self._part.replace(self.path)
+            sync_folder(self.path.parent)
         return ExportFile(self.path, self.rows, size, self.chunk)
 
     def abandon(self) -> None:
-        """Leave nothing behind; nothing happens if it is closed already."""
-        self._file.close()
-        self._part.unlink(missing_ok=True)
+        """Leave nothing behind; nothing happens if it is closed already. Raises nothing: there may be an error already,
+        and what is left is removed by the next export.
+        """
+        with contextlib.suppress(OSError):
+            self._file.close()
+            self._part.unlink(missing_ok=True)
 
     def _line(self, line: bytes) -> None:
         self._crc = zlib.crc32(line, self._crc)
         if packed := self._compressor.compress(line):
-            self._file.write(packed)
+            self._write(packed)
+
+    def _write(self, data: bytes) -> None:
+        rest = memoryview(data)
+        with writing(self._part):
+            while rest:
+                rest = rest[self._file.write(rest) :]
 
 
 class ExportReader:
@@ -110,6 +120,7 @@ class ExportReader:
         self.path = path
         header, footer = _checked_ends(path)
         self.rows = int(footer["rows"])
+        self.export = str(header.get("export", ""))  # whimbrel 0.1.0 wrote none
         self.table = table_from_json(header["table"])
         self.chunk = chunk_from_json(header["chunk"])
 
@@ -127,14 +138,16 @@ class ExportReader:
                 rows = decode(orjson.loads(next(lines)))
                 count += len(rows)
                 yield rows
+            if count != self.rows or not next(lines).startswith(b'{"rows":'):
+                raise _corrupt(self.path, f"its last line counts {self.rows} rows, but it has others")
 
 
-def write_export(path: Path, table: Table, chunk: Chunk) -> ExportWriter:
-    return ExportWriter(path, table, chunk)
+def write_export(path: Path, table: Table, chunk: Chunk, export: str = "") -> ExportWriter:
+    return ExportWriter(path, table, chunk, export)
 
 
 def read_export(path: Path) -> ExportReader:
-    """Raises LogCorrupt when the file is not whole, or not what was written."""
+    """Raises LogCorrupt when the file is gone, not whole, or not what was written; StateError when the disk fails."""
     return ExportReader(path)
 
 
@@ -195,12 +208,17 @@ def _tuples(rows: Sequence[Any]) -> list[Row]:
 
 @contextlib.contextmanager
 def _lines(path: Path) -> Iterator[Iterator[bytes]]:
-    """The file's lines; what decompression or parsing finds wrong is LogCorrupt."""
+    """The file's lines; what decompression or parsing finds wrong is LogCorrupt, and so is a file that is gone."""
     try:
         with path.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as plain:
             yield iter(io.BufferedReader(plain, READ_AHEAD))
     except (zstandard.ZstdError, orjson.JSONDecodeError, StopIteration, KeyError, TypeError, ValueError) as error:
         raise _corrupt(path, str(error) or "ends too early") from error
+    except FileNotFoundError as error:
+        raise _corrupt(path, "is gone") from error
+    except OSError as error:
+        hint = "Repair the disk or the rights of the file, and run the same command again."
+        raise StateError(f"cannot be read: {error.strerror}", place=str(path), hint=hint) from error
 
 
 def _checked_ends(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -220,5 +238,8 @@ def _checked_ends(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         return header, footer
 
 
+_AGAIN = "Run the same command again: what is damaged is read from the source again; check the disk."
+
+
 def _corrupt(path: Path, message: str) -> LogCorrupt:
-    return LogCorrupt(message, place=str(path), hint="Remove the file: the snapshot reads the chunk again")
+    return LogCorrupt(message, place=str(path), hint=_AGAIN)

@@ -14,7 +14,7 @@ import pytest
 
 import whimbrel.migrate.apply
 import whimbrel.migrate.retry
-import whimbrel.migrate.run
+import whimbrel.migrate.snapshot
 from demo.servers import MariaDB, SqlServer
 from demo.shop import CREATE
 from tests.e2e import judge
@@ -126,7 +126,10 @@ def between_chunks(shop: Work, monkeypatch: pytest.MonkeyPatch) -> Callable[[int
     planned: dict[int, str] = {}
 
     def export(*arguments: Any, **options: Any) -> Any:
+        told = options.pop("on_chunk")
+
         def on_chunk(file: Any) -> None:
+            told(file)
             if file.chunk.number in planned:
                 sql(shop, *planned.pop(file.chunk.number).split("; "))
 
@@ -134,7 +137,7 @@ def between_chunks(shop: Work, monkeypatch: pytest.MonkeyPatch) -> Callable[[int
         assert not planned, "these never happened"
         return result
 
-    monkeypatch.setattr(whimbrel.migrate.run, "export_table", export)
+    monkeypatch.setattr(whimbrel.migrate.snapshot, "export_table", export)
     return planned.__setitem__
 
 

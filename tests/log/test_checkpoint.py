@@ -33,7 +33,8 @@ PROGRESS = st.builds(
     loaded=st.frozensets(st.integers(0, 300)),
     rows_loaded=COUNTS,
     items_loaded=COUNTS,
-    snapshot=st.none() | POSITIONS,
+    target_id=TEXT,
+    export=TEXT,
 )
 CHECKPOINTS = st.builds(
     Checkpoint,
@@ -53,9 +54,7 @@ EXAMPLE = (
     Checkpoint(project="shop")
     .with_capture("0-1", Position("bin.000003", 154, "0-1-7"))
     .with_phase("apply")
-    .with_table(
-        "shop.purchase", TableProgress(chunks_planned=60, rows_exported=9, snapshot=Position("bin.000003", 200))
-    )
+    .with_table("shop.purchase", TableProgress(chunks_planned=60, rows_exported=9, export="9f0c"))
     .with_loaded("shop.purchase", range(1, 58), rows=1000, items=90)
     .with_loaded("shop.purchase", [60], rows=10, items=9)
     .with_applied(LogPoint(2, 345), Position("bin.000004", 99, "0-1-20"), 1_700_000_000.5)
@@ -163,16 +162,49 @@ def test_a_checkpoint_cut_short_anywhere_is_refused(tmp_path: Path) -> None:
             load(path)
 
 
+VERSION_1 = b"""{
+  "version": 1,
+  "project": "shop",
+  "phase": "apply",
+  "source": "0-1",
+  "rules": "",
+  "start": {"file": "bin.000003", "offset": 154, "gtid": "0-1-7"},
+  "tables": {
+    "shop.purchase": {
+      "chunks_planned": 60,
+      "rows_exported": 9,
+      "loaded": "1-57,60",
+      "rows_loaded": 1010,
+      "items_loaded": 99,
+      "target_id": "",
+      "snapshot": {"file": "bin.000003", "offset": 200, "gtid": ""}
+    }
+  },
+  "applied": {"segment": 2, "offset": 345},
+  "applied_position": {"file": "bin.000004", "offset": 99, "gtid": "0-1-20"},
+  "applied_timestamp": 1700000000.5,
+  "counters": {"dead letters": 3}
+}
+"""
+
+
 def test_a_checkpoint_of_0_1_0_is_read_and_keeps_its_form_of_values(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.json"
-    save(path, EXAMPLE)
-    fields = json.loads(path.read_text())
-    del fields["checksum"], fields["values"]
-    path.write_text(json.dumps({**fields, "version": 1}))
-    assert load(path) == replace(EXAMPLE, values=1)
+    path.write_bytes(VERSION_1)
+    progress = replace(EXAMPLE.tables["shop.purchase"], export="")
+    was = replace(EXAMPLE, values=1, tables={"shop.purchase": progress})
+    assert load(path) == was
     save(path, load(path))
     assert json.loads(path.read_text())["version"] == 2
-    assert load(path) == replace(EXAMPLE, values=1)
+    assert load(path) == was
+
+
+@pytest.mark.parametrize("name", ["snapshot", "loaded", "phase", "tables"])
+def test_what_a_checkpoint_of_0_1_0_lacks_is_named(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "checkpoint.json"
+    path.write_bytes(VERSION_1.replace(name.encode(), b"other", 1))
+    with pytest.raises(StateError, match=rf"{name}. is missing|'other' is unknown"):
+        load(path)
 
 
 def test_version_1_does_not_open_a_way_around_the_checksum(tmp_path: Path) -> None:
@@ -237,7 +269,7 @@ def test_a_field_that_this_version_does_not_know_is_refused(tmp_path: Path) -> N
     path = tmp_path / "checkpoint.json"
     save(path, EXAMPLE)
     whole = json.loads(path.read_text())
-    for outer in [[], ["start"], ["applied"], ["tables", "shop.purchase"], ["tables", "shop.purchase", "snapshot"]]:
+    for outer in [[], ["start"], ["applied"], ["applied_position"], ["tables", "shop.purchase"]]:
         fields = json.loads(json.dumps(whole))
         inner = fields
         for step in outer:

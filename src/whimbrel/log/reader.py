@@ -15,8 +15,9 @@ from zlib import crc32
 
 import orjson
 
+from whimbrel.durable import TAIL, is_sound
 from whimbrel.errors import LogCorrupt, LogGone, StateError
-from whimbrel.log.record import RESTORE, TAIL, LogPoint, change_decoder, is_commit, is_sound, read_commit, read_table
+from whimbrel.log.record import RESTORE, LogPoint, change_decoder, is_commit, read_commit, read_table
 from whimbrel.log.segments import BLOCK, line_before, lines, read_mark, segment_head, segment_path, segments
 from whimbrel.records import Change, Commit, Table
 

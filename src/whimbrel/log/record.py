@@ -30,11 +30,11 @@ from zlib import crc32
 
 import orjson
 
+from whimbrel.durable import is_sound, sealed
 from whimbrel.errors import LogCorrupt, StateError
 from whimbrel.records import Change, Column, Commit, Position, Row, Table, Value
 
 FORMAT = 1
-TAIL = 18  # the length of ,"crc":"xxxxxxxx"}
 # Whatever is not exactly None, int, float or str goes to the fallback, which knows bytes and refuses the rest.
 _STRICT = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
 
@@ -60,16 +60,6 @@ class CommitLine(NamedTuple):
     commit: Commit
     changes: int
     total: int
-
-
-def sealed(body: bytes) -> bytes:
-    """The line of ``body``, a JSON object without its closing brace."""
-    return body + b',"crc":"%08x"}\n' % crc32(body)
-
-
-def is_sound(line: bytes) -> bool:
-    """Whether ``line`` (without its newline) ends in its own checksum."""
-    return line[-TAIL:] == b',"crc":"%08x"}' % crc32(line[:-TAIL])
 
 
 def is_commit(line: bytes) -> bool:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import orjson
 
+from whimbrel.durable import is_sound
 from whimbrel.errors import LogCorrupt
-from whimbrel.log.record import RESTORE, Head, LogPoint, is_commit, is_sound, read_commit, read_table
+from whimbrel.log.record import RESTORE, Head, LogPoint, is_commit, read_commit, read_table
 from whimbrel.log.segments import Mark, lines, segment_head, segment_path, segments
 from whimbrel.records import Commit, Table
 

@@ -17,9 +17,9 @@ from typing import NamedTuple
 
 import orjson
 
-from whimbrel.durable import sync_folder
+from whimbrel.durable import is_sound, sealed, sync_folder
 from whimbrel.errors import LogCorrupt
-from whimbrel.log.record import RESTORE, Head, LogPoint, is_sound, read_head, sealed
+from whimbrel.log.record import RESTORE, Head, LogPoint, read_head
 
 BLOCK = 1 << 20
 _MARK_RETRIES = 1000  # a reader may meet the writer half-way through its line

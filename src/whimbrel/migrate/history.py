@@ -17,10 +17,9 @@ from typing import Any
 
 import orjson
 
-from whimbrel.durable import replace_file
+from whimbrel.durable import is_sound, replace_file, sealed
 from whimbrel.errors import StateError
 from whimbrel.export import table_from_json, table_to_json
-from whimbrel.log.record import is_sound, sealed
 from whimbrel.mysql.altered import Altered
 from whimbrel.project import TableRule
 from whimbrel.records import Position, Table

@@ -4,29 +4,35 @@ applied.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
 
+from whimbrel.checkpoint import TableProgress
 from whimbrel.dynamodb.write import Writer
-from whimbrel.export import read_export
+from whimbrel.errors import LogCorrupt, StateError
+from whimbrel.export import Chunk, ExportReader, read_export
 from whimbrel.mapping.design import TableMapping
 from whimbrel.migrate.apply import rejected_fault
 from whimbrel.migrate.dead import DeadLetters
 from whimbrel.migrate.progress import Progress
 from whimbrel.migrate.regroup import Regrouped
 from whimbrel.migrate.state import Keeper, with_held
+from whimbrel.mysql.plan import Plan
 from whimbrel.records import ItemOperation, Provenance, Row
 
 SLICE_ITEMS = 5_000  # items in one write; a stop waits for no more than these
 PARTITION_ROWS = 50_000  # rows of one partition when rows are regrouped on disk
 
+log = logging.getLogger(__name__)
+
 
 class Loader:
-    """Loads one source table's export files, chunk by chunk; each chunk is in the Checkpoint when all its items are
-    written.
+    """Loads one source table's export in parts, which are its chunks, or partitions of all its rows where these must be
+    brought together first; each part is in the Checkpoint when all its items are written.
     """
 
     def __init__(
@@ -48,29 +54,41 @@ class Loader:
         self._stop = stop
         self._came = came
 
-    def load(self, files: list[Path], spill_folder: Path) -> None:
-        """Load all ``files`` of the table. Returns early, with what is done recorded, when ``stop`` is set."""
-        if self._mapping.aligned:
-            # A chunk has whole groups: its bounds are on the group's own columns, drawn by the source in its own
-            # collation.
-            for number, path in enumerate(files, 1):
-                self._load_part(number, partial(rows_of, path))
-        else:
-            self._load_regrouped(files, spill_folder)
+    def load(self, plan: Plan, spill_folder: Path) -> int:
+        """Load what is not loaded yet. Returns the number of a chunk whose file is not what ``plan`` says, or 0.
 
-    def _load_regrouped(self, files: list[Path], spill_folder: Path) -> None:
+        Returns early, with what is done recorded, when ``stop`` is set or such a chunk is met.
+        """
+        if not self._mapping.aligned:
+            return self._load_regrouped(plan, spill_folder)
+        # A chunk has whole groups: its bounds are on the group's own columns, drawn by the source in its own collation.
+        for chunk in plan.chunks:
+            if self._is_due(chunk.number):
+                if (export := fitting(plan, chunk)) is None:
+                    return chunk.number
+                self._load_part(chunk.number, partial(_rows, export))
+        return 0
+
+    def _load_regrouped(self, plan: Plan, spill_folder: Path) -> int:
         """The group key is no prefix of the primary key: bring each item's rows together on disk first."""
-        partitions = max(1, -(-self._counts.exported_rows // PARTITION_ROWS))
+        partitions = parts_of(self._mapping, self._keeper.now.table(self._mapping.source))
         with Regrouped(self._mapping, spill_folder, partitions) as groups:
-            for path in files:
-                groups.add(rows_of(path))
+            for chunk in plan.chunks:
+                if self._stop.is_set():
+                    return 0
+                if (export := fitting(plan, chunk)) is None:
+                    return chunk.number
+                groups.add(_rows(export))
             for number in range(partitions):
-                self._load_part(number + 1, partial(groups.rows, number))
+                if self._is_due(number + 1):
+                    self._load_part(number + 1, partial(groups.rows, number))
+        return 0
+
+    def _is_due(self, number: int) -> bool:
+        return not self._stop.is_set() and number not in self._keeper.now.table(self._mapping.source).loaded
 
     def _load_part(self, number: int, rows_of_part: Callable[[], Iterable[Row]]) -> None:
         source = self._mapping.source
-        if self._stop.is_set() or number in self._keeper.now.table(source).loaded:
-            return
         rows: list[Row] = list(rows_of_part())
         puts, faults = self._mapping.put_items(rows, self._came)
         before, items_before = self._counts.loaded_rows, self._counts.loaded_items
@@ -93,6 +111,45 @@ def sliced(operations: Iterator[ItemOperation]) -> Iterator[list[ItemOperation]]
         yield part
 
 
+def parts_of(mapping: TableMapping, progress: TableProgress) -> int:
+    """Into how many parts the load of a table is divided; they are numbered from 1."""
+    if mapping.aligned:
+        return progress.chunks_planned or 0
+    return max(1, -(-progress.rows_exported // PARTITION_ROWS))
+
+
+def is_loaded(mapping: TableMapping, progress: TableProgress) -> bool:
+    """Whether all parts are. Raises StateError if they had other rows in all than were exported."""
+    every = frozenset(range(1, parts_of(mapping, progress) + 1))
+    if progress.chunks_planned is None or progress.loaded != every:
+        return False
+    if progress.rows_loaded != progress.rows_exported:
+        raise StateError(
+            f"{progress.rows_exported:,} rows were exported, but {progress.rows_loaded:,} were loaded",
+            place=mapping.source,
+            hint="Begin again with a new state folder and target table, and please report this.",
+        )
+    return True
+
+
+def fitting(plan: Plan, chunk: Chunk) -> ExportReader | None:
+    """The chunk's file, if it is whole, is that of this chunk of this export, and has the rows that were recorded."""
+    try:
+        export = read_export(plan.file(chunk))
+    except LogCorrupt as error:
+        log.warning("chunk file", extra={"reason": str(error)})
+        return None
+    found = (export.export, export.table, export.chunk, export.rows)
+    if found != (plan.export, plan.table, chunk, plan.rows[chunk.number]):
+        log.warning("chunk file", extra={"reason": f"{export.path}: is not chunk {chunk.number} of this export"})
+        return None
+    return export
+
+
 def rows_of(path: Path) -> Iterator[Row]:
-    for rows in read_export(path):
+    return _rows(read_export(path))
+
+
+def _rows(export: ExportReader) -> Iterator[Row]:
+    for rows in export:
         yield from rows

@@ -6,7 +6,7 @@ The phases, and the only moves between them; each is saved before the work of th
 
 - new → snapshot: the start Position is fixed. The capture runs from there on, beside everything below.
 - snapshot: only then are rows read. A change that a chunk did not see is in the log.
-- load: items are put. Nothing has been applied yet, so all or part of it may be repeated.
+- load: items are put. Nothing has been applied yet, so all or part of it may be repeated, and rows be read again.
 - apply: the log is played from its first record. From here on nothing is loaded any more.
 """
 
@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 
 from whimbrel.checkpoint import RunLock
@@ -24,10 +25,8 @@ from whimbrel.dynamodb.session import Session
 from whimbrel.dynamodb.tables import ensure_table, table_id
 from whimbrel.dynamodb.wire import Wire
 from whimbrel.dynamodb.write import Writer
-from whimbrel.errors import StateError, TargetError
-from whimbrel.export import read_export
+from whimbrel.errors import LogCorrupt, StateError, TargetError
 from whimbrel.log.files import ChangeLogReader
-from whimbrel.mapping.design import TableMapping
 from whimbrel.mapping.family import indexes_of
 from whimbrel.mapping.provenance import of_snapshot
 from whimbrel.migrate import history
@@ -35,14 +34,13 @@ from whimbrel.migrate.apply import Applier
 from whimbrel.migrate.capture import Capture
 from whimbrel.migrate.dead import DeadLetters
 from whimbrel.migrate.history import History
-from whimbrel.migrate.load import Loader
-from whimbrel.migrate.prepare import Prepared, chunk_key, not_altered, same_rules, same_source
+from whimbrel.migrate.load import Loader, is_loaded
+from whimbrel.migrate.prepare import Prepared, not_altered, same_rules, same_source
 from whimbrel.migrate.progress import Progress, TableCounts
+from whimbrel.migrate.snapshot import Snapshot
 from whimbrel.migrate.state import Keeper, StateFolder, with_held
-from whimbrel.mysql.chunks import forget_other_export
 from whimbrel.mysql.connect import clock, connect
 from whimbrel.mysql.fence import fenced_position
-from whimbrel.mysql.snapshot import export_table
 from whimbrel.records import Position, Provenance
 
 NEXT = {"new": "snapshot", "snapshot": "load", "load": "apply"}
@@ -65,6 +63,7 @@ class Run:
         self.folder = StateFolder(prepared.project.state)
         self._into_existing = into_existing
         self._capture: Capture | None = None
+        self._unfit: set[Path] = set()  # files of the export that were found not to fit its plan
         self.history = prepared.history
 
     def __enter__(self) -> Run:
@@ -121,9 +120,10 @@ class Run:
         """Export every table that is not exported yet."""
         if self.phase != "snapshot":
             return
-        for source, mapping in self.prepared.mappings.items():
+        for source in self.prepared.mappings:
             if self.keeper.now.table(source).chunks_planned is None:
-                self._export(source, self.prepared.versions[source].readable(mapping))
+                self._enter("snapshot", source)
+                self._snapshot_of(source).whole()
                 if self.stop.is_set():
                     return
         self._move_from("snapshot")
@@ -139,14 +139,33 @@ class Run:
         self._open_targets()
         for source, mapping in self.prepared.mappings.items():
             self._enter("load", source)
-            files = sorted(self.folder.export(source).glob("chunk-*.zst"))
-            if files:  # the table may have been altered since
-                mapping = self.prepared.versions[source].of(read_export(files[0]).table)
-            loader = Loader(mapping, self.writer, self.dead, self.keeper, self.progress, self.stop, self.of_snapshot)
-            loader.load(files, self.folder.spill)
-            if self.stop.is_set():
-                return
+            while not is_loaded(mapping, self.keeper.now.table(source)):
+                self._load(source)
+                if self.stop.is_set():
+                    return
         self._move_from("load")
+
+    def _load(self, source: str) -> None:
+        """Load what the plan of the export has, and make whole first what of it is not. A chunk whose file turns out
+        not to fit is read again by the next call.
+        """
+        snapshot = self._snapshot_of(source)
+        plan = snapshot.whole()
+        if self.stop.is_set():
+            return
+        assert plan.table is not None
+        mapping = self.prepared.versions[source].of(plan.table)  # the table may have been altered since
+        loader = Loader(mapping, self.writer, self.dead, self.keeper, self.progress, self.stop, self.of_snapshot)
+        if unfit := loader.load(plan, self.folder.spill):
+            path = plan.file(plan.chunks[unfit - 1])
+            if path in self._unfit:
+                hint = "Check the disk; then run the same command again: the chunk is read from the source again."
+                raise LogCorrupt("is damaged again, just after it was written", place=str(path), hint=hint)
+            self._unfit.add(path)
+            snapshot.read_again(plan, unfit)
+        elif not self.stop.is_set() and not is_loaded(mapping, self.keeper.now.table(source)):
+            hint = "Begin again with a new state folder and target table, and please report this."
+            raise StateError("the parts that are loaded are not those of the plan", place=str(plan.path), hint=hint)
 
     def applier(self) -> Applier:
         """What plays the log into the target. Raises StateError before the load is complete."""
@@ -206,26 +225,9 @@ class Run:
                 hint="Restore checkpoint.json from a copy of the state folder, or set the folder aside and begin anew.",
             )
 
-    def _export(self, source: str, mapping: TableMapping) -> None:
-        self._enter("snapshot", source)
-        counts = self.progress.tables[source]
-        forget_other_export(self.folder.export(source), mapping.table)
-
-        def count(rows: int) -> None:
-            counts.exported_rows += rows
-
-        result = export_table(
-            self.prepared.project.source,
-            mapping.table,
-            chunk_key(mapping),
-            self.folder.export(source),
-            on_rows=count,
-            stop=self.stop,
-        )
-        if self.stop.is_set():
-            return
-        counts.exported_rows = counts.estimated_rows = result.rows
-        self._save_table(source, chunks_planned=result.chunks, rows_exported=result.rows)
+    def _snapshot_of(self, source: str) -> Snapshot:
+        readable = self.prepared.versions[source].readable(self.prepared.mappings[source])
+        return Snapshot(self.prepared.project.source, readable, self.folder, self.keeper, self.progress, self.stop)
 
     def _open_targets(self) -> None:
         """Make the target tables, or take them up again; a table with strange items in it is refused, never

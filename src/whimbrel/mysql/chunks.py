@@ -1,4 +1,4 @@
-"""Cutting a table into chunks along an index, and the record of the cuts.
+"""Cutting a table into chunks along an index; the record of the cuts is ``plan.py``'s.
 
 All comparing is done by the server: under a column's collation 'a', 'A' and 'a ' may be one key value, and only the
 server knows. A chunk's bounds are values of rows, written as literals of the column's own type and character set, so
@@ -9,17 +9,11 @@ chunk's key columns are therefore always in one chunk.
 from __future__ import annotations
 
 import itertools
-import os
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import orjson
-
-from whimbrel.durable import sync_folder
-from whimbrel.errors import LogCorrupt, SchemaDrift, StateError, UnsupportedSource
-from whimbrel.export import Chunk, chunk_from_json, chunk_to_json, table_to_json
+from whimbrel.errors import UnsupportedSource
+from whimbrel.export import Chunk
 from whimbrel.mysql.charsets import python_codec
 from whimbrel.mysql.connect import Mysql, quoted, translated
 from whimbrel.mysql.schema import leading_index
@@ -28,7 +22,6 @@ from whimbrel.records import Column, Table, Value
 
 # ENUM and SET are ordered by number but compare with a literal as text: an index on them cannot be cut by comparing.
 UNORDERED = {"enum", "set", "json", "geometry"}
-PLAN_FILE = "plan.jsonl"
 
 
 def plan(
@@ -150,75 +143,3 @@ def _list(names: tuple[str, ...]) -> str:
 
 def _shown(values: tuple[Value, ...]) -> str:
     return ", ".join(map(repr, values))
-
-
-def forget_other_export(folder: Path, table: Table) -> None:
-    """Remove what was exported of another version of ``table``: its rows are read anew, all by the same columns."""
-    plan_file = folder / PLAN_FILE
-    if not plan_file.exists():
-        return
-    header = plan_file.read_bytes().partition(b"\n")
-    if header[1] and orjson.loads(header[0])["table"] != orjson.loads(orjson.dumps(table_to_json(table))):
-        shutil.rmtree(folder)
-
-
-class Plan:
-    """``plan.jsonl``: a header with the table and its key, then each chunk in order. After a restart chunk 7 is still
-    chunk 7.
-
-    A chunk is durable here before its file may exist. A last line that a crash cut short is removed.
-    """
-
-    def __init__(self, folder: Path, table: Table, key_columns: tuple[str, ...]) -> None:
-        self.path = folder / PLAN_FILE
-        self.chunks: list[Chunk] = []
-        header = {"table": table_to_json(table), "key": list(key_columns)}
-        lines = self._whole_lines()
-        if lines:
-            self._check_header(orjson.loads(lines[0]), header)
-            self.chunks = [chunk_from_json(orjson.loads(line)) for line in lines[1:]]
-        else:
-            self._append(header)
-            sync_folder(folder)
-
-    @property
-    def last(self) -> Chunk | None:
-        return self.chunks[-1] if self.chunks else None
-
-    @property
-    def complete(self) -> bool:
-        return bool(self.chunks) and self.chunks[-1].high is None
-
-    def add(self, chunk: Chunk) -> None:
-        """Durable when it returns."""
-        self._append(chunk_to_json(chunk))
-        self.chunks.append(chunk)
-
-    def _append(self, record: dict[str, Any]) -> None:
-        with self.path.open("ab") as file:
-            file.write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
-            file.flush()
-            os.fsync(file.fileno())
-
-    def _whole_lines(self) -> list[bytes]:
-        if not self.path.exists():
-            return []
-        data = self.path.read_bytes()
-        end = data.rfind(b"\n") + 1
-        if end < len(data):
-            os.truncate(self.path, end)
-        lines = data[:end].splitlines()
-        try:
-            for line in lines:
-                orjson.loads(line)
-        except orjson.JSONDecodeError as error:
-            hint = "Remove the folder: the table is exported anew"
-            raise LogCorrupt(f"is damaged: {error}", place=str(self.path), hint=hint) from error
-        return lines
-
-    def _check_header(self, found: dict[str, Any], wanted: dict[str, Any]) -> None:
-        place, hint = str(self.path), f"Remove {self.path.parent} to export the table anew"
-        if found["key"] != wanted["key"]:
-            raise StateError(f"was made for the key {found['key']}, not {wanted['key']}", place=place, hint=hint)
-        if found["table"] != orjson.loads(orjson.dumps(wanted["table"])):
-            raise SchemaDrift("the table has changed since its export began", place=place, hint=hint)

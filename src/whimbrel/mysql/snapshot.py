@@ -26,9 +26,10 @@ from whimbrel.errors import (
 )
 from whimbrel.export import PART, Chunk, ExportFile, ExportWriter, read_export, write_export
 from whimbrel.mysql.charsets import invalid_text
-from whimbrel.mysql.chunks import Plan, chunk_count, chunk_statement, cutting_key, plan, rest_count
+from whimbrel.mysql.chunks import chunk_count, chunk_statement, cutting_key, plan, rest_count
 from whimbrel.mysql.connect import Mysql, connect, translated
 from whimbrel.mysql.pace import LoadGate, RowRate
+from whimbrel.mysql.plan import Plan
 from whimbrel.mysql.points import canonical_rows, read_rows, rows_where_equal
 from whimbrel.mysql.readers import back_off, open_reader, rows_of, uses_tls
 from whimbrel.mysql.schema import described, description
@@ -65,9 +66,9 @@ def export_table(
     """Export ``table`` into ``folder``, or go on with it there, until all is done or ``stop`` is set.
 
     ``on_chunk`` is called for each file that is durable and not in ``done``, those of earlier calls among them; the
-    files of chunks in ``done`` are trusted unread, and their rows are not counted. ``on_rows`` is called with rows as
-    they are read, and with a negative number when a chunk that broke off is read again. Both are called in this
-    thread. Raises SourceUnreachable after TRIES broken connections in a row, IncompleteRead when the server counts
+    files of chunks in ``done`` are trusted unread, there or not, and their rows are not counted. ``on_rows`` is called
+    with rows as they are read, and with a negative number when a chunk that broke off is read again. Both are called in
+    this thread. Raises SourceUnreachable after TRIES broken connections in a row, IncompleteRead when the server counts
     other rows than it sent, SchemaDrift, PrivilegeError, UnsupportedSource (text that is not valid in its character
     set).
     """
@@ -111,7 +112,8 @@ class _Export:
         self.folder.mkdir(parents=True, exist_ok=True)
         for left in self.folder.glob(f"*{PART}"):
             left.unlink()
-        self.plan = Plan(self.folder, self.table, self.key_columns)
+        self.plan = Plan(self.folder)
+        self.plan.begin(self.table, self.key_columns)
         waiting = await asyncio.to_thread(self._unfinished)
         if not self.stop.is_set() and (waiting or not self.plan.complete):
             await self._export(waiting)
@@ -123,16 +125,13 @@ class _Export:
         for chunk in self.plan.chunks:
             if self.stop.is_set():
                 break
-            path = self._path(chunk)
-            if not path.exists():
-                waiting.append(chunk)
-            elif chunk.number in self.done:
+            if chunk.number in self.done:
                 self.chunks += 1
-            elif file := whole_file(path, chunk):
+            elif file := whole_file(self.plan, chunk):
                 self.on_rows(file.rows)
                 self._finish(file)
             else:
-                path.unlink()
+                self.plan.file(chunk).unlink(missing_ok=True)
                 waiting.append(chunk)
         return waiting
 
@@ -218,7 +217,7 @@ class _Export:
 
     async def _read_chunk(self, reader: Any, chunk: Chunk) -> ExportFile:
         await self.gate.open.wait()
-        writer = write_export(self._path(chunk), self.table, chunk)
+        writer = write_export(self.plan.file(chunk), self.table, chunk, self.plan.export)
         self.reading += 1
         try:
             await self._stream(reader, chunk, writer)
@@ -322,9 +321,6 @@ class _Export:
         if file.chunk.number not in self.done:
             self.on_chunk(file)
 
-    def _path(self, chunk: Chunk) -> Path:
-        return self.folder / f"chunk-{chunk.number:08d}.jsonl.zst"
-
 
 def _all_there(table: Table, chunk: Chunk, rows: int, counted: list[tuple[Any, ...]]) -> None:
     if counted != [(rows,)]:
@@ -337,13 +333,14 @@ def _all_there(table: Table, chunk: Chunk, rows: int, counted: list[tuple[Any, .
         )
 
 
-def whole_file(path: Path, chunk: Chunk) -> ExportFile | None:
-    """The chunk's file if all of it can be read and it is this chunk's."""
+def whole_file(plan: Plan, chunk: Chunk) -> ExportFile | None:
+    """The chunk's file if all of it can be read and it is this chunk's, of this export."""
     try:
-        export = read_export(path)
+        export = read_export(plan.file(chunk))
     except LogCorrupt:
         return None
-    return export.file if export.chunk == chunk else None
+    same = (export.chunk, export.table, export.export) == (chunk, plan.table, plan.export)
+    return export.file if same else None
 
 
 def rows_within(table: Table, size: int) -> int:
