@@ -22,6 +22,7 @@ from demo.servers import (
     DynamoDBLocal,
     DynamoServer,
     MariaDB,
+    MariaDB118,
     Ministack,
     MySQL,
     Server,
@@ -44,13 +45,26 @@ os.environ.update(
     AWS_EC2_METADATA_DISABLED="true",
 )
 
-SOURCES: dict[str, type[SqlServer]] = {"mariadb": MariaDB, "mysql": MySQL}
+SOURCES: dict[str, type[SqlServer]] = {"mariadb": MariaDB, "mysql": MySQL, "mariadb-11.8": MariaDB118}
+# What a release of a server may do in its own way: these run on every server, also in `make test`. The others run on a
+# later release of MariaDB in `make test-all`.
+ON_EVERY_SERVER = ("test_servers.py", "binlog/", "snapshot/test_source.py", "snapshot/test_values.py")
 ENDPOINTS: dict[str, type[DynamoServer]] = {"ministack": Ministack, "dynalite": Dynalite}
 if "WHIMBREL_DYNAMODB_LOCAL" in os.environ:
     ENDPOINTS["dynamodb-local"] = DynamoDBLocal
 
 S = TypeVar("S", bound=Server)
 _STARTED: list[Server] = []  # of this process's session
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what `make test` leaves to `make test-all` on a later release."""
+    everywhere = tuple(str(Path(__file__).parent / each) for each in ON_EVERY_SERVER)
+    for item in items:
+        parameters = item.callspec.params.values() if isinstance(item, pytest.Function) and "[" in item.name else ()
+        if MariaDB118.name in parameters and not str(item.path).startswith(everywhere):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")
@@ -66,6 +80,11 @@ def mariadb(server_folder: Path) -> Iterator[MariaDB]:
 @pytest.fixture(scope="session")
 def mysql(server_folder: Path) -> Iterator[MySQL]:
     yield from started(MySQL, server_folder)
+
+
+@pytest.fixture(scope="session", name="mariadb-11.8")
+def mariadb_11_8(server_folder: Path) -> Iterator[MariaDB118]:
+    yield from started(MariaDB118, server_folder)
 
 
 @pytest.fixture(scope="session")
@@ -85,7 +104,7 @@ def dynamodb_local(server_folder: Path) -> Iterator[DynamoDBLocal]:
 
 @pytest.fixture(scope="session", params=list(SOURCES))
 def source_server(request: pytest.FixtureRequest) -> SqlServer:
-    """MariaDB, then MySQL."""
+    """Each of SOURCES in turn."""
     server: SqlServer = request.getfixturevalue(request.param)
     return server
 
@@ -132,4 +151,4 @@ def servers_are_left_running() -> Iterator[None]:
         if not server.running:
             tail = server.log_tail()
             server.start()
-            pytest.fail(f"{server.name} had ended, and is started anew. The end of its log:\n{tail}")
+            pytest.fail(f"{server.name} had ended, and was started again. The end of its log:\n{tail}")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from demo import mysql_from_sid
+from demo import from_debian
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -29,27 +29,29 @@ SOURCES = {
 def test_the_mirror_is_the_one_that_apt_uses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, text: str
 ) -> None:
-    monkeypatch.setattr(mysql_from_sid, "APT_SOURCES", tmp_path)
+    monkeypatch.setattr(from_debian, "APT_SOURCES", tmp_path)
     (tmp_path / file).parent.mkdir(exist_ok=True)
     (tmp_path / file).write_text(text)
-    assert mysql_from_sid._mirror().rstrip("/") == "http://mirror.example/debian"
+    assert from_debian._mirror().rstrip("/") == "http://mirror.example/debian"
 
 
 def test_without_a_debian_mirror_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mysql_from_sid, "APT_SOURCES", tmp_path)
+    monkeypatch.setattr(from_debian, "APT_SOURCES", tmp_path)
     (tmp_path / "sources.list").write_text("deb http://mirror.example/ubuntu noble main\n")
-    with pytest.raises(mysql_from_sid.Unavailable, match="no Debian mirror"):
-        mysql_from_sid._mirror()
+    with pytest.raises(from_debian.Unavailable, match="no Debian mirror"):
+        from_debian._mirror()
 
 
-def test_mysql_that_was_not_to_be_had_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("server", [from_debian.MYSQL, from_debian.MARIADB_11_8], ids=lambda server: server.name)
+def test_a_server_that_was_not_to_be_had_is_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: from_debian.Unpacked
+) -> None:
     monkeypatch.setenv("WHIMBREL_SERVERS", str(tmp_path))
-    monkeypatch.setattr(mysql_from_sid, "_system_mysqld", lambda: None)
-    monkeypatch.setattr(mysql_from_sid, "APT_SOURCES", tmp_path)
-    with pytest.raises(mysql_from_sid.Unavailable, match="no Debian mirror"):
-        mysql_from_sid.fetch()
-    with pytest.raises(mysql_from_sid.Unavailable, match="no Debian mirror"):
-        mysql_from_sid.server_command()
+    monkeypatch.setattr(from_debian, "APT_SOURCES", tmp_path)
+    with pytest.raises(from_debian.Unavailable, match="no Debian mirror"):
+        from_debian.fetch(server)
+    with pytest.raises(from_debian.Unavailable, match="no Debian mirror"):
+        server.command()
 
 
 def test_an_old_python_is_named_before_anything_is_done(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Private servers for the demo and the tests: MariaDB, MySQL and three stand-ins for DynamoDB.
+"""Private servers for the demo and the tests: MariaDB (two releases), MySQL and three stand-ins for DynamoDB.
 
 Each is used with ``with``, or with ``start()`` and ``stop()``. It keeps everything that it writes in its folder,
 listens on a free port of 127.0.0.1 and nowhere else, never runs as root, is ready when ``start()`` returns, and dies
@@ -16,13 +16,14 @@ from __future__ import annotations
 
 from demo.servers.dynamo import Dynalite, DynamoDBLocal, DynamoServer, Ministack
 from demo.servers.process import Server, ServerFailed, ServerUnavailable
-from demo.servers.sql import MariaDB, MySQL, SqlServer, any_sql_server
+from demo.servers.sql import MariaDB, MariaDB118, MySQL, SqlServer, any_sql_server
 
 __all__ = [
     "Dynalite",
     "DynamoDBLocal",
     "DynamoServer",
     "MariaDB",
+    "MariaDB118",
     "Ministack",
     "MySQL",
     "Server",

@@ -12,7 +12,7 @@ from typing import Any
 import boto3
 import botocore.config
 
-from demo.mysql_from_sid import servers_folder
+from demo.from_debian import servers_folder
 from demo.servers.process import Server, ServerUnavailable, program
 from whimbrel.project import Target
 

@@ -12,7 +12,7 @@ from typing import Any
 import pymysql
 from pymysql.cursors import Cursor
 
-from demo import mysql_from_sid
+from demo import from_debian
 from demo.certificates import make_certificates
 from demo.servers.process import (
     Server,
@@ -175,23 +175,55 @@ class MariaDB(SqlServer):
 
     def _initialise(self) -> None:
         # What mariadb-install-db does, less its need for programs of other packages, the help texts and the sys schema.
-        statements = f"CREATE DATABASE mysql;\nUSE mysql;\nSET @auth_root_socket = NULL;\n{_mariadb_system_tables()}"
+        tables = _mariadb_system_tables(self._share())
+        statements = f"CREATE DATABASE mysql;\nUSE mysql;\nSET @auth_root_socket = NULL;\n{tables}"
         options = [
-            "--no-defaults",
             "--bootstrap",
             f"--datadir={self.data}",
             f"--tmpdir={self.folder}",
             "--enforce-storage-engine=",
         ]
-        self._run([program("mariadbd", MARIADB_PACKAGE), *options, "--max-allowed-packet=8M"], statements)
+        self._run([*self._mariadbd(), *options, "--max-allowed-packet=8M"], statements)
 
     def _command(self) -> list[str]:
-        server = program("mariadbd", MARIADB_PACKAGE)
-        return [server, "--no-defaults", "--gtid-strict-mode=ON", *self._common_options()]
+        return [*self._mariadbd(), "--gtid-strict-mode=ON", *self._common_options()]
+
+    def _mariadbd(self) -> list[str]:
+        return [program("mariadbd", MARIADB_PACKAGE), "--no-defaults"]
+
+    def _share(self) -> Path:
+        return Path("/usr/share")
+
+
+class MariaDB118(MariaDB):
+    """MariaDB 11.8, from the packages of Debian 13, unpacked by ``from_debian``."""
+
+    name = "mariadb-11.8"
+
+    def __init__(self, folder: Path | str | None = None, **settings: Any) -> None:
+        try:
+            self._program = from_debian.MARIADB_11_8.command()
+        except from_debian.Unavailable as reason:
+            raise ServerUnavailable(f"MariaDB 11.8: {reason}") from None
+        super().__init__(folder, **settings)
+
+    def _mariadbd(self) -> list[str]:
+        share = self._share() / "mariadb"
+        return [
+            *self._program,
+            "--no-defaults",
+            f"--basedir={self._share().parent}",
+            f"--lc-messages-dir={share}",
+            f"--character-sets-dir={share / 'charsets'}",
+            f"--plugin-dir={self._share().parent / 'lib/mysql/plugin'}",
+        ]
+
+    def _share(self) -> Path:
+        return from_debian.MARIADB_11_8.root / "usr/share"
 
 
 class MySQL(SqlServer):
-    """Genuine MySQL: the system's, if that is what ``mysqld`` is, else Debian sid's, unpacked by ``mysql_from_sid``."""
+    """Genuine MySQL: the system's, if that is what ``mysqld`` is, else Debian sid's, unpacked by ``from_debian``."""
 
     name = flavor = "mysql"
 
@@ -199,8 +231,8 @@ class MySQL(SqlServer):
         self, folder: Path | str | None = None, *, options: Sequence[str] = (), server_id: int = 2, tls: bool = False
     ) -> None:
         try:
-            self._mysqld = mysql_from_sid.server_command()
-        except mysql_from_sid.Unavailable as reason:
+            self._mysqld = _mysqld()
+        except from_debian.Unavailable as reason:
             raise ServerUnavailable(f"MySQL: {reason}") from None
         super().__init__(folder, options=options, server_id=server_id, tls=tls)
 
@@ -230,9 +262,24 @@ def any_sql_server(folder: Path | str | None = None, *, options: Sequence[str] =
     return MySQL(folder, options=options)
 
 
-def _mariadb_system_tables() -> str:
+def _mysqld() -> list[str]:
+    """What starts MySQL, up to where the options of a folder begin. Raises Unavailable."""
+    if system := from_debian.system_mysqld():
+        return [system, "--no-defaults"]
+    command, share = from_debian.MYSQL.command(), from_debian.MYSQL.root / "usr/share/mysql"
+    return [
+        *command,
+        "--no-defaults",
+        f"--basedir={from_debian.MYSQL.root / 'usr'}",
+        f"--lc-messages-dir={share}",
+        f"--character-sets-dir={share / 'charsets'}",
+        f"--plugin-dir={from_debian.MYSQL.root / 'usr/lib/mysql/plugin'}",
+    ]
+
+
+def _mariadb_system_tables(share: Path) -> str:
     """The SQL that makes them, from the server's package: in share/mysql before MariaDB 11, in share/mariadb since."""
-    for folder, prefix in (("/usr/share/mysql", "mysql"), ("/usr/share/mariadb", "mariadb")):
+    for folder, prefix in ((share / "mysql", "mysql"), (share / "mariadb", "mariadb")):
         names = ("system_tables", "performance_tables", "system_tables_data")
         files = [Path(folder, f"{prefix}_{name}.sql") for name in names]
         if all(file.exists() for file in files):

@@ -14,7 +14,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from demo.mysql_from_sid import servers_folder
+from demo.from_debian import servers_folder
 
 # package: where in it the script is that makes its tables
 SCRIPTS = {
