@@ -65,7 +65,8 @@ def test_resume_at_every_commit(source: Source, table: Table, use_gtid: bool) ->
         if isinstance(output, Commit):
             rest = source.read(output.position, table, use_gtid=use_gtid, end=end)
             assert [o for o in rest if isinstance(o, list)] == [o for o in whole[i + 1 :] if isinstance(o, list)]
-            assert commits(rest)[-1].position == commits(whole)[-1].position
+            # After the last of them there may be events of the server's own, such as MariaDB's binlog checkpoint.
+            assert commits(rest)[-1:] == commits(whole[i + 1 :])[-1:]
 
 
 def test_a_transaction_of_many_statements_and_tables(source: Source, table: Table) -> None:

@@ -22,6 +22,12 @@ def test_cases_on_mysql(mysql: MySQL, ministack: Ministack, tmp_path: Path, subt
     try_all(mysql, ministack, tmp_path, subtests)
 
 
+@pytest.mark.slow
+def test_cases_on_a_later_mariadb(request: pytest.FixtureRequest, tmp_path: Path, subtests: pytest.Subtests) -> None:
+    server, endpoint = request.getfixturevalue("mariadb-11.8"), request.getfixturevalue("ministack")
+    try_all(server, endpoint, tmp_path, subtests)
+
+
 def try_all(server: SqlServer, endpoint: Ministack, folder: Path, subtests: pytest.Subtests) -> None:
     """One server and one target for all cases: what costs time is paid once."""
     cases = all_cases(server.flavor, os.environ.get("WHIMBREL_CASES", ""))

@@ -7,7 +7,7 @@ import pytest
 
 from demo.servers import MariaDB, Ministack, MySQL, SqlServer
 from tests.check.case import Case
-from tests.conftest import started
+from tests.conftest import SOURCES, started
 
 # check reads the server's recent binlog, and other tests write what it warns of: it has servers of its own.
 
@@ -22,7 +22,7 @@ def mysql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MySQL]:
     yield from started(MySQL, tmp_path_factory.mktemp("check"))
 
 
-@pytest.fixture(scope="package", params=["mariadb", "mysql"])
+@pytest.fixture(scope="package", params=list(SOURCES))
 def source_server(request: pytest.FixtureRequest) -> SqlServer:
     server: SqlServer = request.getfixturevalue(request.param)
     return server
@@ -30,7 +30,7 @@ def source_server(request: pytest.FixtureRequest) -> SqlServer:
 
 @pytest.fixture
 def case(source_server: SqlServer, database: str, ministack: Ministack, tmp_path: Path) -> Case:
-    """On MariaDB, then on MySQL."""
+    """On each of SOURCES in turn."""
     return Case(tmp_path, source_server, database, ministack)
 
 

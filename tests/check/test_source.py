@@ -141,7 +141,7 @@ def test_retention_on_rds(on_mariadb: Case) -> None:
 
 
 def test_settings_that_only_some_servers_have() -> None:
-    plain = ServerInfo("mysql", (8, 0, 40), "uuid", 1, gtid=False)
+    plain = ServerInfo("mysql", (9, 7, 4), "uuid", 1, gtid=False)
     assert [each.code for each in setting_findings(plain, {"gtid_mode": "OFF"})] == ["gtid-off"]
     cluster = ServerInfo("mariadb", (10, 11, 6), "1:0", 1, gtid=True)
     assert [each.code for each in setting_findings(cluster, {"wsrep_on": "ON", "binlog_row_metadata": "NO_LOG"})] == [
@@ -152,6 +152,19 @@ def test_settings_that_only_some_servers_have() -> None:
         [compressed] = setting_findings(cluster, {name: "ON"})
         assert (compressed.code, compressed.place) == ("binlog-compressed", name)
     assert not list(setting_findings(cluster, {"wsrep_on": "OFF", "binlog_row_metadata": "FULL"}))
+
+
+@pytest.mark.parametrize(("flavor", "version"), [("mysql", (8, 0, 40)), ("mysql", (8, 4, 7)), ("mariadb", (10, 6, 1))])
+def test_a_release_that_the_tests_do_not_run_on_is_named(flavor: str, version: tuple[int, int, int]) -> None:
+    [untested] = setting_findings(ServerInfo(flavor, version, "1:0", 1, gtid=True), {})
+    assert untested.code == "server-untested"
+    assert untested.reason == f"is {flavor} {'.'.join(map(str, version))}"
+
+
+def test_the_suites_own_servers_are_not_called_untested(case: Case) -> None:
+    case.execute(TABLE)
+    case.project(RECORD)
+    assert "server-untested" not in case.check()
 
 
 def test_sessions_that_kept_the_old_setting(on_mysql: Case) -> None:

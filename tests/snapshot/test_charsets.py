@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 
+from tests.conftest import SOURCES
 from tests.snapshot.conftest import Shop
 from whimbrel.errors import UnsupportedSource
 from whimbrel.mysql.charsets import PYTHON_NAMES, collation_charsets, python_codec
@@ -32,7 +33,7 @@ REFUSED = {"big5": {"f9d6", "f9d7", "f9d8", "f9d9", "f9da", "f9db", "f9dc"}}
     [
         pytest.param(server, charset, marks=[pytest.mark.slow] if (server, charset) not in ONCE else [])
         for charset in sorted(set(PYTHON_NAMES) - UNICODE)
-        for server in ("mariadb", "mysql")
+        for server in SOURCES
     ],
     indirect=["source_server"],
 )

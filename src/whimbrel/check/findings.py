@@ -49,6 +49,11 @@ KINDS: dict[str, Kind] = {
     # the source
     "source-unreachable": Kind(ERROR, "no connection to the source", "Check host, port, user, password and TLS"),
     "server-version": Kind(ERROR, "older than MySQL 8.0 or MariaDB 10.5", "Upgrade the server"),
+    "server-untested": Kind(
+        INFO,
+        "a release that whimbrel's own tests do not run on (they run on MariaDB 10.11 and 11.8 and MySQL 9.7)",
+        "Rehearse the migration on a copy first, and verify it",
+    ),
     "log-bin": Kind(ERROR, "the server writes no binary log", "Start it with `--log-bin`"),
     "binlog-format": Kind(ERROR, "`binlog_format` is not ROW", _RECONNECT),
     "binlog-row-image": Kind(ERROR, "`binlog_row_image` is not FULL: changes lack columns", _RECONNECT),

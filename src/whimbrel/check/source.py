@@ -20,6 +20,7 @@ from whimbrel.records import Table
 
 BEHIND_SECONDS = 60
 DAY = 86_400
+TESTED = {"mariadb": ((10, 11), (11, 8)), "mysql": ((9, 7),)}  # the releases that the project's tests run on
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,9 @@ def source_facts(connection: Mysql) -> SourceFacts:
 
 
 def setting_findings(info: ServerInfo, has: Mapping[str, str]) -> Iterator[Finding]:
-    """What the server's variables tell that the preflight does not refuse."""
+    """What the server's release and variables tell that the preflight does not refuse."""
+    if info.version[:2] not in TESTED[info.flavor]:
+        yield finding("server-untested", "version()", f"is {info.flavor} {'.'.join(map(str, info.version))}")
     if info.flavor == "mysql" and not info.gtid:
         yield finding("gtid-off", "gtid_mode", f"is {has.get('gtid_mode', 'OFF')}")
     if has.get("binlog_row_metadata", "").upper() not in ("FULL", ""):
