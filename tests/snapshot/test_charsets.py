@@ -18,15 +18,6 @@ THREE_BYTES = {"ujis", "eucjpms"}
 # The servers have the same tables; gb18030 is MySQL's alone.
 ONCE = {("mysql", "gb18030"), *(("mariadb", charset) for charset in PYTHON_NAMES)}
 
-# Where the server's own table maps two codes to one character (or to none at all) and Python's keeps them apart.
-MORE_EXACT = {
-    "ujis": {"a1c0"},  # the fullwidth backslash, which MySQL makes a plain one
-    "sjis": {"815f"},
-    "big5": {"a15a", "a1c3", "a1c5", "a1fe", "a240", "a2cc", "a2ce"},
-}
-# Seven characters of the ETEN extension, which Python's table does not have.
-REFUSED = {"big5": {"f9d6", "f9d7", "f9d8", "f9d9", "f9da", "f9db", "f9dc"}}
-
 
 @pytest.mark.parametrize(
     ("source_server", "charset"),
@@ -57,12 +48,12 @@ def test_decoding_is_the_servers(shop: Shop, charset: str) -> None:
         except UnicodeDecodeError:
             # What the server has no character for, or one for private use, is refused by name.
             refused = "?" in theirs or "\ufffd" in theirs or any("\ue000" <= c <= "\uf8ff" for c in theirs)
-            assert refused or code.hex() in REFUSED.get(charset, set()), f"{code.hex()} is {theirs!r}"
+            assert refused, f"{code.hex()} is {theirs!r}"
             continue
         compared += 1
         if ours != theirs:
             different.add(code.hex())
-    assert different == MORE_EXACT.get(charset, set())
+    assert different == set()
     assert compared >= 127
 
 

@@ -18,7 +18,6 @@ from whimbrel.mysql.connect import (
 )
 from whimbrel.mysql.preflight import check_source, source_faults
 from whimbrel.mysql.schema import estimated_rows, read_table, table_names
-from whimbrel.mysql.types import members_of
 from whimbrel.records import Table
 
 
@@ -189,7 +188,3 @@ def test_columns_are_described(shop: Shop) -> None:
     assert (by_name["c"].length, by_name["c"].charset, by_name["c"].collation) == (7, "latin1", "latin1_german1_ci")
     assert (by_name["ts"].scale, by_name["b"].length, by_name["e"].members) == (4, 5, ("x", "y"))
     assert (by_name["j"].charset == "") == (shop.server.flavor == "mysql")
-
-
-def test_members() -> None:
-    assert members_of(r"enum('a','it''s','b\\c','d\ne',',','')") == ("a", "it's", "b\\c", "d\ne", ",", "")

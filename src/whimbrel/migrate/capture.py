@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 from whimbrel.errors import SourceUnreachable, StateError, WhimbrelError
@@ -19,6 +20,7 @@ from whimbrel.mysql.altered import altered
 from whimbrel.mysql.binlog.alterations import Alteration
 from whimbrel.mysql.binlog.stream import BinlogStream
 from whimbrel.mysql.connect import connect, server_info
+from whimbrel.mysql.schema import hidden_columns
 from whimbrel.project import Source
 from whimbrel.records import Change, Commit, Idle, Position, Table
 
@@ -129,6 +131,7 @@ class Capture:
                 server_id=self._server_id,
                 use_gtid=server_info(connection).gtid,
                 redefine=self._redefine,
+                hidden=partial(hidden_columns, self._source),
             )
             syncer.start()
             try:

@@ -96,6 +96,8 @@ def python_codec(charset: str, place: str = "") -> Codec:
         return _eucjpms()
     if name == "gb18030":
         return _gb18030()
+    if charset in EXCEPTIONS:
+        return _with_exceptions(name, EXCEPTIONS[charset])
     return Codec(lambda data: data.decode(name), lambda text: text.encode(name))
 
 
@@ -125,6 +127,63 @@ def _gb18030() -> Codec:
     return Codec(
         lambda data: data.decode("gb18030").translate(swap), lambda text: text.translate(swap).encode("gb18030")
     )
+
+
+class Exceptions(NamedTuple):
+    """Where MySQL's multi-byte set differs from Python's: characters by their codes ("" for none), and codes by
+    characters (b"" for none). ``code`` finds the codes in a text.
+    """
+
+    code: re.Pattern[bytes]
+    characters: dict[bytes, str]
+    codes: dict[str, bytes]
+
+
+_BIG5_MORE = {(0xF9D6 + place).to_bytes(2, "big"): character for place, character in enumerate("碁銹裏墻恒粧嫺")}
+_BIG5_NONE = tuple(map(bytes.fromhex, ("a15a", "a1c3", "a1c5", "a1fe", "a240", "a2cc", "a2ce")))
+_FULLWIDTH_BACKSLASH = "\uff3c"
+EXCEPTIONS = {
+    # Seven characters of the ETEN extension; and seven codes that the servers have no character for.
+    "big5": Exceptions(
+        re.compile(rb"[\x81-\xfe].|.", re.DOTALL),
+        {**_BIG5_MORE, **dict.fromkeys(_BIG5_NONE, "")},
+        {**{character: code for code, character in _BIG5_MORE.items()}, **dict.fromkeys("\u2574\uffe3\u02cd", b"")},
+    ),
+    # The servers write a backslash as the fullwidth one, and read either as a backslash.
+    "sjis": Exceptions(
+        re.compile(rb"[\x81-\x9f\xe0-\xfc].|.", re.DOTALL),
+        {b"\x81\x5f": "\\"},
+        {"\\": b"\x81\x5f", _FULLWIDTH_BACKSLASH: b""},
+    ),
+    "ujis": Exceptions(
+        re.compile(rb"\x8f..|[^\x00-\x7f].|.", re.DOTALL), {b"\xa1\xc0": "\\"}, {_FULLWIDTH_BACKSLASH: b""}
+    ),
+}
+
+
+def _with_exceptions(name: str, exceptions: Exceptions) -> Codec:
+    """Most texts have none of them, and go through Python's own codec in one call."""
+    some_code = re.compile(b"|".join(map(re.escape, exceptions.characters)), re.DOTALL)
+    some_character = re.compile(f"[{re.escape(''.join(exceptions.codes))}]")
+
+    def decode(data: bytes) -> str:
+        if not some_code.search(data):
+            return data.decode(name)
+        pieces = exceptions.code.findall(data)
+        found = [exceptions.characters.get(piece, None) for piece in pieces]
+        if "" in found:
+            raise UnicodeDecodeError(name, data, 0, len(data), "it has no character for a code")
+        return "".join(piece.decode(name) if one is None else one for piece, one in zip(pieces, found, strict=True))
+
+    def encode(text: str) -> bytes:
+        if not some_character.search(text):
+            return text.encode(name)
+        found = [exceptions.codes.get(character) for character in text]
+        if b"" in found:
+            raise UnicodeEncodeError(name, text, 0, len(text), "it has no code for a character")
+        return b"".join(one or character.encode(name) for character, one in zip(text, found, strict=True))
+
+    return Codec(decode, encode)
 
 
 # IBM's extension of JIS X 0212, from 8FF3F3 to 8FF4FE; escaped, as an editor might exchange what is compatible.

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from whimbrel.export import over_columns
-from whimbrel.mysql.charsets import invalid_text, python_codec
+from whimbrel.mysql.charsets import invalid_text
 from whimbrel.mysql.connect import Mysql, quoted, translated
-from whimbrel.mysql.types import literal, needs_decoding, select_expression
+from whimbrel.mysql.types import literal, needs_decoding, select_expression, text_codec
 from whimbrel.records import Row, Table, Value
 
 KEYS_AT_ONCE = 500  # keys in one statement
@@ -67,4 +67,4 @@ def rows_where_equal(
 def canonical_rows(table: Table) -> Callable[[Sequence[Any]], list[Row]]:
     """A function from rows as the client gives them to canonical rows."""
     encoded = [(index, column) for index, column in enumerate(table.columns) if needs_decoding(column)]
-    return over_columns(len(table.columns), {index: python_codec(column.charset).decode for index, column in encoded})
+    return over_columns(len(table.columns), {index: text_codec(column).decode for index, column in encoded})

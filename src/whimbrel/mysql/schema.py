@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection
+from contextlib import closing
 from typing import Any
 
 from whimbrel.errors import UnsupportedSource
-from whimbrel.mysql.connect import Mysql, quoted, rows_as_dicts
-from whimbrel.mysql.types import COLUMN_FACTS, column_from
+from whimbrel.mysql.connect import Mysql, connect, quoted, rows_as_dicts
+from whimbrel.mysql.members import read_members
+from whimbrel.mysql.types import COLUMN_FACTS, KINDS, column_from
+from whimbrel.project import Source
 from whimbrel.records import Column, Table
 
 
@@ -25,7 +28,11 @@ def read_table(connection: Mysql, schema: str, name: str) -> Table:
     facts = _facts(
         connection, f"SELECT {COLUMN_FACTS} FROM information_schema.COLUMNS", schema, name, "ORDINAL_POSITION"
     )
-    columns = tuple(column_from(fact, place, json_text=fact["COLUMN_NAME"] in texts) for fact in facts)
+    members = _members(connection, (schema, name), facts)
+    columns = tuple(
+        column_from(fact, place, json_text=fact["COLUMN_NAME"] in texts, members=members.get(fact["COLUMN_NAME"], ()))
+        for fact in facts
+    )
     key = _row_key(connection, schema, name, {column.name for column in columns if not column.nullable})
     if not key:
         raise UnsupportedSource(
@@ -34,6 +41,16 @@ def read_table(connection: Mysql, schema: str, name: str) -> Table:
             hint=f"ALTER TABLE {quoted(schema)}.{quoted(name)} ADD id BIGINT AUTO_INCREMENT PRIMARY KEY",
         )
     return Table(schema, name, columns, key)
+
+
+def _members(connection: Mysql, table: tuple[str, str], facts: list[dict[str, Any]]) -> dict[str, tuple[str, ...]]:
+    return {
+        fact["COLUMN_NAME"]: read_members(
+            connection, table, fact["COLUMN_NAME"], fact["COLUMN_TYPE"], _charset(fact["CHARACTER_SET_NAME"])
+        )
+        for fact in facts
+        if KINDS.get(fact["DATA_TYPE"].lower()) in ("enum", "set")
+    }
 
 
 def table_names(connection: Mysql, schema: str) -> list[str]:
@@ -189,6 +206,15 @@ def description(column: Column) -> tuple[str, str, str]:
 
 def _charset(name: str | None) -> str:
     return "" if name in (None, "binary") else str(name)
+
+
+def hidden_columns(source: Source, table: Table) -> int:
+    """How many columns MariaDB keeps behind those that it names: the hash of each unique key that is too long to be
+    ordered. They are in row images only.
+    """
+    with closing(connect(source)) as connection:
+        indexes = _indexes(connection, table.schema, table.name).values()
+    return sum(parts[0]["INDEX_TYPE"] == "HASH" and not parts[0]["NON_UNIQUE"] for parts in indexes)
 
 
 def columns_named(table: Table, names: tuple[str, ...]) -> tuple[Column, ...]:

@@ -12,12 +12,11 @@ has none.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from whimbrel.errors import UnsupportedSource
-from whimbrel.mysql.charsets import invalid_text, python_codec
+from whimbrel.mysql.charsets import Codec, invalid_text, python_codec
 from whimbrel.mysql.connect import quoted
 from whimbrel.records import Column, Value
 
@@ -40,8 +39,11 @@ COLUMN_FACTS = (
 )
 
 
-def column_from(facts: Mapping[str, Any], place: str = "", *, json_text: bool = False) -> Column:
+def column_from(
+    facts: Mapping[str, Any], place: str = "", *, json_text: bool = False, members: tuple[str, ...] = ()
+) -> Column:
     """A Column from a row of information_schema.COLUMNS (COLUMN_FACTS). ``json_text``: it is MariaDB's JSON.
+    ``members`` are those of an ENUM or SET, see ``members.py``.
 
     Raises UnsupportedSource for a type or a character set that cannot be carried exactly.
     """
@@ -67,18 +69,8 @@ def column_from(facts: Mapping[str, Any], place: str = "", *, json_text: bool = 
         scale=(facts["NUMERIC_SCALE"] if facts["NUMERIC_SCALE"] is not None else facts["DATETIME_PRECISION"]) or 0,
         charset=charset,
         collation=(facts["COLLATION_NAME"] or "") if charset else "",
-        members=members_of(words) if kind in ("enum", "set") else (),
+        members=members,
         type_name=words,
-    )
-
-
-def members_of(words: str) -> tuple[str, ...]:
-    """The members of ``enum('a','it''s')``; the servers double a quote."""
-    texts = re.findall(r"'((?:[^'\\]|''|\\.)*)'", words, re.DOTALL)
-    plain = {"0": "\0", "n": "\n", "r": "\r"}
-    return tuple(
-        re.sub(r"\\(.)|''", lambda found: plain.get(found[1], found[1]) if found[1] else "'", text, flags=re.DOTALL)
-        for text in texts
     )
 
 
@@ -100,8 +92,16 @@ def select_expression(column: Column) -> str:
 
 
 def needs_decoding(column: Column) -> bool:
-    """Whether select_expression gives bytes in the column's character set."""
+    """Whether select_expression gives bytes in the column's character set; names without one are UTF-8, as members.py
+    has made sure.
+    """
+    if column.kind in ("enum", "set") and not column.charset:
+        return True
     return column.charset not in ("", "utf8mb4", "utf8mb3", "utf8", "ascii")
+
+
+def text_codec(column: Column) -> Codec:
+    return python_codec(column.charset or "utf8mb4")
 
 
 def decoded(column: Column, value: Any) -> Value:
@@ -110,7 +110,7 @@ def decoded(column: Column, value: Any) -> Value:
     """
     if value is not None and needs_decoding(column):
         try:
-            text: str = python_codec(column.charset).decode(value)
+            text: str = text_codec(column).decode(value)
         except UnicodeDecodeError as error:
             raise invalid_text(error, column.name) from error
         return text
@@ -134,4 +134,6 @@ def literal(column: Column, value: Value) -> str:
         return f"_{column.charset} x'{python_codec(column.charset).encode(value).hex()}'"
     if column.kind == "json":
         return f"CAST(_utf8mb4 x'{value.encode().hex()}' AS JSON)"
+    if column.kind in ("enum", "set"):
+        return f"x'{value.encode().hex()}'"
     return f"'{value}'"  # temporal, uuid, inet: nothing in it needs an escape

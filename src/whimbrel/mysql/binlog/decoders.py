@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from whimbrel.errors import SchemaDrift, UndecodableEvent
 from whimbrel.mysql.binlog.columns import Reader, column_reader
 from whimbrel.mysql.binlog.events import TableMap
-from whimbrel.mysql.binlog.metadata import check_metadata
-from whimbrel.records import Change, Position, Table
+from whimbrel.mysql.binlog.metadata import check_metadata, column_names
+from whimbrel.records import Change, Column, Position, Table
 
 Decode = Callable[[bytes, int, int, Table, Position], list[Change]]
+_BIGINT = 8
 
 
 class Decoder(NamedTuple):
@@ -31,22 +33,33 @@ class Decoder(NamedTuple):
     source: str
 
 
-def make_decoder(table_map: TableMap, table: Table, charsets: Mapping[int, str], *, mariadb: bool) -> Decoder:
-    """Raises SchemaDrift if the rows were written with other columns than the table has."""
-    if len(table_map.types) != len(table.columns):
+def make_decoder(
+    table_map: TableMap,
+    table: Table,
+    charsets: Mapping[int, str],
+    *,
+    mariadb: bool,
+    hidden: Callable[[], int] = lambda: 0,
+) -> Decoder:
+    """``hidden`` asks the server how many columns it keeps behind those that it names: see ``_hidden``.
+
+    Raises SchemaDrift if the rows were written with other columns than the table has.
+    """
+    written = replace(table, columns=table.columns + _hidden(table_map, len(table.columns), hidden, mariadb=mariadb))
+    if len(table_map.types) != len(written.columns):
         raise SchemaDrift(
             f"its rows have {len(table_map.types)} columns, and {len(table.columns)} are known",
             place=table.full_name,
             hint="The table was altered: migrate it anew from its present definition.",
         )
-    check_metadata(table_map, table, charsets, mariadb=mariadb)
+    check_metadata(table_map, written, charsets, mariadb=mariadb)
     constants: dict[str, Any] = {"Change": Change, "new": tuple.__new__, "misfit": _misfit}
     readers = [
         column_reader(kind, metadata, column, place=f"{table.full_name}.{column.name}")
-        for kind, metadata, column in zip(table_map.types, table_map.metadata, table.columns, strict=True)
+        for kind, metadata, column in zip(table_map.types, table_map.metadata, written.columns, strict=True)
     ]
     source = "\n\n".join(
-        _function(name, images, readers, table_map.nullable, constants)
+        _function(name, images, readers, table_map.nullable, constants, len(table.columns))
         for name, images in (("insert", "a"), ("update", "ba"), ("delete", "b"))
     )
     exec(compile(source, f"<decoder of {table.full_name}>", "exec"), constants)
@@ -59,19 +72,34 @@ def make_decoder(table_map: TableMap, table: Table, charsets: Mapping[int, str],
     return Decoder(table, insert, update, delete, heads, update_heads, source)
 
 
+def _hidden(table_map: TableMap, known: int, hidden: Callable[[], int], *, mariadb: bool) -> tuple[Column, ...]:
+    """MariaDB's columns for the hashes of its long unique keys (``UNIQUE (text)``), one a key: behind all others, and
+    never shown but in row images. They are what the table map says they are, or as many as the table has such keys:
+    any other column at the end is one that nobody told us of.
+    """
+    behind = table_map.types[known:]
+    names = [f"DB_ROW_HASH_{number}" for number in range(1, len(behind) + 1)]
+    if not mariadb or not behind or set(behind) != {_BIGINT}:
+        return ()
+    said = column_names(table_map)
+    sound = said[known:] == names if said else len(behind) == hidden()
+    return tuple(Column(name, "int", unsigned=True) for name in names) if sound else ()
+
+
 def _misfit(at: int, end: int) -> None:
     raise UndecodableEvent(f"its rows end at byte {at}, the event at {end}")
 
 
 def _function(
-    name: str, images: str, readers: Sequence[Reader], nullable: Sequence[bool], constants: dict[str, Any]
+    name: str, images: str, readers: Sequence[Reader], nullable: Sequence[bool], constants: dict[str, Any], shown: int
 ) -> str:
+    """``shown``: how many of the columns a Row has; those behind are read and left."""
     lines = [f"def {name}(data, pos, end, table, position):", "    changes = []", "    append = changes.append"]
     lines.append("    while pos < end:")
     values = {"b": "None", "a": "None"}
     for image in images:
         lines += [f"        {line}" for line in _image(image, readers, nullable, constants)]
-        values[image] = f"({''.join(f'{image}{i}, ' for i in range(len(readers)))})"
+        values[image] = f"({''.join(f'{image}{i}, ' for i in range(shown))})"
     lines.append(f"        append(new(Change, (table, {values['b']}, {values['a']}, position)))")
     lines += ["    if pos != end:", "        misfit(pos, end)", "    return changes"]
     return "\n".join(lines)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from whimbrel.errors import SchemaDrift
 from whimbrel.mysql.binlog.events import TableMap, length_encoded
+from whimbrel.mysql.types import text_codec
 from whimbrel.records import Column, Table
 
 SIGNEDNESS, DEFAULT_CHARSET, COLUMN_CHARSET, NAMES, SETS, ENUMS = 1, 2, 3, 4, 5, 6
@@ -107,7 +108,7 @@ def _texts(data: bytes) -> list[object]:
 
 
 def _check_members(table_map: TableMap, table: Table, kind: int, data: bytes) -> None:
-    """By their number: their text is in the column's own character set."""
+    """Their names are in the column's own character set."""
     at = 0
     for column in _of_type(table_map, table, frozenset((kind,))):
         count, at = length_encoded(data, at)
@@ -116,9 +117,10 @@ def _check_members(table_map: TableMap, table: Table, kind: int, data: bytes) ->
             length, at = length_encoded(data, at)
             members.append(data[at : at + length])
             at += length
-        if count != len(column.members):
+        known = [text_codec(column).encode(member) for member in column.members]
+        if members != known:
             raise SchemaDrift(
-                f"has {count} members in its rows, and {len(column.members)} are known",
+                f"has the members {members!r} in its rows, and {known!r} are known",
                 place=f"{table.full_name}.{column.name}",
                 hint="The table was altered: migrate it anew from its present definition.",
             )

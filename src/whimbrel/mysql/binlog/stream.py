@@ -72,6 +72,7 @@ class BinlogStream:
     ``tables`` are as they were at ``start``; ``redefine`` says what one of them is after an ALTER that may have changed
     its columns: rows before it are read by the old one, those after it by the new one. Without it such an ALTER is
     SchemaDrift. ``reprove`` is told of every other alteration of one of them, before anything after it is handed out.
+    ``hidden`` asks how many columns the server hides behind a table's own (``schema.hidden_columns``).
 
     Raises PositionLost, PartialImage, StatementChange, UndecodableEvent, SchemaDrift, SourceUnreachable,
     PrivilegeError.
@@ -88,10 +89,12 @@ class BinlogStream:
         heartbeat: float = 1.0,
         redefine: Redefine | None = None,
         reprove: Reprove | None = None,
+        hidden: Callable[[Table], int] = lambda table: 0,
     ) -> None:
         self._tables = dict(tables)
         self._redefine = redefine
         self._reprove = reprove
+        self._hidden = hidden
         self._session: Session = open_session(connection, start, server_id, use_gtid=use_gtid, heartbeat=heartbeat)
         self._mariadb = self._session.mariadb
         self._packets = Packets(connection, f"{connection.host}:{connection.port}", max(30.0, 10 * heartbeat))
@@ -223,7 +226,13 @@ class BinlogStream:
         table = self._tables.get(ev.table_name(event))
         if table is None:
             return None
-        return make_decoder(ev.parse_table_map(event), table, self._session.charsets, mariadb=self._mariadb)
+        return make_decoder(
+            ev.parse_table_map(event),
+            table,
+            self._session.charsets,
+            mariadb=self._mariadb,
+            hidden=lambda: self._hidden(table),
+        )
 
     def _decoder(self, event: bytes) -> Decoder | None:
         try:
