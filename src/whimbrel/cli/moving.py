@@ -25,7 +25,8 @@ from whimbrel.ui.display import Display
 
 def migrate(project: Project, as_json: bool, *, until_caught_up: bool, into_existing: bool) -> int:
     def work(run: Run, display: Display) -> None:
-        for step in (run.fix_start, run.start_capture, run.snapshot, run.load):
+        _fix_start(run, display)
+        for step in (run.start_capture, run.snapshot, run.load):
             if not run.stop.is_set():
                 step()
         if not run.stop.is_set():
@@ -36,9 +37,9 @@ def migrate(project: Project, as_json: bool, *, until_caught_up: bool, into_exis
 
 
 def phase(project: Project, as_json: bool, name: str, *, into_existing: bool = False) -> int:
-    def work(run: Run, _display: Display) -> None:
+    def work(run: Run, display: Display) -> None:
         if name == "snapshot":
-            run.fix_start()
+            _fix_start(run, display)
             run.snapshot()
         else:
             run.load()
@@ -59,7 +60,7 @@ def capture(project: Project, as_json: bool, *, until_caught_up: bool) -> int:
     prepared, progress = prepare(project), Progress(phase="capture")
     with interruptible() as stop, shown(project, progress, as_json) as display:
         with Run(prepared, stop, progress) as run:
-            run.fix_start()
+            _fix_start(run, display)
             start, copying = run.start, run.new_capture(stop.set)
             end = source_end(run) if until_caught_up else None
         # The run lock is free again: snapshot, load and apply may work beside this from another terminal.
@@ -72,6 +73,12 @@ def capture(project: Project, as_json: bool, *, until_caught_up: bool) -> int:
         copying.stop()
         copying.check()
     return _report(progress, as_json, interrupted)
+
+
+def _fix_start(run: Run, display: Display) -> None:
+    if start := run.fix_start():
+        waited = f"writers waited for at most {start.held_ms:.0f} ms" if start.held_ms else "no write waited for it"
+        display.say(f"Start fixed at {start.position}, {start.way}; {waited}.")
 
 
 def refill(project: Project, as_json: bool, name: str, *, dry_run: bool) -> int:

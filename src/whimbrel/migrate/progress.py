@@ -25,6 +25,7 @@ class Progress:
 
     phase: str = "start"
     note: str = ""
+    held_writers_ms: float = 0.0  # the longest time for which the source's writers may have waited for the start
     tables: dict[str, TableCounts] = field(default_factory=dict)
     captured: int = 0  # changes in the log since it began
     applied: int = 0  # of those, the changes that are in the target

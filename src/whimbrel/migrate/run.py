@@ -40,7 +40,7 @@ from whimbrel.migrate.progress import Progress, TableCounts
 from whimbrel.migrate.snapshot import Snapshot
 from whimbrel.migrate.state import Keeper, StateFolder, with_held
 from whimbrel.mysql.connect import clock, connect
-from whimbrel.mysql.fence import fenced_position
+from whimbrel.mysql.fence import Start, fixed_start
 from whimbrel.records import Position, Provenance
 
 NEXT = {"new": "snapshot", "snapshot": "load", "load": "apply"}
@@ -93,18 +93,24 @@ class Run:
 
     # -- the phases, in order ------------------------------------------------------------------------------------------
 
-    def fix_start(self) -> None:
-        """Fix the Position from which every change is captured. Must come before any row is read."""
+    def fix_start(self) -> Start | None:
+        """Fix the Position from which every change is captured. Must come before any row is read.
+
+        None if it has been fixed before.
+        """
         if self.phase != "new":
-            return
+            return None
         self._refuse_remains()
         tables = list(self.prepared.tables.values())
         with closing(connect(self.prepared.project.source)) as connection:
             began = clock(connection)  # before the start, so that no change is older than it
-            start = fenced_position(connection, tables, self.stop.wait, lambda: not_altered(connection, tables))
-        self.history = history.begin(self.folder.tables, self.prepared.project.tables, tables, start, began)
-        self._move_from("new", source=self.prepared.server.server_uuid, rules=self.history.digest, start=start)
-        log.info("start fixed", extra={"position": str(start)})
+            start = fixed_start(self.prepared.project.source, tables, self.stop.wait)
+            not_altered(connection, tables)  # after the start: an ALTER from here on is in the log
+        self.history = history.begin(self.folder.tables, self.prepared.project.tables, tables, start.position, began)
+        self._move_from("new", source=self.prepared.server.server_uuid, rules=self.history.digest, start=start.position)
+        log.info("start fixed", extra={"position": str(start.position), "way": start.way, "held_ms": start.held_ms})
+        self.progress.held_writers_ms = start.held_ms
+        return start
 
     def start_capture(self) -> None:
         """Begin, or go on, to write every change since the start to the change log, in a thread of its own."""

@@ -243,8 +243,7 @@ def current_position(connection: Mysql) -> Position:
     """
     place = "binlog position"
     if server_info(connection).flavor == "mysql":
-        status = binlog_status(connection)
-        return Position(status["File"], int(status["Position"]), status["Executed_Gtid_Set"].replace("\n", ""))
+        return mysql_position(connection)
     # Two statements: read the GTID first and again, so that it never stands for more than the file and offset do.
     gtid = _one(connection, "SELECT @@gtid_binlog_pos")[0]
     for _ in range(5):
@@ -256,6 +255,12 @@ def current_position(connection: Mysql) -> Position:
     if not status["File"]:
         raise UnsupportedSource("the server gave no binlog file", place=place)
     return Position(status["File"], int(status["Position"]), earlier)
+
+
+def mysql_position(connection: Mysql) -> Position:
+    """As ``current_position``, of a server that is known to be MySQL."""
+    status = binlog_status(connection)
+    return Position(status["File"], int(status["Position"]), status["Executed_Gtid_Set"].replace("\n", ""))
 
 
 def clock(connection: Mysql) -> float:

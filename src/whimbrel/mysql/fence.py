@@ -1,77 +1,152 @@
-"""A Position with nothing in flight below it: where capture may begin.
+"""The start: a Position with nothing in flight below it, where capture may begin.
 
 A transaction is in the binlog before the storage engine shows it to readers, and it may stay between the two for as
 long as a slow disk or a semi-synchronous replica takes. A Position that is merely read off the server can therefore
 lie *behind* a transaction that a snapshot opened afterwards does not see yet: it would be neither in the snapshot nor
-in the log. A read lock waits until every such transaction is through, so the Position read under the lock has all of
-its past visible.
+in the log. So the start is a Position all of whose past is proved to be visible, and no writer waits for the proof
+where the server can give it:
+
+- MariaDB says which Position a consistent snapshot shows. The engine's view and the Position are taken under one mutex,
+  which a commit holds too while it becomes visible. XA COMMIT alone may be in the binlog a moment before that; while it
+  is, XA RECOVER still lists it.
+- MySQL lists the sessions within a commit: each holds the COMMIT metadata lock from before its transaction is in the
+  binlog until after the engine shows it. When all that held it after a Position was read have let go, all that lies
+  before the Position is visible. GTIDs count as executed before the lock is let go.
+- Where MySQL does not show them (no SELECT on performance_schema, or it is switched off), ``locked`` asks for a lock.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import NamedTuple, TypeAlias
 
-import pymysql
-
-from whimbrel.errors import PrivilegeError, SourceUnreachable
-from whimbrel.mysql.connect import Mysql, current_position, translate
+from whimbrel.errors import PrivilegeError, SchemaDrift, SourceError, SourceUnreachable, Stopped, UnsupportedSource
+from whimbrel.mysql.connect import Mysql, binlog_status, connect, mysql_position, rows_as_dicts, server_info
+from whimbrel.mysql.locked import position_under_lock
+from whimbrel.project import Source
 from whimbrel.records import Position, Table
 
-LOCK_WAIT_SECONDS = 2  # writers queue behind a waiting lock, so it waits briefly and tries again
-TRIES = 30
+Wait: TypeAlias = "Callable[[float], object]"  # seconds; true if the run is to stop
 
-_ACCESS_DENIED = {1044, 1045, 1142, 1227}
-_LOCK_WAIT_TIMEOUT = {1205}
+PATIENCE = 60.0  # seconds until what is within a commit must be through
+_COMMITTING = (
+    "SELECT OBJECT_TYPE AS kind, OWNER_THREAD_ID AS thread, OWNER_EVENT_ID AS event "
+    "FROM performance_schema.metadata_locks WHERE LOCK_STATUS = 'GRANTED' AND ("
+    "(OBJECT_TYPE = 'COMMIT' AND LOCK_TYPE = 'INTENTION_EXCLUSIVE') OR "
+    "(OBJECT_SCHEMA = 'performance_schema' AND OBJECT_NAME = 'metadata_locks'))"
+)
+_LOST = "SHOW GLOBAL STATUS LIKE 'Performance_schema_metadata_lock_lost'"
 
 
-def fenced_position(
-    connection: Mysql,
-    tables: list[Table],
-    wait: Callable[[float], object] = time.sleep,
-    under: Callable[[], object] = lambda: None,
-) -> Position:
-    """The source's Position, read under a read lock that is let go at once. ``under`` is called while it is held: no
-    table is altered there.
+class Start(NamedTuple):
+    """``way``: how it was found, in words. ``held_ms``: the longest time for which writers may have waited for us."""
 
-    Raises PrivilegeError when the account may take neither lock, SourceUnreachable when a long transaction keeps it
-    waiting.
+    position: Position
+    way: str
+    held_ms: float = 0.0
+
+
+def fixed_start(source: Source, tables: list[Table], wait: Wait) -> Start:
+    """The source's Position, all of whose past is visible to whoever reads from now on.
+
+    Raises Stopped, PrivilegeError, UnsupportedSource, and SourceUnreachable when it cannot be proved for now.
     """
-    ways = ["FLUSH TABLES WITH READ LOCK", "LOCK TABLES " + ", ".join(f"{_quoted(table)} READ" for table in tables)]
-    for _ in range(TRIES):
-        try:
-            return _position_under(connection, ways[0], under)
-        except pymysql.err.MySQLError as error:
-            code = error.args[0] if error.args else 0
-            if code in _ACCESS_DENIED and len(ways) > 1:
-                ways.pop(0)
-            elif code in _ACCESS_DENIED:
-                raise PrivilegeError(
-                    f"this account may not fix the start of the capture: {error.args[-1]}",
-                    place=connection.host,
-                    hint="GRANT RELOAD ON *.* or GRANT LOCK TABLES, SELECT on the captured schema to it.",
-                ) from None
-            elif code in _LOCK_WAIT_TIMEOUT:
-                wait(1.0)
-            else:
-                raise translate(error, connection.host) from error
+    with closing(connect(source)) as connection:
+        if server_info(connection).flavor == "mariadb":
+            return Start(_of_snapshot(connection, wait), "from a consistent snapshot, without a lock")
+        if sees_commits(connection):
+            return Start(_after_commits(connection, wait), "by the commits under way, without a lock")
+    lock = position_under_lock(source, tables, wait)
+    return Start(lock.position, f"under {lock.name}", lock.held_ms)
+
+
+def _of_snapshot(connection: Mysql, wait: Wait) -> Position:
+    for pause in _pauses():
+        position = _snapshot_position(connection)
+        prepared = rows_as_dicts(connection, "XA RECOVER")
+        if not prepared:
+            return position
+        _pause(wait, pause)
+    names = ", ".join(str(row["data"]) for row in prepared[:3])
     raise SourceUnreachable(
-        f"no read lock within {TRIES} tries of {LOCK_WAIT_SECONDS} s: a long transaction holds the captured tables",
+        f"prepared XA transactions may be neither before the start nor after it: {names}",
         place=connection.host,
-        hint="End it (SHOW PROCESSLIST), or start again when it is through.",
+        hint="Commit them or roll them back (XA RECOVER lists them), then start again.",
     )
 
 
-def _position_under(connection: Mysql, lock: str, under: Callable[[], object]) -> Position:
-    with connection.cursor() as cursor:
-        cursor.execute(f"SET SESSION lock_wait_timeout = {LOCK_WAIT_SECONDS}")
-        cursor.execute(lock)
-        try:
-            under()
-            return current_position(connection)
-        finally:
-            cursor.execute("UNLOCK TABLES")
+def _snapshot_position(connection: Mysql) -> Position:
+    rows_as_dicts(connection, "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+    try:
+        status = rows_as_dicts(connection, "SHOW STATUS LIKE 'Binlog_snapshot_%'")
+    finally:
+        rows_as_dicts(connection, "COMMIT")
+    found = {row["Variable_name"].lower(): row["Value"] for row in status}
+    file, offset = found.get("binlog_snapshot_file", ""), int(found.get("binlog_snapshot_position", 0))
+    if not file:
+        raise UnsupportedSource("the server writes no binlog", place="log_bin", hint="Start it with --log-bin")
+    gtid = rows_as_dicts(connection, "SELECT BINLOG_GTID_POS(%s, %s) AS gtid", (file, offset))[0]["gtid"]
+    if gtid is None:
+        raise SourceUnreachable(
+            f"the server has no {file}:{offset} any more", place=connection.host, hint="Start again."
+        )
+    return Position(file, offset, gtid)
 
 
-def _quoted(table: Table) -> str:
-    return ".".join("`" + name.replace("`", "``") + "`" for name in (table.schema, table.name))
+def sees_commits(connection: Mysql) -> bool:
+    """Whether MySQL shows this account which sessions are within a commit, and all of them."""
+    try:
+        return _committing(connection) is not None
+    except (PrivilegeError, SchemaDrift, SourceError) as error:
+        if isinstance(error, SourceUnreachable):
+            raise
+        return False
+
+
+def _after_commits(connection: Mysql, wait: Wait) -> Position:
+    """The order matters: the Position, then who is within a commit, then the GTIDs when these are through."""
+    reached = binlog_status(connection)
+    first = under_way = _committing(connection)
+    for pause in _pauses():
+        if first is None or under_way is None:
+            break
+        under_way &= first
+        if not under_way:
+            return Position(reached["File"], int(reached["Position"]), mysql_position(connection).gtid)
+        _pause(wait, pause)
+        under_way = _committing(connection)
+    raise SourceUnreachable(
+        f"{len(under_way or ())} transactions did not come to the end of their commit within {PATIENCE:g} s",
+        place=connection.host,
+        hint="See what holds them up (SHOW PROCESSLIST; a semi-synchronous replica?), then start again.",
+    )
+
+
+def _committing(connection: Mysql) -> set[tuple[int, int]] | None:
+    """(thread, event) of all within a commit; None if the server may not show all of them.
+
+    It shows them if it shows the lock that this very query takes, and has never lost track of one.
+    """
+    rows = rows_as_dicts(connection, _COMMITTING)
+    lost = rows_as_dicts(connection, _LOST)
+    if not lost or int(lost[0]["Value"]) or all(row["kind"] == "COMMIT" for row in rows):
+        return None
+    return {(row["thread"], row["event"]) for row in rows if row["kind"] == "COMMIT"}
+
+
+def _pauses() -> Iterator[float]:
+    """Growing, PATIENCE seconds of them."""
+    spent = 0.0
+    for number in itertools.count():
+        pause = min(0.01 * 1.5**number, 2.0)
+        spent += pause
+        if spent > PATIENCE:
+            return
+        yield pause
+
+
+def _pause(wait: Wait, seconds: float) -> None:
+    if wait(seconds):
+        raise Stopped("the start was not fixed yet")

@@ -24,6 +24,7 @@ from whimbrel.mysql.connect import (
     translate,
     translated,
 )
+from whimbrel.mysql.fence import sees_commits
 from whimbrel.mysql.grants import grants_of, may
 from whimbrel.records import Table
 
@@ -124,8 +125,10 @@ def _privilege_faults(connection: Mysql, info: ServerInfo, tables: list[Table]) 
     locked = may(grants, "RELOAD", "FLUSH_TABLES") or all(
         may(grants, "LOCK TABLES", schema=schema) for schema in {table.schema for table in tables}
     )
-    if tables and not locked:
-        yield lacking("lacks RELOAD, and LOCK TABLES on the schema: it may not fix the start of the capture")
+    if tables and info.flavor == "mysql" and not locked and not sees_commits(connection):
+        yield lacking(
+            "lacks RELOAD, LOCK TABLES on the schema and SELECT on performance_schema: one is needed for the start"
+        )
 
 
 def _grant_statement(user: str) -> str:
