@@ -330,7 +330,7 @@ def test_a_transaction_that_is_applied_and_not_yet_shown_is_not_overwritten(
     lines.call("snapshot")
     lines.call("load", code=4)
     order: list[str] = []
-    for name in ("fenced_position", "rows_where_equal"):
+    for name in ("until_visible", "rows_where_equal"):
         real = getattr(whimbrel.migrate.retry, name)
 
         def noted(*arguments: Any, name: str = name, real: Any = real) -> Any:
@@ -339,7 +339,7 @@ def test_a_transaction_that_is_applied_and_not_yet_shown_is_not_overwritten(
 
         monkeypatch.setattr(whimbrel.migrate.retry, name, noted)
     lines.call("migrate", "--until-caught-up")
-    assert order[0] == "fenced_position"
+    assert order[0] == "until_visible"
     assert "rows_where_equal" in order
 
 

@@ -295,3 +295,13 @@ def test_a_prepared_xa_transaction_stops_the_start_by_name(
             start(tables)
         session.query("XA ROLLBACK 'left'")
     assert start(tables).position
+
+
+@pytest.mark.parametrize("kind", list(TRANSACTIONS))
+def test_until_visible(tables: Shop, kind: str) -> None:
+    """Replicas have a transaction before the engine shows it: what is read after this call has it too."""
+    with within_a_commit(tables, kind):
+        logged = current_position(tables.connection)
+        assert not seen(tables), "else the test shows nothing"
+        fence.until_visible(tables.source, [tables.table()], logged, time.sleep)
+        assert seen(tables)

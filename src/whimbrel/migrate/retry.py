@@ -29,7 +29,7 @@ from whimbrel.migrate.lookup import read_whole_table, rows_within
 from whimbrel.migrate.prepare import not_altered
 from whimbrel.migrate.run import Run
 from whimbrel.mysql.connect import Mysql, connect
-from whimbrel.mysql.fence import fenced_position
+from whimbrel.mysql.fence import until_visible
 from whimbrel.mysql.snapshot import rows_where_equal
 from whimbrel.records import Fault, Item, ItemOperation, Provenance, Put, Row, Value
 
@@ -72,8 +72,10 @@ def retry(run: Run, letters: list[Letter], phase: str = "retry") -> tuple[int, i
 def everything_applied_is_visible(run: Run, connection: Mysql) -> None:
     """On return, what is read from the source has every change that is applied. Raises SchemaDrift as above."""
     tables = list(run.prepared.tables.values())
-    fenced_position(connection, tables, run.stop.wait, lambda: not_altered(connection, tables))
-    connection.commit()
+    applied = run.progress.applied_position
+    if applied:
+        until_visible(run.prepared.project.source, tables, applied, run.stop.wait)
+    not_altered(connection, tables)
 
 
 def _rows_now(run: Run, connection: Mysql, mapping: TableMapping, letters: list[Letter]) -> list[Row]:

@@ -23,7 +23,7 @@ from contextlib import closing
 from typing import NamedTuple, TypeAlias
 
 from whimbrel.errors import PrivilegeError, SchemaDrift, SourceError, SourceUnreachable, Stopped, UnsupportedSource
-from whimbrel.mysql.connect import Mysql, binlog_status, connect, mysql_position, rows_as_dicts, server_info
+from whimbrel.mysql.connect import Mysql, binlog_status, connect, mysql_position, place_of, rows_as_dicts, server_info
 from whimbrel.mysql.locked import position_under_lock
 from whimbrel.project import Source
 from whimbrel.records import Position, Table
@@ -60,6 +60,21 @@ def fixed_start(source: Source, tables: list[Table], wait: Wait) -> Start:
             return Start(_after_commits(connection, wait), "by the commits under way, without a lock")
     lock = position_under_lock(source, tables, wait)
     return Start(lock.position, f"under {lock.name}", lock.held_ms)
+
+
+def until_visible(source: Source, tables: list[Table], position: Position, wait: Wait) -> None:
+    """Return when everything up to ``position``, which was read from the binlog, is visible to later reads. Raises as
+    ``fixed_start``.
+    """
+    for pause in _pauses():
+        if fixed_start(source, tables, wait).position.at_or_after(position):
+            return
+        _pause(wait, pause)
+    raise SourceUnreachable(
+        f"does not show what its binlog has up to {position}, within {PATIENCE:g} s",
+        place=place_of(source),
+        hint="See what holds its commits up (SHOW PROCESSLIST; a semi-synchronous replica?), then run it again.",
+    )
 
 
 def _of_snapshot(connection: Mysql, wait: Wait) -> Position:
