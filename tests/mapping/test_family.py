@@ -15,6 +15,7 @@ from tests.mapping.tables import Case, History, histories
 from whimbrel.errors import MappingError
 from whimbrel.mapping.design import TableMapping
 from whimbrel.mapping.family import compile_family, indexes_of
+from whimbrel.mapping.versions import Versions
 from whimbrel.project import IndexKey, IndexRule, KeyRule, TableRule
 from whimbrel.records import Column, Put, Table
 
@@ -38,7 +39,10 @@ TAGS = replace(PART, source="shop.tag", entry_value="tag", entry_as="string-set"
 
 
 def family(*parts: tuple[TableRule, Table]) -> dict[str, TableMapping]:
-    return compile_family(parts)
+    compiled = compile_family([(Versions(rule, table), table) for rule, table in parts])
+    if compiled.faults:
+        raise MappingError("\n".join(map(str, compiled.faults)))
+    return compiled.mappings
 
 
 def faults(*parts: tuple[TableRule, Table]) -> str:

@@ -127,6 +127,16 @@ KINDS: dict[str, Kind] = {
     ),
     # the mapping
     "mapping": Kind(ERROR, "the mapping does not fit the table", "Mend the project file"),
+    "table-altered": Kind(
+        ERROR,
+        "a table was altered since the migration began, and its rule does not say how that is handled",
+        "See the reason",
+    ),
+    "project-changed": Kind(
+        ERROR,
+        "the project file is not the one that the migration began with",
+        "Put it back, or start over with a new state folder and target table",
+    ),
     "regrouped": Kind(
         INFO,
         "an item's rows are not together in primary-key order: they are regrouped on disk",

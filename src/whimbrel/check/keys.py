@@ -59,6 +59,13 @@ def key_findings(asker: Asker, mapping: TableMapping, scope: Scope) -> KeyCounts
     return KeyCounts(row[0] if items else 0, found)
 
 
+def uncounted_findings(asker: Asker, mapping: TableMapping) -> list[Finding]:
+    """Where the server cannot count: what the mapping alone leaves in doubt."""
+    doubts = mapping.doubts() and mapping.doubts(unique_keys(asker.connection, mapping.table))
+    code = "key-asserted" if mapping.rule.assert_unique else "key-unproven"
+    return [finding(code, mapping.source, doubt) for doubt in doubts]
+
+
 def _shared_keys(mapping: TableMapping, scope: Scope) -> Iterator[_Question]:
     design = mapping.design
     item, shown = _item(mapping), [_shown(template_text(key.template, design), key.type) for key in design.keys]

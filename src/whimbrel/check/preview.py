@@ -12,9 +12,9 @@ import orjson
 from whimbrel.check.ask import Asker
 from whimbrel.check.sample import Mapped, mapped_sample
 from whimbrel.dynamodb.limits import write_units
-from whimbrel.mapping.design import TableMapping, compile_mapping
+from whimbrel.mapping.design import TableMapping
+from whimbrel.migrate.mappings import read_mappings, refuse
 from whimbrel.mysql.connect import connect, server_info
-from whimbrel.mysql.schema import read_table
 from whimbrel.project import Project, rules_named
 from whimbrel.records import Value
 from whimbrel.sizes import item_size
@@ -32,9 +32,13 @@ def preview(project: Project, wanted: tuple[str, ...], rows: int) -> list[Exampl
     """
     examples: list[Example] = []
     with closing(connect(project.source)) as connection:
-        for rule in rules_named(project, wanted):
-            schema, _, name = rule.source.partition(".")
-            mapping = compile_mapping(rule, read_table(connection, schema, name))
+        named = rules_named(project, wanted)
+        found = read_mappings(project, connection)
+        refuse(found.faults, project)
+        for number, rule in enumerate(project.tables):
+            if rule not in named:
+                continue
+            mapping = found.mappings[found.project.tables[number].source]
             asker = Asker(connection, server_info(connection), SECONDS)
             examples.append((mapping, mapped_sample(asker, mapping, rows)))
     return examples

@@ -14,24 +14,25 @@ from whimbrel.check.cost import DEFAULT_REGION, Cost, Load, chosen_way, cost_fin
 from whimbrel.check.data import row_findings
 from whimbrel.check.findings import ERROR, Finding, finding, in_order
 from whimbrel.check.groups import Partition, group_findings, partition_findings, partitions
-from whimbrel.check.keys import KeyCounts, key_findings
+from whimbrel.check.keys import KeyCounts, key_findings, uncounted_findings
 from whimbrel.check.reserved import name_findings
 from whimbrel.check.sample import ROWS, ItemSizes, Mapped, corrected, item_sizes, mapped_sample, refused
-from whimbrel.check.scope import scope_of
+from whimbrel.check.scan import SCANNED, SCANNED_ANYWAY, scanned
+from whimbrel.check.scope import Scope, scope_of
 from whimbrel.check.source import SourceFacts, retention_findings, source_facts, source_findings, table_error
 from whimbrel.check.sql import counts
 from whimbrel.check.target import target_findings
 from whimbrel.check.writes import Writes, recent_writes, write_findings
 from whimbrel.dynamodb.session import Session
-from whimbrel.errors import MappingError, ProjectError, UnsupportedSource, WhimbrelError
+from whimbrel.errors import MappingError, ProjectError, SchemaDrift, UnsupportedSource, WhimbrelError
 from whimbrel.lake.need import need
-from whimbrel.mapping.design import TableMapping, compile_mapping
-from whimbrel.mapping.family import family_faults
+from whimbrel.mapping.design import TableMapping
+from whimbrel.migrate.mappings import Mappings, read_mappings
+from whimbrel.migrate.rules import unsafe_edits
 from whimbrel.migrate.state import StateFolder
 from whimbrel.mysql.connect import Mysql, connect, server_info
-from whimbrel.mysql.schema import estimated_rows, read_table
+from whimbrel.mysql.schema import estimated_rows
 from whimbrel.project import Project
-from whimbrel.records import Table
 
 if TYPE_CHECKING:
     from whimbrel.check.access.served import Access
@@ -106,9 +107,10 @@ def check(project: Project, limits: Limits, prices: Path | None, statements: str
 
 
 def _check_source(project: Project, connection: Mysql, limits: Limits, report: Report) -> list[TableMapping]:
-    tables, mappings = _compiled(project, connection, report)
+    found = _mappings(project, connection, report)
+    mappings = list(found.mappings.values())
     report.source = source_facts(connection)
-    report.findings += source_findings(connection, tables)
+    report.findings += source_findings(connection, list(found.tables.values()))
     by_name = {mapping.source: mapping for mapping in mappings}
     log = StateFolder(project.state).log
     report.writes = recent_writes(project.source, by_name, log, limits.binlog_seconds)
@@ -124,20 +126,23 @@ def _check_source(project: Project, connection: Mysql, limits: Limits, report: R
     return mappings
 
 
-def _compiled(project: Project, connection: Mysql, report: Report) -> tuple[list[Table], list[TableMapping]]:
-    tables, mappings = [], []
-    for rule in project.tables:
-        schema, _, name = rule.source.partition(".")
-        try:
-            table = read_table(connection, schema, name)
-            tables.append(table)
-            mappings.append(compile_mapping(rule, table))
-        except MappingError as error:
-            report.findings.append(finding("mapping", rule.source, error.message, error.hint))
-        except WhimbrelError as error:
-            report.findings.append(table_error(error, rule.source))
-    report.findings += [finding("mapping", str(project.path.name), fault) for fault in family_faults(mappings)]
-    return tables, mappings
+def _mappings(project: Project, connection: Mysql, report: Report) -> Mappings:
+    """What every other command works with; all that is wrong with it is said."""
+    found = read_mappings(project, connection)
+    report.findings += [_fault_finding(each, project) for each in found.faults]
+    if found.history is not None:
+        edits = unsafe_edits(found.history, found.project.tables, found.tables) if not found.faults else []
+        report.findings += [finding("project-changed", project.path.name, edit) for edit in edits]
+    return found
+
+
+def _fault_finding(error: WhimbrelError, project: Project) -> Finding:
+    place = error.place or project.path.name
+    if isinstance(error, MappingError):
+        return finding("mapping", place, error.message, error.hint)
+    if isinstance(error, SchemaDrift):
+        return finding("table-altered", place, error.message, error.hint)
+    return table_error(error, place)
 
 
 def _check_table(asker: Asker, mapping: TableMapping, limits: Limits, report: Report) -> TableFacts:
@@ -171,18 +176,36 @@ def _check_table(asker: Asker, mapping: TableMapping, limits: Limits, report: Re
         found += partition_findings(mapping, facts.heaviest)
         if mapping.shape == "group":
             found += attempt("groups", lambda: list(group_findings(asker, mapping, scope)), [])
-    if mapping.rule.filter or mapping.rule.columns or mapping.rule.mask:
-        found.append(finding("sample-only", source, "the mapping has a filter, computed or masked columns"))
+    else:
+        found += uncounted_findings(asker, mapping)
     sample = attempt("sample", lambda: mapped_sample(asker, mapping, ROWS), no_sample)
     found += name_findings(mapping, sample)
     known = {each.code for each in found if each.place == source and each.severity == ERROR}
-    found += [each for each in refused(mapping, sample) if not known & _EXPLAIN_REFUSALS]
+    if not known & _EXPLAIN_REFUSALS:
+        found += _of_mapped_rows(asker, mapping, scope, facts, sample)
     facts.sizes = item_sizes(sample)
     facts.items = _items(facts)
     if items and scope.whole:
         facts.items, facts.sizes = float(items), facts.sizes and corrected(facts.sizes, read / items)
     _recent(report, mapping, facts)
     return facts
+
+
+def _of_mapped_rows(
+    asker: Asker, mapping: TableMapping, scope: Scope, facts: TableFacts, sample: list[Mapped]
+) -> list[Finding]:
+    """What mapping the rows themselves finds: all of them if they are few or cannot be counted by the server."""
+    counted = counts(mapping) and not mapping.rule.columns and not mapping.rule.mask
+    limit = SCANNED_ANYWAY if counted else SCANNED
+    if scope.whole and facts.rows <= limit:
+        try:
+            return scanned(asker, mapping)
+        except OutOfTime:
+            pass  # said below
+    found = refused(mapping, sample)
+    if not counted:
+        found.append(finding("sample-only", mapping.source, "it has a filter, computed or masked columns"))
+    return found
 
 
 def _access(

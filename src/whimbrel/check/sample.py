@@ -10,6 +10,7 @@ import orjson
 
 from whimbrel.check.ask import Asker
 from whimbrel.check.findings import Finding, finding
+from whimbrel.check.scan import shown_key
 from whimbrel.check.scope import some_rows, whole_table
 from whimbrel.dynamodb.limits import write_units
 from whimbrel.mapping.design import TableMapping
@@ -96,10 +97,6 @@ def refused(mapping: TableMapping, sample: list[Mapped]) -> list[Finding]:
         count = f"{len(faults)} of the sampled {'items' if mapping.shape == 'group' else 'rows'}"
         found.append(finding("row-refused", mapping.source, f"{count}: {faults[0].reason} {shown_key(faults[0])}"))
     return found
-
-
-def shown_key(fault: Fault) -> str:
-    return f"({', '.join(f'{name}={value!r}' for name, value in fault.source_key.items())})" if fault.source_key else ""
 
 
 def _mapped(mapping: TableMapping, rows: list[Row]) -> Mapped:

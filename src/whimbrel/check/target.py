@@ -7,7 +7,7 @@ from typing import Any
 
 from whimbrel.check.findings import Finding, finding
 from whimbrel.dynamodb.session import Session, translate
-from whimbrel.dynamodb.tables import check_key, describe, is_empty
+from whimbrel.dynamodb.tables import check_indexes, check_key, describe, is_empty
 from whimbrel.errors import RequestRefused, WhimbrelError
 from whimbrel.mapping.design import TableMapping
 from whimbrel.project import Target
@@ -32,6 +32,10 @@ def _table_findings(client: Any, mapping: TableMapping, *, begun: bool) -> Itera
     except RequestRefused as error:
         yield finding("target-key", mapping.target, error.message, error.hint)
         return
+    try:
+        check_indexes(description, mapping.target, mapping.rule.indexes)
+    except RequestRefused as error:
+        yield finding("target-index", mapping.target, error.message, error.hint)
     if not begun and not is_empty(client, mapping.target):
         yield finding("target-not-empty", mapping.target, "the table has items that this migration did not write")
     yield from _index_findings(description, mapping)

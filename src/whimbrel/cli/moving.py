@@ -19,7 +19,7 @@ from whimbrel.migrate.positions import drained, reached, source_end
 from whimbrel.migrate.prepare import Prepared, prepare
 from whimbrel.migrate.progress import Progress
 from whimbrel.migrate.run import Run
-from whimbrel.project import Project, rules_named
+from whimbrel.project import Project, rule_named
 from whimbrel.ui.display import Display
 
 
@@ -83,15 +83,16 @@ def _fix_start(run: Run, display: Display) -> None:
 
 def refill(project: Project, as_json: bool, name: str, *, dry_run: bool) -> int:
     """All rows of one table, named as in the project file or without its database."""
-    [rule] = rules_named(project, (name,))
-    source = rule.source
+    rule = rule_named(project, name)
+    source, number = rule.source, project.tables.index(rule)
     if dry_run:
         values = {"table": source, "items": 0}
         say_json(values) if as_json else click.echo(f"Would put the items of all rows of {source}. Nothing was done.")
         return OK
 
     def work(run: Run, display: Display) -> None:
-        display.say(f"{refilling.refill(run, source):,} items of {source} put anew.")
+        spelled = run.prepared.project.tables[number].source  # as the server spells it
+        display.say(f"{refilling.refill(run, spelled):,} items of {source} were written again.")
 
     return _running(project, as_json, work)
 

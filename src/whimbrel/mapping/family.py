@@ -15,34 +15,53 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import combinations, permutations
+from typing import NamedTuple
 
-from whimbrel.errors import MappingError
+from whimbrel.errors import MappingError, SchemaDrift, WhimbrelError
 from whimbrel.mapping.attributes import Added, Sharing
-from whimbrel.mapping.design import TableMapping, compile_mapping
+from whimbrel.mapping.design import TableMapping
 from whimbrel.mapping.templates import Literal, Template
 from whimbrel.mapping.trees import Leaf
+from whimbrel.mapping.versions import Versions
 from whimbrel.project import IndexKey, IndexRule, TableRule
 from whimbrel.records import Table
 
+_HINT = "Correct it in the project file; nothing was read or written."
 _KEY_TYPES = {"S": "S", "N": "N", "B": "B", "EPOCH": "N", "EPOCH_MS": "N", "SECONDS": "N"}
 
 
-def compile_family(rules: Sequence[tuple[TableRule, Table]]) -> dict[str, TableMapping]:
-    """The mappings of a project by their source's full name. Raises MappingError with the faults of all of them."""
-    faults: list[str] = []
+class Family(NamedTuple):
+    """``mappings`` and ``versions`` are by their source's full name; a table whose rule has a fault has no mapping.
+
+    With faults, the mappings are as if no item were shared: good for looking at rows, not for writing items.
+    """
+
+    mappings: dict[str, TableMapping]
+    versions: dict[str, Versions]
+    faults: list[WhimbrelError]
+
+
+def compile_family(parts: Sequence[tuple[Versions, Table]]) -> Family:
+    """The mappings of all rules of a project, each for its table as it is now, or all that is wrong with them.
+
+    This is the one way from rules to mappings: what it takes for `check`, it takes for every other command.
+    """
     alone: list[TableMapping] = []
-    for rule, table in rules:
+    faults: list[WhimbrelError] = []
+    for versions, table in parts:
         try:
-            alone.append(compile_mapping(rule, table))
-        except MappingError as error:
-            faults.append(str(error))
-    faults = faults or family_faults(alone)
-    if faults:
-        raise MappingError("\n  " + "\n  ".join(faults), hint="\nMend the mapping, then run it again.")
-    return {
-        each.source: compile_mapping(each.rule, each.table, sharing(each, alone)) if each.shared else each
-        for each in alone
-    }
+            alone.append(versions.of(table))
+        except (MappingError, SchemaDrift) as error:
+            faults.append(error)
+    if not faults:
+        faults += [MappingError(fault, hint=_HINT) for fault in family_faults(alone)]
+    named = {table.full_name: versions for versions, table in parts}
+    mappings = {each.source: each for each in alone}
+    if not faults:
+        for each in [one for one in alone if one.shared]:  # again, knowing whom the items are shared with
+            named[each.source] = named[each.source].shared(sharing(each, alone))
+            mappings[each.source] = named[each.source].of(each.table)
+    return Family(mappings, named, faults)
 
 
 def family_faults(alone: Sequence[TableMapping]) -> list[str]:

@@ -12,10 +12,11 @@ written for. What differs from it is decided by name, never guessed:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from whimbrel.errors import MappingError, SchemaDrift
+from whimbrel.mapping.attributes import Sharing
 from whimbrel.mapping.design import TableMapping, compile_mapping
 from whimbrel.project import TableRule
 from whimbrel.records import Column, Table
@@ -36,13 +37,17 @@ class Versions:
         rule: TableRule,
         first: Table,
         known: Iterable[str] = (),
-        compile_: Callable[[TableRule, Table], TableMapping] = compile_mapping,
+        sharing: Sharing | None = None,
     ) -> None:
         self.rule = rule
         self.first = first
         self._known = frozenset(known) | frozenset(first.names)
-        self._compile = compile_
+        self._sharing = sharing
         self._mappings: dict[Table, TableMapping] = {}
+
+    def shared(self, sharing: Sharing) -> Versions:
+        """The same, knowing what other tables demand of the items that this one shares with them."""
+        return Versions(self.rule, self.first, self._known, sharing)
 
     def of(self, table: Table, replaced: Collection[str] = ()) -> TableMapping:
         """The mapping for rows of ``table``; ``replaced`` are columns whose values are others than before.
@@ -112,13 +117,13 @@ class Versions:
             new = table.column(old.name)
             if old.name in replaced:
                 found.append(f"other values than before: {old.name!r}")
-            elif not same_values(old, new):
+            elif new != old and not same_values(old, new):
                 found.append(f"another type: {old.name!r} was {_words(old)}, is {_words(new)}")
         return found
 
     def _compiled(self, rule: TableRule, table: Table) -> TableMapping:
         try:
-            return self._compile(rule, table)
+            return compile_mapping(rule, table, self._sharing)
         except MappingError as error:
             if table == self.first:
                 raise

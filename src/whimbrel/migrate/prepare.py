@@ -4,23 +4,19 @@ moved.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
-from whimbrel import checkpoint
-from whimbrel.errors import MappingError, ProjectError, SchemaDrift, StateError
-from whimbrel.mapping.design import TableMapping, compile_mapping
-from whimbrel.mapping.family import family_faults, sharing
+from whimbrel.errors import MappingError, SchemaDrift, StateError
+from whimbrel.mapping.design import TableMapping
 from whimbrel.mapping.versions import Versions
-from whimbrel.migrate import history
 from whimbrel.migrate.history import History
+from whimbrel.migrate.mappings import read_mappings, refuse, unproven
 from whimbrel.migrate.rules import unsafe_edits
 from whimbrel.migrate.state import StateFolder
 from whimbrel.mysql.connect import Mysql, ServerInfo, connect, server_info
 from whimbrel.mysql.preflight import check_source
-from whimbrel.mysql.schema import estimated_rows, read_table, unique_keys
-from whimbrel.project import Project, TableRule
+from whimbrel.mysql.schema import estimated_rows, read_table
+from whimbrel.project import Project
 from whimbrel.records import Table
 
 
@@ -47,68 +43,31 @@ def prepare(project: Project) -> Prepared:
     Raises SourceError, PrivilegeError, UnsupportedSource, MappingError with the faults of all tables at once, and
     SchemaDrift if a table was altered since the migration began and its rule does not say what becomes of that.
     """
-    if not project.tables:
-        raise ProjectError(
-            "there is no [[table]] to migrate", place=str(project.path), hint="Write one for each source table."
-        )
-    folder = StateFolder(project.state)
-    begun = checkpoint.load(folder.checkpoint).phase != "new"
     connection = connect(project.source)
     try:
-        return _prepare(project, connection, history.load(folder.tables) if begun else None)
+        return _prepare(project, connection)
     finally:
         connection.close()
 
 
-def _prepare(project: Project, connection: Mysql, past: History | None) -> Prepared:
-    tables: dict[tuple[str, str], Table] = {}
-    estimates: dict[str, int] = {}
-    versions: dict[str, Versions] = {}
-    alone: list[TableMapping] = []
-    faults: list[str] = []
-    for rule in project.tables:
-        schema, _, name = rule.source.partition(".")
-        table = tables[schema, name] = read_table(connection, schema, name)
-        estimates[rule.source] = estimated_rows(connection, table)
-        versions[rule.source] = _versions(rule, table, past, compile_mapping)
-        try:
-            alone.append(versions[rule.source].of(table))
-        except MappingError as error:
-            faults.append(str(error))
-    faults = faults or family_faults(alone)
-    if past is None:
-        faults += [fault for mapping in alone for fault in unproven(connection, mapping)]
-    if faults:
-        raise MappingError(
-            "\n  " + "\n  ".join(faults), place=str(project.path), hint="\nMend the mapping, then run it again."
-        )
-    mappings = {each.source: each for each in alone}
-    for rule, mapping in zip(project.tables, alone, strict=True):
-        if mapping.shared:  # again, knowing whom the items are shared with
-            compiled = partial(compile_mapping, sharing=sharing(mapping, alone))
-            versions[rule.source] = _versions(rule, mapping.table, past, compiled)
-            mappings[mapping.source] = versions[rule.source].of(mapping.table)
-    check_source(connection, list(tables.values()))
-    return Prepared(project, server_info(connection), tables, mappings, estimates, versions, past)
-
-
-def _versions(
-    rule: TableRule, table: Table, past: History | None, compile_: Callable[[TableRule, Table], TableMapping]
-) -> Versions:
-    name = (table.schema, table.name)
-    first = past.starts().get(name, table) if past else table
-    return Versions(rule, first, past.columns(name) if past else (), compile_)
-
-
-def unproven(connection: Mysql, mapping: TableMapping) -> list[str]:
-    """Why two rows could come to one place in the target and overwrite each other, if nobody says that none ever do."""
-    if mapping.rule.assert_unique or not mapping.doubts():
-        return []  # without a question to the source
-    return [
-        f"{mapping.source}: {doubt}. Put a key of the source into that of the target, or, if you know that no two rows "
-        f"ever do, write assert_unique = true: `whimbrel check` says whether some do now"
-        for doubt in mapping.doubts(unique_keys(connection, mapping.table))
-    ]
+def _prepare(project: Project, connection: Mysql) -> Prepared:
+    found = read_mappings(project, connection)
+    faults = list(found.faults)
+    if found.history is None:
+        doubts = [doubt for mapping in found.mappings.values() for doubt in unproven(connection, mapping)]
+        faults += [MappingError(doubt) for doubt in doubts]
+    refuse(faults, project)
+    tables = list(found.tables.values())
+    check_source(connection, tables)
+    return Prepared(
+        project=found.project,
+        server=server_info(connection),
+        tables=found.tables,
+        mappings=found.mappings,
+        estimates={table.full_name: estimated_rows(connection, table) for table in tables},
+        versions=found.versions,
+        history=found.history,
+    )
 
 
 def not_altered(connection: Mysql, tables: list[Table]) -> None:

@@ -28,10 +28,11 @@ def unsafe_edits(past: History, rules: Iterable[TableRule], now: Mapping[Name, T
     after = {rule.source: orjson.loads(orjson.dumps(asdict(rule))) for rule in rules}
     edits = [f"[[table]] {source} is gone" for source in before.keys() - after.keys()]
     edits += [f"[[table]] {source} is new" for source in after.keys() - before.keys()]
+    first = {table.full_name: table for table in past.starts().values()}
+    last = {table.full_name: table for table in now.values()}
     for source in before.keys() & after.keys():
-        schema, _, name = source.partition(".")
-        first, last = past.starts()[schema, name], now[schema, name]
-        edits += [f"{source}: {edit}" for edit in _edits(before[source], after[source], first, last)]
+        lasting = _edits(before[source], after[source], first[source], last[source])
+        edits += [f"{source}: {edit}" for edit in lasting]
     return sorted(edits)
 
 

@@ -53,6 +53,25 @@ def _members(connection: Mysql, table: tuple[str, str], facts: list[dict[str, An
     }
 
 
+def find_table(connection: Mysql, source: str) -> Table:
+    """The table that ``source`` means, a schema and a table joined by a dot; both may have dots in them, too.
+
+    Raises what ``read_table`` raises, and UnsupportedSource where two tables are meant.
+    """
+    dots = [place for place, character in enumerate(source) if character == "."]
+    splits = [(source[:dot], source[dot + 1 :]) for dot in dots]
+    there = [each for each in splits if len(splits) > 1 and _is_there(connection, *each)]
+    if len(there) > 1:
+        meant = " or ".join(f"{quoted(schema)}.{quoted(name)}" for schema, name in there)
+        raise UnsupportedSource(f"could be {meant}", place=source, hint="Rename one of them: no name can tell which.")
+    return read_table(connection, *(there or splits)[0])
+
+
+def _is_there(connection: Mysql, schema: str, name: str) -> bool:
+    statement = "SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s"
+    return bool(rows_as_dicts(connection, statement, (schema, name)))
+
+
 def table_names(connection: Mysql, schema: str) -> list[str]:
     """The tables of ``schema`` by name, those too that ``read_table`` refuses; no views."""
     rows = rows_as_dicts(

@@ -120,21 +120,31 @@ def load_project(path: Path) -> Project:
     return Project(path, state, source, target, tables, lake, predict, check, dms)
 
 
+def rule_named(project: Project, name: str) -> TableRule:
+    """The one [[table]] section of ``name``. Raises ProjectError if there is none, or another database's too."""
+    [rule, *others] = rules_named(project, (name,))
+    if others:
+        listed = ", ".join(each.source for each in (rule, *others))
+        raise ProjectError(f"{name} could be {listed}", place=str(project.path), hint="Name it with its database.")
+    return rule
+
+
 def rules_named(project: Project, names: tuple[str, ...]) -> list[TableRule]:
     """The [[table]] sections of ``names``, each with or without its database; all if there are none.
 
     Raises ProjectError for a name that is not there.
     """
-    if unknown := [name for name in names if not any(_is_named(rule, name) for rule in project.tables)]:
+    if unknown := [name for name in names if not any(_is_named(project, rule, name) for rule in project.tables)]:
         listed = ", ".join(rule.source for rule in project.tables)
         raise ProjectError(
             f"there is no [[table]] for {unknown[0]}", place=str(project.path), hint=f"There are: {listed}"
         )
-    return [rule for rule in project.tables if not names or any(_is_named(rule, name) for name in names)]
+    return [rule for rule in project.tables if not names or any(_is_named(project, rule, name) for name in names)]
 
 
-def _is_named(rule: TableRule, name: str) -> bool:
-    return name in (rule.source, rule.source.partition(".")[2])
+def _is_named(project: Project, rule: TableRule, name: str) -> bool:
+    """With or without its database, which may have a dot in its own name if it is the URL's."""
+    return name in (rule.source, rule.source.partition(".")[2], rule.source.removeprefix(f"{project.source.database}."))
 
 
 def _read_dms(top: Section, folder: Path) -> Path | None:
