@@ -134,7 +134,7 @@ def test_placeholders_are_all_defined_and_all_used() -> None:
 
 def test_slips_of_commas_are_all_named_with_their_rules() -> None:
     text = '{"rules": [{"rule-id": "7", "a": 1,}, {"rule-id": "8" "b": [1, 2,]},]}'
-    document, faults = parse(text)
+    document, faults = parse(text, [])
     assert document == {"rules": [{"rule-id": "7", "a": 1}, {"rule-id": "8", "b": [1, 2]}]}
     assert faults == [
         "rule 7: line 1, column 35: a comma too many",

@@ -41,7 +41,7 @@ def _begun_rules(rules: Rules, state: Path) -> Translated | None:
     if checkpoint.load(folder.checkpoint).phase == "new":
         return None
     starts = history.load(folder.tables).starts()
-    return translate(rules, [Found(*name) for name in starts], lambda *name: starts[name])
+    return translate(rules, [Found(*name) for name in starts], lambda *name: starts[name], begun=True)
 
 
 def translated_rules(rules: Rules, source: Source) -> Translated:

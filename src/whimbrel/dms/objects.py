@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from whimbrel.dms import templates
@@ -34,6 +35,8 @@ def _attribute(fields: Fields) -> Attribute | None:
         found.append("is empty")
     for fault in found:
         fields.fault("value", fault)
+    if "$${" in json.dumps(value):
+        fields.note("has $${, which is how Terraform writes ${ in its own files: here the first $ is a dollar")
     fields.finish()
     return Attribute(name, type_name, value) if name and not found else None
 

@@ -45,6 +45,8 @@ def _filter(fields: Fields) -> Filter | None:
 
 def _filter_condition(fields: Fields) -> Condition:
     operator = fields.one_of("filter-operator", OPERATORS)
+    if fields.any("filter-operator") not in OPERATORS:  # what else it needs cannot be said
+        return Condition("null", ())
     wanted = {
         "null": (),
         "notnull": (),
@@ -123,8 +125,12 @@ def transformation(fields: Fields, identity: str, name: str) -> Transformation |
         return None
     if target and target not in ("schema", "table", "column"):
         fields.fault("rule-target", f"must be one of schema, table, column, not {target!r}")
-    action = fields.one_of("rule-action", (*NAMING, *COLUMN_ONLY, "define-primary-key"))
-    locator = locator_of(fields, column=target == "column")
+    actions = (*NAMING, *COLUMN_ONLY, "define-primary-key")
+    action = fields.one_of("rule-action", actions)
+    locator = locator_of(fields, column=target not in ("schema", "table"))
+    if fields.any("rule-action") not in actions:  # what else it needs cannot be said
+        fields.skip(*fields.keys())
+        return None
     _transformation_faults(fields, action, target, locator)
     rule = Transformation(
         identity,
@@ -152,7 +158,7 @@ def transformation(fields: Fields, identity: str, name: str) -> Transformation |
 def _transformation_faults(fields: Fields, action: str, target: str, locator: Locator) -> None:
     if action in COLUMN_ONLY and target not in ("column", ""):
         fields.fault("rule-target", f"must be column for rule-action {action}, not {target!r}")
-    if action == "define-primary-key" and target != "table":
+    if action == "define-primary-key" and target not in ("table", ""):
         fields.fault("rule-target", f"must be table for rule-action {action}, not {target!r}")
     if target == "column" and not locator.column and action not in ("add-column", "add-before-image-columns"):
         fields.fault("object-locator", "names no column-name: write % for all columns")

@@ -38,13 +38,14 @@ def load_rules(path: Path) -> Rules:
 
 def read_rules(text: str, place: str = "DMS rules") -> Rules:
     """The rules in ``text``, and all faults that can be seen without the schema. Raises ProjectError for no rules."""
-    document, faults = parse(text)
+    notes: list[str] = []
+    document, faults = parse(text, notes)
     if document is None:
         raise faulty(faults, place)
     if not isinstance(document, dict) or not isinstance(document.get("rules"), list):
         raise faulty([*faults, 'must be an object with a list: {"rules": [ … ]}'], place)
     faults += [f"{shown(key)} stands beside rules and is not known" for key in document if key != "rules"]
-    said = Said(faults, [])
+    said = Said(faults, notes)
     seen: set[tuple[str, str]] = set()
     rules = [_rule(number, entry, said, seen) for number, entry in enumerate(document["rules"], 1)]
     selections = tuple(rule for rule in rules if isinstance(rule, Selection))

@@ -32,8 +32,13 @@ class Selected(NamedTuple):
     filters: tuple[Filter, ...]
 
 
-def select(rules: Rules, found: Iterable[Found], faults: list[str], notes: list[str]) -> list[Selected]:
-    """The tables to move in the order to load them. What cannot be meant goes to ``faults``."""
+def select(
+    rules: Rules, found: Iterable[Found], faults: list[str], notes: list[str], *, begun: bool = False
+) -> list[Selected]:
+    """The tables to move in the order to load them. What cannot be meant goes to ``faults``.
+
+    ``begun``: only the tables that were selected once are ``found``, so a rule that means none of them is no slip.
+    """
     candidates = sorted(table for table in found if table.schema.lower() not in SYSTEM_SCHEMAS)
     chosen: list[tuple[int, Selected]] = []
     for table in candidates:
@@ -49,7 +54,8 @@ def select(rules: Rules, found: Iterable[Found], faults: list[str], notes: list[
             continue
         order = max(rule.load_order for rule in including)
         chosen.append((order, Selected(table, including[0], _filters(including, table, faults))))
-    _selects_nothing(rules, candidates, faults, notes)
+    if not begun:
+        _selects_nothing(rules, candidates, faults, notes)
     if not chosen and not faults:
         faults.append("the selection rules select no table of the source")
     chosen.sort(key=lambda one: (-one[0], one[1].table))
@@ -81,7 +87,9 @@ def _filters(including: list[Selection], table: Found, faults: list[str]) -> tup
 
 
 def _selects_nothing(rules: Rules, candidates: list[Found], faults: list[str], notes: list[str]) -> None:
-    """A rule for one table that is not there is a slip; one with wildcards may have nothing to select today."""
+    """A rule for one table that is not there is a slip, and so is one with wildcards that would mean a table if case
+    did not matter; else one with wildcards may have nothing to select today. An exclude that is misspelt moves a table.
+    """
     for rule in rules.selections:
         if not rule.sound or any(_means(rule, table) for table in candidates):
             continue
@@ -89,12 +97,17 @@ def _selects_nothing(rules: Rules, candidates: list[Found], faults: list[str], n
         one_table = rule.action == "explicit" or (is_literal(rule.locator.schema) and is_literal(rule.locator.table))
         # A name with an underscore is a pattern to DMS, but who wrote it meant that one table.
         meant_one = one_table or "%" not in rule.locator.schema + rule.locator.table
-        if rule.action == "exclude" or not meant_one:
+        if not meant_one and not _is_meant_but_for_case(rule.locator, candidates):
             notes.append(f"{rule}: its object-locator means no {rule.locator.kind} that is there")
             continue
-        names = {f"{table.schema}.{table.name}" for table in candidates}
-        nearest = difflib.get_close_matches(name, names, 1)
+        names = {f"{table.schema}.{table.name}".lower(): f"{table.schema}.{table.name}" for table in candidates}
+        nearest = [names[each] for each in difflib.get_close_matches(name.lower(), names, 1)]
         faults.append(
             f"{rule}: there is no {rule.locator.kind if rule.locator.kind != 'all' else 'table'} {name}"
             + (f"; did you mean {nearest[0]}? Case matters" if nearest else ", or it may not be read")
         )
+
+
+def _is_meant_but_for_case(locator: Locator, candidates: list[Found]) -> bool:
+    schema, table = locator.schema.lower(), locator.table.lower()
+    return any(matches(schema, one.schema.lower()) and matches(table, one.name.lower()) for one in candidates)

@@ -12,8 +12,9 @@ _RULE_ID = re.compile(r'"rule-id"\s*:\s*"?([^",\s}]*)')
 _ATTRIBUTE = re.compile(r'"target-attribute-name"\s*:\s*"([^"]*)"')
 
 
-def parse(text: str) -> tuple[Any, list[str]]:
-    """The document and the faults of its syntax; the document is None if it could not be read to its end.
+def parse(text: str, notes: list[str]) -> tuple[Any, list[str]]:
+    """The document and the faults of its syntax; the document is None if it could not be read to its end. What makes
+    no difference goes to ``notes``.
 
     Commas that are missing or too many are faults that reading goes on after.
     """
@@ -21,7 +22,8 @@ def parse(text: str) -> tuple[Any, list[str]]:
     mended = text
     for _ in range(MAX_SLIPS):
         try:
-            document, repeated = _read(mended)
+            document, repeated, same = _read(mended)
+            notes += same
             return document, faults + repeated
         except json.JSONDecodeError as error:
             slip, mended_or_none = _slip(mended, error)
@@ -41,33 +43,43 @@ def parse(text: str) -> tuple[Any, list[str]]:
 class _NoNumber(Exception): ...
 
 
-def _read(text: str) -> tuple[Any, list[str]]:
-    """The document, and the names that stand twice in one of its objects. Line breaks within texts are let through."""
+def _read(text: str) -> tuple[Any, list[str], list[str]]:
+    """The document; the names that stand twice in one of its objects; and those that do with one value. Line breaks
+    within texts are let through.
+    """
     repeated: list[str] = []
+    same: list[str] = []
     document = json.loads(
-        text, strict=False, object_pairs_hook=lambda pairs: _object(pairs, repeated), parse_constant=_constant
+        text, strict=False, object_pairs_hook=lambda pairs: _object(pairs, repeated, same), parse_constant=_constant
     )
-    return document, repeated
+    return document, repeated, same
 
 
 def _constant(name: str) -> NoReturn:
     raise _NoNumber(name)
 
 
-def _object(pairs: list[tuple[str, Any]], repeated: list[str]) -> dict[str, Any]:
+def _object(pairs: list[tuple[str, Any]], repeated: list[str], same: list[str]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
         twice = sorted({name for name in names if names.count(name) > 1})
+        values = {name: {json.dumps(value, sort_keys=True) for each, value in pairs if each == name} for name in twice}
         where = _owner(found)
-        repeated.append(f"{where}{', '.join(map(repr, twice))} stands more than once in one object: keep one of them")
+        if differing := [name for name in twice if len(values[name]) > 1]:
+            listed = ", ".join(map(repr, differing))
+            repeated.append(f"{where}{listed} stands more than once in one object: keep one of them")
+        if alike := [name for name in twice if len(values[name]) == 1]:
+            same.append(f"{where}{', '.join(map(repr, alike))} stands more than once, with one value: it is taken once")
     return found
 
 
 def _owner(found: dict[str, Any]) -> str:
-    for name in ("rule-id", "target-attribute-name", "column-name"):
+    if isinstance(rule := found.get("rule-id"), str | int):
+        return f"rule {rule}: "
+    for name in ("target-attribute-name", "column-name"):
         if isinstance(found.get(name), str | int):
-            return f"{'rule' if name == 'rule-id' else name} {found[name]!r}: "
+            return f"{name} {found[name]!r}: "
     return ""
 
 

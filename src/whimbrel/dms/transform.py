@@ -42,6 +42,7 @@ class Shaped:
     it differs from whimbrel's own choice. ``before_image``: the column of which each such column has the earlier value.
     ``kinds``: what a template may take a column for. ``new_columns``: "include"
     (one that comes later becomes an attribute of its own name, as DMS has it), or "stop" if a rule might mean it.
+    ``images`` are the names of all before images, those too that a rule removes.
     """
 
     table: Table
@@ -54,6 +55,7 @@ class Shaped:
     key: tuple[str, ...] = ()
     before_image: dict[str, str] = field(default_factory=dict)
     new_columns: str = "include"
+    images: tuple[str, ...] = ()
 
 
 def transform(rules: Rules, table: Table, faults: list[str], notes: list[str]) -> Shaped:
@@ -69,14 +71,10 @@ def transform(rules: Rules, table: Table, faults: list[str], notes: list[str]) -
     _included(shaped, on_columns)
     if any(map(might_mean_others, on_columns)):
         shaped.new_columns = "stop"
-    known = {*table.names, *_look_back(shaped, on_columns, faults, notes)}
+    shaped.images = tuple(_look_back(shaped, on_columns, faults, notes))
     for rule in on_columns:
-        if rule.action == "add-before-image-columns":
-            continue
         if rule.action == "add-column":
             _add(shaped, rule, faults, notes)
-        elif rule.locator.column and not any(means_column(rule, name) for name in known):
-            notes.append(f"{rule}: its column-name {rule.locator.column!r} means no column of {table.full_name}")
     return shaped
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from whimbrel.dms import filters, templates
+from whimbrel.dms.effect import without_effect
 from whimbrel.dms.names import unknown
 from whimbrel.dms.read import faulty
 from whimbrel.dms.rules import Attribute, ObjectMapping, Rules
@@ -27,23 +27,26 @@ class Translated(NamedTuple):
     notes: tuple[str, ...]
 
 
-def translate(rules: Rules, found: Iterable[Found], read_table: Callable[[str, str], Table]) -> Translated:
-    """``found`` are the source's tables and views; ``read_table(schema, name)`` reads one.
+def translate(
+    rules: Rules, found: Iterable[Found], read_table: Callable[[str, str], Table], *, begun: bool = False
+) -> Translated:
+    """``found`` are the source's tables and views; ``read_table(schema, name)`` reads one. ``begun``: they are only
+    those that were selected when the migration began, so that a rule may mean one that is not among them.
 
     Raises ProjectError with all that is wrong with the file for this schema, by rule-id.
     """
     faults = list(rules.faults)
     notes = list(rules.notes)
     there = list(found)
-    selected = select(rules, there, faults, notes)
-    made = [
-        mapping
+    selected = select(rules, there, faults, [] if begun else notes, begun=begun)
+    translations = [
+        _TableTranslation(rules, one, table, faults, notes)
         for one in selected
-        if _all_sound(rules, one)
-        and (table := _read(one, read_table, faults))
-        and (mapping := _TableTranslation(rules, one, table, faults, notes).mapping_of_table())
+        if _all_sound(rules, one) and (table := _read(one, read_table, faults))
     ]
-    _mappings_that_mean_nothing(rules, selected, there, faults, notes)
+    made = [mapping for each in translations if (mapping := each.mapping_of_table())]
+    if not begun:
+        without_effect(rules, there, selected, [each.shaped for each in translations], faults, notes)
     _several_into_one(rules, made, faults)
     if faults:
         raise faulty(faults, rules.place)
@@ -74,23 +77,6 @@ def _all_sound(rules: Rules, selected: Selected) -> bool:
     schema, name = selected.table.schema, selected.table.name
     meant = [rule for rule in (*rules.transformations, *rules.mappings) if is_meant(rule.locator, schema, name)]
     return selected.rule.sound and all(rule.sound for rule in meant)
-
-
-def _mappings_that_mean_nothing(
-    rules: Rules, selected: list[Selected], found: list[Found], faults: list[str], notes: list[str]
-) -> None:
-    """A mapping of one table that does not exist is a slip: that table would go under its own name, unmapped."""
-    names = [f"{table.schema}.{table.name}" for table in found]
-    for mapping in rules.mappings:
-        locator = mapping.locator
-        if any(is_meant(locator, one.table.schema, one.table.name) for one in selected):
-            continue
-        if any(is_meant(locator, table.schema, table.name) for table in found) or "%" in locator.schema + locator.table:
-            notes.append(f"{mapping}: its object-locator means no table that is selected")
-            continue
-        nearest = difflib.get_close_matches(f"{locator.schema}.{locator.table}", names, 1)
-        meant = f"; did you mean {nearest[0]}? Case matters" if nearest else ""
-        faults.append(f"{mapping}: there is no table {locator.schema}.{locator.table}{meant}")
 
 
 class _TableTranslation:

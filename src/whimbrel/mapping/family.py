@@ -23,7 +23,7 @@ from whimbrel.mapping.design import TableMapping
 from whimbrel.mapping.templates import Literal, Template
 from whimbrel.mapping.trees import Leaf
 from whimbrel.mapping.versions import Versions
-from whimbrel.project import IndexKey, IndexRule, TableRule
+from whimbrel.project import IndexKey, IndexRule
 from whimbrel.records import Table
 
 _HINT = "Correct it in the project file; nothing was read or written."

@@ -44,7 +44,7 @@ ALLOWED = frozenset(
             "char",
             "zeroblob",
         ),
-        *("like", "glob", "json_extract", "->", "->>", *_TIMES),
+        *("printf", "format", "like", "glob", "json_extract", "->", "->>", *_TIMES),
     )
 )
 OWN: tuple[str, ...] = (

@@ -14,10 +14,12 @@ from whimbrel.mapping.columns import Columns
 from whimbrel.mapping.templates import Template, parse
 from whimbrel.mapping.trees import parse_tree, templates_of
 from whimbrel.mapping.values import BINARY_KINDS, NUMBER_KINDS, TYPES
-from whimbrel.project import KeyRule, TableRule
+from whimbrel.project import IndexRule, KeyRule, TableRule
 from whimbrel.records import Column, Table
 from whimbrel.sizes import MAX_KEY_NAME_BYTES, MAX_NAME_BYTES, text_size
 
+TABLE_NAME = r"[A-Za-z0-9_.-]{3,255}"  # of tables and of indexes, as DynamoDB has it
+MAX_PROJECTED = 20  # attributes of one index
 _EMPTY = Template("", ())
 _SET_KINDS = {"string-set": "SS", "number-set": "NS"}
 _INSIDE = {"map": "M", "list": "L", **_SET_KINDS}
@@ -340,8 +342,9 @@ def _rule_faults(rule: TableRule, table: Table, source: Table) -> list[str]:
         faults.append(f"attribute_case {rule.attribute_case!r} is not known: it is 'lower' or 'upper'")
     if rule.item not in ("own", "shared"):
         faults.append(f"item {rule.item!r} is not known: it is 'own' or 'shared'")
-    if not re.fullmatch(r"[A-Za-z0-9_.-]{3,255}", rule.target):
+    if not re.fullmatch(TABLE_NAME, rule.target):
         faults.append(f"target {rule.target!r} is no DynamoDB table name: 3 to 255 letters, digits, '_', '-' and '.'")
+    faults += [fault for index in rule.indexes for fault in _index_faults(index)]
     if rule.nulls not in ("null", "omit"):
         faults.append(f"nulls {rule.nulls!r} is not known: it is 'null' or 'omit'")
     if rule.shape != "group" and (rule.entry_name or rule.entry_value or rule.entry_into or rule.entry_order):
@@ -349,6 +352,23 @@ def _rule_faults(rule: TableRule, table: Table, source: Table) -> list[str]:
     for setting, names in (("exclude", rule.exclude), ("rename", rule.rename), ("types", rule.types)):
         faults += [_unknown(f"{setting} names", name, table) for name in names if name not in table.names]
     return faults + [_unknown("mask names", name, source) for name in rule.mask if name not in source.names]
+
+
+def _index_faults(index: IndexRule) -> list[str]:
+    """What CreateTable would refuse."""
+    place, faults = f"index {index.name!r}", []
+    if not re.fullmatch(TABLE_NAME, index.name):
+        faults.append(f"{place} is not a valid DynamoDB index name: 3 to 255 letters, digits, '_', '-' and '.'")
+    keys = [index.partition_key.name, *([index.sort_key.name] if index.sort_key else [])]
+    if len(set(keys)) < len(keys):
+        faults.append(f"{place} has {keys[0]!r} as both of its keys")
+    projected = index.projection if isinstance(index.projection, tuple) else ()
+    if index.projection == () or len(set(projected)) < len(projected) or len(projected) > MAX_PROJECTED:
+        faults.append(f"{place}: projection must name 1 to {MAX_PROJECTED} attributes, each once")
+    for name in (*keys, *projected):
+        if not 1 <= text_size(name) <= MAX_KEY_NAME_BYTES:
+            faults.append(f"{place}: {name!r} must be a name of 1 to {MAX_KEY_NAME_BYTES} bytes")
+    return faults
 
 
 def _shared_faults(rule: TableRule, design: Design) -> list[str]:
