@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+import tomllib
+import unicodedata
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
@@ -15,13 +18,18 @@ from whimbrel.dms.read import load_rules
 from whimbrel.dms.toml import table_section as dms_section
 from whimbrel.dms.toml import value
 from whimbrel.errors import ProjectError, UserError, WhimbrelError
-from whimbrel.mysql.connect import connect
-from whimbrel.mysql.schema import estimated_rows, read_table, table_names
-from whimbrel.project import PASSWORD_VARIABLE, Source, split_url
+from whimbrel.mapping.design import compile_mapping
+from whimbrel.mysql.connect import Mysql, connect
+from whimbrel.mysql.schema import estimated_rows, find_table, read_table, table_names
+from whimbrel.project import PASSWORD_VARIABLE, Source, TableRule, split_url
+from whimbrel.project.section import Section
+from whimbrel.project.table import read_table_rule
 from whimbrel.records import Column, Table
+from whimbrel.sizes import MAX_KEY_NAME_BYTES, text_size
 
 NUMBERS = ("int", "year", "bit", "decimal", "float", "double")
 BYTES = ("binary", "geometry")
+LEAST, MOST = 3, 255  # characters of a target's name
 
 
 def init(url: str, wanted: tuple[str, ...], output: Path, endpoint: str) -> int:
@@ -32,14 +40,15 @@ def init(url: str, wanted: tuple[str, ...], output: Path, endpoint: str) -> int:
         raise ProjectError("the URL names no database", place="URL", hint="Write mysql://user@host:port/database.")
     sections, left_out = [], []
     with closing(connect(source)) as connection:
+        targets = Targets()
         for name in wanted or table_names(connection, source.database):
             try:
                 table = read_table(connection, source.database, name)
-                sections.append(table_section(table, estimated_rows(connection, table)))
+                sections.append(_checked_section(connection, table, targets))
             except WhimbrelError as error:
                 if wanted:
                     raise
-                left_out.append(f"# {name} is left out: {error}\n")
+                left_out.append(f"# {_one_line(f'{name} is left out: {error}')}\n")
     if not sections:
         raise UserError("no table that can be migrated", place=source.database, hint="Name another database.")
     output.write_text(_head(source, endpoint) + "\n".join(sections + left_out), encoding="utf-8")
@@ -68,8 +77,53 @@ def init_from_dms(url: str, rules_file: Path, wanted: tuple[str, ...], output: P
     return OK
 
 
+def _checked_section(connection: Mysql, table: Table, targets: Targets) -> str:
+    """The table's section, held to all that `whimbrel check` holds a project file to. Raises what is wrong with it."""
+    target = targets.name_for(table.name)
+    section = table_section(table, estimated_rows(connection, table), target)
+    rule = read_rule(section)
+    if find_table(connection, rule.source) != table:
+        raise UserError("its name reads as another table's", place=table.full_name, hint="Rename one of them.")
+    compile_mapping(rule, table)
+    targets.take(target)
+    return section
+
+
+def read_rule(section: str) -> TableRule:
+    """The rule that a project file with this section has. Raises ProjectError with all its faults."""
+    faults: list[str] = []
+    [top] = tomllib.loads(section)["table"]
+    rule = read_table_rule(Section(top, "", faults), "")
+    if faults:
+        raise ProjectError("; ".join(faults), place=rule.source, hint="Write its section yourself.")
+    return rule
+
+
+class Targets:
+    """Names for target tables: 3 to 255 of DynamoDB's characters, each given once."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def name_for(self, table: str) -> str:
+        """The source's own name if DynamoDB takes it, else the nearest to it that is free."""
+        plain = unicodedata.normalize("NFKD", table)
+        plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", "".join(each for each in plain if not unicodedata.combining(each)))
+        plain = plain if len(plain) >= LEAST else f"{plain}_table".lstrip("_")
+        plain = plain if re.search("[A-Za-z0-9]", plain) else f"table{plain}"
+        number, name = 1, plain[:MOST]
+        while name in self._taken:
+            number += 1
+            name = f"{plain[: MOST - 8]}_{number}"
+        return name
+
+    def take(self, name: str) -> None:
+        self._taken.add(name)
+
+
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    """As a comment of TOML takes it, which has no control characters."""
+    return " ".join("".join(each if each.isprintable() else " " for each in text).split())
 
 
 def _refuse_to_overwrite(output: Path) -> None:
@@ -91,9 +145,10 @@ def _say_next(output: Path, password: str) -> None:
 
 def _head(source: Source, endpoint: str) -> str:
     port = "" if source.port == 3306 else f":{source.port}"
-    url = f"mysql://{quote(source.user)}@{source.host}{port}/{quote(source.database)}".rstrip("/")
+    host = f"[{source.host}]" if ":" in source.host else source.host
+    url = f"mysql://{quote(source.user, safe='')}@{host}{port}/{quote(source.database, safe='')}".rstrip("/")
     where = (
-        f'endpoint = "{endpoint}"'
+        f"endpoint = {value(endpoint)}"
         if endpoint
         else '# endpoint = "http://127.0.0.1:8000"   # a local server; without it, AWS'
     )
@@ -116,7 +171,7 @@ url = "{url}"        # the password comes from the environment variable {PASSWOR
 """
 
 
-def table_section(table: Table, rows: int) -> str:
+def table_section(table: Table, rows: int, target: str) -> str:
     """One ``[[table]]`` with a mapping that works as it stands, and what it could be instead in comments."""
     columns = "".join(f"#   {_one_line(column.name):<24} {_one_line(column.type_name)}\n" for column in table.columns)
     key = table.primary_key
@@ -124,15 +179,14 @@ def table_section(table: Table, rows: int) -> str:
     lines = [
         f"# {title}\n{columns}[[table]]",
         f"source = {value(table.full_name)}",
-        f"target = {value(table.name)}",
+        f"target = {value(target)}",
         'shape = "record"                # one row, one item; or "group": one item for all rows with the same key',
         f"partition_key = {_key(table.column(key[0]))}",
     ]
     if len(key) == 2:
         lines.append(f"sort_key = {_key(table.column(key[1]))}")
     elif len(key) > 2:
-        template = "|".join(f"${{{name}}}" for name in key[1:])
-        lines.append(f"sort_key = {value({'name': '_'.join(key[1:]), 'value': template})}")
+        lines.append(f"sort_key = {value(_joined(table, key[1:]))}")
     lines.append('# exclude = ["column"]            # columns that are not wanted in the items')
     lines.append('# rename = { column = "attribute" }')
     lines.append('# types = { column = "S" }        # S, N, B or BOOL instead of the column\'s own')
@@ -146,12 +200,20 @@ def _key(column: Column) -> str:
     return value({"name": column.name, "value": f"${{{column.name}}}", "type": kind})
 
 
+def _joined(table: Table, names: tuple[str, ...]) -> dict[str, str]:
+    """A text key of several columns, under a name that no column has."""
+    name = "_".join(names)
+    name = name if text_size(name) <= MAX_KEY_NAME_BYTES else "sort_key"
+    while name in table.names:
+        name += "_"
+    return {"name": name, "value": "|".join(f"${{{each}}}" for each in names)}
+
+
 def _group_hint(table: Table) -> str:
     """How the rows could become one item for each value of the key without its last column."""
     *group, entry = table.primary_key
     values = [name for name in table.names if name not in table.primary_key]
-    template = "|".join(f"${{{name}}}" for name in group[1:])
-    sort = f" and sort_key = {value({'name': '_'.join(group[1:]), 'value': template})}" if len(group) > 1 else ""
+    sort = f" and sort_key = {value(_joined(table, tuple(group[1:])))}" if len(group) > 1 else ""
     shown = value({"name": f"${{{entry}}}"} | ({"value": values[0]} if len(values) == 1 else {}))
     what = f"one item for each ({', '.join(group)}) with an attribute for each {entry}"
     return f'# As a group, {_one_line(what)}:\n#   shape = "group"{sort}\n#   entry = {shown}'

@@ -76,11 +76,12 @@ def table_names(connection: Mysql, schema: str) -> list[str]:
     """The tables of ``schema`` by name, those too that ``read_table`` refuses; no views."""
     rows = rows_as_dicts(
         connection,
-        "SELECT TABLE_NAME AS name, TABLE_SCHEMA AS in_schema FROM information_schema.TABLES "
+        "SELECT TABLE_NAME AS name, TABLE_SCHEMA AS in_schema, @@lower_case_table_names AS folds "
+        "FROM information_schema.TABLES "
         "WHERE TABLE_SCHEMA = %s AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED')",
         (schema,),
     )
-    return sorted(row["name"] for row in rows if row["in_schema"] == schema)
+    return sorted(row["name"] for row in rows if row["in_schema"] == schema or row["folds"])
 
 
 def tables_and_views(connection: Mysql) -> list[tuple[str, str, bool]]:

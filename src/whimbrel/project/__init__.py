@@ -250,6 +250,6 @@ def _repeated(what: str, names: list[str]) -> list[str]:
     return [
         f"table: {what} {name!r} stands in more than one [[table]], and a row becomes one item: for a second way to it "
         f"(the other direction of an adjacency list) add a [[table.index]] with the keys swapped; for two kinds of "
-        f"rows compute the parts of the key that differ, as columns = {{ kind = \"CASE WHEN … THEN 'A' ELSE 'B' END\" }}"
+        f"rows compute what differs, as columns = {{ kind = \"CASE WHEN … THEN 'A' ELSE 'B' END\" }}"
         for name in twice
     ]
