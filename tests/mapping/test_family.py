@@ -101,7 +101,7 @@ def test_an_entry_cannot_take_the_name_of_another_tables_attribute() -> None:
     assert "'status' is the name of an attribute of the whole item or of another table" in fault.reason
 
 
-INDEX = IndexRule("i", IndexKey("since"), IndexKey("pk"))
+INDEX = IndexRule("by-since", IndexKey("since"), IndexKey("pk"))
 
 
 @pytest.mark.parametrize(
@@ -113,10 +113,14 @@ INDEX = IndexRule("i", IndexKey("since"), IndexKey("pk"))
         ({"sort_key": IndexKey("pk", "N")}, {}, "attribute 'pk' cannot be both S and N"),
         ({"local": True}, {}, "is local, and so has the table's own partition key"),
         (
-            {"local": True, "partition_key": IndexKey("pk")},
+            {"local": True, "partition_key": IndexKey("pk"), "sort_key": IndexKey("since")},
             {"sort_key": None},
             "a table without a sort key cannot have",
         ),
+        ({"name": "g"}, {}, "index 'g' is not a valid DynamoDB index name: 3 to 255"),
+        ({"name": "by since"}, {}, "index 'by since' is not a valid DynamoDB index name"),
+        ({"sort_key": IndexKey("since")}, {}, "has 'since' as both of its keys"),
+        ({"projection": ()}, {}, "projection must name 1 to 20 attributes"),
     ],
 )
 def test_an_index_that_items_would_not_fit_is_refused(index: dict[str, Any], rule: dict[str, Any], wrong: str) -> None:
