@@ -275,7 +275,7 @@ def _progress_fields(progress: TableProgress) -> dict[str, Any]:
 
 
 def _position_fields(position: Position | None) -> dict[str, Any] | None:
-    return position._asdict() if position else None
+    return position.as_fields() if position else None
 
 
 def _position(fields: Mapping[str, Any], name: str) -> Position | None:
@@ -283,7 +283,8 @@ def _position(fields: Mapping[str, Any], name: str) -> Position | None:
     if at is None:
         return None
     _only(at, Position._fields)
-    return Position(_typed(at, "file", str), _count(at, "offset"), _typed(at, "gtid", str))
+    epoch = _count(at, "epoch") if "epoch" in at else 0
+    return Position(_typed(at, "file", str), _count(at, "offset"), _typed(at, "gtid", str), epoch)
 
 
 def _only(fields: Mapping[str, Any], names: Collection[str]) -> None:

@@ -86,16 +86,27 @@ class Position(NamedTuple):
     """A point in the source's history: the end of an event in the binlog, and the GTID set executed up to there.
 
     ``gtid`` is MySQL's ``uuid:1-5,...`` or MariaDB's ``domain-server-sequence,...``, "" where the server has none.
-    Compare with ``at_or_after``: file names order by their numeric suffix ("bin.999999" < "bin.1000000").
+    ``epoch`` counts the failovers before it: files and offsets of two servers have nothing to do with each other.
+    Compare with ``at_or_after``: epochs first, then file names by their numeric suffix ("bin.999999" < "bin.1000000").
     """
 
     file: str
     offset: int
     gtid: str = ""
+    epoch: int = 0
 
     @property
-    def order(self) -> tuple[int, int]:
-        return int(self.file.rpartition(".")[2]), self.offset
+    def order(self) -> tuple[int, int, int]:
+        return self.epoch, int(self.file.rpartition(".")[2]), self.offset
+
+    def as_fields(self) -> dict[str, Any]:
+        """For JSON; ``Position(**fields)`` is the inverse. Without an epoch before the first failover, as 0.1.0 wrote
+        it.
+        """
+        fields = self._asdict()
+        if not self.epoch:
+            del fields["epoch"]
+        return fields
 
     def at_or_after(self, other: Position) -> bool:
         return self.order >= other.order

@@ -25,7 +25,7 @@ from whimbrel.records import Position
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
 COUNTS = st.integers(0, 2**53)
-POSITIONS = st.builds(Position, TEXT, COUNTS, TEXT)
+POSITIONS = st.builds(Position, TEXT, COUNTS, TEXT, st.integers(0, 3))
 PROGRESS = st.builds(
     TableProgress,
     chunks_planned=st.none() | COUNTS,

@@ -17,7 +17,7 @@ from whimbrel.errors import Locked, StateError
 from whimbrel.migrate.dead import read_letters
 from whimbrel.migrate.differences import TableReport
 from whimbrel.migrate.follow import Follower
-from whimbrel.migrate.prepare import Prepared, prepare, same_rules, same_source
+from whimbrel.migrate.prepare import Prepared, followable, prepare, same_rules
 from whimbrel.migrate.progress import Progress
 from whimbrel.migrate.retry import retry
 from whimbrel.migrate.run import Run
@@ -97,7 +97,7 @@ def _applied_elsewhere(prepared: Prepared) -> Callable[[], Position | None]:
     """The applied Position as the process that holds the run lock saves it."""
     path = StateFolder(prepared.project.state).checkpoint
     now = checkpoint.load(path)
-    same_source(prepared.server, now.source)
+    followable(prepared, now)
     same_rules(prepared, now.rules)
     if now.phase != "apply":
         raise StateError(

@@ -132,7 +132,7 @@ def change_encoder(table: Table) -> Callable[[Change], bytes]:
     dumps, crc = orjson.dumps, crc32
 
     def encode(change: Change) -> bytes:
-        _, before, after, (file, offset, _) = change
+        _, before, after, (file, offset, _, _) = change
         try:
             if before is None:
                 body = write + dumps(by_name(_present(after)), fallback, _STRICT)
@@ -243,7 +243,7 @@ def _line_body(fields: Mapping[str, Any]) -> bytes:
 
 
 def _commit_fields(commit: Commit) -> dict[str, Any]:
-    return {"position": commit.position._asdict(), "timestamp": commit.timestamp}
+    return {"position": commit.position.as_fields(), "timestamp": commit.timestamp}
 
 
 def _commit(fields: Mapping[str, Any]) -> Commit:

@@ -15,6 +15,7 @@ from whimbrel.errors import SourceUnreachable, StateError, WhimbrelError
 from whimbrel.log.files import ChangeLogWriter
 from whimbrel.mapping.versions import Versions
 from whimbrel.migrate.history import History, Name
+from whimbrel.migrate.lineage import Lineage
 from whimbrel.migrate.progress import Progress
 from whimbrel.mysql.altered import altered
 from whimbrel.mysql.binlog.alterations import Alteration
@@ -41,6 +42,7 @@ class Capture:
     def __init__(
         self,
         source: Source,
+        lineage: Lineage,
         history: History,
         versions: Mapping[str, Versions],
         folder: Path,
@@ -49,9 +51,11 @@ class Capture:
         on_failure: Callable[[], None],
     ) -> None:
         self._source = source
+        self._lineage = lineage
         self._history = history
         self._versions = versions
         self._now: dict[Name, Table] = {}
+        self._server = ""  # whose binlog is read
         self._folder = folder
         self._start = start
         self._progress = progress
@@ -122,14 +126,17 @@ class Capture:
         done = threading.Event()
         syncer = threading.Thread(target=self._sync_often, args=(writing, done), name="capture-sync", daemon=True)
         with closing(self._log) as change_log, closing(connect(self._source)) as connection:
-            resume = change_log.last.position if change_log.last else self._start
+            captured = change_log.last.position if change_log.last else self._start
+            info = server_info(connection)
+            resume = self._lineage.take_up(connection, info, captured)
+            self._server = info.server_uuid
             self._now = self._history.at(resume)
             self._stream = BinlogStream(
                 connection,
                 resume,
                 self._now,
                 server_id=self._server_id,
-                use_gtid=server_info(connection).gtid,
+                use_gtid=info.gtid and bool(resume.gtid),
                 redefine=self._redefine,
                 hidden=partial(hidden_columns, self._source),
             )
@@ -155,7 +162,7 @@ class Capture:
         """
         found = self._history.since(name, position)
         if found is None:
-            found = altered(self._source, self._now[name], position, sql, alteration)
+            found = altered(self._source, self._server, self._now[name], position, sql, alteration)
             self._history.add(position, found)
             log.info("table altered", extra={"table": found.table.full_name, "position": str(position)})
         self._now[name] = found.table

@@ -115,7 +115,7 @@ def load(path: Path) -> History:
 
 def _table_line(position: Position, found: Altered) -> bytes:
     fields = {
-        "since": position._asdict(),
+        "since": position.as_fields(),
         "table": table_to_json(found.table),
         "replaced": sorted(found.replaced),
     }

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import closing
 
 from whimbrel.migrate.run import Run
-from whimbrel.mysql.connect import connect, current_position
+from whimbrel.mysql.connect import connect
 from whimbrel.records import Position
 
 
@@ -23,4 +23,4 @@ def reached(position: Position | None, target: Position) -> bool:
 def source_end(run: Run) -> Position:
     """The source's Position at this moment."""
     with closing(connect(run.prepared.project.source)) as connection:
-        return current_position(connection)
+        return run.lineage.end_of(connection)

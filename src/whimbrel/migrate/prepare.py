@@ -4,12 +4,16 @@ moved.
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 
+from whimbrel import checkpoint
+from whimbrel.checkpoint import Checkpoint
 from whimbrel.errors import MappingError, SchemaDrift, StateError
 from whimbrel.mapping.design import TableMapping
 from whimbrel.mapping.versions import Versions
 from whimbrel.migrate.history import History
+from whimbrel.migrate.lineage import Lineage
 from whimbrel.migrate.mappings import read_mappings, refuse, unproven
 from whimbrel.migrate.rules import unsafe_edits
 from whimbrel.migrate.state import StateFolder
@@ -77,14 +81,22 @@ def not_altered(connection: Mysql, tables: list[Table]) -> None:
             raise SchemaDrift("was altered this very moment", place=table.full_name, hint="Run the same command again.")
 
 
-def same_source(server: ServerInfo, recorded: str) -> None:
-    """Refuse to go on with another server than the one the migration began with."""
-    if recorded and recorded != server.server_uuid:
-        raise StateError(
-            f"this source is {server.server_uuid}, the migration began with {recorded}",
-            place="source.url",
-            hint="Point the project at the first server again, or begin anew with a new state folder and target table.",
-        )
+def lineage_of(prepared: Prepared) -> Lineage:
+    """Of the migration that the project's state folder has, if it has begun; else of this server."""
+    folder = StateFolder(prepared.project.state)
+    return Lineage(folder.servers, checkpoint.load(folder.checkpoint).source or prepared.server.server_uuid)
+
+
+def followable(prepared: Prepared, now: Checkpoint) -> None:
+    """Refuse to go on with a server that does not continue the history of the one that was followed.
+
+    The capture proves it again for all that is captured; rows are read, and compared, from here on.
+    """
+    lineage = lineage_of(prepared)
+    if now.start is None or prepared.server.server_uuid == lineage.latest().server:
+        return
+    with closing(connect(prepared.project.source)) as connection:
+        lineage.prove(connection, now.applied_position or now.start)
 
 
 def same_rules(prepared: Prepared, recorded: str) -> None:

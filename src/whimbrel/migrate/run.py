@@ -35,7 +35,7 @@ from whimbrel.migrate.capture import Capture
 from whimbrel.migrate.dead import DeadLetters
 from whimbrel.migrate.history import History
 from whimbrel.migrate.load import Loader, is_loaded
-from whimbrel.migrate.prepare import Prepared, not_altered, same_rules, same_source
+from whimbrel.migrate.prepare import Prepared, followable, lineage_of, not_altered, same_rules
 from whimbrel.migrate.progress import Progress, TableCounts
 from whimbrel.migrate.snapshot import Snapshot
 from whimbrel.migrate.state import Keeper, StateFolder, with_held
@@ -69,9 +69,14 @@ class Run:
     def __enter__(self) -> Run:
         self.folder.make()
         self._lock = RunLock(self.folder.root)
-        self.keeper = Keeper(self.folder.checkpoint)
-        same_source(self.prepared.server, self.keeper.now.source)
-        same_rules(self.prepared, self.keeper.now.rules)
+        try:
+            self.keeper = Keeper(self.folder.checkpoint)
+            followable(self.prepared, self.keeper.now)
+            self.lineage = lineage_of(self.prepared)
+            same_rules(self.prepared, self.keeper.now.rules)
+        except BaseException:
+            self._lock.release()
+            raise
         self.dead = DeadLetters(self.folder.dead)
         self.wire = Wire(self.prepared.project.target)
         self.writer = Writer(self.wire, self.prepared.project.target, stop=self.stop)
@@ -120,7 +125,9 @@ class Run:
     def new_capture(self, on_failure: Callable[[], None]) -> Capture:
         """To be started once the start is fixed."""
         source, versions = self.prepared.project.source, self.prepared.versions
-        return Capture(source, self._begun, versions, self.folder.log, self.start, self.progress, on_failure)
+        return Capture(
+            source, self.lineage, self._begun, versions, self.folder.log, self.start, self.progress, on_failure
+        )
 
     def snapshot(self) -> None:
         """Export every table that is not exported yet."""
@@ -233,7 +240,22 @@ class Run:
 
     def _snapshot_of(self, source: str) -> Snapshot:
         readable = self.prepared.versions[source].readable(self.prepared.mappings[source])
-        return Snapshot(self.prepared.project.source, readable, self.folder, self.keeper, self.progress, self.stop)
+        return Snapshot(
+            self.prepared.project.source,
+            self._proved_server,
+            readable,
+            self.folder,
+            self.keeper,
+            self.progress,
+            self.stop,
+        )
+
+    def _proved_server(self) -> str:
+        """The identity of the server that rows are read from, which must have executed everything up to the start: what
+        it has not executed by then would be neither in its rows nor captured. Raises PositionLost, StateError.
+        """
+        with closing(connect(self.prepared.project.source)) as connection:
+            return self.lineage.prove(connection, self.start)
 
     def _open_targets(self) -> None:
         """Make the target tables, or take them up again; a table with strange items in it is refused, never

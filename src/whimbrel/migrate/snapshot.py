@@ -10,10 +10,11 @@ from __future__ import annotations
 import secrets
 import shutil
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 
 from whimbrel.checkpoint import TableProgress
-from whimbrel.errors import StateError
+from whimbrel.errors import SourceUnreachable, StateError
 from whimbrel.mapping.design import TableMapping
 from whimbrel.migrate.prepare import chunk_key
 from whimbrel.migrate.progress import Progress
@@ -24,11 +25,15 @@ from whimbrel.project import Source
 
 
 class Snapshot:
-    """The export of the table of ``mapping``, by whose columns it is read unless it is whole already."""
+    """The export of the table of ``mapping``, by whose columns it is read unless it is whole already.
+
+    ``proved`` gives the identity of the server that rows are read from, which has executed everything up to the start.
+    """
 
     def __init__(
         self,
         source: Source,
+        proved: Callable[[], str],
         mapping: TableMapping,
         folder: StateFolder,
         keeper: Keeper,
@@ -36,6 +41,7 @@ class Snapshot:
         stop: threading.Event,
     ) -> None:
         self._source = source
+        self._proved = proved
         self._mapping = mapping
         self._folder = folder.export(mapping.source)
         self._keeper = keeper
@@ -130,6 +136,7 @@ class Snapshot:
         def count(more: int) -> None:
             self._counts.exported_rows += more
 
+        before = self._proved()
         export_table(
             self._source,
             self._mapping.table,
@@ -140,4 +147,16 @@ class Snapshot:
             on_rows=count,
             stop=self._stop,
         )
+        self._refuse_moved(before, self._proved())
         return rows
+
+    def _refuse_moved(self, before: str, now: str) -> None:
+        """Nobody knows which chunks were read from a server that took over before it was proved: read all again."""
+        if now == before:
+            return
+        shutil.rmtree(self._folder)
+        raise SourceUnreachable(
+            f"the source changed from {before} to {now} while the table was read; what was read is discarded",
+            place=self._mapping.source,
+            hint="Run the same command again: it reads this table again.",
+        )

@@ -17,6 +17,7 @@ class StateFolder:
         self.root = root
         self.checkpoint = root / "checkpoint.json"
         self.tables = root / "tables.jsonl"
+        self.servers = root / "servers.jsonl"
         self.log = root / "log"
         self.dead = root / "dead.jsonl"
         self.spill = root / "spill"

@@ -32,9 +32,10 @@ from whimbrel.mapping.design import TableMapping
 from whimbrel.mapping.family import by_target
 from whimbrel.mapping.values import normal_item
 from whimbrel.migrate.differences import LISTED, Difference, TableReport
+from whimbrel.migrate.lineage import Lineage
 from whimbrel.migrate.lookup import read_whole_table, rows_of_items, rows_within
 from whimbrel.migrate.positions import reached
-from whimbrel.migrate.prepare import Prepared
+from whimbrel.migrate.prepare import Prepared, lineage_of
 from whimbrel.migrate.progress import Progress
 from whimbrel.migrate.regroup import Regrouped
 from whimbrel.migrate.state import StateFolder
@@ -60,11 +61,11 @@ def verify_all(
     prepared: Prepared, wire: Wire, applied: Callable[[], Position | None], stop: threading.Event, progress: Progress
 ) -> list[TableReport]:
     """Verify every target table of the project, one after the other."""
-    folder = StateFolder(prepared.project.state).verify
+    folder, lineage = StateFolder(prepared.project.state).verify, lineage_of(prepared)
     reports = []
     with closing(connect(prepared.project.source)) as connection:
         for mappings in by_target(list(prepared.mappings.values())).values():
-            verifier = Verifier(prepared.project, connection, mappings, wire, applied, folder, stop, progress)
+            verifier = Verifier(prepared.project, connection, mappings, wire, applied, lineage, folder, stop, progress)
             reports.append(verifier.run(sum(prepared.estimates[each.source] for each in mappings)))
     return reports
 
@@ -83,6 +84,7 @@ class Verifier:
         mappings: list[TableMapping],
         wire: Wire,
         applied: Callable[[], Position | None],
+        lineage: Lineage,
         folder: Path,
         stop: threading.Event,
         progress: Progress,
@@ -96,6 +98,7 @@ class Verifier:
         self._sources = ", ".join(each.source for each in mappings)
         self._wire = wire
         self._applied = applied
+        self._lineage = lineage
         self._folder = folder
         self._stop = stop
         self._progress = progress
@@ -257,7 +260,7 @@ class Verifier:
             if attempt:
                 self._stop.wait(min(0.05 * attempt, 1.0))
             expected, unmappable = self._source_items(keys)
-            self._await_applied(current_position(self._connection))
+            self._await_applied(self._lineage.end_of(self._connection))
             found = self._target_items(keys)
             again, _ = self._source_items(keys)
             open_keys = []

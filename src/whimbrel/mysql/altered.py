@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import NamedTuple
 
-from whimbrel.errors import SchemaDrift
+from whimbrel.errors import SchemaDrift, SourceUnreachable
 from whimbrel.mysql.binlog.ahead import Ahead, look_ahead
 from whimbrel.mysql.binlog.alterations import Alteration
 from whimbrel.mysql.binlog.decoders import make_decoder
@@ -39,13 +39,17 @@ class Altered(NamedTuple):
     replaced: frozenset[str]
 
 
-def altered(source: Source, known: Table, at: Position, sql: str, found: Alteration) -> Altered:
-    """``known`` as it is after the statement ``sql``, which ends at ``at`` and does what ``found`` says.
+def altered(source: Source, server: str, known: Table, at: Position, sql: str, found: Alteration) -> Altered:
+    """``known`` as it is after the statement ``sql``, which ends at ``at`` in the binlog of ``server`` (its identity)
+    and does what ``found`` says.
 
     Raises SchemaDrift if that cannot be said for certain, SourceUnreachable.
     """
     with closing(connect(source)) as connection:
+        if server_info(connection).server_uuid != server:
+            raise SourceUnreachable("another server answers than the one whose binlog is read", place="source.url")
         present, end, generated = _described(connection, known)
+        end = end._replace(epoch=at.epoch)
         ahead = Ahead("", frozenset()) if at.at_or_after(end) else look_ahead(source, known, at, end)
         table: Table | None
         if not ahead.next:

@@ -143,13 +143,17 @@ class MariaDBGtids:
         self._last: dict[int, tuple[int, int]] = {}
         self._text: str | None = None
         for gtid in filter(None, (part.strip() for part in text.split(","))):
-            try:
-                domain, server, sequence = map(int, gtid.split("-"))
-            except ValueError as error:
-                raise PositionLost(
-                    f"not a GTID of MariaDB: {gtid!r}", hint="Give the text of @@gtid_binlog_pos."
-                ) from error
-            self.add(domain, server, sequence)
+            self.add(*self.parsed(gtid))
+
+    @staticmethod
+    def parsed(gtid: str) -> tuple[int, int, int]:
+        """Domain, server, sequence. Raises PositionLost."""
+        try:
+            domain, server, sequence = map(int, gtid.split("-"))
+        except ValueError as error:
+            message = f"not a GTID of MariaDB: {gtid!r}"
+            raise PositionLost(message, hint="Give the text of @@gtid_binlog_pos.") from error
+        return domain, server, sequence
 
     def add(self, domain: int, server: int, sequence: int) -> None:
         self._last[domain] = (server, sequence)

@@ -70,15 +70,15 @@ def _history(connection: Any, logs: Mapping[str, int], *, mariadb: bool) -> str:
     names = list(logs)
     files = f"{names[0]} to {names[-1]}:{logs[names[-1]]}" if names else "no binlog files"
     if mariadb:
-        gtids = _variable(connection, "gtid_binlog_pos")
+        gtids = global_variable(connection, "gtid_binlog_pos")
         return f"{files}, GTIDs up to {gtids or 'none'}"
     return (
-        f"{files}, GTIDs {_variable(connection, 'gtid_executed') or 'none'}, "
-        f"purged {_variable(connection, 'gtid_purged') or 'none'}"
+        f"{files}, GTIDs {global_variable(connection, 'gtid_executed') or 'none'}, "
+        f"purged {global_variable(connection, 'gtid_purged') or 'none'}"
     )
 
 
-def _variable(connection: Any, name: str) -> str:
+def global_variable(connection: Any, name: str) -> str:
     value = rows_as_dicts(connection, f"SELECT @@GLOBAL.{name} AS v")[0]["v"]
     return str(value or "").replace("\n", "")
 
@@ -90,17 +90,17 @@ def _lost(connection: Any, start: Position, logs: Mapping[str, int], *, use_gtid
     if not use_gtid and start.offset > logs[start.file]:
         return f"{start.file} ends at {logs[start.file]}"
     if mariadb:
-        ahead = MariaDBGtids(start.gtid).ahead_of(MariaDBGtids(_variable(connection, "gtid_binlog_pos")))
+        ahead = MariaDBGtids(start.gtid).ahead_of(MariaDBGtids(global_variable(connection, "gtid_binlog_pos")))
         return "it never had these GTIDs" if ahead else ""
     asked = MySQLGtids(start.gtid)
-    never = asked.without(MySQLGtids(_variable(connection, "gtid_executed")))
-    if never and not _executed_soon(connection, str(never)):
+    never = asked.without(MySQLGtids(global_variable(connection, "gtid_executed")))
+    if never and not executed_soon(connection, str(never)):
         return f"it never had the GTIDs {never}"
-    purged = MySQLGtids(_variable(connection, "gtid_purged")).without(asked) if use_gtid else None
+    purged = MySQLGtids(global_variable(connection, "gtid_purged")).without(asked) if use_gtid else None
     return f"it has purged the GTIDs {purged}" if purged else ""
 
 
-def _executed_soon(connection: Any, gtids: str) -> bool:
+def executed_soon(connection: Any, gtids: str) -> bool:
     """A transaction reaches replicas a moment before it counts as executed."""
     rows = rows_as_dicts(connection, "SELECT WAIT_FOR_EXECUTED_GTID_SET(%s, %s) AS late", (gtids, LATE))
     return bool(rows[0]["late"] == 0)
@@ -117,7 +117,7 @@ def _introduce(
     if mariadb:
         variables |= {
             "mariadb_slave_capability": "4",
-            "slave_gtid_strict_mode": "0",
+            "slave_gtid_strict_mode": "1",  # a server that lacks our very last transaction says so
             "slave_gtid_ignore_duplicates": "0",
         }
         if use_gtid:

@@ -66,7 +66,8 @@ _SILENT_IN_MARIADB = (160, 161, 164)  # annotate rows, checkpoint, start encrypt
 class BinlogStream:
     """Iterate once. ``connection`` is used up: it only speaks replication from now on.
 
-    ``start`` is the Position of a Commit or an Idle, or where the source's binlog ended at some time. With
+    ``start`` is the Position of a Commit or an Idle, or where the source's binlog ended at some time; all Positions
+    are of its epoch. With
     ``use_gtid`` its GTID set says where to begin, else its file and offset. ``heartbeat`` is in seconds: an Idle comes
     so often while there is nothing new. ``server_id`` is ours as a replica, and no other may have it; 0 picks one.
     ``tables`` are as they were at ``start``; ``redefine`` says what one of them is after an ALTER that may have changed
@@ -102,7 +103,7 @@ class BinlogStream:
         self._file, self._offset, self._over_4_gib = start.file, start.offset, start.offset & ~0xFFFFFFFF
         self._gtids: MySQLGtids | MariaDBGtids = (MariaDBGtids if self._mariadb else MySQLGtids)(start.gtid)
         self._gtids_known = bool(start.gtid) or use_gtid
-        self._gtid = str(self._gtids)
+        self._gtid, self._epoch = str(self._gtids), start.epoch
         self._checksum = 0
         self._decoders: dict[bytes, Decoder | None] = {}  # by table id; None is a table that is not captured
         self._made: dict[bytes, Decoder | None] = {}  # by the table map itself
@@ -255,7 +256,7 @@ class BinlogStream:
         self._touched = True
         decode: Decode = decoder[which]  # type: ignore[assignment]
         try:
-            position = _new(Position, (self._file, self._offset, self._gtid))
+            position = _new(Position, (self._file, self._offset, self._gtid, self._epoch))
             return decode(event, start, len(event), decoder.table, position)
         except UndecodableEvent as error:
             error.place = error.place or f"{decoder.table.full_name} at {self._position()}"
@@ -421,7 +422,7 @@ class BinlogStream:
         if self._next_gtid and self._gtids_known:
             self._gtids.add(*self._next_gtid)
             self._gtid = str(self._gtids)
-        position = _new(Position, (self._file, self._offset, self._gtid))
+        position = _new(Position, (self._file, self._offset, self._gtid, self._epoch))
         commit = _new(Commit, (position, self._commit_time or float(timestamp)))
         changed = self._touched
         self._inside = self._touched = self._skipping = False
@@ -526,7 +527,7 @@ class BinlogStream:
     # Words
 
     def _position(self) -> Position:
-        return _new(Position, (self._file, self._offset, self._gtid))
+        return _new(Position, (self._file, self._offset, self._gtid, self._epoch))
 
     def _undecodable(self, message: str, hint: str = "") -> UndecodableEvent:
         return UndecodableEvent(message, place=f"{self._session.place} at {self._position()}", hint=hint)
