@@ -55,13 +55,13 @@ def faults(*parts: tuple[TableRule, Table]) -> str:
     ("home", "head", "lines", "wrong"),
     [
         (
-            {"partition_key": KeyRule("pk", "${id}"), "sort_key": KeyRule("sk", "ORDER")},
+            {"partition_key": KeyRule("pk", "${name}"), "sort_key": KeyRule("sk", "ORDER")},
             {},
             {},
             "shop.customer and one of shop.orders could have the same key",
         ),
         (
-            {"partition_key": KeyRule("pk", "ORDER#X${id}"), "sort_key": KeyRule("sk", "ORDER")},
+            {"partition_key": KeyRule("pk", "ORDER#${name}"), "sort_key": KeyRule("sk", "ORDER")},
             {},
             {},
             "could have the same key",

@@ -2,8 +2,8 @@
 
 Each of a target's items is made of the rows of one source table (``item = "own"``), or of several (``"shared"``):
 
-- tables of which one has ``own`` items must give keys that can never be equal: a key attribute of theirs begins with
-  literal texts of which neither is the beginning of the other, as ``ORDER#`` and ``CUSTOMER#``;
+- tables of which one has ``own`` items must give keys that can never be equal, by the texts in a key's templates, as
+  ``ORDER#`` and ``CUSTOMER#``, and by what the columns between them may contain, see ``disjoint``;
 - tables that share items each write attributes of their own: a record's attributes, a document's map, a group's map,
   set or list, or entries among the attributes, which must never have the name of another table's attribute. An
   attribute that does not hang on the row (an entity's type) may stand in all of them alike; it is the whole item's.
@@ -20,7 +20,7 @@ from typing import NamedTuple
 from whimbrel.errors import MappingError, SchemaDrift, WhimbrelError
 from whimbrel.mapping.attributes import Added, Sharing
 from whimbrel.mapping.design import TableMapping
-from whimbrel.mapping.templates import Literal, Template
+from whimbrel.mapping.disjoint import apart
 from whimbrel.mapping.trees import Leaf
 from whimbrel.mapping.versions import Versions
 from whimbrel.project import IndexKey, IndexRule
@@ -119,8 +119,8 @@ def _faults(family: list[TableMapping]) -> Iterator[str]:
 def _meeting(one: TableMapping, other: TableMapping) -> str:
     return (
         f"target {one.target!r}: a row of {one.source} and one of {other.source} could have the same key, and "
-        f"overwrite each other: begin a key template of each with a text of its own (as 'ORDER#${{id}}'), "
-        f"or, if they are meant "
+        f"overwrite each other: begin or end a key template of each with a text of its own (as 'ORDER#${{id}}', or "
+        f"'${{id}}#META'; a text column may hold any text, a number no letter and no '#'), or, if they are meant "
         f'to be one item, write item = "shared" in both'
     )
 
@@ -130,7 +130,8 @@ def _sharing_faults(one: TableMapping, other: TableMapping) -> Iterator[str]:
     for name in sorted((set(one.design.own) & set(other.design.own)) - common):
         yield f"target {one.target!r}: {one.source} and {other.source} share items and both write attribute {name!r}"
     both = _among_attributes(one) and _among_attributes(other)
-    if both and not _apart(one.design.entry_name, other.design.entry_name):
+    names = one.design.entry_name, one.design.columns, other.design.entry_name, other.design.columns
+    if both and not apart(*names):
         yield (
             f"target {one.target!r}: entries of {one.source} and of {other.source} are among the attributes of one "
             f"item and could have the same name: begin their names with texts of their own, or put them into maps"
@@ -176,23 +177,12 @@ def _among_attributes(mapping: TableMapping) -> bool:
 
 
 def _may_meet(one: TableMapping, other: TableMapping) -> bool:
-    """Whether a row of each could have the same key, as far as the templates' own texts tell."""
+    """Whether a row of each could have the same key, as far as the templates and the kinds of their columns tell."""
     if one.target != other.target:
         return False
     pairs = zip(one.design.keys, other.design.keys, strict=False)
-    return not any(_apart(a.template, b.template) for a, b in pairs if a.type == b.type == "S")
-
-
-def _apart(one: Template, other: Template) -> bool:
-    """No text of the one is ever a text of the other."""
-    starts, ends = (_literal(one, 0), _literal(other, 0)), (_literal(one, -1), _literal(other, -1))
-    begin = not starts[0].startswith(starts[1]) and not starts[1].startswith(starts[0])
-    return begin or (not ends[0].endswith(ends[1]) and not ends[1].endswith(ends[0]))
-
-
-def _literal(template: Template, at: int) -> str:
-    part = template.parts[at]
-    return part.text if isinstance(part, Literal) else ""
+    columns, others = one.design.columns, other.design.columns
+    return not any(apart(a.template, columns, b.template, others) for a, b in pairs if a.type == b.type == "S")
 
 
 def _spelled(mapping: TableMapping) -> str:

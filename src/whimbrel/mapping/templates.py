@@ -20,7 +20,7 @@ from whimbrel.sizes import text_size
 MAX_STEPS = 200_000  # of the search for the rows behind one key
 
 _DIGITS = frozenset("0123456789")
-_CHARACTERS = {  # all that the text of a kind may contain
+CHARACTERS = {  # all that the text of a kind may contain
     "int": _DIGITS | {"-"},
     "year": _DIGITS,
     "bit": _DIGITS,
@@ -104,7 +104,7 @@ class Template:
         parts = list(self._doubtful(columns))
         found = []
         while len(parts) > 1 and isinstance(number := parts[-1], Reference) and isinstance(parts[-2], Literal):
-            if columns[number.column].kind not in _CHARACTERS:
+            if columns[number.column].kind not in CHARACTERS:
                 break
             found.append(Separator(number.column, parts[-2].text, behind=False))
             del parts[-2:]
@@ -244,7 +244,7 @@ def _may_contain(column: Column, character: str) -> bool:
         return any(character in member for member in column.members) or (column.kind == "set" and character == ",")
     if column.kind == "int" and column.unsigned and character == "-":
         return False
-    known = _CHARACTERS.get(column.kind)
+    known = CHARACTERS.get(column.kind)
     return known is None or character in known
 
 

@@ -1,0 +1,2 @@
+INSERT INTO orders VALUES (1,7),(10,7);
+INSERT INTO line VALUES (1,7,1),(10,7,1);
