@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -81,6 +82,39 @@ def test_what_an_expression_gives(expression: str, value: Any) -> None:
     assert made(expression) == value
 
 
+HANDED_ON = [
+    "coalesce(total, '0')",
+    "(ifnull(total, '0'))",
+    "CASE WHEN id > 5 THEN total ELSE '0' END",
+    "CASE WHEN id < 5 THEN '1' WHEN id > 5 THEN (total) END",
+    "CASE id WHEN 7 THEN CASE WHEN name = 'Bob' THEN total END ELSE total END",
+    "iif(id = 7, total, '0')",
+    "coalesce(NULL, CASE WHEN 1 THEN iif(1, total, total) END)",
+]
+
+
+@pytest.mark.parametrize("expression", HANDED_ON)
+def test_a_decimal_is_handed_on_with_every_digit(expression: str) -> None:
+    """As a number or a text, whichever is said; which of them is not guessed."""
+    long = (7, "123456789012345678.10", *ROW[2:])
+    for kind in ("N", "S"):
+        item, reasons = given(long, columns={"x": expression}, types={"x": kind})
+        assert not reasons
+        assert item is not None
+        number = item["x"][kind]
+        assert number == "123456789012345678.10" if kind == "S" else Decimal(number) == Decimal("123456789012345678.1")
+    assert "say whether it is a number or a text" in refused(columns={"x": expression})
+    assert "uses 'total', a DECIMAL" in refused(filter=expression)
+    assert made(f"decimal_add({expression}, '1')")["S"] == "13.5"
+    assert made(f"CAST({expression} AS TEXT)")["S"].startswith("12.5")
+
+
+@pytest.mark.parametrize("expression", ["total", "(total)", '"total"', "TOTAL", "((`total`))"])
+def test_a_decimal_under_another_name_stays_one(expression: str) -> None:
+    assert Decimal(made(expression)["N"]) == Decimal("12.5")
+    assert given((7, None, *ROW[2:]), columns={"x": expression})[0]["x"] == {"NULL": True}  # type: ignore[index]
+
+
 def test_the_same_text_gets_the_same_random_digits() -> None:
     one = made("digits_randomize(name || '-4111')")["S"]
     assert one == made("digits_randomize(name || '-4111')")["S"]
@@ -95,7 +129,20 @@ def test_the_same_text_gets_the_same_random_digits() -> None:
     [
         ("total * 2", "uses 'total', a DECIMAL, which SQLite would round"),
         ("total > 100", "uses 'total', a DECIMAL"),
-        ("decimal_add(coalesce(total, '0'), '1')", "uses 'total', a DECIMAL"),
+        ("coalesce(total, '0') + 1", "uses 'total', a DECIMAL"),
+        ("CASE WHEN total THEN 1 END", "uses 'total', a DECIMAL"),
+        ("CASE total WHEN 1 THEN 1 END", "uses 'total', a DECIMAL"),
+        ("CASE WHEN id THEN total ELSE '0' END > 5", "uses 'total', a DECIMAL"),
+        ("iif(total, 1, 2)", "uses 'total', a DECIMAL"),
+        ("max(total, '1')", "uses 'total', a DECIMAL"),
+        ("nullif(total, 0)", "uses 'total', a DECIMAL"),
+        ("-(total)", "uses 'total', a DECIMAL"),
+        ("NOT (total)", "uses 'total', a DECIMAL"),
+        ("id IN (total)", "uses 'total', a DECIMAL"),
+        ("total COLLATE nocase", "uses 'total', a DECIMAL"),
+        ("CAST(coalesce(total, '0') AS INTEGER)", "uses 'total', a DECIMAL"),
+        ("total || ''", "uses 'total', a DECIMAL"),
+        ("printf('%.2f', total)", "uses 'total', a DECIMAL"),
         ("random()", "uses random, which gives another value each time"),
         ("current_timestamp", "uses current_timestamp, which gives another value each time"),
         ("date('now')", "the present gives another value each time"),

@@ -40,6 +40,7 @@ class Columns:
         self._extra = [name for name in expressions if name not in source.names]
         self._replaced = [(source.index(name), name) for name in expressions if name in source.names]
         self.of_change = frozenset(self._expressions.of_change if self._expressions else ())
+        faults += _untyped(rule, self._expressions) if self._expressions else []
         self.table = self._seen(source) if expressions else source
         self._before: list[int] = []
         self._look_back(rule, faults)
@@ -76,9 +77,17 @@ class Columns:
             return None
 
     def _seen(self, source: Table) -> Table:
+        """A decimal that is only given another name stays one: a number, with its digits."""
+
+        def computed(name: str) -> Column:
+            if made is None or name not in made.copies:
+                return Column(name, "computed")
+            return replace(source.column(made.handed_on[name]), name=name)
+
+        made = self._expressions
         replaced = {name for _, name in self._replaced}
-        columns = [Column(each.name, "computed") if each.name in replaced else each for each in source.columns]
-        columns += [Column(name, "computed") for name in self._extra]
+        columns = [computed(each.name) if each.name in replaced else each for each in source.columns]
+        columns += [computed(name) for name in self._extra]
         return Table(source.schema, source.name, tuple(columns), source.primary_key)
 
     def _look_back(self, rule: TableRule, faults: list[str]) -> None:
@@ -96,6 +105,16 @@ class Columns:
                 added.append(replace(table.column(column), name=name, nullable=True))
         self.of_change |= {column.name for column in added}
         self.table = replace(table, columns=(*table.columns, *added)) if added else table
+
+
+def _untyped(rule: TableRule, made: Expressions) -> list[str]:
+    """COALESCE(price, '0') is a text to SQLite: whether a number is meant must be said."""
+    return [
+        f"column {name!r} may be {column!r} as it stands, a DECIMAL: say whether it is a number or a text, as "
+        f'types = {{ {name} = "N" }}, or by data-type in a DMS file'
+        for name, column in made.handed_on.items()
+        if name not in (*made.copies, *rule.types, *rule.exclude)
+    ]
 
 
 def _masks(rule: TableRule, source: Table, faults: list[str]) -> dict[str, str]:

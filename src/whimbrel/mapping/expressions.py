@@ -5,8 +5,9 @@ How a column's canonical value (see ``whimbrel.records``) enters, and leaves, an
 - int, bit and year as INTEGER, also a decimal in ``CAST(… AS INTEGER)``; one beyond 64 bits signed makes the row a
   Fault, as SQLite would round it;
 - float and double as REAL; text, enum, set, JSON, dates, times, uuid and inet as TEXT; binary and geometry as BLOB;
-- decimal as TEXT, and only within ``CAST(… AS TEXT | REAL | INTEGER)`` or as an argument of a ``decimal_`` function:
-  SQLite would otherwise turn it into a REAL in arithmetic, and order it after all numbers in a comparison, silently;
+- decimal as TEXT, and only within ``CAST(… AS TEXT | REAL | INTEGER)``, as an argument of a ``decimal_`` function, or
+  handed on as it is (``price``, ``coalesce(price, '0')``, ``CASE … THEN price``): SQLite would otherwise turn it into a
+  REAL in arithmetic, and order it after all numbers in a comparison, silently;
 - a text with a NUL character makes the row a Fault, as SQLite's functions end there;
 - a REAL result of 2^53 or more, of no float column, makes the row a Fault: that is how integers overflow in SQLite.
 
@@ -54,7 +55,8 @@ class Token:
 class Expressions:
     """The expressions of one table. ``evaluate`` is safe in threads: each has a SQLite of its own.
 
-    ``of_change``: those that say how a row came, and not only what it is.
+    ``of_change``: those that say how a row came, and not only what it is. ``handed_on``: those whose result may be a
+    decimal column as it stands, and which; ``copies`` are nothing but that.
     """
 
     def __init__(self, table: Table, expressions: Mapping[str, str], condition: str, faults: list[str]) -> None:
@@ -66,6 +68,8 @@ class Expressions:
         self._local = threading.local()
         self._folded = {name.lower(): name for name in table.names}
         self.of_change: set[str] = set()
+        self.handed_on: dict[str, str] = {}
+        self.copies: set[str] = set()
         self._whole: dict[str, int] = {}  # decimals that are cast to INTEGER, and where they stand in a row
         noted = len(faults)
         self.uses = {name: self._check(name, text, faults) for name, text in self._all.items()}
@@ -119,7 +123,14 @@ class Expressions:
                 used[column] = None
                 if _cast_to(tokens, number) == "integer" and self._table.column(column).kind == "decimal":
                     self._whole[column] = self._table.index(column)
-                if self._table.column(column).kind == "decimal" and not _decimal_may_stand(tokens, number):
+                if self._table.column(column).kind != "decimal":
+                    continue
+                stands = _decimal_stands(tokens, number)
+                if stands == "result" and name != FILTER:
+                    self.handed_on[name] = column
+                    if all(each is token or each.text in "()" for each in tokens):
+                        self.copies.add(name)
+                elif stands != "exactly":
                     faults.append(
                         f"{place} uses {column!r}, a DECIMAL, which SQLite would round: write CAST({column} AS REAL), "
                         f"AS INTEGER or AS TEXT, or use decimal_add, decimal_sub, decimal_mul or decimal_cmp"
@@ -264,19 +275,85 @@ def _cast_to(tokens: list[Token], number: int) -> str:
     return words[4] if form == ["cast", "(", "as", ")"] else ""
 
 
-def _decimal_may_stand(tokens: list[Token], number: int) -> bool:
-    """Within CAST(… AS …), before IS NULL, or as a whole argument of a function that takes decimals exactly."""
+def _decimal_stands(tokens: list[Token], number: int) -> str:
+    """ "exactly" where SQLite leaves a decimal's text alone: within CAST(… AS …), before IS NULL, as an argument of a
+    function that takes decimals; also where COALESCE, IFNULL, IIF or CASE hands it on to such a place. "result" where
+    it is handed on to the end. "" anywhere else.
+    """
     words = [token.text.lower() for token in tokens]
-    before, after = words[max(0, number - 2) : number], words[number + 1 : number + 4]
-    if _cast_to(tokens, number) in ("text", "real", "integer"):
-        return True
-    if after[:2] == ["is", "null"] or after == ["is", "not", "null"]:
-        return True
-    if before[-1:] not in (["("], [","]) or after[:1] not in ([")"], [","]):
-        return False
-    depth = 0
-    for at in range(number - 1, 0, -1):
+    if _cast_to(tokens, number) == "integer":
+        return "exactly"
+    start, end = number, number + 1  # what hands the decimal on, as far as it is known
+    while (start, end) != (0, len(words)):
+        before, after = words[start - 1] if start else "", words[end : end + 3]
+        if after[:2] == ["is", "null"] or after == ["is", "not", "null"]:
+            return "exactly"
+        if before == "(" and after[:1] == ["as"] and words[start - 2] == "cast":
+            return "exactly" if after[1:] in (["text", ")"], ["real", ")"]) else ""
+        start, end, found = _handed_on(tokens, words, start, end)
+        if found or start < 0 or end > len(words):
+            return found
+    return "result"
+
+
+def _handed_on(tokens: list[Token], words: list[str], start: int, end: int) -> tuple[int, int, str]:
+    """From where to where that stands which hands on what is from ``start`` to ``end``; -1 if nothing does. "exactly"
+    if it is an argument of a function that takes decimals.
+    """
+    before, after = words[start - 1] if start else "", words[end] if end < len(words) else ""
+    if before in ("(", ",") and after in (")", ","):
+        opened, argument = _opened(words, start)
+        function = _called(tokens, opened)
+        if function in TAKES_DECIMALS:
+            return start, end, "exactly"
+        if function in ("coalesce", "ifnull") or (function == "iif" and argument > 0):
+            return opened - 1, _closed(words, end), ""
+        if not function and before == "(" and after == ")":
+            return start - 1, end + 1, ""
+    elif before in ("then", "else") and after in ("when", "else", "end"):
+        return *_case_around(words, start, end), ""
+    return -1, end, ""
+
+
+_BEFORE_PARENTHESES = ("when", "then", "else", "case", "and", "or", "not", "in", "is", "between", "like")
+
+
+def _called(tokens: list[Token], opened: int) -> str:
+    """The function whose arguments begin with the parenthesis at ``opened``, "" if it is none's."""
+    before = tokens[opened - 1] if opened > 0 else None
+    word = before.text.lower() if before and before.kind == "name" else ""
+    return "" if word in _BEFORE_PARENTHESES else word
+
+
+def _opened(words: list[str], start: int) -> tuple[int, int]:
+    """The parenthesis that ``start`` is within, and how many commas of its own stand between; -1 if there is none."""
+    depth = commas = 0
+    for at in range(start - 1, -1, -1):
         depth += (words[at] == ")") - (words[at] == "(")
         if depth < 0:
-            return words[at - 1] in TAKES_DECIMALS
-    return False
+            return at, commas
+        commas += depth == 0 and words[at] == ","
+    return -1, commas
+
+
+def _closed(words: list[str], end: int) -> int:
+    """The place after the parenthesis that closes what ``end`` is within; beyond the words if none does."""
+    depth = 0
+    for at in range(end, len(words)):
+        depth += (words[at] == "(") - (words[at] == ")")
+        if depth < 0:
+            return at + 1
+    return len(words) + 1
+
+
+def _case_around(words: list[str], start: int, end: int) -> tuple[int, int]:
+    """From CASE to END, around a branch of it; out of bounds if there is none."""
+    depth, first = 0, start - 1
+    while first >= 0 and not (words[first] == "case" and depth == 0):
+        depth += (words[first] == "end") - (words[first] == "case")
+        first -= 1
+    depth, last = 0, end
+    while last < len(words) and not (words[last] == "end" and depth == 0):
+        depth += (words[last] == "case") - (words[last] == "end")
+        last += 1
+    return first, last + 1
