@@ -180,7 +180,8 @@ def added(rule: TableRule, table: Table, row: Row) -> dict[str, Any]:
         try:
             found[name] = ("S", rendered(template, table, row))
         except NoPlace:
-            raise NoValue from None
+            if rule.nulls != "omit":
+                found[name] = ("NULL", True)
     return found
 
 

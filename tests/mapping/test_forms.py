@@ -91,8 +91,13 @@ def test_an_attribute_may_be_a_typed_tree() -> None:
     }
     [], [fault] = mapping.put_items([(1, "X", "1.50", 2)])
     assert "attribute 'a' is '2', and its type is BOOL" in fault.reason
-    [], [fault] = mapping.put_items([(1, None, "1.50", 1)])
-    assert "attribute 'a' needs column 'name', which is NULL" in fault.reason
+    [put], [] = mapping.put_items([(1, None, None, 1)])
+    assert put.item == {
+        "pk": {"S": "1"},
+        "a": {"M": {"name": {"NULL": True}, "all": {"L": [{"NULL": True}, {"BOOL": True}]}}},
+        "n": {"NULL": True},
+        "kind": {"S": "ORDER"},
+    }
 
 
 def test_leaves_with_a_null_are_left_out_where_nulls_are() -> None:

@@ -73,7 +73,7 @@ def _suspicions(mapping: TableMapping) -> Iterator[Suspicion]:
         yield from _index_suspicions(mapping)
         for name, template in added_texts(design):
             if in_sql(mapping, template):
-                yield from _nulls(f"attribute {name!r}", template, design)
+                yield from _nulls(f"attribute {name!r}", template, design, "template-null")
         yield Suspicion("item-too-large", f"{row_size(mapping)} > {MAX_ITEM_BYTES}", "their items have over 400 KB")
     carried = [one for one in design.carried if in_sql(mapping, _alone(one.column))]
     for one in carried:
@@ -81,10 +81,11 @@ def _suspicions(mapping: TableMapping) -> Iterator[Suspicion]:
     yield from _remarks([one.column for one in carried])
 
 
-def _nulls(what: str, template: Template, design: Design) -> Iterator[Suspicion]:
+def _nulls(what: str, template: Template, design: Design, code: str = "key-null") -> Iterator[Suspicion]:
+    verb = "needs" if code == "key-null" else "is NULL or left out, as it has"
     for name in template.columns:
         if design.columns[name].nullable:
-            yield Suspicion("key-null", f"{quoted(name)} IS NULL", f"{what} needs {name}, which is NULL")
+            yield Suspicion(code, f"{quoted(name)} IS NULL", f"{what} {verb} {name}, which is NULL")
 
 
 def _lengths(what: str, template: Template, design: Design, limit: int | None) -> Iterator[Suspicion]:

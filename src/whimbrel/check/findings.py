@@ -174,8 +174,11 @@ KINDS: dict[str, Kind] = {
         "values of a key column that its collation calls equal, as 'a' and 'A': DynamoDB keeps them apart",
         "Make them one in the source, or let the application spell the key as it is stored",
     ),
-    "key-null": Kind(
-        ERROR, "rows with NULL in a column of the key, the entry's name, or an added attribute", _MEND_ROWS
+    "key-null": Kind(ERROR, "rows with NULL in a column of the key or the entry's name", _MEND_ROWS),
+    "template-null": Kind(
+        INFO,
+        'rows with NULL in a column of an added attribute\'s template: it is NULL, or left out with `nulls = "omit"`',
+        "Nothing, if the application expects that; COALESCE in a computed column gives another text",
     ),
     "key-empty": Kind(ERROR, "rows whose key, entry's name, or attribute of an index is empty", _MEND_ROWS),
     "key-too-long": Kind(ERROR, "keys, of the table or an index, over 2048 bytes, or 1024 of a sort key", _MEND_ROWS),

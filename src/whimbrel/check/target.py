@@ -47,12 +47,16 @@ def _index_findings(description: Any, mapping: TableMapping) -> Iterator[Finding
         return
     types = {each["AttributeName"]: each["AttributeType"] for each in description["AttributeDefinitions"]}
     carried = {one.attribute: one for one in mapping.design.carried}
+    nullable = {each.name for each in mapping.design.added if each.may_be_null(mapping.design.columns)}
     for kind in ("GlobalSecondaryIndexes", "LocalSecondaryIndexes"):
         for index in description.get(kind, ()):
             for name in (each["AttributeName"] for each in index["KeySchema"]):
+                place = f"{mapping.target}, index {index['IndexName']}"
+                if name in nullable and not mapping.design.omit_nulls:
+                    yield finding("target-index", place, f"{name} may be NULL: nulls = 'omit' leaves it out")
                 if name not in carried:
                     continue
-                one, place = carried[name], f"{mapping.target}, index {index['IndexName']}"
+                one = carried[name]
                 if one.type != types[name]:
                     yield finding(
                         "target-index", place, f"{name} is {types[name]} there, and {one.type} by the mapping"

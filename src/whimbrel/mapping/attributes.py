@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -28,6 +29,9 @@ class Added(NamedTuple):
     @property
     def columns(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(name for template in templates_of(self.tree) for name in template.columns))
+
+    def may_be_null(self, columns: Mapping[str, Column]) -> bool:
+        return any(columns[name].nullable for name in self.columns)
 
 
 class Carried(NamedTuple):

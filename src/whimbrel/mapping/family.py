@@ -229,7 +229,8 @@ def _index_key_faults(family: list[TableMapping], key: IndexKey) -> Iterator[str
         yield f"no table writes attribute {key.name!r}"
     for mapping, kind in written:
         if kind == "NULL":
-            yield f'attribute {key.name!r} of {mapping.source} may be NULL, which no index takes: write nulls = "omit"'
+            remedy = "name columns that are NOT NULL" if mapping.shape == "group" else 'write nulls = "omit"'
+            yield f"attribute {key.name!r} of {mapping.source} may be NULL, which no index takes: {remedy}"
         elif kind != key.type:
             yield f"attribute {key.name!r} of {mapping.source} is {kind}, not {key.type}: say so in types or here"
 
@@ -238,7 +239,11 @@ def _written(mapping: TableMapping, name: str) -> str:
     """The type of the attribute ``name`` that the mapping writes: "" if it writes none, NULL if that may be one."""
     design = mapping.design
     found = dict(mapping.key_attributes)
-    found |= {each.name: each.tree.type for each in design.added if isinstance(each.tree, Leaf)}
+    found |= {
+        each.name: "NULL" if each.may_be_null(design.columns) and not design.omit_nulls else each.tree.type
+        for each in design.added
+        if isinstance(each.tree, Leaf)
+    }
     if design.shape == "record":
         for each in design.carried:
             if each.column.nullable and not design.omit_nulls:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from whimbrel.mapping import values
 from whimbrel.mapping.attributes import Design
 from whimbrel.mapping.source.parts import (
-    added_checks,
     added_entries,
     bound_of_carried,
     bound_of_frame,
@@ -34,7 +33,7 @@ from whimbrel.sizes import (
 def group_functions(design: Design) -> list[str]:
     added = f"{{{', '.join(added_entries(design))}}}"
     name = [*_name_lines(design), *_name_taken(design)]
-    entry = [unpack(design), *key_lines(design), *added_checks(design), *name]
+    entry = [unpack(design), *key_lines(design), *name]
     return [
         *key_functions(design),
         function("entry_name", "row", [unpack(design), *name, "return name"]),
@@ -98,7 +97,7 @@ def _group_put_items(design: Design, *, clashing: bool) -> list[str]:
         f"        {unpack(design)}",
         f"        if {_run_differs(design)}:",
         *indent(_run_start(design), 3),
-        *indent([*key_lines(design), *added_checks(design), *_item_of_run(design)], 3),
+        *indent([*key_lines(design), *_item_of_run(design)], 3),
         *indent(_run_keep(design), 3),
         *indent(_name_lines(design), 2),
         *indent(refuse, 2),

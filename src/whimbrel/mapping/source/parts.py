@@ -103,30 +103,18 @@ def key_functions(design: Design) -> list[str]:
     ]
 
 
-def added_checks(design: Design) -> list[str]:
-    """A NULL in a template refuses the row, unless NULLs are left out."""
-    if design.omit_nulls:
-        return []
-    return [
-        line
-        for each in design.added
-        for template in templates_of(each.tree)
-        for line in null_checks(design, template, f"attribute {each.name!r}")
-    ]
-
-
 def added_entries(design: Design) -> list[str]:
     return [f"{each.name!r}: {tree_of(design, each, each.tree)}" for each in design.added]
 
 
 def tree_of(design: Design, added: Added, tree: Tree) -> str:
-    """Source of the AttributeValue; where NULLs are left out, None for a leaf with one."""
+    """Source of the AttributeValue. A leaf with a NULL in its template is NULL, or None where NULLs are left out."""
     if isinstance(tree, Leaf):
         leaf = _leaf(design, added, tree)
-        if not design.omit_nulls or not tree.template.columns:
+        if not tree.template.columns:
             return leaf
         missing = " or ".join(f"{variable_of(design, name)} is None" for name in tree.template.columns)
-        return f"(None if {missing} else {leaf})"
+        return f"({'None' if design.omit_nulls else 'SMALL_NUMBERS[None]'} if {missing} else {leaf})"
     children = [(name, tree_of(design, added, child)) for name, child in tree.children]
     if tree.type == "L":
         listed = f"[{', '.join(source for _, source in children)}]"

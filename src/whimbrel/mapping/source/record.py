@@ -5,7 +5,6 @@ from __future__ import annotations
 from whimbrel.mapping.attributes import Carried, Design
 from whimbrel.mapping.provenance import bearer
 from whimbrel.mapping.source.parts import (
-    added_checks,
     added_entries,
     bound_of_carried,
     bound_of_frame,
@@ -67,7 +66,7 @@ def _record_put_items(design: Design, make: list[str], *, clashing: bool) -> lis
 
 def _record_lines(design: Design) -> list[str]:
     """Lines that set ``item``, whole and within DynamoDB's limits, or raise Refused."""
-    lines = key_lines(design) + added_checks(design)
+    lines = key_lines(design)
     if design.omit_nulls:
         lines += _with_nulls_left_out(design)
     else:
