@@ -3,7 +3,7 @@
 # make test      lint, types and the whole suite: what CI runs; WORKERS=n processes, three for two cores as servers are waited for
 # make test-all  also the slow ones: memory at large tables, every combination of servers, figures on the original data
 # make bench     side by side with what people would use instead; writes docs/benchmarks.md
-# make chaos     more SIGKILLs: make chaos SEED=7 N=200
+# make chaos     kills, outages and faults on both sides in every phase, by a seed: make chaos SEED=7 N=200
 # make lint      only ruff and mypy
 # make lock      choose newer packages (UPGRADE=--upgrade) and lock them by hash
 # make clean     remove what these made, but not your projects
@@ -33,7 +33,7 @@ bench: setup-tests
 	.venv/bin/python -m benchmarks
 
 chaos: setup-tests
-	WHIMBREL_CHAOS_SEED=$(SEED) WHIMBREL_CHAOS_N=$(N) .venv/bin/python -m pytest -m chaos -s
+	WHIMBREL_CHAOS_SEED=$(SEED) WHIMBREL_CHAOS_N=$(N) WHIMBREL_SEED=$(SEED) WHIMBREL_STATEMENTS=$(N) .venv/bin/python -m pytest -m chaos -s
 
 lint: setup-tests
 	.venv/bin/ruff check

@@ -25,12 +25,16 @@ def test_cases_on_mysql(mysql: MySQL, ministack: Ministack, tmp_path: Path, subt
 @pytest.mark.slow
 def test_cases_on_a_later_mariadb(request: pytest.FixtureRequest, tmp_path: Path, subtests: pytest.Subtests) -> None:
     server, endpoint = request.getfixturevalue("mariadb-11.8"), request.getfixturevalue("ministack")
-    try_all(server, endpoint, tmp_path, subtests)
+    # Its binlog lacks generated columns, and so they are refused: tests/check/test_source.py.
+    try_all(server, endpoint, tmp_path, subtests, without="generated-and-invisible-columns")
 
 
-def try_all(server: SqlServer, endpoint: Ministack, folder: Path, subtests: pytest.Subtests) -> None:
+def try_all(
+    server: SqlServer, endpoint: Ministack, folder: Path, subtests: pytest.Subtests, *, without: str = ""
+) -> None:
     """One server and one target for all cases: what costs time is paid once."""
-    cases = all_cases(server.flavor, os.environ.get("WHIMBREL_CASES", ""))
+    wanted = os.environ.get("WHIMBREL_CASES", "")
+    cases = [case for case in all_cases(server.flavor, wanted) if case.name != without]
     ways = migrated(cases, server, endpoint, folder)
     for case in cases:
         with subtests.test(case.name):

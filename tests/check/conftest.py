@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from demo.servers import MariaDB, Ministack, MySQL, SqlServer
+from demo.servers import MariaDB, MariaDB118, Ministack, MySQL, SqlServer
 from tests.check.case import Case
 from tests.conftest import SOURCES, started
 
@@ -20,6 +20,11 @@ def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDB]:
 @pytest.fixture(scope="package")
 def mysql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MySQL]:
     yield from started(MySQL, tmp_path_factory.mktemp("check"))
+
+
+@pytest.fixture(scope="package", name="mariadb-11.8")
+def mariadb_11_8(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDB118]:
+    yield from started(MariaDB118, tmp_path_factory.mktemp("check"))
 
 
 @pytest.fixture(scope="package", params=list(SOURCES))

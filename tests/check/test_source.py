@@ -167,6 +167,13 @@ def test_the_suites_own_servers_are_not_called_untested(case: Case) -> None:
     assert "server-untested" not in case.check()
 
 
+@pytest.mark.parametrize("kind", ["VIRTUAL", "STORED"])
+def test_generated_columns_are_refused_where_the_binlog_lacks_them(case: Case, kind: str) -> None:
+    case.execute(f"CREATE TABLE t (id INT PRIMARY KEY, n INT, twice INT AS (n * 2) {kind})")
+    case.project(RECORD)
+    assert ("generated-column" in case.check()) == (case.source.name == "mariadb-11.8")
+
+
 def test_sessions_that_kept_the_old_setting(on_mysql: Case) -> None:
     on_mysql.execute(TABLE)
     on_mysql.project(RECORD)

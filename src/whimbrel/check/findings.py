@@ -116,6 +116,11 @@ KINDS: dict[str, Kind] = {
     ),
     "no-key": Kind(ERROR, "neither a primary key nor a unique key without NULLs", "Add a primary key"),
     "engine": Kind(ERROR, "an engine without transactions", "`ALTER TABLE … ENGINE = InnoDB`"),
+    "generated-column": Kind(
+        ERROR,
+        "a generated column on MariaDB 11: it is not in the binlog of UPDATE and DELETE",
+        "Migrate from a replica of an older release, or make it a plain column",
+    ),
     "cascade": Kind(
         ERROR,
         "a foreign key with CASCADE, SET NULL or SET DEFAULT changes its rows: not in the binlog (before MySQL 9.6)",

@@ -29,6 +29,7 @@ from whimbrel.mysql.grants import grants_of, may
 from whimbrel.records import Table
 
 OLDEST = {"mysql": (8, 0, 0), "mariadb": (10, 5, 0)}
+GENERATED_NOT_LOGGED = (11, 0, 0)  # seen in 11.8; 10.11 logs them
 WANTED = {"log_bin": "ON", "binlog_format": "ROW", "binlog_row_image": "FULL"}
 
 
@@ -157,6 +158,8 @@ def _table_faults(connection: Mysql, info: ServerInfo, table: Table) -> Iterator
             f"ALTER TABLE {quoted(table.schema)}.{quoted(table.name)} ENGINE = InnoDB",
         )
     yield from _filter_faults(connection, table)
+    if info.flavor == "mariadb" and info.version >= GENERATED_NOT_LOGGED:
+        yield from _generated_faults(connection, table)
     if not _binlogs_cascades(connection, info):
         yield from _cascade_faults(connection, table)
     with translated(table.full_name), connection.cursor() as cursor:
@@ -164,6 +167,22 @@ def _table_faults(connection: Mysql, info: ServerInfo, table: Table) -> Iterator
             cursor.execute(f"SELECT 1 FROM {quoted(table.schema)}.{quoted(table.name)} LIMIT 0")
         except pymysql.err.Error as error:
             yield SourceFault("privileges", translate(error, table.full_name))
+
+
+def _generated_faults(connection: Mysql, table: Table) -> Iterator[SourceFault]:
+    """MariaDB 11.8 leaves generated columns, stored ones too, out of the row images of UPDATE and DELETE."""
+    for row in rows_as_dicts(
+        connection,
+        "SELECT COLUMN_NAME AS name FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s "
+        "AND EXTRA LIKE '%% GENERATED%%'",
+        (table.schema, table.name),
+    ):
+        yield _unsupported(
+            "generated-column",
+            f"column {row['name']} is generated: this server leaves it out of the binlog of UPDATE and DELETE",
+            table.full_name,
+            "Migrate from a replica of an older release (10.11 has it), or make it a plain column",
+        )
 
 
 def _filter_faults(connection: Mysql, table: Table) -> Iterator[SourceFault]:
