@@ -16,6 +16,7 @@ from pathlib import Path
 PARTS = {
     "binlog": "Binlog row events. Wanted: 12 µs or less, and a tenth of mysql-replication's on the same events.",
     "snapshot": "Snapshot, to compressed export files. Wanted: 4 µs a row or less, under 150 MB, whatever the size.",
+    "start": "The longest write of an application while the start is fixed. Wanted: 300 ms or less, whatever runs.",
     "regroup": "Regroup and map, from export file to request body. Wanted: a third of the published way's, or less.",
     "load": "Load into a sink. Wanted: 25 µs a 300-byte item or less, an eighth of boto3's batch_writer or less.",
     "apply": "Apply, from the change log to the acknowledged write. Wanted: four times boto3's changes/s, or more.",

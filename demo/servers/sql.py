@@ -29,7 +29,7 @@ from whimbrel.project import Source
 FAST = ("--innodb-flush-log-at-trx-commit=2", "--sync-binlog=0")
 
 # What a migration needs and no more: the user that `Source` names.
-GRANTS = "SELECT, RELOAD, LOCK TABLES, REPLICATION SLAVE, REPLICATION CLIENT"
+GRANTS = "SELECT, LOCK TABLES, REPLICATION SLAVE, REPLICATION CLIENT"
 
 MARIADB_PACKAGE = "apt-get install mariadb-server-core"
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
+import pymysql
 import pytest
 from click.testing import CliRunner
 
 from demo.servers import Ministack, SqlServer
+from tests.conftest import unique
 from tests.e2e import judge
 from tests.e2e.conftest import MakeWork
 from tests.e2e.work import Work
@@ -28,10 +31,17 @@ partition_key = { name = "id", type = "N" }
 """
 
 
+PARCEL = {"mapping": RECORD, "table": "parcel", "source_settings": "chunk_rows = 10"}
+
+
 @pytest.fixture
 def shop(make_work: MakeWork, source_server: SqlServer, ministack: Ministack) -> Work:
-    work = make_work(source_server, ministack, mapping=RECORD, table="parcel", source_settings="chunk_rows = 10")
-    source_server.execute(
+    return filled(make_work(source_server, ministack, **PARCEL))
+
+
+def filled(work: Work) -> Work:
+    work.write_project()
+    work.source.execute(
         "CREATE TABLE parcel (id INT PRIMARY KEY, name VARCHAR(40) CHARACTER SET utf8mb4, old_name VARCHAR(40) "
         "CHARACTER SET latin1, amount DECIMAL(12,3), ratio DOUBLE, stamp TIMESTAMP NULL, noted DATETIME(3), "
         "span TIME, kind ENUM('ä', 'b'), flags BIT(12), doc TEXT, raw VARBINARY(20), KEY (name))",
@@ -198,3 +208,98 @@ def test_a_select_limit_of_the_server(
         for command in ("check", "migrate --until-caught-up", "verify"):
             work.call(*command.split())
     assert len(judge.items(work.endpoint, work.target, "id")) == 3000
+
+
+# -- every variable ----------------------------------------------------------------------------------------------------
+
+# Not for a server that others use after the test, or that ends the test's own sessions.
+NOT_HERE = {"wsrep_on", "sql_log_bin", "sql_log_off", "pseudo_thread_id", "debug", "debug_dbug", "debug_sync"}
+# MySQL does not list the values of its enumerations; it takes their numbers.
+TEXTS = {
+    "time_zone": ["'-03:30'"],
+    "lc_time_names": ["'ja_JP'"],
+    "lc_messages": ["'fr_FR'"],
+    "system_versioning_asof": ["'2001-01-01 00:00:00'"],
+    "default_storage_engine": ["MyISAM", "MEMORY"],
+    "default_tmp_storage_engine": ["MyISAM"],
+    "sql_mode": ["'ANSI,TRADITIONAL'", "'PAD_CHAR_TO_FULL_LENGTH,NO_BACKSLASH_ESCAPES,HIGH_NOT_PRECEDENCE'"],
+    "optimizer_switch": ["'index_condition_pushdown=off,mrr=on,mrr_cost_based=off'", "'index_merge=off,semijoin=off'"],
+    "block_encryption_mode": ["'aes-256-cbc'"],
+    "default_collation_for_utf8mb4": ["utf8mb4_general_ci"],
+    "optimizer_trace": ["'enabled=on'"],
+    "session_track_system_variables": ["'*'"],
+    "default_regex_flags": ["'EXTENDED'"],
+}
+CHARSETS = ["latin1", "sjis", "utf8mb3"]
+COLLATIONS = ["latin1_bin", "utf8mb4_bin"]
+
+
+def variables(server: SqlServer) -> dict[str, list[str]]:
+    """Legal, unusual values, in SQL, of every variable that a session has."""
+    if server.flavor == "mariadb":
+        rows = server.execute(
+            "SELECT LOWER(VARIABLE_NAME), VARIABLE_TYPE, GLOBAL_VALUE, NUMERIC_MIN_VALUE, ENUM_VALUE_LIST "
+            "FROM information_schema.SYSTEM_VARIABLES WHERE VARIABLE_SCOPE = 'SESSION' AND READ_ONLY = 'NO'"
+        )
+    else:
+        rows = server.execute(
+            "SELECT m.VARIABLE_NAME, m.DATA_TYPE, g.VARIABLE_VALUE, m.MIN_VALUE, '' "
+            "FROM performance_schema.variables_metadata m JOIN performance_schema.global_variables g "
+            "USING (VARIABLE_NAME) WHERE m.VARIABLE_SCOPE = 'SESSION'"
+        )
+    found = {str(row[0]): unusual(*map(str, row)) for row in rows if row[0] not in NOT_HERE}
+    return {name: values for name, values in found.items() if values}
+
+
+def unusual(name: str, kind: str, now: str, least: str, members: str) -> list[str]:
+    if name in TEXTS:
+        return TEXTS[name]
+    if name.startswith(("character_set_", "collation_")):
+        return COLLATIONS if name.startswith("collation") else CHARSETS
+    kind = kind.lower()
+    if kind.startswith("bool"):
+        return ["OFF" if now == "ON" else "ON"]
+    if any(word in kind for word in ("int", "double", "numeric")):
+        return sorted({least, "1", "3"} - {now})
+    if members:
+        return [f"'{member}'" for member in members.split(",") if member.upper() not in now.upper().split(",")][:4]
+    return ["0", "1", "2"] if kind.startswith("enum") else []
+
+
+def every_case() -> list[tuple[str, int, int]]:
+    """By server: the number of the part, of so many."""
+    return [(flavor, part, PARTS) for flavor in ("mariadb", "mysql") for part in range(PARTS)]
+
+
+PARTS = 13  # odd, so that each part has both ways
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("flavor", "part", "of"), every_case())
+def test_every_variable_of_a_session(
+    request: pytest.FixtureRequest, tmp_path: Path, ministack: Ministack, flavor: str, part: int, of: int
+) -> None:
+    server: SqlServer = request.getfixturevalue(flavor)
+    cases = [
+        (name, value, init_connect)
+        for name, values in sorted(variables(server).items())
+        for value in values
+        for init_connect in (False, True)
+    ]
+    wrong, results = [], {}
+    for number, (name, value, init_connect) in enumerate(cases[part::of]):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        shop = filled(Work(folder, server, server.new_database(), ministack, unique("parcel"), **PARCEL))
+        try:
+            results[name, value, init_connect] = migrated(shop, {name: value}, init_connect=init_connect)
+        except pymysql.err.Error as error:
+            results[name, value, init_connect] = f"the server: {error}"
+        except AssertionError as error:
+            wrong.append(f"{name} = {value}{' by init_connect' if init_connect else ''}: {error}"[:600])
+        server.execute(f"DROP DATABASE `{shop.database}`")
+    for case, result in results.items():
+        if result != "equal":
+            print(case, "->", " ".join(result.split())[:200])
+    assert not wrong, "\n".join(wrong)
+    assert sum(result == "equal" for result in results.values()) > len(results) / 2

@@ -12,7 +12,8 @@ where the server can give it:
 - MySQL lists the sessions within a commit: each holds the COMMIT metadata lock from before its transaction is in the
   binlog until after the engine shows it. When all that held it after a Position was read have let go, all that lies
   before the Position is visible. GTIDs count as executed before the lock is let go.
-- Where MySQL does not show them (no SELECT on performance_schema, or it is switched off), ``locked`` asks for a lock.
+- Where MySQL does not show them (no SELECT on performance_schema, or it is switched off), ``locked`` asks for a lock
+  on the captured tables.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def fixed_start(source: Source, tables: list[Table], wait: Wait) -> Start:
         if sees_commits(connection):
             return Start(_after_commits(connection, wait), "by the commits under way, without a lock")
     lock = position_under_lock(source, tables, wait)
-    return Start(lock.position, f"under {lock.name}", lock.held_ms)
+    return Start(lock.position, "under a read lock", lock.held_ms)
 
 
 def until_visible(source: Source, tables: list[Table], position: Position, wait: Wait) -> None:

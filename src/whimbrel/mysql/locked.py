@@ -1,9 +1,12 @@
-"""A Position under a read lock that no writer waits for longer than a moment, whatever else runs.
+"""A Position under a read lock on the captured tables, for which no writer waits longer than a moment.
 
-Writers queue behind a lock from the moment that it is asked for. FLUSH TABLES WITH READ LOCK waits for every statement
-that runs, a long SELECT among them, and where it gives up, MySQL keeps half of it until the session ends. So each try
-has a connection of its own, which another ends after LIMIT seconds, whatever it does then; and it is closed in any
-case. Should both be cut off from the server, its own limits end the session after a second.
+Writers queue behind a lock from the moment that it is asked for, and it is asked for behind every transaction that has
+written to the tables. So each try has a connection of its own, which another ends after LIMIT seconds, whatever it does
+then; and it is closed in any case. Should both be cut off from the server, its own limits end the session after a
+second.
+
+FLUSH TABLES WITH READ LOCK is never asked for: behind a long SELECT it holds up all writes, and even when it is ended
+MySQL lets nobody open the tables of that SELECT again until it is through.
 """
 
 from __future__ import annotations
@@ -22,51 +25,44 @@ from whimbrel.project import Source
 from whimbrel.records import Position, Table
 
 LIMIT = 0.2  # seconds from asking to the end; leaves a third of the 300 ms that a write may wait to the server's answer
-PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0)  # seconds between the tries of all ways
-
-_ACCESS_DENIED = {1044, 1045, 1142, 1227}
+PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0)  # seconds between the tries
 
 
 class Lock(NamedTuple):
-    """``held_ms``: the longest time from asking for a lock to its release, over all tries."""
+    """``held_ms``: the longest time from asking for the lock to its release, over all tries."""
 
     position: Position
-    name: str
     held_ms: float
 
 
 class _Try(NamedTuple):
     position: Position | None
     held_ms: float
-    denied: str = ""
 
 
 def position_under_lock(source: Source, tables: list[Table], wait: Callable[[float], object]) -> Lock:
-    """MySQL's Position under a global read lock, or under one of the captured tables alone.
+    """MySQL's Position under a read lock of ``tables``: no transaction that wrote to them is in flight.
 
-    Raises PrivilegeError when the account may take neither, SourceUnreachable when every try took too long, Stopped.
+    Raises PrivilegeError when the account may not take it, SourceUnreachable when every try took too long, Stopped.
     """
-    names = ", ".join(f"{quoted(table.schema)}.{quoted(table.name)} READ" for table in tables)
-    ways = {"FLUSH TABLES WITH READ LOCK": "", "LOCK TABLES": names}
+    statement = "LOCK TABLES " + ", ".join(f"{quoted(table.schema)}.{quoted(table.name)} READ" for table in tables)
     longest = 0.0
     for pause in (*PAUSES, 0.0):
-        for name, rest in list(ways.items()):
-            done = _try(source, f"{name} {rest}".strip())
-            longest = max(longest, done.held_ms)
-            if done.position:
-                return Lock(done.position, name, longest)
-            if done.denied:
-                del ways[name]
-                if not ways:
-                    raise _denied(source, done.denied)
+        done = _try(source, statement)
+        longest = max(longest, done.held_ms)
+        if done.position:
+            return Lock(done.position, longest)
         if wait(pause):
             raise Stopped("the start was not fixed yet")
     raise SourceUnreachable(
         f"no read lock within {LIMIT * 1000:.0f} ms, in {len(PAUSES) + 1} tries; writers waited for at most "
         f"{longest:.0f} ms. {_busy(source)}",
         place=place_of(source),
-        hint="End what runs long, or GRANT SELECT ON performance_schema.* so that no lock is needed; then start again.",
+        hint=f"End the transactions that write to the captured tables, or {_GRANT}; then start again.",
     )
+
+
+_GRANT = "GRANT SELECT ON performance_schema.* to this account, so that no lock is needed"
 
 
 def _try(source: Source, statement: str) -> _Try:
@@ -77,19 +73,19 @@ def _try(source: Source, statement: str) -> _Try:
         limit = threading.Timer(LIMIT, _end, (ender, number))
         began = time.perf_counter()
         limit.start()
-        position, denied = None, ""
+        position = None
         try:
             holder.query(statement)
             position = mysql_position(holder)
             with suppress(pymysql.err.Error):  # ended just now: the lock has gone too
                 holder.query("UNLOCK TABLES")
         except (pymysql.err.Error, WhimbrelError) as error:
-            denied = _unless_ended(error, source)
+            _unless_ended(error, source)
         finally:
             held = (time.perf_counter() - began) * 1000
             limit.cancel()
             limit.join()
-    return _Try(position, held, denied)
+    return _Try(position, held)
 
 
 def _end(ender: Mysql, number: int) -> None:
@@ -97,23 +93,17 @@ def _end(ender: Mysql, number: int) -> None:
         ender.query(f"KILL CONNECTION {number}")
 
 
-def _unless_ended(error: Any, source: Source) -> str:
-    """The server's words if it denies the lock, "" if the try took too long; raises any other error."""
-    code = error.args[0] if error.args else 0
-    if code in _ACCESS_DENIED or isinstance(error, PrivilegeError):
-        return str(error.args[-1])
+def _unless_ended(error: Any, source: Source) -> None:
+    """Raise ``error``, unless it says that the try took too long."""
     failure = translate(error, place_of(source))
-    if isinstance(failure, SourceUnreachable):
-        return ""
-    raise failure from error
-
-
-def _denied(source: Source, said: str) -> PrivilegeError:
-    return PrivilegeError(
-        f"cannot acquire the read lock needed to establish the start position: {said}",
-        place=place_of(source),
-        hint="GRANT RELOAD ON *.*, or GRANT LOCK TABLES, SELECT on the captured schema, to this account.",
-    )
+    if isinstance(failure, PrivilegeError):
+        raise PrivilegeError(
+            f"cannot acquire the read lock needed to establish the start position: {failure.message}",
+            place=place_of(source),
+            hint=f"{_GRANT}; or GRANT LOCK TABLES, SELECT on the captured schema.",
+        ) from error
+    if not isinstance(failure, SourceUnreachable):
+        raise failure from error
 
 
 def _busy(source: Source) -> str:

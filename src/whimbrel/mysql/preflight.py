@@ -123,19 +123,15 @@ def _privilege_faults(connection: Mysql, info: ServerInfo, tables: list[Table]) 
         yield lacking(error.message)
     except UnsupportedSource:
         return  # no binlog: said by the settings
-    locked = may(grants, "RELOAD", "FLUSH_TABLES") or all(
-        may(grants, "LOCK TABLES", schema=schema) for schema in {table.schema for table in tables}
-    )
+    locked = all(may(grants, "LOCK TABLES", schema=schema) for schema in {table.schema for table in tables})
     if tables and info.flavor == "mysql" and not locked and not sees_commits(connection):
-        yield lacking(
-            "lacks RELOAD, LOCK TABLES on the schema and SELECT on performance_schema: one is needed for the start"
-        )
+        yield lacking("lacks SELECT on performance_schema, and LOCK TABLES on the schema: one is needed for the start")
 
 
 def _grant_statement(user: str) -> str:
     name, _, host = user.rpartition("@")
     account = "@".join("'" + part.replace("'", "''") + "'" for part in (name, host))
-    return f"GRANT SELECT, RELOAD, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO {account}"
+    return f"GRANT SELECT, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO {account}"
 
 
 def _table_faults(connection: Mysql, info: ServerInfo, table: Table) -> Iterator[SourceFault]:
