@@ -14,7 +14,7 @@ import pytest
 
 from demo.servers import SqlServer
 from whimbrel.mysql.binlog.stream import BinlogStream, Output
-from whimbrel.mysql.connect import connect, current_position
+from whimbrel.mysql.connect import connect, current_position, server_info
 from whimbrel.mysql.points import read_rows
 from whimbrel.mysql.schema import read_table
 from whimbrel.records import Change, Commit, Position, Row, Table
@@ -34,6 +34,10 @@ class Source:
     def position(self) -> Position:
         with connect(self.source) as connection:
             return current_position(connection)
+
+    def identity(self) -> str:
+        with connect(self.source) as connection:
+            return server_info(connection).server_uuid
 
     def table(self, name: str = "t") -> Table:
         with connect(self.source) as connection:

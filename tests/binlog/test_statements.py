@@ -57,6 +57,8 @@ CASES = [
     ("SET STATEMENT max_statement_time = 1 FOR DELETE FROM t", Meaning.DATA),
     ("CREATE TABLE copy AS SELECT f(a) FROM t", Meaning.DATA),
     ("CREATE TABLE copy (a INT) PARTITION BY RANGE (a) (PARTITION p VALUES LESS THAN (3))", Meaning.HARMLESS),
+    ("CREATE SEQUENCE s START WITH 5 INCREMENT BY 2", Meaning.HARMLESS),
+    ("CREATE OR REPLACE SEQUENCE purchase START WITH 5", Meaning.GONE),
     ("TRUNCATE purchase", Meaning.GONE),
     ("TRUNCATE TABLE `shop` . `purchase`", Meaning.GONE),
     ("TRUNCATE TABLE other.purchase", Meaning.HARMLESS),

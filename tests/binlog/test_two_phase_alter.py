@@ -36,7 +36,7 @@ class Followed:
 
     def redefine(self, name: Any, position: Position, sql: str, found: Alteration) -> Table:
         self.redefined.append(sql)
-        self.table = altered(self.source.source, self.table, position, sql, found).table
+        self.table = altered(self.source.source, self.source.identity(), self.table, position, sql, found).table
         return self.table
 
     def reprove(self, name: Any, position: Position, sql: str, found: Alteration) -> None:

@@ -85,7 +85,7 @@ def _create(reader: TokenReader) -> Meaning | Statement:
     if temporary:
         kind = reader.take().text.upper()
     if kind in ("TABLE", "SEQUENCE"):
-        return _create_table(reader, replaces=replaces and not temporary)
+        return _create_table(reader, replaces=replaces and not temporary, sequence=kind == "SEQUENCE")
     if kind in ("DATABASE", "SCHEMA"):
         _pass_if_exists(reader)
         touched = replaces and reader.owns_captured(reader.name()[1])
@@ -95,7 +95,7 @@ def _create(reader: TokenReader) -> Meaning | Statement:
     return _other_object(kind)
 
 
-def _create_table(reader: TokenReader, *, replaces: bool) -> Meaning:
+def _create_table(reader: TokenReader, *, replaces: bool, sequence: bool) -> Meaning:
     """If its text goes on with rows that it reads, its session does not log rows: nobody knows what a function in it
     changed.
     """
@@ -103,6 +103,8 @@ def _create_table(reader: TokenReader, *, replaces: bool) -> Meaning:
     name = reader.name()
     if replaces and reader.captured_one([name]):
         return Meaning.GONE
+    if sequence:
+        return Meaning.HARMLESS
     return Meaning.DATA if _reads_rows(reader.rest()) else Meaning.HARMLESS
 
 
