@@ -527,7 +527,9 @@ def test_a_transaction_is_open_while_the_start_is_fixed_and_commits_after_the_sn
     with source_server.connect(shop.database, autocommit=False) as session, session.cursor() as cursor:
         for statement in CHANGES.values():
             cursor.execute(statement)
-        shop.begin()
+        said = shop.call("capture", "--until-caught-up").output
+        assert "Start fixed at " in said
+        assert "no write waited for it" in said
         shop.call("snapshot")
         assert exported_rows(shop) == 12
         session.commit()

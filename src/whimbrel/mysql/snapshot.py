@@ -300,18 +300,17 @@ class _Export:
         return rows
 
     async def _keep_pace(self, reader: Any, rows: int) -> None:
-        """Wait as the cap and the load demand. The transport waits too: what it reads meanwhile would pile up in
-        memory.
+        """Wait as the cap demands. The transport waits too: what it reads meanwhile would pile up in memory.
+
+        A pause under load begins where the chunk ends: an ALTER would have to wait for a chunk that is being read, and
+        the application's writes behind it.
         """
         seconds = self.rate.wait_for(rows)
-        if not seconds and self.gate.open.is_set():
-            return
         transport = reader._transport
-        if transport is None:
+        if not seconds or transport is None:
             return
         transport.pause_reading()
         await asyncio.sleep(seconds)
-        await self.gate.open.wait()
         if not transport.is_closing():
             transport.resume_reading()
 
