@@ -62,16 +62,20 @@ def capture(project: Project, as_json: bool, *, until_caught_up: bool) -> int:
         with Run(prepared, stop, progress) as run:
             _fix_start(run, display)
             start, copying = run.start, run.new_capture(stop.set)
+            watch = run.new_watch(copying, stop.set)
             end = source_end(run) if until_caught_up else None
         # The run lock is free again: snapshot, load and apply may work beside this from another terminal.
         copying.start()
+        watch.start()
         display.say(f"Capturing since {start}.")
         while end is None or not reached(progress.captured_position, end):
             if stop.wait(0.02):
                 break
         interrupted = stop.is_set()
+        watch.stop()
         copying.stop()
         copying.check()
+        watch.check()
     return _report(progress, as_json, interrupted)
 
 
@@ -149,6 +153,8 @@ def _running(
 def _follow(run: Run, display: Display, until_caught_up: bool) -> None:
     if until_caught_up:
         follow(run, drained(run, source_end(run)))
+        if not run.stop.is_set():
+            run.ask_source()  # after the last change was applied, before anybody says "Done"
         return
     said = threading.Event()
 

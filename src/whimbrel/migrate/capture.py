@@ -17,6 +17,7 @@ from whimbrel.mapping.versions import Versions
 from whimbrel.migrate.history import History, Name
 from whimbrel.migrate.lineage import Lineage
 from whimbrel.migrate.progress import Progress
+from whimbrel.migrate.proofs import Proofs
 from whimbrel.mysql.altered import altered
 from whimbrel.mysql.binlog.alterations import Alteration
 from whimbrel.mysql.binlog.stream import BinlogStream
@@ -54,6 +55,7 @@ class Capture:
         self._lineage = lineage
         self._history = history
         self._versions = versions
+        self._proofs = Proofs(source, versions)
         self._now: dict[Name, Table] = {}
         self._server = ""  # whose binlog is read
         self._folder = folder
@@ -77,6 +79,12 @@ class Capture:
         """Raise what ended the capture, if something did."""
         if self._failure:
             raise self._failure
+
+    def reconnect(self) -> None:
+        """Leave the connection, from another thread: the next one goes to the server that answers now."""
+        stream = self._stream
+        if stream:
+            stream.close()
 
     def stop(self) -> None:
         """Stop reading; everything up to the last whole transaction is durable on return."""
@@ -131,6 +139,7 @@ class Capture:
             resume = self._lineage.take_up(connection, info, captured)
             self._server = info.server_uuid
             self._now = self._history.at(resume)
+            self._proofs.learn(connection, self._now)
             self._stream = BinlogStream(
                 connection,
                 resume,
@@ -139,6 +148,7 @@ class Capture:
                 use_gtid=info.gtid and bool(resume.gtid),
                 redefine=self._redefine,
                 hidden=partial(hidden_columns, self._source),
+                reprove=self._reprove,
             )
             syncer.start()
             try:
@@ -168,6 +178,9 @@ class Capture:
         self._now[name] = found.table
         self._versions[found.table.full_name].of(found.table, found.replaced)
         return found.table
+
+    def _reprove(self, name: Name, position: Position, sql: str, alteration: Alteration) -> None:
+        self._proofs.prove(self._now[name], position, sql, alteration)
 
     def _keep(self, piece: list[Change] | Commit | Idle) -> None:
         if isinstance(piece, list):

@@ -57,9 +57,8 @@ def prepare(project: Project) -> Prepared:
 def _prepare(project: Project, connection: Mysql) -> Prepared:
     found = read_mappings(project, connection)
     faults = list(found.faults)
-    if found.history is None:
-        doubts = [doubt for mapping in found.mappings.values() for doubt in unproven(connection, mapping)]
-        faults += [MappingError(doubt) for doubt in doubts]
+    doubts = [doubt for mapping in found.mappings.values() for doubt in unproven(connection, mapping)]
+    faults += [MappingError(doubt) for doubt in doubts]
     refuse(faults, project)
     tables = list(found.tables.values())
     check_source(connection, tables)

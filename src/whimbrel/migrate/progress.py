@@ -1,4 +1,4 @@
-"""What a run has done so far, for people to look at. Not resume state: where a run goes on does not hang on them."""
+"""What a run has done so far, for people to look at. Not resume state: where a run goes on does not depend on them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from whimbrel.records import Position
+
+ASKED_LATELY = 6.0  # seconds
 
 
 @dataclass(slots=True)
@@ -35,6 +37,7 @@ class Progress:
     applied_position: Position | None = None
     applied_time: float = 0.0
     log_drained: bool = False  # the applier has seen the end of the change log
+    asked: float = 0.0  # when the source was last asked and nothing was wrong, by time.monotonic()
     dead: int = 0
     held: int = 0  # writes that a condition held back; those of a replay again
     units: float = 0.0
@@ -49,8 +52,15 @@ class Progress:
 
     @property
     def caught_up(self) -> bool:
-        """Everything that the source has committed is in the target, as far as the last heartbeat says."""
-        return self.capture_idle and self.lag_changes == 0 and self.applied_position == self.captured_position
+        """Everything that the source has committed is in the target, as far as the last heartbeat says; and the source
+        was asked lately: one whose binlog was reset has heartbeats, too.
+        """
+        return (
+            self.capture_idle
+            and self.lag_changes == 0
+            and self.applied_position == self.captured_position
+            and time.monotonic() - self.asked < ASKED_LATELY
+        )
 
     @property
     def lag_seconds(self) -> float:
@@ -62,6 +72,7 @@ class Progress:
     def as_dict(self) -> dict[str, Any]:
         """A plain form for ``--json`` and the status file."""
         values = asdict(self)
+        values["asked"] = round(time.monotonic() - self.asked, 1) if self.asked else None  # seconds ago
         for name in ("captured_position", "applied_position"):
             position = getattr(self, name)
             values[name] = str(position) if position else None

@@ -39,6 +39,7 @@ from whimbrel.migrate.prepare import Prepared, followable, lineage_of, not_alter
 from whimbrel.migrate.progress import Progress, TableCounts
 from whimbrel.migrate.snapshot import Snapshot
 from whimbrel.migrate.state import Keeper, StateFolder, with_held
+from whimbrel.migrate.watch import Watch
 from whimbrel.mysql.connect import clock, connect
 from whimbrel.mysql.fence import Start, fixed_start
 from whimbrel.records import Position, Provenance
@@ -64,6 +65,7 @@ class Run:
         self._into_existing = into_existing
         self._capture: Capture | None = None
         self._unfit: set[Path] = set()  # files of the export that were found not to fit its plan
+        self._watch: Watch | None = None
         self.history = prepared.history
 
     def __enter__(self) -> Run:
@@ -86,8 +88,9 @@ class Run:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._capture:
-            self._capture.stop()
+        for beside in (self._watch, self._capture):
+            if beside:
+                beside.stop()
         self.writer.close()
         self.wire.close()
         self._lock.release()
@@ -121,6 +124,8 @@ class Run:
         """Begin, or go on, to write every change since the start to the change log, in a thread of its own."""
         self._capture = self.new_capture(self.stop.set)
         self._capture.start()
+        self._watch = self.new_watch(self._capture, self.stop.set)
+        self._watch.start()
 
     def new_capture(self, on_failure: Callable[[], None]) -> Capture:
         """To be started once the start is fixed."""
@@ -128,6 +133,11 @@ class Run:
         return Capture(
             source, self.lineage, self._begun, versions, self.folder.log, self.start, self.progress, on_failure
         )
+
+    def new_watch(self, capture: Capture, on_failure: Callable[[], None]) -> Watch:
+        """To be started beside ``capture``."""
+        source, tables = self.prepared.project.source, list(self.prepared.tables.values())
+        return Watch(source, self.lineage, tables, self.progress, on_failure, capture.reconnect)
 
     def snapshot(self) -> None:
         """Export every table that is not exported yet."""
@@ -206,9 +216,15 @@ class Run:
         return self._capture is not None
 
     def check_capture(self) -> None:
-        """Raise what ended the capture, if something did."""
-        if self._capture:
-            self._capture.check()
+        """Raise what ended the capture, or what the watch found, if something did."""
+        for beside in (self._capture, self._watch):
+            if beside:
+                beside.check()
+
+    def ask_source(self) -> None:
+        """Ask the source once more whether all that the migration rests on is still so. Raises what is not."""
+        if self._watch:
+            self._watch.ask()
 
     # -- what they are made of -----------------------------------------------------------------------------------------
 

@@ -59,7 +59,7 @@ def named_faults(connection: Mysql, tables: Iterable[Table]) -> Iterator[SourceF
     yield from _setting_faults(connection, info)
     yield from _privilege_faults(connection, info, tables)
     for table in tables:
-        yield from _table_faults(connection, info, table)
+        yield from table_faults(connection, info, table)
 
 
 def variables(connection: Mysql) -> dict[str, str]:
@@ -134,7 +134,8 @@ def _grant_statement(user: str) -> str:
     return f"GRANT SELECT, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO {account}"
 
 
-def _table_faults(connection: Mysql, info: ServerInfo, table: Table) -> Iterator[SourceFault]:
+def table_faults(connection: Mysql, info: ServerInfo, table: Table) -> Iterator[SourceFault]:
+    """What about one table stands in the way."""
     engines = rows_as_dicts(
         connection,
         "SELECT t.ENGINE AS engine, e.TRANSACTIONS AS transactions FROM information_schema.TABLES t "
@@ -156,7 +157,7 @@ def _table_faults(connection: Mysql, info: ServerInfo, table: Table) -> Iterator
     yield from _filter_faults(connection, table)
     if info.flavor == "mariadb" and info.version >= GENERATED_NOT_LOGGED:
         yield from _generated_faults(connection, table)
-    if not _binlogs_cascades(connection, info):
+    if not binlogs_cascades(connection, info):
         yield from _cascade_faults(connection, table)
     with translated(table.full_name), connection.cursor() as cursor:
         try:
@@ -198,7 +199,7 @@ def _filter_faults(connection: Mysql, table: Table) -> Iterator[SourceFault]:
         )
 
 
-def _binlogs_cascades(connection: Mysql, info: ServerInfo) -> bool:
+def binlogs_cascades(connection: Mysql, info: ServerInfo) -> bool:
     """Since 9.6 MySQL carries out foreign keys above the engine, so that their changes reach the binlog, unless told
     otherwise.
     """

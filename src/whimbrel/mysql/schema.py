@@ -147,8 +147,13 @@ def _own_spelling(connection: Mysql, schema: str, name: str) -> tuple[str, str]:
 
 def unique_keys(connection: Mysql, table: Table) -> list[tuple[str, ...]]:
     """Every key that tells the table's rows apart: primary, or unique over whole columns without NULLs."""
+    return list(named_unique_keys(connection, table).values())
+
+
+def named_unique_keys(connection: Mysql, table: Table) -> dict[str, tuple[str, ...]]:
+    """The same by the names of their indexes."""
     not_null = {column.name for column in table.columns if not column.nullable}
-    return list(_unique_keys(connection, table.schema, table.name, not_null).values())
+    return _unique_keys(connection, table.schema, table.name, not_null)
 
 
 def _row_key(connection: Mysql, schema: str, name: str, not_null: Collection[str]) -> tuple[str, ...]:

@@ -40,7 +40,8 @@ class Alteration:
 
     ``replaced``: names that stood, or now stand, for other values than before, if there is such a column still;
     ``modified``: columns whose definition was given again. ``dropped_keys``: names of indexes and constraints that it
-    drops, ``PRIMARY`` for the primary key. ``cascades``: the actions of foreign keys that it adds and by which the
+    drops, ``PRIMARY`` for the primary key; ``added_keys``: the columns of primary and unique keys that it adds.
+    ``cascades``: the actions of foreign keys that it adds and by which the
     server changes rows by itself, e.g. ``ON DELETE CASCADE``.
     """
 
@@ -49,6 +50,7 @@ class Alteration:
     replaced: set[str] = field(default_factory=set)
     modified: set[str] = field(default_factory=set)
     dropped_keys: set[str] = field(default_factory=set)
+    added_keys: set[tuple[str, ...]] = field(default_factory=set)
     cascades: list[str] = field(default_factory=list)
 
 
@@ -146,6 +148,8 @@ def _note_keys(clause: list[Token], found: Alteration) -> None:
         elif kind in ("INDEX", "KEY", "CONSTRAINT", "FOREIGN"):
             found.dropped_keys |= set(names[:1])
     plain = [word.text.upper() if word.kind == "word" else "" for word in clause]
+    if plain[:1] == ["ADD"] and {"PRIMARY", "UNIQUE"} & set(plain):
+        found.added_keys.add(_key_columns(clause, plain))
     if "REFERENCES" not in plain:
         return
     for at in range(plain.index("REFERENCES"), len(plain) - 2):
@@ -153,6 +157,25 @@ def _note_keys(clause: list[Token], found: Alteration) -> None:
             action = plain[at + 2] if plain[at + 2] != "SET" else " ".join(plain[at + 2 : at + 4])
             if action in ("CASCADE", "SET NULL", "SET DEFAULT"):
                 found.cascades.append(f"ON {plain[at + 1]} {action}")
+
+
+def _key_columns(clause: Sequence[Token], plain: Sequence[str]) -> tuple[str, ...]:
+    """Of ``ADD … UNIQUE KEY u (a, b)`` and ``ADD COLUMN a INT PRIMARY KEY``; () where a column is not there whole."""
+    kind = next(word for word in plain if word in ("PRIMARY", "UNIQUE"))
+    begin = next((at for at in range(plain.index(kind), len(clause)) if clause[at] == Token("(", "sign")), None)
+    if begin is None:
+        return tuple(_without(clause[1:], ("COLUMN", "IF", "NOT", "EXISTS"))[:1])
+    columns: list[str] = []
+    depth = 0
+    for word in clause[begin:]:
+        depth += _DEPTH.get(word, 0)
+        if depth == 0:
+            break
+        if depth > 1 and kind == "UNIQUE":  # a prefix, or an expression
+            return ()
+        if depth == 1 and word.kind != "sign" and (word.kind == "name" or word.text.upper() not in ("ASC", "DESC")):
+            columns.append(word.text)
+    return tuple(columns)
 
 
 def _without(words: Sequence[Token], leading: Sequence[str]) -> list[str]:

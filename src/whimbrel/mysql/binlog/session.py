@@ -58,12 +58,21 @@ def open_session(connection: Any, start: Position, server_id: int, *, use_gtid: 
     place = f"binlog of {connection.host}:{connection.port}"
     logs = {row["Log_name"]: int(row["File_size"]) for row in rows_as_dicts(connection, "SHOW BINARY LOGS")}
     has = _history(connection, logs, mariadb=mariadb)
-    if why := _lost(connection, start, logs, use_gtid=use_gtid, mariadb=mariadb):
-        raise PositionLost(f"asked for {start}, the server has {has}: {why}", place=place, hint=_START_ANEW)
+    still_has(connection, start, use_gtid=use_gtid)
     _introduce(connection, start, server_id, use_gtid=use_gtid, heartbeat=heartbeat, mariadb=mariadb)
     major, minor, patch = info.version
     version = major * 10_000 + minor * 100 + patch
     return Session(mariadb, version, server_id, place, has, collation_charsets(connection))
+
+
+def still_has(connection: Any, position: Position, *, use_gtid: bool) -> None:
+    """Raises PositionLost if the server's binlog does not have ``position`` (any more)."""
+    mariadb = server_info(connection).flavor == "mariadb"
+    logs = {row["Log_name"]: int(row["File_size"]) for row in rows_as_dicts(connection, "SHOW BINARY LOGS")}
+    if why := _lost(connection, position, logs, use_gtid=use_gtid, mariadb=mariadb):
+        has = _history(connection, logs, mariadb=mariadb)
+        place = f"binlog of {connection.host}:{connection.port}"
+        raise PositionLost(f"asked for {position}, the server has {has}: {why}", place=place, hint=_START_ANEW)
 
 
 def _history(connection: Any, logs: Mapping[str, int], *, mariadb: bool) -> str:

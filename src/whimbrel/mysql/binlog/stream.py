@@ -29,7 +29,7 @@ Handler = Callable[[bytes, int, int], Output | None]
 # A captured table by its names, where the statement that altered it ends, that statement and what it does → the table
 # from there on.
 Redefine = Callable[[tuple[str, str], Position, str, Alteration], Table]
-# The same of a statement that touches no column: raises if what was proved of the table's keys holds no longer.
+# The same: raises if what was proved of the table (its keys, no cascades) holds no longer after the statement.
 Reprove = Callable[[tuple[str, str], Position, str, Alteration], None]
 
 _new = tuple.__new__  # a NamedTuple without the cost of its constructor
@@ -72,7 +72,7 @@ class BinlogStream:
     so often while there is nothing new. ``server_id`` is ours as a replica, and no other may have it; 0 picks one.
     ``tables`` are as they were at ``start``; ``redefine`` says what one of them is after an ALTER that may have changed
     its columns: rows before it are read by the old one, those after it by the new one. Without it such an ALTER is
-    SchemaDrift. ``reprove`` is told of every other alteration of one of them, before anything after it is handed out.
+    SchemaDrift. ``reprove`` is told of every alteration of one of them, before anything after it is handed out.
     ``hidden`` asks how many columns the server hides behind a table's own (``schema.hidden_columns``).
 
     Raises PositionLost, PartialImage, StatementChange, UndecodableEvent, SchemaDrift, SourceUnreachable,
@@ -359,17 +359,15 @@ class BinlogStream:
         """Table maps before and after may have the same bytes, so nothing that was made of them may stay."""
         assert statement.alteration is not None, "what alters a captured table says how"
         where = statement.table, self._position(), sql, statement.alteration
-        if self._reprove:
+        if statement.meaning is Meaning.ALTERED:
+            if self._redefine is None:
+                message = f"a captured table was altered: {shortened(sql)}"
+                raise SchemaDrift(message, place=str(self._position()), hint=_ANEW)
+            self._tables[statement.table] = self._redefine(*where)
+            self._decoders.clear()
+            self._made.clear()
+        if self._reprove:  # of the table as it is now, and before anything that was written to it since
             self._reprove(*where)
-        if statement.meaning is Meaning.KEYS:
-            return
-        if self._redefine is None:
-            raise SchemaDrift(
-                f"a captured table was altered: {shortened(sql)}", place=str(self._position()), hint=_ANEW
-            )
-        self._tables[statement.table] = self._redefine(*where)
-        self._decoders.clear()
-        self._made.clear()
 
     def _on_gone(self, statement: Statement, sql: str) -> NoReturn:
         place, said = str(self._position()), shortened(sql)
