@@ -108,7 +108,6 @@ INDEX = IndexRule("by-since", IndexKey("since"), IndexKey("pk"))
     ("index", "rule", "wrong"),
     [
         ({"partition_key": IndexKey("sinc")}, {}, "no table writes attribute 'sinc'"),
-        ({"partition_key": IndexKey("name")}, {}, "may be NULL, which no index takes"),
         ({"partition_key": IndexKey("since", "N")}, {}, "attribute 'since' of shop.customer is S, not N"),
         ({"sort_key": IndexKey("pk", "N")}, {}, "attribute 'pk' cannot be both S and N"),
         ({"local": True}, {}, "is local, and so has the table's own partition key"),
@@ -125,6 +124,20 @@ INDEX = IndexRule("by-since", IndexKey("since"), IndexKey("pk"))
 )
 def test_an_index_that_items_would_not_fit_is_refused(index: dict[str, Any], rule: dict[str, Any], wrong: str) -> None:
     assert wrong in faults((replace(HOME, indexes=(replace(INDEX, **index),), **rule), CUSTOMER))
+
+
+def test_what_an_index_is_keyed_by_is_left_out_where_it_is_null() -> None:
+    """By the table that names the index; another that writes the attribute would write a NULL that none takes."""
+    index = (replace(INDEX, partition_key=IndexKey("name")),)
+    [mapping] = family((replace(HOME, indexes=index), CUSTOMER)).values()
+    puts, faulty = mapping.put_items([(1, None, "2026-01-02"), (2, "x", "2026-01-02")])
+    assert not faulty
+    assert [put.item.get("name") for put in puts] == [None, {"S": "x"}]
+    other = replace(HOME, partition_key=KeyRule("pk", "OTHER#${id}"), source="shop.other")
+    table = replace(CUSTOMER, name="other")
+    assert "'name' of shop.other may be NULL" in faults((replace(HOME, indexes=index), CUSTOMER), (other, table))
+    alone = replace(HEAD, exclude=("id",), indexes=(replace(INDEX, partition_key=IndexKey("status")),))
+    assert "needs an attribute of its own" in faults((alone, ORDERS), (LINES, LINE))
 
 
 def test_an_index_stands_once_however_many_tables_name_it() -> None:

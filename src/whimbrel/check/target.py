@@ -51,6 +51,8 @@ def _index_findings(description: Any, mapping: TableMapping) -> Iterator[Finding
     for kind in ("GlobalSecondaryIndexes", "LocalSecondaryIndexes"):
         for index in description.get(kind, ()):
             for name in (each["AttributeName"] for each in index["KeySchema"]):
+                if name in mapping.design.sparse:
+                    continue
                 place = f"{mapping.target}, index {index['IndexName']}"
                 if name in nullable and not mapping.design.omit_nulls:
                     yield finding("target-index", place, f"{name} may be NULL: nulls = 'omit' leaves it out")

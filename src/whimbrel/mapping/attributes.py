@@ -62,6 +62,8 @@ class Design:
     holds the carried columns, "" for attributes. ``group_columns`` are the source's columns that determine the key,
     ``key_columns`` those that its templates name. ``invertible``: those are the same columns. ``of_change`` are the
     columns that say how a row came, and ``indicator`` the one that says whether its item is deleted.
+    ``sparse`` are attributes that are left out where they are NULL, whatever ``omit_nulls`` says: those that a
+    secondary index is keyed by, which takes no NULL.
     """
 
     table: Table
@@ -85,6 +87,7 @@ class Design:
     sharing: Sharing | None = None
     of_change: frozenset[str] = frozenset()
     indicator: str = ""
+    sparse: frozenset[str] = frozenset()
 
     @property
     def columns(self) -> dict[str, Column]:

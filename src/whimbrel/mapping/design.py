@@ -114,7 +114,8 @@ class TableMapping:
         if not self.shared:
             return guard.guarded(put, self.condition)
         update = part(self.design, put.key, put.item)
-        return update._replace(remove=tuple(name for name in self._entries(found) if name not in update.set))
+        gone = (name for name in self._entries(found) if name not in update.set)
+        return update._replace(remove=(*update.remove, *gone))
 
     def is_written(self, put: Put, found: Item | None) -> bool:
         """Whether the store has the item of ``put``, however its row came, as ``found``."""

@@ -18,7 +18,7 @@ from itertools import combinations, permutations
 from typing import NamedTuple
 
 from whimbrel.errors import MappingError, SchemaDrift, WhimbrelError
-from whimbrel.mapping.attributes import Added, Sharing
+from whimbrel.mapping.attributes import Added, Design, Sharing
 from whimbrel.mapping.design import TableMapping
 from whimbrel.mapping.disjoint import apart
 from whimbrel.mapping.trees import Leaf
@@ -229,7 +229,9 @@ def _index_key_faults(family: list[TableMapping], key: IndexKey) -> Iterator[str
         yield f"no table writes attribute {key.name!r}"
     for mapping, kind in written:
         if kind == "NULL":
-            remedy = "name columns that are NOT NULL" if mapping.shape == "group" else 'write nulls = "omit"'
+            remedy = (
+                "name columns that are NOT NULL" if mapping.shape == "group" else "write the index in its [[table]] too"
+            )
             yield f"attribute {key.name!r} of {mapping.source} may be NULL, which no index takes: {remedy}"
         elif kind != key.type:
             yield f"attribute {key.name!r} of {mapping.source} is {kind}, not {key.type}: say so in types or here"
@@ -240,14 +242,19 @@ def _written(mapping: TableMapping, name: str) -> str:
     design = mapping.design
     found = dict(mapping.key_attributes)
     found |= {
-        each.name: "NULL" if each.may_be_null(design.columns) and not design.omit_nulls else each.tree.type
+        each.name: "NULL" if each.may_be_null(design.columns) and _kept(design, each.name) else each.tree.type
         for each in design.added
         if isinstance(each.tree, Leaf)
     }
     if design.shape == "record":
         for each in design.carried:
-            if each.column.nullable and not design.omit_nulls:
+            if each.column.nullable and _kept(design, each.attribute):
                 found[each.attribute] = "NULL"
             else:
                 found[each.attribute] = _KEY_TYPES.get(each.type, each.type)
     return found.get(name, "")
+
+
+def _kept(design: Design, name: str) -> bool:
+    """Whether the attribute is there where it is NULL."""
+    return not design.omit_nulls and name not in design.sparse

@@ -126,7 +126,8 @@ def part(design: Design, key: Item, item: Item | None) -> Update:
     if item is None:
         return Update(design.target, key, {}, design.own, design.frame)
     attributes = {name: value for name, value in item.items() if name not in key}
-    return Update(design.target, key, attributes, (), design.frame)
+    left_out = tuple(name for name in sorted(design.sparse) if name not in attributes)
+    return Update(design.target, key, attributes, left_out, design.frame)
 
 
 def fold_groups(compiled: Compiled, changes: Iterable[Change]) -> tuple[list[ItemOperation], list[Fault]]:

@@ -12,7 +12,7 @@ from whimbrel.mapping import provenance
 from whimbrel.mapping.attributes import Added, Carried, Design, Key, Sharing
 from whimbrel.mapping.columns import Columns
 from whimbrel.mapping.templates import Template, parse
-from whimbrel.mapping.trees import parse_tree, templates_of
+from whimbrel.mapping.trees import Leaf, parse_tree, templates_of
 from whimbrel.mapping.values import BINARY_KINDS, NUMBER_KINDS, TYPES
 from whimbrel.project import IndexRule, KeyRule, TableRule
 from whimbrel.records import Column, Table
@@ -76,6 +76,7 @@ def resolve(rule: TableRule, source: Table, sharing: Sharing | None = None) -> t
         sharing=sharing if rule.item == "shared" else None,
         of_change=columns.of_change,
         indicator=provenance.indicator_of(rule, columns),
+        sparse=_sparse(rule, table, added, carried),
     )
     faults += _shared_faults(rule, design)
     if faults:
@@ -376,9 +377,20 @@ def _shared_faults(rule: TableRule, design: Design) -> list[str]:
         return []
     if rule.nulls == "omit":
         return ["nulls = 'omit' is not for item = 'shared': a row of NULLs would leave no trace in the item"]
-    return (
-        [] if design.own else ["a row of a shared item needs an attribute of its own, which says that the row exists"]
-    )
+    lasting = [name for name in design.own if name not in design.sparse]
+    return [] if lasting else ["a row of a shared item needs an attribute of its own, which says that the row exists"]
+
+
+def _sparse(rule: TableRule, table: Table, added: tuple[Added, ...], carried: tuple[Carried, ...]) -> frozenset[str]:
+    """What this rule's indexes are keyed by and may be NULL; a group's attributes are its whole item's."""
+    if rule.shape == "group" or rule.nulls == "omit":
+        return frozenset()
+    columns = {column.name: column for column in table.columns}
+    nullable = {each.name for each in added if isinstance(each.tree, Leaf) and each.may_be_null(columns)}
+    if rule.shape == "record":
+        nullable |= {each.attribute for each in carried if each.column.nullable}
+    keys = [key.name for index in rule.indexes for key in (index.partition_key, index.sort_key) if key]
+    return frozenset(keys) & nullable
 
 
 def _name_faults(

@@ -74,6 +74,7 @@ def _record_lines(design: Design) -> list[str]:
         if design.document:
             carried = [f'{design.document!r}: {{"M": {{{", ".join(carried)}}}}}']
         lines += [f"item = {{{', '.join(key_entries(design) + added_entries(design) + carried)}}}"]
+        lines += [f"if 'NULL' in item[{name!r}]: del item[{name!r}]" for name in sorted(design.sparse)]
     frame, carried_bound = bound_of_frame(design), bound_of_carried(design)
     if frame is None or carried_bound is None or frame + carried_bound > MAX_ITEM_BYTES:
         lines += [f"if too_large(item): raise Refused({_too_large('{item_size(item)}')})"]
