@@ -4,6 +4,7 @@
 # make test-all  also the slow ones: memory at large tables, every combination of servers, figures on the original data
 # make bench     side by side with what people would use instead; writes docs/benchmarks.md
 # make chaos     kills, outages and faults on both sides in every phase, by a seed: make chaos SEED=7 N=200
+# make mutants   mutation testing of the change log, by tests that need no server; goes on where it was stopped: MUTANTS='whimbrel.log.record*'
 # make lint      only ruff and mypy
 # make lock      choose newer packages (UPGRADE=--upgrade) and lock them by hash
 # make clean     remove what these made, but not your projects
@@ -13,9 +14,10 @@ SEED ?= 1
 N ?= 100
 DATA ?=
 WORKERS ?= 3
+MUTANTS ?=
 export PYTHON
 
-.PHONY: demo demo-predict test test-all bench chaos lint lock setup setup-predict setup-tests clean
+.PHONY: demo demo-predict test test-all bench chaos mutants lint lock setup setup-predict setup-tests clean
 
 demo: setup
 	.venv/bin/python -m demo.run
@@ -34,6 +36,10 @@ bench: setup-tests
 
 chaos: setup-tests
 	WHIMBREL_CHAOS_SEED=$(SEED) WHIMBREL_CHAOS_N=$(N) WHIMBREL_SEED=$(SEED) WHIMBREL_STATEMENTS=$(N) .venv/bin/python -m pytest -m chaos -s
+
+mutants: setup-tests
+	WHIMBREL_SERVERS=$${WHIMBREL_SERVERS:-$(CURDIR)/.servers} .venv/bin/mutmut run --max-children 2 $(if $(MUTANTS),'$(MUTANTS)')
+	.venv/bin/mutmut results
 
 lint: setup-tests
 	.venv/bin/ruff check
