@@ -243,6 +243,12 @@ def test_columns_that_the_text_names(sql: str, replaced: set[str], modified: set
     assert (found.columns, found.replaced, found.modified) == (True, replaced, modified)
 
 
+@pytest.mark.parametrize(("name", "other"), [("\u0130tem", "item"), ("ΟΔΟΣ", "οδος"), ("ΟΔΟΣ", "οδοσ"), ("Ä", "ä")])
+def test_names_that_servers_may_take_for_one(name: str, other: str) -> None:
+    captured = {("shop", other)}
+    assert read_statement(f"TRUNCATE `{name}`", "shop", captured, MARIADB).meaning is Meaning.GONE
+
+
 def test_the_altered_table_is_spelled_as_captured() -> None:
     assert read("ALTER TABLE PURCHASE ADD a INT").table == ("shop", "purchase")
     assert read("ALTER TABLE Shop.`ODD``na.me` ADD a INT", "other").table == ("shop", "odd`na.me")

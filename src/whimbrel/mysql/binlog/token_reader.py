@@ -143,7 +143,7 @@ def _same_table(name: Name, other: Name) -> bool:
 def same_name(name: str, other: str) -> bool:
     """Servers may or may not tell capitals apart; two tables that differ in nothing else are taken for one.
 
-    ``#mysql50#x`` is how servers spell a name by its file.
+    ``#mysql50#x`` is how servers spell a name by its file. To the servers a capital I with a dot is an i.
     """
-    plain, others = name.removeprefix("#mysql50#"), other.removeprefix("#mysql50#")
+    plain, others = (each.removeprefix("#mysql50#").replace("\u0130", "i") for each in (name, other))
     return plain.lower() == others.lower() or plain.casefold() == others.casefold()
