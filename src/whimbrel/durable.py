@@ -24,11 +24,22 @@ def writing(path: Path) -> Iterator[None]:
         raise StateError(f"cannot be written: {reason}", place=str(path), hint=hint) from error
 
 
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """An OSError of a write or a sync does not say of which file; from here it does."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
 def sync_folder(folder: Path) -> None:
     """Make the creation, renaming and removal of names in ``folder`` durable. Raises OSError."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(descriptor)
+        with named(folder):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -39,7 +50,7 @@ def replace_file(path: Path, data: bytes) -> None:
     The order matters: data durable, then the name moved, then the folder durable. Raises OSError.
     """
     temporary = path.with_name(path.name + ".new")
-    with temporary.open("wb") as file:
+    with named(path), temporary.open("wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
@@ -50,7 +61,7 @@ def replace_file(path: Path, data: bytes) -> None:
 def append_line(path: Path, line: bytes) -> None:
     """Add ``line`` to a file of lines, durable on return. Half a line that a crash left is cut off first."""
     cut_torn_line(path)
-    with path.open("ab") as file:
+    with named(path), path.open("ab") as file:
         file.write(line + b"\n")
         file.flush()
         os.fsync(file.fileno())

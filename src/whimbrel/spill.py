@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from zlib import crc32
 
+from whimbrel.durable import writing
 from whimbrel.errors import StateError
 
 _LENGTHS = struct.Struct("<II")
@@ -31,7 +32,8 @@ class Spill:
         self._buffer_bytes = buffer_bytes
         self._buffers = [bytearray() for _ in range(partitions)]
         self._buffered = 0
-        folder.mkdir(parents=True, exist_ok=True)
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         for leftover in folder.glob("*.part"):
             leftover.unlink()
 
@@ -95,12 +97,7 @@ class Spill:
         self._buffered = 0
 
     def _append(self, path: Path, data: bytearray) -> None:
-        try:
-            with path.open("ab", buffering=0) as file:
-                rest = memoryview(data)
-                while rest:
-                    rest = rest[file.write(rest) :]
-        except OSError as error:
-            hint = "Make room on the disk that holds the state folder, and run the step again."
-            message = f"temporary data cannot be written: {error.strerror}"
-            raise StateError(message, place=str(path), hint=hint) from error
+        with writing(path), path.open("ab", buffering=0) as file:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[file.write(rest) :]

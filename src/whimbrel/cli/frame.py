@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
 from types import FrameType
@@ -57,6 +57,10 @@ def guarded(command: Callable[..., int]) -> Callable[..., NoReturn]:
             code = FAILED
             place, hint = str(error.filename or ""), "Look at its owner and rights, and at the room on the disk."
             report_error(StateError(error.strerror or str(error), place=place, hint=hint), bool(options.get("as_json")))
+        except MemoryError:
+            code = FAILED
+            hint = "Give the process more, or lower chunk_rows, connections or concurrency; the same command goes on."
+            report_error(StateError("the memory is used up", hint=hint), bool(options.get("as_json")))
         except KeyboardInterrupt:
             code = INTERRUPTED
         sys.stdout.flush()
@@ -112,6 +116,7 @@ def keep_log(path: Path) -> None:
     """Structured logs: one JSON object a line, in the state folder."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(_JsonLines())
+    logging.raiseExceptions = False  # a log that cannot be written must not end up on the screen, line by line
     logger = logging.getLogger("whimbrel")
     logger.setLevel(logging.INFO)
     logger.propagate = False
@@ -137,5 +142,6 @@ class _JsonLines(logging.Formatter):
 
 def _write_status(path: Path, values: dict[str, Any]) -> None:
     fresh = path.with_suffix(".new")
-    fresh.write_text(json.dumps(values | {"pid": os.getpid(), "time": time.time()}))
-    fresh.replace(path)
+    with suppress(OSError):  # nothing depends on it, and a full disk is found out by who must write
+        fresh.write_text(json.dumps(values | {"pid": os.getpid(), "time": time.time()}))
+        fresh.replace(path)

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import islice
-from queue import Full, Queue
+from queue import Empty, Full, Queue
 from typing import Any
 
 import orjson
@@ -17,6 +17,7 @@ from whimbrel.dynamodb.limits import MAX_BATCH_GET
 from whimbrel.dynamodb.pace import Backoff, Pace
 from whimbrel.dynamodb.wire import Wire
 from whimbrel.dynamodb.workers import Limit
+from whimbrel.errors import TargetError
 from whimbrel.records import Condition, Item
 
 _LOOK = 0.1  # seconds between looks at the end of a scan while the queue is full
@@ -87,18 +88,22 @@ def scan(
     pages: _Pages = Queue(maxsize=segments)
     threads = [
         threading.Thread(
-            target=_read_segment, args=(calls, request | {"Segment": number}, pages, over), name=f"scan-{number}"
+            target=_read_segment,
+            args=(calls, request | {"Segment": number}, pages, over),
+            name=f"scan-{number}",
+            daemon=True,
         )
         for number in range(segments)
     ]
-    for thread in threads:
-        thread.start()
     try:
-        return _drain(pages, segments, on_page)
+        for thread in threads:
+            thread.start()
+        return _drain(pages, threads, on_page)
     finally:
         over.set()
         for thread in threads:
-            thread.join()
+            if thread.ident:
+                thread.join()
 
 
 def scan_segment(
@@ -161,10 +166,16 @@ def _put(pages: _Pages, page: list[Item] | BaseException | None, over: threading
             return
 
 
-def _drain(pages: _Pages, segments: int, on_page: OnPage) -> int:
-    items = 0
+def _drain(pages: _Pages, threads: list[threading.Thread], on_page: OnPage) -> int:
+    items, segments = 0, len(threads)
     while segments:
-        page = pages.get()
+        try:
+            page = pages.get(timeout=_LOOK)
+        except Empty:
+            if any(thread.is_alive() for thread in threads) or not pages.empty():
+                continue
+            hint = "Give the process more memory, and run the same command again."
+            raise TargetError("a thread that read the table ended without an answer", hint=hint) from None
         if page is None:
             segments -= 1
         elif isinstance(page, BaseException):

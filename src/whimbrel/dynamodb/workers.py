@@ -13,6 +13,7 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 _FIRST_LIMIT = 4.0
+LOOK = 1.0  # seconds after which a waiting caller looks if the others are still there
 _CALM = 0.2  # seconds in which several throttles count as one: they answer calls made under the same limit
 
 
@@ -64,6 +65,7 @@ class Workers(Generic[Job, Result]):
         self._wakes: SimpleQueue[bool] = SimpleQueue()
         self._threads = 0
         self._asleep = 0  # threads with nothing to do and no wake promised to them
+        self._broken: BaseException | None = None  # what ended a thread; nobody does its job any more
         self._working = 0  # workers at work or woken, the calling threads among them
 
     def do_all(self, jobs: Sequence[Job]) -> list[Result]:
@@ -80,7 +82,9 @@ class Workers(Generic[Job, Result]):
             self._working += joins
         if joins:
             self._work(own)
-        own.done.wait()
+        while not own.done.wait(LOOK):
+            if self._broken is not None:
+                raise self._broken
         if own.error is not None:
             raise own.error
         return own.results
@@ -119,16 +123,23 @@ class Workers(Generic[Job, Result]):
         if self._asleep:
             self._asleep -= 1
         elif self._threads < self._most:
+            thread = threading.Thread(target=self._live, name=f"whimbrel-write-{self._threads + 1}", daemon=True)
+            try:
+                thread.start()
+            except (RuntimeError, MemoryError):
+                return  # no room for one more: those that are there do the work
             self._threads += 1
-            threading.Thread(target=self._live, name=f"whimbrel-write-{self._threads}", daemon=True).start()
         else:
             return
         self._working += 1
         self._wakes.put(True)
 
     def _live(self) -> None:
-        while self._wakes.get():
-            self._work(None)
+        try:
+            while self._wakes.get():
+                self._work(None)
+        except BaseException as error:  # not a job's, which its round is told: without memory even that may fail
+            self._broken = error
 
     def _ended(self, around: _Round[Job, Result], result: Result) -> None:
         with self._lock:

@@ -13,13 +13,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from whimbrel.durable import replace_file, sync_folder
+from whimbrel.durable import named, replace_file, sync_folder
 from whimbrel.errors import Locked, LogCorrupt, StateError
 from whimbrel.log import record
 from whimbrel.log.reader import ChangeLogReader, Unread
 from whimbrel.log.record import Head, LogPoint
 from whimbrel.log.recover import End, recover
-from whimbrel.log.segments import Mark, open_mark, prune, read_mark, segment_path, segments, write_mark
+from whimbrel.log.segments import Mark, mark_path, open_mark, prune, read_mark, segment_path, segments, write_mark
 from whimbrel.records import Change, Commit, Table
 
 __all__ = ["ChangeLogReader", "ChangeLogWriter", "LogPoint", "Unread"]
@@ -121,7 +121,8 @@ class ChangeLogWriter:
             return
         self._flush()
         try:
-            os.fdatasync(self._file)
+            with named(segment_path(self.folder, self._segment)):
+                os.fdatasync(self._file)
             self._advance_mark()
         except OSError as error:
             raise self._give_up(error) from error
@@ -147,7 +148,10 @@ class ChangeLogWriter:
         try:
             if self._failure is None:
                 self.sync()
-                os.fsync(self._mark)
+                with named(mark_path(self.folder)):
+                    os.fsync(self._mark)
+        except OSError as error:
+            raise self._give_up(error) from error
         finally:
             self._release()
 
@@ -170,14 +174,16 @@ class ChangeLogWriter:
 
     def _take_up(self, end: End) -> None:
         self._open_segment(end.segment, end.size)
-        os.ftruncate(self._file, end.size)
-        os.fsync(self._file)
+        with named(segment_path(self.folder, end.segment)):
+            os.ftruncate(self._file, end.size)
+            os.fsync(self._file)
         for table in end.tables.values():
             self._encoders[table.schema, table.name] = (table, record.change_encoder(table))
         self._end, self._total, self._last = end.point, end.total, end.last
         self._mark = open_mark(self.folder)
         self._advance_mark()
-        os.fsync(self._mark)
+        with named(mark_path(self.folder)):
+            os.fsync(self._mark)
         sync_folder(self.folder)
 
     def _open_segment(self, segment: int, size: int) -> None:
@@ -211,8 +217,9 @@ class ChangeLogWriter:
         self._lines.clear()
         self._buffered = 0
         try:
-            while data:
-                data = data[os.write(self._file, data) :]
+            with named(segment_path(self.folder, self._segment)):
+                while data:
+                    data = data[os.write(self._file, data) :]
         except OSError as error:
             raise self._give_up(error) from error
         except BaseException as error:
@@ -221,7 +228,8 @@ class ChangeLogWriter:
 
     def _advance_mark(self) -> None:
         self._durable = Mark(self._end, self._total)
-        write_mark(self._mark, self._durable)
+        with named(mark_path(self.folder)):
+            write_mark(self._mark, self._durable)
 
     def _rotate_if_full(self) -> None:
         """Begin the next segment, once all of this one is durable; only right after a Commit."""
@@ -247,7 +255,7 @@ class ChangeLogWriter:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         self._failure = StateError(
             f"the change log cannot be written: {reason}",
-            place=str(self.folder),
+            place=str(getattr(error, "filename", None) or self.folder),
             hint="Make room on the disk, or repair it, and start again: it goes on after the last whole transaction.",
         )
         return self._failure

@@ -58,7 +58,7 @@ def prune(folder: Path, before: LogPoint) -> int:
 
 def open_mark(folder: Path) -> int:
     """The mark's file descriptor, for write_mark. Raises OSError."""
-    return os.open(_mark_path(folder), os.O_RDWR | os.O_CREAT, 0o600)
+    return os.open(mark_path(folder), os.O_RDWR | os.O_CREAT, 0o600)
 
 
 def write_mark(descriptor: int, mark: Mark) -> None:
@@ -70,7 +70,7 @@ def read_mark(folder: Path) -> Mark | None:
     """How far the log is durable; None where nothing was written yet. Raises LogCorrupt."""
     for _ in range(_MARK_RETRIES):
         try:
-            line = _mark_path(folder).read_bytes()
+            line = mark_path(folder).read_bytes()
         except FileNotFoundError:
             return None
         if not line:
@@ -79,7 +79,7 @@ def read_mark(folder: Path) -> Mark | None:
             fields = orjson.loads(line)
             return Mark(LogPoint(fields["segment"], fields["offset"]), fields["total"])
     hint = "Remove this file and start the capture: opening the log for writing makes it anew."
-    raise LogCorrupt("the mark of what is durable does not fit its checksum", place=str(_mark_path(folder)), hint=hint)
+    raise LogCorrupt("the mark of what is durable does not fit its checksum", place=str(mark_path(folder)), hint=hint)
 
 
 def lines(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -118,5 +118,5 @@ def line_before(path: Path, offset: int) -> bytes:
     return tail[:-1].rpartition(b"\n")[2]
 
 
-def _mark_path(folder: Path) -> Path:
+def mark_path(folder: Path) -> Path:
     return folder / "durable"

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from whimbrel.dynamodb.write import Rejected, Writer
+from whimbrel.errors import StateError
 from whimbrel.log.files import ChangeLogReader, LogPoint
+from whimbrel.log.segments import read_mark
 from whimbrel.mapping.versions import Versions
 from whimbrel.migrate.dead import DeadLetters
 from whimbrel.migrate.progress import Progress
@@ -43,9 +46,11 @@ class Applier:
         self._began = began
         self._saved_at = 0.0
         self._batch = FIRST_BATCH
-        self._passed_to: tuple[LogPoint, Commit] | None = None  # written whole up to here, saved or not
+        self._passed_to: tuple[LogPoint, Commit, int] | None = None  # written whole up to here, saved or not
         progress.applied_position = keeper.now.applied_position
-        progress.applied = reader.total
+        progress.applied = self._applied = reader.total
+        if keeper.now.counters.get("applied", reader.total) != reader.total:
+            raise self._disagree(f"the checkpoint has {keeper.now.counters['applied']:,} changes applied", reader.total)
 
     def idle(self) -> None:
         """Save what was applied, and wait a moment for more to come."""
@@ -60,12 +65,26 @@ class Applier:
         self._progress.log_drained = False
         changes = [record for record in batch if isinstance(record, Change)]
         if changes:
-            self._apply(changes, Provenances(self._reader, batch, number, self._began))
+            self._applied += self._apply(changes, Provenances(self._reader, batch, number, self._began))
+        if self._applied != self._reader.handed_out:
+            raise self._disagree(f"{self._applied:,} changes were applied", self._reader.handed_out)
         commits = [record for record in batch if isinstance(record, Commit)]
         if commits:
             self._passed(commits[-1])
         self._adapt(len(batch), time.monotonic() - began)
         return len(batch)
+
+    def check_end(self) -> None:
+        """Where the target has all that is in the log, that must be all that the capture wrote. Raises StateError."""
+        mark = read_mark(self._reader.folder)
+        if mark is not None and mark.point == self._reader.point and mark.total != self._applied:
+            raise self._disagree(f"{self._applied:,} changes were applied", mark.total)
+
+    def _disagree(self, what: str, logged: int) -> StateError:
+        hint = "Restore the state folder from one copy, or begin again with a new one, and please report this."
+        return StateError(
+            f"{what}, the change log has {logged:,} up to there", place=str(self._reader.folder), hint=hint
+        )
 
     def _adapt(self, size: int, seconds: float) -> None:
         """Larger batches while they are quick, smaller ones for a slow target: the applied Position moves steadily."""
@@ -74,13 +93,16 @@ class Applier:
         elif size == self._batch and seconds < BATCH_SECONDS / 2:
             self._batch = min(LARGEST_BATCH, self._batch * 2)
 
-    def _apply(self, changes: list[Change], provenances: Provenances) -> None:
+    def _apply(self, changes: list[Change], provenances: Provenances) -> int:
+        """How many changes were applied: all, by another count than the reader's."""
         faults: list[Fault] = []
+        applied = 0
         for mine in _by_table(changes):
             source = mine[0].table.full_name
             mapping = self._versions[source].of(mine[0].table)
             operations, unmappable = mapping.fold(mine, provenances.of)
             faults += unmappable
+            applied += len(mine)
             # Blocks until every operation is acknowledged: the next batch may touch the same items.
             for rejected in self._writer.write(operations):
                 fault = rejected_fault(source, rejected)
@@ -89,11 +111,12 @@ class Applier:
         if faults:
             # Durable before the Checkpoint can pass them.
             self._progress.dead += self._dead.add(faults, "apply")
+        return applied
 
     def _passed(self, commit: Commit) -> None:
         point = self._reader.point
         assert point is not None
-        self._passed_to = point, commit
+        self._passed_to = point, commit, self._reader.total
         self._progress.applied = self._reader.total
         self._progress.applied_position = commit.position
         self._progress.applied_time = commit.timestamp
@@ -107,9 +130,10 @@ class Applier:
         """
         if self._passed_to is None or self._passed_to[0] == self._keeper.now.applied:
             return
-        point, commit = self._passed_to
+        point, commit, applied = self._passed_to
         self._progress.captured = max(self._progress.captured, self._reader.total + self._reader.unread().changes)
         now = self._keeper.now.with_applied(point, commit.position, commit.timestamp)
+        now = replace(now, counters={**now.counters, "applied": applied})
         self._keeper.save(with_held(now, self._progress))
         self._saved_at = time.monotonic()
 

@@ -26,6 +26,7 @@ from whimbrel.mysql.schema import hidden_columns
 from whimbrel.project import Source
 from whimbrel.records import Change, Commit, Idle, Position, Table
 
+STOPS_WITHIN = 60.0  # seconds
 SYNC_SECONDS = 0.02  # changes wait this long for others to share an fsync
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 
@@ -93,7 +94,7 @@ class Capture:
         if stream:
             stream.close()
         if self._thread.ident:
-            self._thread.join()
+            self._thread.join(STOPS_WITHIN)  # it may still be waiting for a lock on the source; it ends with us
 
     def _run(self) -> None:
         try:
@@ -101,13 +102,15 @@ class Capture:
         except WhimbrelError as error:
             self._fail(error)
         except Exception as error:
-            log.exception("capture broke")
-            self._fail(WhimbrelError(f"capture broke: {error!r}", hint="This is a fault in whimbrel: please report it"))
+            failure = WhimbrelError(f"capture broke: {error!r}", hint="This is a bug in whimbrel: please report it")
+            failure.__cause__ = error
+            self._fail(failure)
 
     def _fail(self, error: WhimbrelError) -> None:
-        log.error("capture ended", extra={"reason": str(error)})
+        """First that others know: to log it may fail for the very same reason."""
         self._failure = error
         self._on_failure()
+        log.error("capture ended", extra={"reason": str(error)}, exc_info=error.__cause__)
 
     def _follow(self) -> None:
         pause = FIRST_PAUSE

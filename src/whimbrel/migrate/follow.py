@@ -27,6 +27,7 @@ def follow(run: Run, done: Callable[[], bool]) -> None:
         while not run.stop.is_set():
             settling.step()  # between two batches: what it reads and writes is in order with the applier's
             if done() and not settling.pending:
+                applier.check_end()
                 break
             if not applier.step():
                 applier.idle()
@@ -56,6 +57,8 @@ class Follower:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._done.set()
+        if error is not None:
+            self._run.stop.set()  # else a target that does not answer would be waited for
         self._thread.join()
         if self._failure:
             raise self._failure

@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from whimbrel.durable import is_sound, replace_file, sealed
+from whimbrel.durable import is_sound, replace_file, sealed, writing
 from whimbrel.errors import StateError
 from whimbrel.export import table_from_json, table_to_json
 from whimbrel.mysql.altered import Altered
@@ -67,21 +67,19 @@ class History:
     def add(self, position: Position, found: Altered) -> None:
         """Durable when it returns."""
         line = _table_line(position, found)
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND)
-        try:
-            os.write(descriptor, line)
-            os.fsync(descriptor)
-        except OSError as error:
-            hint = "Make room on the disk, or repair it, and start again."
-            raise StateError(f"cannot be written: {error.strerror}", place=str(self._path), hint=hint) from error
-        finally:
-            os.close(descriptor)
+        with writing(self._path), self._path.open("ab") as file:
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
         self._take(orjson.loads(line))
 
     def _take(self, fields: Mapping[str, Any]) -> None:
         table = table_from_json(fields["table"])
         versions = self._versions.setdefault((table.schema, table.name), [])
-        versions.append((Position(**fields["since"]), Altered(table, frozenset(fields["replaced"]))))
+        since = Position(**fields["since"])
+        if versions and not since.at_or_after(versions[-1][0]):
+            raise ValueError(f"the table {table.full_name} of {since} stands after that of {versions[-1][0]}")
+        versions.append((since, Altered(table, frozenset(fields["replaced"]))))
 
 
 def begin(path: Path, rules: Iterable[TableRule], tables: Iterable[Table], start: Position, began: float) -> History:
@@ -90,11 +88,8 @@ def begin(path: Path, rules: Iterable[TableRule], tables: Iterable[Table], start
     first = sealed(
         orjson.dumps({"began": began, "tables": len(captured), "rules": [asdict(rule) for rule in rules]})[:-1]
     )
-    try:
+    with writing(path):
         replace_file(path, first + b"".join(_table_line(start, Altered(table, frozenset())) for table in captured))
-    except OSError as error:
-        hint = "Make room on the disk, or repair it, and start again."
-        raise StateError(f"cannot be written: {error.strerror}", place=str(path), hint=hint) from error
     return load(path)
 
 

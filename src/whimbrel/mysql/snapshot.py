@@ -158,16 +158,13 @@ class _Export:
         self.gate = LoadGate(self.source, lambda: self.reading)
         self.queue: asyncio.Queue[Chunk | None] = asyncio.Queue(2 * len(readers))
         await self.gate.look()
+        watchers = [asyncio.create_task(self._watch_stop()), asyncio.create_task(self.gate.watch())]
+        work = [asyncio.create_task(self._work(readers, number)) for number in range(len(readers))]
+        work.append(asyncio.create_task(self._plan_ahead(side, waiting, len(readers))))
         try:
-            async with asyncio.TaskGroup() as group:
-                watchers = [group.create_task(self._watch_stop()), group.create_task(self.gate.watch())]
-                group.create_task(self._plan_ahead(side, waiting, len(readers)))
-                workers = [group.create_task(self._work(readers, number)) for number in range(len(readers))]
-                await asyncio.gather(*workers)
-                for watcher in watchers:
-                    watcher.cancel()
-        except BaseExceptionGroup as failures:
-            raise min(failures.exceptions, key=lambda error: isinstance(error, _Stopped)) from None
+            await first_failure(work, watchers)
+        finally:
+            await cancelled([*work, *watchers])
 
     async def _watch_stop(self) -> None:
         while True:
@@ -319,6 +316,26 @@ class _Export:
         self.rows += file.rows
         if file.chunk.number not in self.done:
             self.on_chunk(file)
+
+
+async def first_failure(work: list[asyncio.Task[None]], watchers: list[asyncio.Task[None]]) -> None:
+    """Until all of ``work`` is done; what the first of it raises, or a watcher, is raised here."""
+    waiting = {*work, *watchers}
+    while not all(task.done() for task in work):
+        done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in sorted(done, key=lambda task: isinstance(task.exception(), _Stopped)):
+            task.result()
+
+
+async def cancelled(tasks: list[asyncio.Task[None]]) -> None:
+    """Until all of ``tasks`` have ended. One that is cancelled just when what it waited for is there may go on as if it
+    had not been (asyncio.wait_for before Python 3.12), and wait for ever for the others: it is cancelled again.
+    """
+    while waiting := [task for task in tasks if not task.done()]:
+        for task in waiting:
+            task.cancel()
+        await asyncio.wait(waiting, timeout=STOP_WITHIN)
+    await asyncio.gather(*tasks, return_exceptions=True)  # nobody else looks at what they raised
 
 
 def _all_there(table: Table, chunk: Chunk, rows: int, counted: list[tuple[Any, ...]]) -> None:
