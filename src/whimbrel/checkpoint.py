@@ -63,6 +63,9 @@ class Checkpoint:
     applied_position: Position | None = None
     applied_timestamp: float | None = None  # the source's clock, seconds since the epoch
     counters: Mapping[str, int] = field(default_factory=dict)  # e.g. dead letters
+    migration: str = ""  # its name in the table of marks; "" until a target is claimed
+    mark: str = ""  # the token that the marks are known to have: see migrate/mark.py
+    mark_pending: str = ""  # the token that they may have already
 
     def with_phase(self, phase: str) -> Checkpoint:
         return replace(self, phase=phase)
@@ -142,6 +145,9 @@ def as_dict(checkpoint: Checkpoint) -> dict[str, Any]:
         "applied_position": _position_fields(checkpoint.applied_position),
         "applied_timestamp": checkpoint.applied_timestamp,
         "counters": dict(checkpoint.counters),
+        "migration": checkpoint.migration,
+        "mark": checkpoint.mark,
+        "mark_pending": checkpoint.mark_pending,
     }
 
 
@@ -229,6 +235,9 @@ def _checkpoint(fields: Mapping[str, Any]) -> Checkpoint:
         applied_position=_position(fields, "applied_position"),
         applied_timestamp=float(timestamp) if timestamp is not None else None,
         counters={name: _count(counters, name) for name in counters},
+        migration=_typed(fields, "migration", str),
+        mark=_typed(fields, "mark", str),
+        mark_pending=_typed(fields, "mark_pending", str),
     )
 
 
@@ -239,7 +248,7 @@ def _of_version_1(fields: Mapping[str, Any]) -> dict[str, Any]:
         progress = _typed(tables, name, dict)
         _position(progress, "snapshot")
         tables[name] = {"export": "", **{key: value for key, value in progress.items() if key != "snapshot"}}
-    return {**fields, "values": 1}
+    return {**fields, "values": 1, "migration": "", "mark": "", "mark_pending": ""}
 
 
 def _log_point(fields: Mapping[str, Any]) -> LogPoint:

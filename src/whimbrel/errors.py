@@ -23,6 +23,7 @@
     │   │   └── UnexpectedAnswer  an answer that does not have the documented form: not known to be a success
     │   ├── Throttled             (Retryable)
     │   ├── RequestRefused        DynamoDB refused the request: ``code`` has its name for it
+    │   ├── TargetTaken           another state folder works on the target
     │   └── TargetNotEmpty        a target table has items that whimbrel did not write
     ├── Stopped                   (Retryable) asked to stop before a call was done: nothing of it may be checkpointed
     └── StateError                the state folder
@@ -119,6 +120,9 @@ class RequestRefused(TargetError):
     def __init__(self, message: str, *, code: str, place: str = "", hint: str = "") -> None:
         super().__init__(message, place=place, hint=hint)
         self.code = code
+
+
+class TargetTaken(TargetError): ...
 
 
 class TargetNotEmpty(TargetError): ...

@@ -139,14 +139,14 @@ def test_a_letter_is_written_once_however_often_the_run_is_repeated(things: Work
     things.call("snapshot")
     exported = (things.state / "checkpoint.json").read_bytes()
     things.call("load", code=4)
-    (things.state / "checkpoint.json").write_bytes(exported)
+    things.set_back(exported)
     things.call("load", "--into-existing", code=4)
     assert len(things.letters()) == 2
     things.source.execute(*(statement.format(when="second") for statement in BAD_THINGS), database=things.database)
     things.call("capture", "--until-caught-up", code=4)
     loaded = (things.state / "checkpoint.json").read_bytes()
     things.call("apply", "--until-caught-up", code=4)
-    (things.state / "checkpoint.json").write_bytes(loaded)
+    things.set_back(loaded)
     things.call("apply", "--until-caught-up", code=4)
     assert len(things.letters()) == 4
 

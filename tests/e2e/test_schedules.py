@@ -110,7 +110,7 @@ def test_the_log_is_played_twice(shop: Work) -> None:
     before = (shop.state / "checkpoint.json").read_bytes()
     shop.call("apply", "--until-caught-up")
     shop.assert_equal()
-    (shop.state / "checkpoint.json").write_bytes(before)
+    shop.set_back(before)
     shop.call("apply", "--until-caught-up")
     shop.assert_equal()
 

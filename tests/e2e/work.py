@@ -109,6 +109,25 @@ target = "{self.target}"
         table: dict[str, Any] = report["tables"][0]
         return table
 
+    def set_back(self, checkpoint: bytes) -> None:
+        """The checkpoint of an earlier moment, as if the process had not lived to save the later ones: the mark is as
+        it was then, too.
+        """
+        (self.state / "checkpoint.json").write_bytes(checkpoint)
+        for each in self.marks():
+            key = {name: each[name] for name in ("target", "migration")}
+            self.endpoint.client().delete_item(TableName="whimbrel", Key=key)
+
+    def marks(self) -> list[dict[str, Any]]:
+        """The marks of this target, as boto3 sees them."""
+        found: list[dict[str, Any]] = self.endpoint.client().query(
+            TableName="whimbrel",
+            KeyConditionExpression="target = :t",
+            ExpressionAttributeValues={":t": {"S": self.target}},
+            ConsistentRead=True,
+        )["Items"]
+        return found
+
     def begin(self) -> None:
         """Fix the start; from now on every change is captured, though later."""
         self.call("capture", "--until-caught-up")
@@ -138,6 +157,16 @@ target = "{self.target}"
             out, err = process.communicate(timeout=PATIENCE)
             assert process.returncode == 130, f"{process.returncode}\n{out}\n{err}"
             assert "Traceback" not in err
+        finally:
+            process.kill()
+            process.communicate()
+
+    @contextmanager
+    def running_until_it_ends(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """``whimbrel …`` beside the test, which ends by itself."""
+        process = self.start(*arguments)
+        try:
+            yield process
         finally:
             process.kill()
             process.communicate()

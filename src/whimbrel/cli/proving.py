@@ -17,6 +17,7 @@ from whimbrel.errors import Locked, StateError
 from whimbrel.migrate.dead import read_letters
 from whimbrel.migrate.differences import TableReport
 from whimbrel.migrate.follow import Follower
+from whimbrel.migrate.mark import OFF
 from whimbrel.migrate.prepare import Prepared, followable, prepare, same_rules
 from whimbrel.migrate.progress import Progress
 from whimbrel.migrate.retry import retry
@@ -123,6 +124,10 @@ def status(project: Project, as_json: bool) -> int:
     for source, table in now.tables.items():
         loaded = f"{table.rows_loaded:,} loaded as {table.items_loaded:,} items"
         click.echo(f"{source}: {table.rows_exported:,} rows exported, {loaded}")
+    if project.target.mark == OFF:
+        click.echo("mark       off: a second state folder on the same target is not noticed")
+    elif now.migration:
+        click.echo(f"mark       {now.migration} in table {project.target.mark}")
     if live:
         click.echo(f"lag        {live['lag_changes']:,} changes, {live['lag_seconds']} s")
     if held := now.counters.get("held", 0):

@@ -67,8 +67,18 @@ class Stats(Counters):
 class Writer:
     """Writes operations to DynamoDB; thread-safe, as long as two calls under way do not touch the same item."""
 
-    def __init__(self, wire: Wire, target: Target, *, stop: threading.Event | None = None) -> None:
-        """``stop``, when set, makes ``write`` give up retrying, pacing and what it has not begun."""
+    def __init__(
+        self,
+        wire: Wire,
+        target: Target,
+        *,
+        stop: threading.Event | None = None,
+        before: Callable[[], object] = lambda: None,
+    ) -> None:
+        """``stop``, when set, makes ``write`` give up retrying, pacing and what it has not begun. ``before`` is called
+        before anything of a ``write`` is sent, and may raise.
+        """
+        self._before = before
         self._limit = Limit(target.concurrency)
         self._calls = Calls(wire, Pace(target.max_write_units), self._limit, stop or threading.Event())
         self._workers = Workers[Sequence[ItemOperation], list[Rejected]](
@@ -95,6 +105,8 @@ class Writer:
         of this call may be checkpointed. Repeating the whole call is harmless.
         """
         assert len({(each.table, repr(each.key)) for each in operations}) == len(operations), "an item occurs twice"
+        if operations:
+            self._before()
         plain = [operation for operation in operations if not isinstance(operation, Update | Guarded)]
         jobs: list[Sequence[ItemOperation]] = [
             plain[start : start + MAX_BATCH_WRITE] for start in range(0, len(plain), MAX_BATCH_WRITE)

@@ -25,6 +25,7 @@ def follow(run: Run, done: Callable[[], bool]) -> None:
     pruned_at = time.monotonic()
     try:
         while not run.stop.is_set():
+            run.claim.sure()  # also where nothing is written: it should be known that somebody else took over
             settling.step()  # between two batches: what it reads and writes is in order with the applier's
             if done() and not settling.pending:
                 applier.check_end()

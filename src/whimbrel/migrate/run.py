@@ -35,6 +35,7 @@ from whimbrel.migrate.capture import Capture
 from whimbrel.migrate.dead import DeadLetters
 from whimbrel.migrate.history import History
 from whimbrel.migrate.load import Loader, is_loaded
+from whimbrel.migrate.mark import Claim
 from whimbrel.migrate.prepare import Prepared, followable, lineage_of, not_altered, same_rules
 from whimbrel.migrate.progress import Progress, TableCounts
 from whimbrel.migrate.snapshot import Snapshot
@@ -81,7 +82,13 @@ class Run:
             raise
         self.dead = DeadLetters(self.folder.dead)
         self.wire = Wire(self.prepared.project.target)
-        self.writer = Writer(self.wire, self.prepared.project.target, stop=self.stop)
+        self.claim = Claim(self.prepared, self.keeper, self.wire, self.stop)
+        self.writer = Writer(self.wire, self.prepared.project.target, stop=self.stop, before=self.claim.sure)
+        try:
+            self.claim.look()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
         self._show_resumed()
         return self
 
@@ -293,6 +300,7 @@ class Run:
                 )
                 # Saved before the first item is put: from then on the items in it are ours.
                 self._save_table(source, target_id=table_id(client, mapping.target))
+        self.claim.look()
         self._check_targets()
 
     def _check_targets(self) -> None:
@@ -308,6 +316,7 @@ class Run:
 
     def _move_from(self, phase: str, **values: object) -> None:
         assert self.phase == phase
+        self.claim.look()
         self.keeper.save(replace(self.keeper.now, phase=NEXT[phase], **values))  # type: ignore[arg-type]
         log.info("phase done", extra={"phase": phase})
 

@@ -65,6 +65,7 @@ class Target:
     billing: str = "on-demand"  # or "provisioned"
     read_capacity: int = 0
     write_capacity: int = 0
+    mark: str = "whimbrel"  # the table that says which state folder works on a target; "off": none
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,8 @@ def load_project(path: Path) -> Project:
     state = path.parent / top.text("state", ".whimbrel")
     dms = _read_dms(top, path.parent)
     top.finish()
+    if target.mark in {rule.target for rule in tables}:
+        faults.append(f"target.mark: {target.mark!r} is the target of a [[table]]; the marks need a table of their own")
     faults += _repeated("source", [rule.source for rule in tables])
     if faults:
         raise ProjectError("\n  " + "\n  ".join(faults), place=str(path), hint="\nMend these, then run it again.")
@@ -238,7 +241,10 @@ def _read_target(section: Section) -> Target:
         billing=section.one_of("billing", ("on-demand", "provisioned")),
         read_capacity=section.whole("read_capacity", 0),
         write_capacity=section.whole("write_capacity", 0),
+        mark=section.text("mark", "whimbrel"),
     )
+    if not re.fullmatch(r"[a-zA-Z0-9_.-]{3,255}", target.mark):
+        section.fault("mark", f'must be the name of a DynamoDB table, or "off", not {target.mark!r}')
     if target.billing == "provisioned" and not (target.read_capacity and target.write_capacity):
         section.fault("billing", "provisioned needs read_capacity and write_capacity")
     section.finish()

@@ -1,0 +1,149 @@
+"""The table of marks: one item for each target table and migration, written only on the condition of what is there.
+
+Source: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_UpdateItem.html
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import orjson
+
+from whimbrel.dynamodb.answers import acknowledged, item_found, page
+from whimbrel.dynamodb.calls import Calls
+from whimbrel.dynamodb.pace import Pace
+from whimbrel.dynamodb.refusals import CONDITION_FAILED
+from whimbrel.dynamodb.session import Session
+from whimbrel.dynamodb.tables import ensure_table
+from whimbrel.dynamodb.wire import Wire
+from whimbrel.dynamodb.workers import Limit
+from whimbrel.errors import PrivilegeError, RequestRefused
+from whimbrel.project import Target
+from whimbrel.records import Item
+
+KEY = (("target", "S"), ("migration", "S"))
+
+
+class Mark(NamedTuple):
+    """What the table says of one migration into one target table. All of it is text."""
+
+    target: str
+    migration: str
+    holder: str  # the token of the run that may write
+    table_id: str  # of the target table: a later one of the same name is another
+    source: str  # the identity of the source server
+    owns: Mapping[str, str]  # by source table: the templates of the keys that its items have
+    place: str  # host and state folder, for people
+    since: str  # when the run began, for people
+
+
+class Marks:
+    """Raises what Calls.call raises, and PrivilegeError with what the account needs."""
+
+    def __init__(self, wire: Wire, target: Target, stop: threading.Event) -> None:
+        self.table = target.mark
+        self._target = target
+        self._calls = Calls(wire, Pace(0), Limit(1), stop)
+
+    def make(self) -> None:
+        """Make the table if there is none; on demand, whatever the others are."""
+        client = Session(self._target).client()
+        try:
+            ensure_table(client, self.table, KEY, replace(self._target, billing="on-demand"), allow_items=True)
+        except PrivilegeError as error:
+            raise self._not_allowed(error) from error
+
+    def put(self, mark: Mark, before: str) -> bool:
+        """Write ``mark`` if there is none yet, or its holder is ``before`` or already the new one; else False."""
+        values = _attributes(mark)
+        body = {
+            "TableName": self.table,
+            "Key": _key(mark.target, mark.migration),
+            "UpdateExpression": "SET " + ", ".join(f"#{name} = :{name}" for name in values),
+            "ConditionExpression": "attribute_not_exists(#holder) OR #holder = :holder OR #holder = :before",
+            "ExpressionAttributeNames": {f"#{name}": name for name in values},
+            "ExpressionAttributeValues": {f":{name}": value for name, value in values.items()}
+            | {":before": {"S": before or mark.holder}},
+        }
+        return self._if_met("UpdateItem", body)
+
+    def remove(self, mark: Mark) -> bool:
+        """Remove ``mark`` if its holder still has it."""
+        body = {
+            "TableName": self.table,
+            "Key": _key(mark.target, mark.migration),
+            "ConditionExpression": "#holder = :holder",
+            "ExpressionAttributeNames": {"#holder": "holder"},
+            "ExpressionAttributeValues": {":holder": {"S": mark.holder}},
+        }
+        return self._if_met("DeleteItem", body)
+
+    def of(self, target: str, migration: str) -> Mark | None:
+        """The mark as it stands now."""
+        key = _key(target, migration)
+        body = {"TableName": self.table, "Key": key, "ConsistentRead": True}
+        item = self._call("GetItem", body, partial(item_found, self.table, key))
+        return None if item is None else self._mark(item)
+
+    def all_of(self, target: str) -> list[Mark]:
+        """The marks of every migration into the table."""
+        found: list[Mark] = []
+        after: Item | None = None
+        while True:
+            body: dict[str, Any] = {
+                "TableName": self.table,
+                "ConsistentRead": True,
+                "KeyConditionExpression": "#target = :target",
+                "ExpressionAttributeNames": {"#target": "target"},
+                "ExpressionAttributeValues": {":target": {"S": target}},
+            } | ({"ExclusiveStartKey": after} if after else {})
+            items, after = self._call("Query", body, partial(page, self.table, after, 0))
+            found += map(self._mark, items)
+            if after is None:
+                return found
+
+    def _if_met(self, operation: str, body: dict[str, Any]) -> bool:
+        try:
+            self._call(operation, body, partial(acknowledged, self.table))
+        except RequestRefused as error:
+            if error.code == CONDITION_FAILED:
+                return False
+            raise
+        return True
+
+    def _call(self, operation: str, body: dict[str, Any], read: Any) -> Any:
+        try:
+            return self._calls.call(operation, orjson.dumps(body | {"ReturnConsumedCapacity": "TOTAL"}), read)
+        except PrivilegeError as error:
+            raise self._not_allowed(error) from error
+
+    def _mark(self, item: Item) -> Mark:
+        try:
+            owns = {name: value["S"] for name, value in item["owns"]["M"].items()}
+            return Mark(**{name: item[name]["S"] for name in Mark._fields if name != "owns"}, owns=owns)
+        except (KeyError, TypeError, AttributeError):
+            raise RequestRefused(
+                f"an item is not a mark: {item}", code="NotAMark", place=self.table, hint="Name another table as mark."
+            ) from None
+
+    def _not_allowed(self, error: PrivilegeError) -> PrivilegeError:
+        return PrivilegeError(
+            error.message,
+            place=self.table,
+            hint="Allow DescribeTable, CreateTable, GetItem, Query, UpdateItem and DeleteItem on it, or set "
+            'mark = "off" in [target]: then nothing notices a second state folder on the same target.',
+        )
+
+
+def _key(target: str, migration: str) -> Item:
+    return {"target": {"S": target}, "migration": {"S": migration}}
+
+
+def _attributes(mark: Mark) -> Item:
+    owns: Item = {"owns": {"M": {name: {"S": text} for name, text in mark.owns.items()}}}
+    names = ("holder", "table_id", "source", "place", "since")
+    return owns | {name: {"S": getattr(mark, name)} for name in names}
