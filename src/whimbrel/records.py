@@ -11,7 +11,7 @@ the same row read by either is equal; ``Column.kind`` says how to read it:
 ``int`` ``year``                int     exact, signed or unsigned by the column
 ``bit``                         int     the bits read as an unsigned number
 ``decimal``                     str     as the server prints it: all digits, the column's scale (``"-12.50"``)
-``float`` ``double``            float   a FLOAT is the shortest double that prints as the server's ``f * 1e0``
+``float`` ``double``            float   a FLOAT of 0.1 is 0.1: the shortest that reads back as its 4 bytes
 ``date``                        str     ``YYYY-MM-DD``, zero and partial dates as they are
 ``datetime`` ``timestamp``      str     ``YYYY-MM-DD HH:MM:SS[.ffffff]``, the column's fractional digits; in UTC
 ``time``                        str     ``[-]HHH:MM:SS[.ffffff]`` (two or three hour digits, as the server prints it)

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from tests.upgrade.conftest import PHASES, STATES, OldState
+from whimbrel.errors import StateError
+from whimbrel.mapping.design import compile_mapping
+from whimbrel.migrate.value_forms import same_values
+from whimbrel.project import KeyRule, TableRule
+from whimbrel.records import Column, Table
 
 
 @pytest.mark.parametrize("phase", PHASES)
@@ -23,25 +30,40 @@ def test_the_start_is_still_in_the_binary_log(old_state: Callable[[str], OldStat
 
 
 @pytest.mark.parametrize("phase", PHASES)
-def test_a_table_whose_values_kept_their_form_is_migrated_to_its_end(
-    old_state: Callable[[str], OldState], phase: str
-) -> None:
+def test_another_form_of_values_is_never_mixed_in(old_state: Callable[[str], OldState], phase: str) -> None:
     old = old_state(phase)
-    old.work.call("migrate", "--until-caught-up", code=4)  # "full" has no value where "last" is NULL
-    assert purchases(old) == expected_purchases(old)
+    before = everything(old)
+    with pytest.raises(AssertionError, match=r"ended with [13]\n.*_\w+\.person"):
+        old.work.call("migrate", "--until-caught-up")
+    assert everything(old) == before
 
 
-def expected_purchases(old: OldState) -> dict[tuple[str, str], dict[str, str]]:
-    """By customer and order, the quantity of each product; a customer without a name is a dead letter."""
-    orders: dict[tuple[str, str], dict[str, str]] = {}
-    for customer, order, product, quantity in old.rows("purchase"):
-        if customer:
-            orders.setdefault((customer, order), {})[product] = str(quantity)
-    return orders
+def test_columns_of_another_form_are_named() -> None:
+    columns = (
+        Column("id", "int", nullable=False),
+        Column("weight", "float"),
+        Column("mood", "enum", members=("plain", "😀"), charset="utf8mb4"),
+        Column("note", "text", charset="sjis"),
+        Column("last", "text", charset="utf8mb4"),
+    )
+    rule = TableRule(
+        source="shop.person",
+        target="person",
+        shape="record",
+        partition_key=KeyRule("id", "${id}"),
+        attributes={"full": "Mx ${last}"},
+    )
+    mapping = compile_mapping(rule, Table("shop", "person", columns, ("id",)))
+    same_values([mapping], 2, "checkpoint")
+    with pytest.raises(StateError) as raised:
+        same_values([mapping], 1, "checkpoint")
+    for name in ("weight (FLOAT)", "mood (ENUM with", "note (sjis)", "full (a template"):
+        assert f"shop.person.{name}" in str(raised.value)
+    plain = replace(rule, exclude=("weight", "mood", "note"), attributes={})
+    same_values([compile_mapping(plain, mapping.table)], 1, "checkpoint")
 
 
-def purchases(old: OldState) -> dict[tuple[str, str], dict[str, str]]:
-    return {
-        (item.pop("customerid")["S"], item.pop("orderid")["S"]): {name: value["N"] for name, value in item.items()}
-        for item in old.items("purchase")
-    }
+def everything(old: OldState) -> dict[str, list[dict[str, Any]]]:
+    """What is in the target's tables, as far as 0.1.0 had made them."""
+    there = old.work.endpoint.client().list_tables()["TableNames"]
+    return {name: old.items(name) for name in ("person", "purchase") if f"{old.work.database}-{name}" in there}

@@ -40,6 +40,7 @@ from whimbrel.migrate.prepare import Prepared, followable, lineage_of, not_alter
 from whimbrel.migrate.progress import Progress, TableCounts
 from whimbrel.migrate.snapshot import Snapshot
 from whimbrel.migrate.state import Keeper, StateFolder, with_held
+from whimbrel.migrate.value_forms import same_values
 from whimbrel.migrate.watch import Watch
 from whimbrel.mysql.connect import clock, connect
 from whimbrel.mysql.fence import Start, fixed_start
@@ -76,6 +77,7 @@ class Run:
             self.keeper = Keeper(self.folder.checkpoint)
             followable(self.prepared, self.keeper.now)
             self.lineage = lineage_of(self.prepared)
+            same_values(self.prepared.mappings.values(), self.keeper.now.values, str(self.folder.checkpoint))
             same_rules(self.prepared, self.keeper.now.rules)
         except BaseException:
             self._lock.release()

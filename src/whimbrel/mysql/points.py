@@ -8,6 +8,7 @@ from typing import Any
 from whimbrel.export import over_columns
 from whimbrel.mysql.charsets import invalid_text
 from whimbrel.mysql.connect import Mysql, quoted, translated
+from whimbrel.mysql.floats import shortest
 from whimbrel.mysql.types import literal, needs_decoding, select_expression, text_codec
 from whimbrel.records import Row, Table, Value
 
@@ -67,4 +68,6 @@ def rows_where_equal(
 def canonical_rows(table: Table) -> Callable[[Sequence[Any]], list[Row]]:
     """A function from rows as the client gives them to canonical rows."""
     encoded = [(index, column) for index, column in enumerate(table.columns) if needs_decoding(column)]
-    return over_columns(len(table.columns), {index: text_codec(column).decode for index, column in encoded})
+    forms: dict[int, Callable[[Any], Value]] = {index: text_codec(column).decode for index, column in encoded}
+    forms |= {index: shortest for index, column in enumerate(table.columns) if column.kind == "float"}
+    return over_columns(len(table.columns), forms)

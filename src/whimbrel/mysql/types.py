@@ -18,6 +18,7 @@ from typing import Any
 from whimbrel.errors import UnsupportedSource
 from whimbrel.mysql.charsets import Codec, invalid_text, python_codec
 from whimbrel.mysql.connect import quoted
+from whimbrel.mysql.floats import as_double, shortest
 from whimbrel.records import Column, Value
 
 KINDS = {
@@ -78,8 +79,8 @@ def select_expression(column: Column) -> str:
     """What to select so that the text protocol carries the whole value.
 
     FLOAT prints with six digits, FLOAT(M,D) and DOUBLE(M,D) with D: times 1e0 is a DOUBLE that prints as the shortest
-    text that reads back as itself (and unlike ``+ 0e0`` keeps the sign of -0). ZEROFILL would print zeros that are
-    not in the value.
+    text that reads back as itself (and unlike ``+ 0e0`` keeps the sign of -0); ``floats.shortest`` makes of it what a
+    FLOAT's value is. ZEROFILL would print zeros that are not in the value.
     """
     name = quoted(column.name)
     if column.kind in ("float", "double"):
@@ -114,6 +115,8 @@ def decoded(column: Column, value: Any) -> Value:
         except UnicodeDecodeError as error:
             raise invalid_text(error, column.name) from error
         return text
+    if column.kind == "float" and value is not None:
+        return shortest(value)
     return value  # type: ignore[no-any-return]
 
 
@@ -126,7 +129,7 @@ def literal(column: Column, value: Value) -> str:
     if isinstance(value, bytes):
         return f"x'{value.hex()}'"
     if isinstance(value, float):
-        text = repr(value)
+        text = repr(as_double(value) if column.kind == "float" else value)
         return text if "e" in text else f"{text}e0"
     if isinstance(value, int) or column.kind == "decimal":
         return str(value)

@@ -19,6 +19,7 @@ from whimbrel.mysql.binlog.json import json_text
 from whimbrel.mysql.binlog.mariadb import inet4_text, inet6_text, uuid_from_record
 from whimbrel.mysql.binlog.metadata import real_type
 from whimbrel.mysql.charsets import python_codec
+from whimbrel.mysql.floats import shortest
 from whimbrel.records import Column
 
 Lines = Callable[[str, dict[str, Any]], list[str]]
@@ -85,8 +86,10 @@ def _reader(kind: int, length: int, column: Column, place: str) -> Reader:
     if kind == 9:
         signed = "" if column.unsigned else ", signed=True"
         return _fixed(3, f"from_bytes(data[pos : pos + 3], 'little'{signed})", from_bytes=int.from_bytes)
-    if kind in (4, 5):
-        return _packed("f" if kind == 4 else "d")
+    if kind == 4:
+        return Reader(_float)
+    if kind == 5:
+        return _packed("d")
     if kind == 13:
         return _fixed(1, "years[data[pos]]", years=(0, *range(1901, 2156)))
     if kind == 16:
@@ -152,6 +155,11 @@ def _packed(code: str) -> Reader:
         return [f"{target}, = unpack_{code}(data, pos)", f"pos += {layout.size}"]
 
     return Reader(lines, code)
+
+
+def _float(target: str, constants: dict[str, Any]) -> list[str]:
+    constants |= {"unpack_f": struct.Struct("<f").unpack_from, "shortest": shortest}
+    return [f"{target}, = unpack_f(data, pos)", "pos += 4", f"{target} = shortest({target})"]
 
 
 def _fixed(size: int, expression: str, **constants: Any) -> Reader:
