@@ -125,6 +125,8 @@ class Field:
                         connection.next_result()
             except pymysql.err.MySQLError as error:
                 return int(error.args[0])
+            except UnicodeDecodeError:  # rows that it returned, in a character set that the client does not know of
+                return 0
         return 0
 
     def _write_afterwards(self, database: str, table: str) -> None:
