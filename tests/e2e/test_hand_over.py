@@ -5,7 +5,10 @@ Nothing has been applied by then, so what does not fit the plan is read from the
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -295,3 +298,53 @@ def test_a_column_went_before_a_chunk_is_read_again(work: Work) -> None:
     assert table(work).export != before
     work.drain()
     work.assert_equal(judge.lines, ("customer_orderid", "productid"))
+
+
+# -- killed between two steps ------------------------------------------------------------------------------------------
+
+STEPS = ["Plan.begin", "Plan.record", "Plan.forget", "Keeper.save"]
+KILLED = """
+import os, sys
+from whimbrel.cli.main import main
+from whimbrel.migrate.state import Keeper
+from whimbrel.mysql.plan import Plan
+name, when, number = sys.argv[1], sys.argv[2], int(sys.argv[3])
+kind, step = {"Plan": Plan, "Keeper": Keeper}[name.partition(".")[0]], name.partition(".")[2]
+real, calls = getattr(kind, step), 0
+def killed(*arguments):
+    global calls
+    calls += 1
+    if calls == number and when == "before":
+        os.kill(os.getpid(), 9)
+    real(*arguments)
+    if calls == number and when == "after":
+        os.kill(os.getpid(), 9)
+setattr(kind, step, killed)
+main(sys.argv[4:])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("mapping", [GROUP, UNALIGNED], ids=["group", "regrouped"])
+def test_killed_at_any_step_of_reading_again(
+    work: Work, monkeypatch: pytest.MonkeyPatch, mapping: str, step: str, when: str
+) -> None:
+    """A load finds chunks gone and others'; it is killed at its first, second … such step until there is no other."""
+    monkeypatch.setattr("whimbrel.migrate.load.PARTITION_ROWS", 3)
+    exported(work, mapping)
+    half_loaded(work, monkeypatch, 2)
+    exchanged(work)
+    file(work, 4).unlink()
+    if step == "Plan.begin":
+        shutil.rmtree(folder(work))
+    for number in (1, 2, 3):
+        subprocess.run(
+            [sys.executable, "-c", KILLED, step, when, str(number), "load"],
+            cwd=work.folder,
+            env=os.environ | {"WHIMBREL_SOURCE_PASSWORD": work.source.password},
+            timeout=60,
+            check=False,
+        )
+    finish(work)
