@@ -57,6 +57,7 @@ mtype todo[ITEMS] = NONE;
 byte fold[ITEMS * ROWS];      /* the batch, folded: what becomes of each entry */
 
 byte crashes = 0;
+bool lost = false;            /* the file of a chunk, before it was loaded */
 byte i, j;                    /* only within a d_step, 0 outside */
 
 #ifdef CAPTURE_FROM_NOW
@@ -184,11 +185,31 @@ inline put_item(chunk) {
     }
 }
 
+inline lose_file(chunk) {
+    d_step {
+        lost = true;
+        read[chunk] = 0;
+        for (i : 0 .. ROWS - 1) { exported[AT(chunk, i)] = ABSENT }
+        i = 0
+    }
+}
+
+/* A chunk of the plan without its file is read again, as in the snapshot; the other chunk is this one exchanged. */
+inline read_again(chunk) {
+#ifdef MISSING_CHUNK_LEFT_OUT
+    loaded[chunk] = true
+#else
+    read_row(chunk)
+#endif
+}
+
 /* The checkpoint says that a chunk is loaded only after its items are written. */
 inline load() {
     do
-    :: atomic { !loaded[0] -> put_item(0); MAY_CRASH }; atomic { loaded[0] = true; MAY_CRASH }
+    :: atomic { !loaded[0] && read[0] == ROWS -> put_item(0); MAY_CRASH }; atomic { loaded[0] = true; MAY_CRASH }
     :: atomic { !loaded[1] -> put_item(1); MAY_CRASH }; atomic { loaded[1] = true; MAY_CRASH }
+    :: atomic { !loaded[0] && read[0] < ROWS -> read_again(0); MAY_CRASH }
+    :: atomic { !lost && !loaded[0] && read[0] == ROWS -> lose_file(0) }
     :: atomic { loaded[0] && loaded[1] -> break }
     od
 }
