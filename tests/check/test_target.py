@@ -70,6 +70,24 @@ def test_an_index_that_would_refuse_items(on_mariadb: Case) -> None:
     assert "target-index" not in case.check()
 
 
+def test_a_mark_that_is_off_or_whose_table_is_another(on_mariadb: Case) -> None:
+    case = on_mariadb
+    case.execute(TABLE)
+    case.project(RECORD)
+    assert {"no-mark", "target-mark"}.isdisjoint(case.check())
+    file = case.folder / "whimbrel.toml"
+    written = file.read_text()
+    file.write_text(written.replace("[target]", '[target]\nmark = "off"'))
+    assert "no-mark" in case.check()
+    make_table(case)
+    file.write_text(
+        written.replace("[target]", f'[target]\nmark = "{case.target}"').replace(
+            f'target = "{case.target}"', 'target = "elsewhere"'
+        )
+    )
+    assert "target-mark" in case.check()
+
+
 def test_an_unreachable_target(on_mariadb: Case) -> None:
     on_mariadb.execute(TABLE)
     on_mariadb.project(RECORD)

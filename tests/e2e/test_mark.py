@@ -13,7 +13,6 @@ from demo.shop import CREATE
 from tests.e2e.work import Work
 from whimbrel.checkpoint import Checkpoint
 from whimbrel.dynamodb.marks import Marks
-from whimbrel.migrate import mark
 from whimbrel.migrate.state import Keeper
 
 
@@ -127,4 +126,3 @@ def test_without_a_mark_a_copy_is_not_noticed_and_that_is_said(shop: Work) -> No
     shop.call("migrate", "--until-caught-up")
     assert "not noticed" in shop.call("status").output
     assert "mark" in (shop.state / "whimbrel.log").read_text()
-    assert mark.OFF == "off"

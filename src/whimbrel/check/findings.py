@@ -225,6 +225,14 @@ KINDS: dict[str, Kind] = {
     "target-key": Kind(
         ERROR, "the target table has another key than the mapping", "Change the key, or name another table"
     ),
+    "target-mark": Kind(
+        ERROR, "the table of marks cannot be used: it has another key", "Name another table as `mark` in `[target]`"
+    ),
+    "no-mark": Kind(
+        WARNING,
+        "the mark is off: a second state folder on the same target is not noticed",
+        'Leave `mark = "off"` out of `[target]`',
+    ),
     "target-index": Kind(
         ERROR,
         "an index of the target has a column as its key that may be NULL, empty, or of another type",

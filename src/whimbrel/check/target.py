@@ -6,21 +6,33 @@ from collections.abc import Iterator
 from typing import Any
 
 from whimbrel.check.findings import Finding, finding
+from whimbrel.dynamodb import marks
 from whimbrel.dynamodb.session import Session, translate
 from whimbrel.dynamodb.tables import check_indexes, check_key, describe, is_empty
 from whimbrel.errors import RequestRefused, WhimbrelError
 from whimbrel.mapping.design import TableMapping
-from whimbrel.project import Target
+from whimbrel.project import OFF, Target
 
 
 def target_findings(target: Target, mappings: list[TableMapping], *, begun: bool) -> Iterator[Finding]:
     """``begun``: a migration is under way, and the items are its own."""
     try:
         client: Any = Session(target).client()
+        yield from _mark_findings(client, target)
         for mapping in mappings:
             yield from _table_findings(client, mapping, begun=begun)
     except WhimbrelError as error:
         yield finding("target-unreachable", error.place or "target", error.message, error.hint)
+
+
+def _mark_findings(client: Any, target: Target) -> Iterator[Finding]:
+    if target.mark == OFF:
+        yield finding("no-mark", "target", 'mark = "off" in the project file')
+    elif description := _described(client, target.mark):
+        try:
+            check_key(description, target.mark, marks.KEY)
+        except RequestRefused as error:
+            yield finding("target-mark", target.mark, error.message)
 
 
 def _table_findings(client: Any, mapping: TableMapping, *, begun: bool) -> Iterator[Finding]:

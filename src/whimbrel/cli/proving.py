@@ -17,14 +17,13 @@ from whimbrel.errors import Locked, StateError
 from whimbrel.migrate.dead import read_letters
 from whimbrel.migrate.differences import TableReport
 from whimbrel.migrate.follow import Follower
-from whimbrel.migrate.mark import OFF
 from whimbrel.migrate.prepare import Prepared, followable, prepare, same_rules
 from whimbrel.migrate.progress import Progress
 from whimbrel.migrate.retry import retry
 from whimbrel.migrate.run import Run
 from whimbrel.migrate.state import StateFolder
 from whimbrel.migrate.verify import verify_all
-from whimbrel.project import Project
+from whimbrel.project import OFF, Project
 from whimbrel.records import Position
 
 LISTED = 20  # differences shown to a person; --json has more

@@ -28,10 +28,9 @@ from whimbrel.errors import RequestRefused, TargetTaken
 from whimbrel.mapping.design import TableMapping
 from whimbrel.migrate.prepare import Prepared
 from whimbrel.migrate.state import Keeper
-from whimbrel.project import KeyRule
+from whimbrel.project import OFF, KeyRule
 
 SURE_SECONDS = 3.0  # how long a look at the mark is good for
-OFF = "off"
 
 log = logging.getLogger(__name__)
 

@@ -18,6 +18,7 @@ from whimbrel.project.section import Section
 from whimbrel.project.table import ConditionRule, IndexKey, IndexRule, KeyRule, TableRule, read_table_rule
 
 __all__ = [
+    "OFF",
     "Check",
     "ConditionRule",
     "IndexKey",
@@ -81,6 +82,7 @@ class Project:
     dms: Path | None = None  # an AWS DMS table-mapping file in the place of [[table]]
 
 
+OFF = "off"  # as ``mark``
 NO_SOURCE = Source(host="", port=0, user="", database="")
 FILE_NAME = "whimbrel.toml"
 PASSWORD_VARIABLE = "WHIMBREL_SOURCE_PASSWORD"
