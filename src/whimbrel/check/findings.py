@@ -76,6 +76,11 @@ KINDS: dict[str, Kind] = {
         "`binlog_row_metadata` is not FULL: names and character sets of columns are taken from the schema",
         "`SET GLOBAL binlog_row_metadata = FULL` if tables may be altered during the migration",
     ),
+    "binlog-checksum": Kind(
+        INFO,
+        "`binlog_checksum` is NONE: a damaged event is found by its length and place only",
+        "`SET GLOBAL binlog_checksum = CRC32`",
+    ),
     "binlog-compressed": Kind(INFO, "the binlog is compressed", "Nothing: it is read as it is, for some more CPU"),
     "retention": Kind(
         WARNING,

@@ -75,6 +75,8 @@ def setting_findings(info: ServerInfo, has: Mapping[str, str]) -> Iterator[Findi
         yield finding("gtid-off", "gtid_mode", f"is {has.get('gtid_mode', 'OFF')}")
     if has.get("binlog_row_metadata", "").upper() not in ("FULL", ""):
         yield finding("row-metadata", "binlog_row_metadata", f"is {has['binlog_row_metadata']}")
+    if has.get("binlog_checksum", "").upper() == "NONE":
+        yield finding("binlog-checksum", "binlog_checksum", "is NONE")
     for name in ("binlog_transaction_compression", "log_bin_compress"):
         if has.get(name, "OFF").upper() in ("ON", "1"):
             yield finding("binlog-compressed", name, "is ON")

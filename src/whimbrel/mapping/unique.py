@@ -11,6 +11,9 @@ from collections.abc import Collection, Iterable
 from whimbrel.mapping.attributes import Design
 from whimbrel.mapping.templates import Separator, Template
 
+# Of the character sets in which the servers tell two codes apart that are one character in Unicode.
+HAVE_TWO_CODES = frozenset({"armscii8", "cp932", "eucjpms", "sjis", "ujis"})
+
 
 def separators(design: Design, template: Template) -> tuple[Separator, ...]:
     """What the columns of ``template`` must keep clear of; nothing where the place is certain all the same."""
@@ -29,6 +32,11 @@ def doubts(design: Design, computed: Collection[str], unique_keys: Iterable[tupl
     ]
     used = {name for template in _templates(design) for name in template.columns}
     used = (used | {one.column.name for one in design.ordering}) - set(computed)
+    found += [
+        f"{name} is text in {charset}, where two codes may be one character: different rows could be one"
+        for name in sorted(used)
+        if (charset := design.table.column(name).charset) in HAVE_TWO_CODES
+    ]
     keys = [design.table.primary_key, *unique_keys]
     if not any(used.issuperset(key) for key in keys):
         missing = [name for name in design.table.primary_key if name not in used]

@@ -18,6 +18,7 @@ from whimbrel.migrate.mappings import read_mappings, refuse, unproven
 from whimbrel.migrate.rules import unsafe_edits
 from whimbrel.migrate.state import StateFolder
 from whimbrel.mysql.connect import Mysql, ServerInfo, connect, server_info
+from whimbrel.mysql.conversions import same_as_server
 from whimbrel.mysql.preflight import check_source
 from whimbrel.mysql.schema import estimated_rows, read_table
 from whimbrel.project import Project
@@ -62,6 +63,7 @@ def _prepare(project: Project, connection: Mysql) -> Prepared:
     refuse(faults, project)
     tables = list(found.tables.values())
     check_source(connection, tables)
+    same_as_server(connection, tables)
     return Prepared(
         project=found.project,
         server=server_info(connection),

@@ -18,6 +18,7 @@ _COM_BINLOG_DUMP = 0x12
 _COM_REGISTER_SLAVE = 0x15
 _COM_BINLOG_DUMP_GTID = 0x1E
 _DUMP_HEARTBEAT_V2 = 2  # MySQL 8.0.26+: heartbeats carry 64-bit positions. MariaDB means something else by this bit.
+_DUMP_ANNOTATIONS = 2  # MariaDB's BINLOG_SEND_ANNOTATE_ROWS_EVENT
 _LARGEST_PACKET = 0xFFFFFF
 _READ = 65_536  # more would be allocated anew from the kernel at each read
 
@@ -169,13 +170,17 @@ def register_replica(packets: Packets, server_id: int) -> None:
     packets.answer()
 
 
-def dump_from_file(packets: Packets, server_id: int, file: str, offset: int, *, mariadb: bool) -> None:
-    """MariaDB with a GTID position: ``file`` is empty, and the session variable says where to begin."""
+def dump_from_file(
+    packets: Packets, server_id: int, file: str, offset: int, mariadb: bool, every_event: bool = False
+) -> None:
+    """MariaDB with a GTID position: ``file`` is empty, and the session variable says where to begin. ``every_event``:
+    it leaves out none, not even the text of statements beside their rows.
+    """
     if offset >= 1 << 32:
         raise UnsupportedSource(
             f"the command to start from a file cannot name the offset {offset}", hint="Use GTID positions."
         )
-    flags = 0 if mariadb else _DUMP_HEARTBEAT_V2
+    flags = (_DUMP_ANNOTATIONS if every_event else 0) if mariadb else _DUMP_HEARTBEAT_V2
     packets.send(_COM_BINLOG_DUMP, struct.pack("<IHI", max(offset, 4), flags, server_id) + file.encode())
 
 

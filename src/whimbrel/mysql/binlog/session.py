@@ -24,7 +24,7 @@ _START_ANEW = "Start anew with a fresh snapshot, and let the source keep its bin
 class Session(NamedTuple):
     """``charsets`` has the character set of each collation id; ``has`` says in words which history the server holds.
 
-    ``version`` is one number: 80403 is 8.4.3.
+    ``version`` is one number: 80403 is 8.4.3. ``unchecked``: the server writes its binlog without checksums.
     """
 
     mariadb: bool
@@ -33,6 +33,7 @@ class Session(NamedTuple):
     place: str
     has: str
     charsets: Mapping[int, str]
+    unchecked: bool
 
     def refused(self, message: str, asked: Position) -> SourceError:
         """The server's error 1236 as ours."""
@@ -62,7 +63,8 @@ def open_session(connection: Any, start: Position, server_id: int, *, use_gtid: 
     _introduce(connection, start, server_id, use_gtid=use_gtid, heartbeat=heartbeat, mariadb=mariadb)
     major, minor, patch = info.version
     version = major * 10_000 + minor * 100 + patch
-    return Session(mariadb, version, server_id, place, has, collation_charsets(connection))
+    unchecked = global_variable(connection, "binlog_checksum") == "NONE"
+    return Session(mariadb, version, server_id, place, has, collation_charsets(connection), unchecked)
 
 
 def still_has(connection: Any, position: Position, *, use_gtid: bool) -> None:

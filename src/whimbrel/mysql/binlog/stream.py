@@ -56,6 +56,7 @@ _COMPRESSED_ROWS = {
     170: ev.UPDATE_V2,
     171: ev.DELETE_V2,
 }
+_HEARTBEATS = (ev.HEARTBEAT, ev.HEARTBEAT_V2)  # say where the last event ended, and are none themselves
 _END_OF_STATEMENT = b"\xff\xff\xff\0\0\0"  # the table id of a rows event that only ends a statement
 # Without meaning here: stop, intvar, append block, delete file, rand, user var, begin load query (the statement that
 # they belong to is judged); ignorable, rows query, transaction context, view change.
@@ -105,6 +106,9 @@ class BinlogStream:
         self._gtids_known = bool(start.gtid) or use_gtid
         self._gtid, self._epoch = str(self._gtids), start.epoch
         self._checksum = 0
+        self._unchecked = self._session.unchecked
+        self._behind = self._offset  # where the last event ended, also within a transaction
+        self._settled = False  # a whole transaction has come: from here on nothing is skipped
         self._decoders: dict[bytes, Decoder | None] = {}  # by table id; None is a table that is not captured
         self._made: dict[bytes, Decoder | None] = {}  # by the table map itself
         self._inside = False  # a transaction
@@ -136,7 +140,8 @@ class BinlogStream:
             dump_from_gtids(self._packets, self._session.server_id, self._gtids.encode())
         else:
             file, offset = ("", 4) if self._use_gtid else (self._file, self._offset)
-            dump_from_file(self._packets, self._session.server_id, file, offset, mariadb=self._mariadb)
+            every_event = self._unchecked
+            dump_from_file(self._packets, self._session.server_id, file, offset, self._mariadb, every_event)
 
     def _read(self) -> Iterator[Output]:
         header, crc32, intact, handlers = ev.HEADER.unpack_from, zlib.crc32, ev.CRC32_OF_INTACT, self._handlers()
@@ -158,7 +163,11 @@ class BinlogStream:
                 if offset < self._offset:
                     self._over_4_gib += 1 << 32
                     offset += 1 << 32
-                self._offset = offset
+                if self._unchecked and kind not in _HEARTBEATS:
+                    self._check_gap(offset - size)
+                self._offset = self._behind = offset
+            elif self._unchecked and kind not in _HEARTBEATS and not flags & 0x20:
+                self._behind += size  # MariaDB 11 does not say where the events within a transaction end
             handler = handlers.get(kind)
             if handler is None:
                 if kind == ev.TRANSACTION_PAYLOAD:
@@ -172,6 +181,13 @@ class BinlogStream:
                     yield self._waiting
                 self._waiting = None  # what it says, the Commit of this transaction says too
                 yield output
+
+    def _check_gap(self, begins: int) -> None:
+        """Without checksums: where an event begins, the one before it must have ended. Before the first transaction the
+        server may have skipped some; and where a file has checksums that it leaves out for us, four bytes are missing.
+        """
+        if self._settled and not self._checksum and begins - max(self._behind, self._offset) not in (0, 4):
+            raise self._undecodable(f"an event that begins at {begins}: the one before it ended elsewhere", _ANEW)
 
     def _payload(self, event: bytes, handlers: Mapping[int, Handler]) -> Iterator[Output]:
         """The events of one transaction, all at the Position where the payload ends."""
@@ -424,6 +440,7 @@ class BinlogStream:
         commit = _new(Commit, (position, self._commit_time or float(timestamp)))
         changed = self._touched
         self._inside = self._touched = self._skipping = False
+        self._settled = True
         self._next_gtid = None
         if changed:
             return commit
@@ -492,6 +509,7 @@ class BinlogStream:
         elif real and self._checksum:
             raise self._undecodable("its checksum does not fit its bytes")
         self._file, self._offset = ev.parse_rotate(event)
+        self._behind = self._offset
         self._over_4_gib = self._offset & ~0xFFFFFFFF
         if real:
             self._not_inside()
