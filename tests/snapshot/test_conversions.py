@@ -21,7 +21,7 @@ def table_of(*charsets: str) -> Table:
 
 
 def test_both_read_every_character_set_alike(source_server: SqlServer) -> None:
-    with connect(source_server.source()) as connection, connection.cursor() as cursor:
+    with connect(source_server.source("")) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT CHARACTER_SET_NAME FROM information_schema.CHARACTER_SETS")
         has = {name for (name,) in cursor.fetchall()}
         conversions.same_as_server(connection, [table_of(*sorted(has & PYTHON_NAMES.keys()))])
@@ -32,7 +32,7 @@ def test_a_code_that_is_read_otherwise_is_named(source_server: SqlServer, monkey
     wrong = Codec(lambda data: right.decode(data).replace("表", "裏"), right.encode)
     monkeypatch.setattr(conversions, "python_codec", lambda charset, place: wrong)
     with (
-        connect(source_server.source()) as connection,
+        connect(source_server.source("")) as connection,
         pytest.raises(UnsupportedSource, match=r"shop\.t\.v_sjis.*code 955c of the character set sjis as '表'"),
     ):
         conversions.same_as_server(connection, [table_of("sjis")])

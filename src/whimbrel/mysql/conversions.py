@@ -14,6 +14,8 @@ from whimbrel.mysql.connect import Mysql, rows_as_dicts
 from whimbrel.records import Table
 
 UNICODE = frozenset({"", "binary", "utf8", "utf8mb3", "utf8mb4", "ucs2", "utf16", "utf16le", "utf32"})
+# Python reads these single bytes, and no server stores them.
+_NOT_STORED = {"cp932": b"\x80\xa0\xfd\xfe\xff", "gbk": b"\x80", "euckr": b"\x80", "big5": b"\x80"}
 _LEADS_THREE = {"ujis": 0x8F, "eucjpms": 0x8F}
 _AT_ONCE = 8_000  # codes in one question
 
@@ -51,7 +53,7 @@ def codes_of(charset: str, place: str) -> Iterator[tuple[bytes, str]]:
     """Each code that is one character here, with it."""
     decode = python_codec(charset, place).decode
     leads = []
-    for byte in range(256):
+    for byte in set(range(256)).difference(_NOT_STORED.get(charset, b"")):
         try:
             yield bytes([byte]), decode(bytes([byte]))
         except UnicodeError:
