@@ -114,6 +114,10 @@ target = "{self.target}"
         it was then, too.
         """
         (self.state / "checkpoint.json").write_bytes(checkpoint)
+        self.remove_marks()
+
+    def remove_marks(self) -> None:
+        """As a person does for a state folder that is given up."""
         for each in self.marks():
             key = {name: each[name] for name in ("target", "migration")}
             self.endpoint.client().delete_item(TableName="whimbrel", Key=key)

@@ -47,6 +47,10 @@ attributes = { kind = "order", customer = "CUSTOMER#${customer_no}" }
 columns = { customer_no = "customer" }
 rename = { customer_no = "no", customer = "old" }
 types = { placed = "EPOCH" }
+[[table.index]]
+name = "by-customer"
+partition_key = { name = "customer" }
+sort_key = { name = "placed", type = "N" }
 """,
     """
 source = "order_line"

@@ -8,6 +8,7 @@ import struct
 from decimal import Decimal
 from random import Random
 
+import numpy
 from boto3.dynamodb.types import Binary
 
 from tests.e2e.judge import Expected
@@ -114,7 +115,7 @@ def expected(application: Application) -> Expected:
     for id_, title, made, minutes, rate, rating, features, score, factless in application.rows(
         f"SELECT {stored} FROM film"
     ):
-        more = {"rate": rate, "rating": rating, "score": None if score is None else Decimal(repr(score))}
+        more = {"rate": rate, "rating": rating, "score": None if score is None else Decimal(str(numpy.float32(score)))}
         more["features"] = None if features is None else set(features.split(",")) if features else []
         more["facts"] = None if factless else {"langs": ["en", "no"], "stars": Decimal("4.5"), "seen": None}
         item(f"FILM#{id_}", "FILM", id=id_, title=title, made=made, minutes=minutes, **more)

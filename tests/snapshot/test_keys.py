@@ -168,7 +168,7 @@ def test_composite_keys_use_the_index(shop: Shop) -> None:
 
 
 def rows_examined(shop: Shop, statement: str) -> int:
-    with shop.connection.cursor() as cursor:
+    with shop.server.connect(shop.database) as connection, connection.cursor() as cursor:  # who may FLUSH
         cursor.execute("FLUSH STATUS")
         cursor.execute(statement)
         cursor.execute("SHOW SESSION STATUS LIKE 'Handler_read%'")
