@@ -204,6 +204,7 @@ def test_every_verb_as_it_is(field: Field) -> None:
     assert not faults, "\n".join(faults)
 
 
+@pytest.mark.chaos
 @pytest.mark.slow
 def test_statements_written_in_every_way(field: Field) -> None:
     """WHIMBREL_STATEMENTS of them (1500), from WHIMBREL_SEED."""

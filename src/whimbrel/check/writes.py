@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from whimbrel.check.findings import Finding, finding
@@ -19,6 +20,7 @@ from whimbrel.log.segments import segments
 from whimbrel.mapping.design import TableMapping
 from whimbrel.mysql.binlog.stream import BinlogStream
 from whimbrel.mysql.connect import connect, rows_as_dicts
+from whimbrel.mysql.schema import hidden_columns
 from whimbrel.project import Source
 from whimbrel.records import Change, Commit, Idle, Position
 
@@ -141,7 +143,8 @@ def _changes(
 ) -> Iterator[list[Change] | Commit | Idle]:
     tables = {(each.table.schema, each.table.name): each.table for each in mappings.values()}
     with closing(connect(source)) as connection:
-        stream = BinlogStream(connection, start, tables, server_id=0, use_gtid=False, heartbeat=0.2)
+        hidden = partial(hidden_columns, source)
+        stream = BinlogStream(connection, start, tables, server_id=0, use_gtid=False, heartbeat=0.2, hidden=hidden)
         with _ended_after(max(0.0, until - time.monotonic()), stream.close):
             yield from stream
 
