@@ -56,25 +56,36 @@ def open_session(connection: Any, start: Position, server_id: int, *, use_gtid: 
     info = server_info(connection)
     mariadb = info.flavor == "mariadb"
     server_id = server_id or random.randrange(1 << 30, (1 << 32) - 1)
-    place = f"binlog of {connection.host}:{connection.port}"
-    logs = {row["Log_name"]: int(row["File_size"]) for row in rows_as_dicts(connection, "SHOW BINARY LOGS")}
+    logs = _files(connection)
     has = _history(connection, logs, mariadb=mariadb)
-    still_has(connection, start, use_gtid=use_gtid)
+    _prove(connection, start, logs, use_gtid=use_gtid, mariadb=mariadb)
     _introduce(connection, start, server_id, use_gtid=use_gtid, heartbeat=heartbeat, mariadb=mariadb)
     major, minor, patch = info.version
     version = major * 10_000 + minor * 100 + patch
     unchecked = global_variable(connection, "binlog_checksum") == "NONE"
-    return Session(mariadb, version, server_id, place, has, collation_charsets(connection), unchecked)
+    return Session(mariadb, version, server_id, _place(connection), has, collation_charsets(connection), unchecked)
 
 
 def still_has(connection: Any, position: Position, *, use_gtid: bool) -> None:
     """Raises PositionLost if the server's binlog does not have ``position`` (any more)."""
     mariadb = server_info(connection).flavor == "mariadb"
-    logs = {row["Log_name"]: int(row["File_size"]) for row in rows_as_dicts(connection, "SHOW BINARY LOGS")}
+    _prove(connection, position, _files(connection), use_gtid=use_gtid, mariadb=mariadb)
+
+
+def _prove(connection: Any, position: Position, logs: Mapping[str, int], *, use_gtid: bool, mariadb: bool) -> None:
     if why := _lost(connection, position, logs, use_gtid=use_gtid, mariadb=mariadb):
         has = _history(connection, logs, mariadb=mariadb)
-        place = f"binlog of {connection.host}:{connection.port}"
-        raise PositionLost(f"asked for {position}, the server has {has}: {why}", place=place, hint=_START_ANEW)
+        message = f"asked for {position}, the server has {has}: {why}"
+        raise PositionLost(message, place=_place(connection), hint=_START_ANEW)
+
+
+def _files(connection: Any) -> dict[str, int]:
+    """The sizes of the binlog's files by their names, the oldest first."""
+    return {row["Log_name"]: int(row["File_size"]) for row in rows_as_dicts(connection, "SHOW BINARY LOGS")}
+
+
+def _place(connection: Any) -> str:
+    return f"binlog of {connection.host}:{connection.port}"
 
 
 def _history(connection: Any, logs: Mapping[str, int], *, mariadb: bool) -> str:
