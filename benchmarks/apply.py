@@ -88,7 +88,7 @@ def main() -> None:
 
 def compare(count: int, rounds: int) -> list[Result]:
     """Both shapes, boto3's way first, ours second."""
-    few = max(300, count // 20)
+    few = max(100, count // 20)
     with tempfile.TemporaryDirectory() as name, null_sink() as endpoint:
         folder = Path(name)
         write_log(folder / "log", changes(count))

@@ -60,7 +60,7 @@ def compare(items: int, rounds: int) -> list[Result]:
         Update(TABLE, put.key, {"product003": {"N": "7"}}, ("product004",), frozenset(put.key))
         for put in puts[: items // 5]
     ]
-    few = max(500, items // 25)  # of the slow ones
+    few = max(100, items // 25)  # of the slow ones
     with null_sink() as endpoint:
         boto = boto3.resource("dynamodb", endpoint_url=endpoint, config=Config(parameter_validation=True), **KEYS)
         client = boto.meta.client

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import re
 import subprocess
 import sys
@@ -26,40 +27,54 @@ def _answer(body: bytes) -> bytes:
 
 
 _BATCH = _answer(b'{"UnprocessedItems":{}}')
-_OTHER = _answer(b'{"ConsumedCapacity":{"TableName":"purchases","CapacityUnits":1.0}}')
+
+
+def _answer_of_one(body: bytes) -> bytes:
+    """In the documented form: what was used of the table, and if asked, an item with its key and something else."""
+    request = json.loads(body)
+    answer = {"ConsumedCapacity": {"TableName": request["TableName"], "CapacityUnits": 1.0}}
+    if request.get("ReturnValues") == "ALL_NEW":
+        answer["Attributes"] = {**request["Key"], "another": {"N": "1"}}
+    return _answer(json.dumps(answer).encode())
 
 
 class NullSink(asyncio.Protocol):
-    """Counts each request's bytes off and answers it."""
+    """Answers each request once all its bytes are here."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        self._data = b""
-        self._missing = 0  # bytes of the current request still to come
-        self._reply = b""
+        self._parts: list[bytes] = []  # of the current request
+        self._missing = 0  # bytes of it still to come, once its head is here
+        self._head_end = 0
 
     def data_received(self, data: bytes) -> None:
+        self._parts.append(data)
         if self._missing:
-            self._count(len(data))
+            self._missing -= len(data)
+        else:
+            self._begin()
+        if self._head_end and not self._missing:
+            self._end()
+
+    def _begin(self) -> None:
+        received = b"".join(self._parts)
+        self._head_end = received.find(b"\r\n\r\n") + 4
+        if self._head_end < 4:
+            self._head_end = 0
             return
-        self._data += data
-        end = self._data.find(b"\r\n\r\n")
-        if end < 0:
-            return
-        head = self._data[:end]
+        head = received[: self._head_end]
         length = _LENGTH.search(head)
-        self._reply = _BATCH if b"BatchWriteItem" in head else _OTHER
-        self._missing = end + 4 + (int(length[1]) if length else 0)
+        self._missing = self._head_end + (int(length[1]) if length else 0) - len(received)
         if b"100-continue" in head:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        received, self._data = len(self._data), b""
-        self._count(received)
 
-    def _count(self, received: int) -> None:
-        self._missing -= received
-        if not self._missing:
-            self._transport.write(self._reply)
+    def _end(self) -> None:
+        request = b"".join(self._parts)
+        batch = b"BatchWriteItem" in request[: self._head_end]
+        self._transport.write(_BATCH if batch else _answer_of_one(request[self._head_end :]))
+        self._parts.clear()
+        self._head_end = 0
 
 
 @contextlib.contextmanager

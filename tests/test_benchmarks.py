@@ -1,0 +1,24 @@
+"""Benchmarks that need no server run from beginning to end at a small size; their figures are for ``make bench``."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize(
+    ("part", "size"), [("load", ["--items", "1000"]), ("apply", ["--changes", "1000"])], ids=["load", "apply"]
+)
+def test_a_benchmark_runs(part: str, size: list[str]) -> None:
+    command = [sys.executable, "-m", f"benchmarks.{part}", "--json", "--rounds", "1", *size]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout)
+    assert {each["contestant"] for each in figures} >= {"whimbrel"}
+    assert all(each["cpu_us"] > 0 for each in figures)
