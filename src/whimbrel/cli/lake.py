@@ -6,9 +6,8 @@ import shutil
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +25,13 @@ from whimbrel.cli.frame import (
 )
 from whimbrel.errors import UserError
 from whimbrel.lake import datasets
-from whimbrel.lake.bucket import SCHEME, fetch
+from whimbrel.lake.bucket import SCHEME
 from whimbrel.lake.csvfile import FILE, columns_for, default_folder, write_csv
+from whimbrel.lake.export import home, load_chain
+from whimbrel.lake.sources import find
 from whimbrel.lake.sql import FORMATS, lake_folder, open_database, statements
+from whimbrel.lake.table import exported_place, make_dataset, make_export, plan_export, rule_for
 from whimbrel.project import Project
-from whimbrel.project.lake import Dataset
 
 NAMED = 20  # refused items shown to a person; the data set's refused.jsonl has more
 dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
@@ -79,57 +80,6 @@ def run_export(
     return OK
 
 
-def plan_export(project: Project, table: str, how: str, max_units: float | None) -> dict[str, Any]:
-    """What an export would be now: full or incremental, and how fast."""
-    kind, _about, limits = _export_plan(project, table, how, max_units)
-    return {"table": table, "kind": kind, "read_units_per_second": limits.units}
-
-
-def make_export(
-    project: Project,
-    table: str,
-    how: str,
-    method: str,
-    max_units: float | None,
-    stop: threading.Event,
-    count: Callable[[int], None],
-) -> dict[str, Any]:
-    """Export the table, or what changed in it; what was made, for people and programs."""
-    from whimbrel.lake.changes import export_changes
-    from whimbrel.lake.export import export_full, prune
-
-    lake, folder = project.lake, lake_folder(project)
-    kind, about, limits = _export_plan(project, table, how, max_units)
-    if kind == "full":
-        made = export_full(project.target, folder, about, limits, stop=stop, on_items=count)
-    else:
-        made = export_changes(project.target, folder, about, limits, method=method, stop=stop, on_items=count)
-    removed = prune(folder, table, lake.keep_exports) if kind == "full" else []
-    return {
-        "table": table,
-        "kind": kind,
-        "read_units_per_second": limits.units,
-        "id": made.id,
-        "items": made.items,
-        "as_of": made.as_of,
-        "folder": str(made.folder),
-        "removed": removed,
-    }
-
-
-def _export_plan(project: Project, table: str, how: str, max_units: float | None) -> tuple[str, Any, Any]:
-    from whimbrel.lake.export import UNFINISHED, facts, home, load_chain, read_limits
-
-    lake, place = project.lake, home(lake_folder(project), table)
-    about = facts(project.target, table)
-    most = max_units if max_units is not None else lake.max_read_units or project.target.max_read_units
-    limits = read_limits(about, lake.capacity_share, most, lake.segments, lake.consistent)
-    chain = load_chain(place)
-    unfinished = (place / UNFINISHED).exists()
-    whole = how == "full" or (how != "incremental" and (chain is None or chain.table_id != about.id or unfinished))
-    return ("full" if whole else "incremental"), about, limits
-
-
 @click.command()
 @click.argument("table")
 @project_option
@@ -171,53 +121,44 @@ def convert(
 
 
 def run_convert(project: Project, table: str, as_json: bool, place: str, *, again: bool, dry_run: bool) -> int:
-    from whimbrel.lake.convert import chain_of, from_exports, from_files
-    from whimbrel.lake.export import home, load_chain
-    from whimbrel.lake.pin import pin
-    from whimbrel.lake.sources import find
-
-    rule, folder = rule_for(project, table), lake_folder(project)
-    chain = load_chain(home(folder, table))
-    key = rule.key or (tuple(name for name, _ in chain.key) if chain else ())
-    rules = rules_of(rule, key, again)
-    if dry_run and place.startswith(SCHEME):
-        say(as_json, {"table": table, "from": [place]}, f"From {place}, copied into {folder}")
-        return OK
-    found = find(exported_place(project, place) or home(folder, table))
     if dry_run:
-        sources = (
-            [each.id for each in chain_of(found.exports)] if found.exports else [each.path for each in found.files]
-        )
-        say(as_json, {"table": table, "from": sources}, "From " + ", ".join(map(str, sources)))
-        return OK
+        return _say_sources(project, table, as_json, place)
     with interruptible() as stop:
-        if found.exports:
-            made = from_exports(folder, rules, found.exports, fresh=again, stop=stop)
-        else:
-            made = from_files(folder, rules, found.files, stop)
-    if made is None:
-        manifest = datasets.current(folder, rule.name)
-        say(as_json, {"dataset": rule.name, "id": manifest.id, "changed": False}, "Nothing new since the last export.")
+        made = make_dataset(project, table, stop, exported_place(project, place, stop), again=again)
+    manifest, done = made.manifest, made.converted
+    if done is None:
+        values = {"dataset": manifest.name, "id": manifest.id, "changed": False}
+        say(as_json, values, "Nothing new since the last export.")
         return OK
-    manifest = made.manifest
-    pinned = pin(project.path, table, rule.name, key if manifest.key else (), made.types)
-    removed = datasets.retain(folder, rule.name, project.lake.keep, project.lake.keep_days)
-    values: dict[str, Any] = {
-        "dataset": rule.name,
+    values = {
+        "dataset": manifest.name,
         "id": manifest.id,
         "as_of": manifest.as_of,
         "rows": manifest.rows,
-        "new_rows": made.new_rows,
+        "new_rows": done.new_rows,
         "columns": {field.name: field.type for field in manifest.schema},
-        "added": made.added,
-        "mixed": made.mixed,
-        "refused": made.refusals,
-        "removed": removed,
+        "added": done.added,
+        "mixed": done.mixed,
+        "refused": done.refusals,
+        "removed": list(made.removed),
     }
-    say(as_json, values, f"{manifest.rows:,} rows as of {manifest.as_of} in data set {rule.name} ({manifest.id})")
+    say(as_json, values, f"{manifest.rows:,} rows as of {manifest.as_of} in data set {manifest.name} ({manifest.id})")
     if not as_json:
-        report(made, pinned, project.path, datasets.home(folder, rule.name) / manifest.id)
-    return DEAD_LETTERS if made.refusals else OK
+        report(done, made.pinned, project.path, datasets.home(lake_folder(project), manifest.name) / manifest.id)
+    return DEAD_LETTERS if done.refusals else OK
+
+
+def _say_sources(project: Project, table: str, as_json: bool, place: str) -> int:
+    from whimbrel.lake.convert import chain_of
+
+    folder = lake_folder(project)
+    if place.startswith(SCHEME):
+        say(as_json, {"table": table, "from": [place]}, f"From {place}, copied into {folder}")
+        return OK
+    found = find(Path(place) if place else home(folder, table))
+    sources = [each.id for each in chain_of(found.exports)] if found.exports else [each.path for each in found.files]
+    say(as_json, {"table": table, "from": sources}, "From " + ", ".join(map(str, sources)))
+    return OK
 
 
 def report(made: Any, pinned: bool, path: Path, place: Path) -> None:
@@ -277,14 +218,13 @@ def restore(
     into_existing: bool,
 ) -> int:
     """Rebuild TABLE from its exports: every item as it was."""
-    from whimbrel.lake.export import home, load_chain
     from whimbrel.lake.restore import files_of, key_from
     from whimbrel.lake.restore import restore as write_back
-    from whimbrel.lake.sources import find
 
     project = open_project(project_file)
     folder = lake_folder(project)
-    found = find(exported_place(project, place) or home(folder, table))
+    with interruptible() as stop:
+        found = find(exported_place(project, place, stop) or home(folder, table))
     files = files_of(found.exports, found.files, as_of)
     chain = None if place else load_chain(home(folder, table))
     key = [_key(each) for each in keys] or (list(chain.key) if chain else key_from(files))
@@ -353,39 +293,6 @@ def query(
             else:
                 database.copy(statement, kind, out)
     return OK
-
-
-def exported_place(project: Project, place: str) -> Path | None:
-    """Where the exports are on this machine: those in S3 are copied first. None where no place is named."""
-    if not place.startswith(SCHEME):
-        return Path(place) if place else None
-    target = replace(project.target, endpoint=project.lake.s3_endpoint)
-    with interruptible() as stop:
-        return fetch(target, place, lake_folder(project), stop)
-
-
-def rule_for(project: Project, table: str) -> Dataset:
-    """The [[dataset]] of this table, or one of its own name."""
-    for each in project.lake.datasets:
-        if table in (each.table, each.name):
-            return each
-    return Dataset(table=table, name=table)
-
-
-def rules_of(rule: Dataset, key: tuple[str, ...], again: bool = False) -> Any:
-    """How the conversion is to be done. Raises UserError for a type that there is not."""
-    from whimbrel.lake.convert import Rules
-    from whimbrel.lake.types import parse_type
-
-    pinned = {}
-    for name, text in {} if again else rule.columns.items():
-        try:
-            pinned[name] = parse_type(text)
-        except ValueError as error:
-            raise UserError(
-                str(error), place=f"dataset {rule.name}: columns.{name}", hint="See docs/lake.md."
-            ) from None
-    return Rules(rule.table, rule.name, rule.key or key, rule.exclude, rule.flatten, pinned)
 
 
 def say(as_json: bool, values: dict[str, Any], text: str) -> None:

@@ -22,7 +22,6 @@ from whimbrel.cli.frame import (
     report_error,
     say_json,
 )
-from whimbrel.cli.lake import make_export, rule_for, rules_of
 from whimbrel.cli.serve import registry_folder
 from whimbrel.cli.serve import rule_for as endpoint_rule
 from whimbrel.cli.train import chosen, models_folder, read_dataset
@@ -30,6 +29,7 @@ from whimbrel.errors import ProjectError, Stopped, TrainingError, UserError, Whi
 from whimbrel.lake import datasets
 from whimbrel.lake.need import need
 from whimbrel.lake.sql import lake_folder
+from whimbrel.lake.table import make_dataset, make_export, rule_for
 from whimbrel.predict.deploy import deploy
 from whimbrel.predict.model import Model, load_model
 from whimbrel.predict.registry import Registry
@@ -131,22 +131,11 @@ def _steps(project: Project, rule: RenewalRule, stop: threading.Event) -> dict[s
 
 
 def _convert(project: Project, table: str, stop: threading.Event) -> Result:
-    from whimbrel.lake.convert import from_exports
-    from whimbrel.lake.export import home, load_chain
-    from whimbrel.lake.pin import pin
-    from whimbrel.lake.sources import find
-
-    rule, folder = rule_for(project, table), lake_folder(project)
-    chain = load_chain(home(folder, table))
-    key = rule.key or (tuple(name for name, _ in chain.key) if chain else ())
-    made = from_exports(folder, rules_of(rule, key), find(home(folder, table)).exports, stop=stop)
-    if made:
-        pin(project.path, table, rule.name, key if made.manifest.key else (), made.types)
-        datasets.retain(folder, rule.name, project.lake.keep, project.lake.keep_days)
-    manifest = datasets.current(folder, rule.name)
-    return {"dataset": rule.name, "id": manifest.id, "as_of": manifest.as_of, "rows": manifest.rows} | {
-        "changed": made is not None,
-        "refused": made.refusals if made else 0,
+    made = make_dataset(project, table, stop)
+    manifest, done = made.manifest, made.converted
+    return {"dataset": manifest.name, "id": manifest.id, "as_of": manifest.as_of, "rows": manifest.rows} | {
+        "changed": done is not None,
+        "refused": done.refusals if done else 0,
     }
 
 

@@ -23,7 +23,9 @@ from whimbrel.lake.datasets import SEQUENCE, building, literal, publish, quoted,
 from whimbrel.lake.manifest import DataFile, Field, Manifest, iso, new_id, sha256_of
 from whimbrel.lake.native import FULL, INCREMENTAL, Export, check_file
 from whimbrel.lake.need import need
-from whimbrel.lake.parts import Part, PartMaker, Refused, look_at, refused_lines
+from whimbrel.lake.parts import PartMaker, look_at
+from whimbrel.lake.refused import Refused, refused_lines
+from whimbrel.lake.segments import Part
 from whimbrel.lake.sources import Source
 from whimbrel.lake.types import Type, parse_type
 

@@ -22,7 +22,7 @@ from whimbrel.lake import sources
 from whimbrel.lake.convert import chain_of
 from whimbrel.lake.manifest import asked_time, read_time
 from whimbrel.lake.native import Export, check_file
-from whimbrel.lake.parts import Refused
+from whimbrel.lake.refused import Refused
 from whimbrel.lake.sources import Line, Source
 from whimbrel.project import Target
 from whimbrel.records import Delete, Item, Put

@@ -1,0 +1,259 @@
+"""A part as it is written: texts come in, typed columns go out to segments, each a Parquet file of one set of types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from whimbrel.lake.columns import Columns, fields_of
+from whimbrel.lake.manifest import Field
+from whimbrel.lake.need import need
+from whimbrel.lake.refused import Refused
+from whimbrel.lake.sources import Record, Source
+from whimbrel.lake.types import TAGS_OF, Type, arrow_type, parse_type
+from whimbrel.lake.values import Misfit, column, is_plain, plain_column, tagged, text_of
+from whimbrel.records import Item
+
+if TYPE_CHECKING:
+    import pyarrow
+
+MOST_NAMED = 10_000  # refused items that are named, for each part; the others are counted
+
+
+@dataclass
+class Segment:
+    path: Path
+    types: dict[str, Type]
+    rows: int = 0
+
+
+@dataclass
+class Part:
+    """What became of a group of files. ``again``: it must be made again, under what is known of the types now."""
+
+    segments: list[Segment] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+    refusals: int = 0
+    again: bool = False
+
+    @property
+    def rows(self) -> int:
+        return sum(each.rows for each in self.segments)
+
+
+class PartWriter:
+    """The part as it is written: texts come in, typed columns go out."""
+
+    def __init__(self, stem: Path, part: Part, columns: Columns, flatten: bool, sequence: int | None) -> None:
+        self.part, self.sequence = part, sequence
+        self.types = columns.types()
+        self._stem, self._columns, self._flatten = stem, columns, flatten
+        self._writer: Any = None
+
+    def __enter__(self) -> PartWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end_segment()
+
+    def refuse(self, refused: Refused) -> None:
+        self.part.refusals += 1
+        if len(self.part.refused) < MOST_NAMED:
+            self.part.refused.append(refused)
+
+    def add_records(self, source: Source, records: Sequence[Record]) -> None:
+        """Rows that were read one by one."""
+        import pyarrow as pa
+
+        kept: list[tuple[Item, bool]] = []
+        for record in records:
+            item = record.item if record.item is not None else record.keys or {}
+            try:
+                self._make_room(item)
+                kept.append((item, record.item is None))
+            except Misfit as error:
+                self.refuse(Refused(str(source.path), 0, self._key_of(item), str(error), ""))
+                if self.sequence is not None and record.keys:
+                    kept.append((record.keys, True))  # the row as it was before must not stay for what it is now
+        if kept:
+            types = dict(self.types)
+            arrays = [
+                pa.array([text_of(item[name], kind) if name in item else None for item, _ in kept], pa.string())
+                for name, kind in types.items()
+            ]
+            texts = pa.RecordBatch.from_arrays(arrays, list(types))
+            self.add_texts(source, texts, types, [deleted for _, deleted in kept])
+
+    def add_texts(
+        self, source: Source, batch: pyarrow.RecordBatch, read_as: dict[str, Type], deleted: list[bool] | None = None
+    ) -> None:
+        """Rows as texts, in the order and the forms of the types that they were ``read_as``."""
+        if not len(batch):
+            return
+        grew = True
+        while grew:
+            faults: dict[int, str] = {}
+            typed = {
+                name: self._column(_texts(batch, name, read_as, kind), name, kind, faults)
+                for name, kind in self.types.items()
+                if name not in self._columns.exclude
+            }
+            grew = self._renew_types()
+        for position, reason in faults.items():
+            key = self._key_of_row(batch.slice(position, 1), read_as)
+            self.refuse(Refused(str(source.path), 0, key, reason, ""))
+        self._write(typed, len(batch), faults, deleted)
+
+    def _write(
+        self, typed: dict[str, pyarrow.Array], size: int, faults: dict[int, str], deleted: list[bool] | None
+    ) -> None:
+        import pyarrow as pa
+
+        fields = fields_of(self.types, self._columns.exclude, self._flatten)
+        arrays = [_leaf(typed[each.attribute], path) for each, path in fields]
+        if self.sequence is not None:
+            gone = deleted or [False] * size
+            # Where a row is refused, the row as it was before must not stay for what it is now.
+            arrays.append(pa.array([gone[position] or position in faults for position in range(size)]))
+            arrays.append(pa.array(range(self.sequence, self.sequence + size), pa.int64()))
+            self.sequence += size
+        schema = _schema(fields, self.sequence is not None)
+        rows = pa.RecordBatch.from_arrays(arrays, schema=schema)
+        if faults and self.sequence is None:
+            rows = rows.filter(pa.array([position not in faults for position in range(size)]))
+        if self._writer is None:
+            path = self._stem.with_name(f"{self._stem.name}-{len(self.part.segments)}.parquet")
+            self.part.segments.append(Segment(path, dict(self.types)))
+            self._writer = need("pyarrow.parquet", "lake").ParquetWriter(path, schema, compression="zstd")
+        self._writer.write_batch(rows)
+        self.part.segments[-1].rows += len(rows)
+
+    def _column(self, texts: pyarrow.Array, name: str, kind: Type, faults: dict[int, str]) -> pyarrow.Array:
+        import pyarrow.compute as pc
+
+        found = plain_column(texts, kind) if is_plain(kind) else None
+        if found is not None:
+            if kind.kind == "int64" and len(found) > found.null_count:
+                ends = pc.min_max(found).as_py()
+                self._columns.grow_range(name, ends["min"], ends["max"])
+            return found
+        found, misfits = column(texts, kind)
+        refused = {text: reason for text, reason in misfits.items() if not self._grows(name, kind, text)}
+        if refused:
+            for position, text in enumerate(texts.to_pylist()):
+                if text in refused:
+                    faults.setdefault(position, f"attribute {name!r}: {refused[text]}")
+        return found
+
+    def _grows(self, name: str, kind: Type, text: str) -> bool:
+        try:
+            self._columns.grow(name, tagged(text, kind))
+        except Misfit:
+            return False
+        return True
+
+    def _make_room(self, item: Item) -> None:
+        """Make sure that every attribute has a type that takes its value as a text. Raises Misfit."""
+        for name, value in item.items():
+            kind = self.types.get(name)
+            try:
+                if kind is None:
+                    raise Misfit("a new attribute")
+                text_of(value, kind)
+            except Misfit as error:
+                try:
+                    self._columns.grow(name, value)
+                except Misfit:
+                    raise Misfit(f"attribute {name!r}: {error}") from None
+                self._renew_types()
+
+    def _renew_types(self) -> bool:
+        """Go on under the types as they are known now; False where they have not changed."""
+        types = self._columns.types()
+        if types == self.types:
+            return False
+        self.types = types
+        self._end_segment()
+        return True
+
+    def _end_segment(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _key_of(self, item: Item) -> Item:
+        """The item's key; without knowing what that is, its first attributes."""
+        return {name: item[name] for name in self._columns.key or list(item)[:3] if name in item}
+
+    def _key_of_row(self, row: pyarrow.RecordBatch, read_as: dict[str, Type]) -> Item:
+        found: Item = {}
+        for name, kind in read_as.items():
+            text = row.column(name)[0].as_py()
+            if text is not None:
+                with suppress(Misfit):
+                    found[name] = tagged(text, kind)
+        return self._key_of(found)
+
+
+def _texts(batch: pyarrow.RecordBatch, name: str, read_as: dict[str, Type], kind: Type) -> pyarrow.Array:
+    """An attribute's texts in the form that its type of now has; NULLs where the batch has not the attribute."""
+    import pyarrow as pa
+
+    if name not in read_as:
+        return pa.nulls(len(batch), pa.string())
+    texts, before = batch.column(batch.schema.get_field_index(name)), read_as[name]
+    if is_plain(before) == is_plain(kind) and (not is_plain(kind) or TAGS_OF[before.kind] == TAGS_OF[kind.kind]):
+        return texts
+    return pa.array([None if text is None else text_of(tagged(text, before), kind) for text in texts.to_pylist()])
+
+
+def rewrite(segment: Segment, types: dict[str, Type], exclude: Iterable[str], flatten: bool) -> None:
+    """The segment under wider types, row group by row group."""
+    parquet = need("pyarrow.parquet", "lake")
+    before, wider = segment.types, {name: types[name] for name in segment.types}
+    fields = [each for each, _ in fields_of(wider, exclude, flatten)]
+    path = segment.path.with_suffix(".wide")
+    import pyarrow as pa
+
+    with parquet.ParquetFile(segment.path) as file:
+        delta = "_sequence" in file.schema_arrow.names
+        schema = _schema([(each, ()) for each in fields], delta)
+        with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
+            for batch in file.iter_batches():
+                writer.write_batch(
+                    pa.RecordBatch.from_arrays(
+                        [_widened(batch.column(each.name), each.type) for each in schema], schema=schema
+                    )
+                )
+    path.replace(segment.path)
+    assert before.keys() == wider.keys()
+    segment.types = wider
+
+
+def _widened(column: pyarrow.Array, kind: Any) -> pyarrow.Array:
+    """The same numbers in a wider type. In the place of whole numbers Arrow wants room for any 64 bits, in the place of
+    decimals only for those that there are.
+    """
+    import pyarrow as pa
+
+    if pa.types.is_decimal(kind) and pa.types.is_integer(column.type):
+        column = column.cast(pa.decimal128(19, 0))
+    return column.cast(kind)
+
+
+def _schema(fields: Sequence[tuple[Field, tuple[str, ...]]], delta: bool) -> pyarrow.Schema:
+    import pyarrow as pa
+
+    named = [(each.name, arrow_type(parse_type(each.type))) for each, _ in fields]
+    return pa.schema(named + ([("_deleted", pa.bool_()), ("_sequence", pa.int64())] if delta else []))
+
+
+def _leaf(found: pyarrow.Array, path: tuple[str, ...]) -> pyarrow.Array:
+    import pyarrow.compute as pc
+
+    for name in path:
+        found = pc.struct_field(found, name)
+    return found
