@@ -14,6 +14,10 @@
 #define CRASHES 1
 #endif
 
+/* With LETTERS defined, the load makes dead letters of rows of item 0, which are settled later; and a transaction is in
+ * the binlog before the engine shows it to readers. A run of its own, since both multiply the states.
+ */
+
 /* A row is absent, or belongs to an item and has one of two contents. */
 #define ABSENT 0
 #define ROW(item, content) (1 + 2 * (item) + (content))
@@ -33,6 +37,16 @@ byte changed_row[CHANGES];
 byte before[CHANGES];
 byte after[CHANGES];
 bool ready = false;           /* the source has its first rows */
+#ifdef LETTERS
+byte shown[ROWS];             /* what readers see */
+byte unseen[ROWS];            /* the last change of each row, counted from 1, while readers do not see it; else 0 */
+#define SHOWN(row) shown[row]
+#define IS_SHOWN(row) (unseen[row] == 0)
+#define IS_SHOWN_UP_TO(row, change) (unseen[row] == 0 || unseen[row] > change)
+#else
+#define SHOWN(row) source[row]
+#define IS_SHOWN(row) true
+#endif
 
 /* ---- durable: the log, the export files, the checkpoint, the target ---- */
 mtype = { NEW, SNAPSHOT, LOAD, APPLY };
@@ -44,6 +58,9 @@ bool loaded[ITEMS];
 byte applied = 0;
 bool exists[ITEMS];
 byte entry[ITEMS * ROWS];
+#ifdef LETTERS
+bool letter = false;
+#endif
 
 /* ---- lost in a crash ---- */
 byte read[ITEMS];             /* how many rows each chunk's SELECT has read; with the last one its file is durable */
@@ -55,6 +72,11 @@ mtype todo[ITEMS] = NONE;
 #define REMOVE 1
 #define SET(row) (1 + ENTRY(row))
 byte fold[ITEMS * ROWS];      /* the batch, folded: what becomes of each entry */
+#ifdef LETTERS
+byte reread = 0;              /* how many rows of the letter's item are read again */
+byte now[ROWS];               /* and what they are */
+bool put = false;             /* and the item is written */
+#endif
 
 byte crashes = 0;
 bool lost = false;            /* the file of a chunk, before it was loaded */
@@ -87,10 +109,16 @@ inline change_row(r, value) {
 #ifdef SNAPSHOT_READS_ROW_AFTER_CHANGE
         changed[r] = changed[r] || phase != NEW;
 #endif
+#ifdef ROW_IS_CHANGED_WHILE_ITS_LETTER_IS_SETTLED
+        assert(!(reread > r && IS_IN(now[r], 0)));
+#endif
         changed_row[changes] = r;
         before[changes] = source[r];
         after[changes] = value;
         source[r] = value;
+#ifdef LETTERS
+        unseen[r] = changes + 1;
+#endif
         changes++
     }
 }
@@ -114,13 +142,23 @@ active proctype application() {
         :: source[0] = ROW(0, 0)
         :: source[0] = ROW(0, 0); source[1] = ROW(0, 0)
         :: source[0] = ROW(0, 0); source[1] = ROW(1, 0)
+#ifdef LETTERS
+        :: source[0] = ROW(1, 0)  /* only item 0 has letters, so the items are not alike */
+#endif
         fi;
+#ifdef LETTERS
+        shown[0] = source[0]; shown[1] = source[1];
+#endif
         ready = true
     }
     do
-    :: atomic { changes < CHANGES -> change_any(0) }
-    :: atomic { changes < CHANGES -> change_any(1) }
-    :: atomic { changes == CHANGES -> break }
+    :: atomic { changes < CHANGES && IS_SHOWN(0) -> change_any(0) }  /* a row is locked until its change is shown */
+    :: atomic { changes < CHANGES && IS_SHOWN(1) -> change_any(1) }
+#ifdef LETTERS
+    :: d_step { !IS_SHOWN(0) -> shown[0] = source[0]; unseen[0] = 0 }
+    :: d_step { !IS_SHOWN(1) -> shown[1] = source[1]; unseen[1] = 0 }
+#endif
+    :: atomic { changes == CHANGES && IS_SHOWN(0) && IS_SHOWN(1) -> break }
     od
 }
 
@@ -140,8 +178,12 @@ inline forget_changes(from, to) {
     i = 0
 }
 
+/* What is before the start must be seen by every later reader (the fence). */
 inline begin_capture() {
     d_step {
+#ifndef START_WITHOUT_FENCE
+        IS_SHOWN(0) && IS_SHOWN(1);
+#endif
         logged = changes;
         applied = changes;
         pruned = changes;
@@ -154,9 +196,9 @@ inline begin_capture() {
 inline read_row(chunk) {
     d_step {
 #ifdef SNAPSHOT_READS_ROW_AFTER_CHANGE
-        assert(!(changed[read[chunk]] && IS_IN(source[read[chunk]], chunk)));
+        assert(!(changed[read[chunk]] && IS_IN(SHOWN(read[chunk]), chunk)));
 #endif
-        exported[AT(chunk, read[chunk])] = (IS_IN(source[read[chunk]], chunk) -> source[read[chunk]] : ABSENT);
+        exported[AT(chunk, read[chunk])] = (IS_IN(SHOWN(read[chunk]), chunk) -> SHOWN(read[chunk]) : ABSENT);
         read[chunk]++
     }
 }
@@ -194,6 +236,19 @@ inline lose_file(chunk) {
     }
 }
 
+#ifdef LETTERS
+/* The item without one of its rows, or, refused, not at all. */
+inline put_in_part() {
+    if
+    :: exported[AT(0, 0)] != ABSENT && exported[AT(0, 1)] != ABSENT ->
+        exists[0] = true; entry[AT(0, 0)] = NO_ENTRY; entry[AT(0, 1)] = ENTRY(exported[AT(0, 1)])
+    :: exported[AT(0, 0)] != ABSENT && exported[AT(0, 1)] != ABSENT ->
+        exists[0] = true; entry[AT(0, 1)] = NO_ENTRY; entry[AT(0, 0)] = ENTRY(exported[AT(0, 0)])
+    :: exported[AT(0, 0)] != ABSENT || exported[AT(0, 1)] != ABSENT
+    fi
+}
+#endif
+
 /* A chunk of the plan without its file is read again, as in the snapshot; the other chunk is this one exchanged. */
 inline read_again(chunk) {
 #ifdef MISSING_CHUNK_LEFT_OUT
@@ -203,13 +258,19 @@ inline read_again(chunk) {
 #endif
 }
 
-/* The checkpoint says that a chunk is loaded only after its items are written. */
+/* The checkpoint says that a chunk is loaded only after its items are written, and the letters of what could not be. */
 inline load() {
     do
     :: atomic { !loaded[0] && read[0] == ROWS -> put_item(0); MAY_CRASH }; atomic { loaded[0] = true; MAY_CRASH }
     :: atomic { !loaded[1] -> put_item(1); MAY_CRASH }; atomic { loaded[1] = true; MAY_CRASH }
+#ifdef LETTERS
+    :: atomic { !loaded[0] && (exported[AT(0, 0)] != ABSENT || exported[AT(0, 1)] != ABSENT) -> put_in_part(); MAY_CRASH };
+       atomic { letter = true; MAY_CRASH };
+       atomic { loaded[0] = true; MAY_CRASH }
+#else
     :: atomic { !loaded[0] && read[0] < ROWS -> read_again(0); MAY_CRASH }
     :: atomic { !lost && !loaded[0] && read[0] == ROWS -> lose_file(0) }
+#endif
     :: atomic { loaded[0] && loaded[1] -> break }
     od
 }
@@ -321,10 +382,64 @@ inline save_applied(to) {
     }
 }
 
+#ifdef LETTERS
+inline read_of_letter() {
+    d_step {
+#ifdef APPLIED_CHANGE_IS_NOT_SHOWN_YET
+        assert(!(!IS_SHOWN_UP_TO(0, at) || !IS_SHOWN_UP_TO(1, at)));
+#endif
+        now[reread] = (IS_IN(SHOWN(reread), 0) -> SHOWN(reread) : ABSENT);
+        reread++
+    }
+}
+
+/* The whole item, or none when no row is left of it. */
+inline put_of_letter() {
+    d_step {
+        put = true;
+        exists[0] = (now[0] != ABSENT || now[1] != ABSENT);
+        for (i : 0 .. ROWS - 1) {
+            entry[AT(0, i)] = (now[i] != ABSENT -> ENTRY(now[i]) : NO_ENTRY)
+        }
+        i = 0
+    }
+}
+
+inline forget_reread() {
+    d_step { reread = 0; now[0] = ABSENT; now[1] = ABSENT; put = false }
+}
+
+/* Whether the engine shows to readers all that is applied. */
+#if defined(SETTLED_WITHOUT_FENCE) || defined(APPLIED_CHANGE_IS_NOT_SHOWN_YET)
+#define FENCED true
+#else
+#define FENCED (IS_SHOWN_UP_TO(0, at) && IS_SHOWN_UP_TO(1, at))
+#endif
+#ifdef SETTLED_ACROSS_A_BATCH
+#define IS_SETTLING false
+#else
+#define IS_SETTLING (reread > 0)  /* no batch is begun until the letter is gone */
+#endif
+#else
+#define IS_SETTLING false
+#endif
+
 inline apply() {
     do
+#ifdef LETTERS
+    /* Each row is read at its own time, which is weaker than what the source gives. */
+    :: atomic { letter && reread == 0 && FENCED -> read_of_letter(); MAY_CRASH }
+    :: atomic { reread == 1 -> read_of_letter(); MAY_CRASH }
+#ifdef LETTER_REMOVED_BEFORE_WRITE
+    :: atomic { letter && reread == ROWS -> letter = false; MAY_CRASH }
+    :: atomic { !letter && reread == ROWS -> put_of_letter(); forget_reread() }
+#else
+    :: atomic { reread == ROWS && !put -> put_of_letter(); MAY_CRASH }
+    :: atomic { reread == ROWS && put -> letter = false; forget_reread(); MAY_CRASH }
+#endif
+#endif
     :: atomic {
-            at < logged ->
+            at < logged && !IS_SETTLING ->
             assert(at >= pruned);  /* LogGone */
             if
             :: until = at + 1
@@ -342,7 +457,11 @@ inline apply() {
         write_batch();
         atomic { at = until; until = 0 }
     :: atomic { applied < at -> save_applied(at); MAY_CRASH }
+#ifdef LETTERS
+    :: atomic { at == CHANGES && !letter && reread == 0 -> break }
+#else
     :: atomic { at == CHANGES -> break }
+#endif
     od
 }
 
@@ -369,6 +488,9 @@ inline lose_what_is_not_durable() {
 #endif
         at = applied;
         until = 0;
+#ifdef LETTERS
+        reread = 0; now[0] = ABSENT; now[1] = ABSENT; put = false;
+#endif
         for (i : 0 .. ITEMS - 1) {
             todo[i] = NONE;
             for (j : 0 .. ROWS - 1) {
