@@ -20,7 +20,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     # the nouns and what everything may stand on
     "records": set(),
     "errors": set(),
-    "project": {"errors"},
+    "private": set(),
+    "project": {"errors", "private"},
     "durable": {"errors"},
     "sizes": {"records"},
     "lists": {"records"},
@@ -39,7 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "migrate": ANYTHING,
     "check": ANYTHING,
     "lake": {"records", "errors", "durable", "project", "dynamodb", "sizes", "spill"},
-    "predict": {"records", "errors", "durable", "project", "lake"},
+    "predict": {"records", "errors", "durable", "project", "lake", "private"},
     "ui": ANYTHING,
     "cli": ANYTHING,
     "__init__": {"lake", "project"},

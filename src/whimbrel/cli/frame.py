@@ -22,6 +22,7 @@ from whimbrel.cli.dms import with_dms_rules
 from whimbrel.errors import StateError, Stopped, UserError, WhimbrelError
 from whimbrel.migrate.progress import Progress
 from whimbrel.migrate.state import StateFolder
+from whimbrel.private import OWNER, close_folder, private, share_with
 from whimbrel.project import FILE_NAME, Project, load_project
 from whimbrel.ui.display import Display, pick
 
@@ -40,12 +41,16 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Report as JS
 
 
 def guarded(command: Callable[..., int]) -> Callable[..., NoReturn]:
-    """Exit with what ``command`` returns; an error of ours is a message and an exit code, never a traceback."""
+    """Exit with what ``command`` returns; an error of ours is a message and an exit code, never a traceback.
+
+    What the command writes is its user's alone.
+    """
 
     @wraps(command)
     def run(*arguments: Any, **options: Any) -> NoReturn:
         try:
-            code = command(*arguments, **options)
+            with private():
+                code = command(*arguments, **options)
         except Stopped:
             code = INTERRUPTED
         except WhimbrelError as error:
@@ -109,7 +114,18 @@ def shown(project: Project, progress: Progress, as_json: bool) -> Iterator[Displ
 
 
 def open_project(path: Path) -> Project:
-    return with_dms_rules(load_project(path))
+    return with_dms_rules(closed(load_project(path)))
+
+
+def closed(project: Project) -> Project:
+    """The project, once others than those that it names can no longer look into its folders."""
+    readers = project.lake.readable_by
+    share_with(readers)
+    lake = project.path.parent / project.lake.folder
+    for what, folder, may in (("state", project.state, OWNER), ("lake", lake, readers)):
+        if said := close_folder(folder, may, project.path.parent):
+            click.echo(f"whimbrel: {what} folder: {said}", err=True)
+    return project
 
 
 def keep_log(path: Path) -> None:

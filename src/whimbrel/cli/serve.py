@@ -12,7 +12,7 @@ from typing import Any
 import click
 import orjson
 
-from whimbrel.cli.frame import FAILED, OK, keep_log, say_json
+from whimbrel.cli.frame import FAILED, OK, closed, keep_log, say_json
 from whimbrel.cli.train import models_folder
 from whimbrel.durable import replace_file
 from whimbrel.errors import TargetUnreachable, UserError
@@ -34,8 +34,8 @@ def registry_folder(project: Project) -> Path:
 def project_or_none(path: Path) -> Project:
     """The project; where there is no file of the usual name, one without settings: a model file alone can be served."""
     if path == Path(FILE_NAME) and not path.exists():
-        return Project(path=path, state=Path(".whimbrel"), source=NO_SOURCE, target=Target(), tables=())
-    return load_project(path)
+        return closed(Project(path=path, state=Path(".whimbrel"), source=NO_SOURCE, target=Target(), tables=()))
+    return closed(load_project(path))
 
 
 def rule_for(project: Project, name: str) -> EndpointRule:

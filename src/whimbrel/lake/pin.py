@@ -26,8 +26,10 @@ def pin(path: Path, table: str, name: str, key: Sequence[str], types: Mapping[st
     after: str = tomlkit.dumps(document)
     if after == before:
         return False
+    mode = path.stat().st_mode  # the project file holds no data, and others may work with it
     try:
         replace_file(path, after.encode())
+        path.chmod(mode)
     except OSError as error:
         raise ProjectError(f"the types cannot be written: {error.strerror}", place=str(path)) from error
     return True

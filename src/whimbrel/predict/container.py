@@ -22,6 +22,7 @@ from whimbrel.predict.model import load_model
 from whimbrel.predict.registry import CREATING, EndpointConfig, Registry, StoredEndpoint, Variant
 from whimbrel.predict.server import run, serve
 from whimbrel.predict.serving import Serving, take_model
+from whimbrel.private import private
 
 NAME = "model"
 
@@ -30,6 +31,11 @@ def main(arguments: list[str]) -> int:
     if arguments not in (["serve"], ["train"]):
         print(f"usage: docker run IMAGE serve|train (not {' '.join(arguments) or 'nothing'})", file=sys.stderr)
         return 2
+    with private():
+        return _run(arguments)
+
+
+def _run(arguments: list[str]) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     if arguments == ["train"]:
         from whimbrel.predict.training_job import run_job

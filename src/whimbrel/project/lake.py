@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from whimbrel.private import OWNER, READERS
 from whimbrel.project.section import Section
 
 
@@ -30,7 +31,7 @@ class Lake:
     ``capacity_share`` is the part of a table's read capacity that an export may use, ``max_read_units`` a cap per
     second whatever the share comes to (0: none). ``keep`` data sets and full exports are kept, and data sets of the
     last ``keep_days``. ``locations`` maps ``s3://`` addresses of CREATE EXTERNAL TABLE to folders. ``s3_endpoint`` is
-    an S3 other than that of AWS.
+    an S3 other than that of AWS. ``readable_by`` is one of private.READERS.
     """
 
     folder: str = "lake"
@@ -43,6 +44,7 @@ class Lake:
     keep_exports: int = 3
     locations: dict[str, str] = field(default_factory=dict)
     s3_endpoint: str = ""
+    readable_by: str = OWNER
     datasets: tuple[Dataset, ...] = ()
 
 
@@ -63,6 +65,7 @@ def read_lake(top: Section) -> Lake:
         keep_exports=section.whole("keep_exports", 3, least=1),
         locations=section.text_map("locations"),
         s3_endpoint=section.text("s3_endpoint", ""),
+        readable_by=section.one_of("readable_by", READERS),
         datasets=tuple(_read_dataset(each) for each in top.optional_sections("dataset")),
     )
     section.finish()
