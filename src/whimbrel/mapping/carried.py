@@ -1,0 +1,63 @@
+"""The columns that an item carries: the attribute that each becomes, and its type."""
+
+from __future__ import annotations
+
+from whimbrel.mapping.attributes import Carried, Key
+from whimbrel.mapping.named import unknown_column
+from whimbrel.mapping.values import TYPES
+from whimbrel.project import TableRule
+from whimbrel.records import Column, Table
+
+
+def carried_columns(
+    rule: TableRule, table: Table, keys: tuple[Key, ...], said: set[str], faults: list[str]
+) -> tuple[Carried, ...]:
+    """Record: all columns but those excluded or a key attribute as they stand. Group: the entry's columns."""
+    left_out = set(rule.exclude)
+    if rule.shape == "group":
+        left_out |= said
+    elif rule.shape == "record":
+        left_out |= {key.name for key in keys if key.template.alone == key.name == attribute_name(rule, key.name)}
+    if rule.shape == "group" and rule.entry_value:
+        return _entry_column(rule, table, left_out, faults)
+    return tuple(
+        Carried(column, attribute_name(rule, column.name), attribute_type(rule, column, faults))
+        for column in table.columns
+        if column.name not in left_out
+    )
+
+
+def attribute_name(rule: TableRule, column: str) -> str:
+    if column in rule.rename:
+        return rule.rename[column]
+    cased = {"lower": column.lower, "upper": column.upper}.get(rule.attribute_case, column.__str__)()
+    return f"{rule.attribute_prefix}{cased}{rule.attribute_suffix}"
+
+
+def _entry_column(rule: TableRule, table: Table, left_out: set[str], faults: list[str]) -> tuple[Carried, ...]:
+    """The one column of ``entry_value``. A column carried nowhere must have been excluded in so many words."""
+    if rule.entry_value not in table.names:
+        faults.append(unknown_column("entry_value names", rule.entry_value, table))
+        return ()
+    lost = [name for name in table.names if name not in left_out and name != rule.entry_value]
+    if lost:
+        faults.append(
+            f"nothing carries {'column' if len(lost) == 1 else 'columns'} {', '.join(map(repr, lost))}: "
+            f"exclude them, or leave entry_value out to make each entry a map of all columns"
+        )
+    column = table.column(rule.entry_value)
+    return (Carried(column, rule.entry_value, attribute_type(rule, column, faults)),)
+
+
+def attribute_type(rule: TableRule, column: Column, faults: list[str]) -> str:
+    if column.kind not in TYPES:
+        faults.append(f"column {column.name!r} has kind {column.kind!r}, which cannot be mapped: exclude it")
+        return "S"
+    allowed = TYPES[column.kind]
+    chosen = rule.types.get(column.name, allowed[0])
+    if chosen not in allowed:
+        faults.append(
+            f"column {column.name!r} ({column.kind}) cannot have type {chosen!r}: it takes "
+            f"{', '.join(each for each in allowed if each != 'ANY')}"
+        )
+    return chosen

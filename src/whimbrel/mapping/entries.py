@@ -1,0 +1,124 @@
+"""The entries of a group: their names, their order, and what cannot be an entry of an item that many rows share."""
+
+from __future__ import annotations
+
+from whimbrel.lists import Order
+from whimbrel.mapping.attributes import Added, Carried
+from whimbrel.mapping.carried import attribute_name, attribute_type
+from whimbrel.mapping.columns import Columns
+from whimbrel.mapping.named import EMPTY, template_of, unknown_column
+from whimbrel.mapping.templates import Template, parse
+from whimbrel.mapping.trees import templates_of
+from whimbrel.mapping.values import BINARY_KINDS, TYPES
+from whimbrel.project import TableRule
+from whimbrel.records import Table
+from whimbrel.sizes import MAX_NAME_BYTES, text_size
+
+_SET_KINDS = {"string-set": "SS", "number-set": "NS"}
+INSIDE = {"map": "M", "list": "L", **_SET_KINDS}
+_MEMBERS = {  # of sets: the kinds whose equal texts (or numbers) are equal values
+    "SS": set(TYPES) - BINARY_KINDS - {"computed"},
+    "NS": {"int", "year", "bit", "decimal"},
+}
+
+
+def entry_template(rule: TableRule, table: Table, faults: list[str]) -> Template:
+    """The template of the entry's name; a set's member is its own name, a list's element has none."""
+    if rule.shape != "group" or rule.entry_as == "list":
+        return EMPTY
+    if rule.entry_as in _SET_KINDS:
+        return _member(rule, table, faults)
+    template = template_of("entry_name", rule.entry_name, table, faults)
+    if template.parts and not template.columns:
+        faults.append(f"entry_name {rule.entry_name!r} uses no column: all rows of an item would have the same entry")
+    return template
+
+
+def _member(rule: TableRule, table: Table, faults: list[str]) -> Template:
+    name, inside = rule.entry_value, _SET_KINDS[rule.entry_as]
+    if name not in table.names:
+        faults.append(unknown_column("entry_value names", name, table))
+        return EMPTY
+    if table.column(name).kind not in _MEMBERS[inside]:
+        kinds = ", ".join(sorted(_MEMBERS[inside]))
+        faults.append(
+            f"column {name!r} ({table.column(name).kind}) cannot be the member of a {rule.entry_as}: it takes {kinds}"
+        )
+        return EMPTY
+    return parse(f"${{{name}}}")
+
+
+def list_order(rule: TableRule, table: Table, faults: list[str]) -> tuple[Order, tuple[Carried, ...]]:
+    """A list's ordering attributes, and the columns that they are."""
+    if rule.shape != "group" or rule.entry_as != "list":
+        return (), ()
+    order, carried = [], []
+    if rule.entry_value:
+        faults.append("entry_value is not for a list: its elements are maps that have the columns of its order in them")
+    if not rule.entry_order:
+        faults.append("a list needs an order: name the columns that it is ordered by")
+    for text in rule.entry_order:
+        name, _, direction = text.partition(" ")
+        if name not in table.names:
+            faults.append(unknown_column("entry_order names", name, table))
+        elif direction not in ("", "asc", "desc"):
+            faults.append(f"entry_order {text!r} is neither a column nor a column with ' desc'")
+        elif name in rule.exclude:
+            faults.append(f"column {name!r} orders the list and cannot be excluded from its elements")
+        else:
+            column = table.column(name)
+            kind = attribute_type(rule, column, faults)
+            if kind not in ("S", "N", "B", "EPOCH", "EPOCH_MS", "SECONDS"):
+                faults.append(f"column {name!r} of type {kind} cannot order a list: it takes S, N and B")
+            carried.append(Carried(column, attribute_name(rule, name), kind))
+            order.append((attribute_name(rule, name), direction == "desc"))
+    return tuple(order), tuple(carried)
+
+
+def group_faults(
+    rule: TableRule, columns: Columns, added: tuple[Added, ...], key_columns: tuple[str, ...]
+) -> list[str]:
+    faults = []
+    plain = {name for name in key_columns if name not in columns.uses}
+    for name, tree in added:
+        used = dict.fromkeys(column for template in templates_of(tree) for column in template.columns)
+        others = [
+            column for column in used if column not in key_columns and not plain.issuperset(columns.sources(column))
+        ]
+        if others:
+            faults.append(
+                f"attribute {name!r} uses {', '.join(map(repr, others))}, which may differ between rows of one item: "
+                f"only columns of the key ({', '.join(key_columns)}) may be used"
+            )
+    if rule.nulls == "omit":
+        faults.append("nulls = 'omit' is not for shape 'group': there a NULL entry says that its row exists")
+    if rule.entry_as == "attribute" and rule.entry_into:
+        faults.append("entry_into is for entries in a map, a set or a list")
+    if rule.entry_as != "attribute" and not 1 <= text_size(rule.entry_into) <= MAX_NAME_BYTES:
+        faults.append(f"entry_into must name the {rule.entry_as} that holds the entries")
+    if rule.entry_as in ("list", *_SET_KINDS) and rule.entry_name:
+        faults.append(f"entry_name is not for a {rule.entry_as}")
+    if rule.entry_as in _SET_KINDS and rule.entry_value in rule.types:
+        faults.append(f"types is not for {rule.entry_value!r}: a member of a {rule.entry_as} is what the set is of")
+    if rule.entry_value and (rule.attribute_prefix or rule.attribute_suffix or rule.attribute_case):
+        faults.append(
+            "attribute_prefix, _suffix and _case name what is made of columns: here entries have their own names"
+        )
+    return faults
+
+
+def place_faults(rule: TableRule, source: Table, columns: Columns, used: set[str]) -> list[str]:
+    """A set has a member as long as a row has it, so it must be one row's alone; the same for a list's element.
+
+    In a map or among attributes, two rows that want the same name are seen: ``check`` says if it can happen.
+    """
+    if rule.entry_as not in ("list", *_SET_KINDS):
+        return []
+    certain = {name for name in used if name not in columns.uses}
+    missing = [name for name in source.primary_key if name not in certain]
+    if not missing:
+        return []
+    what = "ordered by" if rule.entry_as == "list" else "the member"
+    listed = ", ".join(map(repr, missing))
+    reason = "two rows could have the same element, and the first to be deleted would take it from the other"
+    return [f"{listed} of the primary key is not in the key or {what}: {reason}; use entries in a map instead"]
