@@ -29,7 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mapping": {"records", "errors", "project", "sizes", "lists"},
     "dms": {"records", "errors", "project", "mapping"},
     # the two sides, which do not know each other
-    "mysql": {"records", "errors", "project", "durable", "export"},
+    "mysql": {"records", "errors", "private", "project", "durable", "export"},
     "dynamodb": {"records", "errors", "project", "sizes", "lists"},
     # what is kept on disk
     "log": {"records", "errors", "durable"},

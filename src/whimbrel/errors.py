@@ -8,7 +8,8 @@
     │   ├── MappingError          a mapping that does not fit the schema
     │   ├── TrainingError         data or settings that no model can be trained from
     │   ├── RowError              a row that does not fit a model's inputs: ``column`` names the one at fault
-    │   └── PrivilegeError        the source or target account may not do something
+    │   ├── PrivilegeError        the source or target account may not do something
+    │   └── PasswordWithheld      the server asks for the password in a way that could reveal it
     ├── SourceError               MySQL or MariaDB
     │   ├── SourceUnreachable     (Retryable) the connection failed or broke
     │   ├── UnsupportedSource     a setting, version or table that cannot be migrated exactly
@@ -75,6 +76,9 @@ class RowError(UserError):
 
 
 class PrivilegeError(UserError): ...
+
+
+class PasswordWithheld(UserError): ...
 
 
 class SourceError(WhimbrelError): ...

@@ -48,6 +48,12 @@ _KEY = "Put a key of the source into that of the target, with separators between
 KINDS: dict[str, Kind] = {
     # the source
     "source-unreachable": Kind(ERROR, "no connection to the source", "Check host, port, user, password and TLS"),
+    "source-tls": Kind(
+        WARNING,
+        "the source is not on this machine, and its certificate is not verified: whoever stands between can read and "
+        "change what is migrated",
+        'Set `tls = "verify"` in `[source]`, with `tls_ca`',
+    ),
     "server-version": Kind(ERROR, "older than MySQL 8.0 or MariaDB 10.5", "Upgrade the server"),
     "server-untested": Kind(
         INFO,

@@ -30,7 +30,9 @@ from whimbrel.mapping.design import TableMapping
 from whimbrel.migrate.mappings import Mappings, read_mappings
 from whimbrel.migrate.rules import unsafe_edits
 from whimbrel.migrate.state import StateFolder
+from whimbrel.mysql.client import SourceConnection
 from whimbrel.mysql.connect import Mysql, connect, server_info
+from whimbrel.mysql.login import Peer
 from whimbrel.mysql.schema import estimated_rows
 from whimbrel.project import Project
 
@@ -106,7 +108,9 @@ def check(project: Project, limits: Limits, prices: Path | None, statements: str
     return report
 
 
-def _check_source(project: Project, connection: Mysql, limits: Limits, report: Report) -> list[TableMapping]:
+def _check_source(project: Project, connection: SourceConnection, limits: Limits, report: Report) -> list[TableMapping]:
+    if not connection.peer.trusted:
+        report.findings.append(finding("source-tls", "source.tls", unverified(connection.peer, project.source.tls)))
     found = _mappings(project, connection, report)
     mappings = list(found.mappings.values())
     report.source = source_facts(connection)
@@ -124,6 +128,12 @@ def _check_source(project: Project, connection: Mysql, limits: Limits, report: R
         except WhimbrelError as error:
             report.findings.append(finding("not-checked", mapping.source, str(error)))
     return mappings
+
+
+def unverified(peer: Peer, tls: str) -> str:
+    """What ``tls`` came to with a server on another machine."""
+    over = "encrypted, but the certificate is not verified" if peer.encrypted else "not encrypted"
+    return f'tls = "{tls}", the server is on another machine, and the connection is {over}'
 
 
 def _mappings(project: Project, connection: Mysql, report: Report) -> Mappings:

@@ -6,9 +6,7 @@ Nothing about a session is left to the server: ``settings`` sets each of them, a
 from __future__ import annotations
 
 import contextlib
-import functools
 import re
-import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -27,6 +25,7 @@ from whimbrel.errors import (
     UnsupportedSource,
     WhimbrelError,
 )
+from whimbrel.mysql.client import SourceConnection
 from whimbrel.mysql.settings import settle
 from whimbrel.project import Source
 from whimbrel.records import Position
@@ -46,7 +45,6 @@ DECODERS: dict[Any, Any] = {**pymysql.converters.encoders, **_NUMBERS}
 
 # Error numbers: https://dev.mysql.com/doc/mysql-errors/en/server-error-reference.html and
 # .../client-error-reference.html
-NO_TLS = 2026  # PyMySQL's error when the server offers no TLS
 REFUSED = {1044, 1045, 1130, 1142, 1143, 1227, 1410, 1698, 1820, 1862, 3118, 3879, 4151}
 UNREACHABLE = {
     1040,
@@ -88,9 +86,11 @@ class ServerInfo:
     gtid: bool
 
 
-def connect(source: Source, **more: Any) -> Mysql:
-    """A connection in autocommit that gives values as records.py has them. ``more`` goes to ``pymysql.connect``.
-    Raises SourceUnreachable, PrivilegeError, or UnsupportedSource when the session cannot be set as it must be.
+def connect(source: Source, **more: Any) -> SourceConnection:
+    """A connection in autocommit that gives values as records.py has them. ``more`` goes to PyMySQL.
+
+    Raises SourceUnreachable, PrivilegeError, PasswordWithheld, ProjectError (a file of TLS's), SourceError (what
+    answers is no such server), or UnsupportedSource when the session cannot be set as it must be.
     """
     connection = _connected(source, more)
     try:
@@ -115,61 +115,27 @@ def _settle(connection: Mysql, place: str) -> None:
                 statement = steps.send(list(cursor.fetchall()))
 
 
-def _connected(source: Source, more: dict[str, Any]) -> Mysql:
+def _connected(source: Source, more: dict[str, Any]) -> SourceConnection:
     options: dict[str, Any] = {
         "host": source.host,
         "port": source.port,
         "unix_socket": source.socket or None,
         "user": source.user,
-        "password": source.password.encode(),  # both clients would take str for Latin-1, the servers for UTF-8
         "database": source.database or None,
         "charset": "utf8mb4",
         "autocommit": True,
         "connect_timeout": CONNECT_TIMEOUT,
+        "read_timeout": source.read_timeout,
+        "write_timeout": source.read_timeout,
         "conv": DECODERS,
         **more,
     }
-    plain = source.tls == "preferred" and place_of(source) in _WITHOUT_TLS
-    context = None if plain else tls_context(source)
     with translated(place_of(source)):
-        try:
-            return pymysql.connect(**options, **({"ssl": context} if context else {"ssl_disabled": True}))
-        except pymysql.err.OperationalError as error:
-            if error.args[0] != NO_TLS or source.tls != "preferred":
-                raise
-        _WITHOUT_TLS.add(place_of(source))
-        return pymysql.connect(**options, ssl_disabled=True)
-
-
-# Asked once in the life of a process: a server writes a handshake that is broken off to its error log.
-_WITHOUT_TLS: set[str] = set()
+        return SourceConnection(source, place_of(source), **options)
 
 
 def place_of(source: Source) -> str:
     return source.socket or f"{source.host}:{source.port}"
-
-
-def tls_context(source: Source) -> ssl.SSLContext | None:
-    """What ``source.tls`` asks for: None for ``off``; only ``verify`` checks certificate and host name (against
-    ``tls_ca``).
-    """
-    if source.tls == "off" or source.socket:
-        return None
-    if source.tls != "verify":
-        return _unverified()
-    context = ssl.create_default_context(cafile=source.tls_ca or None)
-    # Servers' self-made authorities seldom have all the extensions that Python 3.13 began to ask for.
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    return context
-
-
-@functools.cache
-def _unverified() -> ssl.SSLContext:
-    """Made once, and without the authorities of this machine: reading these takes longer than to connect."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 @contextlib.contextmanager
@@ -198,7 +164,7 @@ def translate(error: Exception, place: str) -> WhimbrelError:
         return PrivilegeError(
             said, place=place, hint="Check the user, its password and its grants: see `whimbrel check`"
         )
-    if code == NO_TLS or "[SSL" in said:
+    if "[SSL" in said:
         return SourceUnreachable(said, place=place, hint="Check `tls` and `tls_ca` in the project file")
     if code in UNREACHABLE or isinstance(error, OSError) or _is_broken_connection(error, code):
         return SourceUnreachable(said, place=place, hint="Check that the server is up and that host and port are right")

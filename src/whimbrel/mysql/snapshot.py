@@ -27,11 +27,12 @@ from whimbrel.errors import (
 from whimbrel.export import PART, Chunk, ExportFile, ExportWriter, read_export, write_export
 from whimbrel.mysql.charsets import invalid_text
 from whimbrel.mysql.chunks import chunk_count, chunk_statement, cutting_key, plan, rest_count
+from whimbrel.mysql.client import LARGEST_ANSWER, understood
 from whimbrel.mysql.connect import Mysql, connect, translated
 from whimbrel.mysql.pace import LoadGate, RowRate
 from whimbrel.mysql.plan import Plan
 from whimbrel.mysql.points import canonical_rows, read_rows, rows_where_equal
-from whimbrel.mysql.readers import back_off, open_reader, rows_of, uses_tls
+from whimbrel.mysql.readers import back_off, open_reader, rows_of
 from whimbrel.mysql.schema import described, description
 from whimbrel.project import Source
 from whimbrel.records import Row, Table
@@ -104,7 +105,6 @@ class _Export:
         self.reading = 0  # chunks being read now
         self.chunks = self.rows = 0
         self.index = ""
-        self.tls = False
         self.looking = asyncio.Lock()
         self.look: Mysql | None = None  # a connection of its own: what a transaction of the readers sees may be old
 
@@ -140,9 +140,8 @@ class _Export:
         try:
             side = await asyncio.to_thread(connect, self.source)
             try:
-                self.tls = uses_tls(side)
                 self.index = cutting_key(side, self.table, self.key_columns)[1]
-                readers = [await open_reader(self.source, tls=self.tls) for _ in range(max(1, self.source.connections))]
+                readers = [await open_reader(self.source) for _ in range(max(1, self.source.connections))]
                 with contextlib.suppress(_Stopped):
                     await self._all_chunks(side, readers, waiting)
             finally:
@@ -204,7 +203,7 @@ class _Export:
             while file is None:
                 try:
                     if not readers[number].connected:
-                        readers[number] = await open_reader(self.source, tls=self.tls)
+                        readers[number] = await open_reader(self.source)
                     file = await self._read_chunk(readers[number], chunk)
                 except SourceUnreachable as error:
                     readers[number].close()
@@ -255,7 +254,9 @@ class _Export:
         with translated(self.table.full_name):
             await reader.query("START TRANSACTION READ ONLY")  # what is counted is what the first SELECT saw
             cursor = reader.cursor(SSCursor)
-            await cursor.execute(chunk_statement(self.table, chunk, self.index))
+            reader.largest = LARGEST_ANSWER
+            with understood(self.table.full_name):
+                await cursor.execute(chunk_statement(self.table, chunk, self.index))
             last: list[Row] = []
             while rows := await self._next_rows(cursor):
                 self._end_if_stopped()
@@ -285,16 +286,21 @@ class _Export:
         rows.
         """
         if self.fetch_rows >= self.line_rows:
-            return self.canonical(await cursor.fetchmany(self.line_rows))
+            return self.canonical(await self._fetched(cursor, self.line_rows))
         rows: list[Row] = []
         size = 0
         while len(rows) < self.line_rows and size < FETCH_BYTES:
-            some = self.canonical(await cursor.fetchmany(self.fetch_rows))
+            some = self.canonical(await self._fetched(cursor, self.fetch_rows))
             if not some:
                 break
             rows += some
             size += sum(len(value) for row in some for value in row if isinstance(value, str | bytes))
         return rows
+
+    async def _fetched(self, cursor: Any, rows: int) -> list[Row]:
+        with understood(self.table.full_name, text=True):
+            fetched: list[Row] = await cursor.fetchmany(rows)
+        return fetched
 
     async def _keep_pace(self, reader: Any, rows: int) -> None:
         """Wait as the cap demands. The transport waits too: what it reads meanwhile would pile up in memory.

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from whimbrel.errors import ProjectError
+from whimbrel.private import openness
 from whimbrel.project.check import Check, read_check
 from whimbrel.project.lake import Lake, read_lake
 from whimbrel.project.predict import Predict, read_predict
@@ -45,6 +46,10 @@ class Source:
     socket: str = ""
     tls: str = "preferred"  # off | preferred | required | verify
     tls_ca: str = ""
+    tls_cert: str = ""  # our own certificate, and its key; the key may be in the same file
+    tls_key: str = ""
+    server_public_key: str = ""  # a file: with it the password is encrypted where there is no TLS
+    read_timeout: int = 360  # seconds that the server may be silent
     server_id: int = 0  # ours as a replica; 0 picks one
     connections: int = 4  # snapshot connections
     chunk_rows: int = 10_000
@@ -208,6 +213,10 @@ def _read_source(section: Section) -> Source:
         socket=section.text("socket", ""),
         tls=section.one_of("tls", ("preferred", "off", "required", "verify")),
         tls_ca=section.text("tls_ca", ""),
+        tls_cert=section.text("tls_cert", ""),
+        tls_key=section.text("tls_key", ""),
+        server_public_key=section.text("server_public_key", ""),
+        read_timeout=section.whole("read_timeout", 360, least=1),
         server_id=section.whole("server_id", 0),
         connections=section.whole("connections", 4, least=1),
         chunk_rows=section.whole("chunk_rows", 10_000, least=1),
@@ -224,7 +233,10 @@ def _password(section: Section, variable: str) -> str:
     if not file:
         return os.environ.get(variable, "")
     try:
-        return Path(file).expanduser().read_text(encoding="utf-8").rstrip("\n")
+        path = Path(file).expanduser()
+        if open_to := openness(path):
+            section.fault("password_file", f"{file!r} {open_to}: chmod 600 {path}, or see docs/security.md")
+        return path.read_text(encoding="utf-8").rstrip("\n")
     except OSError as error:
         section.fault("password_file", f"{file!r} cannot be read: {error.strerror}")
     except (UnicodeDecodeError, RuntimeError):  # of no text; "~somebody" who is not here

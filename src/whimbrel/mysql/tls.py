@@ -1,0 +1,66 @@
+"""TLS with the source: what ``tls`` and the settings beside it ask for."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+from whimbrel.errors import ProjectError
+from whimbrel.private import openness
+from whimbrel.project import Source
+
+
+def tls_context(source: Source) -> ssl.SSLContext | None:
+    """None for ``off`` and a Unix socket. Only ``verify`` checks certificate and host name (against ``tls_ca``, else
+    the authorities of this machine). Raises ProjectError for a file that is not what its setting says.
+    """
+    if source.tls == "off" or source.socket:
+        return None
+    if source.tls != "verify":
+        return _with_certificate(_new_unverified(), source) if source.tls_cert else _unverified()
+    with reading("tls_ca", source.tls_ca) as path:
+        context = ssl.create_default_context(cafile=path if source.tls_ca else None)
+    # Servers' self-made authorities seldom have all the extensions that Python 3.13 began to ask for.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return _with_certificate(context, source) if source.tls_cert else context
+
+
+def _with_certificate(context: ssl.SSLContext, source: Source) -> ssl.SSLContext:
+    """With our own certificate, for accounts that REQUIRE one (X509, SUBJECT, ISSUER)."""
+    key = source.tls_key or source.tls_cert
+    with reading("tls_key" if source.tls_key else "tls_cert", key) as path:
+        if open_to := openness(path):
+            raise ValueError(f"{open_to}; chmod 600 {path}")
+        with reading("tls_cert", source.tls_cert) as certificate:
+            context.load_cert_chain(certificate, path, password=_no_pass_phrase)
+    return context
+
+
+def _no_pass_phrase() -> str:
+    raise ValueError("is locked by a pass phrase, and nobody may be there to type it: give the key without one")
+
+
+@contextlib.contextmanager
+def reading(setting: str, file: str) -> Iterator[Path]:
+    """The file's path; what is wrong with it is a ProjectError that names the setting."""
+    try:
+        yield Path(file).expanduser()
+    except (OSError, ValueError, RuntimeError) as error:  # an SSLError is an OSError; "~somebody" who is not here
+        said = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
+        raise ProjectError(f"{file!r} cannot be used: {said}", place=f"source.{setting}") from None
+
+
+def _new_unverified() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+@functools.cache
+def _unverified() -> ssl.SSLContext:
+    """Made once, and without the authorities of this machine: reading these takes longer than to connect."""
+    return _new_unverified()
