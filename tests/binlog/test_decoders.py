@@ -1,0 +1,339 @@
+"""A table that is not what its rows were written with is noticed: column by column, for all that a table map says."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import pytest
+
+from tests.binlog.recorded import load
+from whimbrel.errors import SchemaDrift, UndecodableEvent
+from whimbrel.mysql.binlog.columns import column_reader
+from whimbrel.mysql.binlog.compressed import uncompress_column
+from whimbrel.mysql.binlog.decoders import make_decoder
+from whimbrel.mysql.binlog.events import TableMap, parse_table_map
+from whimbrel.mysql.binlog.json import double_text, json_text
+from whimbrel.mysql.binlog.metadata import check_metadata, column_names
+from whimbrel.records import Change, Column, Position, Row, Table
+
+SERVERS = ["mariadb", "mariadb-11.8", "mysql"]
+# What each kind shares its bytes with: nothing but the names of the types can tell these apart.
+ALIKE = [
+    {"text", "json"},
+    {"binary", "uuid", "inet4", "inet6"},
+    {"text", "uuid", "inet4", "inet6"},
+    {"binary", "text", "json"},  # by the character set alone, where the table map has it
+]
+KINDS = {
+    *("int", "year", "bit", "decimal", "float", "double", "date", "datetime", "timestamp", "time"),
+    *("text", "enum", "set", "json", "uuid", "inet4", "inet6", "binary", "geometry"),
+}
+
+SIZES = {
+    "bit": ["precision"],
+    "decimal": ["precision", "scale"],
+    "time": ["scale"],
+    "datetime": ["scale"],
+    "timestamp": ["scale"],
+}
+
+
+class Written:
+    """A table and the table map that its rows were written with."""
+
+    def __init__(self, name: str) -> None:
+        recording = load(name)
+        self.table, self.charsets = recording.tables["t"], recording.session.charsets
+        self.mariadb = recording.session.mariadb
+        self.map = parse_table_map(next(packet[1:-4] for packet in recording.packets if packet[5] == 19))
+
+    def read(self, number: int, column: Column) -> None:
+        """As if the table had ``column`` there. Raises SchemaDrift."""
+        columns = (*self.table.columns[:number], column, *self.table.columns[number + 1 :])
+        table = replace(self.table, columns=columns)
+        check_metadata(self.map, table, self.charsets, mariadb=self.mariadb)
+
+    def reader(self, number: int, column: Column) -> None:
+        """The same, by what has nothing to do with the metadata."""
+        column_reader(self.map.types[number], self.map.metadata[number], column, place=f"{number}")
+
+
+written_by = cache(Written)
+
+
+@pytest.fixture(params=SERVERS)
+def full(request: pytest.FixtureRequest) -> Written:
+    """With binlog_row_metadata = FULL."""
+    return written_by(f"{request.param}-types-full")
+
+
+@pytest.fixture(params=[f"{server}-types-{metadata}" for server in SERVERS for metadata in ("least", "full")])
+def written(request: pytest.FixtureRequest) -> Written:
+    return written_by(request.param)
+
+
+def test_the_table_itself_is_taken(written: Written) -> None:
+    check_metadata(written.map, written.table, written.charsets, mariadb=written.mariadb)
+    for number, column in enumerate(written.table.columns):
+        written.reader(number, column)
+
+
+def test_another_kind(written: Written) -> None:
+    refused = 0
+    for number, column in enumerate(written.table.columns):
+        for kind in KINDS - {column.kind}:
+            if not any({kind, column.kind} <= alike for alike in ALIKE):
+                with pytest.raises(SchemaDrift):
+                    written.reader(number, replace(column, kind=kind))
+                refused += 1
+    assert refused > 1000
+
+
+def test_other_names_members_signs_and_character_sets(full: Written) -> None:
+    seen: set[str] = set()
+    for number, column in [*enumerate(full.table.columns)][1::2]:  # half of them: each type twice
+        for other in others(column):
+            seen |= {name for name in ("name", "unsigned", "charset", "members") if differs(column, other, name)}
+            with pytest.raises(SchemaDrift, match=rf"{full.table.full_name}.{other.name}: |^{full.table.full_name}"):
+                full.read(number, other)
+    assert seen == {"name", "unsigned", "charset", "members"}
+
+
+def others(column: Column) -> Iterator[Column]:
+    yield replace(column, name=column.name + "x")
+    if column.kind == "int":
+        yield replace(column, unsigned=not column.unsigned)
+    if column.kind == "text":
+        yield replace(column, charset="latin2" if column.charset != "latin2" else "latin1")
+    if column.members:
+        yield replace(column, members=column.members[1:])
+        yield replace(column, members=(*column.members, "one more"))
+        yield replace(column, members=(*column.members[:-1], column.members[-1] + "x"))
+
+
+def differs(one: Column, other: Column, name: str) -> bool:
+    return bool(getattr(one, name) != getattr(other, name))
+
+
+def test_other_sizes(written: Written) -> None:
+    """Of what is written with a size of its own, whatever the metadata."""
+    seen: set[str] = set()
+    for number, column in enumerate(written.table.columns):
+        for name in SIZES.get(column.kind, []):
+            for more in (1, -1):
+                with pytest.raises(SchemaDrift, match="its rows have"):
+                    written.reader(number, replace(column, **{name: getattr(column, name) + more}))
+            seen.add(column.kind)
+        if column.type_name.startswith("binary"):
+            with pytest.raises(SchemaDrift, match="bytes"):
+                written.reader(number, replace(column, length=column.length - 1))
+            seen.add("binary")
+    assert seen == {"bit", "decimal", "time", "datetime", "timestamp", "binary"}
+
+
+def test_another_number_of_columns(full: Written) -> None:
+    more = replace(full.table, columns=(*full.table.columns, full.table.columns[1]))
+    for table in (replace(full.table, columns=full.table.columns[:-1]), more):
+        with pytest.raises(SchemaDrift, match=f"{len(full.table.columns)} columns, and {len(table.columns)} are known"):
+            make_decoder(full.map, table, full.charsets, mariadb=full.mariadb)
+
+
+def test_names_are_known_only_with_full_metadata() -> None:
+    full = written_by("mysql-types-full")
+    assert column_names(full.map) == [column.name for column in full.table.columns]
+    assert column_names(written_by("mysql-types-least").map) == []
+
+
+def test_a_collation_that_is_not_known_is_not_checked(full: Written) -> None:
+    column = replace(full.table.columns[0], name="id")
+    number = next(i for i, column in enumerate(full.table.columns) if column.charset == "utf8mb4")
+    text = replace(full.table.columns[number], charset="latin1")
+    table = replace(
+        full.table, columns=(column, *full.table.columns[1:number], text, *full.table.columns[number + 1 :])
+    )
+    check_metadata(full.map, table, {}, mariadb=full.mariadb)
+    with pytest.raises(SchemaDrift, match="character set"):
+        check_metadata(full.map, table, full.charsets, mariadb=full.mariadb)
+
+
+# Tables of one column, row by row, in the bytes that the servers' sources name.
+
+AT = Position("bin.000001", 4)
+
+
+def rows(kind: int, metadata: int, column: Column, *values: bytes | None) -> list[Any]:
+    """What an insert of these values gives. A value is the bytes of it; None is NULL."""
+    table = Table("shop", "t", (column,), ("id",))
+    table_map = TableMap(1, "shop", "t", bytes([kind]), (metadata,), (True,))
+    decoder = make_decoder(table_map, table, {}, mariadb=True)
+    data = b"".join(b"\1" if value is None else b"\0" + value for value in values)
+    changes = decoder.insert(data, 0, len(data), table, AT)
+    assert all(change.before is None and change.position == AT for change in changes)
+    return [change.after[0] for change in changes if change.after]
+
+
+@pytest.mark.parametrize(
+    ("kind", "metadata", "column", "data", "value"),
+    [
+        (1, 0, Column("c", "int"), b"\xff", -1),
+        (1, 0, Column("c", "int", unsigned=True), b"\xff", 255),
+        (9, 0, Column("c", "int"), b"\0\0\x80", -(2**23)),
+        (9, 0, Column("c", "int", unsigned=True), b"\1\0\x80", 2**23 + 1),
+        (13, 0, Column("c", "year"), b"\0", 0),
+        (13, 0, Column("c", "year"), b"\xff", 2155),
+        (14, 0, Column("c", "date"), (2020 << 9 | 2 << 5 | 29).to_bytes(3, "little"), "2020-02-29"),
+        (10, 0, Column("c", "date"), bytes(3), "0000-00-00"),
+        (15, 255, Column("c", "binary"), b"\3abc", b"abc"),
+        (15, 256, Column("c", "binary"), b"\3\0abc", b"abc"),
+        (253, 255, Column("c", "text", charset="utf8mb4"), b"\2\xc3\xa9", "é"),
+        (253, 256, Column("c", "text", charset="latin1"), b"\1\0\xe9", "é"),
+        (254, 0xFE00 | 255, Column("c", "binary", length=255), b"\1x", b"x" + bytes(254)),
+        # A CHAR of more than 255 bytes hides two bits of its length in the type.
+        (254, (0xFE ^ (0x300 >> 4)) << 8 | 0xFC, Column("c", "text", charset="utf8mb4"), b"\2\0xy", "xy"),
+        (252, 1, Column("c", "binary"), b"\1x", b"x"),
+        (252, 2, Column("c", "binary"), b"\1\0x", b"x"),
+        (252, 3, Column("c", "binary"), b"\1\0\0x", b"x"),
+        (252, 4, Column("c", "binary"), b"\1\0\0\0x", b"x"),
+        (242, 4, Column("c", "binary"), b"\4\0\0\0wxyz", b"wxyz"),
+        (247, 1, Column("c", "enum", members=("a", "b")), b"\2", "b"),
+        (247, 2, Column("c", "enum", members=tuple(f"m{n}" for n in range(300))), b"\x2c\1", "m299"),
+        (248, 1, Column("c", "set", members=("a", "b", "c")), b"\5", "a,c"),
+        (140, 1, Column("c", "text", charset="utf8mb4"), b"\2\0x", "x"),
+        (140, 2, Column("c", "binary"), b"\2\0\0x", b"x"),
+        (141, 300, Column("c", "binary"), b"\2\0\0x", b"x"),
+        (141, 255, Column("c", "text", charset="latin1"), b"\2\0\xe9", "é"),
+        (16, 1 << 8 | 1, Column("c", "bit", precision=9), b"\1\xff", 511),
+        (16, 1 << 8, Column("c", "bit", precision=8), b"\xfe", 254),
+    ],
+)
+def test_bytes_of_one_value(kind: int, metadata: int, column: Column, data: bytes, value: object) -> None:
+    found = rows(kind, metadata, column, data, None, data)
+    assert [repr(each) for each in found] == [repr(value), "None", repr(value)]
+
+
+def test_a_decoder_of_many_columns() -> None:
+    """From 251 on the count of columns takes three bytes; the bitmaps' last bits are set or not."""
+    for count in (7, 8, 9, 250, 251, 300):
+        table = Table("shop", "t", tuple(Column(f"c{i}", "int") for i in range(count)), ("c0",))
+        table_map = TableMap(1, "shop", "t", b"\1" * count, (0,) * count, (False,) * count)
+        decoder = make_decoder(table_map, table, {}, mariadb=True)
+        size = (count + 7) // 8
+        head = bytes([count]) if count < 251 else b"\xfc" + struct.pack("<H", count)
+        exact = ((1 << count) - 1).to_bytes(size, "little")
+        assert set(decoder.heads) == {head + b"\xff" * size, head + exact}
+        assert set(decoder.update_heads) == {head + b"\xff" * 2 * size, head + 2 * exact}
+        row: Row = tuple(i % 100 for i in range(count))
+        image = bytes(size) + bytes(row)  # type: ignore[arg-type]
+        assert decoder.insert(image, 0, len(image), table, AT) == [Change(table, None, row, AT)]
+        assert decoder.delete(image * 2, 0, len(image) * 2, table, AT) == [Change(table, row, None, AT)] * 2
+        assert decoder.update(image * 2, 0, len(image) * 2, table, AT) == [Change(table, row, row, AT)]
+        with pytest.raises(UndecodableEvent, match=f"its rows end at byte {len(image)}, the event at {len(image) - 1}"):
+            decoder.insert(image, 0, len(image) - 1, table, AT)
+
+
+def test_columns_that_mariadb_hides() -> None:
+    """They are read and left; they are eight bytes each, behind all others, and as many as the server says."""
+    table = Table("shop", "t", (Column("id", "int"),), ("id",))
+
+    def made(types: bytes, names: bytes = b"", *, hidden: int = 1, mariadb: bool = True) -> list[Row | None]:
+        table_map = TableMap(
+            1, "shop", "t", types, (0,) * len(types), (False,) * len(types), {4: names} if names else {}
+        )
+        decoder = make_decoder(table_map, table, {}, mariadb=mariadb, hidden=lambda: hidden)
+        data = bytes(1) + b"\7\0\0\0" + bytes(8) * (len(types) - 1)
+        return [change.after for change in decoder.insert(data, 0, len(data), table, AT)]
+
+    name = b"\x02id"
+    first, second = b"\x0dDB_ROW_HASH_1", b"\x0dDB_ROW_HASH_2"
+    assert made(b"\3\x08") == [(7,)]
+    assert made(b"\3\x08\x08", hidden=2) == [(7,)]
+    assert made(b"\3\x08", name + first, hidden=0) == [(7,)]
+    assert made(b"\3\x08\x08", name + first + second, hidden=0) == [(7,)]
+    for refused in (
+        lambda: made(b"\3\x08", hidden=0),
+        lambda: made(b"\3\x08", hidden=2),
+        lambda: made(b"\3\x08", mariadb=False),
+        lambda: made(b"\3\3"),
+        lambda: made(b"\3\x08\3", hidden=2),
+        lambda: made(b"\3\x08", name + second),
+        lambda: made(b"\3\x08\x08", name + first + first, hidden=2),
+    ):
+        with pytest.raises(SchemaDrift):
+            refused()
+
+
+# Compressed columns and JSON that servers seldom write
+
+
+def test_compressed_columns() -> None:
+    plain = b"whimbrel " * 50
+    for size in (1, 2, 3):
+        packed = zlib.compress(plain)
+        raw = zlib.compressobj(wbits=-15)
+        bare = raw.compress(plain) + raw.flush()
+        if len(plain) < 1 << 8 * size:
+            assert uncompress_column(bytes([0x80 | size]) + len(plain).to_bytes(size, "big") + packed) == plain
+            assert uncompress_column(bytes([0x88 | size]) + len(plain).to_bytes(size, "big") + bare) == plain
+        with pytest.raises(UndecodableEvent, match="another length"):
+            uncompress_column(bytes([0x80 | size]) + (1).to_bytes(size, "big") + packed)
+    assert uncompress_column(b"") == b""
+    assert uncompress_column(b"\0") == b""
+    assert uncompress_column(b"\0x\0") == b"x\0"
+    with pytest.raises(UndecodableEvent, match="unknown method: 0x12"):
+        uncompress_column(b"\x12x")
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"", "null"),
+        (b"\x04\0", "null"),
+        (b"\x04\1", "true"),
+        (b"\x04\2", "false"),
+        (b"\x05\xff\xff", "-1"),
+        (b"\x06\xff\xff", "65535"),
+        (b"\x07\xff\xff\xff\xff", "-1"),
+        (b"\x08\xff\xff\xff\xff", "4294967295"),
+        (b"\x09" + b"\xff" * 8, "-1"),
+        (b"\x0a" + b"\xff" * 8, "18446744073709551615"),
+        (b"\x0b" + struct.pack("<d", 1.5), "1.5"),
+        (b'\x0c\x03a"b', '"a\\"b"'),
+        (b"\x0c\x80\x01" + b"x" * 128, '"' + "x" * 128 + '"'),
+        (b"\x0c\x80\x80\x01" + b"x" * 16384, '"' + "x" * 16384 + '"'),
+        (b"\x0f\xf6\x04\x04\x02\x8c\x32", "12.50"),
+        (b"\x0f\xfc\x02\0\xff", '"base64:type252:AP8="'),
+    ],
+)
+def test_json_of_one_value(data: bytes, text: str) -> None:
+    assert json_text(data) == text
+
+
+def test_long_base64_is_broken_into_lines() -> None:
+    lines = json_text(b"\x0f\xfc\x78" + bytes(120)).strip('"').removeprefix("base64:type252:").split("\\n")
+    assert [len(line) for line in lines] == [76, 76, 8]
+
+
+def test_json_that_ends_too_early_is_refused() -> None:
+    for data in (b"\x05\xff", b"\x63", b"\x04\x07", b"\x02\x01\0", b"\x00\x01\0\x20\0\x0b\0\x01\0"):
+        with pytest.raises(UndecodableEvent, match="JSON document that cannot be read"):
+            json_text(data)
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0.0, "0.0"), (-0.0, "-0.0"), (1.0, "1.0"), (-1.5, "-1.5"), (0.1 + 0.2, "0.30000000000000004"),
+        (1e14, "100000000000000.0"), (1e15, "1e15"), (123456789012345.6, "123456789012345.6"), (1e22, "1e22"),
+        (1.25e15, "1.25e15"), (1234567890123456.0, "1.234567890123456e15"), (999999999999999.9, "999999999999999.9"),
+        (1e-5, "0.00001"), (1e-14, "0.00000000000001"), (1e-15, "0.000000000000001"), (1e-16, "1e-16"),
+        (1.5e-15, "0.0000000000000015"), (5e-324, "5e-324"), (1.7976931348623157e308, "1.7976931348623157e308"),
+        (-2.5e-20, "-2.5e-20"), (100.0, "100.0"), (120.0, "120.0"), (0.5, "0.5"), (10.25, "10.25"),
+    ],
+)  # fmt: skip
+def test_doubles_as_json_prints_them(number: float, text: str) -> None:
+    assert double_text(number) == text
