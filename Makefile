@@ -4,7 +4,7 @@
 # make test-all  also the slow ones: memory at large tables, every combination of servers, figures on the original data
 # make bench     side by side with what people would use instead; writes docs/benchmarks.md
 # make chaos     kills, outages and faults on both sides in every phase, by a seed: make chaos SEED=7 N=200
-# make mutants   mutation testing of the change log, by tests that need no server; goes on where it was stopped: MUTANTS='whimbrel.log.record*'
+# make mutants   mutation testing of the core by tests that need no server; goes on where it was: MUTANTS="checkpoint log", ONLY='*_[27]'
 # make lint      only ruff and mypy
 # make lock      choose newer packages (UPGRADE=--upgrade) and lock them by hash
 # make clean     remove what these made, but not your projects
@@ -15,6 +15,7 @@ N ?= 100
 DATA ?=
 WORKERS ?= 3
 MUTANTS ?=
+ONLY ?=
 export PYTHON
 
 .PHONY: demo demo-predict test test-all bench chaos mutants lint lock setup setup-predict setup-tests clean
@@ -38,8 +39,7 @@ chaos: setup-tests
 	WHIMBREL_CHAOS_SEED=$(SEED) WHIMBREL_CHAOS_N=$(N) WHIMBREL_SEED=$(SEED) WHIMBREL_STATEMENTS=$(N) .venv/bin/python -m pytest -m chaos -s
 
 mutants: setup-tests
-	WHIMBREL_SERVERS=$${WHIMBREL_SERVERS:-$(CURDIR)/.servers} .venv/bin/mutmut run --max-children 2 $(if $(MUTANTS),'$(MUTANTS)')
-	.venv/bin/mutmut results
+	.venv/bin/python scripts/mutants $(if $(ONLY),--only '$(ONLY)') $(MUTANTS)
 
 lint: setup-tests
 	.venv/bin/ruff check

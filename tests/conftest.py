@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from hypothesis import Phase, settings
 
 from demo.servers import (
     Dynalite,
@@ -44,6 +45,9 @@ os.environ.update(
     AWS_SHARED_CREDENTIALS_FILE=os.devnull,
     AWS_EC2_METADATA_DISABLED="true",
 )
+
+# For `make mutants`: the same examples each time, and a failure is enough, however large.
+settings.register_profile("mutants", derandomize=True, database=None, phases=[Phase.explicit, Phase.generate])
 
 SOURCES: dict[str, type[SqlServer]] = {"mariadb": MariaDB, "mysql": MySQL, "mariadb-11.8": MariaDB118}
 # What a release of a server may do in its own way: these run on every server, also in `make test`. The others run on a
@@ -133,6 +137,8 @@ def unique(prefix: str = "test") -> str:
 
 
 def started(kind: type[S], folder: Path, **settings: Any) -> Iterator[S]:
+    if "WHIMBREL_NO_SERVERS" in os.environ:  # as for `make mutants`, which runs a test thousands of times
+        pytest.skip("no servers here")
     try:
         server = kind(folder / kind.name, **settings).start()
     except ServerUnavailable as reason:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import itertools
 import json
@@ -50,16 +51,25 @@ CHECKPOINTS = st.builds(
     applied_timestamp=st.none() | st.floats(allow_nan=False, allow_infinity=False),
     counters=st.dictionaries(TEXT, COUNTS, max_size=3),
 )
-EXAMPLE = (
-    Checkpoint(project="shop")
-    .with_capture("0-1", Position("bin.000003", 154, "0-1-7"))
-    .with_phase("apply")
-    .with_table("shop.purchase", TableProgress(chunks_planned=60, rows_exported=9, export="9f0c"))
-    .with_loaded("shop.purchase", range(1, 58), rows=1000, items=90)
-    .with_loaded("shop.purchase", [60], rows=10, items=9)
-    .with_applied(LogPoint(2, 345), Position("bin.000004", 99, "0-1-20"), 1_700_000_000.5)
-    .with_counted("dead letters", 2)
-    .with_counted("dead letters", 1)
+EXAMPLE = Checkpoint(
+    project="shop",
+    phase="apply",
+    source="0-1",
+    start=Position("bin.000003", 154, "0-1-7"),
+    tables={
+        "shop.purchase": TableProgress(
+            chunks_planned=60,
+            rows_exported=9,
+            loaded=frozenset({*range(1, 58), 60}),
+            rows_loaded=1010,
+            items_loaded=99,
+            export="9f0c",
+        )
+    },
+    applied=LogPoint(2, 345),
+    applied_position=Position("bin.000004", 99, "0-1-20"),
+    applied_timestamp=1_700_000_000.5,
+    counters={"dead letters": 3},
 )
 reuse = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -70,6 +80,34 @@ def test_a_checkpoint_comes_back_as_it_was_saved(tmp_path: Path, checkpoint: Che
     save(tmp_path / "checkpoint.json", checkpoint)
     assert load(tmp_path / "checkpoint.json") == checkpoint
     assert os.listdir(tmp_path) == ["checkpoint.json"]
+
+
+def test_what_was_done_is_added_to_what_is_known() -> None:
+    """And nothing else of it changes, nor the checkpoint that it is added to."""
+    planned = Checkpoint(project="shop").with_table("shop.purchase", TableProgress(chunks_planned=60, rows_exported=9))
+    assert planned.tables == {"shop.purchase": TableProgress(chunks_planned=60, rows_exported=9)}
+    exported = planned.with_table("shop.purchase", replace(planned.table("shop.purchase"), export="9f0c"))
+    loaded = (
+        exported.with_loaded("shop.purchase", range(1, 58), rows=1000, items=90)
+        .with_loaded("shop.purchase", [60], rows=10, items=9)
+        .with_loaded("shop.purchase", [60])
+    )
+    assert exported.table("shop.purchase").loaded == frozenset()
+    applied = (
+        loaded.with_capture("0-1", Position("bin.000003", 154, "0-1-7"))
+        .with_phase("apply")
+        .with_applied(LogPoint(2, 345), Position("bin.000004", 99, "0-1-20"), 1_700_000_000.5)
+        .with_counted("dead letters", 2)
+        .with_counted("dead letters", 1)
+    )
+    assert applied == EXAMPLE
+    assert applied.table("shop.other") == TableProgress()
+    other = applied.with_table("shop.other", TableProgress(rows_exported=1)).with_counted("skipped", 0)
+    assert other.tables == {**EXAMPLE.tables, "shop.other": TableProgress(rows_exported=1)}
+    assert other.counters == {"dead letters": 3, "skipped": 0}
+    assert other.with_loaded("shop.new", [1], rows=2, items=3).table("shop.new") == TableProgress(
+        loaded=frozenset({1}), rows_loaded=2, items_loaded=3
+    )
 
 
 def test_it_is_json_that_a_person_can_read(tmp_path: Path) -> None:
@@ -376,3 +414,51 @@ with RunLock(Path(sys.argv[1])):
     with RunLock(folder), pytest.raises(Locked, match=f"pid {os.getpid()}"):
         RunLock(folder)
     RunLock(folder).release()
+
+
+@pytest.mark.parametrize(("content", "said"), [(b"", "unknown"), (b"\xff\n", "\ufffd"), (b"123456\n", "123456")])
+def test_who_holds_the_lock_is_said_as_far_as_it_is_known(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "lock").write_bytes(content)
+    with (tmp_path / "lock").open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(Locked) as error:
+            RunLock(tmp_path)
+    assert f"(pid {said})" in str(error.value)
+    assert ("kill" in error.value.hint) == said.isdigit()
+
+
+def test_the_lock_is_of_its_user_and_names_who_holds_it_now(tmp_path: Path) -> None:
+    folder = tmp_path / "projects" / "state"
+    lock = RunLock(folder)
+    assert (folder / "lock").stat().st_mode & 0o777 == 0o600
+    lock.release()
+    lock.release()  # harmless
+    (folder / "lock").write_text("9" * 20 + "\n")
+    with RunLock(folder):
+        assert (folder / "lock").read_text() == f"{os.getpid()}\n"
+
+
+def test_releasing_a_lock_twice_closes_nothing_else(tmp_path: Path) -> None:
+    lock = RunLock(tmp_path)
+    lock.release()
+    with (tmp_path / "other").open("wb") as other:  # has the number that the lock had
+        lock.release()
+        other.write(b"x")
+
+
+@pytest.mark.parametrize(("number", "taken"), [(10_000_000, True), (10_000_001, False)])
+def test_numbers_of_chunks_have_an_end(number: int, taken: bool) -> None:
+    """A damaged range must not fill the memory."""
+    if taken:
+        assert from_ranges(str(number)) == {number}
+    else:
+        with pytest.raises(ValueError, match="chunk numbers"):
+            from_ranges(str(number))
+
+
+def test_a_time_without_a_fraction_is_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.json"
+    save(path, EXAMPLE)
+    path.write_text(resealed({**json.loads(path.read_text()), "applied_timestamp": 1_700_000_000}))
+    read = load(path).applied_timestamp
+    assert (type(read), read) == (float, 1_700_000_000.0)
