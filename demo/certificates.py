@@ -13,8 +13,9 @@ from cryptography.x509.oid import NameOID
 
 
 def make_certificates(folder: Path) -> None:
-    """Write ``ca.pem``, ``server.pem`` and ``server.key`` (PEM, no pass phrase), good for a day."""
+    """Write ``ca.pem``, and ``.pem`` and ``.key`` of ``server`` and of ``client`` (no pass phrase), good for a day."""
     ca_key, server_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    client_key = ec.generate_private_key(ec.SECP256R1())
     ca_name, server_name = _name("whimbrel's tests"), _name("127.0.0.1")
     ca = (
         _certificate(ca_name, ca_name, ca_key)
@@ -32,11 +33,19 @@ def make_certificates(folder: Path) -> None:
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
         .sign(ca_key, hashes.SHA256())
     )
+    client = (
+        _certificate(_name("whimbrel's client"), ca_name, client_key)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
+        .sign(ca_key, hashes.SHA256())
+    )
     private = serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
-    (folder / "ca.pem").write_bytes(ca.public_bytes(serialization.Encoding.PEM))
-    (folder / "server.pem").write_bytes(server.public_bytes(serialization.Encoding.PEM))
-    (folder / "server.key").touch(mode=0o600)
-    (folder / "server.key").write_bytes(server_key.private_bytes(serialization.Encoding.PEM, *private))
+    for name, certificate in (("ca", ca), ("server", server), ("client", client)):
+        (folder / f"{name}.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    for name, key in (("server", server_key), ("client", client_key)):
+        (folder / f"{name}.key").touch(mode=0o600)
+        (folder / f"{name}.key").write_bytes(key.private_bytes(serialization.Encoding.PEM, *private))
 
 
 def _name(common: str) -> x509.Name:

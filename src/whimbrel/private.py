@@ -65,34 +65,13 @@ def openness(secret: Path) -> str:
     """What is wrong with who may read a file with a secret, or "": ssh's rule for keys, with one exception.
 
     The owner must be this user or root, and neither group nor others may do anything with the file. A file of root's
-    that others can read but not write is taken where it lies on a read-only or in-memory file system: so Docker and
-    Kubernetes mount secrets (mode 0444 or 0644).
+    that nobody else can write may be readable where its file system is mounted read-only: so Docker and Kubernetes
+    mount secrets (mode 0444 or 0644).
     Raises OSError.
     """
     status = secret.stat()
     mode = stat.S_IMODE(status.st_mode)
     if status.st_uid not in (os.geteuid(), 0):
         return f"belongs to another user (uid {status.st_uid})"
-    if not mode & _OTHERS:
-        return ""
-    if status.st_uid == 0 and not mode & 0o022 and _is_mounted_secret(secret):
-        return ""
-    return f"can be read by others (mode {mode:04o})"
-
-
-def _is_mounted_secret(secret: Path) -> bool:
-    place = secret.resolve()
-    if os.statvfs(place).f_flag & os.ST_RDONLY:
-        return True
-    return _file_system_of(place) in ("tmpfs", "ramfs")
-
-
-def _file_system_of(place: Path) -> str:
-    """The type of the innermost mount that holds ``place``; "" where the system does not say."""
-    try:
-        lines = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return ""
-    mounts = [(Path(fields[1].replace("\\040", " ")), fields[2]) for fields in map(str.split, lines) if len(fields) > 2]
-    holding = [(len(point.parts), kind) for point, kind in mounts if place.is_relative_to(point)]
-    return max(holding, key=lambda each: each[0], default=(0, ""))[1]
+    mounted = status.st_uid == 0 and not mode & 0o022 and os.statvfs(secret).f_flag & os.ST_RDONLY
+    return "" if mounted or not mode & _OTHERS else f"can be read by others (mode {mode:04o})"

@@ -22,7 +22,7 @@ from whimbrel.mapping.design import compile_mapping
 from whimbrel.mysql.connect import Mysql, connect
 from whimbrel.mysql.schema import estimated_rows, find_table, read_table, table_names
 from whimbrel.project import PASSWORD_VARIABLE, Source, TableRule, split_url
-from whimbrel.project.section import Section
+from whimbrel.project.section import NO_USER, Section
 from whimbrel.project.table import read_table_rule
 from whimbrel.records import Column, Table
 from whimbrel.sizes import MAX_KEY_NAME_BYTES, text_size
@@ -34,7 +34,7 @@ LEAST, MOST = 3, 255  # characters of a target's name
 
 def init(url: str, wanted: tuple[str, ...], output: Path, endpoint: str) -> int:
     """Write ``output``. Raises ProjectError when it exists: a mapping that somebody wrote is not overwritten."""
-    _refuse_to_overwrite(output)
+    _refuse(output, endpoint)
     source, password = _source(url)
     if not source.database:
         raise ProjectError("the URL names no database", place="URL", hint="Write mysql://user@host:port/database.")
@@ -66,7 +66,7 @@ def init_from_dms(url: str, rules_file: Path, wanted: tuple[str, ...], output: P
     """
     if wanted:
         raise UserError("the DMS file says which tables are moved", place="--table", hint="Leave it out.")
-    _refuse_to_overwrite(output)
+    _refuse(output, endpoint)
     source, password = _source(url)
     translated = translated_rules(load_rules(rules_file), source)
     notes = "".join(f"# note: {_one_line(note)}\n" for note in translated.notes)
@@ -126,7 +126,9 @@ def _one_line(text: str) -> str:
     return " ".join("".join(each if each.isprintable() else " " for each in text).split())
 
 
-def _refuse_to_overwrite(output: Path) -> None:
+def _refuse(output: Path, endpoint: str) -> None:
+    if "@" in endpoint:
+        raise ProjectError(NO_USER, place="--endpoint", hint="boto3 finds credentials in its own settings.")
     if output.exists():
         raise ProjectError("is there already", place=str(output), hint="Name another file with --output.")
 

@@ -18,6 +18,7 @@ from whimbrel.dynamodb.pace import Backoff
 from whimbrel.dynamodb.refusals import UNEXPECTED_HINT, error_for
 from whimbrel.errors import RequestRefused, TargetUnreachable, UnexpectedAnswer, UserError
 from whimbrel.project import Target
+from whimbrel.project.section import NO_USER, without_password
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -107,6 +108,8 @@ class Session:
 
     def _endpoint(self) -> str:
         url = self._target.endpoint or self.client().meta.endpoint_url
+        if "@" in url:
+            raise UserError(NO_USER, place="AWS_ENDPOINT_URL", hint="boto3 finds credentials in its own settings.")
         if urlsplit(url).scheme not in ("http", "https") or not _host(url):
             raise _no_endpoint(url)
         return url
@@ -133,7 +136,9 @@ def _host(url: str) -> str:
 
 
 def _no_endpoint(url: str) -> UserError:
-    return UserError(f"{url!r} is no endpoint", place="target", hint="Write it as http://127.0.0.1:8000.")
+    return UserError(
+        f"{without_password(url)!r} is no endpoint", place="target", hint="Write it as http://127.0.0.1:8000."
+    )
 
 
 def open_client(target: Target) -> DynamoDBClient:

@@ -162,7 +162,10 @@ def translate(error: Exception, place: str) -> WhimbrelError:
         )
     if code in REFUSED:
         return PrivilegeError(
-            said, place=place, hint="Check the user, its password and its grants: see `whimbrel check`"
+            said,
+            place=place,
+            hint="Check the user, its password (and tls_cert, if it must show a certificate) and its grants: see "
+            "`whimbrel check`",
         )
     if "[SSL" in said:
         return SourceUnreachable(said, place=place, hint="Check `tls` and `tls_ca` in the project file")

@@ -30,17 +30,18 @@ def tls_context(source: Source) -> ssl.SSLContext | None:
 
 def _with_certificate(context: ssl.SSLContext, source: Source) -> ssl.SSLContext:
     """With our own certificate, for accounts that REQUIRE one (X509, SUBJECT, ISSUER)."""
-    key = source.tls_key or source.tls_cert
-    with reading("tls_key" if source.tls_key else "tls_cert", key) as path:
-        if open_to := openness(path):
-            raise ValueError(f"{open_to}; chmod 600 {path}")
-        with reading("tls_cert", source.tls_cert) as certificate:
-            context.load_cert_chain(certificate, path, password=_no_pass_phrase)
+    setting, file = ("tls_key", source.tls_key) if source.tls_key else ("tls_cert", source.tls_cert)
+    with reading(setting, file) as key:
+        if open_to := openness(key):
+            raise ValueError(f"{open_to}; chmod 600 {key}")
+
+    def no_pass_phrase() -> str:
+        message = f"{file!r} is locked by a pass phrase, and nobody may be there to type it"
+        raise ProjectError(message, place=f"source.{setting}", hint="Give the key without one.")
+
+    with reading("tls_cert", source.tls_cert) as certificate:
+        context.load_cert_chain(certificate, key, password=no_pass_phrase)
     return context
-
-
-def _no_pass_phrase() -> str:
-    raise ValueError("is locked by a pass phrase, and nobody may be there to type it: give the key without one")
 
 
 @contextlib.contextmanager

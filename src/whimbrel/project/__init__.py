@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from whimbrel.private import openness
 from whimbrel.project.check import Check, read_check
 from whimbrel.project.lake import Lake, read_lake
 from whimbrel.project.predict import Predict, read_predict
-from whimbrel.project.section import Section
+from whimbrel.project.section import Section, without_password
 from whimbrel.project.table import ConditionRule, IndexKey, IndexRule, KeyRule, TableRule, read_table_rule
 
 __all__ = [
@@ -172,23 +173,19 @@ def split_url(url: str) -> tuple[dict[str, Any], str]:
     try:
         parts = urlsplit(url)
         port = parts.port or 3306
-    except ValueError as error:  # the port is no number, an address is not whole
+    except ValueError:  # the port is no number, an address is not whole; what exactly could be a part of a password
         raise ProjectError(
-            f"this is not a source URL: {error}",
-            place=_without_password(url),
-            hint="Write mysql://user@host:3306/database.",
+            "the host or port in this source URL cannot be read",
+            place=without_password(url),
+            hint="Write mysql://user@host:3306/database; a password's @ : / ? # % are written as %40 and so on.",
         ) from None
     if parts.scheme not in ("mysql", "mariadb") or not parts.hostname or not parts.username:
         raise ProjectError(
-            "this is not a source URL", place=_without_password(url), hint="Write mysql://user@host:port/database."
+            "this is not a source URL", place=without_password(url), hint="Write mysql://user@host:port/database."
         )
     database = unquote(parts.path.lstrip("/"))
     settings = {"host": parts.hostname, "port": port, "user": unquote(parts.username), "database": database}
     return settings, unquote(parts.password or "")
-
-
-def _without_password(url: str) -> str:
-    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:…@", url)
 
 
 def _read_source(section: Section) -> Source:
@@ -224,8 +221,20 @@ def _read_source(section: Section) -> Source:
         max_threads_running=section.whole("max_threads_running", 0),
         max_replica_lag=section.number("max_replica_lag", 0.0),
     )
+    for key, reason in _tls_faults(source):
+        section.fault(key, reason)
     section.finish()
     return source
+
+
+def _tls_faults(source: Source) -> Iterator[tuple[str, str]]:
+    """A setting that would mean nothing as the others are: somebody may rely on it."""
+    if source.tls_ca and source.tls != "verify":
+        yield "tls_ca", f'means nothing with tls = "{source.tls}": nothing is verified without tls = "verify"'
+    if source.tls_key and not source.tls_cert:
+        yield "tls_key", "needs tls_cert, the certificate that it belongs to"
+    if source.tls_cert and (source.tls == "off" or source.socket):
+        yield "tls_cert", 'means nothing without TLS: not with a socket, and not with tls = "off"'
 
 
 def _password(section: Section, variable: str) -> str:
@@ -246,7 +255,7 @@ def _password(section: Section, variable: str) -> str:
 
 def _read_target(section: Section) -> Target:
     target = Target(
-        endpoint=section.text("endpoint", ""),
+        endpoint=section.address("endpoint"),
         region=section.text("region", ""),
         profile=section.text("profile", ""),
         max_write_units=section.number("max_write_units", 0.0),

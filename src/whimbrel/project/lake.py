@@ -64,7 +64,7 @@ def read_lake(top: Section) -> Lake:
         keep_days=section.number("keep_days", 0.0),
         keep_exports=section.whole("keep_exports", 3, least=1),
         locations=section.text_map("locations"),
-        s3_endpoint=section.text("s3_endpoint", ""),
+        s3_endpoint=section.address("s3_endpoint"),
         readable_by=section.one_of("readable_by", READERS),
         datasets=tuple(_read_dataset(each) for each in top.optional_sections("dataset")),
     )

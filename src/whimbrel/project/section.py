@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from typing import Any
+
+NO_USER = "has a user or password in it, and it would be shown in messages; take them out"
+
+
+def without_password(text: str) -> str:
+    """``text`` with everything that may be a password in a URL left out, however the URL is written."""
+    text = re.sub(r"(//[^:/@\s]*:).*@", r"\1…@", text)  # user:password@host, the password with any characters
+    text = re.sub(r"^(\s*\w*:/?)(?!/).*@", r"\1…@", text)  # one slash, or none
+    # The host was forgotten: what stands there instead of a port.
+    return re.sub(r"(//[^:/@\s\[]*:)(?!\d+(?:\D|$))[^\s@…]+", r"\1…", text)
 
 
 class Section:
@@ -17,7 +28,7 @@ class Section:
         self._known: list[str] = []
 
     def fault(self, key: str, reason: str) -> None:
-        self._faults.append(f"{self._place}{key}: {reason}")
+        self._faults.append(f"{self._place}{key}: {without_password(reason)}")
 
     def has(self, key: str) -> bool:
         return key in self._values
@@ -60,6 +71,14 @@ class Section:
             self.fault(key, "has a NUL character")
             return default
         return value
+
+    def address(self, key: str) -> str:
+        """A URL without a user or password: it is shown in messages. "" where it is missing."""
+        url = self.text(key, "")
+        if "@" in url:
+            self.fault(key, NO_USER)
+            return ""
+        return url
 
     def required(self, key: str) -> str:
         value = self.text(key, "")

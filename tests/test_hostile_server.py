@@ -1,0 +1,257 @@
+"""Whatever answers at the source's address, the end is an error with a name, soon, and in bounded memory."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import struct
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.hostile import END, OK, SALT, Session, column, hostile
+from tests.test_login import CLIENTS
+from whimbrel.errors import SourceError, WhimbrelError
+from whimbrel.mysql import client as limits
+from whimbrel.mysql import readers
+from whimbrel.project import Source
+
+Act = Callable[[Session], Any]
+SOON = 20.0  # seconds; with read_timeout = 1
+HUGE = b"\xff\xff\xff"  # the length of a packet that goes on in the next
+
+
+@pytest.fixture(params=CLIENTS)
+def client(request: pytest.FixtureRequest) -> Callable[[Source], Any]:
+    return CLIENTS[request.param]
+
+
+@pytest.fixture(autouse=True)
+def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that what is endless is found out with some megabytes."""
+    monkeypatch.setattr(limits, "LARGEST_ANSWER", 8 << 20)
+    monkeypatch.setattr(limits, "SECONDS", 3.0)
+    monkeypatch.setattr(readers, "SECONDS", 3.0)
+    monkeypatch.setattr(readers, "CONNECT_TIMEOUT", 1)
+
+
+def ended(client: Callable[[Source], Any], act: Act, **more: Any) -> WhimbrelError:
+    """The error that ends it. No more than 32 MB were taken in."""
+    sent: list[int] = []
+
+    def counted(session: Session) -> None:
+        plain = session.raw
+
+        def raw(data: bytes) -> None:
+            plain(data)
+            sent.append(len(data))
+
+        session.raw = raw  # type: ignore[method-assign]
+        act(session)
+
+    began = time.monotonic()
+    with hostile(counted) as server, pytest.raises(WhimbrelError) as raised:
+        client(Source(server.host, server.port, "app", "", "secret", read_timeout=1, **more))
+    assert time.monotonic() - began < SOON
+    assert sum(sent) < 32 << 20
+    return raised.value
+
+
+def stay_silent(session: Session) -> None:
+    session.receive()
+
+
+def drip(session: Session) -> None:
+    """A byte now and then: no single wait is long."""
+    session.raw(b"\x00\x10\x00" + bytes([session.number]))
+    while True:
+        session.raw(b"\x0a")
+        time.sleep(0.2)
+
+
+def before_login(then: Act) -> Act:
+    return then
+
+
+def in_login(then: Act) -> Act:
+    def act(session: Session) -> None:
+        session.greet()
+        then(session)
+
+    return act
+
+
+def in_the_method(then: Act) -> Act:
+    def act(session: Session) -> None:
+        session.greet()
+        session.switch("caching_sha2_password")
+        then(session)
+
+    return act
+
+
+def after_login(then: Act) -> Act:
+    def act(session: Session) -> None:
+        session.log_in()
+        session.receive()
+        then(session)
+
+    return act
+
+
+def in_an_answer(then: Act) -> Act:
+    def act(session: Session) -> None:
+        session.log_in()
+        while not session.receive().startswith(b"\3SELECT"):
+            session.send(OK)
+        session.columns(1)
+        then(session)
+
+    return act
+
+
+STEPS = (before_login, in_login, in_the_method, after_login, in_an_answer)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_silence(client: Callable[[Source], Any], step: Callable[[Act], Act]) -> None:
+    ended(client, step(lambda session: session.receive()))
+
+
+@pytest.mark.parametrize("step", STEPS[:3])
+def test_a_login_that_drips(client: Callable[[Source], Any], step: Callable[[Act], Act]) -> None:
+    ended(client, step(drip))
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_packet_that_says_more_than_there_is(client: Callable[[Source], Any], step: Callable[[Act], Act]) -> None:
+    def act(session: Session) -> None:
+        session.raw(b"\xfe\xff\xff" + bytes([session.number]) + b"\0")
+        session.receive()
+
+    ended(client, step(act))
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_endless_packets(client: Callable[[Source], Any], step: Callable[[Act], Act]) -> None:
+    def act(session: Session) -> None:
+        while True:
+            session.raw(HUGE + bytes([session.number]) + bytes(0xFFFFFF))
+            session.number = (session.number + 1) % 256
+
+    ended(client, step(act))
+
+
+def test_endless_rows(client: Callable[[Source], Any]) -> None:
+    def act(session: Session) -> None:
+        while True:
+            session.send(b"\x011")
+
+    said = ended(client, in_an_answer(act))
+    assert "the server sends more than" in said.message
+
+
+def test_endless_columns(client: Callable[[Source], Any]) -> None:
+    def act(session: Session) -> None:
+        session.log_in()
+        while not session.receive().startswith(b"\3SELECT"):
+            session.send(OK)
+        session.send(b"\xfd\xff\xff\x7f")
+        for number in itertools.count():
+            session.send(column(f"c{number}"))
+
+    assert "more than 4,096 columns" in ended(client, act).message
+
+
+@pytest.mark.parametrize("count", [b"\xfe" + b"\xff" * 8, b"\xfe" + b"\0" * 7 + b"\x80", b"\xfd\xff\xff\xff", b"\xfc"])
+def test_a_number_of_columns_that_no_result_has(client: Callable[[Source], Any], count: bytes) -> None:
+    def act(session: Session) -> None:
+        session.send(count)
+        session.send(END)
+        session.send(END)
+        session.receive()
+
+    ended(client, after_login(act))
+
+
+@pytest.mark.parametrize("name", [b"/etc/passwd", b"", b"\xff\xfe", b"/dev/zero"])
+def test_no_file_of_this_machine_is_given_away(client: Callable[[Source], Any], name: bytes) -> None:
+    heard = bytearray()
+
+    def act(session: Session) -> None:
+        session.send(b"\xfb" + name)
+        del session.heard[:]
+        try:
+            session.receive()
+            session.receive()
+        finally:
+            heard.extend(session.heard)
+
+    said = ended(client, after_login(act))
+    assert b"root:" not in heard
+    assert isinstance(said, SourceError)
+
+
+def test_a_request_for_a_file_is_named(client: Callable[[Source], Any]) -> None:
+    def act(session: Session) -> None:
+        session.log_in()
+        while not session.receive().startswith(b"\3SELECT"):
+            session.send(OK)
+        session.send(b"\xfb/etc/passwd")
+        session.receive()
+
+    assert "LOAD DATA LOCAL INFILE" in ended(client, act).message
+
+
+def test_endless_changes_of_the_method(client: Callable[[Source], Any]) -> None:
+    def act(session: Session) -> None:
+        session.greet()
+        while True:
+            session.switch("mysql_native_password")
+
+    assert "login is not understood" in ended(client, act).message
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("seed", range(6))
+def test_garbage(client: Callable[[Source], Any], step: Callable[[Act], Act], seed: int) -> None:
+    chance = random.Random(seed)
+
+    def act(session: Session) -> None:
+        for _ in range(50):
+            body = chance.randbytes(chance.choice((0, 1, 2, 5, 40, 300)))
+            if chance.random() < 0.6:  # in a packet of its own, so that it is looked into
+                session.send(chance.choice((b"", b"\0", b"\1", b"\xfb", b"\xfe", b"\xff", b"\x0a8.0\0")) + body)
+            else:
+                session.raw(body)
+
+    ended(client, step(act))
+
+
+@pytest.mark.parametrize(
+    "greeting",
+    [
+        b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"220 mail ESMTP\r\n",
+        b"-ERR unknown command\r\n",
+        b"\x15\x03\x01\x00\x02\x02\x46",
+    ],
+)
+def test_servers_of_another_kind(client: Callable[[Source], Any], greeting: bytes) -> None:
+    def act(session: Session) -> None:
+        session.raw(greeting)
+
+    ended(client, act)
+
+
+def test_a_server_that_knows_only_old_passwords(client: Callable[[Source], Any]) -> None:
+    def act(session: Session) -> None:
+        session.send(
+            b"\x0a5.0.1\0" + struct.pack("<I", 7) + SALT[:8] + b"\0" + struct.pack("<HBH", 1 | 512, 8, 2) + bytes(13)
+        )
+        session.receive()
+
+    assert "old ways to log in" in ended(client, act).message
