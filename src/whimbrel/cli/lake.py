@@ -224,7 +224,8 @@ def restore(
     project = open_project(project_file)
     folder = lake_folder(project)
     with interruptible() as stop:
-        found = find(exported_place(project, place, stop) or home(folder, table))
+        exports = home(folder, table)
+        found = find(exported_place(project, place, stop) or exports)
     files = files_of(found.exports, found.files, as_of)
     chain = None if place else load_chain(home(folder, table))
     key = [_key(each) for each in keys] or (list(chain.key) if chain else key_from(files))

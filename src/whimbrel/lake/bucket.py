@@ -15,6 +15,7 @@ from typing import Any
 from whimbrel.durable import sync_folder
 from whimbrel.dynamodb.session import open_service, translate
 from whimbrel.errors import Stopped, UserError
+from whimbrel.lake.inside import child
 from whimbrel.project import Target
 
 SCHEME = "s3://"
@@ -28,20 +29,22 @@ def fetch(target: Target, address: str, folder: Path, stop: threading.Event | No
     """
     bucket, _, path = address.removeprefix(SCHEME).partition("/")
     path = path.strip("/")
+    root = child(folder / "s3", bucket)
+    here = root / _safe(path, address) if path else root
     client, found = open_service(target, "s3"), False
     try:
         for each in _listed(client, bucket, path):
             if stop and stop.is_set():
                 raise Stopped("asked to stop before the export was copied", place=address)
             found = True
-            _copy(client, bucket, each, folder / "s3" / bucket / _safe(each["Key"], address))
+            _copy(client, bucket, each, root, root / _safe(each["Key"], address))
     except (Stopped, UserError, OSError):
         raise
     except Exception as error:
         translate(error, address)
     if not found:
         raise UserError("nothing lies there", place=address, hint="Name the bucket and the export's prefix.")
-    return folder / "s3" / bucket / path
+    return here
 
 
 def _listed(client: Any, bucket: str, path: str) -> Iterator[dict[str, Any]]:
@@ -52,8 +55,10 @@ def _listed(client: Any, bucket: str, path: str) -> Iterator[dict[str, Any]]:
                 yield each
 
 
-def _copy(client: Any, bucket: str, found: dict[str, Any], path: Path) -> None:
+def _copy(client: Any, bucket: str, found: dict[str, Any], root: Path, path: Path) -> None:
     """The order matters: the data is durable before it has its name."""
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise UserError("a link leads out of the bucket's folder", place=str(path), hint="Remove the link.")
     moment = found["LastModified"].timestamp()
     if path.exists() and (path.stat().st_size, path.stat().st_mtime) == (found["Size"], moment):
         return
@@ -69,8 +74,9 @@ def _copy(client: Any, bucket: str, found: dict[str, Any], path: Path) -> None:
 
 
 def _safe(key: str, address: str) -> PurePosixPath:
-    """A key is any text; one that would leave the folder is refused."""
+    """A key is any text; one that would leave the folder, or be the same file as another key, is refused."""
     path = PurePosixPath(key)
-    if path.is_absolute() or ".." in path.parts:
-        raise UserError(f"the key {key!r} names a place outside of its bucket", place=address, hint="Leave it out.")
+    if path.is_absolute() or ".." in path.parts or "\0" in key or str(path) != key:
+        message = f"the key {key!r} cannot be the path of a file inside of its bucket's folder"
+        raise UserError(message, place=address, hint="Copy the objects that you need under other keys.")
     return path

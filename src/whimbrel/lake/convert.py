@@ -19,12 +19,12 @@ from pathlib import Path
 from whimbrel.errors import UserError
 from whimbrel.lake import datasets, sources
 from whimbrel.lake.columns import Columns, fields_of
-from whimbrel.lake.datasets import SEQUENCE, building, literal, publish, quoted, select
+from whimbrel.lake.datasets import SEQUENCE, building, literal, path_literal, publish, quoted, select
+from whimbrel.lake.duck import connect
 from whimbrel.lake.manifest import DataFile, Field, Manifest, iso, new_id, sha256_of
 from whimbrel.lake.native import FULL, INCREMENTAL, Export, check_file
-from whimbrel.lake.need import need
 from whimbrel.lake.parts import PartMaker, look_at
-from whimbrel.lake.refused import Refused, refused_lines
+from whimbrel.lake.refused import Refused, reasons_of, refused_lines
 from whimbrel.lake.segments import Part
 from whimbrel.lake.sources import Source
 from whimbrel.lake.types import Type, parse_type
@@ -139,6 +139,8 @@ def _base(
         maker = PartMaker(columns, flatten=rules.flatten, stop=stop)
         parts = _make_parts(workshop, _groups(files), maker)
         schema = _schema(rules, columns)
+        if not any(part.rows for part in parts) and any(part.refusals for part in parts):
+            raise _nothing_carried(rules, parts)
         if not schema:
             hint = "Convert it when it has items, or pin its columns in the project file."
             raise UserError("there is no item, and so no column", place=rules.table, hint=hint)
@@ -253,6 +255,13 @@ def _merged(present: Sequence[Field], new: Sequence[Field]) -> tuple[Field, ...]
     return (*kept, *now.values())
 
 
+def _nothing_carried(rules: Rules, parts: Sequence[Part]) -> UserError:
+    reasons = reasons_of([each for part in parts for each in part.refused])
+    count = sum(part.refusals for part in parts)
+    message = f"all of its {count:,} lines were set aside:\n{reasons}"
+    return UserError(message, place=rules.table, hint="\nIs it an export in a form that docs/lake.md names?")
+
+
 def _key_columns(rules: Rules, schema: Sequence[Field]) -> tuple[str, ...]:
     names = {each.attribute: each.name for each in schema}
     missing = [name for name in rules.key if name not in names]
@@ -292,8 +301,7 @@ def _continues(present: Manifest, rules: Rules, chain: Sequence[Export]) -> bool
 
 
 def _count(folder: Path, manifest: Manifest) -> int:
-    duckdb = need("duckdb", "lake")
-    with closing(duckdb.connect()) as connection:
+    with closing(connect()) as connection:
         found = connection.execute(f"SELECT count(*) FROM ({select(folder, manifest, manifest.key)})").fetchone()
         return int(found[0])
 
@@ -314,7 +322,7 @@ def _folded(folder: Path, manifest: Manifest, workshop: Path) -> Manifest:
 
 
 def _latest(folder: Path, manifest: Manifest) -> str:
-    paths = ", ".join(literal(str(datasets.home(folder, manifest.name) / file.path)) for file in manifest.deltas)
+    paths = ", ".join(path_literal(datasets.home(folder, manifest.name) / file.path) for file in manifest.deltas)
     key = ", ".join(map(quoted, manifest.key))
     return (
         f"SELECT * FROM read_parquet([{paths}], union_by_name = true) "
@@ -323,7 +331,6 @@ def _latest(folder: Path, manifest: Manifest) -> str:
 
 
 def _copy(query: str, path: Path) -> int:
-    duckdb = need("duckdb", "lake")
-    with closing(duckdb.connect()) as connection:
+    with closing(connect()) as connection:
         done = connection.execute(f"COPY ({query}) TO {literal(str(path))} (FORMAT parquet, COMPRESSION zstd)")
         return int(done.fetchone()[0])

@@ -15,6 +15,8 @@ import orjson
 from whimbrel.durable import replace_file
 from whimbrel.errors import StateError, UserError
 from whimbrel.lake.datasets import literal, quoted, select
+from whimbrel.lake.duck import connect
+from whimbrel.lake.inside import child
 from whimbrel.lake.manifest import Manifest
 from whimbrel.lake.need import need
 from whimbrel.lake.types import parse_type
@@ -24,7 +26,8 @@ FILE = "part-00000.csv"
 
 
 def default_folder(folder: Path, name: str) -> Path:
-    return folder / "csv" / name
+    """Raises UserError for a name that cannot be a folder's."""
+    return child(folder / "csv", name)
 
 
 def columns_for(
@@ -48,7 +51,7 @@ def write_csv(folder: Path, manifest: Manifest, path: Path, columns: Sequence[st
     query = f"SELECT {listed} FROM ({select(folder, manifest, columns)})"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with closing(duckdb.connect()) as connection:
+        with closing(connect()) as connection:
             done = connection.execute(f"COPY ({query}) TO {literal(str(part))} (FORMAT csv, HEADER {header}, NULL '')")
             rows = int(done.fetchone()[0])
         values = {"columns": list(columns), "header": header, "dataset": manifest.name, "id": manifest.id}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,8 +22,9 @@ import orjson
 
 from whimbrel.durable import replace_file, sync_folder
 from whimbrel.errors import Locked, LogCorrupt, StateError, UserError
+from whimbrel.lake.duck import connect
+from whimbrel.lake.inside import child, is_plain_name
 from whimbrel.lake.manifest import FILE_NAME, Manifest, asked_time, iso, read_manifest, read_time, sha256_of, to_json
-from whimbrel.lake.need import need
 
 if TYPE_CHECKING:
     import pyarrow
@@ -41,10 +43,12 @@ def current(folder: Path, name: str) -> Manifest:
     pointer = home(folder, name) / CURRENT
     try:
         identity: str = orjson.loads(pointer.read_bytes())["id"]
+        if not is_plain_name(identity):
+            raise ValueError(f"{identity!r} is not an id")
     except FileNotFoundError:
         hint = f"Make it with: whimbrel export {name} && whimbrel convert {name}"
         raise UserError("there is no such data set yet", place=name, hint=hint) from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise LogCorrupt(f"not a pointer: {error}", place=str(pointer), hint="Convert the exports again.") from error
     return read_manifest(home(folder, name) / identity / FILE_NAME)
 
@@ -74,7 +78,8 @@ def versions(folder: Path, name: str) -> list[Manifest]:
 
 
 def home(folder: Path, name: str) -> Path:
-    return folder / "datasets" / name
+    """Raises UserError for a name that cannot be a folder's."""
+    return child(folder / "datasets", name)
 
 
 @contextmanager
@@ -180,8 +185,7 @@ def select(folder: Path, manifest: Manifest, columns: Sequence[str] | None = Non
 
 def arrow(folder: Path, manifest: Manifest, columns: Sequence[str] | None = None) -> pyarrow.Table:
     """The data set's rows. Raises UserError for a column that it has not, StateError when a file is gone."""
-    duckdb = need("duckdb", "lake")
-    with duckdb.connect() as connection:
+    with connect() as connection:
         table: pyarrow.Table = connection.sql(select(folder, manifest, columns)).to_arrow_table()
         return table
 
@@ -190,8 +194,7 @@ def batches(
     folder: Path, manifest: Manifest, columns: Sequence[str] | None = None, rows: int = 65_536
 ) -> Iterator[pyarrow.RecordBatch]:
     """The data set's rows in record batches, in bounded memory."""
-    duckdb = need("duckdb", "lake")
-    with duckdb.connect() as connection:
+    with connect() as connection:
         yield from connection.sql(select(folder, manifest, columns)).to_arrow_reader(rows)
 
 
@@ -205,7 +208,7 @@ def _parts(folder: Path, manifest: Manifest, columns: list[str], kind: str) -> s
     empty = ", ".join(f"NULL::{types[name]} AS {quoted(name)}" for name in manifest.columns)
     if kind == "delta":
         empty += f", NULL::BOOLEAN AS {quoted(DELETED)}, NULL::BIGINT AS {quoted(SEQUENCE)}"
-    paths = ", ".join(literal(str(home(folder, manifest.name) / file.path)) for file in files)
+    paths = ", ".join(path_literal(home(folder, manifest.name) / file.path) for file in files)
     stored = f" UNION ALL BY NAME SELECT * FROM read_parquet([{paths}], union_by_name = true)" if files else ""
     return f"SELECT {selected} FROM (SELECT {empty} WHERE false{stored})"
 
@@ -224,6 +227,11 @@ def quoted(name: str) -> str:
 def literal(text: str) -> str:
     """An SQL string."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def path_literal(path: Path) -> str:
+    """A file to read, as an SQL string: what would be a pattern or an address there stands for itself."""
+    return literal(re.sub(r"[*?\[]", r"[\g<0>]", str(path.absolute())))
 
 
 def _sweep(place: Path) -> None:

@@ -31,6 +31,7 @@ from whimbrel.dynamodb.wire import Wire
 from whimbrel.dynamodb.workers import Limit
 from whimbrel.errors import LogCorrupt, Stopped, UserError
 from whimbrel.lake.datasets import locked
+from whimbrel.lake.inside import child, is_plain_name
 from whimbrel.lake.manifest import iso
 from whimbrel.lake.native import (
     FOLDER,
@@ -95,7 +96,8 @@ class Chain:
 
 
 def home(folder: Path, table: str) -> Path:
-    return folder / "exports" / table
+    """Raises UserError for a name that cannot be a folder's."""
+    return child(folder / "exports", table)
 
 
 def facts(target: Target, table: str) -> TableFacts:
@@ -221,7 +223,9 @@ def _begin(place: Path, table: TableFacts, limits: Limits) -> _Run:
             values = orjson.loads(path.read_bytes())
             done = {number: ExportedFile(*file) for number, file in values.pop("done").items()}
             run = _Run(**values, done=done)
-        except (ValueError, KeyError, TypeError) as error:
+            if not is_plain_name(run.id):
+                raise ValueError(f"{run.id!r} is not an id")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise LogCorrupt(f"not a record of an export: {error}", place=str(path), hint="Remove it.") from error
         if run.table_id == table.id:
             return run

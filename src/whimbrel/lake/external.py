@@ -20,7 +20,7 @@ import orjson
 
 from whimbrel.errors import UserError
 from whimbrel.lake.csvfile import COLUMNS
-from whimbrel.lake.datasets import literal, quoted
+from whimbrel.lake.datasets import literal, path_literal, quoted
 from whimbrel.lake.need import need
 
 
@@ -145,7 +145,7 @@ def _hive_rows(files: list[Path], columns: list[str], external: External) -> str
 
 
 def _paths(files: list[Path]) -> str:
-    return ", ".join(literal(str(path)) for path in files)
+    return ", ".join(map(path_literal, files))
 
 
 def _literal(row_format: Any, name: str, default: str) -> str:

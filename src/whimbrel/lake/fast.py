@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 
-from whimbrel.lake.datasets import literal, quoted
-from whimbrel.lake.need import need
-from whimbrel.lake.sources import Source, is_gzip
+from whimbrel.lake.datasets import literal, path_literal, quoted
+from whimbrel.lake.duck import connect
+from whimbrel.lake.lines import packing
+from whimbrel.lake.sources import Source
 
 if TYPE_CHECKING:
     import pyarrow
 
-MAX_LINE = 4 << 20  # bytes: an item has 400 KB at most, in JSON's escapes six times as many; longer ones go one by one
+MOST_BYTES = 128 << 10  # of a line: DuckDB holds 2,048 lines at once; a file with a longer one is read one by one
 _NO_BYTE = "\x01"  # never stands in JSON: as the separator, it makes a line one column
 
 
@@ -52,11 +53,10 @@ def readable(plan: Plan, source: Source) -> bool:
 
 
 def read(source: Source, plan: Plan, rows: int) -> Iterator[Batch]:
-    """The file in batches of about ``rows``. Raises duckdb.Error when a line is no JSON or no text."""
+    """The file in batches of about ``rows``. Raises duckdb.Error, OSError when a line is not JSON, or too long."""
     import pyarrow as pa
 
-    duckdb = need("duckdb", "lake")
-    with closing(duckdb.connect(config={"threads": 1})) as connection:
+    with closing(connect(threads=1)) as connection:
         for batch in connection.sql(query(source, plan)).to_arrow_reader(rows):
             strange = batch.column(batch.num_columns - 1)
             texts = pa.RecordBatch.from_arrays(batch.columns[:-1], [each.name for each in plan])
@@ -103,10 +103,10 @@ class _Value:
 
 
 def _lines(path: Path) -> str:
-    packed = "gzip" if is_gzip(path) else "none"
+    packed = packing(path) or "none"
     return (
-        f"read_csv({literal(str(path))}, columns = {{'line': 'VARCHAR'}}, delim = '{_NO_BYTE}', quote = '', "
-        f"escape = '', header = false, auto_detect = false, max_line_size = {MAX_LINE}, compression = '{packed}')"
+        f"read_csv({path_literal(path)}, columns = {{'line': 'VARCHAR'}}, delim = '{_NO_BYTE}', quote = '', "
+        f"escape = '', header = false, auto_detect = false, max_line_size = {MOST_BYTES}, compression = '{packed}')"
     )
 
 

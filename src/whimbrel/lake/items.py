@@ -10,7 +10,7 @@ import binascii
 import json
 import re
 from collections.abc import Callable
-from decimal import Context, Decimal, InvalidOperation
+from decimal import Context, Decimal, DecimalException, Inexact, InvalidOperation, Overflow
 from typing import Any
 
 import orjson
@@ -18,7 +18,10 @@ import orjson
 from whimbrel.records import AttributeValue, Item
 
 NUMBER = re.compile(r"-?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?\Z", re.ASCII)
-_EXACT = Context(prec=60, Emax=10_000, Emin=-10_000)
+_EXACT = Context(prec=60, Emax=10_000, Emin=-10_000, traps=[InvalidOperation, Overflow, Inexact])
+_LONGEST_NUMBER = 400  # characters: more cannot be one of DynamoDB's without many zeros that mean nothing
+_SURELY_FITS = 38  # characters without an exponent: so many digits at most
+_DEEPEST = 32  # levels of maps and lists in one another, as DynamoDB has them
 
 
 class BadLine(ValueError):
@@ -30,11 +33,11 @@ def load_json(line: bytes) -> Any:
     try:
         value = orjson.loads(line)
         if len(orjson.dumps(value)) == len(line.strip()):
-            return value  # nothing went missing, so no name occurs twice
+            return value  # nothing went missing, so no name occurs twice (numbers, which can grow, are in no item)
         return json.loads(line, object_pairs_hook=_without_repeats)
     except BadLine:
         raise
-    except (ValueError, RecursionError) as error:
+    except (ValueError, TypeError, RecursionError) as error:  # TypeError: of orjson, nested too deeply to be written
         raise BadLine(f"no JSON: {error}") from None
 
 
@@ -43,7 +46,7 @@ def check_item(item: Any) -> Item:
     if not isinstance(item, dict):
         raise BadLine(f"an item must be an object, not {shown(item)}")
     for name, value in item.items():
-        _check(value, name)
+        _check(value, name, 1)
     return item
 
 
@@ -62,11 +65,16 @@ def shown(value: Any) -> str:
 
 
 def exact_decimal(text: str) -> Decimal:
-    """The number, all digits of it. Raises BadLine."""
+    """The number, all digits of it. Raises BadLine for one that DynamoDB cannot hold."""
+    if len(text) > _LONGEST_NUMBER or not NUMBER.match(text):
+        raise BadLine(f"{shown(text)} is no number")
     try:
-        return _EXACT.create_decimal(text)
-    except InvalidOperation:
-        raise BadLine(f"{shown(text)} is no number") from None
+        value = _EXACT.create_decimal(text)
+    except DecimalException:
+        raise BadLine(f"{shown(text)} is no number of DynamoDB's") from None
+    if value and not (-130 <= value.adjusted() <= 125 and len(value.normalize(_EXACT).as_tuple().digits) <= 38):
+        raise BadLine(f"{shown(text)} is no number of DynamoDB's: 38 digits, 1E-130 to 9.9E+125")
+    return value
 
 
 def extent(value: Decimal) -> tuple[int, int]:
@@ -105,14 +113,19 @@ def _normal_number(text: str) -> str:
     return format(_EXACT.plus(exact_decimal(text)).normalize(_EXACT), "f")
 
 
-def _check(value: Any, name: str) -> None:
+def _check(value: Any, name: str, level: int) -> None:
     if not isinstance(value, dict) or len(value) != 1:
         raise BadLine(f"attribute {name!r} is {shown(value)}, not one value with its type")
     ((tag, content),) = value.items()
     checker = _CHECKERS.get(tag)
     if checker is None:
         raise BadLine(f"attribute {name!r} has the type {tag!r}, which DynamoDB has not")
-    checker(content, name)
+    if tag in ("M", "L"):
+        if level > _DEEPEST:
+            raise BadLine(f"attribute {name[:50]!r} is nested deeper than {_DEEPEST} levels")
+        checker(content, name, level)
+    else:
+        checker(content, name)
 
 
 def _text(content: Any, name: str) -> None:
@@ -123,6 +136,11 @@ def _text(content: Any, name: str) -> None:
 def _number(content: Any, name: str) -> None:
     if not isinstance(content, str) or not NUMBER.match(content):
         raise BadLine(f"attribute {name!r} has the N {shown(content)}, which is no number in quotes")
+    if len(content) > _SURELY_FITS or "e" in content or "E" in content:
+        try:
+            exact_decimal(content)
+        except BadLine as error:
+            raise BadLine(f"attribute {name!r}: {error}") from None
 
 
 def _binary(content: Any, name: str) -> None:
@@ -142,18 +160,18 @@ def _null(content: Any, name: str) -> None:
         raise BadLine(f"attribute {name!r} has the NULL {shown(content)}")
 
 
-def _map(content: Any, name: str) -> None:
+def _map(content: Any, name: str, level: int) -> None:
     if not isinstance(content, dict):
         raise BadLine(f"attribute {name!r} has the M {shown(content)}")
     for inner, value in content.items():
-        _check(value, f"{name}.{inner}")
+        _check(value, f"{name}.{inner}", level + 1)
 
 
-def _list(content: Any, name: str) -> None:
+def _list(content: Any, name: str, level: int) -> None:
     if not isinstance(content, list):
         raise BadLine(f"attribute {name!r} has the L {shown(content)}")
     for position, value in enumerate(content):
-        _check(value, f"{name}[{position}]")
+        _check(value, f"{name}[{position}]", level + 1)
 
 
 def _set(check: Callable[[Any, str], None]) -> Callable[[Any, str], None]:
@@ -166,7 +184,7 @@ def _set(check: Callable[[Any, str], None]) -> Callable[[Any, str], None]:
     return of
 
 
-_CHECKERS: dict[str, Callable[[Any, str], None]] = {
+_CHECKERS: dict[str, Callable[..., None]] = {
     "S": _text,
     "N": _number,
     "B": _binary,

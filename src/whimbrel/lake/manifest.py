@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from whimbrel.errors import LogCorrupt, UserError
+from whimbrel.lake.inside import is_plain_name
 
 FORMAT = "whimbrel-manifest/1"
 FILE_NAME = "manifest.json"
@@ -88,9 +89,12 @@ def read_manifest(path: Path) -> Manifest:
             raise ValueError("of another format")
         values["schema"] = tuple(Field(**each) for each in values["schema"])
         values["files"] = tuple(DataFile(**each) for each in values["files"])
+        for each in values["files"]:
+            if each.path.count("/") != 1 or not all(map(is_plain_name, each.path.split("/"))):
+                raise ValueError(f"the file {each.path!r} would be outside of the data set")
         values["parents"], values["key"] = tuple(values["parents"]), tuple(values["key"])
         return Manifest(**values)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise LogCorrupt(f"not a manifest: {error}", place=str(path), hint="Convert the exports again.") from error
 
 

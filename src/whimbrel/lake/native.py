@@ -26,12 +26,16 @@ import orjson
 
 from whimbrel.durable import replace_file, sync_folder
 from whimbrel.errors import LogCorrupt, StateError, UserError
+from whimbrel.lake.inside import is_plain_name, open_regular, read_small, regular_inside
+from whimbrel.lake.manifest import iso, read_time
 
 FOLDER = "AWSDynamoDB"
 SUMMARY, FILES = "manifest-summary.json", "manifest-files.json"
 FULL, INCREMENTAL = "FULL_EXPORT", "INCREMENTAL_EXPORT"
+VIEWS = ("", "NEW_IMAGE", "NEW_IMAGES", "NEW_AND_OLD_IMAGES")  # "": a full export has none
 JSON_FORMAT = "DYNAMODB_JSON"
 _LEVEL = 4  # of gzip: 6 makes 5 % smaller files for twice the time
+_MOST_SUMMARY, _MOST_FILES = 1 << 20, 1 << 30  # bytes of the two manifests
 _HINT = "Copy the export again, whole, with the folder names that it had in the bucket."
 
 
@@ -99,8 +103,7 @@ class DataWriter:
         self._part.replace(self.path)
         sync_folder(self.path.parent)
         md5 = file_md5(self.path)
-        etag = hashlib.md5(md5, usedforsecurity=False).hexdigest() + "-1"  # as of an upload in one part
-        return ExportedFile(self.items, base64.b64encode(md5).decode(), etag, self.key)
+        return ExportedFile(self.items, base64.b64encode(md5).decode(), _etag(md5), self.key)
 
     def abandon(self) -> None:
         """Leave nothing behind; nothing happens if it is closed already."""
@@ -151,21 +154,22 @@ def find_exports(place: Path) -> list[Export]:
         *place.glob(f"{FOLDER}/*/{SUMMARY}"),
         *place.glob(f"*/{FOLDER}/*/{SUMMARY}"),
     }
-    return sorted((read_export(path.parent) for path in summaries), key=lambda each: (each.as_of, each.id))
+    folders = [regular_inside(path, place).parent for path in sorted(summaries)]
+    return sorted(map(read_export, folders), key=lambda each: (each.as_of, each.id))
 
 
 def read_export(folder: Path) -> Export:
     """Read both manifests, compare their checksums, and find every data file.
 
-    Raises LogCorrupt when a checksum or a count does not fit, StateError when a data file is not there, UserError for
-    an export in Amazon Ion.
+    Raises LogCorrupt when a checksum or a count does not fit, StateError when a data file is not there or not inside of
+    the export, UserError for an export in Amazon Ion.
     """
     summary = _read_summary(folder / SUMMARY)
     if summary.get("outputFormat", JSON_FORMAT) != JSON_FORMAT:
         message = f"the export is in {summary['outputFormat']}, which whimbrel does not read"
         raise UserError(message, place=str(folder), hint="Export the table again with ExportFormat=DYNAMODB_JSON.")
-    files = _read_files(folder / FILES)
-    items = int(summary["itemCount"])
+    files = _read_files(folder / FILES, summary)
+    items = _whole(summary["itemCount"])
     if items != sum(each.items for each in files):
         raise LogCorrupt(
             f"{SUMMARY} counts {items} items, {FILES} {sum(each.items for each in files)}",
@@ -176,12 +180,12 @@ def read_export(folder: Path) -> Export:
     return Export(
         folder=folder,
         id=folder.name,
-        kind=str(summary.get("exportType", FULL)),
+        kind=summary.get("exportType", FULL),
         table=arn.rpartition("/")[2],
         table_id=str(summary.get("tableId", "")),
-        since=str(summary.get("exportFromTime", "")),
-        as_of=str(summary.get("exportToTime") or summary["exportTime"]),
-        view=str(summary.get("outputView", "")),
+        since=_time(summary["exportFromTime"]) if summary.get("exportFromTime") else "",
+        as_of=_time(summary.get("exportToTime") or summary["exportTime"]),
+        view=summary.get("outputView", ""),
         items=items,
         files=files,
         paths=tuple(_find_data(folder, each.key) for each in files),
@@ -189,15 +193,23 @@ def read_export(folder: Path) -> Export:
 
 
 def check_file(export: Export, number: int) -> None:
-    """Compare a data file with its checksum. Raises LogCorrupt."""
+    """Compare a data file with its checksum, and its ETag where S3 makes that of the content. Raises LogCorrupt."""
     listed, path = export.files[number], export.paths[number]
-    if listed.md5 and base64.b64encode(file_md5(path)).decode() != listed.md5:
+    md5 = file_md5(path)
+    if base64.b64encode(md5).decode() != listed.md5:
         raise LogCorrupt("the file is not what the export's manifest says (MD5)", place=str(path), hint=_HINT)
+    if listed.etag.endswith("-1") and listed.etag != _etag(md5):
+        raise LogCorrupt("the file is not what the export's manifest says (ETag)", place=str(path), hint=_HINT)
 
 
 def file_md5(path: Path) -> bytes:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).digest()
+
+
+def _etag(md5: bytes) -> str:
+    """Of an upload in one part."""
+    return hashlib.md5(md5, usedforsecurity=False).hexdigest() + "-1"
 
 
 def _head(export_id: str, arn: str, table_id: str, start: str, end: str) -> dict[str, Any]:
@@ -218,55 +230,83 @@ def _write_checked(path: Path, data: bytes) -> None:
 
 
 def _read_summary(path: Path) -> dict[str, Any]:
-    data = _read_checked(path)
+    data = _read_checked(path, _MOST_SUMMARY)
     try:
         summary: dict[str, Any] = orjson.loads(data)
-        _ = summary["itemCount"], summary.get("exportToTime") or summary["exportTime"]
-    except (ValueError, KeyError, TypeError) as error:
+        _whole(summary["itemCount"])
+        _time(summary.get("exportToTime") or summary["exportTime"])
+        if summary.get("exportType", FULL) not in (FULL, INCREMENTAL):
+            raise ValueError(f"exportType is {summary['exportType']!r}")
+        if summary.get("outputView", "") not in VIEWS:
+            raise ValueError(f"outputView is {summary['outputView']!r}")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise LogCorrupt(f"not a summary of an export: {error!r}", place=str(path), hint=_HINT) from error
     return summary
 
 
-def _read_files(path: Path) -> tuple[ExportedFile, ...]:
-    found = []
-    for number, line in enumerate(_read_checked(path).splitlines(), 1):
+def _read_files(path: Path, summary: dict[str, Any]) -> tuple[ExportedFile, ...]:
+    found: list[ExportedFile] = []
+    keys: set[str] = set()
+    # An ETag is made of the content only where S3 has encrypted it with keys of its own.
+    encrypted = summary.get("s3SseAlgorithm") != "AES256"
+    for number, line in enumerate(_read_checked(path, _MOST_FILES).splitlines(), 1):
         try:
             row = orjson.loads(line)
+            etag = "" if encrypted else _text(row.get("etag", ""))
             listed = ExportedFile(
-                int(row["itemCount"]), row.get("md5Checksum", ""), row.get("etag", ""), row["dataFileS3Key"]
+                _whole(row["itemCount"]), _text(row["md5Checksum"]), etag, _text(row["dataFileS3Key"])
             )
-        except (ValueError, KeyError, TypeError) as error:
+            if listed.key in keys:
+                raise ValueError(f"{listed.key} is listed twice")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             place = f"{path}, line {number}"
             raise LogCorrupt(f"not an entry for a data file: {error!r}", place=place, hint=_HINT) from error
+        keys.add(listed.key)
         found.append(listed)
     return tuple(found)
 
 
-def _read_checked(path: Path) -> bytes:
+def _whole(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{value!r} is not a count")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not a string")
+    return value
+
+
+def _time(value: Any) -> str:
+    """In one spelling, so that times can be compared as texts. Raises ValueError."""
+    return iso(read_time(_text(value)))
+
+
+def _read_checked(path: Path, most: int) -> bytes:
     try:
-        data = path.read_bytes()
+        data = read_small(path, path.parent, most)
+        for name in (path.with_suffix(".md5"), path.with_suffix(".checksum")):
+            if name.exists():
+                wanted = read_small(name, path.parent, _MOST_SUMMARY).decode("ascii", "replace").strip()
+                if base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode() != wanted:
+                    raise LogCorrupt("the checksum beside it does not fit", place=str(path), hint=_HINT)
     except OSError as error:
         raise StateError(f"cannot be read: {error.strerror}", place=str(path), hint=_HINT) from error
-    for name in (path.with_suffix(".md5"), path.with_suffix(".checksum")):
-        if name.exists():
-            wanted = name.read_text().strip()
-            if base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode() != wanted:
-                raise LogCorrupt("the checksum beside it does not fit", place=str(path), hint=_HINT)
     return data
 
 
 def _find_data(folder: Path, key: str) -> Path:
-    """The file with this name in the bucket: names there begin at the bucket's root, with the export's prefix or not.
+    """The file with this name in the bucket: of what is before the name, only the export's own layout counts.
 
-    The export's folder is .../AWSDynamoDB/<ExportId>: what stands in ``key`` from AWSDynamoDB on is found from there.
+    The export's folder is .../AWSDynamoDB/<ExportId>; its data is in ``data`` there, or beside it.
     """
-    inside = key[key.find(FOLDER + "/") :] if FOLDER + "/" in key else key
-    candidates = [
-        folder.parent.parent / inside,
-        folder / "data" / Path(key).name,
-        folder.parent / "data" / Path(key).name,
-    ]
-    for path in candidates:
-        if path.exists():
-            return path
+    *steps, name = key.split("/")
+    if ".." in steps or not is_plain_name(name):
+        message = f"the data file {key!r} would be outside of the export"
+        raise LogCorrupt(message, place=str(folder / FILES), hint=_HINT)
+    for root in (folder, folder.parent):
+        path = root / "data" / name
+        if path.exists() or path.is_symlink():
+            return regular_inside(path, root)
     raise StateError(f"the data file {key} is missing", place=str(folder), hint=_HINT)

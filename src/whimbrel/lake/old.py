@@ -14,12 +14,14 @@ from typing import Any
 
 import orjson
 
-from whimbrel.errors import LogCorrupt, StateError
+from whimbrel.errors import LogCorrupt, StateError, UserError
+from whimbrel.lake.inside import is_plain_name, read_small, regular_inside
 from whimbrel.lake.items import TAGS, BadLine, check_item, load_json, shown
 from whimbrel.records import Item
 
 MANIFEST = "manifest"
 _TAGS = {tag.lower(): tag for tag in TAGS} | {"nullvalue": "NULL"}
+_MOST_MANIFEST = 64 << 20  # bytes
 _PAIRS, _NAME = b"\x02", b"\x03"
 
 
@@ -27,16 +29,29 @@ def data_files(folder: Path) -> list[Path]:
     """The files of an export in this format. Raises StateError when one that the manifest names is not there."""
     manifest = folder / MANIFEST
     if not manifest.exists():
-        return sorted(path for path in folder.iterdir() if path.is_file() and path.name[0] not in "_.")
+        return _all_files(folder)
     try:
-        urls = [str(entry["url"]) for entry in orjson.loads(manifest.read_bytes())["entries"]]
+        entries = orjson.loads(read_small(manifest, folder, _MOST_MANIFEST))["entries"]
+        names = [str(entry["url"]).rpartition("/")[2] for entry in entries]
+        if wrong := [name for name in names if not is_plain_name(name) or names.count(name) > 1]:
+            raise ValueError(f"{wrong[0]!r} is listed twice, or is not the name of a file")
     except (ValueError, KeyError, TypeError) as error:
         raise LogCorrupt(f"not a manifest: {error!r}", place=str(manifest), hint="Copy the export again.") from error
-    paths = [folder / url.rpartition("/")[2] for url in urls]
+    paths = [folder / name for name in names]
     for path in paths:
         if not path.exists():
             raise StateError("the manifest names it, but it is missing", place=str(path), hint="Copy the export again.")
-    return paths
+    return [regular_inside(path, folder) for path in paths]
+
+
+def _all_files(folder: Path) -> list[Path]:
+    paths = sorted(path for path in folder.iterdir() if path.name[0] not in "_.")
+    files = [regular_inside(path, folder) for path in paths if not path.is_dir()]
+    if files and len(files) < len(paths):
+        deeper = next(path for path in paths if path.is_dir())
+        message = "a folder beside files of an export: its files would be left out"
+        raise UserError(message, place=str(deeper), hint="Name one folder of files, or put all files into one.")
+    return files
 
 
 def read_line(line: bytes) -> Item:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import orjson
@@ -10,6 +11,7 @@ import orjson
 from whimbrel.records import Item
 
 _SHOWN_TEXT = 500
+_MOST_REASONS = 10
 
 
 class Refused(NamedTuple):
@@ -24,6 +26,22 @@ class Refused(NamedTuple):
 
 def shown_text(text: bytes) -> str:
     return text[:_SHOWN_TEXT].decode("utf-8", "replace")
+
+
+def where(refused: Refused) -> str:
+    """The file and line for a person; the key where only that is known."""
+    return f"{refused.file}, line {refused.line}" if refused.line else f"{refused.file}, item {refused.key}"
+
+
+def reasons_of(refused: Sequence[Refused]) -> str:
+    """Every reason with how often it is given and where it is found first; the most frequent ones first."""
+    first: dict[str, Refused] = {}
+    for each in refused:
+        first.setdefault(each.reason, each)
+    counted = Counter(each.reason for each in refused).most_common()
+    told = [f"  {count:,} times: {reason} (first: {where(first[reason])})" for reason, count in counted[:_MOST_REASONS]]
+    more = [f"  and {len(counted) - _MOST_REASONS:,} more reasons"] if len(counted) > _MOST_REASONS else []
+    return "\n".join(told + more)
 
 
 def refused_lines(refused: Iterable[Refused]) -> bytes:

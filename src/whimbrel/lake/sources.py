@@ -12,19 +12,17 @@ form            a line
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from whimbrel.errors import StateError, UserError
+from whimbrel.errors import LogCorrupt, UserError
 from whimbrel.lake import old
 from whimbrel.lake.items import BadLine, check_item, is_item, load_json, shown
+from whimbrel.lake.lines import MAX_LINE, lines
 from whimbrel.lake.native import INCREMENTAL, Export, find_exports
 from whimbrel.records import Item
 
-_GZIP = b"\x1f\x8b"
 _LOOK_LINES = 50
 
 
@@ -60,7 +58,8 @@ def find(place: Path) -> Found:
     if place.is_file():
         return Found((), (Source(place, form_of(place)),))
     if not place.is_dir():
-        raise UserError("there is no such file or folder", place=str(place), hint="Name an export's folder or a file.")
+        what = "not a regular file or a folder" if place.exists() else "there is no such file or folder"
+        raise UserError(what, place=str(place), hint="Name an export's folder or a file.")
     exports = find_exports(place)
     if exports:
         return Found(tuple(exports), ())
@@ -87,37 +86,30 @@ def form_of(path: Path) -> str:
     return "plain"
 
 
-def lines(path: Path) -> Iterator[bytes]:
-    """The file's lines without their ends, unpacked where it is gzip. Raises StateError when it cannot be read."""
-    try:
-        with open_data(path) as file:
-            for line in file:
-                yield line.rstrip(b"\r\n")
-    except (OSError, EOFError, zlib.error) as error:
-        raise StateError(f"cannot be read: {error}", place=str(path), hint="Copy the export again.") from error
-
-
-def open_data(path: Path) -> IO[bytes] | gzip.GzipFile:
-    """The file for reading, unpacked where it is gzip, whatever its name is."""
-    return gzip.open(path) if is_gzip(path) else path.open("rb")
-
-
-def is_gzip(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(2) == _GZIP
-
-
 def read(source: Source) -> Iterator[Line]:
-    """Every line of the file that is not empty: a record, or why it is none."""
+    """Every line of the file: a record, or why it is none. Raises LogCorrupt when there are not as many as the export's
+    manifest says, StateError when the file cannot be read.
+    """
+    number = 0
     for number, text in enumerate(lines(source.path), 1):
         try:
-            yield Line(number, text, read_line(text, source.form), "")
+            yield Line(number, text[:MAX_LINE], read_line(text, source.form), "")
         except BadLine as error:
-            yield Line(number, text, None, str(error))
+            yield Line(number, text[:MAX_LINE], None, str(error))
+    check_count(source, number)
+
+
+def check_count(source: Source, seen: int) -> None:
+    """Raises LogCorrupt when the file has not as many items as its export says."""
+    if source.items is not None and seen != source.items:
+        message = f"it has {seen} items, the export's manifest says {source.items}"
+        raise LogCorrupt(message, place=str(source.path), hint="Copy the export again.")
 
 
 def read_line(text: bytes, form: str) -> Record:
     """Raises BadLine."""
+    if len(text) > MAX_LINE:
+        raise BadLine(f"the line has more than {MAX_LINE >> 20} MB; an item has 400 KB at most")
     if not text.strip():
         raise BadLine("the line is empty")
     if form == "old":
@@ -138,15 +130,28 @@ def _full(value: dict[str, Any]) -> Item:
 
 def _incremental(value: dict[str, Any]) -> Record:
     unknown = value.keys() - {"Metadata", "Keys", "OldImage", "NewImage"}
+    _check_metadata(value.get("Metadata", {}))
     if unknown or "Keys" not in value:
         raise BadLine(f"it has {min(unknown)!r}, which is no part of a change" if unknown else "it has no 'Keys'")
     for name in ("Keys", "OldImage", "NewImage"):
         if name in value:
             check_item(value[name])
     keys, item = value["Keys"], value.get("NewImage")
+    if not keys or ("NewImage" in value and item is None):
+        raise BadLine("its Keys are empty" if not keys else "its NewImage is null")
     if item is not None and any(item.get(name) != each for name, each in keys.items()):
         raise BadLine("its NewImage has another key than its Keys")
     return Record(keys, item)
+
+
+def _check_metadata(value: Any) -> None:
+    """The time of the change, in the three spellings that there are; anything else would be passed over unseen."""
+    time = value.get("WriteTimestampMicros", 0) if isinstance(value, dict) else None
+    if isinstance(time, dict):
+        time = time.get("N") if time.keys() == {"N"} else None
+    known = isinstance(value, dict) and value.keys() <= {"WriteTimestampMicros"}
+    if not known or not (type(time) is int or (isinstance(time, str) and time.isdecimal())):
+        raise BadLine(f"its Metadata is {shown(value)}")
 
 
 def _form_of_line(line: bytes) -> str:

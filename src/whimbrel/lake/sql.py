@@ -13,7 +13,9 @@ from whimbrel.durable import replace_file
 from whimbrel.errors import UserError
 from whimbrel.lake import datasets
 from whimbrel.lake.datasets import literal, quoted
+from whimbrel.lake.duck import connect
 from whimbrel.lake.external import read_statement, view
+from whimbrel.lake.inside import child
 from whimbrel.lake.manifest import Manifest
 from whimbrel.lake.need import need
 from whimbrel.project import Project
@@ -37,7 +39,7 @@ class Database:
         """Raises UserError when no data set is that old, or has that id."""
         self._duckdb = need("duckdb", "lake")
         self._folder, self._locations = folder, locations
-        self._connection = self._duckdb.connect()
+        self._connection = connect()
         self.shown: dict[str, Manifest] = {}
         self._show_datasets(as_of, identity)
         for path in sorted((folder / "tables").glob("*.sql")):
@@ -54,8 +56,9 @@ class Database:
         """The statement's rows as a DuckDB relation; None when it has none. Raises UserError."""
         external = read_statement(statement)
         if external is not None:
+            file = child(self._tables(), f"{external.name}.sql")
             self._create_external(statement)
-            replace_file(self._tables() / f"{external.name}.sql", statement.encode())
+            replace_file(file, statement.encode())
             return None
         return self._relation(statement)
 
