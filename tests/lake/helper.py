@@ -6,7 +6,7 @@ import base64
 import gzip
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ def write_export(
     files: int = 2,
     view: str = "NEW_AND_OLD_IMAGES",
     prefix: str = "",
+    form: str = "json",
+    write: Callable[[Any], bytes] = compact,
 ) -> Path:
     """A native export as DynamoDB makes it, written from the documentation and not by our own code.
 
@@ -48,8 +50,8 @@ def write_export(
     listed = b""
     for number in range(files):
         mine = lines[number::files]
-        name = f"{export_id[-8:]}{number:018d}.json.gz"
-        packed = gzip.compress(b"".join(compact(line) + b"\n" for line in mine))
+        name = f"{export_id[-8:]}{number:018d}.{form}.gz"
+        packed = gzip.compress(b"".join(write(line) + b"\n" for line in mine))
         (data / name).write_bytes(packed)
         md5 = hashlib.md5(packed).digest()
         entry = {
@@ -75,7 +77,7 @@ def write_export(
         "manifestFilesS3Key": f"{prefix}AWSDynamoDB/{export_id}/manifest-files.json",
         "billedSizeBytes": 0,
         "itemCount": len(lines),
-        "outputFormat": "DYNAMODB_JSON",
+        "outputFormat": "ION" if form == "ion" else "DYNAMODB_JSON",
     }
     if since:
         summary |= {"outputView": view, "exportType": "INCREMENTAL_EXPORT"}

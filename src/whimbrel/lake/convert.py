@@ -67,13 +67,14 @@ class Converted:
 
 def from_files(folder: Path, rules: Rules, files: Sequence[Source], stop: Stop = None) -> Converted:
     """Loose files (no native export) as a new data set, as of now. Incremental files among them are refused."""
-    strange = [each for each in files if each.form == "incremental"]
+    strange = [each for each in files if each.form in ("incremental", "ion-changes")]
     if strange:
         raise UserError(
             "the file has changes, not items",
             place=str(strange[0].path),
             hint="Name the folder that holds the native export with its manifests.",
         )
+    files = sources.prepared(files, rules.pinned or {})
     return _base(folder, rules, files, as_of=iso(datetime.now(UTC)), parents=(), stop=stop)
 
 
@@ -139,8 +140,9 @@ def _base(
         maker = PartMaker(columns, flatten=rules.flatten, stop=stop)
         parts = _make_parts(workshop, _groups(files), maker)
         schema = _schema(rules, columns)
-        if not any(part.rows for part in parts) and any(part.refusals for part in parts):
-            raise _nothing_carried(rules, parts)
+        refused = [each for part in parts for each in part.refused]
+        if refused and not any(part.rows for part in parts) and (not schema or all(each.line for each in refused)):
+            raise _nothing_carried(rules, refused, sum(part.refusals for part in parts))
         if not schema:
             hint = "Convert it when it has items, or pin its columns in the project file."
             raise UserError("there is no item, and so no column", place=rules.table, hint=hint)
@@ -255,10 +257,8 @@ def _merged(present: Sequence[Field], new: Sequence[Field]) -> tuple[Field, ...]
     return (*kept, *now.values())
 
 
-def _nothing_carried(rules: Rules, parts: Sequence[Part]) -> UserError:
-    reasons = reasons_of([each for part in parts for each in part.refused])
-    count = sum(part.refusals for part in parts)
-    message = f"all of its {count:,} lines were set aside:\n{reasons}"
+def _nothing_carried(rules: Rules, refused: Sequence[Refused], count: int) -> UserError:
+    message = f"all of its {count:,} lines were set aside:\n{reasons_of(refused)}"
     return UserError(message, place=rules.table, hint="\nIs it an export in a form that docs/lake.md names?")
 
 

@@ -20,12 +20,13 @@ from whimbrel.lake.need import need
 MAX_LINE = 4 << 20  # bytes
 _BLOCK = 1 << 20
 _PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
-_MARK = b"\xef\xbb\xbf"  # that the text is UTF-8, as some editors write it
+UTF8_MARK = b"\xef\xbb\xbf"  # that the text is UTF-8, as some editors write it
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
-def lines(path: Path) -> Iterator[bytes]:
-    """The file's lines without their ends; of one that is too long ``MAX_LINE`` + 1 bytes.
+def lines(path: Path, *, returns: bool = False) -> Iterator[bytes]:
+    """The file's lines without their ends; of one that is too long ``MAX_LINE`` + 1 bytes. With ``returns``, a carriage
+    return before the end stays.
 
     Raises StateError when it cannot be read to its end.
     """
@@ -38,11 +39,11 @@ def lines(path: Path) -> Iterator[bytes]:
                 left = b""
             for line in whole:
                 number += 1
-                yield _line(line, number)
+                yield _line(line, number, returns)
             left = (left + rest)[: MAX_LINE + 1]
         if left:
             number += 1
-            yield _line(left, number)
+            yield _line(left, number, returns)
 
 
 def check_whole(path: Path) -> None:
@@ -86,6 +87,12 @@ def _unpacked(raw: IO[bytes], path: Path) -> Any:
             return raw
 
 
-def _line(line: bytes, number: int) -> bytes:
-    line = line[: MAX_LINE + 1].rstrip(b"\r")
-    return line.removeprefix(_MARK) if number == 1 else line
+def beginning(path: Path) -> bytes:
+    """The first bytes of the file, unpacked. Raises StateError."""
+    with opened(path) as file:
+        return file.read(_BLOCK >> 4).removeprefix(UTF8_MARK)
+
+
+def _line(line: bytes, number: int, returns: bool) -> bytes:
+    line = line[: MAX_LINE + 1] if returns else line[: MAX_LINE + 1].rstrip(b"\r")
+    return line.removeprefix(UTF8_MARK) if number == 1 else line

@@ -33,7 +33,7 @@ FOLDER = "AWSDynamoDB"
 SUMMARY, FILES = "manifest-summary.json", "manifest-files.json"
 FULL, INCREMENTAL = "FULL_EXPORT", "INCREMENTAL_EXPORT"
 VIEWS = ("", "NEW_IMAGE", "NEW_IMAGES", "NEW_AND_OLD_IMAGES")  # "": a full export has none
-JSON_FORMAT = "DYNAMODB_JSON"
+JSON_FORMAT, ION_FORMAT = "DYNAMODB_JSON", "ION"
 _LEVEL = 4  # of gzip: 6 makes 5 % smaller files for twice the time
 _MOST_SUMMARY, _MOST_FILES = 1 << 20, 1 << 30  # bytes of the two manifests
 _HINT = "Copy the export again, whole, with the folder names that it had in the bucket."
@@ -63,6 +63,7 @@ class Export:
     since: str
     as_of: str
     view: str
+    format: str
     items: int
     files: tuple[ExportedFile, ...]
     paths: tuple[Path, ...]
@@ -162,11 +163,12 @@ def read_export(folder: Path) -> Export:
     """Read both manifests, compare their checksums, and find every data file.
 
     Raises LogCorrupt when a checksum or a count does not fit, StateError when a data file is not there or not inside of
-    the export, UserError for an export in Amazon Ion.
+    the export, UserError for an export in a format of its own.
     """
     summary = _read_summary(folder / SUMMARY)
-    if summary.get("outputFormat", JSON_FORMAT) != JSON_FORMAT:
-        message = f"the export is in {summary['outputFormat']}, which whimbrel does not read"
+    output = summary.get("outputFormat", JSON_FORMAT)
+    if output not in (JSON_FORMAT, ION_FORMAT):
+        message = f"the export is in {output!r}, which whimbrel does not read"
         raise UserError(message, place=str(folder), hint="Export the table again with ExportFormat=DYNAMODB_JSON.")
     files = _read_files(folder / FILES, summary)
     items = _whole(summary["itemCount"])
@@ -186,6 +188,7 @@ def read_export(folder: Path) -> Export:
         since=_time(summary["exportFromTime"]) if summary.get("exportFromTime") else "",
         as_of=_time(summary.get("exportToTime") or summary["exportTime"]),
         view=summary.get("outputView", ""),
+        format=output,
         items=items,
         files=files,
         paths=tuple(_find_data(folder, each.key) for each in files),

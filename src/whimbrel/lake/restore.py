@@ -43,7 +43,10 @@ class Restored:
 def files_of(exports: Sequence[Export], loose: Sequence[Source], as_of: str = "") -> list[Source]:
     """The files to restore from, in order: the newest full export (no newer than ``as_of``) and what follows it."""
     if not exports:
-        return list(loose)
+        if csv := [each for each in loose if each.form == "csv"]:
+            hint = "Restore from an export in DynamoDB's own types."
+            raise UserError("CSV does not say which type a value had", place=str(csv[0].path), hint=hint)
+        return sources.prepared(loose, {})
     moment = asked_time(as_of, "--as-of") if as_of else None
     wanted = [each for each in exports if moment is None or read_time(each.as_of) <= moment]
     if not wanted:
@@ -125,7 +128,7 @@ def _batches(operations: Iterator[Placed]) -> Iterator[list[Placed]]:
 def key_from(files: Iterable[Source]) -> list[tuple[str, str]]:
     """The key as the changes of incremental exports name it; () when there is none among the files."""
     for source in files:
-        if source.form == "incremental":
+        if source.form in ("incremental", "ion-changes"):
             for line in islice(sources.read(source), 100):
                 if line.record is not None and line.record.keys:
                     keys: Item = line.record.keys

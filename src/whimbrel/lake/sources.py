@@ -7,20 +7,25 @@ form            a line
 ``incremental`` ``{"Metadata":…,"Keys":…,"OldImage":…,"NewImage":…}``: the native incremental export
 ``plain``       ``{…}``, the item alone
 ``old``         the Data Pipeline and EMR format (lake/old.py)
+``ion``         ``$ion_1_0 {Item:{…}}``: the native full export in Amazon Ion (lake/ion.py)
+``ion-changes`` ``$ion_1_0 {Metadata:…,Keys:…,…}``: the native incremental export in Ion
+``pages``       what ``aws dynamodb scan`` prints (lake/pages.py): not lines, but one item after the other
+``csv``         CSV with a header (lake/csvitems.py)
 =============== ===================================================================================
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from whimbrel.errors import LogCorrupt, UserError
-from whimbrel.lake import old
+from whimbrel.lake import csvitems, ion, old, pages
 from whimbrel.lake.items import BadLine, check_item, is_item, load_json, shown
-from whimbrel.lake.lines import MAX_LINE, lines
-from whimbrel.lake.native import INCREMENTAL, Export, find_exports
+from whimbrel.lake.lines import MAX_LINE, beginning, lines
+from whimbrel.lake.native import INCREMENTAL, ION_FORMAT, Export, find_exports
+from whimbrel.lake.types import Type
 from whimbrel.records import Item
 
 _LOOK_LINES = 50
@@ -28,8 +33,9 @@ _LOOK_LINES = 50
 
 class Source(NamedTuple):
     path: Path
-    form: str  # full | incremental | plain | old
+    form: str
     items: int | None = None  # as the export's manifest counts them
+    columns: tuple[tuple[str, str], ...] = ()  # of CSV: each column's name, and the type that its cells are read as
 
 
 class Record(NamedTuple):
@@ -73,11 +79,24 @@ def find(place: Path) -> Found:
 
 def sources(export: Export) -> list[Source]:
     form = "incremental" if export.kind == INCREMENTAL else "full"
+    if export.format == ION_FORMAT:
+        form = "ion-changes" if export.kind == INCREMENTAL else "ion"
     return [Source(path, form, listed.items) for path, listed in zip(export.paths, export.files, strict=True)]
 
 
 def form_of(path: Path) -> str:
-    """The form of a loose file, by the first of its lines that tells. A file without one is ``plain``."""
+    """The form of a loose file, by its name where that is ``.csv``, else by its beginning, or by the first of its lines
+    that tells. A file without one is ``plain``. Raises UserError for binary Ion.
+    """
+    if csvitems.is_named_so(path):
+        return "csv"
+    head = beginning(path)
+    if head.startswith(ion.BINARY_MARK):
+        raise UserError("it is binary Ion; DynamoDB exports text", place=str(path), hint="Write it as text Ion.")
+    if head.lstrip().startswith(ion.MARK):
+        return "ion"
+    if pages.looks_like(head):
+        return "pages"
     for number, line in enumerate(lines(path)):
         if number == _LOOK_LINES:
             break
@@ -91,12 +110,44 @@ def read(source: Source) -> Iterator[Line]:
     manifest says, StateError when the file cannot be read.
     """
     number = 0
+    if source.form == "pages":
+        yield from _elements(source.path)
+        return
+    if source.form == "csv":
+        yield from _cells(source)
+        return
     for number, text in enumerate(lines(source.path), 1):
         try:
             yield Line(number, text[:MAX_LINE], read_line(text, source.form), "")
         except BadLine as error:
             yield Line(number, text[:MAX_LINE], None, str(error))
     check_count(source, number)
+
+
+def prepared(files: Sequence[Source], pinned: Mapping[str, Type]) -> list[Source]:
+    """The loose files with what must be known of all of them before a line is read: that a scan came to its end, and
+    the types of CSV's columns, which are ``pinned`` or follow from all cells. Raises UserError, StateError.
+    """
+    pages.check([each.path for each in files if each.form == "pages"])
+    columns = csvitems.columns_of([each.path for each in files if each.form == "csv"], pinned)
+    return [each._replace(columns=columns[each.path]) if each.form == "csv" else each for each in files]
+
+
+def _elements(path: Path) -> Iterator[Line]:
+    for line, text in pages.read(path):
+        try:
+            yield Line(line, text, read_line(text, "plain"), "")
+        except BadLine as error:
+            yield Line(line, text, None, str(error))
+
+
+def _cells(source: Source) -> Iterator[Line]:
+    for line, text in csvitems.rows(source.path):
+        try:
+            yield Line(line, text, Record(None, csvitems.read_row(text, source.columns)), "")
+        except BadLine as error:
+            last = line + text.count(b"\n")
+            yield Line(line, text, None, f"{error} (lines {line} to {last})" if last > line else str(error))
 
 
 def check_count(source: Source, seen: int) -> None:
@@ -114,6 +165,9 @@ def read_line(text: bytes, form: str) -> Record:
         raise BadLine("the line is empty")
     if form == "old":
         return Record(None, old.read_line(text))
+    if form in ("ion", "ion-changes"):
+        value = ion.read_line(text)
+        return _incremental(value) if form == "ion-changes" else Record(None, _full(value))
     value = load_json(text)
     if form == "plain":
         return Record(None, check_item(value))
