@@ -144,29 +144,19 @@ _MARIADB_GTID = struct.Struct("<5xI10xQIB").unpack_from  # server id of the head
 _START_ALTER, _ROLLBACK_ALTER = 2, 8  # of its extra flags
 
 
-class MariaDBGtid(NamedTuple):
-    """``standalone``: one statement without BEGIN and COMMIT. ``without_effect``: that statement changes nothing here.
-    It begins an ALTER in two phases (binlog_alter_two_phase), which takes effect where it is logged again, or ends one
-    that failed.
+def parse_mariadb_gtid(event: bytes) -> tuple[tuple[int, int, int], bool, bool]:
+    """Domain, server and sequence; standalone: one statement without BEGIN and COMMIT; without effect: that statement
+    changes nothing here. It begins an ALTER in two phases (binlog_alter_two_phase), which takes effect where it is
+    logged again, or ends one that failed. Gtid_log_event in MariaDB sql/log_event.cc.
     """
-
-    domain: int
-    server: int
-    sequence: int
-    standalone: bool
-    without_effect: bool
-
-
-def parse_mariadb_gtid(event: bytes) -> MariaDBGtid:
-    """Gtid_log_event in MariaDB sql/log_event.cc."""
     server, sequence, domain, flags = _MARIADB_GTID(event)
     if not flags & 1:
-        return MariaDBGtid(domain, server, sequence, False, False)
+        return (domain, server, sequence), False, False
     at = 32 + (8 if flags & 2 else 0)  # an id of a group commit
     if flags & 0xC0:  # an XA transaction: its format, two lengths, and so many bytes
         at += 6 + event[at + 4] + event[at + 5]
     extra = event[at] if at < len(event) else 0
-    return MariaDBGtid(domain, server, sequence, True, bool(extra & (_START_ALTER | _ROLLBACK_ALTER)))
+    return (domain, server, sequence), True, bool(extra & (_START_ALTER | _ROLLBACK_ALTER))
 
 
 def parse_gtid(event: bytes) -> tuple[str, int, float]:

@@ -40,11 +40,11 @@ class Packets:
         self._place = place
         self._timeout = timeout
         self.closed = False
-        self._number = 1  # of the next packet: the answer to a command counts on from it
+        self._asked = False  # a command was sent: the packets of its answer count on from 1
         self._packets = self._read_packets()
 
     def send(self, command: int, payload: bytes) -> None:
-        self._number = 1
+        self._asked = True
         try:
             self._socket.sendall(struct.pack("<IB", len(payload) + 1, command) + payload)
         except OSError as error:
@@ -68,7 +68,7 @@ class Packets:
 
     def _read_packets(self) -> Iterator[bytes | None]:
         unpack = struct.Struct("<IB").unpack_from
-        data, at, size = b"", 0, 0
+        data, at, size, due = b"", 0, 0, 1
         while True:
             if size - at < 5:
                 yield None
@@ -78,9 +78,11 @@ class Packets:
                     return
             head, kind = unpack(data, at)
             length = head & _LARGEST_PACKET
-            if head >> 24 != self._number:
-                raise self._out_of_order(head >> 24)
-            self._number = self._number + 1 & 0xFF
+            if self._asked:
+                due, self._asked = 1, False
+            if head >> 24 != due:
+                raise self._out_of_order(head >> 24, due)
+            due = due + 1 & 0xFF
             end = at + 4 + length
             if end > size:
                 yield None
@@ -99,9 +101,9 @@ class Packets:
                     if not data:
                         return
                     length = int.from_bytes(data[:3], "little")
-                    if data[3] != self._number:
-                        raise self._out_of_order(data[3])
-                    self._number = self._number + 1 & 0xFF
+                    if data[3] != due:
+                        raise self._out_of_order(data[3], due)
+                    due = due + 1 & 0xFF
                     data = self._more(data, 4 + length)
                     if not data:
                         return
@@ -152,9 +154,9 @@ class Packets:
             raise self._lost(f"{message} ({code})")
         raise SourceError(f"the server refused to send its binlog: {message} ({code})", place=self._place)
 
-    def _out_of_order(self, number: int) -> SourceUnreachable:
+    def _out_of_order(self, number: int, due: int) -> SourceUnreachable:
         """A packet is lost or came twice: what was read since the last Commit is read again by a new connection."""
-        return self._lost(f"packet number {number} came where {self._number} was due")
+        return self._lost(f"packet number {number} came where {due} was due")
 
     def _lost(self, why: str) -> SourceUnreachable:
         return SourceUnreachable(f"replication connection lost: {why}", place=self._place)

@@ -145,6 +145,7 @@ class BinlogStream:
 
     def _read(self) -> Iterator[Output]:
         header, crc32, intact, handlers = ev.HEADER.unpack_from, zlib.crc32, ev.CRC32_OF_INTACT, self._handlers()
+        unchecked = self._unchecked
         for packet in self._packets:
             if packet is None:
                 if self._waiting:
@@ -163,10 +164,12 @@ class BinlogStream:
                 if offset < self._offset:
                     self._over_4_gib += 1 << 32
                     offset += 1 << 32
-                if self._unchecked and kind not in _HEARTBEATS:
-                    self._check_gap(offset - size)
-                self._offset = self._behind = offset
-            elif self._unchecked and kind not in _HEARTBEATS and not flags & 0x20:
+                if unchecked:
+                    if kind not in _HEARTBEATS:
+                        self._check_gap(offset - size)
+                    self._behind = offset
+                self._offset = offset
+            elif unchecked and kind not in _HEARTBEATS and not flags & 0x20:
                 self._behind += size  # MariaDB 11 does not say where the events within a transaction end
             handler = handlers.get(kind)
             if handler is None:
@@ -485,10 +488,8 @@ class BinlogStream:
         self._next_gtid = (uuid, tag, number) if number else None
 
     def _on_mariadb_gtid(self, event: bytes, kind: int, timestamp: int) -> None:
-        gtid = ev.parse_mariadb_gtid(event)
-        self._next_gtid = (gtid.domain, gtid.server, gtid.sequence)
-        self._inside = not gtid.standalone
-        self._without_effect = gtid.without_effect
+        self._next_gtid, standalone, self._without_effect = ev.parse_mariadb_gtid(event)
+        self._inside = not standalone
 
     def _on_previous_gtids(self, event: bytes, kind: int, timestamp: int) -> None:
         """The set before the first event of this file: needed only where the start did not say."""
