@@ -8,12 +8,14 @@ import tomllib
 import unicodedata
 from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote
 
 import click
 
 from whimbrel.cli.dms_rules import translated_rules
 from whimbrel.cli.frame import OK
+from whimbrel.cli.reach import reach
 from whimbrel.dms.read import load_rules
 from whimbrel.dms.toml import table_section as dms_section
 from whimbrel.dms.toml import value
@@ -32,12 +34,22 @@ BYTES = ("binary", "geometry")
 LEAST, MOST = 3, 255  # characters of a target's name
 
 
-def init(url: str, wanted: tuple[str, ...], output: Path, endpoint: str) -> int:
+class Tls(NamedTuple):
+    """What was asked for on the command line: a mode and files, or ""."""
+
+    mode: str = ""
+    ca: str = ""
+    cert: str = ""
+    key: str = ""
+
+
+def init(url: str, wanted: tuple[str, ...], output: Path, endpoint: str, tls: Tls) -> int:
     """Write ``output``. Raises ProjectError when it exists: a mapping that somebody wrote is not overwritten."""
     _refuse(output, endpoint)
-    source, password = _source(url)
+    source, password = _source(url, tls)
     if not source.database:
         raise ProjectError("the URL names no database", place="URL", hint="Write mysql://user@host:port/database.")
+    source, tls_lines = reach(source, tls.mode, tls.ca)
     sections, left_out = [], []
     with closing(connect(source)) as connection:
         targets = Targets()
@@ -51,7 +63,7 @@ def init(url: str, wanted: tuple[str, ...], output: Path, endpoint: str) -> int:
                 left_out.append(f"# {_one_line(f'{name} is left out: {error}')}\n")
     if not sections:
         raise UserError("no table that can be migrated", place=source.database, hint="Name another database.")
-    output.write_text(_head(source, endpoint) + "\n".join(sections + left_out), encoding="utf-8")
+    output.write_text(_head(source, tls_lines, endpoint) + "\n".join(sections + left_out), encoding="utf-8")
     click.echo(
         f"Wrote {output} with {len(sections)} tables{f', {len(left_out)} left out (see its end)' if left_out else ''}."
     )
@@ -59,7 +71,7 @@ def init(url: str, wanted: tuple[str, ...], output: Path, endpoint: str) -> int:
     return OK
 
 
-def init_from_dms(url: str, rules_file: Path, wanted: tuple[str, ...], output: Path, endpoint: str) -> int:
+def init_from_dms(url: str, rules_file: Path, wanted: tuple[str, ...], output: Path, endpoint: str, tls: Tls) -> int:
     """Write ``output`` with the ``[[table]]``s that say the same as the DMS file does for the live schema.
 
     Raises ProjectError with all that is wrong with the DMS file, and when ``output`` exists.
@@ -67,11 +79,19 @@ def init_from_dms(url: str, rules_file: Path, wanted: tuple[str, ...], output: P
     if wanted:
         raise UserError("the DMS file says which tables are moved", place="--table", hint="Leave it out.")
     _refuse(output, endpoint)
-    source, password = _source(url)
-    translated = translated_rules(load_rules(rules_file), source)
+    source, password = _source(url, tls)
+    rules = load_rules(rules_file)
+    try:
+        source, tls_lines = reach(source, tls.mode, tls.ca)
+    except WhimbrelError:
+        translated_rules(rules, source)  # raises what is wrong with the rules, if anything is
+        raise
+    translated = translated_rules(rules, source)
     notes = "".join(f"# note: {_one_line(note)}\n" for note in translated.notes)
     sections = "\n".join(map(dms_section, translated.tables))
-    output.write_text(f"{_head(source, endpoint)}# From {rules_file.name}\n{notes}\n{sections}", encoding="utf-8")
+    output.write_text(
+        f"{_head(source, tls_lines, endpoint)}# From {rules_file.name}\n{notes}\n{sections}", encoding="utf-8"
+    )
     click.echo(f"Wrote {output} with {len(translated.tables)} tables from {rules_file}.")
     _say_next(output, password)
     return OK
@@ -133,10 +153,11 @@ def _refuse(output: Path, endpoint: str) -> None:
         raise ProjectError("is there already", place=str(output), hint="Name another file with --output.")
 
 
-def _source(url: str) -> tuple[Source, str]:
+def _source(url: str, tls: Tls) -> tuple[Source, str]:
     """The source, and the password if the URL has one."""
     settings, password = split_url(url)
-    return Source(**settings, password=password or os.environ.get(PASSWORD_VARIABLE, "")), password
+    settings["password"] = password or os.environ.get(PASSWORD_VARIABLE, "")
+    return Source(**settings, tls_cert=tls.cert, tls_key=tls.key), password
 
 
 def _say_next(output: Path, password: str) -> None:
@@ -145,7 +166,7 @@ def _say_next(output: Path, password: str) -> None:
     click.echo(f"Next: edit the mapping in {output}, then `whimbrel check`.")
 
 
-def _head(source: Source, endpoint: str) -> str:
+def _head(source: Source, tls_lines: str, endpoint: str) -> str:
     port = "" if source.port == 3306 else f":{source.port}"
     host = f"[{source.host}]" if ":" in source.host else source.host
     url = f"mysql://{quote(source.user, safe='')}@{host}{port}/{quote(source.database, safe='')}".rstrip("/")
@@ -158,7 +179,7 @@ def _head(source: Source, endpoint: str) -> str:
 
 [source]
 url = "{url}"        # the password comes from the environment variable {PASSWORD_VARIABLE}
-# tls = "preferred"             # off, preferred, required, or verify (with tls_ca = "ca.pem")
+{tls_lines}
 # connections = 4               # for the snapshot
 # max_rows_per_second = 20000   # a cap on the snapshot
 # max_threads_running = 50      # the snapshot pauses while the source has more

@@ -41,14 +41,31 @@ until_option = click.option(
 @click.option("-o", "--output", type=click.Path(path_type=Path), default="whimbrel.toml", show_default=True)
 @click.option("--endpoint", default="", help="A DynamoDB-compatible server; without it, AWS.")
 @click.option("--from-dms", type=click.Path(path_type=Path), help="Say the same as this AWS DMS table-mapping file.")
+@click.option(
+    "--tls", type=click.Choice(["off", "preferred", "required", "verify"]), default=None, help="As in [source]."
+)
+@click.option("--tls-ca", default="", metavar="FILE", help="The certificate of the server's authority: verify with it.")
+@click.option("--tls-cert", default="", metavar="FILE", help="Our own certificate, for an account that needs one.")
+@click.option("--tls-key", default="", metavar="FILE", help="Its key.")
 @guarded
-def init(url: str, tables: tuple[str, ...], output: Path, endpoint: str, from_dms: Path | None) -> int:
+def init(
+    url: str,
+    tables: tuple[str, ...],
+    output: Path,
+    endpoint: str,
+    from_dms: Path | None,
+    tls: str | None,
+    tls_ca: str,
+    tls_cert: str,
+    tls_key: str,
+) -> int:
     """Write a commented project file from the live schema at mysql://user@host:port/database."""
     from whimbrel.cli import init as init_command
 
+    asked = init_command.Tls(tls or "", tls_ca, tls_cert, tls_key)
     if from_dms:
-        return init_command.init_from_dms(url, from_dms, tables, output, endpoint)
-    return init_command.init(url, tables, output, endpoint)
+        return init_command.init_from_dms(url, from_dms, tables, output, endpoint, asked)
+    return init_command.init(url, tables, output, endpoint, asked)
 
 
 @main.command()
