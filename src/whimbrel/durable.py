@@ -83,6 +83,19 @@ def sealed(body: bytes) -> bytes:
     return body + b',"crc":"%08x"}\n' % crc32(body)
 
 
+def sealed_lines(path: Path, hint: str) -> list[bytes]:
+    """All lines of a file of sealed lines; none where there is no such file. Raises StateError with ``hint``."""
+    try:
+        lines = path.read_bytes().splitlines()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise StateError(f"cannot be read: {error.strerror}", place=str(path), hint=hint) from error
+    if not all(map(is_sound, lines)):
+        raise StateError("a line does not match its checksum", place=str(path), hint=hint)
+    return lines
+
+
 def is_sound(line: bytes) -> bool:
     """Whether ``line`` (without its newline) ends in its own checksum."""
     return line[-TAIL:] == b',"crc":"%08x"}' % crc32(line[:-TAIL])

@@ -8,8 +8,13 @@ from whimbrel.mysql.binlog.alterations import Alteration
 from whimbrel.mysql.binlog.lexer import Dialect
 from whimbrel.mysql.binlog.statements import Meaning, Statement, read_statement
 
-CAPTURED = {("shop", "purchase"), ("shop", "odd`na.me")}
+CAPTURED = {("shop", "purchase"), ("shop", "odd`na.me"), ("shop", "a-b@c")}
 MARIADB, MYSQL = Dialect(mariadb=True, version=101106), Dialect(mariadb=False, version=90701)
+
+
+def test_a_name_by_a_file_that_is_not_known_is_not_understood() -> None:
+    assert read("TRUNCATE `#mysql50#@4e2d`").meaning is Meaning.UNKNOWN
+    assert read("TRUNCATE `#mysql50#a@002d`").meaning is Meaning.HARMLESS
 
 
 def read(sql: str, schema: str = "shop", dialect: Dialect = MARIADB) -> Statement:
@@ -36,6 +41,9 @@ TRUNCATED = [
     "DROP TABLE IF EXISTS other.a, b WAIT 10, purchase",
     "RENAME TABLE a TO b, purchase WAIT 5 TO c",
     "DROP SEQUENCE purchase",
+    "TRUNCATE `#mysql50#purchase`",
+    "TRUNCATE `#mysql50#a@002db@0040c`",
+    "DROP TABLE `#mysql50#shop`.`#mysql50#a@002Db@0040c`",
 ]
 
 CASES = [

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from demo.servers import DynamoServer, MariaDB, Ministack, SqlServer
+from demo.servers import DynamoServer, MariaDB, Ministack, ServerUnavailable, SqlServer
 from tests.conftest import unique
+from tests.e2e.pair import KINDS, NUMBERED, Pair, Shop
 from tests.e2e.work import Work
 
 MakeWork = Callable[..., Work]
@@ -28,3 +30,26 @@ def make_work(tmp_path: Path) -> MakeWork:
 @pytest.fixture
 def work(make_work: MakeWork, mariadb: MariaDB, ministack: Ministack) -> Work:
     return make_work(mariadb, ministack)
+
+
+@pytest.fixture(params=["mariadb", pytest.param("mysql", marks=pytest.mark.slow)])
+def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pair]:
+    kind, options = KINDS[request.param]
+    with ExitStack() as stack:
+        try:
+            servers = [
+                kind(tmp_path / f"{name}{number}", options=options, server_id=number) for name, number in NUMBERED
+            ]
+        except ServerUnavailable as reason:
+            pytest.skip(str(reason))
+        servers[1].password = servers[0].password  # replicas have the accounts of their primaries
+        for server in servers:
+            stack.enter_context(server)
+        made = Pair(*servers)
+        made.replicate()
+        yield made
+
+
+@pytest.fixture
+def shop(make_work: MakeWork, pair: Pair, ministack: Ministack) -> Shop:
+    return Shop(make_work, pair, ministack)

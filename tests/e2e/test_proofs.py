@@ -4,9 +4,7 @@ the binlog itself. docs/operations.md has the list.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -15,6 +13,7 @@ from demo.servers import Ministack, SqlServer
 from demo.servers.sql import GRANTS
 from tests.e2e import judge
 from tests.e2e.conftest import MakeWork
+from tests.e2e.proving import ended, following
 from tests.e2e.work import Work
 
 BY_ID = 'shape = "record"\npartition_key = { name = "id", type = "N" }\n'
@@ -39,35 +38,6 @@ def make(make_work: MakeWork, source_server: SqlServer, ministack: Ministack) ->
         return work
 
     return make
-
-
-def ended(work: Work, process: Any) -> str:
-    """What a migrate that was running says as it stops by itself, with the exit code for a source it cannot follow."""
-    out, err = process.communicate(timeout=60)
-    assert process.returncode in (2, 3), f"{process.returncode}\n{out}\n{err}"
-    assert "Traceback" not in err
-    return str(err)
-
-
-@contextmanager
-def following(work: Work) -> Iterator[Any]:
-    (work.state / "status.json").unlink()
-    process = work.start("migrate")
-    try:
-        work.wait_for(lambda: applying(work), process)
-        yield process
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
-
-
-def applying(work: Work) -> bool:
-    try:
-        status = json.loads((work.state / "status.json").read_text())
-    except (FileNotFoundError, ValueError):
-        return False
-    return status["phase"] == "apply" and status["asked"] is not None
 
 
 WIDENED = ["ALTER TABLE t DROP PRIMARY KEY, ADD PRIMARY KEY (id, note)", "INSERT INTO t VALUES (1, 11, 'z')"]
@@ -211,3 +181,148 @@ def test_the_binlog_is_reset_while_it_is_followed(make: Make, source_server: Sql
         assert "it was reset" in said or "Start anew with a fresh snapshot" in said
     said = work.call("migrate", "--until-caught-up", code=3).output
     assert "it was reset" in said or "the server has" in said
+
+
+WITHOUT = [
+    pytest.param("--skip-log-bin", "log_bin", id="log_bin"),
+    pytest.param("--binlog-do-db=elsewhere", "left out of the binlog", id="binlog-do-db", marks=SLOW),
+    pytest.param("--binlog-ignore-db={database}", "left out of the binlog", id="binlog-ignore-db", marks=SLOW),
+]
+
+
+@pytest.mark.parametrize(("option", "said"), WITHOUT)
+def test_a_server_that_comes_back_does_not_log(make: Make, source_server: SqlServer, option: str, said: str) -> None:
+    """What is written then is in no log: the migration cannot go on, also when the setting is right again."""
+    work = make(BY_ID)
+    options = source_server.options
+    try:
+        with following(work) as process:
+            source_server.options = (*options, option.format(database=work.database))
+            source_server.restart()
+            assert said in ended(work, process)
+        source_server.execute("DELETE FROM t WHERE id = 1", database=work.database)
+    finally:
+        source_server.options = options
+        source_server.restart()
+    again = work.call("migrate", "--until-caught-up", code=3)
+    assert said in again.output
+    assert "new state folder" in again.output
+
+
+@pytest.mark.parametrize("engine", ["MyISAM", pytest.param("MEMORY", marks=SLOW)])
+def test_a_table_moves_to_an_engine_without_transactions(make: Make, engine: str) -> None:
+    work = make(BY_ID)
+    with following(work) as process:
+        work.source.execute(f"ALTER TABLE t ENGINE = {engine}", database=work.database)
+        said = ended(work, process)
+        assert f"ENGINE = {engine}" in said or f"engine {engine} has no transactions" in said
+    work.source.execute("ALTER TABLE t ENGINE = InnoDB", database=work.database)  # but it was not
+    assert f"ENGINE = {engine}" in work.call("migrate", "--until-caught-up", code=3).output
+
+
+@SLOW
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("ALTER TABLE t ENGINE = MyISAM", "engine MyISAM has no transactions"),
+        ("ALTER TABLE t ADD CONSTRAINT fk FOREIGN KEY (seat) REFERENCES owner (id) ON DELETE CASCADE", "fk has ON"),
+        ("DROP TABLE t", "does not exist, or may not be read"),
+    ],
+)
+def test_what_is_done_without_a_word_in_the_binlog_is_seen(make: Make, statement: str, said: str) -> None:
+    work = make(BY_ID)
+    if "CASCADE" in statement and work.source.flavor == "mysql":
+        pytest.skip("such a key's changes are in this server's binlog")
+    with following(work) as process:
+        work.source.execute("SET SESSION sql_log_bin = 0", statement, database=work.database)
+        assert said in ended(work, process)
+
+
+@SLOW
+def test_what_stands_in_for_a_primary_key_is_dropped(
+    make_work: MakeWork, source_server: SqlServer, ministack: Ministack
+) -> None:
+    work = make_work(source_server, ministack, table="t", mapping=BY_SEAT)
+    without = TABLE.replace("INT NOT NULL PRIMARY KEY", "INT NOT NULL")
+    source_server.execute(without, ROWS, database=work.database)
+    work.call("migrate", "--until-caught-up")
+    with following(work) as process:
+        source_server.execute("ALTER TABLE t DROP KEY one_seat, ADD KEY (seat)", database=work.database)
+        assert "the key that tells its rows apart (seat) was dropped" in ended(work, process)
+
+
+PARTED = """CREATE TABLE t (
+    id INT NOT NULL PRIMARY KEY, seat INT NOT NULL, note VARCHAR(20) NOT NULL
+) PARTITION BY RANGE (id) (PARTITION few VALUES LESS THAN (2), PARTITION many VALUES LESS THAN MAXVALUE)"""
+
+
+PARTITIONS = {
+    "drop": ["ALTER TABLE t DROP PARTITION few"],
+    "truncate": ["ALTER TABLE t TRUNCATE PARTITION few"],
+    "exchange": [
+        "CREATE TABLE plain LIKE t",
+        "ALTER TABLE plain REMOVE PARTITIONING",
+        "ALTER TABLE t EXCHANGE PARTITION few WITH TABLE plain",
+    ],
+    "exchanged": [
+        PARTED.replace("TABLE t", "TABLE other"),
+        "ALTER TABLE t REMOVE PARTITIONING",
+        "DELETE FROM t WHERE id = 1",
+        "ALTER TABLE other EXCHANGE PARTITION many WITH TABLE t",
+    ],
+}
+
+
+@pytest.mark.parametrize("what", ["drop", *(pytest.param(each, marks=SLOW) for each in PARTITIONS if each != "drop")])
+def test_rows_go_with_a_partition(
+    make_work: MakeWork, source_server: SqlServer, ministack: Ministack, what: str
+) -> None:
+    work = make_work(source_server, ministack, table="t", mapping=BY_ID)
+    source_server.execute(PARTED, ROWS, database=work.database)
+    work.call("migrate", "--until-caught-up")
+    with following(work) as process:
+        source_server.execute(*PARTITIONS[what], database=work.database)
+        assert "are gone without row events" in ended(work, process)
+    assert "are gone without row events" in work.call("migrate", "--until-caught-up", code=3).output
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("DROP TABLE t", "are gone without row events"),
+        pytest.param("RENAME TABLE t TO gone", "was renamed", marks=SLOW),
+        pytest.param("TRUNCATE TABLE t", "was emptied", marks=SLOW),
+    ],
+)
+def test_a_table_is_gone(make: Make, statement: str, said: str) -> None:
+    work = make(BY_ID)
+    with following(work) as process:
+        work.source.execute(statement, database=work.database)
+        ended_with = ended(work, process)
+        assert said in ended_with or "does not exist, or may not be read" in ended_with
+
+
+@SLOW
+@pytest.mark.parametrize("source_server", ["mysql"], indirect=True)
+def test_gtids_are_turned_off_and_on(make: Make) -> None:
+    """Without a failover files and offsets are enough: nothing is lost, whether it follows or has stopped."""
+    work = make(BY_ID)
+    try:
+        for number, mode in enumerate(("ON_PERMISSIVE", "OFF_PERMISSIVE", "OFF", "OFF_PERMISSIVE", "ON_PERMISSIVE"), 3):
+            work.source.execute(f"SET GLOBAL gtid_mode = {mode}")
+            added = f"INSERT INTO t VALUES ({number}, {number * 10}, '{mode}')"
+            with following(work) as process:
+                work.source.execute(added, database=work.database)
+                work.wait_for(lambda number=number: len(items(work)) == number, process)
+            gone = "INSERT INTO t VALUES (99, 990, 'x')", "DELETE FROM t WHERE id = 99"
+            work.source.execute(*gone, database=work.database)
+    finally:
+        work.source.execute("SET GLOBAL gtid_mode = ON_PERMISSIVE", "SET GLOBAL gtid_mode = ON")
+    work.source.execute("DELETE FROM t WHERE id = 3", database=work.database)
+    work.call("migrate", "--until-caught-up")
+    assert len(items(work)) == 6
+    work.verify()
+
+
+def items(work: Work) -> dict[Any, Any]:
+    return judge.items(work.endpoint, work.target, "id")

@@ -59,6 +59,7 @@ class Capture:
         self._proofs = Proofs(source, versions)
         self._now: dict[Name, Table] = {}
         self._server = ""  # whose binlog is read
+        self._file = ""  # the one that is known to the lineage
         self._folder = folder
         self._start = start
         self._progress = progress
@@ -139,8 +140,9 @@ class Capture:
         with closing(self._log) as change_log, closing(connect(self._source)) as connection:
             captured = change_log.last.position if change_log.last else self._start
             info = server_info(connection)
+            self._lineage.prove_logged(connection, info, self._history.at(captured).values())
             resume = self._lineage.take_up(connection, info, captured)
-            self._server = info.server_uuid
+            self._server, self._file = info.server_uuid, resume.file
             self._now = self._history.at(resume)
             self._proofs.learn(connection, self._now)
             self._stream = BinlogStream(
@@ -194,11 +196,15 @@ class Capture:
             # Nothing of ours happened up to here; without this record the applied Position would stand still.
             if self._log.last is None or piece.position.order > self._log.last.position.order:
                 self._commit(Commit(piece.position, time.time()))
-            self._progress.capture_idle = True
+            self._progress.capture_idle, self._progress.heard = True, time.monotonic()
             return
         self._progress.capture_idle = False
 
     def _commit(self, commit: Commit) -> None:
+        beginning = self._stream.beginning if self._stream else None
+        if beginning and commit.position.file != self._file:
+            self._lineage.enter(commit.position, beginning)
+            self._file = commit.position.file
         self._log.commit(commit)
         self._note_captured()
         self._committed.set()

@@ -1,4 +1,5 @@
-"""Which server the Positions of each epoch belong to: ``servers.jsonl`` in the state folder.
+"""Which server the Positions of each epoch belong to: ``servers.jsonl`` in the state folder; and that its binlog is
+still the one that was read.
 
 The first server is the Checkpoint's; the file has a line for each one that took over since, with the Position up to
 which the one before it was captured. A line is durable before anything of its server is captured. Only the capture
@@ -7,17 +8,24 @@ writes it; others read it whenever they ask a server for a Position.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 import orjson
 
-from whimbrel.durable import is_sound, replace_file, sealed
-from whimbrel.errors import StateError, UnsupportedSource
+from whimbrel.durable import replace_file, sealed, sealed_lines, writing
+from whimbrel.errors import PositionLost, StateError, UnsupportedSource
+from whimbrel.migrate.beginnings import Beginnings
+from whimbrel.mysql.binlog.beginning import Beginning, beginning_of, oldest_file
 from whimbrel.mysql.connect import Mysql, ServerInfo, current_position, server_info
 from whimbrel.mysql.failover import first_position, prove_holds
-from whimbrel.records import Position
+from whimbrel.mysql.preflight import unlogged
+from whimbrel.project import Source
+from whimbrel.records import Position, Table
 
+_BEGIN_AGAIN = "Begin again with a new state folder and target table."
 _RESTORE = "Restore it from a copy of the state folder, or set the folder aside and begin the migration again."
 
 
@@ -29,10 +37,12 @@ class Era(NamedTuple):
 
 
 class Lineage:
-    """``first`` is the identity of the server that the migration began with."""
+    """``first`` is the identity of the server that the migration began with; ``beginnings`` are of its binlog files."""
 
-    def __init__(self, path: Path, first: str) -> None:
+    def __init__(self, source: Source, path: Path, beginnings: Beginnings, first: str) -> None:
+        self._source = source
         self._path = path
+        self._beginnings = beginnings
         self._first = first
 
     def latest(self) -> Era:
@@ -64,7 +74,37 @@ class Lineage:
         info, latest = server_info(connection), self.latest()
         if info.server_uuid != latest.server:
             prove_holds(connection, info, position, latest.server)
+        elif position.epoch == latest.epoch:
+            self._same_file(position)
         return info.server_uuid
+
+    def begin(self, start: Position) -> None:
+        """Note the file of a server's first Position. Must come before a Checkpoint has it."""
+        if found := beginning_of(self._source, start.file):
+            self._beginnings.note(start, found)
+
+    def enter(self, position: Position, beginning: Beginning) -> None:
+        """The capture reads the file of ``position`` from now on. Must come before anything of it is captured."""
+        self._beginnings.note(position, beginning)
+
+    def prove_logged(self, connection: Mysql, info: ServerInfo, tables: Iterable[Table]) -> None:
+        """That the server which is followed logs all changes of ``tables``. What it did not log is in no log when the
+        setting is right again, so once seen it is remembered in ``unlogged.json``. Raises UnsupportedSource.
+        """
+        path = self._path.with_name("unlogged.json")
+        if path.exists():
+            raise UnsupportedSource(
+                f"changes were not logged while this migration ran, and are in no log: {path.read_text().strip()}",
+                place=str(path),
+                hint=_BEGIN_AGAIN,
+            )
+        if info.server_uuid != self.latest().server:
+            return
+        for fault in unlogged(connection, tables):
+            seen = {"seen": datetime.now(UTC).isoformat(timespec="seconds"), "what": str(fault.error)}
+            with writing(path):
+                replace_file(path, orjson.dumps(seen) + b"\n")
+            raise fault.error
 
     def take_up(self, connection: Mysql, info: ServerInfo, captured: Position) -> Position:
         """Where to read this server's binlog from, ``captured`` being the end of what is captured.
@@ -87,20 +127,39 @@ class Lineage:
                 hint="Set it to ON again.",
             )
         if captured.epoch == latest.epoch:
+            found = self._same_file(captured)
+            if found:
+                self._beginnings.note(captured, found)
+            elif info.gtid and captured.gtid:
+                self._was_purged(captured)
             return captured
-        return first_position(connection, captured.gtid, latest.epoch)
+        first = first_position(connection, captured.gtid, latest.epoch)
+        self.begin(first)
+        return first
+
+    def _same_file(self, position: Position) -> Beginning | None:
+        """How the file of ``position`` begins on the server, None if it has none of that name. Raises PositionLost if
+        it is another one than that which was captured.
+        """
+        found, known = beginning_of(self._source, position.file), self._beginnings.of(position)
+        if found and known and found != known:
+            raise _was_reset(
+                f"{position.file} was begun at {_clock(found.when)} after the GTIDs {found.gtids or 'none'}; the one "
+                f"that was captured, at {_clock(known.when)} after {known.gtids or 'none'}"
+            )
+        return found
+
+    def _was_purged(self, captured: Position) -> None:
+        """The file of ``captured`` is gone. If it was purged, it ended there, and the oldest one goes on from it."""
+        file = oldest_file(self._source)
+        found = beginning_of(self._source, file) if file else None
+        if found is None or not found.follows(captured.gtid):
+            raise _was_reset(
+                f"the server has no {captured.file}, and {file or 'nothing'} does not go on from {captured}"
+            )
 
     def _lines(self) -> list[bytes]:
-        try:
-            data = self._path.read_bytes()
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise StateError(f"cannot be read: {error.strerror}", place=str(self._path), hint=_RESTORE) from error
-        lines = data.splitlines()
-        if not all(map(is_sound, lines)):
-            raise StateError("a line does not match its checksum", place=str(self._path), hint=_RESTORE)
-        return lines
+        return sealed_lines(self._path, _RESTORE)
 
     def _add(self, era: Era, after: Position) -> None:
         line = sealed(orjson.dumps({**era._asdict(), "after": after.as_fields()})[:-1])
@@ -109,3 +168,11 @@ class Lineage:
         except OSError as error:
             hint = "Make room on the disk, or repair it, and start again."
             raise StateError(f"cannot be written: {error.strerror}", place=str(self._path), hint=hint) from error
+
+
+def _was_reset(why: str) -> PositionLost:
+    return PositionLost(f"it was reset: {why}", place="binlog of the source", hint=_BEGIN_AGAIN)
+
+
+def _clock(when: int) -> str:
+    return datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

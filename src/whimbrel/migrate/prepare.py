@@ -4,6 +4,7 @@ moved.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -12,11 +13,13 @@ from whimbrel.checkpoint import Checkpoint
 from whimbrel.errors import MappingError, SchemaDrift, StateError
 from whimbrel.mapping.design import TableMapping
 from whimbrel.mapping.versions import Versions
+from whimbrel.migrate.beginnings import Beginnings
 from whimbrel.migrate.history import History
 from whimbrel.migrate.lineage import Lineage
-from whimbrel.migrate.mappings import read_mappings, refuse, unproven
+from whimbrel.migrate.mappings import Mappings, read_mappings, refuse, unproven
 from whimbrel.migrate.rules import unsafe_edits
 from whimbrel.migrate.state import StateFolder
+from whimbrel.migrate.value_forms import Mapped, same_values
 from whimbrel.mysql.connect import Mysql, ServerInfo, connect, server_info
 from whimbrel.mysql.conversions import same_as_server
 from whimbrel.mysql.preflight import check_source
@@ -57,22 +60,34 @@ def prepare(project: Project) -> Prepared:
 
 def _prepare(project: Project, connection: Mysql) -> Prepared:
     found = read_mappings(project, connection)
+    past = StateFolder(project.state).checkpoint
+    begun = checkpoint.load(past)
+    tables = list(found.tables.values())
+    same_values(_mapped(found), begun.values, str(past))  # first: it may be why a table seems to be another one
     faults = list(found.faults)
     doubts = [doubt for mapping in found.mappings.values() for doubt in unproven(connection, mapping)]
     faults += [MappingError(doubt) for doubt in doubts]
     refuse(faults, project)
-    tables = list(found.tables.values())
+    info = server_info(connection)
+    if begun.start:
+        _lineage(project, info).prove_logged(connection, info, tables)
     check_source(connection, tables)
     same_as_server(connection, tables)
     return Prepared(
         project=found.project,
-        server=server_info(connection),
+        server=info,
         tables=found.tables,
         mappings=found.mappings,
         estimates={table.full_name: estimated_rows(connection, table) for table in tables},
         versions=found.versions,
         history=found.history,
     )
+
+
+def _mapped(found: Mappings) -> Iterator[Mapped]:
+    for rule in found.project.tables:
+        table = next(each for each in found.tables.values() if each.full_name == rule.source)
+        yield rule, table, found.mappings.get(rule.source)
 
 
 def not_altered(connection: Mysql, tables: list[Table]) -> None:
@@ -84,8 +99,13 @@ def not_altered(connection: Mysql, tables: list[Table]) -> None:
 
 def lineage_of(prepared: Prepared) -> Lineage:
     """Of the migration that the project's state folder has, if it has begun; else of this server."""
-    folder = StateFolder(prepared.project.state)
-    return Lineage(folder.servers, checkpoint.load(folder.checkpoint).source or prepared.server.server_uuid)
+    return _lineage(prepared.project, prepared.server)
+
+
+def _lineage(project: Project, info: ServerInfo) -> Lineage:
+    folder = StateFolder(project.state)
+    first = checkpoint.load(folder.checkpoint).source or info.server_uuid
+    return Lineage(project.source, folder.servers, Beginnings(folder.binlogs), first)
 
 
 def followable(prepared: Prepared, now: Checkpoint) -> None:

@@ -34,6 +34,7 @@ class Progress:
     captured_position: Position | None = None
     captured_time: float = 0.0  # source clock of the newest captured commit
     capture_idle: bool = False  # the source has nothing that is not captured
+    heard: float = 0.0  # when it last said so, by time.monotonic()
     applied_position: Position | None = None
     applied_time: float = 0.0
     log_drained: bool = False  # the applier has seen the end of the change log

@@ -40,7 +40,6 @@ from whimbrel.migrate.prepare import Prepared, followable, lineage_of, not_alter
 from whimbrel.migrate.progress import Progress, TableCounts
 from whimbrel.migrate.snapshot import Snapshot
 from whimbrel.migrate.state import Keeper, StateFolder, with_held
-from whimbrel.migrate.value_forms import same_values
 from whimbrel.migrate.watch import Watch
 from whimbrel.mysql.connect import clock, connect
 from whimbrel.mysql.fence import Start, fixed_start
@@ -77,7 +76,6 @@ class Run:
             self.keeper = Keeper(self.folder.checkpoint)
             followable(self.prepared, self.keeper.now)
             self.lineage = lineage_of(self.prepared)
-            same_values(self.prepared.mappings.values(), self.keeper.now.values, str(self.folder.checkpoint))
             same_rules(self.prepared, self.keeper.now.rules)
         except BaseException:
             self._lock.release()
@@ -123,6 +121,7 @@ class Run:
             began = clock(connection)  # before the start, so that no change is older than it
             start = fixed_start(self.prepared.project.source, tables, self.stop.wait)
             not_altered(connection, tables)  # after the start: an ALTER from here on is in the log
+        self.lineage.begin(start.position)
         self.history = history.begin(self.folder.tables, self.prepared.project.tables, tables, start.position, began)
         self._move_from("new", source=self.prepared.server.server_uuid, rules=self.history.digest, start=start.position)
         log.info("start fixed", extra={"position": str(start.position), "way": start.way, "held_ms": start.held_ms})

@@ -18,6 +18,7 @@ class StateFolder:
         self.checkpoint = root / "checkpoint.json"
         self.tables = root / "tables.jsonl"
         self.servers = root / "servers.jsonl"
+        self.binlogs = root / "binlogs.jsonl"
         self.log = root / "log"
         self.dead = root / "dead.jsonl"
         self.spill = root / "spill"

@@ -11,14 +11,18 @@ from whimbrel.checkpoint import VALUES
 from whimbrel.errors import StateError
 from whimbrel.mapping.design import TableMapping
 from whimbrel.mysql.charsets import EXCEPTIONS
-from whimbrel.records import Column
+from whimbrel.project import TableRule
+from whimbrel.records import Column, Table
+
+# A table with its rule and its mapping, None if it could not be made: a form that changed may be the reason.
+Mapped = tuple[TableRule, Table, TableMapping | None]
 
 
-def same_values(mappings: Iterable[TableMapping], values: int, place: str) -> None:
+def same_values(tables: Iterable[Mapped], values: int, place: str) -> None:
     """``values``: the form that the migration began with. Raises StateError that names every column concerned."""
     if values == VALUES:
         return
-    changed = [f"{mapping.source}.{what}" for mapping in mappings for what in _changed(mapping)]
+    changed = [f"{each[1].full_name}.{what}" for each in tables for what in _changed(*each)]
     if changed:
         raise StateError(
             f"whimbrel 0.1.0 began this migration and wrote these in another form: {', '.join(changed)}",
@@ -27,14 +31,14 @@ def same_values(mappings: Iterable[TableMapping], values: int, place: str) -> No
         )
 
 
-def _changed(mapping: TableMapping) -> Iterator[str]:
-    rule, design = mapping.rule, mapping.design
-    computes = bool(rule.columns or rule.filter)  # expressions may read what is excluded
-    used = {name for each in design.added for name in each.columns} | set(design.key_columns)
-    for column in mapping.table.columns:
-        if (why := _why(column)) and (computes or column.name in used or column.name not in rule.exclude):
+def _changed(rule: TableRule, table: Table, mapping: TableMapping | None) -> Iterator[str]:
+    design = mapping.design if mapping else None
+    reads_more = bool(rule.columns or rule.filter) or design is None  # than what is not excluded
+    used = {name for each in design.added for name in each.columns} | set(design.key_columns) if design else set()
+    for column in table.columns:
+        if (why := _why(column)) and (reads_more or column.name in used or column.name not in rule.exclude):
             yield f"{column.name} ({why})"
-    if not design.omit_nulls:
+    if design and not design.omit_nulls:
         yield from (f"{each.name} (a template with NULLs)" for each in design.added if each.may_be_null(design.columns))
 
 

@@ -20,9 +20,10 @@ from whimbrel.mysql.binlog.session import still_has
 from whimbrel.mysql.connect import Mysql, connect, server_info
 from whimbrel.mysql.preflight import named_faults, table_faults
 from whimbrel.project import Source
-from whimbrel.records import Table
+from whimbrel.records import Position, Table
 
 ASK_SECONDS = 2.0
+SENT_WITHIN = 1.0  # seconds: what the source has by then must have come, if it says that there is nothing more
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class Watch:
         self._on_failure = on_failure
         self._on_moved = on_moved
         self._asked = 0
+        self._earlier: tuple[Position, float] | None = None  # where the source's binlog ended when it was last asked
         self._stop = threading.Event()
         self._failure: WhimbrelError | None = None
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
@@ -103,6 +105,7 @@ class Watch:
         if info.server_uuid != self._lineage.latest().server:
             self._on_moved()  # the capture may have a connection to the old one still; it proves the new one
             return
+        self._lineage.prove_logged(connection, info, tables)
         for fault in named_faults(connection, []):
             raise fault.error
         if not self._still_has_what_was_captured(connection, use_gtid=info.gtid):
@@ -111,6 +114,15 @@ class Watch:
             for fault in table_faults(connection, info, table):
                 raise fault.error
         self._progress.asked = time.monotonic()
+
+    def _says_nothing_of_it(self, captured: Position) -> bool:
+        """Whether the binlog had more when it was last asked, and has told the capture since that there is nothing
+        new: so does one that was reset, and it may have grown beyond our place by the time it is asked.
+        """
+        if self._earlier is None:
+            return False
+        end, asked = self._earlier
+        return self._progress.heard > asked + SENT_WITHIN and not captured.at_or_after(end)
 
     def _still_has_what_was_captured(self, connection: Mysql, *, use_gtid: bool) -> bool:
         """False before anything of the server is captured. Raises PositionLost."""
@@ -126,5 +138,10 @@ class Watch:
                 place="binlog of the source",
                 hint="Begin again with a new state folder and target table.",
             )
+        if self._says_nothing_of_it(captured):
+            self._earlier = None
+            self._on_moved()  # the next connection proves that it is the same log
+            return False
+        self._earlier = end, time.monotonic()
         still_has(connection, captured, use_gtid=use_gtid and bool(captured.gtid))
         return True

@@ -67,6 +67,20 @@ def variables(connection: Mysql) -> dict[str, str]:
     return {row["Variable_name"].lower(): row["Value"] for row in rows_as_dicts(connection, "SHOW GLOBAL VARIABLES")}
 
 
+def unlogged(connection: Mysql, tables: Iterable[Table]) -> Iterator[SourceFault]:
+    """What keeps changes of ``tables`` out of the binlog, so that no later reading of it has them."""
+    has = rows_as_dicts(connection, "SHOW GLOBAL VARIABLES LIKE 'log_bin'")[0]["Value"]
+    if has.upper() != WANTED["log_bin"]:
+        yield _binlog_off(has)
+        return
+    for table in tables:
+        yield from _filter_faults(connection, table)
+
+
+def _binlog_off(has: str) -> SourceFault:
+    return _unsupported("log-bin", f"is {has}, must be ON", "log_bin", "Start the server with --log-bin")
+
+
 def _setting_faults(connection: Mysql, info: ServerInfo) -> Iterator[SourceFault]:
     has = variables(connection)
     yield from _version_faults(info)
@@ -92,10 +106,13 @@ def _version_faults(info: ServerInfo) -> Iterator[SourceFault]:
 
 def _binlog_faults(has: Mapping[str, str]) -> Iterator[SourceFault]:
     for name, value in WANTED.items():
-        if has.get(name, "OFF").upper() != value:
-            change = f"SET GLOBAL {name} = {value}, and reconnect the writers"
-            hint = "Start the server with --log-bin" if name == "log_bin" else change
-            yield _unsupported(name.replace("_", "-"), f"is {has.get(name)}, must be {value}", name, hint)
+        if has.get(name, "OFF").upper() == value:
+            continue
+        if name == "log_bin":
+            yield _binlog_off(has.get(name, "OFF"))
+            continue
+        hint = f"SET GLOBAL {name} = {value}, and reconnect the writers"
+        yield _unsupported(name.replace("_", "-"), f"is {has.get(name)}, must be {value}", name, hint)
     if "PARTIAL_JSON" in has.get("binlog_row_value_options", ""):
         yield _unsupported(
             "partial-json",

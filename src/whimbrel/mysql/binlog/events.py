@@ -76,6 +76,11 @@ def check_format(event: bytes) -> None:
         )
 
 
+def writer_version(event: bytes) -> str:
+    """Of the server that wrote the binlog which this format description begins, in its own words."""
+    return event[21:71].partition(b"\0")[0].decode("ascii", "replace")
+
+
 def parse_rotate(event: bytes) -> tuple[str, int]:
     """The next file and the offset in it."""
     return event[27:].decode(), int.from_bytes(event[19:27], "little")

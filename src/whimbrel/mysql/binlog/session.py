@@ -55,21 +55,29 @@ def open_session(connection: Any, start: Position, server_id: int, *, use_gtid: 
     """Raises PositionLost if the binlog does not reach back to ``start``, or never was there."""
     info = server_info(connection)
     mariadb = info.flavor == "mariadb"
-    server_id = server_id or random.randrange(1 << 30, (1 << 32) - 1)
-    logs = _files(connection)
+    server_id = server_id or any_server_id()
+    logs = files(connection)
     has = _history(connection, logs, mariadb=mariadb)
     _prove(connection, start, logs, use_gtid=use_gtid, mariadb=mariadb)
-    _introduce(connection, start, server_id, use_gtid=use_gtid, heartbeat=heartbeat, mariadb=mariadb)
-    major, minor, patch = info.version
-    version = major * 10_000 + minor * 100 + patch
+    introduce(connection, start, server_id, use_gtid=use_gtid, heartbeat=heartbeat, mariadb=mariadb)
+    version = one_number(info.version)
     unchecked = global_variable(connection, "binlog_checksum") == "NONE"
     return Session(mariadb, version, server_id, _place(connection), has, collation_charsets(connection), unchecked)
+
+
+def one_number(version: tuple[int, int, int]) -> int:
+    major, minor, patch = version
+    return major * 10_000 + minor * 100 + patch
+
+
+def any_server_id() -> int:
+    return random.randrange(1 << 30, (1 << 32) - 1)
 
 
 def still_has(connection: Any, position: Position, *, use_gtid: bool) -> None:
     """Raises PositionLost if the server's binlog does not have ``position`` (any more)."""
     mariadb = server_info(connection).flavor == "mariadb"
-    _prove(connection, position, _files(connection), use_gtid=use_gtid, mariadb=mariadb)
+    _prove(connection, position, files(connection), use_gtid=use_gtid, mariadb=mariadb)
 
 
 def _prove(connection: Any, position: Position, logs: Mapping[str, int], *, use_gtid: bool, mariadb: bool) -> None:
@@ -79,7 +87,7 @@ def _prove(connection: Any, position: Position, logs: Mapping[str, int], *, use_
         raise PositionLost(message, place=_place(connection), hint=_START_ANEW)
 
 
-def _files(connection: Any) -> dict[str, int]:
+def files(connection: Any) -> dict[str, int]:
     """The sizes of the binlog's files by their names, the oldest first."""
     return {row["Log_name"]: int(row["File_size"]) for row in rows_as_dicts(connection, "SHOW BINARY LOGS")}
 
@@ -128,10 +136,10 @@ def executed_soon(connection: Any, gtids: str) -> bool:
     return bool(rows[0]["late"] == 0)
 
 
-def _introduce(
+def introduce(
     connection: Any, start: Position, server_id: int, *, use_gtid: bool, heartbeat: float, mariadb: bool
 ) -> None:
-    """Session variables that the dump reads. One server id, one UUID: so a new connection ends a dead one of ours."""
+    """Set what the dump reads of its session. One server id, one UUID: so a new connection ends a dead one of ours."""
     ours = str(uuid.uuid5(uuid.NAMESPACE_DNS, f"whimbrel-{server_id}"))
     period = int(heartbeat * 1e9)
     variables: dict[str, str] = {"master_heartbeat_period": str(period)}

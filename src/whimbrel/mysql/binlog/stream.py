@@ -15,13 +15,15 @@ from typing import Any, NoReturn
 from whimbrel.errors import PartialImage, SchemaDrift, StatementChange, UndecodableEvent
 from whimbrel.mysql.binlog import events as ev
 from whimbrel.mysql.binlog.alterations import Alteration
+from whimbrel.mysql.binlog.beginning import Beginning, gtids_before
 from whimbrel.mysql.binlog.decoders import Decode, Decoder, make_decoder
 from whimbrel.mysql.binlog.gtid import MariaDBGtids, MySQLGtids
 from whimbrel.mysql.binlog.lexer import Dialect
 from whimbrel.mysql.binlog.protocol import Packets, ServerRefusal, dump_from_file, dump_from_gtids, register_replica
-from whimbrel.mysql.binlog.session import Session, open_session
+from whimbrel.mysql.binlog.session import Session, one_number, open_session
 from whimbrel.mysql.binlog.statements import Meaning, Statement, read_statement
 from whimbrel.mysql.charsets import PYTHON_NAMES, python_codec
+from whimbrel.mysql.connect import version_number
 from whimbrel.records import Change, Commit, Idle, Position, Table
 
 Output = list[Change] | Commit | Idle
@@ -102,6 +104,10 @@ class BinlogStream:
         self._packets = Packets(connection, f"{connection.host}:{connection.port}", max(30.0, 10 * heartbeat))
         self._start, self._use_gtid = start, use_gtid
         self._file, self._offset, self._over_4_gib = start.file, start.offset, start.offset & ~0xFFFFFFFF
+        self.beginning: Beginning | None = None  # of the file that is read, if it was read from there
+        self._begun = 0  # when it was
+        self._version = self._session.version  # of who wrote the file: it decides which version comments were executed
+        self._entering = False  # another file, whose beginning is still to come
         self._gtids: MySQLGtids | MariaDBGtids = (MariaDBGtids if self._mariadb else MySQLGtids)(start.gtid)
         self._gtids_known = bool(start.gtid) or use_gtid
         self._gtid, self._epoch = str(self._gtids), start.epoch
@@ -148,7 +154,7 @@ class BinlogStream:
         unchecked = self._unchecked
         for packet in self._packets:
             if packet is None:
-                if self._waiting:
+                if self._waiting and not self._entering:
                     yield self._waiting
                     self._waiting = None
                 continue
@@ -338,7 +344,7 @@ class BinlogStream:
         if self._without_effect:
             return self._commit(timestamp)
         sql, charset = self._decoded(query)
-        dialect = Dialect(self._mariadb, self._session.version, query.sql_mode, charset)
+        dialect = Dialect(self._mariadb, self._version, query.sql_mode, charset)
         statement = read_statement(sql, query.schema, self._tables, dialect)
         match statement.meaning:
             case Meaning.COMMIT:
@@ -492,7 +498,10 @@ class BinlogStream:
         self._inside = not standalone
 
     def _on_previous_gtids(self, event: bytes, kind: int, timestamp: int) -> None:
-        """The set before the first event of this file: needed only where the start did not say."""
+        """The set before the first event of this file: needed where the start did not say, and to know the file."""
+        if self._entering:
+            self.beginning = Beginning(self._begun, gtids_before(event, mariadb=self._mariadb))
+            self._entering = False
         if not self._gtids_known and not self._inside:
             self._gtids = (MariaDBGtids if self._mariadb else MySQLGtids).decode(event[19:])
             self._gtids_known, self._gtid = True, str(self._gtids)
@@ -509,7 +518,9 @@ class BinlogStream:
             event = event[:-4]
         elif real and self._checksum:
             raise self._undecodable("its checksum does not fit its bytes")
-        self._file, self._offset = ev.parse_rotate(event)
+        file, self._offset = ev.parse_rotate(event)
+        if file != self._file:
+            self._file, self.beginning, self._entering = file, None, True
         self._behind = self._offset
         self._over_4_gib = self._offset & ~0xFFFFFFFF
         if real:
@@ -522,6 +533,8 @@ class BinlogStream:
         if self._checksum and zlib.crc32(event) != ev.CRC32_OF_INTACT:
             raise self._undecodable("its checksum does not fit its bytes")
         ev.check_format(event)
+        self._begun = timestamp
+        self._version = one_number(version_number(ev.writer_version(event)))
         self._decoders.clear()
 
     def _not_inside(self) -> None:

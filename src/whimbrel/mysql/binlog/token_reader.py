@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 
 from whimbrel.mysql.binlog.lexer import NotUnderstood, Token
@@ -11,6 +12,9 @@ Name = tuple[str, str]  # schema and table
 _QUALITIES = frozenset(
     {"AGGREGATE", "UNIQUE", "FULLTEXT", "SPATIAL", "VECTOR", "UNDO", "JSON", "RELATIONAL", "DUALITY"}
 )
+
+
+_BY_FILE = "#mysql50#"  # before the name of a file, which stands for the table in it
 
 
 class TokenReader:
@@ -72,7 +76,7 @@ class TokenReader:
         text, kind = self.take()
         if kind not in ("word", "name"):
             raise NotUnderstood(f"{text[:40]!r} stands where a name is expected")
-        return text
+        return _plain(text) if text.startswith(_BY_FILE) else text
 
     def names(self, *between: str) -> list[Name]:
         """Names with commas between them; ``between``: words that take one name to the next (``TO``)."""
@@ -143,7 +147,18 @@ def _same_table(name: Name, other: Name) -> bool:
 def same_name(name: str, other: str) -> bool:
     """Servers may or may not tell capitals apart; two tables that differ in nothing else are taken for one.
 
-    ``#mysql50#x`` is how servers spell a name by its file. To the servers a capital I with a dot is an i.
+    ``#mysql50#x`` may be a name by its file, or a table of just this name. To the servers a capital I with a dot is an
+    i.
     """
-    plain, others = (each.removeprefix("#mysql50#").replace("\u0130", "i") for each in (name, other))
+    plain, others = (each.removeprefix(_BY_FILE).replace("\u0130", "i") for each in (name, other))
     return plain.lower() == others.lower() or plain.casefold() == others.casefold()
+
+
+_CODE = re.compile(r"@00([0-7][0-9a-fA-F])")
+
+
+def _plain(name: str) -> str:
+    """``#mysql50#a@002db`` is the table a-b. Characters beyond ASCII have codes that are not known here."""
+    if "@" in _CODE.sub("", name):
+        raise NotUnderstood(f"{name[:60]!r} names a table by its file")
+    return _CODE.sub(lambda found: chr(int(found[1], 16)), name)
