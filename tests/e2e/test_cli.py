@@ -58,8 +58,13 @@ def test_init_check_dry_run_migrate_status_verify(
     assert project.read_text() == edited
 
     assert not json.loads(work.run("check", "--json").stdout)["errors"]
-    assert "Nothing was done" in work.run("migrate", "--dry-run").stdout
-    assert json.loads(work.run("migrate", "--dry-run", "--json").stdout)["tables"][0]["exists"] is False
+    said = work.run("migrate", "--dry-run").stdout
+    assert "Nothing was done" in said
+    assert "the mark of this state folder into whimbrel, which" in said
+    plan = json.loads(work.run("migrate", "--dry-run", "--json").stdout)
+    assert plan["tables"][0]["exists"] is False
+    assert plan["mark"]["table"] == "whimbrel"
+    assert "its mark, into the table whimbrel" in work.run("preview").stdout
     assert not work.state.exists()
     assert work.target not in ministack.client().list_tables()["TableNames"]
 

@@ -66,6 +66,27 @@ TABLES = [
     """INSERT INTO purchase VALUES ('c1', 'o1', 'p1', 1), ('c1', 'o1', 'p2', 2), ('c1', 'o2', 'p1', 3),
         ('c2', 'o1', 'p1', 4), ('c3', 'o1', 'p1', 5), ('c4', 'o1', 'p1', 6)""",
 ]
+# The same without such values, so that a later whimbrel may go on.
+PLAIN = [
+    """CREATE TABLE person (id INT PRIMARY KEY, first VARCHAR(20) NOT NULL, last VARCHAR(20) NOT NULL, born DATE,
+        height DECIMAL(5,2)) CHARSET=utf8mb4""",
+    TABLES[1],
+    "INSERT INTO person VALUES "
+    + ", ".join(f"({i}, 'first{i}', 'last{i}', '200{i}-01-02', {i}.50)" for i in range(1, 9)),
+    TABLES[3],
+]
+PLAIN_CHANGES = [
+    "UPDATE person SET born = NULL, last = 'changed' WHERE id = 1",
+    "DELETE FROM person WHERE id = 4",
+    "INSERT INTO person VALUES (9, 'first9', 'last9', NULL, -0.10)",
+    "UPDATE purchase SET quantity = 11 WHERE customerid = 'c1' AND productid = 'p1'",
+    "DELETE FROM purchase WHERE customerid = 'c2'",
+]
+PLAIN_LATER = [
+    "UPDATE person SET height = 1.75 WHERE id = 5",
+    "DELETE FROM person WHERE id = 9",
+    "UPDATE purchase SET orderid = 'o9' WHERE customerid = 'c3'",
+]
 CHANGES = [
     "UPDATE person SET weight = 0.3, note = _sjis 0x41815F42 WHERE id = 1",
     "UPDATE person SET mood = '😀', tags = '🐦' WHERE id = 2",
@@ -99,7 +120,7 @@ class Old:
         self.statements: list[str] = []
         folder.mkdir()
         self.say(f"CREATE DATABASE {self.database}")
-        self.say(*TABLES)
+        self.say(*(PLAIN if phase.startswith("plain") else TABLES))
         self.write_project()
 
     def say(self, *statements: str) -> None:
@@ -222,6 +243,26 @@ def with_dead_letters(old: Old) -> None:
     old.say(*LATER, "DELETE FROM purchase WHERE orderid = 'o2' AND customerid = ''")
 
 
+def plain_in_load(old: Old) -> None:
+    old.run("capture", "--until-caught-up")
+    old.run("snapshot")
+    old.say(*PLAIN_CHANGES)
+    old.run("capture", "--until-caught-up")
+    old.write_project(target_settings="max_write_units = 2")
+    person = f"{old.database}.person"
+    old.kill_when(lambda: bool(old.checkpoint["tables"].get(person, {}).get("loaded")), "load")
+    assert old.checkpoint["phase"] == "load"
+    old.say(*PLAIN_LATER)
+
+
+def plain_in_apply(old: Old) -> None:
+    old.run("migrate", "--until-caught-up")
+    old.say(*PLAIN_CHANGES)
+    old.run("capture", "--until-caught-up")
+    assert old.checkpoint["phase"] == "apply"
+    old.say(*PLAIN_LATER)
+
+
 PHASES = {
     "snapshot": in_snapshot,
     "exported": after_snapshot,
@@ -229,6 +270,8 @@ PHASES = {
     "apply": in_apply,
     "altered": altered,
     "dead": with_dead_letters,
+    "plain_load": plain_in_load,
+    "plain_apply": plain_in_apply,
 }
 
 

@@ -11,7 +11,7 @@ from whimbrel.check import report as reports
 from whimbrel.check.run import Limits
 from whimbrel.check.run import check as run_check
 from whimbrel.cli.frame import DEAD_LETTERS, OK, USER_ERROR, say_json
-from whimbrel.project import Project
+from whimbrel.project import OFF, Project
 
 
 def check(
@@ -35,4 +35,6 @@ def preview(project: Project, as_json: bool, tables: tuple[str, ...], rows: int)
     else:
         for line in previews.lines(examples):
             click.echo(line)
+        if project.target.mark != OFF:
+            click.echo(f"migrate also writes one item, its mark, into the table {project.target.mark}; it makes it.")
     return DEAD_LETTERS if any(each.faults for _, mapped in examples for each in mapped) else OK

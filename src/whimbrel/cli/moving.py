@@ -19,7 +19,7 @@ from whimbrel.migrate.positions import drained, reached, source_end
 from whimbrel.migrate.prepare import Prepared, prepare
 from whimbrel.migrate.progress import Progress
 from whimbrel.migrate.run import Run
-from whimbrel.project import Project, rule_named
+from whimbrel.project import OFF, Project, rule_named
 from whimbrel.ui.display import Display
 
 
@@ -116,14 +116,23 @@ def show_plan(project: Project, as_json: bool) -> int:
         }
         for source, mapping in prepared.mappings.items()
     ]
+    mark = None if project.target.mark == OFF else project.target.mark
+    made = mark is not None and not table_exists(client, mark)
     if as_json:
         say_json(
-            {"source": f"{project.source.host}:{project.source.port}", "tables": tables, "state": str(project.state)}
+            {
+                "source": f"{project.source.host}:{project.source.port}",
+                "tables": tables,
+                "mark": {"table": mark, "exists": not made} if mark else None,
+                "state": str(project.state),
+            }
         )
         return OK
     click.echo(f"Would capture from {project.source.host}:{project.source.port} into {project.state}, then:")
     for table in tables:
         click.echo(_plan_line(table))
+    if mark:
+        click.echo(f"  the mark of this state folder into {mark}, {'which would be made' if made else 'which exists'}")
     click.echo("Nothing was done.")
     return OK
 
