@@ -16,7 +16,7 @@ def changes(source: Source, start: Position, table: Table) -> list[Change]:
     return source.changes(start, table, hidden=partial(hidden_columns, source.source))
 
 
-@pytest.mark.parametrize("source_server", ["mariadb"], indirect=True)
+@pytest.mark.parametrize("source_server", ["mariadb", "mariadb-11.8"], indirect=True)
 @pytest.mark.parametrize("metadata", ["NO_LOG", "MINIMAL", "FULL"])
 @pytest.mark.parametrize(
     "keys",
@@ -46,7 +46,7 @@ def test_the_hashes_of_long_unique_keys(source: Source, metadata: str, keys: str
     assert sorted(source.rows(table)) == [(2, "b", 9, None), c]
 
 
-@pytest.mark.parametrize("source_server", ["mariadb"], indirect=True)
+@pytest.mark.parametrize("source_server", ["mariadb", "mariadb-11.8"], indirect=True)
 def test_a_long_unique_key_that_comes_and_goes(source: Source) -> None:
     source.execute("CREATE TABLE t (id INT PRIMARY KEY, url TEXT)")
     table, start = source.table(), source.position()
@@ -57,7 +57,7 @@ def test_a_long_unique_key_that_comes_and_goes(source: Source) -> None:
     assert images(changes(source, start, table)) == [(None, (3, "c"))]
 
 
-@pytest.mark.parametrize("source_server", ["mariadb"], indirect=True)
+@pytest.mark.parametrize("source_server", ["mariadb", "mariadb-11.8"], indirect=True)
 def test_a_column_that_nobody_told_of_is_not_taken_for_a_hash(source: Source) -> None:
     source.execute("CREATE TABLE t (id INT PRIMARY KEY, url TEXT, UNIQUE (url))")
     table, start = source.table(), source.position()

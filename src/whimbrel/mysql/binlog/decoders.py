@@ -31,6 +31,7 @@ class Decoder(NamedTuple):
     heads: tuple[bytes, ...]  # column count and bitmap of full images: bits beyond the last column are set or not
     update_heads: tuple[bytes, ...]  # the same with the second bitmap of an update
     source: str
+    without_hidden: Decoder | None = None  # for images that leave out the columns that the server hides
 
 
 def make_decoder(
@@ -53,20 +54,29 @@ def make_decoder(
             hint="The table was altered: migrate it anew from its present definition.",
         )
     check_metadata(table_map, written, charsets, mariadb=mariadb)
-    constants: dict[str, Any] = {"Change": Change, "new": tuple.__new__, "misfit": _misfit}
     readers = [
         column_reader(kind, metadata, column, place=f"{table.full_name}.{column.name}")
         for kind, metadata, column in zip(table_map.types, table_map.metadata, written.columns, strict=True)
     ]
+    shown = len(table.columns)
+    whole = _decoder(table, readers, table_map.nullable, len(readers))
+    if shown == len(readers):
+        return whole
+    return whole._replace(without_hidden=_decoder(table, readers[:shown], table_map.nullable, len(readers)))
+
+
+def _decoder(table: Table, readers: Sequence[Reader], nullable: Sequence[bool], columns: int) -> Decoder:
+    """Of images that have the first of the ``columns`` in the table map, as many as there are ``readers``."""
+    constants: dict[str, Any] = {"Change": Change, "new": tuple.__new__, "misfit": _misfit}
     source = "\n\n".join(
-        _function(name, images, readers, table_map.nullable, constants, len(table.columns))
+        _function(name, images, readers, nullable[: len(readers)], constants, len(table.columns))
         for name, images in (("insert", "a"), ("update", "ba"), ("delete", "b"))
     )
     exec(compile(source, f"<decoder of {table.full_name}>", "exec"), constants)
-    columns = len(readers)
     count = bytes([columns]) if columns < 251 else b"\xfc" + struct.pack("<H", columns)
     size = (columns + 7) // 8
-    bitmaps = (b"\xff" * size, ((1 << columns) - 1).to_bytes(size, "little"))
+    there, beyond = (1 << len(readers)) - 1, (1 << 8 * size) - (1 << columns)
+    bitmaps = [bits.to_bytes(size, "little") for bits in (there | beyond, there)]
     heads, update_heads = (tuple(count + bitmap * n for bitmap in bitmaps) for n in (1, 2))
     insert, update, delete = (constants[name] for name in ("insert", "update", "delete"))
     return Decoder(table, insert, update, delete, heads, update_heads, source)
@@ -74,8 +84,8 @@ def make_decoder(
 
 def _hidden(table_map: TableMap, known: int, hidden: Callable[[], int], *, mariadb: bool) -> tuple[Column, ...]:
     """MariaDB's columns for the hashes of its long unique keys (``UNIQUE (text)``), one a key: behind all others, and
-    never shown but in row images. They are what the table map says they are, or as many as the table has such keys:
-    any other column at the end is one that nobody told us of.
+    never shown but in row images; 11.8 leaves them out of those of an UPDATE and a DELETE. They are what the table map
+    says they are, or as many as the table has such keys: any other column at the end is one that nobody told us of.
     """
     behind = table_map.types[known:]
     names = [f"DB_ROW_HASH_{number}" for number in range(1, len(behind) + 1)]

@@ -277,7 +277,11 @@ class BinlogStream:
         heads = decoder.update_heads if which == _UPDATE else decoder.heads
         start = at + len(heads[0])
         if not event.startswith(heads, at):
-            self._check_image(event, at, start, decoder)
+            lean = decoder.without_hidden
+            if lean and event.startswith(lean.update_heads if which == _UPDATE else lean.heads, at):
+                decoder = lean
+            else:
+                self._check_image(event, at, start, decoder)
         self._touched = True
         decode: Decode = decoder[which]  # type: ignore[assignment]
         try:
@@ -294,8 +298,9 @@ class BinlogStream:
     def _check_image(self, event: bytes, at: int, rows_at: int, decoder: Decoder) -> None:
         """All bits of all bitmaps must be set, but for those beyond the last column, which are of no meaning."""
         count, at = ev.length_encoded(event, at)
-        if count != len(decoder.table.columns):
-            raise self._undecodable(f"rows of {count} columns after a table map of {len(decoder.table.columns)}")
+        known, _ = ev.length_encoded(decoder.heads[0], 0)
+        if count != known:
+            raise self._undecodable(f"rows of {count} columns after a table map of {known}")
         size, all_bits = (count + 7) // 8, (1 << count) - 1
         for bitmap in range(at, rows_at, size):
             if int.from_bytes(event[bitmap : bitmap + size], "little") & all_bits != all_bits:
