@@ -30,6 +30,9 @@ OUR_SIDE = pytest.mark.parametrize(
 )
 
 
+LONGEST = 0.3  # seconds that a write of the application may wait because of us
+
+
 def numbers(shop: Shop, rows: int, name: str = "t") -> Table:
     """A table of ``rows`` rows (id, v = 10)."""
     digits = "(" + " UNION ALL ".join(f"SELECT {digit} AS n" for digit in range(10)) + ")"
@@ -214,6 +217,39 @@ def test_the_cap_holds_over_all_connections(shop: Shop) -> None:
         assert total <= 2000 * seconds + 4 * 200 + 200  # what each connection has just read, and one more
     assert total == 3000
     assert times[-1][0] > 0.8
+
+
+def test_an_alter_does_not_wait_for_the_cap(shop: Shop) -> None:
+    """Nor do the application's writes, which wait behind the ALTER."""
+    table, stop, longest = numbers(shop, 3000), threading.Event(), dict.fromkeys(("alter", "write"), 0.0)
+
+    def timed(what: str, statement: str) -> None:
+        began = time.perf_counter()
+        shop.execute(statement)
+        longest[what] = max(longest[what], time.perf_counter() - began)
+
+    def write() -> None:
+        while not stop.is_set():
+            timed("write", "UPDATE t SET v = v WHERE id = 7")
+
+    read: list[int] = []
+    source = in_chunks(shop, 10_000, connections=2, max_rows_per_second=400)
+    exporting = threading.Thread(
+        target=lambda: shop.export(table, source=source, stop=stop, on_rows=read.append), daemon=True
+    )
+    writing = threading.Thread(target=write, daemon=True)
+    exporting.start()
+    writing.start()
+    try:
+        for number in range(4):
+            until(lambda rows=sum(read): sum(read) > rows)
+            timed("alter", f"ALTER TABLE t ADD c{number} INT")
+        assert sum(read) < 3000
+    finally:
+        stop.set()
+        exporting.join()
+        writing.join()
+    assert max(longest.values()) < LONGEST, longest
 
 
 @OUR_SIDE

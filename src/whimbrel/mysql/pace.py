@@ -13,6 +13,7 @@ from whimbrel.mysql.connect import Mysql, connect, replica_status, rows_as_dicts
 from whimbrel.project import Source
 
 LOOK_EVERY = 1.0  # seconds between looks at the source's load
+CHUNK_SECONDS = 0.25  # a chunk is of no more rows than a cap allows in that time
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +34,14 @@ class RowRate:
         return self._free_at - now
 
     def batch(self, most: int) -> int:
-        """How many rows to read at once, so that a low cap is kept within each second too."""
+        """How many rows to read between two pauses, of a chunk that cannot be cut small."""
         return min(most, max(1, self._rate // 10)) if self._rate else most
+
+    def chunk(self, most: int) -> int:
+        """How many rows to read in one transaction, without a pause: an ALTER has to wait for its end, and behind it the
+        application's writes. So the pause comes after it, and a low cap is kept within each second too.
+        """
+        return min(most, max(1, round(self._rate * CHUNK_SECONDS))) if self._rate else most
 
 
 class LoadGate:

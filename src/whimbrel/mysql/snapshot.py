@@ -100,8 +100,9 @@ class _Export:
         self.stop, self.done, self.on_chunk, self.on_rows = stop, done, on_chunk, on_rows
         self.canonical = canonical_rows(table)
         self.rate = RowRate(source.max_rows_per_second)
-        self.fetch_rows = self.rate.batch(rows_within(table, FETCH_BYTES))
+        self.chunk_rows = self.rate.chunk(source.chunk_rows)
         self.line_rows = self.rate.batch(LINE_ROWS)
+        self.fetch_rows = min(self.line_rows, rows_within(table, FETCH_BYTES))
         self.reading = 0  # chunks being read now
         self.chunks = self.rows = 0
         self.index = ""
@@ -194,7 +195,7 @@ class _Export:
             await self.queue.put(None)
 
     def _new_chunks(self, side: Mysql) -> Iterator[Chunk]:
-        return plan(side, self.table, self.key_columns, self.source.chunk_rows, after=self.plan.last)
+        return plan(side, self.table, self.key_columns, self.chunk_rows, after=self.plan.last)
 
     async def _work(self, readers: list[Any], number: int) -> None:
         while chunk := await self.queue.get():
@@ -210,6 +211,7 @@ class _Export:
                     failures += 1
                     await back_off(error, failures)
             self._finish(file)
+            await asyncio.sleep(self.rate.wait_for(min(file.rows, self.chunk_rows)))
 
     async def _read_chunk(self, reader: Any, chunk: Chunk) -> ExportFile:
         await self.gate.open.wait()
@@ -263,7 +265,8 @@ class _Export:
                 writer.write(rows)
                 last = rows
                 self.on_rows(len(rows))
-                await self._keep_pace(reader, len(rows))
+                if writer.rows > self.chunk_rows:
+                    await self._keep_pace(reader, min(len(rows), writer.rows - self.chunk_rows))
             if not await self._ends_with(reader, chunk, last):
                 counted = await rows_of(reader, chunk_count(self.table, chunk, self.index))
                 _all_there(self.table, chunk, writer.rows, counted)
@@ -303,10 +306,8 @@ class _Export:
         return fetched
 
     async def _keep_pace(self, reader: Any, rows: int) -> None:
-        """Wait as the cap demands. The transport waits too: what it reads meanwhile would pile up in memory.
-
-        A pause under load begins where the chunk ends: an ALTER would have to wait for a chunk that is being read, and
-        the application's writes behind it.
+        """Wait as the cap demands within a chunk that could not be cut small (see ``_work`` for the others). The
+        transport waits too: what it reads meanwhile would pile up in memory.
         """
         seconds = self.rate.wait_for(rows)
         transport = reader._transport
