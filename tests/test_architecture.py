@@ -21,6 +21,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "records": set(),
     "errors": set(),
     "private": set(),
+    "memory": {"errors"},
+    "threads": set(),
     "project": {"errors", "private"},
     "durable": {"errors"},
     "sizes": {"records"},
@@ -29,8 +31,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mapping": {"records", "errors", "project", "sizes", "lists"},
     "dms": {"records", "errors", "project", "mapping"},
     # the two sides, which do not know each other
-    "mysql": {"records", "errors", "private", "project", "durable", "export"},
-    "dynamodb": {"records", "errors", "project", "sizes", "lists"},
+    "mysql": {"records", "errors", "private", "project", "durable", "export", "memory"},
+    "dynamodb": {"records", "errors", "project", "sizes", "lists", "memory", "threads"},
     # what is kept on disk
     "log": {"records", "errors", "durable"},
     "export": {"records", "errors", "durable"},
@@ -44,7 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ui": ANYTHING,
     "cli": ANYTHING,
     "__init__": {"lake", "project"},
-    "__main__": {"cli"},
+    "__main__": {"cli", "memory"},
 }
 
 # Pure parts have no client of anything: what they import from elsewhere is the standard library and orjson.

@@ -26,6 +26,7 @@
     │   ├── RequestRefused        DynamoDB refused the request: ``code`` has its name for it
     │   ├── TargetTaken           another state folder works on the target
     │   └── TargetNotEmpty        a target table has items that whimbrel did not write
+    ├── OutOfMemory               the process may not have the memory that it needs
     ├── Stopped                   (Retryable) asked to stop before a call was done: nothing of it may be checkpointed
     └── StateError                the state folder
         ├── LogCorrupt            a checksum in the change log or an export file does not fit
@@ -130,6 +131,9 @@ class TargetTaken(TargetError): ...
 
 
 class TargetNotEmpty(TargetError): ...
+
+
+class OutOfMemory(WhimbrelError): ...
 
 
 class StateError(WhimbrelError): ...

@@ -66,15 +66,14 @@ target = "{self.target}"
 {self.mapping}
 """)
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """``whimbrel …`` in the project's folder, in the background."""
+    def start(self, *arguments: str, **more: Any) -> subprocess.Popen[str]:
+        """``whimbrel …`` in the project's folder, in the background. ``more`` goes to Popen."""
         return subprocess.Popen(
             [sys.executable, "-m", "whimbrel", *arguments],
             cwd=self.folder,
             env=os.environ | {"WHIMBREL_SOURCE_PASSWORD": self.source.password} | self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
             text=True,
+            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | more,
         )
 
     def run(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
@@ -200,6 +199,15 @@ target = "{self.target}"
         expected = expect(self.source, self.database)
         found = judge.items(self.endpoint, self.target, *key)
         assert expected == found, judge.differences(expected, found)
+
+    def assert_nothing_lost(self) -> None:
+        """Both sides hold the same, by GROUP or RECORD, verify says so too, and there is no dead letter."""
+        if self.mapping == RECORD:
+            self.assert_equal(judge.lines, ("customer_orderid", "productid"))
+        else:
+            self.assert_equal()
+        assert self.verify()["rows"] > 0
+        assert self.letters() == []
 
 
 def dump_threads(server: SqlServer) -> list[int]:

@@ -242,7 +242,8 @@ def test_an_alter_does_not_wait_for_the_cap(shop: Shop) -> None:
     writing.start()
     try:
         for number in range(4):
-            until(lambda rows=sum(read): sum(read) > rows)
+            before = sum(read)
+            until(lambda before=before: sum(read) > before)
             timed("alter", f"ALTER TABLE t ADD c{number} INT")
         assert sum(read) < 3000
     finally:

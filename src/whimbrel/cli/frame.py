@@ -5,28 +5,27 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
-from types import FrameType
 from typing import Any, NoReturn
 
 import click
 
 from whimbrel.cli.dms import with_dms_rules
+from whimbrel.cli.stopping import FAILED, INTERRUPTED, at_once_without_memory
 from whimbrel.errors import StateError, Stopped, UserError, WhimbrelError
+from whimbrel.memory import out_of_memory, release
 from whimbrel.migrate.progress import Progress
 from whimbrel.migrate.state import StateFolder
 from whimbrel.private import OWNER, close_folder, private, share_with
 from whimbrel.project import FILE_NAME, Project, load_project
 from whimbrel.ui.display import Display, pick
 
-OK, BROKEN, USER_ERROR, FAILED, DEAD_LETTERS, DIFFERENCES, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
+OK, BROKEN, USER_ERROR, DEAD_LETTERS, DIFFERENCES = 0, 1, 2, 4, 5
 
 project_option = click.option(
     "-p",
@@ -51,27 +50,33 @@ def guarded(command: Callable[..., int]) -> Callable[..., NoReturn]:
         try:
             with private():
                 code = command(*arguments, **options)
-        except Stopped:
-            code = INTERRUPTED
-        except WhimbrelError as error:
-            code = USER_ERROR if isinstance(error, UserError) else FAILED
-            report_error(error, bool(options.get("as_json")))
         except BrokenPipeError:
             raise  # somebody who reads our output has seen enough: click ends it quietly
-        except OSError as error:
-            code = FAILED
-            place, hint = str(error.filename or ""), "Look at its owner and rights, and at the room on the disk."
-            report_error(StateError(error.strerror or str(error), place=place, hint=hint), bool(options.get("as_json")))
-        except MemoryError:
-            code = FAILED
-            hint = "Give the process more, or lower chunk_rows, connections or concurrency; the same command goes on."
-            report_error(StateError("the memory is used up", hint=hint), bool(options.get("as_json")))
-        except KeyboardInterrupt:
-            code = INTERRUPTED
+        except (Exception, KeyboardInterrupt) as error:
+            code = _ended_by(error, bool(options.get("as_json")))
         sys.stdout.flush()
         sys.exit(code)
 
     return run
+
+
+def _ended_by(error: BaseException, as_json: bool) -> int:
+    """Report the error that ended a command; the exit code. What is not known to be anybody else's fault is raised."""
+    if isinstance(error, Stopped | KeyboardInterrupt):
+        return INTERRUPTED
+    if used_up := out_of_memory(error):
+        with at_once_without_memory():
+            release(error)
+            report_error(used_up, as_json)
+            sys.stdout.flush()
+        os._exit(FAILED)  # the interpreter's own end may need memory too, and wait for what cannot happen
+    if isinstance(error, OSError):
+        place, hint = str(error.filename or ""), "Look at its owner and rights, and at the room on the disk."
+        error = StateError(error.strerror or str(error), place=place, hint=hint)
+    if not isinstance(error, WhimbrelError):
+        raise error
+    report_error(error, as_json)
+    return USER_ERROR if isinstance(error, UserError) else FAILED
 
 
 def report_error(error: WhimbrelError, as_json: bool) -> None:
@@ -83,24 +88,6 @@ def report_error(error: WhimbrelError, as_json: bool) -> None:
 
 def say_json(values: dict[str, Any]) -> None:
     click.echo(json.dumps(values, default=str))
-
-
-@contextmanager
-def interruptible() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set, so that work ends at a safe place; a second Ctrl-C ends it at once."""
-    stop = threading.Event()
-
-    def ask_to_stop(_signal: int, _frame: FrameType | None) -> None:
-        if stop.is_set():
-            os._exit(INTERRUPTED)
-        stop.set()
-
-    before = {each: signal.signal(each, ask_to_stop) for each in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
 
 
 @contextmanager
@@ -133,10 +120,11 @@ def keep_log(path: Path) -> None:
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(_JsonLines())
     logging.raiseExceptions = False  # a log that cannot be written must not end up on the screen, line by line
-    logger = logging.getLogger("whimbrel")
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    logger.handlers = [handler]
+    for name in ("whimbrel", "asyncio"):  # asyncio's own would be printed, tracebacks and all
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+        logger.handlers = [handler]
 
 
 _STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}

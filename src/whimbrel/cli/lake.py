@@ -17,12 +17,12 @@ from whimbrel.cli.frame import (
     DEAD_LETTERS,
     OK,
     guarded,
-    interruptible,
     json_option,
     open_project,
     project_option,
     say_json,
 )
+from whimbrel.cli.stopping import interruptible
 from whimbrel.errors import UserError
 from whimbrel.lake import datasets
 from whimbrel.lake.bucket import SCHEME

@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from whimbrel.cli.frame import DEAD_LETTERS, INTERRUPTED, OK, interruptible, say_json, shown
+from whimbrel.cli.frame import DEAD_LETTERS, OK, say_json, shown
+from whimbrel.cli.stopping import INTERRUPTED, interruptible
 from whimbrel.dynamodb.session import Session
 from whimbrel.dynamodb.tables import table_exists
 from whimbrel.errors import Stopped

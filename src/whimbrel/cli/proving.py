@@ -11,7 +11,8 @@ from typing import Any
 import click
 
 from whimbrel import checkpoint
-from whimbrel.cli.frame import DEAD_LETTERS, DIFFERENCES, INTERRUPTED, OK, interruptible, say_json, shown
+from whimbrel.cli.frame import DEAD_LETTERS, DIFFERENCES, OK, say_json, shown
+from whimbrel.cli.stopping import INTERRUPTED, interruptible
 from whimbrel.dynamodb.wire import Wire
 from whimbrel.errors import Locked, StateError
 from whimbrel.migrate.dead import read_letters

@@ -14,16 +14,15 @@ import orjson
 
 from whimbrel.checkpoint import RunLock
 from whimbrel.cli.frame import (
-    FAILED,
     OK,
     USER_ERROR,
-    interruptible,
     keep_log,
     report_error,
     say_json,
 )
 from whimbrel.cli.serve import registry_folder
 from whimbrel.cli.serve import rule_for as endpoint_rule
+from whimbrel.cli.stopping import FAILED, interruptible
 from whimbrel.cli.train import chosen, models_folder, read_dataset
 from whimbrel.errors import ProjectError, Stopped, TrainingError, UserError, WhimbrelError
 from whimbrel.lake import datasets

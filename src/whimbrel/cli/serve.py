@@ -12,7 +12,8 @@ from typing import Any
 import click
 import orjson
 
-from whimbrel.cli.frame import FAILED, OK, closed, keep_log, say_json
+from whimbrel.cli.frame import OK, closed, keep_log, say_json
+from whimbrel.cli.stopping import FAILED
 from whimbrel.cli.train import models_folder
 from whimbrel.durable import replace_file
 from whimbrel.errors import TargetUnreachable, UserError

@@ -20,6 +20,7 @@ from whimbrel.dynamodb.pace import Backoff, Pace
 from whimbrel.dynamodb.wire import Wire
 from whimbrel.dynamodb.workers import Limit
 from whimbrel.errors import Stopped, TargetUnreachable, Throttled, UnexpectedAnswer
+from whimbrel.memory import out_of_memory
 
 Result = TypeVar("Result")
 
@@ -63,6 +64,8 @@ class Calls:
                 used, result = self._read(operation, self._wire.call(operation, body), read)
                 break
             except (Throttled, TargetUnreachable) as error:
+                if used_up := out_of_memory(error):
+                    raise used_up from error  # of this process: to try again does not help
                 self._failed(error)
                 unexpected += isinstance(error, UnexpectedAnswer)
                 if unexpected == UNEXPECTED_TRIES:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
+from whimbrel.threads import Thread
+
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
@@ -123,11 +125,12 @@ class Workers(Generic[Job, Result]):
         if self._asleep:
             self._asleep -= 1
         elif self._threads < self._most:
-            thread = threading.Thread(target=self._live, name=f"whimbrel-write-{self._threads + 1}", daemon=True)
+            thread = Thread(self._live, f"whimbrel-write-{self._threads + 1}")
             try:
                 thread.start()
             except (RuntimeError, MemoryError):
-                return  # no room for one more: those that are there do the work
+                self._most = self._threads  # no room for one more: those that are there do the work
+                return
             self._threads += 1
         else:
             return

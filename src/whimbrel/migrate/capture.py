@@ -25,6 +25,7 @@ from whimbrel.mysql.connect import connect, server_info
 from whimbrel.mysql.schema import hidden_columns
 from whimbrel.project import Source
 from whimbrel.records import Change, Commit, Idle, Position, Table
+from whimbrel.threads import Thread
 
 STOPS_WITHIN = 60.0  # seconds
 SYNC_SECONDS = 0.02  # changes wait this long for others to share an fsync
@@ -69,7 +70,7 @@ class Capture:
         self._stream: BinlogStream | None = None
         self._server_id = source.server_id or _own_server_id()
         self._failure: WhimbrelError | None = None
-        self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
+        self._thread = Thread(self._run, "capture")
 
     def start(self) -> None:
         """Begin. Raises Locked or LogCorrupt here rather than in the thread when the log cannot be opened."""
@@ -136,7 +137,7 @@ class Capture:
         """One connection's worth of changes, from the end of the log's last whole transaction."""
         writing = threading.Lock()  # the log has two users here: this thread appends, the other makes it durable
         done = threading.Event()
-        syncer = threading.Thread(target=self._sync_often, args=(writing, done), name="capture-sync", daemon=True)
+        syncer = Thread(partial(self._sync_often, writing, done), "capture-sync")
         with closing(self._log) as change_log, closing(connect(self._source)) as connection:
             captured = change_log.last.position if change_log.last else self._start
             info = server_info(connection)
@@ -223,7 +224,7 @@ class Capture:
             with writing:
                 try:
                     self._log.sync()
-                except StateError:
+                except (StateError, MemoryError):
                     # End the connection: the log is opened anew then, which raises what is still wrong.
                     if self._stream:
                         self._stream.close()

@@ -11,6 +11,7 @@ from whimbrel.errors import Stopped
 from whimbrel.log.segments import prune
 from whimbrel.migrate.run import Run
 from whimbrel.migrate.settle import Settling
+from whimbrel.threads import Thread
 
 PRUNE_SECONDS = 10.0
 
@@ -48,7 +49,7 @@ class Follower:
         self._run = run
         self._done = threading.Event()
         self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._follow, name="apply", daemon=True)
+        self._thread = Thread(self._follow, "apply")
 
     def __enter__(self) -> Follower:
         self._thread.start()

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 
-from whimbrel.errors import PositionLost, SourceUnreachable, WhimbrelError
+from whimbrel.errors import PositionLost, SourceUnreachable
 from whimbrel.migrate.lineage import Lineage
 from whimbrel.migrate.progress import Progress
 from whimbrel.mysql.binlog.session import still_has
@@ -21,6 +21,7 @@ from whimbrel.mysql.connect import Mysql, connect, server_info
 from whimbrel.mysql.preflight import named_faults, table_faults
 from whimbrel.project import Source
 from whimbrel.records import Position, Table
+from whimbrel.threads import Thread
 
 ASK_SECONDS = 2.0
 SENT_WITHIN = 1.0  # seconds: what the source has by then must have come, if it says that there is nothing more
@@ -52,8 +53,8 @@ class Watch:
         self._asked = 0
         self._earlier: tuple[Position, float] | None = None  # where the source's binlog ended when it was last asked
         self._stop = threading.Event()
-        self._failure: WhimbrelError | None = None
-        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self._failure: Exception | None = None
+        self._thread = Thread(self._run, "watch")
 
     def start(self) -> None:
         self._thread.start()
@@ -84,10 +85,10 @@ class Watch:
                 self._ask_about_one()
             except SourceUnreachable as error:
                 log.warning("the source cannot be asked", extra={"reason": str(error)})
-            except WhimbrelError as error:
-                log.error("watch ended", extra={"reason": str(error)})
+            except Exception as error:  # whatever it is: nobody would watch any more
                 self._failure = error
                 self._on_failure()
+                log.error("watch ended", extra={"reason": str(error)})
                 return
             self._stop.wait(ASK_SECONDS)
 

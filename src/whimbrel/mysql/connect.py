@@ -25,6 +25,7 @@ from whimbrel.errors import (
     UnsupportedSource,
     WhimbrelError,
 )
+from whimbrel.memory import out_of_memory
 from whimbrel.mysql.client import SourceConnection
 from whimbrel.mysql.settings import settle
 from whimbrel.project import Source
@@ -151,6 +152,8 @@ def translate(error: Exception, place: str) -> WhimbrelError:
     """A client library's error, or an OSError, as one of ours; one of ours as it is."""
     if isinstance(error, WhimbrelError):
         return error
+    if used_up := out_of_memory(error):
+        return used_up  # of this process: to connect again does not help
     code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
     message = str(error.args[1]) if len(error.args) > 1 else str(error) or type(error).__name__
     said = f"{message} (error {code})" if code else message

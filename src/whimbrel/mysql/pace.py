@@ -38,8 +38,8 @@ class RowRate:
         return min(most, max(1, self._rate // 10)) if self._rate else most
 
     def chunk(self, most: int) -> int:
-        """How many rows to read in one transaction, without a pause: an ALTER has to wait for its end, and behind it the
-        application's writes. So the pause comes after it, and a low cap is kept within each second too.
+        """How many rows to read in one transaction, without a pause: an ALTER has to wait for its end, and behind it
+        the application's writes. So the pause comes after it, and a low cap is kept within each second too.
         """
         return min(most, max(1, round(self._rate * CHUNK_SECONDS))) if self._rate else most
 

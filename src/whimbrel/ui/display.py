@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from whimbrel.migrate.progress import Progress, TableCounts
+from whimbrel.threads import Thread
 
 LIVE_SECONDS, PLAIN_SECONDS = 0.25, 2.0
 
@@ -53,7 +54,7 @@ class Display:
         self._console = Console(stderr=style != "json", highlight=False)
         self._rates: dict[str, _Rate] = {}
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._show, name="display", daemon=True)
+        self._thread = Thread(self._show, "display")
 
     def __enter__(self) -> Display:
         self._thread.start()

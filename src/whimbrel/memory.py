@@ -1,0 +1,43 @@
+"""Running out of memory: the many errors by which it shows."""
+
+from __future__ import annotations
+
+import errno
+
+from whimbrel.errors import OutOfMemory
+
+MESSAGE = "the memory is used up"
+HINT = "Give the process more, or lower chunk_rows, connections or concurrency; the same command continues from here."
+# Of the loader, for a library that is imported when it is first needed; of threading; of CPython where a call's frame
+# has no room.
+_SAID = {
+    ImportError: ("failed to map segment", "annot allocate memory"),
+    RuntimeError: ("can't start new thread",),
+    SystemError: ("returned NULL without setting an exception", "error return without exception set"),
+}
+
+
+def out_of_memory(error: BaseException | None) -> OutOfMemory | None:
+    """The error to raise or report where ``error``, or one that it came from, is for want of memory; else None."""
+    while error is not None:
+        if isinstance(error, OutOfMemory):
+            return error
+        if _is_for_want_of_memory(error):
+            return OutOfMemory(MESSAGE, hint=HINT)
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _is_for_want_of_memory(error: BaseException) -> bool:
+    if isinstance(error, MemoryError):
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return any(isinstance(error, kind) and any(part in str(error) for part in said) for kind, said in _SAID.items())
+
+
+def release(error: BaseException | None) -> None:
+    """Let go what the frames hold in which ``error``, and those that it came from, were raised."""
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
