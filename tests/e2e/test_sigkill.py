@@ -17,7 +17,6 @@ import pytest
 
 from demo.servers import DynamoServer, SqlServer
 from demo.shop import LiveWriter, fill
-from tests.e2e import judge
 from tests.e2e.conftest import MakeWork
 from tests.e2e.work import GROUP, RECORD, Work
 
@@ -53,12 +52,7 @@ def test_killed_in_every_phase_and_resumed(
     slow_down(work, "")
     writer.stop()
     work.run("migrate", "--until-caught-up")
-    if shape == "group":
-        work.assert_equal()
-    else:
-        work.assert_equal(judge.lines, ("customer_orderid", "productid"))
-    assert work.verify()["rows"] > 0
-    assert work.letters() == []
+    work.assert_nothing_lost()
 
 
 def shares(kills: int) -> dict[str, int]:
