@@ -304,10 +304,13 @@ class BinlogStream:
         size, all_bits = (count + 7) // 8, (1 << count) - 1
         for bitmap in range(at, rows_at, size):
             if int.from_bytes(event[bitmap : bitmap + size], "little") & all_bits != all_bits:
+                there = int.from_bytes(event[bitmap : bitmap + size], "little")
+                lacks = [each.name for i, each in enumerate(decoder.table.columns) if not there >> i & 1]
                 raise PartialImage(
-                    "a row event without all columns",
+                    f"a row event without all columns: it lacks {', '.join(lacks)}",
                     place=f"{decoder.table.full_name} at {self._position()}",
-                    hint=f"Set binlog_row_image=FULL for all sessions. {_ANEW}",
+                    hint="Set binlog_row_image=FULL for all sessions (MariaDB 11.8 leaves generated columns out even "
+                    f"so: remove these). {_ANEW}",
                 )
 
     def _on_compressed_rows(self, event: bytes, kind: int, timestamp: int) -> list[Change] | None:
