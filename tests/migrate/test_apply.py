@@ -1,0 +1,370 @@
+"""Apply over a real change log and a table in memory: what is in the target is what a dictionary says, whatever the
+batches, and the Checkpoint is never ahead of it.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.memory import Body, MemoryWire
+from whimbrel import checkpoint
+from whimbrel.checkpoint import Checkpoint
+from whimbrel.dynamodb.write import Writer
+from whimbrel.errors import RequestRefused, StateError, Stopped
+from whimbrel.log.files import ChangeLogReader, ChangeLogWriter
+from whimbrel.mapping.versions import Versions
+from whimbrel.migrate import apply
+from whimbrel.migrate.apply import FIRST_BATCH, LARGEST_BATCH, LEAST_BATCH, Applier
+from whimbrel.migrate.dead import DeadLetters, read_letters
+from whimbrel.migrate.progress import Progress
+from whimbrel.migrate.state import Keeper
+from whimbrel.project import KeyRule, TableRule, Target
+from whimbrel.records import Change, Column, Commit, Item, Position, Row, Table
+
+COLUMNS = (Column("id", "int", nullable=False), Column("name", "text", charset="utf8mb4"), Column("n", "int"))
+TABLES = [Table("shop", name, COLUMNS, ("id",)) for name in ("one", "two")]
+RULES = [
+    TableRule(
+        source=table.full_name,
+        target="items",
+        shape="record",
+        nulls="omit",
+        partition_key=KeyRule("pk", f"{table.name}#${{id}}"),
+    )
+    for table in TABLES
+]
+
+
+class Applied:
+    """A log with changes, and what it takes to apply them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.wire = MemoryWire(("pk",))
+        self.log = ChangeLogWriter(folder / "log", segment_bytes=4000)
+        self.rows: dict[str, dict[Any, Row]] = {table.full_name: {} for table in TABLES}
+        self.changes = self.number = 0
+        self.writer = Writer(self.wire, Target(endpoint="http://127.0.0.1:1", region="us-east-1", concurrency=2))  # type: ignore[arg-type]
+        self.versions = {table.full_name: Versions(rule, table) for table, rule in zip(TABLES, RULES, strict=True)}
+
+    def applier(self) -> Applier:
+        """As after a restart: everything from what is on disk."""
+        self.keeper = Keeper(self.folder / "checkpoint.json")
+        self.reader = ChangeLogReader(self.folder / "log", self.keeper.now.applied)
+        self.progress = Progress()
+        self.dead = DeadLetters(self.folder / "dead.jsonl")
+        return Applier(self.reader, self.versions, self.writer, self.dead, self.keeper, self.progress)
+
+    def transaction(self, *made: Change | Callable[[], Change]) -> Commit:
+        """Changes, or what makes them when those before are done."""
+        changes = []
+        for each in made:
+            change = each() if callable(each) else each
+            changes.append(change)
+            rows = self.rows[change.table.full_name]
+            if change.before is not None:
+                del rows[change.before[0]]
+            if change.after is not None:
+                rows[change.after[0]] = change.after
+        self.number += 1
+        self.changes += len(changes)
+        commit = Commit(Position("bin.000001", 100 * self.number), float(self.number))
+        self.log.append([change._replace(position=commit.position) for change in changes])
+        self.log.commit(commit)
+        self.log.sync()
+        return commit
+
+    def expected(self) -> dict[str, Item]:
+        items = {}
+        for name, rows in self.rows.items():
+            for row in rows.values():
+                pk = f"{name.partition('.')[2]}#{row[0]}"
+                values = zip(("id", "name", "n"), row, strict=True)
+                item = {"pk": {"S": pk}} | {
+                    column: {"S": value} if isinstance(value, str) else {"N": str(value)}
+                    for column, value in values
+                    if value is not None and column != "id"
+                }
+                items[pk] = item
+        return items
+
+    def held(self) -> dict[str, Item]:
+        return {
+            item["pk"]["S"]: {n: v for n, v in item.items() if n != "id"} for item in self.wire.table("items").values()
+        }
+
+
+@pytest.fixture
+def applied(tmp_path: Path) -> Iterator[Applied]:
+    applied = Applied(tmp_path)
+    yield applied
+    applied.writer.close()
+    applied.log.close()
+
+
+@pytest.fixture(autouse=True)
+def saves_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apply, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(apply, "POLL_SECONDS", 0.0)
+
+
+def insert(table: int, key: int, name: str = "x", n: int | None = 1) -> Change:
+    return Change(TABLES[table], None, (key, name, n), Position("", 0))
+
+
+def update(table: int, before: Row, after: Row) -> Change:
+    return Change(TABLES[table], before, after, Position("", 0))
+
+
+def delete(table: int, before: Row) -> Change:
+    return Change(TABLES[table], before, None, Position("", 0))
+
+
+def any_change(chance: random.Random, applied: Applied) -> Change:
+    table = chance.randrange(2)
+    rows = applied.rows[TABLES[table].full_name]
+    free = chance.randrange(1000, 100_000)
+    if not rows or chance.random() < 0.4:
+        return insert(table, free, chance.choice("abc"))
+    before = chance.choice(list(rows.values()))
+    if chance.random() < 0.3:
+        return delete(table, before)
+    moved = chance.random() < 0.3
+    return update(table, before, (free if moved else before[0], chance.choice("abc"), None))
+
+
+def test_what_is_applied_is_what_the_log_says_at_every_restart(applied: Applied) -> None:
+    """A batch at a time, and from time to time a new process, that goes on where the Checkpoint says."""
+    chance = random.Random(3)
+    applier, commit = applied.applier(), None
+    for number in range(150):
+        for _ in range(chance.randrange(1, 4)):
+            commit = applied.transaction(*[partial(any_change, chance, applied)] * chance.randrange(1, 4))
+        applier._batch = chance.choice((1, 2, 3, 500))
+        steps = chance.randrange(1, 4)
+        for _ in range(steps):
+            applier.step()
+        if number % 10 == 0:
+            while applier.step():
+                pass
+            assert applied.held() == applied.expected()
+            applier.check_end()
+        if number % 7 == 0:
+            applier = applied.applier()
+    while applier.step():
+        pass
+    assert applied.held() == applied.expected()
+    assert commit is not None
+    now = checkpoint.load(applied.folder / "checkpoint.json")
+    assert (now.applied, now.applied_position, now.applied_timestamp) == (applied.log.durable, *commit)
+    assert now.counters["applied"] == applied.changes
+    assert applied.progress.applied == applied.changes
+    assert (applied.progress.applied_position, applied.progress.applied_time) == tuple(commit)
+    assert len(applied.dead) == 0
+
+
+def test_a_step_says_how_much_there_was(applied: Applied) -> None:
+    applier = applied.applier()
+    assert applier.step() == 0
+    assert applied.progress.log_drained is False
+    applier.idle()
+    assert applied.progress.log_drained is True
+    applied.transaction(insert(0, 1), insert(1, 1))
+    assert applier.step() == 3  # with the Commit
+    assert applied.progress.log_drained is False
+    assert applier.step() == 0
+    applied.transaction(insert(0, 2))
+    applier.idle()
+    assert applied.progress.log_drained is False
+
+
+def test_nothing_counts_before_it_is_written(applied: Applied) -> None:
+    """A batch that is broken off leaves the Checkpoint before it, and is played again from there."""
+    applied.transaction(insert(0, 1))
+    applier = applied.applier()
+    applier.step()
+    done = checkpoint.load(applied.folder / "checkpoint.json")
+    applied.transaction(insert(0, 2), insert(0, 3))
+
+    def refuse(operation: str, body: Body) -> None:
+        raise RequestRefused("no table", code="ResourceNotFoundException")
+
+    applied.wire.disturb = refuse
+    with pytest.raises(RequestRefused):
+        applier.step()
+    applier.save()
+    assert checkpoint.load(applied.folder / "checkpoint.json") == done
+    assert applied.progress.applied == 1
+    applied.wire.disturb = lambda operation, body: None
+    applier = applied.applier()
+    assert applier.step() == 3
+    assert applied.held() == applied.expected()
+
+
+def test_a_batch_that_ends_within_a_transaction_does_not_move_the_checkpoint(applied: Applied) -> None:
+    applied.transaction(*(insert(0, key) for key in range(10)))
+    applier = applied.applier()
+    applier._batch = 4
+    applier.step()
+    assert len(applied.wire.table("items")) == 4
+    applier.save()
+    assert checkpoint.load(applied.folder / "checkpoint.json") == Checkpoint()
+    applier = applied.applier()
+    assert applier.step() == 11
+    assert applied.held() == applied.expected()
+
+
+def test_rows_that_cannot_be_mapped_are_letters_before_the_checkpoint_passes_them(applied: Applied) -> None:
+    saved: list[int] = []
+    keep = Keeper.save
+
+    def save(self: Keeper, fresh: Checkpoint) -> None:
+        saved.append(len(read_letters(applied.folder / "dead.jsonl")))
+        keep(self, fresh)
+
+    by_name = replace(RULES[0], partition_key=KeyRule("pk", "one#${name}"))
+    applied.versions["shop.one"] = Versions(by_name, TABLES[0])
+    applied.transaction(insert(0, 1), Change(TABLES[0], None, (2, None, 1), Position("", 0)), insert(1, 3))
+    applied.wire.refuse = lambda item: "never" if item["pk"]["S"] == "two#3" else ""
+    applier = applied.applier()
+    applied.keeper.save = save.__get__(applied.keeper)  # type: ignore[method-assign]
+    applier.step()
+    letters = read_letters(applied.folder / "dead.jsonl")
+    assert {letter["table"] for letter in letters} == {"shop.one", "shop.two"}
+    assert {letter["phase"] for letter in letters} == {"apply"}
+    refused = next(letter for letter in letters if letter["table"] == "shop.two")
+    assert (refused["reason"], refused["item_key"]) == ("never", {"pk": {"S": "two#3"}})
+    assert saved == [2]
+    assert applied.progress.dead == 2
+    assert list(applied.held()) == ["one#x"]
+    assert applied.applier().step() == 0
+
+
+def test_a_checkpoint_that_counts_otherwise_than_the_log_is_refused(applied: Applied) -> None:
+    applied.transaction(insert(0, 1), insert(0, 2))
+    applier = applied.applier()
+    applier.step()
+    for counted, taken in ((2, True), (1, False), (3, False)):
+        counters = {**applied.keeper.now.counters, "applied": counted}
+        applied.keeper.save(replace(applied.keeper.now, counters=counters))
+        if taken:
+            applied.applier()
+        else:
+            with pytest.raises(
+                StateError, match=rf"the checkpoint has {counted} changes applied, .* has 2 up to there"
+            ):
+                applied.applier()
+
+
+def test_a_batch_that_was_not_applied_whole_is_noticed(applied: Applied, monkeypatch: pytest.MonkeyPatch) -> None:
+    by_table: Callable[[list[Change]], Any] = apply._by_table
+    monkeypatch.setattr(apply, "_by_table", lambda changes: [mine[:-1] for mine in by_table(changes) if mine[:-1]])
+    applied.transaction(insert(0, 1), insert(0, 2))
+    with pytest.raises(StateError, match="1 changes were applied, the change log has 2 up to there"):
+        applied.applier().step()
+
+
+def test_the_end_of_the_log_must_have_all_that_was_captured(applied: Applied) -> None:
+    applied.transaction(insert(0, 1))
+    applier = applied.applier()
+    applier.check_end()  # it is not there yet
+    applier.step()
+    applier.check_end()
+    applier._applied += 1
+    with pytest.raises(StateError, match="2 changes were applied, the change log has 1 up to there"):
+        applier.check_end()
+    applied.transaction(insert(0, 2))
+    applier.check_end()  # not the end any more
+
+
+@pytest.mark.parametrize(
+    ("size", "seconds", "then"),
+    [
+        (FIRST_BATCH, 0.2, 2 * FIRST_BATCH),
+        (FIRST_BATCH, 0.25, FIRST_BATCH),
+        (FIRST_BATCH - 1, 0.1, FIRST_BATCH),
+        (FIRST_BATCH, 1.0, FIRST_BATCH),
+        (FIRST_BATCH, 1.1, FIRST_BATCH // 2),
+        (1, 1.1, FIRST_BATCH // 2),
+    ],
+)
+def test_batches_grow_while_they_are_quick(applied: Applied, size: int, seconds: float, then: int) -> None:
+    applier = applied.applier()
+    applier._adapt(size, seconds)
+    assert applier._batch == then
+
+
+def test_batches_have_bounds(applied: Applied) -> None:
+    applier = applied.applier()
+    for _ in range(20):
+        applier._adapt(applier._batch, 0.0)
+    assert applier._batch == LARGEST_BATCH
+    for _ in range(20):
+        applier._adapt(1, 100.0)
+    assert applier._batch == LEAST_BATCH
+
+
+def test_an_altered_table_in_one_batch_keeps_its_order(applied: Applied) -> None:
+    """Rows of the new definition come after those of the old one, also where they touch the same item."""
+    wider = replace(TABLES[0], columns=(*COLUMNS, Column("more", "int")))
+    changes = [
+        Change(TABLES[0], None, (1, "old", 1), Position("", 0)),
+        Change(TABLES[1], None, (1, "other", 1), Position("", 0)),
+        Change(wider, (1, "old", 1, None), (1, "new", 1, 5), Position("", 0)),
+        Change(TABLES[1], (1, "other", 1), (1, "other 2", 1), Position("", 0)),
+        Change(wider, None, (2, "new", 1, 6), Position("", 0)),
+    ]
+    lists = [list(mine) for mine in apply._by_table(changes)]
+    assert lists == [[changes[0]], [changes[1], changes[3]], [changes[2], changes[4]]]
+    back = [*changes, Change(TABLES[0], None, (3, "old again", 1), Position("", 0))]
+    assert [mine[0].table is TABLES[0] for mine in apply._by_table(back)] == [True, False, False, True]
+
+
+def test_saving_is_not_done_at_every_batch(applied: Applied, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apply, "SAVE_SECONDS", 3600.0)
+    applier = applied.applier()
+    applier._saved_at = 1e12
+    applied.transaction(insert(0, 1))
+    applier.step()
+    assert applied.keeper.now == Checkpoint()
+    applier.save()
+    first = applied.keeper.now
+    assert first.applied == applied.log.durable
+    applier.save()  # nothing new: not written again
+    assert applied.keeper.now is first
+    assert applied.progress.captured == 1
+    applied.transaction(insert(0, 2), insert(0, 3))
+    applied.transaction(insert(0, 4))
+    applier._batch = 3
+    applier.step()
+    applier.save()
+    assert (applied.progress.captured, applied.progress.applied) == (4, 3)
+
+
+def test_what_conditions_held_back_is_counted(applied: Applied) -> None:
+    applied.writer._own["held"] = 2
+    applied.transaction(insert(0, 1))
+    applied.applier().step()
+    assert applied.progress.held == 2
+    assert json.loads((applied.folder / "checkpoint.json").read_text())["counters"]["held"] == 2
+
+
+def test_a_stop_in_the_middle_of_a_batch_comes_through(applied: Applied) -> None:
+    def stop(operation: str, body: Body) -> None:
+        raise Stopped("asked to stop")
+
+    applied.transaction(insert(0, 1))
+    applied.wire.disturb = stop
+    applier = applied.applier()
+    with pytest.raises(Stopped):
+        applier.step()
+    applier.save()
+    assert applied.keeper.now == Checkpoint()
