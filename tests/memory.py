@@ -113,6 +113,40 @@ class MemoryWire:
         found = self.table(asked["TableName"]).get(self.identity(asked["Key"]))
         return self._used(asked) | ({"Item": found} if found else {})
 
+    def BatchGetItem(self, asked: Body) -> Body:  # noqa: N802
+        ((table, request),) = asked["RequestItems"].items()
+        assert request["ConsistentRead"] is True
+        assert len(request["Keys"]) <= 100
+        items = [self.table(table).get(self.identity(key)) for key in request["Keys"]]
+        used = [{"TableName": table, "CapacityUnits": 1.0}]
+        return {"Responses": {table: [each for each in items if each]}, "UnprocessedKeys": {}, "ConsumedCapacity": used}
+
+    def Scan(self, asked: Body) -> Body:  # noqa: N802
+        mine = sorted(self.table(asked["TableName"]).items())[asked["Segment"] :: asked["TotalSegments"]]
+        if "ExclusiveStartKey" in asked:
+            after = self.identity(asked["ExclusiveStartKey"])
+            mine = [each for each in mine if each[0] > after]
+        limit = asked.get("Limit") or len(mine)
+        page = [item for _, item in mine[:limit]]
+        answer = self._used(asked) | {"Items": page, "Count": len(page), "ScannedCount": len(page)}
+        if mine[limit:]:
+            answer["LastEvaluatedKey"] = {name: page[-1][name] for name in self.key}
+        return answer
+
+    def Query(self, asked: Body) -> Body:  # noqa: N802
+        """One whole key, with a filter."""
+        values = asked["ExpressionAttributeValues"]
+        key = {name: values[f":whimbrel_{number}"] for number, name in enumerate(self.key)}
+        item = self.table(asked["TableName"]).get(self.identity(key))
+        asked = asked | {"ConditionExpression": asked["FilterExpression"], "Key": key}
+        try:
+            self._demand_condition(asked)
+        except RequestRefused:
+            found = []
+        else:
+            found = [item] if item else []
+        return self._used(asked) | {"Items": found, "Count": len(found), "ScannedCount": int(item is not None)}
+
     def _used(self, asked: Body) -> Body:
         return {"ConsumedCapacity": {"TableName": asked["TableName"], "CapacityUnits": 1.0}}
 

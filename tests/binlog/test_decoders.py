@@ -13,11 +13,13 @@ import pytest
 
 from tests.binlog.recorded import load
 from whimbrel.errors import SchemaDrift, UndecodableEvent
+from whimbrel.mysql.binlog import temporal
 from whimbrel.mysql.binlog.columns import column_reader
 from whimbrel.mysql.binlog.compressed import uncompress_column
 from whimbrel.mysql.binlog.decoders import make_decoder
 from whimbrel.mysql.binlog.events import TableMap, parse_table_map
 from whimbrel.mysql.binlog.json import double_text, json_text
+from whimbrel.mysql.binlog.mariadb import inet6_text
 from whimbrel.mysql.binlog.metadata import check_metadata, column_names
 from whimbrel.records import Change, Column, Position, Row, Table
 
@@ -64,6 +66,13 @@ class Written:
 
 
 written_by = cache(Written)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_remembered() -> None:
+    """Texts of dates are kept from one use to the next."""
+    temporal._dates.clear()
+    temporal._days.clear()
 
 
 @pytest.fixture(params=SERVERS)
@@ -337,3 +346,59 @@ def test_json_that_ends_too_early_is_refused() -> None:
 )  # fmt: skip
 def test_doubles_as_json_prints_them(number: float, text: str) -> None:
     assert double_text(number) == text
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ((1, 2, 3, 4, 5, 6, 7, 8), "1:2:3:4:5:6:7:8"),
+        ((1, 2, 3, 4, 5, 6, 7, 0), "1:2:3:4:5:6:7::"),
+        ((0, 2, 3, 4, 5, 6, 7, 8), "::2:3:4:5:6:7:8"),
+        ((1, 0, 0, 4, 0, 0, 0, 8), "1:0:0:4::8"),
+        ((1, 0, 0, 4, 5, 0, 0, 8), "1::4:5:0:0:8"),
+        ((0, 0, 0, 0, 0, 0xFFFF, 0x102, 0x304), "::ffff:1.2.3.4"),
+        ((0, 0, 0, 0, 0, 0, 0x102, 0x304), "::1.2.3.4"),
+        ((0, 0, 0, 0, 0, 1, 0x102, 0x304), "::1:102:304"),
+        ((0, 0, 0, 0, 0, 0, 0, 1), "::1"),
+        ((0, 0, 0, 0, 0, 0, 0, 0), "::"),
+    ],
+)
+def test_addresses_as_mariadb_prints_them(words: tuple[int, ...], text: str) -> None:
+    assert inet6_text(struct.pack(">8H", *words)) == text
+
+
+@pytest.mark.parametrize(
+    ("packed", "text"),
+    [
+        (0, "00:00:00.000000"),
+        (1, "00:00:00.000001"),
+        (-1, "-00:00:00.000001"),
+        ((101 << 12 | 1 << 6 | 2) << 24 | 500_000, "101:01:02.500000"),
+        (-((838 << 12 | 59 << 6 | 59) << 24), "-838:59:59.000000"),
+    ],
+)
+def test_times_in_json(packed: int, text: str) -> None:
+    assert temporal.packed_time_text(packed) == text
+
+
+@pytest.mark.parametrize(
+    ("date", "text"),
+    [
+        ((2020, 2, 29), "2020-02-29"),
+        ((0, 0, 0), "0000-00-00"),
+        ((9999, 12, 31), "9999-12-31"),
+        ((7, 0, 5), "0007-00-05"),
+    ],
+)
+def test_dates(date: tuple[int, int, int], text: str) -> None:
+    year, month, day = date
+    assert temporal.date_text((year * 13 + month) << 5 | day) == text
+    assert [temporal.date_text((year * 13 + month) << 5 | day) for _ in range(2)] == [text] * 2
+
+
+def test_moments() -> None:
+    assert temporal.seconds_text(0) == "0000-00-00 00:00:00"
+    assert temporal.seconds_text(1) == "1970-01-01 00:00:01"
+    assert temporal.seconds_text(2**31 - 1) == "2038-01-19 03:14:07"
+    assert temporal.seconds_text(2**32 - 1) == "2106-02-07 06:28:15"
+    assert temporal.seconds_text(86_399) == "1970-01-01 23:59:59"

@@ -11,11 +11,19 @@ import pytest
 
 from tests.binlog.recorded import FOLDER, Recording, Step, load
 from tests.binlog.replay import replayed, whole
+from whimbrel.mysql.binlog import temporal
 from whimbrel.mysql.binlog.alterations import Alteration
 from whimbrel.mysql.binlog.stream import Output
 from whimbrel.records import Change, Commit, Position, Row, Table
 
 NAMES = sorted(path.name.partition(".json")[0] for path in FOLDER.glob("*.json.zst"))
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_remembered() -> None:
+    """Texts of dates are kept from one use to the next."""
+    temporal._dates.clear()
+    temporal._days.clear()
 
 
 class Replica:

@@ -1,0 +1,473 @@
+"""Verify over rows and items in memory: it reports what differs and nothing else, also while both sides move."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.memory import MemoryWire
+from whimbrel.errors import IncompleteRead, StateError
+from whimbrel.mapping.design import TableMapping, compile_mapping
+from whimbrel.mapping.family import compile_family
+from whimbrel.mapping.versions import Versions
+from whimbrel.migrate import verify
+from whimbrel.migrate.differences import TableReport
+from whimbrel.migrate.progress import Progress
+from whimbrel.migrate.verify import Verifier, verify_all
+from whimbrel.project import ConditionRule, KeyRule, TableRule, Target
+from whimbrel.records import Change, Column, Item, Position, Row, Table
+
+ID = Column("id", "int", nullable=False)
+TABLE = Table("shop", "things", (ID, Column("owner", "int"), Column("name", "text", charset="utf8mb4")), ("id",))
+RECORD = TableRule("shop.things", "items", "record", KeyRule("pk", "thing#${id}"), nulls="omit")
+GROUP = TableRule(
+    "shop.things", "items", "group", KeyRule("pk", "owner#${owner}"), entry_name="${id}", entry_value="name"
+)
+HEAD = TableRule("shop.things", "items", "record", KeyRule("pk", "thing#${id}"), item="shared")
+LINE = Table("shop", "lines", (Column("thing", "int", nullable=False), ID, Column("text", "text")), ("thing", "id"))
+LINES = TableRule(
+    "shop.lines",
+    "items",
+    "group",
+    KeyRule("pk", "thing#${thing}"),
+    entry_name="line-${id}",
+    entry_value="text",
+    item="shared",
+)
+
+
+class Sides:
+    """A source of rows and a target of items. ``moves`` is called at each question to the source."""
+
+    def __init__(self, folder: Path, *rules: tuple[TableRule, Table]) -> None:
+        if len(rules) == 1:
+            self.mappings = [compile_mapping(*rules[0])]
+        else:
+            family = compile_family([(Versions(rule, table), table) for rule, table in rules])
+            assert not family.faults
+            self.mappings = list(family.mappings.values())
+        self.folder = folder
+        self.rows: dict[str, dict[Any, Row]] = {mapping.source: {} for mapping in self.mappings}
+        self.wire = MemoryWire(("pk",))
+        self.stop = threading.Event()
+        self.progress = Progress()
+        self.moves: Callable[[], object] = lambda: None
+        self.at = 100
+        self.applied: Callable[[], Position | None] = lambda: Position("bin.000001", self.at)
+        self.counted = 0  # how many rows the source counts more than it has
+        self.chunk = 7
+
+    def insert(self, *rows: Row, mapping: int = 0) -> None:
+        chosen = self.mappings[mapping]
+        for row in rows:
+            self.rows[chosen.source][tuple(row[chosen.table.index(name)] for name in chosen.table.primary_key)] = row
+
+    def migrate(self) -> None:
+        """All rows into the target, as the load does."""
+        self.items.clear()
+        for mapping in self.mappings:
+            for put in mapping.put_items(list(self.rows[mapping.source].values()))[0]:
+                self.items.setdefault(self.wire.identity(put.key), {}).update(put.item)
+
+    @property
+    def items(self) -> dict[str, Item]:
+        return self.wire.table("items")
+
+    def item(self, key: str) -> Item:
+        return self.items[f'[{{"S": "{key}"}}]']
+
+    def verifier(self) -> Verifier:
+        project = SimpleNamespace(source=None, target=Target(region="us-east-1", concurrency=3))
+        lineage = SimpleNamespace(end_of=lambda connection: Position("bin.000001", self.at))
+        return Verifier(
+            project, self, self.mappings, self.wire, self.applied, lineage, self.folder, self.stop, self.progress  # type: ignore[arg-type]
+        )  # fmt: skip
+
+    def run(self, estimated: int = 50) -> TableReport:
+        return self.verifier().run(estimated)
+
+    # What is asked of the source
+
+    def commit(self) -> None:
+        """No transaction is left open."""
+
+    def close(self) -> None:
+        """As a connection."""
+
+    def read_whole(self, source: Any, mapping: TableMapping, folder: Path, use: Any, count: Any, stop: Any) -> int:
+        assert not folder.exists()
+        rows = sorted(self.rows[mapping.source].values(), key=lambda row: repr(row))
+        if mapping.aligned:
+            rows.sort(key=lambda row: row[0])  # type: ignore[arg-type,return-value]
+        part: list[Row] = []
+        for row in rows:
+            whole = len(part) >= self.chunk
+            if whole and not (mapping.aligned and mapping.item_key(row) == mapping.item_key(part[-1])):
+                self.hand_over(part, use, count)
+                part = []
+            part.append(row)
+        if part:
+            self.hand_over(part, use, count)
+        return len(rows)
+
+    def hand_over(self, part: list[Row], use: Any, count: Any) -> None:
+        use(part)
+        count(len(part))
+        self.moves()
+
+    def of_items(self, connection: Any, mapping: TableMapping, keys: list[Item]) -> list[Row]:
+        self.moves()
+        wanted = [repr(key) for key in keys]
+        return [row for row in self.rows[mapping.source].values() if repr(mapping.item_key(row)) in wanted]
+
+    def where_equal(self, connection: Any, table: Table, names: Any, places: Any) -> list[Row]:
+        self.moves()
+        assert tuple(names) == table.primary_key
+        return [row for place, row in self.rows[table.full_name].items() if place in places]
+
+    def count(self, connection: Any, table: Table) -> int:
+        return len(self.rows[table.full_name]) + self.counted
+
+    def position(self, connection: Any) -> Position:
+        return Position("bin.000001", self.at)
+
+
+@pytest.fixture
+def sides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Sides]:
+    def make(*rules: tuple[TableRule, Table]) -> Sides:
+        sides = Sides(tmp_path / "verify", *rules)
+        monkeypatch.setattr(verify, "read_whole_table", sides.read_whole)
+        monkeypatch.setattr(verify, "rows_of_items", sides.of_items)
+        monkeypatch.setattr(verify, "rows_where_equal", sides.where_equal)
+        monkeypatch.setattr(verify, "count_rows", sides.count)
+        monkeypatch.setattr(verify, "current_position", sides.position)
+        monkeypatch.setattr(sides.stop, "wait", lambda seconds: sides.stop.is_set())
+        return sides
+
+    return make
+
+
+KINDS = [((RECORD, TABLE),), ((GROUP, TABLE),), ((HEAD, TABLE), (LINES, LINE))]
+IDS = ["record", "group", "shared"]
+
+
+def filled(sides: Sides, seed: int, count: int = 60) -> random.Random:
+    chance = random.Random(seed)
+    sides.insert(*((n, n % 11, chance.choice(["a", "é", None])) for n in range(1, count)))
+    if len(sides.mappings) > 1:
+        sides.insert(*((chance.randrange(1, 80), n, "line") for n in range(70)), mapping=1)
+    sides.migrate()
+    return chance
+
+
+@pytest.mark.parametrize("partition_items", [7, 100_000])
+@pytest.mark.parametrize("rules", KINDS, ids=IDS)
+@pytest.mark.parametrize("seed", range(4))
+def test_what_differs_is_reported_and_nothing_else(
+    sides: Callable[..., Sides], rules: Any, seed: int, partition_items: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify, "PARTITION_ITEMS", partition_items)
+    monkeypatch.setattr(verify, "PAGE_ITEMS", 3)
+    both = sides(*rules)
+    chance = filled(both, seed)
+    whole = dict(both.items)
+    damaged = chance.sample(sorted(both.items), 6)
+    expected = {}
+    for identity in damaged[:2]:
+        expected[whole[identity]["pk"]["S"]] = ("missing", whole[identity], None)
+        del both.items[identity]
+    for identity in damaged[2:4]:
+        found = whole[identity] | {"name": {"S": "other"}}
+        expected[found["pk"]["S"]] = ("changed", whole[identity], found)
+        both.items[identity] = found
+    for number in range(2):
+        extra = {"pk": {"S": f"thing#99{number}" if both.mappings[0].shape == "record" else f"owner#99{number}"}}
+        expected[extra["pk"]["S"]] = ("extra", None, extra)
+        both.items[both.wire.identity(extra)] = extra
+    report = both.run()
+    found_differences = {each.key["pk"]["S"]: (each.kind, each.expected, each.found) for each in report.differences}
+    assert found_differences == expected
+    assert report.counts == {"missing": 2, "changed": 2, "extra": 2}
+    assert not report.equal
+    assert report.rows == sum(map(len, both.rows.values()))
+    assert (report.items, report.found, report.candidates) == (len(whole), len(whole), 6)
+    assert report.target == "items"
+    assert report.source == ", ".join(mapping.source for mapping in both.mappings)
+    assert not both.folder.exists()
+    assert both.progress.note.startswith("reading the target: ")
+
+
+@pytest.mark.parametrize("rules", KINDS, ids=IDS)
+def test_two_sides_that_are_equal(sides: Callable[..., Sides], rules: Any) -> None:
+    both = sides(*rules)
+    filled(both, 1)
+    report = both.run()
+    assert (report.equal, report.differences, report.candidates) == (True, [], 0)
+    both = sides(*rules)
+    assert both.run(0).equal
+
+
+def test_numbers_in_another_spelling_are_equal(sides: Callable[..., Sides]) -> None:
+    both = sides((RECORD, TABLE))
+    both.insert((1, 10, "a"))
+    both.migrate()
+    both.item("thing#1")["owner"] = {"N": "1E+1"}
+    assert both.run().equal
+    both.item("thing#1")["owner"] = {"N": "10.1"}
+    assert both.run().counts == {"changed": 1}
+
+
+# -- while both sides move ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rules", KINDS[:2], ids=IDS[:2])
+@pytest.mark.parametrize("seed", range(6))
+def test_what_changes_while_it_is_read_is_no_difference(
+    sides: Callable[..., Sides], rules: Any, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The target follows a moment later; only what was damaged differs in the end."""
+    monkeypatch.setattr(verify, "CONFIRMATIONS", 2)
+    both = sides(*rules)
+    chance = filled(both, seed)
+    left = itertools.count()
+    damaged = both.mappings[0].item_key(both.rows["shop.things"][(5,)])
+    assert damaged is not None
+
+    def move() -> None:
+        if next(left) > 40:
+            both.migrate()
+        else:
+            number = chance.randrange(6, 90)
+            both.rows["shop.things"].pop((number,), None)
+            if chance.random() < 0.7:
+                both.insert((number, 5 if number == 5 else number % 11, chance.choice("xyz")))
+            both.at += 1
+        both.items.pop(both.wire.identity(damaged), None)
+
+    both.moves = move
+    report = both.run()
+    assert {(each.kind, each.key["pk"]["S"]) for each in report.differences} == {("missing", damaged["pk"]["S"])}
+
+
+def test_a_difference_counts_when_it_is_seen_often_enough(sides: Callable[..., Sides]) -> None:
+    """Three times with the source standing still: a target that is late twice is not different."""
+    for late, differs in ((2, False), (3, True)):
+        both = sides((RECORD, TABLE))
+        both.insert((1, 1, "a"))
+        reads = itertools.count()
+        get = both.wire.BatchGetItem
+
+        def read(asked: Any, get: Any = get, late: int = late, both: Sides = both, reads: Any = reads) -> Any:
+            if next(reads) == late:
+                both.migrate()
+            return get(asked)
+
+        both.wire.BatchGetItem = read  # type: ignore[method-assign]
+        assert both.run().counts == ({"missing": 1} if differs else {})
+
+
+def test_what_never_stands_still_is_unsettled(sides: Callable[..., Sides]) -> None:
+    both = sides((RECORD, TABLE))
+    both.insert((1, 1, "a"), (2, 2, "b"))
+    both.migrate()
+    both.item("thing#1")["name"] = {"S": "stale"}
+    number = itertools.count()
+    both.moves = lambda: both.insert((1, next(number), "moves"))
+    report = both.run()
+    assert [(each.kind, each.key) for each in report.differences] == [("unsettled", {"pk": {"S": "thing#1"}})]
+    assert report.differences[0].table == "shop.things"
+
+
+def test_the_target_is_read_after_the_applier_has_passed_the_source(sides: Callable[..., Sides]) -> None:
+    """What it had not applied yet is not a difference."""
+    both = sides((RECORD, TABLE))
+    both.insert((1, 1, "a"))
+    both.migrate()
+    both.insert((1, 1, "new"))
+    both.at = 200
+    asked = itertools.count()
+
+    def applied() -> Position | None:
+        number = next(asked)
+        if number == 30:
+            both.migrate()
+        return None if number < 10 else Position("bin.000001", 200 if number >= 30 else 100 + number)
+
+    both.applied = applied
+    assert both.run().equal
+    assert next(asked) > 30
+
+
+def test_an_applier_that_does_not_move_ends_it(sides: Callable[..., Sides], monkeypatch: pytest.MonkeyPatch) -> None:
+    both = sides((RECORD, TABLE))
+    both.insert((1, 1, "a"))
+    both.applied = lambda: Position("bin.000001", 99)
+    clock = itertools.count(0, 10)
+    monkeypatch.setattr(verify.time, "monotonic", lambda: float(next(clock)))
+    with pytest.raises(StateError, match=r"the applier stands at bin\.000001:99 and does not reach bin\.000001:100"):
+        both.run()
+    assert next(clock) < 200
+
+
+def test_a_stop_ends_it(sides: Callable[..., Sides]) -> None:
+    both = sides((RECORD, TABLE))
+    both.insert((1, 1, "a"))
+    both.applied = lambda: (both.stop.set(), None)[1]  # type: ignore[func-returns-value]
+    with pytest.raises(Exception, match="asked to stop"):
+        both.run()
+
+
+# -- rows that cannot be mapped ----------------------------------------------------------------------------------------
+
+BY_NAME = replace(RECORD, partition_key=KeyRule("pk", "name#${name}"), assert_unique=True)
+
+
+def test_rows_without_a_key_have_no_place(sides: Callable[..., Sides], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify, "LISTED", 2)
+    both = sides((BY_NAME, TABLE))
+    both.insert((1, 1, "a"), *((n, 1, None) for n in range(2, 6)))
+    both.migrate()
+    report = both.run()
+    assert report.counts == {"unmappable": 4}
+    assert [each.key for each in report.differences] == [{}, {}]
+    assert all("NULL" in each.reason and "(row {'id': " in each.reason for each in report.differences)
+    assert {each.table for each in report.differences} == {"shop.things"}
+
+
+def test_a_row_that_has_a_key_by_now_is_no_difference(sides: Callable[..., Sides]) -> None:
+    both = sides((BY_NAME, TABLE))
+    both.insert((1, 1, "a"), (2, 1, None))
+    both.migrate()
+    looks = itertools.count()
+    both.moves = lambda: both.insert((2, 1, "b")) if next(looks) == 0 else None
+    report = both.run()
+    assert "unmappable" not in report.counts
+
+
+@pytest.mark.parametrize("chunk", [1, 100])
+def test_two_rows_in_one_place(sides: Callable[..., Sides], chunk: int) -> None:
+    """Read together or apart: one of them is lost, whatever the target has."""
+    both = sides((BY_NAME, TABLE))
+    both.chunk = chunk
+    both.insert((1, 1, "a"), (2, 1, "a"), (3, 1, "b"))
+    both.migrate()
+    report = both.run()
+    assert report.counts == {"unmappable": 1}
+    assert [each.key for each in report.differences] == [{"pk": {"S": "name#a"}}]
+
+
+@pytest.mark.parametrize("chunk", [1, 100])
+def test_two_rows_of_one_table_in_one_place_of_shared_items(sides: Callable[..., Sides], chunk: int) -> None:
+    lines = replace(LINES, entry_name="line-${text}", entry_value="", assert_unique=True)
+    both = sides((HEAD, TABLE), (lines, LINE))
+    both.chunk = chunk
+    both.insert((1, 1, "a"), (2, 1, "b"), (3, 2, "c"))
+    both.insert((1, 1, "x"), (1, 2, "x"), (2, 3, "y"), mapping=1)
+    both.migrate()
+    report = both.run()
+    assert report.counts == {"unmappable": 1}
+    assert [each.key for each in report.differences] == [{"pk": {"S": "thing#1"}}]
+
+
+# -- the count of what was read ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rules", KINDS[:2], ids=IDS[:2])
+@pytest.mark.parametrize("more", [1, -1])
+def test_a_read_that_was_cut_off_is_noticed(sides: Callable[..., Sides], rules: Any, more: int) -> None:
+    both = sides(*rules)
+    filled(both, 1)
+    both.counted = more
+    with pytest.raises(IncompleteRead, match=f"59 rows were read, and the source counts {59 + more}"):
+        both.run()
+    both.moves = lambda: setattr(both, "at", both.at + 1)
+    assert both.run().equal  # the source moves: its counts are of other moments
+
+
+def test_a_count_that_changes_is_of_a_source_that_moves(sides: Callable[..., Sides]) -> None:
+    both = sides((RECORD, TABLE))
+    filled(both, 1)
+    both.moves = lambda: setattr(both, "counted", 1)
+    assert both.run().equal
+    both.stop.set()
+    both.counted = 1
+    with pytest.raises(Exception, match="asked to stop"):
+        both.run()
+
+
+# -- conditions, and items that say how their rows came ----------------------------------------------------------------
+
+
+def test_what_a_condition_protects_is_counted_and_not_a_difference(sides: Callable[..., Sides]) -> None:
+    rule = replace(RECORD, condition=ConditionRule("attribute_not_exists(#o)", {"#o": "lock"}))
+    both = sides((rule, TABLE))
+    both.insert(*((n, n, "a") for n in range(1, 5)))
+    both.migrate()
+    both.item("thing#1").update({"lock": {"S": "x"}, "name": {"S": "theirs"}})
+    both.item("thing#2").update({"name": {"S": "wrong"}})
+    del both.items[both.wire.identity({"pk": {"S": "thing#3"}})]
+    report = both.run()
+    assert report.held == 1
+    assert {(each.kind, each.key["pk"]["S"]) for each in report.differences} == {
+        ("changed", "thing#2"),
+        ("missing", "thing#3"),
+    }
+
+
+def test_items_of_rows_that_went_and_say_so(sides: Callable[..., Sides]) -> None:
+    rule = replace(RECORD, columns={"state": "operation_indicator('D', 'U', 'I')", "op": "change_operation()"})
+    both = sides((rule, TABLE))
+    both.insert((1, 1, "a"), (2, 2, "b"), (3, 3, "c"))
+    both.migrate()
+    both.item("thing#2")["state"] = {"S": "U"}  # how it came is not compared
+    for key in ("thing#3", "thing#4", "thing#5"):
+        both.items[both.wire.identity({"pk": {"S": key}})] = {
+            "pk": {"S": key},
+            "state": {"S": "D"},
+            "op": {"S": "DELETE"},
+        }
+    report = both.run()
+    assert report.softly_deleted == 2
+    assert [(each.kind, each.key["pk"]["S"]) for each in report.differences] == [("changed", "thing#3")]
+    assert report.not_compared == ["op", "state"]
+    assert report.candidates == 1
+
+
+# -- all tables of a project -------------------------------------------------------------------------------------------
+
+
+def test_every_target_is_verified(sides: Callable[..., Sides], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    both = sides((HEAD, TABLE), (LINES, LINE))
+    filled(both, 2)
+    del both.items[sorted(both.items)[0]]
+    estimates: list[int] = []
+    monkeypatch.setattr(verify, "connect", lambda source: both)
+    monkeypatch.setattr(verify, "lineage_of", lambda prepared: SimpleNamespace(end_of=both.position))
+    run = Verifier.run
+    monkeypatch.setattr(Verifier, "run", lambda self, rows: estimates.append(rows) or run(self, rows))  # type: ignore[func-returns-value]
+    prepared = SimpleNamespace(
+        project=SimpleNamespace(source=None, target=Target(region="us-east-1"), state=tmp_path),
+        mappings={mapping.source: mapping for mapping in both.mappings},
+        estimates={"shop.things": 5, "shop.lines": 6},
+    )
+    reports = verify_all(prepared, both.wire, both.applied, both.stop, both.progress)  # type: ignore[arg-type]
+    assert [Counter(report.counts) for report in reports] == [{"missing": 1}]
+    assert estimates == [11]
+
+
+def test_changes_are_not_needed() -> None:
+    """Records are compared as rows make them, not as changes do: both ways give the same item."""
+    mapping = compile_mapping(RECORD, TABLE)
+    row = (1, 2, "x")
+    ((put,), _) = mapping.put_items([row])
+    ((folded,), _) = mapping.fold([Change(TABLE, None, row, Position("bin.000001", 4))])
+    assert put == folded
