@@ -5,6 +5,7 @@
 # make bench     side by side with what people would use instead; writes docs/benchmarks.md
 # make chaos     kills, outages and faults on both sides in every phase, by a seed: make chaos SEED=7 N=200
 # make mutants   mutation testing of the core by tests that need no server; goes on where it was: MUTANTS="checkpoint log", ONLY='*[27]'
+# make fuzz      coverage-guided fuzzing of every reader of bytes, SECONDS=60 each; NAMES="item binlog" for some of them
 # make lint      only ruff and mypy
 # make lock      choose newer packages (UPGRADE=--upgrade) and lock them by hash
 # make clean     remove what these made, but not your projects
@@ -14,11 +15,13 @@ SEED ?= 1
 N ?= 100
 DATA ?=
 WORKERS ?= 3
+SECONDS ?= 60
+NAMES ?=
 MUTANTS ?=
 ONLY ?=
 export PYTHON
 
-.PHONY: demo demo-predict test test-all bench chaos mutants lint lock setup setup-predict setup-tests clean
+.PHONY: demo demo-predict test test-all bench chaos mutants fuzz lint lock setup setup-predict setup-tests clean
 
 demo: setup
 	.venv/bin/python -m demo.run
@@ -41,6 +44,10 @@ chaos: setup-tests
 mutants: setup-tests
 	.venv/bin/python scripts/mutants $(if $(ONLY),--only '$(ONLY)') $(MUTANTS)
 
+fuzz: setup-tests
+	.venv/bin/python -m pip install -qq --require-hashes --only-binary :all: -r requirements/fuzz.txt
+	.venv/bin/python -m tests.fuzz.campaign $(NAMES) --seconds $(SECONDS)
+
 lint: setup-tests
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
@@ -59,4 +66,4 @@ setup-tests:
 	@scripts/setup tests
 
 clean:
-	rm -rf .venv .servers .demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
+	rm -rf .venv .servers .demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz src/*.egg-info

@@ -58,6 +58,7 @@ _COMPRESSED_ROWS = {
     170: ev.UPDATE_V2,
     171: ev.DELETE_V2,
 }
+_MALFORMED = (ValueError, LookupError, ArithmeticError, struct.error, zlib.error)
 _HEARTBEATS = (ev.HEARTBEAT, ev.HEARTBEAT_V2)  # say where the last event ended, and are none themselves
 _END_OF_STATEMENT = b"\xff\xff\xff\0\0\0"  # the table id of a rows event that only ends a statement
 # Without meaning here: stop, intvar, append block, delete file, rand, user var, begin load query (the statement that
@@ -139,6 +140,8 @@ class BinlogStream:
             yield from self._read()
         except ServerRefusal as refusal:
             raise self._session.refused(str(refusal), self._start) from refusal
+        except _MALFORMED as error:
+            raise self._undecodable(f"an event that does not have its documented form: {error!r}", _ANEW) from error
 
     def _request(self) -> None:
         register_replica(self._packets, self._session.server_id)
@@ -290,7 +293,7 @@ class BinlogStream:
         except UndecodableEvent as error:
             error.place = error.place or f"{decoder.table.full_name} at {self._position()}"
             raise
-        except (ValueError, LookupError, struct.error, zlib.error) as error:
+        except _MALFORMED as error:
             raise self._undecodable(
                 f"rows of {decoder.table.full_name} that do not fit its columns: {error}", _ANEW
             ) from error
