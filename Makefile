@@ -41,6 +41,9 @@ bench: setup-tests
 chaos: setup-tests
 	WHIMBREL_CHAOS_SEED=$(SEED) WHIMBREL_CHAOS_N=$(N) WHIMBREL_SEED=$(SEED) WHIMBREL_STATEMENTS=$(N) .venv/bin/python -m pytest -m chaos -s
 
+fuzz: setup-tests
+	WHIMBREL_FUZZ_SEEDS=$(or $(N),200) .venv/bin/python -m pytest tests/fuzz/test_any_server.py -n $(WORKERS) --dist worksteal
+
 mutants: setup-tests
 	.venv/bin/python scripts/mutants $(if $(ONLY),--only '$(ONLY)') $(MUTANTS)
 

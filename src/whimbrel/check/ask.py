@@ -7,7 +7,7 @@ from typing import Any
 
 import pymysql
 
-from whimbrel.mysql.connect import Mysql, ServerInfo, translate
+from whimbrel.mysql.connect import Mysql, ServerInfo, patient, translate
 
 _OUT_OF_TIME = {1317, 1969, 3024}
 
@@ -28,7 +28,7 @@ class Asker:
     def rows(self, statement: str, place: str) -> list[tuple[Any, ...]]:
         """``statement`` begins with SELECT. Raises OutOfTime, and the errors of ``translate``."""
         try:
-            with self.connection.cursor() as cursor:
+            with patient(self.connection), self.connection.cursor() as cursor:  # the server keeps the limit
                 cursor.execute(self._limited(statement))
                 return list(cursor.fetchall())
         except pymysql.err.Error as error:

@@ -34,6 +34,7 @@ from whimbrel.records import Position
 Mysql: TypeAlias = "Connection[Cursor]"  # PyMySQL's own class has no parameters when it runs
 
 CONNECT_TIMEOUT = 10  # seconds
+LONGEST_STATEMENT = 86_400.0  # seconds
 
 # Values arrive in the form of records.py: numbers as int and float, all else as the text that the server prints.
 _NUMBERS = {
@@ -137,6 +138,19 @@ def _connected(source: Source, more: dict[str, Any]) -> SourceConnection:
 
 def place_of(source: Source) -> str:
     return source.socket or f"{source.host}:{source.port}"
+
+
+@contextlib.contextmanager
+def patient(connection: Any) -> Iterator[None]:
+    """For a statement that goes through a whole table before its first byte: silence is no sign of a lost connection
+    for longer. A dead peer is still noticed, by TCP keepalive.
+    """
+    before = connection._read_timeout
+    connection._read_timeout = max(before or LONGEST_STATEMENT, LONGEST_STATEMENT)
+    try:
+        yield
+    finally:
+        connection._read_timeout = before
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 
 from whimbrel.export import over_columns
 from whimbrel.mysql.charsets import invalid_text
-from whimbrel.mysql.connect import Mysql, quoted, translated
+from whimbrel.mysql.connect import Mysql, patient, quoted, translated
 from whimbrel.mysql.floats import shortest
 from whimbrel.mysql.types import literal, needs_decoding, select_expression, text_codec
 from whimbrel.records import Row, Table, Value
@@ -23,7 +23,7 @@ def read_rows(connection: Mysql, table: Table, where_sql: str, params: tuple[Any
     """
     expressions = ", ".join(select_expression(column) for column in table.columns)
     statement = f"SELECT {expressions} FROM {quoted(table.schema)}.{quoted(table.name)} WHERE {where_sql}"
-    with translated(table.full_name), connection.cursor() as cursor:
+    with translated(table.full_name), patient(connection), connection.cursor() as cursor:
         cursor.execute(statement, params or None)
         read = cursor.fetchall()
     try:
@@ -34,7 +34,7 @@ def read_rows(connection: Mysql, table: Table, where_sql: str, params: tuple[Any
 
 def count_rows(connection: Mysql, table: Table) -> int:
     """How many rows the table has, by whatever index the server likes best."""
-    with translated(table.full_name), connection.cursor() as cursor:
+    with translated(table.full_name), patient(connection), connection.cursor() as cursor:
         cursor.execute(f"SELECT COUNT(*) FROM {quoted(table.schema)}.{quoted(table.name)}")
         (count,) = cursor.fetchone() or (-1,)
     return int(count)

@@ -33,7 +33,6 @@ from whimbrel.project import Source
 
 TRIES = 8  # failures of one connection in a row, about 35 seconds of them, before SourceUnreachable
 LONGEST_BACK_OFF = 15.0  # seconds
-READ_TIMEOUT = 300.0  # seconds without a byte from the server, at most
 SHORT = 10_000  # rows
 
 
@@ -122,7 +121,7 @@ async def open_reader(source: Source) -> SourceReader:
             autocommit=True,
             conv=DECODERS,
             connect_timeout=CONNECT_TIMEOUT,
-            read_timeout=min(READ_TIMEOUT, source.read_timeout),
+            read_timeout=source.read_timeout,
         )
         try:
             with understood(place):

@@ -6,7 +6,6 @@ Sources: mysql-server libs/mysql/binlog/event/*.h, MariaDB sql/log_event.h and s
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -14,6 +13,7 @@ from typing import NamedTuple
 import zstandard
 
 from whimbrel.errors import UndecodableEvent
+from whimbrel.mysql.binlog.compressed import LARGEST_EVENT, inflated
 from whimbrel.mysql.binlog.gtid import uuid_text
 
 HEADER = struct.Struct("<IBIIIH")  # timestamp, type, server id, size, end position, flags
@@ -265,10 +265,7 @@ def uncompress(data: bytes) -> bytes:
     if not data[0] & 0x80 or data[0] >> 4 & 7:
         raise UndecodableEvent(f"compressed by an unknown algorithm: {data[0]:#x}")
     size = data[0] & 7
-    plain = zlib.decompress(data[1 + size :])
-    if len(plain) != int.from_bytes(data[1 : 1 + size], "big"):
-        raise UndecodableEvent("a compressed event has another length than it says")
-    return plain
+    return inflated(data[1 + size :], int.from_bytes(data[1 : 1 + size], "big"), "event")
 
 
 def payload_events(event: bytes) -> Iterator[bytes]:
@@ -303,7 +300,7 @@ def _split(pieces: Iterator[bytes]) -> Iterator[bytes]:
         at = 0
         while len(data) - at >= HEADER_SIZE:
             size = int.from_bytes(data[at + 9 : at + 13], "little")
-            if size < HEADER_SIZE:
+            if not HEADER_SIZE <= size <= LARGEST_EVENT:
                 raise UndecodableEvent(f"an event of {size} bytes in a transaction payload")
             if len(data) - at < size:
                 break

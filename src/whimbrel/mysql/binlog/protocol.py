@@ -20,6 +20,7 @@ _COM_BINLOG_DUMP_GTID = 0x1E
 _DUMP_HEARTBEAT_V2 = 2  # MySQL 8.0.26+: heartbeats carry 64-bit positions. MariaDB means something else by this bit.
 _DUMP_ANNOTATIONS = 2  # MariaDB's BINLOG_SEND_ANNOTATE_ROWS_EVENT
 _LARGEST_PACKET = 0xFFFFFF
+_MOST_PARTS = 65  # a server's max_allowed_packet is 1 GiB at most, and the event's own head comes on top
 _READ = 65_536  # more would be allocated anew from the kernel at each read
 
 _SERVER_GONE = {1053, 1077, 1079, 1080, 1152, 1153, 1158, 1159, 1160, 1161, 1184, 1317, 1927, 1969, 3168, 4031}
@@ -108,6 +109,8 @@ class Packets:
                     if not data:
                         return
                     parts.append(data[4 : 4 + length])
+                    if len(parts) > _MOST_PARTS:
+                        raise UndecodableEvent("a packet of more than 1 GiB", place=self._place)
                     at, size = 4 + length, len(data)
                 packet = b"".join(parts)
             yield packet
