@@ -26,11 +26,12 @@ from whimbrel.cli.stopping import interruptible
 from whimbrel.errors import UserError
 from whimbrel.lake import datasets
 from whimbrel.lake.bucket import SCHEME
+from whimbrel.lake.chain import chain_of, until
 from whimbrel.lake.csvfile import FILE, columns_for, default_folder, write_csv
 from whimbrel.lake.export import home, load_chain
 from whimbrel.lake.sources import find
 from whimbrel.lake.sql import FORMATS, lake_folder, open_database, statements
-from whimbrel.lake.table import exported_place, make_dataset, make_export, plan_export, rule_for
+from whimbrel.lake.table import MadeDataset, exported_place, make_dataset, make_export, plan_export, rule_for
 from whimbrel.project import Project
 
 NAMED = 20  # refused items shown to a person; the data set's refused.jsonl has more
@@ -86,7 +87,9 @@ def run_export(
 @json_option
 @dry_run_option
 @click.option("--from", "place", default="", help="An export from elsewhere: a folder, a file, or s3://bucket/path.")
-@click.option("--again", is_flag=True, help="Infer the types anew from all exports, whatever is pinned.")
+@click.option("--again", is_flag=True, help="Infer the types from all exports again, whatever is pinned.")
+@click.option("--as-of", default="", help="The data set as it was at this time, beside the current one.")
+@click.option("--accept-gap", is_flag=True, help="Go on where changes are in no export; the data set records it.")
 @click.option("--csv", "as_csv", is_flag=True, help="Write CSV too, into the lake's csv folder.")
 @click.option("--csv-file", type=click.Path(path_type=Path), help="Write CSV too, into this file.")
 @click.option("--label", default="", help="The column that stands first in the CSV.")
@@ -101,6 +104,8 @@ def convert(
     dry_run: bool,
     place: str,
     again: bool,
+    as_of: str,
+    accept_gap: bool,
     as_csv: bool,
     csv_file: Path | None,
     label: str,
@@ -113,66 +118,73 @@ def convert(
     Types follow from all items and are pinned in the project file.
     """
     project = open_project(project_file)
-    code = run_convert(project, table, as_json and not (as_csv or csv_file), place, again=again, dry_run=dry_run)
-    if (as_csv or csv_file) and not dry_run:
+    if as_of and (as_csv or csv_file):
+        raise UserError("CSV is written of the current data set", place="--as-of", hint="Use query --as-of -f csv.")
+    quiet = as_json and not (as_csv or csv_file)
+    if dry_run:
+        return _say_sources(project, table, as_json, place, as_of)
+    code = run_convert(project, table, quiet, place, again=again, as_of=as_of, accept_gap=accept_gap)
+    if as_csv or csv_file:
         name = rule_for(project, table).name
         run_csv(project, name, as_json, csv_file, (label, columns, without), header=header)
     return code
 
 
-def run_convert(project: Project, table: str, as_json: bool, place: str, *, again: bool, dry_run: bool) -> int:
-    if dry_run:
-        return _say_sources(project, table, as_json, place)
+def run_convert(
+    project: Project, table: str, as_json: bool, place: str, *, again: bool, as_of: str, accept_gap: bool
+) -> int:
     with interruptible() as stop:
-        made = make_dataset(project, table, stop, exported_place(project, place, stop), again=again)
+        exports = exported_place(project, place, stop)
+        made = make_dataset(project, table, stop, exports, again=again, as_of=as_of, accept_gap=accept_gap)
     manifest, done = made.manifest, made.converted
+    values: dict[str, Any] = {"dataset": manifest.name, "id": manifest.id, "as_of": manifest.as_of}
+    values |= {"rows": manifest.rows, "refused": manifest.refused, "gaps": manifest.gaps, "changed": done is not None}
     if done is None:
-        values = {"dataset": manifest.name, "id": manifest.id, "changed": False}
         say(as_json, values, "Nothing new since the last export.")
-        return OK
-    values = {
-        "dataset": manifest.name,
-        "id": manifest.id,
-        "as_of": manifest.as_of,
-        "rows": manifest.rows,
-        "new_rows": done.new_rows,
-        "columns": {field.name: field.type for field in manifest.schema},
-        "added": done.added,
-        "mixed": done.mixed,
-        "refused": done.refusals,
-        "removed": list(made.removed),
-    }
-    say(as_json, values, f"{manifest.rows:,} rows as of {manifest.as_of} in data set {manifest.name} ({manifest.id})")
+    else:
+        columns = {field.name: field.type for field in manifest.schema}
+        values |= {"new_rows": done.new_rows, "columns": columns, "added": done.added, "mixed": done.mixed}
+        values |= {"alike": done.alike, "removed": list(made.removed)}
+        told = f"{manifest.rows:,} rows as of {manifest.as_of} in data set {manifest.name} ({manifest.id})"
+        say(as_json, values, told)
     if not as_json:
-        report(done, made.pinned, project.path, datasets.home(lake_folder(project), manifest.name) / manifest.id)
-    return DEAD_LETTERS if done.refusals else OK
+        report(made, project)
+    return DEAD_LETTERS if manifest.refused else OK
 
 
-def _say_sources(project: Project, table: str, as_json: bool, place: str) -> int:
-    from whimbrel.lake.convert import chain_of
-
+def _say_sources(project: Project, table: str, as_json: bool, place: str, as_of: str) -> int:
     folder = lake_folder(project)
     if place.startswith(SCHEME):
         say(as_json, {"table": table, "from": [place]}, f"From {place}, copied into {folder}")
         return OK
-    found = find(Path(place) if place else home(folder, table))
-    sources = [each.id for each in chain_of(found.exports)] if found.exports else [each.path for each in found.files]
+    found = find(Path(place) if place else home(folder, rule_for(project, table).table))
+    chain = chain_of(until(found.exports, as_of), accepted=None) if found.exports else []
+    sources = [each.id for each in chain] if found.exports else [each.path for each in found.files]
     say(as_json, {"table": table, "from": sources}, "From " + ", ".join(map(str, sources)))
     return OK
 
 
-def report(made: Any, pinned: bool, path: Path, place: Path) -> None:
-    if pinned:
-        click.echo(f"The types are pinned in {path}.")
-    for name in made.mixed:
+def report(made: MadeDataset, project: Project) -> None:
+    """What a person must know of a data set besides its size."""
+    manifest, done = made.manifest, made.converted
+    if made.pinned:
+        click.echo(f"The types are pinned in {project.path}.")
+    for name in done.mixed if done else ():
         click.echo(f"{name!r} has values of several types: its column is DynamoDB's JSON.")
-    if made.refusals:
-        click.echo(f"{made.refusals:,} items are not in it:")
+    columns = {field.attribute: field.name for field in manifest.schema}
+    for names in done.alike if done else ():
+        told = " and ".join(f"{name!r} (column {columns[name]!r})" if name in columns else repr(name) for name in names)
+        inside = "" if names[0] in columns else "; the column that they are in is DynamoDB's JSON"
+        click.echo(f"{told} differ by letter case only, which SQL does not tell apart{inside}.")
+    for start, end in manifest.gaps:
+        click.echo(f"The changes from {start} to {end} are in no export: accepted, and not in it.")
+    if manifest.refused:
+        click.echo(f"{manifest.refused:,} items are not in it:")
     for each in made.refused[:NAMED]:
         where = f"{each.file}, line {each.line}" if each.line else each.file
         click.echo(f"  {each.key or ''} {where}: {each.reason}")
-    if made.refusals > NAMED:
-        click.echo(f"  … more in {place / 'refused.jsonl'}")
+    if manifest.refused > NAMED:
+        click.echo(f"  … more in {datasets.home(lake_folder(project), manifest.name) / manifest.id / 'refused.jsonl'}")
 
 
 def run_csv(
@@ -204,6 +216,7 @@ def run_csv(
 @click.option(
     "--key", "keys", multiple=True, help="The key as NAME:TYPE, partition key first, where no export says it."
 )
+@click.option("--accept-gap", is_flag=True, help="Go on where changes are in no export.")
 @click.option("--into-existing", is_flag=True, help="Write into a table that has items already.")
 @guarded
 def restore(
@@ -215,6 +228,7 @@ def restore(
     as_of: str,
     into: str,
     keys: tuple[str, ...],
+    accept_gap: bool,
     into_existing: bool,
 ) -> int:
     """Rebuild TABLE from its exports: every item as it was."""
@@ -226,7 +240,7 @@ def restore(
     with interruptible() as stop:
         exports = home(folder, table)
         found = find(exported_place(project, place, stop) or exports)
-    files = files_of(found.exports, found.files, as_of)
+    files = files_of(found.exports, found.files, as_of, accept_gap=accept_gap)
     chain = None if place else load_chain(home(folder, table))
     key = [_key(each) for each in keys] or (list(chain.key) if chain else key_from(files))
     if not key:

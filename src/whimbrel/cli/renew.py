@@ -27,6 +27,7 @@ from whimbrel.cli.train import chosen, models_folder, read_dataset
 from whimbrel.errors import ProjectError, Stopped, TrainingError, UserError, WhimbrelError
 from whimbrel.lake import datasets
 from whimbrel.lake.need import need
+from whimbrel.lake.refused import reasons_of
 from whimbrel.lake.sql import lake_folder
 from whimbrel.lake.table import make_dataset, make_export, rule_for
 from whimbrel.predict.deploy import deploy
@@ -131,10 +132,12 @@ def _steps(project: Project, rule: RenewalRule, stop: threading.Event) -> dict[s
 
 def _convert(project: Project, table: str, stop: threading.Event) -> Result:
     made = make_dataset(project, table, stop)
-    manifest, done = made.manifest, made.converted
+    manifest = made.manifest
     return {"dataset": manifest.name, "id": manifest.id, "as_of": manifest.as_of, "rows": manifest.rows} | {
-        "changed": done is not None,
-        "refused": done.refusals if done else 0,
+        "changed": made.converted is not None,
+        "refused": manifest.refused,
+        "reasons": reasons_of(made.refused),
+        "gaps": [list(gap) for gap in manifest.gaps],
     }
 
 
@@ -212,8 +215,13 @@ def _say(rule: RenewalRule, line: Result, as_json: bool) -> None:
         "kept": f"{rule.endpoint} keeps its model",
         "returned": f"{rule.endpoint} took the new model back: {results.get('update', {}).get('reason', '')}",
     }
-    rows = results["convert"]["rows"]
+    converted = results["convert"]
+    rows = converted["rows"]
     click.echo(f"{rule.model}: {rows:,} rows; {results['gate']['reason']}; {words[line['outcome']]}")
+    if converted.get("refused"):
+        click.echo(f"{rule.model}: {converted['refused']:,} items are not in the data set:\n{converted['reasons']}")
+    for start, end in converted.get("gaps", ()):
+        click.echo(f"{rule.model}: the changes from {start} to {end} are in no export, which was accepted.")
 
 
 def _say_plan(project: Project, rules: tuple[RenewalRule, ...], as_json: bool) -> int:

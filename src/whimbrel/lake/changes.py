@@ -24,7 +24,7 @@ from whimbrel.dynamodb.streams import open_streams, read_stream
 from whimbrel.dynamodb.wire import Wire
 from whimbrel.errors import LogGone, StateError, UserError
 from whimbrel.lake import sources
-from whimbrel.lake.convert import chain_of
+from whimbrel.lake.chain import chain_of
 from whimbrel.lake.datasets import locked
 from whimbrel.lake.export import (
     THREADS,
@@ -194,7 +194,8 @@ def _by_comparing(
 
 def _exported(place: Path, chain: Chain) -> Iterator[tuple[Item | None, Item | None]]:
     """(keys, item) of every line of the chain, in order; no item where it was deleted. Raises StateError."""
-    exports = chain_of(find_exports(place))
+    # What a gap lost is found by the comparison, too: it is with what the chain's readers have.
+    exports = chain_of(find_exports(place), accepted=None)
     if exports[-1].id != chain.last:
         raise StateError(f"the last export {chain.last} is not there", place=str(place), hint="Make a full export.")
     for export in exports:

@@ -62,6 +62,25 @@ class Columns:
         with self._lock:
             return [name for name, shape in self._shapes.items() if len(shape.tags) > 1]
 
+    def alike(self) -> list[list[str]]:
+        """The names of attributes, and of what is in maps, that differ by letter case only; each with its path."""
+        with self._lock:
+            found = _alike(dict.fromkeys({**self._pinned, **self._shapes}.keys() - self.exclude), "")
+            return found + [group for name, shape in self._shapes.items() for group in _alike_in(shape, name)]
+
+
+def _alike_in(shape: Shape, path: str) -> list[list[str]]:
+    inner = list(shape.fields.items()) + ([("[]", shape.element)] if shape.element else [])
+    found = _alike(shape.fields, f"{path}.")
+    return found + [group for name, each in inner for group in _alike_in(each, f"{path}.{name}")]
+
+
+def _alike(names: Iterable[str], prefix: str) -> list[list[str]]:
+    groups: dict[str, list[str]] = {}
+    for name in sorted(names):
+        groups.setdefault(name.lower(), []).append(prefix + name)
+    return [group for group in groups.values() if len(group) > 1]
+
 
 def plan_of(types: Mapping[str, Type]) -> Plan:
     return tuple(Attribute(name, TAGS_OF[kind.kind][0] if is_plain(kind) else "") for name, kind in types.items())

@@ -18,21 +18,23 @@ from pathlib import Path
 
 from whimbrel.errors import UserError
 from whimbrel.lake import datasets, sources
+from whimbrel.lake.chain import chain_of, gap_before, until
 from whimbrel.lake.columns import Columns, fields_of
 from whimbrel.lake.datasets import SEQUENCE, building, literal, path_literal, publish, quoted, select
 from whimbrel.lake.duck import connect
 from whimbrel.lake.manifest import DataFile, Field, Manifest, iso, new_id, sha256_of
-from whimbrel.lake.native import FULL, INCREMENTAL, Export, check_file
+from whimbrel.lake.native import Export, check_file
 from whimbrel.lake.parts import PartMaker, look_at
+from whimbrel.lake.refused import FILE as REFUSED
 from whimbrel.lake.refused import Refused, reasons_of, refused_lines
 from whimbrel.lake.segments import Part
+from whimbrel.lake.settled import still_refused
 from whimbrel.lake.sources import Source
 from whimbrel.lake.types import Type, parse_type
 
 GROUP_BYTES = 32 << 20  # of packed files that become one part
 MOST_DELTAS = 16
 FOLD_SHARE = 0.25  # of the base's rows: more in the deltas are folded into it
-REFUSED = "refused.jsonl"
 _SEQUENCE_ROOM = 1 << 40  # rows of one renewal
 
 Stop = threading.Event | None
@@ -62,7 +64,8 @@ class Converted:
     added: list[str]
     mixed: list[str]
     new_rows: int  # read in this conversion
-    refusals: int  # items that this conversion could not carry; ``refused`` names them, or the first of them
+    refusals: int  # items that are not in the data set; ``refused`` names them, or the first of them
+    alike: list[list[str]]  # attributes whose names differ by letter case only, which SQL does not tell apart
 
 
 def from_files(folder: Path, rules: Rules, files: Sequence[Source], stop: Stop = None) -> Converted:
@@ -75,63 +78,61 @@ def from_files(folder: Path, rules: Rules, files: Sequence[Source], stop: Stop =
             hint="Name the folder that holds the native export with its manifests.",
         )
     files = sources.prepared(files, rules.pinned or {})
-    return _base(folder, rules, files, as_of=iso(datetime.now(UTC)), parents=(), stop=stop)
+    return _base(folder, rules, files, iso(datetime.now(UTC)), (), stop)
 
 
 def from_exports(
-    folder: Path, rules: Rules, exports: Sequence[Export], *, fresh: bool = False, stop: Stop = None
+    folder: Path,
+    rules: Rules,
+    exports: Sequence[Export],
+    *,
+    fresh: bool = False,
+    as_of: str = "",
+    accept_gap: bool = False,
+    stop: Stop = None,
 ) -> Converted | None:
     """The table as of the last of ``exports`` (in order of time); None when the current data set is that already.
 
-    The newest full export and the incrementals after it count. Where the current data set has been made from that full
-    export, only the incrementals that it has not are read; ``fresh`` makes it all anew. Raises UserError when the chain
-    has a gap, LogCorrupt, StateError, Stopped.
+    The newest full export and the incrementals after it count, and the data set is published as of each of them. Where
+    the current one has been made from that full export, only the incrementals that it has not are read; ``fresh`` makes
+    it all from scratch. With ``as_of`` it is made from the exports up to then, beside the current one. A gap is
+    accepted by ``accept_gap``, or because it was before. Raises UserError when the chain has another gap, LogCorrupt,
+    StateError, Stopped.
     """
-    chain = chain_of(exports)
     present = _present(folder, rules.name)
+    accepted = None if accept_gap else present.gaps if present else ()
+    chain = chain_of(until(exports, as_of), accepted=accepted)
+    current = not as_of or present is None
     made: Converted | None = None
-    if fresh or present is None or not _continues(present, rules, chain):
+    if fresh or as_of or present is None or not _continues(present, rules, chain):
         full = chain[0]
-        made = _base(folder, rules, _checked(full), as_of=full.as_of, parents=(full.id,), stop=stop)
+        made = _base(folder, rules, _checked(full), full.as_of, (full.id,), stop, current=current)
         present, rules = made.manifest, replace(rules, pinned=made.types)
-    new = [each for each in chain if each.id not in present.parents]
-    if not new:
-        return made
-    later = _delta(folder, rules, present, new, stop)
-    if made is None:
-        return later
+    for export in [each for each in chain if each.id not in present.parents]:
+        later = _delta(folder, rules, present, export, stop, current=current)
+        made = later if made is None else _joined(made, later)
+        present, rules = later.manifest, replace(rules, pinned=dict(rules.pinned or {}) | later.types)
+    return made
+
+
+def _joined(made: Converted, later: Converted) -> Converted:
     return replace(
         later,
-        refused=made.refused + later.refused,
         added=made.added + later.added,
-        mixed=made.mixed + later.mixed,
+        mixed=list(dict.fromkeys(made.mixed + later.mixed)),
         new_rows=made.new_rows + later.new_rows,
-        refusals=made.refusals + later.refusals,
     )
 
 
-def chain_of(exports: Sequence[Export]) -> list[Export]:
-    """The newest full export and every incremental one after it, without a gap. Raises UserError."""
-    full = [each for each in exports if each.kind == FULL]
-    if not full:
-        raise UserError("there is no full export", hint="Make one with: whimbrel export TABLE --full")
-    chain = [full[-1]]
-    tables = {each.table for each in exports}
-    if len(tables) > 1:
-        raise UserError(
-            f"the exports are of several tables: {', '.join(sorted(tables))}", hint="Name one export's folder."
-        )
-    for each in exports:
-        if each.kind == INCREMENTAL and each.as_of > chain[-1].as_of:
-            if each.since > chain[-1].as_of:
-                message = f"the changes from {chain[-1].as_of} to {each.since} are in no export"
-                raise UserError(message, place=each.id, hint="Export them, or make a full export.")
-            chain.append(each)
-    return chain
-
-
 def _base(
-    folder: Path, rules: Rules, files: Sequence[Source], *, as_of: str, parents: tuple[str, ...], stop: Stop
+    folder: Path,
+    rules: Rules,
+    files: Sequence[Source],
+    as_of: str,
+    parents: tuple[str, ...],
+    stop: Stop,
+    *,
+    current: bool = True,
 ) -> Converted:
     columns = Columns(rules.pinned or {}, rules.key, rules.exclude)
     identity = new_id()
@@ -160,12 +161,14 @@ def _base(
             key=_key_columns(rules, schema),
             refused=sum(part.refusals for part in parts),
         )
-        return _publish(folder, manifest, workshop, parts, columns)
+        return _publish(folder, manifest, workshop, parts, refused, columns, current)
 
 
-def _delta(folder: Path, rules: Rules, present: Manifest, new: Sequence[Export], stop: Stop) -> Converted:
-    """The present data set and what the ``new`` exports changed, as one more file."""
-    files = [source for export in new for source in _checked(export)]
+def _delta(
+    folder: Path, rules: Rules, present: Manifest, export: Export, stop: Stop, *, current: bool = True
+) -> Converted:
+    """The present data set and what the ``export`` changed, as one more file."""
+    files = _checked(export)
     if not rules.key:
         rules = replace(rules, key=_key_in(files))
     pinned = {each.attribute: parse_type(each.type) for each in present.schema} if not rules.flatten else {}
@@ -177,29 +180,41 @@ def _delta(folder: Path, rules: Rules, present: Manifest, new: Sequence[Export],
         start = len(present.parents) * _SEQUENCE_ROOM
         parts = _make_parts(workshop, [files], maker, start)
         schema = _merged(present.schema, _schema(rules, columns))
+        refused, count = still_refused(folder, present, rules.key, files, parts)
+        gap = gap_before(present.as_of, export)
         changed = replace(
             present,
             id=identity,
-            as_of=new[-1].as_of,
+            as_of=export.as_of,
             created=iso(datetime.now(UTC)),
             schema=schema,
             files=present.files + _data_files(parts, identity, "delta"),
-            parents=present.parents + tuple(each.id for each in new),
+            parents=(*present.parents, export.id),
             key=_key_columns(rules, schema),
-            refused=present.refused + sum(part.refusals for part in parts),
+            refused=count,
+            gaps=(*present.gaps, gap) if gap else present.gaps,
         )
         changed = _folded(folder, changed, workshop)
-        return _publish(folder, replace(changed, rows=_count(folder, changed)), workshop, parts, columns)
+        changed = replace(changed, rows=_count(folder, changed))
+        return _publish(folder, changed, workshop, parts, refused, columns, current)
 
 
-def _publish(folder: Path, manifest: Manifest, workshop: Path, parts: Sequence[Part], columns: Columns) -> Converted:
+def _publish(
+    folder: Path,
+    manifest: Manifest,
+    workshop: Path,
+    parts: Sequence[Part],
+    refused: list[Refused],
+    columns: Columns,
+    current: bool,
+) -> Converted:
     """What a reader of the data set will see, and what it must be told."""
-    refused = [each for part in parts for each in part.refused]
     (workshop / REFUSED).write_bytes(refused_lines(refused))
-    publish(folder, manifest)
+    publish(folder, manifest, current=current)
     rows = sum(part.rows for part in parts)
-    refusals = sum(part.refusals for part in parts)
-    return Converted(manifest, columns.types(), refused, columns.added, columns.mixed(), rows, refusals)
+    return Converted(
+        manifest, columns.types(), refused, columns.added, columns.mixed(), rows, manifest.refused, columns.alike()
+    )
 
 
 def _make_parts(

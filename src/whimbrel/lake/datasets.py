@@ -113,8 +113,8 @@ def locked(path: Path, name: str) -> Iterator[None]:
         yield
 
 
-def publish(folder: Path, manifest: Manifest) -> None:
-    """Make the manifest, whose files are all in place, the current data set, durably.
+def publish(folder: Path, manifest: Manifest, *, current: bool = True) -> None:
+    """Make the manifest, whose files are all in place, a data set, durably; the ``current`` one.
 
     The order matters: the files, their folder, the manifest, and only then the pointer. Raises OSError.
     """
@@ -123,7 +123,8 @@ def publish(folder: Path, manifest: Manifest) -> None:
         _sync(path)
     sync_folder(workshop.parent)
     replace_file(workshop / FILE_NAME, to_json(manifest))
-    point_to(folder, manifest)
+    if current:
+        point_to(folder, manifest)
 
 
 def point_to(folder: Path, manifest: Manifest) -> None:

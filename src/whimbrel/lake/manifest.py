@@ -47,8 +47,9 @@ class Manifest:
     """A data set as of a moment. ``files`` stand in the order in which they apply: the base, then deltas, oldest first.
 
     ``key`` names the columns that identify a row (empty where nobody told us), ``rows`` is what a reader sees,
-    ``refused`` how many items could not be carried since the base was made; the refused.jsonl of each id names them.
-    ``parents`` are the ids of the exports it was made of, in order.
+    ``refused`` how many items could not be carried since the base was made and have not been written again; the
+    refused.jsonl of each id names them. ``parents`` are the ids of the exports it was made of, in order, ``gaps`` the
+    times (from, to) whose changes are in none of them, which a person has accepted.
     """
 
     id: str
@@ -62,6 +63,7 @@ class Manifest:
     parents: tuple[str, ...] = ()
     key: tuple[str, ...] = ()
     refused: int = 0
+    gaps: tuple[tuple[str, str], ...] = ()
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -93,6 +95,7 @@ def read_manifest(path: Path) -> Manifest:
             if each.path.count("/") != 1 or not all(map(is_plain_name, each.path.split("/"))):
                 raise ValueError(f"the file {each.path!r} would be outside of the data set")
         values["parents"], values["key"] = tuple(values["parents"]), tuple(values["key"])
+        values["gaps"] = tuple((start, end) for start, end in values.get("gaps", ()))
         return Manifest(**values)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise LogCorrupt(f"not a manifest: {error}", place=str(path), hint="Convert the exports again.") from error

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import orjson
 
+from whimbrel.errors import LogCorrupt
+from whimbrel.lake.datasets import home
+from whimbrel.lake.manifest import Manifest
 from whimbrel.records import Item
 
+FILE = "refused.jsonl"  # in each data set's folder: what is not in it, since its base was made
 _SHOWN_TEXT = 500
 _MOST_REASONS = 10
 
@@ -42,6 +47,15 @@ def reasons_of(refused: Sequence[Refused]) -> str:
     told = [f"  {count:,} times: {reason} (first: {where(first[reason])})" for reason, count in counted[:_MOST_REASONS]]
     more = [f"  and {len(counted) - _MOST_REASONS:,} more reasons"] if len(counted) > _MOST_REASONS else []
     return "\n".join(told + more)
+
+
+def read_refused(folder: Path, manifest: Manifest) -> list[Refused]:
+    """What is not in the data set, as far as it is named. Raises LogCorrupt."""
+    path = home(folder, manifest.name) / manifest.id / FILE
+    try:
+        return [Refused(**orjson.loads(line)) for line in path.read_bytes().splitlines()]
+    except (OSError, ValueError, TypeError) as error:
+        raise LogCorrupt(f"cannot be read: {error}", place=str(path), hint="Convert the exports again.") from error
 
 
 def refused_lines(refused: Iterable[Refused]) -> bytes:

@@ -19,8 +19,7 @@ from whimbrel.dynamodb.wire import Wire
 from whimbrel.dynamodb.write import Writer
 from whimbrel.errors import UserError
 from whimbrel.lake import sources
-from whimbrel.lake.convert import chain_of
-from whimbrel.lake.manifest import asked_time, read_time
+from whimbrel.lake.chain import chain_of, until
 from whimbrel.lake.native import Export, check_file
 from whimbrel.lake.refused import Refused
 from whimbrel.lake.sources import Line, Source
@@ -40,19 +39,16 @@ class Restored:
     refused: list[Refused] = field(default_factory=list)
 
 
-def files_of(exports: Sequence[Export], loose: Sequence[Source], as_of: str = "") -> list[Source]:
+def files_of(
+    exports: Sequence[Export], loose: Sequence[Source], as_of: str = "", *, accept_gap: bool = False
+) -> list[Source]:
     """The files to restore from, in order: the newest full export (no newer than ``as_of``) and what follows it."""
     if not exports:
         if csv := [each for each in loose if each.form == "csv"]:
             hint = "Restore from an export in DynamoDB's own types."
             raise UserError("CSV does not say which type a value had", place=str(csv[0].path), hint=hint)
         return sources.prepared(loose, {})
-    moment = asked_time(as_of, "--as-of") if as_of else None
-    wanted = [each for each in exports if moment is None or read_time(each.as_of) <= moment]
-    if not wanted:
-        there = ", ".join(each.as_of for each in exports)
-        raise UserError(f"there is no export as of {as_of}", hint=f"There are exports as of {there}.")
-    chain = chain_of(wanted)
+    chain = chain_of(until(exports, as_of), accepted=None if accept_gap else ())
     for export in chain:
         for number in range(len(export.files)):
             check_file(export, number)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from whimbrel.durable import replace_file
-from whimbrel.errors import UserError
+from whimbrel.errors import StateError, UserError, WhimbrelError
 from whimbrel.lake import datasets
+from whimbrel.lake.chain import check_is_as_of
 from whimbrel.lake.datasets import literal, quoted
 from whimbrel.lake.duck import connect
-from whimbrel.lake.external import read_statement, view
+from whimbrel.lake.external import read_statement, repaired, view
 from whimbrel.lake.inside import child
 from whimbrel.lake.manifest import Manifest
 from whimbrel.lake.need import need
@@ -41,10 +42,13 @@ class Database:
         self._folder, self._locations = folder, locations
         self._connection = connect()
         self.shown: dict[str, Manifest] = {}
+        self._missing: dict[str, WhimbrelError] = {}  # why a data set is not shown
         self._show_datasets(as_of, identity)
         for path in sorted((folder / "tables").glob("*.sql")):
-            with suppress(UserError):  # its files are gone; a query that names it says that there is no such table
+            try:
                 self._create_external(path.read_text(encoding="utf-8"))
+            except (UserError, StateError) as error:  # a query that names it is told why; others go on
+                self._missing[path.stem.lower()] = error
 
     def __enter__(self) -> Database:
         return self
@@ -54,7 +58,10 @@ class Database:
 
     def run(self, statement: str) -> Any:
         """The statement's rows as a DuckDB relation; None when it has none. Raises UserError."""
-        external = read_statement(statement)
+        external, name = read_statement(statement), repaired(statement)
+        if name is not None:
+            self._repair(name)
+            return None
         if external is not None:
             file = child(self._tables(), f"{external.name}.sql")
             self._create_external(statement)
@@ -94,19 +101,28 @@ class Database:
         return found
 
     def _show_datasets(self, as_of: str, identity: str) -> None:
-        published = datasets.names(self._folder)
         problem: UserError | None = None
-        for name in published:
+        for name in datasets.names(self._folder):
             try:
                 manifest = datasets.at(self._folder, name, as_of, identity)
+                self._check_name(name)
+                if as_of:
+                    check_is_as_of(self._folder, manifest, as_of)
             except UserError as error:
                 problem = error
+                self._missing[name.lower()] = error
                 continue
             self.shown[name] = manifest
             query = datasets.select(self._folder, manifest)
             self._connection.execute(f"CREATE VIEW {quoted(name)} AS {query}")
         if problem and not self.shown:
             raise problem
+
+    def _check_name(self, name: str) -> None:
+        for other in self.shown:
+            if other.lower() == name.lower():
+                message = f"the data set {other!r} has the same name in SQL, where letter case does not count"
+                raise UserError(message, place=name, hint="Give one of them another name in its [[dataset]].")
 
     def _create_external(self, statement: str) -> None:
         external = read_statement(statement)
@@ -115,9 +131,22 @@ class Database:
             hint = "Give the external table another name."
             raise UserError("a data set has this name already", place=external.name, hint=hint)
         try:
-            self._connection.execute(view(external, self._folder, self._locations))
+            self._connection.execute(view(external, self._folder, self._locations, self._ask))
         except self._duckdb.Error as error:
             raise _user_error(error) from None
+
+    def _ask(self, query: str) -> list[tuple[Any, ...]]:
+        try:
+            found: list[tuple[Any, ...]] = self._connection.execute(query).fetchall()
+        except self._duckdb.Error as error:
+            raise _user_error(error) from None
+        return found
+
+    def _repair(self, name: str) -> None:
+        file = next((path for path in self._tables().glob("*.sql") if path.stem.lower() == name.lower()), None)
+        if file is None:
+            raise UserError("there is no such external table", place=name, hint="Create it first.")
+        self._create_external(file.read_text(encoding="utf-8"))
 
     def _tables(self) -> Path:
         folder = self._folder / "tables"
@@ -128,6 +157,9 @@ class Database:
         try:
             return self._connection.sql(statement)
         except (self._duckdb.ParserException, self._duckdb.CatalogException) as error:
+            missing = re.search(r"Table with name (.+?) does not exist", str(error))
+            if missing and missing.group(1).lower() in self._missing:
+                raise self._missing[missing.group(1).lower()] from None
             translated = _from_athena(statement)
             if translated is None or translated == statement:
                 raise _user_error(error) from None

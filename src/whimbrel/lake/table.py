@@ -26,6 +26,7 @@ from whimbrel.lake.export import (
 )
 from whimbrel.lake.manifest import Manifest
 from whimbrel.lake.pin import pin
+from whimbrel.lake.refused import Refused, read_refused
 from whimbrel.lake.sources import find
 from whimbrel.lake.sql import lake_folder
 from whimbrel.lake.types import parse_type
@@ -39,6 +40,7 @@ class MadeDataset:
 
     manifest: Manifest
     converted: Converted | None
+    refused: list[Refused]  # that are not in it: they, or the first of them
     pinned: bool = False
     removed: tuple[str, ...] = ()
 
@@ -79,25 +81,37 @@ def make_export(
 
 
 def make_dataset(
-    project: Project, table: str, stop: threading.Event, place: Path | None = None, *, again: bool = False
+    project: Project,
+    table: str,
+    stop: threading.Event,
+    place: Path | None = None,
+    *,
+    again: bool = False,
+    as_of: str = "",
+    accept_gap: bool = False,
 ) -> MadeDataset:
     """Convert the table's exports, or what lies at ``place``; pin the types, and remove the data sets that are too old.
 
-    ``again`` infers all types from scratch. Raises what finding, reading and converting raise.
+    ``again`` infers all types from scratch. With ``as_of``, the data set as it was then is made beside the current one,
+    and nothing is pinned. Raises what finding, reading and converting raise.
     """
     rule, folder = rule_for(project, table), lake_folder(project)
+    _check_name(project, rule.name)
     key = _key(project, rule)
     rules = rules_of(rule, key, again)
-    found = find(place or home(folder, table))
+    found = find(place or home(folder, rule.table))
     if found.exports:
-        made = from_exports(folder, rules, found.exports, fresh=again, stop=stop)
+        made = from_exports(folder, rules, found.exports, fresh=again, as_of=as_of, accept_gap=accept_gap, stop=stop)
+    elif as_of:
+        raise UserError("the files do not say of which time they are", place="--as-of", hint="Leave it out.")
     else:
         made = from_files(folder, rules, found.files, stop)
     if made is None:
-        return MadeDataset(datasets.current(folder, rule.name), None)
-    pinned = pin(project.path, table, rule.name, key if made.manifest.key else (), made.types)
+        manifest = datasets.current(folder, rule.name)
+        return MadeDataset(manifest, None, read_refused(folder, manifest))
+    pinned = not as_of and pin(project.path, rule.table, rule.name, key if made.manifest.key else (), made.types)
     removed = datasets.retain(folder, rule.name, project.lake.keep, project.lake.keep_days)
-    return MadeDataset(made.manifest, made, pinned, tuple(removed))
+    return MadeDataset(made.manifest, made, made.refused, pinned, tuple(removed))
 
 
 def exported_place(project: Project, place: str, stop: threading.Event) -> Path | None:
@@ -126,6 +140,15 @@ def rules_of(rule: Dataset, key: tuple[str, ...], again: bool = False) -> Rules:
             place = f"dataset {rule.name}: columns.{name}"
             raise UserError(str(error), place=place, hint="See docs/lake.md.") from None
     return Rules(rule.table, rule.name, rule.key or key, rule.exclude, rule.flatten, pinned)
+
+
+def _check_name(project: Project, name: str) -> None:
+    """Raises UserError where there is a data set whose name is another one only by its letter case."""
+    names = {each.name for each in project.lake.datasets} | set(datasets.names(lake_folder(project)))
+    for other in sorted(names - {name}):
+        if other.lower() == name.lower():
+            message = f"there is a data set {other!r}: SQL does not tell names apart by letter case"
+            raise UserError(message, place=name, hint="Give it another name in its [[dataset]].")
 
 
 def _key(project: Project, rule: Dataset) -> tuple[str, ...]:

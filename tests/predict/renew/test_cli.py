@@ -6,13 +6,18 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from tests.lake.helper import write_export
 from whimbrel.checkpoint import RunLock
+from whimbrel.cli import renew as renewing
 from whimbrel.cli.main import main
+from whimbrel.project import load_project
+from whimbrel.project.renew import RenewalRule
 
 pytest.importorskip("apscheduler", reason="the extra 'predict' is not installed")
 pytest.importorskip("sklearn", reason="the extra 'predict' is not installed")
@@ -74,3 +79,22 @@ def test_the_scheduler_says_when_it_is_next_and_ends_at_a_signal(tmp_path: Path)
         running.send_signal(signal.SIGTERM)
         assert running.wait(20) == 0
     assert (tmp_path / ".whimbrel" / "renew" / "schedule.log").exists()
+
+
+def test_what_is_not_in_the_data_set_is_said_by_every_renewal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also when the conversion of this run had nothing to do."""
+    file = tmp_path / "whimbrel.toml"
+    file.write_text('[[dataset]]\ntable = "bank"\nkey = ["pk"]\n[dataset.columns]\npk = "string"\nn = "int64"\n')
+    items = [{"Item": {"pk": {"S": key}, "n": {"N": n}}} for key, n in (("a", "1"), ("b", "1.5"))]
+    write_export(tmp_path / "lake" / "exports" / "bank", "01768385000000-00000000", "2026-01-14T12:00:00.000Z", items)
+    for changed in (True, False):
+        converted = renewing._convert(load_project(file), "bank", threading.Event())
+        assert (converted["changed"], converted["refused"], converted["rows"]) == (changed, 1, 1)
+        results = {"convert": converted, "gate": {"reason": "better"}, "train": {"version": "1"}}
+        renewing._say(
+            RenewalRule(model="bank", endpoint="bank"), {"outcome": "kept", "results": results}, as_json=False
+        )
+        assert "1 items are not in the data set" in (told := capsys.readouterr().out)
+        assert "1.5 is no int64" in told

@@ -1,0 +1,41 @@
+"""Which refused items are settled: those whose key has been written or deleted since.
+
+Each data set lists all that is not in it. An item goes from the list when a later export has its key, and a new full
+export begins a list of its own. A line that could not be read has no key: it stays until then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from whimbrel.dynamodb.answers import key_id
+from whimbrel.lake import sources
+from whimbrel.lake.manifest import Manifest
+from whimbrel.lake.refused import Refused, read_refused
+from whimbrel.lake.segments import Part
+from whimbrel.lake.sources import Source
+
+
+def still_refused(
+    folder: Path, present: Manifest, key: Sequence[str], files: Sequence[Source], parts: Sequence[Part]
+) -> tuple[list[Refused], int]:
+    """What is not in the data set after the changes in ``files``, of which ``parts`` were made, and how many that are.
+
+    Some may be counted without being named, where there were too many.
+    """
+    carried = read_refused(folder, present)
+    unnamed = present.refused - len(carried)
+    left = _unsettled(carried, key, files) if carried else []
+    new = [each for part in parts for each in part.refused]
+    return left + new, len(left) + unnamed + sum(part.refusals for part in parts)
+
+
+def _unsettled(carried: list[Refused], key: Sequence[str], files: Sequence[Source]) -> list[Refused]:
+    waiting = {key_id(each.key): each for each in carried if each.key.keys() >= set(key)}
+    written = set()
+    for source in files:
+        for line in sources.read(source):
+            if line.record is not None and line.record.keys and waiting:
+                written.add(found) if (found := key_id(line.record.keys)) in waiting else None
+    return [each for each in carried if not (each.key.keys() >= set(key) and key_id(each.key) in written)]
