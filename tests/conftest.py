@@ -47,7 +47,9 @@ os.environ.update(
 )
 
 # For `make mutants`: the same examples each time, and a failure is enough, however large.
-settings.register_profile("mutants", derandomize=True, database=None, phases=[Phase.explicit, Phase.generate])
+settings.register_profile(
+    "mutants", deadline=None, derandomize=True, database=None, phases=[Phase.explicit, Phase.generate]
+)
 
 SOURCES: dict[str, type[SqlServer]] = {"mariadb": MariaDB, "mysql": MySQL, "mariadb-11.8": MariaDB118}
 # What a release of a server may do in its own way: these run on every server, also in `make test`. The others run on a

@@ -97,14 +97,10 @@ class MemoryWire:
         item = dict(items.get(self.identity(asked["Key"]), asked["Key"]))
         used = set(re.findall(r"#\w+", f"{asked['UpdateExpression']} {asked.get('ConditionExpression')}"))
         assert used == set(names), "DynamoDB refuses names that are not used"
-        for part, what in re.findall(r"(SET|REMOVE) (\S+)", asked["UpdateExpression"]):
+        for part, what in re.findall(r"(SET|REMOVE|ADD|DELETE) (\S+(?: :m)?)", asked["UpdateExpression"]):
             for each in what.split(","):
-                name, _, value = each.partition("=")
-                assert names[name] not in self.key
-                if part == "SET":
-                    item[names[name]] = values[value]
-                else:
-                    item.pop(names[name], None)
+                _change(item, part, each, names, values)
+        assert all(item[name] == asked["Key"][name] for name in self.key), "DynamoDB refuses to change a key"
         items[self.identity(asked["Key"])] = item
         return self._used(asked) | ({"Attributes": item} if asked.get("ReturnValues") == "ALL_NEW" else {})
 
@@ -168,3 +164,24 @@ class MemoryWire:
             holds = found.get(names.get(name, name)) == values[value]
         if not holds:
             raise RequestRefused("the condition does not hold", code="ConditionalCheckFailedException")
+
+
+def _change(item: Item, part: str, what: str, names: dict[str, str], values: dict[str, Any]) -> None:
+    """One action of an UpdateExpression, on the item or within a map of it."""
+    path, _, value = what.replace(" ", "=").partition("=")
+    *outer, name = (names[each] for each in path.split("."))
+    into: Any = item
+    for each in outer:
+        assert "M" in into[each], "DynamoDB refuses a path within what is no map"
+        into[each] = {"M": dict(into[each]["M"])}
+        into = into[each]["M"]
+    if part == "SET":
+        into[name] = values[value]
+    elif part == "REMOVE":
+        into.pop(name, None)
+    else:
+        ((kind, members),) = values[value].items()
+        had = set(into.pop(name, {kind: []})[kind])
+        left = had | set(members) if part == "ADD" else had - set(members)
+        if left:
+            into[name] = {kind: sorted(left)}
