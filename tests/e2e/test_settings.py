@@ -290,6 +290,7 @@ PARTS = 13  # odd, so that each part has both ways
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(("flavor", "part", "of"), every_case())
 def test_every_variable_of_a_session(
     request: pytest.FixtureRequest, tmp_path: Path, ministack: Ministack, flavor: str, part: int, of: int

@@ -273,6 +273,23 @@ def a_lock_keeps_the_rows(stage: Stage) -> Iterator[subprocess.Popen[str]]:
             yield process
 
 
+@wait
+def the_start_waits_for_a_commit(stage: Stage) -> Iterator[subprocess.Popen[str]]:
+    """On MariaDB for that of a prepared XA transaction, which may be in the binary log and not yet be seen."""
+    work = stage.work
+    with work.source.connect(work.database) as holder, holder.cursor() as cursor:
+        cursor.execute("XA START 'x'")
+        cursor.execute("INSERT INTO purchase VALUES ('c', 'x', 'p', 1)")
+        cursor.execute("XA END 'x'")
+        cursor.execute("XA PREPARE 'x'")
+        try:
+            with stage.running("migrate") as process:
+                stage.be_at_work(process)
+                yield process
+        finally:
+            cursor.execute("XA COMMIT 'x'")
+
+
 def is_kept_waiting(work: Work) -> bool:
     """Whether a session of whimbrel's waits for a lock on the table."""
     rows = work.source.execute("SELECT USER, STATE FROM information_schema.PROCESSLIST")

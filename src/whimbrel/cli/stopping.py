@@ -11,9 +11,7 @@ from __future__ import annotations
 import os
 import select
 import signal
-import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -26,10 +24,10 @@ from whimbrel.threads import Thread
 
 FAILED, INTERRUPTED = 3, 130  # exit codes
 ENDS_WITHIN = 8.0  # seconds from the first signal
-LOOK = 0.5  # seconds
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _STOPPED = b"\nwhimbrel: stopped at once; the same command continues from what was saved.\n"
 _USED_UP = f"\nwhimbrel: {memory.MESSAGE}. {memory.HINT}\n".encode()
+_STDERR = 2
 _SHOW_CURSOR = b"\x1b[?25h"  # the live display hides it
 
 
@@ -68,9 +66,6 @@ def at_once_without_memory() -> Iterator[None]:
 
 @contextmanager
 def _handled(handler: Callable[[int, FrameType | None], Any], *signals: signal.Signals) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread has signals
-        return
     before = {each: signal.signal(each, handler) for each in signals}
     try:
         yield
@@ -102,31 +97,31 @@ def _threads_that_run_out_of_memory_end_all() -> Iterator[None]:
 
 def _watch(told: int, stop: threading.Event) -> None:
     """Until the work is over, which closes the pipe."""
-    asked, ends_at = 0, float("inf")
     try:
-        while (more := _signals(told)) is not None:
-            asked += more
-            if asked:
-                stop.set()
-                ends_at = min(ends_at, time.monotonic() + ENDS_WITHIN)
-            if asked > 1 or time.monotonic() >= ends_at:
-                _end_at_once(INTERRUPTED, _STOPPED)
+        asked = _came(told, None)
+        if asked is None:
+            return
+        stop.set()
+        if asked > 1 or _came(told, ENDS_WITHIN) is not None:
+            _end_at_once(INTERRUPTED, _STOPPED)
     except BaseException:  # for want of memory: even the frame of a function of ours needs some
-        if select.select((), (2,), (), 0)[1]:
-            os.write(2, _USED_UP)
-        os._exit(3)
+        if select.select((), (_STDERR,), (), 0)[1]:
+            os.write(_STDERR, _USED_UP)
+        os._exit(FAILED)
 
 
-def _signals(told: int) -> int | None:
-    """How many more came, in LOOK seconds at most; None when the pipe is closed."""
-    if not select.select([told], [], [], LOOK)[0]:
-        return 0
-    numbers = os.read(told, 64)
-    return sum(number in SIGNALS for number in numbers) if numbers else None
+def _came(told: int, within: float | None) -> int | None:
+    """How many signals came; 0 after ``within`` seconds; None when the pipe is closed."""
+    while select.select([told], [], [], within)[0]:
+        numbers = os.read(told, 64)
+        if not numbers:
+            return None
+        if count := sum(number in SIGNALS for number in numbers):
+            return count
+    return 0
 
 
 def _end_at_once(code: int, text: bytes) -> NoReturn:
-    where = sys.stderr.fileno()
-    if select.select([], [where], [], 0)[1]:  # else whoever reads it has stopped reading
-        os.write(where, _SHOW_CURSOR + text if os.isatty(where) else text)
+    if select.select([], [_STDERR], [], 0)[1]:  # else whoever reads it has stopped reading
+        os.write(_STDERR, _SHOW_CURSOR + text if os.isatty(_STDERR) else text)
     os._exit(code)

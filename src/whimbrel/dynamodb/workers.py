@@ -54,8 +54,9 @@ class _Round(Generic[Job, Result]):
 class Workers(Generic[Job, Result]):
     """Does jobs in the calling thread and, when there are several, in up to ``most`` threads in all.
 
-    The threads are started when they are first needed and then kept. A worker takes the next job when it has done one,
-    and wakes at most one other: a single job costs no switch between threads.
+    All are started here, where there is memory for them: a thread that has too little to begin with can take the
+    interpreter down. A worker takes the next job when it has done one, and wakes at most one other: a single job costs
+    no switch between threads.
     """
 
     def __init__(self, do: Callable[[Job], Result], limit: Limit, most: int) -> None:
@@ -65,10 +66,11 @@ class Workers(Generic[Job, Result]):
         self._lock = threading.Lock()
         self._waiting: deque[tuple[_Round[Job, Result], Job]] = deque()
         self._wakes: SimpleQueue[bool] = SimpleQueue()
-        self._threads = 0
-        self._asleep = 0  # threads with nothing to do and no wake promised to them
+        self._asleep = most  # threads with nothing to do and no wake promised to them
         self._broken: BaseException | None = None  # what ended a thread; nobody does its job any more
         self._working = 0  # workers at work or woken, the calling threads among them
+        for number in range(most):
+            Thread(self._live, f"whimbrel-write-{number + 1}").start()
 
     def do_all(self, jobs: Sequence[Job]) -> list[Result]:
         """Do every job; their results in the order in which they ended.
@@ -93,7 +95,7 @@ class Workers(Generic[Job, Result]):
 
     def close(self) -> None:
         """Let the threads end."""
-        for _ in range(self._threads):
+        for _ in range(self._most):
             self._wakes.put(False)
 
     def _work(self, own: _Round[Job, Result] | None) -> None:
@@ -124,18 +126,8 @@ class Workers(Generic[Job, Result]):
             return
         if self._asleep:
             self._asleep -= 1
-        elif self._threads < self._most:
-            thread = Thread(self._live, f"whimbrel-write-{self._threads + 1}")
-            try:
-                thread.start()
-            except (RuntimeError, MemoryError):
-                self._most = self._threads  # no room for one more: those that are there do the work
-                return
-            self._threads += 1
-        else:
-            return
-        self._working += 1
-        self._wakes.put(True)
+            self._working += 1
+            self._wakes.put(True)
 
     def _live(self) -> None:
         try:
