@@ -87,6 +87,10 @@ def column(name: str) -> bytes:
     return texts + b"\x0c" + struct.pack("<HIBHBH", 45, 1024, 253, 0, 0, 0)
 
 
+def row(*values: str | None) -> bytes:
+    return b"".join(b"\xfb" if value is None else _text(value.encode()) for value in values)
+
+
 def _text(value: bytes) -> bytes:
     return _length(len(value)) + value
 

@@ -7,15 +7,19 @@ import random
 import struct
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
-from tests.hostile import END, OK, SALT, Session, column, hostile
+from tests.hostile import END, OK, SALT, Session, column, hostile, row
 from tests.test_login import CLIENTS
+from whimbrel.cli.main import main
 from whimbrel.errors import SourceError, WhimbrelError
 from whimbrel.mysql import client as limits
 from whimbrel.mysql import readers
+from whimbrel.mysql.settings import BASIC, MORE
 from whimbrel.project import Source
 
 Act = Callable[[Session], Any]
@@ -255,3 +259,59 @@ def test_a_server_that_knows_only_old_passwords(client: Callable[[Source], Any])
         session.receive()
 
     assert "old ways to log in" in ended(client, act).message
+
+
+# -- answers that follow the protocol and make no sense ----------------------------------------------------------------
+
+
+def settled(answer: Act) -> Act:
+    """A server that lets a session be set up, and gives ``answer`` to everything that is asked then."""
+    has = {**BASIC, **MORE}
+
+    def act(session: Session) -> None:
+        session.log_in()
+        while (statement := session.receive())[:1] == b"\3":
+            text = statement[1:].decode()
+            if text.startswith(("SET", "ROLLBACK")):
+                session.send(OK)
+            elif text.startswith("SELECT @@SESSION."):
+                names = [name.strip().removeprefix("@@SESSION.") for name in text[7:].split(",")]
+                session.columns(len(names))
+                session.send(row(*(None if has[name] is None else str(has[name]) for name in names)))
+                session.send(END)
+            elif text.startswith("SHOW SESSION VARIABLES WHERE"):
+                session.columns(2)
+                session.send(row("lc_messages", "en_US"))
+                session.send(END)
+            else:
+                answer(session)
+
+    return act
+
+
+def nonsense(columns: int, value: str | None) -> Act:
+    def act(session: Session) -> None:
+        session.columns(columns)
+        session.send(row(*[value] * columns))
+        session.send(END)
+
+    return act
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [nonsense(1, "x"), nonsense(2, None), nonsense(6, "7"), lambda session: session.send(OK)],
+    ids=["a word", "nothing", "numbers", "no rows"],
+)
+def test_commands_end_with_an_error_of_ours(answer: Act, tmp_path: Path) -> None:
+    with hostile(settled(answer)) as server:
+        url = f"mysql://app@127.0.0.1:{server.port}/shop"
+        path = tmp_path / "whimbrel.toml"
+        path.write_text(
+            f'[source]\nurl = "{url}"\n[target]\nendpoint = "http://127.0.0.1:1"\nregion = "us-east-1"\n'
+            '[[table]]\nsource = "t"\ntarget = "t-of-ours"\nshape = "record"\npartition_key = { name = "id" }\n'
+        )
+        for command in (["init", url, "-o", str(tmp_path / "made.toml")], ["check", "-p", str(path)]):
+            done = CliRunner().invoke(main, command, env={"WHIMBREL_SOURCE_PASSWORD": "secret"})
+            assert isinstance(done.exception, SystemExit), done.exception
+            assert done.exit_code in (2, 3), done.output

@@ -27,6 +27,7 @@ from whimbrel.errors import (
 )
 from whimbrel.memory import out_of_memory
 from whimbrel.mysql.client import SourceConnection
+from whimbrel.mysql.login import OTHER_SERVER
 from whimbrel.mysql.settings import settle
 from whimbrel.project import Source
 from whimbrel.records import Position
@@ -280,10 +281,15 @@ def replica_status(connection: Mysql) -> list[dict[str, Any]]:
     return []
 
 
+class _Row(dict[str, Any]):
+    def __missing__(self, column: str) -> Any:
+        raise SourceError(f"the server's answer has no column {column!r}, but {list(self)}", hint=OTHER_SERVER)
+
+
 def rows_as_dicts(connection: Mysql, statement: str, parameters: tuple[Any, ...] = ()) -> list[dict[str, Any]]:
     with translated(statement.split(" WHERE ")[0]), connection.cursor(DictCursor) as cursor:
         cursor.execute(statement, parameters or None)
-        return [dict(row) for row in cursor.fetchall()]
+        return [_Row(row) for row in cursor.fetchall()]
 
 
 def _one(connection: Mysql, statement: str) -> tuple[Any, ...]:

@@ -166,7 +166,7 @@ def _check(settings: dict[str, Setting], place: str) -> Steps:
 
 def _values(settings: dict[str, Setting]) -> Generator[str, Rows, dict[str, Any]]:
     rows = yield "SELECT " + ", ".join(f"@@SESSION.{name}" for name in settings)
-    if len(rows) != 1:
+    if len(rows) != 1 or len(rows[0]) != len(settings):
         raise UnsupportedSource("gave no row for its own variables", place="the source's session", hint=_HINT)
     return dict(zip(settings, rows[0], strict=True))
 
