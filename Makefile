@@ -5,7 +5,7 @@
 # make bench     side by side with what people would use instead; writes docs/benchmarks.md
 # make chaos     kills, outages and faults on both sides in every phase, by a seed: make chaos SEED=7 N=200
 # make mutants   mutation testing of the core by tests that need no server; goes on where it was: MUTANTS="checkpoint log", ONLY='*[27]'
-# make fuzz      coverage-guided fuzzing of every reader of bytes, SECONDS=60 each; NAMES="item binlog" for some of them
+# make fuzz      coverage-guided fuzzing of every reader of bytes, SECONDS=60 each; NAMES="item binlog" for some of them; and answers of real servers that are changed on their way: N=200
 # make lint      only ruff and mypy
 # make lock      choose newer packages (UPGRADE=--upgrade) and lock them by hash
 # make clean     remove what these made, but not your projects
@@ -41,15 +41,13 @@ bench: setup-tests
 chaos: setup-tests
 	WHIMBREL_CHAOS_SEED=$(SEED) WHIMBREL_CHAOS_N=$(N) WHIMBREL_SEED=$(SEED) WHIMBREL_STATEMENTS=$(N) .venv/bin/python -m pytest -m chaos -s
 
-fuzz: setup-tests
-	WHIMBREL_FUZZ_SEEDS=$(or $(N),200) .venv/bin/python -m pytest tests/fuzz/test_any_server.py -n $(WORKERS) --dist worksteal
-
 mutants: setup-tests
 	.venv/bin/python scripts/mutants $(if $(ONLY),--only '$(ONLY)') $(MUTANTS)
 
 fuzz: setup-tests
 	.venv/bin/python -m pip install -qq --require-hashes --only-binary :all: -r requirements/fuzz.txt
 	.venv/bin/python -m tests.fuzz.campaign $(NAMES) --seconds $(SECONDS)
+	WHIMBREL_FUZZ_SEEDS=$(or $(N),200) .venv/bin/python -m pytest tests/fuzz/test_any_server.py -n $(WORKERS) --dist worksteal
 
 lint: setup-tests
 	.venv/bin/ruff check
