@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.memory import MemoryWire
-from whimbrel.errors import IncompleteRead, StateError
+from whimbrel.errors import IncompleteRead, MappingError, StateError
 from whimbrel.mapping.design import TableMapping, compile_mapping
 from whimbrel.mapping.family import compile_family
 from whimbrel.mapping.versions import Versions
@@ -86,14 +86,21 @@ class Sides:
         return self.items[f'[{{"S": "{key}"}}]']
 
     def verifier(self) -> Verifier:
-        project = SimpleNamespace(source=None, target=Target(region="us-east-1", concurrency=3))
-        lineage = SimpleNamespace(end_of=lambda connection: Position("bin.000001", self.at))
+        project = SimpleNamespace(
+            source="the source", target=Target(region="us-east-1", concurrency=3, max_read_units=10_000)
+        )
+        lineage = SimpleNamespace(end_of=self.position)
         return Verifier(
             project, self, self.mappings, self.wire, self.applied, lineage, self.folder, self.stop, self.progress  # type: ignore[arg-type]
         )  # fmt: skip
 
     def run(self, estimated: int = 50) -> TableReport:
         return self.verifier().run(estimated)
+
+    def wait(self, seconds: float) -> bool:
+        """Nothing is waited for here; but a wait must have an end."""
+        assert 0 <= seconds <= 1
+        return self.stop.is_set()
 
     # What is asked of the source
 
@@ -104,7 +111,7 @@ class Sides:
         """As a connection."""
 
     def read_whole(self, source: Any, mapping: TableMapping, folder: Path, use: Any, count: Any, stop: Any) -> int:
-        assert not folder.exists()
+        assert (source, stop, folder.exists(), folder.parent) == ("the source", self.stop, False, self.folder)
         rows = sorted(self.rows[mapping.source].values(), key=lambda row: repr(row))
         if mapping.aligned:
             rows.sort(key=lambda row: row[0])  # type: ignore[arg-type,return-value]
@@ -125,19 +132,23 @@ class Sides:
         self.moves()
 
     def of_items(self, connection: Any, mapping: TableMapping, keys: list[Item]) -> list[Row]:
+        assert connection is self
         self.moves()
         wanted = [repr(key) for key in keys]
         return [row for row in self.rows[mapping.source].values() if repr(mapping.item_key(row)) in wanted]
 
     def where_equal(self, connection: Any, table: Table, names: Any, places: Any) -> list[Row]:
+        assert connection is self
         self.moves()
         assert tuple(names) == table.primary_key
         return [row for place, row in self.rows[table.full_name].items() if place in places]
 
     def count(self, connection: Any, table: Table) -> int:
+        assert connection is self
         return len(self.rows[table.full_name]) + self.counted
 
     def position(self, connection: Any) -> Position:
+        assert connection is self
         return Position("bin.000001", self.at)
 
 
@@ -150,7 +161,7 @@ def sides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Side
         monkeypatch.setattr(verify, "rows_where_equal", sides.where_equal)
         monkeypatch.setattr(verify, "count_rows", sides.count)
         monkeypatch.setattr(verify, "current_position", sides.position)
-        monkeypatch.setattr(sides.stop, "wait", lambda seconds: sides.stop.is_set())
+        monkeypatch.setattr(sides.stop, "wait", sides.wait)
         return sides
 
     return make
@@ -442,6 +453,79 @@ def test_items_of_rows_that_went_and_say_so(sides: Callable[..., Sides]) -> None
     assert report.candidates == 1
 
 
+# -- how it reads ------------------------------------------------------------------------------------------------------
+
+
+def test_it_reads_at_the_pace_of_the_project(sides: Callable[..., Sides], monkeypatch: pytest.MonkeyPatch) -> None:
+    both = sides((RECORD, TABLE))
+    both.insert((1, 1, "a"))
+    used: list[Any] = []
+    for name in ("scan", "get_items"):
+        read = getattr(verify, name)
+
+        def seen(*args: Any, read: Any = read, **more: Any) -> Any:
+            used.append((more["pace"].rate, more["stop"] is both.stop, more.get("page_items"), args[2:3]))
+            return read(*args, **more)
+
+        monkeypatch.setattr(verify, name, seen)
+    both.run()
+    assert used[0] == (10_000, True, verify.PAGE_ITEMS, (3,))
+    assert {each[:2] for each in used} == {(10_000, True)}
+    assert len(used) > 1
+
+
+def test_where_an_expression_makes_the_key_the_whole_table_is_read_again(
+    sides: Callable[..., Sides], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule = replace(RECORD, columns={"place": "'p' || (id % 100)"}, partition_key=KeyRule("pk", "thing#${place}"))
+    both = sides((replace(rule, assert_unique=True), TABLE))
+    assert not both.mappings[0].invertible
+    filled(both, 1)
+    del both.items[sorted(both.items)[4]]
+    both.item("thing#p7")["name"] = {"S": "other"}
+    reads = itertools.count()
+    both.moves = lambda: next(reads)
+    report = both.run()
+    assert report.counts == {"missing": 1, "changed": 1}
+    # Nine chunks: once, then before and after each of three looks; and the look at rows without a key.
+    assert next(reads) == 9 * (1 + 3 * 2) + 1
+    assert report.rows == 59
+
+
+def test_a_key_that_too_many_rows_could_have_is_unsettled(
+    sides: Callable[..., Sides], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = sides((RECORD, TABLE))
+    both.insert((1, 1, "a"), (2, 2, "b"))
+
+    def too_many(key: Item) -> Any:
+        if key["pk"]["S"] == "thing#1":
+            raise MappingError("more than 10000 different rows could give the key")
+        return []
+
+    monkeypatch.setattr(both.mappings[0], "source_keys", too_many)
+    report = both.run()
+    assert report.counts == {"unsettled": 1, "missing": 1}
+    unsettled = next(each for each in report.differences if each.kind == "unsettled")
+    assert (unsettled.table, unsettled.key, unsettled.expected, unsettled.found) == (
+        "shop.things", {"pk": {"S": "thing#1"}}, None, None
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 7])
+def test_candidates_are_looked_at_in_groups(
+    sides: Callable[..., Sides], monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    monkeypatch.setattr(verify, "RECHECKED_AT_ONCE", 3)
+    both = sides((RECORD, TABLE))
+    both.insert(*((n, n, "a") for n in range(count)))
+    report = both.run()
+    assert report.counts == {"missing": count}
+    assert report.candidates == count
+    asked = [body["RequestItems"]["items"]["Keys"] for name, body in both.wire.calls if name == "BatchGetItem"]
+    assert max(map(len, asked)) <= 3
+
+
 # -- all tables of a project -------------------------------------------------------------------------------------------
 
 
@@ -455,7 +539,7 @@ def test_every_target_is_verified(sides: Callable[..., Sides], monkeypatch: pyte
     run = Verifier.run
     monkeypatch.setattr(Verifier, "run", lambda self, rows: estimates.append(rows) or run(self, rows))  # type: ignore[func-returns-value]
     prepared = SimpleNamespace(
-        project=SimpleNamespace(source=None, target=Target(region="us-east-1"), state=tmp_path),
+        project=SimpleNamespace(source="the source", target=Target(region="us-east-1"), state=tmp_path),
         mappings={mapping.source: mapping for mapping in both.mappings},
         estimates={"shop.things": 5, "shop.lines": 6},
     )
