@@ -155,7 +155,7 @@ class Sides:
 @pytest.fixture
 def sides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Sides]:
     def make(*rules: tuple[TableRule, Table]) -> Sides:
-        sides = Sides(tmp_path / "verify", *rules)
+        sides = Sides(tmp_path / "state" / "verify", *rules)
         monkeypatch.setattr(verify, "read_whole_table", sides.read_whole)
         monkeypatch.setattr(verify, "rows_of_items", sides.of_items)
         monkeypatch.setattr(verify, "rows_where_equal", sides.where_equal)
