@@ -539,7 +539,7 @@ def test_every_target_is_verified(sides: Callable[..., Sides], monkeypatch: pyte
     run = Verifier.run
     monkeypatch.setattr(Verifier, "run", lambda self, rows: estimates.append(rows) or run(self, rows))  # type: ignore[func-returns-value]
     prepared = SimpleNamespace(
-        project=SimpleNamespace(source="the source", target=Target(region="us-east-1"), state=tmp_path),
+        project=SimpleNamespace(source="the source", target=Target(region="us-east-1"), state=tmp_path / "state"),
         mappings={mapping.source: mapping for mapping in both.mappings},
         estimates={"shop.things": 5, "shop.lines": 6},
     )
