@@ -125,7 +125,7 @@ def history(source: Source, *, use_gtid: bool) -> Recording:
 
 
 def odd(source: Source) -> Recording:
-    """Of MariaDB 10 only: times in the formats before 5.6, and a column that it keeps for itself."""
+    """Of MariaDB only: times in the formats before 5.6, and a column that it keeps for itself."""
     kinds = [f"{kind}({digits})" for kind in ("TIME", "DATETIME", "TIMESTAMP") for digits in range(7)]
     try:
         source.execute(
@@ -222,7 +222,7 @@ def main() -> None:
     for server_name, kind in SERVERS.items():
         with tempfile.TemporaryDirectory() as folder, kind(Path(folder) / kind.name).start() as server:
             for name, make in what.items():
-                if (not sys.argv[1:] or name in sys.argv[1:]) and (name != "odd" or server_name == "mariadb"):
+                if (not sys.argv[1:] or name in sys.argv[1:]) and (name != "odd" or server.flavor == "mariadb"):
                     save(f"{server_name}-{name}", make(Source(server, server.new_database())))
                     print(f"{server_name}-{name}", (FOLDER / f"{server_name}-{name}.json.zst").stat().st_size)
 

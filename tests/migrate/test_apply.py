@@ -55,13 +55,13 @@ class Applied:
         self.writer = Writer(self.wire, Target(endpoint="http://127.0.0.1:1", region="us-east-1", concurrency=2))  # type: ignore[arg-type]
         self.versions = {table.full_name: Versions(rule, table) for table, rule in zip(TABLES, RULES, strict=True)}
 
-    def applier(self) -> Applier:
+    def applier(self, began: float = 0.0) -> Applier:
         """As after a restart: everything from what is on disk."""
         self.keeper = Keeper(self.folder / "checkpoint.json")
         self.reader = ChangeLogReader(self.folder / "log", self.keeper.now.applied)
         self.progress = Progress()
         self.dead = DeadLetters(self.folder / "dead.jsonl")
-        return Applier(self.reader, self.versions, self.writer, self.dead, self.keeper, self.progress)
+        return Applier(self.reader, self.versions, self.writer, self.dead, self.keeper, self.progress, began)
 
     def transaction(self, *made: Change | Callable[[], Change]) -> Commit:
         """Changes, or what makes them when those before are done."""
@@ -368,3 +368,40 @@ def test_a_stop_in_the_middle_of_a_batch_comes_through(applied: Applied) -> None
         applier.step()
     applier.save()
     assert applied.keeper.now == Checkpoint()
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 5, 500])
+def test_how_rows_came_is_a_matter_of_the_log_not_of_the_batches(applied: Applied, batch: int) -> None:
+    said = {"op": "change_operation()", "at": "change_position()", "seq": "change_sequence()", "time": "change_time()"}
+    applied.versions["shop.one"] = Versions(replace(RULES[0], columns=said), TABLES[0])
+    applied.transaction(insert(0, 1), insert(1, 1), insert(0, 2), insert(0, 3), insert(0, 4))
+    applied.transaction(update(0, (2, "x", 1), (2, "y", 1)), delete(0, (3, "x", 1)))
+    applier = applied.applier(began=1_000_000.0)
+    applier._batch = batch
+    while applier.step():
+        pass
+    items = applied.held()
+    assert {key: (item["op"]["S"], item["at"]["S"]) for key, item in items.items() if key.startswith("one")} == {
+        "one#1": ("INSERT", "bin.000001:100"),
+        "one#2": ("UPDATE", "bin.000001:200"),
+        "one#4": ("INSERT", "bin.000001:100"),
+    }
+    assert [items[key]["time"]["S"] for key in ("one#1", "one#2")] == [
+        "1970-01-01T00:00:01.000000Z",
+        "1970-01-01T00:00:02.000000Z",
+    ]
+    sequences = [int(items[key]["seq"]["S"]) for key in ("one#1", "one#4", "one#2")]
+    assert [later - sequences[0] for later in sequences] == [0, 4, 5]
+    assert items["one#1"]["seq"]["S"].startswith("1970011213464000")
+
+
+def test_a_rejected_item_that_says_how_it_came_has_its_change(applied: Applied) -> None:
+    said = {"op": "change_operation()"}
+    applied.versions["shop.one"] = Versions(replace(RULES[0], columns=said), TABLES[0])
+    applied.wire.refuse = lambda item: "never" if item["pk"]["S"] == "one#2" else ""
+    applied.transaction(insert(0, 1), insert(0, 2), insert(0, 3))
+    applied.applier().step()
+    (letter,) = read_letters(applied.folder / "dead.jsonl")
+    assert letter["came"]["operation"] == "INSERT"
+    assert letter["after"] == {"id": 2, "name": "x", "n": 1}
+    assert letter["position"] == "bin.000001:100"
