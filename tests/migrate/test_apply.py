@@ -242,9 +242,13 @@ def test_rows_that_cannot_be_mapped_are_letters_before_the_checkpoint_passes_the
     assert {letter["phase"] for letter in letters} == {"apply"}
     refused = next(letter for letter in letters if letter["table"] == "shop.two")
     assert (refused["reason"], refused["item_key"]) == ("never", {"pk": {"S": "two#3"}})
+    assert (refused["position"], refused["after"]) == (None, None)  # it may be of several changes
     assert saved == [2]
     assert applied.progress.dead == 2
     assert list(applied.held()) == ["one#x"]
+    applied.transaction(Change(TABLES[0], None, (4, None, 1), Position("", 0)))
+    applier.step()
+    assert applied.progress.dead == 3
     assert applied.applier().step() == 0
 
 
@@ -309,7 +313,25 @@ def test_batches_have_bounds(applied: Applied) -> None:
     assert applier._batch == LARGEST_BATCH
     for _ in range(20):
         applier._adapt(1, 100.0)
+        assert type(applier._batch) is int
     assert applier._batch == LEAST_BATCH
+
+
+def test_a_batch_that_was_full_and_quick_is_followed_by_a_larger_one(applied: Applied) -> None:
+    applied.transaction(*(insert(0, key) for key in range(10)))
+    applier = applied.applier()
+    applier._batch = 4
+    assert applier.step() == 4
+    assert applier._batch == 8
+    assert applier.step() == 7
+    assert applier._batch == 8
+
+
+def test_what_is_known_of_earlier_runs_is_shown_at_once(applied: Applied) -> None:
+    commit = applied.transaction(insert(0, 1), insert(0, 2))
+    applied.applier().step()
+    applied.applier()
+    assert (applied.progress.applied, applied.progress.applied_position) == (2, commit.position)
 
 
 def test_an_altered_table_in_one_batch_keeps_its_order(applied: Applied) -> None:
@@ -352,9 +374,14 @@ def test_saving_is_not_done_at_every_batch(applied: Applied, monkeypatch: pytest
 def test_what_conditions_held_back_is_counted(applied: Applied) -> None:
     applied.writer._own["held"] = 2
     applied.transaction(insert(0, 1))
-    applied.applier().step()
+    applier = applied.applier()
+    applier.step()
     assert applied.progress.held == 2
-    assert json.loads((applied.folder / "checkpoint.json").read_text())["counters"]["held"] == 2
+    applied.writer._own["held"] = 5
+    applied.transaction(insert(0, 2))
+    applier.step()
+    assert applied.progress.held == 5
+    assert json.loads((applied.folder / "checkpoint.json").read_text())["counters"]["held"] == 5
 
 
 def test_a_stop_in_the_middle_of_a_batch_comes_through(applied: Applied) -> None:
