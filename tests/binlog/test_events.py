@@ -92,7 +92,7 @@ def test_gtids_of_mariadb(
         body = body[:13]
     body += b"" if extra is None else bytes([extra])
     event = struct.pack("<IBIIIH", 1, 162, 21, 0, 0, 0) + body
-    assert ev.parse_mariadb_gtid(event) == (3, 21, 2**40 + 7, standalone, standalone and without_effect)
+    assert ev.parse_mariadb_gtid(event) == ((3, 21, 2**40 + 7), standalone, standalone and without_effect)
 
 
 # Statements

@@ -438,12 +438,13 @@ def test_the_lock_is_of_its_user_and_names_who_holds_it_now(tmp_path: Path) -> N
         assert (folder / "lock").read_text() == f"{os.getpid()}\n"
 
 
-def test_releasing_a_lock_twice_closes_nothing_else(tmp_path: Path) -> None:
+def test_releasing_a_lock_twice_closes_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lock = RunLock(tmp_path)
     lock.release()
-    with (tmp_path / "other").open("wb") as other:  # has the number that the lock had
-        lock.release()
-        other.write(b"x")
+    closed: list[int] = []
+    monkeypatch.setattr(os, "close", closed.append)
+    lock.release()
+    assert closed == []
 
 
 @pytest.mark.parametrize(("number", "taken"), [(10_000_000, True), (10_000_001, False)])
