@@ -96,12 +96,13 @@ class Lineage:
             raise UnsupportedSource(
                 f"changes were not logged while this migration ran, and are in no log: {path.read_text().strip()}",
                 place=str(path),
-                hint=_BEGIN_AGAIN,
+                hint=f"{_BEGIN_AGAIN} If that server was never the source of this migration, remove the file instead.",
             )
         if info.server_uuid != self.latest().server:
             return
         for fault in unlogged(connection, tables):
-            seen = {"seen": datetime.now(UTC).isoformat(timespec="seconds"), "what": str(fault.error)}
+            when, server = datetime.now(UTC).isoformat(timespec="seconds"), f"{connection.host}:{connection.port}"
+            seen = {"seen": when, "server": server, "what": str(fault.error)}
             with writing(path):
                 replace_file(path, orjson.dumps(seen) + b"\n")
             raise fault.error
