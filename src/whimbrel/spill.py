@@ -26,7 +26,7 @@ class Spill:
     StateError when the disk is full or fails.
     """
 
-    def __init__(self, folder: Path, partitions: int, *, buffer_bytes: int = 32 * 1024 * 1024) -> None:
+    def __init__(self, folder: Path, partitions: int, *, buffer_bytes: int = 8 * 1024 * 1024) -> None:
         self.folder = folder
         self.partitions = partitions
         self._buffer_bytes = buffer_bytes
