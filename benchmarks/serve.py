@@ -290,18 +290,17 @@ def _cpu(pid: int) -> float:
 
 def _echo() -> None:
     """The floor in Python: parse the request, answer with as many bytes as a prediction has."""
-    from whimbrel.predict.answers import refusal
-    from whimbrel.predict.http import Limits, Listener, Request, Response
+    from whimbrel.predict.answers import Response
+    from whimbrel.predict.http import Connection
+    from whimbrel.predict.listener import Limits, Listener
     from whimbrel.predict.server import run
 
     answer = Response(200, b'{"predictions":[{"score":0.123456789,"predicted_label":0}]}')
 
     async def serve() -> None:
-        def handle(request: Request) -> Response:
-            return answer
-
-        listener = Listener(handle, refusal, Limits())
-        await asyncio.get_running_loop().create_server(listener.connection, "127.0.0.1", int(os.environ["PORT"]))
+        listener = Listener(Limits(), lambda *head: None, lambda request: answer)
+        port = int(os.environ["PORT"])
+        await asyncio.get_running_loop().create_server(lambda: Connection(listener), "127.0.0.1", port)
         await listener.watch()
 
     run(serve())

@@ -13,6 +13,7 @@ import click
 import orjson
 
 from whimbrel.checkpoint import RunLock
+from whimbrel.cli.access import control_keys
 from whimbrel.cli.frame import (
     OK,
     USER_ERROR,
@@ -124,7 +125,8 @@ def _steps(project: Project, rule: RenewalRule, stop: threading.Event) -> dict[s
         return _gate(project, rule, model_rule, results)
 
     def update(results: Mapping[str, Result]) -> Result:
-        done = deploy(registry_folder(project), endpoint_rule(project, rule.endpoint), Path(results["train"]["file"]))
+        file, endpoint = Path(results["train"]["file"]), endpoint_rule(project, rule.endpoint)
+        done = deploy(registry_folder(project), endpoint, file, control_keys(project))
         return {"endpoint": done.endpoint, "version": done.version, "live": done.live, "reason": done.reason}
 
     return dict(zip(STEPS, (export, convert, train, gate, update), strict=True))

@@ -5,22 +5,23 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from contextlib import suppress
 from dataclasses import asdict, replace
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import click
 import orjson
 
+from whimbrel.cli.access import access_of, control_keys, folders_of, predict_keys
 from whimbrel.cli.frame import OK, closed, keep_log, say_json
 from whimbrel.cli.stopping import FAILED
 from whimbrel.cli.train import models_folder
 from whimbrel.durable import replace_file
 from whimbrel.errors import TargetUnreachable, UserError
-from whimbrel.lake.external import resolve
-from whimbrel.lake.sql import lake_folder
+from whimbrel.predict.access import Access
 from whimbrel.predict.deploy import SERVER_FILE, Deployment, client_for, deploy, deployment_config, server_url
-from whimbrel.predict.places import local_path
 from whimbrel.predict.registry import Registry, sole_user
 from whimbrel.predict.rollout import Guard, stages
 from whimbrel.project import FILE_NAME, NO_SOURCE, Project, Target, load_project
@@ -49,12 +50,15 @@ def rule_for(project: Project, name: str) -> EndpointRule:
 def serve(project: Project, as_json: bool, host: str, port: int | None, model: Path | None, endpoint: str) -> int:
     """Serve the project's endpoints until a signal; with ``model``, deploy it first."""
     _need_the_extra()
+    host = host or project.predict.serve.host
+    access = access_of(project)
+    access.check(host)
     folder = registry_folder(project)
     if model:
         deploy(folder, rule_for(project, endpoint or only_endpoint(project)), model)
     deploy_new_endpoints(project, folder)
     with sole_user(folder):
-        return _serve(project, folder, as_json, host or project.predict.serve.host, port)
+        return _serve(project, folder, as_json, host, port, access)
 
 
 def deploy_new_endpoints(project: Project, folder: Path) -> None:
@@ -75,7 +79,7 @@ def update(project: Project, as_json: bool, endpoint: str, model: Path, *, dry_r
         plan = [f"{stage.share:.0%} of the calls for {stage.seconds:g} s" for stage in stages(deployment_config(rule))]
         click.echo(f"would load and check {model}, then give it {', then '.join(plan)}")
         return OK
-    done = deploy(registry_folder(project), rule, model)
+    done = deploy(registry_folder(project), rule, model, control_keys(project))
     say_json(asdict(done)) if as_json else click.echo(_said(done))
     return OK if done.live else FAILED
 
@@ -117,7 +121,7 @@ def weights(project: Project, as_json: bool, endpoint: str, wanted: tuple[str, .
         shares = [{"VariantName": name, "DesiredWeight": float(value)} for name, _, value in pairs]
     except ValueError as error:
         raise UserError(str(error), place="weights", hint="Write VARIANT=WEIGHT.") from None
-    client = client_for(server_url(registry_folder(project)), "sagemaker")
+    client = client_for(server_url(registry_folder(project)), "sagemaker", control_keys(project))
     change = client.update_endpoint_weights_and_capacities
     _called(change, EndpointName=endpoint, DesiredWeightsAndCapacities=shares)
     return status(project, as_json)
@@ -131,7 +135,7 @@ def predict(project: Project, endpoint: str, model: Path | None, rows: tuple[str
 
 
 def _by_server(project: Project, endpoint: str, body: bytes) -> str:
-    client = client_for(server_url(registry_folder(project)), "sagemaker-runtime")
+    client = client_for(server_url(registry_folder(project)), "sagemaker-runtime", predict_keys(project))
     name = endpoint or only_endpoint(project)
     answer = _called(client.invoke_endpoint, EndpointName=name, Body=body, ContentType="text/csv")
     return str(answer["Body"].read().decode())
@@ -159,8 +163,8 @@ def _called(operation: Any, **given: Any) -> Any:
         raise TargetUnreachable(str(error), hint="Is the server running? Start it with: whimbrel serve") from None
 
 
-def _serve(project: Project, folder: Path, as_json: bool, host: str, port: int | None) -> int:
-    from whimbrel.predict.http import Limits
+def _serve(project: Project, folder: Path, as_json: bool, host: str, port: int | None, access: Access) -> int:
+    from whimbrel.predict.listener import Limits
     from whimbrel.predict.server import run
     from whimbrel.predict.server import serve as serve_until_stopped
     from whimbrel.predict.serving import Serving
@@ -171,23 +175,19 @@ def _serve(project: Project, folder: Path, as_json: bool, host: str, port: int |
 
     def ready(actual: int) -> None:
         url = f"http://{f'[{host}]' if ':' in host else host}:{actual}"
-        replace_file(folder / SERVER_FILE, orjson.dumps({"url": url, "pid": os.getpid()}))
+        replace_file(folder / SERVER_FILE, orjson.dumps({"url": url_here(host, actual), "pid": os.getpid()}))
         logging.getLogger("whimbrel.serve").info("ready", extra={"url": url})
         say_json({"event": "ready", "url": url}) if as_json else click.echo(f"Serving at {url}  (Ctrl-C ends it)")
         sys.stdout.flush()
 
-    def places(address: str, setting: str) -> Path:
-        if not address.startswith("s3://"):
-            return local_path(address, setting)
-        return resolve(address, lake_folder(project), project.lake.locations)
-
     async def main() -> None:
-        limits = Limits(body=settings.max_body, request=settings.request_timeout)
+        limits = Limits(settings.max_body, settings.memory, settings.request_timeout)
         await serve_until_stopped(
-            Serving(Registry(folder), guards=guards, places=places),
+            Serving(Registry(folder), guards=guards, folders=folders_of(project)),
             host=host,
             port=settings.port if port is None else port,
             limits=limits,
+            access=access,
             ready=ready,
         )
 
@@ -197,6 +197,15 @@ def _serve(project: Project, folder: Path, as_json: bool, host: str, port: int |
     finally:
         (folder / SERVER_FILE).unlink(missing_ok=True)
     return OK
+
+
+def url_here(host: str, port: int) -> str:
+    """Where a client on this machine finds the server: what listens at every address is found at a loopback one."""
+    with suppress(ValueError):
+        address = ip_address(host)
+        if address.is_unspecified:
+            host = "127.0.0.1" if address.version == 4 else "::1"
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _guard(rule: EndpointRule) -> Guard:

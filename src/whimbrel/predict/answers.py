@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import orjson
 
 from whimbrel.predict import eventstream
 from whimbrel.predict.bodies import JSON
 from whimbrel.predict.endpoint import LiveVariant, Meta
-from whimbrel.predict.http import Response
 from whimbrel.predict.served import Answer
 
 _ERRORS = {
@@ -17,16 +18,26 @@ _ERRORS = {
     408: "ValidationError",
     413: "ValidationError",
     431: "ValidationError",
+    401: "AccessDeniedException",
     403: "AccessDeniedException",
     503: "ServiceUnavailable",
     500: "InternalFailure",
 }
 
 
+class Response(NamedTuple):
+    """``headers`` are whole lines, each with its line end."""
+
+    status: int
+    body: bytes
+    content_type: str = JSON
+    headers: str = ""
+
+
 def refusal(status: int, message: str) -> Response:
-    """An error of InvokeEndpoint, as boto3 reads it."""
+    """An error as boto3 reads it: of InvokeEndpoint by the header, of control by the body."""
     kind = _ERRORS[status]
-    return Response(status, orjson.dumps({"Message": message}), JSON, f"x-amzn-errortype: {kind}\r\n")
+    return Response(status, orjson.dumps({"Message": message, "__type": kind}), JSON, f"x-amzn-errortype: {kind}\r\n")
 
 
 def as_sagemaker(variant: LiveVariant, answer: Answer, meta: Meta) -> Response:

@@ -16,8 +16,9 @@ import time
 from pathlib import Path
 
 from whimbrel.errors import UserError, WhimbrelError
+from whimbrel.predict.access import ANY_HOST, Access
 from whimbrel.predict.artifact import model_file
-from whimbrel.predict.http import Limits
+from whimbrel.predict.listener import Limits
 from whimbrel.predict.model import load_model
 from whimbrel.predict.registry import CREATING, EndpointConfig, Registry, StoredEndpoint, Variant
 from whimbrel.predict.server import run, serve
@@ -60,12 +61,13 @@ async def _serve(folder: Path) -> None:
         host=os.environ.get("WHIMBREL_HOST"),  # None: SageMaker reaches the container from outside of it
         port=int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080")),
         limits=Limits(),
+        access=Access(control=False, hosts=(ANY_HOST,)),
         ready=lambda port: logging.getLogger("whimbrel.serve").info("ready on port %d", port),
     )
 
 
 def enter_only_model(registry: Registry, path: Path) -> None:
-    take_model(registry, NAME, path, load_model(path))
+    take_model(registry, NAME, path, load_model(path), path)
     now = time.time()
     config = EndpointConfig(NAME, (Variant("AllTraffic", NAME),), now)
     endpoint = StoredEndpoint(NAME, NAME, CREATING, now, now)

@@ -7,6 +7,7 @@ Instances and roles are accepted and mean nothing here; a setting that would be 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import time
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from whimbrel.errors import UserError
-from whimbrel.predict.places import local_path
+from whimbrel.predict.places import Folders
 from whimbrel.predict.registry import UPDATING, Capture, EndpointConfig, State, StoredEndpoint, StoredModel, Variant
 from whimbrel.predict.serving import Serving
 from whimbrel.predict.training_jobs import IN_PROGRESS, Job, job_from
@@ -45,7 +46,7 @@ async def control(serving: Serving, operation: str, given: Values) -> Values:
 
 async def _create_model(serving: Serving, given: Values) -> Values:
     container = given.get("PrimaryContainer") or (given.get("Containers") or [{}])[0]
-    await serving.create_model(given["ModelName"], local_path(container["ModelDataUrl"], "ModelDataUrl"))
+    await serving.create_model(given["ModelName"], serving.folders.file(container["ModelDataUrl"], "ModelDataUrl"))
     return {"ModelArn": f"{_ARN}model/{given['ModelName'].lower()}"}
 
 
@@ -65,7 +66,7 @@ async def _delete_model(serving: Serving, given: Values) -> Values:
 
 
 async def _create_training_job(serving: Serving, given: Values) -> Values:
-    job = job_from(given, serving.jobs.folder, serving.places)
+    job = await asyncio.to_thread(job_from, given, serving.jobs.folder, serving.folders)
     await serving.jobs.create(job)
     return {"TrainingJobArn": f"{_ARN}training-job/{job.name.lower()}"}
 
@@ -98,7 +99,7 @@ async def _create_config(serving: Serving, given: Values) -> Values:
         variants=tuple(_variant(each) for each in given["ProductionVariants"]),
         created=time.time(),
         shadow=_variant(shadows[0]) if shadows else None,
-        capture=_capture(given.get("DataCaptureConfig") or {}),
+        capture=_capture(given.get("DataCaptureConfig") or {}, serving.folders),
     )
     await serving.create_config(config)
     return {"EndpointConfigArn": f"{_ARN}endpoint-config/{config.name.lower()}"}
@@ -233,7 +234,7 @@ def _variant_as_given(variant: Variant) -> Values:
     }
 
 
-def _capture(given: Values) -> Capture | None:
+def _capture(given: Values, folders: Folders) -> Capture | None:
     if not given or not given.get("EnableCapture", True):
         return None
     modes = {each["CaptureMode"] for each in given["CaptureOptions"]}
@@ -242,8 +243,8 @@ def _capture(given: Values) -> Capture | None:
     percent = given["InitialSamplingPercentage"]
     if not 0 <= percent <= 100:
         raise UserError(f"must be from 0 to 100, not {percent}", place="InitialSamplingPercentage", hint="Mend it.")
-    folder = local_path(given["DestinationS3Uri"], "DestinationS3Uri")
-    return Capture(percent, str(folder.absolute()), "Output" not in modes or len(modes) > 1, modes != {"Input"})
+    folder = folders.output(given["DestinationS3Uri"], "DestinationS3Uri")
+    return Capture(percent, str(folder), "Output" not in modes or len(modes) > 1, modes != {"Input"})
 
 
 def _training_job(job: Job) -> Values:

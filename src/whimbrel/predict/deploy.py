@@ -5,12 +5,13 @@ With a server it speaks SageMaker's API through boto3, so the same calls would d
 
 from __future__ import annotations
 
+import shutil
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -28,11 +29,18 @@ from whimbrel.predict.registry import (
     sole_user,
 )
 from whimbrel.predict.served import load
-from whimbrel.predict.serving import check_config, take_model
+from whimbrel.predict.serving import INCOMING, check_config, take_model
 from whimbrel.project.endpoint import EndpointRule
 
 SERVER_FILE = "server.json"
 _POLL = 0.1
+
+
+class Keys(NamedTuple):
+    """What a client signs with. Where the server asks for no token, nobody checks it."""
+
+    key_id: str = "local"
+    secret: str = "local"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +55,14 @@ class Deployment:
     reason: str = ""
 
 
-def deploy(folder: Path, rule: EndpointRule, model_file: Path, *, timeout: float = 3600.0) -> Deployment:
+def deploy(
+    folder: Path, rule: EndpointRule, model_file: Path, keys: Keys | None = None, *, timeout: float = 3600.0
+) -> Deployment:
     """Serve ``model_file`` at the endpoint of ``rule``; returns when it is live or was taken back.
 
-    ``folder`` is the registry's. Raises UserError (another update is under way, the model is refused), ModelDamaged,
-    TargetUnreachable when the server goes away, StateError when nothing is decided within ``timeout`` seconds.
+    ``folder`` is the registry's; ``keys`` are for a server that asks for a token. Raises UserError (another update is
+    under way, the model is refused), ModelDamaged, TargetUnreachable when the server goes away, StateError when nothing
+    is decided within ``timeout`` seconds.
     """
     model = load_model(model_file)
     name = f"{_as_name(rule.name)[:30]}-{_as_name(model.version)[:16]}-{int(time.time() * 1000):x}"
@@ -59,7 +70,7 @@ def deploy(folder: Path, rule: EndpointRule, model_file: Path, *, timeout: float
         with sole_user(folder):
             return _in_registry(folder, rule, model_file, model, name)
     except Locked:
-        return _through_server(folder, rule, model_file.absolute(), model, name, timeout)
+        return _through_server(folder, rule, model_file, model, name, keys, timeout)
 
 
 def server_url(folder: Path) -> str:
@@ -92,12 +103,13 @@ def deployment_config(rule: EndpointRule) -> dict[str, Any]:
     return {"BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": routing, "TerminationWaitInSeconds": rule.bake}}
 
 
-def client_for(url: str, service: str) -> Any:
-    """A boto3 client of the local server; it signs with made-up credentials, which nobody checks."""
+def client_for(url: str, service: str, keys: Keys | None = None) -> Any:
+    """A boto3 client of the server."""
     import boto3
     from botocore.config import Config
 
-    session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name="us-east-1")
+    keys = keys or Keys()
+    session = boto3.Session(aws_access_key_id=keys.key_id, aws_secret_access_key=keys.secret, region_name="us-east-1")
     options = Config(retries={"max_attempts": 0}, read_timeout=60, connect_timeout=5, proxies={})
     make: Callable[..., Any] = session.client
     return make(service, endpoint_url=url, config=options)
@@ -108,7 +120,7 @@ def _in_registry(folder: Path, rule: EndpointRule, file: Path, model: Model, nam
     registry = Registry(folder)
     registry.settle()
     load(name, file, load_model, [])
-    take_model(registry, name, file, model)
+    take_model(registry, name, file, model, file)
     config = EndpointConfig(name, (Variant(rule.variant, name),), time.time(), capture=capture_of(folder, rule))
     check_config(registry.state, config)
 
@@ -124,14 +136,15 @@ def _in_registry(folder: Path, rule: EndpointRule, file: Path, model: Model, nam
 
 
 def _through_server(
-    folder: Path, rule: EndpointRule, file: Path, model: Model, name: str, timeout: float
+    folder: Path, rule: EndpointRule, file: Path, model: Model, name: str, keys: Keys | None, timeout: float
 ) -> Deployment:
     from botocore.exceptions import BotoCoreError, ClientError
 
     url = server_url(folder)
-    client = client_for(url, "sagemaker")
+    client = client_for(url, "sagemaker", keys)
     try:
-        client.create_model(ModelName=name, PrimaryContainer={"ModelDataUrl": file.as_uri()})
+        with _handed_over(folder, file, name) as handed:
+            client.create_model(ModelName=name, PrimaryContainer={"ModelDataUrl": handed.absolute().as_uri()})
         client.create_endpoint_config(EndpointConfigName=name, **_config(folder, rule, name))
         known = {each["EndpointName"] for each in client.list_endpoints()["Endpoints"]}
         begin = client.update_endpoint if rule.name in known else client.create_endpoint
@@ -143,6 +156,18 @@ def _through_server(
         raise TargetUnreachable(
             f"the server went away: {error}", place=url, hint="Start it again; it comes up with the old model, whole."
         ) from None
+
+
+@contextmanager
+def _handed_over(folder: Path, file: Path, name: str) -> Iterator[Path]:
+    """The file in a folder that control calls may name, wherever it lies."""
+    handed = folder / INCOMING / f"{name}{''.join(file.suffixes[-2:])}"
+    handed.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        shutil.copyfile(file, handed)
+        yield handed
+    finally:
+        handed.unlink(missing_ok=True)
 
 
 def _config(folder: Path, rule: EndpointRule, model: str) -> dict[str, Any]:

@@ -15,12 +15,14 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
+from whimbrel.predict.budget import Load, NoRoom
 from whimbrel.predict.capture import Captured, Capturer
 from whimbrel.predict.figures import Figures, Window
 from whimbrel.predict.registry import Capture
-from whimbrel.predict.served import SMALL_BODY, Answer, Call, Served
+from whimbrel.predict.served import Answer, Call, Served
 
 RECENT = 64  # calls that a new model has to answer before it takes traffic
+WORK = 12  # bytes that the work on a large body needs for each of its own
 _SMALL_ENOUGH_TO_REMEMBER = 8192
 
 
@@ -43,23 +45,34 @@ class LiveVariant:
         self.figures = Figures()
         self.headers = f"x-Amzn-Invoked-Production-Variant: {name}\r\n{served.version_header}"
 
-    def answer(self, call: Call) -> Answer:
+    def answer(self, call: Call, arrived: float) -> Answer:
+        """``arrived`` (monotonic) is from when the caller waits."""
         begun = time.monotonic()
         answer = self.served.answer(call)
-        self.figures.record(begun, time.monotonic() - begun, answer.status, answer.rows)
+        ended = time.monotonic()
+        self.figures.record(ended, ended - begun, ended - arrived, answer.status, answer.rows)
         return answer
 
-    async def answer_in_steps(self, call: Call) -> Answer:
-        """As ``answer``, with other calls between the steps; the time counted is this call's own."""
-        begun = time.monotonic()
-        spent, step_begun = 0.0, begun
-        steps = self.served.steps(call)
-        while (answer := next(steps)) is None:
-            spent += time.monotonic() - step_begun
-            await asyncio.sleep(0)
-            step_begun = time.monotonic()
-        self.figures.record(begun, spent + time.monotonic() - step_begun, answer.status, answer.rows)
-        return answer
+    async def answer_in_steps(self, call: Call, arrived: float, load: Load) -> Answer:
+        """As ``answer``, with other calls between the steps; the model's time is that of its own steps.
+
+        Raises NoRoom where there was none for it in time.
+        """
+        async with load.budget.room(WORK * len(call.body), load.patience):
+            spent, turn = 0.0, -1
+            steps = self.served.steps(call)
+            while True:
+                turn = load.turns.step(turn)
+                begun = time.monotonic()
+                answer = next(steps)
+                ended = time.monotonic()
+                spent += ended - begun
+                load.turns.worked(ended)
+                if answer:
+                    break
+                await asyncio.sleep(0)
+            self.figures.record(ended, spent, ended - arrived, answer.status, answer.rows)
+            return answer
 
 
 class NoSuchVariant(Exception):
@@ -132,34 +145,34 @@ class LiveEndpoint:
             self.past.append(self.fleet)
         self.fleet = fleet
 
-    def invoke(self, call: Call, meta: Meta) -> tuple[LiveVariant, Answer]:
+    def invoke(self, call: Call, meta: Meta, arrived: float) -> tuple[LiveVariant, Answer]:
         """Answer a small body at once. Raises NoSuchVariant; ``fleet`` must be there."""
         fleet, trial = self._fleet_for_this_call()
         variant = fleet.pick(meta.target_variant)
-        answer = variant.answer(call)
+        answer = variant.answer(call, arrived)
         if answer.status != 200 and trial and self.fleet:
             # A model on trial costs nobody an answer: the old one gives it. If it can,
             # the failure counts against the new one; if both refuse, it is the caller's.
             tried, fleet = fleet, self.fleet
             variant = fleet.pick("")
-            answer = variant.answer(call)
+            answer = variant.answer(call, arrived)
             tried.losses += answer.status == 200
         if answer.status == 200:
             self._after(fleet, variant, call, answer, meta)
         return variant, answer
 
-    async def invoke_large(self, call: Call, meta: Meta) -> tuple[LiveVariant, Answer]:
-        """As ``invoke``, for a body that takes long."""
+    async def invoke_large(self, call: Call, meta: Meta, arrived: float, load: Load) -> tuple[LiveVariant, Answer]:
+        """As ``invoke``, for a body that takes long. Raises NoRoom, too."""
         fleet, trial = self._fleet_for_this_call()
         variant = fleet.pick(meta.target_variant)
-        answer = await variant.answer_in_steps(call)
+        answer = await variant.answer_in_steps(call, arrived, load)
         if answer.status != 200 and trial and self.fleet:
             tried, fleet = fleet, self.fleet
             variant = fleet.pick("")
-            answer = await variant.answer_in_steps(call)
+            answer = await variant.answer_in_steps(call, arrived, load)
             tried.losses += answer.status == 200
         if answer.status == 200:
-            self._after(fleet, variant, call, answer, meta)
+            self._after(fleet, variant, call, answer, meta, load)
         return variant, answer
 
     def _fleet_for_this_call(self) -> tuple[Fleet, bool]:
@@ -169,22 +182,33 @@ class LiveEndpoint:
         assert self.fleet
         return self.fleet, False
 
-    def _after(self, fleet: Fleet, variant: LiveVariant, call: Call, answer: Answer, meta: Meta) -> None:
+    def _after(
+        self, fleet: Fleet, variant: LiveVariant, call: Call, answer: Answer, meta: Meta, load: Load | None = None
+    ) -> None:
         if len(call.body) <= _SMALL_ENOUGH_TO_REMEMBER:
             self.recent.append(call)
         chosen = fleet.capture and random.random() * 100 < fleet.capture.percent
         if chosen:
             self._keep(fleet, variant, call, answer, meta)
         if fleet.shadow:
-            task = asyncio.get_running_loop().create_task(self._shadow(fleet, call, meta, bool(chosen)))
+            task = asyncio.get_running_loop().create_task(self._shadow(fleet, call, meta, bool(chosen), load))
             self._shadows.add(task)
             task.add_done_callback(self._shadows.discard)
 
-    async def _shadow(self, fleet: Fleet, call: Call, meta: Meta, chosen: bool) -> None:
-        """The shadow's answer goes to its figures and to the capture, and nowhere else."""
+    async def _shadow(self, fleet: Fleet, call: Call, meta: Meta, chosen: bool, load: Load | None) -> None:
+        """The shadow's answer goes to its figures and to the capture, and nowhere else. ``load``: of a large call."""
         assert fleet.shadow
-        small = len(call.body) <= SMALL_BODY
-        answer = fleet.shadow.answer(call) if small else await fleet.shadow.answer_in_steps(call)
+        begun = time.monotonic()
+        if load is None:
+            answer = fleet.shadow.answer(call, begun)
+        else:
+            load.budget.add(len(call.body))
+            try:
+                answer = await fleet.shadow.answer_in_steps(call, begun, load)
+            except NoRoom:
+                return
+            finally:
+                load.budget.add(-len(call.body))
         if chosen:
             self._keep(fleet, fleet.shadow, call, answer, meta)
 

@@ -33,7 +33,7 @@ class Window(NamedTuple):
 
 
 class Second:
-    """One second of the last two minutes."""
+    """One second of the last two minutes; ``buckets`` are of what the callers waited."""
 
     __slots__ = ("buckets", "calls", "errors", "second")
 
@@ -49,22 +49,26 @@ class Second:
 class Figures:
     """Counts of one variant of one fleet. One thread writes; whoever reads sees figures at most one call old."""
 
-    __slots__ = ("_ring", "buckets", "calls", "codes", "errors", "faults", "rows", "seconds")
+    __slots__ = ("_ring", "buckets", "calls", "codes", "errors", "faults", "rows", "seconds", "waited", "waits")
 
     def __init__(self) -> None:
         self.calls = self.errors = self.faults = self.rows = 0
-        self.seconds = 0.0
+        self.seconds = self.waited = 0.0
         self.codes: dict[int, int] = {}
-        self.buckets = [0] * (len(BOUNDS) + 1)
+        self.buckets = [0] * (len(BOUNDS) + 1)  # of the model's own time
+        self.waits = [0] * (len(BOUNDS) + 1)  # of the time from a request's arrival to its answer
         self._ring = [Second() for _ in range(SECONDS)]
 
-    def record(self, at: float, seconds: float, status: int, rows: int) -> None:
-        """A call that began at ``at`` (monotonic), took ``seconds`` and was answered with ``status``."""
-        bucket = bisect_left(BOUNDS, seconds)
+    def record(self, at: float, seconds: float, waited: float, status: int, rows: int) -> None:
+        """A call that was answered at ``at`` (monotonic) with ``status``; the model took ``seconds`` for it, and its
+        caller had ``waited`` that long."""
+        bucket = bisect_left(BOUNDS, waited)
+        self.waited += waited
+        self.waits[bucket] += 1
         self.calls += 1
         self.rows += rows
         self.seconds += seconds
-        self.buckets[bucket] += 1
+        self.buckets[bisect_left(BOUNDS, seconds)] += 1
         self.codes[status] = self.codes.get(status, 0) + 1
         whole = int(at)
         second = self._ring[whole % SECONDS]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from whimbrel.predict.endpoint import Fleet, LiveVariant
 from whimbrel.predict.figures import BOUNDS
@@ -12,7 +12,8 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _HELP = {
     "whimbrel_invocations_total": ("counter", "Calls answered by a variant, by the container's status."),
     "whimbrel_rows_total": ("counter", "Rows predicted."),
-    "whimbrel_model_latency_seconds": ("histogram", "Time from the whole request to its answer."),
+    "whimbrel_model_latency_seconds": ("histogram", "Time that the model took."),
+    "whimbrel_latency_seconds": ("histogram", "Time from a request's arrival to its answer, with its wait in queues."),
     "whimbrel_variant_share": ("gauge", "The share of its endpoint's calls that a variant gets."),
     "whimbrel_endpoint_up": ("gauge", "1 where the endpoint answers."),
     "whimbrel_endpoint_updating": ("gauge", "1 while an update is under way."),
@@ -21,10 +22,14 @@ _HELP = {
     "whimbrel_capture_dropped_total": ("counter", "Calls that the data capture could not write."),
     "whimbrel_refused_total": ("counter", "Requests refused before they were read, by HTTP status."),
     "whimbrel_connections": ("gauge", "Open connections."),
+    "whimbrel_held_bytes": (
+        "gauge",
+        "Memory held for bodies, connections and answers.",
+    ),
 }
 
 
-def page(serving: Serving, refused: dict[int, int], connections: int) -> str:
+def page(serving: Serving, refused: dict[int, int], connections: int, held: int) -> str:
     """Everything that is counted; counters begin with the fleet that counts them, as after a restart."""
     lines: dict[str, list[str]] = {name: [] for name in _HELP}
     for name, live in serving.live.items():
@@ -40,6 +45,7 @@ def page(serving: Serving, refused: dict[int, int], connections: int) -> str:
     lines["whimbrel_captured_total"].append(f" {serving.capturer.kept}")
     lines["whimbrel_capture_dropped_total"].append(f" {serving.capturer.dropped}")
     lines["whimbrel_connections"].append(f" {connections}")
+    lines["whimbrel_held_bytes"].append(f" {held}")
     lines["whimbrel_refused_total"] += [f'{{code="{code}"}} {count}' for code, count in sorted(refused.items())]
     return "".join(_metric(name, found) for name, found in lines.items())
 
@@ -67,15 +73,16 @@ def _variant(lines: dict[str, list[str]], endpoint: str, variant: LiveVariant, r
     lines["whimbrel_rows_total"].append(f"{{{labels}}} {figures.rows}")
     lines["whimbrel_variant_share"].append(f"{{{labels}}} {share:g}")
     lines["whimbrel_model_info"].append(f'{{{labels},model="{_text(variant.served.name)}"}} 1')
-    lines["whimbrel_model_latency_seconds"] += list(_histogram(labels, variant))
+    lines["whimbrel_model_latency_seconds"] += list(_histogram(labels, figures.buckets, figures.seconds))
+    lines["whimbrel_latency_seconds"] += list(_histogram(labels, figures.waits, figures.waited))
 
 
-def _histogram(labels: str, variant: LiveVariant) -> Iterator[str]:
+def _histogram(labels: str, counts: Sequence[int], seconds: float) -> Iterator[str]:
     total = 0
-    for bound, count in zip((*map(repr, BOUNDS), "+Inf"), variant.figures.buckets, strict=True):
+    for bound, count in zip((*map(repr, BOUNDS), "+Inf"), counts, strict=True):
         total += count
         yield f'bucket{{{labels},le="{bound}"}} {total}'
-    yield f"sum{{{labels}}} {variant.figures.seconds!r}"
+    yield f"sum{{{labels}}} {seconds!r}"
     yield f"count{{{labels}}} {total}"
 
 

@@ -52,7 +52,8 @@ class Served:
         self.version = model.version
         self.names = [each.name for each in model.inputs]
         self.samples: deque[Row] = deque(maxlen=SAMPLES)
-        self.version_header = f"x-whimbrel-model-version: {self.version}\r\n"
+        version = "".join(each if " " < each <= "~" else "?" for each in self.version)  # a file's word, in our head
+        self.version_header = f"x-whimbrel-model-version: {version}\r\n"
 
     def answer(self, call: Call) -> Answer:
         """Answer at once; never raises."""

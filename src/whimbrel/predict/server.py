@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import gc
 import logging
 import os
@@ -25,13 +26,14 @@ from collections.abc import Callable, Coroutine
 from importlib import resources
 from itertools import count
 from typing import Any
-from urllib.parse import urlsplit
 
 import orjson
 
 from whimbrel.errors import ModelDamaged, UserError, WhimbrelError
 from whimbrel.predict import prometheus
+from whimbrel.predict.access import Access, Doors
 from whimbrel.predict.answers import (
+    Response,
     as_container,
     as_event_stream,
     as_sagemaker,
@@ -40,19 +42,22 @@ from whimbrel.predict.answers import (
     refusal,
 )
 from whimbrel.predict.bodies import JSON
+from whimbrel.predict.budget import NoRoom
 from whimbrel.predict.control import control
 from whimbrel.predict.endpoint import LiveEndpoint, LiveVariant, Meta, NoSuchVariant
-from whimbrel.predict.http import Limits, Listener, Request, Response
+from whimbrel.predict.http import Connection
+from whimbrel.predict.listener import Limits, Listener, Request
 from whimbrel.predict.served import SMALL_BODY, Answer, Call
 from whimbrel.predict.serving import Serving
+from whimbrel.predict.sigv4 import Signed
 from whimbrel.predict.status import recent_drift, status
 
 Handled = Response | Coroutine[Any, Any, Response]
 Respond = Callable[[LiveVariant, Answer, Meta], Response]
 _PREFIX = b"/endpoints/"
 _NO_ASYNC = "Asynchronous calls are not offered: score a file with `whimbrel predict --model FILE < rows.csv`."
-_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _DRIFT_EVERY = 5.0
+_M_MMAP_THRESHOLD = -3  # of glibc's mallopt
 _PAGE_HEADERS = (
     "content-security-policy: default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
     "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n"
@@ -62,11 +67,11 @@ _log = logging.getLogger("whimbrel.serve")
 
 
 class Routes:
-    """From a request to its response. ``local`` is whether only this machine can reach the server."""
+    """From a request to its response."""
 
-    def __init__(self, serving: Serving, *, local: bool) -> None:
+    def __init__(self, serving: Serving, doors: Doors, *, control_offered: bool) -> None:
         self._serving = serving
-        self._local = local
+        self._doors = doors
         self._prefix = uuid.uuid4().hex
         self._count = count(1)
         self._drifts: dict[str, list[dict[str, Any]]] = {}
@@ -80,11 +85,22 @@ class Routes:
         self._plain: dict[tuple[bytes, bytes], Callable[[Request], Handled]] = {
             (b"GET", b"/ping"): self._ping,
             (b"POST", b"/invocations"): self._container,
-            (b"POST", b"/"): self._control,
             (b"GET", b"/"): self._show_page,
             (b"GET", b"/status"): self._show_status,
             (b"GET", b"/metrics"): self._show_metrics,
         }
+        if control_offered:
+            self._plain[b"POST", b"/"] = self._control
+
+    def serve(self, request: Request) -> Handled:
+        if self._doors.signed and (why := self._wrongly_signed(request)):
+            return refusal(403, why)
+        return self.handle(request)
+
+    def _wrongly_signed(self, request: Request) -> str:
+        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers]
+        path, query = request.path.decode("latin-1"), request.query.decode("latin-1")
+        return self._doors.by_signature(Signed(request.method.decode(), path, query, headers, request.body))
 
     def handle(self, request: Request) -> Handled:
         path = request.path
@@ -100,7 +116,7 @@ class Routes:
         if handler:
             return handler(request)
         if any(path == known for _, known in self._plain):
-            return refusal(405, f"{request.method.decode('latin-1')[:20]} is not for this path")
+            return refusal(405, f"{request.method.decode('latin-1')} is not for this path")
         return refusal(404, "there is nothing at this path")
 
     # -- predictions
@@ -122,7 +138,7 @@ class Routes:
         return self._predict(lives[0], request, as_container)
 
     def _predict(self, live: LiveEndpoint, request: Request, respond: Respond) -> Handled:
-        headers = request.headers
+        headers = dict(request.headers)
         call = Call(
             request.body,
             headers.get(b"content-type", b"").decode("latin-1"),
@@ -131,18 +147,23 @@ class Routes:
         meta = self._meta(headers)
         try:
             if len(request.body) > SMALL_BODY:
-                return self._predict_large(live, call, meta, respond)
-            variant, answer = live.invoke(call, meta)
+                return self._predict_large(live, call, meta, respond, request.arrived)
+            variant, answer = live.invoke(call, meta, request.arrived)
         except NoSuchVariant:
             return no_variant(live.name, meta)
         return respond(variant, answer, meta)
 
-    async def _predict_large(self, live: LiveEndpoint, call: Call, meta: Meta, respond: Respond) -> Response:
+    async def _predict_large(
+        self, live: LiveEndpoint, call: Call, meta: Meta, respond: Respond, arrived: float
+    ) -> Response:
+        assert self.listener
         try:
-            variant, answer = await live.invoke_large(call, meta)
+            variant, answer = await live.invoke_large(call, meta, arrived, self.listener.load)
+            return respond(variant, answer, meta)
         except NoSuchVariant:
             return no_variant(live.name, meta)
-        return respond(variant, answer, meta)
+        except NoRoom:
+            return refusal(503, "other large bodies are being answered; try again later")
 
     def _meta(self, headers: dict[bytes, bytes]) -> Meta:
         number, p = next(self._count), self._prefix
@@ -162,24 +183,11 @@ class Routes:
         return Response(200 if up else 503, b"{}" if up else b'{"Message": "not every endpoint answers yet"}')
 
     def _control(self, request: Request) -> Handled:
-        target = request.headers.get(b"x-amz-target", b"").decode("latin-1")
+        target = request.header(b"x-amz-target").decode("latin-1")
         service, _, operation = target.partition(".")
         if service != "SageMaker":
             return refusal(400, "POST / needs the header X-Amz-Target: SageMaker.<operation>")
-        if fault := self._foreign(request):
-            return refusal(403, fault)
         return self._do_control(operation, request.body)
-
-    def _foreign(self, request: Request) -> str:
-        """A page of another site, in a browser of this machine, must not control the server: not even by a name of its
-        own that resolves to 127.0.0.1."""
-        host = request.headers.get(b"host", b"").decode("latin-1")
-        origin = request.headers.get(b"origin", b"").decode("latin-1")
-        if self._local and urlsplit(f"//{host}").hostname not in _LOOPBACK:
-            return f"host {host[:100]!r} is not this machine"
-        if origin and urlsplit(origin).netloc != host:
-            return f"a page of {origin[:100]!r} may not do this"
-        return ""
 
     async def _do_control(self, operation: str, body: bytes) -> Response:
         try:
@@ -211,8 +219,9 @@ class Routes:
         return Response(200, orjson.dumps(status(self._serving, self._drifts)), JSON, "cache-control: no-store\r\n")
 
     def _show_metrics(self, request: Request) -> Response:
-        assert self.listener
-        text = prometheus.page(self._serving, self.listener.refused, len(self.listener.connections))
+        listener = self.listener
+        assert listener
+        text = prometheus.page(self._serving, listener.refused, len(listener.connections), listener.budget.used)
         return Response(200, text.encode(), prometheus.CONTENT_TYPE)
 
 
@@ -223,26 +232,25 @@ async def serve(
     port: int,
     limits: Limits,
     ready: Callable[[int], None],
+    access: Access | None = None,
     grace: float = 25.0,
 ) -> None:
-    """Serve until SIGTERM or SIGINT; then answer what has come, in ``grace`` seconds. ``host`` None: every interface.
+    """Serve until SIGTERM or SIGINT; then answer what has begun, in ``grace`` seconds. ``host`` None: every interface.
 
-    ``ready`` is called with the port once every endpoint is up. Raises UserError when the address cannot be had.
+    ``ready`` is called with the port once every endpoint is up. Raises UserError when the address cannot be had, or
+    would open the server to other machines without a token.
     """
-    routes = Routes(serving, local=host in _LOOPBACK)
-    listener = routes.listener = Listener(routes.handle, refusal, limits)
+    access = access or Access()
+    access.check(host)
+    doors = Doors(access, host)
+    routes = Routes(serving, doors, control_offered=access.control)
+    listener = routes.listener = Listener(limits, doors.by_head, routes.serve)
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, stop.set)
-    try:
-        server = await loop.create_server(listener.connection, host, port, backlog=1024)
-    except OSError as error:
-        raise UserError(
-            f"cannot listen there: {error.strerror}",
-            place=f"{host or '*'}:{port}",
-            hint="Choose another port with --port.",
-        ) from None
+    server = await _listen(listener, host, port)
     watch = loop.create_task(listener.watch())
+    _return_memory()
     # While a model is loaded beside the traffic, a call waits for the interpreter no longer than this.
     sys.setswitchinterval(0.0005)
     await serving.start()
@@ -257,6 +265,24 @@ async def serve(
     with contextlib.suppress(asyncio.CancelledError):
         await watch
     await serving.close()
+
+
+async def _listen(listener: Listener, host: str | None, port: int) -> asyncio.Server:
+    loop = asyncio.get_running_loop()
+    try:
+        return await loop.create_server(lambda: Connection(listener), host, port, backlog=1024)
+    except (OSError, OverflowError) as error:
+        raise UserError(
+            f"cannot listen there: {getattr(error, 'strerror', None) or error}",
+            place=f"{host or '*'}:{port}",
+            hint="Choose another port with --port.",
+        ) from None
+
+
+def _return_memory() -> None:
+    """Large blocks go back to the system as soon as they are free: glibc otherwise learns to keep those it has seen."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 256 << 10)
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:

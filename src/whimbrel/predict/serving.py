@@ -28,7 +28,7 @@ from whimbrel.predict.capture import Capturer
 from whimbrel.predict.endpoint import Fleet, LiveEndpoint, LiveVariant, Trial
 from whimbrel.predict.figures import Window
 from whimbrel.predict.model import Model, load_model
-from whimbrel.predict.places import Places, local_path
+from whimbrel.predict.places import Folders
 from whimbrel.predict.registry import (
     CREATING,
     FAILED,
@@ -46,6 +46,7 @@ from whimbrel.predict.rollout import Guard, Stage, stages, verdict
 from whimbrel.predict.served import Call, Loader, Served, load
 from whimbrel.predict.training_jobs import TrainingJobs
 
+INCOMING = "incoming"  # a folder of the registry, for files that are handed over to the server
 WATCH_EVERY = 0.1  # seconds between two looks at a fleet on trial
 _log = logging.getLogger("whimbrel.serve")
 
@@ -59,12 +60,12 @@ class Serving:
         *,
         guards: Mapping[str, Guard] | None = None,
         loader: Loader = load_model,
-        places: Places = local_path,
+        folders: Folders | None = None,
     ) -> None:
         self.live: dict[str, LiveEndpoint] = {}
         self.capturer = Capturer()
         self.jobs = TrainingJobs(registry.folder / "jobs")
-        self.places = places
+        self.folders = folders or Folders(())  # below which control may name files
         self._guards = guards or {}
         self._registry = registry
         self._loader = loader
@@ -102,7 +103,10 @@ class Serving:
             file = await asyncio.to_thread(unpacked.enter_context, model_in(source))
             model = await asyncio.to_thread(self._loader, file)
             async with self._lock:
-                stored = await asyncio.to_thread(take_model, self._registry, name, file, model, source)
+                handed = source.parent == (self._registry.folder / INCOMING).resolve()
+                stored = await asyncio.to_thread(
+                    take_model, self._registry, name, file, model, None if handed else source
+                )
         _log.info("model taken in", extra={"model": name, "version": stored.version})
         return stored
 
@@ -280,12 +284,13 @@ class Serving:
 
 
 def take_model(registry: Registry, name: str, file: Path, model: Model, source: Path | None = None) -> StoredModel:
-    """Copy the file and enter it, as from ``source``; raises UserError or StateError."""
+    """Copy the file and enter it, as from ``source``, else from the copy; raises UserError or StateError."""
+    kept = registry.take_model_file(name, file)
     stored = StoredModel(
         name=name,
-        file=registry.take_model_file(name, file),
+        file=kept,
         version=model.version,
-        source=str(source or file),
+        source=str(source or registry.folder.absolute() / kept),
         created=time.time(),
         as_of=model.as_of,
         kind=model.kind,

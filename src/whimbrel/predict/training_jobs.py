@@ -20,7 +20,7 @@ import orjson
 from whimbrel.durable import replace_file
 from whimbrel.errors import StateError, UserError
 from whimbrel.predict.artifact import model_file, pack
-from whimbrel.predict.places import Places
+from whimbrel.predict.places import Folders
 from whimbrel.predict.registry import checked_name
 
 IN_PROGRESS, COMPLETED, FAILED, STOPPED = "InProgress", "Completed", "Failed", "Stopped"
@@ -61,9 +61,6 @@ class TrainingJobs:
         """Begin the job. Raises UserError where there is one of this name, or a channel's folder is not there."""
         if checked_name(job.name, "training job") in self.jobs:
             raise UserError(f"a training job {job.name!r} already exists", hint="Choose another name.")
-        for name, place in job.channels.items():
-            if not Path(place).is_dir():
-                raise UserError(f"there is no folder {place}", place=f"channel {name}", hint="Name a folder.")
         await asyncio.to_thread(self._keep, job)
         self._running[job.name] = asyncio.get_running_loop().create_task(self._run(job))
 
@@ -146,16 +143,17 @@ def _reason(place: Path) -> str:
     return failure.read_text()[:1024] if failure.exists() else f"see {place / 'log.txt'}"
 
 
-def job_from(given: dict[str, Any], folder: Path, place_of: Places) -> Job:
-    """The job that a CreateTrainingJob asks for. Raises KeyError for what is missing, UserError for a remote place."""
+def job_from(given: dict[str, Any], folder: Path, folders: Folders) -> Job:
+    """The job that a CreateTrainingJob asks for. Raises KeyError for what is missing, UserError for a place that is
+    remote or that control may not name."""
     name = given["TrainingJobName"]
     channels, types = {}, {}
     for each in given.get("InputDataConfig") or []:
         channel = checked_name(each["ChannelName"], "channel")
-        channels[channel] = str(place_of(each["DataSource"]["S3DataSource"]["S3Uri"], "S3Uri"))
+        channels[channel] = str(folders.inputs(each["DataSource"]["S3DataSource"]["S3Uri"], "S3Uri"))
         types[channel] = each.get("ContentType", "")
     output = given["OutputDataConfig"]["S3OutputPath"]
-    there = folder if output.startswith("s3://") else place_of(output, "S3OutputPath")
+    there = folder if output.startswith("s3://") else folders.output(output, "S3OutputPath")
     return Job(
         name=name,
         hyperparameters=dict(given.get("HyperParameters") or {}),

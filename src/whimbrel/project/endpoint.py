@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from whimbrel.project.section import Section
@@ -35,12 +36,20 @@ class EndpointRule:
 
 @dataclass(frozen=True, slots=True)
 class Serve:
-    """Where the server listens and what it bears. Durations in seconds."""
+    """Where the server listens, what it takes on, and whom it lets in. Sizes in bytes, durations in seconds."""
 
     host: str = "127.0.0.1"
     port: int = 8080
-    max_body: int = 5 << 20  # bytes
+    max_body: int = 5 << 20
     request_timeout: float = 30.0
+    memory: int = 256 << 20  # of all bodies, connections and answers together
+    token_env: str = ""  # control's token: a variable's name, or a file
+    token_file: str = ""
+    predict_token_env: str = ""  # that of predictions
+    predict_token_file: str = ""
+    access_key: str = "whimbrel"  # the access key that goes with a token as its secret key
+    allowed_hosts: tuple[str, ...] = ()
+    folders: tuple[str, ...] = (".",)  # below which control calls may name files; from the project file's folder
 
 
 def read_endpoints(top: Section) -> tuple[EndpointRule, ...]:
@@ -55,7 +64,20 @@ def read_serve(top: Section) -> Serve:
         port=section.whole("port", 8080),
         max_body=section.whole("max_body", 5 << 20, least=1),
         request_timeout=section.number("request_timeout", 30.0),
+        memory=section.whole("memory", 256 << 20, least=16 << 20),
+        token_env=section.text("token_env", ""),
+        token_file=section.text("token_file", ""),
+        predict_token_env=section.text("predict_token_env", ""),
+        predict_token_file=section.text("predict_token_file", ""),
+        access_key=section.text("access_key", "whimbrel"),
+        allowed_hosts=tuple(section.texts("allowed_hosts")),
+        folders=tuple(section.texts("folders")) if section.has("folders") else (".",),
     )
+    for name in ("token", "predict_token"):
+        if getattr(serve, f"{name}_env") and getattr(serve, f"{name}_file"):
+            section.fault(f"{name}_file", f"stands beside {name}_env: give one of them")
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,128}", serve.access_key):
+        section.fault("access_key", "must be of letters, digits, '_', '.' and '-'")
     if not serve.request_timeout:
         section.fault("request_timeout", "must be more than 0")
     section.finish()

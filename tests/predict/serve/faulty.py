@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from whimbrel.predict.deploy import SERVER_FILE
-from whimbrel.predict.http import Limits
+from whimbrel.predict.listener import Limits
 from whimbrel.predict.model import Model, Prediction, load_model
+from whimbrel.predict.places import Folders
 from whimbrel.predict.registry import Registry, sole_user
 from whimbrel.predict.rollout import Guard
 from whimbrel.predict.server import run, serve
@@ -49,7 +50,8 @@ def main(folder: Path) -> None:
         print(url, flush=True)
 
     async def work() -> None:
-        serving = Serving(Registry(registry), loader=load, guards={"ServiceEndpoint": Guard(least_calls=10)})
+        guards = {"ServiceEndpoint": Guard(least_calls=10)}
+        serving = Serving(Registry(registry), loader=load, guards=guards, folders=Folders([folder]))
         await serve(serving, host="127.0.0.1", port=0, limits=Limits(request=1.0, idle=5.0), ready=ready)
 
     with sole_user(registry):

@@ -22,7 +22,7 @@ from whimbrel.predict.served import Call, Served
 from whimbrel.project.endpoint import EndpointRule
 
 PATH = f"/endpoints/{ENDPOINT}/invocations"
-HEAD = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\n"
+HEAD = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\n"
 
 
 @pytest.fixture
@@ -100,9 +100,9 @@ def test_a_head_without_end_is_refused(server: Running, stranger: socket.socket)
 
 
 def test_other_paths_and_methods_are_named(server: Running, stranger: socket.socket) -> None:
-    assert answer_to(stranger, b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n")[0] == 404
-    assert answer_to(stranger, f"GET {PATH} HTTP/1.1\r\nHost: x\r\n\r\n".encode())[0] == 405
-    assert answer_to(stranger, b"DELETE / HTTP/1.1\r\nHost: x\r\n\r\n")[0] == 405
+    assert answer_to(stranger, b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n")[0] == 404
+    assert answer_to(stranger, f"GET {PATH} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())[0] == 405
+    assert answer_to(stranger, b"DELETE / HTTP/1.1\r\nHost: localhost\r\n\r\n")[0] == 405
 
 
 def test_requests_in_one_packet_are_answered_in_their_order(server: Running, stranger: socket.socket) -> None:

@@ -39,7 +39,7 @@ from whimbrel.project import load_project
 def figures(calls: int, errors: int = 0, faults: int = 0, seconds: float = 0.0001) -> Window:
     made = Figures()
     for number in range(calls):
-        made.record(0.0, seconds, 500 if number < faults else 400 if number < errors else 200, 1)
+        made.record(0.0, seconds, seconds, 500 if number < faults else 400 if number < errors else 200, 1)
     return made.window()
 
 
@@ -105,7 +105,7 @@ def test_a_deployment_that_cannot_be_done_is_refused(deployment: dict[str, Any])
 def test_a_quantile_is_the_bound_of_its_bucket(seconds: list[float], quantile: float) -> None:
     made = Figures()
     for each in seconds:
-        made.record(0.0, each, 200, 1)
+        made.record(0.0, each, each, 200, 1)
     exact = sorted(seconds)[min(len(seconds) - 1, int(len(seconds) * quantile))]
     found = made.window().latency(quantile)
     assert found in BOUNDS
@@ -118,7 +118,7 @@ def test_the_last_seconds_are_those_seconds() -> None:
     made = Figures()
     for second in range(300):
         for _ in range(second % 3):
-            made.record(second + 0.5, 0.001, 200, 1)
+            made.record(second + 0.5, 0.001, 0.001, 200, 1)
     assert [each.calls for each in made.last(300.2, SECONDS)] == [second % 3 for second in range(180, 300)]
     assert [each.calls for each in made.last(1000.0, 10)] == [0] * 10
 

@@ -442,7 +442,8 @@ def test_two_servers_cannot_have_one_registry(server: Running, start: Start, tmp
 def test_a_stop_costs_no_request_that_has_begun(start: Start, tmp_path: Path) -> None:
     server = start("--model", str(model_file(tmp_path, "only")))
     body = f"{ROW}\n".encode() * 5_000
-    head = f"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = "POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\n"
+    head += f"Content-Length: {len(body)}\r\n\r\n"
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
         client.sendall(head.encode() + body[:1000])
         # The server has read of it when it has answered two connections that came later.
