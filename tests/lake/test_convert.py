@@ -77,6 +77,14 @@ def test_types_follow_from_all_items_not_from_the_first(tmp_path: Path) -> None:
     assert (found["b"], found["c"]) == ({"late": True}, {"s": '{"N":"5"}'})
 
 
+@pytest.mark.parametrize("late", ["12345678901234567890123456789012345678", "-9" + "0" * 37, "1e37"])
+def test_a_number_that_no_decimal_of_this_scale_holds_is_not_made_another(tmp_path: Path, late: str) -> None:
+    """Behind numbers of 10 digits after the point. Arrow's cast gives no error where the product overflows."""
+    lines = [full(pk={"S": str(n)}, n={"N": "0.0123456789"}) for n in range(3_000)]
+    made(tmp_path, tmp_path, [*lines, full(pk={"S": "late"}, n={"N": late})])
+    assert Decimal(str(rows(tmp_path)["late"]["n"])) == Decimal(late)
+
+
 def test_an_attribute_that_is_missing_is_null_and_the_row_stays(tmp_path: Path) -> None:
     made(
         tmp_path,

@@ -176,6 +176,12 @@ def test_parquet_by_names(project: Path) -> None:
     ]
 
 
+def test_a_column_may_be_called_filename(project: Path) -> None:
+    parquet(place(project) / "day=1" / "a.parquet", filename=["x"], day=["y"])
+    sql = f"CREATE EXTERNAL TABLE t (filename string) PARTITIONED BY (day int) STORED AS PARQUET {AT}; SELECT * FROM t"
+    assert rows(project, sql) == [{"filename": "x", "day": 1}]
+
+
 def test_partitions(project: Path) -> None:
     for year, month, number in ((2025, "12", 1), (2026, "01", 2), (2026, "a%3Ab", 3)):
         parquet(place(project) / f"year={year}" / f"month={month}" / "x.parquet", n=[number])

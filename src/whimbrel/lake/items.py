@@ -18,7 +18,7 @@ import orjson
 from whimbrel.records import AttributeValue, Item
 
 NUMBER = re.compile(r"-?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?\Z", re.ASCII)
-_EXACT = Context(prec=60, Emax=10_000, Emin=-10_000, traps=[InvalidOperation, Overflow, Inexact])
+EXACT = Context(prec=60, Emax=10_000, Emin=-10_000, traps=[InvalidOperation, Overflow, Inexact])
 _LONGEST_NUMBER = 400  # characters: more cannot be one of DynamoDB's without many zeros that mean nothing
 _SURELY_FITS = 38  # characters without an exponent: so many digits at most
 _DEEPEST = 32  # levels of maps and lists in one another, as DynamoDB has them
@@ -69,10 +69,12 @@ def exact_decimal(text: str) -> Decimal:
     if len(text) > _LONGEST_NUMBER or not NUMBER.match(text):
         raise BadLine(f"{shown(text)} is no number")
     try:
-        value = _EXACT.create_decimal(text)
+        value = EXACT.create_decimal(text)
     except DecimalException:
         raise BadLine(f"{shown(text)} is no number of DynamoDB's") from None
-    if value and not (-130 <= value.adjusted() <= 125 and len(value.normalize(_EXACT).as_tuple().digits) <= 38):
+    if not value:
+        return Decimal(0)  # whatever its exponent is
+    if not (-130 <= value.adjusted() <= 125 and len(value.normalize(EXACT).as_tuple().digits) <= 38):
         raise BadLine(f"{shown(text)} is no number of DynamoDB's: 38 digits, 1E-130 to 9.9E+125")
     return value
 
@@ -110,7 +112,7 @@ def normal_value(value: AttributeValue) -> AttributeValue:
 
 
 def _normal_number(text: str) -> str:
-    return format(_EXACT.plus(exact_decimal(text)).normalize(_EXACT), "f")
+    return format(EXACT.plus(exact_decimal(text)).normalize(EXACT), "f")
 
 
 def _check(value: Any, name: str, level: int) -> None:

@@ -28,6 +28,7 @@ from whimbrel.records import Delete, Item, Put
 
 Key = Sequence[tuple[str, str]]  # (name, type S, N or B): the partition key, and the sort key if there is one
 _AT_ONCE = 2_500  # operations in one call of the writer
+_BYTES_AT_ONCE = 32 << 20  # of lines
 _SHOWN_TEXT = 500
 
 
@@ -109,14 +110,18 @@ def _operations(files: Iterable[Source], table: str, key: Sequence[str], refused
 
 
 def _batches(operations: Iterator[Placed]) -> Iterator[list[Placed]]:
-    """Up to ``_AT_ONCE`` operations, no key twice in one batch: a later one must be written after an earlier one."""
+    """Up to ``_AT_ONCE`` operations or ``_BYTES_AT_ONCE``, no key twice in one batch: a later one must be written after
+    an earlier one.
+    """
     batch: dict[bytes, Placed] = {}
+    size = 0
     for placed in operations:
         identity = key_id(placed[1].key)
-        if identity in batch or len(batch) == _AT_ONCE:
+        if identity in batch or len(batch) == _AT_ONCE or size > _BYTES_AT_ONCE:
             yield list(batch.values())
-            batch = {}
+            batch, size = {}, 0
         batch[identity] = placed
+        size += len(placed[0][1].text)
     if batch:
         yield list(batch.values())
 

@@ -24,6 +24,7 @@ from whimbrel.errors import UserError
 from whimbrel.lake.csvfile import COLUMNS
 from whimbrel.lake.datasets import literal, path_literal, quoted
 
+FILE = "_whimbrel_file"  # which file a row is of, for the values of partitions
 _NO_BYTE = "\x01"  # as the separator, it makes a line one column
 Ask = Callable[[str], list[tuple[Any, ...]]]
 
@@ -62,7 +63,7 @@ def rows_of(external: External, place: Path, parts: Partitioned, ask: Ask) -> st
         for file, values in zip(parts.files, parts.values, strict=True)
     )
     keys = ", ".join(quoted(name) for name, _ in external.partitions)
-    return f"SELECT {', '.join(names)} FROM ({rows}) JOIN (VALUES {table}) AS parts(filename, {keys}) USING (filename)"
+    return f"SELECT {', '.join(names)} FROM ({rows}) JOIN (VALUES {table}) AS parts({FILE}, {keys}) USING ({FILE})"
 
 
 def _delimited(external: External, place: Path, files: list[Path], ask: Ask) -> str:
@@ -82,13 +83,13 @@ def _delimited(external: External, place: Path, files: list[Path], ask: Ask) -> 
         for column, (name, kind) in zip(picked, external.columns, strict=True)
     )
     rows = _our_rows(files, stored, about["header"]) if about else _hive_rows(files, stored, external)
-    return f"SELECT {casts}, filename FROM {rows}"
+    return f"SELECT {casts}, {FILE} FROM {rows}"
 
 
 def _our_rows(files: list[Path], columns: list[str], header: bool) -> str:
     types = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in columns)
     signs = f"delim = ',', quote = '\"', escape = '\"', header = {str(header).lower()}, auto_detect = false"
-    return f"read_csv([{_paths(files)}], columns = {{{types}}}, {signs}, filename = true)"
+    return f"read_csv([{_paths(files)}], columns = {{{types}}}, {signs}, filename = '{FILE}')"
 
 
 def _hive_rows(files: list[Path], columns: list[str], external: External) -> str:
@@ -104,7 +105,7 @@ def _hive_rows(files: list[Path], columns: list[str], external: External) -> str
         plain = f"regexp_replace({field}, {literal(escape + '(.)')}, '\\1', 'g')" if escape else field
         picked.append(f"{plain} AS {quoted(name)}")
     lines = _lines(files, external.skip)
-    return f"(SELECT {', '.join(picked)}, filename FROM (SELECT {cut} AS fields, filename FROM {lines}))"
+    return f"(SELECT {', '.join(picked)}, {FILE} FROM (SELECT {cut} AS fields, {FILE} FROM {lines}))"
 
 
 def _opencsv(external: External, place: Path, files: list[Path], ask: Ask) -> str:
@@ -127,11 +128,11 @@ def _opencsv(external: External, place: Path, files: list[Path], ask: Ask) -> st
         picked.append(f"CAST({value} AS {_sql(kind)}) AS {quoted(name)}")
     # Where quotes are not in pairs, the fields do not make up the line: Hive reads something, which is a guess.
     checked = (
-        f"SELECT filename, CASE WHEN length(array_to_string(regexp_extract_all({whole}, {literal(field)}), '')) "
+        f"SELECT {FILE}, CASE WHEN length(array_to_string(regexp_extract_all({whole}, {literal(field)}), '')) "
         f"= length({whole}) THEN regexp_extract_all({whole}, {literal(field)}, 1) "
         f"ELSE error('not a line of CSV: ' || line[:200]) END AS fields FROM {_lines(files, external.skip)}"
     )
-    return f"SELECT {', '.join(picked)}, filename FROM ({checked})"
+    return f"SELECT {', '.join(picked)}, {FILE} FROM ({checked})"
 
 
 def _json(external: External, place: Path, files: list[Path], ask: Ask) -> str:
@@ -151,7 +152,7 @@ def _json(external: External, place: Path, files: list[Path], ask: Ask) -> str:
         key = _spelled(wanted, seen, external.name, exact)
         value = _value(f"json_extract(j, {literal(_pointer(key))})", kind, _inner(seen, key), external.name, exact)
         picked.append(f"{value} AS {quoted(name)}")
-    return f"SELECT {', '.join(picked)}, filename FROM (SELECT {document} AS j, filename FROM {lines})"
+    return f"SELECT {', '.join(picked)}, {FILE} FROM (SELECT {document} AS j, {FILE} FROM {lines})"
 
 
 def _value(json: str, kind: Any, seen: Any, table: str, exact: bool, depth: int = 0) -> str:
@@ -220,19 +221,19 @@ def _pointer(name: str) -> str:
 
 
 def _parquet(external: External, place: Path, files: list[Path], ask: Ask) -> str:
-    source = f"read_parquet([{_paths(files)}], union_by_name = true, hive_partitioning = false, filename = true)"
+    source = f"read_parquet([{_paths(files)}], union_by_name = true, hive_partitioning = false, filename = '{FILE}')"
     stored = {str(row[0]).lower(): str(row[0]) for row in ask(f"DESCRIBE SELECT * FROM {source}")}
     picked = []
     for name, kind in external.columns:
         column = quoted(stored[name.lower()]) if name.lower() in stored else "NULL"
         picked.append(f"CAST({column} AS {_sql(kind)}) AS {quoted(name)}")
-    return f"SELECT {', '.join(picked)}, filename FROM {source}"
+    return f"SELECT {', '.join(picked)}, {FILE} FROM {source}"
 
 
 def _lines(files: list[Path], skip: int) -> str:
     return (
         f"read_csv([{_paths(files)}], columns = {{'line': 'VARCHAR'}}, delim = '{_NO_BYTE}', quote = '', escape = '', "
-        f"header = false, skip = {skip}, auto_detect = false, filename = true)"
+        f"header = false, skip = {skip}, auto_detect = false, filename = '{FILE}')"
     )
 
 

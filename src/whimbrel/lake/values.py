@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from whimbrel.lake.items import BadLine, check_item, exact_decimal, extent, load_json, shown
+from whimbrel.lake.items import EXACT, BadLine, check_item, exact_decimal, extent, load_json, shown
 from whimbrel.lake.types import TAGS_OF, Type, arrow_type, prints_back
 from whimbrel.records import AttributeValue
 
 if TYPE_CHECKING:
     import pyarrow
 
+_DECIMAL_DIGITS = 38
 _SAFE_DIGITS = 15  # of which every double prints back all
 _INT64 = 2**63
 _NUMBER = r"^-?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$"
@@ -42,19 +43,35 @@ def plain_column(texts: pyarrow.Array, kind: Type) -> pyarrow.Array | None:
         if kind.kind == "string":
             return texts
         if kind.kind == "number":
-            return texts if pc.all(pc.match_substring_regex(texts, _NUMBER)).as_py() is not False else None
+            digits = pc.all(pc.match_substring_regex(texts, _NUMBER)).as_py() is not False
+            return texts if digits and _are_short(texts, _DECIMAL_DIGITS) else None
         if kind.kind == "int64":
             # Arrow reads 0x1F as a number, DynamoDB does not.
             return None if pc.any(pc.match_substring(texts, "x", ignore_case=True)).as_py() else texts.cast(pa.int64())
         if kind.kind == "decimal":
-            return texts.cast(arrow_type(kind))
+            # Where a number with the type's scale has more digits than fit, Arrow makes another number of it without a
+            # word; and it takes a plus sign.
+            plus = pc.any(pc.match_substring(texts, "+")).as_py()
+            fit = _longest(texts) + kind.scale <= _DECIMAL_DIGITS
+            return texts.cast(arrow_type(kind)) if fit and not plus else None
         if kind.kind in ("double", "approximate"):
-            longest = pc.max(pc.binary_length(texts)).as_py() or 0
-            short = longest <= _SAFE_DIGITS and not pc.any(pc.match_substring_regex(texts, "[^0-9.-]")).as_py()
-            return texts.cast(pa.float64()) if short else None
+            return texts.cast(pa.float64()) if _are_short(texts, _SAFE_DIGITS) else None
         return None
     except pa.ArrowInvalid:
         return None
+
+
+def _are_short(texts: pyarrow.Array, most: int) -> bool:
+    """True if none has more than ``most`` digits, or any other sign than a point and a minus."""
+    import pyarrow.compute as pc
+
+    return _longest(texts) <= most and not pc.any(pc.match_substring_regex(texts, "[^0-9.-]")).as_py()
+
+
+def _longest(texts: pyarrow.Array) -> int:
+    import pyarrow.compute as pc
+
+    return pc.max(pc.binary_length(texts)).as_py() or 0
 
 
 def column(texts: pyarrow.Array, kind: Type) -> tuple[pyarrow.Array, dict[str, str]]:
@@ -138,7 +155,7 @@ def _number(text: str, kind: Type) -> Any:
         if value == value.to_integral_value() and -_INT64 <= value < _INT64:
             return int(value)
     elif _fits(value, kind):
-        return value
+        return value.normalize(EXACT)  # zeros at the end of a fraction may be more than the type's scale
     raise Misfit(f"{text} is no {kind}")
 
 

@@ -58,7 +58,7 @@ def test_a_plan_says_the_steps_that_are_left(tmp_path: Path) -> None:
     run.parent.mkdir(parents=True)
     run.write_text('{"run": "a", "began": "2026-01-31T03:00:00Z", "results": {"export": {}, "convert": {}}}')
     done = CliRunner().invoke(main, ["renew", "-p", str(tmp_path / "whimbrel.toml"), "--dry-run"])
-    assert done.output == "bank behind bank: would train, gate, update\n"
+    assert done.stdout == "bank behind bank: would train, gate, update\n"
     assert run.exists()
 
 
@@ -66,7 +66,7 @@ def test_a_renewal_of_a_model_that_is_being_renewed_is_refused(tmp_path: Path) -
     (tmp_path / "whimbrel.toml").write_text(MODEL + RENEWAL)
     with RunLock(tmp_path / ".whimbrel" / "renew" / "bank"):
         done = CliRunner().invoke(main, ["renew", "-p", str(tmp_path / "whimbrel.toml"), "--json"])
-    assert (done.exit_code, json.loads(done.output)["error"]) == (3, "Locked")
+    assert (done.exit_code, json.loads(done.stdout)["error"]) == (3, "Locked")
 
 
 def test_the_scheduler_says_when_it_is_next_and_ends_at_a_signal(tmp_path: Path) -> None:
