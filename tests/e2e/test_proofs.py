@@ -209,7 +209,8 @@ def test_a_server_that_comes_back_does_not_log(make: Make, source_server: SqlSer
     assert "new state folder" in again.output
 
 
-@pytest.mark.parametrize("engine", ["MyISAM", pytest.param("MEMORY", marks=SLOW)])
+@SLOW
+@pytest.mark.parametrize("engine", ["MyISAM", "MEMORY"])
 def test_a_table_moves_to_an_engine_without_transactions(make: Make, engine: str) -> None:
     work = make(BY_ID)
     with following(work) as process:
@@ -273,7 +274,8 @@ PARTITIONS = {
 }
 
 
-@pytest.mark.parametrize("what", ["drop", *(pytest.param(each, marks=SLOW) for each in PARTITIONS if each != "drop")])
+@SLOW
+@pytest.mark.parametrize("what", list(PARTITIONS))
 def test_rows_go_with_a_partition(
     make_work: MakeWork, source_server: SqlServer, ministack: Ministack, what: str
 ) -> None:
@@ -286,12 +288,13 @@ def test_rows_go_with_a_partition(
     assert "are gone without row events" in work.call("migrate", "--until-caught-up", code=3).output
 
 
+@SLOW
 @pytest.mark.parametrize(
     ("statement", "said"),
     [
         ("DROP TABLE t", "are gone without row events"),
-        pytest.param("RENAME TABLE t TO gone", "was renamed", marks=SLOW),
-        pytest.param("TRUNCATE TABLE t", "was emptied", marks=SLOW),
+        ("RENAME TABLE t TO gone", "was renamed"),
+        ("TRUNCATE TABLE t", "was emptied"),
     ],
 )
 def test_a_table_is_gone(make: Make, statement: str, said: str) -> None:

@@ -99,6 +99,7 @@ def test_a_log_is_reset_and_grows_beyond_our_place_while_it_is_followed(make: Ma
     refused(work)
 
 
+@pytest.mark.slow
 def test_files_that_are_purged_are_not_a_log_that_was_reset(make: Make) -> None:
     work = make()
     work.source.execute("FLUSH BINARY LOGS")
