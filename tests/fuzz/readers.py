@@ -20,6 +20,7 @@ from tests.binlog.replay import event, replayed, whole
 from whimbrel.checkpoint import load as load_checkpoint
 from whimbrel.dms.read import read_rules
 from whimbrel.errors import ProjectError, UserError, WhimbrelError
+from whimbrel.lake import sources
 from whimbrel.lake.items import BadLine, check_item, load_json, normal_item
 from whimbrel.mysql.binlog.lexer import Dialect
 from whimbrel.mysql.binlog.statements import read_statement
@@ -49,6 +50,18 @@ def item(data: bytes) -> None:
         return
     normal = normal_item(found)
     assert normal_item(check_item(load_json(orjson.dumps(normal)))) == normal
+
+
+def export_file(data: bytes) -> None:
+    """A file to convert, of any form; the first byte says whether it is called CSV. Each line is a record, or
+    has a reason why it is none.
+    """
+    with tempfile.TemporaryDirectory() as folder, suppress(WhimbrelError):
+        path = Path(folder) / ("t.csv" if data[:1] == b"," else "t")
+        path.write_bytes(data[1:])
+        for source in sources.prepared(sources.find(path).files, {}):
+            for line in sources.read(source):
+                assert (line.record is None) == bool(line.fault)
 
 
 def project(data: bytes) -> None:
@@ -124,6 +137,7 @@ READERS: dict[str, Callable[[bytes], None]] = {
     "jsonlines": _body(JSON_LINES),
     "recordio": _body(RECORDIO),
     "item": item,
+    "export_file": export_file,
     "project": project,
     "dms_rules": dms_rules,
     "checkpoint": checkpoint,
