@@ -28,6 +28,7 @@ MOST_CONNECTIONS = 4_096
 SLICE = 4 << 10  # as many pipelined requests as fit into it are parsed before the first is answered
 CONNECTION = 32 << 10  # what a connection counts in the budget, with one small request and its answer
 REQUEST = 4 << 10  # what a request counts that is parsed and waits for those before it
+_FRAMING = frozenset((b"content-length", b"expect"))
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
@@ -85,6 +86,8 @@ class Connection(asyncio.Protocol):
             self._discard(len(data))
         elif self._busy or self._held or self._waiting or self._stalled:
             self._hold(data)
+        elif len(data) <= SLICE:
+            self._parse(data)
         else:
             self._feed(data)
 
@@ -115,33 +118,37 @@ class Connection(asyncio.Protocol):
         self._headers: list[tuple[bytes, bytes]] = []
         self._body: bytes | bytearray = b""
         self._expects = False
-        self._raw = self._head_size = self._head_lines = self._body_size = 0
+        self._raw = self._head_size = self._body_size = 0
+        self._trailers = 0
 
     def on_url(self, url: bytes) -> None:
         self._target += url
-        self._head_size += len(url)
-        if self._head_size > MOST_HEAD:
-            self._refuse_head()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._head_size += len(name) + len(value) + 4
-        self._head_lines += 1
-        if self._head_size > MOST_HEAD or self._head_lines > MOST_HEADERS:
-            self._refuse_head()
-        elif self._in_head:  # a trailer is nothing that anyone asks for
-            name = name.lower()
-            self._headers.append((name, value))
+        if not self._in_head:
+            self._count_trailer(len(name) + len(value) + 4)
+            return
+        name = name.lower()
+        self._headers.append((name, value))
+        if name in _FRAMING:
+            self._expects = self._expects or name == b"expect"
             if name == b"content-length" and int(value) > self._listener.limits.body:
                 self._too_large()
-            elif name == b"expect":
-                self._expects = True
+
+    def _count_trailer(self, size: int) -> None:
+        """A trailer is nothing that anyone asks for; it only counts."""
+        self._trailers += 1
+        self._head_size = (self._head_size or self._size_of_head()) + size
+        if self._head_size > MOST_HEAD or len(self._headers) + self._trailers > MOST_HEADERS:
+            self._refuse_head()
 
     def on_headers_complete(self) -> None:
+        # As long as it is incomplete a head has a limit in _parse; here it has its exact one.
         self._in_head = False
-        method = self._parser.get_method()
-        self._head_size += len(method) + len(b"  HTTP/1.1\r\n\r\n")
+        method, headers = self._parser.get_method(), self._headers
         self._path, _, self._query = self._target.partition(b"?")
-        if self._head_size > MOST_HEAD:
+        large = self._raw > MOST_HEAD - SLICE and self._size_of_head() > MOST_HEAD
+        if large or len(headers) > MOST_HEADERS:
             self._refuse_head()
         elif self._path[:1] != b"/" or b"#" in self._target:
             self._refuse(400, "the request's target is not a path")
@@ -149,6 +156,11 @@ class Connection(asyncio.Protocol):
             self._refuse(*wrong)
         elif self._expects and not self._refused and self._transport and not (self._busy or self._waiting):
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _size_of_head(self) -> int:
+        """In bytes, as it was sent but for blanks that nothing depends on."""
+        line = len(self._parser.get_method()) + len(self._target) + len(b"  HTTP/1.1\r\n\r\n")
+        return line + sum(len(name) + len(value) + 4 for name, value in self._headers)
 
     def on_body(self, data: bytes) -> None:
         self._body_size += len(data)
@@ -195,22 +207,27 @@ class Connection(asyncio.Protocol):
             if self._busy or self._waiting or self._stalled:
                 self._hold(data[start:])
                 return
-            part = data[start : start + SLICE] if len(data) > SLICE else data
-            try:
-                self._parser.feed_data(part)
-            except httptools.HttpParserUpgrade:
-                pass  # what follows is in the other protocol
-            except httptools.HttpParserError:
-                self._refuse(400, "this is not an HTTP/1.1 request")
+            self._parse(data[start : start + SLICE])
             if self._refused or not self._transport:
                 return
-            self._raw += len(part)
-            if self._begun and self._raw - self._body_size > MOST_HEAD + SLICE + self._body_size:
-                self._refuse_head()  # it has no end, or there is more around its chunks than in them
-            elif self._raw > SLICE or self._waiting:
-                self._count()
-                if self._listener.budget.full:
-                    self._refuse_for_memory()
+
+    def _parse(self, part: bytes) -> None:
+        """Parse at most a slice."""
+        try:
+            self._parser.feed_data(part)
+        except httptools.HttpParserUpgrade:
+            pass  # what follows is in the other protocol
+        except httptools.HttpParserError:
+            self._refuse(400, "this is not an HTTP/1.1 request")
+        self._raw += len(part)
+        if not (self._begun or self._waiting) or self._refused:
+            return
+        if self._raw - self._body_size > MOST_HEAD + SLICE + self._body_size or len(self._headers) > MOST_HEADERS:
+            self._refuse_head()  # it has no end, or there is more around its chunks than in them
+        elif self._raw > SLICE or self._waiting:
+            self._count()
+            if self._listener.budget.full:
+                self._refuse_for_memory()
 
     def _hold(self, data: bytes) -> None:
         if not data or self._refused:

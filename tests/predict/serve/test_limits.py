@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import re
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -198,6 +199,22 @@ def test_a_client_that_has_closed_its_side_gets_all_its_answers(server: Running)
         client.shutdown(socket.SHUT_WR)
         received = b"".join(iter(lambda: client.recv(1 << 16), b""))
     assert received.count(b"HTTP/1.1 200 OK") == 3
+
+
+def test_a_stop_waits_for_what_is_answered_and_for_nothing_else(start: Callable[..., Running], tmp_path: Path) -> None:
+    server = start("--model", str(model_file(tmp_path)))
+    rows = 60_000
+    busy = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    with connect(server) as silent:
+        silent.sendall(ONE)
+        assert answer_to(silent)[0] == 200
+        busy.request("POST", PATH, f"{ROW}\n" * rows, {"Content-Type": "text/csv"})
+        wait_for(lambda: held(server) > MB)
+        server.process.send_signal(signal.SIGTERM)
+        answer = busy.getresponse()
+        assert len(json.loads(answer.read())["predictions"]) == rows
+        assert answer.headers["connection"] == "close"
+        assert server.process.wait(10) == 0  # and not the 25 seconds that answers may take
 
 
 # -- the head
