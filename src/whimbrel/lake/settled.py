@@ -32,10 +32,11 @@ def still_refused(
 
 
 def _unsettled(carried: list[Refused], key: Sequence[str], files: Sequence[Source]) -> list[Refused]:
-    waiting = {key_id(each.key): each for each in carried if each.key.keys() >= set(key)}
-    written = set()
-    for source in files:
-        for line in sources.read(source):
-            if line.record is not None and line.record.keys and waiting:
-                written.add(found) if (found := key_id(line.record.keys)) in waiting else None
-    return [each for each in carried if not (each.key.keys() >= set(key) and key_id(each.key) in written)]
+    identities = [key_id(each.key) if each.key.keys() >= set(key) else None for each in carried]
+    waiting = {each for each in identities if each is not None}
+    if waiting:
+        for source in files:
+            for line in sources.read(source):
+                if line.record is not None and line.record.keys:
+                    waiting.discard(key_id(line.record.keys))
+    return [each for each, identity in zip(carried, identities, strict=True) if identity is None or identity in waiting]
