@@ -137,19 +137,22 @@ class SourceConnection(_Base):
 
 
 @contextlib.contextmanager
-def understood(place: str, *, text: bool = False) -> Iterator[None]:
-    """What a client library stumbles over in a server's answer is a SourceError. ``text``: a UnicodeDecodeError is left
-    as it is, for who knows what the text is of.
-    """
+def understood(place: str) -> Iterator[None]:
+    """What a client library stumbles over in a server's answer is a SourceError."""
     try:
         yield
-    except (WhimbrelError, pymysql.err.Error, asyncmy.errors.Error, OSError, MemoryError):
-        raise
     except Exception as error:
-        if text and isinstance(error, UnicodeDecodeError):
+        if (raised := garbled(error, place)) is error:
             raise
-        if isinstance(error, RuntimeError) and "LOAD_LOCAL" in str(error):
-            said = "the server asks for a file of this machine (LOAD DATA LOCAL INFILE), for which nobody asked it"
-        else:
-            said = f"what the server sends is not an answer of MySQL or MariaDB ({type(error).__name__}: {error})"
-        raise SourceError(said[:300], place=place, hint=OTHER_SERVER) from error
+        raise raised from error
+
+
+def garbled(error: Exception, place: str) -> Exception:
+    """``error``, if it is one that somebody raises on purpose; else a SourceError: a client library stumbled."""
+    if isinstance(error, WhimbrelError | pymysql.err.Error | asyncmy.errors.Error | OSError | MemoryError):
+        return error
+    if isinstance(error, RuntimeError) and "LOAD_LOCAL" in str(error):
+        said = "the server asks for a file of this machine (LOAD DATA LOCAL INFILE), for which nobody asked it"
+    else:
+        said = f"what the server sends is not an answer of MySQL or MariaDB ({type(error).__name__}: {error})"
+    return SourceError(said[:300], place=place, hint=OTHER_SERVER)

@@ -27,7 +27,7 @@ from whimbrel.errors import (
 from whimbrel.export import PART, Chunk, ExportFile, ExportWriter, read_export, write_export
 from whimbrel.mysql.charsets import invalid_text
 from whimbrel.mysql.chunks import chunk_count, chunk_statement, cutting_key, plan, rest_count
-from whimbrel.mysql.client import LARGEST_ANSWER, understood
+from whimbrel.mysql.client import LARGEST_ANSWER, garbled, understood
 from whimbrel.mysql.connect import Mysql, connect, translated
 from whimbrel.mysql.pace import LoadGate, RowRate
 from whimbrel.mysql.plan import Plan
@@ -301,8 +301,14 @@ class _Export:
         return rows
 
     async def _fetched(self, cursor: Any, rows: int) -> list[Row]:
-        with understood(self.table.full_name, text=True):
+        try:
             fetched: list[Row] = await cursor.fetchmany(rows)
+        except UnicodeDecodeError:
+            raise  # a text that is not valid in its character set
+        except Exception as error:
+            if (raised := garbled(error, self.table.full_name)) is error:
+                raise
+            raise raised from error
         return fetched
 
     async def _keep_pace(self, reader: Any, rows: int) -> None:
