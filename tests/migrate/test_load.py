@@ -136,6 +136,15 @@ def test_all_rows_are_loaded_once(records: Loading, monkeypatch: pytest.MonkeyPa
     assert len(records.wire.calls) == written
 
 
+def test_what_is_shown_meanwhile_goes_up_steadily(records: Loading, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load, "SLICE_ITEMS", 4)
+    counts, seen = records.progress.tables["shop.things"], []
+    records.wire.disturb = lambda operation, body: seen.append((counts.loaded_rows, counts.loaded_items))
+    records.load()
+    assert seen == [(n, n) for n in (0, 4, 8, 10, 14, 18, 22, 26, 30, 34, 38)]
+    assert all(type(rows) is int for rows, _ in seen)
+
+
 def test_rows_of_one_item_come_together_from_all_chunks(groups: Loading, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(load, "PARTITION_ROWS", 15)
     groups.keeper.save(groups.keeper.now.with_table("shop.things", TableProgress(chunks_planned=3, rows_exported=40)))
