@@ -140,6 +140,8 @@ def test_the_format_of_a_file() -> None:
     sizes[ev.QUERY - 1], sizes[ev.TABLE_MAP - 1], sizes[ev.WRITE_V2 - 1] = 13, 8, 10
     good = HEAD + struct.pack("<H", 4) + b"8.4.3".ljust(50, b"\0") + bytes(4) + b"\x13" + bytes(sizes)
     ev.check_format(good)
+    assert ev.writer_version(good) == "8.4.3"
+    assert ev.writer_version(good[:21] + b"11.8.3-MariaDB-log".ljust(50, b"\0") + good[71:]) == "11.8.3-MariaDB-log"
     for place in (19, 20, 75, 75 + ev.QUERY, 75 + ev.TABLE_MAP, 75 + ev.WRITE_V2):
         damaged = bytearray(good)
         damaged[place] ^= 1
@@ -210,6 +212,14 @@ def test_signs_of_more_than_eight_numbers() -> None:
             continue
         with pytest.raises(Exception, match="is unsigned"):
             check(b"\3" * 9, columns, {1: wrong})
+
+
+def test_names_and_signs_of_some_columns_only_are_refused() -> None:
+    columns = [Column("a", "int"), Column("b", "int")]
+    check(b"\3\3", columns, {4: b"\1a\1b"})
+    for optional in ({4: b"\1a"}, {4: b"\1a\1b\1c"}, {4: b""}):
+        with pytest.raises(ValueError, match="shorter|longer"):
+            check(b"\3\3", columns, optional)
 
 
 def test_character_sets_by_default_and_one_by_one() -> None:
