@@ -218,7 +218,7 @@ def test_names_and_signs_of_some_columns_only_are_refused() -> None:
     columns = [Column("a", "int"), Column("b", "int")]
     check(b"\3\3", columns, {4: b"\1a\1b"})
     for optional in ({4: b"\1a"}, {4: b"\1a\1b\1c"}, {4: b""}):
-        with pytest.raises(ValueError, match="shorter|longer"):
+        with pytest.raises(ValueError, match=r"shorter|longer"):
             check(b"\3\3", columns, optional)
 
 
