@@ -105,14 +105,15 @@ class World:
             self.snapshot = None
             return []
         if sql.startswith("SELECT BINLOG_GTID_POS"):
-            return [{"gtid": None if self.purged else f"0-1-{self.numbers_up_to(args)}"}]
+            file, offset = args
+            assert sql % ("?", "?") == "SELECT BINLOG_GTID_POS(?, ?) AS gtid"
+            assert file == FILE
+            return [{"gtid": None if self.purged else self.gtid_at(offset)}]
         assert sql == "XA RECOVER"
         return [{"data": f"xid{each.number}"} for each in self.transactions if each.prepared and each.state < 3]
 
-    def numbers_up_to(self, args: tuple[Any, ...]) -> int:
-        file, offset = args
-        assert file == FILE
-        return sum(1 for each in self.transactions if 0 < each.offset <= offset)
+    def gtid_at(self, offset: int) -> str:
+        return f"0-1-{sum(1 for each in self.transactions if 0 < each.offset <= offset)}"
 
     def binlog_status(self) -> dict[str, Any]:
         self.advance()
@@ -158,6 +159,7 @@ class Clock:
         self.waited: list[float] = []
 
     def __call__(self, seconds: float) -> bool:
+        assert 0 < seconds <= 2
         self.waited.append(seconds)
         if self.world:
             self.world.advance()
@@ -185,6 +187,7 @@ def test_all_before_the_start_is_visible_on_mariadb(connected: Any, seed: int) -
         world.advance()
     start = fixed_start(SOURCE, TABLES, Clock(world))
     assert start.position.file == FILE
+    assert start.position.gtid == world.gtid_at(start.position.offset)
     assert all(each.state >= 3 for each in world.transactions if 0 < each.offset <= start.position.offset)
     assert start.way == "from a consistent snapshot, without a lock"
     assert world.snapshot is None, "its transaction stayed open"
