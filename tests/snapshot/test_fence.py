@@ -277,6 +277,8 @@ def test_where_mysql_hides_commits_a_lock_is_asked_for(
     assert fixed_start(SOURCE, TABLES, wait) == Start(Position(FILE, 7), "under a read lock", 12.5)
     assert asked == [(SOURCE, TABLES, wait)]
     assert world.closed == 1
+    until_visible(SOURCE, TABLES, Position(FILE, 7), wait)
+    assert asked == [(SOURCE, TABLES, wait)] * 2
 
 
 def test_what_hides_commits_and_what_is_an_outage(connected: Any, monkeypatch: pytest.MonkeyPatch) -> None:
