@@ -32,7 +32,7 @@ from whimbrel.lake.refused import reasons_of
 from whimbrel.lake.sql import lake_folder
 from whimbrel.lake.table import make_dataset, make_export, rule_for
 from whimbrel.predict.deploy import deploy
-from whimbrel.predict.model import Model, load_model
+from whimbrel.predict.model import Model, load_model, metrics_from
 from whimbrel.predict.registry import Registry
 from whimbrel.predict.renew import STEPS, Result, Step, record, unfinished
 from whimbrel.predict.renew import renew as renew_run
@@ -185,9 +185,10 @@ def _gate(project: Project, rule: RenewalRule, model_rule: ModelRule, results: M
             hint="Set holdout to a share above 0 in its [[model]].",
         )
     # The new model's own figures are those of these rows by the fit that had not seen them, also where it was refitted.
-    new = load_model(Path(results["train"]["file"])).metrics
+    made = load_model(Path(results["train"]["file"]))
+    base = metrics_from(made.facts["base"])
     old = evaluate(load_model(present), held) if present else None
-    return decide(old, new, rule.metrics, rule.tolerance).as_dict()
+    return decide(old, made.metrics, rule.metrics, rule.tolerance, base).as_dict()
 
 
 def present_model(project: Project, endpoint: str) -> Path | None:

@@ -74,8 +74,14 @@ def _train(project: Project, rule: ModelRule, table: Any, manifest: str, as_of: 
     model = train(rule, table, manifest_id=manifest, as_of=as_of, folder=folder)
     path = model_path(folder, model.version)
     if as_json:
-        said = {"model": model.name, "version": model.version, "file": str(path), "digest": model.digest}
-        say_json(said | {"kind": model.kind, "metrics": model.metrics.as_dict(), "warnings": model.facts["warnings"]})
+        said: dict[str, Any] = {
+            "model": model.name,
+            "version": model.version,
+            "file": str(path),
+            "digest": model.digest,
+        }
+        said |= {"kind": model.kind, "metrics": model.metrics.as_dict()}
+        say_json(said | {name: model.facts[name] for name in ("warnings", "left_out")})
         return
     figures = {name: model.metrics.values.get(name) for name in SHOWN}
     words = ", ".join(f"{key} {value:.4f}" for key, value in figures.items() if value is not None)
@@ -83,19 +89,28 @@ def _train(project: Project, rule: ModelRule, table: Any, manifest: str, as_of: 
     click.echo(f"  {model.facts['judged_by']} of {model.metrics.rows:,} rows: {words}")
     for warning in model.facts["warnings"]:
         click.echo(f"  warning: {warning['input']} {warning['message']}")
+    _say_left_out(model.facts["left_out"])
     click.echo(f"  model   {path}\n  report  {path.with_name(REPORT_FILE)}")
 
 
 def _say_plan(rule: ModelRule, table: Any, manifest: str, as_of: str, as_json: bool) -> None:
-    from whimbrel.predict.columns import input_names, input_type
-    from whimbrel.predict.holdout import split
+    from whimbrel.predict.holdout import labelled_rows, split
+    from whimbrel.predict.usable import flat_table, usable
 
-    inputs = {name: input_type(rule, table, name) for name in input_names(rule, table)}
+    table = flat_table(table, (rule.target, rule.time, *rule.exclude))
+    inputs, left_out, _ = usable(rule, table, labelled_rows(rule, table))
     parts = split(rule, table)
     if as_json:
         rows = {"fit": len(parts.fit), "held_out": len(parts.held)}
-        say_json({"model": rule.name, "manifest": manifest, "as_of": as_of, "rows": rows, "inputs": inputs})
+        said = {"model": rule.name, "manifest": manifest, "as_of": as_of, "rows": rows}
+        say_json(said | {"inputs": inputs, "left_out": left_out})
         return
     click.echo(f"{rule.name}: {rule.learner} model of {rule.target!r} from {manifest} as of {as_of}")
     click.echo(f"  would fit {len(parts.fit):,} rows and hold out {len(parts.held):,} ({rule.split})")
     click.echo("  inputs: " + ", ".join(f"{name} ({kind})" for name, kind in inputs.items()))
+    _say_left_out(left_out)
+
+
+def _say_left_out(left_out: dict[str, str]) -> None:
+    for name, reason in left_out.items():
+        click.echo(f"  left out: {name} {reason}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,10 +18,27 @@ from whimbrel.predict.holdout import Split
 from whimbrel.predict.scorer import LEAF, NAN, Boosted, Tree
 from whimbrel.predict.search import Choice, in_parallel, loss
 
-LEAVES = (7, 31)
+FEW = 1000  # rows
 MOST_ROUNDS = 160
+MOST_FOR_NUMBERS = 240  # a line of many values takes more steps than a few classes
 EVERY = 10  # rounds between two that are judged
 RATE = 0.07
+
+
+class Growth(NamedTuple):
+    """How a tree is grown: its leaves, the rows that each has at least, and what holds their values small."""
+
+    leaves: int
+    least: int
+    l2: float
+
+
+def growths(rows: int) -> tuple[Growth, ...]:
+    """What is tried. Few rows decide little about single leaves, so larger leaves and freer values are tried there."""
+    least = max(2, min(50, rows // 100))
+    if rows > FEW:
+        return Growth(7, least, 5.0), Growth(31, least, 5.0)
+    return Growth(7, least, 5.0), Growth(7, 10, 0.0), Growth(7, 20, 0.0)
 
 
 def matrix(inputs: Sequence[Input], columns: Sequence[Column]) -> Array:
@@ -36,27 +53,28 @@ def matrix(inputs: Sequence[Input], columns: Sequence[Column]) -> Array:
 
 
 def search(data: Array, target: Array, weights: Array | None, kind: str, parts: Sequence[Split], seed: int) -> Choice:
-    """The number of leaves and of rounds with the least mean loss over the folds."""
+    """The way to grow and the number of rounds with the least mean loss over the folds."""
 
-    def judge(task: tuple[int, Split]) -> dict[int, Array]:
-        leaves, part = task
+    def judge(task: tuple[Growth, Split]) -> dict[int, Array]:
+        growth, part = task
         known = None if weights is None else weights[part.fit]
-        estimator = _estimator(data[part.fit], target[part.fit], known, kind, leaves, MOST_ROUNDS, seed)
+        estimator = _estimator(data[part.fit], target[part.fit], known, kind, growth, most, seed)
         return _margins_by_round(estimator, data[part.held], kind)
 
-    tasks = [(leaves, part) for leaves in LEAVES for part in parts]
-    made = in_parallel(judge, tasks)
-    found = {leaves: made[number * len(parts) : (number + 1) * len(parts)] for number, leaves in enumerate(LEAVES)}
+    most = MOST_FOR_NUMBERS if kind == "regression" else MOST_ROUNDS
+    ways = growths(len(target))
+    made = in_parallel(judge, list(product(ways, parts)))
+    found = {growth: made[number * len(parts) : (number + 1) * len(parts)] for number, growth in enumerate(ways)}
     tried = []
-    for leaves, rounds in product(LEAVES, range(EVERY, MOST_ROUNDS + 1, EVERY)):
+    for growth, rounds in product(ways, range(EVERY, most + 1, EVERY)):
         losses = [
             loss(kind, margins[rounds], target[part.held], None if weights is None else weights[part.held])
-            for margins, part in zip(found[leaves], parts, strict=True)
+            for margins, part in zip(found[growth], parts, strict=True)
         ]
-        tried.append({"leaves": leaves, "rounds": rounds, "loss": float(np.mean(losses))})
+        tried.append(growth._asdict() | {"rounds": rounds, "loss": float(np.mean(losses))})
     best = min(tried, key=lambda each: each["loss"])
-    setting = {"leaves": int(best["leaves"]), "rounds": int(best["rounds"])}
-    margins = np.concatenate([each[setting["rounds"]] for each in found[setting["leaves"]]])
+    setting = {name: best[name] for name in (*Growth._fields, "rounds")}
+    margins = np.concatenate([each[setting["rounds"]] for each in found[_growth(setting)]])
     return Choice(setting, margins, tried)
 
 
@@ -64,13 +82,17 @@ def fit(
     data: Array, target: Array, weights: Array | None, kind: str, inputs: Sequence[Input], setting: Any, seed: int
 ) -> tuple[Boosted, Array]:
     """The fitted trees as plain arrays, and the estimator's own sums for the rows it was fitted on."""
-    leaves, rounds = setting["leaves"], setting["rounds"]
-    estimator = in_parallel(lambda _: _estimator(data, target, weights, kind, leaves, rounds, seed), [0])[0]
-    return _export(estimator, leaves), _margins_by_round(estimator, data, kind)[rounds]
+    growth, rounds = _growth(setting), setting["rounds"]
+    estimator = in_parallel(lambda _: _estimator(data, target, weights, kind, growth, rounds, seed), [0])[0]
+    return _export(estimator, growth.leaves), _margins_by_round(estimator, data, kind)[rounds]
+
+
+def _growth(setting: Any) -> Growth:
+    return Growth(*(setting[name] for name in Growth._fields))
 
 
 def _estimator(
-    data: Array, target: Array, weights: Array | None, kind: str, leaves: int, rounds: int, seed: int
+    data: Array, target: Array, weights: Array | None, kind: str, growth: Growth, rounds: int, seed: int
 ) -> Any:
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
@@ -78,9 +100,9 @@ def _estimator(
     estimator = make(
         max_iter=rounds,
         learning_rate=RATE,
-        max_leaf_nodes=leaves,
-        min_samples_leaf=max(2, min(50, len(target) // 100)),
-        l2_regularization=5.0,
+        max_leaf_nodes=growth.leaves,
+        min_samples_leaf=growth.least,
+        l2_regularization=growth.l2,
         max_features=0.5,
         early_stopping=False,
         random_state=seed,

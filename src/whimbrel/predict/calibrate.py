@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from whimbrel.predict.columns import Array
 from whimbrel.predict.scorer import Calibration, link
+
+PRIOR = 1.0  # nats for the square of the slope's logarithm: what rows must gain before it leaves one
 
 
 def fit(method: str, kind: str, margins: Array, target: Array) -> Calibration:
@@ -16,12 +20,7 @@ def fit(method: str, kind: str, margins: Array, target: Array) -> Calibration:
         return Calibration("sigmoid", slope=_slope(margins, target))
     if method == "isotonic":
         return _isotonic(margins[:, 0], target)
-    from sklearn.linear_model import LogisticRegression
-
-    fitted = LogisticRegression(C=1e4).fit(margins, target)
-    slope, offset = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
-    # A slope that turns the order around says that the folds hold no signal: leave the scores as they are.
-    return Calibration("sigmoid", slope, offset) if slope > 0 else Calibration()
+    return _sigmoid(margins, target)
 
 
 def scores(kind: str, calibration: Calibration, margins: Array) -> Array:
@@ -30,14 +29,32 @@ def scores(kind: str, calibration: Calibration, margins: Array) -> Array:
     return np.array([function(*row) for row in margins.tolist()])
 
 
+def _sigmoid(margins: Array, target: Array) -> Calibration:
+    """Slope and offset by Platt's targets: as if one more row of each outcome had come out the other way.
+
+    Without them, few rows that the margins tell apart would have an endless slope.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    counts = np.bincount(target, minlength=2)
+    sure = ((counts + 1) / (counts + 2))[target]
+    twice = np.concatenate([margins, margins])
+    outcomes, weights = np.concatenate([target, 1 - target]), np.concatenate([sure, 1 - sure])
+    fitted = LogisticRegression(C=1e4).fit(twice, outcomes, sample_weight=weights)
+    slope, offset = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
+    # A slope that turns the order around says that the folds hold no signal: leave the scores as they are.
+    return Calibration("sigmoid", slope, offset) if slope > 0 else Calibration()
+
+
 def _slope(margins: Array, target: Array) -> float:
-    """The slope with the least log-loss, among slopes from a tenth to ten."""
+    """The slope from a tenth to ten with the least log-loss, where few rows leave it near one."""
     rows = np.arange(len(target))
 
     def loss(slope: float) -> float:
         z = slope * margins
         top = z.max(1)
-        return float(np.mean(top + np.log(np.exp(z - top[:, None]).sum(1)) - z[rows, target]))
+        lost = np.sum(top + np.log(np.exp(z - top[:, None]).sum(1)) - z[rows, target])
+        return float(lost) + PRIOR * math.log(slope) ** 2
 
     return min((float(each) for each in np.geomspace(0.1, 10, 81)), key=loss)
 

@@ -31,7 +31,7 @@ def captured_drift(model: Model, folder: Path, since: str = "") -> Drift:
 
 def _rows(model: Model, folder: Path, since: str, scores: list[Any]) -> Iterator[Any]:
     """Rows as calls had them; None, which no model takes, for a body that cannot be read."""
-    names = [each.name for each in model.inputs]
+    names = model.columns
     for call in calls(folder, model.version, since):
         data = call["captureData"]
         if "endpointInput" in data:

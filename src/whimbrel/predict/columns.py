@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from whimbrel.errors import TrainingError
-from whimbrel.predict.features import CATEGORY, NUMBER, Input, as_text, encoder, shown
-from whimbrel.project.predict import ModelRule
+from whimbrel.predict.dates import PARTS, date_parts, is_date
+from whimbrel.predict.features import CATEGORY, DATE, NUMBER, Input, as_text, encoder, shown
 
 Array = NDArray[Any]
 BINS = 20
@@ -53,49 +53,26 @@ def read_values(table: pa.Table, name: str) -> Values:
     column = table[name].combine_chunks()
     if isinstance(column, pa.ChunkedArray):
         column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+    if pa.types.is_timestamp(column.type) and column.type.unit == "ns":  # Python's own moments have microseconds
+        column = pc.cast(column, pa.timestamp("us", column.type.tz), safe=False)
     if not pa.types.is_dictionary(column.type):
         column = pc.dictionary_encode(column, null_encoding="encode")
     indices = pc.fill_null(column.indices, len(column.dictionary)).to_numpy(zero_copy_only=False)
     return Values(name, [*column.dictionary.to_pylist(), None], indices.astype(np.int64))
 
 
-def input_names(rule: ModelRule, table: pa.Table) -> list[str]:
-    """Every column but the target, the time and what is excluded. Raises TrainingError on a name that is no column."""
-    for name in (*rule.exclude, *rule.types, *filter(None, [rule.time])):
-        if name not in table.column_names:
-            raise TrainingError(
-                f"{name!r} is no column of the data set",
-                place=f"model {rule.name}",
-                hint=f"It has {', '.join(table.column_names)}.",
-            )
-    left_out = {rule.target, rule.time, *rule.exclude}
-    names = [name for name in table.column_names if name not in left_out]
-    if not names:
-        raise TrainingError("no column is left as an input", place=f"model {rule.name}", hint="Exclude fewer.")
-    return names
-
-
-def input_type(rule: ModelRule, table: pa.Table, name: str) -> str:
-    """``number`` or ``category``; the project file's word before the data set's type. Raises TrainingError."""
-    if name in rule.types:
-        return rule.types[name]
-    kind = table.schema.field(name).type
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return NUMBER
-    if (
-        pa.types.is_string(kind)
-        or pa.types.is_large_string(kind)
-        or pa.types.is_boolean(kind)
-        or pa.types.is_null(kind)
-    ):
-        return CATEGORY
-    raise TrainingError(
-        f"column {name!r} is of type {kind}, which cannot be an input",
-        place=f"model {rule.name}",
-        hint=f'Leave it out: exclude = ["{name}"].',
-    )
+def learn_inputs(kind: str, values: Values, order: Array, reach: float = np.inf, amount: float = 1.0) -> list[Input]:
+    """The inputs of one column as the training rows show it: one, or for a date one for each part that varies."""
+    if kind != DATE:
+        return [learn_input(kind, values, order, reach, amount)]
+    used = [values.distinct[code] for code in np.unique(values.codes)]
+    try:
+        found = list(zip(*map(date_parts, used), strict=True))
+    except (ValueError, OverflowError):
+        wrong = next(each for each in used if each not in (None, "") and not is_date(each))
+        raise _misfit(values.name, "an ISO date", wrong) from None
+    varying = [part for part, each in zip(PARTS, found, strict=True) if len(set(each) - {None}) > 1] or ["days"]
+    return [_with_shares(_learn_number(values, reach, amount, part), values) for part in varying]
 
 
 def learn_input(kind: str, values: Values, order: Array, reach: float = np.inf, amount: float = 1.0) -> Input:
@@ -106,6 +83,10 @@ def learn_input(kind: str, values: Values, order: Array, reach: float = np.inf, 
     and a value that is not of its type, or a column of texts that only name rows.
     """
     learned = _learn_number(values, reach, amount) if kind == NUMBER else _learn_category(values, order)
+    return _with_shares(learned, values)
+
+
+def _with_shares(learned: Input, values: Values) -> Input:
     places = encode(learned, values, fill=0.0).places
     shares = np.bincount(places, minlength=learned.places) / max(1, len(places))
     return replace(learned, shares=tuple(float(round(share, 9)) for share in shares))
@@ -119,34 +100,37 @@ def encode(each: Input, values: Values, *, fill: float) -> Column:
         try:
             pairs.append(function(value))
         except (ValueError, TypeError, OverflowError):
-            raise _misfit(each.name, "a finite number" if each.type == NUMBER else "a text", value) from None
+            raise _misfit(each.column, "a finite number" if each.type == NUMBER else "a text", value) from None
     amounts = np.array([amount for amount, _ in pairs])[values.codes]
     return Column(amounts, np.array([place for _, place in pairs], dtype=np.int64)[values.codes])
 
 
-def _learn_number(values: Values, reach: float, amount: float) -> Input:
+def _learn_number(values: Values, reach: float, amount: float, part: str = "") -> Input:
+    name, source = (f"{values.name} ({part})", values.name) if part else (values.name, "")
     # An unbounded input leaves the number as it is: the same reading of texts and decimals as when serving.
-    unbounded = Input(values.name, NUMBER, low=-np.finfo(float).max, high=np.finfo(float).max)
-    numbers = encode(unbounded, values, fill=np.nan).amounts
+    bound = float(np.finfo(float).max)
+    learned = Input(name, NUMBER, low=-bound, high=bound, source=source, part=part)
+    numbers = encode(learned, values, fill=np.nan).amounts
     numbers = numbers[~np.isnan(numbers)]
     if not len(numbers):
-        return Input(values.name, NUMBER)
+        return replace(learned, low=0.0, high=0.0)
     largest = float(np.abs(numbers).max())
     if largest > LARGEST:
         raise _misfit(values.name, f"a finite number of at most {LARGEST:g}", largest)
     mean, spread = float(numbers.mean()), float(numbers.std())
+    seen = float(numbers.min()), float(numbers.max())
     if spread <= max(largest * LEAST_SPREAD, 1 / LARGEST):  # one value, and the rounding of its mean
-        return Input(values.name, NUMBER, low=float(numbers.min()), high=float(numbers.max()), mean=float(numbers[0]))
+        return replace(learned, low=seen[0], high=seen[1], mean=float(numbers[0]), seen=seen)
     numbers = np.clip(numbers, mean - reach * spread, mean + reach * spread)
     edges = np.unique(np.quantile(numbers, np.linspace(0, 1, BINS + 1)[1:-1]))
-    return Input(
-        values.name,
-        NUMBER,
+    return replace(
+        learned,
         edges=tuple(map(float, edges[edges > numbers.min()])),
         low=float(numbers.min()),
         high=float(numbers.max()),
         mean=float(numbers.mean()),
         scale=float(numbers.std()) / amount,
+        seen=seen,
     )
 
 
@@ -163,7 +147,7 @@ def _learn_category(values: Values, order: Array) -> Input:
             raise _misfit(values.name, "a text", value) from None
         rows[text] += int(count)
         sums[text] += total
-    if len(rows) > MOST_CATEGORIES and len(rows) > sum(rows.values()) / 2:
+    if names_rows(len(rows), sum(rows.values())):
         raise TrainingError(
             f"column {values.name!r} has {len(rows):,} different texts in {len(values.codes):,} rows: it names rows",
             place="data set",
@@ -174,6 +158,11 @@ def _learn_category(values: Values, order: Array) -> Input:
     return Input(
         values.name, CATEGORY, categories=tuple(sorted(frequent, key=lambda text: (sums[text] / rows[text], text)))
     )
+
+
+def names_rows(different: int, rows: int) -> bool:
+    """Whether so many different texts in so many rows are names of the rows, or free text, and no categories."""
+    return different > MOST_CATEGORIES and different > rows / 2
 
 
 def _misfit(name: str, wanted: str, value: Any) -> TrainingError:

@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from whimbrel.errors import RowError
-from whimbrel.predict.features import CATEGORY, encoder, row_reader
+from whimbrel.predict.dates import date_part
+from whimbrel.predict.features import CATEGORY, Input, encoder, row_reader
 from whimbrel.predict.model import Model
 
 MOVED, MOVED_FAR = 0.1, 0.25
@@ -31,7 +32,7 @@ class InputDrift:
     missing_trained: float
     unknown: float = 0.0  # categories that training did not know, or saw too rarely
     unknown_trained: float = 0.0
-    outside: float = 0.0  # numbers beyond the range that the model holds them in
+    outside: float = 0.0  # numbers beyond those of the training rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ def drift(model: Model, rows: Iterable[Any], scores: Iterable[Any] = ()) -> Drif
     Rows are read one by one and not kept. A row that the model would refuse is counted and left out.
     """
     read = row_reader(model.inputs, model.ignored)
+    columns = model.columns
     encoders = [encoder(each, fill=math.nan) for each in model.inputs]
     counts = [[0] * each.places for each in model.inputs]
     outside = [0] * len(model.inputs)
@@ -64,14 +66,16 @@ def drift(model: Model, rows: Iterable[Any], scores: Iterable[Any] = ()) -> Drif
     for number, row in enumerate(rows):
         try:
             values = read(row, number)
-            places = [encode(value) for encode, value in zip(encoders, values, strict=True)]
+            by_column = dict(zip(columns, values, strict=True))
+            given = [by_column[each.column] for each in model.inputs]
+            places = [encode(value) for encode, value in zip(encoders, given, strict=True)]
         except (RowError, ValueError, TypeError, OverflowError):
             refused += 1
             continue
         taken += 1
         for each, (_, place) in enumerate(places):
             counts[each][place] += 1
-            outside[each] += _is_outside(model, each, values[each])
+            outside[each] += _is_outside(model.inputs[each], given[each])
     found = tuple(
         _input_drift(model, number, count, outside[number], taken) for number, count in enumerate(counts) if taken
     )
@@ -109,8 +113,10 @@ def _input_drift(model: Model, number: int, counts: list[int], outside: int, row
     )
 
 
-def _is_outside(model: Model, number: int, value: Any) -> bool:
-    each = model.inputs[number]
+def _is_outside(each: Input, value: Any) -> bool:
+    """Whether a number is beyond those of the training rows; an older model knows only where it is held."""
     if each.type == CATEGORY or value is None or value == "":
         return False
-    return not each.low <= float(value) <= each.high
+    low, high = each.seen or (each.low, each.high)
+    number = date_part(value, each.part) if each.part else float(value)
+    return number is not None and not low <= number <= high

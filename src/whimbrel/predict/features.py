@@ -5,7 +5,7 @@ Every value of an input has a **place**, and every number also an amount:
 ======== =========================================================== ==========================================
 type     places                                                      amount
 ======== =========================================================== ==========================================
-number   one for each quantile bin of the training rows, then        the number, held inside the training range;
+number   one for each quantile bin of the training rows, then        the number, held from ``low`` to ``high``;
          "missing"                                                   ``fill`` where it is missing
 category one for each category known from training, then "other",    none
          then "missing"
@@ -15,6 +15,8 @@ Missing is NULL, an attribute that is not there, and the empty text: CSV cannot 
 training did not know, or saw too rarely, is "other". Texts are compared exactly; ``true``, ``false`` and whole numbers
 are the texts that JSON has for them, so a category may come as 34 or as "34".
 
+A date is a column of the row and several inputs: numbers, each a ``part`` of it (dates.py).
+
 The code is generated for speed. Names and texts never become source: they are bound as constants.
 """
 
@@ -22,21 +24,28 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from numbers import Real
 from typing import Any
 
 from whimbrel.errors import RowError
+from whimbrel.predict.dates import PARTS, date_part, date_parts
 
 NUMBER, CATEGORY = "number", "category"
+DATE = "date"  # of a column, whose inputs are numbers
 Encode = Callable[[Any], tuple[float, int]]
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """One input of a model. ``shares``: what part of the training rows had each place."""
+    """One input of a model. ``shares``: what part of the training rows had each place.
+
+    ``low`` and ``high`` are where a number is held, ``seen`` the least and the largest that the training rows had: not
+    the same where a learner lets an outlier pull no further. ``part`` of the date in the column ``source``; both are
+    "" for an input that is a column itself.
+    """
 
     name: str
     type: str  # number | category
@@ -47,6 +56,14 @@ class Input:
     mean: float = 0.0
     scale: float = 1.0
     shares: tuple[float, ...] = ()
+    seen: tuple[float, float] | None = None
+    source: str = ""
+    part: str = ""
+
+    @property
+    def column(self) -> str:
+        """The row's column that it is read from."""
+        return self.source or self.name
 
     @property
     def known(self) -> int:
@@ -61,6 +78,26 @@ class Input:
     @property
     def places(self) -> int:
         return self.missing + 1
+
+
+def columns_of(inputs: Sequence[Input]) -> list[str]:
+    """The columns of a row, in order: the inputs of one date are one column, where the first of them stands."""
+    return list(dict.fromkeys(each.column for each in inputs))
+
+
+def unpack_source(inputs: Sequence[Input], constants: dict[str, Any]) -> list[str]:
+    """Lines of Python that take ``row`` apart into ``v0``, ``v1`` and so on, a value for each input."""
+    numbers: dict[str, list[int]] = {}
+    for number, each in enumerate(inputs):
+        numbers.setdefault(each.column, []).append(number)
+    dated = {column: found for column, found in numbers.items() if inputs[found[0]].part}
+    names = [f"d{found[0]}" if column in dated else f"v{found[0]}" for column, found in numbers.items()]
+    lines = [f"{', '.join(names)}, = row"]
+    for found in dated.values():
+        constants["date_parts"] = date_parts
+        lines.append(f"p = date_parts(d{found[0]})")
+        lines += [f"v{number} = p[{PARTS.index(inputs[number].part)}]" for number in found]
+    return lines
 
 
 def place_source(number: int, each: Input, constants: dict[str, Any], *, fill: float) -> list[str]:
@@ -107,6 +144,9 @@ def encoder(each: Input, *, fill: float) -> Encode:
     """The place and the amount of one value (0.0 for a category); training makes its columns with it."""
     constants: dict[str, Any] = {}
     lines = place_source(0, each, constants, fill=fill)
+    if each.part:
+        constants["date_part"] = date_part
+        lines.insert(0, f"v0 = date_part(v0, {each.part!r})")
     amount = "0.0" if each.type == CATEGORY else "x0"
     return compile_function(
         "encode", ["def encode(v0):", *indented(lines), f"    return float({amount}), k0"], constants
@@ -151,12 +191,13 @@ def held(value: float, low: float, high: float) -> float:
 
 
 def row_reader(inputs: Sequence[Input], ignored: Sequence[str] = ()) -> Callable[[Any, int], Sequence[Any]]:
-    """A function from a row (a list in the order of the inputs, or a dict by name) and its number to its values.
+    """A function from a row (a list in the order of the columns, or a dict by name) and its number to its values.
 
-    A dict may lack inputs (they are missing) and may have ``ignored`` names; any other name is refused, since it may be
-    an input misspelt. Raises RowError.
+    A dict may lack columns (they are missing) and may have ``ignored`` names; any other name is refused, since it may
+    be an input misspelt. The values of a dict in it are columns too: ``{"a": {"b": 1}}`` has the column ``a.b``.
+    Raises RowError.
     """
-    names = [each.name for each in inputs]
+    names = columns_of(inputs)
     allowed = set(names) | set(ignored)
 
     def read(row: Any, number: int) -> Sequence[Any]:
@@ -168,6 +209,8 @@ def row_reader(inputs: Sequence[Input], ignored: Sequence[str] = ()) -> Callable
             raise RowError(
                 f"{shown(row)} is not a row", column="", place=f"row {number}", hint="Send a list or an object."
             )
+        if not row.keys() <= allowed:
+            row = flat(row, allowed)
         for name in row.keys() - allowed:
             raise RowError(
                 f"column {name!r} is not an input of the model",
@@ -180,16 +223,30 @@ def row_reader(inputs: Sequence[Input], ignored: Sequence[str] = ()) -> Callable
     return read
 
 
+def flat(row: dict[str, Any], known: Collection[str]) -> dict[str, Any]:
+    """The row with the values of maps in it as columns of their own, unless the map's name is known itself."""
+    found: dict[str, Any] = {}
+    for name, value in row.items():
+        if isinstance(value, dict) and name not in known:
+            inner = {f"{name}.{key}": each for key, each in value.items()}
+            found |= flat(inner, known)
+        else:
+            found[name] = value
+    return found
+
+
 def value_fault(inputs: Sequence[Input], values: Sequence[Any], number: int) -> RowError:
     """Which column of a row that could not be encoded is at fault."""
-    for each, value in zip(inputs, values, strict=True):
+    by_column = dict(zip(columns_of(inputs), values, strict=True))
+    for each in inputs:
+        value = by_column[each.column]
         try:
             encoder(each, fill=0.0)(value)
         except (ValueError, TypeError, OverflowError):
-            wanted = "a finite number" if each.type == NUMBER else "a text"
+            wanted = "an ISO date" if each.part else "a finite number" if each.type == NUMBER else "a text"
             return RowError(
-                f"column {each.name!r} must be {wanted}, not {shown(value)}",
-                column=each.name,
+                f"column {each.column!r} must be {wanted}, not {shown(value)}",
+                column=each.column,
                 place=f"row {number}",
                 hint="An empty value is a missing one.",
             )

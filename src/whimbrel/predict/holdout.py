@@ -14,6 +14,7 @@ from whimbrel.predict.columns import Array
 from whimbrel.project.predict import ModelRule
 
 FOLDS = 3
+FOLDS_OF_FEW, FEW = 5, 1000  # of few rows, each fit needs more of them to be like the fit on all
 
 
 class Split(NamedTuple):
@@ -70,10 +71,12 @@ def folds(rows: int, rule: ModelRule, labels: Array | None) -> list[Split]:
         return [Split(np.concatenate(blocks[: end + 1]), blocks[end + 1]) for end in range(FOLDS)]
     from sklearn.model_selection import KFold, StratifiedKFold
 
+    count = FOLDS if rows > FEW else FOLDS_OF_FEW
     if labels is not None and np.bincount(labels).min() >= FOLDS:
-        parts = StratifiedKFold(FOLDS, shuffle=True, random_state=rule.seed).split(labels, labels)
+        count = min(count, int(np.bincount(labels).min()))
+        parts = StratifiedKFold(count, shuffle=True, random_state=rule.seed).split(labels, labels)
     else:
-        parts = KFold(FOLDS, shuffle=True, random_state=rule.seed).split(np.empty(rows))
+        parts = KFold(count, shuffle=True, random_state=rule.seed).split(np.empty(rows))
     return [Split(fit, held) for fit, held in parts]
 
 

@@ -27,23 +27,23 @@ PRIOR = 10.0  # rows of the base rate that stand beside each place's own
 
 
 def importance(model: Model, rows: Array, target: Array, seed: int) -> list[dict[str, Any]]:
-    """By how much the loss rises when one input is shuffled over a sample of rows, the largest first.
+    """By how much the loss rises when one column is shuffled over a sample of rows, the largest first.
 
-    ``rows`` is an array of objects, a column for each input. ``share`` is of all rises.
+    ``rows`` is an array of objects, with the model's columns. ``share`` is of all rises.
     """
     draw = np.random.default_rng(seed)
     sample = draw.permutation(len(rows))[:SAMPLE]
     rows, target = rows[sample], target[sample]
     before = score_loss(model.kind, target, model.scores(rows.tolist()))
     rises = []
-    for number in range(len(model.inputs)):
+    for number in range(len(model.columns)):
         shuffled = rows.copy()
         shuffled[:, number] = draw.permutation(shuffled[:, number])
         rises.append(max(0.0, score_loss(model.kind, target, model.scores(shuffled.tolist())) - before))
     whole = sum(rises) or 1.0
     found = [
-        {"input": each.name, "rise": float(rise), "share": float(rise / whole)}
-        for each, rise in zip(model.inputs, rises, strict=True)
+        {"input": name, "rise": float(rise), "share": float(rise / whole)}
+        for name, rise in zip(model.columns, rises, strict=True)
     ]
     return sorted(found, key=lambda each: -each["rise"])
 
@@ -82,7 +82,7 @@ def warnings(
         if share >= DOMINANT and name not in found and len(inputs) > 1:
             found[name] = f"carries much of what can be known: without it {share:.0%} of it is gone: {QUESTION}"
     for each, column in zip(inputs, values, strict=True):
-        if each.type == NUMBER and each.name not in found and _names_rows(column):
+        if each.type == NUMBER and not each.part and each.name not in found and _names_rows(column):
             found[each.name] = "is another whole number in every row: is it an identifier? If so, exclude it."
     return [{"input": name, "message": message} for name, message in found.items()]
 
@@ -99,7 +99,7 @@ def lost_without(
     """The share of skill that goes when a linear model is fitted without the input, for each of ``names``."""
     rows = slice(None, None, max(1, len(target) // LEFT_OUT_ROWS))
     taken = [Column(each.amounts[rows], each.places[rows]) for each in columns]
-    kept = [[each.name != left_out for each in inputs] for left_out in (None, *names)]
+    kept = [[left_out not in (each.name, each.column) for each in inputs] for left_out in (None, *names)]
     whole, *skills = in_parallel(lambda keep: _skill(kind, inputs, taken, target[rows], keep), kept)
     return {name: 1 - skill / whole for name, skill in zip(names, skills, strict=True)} if whole > 0 else {}
 

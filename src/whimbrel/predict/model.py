@@ -22,10 +22,12 @@ import orjson
 
 from whimbrel.durable import replace_file
 from whimbrel.errors import ModelDamaged
-from whimbrel.predict.features import CATEGORY, NUMBER, Input, row_reader, value_fault
+from whimbrel.predict.dates import PARTS
+from whimbrel.predict.features import CATEGORY, NUMBER, Input, columns_of, row_reader, value_fault
 from whimbrel.predict.scorer import LEAF, Boosted, Calibration, Linear, Tree, compile_scorer
 
 FORMAT = "whimbrel-model/1"
+WITH_DATES = "whimbrel-model/2"  # a model that has them: to an earlier whimbrel they would be columns of their own
 GZIP = b"\x1f\x8b"
 LARGEST = 1 << 28  # bytes of a model file, unpacked
 DEEPEST = 64  # of a tree: the compiler nests them
@@ -113,6 +115,11 @@ class Model:
         if not self.digest:
             object.__setattr__(self, "digest", digest(self.as_dict()))
 
+    @property
+    def columns(self) -> list[str]:
+        """The columns of a row that is a list, in order; not one for each input where an input is part of a date."""
+        return columns_of(self.inputs)
+
     def predict(self, rows: Sequence[Any]) -> list[Prediction]:
         """One answer a row, in order. A row is a list in the order of the inputs, or a dict by name.
 
@@ -142,7 +149,7 @@ class Model:
     def as_dict(self) -> dict[str, Any]:
         """The document, without its digest."""
         return {
-            "format": FORMAT,
+            "format": WITH_DATES if any(each.part for each in self.inputs) else FORMAT,
             "name": self.name,
             "version": self.version,
             "kind": self.kind,
@@ -184,8 +191,8 @@ def read_model(data: bytes, place: str = "model file") -> Model:
     """A model from the content of its file. Raises ModelDamaged."""
     document = _document(data, place)
     stated = document.pop("digest", None)
-    if document.get("format") != FORMAT:
-        raise _damaged(place, f"its format is {document.get('format')!r}, not {FORMAT!r}")
+    if document.get("format") not in (FORMAT, WITH_DATES):
+        raise _damaged(place, f"its format is {document.get('format')!r}, not {FORMAT!r} or {WITH_DATES!r}")
     found = digest(document)
     if stated != found:
         raise _damaged(place, f"its digest is {stated!r}, and its content has {found!r}")
@@ -213,6 +220,8 @@ def _document(data: bytes, place: str) -> dict[str, Any]:
 def _model(found: dict[str, Any], stated: str) -> Model:
     inputs = tuple(_read_input(each) for each in found["inputs"])
     _require(len(inputs) > 0 and len({each.name for each in inputs}) == len(inputs), "inputs")
+    whole = [each.column for each in inputs if not each.part]
+    _require(len(whole) + len({each.column for each in inputs if each.part}) == len(columns_of(inputs)), "columns")
     _require(found["kind"] in ("binary", "multiclass", "regression"), "kind")
     labels = tuple(map(_text, found["labels"]))
     wanted = {"binary": len(labels) == 2, "multiclass": len(labels) > 2, "regression": not labels}
@@ -246,8 +255,11 @@ def _input_dict(each: Input) -> dict[str, Any]:
     shared = {"name": each.name, "type": each.type, "missing": "a place of its own", "shares": each.shares}
     if each.type == CATEGORY:
         return shared | {"categories": each.categories}
-    numbers = {"edges": each.edges, "low": each.low, "high": each.high, "mean": each.mean, "scale": each.scale}
-    return shared | numbers
+    numbers: dict[str, Any] = {"edges": each.edges, "low": each.low, "high": each.high}
+    numbers |= {"mean": each.mean, "scale": each.scale}
+    if each.seen:
+        numbers["seen"] = each.seen
+    return shared | numbers | ({"source": each.source, "part": each.part} if each.part else {})
 
 
 def _read_input(found: dict[str, Any]) -> Input:
@@ -265,7 +277,11 @@ def _read_input(found: dict[str, Any]) -> Input:
             mean=_number(found["mean"]),
             scale=_number(found["scale"]),
             shares=shares,
+            seen=_range(found["seen"]) if "seen" in found else None,
+            source=_text(found.get("source", "")),
+            part=_text(found.get("part", "")),
         )
+        _require(bool(each.source) == bool(each.part) and each.part in ("", *PARTS), f"the part of {name!r}")
         _require(_rising(each.edges) and each.low <= each.high and each.scale != 0, f"the bins of {name!r}")
     _require(len(shares) in (0, each.places), f"the shares of {name!r}")
     return each
@@ -346,6 +362,12 @@ def _numbers(values: Any) -> tuple[float, ...]:
 def _wholes(values: Any) -> tuple[int, ...]:
     _require(all(type(value) is int for value in values), "whole numbers")
     return tuple(values)
+
+
+def _range(found: Any) -> tuple[float, float]:
+    low, high = _numbers(found)
+    _require(low <= high, "a range")
+    return low, high
 
 
 def _rising(values: Sequence[float]) -> bool:

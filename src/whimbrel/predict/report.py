@@ -76,6 +76,7 @@ def page(model: Model, drawn: Curves) -> str:
         _section("Confusion matrix", _confusion(model.metrics)) if model.metrics.confusion else "",
         _section("What the answers rest on", _importance(facts)),
         _section("Inputs", _inputs(model)),
+        _section("Left out", _left_out(facts)) if facts.get("left_out") else "",
         _section("How it was made", _made(model)),
     ]
     title = escape(f"{model.name} {model.version}")
@@ -100,8 +101,9 @@ def _warnings(found: list[dict[str, str]]) -> str:
 
 def _figures(model: Model) -> str:
     folds = model.facts.get("folds", {}).get("values", {})
+    base = model.facts.get("base", {}).get("values", {})
     rows = [
-        [NAMES.get(name, name), _number(value), _number(folds.get(name))]
+        [NAMES.get(name, name), _number(value), _number(folds.get(name)), _number(base.get(name))]
         for name, value in model.metrics.values.items()
     ]
     judged = model.facts.get("judged_by", "hold-out")
@@ -112,7 +114,7 @@ def _figures(model: Model) -> str:
         text += (
             f"<p>A row is called <b>{called}</b> from a score of <b>{model.threshold:.4f}</b> on, chosen by {rule}.</p>"
         )
-    return text + _table(["", judged, "folds of the rest"], rows)
+    return text + _table(["", judged, "folds of the rest", "base rate alone"], rows)
 
 
 def _charts(drawn: Curves) -> str:
@@ -172,6 +174,10 @@ def _inputs(model: Model) -> str:
         missing = f"{each.shares[each.missing]:.1%}" if each.shares else ""
         rows.append([each.name, each.type, values, missing])
     return _table(["input", "type", "values", "missing"], rows)
+
+
+def _left_out(facts: dict[str, Any]) -> str:
+    return _table(["column", "why it is not an input"], [[name, why] for name, why in facts["left_out"].items()])
 
 
 def _made(model: Model) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from whimbrel.predict.features import CATEGORY, NUMBER, Input, compile_function, indented, place_source
+from whimbrel.predict.features import CATEGORY, NUMBER, Input, compile_function, indented, place_source, unpack_source
 
 NAN = float("nan")
 LEAF = -1  # a leaf's ``feature``
@@ -96,11 +96,11 @@ def compile_scorer(kind: str, inputs: Sequence[Input], learned: Linear | Boosted
         lines = _linear_source(inputs, learned, constants)
     else:
         lines = _boosted_source(inputs, learned, constants)
-    names = ", ".join(f"v{number}" for number in range(len(inputs)))
+    unpack = unpack_source(inputs, constants)
     sums = ", ".join(f"z{output}" for output in range(learned.outputs))
     return compile_function(
         "score",
-        ["def score(row):", *indented([f"{names}, = row", *lines, f"return LINK({sums})"])],
+        ["def score(row):", *indented([*unpack, *lines, f"return LINK({sums})"])],
         constants,
     )
 

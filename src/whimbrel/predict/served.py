@@ -50,7 +50,7 @@ class Served:
         self.name = name
         self.model = model
         self.version = model.version
-        self.names = [each.name for each in model.inputs]
+        self.names = model.columns
         self.samples: deque[Row] = deque(maxlen=SAMPLES)
         version = "".join(each if " " < each <= "~" else "?" for each in self.version)  # a file's word, in our head
         self.version_header = f"x-whimbrel-model-version: {version}\r\n"
@@ -126,19 +126,22 @@ def _check(served: Served, predictions: Sequence[Prediction], path: Path) -> Non
 
 def _made_up_rows(inputs: Sequence[Input]) -> list[Row]:
     """A typical row, one of only missing values, and one at each end of the inputs' ranges."""
+    columns = {each.column: each for each in inputs}.values()
     return [
-        [each.categories[0] if each.type == CATEGORY and each.categories else _typical(each) for each in inputs],
-        [None] * len(inputs),
-        [_end(each, each.low, 0) for each in inputs],
-        [_end(each, each.high, -1) for each in inputs],
+        [each.categories[0] if each.type == CATEGORY and each.categories else _typical(each) for each in columns],
+        [None] * len(columns),
+        [_end(each, each.low, 0) for each in columns],
+        [_end(each, each.high, -1) for each in columns],
     ]
 
 
 def _typical(each: Input) -> Any:
+    if each.part:
+        return "2026-01-31T12:00:00Z"
     return "" if each.type == CATEGORY else each.mean
 
 
 def _end(each: Input, number: float, place: int) -> Any:
     if each.type == CATEGORY:
         return each.categories[place] if each.categories else ""
-    return number
+    return _typical(each) if each.part else number

@@ -11,6 +11,7 @@ from whimbrel.predict.drift import LEAST_ROWS, drift
 from whimbrel.predict.endpoint import Fleet, LiveEndpoint, LiveVariant
 from whimbrel.predict.features import CATEGORY, Input
 from whimbrel.predict.figures import SECONDS, quantile_of
+from whimbrel.predict.model import Model
 from whimbrel.predict.served import Served
 from whimbrel.predict.serving import Serving
 
@@ -40,8 +41,14 @@ def form(served: Served) -> dict[str, Any]:
         "labels": model.labels,
         "threshold": model.threshold,
         "target": model.target,
-        "inputs": [_input(each) for each in model.inputs],
+        "inputs": [_input(each) for each in _row_inputs(model)],
     }
+
+
+def _row_inputs(model: Model) -> list[Input]:
+    """An input for each column of a row; a date is a text there."""
+    by_column = {each.column: each for each in model.inputs}
+    return [Input(name, CATEGORY) if each.part else each for name, each in by_column.items()]
 
 
 def recent_drift(served: Served) -> list[dict[str, Any]]:

@@ -19,15 +19,13 @@ import pyarrow as pa
 from whimbrel import __version__
 from whimbrel.durable import replace_file, sync_folder
 from whimbrel.errors import TrainingError
-from whimbrel.predict import boosted, calibrate, leakage, linear, metrics, report, threshold
+from whimbrel.predict import boosted, calibrate, gate, leakage, linear, metrics, report, threshold
 from whimbrel.predict.columns import (
     Array,
     Column,
     Values,
     encode,
-    input_names,
-    input_type,
-    learn_input,
+    learn_inputs,
     read_values,
     take,
 )
@@ -37,6 +35,7 @@ from whimbrel.predict.model import Metrics, Model, save_model
 from whimbrel.predict.scorer import Calibration, compile_scorer, fill
 from whimbrel.predict.search import Choice, class_weights
 from whimbrel.predict.targets import Target, class_numbers, numbers, read_target
+from whimbrel.predict.usable import flat_table, usable
 from whimbrel.project.predict import ModelRule
 
 LEARNERS: dict[str, Any] = {"linear": linear, "boosted": boosted}
@@ -53,6 +52,7 @@ class _Data:
     types: tuple[str, ...]
     values: tuple[Values, ...]
     target: Target  # its values stand at the table's row numbers
+    left_out: dict[str, str]  # columns that cannot be inputs, and why
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,7 @@ def train(rule: ModelRule, table: pa.Table, *, manifest_id: str, as_of: str, fol
 
     Raises TrainingError naming what does not fit; OSError where the folder cannot be written.
     """
+    table = flat_table(table, (rule.target, rule.time, *rule.exclude))
     data = _read(rule, table)
     parts = split(rule, table)
     kind, labels = data.target.kind, data.target.labels
@@ -89,7 +90,7 @@ def train(rule: ModelRule, table: pa.Table, *, manifest_id: str, as_of: str, fol
         target=rule.target,
         labels=labels,
         inputs=learned.inputs,
-        ignored=tuple(filter(None, dict.fromkeys((rule.target, rule.time, *rule.exclude)))),
+        ignored=tuple(filter(None, dict.fromkeys((rule.target, rule.time, *rule.exclude, *data.left_out)))),
         parameters=fitted,
         calibration=calibration,
         threshold=limit,
@@ -101,7 +102,8 @@ def train(rule: ModelRule, table: pa.Table, *, manifest_id: str, as_of: str, fol
     seen = _objects(take(data.values, parts.fit))
     _check_export(model, seen, sums)
     model, curves = _judge(model, data, parts.held, inside, seen)
-    facts = _facts(rule, data, learned, parts.fit, parts.held, choice, inside, model)
+    base = _base(kind, learned.target, data.target.values[parts.held] if len(parts.held) else learned.target, labels)
+    facts = _facts(rule, data, learned, parts.fit, parts.held, choice, inside, model, base)
     if rule.refit and len(parts.held):
         model = _refit(rule, data, model, choice, labelled_rows(rule, table))
     model = _named(replace(model, facts=facts, digest=""))
@@ -122,9 +124,10 @@ def scored(model: Model, table: pa.Table) -> tuple[Array, Array]:
     """The scores of the rows of ``table`` whose outcome is known, and the outcomes."""
     rule = ModelRule(name=model.name, dataset="", target=model.target)
     rows = labelled_rows(rule, table, least=1)
+    table = flat_table(table, model.ignored)
     found = read_values(table, model.target).take(rows)
     target = numbers(found) if model.kind == "regression" else class_numbers(found, model.labels)
-    objects = _objects([read_values(table, each.name).take(rows) for each in model.inputs])
+    objects = _objects([read_values(table, name).take(rows) for name in model.columns])
     return np.array(model.scores(objects.tolist()), dtype=float), target
 
 
@@ -135,13 +138,14 @@ def model_path(folder: Path, version: str) -> Path:
 
 def _read(rule: ModelRule, table: pa.Table) -> _Data:
     rows = labelled_rows(rule, table)
-    names = input_names(rule, table)
-    types = tuple(input_type(rule, table, name) for name in names)
+    taken = usable(rule, table, rows)
     found = read_target(rule, table, rows)
     values = np.full(table.num_rows, -1, dtype=found.values.dtype)
     values[rows] = found.values
-    columns = tuple(read_values(table, name) for name in names)
-    return _Data(tuple(names), types, columns, replace(found, values=values))
+    columns = tuple(taken.values[name] for name in taken.types)
+    return _Data(
+        tuple(taken.types), tuple(taken.types.values()), columns, replace(found, values=values), taken.left_out
+    )
 
 
 def _learn(rule: ModelRule, data: _Data, rows: Array) -> _Learned:
@@ -152,8 +156,9 @@ def _learn(rule: ModelRule, data: _Data, rows: Array) -> _Learned:
     inputs, columns = [], []
     for kind, values in zip(data.types, data.values, strict=True):
         taken = values.take(rows)
-        inputs.append(learn_input(kind, taken, target.astype(float), reach, amount))
-        columns.append(encode(inputs[-1], taken, fill=fill(rule.learner, inputs[-1])))
+        for each in learn_inputs(kind, taken, target.astype(float), reach, amount):
+            inputs.append(each)
+            columns.append(encode(each, taken, fill=fill(rule.learner, each)))
     matrix = LEARNERS[rule.learner].matrix(inputs, columns)
     return _Learned(tuple(inputs), columns, matrix, target, class_weights(target, data.target.kind, rule.balance))
 
@@ -203,6 +208,7 @@ def _facts(
     choice: Choice,
     inside: Metrics,
     model: Model,
+    base: Metrics,
 ) -> dict[str, Any]:
     rows = held if len(held) else fit
     values = take(data.values, fit)
@@ -210,18 +216,25 @@ def _facts(
     by_itself = leakage.alone(model.kind, learned.inputs, learned.columns, learned.target)
     suspects = leakage.suspects(by_itself, rises)
     lost = leakage.lost_without(model.kind, learned.inputs, learned.columns, learned.target, suspects)
+    by_column = dict(zip(data.names, values, strict=True))
+    warnings = leakage.warnings(learned.inputs, [by_column[each.column] for each in learned.inputs], by_itself, lost)
+    chance = gate.no_better_than_chance(model.metrics, base)
+    if chance:
+        warnings.insert(0, {"input": rule.target, "message": f"is predicted {chance}."})
     return {
         "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "settings": asdict(rule),
         "rows": {"fitted": len(fit), "held_out": len(held), "refitted": rule.refit},
         "judged_by": "hold-out" if len(held) else "folds",
         "folds": inside.as_dict(),
+        "base": base.as_dict(),
         "setting": choice.setting,
         "tried": choice.tried,
         "importance": rises,
         "alone": by_itself,
         "lost_without": lost,
-        "warnings": leakage.warnings(learned.inputs, values, by_itself, lost),
+        "warnings": warnings,
+        "left_out": data.left_out,
         "versions": _versions(),
     }
 
@@ -239,6 +252,15 @@ def _figures(kind: str, target: Array, scores: Array, limit: float, labels: tupl
     if kind == "binary":
         return metrics.binary(target, scores, limit, labels)
     return metrics.multiclass(target, scores, labels) if kind == "multiclass" else metrics.regression(target, scores)
+
+
+def _base(kind: str, fitted: Array, target: Array, labels: tuple[str, ...]) -> Metrics:
+    """The figures over the outcomes ``target`` of always answering what the fitted rows have: shares, or the mean."""
+    if kind == "regression":
+        return _figures(kind, target, np.full(len(target), fitted.mean()), 0.5, labels)
+    shares = np.bincount(fitted, minlength=len(labels)) / len(fitted)
+    scores = np.full(len(target), shares[1]) if kind == "binary" else np.tile(shares, (len(target), 1))
+    return _figures(kind, target, scores, 0.5, labels)
 
 
 def _objects(values: list[Values]) -> Array:

@@ -44,7 +44,8 @@ class ModelRule:
     """What is trained: from which data set, which attribute is predicted, by which learner.
 
     ``split``: ``stratified`` draws the hold-out by ``seed``; ``time`` takes the latest rows by the attribute ``time``,
-    or the last rows where that is "". ``types`` says ``number`` or ``category`` where the data set's type does not.
+    or the last rows where that is "". ``types`` says ``number``, ``category`` or ``date`` where the data set's type
+    does not.
     ``refit``: after the hold-out has been scored, fit once more on all rows.
     """
 
@@ -97,7 +98,7 @@ def read_model(section: Section) -> ModelRule:
         kind=section.one_of("kind", KINDS),
         positive=section.text("positive", ""),
         exclude=tuple(section.texts("exclude")),
-        types=section.text_map("types", allowed=("number", "category")),
+        types=section.text_map("types", allowed=("number", "category", "date")),
         split=section.one_of("split", ("time", "stratified") if time else ("stratified", "time")),
         time=time,
         holdout=section.number("holdout", 0.2),

@@ -187,10 +187,32 @@ def test_what_does_not_fit_is_named(settings: dict[str, Any], message: str, tmp_
     assert not list(tmp_path.iterdir())
 
 
-def test_columns_that_cannot_be_inputs_are_named(tmp_path: Path) -> None:
-    table = calls(300).append_column("tags", pa.array([["a"]] * 300))
-    with pytest.raises(TrainingError, match="'tags' is of type list"):
-        trained(table, tmp_path)
+def test_columns_that_cannot_be_inputs_are_left_out_and_named_all_at_once(tmp_path: Path) -> None:
+    table = calls(300)
+    unusable = {
+        "tags": pa.array([["a"]] * 300),
+        "id": pa.array([f"customer-{number}" for number in range(300)]),
+        "country": pa.array(["FI"] * 300),
+        "empty": pa.nulls(300),
+    }
+    for name, column in unusable.items():
+        table = table.append_column(name, column)
+    model = trained(table, tmp_path)
+    assert model.facts["left_out"] == {
+        "tags": "is of type list<item: string>, which cannot be an input",
+        "id": "has 300 different texts in 300 rows: names of rows, or free text",
+        "country": "has the same value in every row",
+        "empty": "has the same value in every row",
+    }
+    assert model.columns == ["age", "rate", "job", "contact"]
+    model.predict([dict.fromkeys(unusable, "x") | {"age": 30}])  # a row may still have them
+    page = model_path(tmp_path, model.version).with_name("report.html").read_text()
+    assert "names of rows, or free text" in page
+    only = table.select([*unusable, "y"])
+    with pytest.raises(TrainingError, match=r"no column is left .*'tags' is of type .*; 'id' has .*; 'country' has"):
+        trained(only, tmp_path)
+    with pytest.raises(TrainingError, match="'id' has 300 different texts"):
+        trained(table, tmp_path, types={"id": "category"})  # its user says that it is one
 
 
 def test_too_little_to_learn_from(tmp_path: Path) -> None:
@@ -319,3 +341,21 @@ def test_the_facts_are_plain_data(tmp_path: Path) -> None:
     scores, target = scored(model, calls(100))
     assert len(scores) == len(target) == 100
     assert isinstance(rule(), ModelRule)
+
+
+@pytest.mark.parametrize("kind", ["binary", "multiclass", "regression"])
+def test_a_model_of_noise_says_that_it_is_no_better_than_chance(kind: str, tmp_path: Path) -> None:
+    draw = np.random.default_rng(7)
+    outcomes = {
+        "binary": draw.choice(["yes", "no"], 300),
+        "multiclass": draw.choice(["a", "b", "c"], 300),
+        "regression": draw.normal(size=300),
+    }
+    columns = {f"c{number}": draw.normal(size=300) for number in range(60)}
+    model = trained(pa.table(columns | {"y": outcomes[kind]}), tmp_path)
+    first = model.facts["warnings"][0]
+    assert first["input"] == "y"
+    assert "no better than chance" in first["message"]
+    page = model_path(tmp_path, model.version).with_name("report.html").read_text()
+    assert "no better than chance" in page
+    assert "base rate alone" in page
