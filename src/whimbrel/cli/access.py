@@ -6,11 +6,10 @@ import os
 from pathlib import Path
 
 from whimbrel.errors import UserError
-from whimbrel.lake.external import resolve
 from whimbrel.lake.sql import lake_folder
 from whimbrel.predict.access import Access
 from whimbrel.predict.deploy import Keys
-from whimbrel.predict.places import Folders, local_path
+from whimbrel.predict.places import Folders, lake_places
 from whimbrel.private import openness
 from whimbrel.project import Project
 
@@ -46,12 +45,7 @@ def folders_of(project: Project) -> Folders:
     located = [lake.parent / each for each in project.lake.locations.values()]
     own = [project.state / "models", project.state / "serve", project.state / "capture", lake]
 
-    def place(address: str, setting: str) -> Path:
-        if not address.startswith("s3://"):
-            return local_path(address, setting)
-        return resolve(address, lake, project.lake.locations)
-
-    return Folders([*named, *own, *captured, *located], place)
+    return Folders([*named, *own, *captured, *located], lake_places(lake, project.lake.locations))
 
 
 def _secret(project: Project, name: str, variable: str, file: str) -> str:

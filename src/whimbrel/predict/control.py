@@ -24,6 +24,11 @@ from whimbrel.predict.training_jobs import IN_PROGRESS, Job, job_from
 Values = dict[str, Any]
 _log = logging.getLogger("whimbrel.serve")
 _ARN = "arn:aws:sagemaker:local:000000000000:"
+# What a training job was given that changes nothing here; SDKs read it back.
+_TOLD_AGAIN = (
+    *("AlgorithmSpecification", "RoleArn", "InputDataConfig", "OutputDataConfig", "ResourceConfig"),
+    *("StoppingCondition", "Environment", "EnableNetworkIsolation", "EnableManagedSpotTraining"),
+)
 _CAPTURE_MODES = {"Input", "Output", "InputAndOutput"}
 
 
@@ -66,7 +71,7 @@ async def _delete_model(serving: Serving, given: Values) -> Values:
 
 
 async def _create_training_job(serving: Serving, given: Values) -> Values:
-    job = await asyncio.to_thread(job_from, given, serving.jobs.folder, serving.folders)
+    job = await asyncio.to_thread(job_from, given, serving.folders)
     await serving.jobs.create(job)
     return {"TrainingJobArn": f"{_ARN}training-job/{job.name.lower()}"}
 
@@ -74,10 +79,18 @@ async def _create_training_job(serving: Serving, given: Values) -> Values:
 async def _describe_training_job(serving: Serving, given: Values) -> Values:
     job: Job = _found(serving.jobs.jobs, given["TrainingJobName"], "training job")
     found = _training_job(job) | {"HyperParameters": job.hyperparameters}
+    found |= {key: job.given[key] for key in _TOLD_AGAIN if key in job.given}
     found["SecondaryStatus"] = "Training" if job.status == IN_PROGRESS else job.status
+    found["TrainingStartTime"] = job.created
     if job.status == "Completed":
-        found["ModelArtifacts"] = {"S3ModelArtifacts": Path(job.artifact).as_uri()}
+        found["ModelArtifacts"] = {"S3ModelArtifacts": job.artifact_address}
     return found | ({"FailureReason": job.reason} if job.reason else {})
+
+
+async def _list_tags(serving: Serving, given: Values) -> Values:
+    kind, _, name = given["ResourceArn"].rpartition(":")[2].partition("/")
+    jobs = [each for each in serving.jobs.jobs.values() if each.name.lower() == name]
+    return {"Tags": jobs[0].given.get("Tags", []) if jobs and kind == "training-job" else []}
 
 
 async def _list_training_jobs(serving: Serving, given: Values) -> Values:
@@ -203,6 +216,7 @@ _OPERATIONS: dict[str, Callable[[Serving, Values], Awaitable[Values]]] = {
     "CreateTrainingJob": _create_training_job,
     "DescribeTrainingJob": _describe_training_job,
     "ListTrainingJobs": _list_training_jobs,
+    "ListTags": _list_tags,
     "StopTrainingJob": _stop_training_job,
     "CreateModel": _create_model,
     "DescribeModel": _describe_model,

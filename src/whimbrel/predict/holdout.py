@@ -46,7 +46,7 @@ def labelled_rows(rule: ModelRule, table: pa.Table, least: int = 20) -> Array:
     """The rows that have an outcome; the others wait for theirs."""
     if rule.target not in table.column_names:
         raise TrainingError(
-            f"the target {rule.target!r} is no column of the data set",
+            f"the target {rule.target!r} is not a column of the data set",
             place=f"model {rule.name}",
             hint=f"It has {', '.join(table.column_names)}.",
         )
@@ -90,7 +90,7 @@ def _by_time(rule: ModelRule, table: pa.Table, rows: Array) -> Array:
         return rows
     if rule.time not in table.column_names:
         raise TrainingError(
-            f"the time attribute {rule.time!r} is no column of the data set",
+            f"the time attribute {rule.time!r} is not a column of the data set",
             place=f"model {rule.name}",
             hint=f"It has {', '.join(table.column_names)}.",
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -33,7 +33,7 @@ class Folders:
 
     def file(self, address: str, setting: str) -> Path:
         """A regular file that is there: no device, no pipe. Raises UserError."""
-        path = self._below(local_path(address, setting), setting)
+        path = self._below(self._place(address, setting), setting)
         try:
             kind = path.stat().st_mode
         except OSError as error:
@@ -71,3 +71,25 @@ class Folders:
                 hint="Put it there, or name its folder in folders of [serve].",
             )
         return real
+
+
+def lake_places(lake: Path, locations: Mapping[str, str]) -> Places:
+    """``s3://`` as the lake has it, other addresses as ``local_path``.
+
+    What is read as a channel must be there, by the rules of SQL's locations. A model's place need not be yet: it is the
+    folder that ``locations`` names for it, else ``s3/<bucket>/<path>`` below the lake, whoever writes or reads it.
+    """
+    from whimbrel.lake.external import resolve
+
+    def place(address: str, setting: str) -> Path:
+        if not address.startswith("s3://"):
+            return local_path(address, setting)
+        if setting == "S3Uri":
+            return resolve(address, lake, locations)
+        path = address.removeprefix("s3://").strip("/")
+        if not path or {"..", "."} & set(path.split("/")):
+            raise UserError(f"{address[:200]!r} names no place", place=setting, hint="Give s3://bucket/path.")
+        mapped = any(address.startswith(known.rstrip("/")) for known in locations)
+        return resolve(address, lake, locations) if mapped else lake / "s3" / path
+
+    return place

@@ -41,6 +41,15 @@ class Job:
     status: str = IN_PROGRESS
     ended: float = 0.0
     reason: str = ""
+    given: dict[str, Any] = field(default_factory=dict)  # the request, whose other settings are told again
+
+    @property
+    def artifact_address(self) -> str:
+        """Where the model is, as the request named the place."""
+        output = str(self.given.get("OutputDataConfig", {}).get("S3OutputPath", ""))
+        if output.startswith("s3://"):
+            return f"{output.rstrip('/')}/{self.name}/output/model.tar.gz"
+        return Path(self.artifact).as_uri()
 
 
 @dataclass
@@ -143,7 +152,7 @@ def _reason(place: Path) -> str:
     return failure.read_text()[:1024] if failure.exists() else f"see {place / 'log.txt'}"
 
 
-def job_from(given: dict[str, Any], folder: Path, folders: Folders) -> Job:
+def job_from(given: dict[str, Any], folders: Folders) -> Job:
     """The job that a CreateTrainingJob asks for. Raises KeyError for what is missing, UserError for a place that is
     remote or that control may not name."""
     name = given["TrainingJobName"]
@@ -152,8 +161,7 @@ def job_from(given: dict[str, Any], folder: Path, folders: Folders) -> Job:
         channel = checked_name(each["ChannelName"], "channel")
         channels[channel] = str(folders.inputs(each["DataSource"]["S3DataSource"]["S3Uri"], "S3Uri"))
         types[channel] = each.get("ContentType", "")
-    output = given["OutputDataConfig"]["S3OutputPath"]
-    there = folder if output.startswith("s3://") else folders.output(output, "S3OutputPath")
+    there = folders.output(given["OutputDataConfig"]["S3OutputPath"], "S3OutputPath")
     return Job(
         name=name,
         hyperparameters=dict(given.get("HyperParameters") or {}),
@@ -162,4 +170,5 @@ def job_from(given: dict[str, Any], folder: Path, folders: Folders) -> Job:
         artifact=str((there / name / "output" / "model.tar.gz").absolute()),
         longest=float((given.get("StoppingCondition") or {}).get("MaxRuntimeInSeconds", LONGEST)),
         created=time.time(),
+        given=given,
     )

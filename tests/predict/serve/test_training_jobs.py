@@ -23,7 +23,7 @@ Start = Callable[..., Running]
 # looks every two minutes, and the place holders in angle brackets.
 SCRIPT = """
 set -e
-aws sagemaker create-training-job --training-job-name ${TRAINING_JOB_NAME} --region ${REGION}  --algorithm-specification TrainingImage=${IMAGE},TrainingInputMode=File --role-arn ${ROLE}  --input-data-config '[{ "ChannelName": "train", "DataSource": { "S3DataSource": { "S3DataType": "S3Prefix", "S3Uri": "s3://my-bucket/datasource/", "S3DataDistributionType": "FullyReplicated" } }, "ContentType": "text/csv", "CompressionType": "None" , "RecordWrapperType": "None"  }]'  --output-data-config S3OutputPath=${S3OUTPUT} --resource-config  InstanceType=${INSTANCETYPE},InstanceCount=${INSTANCECOUNT},VolumeSizeInGB=${VOLUMESIZE} --stopping-condition MaxRuntimeInSeconds=120 --hyper-parameters feature_dim=20,predictor_type=binary_classifier
+aws sagemaker create-training-job --training-job-name ${TRAINING_JOB_NAME} --region ${REGION}  --algorithm-specification TrainingImage=${IMAGE},TrainingInputMode=File --role-arn ${ROLE}  --input-data-config '[{ "ChannelName": "train", "DataSource": { "S3DataSource": { "S3DataType": "S3Prefix", "S3Uri": "s3://my-bucket/datasource/", "S3DataDistributionType": "FullyReplicated" } }, "ContentType": "text/csv", "CompressionType": "None" , "RecordWrapperType": "None"  }]'  --output-data-config S3OutputPath=${S3OUTPUT} --resource-config  InstanceType=${INSTANCETYPE},InstanceCount=${INSTANCECOUNT},VolumeSizeInGB=${VOLUMESIZE} --stopping-condition MaxRuntimeInSeconds=120 --hyper-parameters feature_dim=4,predictor_type=binary_classifier
 while [ "$(aws sagemaker describe-training-job --training-job-name ${TRAINING_JOB_NAME} --region ${REGION} --query TrainingJobStatus --output text)" = InProgress ]; do sleep 0.2; done
 MODELARTIFACT=`aws sagemaker describe-training-job --training-job-name ${TRAINING_JOB_NAME} --region ${REGION}  --query 'ModelArtifacts.S3ModelArtifacts' --output text `
 aws sagemaker create-model --region ${REGION} --model-name ${MODELNAME}  --primary-container Image=${IMAGE},ModelDataUrl=${MODELARTIFACT}  --execution-role-arn ${ROLE}
@@ -73,7 +73,7 @@ def begin(server: Running, name: str, place: Path, output: Path, seconds: int = 
         OutputDataConfig={"S3OutputPath": output.as_uri()},
         ResourceConfig={"InstanceType": "ml.m4.xlarge", "InstanceCount": 1, "VolumeSizeInGB": 5},
         StoppingCondition={"MaxRuntimeInSeconds": seconds},
-        HyperParameters={"feature_dim": "20", "predictor_type": "binary_classifier"} | hyperparameters,
+        HyperParameters={"feature_dim": "4", "predictor_type": "binary_classifier"} | hyperparameters,
     )
 
 
@@ -114,6 +114,34 @@ def test_a_job_makes_a_model_that_an_endpoint_takes(start: Start, tmp_path: Path
         "good": "Completed",
         "bad": "Failed",
     }
+
+
+def test_a_job_tells_again_what_sdks_read_and_keeps_its_model_where_it_was_told(start: Start, tmp_path: Path) -> None:
+    server = start("--host", "127.0.0.1")
+    given: dict[str, Any] = {
+        "AlgorithmSpecification": {"TrainingImage": VALUES["IMAGE"], "TrainingInputMode": "File"},
+        "RoleArn": VALUES["ROLE"],
+        "OutputDataConfig": {"S3OutputPath": "s3://somewhere/models/"},
+        "ResourceConfig": {"InstanceType": "ml.m4.xlarge", "InstanceCount": 1, "VolumeSizeInGB": 5},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 120},
+    }
+    source = {"S3DataType": "S3Prefix", "S3Uri": data(tmp_path / "data").as_uri()}
+    client = server.client("sagemaker")
+    created = client.create_training_job(
+        **given,
+        TrainingJobName="told",
+        InputDataConfig=[{"ChannelName": "train", "ContentType": "text/csv", "DataSource": {"S3DataSource": source}}],
+        HyperParameters={"predictor_type": "binary_classifier"},
+        Tags=[{"Key": "team", "Value": "birds"}],
+    )
+    found = ended(server, "told")
+    assert {key: found[key] for key in given} == given
+    assert client.list_tags(ResourceArn=created["TrainingJobArn"])["Tags"] == [{"Key": "team", "Value": "birds"}]
+    artifact = found["ModelArtifacts"]["S3ModelArtifacts"]
+    assert artifact == "s3://somewhere/models/told/output/model.tar.gz"
+    [path] = tmp_path.rglob("model.tar.gz")
+    assert path.parts[-6:] == ("s3", "somewhere", "models", "told", "output", "model.tar.gz")
+    client.create_model(ModelName="m", PrimaryContainer={"ModelDataUrl": artifact})
 
 
 def test_jobs_that_cannot_be_or_are_cut_off_are_named(start: Start, tmp_path: Path) -> None:

@@ -168,10 +168,10 @@ def test_types_may_be_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"target": "z"}, "the target 'z' is no column"),
-        ({"exclude": ("jobb",)}, "'jobb' is no column"),
-        ({"types": {"agee": "number"}}, "'agee' is no column"),
-        ({"split": "time", "time": "day"}, "'day' is no column"),
+        ({"target": "z"}, "the target 'z' is not a column"),
+        ({"exclude": ("jobb",)}, "'jobb' is not a column"),
+        ({"types": {"agee": "number"}}, "'agee' is not a column"),
+        ({"split": "time", "time": "day"}, "'day' is not a column"),
         ({"types": {"job": "number"}}, "column 'job' must be a finite number, not "),
         ({"positive": "maybe"}, "'maybe' is neither"),
         ({"kind": "multiclass"}, "which is not multiclass"),
@@ -211,7 +211,7 @@ def test_columns_that_cannot_be_inputs_are_left_out_and_named_all_at_once(tmp_pa
     only = table.select([*unusable, "y"])
     with pytest.raises(TrainingError, match=r"no column is left .*'tags' is of type .*; 'id' has .*; 'country' has"):
         trained(only, tmp_path)
-    with pytest.raises(TrainingError, match="'id' has 300 different texts"):
+    with pytest.raises(TrainingError, match=r"'id' has .* different texts"):
         trained(table, tmp_path, types={"id": "category"})  # its user says that it is one
 
 
@@ -238,7 +238,7 @@ def test_outcomes_other_than_yes_and_no_need_to_be_told_apart(tmp_path: Path) ->
 
 def test_evaluating_names_what_a_table_lacks(tmp_path: Path) -> None:
     model = trained(calls(300), tmp_path)
-    with pytest.raises(TrainingError, match="there is no column 'job'"):
+    with pytest.raises(TrainingError, match="there is not a column 'job'"):
         evaluate(model, calls(50).drop_columns("job"))
     odd = calls(50).set_column(4, "y", pa.array(["perhaps"] * 50))
     with pytest.raises(TrainingError, match="'y' has 'perhaps'"):

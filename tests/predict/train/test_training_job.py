@@ -21,7 +21,7 @@ from whimbrel.predict.model import load_model
 from whimbrel.predict.training_job import rule_from, run_job
 
 FIRST = ["y", "age", "rate", "job", "contact"]
-POST = {"feature_dim": "20", "predictor_type": "binary_classifier"}  # the hyperparameters of the post
+POST = {"feature_dim": "4", "predictor_type": "binary_classifier"}  # the hyperparameters of the post
 
 
 @pytest.fixture
@@ -126,3 +126,27 @@ def test_hyperparameters_of_linear_learner_are_understood() -> None:
     assert rule_from({"threshold": '{"criterion": "cost", "false_negative": 5}'}, "y").threshold.false_negative == 5
     with pytest.raises(UserError, match="criterion: must be 'f1' or"):
         rule_from({"binary_classifier_model_selection_criteria": "loss_function"}, "y")
+
+
+def failure(opt_ml: Path) -> str:
+    assert run_job(opt_ml) == 1
+    return (opt_ml / "output" / "failure").read_text()
+
+
+def test_a_header_in_the_training_data_is_named(opt_ml: Path) -> None:
+    [path] = (opt_ml / "input" / "data" / "train").iterdir()
+    path.write_text(",".join(FIRST) + "\n" + path.read_text())
+    assert "its first line, 'y,age,rate,job,contact', is a header" in failure(opt_ml)
+
+
+def test_a_label_that_stands_last_is_named(opt_ml: Path) -> None:
+    table = calls(600).select([*FIRST[2:], "age", "y"])
+    [path] = (opt_ml / "input" / "data" / "train").iterdir()
+    pa.csv.write_csv(table, path, pa.csv.WriteOptions(include_header=False))
+    assert "the last column, 'f4', looks like the label. The label must be the first column" in failure(opt_ml)
+
+
+@pytest.mark.parametrize("given", ["20", '"3"'])
+def test_a_wrong_feature_dim_is_refused(given: str, opt_ml: Path) -> None:
+    configure(opt_ml, POST | {"feature_dim": given}, {"train": {}})
+    assert f"feature_dim is {given.strip(chr(34))}, and the channel train has 4 columns" in failure(opt_ml)
