@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -182,7 +182,7 @@ def _fair() -> Case:
     return Case(table.drop_columns("affairs").append_column("had", had), "had")
 
 
-CASES = {
+CASES: dict[str, Callable[[], Case]] = {
     "breast cancer": lambda: _scikit("breast_cancer"),
     "wine": lambda: _scikit("wine"),
     "penguins": _penguins,

@@ -238,7 +238,7 @@ def test_outcomes_other_than_yes_and_no_need_to_be_told_apart(tmp_path: Path) ->
 
 def test_evaluating_names_what_a_table_lacks(tmp_path: Path) -> None:
     model = trained(calls(300), tmp_path)
-    with pytest.raises(TrainingError, match="there is not a column 'job'"):
+    with pytest.raises(TrainingError, match="there is no column 'job'"):
         evaluate(model, calls(50).drop_columns("job"))
     odd = calls(50).set_column(4, "y", pa.array(["perhaps"] * 50))
     with pytest.raises(TrainingError, match="'y' has 'perhaps'"):
