@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mapping": {"records", "errors", "project", "sizes", "lists"},
     "dms": {"records", "errors", "project", "mapping"},
     # the two sides, which do not know each other
-    "mysql": {"records", "errors", "private", "project", "durable", "export", "memory"},
+    "mysql": {"records", "errors", "private", "project", "durable", "export", "memory", "threads"},
     "dynamodb": {"records", "errors", "project", "sizes", "lists", "memory", "threads"},
     # what is kept on disk
     "log": {"records", "errors", "durable"},

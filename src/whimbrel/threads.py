@@ -19,6 +19,22 @@ class Thread(threading.Thread):
         self._started = _Begun()  # what ``start`` waits for
 
 
+class Timer(Thread):
+    """Calls ``do`` after so many seconds, unless it is cancelled before."""
+
+    def __init__(self, seconds: float, do: Callable[[], object]) -> None:
+        super().__init__(self._wait, "timer")
+        self._seconds, self._do = seconds, do
+        self._cancelled = threading.Event()
+
+    def cancel(self) -> None:
+        self._cancelled.set()
+
+    def _wait(self) -> None:
+        if not self._cancelled.wait(self._seconds):
+            self._do()
+
+
 class _Begun(threading.Event):
     def wait(self, timeout: float | None = None) -> bool:
         if super().wait(BEGINS_WITHIN if timeout is None else timeout) or timeout is not None:

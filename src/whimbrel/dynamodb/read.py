@@ -19,6 +19,7 @@ from whimbrel.dynamodb.wire import Wire
 from whimbrel.dynamodb.workers import Limit
 from whimbrel.errors import TargetError
 from whimbrel.records import Condition, Item
+from whimbrel.threads import Thread
 
 _LOOK = 0.1  # seconds between looks at the end of a scan while the queue is full
 
@@ -87,12 +88,7 @@ def scan(
     request |= {"ReturnConsumedCapacity": "TOTAL"} | ({"Limit": page_items} if page_items else {})
     pages: _Pages = Queue(maxsize=segments)
     threads = [
-        threading.Thread(
-            target=_read_segment,
-            args=(calls, request | {"Segment": number}, pages, over),
-            name=f"scan-{number}",
-            daemon=True,
-        )
+        Thread(partial(_read_segment, calls, request | {"Segment": number}, pages, over), f"scan-{number}")
         for number in range(segments)
     ]
     try:
@@ -166,7 +162,7 @@ def _put(pages: _Pages, page: list[Item] | BaseException | None, over: threading
             return
 
 
-def _drain(pages: _Pages, threads: list[threading.Thread], on_page: OnPage) -> int:
+def _drain(pages: _Pages, threads: list[Thread], on_page: OnPage) -> int:
     items, segments = 0, len(threads)
     while segments:
         try:

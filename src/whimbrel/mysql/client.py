@@ -7,7 +7,6 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
-import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from whimbrel.errors import SourceError, WhimbrelError
 from whimbrel.mysql.login import OTHER_SERVER, SECONDS, Login, Peer, peer_of, starts_tls
 from whimbrel.mysql.tls import tls_context
 from whimbrel.project import Source
+from whimbrel.threads import Timer
 
 if TYPE_CHECKING:
 
@@ -62,8 +62,7 @@ class SourceConnection(_Base):
 
     def connect(self, sock: Any = None) -> None:
         """A login that is not done within SECONDS is given up: time limits of single reads add up without end."""
-        self._limit = threading.Timer(SECONDS, self._give_up)
-        self._limit.daemon = True
+        self._limit = Timer(SECONDS, self._give_up)
         try:
             with understood(self._place):
                 super().connect(sock)

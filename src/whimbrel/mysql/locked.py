@@ -11,10 +11,10 @@ MySQL lets nobody open the tables of that SELECT again until it is through.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
+from functools import partial
 from typing import Any, NamedTuple
 
 import pymysql
@@ -23,6 +23,7 @@ from whimbrel.errors import PrivilegeError, SourceUnreachable, Stopped, Whimbrel
 from whimbrel.mysql.connect import Mysql, connect, mysql_position, place_of, quoted, rows_as_dicts, translate
 from whimbrel.project import Source
 from whimbrel.records import Position, Table
+from whimbrel.threads import Timer
 
 LIMIT = 0.2  # seconds from asking to the end; leaves a third of the 300 ms that a write may wait to the server's answer
 PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0)  # seconds between the tries
@@ -70,7 +71,7 @@ def _try(source: Source, statement: str) -> _Try:
         # Should nobody end it: the wait ends after a second, and so does an idle session with its locks.
         rows_as_dicts(holder, "SET SESSION lock_wait_timeout = 1, wait_timeout = 1")
         number = rows_as_dicts(holder, "SELECT CONNECTION_ID() AS number")[0]["number"]
-        limit = threading.Timer(LIMIT, _end, (ender, number))
+        limit = Timer(LIMIT, partial(_end, ender, number))
         began = time.perf_counter()
         limit.start()
         position = None
