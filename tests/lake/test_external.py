@@ -96,7 +96,7 @@ def test_a_value_of_another_type_is_an_error_where_athena_has_one(project: Path)
         rows(project, sql)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.lists(st.text('ab,";\t é ', max_size=6), min_size=2, max_size=2), min_size=1, max_size=5))
 def test_any_csv_of_pythons_writer(project: Path, cells: list[list[str]]) -> None:
     with (place(project) / "data").open("w", newline="", encoding="utf-8") as file:

@@ -103,10 +103,10 @@ def wanted() -> dict[str, dict[str, Any]]:
     "arguments",
     [
         [],
-        ["--output", "json"],
-        ["--page-size", "7"],
+        pytest.param(["--output", "json"], marks=pytest.mark.slow),
+        pytest.param(["--page-size", "7"], marks=pytest.mark.slow),
         ["--query", "Items"],
-        ["--query", "Items[]", "--output", "json"],
+        pytest.param(["--query", "Items[]", "--output", "json"], marks=pytest.mark.slow),
         ["--consistent-read", "--return-consumed-capacity", "TOTAL"],
     ],
     ids=" ".join,
@@ -222,7 +222,7 @@ def test_a_damaged_scan_is_named(tmp_path: Path, case: str) -> None:
         converted(tmp_path, tmp_path / "scan.json")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(items, max_size=5), st.sampled_from([None, 1, 4]), st.integers(1, 40), st.booleans())
 def test_any_scan_is_cut_into_its_items(
     tmp_path: Path,
@@ -367,7 +367,7 @@ CELLS = st.one_of(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=6))
 def test_any_csv_of_pythons_writer_comes_back_sign_by_sign(tmp_path: Path, cells: list[tuple[str | None, ...]]) -> None:
     """The judge writes: Python's csv with quotes where they are needed; an empty text always has them."""
@@ -462,7 +462,7 @@ def test_the_example_of_the_developer_guide(tmp_path: Path) -> None:
     ]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(items, min_size=1, max_size=5))
 def test_any_item_in_ion_is_the_item(tmp_path: Path, made: list[dict[str, Any]]) -> None:
     every = {str(number): item | {"pk": {"S": str(number)}} for number, item in enumerate(made)}
