@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
@@ -39,6 +40,8 @@ def rows_of(body: bytes, content_type: str, names: Sequence[str], at_once: int) 
     kind = content_type.partition(";")[0].strip().lower()
     if kind == CSV:
         rows = _csv_rows(_text(body), names)
+    elif kind == "" and body.lstrip()[:1] not in (b"{", b"["):
+        raise BodyError(f"the request has no Content-Type, and its body is not JSON: send {CSV}, {JSON} or another")
     elif kind in ("", JSON):
         rows = _json_rows(body, len(names))
     elif kind in (JSON_LINES, "application/x-jsonlines", "application/x-ndjson"):
@@ -132,12 +135,18 @@ def _json_rows(body: bytes, width: int) -> Iterator[Row]:
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise BodyError(f"the body is not JSON: {error}") from None
+        raise BodyError(f"the body is not JSON: {error}{_not_a_number(body)}") from None
     instances = document.get("instances") if isinstance(document, dict) else document
     if not isinstance(instances, list):
         raise BodyError('the body must be {"instances": [...]}')
     for number, instance in enumerate(instances, 1):
         yield _features(instance, width, f"instance {number}")
+
+
+def _not_a_number(body: bytes) -> str:
+    """What to send instead, where Python's NaN or Infinity stands, which JSON does not have."""
+    found = re.search(rb"[\[,:]\s*(-?Infinity|NaN)\s*[\],}]", body)
+    return f" ({found[1].decode()} is not JSON; a missing value is null)" if found else ""
 
 
 def _json_lines(body: bytes, width: int) -> Iterator[Row]:
@@ -146,7 +155,7 @@ def _json_lines(body: bytes, width: int) -> Iterator[Row]:
             try:
                 instance = orjson.loads(line)
             except orjson.JSONDecodeError as error:
-                raise BodyError(f"line {number}: not JSON: {error}") from None
+                raise BodyError(f"line {number}: not JSON: {error}{_not_a_number(line)}") from None
             yield _features(instance, width, f"line {number}")
 
 

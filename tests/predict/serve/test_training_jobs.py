@@ -84,7 +84,7 @@ def ended(server: Running, name: str) -> Any:
         found = describe(TrainingJobName=name)
         return found if found["TrainingJobStatus"] != "InProgress" else None
 
-    return wait_for(now, 60)
+    return wait_for(now, 180)  # it stands back behind everything else on the machine
 
 
 def test_a_job_makes_a_model_that_an_endpoint_takes(start: Start, tmp_path: Path) -> None:
