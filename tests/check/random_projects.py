@@ -179,6 +179,11 @@ def column_key(name: str, column: str) -> dict[str, str]:
     return {"name": name, "value": f"${{{column}}}", "type": "N" if column == "id" else "S"}
 
 
+def texts_of(columns: list[str]) -> list[str]:
+    """Bytes have no text."""
+    return [each for each in columns if each != "raw"]
+
+
 @st.composite
 def careful_records(draw: st.DrawFn, table: dict[str, Any], shape: str, mark: str) -> Rule:
     columns = table["columns"]
@@ -191,7 +196,7 @@ def careful_records(draw: st.DrawFn, table: dict[str, Any], shape: str, mark: st
     typed = draw(st.lists(st.sampled_from(others), max_size=2, unique=True))
     rule["types"] = {each: draw(st.sampled_from(CAREFUL_TYPES[each])) for each in typed if each in CAREFUL_TYPES}
     if draw(st.booleans()):
-        rule["attributes"] = {"extra": draw(st.one_of(st.just("constant"), templates(columns, 2)))}
+        rule["attributes"] = {"extra": draw(st.one_of(st.just("constant"), templates(texts_of(columns), 2)))}
     rule["nulls"] = draw(st.sampled_from(["null", "omit"]))
     rule["exclude"] = draw(
         st.lists(st.sampled_from([each for each in others if each not in rule["types"]]), max_size=1)
@@ -302,7 +307,7 @@ def dms_mapping(draw: st.DrawFn, place: dict[str, str], key: list[str], others: 
     if len(key) == 2 and draw(st.booleans()):
         texts = [("pk", f"${{{key[0]}}}"), ("sk", f"${{{key[1]}}}")]
     if others and draw(st.booleans()):
-        texts.append(("extra", draw(templates([*key, *others], 2))))
+        texts.append(("extra", draw(templates(texts_of([*key, *others]), 2))))
     mappings = [
         {"target-attribute-name": name, "attribute-type": "scalar", "attribute-sub-type": "string", "value": value}
         for name, value in texts

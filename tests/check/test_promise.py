@@ -63,7 +63,7 @@ class Promises:
 
     def _kept(self, case: Case, *options: str) -> None:
         checked = case.call("check", "--json", *options)
-        findings = json.loads(checked.stdout)["findings"] if checked.stdout else []
+        findings = json.loads(checked.stdout).get("findings", []) if checked.stdout else []  # none: an error before any
         errors = [each for each in findings if each["severity"] == "error"]
         moved = case.call("migrate", "--until-caught-up", *options)
         verified = case.call("verify", *options) if moved.exit_code in (0, 4) else moved
