@@ -12,8 +12,10 @@ import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from whimbrel.checkpoint import TableProgress
+from whimbrel.durable import replace_file
 from whimbrel.errors import SourceUnreachable, StateError
 from whimbrel.mapping.design import TableMapping
 from whimbrel.migrate.prepare import chunk_key
@@ -77,6 +79,11 @@ class Snapshot:
         plan.file(plan.chunks[number - 1]).unlink(missing_ok=True)
 
     @property
+    def _read_from(self) -> Path:
+        """The identity of the server that a run reads from, while it does."""
+        return self._folder / "server"
+
+    @property
     def _progress(self) -> TableProgress:
         return self._keeper.now.table(self._mapping.source)
 
@@ -94,6 +101,8 @@ class Snapshot:
                     place=str(plan.path),
                     hint=f"Put the right one back, or remove {self._folder}: the table is then exported again.",
                 )
+            if self._read_from.exists() and self._read_from.read_text() != self._proved():
+                return self._begin_again()
             self._take_stock(plan)
             if plan.exported or plan.table == self._mapping.table:
                 return plan
@@ -137,6 +146,8 @@ class Snapshot:
             self._counts.exported_rows += more
 
         before = self._proved()
+        # Durable before a chunk is: a killed run leaves chunks, and the server may have changed while it read them.
+        replace_file(self._read_from, before.encode())
         export_table(
             self._source,
             self._mapping.table,
@@ -148,6 +159,7 @@ class Snapshot:
             stop=self._stop,
         )
         self._refuse_moved(before, self._proved())
+        self._read_from.unlink()
         return rows
 
     def _refuse_moved(self, before: str, now: str) -> None:
