@@ -75,8 +75,9 @@ def test_every_locked_package_has_hashes(name: str) -> None:
 
 
 def test_the_smaller_lists_are_cut_from_the_largest() -> None:
-    run, demo, dev = ({*pins(f"requirements/{name}.txt")} for name in ("run", "demo", "dev"))
-    assert run < demo < dev
+    core, run, demo, dev = ({*pins(f"requirements/{name}.txt")} for name in ("core", "run", "demo", "dev"))
+    assert core < demo < dev
+    assert core < run < dev
 
 
 def pins(file: str) -> list[str]:

@@ -102,8 +102,13 @@ def test_the_control_api_as_boto3_and_the_aws_cli_use_it(start: Start, tmp_path:
 REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "a model elsewhere": (
         "create_model",
-        {"ModelName": "m", "PrimaryContainer": {"ModelDataUrl": "s3://bucket/model.tar.gz"}},
+        {"ModelName": "m", "PrimaryContainer": {"ModelDataUrl": "https://example.com/model.tar.gz"}},
         "not on this machine",
+    ),
+    "a model that the lake's copy of S3 has not": (
+        "create_model",
+        {"ModelName": "m", "PrimaryContainer": {"ModelDataUrl": "s3://bucket/model.tar.gz"}},
+        "cannot be read",
     ),
     "a file that is no model": (
         "create_model",
