@@ -300,8 +300,12 @@ def nonsense(columns: int, value: str | None) -> Act:
 
 @pytest.mark.parametrize(
     "answer",
-    [nonsense(1, "x"), nonsense(2, None), nonsense(6, "7"), lambda session: session.send(OK)],
-    ids=["a word", "nothing", "numbers", "no rows"],
+    [
+        pytest.param(nonsense(1, "x"), id="a word"),
+        pytest.param(nonsense(2, None), id="nothing", marks=pytest.mark.slow),
+        pytest.param(nonsense(6, "7"), id="numbers", marks=pytest.mark.slow),
+        pytest.param(lambda session: session.send(OK), id="no rows"),
+    ],
 )
 def test_commands_end_with_an_error_of_ours(answer: Act, tmp_path: Path) -> None:
     with hostile(settled(answer)) as server:

@@ -195,7 +195,10 @@ def steps(project: Path) -> list[Callable[[], None]]:
     ]
 
 
-@pytest.mark.parametrize("converted", ["each time", "at the end", "never before"])
+@pytest.mark.parametrize(
+    "converted",
+    ["each time", *(pytest.param(each, marks=pytest.mark.slow) for each in ("at the end", "never before"))],
+)
 def test_query_and_restore_as_of_one_moment_give_the_same_table(
     project: Path, ministack: DynamoServer, new_table_name: Callable[[str], str], converted: str
 ) -> None:

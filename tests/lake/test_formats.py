@@ -119,6 +119,7 @@ def test_the_output_of_a_scan(tmp_path: Path, table: tuple[Any, str], arguments:
     check_rows(tmp_path / "lake", "t", wanted())
 
 
+@pytest.mark.slow
 def test_pages_and_segments_behind_one_another(tmp_path: Path, table: tuple[Any, str]) -> None:
     """As a loop in a shell writes them: page by page without the CLI's own paging, and in two segments."""
     aws, _ = table
@@ -222,7 +223,7 @@ def test_a_damaged_scan_is_named(tmp_path: Path, case: str) -> None:
         converted(tmp_path, tmp_path / "scan.json")
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(items, max_size=5), st.sampled_from([None, 1, 4]), st.integers(1, 40), st.booleans())
 def test_any_scan_is_cut_into_its_items(
     tmp_path: Path,
