@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import random
 import ssl
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from asyncmy import errors as asyncmy_errors
@@ -88,12 +89,16 @@ class SourceReader(_Base):
             except StopIteration:
                 return packet
 
-    async def read_packet(self, packet_type: Any = MysqlPacket) -> Any:
-        self._columns = self._columns + 1 if packet_type is FieldDescriptorPacket else 0
-        if self._columns > MOST_COLUMNS:
-            raise self._too_much(f"more than {MOST_COLUMNS:,} columns")
+    def read_packet(self, packet_type: Any = MysqlPacket) -> Coroutine[Any, Any, Any]:
+        """Not a coroutine of its own: it is called for each row."""
+        if packet_type is FieldDescriptorPacket:
+            self._columns += 1
+            if self._columns > MOST_COLUMNS:
+                raise self._too_much(f"more than {MOST_COLUMNS:,} columns")
+        else:
+            self._columns = 0
         self._room = self.largest
-        return await super().read_packet(packet_type)
+        return _Base.read_packet(self, packet_type)
 
     async def _fill_buffer(self, need: int) -> None:
         self._room -= need  # of a packet that comes in several parts, the sum
