@@ -12,16 +12,9 @@ import pytest
 from demo.servers import MariaDB, Ministack
 from demo.shop import CREATE
 from tests.e2e.conftest import MakeWork
-from tests.e2e.work import GROUP, Work
+from tests.e2e.work import GROUP, UNALIGNED, Work
 
 LINES = 100  # to an order: few items, for the sake of the local server
-UNALIGNED = """
-shape = "group"
-partition_key = { name = "orderid" }
-entry = { name = "${productid}", value = "quantity" }
-exclude = ["customerid"]
-assert_unique = true
-"""
 
 
 @pytest.mark.slow

@@ -14,18 +14,11 @@ import pytest
 
 from demo.shop import CREATE
 from tests.e2e import judge
-from tests.e2e.work import GROUP, Work
+from tests.e2e.work import GROUP, UNALIGNED, Work
 
 ENDS_WITHIN = 60.0  # seconds, on a busy machine; some of them pass before the limit is met
 MB = 1 << 20
 ROWS = 20_000
-UNALIGNED = """
-shape = "group"
-partition_key = { name = "orderid" }
-entry = { name = "${productid}", value = "quantity" }
-exclude = ["customerid"]
-assert_unique = true
-"""
 MIGRATE = ("migrate", "--until-caught-up")
 PHASES = ("snapshot", "load", "regroup", "apply", "verify")
 MORE = (0, 1, 2, 4, 8)  # MB that it may have beside what it has in the phase; with much more it comes to its end

@@ -26,6 +26,13 @@ partition_key = { name = "customerid" }
 sort_key = { name = "orderid" }
 entry = { name = "${productid}", value = "quantity" }
 """
+UNALIGNED = """
+shape = "group"
+partition_key = { name = "orderid" }
+entry = { name = "${productid}", value = "quantity" }
+exclude = ["customerid"]
+assert_unique = true
+"""
 RECORD = """
 shape = "record"
 partition_key = { name = "customer_orderid", value = "${customerid}|${orderid}" }
