@@ -4,7 +4,7 @@
 # make test-all  also the slow ones: memory at large tables, every combination of servers, figures on the original data
 # make bench     side by side with what people would use instead; writes docs/benchmarks.md
 # make chaos     kills, outages and faults on both sides in every phase, by a seed: make chaos SEED=7 N=200
-# make mutants   mutation testing of the core by tests that need no server; goes on where it was: MUTANTS="checkpoint log", ONLY='*[27]'
+# make mutants   mutation testing of the core by tests that need no server; goes on where it was: MUTANTS="checkpoint changelog", ONLY='*[27]'
 # make fuzz      coverage-guided fuzzing of every reader of bytes, SECONDS=60 each; NAMES="item binlog" for some of them; and answers of real servers that are changed on their way: N=200
 # make lint      only ruff and mypy
 # make lock      choose newer packages (UPGRADE=--upgrade) and lock them by hash

@@ -23,9 +23,9 @@ from typing import Any
 import boto3
 
 from benchmarks.null_sink import null_sink
+from whimbrel.changelog.files import ChangeLogReader, ChangeLogWriter
 from whimbrel.dynamodb.wire import Wire
 from whimbrel.dynamodb.write import Writer
-from whimbrel.log.files import ChangeLogReader, ChangeLogWriter
 from whimbrel.mapping.versions import Versions
 from whimbrel.migrate.apply import Applier
 from whimbrel.migrate.dead import DeadLetters

@@ -20,12 +20,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from whimbrel.predict import metrics
-from whimbrel.predict.columns import Array
-from whimbrel.predict.search import in_parallel
-from whimbrel.predict.tables import read_table
-from whimbrel.predict.targets import read_target
-from whimbrel.predict.train import scored, train
+from whimbrel.predict.train import metrics
+from whimbrel.predict.train.columns import Array
+from whimbrel.predict.train.search import in_parallel
+from whimbrel.predict.train.tables import read_table
+from whimbrel.predict.train.targets import read_target
+from whimbrel.predict.train.train import scored, train
 from whimbrel.project.predict import ModelRule
 
 HELD = 0.25

@@ -34,10 +34,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mysql": {"records", "errors", "private", "project", "durable", "export", "memory", "threads"},
     "dynamodb": {"records", "errors", "project", "sizes", "lists", "memory", "threads"},
     # what is kept on disk
-    "log": {"records", "errors", "durable"},
+    "changelog": {"records", "errors", "durable"},
     "export": {"records", "errors", "durable"},
     "spill": {"records", "errors", "durable"},
-    "checkpoint": {"records", "errors", "durable", "log"},
+    "checkpoint": {"records", "errors", "durable", "changelog"},
     # only these bring the parts together
     "migrate": ANYTHING,
     "check": ANYTHING,

@@ -22,9 +22,9 @@ from typing import Any
 
 import orjson
 
+from whimbrel.changelog.record import LogPoint
 from whimbrel.durable import replace_file
 from whimbrel.errors import Locked, StateError
-from whimbrel.log.record import LogPoint
 from whimbrel.records import Position
 
 VERSION = 2

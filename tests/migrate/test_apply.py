@@ -16,10 +16,10 @@ import pytest
 
 from tests.memory import Body, MemoryWire
 from whimbrel import checkpoint
+from whimbrel.changelog.files import ChangeLogReader, ChangeLogWriter
 from whimbrel.checkpoint import Checkpoint
 from whimbrel.dynamodb.write import Writer
 from whimbrel.errors import RequestRefused, StateError, Stopped
-from whimbrel.log.files import ChangeLogReader, ChangeLogWriter
 from whimbrel.mapping.versions import Versions
 from whimbrel.migrate import apply
 from whimbrel.migrate.apply import FIRST_BATCH, LARGEST_BATCH, LEAST_BATCH, Applier

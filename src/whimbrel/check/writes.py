@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from whimbrel.changelog.reader import ChangeLogReader
+from whimbrel.changelog.segments import segments
 from whimbrel.check.findings import Finding, finding
 from whimbrel.check.groups import partition_of
 from whimbrel.errors import PartialImage, SchemaDrift, StatementChange, WhimbrelError
-from whimbrel.log.reader import ChangeLogReader
-from whimbrel.log.segments import segments
 from whimbrel.mapping.design import TableMapping
 from whimbrel.mysql.binlog.stream import BinlogStream
 from whimbrel.mysql.connect import connect, rows_as_dicts

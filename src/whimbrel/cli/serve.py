@@ -20,10 +20,10 @@ from whimbrel.cli.stopping import FAILED
 from whimbrel.cli.train import models_folder
 from whimbrel.durable import replace_file
 from whimbrel.errors import TargetUnreachable, UserError
-from whimbrel.predict.access import Access
-from whimbrel.predict.deploy import SERVER_FILE, Deployment, client_for, deploy, deployment_config, server_url
-from whimbrel.predict.registry import Registry, sole_user
-from whimbrel.predict.rollout import Guard, stages
+from whimbrel.predict.serve.access import Access
+from whimbrel.predict.serve.deploy import SERVER_FILE, Deployment, client_for, deploy, deployment_config, server_url
+from whimbrel.predict.serve.registry import Registry, sole_user
+from whimbrel.predict.serve.rollout import Guard, stages
 from whimbrel.project import FILE_NAME, NO_SOURCE, Project, Target, load_project
 from whimbrel.project.endpoint import EndpointRule, Serve
 
@@ -142,8 +142,8 @@ def _by_server(project: Project, endpoint: str, body: bytes) -> str:
 
 
 def _by_file(model: Path, body: bytes) -> str:
-    from whimbrel.predict.model import load_model
-    from whimbrel.predict.served import Call, Served
+    from whimbrel.predict.model.model import load_model
+    from whimbrel.predict.serve.served import Call, Served
 
     answer = Served("model", load_model(model)).answer(Call(body, "text/csv", ""))
     if answer.status != 200:
@@ -164,10 +164,10 @@ def _called(operation: Any, **given: Any) -> Any:
 
 
 def _serve(project: Project, folder: Path, as_json: bool, host: str, port: int | None, access: Access) -> int:
-    from whimbrel.predict.listener import Limits
-    from whimbrel.predict.server import run
-    from whimbrel.predict.server import serve as serve_until_stopped
-    from whimbrel.predict.serving import Serving
+    from whimbrel.predict.serve.listener import Limits
+    from whimbrel.predict.serve.server import run
+    from whimbrel.predict.serve.server import serve as serve_until_stopped
+    from whimbrel.predict.serve.serving import Serving
 
     keep_log(folder / "serve.log")
     settings: Serve = project.predict.serve

@@ -14,11 +14,11 @@ from typing import Any
 from whimbrel.lists import identity, in_order
 from whimbrel.mapping import forms, values
 from whimbrel.mapping.attributes import Design
+from whimbrel.mapping.codegen import refusals
+from whimbrel.mapping.codegen.group import group_functions
+from whimbrel.mapping.codegen.parts import taken
+from whimbrel.mapping.codegen.record import record_functions
 from whimbrel.mapping.forms import Refused
-from whimbrel.mapping.source import refusals
-from whimbrel.mapping.source.group import group_functions
-from whimbrel.mapping.source.parts import taken
-from whimbrel.mapping.source.record import record_functions
 from whimbrel.records import AttributeValue, Item, Put, Row
 from whimbrel.sizes import (
     item_size,

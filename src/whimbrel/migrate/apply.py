@@ -6,10 +6,10 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from whimbrel.changelog.files import ChangeLogReader, LogPoint
+from whimbrel.changelog.segments import read_mark
 from whimbrel.dynamodb.write import Rejected, Writer
 from whimbrel.errors import StateError
-from whimbrel.log.files import ChangeLogReader, LogPoint
-from whimbrel.log.segments import read_mark
 from whimbrel.mapping.versions import Versions
 from whimbrel.migrate.dead import DeadLetters
 from whimbrel.migrate.progress import Progress

@@ -11,8 +11,8 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
+from whimbrel.changelog.files import ChangeLogWriter
 from whimbrel.errors import SourceUnreachable, StateError, WhimbrelError
-from whimbrel.log.files import ChangeLogWriter
 from whimbrel.mapping.versions import Versions
 from whimbrel.migrate.history import History, Name
 from whimbrel.migrate.lineage import Lineage

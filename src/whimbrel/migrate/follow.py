@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
+from whimbrel.changelog.segments import prune
 from whimbrel.errors import Stopped
-from whimbrel.log.segments import prune
 from whimbrel.migrate.run import Run
 from whimbrel.migrate.settle import Settling
 from whimbrel.threads import Thread

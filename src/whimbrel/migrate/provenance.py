@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 
-from whimbrel.log.files import ChangeLogReader
+from whimbrel.changelog.files import ChangeLogReader
 from whimbrel.mapping.design import TableMapping
 from whimbrel.mapping.provenance import of_change
 from whimbrel.records import Change, Commit, Fault, Provenance

@@ -20,13 +20,13 @@ from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
+from whimbrel.changelog.files import ChangeLogReader
 from whimbrel.checkpoint import RunLock
 from whimbrel.dynamodb.session import Session
 from whimbrel.dynamodb.tables import ensure_table, table_id
 from whimbrel.dynamodb.wire import Wire
 from whimbrel.dynamodb.write import Writer
 from whimbrel.errors import LogCorrupt, StateError, TargetError
-from whimbrel.log.files import ChangeLogReader
 from whimbrel.mapping.family import indexes_of
 from whimbrel.mapping.provenance import of_snapshot
 from whimbrel.migrate import history

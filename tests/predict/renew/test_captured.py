@@ -9,12 +9,12 @@ import pytest
 from tests.predict.serve.models import ROW, model_file
 from tests.predict.serve.test_recordio import DENSE
 from whimbrel.errors import StateError
-from whimbrel.predict.bodies import RECORDIO
-from whimbrel.predict.capture import Captured, line
-from whimbrel.predict.captured import captured_drift
-from whimbrel.predict.model import Model, load_model
-from whimbrel.predict.recordio import write as write_records
-from whimbrel.predict.registry import Capture
+from whimbrel.predict.model.model import Model, load_model
+from whimbrel.predict.serve.bodies import RECORDIO
+from whimbrel.predict.serve.capture import Captured, line
+from whimbrel.predict.serve.captured import captured_drift
+from whimbrel.predict.serve.recordio import write as write_records
+from whimbrel.predict.serve.registry import Capture
 
 JSON = "application/json"
 LINES = "application/jsonlines"

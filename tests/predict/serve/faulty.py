@@ -13,14 +13,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from whimbrel.predict.deploy import SERVER_FILE
-from whimbrel.predict.listener import Limits
-from whimbrel.predict.model import Model, Prediction, load_model
-from whimbrel.predict.places import Folders
-from whimbrel.predict.registry import Registry, sole_user
-from whimbrel.predict.rollout import Guard
-from whimbrel.predict.server import run, serve
-from whimbrel.predict.serving import Serving
+from whimbrel.predict.model.model import Model, Prediction, load_model
+from whimbrel.predict.sagemaker.places import Folders
+from whimbrel.predict.serve.deploy import SERVER_FILE
+from whimbrel.predict.serve.listener import Limits
+from whimbrel.predict.serve.registry import Registry, sole_user
+from whimbrel.predict.serve.rollout import Guard
+from whimbrel.predict.serve.server import run, serve
+from whimbrel.predict.serve.serving import Serving
 
 
 class Faulty(Model):

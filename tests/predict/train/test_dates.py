@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from tests.predict.train.tables import rule
 from whimbrel.errors import ModelDamaged, RowError, TrainingError
-from whimbrel.predict.dates import date_parts
-from whimbrel.predict.drift import drift
-from whimbrel.predict.model import Model, load_model, read_model
-from whimbrel.predict.tables import read_table
-from whimbrel.predict.train import model_path, scored, train
+from whimbrel.predict.model.dates import date_parts
+from whimbrel.predict.model.drift import drift
+from whimbrel.predict.model.model import Model, load_model, read_model
+from whimbrel.predict.train.tables import read_table
+from whimbrel.predict.train.train import model_path, scored, train
 
 MOMENTS = st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1))
 

@@ -1,0 +1,252 @@
+"""Reading the change log, in any process, while another appends to it.
+
+A reader goes up to the durable mark and no further. It holds one block of lines, never a whole transaction, and checks
+every line's checksum and every transaction's count of changes before it hands out the Commit.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+from zlib import crc32
+
+import orjson
+
+from whimbrel.changelog.record import RESTORE, LogPoint, change_decoder, is_commit, read_commit, read_table
+from whimbrel.changelog.segments import BLOCK, line_before, lines, read_mark, segment_head, segment_path, segments
+from whimbrel.durable import TAIL, is_sound
+from whimbrel.errors import LogCorrupt, LogGone, StateError
+from whimbrel.records import Change, Commit, Table
+
+_Decoder = Callable[[dict[str, Any]], Change]
+_READ_BYTES = 16 * BLOCK  # about what one call of read() takes from the log at most, whatever its limit
+
+
+class Unread(NamedTuple):
+    """What is durable in the log and not handed out yet."""
+
+    bytes: int
+    changes: int
+
+
+class ChangeLogReader:
+    """Reads the log in ``folder`` from ``start``, a place after a Commit, or from its very beginning (None).
+
+    The log need not exist yet when ``start`` is None. Raises LogGone when the place asked for was pruned or never was,
+    LogCorrupt for damage. Used by one thread.
+    """
+
+    def __init__(self, folder: Path, start: LogPoint | None) -> None:
+        self.folder = folder
+        self._file: BinaryIO | None = None
+        self._decoders: dict[tuple[str, str], _Decoder] = {}  # in force at the next line
+        self._seen: dict[Table, _Decoder] = {}  # so that equal definitions give one Table object, over all segments
+        self._lines: Iterator[bytes] = iter(())
+        self._rest = b""
+        self._point = start
+        self._total = self._changes = 0  # up to the last Commit, and since then
+        self._ahead: Commit | None = None  # the end of the transaction that is being handed out, once it was asked for
+        self._segment = self._next = self._read_to = self._until = 0
+        with self._reading():
+            if start is not None:
+                self._resume(start)
+            elif segments(folder):
+                self._begin()
+
+    @property
+    def point(self) -> LogPoint | None:
+        """The place after the last Commit handed out, to resume at; where this reader started, before the first one."""
+        return self._point
+
+    def read(self, limit: int) -> list[Change | Commit]:
+        """The next ``limit`` entries at most, in log order; empty when there is nothing new yet.
+
+        Raises LogCorrupt, and LogGone when the segment that follows was pruned.
+        A transaction may be spread over several calls. The changes of one table definition share one Table object.
+        """
+        entries: list[Change | Commit] = []
+        decoders, taken = self._decoders, 0
+        while len(entries) < limit:
+            line = next(self._lines, None)
+            if line is None:
+                with self._reading():
+                    if taken < _READ_BYTES and self._fill():
+                        continue
+                break
+            if line[-TAIL:] != b',"crc":"%08x"}' % crc32(line[:-TAIL]):
+                raise self._corrupt("a line does not fit its checksum")
+            fields = orjson.loads(line)
+            if "row" in fields:
+                decode = decoders.get((fields["schema"], fields["table"]))
+                if decode is None:
+                    raise self._corrupt("a change without its Table line before it")
+                entries.append(decode(fields))
+                self._changes += 1
+            elif fields["type"] == "Commit":
+                entries.append(self._commit(fields, len(line) + 1))
+            else:
+                self._define(read_table(fields))
+            self._next += len(line) + 1
+            taken += len(line)
+        return entries
+
+    @property
+    def total(self) -> int:
+        """The changes of the log since it began, up to the last Commit handed out."""
+        return self._total
+
+    @property
+    def handed_out(self) -> int:
+        """The changes of the log since it began, up to the last one handed out."""
+        return self._total + self._changes
+
+    def commit_ahead(self) -> Commit:
+        """The Commit that ends the transaction whose changes were handed out last; it is durable, as they are."""
+        if self._ahead is None:
+            with self._reading(), segment_path(self.folder, self._segment).open("rb") as file:
+                file.seek(self._next)
+                line = next(filter(is_commit, file), b"")
+            if not line:
+                raise self._corrupt("the segment ends within a transaction")
+            self._ahead = read_commit(orjson.loads(line)).commit
+        return self._ahead
+
+    def unread(self) -> Unread:
+        """How much is durable and was not handed out yet: cheap, from file sizes and the running total."""
+        mark = read_mark(self.folder)
+        if mark is None:
+            return Unread(0, 0)
+        size = mark.point.offset - self._next
+        with self._reading():
+            for segment in range(self._segment or segments(self.folder)[0], mark.point.segment):
+                size += segment_path(self.folder, segment).stat().st_size
+        return Unread(max(size, 0), max(mark.total - self._total - self._changes, 0))
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def __enter__(self) -> ChangeLogReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _commit(self, fields: dict[str, Any], length: int) -> Commit:
+        commit, changes, total = read_commit(fields)
+        if changes != self._changes or total != self._total + changes:
+            raise self._corrupt(f"a transaction of {changes} changes has {self._changes} lines of them")
+        self._total, self._changes, self._ahead = total, 0, None
+        self._point = LogPoint(self._segment, self._next + length)
+        return commit
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise LogGone(f"{error.filename} has been pruned", place=str(self.folder), hint=_GONE) from error
+        except OSError as error:
+            message = f"the change log cannot be read: {error.strerror}"
+            hint = "Repair the disk or the permissions, and start again."
+            raise StateError(message, place=str(error.filename or self.folder), hint=hint) from error
+
+    def _define(self, table: Table) -> None:
+        if table not in self._seen:
+            self._seen[table] = change_decoder(table)
+        self._decoders[table.schema, table.name] = self._seen[table]
+
+    def _fill(self) -> bool:
+        """Take the next block of lines from the durable part; False when there is none yet."""
+        if self._file is None and not (segments(self.folder) and self._begin()):
+            return False
+        assert self._file is not None
+        if self._read_to >= self._until:
+            mark = read_mark(self.folder)
+            if mark is None or mark.point <= (self._segment, self._read_to):
+                return False
+            finished = mark.point.segment > self._segment
+            self._until = os.fstat(self._file.fileno()).st_size if finished else mark.point.offset
+            if self._read_to >= self._until:
+                self._follow()
+                return True
+        # A line longer than a block is read in blocks that grow with it, so the cost stays linear.
+        block = self._file.read(min(max(BLOCK, len(self._rest)), self._until - self._read_to))
+        if not block:
+            raise self._corrupt("the file ends before what was durable")
+        self._read_to += len(block)
+        *whole, self._rest = (self._rest + block).split(b"\n")
+        self._lines = iter(whole)
+        return True
+
+    def _begin(self) -> bool:
+        first = segments(self.folder)[0]
+        if first != 1:
+            message = f"the log begins with segment {first}; what was before it has been pruned"
+            raise LogGone(message, place=str(self.folder), hint=_GONE)
+        self._open(first)
+        return True
+
+    def _open(self, segment: int) -> None:
+        path = segment_path(self.folder, segment)
+        head, size = segment_head(self.folder, segment)
+        self.close()
+        self._file = path.open("rb", buffering=0)
+        self._file.seek(size)
+        self._segment, self._next, self._read_to, self._until = segment, size, size, 0
+        self._total = head.total
+        self._decoders.clear()
+
+    def _follow(self) -> None:
+        """Go on in the next segment; this one must have ended with a Commit, where the next one's head says it did."""
+        ended, total = LogPoint(self._segment, self._next), self._total
+        if self._rest or self._changes:
+            raise self._corrupt("the segment ends within a transaction")
+        if not segment_path(self.folder, self._segment + 1).exists():
+            raise LogGone(f"segment {self._segment + 1} has been pruned", place=str(self.folder), hint=_GONE)
+        head, _ = segment_head(self.folder, self._segment + 1)
+        if head.after != ended or head.total != total:
+            raise self._corrupt(
+                f"the segment ends here, but the next one follows {head.after} and {head.total} changes"
+            )
+        self._open(self._segment + 1)
+
+    def _resume(self, start: LogPoint) -> None:
+        numbers = segments(self.folder)
+        if start.segment not in numbers:
+            kept = f"it has segments {numbers[0]} to {numbers[-1]}" if numbers else "it is empty"
+            message = f"the log does not have segment {start.segment}, offset {start.offset}: {kept}"
+            raise LogGone(message, place=str(self.folder), hint=_GONE)
+        self._open(start.segment)
+        if start.offset != self._next:
+            path = segment_path(self.folder, start.segment)
+            before = line_before(path, start.offset)
+            if not (is_commit(before) and is_sound(before)):
+                raise LogGone("no transaction ended there", place=f"{path} at {start.offset}", hint=_GONE)
+            self._total = read_commit(orjson.loads(before)).total
+            self._take_definitions(path, start.offset)
+        assert self._file is not None
+        self._file.seek(start.offset)
+        self._next = self._read_to = start.offset
+
+    def _take_definitions(self, path: Path, until: int) -> None:
+        for offset, line in lines(path):
+            if offset >= until:
+                return
+            if line.startswith(b'{"type":"Table",'):
+                if not is_sound(line):
+                    raise LogCorrupt("a line does not fit its checksum", place=f"{path} at {offset}", hint=RESTORE)
+                self._define(read_table(orjson.loads(line)))
+
+    def _corrupt(self, message: str) -> LogCorrupt:
+        place = f"{segment_path(self.folder, self._segment)} at {self._next}"
+        return LogCorrupt(message, place=place, hint=RESTORE)
+
+
+_GONE = (
+    "The checkpoint and the change log do not belong together any more: restore the state folder from one copy, "
+    "or begin the migration again"
+)

@@ -1,0 +1,1 @@
+"""What a trained model is: its features, its scorer, its file."""

@@ -1,0 +1,1 @@
+"""What speaks as SageMaker does: control, containers, training jobs."""

@@ -1,0 +1,1 @@
+"""A model behind HTTP: who may ask, what it answers, and how it is replaced."""
