@@ -20,12 +20,15 @@ from whimbrel.cli.stopping import FAILED
 from whimbrel.cli.train import models_folder
 from whimbrel.durable import replace_file
 from whimbrel.errors import TargetUnreachable, UserError
+from whimbrel.predict.model.unknown import HEADER
 from whimbrel.predict.serve.access import Access
 from whimbrel.predict.serve.deploy import SERVER_FILE, Deployment, client_for, deploy, deployment_config, server_url
 from whimbrel.predict.serve.registry import Registry, sole_user
 from whimbrel.predict.serve.rollout import Guard, stages
 from whimbrel.project import FILE_NAME, NO_SOURCE, Project, Target, load_project
 from whimbrel.project.endpoint import EndpointRule, Serve
+
+_UNKNOWN = "whimbrel: categories that training never saw, scored as other"
 
 
 def registry_folder(project: Project) -> Path:
@@ -130,7 +133,7 @@ def weights(project: Project, as_json: bool, endpoint: str, wanted: tuple[str, .
 def predict(project: Project, endpoint: str, model: Path | None, rows: tuple[str, ...]) -> int:
     """Print the predictions for rows of CSV, of the arguments or of standard input, as SageMaker would answer."""
     body = ("\n".join(rows) if rows else sys.stdin.read()).encode("utf-8", "surrogateescape")
-    click.echo(_by_file(model, body) if model else _by_server(project, endpoint, body))
+    click.echo(_by_file(project, endpoint, model, body) if model else _by_server(project, endpoint, body))
     return OK
 
 
@@ -138,16 +141,21 @@ def _by_server(project: Project, endpoint: str, body: bytes) -> str:
     client = client_for(server_url(registry_folder(project)), "sagemaker-runtime", predict_keys(project))
     name = endpoint or only_endpoint(project)
     answer = _called(client.invoke_endpoint, EndpointName=name, Body=body, ContentType="text/csv")
+    if unknown := answer["ResponseMetadata"]["HTTPHeaders"].get(HEADER):
+        click.echo(f"{_UNKNOWN}: {unknown}", err=True)
     return str(answer["Body"].read().decode())
 
 
-def _by_file(model: Path, body: bytes) -> str:
+def _by_file(project: Project, endpoint: str, model: Path, body: bytes) -> str:
     from whimbrel.predict.model.model import load_model
     from whimbrel.predict.serve.served import Call, Served
 
-    answer = Served("model", load_model(model)).answer(Call(body, "text/csv", ""))
+    refuse = any(rule.unknown == "refuse" for rule in project.predict.endpoints if rule.name == endpoint)
+    answer = Served("model", load_model(model)).answer(Call(body, "text/csv", "", refuse))
     if answer.status != 200:
         raise UserError(answer.body.decode())
+    if answer.unknown:
+        click.echo(f"{_UNKNOWN}: {answer.unknown}", err=True)
     return answer.body.decode()
 
 
@@ -172,6 +180,7 @@ def _serve(project: Project, folder: Path, as_json: bool, host: str, port: int |
     keep_log(folder / "serve.log")
     settings: Serve = project.predict.serve
     guards = {rule.name: _guard(rule) for rule in project.predict.endpoints}
+    refusing = [rule.name for rule in project.predict.endpoints if rule.unknown == "refuse"]
 
     def ready(actual: int) -> None:
         url = f"http://{f'[{host}]' if ':' in host else host}:{actual}"
@@ -183,7 +192,7 @@ def _serve(project: Project, folder: Path, as_json: bool, host: str, port: int |
     async def main() -> None:
         limits = Limits(settings.max_body, settings.memory, settings.request_timeout)
         await serve_until_stopped(
-            Serving(Registry(folder), guards=guards, folders=folders_of(project)),
+            Serving(Registry(folder), guards=guards, folders=folders_of(project), refuse_unknown=refusing),
             host=host,
             port=settings.port if port is None else port,
             limits=limits,

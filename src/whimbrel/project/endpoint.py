@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from whimbrel.project.section import Section
 
+UNKNOWN = ("count", "refuse")
 TRAFFIC = ("CANARY", "LINEAR", "ALL_AT_ONCE")
 
 
@@ -32,6 +33,7 @@ class EndpointRule:
     least_calls: int = 20
     capture_percent: int = 10
     capture_folder: str = ""  # below the state folder
+    unknown: str = "count"  # what becomes of a category that training never saw
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,7 @@ def _read_endpoint(section: Section) -> EndpointRule:
         least_calls=section.whole("least_calls", 20, least=1),
         capture_percent=section.whole("capture_percent", 10),
         capture_folder=section.text("capture_folder", ""),
+        unknown=section.one_of("unknown", UNKNOWN),
     )
     if rule.capture_percent > 100:
         section.fault("capture_percent", f"must be 100 or less, not {rule.capture_percent}")

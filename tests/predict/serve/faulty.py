@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from whimbrel.predict.model.model import Model, Prediction, load_model
+from whimbrel.predict.model.unknown import Found
 from whimbrel.predict.sagemaker.places import Folders
 from whimbrel.predict.serve.deploy import SERVER_FILE
 from whimbrel.predict.serve.listener import Limits
@@ -24,13 +25,13 @@ from whimbrel.predict.serve.serving import Serving
 
 
 class Faulty(Model):
-    def predict(self, rows: Sequence[Any]) -> list[Prediction]:
+    def predict(self, rows: Sequence[Any], unknown: list[Found] | None = None) -> list[Prediction]:
         real = isinstance(rows[0], list) and rows[0][0] == "66"  # the age that the tests send to do harm
         if "broken" in self.version and real:
             raise RuntimeError("out of order")
         if "slow" in self.version and real:
             time.sleep(0.03)
-        return super().predict(rows)
+        return super().predict(rows, unknown)
 
 
 def load(path: Path) -> Model:

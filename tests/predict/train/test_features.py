@@ -77,10 +77,11 @@ def test_a_category_is_the_same_place_in_training_in_json_and_in_csv(
     served = encoder(learned, fill=0.0)
     for row, value in enumerate(trained):
         assert served(value)[1] == column.places[row]
-        assert (column.places[row] == learned.missing) == (not value)
+        assert (column.places[row] == learned.missing) == (not (value or "").strip())
     for value in fresh:
-        known = learned.categories.index(value) if value in learned.categories else learned.known
-        assert served(value)[1] == (known if value else learned.missing)
+        text = (value or "").strip()
+        known = learned.categories.index(text) if text in learned.categories else learned.known
+        assert served(value)[1] == (known if text else learned.missing)
 
 
 @pytest.mark.parametrize(
@@ -196,3 +197,10 @@ def test_a_value_that_does_not_fit_is_named_when_training() -> None:
     table = pa.table({"x": ["1", "2", "many"]})
     with pytest.raises(TrainingError, match="'x' must be a finite number, not 'many'"):
         learn_input(NUMBER, read_values(table, "x"), np.zeros(3))
+
+
+def test_a_category_that_is_too_rare_is_told_from_one_that_was_never_there() -> None:
+    table = pa.table({"x": [*["a", " b "] * 1_500, "once ", "  "]})
+    learned = learn_input(CATEGORY, read_values(table, "x"), np.zeros(3_002))
+    assert (set(learned.categories), learned.rare) == ({"a", "b"}, ("once",))
+    assert encoder(learned, fill=0.0)("once")[1] == encoder(learned, fill=0.0)("never")[1] == learned.known

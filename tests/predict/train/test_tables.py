@@ -56,3 +56,22 @@ def test_files_that_do_not_fit_together_are_refused(tmp_path: Path) -> None:
     (tmp_path / "c.csv").write_text("a,b\n1\n")
     with pytest.raises(UserError, match="cannot be read"):
         read_table([tmp_path / "c.csv"])
+
+
+def test_white_space_around_a_field_is_ignored_as_when_it_is_served(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(
+        "n, zip ,note,when,y\n 1, 007,a ,2026-01-01 , yes\n  ,007 , a,2026-01-02,yes\n2\t,7,\t, 2026-01-03,no \n"
+    )
+    table = read_table([tmp_path / "a.csv"], categories={"zip"})
+    assert table.column_names == ["n", "zip", "note", "when", "y"]
+    assert table["n"].to_pylist() == [1, None, 2]
+    assert table["zip"].to_pylist() == ["007", "007", "7"]
+    assert table["note"].to_pylist() == ["a", "a", ""]
+    assert [str(each) for each in table["when"].to_pylist()] == ["2026-01-01", "2026-01-02", "2026-01-03"]
+    assert table["y"].to_pylist() == ["yes", "yes", "no"]
+
+
+def test_columns_that_differ_by_white_space_alone_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("a, a,y\n1,2,3\n")
+    with pytest.raises(UserError, match="more than one column 'a'"):
+        read_table([tmp_path / "a.csv"])

@@ -16,7 +16,7 @@ _FIRST_DAY = date(1970, 1, 1).toordinal()
 
 def date_parts(value: Any) -> tuple[float | None, ...]:
     """A number for each of PARTS, all None for a missing date. Raises ValueError on what is not a date."""
-    if value is None or value == "":
+    if value is None or (isinstance(value, str) and not value.strip()):
         return (None,) * len(PARTS)
     moment = _moment(value)
     hour = moment.hour + moment.minute / 60 + moment.second / 3600
@@ -39,9 +39,9 @@ def is_date(value: Any) -> bool:
 
 def _moment(value: Any) -> datetime:
     if isinstance(value, str):
-        if not _ISO.fullmatch(value):
+        if not _ISO.fullmatch(value.strip()):
             raise ValueError("must be a date")
-        value = datetime.fromisoformat(value)
+        value = datetime.fromisoformat(value.strip())
     if isinstance(value, datetime):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
     if isinstance(value, date):

@@ -12,8 +12,9 @@ category one for each category known from training, then "other",    none
 ======== =========================================================== ==========================================
 
 Missing is NULL, an attribute that is not there, and the empty text: CSV cannot tell them apart. A category that
-training did not know, or saw too rarely, is "other". Texts are compared exactly; ``true``, ``false`` and whole numbers
-are the texts that JSON has for them, so a category may come as 34 or as "34".
+training did not know, or saw too rarely, is "other". Texts are compared exactly, but for white space around them, which
+CSV often has by accident; ``true``, ``false`` and whole numbers are the texts that JSON has for them, so a category may
+come as 34 or as "34".
 
 A date is a column of the row and several inputs: numbers, each a ``part`` of it (dates.py).
 
@@ -32,6 +33,7 @@ from typing import Any
 
 from whimbrel.errors import RowError
 from whimbrel.predict.model.dates import PARTS, date_part, date_parts
+from whimbrel.predict.model.unknown import Found
 
 NUMBER, CATEGORY = "number", "category"
 DATE = "date"  # of a column, whose inputs are numbers
@@ -59,6 +61,7 @@ class Input:
     seen: tuple[float, float] | None = None
     source: str = ""
     part: str = ""
+    rare: tuple[str, ...] = ()  # categories that training saw too rarely: "other", but not unknown
 
     @property
     def column(self) -> str:
@@ -103,15 +106,16 @@ def unpack_source(inputs: Sequence[Input], constants: dict[str, Any]) -> list[st
 def place_source(number: int, each: Input, constants: dict[str, Any], *, fill: float) -> list[str]:
     """Lines of Python that take ``v<number>`` to its place ``k<number>``, and a number to its amount ``x<number>`` too.
 
-    They raise ValueError, TypeError or OverflowError on a value that is not of the input's type.
+    They raise ValueError, TypeError or OverflowError on a value that is not of the input's type, and tell ``unknown``,
+    a list or None, of a category that training never saw.
     """
     v, x, k = f"v{number}", f"x{number}", f"k{number}"
     if each.type == CATEGORY:
-        places: dict[str | None, int] = {text: place for place, text in enumerate(each.categories)}
-        constants[f"PLACES{number}"] = places | {None: each.missing, "": each.missing}
+        constants[f"PLACES{number}"], constants[f"NAME{number}"] = _places(each), each.name
         return [
             f"if {v}.__class__ is not str and {v} is not None: {v} = as_text({v})",
-            f"{k} = PLACES{number}.get({v}, {each.known})",
+            f"{k} = PLACES{number}.get({v})",
+            f"if {k} is None: {k} = other(PLACES{number}, {v}, {each.known}, NAME{number}, unknown)",
         ]
     constants[f"EDGES{number}"] = each.edges
     constants[f"LOW{number}"], constants[f"HIGH{number}"], constants[f"FILL{number}"] = each.low, each.high, fill
@@ -126,6 +130,23 @@ def place_source(number: int, each: Input, constants: dict[str, Any], *, fill: f
     ]
 
 
+def _places(each: Input) -> dict[str | None, int]:
+    places: dict[str | None, int] = {text: place for place, text in enumerate(each.categories)}
+    places |= dict.fromkeys(each.rare, each.known)
+    without_space = {text.strip(): place for text, place in places.items() if text}
+    return without_space | places | {None: each.missing, "": each.missing}
+
+
+def other(places: dict[str | None, int], text: str, known: int, name: str, unknown: list[Found] | None) -> int:
+    """The place of a text that is not in ``places`` as it is: perhaps it is without the white space around it."""
+    place = places.get(text.strip())
+    if place is None:
+        if unknown is not None:
+            unknown.append((name, text))
+        return known
+    return place
+
+
 def compile_function(name: str, lines: Sequence[str], constants: dict[str, Any]) -> Callable[..., Any]:
     """The function ``name`` of ``lines``, with ``constants`` and the helpers of this module as its globals."""
     scope = constants | {
@@ -133,6 +154,7 @@ def compile_function(name: str, lines: Sequence[str], constants: dict[str, Any])
         "as_number": as_number,
         "no_number": no_number,
         "held": held,
+        "other": other,
         "bisect_right": bisect_right,
     }
     exec(compile("\n".join(lines), f"<{name}>", "exec"), scope)
@@ -142,7 +164,7 @@ def compile_function(name: str, lines: Sequence[str], constants: dict[str, Any])
 
 def encoder(each: Input, *, fill: float) -> Encode:
     """The place and the amount of one value (0.0 for a category); training makes its columns with it."""
-    constants: dict[str, Any] = {}
+    constants: dict[str, Any] = {"unknown": None}
     lines = place_source(0, each, constants, fill=fill)
     if each.part:
         constants["date_part"] = date_part
@@ -160,7 +182,7 @@ def indented(lines: Sequence[str], by: int = 4) -> list[str]:
 def as_text(value: Any) -> str:
     """A category as the text that JSON has for it. Raises ValueError on what is no text, number or truth value."""
     if isinstance(value, str):
-        return str(value)
+        return str(value).strip()
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):

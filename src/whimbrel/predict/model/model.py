@@ -25,6 +25,7 @@ from whimbrel.errors import ModelDamaged
 from whimbrel.predict.model.dates import PARTS
 from whimbrel.predict.model.features import CATEGORY, NUMBER, Input, columns_of, row_reader, value_fault
 from whimbrel.predict.model.scorer import LEAF, Boosted, Calibration, Linear, Tree, compile_scorer
+from whimbrel.predict.model.unknown import Found
 
 FORMAT = "whimbrel-model/1"
 WITH_DATES = "whimbrel-model/2"  # a model that has them: to an earlier whimbrel they would be columns of their own
@@ -120,22 +121,23 @@ class Model:
         """The columns of a row that is a list, in order; not one for each input where an input is part of a date."""
         return columns_of(self.inputs)
 
-    def predict(self, rows: Sequence[Any]) -> list[Prediction]:
+    def predict(self, rows: Sequence[Any], unknown: list[Found] | None = None) -> list[Prediction]:
         """One answer a row, in order. A row is a list in the order of the inputs, or a dict by name.
 
+        ``unknown`` gets the column and the value of each category that training never saw, which counts as "other".
         Raises RowError naming the row and the column of the first fault.
         """
-        answer, scores = self._answer, self.scores(rows)
+        answer, scores = self._answer, self.scores(rows, unknown)
         return [answer(score) for score in scores]
 
-    def scores(self, rows: Sequence[Any]) -> list[Any]:
+    def scores(self, rows: Sequence[Any], unknown: list[Found] | None = None) -> list[Any]:
         """Only the scores of ``predict``."""
         read, score = self._read, self._score  # type: ignore[attr-defined]
         found = []
         for number, row in enumerate(rows):
             values = read(row, number)
             try:
-                found.append(score(values))
+                found.append(score(values, unknown))
             except (ValueError, TypeError, OverflowError):
                 raise value_fault(self.inputs, values, number) from None
         return found
@@ -254,7 +256,7 @@ def _model(found: dict[str, Any], stated: str) -> Model:
 def _input_dict(each: Input) -> dict[str, Any]:
     shared = {"name": each.name, "type": each.type, "missing": "a place of its own", "shares": each.shares}
     if each.type == CATEGORY:
-        return shared | {"categories": each.categories}
+        return shared | {"categories": each.categories} | ({"rare": each.rare} if each.rare else {})
     numbers: dict[str, Any] = {"edges": each.edges, "low": each.low, "high": each.high}
     numbers |= {"mean": each.mean, "scale": each.scale}
     if each.seen:
@@ -265,7 +267,8 @@ def _input_dict(each: Input) -> dict[str, Any]:
 def _read_input(found: dict[str, Any]) -> Input:
     name, shares = _text(found["name"]), _numbers(found["shares"])
     if found["type"] == CATEGORY:
-        each = Input(name, CATEGORY, categories=tuple(map(_text, found["categories"])), shares=shares)
+        categories, rare = (tuple(map(_text, found.get(key, ()))) for key in ("categories", "rare"))
+        each = Input(name, CATEGORY, categories=categories, shares=shares, rare=rare)
     else:
         _require(found["type"] == NUMBER, "type")
         each = Input(

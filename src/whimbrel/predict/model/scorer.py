@@ -23,7 +23,7 @@ from whimbrel.predict.model.features import (
 
 NAN = float("nan")
 LEAF = -1  # a leaf's ``feature``
-Score = Callable[[Sequence[Any]], Any]
+Score = Callable[..., Any]  # (row) or (row, unknown)
 Link = Callable[..., Any]
 
 
@@ -97,7 +97,8 @@ class Calibration:
 def compile_scorer(kind: str, inputs: Sequence[Input], learned: Linear | Boosted, calibration: Calibration) -> Score:
     """From a row's values to its score (binary), its scores by class (multiclass) or its value (regression).
 
-    The function raises ValueError, TypeError or OverflowError on a value that is not of its input's type.
+    The function raises ValueError, TypeError or OverflowError on a value that is not of its input's type. A list beside
+    the row gets each category that training never saw: the column, and the value.
     """
     constants: dict[str, Any] = {"LINK": link(kind, calibration)}
     if isinstance(learned, Linear):
@@ -108,7 +109,7 @@ def compile_scorer(kind: str, inputs: Sequence[Input], learned: Linear | Boosted
     sums = ", ".join(f"z{output}" for output in range(learned.outputs))
     return compile_function(
         "score",
-        ["def score(row):", *indented([*unpack, *lines, f"return LINK({sums})"])],
+        ["def score(row, unknown=None):", *indented([*unpack, *lines, f"return LINK({sums})"])],
         constants,
     )
 

@@ -24,6 +24,7 @@ from whimbrel.predict.serve.registry import CREATING, EndpointConfig, Registry, 
 from whimbrel.predict.serve.server import run, serve
 from whimbrel.predict.serve.serving import Serving, take_model
 from whimbrel.private import private
+from whimbrel.project.endpoint import UNKNOWN
 
 NAME = "model"
 
@@ -57,13 +58,20 @@ async def _serve(folder: Path) -> None:
         enter_only_model, registry, model_file(Path(os.environ.get("SM_MODEL_DIR", "/opt/ml/model")))
     )
     await serve(
-        Serving(registry),
+        Serving(registry, refuse_unknown=[NAME] if _refuses_unknown() else ()),
         host=os.environ.get("WHIMBREL_HOST"),  # None: SageMaker reaches the container from outside of it
         port=int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080")),
         limits=Limits(),
         access=Access(control=False, hosts=(ANY_HOST,)),
         ready=lambda port: logging.getLogger("whimbrel.serve").info("ready on port %d", port),
     )
+
+
+def _refuses_unknown() -> bool:
+    found = os.environ.get("WHIMBREL_UNKNOWN", "count")
+    if found not in UNKNOWN:
+        raise UserError(f"must be {' or '.join(UNKNOWN)}, not {found!r}", place="WHIMBREL_UNKNOWN")
+    return found == "refuse"
 
 
 def enter_only_model(registry: Registry, path: Path) -> None:

@@ -42,6 +42,8 @@ def refusal(status: int, message: str) -> Response:
 
 def as_sagemaker(variant: LiveVariant, answer: Answer, meta: Meta) -> Response:
     headers = f"x-amzn-requestid: {meta.request_id}\r\n{variant.headers}"
+    if answer.unknown:
+        headers += answer.unknown.header()
     if meta.custom_attributes:
         headers += f"x-amzn-sagemaker-custom-attributes: {meta.custom_attributes}\r\n"
     if answer.status == 200:
@@ -67,10 +69,10 @@ def as_event_stream(variant: LiveVariant, answer: Answer, meta: Meta) -> Respons
 
 
 def as_container(variant: LiveVariant, answer: Answer, meta: Meta) -> Response:
+    headers = variant.served.version_header + (answer.unknown.header() if answer.unknown else "")
     if answer.status == 200:
-        return Response(200, answer.body, answer.content_type, variant.served.version_header)
-    body = orjson.dumps({"error": answer.body.decode()})
-    return Response(answer.status, body, JSON, variant.served.version_header)
+        return Response(200, answer.body, answer.content_type, headers)
+    return Response(answer.status, orjson.dumps({"error": answer.body.decode()}), JSON, headers)
 
 
 def no_variant(endpoint: str, meta: Meta) -> Response:

@@ -104,10 +104,13 @@ def _text(body: bytes) -> str:
 def _csv_rows(text: str, names: Sequence[str]) -> Iterator[Row]:
     # newline="" leaves the line ends to csv, which knows those inside quotes.
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    spaced = " " in text or "\t" in text
     header: list[str] | None = None
     first = True
     try:
         for fields in reader:
+            if spaced:
+                fields = [each.strip() for each in fields]  # as tables.py does for training
             if not fields:
                 continue
             if first:

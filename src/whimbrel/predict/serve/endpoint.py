@@ -51,6 +51,8 @@ class LiveVariant:
         answer = self.served.answer(call)
         ended = time.monotonic()
         self.figures.record(ended, ended - begun, ended - arrived, answer.status, answer.rows)
+        if answer.unknown:
+            self.figures.unknown.merge(answer.unknown)
         return answer
 
     async def answer_in_steps(self, call: Call, arrived: float, load: Load) -> Answer:
@@ -72,6 +74,8 @@ class LiveVariant:
                     break
                 await asyncio.sleep(0)
             self.figures.record(ended, spent, ended - arrived, answer.status, answer.rows)
+            if answer.unknown:
+                self.figures.unknown.merge(answer.unknown)
             return answer
 
 
@@ -130,8 +134,9 @@ class Trial(NamedTuple):
 class LiveEndpoint:
     """What answers under one name."""
 
-    def __init__(self, name: str, capturer: Capturer) -> None:
+    def __init__(self, name: str, capturer: Capturer, *, refuse_unknown: bool = False) -> None:
         self.name = name
+        self.refuse_unknown = refuse_unknown
         self.fleet: Fleet | None = None
         self.trial: Trial | None = None
         self.past: deque[Fleet] = deque(maxlen=8)  # what answered before: their figures are part of the last minutes

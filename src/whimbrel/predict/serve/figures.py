@@ -6,6 +6,8 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from whimbrel.predict.model.unknown import Unknown
+
 # Upper bounds in seconds; one more bucket counts what is longer.
 BOUNDS = (50e-6, 100e-6, 200e-6, 500e-6, 1e-3, 2e-3, 5e-3, 10e-3, 20e-3, 50e-3, 0.1, 0.2, 0.5, 1.0, 5.0)
 SECONDS = 120
@@ -49,12 +51,15 @@ class Second:
 class Figures:
     """Counts of one variant of one fleet. One thread writes; whoever reads sees figures at most one call old."""
 
-    __slots__ = ("_ring", "buckets", "calls", "codes", "errors", "faults", "rows", "seconds", "waited", "waits")
+    __slots__ = (
+        *("_ring", "buckets", "calls", "codes", "errors", "faults", "rows", "seconds", "unknown", "waited", "waits"),
+    )
 
     def __init__(self) -> None:
         self.calls = self.errors = self.faults = self.rows = 0
         self.seconds = self.waited = 0.0
         self.codes: dict[int, int] = {}
+        self.unknown = Unknown()
         self.buckets = [0] * (len(BOUNDS) + 1)  # of the model's own time
         self.waits = [0] * (len(BOUNDS) + 1)  # of the time from a request's arrival to its answer
         self._ring = [Second() for _ in range(SECONDS)]

@@ -12,6 +12,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _HELP = {
     "whimbrel_invocations_total": ("counter", "Calls answered by a variant, by the container's status."),
     "whimbrel_rows_total": ("counter", "Rows predicted."),
+    "whimbrel_unknown_categories_total": ("counter", "Values of a column of categories that training never saw."),
     "whimbrel_model_latency_seconds": ("histogram", "Time that the model took."),
     "whimbrel_latency_seconds": ("histogram", "Time from a request's arrival to its answer, with its wait in queues."),
     "whimbrel_variant_share": ("gauge", "The share of its endpoint's calls that a variant gets."),
@@ -71,6 +72,9 @@ def _variant(lines: dict[str, list[str]], endpoint: str, variant: LiveVariant, r
     for code, count in sorted(figures.codes.items()):
         lines["whimbrel_invocations_total"].append(f'{{{labels},code="{code}"}} {count}')
     lines["whimbrel_rows_total"].append(f"{{{labels}}} {figures.rows}")
+    lines["whimbrel_unknown_categories_total"] += [
+        f'{{{labels},column="{_text(column)}"}} {count}' for column, count in figures.unknown.counts.items()
+    ]
     lines["whimbrel_variant_share"].append(f"{{{labels}}} {share:g}")
     lines["whimbrel_model_info"].append(f'{{{labels},model="{_text(variant.served.name)}"}} 1')
     lines["whimbrel_model_latency_seconds"] += list(_histogram(labels, figures.buckets, figures.seconds))

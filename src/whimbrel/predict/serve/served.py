@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from whimbrel.errors import RowError, UserError
-from whimbrel.predict.model.features import CATEGORY, Input
+from whimbrel.predict.model.features import CATEGORY, Input, shown
 from whimbrel.predict.model.model import Model, Prediction
+from whimbrel.predict.model.unknown import Found, Unknown
 from whimbrel.predict.serve.bodies import BodyError, Row, accepted, encoded, rows_of
 
 SMALL_BODY = 16 * 1024  # a larger body is answered in steps, between which other calls have their turn
@@ -32,6 +33,7 @@ class Call(NamedTuple):
     body: bytes
     content_type: str
     accept: str
+    refuse_unknown: bool = False  # whether a category that training never saw is the caller's mistake
 
 
 class Answer(NamedTuple):
@@ -41,6 +43,7 @@ class Answer(NamedTuple):
     body: bytes  # the error's message, if it is one
     content_type: str
     rows: int = 0
+    unknown: Unknown | None = None  # the categories that training never saw, where there were any
 
 
 class Served:
@@ -66,14 +69,23 @@ class Served:
     def steps(self, call: Call, rows_a_step: int = ROWS_A_STEP) -> Iterator[Answer | None]:
         """Gives None after each step of the work, then the answer. Never raises."""
         done: list[Prediction] = []
+        found: list[Found] = []
+        unknown: Unknown | None = None
         try:
             kind = accepted(call.accept, call.content_type)
             for rows in rows_of(call.body, call.content_type, self.names, rows_a_step):
-                done += self._predict(rows, len(done))
+                done += self._predict(rows, len(done), found)
                 self.samples.append(rows[0])
+                if found:
+                    unknown = unknown or Unknown()
+                    unknown.add(found)
+                    if call.refuse_unknown:
+                        yield Answer(400, self._refusal(rows, len(done) - len(rows)), "text/plain", 0, unknown)
+                        return
+                    found.clear()
                 if len(rows) == rows_a_step:
                     yield None
-            yield Answer(200, encoded(done, kind), kind, len(done))
+            yield Answer(200, encoded(done, kind), kind, len(done), unknown)
         except BodyError as error:
             yield Answer(error.status, error.message.encode(), "text/plain")
         except RowError as error:
@@ -81,9 +93,25 @@ class Served:
         except Exception as error:  # whatever a model does, its caller gets an answer
             yield Answer(500, f"the model failed: {type(error).__name__}: {error}".encode(), "text/plain")
 
-    def _predict(self, rows: list[Row], before: int) -> Sequence[Prediction]:
+    def _refusal(self, rows: list[Row], before: int) -> bytes:
+        """Names the first category of these rows that training never saw."""
+        for number, row in enumerate(rows, before + 1):
+            found: list[Found] = []
+            self.model.predict([row], found)
+            for column, value in found:
+                return str(
+                    RowError(
+                        f"column {column!r} has the category {shown(value)}, which training never saw",
+                        column=column,
+                        place=f"row {number}",
+                        hint="/status lists those it knows; an empty value is a missing one.",
+                    )
+                ).encode()
+        raise AssertionError("one of the rows has an unknown category")
+
+    def _predict(self, rows: list[Row], before: int, unknown: list[Found]) -> Sequence[Prediction]:
         try:
-            return self.model.predict(rows)
+            return self.model.predict(rows, unknown)
         except RowError as error:
             # The model counts from 0 in what it was given; people count a body's rows from 1.
             number = int(error.place.rpartition(" ")[2]) + before + 1

@@ -143,6 +143,7 @@ class Routes:
             request.body,
             headers.get(b"content-type", b"").decode("latin-1"),
             (headers.get(b"x-amzn-sagemaker-accept") or headers.get(b"accept", b"")).decode("latin-1"),
+            live.refuse_unknown,
         )
         meta = self._meta(headers)
         try:

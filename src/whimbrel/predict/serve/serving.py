@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -61,12 +61,15 @@ class Serving:
         guards: Mapping[str, Guard] | None = None,
         loader: Loader = load_model,
         folders: Folders | None = None,
+        refuse_unknown: Collection[str] = (),
     ) -> None:
+        """``refuse_unknown`` are the endpoints that refuse a category which training never saw; others count it."""
         self.live: dict[str, LiveEndpoint] = {}
         self.capturer = Capturer()
         self.jobs = TrainingJobs(registry.folder / "jobs")
         self.folders = folders or Folders(())  # below which control may name files
         self._guards = guards or {}
+        self._refuse_unknown = refuse_unknown
         self._registry = registry
         self._loader = loader
         self.changing = asyncio.Lock()  # held by whoever decides on a change by the state
@@ -82,7 +85,7 @@ class Serving:
         """Bring up every endpoint as it was; one that cannot come up is Failed, and the others serve."""
         await asyncio.to_thread(self._registry.settle)
         for endpoint in self.state.endpoints.values():
-            self.live[endpoint.name] = LiveEndpoint(endpoint.name, self.capturer)
+            self.live[endpoint.name] = self._endpoint(endpoint.name)
             await self._bring_up(endpoint)
 
     async def close(self) -> None:
@@ -138,7 +141,7 @@ class Serving:
         now = time.time()
         endpoint = StoredEndpoint(name, config, CREATING, now, now, deployment=deployment).now("Creating")
         await self._put(endpoint)
-        self.live[name] = LiveEndpoint(name, self.capturer)
+        self.live[name] = self._endpoint(name)
         self._begin(name, self._bring_up(endpoint))
         return endpoint
 
@@ -247,6 +250,9 @@ class Serving:
         return LiveVariant(variant.name, served, weights.get(variant.name, variant.weight))
 
     # -- small steps
+
+    def _endpoint(self, name: str) -> LiveEndpoint:
+        return LiveEndpoint(name, self.capturer, refuse_unknown=name in self._refuse_unknown)
 
     def _begin(self, name: str, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)

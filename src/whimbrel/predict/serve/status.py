@@ -107,6 +107,10 @@ def _variant(variant: LiveVariant, role: str, share: float, now: float) -> dict[
         "error_rate": sum(each.errors for each in recent) / (sum(each.calls for each in recent) or 1),
         "p50": quantile_of(buckets, 0.5),
         "p99": quantile_of(buckets, 0.99),
+        "unknown": [
+            {"column": column, "count": count, "values": list(figures.unknown.values[column])}
+            for column, count in figures.unknown.counts.items()
+        ],
     }
 
 

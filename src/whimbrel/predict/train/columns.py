@@ -21,6 +21,7 @@ BINS = 20
 LEAST_SPREAD = 1e-12  # of the largest number
 LARGEST = 1e150  # beyond it, or below its inverse, squares leave the range of a double
 MOST_CATEGORIES = 200
+MOST_RARE = 10_000  # categories that are kept by name only, to tell them from those that training never saw
 LEAST_SEEN = 10  # a category of fewer training rows is "other", whose weight an unknown category gets
 
 
@@ -139,12 +140,14 @@ def _learn_category(values: Values, order: Array) -> Input:
     counts = np.bincount(values.codes, minlength=len(values.distinct))
     totals = np.bincount(values.codes, weights=order, minlength=len(values.distinct))
     for value, count, total in zip(values.distinct, counts, totals, strict=True):
-        if value is None or value == "" or not count:
+        if value is None or not count:
             continue
         try:
             text = as_text(value)
         except ValueError:
             raise _misfit(values.name, "a text", value) from None
+        if not text:
+            continue
         rows[text] += int(count)
         sums[text] += total
     if names_rows(len(rows), sum(rows.values())):
@@ -155,8 +158,12 @@ def _learn_category(values: Values, order: Array) -> Input:
         )
     least = min(LEAST_SEEN, 1 + len(values.codes) // 1000)
     frequent = [text for text, count in rows.most_common(MOST_CATEGORIES) if count >= least]
+    known = set(frequent)
     return Input(
-        values.name, CATEGORY, categories=tuple(sorted(frequent, key=lambda text: (sums[text] / rows[text], text)))
+        values.name,
+        CATEGORY,
+        categories=tuple(sorted(frequent, key=lambda text: (sums[text] / rows[text], text))),
+        rare=tuple(sorted([text for text, _ in rows.most_common(MOST_RARE + len(known)) if text not in known])),
     )
 
 
