@@ -27,10 +27,10 @@ from whimbrel.changelog.files import ChangeLogReader, ChangeLogWriter
 from whimbrel.dynamodb.wire import Wire
 from whimbrel.dynamodb.write import Writer
 from whimbrel.mapping.versions import Versions
-from whimbrel.migrate.apply import Applier
-from whimbrel.migrate.dead import DeadLetters
-from whimbrel.migrate.progress import Progress
-from whimbrel.migrate.state import Keeper
+from whimbrel.migration.apply import Applier
+from whimbrel.migration.dead import DeadLetters
+from whimbrel.migration.progress import Progress
+from whimbrel.migration.state import Keeper
 from whimbrel.project import KeyRule, TableRule, Target
 from whimbrel.records import Change, Column, Commit, Position, Table
 

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from demo.servers import MariaDB, Ministack
-from whimbrel.check.run import Limits, Report, check
+from whimbrel.checks.run import Limits, Report, check
 from whimbrel.project import KeyRule, Project, TableRule
 
 TABLE = """CREATE TABLE purchase (customerid VARCHAR(20) COLLATE utf8mb4_general_ci, orderid VARCHAR(20),

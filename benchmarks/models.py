@@ -20,12 +20,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from whimbrel.predict.train import metrics
-from whimbrel.predict.train.columns import Array
-from whimbrel.predict.train.search import in_parallel
-from whimbrel.predict.train.tables import read_table
-from whimbrel.predict.train.targets import read_target
-from whimbrel.predict.train.train import scored, train
+from whimbrel.prediction.train import metrics
+from whimbrel.prediction.train.columns import Array
+from whimbrel.prediction.train.search import in_parallel
+from whimbrel.prediction.train.tables import read_table
+from whimbrel.prediction.train.targets import read_target
+from whimbrel.prediction.train.train import scored, train
 from whimbrel.project.predict import ModelRule
 
 HELD = 0.25

@@ -31,10 +31,10 @@ from typing import Any
 
 import orjson
 
-from whimbrel.export import Chunk, read_export, write_export
 from whimbrel.mapping.design import compile_mapping
 from whimbrel.project import KeyRule, TableRule
 from whimbrel.records import Column, Put, Row, Table
+from whimbrel.snapshot_files import Chunk, read_export, write_export
 
 PURCHASE = Table(
     "shop",

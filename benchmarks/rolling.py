@@ -21,10 +21,10 @@ import numpy as np
 import pyarrow as pa
 
 from demo import bank
-from whimbrel.predict.model.model import Model
-from whimbrel.predict.train import metrics
-from whimbrel.predict.train.tables import read_table
-from whimbrel.predict.train.train import scored, train
+from whimbrel.prediction.model.model import Model
+from whimbrel.prediction.train import metrics
+from whimbrel.prediction.train.tables import read_table
+from whimbrel.prediction.train.train import scored, train
 from whimbrel.project.predict import ModelRule
 
 WINDOWS = 20

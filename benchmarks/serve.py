@@ -95,7 +95,7 @@ def prepare(folder: Path) -> list[Contestant]:
     import pyarrow as pa
 
     from demo import bank
-    from whimbrel.predict.train.train import model_path, train
+    from whimbrel.prediction.train.train import model_path, train
     from whimbrel.project.predict import ModelRule
 
     rows = list(islice(bank.rows(ROWS, 0), ROWS))
@@ -290,10 +290,10 @@ def _cpu(pid: int) -> float:
 
 def _echo() -> None:
     """The floor in Python: parse the request, answer with as many bytes as a prediction has."""
-    from whimbrel.predict.serve.answers import Response
-    from whimbrel.predict.serve.http import Connection
-    from whimbrel.predict.serve.listener import Limits, Listener
-    from whimbrel.predict.serve.server import run
+    from whimbrel.prediction.serve.answers import Response
+    from whimbrel.prediction.serve.http import Connection
+    from whimbrel.prediction.serve.listener import Limits, Listener
+    from whimbrel.prediction.serve.server import run
 
     answer = Response(200, b'{"predictions":[{"score":0.123456789,"predicted_label":0}]}')
 

@@ -26,13 +26,13 @@ from demo.shop import LiveWriter, fill
 from whimbrel.cli.frame import shown
 from whimbrel.cli.proving import verification_lines
 from whimbrel.errors import Stopped, WhimbrelError
-from whimbrel.migrate.differences import TableReport
-from whimbrel.migrate.follow import Follower
-from whimbrel.migrate.positions import drained, source_end
-from whimbrel.migrate.prepare import prepare
-from whimbrel.migrate.progress import Progress
-from whimbrel.migrate.run import Run
-from whimbrel.migrate.verify import verify_all
+from whimbrel.migration.differences import TableReport
+from whimbrel.migration.follow import Follower
+from whimbrel.migration.positions import drained, source_end
+from whimbrel.migration.prepare import prepare
+from whimbrel.migration.progress import Progress
+from whimbrel.migration.run import Run
+from whimbrel.migration.verify import verify_all
 from whimbrel.project import PASSWORD_VARIABLE, load_project
 
 FOLDER = Path(".demo")

@@ -31,18 +31,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mapping": {"records", "errors", "project", "sizes", "lists"},
     "dms": {"records", "errors", "project", "mapping"},
     # the two sides, which do not know each other
-    "mysql": {"records", "errors", "private", "project", "durable", "export", "memory", "threads"},
+    "mysql": {"records", "errors", "private", "project", "durable", "snapshot_files", "memory", "threads"},
     "dynamodb": {"records", "errors", "project", "sizes", "lists", "memory", "threads"},
     # what is kept on disk
     "changelog": {"records", "errors", "durable"},
-    "export": {"records", "errors", "durable"},
+    "snapshot_files": {"records", "errors", "durable"},
     "spill": {"records", "errors", "durable"},
     "checkpoint": {"records", "errors", "durable", "changelog"},
     # only these bring the parts together
-    "migrate": ANYTHING,
-    "check": ANYTHING,
+    "migration": ANYTHING,
+    "checks": ANYTHING,
     "lake": {"records", "errors", "durable", "project", "dynamodb", "sizes", "spill"},
-    "predict": {"records", "errors", "durable", "project", "lake", "private"},
+    "prediction": {"records", "errors", "durable", "project", "lake", "private"},
     "ui": ANYTHING,
     "cli": ANYTHING,
     "__init__": {"lake", "project"},
@@ -106,6 +106,19 @@ def test_a_pure_part_has_no_client(part: str) -> None:
 def test_the_package_imports_nothing_of_its_surroundings() -> None:
     found = {name.split(".")[0] for file in PACKAGE.rglob("*.py") for name in imports(file)}
     assert not found & {"demo", "tests", "benchmarks", "pytest", "hypothesis", "ministack", "pymysqlreplication"}
+
+
+def test_what_is_imported_of_ours_is_there() -> None:
+    """Also within functions, and in what no run of the normal suite imports."""
+    users = [file for file in own_files() if file.suffix == ".py"]
+    wanted = {name for file in users for name in imports(file) if name.startswith("whimbrel.")}
+    assert not {name for name in wanted if not is_there(name)}
+
+
+def is_there(name: str) -> bool:
+    """Whether the name, or what it is taken from, is a module of ours."""
+    path = PACKAGE.joinpath(*name.split(".")[1:])
+    return any(each.with_suffix(".py").exists() or (each / "__init__.py").exists() for each in (path, path.parent))
 
 
 def test_the_tree_of_errors_is_the_one_drawn() -> None:

@@ -64,7 +64,7 @@ class Checkpoint:
     applied_timestamp: float | None = None  # the source's clock, seconds since the epoch
     counters: Mapping[str, int] = field(default_factory=dict)  # e.g. dead letters
     migration: str = ""  # its name in the table of marks; "" until a target is claimed
-    mark: str = ""  # the token that the marks are known to have: see migrate/mark.py
+    mark: str = ""  # the token that the marks are known to have: see migration/mark.py
     mark_pending: str = ""  # the token that they may have already
 
     def with_phase(self, phase: str) -> Checkpoint:

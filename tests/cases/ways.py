@@ -15,14 +15,14 @@ from typing import Any
 
 from demo.servers import DynamoServer, SqlServer
 from tests.cases.case import Case, Items, in_order
-from whimbrel.migrate.dead import read_letters
-from whimbrel.migrate.differences import TableReport
-from whimbrel.migrate.follow import Follower, follow
-from whimbrel.migrate.positions import drained, source_end
-from whimbrel.migrate.prepare import prepare
-from whimbrel.migrate.progress import Progress
-from whimbrel.migrate.run import Run
-from whimbrel.migrate.verify import verify_all
+from whimbrel.migration.dead import read_letters
+from whimbrel.migration.differences import TableReport
+from whimbrel.migration.follow import Follower, follow
+from whimbrel.migration.positions import drained, source_end
+from whimbrel.migration.prepare import prepare
+from whimbrel.migration.progress import Progress
+from whimbrel.migration.run import Run
+from whimbrel.migration.verify import verify_all
 from whimbrel.project import Project, TableRule
 
 

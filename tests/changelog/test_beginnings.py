@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from whimbrel.errors import StateError
-from whimbrel.migrate.beginnings import KEPT, Beginnings
+from whimbrel.migration.beginnings import KEPT, Beginnings
 from whimbrel.mysql.binlog.beginning import Beginning
 from whimbrel.records import Position
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.changelog.histories import append, entries, transactions
 from whimbrel.changelog.files import ChangeLogReader, ChangeLogWriter, LogPoint
-from whimbrel.migrate.provenance import Provenances
+from whimbrel.migration.provenance import Provenances
 from whimbrel.records import Change, Provenance
 
 HISTORY = transactions([1, 4, 5, 3, 9, 12, 2])

@@ -17,8 +17,8 @@ from whimbrel.changelog.segments import segment_path, segments
 from whimbrel.checkpoint import Checkpoint
 from whimbrel.durable import sealed
 from whimbrel.errors import LogCorrupt, StateError
-from whimbrel.migrate.apply import Applier, _by_table
-from whimbrel.migrate.progress import Progress
+from whimbrel.migration.apply import Applier, _by_table
+from whimbrel.migration.progress import Progress
 from whimbrel.records import Change, Column, Position, Table
 
 CHANGES = sum(number % 5 for number in range(1, 41))
@@ -174,7 +174,7 @@ def test_all_changes_of_the_log_are_applied_and_counted(log: Path) -> None:
 
 
 def test_a_change_that_is_not_applied_ends_the_run(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("whimbrel.migrate.apply._by_table", lambda changes: [changes[1:]])
+    monkeypatch.setattr("whimbrel.migration.apply._by_table", lambda changes: [changes[1:]])
     with pytest.raises(StateError, match=f"{CHANGES - 1} changes were applied, the change log has {CHANGES} up to"):
         applier(log, Nothing(Checkpoint())).step()
 

@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 import pytest
 
 from tests.check.case import GROUP, PURCHASE, RECORD, Case
-from whimbrel.check.source import (
+from whimbrel.checks.source import (
     SourceFacts,
     replica_findings,
     retention_findings,

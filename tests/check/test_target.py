@@ -11,10 +11,10 @@ import pytest
 
 from demo.servers.process import free_port
 from tests.check.case import GROUP, PURCHASE, RECORD, Case
-from whimbrel.check.cost import Load, Prices, cost_findings, cost_of, read_prices
-from whimbrel.check.findings import KINDS
-from whimbrel.check.reserved import needs_placeholder, reserved_words
-from whimbrel.check.sample import Mapped, item_sizes
+from whimbrel.checks.cost import Load, Prices, cost_findings, cost_of, read_prices
+from whimbrel.checks.findings import KINDS
+from whimbrel.checks.reserved import needs_placeholder, reserved_words
+from whimbrel.checks.sample import Mapped, item_sizes
 from whimbrel.errors import ProjectError
 from whimbrel.project import Target
 from whimbrel.records import Put

@@ -18,8 +18,8 @@ from tests.e2e.work import Work
 from whimbrel import durable
 from whimbrel.checkpoint import RunLock
 from whimbrel.dynamodb.write import Writer
-from whimbrel.migrate.dead import DeadLetters
-from whimbrel.migrate.run import Run
+from whimbrel.migration.dead import DeadLetters
+from whimbrel.migration.run import Run
 
 THINGS = """
 shape = "record"

@@ -22,8 +22,8 @@ from tests.e2e.work import GROUP, RECORD, Work
 from whimbrel import checkpoint
 from whimbrel.checkpoint import TableProgress
 from whimbrel.errors import StateError
-from whimbrel.export import read_export, write_export
-from whimbrel.migrate.load import Loader
+from whimbrel.migration.load import Loader
+from whimbrel.snapshot_files import read_export, write_export
 
 UNALIGNED = """
 shape = "group"
@@ -213,7 +213,7 @@ FAST = {
 def test_what_does_not_fit_the_plan_is_read_again(
     work: Work, monkeypatch: pytest.MonkeyPatch, mapping: str, parts: int, damage: Callable[[Work], None]
 ) -> None:
-    monkeypatch.setattr("whimbrel.migrate.load.PARTITION_ROWS", 3)
+    monkeypatch.setattr("whimbrel.migration.load.PARTITION_ROWS", 3)
     exported(work, mapping)
     half_loaded(work, monkeypatch, parts)
     assert len(table(work).loaded) == parts
@@ -253,7 +253,7 @@ def test_a_damaged_plan_is_refused_and_its_hint_is_right(work: Work) -> None:
 def test_a_chunk_that_is_damaged_again_ends_the_load(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a disk that does not give back what was written, the load must not go round for ever."""
     exported(work, GROUP)
-    monkeypatch.setattr("whimbrel.migrate.load.fitting", lambda plan, chunk: None)
+    monkeypatch.setattr("whimbrel.migration.load.fitting", lambda plan, chunk: None)
     said = work.call("load", code=3).output
     assert f"{file(work, 1)}: is damaged again, just after it was written. Check the disk" in said
 
@@ -306,7 +306,7 @@ STEPS = ["Plan.begin", "Plan.record", "Plan.forget", "Keeper.save"]
 KILLED = """
 import os, sys
 from whimbrel.cli.main import main
-from whimbrel.migrate.state import Keeper
+from whimbrel.migration.state import Keeper
 from whimbrel.mysql.plan import Plan
 name, when, number = sys.argv[1], sys.argv[2], int(sys.argv[3])
 kind, step = {"Plan": Plan, "Keeper": Keeper}[name.partition(".")[0]], name.partition(".")[2]
@@ -332,7 +332,7 @@ def test_killed_at_any_step_of_reading_again(
     work: Work, monkeypatch: pytest.MonkeyPatch, mapping: str, step: str, when: str
 ) -> None:
     """A load finds chunks gone and others'; it is killed at its first, second … such step until there is no other."""
-    monkeypatch.setattr("whimbrel.migrate.load.PARTITION_ROWS", 3)
+    monkeypatch.setattr("whimbrel.migration.load.PARTITION_ROWS", 3)
     exported(work, mapping)
     half_loaded(work, monkeypatch, 2)
     exchanged(work)

@@ -13,7 +13,7 @@ from demo.shop import CREATE
 from tests.e2e.work import Work
 from whimbrel.checkpoint import Checkpoint
 from whimbrel.dynamodb.marks import Marks
-from whimbrel.migrate.state import Keeper
+from whimbrel.migration.state import Keeper
 
 
 @pytest.fixture

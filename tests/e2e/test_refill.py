@@ -10,7 +10,7 @@ import pytest
 from demo.servers import MariaDB, Ministack, SqlServer
 from tests.e2e.conftest import MakeWork
 from tests.e2e.work import Work
-from whimbrel.migrate.refill import Filler
+from whimbrel.migration.refill import Filler
 from whimbrel.records import Row
 
 TABLE = "CREATE TABLE t (id INT PRIMARY KEY, g VARCHAR(9) NOT NULL, a INT) CHARACTER SET utf8mb4"

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-import whimbrel.migrate.apply
-import whimbrel.migrate.retry
-import whimbrel.migrate.snapshot
+import whimbrel.migration.apply
+import whimbrel.migration.retry
+import whimbrel.migration.snapshot
 from demo.servers import MariaDB, SqlServer
 from demo.shop import CREATE
 from tests.e2e import judge
@@ -137,7 +137,7 @@ def between_chunks(shop: Work, monkeypatch: pytest.MonkeyPatch) -> Callable[[int
         assert not planned, "these never happened"
         return result
 
-    monkeypatch.setattr(whimbrel.migrate.snapshot, "export_table", export)
+    monkeypatch.setattr(whimbrel.migration.snapshot, "export_table", export)
     return planned.__setitem__
 
 
@@ -295,7 +295,7 @@ def test_changes_come_while_the_letters_of_the_load_are_settled(
     lines.begin()
     lines.call("snapshot")
     lines.call("load", code=4)
-    read, happened = whimbrel.migrate.retry.operations, list[str]()
+    read, happened = whimbrel.migration.retry.operations, list[str]()
 
     def operations(*arguments: Any) -> Any:
         made = read(*arguments)
@@ -310,7 +310,7 @@ def test_changes_come_while_the_letters_of_the_load_are_settled(
             happened.append("changes")
         return made
 
-    monkeypatch.setattr(whimbrel.migrate.retry, "operations", operations)
+    monkeypatch.setattr(whimbrel.migration.retry, "operations", operations)
     lines.call("migrate", "--until-caught-up")
     assert happened
     assert lines.letters() == []
@@ -331,13 +331,13 @@ def test_a_transaction_that_is_applied_and_not_yet_shown_is_not_overwritten(
     lines.call("load", code=4)
     order: list[str] = []
     for name in ("until_visible", "rows_where_equal"):
-        real = getattr(whimbrel.migrate.retry, name)
+        real = getattr(whimbrel.migration.retry, name)
 
         def noted(*arguments: Any, name: str = name, real: Any = real) -> Any:
             order.append(name)
             return real(*arguments)
 
-        monkeypatch.setattr(whimbrel.migrate.retry, name, noted)
+        monkeypatch.setattr(whimbrel.migration.retry, name, noted)
     lines.call("migrate", "--until-caught-up")
     assert order[0] == "until_visible"
     assert "rows_where_equal" in order
@@ -350,8 +350,8 @@ def test_a_transaction_that_is_applied_and_not_yet_shown_is_not_overwritten(
 def batches(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Changes folded together in one batch, or each in a batch of its own."""
     if request.param == "batches of one":
-        monkeypatch.setattr(whimbrel.migrate.apply, "FIRST_BATCH", 1)
-        monkeypatch.setattr(whimbrel.migrate.apply, "LARGEST_BATCH", 1)
+        monkeypatch.setattr(whimbrel.migration.apply, "FIRST_BATCH", 1)
+        monkeypatch.setattr(whimbrel.migration.apply, "LARGEST_BATCH", 1)
     return str(request.param)
 
 

@@ -24,7 +24,7 @@ from whimbrel.lake import sources
 from whimbrel.lake.items import BadLine, check_item, load_json, normal_item
 from whimbrel.mysql.binlog.lexer import Dialect
 from whimbrel.mysql.binlog.statements import read_statement
-from whimbrel.predict.serve.bodies import CSV, JSON, JSON_LINES, RECORDIO, BodyError, rows_of
+from whimbrel.prediction.serve.bodies import CSV, JSON, JSON_LINES, RECORDIO, BodyError, rows_of
 from whimbrel.project import load_project
 from whimbrel.records import Column, Table
 

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.fuzz.any import changed, often, texts, toml
-from whimbrel.check.cost import read_prices
+from whimbrel.checks.cost import read_prices
 from whimbrel.errors import MappingError, ProjectError, WhimbrelError
 from whimbrel.mapping.design import TableMapping, compile_mapping
 from whimbrel.mapping.family import family_faults

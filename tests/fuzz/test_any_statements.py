@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from tests.check.test_access import MAPPINGS, SIZES
 from tests.fuzz.any import often
-from whimbrel.check.access.served import access_findings, access_json, access_lines, access_of
-from whimbrel.check.access.statements import from_file
+from whimbrel.checks.access.served import access_findings, access_json, access_lines, access_of
+from whimbrel.checks.access.statements import from_file
 
 PIECES = [
     *("SELECT * FROM orders", "SELECT name, COUNT(*) FROM customer c", "UPDATE orders SET status = 'x'", "DELETE FROM line"),

@@ -21,11 +21,11 @@ from whimbrel.checkpoint import Checkpoint
 from whimbrel.dynamodb.write import Writer
 from whimbrel.errors import RequestRefused, StateError, Stopped
 from whimbrel.mapping.versions import Versions
-from whimbrel.migrate import apply
-from whimbrel.migrate.apply import FIRST_BATCH, LARGEST_BATCH, LEAST_BATCH, Applier
-from whimbrel.migrate.dead import DeadLetters, read_letters
-from whimbrel.migrate.progress import Progress
-from whimbrel.migrate.state import Keeper
+from whimbrel.migration import apply
+from whimbrel.migration.apply import FIRST_BATCH, LARGEST_BATCH, LEAST_BATCH, Applier
+from whimbrel.migration.dead import DeadLetters, read_letters
+from whimbrel.migration.progress import Progress
+from whimbrel.migration.state import Keeper
 from whimbrel.project import KeyRule, TableRule, Target
 from whimbrel.records import Change, Column, Commit, Item, Position, Row, Table
 

@@ -17,17 +17,17 @@ from whimbrel import checkpoint
 from whimbrel.checkpoint import TableProgress
 from whimbrel.dynamodb.write import Writer
 from whimbrel.errors import RequestRefused, StateError
-from whimbrel.export import Chunk, write_export
 from whimbrel.mapping.design import TableMapping, compile_mapping
 from whimbrel.mapping.provenance import of_snapshot
-from whimbrel.migrate import load
-from whimbrel.migrate.dead import DeadLetters, read_letters
-from whimbrel.migrate.load import Loader, fitting, is_loaded, parts_of, rows_of, sliced
-from whimbrel.migrate.progress import Progress, TableCounts
-from whimbrel.migrate.state import Keeper
+from whimbrel.migration import load
+from whimbrel.migration.dead import DeadLetters, read_letters
+from whimbrel.migration.load import Loader, fitting, is_loaded, parts_of, rows_of, sliced
+from whimbrel.migration.progress import Progress, TableCounts
+from whimbrel.migration.state import Keeper
 from whimbrel.mysql.plan import Plan
 from whimbrel.project import KeyRule, TableRule, Target
 from whimbrel.records import Column, Position, Row, Table
+from whimbrel.snapshot_files import Chunk, write_export
 
 TABLE = Table(
     "shop",

@@ -19,10 +19,10 @@ from whimbrel.errors import IncompleteRead, MappingError, StateError
 from whimbrel.mapping.design import TableMapping, compile_mapping
 from whimbrel.mapping.family import compile_family
 from whimbrel.mapping.versions import Versions
-from whimbrel.migrate import verify
-from whimbrel.migrate.differences import TableReport
-from whimbrel.migrate.progress import Progress
-from whimbrel.migrate.verify import Verifier, verify_all
+from whimbrel.migration import verify
+from whimbrel.migration.differences import TableReport
+from whimbrel.migration.progress import Progress
+from whimbrel.migration.verify import Verifier, verify_all
 from whimbrel.project import ConditionRule, KeyRule, TableRule, Target
 from whimbrel.records import Change, Column, Item, Position, Row, Table
 

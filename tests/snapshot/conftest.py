@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from demo.servers import SqlServer
-from whimbrel.export import Chunk, read_export
 from whimbrel.mysql.connect import connect
 from whimbrel.mysql.schema import read_table
 from whimbrel.mysql.snapshot import SnapshotResult, export_table
 from whimbrel.records import Row, Table
+from whimbrel.snapshot_files import Chunk, read_export
 
 
 class Shop:

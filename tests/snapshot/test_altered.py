@@ -8,7 +8,7 @@ import pytest
 
 from tests.snapshot.conftest import Shop
 from whimbrel.errors import SchemaDrift
-from whimbrel.export import ExportFile
+from whimbrel.snapshot_files import ExportFile
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whimbrel.errors import LogCorrupt
-from whimbrel.export import Chunk, read_export, write_export
 from whimbrel.records import Column, Row, Table
+from whimbrel.snapshot_files import Chunk, read_export, write_export
 
 BYTES = st.binary(max_size=40)
 TEXT = st.text(max_size=40)  # every character that UTF-8 has

@@ -17,12 +17,12 @@ import pytest
 
 from tests.snapshot.conftest import Shop
 from whimbrel.errors import SchemaDrift, SourceUnreachable, StateError
-from whimbrel.export import ExportFile, read_export
 from whimbrel.mysql import pace, readers
 from whimbrel.mysql.connect import connect
 from whimbrel.mysql.snapshot import rows_within
 from whimbrel.project import Source
 from whimbrel.records import Column, Row, Table
+from whimbrel.snapshot_files import ExportFile, read_export
 
 # What is tested is how we go about it, and not what the server says.
 OUR_SIDE = pytest.mark.parametrize(

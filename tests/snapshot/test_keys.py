@@ -12,9 +12,9 @@ import pytest
 
 from tests.snapshot.conftest import Shop
 from whimbrel.errors import UnsupportedSource
-from whimbrel.export import Chunk
 from whimbrel.mysql.chunks import chunk_condition, chunk_statement
 from whimbrel.mysql.snapshot import plan, read_rows, rows_where_equal
+from whimbrel.snapshot_files import Chunk
 
 WORDS = [
     "a",

@@ -11,15 +11,15 @@ import pytest
 from demo.servers import MariaDB
 from whimbrel.checkpoint import TableProgress
 from whimbrel.errors import SourceUnreachable
-from whimbrel.export import read_export
 from whimbrel.mapping.design import compile_mapping
-from whimbrel.migrate.progress import Progress, TableCounts
-from whimbrel.migrate.snapshot import Snapshot
-from whimbrel.migrate.state import Keeper, StateFolder
+from whimbrel.migration.progress import Progress, TableCounts
+from whimbrel.migration.snapshot import Snapshot
+from whimbrel.migration.state import Keeper, StateFolder
 from whimbrel.mysql.connect import connect
 from whimbrel.mysql.plan import Plan
 from whimbrel.mysql.schema import read_table
 from whimbrel.project import KeyRule, TableRule
+from whimbrel.snapshot_files import read_export
 
 
 class Killed(BaseException):

@@ -10,9 +10,9 @@ import orjson
 import pytest
 
 from whimbrel.errors import LogCorrupt, SchemaDrift, StateError
-from whimbrel.export import Chunk, chunk_to_json, table_to_json
 from whimbrel.mysql.plan import PLAN_FILE, Plan
 from whimbrel.records import Column, Table
+from whimbrel.snapshot_files import Chunk, chunk_to_json, table_to_json
 
 TABLE = Table("shop", "purchase", (Column("id", "int"), Column("b", "binary")), ("id", "b"))
 KEY = ("id", "b")

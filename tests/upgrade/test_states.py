@@ -13,7 +13,7 @@ import pytest
 from tests.upgrade.conftest import PHASES, PLAIN, STATES, OldState
 from whimbrel.errors import StateError
 from whimbrel.mapping.design import compile_mapping
-from whimbrel.migrate.value_forms import same_values
+from whimbrel.migration.value_forms import same_values
 from whimbrel.project import KeyRule, TableRule
 from whimbrel.records import Column, Table
 

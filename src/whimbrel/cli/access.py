@@ -7,9 +7,9 @@ from pathlib import Path
 
 from whimbrel.errors import UserError
 from whimbrel.lake.sql import lake_folder
-from whimbrel.predict.sagemaker.places import Folders, lake_places
-from whimbrel.predict.serve.access import Access
-from whimbrel.predict.serve.deploy import Keys
+from whimbrel.prediction.sagemaker.places import Folders, lake_places
+from whimbrel.prediction.serve.access import Access
+from whimbrel.prediction.serve.deploy import Keys
 from whimbrel.private import openness
 from whimbrel.project import Project
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from whimbrel.check import preview as previews
-from whimbrel.check import report as reports
-from whimbrel.check.run import Limits
-from whimbrel.check.run import check as run_check
+from whimbrel.checks import preview as previews
+from whimbrel.checks import report as reports
+from whimbrel.checks.run import Limits
+from whimbrel.checks.run import check as run_check
 from whimbrel.cli.frame import DEAD_LETTERS, OK, USER_ERROR, say_json
 from whimbrel.project import OFF, Project
 

@@ -15,8 +15,8 @@ from whimbrel.dms.rules import Rules
 from whimbrel.dms.select import Found
 from whimbrel.dms.translate import Translated, translate
 from whimbrel.errors import ProjectError, WhimbrelError
-from whimbrel.migrate import history
-from whimbrel.migrate.state import StateFolder
+from whimbrel.migration import history
+from whimbrel.migration.state import StateFolder
 from whimbrel.mysql.connect import connect
 from whimbrel.mysql.schema import read_table, tables_and_views
 from whimbrel.project import Project, Source

@@ -12,9 +12,9 @@ from whimbrel.cli.renew import present_model
 from whimbrel.cli.serve import only_endpoint, rule_for
 from whimbrel.errors import UserError
 from whimbrel.lake.manifest import asked_time
-from whimbrel.predict.model.drift import LEAST_ROWS, MOVED, MOVED_FAR, Drift
-from whimbrel.predict.model.model import load_model
-from whimbrel.predict.serve.captured import captured_drift
+from whimbrel.prediction.model.drift import LEAST_ROWS, MOVED, MOVED_FAR, Drift
+from whimbrel.prediction.model.model import load_model
+from whimbrel.prediction.serve.captured import captured_drift
 from whimbrel.project import Project
 
 

@@ -19,8 +19,8 @@ from whimbrel.cli.dms import with_dms_rules
 from whimbrel.cli.stopping import FAILED, INTERRUPTED, at_once_without_memory
 from whimbrel.errors import StateError, Stopped, UserError, WhimbrelError
 from whimbrel.memory import out_of_memory, release
-from whimbrel.migrate.progress import Progress
-from whimbrel.migrate.state import StateFolder
+from whimbrel.migration.progress import Progress
+from whimbrel.migration.state import StateFolder
 from whimbrel.private import OWNER, close_folder, private, share_with
 from whimbrel.project import FILE_NAME, Project, load_project
 from whimbrel.ui.display import Display, pick

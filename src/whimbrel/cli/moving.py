@@ -14,12 +14,12 @@ from whimbrel.cli.stopping import INTERRUPTED, interruptible
 from whimbrel.dynamodb.session import Session
 from whimbrel.dynamodb.tables import table_exists
 from whimbrel.errors import Stopped
-from whimbrel.migrate import refill as refilling
-from whimbrel.migrate.follow import follow
-from whimbrel.migrate.positions import drained, reached, source_end
-from whimbrel.migrate.prepare import Prepared, prepare
-from whimbrel.migrate.progress import Progress
-from whimbrel.migrate.run import Run
+from whimbrel.migration import refill as refilling
+from whimbrel.migration.follow import follow
+from whimbrel.migration.positions import drained, reached, source_end
+from whimbrel.migration.prepare import Prepared, prepare
+from whimbrel.migration.progress import Progress
+from whimbrel.migration.run import Run
 from whimbrel.project import OFF, Project, rule_named
 from whimbrel.ui.display import Display
 

@@ -15,15 +15,15 @@ from whimbrel.cli.frame import DEAD_LETTERS, DIFFERENCES, OK, say_json, shown
 from whimbrel.cli.stopping import INTERRUPTED, interruptible
 from whimbrel.dynamodb.wire import Wire
 from whimbrel.errors import Locked, StateError
-from whimbrel.migrate.dead import read_letters
-from whimbrel.migrate.differences import TableReport
-from whimbrel.migrate.follow import Follower
-from whimbrel.migrate.prepare import Prepared, followable, prepare, same_rules
-from whimbrel.migrate.progress import Progress
-from whimbrel.migrate.retry import retry
-from whimbrel.migrate.run import Run
-from whimbrel.migrate.state import StateFolder
-from whimbrel.migrate.verify import verify_all
+from whimbrel.migration.dead import read_letters
+from whimbrel.migration.differences import TableReport
+from whimbrel.migration.follow import Follower
+from whimbrel.migration.prepare import Prepared, followable, prepare, same_rules
+from whimbrel.migration.progress import Progress
+from whimbrel.migration.retry import retry
+from whimbrel.migration.run import Run
+from whimbrel.migration.state import StateFolder
+from whimbrel.migration.verify import verify_all
 from whimbrel.project import OFF, Project
 from whimbrel.records import Position
 

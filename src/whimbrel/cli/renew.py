@@ -31,11 +31,11 @@ from whimbrel.lake.need import need
 from whimbrel.lake.refused import reasons_of
 from whimbrel.lake.sql import lake_folder
 from whimbrel.lake.table import make_dataset, make_export, rule_for
-from whimbrel.predict.model.model import Model, load_model, metrics_from
-from whimbrel.predict.renew.renew import STEPS, Result, Step, record, unfinished
-from whimbrel.predict.renew.renew import renew as renew_run
-from whimbrel.predict.serve.deploy import deploy
-from whimbrel.predict.serve.registry import Registry
+from whimbrel.prediction.model.model import Model, load_model, metrics_from
+from whimbrel.prediction.renew.renew import STEPS, Result, Step, record, unfinished
+from whimbrel.prediction.renew.renew import renew as renew_run
+from whimbrel.prediction.serve.deploy import deploy
+from whimbrel.prediction.serve.registry import Registry
 from whimbrel.project import Project
 from whimbrel.project.predict import ModelRule
 from whimbrel.project.renew import RenewalRule
@@ -62,7 +62,7 @@ def renew(project: Project, as_json: bool, model: str, *, dry_run: bool) -> int:
 
 def schedule(project: Project, as_json: bool) -> int:
     """Renew by the clock until Ctrl-C."""
-    from whimbrel.predict.renew.schedule import Scheduler
+    from whimbrel.prediction.renew.schedule import Scheduler
 
     rules = renewals(project, "")
     need("sklearn", "predict")
@@ -145,7 +145,7 @@ def _convert(project: Project, table: str, stop: threading.Event) -> Result:
 
 def _train(project: Project, rule: RenewalRule, model_rule: ModelRule, dataset: str) -> Result:
     """Train from the data set that this run made, unless the present model is just that already."""
-    from whimbrel.predict.train.train import model_path, train
+    from whimbrel.prediction.train.train import model_path, train
 
     present = present_model(project, rule.endpoint)
     if present and _is_of(project, load_model(present), model_rule, dataset):
@@ -169,9 +169,9 @@ def _is_of(project: Project, model: Model, rule: ModelRule, dataset: str) -> boo
 
 def _gate(project: Project, rule: RenewalRule, model_rule: ModelRule, results: Mapping[str, Result]) -> Result:
     """Both models on the same rows: those that the new one was not fitted on."""
-    from whimbrel.predict.train.gate import decide
-    from whimbrel.predict.train.holdout import split
-    from whimbrel.predict.train.train import evaluate
+    from whimbrel.prediction.train.gate import decide
+    from whimbrel.prediction.train.holdout import split
+    from whimbrel.prediction.train.train import evaluate
 
     present = present_model(project, rule.endpoint)
     if not results["train"]["changed"]:

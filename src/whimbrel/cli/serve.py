@@ -20,11 +20,11 @@ from whimbrel.cli.stopping import FAILED
 from whimbrel.cli.train import models_folder
 from whimbrel.durable import replace_file
 from whimbrel.errors import TargetUnreachable, UserError
-from whimbrel.predict.model.unknown import HEADER
-from whimbrel.predict.serve.access import Access
-from whimbrel.predict.serve.deploy import SERVER_FILE, Deployment, client_for, deploy, deployment_config, server_url
-from whimbrel.predict.serve.registry import Registry, sole_user
-from whimbrel.predict.serve.rollout import Guard, stages
+from whimbrel.prediction.model.unknown import HEADER
+from whimbrel.prediction.serve.access import Access
+from whimbrel.prediction.serve.deploy import SERVER_FILE, Deployment, client_for, deploy, deployment_config, server_url
+from whimbrel.prediction.serve.registry import Registry, sole_user
+from whimbrel.prediction.serve.rollout import Guard, stages
 from whimbrel.project import FILE_NAME, NO_SOURCE, Project, Target, load_project
 from whimbrel.project.endpoint import EndpointRule, Serve
 
@@ -147,8 +147,8 @@ def _by_server(project: Project, endpoint: str, body: bytes) -> str:
 
 
 def _by_file(project: Project, endpoint: str, model: Path, body: bytes) -> str:
-    from whimbrel.predict.model.model import load_model
-    from whimbrel.predict.serve.served import Call, Served
+    from whimbrel.prediction.model.model import load_model
+    from whimbrel.prediction.serve.served import Call, Served
 
     refuse = any(rule.unknown == "refuse" for rule in project.predict.endpoints if rule.name == endpoint)
     answer = Served("model", load_model(model)).answer(Call(body, "text/csv", "", refuse))
@@ -172,10 +172,10 @@ def _called(operation: Any, **given: Any) -> Any:
 
 
 def _serve(project: Project, folder: Path, as_json: bool, host: str, port: int | None, access: Access) -> int:
-    from whimbrel.predict.serve.listener import Limits
-    from whimbrel.predict.serve.server import run
-    from whimbrel.predict.serve.server import serve as serve_until_stopped
-    from whimbrel.predict.serve.serving import Serving
+    from whimbrel.prediction.serve.listener import Limits
+    from whimbrel.prediction.serve.server import run
+    from whimbrel.prediction.serve.server import serve as serve_until_stopped
+    from whimbrel.prediction.serve.serving import Serving
 
     keep_log(folder / "serve.log")
     settings: Serve = project.predict.serve

@@ -58,7 +58,7 @@ def read_dataset(project: Project, rule: ModelRule, identity: str = "") -> tuple
 
 def read_file(path: Path, rule: ModelRule) -> tuple[Any, str, str]:
     """A Parquet or CSV file with a header (``,`` or ``;``), named by its SHA-256. Raises UserError."""
-    from whimbrel.predict.train.tables import read_table
+    from whimbrel.prediction.train.tables import read_table
 
     table = read_table([path], categories=rule.categories)
     with path.open("rb") as file:
@@ -68,7 +68,7 @@ def read_file(path: Path, rule: ModelRule) -> tuple[Any, str, str]:
 
 
 def _train(project: Project, rule: ModelRule, table: Any, manifest: str, as_of: str, as_json: bool) -> None:
-    from whimbrel.predict.train.train import REPORT_FILE, model_path, train
+    from whimbrel.prediction.train.train import REPORT_FILE, model_path, train
 
     folder = models_folder(project, rule.name)
     model = train(rule, table, manifest_id=manifest, as_of=as_of, folder=folder)
@@ -94,8 +94,8 @@ def _train(project: Project, rule: ModelRule, table: Any, manifest: str, as_of: 
 
 
 def _say_plan(rule: ModelRule, table: Any, manifest: str, as_of: str, as_json: bool) -> None:
-    from whimbrel.predict.train.holdout import labelled_rows, split
-    from whimbrel.predict.train.usable import flat_table, usable
+    from whimbrel.prediction.train.holdout import labelled_rows, split
+    from whimbrel.prediction.train.usable import flat_table, usable
 
     table = flat_table(table, (rule.target, rule.time, *rule.exclude))
     inputs, left_out, _ = usable(rule, table, labelled_rows(rule, table))

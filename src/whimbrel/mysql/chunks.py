@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from whimbrel.errors import UnsupportedSource
-from whimbrel.export import Chunk
 from whimbrel.mysql.charsets import python_codec
 from whimbrel.mysql.connect import Mysql, quoted, translated
 from whimbrel.mysql.schema import leading_index
 from whimbrel.mysql.types import decoded, literal, select_expression
 from whimbrel.records import Column, Table, Value
+from whimbrel.snapshot_files import Chunk
 
 # ENUM and SET are ordered by number but compare with a literal as text: an index on them cannot be cut by comparing.
 UNORDERED = {"enum", "set", "json", "geometry"}

@@ -25,8 +25,8 @@ import orjson
 
 from whimbrel.durable import is_sound, replace_file, sealed, sync_folder, writing
 from whimbrel.errors import LogCorrupt, SchemaDrift, StateError
-from whimbrel.export import Chunk, chunk_from_json, chunk_to_json, table_from_json, table_to_json
 from whimbrel.records import Table
+from whimbrel.snapshot_files import Chunk, chunk_from_json, chunk_to_json, table_from_json, table_to_json
 
 FORMAT = "whimbrel-plan/2"
 PLAN_FILE = "plan.jsonl"

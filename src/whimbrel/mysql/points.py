@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from whimbrel.export import over_columns
 from whimbrel.mysql.charsets import invalid_text
 from whimbrel.mysql.connect import Mysql, patient, quoted, translated
 from whimbrel.mysql.floats import shortest
 from whimbrel.mysql.types import literal, needs_decoding, select_expression, text_codec
 from whimbrel.records import Row, Table, Value
+from whimbrel.snapshot_files import over_columns
 
 KEYS_AT_ONCE = 500  # keys in one statement
 

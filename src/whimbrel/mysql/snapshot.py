@@ -24,7 +24,6 @@ from whimbrel.errors import (
     SchemaDrift,
     SourceUnreachable,
 )
-from whimbrel.export import PART, Chunk, ExportFile, ExportWriter, read_export, write_export
 from whimbrel.mysql.charsets import invalid_text
 from whimbrel.mysql.chunks import chunk_count, chunk_statement, cutting_key, plan, rest_count
 from whimbrel.mysql.client import LARGEST_ANSWER, garbled, understood
@@ -36,6 +35,7 @@ from whimbrel.mysql.readers import back_off, open_reader, rows_of
 from whimbrel.mysql.schema import described, description
 from whimbrel.project import Source
 from whimbrel.records import Row, Table
+from whimbrel.snapshot_files import PART, Chunk, ExportFile, ExportWriter, read_export, write_export
 
 __all__ = ["Chunk", "SnapshotResult", "export_table", "plan", "read_rows", "rows_where_equal"]
 

@@ -17,7 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from whimbrel.migrate.progress import Progress, TableCounts
+from whimbrel.migration.progress import Progress, TableCounts
 from whimbrel.threads import Thread
 
 LIVE_SECONDS, PLAIN_SECONDS = 0.25, 2.0

@@ -22,7 +22,7 @@ from demo.servers import Ministack
 from tests.predict.serve.conftest import Running
 from tests.predict.serve.load import Load
 from whimbrel.cli.main import main
-from whimbrel.predict.renew.renew import record
+from whimbrel.prediction.renew.renew import record
 
 PROJECT = """
 [target]

@@ -9,12 +9,12 @@ import pytest
 from tests.predict.serve.models import ROW, model_file
 from tests.predict.serve.test_recordio import DENSE
 from whimbrel.errors import StateError
-from whimbrel.predict.model.model import Model, load_model
-from whimbrel.predict.serve.bodies import RECORDIO
-from whimbrel.predict.serve.capture import Captured, line
-from whimbrel.predict.serve.captured import captured_drift
-from whimbrel.predict.serve.recordio import write as write_records
-from whimbrel.predict.serve.registry import Capture
+from whimbrel.prediction.model.model import Model, load_model
+from whimbrel.prediction.serve.bodies import RECORDIO
+from whimbrel.prediction.serve.capture import Captured, line
+from whimbrel.prediction.serve.captured import captured_drift
+from whimbrel.prediction.serve.recordio import write as write_records
+from whimbrel.prediction.serve.registry import Capture
 
 JSON = "application/json"
 LINES = "application/jsonlines"

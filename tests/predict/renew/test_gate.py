@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whimbrel.errors import TrainingError
-from whimbrel.predict.model.model import Metrics
-from whimbrel.predict.train.gate import decide
+from whimbrel.prediction.model.model import Metrics
+from whimbrel.prediction.train.gate import decide
 
 SHARES = st.floats(0, 1)
 

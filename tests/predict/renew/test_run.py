@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from whimbrel.errors import StateError, Stopped, TargetUnreachable, TrainingError
-from whimbrel.predict.renew import renew as module
-from whimbrel.predict.renew.renew import RUN_FILE, STEPS, Result, Step, record, renew, unfinished
+from whimbrel.prediction.renew import renew as module
+from whimbrel.prediction.renew.renew import RUN_FILE, STEPS, Result, Step, record, renew, unfinished
 
 
 class Crash(BaseException):

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from whimbrel.errors import ProjectError, Stopped, TargetUnreachable
-from whimbrel.predict.renew import schedule
-from whimbrel.predict.renew.schedule import Scheduler, back_off, trigger
+from whimbrel.prediction.renew import schedule
+from whimbrel.prediction.renew.schedule import Scheduler, back_off, trigger
 from whimbrel.project.renew import RenewalRule
 
 pytest.importorskip("apscheduler", reason="the extra 'predict' is not installed")

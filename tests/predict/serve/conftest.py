@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.predict.serve.models import model_file
-from whimbrel.predict.serve.deploy import client_for
+from whimbrel.prediction.serve.deploy import client_for
 
 pytest.importorskip("httptools", reason="the extra 'serve' is not installed")
 

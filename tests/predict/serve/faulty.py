@@ -13,15 +13,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from whimbrel.predict.model.model import Model, Prediction, load_model
-from whimbrel.predict.model.unknown import Found
-from whimbrel.predict.sagemaker.places import Folders
-from whimbrel.predict.serve.deploy import SERVER_FILE
-from whimbrel.predict.serve.listener import Limits
-from whimbrel.predict.serve.registry import Registry, sole_user
-from whimbrel.predict.serve.rollout import Guard
-from whimbrel.predict.serve.server import run, serve
-from whimbrel.predict.serve.serving import Serving
+from whimbrel.prediction.model.model import Model, Prediction, load_model
+from whimbrel.prediction.model.unknown import Found
+from whimbrel.prediction.sagemaker.places import Folders
+from whimbrel.prediction.serve.deploy import SERVER_FILE
+from whimbrel.prediction.serve.listener import Limits
+from whimbrel.prediction.serve.registry import Registry, sole_user
+from whimbrel.prediction.serve.rollout import Guard
+from whimbrel.prediction.serve.server import run, serve
+from whimbrel.prediction.serve.serving import Serving
 
 
 class Faulty(Model):

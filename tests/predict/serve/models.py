@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from whimbrel.predict.model.features import CATEGORY, NUMBER, Input
-from whimbrel.predict.model.model import Metrics, Model, save_model
-from whimbrel.predict.model.scorer import Calibration, Linear
+from whimbrel.prediction.model.features import CATEGORY, NUMBER, Input
+from whimbrel.prediction.model.model import Metrics, Model, save_model
+from whimbrel.prediction.model.scorer import Calibration, Linear
 
 JOBS = ("admin.", "blue-collar", "retired", "student")
 ROW = "34,retired,999,1.5"

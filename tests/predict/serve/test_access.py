@@ -21,8 +21,8 @@ from botocore.exceptions import ClientError
 from tests.predict.serve.conftest import ENDPOINT, Running, predictions, serve_command, version
 from tests.predict.serve.models import ROW, model_file
 from whimbrel.errors import UserError
-from whimbrel.predict.serve.access import Access, Doors
-from whimbrel.predict.serve.sigv4 import Signed, fault
+from whimbrel.prediction.serve.access import Access, Doors
+from whimbrel.prediction.serve.sigv4 import Signed, fault
 
 CONTROL, PREDICT = "control-0123456789abcdef", "predict-0123456789abcdef"
 SETTINGS = """

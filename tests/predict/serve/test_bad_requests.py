@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from tests.predict.serve.conftest import ENDPOINT, Running, predictions
 from tests.predict.serve.load import Load
 from tests.predict.serve.models import ROW, model, model_file
-from whimbrel.predict.serve.deploy import deploy
-from whimbrel.predict.serve.served import Call, Served
+from whimbrel.prediction.serve.deploy import deploy
+from whimbrel.prediction.serve.served import Call, Served
 from whimbrel.project.endpoint import EndpointRule
 
 PATH = f"/endpoints/{ENDPOINT}/invocations"

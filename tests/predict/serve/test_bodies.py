@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from whimbrel.predict.serve.bodies import BodyError, rows_of
+from whimbrel.prediction.serve.bodies import BodyError, rows_of
 
 
 def message(body: bytes, content_type: str) -> str:

@@ -19,7 +19,7 @@ import pytest
 from tests.predict.serve.conftest import wait_for
 from tests.predict.serve.models import ROW, model, model_file
 from whimbrel.errors import UserError
-from whimbrel.predict.model.artifact import model_file as only_model_file
+from whimbrel.prediction.model.artifact import model_file as only_model_file
 
 
 @contextmanager
@@ -28,9 +28,9 @@ def container(folder: Path, *words: str, without: str = "") -> Iterator[tuple[su
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     more = {"SM_MODEL_DIR": str(folder), "SAGEMAKER_BIND_TO_PORT": str(port), "WHIMBREL_HOST": "127.0.0.1"}
-    command = [sys.executable, "-m", "whimbrel.predict.sagemaker.container", *words]
+    command = [sys.executable, "-m", "whimbrel.prediction.sagemaker.container", *words]
     if without:
-        start = f"import sys; sys.modules[{without!r}] = None; from whimbrel.predict.sagemaker import container as c"
+        start = f"import sys; sys.modules[{without!r}] = None; from whimbrel.prediction.sagemaker import container as c"
         command = [sys.executable, "-c", f"{start}; sys.exit(c.main({list(words)!r}))"]
     process = subprocess.Popen(command, env=os.environ | more, stderr=subprocess.PIPE)
     try:

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from tests.predict.serve.conftest import ENDPOINT, Running, predictions, version
 from tests.predict.serve.models import ROW, model
-from whimbrel.predict.serve.served import Call, Served
+from whimbrel.prediction.serve.served import Call, Served
 
 VALUES: list[Any] = [34, "retired", 999, 1.5]
 BY_NAME: dict[str, Any] = dict(zip(["age", "job", "pdays", "euribor3m"], VALUES, strict=True))

@@ -20,8 +20,8 @@ import pytest
 from tests.predict.serve.conftest import ENDPOINT, Running, predictions, serve_command, wait_for
 from tests.predict.serve.models import ROW, model_file
 from tests.predict.serve.test_bad_requests import HEAD, PATH, answer_to
-from whimbrel.predict.serve.deploy import deploy
-from whimbrel.predict.serve.figures import BOUNDS
+from whimbrel.prediction.serve.deploy import deploy
+from whimbrel.prediction.serve.figures import BOUNDS
 from whimbrel.project.endpoint import EndpointRule
 
 MB = 1 << 20

@@ -19,7 +19,7 @@ import pytest
 
 from tests.predict.serve.conftest import Running, wait_for
 from tests.predict.serve.models import JOBS, model
-from whimbrel.predict.model.drift import LEAST_ROWS
+from whimbrel.prediction.model.drift import LEAST_ROWS
 
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
 FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"]

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from tests.predict.serve.conftest import Running
 from tests.predict.serve.models import ROW
 from whimbrel.errors import StateError, UserError
-from whimbrel.predict.serve.figures import BOUNDS, SECONDS, Figures, Window, quantile_of
-from whimbrel.predict.serve.registry import (
+from whimbrel.prediction.serve.figures import BOUNDS, SECONDS, Figures, Window, quantile_of
+from whimbrel.prediction.serve.registry import (
     IN_SERVICE,
     UPDATING,
     Capture,
@@ -30,7 +30,7 @@ from whimbrel.predict.serve.registry import (
     Variant,
     checked_name,
 )
-from whimbrel.predict.serve.rollout import Guard, Stage, stages, verdict
+from whimbrel.prediction.serve.rollout import Guard, Stage, stages, verdict
 from whimbrel.project import load_project
 
 # -- trials

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from tests.predict.serve.conftest import Running, predictions
 from tests.predict.serve.models import model
-from whimbrel.predict.serve.recordio import BadRecord, read, read_labels, write
-from whimbrel.predict.serve.served import Call, Served
+from whimbrel.prediction.serve.recordio import BadRecord, read, read_labels, write
+from whimbrel.prediction.serve.served import Call, Served
 
 TYPE = "application/x-recordio-protobuf"
 MAGIC = struct.pack("<I", 0xCED7230A)

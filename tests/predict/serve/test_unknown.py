@@ -16,8 +16,8 @@ from botocore.exceptions import ClientError
 from tests.predict.serve.conftest import Running, predictions, serve_command
 from tests.predict.serve.models import ROW, model, model_file
 from tests.predict.serve.test_recordio import DENSE
-from whimbrel.predict.model.features import CATEGORY, Input
-from whimbrel.predict.model.model import load_model, save_model
+from whimbrel.prediction.model.features import CATEGORY, Input
+from whimbrel.prediction.model.model import load_model, save_model
 
 HEADER = "x-whimbrel-unknown-categories"
 PROJECT = '[[endpoint]]\nname = "ServiceEndpoint"\nmodel = "bank"\nunknown = "{}"\n'

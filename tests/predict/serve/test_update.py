@@ -22,7 +22,7 @@ from click.testing import CliRunner
 from tests.predict.serve.conftest import ENDPOINT, Running, predictions, version, wait_for
 from tests.predict.serve.load import Load
 from tests.predict.serve.models import ROW, model, model_file
-from whimbrel.predict.serve.deploy import deploy
+from whimbrel.prediction.serve.deploy import deploy
 from whimbrel.project.endpoint import EndpointRule
 
 HARM = "66,retired,999,1.5"  # what makes a model of faulty.py do harm
@@ -226,7 +226,7 @@ def test_a_model_with_other_inputs_is_refused_before_it_takes_traffic(start: Sta
     server.invoke(ROW)
     made = json.loads(model_file(tmp_path, "other").read_bytes())
     del made["digest"], made["inputs"][0], made["parameters"]["scaled"][0], made["parameters"]["places"][0]
-    from whimbrel.predict.model.model import digest
+    from whimbrel.prediction.model.model import digest
 
     (tmp_path / "other.json").write_text(json.dumps({"digest": digest(made)} | made))
     found = update(server, tmp_path / "other.json", {})

@@ -9,9 +9,9 @@ import pytest
 from sklearn.model_selection import train_test_split
 
 from tests.predict.train.tables import ORIGINAL, original, rule
-from whimbrel.predict.model.model import load_model
-from whimbrel.predict.train.holdout import split
-from whimbrel.predict.train.train import evaluate, model_path, train
+from whimbrel.prediction.model.model import load_model
+from whimbrel.prediction.train.holdout import split
+from whimbrel.prediction.train.train import evaluate, model_path, train
 
 pytestmark = pytest.mark.skipif(
     not ORIGINAL.exists(), reason=f"the original data is not at {ORIGINAL.name}; WHIMBREL_BANK_DATA says where it is"

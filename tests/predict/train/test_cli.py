@@ -15,7 +15,7 @@ from tests.predict.train.tables import calls
 from whimbrel.cli.main import main
 from whimbrel.errors import ProjectError
 from whimbrel.lake import datasets
-from whimbrel.predict.model.model import load_model
+from whimbrel.prediction.model.model import load_model
 from whimbrel.project import load_project
 
 PROJECT = """

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from tests.predict.train.tables import rule
 from whimbrel.errors import ModelDamaged, RowError, TrainingError
-from whimbrel.predict.model.dates import date_parts
-from whimbrel.predict.model.drift import drift
-from whimbrel.predict.model.model import Model, load_model, read_model
-from whimbrel.predict.train.tables import read_table
-from whimbrel.predict.train.train import model_path, scored, train
+from whimbrel.prediction.model.dates import date_parts
+from whimbrel.prediction.model.drift import drift
+from whimbrel.prediction.model.model import Model, load_model, read_model
+from whimbrel.prediction.train.tables import read_table
+from whimbrel.prediction.train.train import model_path, scored, train
 
 MOMENTS = st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1))
 

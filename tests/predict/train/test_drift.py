@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.predict.train.tables import calls, rows_of, rule
-from whimbrel.predict.model.drift import MOVED, MOVED_FAR, drift, psi
-from whimbrel.predict.model.model import Model, load_model
-from whimbrel.predict.train.train import model_path, train
+from whimbrel.prediction.model.drift import MOVED, MOVED_FAR, drift, psi
+from whimbrel.prediction.model.model import Model, load_model
+from whimbrel.prediction.train.train import model_path, train
 
 
 @pytest.fixture(scope="module")

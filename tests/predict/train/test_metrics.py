@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as theirs
 
-from whimbrel.predict.model.scorer import Calibration, interpolation
-from whimbrel.predict.train import calibrate, metrics, threshold
+from whimbrel.prediction.model.scorer import Calibration, interpolation
+from whimbrel.prediction.train import calibrate, metrics, threshold
 from whimbrel.project.predict import ThresholdRule
 
 # Scores with many ties and with none.

@@ -17,8 +17,8 @@ import pytest
 
 from tests.predict.train.tables import ROOT, calls, rule
 from whimbrel.errors import ModelDamaged
-from whimbrel.predict.model.model import Model, digest, load_model, read_model, save_model
-from whimbrel.predict.train.train import model_path, train
+from whimbrel.prediction.model.model import Model, digest, load_model, read_model, save_model
+from whimbrel.prediction.train.train import model_path, train
 
 ROW = [30, 1.0, "cook", True]
 
@@ -146,8 +146,8 @@ def test_the_request_path_needs_no_learner(model_file: Path) -> None:
     code = f"""
 import sys
 from pathlib import Path
-from whimbrel.predict.model.model import load_model
-from whimbrel.predict.model.drift import drift
+from whimbrel.prediction.model.model import load_model
+from whimbrel.prediction.model.drift import drift
 model = load_model(Path({str(model_file)!r}))
 model.predict([[30, 1.0, "cook", True]])
 drift(model, [[30, 1.0, "cook", True]])

@@ -9,8 +9,8 @@ import pytest
 
 from tests.predict.train.tables import rule
 from whimbrel.errors import UserError
-from whimbrel.predict.train.tables import read_table
-from whimbrel.predict.train.train import train
+from whimbrel.prediction.train.tables import read_table
+from whimbrel.prediction.train.train import train
 
 ROWS = 400
 

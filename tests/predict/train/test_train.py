@@ -15,9 +15,9 @@ import pytest
 
 from tests.predict.train.tables import calls, rows_of, rule
 from whimbrel.errors import RowError, TrainingError
-from whimbrel.predict.model.model import Model, load_model
-from whimbrel.predict.train.holdout import folds, split
-from whimbrel.predict.train.train import evaluate, model_path, scored, train
+from whimbrel.prediction.model.model import Model, load_model
+from whimbrel.prediction.train.holdout import folds, split
+from whimbrel.prediction.train.train import evaluate, model_path, scored, train
 from whimbrel.project.predict import ModelRule, ThresholdRule
 
 LEARNERS = ("linear", "boosted")

@@ -16,9 +16,9 @@ import pytest
 
 from tests.predict.train.tables import calls
 from whimbrel.errors import UserError
-from whimbrel.predict.model.artifact import model_file
-from whimbrel.predict.model.model import load_model
-from whimbrel.predict.sagemaker.training_job import rule_from, run_job
+from whimbrel.prediction.model.artifact import model_file
+from whimbrel.prediction.model.model import load_model
+from whimbrel.prediction.sagemaker.training_job import rule_from, run_job
 
 FIRST = ["y", "age", "rate", "job", "contact"]
 POST = {"feature_dim": "4", "predictor_type": "binary_classifier"}  # the hyperparameters of the post
@@ -51,7 +51,7 @@ def test_the_container_trains_what_it_serves(opt_ml: Path) -> None:
     channel(opt_ml, "validation", calls(200, seed=1))
     configure(opt_ml, POST, {"train": {"ContentType": "text/csv;label_size=1"}, "validation": {}})
     done = subprocess.run(
-        [sys.executable, "-m", "whimbrel.predict.sagemaker.container", "train"],
+        [sys.executable, "-m", "whimbrel.prediction.sagemaker.container", "train"],
         env=os.environ | {"SAGEMAKER_BASE_DIR": str(opt_ml)},
         capture_output=True,
         check=False,

@@ -1,0 +1,186 @@
+"""The access patterns of a project: all statements, what serves each, and what there is to say about them."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from whimbrel.checks.access.answers import NEEDS_INDEX, NOT_SERVED, SCAN, Answer, Sizes
+from whimbrel.checks.access.decide import decide
+from whimbrel.checks.access.parse import Unread, is_session, parse
+from whimbrel.checks.access.statements import PERFORMANCE_SCHEMA, Said, from_digests, from_file
+from whimbrel.checks.ask import Asker, OutOfTime
+from whimbrel.checks.findings import Finding, finding
+from whimbrel.checks.scope import Scope
+from whimbrel.errors import WhimbrelError
+from whimbrel.mapping.design import TableMapping
+from whimbrel.mysql.connect import quoted
+
+_CODES = {NEEDS_INDEX: "access-index", SCAN: "access-scan", NOT_SERVED: "access-not-served"}
+SHOWN = 140  # characters of a statement in a finding
+
+
+@dataclass
+class Pattern:
+    """One statement without its values. ``share`` is of the statements about mapped tables, those unread included."""
+
+    statement: str
+    count: int
+    share: float
+    answer: Answer
+
+
+@dataclass
+class Access:
+    """``unread``: (statement, count, why), for what was not understood. ``other``: statements about other tables."""
+
+    origin: str
+    patterns: list[Pattern] = field(default_factory=list)
+    unread: list[tuple[str, int, str]] = field(default_factory=list)
+    other: int = 0
+    session: int = 0
+
+    @property
+    def read_units(self) -> float:
+        """Of all statements together, as far as they are known."""
+        return sum(each.count * (each.answer.units or 0.0) for each in self.patterns if not each.answer.writes)
+
+
+def spoken(origin: str, asker: Asker, database: str) -> tuple[Counter[Said], list[Finding]]:
+    """The statements of ``origin``, a file or ``performance_schema``. Raises ProjectError for a file."""
+    if origin != PERFORMANCE_SCHEMA:
+        return from_file(Path(origin), database), []
+    try:
+        [(on,)] = asker.rows("SELECT @@performance_schema", PERFORMANCE_SCHEMA)
+        if not on:
+            return Counter(), [finding("access-statements", origin, "performance_schema is off on this server")]
+        found = from_digests(asker)
+    except (WhimbrelError, OutOfTime) as error:
+        grant = "GRANT SELECT ON performance_schema.* TO the account, or give a log with --statements FILE"
+        return Counter(), [finding("access-statements", origin, str(error) or "took too long", grant)]
+    return found, [] if found else [finding("access-statements", origin, "the server has gathered no digests")]
+
+
+def access_of(origin: str, said: Counter[Said], mappings: list[TableMapping], sizes: dict[str, Sizes]) -> Access:
+    """Statements that differ in spelling only are one pattern."""
+    by_name = {each.source: each for each in mappings}
+    tables = {each.source: each.table for each in mappings}
+    found, counts = Access(origin), Counter[str]()
+    answers: dict[str, Answer] = {}
+    for each, count in said.items():
+        try:
+            statement = None if is_session(each.text) else parse(each, tables)
+        except Unread as reason:
+            found.unread.append((each.text, count, str(reason)))
+            continue
+        if statement is None:
+            if is_session(each.text):
+                found.session += count
+            else:
+                found.other += count
+            continue
+        counts[statement.text] += count
+        if statement.text not in answers:
+            answers[statement.text] = decide(statement, by_name, sizes)
+    total = sum(counts.values()) + sum(count for _, count, _ in found.unread)
+    found.patterns = [Pattern(text, count, count / total, answers[text]) for text, count in counts.most_common()]
+    found.unread.sort(key=lambda one: -one[1])
+    return found
+
+
+def sizes_of(asker: Asker, mapping: TableMapping, scope: Scope, facts: Any) -> Sizes:
+    """From what check knows of the table. How many items have a value is asked when it is wanted, once."""
+    known: dict[tuple[str, ...], float | None] = {}
+
+    def per(columns: tuple[str, ...]) -> float | None:
+        if columns not in known:
+            known[columns] = _per(asker, mapping, scope, columns)
+        rows = known[columns]
+        each = facts.sizes.rows if facts.sizes else 1.0
+        return None if rows is None else max(1.0, rows / each)
+
+    if facts.sizes is None:
+        return Sizes(0.0, 0.0, 1.0, per)
+    return Sizes(facts.items, facts.sizes.bytes, facts.sizes.write_units, per)
+
+
+def _per(asker: Asker, mapping: TableMapping, scope: Scope, columns: tuple[str, ...]) -> float | None:
+    """Rows for each of the columns' values; None for computed columns, or where it takes too long."""
+    if set(columns) >= set(mapping.table.primary_key):
+        return 1.0
+    if not columns or not set(columns) <= set(mapping.table.names) - {*mapping.rule.mask, *dict(mapping.rule.columns)}:
+        return None
+    names = ", ".join(map(quoted, columns))
+    try:
+        rows, values = asker.row(f"SELECT COUNT(*), COUNT(DISTINCT {names}) FROM {scope.sql}", mapping.source)
+    except OutOfTime:
+        return None
+    return rows / values if values else 1.0
+
+
+def access_findings(access: Access) -> Iterator[Finding]:
+    for each in access.patterns:
+        code = _CODES.get(each.answer.verdict)
+        if code:
+            notes = f" ({'; '.join(each.answer.notes)})" if each.answer.notes else ""
+            reason = f"{each.share:.1%} of the statements: {_short(each.statement)}{notes}"
+            yield finding(code, each.answer.table, reason, each.answer.advice)
+    by_reason: dict[str, int] = defaultdict(int)
+    for _, count, _ in access.unread:
+        by_reason["all"] += count
+    if access.unread:
+        examples = "; ".join(_short(text) for text, _, _ in access.unread[:3])
+        yield finding("access-unread", access.origin, f"{by_reason['all']:,} statements: {examples}")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
+
+
+def access_lines(access: Access) -> Iterator[str]:
+    """For people: the most frequent first, each with its call."""
+    said = sum(each.count for each in access.patterns)
+    yield (
+        f"access   {said:,} statements of {access.origin} in {len(access.patterns):,} patterns, "
+        f"about {access.read_units:,.1f} read units; {access.other:,} about other tables"
+    )
+    for each in access.patterns:
+        answer = each.answer
+        units = "" if answer.units is None else f", {answer.units:,.1f} {'write' if answer.writes else 'read'} units"
+        index = f" {answer.index}" if answer.index else ""
+        yield f"         {each.share:6.1%}  {answer.verdict}{index}{units}: {each.statement}"
+        if answer.call:
+            yield f"                 {answer.call}"
+        for note in answer.notes:
+            yield f"                 # {note}"
+    for text, count, why in access.unread:
+        yield f"         not read, {count:,}: {text}  # {why}"
+
+
+def access_json(access: Access) -> dict[str, Any]:
+    return {
+        "origin": access.origin,
+        "read_units": access.read_units,
+        "patterns": [
+            {
+                "statement": each.statement,
+                "count": each.count,
+                "share": each.share,
+                "table": each.answer.table,
+                "served_by": each.answer.verdict,
+                "index": each.answer.index,
+                "call": each.answer.call,
+                "units": each.answer.units,
+                "units_are": "write" if each.answer.writes else "read",
+                "notes": each.answer.notes,
+                "advice": each.answer.advice,
+            }
+            for each in access.patterns
+        ],
+        "unread": [{"statement": text, "count": count, "why": why} for text, count, why in access.unread],
+        "other_tables": access.other,
+        "session": access.session,
+    }

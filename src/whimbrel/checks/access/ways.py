@@ -1,0 +1,175 @@
+"""The keys that a statement may be read by, and how far its conditions bind each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from whimbrel.checks.access.parse import Asked
+from whimbrel.mapping.columns import Columns
+from whimbrel.mapping.design import TableMapping
+from whimbrel.mapping.templates import Literal, Reference, Template
+from whimbrel.mapping.trees import Leaf
+
+# Their canonical texts sort as the values do; "-1" and "10" do not.
+_SORTED_TEXTS = {"text", "date", "datetime", "timestamp", "year", "enum", "uuid"}
+
+
+class KeyPart(NamedTuple):
+    """A key attribute of the table or of an index."""
+
+    name: str
+    type: str
+    template: Template
+
+
+class Way(NamedTuple):
+    """A key to read by: the table's own (``name`` is "") or an index's."""
+
+    name: str
+    partition: KeyPart
+    sort: KeyPart | None
+
+
+class Match(NamedTuple):
+    """How far a Way is bound. ``sort``: "", "=", "begins_with", "range". ``among``: one of several values.
+
+    ``used``: the columns that the key takes care of.
+    """
+
+    way: Way
+    sort: str
+    condition: str
+    among: bool
+    used: frozenset[str]
+
+    @property
+    def exact(self) -> bool:
+        return self.way.sort is None or self.sort == "="
+
+
+def ways(mapping: TableMapping) -> list[Way]:
+    """The table's key first, then its indexes, as far as their attributes are made of columns."""
+    keys = [KeyPart(key.name, key.type, key.template) for key in mapping.design.keys]
+    found = [Way("", keys[0], keys[1] if len(keys) > 1 else None)]
+    parts = attributes_of(mapping)
+    for index in mapping.rule.indexes:
+        partition = parts.get(index.partition_key.name)
+        sort = parts.get(index.sort_key.name) if index.sort_key else None
+        if partition:
+            kept = sort._replace(type=index.sort_key.type) if sort and index.sort_key else None
+            found.append(Way(index.name, partition._replace(type=index.partition_key.type), kept))
+    return found
+
+
+def attributes_of(mapping: TableMapping) -> dict[str, KeyPart]:
+    """The attributes that an index could have, with the templates behind them."""
+    design = mapping.design
+    found = {key.name: KeyPart(key.name, key.type, key.template) for key in design.keys}
+    for added in design.added:
+        if isinstance(added.tree, Leaf):
+            found[added.name] = KeyPart(added.name, added.tree.type, added.tree.template)
+    if design.shape == "record":
+        for one in design.carried:
+            name = one.column.name
+            found.setdefault(one.attribute, KeyPart(one.attribute, one.type, Template("", (Reference(name),))))
+    return found
+
+
+def best_match(asked: Asked, mapping: TableMapping) -> Match | None:
+    """The Way that leaves least to be read; the table's own key where others are no better."""
+    found = [match for way in ways(mapping) if (match := _match(way, asked, mapping))]
+    worth = {"=": 3, "range": 2, "begins_with": 2, "": 0}
+    return max(found, key=lambda one: 3 if one.exact and not one.way.name else worth[one.sort], default=None)
+
+
+def _match(way: Way, asked: Asked, mapping: TableMapping) -> Match | None:
+    columns = Columns(mapping.rule, mapping.table, [])
+    bound = asked.equal | asked.among
+
+    def sources(template: Template) -> set[str]:
+        return {source for name in template.columns for source in columns.sources(name)}
+
+    needed = sources(way.partition.template)
+    if not needed <= bound or (not needed and way.name):
+        return None
+    among = bool(needed & asked.among)
+    condition, sort, used = f"Key({way.partition.name!r}).eq({value(way.partition)})", "", set(needed)
+    if way.sort is not None:
+        more, sort, of_sort = _sort_condition(way.sort, asked, mapping, sources)
+        used |= of_sort
+        among = among or bool(of_sort & asked.among)
+        condition += f" & {more}" if more else ""
+    return Match(way, sort, condition, among, frozenset(used))
+
+
+def _sort_condition(
+    key: KeyPart, asked: Asked, mapping: TableMapping, sources: Callable[[Template], set[str]]
+) -> tuple[str, str, set[str]]:
+    """The condition in boto3's words, its sort, and the columns that it takes care of."""
+    name, bound = f"Key({key.name!r})", asked.equal | asked.among
+    if sources(key.template) <= bound:
+        return f"{name}.eq({value(key)})", "=", sources(key.template)
+    text, used = "", set()
+    for place, part in enumerate(key.template.parts):
+        if isinstance(part, Literal):
+            text += part.text
+            continue
+        behind = sources(Template("", (part,)))
+        if behind <= bound:
+            text += f"{{{part.column}}}"
+            used |= behind
+            continue
+        operators = asked.ranges.get(part.column, []) if behind == {part.column} else []
+        if operators and in_order(key, part.column, mapping):
+            last = place == len(key.template.parts) - 1
+            return _ranged(name, key, text, part.column, operators, last), _kind(operators), used | {part.column}
+        break
+    if text and key.type == "S":
+        return f"{name}.begins_with({_text(text)})", "begins_with", used
+    return "", "", set()
+
+
+def _kind(operators: list[str]) -> str:
+    return "begins_with" if operators == ["begins"] else "range"
+
+
+def in_order(key: KeyPart, column: str, mapping: TableMapping) -> bool:
+    """Items come in the order of the column's values."""
+    if key.type == "N":
+        return True
+    return mapping.design.columns[column].kind in _SORTED_TEXTS or key.type == "B"
+
+
+def _ranged(name: str, key: KeyPart, before: str, column: str, operators: list[str], last: bool) -> str:
+    if operators == ["begins"]:
+        return f"{name}.begins_with({_text(f'{before}{{{column}_begin}}')})"
+    if len(operators) == 1 and operators[0] != "between" and not before and last:
+        word = {"<": "lt", "<=": "lte", ">": "gt", ">=": "gte"}[operators[0]]
+        return f"{name}.{word}({value(key)})"
+    low = f"{{{column}_from}}" if {">", ">=", "between"} & set(operators) else ""
+    high = f"{{{column}_to}}" if {"<", "<=", "between"} & set(operators) else ""
+    if key.type != "S":
+        return f"{name}.between({column}_from, {column}_to)"
+    end = "" if high and last else "\\uffff"
+    return f"{name}.between({_text(before + low)}, {_text(before + high + end)})"
+
+
+def value(key: KeyPart) -> str:
+    """The Python expression for a key's value, with the columns as variables."""
+    if key.template.alone:
+        return key.template.alone if key.type != "S" else f"str({key.template.alone})"
+    parts = [part.text if isinstance(part, Literal) else f"{{{part.column}}}" for part in key.template.parts]
+    return _text("".join(parts))
+
+
+def _text(inside: str) -> str:
+    return f'f"{inside}"' if "{" in inside else f'"{inside}"'
+
+
+def parts(way: Way) -> list[KeyPart]:
+    return [way.partition, way.sort] if way.sort else [way.partition]
+
+
+def columns_of(part: KeyPart) -> tuple[str, ...]:
+    return part.template.columns

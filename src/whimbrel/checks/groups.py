@@ -1,0 +1,125 @@
+"""The heaviest items and partitions, as the server counts them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from whimbrel.checks.ask import Asker
+from whimbrel.checks.data import LARGE_ITEM
+from whimbrel.checks.findings import Finding, finding
+from whimbrel.checks.scope import Scope
+from whimbrel.checks.sql import as_bytes, frame_size, in_sql, row_size
+from whimbrel.mapping.design import TableMapping
+from whimbrel.mysql.connect import quoted
+from whimbrel.mysql.points import rows_where_equal
+from whimbrel.mysql.schema import leading_index
+from whimbrel.mysql.types import decoded, select_expression
+from whimbrel.records import Row, Value
+from whimbrel.sizes import MAX_ITEM_BYTES, item_size
+
+HEAVIEST = 10
+BUCKETS = 1 << 16
+ROOM = 8192  # bytes: the largest keys, that a bucket is not weighed with
+READ_AT_MOST = 8 * MAX_ITEM_BYTES  # an item that is larger by the server's count is not read, to know it exactly
+HOT_SHARE, HOT_ROWS = 0.1, 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """A partition key, and its share of the rows that were read."""
+
+    key: str
+    rows: int
+    share: float
+
+
+def group_findings(asker: Asker, mapping: TableMapping, scope: Scope) -> Iterator[Finding]:
+    """The items of several rows that are too large, or will be."""
+    size, frame = row_size(mapping), frame_size(mapping)
+    heavy = _heaviest(asker, mapping, scope, mapping.group_columns, f"SUM({size})", f" + {frame}", LARGE_ITEM)
+    for key, rows, bytes_about in heavy:
+        if bytes_about > LARGE_ITEM:
+            yield from _large_item(asker, mapping, key, rows, bytes_about)
+
+
+def _heaviest(
+    asker: Asker, mapping: TableMapping, scope: Scope, names: tuple[str, ...], weight: str, more: str, least: int
+) -> list[tuple[tuple[Value, ...], int, int]]:
+    """The HEAVIEST values of the columns, each with its rows and its weight, as far as they weigh ``least``.
+
+    Where no index has the columns, the server would write as many groups as there are to disk: so first all rows are
+    weighed in buckets, and only the heaviest buckets are looked into. What weighs ``least`` weighs it there, too.
+    """
+    columns = [mapping.table.column(name) for name in names]
+    within = ""
+    if not leading_index(asker.connection, mapping.table, names):
+        bucket = f"MOD(CRC32(CONCAT_WS(x'00', {', '.join(as_bytes(quoted(name)) for name in names)})), {BUCKETS})"
+        statement = f"SELECT {bucket} AS b, {weight} AS w FROM {scope.sql} GROUP BY b ORDER BY w DESC LIMIT {HEAVIEST}"
+        heavy = [number for number, weighs in asker.rows(statement, mapping.source) if int(weighs) + ROOM >= least]
+        if not heavy:
+            return []
+        within = f" AND {bucket} IN ({', '.join(map(str, heavy))})"
+    keys = ", ".join(map(select_expression, columns))
+    statement = (
+        f"SELECT {keys}, COUNT(*) AS n, {weight}{more} AS w FROM {scope.sql}{within} "
+        f"GROUP BY {', '.join(map(quoted, names))} ORDER BY w DESC LIMIT {HEAVIEST}"
+    )
+    found = []
+    for *key, count, weighs in asker.rows(statement, mapping.source):
+        values = tuple(decoded(column, value) for column, value in zip(columns, key, strict=True))
+        found.append((values, int(count), int(weighs)))
+    return found
+
+
+def _large_item(
+    asker: Asker, mapping: TableMapping, key: tuple[Value, ...], rows: int, about: int
+) -> Iterator[Finding]:
+    shown = shown_key(mapping.group_columns, key)
+    if about > READ_AT_MOST:
+        yield finding(
+            "item-too-large", mapping.source, f"the item of {shown} has about {about:,} bytes in {rows:,} rows"
+        )
+        return
+    read = rows_where_equal(asker.connection, mapping.table, mapping.group_columns, [key])
+    puts, faults = mapping.put_items(read)
+    for fault in faults:
+        if not fault.source_key:  # the whole item
+            yield finding("item-too-large", mapping.source, f"{shown}: {fault.reason}, in {len(read):,} rows")
+    for put in puts:
+        if item_size(put.item) > LARGE_ITEM:
+            size = item_size(put.item)
+            yield finding("item-large", mapping.source, f"the item of {shown} has {size:,} bytes in {len(read):,} rows")
+
+
+def partitions(asker: Asker, mapping: TableMapping, scope: Scope, rows: int) -> list[Partition]:
+    """The heaviest partition keys; empty where each row has one of its own."""
+    names = mapping.design.keys[0].template.columns
+    if not rows or set(names) >= set(mapping.table.primary_key):
+        return []
+    heavy = _heaviest(asker, mapping, scope, names, "COUNT(*)", "", 0)
+    return [Partition(shown_key(names, key), count, count / rows) for key, count, _ in heavy]
+
+
+def partition_findings(mapping: TableMapping, heaviest: list[Partition]) -> Iterator[Finding]:
+    for each in heaviest:
+        if each.share >= HOT_SHARE and each.rows >= HOT_ROWS:
+            yield finding(
+                "hot-partition",
+                mapping.source,
+                f"{each.key} has {each.rows:,} rows, {each.share:.0%} of all that were read",
+            )
+
+
+def partition_of(mapping: TableMapping, row: Row) -> str:
+    """The columns behind the row's partition key, for people."""
+    names = mapping.design.keys[0].template.columns
+    if not in_sql(mapping, mapping.design.keys[0].template):
+        return str(mapping.item_key(row))
+    return shown_key(names, tuple(row[mapping.table.index(name)] for name in names))
+
+
+def shown_key(names: Sequence[str], key: Sequence[Value]) -> str:
+    """``a=1, b=x``; bytes in hexadecimal."""
+    texts = (value.hex() if isinstance(value, bytes) else str(value) for value in key)
+    return ", ".join(f"{name}={text}" for name, text in zip(names, texts, strict=True))

@@ -1,0 +1,278 @@
+"""check, from beginning to end: source, mapping, data, target, cost. Changes nothing on either side."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from whimbrel.checks.ask import Asker, OutOfTime
+from whimbrel.checks.cost import DEFAULT_REGION, Cost, Load, chosen_way, cost_findings, cost_of, read_prices
+from whimbrel.checks.data import row_findings
+from whimbrel.checks.findings import ERROR, Finding, finding, in_order
+from whimbrel.checks.groups import Partition, group_findings, partition_findings, partitions
+from whimbrel.checks.keys import KeyCounts, key_findings, uncounted_findings
+from whimbrel.checks.reserved import name_findings
+from whimbrel.checks.sample import ROWS, ItemSizes, Mapped, corrected, item_sizes, mapped_sample, refused
+from whimbrel.checks.scan import SCANNED, SCANNED_ANYWAY, scanned
+from whimbrel.checks.scope import Scope, scope_of
+from whimbrel.checks.source import SourceFacts, retention_findings, source_facts, source_findings, table_error
+from whimbrel.checks.sql import counts
+from whimbrel.checks.target import target_findings
+from whimbrel.checks.writes import Writes, recent_writes, write_findings
+from whimbrel.dynamodb.session import Session
+from whimbrel.errors import MappingError, ProjectError, SchemaDrift, UnsupportedSource, WhimbrelError
+from whimbrel.lake.need import need
+from whimbrel.mapping.design import TableMapping
+from whimbrel.migration.mappings import Mappings, read_mappings
+from whimbrel.migration.rules import unsafe_edits
+from whimbrel.migration.state import StateFolder
+from whimbrel.mysql.client import SourceConnection
+from whimbrel.mysql.connect import Mysql, connect, server_info
+from whimbrel.mysql.login import Peer
+from whimbrel.mysql.schema import estimated_rows
+from whimbrel.project import Project
+
+if TYPE_CHECKING:
+    from whimbrel.checks.access.served import Access
+
+Result = TypeVar("Result")
+
+
+class Limits(NamedTuple):
+    """``rows`` to read of one table, ``seconds`` for the questions about it, and for the recent writes; 0: no limit."""
+
+    rows: int = 1_000_000
+    seconds: float = 60.0
+    binlog_seconds: float = 3.0
+
+
+@dataclass
+class TableFacts:
+    """What check learnt of one table. ``rows`` is exact if all were read. ``heaviest``: its largest partition keys."""
+
+    source: str
+    target: str
+    rows: int
+    exact: bool = False
+    read: str = ""
+    items: float = 0.0
+    sizes: ItemSizes | None = None
+    heaviest: list[Partition] = field(default_factory=list)
+    recent_changes: int = 0
+    heaviest_writes: list[tuple[str, int]] = field(default_factory=list)
+
+
+@dataclass
+class Report:
+    findings: list[Finding]
+    source: SourceFacts | None
+    tables: list[TableFacts]
+    writes: Writes | None
+    cost: Cost | None
+    access: Access | None = None
+
+    @property
+    def errors(self) -> int:
+        return sum(each.severity == ERROR for each in self.findings)
+
+
+def check(project: Project, limits: Limits, prices: Path | None, statements: str = "") -> Report:
+    """Everything there is to say, at once. ``statements``: a file of the application's, or performance_schema.
+
+    Raises ProjectError only, for a price file that is none, or statements that cannot be read; and UserError if
+    statements are given and there is no sqlglot.
+    """
+    if statements:
+        need("sqlglot", "lake")
+    report = Report([], None, [], None, None)
+    region = _region(project)
+    priced = read_prices(prices or project.check.prices, region)
+    mappings: list[TableMapping] = []
+    try:
+        with closing(connect(project.source)) as connection:
+            mappings = _check_source(project, connection, limits, report)
+            if statements:
+                _access(project, connection, limits, mappings, report, statements)
+    except ProjectError:
+        raise
+    except WhimbrelError as error:
+        report.findings.append(finding("source-unreachable", error.place or "source.url", error.message, error.hint))
+    begun = StateFolder(project.state).checkpoint.exists()
+    report.findings += target_findings(project.target, mappings, begun=begun)
+    _estimate(project, report, cost_of([_load(facts) for facts in report.tables], project.target, priced))
+    report.findings = in_order(report.findings)
+    return report
+
+
+def _check_source(project: Project, connection: SourceConnection, limits: Limits, report: Report) -> list[TableMapping]:
+    if not connection.peer.trusted:
+        report.findings.append(finding("source-tls", "source.tls", unverified(connection.peer, project.source.tls)))
+    found = _mappings(project, connection, report)
+    mappings = list(found.mappings.values())
+    report.source = source_facts(connection)
+    report.findings += source_findings(connection, list(found.tables.values()))
+    by_name = {mapping.source: mapping for mapping in mappings}
+    log = StateFolder(project.state).log
+    report.writes = recent_writes(project.source, by_name, log, limits.binlog_seconds)
+    report.findings += write_findings(report.writes)
+    for mapping in mappings:
+        asker = Asker(connection, server_info(connection), limits.seconds)
+        try:
+            report.tables.append(_check_table(asker, mapping, limits, report))
+        except UnsupportedSource as error:  # a text that cannot be read exactly
+            report.findings.append(table_error(error, mapping.source))
+        except WhimbrelError as error:
+            report.findings.append(finding("not-checked", mapping.source, str(error)))
+    return mappings
+
+
+def unverified(peer: Peer, tls: str) -> str:
+    """What ``tls`` came to with a server on another machine."""
+    over = "encrypted, but the certificate is not verified" if peer.encrypted else "not encrypted"
+    return f'tls = "{tls}", the server is on another machine, and the connection is {over}'
+
+
+def _mappings(project: Project, connection: Mysql, report: Report) -> Mappings:
+    """What every other command works with; all that is wrong with it is said."""
+    found = read_mappings(project, connection)
+    report.findings += [_fault_finding(each, project) for each in found.faults]
+    if found.history is not None:
+        edits = unsafe_edits(found.history, found.project.tables, found.tables) if not found.faults else []
+        report.findings += [finding("project-changed", project.path.name, edit) for edit in edits]
+    return found
+
+
+def _fault_finding(error: WhimbrelError, project: Project) -> Finding:
+    place = error.place or project.path.name
+    if isinstance(error, MappingError):
+        return finding("mapping", place, error.message, error.hint)
+    if isinstance(error, SchemaDrift):
+        return finding("table-altered", place, error.message, error.hint)
+    return table_error(error, place)
+
+
+def _check_table(asker: Asker, mapping: TableMapping, limits: Limits, report: Report) -> TableFacts:
+    source, found = mapping.source, report.findings
+    facts = TableFacts(source, mapping.target, estimated_rows(asker.connection, mapping.table))
+    if not mapping.aligned:
+        found.append(finding("regrouped", source, "the group is no prefix of the primary key"))
+    scope = scope_of(asker, mapping.table, facts.rows, limits.rows)
+    facts.read = scope.words
+    if not scope.whole:
+        found.append(finding("sampled", source, scope.words))
+
+    def attempt(what: str, question: Callable[[], Result], otherwise: Result) -> Result:
+        try:
+            return question()
+        except OutOfTime:
+            found.append(finding("not-checked", source, f"{what}: not known within {limits.seconds:g} seconds"))
+            return otherwise
+
+    nothing: tuple[int, list[Finding]] = (0, [])
+    no_sample: list[Mapped] = []
+    read, of_rows = attempt("rows", lambda: row_findings(asker, mapping, scope), nothing)
+    found += of_rows
+    if scope.whole and read:
+        facts.rows, facts.exact = read, True
+    items = 0
+    if counts(mapping):
+        items, of_keys = attempt("keys", lambda: key_findings(asker, mapping, scope), KeyCounts(0, []))
+        found += of_keys
+        facts.heaviest = attempt("partitions", lambda: partitions(asker, mapping, scope, read), [])
+        found += partition_findings(mapping, facts.heaviest)
+        if mapping.shape == "group":
+            found += attempt("groups", lambda: list(group_findings(asker, mapping, scope)), [])
+    else:
+        found += uncounted_findings(asker, mapping)
+    sample = attempt("sample", lambda: mapped_sample(asker, mapping, ROWS), no_sample)
+    found += name_findings(mapping, sample)
+    known = {each.code for each in found if each.place == source and each.severity == ERROR}
+    if not known & _EXPLAIN_REFUSALS:
+        found += _of_mapped_rows(asker, mapping, scope, facts, sample)
+    facts.sizes = item_sizes(sample)
+    facts.items = _items(facts)
+    if items and scope.whole:
+        facts.items, facts.sizes = float(items), facts.sizes and corrected(facts.sizes, read / items)
+    _recent(report, mapping, facts)
+    return facts
+
+
+def _of_mapped_rows(
+    asker: Asker, mapping: TableMapping, scope: Scope, facts: TableFacts, sample: list[Mapped]
+) -> list[Finding]:
+    """What mapping the rows themselves finds: all of them if they are few or cannot be counted by the server."""
+    counted = counts(mapping) and not mapping.rule.columns and not mapping.rule.mask
+    limit = SCANNED_ANYWAY if counted else SCANNED
+    if scope.whole and facts.rows <= limit:
+        try:
+            return scanned(asker, mapping)
+        except OutOfTime:
+            pass  # said below
+    found = refused(mapping, sample)
+    if not counted:
+        found.append(finding("sample-only", mapping.source, "it has a filter, computed or masked columns"))
+    return found
+
+
+def _access(
+    project: Project, connection: Mysql, limits: Limits, mappings: list[TableMapping], report: Report, origin: str
+) -> None:
+    """What serves the application's statements, as far as its tables could be mapped and read."""
+    from whimbrel.checks.access.served import access_findings, access_of, sizes_of, spoken
+
+    info = server_info(connection)
+    said, found = spoken(origin, Asker(connection, info, limits.seconds), project.source.database)
+    sizes = {}
+    by_name = {facts.source: facts for facts in report.tables}
+    for mapping in mappings:
+        asker = Asker(connection, info, limits.seconds)
+        facts = by_name.get(mapping.source) or TableFacts(mapping.source, mapping.target, 0)
+        sizes[mapping.source] = sizes_of(asker, mapping, scope_of(asker, mapping.table, facts.rows, limits.rows), facts)
+    report.access = access_of(origin, said, mappings, sizes)
+    report.findings += [*found, *access_findings(report.access)]
+
+
+# What counting finds, mapping refuses row by row: that is said once.
+_EXPLAIN_REFUSALS = {
+    *("key-null", "key-empty", "key-too-long", "key-shared", "key-separator", "entry-clash"),
+    *("item-too-large", "number-range", "type-refused"),
+}
+
+
+def _items(facts: TableFacts) -> float:
+    return facts.rows / facts.sizes.rows if facts.sizes else 0.0
+
+
+def _recent(report: Report, mapping: TableMapping, facts: TableFacts) -> None:
+    if report.writes:
+        facts.recent_changes = report.writes.changes[mapping.source]
+        facts.heaviest_writes = report.writes.partitions.get(mapping.source, Counter()).most_common(5)
+
+
+def _load(facts: TableFacts) -> Load:
+    if not facts.sizes:
+        return Load(0.0, 0.0, 0.0, 0.0)
+    share = facts.heaviest[0].share if facts.heaviest else 0.0
+    sizes = facts.sizes
+    return Load(facts.items, sizes.bytes, facts.items * sizes.write_units, sizes.json_bytes, share)
+
+
+def _estimate(project: Project, report: Report, cost: Cost) -> None:
+    """The cost, and what depends on the time that the load takes."""
+    report.cost = cost
+    report.findings += cost_findings(cost, project.target)
+    if report.source:
+        seconds = (chosen_way(cost, project.target).hours or 0.0) * 3600
+        rate = report.writes.bytes_per_second if report.writes else 0.0
+        report.findings += retention_findings(report.source, seconds, rate)
+
+
+def _region(project: Project) -> str:
+    try:
+        return Session(project.target).region or DEFAULT_REGION
+    except WhimbrelError:
+        return project.target.region or DEFAULT_REGION

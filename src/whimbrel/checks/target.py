@@ -1,0 +1,86 @@
+"""The target: whether its tables are there, ours to fill, and of the right key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from whimbrel.checks.findings import Finding, finding
+from whimbrel.dynamodb import marks
+from whimbrel.dynamodb.session import Session, translate
+from whimbrel.dynamodb.tables import check_indexes, check_key, describe, is_empty
+from whimbrel.errors import RequestRefused, WhimbrelError
+from whimbrel.mapping.design import TableMapping
+from whimbrel.project import OFF, Target
+
+
+def target_findings(target: Target, mappings: list[TableMapping], *, begun: bool) -> Iterator[Finding]:
+    """``begun``: a migration is under way, and the items are its own."""
+    try:
+        client: Any = Session(target).client()
+        yield from _mark_findings(client, target)
+        for mapping in mappings:
+            yield from _table_findings(client, mapping, begun=begun)
+    except WhimbrelError as error:
+        yield finding("target-unreachable", error.place or "target", error.message, error.hint)
+
+
+def _mark_findings(client: Any, target: Target) -> Iterator[Finding]:
+    if target.mark == OFF:
+        yield finding("no-mark", "target", 'mark = "off" in the project file')
+    elif description := _described(client, target.mark):
+        try:
+            check_key(description, target.mark, marks.KEY)
+        except RequestRefused as error:
+            yield finding("target-mark", target.mark, error.message)
+
+
+def _table_findings(client: Any, mapping: TableMapping, *, begun: bool) -> Iterator[Finding]:
+    description = _described(client, mapping.target)
+    if description is None:
+        return
+    try:
+        check_key(description, mapping.target, mapping.key_attributes)
+    except RequestRefused as error:
+        yield finding("target-key", mapping.target, error.message, error.hint)
+        return
+    try:
+        check_indexes(description, mapping.target, mapping.rule.indexes)
+    except RequestRefused as error:
+        yield finding("target-index", mapping.target, error.message, error.hint)
+    if not begun and not is_empty(client, mapping.target):
+        yield finding("target-not-empty", mapping.target, "the table has items that this migration did not write")
+    yield from _index_findings(description, mapping)
+
+
+def _index_findings(description: Any, mapping: TableMapping) -> Iterator[Finding]:
+    """DynamoDB refuses an item whose attribute has another type than an index on it, NULL and empty text included."""
+    if mapping.shape == "group":
+        return
+    types = {each["AttributeName"]: each["AttributeType"] for each in description["AttributeDefinitions"]}
+    carried = {one.attribute: one for one in mapping.design.carried}
+    nullable = {each.name for each in mapping.design.added if each.may_be_null(mapping.design.columns)}
+    for kind in ("GlobalSecondaryIndexes", "LocalSecondaryIndexes"):
+        for index in description.get(kind, ()):
+            for name in (each["AttributeName"] for each in index["KeySchema"]):
+                if name in mapping.design.sparse:
+                    continue
+                place = f"{mapping.target}, index {index['IndexName']}"
+                if name in nullable and not mapping.design.omit_nulls:
+                    yield finding("target-index", place, f"{name} may be NULL: nulls = 'omit' leaves it out")
+                if name not in carried:
+                    continue
+                one = carried[name]
+                if one.type != types[name]:
+                    yield finding(
+                        "target-index", place, f"{name} is {types[name]} there, and {one.type} by the mapping"
+                    )
+                elif one.column.nullable and not mapping.design.omit_nulls:
+                    yield finding("target-index", place, f"{name} may be NULL: nulls = 'omit' leaves it out")
+
+
+def _described(client: Any, name: str) -> Any:
+    try:
+        return describe(client, name)
+    except Exception as error:
+        translate(error, name)

@@ -1,0 +1,180 @@
+"""The recent writes: how many there are, and to which partition keys, read from the binlog or from our change log."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from whimbrel.changelog.reader import ChangeLogReader
+from whimbrel.changelog.segments import segments
+from whimbrel.checks.findings import Finding, finding
+from whimbrel.checks.groups import partition_of
+from whimbrel.errors import PartialImage, SchemaDrift, StatementChange, WhimbrelError
+from whimbrel.mapping.design import TableMapping
+from whimbrel.mysql.binlog.stream import BinlogStream
+from whimbrel.mysql.connect import connect, rows_as_dicts
+from whimbrel.mysql.schema import hidden_columns
+from whimbrel.project import Source
+from whimbrel.records import Change, Commit, Idle, Position
+
+READ_BYTES = 256 << 20  # of binlog, from the start of a file
+RESTARTS = 20
+HOT_SHARE, HOT_RATE = 0.2, 10.0
+
+
+@dataclass
+class Writes:
+    """Changes by table and by partition key, from ``since`` to ``until`` (seconds since the epoch, 0: none seen)."""
+
+    origin: str = ""
+    changes: Counter[str] = field(default_factory=Counter)
+    partitions: dict[str, Counter[str]] = field(default_factory=dict)
+    transactions: int = 0
+    bytes: int = 0
+    since: float = 0.0
+    until: float = 0.0
+    refused: str = ""  # what the capture would have stopped at
+    ended: str = ""  # why else it was read no further, if there was a reason
+
+    @property
+    def seconds(self) -> float:
+        return max(self.until - self.since, 1.0) if self.since else 0.0
+
+    @property
+    def per_second(self) -> float:
+        return self.changes.total() / self.seconds if self.seconds else 0.0
+
+    @property
+    def bytes_per_second(self) -> float:
+        return self.bytes / self.seconds if self.seconds else 0.0
+
+    def add(self, output: Iterable[Change] | Commit, mappings: Mapping[str, TableMapping]) -> None:
+        if isinstance(output, Commit):
+            self.transactions += 1
+            self.since = self.since or output.timestamp
+            self.until = max(self.until, output.timestamp)
+            return
+        for change in output:
+            mapping = mappings.get(change.table.full_name)
+            row = change.after or change.before
+            if mapping and row and change.table.names == mapping.table.names:
+                self.changes[mapping.source] += 1
+                self.partitions.setdefault(mapping.source, Counter())[partition_of(mapping, row)] += 1
+
+
+def recent_writes(source: Source, mappings: Mapping[str, TableMapping], log: Path, seconds: float) -> Writes:
+    """From the change log of a migration that has begun, else from the binlog; ``seconds`` of reading at most.
+
+    Never raises: what cannot be read is said in ``ended``.
+    """
+    writes = Writes()
+    try:
+        if log.exists() and segments(log):
+            writes.origin = "the change log"
+            _from_log(writes, mappings, log, time.monotonic() + seconds)
+        else:
+            _from_binlog(writes, source, mappings, seconds)
+    except (StatementChange, PartialImage) as error:
+        writes.refused = str(error)
+    except WhimbrelError as error:
+        writes.ended = str(error)
+    return writes
+
+
+def _from_log(writes: Writes, mappings: Mapping[str, TableMapping], log: Path, until: float) -> None:
+    reader = ChangeLogReader(log, None)
+    while time.monotonic() < until and (entries := reader.read(1000)):
+        for entry in entries:
+            writes.add(entry if isinstance(entry, Commit) else [entry], mappings)
+
+
+def _from_binlog(writes: Writes, source: Source, mappings: Mapping[str, TableMapping], seconds: float) -> None:
+    with closing(connect(source)) as connection:
+        logs = rows_as_dicts(connection, "SHOW BINARY LOGS")
+        now = float(rows_as_dicts(connection, "SELECT UNIX_TIMESTAMP() AS now")[0]["now"])
+    files = _last_files([(file["Log_name"], int(file["File_size"])) for file in logs])
+    start, end = Position(files[0][0], 4), Position(*files[-1])
+    writes.origin = f"the binlog since {start.file}"
+    until = time.monotonic() + seconds
+    for _ in range(RESTARTS):
+        try:
+            for output in _changes(source, start, mappings, until):
+                if not isinstance(output, Idle):
+                    writes.add(output, mappings)
+                if isinstance(output, Idle) or (isinstance(output, Commit) and output.position.at_or_after(end)):
+                    writes.bytes = _bytes_between(files, output.position)
+                    writes.until = max(writes.until, now)
+                    return
+        except SchemaDrift as drift:
+            # The table was made or altered here: its rows are counted from here on. Of ours, a statement's place is its
+            # end, and a DDL statement is a transaction of its own.
+            after = _position_in(drift.place)
+            if after is None or after == start:
+                raise
+            start = after
+            continue
+        writes.ended = f"it was read for {seconds:.0f} seconds"
+        return
+
+
+def _last_files(files: list[tuple[str, int]]) -> list[tuple[str, int]]:
+    """The last files that have READ_BYTES together; the last one at least."""
+    taken = files[-1:]
+    for file in reversed(files[:-1]):
+        if sum(size for _, size in taken) + file[1] > READ_BYTES:
+            break
+        taken.insert(0, file)
+    return taken
+
+
+def _bytes_between(files: list[tuple[str, int]], end: Position) -> int:
+    return sum(size for name, size in files if name != end.file) + end.offset
+
+
+def _changes(
+    source: Source, start: Position, mappings: Mapping[str, TableMapping], until: float
+) -> Iterator[list[Change] | Commit | Idle]:
+    tables = {(each.table.schema, each.table.name): each.table for each in mappings.values()}
+    with closing(connect(source)) as connection:
+        hidden = partial(hidden_columns, source)
+        stream = BinlogStream(connection, start, tables, server_id=0, use_gtid=False, heartbeat=0.2, hidden=hidden)
+        with _ended_after(max(0.0, until - time.monotonic()), stream.close):
+            yield from stream
+
+
+class _ended_after:  # noqa: N801
+    """Calls ``end`` in so many seconds, unless the block is left before."""
+
+    def __init__(self, seconds: float, end: Callable[[], None]) -> None:
+        self._timer = threading.Timer(seconds, end)
+        self._timer.daemon = True
+
+    def __enter__(self) -> None:
+        self._timer.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+
+def _position_in(place: str) -> Position | None:
+    found = re.match(r"(\S+\.\d+):(\d+)", place)
+    return Position(found[1], int(found[2])) if found else None
+
+
+def write_findings(writes: Writes) -> Iterator[Finding]:
+    if writes.refused:
+        yield finding("statement-changes", writes.origin, writes.refused)
+    for source, partitions in writes.partitions.items():
+        total = writes.changes[source]
+        for key, count in partitions.most_common(3):
+            rate = count / writes.seconds
+            if len(partitions) > 1 and count / total >= HOT_SHARE and rate >= HOT_RATE:
+                share = f"{key} had {count:,} of {total:,} recent changes ({count / total:.0%}), {rate:,.0f} a second"
+                yield finding("hot-writes", source, share)

@@ -1,0 +1,162 @@
+"""Apply: play the change log into the target, in order for each item, and remember how far."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from whimbrel.changelog.files import ChangeLogReader, LogPoint
+from whimbrel.changelog.segments import read_mark
+from whimbrel.dynamodb.write import Rejected, Writer
+from whimbrel.errors import StateError
+from whimbrel.mapping.versions import Versions
+from whimbrel.migration.dead import DeadLetters
+from whimbrel.migration.progress import Progress
+from whimbrel.migration.provenance import Provenances
+from whimbrel.migration.state import Keeper, with_held
+from whimbrel.records import Change, Commit, Fault
+
+FIRST_BATCH, LEAST_BATCH, LARGEST_BATCH = 500, 50, 10_000  # changes that are folded together
+BATCH_SECONDS = 0.5  # what one batch should take: long enough to keep all connections busy, short enough to watch
+SAVE_SECONDS = 0.5
+POLL_SECONDS = 0.02
+
+
+class Applier:
+    """Plays the log from the Checkpoint on; one batch is wholly written before the next, so order holds per item."""
+
+    def __init__(
+        self,
+        reader: ChangeLogReader,
+        versions: Mapping[str, Versions],
+        writer: Writer,
+        dead: DeadLetters,
+        keeper: Keeper,
+        progress: Progress,
+        began: float = 0.0,
+    ) -> None:
+        """``began`` is when the migration did, seconds since the epoch."""
+        self._reader = reader
+        self._versions = versions
+        self._writer = writer
+        self._dead = dead
+        self._keeper = keeper
+        self._progress = progress
+        self._began = began
+        self._saved_at = 0.0
+        self._batch = FIRST_BATCH
+        self._passed_to: tuple[LogPoint, Commit, int] | None = None  # written whole up to here, saved or not
+        progress.applied_position = keeper.now.applied_position
+        progress.applied = self._applied = reader.total
+        if keeper.now.counters.get("applied", reader.total) != reader.total:
+            raise self._disagree(f"the checkpoint has {keeper.now.counters['applied']:,} changes applied", reader.total)
+
+    def idle(self) -> None:
+        """Save what was applied, and wait a moment for more to come."""
+        self.save()
+        self._progress.log_drained = self._reader.unread().changes == 0
+        time.sleep(POLL_SECONDS)
+
+    def step(self) -> int:
+        """Apply one batch; returns how many records it had (0: the log has nothing new)."""
+        began, number = time.monotonic(), self._reader.handed_out
+        batch = self._reader.read(self._batch)
+        self._progress.log_drained = False
+        changes = [record for record in batch if isinstance(record, Change)]
+        if changes:
+            self._applied += self._apply(changes, Provenances(self._reader, batch, number, self._began))
+        if self._applied != self._reader.handed_out:
+            raise self._disagree(f"{self._applied:,} changes were applied", self._reader.handed_out)
+        commits = [record for record in batch if isinstance(record, Commit)]
+        if commits:
+            self._passed(commits[-1])
+        self._adapt(len(batch), time.monotonic() - began)
+        return len(batch)
+
+    def check_end(self) -> None:
+        """Where the target has all that is in the log, that must be all that the capture wrote. Raises StateError."""
+        mark = read_mark(self._reader.folder)
+        if mark is not None and mark.point == self._reader.point and mark.total != self._applied:
+            raise self._disagree(f"{self._applied:,} changes were applied", mark.total)
+
+    def _disagree(self, what: str, logged: int) -> StateError:
+        hint = "Restore the state folder from one copy, or begin again with a new one, and please report this."
+        return StateError(
+            f"{what}, the change log has {logged:,} up to there", place=str(self._reader.folder), hint=hint
+        )
+
+    def _adapt(self, size: int, seconds: float) -> None:
+        """Larger batches while they are quick, smaller ones for a slow target: the applied Position moves steadily."""
+        if seconds > 2 * BATCH_SECONDS:
+            self._batch = max(LEAST_BATCH, self._batch // 2)
+        elif size == self._batch and seconds < BATCH_SECONDS / 2:
+            self._batch = min(LARGEST_BATCH, self._batch * 2)
+
+    def _apply(self, changes: list[Change], provenances: Provenances) -> int:
+        """How many changes were applied: all, by another count than the reader's."""
+        faults: list[Fault] = []
+        applied = 0
+        for mine in _by_table(changes):
+            source = mine[0].table.full_name
+            mapping = self._versions[source].of(mine[0].table)
+            operations, unmappable = mapping.fold(mine, provenances.of)
+            faults += unmappable
+            applied += len(mine)
+            # Blocks until every operation is acknowledged: the next batch may touch the same items.
+            for rejected in self._writer.write(operations):
+                fault = rejected_fault(source, rejected)
+                faults.append(provenances.traced(fault, mapping, mine) if mapping.of_change else fault)
+        self._progress.held += self._writer.take_held()
+        if faults:
+            # Durable before the Checkpoint can pass them.
+            self._progress.dead += self._dead.add(faults, "apply")
+        return applied
+
+    def _passed(self, commit: Commit) -> None:
+        point = self._reader.point
+        assert point is not None
+        self._passed_to = point, commit, self._reader.total
+        self._progress.applied = self._reader.total
+        self._progress.applied_position = commit.position
+        self._progress.applied_time = commit.timestamp
+        if time.monotonic() - self._saved_at >= SAVE_SECONDS:
+            self.save()
+
+    def save(self) -> None:
+        """Save how far the target is: to the end of the last batch written whole.
+
+        Not to the reader's place, which may be past a batch that was broken off.
+        """
+        if self._passed_to is None or self._passed_to[0] == self._keeper.now.applied:
+            return
+        point, commit, applied = self._passed_to
+        self._progress.captured = max(self._progress.captured, self._reader.total + self._reader.unread().changes)
+        now = self._keeper.now.with_applied(point, commit.position, commit.timestamp)
+        now = replace(now, counters={**now.counters, "applied": applied})
+        self._keeper.save(with_held(now, self._progress))
+        self._saved_at = time.monotonic()
+
+
+def _by_table(changes: list[Change]) -> Iterable[list[Change]]:
+    """The changes of each table, in log order; where it was altered between two, those after it come after all those
+    before it. Versions of a table are told apart by identity, which the reader keeps.
+    """
+    lists: list[list[Change]] = []
+    latest: dict[str, list[Change]] = {}
+    by_identity: dict[int, list[Change]] = {}
+    for change in changes:
+        mine = by_identity.get(id(change.table))
+        if mine is None:
+            name = change.table.full_name
+            if name in latest:
+                del by_identity[id(latest[name][0].table)]
+            mine = latest[name] = by_identity[id(change.table)] = []
+            lists.append(mine)
+        mine.append(change)
+    return lists
+
+
+def rejected_fault(source: str, rejected: Rejected) -> Fault:
+    """An operation that DynamoDB refused for good, as a dead letter."""
+    return Fault(source, rejected.reason, {}, rejected.operation.key, None)

@@ -1,0 +1,52 @@
+"""The source's rows behind items: by their keys where these tell the columns, else by reading the whole table."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
+
+from whimbrel.dynamodb.answers import key_id
+from whimbrel.mapping.design import TableMapping
+from whimbrel.migration.load import rows_of
+from whimbrel.migration.prepare import chunk_key
+from whimbrel.mysql.connect import Mysql
+from whimbrel.mysql.snapshot import export_table, rows_where_equal
+from whimbrel.project import Source
+from whimbrel.records import Item, Row
+from whimbrel.snapshot_files import ExportFile
+
+
+def rows_of_items(connection: Mysql, mapping: TableMapping, keys: Iterable[Item]) -> list[Row]:
+    """All rows of the items of ``keys``; the mapping must be invertible."""
+    places = [place for key in keys for place in mapping.source_keys(key)]
+    rows = rows_where_equal(connection, mapping.table, mapping.group_columns, places)
+    connection.commit()
+    return rows
+
+
+def rows_within(mapping: TableMapping, rows: Iterable[Row], wanted: Collection[bytes]) -> list[Row]:
+    """Those of ``rows`` whose items' keys are ``wanted``."""
+    return [row for row in rows if (key := mapping.item_key(row)) is not None and key_id(key) in wanted]
+
+
+def read_whole_table(
+    source: Source,
+    mapping: TableMapping,
+    folder: Path,
+    use: Callable[[list[Row]], None],
+    count: Callable[[int], None],
+    stop: threading.Event,
+) -> int:
+    """Every row, a chunk at a time through a file in ``folder``, which is this call's own and is removed; how many
+    there were.
+    """
+
+    def take(file: ExportFile) -> None:
+        use(list(rows_of(file.path)))
+        file.path.unlink()
+
+    result = export_table(source, mapping.table, chunk_key(mapping), folder, on_chunk=take, on_rows=count, stop=stop)
+    shutil.rmtree(folder, ignore_errors=True)
+    return result.rows

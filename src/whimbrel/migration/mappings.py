@@ -1,0 +1,112 @@
+"""From a project and its live schema to mappings: one way, that every command goes.
+
+What `check` and `preview` look at is what `migrate`, `verify`, `refill` and `retry-dead` work with, so none of them
+takes what another refuses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from whimbrel import checkpoint
+from whimbrel.errors import MappingError, PrivilegeError, ProjectError, UnsupportedSource, WhimbrelError
+from whimbrel.mapping.design import TableMapping
+from whimbrel.mapping.family import compile_family
+from whimbrel.mapping.versions import Versions
+from whimbrel.migration import history
+from whimbrel.migration.history import History, Name
+from whimbrel.migration.state import StateFolder
+from whimbrel.mysql.connect import Mysql
+from whimbrel.mysql.schema import find_table, unique_keys
+from whimbrel.project import Project, TableRule
+from whimbrel.records import Table
+
+
+@dataclass(frozen=True)
+class Mappings:
+    """``project`` names its tables as the server spells them. ``tables`` are as the source has them now.
+
+    ``mappings`` and ``versions`` are by the source table's full name. ``history`` is None before the migration begins.
+    ``faults``: why this project cannot be migrated, by its rules and its tables; with any, no item may be written.
+    """
+
+    project: Project
+    tables: dict[Name, Table]
+    mappings: dict[str, TableMapping]
+    versions: dict[str, Versions]
+    history: History | None
+    faults: list[WhimbrelError]
+
+
+def read_mappings(project: Project, connection: Mysql) -> Mappings:
+    """Raises ProjectError for a project without tables, StateError for a state folder that cannot be read, and
+    SourceError if the source cannot be asked; what is wrong with rules or tables is in ``faults``, all of it.
+    """
+    if not project.tables:
+        raise ProjectError(
+            "there is no [[table]] to migrate", place=str(project.path), hint="Write one for each source table."
+        )
+    folder = StateFolder(project.state)
+    past = history.load(folder.tables) if checkpoint.load(folder.checkpoint).phase != "new" else None
+    faults: list[WhimbrelError] = []
+    found: list[tuple[TableRule, Table]] = []
+    for rule in project.tables:
+        try:
+            table = find_table(connection, rule.source)
+        except (UnsupportedSource, PrivilegeError) as error:
+            error.place = error.place or rule.source
+            faults.append(error)
+        else:
+            found.append((replace(rule, source=table.full_name), table))
+    faults += _named_twice(found)
+    parts = [(_versions(rule, table, past), table) for rule, table in found]
+    compiled = compile_family(parts)
+    faults += compiled.faults
+    return Mappings(
+        replace(project, tables=tuple(rule for rule, _ in found)),
+        {(table.schema, table.name): table for _, table in found},
+        compiled.mappings,
+        compiled.versions,
+        past,
+        faults,
+    )
+
+
+def refuse(faults: list[WhimbrelError], project: Project) -> None:
+    """Raise all faults as one; of those that are no mapping's the first, which may be the reason for the others."""
+    for fault in faults:
+        if not isinstance(fault, MappingError):
+            raise fault
+    if faults:
+        said = "\n  ".join(map(str, faults))
+        raise MappingError(f"\n  {said}", place=str(project.path), hint="\nFix the mapping, then run it again.")
+
+
+def unproven(connection: Mysql, mapping: TableMapping) -> list[str]:
+    """Why two rows could come to one place in the target and overwrite each other, if nobody says that none ever do."""
+    if mapping.rule.assert_unique or not mapping.doubts():
+        return []  # without a question to the source
+    return [
+        f"{mapping.source}: {doubt}. Put a key of the source into that of the target, or, if you know that no two rows "
+        f"ever do, write assert_unique = true: `whimbrel check` says whether some do now"
+        for doubt in mapping.doubts(unique_keys(connection, mapping.table))
+    ]
+
+
+def _versions(rule: TableRule, table: Table, past: History | None) -> Versions:
+    name = (table.schema, table.name)
+    first = past.starts().get(name, table) if past else table
+    return Versions(rule, first, past.columns(name) if past else ())
+
+
+def _named_twice(found: list[tuple[TableRule, Table]]) -> list[WhimbrelError]:
+    """Names that differ in the file may mean one table: to a server that does not tell A from a."""
+    names = [table.full_name for _, table in found]
+    return [
+        MappingError(
+            f"{names.count(name)} [[table]] sections mean this one table",
+            place=name,
+            hint="Keep one of them: a row becomes one item, or one entry of an item.",
+        )
+        for name in sorted({name for name in names if names.count(name) > 1})
+    ]

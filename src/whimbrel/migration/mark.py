@@ -1,0 +1,163 @@
+"""The mark: which state folder works on a target table. It stands in a table of whimbrel's own, beside the target's.
+
+Each run has a token of its own, and takes over the mark from the token of the run before it in the same folder. A
+copied folder has a token that is not there any more as soon as the other folder was used, and is refused; a run from
+which somebody else took the mark over stops. The order of a claim, so that a crash between any two steps leaves the
+honest folder able to go on:
+
+1. the new token is saved as ``mark_pending``;
+2. the mark is moved from ``mark`` to the new token, on the condition that it has one of the two;
+3. the new token is saved as ``mark``.
+
+A claim that was broken off is first brought to its end, from which the next goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import socket
+import threading
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from whimbrel.dynamodb.marks import Mark, Marks
+from whimbrel.dynamodb.wire import Wire
+from whimbrel.errors import RequestRefused, TargetTaken
+from whimbrel.mapping.design import TableMapping
+from whimbrel.migration.prepare import Prepared
+from whimbrel.migration.state import Keeper
+from whimbrel.project import OFF, KeyRule
+
+SURE_SECONDS = 3.0  # how long a look at the mark is good for
+
+log = logging.getLogger(__name__)
+
+
+class Claim:
+    """Of one run on the target tables that its Checkpoint knows; nothing where the project has ``mark = "off"``."""
+
+    def __init__(self, prepared: Prepared, keeper: Keeper, wire: Wire, stop: threading.Event) -> None:
+        self._prepared = prepared
+        self._keeper = keeper
+        self._marks = Marks(wire, prepared.project.target, stop)
+        self._off = prepared.project.target.mark == OFF
+        self._since = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        self._targets: dict[str, str] = {}  # claimed: the tables' identities by their names
+        self._sure_at = 0.0
+        if self._off:
+            log.warning("no mark: a second state folder on the same target is not noticed")
+
+    def sure(self) -> None:
+        """Claim the targets, or see every few seconds that they still are ours. To be called before they are written.
+
+        Raises TargetTaken.
+        """
+        if self._off or time.monotonic() - self._sure_at < SURE_SECONDS:
+            return
+        self.look()
+
+    def look(self) -> None:
+        """The same, at once."""
+        targets = self._known_targets()
+        if self._off or not targets:
+            return
+        if targets != self._targets:
+            self._claim(targets)
+        else:
+            for target in targets:
+                found = self._marks.of(target, self._keeper.now.migration)
+                if found is None or found.holder != self._keeper.now.mark:
+                    raise self._taken(target, found)
+        self._sure_at = time.monotonic()
+
+    def _claim(self, targets: dict[str, str]) -> None:
+        self._refuse_others(targets)
+        now = self._keeper.now
+        if not now.migration:
+            self._keeper.save(replace(now, migration=secrets.token_hex(8)))
+        if now.mark_pending:  # broken off somewhere after it was saved
+            self._move(targets, now.mark_pending)
+        is_first = not self._keeper.now.mark
+        fresh = secrets.token_hex(16)
+        self._keeper.save(replace(self._keeper.now, mark_pending=fresh))
+        self._move(targets, fresh)
+        try:
+            self._refuse_others(targets)  # one that came at the same moment saw no mark either
+        except TargetTaken:
+            if is_first:
+                for target in targets:
+                    self._marks.remove(self._mark(target, fresh))
+            raise
+        self._targets = targets
+
+    def _move(self, targets: dict[str, str], token: str) -> None:
+        """Give the marks ``token``, which is saved as the pending one, and save that they have it."""
+        before = self._keeper.now.mark
+        for target in targets:
+            if not self._put(self._mark(target, token), before):
+                raise self._taken(target, self._marks.of(target, self._keeper.now.migration))
+        self._keeper.save(replace(self._keeper.now, mark=token, mark_pending=""))
+
+    def _put(self, mark: Mark, before: str) -> bool:
+        try:
+            return self._marks.put(mark, before)
+        except RequestRefused as error:
+            if error.code != "ResourceNotFoundException":
+                raise
+        self._marks.make()
+        return self._marks.put(mark, before)
+
+    def _refuse_others(self, targets: dict[str, str]) -> None:
+        """Refuse to write where another migration of the same tables of the same source writes into the same table."""
+        ours = self._keeper.now
+        for target, table_id in targets.items():
+            for other in self._all_of(target):
+                same = (other.table_id, other.source) == (table_id, ours.source)
+                if other.migration != ours.migration and same and other.owns.keys() & self._owns(target).keys():
+                    raise self._taken(target, other)
+
+    def _all_of(self, target: str) -> list[Mark]:
+        try:
+            return self._marks.all_of(target)
+        except RequestRefused as error:
+            if error.code == "ResourceNotFoundException":
+                return []
+            raise
+
+    def _known_targets(self) -> dict[str, str]:
+        """The target tables that were made or taken, by name, with their identities."""
+        now = self._keeper.now
+        known = {each.target: now.table(each.source).target_id for each in self._mappings()}
+        return {name: identity for name, identity in known.items() if identity}
+
+    def _mark(self, target: str, token: str) -> Mark:
+        now = self._keeper.now
+        place = f"{socket.gethostname()}:{self._prepared.project.state.resolve()}"
+        identity = self._known_targets()[target]
+        return Mark(target, now.migration, token, identity, now.source, self._owns(target), place, self._since)
+
+    def _owns(self, target: str) -> dict[str, str]:
+        """By source table, what the keys of its items are made of: no other project may write such keys."""
+        return {each.source: _templates(each) for each in self._mappings() if each.target == target}
+
+    def _mappings(self) -> list[TableMapping]:
+        return list(self._prepared.mappings.values())
+
+    def _taken(self, target: str, found: Mark | None) -> TargetTaken:
+        if found is None:
+            hint = f"If the migration goes on, run the same command again; the mark is in table {self._marks.table!r}."
+            return TargetTaken("the mark of this migration was removed", place=target, hint=hint)
+        key = f'{{"target":{{"S":"{target}"}},"migration":{{"S":"{found.migration}"}}}}'
+        return TargetTaken(
+            f"another state folder works on this target: {found.place}, since {found.since}",
+            place=target,
+            hint="Go on with that folder, and remove this one. If that one is given up, remove its mark: "
+            f"aws dynamodb delete-item --table-name {self._marks.table} --key '{key}'",
+        )
+
+
+def _templates(mapping: TableMapping) -> str:
+    keys: tuple[KeyRule | None, ...] = (mapping.rule.partition_key, mapping.rule.sort_key)
+    return ", ".join(f"{key.name} = {key.value}" for key in keys if key)

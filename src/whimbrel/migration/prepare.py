@@ -1,0 +1,146 @@
+"""Prepare: the live schema and the project's rules become checked tables and compiled mappings, before anything is
+moved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+from whimbrel import checkpoint
+from whimbrel.checkpoint import Checkpoint
+from whimbrel.errors import MappingError, SchemaDrift, StateError
+from whimbrel.mapping.design import TableMapping
+from whimbrel.mapping.versions import Versions
+from whimbrel.migration.beginnings import Beginnings
+from whimbrel.migration.history import History
+from whimbrel.migration.lineage import Lineage
+from whimbrel.migration.mappings import Mappings, read_mappings, refuse, unproven
+from whimbrel.migration.rules import unsafe_edits
+from whimbrel.migration.state import StateFolder
+from whimbrel.migration.value_forms import Mapped, same_values
+from whimbrel.mysql.connect import Mysql, ServerInfo, connect, server_info
+from whimbrel.mysql.conversions import same_as_server
+from whimbrel.mysql.preflight import check_source
+from whimbrel.mysql.schema import estimated_rows, read_table
+from whimbrel.project import Project
+from whimbrel.records import Table
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a run works with. ``tables`` are as the source has them now, ``mappings`` are for these.
+
+    ``versions`` have the mappings for what the tables were before. ``history`` is None before the migration begins.
+    ``mappings``, ``versions`` and ``estimates`` are by the source table's full name.
+    """
+
+    project: Project
+    server: ServerInfo
+    tables: dict[tuple[str, str], Table]
+    mappings: dict[str, TableMapping]
+    estimates: dict[str, int]
+    versions: dict[str, Versions]
+    history: History | None
+
+
+def prepare(project: Project) -> Prepared:
+    """Read the schema, check the source's settings and compile every mapping.
+
+    Raises SourceError, PrivilegeError, UnsupportedSource, MappingError with the faults of all tables at once, and
+    SchemaDrift if a table was altered since the migration began and its rule does not say what becomes of that.
+    """
+    connection = connect(project.source)
+    try:
+        return _prepare(project, connection)
+    finally:
+        connection.close()
+
+
+def _prepare(project: Project, connection: Mysql) -> Prepared:
+    found = read_mappings(project, connection)
+    past = StateFolder(project.state).checkpoint
+    begun = checkpoint.load(past)
+    tables = list(found.tables.values())
+    same_values(_mapped(found), begun.values, str(past))  # first: it may be why a table seems to be another one
+    faults = list(found.faults)
+    doubts = [doubt for mapping in found.mappings.values() for doubt in unproven(connection, mapping)]
+    faults += [MappingError(doubt) for doubt in doubts]
+    refuse(faults, project)
+    info = server_info(connection)
+    if begun.start:
+        _lineage(project, info).prove_logged(connection, info, tables)
+    check_source(connection, tables)
+    same_as_server(connection, tables)
+    return Prepared(
+        project=found.project,
+        server=info,
+        tables=found.tables,
+        mappings=found.mappings,
+        estimates={table.full_name: estimated_rows(connection, table) for table in tables},
+        versions=found.versions,
+        history=found.history,
+    )
+
+
+def _mapped(found: Mappings) -> Iterator[Mapped]:
+    for rule in found.project.tables:
+        table = next(each for each in found.tables.values() if each.full_name == rule.source)
+        yield rule, table, found.mappings.get(rule.source)
+
+
+def not_altered(connection: Mysql, tables: list[Table]) -> None:
+    """Raises SchemaDrift if one of ``tables`` is not what it was when the mappings were compiled."""
+    for table in tables:
+        if read_table(connection, table.schema, table.name) != table:
+            raise SchemaDrift("was altered this very moment", place=table.full_name, hint="Run the same command again.")
+
+
+def lineage_of(prepared: Prepared) -> Lineage:
+    """Of the migration that the project's state folder has, if it has begun; else of this server."""
+    return _lineage(prepared.project, prepared.server)
+
+
+def _lineage(project: Project, info: ServerInfo) -> Lineage:
+    folder = StateFolder(project.state)
+    first = checkpoint.load(folder.checkpoint).source or info.server_uuid
+    return Lineage(project.source, folder.servers, Beginnings(folder.binlogs), first)
+
+
+def followable(prepared: Prepared, now: Checkpoint) -> None:
+    """Refuse to go on with a server that does not continue the history of the one that was followed.
+
+    The capture proves it again for all that is captured; rows are read, and compared, from here on.
+    """
+    lineage = lineage_of(prepared)
+    if now.start is None or prepared.server.server_uuid == lineage.latest().server:
+        return
+    with closing(connect(prepared.project.source)) as connection:
+        lineage.prove(connection, now.applied_position or now.start)
+
+
+def same_rules(prepared: Prepared, recorded: str) -> None:
+    """Refuse to go on with rules that make other items than those that the migration began with."""
+    if not recorded:
+        return
+    past = prepared.history
+    if past is None or past.digest != recorded:
+        raise StateError(
+            "what the tables were at the start is not what the checkpoint stands for",
+            place=str(StateFolder(prepared.project.state).tables),
+            hint="Restore the state folder from one copy, or begin anew with a new state folder and target table.",
+        )
+    edits = unsafe_edits(past, prepared.project.tables, prepared.tables)
+    if edits:
+        raise StateError(
+            f"the project file is not the one that this migration began with: {'; '.join(edits)}",
+            place=str(prepared.project.path),
+            hint="Put it back, or begin anew with a new state folder and target table.",
+        )
+
+
+def chunk_key(mapping: TableMapping) -> tuple[str, ...]:
+    """The columns whose ranges make the snapshot's chunks: those of the group where one chunk can hold whole groups."""
+    grouped = mapping.shape == "group" and mapping.aligned
+    return mapping.group_columns if grouped else mapping.table.primary_key

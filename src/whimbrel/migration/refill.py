@@ -1,0 +1,91 @@
+"""Refill: put the items of every row of a table anew, as the source has them now.
+
+For what an ALTER does to rows without a word in the binlog: the default of a new column, a column that went. All that
+the source had is applied first, so that no change is left in the log that was written before the ALTER. Then the run
+lock keeps the applier out while rows are read and put; the changes since, which will be applied after, end in the same
+state: the last Change of each row decides.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from contextlib import closing
+
+from whimbrel.dynamodb.answers import key_id
+from whimbrel.dynamodb.read import get_items
+from whimbrel.migration.apply import rejected_fault
+from whimbrel.migration.follow import follow
+from whimbrel.migration.load import PARTITION_ROWS, sliced
+from whimbrel.migration.lookup import read_whole_table
+from whimbrel.migration.positions import drained, source_end
+from whimbrel.migration.regroup import Regrouped
+from whimbrel.migration.retry import everything_applied_is_visible, operations
+from whimbrel.migration.run import Run
+from whimbrel.mysql.connect import connect
+from whimbrel.records import Put, Row
+
+
+def refill(run: Run, source: str) -> int:
+    """The number of items put; fewer than there are when the run was stopped. May be repeated at any time.
+
+    Raises StateError before the load is complete, SchemaDrift if the table is altered meanwhile.
+    """
+    run.start_capture()
+    follow(run, drained(run, source_end(run)))
+    filler = Filler(run, source)
+    if not run.stop.is_set():
+        with closing(connect(run.prepared.project.source)) as connection:
+            everything_applied_is_visible(run, connection)  # or an older row could overwrite what was just applied
+        filler.fill()
+    return filler.items
+
+
+class Filler:
+    def __init__(self, run: Run, source: str) -> None:
+        self.items = 0
+        self._run = run
+        self._mapping = run.prepared.mappings[source]
+        self._counts = run.progress.tables[source]
+        self._counts.exported_rows = 0
+        run.progress.phase, run.progress.note = "refill", source
+
+    def fill(self) -> None:
+        if self._mapping.aligned:
+            self._read(self._put)
+            return
+        partitions = max(1, -(-self._run.prepared.estimates[self._mapping.source] // PARTITION_ROWS))
+        with Regrouped(self._mapping, self._run.folder.spill, partitions) as groups:
+            self._read(groups.add)
+            for number in range(partitions):
+                if not self._run.stop.is_set():  # else they may not be whole
+                    self._put(groups.rows(number))
+
+    def _put(self, rows: list[Row]) -> None:
+        """``rows`` have all rows of their items."""
+        run, source = self._run, self._mapping.source
+        puts, faults = self._mapping.put_items(rows, run.of_snapshot)
+        if self._mapping.of_change:
+            puts = self._as_they_came(puts)
+        for part in sliced(iter(operations(run, self._mapping, puts, []))):
+            faults += [rejected_fault(source, rejected) for rejected in run.writer.write(part)]
+        run.count_held()
+        run.progress.dead += run.dead.add(faults, "refill")
+        self.items += len(puts)
+
+    def _as_they_came(self, puts: list[Put]) -> list[Put]:
+        """With what the items that are there say of how their rows came: a refill is no change."""
+        run, mapping = self._run, self._mapping
+        found = get_items(run.wire, mapping.target, [put.key for put in puts], stop=run.stop)
+        return [
+            put._replace(item=mapping.of_change.carried_over(put.item, found.get(key_id(put.key), {}))) for put in puts
+        ]
+
+    def _read(self, use: Callable[[list[Row]], None]) -> None:
+        def count(rows: int) -> None:
+            self._counts.exported_rows += rows
+
+        run = self._run
+        folder = run.folder.root / "refill"
+        shutil.rmtree(folder, ignore_errors=True)  # what an earlier one left when it was stopped
+        read_whole_table(run.prepared.project.source, self._mapping, folder, use, count, run.stop)

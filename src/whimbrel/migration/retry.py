@@ -1,0 +1,189 @@
+"""Retry: play dead letters again.
+
+Never the row image of the letter, which newer changes may have overtaken: the row is read from the source as it is
+now, with all rows of its item, and the whole item is put. The order that makes this safe:
+
+1. Nothing is applied meanwhile: the run lock keeps other processes out, and in this one it is the applier that calls.
+2. The source shows everything that was applied: a transaction is in the binlog before readers see it, and may have
+   been applied by then. The fence waits until such ones are through. Without it an older row could overwrite a change
+   that is not applied a second time.
+3. The changes since the rows were read are applied after the item is written, and end in the same state: the last
+   Change of each row decides.
+4. A letter goes when its item is acknowledged, in one step with the letters of what still cannot be mapped.
+
+An operation that was refused may have been the one to take entries away. When no row is left of its item by now, no
+Put says so: the item is deleted.
+"""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import closing
+
+from whimbrel.dynamodb.answers import key_id
+from whimbrel.dynamodb.read import get_items
+from whimbrel.mapping.design import TableMapping
+from whimbrel.migration.apply import rejected_fault
+from whimbrel.migration.dead import Letter, exact_values
+from whimbrel.migration.lookup import read_whole_table, rows_within
+from whimbrel.migration.prepare import not_altered
+from whimbrel.migration.run import Run
+from whimbrel.mysql.connect import Mysql, connect
+from whimbrel.mysql.fence import until_visible
+from whimbrel.mysql.snapshot import rows_where_equal
+from whimbrel.records import Fault, Item, ItemOperation, Provenance, Put, Row, Value
+
+AT_ONCE = 200
+AT_ONCE_UNLOCATED = 50_000  # where each look reads the whole table
+
+
+def retry(run: Run, letters: list[Letter], phase: str = "retry") -> tuple[int, int]:
+    """Write the items of ``letters`` as their rows are now; returns how many were written, and how many letters are
+    left of these. What still cannot be mapped becomes a letter of ``phase``.
+
+    Raises Stopped, and SchemaDrift if a table was altered since it was prepared: then all letters stay.
+    """
+    mine = {source: [each for each in letters if each["table"] == source] for source in run.prepared.mappings}
+    written, faults = 0, list[Fault]()
+    with closing(connect(run.prepared.project.source)) as connection:
+        everything_applied_is_visible(run, connection)
+        for source, mapping in run.prepared.mappings.items():
+            at_once = AT_ONCE if mapping.invertible else AT_ONCE_UNLOCATED
+            for start in range(0, len(mine[source]), at_once):
+                some = mine[source][start : start + at_once]
+                rows = _rows_now(run, connection, mapping, some)
+                connection.commit()
+                came: dict[bytes, Provenance] = {}
+                if mapping.of_change:
+                    puts, unmappable = _puts_of_change(run, mapping, some, rows, came)
+                else:
+                    puts, unmappable = mapping.put_items(rows)
+                rejected = run.writer.write(operations(run, mapping, puts, _gone(mapping, some, rows)))
+                written += len(puts) - len(rejected) - run.count_held()
+                faults += unmappable + [
+                    rejected_fault(source, each)._replace(came=came.get(key_id(each.operation.key)))
+                    for each in rejected
+                ]
+    ours = [letter for some in mine.values() for letter in some]
+    run.dead.settle(ours, faults, phase)
+    return written, len(letters) - len(ours) + len(faults)
+
+
+def everything_applied_is_visible(run: Run, connection: Mysql) -> None:
+    """On return, what is read from the source has every change that is applied. Raises SchemaDrift as above."""
+    tables = list(run.prepared.tables.values())
+    applied = run.progress.applied_position
+    if applied:
+        until_visible(run.prepared.project.source, tables, applied, run.stop.wait)
+    not_altered(connection, tables)
+
+
+def _rows_now(run: Run, connection: Mysql, mapping: TableMapping, letters: list[Letter]) -> list[Row]:
+    """All rows, as they are now, of every item that the letters speak of."""
+    table = mapping.table
+    keys = [exact_values(letter["source_key"]) for letter in letters if letter["source_key"]]
+    by_key = [tuple(key[name] for name in table.primary_key) for key in keys]
+    rows = rows_where_equal(connection, table, table.primary_key, by_key)
+    for letter in letters:
+        for image in (letter["before"], letter["after"]):
+            if image:
+                rows.append(tuple(exact_values(image)[name] for name in table.names))
+    items = [letter["item_key"] for letter in letters if _of_an_item(letter)]
+    if not mapping.invertible:
+        return _rows_read_whole(run, mapping, [*items, *(key for row in rows if (key := mapping.item_key(row)))])
+    places: set[tuple[Value, ...]] = {_place(mapping, row) for row in rows}
+    for item in items:
+        places.update(mapping.source_keys(item))
+    whole = [place for place in places if None not in place]
+    return rows_where_equal(connection, table, mapping.group_columns, whole)
+
+
+def _rows_read_whole(run: Run, mapping: TableMapping, keys: list[Item]) -> list[Row]:
+    found: list[Row] = []
+    wanted = {key_id(key) for key in keys}
+    folder = run.folder.root / "retry"
+    shutil.rmtree(folder, ignore_errors=True)
+    read_whole_table(
+        run.prepared.project.source,
+        mapping,
+        folder,
+        lambda rows: found.extend(rows_within(mapping, rows, wanted)),
+        lambda rows: None,
+        run.stop,
+    )
+    return found
+
+
+def _gone(mapping: TableMapping, letters: list[Letter], rows: list[Row]) -> list[Item]:
+    """The keys of refused operations' items that no row belongs to any more."""
+    alive = {key_id(key) for row in rows if (key := mapping.item_key(row))}
+    refused = {key_id(letter["item_key"]): letter["item_key"] for letter in letters if _of_an_item(letter)}
+    return [key for text, key in refused.items() if text not in alive]
+
+
+def operations(run: Run, mapping: TableMapping, puts: list[Put], gone: list[Item]) -> list[ItemOperation]:
+    """Of an item that other tables have a part in, only what this table's rows wrote may be put or taken away."""
+    found: dict[bytes, Item] = {}
+    if mapping.shared or mapping.of_change.mark:
+        keys = [*(put.key for put in puts), *gone]
+        found = get_items(run.wire, mapping.target, keys, stop=run.stop)
+    written = [mapping.replacing(put, found.get(key_id(put.key), {})) for put in puts]
+    removed = (mapping.removing(key, found.get(key_id(key), {})) for key in gone)
+    return [*written, *(operation for operation in removed if operation is not None)]
+
+
+def _puts_of_change(
+    run: Run, mapping: TableMapping, letters: list[Letter], rows: list[Row], known: dict[bytes, Provenance]
+) -> tuple[list[Put], list[Fault]]:
+    """Each row as the last of its letters says that it came, or else with the snapshot; ``known`` is told which.
+
+    An item that is right already is left alone: a later change than that of the letter wrote it.
+    """
+    by_row, by_item = _last_letters(mapping, letters)
+    keys = [key for row in rows if (key := mapping.item_key(row))]
+    found = get_items(run.wire, mapping.target, keys, stop=run.stop)
+    puts, faults = list[Put](), list[Fault]()
+    for row in rows:
+        key = mapping.item_key(row)
+        letter = by_row.get(_primary_key(mapping, row)) or (by_item.get(key_id(key)) if key else None)
+        came, before = _came(run, mapping, letter)
+        made, refused = mapping.put_items([row], came, before)
+        known |= {key_id(put.key): came for put in made}
+        puts += [put for put in made if not mapping.is_written(put, found.get(key_id(put.key)))]
+        faults += [fault._replace(came=came) for fault in refused]
+    return puts, faults
+
+
+def _last_letters(
+    mapping: TableMapping, letters: list[Letter]
+) -> tuple[dict[tuple[Value, ...], Letter], dict[bytes, Letter]]:
+    by_row: dict[tuple[Value, ...], Letter] = {}
+    by_item: dict[bytes, Letter] = {}
+    for letter in sorted(letters, key=lambda letter: letter.get("came", {}).get("sequence", "")):
+        if letter["source_key"]:
+            values = exact_values(letter["source_key"])
+            by_row[tuple(values[name] for name in mapping.table.primary_key)] = letter
+        elif letter["item_key"]:
+            by_item[key_id(letter["item_key"])] = letter
+    return by_row, by_item
+
+
+def _came(run: Run, mapping: TableMapping, letter: Letter | None) -> tuple[Provenance, Row | None]:
+    if letter is None or "came" not in letter:
+        return run.of_snapshot, None
+    image = letter["before"] if letter["after"] else None
+    came = Provenance(**letter["came"])
+    return came, tuple(exact_values(image).get(name) for name in mapping.table.names) if image else None
+
+
+def _primary_key(mapping: TableMapping, row: Row) -> tuple[Value, ...]:
+    return tuple(row[mapping.table.index(name)] for name in mapping.table.primary_key)
+
+
+def _of_an_item(letter: Letter) -> bool:
+    """Whether the letter speaks of a whole item, and of no row in particular."""
+    return bool(letter["item_key"]) and not letter["source_key"]
+
+
+def _place(mapping: TableMapping, row: Row) -> tuple[Value, ...]:
+    return tuple(row[mapping.table.index(name)] for name in mapping.group_columns)

@@ -1,0 +1,63 @@
+"""Which edits of the project file are safe while a migration is under way: those after which every item that was made
+is still the item that would be made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import orjson
+
+from whimbrel.migration.history import History, Name
+from whimbrel.project import TableRule
+from whimbrel.records import Table
+
+_POLICIES = ("new_columns", "assert_unique")  # they change no item
+_BY_COLUMN = ("rename", "types", "mask")
+
+
+def unsafe_edits(past: History, rules: Iterable[TableRule], now: Mapping[Name, Table]) -> list[str]:
+    """In words, those settings that differ from the first rules; empty if the migration may go on.
+
+    Safe is what is said of columns that came after the start, and to leave out columns that went meanwhile: until now
+    nothing could be made of the former, nor of the latter from here on.
+    """
+    before = {rule["source"]: rule for rule in past.rules}
+    after = {rule.source: orjson.loads(orjson.dumps(asdict(rule))) for rule in rules}
+    edits = [f"[[table]] {source} is gone" for source in before.keys() - after.keys()]
+    edits += [f"[[table]] {source} is new" for source in after.keys() - before.keys()]
+    first = {table.full_name: table for table in past.starts().values()}
+    last = {table.full_name: table for table in now.values()}
+    for source in before.keys() & after.keys():
+        lasting = _edits(before[source], after[source], first[source], last[source])
+        edits += [f"{source}: {edit}" for edit in lasting]
+    return sorted(edits)
+
+
+def _edits(before: Mapping[str, Any], after: Mapping[str, Any], first: Table, last: Table) -> list[str]:
+    came = set(last.names) - set(first.names)
+    went = set(first.names) - set(last.names)
+    shown_again = went & set(before["exclude"]) - set(after["exclude"])
+    if shown_again:
+        return [f"exclude has no {', '.join(sorted(shown_again))} any more"]
+    left, right = _of_lasting(before, came, went), _of_lasting(after, came, went)
+    return [
+        f"{key} was {_shown(left.get(key))}, is {_shown(value)}"
+        for key, value in right.items()
+        if left.get(key) != value
+    ]
+
+
+def _of_lasting(rule: Mapping[str, Any], came: Collection[str], went: Collection[str]) -> dict[str, Any]:
+    """The rule without what it says of columns that came, without ``exclude`` for those that went, without policy."""
+    lasting = {key: value for key, value in rule.items() if key not in _POLICIES}
+    lasting["exclude"] = sorted(set(rule["exclude"]) - set(came) - set(went))
+    for key in _BY_COLUMN:
+        lasting[key] = {name: value for name, value in rule[key].items() if name not in came}
+    return lasting
+
+
+def _shown(value: object) -> str:
+    return "nothing" if value in ("", [], {}, None) else orjson.dumps(value).decode()

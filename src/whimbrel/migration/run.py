@@ -1,0 +1,341 @@
+"""The coordinator of a migration: which phase comes after which, and what must be true before the next may begin.
+
+The phases, and the only moves between them; each is saved before the work of the next begins::
+
+    new ──► snapshot ──► load ──► apply (for as long as the source is written to)
+
+- new → snapshot: the start Position is fixed. The capture runs from there on, beside everything below.
+- snapshot: only then are rows read. A change that a chunk did not see is in the log.
+- load: items are put. Nothing has been applied yet, so all or part of it may be repeated, and rows be read again.
+- apply: the log is played from its first record. From here on nothing is loaded any more.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+
+from whimbrel.changelog.files import ChangeLogReader
+from whimbrel.checkpoint import RunLock
+from whimbrel.dynamodb.session import Session
+from whimbrel.dynamodb.tables import ensure_table, table_id
+from whimbrel.dynamodb.wire import Wire
+from whimbrel.dynamodb.write import Writer
+from whimbrel.errors import LogCorrupt, StateError, TargetError
+from whimbrel.mapping.family import indexes_of
+from whimbrel.mapping.provenance import of_snapshot
+from whimbrel.migration import history
+from whimbrel.migration.apply import Applier
+from whimbrel.migration.capture import Capture
+from whimbrel.migration.dead import DeadLetters
+from whimbrel.migration.history import History
+from whimbrel.migration.load import Loader, is_loaded
+from whimbrel.migration.mark import Claim
+from whimbrel.migration.prepare import Prepared, followable, lineage_of, not_altered, same_rules
+from whimbrel.migration.progress import Progress, TableCounts
+from whimbrel.migration.snapshot import Snapshot
+from whimbrel.migration.state import Keeper, StateFolder, with_held
+from whimbrel.migration.watch import Watch
+from whimbrel.mysql.connect import clock, connect
+from whimbrel.mysql.fence import Start, fixed_start
+from whimbrel.records import Position, Provenance
+
+NEXT = {"new": "snapshot", "snapshot": "load", "load": "apply"}
+
+log = logging.getLogger(__name__)
+
+
+class Run:
+    """One process at work on a project: holds the run lock, the Checkpoint, and the connections to the target.
+
+    ``stop`` ends every phase soon, with what was done saved. Raises Locked when another process is at work.
+    """
+
+    def __init__(
+        self, prepared: Prepared, stop: threading.Event, progress: Progress, *, into_existing: bool = False
+    ) -> None:
+        self.prepared = prepared
+        self.progress = progress
+        self.stop = stop
+        self.folder = StateFolder(prepared.project.state)
+        self._into_existing = into_existing
+        self._capture: Capture | None = None
+        self._unfit: set[Path] = set()  # files of the export that were found not to fit its plan
+        self._watch: Watch | None = None
+        self.history = prepared.history
+
+    def __enter__(self) -> Run:
+        self.folder.make()
+        self._lock = RunLock(self.folder.root)
+        try:
+            self.keeper = Keeper(self.folder.checkpoint)
+            followable(self.prepared, self.keeper.now)
+            self.lineage = lineage_of(self.prepared)
+            same_rules(self.prepared, self.keeper.now.rules)
+        except BaseException:
+            self._lock.release()
+            raise
+        self.dead = DeadLetters(self.folder.dead)
+        self.wire = Wire(self.prepared.project.target)
+        self.claim = Claim(self.prepared, self.keeper, self.wire, self.stop)
+        self.writer = Writer(self.wire, self.prepared.project.target, stop=self.stop, before=self.claim.sure)
+        try:
+            self.claim.look()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        self._show_resumed()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for beside in (self._watch, self._capture):
+            if beside:
+                beside.stop()
+        self.writer.close()
+        self.wire.close()
+        self._lock.release()
+
+    @property
+    def phase(self) -> str:
+        return self.keeper.now.phase
+
+    # -- the phases, in order ------------------------------------------------------------------------------------------
+
+    def fix_start(self) -> Start | None:
+        """Fix the Position from which every change is captured. Must come before any row is read.
+
+        None if it has been fixed before.
+        """
+        if self.phase != "new":
+            return None
+        self._refuse_remains()
+        tables = list(self.prepared.tables.values())
+        with closing(connect(self.prepared.project.source)) as connection:
+            began = clock(connection)  # before the start, so that no change is older than it
+            start = fixed_start(self.prepared.project.source, tables, self.stop.wait)
+            not_altered(connection, tables)  # after the start: an ALTER from here on is in the log
+        self.lineage.begin(start.position)
+        self.history = history.begin(self.folder.tables, self.prepared.project.tables, tables, start.position, began)
+        self._move_from("new", source=self.prepared.server.server_uuid, rules=self.history.digest, start=start.position)
+        log.info("start fixed", extra={"position": str(start.position), "way": start.way, "held_ms": start.held_ms})
+        self.progress.held_writers_ms = start.held_ms
+        return start
+
+    def start_capture(self) -> None:
+        """Begin, or go on, to write every change since the start to the change log, in a thread of its own."""
+        self._capture = self.new_capture(self.stop.set)
+        self._capture.start()
+        self._watch = self.new_watch(self._capture, self.stop.set)
+        self._watch.start()
+
+    def new_capture(self, on_failure: Callable[[], None]) -> Capture:
+        """To be started once the start is fixed."""
+        source, versions = self.prepared.project.source, self.prepared.versions
+        return Capture(
+            source, self.lineage, self._begun, versions, self.folder.log, self.start, self.progress, on_failure
+        )
+
+    def new_watch(self, capture: Capture, on_failure: Callable[[], None]) -> Watch:
+        """To be started beside ``capture``."""
+        source, tables = self.prepared.project.source, list(self.prepared.tables.values())
+        return Watch(source, self.lineage, tables, self.progress, on_failure, capture.reconnect)
+
+    def snapshot(self) -> None:
+        """Export every table that is not exported yet."""
+        if self.phase != "snapshot":
+            return
+        for source in self.prepared.mappings:
+            if self.keeper.now.table(source).chunks_planned is None:
+                self._enter("snapshot", source)
+                self._snapshot_of(source).whole()
+                if self.stop.is_set():
+                    return
+        self._move_from("snapshot")
+
+    def load(self) -> None:
+        """Put the items of every exported row."""
+        if self.phase == "apply":
+            return
+        if self.phase != "load":
+            raise StateError(
+                f"the phase is {self.phase!r}", place=str(self.folder.root), hint="Run `whimbrel snapshot` first."
+            )
+        self._open_targets()
+        for source, mapping in self.prepared.mappings.items():
+            self._enter("load", source)
+            while not is_loaded(mapping, self.keeper.now.table(source)):
+                self._load(source)
+                if self.stop.is_set():
+                    return
+        self._move_from("load")
+
+    def _load(self, source: str) -> None:
+        """Load what the plan of the export has, and make whole first what of it is not. A chunk whose file turns out
+        not to fit is read again by the next call.
+        """
+        snapshot = self._snapshot_of(source)
+        plan = snapshot.whole()
+        if self.stop.is_set():
+            return
+        assert plan.table is not None
+        mapping = self.prepared.versions[source].of(plan.table)  # the table may have been altered since
+        loader = Loader(mapping, self.writer, self.dead, self.keeper, self.progress, self.stop, self.of_snapshot)
+        if unfit := loader.load(plan, self.folder.spill):
+            path = plan.file(plan.chunks[unfit - 1])
+            if path in self._unfit:
+                hint = "Check the disk; then run the same command again: the chunk is read from the source again."
+                raise LogCorrupt("is damaged again, just after it was written", place=str(path), hint=hint)
+            self._unfit.add(path)
+            snapshot.read_again(plan, unfit)
+        elif not self.stop.is_set() and not is_loaded(mapping, self.keeper.now.table(source)):
+            hint = "Begin again with a new state folder and target table, and please report this."
+            raise StateError("the parts that are loaded are not those of the plan", place=str(plan.path), hint=hint)
+
+    def applier(self) -> Applier:
+        """What plays the log into the target. Raises StateError before the load is complete."""
+        if self.phase != "apply":
+            raise StateError(
+                f"the phase is {self.phase!r}", place=str(self.folder.root), hint="Run `whimbrel load` first."
+            )
+        self._check_targets()
+        self._enter("apply", "")
+        reader = ChangeLogReader(self.folder.log, self.keeper.now.applied)
+        began = self._begun.began
+        return Applier(reader, self.prepared.versions, self.writer, self.dead, self.keeper, self.progress, began)
+
+    def count_held(self) -> int:
+        """Count, for good, what conditions held back of what was written outside of load and apply; how much it was."""
+        held = self.writer.take_held()
+        if held:
+            self.progress.held += held
+            self.keeper.save(with_held(self.keeper.now, self.progress))
+        return held
+
+    @property
+    def captures(self) -> bool:
+        """Whether this process captures."""
+        return self._capture is not None
+
+    def check_capture(self) -> None:
+        """Raise what ended the capture, or what the watch found, if something did."""
+        for beside in (self._capture, self._watch):
+            if beside:
+                beside.check()
+
+    def ask_source(self) -> None:
+        """Ask the source once more whether all that the migration rests on is still so. Raises what is not."""
+        if self._watch:
+            self._watch.ask()
+
+    # -- what they are made of -----------------------------------------------------------------------------------------
+
+    @property
+    def start(self) -> Position:
+        start = self.keeper.now.start
+        assert start is not None, "the start is fixed before anything is captured"
+        return start
+
+    @property
+    def of_snapshot(self) -> Provenance:
+        """How the rows of the snapshot came."""
+        return of_snapshot(self.start, self._begun.began)
+
+    @property
+    def _begun(self) -> History:
+        assert self.history is not None, "the tables are recorded with the start"
+        return self.history
+
+    def _refuse_remains(self) -> None:
+        """Rows and changes from before the start would be taken for newer ones."""
+        remains = [path for path in (self.folder.log, self.folder.root / "export") if path.exists()]
+        if remains:
+            raise StateError(
+                "is of a migration whose checkpoint is gone",
+                place=str(remains[0]),
+                hint="Restore checkpoint.json from a copy of the state folder, or set the folder aside and begin anew.",
+            )
+
+    def _snapshot_of(self, source: str) -> Snapshot:
+        readable = self.prepared.versions[source].readable(self.prepared.mappings[source])
+        return Snapshot(
+            self.prepared.project.source,
+            self._proved_server,
+            readable,
+            self.folder,
+            self.keeper,
+            self.progress,
+            self.stop,
+        )
+
+    def _proved_server(self) -> str:
+        """The identity of the server that rows are read from, which must have executed everything up to the start: what
+        it has not executed by then would be neither in its rows nor captured. Raises PositionLost, StateError.
+        """
+        with closing(connect(self.prepared.project.source)) as connection:
+            return self.lineage.prove(connection, self.start)
+
+    def _open_targets(self) -> None:
+        """Make the target tables, or take them up again; a table with strange items in it is refused, never
+        overwritten.
+        """
+        target = self.prepared.project.target
+        client = Session(target).client()
+        for source, mapping in self.prepared.mappings.items():
+            if not self.keeper.now.table(source).target_id:
+                mappings = self.prepared.mappings.values()
+                indexes = indexes_of([each for each in mappings if each.target == mapping.target])
+                ensure_table(
+                    client,
+                    mapping.target,
+                    mapping.key_attributes,
+                    target,
+                    allow_items=self._into_existing,
+                    indexes=indexes,
+                )
+                # Saved before the first item is put: from then on the items in it are ours.
+                self._save_table(source, target_id=table_id(client, mapping.target))
+        self.claim.look()
+        self._check_targets()
+
+    def _check_targets(self) -> None:
+        client = Session(self.prepared.project.target).client()
+        for source, mapping in self.prepared.mappings.items():
+            recorded, now = self.keeper.now.table(source).target_id, table_id(client, mapping.target)
+            if recorded != now:
+                raise TargetError(
+                    f"the target table is not the one that was loaded (it was {recorded}, it is {now or 'gone'})",
+                    place=mapping.target,
+                    hint="It was dropped or made anew: begin again with a new state folder.",
+                )
+
+    def _move_from(self, phase: str, **values: object) -> None:
+        assert self.phase == phase
+        self.claim.look()
+        self.keeper.save(replace(self.keeper.now, phase=NEXT[phase], **values))  # type: ignore[arg-type]
+        log.info("phase done", extra={"phase": phase})
+
+    def _save_table(self, source: str, **values: object) -> None:
+        now = self.keeper.now
+        self.keeper.save(now.with_table(source, replace(now.table(source), **values)))  # type: ignore[arg-type]
+
+    def _enter(self, phase: str, table: str) -> None:
+        self.progress.phase = phase
+        self.progress.note = table
+
+    def _show_resumed(self) -> None:
+        """Fill the display with what earlier runs did."""
+        progress, now = self.progress, self.keeper.now
+        for source, estimate in self.prepared.estimates.items():
+            done = now.table(source)
+            progress.tables[source] = TableCounts(estimate, done.rows_exported, done.rows_loaded, done.items_loaded)
+        progress.phase = now.phase
+        progress.dead = len(self.dead)
+        progress.held = now.counters.get("held", 0)
+        progress.applied_position = now.applied_position

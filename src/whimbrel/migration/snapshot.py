@@ -1,0 +1,174 @@
+"""Snapshot: one table's rows in files, a file for each chunk of its plan; and again where the load misses one.
+
+Why a chunk may still be read in the load: what is read of a row is as good at any time after the start, for as long as
+nothing has been applied. Every change since the start is in the log, which is played from its first record once all is
+loaded. So the last change of each row decides, whenever the row was read; and a row without a change is as it was.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from whimbrel.checkpoint import TableProgress
+from whimbrel.durable import replace_file
+from whimbrel.errors import SourceUnreachable, StateError
+from whimbrel.mapping.design import TableMapping
+from whimbrel.migration.prepare import chunk_key
+from whimbrel.migration.progress import Progress
+from whimbrel.migration.state import Keeper, StateFolder
+from whimbrel.mysql.plan import Plan
+from whimbrel.mysql.snapshot import export_table, whole_file
+from whimbrel.project import Source
+
+
+class Snapshot:
+    """The export of the table of ``mapping``, by whose columns it is read unless it is whole already.
+
+    ``proved`` gives the identity of the server that rows are read from, which has executed everything up to the start.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        proved: Callable[[], str],
+        mapping: TableMapping,
+        folder: StateFolder,
+        keeper: Keeper,
+        progress: Progress,
+        stop: threading.Event,
+    ) -> None:
+        self._source = source
+        self._proved = proved
+        self._mapping = mapping
+        self._folder = folder.export(mapping.source)
+        self._keeper = keeper
+        self._counts = progress.tables[mapping.source]
+        self._stop = stop
+
+    def whole(self) -> Plan:
+        """The plan, with the rows of all its chunks recorded, and a file for each that is not loaded yet. What is
+        missing is read. Not so when it returns because ``stop`` was set.
+
+        The order matters: what was loaded is forgotten before something else is read; rows are recorded when their
+        files are durable; the Checkpoint comes last.
+        """
+        plan = self._begun()
+        if not plan.exported:
+            self._forget_what_was_loaded(plan)
+            rows = self._read(plan)
+            plan = Plan(self._folder)
+            if self._stop.is_set():
+                return plan
+            plan.record(rows)
+        if not plan.exported:
+            found = f"{len(plan.rows)} of {len(plan.chunks)} planned chunks are exported, though the export ended"
+            raise StateError(found, place=str(plan.path), hint="This is a bug in whimbrel: please report it.")
+        rows_exported = sum(plan.rows.values())
+        self._counts.exported_rows = self._counts.estimated_rows = rows_exported
+        self._save(replace(self._progress, chunks_planned=len(plan.chunks), rows_exported=rows_exported))
+        return plan
+
+    def read_again(self, plan: Plan, number: int) -> None:
+        """The file of chunk ``number`` is not what the plan says: ``whole`` will read it from the source."""
+        plan.forget([number])
+        plan.file(plan.chunks[number - 1]).unlink(missing_ok=True)
+
+    @property
+    def _read_from(self) -> Path:
+        """The identity of the server that a run reads from, while it does."""
+        return self._folder / "server"
+
+    @property
+    def _progress(self) -> TableProgress:
+        return self._keeper.now.table(self._mapping.source)
+
+    def _save(self, progress: TableProgress) -> None:
+        if progress != self._progress:
+            self._keeper.save(self._keeper.now.with_table(self._mapping.source, progress))
+
+    def _begun(self) -> Plan:
+        """The plan as it stands, or a new one where there is none, or one of columns that the table has no longer."""
+        plan = Plan(self._folder)
+        if plan.table is not None:
+            if plan.export != self._progress.export:
+                raise StateError(
+                    f"is of the export {plan.export!r}, the checkpoint is of {self._progress.export!r}",
+                    place=str(plan.path),
+                    hint=f"Put the right one back, or remove {self._folder}: the table is then exported again.",
+                )
+            if self._read_from.exists() and self._read_from.read_text() != self._proved():
+                return self._begin_again()
+            self._take_stock(plan)
+            if plan.exported or plan.table == self._mapping.table:
+                return plan
+        return self._begin_again()
+
+    def _take_stock(self, plan: Plan) -> None:
+        """Record what is there whole, forget what is gone and still has to be loaded."""
+        loaded = self._progress.loaded if self._mapping.aligned else frozenset()
+        wanted = [chunk for chunk in plan.chunks if chunk.number not in loaded]
+        plan.forget([each.number for each in wanted if each.number in plan.rows and not plan.file(each).exists()])
+        found: dict[int, int] = {}
+        for chunk in plan.chunks:
+            if chunk.number not in plan.rows and not self._stop.is_set() and (file := whole_file(plan, chunk)):
+                found[chunk.number] = file.rows
+        plan.record(found)
+
+    def _begin_again(self) -> Plan:
+        """The order matters: a plan whose name is not in the Checkpoint is refused, none at all is begun again."""
+        if self._folder.exists():
+            shutil.rmtree(self._folder)
+        self._save(TableProgress(target_id=self._progress.target_id, export=secrets.token_hex(8)))
+        self._counts.loaded_rows = self._counts.loaded_items = 0
+        self._folder.mkdir(parents=True)
+        plan = Plan(self._folder)
+        plan.begin(self._mapping.table, chunk_key(self._mapping), self._progress.export)
+        return plan
+
+    def _forget_what_was_loaded(self, plan: Plan) -> None:
+        """Parts of the load stay loaded if none of what is read now is in them; else the load starts over."""
+        loaded = self._progress.loaded
+        if loaded and not (self._mapping.aligned and loaded <= plan.rows.keys()):
+            self._save(replace(self._progress, loaded=frozenset(), rows_loaded=0, items_loaded=0))
+            self._counts.loaded_rows = self._counts.loaded_items = 0
+
+    def _read(self, plan: Plan) -> dict[int, int]:
+        """Export what has no rows in ``plan``; the rows of each chunk that is exported now."""
+        rows: dict[int, int] = {}
+        self._counts.exported_rows = sum(plan.rows.values())
+
+        def count(more: int) -> None:
+            self._counts.exported_rows += more
+
+        before = self._proved()
+        # Durable before a chunk is: a killed run leaves chunks, and the server may have changed while it read them.
+        replace_file(self._read_from, before.encode())
+        export_table(
+            self._source,
+            self._mapping.table,
+            chunk_key(self._mapping),
+            self._folder,
+            done=frozenset(plan.rows),
+            on_chunk=lambda file: rows.update({file.chunk.number: file.rows}),
+            on_rows=count,
+            stop=self._stop,
+        )
+        self._refuse_moved(before, self._proved())
+        self._read_from.unlink()
+        return rows
+
+    def _refuse_moved(self, before: str, now: str) -> None:
+        """Nobody knows which chunks were read from a server that took over before it was proved: read all again."""
+        if now == before:
+            return
+        shutil.rmtree(self._folder)
+        raise SourceUnreachable(
+            f"the source changed from {before} to {now} while the table was read; what was read is discarded",
+            place=self._mapping.source,
+            hint="Run the same command again: it reads this table again.",
+        )

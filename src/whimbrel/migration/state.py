@@ -1,0 +1,54 @@
+"""The state folder: where everything of a run lies, and the one place that saves the Checkpoint."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from whimbrel import checkpoint
+from whimbrel.checkpoint import Checkpoint
+from whimbrel.migration.progress import Progress
+
+
+class StateFolder:
+    """Paths below the project's state folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.checkpoint = root / "checkpoint.json"
+        self.tables = root / "tables.jsonl"
+        self.servers = root / "servers.jsonl"
+        self.binlogs = root / "binlogs.jsonl"
+        self.log = root / "log"
+        self.dead = root / "dead.jsonl"
+        self.spill = root / "spill"
+        self.verify = root / "verify"
+        self.status = root / "status.json"
+        self.run_log = root / "whimbrel.log"
+
+    def make(self) -> None:
+        """The folder has the rows of the source in it: only its owner may look."""
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def export(self, source_table: str) -> Path:
+        return self.root / "export" / source_table.replace("/", "_")
+
+
+def with_held(now: Checkpoint, progress: Progress) -> Checkpoint:
+    """With all writes counted that conditions held back."""
+    more = progress.held - now.counters.get("held", 0)
+    return now.with_counted("held", more) if more else now
+
+
+class Keeper:
+    """Holds the current Checkpoint of the process that owns the run lock, and saves each new one before it counts."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self.now: Checkpoint = checkpoint.load(path)
+
+    def save(self, fresh: Checkpoint) -> None:
+        with self._lock:
+            checkpoint.save(self._path, fresh)
+            self.now = fresh

@@ -1,0 +1,200 @@
+"""Request bodies to rows, and predictions to response bodies, in the formats of SageMaker's linear-learner.
+
+text/csv has one record a line; application/json ``{"instances": [{"features": [...]}]}``, or ``{"data": {"features":
+{"values": [...]}}}``, or that with ``keys`` and ``shape`` (sparse); application/jsonlines one such instance a line.
+Here an instance, or its features, may also be an object by name (``{"age": 34, ...}``), and values may be the names of
+categories. application/x-recordio-protobuf (recordio.py) has numbers only. The values themselves are read by the model
+(features.py), as in training.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+import orjson
+
+from whimbrel.prediction.model.model import Prediction
+from whimbrel.prediction.serve import recordio
+
+CSV, JSON, JSON_LINES = "text/csv", "application/json", "application/jsonlines"
+RECORDIO = "application/x-recordio-protobuf"
+Row = list[Any] | dict[str, Any]
+
+
+class BodyError(Exception):
+    """A request that cannot be answered: the container's HTTP status, and what to do about it."""
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+
+
+def rows_of(body: bytes, content_type: str, names: Sequence[str], at_once: int) -> Iterator[list[Row]]:
+    """The rows of a body, ``at_once`` at a time. Raises BodyError, at the latest when that row is reached."""
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind == CSV:
+        rows = _csv_rows(_text(body), names)
+    elif kind == "" and body.lstrip()[:1] not in (b"{", b"["):
+        raise BodyError(f"the request has no Content-Type, and its body is not JSON: send {CSV}, {JSON} or another")
+    elif kind in ("", JSON):
+        rows = _json_rows(body, len(names))
+    elif kind in (JSON_LINES, "application/x-jsonlines", "application/x-ndjson"):
+        rows = _json_lines(body, len(names))
+    elif kind == RECORDIO:
+        rows = _records(body, len(names))
+    else:
+        known = f"{CSV}, {JSON}, {JSON_LINES} or {RECORDIO}"
+        raise BodyError(f"content type {kind[:80]!r} is not supported: send {known}", 415)
+    part = list(islice(rows, at_once))
+    if not part:
+        raise BodyError("the body has no row")
+    while part:
+        yield part
+        part = list(islice(rows, at_once))
+
+
+def accepted(accept: str, content_type: str) -> str:
+    """The content type of the answer. Raises BodyError (406) when none of those asked for can be given."""
+    if not accept or accept == "*/*":
+        return JSON_LINES if "jsonlines" in content_type else JSON
+    for each in accept.lower().split(","):
+        kind = each.partition(";")[0].strip()
+        if kind in (JSON, JSON_LINES, RECORDIO):
+            return kind
+        if kind in ("*/*", "application/*"):
+            return JSON
+    raise BodyError(f"an answer as {accept[:80]!r} is not supported: accept {JSON}, {JSON_LINES} or {RECORDIO}", 406)
+
+
+def encoded(predictions: Sequence[Prediction], kind: str) -> bytes:
+    """The predictions, in their order, as the body of the answer."""
+    if kind == JSON_LINES:
+        return b"".join(orjson.dumps(_as_dict(each)) + b"\n" for each in predictions)
+    if kind == RECORDIO:
+        return recordio.write(
+            [{name: _tensor(value) for name, value in _as_dict(each).items()} for each in predictions]
+        )
+    return orjson.dumps({"predictions": [_as_dict(each) for each in predictions]})
+
+
+def _as_dict(prediction: Prediction) -> dict[str, Any]:
+    if prediction.label is None:
+        return {"score": prediction.score}
+    return {"score": prediction.score, "predicted_label": prediction.label}
+
+
+def _tensor(value: Any) -> list[float]:
+    return value if isinstance(value, list) else [value]
+
+
+def _text(body: bytes) -> str:
+    try:
+        return body.decode("utf-8-sig" if body.startswith(b"\xef\xbb\xbf") else "utf-8")
+    except UnicodeDecodeError as error:
+        line = body.count(b"\n", 0, error.start) + 1
+        raise BodyError(f"line {line}: the body is not UTF-8 (byte {error.start})") from None
+
+
+def _csv_rows(text: str, names: Sequence[str]) -> Iterator[Row]:
+    # newline="" leaves the line ends to csv, which knows those inside quotes.
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    spaced = " " in text or "\t" in text
+    header: list[str] | None = None
+    first = True
+    try:
+        for fields in reader:
+            if spaced:
+                fields = [each.strip() for each in fields]  # as tables.py does for training
+            if not fields:
+                continue
+            if first:
+                first = False
+                if names[0] in fields and set(names) <= set(fields):
+                    # A header; then the columns may stand in any order, and others between them.
+                    header = fields
+                    continue
+            if header is None:
+                yield fields
+            else:
+                yield _by_header(header, fields, names, reader.line_num)
+    except csv.Error as error:
+        raise BodyError(f"line {reader.line_num}: not CSV: {error}") from None
+
+
+def _by_header(header: list[str], fields: list[str], names: Sequence[str], line: int) -> Row:
+    if len(fields) != len(header):
+        raise BodyError(f"line {line}: {len(fields)} values under a header of {len(header)} columns")
+    values = dict(zip(header, fields, strict=True))
+    return [values[name] for name in names]
+
+
+def _json_rows(body: bytes, width: int) -> Iterator[Row]:
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise BodyError(f"the body is not JSON: {error}{_not_a_number(body)}") from None
+    instances = document.get("instances") if isinstance(document, dict) else document
+    if not isinstance(instances, list):
+        raise BodyError('the body must be {"instances": [...]}')
+    for number, instance in enumerate(instances, 1):
+        yield _features(instance, width, f"instance {number}")
+
+
+def _not_a_number(body: bytes) -> str:
+    """What to send instead, where Python's NaN or Infinity stands, which JSON does not have."""
+    found = re.search(rb"[\[,:]\s*(-?Infinity|NaN)\s*[\],}]", body)
+    return f" ({found[1].decode()} is not JSON; a missing value is null)" if found else ""
+
+
+def _json_lines(body: bytes, width: int) -> Iterator[Row]:
+    for number, line in enumerate(body.splitlines(), 1):
+        if line.strip():
+            try:
+                instance = orjson.loads(line)
+            except orjson.JSONDecodeError as error:
+                raise BodyError(f"line {number}: not JSON: {error}{_not_a_number(line)}") from None
+            yield _features(instance, width, f"line {number}")
+
+
+def _records(body: bytes, width: int) -> Iterator[Row]:
+    try:
+        for number, each in enumerate(recordio.read(body), 1):
+            sparse = bool(each.keys) or not each.values
+            given = {"keys": each.keys, "values": each.values} | ({"shape": each.shape} if each.shape else {})
+            yield _sparse(given, width, f"record {number}") if sparse else each.values
+    except recordio.BadRecord as error:
+        raise BodyError(str(error)) from None
+
+
+def _features(instance: Any, width: int, place: str) -> Row:
+    features = instance
+    if isinstance(features, dict) and isinstance(features.get("data"), dict) and "features" in features["data"]:
+        features = features["data"]
+    if isinstance(features, dict) and isinstance(features.get("features"), (dict, list)):
+        features = features["features"]
+    if isinstance(features, dict) and isinstance(features.get("values"), list):
+        features = _sparse(features, width, place) if "keys" in features else features["values"]
+    if isinstance(features, (list, dict)):
+        return features
+    raise BodyError(f'{place}: must be {{"features": [...]}}, or an object with the values by name')
+
+
+def _sparse(features: dict[str, Any], width: int, place: str) -> Row:
+    """``keys`` are positions, ``shape`` is [how many]; what has no key is 0, as the format says."""
+    keys, values = features["keys"], features["values"]
+    if features.get("shape", [width]) != [width]:
+        raise BodyError(f"{place}: shape must be [{width}], not {str(features['shape'])[:40]}")
+    if not isinstance(keys, list) or len(keys) != len(values):
+        raise BodyError(f"{place}: keys and values must be lists of the same length")
+    row: list[Any] = [0] * width
+    for key, value in zip(keys, values, strict=True):
+        if not isinstance(key, int) or isinstance(key, bool) or not 0 <= key < width:
+            raise BodyError(f"{place}: key {str(key)[:40]} is not a position from 0 to {width - 1}")
+        row[key] = value
+    return row

@@ -1,0 +1,76 @@
+"""Reading captured calls again (their form is in capture.py): the rows that were asked about, and the scores given."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from whimbrel.errors import StateError
+from whimbrel.prediction.model.drift import Drift, drift
+from whimbrel.prediction.model.model import Model
+from whimbrel.prediction.serve import recordio
+from whimbrel.prediction.serve.bodies import RECORDIO, BodyError, rows_of
+
+_AT_ONCE = 500
+
+
+def captured_drift(model: Model, folder: Path, since: str = "") -> Drift:
+    """How far the captured calls that ``model`` answered have moved from its training.
+
+    ``folder`` is the endpoint's, below that of the capture; ``since`` is a time in UTC as 2026-01-31T12:00:00Z. Calls
+    of other versions are left out. One file at a time is read. Raises StateError for a file that is no captured data.
+    """
+    scores: list[Any] = []
+    # The rows are read to their end before the first score is looked at, and so the scores are there by then.
+    return drift(model, _rows(model, folder, since, scores), scores)
+
+
+def _rows(model: Model, folder: Path, since: str, scores: list[Any]) -> Iterator[Any]:
+    """Rows as calls had them; None, which no model takes, for a body that cannot be read."""
+    names = model.columns
+    for call in calls(folder, model.version, since):
+        data = call["captureData"]
+        if "endpointInput" in data:
+            given = data["endpointInput"]
+            try:
+                for rows in rows_of(_body(given), given["observedContentType"], names, _AT_ONCE):
+                    yield from rows
+            except BodyError:
+                yield None
+        scores += _scores(data.get("endpointOutput"))
+
+
+def calls(folder: Path, version: str, since: str = "") -> Iterator[dict[str, Any]]:
+    """The captured calls that this model version answered, file by file; half a line at the end is not read."""
+    mark = f"x-whimbrel-model-version={version}"
+    for path in sorted(folder.glob("*/*/*/*/*/*.jsonl")):
+        for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
+            try:
+                call = orjson.loads(line)
+                about = call["eventMetadata"]
+                if mark in about["customAttributes"] and about["inferenceTime"] >= since:
+                    yield call
+            except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+                raise StateError(
+                    f"line {number} is no captured call: {error!r}", place=str(path), hint="Move the file away."
+                ) from None
+
+
+def _scores(given: dict[str, str] | None) -> list[Any]:
+    if not given:
+        return []
+    body = _body(given)
+    if given["observedContentType"] == RECORDIO:
+        scores = [each["score"] for each in recordio.read_labels(body)]
+        return [score if len(score) > 1 else score[0] for score in scores]
+    if "jsonlines" in given["observedContentType"]:
+        return [orjson.loads(line)["score"] for line in body.splitlines()]
+    return [each["score"] for each in orjson.loads(body).get("predictions", [])]
+
+
+def _body(given: dict[str, str]) -> bytes:
+    return base64.b64decode(given["data"]) if given["encoding"] == "BASE64" else given["data"].encode()

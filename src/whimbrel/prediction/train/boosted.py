@@ -1,0 +1,142 @@
+"""The learner ``boosted``: scikit-learn's histogram gradient boosting, its trees as plain arrays.
+
+An input is one number: a number itself, or a category's place in the order of its mean target. A missing value, and a
+category that training did not know, is NaN; every split says to which side NaN goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from whimbrel.prediction.model.features import CATEGORY, Input
+from whimbrel.prediction.model.scorer import LEAF, NAN, Boosted, Tree
+from whimbrel.prediction.train.columns import Array, Column
+from whimbrel.prediction.train.holdout import Split
+from whimbrel.prediction.train.search import Choice, in_parallel, loss
+
+FEW = 1000  # rows
+MOST_ROUNDS = 160
+MOST_FOR_NUMBERS = 240  # a line of many values takes more steps than a few classes
+EVERY = 10  # rounds between two that are judged
+RATE = 0.07
+
+
+class Growth(NamedTuple):
+    """How a tree is grown: its leaves, the rows that each has at least, and what holds their values small."""
+
+    leaves: int
+    least: int
+    l2: float
+
+
+def growths(rows: int) -> tuple[Growth, ...]:
+    """What is tried. Few rows decide little about single leaves, so larger leaves and freer values are tried there."""
+    least = max(2, min(50, rows // 100))
+    if rows > FEW:
+        return Growth(7, least, 5.0), Growth(31, least, 5.0)
+    return Growth(7, least, 5.0), Growth(7, 10, 0.0), Growth(7, 20, 0.0)
+
+
+def matrix(inputs: Sequence[Input], columns: Sequence[Column]) -> Array:
+    """A column for each input, as the module's head says."""
+    made = []
+    for each, column in zip(inputs, columns, strict=True):
+        if each.type == CATEGORY:
+            made.append(np.where(column.places < each.known, column.places, NAN))
+        else:
+            made.append(column.amounts)
+    return np.stack(made, 1)
+
+
+def search(data: Array, target: Array, weights: Array | None, kind: str, parts: Sequence[Split], seed: int) -> Choice:
+    """The way to grow and the number of rounds with the least mean loss over the folds."""
+
+    def judge(task: tuple[Growth, Split]) -> dict[int, Array]:
+        growth, part = task
+        known = None if weights is None else weights[part.fit]
+        estimator = _estimator(data[part.fit], target[part.fit], known, kind, growth, most, seed)
+        return _margins_by_round(estimator, data[part.held], kind)
+
+    most = MOST_FOR_NUMBERS if kind == "regression" else MOST_ROUNDS
+    ways = growths(len(target))
+    made = in_parallel(judge, list(product(ways, parts)))
+    found = {growth: made[number * len(parts) : (number + 1) * len(parts)] for number, growth in enumerate(ways)}
+    tried = []
+    for growth, rounds in product(ways, range(EVERY, most + 1, EVERY)):
+        losses = [
+            loss(kind, margins[rounds], target[part.held], None if weights is None else weights[part.held])
+            for margins, part in zip(found[growth], parts, strict=True)
+        ]
+        tried.append(growth._asdict() | {"rounds": rounds, "loss": float(np.mean(losses))})
+    best = min(tried, key=lambda each: each["loss"])
+    setting = {name: best[name] for name in (*Growth._fields, "rounds")}
+    margins = np.concatenate([each[setting["rounds"]] for each in found[_growth(setting)]])
+    return Choice(setting, margins, tried)
+
+
+def fit(
+    data: Array, target: Array, weights: Array | None, kind: str, inputs: Sequence[Input], setting: Any, seed: int
+) -> tuple[Boosted, Array]:
+    """The fitted trees as plain arrays, and the estimator's own sums for the rows it was fitted on."""
+    growth, rounds = _growth(setting), setting["rounds"]
+    estimator = in_parallel(lambda _: _estimator(data, target, weights, kind, growth, rounds, seed), [0])[0]
+    return _export(estimator, growth.leaves), _margins_by_round(estimator, data, kind)[rounds]
+
+
+def _growth(setting: Any) -> Growth:
+    return Growth(*(setting[name] for name in Growth._fields))
+
+
+def _estimator(
+    data: Array, target: Array, weights: Array | None, kind: str, growth: Growth, rounds: int, seed: int
+) -> Any:
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
+    make = HistGradientBoostingRegressor if kind == "regression" else HistGradientBoostingClassifier
+    estimator = make(
+        max_iter=rounds,
+        learning_rate=RATE,
+        max_leaf_nodes=growth.leaves,
+        min_samples_leaf=growth.least,
+        l2_regularization=growth.l2,
+        max_features=0.5,
+        early_stopping=False,
+        random_state=seed,
+    )
+    return estimator.fit(data, target, sample_weight=weights)
+
+
+def _margins_by_round(estimator: Any, data: Array, kind: str) -> dict[int, Array]:
+    """The sums after every tenth round, a column for each output."""
+    staged = estimator.staged_predict if kind == "regression" else estimator.staged_decision_function
+    return {
+        rounds: np.array(found, dtype=float).reshape(len(data), -1)
+        for rounds, found in enumerate(staged(data), 1)
+        if rounds % EVERY == 0
+    }
+
+
+def _export(estimator: Any, leaves: int) -> Boosted:
+    """scikit-learn has no public form of its trees, so training holds the export to the estimator's own sums."""
+    stages = estimator._predictors
+    trees = [_tree(output, each.nodes) for stage in stages for output, each in enumerate(stage)]
+    baseline = np.ravel(estimator._baseline_prediction)
+    return Boosted(leaves, tuple(map(float, baseline)), tuple(trees))
+
+
+def _tree(output: int, nodes: Any) -> Tree:
+    leaf = nodes["is_leaf"].astype(bool)
+    thresholds = np.nan_to_num(np.where(leaf, 0.0, nodes["num_threshold"]))  # JSON knows no infinity
+    return Tree(
+        output=output,
+        feature=tuple(np.where(leaf, LEAF, nodes["feature_idx"]).tolist()),
+        threshold=tuple(thresholds.tolist()),
+        left=tuple(np.where(leaf, 0, nodes["left"]).tolist()),
+        right=tuple(np.where(leaf, 0, nodes["right"]).tolist()),
+        missing_left=tuple(nodes["missing_go_to_left"].astype(bool).tolist()),
+        value=tuple(np.where(leaf, nodes["value"], 0.0).tolist()),
+    )
