@@ -115,7 +115,7 @@ def test_a_wrong_row_is_refused_and_the_column_named(
 
 @pytest.mark.parametrize(
     ("more", "status"),
-    [({"content_type": "image/png"}, 415), ({"Accept": "text/csv"}, 406)],
+    [({"content_type": "image/png"}, 415), ({"Accept": "image/png"}, 406)],
     ids=["content type", "accept"],
 )
 def test_a_format_that_is_not_known_is_refused(server: Running, more: dict[str, str], status: int) -> None:
@@ -187,5 +187,7 @@ def test_other_kinds_of_model_answer_in_their_form(kind: str) -> None:
     made = model(kind=kind)
     expected = made.predict([VALUES])[0]
     answer = Served("m", made).answer(Call(ROW.encode(), "text/csv", ""))
-    wanted = {"score": expected.score} | ({"predicted_label": expected.label} if kind == "multiclass" else {})
+    wanted: dict[str, Any] = {"score": expected.score}
+    if kind == "multiclass":
+        wanted |= {"predicted_label": expected.label, "predicted_class": expected.name}
     assert json.loads(answer.body) == {"predictions": [wanted]}

@@ -69,7 +69,7 @@ def as_event_stream(variant: LiveVariant, answer: Answer, meta: Meta) -> Respons
 
 
 def as_container(variant: LiveVariant, answer: Answer, meta: Meta) -> Response:
-    headers = variant.served.version_header + (answer.unknown.header() if answer.unknown else "")
+    headers = variant.served.headers + (answer.unknown.header() if answer.unknown else "")
     if answer.status == 200:
         return Response(200, answer.body, answer.content_type, headers)
     return Response(answer.status, orjson.dumps({"error": answer.body.decode()}), JSON, headers)

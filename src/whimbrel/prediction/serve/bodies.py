@@ -1,4 +1,4 @@
-"""Request bodies to rows, and predictions to response bodies, in the formats of SageMaker's linear-learner.
+"""Request bodies to rows, in the formats of SageMaker's linear-learner.
 
 text/csv has one record a line; application/json ``{"instances": [{"features": [...]}]}``, or ``{"data": {"features":
 {"values": [...]}}}``, or that with ``keys`` and ``shape`` (sparse); application/jsonlines one such instance a line.
@@ -18,7 +18,6 @@ from typing import Any
 
 import orjson
 
-from whimbrel.prediction.model.model import Prediction
 from whimbrel.prediction.serve import recordio
 
 CSV, JSON, JSON_LINES = "text/csv", "application/json", "application/jsonlines"
@@ -57,40 +56,6 @@ def rows_of(body: bytes, content_type: str, names: Sequence[str], at_once: int) 
     while part:
         yield part
         part = list(islice(rows, at_once))
-
-
-def accepted(accept: str, content_type: str) -> str:
-    """The content type of the answer. Raises BodyError (406) when none of those asked for can be given."""
-    if not accept or accept == "*/*":
-        return JSON_LINES if "jsonlines" in content_type else JSON
-    for each in accept.lower().split(","):
-        kind = each.partition(";")[0].strip()
-        if kind in (JSON, JSON_LINES, RECORDIO):
-            return kind
-        if kind in ("*/*", "application/*"):
-            return JSON
-    raise BodyError(f"an answer as {accept[:80]!r} is not supported: accept {JSON}, {JSON_LINES} or {RECORDIO}", 406)
-
-
-def encoded(predictions: Sequence[Prediction], kind: str) -> bytes:
-    """The predictions, in their order, as the body of the answer."""
-    if kind == JSON_LINES:
-        return b"".join(orjson.dumps(_as_dict(each)) + b"\n" for each in predictions)
-    if kind == RECORDIO:
-        return recordio.write(
-            [{name: _tensor(value) for name, value in _as_dict(each).items()} for each in predictions]
-        )
-    return orjson.dumps({"predictions": [_as_dict(each) for each in predictions]})
-
-
-def _as_dict(prediction: Prediction) -> dict[str, Any]:
-    if prediction.label is None:
-        return {"score": prediction.score}
-    return {"score": prediction.score, "predicted_label": prediction.label}
-
-
-def _tensor(value: Any) -> list[float]:
-    return value if isinstance(value, list) else [value]
 
 
 def _text(body: bytes) -> str:

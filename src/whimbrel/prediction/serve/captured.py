@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import csv
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from whimbrel.errors import StateError
 from whimbrel.prediction.model.drift import Drift, drift
 from whimbrel.prediction.model.model import Model
 from whimbrel.prediction.serve import recordio
-from whimbrel.prediction.serve.bodies import RECORDIO, BodyError, rows_of
+from whimbrel.prediction.serve.bodies import CSV, RECORDIO, BodyError, rows_of
 
 _AT_ONCE = 500
 
@@ -67,9 +69,16 @@ def _scores(given: dict[str, str] | None) -> list[Any]:
     if given["observedContentType"] == RECORDIO:
         scores = [each["score"] for each in recordio.read_labels(body)]
         return [score if len(score) > 1 else score[0] for score in scores]
+    if given["observedContentType"] == CSV:
+        return [_csv_score(fields) for fields in csv.reader(io.StringIO(body.decode(), newline=""))]
     if "jsonlines" in given["observedContentType"]:
         return [orjson.loads(line)["score"] for line in body.splitlines()]
     return [each["score"] for each in orjson.loads(body).get("predictions", [])]
+
+
+def _csv_score(fields: list[str]) -> Any:
+    """Alone or before the label's number; of several classes each, before the number and the name of one."""
+    return float(fields[0]) if len(fields) <= 2 else [float(each) for each in fields[:-2]]
 
 
 def _body(given: dict[str, str]) -> bytes:

@@ -43,7 +43,7 @@ class LiveVariant:
         self.served = served
         self.weight = weight
         self.figures = Figures()
-        self.headers = f"x-Amzn-Invoked-Production-Variant: {name}\r\n{served.version_header}"
+        self.headers = f"x-Amzn-Invoked-Production-Variant: {name}\r\n{served.headers}"
 
     def answer(self, call: Call, arrived: float) -> Answer:
         """``arrived`` (monotonic) is from when the caller waits."""

@@ -16,7 +16,8 @@ from whimbrel.errors import RowError, UserError
 from whimbrel.prediction.model.features import CATEGORY, Input, shown
 from whimbrel.prediction.model.model import Model, Prediction
 from whimbrel.prediction.model.unknown import Found, Unknown
-from whimbrel.prediction.serve.bodies import BodyError, Row, accepted, encoded, rows_of
+from whimbrel.prediction.serve.bodies import BodyError, Row, rows_of
+from whimbrel.prediction.serve.outputs import accepted, classes_header, part, whole
 
 SMALL_BODY = 16 * 1024  # a larger body is answered in steps, between which other calls have their turn
 ROWS_A_STEP = 100
@@ -56,7 +57,8 @@ class Served:
         self.names = model.columns
         self.samples: deque[Row] = deque(maxlen=SAMPLES)
         version = "".join(each if " " < each <= "~" else "?" for each in self.version)  # a file's word, in our head
-        self.version_header = f"x-whimbrel-model-version: {version}\r\n"
+        # Of every answer: what made it, and in which order it has its scores.
+        self.headers = f"x-whimbrel-model-version: {version}\r\n{classes_header(model.labels)}"
 
     def answer(self, call: Call) -> Answer:
         """Answer at once; never raises."""
@@ -68,24 +70,26 @@ class Served:
 
     def steps(self, call: Call, rows_a_step: int = ROWS_A_STEP) -> Iterator[Answer | None]:
         """Gives None after each step of the work, then the answer. Never raises."""
-        done: list[Prediction] = []
+        parts: list[bytes] = []
+        count = 0
         found: list[Found] = []
         unknown: Unknown | None = None
         try:
             kind = accepted(call.accept, call.content_type)
             for rows in rows_of(call.body, call.content_type, self.names, rows_a_step):
-                done += self._predict(rows, len(done), found)
+                parts.append(part(self._predict(rows, count, found), kind))
                 self.samples.append(rows[0])
                 if found:
                     unknown = unknown or Unknown()
                     unknown.add(found)
                     if call.refuse_unknown:
-                        yield Answer(400, self._refusal(rows, len(done) - len(rows)), "text/plain", 0, unknown)
+                        yield Answer(400, self._refusal(rows, count), "text/plain", 0, unknown)
                         return
                     found.clear()
+                count += len(rows)
                 if len(rows) == rows_a_step:
                     yield None
-            yield Answer(200, encoded(done, kind), kind, len(done), unknown)
+            yield Answer(200, whole(parts, kind), kind, count, unknown)
         except BodyError as error:
             yield Answer(error.status, error.message.encode(), "text/plain")
         except RowError as error:

@@ -46,6 +46,7 @@ from whimbrel.prediction.serve.bodies import JSON
 from whimbrel.prediction.serve.budget import NoRoom
 from whimbrel.prediction.serve.endpoint import LiveEndpoint, LiveVariant, Meta, NoSuchVariant
 from whimbrel.prediction.serve.http import Connection
+from whimbrel.prediction.serve.invocation import unsupported
 from whimbrel.prediction.serve.listener import Limits, Listener, Request
 from whimbrel.prediction.serve.served import SMALL_BODY, Answer, Call
 from whimbrel.prediction.serve.serving import Serving
@@ -139,6 +140,8 @@ class Routes:
 
     def _predict(self, live: LiveEndpoint, request: Request, respond: Respond) -> Handled:
         headers = dict(request.headers)
+        if why := unsupported(headers, every=respond is not as_container):
+            return refusal(400, why)
         call = Call(
             request.body,
             headers.get(b"content-type", b"").decode("latin-1"),

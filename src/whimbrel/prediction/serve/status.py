@@ -100,6 +100,7 @@ def _variant(variant: LiveVariant, role: str, share: float, now: float) -> dict[
         "weight": variant.weight,
         "model": variant.served.name,
         "version": variant.served.version,
+        "classes": list(variant.served.model.labels),
         "calls": figures.calls,
         "errors": figures.errors,
         "rows": figures.rows,
