@@ -135,13 +135,41 @@ def test_a_job_tells_again_what_sdks_read_and_keeps_its_model_where_it_was_told(
         Tags=[{"Key": "team", "Value": "birds"}],
     )
     found = ended(server, "told")
+    given["OutputDataConfig"]["KmsKeyId"] = ""  # SageMaker always has it, and its SDK's attach() reads it
     assert {key: found[key] for key in given} == given
+    assert found["TrainingTimeInSeconds"] >= 1
+    check_logs(server)
     assert client.list_tags(ResourceArn=created["TrainingJobArn"])["Tags"] == [{"Key": "team", "Value": "birds"}]
     artifact = found["ModelArtifacts"]["S3ModelArtifacts"]
     assert artifact == "s3://somewhere/models/told/output/model.tar.gz"
     [path] = tmp_path.rglob("model.tar.gz")
     assert path.parts[-6:] == ("s3", "somewhere", "models", "told", "output", "model.tar.gz")
     client.create_model(ModelName="m", PrimaryContainer={"ModelDataUrl": artifact})
+
+
+def check_logs(server: Running) -> None:
+    """What the job "told" printed, by the calls with which SageMaker's SDK follows a log (fit, attach and logs)."""
+    client, group = server.client("logs"), "/aws/sagemaker/TrainingJobs"
+    [stream] = client.describe_log_streams(
+        logGroupName=group, logStreamNamePrefix="told/", orderBy="LogStreamName", limit=1
+    )["logStreams"]
+    asked = {"logGroupName": group, "logStreamName": stream["logStreamName"], "startFromHead": True}
+    found = client.get_log_events(**asked, startTime=0)
+    lines = [each["message"] for each in found["events"]]
+    assert any("#quality_metric: holdout auc=" in line for line in lines)
+    assert client.get_log_events(**asked, nextToken=found["nextForwardToken"])["events"] == []
+    first = client.get_log_events(**asked, limit=1)
+    rest = client.get_log_events(**asked, nextToken=first["nextForwardToken"])
+    assert [each["message"] for each in (*first["events"], *rest["events"])] == lines
+    times = [each["timestamp"] for each in found["events"]]
+    assert times == sorted(times)
+    assert len(client.get_log_events(**asked, startTime=times[-1])["events"]) == times.count(times[-1])
+    with pytest.raises(client.exceptions.ResourceNotFoundException, match="no log stream 'other/algo-1'"):
+        client.get_log_events(logGroupName=group, logStreamName="other/algo-1")
+    with pytest.raises(client.exceptions.ResourceNotFoundException, match="no log group"):
+        client.describe_log_streams(logGroupName="/aws/lambda/f")
+    with pytest.raises(ClientError, match="'FilterLogEvents' of CloudWatch Logs is not known here"):
+        client.filter_log_events(logGroupName=group)
 
 
 def test_jobs_that_cannot_be_or_are_cut_off_are_named(start: Start, tmp_path: Path) -> None:

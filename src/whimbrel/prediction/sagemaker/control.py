@@ -90,6 +90,9 @@ async def _describe_training_job(serving: Serving, given: Values) -> Values:
     found |= {key: job.given[key] for key in _TOLD_AGAIN if key in job.given}
     found["SecondaryStatus"] = "Training" if job.status == IN_PROGRESS else job.status
     found["TrainingStartTime"] = job.created
+    found["OutputDataConfig"] = {"KmsKeyId": ""} | found["OutputDataConfig"]  # SageMaker has it, and its SDK reads it
+    if job.ended:
+        found["TrainingTimeInSeconds"] = found["BillableTimeInSeconds"] = max(1, round(job.ended - job.created))
     if job.status == "Completed":
         found["ModelArtifacts"] = {"S3ModelArtifacts": job.artifact_address}
     return found | ({"FailureReason": job.reason} if job.reason else {})

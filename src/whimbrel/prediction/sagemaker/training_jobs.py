@@ -24,6 +24,7 @@ from whimbrel.prediction.sagemaker.places import Folders
 from whimbrel.prediction.serve.registry import checked_name
 
 IN_PROGRESS, COMPLETED, FAILED, STOPPED = "InProgress", "Completed", "Failed", "Stopped"
+LOG = "log.txt"
 LONGEST = 86_400.0  # seconds, where a job names no MaxRuntimeInSeconds
 
 
@@ -73,6 +74,10 @@ class TrainingJobs:
         await asyncio.to_thread(self._keep, job)
         self._running[job.name] = asyncio.get_running_loop().create_task(self._run(job))
 
+    def log_of(self, name: str) -> Path:
+        """What the job has printed, as soon as it has begun."""
+        return self.folder / name / LOG
+
     def stop(self, name: str) -> None:
         """End the job where it runs; it is Stopped, as on SageMaker, and has no model."""
         if task := self._running.get(name):
@@ -110,7 +115,7 @@ class TrainingJobs:
 async def _train(job: Job, ml: Path) -> int:
     """The exit code of the container's training over ``ml``; the process ends with us."""
     await asyncio.to_thread(_lay_out, job, ml)
-    with (ml.parent / "log.txt").open("wb") as log:
+    with (ml.parent / LOG).open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             *("nice", "-n", "10"),  # it stands back behind the calls that are being answered
             *(sys.executable, "-m", "whimbrel.prediction.sagemaker.container", "train"),
@@ -149,7 +154,7 @@ def _read(path: Path) -> Job:
 
 def _reason(place: Path) -> str:
     failure = place / "ml" / "output" / "failure"
-    return failure.read_text()[:1024] if failure.exists() else f"see {place / 'log.txt'}"
+    return failure.read_text()[:1024] if failure.exists() else f"see {place / LOG}"
 
 
 def job_from(given: dict[str, Any], folders: Folders) -> Job:

@@ -31,6 +31,7 @@ import orjson
 
 from whimbrel.errors import ModelDamaged, UserError, WhimbrelError
 from whimbrel.prediction.sagemaker.control import control
+from whimbrel.prediction.sagemaker.logs import SERVICE, NotFound, logs
 from whimbrel.prediction.serve import prometheus
 from whimbrel.prediction.serve.access import Access, Doors
 from whimbrel.prediction.serve.answers import (
@@ -189,18 +190,23 @@ class Routes:
     def _control(self, request: Request) -> Handled:
         target = request.header(b"x-amz-target").decode("latin-1")
         service, _, operation = target.partition(".")
-        if service != "SageMaker":
+        if service not in ("SageMaker", SERVICE):
             return refusal(400, "POST / needs the header X-Amz-Target: SageMaker.<operation>")
-        return self._do_control(operation, request.body)
+        return self._do_control(service, operation, request.body)
 
-    async def _do_control(self, operation: str, body: bytes) -> Response:
+    async def _do_control(self, service: str, operation: str, body: bytes) -> Response:
         try:
             given = orjson.loads(body or b"{}")
             if not isinstance(given, dict):
                 raise UserError("the body must be a JSON object")
-            answer = await control(self._serving, operation, given)
+            if service == SERVICE:
+                answer = await asyncio.to_thread(logs, self._serving.jobs, operation, given)
+            else:
+                answer = await control(self._serving, operation, given)
         except orjson.JSONDecodeError as error:
             return control_error(400, "ValidationException", f"the body is not JSON: {error}")
+        except NotFound as error:
+            return control_error(400, "ResourceNotFoundException", str(error))
         except (UserError, ModelDamaged) as error:
             return control_error(400, "ValidationException", str(error))
         except WhimbrelError as error:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 from urllib.parse import quote
 
-SERVICE = "sagemaker"
+SERVICES = ("sagemaker", "logs")  # boto3 signs for the service that its client is of
 WINDOW = 300.0  # seconds that a signature's date may be away from now
 ALGORITHM = "AWS4-HMAC-SHA256"
 _AUTHORIZATION = re.compile(
@@ -50,8 +50,8 @@ def fault(request: Signed, key_id: str, secrets: Iterable[str], now: float) -> s
     key, day, region, service, names, signature = found.groups()
     if reason := _of_another_time(headers.get("x-amz-date", ""), day, now) or _unsigned(headers, names.split(";")):
         return reason
-    if service != SERVICE:
-        return f"the signature is for {service!r}, not for {SERVICE!r}"
+    if service not in SERVICES:
+        return f"the signature is for {service!r}, not for {' or '.join(map(repr, SERVICES))}"
     payload = hashlib.sha256(request.body).hexdigest()
     if headers.get("x-amz-content-sha256", payload) != payload:
         return "the body is not the one that x-amz-content-sha256 names"
