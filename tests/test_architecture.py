@@ -42,7 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "migration": ANYTHING,
     "checks": ANYTHING,
     "lake": {"records", "errors", "durable", "project", "dynamodb", "sizes", "spill"},
-    "prediction": {"records", "errors", "durable", "project", "lake", "private"},
+    "prediction": {"records", "errors", "durable", "project", "lake", "private", "threads"},
     "ui": ANYTHING,
     "cli": ANYTHING,
     "__init__": {"lake", "project"},

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable
+from functools import partial
+from typing import TypeVar, TypeVarTuple
 
+A = TypeVarTuple("A")
+T = TypeVar("T")
 BEGINS_WITHIN = 5.0  # seconds
 
 
@@ -40,3 +45,35 @@ class _Begun(threading.Event):
         if super().wait(BEGINS_WITHIN if timeout is None else timeout) or timeout is not None:
             return self.is_set()
         raise MemoryError("a thread has not begun")
+
+
+async def in_thread(do: Callable[[*A], T], *arguments: *A) -> T:
+    """What ``do`` gives or raises, called in a thread of its own while the event loop runs on.
+
+    A task that is cancelled meanwhile stays here until ``do`` has ended: what is closed or removed next is not in use.
+    """
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[T] = loop.create_future()
+
+    def run() -> None:
+        try:
+            end = partial(ended.set_result, do(*arguments))
+        except BaseException as error:
+            end = partial(ended.set_exception, error)
+        loop.call_soon_threadsafe(end)
+
+    Thread(run, "beside the loop").start()
+    try:
+        return await asyncio.shield(ended)
+    except asyncio.CancelledError:
+        while not ended.done():
+            await _waited(ended)
+        ended.exception()  # has been seen
+        raise
+
+
+async def _waited(ended: asyncio.Future[T]) -> None:
+    try:
+        await asyncio.wait([ended])
+    except asyncio.CancelledError:
+        return

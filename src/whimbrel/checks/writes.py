@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,6 +22,7 @@ from whimbrel.mysql.connect import connect, rows_as_dicts
 from whimbrel.mysql.schema import hidden_columns
 from whimbrel.project import Source
 from whimbrel.records import Change, Commit, Idle, Position
+from whimbrel.threads import Timer
 
 READ_BYTES = 256 << 20  # of binlog, from the start of a file
 RESTARTS = 20
@@ -149,18 +149,15 @@ def _changes(
             yield from stream
 
 
-class _ended_after:  # noqa: N801
+@contextmanager
+def _ended_after(seconds: float, end: Callable[[], None]) -> Iterator[None]:
     """Calls ``end`` in so many seconds, unless the block is left before."""
-
-    def __init__(self, seconds: float, end: Callable[[], None]) -> None:
-        self._timer = threading.Timer(seconds, end)
-        self._timer.daemon = True
-
-    def __enter__(self) -> None:
-        self._timer.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
+    timer = Timer(seconds, end)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _position_in(place: str) -> Position | None:

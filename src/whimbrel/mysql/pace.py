@@ -11,6 +11,7 @@ from typing import Any
 from whimbrel.errors import SourceUnreachable
 from whimbrel.mysql.connect import Mysql, connect, replica_status, rows_as_dicts
 from whimbrel.project import Source
+from whimbrel.threads import in_thread
 
 LOOK_EVERY = 1.0  # seconds between looks at the source's load
 CHUNK_SECONDS = 0.25  # a chunk is of no more rows than a cap allows in that time
@@ -72,7 +73,7 @@ class LoadGate:
     async def look(self) -> None:
         """Look at the load once. Raises PrivilegeError when the account may not ask for it."""
         try:
-            self._set(await asyncio.to_thread(self._overload))
+            self._set(await in_thread(self._overload))
         except SourceUnreachable as error:
             log.warning("the source's load is not known: %s", error)
             self._drop_connection()

@@ -36,6 +36,7 @@ from whimbrel.mysql.schema import described, description
 from whimbrel.project import Source
 from whimbrel.records import Row, Table
 from whimbrel.snapshot_files import PART, Chunk, ExportFile, ExportWriter, read_export, write_export
+from whimbrel.threads import in_thread
 
 __all__ = ["Chunk", "SnapshotResult", "export_table", "plan", "read_rows", "rows_where_equal"]
 
@@ -115,7 +116,7 @@ class _Export:
             left.unlink()
         self.plan = Plan(self.folder)
         self.plan.begin(self.table, self.key_columns)
-        waiting = await asyncio.to_thread(self._unfinished)
+        waiting = await in_thread(self._unfinished)
         if not self.stop.is_set() and (waiting or not self.plan.complete):
             await self._export(waiting)
         return SnapshotResult(self.chunks, self.rows)
@@ -139,7 +140,7 @@ class _Export:
     async def _export(self, waiting: list[Chunk]) -> None:
         readers: list[Any] = []
         try:
-            side = await asyncio.to_thread(connect, self.source)
+            side = await in_thread(connect, self.source)
             try:
                 self.index = cutting_key(side, self.table, self.key_columns)[1]
                 readers = [await open_reader(self.source) for _ in range(max(1, self.source.connections))]
@@ -190,7 +191,7 @@ class _Export:
                 failures += 1
                 await back_off(error, failures)
                 with contextlib.suppress(SourceUnreachable):
-                    side = await asyncio.to_thread(connect, self.source)
+                    side = await in_thread(connect, self.source)
         for _ in range(readers):
             await self.queue.put(None)
 
@@ -220,7 +221,7 @@ class _Export:
         try:
             await self._stream(reader, chunk, writer)
             await self._look()
-            return await asyncio.to_thread(writer.close)
+            return await in_thread(writer.close)
         except UnicodeDecodeError as error:
             await self._look()  # or it has another character set by now
             where = f" between the keys {chunk.low} and {chunk.high}"
@@ -234,7 +235,7 @@ class _Export:
 
     async def _look(self) -> None:
         async with self.looking:
-            await asyncio.to_thread(self._check_columns)
+            await in_thread(self._check_columns)
 
     def _check_columns(self) -> None:
         """After the rows were read and before they count: they are what the columns say only if these are still so."""
@@ -384,7 +385,7 @@ def rows_within(table: Table, size: int) -> int:
 async def in_threads(items: Iterator[Chunk]) -> AsyncIterator[Chunk]:
     """A blocking iterator, advanced in a thread of its own each time."""
     for _ in itertools.count():
-        item = await asyncio.to_thread(next, items, None)
+        item = await in_thread(next, items, None)
         if item is None:
             return
         yield item

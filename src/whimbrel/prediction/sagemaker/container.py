@@ -7,7 +7,6 @@ is 8080, or SAGEMAKER_BIND_TO_PORT. GET /ping is 200 as soon as the model is loa
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import sys
@@ -25,6 +24,7 @@ from whimbrel.prediction.serve.server import run, serve
 from whimbrel.prediction.serve.serving import Serving, take_model
 from whimbrel.private import private
 from whimbrel.project.endpoint import UNKNOWN
+from whimbrel.threads import in_thread
 
 NAME = "model"
 
@@ -54,9 +54,7 @@ def _run(arguments: list[str]) -> int:
 
 async def _serve(folder: Path) -> None:
     registry = Registry(folder)
-    await asyncio.to_thread(
-        enter_only_model, registry, model_file(Path(os.environ.get("SM_MODEL_DIR", "/opt/ml/model")))
-    )
+    await in_thread(enter_only_model, registry, model_file(Path(os.environ.get("SM_MODEL_DIR", "/opt/ml/model"))))
     await serve(
         Serving(registry, refuse_unknown=[NAME] if _refuses_unknown() else ()),
         host=os.environ.get("WHIMBREL_HOST"),  # None: SageMaker reaches the container from outside of it

@@ -7,7 +7,6 @@ Instances and roles are accepted and mean nothing here; a setting that would be 
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import time
@@ -28,6 +27,7 @@ from whimbrel.prediction.serve.registry import (
     Variant,
 )
 from whimbrel.prediction.serve.serving import Serving
+from whimbrel.threads import in_thread
 
 Values = dict[str, Any]
 _log = logging.getLogger("whimbrel.serve")
@@ -79,7 +79,7 @@ async def _delete_model(serving: Serving, given: Values) -> Values:
 
 
 async def _create_training_job(serving: Serving, given: Values) -> Values:
-    job = await asyncio.to_thread(job_from, given, serving.folders)
+    job = await in_thread(job_from, given, serving.folders)
     await serving.jobs.create(job)
     return {"TrainingJobArn": f"{_ARN}training-job/{job.name.lower()}"}
 

@@ -22,6 +22,7 @@ from whimbrel.errors import StateError, UserError
 from whimbrel.prediction.model.artifact import model_file, pack
 from whimbrel.prediction.sagemaker.places import Folders
 from whimbrel.prediction.serve.registry import checked_name
+from whimbrel.threads import in_thread
 
 IN_PROGRESS, COMPLETED, FAILED, STOPPED = "InProgress", "Completed", "Failed", "Stopped"
 LOG = "log.txt"
@@ -71,7 +72,7 @@ class TrainingJobs:
         """Begin the job. Raises UserError where there is one of this name, or a channel's folder is not there."""
         if checked_name(job.name, "training job") in self.jobs:
             raise UserError(f"a training job {job.name!r} already exists", hint="Choose another name.")
-        await asyncio.to_thread(self._keep, job)
+        await in_thread(self._keep, job)
         self._running[job.name] = asyncio.get_running_loop().create_task(self._run(job))
 
     def log_of(self, name: str) -> Path:
@@ -94,7 +95,7 @@ class TrainingJobs:
             async with asyncio.timeout(job.longest):
                 code = await _train(job, place / "ml")
             if code == 0:
-                await asyncio.to_thread(pack, model_file(place / "ml" / "model"), Path(job.artifact))
+                await in_thread(pack, model_file(place / "ml" / "model"), Path(job.artifact))
             ended = replace(job, status=FAILED if code else COMPLETED, reason=_reason(place) if code else "")
         except TimeoutError:
             ended = replace(job, status=STOPPED, reason=f"MaxRuntimeInSeconds: it took more than {job.longest:g}")
@@ -102,7 +103,7 @@ class TrainingJobs:
             ended = replace(job, status=STOPPED, reason="it was stopped")
         except (OSError, UserError) as error:
             ended = replace(job, status=FAILED, reason=str(error))
-        await asyncio.to_thread(self._keep, replace(ended, ended=time.time()))
+        await in_thread(self._keep, replace(ended, ended=time.time()))
         self._running.pop(job.name, None)
 
     def _keep(self, job: Job) -> None:
@@ -114,7 +115,7 @@ class TrainingJobs:
 
 async def _train(job: Job, ml: Path) -> int:
     """The exit code of the container's training over ``ml``; the process ends with us."""
-    await asyncio.to_thread(_lay_out, job, ml)
+    await in_thread(_lay_out, job, ml)
     with (ml.parent / LOG).open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             *("nice", "-n", "10"),  # it stands back behind the calls that are being answered

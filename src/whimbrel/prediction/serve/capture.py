@@ -24,6 +24,7 @@ from typing import Any, BinaryIO, NamedTuple
 import orjson
 
 from whimbrel.prediction.serve.registry import Capture
+from whimbrel.threads import Thread
 
 MOST_QUEUED = 64 << 20  # bytes of bodies
 MOST_IN_A_FILE = 16 << 20
@@ -58,7 +59,7 @@ class Capturer:
         self._lock = threading.Lock()
         self._files: dict[tuple[str, str, str], _File] = {}
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
+        self._thread = Thread(self._run, "capture")
         self._thread.start()
 
     def keep(self, plan: Capture, call: Captured) -> None:

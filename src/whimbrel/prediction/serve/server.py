@@ -53,6 +53,7 @@ from whimbrel.prediction.serve.served import SMALL_BODY, Answer, Call
 from whimbrel.prediction.serve.serving import Serving
 from whimbrel.prediction.serve.sigv4 import Signed
 from whimbrel.prediction.serve.status import recent_drift, status
+from whimbrel.threads import in_thread
 
 Handled = Response | Coroutine[Any, Any, Response]
 Respond = Callable[[LiveVariant, Answer, Meta], Response]
@@ -225,7 +226,7 @@ class Routes:
                 if live.fleet
                 for v in live.fleet.variants
             }
-            self._drifts = {name: await asyncio.to_thread(recent_drift, each) for name, each in served.items()}
+            self._drifts = {name: await in_thread(recent_drift, each) for name, each in served.items()}
         return Response(200, orjson.dumps(status(self._serving, self._drifts)), JSON, "cache-control: no-store\r\n")
 
     def _show_metrics(self, request: Request) -> Response:

@@ -45,6 +45,7 @@ from whimbrel.prediction.serve.registry import (
 )
 from whimbrel.prediction.serve.rollout import Guard, Stage, stages, verdict
 from whimbrel.prediction.serve.served import Call, Loader, Served, load
+from whimbrel.threads import in_thread
 
 INCOMING = "incoming"  # a folder of the registry, for files that are handed over to the server
 WATCH_EVERY = 0.1  # seconds between two looks at a fleet on trial
@@ -83,7 +84,7 @@ class Serving:
 
     async def start(self) -> None:
         """Bring up every endpoint as it was; one that cannot come up is Failed, and the others serve."""
-        await asyncio.to_thread(self._registry.settle)
+        await in_thread(self._registry.settle)
         for endpoint in self.state.endpoints.values():
             self.live[endpoint.name] = self._endpoint(endpoint.name)
             await self._bring_up(endpoint)
@@ -94,7 +95,7 @@ class Serving:
             task.cancel()
         await asyncio.gather(*self._updates.values(), return_exceptions=True)
         await self.jobs.close()
-        await asyncio.to_thread(self.capturer.close)
+        await in_thread(self.capturer.close)
 
     # -- models and configurations
 
@@ -103,13 +104,11 @@ class Serving:
         if checked_name(name, "model") in self.state.models:
             raise UserError(f"cannot create already existing model {name!r}", hint="Choose another name.")
         with ExitStack() as unpacked:
-            file = await asyncio.to_thread(unpacked.enter_context, model_in(source))
-            model = await asyncio.to_thread(self._loader, file)
+            file = await in_thread(unpacked.enter_context, model_in(source))
+            model = await in_thread(self._loader, file)
             async with self._lock:
                 handed = source.parent == (self._registry.folder / INCOMING).resolve()
-                stored = await asyncio.to_thread(
-                    take_model, self._registry, name, file, model, None if handed else source
-                )
+                stored = await in_thread(take_model, self._registry, name, file, model, None if handed else source)
         _log.info("model taken in", extra={"model": name, "version": stored.version})
         return stored
 
@@ -117,7 +116,7 @@ class Serving:
         async with self._lock:
             _known(self.state.models, name, "model")
             _unused(self.state.users_of_model(name), f"model {name}", "endpoint configuration")
-            await asyncio.to_thread(self._registry.forget_model, name)
+            await in_thread(self._registry.forget_model, name)
             self._loaded.pop(name, None)
 
     async def create_config(self, config: EndpointConfig) -> None:
@@ -245,7 +244,7 @@ class Serving:
         served = self._loaded.get(variant.model)
         if served is None:
             path = self._registry.model_path(model)
-            served = await asyncio.to_thread(load, variant.model, path, self._loader, recent)
+            served = await in_thread(load, variant.model, path, self._loader, recent)
             self._loaded[variant.model] = served
         return LiveVariant(variant.name, served, weights.get(variant.name, variant.weight))
 
@@ -286,7 +285,7 @@ class Serving:
 
     async def _change(self, changed: Callable[[State], State]) -> None:
         async with self._lock:
-            await asyncio.to_thread(self._registry.change, changed)
+            await in_thread(self._registry.change, changed)
 
 
 def take_model(registry: Registry, name: str, file: Path, model: Model, source: Path | None = None) -> StoredModel:
