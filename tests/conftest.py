@@ -30,6 +30,9 @@ from demo.servers import (
     ServerUnavailable,
     SqlServer,
 )
+from tests.in_memory import use_memory
+
+use_memory()
 
 # Programs that came with the tests' packages, such as the AWS CLI.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
