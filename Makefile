@@ -21,7 +21,7 @@ MUTANTS ?=
 ONLY ?=
 export PYTHON
 
-.PHONY: demo demo-predict test test-all bench chaos mutants fuzz lint lock setup setup-predict setup-tests clean
+.PHONY: demo demo-predict test test-all suite bench chaos mutants fuzz lint lock setup setup-predict setup-tests clean
 
 demo: setup
 	.venv/bin/python -m demo.run
@@ -29,11 +29,15 @@ demo: setup
 demo-predict: setup-predict
 	.venv/bin/python -m demo.predict $(if $(DATA),--data $(DATA))
 
-test: setup-tests lint
-	.venv/bin/python -m pytest -m "not slow" -n $(WORKERS) --dist worksteal
+test: setup-tests
+	@$(MAKE) --no-print-directory -j2 lint suite WORKERS=$(WORKERS)
 
 test-all: setup-tests lint
 	.venv/bin/python -m pytest -n $(WORKERS) --dist worksteal
+
+# Beside it, lint costs no time: half of what the tests do is to wait.
+suite:
+	.venv/bin/python -m pytest -m "not slow" -n $(WORKERS) --dist worksteal
 
 bench: setup-tests
 	.venv/bin/python -m benchmarks

@@ -42,6 +42,13 @@ def test_a_new_log_is_empty_and_can_be_read_before_it_exists(tmp_path: Path) -> 
     reader.close()
 
 
+def test_the_first_read_of_a_log_that_was_just_made_returns_its_entries(tmp_path: Path) -> None:
+    with ChangeLogReader(tmp_path / "log", None) as reader, ChangeLogWriter(tmp_path / "log") as writer:
+        append(writer, transactions([1, 2]))
+        writer.sync()
+        assert reader.read(100) == entries(transactions([1, 2]))
+
+
 def test_only_what_is_synced_can_be_read_and_only_whole_transactions(tmp_path: Path) -> None:
     with ChangeLogWriter(tmp_path) as writer, ChangeLogReader(tmp_path, None) as reader:
         append(writer, transactions([1]))
