@@ -12,6 +12,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from whimbrel.lake import datasets
+from whimbrel.lake.convert import Converted, Rules, from_files
+from whimbrel.lake.sources import find
+
 TABLE_ARN = "arn:aws:dynamodb:eu-north-1:123456789123:table/test"
 
 
@@ -133,3 +137,37 @@ values = st.recursive(
 )
 # The same few names again and again, so that attributes have values of several types.
 items = st.dictionaries(st.one_of(st.sampled_from(["a", "b", "A", "c d", "é"]), names), values, max_size=5)
+
+
+RULES = Rules("t", "t", ("pk",))
+ITEMS: dict[str, dict[str, Any]] = {
+    "1": {
+        "pk": {"S": "1"},
+        "text": {"S": 'quote " brace } bracket ] \\ tab\t line\n snow ☃ 𝄞 \x7f'},
+        "n": {"N": "-12345678901234567890.123456789012345678"},
+        "b": {"B": "AAEC/w=="},
+        "yes": {"BOOL": False},
+        "nothing": {"NULL": True},
+        "m": {"M": {"empty": {"S": ""}, "a.b": {"L": [{"N": "1"}, {"M": {"x": {"S": "}"}}}]}}},
+        "l": {"L": []},
+        "ss": {"SS": ["a", "ä"]},
+        "ns": {"NS": ["1", "2.5"]},
+        "bs": {"BS": ["AAEC"]},
+    },
+    "2": {"pk": {"S": "2"}, "n": {"N": "6E+2"}},
+    "3": {"pk": {"S": "3"}, "Items": {"L": [{"S": "["}]}, "Count": {"N": "7"}},
+}
+
+
+def converted(tmp_path: Path, file: Path, rules: Rules = RULES) -> Converted:
+    return from_files(tmp_path / "lake", rules, find(file).files)
+
+
+def rows(tmp_path: Path) -> list[dict[str, Any]]:
+    lake = tmp_path / "lake"
+    found: list[dict[str, Any]] = datasets.arrow(lake, datasets.current(lake, "t")).to_pylist()
+    return found
+
+
+def scan_text(found: list[Any], **more: Any) -> str:
+    return json.dumps({"Items": found, "Count": len(found), "ScannedCount": len(found)} | more, indent=4)

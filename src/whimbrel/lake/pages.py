@@ -2,13 +2,15 @@
 behind one another (one for each page or segment), over any number of lines. Also a list of items (by ``--query``).
 
 A document can be of any size and is not held: its items are cut out one by one. How many there are is compared with the
-``Count``, and the last document must not say that there is more.
+``Count``, and the last document must not say that there is more. Files that are numbered must be so without a gap.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -30,6 +32,9 @@ _SIGN, _WORD_END = re.compile(rb"[^ \t\r\n]"), re.compile(rb"[ \t\r\n,\]}:]")
 _OUTSIDE, _INSIDE = re.compile(rb'["\[\]{}]'), re.compile(rb'["\\]')
 
 
+_NUMBERED = re.compile(r"(.*\D|)(\d+)(\D*)", re.ASCII | re.DOTALL)
+
+
 class Element(NamedTuple):
     """One item's text and the line that it begins in; cut off after ``MAX_LINE`` bytes."""
 
@@ -49,8 +54,11 @@ def read(path: Path) -> Iterator[Element]:
 
 
 def check(files: Iterable[Path]) -> None:
-    """Read the structure of all files. Raises UserError when none of them comes to the end of its table."""
-    ended, last = [], Path()
+    """Read the structure of all files. Raises UserError when none of them comes to the end of its table, or when one of
+    those that are numbered is missing.
+    """
+    files, ended, last = list(files), [], Path()
+    _check_numbers(files)
     for path in files:
         last, more = path, False
         for document in _documents(path):
@@ -62,6 +70,30 @@ def check(files: Iterable[Path]) -> None:
         hint = "Run it again without --max-items or --no-paginate, or put the pages that follow behind it."
         message = "the output ends before the table does (it has LastEvaluatedKey or NextToken)"
         raise UserError(message, place=str(last), hint=hint)
+
+
+def _check_numbers(files: Sequence[Path]) -> None:
+    """No page says which one it follows, so only its number can show that one is missing between two others. Numbers
+    that do not begin with 0 or 1 are of something else, as dates are.
+    """
+    numbered: dict[tuple[str, str], dict[int, Path]] = defaultdict(dict)
+    for path in files:
+        if found := _NUMBERED.fullmatch(path.name):
+            numbered[str(path.parent / found[1]), found[3]][int(found[2])] = path
+    for pages in numbered.values():
+        first = min(pages)
+        missing = next(number for number in count(first) if number not in pages)
+        if first <= 1 and missing < max(pages):
+            after = pages[missing - 1]
+            name = _NUMBERED.sub(rf"\g<1>{missing:0{_width(after)}}\g<3>", after.name)
+            hint = "Put it beside the others; where nothing is missing, number the files without a gap."
+            raise UserError(f"{name} is missing, and {pages[max(pages)].name} is there", place=str(after), hint=hint)
+
+
+def _width(path: Path) -> int:
+    found = _NUMBERED.fullmatch(path.name)
+    assert found
+    return len(found[2]) if found[2].startswith("0") else 1
 
 
 def _documents(path: Path) -> Iterator[_Document]:
