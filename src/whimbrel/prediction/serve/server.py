@@ -201,7 +201,7 @@ class Routes:
             if not isinstance(given, dict):
                 raise UserError("the body must be a JSON object")
             if service == SERVICE:
-                answer = await asyncio.to_thread(logs, self._serving.jobs, operation, given)
+                answer = await in_thread(logs, self._serving.jobs, operation, given)
             else:
                 answer = await control(self._serving, operation, given)
         except orjson.JSONDecodeError as error:
