@@ -8,6 +8,7 @@ cleaned between tests.
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import uuid
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+import botocore.session
 import pytest
 from hypothesis import Phase, settings
 
@@ -33,6 +35,10 @@ from demo.servers import (
 from tests.in_memory import use_memory
 
 use_memory()
+
+# What botocore knows of AWS's services is read from its files once for a process, and not by each session again: every
+# command that a test calls makes some.
+botocore.session.create_loader = functools.cache(botocore.session.create_loader)
 
 # Programs that came with the tests' packages, such as the AWS CLI.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

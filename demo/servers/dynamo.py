@@ -6,6 +6,7 @@ import os
 import sys
 import urllib.error
 import urllib.request
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,11 @@ class DynamoServer(Server):
         return Target(endpoint=self.endpoint, region=self.region, **more)
 
     def client(self) -> Any:
-        """boto3's client, with credentials that work here and nowhere else."""
+        """boto3's client, with credentials that work here and nowhere else; the same one each time."""
+        return self._client
+
+    @cached_property
+    def _client(self) -> Any:
         return boto3.client(
             "dynamodb",
             endpoint_url=self.endpoint,

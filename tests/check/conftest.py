@@ -9,7 +9,8 @@ from demo.servers import MariaDB, MariaDB118, Ministack, MySQL, SqlServer
 from tests.check.case import Case
 from tests.conftest import SOURCES, started
 
-# check reads the server's recent binlog, and other tests write what it warns of: it has servers of its own.
+# check reads the server's recent binlog, and other tests write what it warns of: it has servers of its own, and each
+# test a binlog of its own, which is short.
 
 
 @pytest.fixture(scope="package")
@@ -36,14 +37,21 @@ def source_server(request: pytest.FixtureRequest) -> SqlServer:
 @pytest.fixture
 def case(source_server: SqlServer, database: str, ministack: Ministack, tmp_path: Path) -> Case:
     """On each of SOURCES in turn."""
+    forget_binlog(source_server)
     return Case(tmp_path, source_server, database, ministack)
 
 
 @pytest.fixture
 def on_mariadb(mariadb: MariaDB, ministack: Ministack, tmp_path: Path) -> Case:
+    forget_binlog(mariadb)
     return Case(tmp_path, mariadb, mariadb.new_database(), ministack)
 
 
 @pytest.fixture
 def on_mysql(mysql: MySQL, ministack: Ministack, tmp_path: Path) -> Case:
+    forget_binlog(mysql)
     return Case(tmp_path, mysql, mysql.new_database(), ministack)
+
+
+def forget_binlog(server: SqlServer) -> None:
+    server.execute("RESET BINARY LOGS AND GTIDS" if server.flavor == "mysql" else "RESET MASTER")
