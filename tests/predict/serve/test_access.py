@@ -252,6 +252,7 @@ def test_a_signature_holds_for_five_minutes_for_one_service_and_one_secret() -> 
     assert fault(request, KEY, ["another", SECRET], NOW) == ""
     assert fault(request, KEY, ["another"], NOW) == fault(request, "OTHER", [SECRET], NOW) != ""
     assert "not for 'sagemaker'" in fault(signed(service="s3"), KEY, [SECRET], NOW)
+    assert fault(signed(service="logs"), KEY, [SECRET], NOW) == ""
 
 
 # -- names

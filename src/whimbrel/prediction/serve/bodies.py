@@ -118,7 +118,7 @@ def _not_a_number(body: bytes) -> str:
 
 
 def _json_lines(body: bytes, width: int) -> Iterator[Row]:
-    for number, line in enumerate(body.splitlines(), 1):
+    for number, line in enumerate(io.BytesIO(body), 1):  # one line at a time, not all of them at once
         if line.strip():
             try:
                 instance = orjson.loads(line)

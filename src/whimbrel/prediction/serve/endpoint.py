@@ -20,9 +20,9 @@ from whimbrel.prediction.serve.capture import Captured, Capturer
 from whimbrel.prediction.serve.figures import Figures, Window
 from whimbrel.prediction.serve.registry import Capture
 from whimbrel.prediction.serve.served import Answer, Call, Served
+from whimbrel.prediction.serve.work import work
 
 RECENT = 64  # calls that a new model has to answer before it takes traffic
-WORK = 12  # bytes that the work on a large body needs for each of its own
 _SMALL_ENOUGH_TO_REMEMBER = 8192
 
 
@@ -60,7 +60,8 @@ class LiveVariant:
 
         Raises NoRoom where there was none for it in time.
         """
-        async with load.budget.room(WORK * len(call.body), load.patience):
+        needed = work(call.body, call.content_type, self.served.model.labels)
+        async with load.budget.room(needed, load.patience):
             spent, turn = 0.0, -1
             steps = self.served.steps(call)
             while True:

@@ -94,6 +94,8 @@ class Served:
             yield Answer(error.status, error.message.encode(), "text/plain")
         except RowError as error:
             yield Answer(400, str(error).encode(), "text/plain")
+        except RecursionError:
+            yield Answer(400, b"the body has lists or objects nested too deeply", "text/plain")
         except Exception as error:  # whatever a model does, its caller gets an answer
             yield Answer(500, f"the model failed: {type(error).__name__}: {error}".encode(), "text/plain")
 
