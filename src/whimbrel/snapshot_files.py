@@ -166,8 +166,11 @@ def over_columns(width: int, functions: Mapping[int, Callable[[Any], Any]]) -> C
     return made
 
 
+_FIELDS = [field.name for field in dataclasses.fields(Column)]  # asdict() takes ten times as long, for each chunk
+
+
 def table_to_json(table: Table) -> dict[str, Any]:
-    columns = [dataclasses.asdict(column) for column in table.columns]
+    columns = [{name: getattr(column, name) for name in _FIELDS} for column in table.columns]
     return {"schema": table.schema, "name": table.name, "columns": columns, "primary_key": list(table.primary_key)}
 
 

@@ -11,9 +11,19 @@ import pytest
 from demo.servers import SqlServer
 from tests.snapshot.conftest import Shop
 from whimbrel.errors import IncompleteRead, UnsupportedSource
-from whimbrel.mysql import settings
+from whimbrel.mysql import readers, settings
 from whimbrel.mysql.connect import connect
 from whimbrel.mysql.points import count_rows
+
+
+def cut_off(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+    """A limit of the readers' sessions that comes after these were set, as from something in between."""
+
+    def settled(place: str) -> settings.Steps:
+        yield from settings.settle(place)
+        yield f"SET SESSION sql_select_limit = {rows}"
+
+    monkeypatch.setattr(readers, "settle", settled)
 
 
 @contextlib.contextmanager
@@ -35,8 +45,8 @@ def test_a_chunk_that_is_cut_off_is_an_error(shop: Shop, monkeypatch: pytest.Mon
     """Whatever is missed in the list of what is set, a limit among it does not go unseen."""
     numbers(shop, 120)
     table = shop.table()
-    monkeypatch.delitem(settings.BASIC, "sql_select_limit")
-    with limited(shop.server, limit), pytest.raises(IncompleteRead, match=f"sent {limit} rows and counts 120 "):
+    cut_off(monkeypatch, limit)
+    with pytest.raises(IncompleteRead, match=f"sent {limit} rows and counts 120 "):
         shop.export(table)
     assert not shop.files()
 
@@ -52,14 +62,17 @@ def test_a_chunk_that_is_cut_off_within_equal_keys_is_an_error(
     table = shop.table()
     assert shop.export(table, ("name",)).rows == 13
     shutil.rmtree(shop.folder)
-    monkeypatch.delitem(settings.BASIC, "sql_select_limit")
-    with limited(shop.server, limit), pytest.raises(IncompleteRead, match=f"sent {limit} rows and counts 13 "):
+    cut_off(monkeypatch, limit)
+    with pytest.raises(IncompleteRead, match=f"sent {limit} rows and counts 13 "):
         shop.export(table, ("name",))
 
 
-def test_a_session_that_gives_no_rows_is_an_error(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("limit", [0, 1, 10])
+def test_a_session_that_shows_too_few_of_its_variables_is_an_error(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
     monkeypatch.delitem(settings.BASIC, "sql_select_limit")
-    with limited(shop.server, 0), pytest.raises(UnsupportedSource, match="no row"):
+    with limited(shop.server, limit), pytest.raises(UnsupportedSource, match=r"must have \w+ = .* and has None"):
         connect(shop.source)
 
 

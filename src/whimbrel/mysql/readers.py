@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
         def __init__(self, **options: Any) -> None: ...
         async def _get_server_information(self) -> None: ...
-        async def _fill_buffer(self, need: int) -> None: ...
+        def _fill_buffer(self, need: int) -> Coroutine[Any, Any, None]: ...
         async def read_packet(self, packet_type: Any = ...) -> Any: ...
 else:
     _Base = Connection
@@ -90,7 +90,9 @@ class SourceReader(_Base):
                 return packet
 
     def read_packet(self, packet_type: Any = MysqlPacket) -> Coroutine[Any, Any, Any]:
-        """Not a coroutine of its own: it is called for each row."""
+        """Not a coroutine of its own, like ``_fill_buffer``: both are called whenever the rows that came are used
+        up, and for each row where the rows are long.
+        """
         if packet_type is FieldDescriptorPacket:
             self._columns += 1
             if self._columns > MOST_COLUMNS:
@@ -100,11 +102,11 @@ class SourceReader(_Base):
         self._room = self.largest
         return _Base.read_packet(self, packet_type)
 
-    async def _fill_buffer(self, need: int) -> None:
+    def _fill_buffer(self, need: int) -> Coroutine[Any, Any, None]:
         self._room -= need  # of a packet that comes in several parts, the sum
         if self._room < 0:
             raise self._too_much(f"a packet of more than {self.largest:,} bytes")
-        await super()._fill_buffer(need)
+        return _Base._fill_buffer(self, need)
 
     def _too_much(self, what: str) -> SourceError:
         self.close()

@@ -107,13 +107,26 @@ def settle(place: str) -> Steps:
     yield from _set(BASIC, place)
     # What init_connect may have begun; said in full, so that completion_type has no part in it.
     yield "ROLLBACK AND NO CHAIN NO RELEASE"
-    yield from _check(BASIC, place)
-    names = ", ".join(f"'{name}'" for name in (*MORE, *sorted(LIMITS)))
-    has = {str(row[0]).lower() for row in (yield f"SHOW SESSION VARIABLES WHERE Variable_name IN ({names})")}
-    wanted = {name: value for name, value in MORE.items() if name in has} | dict.fromkeys(LIMITS & has, 0)
-    found = yield from _values(wanted)
-    yield from _set({name: value for name, value in wanted.items() if not _same(value, found[name])}, place)
-    yield from _check(wanted, place)
+    shown = yield from _shown()
+    for name, value in BASIC.items():  # first of all that nothing cuts off what is shown
+        if name not in shown or not _shows(value, shown[name]):
+            raise _refused(name, value, shown.get(name), place, "")
+    wanted = {name: value for name, value in MORE.items() if name in shown} | dict.fromkeys(LIMITS & shown.keys(), 0)
+    others = {name: value for name, value in wanted.items() if not _shows(value, shown[name])}
+    if others:
+        yield from _set(others, place)
+        yield from _check(others, place)
+
+
+def _shown() -> Generator[str, Rows, dict[str, str]]:
+    """The settings that the server has, as it shows them. One statement, with two columns, for all: every connection
+    waits for it, and a column for each takes the client libraries longer than all else here.
+    """
+    names = ", ".join(f"'{name}'" for name in (*BASIC, *MORE, *sorted(LIMITS)))
+    rows = yield f"SHOW SESSION VARIABLES WHERE Variable_name IN ({names})"
+    if any(len(row) != 2 for row in rows):
+        raise UnsupportedSource("shows no values of its own variables", place="the source's session", hint=_HINT)
+    return {str(row[0]).lower(): str(row[1]) for row in rows}
 
 
 def _no_limit() -> Steps:
@@ -186,6 +199,13 @@ def _same(wanted: Setting, found: Any) -> bool:
         except InvalidOperation:
             return False
     return bool(found == wanted)
+
+
+def _shows(wanted: Setting, shown: str) -> bool:
+    """Whether SHOW VARIABLES shows what is wanted: a switch by its name, and NULL as nothing."""
+    if isinstance(wanted, int):
+        return _same(wanted, {"ON": 1, "OFF": 0}.get(shown, shown))
+    return shown == (wanted or "")
 
 
 def _refused(name: str, wanted: Setting, found: Any, place: str, why: str) -> UnsupportedSource:

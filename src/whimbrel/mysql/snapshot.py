@@ -278,11 +278,12 @@ class _Export:
         on. To count these few is all that it takes where no limit cut the chunk off; False is no proof that one did.
         """
         places = [self.table.index(name) for name in chunk.key]
-        keys = [tuple(row[place] for place in places) for row in rows]
-        same = sum(1 for _ in itertools.takewhile(lambda key: key == keys[-1], reversed(keys)))
-        if not places or same == len(rows):
+        keys = (tuple(row[place] for place in places) for row in reversed(rows))
+        last = next(keys, ())
+        same = 1 + sum(1 for _ in itertools.takewhile(lambda key: key == last, keys))
+        if not last or same >= len(rows):
             return False
-        counted = await rows_of(reader, rest_count(self.table, chunk, self.index, keys[-1]))
+        counted = await rows_of(reader, rest_count(self.table, chunk, self.index, last))
         return counted == [(same,)]
 
     async def _next_rows(self, cursor: Any) -> list[Row]:

@@ -301,7 +301,7 @@ def test_a_page_of_another_site_gets_nothing(guarded: Running, path: str) -> Non
 def test_a_header_that_decides_stands_once(guarded: Running) -> None:
     doors = Doors(Access(), "127.0.0.1")
     twice = [(b"host", b"localhost"), (b"host", b"evil.example")]
-    refused = doors.by_head(b"GET", b"/", twice, ("127.0.0.1", 80))
+    refused = doors.by_head(b"GET", b"/", twice, dict(twice), ("127.0.0.1", 80))
     assert refused
     assert refused.status == 400
 

@@ -15,7 +15,7 @@ import base64
 import hmac
 import re
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from time import time
@@ -84,13 +84,18 @@ class Doors:
         self._known: set[tuple[bytes, Local]] = set()
 
     def by_head(
-        self, method: bytes, path: bytes, headers: Sequence[tuple[bytes, bytes]], local: Local
+        self,
+        method: bytes,
+        path: bytes,
+        headers: Sequence[tuple[bytes, bytes]],
+        found: Mapping[bytes, bytes],
+        local: Local,
     ) -> Refused | None:
-        found = dict(headers)
+        """``found`` has the last of ``headers`` of each name."""
         if len(found) != len(headers) and (name := _twice(headers)):
             return Refused(400, f"the header {name} stands twice")
         host = found.get(b"host", b"")
-        if (host, local) not in self._known and (refused := self._host(host, local, found)):
+        if (host, local) not in self._known and (refused := self._host(host, local)):
             return refused
         if b"origin" in found and not _same_site(found[b"origin"], host):
             return Refused(403, f"a page of {_shown(found[b'origin'])} may not do this")
@@ -114,7 +119,7 @@ class Doors:
             return [access.control_token] if access.control_token else []
         return [each for each in (access.predict_token, access.control_token) if each] if access.predict_token else []
 
-    def _host(self, host: bytes, local: Local, headers: dict[bytes, bytes]) -> Refused | None:
+    def _host(self, host: bytes, local: Local) -> Refused | None:
         match = _HOST.fullmatch(host)
         name = match[1].decode().lower().rstrip(".").strip("[]") if match else ""
         if not match or (match[1][:1] == b"[" and not _is_address(name)):

@@ -35,6 +35,41 @@ _REASONS = {status.value: status.phrase for status in HTTPStatus}
 class Connection(asyncio.Protocol):
     """One client. Its requests are answered one after another, in their order."""
 
+    __slots__ = (  # a class with more than thirty attributes has slow ones otherwise
+        "_arrived",
+        "_begun",
+        "_body",
+        "_body_size",
+        "_busy",
+        "_counted",
+        "_discarded",
+        "_ended",
+        "_expects",
+        "_fields",
+        "_head_size",
+        "_headers",
+        "_held",
+        "_in_head",
+        "_last",
+        "_listener",
+        "_local",
+        "_loop",
+        "_parser",
+        "_path",
+        "_query",
+        "_raw",
+        "_reading",
+        "_refused",
+        "_since",
+        "_socket",
+        "_stalled",
+        "_target",
+        "_trailers",
+        "_transport",
+        "_turn",
+        "_waiting",
+    )
+
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
         self._loop = asyncio.get_running_loop()
@@ -113,9 +148,9 @@ class Connection(asyncio.Protocol):
         self._arrived = turns.read(self._loop, self._socket)
         self._turn = turns.turn
         self._in_head = True
-        self._target = b""
-        self._path = self._query = b""
+        self._target = self._path = self._query = b""
         self._headers: list[tuple[bytes, bytes]] = []
+        self._fields: dict[bytes, bytes] = {}
         self._body: bytes | bytearray = b""
         self._expects = False
         self._raw = self._head_size = self._body_size = 0
@@ -146,13 +181,14 @@ class Connection(asyncio.Protocol):
         # As long as it is incomplete a head has a limit in _parse; here it has its exact one.
         self._in_head = False
         method, headers = self._parser.get_method(), self._headers
+        fields = self._fields = dict(headers)
         self._path, _, self._query = self._target.partition(b"?")
         large = self._raw > MOST_HEAD - SLICE and self._size_of_head() > MOST_HEAD
         if large or len(headers) > MOST_HEADERS:
             self._refuse_head()
         elif self._path[:1] != b"/" or b"#" in self._target:
             self._refuse(400, "the request's target is not a path")
-        elif not self._refused and (wrong := self._listener.gate(method, self._path, self._headers, self._local)):
+        elif not self._refused and (wrong := self._listener.gate(method, self._path, headers, fields, self._local)):
             self._refuse(*wrong)
         elif self._expects and not self._refused and self._transport and not (self._busy or self._waiting):
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -180,9 +216,17 @@ class Connection(asyncio.Protocol):
         begun, self._begun = self._begun, 0.0
         if self._refused or self._last or not self._target:
             return
-        arrived = max(self._arrival(begun), self._since)
+        arrived, since = self._arrival(begun), self._since
         body, self._body = bytes(self._body), b""
-        request = Request(self._parser.get_method(), self._path, self._query, self._headers, body, arrived)
+        request = Request(
+            self._parser.get_method(),
+            self._path,
+            self._query,
+            self._headers,
+            self._fields,
+            body,
+            arrived if arrived > since else since,
+        )
         # Another protocol is not offered: the request is answered in this one, and it was the last.
         keep = self._parser.should_keep_alive() and not self._parser.should_upgrade()
         self._last = not keep

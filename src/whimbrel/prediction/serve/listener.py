@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from time import monotonic
 from typing import Any, NamedTuple, Protocol
 
@@ -18,18 +18,17 @@ _log = logging.getLogger("whimbrel.serve")
 
 
 class Request(NamedTuple):
-    """A whole request. ``path`` is without the query; header names are in lower case; ``arrived`` is monotonic."""
+    """A whole request. ``path`` is without the query; header names are in lower case, and ``fields`` has the last of
+    each name; ``arrived`` is monotonic.
+    """
 
     method: bytes
     path: bytes
     query: bytes
     headers: Sequence[tuple[bytes, bytes]]
+    fields: Mapping[bytes, bytes]
     body: bytes
     arrived: float
-
-    def header(self, name: bytes) -> bytes:
-        """The last of this name, or b""."""
-        return dict(self.headers).get(name, b"")
 
 
 class Limits(NamedTuple):
@@ -51,8 +50,8 @@ class Refused(NamedTuple):
 
 Handler = Callable[[Request], Response | Coroutine[Any, Any, Response]]
 Local = tuple[str, int]
-# From a request's method, path and headers, and the address at which it came in.
-Gate = Callable[[bytes, bytes, Sequence[tuple[bytes, bytes]], Local], Refused | None]
+# From a request's method, path, headers and fields (see Request), and the address at which it came in.
+Gate = Callable[[bytes, bytes, Sequence[tuple[bytes, bytes]], Mapping[bytes, bytes], Local], Refused | None]
 
 
 class Timed(Protocol):

@@ -22,7 +22,7 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from importlib import resources
 from itertools import count
 from typing import Any
@@ -58,6 +58,9 @@ from whimbrel.threads import in_thread
 Handled = Response | Coroutine[Any, Any, Response]
 Respond = Callable[[LiveVariant, Answer, Meta], Response]
 _PREFIX = b"/endpoints/"
+_META = frozenset(
+    f"x-amzn-sagemaker-{name}".encode() for name in ("target-variant", "inference-id", "custom-attributes")
+)
 _NO_ASYNC = "Asynchronous calls are not offered: score a file with `whimbrel predict --model FILE < rows.csv`."
 _DRIFT_EVERY = 5.0
 _M_MMAP_THRESHOLD = -3  # of glibc's mallopt
@@ -75,7 +78,8 @@ class Routes:
     def __init__(self, serving: Serving, doors: Doors, *, control_offered: bool) -> None:
         self._serving = serving
         self._doors = doors
-        self._prefix = uuid.uuid4().hex
+        p = uuid.uuid4().hex
+        self._prefix = f"{p[:8]}-{p[8:12]}-{p[12:16]}-{p[16:20]}"
         self._count = count(1)
         self._drifts: dict[str, list[dict[str, Any]]] = {}
         self._drifts_at = 0.0
@@ -141,7 +145,7 @@ class Routes:
         return self._predict(lives[0], request, as_container)
 
     def _predict(self, live: LiveEndpoint, request: Request, respond: Respond) -> Handled:
-        headers = dict(request.headers)
+        headers = request.fields
         if why := unsupported(headers, every=respond is not as_container):
             return refusal(400, why)
         call = Call(
@@ -171,9 +175,10 @@ class Routes:
         except NoRoom:
             return refusal(503, "other large bodies are being answered; try again later")
 
-    def _meta(self, headers: dict[bytes, bytes]) -> Meta:
-        number, p = next(self._count), self._prefix
-        request_id = f"{p[:8]}-{p[8:12]}-{p[12:16]}-{p[16:20]}-{number:012x}"
+    def _meta(self, headers: Mapping[bytes, bytes]) -> Meta:
+        request_id = f"{self._prefix}-{next(self._count):012x}"
+        if _META.isdisjoint(headers):
+            return Meta(request_id)
         return Meta(
             request_id,
             headers.get(b"x-amzn-sagemaker-target-variant", b"").decode("latin-1"),
@@ -189,7 +194,7 @@ class Routes:
         return Response(200 if up else 503, b"{}" if up else b'{"Message": "not every endpoint answers yet"}')
 
     def _control(self, request: Request) -> Handled:
-        target = request.header(b"x-amz-target").decode("latin-1")
+        target = request.fields.get(b"x-amz-target", b"").decode("latin-1")
         service, _, operation = target.partition(".")
         if service not in ("SageMaker", SERVICE):
             return refusal(400, "POST / needs the header X-Amz-Target: SageMaker.<operation>")
