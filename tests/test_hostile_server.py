@@ -108,7 +108,7 @@ def after_login(then: Act) -> Act:
 def in_an_answer(then: Act) -> Act:
     def act(session: Session) -> None:
         session.log_in()
-        while not session.receive().startswith(b"\3SELECT"):
+        while not session.receive().startswith(b"\3SHOW"):
             session.send(OK)
         session.columns(1)
         then(session)
@@ -160,7 +160,7 @@ def test_endless_rows(client: Callable[[Source], Any]) -> None:
 def test_endless_columns(client: Callable[[Source], Any]) -> None:
     def act(session: Session) -> None:
         session.log_in()
-        while not session.receive().startswith(b"\3SELECT"):
+        while not session.receive().startswith(b"\3SHOW"):
             session.send(OK)
         session.send(b"\xfd\xff\xff\x7f")
         for number in itertools.count():
@@ -201,7 +201,7 @@ def test_no_file_of_this_machine_is_given_away(client: Callable[[Source], Any], 
 def test_a_request_for_a_file_is_named(client: Callable[[Source], Any]) -> None:
     def act(session: Session) -> None:
         session.log_in()
-        while not session.receive().startswith(b"\3SELECT"):
+        while not session.receive().startswith(b"\3SHOW"):
             session.send(OK)
         session.send(b"\xfb/etc/passwd")
         session.receive()
@@ -272,16 +272,12 @@ def settled(answer: Act) -> Act:
         session.log_in()
         while (statement := session.receive())[:1] == b"\3":
             text = statement[1:].decode()
-            if text.startswith(("SET", "ROLLBACK")):
+            if text.startswith(("SET", "ROLLBACK", "START")):
                 session.send(OK)
-            elif text.startswith("SELECT @@SESSION."):
-                names = [name.strip().removeprefix("@@SESSION.") for name in text[7:].split(",")]
-                session.columns(len(names))
-                session.send(row(*(None if has[name] is None else str(has[name]) for name in names)))
-                session.send(END)
             elif text.startswith("SHOW SESSION VARIABLES WHERE"):
                 session.columns(2)
-                session.send(row("lc_messages", "en_US"))
+                for name, value in has.items():
+                    session.send(row(name, "" if value is None else str(value)))
                 session.send(END)
             else:
                 answer(session)

@@ -35,6 +35,7 @@ from whimbrel.project import Source
 TRIES = 8  # failures of one connection in a row, about 35 seconds of them, before SourceUnreachable
 LONGEST_BACK_OFF = 15.0  # seconds
 SHORT = 10_000  # rows
+NEXT = "COMMIT AND CHAIN NO RELEASE"  # ends a reader's transaction, and begins its next one
 
 
 if TYPE_CHECKING:
@@ -114,7 +115,10 @@ class SourceReader(_Base):
 
 
 async def open_reader(source: Source) -> SourceReader:
-    """A streaming connection. Raises SourceUnreachable, PrivilegeError, PasswordWithheld, UnsupportedSource."""
+    """A streaming connection within a transaction, which sees and holds nothing until its first SELECT.
+
+    Raises SourceUnreachable, PrivilegeError, PasswordWithheld, UnsupportedSource.
+    """
     place = place_of(source)
     with translated(place):
         reader = SourceReader(
@@ -135,6 +139,7 @@ async def open_reader(source: Source) -> SourceReader:
                 async with asyncio.timeout(CONNECT_TIMEOUT + SECONDS):
                     await reader.connect()
                     await _settle(reader, place)
+                    await reader.query("START TRANSACTION READ ONLY")
         except TimeoutError:
             reader.close()
             raise SourceUnreachable(f"no login within {CONNECT_TIMEOUT + SECONDS:g} seconds", place=place) from None

@@ -103,8 +103,7 @@ def settle(place: str) -> Steps:
 
     Raises UnsupportedSource with the variable's name, the value it must have and the value it has.
     """
-    yield from _no_limit()
-    yield from _set(BASIC, place)
+    yield from _set_basic(place)
     # What init_connect may have begun; said in full, so that completion_type has no part in it.
     yield "ROLLBACK AND NO CHAIN NO RELEASE"
     shown = yield from _shown()
@@ -129,6 +128,20 @@ def _shown() -> Generator[str, Rows, dict[str, str]]:
     return {str(row[0]).lower(): str(row[1]) for row in rows}
 
 
+def _set_basic(place: str) -> Steps:
+    """In one statement, with the limit of time that this server has; one by one only where that is refused."""
+    for limit in ("max_statement_time", "max_execution_time"):
+        try:
+            yield _assignments({limit: 0} | BASIC)
+        except Exception as error:
+            if not _is_refusal(error):
+                raise
+        else:
+            return
+    yield from _no_limit()
+    yield from _set(BASIC, place)
+
+
 def _no_limit() -> Steps:
     for name in sorted(LIMITS):
         try:
@@ -142,7 +155,7 @@ def _set(settings: dict[str, Setting], place: str) -> Steps:
     if not settings:
         return
     try:
-        yield "SET " + ", ".join(_assignment(*setting) for setting in settings.items())
+        yield _assignments(settings)
     except Exception as error:
         if not _is_refusal(error):
             raise
@@ -182,6 +195,10 @@ def _values(settings: dict[str, Setting]) -> Generator[str, Rows, dict[str, Any]
     if len(rows) != 1 or len(rows[0]) != len(settings):
         raise UnsupportedSource("gave no row for its own variables", place="the source's session", hint=_HINT)
     return dict(zip(settings, rows[0], strict=True))
+
+
+def _assignments(settings: dict[str, Setting]) -> str:
+    return "SET " + ", ".join(_assignment(*setting) for setting in settings.items())
 
 
 def _assignment(name: str, value: Setting) -> str:

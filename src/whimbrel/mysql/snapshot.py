@@ -31,7 +31,7 @@ from whimbrel.mysql.connect import Mysql, connect, translated
 from whimbrel.mysql.pace import LoadGate, RowRate
 from whimbrel.mysql.plan import Plan
 from whimbrel.mysql.points import canonical_rows, read_rows, rows_where_equal
-from whimbrel.mysql.readers import back_off, open_reader, rows_of
+from whimbrel.mysql.readers import NEXT, back_off, open_reader, rows_of
 from whimbrel.mysql.schema import described, description
 from whimbrel.project import Source
 from whimbrel.records import Row, Table
@@ -254,8 +254,7 @@ class _Export:
             )
 
     async def _stream(self, reader: Any, chunk: Chunk, writer: ExportWriter) -> None:
-        with translated(self.table.full_name):
-            await reader.query("START TRANSACTION READ ONLY")  # what is counted is what the first SELECT saw
+        with translated(self.table.full_name):  # in a transaction: what is counted is what the first SELECT saw
             cursor = reader.cursor(SSCursor)
             reader.largest = LARGEST_ANSWER
             with understood(self.table.full_name):
@@ -271,7 +270,7 @@ class _Export:
             if not await self._ends_with(reader, chunk, last):
                 counted = await rows_of(reader, chunk_count(self.table, chunk, self.index))
                 _all_there(self.table, chunk, writer.rows, counted)
-            await reader.query("COMMIT")
+            await reader.query(NEXT)
 
     async def _ends_with(self, reader: Any, chunk: Chunk, rows: list[Row]) -> bool:
         """Whether the chunk, which is read in the order of its key, has nothing more than ``rows`` from their last key
