@@ -132,7 +132,7 @@ def _set_basic(place: str) -> Steps:
     """In one statement, with the limit of time that this server has; one by one only where that is refused."""
     for limit in ("max_statement_time", "max_execution_time"):
         try:
-            yield _assignments({limit: 0} | BASIC)
+            yield _assignments({limit: 0, **BASIC})
         except Exception as error:
             if not _is_refusal(error):
                 raise
