@@ -17,6 +17,7 @@ import orjson
 
 from tests.binlog.recorded import Recording, load
 from tests.binlog.replay import event, replayed, whole
+from tests.fuzz.http import http
 from whimbrel.checkpoint import load as load_checkpoint
 from whimbrel.dms.read import read_rules
 from whimbrel.errors import ProjectError, UserError, WhimbrelError
@@ -136,6 +137,7 @@ READERS: dict[str, Callable[[bytes], None]] = {
     "json": _body(JSON),
     "jsonlines": _body(JSON_LINES),
     "recordio": _body(RECORDIO),
+    "http": http,
     "item": item,
     "export_file": export_file,
     "project": project,
