@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from typing import TypeVar, TypeVarTuple
 
@@ -70,6 +70,12 @@ async def in_thread(do: Callable[[*A], T], *arguments: *A) -> T:
             await _waited(ended)
         ended.exception()  # has been seen
         raise
+
+
+async def in_threads(items: Iterator[T]) -> AsyncIterator[T]:
+    """A blocking iterator, advanced in a thread of its own each time."""
+    while (item := await in_thread(next, items, None)) is not None:
+        yield item
 
 
 async def _waited(ended: asyncio.Future[T]) -> None:

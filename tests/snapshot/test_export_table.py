@@ -18,8 +18,8 @@ import pytest
 from tests.snapshot.conftest import Shop
 from whimbrel.errors import SchemaDrift, SourceUnreachable, StateError
 from whimbrel.mysql import pace, readers
+from whimbrel.mysql.chunks import rows_within
 from whimbrel.mysql.connect import connect
-from whimbrel.mysql.snapshot import rows_within
 from whimbrel.project import Source
 from whimbrel.records import Column, Row, Table
 from whimbrel.snapshot_files import ExportFile, read_export

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from demo.servers import SqlServer
 from tests.snapshot.conftest import Shop
 from whimbrel.errors import IncompleteRead, UnsupportedSource
-from whimbrel.mysql import readers, settings
+from whimbrel.mysql import readers, settings, snapshot
 from whimbrel.mysql.connect import connect
 from whimbrel.mysql.points import count_rows
 
@@ -65,6 +66,35 @@ def test_a_chunk_that_is_cut_off_within_equal_keys_is_an_error(
     cut_off(monkeypatch, limit)
     with pytest.raises(IncompleteRead, match=f"sent {limit} rows and counts 13 "):
         shop.export(table, ("name",))
+
+
+def test_far_too_many_rows_are_an_error_before_they_fill_the_disk(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers(shop, 120)
+    table = shop.table()
+    name = f"`{shop.database}`.t"
+    endless = f"SELECT a.id, a.v FROM {name} a{''.join(f', {name} b{n}' for n in range(2))}"  # 120 ** 3
+    monkeypatch.setattr(snapshot, "chunk_statement", lambda *_: endless)
+    source = replace(shop.source, chunk_rows=20)
+    with pytest.raises(IncompleteRead, match=r"sent [56][0-9]{2} rows and counts "):
+        shop.export(table, source=source)
+    assert not shop.files()
+
+
+def test_a_chunk_that_cannot_be_cut_is_counted_before_it_is_read(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A group of a hundred rows, where a chunk is to have two."""
+    shop.execute("CREATE TABLE t (name VARCHAR(9), n INT, PRIMARY KEY (name, n))")
+    shop.execute("INSERT INTO t VALUES ('b', 0), " + ", ".join(f"('a', {n})" for n in range(100)))
+    monkeypatch.setattr(snapshot, "LINE_ROWS", 5)
+    table = shop.table()
+    read = 0
+
+    def count(rows: int) -> None:
+        nonlocal read
+        read += rows
+
+    result = shop.export(table, ("name",), source=replace(shop.source, chunk_rows=2), on_rows=count)
+    assert (result.rows, read) == (101, 101)
+    assert sorted(shop.rows()) == sorted((name, n) for name, n in [("b", 0), *(("a", n) for n in range(100))])
 
 
 @pytest.mark.parametrize("limit", [0, 1, 10])

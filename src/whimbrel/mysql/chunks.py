@@ -143,3 +143,12 @@ def _list(names: tuple[str, ...]) -> str:
 
 def _shown(values: tuple[Value, ...]) -> str:
     return ", ".join(map(repr, values))
+
+
+def rows_within(table: Table, size: int) -> int:
+    """How many rows fit into ``size`` bytes at worst, by the columns' greatest lengths; at least 1."""
+    longest = 0
+    for column in table.columns:
+        unbounded = column.kind == "geometry" or (column.kind == "json" and not column.length)
+        longest += size if unbounded else max(24, column.length * (4 if column.charset else 1))
+    return max(1, size // max(1, longest))

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import itertools
 import threading
-from collections.abc import AsyncIterator, Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +25,7 @@ from whimbrel.errors import (
     SourceUnreachable,
 )
 from whimbrel.mysql.charsets import invalid_text
-from whimbrel.mysql.chunks import chunk_count, chunk_statement, cutting_key, plan, rest_count
+from whimbrel.mysql.chunks import chunk_count, chunk_statement, cutting_key, plan, rest_count, rows_within
 from whimbrel.mysql.client import LARGEST_ANSWER, garbled, understood
 from whimbrel.mysql.connect import Mysql, connect, translated
 from whimbrel.mysql.pace import LoadGate, RowRate
@@ -36,10 +36,11 @@ from whimbrel.mysql.schema import described, description
 from whimbrel.project import Source
 from whimbrel.records import Row, Table
 from whimbrel.snapshot_files import PART, Chunk, ExportFile, ExportWriter, read_export, write_export
-from whimbrel.threads import in_thread
+from whimbrel.threads import in_thread, in_threads
 
 __all__ = ["Chunk", "SnapshotResult", "export_table", "plan", "read_rows", "rows_where_equal"]
 
+UNCOUNTED = 4  # times chunk_rows, of which a chunk may have so many before it is counted beforehand
 LINE_ROWS = 500  # rows in one line of an export file
 FETCH_BYTES = (
     4 << 20
@@ -83,6 +84,10 @@ def _ignore(_: Any) -> None: ...
 
 class _Stopped(Exception):
     """``stop`` was set."""
+
+
+class _Large(Exception):
+    """A chunk has many more rows than it was cut for."""
 
 
 class _Export:
@@ -201,12 +206,15 @@ class _Export:
     async def _work(self, readers: list[Any], number: int) -> None:
         while chunk := await self.queue.get():
             self._end_if_stopped()
-            file, failures = None, 0
+            file, failures, large = None, 0, False
             while file is None:
                 try:
                     if not readers[number].connected:
                         readers[number] = await open_reader(self.source)
-                    file = await self._read_chunk(readers[number], chunk)
+                    file = await self._read_chunk(readers[number], chunk, large)
+                except _Large:
+                    readers[number].close()
+                    large = True
                 except SourceUnreachable as error:
                     readers[number].close()
                     failures += 1
@@ -214,12 +222,12 @@ class _Export:
             self._finish(file)
             await asyncio.sleep(self.rate.wait_for(min(file.rows, self.chunk_rows)))
 
-    async def _read_chunk(self, reader: Any, chunk: Chunk) -> ExportFile:
+    async def _read_chunk(self, reader: Any, chunk: Chunk, large: bool) -> ExportFile:
         await self.gate.open.wait()
         writer = write_export(self.plan.file(chunk), self.table, chunk, self.plan.export)
         self.reading += 1
         try:
-            await self._stream(reader, chunk, writer)
+            await self._stream(reader, chunk, writer, large)
             await self._look()
             return await in_thread(writer.close)
         except UnicodeDecodeError as error:
@@ -253,8 +261,14 @@ class _Export:
                 hint="Run the same command again: its rows are read anew.",
             )
 
-    async def _stream(self, reader: Any, chunk: Chunk, writer: ExportWriter) -> None:
+    async def _stream(self, reader: Any, chunk: Chunk, writer: ExportWriter, large: bool) -> None:
+        """A chunk has about ``chunk_rows``. One that has many more could not be cut, or the server sends rows forever:
+        it is ``large``, and read again with its count known before, so that the disk is not filled with these.
+        """
         with translated(self.table.full_name):  # in a transaction: what is counted is what the first SELECT saw
+            most = UNCOUNTED * self.chunk_rows
+            if large:
+                [(most,)] = counted = await rows_of(reader, chunk_count(self.table, chunk, self.index))
             cursor = reader.cursor(SSCursor)
             reader.largest = LARGEST_ANSWER
             with understood(self.table.full_name):
@@ -265,6 +279,10 @@ class _Export:
                 writer.write(rows)
                 last = rows
                 self.on_rows(len(rows))
+                if writer.rows > most:
+                    if not large:
+                        raise _Large
+                    _all_there(self.table, chunk, writer.rows, counted)
                 if writer.rows > self.chunk_rows:
                     await self._keep_pace(reader, min(len(rows), writer.rows - self.chunk_rows))
             if not await self._ends_with(reader, chunk, last):
@@ -371,21 +389,3 @@ def whole_file(plan: Plan, chunk: Chunk) -> ExportFile | None:
         return None
     same = (export.chunk, export.table, export.export) == (chunk, plan.table, plan.export)
     return export.file if same else None
-
-
-def rows_within(table: Table, size: int) -> int:
-    """How many rows fit into ``size`` bytes at worst, by the columns' greatest lengths; at least 1."""
-    longest = 0
-    for column in table.columns:
-        unbounded = column.kind == "geometry" or (column.kind == "json" and not column.length)
-        longest += size if unbounded else max(24, column.length * (4 if column.charset else 1))
-    return max(1, size // max(1, longest))
-
-
-async def in_threads(items: Iterator[Chunk]) -> AsyncIterator[Chunk]:
-    """A blocking iterator, advanced in a thread of its own each time."""
-    for _ in itertools.count():
-        item = await in_thread(next, items, None)
-        if item is None:
-            return
-        yield item
