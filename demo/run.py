@@ -23,17 +23,20 @@ from rich.table import Table
 
 from demo.servers import Ministack, ServerUnavailable, SqlServer, any_sql_server
 from demo.shop import LiveWriter, fill
-from whimbrel.cli.frame import shown
-from whimbrel.cli.proving import verification_lines
+from whimbrel.cli.frame import keep_log
+from whimbrel.cli.migration import verification_lines
 from whimbrel.errors import Stopped, WhimbrelError
 from whimbrel.migration.differences import TableReport
 from whimbrel.migration.follow import Follower
+from whimbrel.migration.live import Live
 from whimbrel.migration.positions import drained, source_end
 from whimbrel.migration.prepare import prepare
 from whimbrel.migration.progress import Progress
 from whimbrel.migration.run import Run
+from whimbrel.migration.state import StateFolder
 from whimbrel.migration.verify import verify_all
 from whimbrel.project import PASSWORD_VARIABLE, load_project
+from whimbrel.ui.display import Display, pick
 
 FOLDER = Path(".demo")
 FOLLOW_SECONDS = 5
@@ -97,7 +100,14 @@ def demonstrate(source: SqlServer, target: Ministack, rows: int, rate: int) -> i
     project, progress, stop = load_project(FOLDER / "whimbrel.toml"), Progress(), threading.Event()
     prepared = prepare(project)
     _title("Migrate", "capture first; then snapshot, load, apply. The application goes on writing.")
-    with shown(project, progress, as_json=False), Run(prepared, stop, progress) as run:
+    folder = StateFolder(project.state)
+    folder.make()
+    keep_log(folder.run_log)
+    with (
+        Display(pick(as_json=False)) as display,
+        Live(progress, folder, stop, display.show),
+        Run(prepared, stop, progress) as run,
+    ):
         figures.snapshot, figures.load = _snapshot_and_load(run)
         with Follower(run):
             figures.catch_up = _drain(run)

@@ -23,6 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "private": set(),
     "memory": {"errors"},
     "threads": set(),
+    "notes": set(),
     "project": {"errors", "private"},
     "durable": {"errors"},
     "sizes": {"records"},
@@ -42,11 +43,25 @@ MAY_IMPORT: dict[str, set[str]] = {
     "migration": ANYTHING,
     "checks": ANYTHING,
     "lake": {"records", "errors", "durable", "project", "dynamodb", "sizes", "spill"},
-    "prediction": {"records", "errors", "durable", "project", "lake", "private", "threads"},
+    "prediction": {"records", "errors", "durable", "project", "lake", "private", "threads", "checkpoint"},
+    "setup": {"records", "errors", "notes", "project", "mysql", "mapping", "dms", "sizes", "migration"},
+    # the verbs as functions, and the commands over them
+    "api": ANYTHING,
     "ui": ANYTHING,
     "cli": ANYTHING,
-    "__init__": {"lake", "project"},
+    "__init__": {"api", "errors", "project"},
     "__main__": {"cli", "memory"},
+}
+
+# The rooms of prediction/, and its modules beside them: which of the others each may import.
+ROOMS: dict[str, set[str]] = {
+    "model": set(),
+    "train": {"model"},
+    "serve": {"model"},
+    "sagemaker": {"model", "train", "serve"},
+    "renew": {"model", "train", "serve", "sagemaker"},
+    "server": {"serve", "sagemaker"},
+    "__init__": set(),
 }
 
 # Pure parts have no client of anything: what they import from elsewhere is the standard library and orjson.
@@ -93,9 +108,38 @@ def test_a_part_imports_only_what_it_may(part: str) -> None:
     assert not wrong
 
 
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_of_prediction_imports_only_what_it_may(room: str) -> None:
+    assert set(ROOMS) == {path.stem for path in (PACKAGE / "prediction").iterdir() if path.name != "__pycache__"}
+    allowed = {f"whimbrel.prediction.{name}" for name in (ROOMS[room] | {room})}
+    used = {name for file in modules_of(f"prediction/{room}") for name in imports(file)}
+    ours = {".".join(name.split(".")[:3]) for name in used if name.startswith("whimbrel.prediction.")}
+    assert ours <= allowed
+
+
 def test_only_the_command_line_imports_the_command_line() -> None:
     users = {part for part in parts() for file in modules_of(part) if "cli" in whimbrel_parts(file)}
     assert users <= {"cli", "__main__"}
+
+
+def test_only_the_commands_and_the_package_import_the_api() -> None:
+    users = {part for part in parts() for file in modules_of(part) if "api" in whimbrel_parts(file)}
+    assert users <= {"api", "cli", "__init__"}
+
+
+def test_the_library_prints_nothing_ends_nothing_and_handles_no_signal() -> None:
+    """That is for the commands, and for the container's programs."""
+    programs = [PACKAGE / name for name in ("cli", "__main__.py", "prediction/sagemaker", "ui/display.py")]
+    library = [file for file in PACKAGE.rglob("*.py") if not any(file.is_relative_to(each) for each in programs)]
+    assert not {str(file.relative_to(PACKAGE)) for file in library for call in calls(file) if call in NOT_OF_A_LIBRARY}
+
+
+NOT_OF_A_LIBRARY = {"print", "exit", "sys.exit", "os._exit", "signal.signal", "logging.basicConfig", "click.echo"}
+
+
+def calls(file: Path) -> Iterator[str]:
+    """What the file calls, by the names that stand there."""
+    return (ast.unparse(node.func) for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call))
 
 
 @pytest.mark.parametrize("part", PURE)

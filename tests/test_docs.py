@@ -29,6 +29,11 @@ def test_the_page_of_commands_is_what_the_commands_say() -> None:
     assert (ROOT / "docs" / "commands.md").read_text() == made.stdout, "run: scripts/commands-page > docs/commands.md"
 
 
+def test_the_page_of_the_python_api_is_what_the_functions_say() -> None:
+    made = subprocess.run([sys.executable, ROOT / "scripts" / "api-page"], capture_output=True, text=True, check=True)
+    assert (ROOT / "docs" / "api.md").read_text() == made.stdout, "run: scripts/api-page > docs/api.md"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())

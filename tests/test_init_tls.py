@@ -13,9 +13,9 @@ from click.testing import CliRunner, Result
 
 from demo.servers import MariaDB, MySQL, ServerUnavailable, SqlServer
 from tests.test_login import SECRET, fresh_account
-from whimbrel.cli import reach
 from whimbrel.cli.main import main
 from whimbrel.mysql import login
+from whimbrel.setup import reach
 
 RDS = "shop.abc123.eu-central-1.rds.amazonaws.com"
 

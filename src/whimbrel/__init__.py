@@ -1,23 +1,242 @@
-"""whimbrel: live MySQL and MariaDB data into Amazon DynamoDB, without a stop."""
+"""whimbrel: live MySQL and MariaDB data into Amazon DynamoDB, without a stop.
+
+The verbs of the command line as functions: see docs/api.md. Each part is imported when one of its names is asked for
+first, so that ``import whimbrel`` takes no time.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from whimbrel import errors
 
 if TYPE_CHECKING:
-    import pyarrow
+    from whimbrel.api.checks import (
+        CheckReport,
+        InitResult,
+        Preview,
+        PreviewedItem,
+        PreviewedTable,
+        check,
+        init,
+        preview,
+    )
+    from whimbrel.api.lake import (
+        ConvertPlan,
+        ConvertResult,
+        CsvResult,
+        ExportPlan,
+        ExportResult,
+        RestorePlan,
+        RestoreResult,
+        convert,
+        export,
+        plan_convert,
+        plan_export,
+        plan_restore,
+        query,
+        restore,
+        write_csv,
+    )
+    from whimbrel.api.migration import (
+        MigrationPlan,
+        MigrationResult,
+        PlannedTable,
+        Progress,
+        Retried,
+        Status,
+        Update,
+        Verification,
+        apply,
+        capture,
+        dead_letters,
+        load,
+        migrate,
+        plan_migrate,
+        refill,
+        retry_dead,
+        snapshot,
+        status,
+        verify,
+    )
+    from whimbrel.api.prediction import (
+        Deployment,
+        EndpointDrift,
+        EndpointStatus,
+        Predictions,
+        Renewal,
+        RenewalPlan,
+        TrainedModel,
+        TrainPlan,
+        VariantStatus,
+        drift,
+        endpoints,
+        plan_renew,
+        plan_train,
+        predict,
+        renew,
+        schedule,
+        serve,
+        train,
+        update_endpoint,
+        weigh_endpoint,
+    )
+    from whimbrel.project import Project, load_project
 
 __version__ = "0.1.0"
 
+_PARTS = {
+    "api.checks": (
+        "CheckReport",
+        "InitResult",
+        "Preview",
+        "PreviewedItem",
+        "PreviewedTable",
+        "check",
+        "init",
+        "preview",
+    ),
+    "api.lake": (
+        "ConvertPlan",
+        "ConvertResult",
+        "CsvResult",
+        "ExportPlan",
+        "ExportResult",
+        "RestorePlan",
+        "RestoreResult",
+        "convert",
+        "export",
+        "plan_convert",
+        "plan_export",
+        "plan_restore",
+        "query",
+        "restore",
+        "write_csv",
+    ),
+    "api.migration": (
+        "MigrationPlan",
+        "MigrationResult",
+        "PlannedTable",
+        "Progress",
+        "Retried",
+        "Status",
+        "Update",
+        "Verification",
+        "apply",
+        "capture",
+        "dead_letters",
+        "load",
+        "migrate",
+        "plan_migrate",
+        "refill",
+        "retry_dead",
+        "snapshot",
+        "status",
+        "verify",
+    ),
+    "api.prediction": (
+        "Deployment",
+        "EndpointDrift",
+        "EndpointStatus",
+        "Predictions",
+        "Renewal",
+        "RenewalPlan",
+        "TrainPlan",
+        "TrainedModel",
+        "VariantStatus",
+        "drift",
+        "endpoints",
+        "plan_renew",
+        "plan_train",
+        "predict",
+        "renew",
+        "schedule",
+        "serve",
+        "train",
+        "update_endpoint",
+        "weigh_endpoint",
+    ),
+    "project": ("Project", "load_project"),
+}
+_PART_OF = {name: part for part, names in _PARTS.items() for name in names}
+__all__ = [
+    "CheckReport",
+    "ConvertPlan",
+    "ConvertResult",
+    "CsvResult",
+    "Deployment",
+    "EndpointDrift",
+    "EndpointStatus",
+    "ExportPlan",
+    "ExportResult",
+    "InitResult",
+    "MigrationPlan",
+    "MigrationResult",
+    "PlannedTable",
+    "Predictions",
+    "Preview",
+    "PreviewedItem",
+    "PreviewedTable",
+    "Progress",
+    "Project",
+    "Renewal",
+    "RenewalPlan",
+    "RestorePlan",
+    "RestoreResult",
+    "Retried",
+    "Status",
+    "TrainPlan",
+    "TrainedModel",
+    "Update",
+    "VariantStatus",
+    "Verification",
+    "__version__",
+    "apply",
+    "capture",
+    "check",
+    "convert",
+    "dead_letters",
+    "drift",
+    "endpoints",
+    "errors",
+    "export",
+    "init",
+    "load",
+    "load_project",
+    "migrate",
+    "plan_convert",
+    "plan_export",
+    "plan_migrate",
+    "plan_renew",
+    "plan_restore",
+    "plan_train",
+    "predict",
+    "preview",
+    "query",
+    "refill",
+    "renew",
+    "restore",
+    "retry_dead",
+    "schedule",
+    "serve",
+    "snapshot",
+    "status",
+    "train",
+    "update_endpoint",
+    "verify",
+    "weigh_endpoint",
+    "write_csv",
+]
 
-def query(sql: str, *, project: Path | str = "whimbrel.toml", as_of: str = "", dataset_id: str = "") -> pyarrow.Table:
-    """The answer to ``sql`` over the project's data sets, as an Arrow table.
 
-    ``as_of`` (ISO 8601) looks at every data set as it was then, ``dataset_id`` at one of them. Raises
-    whimbrel.errors.UserError for SQL that cannot be answered.
-    """
-    from whimbrel.lake.sql import query as ask
-    from whimbrel.project import load_project
+def __getattr__(name: str) -> Any:
+    if name not in _PART_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"whimbrel.{_PART_OF[name]}"), name)
+    globals()[name] = value
+    return value
 
-    return ask(load_project(Path(project)), sql, as_of=as_of, identity=dataset_id)
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,16 +1,19 @@
 """Who may read what whimbrel writes, and the files with secrets that it reads.
 
-The change log, exports, checkpoints, data sets and models hold production data. So the whole process makes files that
-only their owner may read, whichever library makes them and whatever the umask was: a mode at each call would be
-forgotten at one of them.
+The change log, exports, checkpoints, data sets and models hold production data. So while whimbrel works, the whole
+process makes files that only their owner may read, whichever library makes them and whatever the umask was: a mode at
+each call would be forgotten at one of them.
 """
 
 from __future__ import annotations
 
 import os
 import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import reduce
+from operator import or_
 from pathlib import Path
 
 OWNER, GROUP, EVERYONE = READERS = ("owner", "group", "everyone")
@@ -18,19 +21,46 @@ _TAKEN_FROM_OTHERS = {OWNER: 0o077, GROUP: 0o027, EVERYONE: 0o022}  # what a uma
 _OTHERS = 0o077
 
 
+_lock = threading.Lock()
+_before = 0  # the umask outside of all ``private``
+_within: dict[int, list[int]] = {}  # by thread: what it takes from others, the innermost ``private`` last
+
+
 @contextmanager
-def private() -> Iterator[None]:
-    """Files made from here on have mode 0600 and folders 0700."""
-    before = os.umask(_TAKEN_FROM_OTHERS[OWNER])
+def private(readers: str = OWNER) -> Iterator[None]:
+    """Only ``readers`` (one of READERS) may read what is written from here on: files have mode 0600 and folders 0700
+    for the owner alone.
+
+    The umask is the process's. While several threads are within ``private``, it lets nobody read what one of them
+    keeps from others.
+    """
+    thread = threading.get_ident()
+    _enter(thread, _TAKEN_FROM_OTHERS[readers])
     try:
         yield
     finally:
-        os.umask(before)
+        _leave(thread)
 
 
-def share_with(readers: str) -> None:
-    """From here on, ``readers`` (one of READERS) may read what is written, until ``private`` ends."""
-    os.umask(_TAKEN_FROM_OTHERS[readers])
+def _enter(thread: int, taken: int) -> None:
+    global _before
+    with _lock:
+        if not _within:
+            _before = os.umask(taken)
+        _within.setdefault(thread, []).append(taken)
+        _set()
+
+
+def _leave(thread: int) -> None:
+    with _lock:
+        _within[thread].pop()
+        if not _within[thread]:
+            del _within[thread]
+        _set()
+
+
+def _set() -> None:
+    os.umask(reduce(or_, (asked[-1] for asked in _within.values())) if _within else _before)
 
 
 def close_folder(folder: Path, readers: str, around: Path) -> str:

@@ -15,8 +15,8 @@ import pymysql
 from pymysql.constants import CLIENT
 
 from demo.servers import SqlServer
-from whimbrel.cli.dms_rules import translated_rules
 from whimbrel.dms.read import load_rules
+from whimbrel.migration.dms_rules import translated_rules
 from whimbrel.project import Source, TableRule, load_project
 
 CASES = Path(__file__).parent

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import orjson
@@ -16,21 +17,52 @@ from whimbrel.mapping.design import TableMapping
 from whimbrel.migration.mappings import read_mappings, refuse
 from whimbrel.mysql.connect import connect, server_info
 from whimbrel.project import Project, rules_named
-from whimbrel.records import Value
+from whimbrel.records import Item, Value
 from whimbrel.sizes import item_size
 
 ROWS_SHOWN = 10  # of one item
 SECONDS = 30.0
 
-Example = tuple[TableMapping, list[Mapped]]
+
+@dataclass(frozen=True, slots=True)
+class PreviewedItem:
+    """Rows by their columns' names (bytes as ``{"base64": …}``), and the item that they make, in DynamoDB's JSON.
+
+    ``item`` is None where they make none, and ``dead_letters`` says why.
+    """
+
+    rows: tuple[dict[str, Any], ...]
+    item: Item | None
+    bytes: int | None
+    write_units: int | None
+    dead_letters: tuple[str, ...]
 
 
-def preview(project: Project, wanted: tuple[str, ...], rows: int) -> list[Example]:
+@dataclass(frozen=True, slots=True)
+class PreviewedTable:
+    source: str
+    target: str
+    items: tuple[PreviewedItem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    tables: tuple[PreviewedTable, ...]
+
+    @property
+    def dead_letters(self) -> int:
+        return sum(len(item.dead_letters) for table in self.tables for item in table.items)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def preview(project: Project, wanted: tuple[str, ...], rows: int) -> Preview:
     """``rows`` rows of each table, spread over it, mapped; those of a group with all rows of their item.
 
     Raises ProjectError for a table that is not in the project, SourceError, PrivilegeError, MappingError.
     """
-    examples: list[Example] = []
+    tables: list[PreviewedTable] = []
     with closing(connect(project.source)) as connection:
         named = rules_named(project, wanted)
         found = read_mappings(project, connection)
@@ -40,57 +72,43 @@ def preview(project: Project, wanted: tuple[str, ...], rows: int) -> list[Exampl
                 continue
             mapping = found.mappings[found.project.tables[number].source]
             asker = Asker(connection, server_info(connection), SECONDS)
-            examples.append((mapping, mapped_sample(asker, mapping, rows)))
-    return examples
+            items = tuple(_item(mapping, each) for each in mapped_sample(asker, mapping, rows))
+            tables.append(PreviewedTable(mapping.source, mapping.target, items))
+    return Preview(tuple(tables))
 
 
-def as_json(examples: list[Example]) -> dict[str, Any]:
-    return {
-        "tables": [
-            {
-                "source": mapping.source,
-                "target": mapping.target,
-                "items": [_item_as_json(mapping, each) for each in mapped],
-            }
-            for mapping, mapped in examples
-        ]
-    }
-
-
-def _item_as_json(mapping: TableMapping, each: Mapped) -> dict[str, Any]:
+def _item(mapping: TableMapping, each: Mapped) -> PreviewedItem:
     size = item_size(each.put.item) if each.put else None
-    return {
-        "rows": [_named(mapping, row) for row in each.rows],
-        "item": each.put.item if each.put else None,
-        "bytes": size,
-        "write_units": None if size is None else write_units(size),
-        "dead_letters": [fault.reason for fault in each.faults],
-    }
+    return PreviewedItem(
+        rows=tuple(_named(mapping, row) for row in each.rows),
+        item=each.put.item if each.put else None,
+        bytes=size,
+        write_units=None if size is None else write_units(size),
+        dead_letters=tuple(fault.reason for fault in each.faults),
+    )
 
 
-def lines(examples: list[Example]) -> Iterator[str]:
-    for mapping, mapped in examples:
-        yield f"{mapping.source} → {mapping.target}"
-        if not mapped:
+def lines(preview: Preview) -> Iterator[str]:
+    for table in preview.tables:
+        yield f"{table.source} → {table.target}"
+        if not table.items:
             yield "  no rows"
-        for each in mapped:
+        for each in table.items:
             yield ""
-            yield from _item_lines(mapping, each)
+            yield from _item_lines(each)
         yield ""
 
 
-def _item_lines(mapping: TableMapping, each: Mapped) -> Iterator[str]:
+def _item_lines(each: PreviewedItem) -> Iterator[str]:
     for row in each.rows[:ROWS_SHOWN]:
-        yield f"  row   {_text(_named(mapping, row))}"
+        yield f"  row   {_text(row)}"
     if len(each.rows) > ROWS_SHOWN:
         yield f"        and {len(each.rows) - ROWS_SHOWN:,} more rows"
-    if each.put:
-        size = item_size(each.put.item)
-        units = write_units(size)
-        yield f"  item  {_text(each.put.item)}"
-        yield f"        {size:,} bytes, {units} write unit{'s' if units > 1 else ''}"
-    for fault in each.faults:
-        yield f"  dead  {fault.reason}"
+    if each.item is not None:
+        yield f"  item  {_text(each.item)}"
+        yield f"        {each.bytes:,} bytes, {each.write_units} write unit{'s' if (each.write_units or 0) > 1 else ''}"
+    for reason in each.dead_letters:
+        yield f"  dead  {reason}"
 
 
 def _named(mapping: TableMapping, row: tuple[Value, ...]) -> dict[str, Any]:

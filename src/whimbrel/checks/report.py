@@ -1,33 +1,63 @@
-"""The report of check, as lines for a person and as JSON."""
+"""The report of check: what was found, as JSON and as lines for a person."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from whimbrel.checks.cost import Cost, Way
-from whimbrel.checks.findings import WARNING
-from whimbrel.checks.run import Report, TableFacts
+from whimbrel.checks.findings import ERROR, WARNING, Finding
+from whimbrel.checks.run import Limits, TableFacts, check
+from whimbrel.checks.source import SourceFacts
 from whimbrel.checks.writes import Writes
+from whimbrel.project import Project
+
+if TYPE_CHECKING:
+    from whimbrel.checks.access.served import Access
 
 WORTH_SAYING = 0.01  # the share of one partition key
 
 
-def as_json(report: Report) -> dict[str, Any]:
-    return {
-        "errors": report.errors,
-        "warnings": sum(each.severity == WARNING for each in report.findings),
-        "findings": [asdict(each) for each in report.findings],
-        "source": asdict(report.source) if report.source else None,
-        "tables": [asdict(each) for each in report.tables],
-        "recent_writes": _writes_as_json(report.writes) if report.writes else None,
-        "cost": asdict(report.cost) if report.cost else None,
-        "access": _access_as_json(report),
-    }
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """All findings, errors first, and what they were found in. ``source``, ``writes`` and ``cost`` are None where they
+    could not be found out, ``access`` where no statements were given.
+    """
+
+    findings: tuple[Finding, ...]
+    source: SourceFacts | None
+    tables: tuple[TableFacts, ...]
+    writes: Writes | None
+    cost: Cost | None
+    access: Access | None
+
+    @property
+    def errors(self) -> int:
+        return sum(each.severity == ERROR for each in self.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "errors": self.errors,
+            "warnings": sum(each.severity == WARNING for each in self.findings),
+            "findings": [asdict(each) for each in self.findings],
+            "source": asdict(self.source) if self.source else None,
+            "tables": [asdict(each) for each in self.tables],
+            "recent_writes": _writes_as_json(self.writes) if self.writes else None,
+            "cost": asdict(self.cost) if self.cost else None,
+            "access": _access_as_json(self),
+        }
 
 
-def _access_as_json(report: Report) -> dict[str, Any] | None:
+def report(project: Project, limits: Limits, prices: Path | None, statements: str) -> CheckReport:
+    """What ``check`` finds. Raises what it does."""
+    found = check(project, limits, prices, statements)
+    tables = tuple(found.tables)
+    return CheckReport(tuple(found.findings), found.source, tables, found.writes, found.cost, found.access)
+
+
+def _access_as_json(report: CheckReport) -> dict[str, Any] | None:
     if report.access is None:
         return None
     from whimbrel.checks.access.served import access_json
@@ -35,7 +65,7 @@ def _access_as_json(report: Report) -> dict[str, Any] | None:
     return access_json(report.access)
 
 
-def _access_lines(report: Report) -> Iterator[str]:
+def _access_lines(report: CheckReport) -> Iterator[str]:
     if report.access is not None:
         from whimbrel.checks.access.served import access_lines
 
@@ -54,7 +84,7 @@ def _writes_as_json(writes: Writes) -> dict[str, Any]:
     }
 
 
-def lines(report: Report) -> Iterator[str]:
+def lines(report: CheckReport) -> Iterator[str]:
     for each in report.findings:
         yield f"{each.severity:<8} {each.place}: {each.reason}  [{each.code}]"
         yield f"         {each.remedy}"
@@ -69,7 +99,7 @@ def lines(report: Report) -> Iterator[str]:
     yield "Not ready: mend the errors." if report.errors else "Ready. Next: whimbrel preview, then whimbrel migrate"
 
 
-def _source_lines(report: Report) -> Iterator[str]:
+def _source_lines(report: CheckReport) -> Iterator[str]:
     if source := report.source:
         kept = f"kept for {source.retention / 3600:,.0f} h" if source.retention else "kept until it is purged by hand"
         size = f"{source.binlog_bytes / 1e6:,.1f} MB in {source.binlog_files} files"

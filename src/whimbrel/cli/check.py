@@ -1,4 +1,4 @@
-"""``whimbrel check`` and ``whimbrel preview``: what will happen, said before anything is moved."""
+"""``whimbrel init``, ``check`` and ``preview``: what will happen, said before anything is moved."""
 
 from __future__ import annotations
 
@@ -6,35 +6,44 @@ from pathlib import Path
 
 import click
 
+from whimbrel.api import checks as verbs
 from whimbrel.checks import preview as previews
 from whimbrel.checks import report as reports
-from whimbrel.checks.run import Limits
-from whimbrel.checks.run import check as run_check
 from whimbrel.cli.frame import DEAD_LETTERS, OK, USER_ERROR, say_json
-from whimbrel.project import OFF, Project
+from whimbrel.project import OFF, PASSWORD_VARIABLE, Project
+
+
+def init(url: str, output: Path, *, tables: tuple[str, ...], endpoint: str, dms: Path | None, **tls: str) -> int:
+    made = verbs.init(url, output=output, tables=tables, endpoint=endpoint, dms=dms, **tls)
+    left_out = f", {len(made.left_out)} left out (see its end)" if made.left_out else ""
+    click.echo(f"Wrote {output} with {made.tables} tables{f' from {dms}' if dms else left_out}.")
+    if made.password_given:
+        click.echo(f"The password is not in it: set {PASSWORD_VARIABLE} in the environment.")
+    click.echo(f"Next: edit the mapping in {output}, then `whimbrel check`.")
+    return OK
 
 
 def check(
     project: Project, as_json: bool, *, rows: int, seconds: float, prices: Path | None, statements: str = ""
 ) -> int:
     """Print all findings at once; the exit code says if there is an error among them."""
-    report = run_check(project, Limits(rows, seconds), prices, statements)
+    found = verbs.check(project, rows=rows, seconds=seconds, prices=prices, statements=statements)
     if as_json:
-        say_json(reports.as_json(report))
+        say_json(found.to_dict())
     else:
-        for line in reports.lines(report):
+        for line in reports.lines(found):
             click.echo(line)
-    return USER_ERROR if report.errors else OK
+    return USER_ERROR if found.errors else OK
 
 
 def preview(project: Project, as_json: bool, tables: tuple[str, ...], rows: int) -> int:
     """Print rows and their items; the exit code says if there are dead letters among them."""
-    examples = previews.preview(project, tables, rows)
+    found = verbs.preview(project, tables=tables, rows=rows)
     if as_json:
-        say_json(previews.as_json(examples))
+        say_json(found.to_dict())
     else:
-        for line in previews.lines(examples):
+        for line in previews.lines(found):
             click.echo(line)
         if project.target.mark != OFF:
             click.echo(f"migrate also writes one item, its mark, into the table {project.target.mark}; it makes it.")
-    return DEAD_LETTERS if any(each.faults for _, mapped in examples for each in mapped) else OK
+    return DEAD_LETTERS if found.dead_letters else OK

@@ -1,7 +1,8 @@
-"""``--dms``: an AWS DMS file in the place of the project's ``[[table]]`` sections."""
+"""``--dms``: an AWS DMS file instead of the project's ``[[table]]`` sections."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -24,18 +25,8 @@ dms_option = click.option(
 )
 
 
-def with_dms_rules(project: Project) -> Project:
-    """The project with the tables of its DMS file, if the command takes ``--dms`` and one is named there or in it.
-
-    Raises ProjectError with all that is wrong with the file.
-    """
+def with_dms_file(project: Project) -> Project:
+    """The project with the DMS file that ``--dms`` names, if the command takes it and it is given."""
     context = click.get_current_context(silent=True)
-    if context is None or _ASKED not in context.meta:
-        return project
-    asked: Path | None = context.meta[_ASKED]
-    path = asked or project.dms
-    if path is None:
-        return project
-    from whimbrel.cli.dms_rules import project_with_rules
-
-    return project_with_rules(project, path, into_existing=bool(context.params.get("into_existing")))
+    asked: Path | None = context.meta.get(_ASKED) if context else None
+    return replace(project, dms=asked) if asked else project

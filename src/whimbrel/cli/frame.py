@@ -7,23 +7,21 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
-from whimbrel.cli.dms import with_dms_rules
+from whimbrel import notes
+from whimbrel.api.opened import read_project, state_error
+from whimbrel.cli.dms import with_dms_file
 from whimbrel.cli.stopping import FAILED, INTERRUPTED, at_once_without_memory
-from whimbrel.errors import StateError, Stopped, UserError, WhimbrelError
+from whimbrel.errors import Stopped, UserError, WhimbrelError
 from whimbrel.memory import out_of_memory, release
-from whimbrel.migration.progress import Progress
-from whimbrel.migration.state import StateFolder
-from whimbrel.private import OWNER, close_folder, private, share_with
-from whimbrel.project import FILE_NAME, Project, load_project
-from whimbrel.ui.display import Display, pick
+from whimbrel.private import private
+from whimbrel.project import FILE_NAME, Project
 
 OK, BROKEN, USER_ERROR, DEAD_LETTERS, DIFFERENCES = 0, 1, 2, 4, 5
 
@@ -48,6 +46,7 @@ def guarded(command: Callable[..., int]) -> Callable[..., NoReturn]:
     @wraps(command)
     def run(*arguments: Any, **options: Any) -> NoReturn:
         try:
+            print_notes()
             with private():
                 code = command(*arguments, **options)
         except BrokenPipeError:
@@ -71,8 +70,7 @@ def _ended_by(error: BaseException, as_json: bool) -> int:
             sys.stdout.flush()
         os._exit(FAILED)  # the interpreter's own end may need memory too, and wait for what cannot happen
     if isinstance(error, OSError):
-        place, hint = str(error.filename or ""), "Look at its owner and rights, and at the room on the disk."
-        error = StateError(error.strerror or str(error), place=place, hint=hint)
+        error = state_error(error)
     if not isinstance(error, WhimbrelError):
         raise error
     report_error(error, as_json)
@@ -90,34 +88,30 @@ def say_json(values: dict[str, Any]) -> None:
     click.echo(json.dumps(values, default=str))
 
 
-@contextmanager
-def shown(project: Project, progress: Progress, as_json: bool) -> Iterator[Display]:
-    """Show the progress to the person, keep it in the status file for ``whimbrel status``, and log what happens."""
-    folder = StateFolder(project.state)
-    folder.make()
-    keep_log(folder.run_log)
-    with Display(progress, pick(as_json), lambda values: _write_status(folder.status, values)) as display:
-        yield display
+def named_project(path: Path) -> Project:
+    """The project as its file and the command line name it."""
+    return with_dms_file(read_project(path))
 
 
-def open_project(path: Path) -> Project:
-    return with_dms_rules(closed(load_project(path)))
+def optional_project(path: Path) -> Project:
+    """As ``named_project``; where there is no file of the usual name, a project without settings."""
+    return read_project(path, optional=True)
 
 
-def closed(project: Project) -> Project:
-    """The project, once others than those that it names can no longer look into its folders."""
-    readers = project.lake.readable_by
-    share_with(readers)
-    lake = project.path.parent / project.lake.folder
-    for what, folder, may in (("state", project.state, OWNER), ("lake", lake, readers)):
-        if said := close_folder(folder, may, project.path.parent):
-            click.echo(f"whimbrel: {what} folder: {said}", err=True)
-    return project
+def print_notes() -> None:
+    """What a person should know goes to standard error, and into no log."""
+    logger = logging.getLogger(notes.NAME)
+    logger.propagate, logger.handlers = False, [_Printed()]
+
+
+class _Printed(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(record.getMessage(), err=True)
 
 
 def keep_log(path: Path) -> None:
     """Structured logs: one JSON object a line, in the state folder."""
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = _OnceThere(path, encoding="utf-8", delay=True)
     handler.setFormatter(_JsonLines())
     logging.raiseExceptions = False  # a log that cannot be written must not end up on the screen, line by line
     for name in ("whimbrel", "asyncio"):  # asyncio's own would be printed, tracebacks and all
@@ -125,6 +119,14 @@ def keep_log(path: Path) -> None:
         logger.setLevel(logging.INFO)
         logger.propagate = False
         logger.handlers = [handler]
+
+
+class _OnceThere(logging.FileHandler):
+    """Logs into a folder that a run makes when it begins: what is refused before leaves no folder behind."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self.stream is not None or Path(self.baseFilename).parent.exists():
+            super().emit(record)
 
 
 _STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -142,10 +144,3 @@ class _JsonLines(logging.Formatter):
         if record.exc_info:
             values["traceback"] = self.formatException(record.exc_info)
         return json.dumps(values, default=str)
-
-
-def _write_status(path: Path, values: dict[str, Any]) -> None:
-    fresh = path.with_suffix(".new")
-    with suppress(OSError):  # nothing depends on it, and a full disk is found out by who must write
-        fresh.write_text(json.dumps(values | {"pid": os.getpid(), "time": time.time()}))
-        fresh.replace(path)

@@ -6,19 +6,21 @@ import shutil
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias, cast
 
 import click
 
+from whimbrel.api import lake as verbs
+from whimbrel.api.opened import opened
 from whimbrel.cli.frame import (
     DEAD_LETTERS,
     OK,
     guarded,
     json_option,
-    open_project,
+    named_project,
     project_option,
     say_json,
 )
@@ -26,14 +28,12 @@ from whimbrel.cli.stopping import interruptible
 from whimbrel.errors import UserError
 from whimbrel.lake import datasets
 from whimbrel.lake.bucket import SCHEME
-from whimbrel.lake.chain import chain_of, until
-from whimbrel.lake.csvfile import FILE, columns_for, default_folder, write_csv
-from whimbrel.lake.export import home, load_chain
-from whimbrel.lake.sources import find
 from whimbrel.lake.sql import FORMATS, lake_folder, open_database, statements
-from whimbrel.lake.table import MadeDataset, exported_place, make_dataset, make_export, plan_export, rule_for
+from whimbrel.lake.table import ConvertPlan, ConvertResult
 from whimbrel.project import Project
 
+How: TypeAlias = Literal["", "full", "incremental"]
+Method: TypeAlias = Literal["auto", "stream", "compare"]
 NAMED = 20  # refused items shown to a person; the data set's refused.jsonl has more
 dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 
@@ -62,22 +62,18 @@ def export(
 
     An export that was stopped goes on where it was.
     """
-    project = open_project(project_file)
-    return run_export(project, table, as_json, how or "", method or "auto", max_read_units, dry_run=dry_run)
-
-
-def run_export(
-    project: Project, table: str, as_json: bool, how: str, method: str, max_units: float | None, *, dry_run: bool
-) -> int:
+    project, kind, way = named_project(project_file), cast(How, how or ""), cast(Method, method or "auto")
     if dry_run:
-        plan = plan_export(project, table, how, max_units)
-        rate = plan["read_units_per_second"]
-        say(as_json, plan, f"A {plan['kind']} export of {table}, at {rate:,.0f} read units a second at most.")
+        plan = verbs.plan_export(project, table, how=kind, max_read_units=max_read_units)
+        rate = f"at {plan.read_units_per_second:,.0f} read units a second at most"
+        say(as_json, plan.to_dict(), f"A {plan.kind} export of {table}, {rate}.")
         return OK
     with interruptible() as stop, counting(as_json) as count:
-        values = make_export(project, table, how, method, max_units, stop, count)
-    what = "items" if values["kind"] == "full" else "changes"
-    say(as_json, values, f"{values['items']:,} {what} as of {values['as_of']} in {values['folder']}")
+        done = verbs.export(
+            project, table, how=kind, method=way, max_read_units=max_read_units, progress=count, stop=stop
+        )
+    what = "items" if done.kind == "full" else "changes"
+    say(as_json, done.to_dict(), f"{done.items:,} {what} as of {done.as_of} in {done.folder}")
     return OK
 
 
@@ -117,92 +113,59 @@ def convert(
 
     Types follow from all items and are pinned in the project file.
     """
-    project = open_project(project_file)
+    project = named_project(project_file)
     if as_of and (as_csv or csv_file):
         raise UserError("CSV is written of the current data set", place="--as-of", hint="Use query --as-of -f csv.")
-    quiet = as_json and not (as_csv or csv_file)
     if dry_run:
-        return _say_sources(project, table, as_json, place, as_of)
-    code = run_convert(project, table, quiet, place, again=again, as_of=as_of, accept_gap=accept_gap)
-    if as_csv or csv_file:
-        name = rule_for(project, table).name
-        run_csv(project, name, as_json, csv_file, (label, columns, without), header=header)
-    return code
-
-
-def run_convert(
-    project: Project, table: str, as_json: bool, place: str, *, again: bool, as_of: str, accept_gap: bool
-) -> int:
-    with interruptible() as stop:
-        exports = exported_place(project, place, stop)
-        made = make_dataset(project, table, stop, exports, again=again, as_of=as_of, accept_gap=accept_gap)
-    manifest, done = made.manifest, made.converted
-    values: dict[str, Any] = {"dataset": manifest.name, "id": manifest.id, "as_of": manifest.as_of}
-    values |= {"rows": manifest.rows, "refused": manifest.refused, "gaps": manifest.gaps, "changed": done is not None}
-    if done is None:
-        say(as_json, values, "Nothing new since the last export.")
-    else:
-        columns = {field.name: field.type for field in manifest.schema}
-        values |= {"new_rows": done.new_rows, "columns": columns, "added": done.added, "mixed": done.mixed}
-        values |= {"alike": done.alike, "removed": list(made.removed)}
-        told = f"{manifest.rows:,} rows as of {manifest.as_of} in data set {manifest.name} ({manifest.id})"
-        say(as_json, values, told)
-    if not as_json:
-        report(made, project)
-    return DEAD_LETTERS if manifest.refused else OK
-
-
-def _say_sources(project: Project, table: str, as_json: bool, place: str, as_of: str) -> int:
-    folder = lake_folder(project)
-    if place.startswith(SCHEME):
-        say(as_json, {"table": table, "from": [place]}, f"From {place}, copied into {folder}")
+        plan = verbs.plan_convert(project, table, source=place, as_of=as_of)
+        say(as_json, plan.to_dict(), f"From {_sources(project, plan)}")
         return OK
-    found = find(Path(place) if place else home(folder, rule_for(project, table).table))
-    chain = chain_of(until(found.exports, as_of), accepted=None) if found.exports else []
-    sources = [each.id for each in chain] if found.exports else [each.path for each in found.files]
-    say(as_json, {"table": table, "from": sources}, "From " + ", ".join(map(str, sources)))
-    return OK
+    with interruptible() as stop:
+        made = verbs.convert(project, table, source=place, again=again, as_of=as_of, accept_gap=accept_gap, stop=stop)
+    report(made, project, as_json and not (as_csv or csv_file))
+    if as_csv or csv_file:
+        done = verbs.write_csv(
+            project, table, path=csv_file, columns=columns, label=label, without=without, header=header
+        )
+        say(as_json, done.to_dict(), f"{done.rows:,} rows in {done.csv}")
+    return DEAD_LETTERS if made.manifest.refused else OK
 
 
-def report(made: MadeDataset, project: Project) -> None:
+def _sources(project: Project, plan: ConvertPlan) -> str:
+    text = ", ".join(plan.sources)
+    return f"{text}, copied into {lake_folder(project)}" if text.startswith(SCHEME) else text
+
+
+def report(made: ConvertResult, project: Project, as_json: bool) -> None:
+    manifest = made.manifest
+    told = f"{manifest.rows:,} rows as of {manifest.as_of} in data set {manifest.name} ({manifest.id})"
+    say(as_json, made.to_dict(), told if made.converted else "Nothing new since the last export.")
+    if not as_json:
+        for line in _more_lines(made, project):
+            click.echo(line)
+
+
+def _more_lines(made: ConvertResult, project: Project) -> Iterator[str]:
     """What a person must know of a data set besides its size."""
     manifest, done = made.manifest, made.converted
     if made.pinned:
-        click.echo(f"The types are pinned in {project.path}.")
+        yield (f"The types are pinned in {project.path}.")
     for name in done.mixed if done else ():
-        click.echo(f"{name!r} has values of several types: its column is DynamoDB's JSON.")
+        yield (f"{name!r} has values of several types: its column is DynamoDB's JSON.")
     columns = {field.attribute: field.name for field in manifest.schema}
     for names in done.alike if done else ():
         told = " and ".join(f"{name!r} (column {columns[name]!r})" if name in columns else repr(name) for name in names)
         inside = "" if names[0] in columns else "; the column that they are in is DynamoDB's JSON"
-        click.echo(f"{told} differ by letter case only, which SQL does not tell apart{inside}.")
+        yield (f"{told} differ by letter case only, which SQL does not tell apart{inside}.")
     for start, end in manifest.gaps:
-        click.echo(f"The changes from {start} to {end} are in no export: accepted, and not in it.")
+        yield (f"The changes from {start} to {end} are in no export: accepted, and not in it.")
     if manifest.refused:
-        click.echo(f"{manifest.refused:,} items are not in it:")
+        yield (f"{manifest.refused:,} items are not in it:")
     for each in made.refused[:NAMED]:
         where = f"{each.file}, line {each.line}" if each.line else each.file
-        click.echo(f"  {each.key or ''} {where}: {each.reason}")
+        yield (f"  {each.key or ''} {where}: {each.reason}")
     if manifest.refused > NAMED:
-        click.echo(f"  … more in {datasets.home(lake_folder(project), manifest.name) / manifest.id / 'refused.jsonl'}")
-
-
-def run_csv(
-    project: Project,
-    name: str,
-    as_json: bool,
-    path: Path | None,
-    chosen: tuple[str, Sequence[str], Sequence[str]],
-    *,
-    header: bool,
-) -> None:
-    label, columns, without = chosen
-    folder = lake_folder(project)
-    manifest = datasets.current(folder, name)
-    listed = columns_for(manifest, columns, label, without)
-    file = path or default_folder(folder, name) / FILE
-    rows = write_csv(folder, manifest, file, listed, header=header)
-    say(as_json, {"csv": file, "rows": rows, "columns": listed}, f"{rows:,} rows in {file}")
+        yield (f"  … more in {datasets.home(lake_folder(project), manifest.name) / manifest.id / 'refused.jsonl'}")
 
 
 @click.command()
@@ -232,34 +195,30 @@ def restore(
     into_existing: bool,
 ) -> int:
     """Rebuild TABLE from its exports: every item as it was."""
-    from whimbrel.lake.restore import files_of, key_from
-    from whimbrel.lake.restore import restore as write_back
-
-    project = open_project(project_file)
-    folder = lake_folder(project)
-    with interruptible() as stop:
-        exports = home(folder, table)
-        found = find(exported_place(project, place, stop) or exports)
-    files = files_of(found.exports, found.files, as_of, accept_gap=accept_gap)
-    chain = None if place else load_chain(home(folder, table))
-    key = [_key(each) for each in keys] or (list(chain.key) if chain else key_from(files))
-    if not key:
-        raise UserError("no export says what the key is", place=table, hint="Say it: --key customer_id:S")
+    project, key = named_project(project_file), [_key(each) for each in keys]
     if dry_run:
-        values = {"table": into or table, "key": key, "files": [each.path for each in files]}
-        say(as_json, values, f"{into or table} with the key {key}, from {len(files)} files.")
+        with interruptible() as stop:
+            plan = verbs.plan_restore(
+                project, table, source=place, as_of=as_of, into=into, key=key, accept_gap=accept_gap, stop=stop
+            )
+        values, shown = plan.to_dict(), list(plan.key)
+        say(as_json, values, f"{plan.table} with the key {shown}, from {len(plan.files)} files.")
         return OK
     with interruptible() as stop, counting(as_json) as count:
-        done = write_back(
-            project.target, into or table, files, key, into_existing=into_existing, stop=stop, on_items=count
+        done = verbs.restore(
+            project,
+            table,
+            source=place,
+            as_of=as_of,
+            into=into,
+            key=key,
+            accept_gap=accept_gap,
+            into_existing=into_existing,
+            progress=count,
+            stop=stop,
         )
-    told: dict[str, Any] = {
-        "table": into or table,
-        "puts": done.puts,
-        "deletes": done.deletes,
-        "refused": len(done.refused),
-    }
-    say(as_json, told, f"{done.puts:,} items written, {done.deletes:,} deleted, {len(done.refused):,} refused.")
+    told = f"{done.puts:,} items written, {done.deletes:,} deleted, {len(done.refused):,} refused."
+    say(as_json, done.to_dict(), told)
     for each in [] if as_json else done.refused[:NAMED]:
         click.echo(f"  {each.key or ''} {each.file}, line {each.line}: {each.reason}")
     return DEAD_LETTERS if done.refused else OK
@@ -293,15 +252,20 @@ def query(
     """Ask SQL of the data sets, each by its name. Without SQL, a shell with history and completion."""
     from whimbrel.cli.table import write_table
 
-    project = open_project(project_file)
+    project = named_project(project_file)
     text = script.read_text(encoding="utf-8") if script else sql
     if text is None:
         from whimbrel.cli.shell import run_shell
 
-        return run_shell(project, as_of=as_of, identity=identity)
+        with opened(project):
+            return run_shell(project, as_of=as_of, identity=identity)
     if kind == "parquet" and output is None:
         raise UserError("Parquet goes into a file", place="--output", hint="Name it: -o rows.parquet")
-    with open_database(project, as_of=as_of, identity=identity) as database, opened(output) as out:
+    with (
+        opened(project),
+        open_database(project, as_of=as_of, identity=identity) as database,
+        written(output) as out,
+    ):
         for statement in statements(text):
             if kind == "table":
                 write_table(database, statement, out)
@@ -332,7 +296,7 @@ def counting(as_json: bool) -> Iterator[Any]:
 
 
 @contextmanager
-def opened(path: Path | None) -> Iterator[Any]:
+def written(path: Path | None) -> Iterator[Any]:
     """Where to write: the file, whole or not at all, or standard output."""
     if path is None:
         yield sys.stdout.buffer

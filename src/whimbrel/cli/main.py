@@ -7,14 +7,14 @@ from pathlib import Path
 
 import click
 
-from whimbrel import __version__
+import whimbrel
 from whimbrel.cli import lake as over_the_lake
 from whimbrel.cli.dms import dms_option
-from whimbrel.cli.frame import guarded, json_option, open_project, project_option
+from whimbrel.cli.frame import guarded, json_option, named_project, optional_project, project_option
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="whimbrel")
+@click.version_option(whimbrel.__version__, prog_name="whimbrel")
 def main() -> None:
     """Move the live data of a MySQL or MariaDB application into Amazon DynamoDB, without stopping it.
 
@@ -60,12 +60,10 @@ def init(
     tls_key: str,
 ) -> int:
     """Write a commented project file from the live schema at mysql://user@host:port/database."""
-    from whimbrel.cli import init as init_command
+    from whimbrel.cli import check as check_command
 
-    asked = init_command.Tls(tls or "", tls_ca, tls_cert, tls_key)
-    if from_dms:
-        return init_command.init_from_dms(url, from_dms, tables, output, endpoint, asked)
-    return init_command.init(url, tables, output, endpoint, asked)
+    named = {"tls": tls or "", "tls_ca": tls_ca, "tls_cert": tls_cert, "tls_key": tls_key}
+    return check_command.init(url, output, tables=tables, endpoint=endpoint, dms=from_dms, **named)
 
 
 @main.command()
@@ -95,7 +93,7 @@ def check(
     from whimbrel.cli import check as check_command
 
     return check_command.check(
-        open_project(project_file),
+        named_project(project_file),
         as_json,
         rows=0 if full else sample,
         seconds=0.0 if full else seconds,
@@ -118,7 +116,7 @@ def preview(project_file: Path, as_json: bool, tables: tuple[str, ...], rows: in
     """
     from whimbrel.cli import check as check_command
 
-    return check_command.preview(open_project(project_file), as_json, tables, rows)
+    return check_command.preview(named_project(project_file), as_json, tables, rows)
 
 
 @main.command()
@@ -131,12 +129,13 @@ def preview(project_file: Path, as_json: bool, tables: tuple[str, ...], rows: in
 @guarded
 def migrate(project_file: Path, as_json: bool, dry_run: bool, until_caught_up: bool, into_existing: bool) -> int:
     """Do everything up to "caught up" and keep following. May be stopped and started again at any time."""
-    from whimbrel.cli import moving
+    from whimbrel.cli import migration
 
-    project = open_project(project_file)
+    project = named_project(project_file)
     if dry_run:
-        return moving.show_plan(project, as_json)
-    return moving.migrate(project, as_json, until_caught_up=until_caught_up, into_existing=into_existing)
+        return migration.show_plan(project, as_json, into_existing=into_existing)
+    options = {"until_caught_up": until_caught_up, "into_existing": into_existing}
+    return migration.moving(whimbrel.migrate, project, as_json, **options)
 
 
 @main.command()
@@ -147,9 +146,10 @@ def migrate(project_file: Path, as_json: bool, dry_run: bool, until_caught_up: b
 @guarded
 def capture(project_file: Path, as_json: bool, until_caught_up: bool) -> int:
     """Only write every change to the change log, from a Position that is fixed at the first start."""
-    from whimbrel.cli import moving
+    from whimbrel.cli import migration
 
-    return moving.capture(open_project(project_file), as_json, until_caught_up=until_caught_up)
+    project = named_project(project_file)
+    return migration.moving(whimbrel.capture, project, as_json, until_caught_up=until_caught_up)
 
 
 @main.command()
@@ -159,9 +159,9 @@ def capture(project_file: Path, as_json: bool, until_caught_up: bool) -> int:
 @guarded
 def snapshot(project_file: Path, as_json: bool) -> int:
     """Only export the tables to files."""
-    from whimbrel.cli import moving
+    from whimbrel.cli import migration
 
-    return moving.phase(open_project(project_file), as_json, "snapshot")
+    return migration.moving(whimbrel.snapshot, named_project(project_file), as_json)
 
 
 @main.command()
@@ -172,9 +172,9 @@ def snapshot(project_file: Path, as_json: bool) -> int:
 @guarded
 def load(project_file: Path, as_json: bool, into_existing: bool) -> int:
     """Only load the exported files into the target."""
-    from whimbrel.cli import moving
+    from whimbrel.cli import migration
 
-    return moving.phase(open_project(project_file), as_json, "load", into_existing=into_existing)
+    return migration.moving(whimbrel.load, named_project(project_file), as_json, into_existing=into_existing)
 
 
 @main.command()
@@ -185,9 +185,9 @@ def load(project_file: Path, as_json: bool, into_existing: bool) -> int:
 @guarded
 def apply(project_file: Path, as_json: bool, until_caught_up: bool) -> int:
     """Only play the change log into the target."""
-    from whimbrel.cli import moving
+    from whimbrel.cli import migration
 
-    return moving.apply(open_project(project_file), as_json, until_caught_up=until_caught_up)
+    return migration.moving(whimbrel.apply, named_project(project_file), as_json, until_caught_up=until_caught_up)
 
 
 @main.command()
@@ -197,9 +197,9 @@ def apply(project_file: Path, as_json: bool, until_caught_up: bool) -> int:
 @guarded
 def verify(project_file: Path, as_json: bool) -> int:
     """Compare source and target in full, while both are live."""
-    from whimbrel.cli import proving
+    from whimbrel.cli import migration
 
-    return proving.verify(open_project(project_file), as_json)
+    return migration.verify(named_project(project_file), as_json)
 
 
 @main.command()
@@ -208,9 +208,9 @@ def verify(project_file: Path, as_json: bool) -> int:
 @guarded
 def status(project_file: Path, as_json: bool) -> int:
     """Say how far the migration is."""
-    from whimbrel.cli import proving
+    from whimbrel.cli import migration
 
-    return proving.status(open_project(project_file), as_json)
+    return migration.status(named_project(project_file), as_json)
 
 
 @main.command(name="retry-dead")
@@ -221,9 +221,9 @@ def status(project_file: Path, as_json: bool) -> int:
 @guarded
 def retry_dead(project_file: Path, as_json: bool, dry_run: bool) -> int:
     """Play the dead letters again: each row is read anew from the source and mapped again."""
-    from whimbrel.cli import proving
+    from whimbrel.cli import migration
 
-    return proving.retry_dead(open_project(project_file), as_json, dry_run=dry_run)
+    return migration.retry_dead(named_project(project_file), as_json, dry_run=dry_run)
 
 
 @main.command()
@@ -235,9 +235,12 @@ def retry_dead(project_file: Path, as_json: bool, dry_run: bool) -> int:
 @guarded
 def refill(project_file: Path, as_json: bool, dry_run: bool, table: str) -> int:
     """Put the items of all rows of TABLE anew, as after an ALTER that gave old rows a new column's default."""
-    from whimbrel.cli import moving
+    from whimbrel.cli import migration
 
-    return moving.refill(open_project(project_file), as_json, table, dry_run=dry_run)
+    project = named_project(project_file)
+    if dry_run:
+        return migration.show_refill(project, as_json, table)
+    return migration.moving(whimbrel.refill, project, as_json, table)
 
 
 @main.command()
@@ -255,7 +258,7 @@ def train(project_file: Path, as_json: bool, dry_run: bool, name: str, data: Pat
     """Train the project's models, and write for each a model file and a report."""
     from whimbrel.cli import train as training
 
-    return training.train(open_project(project_file), as_json, name, data, dry_run=dry_run)
+    return training.train(named_project(project_file), as_json, name, data, dry_run=dry_run)
 
 
 @main.command()
@@ -268,7 +271,7 @@ def renew(project_file: Path, as_json: bool, dry_run: bool, name: str) -> int:
     """Export, convert, train, compare; update the endpoint if the new model is at least as good. Once, resumably."""
     from whimbrel.cli import renew as renewing
 
-    return renewing.renew(open_project(project_file), as_json, name, dry_run=dry_run)
+    return renewing.renew(named_project(project_file), as_json, name, dry_run=dry_run)
 
 
 @main.command()
@@ -279,7 +282,7 @@ def schedule(project_file: Path, as_json: bool) -> int:
     """Renew by the cron expressions of the project, until stopped by a signal."""
     from whimbrel.cli import renew as renewing
 
-    return renewing.schedule(open_project(project_file), as_json)
+    return renewing.schedule(named_project(project_file), as_json)
 
 
 @main.command()
@@ -290,10 +293,9 @@ def schedule(project_file: Path, as_json: bool) -> int:
 @guarded
 def drift(project_file: Path, as_json: bool, endpoint: str, since: str) -> int:
     """Say how far captured calls and their scores have moved from the training of the model in service."""
-    from whimbrel.cli import drift as drifting
     from whimbrel.cli import serve as serving
 
-    return drifting.drift(serving.project_or_none(project_file), as_json, endpoint, since)
+    return serving.drift(optional_project(project_file), as_json, endpoint, since)
 
 
 model_option = click.option(
@@ -315,7 +317,7 @@ def serve(
     """Answer predictions over HTTP, as a SageMaker endpoint does, until stopped by a signal."""
     from whimbrel.cli import serve as serving
 
-    return serving.serve(serving.project_or_none(project_file), as_json, host, port, model_file, endpoint)
+    return serving.serve(optional_project(project_file), as_json, host, port, model_file, endpoint)
 
 
 @main.command()
@@ -328,7 +330,7 @@ def predict(project_file: Path, endpoint: str, model_file: Path | None, rows: tu
     """Predict for ROWS of CSV (or standard input), by the running server or by a model file itself."""
     from whimbrel.cli import serve as serving
 
-    return serving.predict(serving.project_or_none(project_file), endpoint, model_file, rows)
+    return serving.predict(optional_project(project_file), endpoint, model_file, rows)
 
 
 @main.group()
@@ -344,7 +346,7 @@ def endpoint_status(project_file: Path, as_json: bool) -> int:
     """Say what every endpoint answers with."""
     from whimbrel.cli import serve as serving
 
-    return serving.status(serving.project_or_none(project_file), as_json)
+    return serving.status(optional_project(project_file), as_json)
 
 
 @endpoint.command(name="update")
@@ -361,7 +363,7 @@ def endpoint_update(
     """Put a model file behind endpoint NAME; made if there is none. Taken back by itself when it does worse."""
     from whimbrel.cli import serve as serving
 
-    project = serving.project_or_none(project_file)
+    project = optional_project(project_file)
     return serving.update(project, as_json, name, model_file, dry_run=dry_run, at_once=at_once)
 
 
@@ -375,7 +377,7 @@ def endpoint_weights(project_file: Path, as_json: bool, name: str, weights: tupl
     """Change the shares of endpoint NAME's variants live: VARIANT=WEIGHT …"""
     from whimbrel.cli import serve as serving
 
-    return serving.weights(serving.project_or_none(project_file), as_json, name, weights)
+    return serving.weights(optional_project(project_file), as_json, name, weights)
 
 
 for _command in over_the_lake.COMMANDS:

@@ -62,6 +62,16 @@ def interruptible() -> Iterator[threading.Event]:
 
 
 @contextmanager
+def signalled() -> Iterator[threading.Event]:
+    """An event that a signal sets, for work that looks at it often, never waits for it, and ends in a time of its own.
+    To be entered in the main thread.
+    """
+    stop = threading.Event()
+    with _handled(lambda _signal, _frame: stop.set(), *SIGNALS):
+        yield stop
+
+
+@contextmanager
 def at_once_without_memory() -> Iterator[None]:
     """Should even what is done within fail for want of memory."""
     try:

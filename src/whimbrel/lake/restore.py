@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Any, NamedTuple
 
 from whimbrel.dynamodb.answers import key_id
 from whimbrel.dynamodb.session import open_client
@@ -20,10 +21,13 @@ from whimbrel.dynamodb.write import Writer
 from whimbrel.errors import UserError
 from whimbrel.lake import sources
 from whimbrel.lake.chain import chain_of, until
+from whimbrel.lake.export import home, load_chain
 from whimbrel.lake.native import Export, check_file
 from whimbrel.lake.refused import Refused
-from whimbrel.lake.sources import Line, Source
-from whimbrel.project import Target
+from whimbrel.lake.sources import Line, Source, find
+from whimbrel.lake.sql import lake_folder
+from whimbrel.lake.table import exported_place
+from whimbrel.project import Project, Target
 from whimbrel.records import Delete, Item, Put
 
 Key = Sequence[tuple[str, str]]  # (name, type S, N or B): the partition key, and the sort key if there is one
@@ -86,6 +90,68 @@ def restore(
             done.puts += len(batch) - deletes - len(rejected)
             on_items(len(batch))
     return done
+
+
+@dataclass(frozen=True, slots=True)
+class RestorePlan:
+    """``table`` would be written, with the key as (name, type) pairs, from ``files``."""
+
+    table: str
+    key: tuple[tuple[str, str], ...]
+    files: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"table": self.table, "key": [list(each) for each in self.key], "files": list(self.files)}
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreResult:
+    """``refused`` are the lines and items that could not be written, each with its reason."""
+
+    table: str
+    puts: int
+    deletes: int
+    refused: tuple[Refused, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"table": self.table, "puts": self.puts, "deletes": self.deletes, "refused": len(self.refused)}
+
+
+class Chosen(NamedTuple):
+    """What a table is restored from, and where to."""
+
+    table: str
+    key: Key
+    files: list[Source]
+
+    def plan(self) -> RestorePlan:
+        key = tuple((name, kind) for name, kind in self.key)
+        return RestorePlan(self.table, key, tuple(str(each.path) for each in self.files))
+
+
+def choose(
+    project: Project,
+    table: str,
+    *,
+    place: str = "",
+    as_of: str = "",
+    into: str = "",
+    key: Key = (),
+    accept_gap: bool = False,
+    stop: threading.Event,
+) -> Chosen:
+    """The files of the table's exports, or of those at ``place``, and the key, where it is not given.
+
+    Raises UserError if nothing says what the key is.
+    """
+    exports = home(lake_folder(project), table)
+    found = find(exported_place(project, place, stop) or exports)
+    files = files_of(found.exports, found.files, as_of, accept_gap=accept_gap)
+    chain = None if place else load_chain(exports)
+    known = key or (list(chain.key) if chain else key_from(files))
+    if not known:
+        raise UserError("no export says what the key is", place=table, hint="Say it: --key customer_id:S")
+    return Chosen(into or table, known, files)
 
 
 Placed = tuple[tuple[Source, Line], Put | Delete]

@@ -1,18 +1,20 @@
-"""What the commands do with one table of a project: export it, and make its exports a data set."""
+"""What is done with one table of a project: it is exported, its exports become a data set, and that becomes CSV."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from whimbrel.errors import UserError
 from whimbrel.lake import datasets
 from whimbrel.lake.bucket import SCHEME, fetch
+from whimbrel.lake.chain import chain_of, until
 from whimbrel.lake.changes import export_changes
 from whimbrel.lake.convert import Converted, Rules, from_exports, from_files
+from whimbrel.lake.csvfile import FILE, columns_for, default_folder, write_csv
 from whimbrel.lake.export import (
     UNFINISHED,
     Limits,
@@ -35,32 +37,99 @@ from whimbrel.project.lake import Dataset
 
 
 @dataclass(frozen=True, slots=True)
-class MadeDataset:
-    """``converted`` is None where the data set had everything already. ``pinned``: the project file was changed."""
+class ExportPlan:
+    """``kind`` is ``full`` or ``incremental``; the table is read at ``read_units_per_second`` at most."""
+
+    table: str
+    kind: str
+    read_units_per_second: float
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class ExportResult:
+    """``items`` were read (changes, of an incremental export), as they were ``as_of`` a moment (ISO 8601, UTC).
+
+    ``removed`` are the ids of older exports that are not kept any more.
+    """
+
+    table: str
+    kind: str
+    read_units_per_second: float
+    id: str
+    items: int
+    as_of: str
+    folder: str
+    removed: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertPlan:
+    """``sources`` are the ids of the exports, or the files, or the address in S3, that would be converted."""
+
+    table: str
+    sources: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"table": self.table, "from": list(self.sources)}
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertResult:
+    """The data set as ``manifest`` has it. ``converted`` is None where it had everything already; ``refused`` are items
+    that are not in it: they, or the first of them. ``pinned``: the project file was changed.
+    """
 
     manifest: Manifest
     converted: Converted | None
-    refused: list[Refused]  # that are not in it: they, or the first of them
+    refused: list[Refused]
     pinned: bool = False
     removed: tuple[str, ...] = ()
 
+    def to_dict(self) -> dict[str, Any]:
+        manifest, done = self.manifest, self.converted
+        values: dict[str, Any] = {"dataset": manifest.name, "id": manifest.id, "as_of": manifest.as_of}
+        values |= {"rows": manifest.rows, "refused": manifest.refused, "changed": done is not None}
+        values |= {"gaps": [list(gap) for gap in manifest.gaps]}
+        if done is not None:
+            columns = {field.name: field.type for field in manifest.schema}
+            values |= {"new_rows": done.new_rows, "columns": columns, "added": done.added, "mixed": done.mixed}
+            values |= {"alike": done.alike, "removed": list(self.removed)}
+        return values
 
-def plan_export(project: Project, table: str, how: str, max_units: float | None) -> dict[str, Any]:
-    """What an export would be now: full or incremental, and how fast."""
+
+@dataclass(frozen=True, slots=True)
+class CsvResult:
+    csv: str
+    rows: int
+    columns: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def plan_export(project: Project, table: str, how: str = "", max_units: float | None = None) -> ExportPlan:
+    """What an export would be now. ``how``: ``full`` or ``incremental``, else whichever will do."""
     kind, _about, limits = _export_plan(project, table, how, max_units)
-    return {"table": table, "kind": kind, "read_units_per_second": limits.units}
+    return ExportPlan(table, kind, limits.units)
 
 
 def make_export(
     project: Project,
     table: str,
-    how: str,
-    method: str,
-    max_units: float | None,
+    *,
+    how: str = "",
+    method: str = "auto",
+    max_units: float | None = None,
     stop: threading.Event,
-    count: Callable[[int], None],
-) -> dict[str, Any]:
-    """Export the table, or what changed in it; what was made, for people and programs."""
+    count: Callable[[int], None] = lambda items: None,
+) -> ExportResult:
+    """Export the table, or what changed in it."""
     lake, folder = project.lake, lake_folder(project)
     kind, about, limits = _export_plan(project, table, how, max_units)
     if kind == "full":
@@ -68,16 +137,37 @@ def make_export(
     else:
         made = export_changes(project.target, folder, about, limits, method=method, stop=stop, on_items=count)
     removed = prune(folder, table, lake.keep_exports) if kind == "full" else []
-    return {
-        "table": table,
-        "kind": kind,
-        "read_units_per_second": limits.units,
-        "id": made.id,
-        "items": made.items,
-        "as_of": made.as_of,
-        "folder": str(made.folder),
-        "removed": removed,
-    }
+    place, gone = str(made.folder), tuple(removed)
+    return ExportResult(table, kind, limits.units, made.id, made.items, made.as_of, place, gone)
+
+
+def plan_convert(project: Project, table: str, place: str, as_of: str) -> ConvertPlan:
+    """What ``make_dataset`` would convert. Raises what finding the exports raises."""
+    if place.startswith(SCHEME):
+        return ConvertPlan(table, (place,))
+    found = find(Path(place) if place else home(lake_folder(project), rule_for(project, table).table))
+    chain = chain_of(until(found.exports, as_of), accepted=None) if found.exports else []
+    sources = [each.id for each in chain] if found.exports else [str(each.path) for each in found.files]
+    return ConvertPlan(table, tuple(sources))
+
+
+def make_csv(
+    project: Project,
+    table: str,
+    path: Path | None,
+    *,
+    columns: Sequence[str] = (),
+    label: str = "",
+    without: Sequence[str] = (),
+    header: bool = False,
+) -> CsvResult:
+    """The table's current data set as CSV, in ``path`` or the lake's csv folder."""
+    folder, name = lake_folder(project), rule_for(project, table).name
+    manifest = datasets.current(folder, name)
+    listed = columns_for(manifest, columns, label, without)
+    file = path or default_folder(folder, name) / FILE
+    rows = write_csv(folder, manifest, file, listed, header=header)
+    return CsvResult(str(file), rows, tuple(listed))
 
 
 def make_dataset(
@@ -89,7 +179,7 @@ def make_dataset(
     again: bool = False,
     as_of: str = "",
     accept_gap: bool = False,
-) -> MadeDataset:
+) -> ConvertResult:
     """Convert the table's exports, or what lies at ``place``; pin the types, and remove the data sets that are too old.
 
     ``again`` infers all types from scratch. With ``as_of``, the data set as it was then is made beside the current one,
@@ -108,10 +198,10 @@ def make_dataset(
         made = from_files(folder, rules, found.files, stop)
     if made is None:
         manifest = datasets.current(folder, rule.name)
-        return MadeDataset(manifest, None, read_refused(folder, manifest))
+        return ConvertResult(manifest, None, read_refused(folder, manifest))
     pinned = not as_of and pin(project.path, rule.table, rule.name, key if made.manifest.key else (), made.types)
     removed = datasets.retain(folder, rule.name, project.lake.keep, project.lake.keep_days)
-    return MadeDataset(made.manifest, made, made.refused, pinned, tuple(removed))
+    return ConvertResult(made.manifest, made, made.refused, pinned, tuple(removed))
 
 
 def exported_place(project: Project, place: str, stop: threading.Event) -> Path | None:

@@ -15,7 +15,8 @@ from whimbrel.errors import ProjectError
 from whimbrel.private import openness
 from whimbrel.project.check import Check, read_check
 from whimbrel.project.lake import Lake, read_lake
-from whimbrel.project.predict import Predict, read_predict
+from whimbrel.project.predict import ModelRule, Predict, read_predict
+from whimbrel.project.renew import RenewalRule
 from whimbrel.project.section import Section, without_password
 from whimbrel.project.table import ConditionRule, IndexKey, IndexRule, KeyRule, TableRule, read_table_rule
 
@@ -94,8 +95,9 @@ FILE_NAME = "whimbrel.toml"
 PASSWORD_VARIABLE = "WHIMBREL_SOURCE_PASSWORD"
 
 
-def load_project(path: Path) -> Project:
+def load_project(path: str | os.PathLike[str]) -> Project:
     """Read the project file. Raises ProjectError with all faults of the file at once, one a line."""
+    path = Path(path)
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -138,6 +140,27 @@ def rule_named(project: Project, name: str) -> TableRule:
         listed = ", ".join(each.source for each in (rule, *others))
         raise ProjectError(f"{name} could be {listed}", place=str(project.path), hint="Name it with its database.")
     return rule
+
+
+def models_named(project: Project, name: str) -> list[ModelRule]:
+    """The [[model]] section of ``name``, or all. Raises ProjectError where there is none."""
+    rules = [rule for rule in project.predict.models if not name or rule.name == name]
+    if not rules:
+        there = ", ".join(rule.name for rule in project.predict.models) or "none"
+        message = f"there is no [[model]] called {name!r}" if name else "there is no [[model]]"
+        raise ProjectError(message, place=str(project.path), hint=f"The models are: {there}. See docs/predict.md.")
+    return rules
+
+
+def renewals_named(project: Project, model: str) -> tuple[RenewalRule, ...]:
+    """The rule for ``model``, or all. Raises ProjectError where there is none, or none of the model that one names."""
+    rules = tuple(rule for rule in project.predict.renewals if not model or rule.model == model)
+    if not rules:
+        wanted = f"[[renewal]] for {model!r}" if model else "[[renewal]]"
+        raise ProjectError(f"there is no {wanted}", place=str(project.path), hint="Write one; see docs/renew.md.")
+    for rule in rules:
+        models_named(project, rule.model)
+    return rules
 
 
 def rules_named(project: Project, names: tuple[str, ...]) -> list[TableRule]:

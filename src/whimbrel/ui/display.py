@@ -4,152 +4,98 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
 from types import TracebackType
-from typing import Any
 
 from rich.console import Console, Group
-from rich.live import Live
+from rich.live import Live as Picture
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from whimbrel.migration.live import Update
 from whimbrel.migration.progress import Progress, TableCounts
-from whimbrel.threads import Thread
 
-LIVE_SECONDS, PLAIN_SECONDS = 0.25, 2.0
-
-
-@dataclass(slots=True)
-class _Rate:
-    """Units a second, smoothed over the last few looks."""
-
-    value: float = 0.0
-    _count: float = 0.0
-    _at: float = 0.0
-
-    def look(self, count: float, now: float) -> float:
-        if self._at and now > self._at:
-            latest = max(0.0, count - self._count) / (now - self._at)
-            self.value = latest if not self.value else 0.7 * self.value + 0.3 * latest
-        self._count, self._at = count, now
-        return self.value
+PLAIN_SECONDS = 2.0
 
 
 class Display:
-    """Shows a Progress while it is entered. ``style`` is live, plain or json; ``pick`` chooses one for this terminal.
-
-    ``on_look`` is called with each picture's plain form, for the status file.
+    """Shows each Update of a run while it is entered. ``style`` is live, plain or json; ``pick`` chooses one for this
+    terminal.
     """
 
-    def __init__(
-        self, progress: Progress, style: str, on_look: Callable[[dict[str, Any]], None] = lambda values: None
-    ) -> None:
-        self._progress = progress
+    def __init__(self, style: str) -> None:
         self._style = style
-        self._on_look = on_look
         self._console = Console(stderr=style != "json", highlight=False)
-        self._rates: dict[str, _Rate] = {}
-        self._done = threading.Event()
-        self._thread = Thread(self._show, "display")
+        self._picture = (
+            Picture(console=self._console, refresh_per_second=4, transient=True) if style == "live" else None
+        )
+        self._last, self._shown = "", 0.0
 
     def __enter__(self) -> Display:
-        self._thread.start()
+        if self._picture:
+            self._picture.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._done.set()
-        self._thread.join()
+        if self._picture:
+            self._picture.update("")
+            self._picture.stop()
 
-    def say(self, text: str) -> None:
-        """One line that stays, whatever the style; nothing in JSON."""
-        if self._style != "json":
-            self._console.print(text)
-
-    def _show(self) -> None:
-        if self._style == "live":
-            with Live(console=self._console, refresh_per_second=4, transient=True) as live:
-                while not self._done.wait(LIVE_SECONDS):
-                    live.update(self._picture(self._look()))
-                live.update("")
+    def show(self, update: Update) -> None:
+        """A message is a line that stays; JSON has none. The figures are shown now and then."""
+        if update.message:
+            if self._style != "json":
+                self._console.print(update.message)
             return
-        last = ""
-        while not self._done.wait(PLAIN_SECONDS if last else 0.2):
-            values = self._look()
-            line = json.dumps({"event": "progress"} | values) if self._style == "json" else self._line(values)
-            if line != last:
-                print(line, file=sys.stdout if self._style == "json" else sys.stderr, flush=True)
-            last = line
+        if self._picture:
+            self._picture.update(_picture(update))
+        elif not self._last or time.monotonic() - self._shown >= PLAIN_SECONDS:
+            self._shown = time.monotonic()
+            as_json = self._style == "json"
+            line = json.dumps({"event": "progress"} | update.to_dict()) if as_json else _line(update)
+            if line != self._last:
+                with suppress(BrokenPipeError):  # who read it has seen enough; the work goes on
+                    print(line, file=sys.stdout if as_json else sys.stderr, flush=True)
+            self._last = line
 
-    def _look(self) -> dict[str, Any]:
-        now, values = time.monotonic(), self._progress.as_dict()
-        counts = self._progress.tables.values()
-        totals = {
-            "rows_per_second": sum(each.exported_rows for each in counts),
-            "items_per_second": sum(each.loaded_items for each in counts),
-            "captured_per_second": self._progress.captured,
-            "applied_per_second": self._progress.applied,
-        }
-        for name, count in totals.items():
-            values[name] = round(self._rates.setdefault(name, _Rate()).look(count, now), 1)
-        values["seconds_left"] = self._estimate(values)
-        self._on_look(values)
-        return values
 
-    def _estimate(self, values: dict[str, Any]) -> float | None:
-        """Seconds until the phase is done at the present rate; None when nobody can say."""
-        counts = list(self._progress.tables.values())
-        phase = self._progress.phase
-        if phase == "snapshot":
-            return _left(
-                sum(max(0, each.estimated_rows - each.exported_rows) for each in counts), values["rows_per_second"]
-            )
-        if phase == "load":
-            rows = sum(each.loaded_rows for each in counts) or 1
-            items = sum(each.loaded_items for each in counts)
-            left = sum(max(0, each.exported_rows - each.loaded_rows) for each in counts)
-            return _left(left * items / rows, values["items_per_second"])
-        if phase == "apply":
-            return _left(self._progress.lag_changes, values["applied_per_second"] - values["captured_per_second"])
-        return None
+def _line(update: Update) -> str:
+    progress, rates, phase = update.progress, update.rates, update.progress.phase
+    parts = [f"{phase:<8}"]
+    for name, counts in progress.tables.items():
+        if phase in ("snapshot", "load") and progress.note in ("", name):
+            parts.append(f"{name}: {_table_words(phase, counts)}")
+    if phase == "snapshot":
+        parts.append(f"{rates['rows_per_second']:,.0f} rows/s")
+    if phase == "load":
+        parts.append(f"{rates['items_per_second']:,.0f} items/s")
+    if phase in ("verify", "apply"):
+        parts.append(f"applied {progress.applied:,} of {progress.captured:,} changes, {_lag_words(progress)}")
+    else:
+        parts.append(f"{progress.captured:,} changes captured")
+    if phase == "verify" and progress.note:
+        parts.append(progress.note)
+    if update.seconds_left is not None:
+        parts.append(f"about {_duration(update.seconds_left)} left")
+    if progress.held:
+        parts.append(f"{progress.held:,} held back")
+    if progress.dead:
+        parts.append(f"{progress.dead:,} dead letters")
+    return " · ".join(parts)
 
-    def _line(self, values: dict[str, Any]) -> str:
-        progress, phase = self._progress, self._progress.phase
-        parts = [f"{phase:<8}"]
-        for name, counts in progress.tables.items():
-            if phase in ("snapshot", "load") and progress.note in ("", name):
-                parts.append(f"{name}: {_table_words(phase, counts)}")
-        if phase == "snapshot":
-            parts.append(f"{values['rows_per_second']:,.0f} rows/s")
-        if phase == "load":
-            parts.append(f"{values['items_per_second']:,.0f} items/s")
-        if phase in ("verify", "apply"):
-            parts.append(f"applied {progress.applied:,} of {progress.captured:,} changes, {_lag_words(progress)}")
-        else:
-            parts.append(f"{progress.captured:,} changes captured")
-        if phase == "verify" and progress.note:
-            parts.append(progress.note)
-        if values["seconds_left"] is not None:
-            parts.append(f"about {_duration(values['seconds_left'])} left")
-        if progress.held:
-            parts.append(f"{progress.held:,} held back")
-        if progress.dead:
-            parts.append(f"{progress.dead:,} dead letters")
-        return " · ".join(parts)
 
-    def _picture(self, values: dict[str, Any]) -> Group:
-        grid = Table.grid(padding=(0, 2))
-        for name, counts in self._progress.tables.items():
-            estimated = max(counts.estimated_rows, counts.exported_rows, 1)  # the source's guess, until it is known
-            grid.add_row(name, "exported", _bar(counts.exported_rows, estimated), f"{counts.exported_rows:,} rows")
-            total = max(counts.exported_rows, 1)
-            grid.add_row("", "loaded", _bar(counts.loaded_rows, total), f"{counts.loaded_items:,} items")
-        return Group(Text(self._line(values)), grid)
+def _picture(update: Update) -> Group:
+    grid = Table.grid(padding=(0, 2))
+    for name, counts in update.progress.tables.items():
+        estimated = max(counts.estimated_rows, counts.exported_rows, 1)  # the source's guess, until it is known
+        grid.add_row(name, "exported", _bar(counts.exported_rows, estimated), f"{counts.exported_rows:,} rows")
+        total = max(counts.exported_rows, 1)
+        grid.add_row("", "loaded", _bar(counts.loaded_rows, total), f"{counts.loaded_items:,} items")
+    return Group(Text(_line(update)), grid)
 
 
 def pick(as_json: bool) -> str:
@@ -172,12 +118,6 @@ def _lag_words(progress: Progress) -> str:
     if progress.caught_up:
         return "caught up"
     return f"behind by {progress.lag_changes:,} changes, {progress.lag_seconds:.1f} s"
-
-
-def _left(amount: float, rate: float) -> float | None:
-    if amount <= 0:
-        return 0.0
-    return round(amount / rate, 1) if rate > 0 else None
 
 
 def _duration(seconds: float) -> str:

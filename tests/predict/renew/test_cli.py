@@ -16,8 +16,10 @@ from tests.lake.helper import write_export
 from whimbrel.checkpoint import RunLock
 from whimbrel.cli import renew as renewing
 from whimbrel.cli.main import main
+from whimbrel.lake.table import make_dataset
+from whimbrel.prediction.renew import project as renewals
+from whimbrel.prediction.renew.project import Renewal
 from whimbrel.project import load_project
-from whimbrel.project.renew import RenewalRule
 
 pytest.importorskip("apscheduler", reason="the extra 'predict' is not installed")
 pytest.importorskip("sklearn", reason="the extra 'predict' is not installed")
@@ -90,11 +92,9 @@ def test_what_is_not_in_the_data_set_is_said_by_every_renewal(
     items = [{"Item": {"pk": {"S": key}, "n": {"N": n}}} for key, n in (("a", "1"), ("b", "1.5"))]
     write_export(tmp_path / "lake" / "exports" / "bank", "01768385000000-00000000", "2026-01-14T12:00:00.000Z", items)
     for changed in (True, False):
-        converted = renewing._convert(load_project(file), "bank", threading.Event())
+        converted = renewals.converted(make_dataset(load_project(file), "bank", threading.Event()))
         assert (converted["changed"], converted["refused"], converted["rows"]) == (changed, 1, 1)
         results = {"convert": converted, "gate": {"reason": "better"}, "train": {"version": "1"}}
-        renewing._say(
-            RenewalRule(model="bank", endpoint="bank"), {"outcome": "kept", "results": results}, as_json=False
-        )
+        renewing.say(Renewal("bank", "bank", "kept", {"outcome": "kept", "results": results}), as_json=False)
         assert "1 items are not in the data set" in (told := capsys.readouterr().out)
         assert "1.5 is no int64" in told

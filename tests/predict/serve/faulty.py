@@ -15,12 +15,14 @@ from typing import Any
 
 from whimbrel.prediction.model.model import Model, Prediction, load_model
 from whimbrel.prediction.model.unknown import Found
+from whimbrel.prediction.sagemaker.control import Control
 from whimbrel.prediction.sagemaker.places import Folders
+from whimbrel.prediction.sagemaker.training_jobs import TrainingJobs
 from whimbrel.prediction.serve.deploy import SERVER_FILE
 from whimbrel.prediction.serve.listener import Limits
 from whimbrel.prediction.serve.registry import Registry, sole_user
 from whimbrel.prediction.serve.rollout import Guard
-from whimbrel.prediction.serve.server import run, serve
+from whimbrel.prediction.serve.server import run, serve, until_a_signal
 from whimbrel.prediction.serve.serving import Serving
 
 
@@ -52,8 +54,18 @@ def main(folder: Path) -> None:
 
     async def work() -> None:
         guards = {"ServiceEndpoint": Guard(least_calls=10)}
-        serving = Serving(Registry(registry), loader=load, guards=guards, folders=Folders([folder]))
-        await serve(serving, host="127.0.0.1", port=0, limits=Limits(request=1.0, idle=5.0), ready=ready)
+        serving = Serving(Registry(registry), loader=load, guards=guards)
+        control = Control(serving, TrainingJobs(registry / "jobs"), Folders([folder]))
+        limits = Limits(request=1.0, idle=5.0)
+        await serve(
+            serving,
+            host="127.0.0.1",
+            port=0,
+            limits=limits,
+            ready=ready,
+            until=until_a_signal,
+            control=control,
+        )
 
     with sole_user(registry):
         run(work())

@@ -246,7 +246,7 @@ def test_faults_of_the_project_file_are_named(tmp_path: Path, text: str, named: 
 def test_the_server_begins_with_the_newest_version(start: Callable[..., Running], tmp_path: Path) -> None:
     from tests.predict.serve.conftest import version
     from tests.predict.serve.models import model_file
-    from whimbrel.cli.serve import deploy_new_endpoints
+    from whimbrel.prediction.serve.project import deploy_new_endpoints
 
     file = tmp_path / "whimbrel.toml"
     file.write_text('[[endpoint]]\nname = "ServiceEndpoint"\nmodel = "bank"\n')

@@ -20,7 +20,7 @@ from whimbrel.prediction.model.model import load_model
 from whimbrel.prediction.serve.access import ANY_HOST, Access
 from whimbrel.prediction.serve.listener import Limits
 from whimbrel.prediction.serve.registry import CREATING, EndpointConfig, Registry, StoredEndpoint, Variant
-from whimbrel.prediction.serve.server import run, serve
+from whimbrel.prediction.serve.server import run, serve, until_a_signal
 from whimbrel.prediction.serve.serving import Serving, take_model
 from whimbrel.private import private
 from whimbrel.project.endpoint import UNKNOWN
@@ -61,6 +61,7 @@ async def _serve(folder: Path) -> None:
         port=int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080")),
         limits=Limits(),
         access=Access(control=False, hosts=(ANY_HOST,)),
+        until=until_a_signal,
         ready=lambda port: logging.getLogger("whimbrel.serve").info("ready on port %d", port),
     )
 

@@ -7,6 +7,7 @@ Instances and roles are accepted and mean nothing here; a setting that would be 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import time
@@ -15,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from whimbrel.errors import UserError
+from whimbrel.prediction.sagemaker.logs import SERVICE as LOGS
+from whimbrel.prediction.sagemaker.logs import logs
 from whimbrel.prediction.sagemaker.places import Folders
-from whimbrel.prediction.sagemaker.training_jobs import IN_PROGRESS, Job, job_from
+from whimbrel.prediction.sagemaker.training_jobs import IN_PROGRESS, Job, TrainingJobs, job_from
 from whimbrel.prediction.serve.registry import (
-    UPDATING,
     Capture,
     EndpointConfig,
     State,
@@ -40,52 +42,72 @@ _TOLD_AGAIN = (
 _CAPTURE_MODES = {"Input", "Output", "InputAndOutput"}
 
 
-async def control(serving: Serving, operation: str, given: Values) -> Values:
-    """Do one operation. Raises UserError for what SageMaker calls a ValidationException."""
-    function = _OPERATIONS.get(operation)
-    if function is None:
-        raise UserError(f"operation {operation[:80]!r} is not known here", hint=f"Known: {', '.join(_OPERATIONS)}.")
-    reads = operation.startswith(("Describe", "List"))
-    try:
-        # One change at a time, from its checks to its effect.
-        async with contextlib.nullcontext() if reads else serving.changing:
-            return await function(serving, given)
-    except KeyError as error:
-        raise UserError(f"{error.args[0]} is missing", place=operation, hint="Give it.") from None
-    except (TypeError, AttributeError, ValueError) as error:
-        _log.info("control was given what it cannot read", exc_info=True, extra={"operation": operation})
-        raise UserError(f"a value is not of its type: {error}", place=operation, hint="See SageMaker's API.") from None
+class Control:
+    """The control of a ``serving``, with its training jobs, and the folders below which calls may name files."""
+
+    services: tuple[str, ...] = ("SageMaker", LOGS)
+
+    def __init__(self, serving: Serving, jobs: TrainingJobs, folders: Folders) -> None:
+        self.serving = serving
+        self.jobs = jobs
+        self.folders = folders
+        self._changing = asyncio.Lock()  # held by whoever decides on a change by the state
+
+    async def do(self, service: str, operation: str, given: Values) -> Values:
+        """Do one operation. Raises UserError for what SageMaker calls a ValidationException."""
+        if service == LOGS:
+            return await in_thread(logs, self.jobs, operation, given)
+        function = _OPERATIONS.get(operation)
+        if function is None:
+            raise UserError(f"operation {operation[:80]!r} is not known here", hint=f"Known: {', '.join(_OPERATIONS)}.")
+        reads = operation.startswith(("Describe", "List"))
+        try:
+            # One change at a time, from its checks to its effect.
+            async with contextlib.nullcontext() if reads else self._changing:
+                return await function(self, given)
+        except KeyError as error:
+            raise UserError(f"{error.args[0]} is missing", place=operation, hint="Give it.") from None
+        except (TypeError, AttributeError, ValueError) as error:
+            _log.info("control was given what it cannot read", exc_info=True, extra={"operation": operation})
+            hint = "See SageMaker's API."
+            raise UserError(f"a value is not of its type: {error}", place=operation, hint=hint) from None
+
+    async def close(self) -> None:
+        """End the training jobs."""
+        await self.jobs.close()
 
 
-async def _create_model(serving: Serving, given: Values) -> Values:
+async def _create_model(control: Control, given: Values) -> Values:
     container = given.get("PrimaryContainer") or (given.get("Containers") or [{}])[0]
-    await serving.create_model(given["ModelName"], serving.folders.file(container["ModelDataUrl"], "ModelDataUrl"))
+    await control.serving.create_model(
+        given["ModelName"], control.folders.file(container["ModelDataUrl"], "ModelDataUrl")
+    )
     return {"ModelArn": f"{_ARN}model/{given['ModelName'].lower()}"}
 
 
-async def _describe_model(serving: Serving, given: Values) -> Values:
-    return _model(_found(serving.state.models, given["ModelName"], "model"))
+async def _describe_model(control: Control, given: Values) -> Values:
+    return _model(_found(control.serving.state.models, given["ModelName"], "model"))
 
 
-async def _list_models(serving: Serving, given: Values) -> Values:
+async def _list_models(control: Control, given: Values) -> Values:
     keys = ("ModelName", "ModelArn", "CreationTime")
-    found = [_model(each) for each in serving.state.models.values()]
+    found = [_model(each) for each in control.serving.state.models.values()]
     return {"Models": [{key: each[key] for key in keys} for each in _asked(found, given, "ModelName")]}
 
 
-async def _delete_model(serving: Serving, given: Values) -> Values:
-    await serving.delete_model(given["ModelName"])
+async def _delete_model(control: Control, given: Values) -> Values:
+    await control.serving.delete_model(given["ModelName"])
     return {}
 
 
-async def _create_training_job(serving: Serving, given: Values) -> Values:
-    job = await in_thread(job_from, given, serving.folders)
-    await serving.jobs.create(job)
+async def _create_training_job(control: Control, given: Values) -> Values:
+    job = await in_thread(job_from, given, control.folders)
+    await control.jobs.create(job)
     return {"TrainingJobArn": f"{_ARN}training-job/{job.name.lower()}"}
 
 
-async def _describe_training_job(serving: Serving, given: Values) -> Values:
-    job: Job = _found(serving.jobs.jobs, given["TrainingJobName"], "training job")
+async def _describe_training_job(control: Control, given: Values) -> Values:
+    job: Job = _found(control.jobs.jobs, given["TrainingJobName"], "training job")
     found = _training_job(job) | {"HyperParameters": job.hyperparameters}
     found |= {key: job.given[key] for key in _TOLD_AGAIN if key in job.given}
     found["SecondaryStatus"] = "Training" if job.status == IN_PROGRESS else job.status
@@ -98,23 +120,23 @@ async def _describe_training_job(serving: Serving, given: Values) -> Values:
     return found | ({"FailureReason": job.reason} if job.reason else {})
 
 
-async def _list_tags(serving: Serving, given: Values) -> Values:
+async def _list_tags(control: Control, given: Values) -> Values:
     kind, _, name = given["ResourceArn"].rpartition(":")[2].partition("/")
-    jobs = [each for each in serving.jobs.jobs.values() if each.name.lower() == name]
+    jobs = [each for each in control.jobs.jobs.values() if each.name.lower() == name]
     return {"Tags": jobs[0].given.get("Tags", []) if jobs and kind == "training-job" else []}
 
 
-async def _list_training_jobs(serving: Serving, given: Values) -> Values:
-    found = [_training_job(each) for each in serving.jobs.jobs.values()]
+async def _list_training_jobs(control: Control, given: Values) -> Values:
+    found = [_training_job(each) for each in control.jobs.jobs.values()]
     return {"TrainingJobSummaries": _asked(found, given, "TrainingJobName")}
 
 
-async def _stop_training_job(serving: Serving, given: Values) -> Values:
-    serving.jobs.stop(_found(serving.jobs.jobs, given["TrainingJobName"], "training job").name)
+async def _stop_training_job(control: Control, given: Values) -> Values:
+    control.jobs.stop(_found(control.jobs.jobs, given["TrainingJobName"], "training job").name)
     return {}
 
 
-async def _create_config(serving: Serving, given: Values) -> Values:
+async def _create_config(control: Control, given: Values) -> Values:
     shadows = given.get("ShadowProductionVariants") or []
     if len(shadows) > 1:
         raise UserError("only one shadow variant is possible", place="ShadowProductionVariants", hint="Leave one.")
@@ -123,14 +145,16 @@ async def _create_config(serving: Serving, given: Values) -> Values:
         variants=tuple(_variant(each) for each in given["ProductionVariants"]),
         created=time.time(),
         shadow=_variant(shadows[0]) if shadows else None,
-        capture=_capture(given.get("DataCaptureConfig") or {}, serving.folders),
+        capture=_capture(given.get("DataCaptureConfig") or {}, control.folders),
     )
-    await serving.create_config(config)
+    await control.serving.create_config(config)
     return {"EndpointConfigArn": f"{_ARN}endpoint-config/{config.name.lower()}"}
 
 
-async def _describe_config(serving: Serving, given: Values) -> Values:
-    config: EndpointConfig = _found(serving.state.configs, given["EndpointConfigName"], "endpoint configuration")
+async def _describe_config(control: Control, given: Values) -> Values:
+    config: EndpointConfig = _found(
+        control.serving.state.configs, given["EndpointConfigName"], "endpoint configuration"
+    )
     found: Values = {
         "EndpointConfigName": config.name,
         "EndpointConfigArn": f"{_ARN}endpoint-config/{config.name.lower()}",
@@ -150,80 +174,80 @@ async def _describe_config(serving: Serving, given: Values) -> Values:
     return found
 
 
-async def _list_configs(serving: Serving, given: Values) -> Values:
+async def _list_configs(control: Control, given: Values) -> Values:
     found = [
         {
             "EndpointConfigName": each.name,
             "EndpointConfigArn": f"{_ARN}endpoint-config/{each.name.lower()}",
             "CreationTime": each.created,
         }
-        for each in serving.state.configs.values()
+        for each in control.serving.state.configs.values()
     ]
     return {"EndpointConfigs": _asked(found, given, "EndpointConfigName")}
 
 
-async def _delete_config(serving: Serving, given: Values) -> Values:
-    await serving.delete_config(given["EndpointConfigName"])
+async def _delete_config(control: Control, given: Values) -> Values:
+    await control.serving.delete_config(given["EndpointConfigName"])
     return {}
 
 
-async def _create_endpoint(serving: Serving, given: Values) -> Values:
+async def _create_endpoint(control: Control, given: Values) -> Values:
     name = given["EndpointName"]
-    await serving.create_endpoint(name, given["EndpointConfigName"], given.get("DeploymentConfig") or {})
+    await control.serving.create_endpoint(name, given["EndpointConfigName"], given.get("DeploymentConfig") or {})
     return {"EndpointArn": f"{_ARN}endpoint/{name.lower()}"}
 
 
-async def _update_endpoint(serving: Serving, given: Values) -> Values:
+async def _update_endpoint(control: Control, given: Values) -> Values:
     name = given["EndpointName"]
     deployment = given.get("DeploymentConfig") or {}
     if given.get("RetainDeploymentConfig"):
-        deployment = _found(serving.state.endpoints, name, "endpoint").deployment
+        deployment = _found(control.serving.state.endpoints, name, "endpoint").deployment
     retain = bool(given.get("RetainAllVariantProperties"))
-    await serving.update_endpoint(name, given["EndpointConfigName"], deployment, retain_weights=retain)
+    await control.serving.update_endpoint(name, given["EndpointConfigName"], deployment, retain_weights=retain)
     return {"EndpointArn": f"{_ARN}endpoint/{name.lower()}"}
 
 
-async def _update_weights(serving: Serving, given: Values) -> Values:
+async def _update_weights(control: Control, given: Values) -> Values:
     name = given["EndpointName"]
     wanted = {each["VariantName"]: float(each["DesiredWeight"]) for each in given["DesiredWeightsAndCapacities"]}
-    await serving.update_weights(name, wanted)
+    await control.serving.update_weights(name, wanted)
     return {"EndpointArn": f"{_ARN}endpoint/{name.lower()}"}
 
 
-async def _describe_endpoint(serving: Serving, given: Values) -> Values:
-    endpoint: StoredEndpoint = _found(serving.state.endpoints, given["EndpointName"], "endpoint")
+async def _describe_endpoint(control: Control, given: Values) -> Values:
+    endpoint: StoredEndpoint = _found(control.serving.state.endpoints, given["EndpointName"], "endpoint")
     found = _endpoint(endpoint) | {"EndpointConfigName": endpoint.config}
-    config = serving.state.configs[endpoint.config]
-    found["ProductionVariants"] = [_summary(serving.state, each, endpoint.weights) for each in config.variants]
+    config = control.serving.state.configs[endpoint.config]
+    found["ProductionVariants"] = [_summary(control.serving.state, each, endpoint.weights) for each in config.variants]
     if config.shadow:
-        found["ShadowProductionVariants"] = [_summary(serving.state, config.shadow, {})]
+        found["ShadowProductionVariants"] = [_summary(control.serving.state, config.shadow, {})]
     if endpoint.reason:
         found["FailureReason"] = endpoint.reason[:1024]
     if endpoint.deployment:
         found["LastDeploymentConfig"] = endpoint.deployment
     if endpoint.pending:
-        pending = serving.state.configs[endpoint.pending]
+        pending = control.serving.state.configs[endpoint.pending]
         found["PendingDeploymentSummary"] = {
             "EndpointConfigName": endpoint.pending,
-            "ProductionVariants": [_summary(serving.state, each, {}) for each in pending.variants],
+            "ProductionVariants": [_summary(control.serving.state, each, {}) for each in pending.variants],
             "StartTime": endpoint.modified,
         }
     return found
 
 
-async def _list_endpoints(serving: Serving, given: Values) -> Values:
-    found = [_endpoint(each) for each in serving.state.endpoints.values()]
+async def _list_endpoints(control: Control, given: Values) -> Values:
+    found = [_endpoint(each) for each in control.serving.state.endpoints.values()]
     if wanted := given.get("StatusEquals"):
         found = [each for each in found if each["EndpointStatus"] == wanted]
     return {"Endpoints": _asked(found, given, "EndpointName")}
 
 
-async def _delete_endpoint(serving: Serving, given: Values) -> Values:
-    await serving.delete_endpoint(given["EndpointName"])
+async def _delete_endpoint(control: Control, given: Values) -> Values:
+    await control.serving.delete_endpoint(given["EndpointName"])
     return {}
 
 
-_OPERATIONS: dict[str, Callable[[Serving, Values], Awaitable[Values]]] = {
+_OPERATIONS: dict[str, Callable[[Control, Values], Awaitable[Values]]] = {
     "CreateTrainingJob": _create_training_job,
     "DescribeTrainingJob": _describe_training_job,
     "ListTrainingJobs": _list_training_jobs,
@@ -325,7 +349,3 @@ def _asked(found: list[Values], given: Values, key: str) -> list[Values]:
     part = given.get("NameContains", "").lower()
     newest = sorted((each for each in found if part in each[key].lower()), key=lambda each: -each["CreationTime"])
     return newest[: given.get("MaxResults", len(newest))]
-
-
-def is_settled(status: str) -> bool:
-    return status not in (UPDATING, "Creating", "RollingBack")

@@ -14,6 +14,7 @@ from typing import Any
 
 from whimbrel.errors import UserError
 from whimbrel.prediction.sagemaker.training_jobs import Job, TrainingJobs
+from whimbrel.prediction.serve.server import NotFound
 
 SERVICE = "Logs_20140328"
 GROUP = "/aws/sagemaker/TrainingJobs"
@@ -22,10 +23,6 @@ _MOST = 10_000  # events of an answer, as CloudWatch has it
 _TIME = len("2026-01-31 12:00:00,000")
 _IGNORED = {"orderBy", "descending", "limit", "startFromHead", "unmask"}
 Values = dict[str, Any]
-
-
-class NotFound(UserError):
-    """There is no such group or stream: ResourceNotFoundException."""
 
 
 def logs(jobs: TrainingJobs, operation: str, given: Values) -> Values:

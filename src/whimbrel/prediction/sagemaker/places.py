@@ -10,6 +10,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from whimbrel.errors import UserError
+from whimbrel.lake.sql import lake_folder
+from whimbrel.project import Project
 
 Places = Callable[[str, str], Path]  # from an address, and the setting in which it stands
 
@@ -93,3 +95,13 @@ def lake_places(lake: Path, locations: Mapping[str, str]) -> Places:
         return resolve(address, lake, locations) if mapped else lake / "s3" / path
 
     return place
+
+
+def folders_of(project: Project) -> Folders:
+    """The folders of the project, of its lake and of its captured calls, and those that [serve] names."""
+    base, lake = project.path.parent, lake_folder(project)
+    named = [base / each for each in project.predict.serve.folders]
+    captured = [base / rule.capture_folder for rule in project.predict.endpoints if rule.capture_folder]
+    located = [lake.parent / each for each in project.lake.locations.values()]
+    own = [project.state / "models", project.state / "serve", project.state / "capture", lake]
+    return Folders([*named, *own, *captured, *located], lake_places(lake, project.lake.locations))

@@ -29,6 +29,7 @@ import orjson
 from whimbrel.durable import replace_file
 from whimbrel.errors import TrainingError, UserError
 from whimbrel.lake.csvfile import COLUMNS
+from whimbrel.prediction.model.kept import MODEL_FILE
 from whimbrel.prediction.train.tables import read_table
 from whimbrel.project.predict import ModelRule, read_model
 from whimbrel.project.section import Section
@@ -80,7 +81,7 @@ def _train(folder: Path) -> None:
     rule = rule_from(hyperparameters, (columns["columns"] or [LABEL])[0])
     table, as_of = _channel(folder, channels, "train", names, rule)
     _check_width(hyperparameters, table)
-    from whimbrel.prediction.train.train import MODEL_FILE, REPORT_FILE, evaluate, model_path, train  # slow to import
+    from whimbrel.prediction.train.train import REPORT_FILE, evaluate, model_path, train  # slow to import
 
     with tempfile.TemporaryDirectory() as made:
         model = _fit(rule, table, train, manifest_id=columns["id"], as_of=as_of, folder=Path(made))

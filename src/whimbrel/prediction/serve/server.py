@@ -20,18 +20,17 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
 import uuid
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from importlib import resources
 from itertools import count
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
 from whimbrel.errors import ModelDamaged, UserError, WhimbrelError
-from whimbrel.prediction.sagemaker.control import control
-from whimbrel.prediction.sagemaker.logs import SERVICE, NotFound, logs
 from whimbrel.prediction.serve import prometheus
 from whimbrel.prediction.serve.access import Access, Doors
 from whimbrel.prediction.serve.answers import (
@@ -56,6 +55,7 @@ from whimbrel.prediction.serve.status import recent_drift, status
 from whimbrel.threads import in_thread
 
 Handled = Response | Coroutine[Any, Any, Response]
+Until = Callable[[], Coroutine[Any, Any, None]]
 Respond = Callable[[LiveVariant, Answer, Meta], Response]
 _PREFIX = b"/endpoints/"
 _META = frozenset(
@@ -63,6 +63,7 @@ _META = frozenset(
 )
 _NO_ASYNC = "Asynchronous calls are not offered: score a file with `whimbrel predict --model FILE < rows.csv`."
 _DRIFT_EVERY = 5.0
+_LOOK_EVERY = 0.1
 _M_MMAP_THRESHOLD = -3  # of glibc's mallopt
 _PAGE_HEADERS = (
     "content-security-policy: default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
@@ -72,11 +73,29 @@ _PAGE_HEADERS = (
 _log = logging.getLogger("whimbrel.serve")
 
 
-class Routes:
-    """From a request to its response."""
+class NotFound(UserError):
+    """There is no such thing: ResourceNotFoundException."""
 
-    def __init__(self, serving: Serving, doors: Doors, *, control_offered: bool) -> None:
+
+class Control(Protocol):
+    """What does the operations of control APIs, those of ``services`` as X-Amz-Target names them.
+
+    ``do`` raises UserError, of which NotFound, for a call that it refuses.
+    """
+
+    services: tuple[str, ...]
+
+    async def do(self, service: str, operation: str, given: dict[str, Any]) -> dict[str, Any]: ...
+
+    async def close(self) -> None: ...
+
+
+class Routes:
+    """From a request to its response. ``control`` is None where none is offered."""
+
+    def __init__(self, serving: Serving, doors: Doors, control: Control | None) -> None:
         self._serving = serving
+        self._control = control
         self._doors = doors
         p = uuid.uuid4().hex
         self._prefix = f"{p[:8]}-{p[8:12]}-{p[12:16]}-{p[16:20]}"
@@ -96,8 +115,8 @@ class Routes:
             (b"GET", b"/status"): self._show_status,
             (b"GET", b"/metrics"): self._show_metrics,
         }
-        if control_offered:
-            self._plain[b"POST", b"/"] = self._control
+        if control:
+            self._plain[b"POST", b"/"] = self._controlled
 
     def serve(self, request: Request) -> Handled:
         if self._doors.signed and (why := self._wrongly_signed(request)):
@@ -193,10 +212,10 @@ class Routes:
         up = bool(lives) and all(live.fleet for live in lives)
         return Response(200 if up else 503, b"{}" if up else b'{"Message": "not every endpoint answers yet"}')
 
-    def _control(self, request: Request) -> Handled:
+    def _controlled(self, request: Request) -> Handled:
         target = request.fields.get(b"x-amz-target", b"").decode("latin-1")
         service, _, operation = target.partition(".")
-        if service not in ("SageMaker", SERVICE):
+        if not self._control or service not in self._control.services:
             return refusal(400, "POST / needs the header X-Amz-Target: SageMaker.<operation>")
         return self._do_control(service, operation, request.body)
 
@@ -205,10 +224,8 @@ class Routes:
             given = orjson.loads(body or b"{}")
             if not isinstance(given, dict):
                 raise UserError("the body must be a JSON object")
-            if service == SERVICE:
-                answer = await in_thread(logs, self._serving.jobs, operation, given)
-            else:
-                answer = await control(self._serving, operation, given)
+            assert self._control
+            answer = await self._control.do(service, operation, given)
         except orjson.JSONDecodeError as error:
             return control_error(400, "ValidationException", f"the body is not JSON: {error}")
         except NotFound as error:
@@ -248,10 +265,12 @@ async def serve(
     port: int,
     limits: Limits,
     ready: Callable[[int], None],
+    until: Until,
+    control: Control | None = None,
     access: Access | None = None,
     grace: float = 25.0,
 ) -> None:
-    """Serve until SIGTERM or SIGINT; then answer what has begun, in ``grace`` seconds. ``host`` None: every interface.
+    """Serve until ``until`` returns; then answer what has begun, in ``grace`` seconds. ``host`` None: every interface.
 
     ``ready`` is called with the port once every endpoint is up. Raises UserError when the address cannot be had, or
     would open the server to other machines without a token.
@@ -259,28 +278,58 @@ async def serve(
     access = access or Access()
     access.check(host)
     doors = Doors(access, host)
-    routes = Routes(serving, doors, control_offered=access.control)
+    routes = Routes(serving, doors, control if access.control else None)
     listener = routes.listener = Listener(limits, doors.by_head, routes.serve)
-    loop, stop = asyncio.get_running_loop(), asyncio.Event()
-    for each in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(each, stop.set)
+    loop = asyncio.get_running_loop()
+    ended = loop.create_task(until())  # from here on: a signal may come while the models are loaded
+    await asyncio.sleep(0)
     server = await _listen(listener, host, port)
     watch = loop.create_task(listener.watch())
-    _return_memory()
-    # While a model is loaded beside the traffic, a call waits for the interpreter no longer than this.
-    sys.setswitchinterval(0.0005)
-    await serving.start()
-    gc.collect()
-    gc.freeze()  # what is there by now stays; the collector need not look at it again
-    ready(server.sockets[0].getsockname()[1])
-    await stop.wait()
-    _log.info("stopping", extra={"pid": os.getpid()})
-    server.close()
-    await listener.drain(grace)
+    with _tuned():
+        await serving.start()
+        gc.collect()
+        gc.freeze()  # what is there by now stays; the collector need not look at it again
+        ready(server.sockets[0].getsockname()[1])
+        await ended
+        _log.info("stopping", extra={"pid": os.getpid()})
+        server.close()
+        await listener.drain(grace)
     watch.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await watch
+    if control:
+        await control.close()
     await serving.close()
+
+
+@contextlib.contextmanager
+def _tuned() -> Iterator[None]:
+    """The process for a server: what can be put back is put back."""
+    _return_memory()
+    before = sys.getswitchinterval()
+    # While a model is loaded beside the traffic, a call waits for the interpreter no longer than this.
+    sys.setswitchinterval(0.0005)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
+        gc.unfreeze()
+
+
+async def until_a_signal() -> None:
+    """SIGTERM or SIGINT. On the main thread."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, stop.set)
+    await stop.wait()
+
+
+def until_set(stop: threading.Event) -> Until:
+    async def wait() -> None:
+        while not stop.is_set():
+            await asyncio.sleep(_LOOK_EVERY)
+
+    return wait
 
 
 async def _listen(listener: Listener, host: str | None, port: int) -> asyncio.Server:

@@ -25,8 +25,6 @@ from typing import Any
 from whimbrel.errors import UserError, WhimbrelError
 from whimbrel.prediction.model.artifact import model_in
 from whimbrel.prediction.model.model import Model, load_model
-from whimbrel.prediction.sagemaker.places import Folders
-from whimbrel.prediction.sagemaker.training_jobs import TrainingJobs
 from whimbrel.prediction.serve.capture import Capturer
 from whimbrel.prediction.serve.endpoint import Fleet, LiveEndpoint, LiveVariant, Trial
 from whimbrel.prediction.serve.figures import Window
@@ -61,19 +59,15 @@ class Serving:
         *,
         guards: Mapping[str, Guard] | None = None,
         loader: Loader = load_model,
-        folders: Folders | None = None,
         refuse_unknown: Collection[str] = (),
     ) -> None:
         """``refuse_unknown`` are the endpoints that refuse a category which training never saw; others count it."""
         self.live: dict[str, LiveEndpoint] = {}
         self.capturer = Capturer()
-        self.jobs = TrainingJobs(registry.folder / "jobs")
-        self.folders = folders or Folders(())  # below which control may name files
         self._guards = guards or {}
         self._refuse_unknown = refuse_unknown
         self._registry = registry
         self._loader = loader
-        self.changing = asyncio.Lock()  # held by whoever decides on a change by the state
         self._lock = asyncio.Lock()
         self._updates: dict[str, asyncio.Task[None]] = {}
         self._loaded: dict[str, Served] = {}
@@ -94,7 +88,6 @@ class Serving:
         for task in self._updates.values():
             task.cancel()
         await asyncio.gather(*self._updates.values(), return_exceptions=True)
-        await self.jobs.close()
         await in_thread(self.capturer.close)
 
     # -- models and configurations

@@ -20,6 +20,7 @@ from whimbrel import __version__
 from whimbrel.durable import replace_file, sync_folder
 from whimbrel.errors import TrainingError
 from whimbrel.prediction.model.features import Input
+from whimbrel.prediction.model.kept import MODEL_FILE
 from whimbrel.prediction.model.model import Metrics, Model, save_model
 from whimbrel.prediction.model.scorer import Calibration, compile_scorer, fill
 from whimbrel.prediction.train import boosted, calibrate, gate, leakage, linear, metrics, report, threshold
@@ -39,7 +40,7 @@ from whimbrel.prediction.train.usable import flat_table, usable
 from whimbrel.project.predict import ModelRule
 
 LEARNERS: dict[str, Any] = {"linear": linear, "boosted": boosted}
-MODEL_FILE, REPORT_FILE = "model.json", "report.html"
+REPORT_FILE = "report.html"
 SCORE_BINS = 10
 CHECKED_ROWS = 200
 

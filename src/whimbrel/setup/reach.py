@@ -9,12 +9,11 @@ from contextlib import closing
 from dataclasses import replace
 from typing import NamedTuple
 
-import click
-
 from whimbrel.dms.toml import value
 from whimbrel.errors import PasswordWithheld, SourceUnreachable, WhimbrelError
 from whimbrel.mysql.connect import connect
 from whimbrel.mysql.login import is_loopback
+from whimbrel.notes import note
 from whimbrel.project import Source
 
 _RDS = re.compile(r"\.rds\.amazonaws\.com(\.cn)?\.?$", re.I)
@@ -61,10 +60,9 @@ def _not_verified(source: Source, error: SourceUnreachable) -> Reached:
     except WhimbrelError:
         raise error from None
     written = replace(source, tls="verify", tls_ca=ca)
-    click.echo(
+    note(
         f'The server was not verified: {error.message}. The project file has tls = "verify" and tls_ca = "{ca}", '
-        f"which is to be had from {where}; what else there is to choose: docs/security.md",
-        err=True,
+        f"which is to be had from {where}; what else there is to choose: docs/security.md"
     )
     return Reached(source, _lines(written))
 

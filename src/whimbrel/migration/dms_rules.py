@@ -7,8 +7,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import click
-
 from whimbrel import checkpoint
 from whimbrel.dms.read import faulty, load_rules
 from whimbrel.dms.rules import Rules
@@ -19,10 +17,11 @@ from whimbrel.migration import history
 from whimbrel.migration.state import StateFolder
 from whimbrel.mysql.connect import connect
 from whimbrel.mysql.schema import read_table, tables_and_views
+from whimbrel.notes import note
 from whimbrel.project import Project, Source
 
 
-def project_with_rules(project: Project, path: Path, *, into_existing: bool) -> Project:
+def project_with_rules(project: Project, path: Path, *, into_existing: bool = False) -> Project:
     """The project with the tables of the file in the place of its own. Raises ProjectError with all its faults."""
     rules = load_rules(path)
     _refuse_existing(rules, into_existing)
@@ -30,8 +29,8 @@ def project_with_rules(project: Project, path: Path, *, into_existing: bool) -> 
         raise ProjectError("[source] is missing", place=str(project.path), hint='Write url = "mysql://…" in it.')
     translated = _begun_rules(rules, project.state) or translated_rules(rules, project.source)
     notes = [*translated.notes, *([f"the [[table]] sections of {project.path} stand aside"] if project.tables else [])]
-    for note in notes:
-        click.echo(f"{path}: note: {note}", err=True)
+    for each in notes:
+        note(f"{path}: note: {each}")
     return replace(project, tables=translated.tables)
 
 

@@ -1,4 +1,4 @@
-"""``whimbrel init``: a commented project file from the live schema."""
+"""A commented project file from the live schema."""
 
 from __future__ import annotations
 
@@ -7,26 +7,24 @@ import re
 import tomllib
 import unicodedata
 from contextlib import closing
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
-import click
-
-from whimbrel.cli.dms_rules import translated_rules
-from whimbrel.cli.frame import OK
-from whimbrel.cli.reach import reach
 from whimbrel.dms.read import load_rules
 from whimbrel.dms.toml import table_section as dms_section
 from whimbrel.dms.toml import value
 from whimbrel.errors import ProjectError, UserError, WhimbrelError
 from whimbrel.mapping.design import compile_mapping
+from whimbrel.migration.dms_rules import translated_rules
 from whimbrel.mysql.connect import Mysql, connect
 from whimbrel.mysql.schema import estimated_rows, find_table, read_table, table_names
 from whimbrel.project import PASSWORD_VARIABLE, Source, TableRule, split_url
 from whimbrel.project.section import NO_USER, Section
 from whimbrel.project.table import read_table_rule
 from whimbrel.records import Column, Table
+from whimbrel.setup.reach import reach
 from whimbrel.sizes import MAX_KEY_NAME_BYTES, text_size
 
 NUMBERS = ("int", "year", "bit", "decimal", "float", "double")
@@ -43,7 +41,23 @@ class Tls(NamedTuple):
     key: str = ""
 
 
-def init(url: str, wanted: tuple[str, ...], output: Path, endpoint: str, tls: Tls) -> int:
+@dataclass(frozen=True, slots=True)
+class InitResult:
+    """The project file that was written, with how many tables; ``left_out`` says why others are not in it.
+
+    ``password_given``: the URL had a password, which is not in the file.
+    """
+
+    path: str
+    tables: int
+    left_out: tuple[str, ...]
+    password_given: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def init(url: str, wanted: tuple[str, ...], output: Path, endpoint: str, tls: Tls) -> InitResult:
     """Write ``output``. Raises ProjectError when it exists: a mapping that somebody wrote is not overwritten."""
     _refuse(output, endpoint)
     source, password = _source(url, tls)
@@ -60,18 +74,17 @@ def init(url: str, wanted: tuple[str, ...], output: Path, endpoint: str, tls: Tl
             except WhimbrelError as error:
                 if wanted:
                     raise
-                left_out.append(f"# {_one_line(f'{name} is left out: {error}')}\n")
+                left_out.append(f"{name} is left out: {error}")
     if not sections:
         raise UserError("no table that can be migrated", place=source.database, hint="Name another database.")
-    output.write_text(_head(source, tls_lines, endpoint) + "\n".join(sections + left_out), encoding="utf-8")
-    click.echo(
-        f"Wrote {output} with {len(sections)} tables{f', {len(left_out)} left out (see its end)' if left_out else ''}."
-    )
-    _say_next(output, password)
-    return OK
+    comments = [f"# {_one_line(each)}\n" for each in left_out]
+    output.write_text(_head(source, tls_lines, endpoint) + "\n".join(sections + comments), encoding="utf-8")
+    return InitResult(str(output), len(sections), tuple(left_out), bool(password))
 
 
-def init_from_dms(url: str, rules_file: Path, wanted: tuple[str, ...], output: Path, endpoint: str, tls: Tls) -> int:
+def init_from_dms(
+    url: str, rules_file: Path, wanted: tuple[str, ...], output: Path, endpoint: str, tls: Tls
+) -> InitResult:
     """Write ``output`` with the ``[[table]]``s that say the same as the DMS file does for the live schema.
 
     Raises ProjectError with all that is wrong with the DMS file, and when ``output`` exists.
@@ -92,9 +105,7 @@ def init_from_dms(url: str, rules_file: Path, wanted: tuple[str, ...], output: P
     output.write_text(
         f"{_head(source, tls_lines, endpoint)}# From {rules_file.name}\n{notes}\n{sections}", encoding="utf-8"
     )
-    click.echo(f"Wrote {output} with {len(translated.tables)} tables from {rules_file}.")
-    _say_next(output, password)
-    return OK
+    return InitResult(str(output), len(translated.tables), (), bool(password))
 
 
 def _checked_section(connection: Mysql, table: Table, targets: Targets) -> str:
@@ -158,12 +169,6 @@ def _source(url: str, tls: Tls) -> tuple[Source, str]:
     settings, password = split_url(url)
     settings["password"] = password or os.environ.get(PASSWORD_VARIABLE, "")
     return Source(**settings, tls_cert=tls.cert, tls_key=tls.key), password
-
-
-def _say_next(output: Path, password: str) -> None:
-    if password:
-        click.echo(f"The password is not in it: set {PASSWORD_VARIABLE} in the environment.")
-    click.echo(f"Next: edit the mapping in {output}, then `whimbrel check`.")
 
 
 def _head(source: Source, tls_lines: str, endpoint: str) -> str:

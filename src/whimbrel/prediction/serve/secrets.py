@@ -1,4 +1,4 @@
-"""What ``[serve]`` says of who may do what: the secrets, read where they are, and the folders that control may name."""
+"""What ``[serve]`` says of who may do what: the secrets, read where they are."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import os
 from pathlib import Path
 
 from whimbrel.errors import UserError
-from whimbrel.lake.sql import lake_folder
-from whimbrel.prediction.sagemaker.places import Folders, lake_places
 from whimbrel.prediction.serve.access import Access
 from whimbrel.prediction.serve.deploy import Keys
 from whimbrel.private import openness
@@ -35,17 +33,6 @@ def predict_keys(project: Project) -> Keys:
     """As ``control_keys``, for predictions."""
     access = access_of(project)
     return Keys(access.key_id, access.predict_token) if access.predict_token else Keys()
-
-
-def folders_of(project: Project) -> Folders:
-    """The folders of the project, of its lake and of its captured calls, and those that [serve] names."""
-    base, lake = project.path.parent, lake_folder(project)
-    named = [base / each for each in project.predict.serve.folders]
-    captured = [base / rule.capture_folder for rule in project.predict.endpoints if rule.capture_folder]
-    located = [lake.parent / each for each in project.lake.locations.values()]
-    own = [project.state / "models", project.state / "serve", project.state / "capture", lake]
-
-    return Folders([*named, *own, *captured, *located], lake_places(lake, project.lake.locations))
 
 
 def _secret(project: Project, name: str, variable: str, file: str) -> str:

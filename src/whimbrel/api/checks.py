@@ -1,0 +1,78 @@
+"""Before a migration: what would go wrong, what rows become, and a project file to begin with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from whimbrel.api.opened import ProjectLike, disk_faults_named, opened_to_migrate
+from whimbrel.checks import preview as previews
+from whimbrel.checks import report as reports
+from whimbrel.checks.preview import Preview, PreviewedItem, PreviewedTable
+from whimbrel.checks.report import CheckReport
+from whimbrel.checks.run import Limits
+from whimbrel.private import private
+from whimbrel.project import FILE_NAME
+from whimbrel.setup import project_file
+from whimbrel.setup.project_file import InitResult, Tls
+
+__all__ = ["CheckReport", "InitResult", "Preview", "PreviewedItem", "PreviewedTable", "check", "init", "preview"]
+
+
+def check(
+    project: ProjectLike,
+    *,
+    rows: int = 1_000_000,
+    seconds: float = 60.0,
+    prices: str | os.PathLike[str] | None = None,
+    statements: str = "",
+) -> CheckReport:
+    """Everything that would go wrong, before anything is moved. Changes nothing on either side.
+
+    At most ``rows`` rows of a table are read, for at most ``seconds`` each; 0 means all, and no limit. ``prices`` is a
+    price file of your own. ``statements`` is a slow log, a general log or an .sql file with the application's
+    statements, or ``"performance_schema"``: then the report says what serves each.
+
+    Also a source that cannot be reached is a finding. Raises ProjectError for the project file, the price file or the
+    statements, and UserError if the extra ``lake`` is missing for ``statements``.
+    """
+    with opened_to_migrate(project) as found:
+        return reports.report(found, Limits(rows, seconds), Path(prices) if prices else None, statements)
+
+
+def preview(project: ProjectLike, *, tables: Iterable[str] = (), rows: int = 5) -> Preview:
+    """``rows`` real rows of each table (of ``tables`` alone, if any are named), and the items that they become.
+
+    Raises ProjectError for a table that the project does not have, MappingError, SourceError.
+    """
+    with opened_to_migrate(project) as found:
+        return previews.preview(found, tuple(tables), rows)
+
+
+def init(
+    url: str,
+    *,
+    output: str | os.PathLike[str] = FILE_NAME,
+    tables: Iterable[str] = (),
+    endpoint: str = "",
+    dms: str | os.PathLike[str] | None = None,
+    tls: str = "",
+    tls_ca: str = "",
+    tls_cert: str = "",
+    tls_key: str = "",
+) -> InitResult:
+    """Write a commented project file from the live schema at ``url`` (``mysql://user@host:port/database``).
+
+    The password comes from the URL or from the environment variable WHIMBREL_SOURCE_PASSWORD, and is not written.
+    ``tables`` are all of the database unless some are named; with ``dms``, an AWS DMS table-mapping file, those that it
+    selects, mapped as it says. ``endpoint`` is a DynamoDB-compatible server. The settings of TLS are those of
+    ``[source]``; without ``tls``, the server is verified where it can be.
+
+    Raises ProjectError if ``output`` exists or the DMS file cannot be translated, PasswordWithheld, SourceError.
+    """
+    with private(), disk_faults_named():
+        asked = Tls(tls, tls_ca, tls_cert, tls_key)
+        if dms is not None:
+            return project_file.init_from_dms(url, Path(dms), tuple(tables), Path(output), endpoint, asked)
+        return project_file.init(url, tuple(tables), Path(output), endpoint, asked)

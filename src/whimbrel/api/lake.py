@@ -1,0 +1,203 @@
+"""Over a table in DynamoDB: exports, typed data sets, SQL, and the way back."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from whimbrel.api.opened import ProjectLike, opened
+from whimbrel.lake import restore as restoring
+from whimbrel.lake import sql as asking
+from whimbrel.lake import table as tables
+from whimbrel.lake.restore import RestorePlan, RestoreResult
+from whimbrel.lake.table import ConvertPlan, ConvertResult, CsvResult, ExportPlan, ExportResult
+from whimbrel.project import FILE_NAME
+
+if TYPE_CHECKING:
+    import pyarrow
+
+__all__ = [
+    "ConvertPlan",
+    "ConvertResult",
+    "CsvResult",
+    "ExportPlan",
+    "ExportResult",
+    "RestorePlan",
+    "RestoreResult",
+    "convert",
+    "export",
+    "plan_convert",
+    "plan_export",
+    "plan_restore",
+    "query",
+    "restore",
+    "write_csv",
+]
+
+
+def export(
+    project: ProjectLike,
+    table: str,
+    *,
+    how: Literal["", "full", "incremental"] = "",
+    method: Literal["auto", "stream", "compare"] = "auto",
+    max_read_units: float | None = None,
+    progress: Callable[[int], None] | None = None,
+    stop: threading.Event | None = None,
+) -> ExportResult:
+    """Export a table of DynamoDB in its native layout: whole the first time, then what changed since the last export.
+
+    ``how`` is ``"full"`` or ``"incremental"`` to have one of them in any case. ``method`` says how changes are found:
+    from the table's stream, or by comparing. ``max_read_units`` (a second) replaces the project's. ``progress`` is
+    called with the number of items that were read since it was called last, from any thread.
+
+    An export that was stopped continues where it was. Raises TargetError, StateError, UserError, and Stopped.
+    """
+    with opened(project) as found:
+        return tables.make_export(
+            found,
+            table,
+            how=how,
+            method=method,
+            max_units=max_read_units,
+            stop=stop or threading.Event(),
+            count=progress or _nobody,
+        )
+
+
+def plan_export(
+    project: ProjectLike,
+    table: str,
+    *,
+    how: Literal["", "full", "incremental"] = "",
+    max_read_units: float | None = None,
+) -> ExportPlan:
+    """What ``export`` would do now. Raises TargetError."""
+    with opened(project) as found:
+        return tables.plan_export(found, table, how, max_read_units)
+
+
+def convert(
+    project: ProjectLike,
+    table: str,
+    *,
+    source: str | os.PathLike[str] = "",
+    again: bool = False,
+    as_of: str = "",
+    accept_gap: bool = False,
+    stop: threading.Event | None = None,
+) -> ConvertResult:
+    """Make a table's exports, or those at ``source`` (a folder, a file, ``s3://bucket/path``), a typed data set.
+
+    The types follow from all items and are pinned in the project file; ``again`` infers them from scratch. ``as_of``
+    (ISO 8601) makes the data set as it was then, beside the current one. ``accept_gap`` continues where changes are in
+    no export, and the data set records it. Items that do not fit are in the result, and are no error.
+
+    Raises UserError, StateError (LogCorrupt for an export with a wrong checksum), TargetError, and Stopped.
+    """
+    ends = stop or threading.Event()
+    with opened(project) as found:
+        place = tables.exported_place(found, os.fspath(source), ends)
+        return tables.make_dataset(found, table, ends, place, again=again, as_of=as_of, accept_gap=accept_gap)
+
+
+def plan_convert(
+    project: ProjectLike, table: str, *, source: str | os.PathLike[str] = "", as_of: str = ""
+) -> ConvertPlan:
+    """What ``convert`` would read. Raises as it does."""
+    with opened(project) as found:
+        return tables.plan_convert(found, table, os.fspath(source), as_of)
+
+
+def write_csv(
+    project: ProjectLike,
+    table: str,
+    *,
+    path: str | os.PathLike[str] | None = None,
+    columns: Sequence[str] = (),
+    label: str = "",
+    without: Sequence[str] = (),
+    header: bool = False,
+) -> CsvResult:
+    """Write the table's current data set as CSV to ``path``, or into the lake's csv folder.
+
+    ``columns`` are all unless some are named, ``without`` leaves some out, and ``label`` stands first. Raises UserError
+    for a column that is not there, StateError if it cannot be written.
+    """
+    with opened(project) as found:
+        file = Path(path) if path else None
+        return tables.make_csv(found, table, file, columns=columns, label=label, without=without, header=header)
+
+
+def restore(
+    project: ProjectLike,
+    table: str,
+    *,
+    source: str | os.PathLike[str] = "",
+    as_of: str = "",
+    into: str = "",
+    key: Sequence[tuple[str, str]] = (),
+    accept_gap: bool = False,
+    into_existing: bool = False,
+    progress: Callable[[int], None] | None = None,
+    stop: threading.Event | None = None,
+) -> RestoreResult:
+    """Rebuild a table from its exports (up to ``as_of``), or from those at ``source``: every item as it was.
+
+    It is made, under the name ``into`` if one is given; one that has items is refused without ``into_existing``.
+    ``key`` has (name, type) pairs, partition key first, where no export says it. ``progress`` is called with the number
+    of items written since it was called last.
+
+    Raises UserError, TargetError (TargetNotEmpty), StateError, and Stopped. May be repeated with ``into_existing``.
+    """
+    ends = stop or threading.Event()
+    with opened(project) as found:
+        chosen = restoring.choose(
+            found, table, place=os.fspath(source), as_of=as_of, into=into, key=key, accept_gap=accept_gap, stop=ends
+        )
+        done = restoring.restore(
+            found.target,
+            chosen.table,
+            chosen.files,
+            chosen.key,
+            into_existing=into_existing,
+            stop=ends,
+            on_items=progress or _nobody,
+        )
+        return RestoreResult(chosen.table, done.puts, done.deletes, tuple(done.refused))
+
+
+def plan_restore(
+    project: ProjectLike,
+    table: str,
+    *,
+    source: str | os.PathLike[str] = "",
+    as_of: str = "",
+    into: str = "",
+    key: Sequence[tuple[str, str]] = (),
+    accept_gap: bool = False,
+    stop: threading.Event | None = None,
+) -> RestorePlan:
+    """What ``restore`` would write. An export in S3 is copied for that. Raises as ``restore`` does."""
+    ends = stop or threading.Event()
+    with opened(project) as found:
+        return restoring.choose(
+            found, table, place=os.fspath(source), as_of=as_of, into=into, key=key, accept_gap=accept_gap, stop=ends
+        ).plan()
+
+
+def query(sql: str, *, project: ProjectLike = FILE_NAME, as_of: str = "", dataset_id: str = "") -> pyarrow.Table:
+    """The rows of the last statement in ``sql`` over the project's data sets, as an Arrow table.
+
+    ``as_of`` (ISO 8601) looks at every data set as it was then, ``dataset_id`` at one of them. Raises UserError for SQL
+    that cannot be answered.
+    """
+    with opened(project) as found:
+        return asking.query(found, sql, as_of=as_of, identity=dataset_id)
+
+
+def _nobody(items: int) -> None:
+    """Is told."""

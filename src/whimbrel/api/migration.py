@@ -1,0 +1,166 @@
+"""From MySQL or MariaDB into DynamoDB: the migration and its phases, and the proof."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from whimbrel.api.opened import ProjectLike, opened, opened_to_migrate
+from whimbrel.migration import moving, proving
+from whimbrel.migration.live import Update
+from whimbrel.migration.moving import Asked, MigrationPlan, MigrationResult, PlannedTable
+from whimbrel.migration.progress import Progress
+from whimbrel.migration.proving import Retried, Status, Verification
+
+__all__ = [
+    "MigrationPlan",
+    "MigrationResult",
+    "PlannedTable",
+    "Progress",
+    "Retried",
+    "Status",
+    "Update",
+    "Verification",
+    "apply",
+    "capture",
+    "dead_letters",
+    "load",
+    "migrate",
+    "plan_migrate",
+    "refill",
+    "retry_dead",
+    "snapshot",
+    "status",
+    "verify",
+]
+
+
+def migrate(
+    project: ProjectLike,
+    *,
+    until_caught_up: bool = True,
+    into_existing: bool = False,
+    progress: Callable[[Update], None] | None = None,
+    stop: threading.Event | None = None,
+) -> MigrationResult:
+    """Capture, snapshot, load and apply, from where an earlier call was stopped.
+
+    ``until_caught_up`` returns once everything that the source had committed when the changes began to be applied is
+    in the target; without it, the source is followed until ``stop`` is set. ``into_existing`` writes into target tables
+    that have items already. ``progress`` is called about four times a second, from one other thread.
+
+    Raises what ``prepare`` and the phases raise: ProjectError, MappingError, SourceError, TargetError, SchemaDrift, and
+    StateError, of which Locked says that another process is at work. A dead letter is no error: see the result.
+    """
+    with opened_to_migrate(project, into_existing=into_existing) as found:
+        asked = _asked(stop, progress)
+        return moving.migrate(found, asked, until_caught_up=until_caught_up, into_existing=into_existing)
+
+
+def plan_migrate(project: ProjectLike, *, into_existing: bool = False) -> MigrationPlan:
+    """What ``migrate`` would do next. Nothing is done. Raises as ``migrate`` does."""
+    with opened_to_migrate(project, into_existing=into_existing) as found:
+        return moving.plan(found)
+
+
+def capture(
+    project: ProjectLike,
+    *,
+    until_caught_up: bool = True,
+    progress: Callable[[Update], None] | None = None,
+    stop: threading.Event | None = None,
+) -> MigrationResult:
+    """Only write changes to the change log, from a Position that the first call fixes. Raises as ``migrate`` does.
+
+    ``until_caught_up`` returns once all that the source has now is in the log. Other phases may run beside this.
+    """
+    with opened_to_migrate(project) as found:
+        return moving.capture(found, _asked(stop, progress), until_caught_up=until_caught_up)
+
+
+def snapshot(
+    project: ProjectLike, *, progress: Callable[[Update], None] | None = None, stop: threading.Event | None = None
+) -> MigrationResult:
+    """Only export the tables to files. Raises as ``migrate`` does."""
+    with opened_to_migrate(project) as found:
+        return moving.snapshot(found, _asked(stop, progress))
+
+
+def load(
+    project: ProjectLike,
+    *,
+    into_existing: bool = False,
+    progress: Callable[[Update], None] | None = None,
+    stop: threading.Event | None = None,
+) -> MigrationResult:
+    """Only load the exported files into the target. Raises as ``migrate`` does, and StateError before the snapshot."""
+    with opened_to_migrate(project, into_existing=into_existing) as found:
+        return moving.load(found, _asked(stop, progress), into_existing=into_existing)
+
+
+def apply(
+    project: ProjectLike,
+    *,
+    until_caught_up: bool = True,
+    progress: Callable[[Update], None] | None = None,
+    stop: threading.Event | None = None,
+) -> MigrationResult:
+    """Only apply the change log to the target. Raises as ``migrate`` does, and StateError before the load is done.
+
+    ``until_caught_up`` returns at the end of the change log.
+    """
+    with opened_to_migrate(project) as found:
+        return moving.apply(found, _asked(stop, progress), until_caught_up=until_caught_up)
+
+
+def refill(
+    project: ProjectLike,
+    table: str,
+    *,
+    progress: Callable[[Update], None] | None = None,
+    stop: threading.Event | None = None,
+) -> MigrationResult:
+    """Write every item of the source table ``table`` again, from its current rows.
+
+    For what an ALTER does to old rows without a word in the binlog. Raises as ``migrate`` does, and ProjectError for a
+    table that the project does not have.
+    """
+    with opened_to_migrate(project) as found:
+        return moving.refill(found, _asked(stop, progress), table)
+
+
+def verify(
+    project: ProjectLike, *, progress: Callable[[Update], None] | None = None, stop: threading.Event | None = None
+) -> Verification:
+    """Compare source and target in full, while both are live.
+
+    A difference is in the result, and no error. Raises as ``migrate`` does, StateError before the load is done, and
+    Stopped if ``stop`` was set before the end.
+    """
+    with opened_to_migrate(project) as found:
+        return proving.verify(found, _asked(stop, progress))
+
+
+def status(project: ProjectLike) -> Status:
+    """How far the migration is. Raises StateError if nothing has begun."""
+    with opened(project) as found:
+        return proving.status(found)
+
+
+def dead_letters(project: ProjectLike) -> int:
+    """How many rows, or items, could not be migrated and wait for ``retry_dead``."""
+    with opened(project) as found:
+        return proving.dead_letters(found)
+
+
+def retry_dead(project: ProjectLike, *, stop: threading.Event | None = None) -> Retried:
+    """Retry the dead letters: each row is read from the source and mapped again.
+
+    Raises as ``migrate`` does, and Stopped if ``stop`` was set before the end: then all letters stay.
+    """
+    with opened_to_migrate(project) as found:
+        return proving.retry_dead(found, _asked(stop))
+
+
+def _asked(stop: threading.Event | None, progress: Callable[[Update], None] | None = None) -> Asked:
+    return Asked(stop or threading.Event(), progress)

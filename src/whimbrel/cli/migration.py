@@ -1,0 +1,186 @@
+"""The commands from MySQL into DynamoDB: what they print of what the functions of ``whimbrel`` give."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import click
+
+from whimbrel.api import migration as verbs
+from whimbrel.api.migration import MigrationPlan, MigrationResult, PlannedTable, Verification
+from whimbrel.cli.frame import DEAD_LETTERS, DIFFERENCES, OK, keep_log, say_json
+from whimbrel.cli.stopping import INTERRUPTED, interruptible
+from whimbrel.migration.differences import TableReport
+from whimbrel.migration.moving import Asked
+from whimbrel.migration.state import StateFolder
+from whimbrel.project import OFF, Project, rule_named
+from whimbrel.ui.display import Display, pick
+
+LISTED = 20  # differences shown to a person; --json has more
+REASONS = 10  # of dead letters
+Verb = Callable[..., MigrationResult]
+
+
+def moving(verb: Verb, project: Project, as_json: bool, *arguments: str, **options: bool) -> int:
+    """Do one of the verbs that move data, with what it does shown and logged; report, and return the exit code."""
+    with shown(project, as_json) as asked:
+        done = verb(project, *arguments, progress=asked.tell, stop=asked.stop, **options)
+    code = INTERRUPTED if done.stopped else DEAD_LETTERS if done.dead_letters else OK
+    if as_json:
+        say_json({"event": "end", "exit_code": code} | done.to_dict())
+    elif done.stopped:
+        click.echo("Stopped; the same command goes on from here.", err=True)
+    else:
+        click.echo(_summary(done), err=True)
+    return code
+
+
+@contextmanager
+def shown(project: Project, as_json: bool) -> Iterator[Asked]:
+    """Show the progress to the person, log what happens, and let a signal end it at a safe place."""
+    keep_log(StateFolder(project.state).run_log)
+    with interruptible() as stop, Display(pick(as_json)) as display:
+        yield Asked(stop, display.show)
+
+
+def show_plan(project: Project, as_json: bool, *, into_existing: bool) -> int:
+    plan = verbs.plan_migrate(project, into_existing=into_existing)
+    if as_json:
+        say_json(plan.to_dict())
+    else:
+        for line in _plan_lines(plan):
+            click.echo(line)
+    return OK
+
+
+def show_refill(project: Project, as_json: bool, name: str) -> int:
+    source = rule_named(project, name).source
+    values = {"table": source, "items": 0}
+    say_json(values) if as_json else click.echo(f"Would put the items of all rows of {source}. Nothing was done.")
+    return OK
+
+
+def verify(project: Project, as_json: bool) -> int:
+    with shown(project, as_json) as asked:
+        found = verbs.verify(project, progress=asked.tell, stop=asked.stop)
+    if as_json:
+        say_json(found.to_dict())
+    else:
+        for line in _all_verification_lines(found):
+            click.echo(line)
+    return OK if found.equal else DIFFERENCES
+
+
+def status(project: Project, as_json: bool) -> int:
+    found = verbs.status(project)
+    if as_json:
+        say_json(found.to_dict())
+    else:
+        for line in _status_lines(project, found):
+            click.echo(line)
+    return DEAD_LETTERS if found.dead_letters else OK
+
+
+def retry_dead(project: Project, as_json: bool, *, dry_run: bool) -> int:
+    if dry_run:
+        letters = verbs.dead_letters(project)
+        done = verbs.Retried(letters, 0, letters)
+    else:
+        with interruptible() as stop:
+            done = verbs.retry_dead(project, stop=stop)
+    if as_json:
+        say_json(done.to_dict())
+    elif dry_run or not done.letters:
+        click.echo(f"{done.letters:,} dead letters{'; nothing was done' if dry_run else ''}.")
+    else:
+        told = f"{done.written:,} items written, {done.dead_letters:,} letters left."
+        click.echo(f"{done.letters:,} letters played again: {told}")
+    return DEAD_LETTERS if done.dead_letters else OK
+
+
+def _summary(done: MigrationResult) -> str:
+    text = f"Done: {done.rows_exported:,} rows exported, {done.items_loaded:,} items loaded, "
+    text += f"{done.changes_applied:,} changes applied."
+    if done.writes_skipped:
+        text += f" {done.writes_skipped:,} writes held back by the condition of their table."
+    if done.dead_letters:
+        letters = f"{done.dead_letters:,} dead letters"
+        text += f" {letters}: see `whimbrel status`, and `whimbrel retry-dead` once they are mended."
+    return text
+
+
+def _plan_lines(plan: MigrationPlan) -> Iterator[str]:
+    yield f"Would capture from {plan.source} into {plan.state}, then:"
+    for table in plan.tables:
+        yield _plan_line(table)
+    if plan.mark:
+        made = "which exists" if plan.mark_exists else "which would be made"
+        yield f"  the mark of this state folder into {plan.mark}, {made}"
+    yield "Nothing was done."
+
+
+def _plan_line(table: PlannedTable) -> str:
+    key = " and ".join(f"{name} ({kind})" for name, kind in table.key.items())
+    made = "which exists" if table.exists else "which would be made"
+    extra = ", regrouped on disk" if table.regrouped_on_disk else ""
+    return f"  {table.source} (about {table.rows:,} rows) into {table.target}, {made}, keyed by {key}{extra}"
+
+
+def _all_verification_lines(found: Verification) -> Iterator[str]:
+    for table in found.tables:
+        yield from verification_lines(table)
+    if found.equal:
+        return
+    for source, columns in found.altered.items():
+        yield (
+            f"{source} was altered ({', '.join(columns)}): items of rows that nobody has written since are as they "
+            f"were. `whimbrel refill {source}` puts them anew."
+        )
+
+
+def verification_lines(report: TableReport) -> list[str]:
+    """The result for one table, for people."""
+    counted = f"{report.rows:,} rows make {report.items:,} items; the target has {report.found:,}"
+    total = sum(report.counts.values())
+    words = ", ".join(f"{count:,} {kind}" for kind, count in sorted(report.counts.items()))
+    lines = [f"{report.source} → {report.target}: {counted}. Differences: {total:,}{f' ({words})' if words else ''}"]
+    if report.softly_deleted:
+        lines.append(f"  {report.softly_deleted:,} items stay although their rows went, and say so")
+    if report.held:
+        lines.append(
+            f"  {report.held:,} items are as somebody else wrote them, and their table's condition protects them"
+        )
+    if report.not_compared:
+        lines.append(f"  not compared, as they say how a row came: {', '.join(report.not_compared)}")
+    for difference in report.differences[:LISTED]:
+        lines.append(f"  {difference.kind} {json.dumps(difference.key)}")
+        lines.append(f"    source {json.dumps(difference.expected)}")
+        lines.append(f"    target {json.dumps(difference.found)}")
+        if difference.reason:
+            lines.append(f"    {difference.reason}")
+    if total > LISTED:
+        lines.append(f"  … and {total - LISTED:,} more; --json lists them")
+    return lines
+
+
+def _status_lines(project: Project, found: verbs.Status) -> Iterator[str]:
+    now, live = found.checkpoint, found.running
+    yield f"phase      {now.phase}" + ("" if live else " (no process is at work)")
+    yield f"start      {now.start}"
+    yield f"applied    {now.applied_position or 'nothing yet'}"
+    for source, table in now.tables.items():
+        loaded = f"{table.rows_loaded:,} loaded as {table.items_loaded:,} items"
+        yield f"{source}: {table.rows_exported:,} rows exported, {loaded}"
+    if project.target.mark == OFF:
+        yield "mark       off: a second state folder on the same target is not noticed"
+    elif now.migration:
+        yield f"mark       {now.migration} in table {project.target.mark}"
+    if live:
+        yield f"lag        {live['lag_changes']:,} changes, {live['lag_seconds']} s"
+    if held := now.counters.get("held", 0):
+        yield f"held back  {held:,} writes, by the condition of their table"
+    yield f"dead       {found.dead_letters:,} letters"
+    for reason, count in found.reasons[:REASONS]:
+        yield f"  {count:,} times: {reason}"

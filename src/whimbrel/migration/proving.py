@@ -1,0 +1,137 @@
+"""The verbs that look and prove, as they are done with one project: verify, status, retry-dead."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from whimbrel import checkpoint
+from whimbrel.checkpoint import Checkpoint
+from whimbrel.dynamodb.wire import Wire
+from whimbrel.errors import Locked, StateError, Stopped
+from whimbrel.migration.dead import read_letters
+from whimbrel.migration.differences import TableReport
+from whimbrel.migration.follow import Follower
+from whimbrel.migration.live import Live, read_status
+from whimbrel.migration.moving import Asked
+from whimbrel.migration.prepare import Prepared, followable, prepare, same_rules
+from whimbrel.migration.progress import Progress
+from whimbrel.migration.retry import retry
+from whimbrel.migration.run import Run
+from whimbrel.migration.state import StateFolder
+from whimbrel.migration.verify import verify_all
+from whimbrel.project import Project
+from whimbrel.records import Position
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What comparing source and target found. ``altered`` names, by source table, the columns that came or went since
+    the migration began: items of rows that nobody has written since are as they were.
+    """
+
+    tables: tuple[TableReport, ...]
+    altered: dict[str, tuple[str, ...]]
+
+    @property
+    def equal(self) -> bool:
+        return all(table.equal for table in self.tables)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"equal": self.equal, "tables": [table.as_dict() for table in self.tables]}
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """``running`` has the figures of the process that is at work, None if none is. ``reasons``: of the dead letters,
+    with how often each is given, the most frequent ones first.
+    """
+
+    checkpoint: Checkpoint
+    running: dict[str, Any] | None
+    dead_letters: int
+    reasons: tuple[tuple[str, int], ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        found = checkpoint.as_dict(self.checkpoint)
+        return {"checkpoint": found, "running": self.running, "dead_letters": self.dead_letters}
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """``letters`` were retried: ``written`` items went to the target, ``dead_letters`` are left."""
+
+    letters: int
+    written: int
+    dead_letters: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"dead_letters": self.dead_letters, "written": self.written}
+
+
+def verify(project: Project, asked: Asked) -> Verification:
+    """Compare everything, with the applier of this process or that of a `whimbrel migrate` that runs elsewhere."""
+    prepared, progress, stop = prepare(project), Progress(phase="verify"), asked.stop
+    folder = StateFolder(project.state)
+    folder.make()
+    with Live(progress, folder, stop, asked.tell):
+        try:
+            with Run(prepared, stop, progress) as run:
+                if run.phase == "apply":
+                    run.start_capture()
+                with Follower(run):
+                    progress.phase = "verify"
+                    reports = verify_all(prepared, run.wire, lambda: progress.applied_position, stop, progress)
+        except Locked:
+            applied = _applied_elsewhere(prepared)
+            with closing(Wire(project.target)) as wire:
+                reports = verify_all(prepared, wire, applied, stop, progress)
+        if stop.is_set():
+            raise Stopped("the verification was stopped before its end", hint="Run it again: it begins from scratch.")
+    altered = {
+        source: tuple(columns)
+        for source, versions in prepared.versions.items()
+        if (columns := versions.altered(prepared.mappings[source].table))
+    }
+    return Verification(tuple(reports), altered)
+
+
+def _applied_elsewhere(prepared: Prepared) -> Callable[[], Position | None]:
+    """The applied Position as the process that holds the run lock saves it."""
+    path = StateFolder(prepared.project.state).checkpoint
+    now = checkpoint.load(path)
+    followable(prepared, now)
+    same_rules(prepared, now.rules)
+    if now.phase != "apply":
+        raise StateError(
+            f"the phase is {now.phase!r}", place=str(path), hint="Verify when the load is done and changes are applied."
+        )
+    return lambda: checkpoint.load(path).applied_position
+
+
+def status(project: Project) -> Status:
+    """The Checkpoint, the live figures of a running process, and the dead letters by reason."""
+    folder = StateFolder(project.state)
+    if not folder.checkpoint.exists():
+        raise StateError("nothing has begun yet", place=str(folder.root), hint="Begin with: whimbrel migrate")
+    letters = read_letters(folder.dead)
+    reasons = Counter(letter["reason"] for letter in letters).most_common()
+    return Status(checkpoint.load(folder.checkpoint), read_status(folder), len(letters), tuple(reasons))
+
+
+def dead_letters(project: Project) -> int:
+    return len(read_letters(StateFolder(project.state).dead))
+
+
+def retry_dead(project: Project, asked: Asked) -> Retried:
+    """Map the rows of all dead letters again, as they are in the source now, and write what can be written."""
+    if not dead_letters(project):
+        return Retried(0, 0, 0)
+    prepared, progress = prepare(project), Progress(phase="retry")
+    with Run(prepared, asked.stop, progress) as run:
+        letters = run.dead.letters()  # those that the lock protects: another process may have ended meanwhile
+        written, left = retry(run, letters)
+    return Retried(len(letters), written, left)

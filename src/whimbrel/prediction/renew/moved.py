@@ -1,0 +1,46 @@
+"""Drift of a project's endpoint: its captured calls beside the training of the model that answers now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC
+from pathlib import Path
+from typing import Any
+
+from whimbrel.errors import UserError
+from whimbrel.lake.manifest import asked_time
+from whimbrel.prediction.model.drift import Drift
+from whimbrel.prediction.model.model import load_model
+from whimbrel.prediction.serve.captured import captured_drift
+from whimbrel.prediction.serve.project import endpoint_rule, only_endpoint, present_model
+from whimbrel.project import Project
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointDrift:
+    """``drift`` has the figures; ``folder`` is where the calls were captured."""
+
+    endpoint: str
+    version: str
+    folder: str
+    drift: Drift
+
+    def to_dict(self) -> dict[str, Any]:
+        said = {"endpoint": self.endpoint, "version": self.version, "folder": self.folder}
+        return said | self.drift.as_dict()
+
+
+def endpoint_drift(project: Project, endpoint: str, since: str) -> EndpointDrift:
+    """Compare the calls that the endpoint's present model answered with its training."""
+    name = endpoint or only_endpoint(project)
+    file = present_model(project, name)
+    if file is None:
+        raise UserError("there is no such endpoint yet", place=name, hint="Begin it with: whimbrel serve")
+    model = load_model(file)
+    folder = Path(endpoint_rule(project, name).capture_folder) / name
+    return EndpointDrift(name, model.version, str(folder), captured_drift(model, folder, _moment(since)))
+
+
+def _moment(since: str) -> str:
+    """As captured calls have their time. Raises UserError."""
+    return asked_time(since, "--since").astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if since else ""

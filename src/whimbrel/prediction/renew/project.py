@@ -1,0 +1,209 @@
+"""The renewals of a project: their steps over its tables, models and endpoints, once or by the clock."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from whimbrel.checkpoint import RunLock
+from whimbrel.errors import Stopped, TrainingError, WhimbrelError
+from whimbrel.lake import datasets
+from whimbrel.lake.need import need
+from whimbrel.lake.refused import reasons_of
+from whimbrel.lake.sql import lake_folder
+from whimbrel.lake.table import ConvertResult, make_dataset, make_export, rule_for
+from whimbrel.prediction.model.model import Model, load_model, metrics_from
+from whimbrel.prediction.renew.renew import FAILED, STEPS, Result, Step, record, renew, unfinished
+from whimbrel.prediction.serve.project import present_model, update
+from whimbrel.prediction.train.project import read_dataset, trained
+from whimbrel.project import Project, models_named, renewals_named
+from whimbrel.project.predict import ModelRule
+from whimbrel.project.renew import RenewalRule
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """One run. ``outcome`` is ``renewed``, ``kept`` (the gate refused the new model), ``returned`` (the endpoint took
+    it back) or ``failed``, with ``error``. ``line`` is the run as the record has it: the result of each step.
+    """
+
+    model: str
+    endpoint: str
+    outcome: str
+    line: dict[str, Any]
+    error: WhimbrelError | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"model": self.model, "endpoint": self.endpoint} | self.line
+
+
+@dataclass(frozen=True, slots=True)
+class RenewalPlan:
+    """``steps`` are those that this renewal has not done yet."""
+
+    model: str
+    endpoint: str
+    steps: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"model": self.model, "endpoint": self.endpoint, "steps": list(self.steps)}
+
+
+def renew_all(
+    project: Project, model: str, stop: threading.Event, done: Callable[[Renewal], None]
+) -> tuple[Renewal, ...]:
+    """Renew the model called ``model``, or every model that has a [[renewal]], once.
+
+    One model's trouble does not keep the others from their turn: after them, the first error is raised.
+    """
+    rules = renewals_named(project, model)
+    need("sklearn", "predict")
+    made: list[Renewal] = []
+    for rule in rules:
+        try:
+            renewal = renew_one(project, rule, stop)
+        except Stopped:
+            raise
+        except WhimbrelError as error:
+            renewal = Renewal(rule.model, rule.endpoint, FAILED, {"outcome": FAILED, "error": str(error)}, error)
+        made.append(renewal)
+        done(renewal)
+    for renewal in made:
+        if renewal.error:
+            raise renewal.error
+    return tuple(made)
+
+
+def plan_renewals(project: Project, model: str) -> tuple[RenewalPlan, ...]:
+    rules = renewals_named(project, model)
+    need("sklearn", "predict")
+    return tuple(_planned(project, rule) for rule in rules)
+
+
+def _planned(project: Project, rule: RenewalRule) -> RenewalPlan:
+    run = unfinished(renewal_folder(project, rule)) or {"results": {}}
+    return RenewalPlan(rule.model, rule.endpoint, tuple(name for name in STEPS if name not in run["results"]))
+
+
+def renew_by_the_clock(
+    project: Project,
+    stop: threading.Event,
+    due: Callable[[str, datetime], None],
+    done: Callable[[Renewal], None],
+) -> None:
+    """Renew by the cron expressions of the project until ``stop`` is set. ``due`` is told when each model is next."""
+    from whimbrel.prediction.renew.schedule import Scheduler
+
+    rules = renewals_named(project, "")
+    need("sklearn", "predict")
+    (project.state / "renew").mkdir(parents=True, exist_ok=True)
+
+    def renew_due(rule: RenewalRule) -> None:
+        try:
+            done(renew_one(project, rule, stop))
+        except Stopped:
+            raise
+        except WhimbrelError as error:
+            done(Renewal(rule.model, rule.endpoint, FAILED, {"outcome": FAILED, "error": str(error)}, error))
+            raise
+
+    scheduler = Scheduler(rules, renew_due, lambda rule: last_renewed(project, rule), stop)
+    for model, moment in scheduler.due.items():
+        due(model, moment)
+    scheduler.run()
+
+
+def renew_one(project: Project, rule: RenewalRule, stop: threading.Event) -> Renewal:
+    """One renewal, from where an earlier one was stopped. Raises Locked when another is under way."""
+    folder = renewal_folder(project, rule)
+    with RunLock(folder):
+        line = renew(folder, _steps(project, rule, stop), stop)
+    return Renewal(rule.model, rule.endpoint, line["outcome"], line)
+
+
+def renewal_folder(project: Project, rule: RenewalRule) -> Path:
+    return project.state / "renew" / rule.model
+
+
+def last_renewed(project: Project, rule: RenewalRule) -> datetime | None:
+    """When this model was renewed last, or tried to be."""
+    lines = record(renewal_folder(project, rule))
+    return datetime.fromisoformat(lines[-1]["ended"]) if lines else None
+
+
+def _steps(project: Project, rule: RenewalRule, stop: threading.Event) -> dict[str, Step]:
+    (model_rule,) = models_named(project, rule.model)
+    dataset = rule_for(project, model_rule.dataset)
+
+    def export(_: Mapping[str, Result]) -> Result:
+        return make_export(project, dataset.table, stop=stop).to_dict()
+
+    def convert(_: Mapping[str, Result]) -> Result:
+        return converted(make_dataset(project, dataset.table, stop))
+
+    def train(results: Mapping[str, Result]) -> Result:
+        return _train(project, rule, model_rule, results["convert"]["id"])
+
+    def gate(results: Mapping[str, Result]) -> Result:
+        return _gate(project, rule, model_rule, results)
+
+    def deploy(results: Mapping[str, Result]) -> Result:
+        done = update(project, rule.endpoint, Path(results["train"]["file"]))
+        return {"endpoint": done.endpoint, "version": done.version, "live": done.live, "reason": done.reason}
+
+    return dict(zip(STEPS, (export, convert, train, gate, deploy), strict=True))
+
+
+def converted(made: ConvertResult) -> Result:
+    """With the reasons for what is not in the data set: the record says them each time."""
+    return made.to_dict() | {"reasons": reasons_of(made.refused)}
+
+
+def _train(project: Project, rule: RenewalRule, model_rule: ModelRule, dataset: str) -> Result:
+    """Train from the data set that this run made, unless the present model is just that already."""
+    present = present_model(project, rule.endpoint)
+    if present and _is_of(project, load_model(present), model_rule, dataset):
+        return {"file": str(present), "version": load_model(present).version, "changed": False}
+    made = trained(project, model_rule, read_dataset(project, model_rule, dataset))
+    return {"file": made.file, "version": made.version, "changed": True}
+
+
+def _is_of(project: Project, model: Model, rule: ModelRule, dataset: str) -> bool:
+    """Whether the model was trained from the rows of this data set by these settings.
+
+    An export without changes makes a data set of a later moment that has the same files.
+    """
+    if model.facts.get("settings") != orjson.loads(orjson.dumps(asdict(rule))):
+        return False
+    kept = {each.id: each for each in datasets.versions(lake_folder(project), rule.dataset)}
+    return model.manifest in kept and kept[model.manifest].files == kept[dataset].files
+
+
+def _gate(project: Project, rule: RenewalRule, model_rule: ModelRule, results: Mapping[str, Result]) -> Result:
+    """Both models on the same rows: those that the new one was not fitted on."""
+    from whimbrel.prediction.train.gate import decide
+    from whimbrel.prediction.train.holdout import split
+    from whimbrel.prediction.train.train import evaluate
+
+    present = present_model(project, rule.endpoint)
+    if not results["train"]["changed"]:
+        return {"passed": False, "reason": "no row has changed since the present model was trained"}
+    table = read_dataset(project, model_rule, results["convert"]["id"]).table
+    held = table.take(split(model_rule, table).held)
+    if not held.num_rows:
+        raise TrainingError(
+            "no rows are held out to compare the models on",
+            place=f"model {model_rule.name}",
+            hint="Set holdout to a share above 0 in its [[model]].",
+        )
+    # The new model's own figures are those of these rows by the fit that had not seen them, also where it was refitted.
+    made = load_model(Path(results["train"]["file"]))
+    base = metrics_from(made.facts["base"])
+    old = evaluate(load_model(present), held) if present else None
+    return decide(old, made.metrics, rule.metrics, rule.tolerance, base).as_dict()

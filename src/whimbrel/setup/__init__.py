@@ -1,0 +1,1 @@
+"""A project file for a source that nobody has described yet."""
