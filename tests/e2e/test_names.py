@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from decimal import Decimal
 
+import pytest
 from click.testing import CliRunner
 
-from demo.servers import DynamoServer
+from demo.servers import DynamoServer, Ministack
 from tests.e2e import judge
+from tests.e2e.conftest import MakeWork
 from tests.e2e.work import Work
 from whimbrel.cli.main import main
 from whimbrel.project import load_project
@@ -137,3 +139,38 @@ def test_init_writes_them_so_that_they_are_read_again(work: Work) -> None:
     assert json.loads(json.dumps(table_rule.partition_key.value)) == '${a\\b"}'
     left_out = next(line for line in output.read_text().splitlines() if line.startswith("# odd is left out"))
     assert "has a brace in its name, so that no template can name it" in left_out
+
+
+@pytest.mark.parametrize("server", ["mariadb", "mysql"])
+def test_a_table_by_the_name_of_its_file(
+    make_work: MakeWork, request: pytest.FixtureRequest, ministack: Ministack, server: str
+) -> None:
+    """To MariaDB, ``#mysql50#a-b`` is the table in the file a-b; to MySQL 9 it is a name like any other."""
+    work = make_work(request.getfixturevalue(server), ministack)
+    work.table = "#mysql50#a-b"
+    work.source.execute(
+        "CREATE TABLE `#mysql50#a-b` (id INT PRIMARY KEY, v INT)",
+        "INSERT INTO `#mysql50#a-b` VALUES (1, 1), (2, 2)",
+        database=work.database,
+    )
+    project = work.folder / "whimbrel.toml"
+    project.unlink()
+    url, environment = work.source.url(work.database), {"WHIMBREL_SOURCE_PASSWORD": work.source.password}
+    arguments = ["init", url, "-o", str(project), "--endpoint", ministack.endpoint]
+    made = CliRunner().invoke(main, arguments, env=environment)
+    assert made.exit_code == 0, made.output
+    text = project.read_text()
+    assert f'source = "{work.database}.#mysql50#a-b"' in text
+    project.write_text(text.replace('target = "_mysql50_a-b"', f'target = "{work.target}"'))
+    assert json.loads(work.call("check", "--json").stdout)["errors"] == 0
+    work.call("migrate", "--until-caught-up")
+    work.source.execute(
+        "UPDATE `#mysql50#a-b` SET v = 3 WHERE id = 1",
+        "DELETE FROM `#mysql50#a-b` WHERE id = 2",
+        "INSERT INTO `#mysql50#a-b` VALUES (4, 4)",
+        database=work.database,
+    )
+    work.call("migrate", "--until-caught-up")
+    work.verify()
+    found = {int(key[0]): int(item["v"]) for key, item in judge.items(work.endpoint, work.target, "id").items()}
+    assert found == {1: 3, 4: 4}
