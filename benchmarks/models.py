@@ -3,7 +3,8 @@ HistGradientBoosting and of LightGBM, fitted and judged on the same rows in the 
 
     python -m benchmarks.models [DATA SET ...]
 
-The mean over splits into three quarters and one quarter: log-loss for classes, RMSE for numbers.
+The mean over splits into three quarters and one quarter: log-loss for classes, RMSE for numbers. "behind": by how much
+``boosted`` is behind the better rival in the mean, below zero where it is ahead, and the standard error of that mean.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ from whimbrel.prediction.train.train import scored, train
 from whimbrel.project.predict import ModelRule
 
 HELD = 0.25
-SPLITS = 5
-SPLITS_OF_MANY = 2  # rows enough that chance has little say
+SPLITS = 10
+SPLITS_OF_MANY = 3  # rows enough that chance has little say
 MANY = 5000
 LEARNERS = ("linear", "boosted")
 RIVALS = ("HistGradientBoosting", "LightGBM")
@@ -51,13 +52,18 @@ class Case(NamedTuple):
 
 def main() -> int:
     wanted = sys.argv[1:] or list(CASES)
-    print(f"{'data set':<14} {'rows':>6} {'figure':<9} " + " ".join(f"{name:>20}" for name in (*LEARNERS, *RIVALS)))
+    print(
+        f"{'data set':<14} {'rows':>6} {'figure':<9} "
+        + " ".join(f"{name:>20}" for name in (*LEARNERS, *RIVALS))
+        + "  behind"
+    )
     for name in wanted:
         case = CASES[name]()
         found = compare(case)
         figure = next(iter(found.values())).name
         row = " ".join(f"{found[each].mean:>20.4f}" for each in (*LEARNERS, *RIVALS))
-        print(f"{name:<14} {case.table.num_rows:>6,} {figure:<9} {row}", flush=True)
+        mean, error = behind(found, "boosted")
+        print(f"{name:<14} {case.table.num_rows:>6,} {figure:<9} {row}  {mean:+.4f} ± {error:.4f}", flush=True)
     return 0
 
 
@@ -68,6 +74,14 @@ class Figure(NamedTuple):
     @property
     def mean(self) -> float:
         return float(np.mean(self.values))
+
+
+def behind(found: dict[str, Figure], learner: str) -> tuple[float, float]:
+    """How far the learner's mean is behind that of the better rival, and the standard error over the same splits."""
+    rival = min((found[each] for each in RIVALS), key=lambda each: each.mean)
+    differences = np.array(found[learner].values) - np.array(rival.values)
+    error = float(differences.std(ddof=1)) / len(differences) ** 0.5 if len(differences) > 1 else 0.0
+    return float(differences.mean()), error
 
 
 def compare(case: Case, splits: int = 0, learners: tuple[str, ...] = LEARNERS) -> dict[str, Figure]:

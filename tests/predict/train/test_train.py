@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 from tests.predict.train.tables import calls, rows_of, rule
 from whimbrel.errors import RowError, TrainingError
 from whimbrel.prediction.model.model import Model, load_model
+from whimbrel.prediction.model.scorer import Linear
 from whimbrel.prediction.train.holdout import folds, split
 from whimbrel.prediction.train.train import evaluate, model_path, scored, train
 from whimbrel.project.predict import ModelRule, ThresholdRule
@@ -245,6 +247,15 @@ def test_evaluating_names_what_a_table_lacks(tmp_path: Path) -> None:
         evaluate(model, odd)
     one_class = calls(50).set_column(4, "y", pa.array(["no"] * 50))
     assert evaluate(model, one_class).values["auc"] is None
+
+
+def test_scores_that_are_no_numbers_have_no_figures(tmp_path: Path) -> None:
+    table = calls(200).set_column(4, "y", pa.array(np.arange(200.0)))
+    model = trained(table, tmp_path)
+    assert isinstance(model.parameters, Linear)
+    overflown = replace(model.parameters, scaled=((1e308,), (1e308,), (), ()))
+    with pytest.raises(TrainingError, match="scores are not finite numbers"):
+        evaluate(replace(model, parameters=overflown, digest=""), table)
 
 
 def test_an_attribute_that_knows_the_outcome_is_warned_of(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -18,27 +18,12 @@ from whimbrel.prediction.train.columns import Array, Column
 from whimbrel.prediction.train.holdout import Split
 from whimbrel.prediction.train.search import Choice, in_parallel, loss
 
-FEW = 1000  # rows
-MOST_ROUNDS = 160
-MOST_FOR_NUMBERS = 240  # a line of many values takes more steps than a few classes
+LEAVES = (7, 31)
+# Numbers take more rounds and smaller leaves than classes: each row says more, and there are more values to reach.
+MOST_ROUNDS, MOST_ROUNDS_FOR_NUMBERS = 160, 240
+LEAST_ROWS, LEAST_ROWS_FOR_NUMBERS = 50, 10  # of a leaf; in small tables a hundredth of the rows, and at least 2
 EVERY = 10  # rounds between two that are judged
 RATE = 0.07
-
-
-class Growth(NamedTuple):
-    """How a tree is grown: its leaves, the rows that each has at least, and what holds their values small."""
-
-    leaves: int
-    least: int
-    l2: float
-
-
-def growths(rows: int) -> tuple[Growth, ...]:
-    """What is tried. Few rows decide little about single leaves, so larger leaves and freer values are tried there."""
-    least = max(2, min(50, rows // 100))
-    if rows > FEW:
-        return Growth(7, least, 5.0), Growth(31, least, 5.0)
-    return Growth(7, least, 5.0), Growth(7, 10, 0.0), Growth(7, 20, 0.0)
 
 
 def matrix(inputs: Sequence[Input], columns: Sequence[Column]) -> Array:
@@ -53,28 +38,28 @@ def matrix(inputs: Sequence[Input], columns: Sequence[Column]) -> Array:
 
 
 def search(data: Array, target: Array, weights: Array | None, kind: str, parts: Sequence[Split], seed: int) -> Choice:
-    """The way to grow and the number of rounds with the least mean loss over the folds."""
+    """The number of leaves and of rounds with the least mean loss over the folds."""
 
-    def judge(task: tuple[Growth, Split]) -> dict[int, Array]:
-        growth, part = task
+    def judge(task: tuple[int, Split]) -> dict[int, Array]:
+        leaves, part = task
         known = None if weights is None else weights[part.fit]
-        estimator = _estimator(data[part.fit], target[part.fit], known, kind, growth, most, seed)
+        estimator = _estimator(data[part.fit], target[part.fit], known, kind, leaves, most, seed)
         return _margins_by_round(estimator, data[part.held], kind)
 
-    most = MOST_FOR_NUMBERS if kind == "regression" else MOST_ROUNDS
-    ways = growths(len(target))
-    made = in_parallel(judge, list(product(ways, parts)))
-    found = {growth: made[number * len(parts) : (number + 1) * len(parts)] for number, growth in enumerate(ways)}
+    most = MOST_ROUNDS_FOR_NUMBERS if kind == "regression" else MOST_ROUNDS
+    tasks = [(leaves, part) for leaves in LEAVES for part in parts]
+    made = in_parallel(judge, tasks)
+    found = {leaves: made[number * len(parts) : (number + 1) * len(parts)] for number, leaves in enumerate(LEAVES)}
     tried = []
-    for growth, rounds in product(ways, range(EVERY, most + 1, EVERY)):
+    for leaves, rounds in product(LEAVES, range(EVERY, most + 1, EVERY)):
         losses = [
             loss(kind, margins[rounds], target[part.held], None if weights is None else weights[part.held])
-            for margins, part in zip(found[growth], parts, strict=True)
+            for margins, part in zip(found[leaves], parts, strict=True)
         ]
-        tried.append(growth._asdict() | {"rounds": rounds, "loss": float(np.mean(losses))})
+        tried.append({"leaves": leaves, "rounds": rounds, "loss": float(np.mean(losses))})
     best = min(tried, key=lambda each: each["loss"])
-    setting = {name: best[name] for name in (*Growth._fields, "rounds")}
-    margins = np.concatenate([each[setting["rounds"]] for each in found[_growth(setting)]])
+    setting = {"leaves": int(best["leaves"]), "rounds": int(best["rounds"])}
+    margins = np.concatenate([each[setting["rounds"]] for each in found[setting["leaves"]]])
     return Choice(setting, margins, tried)
 
 
@@ -82,27 +67,24 @@ def fit(
     data: Array, target: Array, weights: Array | None, kind: str, inputs: Sequence[Input], setting: Any, seed: int
 ) -> tuple[Boosted, Array]:
     """The fitted trees as plain arrays, and the estimator's own sums for the rows it was fitted on."""
-    growth, rounds = _growth(setting), setting["rounds"]
-    estimator = in_parallel(lambda _: _estimator(data, target, weights, kind, growth, rounds, seed), [0])[0]
-    return _export(estimator, growth.leaves), _margins_by_round(estimator, data, kind)[rounds]
-
-
-def _growth(setting: Any) -> Growth:
-    return Growth(*(setting[name] for name in Growth._fields))
+    leaves, rounds = setting["leaves"], setting["rounds"]
+    estimator = in_parallel(lambda _: _estimator(data, target, weights, kind, leaves, rounds, seed), [0])[0]
+    return _export(estimator, leaves), _margins_by_round(estimator, data, kind)[rounds]
 
 
 def _estimator(
-    data: Array, target: Array, weights: Array | None, kind: str, growth: Growth, rounds: int, seed: int
+    data: Array, target: Array, weights: Array | None, kind: str, leaves: int, rounds: int, seed: int
 ) -> Any:
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
     make = HistGradientBoostingRegressor if kind == "regression" else HistGradientBoostingClassifier
+    least = LEAST_ROWS_FOR_NUMBERS if kind == "regression" else LEAST_ROWS
     estimator = make(
         max_iter=rounds,
         learning_rate=RATE,
-        max_leaf_nodes=growth.leaves,
-        min_samples_leaf=growth.least,
-        l2_regularization=growth.l2,
+        max_leaf_nodes=leaves,
+        min_samples_leaf=max(2, min(least, len(target) // 100)),
+        l2_regularization=5.0,
         max_features=0.5,
         early_stopping=False,
         random_state=seed,

@@ -14,7 +14,6 @@ from whimbrel.prediction.train.columns import Array
 from whimbrel.project.predict import ModelRule
 
 FOLDS = 3
-FOLDS_OF_FEW, FEW = 5, 1000  # of few rows, each fit needs more of them to be like the fit on all
 
 
 class Split(NamedTuple):
@@ -71,12 +70,10 @@ def folds(rows: int, rule: ModelRule, labels: Array | None) -> list[Split]:
         return [Split(np.concatenate(blocks[: end + 1]), blocks[end + 1]) for end in range(FOLDS)]
     from sklearn.model_selection import KFold, StratifiedKFold
 
-    count = FOLDS if rows > FEW else FOLDS_OF_FEW
     if labels is not None and np.bincount(labels).min() >= FOLDS:
-        count = min(count, int(np.bincount(labels).min()))
-        parts = StratifiedKFold(count, shuffle=True, random_state=rule.seed).split(labels, labels)
+        parts = StratifiedKFold(FOLDS, shuffle=True, random_state=rule.seed).split(labels, labels)
     else:
-        parts = KFold(count, shuffle=True, random_state=rule.seed).split(np.empty(rows))
+        parts = KFold(FOLDS, shuffle=True, random_state=rule.seed).split(np.empty(rows))
     return [Split(fit, held) for fit, held in parts]
 
 

@@ -59,11 +59,12 @@ def curves(kind: str, target: Array, scores: Array) -> Curves:
         return Curves(values=_points(target[::step], scores[::step]))
     if kind != "binary" or len(np.unique(target)) < 2:
         return Curves()
-    _, hits, misses = metrics.counts_by_threshold(target, scores)
-    recall, precision = hits / hits[-1], hits / (hits + misses)
-    roc = _thin([(0.0, 0.0), *_points(misses / misses[-1], recall)])
+    from sklearn.metrics import precision_recall_curve, roc_curve
+
+    false_positive, true_positive, _ = roc_curve(target, scores, drop_intermediate=False)
+    precision, recall, _ = precision_recall_curve(target, scores)
     bins = tuple((said, came) for said, came, _ in metrics.calibration_curve(target, scores))
-    return Curves(roc, _thin(_points(recall, precision)), bins)
+    return Curves(_thin(_points(false_positive, true_positive)), _thin(_points(recall, precision)), bins)
 
 
 def page(model: Model, drawn: Curves) -> str:

@@ -6,7 +6,6 @@ import numpy as np
 
 from whimbrel.errors import TrainingError
 from whimbrel.prediction.train.columns import Array
-from whimbrel.prediction.train.metrics import counts_by_threshold
 from whimbrel.project.predict import ThresholdRule
 
 
@@ -14,7 +13,7 @@ def choose(rule: ThresholdRule, target: Array, scores: Array) -> float:
     """The best threshold by the criterion. Raises TrainingError where none gives the precision that is asked for."""
     if rule.criterion == "fixed":
         return rule.value
-    falling, hits, misses = counts_by_threshold(target, scores)
+    falling, hits, misses = _counts_by_threshold(target, scores)
     precision, recall = hits / (hits + misses), hits / max(1, int(target.sum()))
     worth = _worth(rule, target, hits, misses, precision, recall)
     if not np.isfinite(worth).any():
@@ -28,6 +27,15 @@ def choose(rule: ThresholdRule, target: Array, scores: Array) -> float:
     # Between two scores, so that a rounding of the last digit moves no row over it; above the lower one in any case.
     between = (falling[best] + below) / 2
     return float(between if between > below else falling[best])
+
+
+def _counts_by_threshold(target: Array, scores: Array) -> tuple[Array, Array, Array]:
+    """Every distinct score, falling, and how many positives and negatives score at least it."""
+    order = np.argsort(-scores, kind="stable")
+    falling, hits = scores[order], target[order]
+    last = np.flatnonzero(np.append(falling[1:] != falling[:-1], True))
+    true_positives = np.cumsum(hits)[last]
+    return falling[last], true_positives, last + 1 - true_positives
 
 
 def _worth(rule: ThresholdRule, target: Array, hits: Array, misses: Array, precision: Array, recall: Array) -> Array:

@@ -250,6 +250,12 @@ def _refit(rule: ModelRule, data: _Data, model: Model, choice: Choice, rows: Arr
 
 
 def _figures(kind: str, target: Array, scores: Array, limit: float, labels: tuple[str, ...]) -> Metrics:
+    if not np.isfinite(scores).all():
+        raise TrainingError(
+            f"{np.count_nonzero(~np.isfinite(scores)):,} scores are not finite numbers",
+            place="model",
+            hint="Its weights or the numbers of these rows are too large: scale the target or the inputs.",
+        )
     if kind == "binary":
         return metrics.binary(target, scores, limit, labels)
     return metrics.multiclass(target, scores, labels) if kind == "multiclass" else metrics.regression(target, scores)
