@@ -124,6 +124,6 @@ def _listener() -> Listener:
     live = serving.live[ENDPOINT] = LiveEndpoint(ENDPOINT, serving.capturer)
     live.fleet = Fleet("c", [LiveVariant("A", Served("m", model(kind="multiclass")), 1.0)], None, None)
     doors = Doors(Access(control=False), "127.0.0.1")
-    routes = Routes(serving, doors, control_offered=False)
+    routes = Routes(serving, doors, control=None)
     listener = routes.listener = Listener(Limits(body=64 << 10), doors.by_head, routes.serve)
     return listener
