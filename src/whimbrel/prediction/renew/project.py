@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -25,6 +26,8 @@ from whimbrel.prediction.train.project import read_dataset, trained
 from whimbrel.project import Project, models_named, renewals_named
 from whimbrel.project.predict import ModelRule
 from whimbrel.project.renew import RenewalRule
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +118,7 @@ def renew_by_the_clock(
 
     scheduler = Scheduler(rules, renew_due, lambda rule: last_renewed(project, rule), stop)
     for model, moment in scheduler.due.items():
+        _log.info("renewed next", extra={"model": model, "due": moment.isoformat()})
         due(model, moment)
     scheduler.run()
 
