@@ -20,9 +20,9 @@ from boto3.dynamodb.types import TypeDeserializer
 from botocore.config import Config
 
 from benchmarks.null_sink import null_sink
-from whimbrel.dynamodb.limits import item_size
 from whimbrel.dynamodb.wire import Wire
 from whimbrel.dynamodb.write import Writer
+from whimbrel.item import item_size
 from whimbrel.project import Target
 from whimbrel.records import Item, Put, Update
 

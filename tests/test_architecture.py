@@ -26,14 +26,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "notes": set(),
     "project": {"errors", "private"},
     "durable": {"errors"},
-    "sizes": {"records"},
-    "lists": {"records"},
+    "item": {"records"},
     # pure: from rows and changes to operations on items
-    "mapping": {"records", "errors", "project", "sizes", "lists"},
+    "mapping": {"records", "errors", "project", "item"},
     "dms": {"records", "errors", "project", "mapping"},
     # the two sides, which do not know each other
-    "mysql": {"records", "errors", "private", "project", "durable", "snapshot_files", "memory", "threads"},
-    "dynamodb": {"records", "errors", "project", "sizes", "lists", "memory", "threads"},
+    "mysql": {"records", "errors", "private", "project", "durable", "export", "memory", "threads"},
+    "dynamodb": {"records", "errors", "project", "item", "memory", "threads"},
     # what is kept on disk
     "changelog": {"records", "errors", "durable"},
     "snapshot_files": {"records", "errors", "durable"},
@@ -42,9 +41,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     # only these bring the parts together
     "migration": ANYTHING,
     "checks": ANYTHING,
-    "lake": {"records", "errors", "durable", "project", "dynamodb", "sizes", "spill"},
+    "lake": {"records", "errors", "durable", "project", "dynamodb", "item", "spill"},
     "prediction": {"records", "errors", "durable", "project", "lake", "private", "threads", "checkpoint"},
-    "setup": {"records", "errors", "notes", "project", "mysql", "mapping", "dms", "sizes", "migration"},
+    "setup": {"records", "errors", "notes", "project", "mysql", "mapping", "dms", "item", "migration"},
     # the verbs as functions, and the commands over them
     "api": ANYTHING,
     "ui": ANYTHING,
@@ -65,7 +64,7 @@ ROOMS: dict[str, set[str]] = {
 }
 
 # Pure parts have no client of anything: what they import from elsewhere is the standard library and orjson.
-PURE = ("records", "errors", "sizes", "lists", "mapping", "dms")
+PURE = ("records", "errors", "item", "mapping", "dms")
 CLIENTS = {"boto3", "botocore", "pymysql", "asyncmy", "socket", "http", "urllib", "urllib3", "subprocess", "asyncio"}
 
 

@@ -26,7 +26,7 @@ from whimbrel.dynamodb.read import get_items, meets, scan
 from whimbrel.dynamodb.wire import Wire
 from whimbrel.dynamodb.write import Writer
 from whimbrel.errors import UnexpectedAnswer
-from whimbrel.lists import identity_of
+from whimbrel.item import identity_of
 from whimbrel.project import Target
 from whimbrel.records import Condition, Delete, Guarded, Inside, ItemOperation, Put, Update
 

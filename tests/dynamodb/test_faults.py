@@ -11,11 +11,11 @@ import pytest
 
 from tests.dynamodb.conftest import ItemTable, expected, item, key
 from tests.faults import FaultProxy
-from whimbrel.dynamodb.answers import key_id
 from whimbrel.dynamodb.read import get_items, scan
 from whimbrel.dynamodb.wire import Wire
 from whimbrel.dynamodb.write import Writer
 from whimbrel.errors import PrivilegeError, RequestRefused, Stopped, TargetUnreachable, Throttled
+from whimbrel.item import key_id
 from whimbrel.project import Target
 from whimbrel.records import ItemOperation
 

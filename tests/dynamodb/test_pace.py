@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from demo.servers import Dynalite
 from tests.dynamodb.conftest import ItemTable, new_table
-from whimbrel.dynamodb.limits import READ_UNIT, item_size, write_units
 from whimbrel.dynamodb.pace import Backoff, Pace
 from whimbrel.dynamodb.read import scan
 from whimbrel.dynamodb.wire import Wire
 from whimbrel.dynamodb.workers import Limit, Workers
 from whimbrel.dynamodb.write import Writer
+from whimbrel.item import READ_UNIT, item_size, write_units
 
 
 @pytest.fixture

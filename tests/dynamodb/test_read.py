@@ -11,11 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.dynamodb.conftest import ItemTable, item, key
-from whimbrel.dynamodb.answers import key_id
-from whimbrel.dynamodb.limits import item_size, write_units
 from whimbrel.dynamodb.read import get_items, scan
 from whimbrel.dynamodb.wire import Wire
 from whimbrel.errors import RequestRefused, Stopped
+from whimbrel.item import item_size, key_id, write_units
 
 
 def fill(table: ItemTable, count: int, size: int = 1) -> None:

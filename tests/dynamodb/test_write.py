@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.dynamodb.conftest import FRAME, ItemTable, expected, item, key
-from whimbrel.dynamodb.limits import MAX_ITEM
 from whimbrel.dynamodb.wire import Wire
 from whimbrel.dynamodb.write import Writer
 from whimbrel.errors import RequestRefused, Stopped
+from whimbrel.item import MAX_ITEM_BYTES
 from whimbrel.records import Delete, Item, ItemOperation, Put, Update
 
 
@@ -107,11 +107,11 @@ def test_bad_items_are_found_and_the_rest_of_their_batch_is_written(table: ItemT
 
 def test_an_item_over_the_limit_is_rejected_before_it_is_sent(table: ItemTable, writer: Writer) -> None:
     overhead = len("pk") + len("k3") + len("sk") + 2 + len("a")
-    fits, too_large = "x" * (MAX_ITEM - overhead - 1), "x" * (MAX_ITEM - overhead + 1)
+    fits, too_large = "x" * (MAX_ITEM_BYTES - overhead - 1), "x" * (MAX_ITEM_BYTES - overhead + 1)
     puts = [table.put(3, a=fits), table.put(10, a=too_large), table.put(4, a="small")]
     rejected = writer.write(puts)
     assert [each.operation for each in rejected] == [puts[1]]
-    assert str(MAX_ITEM) in rejected[0].reason
+    assert str(MAX_ITEM_BYTES) in rejected[0].reason
     assert table.items() == expected([puts[0], puts[2]])
     assert writer.stats.requests == 1
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.memory import Body, MemoryWire
-from whimbrel.dynamodb import calls, limits, write
+from whimbrel.dynamodb import calls, write
 from whimbrel.dynamodb.pace import Backoff
 from whimbrel.dynamodb.requests import batch_body, update_bodies
 from whimbrel.dynamodb.write import Rejected, Writer
@@ -146,7 +146,7 @@ def test_text_that_is_no_unicode_is_rejected_by_item(wire: MemoryWire, writer: W
 def test_items_that_are_too_large_are_rejected_before_anything_of_them_is_sent(
     wire: MemoryWire, writer: Writer
 ) -> None:
-    room = limits.MAX_ITEM - limits.item_size(key(2)) - 1
+    room = write.MAX_ITEM_BYTES - write.item_size(key(2)) - 1
     operations = [put(1, a="x"), put(2, a="y" * room), put(3, a="y" * (room + 1)), update(4, a="z" * room), delete(6)]
     operations += [
         update(5, a="z" * (room + 1)),
@@ -154,7 +154,7 @@ def test_items_that_are_too_large_are_rejected_before_anything_of_them_is_sent(
     ]
     rejected = writer.write(operations)
     assert sorted(each.operation.key["sk"]["N"] for each in rejected) == ["3", "5", "7"]
-    assert all(f"the item has {limits.MAX_ITEM + 1} bytes" in each.reason for each in rejected)
+    assert all(f"the item has {write.MAX_ITEM_BYTES + 1} bytes" in each.reason for each in rejected)
     assert [item["sk"]["N"] for item in held(wire)] == ["1", "2", "4"]
     assert all(int(body.get("Key", {}).get("sk", {}).get("N", 0)) not in (5, 7) for _, body in wire.calls)
 

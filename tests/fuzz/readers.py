@@ -21,8 +21,9 @@ from tests.fuzz.http import http
 from whimbrel.checkpoint import load as load_checkpoint
 from whimbrel.dms.read import read_rules
 from whimbrel.errors import ProjectError, UserError, WhimbrelError
+from whimbrel.item import normal_item
 from whimbrel.lake import sources
-from whimbrel.lake.items import BadLine, check_item, load_json, normal_item
+from whimbrel.lake.items import BadLine, check_item, load_json
 from whimbrel.mysql.binlog.lexer import Dialect
 from whimbrel.mysql.binlog.statements import read_statement
 from whimbrel.prediction.serve.bodies import CSV, JSON, JSON_LINES, RECORDIO, BodyError, rows_of

@@ -1,6 +1,6 @@
 """What the target must hold, said a second time and slowly: it shares no code with whimbrel.mapping, only its nouns.
 
-The Store keeps lists as the writer does, with ``whimbrel.lists``.
+The Store keeps lists as the writer does, with ``whimbrel.item``.
 
 An item here is a plain dict: numbers are ("N", Fraction), so that nothing about their text can hide a difference.
 """
@@ -14,7 +14,7 @@ import re
 from fractions import Fraction
 from typing import Any
 
-from whimbrel.lists import identity_of, in_order
+from whimbrel.item import identity_of, in_order
 from whimbrel.project import TableRule
 from whimbrel.records import Column, Delete, Inside, Item, ItemOperation, Put, Row, Table, Update, Value
 

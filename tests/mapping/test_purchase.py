@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from whimbrel.errors import SchemaDrift
+from whimbrel.item import MAX_ITEM_BYTES, item_size
 from whimbrel.mapping.design import compile_mapping
 from whimbrel.project import KeyRule, TableRule
 from whimbrel.records import Change, Column, Delete, Item, Position, Put, Row, Table, Update
-from whimbrel.sizes import MAX_ITEM_BYTES, item_size
 
 PURCHASE = Table(
     "shop",

@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from whimbrel.item import item_size, normal, normal_item
 from whimbrel.mapping.design import compile_mapping
-from whimbrel.mapping.values import normal, normal_item
 from whimbrel.project import KeyRule, TableRule
 from whimbrel.records import Column, Fault, Put, Table, Value
-from whimbrel.sizes import item_size
 
 N, S, B = (lambda text, kind=kind: {kind: text} for kind in "NSB")
 

@@ -13,14 +13,14 @@ from whimbrel.checks.ask import Asker
 from whimbrel.checks.findings import Finding, finding
 from whimbrel.checks.scope import Scope
 from whimbrel.checks.sql import added_texts, as_bytes, column_text, in_sql, literal, row_size, template_text
+from whimbrel.item import MAX_DIGITS, MAX_ITEM_BYTES, MAX_PARTITION_KEY_BYTES, MAX_SORT_KEY_BYTES
 from whimbrel.mapping.attributes import Carried, Design
 from whimbrel.mapping.design import TableMapping
 from whimbrel.mapping.templates import Literal, Reference, Template
 from whimbrel.mapping.unique import separators
-from whimbrel.mapping.values import BINARY_KINDS, MAX_DIGITS, NUMBER_KINDS
+from whimbrel.mapping.values import BINARY_KINDS, NUMBER_KINDS
 from whimbrel.mysql.connect import quoted
 from whimbrel.records import Column
-from whimbrel.sizes import MAX_ITEM_BYTES, MAX_PARTITION_KEY_BYTES, MAX_SORT_KEY_BYTES
 
 EXAMPLES = 3
 LARGE_ITEM = 300 * 1024

@@ -10,13 +10,13 @@ from whimbrel.checks.data import LARGE_ITEM
 from whimbrel.checks.findings import Finding, finding
 from whimbrel.checks.scope import Scope
 from whimbrel.checks.sql import as_bytes, frame_size, in_sql, row_size
+from whimbrel.item import MAX_ITEM_BYTES, item_size
 from whimbrel.mapping.design import TableMapping
 from whimbrel.mysql.connect import quoted
 from whimbrel.mysql.points import rows_where_equal
 from whimbrel.mysql.schema import leading_index
 from whimbrel.mysql.types import decoded, select_expression
 from whimbrel.records import Row, Value
-from whimbrel.sizes import MAX_ITEM_BYTES, item_size
 
 HEAVIEST = 10
 BUCKETS = 1 << 16

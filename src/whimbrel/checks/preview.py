@@ -12,13 +12,12 @@ import orjson
 
 from whimbrel.checks.ask import Asker
 from whimbrel.checks.sample import Mapped, mapped_sample
-from whimbrel.dynamodb.limits import write_units
+from whimbrel.item import item_size, write_units
 from whimbrel.mapping.design import TableMapping
 from whimbrel.migration.mappings import read_mappings, refuse
 from whimbrel.mysql.connect import connect, server_info
 from whimbrel.project import Project, rules_named
 from whimbrel.records import Item, Value
-from whimbrel.sizes import item_size
 
 ROWS_SHOWN = 10  # of one item
 SECONDS = 30.0

@@ -12,14 +12,13 @@ from whimbrel.checks.ask import Asker
 from whimbrel.checks.findings import Finding, finding
 from whimbrel.checks.scan import shown_key
 from whimbrel.checks.scope import some_rows, whole_table
-from whimbrel.dynamodb.limits import write_units
+from whimbrel.item import item_size, write_units
 from whimbrel.mapping.design import TableMapping
 from whimbrel.mysql.connect import quoted
 from whimbrel.mysql.points import rows_where_equal
 from whimbrel.mysql.schema import leading_index
 from whimbrel.mysql.types import literal
 from whimbrel.records import Fault, Put, Row, Value
-from whimbrel.sizes import item_size
 
 ROWS = 2000  # of records
 GROUPS, GROUPS_WITHOUT_INDEX = 200, 5

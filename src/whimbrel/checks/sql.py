@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from whimbrel.item import text_size
 from whimbrel.mapping.attributes import Carried, Design
 from whimbrel.mapping.design import TableMapping
 from whimbrel.mapping.templates import Literal, Reference, Template
@@ -10,7 +11,6 @@ from whimbrel.mapping.values import BINARY_KINDS
 from whimbrel.mysql.connect import quoted
 from whimbrel.mysql.types import needs_decoding
 from whimbrel.records import Column
-from whimbrel.sizes import text_size
 
 # Bytes of values whose size hardly varies; an N is two digits a byte.
 _FIXED = {

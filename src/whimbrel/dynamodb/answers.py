@@ -11,15 +11,13 @@ API_BatchGetItem.html, API_GetItem.html, API_PutItem.html, API_Query.html, API_S
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from decimal import Context, DecimalException
+from decimal import DecimalException
 from typing import Any, NamedTuple
 
-import orjson
-
+from whimbrel.item import key_id
 from whimbrel.records import Delete, Item, Put
 
 Answer = dict[str, Any]
-_EXACT = Context(prec=40)  # DynamoDB's numbers have 38 digits
 _CONTENTS: Mapping[str, Any] = {
     "S": str,
     "N": str,
@@ -41,15 +39,6 @@ class Undocumented(Exception):
 class Page(NamedTuple):
     items: list[Item]
     following: Item | None  # the key to go on after; None: this was the last page
-
-
-def key_id(key: Item) -> bytes:
-    """A key's identity: equal for keys that DynamoDB takes for the same ("1" and "1.0" are one number).
-
-    It is the key's JSON, so ``orjson.loads`` makes it a key again.
-    """
-    plain = {name: {"N": _number(value["N"])} if "N" in value else value for name, value in key.items()}
-    return orjson.dumps(plain, option=orjson.OPT_SORT_KEYS)
 
 
 def units(answer: Answer) -> float:
@@ -221,11 +210,6 @@ def _key_in(item: Item, names: Iterable[str]) -> Item:
         return key
     except (KeyError, TypeError, DecimalException):
         raise Undocumented(f"an item is without its key: {_short(item)}") from None
-
-
-def _number(text: str) -> str:
-    """One spelling for each number: the plain one, that every server knows; there is no negative zero."""
-    return format(_EXACT.plus(_EXACT.normalize(_EXACT.create_decimal(text))), "f")
 
 
 def _demand(so: object, what: str, reason: str = "is not as documented") -> None:

@@ -15,8 +15,8 @@ from typing import Any
 import orjson
 
 from whimbrel.dynamodb.answers import Answer, Undocumented, attributes_left
-from whimbrel.dynamodb.limits import MAX_UPDATE_ATTRIBUTES
-from whimbrel.lists import identity_of, in_order
+from whimbrel.dynamodb.requests import MAX_UPDATE_ATTRIBUTES
+from whimbrel.item import identity_of, in_order
 from whimbrel.records import AttributeValue, Inside, Item, Update
 
 INSIDE = "#i"

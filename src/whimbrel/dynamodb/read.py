@@ -11,16 +11,17 @@ from typing import Any
 
 import orjson
 
-from whimbrel.dynamodb.answers import filtered, items_found, key_id, page
+from whimbrel.dynamodb.answers import filtered, items_found, page
 from whimbrel.dynamodb.calls import Calls
-from whimbrel.dynamodb.limits import MAX_BATCH_GET
 from whimbrel.dynamodb.pace import Backoff, Pace
 from whimbrel.dynamodb.wire import Wire
 from whimbrel.dynamodb.workers import Limit
 from whimbrel.errors import TargetError
+from whimbrel.item import key_id
 from whimbrel.records import Condition, Item
 from whimbrel.threads import Thread
 
+MAX_BATCH_GET = 100  # keys: DynamoDB's limit
 _LOOK = 0.1  # seconds between looks at the end of a scan while the queue is full
 
 OnPage = Callable[[list[Item]], None]

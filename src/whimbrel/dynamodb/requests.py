@@ -12,9 +12,9 @@ from typing import Any
 
 import orjson
 
-from whimbrel.dynamodb.limits import MAX_UPDATE_ATTRIBUTES
 from whimbrel.records import Delete, Guarded, Item, Put, Update
 
+MAX_UPDATE_ATTRIBUTES = 100  # ours: 300 operators and a 4 KB expression are DynamoDB's, neither is reached by these
 _NAMES = tuple(f"#{n}" for n in range(MAX_UPDATE_ATTRIBUTES))
 _VALUES = tuple(f":{n}" for n in range(MAX_UPDATE_ATTRIBUTES))
 _PARTITION_KEY = "#k"

@@ -6,7 +6,6 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html
 
 from __future__ import annotations
 
-import base64
 import threading
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from typing import Any, NamedTuple
 from whimbrel.dynamodb.answers import Answer, Undocumented
 from whimbrel.dynamodb.session import Session, ask, translate
 from whimbrel.errors import LogGone, Stopped
+from whimbrel.item import base64
 from whimbrel.project import Target
 from whimbrel.records import AttributeValue, Item
 
@@ -164,9 +164,9 @@ def _value(value: Mapping[str, Any]) -> AttributeValue:
     ((tag, content),) = value.items()
     match tag:
         case "B":
-            return {"B": base64.b64encode(content).decode()}
+            return {"B": base64(content)}
         case "BS":
-            return {"BS": [base64.b64encode(member).decode() for member in content]}
+            return {"BS": [base64(member) for member in content]}
         case "M":
             return {"M": _item(content)}
         case "L":

@@ -22,7 +22,6 @@ from whimbrel.dynamodb.inside import (
     remove_body,
     set_bodies,
 )
-from whimbrel.dynamodb.limits import MAX_BATCH_WRITE, MAX_ITEM, MAX_REQUEST, item_size, write_units
 from whimbrel.dynamodb.pace import Backoff, Pace
 from whimbrel.dynamodb.refusals import CONDITION_FAILED, ITEM_FAULTS
 from whimbrel.dynamodb.requests import (
@@ -36,8 +35,12 @@ from whimbrel.dynamodb.requests import (
 from whimbrel.dynamodb.wire import Wire
 from whimbrel.dynamodb.workers import Limit, Workers
 from whimbrel.errors import RequestRefused
+from whimbrel.item import MAX_ITEM_BYTES, item_size, write_units
 from whimbrel.project import Target
 from whimbrel.records import Delete, Guarded, Inside, Item, ItemOperation, Put, Update
+
+MAX_BATCH_WRITE = 25  # items: DynamoDB's limit
+MAX_REQUEST = 16 * 1024 * 1024 - 64 * 1024  # bytes of a body: the documented 16 MB, less room for what we do not count
 
 Plain = Put | Delete
 Result = TypeVar("Result")
@@ -145,7 +148,7 @@ class Writer:
             body = batch_body(operations)
         except TypeError as error:  # orjson's, for lone surrogates: no Unicode, so no DynamoDB string
             return self._halve(operations, f"cannot be written as JSON: {error}")
-        if len(body) > MAX_ITEM:  # a body below that has no item above it: JSON is never shorter than what it says
+        if len(body) > MAX_ITEM_BYTES:  # below it, no item is too large: JSON is never shorter than what it says
             too_large = [rejected for operation in operations if (rejected := _too_large(operation))]
             if too_large:
                 bad = {id(rejected.operation) for rejected in too_large}
@@ -186,7 +189,7 @@ class Writer:
         """A call that is repeated after a lost answer finds our own item, of which the condition holds."""
         try:
             name, body = guarded_body(guarded)
-            if len(body) > MAX_ITEM and (rejected := _too_large(guarded.operation)):
+            if len(body) > MAX_ITEM_BYTES and (rejected := _too_large(guarded.operation)):
                 return [Rejected(guarded, rejected.reason)]
             self._calls.call(name, body, partial(acknowledged, guarded.table), write_units(len(body)))
         except TypeError as error:
@@ -221,7 +224,7 @@ class Writer:
 
     def _update_item(self, update: Update) -> list[Rejected]:
         bodies = list(update_bodies(update))
-        if sum(map(len, bodies)) > MAX_ITEM and (rejected := _too_large(update)):
+        if sum(map(len, bodies)) > MAX_ITEM_BYTES and (rejected := _too_large(update)):
             return [rejected]  # before a part of it is written
         if sets_entries(update):
             for body in bodies:
@@ -322,6 +325,6 @@ def _too_large(operation: Put | Delete | Update) -> Rejected | None:
         entries, kind = operation.inside.set, operation.inside.kind
         item = item | {operation.inside.name: {kind: list(entries)} if kind in ("SS", "NS") else {"M": entries}}
     size = item_size(item)
-    if size <= MAX_ITEM:
+    if size <= MAX_ITEM_BYTES:
         return None
-    return Rejected(operation, f"the item has {size} bytes, DynamoDB takes {MAX_ITEM} at most")
+    return Rejected(operation, f"the item has {size} bytes, DynamoDB takes {MAX_ITEM_BYTES} at most")

@@ -17,12 +17,12 @@ from typing import NamedTuple
 
 import orjson
 
-from whimbrel.dynamodb.answers import key_id
 from whimbrel.dynamodb.pace import Pace
 from whimbrel.dynamodb.read import scan
 from whimbrel.dynamodb.streams import open_streams, read_stream
 from whimbrel.dynamodb.wire import Wire
 from whimbrel.errors import LogGone, StateError, UserError
+from whimbrel.item import key_id, normal_item
 from whimbrel.lake import sources
 from whimbrel.lake.chain import chain_of
 from whimbrel.lake.datasets import locked
@@ -37,7 +37,6 @@ from whimbrel.lake.export import (
     load_chain,
     save_chain,
 )
-from whimbrel.lake.items import normal_item
 from whimbrel.lake.manifest import iso, read_time
 from whimbrel.lake.native import (
     FOLDER,

@@ -9,10 +9,10 @@ Source: "DynamoDB table export output format" in Amazon's developer guide.
 
 from __future__ import annotations
 
-import base64
 from decimal import Decimal
 from typing import Any
 
+from whimbrel.item import base64
 from whimbrel.lake.items import BadLine, shown
 from whimbrel.lake.need import need
 
@@ -70,7 +70,7 @@ def _tagged(value: Any, name: str) -> dict[str, Any]:
         case "INT" | "DECIMAL":
             return {"N": _number(value)}
         case "BLOB":
-            return {"B": base64.b64encode(value).decode()}
+            return {"B": base64(value)}
         case "NULL":
             return {"NULL": True}
         case "LIST":

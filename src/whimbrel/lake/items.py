@@ -8,20 +8,17 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import re
 from collections.abc import Callable
-from decimal import Context, Decimal, DecimalException, Inexact, InvalidOperation, Overflow
+from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
 from typing import Any
 
 import orjson
 
-from whimbrel.records import AttributeValue, Item
+from whimbrel.item import MAX_DEPTH, NUMBER, NotANumber, number
+from whimbrel.records import Item
 
-NUMBER = re.compile(r"-?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?\Z", re.ASCII)
 EXACT = Context(prec=60, Emax=10_000, Emin=-10_000, traps=[InvalidOperation, Overflow, Inexact])
-_LONGEST_NUMBER = 400  # characters: more cannot be one of DynamoDB's without many zeros that mean nothing
 _SURELY_FITS = 38  # characters without an exponent: so many digits at most
-_DEEPEST = 32  # levels of maps and lists in one another, as DynamoDB has them
 
 
 class BadLine(ValueError):
@@ -66,17 +63,10 @@ def shown(value: Any) -> str:
 
 def exact_decimal(text: str) -> Decimal:
     """The number, all digits of it. Raises BadLine for one that DynamoDB cannot hold."""
-    if len(text) > _LONGEST_NUMBER or not NUMBER.match(text):
-        raise BadLine(f"{shown(text)} is no number")
     try:
-        value = EXACT.create_decimal(text)
-    except DecimalException:
-        raise BadLine(f"{shown(text)} is no number of DynamoDB's") from None
-    if not value:
-        return Decimal(0)  # whatever its exponent is
-    if not (-130 <= value.adjusted() <= 125 and len(value.normalize(EXACT).as_tuple().digits) <= 38):
-        raise BadLine(f"{shown(text)} is no number of DynamoDB's: 38 digits, 1E-130 to 9.9E+125")
-    return value
+        return number(text)
+    except NotANumber as error:
+        raise BadLine(f"{shown(text)} is {error}") from None
 
 
 def extent(value: Decimal) -> tuple[int, int]:
@@ -88,33 +78,6 @@ def extent(value: Decimal) -> tuple[int, int]:
     return (max(0, len(plain) + exponent), max(0, -exponent)) if plain else (0, 0)
 
 
-def normal_item(item: Item) -> Item:
-    """The item in one spelling: equal for items that DynamoDB takes for the same."""
-    return {name: normal_value(value) for name, value in sorted(item.items())}
-
-
-def normal_value(value: AttributeValue) -> AttributeValue:
-    """Numbers without what does not count, members of sets in order."""
-    ((tag, content),) = value.items()
-    match tag:
-        case "N":
-            return {"N": _normal_number(content)}
-        case "NS":
-            return {"NS": sorted(map(_normal_number, content))}
-        case "SS" | "BS":
-            return {tag: sorted(content)}
-        case "M":
-            return {"M": normal_item(content)}
-        case "L":
-            return {"L": [normal_value(each) for each in content]}
-        case _:
-            return value
-
-
-def _normal_number(text: str) -> str:
-    return format(EXACT.plus(exact_decimal(text)).normalize(EXACT), "f")
-
-
 def _check(value: Any, name: str, level: int) -> None:
     if not isinstance(value, dict) or len(value) != 1:
         raise BadLine(f"attribute {name!r} is {shown(value)}, not one value with its type")
@@ -123,8 +86,8 @@ def _check(value: Any, name: str, level: int) -> None:
     if checker is None:
         raise BadLine(f"attribute {name!r} has the type {tag!r}, which DynamoDB has not")
     if tag in ("M", "L"):
-        if level > _DEEPEST:
-            raise BadLine(f"attribute {name[:50]!r} is nested deeper than {_DEEPEST} levels")
+        if level > MAX_DEPTH:
+            raise BadLine(f"attribute {name[:50]!r} is nested deeper than {MAX_DEPTH} levels")
         checker(content, name, level)
     else:
         checker(content, name)
@@ -136,7 +99,7 @@ def _text(content: Any, name: str) -> None:
 
 
 def _number(content: Any, name: str) -> None:
-    if not isinstance(content, str) or not NUMBER.match(content):
+    if not isinstance(content, str) or not NUMBER.fullmatch(content):
         raise BadLine(f"attribute {name!r} has the N {shown(content)}, which is no number in quotes")
     if len(content) > _SURELY_FITS or "e" in content or "E" in content:
         try:

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NamedTuple
 
-from whimbrel.dynamodb.answers import key_id
 from whimbrel.dynamodb.session import open_client
 from whimbrel.dynamodb.tables import ensure_table
 from whimbrel.dynamodb.wire import Wire
 from whimbrel.dynamodb.write import Writer
 from whimbrel.errors import UserError
+from whimbrel.item import key_id
 from whimbrel.lake import sources
 from whimbrel.lake.chain import chain_of, until
 from whimbrel.lake.export import home, load_chain

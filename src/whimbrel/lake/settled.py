@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from whimbrel.dynamodb.answers import key_id
+from whimbrel.item import key_id
 from whimbrel.lake import sources
 from whimbrel.lake.manifest import Manifest
 from whimbrel.lake.refused import Refused, read_refused

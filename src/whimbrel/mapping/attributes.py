@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from whimbrel.lists import Order
+from whimbrel.item import Order
 from whimbrel.mapping.templates import Template
 from whimbrel.mapping.trees import Tree, templates_of
 from whimbrel.records import Column, Table

@@ -9,6 +9,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from whimbrel.errors import MappingError, SchemaDrift
+from whimbrel.item import MAX_ITEM_BYTES, item_size, normal_item
 from whimbrel.mapping import guard, unique, values
 from whimbrel.mapping.attributes import Key, Sharing
 from whimbrel.mapping.expressions import UNKNOWN
@@ -33,7 +34,6 @@ from whimbrel.records import (
     Update,
     Value,
 )
-from whimbrel.sizes import MAX_ITEM_BYTES, item_size
 
 MAX_SOURCE_KEYS = 10_000
 
@@ -122,7 +122,7 @@ class TableMapping:
         if found is None or self.of_change.is_deleted(found):
             return False
         rest = self.of_change.rest
-        return values.normal_item(rest(found)) == values.normal_item(rest(put.item))
+        return normal_item(rest(found)) == normal_item(rest(put.item))
 
     def removing(self, key: Item, found: Item) -> ItemOperation | None:
         """What takes all of the table's rows out of the item that the store has as ``found``; None if nothing must."""
@@ -189,10 +189,6 @@ class TableMapping:
         ]
         joined = found[0] if len(found) == 1 else _bounded(_join(found[0], found[1]), item_key)
         return list(dict.fromkeys(tuple(values[name] for name in self.group_columns) for values in joined))
-
-    def normal_item(self, item: Item) -> Item:
-        """The form in which two items are equal in DynamoDB exactly if they are equal in Python."""
-        return values.normal_item(item)
 
     def doubts(self, unique_keys: Iterable[tuple[str, ...]] = ()) -> list[str]:
         """How different rows could come to the same place in the target; empty if they cannot.

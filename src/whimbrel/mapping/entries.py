@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from whimbrel.lists import Order
+from whimbrel.item import MAX_NAME_BYTES, Order, text_size
 from whimbrel.mapping.attributes import Added, Carried
 from whimbrel.mapping.carried import attribute_name, attribute_type
 from whimbrel.mapping.columns import Columns
@@ -12,7 +12,6 @@ from whimbrel.mapping.trees import templates_of
 from whimbrel.mapping.values import BINARY_KINDS, TYPES
 from whimbrel.project import TableRule
 from whimbrel.records import Table
-from whimbrel.sizes import MAX_NAME_BYTES, text_size
 
 _SET_KINDS = {"string-set": "SS", "number-set": "NS"}
 INSIDE = {"map": "M", "list": "L", **_SET_KINDS}

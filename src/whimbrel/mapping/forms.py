@@ -6,15 +6,13 @@ Each function raises Refused, naming its ``place``, for a value that has no such
 from __future__ import annotations
 
 import json
-from binascii import b2a_base64
 from collections.abc import Callable
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
+from whimbrel.item import MAX_DEPTH, base64, plain
 from whimbrel.records import AttributeValue, Value
-
-MAX_DEPTH = 32  # of nested maps and lists in an attribute: DynamoDB's limit
 
 SOURCES = {  # of generated code, for each type of ``types`` that is made here
     "JSON": "json_tree({variable}, {place})",
@@ -34,14 +32,6 @@ def shown(value: object) -> str:
     """A value for a message, cut to a bearable length."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:70]}… ({len(text)} characters)"
-
-
-def plain(number: Decimal) -> str:
-    """All digits, no exponent, no trailing zeros, no negative zero."""
-    text = f"{number:f}"
-    if "." in text:
-        text = text.rstrip("0").rstrip(".")
-    return "0" if text in ("-0", "") else text
 
 
 # --- JSON -----------------------------------------------------------------------------------------------------------
@@ -150,7 +140,7 @@ def computed(value: Value, place: str, number: Callable[[Any, str], str]) -> Att
     if isinstance(value, str):
         return {"S": value}
     if isinstance(value, bytes):
-        return {"B": b2a_base64(value, newline=False).decode("ascii")}
+        return {"B": base64(value)}
     return {"N": number(value, place)} if isinstance(value, float) else {"N": str(value)}
 
 
@@ -165,7 +155,7 @@ def computed_binary(value: Value, place: str) -> str:
         value = value.encode()
     if not isinstance(value, bytes):
         raise Refused(f"{place} is {shown(value)}, and its type is B: only text and binary are")
-    return b2a_base64(value, newline=False).decode("ascii")
+    return base64(value)
 
 
 def truth(text: str, place: str) -> bool:

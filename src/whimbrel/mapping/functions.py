@@ -22,7 +22,7 @@ from collections.abc import Callable
 from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
 from typing import Any
 
-from whimbrel.mapping.forms import plain
+from whimbrel.item import plain
 from whimbrel.records import Provenance
 
 _TIMES = ("date", "time", "datetime", "julianday", "strftime")

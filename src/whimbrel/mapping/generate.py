@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from whimbrel.lists import identity, in_order
+from whimbrel.item import (
+    base64,
+    identity,
+    in_order,
+    item_size,
+    too_large,
+)
 from whimbrel.mapping import forms, values
 from whimbrel.mapping.attributes import Design
 from whimbrel.mapping.codegen import refusals
@@ -20,10 +26,6 @@ from whimbrel.mapping.codegen.parts import taken
 from whimbrel.mapping.codegen.record import record_functions
 from whimbrel.mapping.forms import Refused
 from whimbrel.records import AttributeValue, Item, Put, Row
-from whimbrel.sizes import (
-    item_size,
-    too_large,
-)
 
 KeyText = str | tuple[str, str]  # what tells items apart: the partition key's text, and the sort key's if there is one
 
@@ -80,7 +82,7 @@ def generate(design: Design) -> Code:
         "exact_number": values.exact_number,
         "checked_number": values.checked_number,
         "boolean": values.boolean,
-        "base64": values.base64,
+        "base64": base64,
     }
     exec(compile(source, f"<mapping of {design.table.full_name}>", "exec"), space)
     names = ("put_items", "put_clashing_items", "key", "key_item", "item", "entry_name", "entry", "indicator")

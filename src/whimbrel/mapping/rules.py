@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 from whimbrel.errors import MappingError
+from whimbrel.item import MAX_KEY_NAME_BYTES, MAX_NAME_BYTES, text_size
 from whimbrel.mapping import provenance
 from whimbrel.mapping.attributes import Added, Carried, Design, Key, Sharing
 from whimbrel.mapping.carried import carried_columns
@@ -17,7 +18,6 @@ from whimbrel.mapping.trees import Leaf, parse_tree
 from whimbrel.mapping.values import BINARY_KINDS, NUMBER_KINDS
 from whimbrel.project import IndexRule, KeyRule, TableRule
 from whimbrel.records import Table
-from whimbrel.sizes import MAX_KEY_NAME_BYTES, MAX_NAME_BYTES, text_size
 
 TABLE_NAME = r"[A-Za-z0-9_.-]{3,255}"  # of tables and of indexes, as DynamoDB has it
 MAX_PROJECTED = 20  # attributes of one index

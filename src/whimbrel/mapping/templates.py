@@ -13,9 +13,9 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from whimbrel.errors import MappingError
+from whimbrel.item import text_size
 from whimbrel.mapping.values import text_bound, values_of_text
 from whimbrel.records import Column, Value
-from whimbrel.sizes import text_size
 
 MAX_STEPS = 200_000  # of the search for the rows behind one key
 

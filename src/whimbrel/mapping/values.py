@@ -32,14 +32,12 @@ and the rarest are in ``mapping.forms``.
 from __future__ import annotations
 
 import re
-from binascii import a2b_base64, b2a_base64
 from decimal import Decimal
-from typing import Any
 
+from whimbrel.item import MAX_DIGITS, MAX_NUMBER_BYTES, NotANumber, number, plain
 from whimbrel.mapping import forms
-from whimbrel.mapping.forms import Refused, plain, shown
-from whimbrel.records import AttributeValue, Column, Item, Value
-from whimbrel.sizes import MAX_NUMBER_BYTES
+from whimbrel.mapping.forms import Refused, shown
+from whimbrel.records import AttributeValue, Column, Value
 
 TYPES: dict[str, tuple[str, ...]] = {  # the first is the default
     "int": ("N", "S", "BOOL"),
@@ -71,11 +69,6 @@ BINARY_KINDS = frozenset({"binary", "geometry"})
 # third of the cost of mapping a row. Like all records they are never changed in place.
 SMALL_NUMBERS: dict[Value, AttributeValue] = {None: {"NULL": True}, **{n: {"N": str(n)} for n in range(-1, 1024)}}
 
-MAX_DIGITS = 38
-SMALLEST, LARGEST = Decimal("1E-130"), Decimal("9.9999999999999999999999999999999999999E+125")
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,6})?")
-_PLAIN = re.compile(r"0|-?[1-9][0-9]*(\.[0-9]*[1-9])?|-?0\.[0-9]*[1-9]")
-
 
 # --- what generated code calls --------------------------------------------------------------------------------------
 
@@ -86,16 +79,10 @@ def exact_number(value: str | float | bytes, place: str) -> str:
     ``value`` is a number or its text; raises Refused, naming ``place``, if it is none or DynamoDB's N cannot hold it.
     """
     text = value if isinstance(value, str) else repr(value)
-    if not _NUMBER.fullmatch(text):
-        raise Refused(f"{place} is {shown(value)}, which is not a number")
-    number = Decimal(text)
-    if not number:
-        return "0"
-    if not SMALLEST <= abs(number) <= LARGEST:
-        raise Refused(f"{place} is {shown(value)}, outside the range of a DynamoDB number (1E-130 to 9.99E+125)")
-    if len("".join(map(str, number.as_tuple().digits)).strip("0")) > MAX_DIGITS:
-        raise Refused(f"{place} is {shown(value)}, more than the {MAX_DIGITS} digits of a DynamoDB number")
-    return plain(number)
+    try:
+        return plain(number(text))
+    except NotANumber as error:
+        raise Refused(f"{place} is {shown(value)}, {error}") from None
 
 
 def checked_number(value: str | float, place: str) -> str:
@@ -113,10 +100,6 @@ def boolean(value: Value, place: str) -> bool:
     if value not in (0, 1):
         raise Refused(f"{place} is {shown(value)}, and its type is BOOL: only 0 and 1 are")
     return value == 1
-
-
-def base64(value: bytes) -> str:
-    return b2a_base64(value, newline=False).decode("ascii")
 
 
 # --- sources of generated code --------------------------------------------------------------------------------------
@@ -262,39 +245,3 @@ def values_of_number(column: Column, text: str) -> tuple[Value, ...]:
     if Decimal(digits) != number:
         return ()
     return (digits.lstrip("-"), f"-{digits.lstrip('-')}") if not number else (digits,)
-
-
-# --- equality -------------------------------------------------------------------------------------------------------
-
-
-def normal_item(item: Item) -> Item:
-    """The item in the form in which equal items are equal Python values: see ``normal``."""
-    return {name: normal(value) for name, value in item.items()}
-
-
-def normal(value: AttributeValue) -> AttributeValue:
-    """Numbers as their plain text (``1.0`` = ``1`` = ``1e0``, ``-0`` = ``0``), sets in order, binary as base64 text."""
-    [(kind, content)] = value.items()
-    if kind == "N":
-        return value if _PLAIN.fullmatch(content) else {"N": _normal_number(content)}
-    if kind == "M":
-        return {"M": normal_item(content)}
-    if kind == "L":
-        return {"L": [normal(element) for element in content]}
-    if kind == "B":
-        return {"B": _normal_binary(content)}
-    if kind == "NS":
-        return {"NS": sorted(map(_normal_number, content))}
-    if kind == "SS":
-        return {"SS": sorted(content)}
-    if kind == "BS":
-        return {"BS": sorted(map(_normal_binary, content))}
-    return value
-
-
-def _normal_number(text: str) -> str:
-    return plain(Decimal(text))
-
-
-def _normal_binary(content: Any) -> str:
-    return base64(a2b_base64(content) if isinstance(content, str) else bytes(content))

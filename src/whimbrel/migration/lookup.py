@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
-from whimbrel.dynamodb.answers import key_id
+from whimbrel.item import key_id
 from whimbrel.mapping.design import TableMapping
 from whimbrel.migration.load import rows_of
 from whimbrel.migration.prepare import chunk_key

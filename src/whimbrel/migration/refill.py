@@ -12,8 +12,8 @@ import shutil
 from collections.abc import Callable
 from contextlib import closing
 
-from whimbrel.dynamodb.answers import key_id
 from whimbrel.dynamodb.read import get_items
+from whimbrel.item import key_id
 from whimbrel.migration.apply import rejected_fault
 from whimbrel.migration.follow import follow
 from whimbrel.migration.load import PARTITION_ROWS, sliced

@@ -20,8 +20,8 @@ from __future__ import annotations
 import shutil
 from contextlib import closing
 
-from whimbrel.dynamodb.answers import key_id
 from whimbrel.dynamodb.read import get_items
+from whimbrel.item import key_id
 from whimbrel.mapping.design import TableMapping
 from whimbrel.migration.apply import rejected_fault
 from whimbrel.migration.dead import Letter, exact_values

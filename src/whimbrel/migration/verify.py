@@ -23,14 +23,13 @@ from pathlib import Path
 
 import orjson
 
-from whimbrel.dynamodb.answers import key_id
 from whimbrel.dynamodb.pace import Pace
 from whimbrel.dynamodb.read import get_items, meets, scan
 from whimbrel.dynamodb.wire import Wire
 from whimbrel.errors import IncompleteRead, MappingError, StateError
+from whimbrel.item import key_id, normal_item
 from whimbrel.mapping.design import TableMapping
 from whimbrel.mapping.family import by_target
-from whimbrel.mapping.values import normal_item
 from whimbrel.migration.differences import LISTED, Difference, TableReport
 from whimbrel.migration.lineage import Lineage
 from whimbrel.migration.lookup import read_whole_table, rows_of_items, rows_within

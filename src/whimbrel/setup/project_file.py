@@ -16,6 +16,7 @@ from whimbrel.dms.read import load_rules
 from whimbrel.dms.toml import table_section as dms_section
 from whimbrel.dms.toml import value
 from whimbrel.errors import ProjectError, UserError, WhimbrelError
+from whimbrel.item import MAX_KEY_NAME_BYTES, text_size
 from whimbrel.mapping.design import compile_mapping
 from whimbrel.migration.dms_rules import translated_rules
 from whimbrel.mysql.connect import Mysql, connect
@@ -25,7 +26,6 @@ from whimbrel.project.section import NO_USER, Section
 from whimbrel.project.table import read_table_rule
 from whimbrel.records import Column, Table
 from whimbrel.setup.reach import reach
-from whimbrel.sizes import MAX_KEY_NAME_BYTES, text_size
 
 NUMBERS = ("int", "year", "bit", "decimal", "float", "double")
 BYTES = ("binary", "geometry")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from whimbrel.item import (
+    MAX_ITEM_BYTES,
+    MAX_NAME_BYTES,
+)
 from whimbrel.mapping import values
 from whimbrel.mapping.attributes import Design
 from whimbrel.mapping.codegen.parts import (
@@ -23,10 +27,6 @@ from whimbrel.mapping.codegen.parts import (
     unpack,
     value_of,
     variable_of,
-)
-from whimbrel.sizes import (
-    MAX_ITEM_BYTES,
-    MAX_NAME_BYTES,
 )
 
 

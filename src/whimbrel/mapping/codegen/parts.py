@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from whimbrel.item import (
+    MAX_PARTITION_KEY_BYTES,
+    MAX_SORT_KEY_BYTES,
+    text_size,
+)
 from whimbrel.mapping import values
 from whimbrel.mapping.attributes import Added, Carried, Design, Key
 from whimbrel.mapping.templates import Literal, Reference, Template
 from whimbrel.mapping.trees import Leaf, Tree, templates_of
 from whimbrel.mapping.unique import separators
-from whimbrel.sizes import (
-    MAX_PARTITION_KEY_BYTES,
-    MAX_SORT_KEY_BYTES,
-    text_size,
-)
 
 
 def variable_of(design: Design, column: str) -> str:

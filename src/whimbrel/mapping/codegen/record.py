@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from whimbrel.item import (
+    MAX_ITEM_BYTES,
+)
 from whimbrel.mapping.attributes import Carried, Design
 from whimbrel.mapping.codegen.parts import (
     added_entries,
@@ -21,9 +24,6 @@ from whimbrel.mapping.codegen.parts import (
     variable_of,
 )
 from whimbrel.mapping.provenance import bearer
-from whimbrel.sizes import (
-    MAX_ITEM_BYTES,
-)
 
 
 def record_functions(design: Design) -> list[str]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from whimbrel.mapping.forms import Refused, shown
-from whimbrel.records import AttributeValue
-from whimbrel.sizes import (
+from whimbrel.item import (
     MAX_NAME_BYTES,
     text_size,
 )
+from whimbrel.mapping.forms import Refused, shown
+from whimbrel.records import AttributeValue
 
 
 def absent(*_: object) -> NoReturn:

@@ -1,0 +1,225 @@
+"""DynamoDB's values: limits, sizes, equality, and what identifies an item or an element of a list. Pure.
+
+An AttributeValue is in DynamoDB's JSON form, such as ``{"N": "12.5"}``; B is base64 text.
+
+Sources: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html (sizes),
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html (limits) and
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html (numbers).
+"""
+
+from __future__ import annotations
+
+import re
+from binascii import a2b_base64, b2a_base64
+from collections.abc import Iterable, Sequence
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import orjson
+
+from whimbrel.records import AttributeValue, Item
+
+MAX_ITEM_BYTES = 400 * 1024  # attribute names included
+MAX_PARTITION_KEY_BYTES = 2048
+MAX_SORT_KEY_BYTES = 1024
+MAX_KEY_NAME_BYTES = 255
+MAX_NAME_BYTES = 64 * 1024 - 1
+MAX_NUMBER_BYTES = 21
+MAX_DEPTH = 32  # levels of maps and lists in one another
+WRITE_UNIT = 1024  # bytes
+READ_UNIT = 4096  # bytes
+
+MAX_DIGITS = 38
+SMALLEST_EXPONENT, LARGEST_EXPONENT = -130, 125  # of a number as 9.99E+125
+
+# --- sizes ----------------------------------------------------------------------------------------------------------
+
+
+def item_size(item: Item) -> int:
+    """Bytes of all names and values of ``item``, as its 400 KB limit and its write units count them."""
+    size = 0
+    for name, value in item.items():
+        size += text_size(name) + value_size(value)
+    return size
+
+
+def too_large(item: Item) -> bool:
+    """Whether ``item`` has more than MAX_ITEM_BYTES. Quick for most: JSON is never shorter than what it says."""
+    try:
+        if len(orjson.dumps(item)) <= MAX_ITEM_BYTES:
+            return False
+    except TypeError:
+        pass  # a lone surrogate
+    return item_size(item) > MAX_ITEM_BYTES
+
+
+def write_units(size: int) -> int:
+    """Write units for an item of ``size`` bytes: one for each KB begun, and one at least."""
+    return max(1, -(-size // WRITE_UNIT))
+
+
+def value_size(value: AttributeValue) -> int:
+    """Bytes of one attribute value, without its name."""
+    [(kind, content)] = value.items()
+    if kind == "S":
+        return text_size(content)
+    if kind == "N":
+        return _number_size(content)
+    if kind == "B":
+        return _binary_size(content)
+    if kind == "M":
+        return 3 + len(content) + item_size(content)
+    if kind == "L":
+        return 3 + len(content) + sum(value_size(element) for element in content)
+    if kind in ("SS", "NS", "BS"):
+        return sum(value_size({kind[0]: member}) for member in content)
+    return 1  # BOOL, NULL
+
+
+def text_size(text: str) -> int:
+    """Bytes of ``text`` in UTF-8."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
+def _number_size(text: str) -> int:
+    """The documentation calls its rule approximate: a byte for two significant digits and one more. A sign and an odd
+    exponent can each add a byte, so the larger figure is counted.
+    """
+    digits = text.lower().partition("e")[0].replace(".", "").lstrip("+-").strip("0")
+    if not digits:
+        return 1
+    return min(len(digits) // 2 + 2 + text.startswith("-"), MAX_NUMBER_BYTES)
+
+
+def _binary_size(content: Any) -> int:
+    if isinstance(content, str):  # base64, as on the wire
+        return len(content) // 4 * 3 - content.count("=", -2)
+    return len(content)
+
+
+# --- numbers and binary ---------------------------------------------------------------------------------------------
+
+NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_SPELLED = re.compile(r"0|-?[1-9][0-9]*(\.[0-9]*[1-9])?|-?0\.[0-9]*[1-9]")
+_LONGEST = 400  # digits before or after the point that are written out: more than any number of DynamoDB has
+
+
+class NotANumber(ValueError):
+    """The text is not a number that DynamoDB can hold; ``str()`` says what it is instead."""
+
+
+def number(text: str) -> Decimal:
+    """The number that ``text`` is, exactly. Raises NotANumber if it is none, or none that N can hold."""
+    if not NUMBER.fullmatch(text):
+        raise NotANumber("not a number")
+    try:
+        value = Decimal(text)
+    except InvalidOperation:  # the exponent alone is beyond what Decimal has
+        raise NotANumber("outside the range of a DynamoDB number (1E-130 to 9.99E+125)") from None
+    if not value:
+        return Decimal(0)  # whatever its exponent is
+    if not SMALLEST_EXPONENT <= value.adjusted() <= LARGEST_EXPONENT:
+        raise NotANumber("outside the range of a DynamoDB number (1E-130 to 9.99E+125)")
+    if len("".join(map(str, value.as_tuple().digits)).strip("0")) > MAX_DIGITS:
+        raise NotANumber(f"more than the {MAX_DIGITS} digits of a DynamoDB number")
+    return value
+
+
+def plain(value: Decimal) -> str:
+    """All digits, no exponent, no trailing zeros, no negative zero."""
+    text = f"{value:f}"
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text in ("-0", "") else text
+
+
+def spelled(text: str) -> str:
+    """The one spelling of the number ``text``: equal for ``1``, ``1.0`` and ``1e0``. Raises InvalidOperation."""
+    if _SPELLED.fullmatch(text):
+        return text
+    value = Decimal(text)
+    return plain(value) if not value or abs(value.adjusted()) <= _LONGEST else str(value)
+
+
+def base64(content: bytes) -> str:
+    return b2a_base64(content, newline=False).decode("ascii")
+
+
+# --- equality and identity ------------------------------------------------------------------------------------------
+
+
+def normal_item(item: Item) -> Item:
+    """The item in the form in which equal items are equal Python values: see ``normal``."""
+    return {name: normal(value) for name, value in item.items()}
+
+
+def normal(value: AttributeValue) -> AttributeValue:
+    """Numbers as their plain text (``1.0`` = ``1`` = ``1e0``, ``-0`` = ``0``), sets in order, binary as base64 text."""
+    [(kind, content)] = value.items()
+    if kind == "N":
+        return value if _SPELLED.fullmatch(content) else {"N": spelled(content)}
+    if kind == "M":
+        return {"M": normal_item(content)}
+    if kind == "L":
+        return {"L": [normal(element) for element in content]}
+    if kind == "B":
+        return {"B": _normal_binary(content)}
+    if kind == "NS":
+        return {"NS": sorted(map(spelled, content))}
+    if kind == "SS":
+        return {"SS": sorted(content)}
+    if kind == "BS":
+        return {"BS": sorted(map(_normal_binary, content))}
+    return value
+
+
+def key_id(key: Item) -> bytes:
+    """A key's identity: equal for keys that DynamoDB takes for the same ("1" and "1.0" are one number).
+
+    It is the key's JSON, so ``orjson.loads`` makes it a key again. Raises InvalidOperation for an N that is no number.
+    """
+    same = {name: {"N": spelled(value["N"])} if "N" in value else value for name, value in key.items()}
+    return orjson.dumps(same, option=orjson.OPT_SORT_KEYS)
+
+
+def _normal_binary(content: Any) -> str:
+    return base64(a2b_base64(content) if isinstance(content, str) else bytes(content))
+
+
+# --- lists in a stated order ----------------------------------------------------------------------------------------
+# A list's elements are maps, and some of their attributes both tell an element from all others and say where it stands:
+# so a list can be kept by setting and removing elements, which gives the same list however often it is repeated.
+
+Order = tuple[tuple[str, bool], ...]  # (attribute of an element, True if descending)
+
+
+def identity(values: Sequence[AttributeValue]) -> str:
+    """One text for the values of an element's ordering attributes; equal exactly if DynamoDB calls them equal."""
+    return "|".join(f"{kind}{len(text)}:{text}" for kind, text in map(_kind_and_text, values))
+
+
+def identity_of(element: AttributeValue, order: Order) -> str:
+    """Raises KeyError if ``element`` is not a map with the attributes of ``order``."""
+    return identity([element["M"][name] for name, _ in order])
+
+
+def in_order(elements: Iterable[AttributeValue], order: Order) -> list[AttributeValue]:
+    """By the attributes of ``order``, the first one first: numbers by size, text and binary by their bytes."""
+    found = list(elements)
+    for name, descending in reversed(order):
+        found.sort(key=lambda element: _place(element["M"][name]), reverse=descending)
+    return found
+
+
+def _kind_and_text(value: AttributeValue) -> tuple[str, str]:
+    [(kind, content)] = value.items()
+    return kind, spelled(content) if kind == "N" else str(content)
+
+
+def _place(value: AttributeValue) -> tuple[int, Any]:
+    [(kind, content)] = value.items()
+    if kind == "N":
+        return 0, Decimal(content)
+    if kind == "B":
+        return 2, a2b_base64(content)
+    return 1, str(content)
