@@ -163,7 +163,7 @@ def test_a_request_is_never_larger_than_dynamodb_takes(
     wire: MemoryWire, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(write, "MAX_REQUEST", 4000)
-    monkeypatch.setattr(write, "MAX_ITEM", 3000)
+    monkeypatch.setattr(write, "MAX_ITEM_BYTES", 3000)
     puts = [put(number, a="x" * 900) for number in range(25)]
     assert writer.write(puts) == []
     assert held(wire) == [each.item for each in puts]

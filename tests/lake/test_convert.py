@@ -145,7 +145,7 @@ def test_a_line_that_is_json_but_no_item_is_named(tmp_path: Path, line: bytes) -
 def test_a_bad_number_in_a_fast_column_is_refused_with_its_key(tmp_path: Path) -> None:
     done = made(tmp_path, tmp_path, [full(pk={"S": "1"}, n={"N": "1"}), full(pk={"S": "2"}, n={"N": "0x1F"})])
     assert [(each.key, each.reason) for each in done.refused] == [
-        ({"pk": {"S": "2"}}, "attribute 'n': attribute '' has the N \"0x1F\", which is no number in quotes")
+        ({"pk": {"S": "2"}}, "attribute 'n': attribute '' has the N \"0x1F\", which is not a number in quotes")
     ]
     assert set(rows(tmp_path)) == {"1"}
 

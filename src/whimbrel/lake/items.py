@@ -100,7 +100,7 @@ def _text(content: Any, name: str) -> None:
 
 def _number(content: Any, name: str) -> None:
     if not isinstance(content, str) or not NUMBER.fullmatch(content):
-        raise BadLine(f"attribute {name!r} has the N {shown(content)}, which is no number in quotes")
+        raise BadLine(f"attribute {name!r} has the N {shown(content)}, which is not a number in quotes")
     if len(content) > _SURELY_FITS or "e" in content or "E" in content:
         try:
             exact_decimal(content)

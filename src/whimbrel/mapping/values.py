@@ -82,7 +82,7 @@ def exact_number(value: str | float | bytes, place: str) -> str:
     try:
         return plain(number(text))
     except NotANumber as error:
-        raise Refused(f"{place} is {shown(value)}, {error}") from None
+        raise Refused(f"{place} is {shown(value)}, which is {error}") from None
 
 
 def checked_number(value: str | float, place: str) -> str:

@@ -6,11 +6,9 @@ a later one, so it is believed only when the binlog between the two has been loo
 
 from __future__ import annotations
 
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
-from whimbrel.errors import UndecodableEvent
-from whimbrel.mysql.binlog import events as ev
-from whimbrel.mysql.binlog.statements import Meaning, Statement
+from whimbrel.errors import SchemaDrift, UndecodableEvent
 from whimbrel.mysql.binlog.stream import BinlogStream
 from whimbrel.mysql.connect import connect
 from whimbrel.project import Source
@@ -20,7 +18,7 @@ HEARTBEAT = 0.2  # seconds
 
 
 class Ahead(NamedTuple):
-    """``next``: the next statement that changes the table's columns, or ends it; "" if there is none.
+    """``next``: what the next statement that changes the table's columns, or ends it, did to it; "" if there is none.
 
     ``maps``: the table maps, as events, of the rows that were written to the table before it.
     """
@@ -31,40 +29,24 @@ class Ahead(NamedTuple):
 
 def look_ahead(source: Source, table: Table, start: Position, end: Position) -> Ahead:
     """From ``start``, which is after a statement, to ``end`` at most. Raises SourceUnreachable, PositionLost."""
-    scout = _Scout(source, table, start)
+    maps: dict[bytes, bytes] = {}  # by all of the event but its header and the table's id
+    scout = BinlogStream(
+        connect(source),
+        start,
+        {(table.schema, table.name): table},
+        server_id=0,
+        use_gtid=False,
+        heartbeat=HEARTBEAT,
+        seen=lambda event: maps.update({event[27:]: event}),
+    )
     try:
         for output in scout:
             if not isinstance(output, list) and output.position.at_or_after(end):
                 break
-    except _Found as found:
-        return Ahead(str(found), frozenset(scout.maps.values()))
+    except SchemaDrift as altered:
+        return Ahead(altered.message, frozenset(maps.values()))
     except UndecodableEvent:
         pass  # nothing behind it will be captured, and the capture will say so when it is there
     finally:
         scout.close()
-    return Ahead("", frozenset(scout.maps.values()))
-
-
-class _Found(Exception):
-    """The statement that was looked for."""
-
-
-class _Scout(BinlogStream):
-    """Decodes no rows: it only sees that there are some."""
-
-    def __init__(self, source: Source, table: Table, start: Position) -> None:
-        tables = {(table.schema, table.name): table}
-        super().__init__(connect(source), start, tables, server_id=0, use_gtid=False, heartbeat=HEARTBEAT)
-        self.maps: dict[bytes, bytes] = {}
-
-    def _on_table_map(self, event: bytes, kind: int, timestamp: int) -> None:
-        self._decoders[event[19:25]] = None
-        if ev.table_name(event) in self._tables:
-            self.maps[event[27:]] = event
-
-    def _on_alter(self, statement: Statement, sql: str) -> None:
-        if statement.meaning is Meaning.ALTERED:
-            raise _Found(sql)
-
-    def _on_gone(self, statement: Statement, sql: str) -> NoReturn:
-        raise _Found(sql)
+    return Ahead("", frozenset(maps.values()))

@@ -15,6 +15,9 @@ from enum import Enum, auto
 from whimbrel.mysql.binlog.alterations import Alteration, alteration
 from whimbrel.mysql.binlog.lexer import Dialect, NotUnderstood, Token, tokens
 from whimbrel.mysql.binlog.token_reader import Name, TokenReader
+from whimbrel.mysql.charsets import PYTHON_NAMES, python_codec
+
+_HIDES_QUOTES = frozenset({"big5", "cp932", "gb18030", "gbk", "sjis"})  # whose second bytes may be ASCII
 
 
 class Meaning(Enum):
@@ -43,6 +46,21 @@ class Statement:
     table: Name = ("", "")
     alteration: Alteration | None = None
     why: str = ""
+
+
+def statement_text(data: bytes, charset: str) -> tuple[str, str]:
+    """A statement in the character set of its session, and that. Bytes that are invalid in it become U+FFFD: they can
+    only stand in strings, comments and names that no captured table has, but where a character may end in a quote or
+    a backslash, nobody can say what they hide: ValueError.
+    """
+    if charset not in PYTHON_NAMES:
+        return data.decode("utf-8", "replace"), charset
+    try:
+        return python_codec(charset).decode(data), charset
+    except UnicodeError as error:
+        if charset in _HIDES_QUOTES:
+            raise ValueError(f"a statement that is not valid {charset}: {error}") from error
+    return data.decode("utf-8", "replace"), charset
 
 
 def read_statement(sql: str, schema: str, captured: Collection[Name], dialect: Dialect) -> Statement:

@@ -7,22 +7,23 @@ comes after it.
 
 from __future__ import annotations
 
-import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
-from whimbrel.errors import PartialImage, SchemaDrift, StatementChange, UndecodableEvent
+from whimbrel.errors import UndecodableEvent
 from whimbrel.mysql.binlog import events as ev
+from whimbrel.mysql.binlog import refused
 from whimbrel.mysql.binlog.alterations import Alteration
 from whimbrel.mysql.binlog.beginning import Beginning, gtids_before
-from whimbrel.mysql.binlog.decoders import Decode, Decoder, make_decoder
 from whimbrel.mysql.binlog.gtid import MariaDBGtids, MySQLGtids
 from whimbrel.mysql.binlog.lexer import Dialect
 from whimbrel.mysql.binlog.protocol import Packets, ServerRefusal, dump_from_file, dump_from_gtids, register_replica
+from whimbrel.mysql.binlog.refused import START_OVER
+from whimbrel.mysql.binlog.rows import COMPRESSED_ROWS, MALFORMED, ROWS, Rows
 from whimbrel.mysql.binlog.session import Session, one_number, open_session
-from whimbrel.mysql.binlog.statements import Meaning, Statement, read_statement
-from whimbrel.mysql.charsets import PYTHON_NAMES, python_codec
+from whimbrel.mysql.binlog.statements import Meaning, Statement, read_statement, statement_text
+from whimbrel.mysql.binlog.xa import XA, Step
 from whimbrel.mysql.connect import version_number
 from whimbrel.records import Change, Commit, Idle, Position, Table
 
@@ -35,32 +36,7 @@ Redefine = Callable[[tuple[str, str], Position, str, Alteration], Table]
 Reprove = Callable[[tuple[str, str], Position, str, Alteration], None]
 
 _new = tuple.__new__  # a NamedTuple without the cost of its constructor
-_ANEW = "The table's history cannot be followed over this: migrate it anew."
-_SWAPPED = (
-    "Online schema changes (gh-ost, pt-online-schema-change) swap a table for its copy: do them before or after the "
-    "migration, or use ALTER TABLE. " + _ANEW
-)
-_HIDES_QUOTES = frozenset({"big5", "cp932", "gb18030", "gbk", "sjis"})  # whose second bytes may be ASCII
-_INSERT, _UPDATE, _DELETE = 1, 2, 3  # where a Decoder has the function
-_ROWS = {
-    ev.WRITE_V1: _INSERT,
-    ev.UPDATE_V1: _UPDATE,
-    ev.DELETE_V1: _DELETE,
-    ev.WRITE_V2: _INSERT,
-    ev.UPDATE_V2: _UPDATE,
-    ev.DELETE_V2: _DELETE,
-}
-_COMPRESSED_ROWS = {
-    166: ev.WRITE_V1,
-    167: ev.UPDATE_V1,
-    168: ev.DELETE_V1,
-    169: ev.WRITE_V2,
-    170: ev.UPDATE_V2,
-    171: ev.DELETE_V2,
-}
-_MALFORMED = (ValueError, LookupError, ArithmeticError, struct.error, zlib.error)
 _HEARTBEATS = (ev.HEARTBEAT, ev.HEARTBEAT_V2)  # say where the last event ended, and are none themselves
-_END_OF_STATEMENT = b"\xff\xff\xff\0\0\0"  # the table id of a rows event that only ends a statement
 # Without meaning here: stop, intvar, append block, delete file, rand, user var, begin load query (the statement that
 # they belong to is judged); ignorable, rows query, transaction context, view change.
 _SILENT = (3, 5, 9, 11, 13, 14, 17, 28, 29, 36, 37)
@@ -77,7 +53,8 @@ class BinlogStream:
     ``tables`` are as they were at ``start``; ``redefine`` says what one of them is after an ALTER that may have changed
     its columns: rows before it are read by the old one, those after it by the new one. Without it such an ALTER is
     SchemaDrift. ``reprove`` is told of every alteration of one of them, before anything after it is handed out.
-    ``hidden`` asks how many columns the server hides behind a table's own (``schema.hidden_columns``).
+    ``hidden`` asks how many columns the server hides behind a table's own (``schema.hidden_columns``). With ``seen``
+    no rows are decoded: it is given the table maps of captured tables, as events.
 
     Raises PositionLost, PartialImage, StatementChange, UndecodableEvent, SchemaDrift, SourceUnreachable,
     PrivilegeError.
@@ -95,13 +72,13 @@ class BinlogStream:
         redefine: Redefine | None = None,
         reprove: Reprove | None = None,
         hidden: Callable[[Table], int] = lambda table: 0,
+        seen: Callable[[bytes], None] | None = None,
     ) -> None:
-        self._tables = dict(tables)
         self._redefine = redefine
         self._reprove = reprove
-        self._hidden = hidden
         self._session: Session = open_session(connection, start, server_id, use_gtid=use_gtid, heartbeat=heartbeat)
         self._mariadb = self._session.mariadb
+        self._rows = Rows(self._session, tables, hidden, seen)
         self._packets = Packets(connection, f"{connection.host}:{connection.port}", max(30.0, 10 * heartbeat))
         self._start, self._use_gtid = start, use_gtid
         self._file, self._offset, self._over_4_gib = start.file, start.offset, start.offset & ~0xFFFFFFFF
@@ -116,11 +93,9 @@ class BinlogStream:
         self._unchecked = self._session.unchecked
         self._behind = self._offset  # where the last event ended, also within a transaction
         self._settled = False  # a whole transaction has come: from here on nothing is skipped
-        self._decoders: dict[bytes, Decoder | None] = {}  # by table id; None is a table that is not captured
-        self._made: dict[bytes, Decoder | None] = {}  # by the table map itself
         self._inside = False  # a transaction
         self._without_effect = False  # the next statement only begins an ALTER in two phases, or ends one that failed
-        self._prepared: set[str] = set()  # XA transactions without Changes that may be committed later
+        self._prepared = XA()
         self._touched = False  # the transaction has Changes that were handed out
         self._next_gtid: tuple[Any, ...] | None = None
         self._commit_time = 0.0
@@ -140,8 +115,10 @@ class BinlogStream:
             yield from self._read()
         except ServerRefusal as refusal:
             raise self._session.refused(str(refusal), self._start) from refusal
-        except _MALFORMED as error:
-            raise self._undecodable(f"an event that does not have its documented form: {error!r}", _ANEW) from error
+        except MALFORMED as error:
+            raise self._undecodable(
+                f"an event that does not have its documented form: {error!r}", START_OVER
+            ) from error
 
     def _request(self) -> None:
         register_replica(self._packets, self._session.server_id)
@@ -199,7 +176,7 @@ class BinlogStream:
         server may have skipped some; and where a file has checksums that it leaves out for us, four bytes are missing.
         """
         if self._settled and not self._checksum and begins - max(self._behind, self._offset) not in (0, 4):
-            raise self._undecodable(f"an event that begins at {begins}: the one before it ended elsewhere", _ANEW)
+            raise self._undecodable(f"an event that begins at {begins}: the one before it ended elsewhere", START_OVER)
 
     def _payload(self, event: bytes, handlers: Mapping[int, Handler]) -> Iterator[Output]:
         """The events of one transaction, all at the Position where the payload ends."""
@@ -219,8 +196,8 @@ class BinlogStream:
     def _handlers(self) -> dict[int, Handler]:
         return {
             **dict.fromkeys(_SILENT + (_SILENT_IN_MARIADB if self._mariadb else ()), _silent),
-            **dict.fromkeys(_ROWS, self._on_rows),
-            **dict.fromkeys(_COMPRESSED_ROWS if self._mariadb else (), self._on_compressed_rows),
+            **dict.fromkeys(ROWS, self._on_rows),
+            **dict.fromkeys(COMPRESSED_ROWS if self._mariadb else (), self._on_compressed_rows),
             ev.TABLE_MAP: self._on_table_map,
             ev.PARTIAL_UPDATE: self._on_partial_update,
             ev.QUERY: self._on_query,
@@ -244,100 +221,22 @@ class BinlogStream:
     # Rows
 
     def _on_table_map(self, event: bytes, kind: int, timestamp: int) -> None:
-        """The same table has the same map but for its id, until it is altered or opened anew."""
-        body = event[27:]
-        try:
-            self._decoders[event[19:25]] = self._made[body]
-        except KeyError:
-            self._decoders[event[19:25]] = self._made[body] = self._make_decoder(event)
-
-    def _make_decoder(self, event: bytes) -> Decoder | None:
-        table = self._tables.get(ev.table_name(event))
-        if table is None:
-            return None
-        return make_decoder(
-            ev.parse_table_map(event),
-            table,
-            self._session.charsets,
-            mariadb=self._mariadb,
-            hidden=lambda: self._hidden(table),
-        )
-
-    def _decoder(self, event: bytes) -> Decoder | None:
-        try:
-            return self._decoders[event[19:25]]
-        except KeyError:
-            if event[19:25] == _END_OF_STATEMENT:
-                return None
-            raise self._undecodable("rows of a table that the binlog has not named before") from None
+        self._rows.map(event)
 
     def _on_rows(self, event: bytes, kind: int, timestamp: int) -> list[Change] | None:
-        decoder = self._decoders.get(event[19:25]) or self._decoder(event)
+        decoder = self._rows.decoder(event)
         if decoder is None:
             return None
-        at = 27 if kind < 30 else 27 + (event[27] | event[28] << 8)  # version 2 has extra data, after its length
-        which = _ROWS[kind]
-        heads = decoder.update_heads if which == _UPDATE else decoder.heads
-        start = at + len(heads[0])
-        if not event.startswith(heads, at):
-            lean = decoder.without_hidden
-            if lean and event.startswith(lean.update_heads if which == _UPDATE else lean.heads, at):
-                decoder = lean
-            else:
-                self._check_image(event, at, start, decoder)
         self._touched = True
-        decode: Decode = decoder[which]  # type: ignore[assignment]
-        try:
-            position = _new(Position, (self._file, self._offset, self._gtid, self._epoch))
-            return decode(event, start, len(event), decoder.table, position)
-        except UndecodableEvent as error:
-            error.place = error.place or f"{decoder.table.full_name} at {self._position()}"
-            raise
-        except _MALFORMED as error:
-            raise self._undecodable(
-                f"rows of {decoder.table.full_name} that do not fit its columns: {error}", _ANEW
-            ) from error
-
-    def _check_image(self, event: bytes, at: int, rows_at: int, decoder: Decoder) -> None:
-        """All bits of all bitmaps must be set, but for those beyond the last column, which are of no meaning."""
-        count, at = ev.length_encoded(event, at)
-        known, _ = ev.length_encoded(decoder.heads[0], 0)
-        if count != known:
-            raise self._undecodable(f"rows of {count} columns after a table map of {known}")
-        size, all_bits = (count + 7) // 8, (1 << count) - 1
-        for bitmap in range(at, rows_at, size):
-            if int.from_bytes(event[bitmap : bitmap + size], "little") & all_bits != all_bits:
-                there = int.from_bytes(event[bitmap : bitmap + size], "little")
-                lacks = [each.name for i, each in enumerate(decoder.table.columns) if not there >> i & 1]
-                raise PartialImage(
-                    f"a row event without all columns: it lacks {', '.join(lacks)}",
-                    place=f"{decoder.table.full_name} at {self._position()}",
-                    hint="Set binlog_row_image=FULL for all sessions (MariaDB 11.8 leaves generated columns out even "
-                    f"so: remove these). {_ANEW}",
-                )
+        return self._rows.changes(event, kind, decoder, self._position())
 
     def _on_compressed_rows(self, event: bytes, kind: int, timestamp: int) -> list[Change] | None:
-        if self._decoder(event) is None:
+        if self._rows.decoder(event) is None:
             return None
-        plain = _COMPRESSED_ROWS[kind]
-        at = 27 if plain < ev.WRITE_V2 else 27 + (event[27] | event[28] << 8)
-        count, start = ev.length_encoded(event, at)
-        start += (count + 7) // 8 * (2 if _ROWS[plain] == _UPDATE else 1)
-        return self._on_rows(event[:start] + self._uncompressed(event[start:]), plain, timestamp)
-
-    def _uncompressed(self, data: bytes) -> bytes:
-        try:
-            return ev.uncompress(data)
-        except (zlib.error, LookupError) as error:
-            raise self._undecodable(f"a compressed event that zlib cannot read: {error}") from error
+        return self._on_rows(*self._rows.plain(event, kind), timestamp)
 
     def _on_partial_update(self, event: bytes, kind: int, timestamp: int) -> None:
-        if decoder := self._decoder(event):
-            raise PartialImage(
-                "a partial update of JSON",
-                place=f"{decoder.table.full_name} at {self._position()}",
-                hint=f"Set binlog_row_value_options='' for all sessions. {_ANEW}",
-            )
+        self._rows.partial_update(event, self._position())
 
     # Statements
 
@@ -349,14 +248,14 @@ class BinlogStream:
 
     def _on_compressed_query(self, event: bytes, kind: int, timestamp: int) -> Commit | None:
         query = ev.parse_query(event)
-        return self._statement(query._replace(statement=self._uncompressed(query.statement)), timestamp)
+        return self._statement(query._replace(statement=ev.uncompress(query.statement)), timestamp)
 
     def _statement(self, query: ev.Query, timestamp: int) -> Commit | None:
         if self._without_effect:
             return self._commit(timestamp)
-        sql, charset = self._decoded(query)
+        sql, charset = statement_text(query.statement, self._session.charsets.get(query.collation, "utf8mb4"))
         dialect = Dialect(self._mariadb, self._version, query.sql_mode, charset)
-        statement = read_statement(sql, query.schema, self._tables, dialect)
+        statement = read_statement(sql, query.schema, self._rows.tables, dialect)
         match statement.meaning:
             case Meaning.COMMIT:
                 return self._commit(timestamp)
@@ -372,79 +271,36 @@ class BinlogStream:
             case Meaning.XA:
                 return self._xa(sql, timestamp)
             case Meaning.DATA | Meaning.UNKNOWN:
-                self._on_unlogged(statement, sql)
+                raise refused.unlogged(statement, sql, str(self._position()))
             case Meaning.ALTERED | Meaning.KEYS:
                 self._on_alter(statement, sql)
                 return self._commit(timestamp)
             case Meaning.GONE:
-                self._on_gone(statement, sql)
+                raise refused.gone(statement, sql, str(self._position()))
             case _ if not self._inside:
                 return self._commit(timestamp)
         return None
 
-    def _on_unlogged(self, statement: Statement, sql: str) -> NoReturn:
-        place = str(self._position())
-        if statement.meaning is Meaning.DATA:
-            message = f"a statement changed rows without row events: {shortened(sql)}"
-            raise StatementChange(message, place=place, hint=f"Set binlog_format=ROW for all sessions. {_ANEW}")
-        message = f"a statement that is not known to be harmless ({statement.why}): {shortened(sql)}"
-        hint = f"If it cannot have touched a captured table, please report it, so that whimbrel learns it. {_ANEW}"
-        raise StatementChange(message, place=place, hint=hint)
-
     def _on_alter(self, statement: Statement, sql: str) -> None:
-        """Table maps before and after may have the same bytes, so nothing that was made of them may stay."""
         assert statement.alteration is not None, "what alters a captured table says how"
         where = statement.table, self._position(), sql, statement.alteration
         if statement.meaning is Meaning.ALTERED:
             if self._redefine is None:
-                message = f"a captured table was altered: {shortened(sql)}"
-                raise SchemaDrift(message, place=str(self._position()), hint=_ANEW)
-            self._tables[statement.table] = self._redefine(*where)
-            self._decoders.clear()
-            self._made.clear()
+                raise refused.altered(sql, str(self._position()))
+            self._rows.define(statement.table, self._redefine(*where))
         if self._reprove:  # of the table as it is now, and before anything that was written to it since
             self._reprove(*where)
 
-    def _on_gone(self, statement: Statement, sql: str) -> NoReturn:
-        place, said = str(self._position()), shortened(sql)
-        if statement.verb == "TRUNCATE":
-            message = f"a captured table was emptied without a row event for each row: {said}"
-            raise StatementChange(message, place=place, hint=f"DELETE instead of TRUNCATE can be followed. {_ANEW}")
-        if "RENAME" in sql.upper():
-            message = f"a captured table was renamed, or another took its name: {said}"
-            raise SchemaDrift(message, place=place, hint=_SWAPPED)
-        message = f"a captured table, or rows of it, are gone without row events: {said}"
-        raise SchemaDrift(message, place=place, hint=_ANEW)
-
-    def _decoded(self, query: ev.Query) -> tuple[str, str]:
-        """In the character set of its session, and that. Bytes that are invalid in it become U+FFFD: they can only
-        stand in strings, comments and names that no captured table has, but where a character may end in a quote or
-        a backslash, nobody can say what they hide.
-        """
-        charset = self._session.charsets.get(query.collation, "utf8mb4")
-        if charset not in PYTHON_NAMES:
-            return query.statement.decode("utf-8", "replace"), charset
-        try:
-            return python_codec(charset).decode(query.statement), charset
-        except UnicodeError as error:
-            if charset in _HIDES_QUOTES:
-                raise self._undecodable(f"a statement that is not valid {charset}: {error}", _ANEW) from error
-        return query.statement.decode("utf-8", "replace"), charset
-
     def _no_changes_undone(self, what: str) -> None:
         if self._touched:
-            raise self._undecodable(f"{what} of changes that the binlog holds already", _ANEW)
+            raise self._undecodable(f"{what} of changes that the binlog holds already", START_OVER)
 
     def _on_load(self, event: bytes, kind: int, timestamp: int) -> NoReturn:
-        raise StatementChange(
-            "LOAD DATA changed rows without row events",
-            place=str(self._position()),
-            hint=f"Set binlog_format=ROW for all sessions. {_ANEW}",
-        )
+        raise refused.loaded(str(self._position()))
 
     def _on_incident(self, event: bytes, kind: int, timestamp: int) -> NoReturn:
         raise self._undecodable(
-            f"an incident: events were lost on the server ({event[22:].decode('utf-8', 'replace')})", _ANEW
+            f"an incident: events were lost on the server ({event[22:].decode('utf-8', 'replace')})", START_OVER
         )
 
     # Transactions
@@ -468,32 +324,18 @@ class BinlogStream:
         return None
 
     def _xa(self, sql: str, timestamp: int) -> Commit | None:
-        _, verb, *rest = sql.split(None, 2)
-        if verb.upper() in ("START", "BEGIN"):
-            self._inside = True
-        elif verb.upper() in ("COMMIT", "ROLLBACK"):
-            xid = "".join(rest).strip().removesuffix("ONE PHASE").strip()
-            if verb.upper() == "COMMIT" and not self._touched and xid not in self._prepared:
-                raise self._undecodable(
-                    f"XA COMMIT {xid}, and what it commits was prepared before the start",
-                    "Start anew with a fresh snapshot while XA RECOVER shows no transaction.",
-                )
-            if verb.upper() == "ROLLBACK":
+        match self._prepared.step(sql, changes=self._touched):
+            case Step.BEGIN:
+                self._inside = True
+            case Step.COMMIT:
+                return self._commit(timestamp)
+            case Step.ROLLBACK:
                 self._no_changes_undone("a rollback")
-            self._prepared.discard(xid)
-            return self._commit(timestamp)
+                return self._commit(timestamp)
         return None
 
     def _on_xa_prepare(self, event: bytes, kind: int, timestamp: int) -> Commit | None:
-        one_phase, form, gtrid, bqual = struct.unpack_from("<BIII", event, 19)
-        if not one_phase:
-            xid = f"X'{event[32 : 32 + gtrid].hex()}',X'{event[32 + gtrid : 32 + gtrid + bqual].hex()}',{form}"
-            if self._touched:
-                raise self._undecodable(
-                    f"an XA transaction with changes of a captured table was prepared, to be committed later: {xid}",
-                    f"Let the application commit in one phase. {_ANEW}",
-                )
-            self._prepared.add(xid)
+        self._prepared.prepare(event, changes=self._touched)
         return self._commit(timestamp)
 
     def _on_gtid(self, event: bytes, kind: int, timestamp: int) -> None:
@@ -546,7 +388,7 @@ class BinlogStream:
         ev.check_format(event)
         self._begun = timestamp
         self._version = one_number(version_number(ev.writer_version(event)))
-        self._decoders.clear()
+        self._rows.new_file()
 
     def _not_inside(self) -> None:
         """A server that crashed while it wrote a transaction left the beginning of it."""
@@ -576,12 +418,6 @@ class BinlogStream:
     def _unknown(self, kind: int, flags: int) -> None:
         if not flags & ev.IGNORABLE:
             raise self._undecodable(f"an event of the unknown type {kind}", "A newer whimbrel may know it.")
-
-
-def shortened(sql: str) -> str:
-    """A statement as it is shown to a person: on one line, its beginning."""
-    line = " ".join(sql[:400].split())
-    return line if len(line) <= 200 else line[:200] + "…"
 
 
 def _silent(event: bytes, kind: int, timestamp: int) -> None:
