@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mapping": {"records", "errors", "project", "item"},
     "dms": {"records", "errors", "project", "mapping"},
     # the two sides, which do not know each other
-    "mysql": {"records", "errors", "private", "project", "durable", "export", "memory", "threads"},
+    "mysql": {"records", "errors", "private", "project", "durable", "snapshot_files", "memory", "threads"},
     "dynamodb": {"records", "errors", "project", "item", "memory", "threads"},
     # what is kept on disk
     "changelog": {"records", "errors", "durable"},
