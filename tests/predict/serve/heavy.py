@@ -31,13 +31,22 @@ UNITS = {
     "rows": '[1,"",1,1]',
     "rows by name": '{"age":1,"job":"retired"}',
 }
-SHORTEST_ROWS = ("empty objects", "short lines", "empty fields")  # those whose answers are the largest
+SHORTEST_ROWS = (
+    "empty objects",
+    "a split",
+    "a column",
+    "short lines",
+    "empty fields",
+)  # those whose answers are the largest
 
 
 def bodies() -> Iterator[tuple[str, str, bytes]]:
     for name, unit in UNITS.items():
         yield name, JSON, ("[" + ",".join([unit] * (SIZE // len(unit.encode() + b","))) + "]").encode()
     yield "different keys", JSON, ("{" + ",".join(f'"{number:x}":0' for number in range(SIZE // 10)) + "}").encode()
+    rows = "[1]," * (SIZE // 4)
+    yield "a split", JSON, ('{"dataframe_split":{"columns":["age"],"data":[' + rows + "[1]]}}").encode()
+    yield "a column", JSON, ('{"inputs":{"age":[' + "1," * (SIZE // 2) + "1]}}").encode()
     yield "short lines", LINES, b"{}\n" * (SIZE // 3)
     yield "one line", LINES, b"[" + b'{"":0},' * (SIZE // 7) + b"0]"
     yield "empty fields", CSV, b",,,\n" * (SIZE // 4)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -22,6 +22,7 @@ from whimbrel.prediction.serve import recordio
 
 CSV, JSON, JSON_LINES = "text/csv", "application/json", "application/jsonlines"
 RECORDIO = "application/x-recordio-protobuf"
+_FORMS = ("instances", "dataframe_split", "dataframe_records", "inputs")
 Row = list[Any] | dict[str, Any]
 
 
@@ -104,11 +105,52 @@ def _json_rows(body: bytes, width: int) -> Iterator[Row]:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise BodyError(f"the body is not JSON: {error}{_not_a_number(body)}") from None
-    instances = document.get("instances") if isinstance(document, dict) else document
-    if not isinstance(instances, list):
+    instances = _mlflow(document) if isinstance(document, dict) and "instances" not in document else document
+    if isinstance(instances, dict):
+        if len(forms := [each for each in _FORMS if each in instances]) > 1:
+            raise BodyError(f"{' and '.join(forms)} stand beside each other: send one of them")
+        instances = instances["instances"]
+    if not isinstance(instances, (list, Generator)):
         raise BodyError('the body must be {"instances": [...]}')
     for number, instance in enumerate(instances, 1):
         yield _features(instance, width, f"instance {number}")
+
+
+def _mlflow(document: dict[str, Any]) -> Any:
+    """The rows of a body as MLflow's scoring server takes it, which has one of four forms. Raises BodyError.
+
+    Objects are made of them one by one: all at once would be more than is counted for the body.
+    """
+    if document.get("params"):
+        raise BodyError("params are not supported")
+    forms = [each for each in _FORMS if each in document]
+    if len(forms) != 1:
+        raise BodyError('the body must be {"instances": [...]}')
+    given = document[forms[0]]
+    if forms[0] == "dataframe_split":
+        return _split(given)
+    if forms[0] == "inputs" and isinstance(given, dict):
+        lists = [each for each in given.values() if isinstance(each, list)]
+        if len(lists) != len(given) or len(set(map(len, lists))) > 1:
+            raise BodyError("inputs by name must be lists of the same length")
+        return (dict(zip(given, values, strict=True)) for values in zip(*lists, strict=True))
+    return given
+
+
+def _split(given: Any) -> Generator[Row]:
+    columns, data = (given.get("columns"), given.get("data")) if isinstance(given, dict) else (None, None)
+    if (
+        not isinstance(columns, list)
+        or not isinstance(data, list)
+        or not all(isinstance(each, str) for each in columns)
+    ):
+        raise BodyError('dataframe_split must be {"columns": [names], "data": [rows]}')
+    if len(set(columns)) != len(columns):
+        raise BodyError("dataframe_split has a column twice")
+    for number, row in enumerate(data, 1):
+        if not isinstance(row, list) or len(row) != len(columns):
+            raise BodyError(f"row {number} of dataframe_split is not a list of {len(columns)} values")
+    return (dict(zip(columns, row, strict=True)) for row in data)
 
 
 def _not_a_number(body: bytes) -> str:

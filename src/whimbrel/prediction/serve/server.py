@@ -5,6 +5,7 @@ POST /endpoints/{name}/invocations     InvokeEndpoint of ``sagemaker-runtime``
   …/invocations-response-stream        InvokeEndpointWithResponseStream
 POST /  (X-Amz-Target: SageMaker.…)    control, see control.py
 GET /ping, POST /invocations           the container contract; an endpoint of that name, or the only one
+GET, POST /v2/…                        the Open Inference Protocol, see openinference.py
 GET /metrics                           Prometheus
 GET /, GET /status                     the page, and what it shows
 =====================================  ==================================================================
@@ -43,11 +44,12 @@ from whimbrel.prediction.serve.answers import (
     refusal,
 )
 from whimbrel.prediction.serve.bodies import JSON
-from whimbrel.prediction.serve.budget import NoRoom
+from whimbrel.prediction.serve.budget import Load, NoRoom
 from whimbrel.prediction.serve.endpoint import LiveEndpoint, LiveVariant, Meta, NoSuchVariant
 from whimbrel.prediction.serve.http import Connection
 from whimbrel.prediction.serve.invocation import unsupported
 from whimbrel.prediction.serve.listener import Limits, Listener, Request
+from whimbrel.prediction.serve.openroutes import OpenInference
 from whimbrel.prediction.serve.served import SMALL_BODY, Answer, Call
 from whimbrel.prediction.serve.serving import Serving
 from whimbrel.prediction.serve.sigv4 import Signed
@@ -104,6 +106,7 @@ class Routes:
         self._drifts_at = 0.0
         self._page = resources.files("whimbrel.prediction.serve").joinpath("page.html").read_bytes()
         self.listener: Listener | None = None
+        self._open_inference = OpenInference(serving, lambda: self._load)
         self._ways: dict[bytes, Respond] = {
             b"invocations": as_sagemaker,
             b"invocations-response-stream": as_event_stream,
@@ -138,6 +141,8 @@ class Routes:
                 return self._invoke(name.decode("latin-1"), request, respond)
             if way == b"async-invocations":
                 return refusal(400, _NO_ASYNC)
+        if path == b"/v2" or path.startswith(b"/v2/"):
+            return self._open_inference.handle(request, self._meta)
         handler = self._plain.get((request.method, path))
         if handler:
             return handler(request)
@@ -193,6 +198,11 @@ class Routes:
             return no_variant(live.name, meta)
         except NoRoom:
             return refusal(503, "other large bodies are being answered; try again later")
+
+    @property
+    def _load(self) -> Load:
+        assert self.listener
+        return self.listener.load
 
     def _meta(self, headers: Mapping[bytes, bytes]) -> Meta:
         request_id = f"{self._prefix}-{next(self._count):012x}"
