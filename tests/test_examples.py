@@ -127,9 +127,11 @@ def dagster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[dict[str, Any
         log = SimpleNamespace(log=SimpleNamespace(info=print))
         return lambda *given: function(log, *given) if wants_context else function(*given)
 
-    made = dict.fromkeys(("Definitions", "RetryPolicy", "ScheduleDefinition"), lambda **settings: settings)
-    stand_in = module("dagster", op=op, job=lambda job: job, Failure=Failed, Backoff=SimpleNamespace(EXPONENTIAL=1))
-    vars(stand_in).update(made)
+    made: dict[str, Any] = dict.fromkeys(
+        ("Definitions", "RetryPolicy", "ScheduleDefinition"), lambda **settings: settings
+    )
+    made |= {"op": op, "job": lambda job: job, "Failure": Failed, "OpExecutionContext": object}
+    stand_in = module("dagster", Backoff=SimpleNamespace(EXPONENTIAL=1), **made)
     monkeypatch.setitem(sys.modules, "dagster", stand_in)
     yield lambda names, job: names[job]() is None
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from dagster import Backoff, Definitions, Failure, RetryPolicy, ScheduleDefinition, job, op
+from dagster import Backoff, Definitions, Failure, OpExecutionContext, RetryPolicy, ScheduleDefinition, job, op
 
 import whimbrel
 from whimbrel.errors import UserError
@@ -34,7 +34,7 @@ def check() -> int:
 
 
 @op(retry_policy=RETRIED)
-def migrate(context: Any, warnings: int) -> int:
+def migrate(context: OpExecutionContext, warnings: int) -> int:
     def log(update: whimbrel.Update) -> None:
         if update.message:
             context.log.info(update.message)
