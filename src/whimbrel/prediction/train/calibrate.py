@@ -8,6 +8,7 @@ import numpy as np
 
 from whimbrel.prediction.model.scorer import Calibration, link
 from whimbrel.prediction.train.columns import Array
+from whimbrel.prediction.train.search import loss
 
 PRIOR = 1.0  # nats for the square of the slope's logarithm: what rows must gain before it leaves one
 
@@ -48,15 +49,11 @@ def _sigmoid(margins: Array, target: Array) -> Calibration:
 
 def _slope(margins: Array, target: Array) -> float:
     """The slope from a tenth to ten with the least log-loss, where few rows leave it near one."""
-    rows = np.arange(len(target))
 
-    def loss(slope: float) -> float:
-        z = slope * margins
-        top = z.max(1)
-        lost = np.sum(top + np.log(np.exp(z - top[:, None]).sum(1)) - z[rows, target])
-        return float(lost) + PRIOR * math.log(slope) ** 2
+    def lost(slope: float) -> float:
+        return len(target) * loss("multiclass", slope * margins, target, None) + PRIOR * math.log(slope) ** 2
 
-    return min((float(each) for each in np.geomspace(0.1, 10, 81)), key=loss)
+    return min((float(each) for each in np.geomspace(0.1, 10, 81)), key=lost)
 
 
 def _isotonic(margins: Array, target: Array) -> Calibration:
