@@ -42,7 +42,8 @@ def main() -> int:
         made = time.strftime("%Y-%m-%d", time.gmtime())
         sections[part] = f"## {part}\n\n{PARTS[part]} Made {made}.\n\n```\n{done.stdout.strip()}\n```\n"
         # After each part: a later one that fails does not take the earlier figures with it.
-        PAGE.write_text(_head() + "\n".join(sections[each] for each in PARTS if each in sections), encoding="utf-8")
+        kept = [*(each for each in PARTS if each in sections), *(each for each in sections if each not in PARTS)]
+        PAGE.write_text(_head() + "\n".join(sections[each] for each in kept), encoding="utf-8")
     print(f"Kept in {PAGE}")
     return 0
 
