@@ -9,10 +9,11 @@ Sources: the grammar of ALTER TABLE in the manuals of MySQL 9 and MariaDB 11.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from whimbrel.mysql.binlog.lexer import Token
+from whimbrel.records import Position, Table
 
 _OPTIONS = frozenset(
     """COMMENT AUTO_INCREMENT ALGORITHM LOCK FORCE ROW_FORMAT KEY_BLOCK_SIZE STATS_PERSISTENT STATS_AUTO_RECALC
@@ -191,3 +192,10 @@ def _upper(clause: Sequence[Token], at: int) -> str:
         return ""
     text, kind = signs_left_out[at]
     return text.upper() if kind in ("word", "sign") else "`"
+
+
+# A captured table by its names, where the statement that altered it ends, that statement and what it does → the table
+# from there on.
+Redefine = Callable[[tuple[str, str], Position, str, Alteration], Table]
+# The same: raises if what was proved of the table (its keys, no cascades) holds no longer after the statement.
+Reprove = Callable[[tuple[str, str], Position, str, Alteration], None]

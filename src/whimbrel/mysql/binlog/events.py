@@ -41,6 +41,11 @@ HEARTBEAT_V2 = 41
 GTID_TAGGED = 42
 MARIADB_GTID, MARIADB_GTID_LIST = 162, 163
 MARIADB_QUERY_COMPRESSED = 165
+HEARTBEATS = (HEARTBEAT, HEARTBEAT_V2)  # say where the last event ended, and are none themselves
+# Without meaning here: stop, intvar, append block, delete file, rand, user var, begin load query (the statement that
+# they belong to is judged); ignorable, rows query, transaction context, view change.
+SILENT = (3, 5, 9, 11, 13, 14, 17, 28, 29, 36, 37)
+SILENT_IN_MARIADB = (160, 161, 164)  # annotate rows, checkpoint, start encryption
 
 
 @dataclass(frozen=True, slots=True)

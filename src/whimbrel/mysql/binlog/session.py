@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from whimbrel.errors import PositionLost, SourceError, UndecodableEvent, UnsupportedSource
 from whimbrel.mysql.binlog.gtid import MariaDBGtids, MySQLGtids
+from whimbrel.mysql.binlog.protocol import Packets, dump_from_file, dump_from_gtids, register_replica
 from whimbrel.mysql.charsets import collation_charsets
 from whimbrel.mysql.connect import rows_as_dicts, server_info
 from whimbrel.records import Position
@@ -34,6 +35,15 @@ class Session(NamedTuple):
     has: str
     charsets: Mapping[int, str]
     unchecked: bool
+
+    def request(self, packets: Packets, start: Position, *, gtid: bool) -> None:
+        """Ask for everything from ``start`` on: by its GTID set, or by file and offset."""
+        register_replica(packets, self.server_id)
+        if gtid and not self.mariadb:
+            dump_from_gtids(packets, self.server_id, MySQLGtids(start.gtid).encode())
+        else:
+            file, offset = ("", 4) if gtid else (start.file, start.offset)
+            dump_from_file(packets, self.server_id, file, offset, self.mariadb, every_event=self.unchecked)
 
     def refused(self, message: str, asked: Position) -> SourceError:
         """The server's error 1236 as ours."""

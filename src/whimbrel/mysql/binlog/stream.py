@@ -14,11 +14,11 @@ from typing import Any, NoReturn
 from whimbrel.errors import UndecodableEvent
 from whimbrel.mysql.binlog import events as ev
 from whimbrel.mysql.binlog import refused
-from whimbrel.mysql.binlog.alterations import Alteration
+from whimbrel.mysql.binlog.alterations import Redefine, Reprove
 from whimbrel.mysql.binlog.beginning import Beginning, gtids_before
 from whimbrel.mysql.binlog.gtid import MariaDBGtids, MySQLGtids
 from whimbrel.mysql.binlog.lexer import Dialect
-from whimbrel.mysql.binlog.protocol import Packets, ServerRefusal, dump_from_file, dump_from_gtids, register_replica
+from whimbrel.mysql.binlog.protocol import Packets, ServerRefusal
 from whimbrel.mysql.binlog.refused import START_OVER
 from whimbrel.mysql.binlog.rows import COMPRESSED_ROWS, MALFORMED, ROWS, Rows
 from whimbrel.mysql.binlog.session import Session, one_number, open_session
@@ -29,32 +29,21 @@ from whimbrel.records import Change, Commit, Idle, Position, Table
 
 Output = list[Change] | Commit | Idle
 Handler = Callable[[bytes, int, int], Output | None]
-# A captured table by its names, where the statement that altered it ends, that statement and what it does → the table
-# from there on.
-Redefine = Callable[[tuple[str, str], Position, str, Alteration], Table]
-# The same: raises if what was proved of the table (its keys, no cascades) holds no longer after the statement.
-Reprove = Callable[[tuple[str, str], Position, str, Alteration], None]
 
 _new = tuple.__new__  # a NamedTuple without the cost of its constructor
-_HEARTBEATS = (ev.HEARTBEAT, ev.HEARTBEAT_V2)  # say where the last event ended, and are none themselves
-# Without meaning here: stop, intvar, append block, delete file, rand, user var, begin load query (the statement that
-# they belong to is judged); ignorable, rows query, transaction context, view change.
-_SILENT = (3, 5, 9, 11, 13, 14, 17, 28, 29, 36, 37)
-_SILENT_IN_MARIADB = (160, 161, 164)  # annotate rows, checkpoint, start encryption
 
 
 class BinlogStream:
     """Iterate once. ``connection`` is used up: it only speaks replication from now on.
 
-    ``start`` is the Position of a Commit or an Idle, or where the source's binlog ended at some time; all Positions
-    are of its epoch. With
-    ``use_gtid`` its GTID set says where to begin, else its file and offset. ``heartbeat`` is in seconds: an Idle comes
-    so often while there is nothing new. ``server_id`` is ours as a replica, and no other may have it; 0 picks one.
-    ``tables`` are as they were at ``start``; ``redefine`` says what one of them is after an ALTER that may have changed
-    its columns: rows before it are read by the old one, those after it by the new one. Without it such an ALTER is
-    SchemaDrift. ``reprove`` is told of every alteration of one of them, before anything after it is handed out.
-    ``hidden`` asks how many columns the server hides behind a table's own (``schema.hidden_columns``). With ``seen``
-    no rows are decoded: it is given the table maps of captured tables, as events.
+    ``start`` is the Position of a Commit or an Idle, or where the source's binlog ended at some time; all Positions are
+    of its epoch. With ``use_gtid`` its GTID set says where to begin, else its file and offset. ``heartbeat`` is in
+    seconds: an Idle comes so often while there is nothing new. ``server_id`` is ours as a replica, and no other may
+    have it; 0 picks one. ``tables`` are as they were at ``start``; ``redefine`` says what one of them is after an ALTER
+    that may have changed its columns: rows before it are read by the old one, those after it by the new one. Without it
+    such an ALTER is SchemaDrift. ``reprove`` is told of every alteration of one of them, before anything after it is
+    handed out. ``hidden`` asks how many columns the server hides behind a table's own (``schema.hidden_columns``). With
+    ``seen`` no rows are decoded: it is given the table maps of captured tables, as events.
 
     Raises PositionLost, PartialImage, StatementChange, UndecodableEvent, SchemaDrift, SourceUnreachable,
     PrivilegeError.
@@ -111,7 +100,7 @@ class BinlogStream:
 
     def __iter__(self) -> Iterator[Output]:
         try:
-            self._request()
+            self._session.request(self._packets, self._start, gtid=self._use_gtid)
             yield from self._read()
         except ServerRefusal as refusal:
             raise self._session.refused(str(refusal), self._start) from refusal
@@ -119,15 +108,6 @@ class BinlogStream:
             raise self._undecodable(
                 f"an event that does not have its documented form: {error!r}", START_OVER
             ) from error
-
-    def _request(self) -> None:
-        register_replica(self._packets, self._session.server_id)
-        if self._use_gtid and isinstance(self._gtids, MySQLGtids):
-            dump_from_gtids(self._packets, self._session.server_id, self._gtids.encode())
-        else:
-            file, offset = ("", 4) if self._use_gtid else (self._file, self._offset)
-            every_event = self._unchecked
-            dump_from_file(self._packets, self._session.server_id, file, offset, self._mariadb, every_event)
 
     def _read(self) -> Iterator[Output]:
         header, crc32, intact, handlers = ev.HEADER.unpack_from, zlib.crc32, ev.CRC32_OF_INTACT, self._handlers()
@@ -151,11 +131,11 @@ class BinlogStream:
                     self._over_4_gib += 1 << 32
                     offset += 1 << 32
                 if unchecked:
-                    if kind not in _HEARTBEATS:
+                    if kind not in ev.HEARTBEATS:
                         self._check_gap(offset - size)
                     self._behind = offset
                 self._offset = offset
-            elif unchecked and kind not in _HEARTBEATS and not flags & 0x20:
+            elif unchecked and kind not in ev.HEARTBEATS and not flags & 0x20:
                 self._behind += size  # MariaDB 11 does not say where the events within a transaction end
             handler = handlers.get(kind)
             if handler is None:
@@ -195,7 +175,7 @@ class BinlogStream:
 
     def _handlers(self) -> dict[int, Handler]:
         return {
-            **dict.fromkeys(_SILENT + (_SILENT_IN_MARIADB if self._mariadb else ()), _silent),
+            **dict.fromkeys(ev.SILENT + (ev.SILENT_IN_MARIADB if self._mariadb else ()), _silent),
             **dict.fromkeys(ROWS, self._on_rows),
             **dict.fromkeys(COMPRESSED_ROWS if self._mariadb else (), self._on_compressed_rows),
             ev.TABLE_MAP: self._on_table_map,
@@ -206,16 +186,13 @@ class BinlogStream:
             ev.INCIDENT: self._on_incident,
             ev.XID: self._on_xid,
             ev.XA_PREPARE: self._on_xa_prepare,
-            ev.GTID: self._on_gtid,
-            ev.ANONYMOUS_GTID: self._on_gtid,
+            **dict.fromkeys((ev.GTID, ev.ANONYMOUS_GTID), self._on_gtid),
             ev.GTID_TAGGED: self._on_tagged_gtid,
-            ev.PREVIOUS_GTIDS: self._on_previous_gtids,
             ev.MARIADB_GTID: self._on_mariadb_gtid,
-            ev.MARIADB_GTID_LIST: self._on_previous_gtids,
+            **dict.fromkeys((ev.PREVIOUS_GTIDS, ev.MARIADB_GTID_LIST), self._on_previous_gtids),
             ev.ROTATE: self._on_rotate,
             ev.FORMAT_DESCRIPTION: self._on_format,
-            ev.HEARTBEAT: self._on_heartbeat,
-            ev.HEARTBEAT_V2: self._on_heartbeat,
+            **dict.fromkeys(ev.HEARTBEATS, self._on_heartbeat),
         }
 
     # Rows
@@ -299,9 +276,8 @@ class BinlogStream:
         raise refused.loaded(str(self._position()))
 
     def _on_incident(self, event: bytes, kind: int, timestamp: int) -> NoReturn:
-        raise self._undecodable(
-            f"an incident: events were lost on the server ({event[22:].decode('utf-8', 'replace')})", START_OVER
-        )
+        message = event[22:].decode("utf-8", "replace")
+        raise self._undecodable(f"an incident: events were lost on the server ({message})", START_OVER)
 
     # Transactions
 
