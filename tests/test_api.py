@@ -25,6 +25,7 @@ from tests.e2e.work import Work
 from whimbrel.errors import ProjectError, StateError, Stopped, UserError
 from whimbrel.private import EVERYONE, OWNER, private
 
+COUNTED_IN = {"Progress", "TableReport"}  # while the work goes on
 PINNED = Path(__file__).with_name("public_api.txt")
 ROWS = 300
 PEOPLE = 'shape = "record"\npartition_key = { name = "id", type = "N" }\nassert_unique = true'
@@ -63,6 +64,8 @@ def public_lines() -> Iterator[str]:
             yield f"{name}{signature(value)}"
         elif dataclasses.is_dataclass(value):
             yield f"{name}: {', '.join(field.name for field in dataclasses.fields(value))}"
+        elif fields := getattr(value, "_fields", ()):
+            yield f"{name}: {', '.join(fields)}"
         else:
             yield name
 
@@ -96,7 +99,7 @@ def test_options_are_named_and_results_are_frozen() -> None:
             ]
             assert set(kinds) <= {inspect.Parameter.KEYWORD_ONLY}, name
             assert value.__doc__, name
-        elif dataclasses.is_dataclass(value) and name != "Progress":
+        elif dataclasses.is_dataclass(value) and name not in COUNTED_IN:
             assert value.__dataclass_params__.frozen, name  # type: ignore[attr-defined]
 
 

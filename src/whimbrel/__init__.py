@@ -14,6 +14,7 @@ from whimbrel import errors
 if TYPE_CHECKING:
     from whimbrel.api.checks import (
         CheckReport,
+        Finding,
         InitResult,
         Preview,
         PreviewedItem,
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
         CsvResult,
         ExportPlan,
         ExportResult,
+        Manifest,
+        Refused,
         RestorePlan,
         RestoreResult,
         convert,
@@ -40,12 +43,14 @@ if TYPE_CHECKING:
         write_csv,
     )
     from whimbrel.api.migration import (
+        Difference,
         MigrationPlan,
         MigrationResult,
         PlannedTable,
         Progress,
         Retried,
         Status,
+        TableReport,
         Update,
         Verification,
         apply,
@@ -62,8 +67,10 @@ if TYPE_CHECKING:
     )
     from whimbrel.api.prediction import (
         Deployment,
+        Drift,
         EndpointDrift,
         EndpointStatus,
+        InputDrift,
         Predictions,
         Renewal,
         RenewalPlan,
@@ -88,6 +95,7 @@ __version__ = "0.1.0"
 
 _PARTS = {
     "api.checks": (
+        "Finding",
         "CheckReport",
         "InitResult",
         "Preview",
@@ -98,6 +106,8 @@ _PARTS = {
         "preview",
     ),
     "api.lake": (
+        "Refused",
+        "Manifest",
         "ConvertPlan",
         "ConvertResult",
         "CsvResult",
@@ -115,6 +125,8 @@ _PARTS = {
         "write_csv",
     ),
     "api.migration": (
+        "TableReport",
+        "Difference",
         "MigrationPlan",
         "MigrationResult",
         "PlannedTable",
@@ -136,6 +148,8 @@ _PARTS = {
         "verify",
     ),
     "api.prediction": (
+        "InputDrift",
+        "Drift",
         "Deployment",
         "EndpointDrift",
         "EndpointStatus",
@@ -166,11 +180,16 @@ __all__ = [
     "ConvertResult",
     "CsvResult",
     "Deployment",
+    "Difference",
+    "Drift",
     "EndpointDrift",
     "EndpointStatus",
     "ExportPlan",
     "ExportResult",
+    "Finding",
     "InitResult",
+    "InputDrift",
+    "Manifest",
     "MigrationPlan",
     "MigrationResult",
     "PlannedTable",
@@ -180,12 +199,14 @@ __all__ = [
     "PreviewedTable",
     "Progress",
     "Project",
+    "Refused",
     "Renewal",
     "RenewalPlan",
     "RestorePlan",
     "RestoreResult",
     "Retried",
     "Status",
+    "TableReport",
     "TrainPlan",
     "TrainedModel",
     "Update",

@@ -42,7 +42,7 @@ def try_all(
                 check(case, way, server.flavor)
     with subtests.test("verify finds the same"):
         unequal = {
-            report.source.partition(".")[0]: report.as_dict() for report in ways[-1].verify() if not report.equal
+            report.source.partition(".")[0]: report.to_dict() for report in ways[-1].verify() if not report.equal
         }
         assert unequal.keys() == {case.name for case in cases if case.dead()}, unequal
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from whimbrel.api.opened import ProjectLike, disk_faults_named, opened_to_migrate
 from whimbrel.checks import preview as previews
 from whimbrel.checks import report as reports
+from whimbrel.checks.findings import Finding
 from whimbrel.checks.preview import Preview, PreviewedItem, PreviewedTable
 from whimbrel.checks.report import CheckReport
 from whimbrel.checks.run import Limits
@@ -17,7 +18,17 @@ from whimbrel.project import FILE_NAME
 from whimbrel.setup import project_file
 from whimbrel.setup.project_file import InitResult, Tls
 
-__all__ = ["CheckReport", "InitResult", "Preview", "PreviewedItem", "PreviewedTable", "check", "init", "preview"]
+__all__ = [
+    "CheckReport",
+    "Finding",
+    "InitResult",
+    "Preview",
+    "PreviewedItem",
+    "PreviewedTable",
+    "check",
+    "init",
+    "preview",
+]
 
 
 def check(

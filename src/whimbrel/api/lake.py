@@ -12,6 +12,8 @@ from whimbrel.api.opened import ProjectLike, opened
 from whimbrel.lake import restore as restoring
 from whimbrel.lake import sql as asking
 from whimbrel.lake import table as tables
+from whimbrel.lake.manifest import Manifest
+from whimbrel.lake.refused import Refused
 from whimbrel.lake.restore import RestorePlan, RestoreResult
 from whimbrel.lake.table import ConvertPlan, ConvertResult, CsvResult, ExportPlan, ExportResult
 from whimbrel.project import FILE_NAME
@@ -25,6 +27,8 @@ __all__ = [
     "CsvResult",
     "ExportPlan",
     "ExportResult",
+    "Manifest",
+    "Refused",
     "RestorePlan",
     "RestoreResult",
     "convert",

@@ -7,18 +7,21 @@ from collections.abc import Callable
 
 from whimbrel.api.opened import ProjectLike, opened, opened_to_migrate
 from whimbrel.migration import moving, proving
+from whimbrel.migration.differences import Difference, TableReport
 from whimbrel.migration.live import Update
 from whimbrel.migration.moving import Asked, MigrationPlan, MigrationResult, PlannedTable
 from whimbrel.migration.progress import Progress
 from whimbrel.migration.proving import Retried, Status, Verification
 
 __all__ = [
+    "Difference",
     "MigrationPlan",
     "MigrationResult",
     "PlannedTable",
     "Progress",
     "Retried",
     "Status",
+    "TableReport",
     "Update",
     "Verification",
     "apply",
@@ -45,12 +48,12 @@ def migrate(
 ) -> MigrationResult:
     """Capture, snapshot, load and apply, from where an earlier call was stopped.
 
-    ``until_caught_up`` returns once everything that the source had committed when the changes began to be applied is
-    in the target; without it, the source is followed until ``stop`` is set. ``into_existing`` writes into target tables
+    With ``until_caught_up`` it returns once everything committed to the source by the end of the load has been applied;
+    without it, the source is followed until ``stop`` is set. ``into_existing`` writes into target tables
     that have items already. ``progress`` is called about four times a second, from one other thread.
 
-    Raises what ``prepare`` and the phases raise: ProjectError, MappingError, SourceError, TargetError, SchemaDrift, and
-    StateError, of which Locked says that another process is at work. A dead letter is no error: see the result.
+    Raises ProjectError, MappingError, PrivilegeError, SourceError, SchemaDrift, TargetError, and StateError, of which
+    Locked says that another process is at work. A dead letter raises nothing: see the result.
     """
     with opened_to_migrate(project, into_existing=into_existing) as found:
         asked = _asked(stop, progress)

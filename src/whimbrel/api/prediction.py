@@ -11,6 +11,7 @@ from typing import Any
 
 from whimbrel.api.opened import ProjectLike, opened
 from whimbrel.lake.need import need
+from whimbrel.prediction.model.drift import Drift, InputDrift
 from whimbrel.prediction.renew import project as renewals
 from whimbrel.prediction.renew.moved import EndpointDrift, endpoint_drift
 from whimbrel.prediction.renew.project import Renewal, RenewalPlan
@@ -22,8 +23,10 @@ from whimbrel.prediction.train.project import TrainedModel, TrainPlan
 
 __all__ = [
     "Deployment",
+    "Drift",
     "EndpointDrift",
     "EndpointStatus",
+    "InputDrift",
     "Predictions",
     "Renewal",
     "RenewalPlan",

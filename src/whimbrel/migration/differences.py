@@ -46,7 +46,7 @@ class TableReport:
     def equal(self) -> bool:
         return not self.counts
 
-    def as_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {"equal": self.equal}
 
     def note(self, difference: Difference) -> None:

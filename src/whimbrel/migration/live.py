@@ -39,7 +39,7 @@ class Update:
     seconds_left: float | None
 
     def to_dict(self) -> dict[str, Any]:
-        return self.progress.as_dict() | self.rates | {"seconds_left": self.seconds_left}
+        return self.progress.to_dict() | self.rates | {"seconds_left": self.seconds_left}
 
 
 Tell = Callable[[Update], None]

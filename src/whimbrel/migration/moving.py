@@ -237,5 +237,5 @@ def _result(progress: Progress, interrupted: bool) -> MigrationResult:
         changes_applied=progress.applied,
         writes_skipped=progress.held,
         dead_letters=progress.dead,
-        figures=progress.as_dict(),
+        figures=progress.to_dict(),
     )

@@ -41,9 +41,6 @@ class Progress:
     asked: float = 0.0  # when the source was last asked and nothing was wrong, by time.monotonic()
     dead: int = 0
     held: int = 0  # writes that a condition held back; those of a replay again
-    units: float = 0.0
-    throttled: int = 0
-    retries: int = 0
     reconnects: int = 0
 
     @property
@@ -70,7 +67,7 @@ class Progress:
             return 0.0
         return max(0.0, time.time() - self.applied_time)
 
-    def as_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """A plain form for ``--json`` and the status file."""
         values = asdict(self)
         values["asked"] = round(time.monotonic() - self.asked, 1) if self.asked else None  # seconds ago

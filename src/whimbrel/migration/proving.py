@@ -41,7 +41,7 @@ class Verification:
         return all(table.equal for table in self.tables)
 
     def to_dict(self) -> dict[str, Any]:
-        return {"equal": self.equal, "tables": [table.as_dict() for table in self.tables]}
+        return {"equal": self.equal, "tables": [table.to_dict() for table in self.tables]}
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ def test_rows_as_csv_and_rows_that_do_not_fit(model: Model) -> None:
     good = [["40", "1.5", "cook", "true"]] * 60
     found = drift(model, [*good, ["x", "1", "cook", "true"], ["1"], None, {"agee": 1}], [0.3, 0.4])
     assert (found.rows, found.refused) == (60, 4)
-    assert found.as_dict()["inputs"][0]["input"] == "age"
+    assert found.to_dict()["inputs"][0]["input"] == "age"
 
 
 def test_nothing_captured(model: Model) -> None:

@@ -48,7 +48,7 @@ class Drift:
     def worst(self) -> InputDrift | None:
         return max(self.inputs, key=lambda each: each.psi, default=None)
 
-    def as_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 

@@ -27,7 +27,7 @@ class EndpointDrift:
 
     def to_dict(self) -> dict[str, Any]:
         said = {"endpoint": self.endpoint, "version": self.version, "folder": self.folder}
-        return said | self.drift.as_dict()
+        return said | self.drift.to_dict()
 
 
 def endpoint_drift(project: Project, endpoint: str, since: str) -> EndpointDrift:
