@@ -24,13 +24,13 @@ import boto3
 
 from benchmarks.null_sink import null_sink
 from whimbrel.changelog.files import ChangeLogReader, ChangeLogWriter
-from whimbrel.dynamodb.wire import Wire
+from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.dynamodb.write import Writer
 from whimbrel.mapping.versions import Versions
 from whimbrel.migration.apply import Applier
 from whimbrel.migration.dead import DeadLetters
 from whimbrel.migration.progress import Progress
-from whimbrel.migration.state import Keeper
+from whimbrel.migration.state import CheckpointStore
 from whimbrel.project import KeyRule, TableRule, Target
 from whimbrel.records import Change, Column, Commit, Position, Table
 
@@ -128,7 +128,7 @@ def write_log(folder: Path, all_changes: Iterator[Change]) -> None:
 
 def apply(folder: Path, rule: TableRule, target: Target) -> None:
     """The whole log, as ``whimbrel apply`` does it."""
-    wire = Wire(target)
+    wire = DynamoClient(target)
     writer = Writer(wire, target)
     with tempfile.TemporaryDirectory(dir=folder) as state:
         applier = Applier(
@@ -136,7 +136,7 @@ def apply(folder: Path, rule: TableRule, target: Target) -> None:
             {rule.source: Versions(rule, TABLE)},
             writer,
             DeadLetters(Path(state) / "dead.jsonl"),
-            Keeper(Path(state) / "checkpoint.json"),
+            CheckpointStore(Path(state) / "checkpoint.json"),
             Progress(),
         )
         while applier.step():

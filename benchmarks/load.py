@@ -20,7 +20,7 @@ from boto3.dynamodb.types import TypeDeserializer
 from botocore.config import Config
 
 from benchmarks.null_sink import null_sink
-from whimbrel.dynamodb.wire import Wire
+from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.dynamodb.write import Writer
 from whimbrel.item import item_size
 from whimbrel.project import Target
@@ -65,7 +65,7 @@ def compare(items: int, rounds: int) -> list[Result]:
         boto = boto3.resource("dynamodb", endpoint_url=endpoint, config=Config(parameter_validation=True), **KEYS)
         client = boto.meta.client
         target = Target(endpoint=endpoint, region="us-east-1")
-        wire = Wire(target)
+        wire = DynamoClient(target)
         writer = Writer(wire, target)
         plain = [_plain(put.item) for put in puts[:few]]
         work: dict[tuple[str, str], tuple[int, Callable[[], object]]] = {

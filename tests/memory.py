@@ -1,4 +1,4 @@
-"""A table of DynamoDB in memory, behind the interface of a Wire: the edge of tests that need no server.
+"""A table of DynamoDB in memory, behind the interface of a DynamoClient: the edge of tests that need no server.
 
 It knows the calls that whimbrel makes for whole items and for attributes of items, answers in the documented form, and
 can leave items out, refuse, or lose an answer when a test says so.

@@ -19,7 +19,7 @@ _LENGTHS = struct.Struct("<II")
 _BLOCK = 1 << 18
 
 
-class Spill:
+class PartitionFiles:
     """``partitions`` files in ``folder``, which belongs to this object alone: leftovers of a crash there are removed.
 
     At most about ``buffer_bytes`` are in memory, and one file is open at a time. Close removes everything. Raises
@@ -80,7 +80,7 @@ class Spill:
         if self.folder.exists() and not any(self.folder.iterdir()):
             self.folder.rmdir()
 
-    def __enter__(self) -> Spill:
+    def __enter__(self) -> PartitionFiles:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -170,16 +170,16 @@ class _Hands:
         return token[:-1] + self._choose.choice(ends) + "'" if self._choose.random() < self._busy else token
 
     def joined(self, words: list[str]) -> str:
-        """With a filler between two tokens, or what must at least stand there."""
+        """With a refiller between two tokens, or what must at least stand there."""
         text = words[0]
         for before, word in pairwise(words):
             if self._choose.random() < self._busy:
-                filler = self._choose.choice(self.fillers)
-                if filler.startswith("--") and before.endswith("-"):
-                    filler = f" {filler}"
+                refiller = self._choose.choice(self.fillers)
+                if refiller.startswith("--") and before.endswith("-"):
+                    refiller = f" {refiller}"
             else:
-                filler = " " if self._touch(before, word) else ""
-            text += filler + word
+                refiller = " " if self._touch(before, word) else ""
+            text += refiller + word
         return text
 
     @staticmethod

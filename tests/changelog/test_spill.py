@@ -1,4 +1,4 @@
-"""Spill brings together what has the same key, loses nothing, and stays within its memory."""
+"""PartitionFiles brings together what has the same key, loses nothing, and stays within its memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whimbrel.errors import StateError
-from whimbrel.spill import Spill
+from whimbrel.spill import PartitionFiles
 
 
 @settings(max_examples=60, deadline=None)
@@ -26,7 +26,7 @@ def test_each_record_is_in_one_partition_with_all_of_its_key_in_order(
 ) -> None:
     expected = defaultdict(list)
     folder = tmp_path_factory.mktemp("spill") / "temporary"
-    with Spill(folder, partitions, buffer_bytes=buffer_bytes) as spill:
+    with PartitionFiles(folder, partitions, buffer_bytes=buffer_bytes) as spill:
         for key, record in records:
             expected[key].append(record)
             spill.add(key, record)
@@ -45,8 +45,8 @@ def test_the_partition_of_a_key_is_the_same_in_every_process(tmp_path: Path) -> 
     program = """
 import sys
 from pathlib import Path
-from whimbrel.spill import Spill
-with Spill(Path(sys.argv[1]), 7) as spill:
+from whimbrel.spill import PartitionFiles
+with PartitionFiles(Path(sys.argv[1]), 7) as spill:
     for i in range(100):
         spill.add(b"key %d" % i, b"")
     print([sorted(key for key, _ in spill.partition(n)) for n in range(7)])
@@ -65,10 +65,10 @@ with Spill(Path(sys.argv[1]), 7) as spill:
 
 
 def test_leftovers_of_a_crash_are_removed(tmp_path: Path) -> None:
-    crashed = Spill(tmp_path / "temporary", 4, buffer_bytes=1)
+    crashed = PartitionFiles(tmp_path / "temporary", 4, buffer_bytes=1)
     for i in range(50):
         crashed.add(b"old %d" % i, b"x")
-    with Spill(tmp_path / "temporary", 2) as spill:
+    with PartitionFiles(tmp_path / "temporary", 2) as spill:
         spill.add(b"new", b"y")
         assert [pair for n in range(2) for pair in spill.partition(n)] == [(b"new", b"y")]
     assert list(tmp_path.iterdir()) == []
@@ -78,9 +78,9 @@ def test_memory_and_open_files_are_bounded(tmp_path: Path) -> None:
     program = """
 import resource, sys
 from pathlib import Path
-from whimbrel.spill import Spill
+from whimbrel.spill import PartitionFiles
 resource.setrlimit(resource.RLIMIT_NOFILE, (16, 16))
-with Spill(Path(sys.argv[1]), 200, buffer_bytes=1 << 20) as spill:
+with PartitionFiles(Path(sys.argv[1]), 200, buffer_bytes=1 << 20) as spill:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for i in range(300_000):
         spill.add(b"%d" % i, bytes(200))
@@ -100,9 +100,9 @@ def test_a_full_disk_is_an_error_with_a_next_step(tmp_path: Path) -> None:
 import resource, sys
 from pathlib import Path
 from whimbrel.errors import StateError
-from whimbrel.spill import Spill
+from whimbrel.spill import PartitionFiles
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
-with Spill(Path(sys.argv[1]), 1, buffer_bytes=1) as spill:
+with PartitionFiles(Path(sys.argv[1]), 1, buffer_bytes=1) as spill:
     try:
         for i in range(100):
             spill.add(b"key", bytes(100))
@@ -117,7 +117,7 @@ with Spill(Path(sys.argv[1]), 1, buffer_bytes=1) as spill:
 
 
 def test_a_damaged_file_is_an_error(tmp_path: Path) -> None:
-    with Spill(tmp_path, 1, buffer_bytes=1) as spill:
+    with PartitionFiles(tmp_path, 1, buffer_bytes=1) as spill:
         spill.add(b"key", b"record")
         path = next(tmp_path.glob("*.part"))
         path.write_bytes(path.read_bytes()[:-1])

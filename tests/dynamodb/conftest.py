@@ -10,7 +10,7 @@ import pytest
 
 from demo.servers import DynamoServer, Ministack
 from tests.faults import FaultProxy
-from whimbrel.dynamodb.wire import Wire
+from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.dynamodb.write import Writer
 from whimbrel.project import Target
 from whimbrel.records import Delete, Item, Put, Update
@@ -82,7 +82,7 @@ def ministack_table(ministack: Ministack, new_table_name: Callable[[str], str]) 
 @pytest.fixture
 def writer(table: ItemTable) -> Iterator[Writer]:
     with_wire = table.server.target()
-    wire = Wire(with_wire)
+    wire = DynamoClient(with_wire)
     writer = Writer(wire, with_wire)
     yield writer
     writer.close()
@@ -101,7 +101,7 @@ def faulty_target(proxy: FaultProxy) -> Target:
 
 
 @pytest.fixture
-def faulty_wire(faulty_target: Target) -> Iterator[Wire]:
-    wire = Wire(faulty_target, connect_timeout=2, timeout=2)
+def faulty_wire(faulty_target: Target) -> Iterator[DynamoClient]:
+    wire = DynamoClient(faulty_target, connect_timeout=2, timeout=2)
     yield wire
     wire.close()

@@ -23,7 +23,7 @@ from whimbrel.dynamodb.answers import (
 )
 from whimbrel.dynamodb.pace import Backoff
 from whimbrel.dynamodb.read import get_items, meets, scan
-from whimbrel.dynamodb.wire import Wire
+from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.dynamodb.write import Writer
 from whimbrel.errors import UnexpectedAnswer
 from whimbrel.item import identity_of
@@ -46,7 +46,7 @@ def without_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def writer(faulty_wire: Wire, faulty_target: Target) -> Writer:
+def writer(faulty_wire: DynamoClient, faulty_target: Target) -> Writer:
     return Writer(faulty_wire, faulty_target)
 
 
@@ -285,7 +285,7 @@ def test_entries_inside_an_attribute_are_set_and_removed_whatever_is_answered_fi
 
 @anything_odd
 def test_reads_are_repeated_until_an_answer_is_whole(
-    ministack_table: ItemTable, proxy: FaultProxy, faulty_wire: Wire, writer: Writer, odd: bytes
+    ministack_table: ItemTable, proxy: FaultProxy, faulty_wire: DynamoClient, writer: Writer, odd: bytes
 ) -> None:
     table = ministack_table
     puts = [table.put(number, a="1") for number in range(120)]
@@ -316,7 +316,7 @@ def _without_the_last(answer: Body) -> Body:
 def test_a_scan_does_not_end_early(
     ministack_table: ItemTable,
     proxy: FaultProxy,
-    faulty_wire: Wire,
+    faulty_wire: DynamoClient,
     writer: Writer,
     change: Callable[[Body], Body],
 ) -> None:
@@ -327,7 +327,7 @@ def test_a_scan_does_not_end_early(
 
 @anything_odd
 def test_an_answer_that_stays_odd_is_an_error_that_names_call_and_answer(
-    ministack_table: ItemTable, proxy: FaultProxy, faulty_wire: Wire, writer: Writer, odd: bytes
+    ministack_table: ItemTable, proxy: FaultProxy, faulty_wire: DynamoClient, writer: Writer, odd: bytes
 ) -> None:
     table = ministack_table
     proxy.add("odd", answer=odd)

@@ -12,7 +12,7 @@ import pytest
 from tests.dynamodb.conftest import ItemTable, expected, item, key
 from tests.faults import FaultProxy
 from whimbrel.dynamodb.read import get_items, scan
-from whimbrel.dynamodb.wire import Wire
+from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.dynamodb.write import Writer
 from whimbrel.errors import PrivilegeError, RequestRefused, Stopped, TargetUnreachable, Throttled
 from whimbrel.item import key_id
@@ -23,7 +23,7 @@ FAULTS = ["throttle", "error_500", "error_500_after", "reset_before", "reset_aft
 
 
 @pytest.fixture
-def writer(faulty_wire: Wire, faulty_target: Target) -> Writer:
+def writer(faulty_wire: DynamoClient, faulty_target: Target) -> Writer:
     return Writer(faulty_wire, faulty_target)
 
 
@@ -129,7 +129,7 @@ def test_an_endpoint_that_goes_away_and_comes_back_is_waited_for(
 
 @pytest.mark.parametrize("fault", ["throttle", "error_500"])
 def test_a_stop_ends_the_retries_and_says_that_it_is_not_done(
-    ministack_table: ItemTable, proxy: FaultProxy, faulty_wire: Wire, faulty_target: Target, fault: str
+    ministack_table: ItemTable, proxy: FaultProxy, faulty_wire: DynamoClient, faulty_target: Target, fault: str
 ) -> None:
     stop = threading.Event()
     writer = Writer(faulty_wire, faulty_target, stop=stop)
@@ -175,7 +175,7 @@ def test_a_refusal_of_the_account_ends_the_call_and_later_jobs_are_dropped(
     ],
 )
 def test_each_refusal_is_the_error_that_says_what_to_do(
-    proxy: FaultProxy, faulty_wire: Wire, code: str, kind: type[Exception]
+    proxy: FaultProxy, faulty_wire: DynamoClient, code: str, kind: type[Exception]
 ) -> None:
     proxy.add("refuse", code=code)
     with pytest.raises(kind) as caught:
@@ -187,7 +187,7 @@ def test_each_refusal_is_the_error_that_says_what_to_do(
 
 
 def test_an_expired_token_is_renewed_once_and_the_call_repeated(
-    ministack_table: ItemTable, proxy: FaultProxy, faulty_wire: Wire
+    ministack_table: ItemTable, proxy: FaultProxy, faulty_wire: DynamoClient
 ) -> None:
     proxy.add("refuse", code="ExpiredTokenException", count=1)
     assert b"TableNames" in faulty_wire.call("ListTables", b"{}")
@@ -197,7 +197,7 @@ def test_an_expired_token_is_renewed_once_and_the_call_repeated(
 def test_a_slow_answer_is_waited_for_and_a_lost_one_times_out(
     ministack_table: ItemTable, proxy: FaultProxy, faulty_target: Target
 ) -> None:
-    wire = Wire(faulty_target, timeout=0.3)
+    wire = DynamoClient(faulty_target, timeout=0.3)
     slow = proxy.add("slow", seconds=0.05)
     assert b"TableNames" in wire.call("ListTables", b"{}")
     slow.seconds = 0.6
@@ -209,7 +209,7 @@ def test_a_slow_answer_is_waited_for_and_a_lost_one_times_out(
 def test_closing_the_wire_ends_a_call_that_waits(
     ministack_table: ItemTable, proxy: FaultProxy, faulty_target: Target
 ) -> None:
-    wire = Wire(faulty_target)
+    wire = DynamoClient(faulty_target)
     proxy.add("slow", seconds=5)
     errors: list[Exception] = []
 
@@ -229,7 +229,7 @@ def test_closing_the_wire_ends_a_call_that_waits(
 
 @pytest.mark.parametrize("fault", [*FAULTS, "unprocessed_keys"])
 def test_reads_are_whole_whatever_happens_to_the_calls(
-    ministack_table: ItemTable, proxy: FaultProxy, faulty_wire: Wire, fault: str
+    ministack_table: ItemTable, proxy: FaultProxy, faulty_wire: DynamoClient, fault: str
 ) -> None:
     table = ministack_table
     for start in range(0, 250, 25):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from demo.servers import DynamoServer
 from tests.conftest import unique
 from whimbrel.dynamodb.read import meets
-from whimbrel.dynamodb.wire import Wire
+from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.dynamodb.write import Writer
 from whimbrel.errors import RequestRefused
 from whimbrel.mapping.conditions import NotACondition, on_item
@@ -34,7 +34,7 @@ class Table:
         )
         self.client.get_waiter("table_exists").wait(TableName=self.name, WaiterConfig={"Delay": 1})
         target = Target(endpoint=server.endpoint, region="us-east-1")
-        self.wire = Wire(target)
+        self.wire = DynamoClient(target)
         self.writer = Writer(self.wire, target, stop=threading.Event())
 
     def put(self, key: str, condition: Condition, **attributes: Any) -> Guarded:

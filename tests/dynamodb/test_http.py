@@ -18,7 +18,7 @@ from botocore.credentials import Credentials
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from whimbrel.dynamodb.wire import Wire
+from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.errors import RequestRefused, TargetUnreachable, UnexpectedAnswer, UserError
 from whimbrel.project import Target
 
@@ -75,12 +75,12 @@ def answer(body: bytes, *, status: str = "200 OK", head: str = "", length: bool 
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[..., tuple[ScriptedServer, Wire]]]:
-    opened: list[tuple[ScriptedServer, Wire]] = []
+def serve() -> Iterator[Callable[..., tuple[ScriptedServer, DynamoClient]]]:
+    opened: list[tuple[ScriptedServer, DynamoClient]] = []
 
-    def start(*script: bytes) -> tuple[ScriptedServer, Wire]:
+    def start(*script: bytes) -> tuple[ScriptedServer, DynamoClient]:
         server = ScriptedServer(*script)
-        opened.append((server, Wire(Target(endpoint=server.endpoint), timeout=2)))
+        opened.append((server, DynamoClient(Target(endpoint=server.endpoint), timeout=2)))
         return opened[-1]
 
     yield start
@@ -89,7 +89,7 @@ def serve() -> Iterator[Callable[..., tuple[ScriptedServer, Wire]]]:
         server.close()
 
 
-def test_a_connection_is_kept(serve: Callable[..., tuple[ScriptedServer, Wire]]) -> None:
+def test_a_connection_is_kept(serve: Callable[..., tuple[ScriptedServer, DynamoClient]]) -> None:
     server, wire = serve(answer(b"{}"), answer(b'{"a":1}'))
     assert wire.call("ListTables", b"{}") == b"{}"
     assert wire.call("ListTables", b"{}") == b'{"a":1}'
@@ -111,7 +111,7 @@ def test_a_connection_is_kept(serve: Callable[..., tuple[ScriptedServer, Wire]])
     ],
 )
 def test_every_form_of_an_answer_is_read_and_the_next_call_works(
-    serve: Callable[..., tuple[ScriptedServer, Wire]], reply: bytes
+    serve: Callable[..., tuple[ScriptedServer, DynamoClient]], reply: bytes
 ) -> None:
     _, wire = serve(reply, answer(b"{}"))
     assert wire.call("ListTables", b"{}") == b'{"a":"b"}'
@@ -138,7 +138,9 @@ def test_every_form_of_an_answer_is_read_and_the_next_call_works(
         answer(b"x" * 70_000, length=False).replace(b"\r\n\r\n", b"\r\n"),
     ],
 )
-def test_a_damaged_answer_is_an_unexpected_one(serve: Callable[..., tuple[ScriptedServer, Wire]], reply: bytes) -> None:
+def test_a_damaged_answer_is_an_unexpected_one(
+    serve: Callable[..., tuple[ScriptedServer, DynamoClient]], reply: bytes
+) -> None:
     server, wire = serve(reply, answer(b"{}"))
     with pytest.raises(UnexpectedAnswer, match=server.endpoint):
         wire.call("ListTables", b"{}")
@@ -153,7 +155,9 @@ def test_a_damaged_answer_is_an_unexpected_one(serve: Callable[..., tuple[Script
         answer(b"", status="408 Request Timeout"),
     ],
 )
-def test_no_answer_is_target_unreachable(serve: Callable[..., tuple[ScriptedServer, Wire]], reply: bytes) -> None:
+def test_no_answer_is_target_unreachable(
+    serve: Callable[..., tuple[ScriptedServer, DynamoClient]], reply: bytes
+) -> None:
     server, wire = serve(reply, answer(b"{}"))
     with pytest.raises(TargetUnreachable, match=server.endpoint) as caught:
         wire.call("ListTables", b"{}")
@@ -162,7 +166,7 @@ def test_no_answer_is_target_unreachable(serve: Callable[..., tuple[ScriptedServ
 
 
 def test_a_kept_connection_that_the_server_closed_costs_one_silent_retry(
-    serve: Callable[..., tuple[ScriptedServer, Wire]],
+    serve: Callable[..., tuple[ScriptedServer, DynamoClient]],
 ) -> None:
     server, wire = serve(answer(b"{}"), CLOSE, answer(b'{"a":1}'), CLOSE, CLOSE)
     assert wire.call("ListTables", b"{}") == b"{}"
@@ -173,7 +177,7 @@ def test_a_kept_connection_that_the_server_closed_costs_one_silent_retry(
 
 
 def test_what_is_no_answer_of_dynamodb_is_refused_with_what_it_said(
-    serve: Callable[..., tuple[ScriptedServer, Wire]],
+    serve: Callable[..., tuple[ScriptedServer, DynamoClient]],
 ) -> None:
     _, wire = serve(answer(b"Not Found", status="404 Not Found"))
     with pytest.raises(RequestRefused, match="HTTP 404: b'Not Found'"):
@@ -183,7 +187,7 @@ def test_what_is_no_answer_of_dynamodb_is_refused_with_what_it_said(
 @pytest.mark.parametrize("code", ["ConditionalCheckFailedException", "ValidationException"])
 @pytest.mark.parametrize("status", ["403 Forbidden", "404 Not Found", "301 Moved", "204 No Content"])
 def test_what_is_said_of_one_item_counts_only_as_dynamodb_says_it(
-    serve: Callable[..., tuple[ScriptedServer, Wire]], code: str, status: str
+    serve: Callable[..., tuple[ScriptedServer, DynamoClient]], code: str, status: str
 ) -> None:
     _, wire = serve(answer(b'{"__type":"x#%b"}' % code.encode(), status=status))
     with pytest.raises(RequestRefused) as caught:
@@ -195,7 +199,7 @@ def test_nobody_listening_is_target_unreachable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with pytest.raises(TargetUnreachable, match="cannot connect: Connection refused"):
-        Wire(Target(endpoint=f"http://127.0.0.1:{port}")).call("ListTables", b"{}")
+        DynamoClient(Target(endpoint=f"http://127.0.0.1:{port}")).call("ListTables", b"{}")
 
 
 @settings(max_examples=25, deadline=None)
@@ -207,7 +211,7 @@ def test_the_signature_is_botocores(body: bytes, token: str, operation: str) -> 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_SESSION_TOKEN", token)
         patch.setenv("AWS_SECRET_ACCESS_KEY", "a secret/key+")
-        wire = Wire(Target(endpoint=server.endpoint, region="eu-central-1"))
+        wire = DynamoClient(Target(endpoint=server.endpoint, region="eu-central-1"))
         wire.call(operation, body)
     wire.close()
     server.close()
@@ -226,7 +230,7 @@ def test_the_signature_is_botocores(body: bytes, token: str, operation: str) -> 
     )
 
 
-def test_keys_are_in_no_repr_and_no_error(serve: Callable[..., tuple[ScriptedServer, Wire]]) -> None:
+def test_keys_are_in_no_repr_and_no_error(serve: Callable[..., tuple[ScriptedServer, DynamoClient]]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI")
@@ -245,7 +249,7 @@ def no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_server_on_this_machine_needs_no_credentials(
-    no_credentials: None, serve: Callable[..., tuple[ScriptedServer, Wire]]
+    no_credentials: None, serve: Callable[..., tuple[ScriptedServer, DynamoClient]]
 ) -> None:
     _, wire = serve(answer(b"{}"))
     assert wire.call("ListTables", b"{}") == b"{}"
@@ -254,25 +258,25 @@ def test_a_server_on_this_machine_needs_no_credentials(
 @pytest.mark.parametrize("endpoint", ["", "http://dynamodb.example.com", "http://10.0.0.1:8000"])
 def test_anywhere_else_missing_credentials_are_an_error_with_a_hint(no_credentials: None, endpoint: str) -> None:
     with pytest.raises(UserError, match="AWS_PROFILE"):
-        Wire(Target(endpoint=endpoint, region="eu-west-1"))
+        DynamoClient(Target(endpoint=endpoint, region="eu-west-1"))
 
 
 def test_settings_that_cannot_be_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="'localhost:8000' is no endpoint"):
-        Wire(Target(endpoint="localhost:8000", region="eu-west-1"))
+        DynamoClient(Target(endpoint="localhost:8000", region="eu-west-1"))
     with pytest.raises(UserError, match="nobody"):
-        Wire(Target(endpoint="http://127.0.0.1:1", profile="nobody"))
+        DynamoClient(Target(endpoint="http://127.0.0.1:1", profile="nobody"))
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     with pytest.raises(UserError, match="region"):
-        Wire(Target())
+        DynamoClient(Target())
 
 
 def test_the_endpoint_comes_from_the_chain_when_the_project_names_none(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    assert Wire(Target(region="eu-west-1")).endpoint == "https://dynamodb.eu-west-1.amazonaws.com"
+    assert DynamoClient(Target(region="eu-west-1")).endpoint == "https://dynamodb.eu-west-1.amazonaws.com"
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:4242")
-    assert Wire(Target(region="eu-west-1")).endpoint == "http://127.0.0.1:4242"
+    assert DynamoClient(Target(region="eu-west-1")).endpoint == "http://127.0.0.1:4242"
 
 
 def test_tls_is_verified(tmp_path: Path) -> None:
@@ -280,10 +284,10 @@ def test_tls_is_verified(tmp_path: Path) -> None:
     with _tls_server(certificate) as port:
         target = Target(endpoint=f"https://localhost:{port}")
         with pytest.raises(UserError, match="certificate is not trusted"):
-            Wire(target).call("ListTables", b"{}")
+            DynamoClient(target).call("ListTables", b"{}")
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("AWS_CA_BUNDLE", str(certificate))
-            assert Wire(target).call("ListTables", b"{}") == b"{}"
+            assert DynamoClient(target).call("ListTables", b"{}") == b"{}"
 
 
 def test_a_proxy_is_gone_through_as_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -293,14 +297,14 @@ def test_a_proxy_is_gone_through_as_the_environment_says(tmp_path: Path, monkeyp
     monkeypatch.delenv("no_proxy", raising=False)
     with _tls_server(certificate) as port, _connect_proxy() as (proxy_port, asked):
         monkeypatch.setenv("https_proxy", f"http://me:s%40y@127.0.0.1:{proxy_port}")
-        wire = Wire(Target(endpoint=f"https://localhost:{port}"))
+        wire = DynamoClient(Target(endpoint=f"https://localhost:{port}"))
         assert wire.call("ListTables", b"{}") == b"{}"
         assert asked[0].startswith(b"CONNECT localhost:%d HTTP/1.1\r\n" % port)
         assert b"Proxy-Authorization: Basic bWU6c0B5\r\n" in asked[0]
         with pytest.raises(TargetUnreachable, match=r"does not let us through: HTTP/1\.1 407"):
-            Wire(Target(endpoint=f"https://localhost:{port}")).call("ListTables", b"{}")
+            DynamoClient(Target(endpoint=f"https://localhost:{port}")).call("ListTables", b"{}")
         monkeypatch.setenv("no_proxy", "localhost")
-        assert Wire(Target(endpoint=f"https://localhost:{port}")).call("ListTables", b"{}") == b"{}"
+        assert DynamoClient(Target(endpoint=f"https://localhost:{port}")).call("ListTables", b"{}") == b"{}"
         assert len(asked) == 2
 
 

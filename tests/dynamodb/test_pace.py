@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from demo.servers import Dynalite
 from tests.dynamodb.conftest import ItemTable, new_table
-from whimbrel.dynamodb.pace import Backoff, Pace
+from whimbrel.dynamodb.pace import Backoff, RateLimiter
 from whimbrel.dynamodb.read import scan
-from whimbrel.dynamodb.wire import Wire
-from whimbrel.dynamodb.workers import Limit, Workers
+from whimbrel.dynamodb.wire import DynamoClient
+from whimbrel.dynamodb.workers import ConcurrencyLimit, Workers
 from whimbrel.dynamodb.write import Writer
 from whimbrel.item import READ_UNIT, item_size, write_units
 
@@ -29,7 +29,7 @@ def dynalite_table(dynalite: Dynalite, new_table_name: Callable[[str], str]) -> 
 def test_a_cap_on_write_units_is_kept_to_ten_per_cent(dynalite_table: ItemTable) -> None:
     table, rate = dynalite_table, 400.0
     target = table.server.target(max_write_units=rate, concurrency=8)
-    wire = Wire(target)
+    wire = DynamoClient(target)
     writer = Writer(wire, target)
     # 1, 2 and 3 units each; then updates that cost 3, though what is sent for each would cost 1.
     puts = [table.put(number, a="x" * (number % 3 * 1020)) for number in range(270)]
@@ -50,20 +50,20 @@ def test_a_cap_on_read_units_is_kept_to_ten_per_cent(dynalite_table: ItemTable) 
     table, rate = dynalite_table, 150.0
     for number in range(150):
         table.client.put_item(TableName=table.name, Item=table.put(number, a="x" * 15_000).item)
-    wire = Wire(table.server.target())
+    wire = DynamoClient(table.server.target())
     started = time.monotonic()
-    assert scan(wire, table.name, 2, lambda page: None, pace=Pace(rate), page_items=2) == 150
+    assert scan(wire, table.name, 2, lambda page: None, pace=RateLimiter(rate), page_items=2) == 150
     units = 150 * 15_000 / READ_UNIT / 2  # eventually consistent reads cost half
     assert units / (time.monotonic() - started) == pytest.approx(rate, rel=0.1)
     wire.close()
 
 
 def test_no_cap_makes_nobody_wait() -> None:
-    assert Pace(0).take(1e9) == 0.0
+    assert RateLimiter(0).take(1e9) == 0.0
 
 
 def test_unused_time_is_not_saved_up_for_a_burst() -> None:
-    pace = Pace(100.0)
+    pace = RateLimiter(100.0)
     time.sleep(0.3)
     assert pace.take(10) == 0.0  # a tenth of a second's worth
     assert pace.take(50) <= 0.01
@@ -83,7 +83,7 @@ def test_a_backoff_never_exceeds_its_bound_and_the_bound_doubles(failures: int) 
 
 @pytest.mark.parametrize("most", [1, 2, 5])
 def test_no_job_is_stranded_or_done_twice_and_the_limit_is_kept(most: int) -> None:
-    limit, lock = Limit(most), threading.Lock()
+    limit, lock = ConcurrencyLimit(most), threading.Lock()
     done: list[int] = []
     working = most_working = 0
 
@@ -133,7 +133,7 @@ def test_the_first_error_of_a_round_is_raised_after_what_was_under_way_has_ended
         time.sleep(0.05)
         ended.append(job)
 
-    workers = Workers(work, Limit(2), 2)
+    workers = Workers(work, ConcurrencyLimit(2), 2)
     with pytest.raises(ValueError, match="first"):
         workers.do_all(range(100))
     assert ended == [1]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.dynamodb.conftest import ItemTable, item, key
 from whimbrel.dynamodb.read import get_items, scan
-from whimbrel.dynamodb.wire import Wire
+from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.errors import RequestRefused, Stopped
 from whimbrel.item import item_size, key_id, write_units
 
@@ -25,19 +25,19 @@ def fill(table: ItemTable, count: int, size: int = 1) -> None:
 
 @pytest.fixture
 def wire(table: ItemTable) -> Any:
-    wire = Wire(table.server.target())
+    wire = DynamoClient(table.server.target())
     yield wire
     wire.close()
 
 
-def test_items_are_found_by_key_and_missing_ones_are_absent(table: ItemTable, wire: Wire) -> None:
+def test_items_are_found_by_key_and_missing_ones_are_absent(table: ItemTable, wire: DynamoClient) -> None:
     fill(table, 120)
     found = get_items(wire, table.name, [key(number) for number in range(0, 240, 2)] + [key(0)])
     assert found == {key_id(key(number)): item(number, a="x") for number in range(0, 120, 2)}
     assert get_items(wire, table.name, []) == {}
 
 
-def test_more_than_an_answer_holds_is_asked_for_again(table: ItemTable, wire: Wire) -> None:
+def test_more_than_an_answer_holds_is_asked_for_again(table: ItemTable, wire: DynamoClient) -> None:
     for number in range(45):  # 45 items of 380 KB: an answer has 16 MB at most
         table.client.put_item(TableName=table.name, Item=item(number, a="x" * 380_000))
     found = get_items(wire, table.name, [key(number) for number in range(45)])
@@ -48,7 +48,9 @@ def test_more_than_an_answer_holds_is_asked_for_again(table: ItemTable, wire: Wi
 
 @pytest.mark.parametrize("segments", [1, 4])
 @pytest.mark.parametrize("page_items", [0, 7])
-def test_a_scan_sees_every_item_once_whole(table: ItemTable, wire: Wire, segments: int, page_items: int) -> None:
+def test_a_scan_sees_every_item_once_whole(
+    table: ItemTable, wire: DynamoClient, segments: int, page_items: int
+) -> None:
     fill(table, 200)
     seen: list[Any] = []
     threads: set[str] = set()
@@ -62,7 +64,7 @@ def test_a_scan_sees_every_item_once_whole(table: ItemTable, wire: Wire, segment
     assert threads == {threading.current_thread().name}
 
 
-def test_an_error_while_a_page_is_used_ends_the_scan(table: ItemTable, wire: Wire) -> None:
+def test_an_error_while_a_page_is_used_ends_the_scan(table: ItemTable, wire: DynamoClient) -> None:
     fill(table, 100)
 
     def on_page(page: list[Any]) -> None:
@@ -74,7 +76,7 @@ def test_an_error_while_a_page_is_used_ends_the_scan(table: ItemTable, wire: Wir
     assert threading.active_count() == before
 
 
-def test_a_missing_table_is_named_and_a_stop_stops(table: ItemTable, wire: Wire) -> None:
+def test_a_missing_table_is_named_and_a_stop_stops(table: ItemTable, wire: DynamoClient) -> None:
     with pytest.raises(RequestRefused, match="ResourceNotFound"):
         scan(wire, "nowhere", 2, lambda page: None)
     stop = threading.Event()
@@ -92,7 +94,7 @@ def test_keys_that_are_one_number_are_one_key(one: str, other: str) -> None:
     assert key_id({"a": {"S": "x"}, "b": {"N": one}}) == key_id({"b": {"N": other}, "a": {"S": "x"}})
 
 
-def test_a_key_made_from_its_identity_finds_the_item(table: ItemTable, wire: Wire) -> None:
+def test_a_key_made_from_its_identity_finds_the_item(table: ItemTable, wire: DynamoClient) -> None:
     for text in ("100", "0", "-0.5", "12345678901234567890123456789012345678"):
         key = {"pk": {"S": 'a"ä'}, "sk": {"N": text}}
         table.client.put_item(TableName=table.name, Item=key)

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.dynamodb.conftest import FRAME, ItemTable, expected, item, key
-from whimbrel.dynamodb.wire import Wire
+from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.dynamodb.write import Writer
 from whimbrel.errors import RequestRefused, Stopped
 from whimbrel.item import MAX_ITEM_BYTES
@@ -193,7 +193,7 @@ def test_a_stop_before_the_start_writes_nothing(table: ItemTable) -> None:
     stop = threading.Event()
     stop.set()
     target = table.server.target()
-    writer = Writer(Wire(target), target, stop=stop)
+    writer = Writer(DynamoClient(target), target, stop=stop)
     with pytest.raises(Stopped):
         writer.write([table.put(number) for number in range(100)])
     assert table.items() == {}
@@ -201,7 +201,7 @@ def test_a_stop_before_the_start_writes_nothing(table: ItemTable) -> None:
 
 def test_many_threads_may_write_different_items_at_once(table: ItemTable) -> None:
     target = table.server.target(concurrency=3)
-    wire = Wire(target)
+    wire = DynamoClient(target)
     writer = Writer(wire, target)
     puts = [table.put(number, a=str(number)) for number in range(600)]
     rejected: list[object] = []

@@ -302,14 +302,14 @@ def test_a_column_went_before_a_chunk_is_read_again(work: Work) -> None:
 
 # -- killed between two steps ------------------------------------------------------------------------------------------
 
-STEPS = ["Plan.begin", "Plan.record", "Plan.forget", "Keeper.save"]
+STEPS = ["Plan.begin", "Plan.record", "Plan.forget", "CheckpointStore.save"]
 KILLED = """
 import os, sys
 from whimbrel.cli.main import main
-from whimbrel.migration.state import Keeper
+from whimbrel.migration.state import CheckpointStore
 from whimbrel.mysql.plan import Plan
 name, when, number = sys.argv[1], sys.argv[2], int(sys.argv[3])
-kind, step = {"Plan": Plan, "Keeper": Keeper}[name.partition(".")[0]], name.partition(".")[2]
+kind, step = {"Plan": Plan, "CheckpointStore": CheckpointStore}[name.partition(".")[0]], name.partition(".")[2]
 real, calls = getattr(kind, step), 0
 def killed(*arguments):
     global calls

@@ -13,7 +13,7 @@ from demo.shop import CREATE
 from tests.e2e.work import Work
 from whimbrel.checkpoint import Checkpoint
 from whimbrel.dynamodb.marks import Marks
-from whimbrel.migration.state import Keeper
+from whimbrel.migration.state import CheckpointStore
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def _crashed_at(number: int, work: Work, monkeypatch: pytest.MonkeyPatch) -> boo
         return call
 
     with monkeypatch.context() as patched:
-        patched.setattr(Keeper, "save", step(Keeper.save))
+        patched.setattr(CheckpointStore, "save", step(CheckpointStore.save))
         patched.setattr(Marks, "put", step(Marks.put))
         try:
             work.call("migrate", "--until-caught-up")

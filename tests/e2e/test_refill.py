@@ -10,7 +10,7 @@ import pytest
 from demo.servers import MariaDB, Ministack, SqlServer
 from tests.e2e.conftest import MakeWork
 from tests.e2e.work import Work
-from whimbrel.migration.refill import Filler
+from whimbrel.migration.refill import Refiller
 from whimbrel.records import Row
 
 TABLE = "CREATE TABLE t (id INT PRIMARY KEY, g VARCHAR(9) NOT NULL, a INT) CHARACTER SET utf8mb4"
@@ -64,15 +64,15 @@ def test_rows_that_change_between_reading_and_writing(
 ) -> None:
     work = loaded(make_work, mariadb, ministack, mapping)
     work.source.execute("ALTER TABLE t ADD d VARCHAR(9) DEFAULT 'old'", database=work.database)
-    put: Callable[[Filler, list[Row]], None] = Filler._put
+    put: Callable[[Refiller, list[Row]], None] = Refiller._put
     pending = list(MEANWHILE)
 
-    def interrupted(filler: Filler, rows: list[Row]) -> None:
+    def interrupted(refiller: Refiller, rows: list[Row]) -> None:
         work.source.execute(*pending, database=work.database) if pending else None
         pending.clear()
-        put(filler, rows)
+        put(refiller, rows)
 
-    monkeypatch.setattr(Filler, "_put", interrupted)
+    monkeypatch.setattr(Refiller, "_put", interrupted)
     work.call("refill", f"{work.database}.t")
     assert not pending
     work.call("migrate", "--until-caught-up")

@@ -89,7 +89,7 @@ def settings(server: SqlServer, variables: dict[str, str], *, init_connect: bool
     the server does not take.
     """
     names = ["init_connect"] if init_connect else list(variables)
-    with server.connect() as keeper, keeper.cursor() as cursor:
+    with server.connect() as checkpoints, checkpoints.cursor() as cursor:
         cursor.execute("SELECT " + ", ".join(f"@@GLOBAL.{name}" for name in names))
         before = dict(zip(names, cursor.fetchone() or (), strict=True))
         try:

@@ -25,7 +25,7 @@ from whimbrel.migration import apply
 from whimbrel.migration.apply import FIRST_BATCH, LARGEST_BATCH, LEAST_BATCH, Applier
 from whimbrel.migration.dead import DeadLetters, read_letters
 from whimbrel.migration.progress import Progress
-from whimbrel.migration.state import Keeper
+from whimbrel.migration.state import CheckpointStore
 from whimbrel.project import KeyRule, TableRule, Target
 from whimbrel.records import Change, Column, Commit, Item, Position, Row, Table
 
@@ -57,11 +57,11 @@ class Applied:
 
     def applier(self, began: float = 0.0) -> Applier:
         """As after a restart: everything from what is on disk."""
-        self.keeper = Keeper(self.folder / "checkpoint.json")
-        self.reader = ChangeLogReader(self.folder / "log", self.keeper.now.applied)
+        self.checkpoints = CheckpointStore(self.folder / "checkpoint.json")
+        self.reader = ChangeLogReader(self.folder / "log", self.checkpoints.now.applied)
         self.progress = Progress()
         self.dead = DeadLetters(self.folder / "dead.jsonl")
-        return Applier(self.reader, self.versions, self.writer, self.dead, self.keeper, self.progress, began)
+        return Applier(self.reader, self.versions, self.writer, self.dead, self.checkpoints, self.progress, began)
 
     def transaction(self, *made: Change | Callable[[], Change]) -> Commit:
         """Changes, or what makes them when those before are done."""
@@ -224,9 +224,9 @@ def test_a_batch_that_ends_within_a_transaction_does_not_move_the_checkpoint(app
 
 def test_rows_that_cannot_be_mapped_are_letters_before_the_checkpoint_passes_them(applied: Applied) -> None:
     saved: list[int] = []
-    keep = Keeper.save
+    keep = CheckpointStore.save
 
-    def save(self: Keeper, fresh: Checkpoint) -> None:
+    def save(self: CheckpointStore, fresh: Checkpoint) -> None:
         saved.append(len(read_letters(applied.folder / "dead.jsonl")))
         keep(self, fresh)
 
@@ -235,7 +235,7 @@ def test_rows_that_cannot_be_mapped_are_letters_before_the_checkpoint_passes_the
     applied.transaction(insert(0, 1), Change(TABLES[0], None, (2, None, 1), Position("", 0)), insert(1, 3))
     applied.wire.refuse = lambda item: "never" if item["pk"]["S"] == "two#3" else ""
     applier = applied.applier()
-    applied.keeper.save = save.__get__(applied.keeper)  # type: ignore[method-assign]
+    applied.checkpoints.save = save.__get__(applied.checkpoints)  # type: ignore[method-assign]
     applier.step()
     letters = read_letters(applied.folder / "dead.jsonl")
     assert {letter["table"] for letter in letters} == {"shop.one", "shop.two"}
@@ -257,8 +257,8 @@ def test_a_checkpoint_that_counts_otherwise_than_the_log_is_refused(applied: App
     applier = applied.applier()
     applier.step()
     for counted, taken in ((2, True), (1, False), (3, False)):
-        counters = {**applied.keeper.now.counters, "applied": counted}
-        applied.keeper.save(replace(applied.keeper.now, counters=counters))
+        counters = {**applied.checkpoints.now.counters, "applied": counted}
+        applied.checkpoints.save(replace(applied.checkpoints.now, counters=counters))
         if taken:
             applied.applier()
         else:
@@ -356,12 +356,12 @@ def test_saving_is_not_done_at_every_batch(applied: Applied, monkeypatch: pytest
     applier._saved_at = 1e12
     applied.transaction(insert(0, 1))
     applier.step()
-    assert applied.keeper.now == Checkpoint()
+    assert applied.checkpoints.now == Checkpoint()
     applier.save()
-    first = applied.keeper.now
+    first = applied.checkpoints.now
     assert first.applied == applied.log.durable
     applier.save()  # nothing new: not written again
-    assert applied.keeper.now is first
+    assert applied.checkpoints.now is first
     assert applied.progress.captured == 1
     applied.transaction(insert(0, 2), insert(0, 3))
     applied.transaction(insert(0, 4))
@@ -394,7 +394,7 @@ def test_a_stop_in_the_middle_of_a_batch_comes_through(applied: Applied) -> None
     with pytest.raises(Stopped):
         applier.step()
     applier.save()
-    assert applied.keeper.now == Checkpoint()
+    assert applied.checkpoints.now == Checkpoint()
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 5, 500])

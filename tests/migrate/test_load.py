@@ -23,7 +23,7 @@ from whimbrel.migration import load
 from whimbrel.migration.dead import DeadLetters, read_letters
 from whimbrel.migration.load import Loader, fitting, is_loaded, parts_of, rows_of, sliced
 from whimbrel.migration.progress import Progress, TableCounts
-from whimbrel.migration.state import Keeper
+from whimbrel.migration.state import CheckpointStore
 from whimbrel.mysql.plan import Plan
 from whimbrel.project import KeyRule, TableRule, Target
 from whimbrel.records import Column, Position, Row, Table
@@ -55,7 +55,7 @@ class Loading:
         self.mapping: TableMapping = compile_mapping(rule, TABLE)
         self.wire = MemoryWire(("pk",))
         self.writer = Writer(self.wire, Target(endpoint="http://127.0.0.1:1", region="us-east-1", concurrency=2))  # type: ignore[arg-type]
-        self.keeper = Keeper(folder / "checkpoint.json")
+        self.checkpoints = CheckpointStore(folder / "checkpoint.json")
         self.dead = DeadLetters(folder / "dead.jsonl")
         self.progress = Progress(tables={"shop.things": TableCounts()})
         self.stop = threading.Event()
@@ -80,7 +80,7 @@ class Loading:
 
     def loader(self) -> Loader:
         came = of_snapshot(START, 0.0)
-        return Loader(self.mapping, self.writer, self.dead, self.keeper, self.progress, self.stop, came)
+        return Loader(self.mapping, self.writer, self.dead, self.checkpoints, self.progress, self.stop, came)
 
     def load(self) -> int:
         return self.loader().load(self.plan, self.folder / "spill")
@@ -147,7 +147,9 @@ def test_what_is_shown_meanwhile_goes_up_steadily(records: Loading, monkeypatch:
 
 def test_rows_of_one_item_come_together_from_all_chunks(groups: Loading, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(load, "PARTITION_ROWS", 15)
-    groups.keeper.save(groups.keeper.now.with_table("shop.things", TableProgress(chunks_planned=3, rows_exported=40)))
+    groups.checkpoints.save(
+        groups.checkpoints.now.with_table("shop.things", TableProgress(chunks_planned=3, rows_exported=40))
+    )
     assert not groups.mapping.aligned
     assert groups.load() == 0
     assert groups.held() == {
@@ -163,7 +165,7 @@ def test_rows_of_one_item_come_together_from_all_chunks(groups: Loading, monkeyp
 
 
 def test_what_was_loaded_is_not_loaded_again(records: Loading) -> None:
-    records.keeper.save(records.keeper.now.with_loaded("shop.things", [2], rows=20, items=20))
+    records.checkpoints.save(records.checkpoints.now.with_loaded("shop.things", [2], rows=20, items=20))
     assert records.load() == 0
     assert records.held().keys() == {f"thing#{n}" for n in range(1, 41) if not 11 <= n <= 30}
     assert records.loaded.loaded == {1, 2, 3}
@@ -231,13 +233,13 @@ def test_a_chunk_whose_file_is_not_the_plans_is_named(tmp_path: Path, rule: Tabl
 def test_letters_are_durable_before_their_chunk_counts(records: Loading) -> None:
     records.wire.refuse = lambda item: "never" if item["pk"]["S"] in ("thing#5", "thing#25") else ""
     seen: list[tuple[int, int]] = []
-    keep = records.keeper.save
+    keep = records.checkpoints.save
 
     def save(fresh: checkpoint.Checkpoint) -> None:
         seen.append((len(fresh.table("shop.things").loaded), len(read_letters(records.folder / "dead.jsonl"))))
         keep(fresh)
 
-    records.keeper.save = save  # type: ignore[method-assign]
+    records.checkpoints.save = save  # type: ignore[method-assign]
     assert records.load() == 0
     assert seen == [(1, 1), (2, 2), (3, 2)]
     assert records.progress.dead == 2

@@ -14,7 +14,7 @@ from whimbrel.errors import SourceUnreachable
 from whimbrel.mapping.design import compile_mapping
 from whimbrel.migration.progress import Progress, TableCounts
 from whimbrel.migration.snapshot import Snapshot
-from whimbrel.migration.state import Keeper, StateFolder
+from whimbrel.migration.state import CheckpointStore, StateFolder
 from whimbrel.mysql.connect import connect
 from whimbrel.mysql.plan import Plan
 from whimbrel.mysql.schema import read_table
@@ -46,7 +46,7 @@ class Reading:
         rule = TableRule(f"{self.database}.t", "items", "record", KeyRule("pk", "${id}"))
         self.mapping = compile_mapping(rule, table)
         self.folder = StateFolder(folder)
-        self.keeper = Keeper(self.folder.checkpoint)
+        self.checkpoints = CheckpointStore(self.folder.checkpoint)
 
     def read(self, *proved: Callable[[], str]) -> Plan:
         """``proved`` are what the proofs of this run give, in turn."""
@@ -54,12 +54,12 @@ class Reading:
         counts = Progress(tables={self.mapping.source: TableCounts()})
         stop = threading.Event()
         return Snapshot(
-            self.source, lambda: next(answers)(), self.mapping, self.folder, self.keeper, counts, stop
+            self.source, lambda: next(answers)(), self.mapping, self.folder, self.checkpoints, counts, stop
         ).whole()
 
     @property
     def progress(self) -> TableProgress:
-        return self.keeper.now.table(self.mapping.source)
+        return self.checkpoints.now.table(self.mapping.source)
 
     def values(self, plan: Plan) -> set[object]:
         return {row[1] for chunk in plan.chunks for rows in read_export(plan.file(chunk)) for row in rows}

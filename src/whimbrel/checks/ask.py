@@ -16,7 +16,7 @@ class OutOfTime(Exception):
     """The server gave the statement up, as it was told to. Never leaves this package: it ends as a Finding."""
 
 
-class Asker:
+class TimedQueries:
     """``seconds`` are for all questions together, from the first one on; 0 is no limit."""
 
     def __init__(self, connection: Mysql, info: ServerInfo, seconds: float) -> None:

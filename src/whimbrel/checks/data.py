@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from whimbrel.checks.ask import Asker
+from whimbrel.checks.ask import TimedQueries
 from whimbrel.checks.findings import Finding, finding
 from whimbrel.checks.scope import Scope
 from whimbrel.checks.sql import added_texts, as_bytes, column_text, in_sql, literal, row_size, template_text
@@ -38,18 +38,18 @@ class Suspicion(NamedTuple):
     what: str
 
 
-def row_findings(asker: Asker, mapping: TableMapping, scope: Scope) -> tuple[int, list[Finding]]:
+def row_findings(queries: TimedQueries, mapping: TableMapping, scope: Scope) -> tuple[int, list[Finding]]:
     """How many rows there are in ``scope``, and what is wrong with rows by themselves. One query, and one more for the
     examples of each thing found.
     """
     suspicions = list(_suspicions(mapping)) if not mapping.rule.filter else []
     sums = ["COUNT(*)"] + [f"COALESCE(SUM({each.condition}), 0)" for each in suspicions]
-    row = asker.row(f"SELECT {', '.join(sums)} FROM {scope.sql}", mapping.source)
+    row = queries.row(f"SELECT {', '.join(sums)} FROM {scope.sql}", mapping.source)
     total, *met = [int(count) for count in row]
     found = []
     for suspicion, count in zip(suspicions, met, strict=True):
         if count:
-            examples = _examples(asker, mapping, scope, suspicion.condition)
+            examples = _examples(queries, mapping, scope, suspicion.condition)
             found.append(finding(suspicion.code, mapping.source, f"{count:,} rows: {suspicion.what}{examples}"))
     return total, found
 
@@ -186,11 +186,11 @@ def _names(columns: list[Column]) -> str:
     return ", ".join(column.name for column in columns)
 
 
-def _examples(asker: Asker, mapping: TableMapping, scope: Scope, condition: str) -> str:
+def _examples(queries: TimedQueries, mapping: TableMapping, scope: Scope, condition: str) -> str:
     key = [mapping.table.column(name) for name in mapping.table.primary_key]
     shown = [f"HEX({quoted(one.name)})" if one.kind in BINARY_KINDS else column_text(one) for one in key]
     statement = f"SELECT {', '.join(shown)} FROM {scope.sql} AND {condition} LIMIT {EXAMPLES}"
-    rows = asker.rows(statement, mapping.source)
+    rows = queries.rows(statement, mapping.source)
     texts = [", ".join(f"{one.name}={_short(value)}" for one, value in zip(key, row, strict=True)) for row in rows]
     return f" ({'; '.join(texts)})" if texts else ""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from whimbrel.checks.ask import Asker
+from whimbrel.checks.ask import TimedQueries
 from whimbrel.checks.data import LARGE_ITEM
 from whimbrel.checks.findings import Finding, finding
 from whimbrel.checks.scope import Scope
@@ -34,17 +34,23 @@ class Partition:
     share: float
 
 
-def group_findings(asker: Asker, mapping: TableMapping, scope: Scope) -> Iterator[Finding]:
+def group_findings(queries: TimedQueries, mapping: TableMapping, scope: Scope) -> Iterator[Finding]:
     """The items of several rows that are too large, or will be."""
     size, frame = row_size(mapping), frame_size(mapping)
-    heavy = _heaviest(asker, mapping, scope, mapping.group_columns, f"SUM({size})", f" + {frame}", LARGE_ITEM)
+    heavy = _heaviest(queries, mapping, scope, mapping.group_columns, f"SUM({size})", f" + {frame}", LARGE_ITEM)
     for key, rows, bytes_about in heavy:
         if bytes_about > LARGE_ITEM:
-            yield from _large_item(asker, mapping, key, rows, bytes_about)
+            yield from _large_item(queries, mapping, key, rows, bytes_about)
 
 
 def _heaviest(
-    asker: Asker, mapping: TableMapping, scope: Scope, names: tuple[str, ...], weight: str, more: str, least: int
+    queries: TimedQueries,
+    mapping: TableMapping,
+    scope: Scope,
+    names: tuple[str, ...],
+    weight: str,
+    more: str,
+    least: int,
 ) -> list[tuple[tuple[Value, ...], int, int]]:
     """The HEAVIEST values of the columns, each with its rows and its weight, as far as they weigh ``least``.
 
@@ -53,10 +59,10 @@ def _heaviest(
     """
     columns = [mapping.table.column(name) for name in names]
     within = ""
-    if not leading_index(asker.connection, mapping.table, names):
+    if not leading_index(queries.connection, mapping.table, names):
         bucket = f"MOD(CRC32(CONCAT_WS(x'00', {', '.join(as_bytes(quoted(name)) for name in names)})), {BUCKETS})"
         statement = f"SELECT {bucket} AS b, {weight} AS w FROM {scope.sql} GROUP BY b ORDER BY w DESC LIMIT {HEAVIEST}"
-        heavy = [number for number, weighs in asker.rows(statement, mapping.source) if int(weighs) + ROOM >= least]
+        heavy = [number for number, weighs in queries.rows(statement, mapping.source) if int(weighs) + ROOM >= least]
         if not heavy:
             return []
         within = f" AND {bucket} IN ({', '.join(map(str, heavy))})"
@@ -66,14 +72,14 @@ def _heaviest(
         f"GROUP BY {', '.join(map(quoted, names))} ORDER BY w DESC LIMIT {HEAVIEST}"
     )
     found = []
-    for *key, count, weighs in asker.rows(statement, mapping.source):
+    for *key, count, weighs in queries.rows(statement, mapping.source):
         values = tuple(decoded(column, value) for column, value in zip(columns, key, strict=True))
         found.append((values, int(count), int(weighs)))
     return found
 
 
 def _large_item(
-    asker: Asker, mapping: TableMapping, key: tuple[Value, ...], rows: int, about: int
+    queries: TimedQueries, mapping: TableMapping, key: tuple[Value, ...], rows: int, about: int
 ) -> Iterator[Finding]:
     shown = shown_key(mapping.group_columns, key)
     if about > READ_AT_MOST:
@@ -81,7 +87,7 @@ def _large_item(
             "item-too-large", mapping.source, f"the item of {shown} has about {about:,} bytes in {rows:,} rows"
         )
         return
-    read = rows_where_equal(asker.connection, mapping.table, mapping.group_columns, [key])
+    read = rows_where_equal(queries.connection, mapping.table, mapping.group_columns, [key])
     puts, faults = mapping.put_items(read)
     for fault in faults:
         if not fault.source_key:  # the whole item
@@ -92,12 +98,12 @@ def _large_item(
             yield finding("item-large", mapping.source, f"the item of {shown} has {size:,} bytes in {len(read):,} rows")
 
 
-def partitions(asker: Asker, mapping: TableMapping, scope: Scope, rows: int) -> list[Partition]:
+def partitions(queries: TimedQueries, mapping: TableMapping, scope: Scope, rows: int) -> list[Partition]:
     """The heaviest partition keys; empty where each row has one of its own."""
     names = mapping.design.keys[0].template.columns
     if not rows or set(names) >= set(mapping.table.primary_key):
         return []
-    heavy = _heaviest(asker, mapping, scope, names, "COUNT(*)", "", 0)
+    heavy = _heaviest(queries, mapping, scope, names, "COUNT(*)", "", 0)
     return [Partition(shown_key(names, key), count, count / rows) for key, count, _ in heavy]
 
 

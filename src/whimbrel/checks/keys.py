@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from whimbrel.checks.ask import Asker, OutOfTime
+from whimbrel.checks.ask import OutOfTime, TimedQueries
 from whimbrel.checks.findings import Finding, finding
 from whimbrel.checks.scope import Scope
 from whimbrel.checks.sql import as_bytes, in_sql, template_text
@@ -37,20 +37,20 @@ class _Question(NamedTuple):
     examples: str
 
 
-def key_findings(asker: Asker, mapping: TableMapping, scope: Scope) -> KeyCounts:
+def key_findings(queries: TimedQueries, mapping: TableMapping, scope: Scope) -> KeyCounts:
     """One query for all doubts; one more for each that is confirmed."""
-    doubts = mapping.doubts() and mapping.doubts(unique_keys(asker.connection, mapping.table))
+    doubts = mapping.doubts() and mapping.doubts(unique_keys(queries.connection, mapping.table))
     questions = [*(_shared_keys(mapping, scope) if doubts else []), *_collation_equals(mapping, scope)]
     items = [_distinct(_item(mapping))] if mapping.shape == "group" else []
     asked = items + [each for question in questions for each in (question.many, question.few)]
     if not asked:
         return KeyCounts(0, [])
-    row = [int(count) for count in asker.row(f"SELECT {', '.join(asked)} FROM {scope.sql}", mapping.source)]
+    row = [int(count) for count in queries.row(f"SELECT {', '.join(asked)} FROM {scope.sql}", mapping.source)]
     counts = row[len(items) :]
     found = []
     for question, many, few in zip(questions, counts[::2], counts[1::2], strict=True):
         if many > few:
-            reason = f"{question.what.format(many - few)}{_examples(asker, mapping, question)}"
+            reason = f"{question.what.format(many - few)}{_examples(queries, mapping, question)}"
             found.append(finding(question.code, mapping.source, reason))
     if not any(each.code == "key-shared" for each in found):
         part = "all rows" if scope.whole else "the rows that were read"
@@ -59,9 +59,9 @@ def key_findings(asker: Asker, mapping: TableMapping, scope: Scope) -> KeyCounts
     return KeyCounts(row[0] if items else 0, found)
 
 
-def uncounted_findings(asker: Asker, mapping: TableMapping) -> list[Finding]:
+def uncounted_findings(queries: TimedQueries, mapping: TableMapping) -> list[Finding]:
     """Where the server cannot count: what the mapping alone leaves in doubt."""
-    doubts = mapping.doubts() and mapping.doubts(unique_keys(asker.connection, mapping.table))
+    doubts = mapping.doubts() and mapping.doubts(unique_keys(queries.connection, mapping.table))
     code = "key-asserted" if mapping.rule.assert_unique else "key-unproven"
     return [finding(code, mapping.source, doubt) for doubt in doubts]
 
@@ -102,10 +102,10 @@ def _collation_equals(mapping: TableMapping, scope: Scope) -> Iterator[_Question
         yield _Question(f"COUNT(DISTINCT {value})", f"COUNT(DISTINCT {quoted(name)})", "key-collation", what, examples)
 
 
-def _examples(asker: Asker, mapping: TableMapping, question: _Question) -> str:
+def _examples(queries: TimedQueries, mapping: TableMapping, question: _Question) -> str:
     """Texts of a question's examples; "" if they are not found in time."""
     try:
-        rows = asker.rows(question.examples, mapping.source)
+        rows = queries.rows(question.examples, mapping.source)
     except OutOfTime:
         return ""
     if question.code == "key-collation":

@@ -10,13 +10,13 @@ from typing import Any
 
 import orjson
 
-from whimbrel.checks.ask import Asker
+from whimbrel.checks.ask import TimedQueries
 from whimbrel.checks.sample import Mapped, mapped_sample
 from whimbrel.item import item_size, write_units
 from whimbrel.mapping.design import TableMapping
 from whimbrel.migration.mappings import read_mappings, refuse
 from whimbrel.mysql.connect import connect, server_info
-from whimbrel.project import Project, rules_named
+from whimbrel.project import Project, select_rules
 from whimbrel.records import Item, Value
 
 ROWS_SHOWN = 10  # of one item
@@ -63,15 +63,15 @@ def preview(project: Project, wanted: tuple[str, ...], rows: int) -> Preview:
     """
     tables: list[PreviewedTable] = []
     with closing(connect(project.source)) as connection:
-        named = rules_named(project, wanted)
+        named = select_rules(project, wanted)
         found = read_mappings(project, connection)
         refuse(found.faults, project)
         for number, rule in enumerate(project.tables):
             if rule not in named:
                 continue
             mapping = found.mappings[found.project.tables[number].source]
-            asker = Asker(connection, server_info(connection), SECONDS)
-            items = tuple(_item(mapping, each) for each in mapped_sample(asker, mapping, rows))
+            queries = TimedQueries(connection, server_info(connection), SECONDS)
+            items = tuple(_item(mapping, each) for each in mapped_sample(queries, mapping, rows))
             tables.append(PreviewedTable(mapping.source, mapping.target, items))
     return Preview(tuple(tables))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from whimbrel.checks.ask import Asker, OutOfTime
+from whimbrel.checks.ask import OutOfTime, TimedQueries
 from whimbrel.checks.cost import DEFAULT_REGION, Cost, Load, chosen_way, cost_findings, cost_of, read_prices
 from whimbrel.checks.data import row_findings
 from whimbrel.checks.findings import ERROR, Finding, finding, in_order
@@ -120,9 +120,9 @@ def _check_source(project: Project, connection: SourceConnection, limits: Limits
     report.writes = recent_writes(project.source, by_name, log, limits.binlog_seconds)
     report.findings += write_findings(report.writes)
     for mapping in mappings:
-        asker = Asker(connection, server_info(connection), limits.seconds)
+        queries = TimedQueries(connection, server_info(connection), limits.seconds)
         try:
-            report.tables.append(_check_table(asker, mapping, limits, report))
+            report.tables.append(_check_table(queries, mapping, limits, report))
         except UnsupportedSource as error:  # a text that cannot be read exactly
             report.findings.append(table_error(error, mapping.source))
         except WhimbrelError as error:
@@ -155,12 +155,12 @@ def _fault_finding(error: WhimbrelError, project: Project) -> Finding:
     return table_error(error, place)
 
 
-def _check_table(asker: Asker, mapping: TableMapping, limits: Limits, report: Report) -> TableFacts:
+def _check_table(queries: TimedQueries, mapping: TableMapping, limits: Limits, report: Report) -> TableFacts:
     source, found = mapping.source, report.findings
-    facts = TableFacts(source, mapping.target, estimated_rows(asker.connection, mapping.table))
+    facts = TableFacts(source, mapping.target, estimated_rows(queries.connection, mapping.table))
     if not mapping.aligned:
         found.append(finding("regrouped", source, "the group is no prefix of the primary key"))
-    scope = scope_of(asker, mapping.table, facts.rows, limits.rows)
+    scope = scope_of(queries, mapping.table, facts.rows, limits.rows)
     facts.read = scope.words
     if not scope.whole:
         found.append(finding("sampled", source, scope.words))
@@ -174,25 +174,25 @@ def _check_table(asker: Asker, mapping: TableMapping, limits: Limits, report: Re
 
     nothing: tuple[int, list[Finding]] = (0, [])
     no_sample: list[Mapped] = []
-    read, of_rows = attempt("rows", lambda: row_findings(asker, mapping, scope), nothing)
+    read, of_rows = attempt("rows", lambda: row_findings(queries, mapping, scope), nothing)
     found += of_rows
     if scope.whole and read:
         facts.rows, facts.exact = read, True
     items = 0
     if counts(mapping):
-        items, of_keys = attempt("keys", lambda: key_findings(asker, mapping, scope), KeyCounts(0, []))
+        items, of_keys = attempt("keys", lambda: key_findings(queries, mapping, scope), KeyCounts(0, []))
         found += of_keys
-        facts.heaviest = attempt("partitions", lambda: partitions(asker, mapping, scope, read), [])
+        facts.heaviest = attempt("partitions", lambda: partitions(queries, mapping, scope, read), [])
         found += partition_findings(mapping, facts.heaviest)
         if mapping.shape == "group":
-            found += attempt("groups", lambda: list(group_findings(asker, mapping, scope)), [])
+            found += attempt("groups", lambda: list(group_findings(queries, mapping, scope)), [])
     else:
-        found += uncounted_findings(asker, mapping)
-    sample = attempt("sample", lambda: mapped_sample(asker, mapping, ROWS), no_sample)
+        found += uncounted_findings(queries, mapping)
+    sample = attempt("sample", lambda: mapped_sample(queries, mapping, ROWS), no_sample)
     found += name_findings(mapping, sample)
     known = {each.code for each in found if each.place == source and each.severity == ERROR}
     if not known & _EXPLAIN_REFUSALS:
-        found += _of_mapped_rows(asker, mapping, scope, facts, sample)
+        found += _of_mapped_rows(queries, mapping, scope, facts, sample)
     facts.sizes = item_sizes(sample)
     facts.items = _items(facts)
     if items and scope.whole:
@@ -202,14 +202,14 @@ def _check_table(asker: Asker, mapping: TableMapping, limits: Limits, report: Re
 
 
 def _of_mapped_rows(
-    asker: Asker, mapping: TableMapping, scope: Scope, facts: TableFacts, sample: list[Mapped]
+    queries: TimedQueries, mapping: TableMapping, scope: Scope, facts: TableFacts, sample: list[Mapped]
 ) -> list[Finding]:
     """What mapping the rows themselves finds: all of them if they are few or cannot be counted by the server."""
     counted = counts(mapping) and not mapping.rule.columns and not mapping.rule.mask
     limit = SCANNED_ANYWAY if counted else SCANNED
     if scope.whole and facts.rows <= limit:
         try:
-            return scanned(asker, mapping)
+            return scanned(queries, mapping)
         except OutOfTime:
             pass  # said below
     found = refused(mapping, sample)
@@ -225,13 +225,15 @@ def _access(
     from whimbrel.checks.access.served import access_findings, access_of, sizes_of, spoken
 
     info = server_info(connection)
-    said, found = spoken(origin, Asker(connection, info, limits.seconds), project.source.database)
+    said, found = spoken(origin, TimedQueries(connection, info, limits.seconds), project.source.database)
     sizes = {}
     by_name = {facts.source: facts for facts in report.tables}
     for mapping in mappings:
-        asker = Asker(connection, info, limits.seconds)
+        queries = TimedQueries(connection, info, limits.seconds)
         facts = by_name.get(mapping.source) or TableFacts(mapping.source, mapping.target, 0)
-        sizes[mapping.source] = sizes_of(asker, mapping, scope_of(asker, mapping.table, facts.rows, limits.rows), facts)
+        sizes[mapping.source] = sizes_of(
+            queries, mapping, scope_of(queries, mapping.table, facts.rows, limits.rows), facts
+        )
     report.access = access_of(origin, said, mappings, sizes)
     report.findings += [*found, *access_findings(report.access)]
 

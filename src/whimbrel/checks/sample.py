@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import orjson
 
-from whimbrel.checks.ask import Asker
+from whimbrel.checks.ask import TimedQueries
 from whimbrel.checks.findings import Finding, finding
 from whimbrel.checks.scan import shown_key
 from whimbrel.checks.scope import some_rows, whole_table
@@ -44,14 +44,16 @@ class ItemSizes:
     json_bytes: float
 
 
-def mapped_sample(asker: Asker, mapping: TableMapping, wanted: int) -> list[Mapped]:
+def mapped_sample(queries: TimedQueries, mapping: TableMapping, wanted: int) -> list[Mapped]:
     """Items made of ``wanted`` rows spread over the table; those of a group with all their rows."""
-    rows = some_rows(asker, mapping.table, min(wanted, _bearable_groups(asker, mapping)))
+    rows = some_rows(queries, mapping.table, min(wanted, _bearable_groups(queries, mapping)))
     if mapping.shape != "group":
         return [_mapped(mapping, [row]) for row in rows]
     places = [mapping.table.index(name) for name in mapping.group_columns]
     keys = list(dict.fromkeys(tuple(row[place] for place in places) for row in rows))
-    complete = rows_where_equal(asker.connection, mapping.table, mapping.group_columns, _bearable(asker, mapping, keys))
+    complete = rows_where_equal(
+        queries.connection, mapping.table, mapping.group_columns, _bearable(queries, mapping, keys)
+    )
     groups: dict[tuple[Value, ...], list[Row]] = defaultdict(list)
     for row in complete:
         groups[tuple(row[place] for place in places)].append(row)
@@ -103,14 +105,14 @@ def _mapped(mapping: TableMapping, rows: list[Row]) -> Mapped:
     return Mapped(rows, puts[0] if puts else None, faults)
 
 
-def _bearable_groups(asker: Asker, mapping: TableMapping) -> int:
+def _bearable_groups(queries: TimedQueries, mapping: TableMapping) -> int:
     """Without an index each group costs a whole scan."""
     if mapping.shape != "group":
         return ROWS
-    return GROUPS if _indexed(asker, mapping) else GROUPS_WITHOUT_INDEX
+    return GROUPS if _indexed(queries, mapping) else GROUPS_WITHOUT_INDEX
 
 
-def _bearable(asker: Asker, mapping: TableMapping, keys: list[tuple[Value, ...]]) -> list[tuple[Value, ...]]:
+def _bearable(queries: TimedQueries, mapping: TableMapping, keys: list[tuple[Value, ...]]) -> list[tuple[Value, ...]]:
     """Without the keys that have more rows than should be read for a sample: told by an index, else by one scan."""
     columns = [mapping.table.column(name) for name in mapping.group_columns]
     table = whole_table(mapping.table).sql
@@ -118,17 +120,17 @@ def _bearable(asker: Asker, mapping: TableMapping, keys: list[tuple[Value, ...]]
         " AND ".join(f"{quoted(one.name)} <=> {literal(one, part)}" for one, part in zip(columns, key, strict=True))
         for key in keys
     ]
-    if keys and not _indexed(asker, mapping):
+    if keys and not _indexed(queries, mapping):
         sums = ", ".join(f"COALESCE(SUM({condition}), 0)" for condition in conditions)
-        counts = asker.row(f"SELECT {sums} FROM {table}", mapping.source)
+        counts = queries.row(f"SELECT {sums} FROM {table}", mapping.source)
         return [key for key, count in zip(keys, counts, strict=True) if int(count) <= LARGEST_GROUP]
     taken = []
     for key, condition in zip(keys, conditions, strict=True):
         some = f"SELECT 1 FROM {table} AND {condition} LIMIT {LARGEST_GROUP + 1}"
-        if asker.row(f"SELECT COUNT(*) FROM ({some}) AS rows_of_it", mapping.source)[0] <= LARGEST_GROUP:
+        if queries.row(f"SELECT COUNT(*) FROM ({some}) AS rows_of_it", mapping.source)[0] <= LARGEST_GROUP:
             taken.append(key)
     return taken
 
 
-def _indexed(asker: Asker, mapping: TableMapping) -> bool:
-    return any(leading_index(asker.connection, mapping.table, (name,)) for name in mapping.group_columns)
+def _indexed(queries: TimedQueries, mapping: TableMapping) -> bool:
+    return any(leading_index(queries.connection, mapping.table, (name,)) for name in mapping.group_columns)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import orjson
 
-from whimbrel.checks.ask import Asker
+from whimbrel.checks.ask import TimedQueries
 from whimbrel.checks.findings import Finding, finding
 from whimbrel.mapping.design import TableMapping
 from whimbrel.mysql.connect import quoted
@@ -23,9 +23,9 @@ AT_ONCE = 5_000
 MEETING = "another row has the same item key"  # as the mapping words it
 
 
-def scanned(asker: Asker, mapping: TableMapping) -> list[Finding]:
+def scanned(queries: TimedQueries, mapping: TableMapping) -> list[Finding]:
     """One finding for each reason, less the values in it. Raises OutOfTime."""
-    faults = _faults(mapping, list(_rows(asker, mapping)))
+    faults = _faults(mapping, list(_rows(queries, mapping)))
     by_reason: dict[str, list[Fault]] = defaultdict(list)
     for fault in faults:
         by_reason[fault.reason.partition(" is ")[0]].append(fault)
@@ -43,10 +43,10 @@ def shown_key(fault: Fault) -> str:
     return f"({', '.join(f'{name}={value!r}' for name, value in fault.source_key.items())})" if fault.source_key else ""
 
 
-def _rows(asker: Asker, mapping: TableMapping) -> Iterator[Row]:
+def _rows(queries: TimedQueries, mapping: TableMapping) -> Iterator[Row]:
     table = mapping.table
     expressions = ", ".join(map(select_expression, table.columns))
-    read = asker.rows(f"SELECT {expressions} FROM {quoted(table.schema)}.{quoted(table.name)}", table.full_name)
+    read = queries.rows(f"SELECT {expressions} FROM {quoted(table.schema)}.{quoted(table.name)}", table.full_name)
     yield from canonical_rows(table)(read)
 
 

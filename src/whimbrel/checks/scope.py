@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import NamedTuple
 
-from whimbrel.checks.ask import Asker
+from whimbrel.checks.ask import TimedQueries
 from whimbrel.mysql.chunks import compared, cutting_key
 from whimbrel.mysql.connect import quoted
 from whimbrel.mysql.points import read_rows
@@ -31,36 +31,36 @@ def whole_table(table: Table) -> Scope:
     return Scope(f"{_name(table)} WHERE TRUE", "")
 
 
-def scope_of(asker: Asker, table: Table, estimate: int, limit: int) -> Scope:
+def scope_of(queries: TimedQueries, table: Table, estimate: int, limit: int) -> Scope:
     """The whole table if it has about ``limit`` rows or not many more (0: always), else about so many of its rows.
 
     They are in SLICES ranges spread over a key that begins with a number, else the first ones of the key's order.
     """
     if not limit or estimate < ALL_BELOW * limit:
         return whole_table(table)
-    slices = _slices(asker, table, limit / estimate)
+    slices = _slices(queries, table, limit / estimate)
     where = f"{SLICES} slices spread over {table.primary_key[0]}" if slices else "the first ones by its key"
-    condition = " OR ".join(f"({each})" for each in slices) if slices else _first(asker, table, limit)
+    condition = " OR ".join(f"({each})" for each in slices) if slices else _first(queries, table, limit)
     if not condition:
         return whole_table(table)
     words = f"about {limit:,} of about {estimate:,} rows were read: {where}"
     return Scope(f"{_name(table)} WHERE ({condition})", words)
 
 
-def some_rows(asker: Asker, table: Table, wanted: int) -> list[Row]:
+def some_rows(queries: TimedQueries, table: Table, wanted: int) -> list[Row]:
     """``wanted`` rows at most, spread over the table if its key begins with a number, else its first."""
-    conditions = _slices(asker, table, 1.0) or ["TRUE"]
-    names, _index = cutting_key(asker.connection, table, table.primary_key)
+    conditions = _slices(queries, table, 1.0) or ["TRUE"]
+    names, _index = cutting_key(queries.connection, table, table.primary_key)
     order = f" ORDER BY {', '.join(map(quoted, names))}" if names else ""
     rows: list[Row] = []
     for number, one in enumerate(conditions):
         each = -(-(wanted - len(rows)) // (len(conditions) - number))
         if each > 0:
-            rows += read_rows(asker.connection, table, f"{one}{order} LIMIT {each}")
+            rows += read_rows(queries.connection, table, f"{one}{order} LIMIT {each}")
     return rows
 
 
-def _slices(asker: Asker, table: Table, part: float) -> list[str]:
+def _slices(queries: TimedQueries, table: Table, part: float) -> list[str]:
     """Conditions for ranges of the key's first column that do not overlap, and have ``part`` of its values together;
     none if it is no number of many values.
     """
@@ -68,7 +68,7 @@ def _slices(asker: Asker, table: Table, part: float) -> list[str]:
     if first.kind not in ("int", "year"):
         return []
     name = quoted(first.name)
-    low, high = asker.row(f"SELECT MIN({name}), MAX({name}) FROM {_name(table)}", table.full_name)
+    low, high = queries.row(f"SELECT MIN({name}), MAX({name}) FROM {_name(table)}", table.full_name)
     if low is None or high - low < SLICES / part:
         return []
     span = high - low + 1
@@ -78,14 +78,14 @@ def _slices(asker: Asker, table: Table, part: float) -> list[str]:
     return [f"{name} >= {start} AND {name} < {end}" for start, end in zip(starts, ends, strict=False)]
 
 
-def _first(asker: Asker, table: Table, limit: int) -> str:
+def _first(queries: TimedQueries, table: Table, limit: int) -> str:
     """The condition for the first ``limit`` rows in the key's order; "" if the server cannot tell them apart."""
-    names, _index = cutting_key(asker.connection, table, table.primary_key)
+    names, _index = cutting_key(queries.connection, table, table.primary_key)
     if not names:
         return ""
     columns = [table.column(name) for name in names]
     expressions, order = ", ".join(map(select_expression, columns)), ", ".join(map(quoted, names))
-    last = asker.rows(
+    last = queries.rows(
         f"SELECT {expressions} FROM {_name(table)} ORDER BY {order} LIMIT 1 OFFSET {limit}", table.full_name
     )
     if not last:

@@ -47,7 +47,7 @@ class Fields:
         self._known.add(key)
         return self._values.get(key)
 
-    def text(self, key: str, *, required: bool = False, empty: bool = False) -> str:
+    def string(self, key: str, *, required: bool = False, empty: bool = False) -> str:
         """A text, or a number as it would be written; "" if it is absent."""
         value = self.any(key)
         if isinstance(value, int | float) and not isinstance(value, bool):
@@ -66,7 +66,7 @@ class Fields:
 
     def one_of(self, key: str, allowed: tuple[str, ...], default: str = "") -> str:
         """One of ``allowed``: also where that is at fault. Without a default it must be there."""
-        value = self.text(key, required=not default) or default
+        value = self.string(key, required=not default) or default
         if value in allowed:
             return value
         if value:
@@ -85,7 +85,7 @@ class Fields:
         self.fault(key, f"must be true or false, not {shown(value)}")
         return default
 
-    def whole(self, key: str, default: int) -> int:
+    def integer(self, key: str, default: int) -> int:
         """A whole number, also where it is written as a text; 0 or more."""
         value = self.any(key)
         if value is None:
@@ -97,7 +97,7 @@ class Fields:
         self.fault(key, f"must be a whole number, 0 or more, not {shown(value)}")
         return default
 
-    def texts(self, key: str) -> tuple[str, ...]:
+    def strings(self, key: str) -> tuple[str, ...]:
         value = self.any(key)
         if value is None:
             return ()

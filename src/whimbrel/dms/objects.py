@@ -18,7 +18,7 @@ _DOCUMENTS = {"dynamodb-map": "M", "dynamodb-list": "L"}
 
 
 def _attribute(fields: Fields) -> Attribute | None:
-    name = fields.text("target-attribute-name", required=True)
+    name = fields.string("target-attribute-name", required=True)
     if name:
         fields.place = fields.place.rpartition(", attribute-mappings ")[0] + f", attribute {name!r}"
     kind = fields.one_of("attribute-type", ("scalar", "document"))
@@ -29,7 +29,7 @@ def _attribute(fields: Fields) -> Attribute | None:
         fields.finish()
         return None
     type_name = types[sub_type]
-    value: Any = fields.text("value", empty=True) if kind == "scalar" else fields.any("value")
+    value: Any = fields.string("value", empty=True) if kind == "scalar" else fields.any("value")
     found = templates.faults(value) if kind == "scalar" else _tree_faults(value, type_name)
     if kind == "scalar" and not value:
         found.append("is empty")
@@ -50,7 +50,7 @@ def _tree_faults(value: Any, kind: str) -> list[str]:
 def object_mapping(fields: Fields, identity: str, name: str) -> ObjectMapping:
     action = fields.one_of("rule-action", ("map-record-to-record", "map-record-to-document"))
     locator = locator_of(fields)
-    target = fields.text("target-table-name")
+    target = fields.string("target-table-name")
     parameters = fields.object("mapping-parameters") or fields.nothing()
     parameters.place = fields.place
     attributes = tuple(found for each in parameters.objects("attribute-mappings") if (found := _attribute(each)))
@@ -65,9 +65,9 @@ def object_mapping(fields: Fields, identity: str, name: str) -> ObjectMapping:
         action,
         locator,
         target,
-        parameters.text("partition-key-name"),
-        parameters.text("sort-key-name"),
-        parameters.texts("exclude-columns"),
+        parameters.string("partition-key-name"),
+        parameters.string("sort-key-name"),
+        parameters.strings("exclude-columns"),
         attributes,
         condition,
         load_condition,
@@ -85,7 +85,7 @@ def _conditions(fields: Fields) -> tuple[ConditionRule | None, str]:
 
     What the former may be is held against the mapping later; what cannot be kept is a fault.
     """
-    expression = fields.text("expression", required=True)
+    expression = fields.string("expression", required=True)
     names, values = (
         _placeholders(fields, "expression-attribute-names"),
         _placeholders(fields, "expression-attribute-values"),
@@ -125,7 +125,7 @@ def _conditions(fields: Fields) -> tuple[ConditionRule | None, str]:
 def _placeholders(fields: Fields, key: str) -> dict[str, Any]:
     found = {}
     for each in fields.objects(key):
-        name = each.text("name", required=True)
+        name = each.string("name", required=True)
         if name:
             found[name] = each.any("value")
         else:

@@ -31,7 +31,7 @@ _NEEDS_VALUE = (
 
 def _filter(fields: Fields) -> Filter | None:
     fields.one_of("filter-type", ("source",))
-    column = fields.text("column-name", required=True)
+    column = fields.string("column-name", required=True)
     found = [_filter_condition(each) for each in fields.objects("filter-conditions")]
     if not found and not fields.has("filter-conditions"):
         fields.fault("filter-conditions", "is missing")
@@ -58,7 +58,7 @@ def _filter_condition(fields: Fields) -> Condition:
     for key in keys:
         if not fields.has(key):
             fields.fault(key, "is missing")
-        values.append(fields.text(key, empty=True))
+        values.append(fields.string(key, empty=True))
     fields.finish()
     return Condition("lte" if operator == "ste" else operator, tuple(values))
 
@@ -76,8 +76,8 @@ def _data_type(fields: Fields, *, required: bool) -> DataType | None:
 def _before_image(fields: Fields) -> BeforeImage:
     found = fields.object("before-image-def") or fields.nothing()
     made = BeforeImage(
-        found.text("column-prefix", empty=True) if found.has("column-prefix") else "BI_",
-        found.text("column-suffix", empty=True),
+        found.string("column-prefix", empty=True) if found.has("column-prefix") else "BI_",
+        found.string("column-suffix", empty=True),
         found.one_of("column-filter", ("pk-only", "non-lob", "all"), "pk-only"),
     )
     found.finish()
@@ -88,16 +88,16 @@ def _before_image(fields: Fields) -> BeforeImage:
 
 def _size(fields: Fields, key: str) -> int | None:
     """The guide's own example has an empty text where there is none."""
-    return None if fields.any(key) in (None, "") else fields.whole(key, -1)
+    return None if fields.any(key) in (None, "") else fields.integer(key, -1)
 
 
 def _primary_key(fields: Fields, *, required: bool) -> tuple[str, ...]:
     found = fields.object("primary-key-def", required=required)
     if not found:
         return ()
-    found.text("name")
+    found.string("name")
     found.one_of("origin", ("primary-key", "unique-index"), "primary-key")
-    columns = found.texts("columns")
+    columns = found.strings("columns")
     if not columns or len(set(columns)) < len(columns):
         found.fault("columns", "must name each column of the key once")
     found.finish()
@@ -112,13 +112,13 @@ def selection(fields: Fields, identity: str, name: str) -> Selection:
     filters = tuple(found for each in fields.objects("filters") if (found := _filter(each)))
     if filters and action != "include":
         fields.fault("filters", f"are applied by rule-action include only, not by {action}")
-    order = fields.whole("load-order", 0)
+    order = fields.integer("load-order", 0)
     hints(fields)
     return Selection(identity, name, action, locator, order, filters)
 
 
 def transformation(fields: Fields, identity: str, name: str) -> Transformation | None:
-    target = fields.text("rule-target", required=True)
+    target = fields.string("rule-target", required=True)
     if target in ("table-tablespace", "index-tablespace"):
         fields.note(f"rule-target {target} is of Oracle's; it has no part in this migration")
         fields.skip("object-locator", "rule-action", "value", "old-value", "data-type")
@@ -138,9 +138,11 @@ def transformation(fields: Fields, identity: str, name: str) -> Transformation |
         action,
         locator,
         target,
-        fields.text("value", required=action in _NEEDS_VALUE and not (action == "rename" and fields.has("expression"))),
-        fields.text("old-value", required=action in ("replace-prefix", "replace-suffix")),
-        fields.text("expression"),
+        fields.string(
+            "value", required=action in _NEEDS_VALUE and not (action == "rename" and fields.has("expression"))
+        ),
+        fields.string("old-value", required=action in ("replace-prefix", "replace-suffix")),
+        fields.string("expression"),
         _data_type(fields, required=action == "change-data-type"),
         _primary_key(fields, required=action == "define-primary-key"),
         _before_image(fields) if action == "add-before-image-columns" else None,
@@ -179,7 +181,7 @@ def hints(fields: Fields) -> None:
         kind = load.one_of("type", kinds)
         if kind == "partitions-list":
             load.fault("type", "partitions-list is refused: rows of other partitions would be left out silently")
-        boundaries, columns = load.any("boundaries"), load.texts("columns")
+        boundaries, columns = load.any("boundaries"), load.strings("columns")
         if kind == "ranges" and (not columns or not isinstance(boundaries, list)):
             load.fault("type", "ranges needs columns and boundaries")
         if kind != "none":
@@ -193,7 +195,7 @@ def hints(fields: Fields) -> None:
     lobs = fields.object("lob-settings")
     if lobs:
         mode = lobs.one_of("mode", ("limited", "unlimited", "none"), "none")
-        size = lobs.whole("bulk-max-size", 0)
+        size = lobs.integer("bulk-max-size", 0)
         lobs.finish()
         if mode == "limited":
             lobs.note(f"nothing is cut to {size} KB; a value goes whole, or its row is a dead letter")
@@ -201,7 +203,7 @@ def hints(fields: Fields) -> None:
 
 def not_needed(fields: Fields, _identity: str, _name: str) -> None:
     """Validation and post-processing: for other targets than DynamoDB, also with DMS."""
-    kind = fields.text("rule-type")
+    kind = fields.string("rule-type")
     reason = {
         "validation": "DMS validates no DynamoDB target; `whimbrel verify` compares every item",
         "post-processing": "it is for S3 targets, and has no part in this migration",
@@ -215,9 +217,9 @@ def locator_of(fields: Fields, *, column: bool = False) -> Locator:
     if not found:
         return Locator("%")
     found.place = fields.place
-    target = fields.text("rule-target")
-    texts = {key: found.text(key, required=key == "schema-name") for key in ("schema-name", "table-name")}
-    texts["column-name"] = found.text("column-name") if column else ""
+    target = fields.string("rule-target")
+    texts = {key: found.string(key, required=key == "schema-name") for key in ("schema-name", "table-name")}
+    texts["column-name"] = found.string("column-name") if column else ""
     if target != "schema" and not texts["table-name"]:
         found.fault("table-name", "is missing")
     for key, text in texts.items():

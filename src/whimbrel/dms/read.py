@@ -76,13 +76,13 @@ def _rule(
         said.faults.append(f"rule number {number} of the file: must be an object, not {shown(entry)}")
         return None
     fields = Fields(entry, f"rule number {number} of the file", said)
-    identity = fields.text("rule-id", required=True)
+    identity = fields.string("rule-id", required=True)
     if identity:
         fields.place = f"rule {identity}"
     if identity and not (identity.isascii() and identity.isdigit() and len(identity) < 40):
         fields.fault("rule-id", "must be a number: where two rules meet, the lower one wins")
         identity = ""
-    name = fields.text("rule-name", required=True)
+    name = fields.string("rule-name", required=True)
     kind = fields.one_of("rule-type", tuple(READERS))
     if entry.get("rule-type") != kind:
         return None

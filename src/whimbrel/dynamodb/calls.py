@@ -16,9 +16,9 @@ import orjson
 
 from whimbrel.dynamodb.answers import Answer, Undocumented
 from whimbrel.dynamodb.answers import units as units_in
-from whimbrel.dynamodb.pace import Backoff, Pace
-from whimbrel.dynamodb.wire import Wire
-from whimbrel.dynamodb.workers import Limit
+from whimbrel.dynamodb.pace import Backoff, RateLimiter
+from whimbrel.dynamodb.wire import DynamoClient
+from whimbrel.dynamodb.workers import ConcurrencyLimit
 from whimbrel.errors import Stopped, TargetUnreachable, Throttled, UnexpectedAnswer
 from whimbrel.memory import out_of_memory
 
@@ -39,10 +39,13 @@ class Counters:
     retries: int = 0  # calls repeated after no answer, a damaged one or a 5xx
 
 
-class Calls:
-    """Calls over one Wire under one Pace; thread-safe. Any of ``stops``, when set, ends waiting and retrying."""
+class RetryingClient:
+    """Calls through one DynamoClient under one RateLimiter, with retries; thread-safe.
 
-    def __init__(self, wire: Wire, pace: Pace, limit: Limit, *stops: threading.Event) -> None:
+    Any of ``stops``, when set, ends waiting and retrying.
+    """
+
+    def __init__(self, wire: DynamoClient, pace: RateLimiter, limit: ConcurrencyLimit, *stops: threading.Event) -> None:
         self._wire = wire
         self._limit = limit
         self._stops = stops
@@ -54,7 +57,7 @@ class Calls:
         """What ``read`` makes of the answer to one call, however often it must be made.
 
         ``read`` raises Undocumented for an answer that is not known to be a success. ``units`` is what the call will
-        cost by estimate. Raises Stopped, UnexpectedAnswer, and what Wire.call raises except Throttled and
+        cost by estimate. Raises Stopped, UnexpectedAnswer, and what DynamoClient.call raises except Throttled and
         TargetUnreachable.
         """
         self.wait(self.pace.take(units))

@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 import orjson
 
 from whimbrel.dynamodb.answers import acknowledged, item_found, page
-from whimbrel.dynamodb.calls import Calls
-from whimbrel.dynamodb.pace import Pace
+from whimbrel.dynamodb.calls import RetryingClient
+from whimbrel.dynamodb.pace import RateLimiter
 from whimbrel.dynamodb.refusals import CONDITION_FAILED
 from whimbrel.dynamodb.session import Session
 from whimbrel.dynamodb.tables import ensure_table
-from whimbrel.dynamodb.wire import Wire
-from whimbrel.dynamodb.workers import Limit
+from whimbrel.dynamodb.wire import DynamoClient
+from whimbrel.dynamodb.workers import ConcurrencyLimit
 from whimbrel.errors import PrivilegeError, RequestRefused
 from whimbrel.project import Target
 from whimbrel.records import Item
@@ -42,12 +42,12 @@ class Mark(NamedTuple):
 
 
 class Marks:
-    """Raises what Calls.call raises, and PrivilegeError with what the account needs."""
+    """Raises what RetryingClient.call raises, and PrivilegeError with what the account needs."""
 
-    def __init__(self, wire: Wire, target: Target, stop: threading.Event) -> None:
+    def __init__(self, wire: DynamoClient, target: Target, stop: threading.Event) -> None:
         self.table = target.mark
         self._target = target
-        self._calls = Calls(wire, Pace(0), Limit(1), stop)
+        self._calls = RetryingClient(wire, RateLimiter(0), ConcurrencyLimit(1), stop)
 
     def make(self) -> None:
         """Make the table if there is none; on demand, whatever the others are."""

@@ -9,7 +9,7 @@ import time
 _BURST_SECONDS = 0.1
 
 
-class Pace:
+class RateLimiter:
     """A cap of ``rate`` units per second over all threads; 0 is no cap.
 
     Units are taken before a call by an estimate and put right after it by what DynamoDB says it charged. Unused time

@@ -12,10 +12,10 @@ from typing import Any
 import orjson
 
 from whimbrel.dynamodb.answers import filtered, items_found, page
-from whimbrel.dynamodb.calls import Calls
-from whimbrel.dynamodb.pace import Backoff, Pace
-from whimbrel.dynamodb.wire import Wire
-from whimbrel.dynamodb.workers import Limit
+from whimbrel.dynamodb.calls import RetryingClient
+from whimbrel.dynamodb.pace import Backoff, RateLimiter
+from whimbrel.dynamodb.wire import DynamoClient
+from whimbrel.dynamodb.workers import ConcurrencyLimit
 from whimbrel.errors import TargetError
 from whimbrel.item import key_id
 from whimbrel.records import Condition, Item
@@ -29,14 +29,19 @@ _Pages = Queue[list[Item] | BaseException | None]  # a page, a segment's error, 
 
 
 def get_items(
-    wire: Wire, table: str, keys: Iterable[Item], *, pace: Pace | None = None, stop: threading.Event | None = None
+    wire: DynamoClient,
+    table: str,
+    keys: Iterable[Item],
+    *,
+    pace: RateLimiter | None = None,
+    stop: threading.Event | None = None,
 ) -> dict[bytes, Item]:
     """The items with these ``keys`` as they stand now (consistent reads), by ``key_id``; a missing item is absent.
 
     What DynamoDB leaves out or throttles is asked for again until it comes. ``pace`` caps read units.
     Raises Stopped, RequestRefused, PrivilegeError.
     """
-    calls = Calls(wire, pace or Pace(0), Limit(1), stop or threading.Event())
+    calls = RetryingClient(wire, pace or RateLimiter(0), ConcurrencyLimit(1), stop or threading.Event())
     wanted = {key_id(key): key for key in keys}  # DynamoDB refuses a key that occurs twice
     found: dict[bytes, Item] = {}
     left = iter(wanted.values())
@@ -45,7 +50,9 @@ def get_items(
     return found
 
 
-def meets(wire: Wire, table: str, key: Item, condition: Condition, *, stop: threading.Event | None = None) -> bool:
+def meets(
+    wire: DynamoClient, table: str, key: Item, condition: Condition, *, stop: threading.Event | None = None
+) -> bool:
     """Whether the item of ``key`` is there and meets ``condition``, says DynamoDB itself: a Query that filters by it,
     which may not name the key's attributes.
 
@@ -62,18 +69,18 @@ def meets(wire: Wire, table: str, key: Item, condition: Condition, *, stop: thre
         "ExpressionAttributeValues": condition.values | values,
         "ReturnConsumedCapacity": "TOTAL",
     }
-    calls = Calls(wire, Pace(0), Limit(1), stop or threading.Event())
+    calls = RetryingClient(wire, RateLimiter(0), ConcurrencyLimit(1), stop or threading.Event())
     return calls.call("Query", orjson.dumps(request), partial(filtered, table, key))
 
 
 def scan(
-    wire: Wire,
+    wire: DynamoClient,
     table: str,
     segments: int,
     on_page: OnPage,
     *,
     consistent: bool = False,
-    pace: Pace | None = None,
+    pace: RateLimiter | None = None,
     page_items: int = 0,
     stop: threading.Event | None = None,
 ) -> int:
@@ -84,7 +91,7 @@ def scan(
     Raises Stopped, RequestRefused, PrivilegeError, and whatever ``on_page`` raises.
     """
     over = threading.Event()  # ends the other segments when ``on_page`` or one of them fails
-    calls = Calls(wire, pace or Pace(0), Limit(segments), stop or threading.Event(), over)
+    calls = RetryingClient(wire, pace or RateLimiter(0), ConcurrencyLimit(segments), stop or threading.Event(), over)
     request = {"TableName": table, "TotalSegments": segments, "ConsistentRead": consistent}
     request |= {"ReturnConsumedCapacity": "TOTAL"} | ({"Limit": page_items} if page_items else {})
     pages: _Pages = Queue(maxsize=segments)
@@ -104,7 +111,7 @@ def scan(
 
 
 def scan_segment(
-    calls: Calls, table: str, segment: int, segments: int, *, consistent: bool = False, page_items: int = 0
+    calls: RetryingClient, table: str, segment: int, segments: int, *, consistent: bool = False, page_items: int = 0
 ) -> Iterator[list[Item]]:
     """One segment of a table that is read in ``segments`` of them, page by page, for a caller with its own threads.
 
@@ -115,7 +122,7 @@ def scan_segment(
     return _segment_pages(calls, request)
 
 
-def _get_batch(calls: Calls, table: str, keys: list[Item]) -> dict[bytes, Item]:
+def _get_batch(calls: RetryingClient, table: str, keys: list[Item]) -> dict[bytes, Item]:
     backoff = Backoff()
     found: dict[bytes, Item] = {}
     while keys:
@@ -131,7 +138,7 @@ def _get_batch(calls: Calls, table: str, keys: list[Item]) -> dict[bytes, Item]:
     return found
 
 
-def _read_segment(calls: Calls, request: dict[str, Any], pages: _Pages, over: threading.Event) -> None:
+def _read_segment(calls: RetryingClient, request: dict[str, Any], pages: _Pages, over: threading.Event) -> None:
     last: BaseException | None = None
     try:
         for page in _segment_pages(calls, request):
@@ -141,7 +148,7 @@ def _read_segment(calls: Calls, request: dict[str, Any], pages: _Pages, over: th
     _put(pages, last, over)
 
 
-def _segment_pages(calls: Calls, request: dict[str, Any]) -> Iterator[list[Item]]:
+def _segment_pages(calls: RetryingClient, request: dict[str, Any]) -> Iterator[list[Item]]:
     table, limit = request["TableName"], request.get("Limit", 0)
     following: Item | None = None
     while True:

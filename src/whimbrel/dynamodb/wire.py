@@ -46,7 +46,7 @@ class _Moment:
     heads: dict[str, _Head] = field(repr=False)  # with the session token, where there is one
 
 
-class Wire:
+class DynamoClient:
     """DynamoDB behind one Target. Thread-safe: a call takes an idle connection or opens one.
 
     Every call that whimbrel makes may be repeated, so a connection that broke while idle costs one silent retry.

@@ -19,7 +19,7 @@ LOOK = 1.0  # seconds after which a waiting caller looks if the others are still
 _CALM = 0.2  # seconds in which several throttles count as one: they answer calls made under the same limit
 
 
-class Limit:
+class ConcurrencyLimit:
     """How many calls may be under way: one more for each round of successes, half after a throttle (AIMD)."""
 
     def __init__(self, most: int) -> None:
@@ -59,7 +59,7 @@ class Workers(Generic[Job, Result]):
     no switch between threads.
     """
 
-    def __init__(self, do: Callable[[Job], Result], limit: Limit, most: int) -> None:
+    def __init__(self, do: Callable[[Job], Result], limit: ConcurrencyLimit, most: int) -> None:
         self._do = do
         self._limit = limit
         self._most = most

@@ -10,7 +10,7 @@ from itertools import chain
 from typing import NamedTuple, TypeVar
 
 from whimbrel.dynamodb.answers import Answer, acknowledged, attributes_left, item_found, unprocessed
-from whimbrel.dynamodb.calls import Calls, Counters
+from whimbrel.dynamodb.calls import Counters, RetryingClient
 from whimbrel.dynamodb.inside import (
     NotOurs,
     elements_after,
@@ -22,7 +22,7 @@ from whimbrel.dynamodb.inside import (
     remove_body,
     set_bodies,
 )
-from whimbrel.dynamodb.pace import Backoff, Pace
+from whimbrel.dynamodb.pace import Backoff, RateLimiter
 from whimbrel.dynamodb.refusals import CONDITION_FAILED, ITEM_FAULTS
 from whimbrel.dynamodb.requests import (
     batch_body,
@@ -32,8 +32,8 @@ from whimbrel.dynamodb.requests import (
     sets_entries,
     update_bodies,
 )
-from whimbrel.dynamodb.wire import Wire
-from whimbrel.dynamodb.workers import Limit, Workers
+from whimbrel.dynamodb.wire import DynamoClient
+from whimbrel.dynamodb.workers import ConcurrencyLimit, Workers
 from whimbrel.errors import RequestRefused
 from whimbrel.item import MAX_ITEM_BYTES, item_size, write_units
 from whimbrel.project import Target
@@ -72,7 +72,7 @@ class Writer:
 
     def __init__(
         self,
-        wire: Wire,
+        wire: DynamoClient,
         target: Target,
         *,
         stop: threading.Event | None = None,
@@ -82,8 +82,8 @@ class Writer:
         before anything of a ``write`` is sent, and may raise.
         """
         self._before = before
-        self._limit = Limit(target.concurrency)
-        self._calls = Calls(wire, Pace(target.max_write_units), self._limit, stop or threading.Event())
+        self._limit = ConcurrencyLimit(target.concurrency)
+        self._calls = RetryingClient(wire, RateLimiter(target.max_write_units), self._limit, stop or threading.Event())
         self._workers = Workers[Sequence[ItemOperation], list[Rejected]](
             self._write_job, self._limit, target.concurrency
         )
@@ -130,7 +130,7 @@ class Writer:
         return new
 
     def close(self) -> None:
-        """End the threads; the Wire is the caller's."""
+        """End the threads; the DynamoClient is the caller's."""
         self._workers.close()
 
     def _write_job(self, operations: Sequence[ItemOperation]) -> list[Rejected]:

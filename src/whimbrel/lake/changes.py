@@ -17,10 +17,10 @@ from typing import NamedTuple
 
 import orjson
 
-from whimbrel.dynamodb.pace import Pace
+from whimbrel.dynamodb.pace import RateLimiter
 from whimbrel.dynamodb.read import scan
 from whimbrel.dynamodb.streams import open_streams, read_stream
-from whimbrel.dynamodb.wire import Wire
+from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.errors import LogGone, StateError, UserError
 from whimbrel.item import key_id, normal_item
 from whimbrel.lake import sources
@@ -51,7 +51,7 @@ from whimbrel.lake.native import (
 )
 from whimbrel.project import Target
 from whimbrel.records import Item
-from whimbrel.spill import Spill
+from whimbrel.spill import PartitionFiles
 
 IMAGES = ("NEW_AND_OLD_IMAGES", "NEW_IMAGE")
 STREAM_HOURS = 24
@@ -136,7 +136,7 @@ def _from_stream(
     """
     positions = dict(chain.positions)
     since = read_time(chain.as_of) - MARGIN
-    with Spill(place / "spill", 64) as spill:
+    with PartitionFiles(place / "spill", 64) as spill:
         for record in read_stream(open_streams(target), table.stream, chain.positions, stop):
             positions[record.shard] = record.sequence
             if chain.positions or record.created >= since:  # what is older, the full export has seen
@@ -149,7 +149,7 @@ def _from_stream(
     return made
 
 
-def _folded(spill: Spill) -> Iterator[Change]:
+def _folded(spill: PartitionFiles) -> Iterator[Change]:
     """First old image and last new image of each key."""
     for number in range(spill.partitions):
         found: dict[bytes, Change] = {}
@@ -170,7 +170,7 @@ def _by_comparing(
     stop: threading.Event,
     on_items: OnItems,
 ) -> Export:
-    with Spill(place / "spill", max(8, min(512, 2 * table.bytes // _PARTITION_BYTES))) as spill:
+    with PartitionFiles(place / "spill", max(8, min(512, 2 * table.bytes // _PARTITION_BYTES))) as spill:
         for keys, item in _exported(place, chain):
             keys = keys or key_of(item or {}, table)
             spill.add(key_id(keys), _BEFORE + orjson.dumps([keys, item]))
@@ -181,8 +181,8 @@ def _by_comparing(
                 spill.add(key_id(keys), _NOW + orjson.dumps([keys, item]))
             on_items(len(items))
 
-        with closing(Wire(target)) as wire:
-            pace = Pace(limits.units)
+        with closing(DynamoClient(target)) as wire:
+            pace = RateLimiter(limits.units)
             scan(wire, table.name, THREADS, on_page, consistent=limits.consistent, pace=pace, stop=stop)
         micros = int(started.timestamp() * 1_000_000)
         made = _write(place, table, chain, started, _differences(spill, micros), "NEW_AND_OLD_IMAGES")
@@ -206,7 +206,7 @@ def _exported(place: Path, chain: Chain) -> Iterator[tuple[Item | None, Item | N
                 yield line.record.keys, line.record.item
 
 
-def _differences(spill: Spill, micros: int) -> Iterator[Change]:
+def _differences(spill: PartitionFiles, micros: int) -> Iterator[Change]:
     for number in range(spill.partitions):
         before: dict[bytes, tuple[Item, Item | None]] = {}
         now: dict[bytes, tuple[Item, Item]] = {}

@@ -23,12 +23,12 @@ import orjson
 
 from whimbrel.durable import replace_file
 from whimbrel.dynamodb import answers
-from whimbrel.dynamodb.calls import Calls
-from whimbrel.dynamodb.pace import Pace
+from whimbrel.dynamodb.calls import RetryingClient
+from whimbrel.dynamodb.pace import RateLimiter
 from whimbrel.dynamodb.read import scan_segment
 from whimbrel.dynamodb.session import ask, open_client, translate
-from whimbrel.dynamodb.wire import Wire
-from whimbrel.dynamodb.workers import Limit
+from whimbrel.dynamodb.wire import DynamoClient
+from whimbrel.dynamodb.workers import ConcurrencyLimit
 from whimbrel.errors import LogCorrupt, Stopped, UserError
 from whimbrel.lake.datasets import locked
 from whimbrel.lake.inside import child, is_plain_name
@@ -143,10 +143,16 @@ def export_full(
     """
     place = home(folder, table.name)
     place.mkdir(parents=True, exist_ok=True)
-    with locked(place / ".lock", table.name), closing(Wire(target)) as wire:
+    with locked(place / ".lock", table.name), closing(DynamoClient(target)) as wire:
         run = _begin(place, table, limits)
         threads = min(THREADS, run.segments)
-        calls = Calls(wire, Pace(limits.units), Limit(threads), stop or threading.Event(), failed := threading.Event())
+        calls = RetryingClient(
+            wire,
+            RateLimiter(limits.units),
+            ConcurrencyLimit(threads),
+            stop or threading.Event(),
+            failed := threading.Event(),
+        )
         left = [number for number in range(run.segments) if str(number) not in run.done]
         on_items(sum(each.items for each in run.done.values()))
         with ThreadPoolExecutor(threads) as pool:
@@ -239,7 +245,7 @@ def _begin(place: Path, table: TableFacts, limits: Limits) -> _Run:
 
 
 def _export_segment(
-    place: Path, calls: Calls, table: TableFacts, run: _Run, segment: int, limits: Limits, on_items: OnItems
+    place: Path, calls: RetryingClient, table: TableFacts, run: _Run, segment: int, limits: Limits, on_items: OnItems
 ) -> None:
     name = new_data_name()
     writer = DataWriter(place / FOLDER / run.id / "data" / name, f"{FOLDER}/{run.id}/data/{name}")

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from whimbrel.dynamodb.session import open_client
 from whimbrel.dynamodb.tables import ensure_table
-from whimbrel.dynamodb.wire import Wire
+from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.dynamodb.write import Writer
 from whimbrel.errors import UserError
 from whimbrel.item import key_id
@@ -77,7 +77,7 @@ def restore(
     """
     done = Restored()
     done.created = ensure_table(open_client(target), table, list(key), target, allow_items=into_existing)
-    with closing(Wire(target)) as wire, closing(Writer(wire, target, stop=stop)) as writer:
+    with closing(DynamoClient(target)) as wire, closing(Writer(wire, target, stop=stop)) as writer:
         for batch in _batches(_operations(files, table, [name for name, _ in key], done.refused)):
             rejected = writer.write([operation for _, operation in batch])
             places = {id(operation): place for place, operation in batch}

@@ -14,7 +14,7 @@ from whimbrel.mapping.versions import Versions
 from whimbrel.migration.dead import DeadLetters
 from whimbrel.migration.progress import Progress
 from whimbrel.migration.provenance import Provenances
-from whimbrel.migration.state import Keeper, with_held
+from whimbrel.migration.state import CheckpointStore, with_held
 from whimbrel.records import Change, Commit, Fault
 
 FIRST_BATCH, LEAST_BATCH, LARGEST_BATCH = 500, 50, 10_000  # changes that are folded together
@@ -32,7 +32,7 @@ class Applier:
         versions: Mapping[str, Versions],
         writer: Writer,
         dead: DeadLetters,
-        keeper: Keeper,
+        checkpoints: CheckpointStore,
         progress: Progress,
         began: float = 0.0,
     ) -> None:
@@ -41,16 +41,18 @@ class Applier:
         self._versions = versions
         self._writer = writer
         self._dead = dead
-        self._keeper = keeper
+        self._checkpoints = checkpoints
         self._progress = progress
         self._began = began
         self._saved_at = 0.0
         self._batch = FIRST_BATCH
         self._passed_to: tuple[LogPoint, Commit, int] | None = None  # written whole up to here, saved or not
-        progress.applied_position = keeper.now.applied_position
+        progress.applied_position = checkpoints.now.applied_position
         progress.applied = self._applied = reader.total
-        if keeper.now.counters.get("applied", reader.total) != reader.total:
-            raise self._disagree(f"the checkpoint has {keeper.now.counters['applied']:,} changes applied", reader.total)
+        if checkpoints.now.counters.get("applied", reader.total) != reader.total:
+            raise self._disagree(
+                f"the checkpoint has {checkpoints.now.counters['applied']:,} changes applied", reader.total
+            )
 
     def idle(self) -> None:
         """Save what was applied, and wait a moment for more to come."""
@@ -128,13 +130,13 @@ class Applier:
 
         Not to the reader's place, which may be past a batch that was broken off.
         """
-        if self._passed_to is None or self._passed_to[0] == self._keeper.now.applied:
+        if self._passed_to is None or self._passed_to[0] == self._checkpoints.now.applied:
             return
         point, commit, applied = self._passed_to
         self._progress.captured = max(self._progress.captured, self._reader.total + self._reader.unread().changes)
-        now = self._keeper.now.with_applied(point, commit.position, commit.timestamp)
+        now = self._checkpoints.now.with_applied(point, commit.position, commit.timestamp)
         now = replace(now, counters={**now.counters, "applied": applied})
-        self._keeper.save(with_held(now, self._progress))
+        self._checkpoints.save(with_held(now, self._progress))
         self._saved_at = time.monotonic()
 
 

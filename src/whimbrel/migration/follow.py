@@ -75,5 +75,5 @@ class Follower:
 
 def _prune_applied(run: Run) -> None:
     """Remove the segments that the saved Checkpoint has passed: nobody will ask for them again."""
-    if run.keeper.now.applied is not None:
-        prune(run.folder.log, run.keeper.now.applied)
+    if run.checkpoints.now.applied is not None:
+        prune(run.folder.log, run.checkpoints.now.applied)

@@ -19,7 +19,7 @@ from whimbrel.migration.apply import rejected_fault
 from whimbrel.migration.dead import DeadLetters
 from whimbrel.migration.progress import Progress
 from whimbrel.migration.regroup import Regrouped
-from whimbrel.migration.state import Keeper, with_held
+from whimbrel.migration.state import CheckpointStore, with_held
 from whimbrel.mysql.plan import Plan
 from whimbrel.records import ItemOperation, Provenance, Row
 from whimbrel.snapshot_files import Chunk, ExportReader, read_export
@@ -40,7 +40,7 @@ class Loader:
         mapping: TableMapping,
         writer: Writer,
         dead: DeadLetters,
-        keeper: Keeper,
+        checkpoints: CheckpointStore,
         progress: Progress,
         stop: threading.Event,
         came: Provenance,
@@ -48,7 +48,7 @@ class Loader:
         self._mapping = mapping
         self._writer = writer
         self._dead = dead
-        self._keeper = keeper
+        self._checkpoints = checkpoints
         self._counts = progress.tables[mapping.source]
         self._progress = progress
         self._stop = stop
@@ -71,7 +71,7 @@ class Loader:
 
     def _load_regrouped(self, plan: Plan, spill_folder: Path) -> int:
         """The group key is no prefix of the primary key: bring each item's rows together on disk first."""
-        partitions = parts_of(self._mapping, self._keeper.now.table(self._mapping.source))
+        partitions = parts_of(self._mapping, self._checkpoints.now.table(self._mapping.source))
         with Regrouped(self._mapping, spill_folder, partitions) as groups:
             for chunk in plan.chunks:
                 if self._stop.is_set():
@@ -85,7 +85,7 @@ class Loader:
         return 0
 
     def _is_due(self, number: int) -> bool:
-        return not self._stop.is_set() and number not in self._keeper.now.table(self._mapping.source).loaded
+        return not self._stop.is_set() and number not in self._checkpoints.now.table(self._mapping.source).loaded
 
     def _load_part(self, number: int, rows_of_part: Callable[[], Iterable[Row]]) -> None:
         source = self._mapping.source
@@ -102,8 +102,8 @@ class Loader:
         # The letters are durable, and the items acknowledged, before the chunk counts as loaded.
         self._progress.dead += self._dead.add(faults, "load")
         self._progress.held += self._writer.take_held()
-        now = self._keeper.now.with_loaded(source, [number], rows=len(rows), items=len(puts))
-        self._keeper.save(with_held(now, self._progress))
+        now = self._checkpoints.now.with_loaded(source, [number], rows=len(rows), items=len(puts))
+        self._checkpoints.save(with_held(now, self._progress))
 
 
 def sliced(operations: Iterator[ItemOperation]) -> Iterator[list[ItemOperation]]:

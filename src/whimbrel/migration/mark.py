@@ -23,11 +23,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from whimbrel.dynamodb.marks import Mark, Marks
-from whimbrel.dynamodb.wire import Wire
+from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.errors import RequestRefused, TargetTaken
 from whimbrel.mapping.design import TableMapping
 from whimbrel.migration.prepare import Prepared
-from whimbrel.migration.state import Keeper
+from whimbrel.migration.state import CheckpointStore
 from whimbrel.project import OFF, KeyRule
 
 SURE_SECONDS = 3.0  # how long a look at the mark is good for
@@ -38,9 +38,11 @@ log = logging.getLogger(__name__)
 class Claim:
     """Of one run on the target tables that its Checkpoint knows; nothing where the project has ``mark = "off"``."""
 
-    def __init__(self, prepared: Prepared, keeper: Keeper, wire: Wire, stop: threading.Event) -> None:
+    def __init__(
+        self, prepared: Prepared, checkpoints: CheckpointStore, wire: DynamoClient, stop: threading.Event
+    ) -> None:
         self._prepared = prepared
-        self._keeper = keeper
+        self._checkpoints = checkpoints
         self._marks = Marks(wire, prepared.project.target, stop)
         self._off = prepared.project.target.mark == OFF
         self._since = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -67,21 +69,21 @@ class Claim:
             self._claim(targets)
         else:
             for target in targets:
-                found = self._marks.of(target, self._keeper.now.migration)
-                if found is None or found.holder != self._keeper.now.mark:
+                found = self._marks.of(target, self._checkpoints.now.migration)
+                if found is None or found.holder != self._checkpoints.now.mark:
                     raise self._taken(target, found)
         self._sure_at = time.monotonic()
 
     def _claim(self, targets: dict[str, str]) -> None:
         self._refuse_others(targets)
-        now = self._keeper.now
+        now = self._checkpoints.now
         if not now.migration:
-            self._keeper.save(replace(now, migration=secrets.token_hex(8)))
+            self._checkpoints.save(replace(now, migration=secrets.token_hex(8)))
         if now.mark_pending:  # broken off somewhere after it was saved
             self._move(targets, now.mark_pending)
-        is_first = not self._keeper.now.mark
+        is_first = not self._checkpoints.now.mark
         fresh = secrets.token_hex(16)
-        self._keeper.save(replace(self._keeper.now, mark_pending=fresh))
+        self._checkpoints.save(replace(self._checkpoints.now, mark_pending=fresh))
         self._move(targets, fresh)
         try:
             self._refuse_others(targets)  # one that came at the same moment saw no mark either
@@ -94,11 +96,11 @@ class Claim:
 
     def _move(self, targets: dict[str, str], token: str) -> None:
         """Give the marks ``token``, which is saved as the pending one, and save that they have it."""
-        before = self._keeper.now.mark
+        before = self._checkpoints.now.mark
         for target in targets:
             if not self._put(self._mark(target, token), before):
-                raise self._taken(target, self._marks.of(target, self._keeper.now.migration))
-        self._keeper.save(replace(self._keeper.now, mark=token, mark_pending=""))
+                raise self._taken(target, self._marks.of(target, self._checkpoints.now.migration))
+        self._checkpoints.save(replace(self._checkpoints.now, mark=token, mark_pending=""))
 
     def _put(self, mark: Mark, before: str) -> bool:
         try:
@@ -111,7 +113,7 @@ class Claim:
 
     def _refuse_others(self, targets: dict[str, str]) -> None:
         """Refuse to write where another migration of the same tables of the same source writes into the same table."""
-        ours = self._keeper.now
+        ours = self._checkpoints.now
         for target, table_id in targets.items():
             for other in self._all_of(target):
                 same = (other.table_id, other.source) == (table_id, ours.source)
@@ -128,12 +130,12 @@ class Claim:
 
     def _known_targets(self) -> dict[str, str]:
         """The target tables that were made or taken, by name, with their identities."""
-        now = self._keeper.now
+        now = self._checkpoints.now
         known = {each.target: now.table(each.source).target_id for each in self._mappings()}
         return {name: identity for name, identity in known.items() if identity}
 
     def _mark(self, target: str, token: str) -> Mark:
-        now = self._keeper.now
+        now = self._checkpoints.now
         place = f"{socket.gethostname()}:{self._prepared.project.state.resolve()}"
         identity = self._known_targets()[target]
         return Mark(target, now.migration, token, identity, now.source, self._owns(target), place, self._since)

@@ -10,7 +10,7 @@ from typing import Any
 
 from whimbrel import checkpoint
 from whimbrel.checkpoint import Checkpoint
-from whimbrel.dynamodb.wire import Wire
+from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.errors import Locked, StateError, Stopped
 from whimbrel.migration.dead import read_letters
 from whimbrel.migration.differences import TableReport
@@ -87,7 +87,7 @@ def verify(project: Project, asked: Asked) -> Verification:
                     reports = verify_all(prepared, run.wire, lambda: progress.applied_position, stop, progress)
         except Locked:
             applied = _applied_elsewhere(prepared)
-            with closing(Wire(project.target)) as wire:
+            with closing(DynamoClient(project.target)) as wire:
                 reports = verify_all(prepared, wire, applied, stop, progress)
         if stop.is_set():
             raise Stopped("the verification was stopped before its end", hint="Run it again: it begins from scratch.")

@@ -33,15 +33,15 @@ def refill(run: Run, source: str) -> int:
     """
     run.start_capture()
     follow(run, drained(run, source_end(run)))
-    filler = Filler(run, source)
+    refiller = Refiller(run, source)
     if not run.stop.is_set():
         with closing(connect(run.prepared.project.source)) as connection:
             everything_applied_is_visible(run, connection)  # or an older row could overwrite what was just applied
-        filler.fill()
-    return filler.items
+        refiller.fill()
+    return refiller.items
 
 
-class Filler:
+class Refiller:
     def __init__(self, run: Run, source: str) -> None:
         self.items = 0
         self._run = run

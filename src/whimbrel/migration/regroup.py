@@ -14,7 +14,7 @@ import orjson
 
 from whimbrel.mapping.design import TableMapping
 from whimbrel.records import Row
-from whimbrel.spill import Spill
+from whimbrel.spill import PartitionFiles
 
 
 class Regrouped:
@@ -22,7 +22,7 @@ class Regrouped:
 
     def __init__(self, mapping: TableMapping, folder: Path, partitions: int) -> None:
         self._mapping = mapping
-        self._spill = Spill(folder, partitions)
+        self._spill = PartitionFiles(folder, partitions)
 
     def add(self, rows: Iterable[Row]) -> None:
         for row in rows:

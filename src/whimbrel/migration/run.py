@@ -24,7 +24,7 @@ from whimbrel.changelog.files import ChangeLogReader
 from whimbrel.checkpoint import RunLock
 from whimbrel.dynamodb.session import Session
 from whimbrel.dynamodb.tables import ensure_table, table_id
-from whimbrel.dynamodb.wire import Wire
+from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.dynamodb.write import Writer
 from whimbrel.errors import LogCorrupt, StateError, TargetError
 from whimbrel.mapping.family import indexes_of
@@ -39,7 +39,7 @@ from whimbrel.migration.mark import Claim
 from whimbrel.migration.prepare import Prepared, followable, lineage_of, not_altered, same_rules
 from whimbrel.migration.progress import Progress, TableCounts
 from whimbrel.migration.snapshot import Snapshot
-from whimbrel.migration.state import Keeper, StateFolder, with_held
+from whimbrel.migration.state import CheckpointStore, StateFolder, with_held
 from whimbrel.migration.watch import Watch
 from whimbrel.mysql.connect import clock, connect
 from whimbrel.mysql.fence import Start, fixed_start
@@ -73,16 +73,16 @@ class Run:
         self.folder.make()
         self._lock = RunLock(self.folder.root)
         try:
-            self.keeper = Keeper(self.folder.checkpoint)
-            followable(self.prepared, self.keeper.now)
+            self.checkpoints = CheckpointStore(self.folder.checkpoint)
+            followable(self.prepared, self.checkpoints.now)
             self.lineage = lineage_of(self.prepared)
-            same_rules(self.prepared, self.keeper.now.rules)
+            same_rules(self.prepared, self.checkpoints.now.rules)
         except BaseException:
             self._lock.release()
             raise
         self.dead = DeadLetters(self.folder.dead)
-        self.wire = Wire(self.prepared.project.target)
-        self.claim = Claim(self.prepared, self.keeper, self.wire, self.stop)
+        self.wire = DynamoClient(self.prepared.project.target)
+        self.claim = Claim(self.prepared, self.checkpoints, self.wire, self.stop)
         self.writer = Writer(self.wire, self.prepared.project.target, stop=self.stop, before=self.claim.sure)
         try:
             self.claim.look()
@@ -104,7 +104,7 @@ class Run:
 
     @property
     def phase(self) -> str:
-        return self.keeper.now.phase
+        return self.checkpoints.now.phase
 
     # -- the phases, in order ------------------------------------------------------------------------------------------
 
@@ -152,7 +152,7 @@ class Run:
         if self.phase != "snapshot":
             return
         for source in self.prepared.mappings:
-            if self.keeper.now.table(source).chunks_planned is None:
+            if self.checkpoints.now.table(source).chunks_planned is None:
                 self._enter("snapshot", source)
                 self._snapshot_of(source).whole()
                 if self.stop.is_set():
@@ -170,7 +170,7 @@ class Run:
         self._open_targets()
         for source, mapping in self.prepared.mappings.items():
             self._enter("load", source)
-            while not is_loaded(mapping, self.keeper.now.table(source)):
+            while not is_loaded(mapping, self.checkpoints.now.table(source)):
                 self._load(source)
                 if self.stop.is_set():
                     return
@@ -186,7 +186,7 @@ class Run:
             return
         assert plan.table is not None
         mapping = self.prepared.versions[source].of(plan.table)  # the table may have been altered since
-        loader = Loader(mapping, self.writer, self.dead, self.keeper, self.progress, self.stop, self.of_snapshot)
+        loader = Loader(mapping, self.writer, self.dead, self.checkpoints, self.progress, self.stop, self.of_snapshot)
         if unfit := loader.load(plan, self.folder.spill):
             path = plan.file(plan.chunks[unfit - 1])
             if path in self._unfit:
@@ -194,7 +194,7 @@ class Run:
                 raise LogCorrupt("is damaged again, just after it was written", place=str(path), hint=hint)
             self._unfit.add(path)
             snapshot.read_again(plan, unfit)
-        elif not self.stop.is_set() and not is_loaded(mapping, self.keeper.now.table(source)):
+        elif not self.stop.is_set() and not is_loaded(mapping, self.checkpoints.now.table(source)):
             hint = "Begin again with a new state folder and target table, and please report this."
             raise StateError("the parts that are loaded are not those of the plan", place=str(plan.path), hint=hint)
 
@@ -206,16 +206,16 @@ class Run:
             )
         self._check_targets()
         self._enter("apply", "")
-        reader = ChangeLogReader(self.folder.log, self.keeper.now.applied)
+        reader = ChangeLogReader(self.folder.log, self.checkpoints.now.applied)
         began = self._begun.began
-        return Applier(reader, self.prepared.versions, self.writer, self.dead, self.keeper, self.progress, began)
+        return Applier(reader, self.prepared.versions, self.writer, self.dead, self.checkpoints, self.progress, began)
 
     def count_held(self) -> int:
         """Count, for good, what conditions held back of what was written outside of load and apply; how much it was."""
         held = self.writer.take_held()
         if held:
             self.progress.held += held
-            self.keeper.save(with_held(self.keeper.now, self.progress))
+            self.checkpoints.save(with_held(self.checkpoints.now, self.progress))
         return held
 
     @property
@@ -238,7 +238,7 @@ class Run:
 
     @property
     def start(self) -> Position:
-        start = self.keeper.now.start
+        start = self.checkpoints.now.start
         assert start is not None, "the start is fixed before anything is captured"
         return start
 
@@ -269,7 +269,7 @@ class Run:
             self._proved_server,
             readable,
             self.folder,
-            self.keeper,
+            self.checkpoints,
             self.progress,
             self.stop,
         )
@@ -288,7 +288,7 @@ class Run:
         target = self.prepared.project.target
         client = Session(target).client()
         for source, mapping in self.prepared.mappings.items():
-            if not self.keeper.now.table(source).target_id:
+            if not self.checkpoints.now.table(source).target_id:
                 mappings = self.prepared.mappings.values()
                 indexes = indexes_of([each for each in mappings if each.target == mapping.target])
                 ensure_table(
@@ -307,7 +307,7 @@ class Run:
     def _check_targets(self) -> None:
         client = Session(self.prepared.project.target).client()
         for source, mapping in self.prepared.mappings.items():
-            recorded, now = self.keeper.now.table(source).target_id, table_id(client, mapping.target)
+            recorded, now = self.checkpoints.now.table(source).target_id, table_id(client, mapping.target)
             if recorded != now:
                 raise TargetError(
                     f"the target table is not the one that was loaded (it was {recorded}, it is {now or 'gone'})",
@@ -318,12 +318,12 @@ class Run:
     def _move_from(self, phase: str, **values: object) -> None:
         assert self.phase == phase
         self.claim.look()
-        self.keeper.save(replace(self.keeper.now, phase=NEXT[phase], **values))  # type: ignore[arg-type]
+        self.checkpoints.save(replace(self.checkpoints.now, phase=NEXT[phase], **values))  # type: ignore[arg-type]
         log.info("phase done", extra={"phase": phase})
 
     def _save_table(self, source: str, **values: object) -> None:
-        now = self.keeper.now
-        self.keeper.save(now.with_table(source, replace(now.table(source), **values)))  # type: ignore[arg-type]
+        now = self.checkpoints.now
+        self.checkpoints.save(now.with_table(source, replace(now.table(source), **values)))  # type: ignore[arg-type]
 
     def _enter(self, phase: str, table: str) -> None:
         self.progress.phase = phase
@@ -331,7 +331,7 @@ class Run:
 
     def _show_resumed(self) -> None:
         """Fill the display with what earlier runs did."""
-        progress, now = self.progress, self.keeper.now
+        progress, now = self.progress, self.checkpoints.now
         for source, estimate in self.prepared.estimates.items():
             done = now.table(source)
             progress.tables[source] = TableCounts(estimate, done.rows_exported, done.rows_loaded, done.items_loaded)

@@ -20,7 +20,7 @@ from whimbrel.errors import SourceUnreachable, StateError
 from whimbrel.mapping.design import TableMapping
 from whimbrel.migration.prepare import chunk_key
 from whimbrel.migration.progress import Progress
-from whimbrel.migration.state import Keeper, StateFolder
+from whimbrel.migration.state import CheckpointStore, StateFolder
 from whimbrel.mysql.plan import Plan
 from whimbrel.mysql.snapshot import export_table, whole_file
 from whimbrel.project import Source
@@ -38,7 +38,7 @@ class Snapshot:
         proved: Callable[[], str],
         mapping: TableMapping,
         folder: StateFolder,
-        keeper: Keeper,
+        checkpoints: CheckpointStore,
         progress: Progress,
         stop: threading.Event,
     ) -> None:
@@ -46,7 +46,7 @@ class Snapshot:
         self._proved = proved
         self._mapping = mapping
         self._folder = folder.export(mapping.source)
-        self._keeper = keeper
+        self._checkpoints = checkpoints
         self._counts = progress.tables[mapping.source]
         self._stop = stop
 
@@ -85,11 +85,11 @@ class Snapshot:
 
     @property
     def _progress(self) -> TableProgress:
-        return self._keeper.now.table(self._mapping.source)
+        return self._checkpoints.now.table(self._mapping.source)
 
     def _save(self, progress: TableProgress) -> None:
         if progress != self._progress:
-            self._keeper.save(self._keeper.now.with_table(self._mapping.source, progress))
+            self._checkpoints.save(self._checkpoints.now.with_table(self._mapping.source, progress))
 
     def _begun(self) -> Plan:
         """The plan as it stands, or a new one where there is none, or one of columns that the table has no longer."""

@@ -40,7 +40,7 @@ def with_held(now: Checkpoint, progress: Progress) -> Checkpoint:
     return now.with_counted("held", more) if more else now
 
 
-class Keeper:
+class CheckpointStore:
     """Holds the current Checkpoint of the process that owns the run lock, and saves each new one before it counts."""
 
     def __init__(self, path: Path) -> None:

@@ -23,9 +23,9 @@ from pathlib import Path
 
 import orjson
 
-from whimbrel.dynamodb.pace import Pace
+from whimbrel.dynamodb.pace import RateLimiter
 from whimbrel.dynamodb.read import get_items, meets, scan
-from whimbrel.dynamodb.wire import Wire
+from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.errors import IncompleteRead, MappingError, StateError
 from whimbrel.item import key_id, normal_item
 from whimbrel.mapping.design import TableMapping
@@ -43,7 +43,7 @@ from whimbrel.mysql.points import count_rows
 from whimbrel.mysql.snapshot import rows_where_equal
 from whimbrel.project import Project
 from whimbrel.records import Item, Position, Row
-from whimbrel.spill import Spill
+from whimbrel.spill import PartitionFiles
 
 PARTITION_ITEMS = 100_000
 PAGE_ITEMS = 200  # 1 MB of items with a hundred attributes each becomes 40 MB in Python, twice for each segment
@@ -57,7 +57,11 @@ log = logging.getLogger(__name__)
 
 
 def verify_all(
-    prepared: Prepared, wire: Wire, applied: Callable[[], Position | None], stop: threading.Event, progress: Progress
+    prepared: Prepared,
+    wire: DynamoClient,
+    applied: Callable[[], Position | None],
+    stop: threading.Event,
+    progress: Progress,
 ) -> list[TableReport]:
     """Verify every target table of the project, one after the other."""
     folder, lineage = StateFolder(prepared.project.state).verify, lineage_of(prepared)
@@ -81,7 +85,7 @@ class Verifier:
         project: Project,
         connection: Mysql,
         mappings: list[TableMapping],
-        wire: Wire,
+        wire: DynamoClient,
         applied: Callable[[], Position | None],
         lineage: Lineage,
         folder: Path,
@@ -89,7 +93,7 @@ class Verifier:
         progress: Progress,
     ) -> None:
         self._source = project.source
-        self._pace = Pace(project.target.max_read_units)
+        self._pace = RateLimiter(project.target.max_read_units)
         self._segments = min(8, project.target.concurrency)
         self._connection = connection
         self._mappings = mappings
@@ -112,7 +116,7 @@ class Verifier:
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir(parents=True)
         partitions = max(1, -(-estimated_rows // PARTITION_ITEMS))
-        with Spill(self._folder / "join", partitions) as join:
+        with PartitionFiles(self._folder / "join", partitions) as join:
             for mapping in self._mappings:
                 self._digest_source(join, mapping, partitions)
             self._digest_target(join)
@@ -126,7 +130,7 @@ class Verifier:
 
     # -- first sight ---------------------------------------------------------------------------------------------------
 
-    def _digest_source(self, join: Spill, mapping: TableMapping, partitions: int) -> None:
+    def _digest_source(self, join: PartitionFiles, mapping: TableMapping, partitions: int) -> None:
         def count(rows: int) -> None:
             self._report.rows += rows
             self._say("reading the source")
@@ -162,7 +166,7 @@ class Verifier:
         self._reads += 1
         return read_whole_table(self._source, mapping, folder, use, count, self._stop)
 
-    def _add_expected(self, join: Spill, mapping: TableMapping, rows: list[Row]) -> None:
+    def _add_expected(self, join: PartitionFiles, mapping: TableMapping, rows: list[Row]) -> None:
         puts, faults = mapping.put_items(rows)
         if mapping.shared:  # the items come together, from all their tables, when their partition is read
             number = bytes([self._mappings.index(mapping)])
@@ -183,7 +187,7 @@ class Verifier:
             else:
                 self._report.count("unmappable")
 
-    def _digest_target(self, join: Spill) -> None:
+    def _digest_target(self, join: PartitionFiles) -> None:
         def page(items: list[Item]) -> None:
             self._report.found += len(items)
             for item in items:
@@ -201,7 +205,7 @@ class Verifier:
             stop=self._stop,
         )
 
-    def _candidates(self, join: Spill, partition: int) -> Iterator[Item]:
+    def _candidates(self, join: PartitionFiles, partition: int) -> Iterator[Item]:
         """Keys whose two digests differ, or that only one side has; and those that one table gave twice.
 
         A key that comes twice is a row that moved while it was read, or two rows that overwrite each other: the second

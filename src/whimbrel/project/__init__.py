@@ -122,7 +122,7 @@ def load_project(path: str | os.PathLike[str]) -> Project:
     target = _read_target(top.section("target"))
     tables = tuple(read_table_rule(section, source.database) for section in top.optional_sections("table"))
     lake, predict, check = read_lake(top), read_predict(top), read_check(top, path.parent)
-    state = path.parent / top.text("state", ".whimbrel")
+    state = path.parent / top.string("state", ".whimbrel")
     dms = _read_dms(top, path.parent)
     top.finish()
     if target.mark in {rule.target for rule in tables}:
@@ -135,7 +135,7 @@ def load_project(path: str | os.PathLike[str]) -> Project:
 
 def rule_named(project: Project, name: str) -> TableRule:
     """The one [[table]] section of ``name``. Raises ProjectError if there is none, or another database's too."""
-    [rule, *others] = rules_named(project, (name,))
+    [rule, *others] = select_rules(project, (name,))
     if others:
         listed = ", ".join(each.source for each in (rule, *others))
         raise ProjectError(f"{name} could be {listed}", place=str(project.path), hint="Name it with its database.")
@@ -163,7 +163,7 @@ def renewals_named(project: Project, model: str) -> tuple[RenewalRule, ...]:
     return rules
 
 
-def rules_named(project: Project, names: tuple[str, ...]) -> list[TableRule]:
+def select_rules(project: Project, names: tuple[str, ...]) -> list[TableRule]:
     """The [[table]] sections of ``names``, each with or without its database; all if there are none.
 
     Raises ProjectError for a name that is not there.
@@ -182,7 +182,7 @@ def _is_named(project: Project, rule: TableRule, name: str) -> bool:
 
 
 def _read_dms(top: Section, folder: Path) -> Path | None:
-    name = top.text("dms", "")
+    name = top.string("dms", "")
     if name and top.has("table"):
         top.fault("dms", "names a DMS file and there are [[table]] sections too: only one can say what is moved")
     return folder / name if name else None
@@ -212,7 +212,7 @@ def split_url(url: str) -> tuple[dict[str, Any], str]:
 
 
 def _read_source(section: Section) -> Source:
-    url = section.text("url", "")
+    url = section.string("url", "")
     settings: dict[str, Any] = {"host": "", "port": 3306, "user": "", "database": ""}
     if not url:
         section.fault("url", 'is missing; write url = "mysql://user@host:port/database"')
@@ -226,22 +226,22 @@ def _read_source(section: Section) -> Source:
                 section.fault(
                     "url", f"has a password in it; take it out and set the environment variable {PASSWORD_VARIABLE}"
                 )
-    password_variable = section.text("password_env", PASSWORD_VARIABLE)
+    password_variable = section.string("password_env", PASSWORD_VARIABLE)
     source = Source(
         **settings,
         password=_password(section, password_variable),
-        socket=section.text("socket", ""),
+        socket=section.string("socket", ""),
         tls=section.one_of("tls", ("preferred", "off", "required", "verify")),
-        tls_ca=section.text("tls_ca", ""),
-        tls_cert=section.text("tls_cert", ""),
-        tls_key=section.text("tls_key", ""),
-        server_public_key=section.text("server_public_key", ""),
-        read_timeout=section.whole("read_timeout", 360, least=1),
-        server_id=section.whole("server_id", 0),
-        connections=section.whole("connections", 4, least=1),
-        chunk_rows=section.whole("chunk_rows", 10_000, least=1),
-        max_rows_per_second=section.whole("max_rows_per_second", 0),
-        max_threads_running=section.whole("max_threads_running", 0),
+        tls_ca=section.string("tls_ca", ""),
+        tls_cert=section.string("tls_cert", ""),
+        tls_key=section.string("tls_key", ""),
+        server_public_key=section.string("server_public_key", ""),
+        read_timeout=section.integer("read_timeout", 360, least=1),
+        server_id=section.integer("server_id", 0),
+        connections=section.integer("connections", 4, least=1),
+        chunk_rows=section.integer("chunk_rows", 10_000, least=1),
+        max_rows_per_second=section.integer("max_rows_per_second", 0),
+        max_threads_running=section.integer("max_threads_running", 0),
         max_replica_lag=section.number("max_replica_lag", 0.0),
     )
     for key, reason in _tls_faults(source):
@@ -261,7 +261,7 @@ def _tls_faults(source: Source) -> Iterator[tuple[str, str]]:
 
 
 def _password(section: Section, variable: str) -> str:
-    file = section.text("password_file", "")
+    file = section.string("password_file", "")
     if not file:
         return os.environ.get(variable, "")
     try:
@@ -279,15 +279,15 @@ def _password(section: Section, variable: str) -> str:
 def _read_target(section: Section) -> Target:
     target = Target(
         endpoint=section.address("endpoint"),
-        region=section.text("region", ""),
-        profile=section.text("profile", ""),
+        region=section.string("region", ""),
+        profile=section.string("profile", ""),
         max_write_units=section.number("max_write_units", 0.0),
         max_read_units=section.number("max_read_units", 0.0),
-        concurrency=section.whole("concurrency", 32, least=1),
+        concurrency=section.integer("concurrency", 32, least=1),
         billing=section.one_of("billing", ("on-demand", "provisioned")),
-        read_capacity=section.whole("read_capacity", 0),
-        write_capacity=section.whole("write_capacity", 0),
-        mark=section.text("mark", "whimbrel"),
+        read_capacity=section.integer("read_capacity", 0),
+        write_capacity=section.integer("write_capacity", 0),
+        mark=section.string("mark", "whimbrel"),
     )
     if not re.fullmatch(r"[a-zA-Z0-9_.-]{3,255}", target.mark):
         section.fault("mark", f'must be the name of a DynamoDB table, or "off", not {target.mark!r}')

@@ -18,6 +18,6 @@ class Check:
 def read_check(top: Section, folder: Path) -> Check:
     """A path is relative to the project file. What is wrong goes to the section's faults."""
     section = top.section("check")
-    prices = section.text("prices", "")
+    prices = section.string("prices", "")
     section.finish()
     return Check(prices=folder / prices if prices else None)

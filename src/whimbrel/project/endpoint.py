@@ -62,18 +62,18 @@ def read_endpoints(top: Section) -> tuple[EndpointRule, ...]:
 def read_serve(top: Section) -> Serve:
     section = top.section("serve")
     serve = Serve(
-        host=section.text("host", "127.0.0.1"),
-        port=section.whole("port", 8080),
-        max_body=section.whole("max_body", 5 << 20, least=1),
+        host=section.string("host", "127.0.0.1"),
+        port=section.integer("port", 8080),
+        max_body=section.integer("max_body", 5 << 20, least=1),
         request_timeout=section.number("request_timeout", 30.0),
-        memory=section.whole("memory", 256 << 20, least=16 << 20),
-        token_env=section.text("token_env", ""),
-        token_file=section.text("token_file", ""),
-        predict_token_env=section.text("predict_token_env", ""),
-        predict_token_file=section.text("predict_token_file", ""),
-        access_key=section.text("access_key", "whimbrel"),
-        allowed_hosts=tuple(section.texts("allowed_hosts")),
-        folders=tuple(section.texts("folders")) if section.has("folders") else (".",),
+        memory=section.integer("memory", 256 << 20, least=16 << 20),
+        token_env=section.string("token_env", ""),
+        token_file=section.string("token_file", ""),
+        predict_token_env=section.string("predict_token_env", ""),
+        predict_token_file=section.string("predict_token_file", ""),
+        access_key=section.string("access_key", "whimbrel"),
+        allowed_hosts=tuple(section.strings("allowed_hosts")),
+        folders=tuple(section.strings("folders")) if section.has("folders") else (".",),
     )
     for name in ("token", "predict_token"):
         if getattr(serve, f"{name}_env") and getattr(serve, f"{name}_file"):
@@ -90,17 +90,17 @@ def _read_endpoint(section: Section) -> EndpointRule:
     name = section.required("name")
     rule = EndpointRule(
         name=name,
-        model=section.text("model", name),
-        variant=section.text("variant", "AllTraffic"),
+        model=section.string("model", name),
+        variant=section.string("variant", "AllTraffic"),
         traffic=section.one_of("traffic", TRAFFIC),
-        step_percent=section.whole("step_percent", 10, least=1),
-        wait=section.whole("wait", 10),
-        bake=section.whole("bake", 5),
+        step_percent=section.integer("step_percent", 10, least=1),
+        wait=section.integer("wait", 10),
+        bake=section.integer("bake", 5),
         max_error_rise=section.number("max_error_rise", 0.01),
         max_latency_ratio=section.number("max_latency_ratio", 3.0),
-        least_calls=section.whole("least_calls", 20, least=1),
-        capture_percent=section.whole("capture_percent", 10),
-        capture_folder=section.text("capture_folder", ""),
+        least_calls=section.integer("least_calls", 20, least=1),
+        capture_percent=section.integer("capture_percent", 10),
+        capture_folder=section.string("capture_folder", ""),
         unknown=section.one_of("unknown", UNKNOWN),
     )
     if rule.capture_percent > 100:

@@ -55,15 +55,15 @@ def read_lake(top: Section) -> Lake:
     if not 0 < share <= 1:
         section.fault("capacity_share", f"must be more than 0 and no more than 1, not {share}")
     lake = Lake(
-        folder=section.text("folder", "lake"),
+        folder=section.string("folder", "lake"),
         max_read_units=section.number("max_read_units", 0.0),
         capacity_share=share,
-        segments=section.whole("segments", 0),
+        segments=section.integer("segments", 0),
         consistent=section.flag("consistent", False),
-        keep=section.whole("keep", 5, least=1),
+        keep=section.integer("keep", 5, least=1),
         keep_days=section.number("keep_days", 0.0),
-        keep_exports=section.whole("keep_exports", 3, least=1),
-        locations=section.text_map("locations"),
+        keep_exports=section.integer("keep_exports", 3, least=1),
+        locations=section.string_map("locations"),
         s3_endpoint=section.address("s3_endpoint"),
         readable_by=section.one_of("readable_by", READERS),
         datasets=tuple(_read_dataset(each) for each in top.optional_sections("dataset")),
@@ -79,11 +79,11 @@ def _read_dataset(section: Section) -> Dataset:
     table = section.required("table")
     dataset = Dataset(
         table=table,
-        name=section.text("name", table),
-        key=tuple(section.texts("key")),
-        exclude=tuple(section.texts("exclude")),
+        name=section.string("name", table),
+        key=tuple(section.strings("key")),
+        exclude=tuple(section.strings("exclude")),
         flatten=section.flag("flatten", False),
-        columns=section.text_map("columns"),
+        columns=section.string_map("columns"),
     )
     section.finish()
     return dataset

@@ -89,20 +89,20 @@ def read_predict(top: Section) -> Predict:
 def read_model(section: Section) -> ModelRule:
     """One ``[[model]]``; what is wrong goes to the section's faults."""
     name = section.required("name")
-    time = section.text("time", "")
+    time = section.string("time", "")
     rule = ModelRule(
         name=name,
-        dataset=section.text("dataset", name),
+        dataset=section.string("dataset", name),
         target=section.required("target"),
         learner=section.one_of("learner", LEARNERS),
         kind=section.one_of("kind", KINDS),
-        positive=section.text("positive", ""),
-        exclude=tuple(section.texts("exclude")),
-        types=section.text_map("types", allowed=("number", "category", "date")),
+        positive=section.string("positive", ""),
+        exclude=tuple(section.strings("exclude")),
+        types=section.string_map("types", allowed=("number", "category", "date")),
         split=section.one_of("split", ("time", "stratified") if time else ("stratified", "time")),
         time=time,
         holdout=section.number("holdout", 0.2),
-        seed=section.whole("seed", 0),
+        seed=section.integer("seed", 0),
         balance=section.one_of("balance", ("none", "balanced")),
         calibration=section.one_of("calibration", ("sigmoid", "isotonic", "none")),
         threshold=_read_threshold(section.section("threshold")),

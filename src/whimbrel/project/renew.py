@@ -40,9 +40,9 @@ def _read(section: Section) -> RenewalRule:
     model = section.required("model")
     rule = RenewalRule(
         model=model,
-        endpoint=section.text("endpoint", model),
-        cron=section.text("cron", "0 3 * * *"),
-        metrics=tuple(section.texts("metrics")),
+        endpoint=section.string("endpoint", model),
+        cron=section.string("cron", "0 3 * * *"),
+        metrics=tuple(section.strings("metrics")),
         tolerance=section.number("tolerance", 0.0),
         back_off=section.number("back_off", 300.0),
     )

@@ -65,7 +65,7 @@ class Section:
             return False
         return value
 
-    def text(self, key: str, default: str) -> str:
+    def string(self, key: str, default: str) -> str:
         value = str(self._take(key, default, str, "a text"))
         if "\0" in value:
             self.fault(key, "has a NUL character")
@@ -74,26 +74,26 @@ class Section:
 
     def address(self, key: str) -> str:
         """A URL without a user or password: it is shown in messages. "" where it is missing."""
-        url = self.text(key, "")
+        url = self.string(key, "")
         if "@" in url:
             self.fault(key, NO_USER)
             return ""
         return url
 
     def required(self, key: str) -> str:
-        value = self.text(key, "")
+        value = self.string(key, "")
         if not value and (key not in self._values or self._values[key] == ""):
             self.fault(key, "is missing")
         return value
 
-    def texts(self, key: str) -> list[str]:
+    def strings(self, key: str) -> list[str]:
         values = self._take(key, [], list, "a list of texts")
         if not all(isinstance(value, str) for value in values):
             self.fault(key, f"must be a list of texts, not {values!r}")
             return []
         return list(values)
 
-    def text_map(self, key: str, allowed: tuple[str, ...] = ()) -> dict[str, str]:
+    def string_map(self, key: str, allowed: tuple[str, ...] = ()) -> dict[str, str]:
         values = self._take(key, {}, dict, "a table of texts")
         for name, value in values.items():
             if not isinstance(value, str) or (allowed and value not in allowed):
@@ -102,13 +102,13 @@ class Section:
 
     def one_of(self, key: str, allowed: tuple[str, ...]) -> str:
         """The first of ``allowed`` is the default."""
-        value = self.text(key, allowed[0])
+        value = self.string(key, allowed[0])
         if value not in allowed:
             self.fault(key, f"must be {_listed(allowed)}, not {value!r}")
             return allowed[0]
         return value
 
-    def whole(self, key: str, default: int, least: int = 0) -> int:
+    def integer(self, key: str, default: int, least: int = 0) -> int:
         value = self._take(key, default, int, "a whole number")
         if value < least:
             self.fault(key, f"must be {least} or more, not {value}")

@@ -135,18 +135,18 @@ def read_table_rule(section: Section, database: str) -> TableRule:
         shape=shape,
         partition_key=_read_key(section.section("partition_key")),
         sort_key=_read_key(section.section("sort_key")) if section.has("sort_key") else None,
-        exclude=tuple(section.texts("exclude")),
-        rename=section.text_map("rename"),
-        types=section.text_map("types", allowed=TYPES),
+        exclude=tuple(section.strings("exclude")),
+        rename=section.string_map("rename"),
+        types=section.string_map("types", allowed=TYPES),
         attributes=_read_attributes(section),
         nulls=section.one_of("nulls", ("null", "omit")),
-        document=section.text("document", "_doc") if shape == "document" else "_doc",
-        columns=section.text_map("columns"),
-        filter=section.text("filter", ""),
-        mask=section.text_map("mask", allowed=MASKS),
-        before_image=section.text_map("before_image"),
-        attribute_prefix=section.text("attribute_prefix", ""),
-        attribute_suffix=section.text("attribute_suffix", ""),
+        document=section.string("document", "_doc") if shape == "document" else "_doc",
+        columns=section.string_map("columns"),
+        filter=section.string("filter", ""),
+        mask=section.string_map("mask", allowed=MASKS),
+        before_image=section.string_map("before_image"),
+        attribute_prefix=section.string("attribute_prefix", ""),
+        attribute_suffix=section.string("attribute_suffix", ""),
         attribute_case=section.one_of("attribute_case", CASES),
         item=section.one_of("item", ("own", "shared")),
         indexes=tuple(_read_index(index) for index in section.optional_sections("index")),
@@ -161,7 +161,9 @@ def read_table_rule(section: Section, database: str) -> TableRule:
 
 def _read_key(section: Section) -> KeyRule:
     name = section.required("name")
-    rule = KeyRule(name=name, value=section.text("value", f"${{{name}}}"), type=section.one_of("type", ("S", "N", "B")))
+    rule = KeyRule(
+        name=name, value=section.string("value", f"${{{name}}}"), type=section.one_of("type", ("S", "N", "B"))
+    )
     section.finish()
     return rule
 
@@ -172,9 +174,9 @@ def _read_entry(section: Section) -> dict[str, Any]:
     found: dict[str, Any] = {
         "entry_as": kind,
         "entry_name": section.required("name") if kind in ("attribute", "map") else "",
-        "entry_value": section.required("value") if kind.endswith("-set") else section.text("value", ""),
+        "entry_value": section.required("value") if kind.endswith("-set") else section.string("value", ""),
         "entry_into": "" if kind == "attribute" else section.required("into"),
-        "entry_order": tuple(section.texts("order")) if kind == "list" else (),
+        "entry_order": tuple(section.strings("order")) if kind == "list" else (),
     }
     if kind == "list" and not found["entry_order"]:
         section.fault("order", "is missing: name the columns that the list is ordered by")
@@ -206,7 +208,7 @@ def _read_index_key(section: Section) -> IndexKey:
 def _read_condition(section: Section) -> ConditionRule:
     rule = ConditionRule(
         expression=section.required("expression"),
-        names=section.text_map("names"),
+        names=section.string_map("names"),
         values=section.any_map("values"),
         load=section.flag("load", default=True),
     )
@@ -232,7 +234,7 @@ def constant_fault(value: Any) -> str:
 
 def _read_projection(section: Section) -> str | tuple[str, ...]:
     if section.is_list("projection"):
-        return tuple(section.texts("projection"))
+        return tuple(section.strings("projection"))
     return section.one_of("projection", ("all", "keys"))
 
 

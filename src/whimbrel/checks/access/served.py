@@ -12,7 +12,7 @@ from whimbrel.checks.access.answers import NEEDS_INDEX, NOT_SERVED, SCAN, Answer
 from whimbrel.checks.access.decide import decide
 from whimbrel.checks.access.parse import Unread, is_session, parse
 from whimbrel.checks.access.statements import PERFORMANCE_SCHEMA, Said, from_digests, from_file
-from whimbrel.checks.ask import Asker, OutOfTime
+from whimbrel.checks.ask import OutOfTime, TimedQueries
 from whimbrel.checks.findings import Finding, finding
 from whimbrel.checks.scope import Scope
 from whimbrel.errors import WhimbrelError
@@ -49,15 +49,15 @@ class Access:
         return sum(each.count * (each.answer.units or 0.0) for each in self.patterns if not each.answer.writes)
 
 
-def spoken(origin: str, asker: Asker, database: str) -> tuple[Counter[Said], list[Finding]]:
+def spoken(origin: str, queries: TimedQueries, database: str) -> tuple[Counter[Said], list[Finding]]:
     """The statements of ``origin``, a file or ``performance_schema``. Raises ProjectError for a file."""
     if origin != PERFORMANCE_SCHEMA:
         return from_file(Path(origin), database), []
     try:
-        [(on,)] = asker.rows("SELECT @@performance_schema", PERFORMANCE_SCHEMA)
+        [(on,)] = queries.rows("SELECT @@performance_schema", PERFORMANCE_SCHEMA)
         if not on:
             return Counter(), [finding("access-statements", origin, "performance_schema is off on this server")]
-        found = from_digests(asker)
+        found = from_digests(queries)
     except (WhimbrelError, OutOfTime) as error:
         grant = "GRANT SELECT ON performance_schema.* TO the account, or give a log with --statements FILE"
         return Counter(), [finding("access-statements", origin, str(error) or "took too long", grant)]
@@ -91,13 +91,13 @@ def access_of(origin: str, said: Counter[Said], mappings: list[TableMapping], si
     return found
 
 
-def sizes_of(asker: Asker, mapping: TableMapping, scope: Scope, facts: Any) -> Sizes:
+def sizes_of(queries: TimedQueries, mapping: TableMapping, scope: Scope, facts: Any) -> Sizes:
     """From what check knows of the table. How many items have a value is asked when it is wanted, once."""
     known: dict[tuple[str, ...], float | None] = {}
 
     def per(columns: tuple[str, ...]) -> float | None:
         if columns not in known:
-            known[columns] = _per(asker, mapping, scope, columns)
+            known[columns] = _per(queries, mapping, scope, columns)
         rows = known[columns]
         each = facts.sizes.rows if facts.sizes else 1.0
         return None if rows is None else max(1.0, rows / each)
@@ -107,7 +107,7 @@ def sizes_of(asker: Asker, mapping: TableMapping, scope: Scope, facts: Any) -> S
     return Sizes(facts.items, facts.sizes.bytes, facts.sizes.write_units, per)
 
 
-def _per(asker: Asker, mapping: TableMapping, scope: Scope, columns: tuple[str, ...]) -> float | None:
+def _per(queries: TimedQueries, mapping: TableMapping, scope: Scope, columns: tuple[str, ...]) -> float | None:
     """Rows for each of the columns' values; None for computed columns, or where it takes too long."""
     if set(columns) >= set(mapping.table.primary_key):
         return 1.0
@@ -115,7 +115,7 @@ def _per(asker: Asker, mapping: TableMapping, scope: Scope, columns: tuple[str, 
         return None
     names = ", ".join(map(quoted, columns))
     try:
-        rows, values = asker.row(f"SELECT COUNT(*), COUNT(DISTINCT {names}) FROM {scope.sql}", mapping.source)
+        rows, values = queries.row(f"SELECT COUNT(*), COUNT(DISTINCT {names}) FROM {scope.sql}", mapping.source)
     except OutOfTime:
         return None
     return rows / values if values else 1.0

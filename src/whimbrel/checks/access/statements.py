@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from whimbrel.checks.ask import Asker
+from whimbrel.checks.ask import TimedQueries
 from whimbrel.errors import ProjectError
 
 PERFORMANCE_SCHEMA = "performance_schema"
@@ -167,9 +167,9 @@ def _whole(words: list[str]) -> Iterator[str]:
         yield text[:MAX_TEXT]
 
 
-def from_digests(asker: Asker) -> Counter[Said]:
-    """Raises what ``Asker`` does; empty if the server gathers none."""
-    rows = asker.rows(
+def from_digests(queries: TimedQueries) -> Counter[Said]:
+    """Raises what ``TimedQueries`` does; empty if the server gathers none."""
+    rows = queries.rows(
         "SELECT COALESCE(SCHEMA_NAME, ''), DIGEST_TEXT, SUM(COUNT_STAR) "
         "FROM performance_schema.events_statements_summary_by_digest GROUP BY 1, 2",
         PERFORMANCE_SCHEMA,
@@ -186,7 +186,7 @@ def _text(value: str | bytes | None) -> str:
 
 
 def _of_check(text: str) -> bool:
-    """What earlier runs of check asked, as ``Asker`` and ``Scope`` write it; and this question."""
+    """What earlier runs of check asked, as ``TimedQueries`` and ``Scope`` write it; and this question."""
     return "events_statements_summary_by_digest" in text or (
         bool(re.search("MAX_EXECUTION_TIME|SET STATEMENT `?max_statement_time", text)) and "WHERE TRUE" in text
     )
