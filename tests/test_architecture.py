@@ -1,10 +1,14 @@
-"""The shape of the code, held by looking at it: who imports whom, the tree of errors, and what no file may name."""
+"""The shape of the code, held by looking at it: who imports whom, how long a file and a function may be, the tree of
+errors, and what no file may name.
+"""
 
 from __future__ import annotations
 
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -13,9 +17,11 @@ from whimbrel import errors
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "whimbrel"
+PAGE = ROOT / "docs" / "architecture.md"
 ANYTHING = {"*"}
 
-# A part is a module or a folder directly under whimbrel/. What it may import of whimbrel, besides itself:
+# A part is a module or a folder directly under whimbrel/. What it may import of whimbrel, besides itself, always from
+# above it in this list:
 MAY_IMPORT: dict[str, set[str]] = {
     # the nouns and what everything may stand on
     "records": set(),
@@ -30,19 +36,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     # pure: from rows and changes to operations on items
     "mapping": {"records", "errors", "project", "item"},
     "dms": {"records", "errors", "project", "mapping"},
-    # the two sides, which do not know each other
-    "mysql": {"records", "errors", "private", "project", "durable", "snapshot_files", "memory", "threads"},
-    "dynamodb": {"records", "errors", "project", "item", "memory", "threads"},
     # what is kept on disk
     "changelog": {"records", "errors", "durable"},
     "snapshot_files": {"records", "errors", "durable"},
-    "spill": {"records", "errors", "durable"},
+    "spill": {"errors", "durable"},
     "checkpoint": {"records", "errors", "durable", "changelog"},
+    # the two sides, which do not know each other
+    "mysql": {"records", "errors", "private", "project", "durable", "snapshot_files", "memory", "threads"},
+    "dynamodb": {"records", "errors", "project", "item", "memory", "threads"},
     # only these bring the parts together
     "migration": ANYTHING,
-    "checks": ANYTHING,
     "lake": {"records", "errors", "durable", "project", "dynamodb", "item", "spill"},
     "prediction": {"records", "errors", "durable", "project", "lake", "private", "threads", "checkpoint"},
+    "checks": ANYTHING,
     "setup": {"records", "errors", "notes", "project", "mysql", "mapping", "dms", "item", "migration"},
     # the verbs as functions, and the commands over them
     "api": ANYTHING,
@@ -63,11 +69,37 @@ ROOMS: dict[str, set[str]] = {
     "__init__": set(),
 }
 
+MOST_LINES = 400  # of a file
+MOST_LINES_OF_A_FUNCTION = 50
+
+# Longer than that since before the limit: this list only gets shorter.
+LONG_FILES = {
+    "tests/binlog/test_decoders.py",
+    "tests/binlog/test_stream.py",
+    "tests/changelog/test_checkpoint.py",
+    "tests/check/test_access.py",
+    "tests/dynamodb/test_writer.py",
+    "tests/e2e/test_cli.py",
+    "tests/e2e/test_schedules.py",
+    "tests/e2e/test_stopped.py",
+    "tests/lake/test_convert.py",
+    "tests/lake/test_hostile.py",
+    "tests/migrate/test_apply.py",
+    "tests/migrate/test_verify.py",
+    "tests/predict/serve/test_update.py",
+}
+LONG_FUNCTIONS = {
+    "tests/dms/test_live.py: rules_of_everything",
+    "tests/faults.py: _handler",
+    "tests/lake/helper.py: write_export",
+}
+
 # Pure parts have no client of anything: what they import from elsewhere is the standard library and orjson.
 PURE = ("records", "errors", "item", "mapping", "dms")
 CLIENTS = {"boto3", "botocore", "pymysql", "asyncmy", "socket", "http", "urllib", "urllib3", "subprocess", "asyncio"}
 
 
+@cache
 def parts() -> list[str]:
     folders = {path.name for path in PACKAGE.iterdir() if path.is_dir() and any(path.rglob("*.py"))}
     return sorted(folders | {path.stem for path in PACKAGE.glob("*.py")})
@@ -78,14 +110,22 @@ def modules_of(part: str) -> list[Path]:
     return sorted(folder.rglob("*.py")) if folder.is_dir() else [PACKAGE / f"{part}.py"]
 
 
-def imports(file: Path) -> Iterator[str]:
+@cache
+def tree(file: Path) -> ast.Module:
+    return ast.parse(file.read_text())
+
+
+@cache
+def imports(file: Path) -> list[str]:
     """Every module that the file imports, anywhere in it, by its full name."""
-    for node in ast.walk(ast.parse(file.read_text())):
+    found = []
+    for node in ast.walk(tree(file)):
         if isinstance(node, ast.Import):
-            yield from (name.name for name in node.names)
+            found += [name.name for name in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{file}: imports are absolute here"
-            yield from (f"{node.module}.{name.name}" for name in node.names)
+            found += [f"{node.module}.{name.name}" for name in node.names]
+    return found
 
 
 def whimbrel_parts(file: Path) -> set[str]:
@@ -105,6 +145,89 @@ def test_a_part_imports_only_what_it_may(part: str) -> None:
         if name not in allowed and "*" not in allowed
     }
     assert not wrong
+
+
+def test_a_part_imports_only_from_above_it() -> None:
+    """So there is no circle of parts."""
+    above = list(MAY_IMPORT)
+    assert not {
+        f"{part} imports {name}"
+        for part, used in imported_parts().items()
+        for name in used
+        if above.index(name) > above.index(part)
+    }
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    """Not even where an import stands within a function to hide it."""
+    graph = {name_of(file): {module_of(name) for name in imports(file)} for file in PACKAGE.rglob("*.py")}
+    try:
+        TopologicalSorter({module: used - {"", module} for module, used in graph.items()}).prepare()
+    except CycleError as circle:
+        pytest.fail(" -> ".join(circle.args[1]))
+
+
+def name_of(file: Path) -> str:
+    return ".".join(("whimbrel", *file.relative_to(PACKAGE).with_suffix("").parts))
+
+
+def module_of(name: str) -> str:
+    """The module of ours that ``name`` is, or is taken from; "" for one of others and for the package's version."""
+    inside = name.split(".")[1:]
+    for parts_of_it in (inside, inside[:-1]):
+        if name.startswith("whimbrel.") and parts_of_it and (path := PACKAGE.joinpath(*parts_of_it)):
+            if path.with_suffix(".py").exists():
+                return name_of(path)
+            if (path / "__init__.py").exists() and parts_of_it == inside:
+                return name_of(path / "__init__.py")
+    return ""
+
+
+def imported_parts() -> dict[str, set[str]]:
+    return {part: {name for file in modules_of(part) for name in whimbrel_parts(file)} - {part} for part in parts()}
+
+
+def test_the_page_says_who_imports_whom() -> None:
+    used = imported_parts()
+    lines = [f"{part:<14} {' '.join(sorted(used[part])) or '-'}" for part in MAY_IMPORT if not part.startswith("__")]
+    block = "\n".join(["```", *lines, "```"])
+    assert block in PAGE.read_text(), f"put this into docs/architecture.md:\n{block}"
+
+
+def test_what_the_page_says_is_in_a_folder_is_there() -> None:
+    rows = re.findall(r"^\| `(\w+)/` \| (.*) \|$", PAGE.read_text(), re.MULTILINE)
+    assert len(rows) > 10
+    missing = {
+        f"{folder}/{name}"
+        for folder, words in rows
+        for name in re.findall(r"`(\w+)/?`", words)
+        if not any((each / f"{name}.py").exists() or (each / name).is_dir() for each in within(PACKAGE / folder))
+    }
+    assert not missing
+
+
+def within(folder: Path) -> list[Path]:
+    return [folder, *(path for path in folder.iterdir() if path.is_dir())]
+
+
+def python_files() -> list[Path]:
+    return [file for folder in ("src", "demo", "benchmarks", "tests") for file in (ROOT / folder).rglob("*.py")]
+
+
+def test_no_file_is_too_long() -> None:
+    long = {str(file.relative_to(ROOT)) for file in python_files() if len(file.read_text().splitlines()) > MOST_LINES}
+    assert long == LONG_FILES, f"over {MOST_LINES} lines, split by subject: {long - LONG_FILES}"
+
+
+def test_no_function_is_too_long() -> None:
+    long = {
+        f"{file.relative_to(ROOT)}: {node.name}"
+        for file in python_files()
+        for node in ast.walk(tree(file))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or 0) - node.lineno + 1 > MOST_LINES_OF_A_FUNCTION
+    }
+    assert long == LONG_FUNCTIONS, f"over {MOST_LINES_OF_A_FUNCTION} lines: {long - LONG_FUNCTIONS}"
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -138,7 +261,7 @@ NOT_OF_A_LIBRARY = {"print", "exit", "sys.exit", "os._exit", "signal.signal", "l
 
 def calls(file: Path) -> Iterator[str]:
     """What the file calls, by the names that stand there."""
-    return (ast.unparse(node.func) for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call))
+    return (ast.unparse(node.func) for node in ast.walk(tree(file)) if isinstance(node, ast.Call))
 
 
 @pytest.mark.parametrize("part", PURE)

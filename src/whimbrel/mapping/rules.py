@@ -29,12 +29,7 @@ def resolve(rule: TableRule, source: Table, sharing: Sharing | None = None) -> t
     columns = Columns(rule, source, faults)
     table = columns.table
     keys = tuple(_key(role, key, table, faults) for role, key in _key_rules(rule))
-
-    def in_table(place: str, text: str) -> Template:
-        return template_of(place, text, table, faults)
-
-    trees = ((name, parse_tree(tree, in_table, f"attribute {name!r}")) for name, tree in rule.attributes.items())
-    added = tuple(Added(name, tree) for name, tree in trees)
+    added = _added(rule, table, faults)
     order, ordering = list_order(rule, table, faults)
     entry_name = entry_template(rule, table, faults)
     key_columns = tuple(dict.fromkeys(name for key in keys for name in key.template.columns))
@@ -113,6 +108,16 @@ def _key(role: str, rule: KeyRule, table: Table, faults: list[str]) -> Key:
     if rule.type == "B" and template.parts and kind not in BINARY_KINDS:
         faults.append(f"{place} of type B must be one binary column alone, such as ${{id}}, not {rule.value!r}")
     return Key(rule.name, rule.type, template)
+
+
+def _added(rule: TableRule, table: Table, faults: list[str]) -> tuple[Added, ...]:
+    """The rule's own attributes, each with the tree of its templates."""
+
+    def in_table(place: str, text: str) -> Template:
+        return template_of(place, text, table, faults)
+
+    trees = ((name, parse_tree(tree, in_table, f"attribute {name!r}")) for name, tree in rule.attributes.items())
+    return tuple(Added(name, tree) for name, tree in trees)
 
 
 def _sole_column(text: str) -> str:

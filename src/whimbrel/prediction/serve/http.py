@@ -1,8 +1,8 @@
-"""HTTP/1.1 for the server: one asyncio protocol over httptools' parser, with every limit that a stranger could test.
+"""HTTP/1.1 for the server: one asyncio protocol, with every limit that a stranger could test.
 
 A connection is parsed in slices, and only while nothing is due to its client: while an answer is made or not taken,
 nothing more is read. What it holds counts against the server's budget, and every wait has an end. A request is handed
-over whole; what is too large, too slow or not HTTP gets its 4xx here and disturbs no other connection.
+over whole (incoming.py); what is too large, too slow or not HTTP gets its 4xx and disturbs no other connection.
 
 Why not uvicorn: docs/serve.md, "How fast".
 """
@@ -16,90 +16,57 @@ from http import HTTPStatus
 from time import monotonic
 from typing import Any, cast
 
-import httptools
-
 from whimbrel.prediction.serve.answers import Response, refusal
-from whimbrel.prediction.serve.listener import Listener, Local, Request
+from whimbrel.prediction.serve.incoming import SLICE, Incoming
+from whimbrel.prediction.serve.listener import Listener, Request
 
-MOST_HEAD = 64 << 10  # bytes of the request line, all headers and trailers, as they are sent
-MOST_HEADERS = 200
 MOST_DISCARDED = 64 << 20  # what is read of a refused body, so that its sender gets to see the refusal
 MOST_CONNECTIONS = 4_096
-SLICE = 4 << 10  # as many pipelined requests as fit into it are parsed before the first is answered
 CONNECTION = 32 << 10  # what a connection counts in the budget, with one small request and its answer
 REQUEST = 4 << 10  # what a request counts that is parsed and waits for those before it
-_FRAMING = frozenset((b"content-length", b"expect"))
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
 class Connection(asyncio.Protocol):
     """One client. Its requests are answered one after another, in their order."""
 
-    __slots__ = (  # a class with more than thirty attributes has slow ones otherwise
-        "_arrived",
-        "_begun",
-        "_body",
-        "_body_size",
+    __slots__ = (
         "_busy",
         "_counted",
         "_discarded",
         "_ended",
-        "_expects",
-        "_fields",
-        "_head_size",
-        "_headers",
         "_held",
-        "_in_head",
-        "_last",
+        "_incoming",
         "_listener",
-        "_local",
         "_loop",
-        "_parser",
-        "_path",
-        "_query",
-        "_raw",
         "_reading",
         "_refused",
-        "_since",
-        "_socket",
         "_stalled",
-        "_target",
-        "_trailers",
         "_transport",
-        "_turn",
         "_waiting",
     )
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
         self._loop = asyncio.get_running_loop()
-        self._parser = httptools.HttpRequestParser(self)
+        self._incoming = Incoming(listener, self._take, self._go_ahead, self._refuse)
         self._transport: asyncio.Transport | None = None  # None: the client went away
-        self._local: Local = ("", 0)
-        self._waiting: deque[tuple[Request, bool]] = (
-            deque()
-        )  # parsed; each with whether the connection goes on after it
+        self._waiting: deque[tuple[Request, bool]] = deque()  # parsed; each with whether to keep the connection
         self._held = b""  # read, and not yet parsed
         self._busy: asyncio.Task[None] | None = None
         self._counted = CONNECTION  # in the budget
-        self._begun = 0.0  # when the request that is coming in began; 0: none is
-        self._since = monotonic()  # when the last answer was complete
         self._stalled = 0.0  # since when the client takes no answer; 0: it does
         self._refused: Response | None = None  # the connection ends, what still comes is dropped
         self._reading = True
-        self._last = self._ended = False  # no request may follow; the client has closed its side
+        self._ended = False  # the client has closed its side
         self._discarded = 0
-        self._socket: Any = None
-        self.on_message_begin()
-        self._begun = 0.0
 
     # -- the transport's calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods only
         self._transport.set_write_buffer_limits(high=0)  # what cannot be sent at once stops the reading
-        self._socket = transport.get_extra_info("socket")
-        self._local = (transport.get_extra_info("sockname") or ("", 0))[:2]
+        self._incoming.connected(transport)
         listener = self._listener
         listener.connections.add(self)
         listener.budget.add(CONNECTION)
@@ -140,108 +107,17 @@ class Connection(asyncio.Protocol):
         self._stalled = 0.0
         self._go_on()
 
-    # -- the parser's calls
+    # -- what is parsed
 
-    def on_message_begin(self) -> None:
-        self._begun = monotonic()
-        turns = self._listener.turns
-        self._arrived = turns.read(self._loop, self._socket)
-        self._turn = turns.turn
-        self._in_head = True
-        self._target = self._path = self._query = b""
-        self._headers: list[tuple[bytes, bytes]] = []
-        self._fields: dict[bytes, bytes] = {}
-        self._body: bytes | bytearray = b""
-        self._expects = False
-        self._raw = self._head_size = self._body_size = 0
-        self._trailers = 0
-
-    def on_url(self, url: bytes) -> None:
-        self._target += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._in_head:
-            self._count_trailer(len(name) + len(value) + 4)
-            return
-        name = name.lower()
-        self._headers.append((name, value))
-        if name in _FRAMING:
-            self._expects = self._expects or name == b"expect"
-            if name == b"content-length" and int(value) > self._listener.limits.body:
-                self._too_large()
-
-    def _count_trailer(self, size: int) -> None:
-        """A trailer is nothing that anyone asks for; it only counts."""
-        self._trailers += 1
-        self._head_size = (self._head_size or self._size_of_head()) + size
-        if self._head_size > MOST_HEAD or len(self._headers) + self._trailers > MOST_HEADERS:
-            self._refuse_head()
-
-    def on_headers_complete(self) -> None:
-        # As long as it is incomplete a head has a limit in _parse; here it has its exact one.
-        self._in_head = False
-        method, headers = self._parser.get_method(), self._headers
-        fields = self._fields = dict(headers)
-        self._path, _, self._query = self._target.partition(b"?")
-        large = self._raw > MOST_HEAD - SLICE and self._size_of_head() > MOST_HEAD
-        if large or len(headers) > MOST_HEADERS:
-            self._refuse_head()
-        elif self._path[:1] != b"/" or b"#" in self._target:
-            self._refuse(400, "the request's target is not a path")
-        elif not self._refused and (wrong := self._listener.gate(method, self._path, headers, fields, self._local)):
-            self._refuse(*wrong)
-        elif self._expects and not self._refused and self._transport and not (self._busy or self._waiting):
-            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    def _size_of_head(self) -> int:
-        """In bytes, as it was sent but for blanks that nothing depends on."""
-        line = len(self._parser.get_method()) + len(self._target) + len(b"  HTTP/1.1\r\n\r\n")
-        return line + sum(len(name) + len(value) + 4 for name, value in self._headers)
-
-    def on_body(self, data: bytes) -> None:
-        self._body_size += len(data)
-        if self._body_size > self._listener.limits.body:
-            self._too_large()
-        elif self._refused:
-            return
-        elif not self._body:
-            self._body = data
-        else:
-            # One block that grows, and can be given back: not thousands of pieces among what stays.
-            if isinstance(self._body, bytes):
-                self._body = bytearray(self._body)
-            self._body += data
-
-    def on_message_complete(self) -> None:
-        begun, self._begun = self._begun, 0.0
-        if self._refused or self._last or not self._target:
-            return
-        arrived, since = self._arrival(begun), self._since
-        body, self._body = bytes(self._body), b""
-        request = Request(
-            self._parser.get_method(),
-            self._path,
-            self._query,
-            self._headers,
-            self._fields,
-            body,
-            arrived if arrived > since else since,
-        )
-        # Another protocol is not offered: the request is answered in this one, and it was the last.
-        keep = self._parser.should_keep_alive() and not self._parser.should_upgrade()
-        self._last = not keep
+    def _take(self, request: Request, keep: bool) -> None:
         if self._busy or self._waiting or self._stalled:
             self._waiting.append((request, keep))
         else:
             self._serve(request, keep)
 
-    def _arrival(self, begun: float) -> float:
-        """When the last part of a request that ``begun`` then had come: perhaps with its first, to wait as long."""
-        turns = self._listener.turns
-        if turns.turn == self._turn:
-            return self._arrived
-        last = turns.read(self._loop, self._socket)
-        return self._arrived if begun >= last else last
+    def _go_ahead(self) -> None:
+        if self._transport and not (self._busy or self._waiting):
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     # -- from one request to the next
 
@@ -257,18 +133,13 @@ class Connection(asyncio.Protocol):
 
     def _parse(self, part: bytes) -> None:
         """Parse at most a slice."""
-        try:
-            self._parser.feed_data(part)
-        except httptools.HttpParserUpgrade:
-            pass  # what follows is in the other protocol
-        except httptools.HttpParserError:
-            self._refuse(400, "this is not an HTTP/1.1 request")
-        self._raw += len(part)
-        if not (self._begun or self._waiting) or self._refused:
+        incoming = self._incoming
+        incoming.feed(part)
+        if not (incoming.begun or self._waiting) or self._refused:
             return
-        if self._raw - self._body_size > MOST_HEAD + SLICE + self._body_size or len(self._headers) > MOST_HEADERS:
-            self._refuse_head()  # it has no end, or there is more around its chunks than in them
-        elif self._raw > SLICE or self._waiting:
+        if incoming.endless:
+            incoming.refuse_head()
+        elif incoming.raw > SLICE or self._waiting:
             self._count()
             if self._listener.budget.full:
                 self._refuse_for_memory()
@@ -297,7 +168,7 @@ class Connection(asyncio.Protocol):
         self._count()
         if self._held or self._busy or self._waiting or self._stalled or self._refused:
             return
-        if self._ended or self._last or (self._listener.closing and not self._begun):
+        if self._ended or self._incoming.last or (self._listener.closing and not self._incoming.begun):
             self._transport.close()
         else:
             self._read(True)
@@ -331,14 +202,14 @@ class Connection(asyncio.Protocol):
             self._transport.write(_lines(response, keep).encode("latin-1") + response.body)
             if not keep:
                 self._transport.close()
-        self._since = monotonic()
-        self._listener.turns.worked(self._since)
+        self._incoming.answered = monotonic()
+        self._listener.turns.worked(self._incoming.answered)
 
     # -- what it holds
 
     def _count(self) -> None:
         """Tell the budget what this connection holds now."""
-        body = self._raw if self._begun or self._busy else 0
+        body = self._incoming.raw if self._incoming.begun or self._busy else 0
         unsent = self._transport.get_write_buffer_size() if self._transport and self._stalled else 0
         parsed = sum(len(request.body) + REQUEST for request, _ in self._waiting)
         size = CONNECTION + body + len(self._held) + unsent + parsed
@@ -347,16 +218,10 @@ class Connection(asyncio.Protocol):
 
     def _drop(self) -> None:
         self._held = b""
-        self._body = b""
+        self._incoming.drop()
         self._waiting.clear()
 
     # -- refusing
-
-    def _too_large(self) -> None:
-        self._refuse(413, f"the body is over {self._listener.limits.body} bytes")
-
-    def _refuse_head(self) -> None:
-        self._refuse(431, f"the head of the request is over {MOST_HEAD} bytes or {MOST_HEADERS} headers")
 
     def _refuse_for_memory(self) -> None:
         self._refuse(503, f"all of the {self._listener.budget.most} bytes are in use that requests may hold")
@@ -370,17 +235,19 @@ class Connection(asyncio.Protocol):
         counts[status] = counts.get(status, 0) + 1
         made = refusal(status, why)
         self._refused = made._replace(headers=made.headers + headers)
-        self._begun = monotonic()
-        self._held = self._body = b""
+        self._incoming.begun = monotonic()
+        self._held = b""
+        self._incoming.drop()
+        self._incoming.refused = True
         if not (self._busy or self._waiting or self._stalled):
             self._send_refusal()
 
     def _send_refusal(self) -> None:
         assert self._refused
         assert self._transport
-        self._begun = monotonic()
+        self._incoming.begun = monotonic()
         self._drop()
-        self._raw = 0
+        self._incoming.raw = 0
         self._transport.write(_lines(self._refused, keep=False).encode("latin-1") + self._refused.body)
         self._count()
         if self._ended:
@@ -406,20 +273,20 @@ class Connection(asyncio.Protocol):
         elif self._busy:
             return
         elif self._refused:
-            if now - self._begun > min(5.0, limits.request):
+            if now - self._incoming.begun > min(5.0, limits.request):
                 self._transport.abort() if self._transport.is_closing() else self._transport.close()
         elif self._transport.is_closing():
-            if now - self._since > limits.request:
+            if now - self._incoming.answered > limits.request:
                 self._transport.abort()
-        elif self._begun:
-            if now - self._begun > limits.request:
+        elif self._incoming.begun:
+            if now - self._incoming.begun > limits.request:
                 self._refuse(408, f"the request did not come within {limits.request:g} seconds")
-        elif now - self._since > limits.idle:
+        elif now - self._incoming.answered > limits.idle:
             self._transport.close()
 
     def finish(self) -> None:
         """The server stops: an idle connection ends now, another one with the answer to what has begun."""
-        if self._transport and not (self._busy or self._begun or self._held or self._waiting or self._stalled):
+        if self._transport and not (self._busy or self._incoming.begun or self._held or self._waiting or self._stalled):
             self._transport.close()
 
     def abort(self) -> None:
