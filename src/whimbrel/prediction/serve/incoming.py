@@ -97,10 +97,6 @@ class Incoming:
     def refuse_head(self) -> None:
         self._refuse(431, f"the head of the request is over {MOST_HEAD} bytes or {MOST_HEADERS} headers", "")
 
-    def drop(self) -> None:
-        """Forget the part of a body that is here."""
-        self._body = b""
-
     # -- the parser's calls
 
     def on_message_begin(self) -> None:
@@ -180,6 +176,10 @@ class Incoming:
         keep = self._parser.should_keep_alive() and not self._parser.should_upgrade()
         self.last = not keep
         self._take(request, keep)
+
+    def drop(self) -> None:
+        """Forget the part of a body that is here."""
+        self._body = b""
 
     # -- its limits
 
