@@ -21,6 +21,7 @@ from whimbrel.migration.state import StateFolder
 from whimbrel.threads import Thread
 
 EVERY = 0.25  # seconds between two looks
+WRITTEN_EVERY = 1.0
 SMOOTHED_OVER = 3.0  # seconds, for rates
 
 
@@ -54,7 +55,7 @@ class Live:
 
     def __init__(self, progress: Progress, folder: StateFolder, stop: threading.Event, tell: Tell | None) -> None:
         self._progress = progress
-        self._file = folder.status
+        self._file, self._written = folder.status, 0.0
         self._stop = stop
         self._tell = tell
         self._rates: dict[str, _Rate] = {}
@@ -80,7 +81,8 @@ class Live:
     def _look(self) -> None:
         while (message := self._next()) is not None:
             update = self._update(message)
-            if not message:
+            if time.monotonic() - self._written >= WRITTEN_EVERY:
+                self._written = time.monotonic()
                 _write(self._file, update.to_dict())
             try:
                 if self._tell:
