@@ -1,7 +1,7 @@
 """whimbrel: live MySQL and MariaDB data into Amazon DynamoDB, without a stop.
 
-The verbs of the command line as functions: see docs/api.md. Each part is imported when one of its names is asked for
-first, so that ``import whimbrel`` takes no time.
+The verbs of the command line as functions: see docs/api.md. Each part is imported on first use, so that ``import
+whimbrel`` takes no time.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The verbs as functions. ``import whimbrel`` has them all; each is imported when it is asked for first."""
+"""The verbs as functions. ``import whimbrel`` has them all; each is imported on first use."""

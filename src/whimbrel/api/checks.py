@@ -45,7 +45,7 @@ def check(
     price file of your own. ``statements`` is a slow log, a general log or an .sql file with the application's
     statements, or ``"performance_schema"``: then the report says what serves each.
 
-    Also a source that cannot be reached is a finding. Raises ProjectError for the project file, the price file or the
+    A source that cannot be reached is a finding, too. Raises ProjectError for the project file, the price file or the
     statements, and UserError if the extra ``lake`` is missing for ``statements``.
     """
     with opened_to_migrate(project) as found:

@@ -68,7 +68,7 @@ def export(
             method=method,
             max_units=max_read_units,
             stop=stop or threading.Event(),
-            count=progress or _nobody,
+            count=progress or _ignore,
         )
 
 
@@ -98,7 +98,7 @@ def convert(
 
     The types follow from all items and are pinned in the project file; ``again`` infers them from scratch. ``as_of``
     (ISO 8601) makes the data set as it was then, beside the current one. ``accept_gap`` continues where changes are in
-    no export, and the data set records it. Items that do not fit are in the result, and are no error.
+    no export, and the data set records it. Items that do not fit are listed in the result; they raise nothing.
 
     Raises UserError, StateError (LogCorrupt for an export with a wrong checksum), TargetError, and Stopped.
     """
@@ -129,7 +129,7 @@ def write_csv(
     """Write the table's current data set as CSV to ``path``, or into the lake's csv folder.
 
     ``columns`` are all unless some are named, ``without`` leaves some out, and ``label`` stands first. Raises UserError
-    for a column that is not there, StateError if it cannot be written.
+    for an unknown column, StateError if the file cannot be written.
     """
     with opened(project) as found:
         file = Path(path) if path else None
@@ -169,7 +169,7 @@ def restore(
             chosen.key,
             into_existing=into_existing,
             stop=ends,
-            on_items=progress or _nobody,
+            on_items=progress or _ignore,
         )
         return RestoreResult(chosen.table, done.puts, done.deletes, tuple(done.refused))
 
@@ -203,5 +203,4 @@ def query(sql: str, *, project: ProjectLike = FILE_NAME, as_of: str = "", datase
         return asking.query(found, sql, as_of=as_of, identity=dataset_id)
 
 
-def _nobody(items: int) -> None:
-    """Is told."""
+def _ignore(items: int) -> None: ...

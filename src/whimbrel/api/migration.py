@@ -137,7 +137,7 @@ def verify(
 ) -> Verification:
     """Compare source and target in full, while both are live.
 
-    A difference is in the result, and no error. Raises as ``migrate`` does, StateError before the load is done, and
+    Differences are in the result; they raise nothing. Raises as ``migrate`` does, StateError before the load is done, and
     Stopped if ``stop`` was set before the end.
     """
     with opened_to_migrate(project) as found:

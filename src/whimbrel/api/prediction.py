@@ -108,9 +108,9 @@ def serve(
     """Answer predictions over HTTP, as a SageMaker endpoint does, until ``stop`` is set. Handles no signals.
 
     ``host`` and ``port`` (0: a free one) replace the project's. ``model`` is put behind ``endpoint`` first. ``ready``
-    is called with the URL once every endpoint answers. It tunes the process for that: a process of its own is best.
+    is called with the URL once every endpoint answers. It tunes the process for that, so a process of its own is best.
 
-    Raises UserError for an address that cannot be had, or that others reach without a token, and Locked where a server
+    Raises UserError for an address that cannot be bound, or that others reach without a token, and Locked where a server
     of this project runs already.
     """
     need("httptools", "serve")
@@ -123,7 +123,7 @@ def serve(
             port=port,
             model=Path(model) if model else None,
             endpoint=endpoint,
-            ready=ready or _unheard,
+            ready=ready or _ignore,
             until=until_set(stop or threading.Event()),
         )
 
@@ -155,7 +155,7 @@ def weigh_endpoint(project: ProjectLike, endpoint: str, weights: Mapping[str, fl
 
 def drift(project: ProjectLike, *, endpoint: str = "", since: str = "") -> EndpointDrift:
     """How far captured calls (from ``since`` on, ISO 8601) and their scores have moved from the training of the model
-    in service. Raises UserError for an endpoint that there is not.
+    in service. Raises UserError for an unknown endpoint.
     """
     with opened(project, optional=True) as found:
         return endpoint_drift(found, endpoint, since)
@@ -171,11 +171,11 @@ def renew(
     """Export, convert, train and compare; update the endpoint if the new model is not worse. Once, for each model.
 
     A renewal that was stopped continues with the step that it had not done. ``progress`` is called as soon as a model
-    is renewed or its renewal has failed. The trouble of one model does not keep the others from their turn: the first
+    is renewed or its renewal has failed. An error in one model does not stop the others: the first
     error is raised after them. Raises ProjectError, TrainingError, TargetError, StateError, and Stopped.
     """
     with opened(project) as found:
-        return renewals.renew_all(found, model, stop or threading.Event(), progress or _unheard)
+        return renewals.renew_all(found, model, stop or threading.Event(), progress or _ignore)
 
 
 def plan_renew(project: ProjectLike, *, model: str = "") -> tuple[RenewalPlan, ...]:
@@ -197,7 +197,7 @@ def schedule(
     each renewal, also one that failed: that is tried again, later each time. Raises ProjectError.
     """
     with opened(project) as found:
-        renewals.renew_by_the_clock(found, stop or threading.Event(), due or _unheard, progress or _unheard)
+        renewals.renew_by_the_clock(found, stop or threading.Event(), due or _ignore, progress or _ignore)
 
 
-def _unheard(*_: object) -> None: ...
+def _ignore(*_: object) -> None: ...

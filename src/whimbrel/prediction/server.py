@@ -1,4 +1,4 @@
-"""The project's server: its endpoints, and their control, until somebody says that it is enough."""
+"""The project's server: its endpoints and their control, until it is told to stop."""
 
 from __future__ import annotations
 

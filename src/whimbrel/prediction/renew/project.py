@@ -63,7 +63,7 @@ def renew_all(
 ) -> tuple[Renewal, ...]:
     """Renew the model called ``model``, or every model that has a [[renewal]], once.
 
-    One model's trouble does not keep the others from their turn: after them, the first error is raised.
+    An error in one model does not stop the others: the first error is raised after them.
     """
     rules = renewals_named(project, model)
     need("sklearn", "predict")

@@ -53,7 +53,7 @@ class TrainedModel:
 @dataclass(frozen=True, slots=True)
 class TrainPlan:
     """``rows`` counts those to ``fit`` and those ``held_out``; ``inputs`` has the type of each, ``left_out`` says why a
-    column is none.
+    column is not an input.
     """
 
     model: str
