@@ -137,8 +137,8 @@ def verify(
 ) -> Verification:
     """Compare source and target in full, while both are live.
 
-    Differences are in the result; they raise nothing. Raises as ``migrate`` does, StateError before the load is done, and
-    Stopped if ``stop`` was set before the end.
+    Differences are in the result; they raise nothing. Raises as ``migrate`` does, StateError before the load is done,
+    and Stopped if ``stop`` was set before the end.
     """
     with opened_to_migrate(project) as found:
         return proving.verify(found, _asked(stop, progress))

@@ -110,8 +110,8 @@ def serve(
     ``host`` and ``port`` (0: a free one) replace the project's. ``model`` is put behind ``endpoint`` first. ``ready``
     is called with the URL once every endpoint answers. It tunes the process for that, so a process of its own is best.
 
-    Raises UserError for an address that cannot be bound, or that others reach without a token, and Locked where a server
-    of this project runs already.
+    Raises UserError for an address that cannot be bound, or that others reach without a token, and Locked where a
+    server of this project runs already.
     """
     need("httptools", "serve")
     from whimbrel.prediction.server import serve_project, until_set
