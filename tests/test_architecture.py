@@ -58,8 +58,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli", "memory"},
 }
 
-# The rooms of prediction/, and its modules beside them: which of the others each may import.
-ROOMS: dict[str, set[str]] = {
+# The folders and modules of prediction/: which of the others each may import.
+PREDICTION: dict[str, set[str]] = {
     "model": set(),
     "train": {"model"},
     "serve": {"model"},
@@ -230,11 +230,11 @@ def test_no_function_is_too_long() -> None:
     assert long == LONG_FUNCTIONS, f"over {MOST_LINES_OF_A_FUNCTION} lines: {long - LONG_FUNCTIONS}"
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_a_room_of_prediction_imports_only_what_it_may(room: str) -> None:
-    assert set(ROOMS) == {path.stem for path in (PACKAGE / "prediction").iterdir() if path.name != "__pycache__"}
-    allowed = {f"whimbrel.prediction.{name}" for name in (ROOMS[room] | {room})}
-    used = {name for file in modules_of(f"prediction/{room}") for name in imports(file)}
+@pytest.mark.parametrize("part", PREDICTION)
+def test_a_part_of_prediction_imports_only_what_it_may(part: str) -> None:
+    assert set(PREDICTION) == {path.stem for path in (PACKAGE / "prediction").iterdir() if path.name != "__pycache__"}
+    allowed = {f"whimbrel.prediction.{name}" for name in (PREDICTION[part] | {part})}
+    used = {name for file in modules_of(f"prediction/{part}") for name in imports(file)}
     ours = {".".join(name.split(".")[:3]) for name in used if name.startswith("whimbrel.prediction.")}
     assert ours <= allowed
 
