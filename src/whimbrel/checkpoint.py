@@ -43,10 +43,6 @@ class TableProgress:
     target_id: str = ""  # DynamoDB's identity of the target table; "" until it was made or taken
     export: str = ""  # the name of the export that the chunks' numbers are of; whimbrel 0.1.0 gave it none
 
-    @property
-    def all_loaded(self) -> bool:
-        return self.chunks_planned is not None and len(self.loaded) == self.chunks_planned
-
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
@@ -66,12 +62,6 @@ class Checkpoint:
     migration: str = ""  # its name in the table of marks; "" until a target is claimed
     mark: str = ""  # the token that the marks are known to have: see migration/mark.py
     mark_pending: str = ""  # the token that they may have already
-
-    def with_phase(self, phase: str) -> Checkpoint:
-        return replace(self, phase=phase)
-
-    def with_capture(self, source: str, start: Position) -> Checkpoint:
-        return replace(self, source=source, start=start)
 
     def table(self, name: str) -> TableProgress:
         return self.tables.get(name, TableProgress())

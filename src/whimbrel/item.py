@@ -27,7 +27,7 @@ MAX_NAME_BYTES = 64 * 1024 - 1
 MAX_NUMBER_BYTES = 21
 MAX_DEPTH = 32  # levels of maps and lists in one another
 WRITE_UNIT = 1024  # bytes
-READ_UNIT = 4096  # bytes
+READ_UNIT = 4096  # bytes; of an eventually consistent read, boto3's default, it takes half of one
 
 MAX_DIGITS = 38
 SMALLEST_EXPONENT, LARGEST_EXPONENT = -130, 125  # of a number as 9.99E+125

@@ -94,8 +94,7 @@ def test_what_was_done_is_added_to_what_is_known() -> None:
     )
     assert exported.table("shop.purchase").loaded == frozenset()
     applied = (
-        loaded.with_capture("0-1", Position("bin.000003", 154, "0-1-7"))
-        .with_phase("apply")
+        replace(loaded, phase="apply", source="0-1", start=Position("bin.000003", 154, "0-1-7"))
         .with_applied(LogPoint(2, 345), Position("bin.000004", 99, "0-1-20"), 1_700_000_000.5)
         .with_counted("dead letters", 2)
         .with_counted("dead letters", 1)
@@ -126,13 +125,6 @@ def test_it_is_json_that_a_person_can_read(tmp_path: Path) -> None:
 def test_no_file_is_a_project_that_has_not_begun(tmp_path: Path) -> None:
     assert load(tmp_path / "checkpoint.json") == Checkpoint()
     assert Checkpoint().phase == "new"
-
-
-def test_all_loaded_only_when_the_plan_is_complete() -> None:
-    assert not TableProgress(loaded=frozenset({1})).all_loaded
-    assert not TableProgress(chunks_planned=2, loaded=frozenset({1})).all_loaded
-    assert TableProgress(chunks_planned=2, loaded=frozenset({1, 2})).all_loaded
-    assert TableProgress(chunks_planned=0).all_loaded
 
 
 @given(st.frozensets(st.integers(0, 500)))
@@ -322,7 +314,7 @@ def test_no_part_of_it_can_move_unnoticed(tmp_path: Path) -> None:
     """Bytes and lines exchanged, left out, or taken from an older checkpoint."""
     path, older = tmp_path / "checkpoint.json", tmp_path / "older.json"
     save(path, EXAMPLE)
-    save(older, EXAMPLE.with_phase("load").with_counted("dead letters", 4))
+    save(older, replace(EXAMPLE, phase="load").with_counted("dead letters", 4))
     whole, past = path.read_bytes(), older.read_bytes()
     lines, past_lines = whole.splitlines(keepends=True), past.splitlines(keepends=True)
     damaged = [whole[:at] + whole[at + 1 :] for at in range(len(whole))]

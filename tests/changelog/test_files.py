@@ -303,18 +303,6 @@ def test_a_closed_or_failed_writer_says_so(tmp_path: Path, monkeypatch: pytest.M
         writer.append([])
 
 
-def test_sync_if_due_goes_by_time_and_by_size(tmp_path: Path) -> None:
-    with ChangeLogWriter(tmp_path) as writer:
-        assert not writer.sync_if_due(seconds=0)
-        append(writer, transactions([3]))
-        assert not writer.sync_if_due(seconds=3600)
-        assert writer.sync_if_due(seconds=3600, size=100)
-        assert writer.unsynced == 0
-        append(writer, transactions([4]))
-        assert writer.sync_if_due(seconds=0)
-        assert writer.durable == writer.end
-
-
 def test_a_folder_that_cannot_be_used_is_an_error_with_a_next_step(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StateError, match="cannot be written: Not a directory"):

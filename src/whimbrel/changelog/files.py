@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,7 +43,6 @@ class ChangeLogWriter:
         self._buffered = self._unsynced = 0
         self._total = self._changes = 0  # up to the last Commit, and since then
         self._last: Commit | None = None
-        self._synced_at = time.monotonic()
         self._file = self._mark = -1
         self._lock = -1
         try:
@@ -77,11 +75,6 @@ class ChangeLogWriter:
     def total(self) -> int:
         """All changes committed to the log since it began."""
         return self._total
-
-    @property
-    def unsynced(self) -> int:
-        """Bytes appended since the last sync."""
-        return self._unsynced
 
     def append(self, changes: list[Change]) -> None:
         """Add changes of the transaction that the next ``commit`` ends. Raises StateError."""
@@ -126,16 +119,7 @@ class ChangeLogWriter:
             self._advance_mark()
         except OSError as error:
             raise self._give_up(error) from error
-        self._unsynced, self._synced_at = 0, time.monotonic()
-
-    def sync_if_due(self, seconds: float = 0.1, size: int = 4 * 1024 * 1024) -> bool:
-        """Sync if ``seconds`` have passed since the last sync or ``size`` bytes wait for it; whether it did."""
-        if not self._unsynced:
-            return False
-        if self._unsynced < size and time.monotonic() - self._synced_at < seconds:
-            return False
-        self.sync()
-        return True
+        self._unsynced = 0
 
     def prune(self, before: LogPoint) -> int:
         """Remove whole segments before ``before``, never the last one; how many were removed."""

@@ -31,7 +31,6 @@ WHOLE_KINDS = ("int", "bit", "year")
 NUMBER_KINDS = (*WHOLE_KINDS, "decimal", "float", "double")
 BYTE_KINDS = ("binary", "geometry")
 TEXT_KINDS = ("text", "enum")
-MAX_NUMERIC = 38
 
 
 @dataclass(slots=True)

@@ -191,14 +191,6 @@ def arrow(folder: Path, manifest: Manifest, columns: Sequence[str] | None = None
         return table
 
 
-def batches(
-    folder: Path, manifest: Manifest, columns: Sequence[str] | None = None, rows: int = 65_536
-) -> Iterator[pyarrow.RecordBatch]:
-    """The data set's rows in record batches, in bounded memory."""
-    with connect() as connection:
-        yield from connection.sql(select(folder, manifest, columns)).to_arrow_reader(rows)
-
-
 def _parts(folder: Path, manifest: Manifest, columns: list[str], kind: str) -> str:
     """A part that was written before a column was known has NULL there; the types are the manifest's."""
     types = {field.name: _sql_type(field.type) for field in manifest.schema}

@@ -30,6 +30,7 @@ from whimbrel.dynamodb.session import ask, open_client, translate
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.dynamodb.workers import ConcurrencyLimit
 from whimbrel.errors import LogCorrupt, Stopped, UserError
+from whimbrel.item import READ_UNIT
 from whimbrel.lake.datasets import locked
 from whimbrel.lake.inside import child, is_plain_name
 from whimbrel.lake.manifest import iso
@@ -54,7 +55,6 @@ THREADS = 8
 _SEGMENT_BYTES = 64 << 20  # of the table: what a resume reads again at most, for each thread
 _MOST_SEGMENTS = 4_096
 _ON_DEMAND_UNITS = 12_000.0  # read units per second that a new on-demand table takes
-_READ_UNIT = 8_192  # bytes that an eventually consistent read unit reads
 
 OnItems = Callable[[int], None]
 
@@ -286,7 +286,7 @@ def _page_items(table: TableFacts, limits: Limits) -> int:
     if not limits.units or not table.items:
         return 0
     size = max(1, table.bytes // table.items)
-    page = int(limits.units * _READ_UNIT / (2 if limits.consistent else 1) / size)
+    page = int(limits.units * READ_UNIT * (1 if limits.consistent else 2) / size)
     return max(1, page) if page * size < 1 << 20 else 0
 
 

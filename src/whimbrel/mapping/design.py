@@ -77,11 +77,6 @@ class TableMapping:
         self.of_change = self._located()
         self._same = table
 
-    @property
-    def generated_source(self) -> str:
-        """The Python source that this mapping runs, for people."""
-        return self._code.source
-
     def put_items(
         self, rows: Sequence[Row], came: Provenance = UNKNOWN, before: Row | None = None
     ) -> tuple[list[Put], list[Fault]]:

@@ -60,10 +60,6 @@ class Versions:
             made = self._mappings[table] = self._compiled(self.rule_for(table, replaced), table)
         return made
 
-    def take(self, mapping: TableMapping) -> None:
-        """The mapping for its table, compiled elsewhere from ``rule_for``."""
-        self._mappings[mapping.table] = mapping
-
     def rule_for(self, table: Table, replaced: Collection[str] = ()) -> TableRule:
         """The rule as it is for ``table``. Raises SchemaDrift if it does not say what becomes of what changed."""
         self._known |= frozenset(table.names)

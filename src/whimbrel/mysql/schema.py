@@ -240,7 +240,3 @@ def hidden_columns(source: Source, table: Table) -> int:
     with closing(connect(source)) as connection:
         indexes = _indexes(connection, table.schema, table.name).values()
     return sum(parts[0]["INDEX_TYPE"] == "HASH" and not parts[0]["NON_UNIQUE"] for parts in indexes)
-
-
-def columns_named(table: Table, names: tuple[str, ...]) -> tuple[Column, ...]:
-    return tuple(table.column(name) for name in names)

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from whimbrel.item import READ_UNIT
 from whimbrel.mapping.design import TableMapping
 
-PAGE = 4096  # bytes that one read unit reads; an eventually consistent read, boto3's default, takes half of it
 NEEDS_INDEX, SCAN, NOT_SERVED = "needs an index", "Scan", "not served"
 NO_GROUPS = (
     "Keep the figures in items of their own, counted up by the writes (UpdateItem with ADD, or from the stream); "
@@ -41,7 +41,8 @@ class Answer:
 
 
 def read_units(items: float, item_bytes: float) -> float:
-    return max(1, math.ceil(items * item_bytes / PAGE)) / 2
+    """Of eventually consistent reads."""
+    return max(1, math.ceil(items * item_bytes / READ_UNIT)) / 2
 
 
 def attribute_of(mapping: TableMapping, column: str) -> str:

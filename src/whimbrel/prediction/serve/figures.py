@@ -21,10 +21,6 @@ class Window(NamedTuple):
     faults: int = 0
     buckets: tuple[int, ...] = (0,) * (len(BOUNDS) + 1)
 
-    @property
-    def error_rate(self) -> float:
-        return self.errors / self.calls if self.calls else 0.0
-
     def latency(self, quantile: float) -> float:
         """The upper bound, in seconds, of the bucket in which the quantile lies; 0 without calls."""
         return quantile_of(self.buckets, quantile)
