@@ -22,6 +22,7 @@ import whimbrel
 from demo.servers import MariaDB, Ministack
 from tests.conftest import unique
 from tests.e2e.work import Work
+from whimbrel.api.opened import opened
 from whimbrel.errors import ProjectError, StateError, Stopped, UserError
 from whimbrel.private import EVERYONE, OWNER, private
 
@@ -119,6 +120,8 @@ def test_a_fault_is_an_exception_and_nothing_is_printed(tmp_path: Path, capfd: p
         whimbrel.predict(tmp_path / "whimbrel.toml", "1,2")
     with pytest.raises(ProjectError, match="there is no \\[\\[renewal\\]\\]"):
         whimbrel.renew(whimbrel.load_project(tmp_path / "whimbrel.toml"))
+    with pytest.raises(StateError, match="No such file or directory"), opened(tmp_path / "whimbrel.toml"):
+        (tmp_path / "missing" / "file").write_text("what the operating system refuses has a name of ours, too")
     assert capfd.readouterr() == ("", "")
 
 
@@ -184,6 +187,7 @@ def test_a_migration(people: Work, capfd: pytest.CaptureFixture[str]) -> None:
     assert item is not None
     assert item["job"] in ({"S": "a"}, {"S": "b"})
     assert [table.exists for table in whimbrel.plan_migrate(project).tables] == [False]
+    assert [table.target for table in whimbrel.plan_migrate(by_dms(people)).tables] == ["elsewhere"]
     assert not people.state.exists()
 
     captured = whimbrel.capture(project, progress=updates.append)
@@ -217,6 +221,37 @@ def test_a_migration(people: Work, capfd: pytest.CaptureFixture[str]) -> None:
     people.assert_equal(expected, ("id",))
     assert open_to_others(people.folder) == []
     same_as_the_command_says(people, status=whimbrel.status(project), preview=whimbrel.preview(project))
+
+
+def by_dms(people: Work) -> whimbrel.Project:
+    """The project by the rules of an AWS DMS file, which move the table to another place."""
+    locator = {"schema-name": people.database, "table-name": "person"}
+    key = {
+        "partition-key-name": "id",
+        "attribute-mappings": [
+            {
+                "target-attribute-name": "id",
+                "attribute-type": "scalar",
+                "attribute-sub-type": "number",
+                "value": "${id}",
+            }
+        ],
+    }
+    rules = [
+        {"rule-type": "selection", "rule-action": "include", "object-locator": locator},
+        {
+            "rule-type": "object-mapping",
+            "rule-action": "map-record-to-record",
+            "object-locator": locator,
+            "target-table-name": "elsewhere",
+            "mapping-parameters": key,
+        },
+    ]
+    file = people.folder / "rules.json"
+    numbered = [{"rule-id": str(n), "rule-name": str(n)} | rule for n, rule in enumerate(rules, 1)]
+    file.write_text(json.dumps({"rules": numbered}))
+    file.chmod(0o600)
+    return dataclasses.replace(whimbrel.load_project(people.folder / "whimbrel.toml"), dms=file)
 
 
 def same_as_the_command_says(people: Work, **said: Any) -> None:
