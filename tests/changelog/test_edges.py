@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.changelog.histories import PURCHASE, append, entries, read_all, transactions
-from whimbrel.changelog.files import ChangeLogReader, ChangeLogWriter, LogPoint
+from tests.changelog.test_totals import add, edit, number_of
+from whimbrel.changelog.files import _FLUSH_BYTES, ChangeLogReader, ChangeLogWriter, LogPoint
 from whimbrel.changelog.segments import segment_path, segments
 from whimbrel.errors import LogCorrupt, LogGone, StateError, WhimbrelError
 from whimbrel.records import Change, Commit, Position
@@ -77,9 +78,10 @@ def test_a_transaction_whose_end_is_cut_off_the_file_has_no_commit_ahead(tmp_pat
             reader.commit_ahead()
 
 
-def test_a_writer_refuses_a_log_whose_segments_do_not_meet(tmp_path: Path) -> None:
+@pytest.mark.parametrize("segment", [1, 2])
+def test_a_writer_refuses_a_log_whose_segments_do_not_meet(tmp_path: Path, segment: int) -> None:
     folder = written(tmp_path)
-    path = segment_path(folder, 2)
+    path = segment_path(folder, segment)
     whole = path.read_bytes()
     for damaged in (whole[:-1], whole + b"\n"):
         path.write_bytes(damaged)
@@ -188,3 +190,36 @@ def test_a_writer_that_could_not_encode_a_change_never_commits_its_transaction(t
     assert refused.value.place == str(tmp_path)
     writer.close()
     assert read_all(tmp_path) == entries(transactions([1]))
+
+
+@pytest.mark.parametrize("field", ["changes", "total"])
+def test_a_writer_refuses_a_last_transaction_that_does_not_add_up(tmp_path: Path, field: str) -> None:
+    with ChangeLogWriter(tmp_path) as writer:
+        append(writer, transactions(range(1, 9)))
+    path = segment_path(tmp_path, 1)
+    edit(path, number_of(path, "Commit", last=True), add(field, 1))
+    with pytest.raises(LogCorrupt, match="with whole transactions after them"):
+        ChangeLogWriter(tmp_path)
+
+
+def test_what_was_appended_does_not_stay_in_memory(tmp_path: Path) -> None:
+    with ChangeLogWriter(tmp_path, segment_bytes=1 << 40) as writer:
+        path = segment_path(tmp_path, 1)
+        before = path.stat().st_size
+        for number in range(1, 4):
+            while path.stat().st_size == before:
+                writer.append([Change(PURCHASE, None, (number, "x" * 50_000), Position("bin.000001", number))])
+            in_file = path.stat().st_size
+            assert in_file - before < 4 * _FLUSH_BYTES
+            before = in_file
+
+
+def test_the_last_commit_is_kept_over_segments_without_one(tmp_path: Path) -> None:
+    [(changes, commit)] = transactions([4])
+    with ChangeLogWriter(tmp_path, segment_bytes=300) as writer:
+        append(writer, [(changes, commit)])
+        writer.append(changes)
+    for _ in range(2):  # the second time, from the head of a segment that was made after reopening
+        with ChangeLogWriter(tmp_path, segment_bytes=1) as writer:
+            assert writer.last == commit
+            writer.append(changes)
