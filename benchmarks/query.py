@@ -1,6 +1,6 @@
 """The correlation query of the post over 1 M calls: as Parquet and as CSV by whimbrel, beside sqlite and pandas.
 
-``python -m benchmarks.query [--rows N] [--rounds N]``. Everybody opens their data anew in each round, as a command
+``python -m benchmarks.query [--rows N] [--rounds N]``. Everybody opens the data again in each round, as a command
 does; sqlite has had its rows loaded before, which is not counted. pandas comes from the environment of rivals.py; the
 start of its process and its import are not counted either.
 """

@@ -1,7 +1,7 @@
 """What renewing is worth: the bank data in 20 windows of time, each predicted from what came before.
 
-"never": one model of the first windows, for ever. "renewed": before each window, a model of all windows before it. Both
-without `duration`, which is not known before the call. Pooled: over all predicted windows together.
+"never": one model of the first windows, never retrained. "renewed": before each window, a model of all windows before
+it. Both without `duration`, which is not known before the call. Pooled: over all predicted windows together.
 
     python -m benchmarks.rolling [FILE]
 

@@ -244,7 +244,7 @@ class _Seen:
 
 @contextlib.contextmanager
 def _eight(port: int, contestant: Contestant) -> Iterator[_Seen]:
-    """Eight keep-alive connections that ask without a pause; a broken one is made anew."""
+    """Eight keep-alive connections that ask without a pause; a broken one is reopened."""
     seen, stop = _Seen(), threading.Event()
 
     def ask() -> None:

@@ -98,14 +98,14 @@ def demonstrate(table: Ministack, calls: Sequence[bank.BankRow], rate: int) -> i
     made = round(len(calls) * PRESENT)
     _title("A table in DynamoDB", f"by {table.endpoint}")
     bank.put(calls[:made], table.target(), "bank")
-    console.print(f"bank has {made:,} items, calls of a bank and what came of them (y).")
+    console.print(f"bank has {made:,} items, calls of a bank and their outcomes (y).")
     (FOLDER / "whimbrel.toml").write_text(PROJECT.format(endpoint=table.endpoint))
     (FOLDER / "correlation.sql").write_text(CORRELATION)
 
     _title("Export, convert", "DynamoDB's own export format, then typed Parquet")
     _whimbrel("export", "bank")
     _whimbrel("convert", "bank")
-    _title("SQL", "correlation.sql: which attributes go with y")
+    _title("SQL", "correlation.sql: which attributes correlate with y")
     _whimbrel("query", "--file", "correlation.sql")
     _title("Train", "judged by the newest fifth of the calls")
     _whimbrel("train")
@@ -251,7 +251,7 @@ def _report(line: dict[str, Any], load: Load, calls: Sequence[bank.BankRow]) -> 
     grid = Table(title="Report", show_header=False, title_justify="left")
     cuts = statistics.quantiles(load.seconds, n=100)
     for name, value in (
-        ("data set", f"{results['convert']['rows']:,} rows; {results['export']['items']:,} were exported anew"),
+        ("data set", f"{results['convert']['rows']:,} rows; {results['export']['items']:,} were exported"),
         ("the gate", f"on the newest {gate.get('rows', 0):,} calls: {gate['reason']}"),
         ("outcome", line["outcome"]),
         ("steps", ", ".join(f"{step} {result['seconds']:.1f} s" for step, result in results.items())),

@@ -99,7 +99,7 @@ def demonstrate(source: SqlServer, target: Ministack, rows: int, rate: int) -> i
     os.environ[PASSWORD_VARIABLE] = source.password
     project, progress, stop = load_project(FOLDER / "whimbrel.toml"), Progress(), threading.Event()
     prepared = prepare(project)
-    _title("Migrate", "capture first; then snapshot, load, apply. The application goes on writing.")
+    _title("Migrate", "capture first; then snapshot, load, apply. The application keeps writing.")
     folder = StateFolder(project.state)
     folder.make()
     keep_log(folder.run_log)
@@ -111,11 +111,11 @@ def demonstrate(source: SqlServer, target: Ministack, rows: int, rate: int) -> i
         figures.snapshot, figures.load = _snapshot_and_load(run)
         with Follower(run):
             figures.catch_up = _drain(run)
-            _title("Follow", f"for {FOLLOW_SECONDS} seconds; the application goes on writing")
+            _title("Follow", f"for {FOLLOW_SECONDS} seconds; the application keeps writing")
             with LagMeter(progress) as meter:
                 run.stop.wait(FOLLOW_SECONDS)
             figures.lag = meter.median
-            _title("Verify, live", "every row and every item, while the application goes on writing")
+            _title("Verify, live", "every row and every item, while the application keeps writing")
             live = _verify(run)
             _title("Hand over", "the application stops; what it wrote last is drained; everything is verified again")
             writer.stop()

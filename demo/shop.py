@@ -1,4 +1,4 @@
-"""The demo's application: a purchase table, filled with orders, and a writer that goes on changing it."""
+"""The demo's application: a purchase table, filled with orders, and a writer that keeps changing it."""
 
 from __future__ import annotations
 

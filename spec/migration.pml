@@ -71,7 +71,7 @@ mtype todo[ITEMS] = NONE;
 #define KEEP 0
 #define REMOVE 1
 #define SET(row) (1 + ENTRY(row))
-byte fold[ITEMS * ROWS];      /* the batch, folded: what becomes of each entry */
+byte fold[ITEMS * ROWS];      /* the batch, folded: the outcome for each entry */
 #ifdef LETTERS
 byte reread = 0;              /* how many rows of the letter's item are read again */
 byte now[ROWS];               /* and what they are */
@@ -172,7 +172,7 @@ end:
 
 #define MAY_CRASH if :: crashes < CRASHES -> crashes++; goto crash :: skip fi
 
-/* What is no longer read is forgotten, which keeps the states few. */
+/* What is not read any more is forgotten, which keeps the states few. */
 inline forget_changes(from, to) {
     for (i : from + 1 .. to) { changed_row[i - 1] = 0; before[i - 1] = ABSENT; after[i - 1] = ABSENT }
     i = 0

@@ -156,7 +156,7 @@ def test_a_conflict_with_a_pinned_type_is_named_with_the_key(tmp_path: Path) -> 
     done = made(tmp_path, tmp_path, [*lines, full(pk={"S": "4"}, new={"S": "y"})], pinned)
     assert rows(tmp_path) == {"1": {"n": 1}, "4": {"new": "y"}}
     assert {each.key["pk"]["S"]: each.reason for each in done.refused} == {
-        "2": "attribute 'n': 1.5 is no int64",
+        "2": "attribute 'n': 1.5 does not fit int64",
         "3": 'attribute \'n\': {"S": "x"} is no int64',
     }
     assert done.added == ["new"]
@@ -222,7 +222,7 @@ def test_a_restore_takes_the_exports_up_to_a_time(tmp_path: Path) -> None:
     assert count("2026-01-14T10:59:59.900Z") == 1
     with pytest.raises(UserError, match="no export as of 2026-01-14T09:00Z"):
         count("2026-01-14T09:00Z")
-    with pytest.raises(UserError, match="'soon' is no time"):
+    with pytest.raises(UserError, match="'soon' is not a time"):
         count("soon")
 
 
@@ -330,7 +330,7 @@ def test_a_file_with_fewer_items_than_its_manifest_says_is_refused(tmp_path: Pat
     export = find_exports(tmp_path)[0]
     short = export.files[0]._replace(items=49)
     object.__setattr__(export, "files", (short, *export.files[1:]))
-    with pytest.raises(LogCorrupt, match="it has 50 items, the export's manifest says 49"):
+    with pytest.raises(LogCorrupt, match="it has 50 items, but the export's manifest says 49"):
         from_exports(tmp_path / "lake", RULES, [export])
 
 
@@ -397,7 +397,7 @@ def test_the_old_format_is_read(tmp_path: Path, manifest: bool) -> None:
 
 
 def test_a_table_without_items(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="there is no item"):
+    with pytest.raises(UserError, match="there are no items"):
         made(tmp_path, tmp_path, [])
     assert datasets.names(tmp_path) == []
     pinned = Rules("test", "test", ("pk",), pinned={"pk": parse_type("string"), "n": parse_type("int64")})

@@ -105,7 +105,7 @@ def test_bad_rows_of_csv_are_set_aside_with_their_lines(tmp_path: Path) -> None:
     [
         ("", "empty"),
         ("\npk\n1\n", "empty"),
-        ("pk,pk\n1,2\n", "named twice"),
+        ("pk,pk\n1,2\n", "appears twice"),
         ("pk,\n1,2\n", "no name"),
         ("pk;x\n1;2\n", "separated by ';'"),
         ("pk\tx\n1\t2\n", "separated by"),

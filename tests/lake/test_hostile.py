@@ -327,7 +327,7 @@ BAD = {
     "surrogate in UTF-8": (b'{"pk":{"S":"\xed\xa0\x80"}}', "no JSON"),
     "NUL": (b'{"pk":{"S":"a\0b"}}', "no JSON"),
     "only NUL": (b"\0" * 100, "no JSON"),
-    "unknown type": (b'{"pk":{"S":"1"},"x":{"X":"1"}}', "which DynamoDB has not"),
+    "unknown type": (b'{"pk":{"S":"1"},"x":{"X":"1"}}', "which DynamoDB does not have"),
     "two types": (b'{"pk":{"S":"1","N":"1"}}', "not one value"),
     "no type": (b'{"pk":"1"}', "not one value"),
     "null": (b'{"pk":null}', "not one value"),
@@ -401,7 +401,7 @@ def test_when_every_line_was_set_aside_the_reasons_are_shown(project: Path) -> N
     assert "all of its 9 lines were set aside" in result.output
     assert "7 times: attribute 'pk' is \"1\", not one value with its type (first:" in result.output
     assert f"{file}, line 1" in result.output
-    assert "there is no item" not in result.output
+    assert "there are no items" not in result.output
     assert run(project, "query", "SHOW TABLES").exit_code == 0
 
 

@@ -174,7 +174,7 @@ def test_an_empty_table_is_said_to_be_empty(tmp_path: Path, table: tuple[Any, st
     aws, _ = table
     where = ["--filter-expression", "pk = :pk", "--expression-attribute-values", '{":pk": {"S": "none"}}']
     (tmp_path / "scan.json").write_bytes(aws("scan", *where))
-    with pytest.raises(UserError, match="there is no item"):
+    with pytest.raises(UserError, match="there are no items"):
         converted(tmp_path, tmp_path / "scan.json")
 
 

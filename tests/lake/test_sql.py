@@ -93,7 +93,7 @@ def test_a_wrong_pinned_type_is_a_user_error(project: Path) -> None:
     project.write_text(project.read_text().replace('age = "int64"', 'age = "int65"'))
     result = run(project, "convert", "bank", "--from", str(project.parent / "bank.json.gz"))
     assert result.exit_code == 2
-    assert "columns.age: 'int65' is no type" in result.output
+    assert "columns.age: 'int65' is not a type" in result.output
 
 
 def test_refused_items_are_exit_code_4(project: Path) -> None:
@@ -101,7 +101,7 @@ def test_refused_items_are_exit_code_4(project: Path) -> None:
     result = run(project, "convert", "bank", "--from", str(project.parent / "more.json"))
     assert result.exit_code == 4
     assert "{'customer_id': {'S': '1'}" in result.output
-    assert "1.5 is no int64" in result.output
+    assert "1.5 does not fit int64" in result.output
 
 
 def test_query_in_every_format(project: Path) -> None:
@@ -155,7 +155,7 @@ def test_an_external_table_over_the_csv_of_hive(project: Path) -> None:
     assert rows[0]["b"] == '"q"'
     nowhere = run(project, "query", sql.replace("bucket/path", "other/place"))
     assert nowhere.exit_code == 2
-    assert "nothing lies at the location" in nowhere.output
+    assert "the location is empty" in nowhere.output
 
 
 def test_athena_words_are_translated(project: Path) -> None:

@@ -38,7 +38,7 @@ def gap_before(as_of: str, export: Export) -> Gap | None:
 
 
 def until(exports: Sequence[Export], as_of: str) -> list[Export]:
-    """The exports that are no newer than ``as_of``, a time as a person writes it; all where it is "".
+    """The exports that are not newer than ``as_of``, a time as a person writes it; all where it is "".
 
     Raises UserError, naming what there is, where none is so old.
     """
@@ -68,9 +68,9 @@ def check_is_as_of(folder: Path, manifest: Manifest, as_of: str) -> None:
 
 def _check_next(last: Export, export: Export, accepted: Collection[Gap] | None) -> None:
     if last.table_id and export.table_id and last.table_id != export.table_id:
-        message = f"it is of a table that was made again since {last.id}"
+        message = f"the table was recreated after {last.id}"
         raise UserError(message, place=export.id, hint="Make a full export.")
     gap = gap_before(last.as_of, export)
     if gap and accepted is not None and gap not in accepted:
-        hint = "Export them, make a full export, or go on without them: --accept-gap."
+        hint = "Export them, make a full export, or continue without them: --accept-gap."
         raise UserError(f"the changes from {gap[0]} to {gap[1]} are in no export", place=export.id, hint=hint)

@@ -83,13 +83,13 @@ def export_changes(
 ) -> Export:
     """The changes since the last export of the table; ``method`` is auto, stream or compare.
 
-    Raises UserError when there is no export to go on from, or the method cannot be used; LogGone when it must be the
+    Raises UserError when there is no export to continue from, or the method cannot be used; LogGone when it must be the
     stream and that has forgotten the place; Stopped, Locked, and what reading raises.
     """
     place = home(folder, table.name)
     chain = load_chain(place)
     if chain is None or chain.table_id != table.id:
-        why = "there is no full export yet" if chain is None else "the table was made anew since the last export"
+        why = "there is no full export yet" if chain is None else "the table was recreated after the last export"
         raise UserError(why, place=table.name, hint=f"Make one with: whimbrel export {table.name} --full")
     stop = stop or threading.Event()
     with locked(place / ".lock", table.name):
@@ -114,11 +114,11 @@ def _why_no_stream(table: TableFacts, chain: Chain, now: datetime) -> str:
     if not table.stream:
         return "the table has no stream"
     if table.view not in IMAGES:
-        return f"the table's stream has {table.view}, not the new images"
+        return f"the table's stream has {table.view}, not new images"
     if table.stream != chain.stream:
         return "the table's stream is younger than the last export"
     if now - read_time(chain.as_of) > timedelta(hours=STREAM_HOURS) - MARGIN:
-        return f"the last export is older than the {STREAM_HOURS} hours that a stream remembers"
+        return f"the last export is older than the {STREAM_HOURS} hours that a stream keeps"
     return ""
 
 
@@ -131,8 +131,8 @@ def _from_stream(
     stop: threading.Event,
     on_items: OnItems,
 ) -> Export:
-    """The last change of each key decides. A key that came and went is written as deleted: the full export, which ran
-    at the same time, may have seen it.
+    """The last change of each key decides. A key that was inserted and deleted is written as deleted: the full export,
+    which ran at the same time, may have seen it.
     """
     positions = dict(chain.positions)
     since = read_time(chain.as_of) - MARGIN

@@ -2,7 +2,7 @@
 
 What a renewal costs follows what changed: the changes become one more Parquet file, and of the base only the key
 columns are read, to count the rows. Deltas are folded into one when there are many, and into the base when they have
-grown to a quarter of it: each row is written anew a bounded number of times, however long the chain is.
+grown to a quarter of it: each row is rewritten a bounded number of times, however long the chain is.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def _base(
             raise _nothing_carried(rules, refused, sum(part.refusals for part in parts))
         if not schema:
             hint = "Convert it when it has items, or pin its columns in the project file."
-            raise UserError("there is no item, and so no column", place=rules.table, hint=hint)
+            raise UserError("there are no items, so the columns are not known", place=rules.table, hint=hint)
         listed = _data_files(parts, identity, "base")
         manifest = Manifest(
             id=identity,
@@ -274,7 +274,7 @@ def _merged(present: Sequence[Field], new: Sequence[Field]) -> tuple[Field, ...]
 
 def _nothing_carried(rules: Rules, refused: Sequence[Refused], count: int) -> UserError:
     message = f"all of its {count:,} lines were set aside:\n{reasons_of(refused)}"
-    return UserError(message, place=rules.table, hint="\nIs it an export in a form that docs/lake.md names?")
+    return UserError(message, place=rules.table, hint="\nIs it an export in one of the formats in docs/lake.md?")
 
 
 def _key_columns(rules: Rules, schema: Sequence[Field]) -> tuple[str, ...]:
@@ -282,7 +282,7 @@ def _key_columns(rules: Rules, schema: Sequence[Field]) -> tuple[str, ...]:
     missing = [name for name in rules.key if name not in names]
     if missing:
         hint = f"The attributes are {', '.join(names)}."
-        raise UserError(f"the key attribute {missing[0]!r} is in no item", place=rules.name, hint=hint)
+        raise UserError(f"the key attribute {missing[0]!r} is not in any item", place=rules.name, hint=hint)
     return tuple(names[name] for name in rules.key if name in names)
 
 

@@ -1,6 +1,7 @@
 """A data set as CSV, for a trainer (label first, no header) or for people (with a header).
 
-Quoted as RFC 4180 says. NULL is an empty field, an empty text ``""``; lists, maps and sets are JSON, binary is base64.
+Quoted as RFC 4180 says. NULL is an empty field, an empty string ``""``; lists, maps and sets are JSON,
+binary is base64.
 The names of the columns, which a file without a header has lost, stand beside it in ``_columns.json``.
 """
 

@@ -6,9 +6,9 @@ is an attribute that is missing; ``""`` is an empty text. Without a pinned type 
 
 - numbers, if each cell is written in the one way that a number has: ``-?(0|[1-9]digits)(.digits)?``, 38 digits at most,
   not ``-0``, and with zeros at the end of a fraction only where all cells have as many digits behind the point. So a
-  postcode (``01234``), a version (``1.10`` beside ``1.9``), a phone number (``+4912``) and ``1e5`` stay texts;
+  postcode (``01234``), a version (``1.10`` beside ``1.9``), a phone number (``+4912``) and ``1e5`` stay strings;
 - bools, if each cell is ``true`` or ``false``;
-- texts, else. Quotes say nothing of the type: many programs put them around everything.
+- strings otherwise. Quotes say nothing of the type: many programs put them around everything.
 
 So every cell can be written again from its value, sign by sign.
 """
@@ -146,7 +146,7 @@ def _header(path: Path) -> list[str]:
         raise UserError(f"the header cannot be read: {error}", place=str(path), hint=hint) from None
     wrong = next((name for name in names if not name or names.count(name) > 1), None)
     if wrong is not None:
-        what = f"the column {wrong!r} is named twice" if wrong else "a column has no name"
+        what = f"the column {wrong!r} appears twice" if wrong else "a column has no name"
         raise UserError(what, place=str(path), hint=hint)
     if len(names) == 1 and (sign := next((sign for sign in ";\t|" if sign in names[0]), "")):
         raise UserError(f"the columns are separated by {sign!r}, not by commas", place=str(path), hint=hint)
@@ -164,13 +164,13 @@ def _records(path: Path) -> Iterator[Row]:
         size += len(line)
         quotes += line.count(b'"')
         if size > MAX_LINE:
-            message = f"a record of more than {MAX_LINE >> 20} MB, or a quote that is never closed"
+            message = f"a record of more than {MAX_LINE >> 20} MB, or an unclosed quote"
             raise StateError(message, place=f"{path}, line {start}", hint="Correct the line.")
         if quotes % 2 == 0:
             yield Row(start, b"\n".join(held).removesuffix(b"\r"))
             held, start, size, quotes = [], number + 1, 0, 0
     if held:
-        raise StateError("a quote is never closed", place=f"{path}, line {start}", hint="Correct the line.")
+        raise StateError("a quote is not closed", place=f"{path}, line {start}", hint="Correct the line.")
 
 
 def _cells(record: bytes, wanted: int) -> list[Cell]:
@@ -181,7 +181,7 @@ def _cells(record: bytes, wanted: int) -> list[Cell]:
             found = _CELL.match(record, at)
             if found is None:
                 rest = record[at : at + 50].decode("utf-8", "replace")
-                raise BadLine(f"a quote where none belongs, at {shown(rest)}")
+                raise BadLine(f"an unexpected quote at {shown(rest)}")
             quoted, plain, end = found.groups()
             text = plain if quoted is None else quoted.replace(b'""', b'"')
             cells.append(Cell(text.decode(), quoted is not None))

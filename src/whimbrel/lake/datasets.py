@@ -54,7 +54,7 @@ def current(folder: Path, name: str) -> Manifest:
 
 
 def at(folder: Path, name: str, as_of: str = "", identity: str = "") -> Manifest:
-    """The data set with this id; or the newest that is no newer than ``as_of``; or the current one.
+    """The data set with this id; or the newest that is not newer than ``as_of``; or the current one.
 
     Raises UserError, naming what there is.
     """
@@ -84,7 +84,7 @@ def home(folder: Path, name: str) -> Path:
 
 @contextmanager
 def building(folder: Path, name: str, identity: str) -> Iterator[Path]:
-    """The folder of a data set to be: it is none before ``publish`` puts its manifest there, and goes on an error.
+    """The folder of a future data set: not one before ``publish`` puts its manifest there; removed on an error.
 
     One at a time for each name. What a crash left of another is removed. Raises Locked.
     """
@@ -109,7 +109,7 @@ def locked(path: Path, name: str) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             hint = "Wait until it has ended."
-            raise Locked("another whimbrel is at work on it", place=name, hint=hint) from None
+            raise Locked("another whimbrel process is working on it", place=name, hint=hint) from None
         yield
 
 
@@ -145,7 +145,7 @@ def retain(folder: Path, name: str, keep: int, keep_days: float = 0.0) -> list[s
         horizon = iso(read_time(kept[-1].created) - timedelta(days=keep_days))
         youngest |= {each.id for each in kept if each.created >= horizon}
     going = [each for each in kept if each.id not in youngest]
-    for each in going:  # without its manifest it is no data set any more: a crash from here on leaves only files
+    for each in going:  # without its manifest it stops being a data set: a crash from here on leaves only files
         (home(folder, name) / each.id / FILE_NAME).unlink()
     _sweep(home(folder, name))
     return [each.id for each in going]
@@ -156,7 +156,7 @@ def check(folder: Path, manifest: Manifest) -> None:
     for file in manifest.files:
         path = home(folder, manifest.name) / file.path
         if not path.exists() or sha256_of(path) != file.sha256:
-            raise LogCorrupt("the checksum does not fit", place=str(path), hint="Convert the exports again.")
+            raise LogCorrupt("the checksum does not match", place=str(path), hint="Convert the exports again.")
 
 
 def select(folder: Path, manifest: Manifest, columns: Sequence[str] | None = None) -> str:

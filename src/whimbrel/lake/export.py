@@ -85,7 +85,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """What the next incremental export goes on from: the last export, and of a stream the last change of each shard."""
+    """What the next incremental export continues from: the last export; of a stream, each shard's last change."""
 
     table_id: str
     key: tuple[tuple[str, str], ...]
@@ -136,7 +136,7 @@ def export_full(
     stop: threading.Event | None = None,
     on_items: OnItems = lambda items: None,
 ) -> Export:
-    """The whole table. Goes on with an export of the same table that was stopped: its finished segments are kept.
+    """The whole table. Continues an export of the same table that was stopped: its finished segments are kept.
 
     Items that are written while it runs may be in it or not; the next incremental export begins at its start, so that
     a chain has them all. Raises Stopped, Locked, RequestRefused, PrivilegeError, OSError.
@@ -193,7 +193,7 @@ def prune(folder: Path, table: str, keep: int) -> list[str]:
     going = [each for each in exports if each.as_of < first.as_of]
     kept = {path for each in exports if each.as_of >= first.as_of for path in each.paths}
     for each in going:
-        for name in ("manifest-summary.json", "manifest-summary.md5"):  # from here on it is no export any more
+        for name in ("manifest-summary.json", "manifest-summary.md5"):  # from here on it does not count as an export
             (each.folder / name).unlink(missing_ok=True)
         for path in each.paths:
             if path not in kept:
@@ -282,7 +282,7 @@ def _finish(place: Path, table: TableFacts, run: _Run) -> Export:
 
 
 def _page_items(table: TableFacts, limits: Limits) -> int:
-    """So few items a page that it takes no more units than a second has; 0 (any number) where that is no concern."""
+    """So few items a page that it takes no more units than a second has; 0 (any number) where that does not matter."""
     if not limits.units or not table.items:
         return 0
     size = max(1, table.bytes // table.items)

@@ -53,7 +53,7 @@ _HARMLESS = {
 
 
 def read_statement(sql: str) -> External | None:
-    """The table that the statement creates; None when it is no CREATE EXTERNAL TABLE. Raises UserError."""
+    """The table that the statement creates; None when it is not a CREATE EXTERNAL TABLE. Raises UserError."""
     words = sql.split(None, 3)
     if [word.upper() for word in words[:3]] != ["CREATE", "EXTERNAL", "TABLE"]:
         return None
@@ -67,7 +67,7 @@ def read_statement(sql: str) -> External | None:
         raise UserError("not readable as Athena's SQL: it has no columns", hint="Correct the statement.")
     name, location = tree.this.this.name, tree.find(exp.LocationProperty)
     if location is None:
-        raise UserError("it has no LOCATION", place=name, hint="Say where its files are.")
+        raise UserError("it has no LOCATION", place=name, hint="Add a LOCATION that says where its files are.")
     row_format, options = tree.find(exp.RowFormatDelimitedProperty), _options(tree, exp, name)
     partitions = tree.find(exp.PartitionedByProperty)
     return External(
@@ -128,7 +128,7 @@ def resolve(location: str, folder: Path, locations: Mapping[str, str]) -> Path:
             return each
     listed = ", ".join(f"s3://…/{each.name}/" for each in there) or "none yet: whimbrel convert TABLE --csv writes one"
     raise UserError(
-        "nothing lies at the location",
+        "the location is empty",
         place=location,
         hint=f"Name it in [lake.locations], or one of the lake's CSV folders ({listed}).",
     )

@@ -1,9 +1,9 @@
 """Full exports through DuckDB: a file's attributes as columns of text, and the lines that it could not account for.
 
-DuckDB parses each line under an explicit structure, which ignores what it does not know. So every line is held against
-what was read of it: the lengths of all names, types and values that were found must add up to the length of the line
-itself. A line where they do not (an attribute or a type that the structure has not, escaped text in another spelling,
-blanks between the signs, anything damaged) is handed over as text, to be read one by one.
+DuckDB parses each line under an explicit structure, which ignores what it does not know. So every line is checked
+against what was read of it: the lengths of all names, types and values that were found must add up to the length of the
+line itself. Other lines (with an attribute or a type that the structure lacks, escaped text in another spelling, blanks
+between the signs, anything damaged) are handed over as text, to be read one by one.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ def is_plain_name(name: str) -> bool:
 
 def regular_inside(path: Path, root: Path) -> Path:
     """``path``, which is a regular file inside of ``root``, also when links are followed. Raises StateError."""
-    hint = "Copy the export again, with its files themselves and not with links to them."
+    hint = "Copy the export again, with the files themselves instead of links."
     try:
         real = path.resolve(strict=True)
         if not real.is_relative_to(root.resolve()):

@@ -27,9 +27,9 @@ def read_line(text: bytes) -> dict[str, Any]:
     try:
         values = simpleion.loads(text, single_value=False)
     except Exception as error:  # the parser has many ways to say that a line is not Ion
-        raise BadLine(f"no Ion: {str(error).strip() or type(error).__name__}") from None
+        raise BadLine(f"not Ion: {str(error).strip() or type(error).__name__}") from None
     if len(values) != 1 or _kind(values[0]) != "STRUCT":
-        raise BadLine(f"{len(values)} values where one struct belongs" if len(values) != 1 else "not a struct")
+        raise BadLine(f"{len(values)} values instead of one struct" if len(values) != 1 else "not a struct")
     record: dict[str, Any] = {}
     for name, value in _pairs(values[0]):
         if name in RECORD:

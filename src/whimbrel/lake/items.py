@@ -22,7 +22,7 @@ _SURELY_FITS = 38  # characters without an exponent: so many digits at most
 
 
 class BadLine(ValueError):
-    """Why a line is no item; its place is known where it is caught."""
+    """Why a line is not an item; its place is known where it is caught."""
 
 
 def load_json(line: bytes) -> Any:
@@ -84,7 +84,7 @@ def _check(value: Any, name: str, level: int) -> None:
     ((tag, content),) = value.items()
     checker = _CHECKERS.get(tag)
     if checker is None:
-        raise BadLine(f"attribute {name!r} has the type {tag!r}, which DynamoDB has not")
+        raise BadLine(f"attribute {name!r} has the type {tag!r}, which DynamoDB does not have")
     if tag in ("M", "L"):
         if level > MAX_DEPTH:
             raise BadLine(f"attribute {name[:50]!r} is nested deeper than {MAX_DEPTH} levels")
@@ -95,7 +95,7 @@ def _check(value: Any, name: str, level: int) -> None:
 
 def _text(content: Any, name: str) -> None:
     if not isinstance(content, str):
-        raise BadLine(f"attribute {name!r} has the S {shown(content)}, which is no text")
+        raise BadLine(f"attribute {name!r} has the S {shown(content)}, which is not a string")
 
 
 def _number(content: Any, name: str) -> None:
@@ -112,7 +112,7 @@ def _binary(content: Any, name: str) -> None:
     try:
         base64.b64decode(content, validate=True)
     except (TypeError, ValueError, binascii.Error):
-        raise BadLine(f"attribute {name!r} has the B {shown(content)}, which is no base64") from None
+        raise BadLine(f"attribute {name!r} has the B {shown(content)}, which is not base64") from None
 
 
 def _bool(content: Any, name: str) -> None:

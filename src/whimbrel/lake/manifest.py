@@ -84,7 +84,7 @@ def to_json(manifest: Manifest) -> bytes:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Raises LogCorrupt when the file is no manifest of ours."""
+    """Raises LogCorrupt when the file is not one of our manifests."""
     try:
         values: dict[str, Any] = orjson.loads(path.read_bytes())
         if values.pop("format") != FORMAT:
@@ -124,4 +124,4 @@ def asked_time(text: str, place: str) -> datetime:
     try:
         return read_time(text)
     except ValueError:
-        raise UserError(f"{text!r} is no time", place=place, hint="Write it as 2026-01-31T12:00:00Z.") from None
+        raise UserError(f"{text!r} is not a time", place=place, hint="Write it as 2026-01-31T12:00:00Z.") from None

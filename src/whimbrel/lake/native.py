@@ -168,7 +168,7 @@ def read_export(folder: Path) -> Export:
     summary = _read_summary(folder / SUMMARY)
     output = summary.get("outputFormat", JSON_FORMAT)
     if output not in (JSON_FORMAT, ION_FORMAT):
-        message = f"the export is in {output!r}, which whimbrel does not read"
+        message = f"the export's format is {output!r}, which whimbrel does not read"
         raise UserError(message, place=str(folder), hint="Export the table again with ExportFormat=DYNAMODB_JSON.")
     files = _read_files(folder / FILES, summary)
     items = _whole(summary["itemCount"])
@@ -200,9 +200,9 @@ def check_file(export: Export, number: int) -> None:
     listed, path = export.files[number], export.paths[number]
     md5 = file_md5(path)
     if base64.b64encode(md5).decode() != listed.md5:
-        raise LogCorrupt("the file is not what the export's manifest says (MD5)", place=str(path), hint=_HINT)
+        raise LogCorrupt("the file does not match the MD5 in the export's manifest", place=str(path), hint=_HINT)
     if listed.etag.endswith("-1") and listed.etag != _etag(md5):
-        raise LogCorrupt("the file is not what the export's manifest says (ETag)", place=str(path), hint=_HINT)
+        raise LogCorrupt("the file does not match the ETag in the export's manifest", place=str(path), hint=_HINT)
 
 
 def file_md5(path: Path) -> bytes:
@@ -293,7 +293,7 @@ def _read_checked(path: Path, most: int) -> bytes:
             if name.exists():
                 wanted = read_small(name, path.parent, _MOST_SUMMARY).decode("ascii", "replace").strip()
                 if base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode() != wanted:
-                    raise LogCorrupt("the checksum beside it does not fit", place=str(path), hint=_HINT)
+                    raise LogCorrupt("the checksum beside it does not match", place=str(path), hint=_HINT)
     except OSError as error:
         raise StateError(f"cannot be read: {error.strerror}", place=str(path), hint=_HINT) from error
     return data

@@ -40,7 +40,7 @@ def data_files(folder: Path) -> list[Path]:
     paths = [folder / name for name in names]
     for path in paths:
         if not path.exists():
-            raise StateError("the manifest names it, but it is missing", place=str(path), hint="Copy the export again.")
+            raise StateError("the manifest lists it, but it is missing", place=str(path), hint="Copy the export again.")
     return [regular_inside(path, folder) for path in paths]
 
 
@@ -49,7 +49,7 @@ def _all_files(folder: Path) -> list[Path]:
     files = [regular_inside(path, folder) for path in paths if not path.is_dir()]
     if files and len(files) < len(paths):
         deeper = next(path for path in paths if path.is_dir())
-        message = "a folder beside files of an export: its files would be left out"
+        message = "a folder among the export's files: its files would be left out"
         raise UserError(message, place=str(deeper), hint="Name one folder of files, or put all files into one.")
     return files
 
@@ -68,7 +68,7 @@ def _read_pairs(text: bytes) -> dict[str, Any]:
     for pair in text.split(_PAIRS):
         name, separator, value = pair.partition(_NAME)
         if not separator:
-            raise BadLine(f"{shown(pair.decode('utf-8', 'replace'))} is no name and value with ^C between them")
+            raise BadLine(f"{shown(pair.decode('utf-8', 'replace'))} is not a name and a value with ^C between them")
         try:
             spelled = name.decode().strip()
         except UnicodeDecodeError:
@@ -80,7 +80,7 @@ def _read_pairs(text: bytes) -> dict[str, Any]:
 
 
 def _upper(value: Any) -> Any:
-    """The value under DynamoDB's own tag; what is no tagged value stays as it is and is refused by check_item."""
+    """The value under DynamoDB's own tag; what is not a tagged value stays as it is and is refused by check_item."""
     if not isinstance(value, dict) or len(value) != 1:
         return value
     ((spelled, content),) = value.items()

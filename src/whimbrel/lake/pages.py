@@ -54,7 +54,7 @@ def read(path: Path) -> Iterator[Element]:
 
 
 def check(files: Iterable[Path]) -> None:
-    """Read the structure of all files. Raises UserError when none of them comes to the end of its table, or when one of
+    """Read the structure of all files. Raises UserError when none of them reaches the end of its table, or when one of
     those that are numbered is missing.
     """
     files, ended, last = list(files), [], Path()
@@ -67,7 +67,7 @@ def check(files: Iterable[Path]) -> None:
             more = document.more
         ended.append(not more)
     if ended and not any(ended):
-        hint = "Run it again without --max-items or --no-paginate, or put the pages that follow behind it."
+        hint = "Run it again without --max-items or --no-paginate, or append the remaining pages."
         message = "the output ends before the table does (it has LastEvaluatedKey or NextToken)"
         raise UserError(message, place=str(last), hint=hint)
 
@@ -86,7 +86,7 @@ def _check_numbers(files: Sequence[Path]) -> None:
         if first <= 1 and missing < max(pages):
             after = pages[missing - 1]
             name = _NUMBERED.sub(rf"\g<1>{missing:0{_width(after)}}\g<3>", after.name)
-            hint = "Put it beside the others; where nothing is missing, number the files without a gap."
+            hint = "Add the missing file; if none is missing, number the files without gaps."
             raise UserError(f"{name} is missing, and {pages[max(pages)].name} is there", place=str(after), hint=hint)
 
 
@@ -107,7 +107,7 @@ def _documents(path: Path) -> Iterator[_Document]:
 
 
 class _Document:
-    """Iterate it to its end; then ``more`` says if the table goes on behind it."""
+    """Iterate it to its end; then ``more`` says if the table continues after it."""
 
     def __init__(self, cursor: _Cursor, continued: bool) -> None:
         self._cursor, self._continued, self.more = cursor, continued, False
@@ -124,7 +124,7 @@ class _Document:
         while True:
             name = cursor.name()
             if name not in _KNOWN or name in names:
-                raise cursor.broken(f"{name!r} {'occurs twice' if name in names else 'is not of a scan'}")
+                raise cursor.broken(f"{name!r} {'occurs twice' if name in names else 'is not part of scan output'}")
             names.add(name)
             cursor.take(b":")
             if name == "Items":
@@ -185,7 +185,7 @@ class _Cursor:
         """The next byte that is not blank, which must be one of these."""
         found = self.peek()
         if not found or found not in wanted:
-            raise self.broken(f"{found.decode('ascii', 'replace')!r} where one of {wanted.decode()!r} belongs")
+            raise self.broken(f"{found.decode('ascii', 'replace')!r} where one of {wanted.decode()!r} is expected")
         self._pass(1)
         return found
 
@@ -214,7 +214,7 @@ class _Cursor:
                 end = found.start() if found else len(self._text)
                 self._hold(held, end)
                 if not self._fill():
-                    raise self.broken("the file ends within a value")
+                    raise self.broken("the file ends in the middle of a value")
                 continue
             sign = found.group()
             self._hold(held, found.end() + (sign == b"\\"))

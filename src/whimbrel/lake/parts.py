@@ -82,7 +82,7 @@ class PartMaker:
             except (duckdb.Error, OSError):  # a damaged line ends DuckDB's reading: find it, and keep the others
                 self._slow.add(source.path)
             if before != (writing.part.rows, writing.part.refusals):
-                writing.part.again = True  # what was written of the file cannot be taken back
+                writing.part.again = True  # what was written of the file cannot be undone
                 return 0
         return self._add_slowly(source, writing)
 

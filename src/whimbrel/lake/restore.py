@@ -1,7 +1,7 @@
 """``whimbrel restore``: a table rebuilt from its exports, every item exactly as it was.
 
 Exports are written in their order, so the last word on a key is written last. A line that cannot be read, or an item
-that DynamoDB refuses, is named and counted, and the rest goes on.
+that DynamoDB refuses, is named and counted, and the rest continues.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def choose(
     chain = None if place else load_chain(exports)
     known = key or (list(chain.key) if chain else key_from(files))
     if not known:
-        raise UserError("no export says what the key is", place=table, hint="Say it: --key customer_id:S")
+        raise UserError("the exports do not say what the key is", place=table, hint="Pass it: --key customer_id:S")
     return Chosen(into or table, known, files)
 
 

@@ -1,4 +1,4 @@
-"""A part as it is written: texts come in, typed columns go out to segments, each a Parquet file of one set of types."""
+"""A part as it is written: strings in, typed columns out to segments, each a Parquet file of one set of types."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Part:
 
 
 class PartWriter:
-    """The part as it is written: texts come in, typed columns go out."""
+    """The part as it is written: strings in, typed columns out."""
 
     def __init__(self, stem: Path, part: Part, columns: Columns, flatten: bool, sequence: int | None) -> None:
         self.part, self.sequence = part, sequence
@@ -171,7 +171,7 @@ class PartWriter:
                 self._renew_types()
 
     def _renew_types(self) -> bool:
-        """Go on under the types as they are known now; False where they have not changed."""
+        """Continue with the types as they are known now; False where they have not changed."""
         types = self._columns.types()
         if types == self.types:
             return False
@@ -199,7 +199,7 @@ class PartWriter:
 
 
 def _texts(batch: pyarrow.RecordBatch, name: str, read_as: dict[str, Type], kind: Type) -> pyarrow.Array:
-    """An attribute's texts in the form that its type of now has; NULLs where the batch has not the attribute."""
+    """An attribute's texts in the form that its type of now has; NULLs where the batch does not have the attribute."""
     import pyarrow as pa
 
     if name not in read_as:
@@ -234,7 +234,7 @@ def rewrite(segment: Segment, types: dict[str, Type], exclude: Iterable[str], fl
 
 
 def _widened(column: pyarrow.Array, kind: Any) -> pyarrow.Array:
-    """The same numbers in a wider type. In the place of whole numbers Arrow wants room for any 64 bits, in the place of
+    """The same numbers in a wider type. Instead of whole numbers Arrow wants room for any 64 bits, instead of
     decimals only for those that there are.
     """
     import pyarrow as pa

@@ -2,7 +2,7 @@
 
 ============== ==========================================================================================
 delimited      LazySimpleSerDe: no quotes, an escape sign; a value that is not of its type is NULL, as there
-opencsv        OpenCSVSerde: quotes, doubled or escaped, a line a row; empty is an empty text
+opencsv        OpenCSVSerde: quotes, doubled or escaped, a line a row; empty is an empty string
 json           JsonSerDe: an object a line, names found without regard to letter case; nested types
 parquet        columns by their names; one that a file has not is NULL
 ============== ==========================================================================================
@@ -192,14 +192,14 @@ def _value(json: str, kind: Any, seen: Any, table: str, exact: bool, depth: int 
 def _spelled(name: str, seen: Any, table: str, exact: bool) -> str:
     """The name as the files spell it."""
     if seen == "JSON" and not exact:
-        message = f"{name!r} is looked for in values of several kinds, where its letter case cannot be found out"
-        raise UserError(message, place=table, hint="Set 'case.insensitive'='false', and spell names as they are.")
+        message = f"{name!r} is in values of several types, so its letter case cannot be determined"
+        raise UserError(message, place=table, hint="Set 'case.insensitive'='false', and spell names exactly.")
     if exact or not isinstance(seen, dict):
         return name
     found = [each for each in seen if each.lower() == name.lower()]
     if len(found) > 1:
         message = f"the files have {found[0]!r} and {found[1]!r}, which differ by letter case only"
-        raise UserError(message, place=table, hint="Say which: 'case.insensitive'='false', and its name as it is.")
+        raise UserError(message, place=table, hint="Set 'case.insensitive'='false', and spell the name exactly.")
     return found[0] if found else name
 
 

@@ -125,7 +125,7 @@ def read(source: Source) -> Iterator[Line]:
 
 
 def prepared(files: Sequence[Source], pinned: Mapping[str, Type]) -> list[Source]:
-    """The loose files with what must be known of all of them before a line is read: that a scan came to its end, and
+    """The loose files with what must be known of all of them before a line is read: that a scan is complete, and
     the types of CSV's columns, which are ``pinned`` or follow from all cells. Raises UserError, StateError.
     """
     pages.check([each.path for each in files if each.form == "pages"])
@@ -153,14 +153,14 @@ def _cells(source: Source) -> Iterator[Line]:
 def check_count(source: Source, seen: int) -> None:
     """Raises LogCorrupt when the file has not as many items as its export says."""
     if source.items is not None and seen != source.items:
-        message = f"it has {seen} items, the export's manifest says {source.items}"
+        message = f"it has {seen} items, but the export's manifest says {source.items}"
         raise LogCorrupt(message, place=str(source.path), hint="Copy the export again.")
 
 
 def read_line(text: bytes, form: str) -> Record:
     """Raises BadLine."""
     if len(text) > MAX_LINE:
-        raise BadLine(f"the line has more than {MAX_LINE >> 20} MB; an item has 400 KB at most")
+        raise BadLine(f"the line is longer than {MAX_LINE >> 20} MB; an item has at most 400 KB")
     if not text.strip():
         raise BadLine("the line is empty")
     if form == "old":
@@ -172,13 +172,13 @@ def read_line(text: bytes, form: str) -> Record:
     if form == "plain":
         return Record(None, check_item(value))
     if not isinstance(value, dict):
-        raise BadLine(f"not an object but {shown(value)}")
+        raise BadLine(f"not an object: {shown(value)}")
     return _incremental(value) if form == "incremental" else Record(None, _full(value))
 
 
 def _full(value: dict[str, Any]) -> Item:
     if value.keys() != {"Item"}:
-        raise BadLine(f"it has {', '.join(map(repr, value)) or 'nothing'} where only 'Item' belongs")
+        raise BadLine(f"it has {', '.join(map(repr, value)) or 'nothing'} instead of 'Item'")
     return check_item(value["Item"])
 
 
@@ -186,7 +186,7 @@ def _incremental(value: dict[str, Any]) -> Record:
     unknown = value.keys() - {"Metadata", "Keys", "OldImage", "NewImage"}
     _check_metadata(value.get("Metadata", {}))
     if unknown or "Keys" not in value:
-        raise BadLine(f"it has {min(unknown)!r}, which is no part of a change" if unknown else "it has no 'Keys'")
+        raise BadLine(f"it has {min(unknown)!r}, which does not belong in a change" if unknown else "it has no 'Keys'")
     for name in ("Keys", "OldImage", "NewImage"):
         if name in value:
             check_item(value[name])

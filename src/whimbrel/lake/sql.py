@@ -47,7 +47,7 @@ class Database:
         for path in sorted((folder / "tables").glob("*.sql")):
             try:
                 self._create_external(path.read_text(encoding="utf-8"))
-            except (UserError, StateError) as error:  # a query that names it is told why; others go on
+            except (UserError, StateError) as error:  # a query that names it is told why; others continue
                 self._missing[path.stem.lower()] = error
 
     def __enter__(self) -> Database:
@@ -121,7 +121,7 @@ class Database:
     def _check_name(self, name: str) -> None:
         for other in self.shown:
             if other.lower() == name.lower():
-                message = f"the data set {other!r} has the same name in SQL, where letter case does not count"
+                message = f"the data set {other!r} has the same name in SQL, which ignores letter case"
                 raise UserError(message, place=name, hint="Give one of them another name in its [[dataset]].")
 
     def _create_external(self, statement: str) -> None:
@@ -182,7 +182,7 @@ def query(project: Project, sql: str, *, as_of: str = "", identity: str = "") ->
         for statement in statements(sql):
             found = database.arrow(statement)
         if found is None:
-            raise UserError("the SQL has no rows to give", hint="End it with a SELECT.")
+            raise UserError("the SQL returns no rows", hint="End it with a SELECT.")
         return found
 
 
@@ -219,4 +219,4 @@ def _from_athena(statement: str) -> str | None:
 
 
 def _user_error(error: Exception) -> UserError:
-    return UserError(str(error).strip(), place="SQL", hint='\n`whimbrel query "SHOW TABLES"` lists what there is.')
+    return UserError(str(error).strip(), place="SQL", hint='\n`whimbrel query "SHOW TABLES"` lists the tables.')

@@ -193,7 +193,7 @@ def make_dataset(
     if found.exports:
         made = from_exports(folder, rules, found.exports, fresh=again, as_of=as_of, accept_gap=accept_gap, stop=stop)
     elif as_of:
-        raise UserError("the files do not say of which time they are", place="--as-of", hint="Leave it out.")
+        raise UserError("the files do not state their time", place="--as-of", hint="Leave it out.")
     else:
         made = from_files(folder, rules, found.files, stop)
     if made is None:

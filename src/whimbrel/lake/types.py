@@ -204,7 +204,7 @@ def parse_type(text: str) -> Type:
     """The type that ``str`` of it spells. Raises ValueError."""
     parsed, rest = _parse(text.strip())
     if rest.strip():
-        raise ValueError(f"{rest!r} stands behind the type in {text!r}")
+        raise ValueError(f"{rest!r} follows the type in {text!r}")
     return parsed
 
 
@@ -234,12 +234,12 @@ def with_fields(kind: Type, other: Type) -> Type:
 def _parse(text: str) -> tuple[Type, str]:
     word = re.match(r"[a-z0-9]+", text)
     if not word:
-        raise ValueError(f"a type must stand at {text!r}")
+        raise ValueError(f"a type is expected at {text!r}")
     kind, rest = word.group(), text[word.end() :]
     if kind == "decimal" and (digits := re.match(r"\(\s*(\d+)\s*,\s*(\d+)\s*\)", rest)):
         precision, scale = int(digits.group(1)), int(digits.group(2))
         if not 1 <= precision <= 38 or scale > precision:
-            raise ValueError(f"decimal({precision},{scale}) is not possible: 38 digits are the most")
+            raise ValueError(f"decimal({precision},{scale}) is not possible: the limit is 38 digits")
         return Type("decimal", precision, scale), rest[digits.end() :]
     if kind == "list" and rest.startswith("<"):
         inner, rest = _parse(rest[1:].strip())
@@ -247,7 +247,7 @@ def _parse(text: str) -> tuple[Type, str]:
     if kind == "struct" and rest.startswith("<"):
         return _parse_struct(rest[1:])
     if kind not in _SCALARS:
-        raise ValueError(f"{kind!r} is no type; the types are in docs/lake.md")
+        raise ValueError(f"{kind!r} is not a type; docs/lake.md lists the types")
     return Type(kind), rest
 
 
@@ -267,14 +267,14 @@ def _parse_struct(rest: str) -> tuple[Type, str]:
 def _parse_name(text: str) -> tuple[str, str]:
     found = re.match(r'"(?:[^"\\]|\\.)*"', text) or _PLAIN_NAME.match(text)
     if not found:
-        raise ValueError(f"a name must stand at {text!r}")
+        raise ValueError(f"a name is expected at {text!r}")
     name = found.group()
     return (orjson.loads(name) if name.startswith('"') else name), text[found.end() :]
 
 
 def _after(text: str, sign: str) -> str:
     if not text.strip().startswith(sign):
-        raise ValueError(f"{sign!r} must stand at {text!r}")
+        raise ValueError(f"{sign!r} is expected at {text!r}")
     return text.strip()[1:]
 
 

@@ -1,6 +1,6 @@
 """Values of one attribute as a typed Arrow column: exactly, or the positions of those that do not fit.
 
-Values come as texts: of a plain column the content of its one tag ("56" of {"N": "56"}), of any other the value in
+Values are strings: of a plain column the content of its one tag ("56" of {"N": "56"}), of any other the value in
 DynamoDB's JSON. Whole columns are converted at once where that is exact, and one by one where it is not.
 """
 
@@ -115,7 +115,7 @@ def text_of(value: AttributeValue, kind: Type) -> str | None:
     if not is_plain(kind):
         return orjson.dumps(value).decode()
     if tag not in TAGS_OF[kind.kind]:
-        raise Misfit(f"{shown(value)} is no {kind}")
+        raise Misfit(f"{shown(value)} does not fit {kind}")
     return ("false", "true")[content] if tag == "BOOL" else str(content)
 
 
@@ -130,13 +130,13 @@ def typed(value: AttributeValue, kind: Type) -> Any:
         members = content if tag == "L" else [{tag[0]: member} for member in content]
         return [typed(member, kind.inner[0]) for member in members]
     if tag not in TAGS_OF.get(kind.kind, ()):
-        raise Misfit(f"{shown(value)} is no {kind}")
+        raise Misfit(f"{shown(value)} does not fit {kind}")
     if tag == "N":
         return _number(content, kind)
     if tag == "M":
         unknown = content.keys() - set(kind.names)
         if unknown:
-            raise Misfit(f"the map has {min(unknown)!r}, which {kind} has not")
+            raise Misfit(f"the map has {min(unknown)!r}, which {kind} does not have")
         inner = dict(zip(kind.names, kind.inner, strict=True))
         return {name: typed(each, inner[name]) for name, each in content.items()}
     return base64.b64decode(content) if tag == "B" else content
@@ -156,7 +156,7 @@ def _number(text: str, kind: Type) -> Any:
             return int(value)
     elif _fits(value, kind):
         return value.normalize(EXACT)  # zeros at the end of a fraction may be more than the type's scale
-    raise Misfit(f"{text} is no {kind}")
+    raise Misfit(f"{text} does not fit {kind}")
 
 
 def _fits(value: Decimal, kind: Type) -> bool:

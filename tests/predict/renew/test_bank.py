@@ -133,7 +133,7 @@ def test_a_model_is_made_renewed_under_load_and_a_worse_one_refused(
 
         third = world.renew()
         assert third["outcome"] == "kept"
-        assert third["results"]["gate"]["reason"] == "no row has changed since the present model was trained"
+        assert third["results"]["gate"]["reason"] == "no row has changed since the current model was trained"
 
         # What it learns from is false; what it is judged by is not.
         world.write(0, 2_880, y=lambda row: 1 - int(row["y"]))

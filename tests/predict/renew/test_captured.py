@@ -70,5 +70,5 @@ def test_nothing_captured_is_no_rows(model: Model, tmp_path: Path) -> None:
 
 def test_a_file_that_is_none_is_named(model: Model, tmp_path: Path) -> None:
     write(tmp_path / "E", captured("text/csv", ROW, ONE), b"{}\n")
-    with pytest.raises(StateError, match="line 2 is no captured call"):
+    with pytest.raises(StateError, match="line 2 is not a captured call"):
         captured_drift(model, tmp_path / "E")

@@ -51,7 +51,7 @@ def test_a_cron_expression_that_is_none_is_refused_at_once(tmp_path: Path) -> No
     (tmp_path / "whimbrel.toml").write_text(MODEL + RENEWAL + 'cron = "0 3 * * 7"')
     done = CliRunner().invoke(main, ["schedule", "-p", str(tmp_path / "whimbrel.toml")])
     assert done.exit_code == 2
-    assert "renewal bank: cron: '0 3 * * 7' cannot be followed: name the days of the week" in done.output
+    assert "renewal bank: cron: '0 3 * * 7' is not a valid schedule: name the days of the week" in done.output
 
 
 def test_a_plan_says_the_steps_that_are_left(tmp_path: Path) -> None:
@@ -97,4 +97,4 @@ def test_what_is_not_in_the_data_set_is_said_by_every_renewal(
         results = {"convert": converted, "gate": {"reason": "better"}, "train": {"version": "1"}}
         renewing.say(Renewal("bank", "bank", "kept", {"outcome": "kept", "results": results}), as_json=False)
         assert "1 items are not in the data set" in (told := capsys.readouterr().out)
-        assert "1.5 is no int64" in told
+        assert "1.5 does not fit int64" in told

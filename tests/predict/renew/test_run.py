@@ -18,7 +18,7 @@ class Crash(BaseException):
 
 
 class Steps(dict[str, Step]):
-    """Steps that keep what was run; ``on`` does something else in the place of one of them, once."""
+    """Steps that keep what was run; ``on`` does something else instead of one of them, once."""
 
     def __init__(self, passed: bool = True, live: bool = True) -> None:
         self.done: list[str] = []

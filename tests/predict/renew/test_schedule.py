@@ -129,7 +129,7 @@ def test_a_cron_expression_is_in_utc_and_days_have_names() -> None:
         ("0 25 * * *", "cannot be followed"),
         ("0 3 * * 0", "name the days of the week"),
         ("0 3 * * 1-5", "name the days of the week"),
-        ("0 3 1 * mon", "do not go together"),
+        ("0 3 1 * mon", "cannot be combined"),
         ("0 3 31 2 *", "no such day"),
     ],
 )

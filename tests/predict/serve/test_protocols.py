@@ -128,8 +128,8 @@ AGE = {"name": "age", "datatype": "FP64", "shape": [1], "data": [3]}
         (INFER, {"inputs": [AGE | {"parameters": {"binary_data_size": 8}}]}, 400, "'parameters'"),
         (INFER, {"inputs": [AGE | {"shape": [2]}]}, 400, "do not fill"),
         (INFER, {"inputs": [AGE | {"datatype": "COMPLEX"}]}, 400, "'COMPLEX'"),
-        (INFER, {"inputs": [AGE, AGE]}, 400, "stands twice"),
-        (INFER, {"inputs": [AGE | {"shape": [10_001], "data": [3] * 10_001}]}, 400, "more than the 10000"),
+        (INFER, {"inputs": [AGE, AGE]}, 400, "appears twice"),
+        (INFER, {"inputs": [AGE | {"shape": [10_001], "data": [3] * 10_001}]}, 400, "more than the limit of 10000"),
         (INFER, {"inputs": [AGE | {"name": "wage"}]}, 400, "'wage' is not an input"),
         (INFER, {"inputs": [AGE | {"data": ["x"]}]}, 400, "column 'age' must be a finite number"),
     ],
@@ -142,4 +142,4 @@ def test_anything_else_is_refused_by_name(server: Running, path: str, body: Any,
 
 def test_bytes_behind_the_json_are_refused(server: Running) -> None:
     found, answer = ask(server, INFER, {"inputs": [AGE]}, **{"Inference-Header-Content-Length": "10"})
-    assert (found, "tensors of bytes" in answer["error"]) == (400, True)
+    assert (found, "binary tensor data" in answer["error"]) == (400, True)

@@ -168,7 +168,7 @@ def test_a_wrong_row_names_its_column(row: Any, column: str) -> None:
 
 def test_a_column_of_names_of_rows_is_no_input() -> None:
     table = pa.table({"x": [f"customer-{number}" for number in range(500)]})
-    with pytest.raises(TrainingError, match="it names rows"):
+    with pytest.raises(TrainingError, match="identifiers"):
         learn_input(CATEGORY, read_values(table, "x"), np.zeros(500))
 
 

@@ -202,14 +202,14 @@ def test_columns_that_cannot_be_inputs_are_left_out_and_named_all_at_once(tmp_pa
     model = trained(table, tmp_path)
     assert model.facts["left_out"] == {
         "tags": "is of type list<item: string>, which cannot be an input",
-        "id": "has 300 different texts in 300 rows: names of rows, or free text",
+        "id": "has 300 different strings in 300 rows: identifiers or free text",
         "country": "has the same value in every row",
         "empty": "has the same value in every row",
     }
     assert model.columns == ["age", "rate", "job", "contact"]
     model.predict([dict.fromkeys(unusable, "x") | {"age": 30}])  # a row may still have them
     page = model_path(tmp_path, model.version).with_name("report.html").read_text()
-    assert "names of rows, or free text" in page
+    assert "identifiers or free text" in page
     only = table.select([*unusable, "y"])
     with pytest.raises(TrainingError, match=r"no column is left .*'tags' is of type .*; 'id' has .*; 'country' has"):
         trained(only, tmp_path)
@@ -326,7 +326,14 @@ def test_the_report_is_one_whole_page_and_needs_nothing_else(learner: str, tmp_p
     assert not page.links
     assert not re.search(r"https?:|//|@import|url\(", text)
     assert not {"script", "link", "iframe", "img"} & set(page.tags)
-    for wanted in ("ROC", "Precision and recall", "Calibration", "Confusion matrix", "What the answers rest on", "m-1"):
+    for wanted in (
+        "ROC",
+        "Precision and recall",
+        "Calibration",
+        "Confusion matrix",
+        "What the answers depend on",
+        "m-1",
+    ):
         assert wanted in text
     assert "&lt;job&gt; &amp;" in text
     assert f"{model.metrics['auc']:.4f}" in text

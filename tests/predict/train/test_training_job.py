@@ -149,4 +149,4 @@ def test_a_label_that_stands_last_is_named(opt_ml: Path) -> None:
 @pytest.mark.parametrize("given", ["20", '"3"'])
 def test_a_wrong_feature_dim_is_refused(given: str, opt_ml: Path) -> None:
     configure(opt_ml, POST | {"feature_dim": given}, {"train": {}})
-    assert f"feature_dim is {given.strip(chr(34))}, and the channel train has 4 columns" in failure(opt_ml)
+    assert f"feature_dim is {given.strip(chr(34))}, but the channel train has 4 columns" in failure(opt_ml)

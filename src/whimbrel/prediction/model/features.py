@@ -180,7 +180,7 @@ def indented(lines: Sequence[str], by: int = 4) -> list[str]:
 
 
 def as_text(value: Any) -> str:
-    """A category as the text that JSON has for it. Raises ValueError on what is no text, number or truth value."""
+    """A category as the text that JSON has for it. Raises ValueError for anything but a string, number or boolean."""
     if isinstance(value, str):
         return str(value).strip()
     if isinstance(value, bool):
@@ -189,7 +189,7 @@ def as_text(value: Any) -> str:
         return str(value)
     if isinstance(value, (float, Decimal)) and math.isfinite(value):
         return str(int(value)) if value == int(value) else str(float(value))
-    raise ValueError("must be a text")
+    raise ValueError("must be a string")
 
 
 def as_number(value: Any) -> float | None:
@@ -265,7 +265,7 @@ def value_fault(inputs: Sequence[Input], values: Sequence[Any], number: int) -> 
         try:
             encoder(each, fill=0.0)(value)
         except (ValueError, TypeError, OverflowError):
-            wanted = "an ISO date" if each.part else "a finite number" if each.type == NUMBER else "a text"
+            wanted = "an ISO date" if each.part else "a finite number" if each.type == NUMBER else "a string"
             return RowError(
                 f"column {each.column!r} must be {wanted}, not {shown(value)}",
                 column=each.column,

@@ -197,11 +197,11 @@ def read_model(data: bytes, place: str = "model file") -> Model:
         raise _damaged(place, f"its format is {document.get('format')!r}, not {FORMAT!r} or {WITH_DATES!r}")
     found = digest(document)
     if stated != found:
-        raise _damaged(place, f"its digest is {stated!r}, and its content has {found!r}")
+        raise _damaged(place, f"its digest is {stated!r}, but its content has {found!r}")
     try:
         return _model(document, found)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
-        raise _damaged(place, f"its content does not fit together: {error!r}") from None
+        raise _damaged(place, f"its content is inconsistent: {error!r}") from None
 
 
 def _document(data: bytes, place: str) -> dict[str, Any]:
@@ -349,7 +349,7 @@ def _require(fits: bool, what: str) -> None:
 
 
 def _text(value: Any) -> str:
-    _require(isinstance(value, str), f"{value!r} is not a text")
+    _require(isinstance(value, str), f"{value!r} is not a string")
     return sys.intern(value)
 
 

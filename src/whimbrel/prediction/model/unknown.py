@@ -42,7 +42,7 @@ class Unknown:
             del kept[next(iter(kept))]
 
     def header(self) -> str:
-        """A line for the answer: the number of values, then as many ``column=value``, percent-encoded, as there is room
+        """A line for the answer: the number of values, then as many ``column=value``, percent-encoded, as fit
         for, and ``...`` where that is not all."""
         line = f"{HEADER}: {sum(self.counts.values())}"
         for column, values in self.values.items():

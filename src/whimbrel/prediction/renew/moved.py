@@ -35,7 +35,7 @@ def endpoint_drift(project: Project, endpoint: str, since: str) -> EndpointDrift
     name = endpoint or only_endpoint(project)
     file = present_model(project, name)
     if file is None:
-        raise UserError("there is no such endpoint yet", place=name, hint="Begin it with: whimbrel serve")
+        raise UserError("the endpoint does not exist yet", place=name, hint="Create it with: whimbrel serve")
     model = load_model(file)
     folder = Path(endpoint_rule(project, name).capture_folder) / name
     return EndpointDrift(name, model.version, str(folder), captured_drift(model, folder, _moment(since)))

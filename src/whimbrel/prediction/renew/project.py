@@ -197,12 +197,12 @@ def _gate(project: Project, rule: RenewalRule, model_rule: ModelRule, results: M
 
     present = present_model(project, rule.endpoint)
     if not results["train"]["changed"]:
-        return {"passed": False, "reason": "no row has changed since the present model was trained"}
+        return {"passed": False, "reason": "no row has changed since the current model was trained"}
     table = read_dataset(project, model_rule, results["convert"]["id"]).table
     held = table.take(split(model_rule, table).held)
     if not held.num_rows:
         raise TrainingError(
-            "no rows are held out to compare the models on",
+            "there are no held-out rows to compare the models on",
             place=f"model {model_rule.name}",
             hint="Set holdout to a share above 0 in its [[model]].",
         )

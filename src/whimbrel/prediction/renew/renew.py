@@ -1,9 +1,9 @@
 """Renew: fresh data, a new model, and an endpoint that takes it only if it is at least as good. One resumable run.
 
 The steps are functions that the caller hands in (export, convert, train, gate, update), each safe to repeat. After each
-its result is saved; a run that was stopped goes on after the last one saved. Every run leaves one line in the record.
+its result is saved; a run that was stopped continues after the last one saved. Every run leaves one line in the record.
 
-A run that cannot go on with the data it has (a TrainingError, a step refused) ends as ``failed``: the next one begins
+A run that cannot continue with its data (a TrainingError, a step refused) ends as ``failed``: the next one begins
 with fresh data. What may be over the next time (a server that is away, a signal) leaves the run to be taken up again.
 """
 
@@ -53,7 +53,7 @@ def _go_on(folder: Path, run: Result, steps: Mapping[str, Step], stop: threading
         if name == "update" and not results["gate"]["passed"]:
             return
         if stop.is_set():
-            raise Stopped("the renewal was stopped", place=name, hint="Start it again: it goes on with this step.")
+            raise Stopped("the renewal was stopped", place=name, hint="Start it again: it continues with this step.")
         began = time.monotonic()
         results[name] = steps[name](results)
         results[name]["seconds"] = round(time.monotonic() - began, 3)
@@ -72,7 +72,7 @@ def _end(folder: Path, run: Result, how: Result) -> Result:
 
 
 def unfinished(folder: Path) -> Result | None:
-    """The run that was stopped on its way, if there is one. Raises StateError when its file is no such thing."""
+    """The run that was stopped on its way, if there is one. Raises StateError when its file is not one."""
     path = folder / RUN_FILE
     try:
         run: Result = orjson.loads(path.read_bytes())
@@ -80,7 +80,7 @@ def unfinished(folder: Path) -> Result | None:
         return None
     except orjson.JSONDecodeError as error:
         raise StateError(
-            f"not a renewal: {error}", place=str(path), hint="Remove it: the renewal begins anew."
+            f"not a renewal: {error}", place=str(path), hint="Remove it: the renewal then starts over."
         ) from None
     return run
 

@@ -27,7 +27,7 @@ def trigger(rule: RenewalRule) -> Any:
             raise ValueError("there is no such day")
     except ValueError as error:
         raise ProjectError(
-            f"{rule.cron!r} cannot be followed: {error}",
+            f"{rule.cron!r} is not a valid schedule: {error}",
             place=f"renewal {rule.model}: cron",
             hint="Write five fields, as in 0 3 * * mon-fri for three in the morning, UTC.",
         ) from None
@@ -42,7 +42,7 @@ def _refuse_what_cron_reads_otherwise(expression: str) -> None:
     if any(character.isdigit() for character in fields[4].partition("/")[0]):
         raise ValueError("name the days of the week (sun, mon, …)")
     if fields[2] != "*" and fields[4] != "*":
-        raise ValueError("a day of the month and a day of the week do not go together")
+        raise ValueError("a day of the month and a day of the week cannot be combined")
 
 
 def back_off(rule: RenewalRule, failures: int) -> float:

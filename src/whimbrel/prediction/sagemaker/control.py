@@ -68,9 +68,9 @@ class Control:
         except KeyError as error:
             raise UserError(f"{error.args[0]} is missing", place=operation, hint="Give it.") from None
         except (TypeError, AttributeError, ValueError) as error:
-            _log.info("control was given what it cannot read", exc_info=True, extra={"operation": operation})
+            _log.info("the request cannot be read", exc_info=True, extra={"operation": operation})
             hint = "See SageMaker's API."
-            raise UserError(f"a value is not of its type: {error}", place=operation, hint=hint) from None
+            raise UserError(f"a value has the wrong type: {error}", place=operation, hint=hint) from None
 
     async def close(self) -> None:
         """End the training jobs."""
@@ -288,10 +288,10 @@ def _capture(given: Values, folders: Folders) -> Capture | None:
         return None
     modes = {each["CaptureMode"] for each in given["CaptureOptions"]}
     if not modes <= _CAPTURE_MODES:
-        raise UserError(f"must be of {sorted(_CAPTURE_MODES)}", place="CaptureMode", hint="Mend it.")
+        raise UserError(f"must be one of {sorted(_CAPTURE_MODES)}", place="CaptureMode", hint="Fix it.")
     percent = given["InitialSamplingPercentage"]
     if not 0 <= percent <= 100:
-        raise UserError(f"must be from 0 to 100, not {percent}", place="InitialSamplingPercentage", hint="Mend it.")
+        raise UserError(f"must be from 0 to 100, not {percent}", place="InitialSamplingPercentage", hint="Fix it.")
     folder = folders.output(given["DestinationS3Uri"], "DestinationS3Uri")
     return Capture(percent, str(folder), "Output" not in modes or len(modes) > 1, modes != {"Input"})
 

@@ -90,7 +90,7 @@ def lake_places(lake: Path, locations: Mapping[str, str]) -> Places:
             return resolve(address, lake, locations)
         path = address.removeprefix("s3://").strip("/")
         if not path or {"..", "."} & set(path.split("/")):
-            raise UserError(f"{address[:200]!r} names no place", place=setting, hint="Give s3://bucket/path.")
+            raise UserError(f"{address[:200]!r} does not name a place", place=setting, hint="Give s3://bucket/path.")
         mapped = any(address.startswith(known.rstrip("/")) for known in locations)
         return resolve(address, lake, locations) if mapped else lake / "s3" / path
 

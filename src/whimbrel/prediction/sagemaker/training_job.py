@@ -1,7 +1,7 @@
 """``docker run IMAGE train``: SageMaker's contract for training, over the folder that is /opt/ml there.
 
 ========================================  ====================================================================
-input/config/hyperparameters.json         texts: the keys of a ``[[model]]``, or those of linear-learner
+input/config/hyperparameters.json         strings: the keys of a ``[[model]]``, or those of linear-learner
 input/config/inputdataconfig.json         channels: ``train``, and ``validation``, whose figures are logged
 input/config/resourceconfig.json          one host
 input/data/<channel>/                     CSV, the label first and without a header, or Parquet
@@ -73,7 +73,7 @@ def run_job(folder: Path) -> int:
 def _train(folder: Path) -> None:
     hosts = _config(folder, "resourceconfig").get("hosts", [])
     if len(hosts) > 1:
-        raise UserError(f"there are {len(hosts)} hosts, and one trains", hint="Say InstanceCount=1.")
+        raise UserError(f"there are {len(hosts)} hosts, but training runs on one", hint="Say InstanceCount=1.")
     channels = _config(folder, "inputdataconfig")
     columns = _columns(folder / "input" / "data" / "train")
     names = None if columns["header"] else columns["columns"]
@@ -129,7 +129,7 @@ def _check_width(hyperparameters: dict[str, str], table: Any) -> None:
     given, found = str(_value("feature_dim", hyperparameters.get("feature_dim", "auto"))), table.num_columns - 1
     if given not in ("auto", str(found)):
         raise UserError(
-            f"feature_dim is {given}, and the channel train has {found} columns beside the label",
+            f"feature_dim is {given}, but the channel train has {found} columns besides the label",
             place="hyperparameters",
             hint=f"Give {found}, auto, or nothing.",
         )
@@ -186,7 +186,7 @@ def rule_from(texts: dict[str, str], label: str) -> ModelRule:
 
 
 def _value(key: str, text: str) -> Any:
-    """Every hyperparameter is a text; the SDK writes each as JSON, the CLI as it is."""
+    """Every hyperparameter is a string; the SDK writes each as JSON, the CLI as it is."""
     try:
         found = json.loads(text)
     except ValueError:
@@ -218,14 +218,14 @@ def _channel(
     """The channel's rows, and when its newest file was written."""
     about, place = channels.get(name, {}), folder / "input" / "data" / name
     if about.get("TrainingInputMode", "File") != "File":
-        raise UserError("it comes through a pipe", place=f"channel {name}", hint="Say TrainingInputMode=File.")
+        raise UserError("its input mode is Pipe", place=f"channel {name}", hint="Use TrainingInputMode=File.")
     kind = str(about.get("ContentType") or "text/csv").partition(";")[0]
     if kind not in ("text/csv", "application/x-parquet"):
         hint = "Give text/csv or application/x-parquet."
         raise UserError(f"its ContentType is {kind}", place=f"channel {name}", hint=hint)
     files = [path for path in sorted(place.rglob("*")) if path.is_file() and path.name[0] not in "_."]
     if not files:
-        raise UserError("there is no file", place=str(place), hint="A channel named train has the rows to learn from.")
+        raise UserError("there is no file", place=str(place), hint="Put the training rows into a channel named train.")
     if names == []:
         for path in files:
             if not path.name.endswith(".parquet"):

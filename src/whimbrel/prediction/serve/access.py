@@ -51,7 +51,7 @@ class Access:
                 raise UserError(f"is shorter than {SHORTEST} characters", place=f"[serve] {name}", hint=hint)
         if self.control and not self.control_token and not is_local(host):
             raise UserError(
-                f"other machines can reach {host or 'every address'}, and control calls would need no token",
+                f"other machines can reach {host or 'every address'}, and control calls would not need a token",
                 place="[serve] host",
                 hint="Set token_env or token_file in [serve] (make one: openssl rand -hex 32), or listen on 127.0.0.1.",
             )
@@ -93,12 +93,12 @@ class Doors:
     ) -> Refused | None:
         """``found`` has the last of ``headers`` of each name."""
         if len(found) != len(headers) and (name := _twice(headers)):
-            return Refused(400, f"the header {name} stands twice")
+            return Refused(400, f"the header {name} appears twice")
         host = found.get(b"host", b"")
         if (host, local) not in self._known and (refused := self._host(host, local)):
             return refused
         if b"origin" in found and not _same_site(found[b"origin"], host):
-            return Refused(403, f"a page of {_shown(found[b'origin'])} may not do this")
+            return Refused(403, f"a page from {_shown(found[b'origin'])} may not do this")
         secrets = self._secrets(method, path) if self.signed else []
         return _without_secret(found.get(b"authorization", b""), secrets, method, path) if secrets else None
 

@@ -108,7 +108,7 @@ def _json_rows(body: bytes, width: int) -> Iterator[Row]:
     instances = _mlflow(document) if isinstance(document, dict) and "instances" not in document else document
     if isinstance(instances, dict):
         if len(forms := [each for each in _FORMS if each in instances]) > 1:
-            raise BodyError(f"{' and '.join(forms)} stand beside each other: send one of them")
+            raise BodyError(f"{' and '.join(forms)} were both sent: send one of them")
         instances = instances["instances"]
     if not isinstance(instances, (list, Generator)):
         raise BodyError('the body must be {"instances": [...]}')

@@ -39,14 +39,14 @@ class Budget:
         return self.used > self.most
 
     def add(self, size: int) -> None:
-        """Count what is held already (``size`` below 0: what is let go); whoever adds looks at ``full``."""
+        """Count what is held already (``size`` below 0: what is released); whoever adds looks at ``full``."""
         self.used += size
         if size < 0 and self._waiting:
             self._admit()
 
     @asynccontextmanager
     async def room(self, size: int, seconds: float) -> AsyncIterator[None]:
-        """Room for ``size`` bytes of work, first come, first served; one work may always go on, whatever its size.
+        """Room for ``size`` bytes of work, first come, first served; one may always proceed, whatever its size.
 
         Raises NoRoom after ``seconds``.
         """

@@ -24,7 +24,7 @@ def captured_drift(model: Model, folder: Path, since: str = "") -> Drift:
     """How far the captured calls that ``model`` answered have moved from its training.
 
     ``folder`` is the endpoint's, below that of the capture; ``since`` is a time in UTC as 2026-01-31T12:00:00Z. Calls
-    of other versions are left out. One file at a time is read. Raises StateError for a file that is no captured data.
+    of other versions are left out. One file at a time is read. Raises StateError for a file that is not captured data.
     """
     scores: list[Any] = []
     # The rows are read to their end before the first score is looked at, and so the scores are there by then.
@@ -58,7 +58,7 @@ def calls(folder: Path, version: str, since: str = "") -> Iterator[dict[str, Any
                     yield call
             except (orjson.JSONDecodeError, KeyError, TypeError) as error:
                 raise StateError(
-                    f"line {number} is no captured call: {error!r}", place=str(path), hint="Move the file away."
+                    f"line {number} is not a captured call: {error!r}", place=str(path), hint="Move the file away."
                 ) from None
 
 

@@ -45,7 +45,7 @@ class Keys(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What came of it: ``live`` is whether the endpoint now answers with the model; else ``reason`` says why not."""
+    """The outcome: ``live`` is whether the endpoint now answers with the model; else ``reason`` says why not."""
 
     endpoint: str
     config: str
@@ -61,7 +61,7 @@ class Deployment:
 def deploy(
     folder: Path, rule: EndpointRule, model_file: Path, keys: Keys | None = None, *, timeout: float = 3600.0
 ) -> Deployment:
-    """Serve ``model_file`` at the endpoint of ``rule``; returns when it is live or was taken back.
+    """Serve ``model_file`` at the endpoint of ``rule``; returns when it is live or was rolled back.
 
     ``folder`` is the registry's; ``keys`` are for a server that asks for a token. Raises UserError (another update is
     under way, the model is refused), ModelDamaged, TargetUnreachable when the server goes away, StateError when nothing
@@ -119,7 +119,7 @@ def client_for(url: str, service: str, keys: Keys | None = None) -> Any:
 
 
 def _in_registry(folder: Path, rule: EndpointRule, file: Path, model: Model, name: str) -> Deployment:
-    """No server runs: the model is checked as a server would, and the next one comes up with it."""
+    """No server runs: the model is checked as a server would, and the next server starts with it."""
     registry = Registry(folder)
     registry.settle()
     load(name, file, load_model, [])
@@ -157,7 +157,7 @@ def _through_server(
         raise UserError(error.response["Error"]["Message"], place=f"endpoint {rule.name}") from None
     except BotoCoreError as error:
         raise TargetUnreachable(
-            f"the server went away: {error}", place=url, hint="Start it again; it comes up with the old model, whole."
+            f"the server went away: {error}", place=url, hint="Start it again; it starts with the old model."
         ) from None
 
 
@@ -193,9 +193,9 @@ def _settled(client: Any, endpoint: str, name: str, version: str, timeout: float
             return Deployment(endpoint, name, name, version, live, found.get("FailureReason", ""))
         time.sleep(_POLL)
     raise StateError(
-        f"the update is not decided after {timeout:g} seconds",
+        f"the update is still undecided after {timeout:g} seconds",
         place=f"endpoint {endpoint}",
-        hint="Look at it with: whimbrel endpoint status",
+        hint="See: whimbrel endpoint status",
     )
 
 

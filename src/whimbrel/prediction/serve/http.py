@@ -76,7 +76,7 @@ class Connection(asyncio.Protocol):
             self._refuse_for_memory()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        # What is under way goes on: a change of control must not stop half-way because its caller hung up.
+        # What is under way continues: a change of control must not stop half-way because its caller hung up.
         self._transport = None
         self._drop()
         self._listener.connections.discard(self)
@@ -224,7 +224,7 @@ class Connection(asyncio.Protocol):
     # -- refusing
 
     def _refuse_for_memory(self) -> None:
-        self._refuse(503, f"all of the {self._listener.budget.most} bytes are in use that requests may hold")
+        self._refuse(503, f"all {self._listener.budget.most} bytes of request memory are in use")
 
     def _refuse(self, status: int, why: str, headers: str = "") -> None:
         """Answer after what is due, then drop what still comes until the client closes: closing first would destroy
@@ -280,7 +280,7 @@ class Connection(asyncio.Protocol):
                 self._transport.abort()
         elif self._incoming.begun:
             if now - self._incoming.begun > limits.request:
-                self._refuse(408, f"the request did not come within {limits.request:g} seconds")
+                self._refuse(408, f"the request did not arrive within {limits.request:g} seconds")
         elif now - self._incoming.answered > limits.idle:
             self._transport.close()
 

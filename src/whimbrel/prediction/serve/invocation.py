@@ -13,11 +13,11 @@ _TAKEN = {
     _PREFIX + name for name in (b"accept", b"custom-attributes", b"target-variant", b"inference-id", b"prefix-aware-id")
 }
 _REFUSED = {
-    _PREFIX + b"target-model": "an endpoint has the model of its variant: name the endpoint or the variant",
+    _PREFIX + b"target-model": "an endpoint serves the model of its variant: name the endpoint or the variant",
     _PREFIX + b"target-container-hostname": "an endpoint has one container",
     _PREFIX + b"inference-component": "an endpoint has no inference components",
-    _PREFIX + b"enable-explanations": "there are no online explanations; a model's report says what weighs",
-    _PREFIX + b"session-id": "there are no sessions: every call stands for itself",
+    _PREFIX + b"enable-explanations": "online explanations are not supported; see the importance in the model's report",
+    _PREFIX + b"session-id": "sessions are not supported: calls are independent",
 }
 
 

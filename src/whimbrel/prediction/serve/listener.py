@@ -55,7 +55,7 @@ Gate = Callable[[bytes, bytes, Sequence[tuple[bytes, bytes]], Mapping[bytes, byt
 
 
 class Timed(Protocol):
-    """A connection, to those who only look after its time."""
+    """A connection, as the timer sees it."""
 
     def check_time(self, now: float) -> None: ...
     def finish(self) -> None: ...
@@ -77,7 +77,7 @@ class Listener:
         self._handler = handler
 
     async def watch(self) -> None:
-        """For ever: end what is too slow. Looks twice a second, so that a request costs no timer."""
+        """End what is too slow, until cancelled. Looks twice a second, so that a request costs no timer."""
         while True:
             await asyncio.sleep(min(0.5, self.limits.request / 4))
             now = monotonic()
@@ -110,4 +110,4 @@ class Listener:
 
 def _failed(request: Request) -> Response:
     _log.exception("a request failed", extra={"path": request.path.decode("latin-1")[:200]})
-    return refusal(500, "a bug in whimbrel; its log says more")
+    return refusal(500, "a bug in whimbrel; see its log")

@@ -51,7 +51,7 @@ def as_instances(body: bytes, names: Sequence[str]) -> tuple[bytes, str]:
     tensors = [_read(number, each) for number, each in enumerate(given["inputs"])]
     name, shape, data = tensors[0]
     if shape[0] > MOST_ROWS:
-        raise BodyError(f"{shape[0]} rows are more than the {MOST_ROWS} that a request may have here")
+        raise BodyError(f"{shape[0]} rows are more than the limit of {MOST_ROWS} for one request")
     if len(tensors) == 1 and len(shape) == 2 and shape[1] == len(names) and name not in names:
         lists = [data[at : at + shape[1]] for at in range(0, len(data), shape[1])]
         return orjson.dumps({"instances": lists}), str(given.get("id", ""))
@@ -60,7 +60,7 @@ def as_instances(body: bytes, names: Sequence[str]) -> tuple[bytes, str]:
         if shape not in ([len(data)], [len(data), 1]) or len(data) != len(tensors[0][2]):
             raise BodyError(f"input {name[:80]!r} has the shape {shape}: every column must be [rows], of as many rows")
         if name in columns:
-            raise BodyError(f"input {name[:80]!r} stands twice")
+            raise BodyError(f"input {name[:80]!r} appears twice")
         columns[name] = data
     rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
     return orjson.dumps({"instances": rows}), str(given.get("id", ""))

@@ -56,7 +56,7 @@ class OpenInference:
     async def _infer(self, live: LiveEndpoint, served: Served, request: Request, meta: MetaOf) -> Response:
         load, headers = self._load(), dict(request.headers)
         if openinference.BINARY in headers:
-            return _v2({"error": "tensors of bytes behind the JSON are not supported: send data as JSON"}, 400)
+            return _v2({"error": "binary tensor data after the JSON is not supported: send data as JSON"}, 400)
         held = 0
         try:
             async with load.budget.room(work(request.body, JSON, served.model.labels), load.patience):

@@ -112,7 +112,7 @@ def deploy_new_endpoints(project: Project, folder: Path) -> None:
 
 
 def update(project: Project, endpoint: str, model: Path, *, at_once: bool = False) -> Deployment:
-    """Put a model file behind an endpoint; returns when it is live or was taken back. Raises as ``deploy`` does."""
+    """Put a model file behind an endpoint; returns when it is live or was rolled back. Raises as ``deploy`` does."""
     return deploy(registry_folder(project), update_rule(project, endpoint, at_once), model, control_keys(project))
 
 

@@ -80,7 +80,7 @@ def _records(body: bytes) -> Iterator[Any]:
         try:
             record.ParseFromString(data)
         except DecodeError:
-            raise BadRecord(f"record {number} is no aialgs.data.Record") from None
+            raise BadRecord(f"record {number} is not an aialgs.data.Record") from None
         yield record
 
 

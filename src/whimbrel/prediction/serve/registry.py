@@ -154,7 +154,9 @@ class Registry:
                 replace_file(self._file, orjson.dumps(document, option=orjson.OPT_INDENT_2))
             except OSError as error:
                 raise StateError(
-                    f"cannot be written: {error.strerror}", place=str(self._file), hint="Make room or mend the disk."
+                    f"cannot be written: {error.strerror}",
+                    place=str(self._file),
+                    hint="Free some disk space or fix the disk.",
                 ) from None
             self.state = state
             return state
@@ -169,7 +171,7 @@ class Registry:
             sync_folder(self.folder)
         except OSError as error:
             raise UserError(
-                f"the model file cannot be taken in: {error.strerror}",
+                f"the model file cannot be copied: {error.strerror}",
                 place=str(source),
                 hint="Name a model file that `whimbrel train` wrote.",
             ) from None

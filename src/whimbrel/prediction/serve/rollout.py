@@ -1,4 +1,4 @@
-"""How traffic goes over to a new fleet, step by step, and when it goes back by itself. Pure: figures in, words out.
+"""How traffic is shifted to a new fleet, step by step, and when it is rolled back. Pure: figures in, words out.
 
 The steps are those of SageMaker's DeploymentConfig (BlueGreenUpdatePolicy: ALL_AT_ONCE, CANARY, LINEAR). In the place
 of CloudWatch alarms stands a Guard, which is always on while a new fleet is on trial.
@@ -60,7 +60,7 @@ def verdict(old: Window, new: Window, losses: int, guard: Guard) -> str:
     enough = new.calls >= guard.least_calls
     # With few calls a rate says little, but three such calls say enough.
     if (enough or losses >= 3) and losses > guard.max_error_rise * new.calls:
-        return f"{losses} of {new.calls} calls failed, and the model before could answer them"
+        return f"{losses} of {new.calls} calls failed that the old model could answer"
     if not enough:
         return ""
     # With few calls to the old fleet there is nothing to compare with.

@@ -47,7 +47,7 @@ def _secret(project: Project, name: str, variable: str, file: str) -> str:
     path = project.path.parent / Path(file).expanduser()
     try:
         if wrong := openness(path):
-            hint = f"chmod 600 {path}, and make a new token if somebody can have read it."
+            hint = f"chmod 600 {path}, and make a new token if somebody may have read it."
             raise UserError(f"{path} {wrong}", place=f"[serve] {name}_file", hint=hint)
         found = path.read_text(encoding="ascii").strip()
     except OSError as error:

@@ -110,7 +110,7 @@ class Served:
                         f"column {column!r} has the category {shown(value)}, which training never saw",
                         column=column,
                         place=f"row {number}",
-                        hint="/status lists those it knows; an empty value is a missing one.",
+                        hint="/status lists the known ones; an empty value counts as missing.",
                     )
                 ).encode()
         raise AssertionError("one of the rows has an unknown category")
@@ -127,8 +127,8 @@ class Served:
 def load(name: str, path: Path, loader: Loader, recent: Iterable[Call]) -> Served:
     """Load a model, warm it and check it: only then may it take traffic. Runs beside the event loop.
 
-    Raises WhimbrelError: the file is damaged, an answer is no number, or one of the ``recent`` calls, which the model
-    in service answered, is refused.
+    Raises WhimbrelError: the file is damaged, an answer is not a number, or one of the ``recent`` calls, which the
+    model in service answered, is refused.
     """
     served = Served(name, loader(path))
     made_up = _made_up_rows(served.model.inputs)
@@ -140,7 +140,7 @@ def load(name: str, path: Path, loader: Loader, recent: Iterable[Call]) -> Serve
             raise UserError(
                 f"refuses a call that the model in service answered: {answer.body.decode()[:300]}",
                 place=f"model {name}",
-                hint="Its inputs differ; give it an endpoint of its own, or let the callers change first.",
+                hint="Its inputs differ; give it its own endpoint, or change the callers first.",
             )
         time.sleep(0)
     served.samples.clear()
@@ -152,7 +152,7 @@ def _check(served: Served, predictions: Sequence[Prediction], path: Path) -> Non
         scores = each.score if isinstance(each.score, (list, tuple)) else [each.score]
         if not scores or not all(isinstance(score, (int, float)) and math.isfinite(score) for score in scores):
             raise UserError(
-                f"answers {str(each.score)[:80]} where a finite number is due",
+                f"answers {str(each.score)[:80]} instead of a finite number",
                 place=f"model {served.name} ({path.name})",
                 hint="Train it again.",
             )

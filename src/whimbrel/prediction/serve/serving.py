@@ -196,7 +196,7 @@ class Serving:
             reason = await self._try_out(live, fleet, plan)
         except WhimbrelError as error:
             reason = str(error)
-        except Exception as error:  # a fault of ours must not leave the endpoint between two states
+        except Exception as error:  # a bug of ours must not leave the endpoint between two states
             _log.exception("update failed", extra={"endpoint": name})
             reason = f"{type(error).__name__}: {error}"
         finally:
@@ -208,7 +208,7 @@ class Serving:
             _log.info("endpoint updated", extra={"endpoint": name, "config": config})
         else:
             done = endpoint.now("RolledBack", status=_after_failure(live), reason=reason)
-            _log.warning("update taken back", extra={"endpoint": name, "config": config, "reason": reason})
+            _log.warning("update rolled back", extra={"endpoint": name, "config": config, "reason": reason})
         await self._put(replace(done, pending=""))
 
     async def _try_out(self, live: LiveEndpoint, fleet: Fleet, plan: Iterable[Stage]) -> str:
@@ -307,9 +307,11 @@ def check_config(state: State, config: EndpointConfig) -> None:
         )
     names = [checked_name(variant.name, "variant") for variant in config.all_variants]
     if not config.variants or len(set(names)) < len(names):
-        raise UserError("needs variants with names of their own", place=config.name, hint=f"It has {names}.")
+        raise UserError("variants need distinct names", place=config.name, hint=f"It has {names}.")
     if config.shadow and len(config.variants) != 1:
-        raise UserError("a shadow stands beside exactly one variant", place=config.name, hint="Leave one of them out.")
+        raise UserError(
+            "a shadow variant needs one production variant", place=config.name, hint="Leave one of them out."
+        )
     for variant in config.all_variants:
         _known(state.models, variant.model, "model")
         if not 0 <= variant.weight < float("inf"):

@@ -42,7 +42,7 @@ def fault(request: Signed, key_id: str, secrets: Iterable[str], now: float) -> s
     headers: dict[str, str] = {}
     for name, value in request.headers:
         if name in headers and (name in ("authorization", "host") or name.startswith("x-amz")):
-            return f"the header {name} stands twice"
+            return f"the header {name} appears twice"
         headers[name] = f"{headers[name]},{value}" if name in headers else value
     found = _AUTHORIZATION.fullmatch(headers.get("authorization", ""))
     if not found:
@@ -74,7 +74,7 @@ def _of_another_time(date: str, day: str, now: float) -> str:
         return "the signature is for another day than the request"
     away = moment.timestamp() - now
     if abs(away) > WINDOW:
-        return f"the request is of {abs(away):.0f} seconds {'from now' if away > 0 else 'ago'}; set both clocks right"
+        return f"the request is of {abs(away):.0f} seconds {'from now' if away > 0 else 'ago'}; check both clocks"
     return ""
 
 

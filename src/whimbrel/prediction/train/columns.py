@@ -81,7 +81,7 @@ def learn_input(kind: str, values: Values, order: Array, reach: float = np.inf, 
 
     ``order`` is the target as numbers, by whose mean categories are ordered; numbers are held within ``reach``
     standard deviations of their mean, and scaled to a deviation of ``amount``. Raises TrainingError naming the column
-    and a value that is not of its type, or a column of texts that only name rows.
+    and a value that is not of its type, or a column of strings that only identify rows.
     """
     learned = _learn_number(values, reach, amount) if kind == NUMBER else _learn_category(values, order)
     return _with_shares(learned, values)
@@ -101,7 +101,7 @@ def encode(each: Input, values: Values, *, fill: float) -> Column:
         try:
             pairs.append(function(value))
         except (ValueError, TypeError, OverflowError):
-            raise _misfit(each.column, "a finite number" if each.type == NUMBER else "a text", value) from None
+            raise _misfit(each.column, "a finite number" if each.type == NUMBER else "a string", value) from None
     amounts = np.array([amount for amount, _ in pairs])[values.codes]
     return Column(amounts, np.array([place for _, place in pairs], dtype=np.int64)[values.codes])
 
@@ -145,14 +145,14 @@ def _learn_category(values: Values, order: Array) -> Input:
         try:
             text = as_text(value)
         except ValueError:
-            raise _misfit(values.name, "a text", value) from None
+            raise _misfit(values.name, "a string", value) from None
         if not text:
             continue
         rows[text] += int(count)
         sums[text] += total
     if names_rows(len(rows), sum(rows.values())):
         raise TrainingError(
-            f"column {values.name!r} has {len(rows):,} different texts in {len(values.codes):,} rows: it names rows",
+            f"column {values.name!r} has {len(rows):,} different strings in {len(values.codes):,} rows: identifiers",
             place="data set",
             hint=f'Leave it out: exclude = ["{values.name}"].',
         )
@@ -176,7 +176,7 @@ def _misfit(name: str, wanted: str, value: Any) -> TrainingError:
     return TrainingError(
         f"column {name!r} must be {wanted}, not {shown(value)}",
         place="data set",
-        hint=f'Mend the value, or leave the column out: exclude = ["{name}"].',
+        hint=f'Fix the value, or leave the column out: exclude = ["{name}"].',
     )
 
 

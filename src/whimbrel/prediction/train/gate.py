@@ -55,7 +55,7 @@ def decide(
 
 
 def no_better_than_chance(found: Metrics, base: Metrics, metrics: tuple[str, ...] = ()) -> str:
-    """By which of its figures the model is no better than always answering the base rate (or the mean); "" by none.
+    """By which of its figures the model is not better than always answering the base rate (or the mean); "" by none.
 
     Looks at those of ``metrics`` for which the comparison makes sense, else at the usual ones of its kind.
     """
@@ -85,9 +85,9 @@ def _figure(metrics: Metrics, name: str) -> float:
         return metrics[name]
     except KeyError:
         raise TrainingError(
-            f"there is no {name!r} over these {metrics.rows} rows of a {metrics.kind} model",
+            f"{name!r} is not defined over these {metrics.rows} rows of a {metrics.kind} model",
             place="renewal metrics",
-            hint="Name metrics of its kind, and hold out enough rows to have outcomes of every kind.",
+            hint="Name metrics of its kind, and hold out enough rows to have every outcome.",
         ) from None
 
 
@@ -95,7 +95,7 @@ def _is_worse(name: str, pair: dict[str, float | None], tolerance: float) -> boo
     present, new = pair["present"], pair["new"]
     assert present is not None
     assert new is not None
-    # Asked this way round, a figure that is no number is worse.
+    # Asked this way round, NaN counts as worse.
     return not (new <= present + tolerance if name in LESS_IS_BETTER else new >= present - tolerance)
 
 

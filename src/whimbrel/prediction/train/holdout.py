@@ -58,7 +58,7 @@ def labelled_rows(rule: ModelRule, table: pa.Table, least: int = 20) -> Array:
         raise TrainingError(
             f"{len(rows)} rows have a {rule.target!r}, which is too few",
             place=f"model {rule.name}",
-            hint="Give the target's name as it stands in the data set, and wait until more outcomes are known.",
+            hint="Give the target's name as it stands in the data set, or wait until more outcomes are known.",
         )
     return rows
 
@@ -94,7 +94,7 @@ def _by_time(rule: ModelRule, table: pa.Table, rows: Array) -> Array:
     times = table[rule.time].take(pa.array(rows))
     if times.null_count:
         raise TrainingError(
-            f"{times.null_count:,} rows have no {rule.time!r}, so they have no place in time",
+            f"{times.null_count:,} rows have no {rule.time!r}, so they cannot be ordered in time",
             place=f"model {rule.name}",
             hint="Name an attribute that every row has, or split = 'stratified' without a time.",
         )

@@ -49,7 +49,7 @@ def importance(model: Model, rows: Array, target: Array, seed: int) -> list[dict
 
 
 def alone(kind: str, inputs: Sequence[Input], columns: Sequence[Column], target: Array) -> dict[str, dict[str, Any]]:
-    """How well each input predicts by itself: each half of the rows is scored by the outcomes of the other half.
+    """How well each input predicts alone: each half of the rows is scored by the outcomes of the other half.
 
     ``skill`` for all kinds, ``auc`` for binary.
     """
@@ -80,10 +80,10 @@ def warnings(
             found[name] = f"predicts almost everything alone ({by}): {QUESTION}"
     for name, share in lost.items():
         if share >= DOMINANT and name not in found and len(inputs) > 1:
-            found[name] = f"carries much of what can be known: without it {share:.0%} of it is gone: {QUESTION}"
+            found[name] = f"carries much of the model's skill: without it {share:.0%} is lost: {QUESTION}"
     for each, column in zip(inputs, values, strict=True):
         if each.type == NUMBER and not each.part and each.name not in found and _names_rows(column):
-            found[each.name] = "is another whole number in every row: is it an identifier? If so, exclude it."
+            found[each.name] = "is a different whole number in every row: is it an identifier? If so, exclude it."
     return [{"input": name, "message": message} for name, message in found.items()]
 
 

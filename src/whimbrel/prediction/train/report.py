@@ -75,7 +75,7 @@ def page(model: Model, drawn: Curves) -> str:
         _section("How good it is", _figures(model)),
         _section("Curves", _charts(drawn)) if drawn != Curves() else "",
         _section("Confusion matrix", _confusion(model.metrics)) if model.metrics.confusion else "",
-        _section("What the answers rest on", _importance(facts)),
+        _section("What the answers depend on", _importance(facts)),
         _section("Inputs", _inputs(model)),
         _section("Left out", _left_out(facts)) if facts.get("left_out") else "",
         _section("How it was made", _made(model)),

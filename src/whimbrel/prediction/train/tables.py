@@ -23,7 +23,7 @@ def read_table(paths: Sequence[Path], *, names: Sequence[str] | None = None, cat
     """The rows of all files, in order, as one Arrow table.
 
     ``names`` are the columns of CSV files without a header; where there are none, Arrow calls the columns f0, f1 and so
-    on. ``categories`` are columns whose values are texts, whatever they look like. Raises UserError naming the file.
+    on. ``categories`` are columns whose values are strings, whatever they look like. Raises UserError naming the file.
     """
     import pyarrow as pa
 
@@ -37,7 +37,7 @@ def read_table(paths: Sequence[Path], *, names: Sequence[str] | None = None, cat
     try:
         return pa.concat_tables(tables, promote_options="permissive")
     except pa.ArrowException as error:
-        raise UserError(f"the files do not fit together: {error}", place=str(paths[0].parent), hint=_HINT) from None
+        raise UserError(f"the files do not have one schema: {error}", place=str(paths[0].parent), hint=_HINT) from None
 
 
 def _read(path: Path, names: Sequence[str] | None, categories: Collection[str]) -> Any:
@@ -53,7 +53,7 @@ def _read(path: Path, names: Sequence[str] | None, categories: Collection[str]) 
         reading = partial(_read_csv, csv, path, delimiter, names)
         table = reading(categories, [""])
         texts = [name for name in table.column_names if name.strip() in categories]
-        blank = _blank_fields(table)  # they would make texts of a column of numbers
+        blank = _blank_fields(table)  # they would turn a column of numbers into strings
         if blank or not set(texts) <= set(categories):
             table = reading(texts, ["", *blank])
         return _trimmed(table, path)

@@ -88,9 +88,9 @@ def _labels(rule: ModelRule, kind: str, texts: list[str]) -> tuple[str, ...]:
     if positive not in texts:
         raise TrainingError(
             f"which of {texts[0]!r} and {texts[1]!r} is the positive outcome of {rule.target!r}"
-            + (f" is not said: {positive!r} is neither" if positive else " is not said"),
+            + (f" is not known: {positive!r} is neither" if positive else " is not said"),
             place=f"model {rule.name}",
-            hint=f'Say it: positive = "{texts[1]}".',
+            hint=f'Set it: positive = "{texts[1]}".',
         )
     return next(text for text in texts if text != positive), positive
 
@@ -99,10 +99,10 @@ def _text(name: str, value: Any) -> str:
     try:
         return as_text(value)
     except ValueError:
-        raise _misfit(name, value, "a text") from None
+        raise _misfit(name, value, "a string") from None
 
 
 def _misfit(name: str, value: Any, wanted: str) -> TrainingError:
     return TrainingError(
-        f"column {name!r} must be {wanted}, not {shown(value)}", place="data set", hint="Mend the value or the kind."
+        f"column {name!r} must be {wanted}, not {shown(value)}", place="data set", hint="Fix the value or the kind."
     )

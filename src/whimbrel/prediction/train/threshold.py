@@ -20,7 +20,7 @@ def choose(rule: ThresholdRule, target: Array, scores: Array) -> float:
         raise TrainingError(
             f"no threshold gives a precision of {rule.precision}; the highest is {precision.max():.3f}",
             place="threshold",
-            hint="Ask for less, or for another criterion.",
+            hint="Ask for a lower precision, or use another criterion.",
         )
     best = int(worth.argmax())
     below = falling[best + 1] if best + 1 < len(falling) else falling[best]

@@ -287,7 +287,7 @@ def _check_export(model: Model, rows: Array, sums: Array) -> None:
     found = np.array([plain(row) for row in rows[:CHECKED_ROWS].tolist()])
     if not np.allclose(found, wanted, rtol=1e-6, atol=1e-9):
         raise TrainingError(
-            "the model as exported does not answer as the one that was fitted",
+            "the exported model does not give the same answers as the fitted one",
             place=f"model {model.name}",
             hint=f"Install the scikit-learn that whimbrel is locked to; this is {_versions()['scikit-learn']}.",
         )

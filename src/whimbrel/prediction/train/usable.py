@@ -66,7 +66,7 @@ def usable(rule: ModelRule, table: pa.Table, rows: Array) -> Usable:
     if not types:
         reasons = "; ".join(f"{name!r} {reason}" for name, reason in left_out.items())
         raise TrainingError(
-            f"no column is left as an input{': ' if reasons else ''}{reasons}",
+            f"no column is left to use as an input{': ' if reasons else ''}{reasons}",
             place=f"model {rule.name}",
             hint="Exclude fewer, or give the data set columns that tell rows apart.",
         )
@@ -103,7 +103,7 @@ def _reason(kind: str, used: list[Any], rows: int) -> str:
     if len({None if value == "" else value for value in used}) < 2:
         return "has the same value in every row"
     if kind == CATEGORY and names_rows(len(used), rows) and not _are_dates(used):
-        return f"has {len(used):,} different texts in {rows:,} rows: names of rows, or free text"
+        return f"has {len(used):,} different strings in {rows:,} rows: identifiers or free text"
     return ""
 
 
