@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import re
 import subprocess
 import sys
@@ -14,9 +15,12 @@ from whimbrel.mysql.types import KINDS
 from whimbrel.project import load_project
 
 ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "src" / "whimbrel"
 PAGES = [
     ROOT / "README.md",
     ROOT / "CHANGELOG.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "SECURITY.md",
     *sorted((ROOT / "docs").glob("*.md")),
     *sorted(ROOT.glob("spec/*.md")),
 ]
@@ -75,3 +79,58 @@ def test_the_mappings_on_the_page_of_mappings_are_read(tmp_path: Path) -> None:
         file = tmp_path / f"{number}.toml"
         file.write_text('[source]\nurl = "mysql://user@127.0.0.1/shop"\n' + text)
         assert load_project(file).tables
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_sentences_are_short(page: Path) -> None:
+    """On average; what stands in tables and in blocks of code is left out."""
+    lengths = [len(sentence.split()) for sentence in sentences(page.read_text())]
+    assert sum(lengths) / len(lengths) <= 25
+
+
+def sentences(markdown: str) -> list[str]:
+    """The sentences of a page's paragraphs and list items; code within a line is one word, and a link is its text."""
+    text = re.sub(r"```.*?```", "\n\n", markdown, flags=re.DOTALL)
+    text = "\n".join("" if line.startswith(("|", "#", "    ")) else line for line in text.splitlines())
+    text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", re.sub(r"`[^`]*`", "code", text))
+    blocks = re.split(r"\n\s*\n|\n\s*(?:[-*]|\d+\.) ", text)
+    return [each for block in blocks for each in re.split(r"(?<=[.!?])[)*]*\s+", block.strip()) if each]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_cell_of_a_table_is_a_paragraph(page: Path) -> None:
+    rows = [line for line in page.read_text().splitlines() if line.startswith("|")]
+    assert not [cell for row in rows for cell in re.split(r"(?<!\\)\|", row) if len(cell.split()) > WORDS_OF_A_CELL]
+
+
+WORDS_OF_A_CELL = 45
+
+
+def test_the_modules_on_the_page_of_the_architecture_exist() -> None:
+    """Each row and each paragraph on a folder names modules of that folder; every part of the package has its row."""
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    rows = re.findall(r"^\| (`.*?) \|(.*)\|$", page.partition("## Who imports whom")[0], re.MULTILINE)
+    about = re.findall(r"^Inside (`\w+/`):(.*?)\n\n", page, re.MULTILINE | re.DOTALL)
+    assert len(rows) > 20
+    assert len(about) == 4
+    for subject, text in rows + about:
+        folders = re.findall(r"`([\w/.]+)`", subject)
+        assert not [name for name in folders if not (PACKAGE / name).exists()]
+        named = re.findall(r"`([a-z_/]+)`", text)
+        assert not [name for name in named if not any(is_module(PACKAGE / place, name) for place in ("", *folders))]
+    listed = {name.rstrip("/") for subject, _ in rows for name in re.findall(r"`([\w/.]+)`", subject)}
+    assert {path.name for path in PACKAGE.iterdir() if path.name not in ("__pycache__", "py.typed")} <= listed
+
+
+def is_module(folder: Path, name: str) -> bool:
+    return (folder / f"{name}.py").exists() if not name.endswith("/") else (folder / name).is_dir()
+
+
+def test_the_settings_of_the_server_are_an_option_file_and_sql() -> None:
+    """As the servers' own client library reads them; and every statement is one that the servers' grammar has."""
+    page = (ROOT / "docs" / "getting-started.md").read_text()
+    file = configparser.ConfigParser(allow_no_value=True)
+    file.read_string("\n".join(re.findall(r"```ini\n(.*?)```", page, re.DOTALL)))
+    assert {"binlog_format": "ROW", "binlog_row_image": "FULL"}.items() <= dict(file["mysqld"]).items()
+    statements = [each for block in re.findall(r"```sql\n(.*?)```", page, re.DOTALL) for each in block.split(";\n")]
+    assert all(re.match(r"(SET GLOBAL|CREATE USER|GRANT) ", each) for each in statements if each.strip())

@@ -91,7 +91,7 @@ if TYPE_CHECKING:
     )
     from whimbrel.project import Project, load_project
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _PARTS = {
     "api.checks": (
