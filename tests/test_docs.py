@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import re
 import subprocess
 import sys
@@ -126,13 +125,3 @@ def parts() -> list[Path]:
 
 def is_module(folder: Path, name: str) -> bool:
     return (folder / f"{name}.py").exists() if not name.endswith("/") else (folder / name).is_dir()
-
-
-def test_the_settings_of_the_server_are_an_option_file_and_sql() -> None:
-    """As the servers' own client library reads them; and every statement is one that the servers' grammar has."""
-    page = (ROOT / "docs" / "getting-started.md").read_text()
-    file = configparser.ConfigParser(allow_no_value=True)
-    file.read_string("\n".join(re.findall(r"```ini\n(.*?)```", page, re.DOTALL)))
-    assert {"binlog_format": "ROW", "binlog_row_image": "FULL"}.items() <= dict(file["mysqld"]).items()
-    statements = [each for block in re.findall(r"```sql\n(.*?)```", page, re.DOTALL) for each in block.split(";\n")]
-    assert all(re.match(r"(SET GLOBAL|CREATE USER|GRANT) ", each) for each in statements if each.strip())

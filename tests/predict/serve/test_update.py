@@ -426,7 +426,7 @@ def test_the_command_line_updates_a_running_server(start: Start, tmp_path: Path)
 
 
 def whimbrel(folder: Path, *words: str) -> str:
-    """The command, in this process: to start it anew each time takes longer than what it does."""
+    """The command, in this process: to start it again each time takes longer than what it does."""
     from whimbrel.cli.main import main
 
     place = ["-p", str(folder / "whimbrel.toml")]
