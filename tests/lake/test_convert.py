@@ -157,7 +157,7 @@ def test_a_conflict_with_a_pinned_type_is_named_with_the_key(tmp_path: Path) -> 
     assert rows(tmp_path) == {"1": {"n": 1}, "4": {"new": "y"}}
     assert {each.key["pk"]["S"]: each.reason for each in done.refused} == {
         "2": "attribute 'n': 1.5 does not fit int64",
-        "3": 'attribute \'n\': {"S": "x"} is no int64',
+        "3": 'attribute \'n\': {"S": "x"} does not fit int64',
     }
     assert done.added == ["new"]
 

@@ -109,7 +109,7 @@ def test_bad_rows_of_csv_are_set_aside_with_their_lines(tmp_path: Path) -> None:
         ("pk,\n1,2\n", "no name"),
         ("pk;x\n1;2\n", "separated by ';'"),
         ("pk\tx\n1\t2\n", "separated by"),
-        ('pk,"x\n1,2\n', "never closed"),
+        ('pk,"x\n1,2\n', "not closed"),
         ('pk,x\n1,"2\n3,4\n', "line 2"),
         ("pk,x\r1,2\r", "carriage return"),
     ],

@@ -201,16 +201,16 @@ def test_a_bad_item_of_a_scan_is_set_aside_with_its_line(tmp_path: Path) -> None
 
 
 DAMAGED_SCANS = {
-    "cut off": (scan_text([{"pk": {"S": "1"}}] * 3)[:-30], "ends within|belongs"),
-    "cut off in an item": (scan_text([{"pk": {"S": "1"}}] * 3)[:100], "ends within"),
+    "cut off": (scan_text([{"pk": {"S": "1"}}] * 3)[:-30], "ends in the middle|is expected"),
+    "cut off in an item": (scan_text([{"pk": {"S": "1"}}] * 3)[:100], "ends in the middle"),
     "count": (scan_text([{"pk": {"S": "1"}}], Count=2), "Count is 2"),
     "count of another kind": (scan_text([{"pk": {"S": "1"}}], Count="1"), "Count is '1'"),
     "another name": (scan_text([{"pk": {"S": "1"}}], Responses={}), "'Responses'"),
     "no items": ('{"Count": 2, "ScannedCount": 2}', "without Items"),
     "twice": ('{"Items": [], "Items": []}', "twice"),
-    "garbage behind": (scan_text([{"pk": {"S": "1"}}]) + "garbage", "belongs"),
+    "garbage behind": (scan_text([{"pk": {"S": "1"}}]) + "garbage", "is expected"),
     "an item behind": (scan_text([{"pk": {"S": "1"}}]) + '{"pk": {"S": "1"}}', "'pk'"),
-    "no comma": ('{"Items": [{"pk": {"S": "1"}} {"pk": {"S": "2"}}]}', "belongs"),
+    "no comma": ('{"Items": [{"pk": {"S": "1"}} {"pk": {"S": "2"}}]}', "is expected"),
 }
 
 

@@ -101,7 +101,7 @@ def test_dates_of_a_csv_file_are_inputs_unless_they_are_said_to_be_categories(tm
     path.write_text("\n".join(["day,text,y", *lines]) + "\n")
     model = trained(read_table([path]), tmp_path)
     assert {each.part for each in model.inputs} == {"year", "month", "weekday", "days", "hour"}
-    with pytest.raises(TrainingError, match=r"column .day. has .* different texts"):
+    with pytest.raises(TrainingError, match=r"column .day. has .* different strings"):
         trained(read_table([path], categories=["day"]), tmp_path, types={"day": "category"}, exclude=("text",))
 
 

@@ -213,7 +213,7 @@ def test_columns_that_cannot_be_inputs_are_left_out_and_named_all_at_once(tmp_pa
     only = table.select([*unusable, "y"])
     with pytest.raises(TrainingError, match=r"no column is left .*'tags' is of type .*; 'id' has .*; 'country' has"):
         trained(only, tmp_path)
-    with pytest.raises(TrainingError, match=r"'id' has .* different texts"):
+    with pytest.raises(TrainingError, match=r"'id' has .* different strings"):
         trained(table, tmp_path, types={"id": "category"})  # its user says that it is one
 
 

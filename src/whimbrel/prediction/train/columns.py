@@ -168,7 +168,7 @@ def _learn_category(values: Values, order: Array) -> Input:
 
 
 def names_rows(different: int, rows: int) -> bool:
-    """Whether so many different texts in so many rows are names of the rows, or free text, and no categories."""
+    """Whether so many different strings in so many rows are identifiers or free text, not categories."""
     return different > MOST_CATEGORIES and different > rows / 2
 
 
