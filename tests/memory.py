@@ -94,7 +94,7 @@ class MemoryWire:
         for value in values.values():
             self._check({"value": value})
         items = self.table(asked["TableName"])
-        item = dict(items.get(self.identity(asked["Key"]), asked["Key"]))
+        item: dict[str, Any] = dict(items.get(self.identity(asked["Key"])) or asked["Key"])
         used = set(re.findall(r"#\w+", f"{asked['UpdateExpression']} {asked.get('ConditionExpression')}"))
         assert used == set(names), "DynamoDB refuses names that are not used"
         for part, what in re.findall(r"(SET|REMOVE|ADD|DELETE) (\S+(?: :m)?)", asked["UpdateExpression"]):

@@ -101,7 +101,7 @@ def test_options_are_named_and_results_are_frozen() -> None:
             assert set(kinds) <= {inspect.Parameter.KEYWORD_ONLY}, name
             assert value.__doc__, name
         elif dataclasses.is_dataclass(value) and name not in COUNTED_IN:
-            assert value.__dataclass_params__.frozen, name  # type: ignore[attr-defined]
+            assert value.__dataclass_params__.frozen, name
 
 
 def test_importing_it_imports_nothing_else() -> None:
@@ -178,7 +178,7 @@ def people(tmp_path: Path, mariadb: MariaDB, ministack: Ministack, monkeypatch: 
 
 
 def test_a_migration(people: Work, capfd: pytest.CaptureFixture[str]) -> None:
-    project, updates = people.folder / "whimbrel.toml", []
+    project, updates = people.folder / "whimbrel.toml", []  # type: ignore[var-annotated]
     made = whimbrel.init(people.source.url(people.database), output=people.folder / "made.toml")
     assert (made.tables, made.left_out) == (1, ())
     assert whimbrel.check(project).errors == 0
@@ -218,7 +218,7 @@ def test_a_migration(people: Work, capfd: pytest.CaptureFixture[str]) -> None:
     for result in (preview, done, status, verified, made, *updates):
         json.dumps(result.to_dict())
     assert capfd.readouterr() == ("", "")
-    people.assert_equal(expected, ("id",))
+    people.assert_equal(expected, ("id",))  # type: ignore[arg-type]
     assert open_to_others(people.folder) == []
     same_as_the_command_says(people, status=whimbrel.status(project), preview=whimbrel.preview(project))
 
@@ -296,7 +296,7 @@ def test_a_lake_a_model_an_endpoint_and_its_renewal(people: Work, capfd: pytest.
         pytest.importorskip(package, reason="the extras 'lake', 'predict' and 'serve' are not installed")
     file = people.folder / "whimbrel.toml"
     file.write_text(file.read_text() + MORE.format(target=people.target))
-    project, table, results = whimbrel.load_project(file), people.target, []
+    project, table, results = whimbrel.load_project(file), people.target, []  # type: ignore[var-annotated]
     whimbrel.migrate(project)
     over_the_lake(people, project, table, results)
     people_are_predicted(people, project, results)

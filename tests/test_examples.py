@@ -68,7 +68,7 @@ def test_a_plain_script_migrates_verifies_and_renews(project: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Start fixed at" in done.stdout
     assert done.stdout.endswith("people renewed\n")
-    missing = [sys.executable, EXAMPLES / "plain_script.py", project.with_name("nowhere.toml")]
+    missing: list[str | Path] = [sys.executable, EXAMPLES / "plain_script.py", project.with_name("nowhere.toml")]
     refused = subprocess.run(missing, capture_output=True, text=True)
     assert (refused.returncode, "there is no project file" in refused.stderr) == (2, True)
 

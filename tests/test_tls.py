@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -169,8 +170,9 @@ def test_a_file_that_is_not_what_its_setting_says_is_named(
     if content is not None:
         file.touch(mode=0o600)
         file.write_bytes(content)
+    changed: dict[str, Any] = {setting: str(file)}
     with pytest.raises(ProjectError, match=rf"source\.(tls_cert|{setting}): .* cannot be used"):
-        connect(replace(certified, **{setting: str(file)}))
+        connect(replace(certified, **changed))
 
 
 def test_the_snapshot_s_readers_do_not_believe_another_host_name(source: Source) -> None:

@@ -91,7 +91,7 @@ def replayed(
     sender.start()
     tap = Tap(ours)
     outputs: list[Output] = []
-    opened, stream_module.open_session = stream_module.open_session, lambda *_, **__: session
+    opened, stream_module.open_session = stream_module.open_session, lambda *_, **__: session  # type: ignore[attr-defined]
     try:
         stream = BinlogStream(Connection(tap), start, tables, server_id=1, use_gtid=use_gtid, **more)
         for output in stream:
@@ -100,7 +100,7 @@ def replayed(
         if "closed the replication connection" not in str(error):
             raise
     finally:
-        stream_module.open_session = opened
+        stream_module.open_session = opened  # type: ignore[attr-defined]
         ours.close()
         sender.join()
         theirs.close()

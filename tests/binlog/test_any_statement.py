@@ -121,7 +121,7 @@ class Field:
             try:
                 for statement in written.statements:
                     connection.query(statement)
-                    while connection._result is not None and connection._result.has_next:
+                    while connection._result is not None and connection._result.has_next:  # type: ignore[attr-defined]
                         connection.next_result()
             except pymysql.err.MySQLError as error:
                 return int(error.args[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,6 +31,7 @@ def test_a_file_begins_the_same_however_it_is_read(source: Source, use_gtid: boo
     assert len(entered) == 2
     for file, beginning in entered.items():
         assert beginning == beginning_of(source.source, file)
+        assert beginning
         assert beginning.gtids
     assert beginning_of(source.source, "bin.999999") is None
 
@@ -60,7 +62,7 @@ def test_a_log_of_before_an_upgrade_is_read_as_the_old_server_did(tmp_path: Path
         _move_binlog(old, new)
         new.start()
         after = Source(new, "d")
-        outputs = []
+        outputs: list[Any] = []
         with after.stream(start, after.table()) as stream, pytest.raises(SchemaDrift, match="100100"):
             outputs.extend(stream)
         assert [change.after for output in outputs if isinstance(output, list) for change in output] == [(1,)]

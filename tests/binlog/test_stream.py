@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from typing import Any
 
 import pytest
 from pymysqlreplication import BinLogStreamReader
@@ -127,7 +128,7 @@ def test_gtid_set_is_known_from_the_next_file_on(source: Source, table: Table) -
 def test_close_from_another_thread(source: Source, table: Table) -> None:
     ended = threading.Event()
     with source.stream(source.position(), table, heartbeat=20) as stream:
-        reader = threading.Thread(target=lambda: (list(stream), ended.set()))
+        reader = threading.Thread(target=lambda: (list(stream), ended.set()))  # type: ignore[func-returns-value]
         reader.start()
         stream.close()
         assert ended.wait(5)
@@ -171,10 +172,10 @@ def test_a_row_larger_than_a_packet(source: Source) -> None:
     for n, length in enumerate((size - 60, size + 5, 2 * size + 3)):
         source.execute(f"INSERT INTO t VALUES ({n}, REPEAT('ab', {length // 2}), 'end')")
     rows = [change.after for change in source.changes(start, table)]
-    assert [(row[0], len(row[1]), row[2]) for row in rows] == [
+    assert [(row[0], len(row[1]), row[2]) for row in rows] == [  # type: ignore[arg-type]
         (n, length // 2 * 2, "end") for n, length in enumerate((size - 60, size + 5, 2 * size + 3))
     ]
-    assert all(row[1] == b"ab" * (len(row[1]) // 2) for row in rows)
+    assert all(row[1] == b"ab" * (len(row[1]) // 2) for row in rows)  # type: ignore[arg-type]
 
 
 def test_mariadb_compressed_events(mariadb: MariaDB) -> None:
@@ -192,7 +193,7 @@ def test_mariadb_compressed_events(mariadb: MariaDB) -> None:
     finally:
         source.execute("SET GLOBAL log_bin_compress = 0", "SET GLOBAL log_bin_compress_min_len = DEFAULT")
     text = "x" * 200
-    expected = [(None, (n, text, n)) for n in range(1, 501)]
+    expected: list[Any] = [(None, (n, text, n)) for n in range(1, 501)]
     expected += [((n, text, n), (n, text, n + 1)) for n in range(1, 501)]
     expected += [((n, text, n + 1), None) for n in range(1, 501)]
     assert images(source.changes(start, table)) == expected
@@ -371,7 +372,7 @@ def test_full_metadata_is_held_against_the_table(source: Source, known: dict[str
     source.execute(THREE[0])
     source.execute("SET GLOBAL binlog_row_metadata = DEFAULT")
     assert images(source.changes(start, table)) == IMAGES[:2]
-    column = dataclasses.replace(table.columns[1], **known)
+    column = dataclasses.replace(table.columns[1], **known)  # type: ignore[arg-type]
     with pytest.raises(SchemaDrift, match=says):
         source.read(start, dataclasses.replace(table, columns=(table.columns[0], column, table.columns[2])))
     signed = dataclasses.replace(table.columns[2], unsigned=True)

@@ -38,7 +38,10 @@ def append(writer: ChangeLogWriter, history: Iterable[Transaction]) -> None:
 
 
 def entries(history: Iterable[Transaction]) -> list[Change | Commit]:
-    return [entry for changes, commit in history for entry in (*changes, commit)]
+    found: list[Change | Commit] = []
+    for changes, commit in history:
+        found += [*changes, commit]
+    return found
 
 
 def read_all(folder: Path, start: LogPoint | None = None, limit: int = 7) -> list[Change | Commit]:

@@ -24,7 +24,7 @@ from whimbrel.checkpoint import Checkpoint, RunLock, TableProgress, from_ranges,
 from whimbrel.errors import Locked, StateError
 from whimbrel.records import Position
 
-TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 COUNTS = st.integers(0, 2**53)
 POSITIONS = st.builds(Position, TEXT, COUNTS, TEXT, st.integers(0, 3))
 PROGRESS = st.builds(

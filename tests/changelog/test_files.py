@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -79,7 +80,9 @@ def test_any_use_reads_back_what_was_written(
     folder = tmp_path_factory.mktemp("log")
     writer = ChangeLogWriter(folder, segment_bytes=segment_bytes)
     reader = ChangeLogReader(folder, None)
-    written, ends, found = [], [], []
+    written: list[Any] = []
+    ends: list[LogPoint] = []
+    found: list[Any] = []
     for step in steps:
         if step == "transaction":
             written.append(transaction(len(written), changes=len(written) % 4))

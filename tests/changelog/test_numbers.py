@@ -23,7 +23,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def came(folder: Path, limit: int, start: LogPoint | None = None) -> list[Provenance]:
-    found = []
+    found: list[Provenance] = []
     with ChangeLogReader(folder, start) as reader:
         while True:
             before = reader.handed_out

@@ -284,8 +284,8 @@ def dms_files(draw: st.DrawFn) -> tuple[dict[str, Any], list[Rule]]:
         transformation = {"rule-type": "transformation", "rule-target": "column", "rule-action": "add-column"}
         rules.append(transformation | {"object-locator": place, "value": "made", "expression": made, "data-type": kind})
     rules.append(draw(dms_mapping(place, key, [each for each in others if each != column])))
-    for number, rule in enumerate(rules, 1):
-        rule |= {"rule-id": str(number), "rule-name": str(number)}
+    for at, rule in enumerate(rules, 1):
+        rule |= {"rule-id": str(at), "rule-name": str(at)}
     return table, rules
 
 
@@ -306,7 +306,7 @@ def dms_mapping(draw: st.DrawFn, place: dict[str, str], key: list[str], others: 
     texts = [("pk", "K#" + "|".join(f"${{{each}}}" for each in key))]
     if len(key) == 2 and draw(st.booleans()):
         texts = [("pk", f"${{{key[0]}}}"), ("sk", f"${{{key[1]}}}")]
-    if others and draw(st.booleans()):
+    if others and draw(st.booleans()):  # type: ignore[arg-type]
         texts.append(("extra", draw(templates(texts_of([*key, *others]), 2))))
     mappings = [
         {"target-attribute-name": name, "attribute-type": "scalar", "attribute-sub-type": "string", "value": value}
@@ -315,7 +315,7 @@ def dms_mapping(draw: st.DrawFn, place: dict[str, str], key: list[str], others: 
     parameters: Rule = {"partition-key-name": "pk", "attribute-mappings": mappings}
     if texts[-1][0] == "sk" or len(texts) == 3:
         parameters["sort-key-name"] = "sk"
-    if others and draw(st.booleans()):
+    if others and draw(st.booleans()):  # type: ignore[arg-type]
         parameters["exclude-columns"] = [others[-1]]
     action = draw(st.sampled_from(["map-record-to-record", "map-record-to-document"]))
     return {

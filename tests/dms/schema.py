@@ -45,7 +45,8 @@ class Schema:
 
     @property
     def found(self) -> list[Found]:
-        return [Found(*name.split("."), is_view=bool(facts.get("view"))) for name, facts in self._tables.items()]
+        names = [(*name.split("."), facts) for name, facts in self._tables.items()]
+        return [Found(schema, name, is_view=bool(facts.get("view"))) for schema, name, facts in names]
 
     def read(self, schema: str, name: str) -> Table:
         facts = self._tables[f"{schema}.{name}"]

@@ -198,7 +198,12 @@ def rules_of_everything(work: DmsWork) -> list[dict[str, Any]]:
         on_columns(6, "convert-uppercase", "seen"),
         on_columns(7, "rename", "active", value="on"),
         on_columns(
-            8, "add-column", "", value="full", expression="$first||'_'||$last", **{"data-type": {"type": "string"}}
+            8,
+            "add-column",
+            "",
+            value="full",
+            expression="$first||'_'||$last",
+            **{"data-type": {"type": "string"}},  # type: ignore[arg-type]
         ),
         {
             "rule-type": "object-mapping",
@@ -236,7 +241,8 @@ def with_three_tables(work: DmsWork) -> DmsWork:
         database=work.database,
     )
     work.write_rules(
-        selection(work.database, "%", **{"load-order": "1"}), selection(work.database, "ccc", 2, **{"load-order": 2})
+        selection(work.database, "%", **{"load-order": "1"}),  # type: ignore[arg-type]
+        selection(work.database, "ccc", 2, **{"load-order": 2}),
     )
     return work
 

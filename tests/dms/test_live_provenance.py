@@ -41,10 +41,10 @@ def loaded(folder: Path, source: SqlServer, endpoint: DynamoServer) -> DmsWork:
     made.write_rules(
         selection(made.database, "people"),
         *(
-            on_columns(number, "add-column", "", value=name, expression=expression, **text)
+            on_columns(number, "add-column", "", value=name, expression=expression, **text)  # type: ignore[arg-type]
             for number, (name, expression) in enumerate(HEADERS.items(), 2)
         ),
-        on_columns(8, "add-before-image-columns", "", **before),
+        on_columns(8, "add-before-image-columns", "", **before),  # type: ignore[arg-type]
         {
             "rule-type": "object-mapping",
             "rule-id": "9",

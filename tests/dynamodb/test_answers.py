@@ -10,7 +10,7 @@ import pytest
 from tests.dynamodb.conftest import FRAME, ItemTable, expected, item, key
 from tests.faults import FaultProxy
 from whimbrel.dynamodb import calls
-from whimbrel.dynamodb.answers import (
+from whimbrel.dynamodb.answers import (  # type: ignore[attr-defined]
     Undocumented,
     attributes_left,
     filtered,
@@ -94,7 +94,7 @@ def test_a_batch_is_written_only_if_its_answer_says_what_is_left(answer: Body) -
 
 def test_what_an_update_leaves_is_the_item_with_its_key() -> None:
     assert attributes_left("t", key(1), USED | {"Attributes": item(1, a="x")}) == item(1, a="x")
-    for left in ({}, {"Attributes": None}, {"Attributes": {}}, {"Attributes": item(2)}, {"Attributes": {"a": "x"}}):
+    for left in ({}, {"Attributes": None}, {"Attributes": {}}, {"Attributes": item(2)}, {"Attributes": {"a": "x"}}):  # type: ignore[var-annotated]
         with pytest.raises(Undocumented):
             attributes_left("t", key(1), USED | left)
     with pytest.raises(Undocumented):
@@ -210,7 +210,7 @@ def test_units_are_numbers_or_the_answer_is_not_taken() -> None:
     assert units({}) == 0
     assert units(USED) == 1
     assert units({"ConsumedCapacity": [{"CapacityUnits": 1}, {"CapacityUnits": 2.5}]}) == 3.5
-    for found in (None, "1", 1, [1], {"CapacityUnits": "1"}, [{}], {"CapacityUnits": -1}, {"CapacityUnits": True}):
+    for found in (None, "1", 1, [1], {"CapacityUnits": "1"}, [{}], {"CapacityUnits": -1}, {"CapacityUnits": True}):  # type: ignore[var-annotated]
         with pytest.raises(Undocumented):
             units({"ConsumedCapacity": found})
 

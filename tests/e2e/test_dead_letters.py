@@ -164,7 +164,7 @@ def test_no_letter_is_lost_by_a_crash_between_any_two_steps(
         things.call("snapshot")
         things.call("load", code=4)
     things.source.execute("UPDATE thing SET amount = 7 WHERE id = 'first huge'", database=things.database)
-    steps = [(Writer, "write"), (DeadLetters, "settle"), (durable.os, "fsync"), (durable.os, "replace")]
+    steps = [(Writer, "write"), (DeadLetters, "settle"), (durable.os, "fsync"), (durable.os, "replace")]  # type: ignore[attr-defined]
     arguments = ("retry-dead",) if command == "retry-dead" else ("migrate", "--until-caught-up")
     crash_at = 0
     while _crashed_at(crash_at, things, monkeypatch, steps, *arguments):

@@ -316,7 +316,7 @@ def test_gtids_are_turned_off_and_on(make: Make) -> None:
             added = f"INSERT INTO t VALUES ({number}, {number * 10}, '{mode}')"
             with following(work) as process:
                 work.source.execute(added, database=work.database)
-                work.wait_for(lambda number=number: len(items(work)) == number, process)
+                work.wait_for(lambda number=number: len(items(work)) == number, process)  # type: ignore[misc]
             gone = "INSERT INTO t VALUES (99, 990, 'x')", "DELETE FROM t WHERE id = 99"
             work.source.execute(*gone, database=work.database)
     finally:

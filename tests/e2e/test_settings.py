@@ -213,7 +213,7 @@ def test_a_select_limit_of_the_server(
 
 def test_verify_counts_by_another_query_than_it_reads_with(shop: Work, monkeypatch: pytest.MonkeyPatch) -> None:
     """A snapshot that is cut off, and whose own count does not notice: the two shared it, so verify found nothing."""
-    real = snapshot.chunk_statement
+    real = snapshot.chunk_statement  # type: ignore[attr-defined]
     monkeypatch.setattr(snapshot, "chunk_statement", lambda *arguments: f"{real(*arguments)} LIMIT 7")
 
     async def yes(*_: Any) -> bool:
@@ -306,7 +306,7 @@ def test_every_variable_of_a_session(
     for number, (name, value, init_connect) in enumerate(cases[part::of]):
         folder = tmp_path / str(number)
         folder.mkdir()
-        shop = filled(Work(folder, server, server.new_database(), ministack, unique("parcel"), **PARCEL))
+        shop = filled(Work(folder, server, server.new_database(), ministack, unique("parcel"), **PARCEL))  # type: ignore[arg-type]
         try:
             results[name, value, init_connect] = migrated(shop, {name: value}, init_connect=init_connect)
         except pymysql.err.Error as error:

@@ -121,7 +121,7 @@ def test_documents(make_work: MakeWork, mariadb: MariaDB, ministack: Ministack) 
     table = 'source = "orders"\nshape = "document"\n' + KEY % "id"
     table += 'types = { notes = "JSON", placed = "EPOCH" }\nattribute_prefix = "o_"\nattributes = { kind = "ORDER" }'
     work, shop = made(make_work, mariadb, ministack, table)
-    notes = {
+    notes = {  # type: ignore[var-annotated]
         None: None,
         "[]": [],
         '{"gift": true, "n": [1, 2.50, null]}': {"gift": True, "n": [1, Decimal("2.5"), None]},

@@ -21,7 +21,7 @@ def test_rows_have_the_columns_of_the_post_and_their_types() -> None:
 
 
 def test_the_share_of_yes_rises_with_time() -> None:
-    answers = [row["y"] for row in bank.rows(20_000, 0)]
+    answers = [bool(row["y"]) for row in bank.rows(20_000, 0)]
     assert 0.09 < sum(answers) / len(answers) < 0.14
     assert sum(answers[:5_000]) * 5 < sum(answers[-5_000:])
 

@@ -12,7 +12,7 @@ import pytest
 from tests.lake.helper import change, compact, full, write_export, write_lines
 from whimbrel.errors import Locked, LogCorrupt, StateError, UserError
 from whimbrel.lake import convert, datasets, parts
-from whimbrel.lake.convert import Rules, chain_of, from_exports, from_files
+from whimbrel.lake.convert import Rules, chain_of, from_exports, from_files  # type: ignore[attr-defined]
 from whimbrel.lake.manifest import read_manifest
 from whimbrel.lake.native import find_exports
 from whimbrel.lake.restore import files_of

@@ -99,7 +99,7 @@ def test_the_layout_is_that_of_the_native_export(table: tuple[DynamoServer, str,
 def test_a_stopped_export_goes_on(table: tuple[DynamoServer, str, Any], tmp_path: Path, monkeypatch: Any) -> None:
     server, name, _ = table
     about = facts(server.target(), name)
-    stop, real, asked = threading.Event(), exporting.scan_segment, []
+    stop, real, asked = threading.Event(), exporting.scan_segment, []  # type: ignore[attr-defined]
 
     def read(calls: Any, table: str, segment: int, *rest: Any, **more: Any) -> Any:
         asked.append(segment)

@@ -50,7 +50,10 @@ def table(ministack: DynamoServer) -> tuple[Callable[..., bytes], str]:
 def as_boto3(value: Any) -> Any:
     """boto3 takes bytes where the JSON has base64."""
     if isinstance(value, dict):
-        decoded = {"B": base64.b64decode, "BS": lambda each: [base64.b64decode(one) for one in each]}
+        decoded: dict[str, Callable[[Any], Any]] = {
+            "B": base64.b64decode,
+            "BS": lambda each: [base64.b64decode(one) for one in each],
+        }
         return {name: decoded.get(name, as_boto3)(each) for name, each in value.items()}
     return [as_boto3(each) for each in value] if isinstance(value, list) else value
 
@@ -84,7 +87,8 @@ def test_the_output_of_a_scan(tmp_path: Path, table: tuple[Any, str], arguments:
 def test_pages_and_segments_behind_one_another(tmp_path: Path, table: tuple[Any, str]) -> None:
     """As a loop in a shell writes them: page by page without the CLI's own paging, and in two segments."""
     aws, _ = table
-    pages, start = [], []
+    pages: list[Any] = []
+    start: list[str] = []
     while True:
         page = aws("scan", "--no-paginate", "--limit", "100", *start)
         pages.append(page)

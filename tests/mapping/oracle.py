@@ -115,7 +115,7 @@ def computed(text: str, values: dict[str, Value]) -> Value:
         value = values[match[1]]
         if value == -(2**63):
             raise NoPlace  # SQLite has no such integer
-        return None if value is None else abs(int(value)) % 3  # type: ignore[arg-type]
+        return None if value is None else abs(int(value)) % 3
     if match := re.fullmatch(r"(\w+) IS NOT '(.*)'", text):
         return int(values[match[1]] != match[2])
     raise AssertionError(text)
@@ -175,8 +175,9 @@ def key_of(rule: TableRule, table: Table, row: Row) -> dict[str, Any]:
 
 
 def added(rule: TableRule, table: Table, row: Row) -> dict[str, Any]:
-    found = {}
+    found: dict[str, Any] = {}
     for name, template in rule.attributes.items():
+        assert isinstance(template, str)  # trees are not drawn
         try:
             found[name] = ("S", rendered(template, table, row))
         except NoPlace:
@@ -285,6 +286,7 @@ class Store:
             elif isinstance(operation, Delete):
                 self.items.pop(key, None)
             else:
+                assert isinstance(operation, Update)
                 self._update(key, operation)
 
     def _update(self, key: str, update: Update) -> None:

@@ -82,7 +82,7 @@ def _with_expressions(draw: st.DrawFn, table: Table, rule: TableRule, used: list
         return rule
     texts = [one.name for one in table.columns if one.kind in ("text", "enum", "date", "json", "uuid")]
     numbers = [one.name for one in table.columns if one.kind in ("int", "year")]
-    if texts and draw(st.booleans()):
+    if texts and draw(st.booleans()):  # type: ignore[arg-type]
         rule = replace(
             rule, filter=f"{draw(st.sampled_from(texts))} IS NOT '{draw(st.sampled_from(['a', 'b', '{}']))}'"
         )
@@ -96,7 +96,7 @@ def _with_expressions(draw: st.DrawFn, table: Table, rule: TableRule, used: list
             if key.type == "S":
                 rule = replace(rule, partition_key=replace(key, value=key.value + "/${x}"))
     spare = [one.name for one in table.columns if one.name not in {*used, *rule.exclude, rule.entry_value, *rule.types}]
-    if spare and draw(st.booleans()):
+    if spare and draw(st.booleans()):  # type: ignore[arg-type]
         rule = replace(rule, mask={draw(st.sampled_from(spare)): draw(st.sampled_from(["hash", "null"]))})
     return rule
 
@@ -110,7 +110,8 @@ def _record_rule(draw: st.DrawFn, table: Table, used: list[str]) -> TableRule:
         "things",
         "things",
         "record",
-        *keys,
+        keys[0],
+        keys[1] if len(keys) > 1 else None,
         exclude=tuple(draw(st.sets(st.sampled_from(table.names), max_size=2))),
         rename={name: f"renamed_{name}" for name in draw(st.sets(st.sampled_from(spare or ["k0"]), max_size=1))},
         types=draw(_types(table)),
@@ -129,11 +130,13 @@ def _group_rule(draw: st.DrawFn, table: Table, used: list[str], shape: str) -> T
     key, sort, entry = used[: ends[0]], used[ends[0] : ends[1]], used[ends[1] :]
     spare = [name for name in table.names if name not in used]
     value = "" if shape == "list" else draw(st.sampled_from(["", *spare]))
+    keys = draw(_keys(table, key, sort))
     rule = TableRule(
         "things",
         "things",
         "group",
-        *draw(_keys(table, key, sort)),
+        keys[0],
+        keys[1] if len(keys) > 1 else None,
         entry_name=draw(_template(entry)),
         entry_value=value,
         exclude=tuple(name for name in spare if name != value) if value else (),
@@ -188,7 +191,7 @@ def _keys(draw: st.DrawFn, table: Table, partition: list[str], sort: list[str]) 
 
 
 @st.composite
-def _attributes(draw: st.DrawFn, names: list[str]) -> dict[str, str]:
+def _attributes(draw: st.DrawFn, names: list[str]) -> dict[str, str | dict[str, Any]]:
     return {"added": draw(_template(names))} if draw(st.booleans()) else {}
 
 
@@ -290,7 +293,7 @@ class Source:
     def _same_group(self, row: Row, one: Row, place: Place) -> bool:
         """Rows of one item agree in the added attributes (an ambiguous key could bring others together)."""
         other = self._place(one)
-        attributes = "".join(self.case.rule.attributes.values())
+        attributes = "".join(map(str, self.case.rule.attributes.values()))
         used = [i for i, name in enumerate(self.case.table.names) if "${" + name + "}" in attributes]
         return not other or other[0] != place[0] or all(repr(row[i]) == repr(one[i]) for i in used)
 

@@ -112,7 +112,7 @@ def test_a_decimal_is_handed_on_with_every_digit(expression: str) -> None:
 @pytest.mark.parametrize("expression", ["total", "(total)", '"total"', "TOTAL", "((`total`))"])
 def test_a_decimal_under_another_name_stays_one(expression: str) -> None:
     assert Decimal(made(expression)["N"]) == Decimal("12.5")
-    assert given((7, None, *ROW[2:]), columns={"x": expression})[0]["x"] == {"NULL": True}  # type: ignore[index]
+    assert given((7, None, *ROW[2:]), columns={"x": expression})[0]["x"] == {"NULL": True}
 
 
 def test_the_same_text_gets_the_same_random_digits() -> None:
@@ -199,7 +199,7 @@ def test_a_filter_keeps_what_is_true() -> None:
 
 
 def test_masks_take_the_columns_place_everywhere() -> None:
-    rule = {"exclude": (), "mask": {"name": "hash", "placed": "digits", "ratio": "null"}}
+    rule: dict[str, Any] = {"exclude": (), "mask": {"name": "hash", "placed": "digits", "ratio": "null"}}
     item, _ = given(**rule, attributes={"seen": "${name}"})
     assert item is not None
     assert item["name"] == item["seen"] == {"S": hashlib.sha256(b"Bob").hexdigest()}

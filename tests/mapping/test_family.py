@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -201,14 +202,14 @@ def test_a_part_is_brought_to_what_its_rows_are_whatever_stood_there(data: st.Da
         for item in list(store.items.values()):
             key = {name: item[name] for name in ("pk", "sk")}
             if str(key) not in puts and (mapping.shared == (item["sk"] == {"S": "ORDER"})):
-                store.apply([mapping.removing(key, item)])
+                store.apply([mapping.removing(key, item)])  # type: ignore[list-item]
         for put in puts.values():
             found = [item for item in store.items.values() if put.key.items() <= item.items()]
             store.apply([mapping.replacing(put, found[0] if found else {})])
     assert store.plain() == union(parts)
 
 
-def cuts(history: History, draw: st.DrawFn) -> list[tuple[int, int]]:
+def cuts(history: History, draw: Callable[..., Any]) -> list[tuple[int, int]]:
     places = draw(st.lists(st.integers(0, len(history.changes)), max_size=3))
     return list(pairwise(sorted({0, len(history.changes), *places}))) or [(0, 0)]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,7 +17,7 @@ from whimbrel.records import Change, Item, Row, Value
 MANY = settings(max_examples=80, deadline=None)
 
 
-def snapshot(history: History, draw: st.DrawFn) -> list[Row]:
+def snapshot(history: History, draw: Callable[..., Any]) -> list[Row]:
     """Each primary key read at a time of its own, in no order."""
     keys = sorted({key for state in history.states for key in state}, key=repr)
     found = [draw(st.sampled_from(history.states)).get(key) for key in keys]
@@ -28,7 +30,7 @@ def loaded(mapping: TableMapping, rows: list[Row]) -> Store:
     return store
 
 
-def play(store: Store, mapping: TableMapping, changes: list[Change], draw: st.DrawFn) -> None:
+def play(store: Store, mapping: TableMapping, changes: list[Change], draw: Callable[..., Any]) -> None:
     """In batches of any sizes."""
     cuts = draw(st.lists(st.integers(0, len(changes)), max_size=4))
     for start, end in pairwise(sorted({0, len(changes), *cuts})):

@@ -12,16 +12,26 @@ from hypothesis import strategies as st
 from whimbrel.item import item_size, normal, normal_item
 from whimbrel.mapping.design import compile_mapping
 from whimbrel.project import KeyRule, TableRule
-from whimbrel.records import Column, Fault, Put, Table, Value
+from whimbrel.records import Column, Fault, Item, Put, Table, Value
 
-N, S, B = (lambda text, kind=kind: {kind: text} for kind in "NSB")
+
+def N(text: str) -> dict[str, Any]:  # noqa: N802 - as DynamoDB calls it
+    return {"N": text}
+
+
+def S(text: str) -> dict[str, Any]:  # noqa: N802
+    return {"S": text}
+
+
+def B(text: str) -> dict[str, Any]:  # noqa: N802
+    return {"B": text}
 
 
 def mapped(column: Column, value: Value, **rule: Any) -> Put | Fault:
     table = Table("shop", "t", (Column("id", "int", nullable=False), column), ("id",))
     settings = {"partition_key": KeyRule("id", "${id}", "N"), **rule}
     puts, faults = compile_mapping(TableRule("t", "ttt", "record", **settings), table).put_items([(1, value)])
-    [only] = [*puts, *faults]
+    [only] = [*puts, *faults]  # type: ignore[misc]
     return only
 
 
@@ -186,8 +196,18 @@ def test_different_numbers_have_different_normal_forms() -> None:
 
 
 def test_sets_maps_lists_and_binary_are_compared_by_value() -> None:
-    one = {"s": {"NS": ["1.0", "2"]}, "t": {"SS": ["b", "a"]}, "m": {"M": {"l": {"L": [N("1.50"), {"BOOL": True}]}}}}
-    other = {"s": {"NS": ["2.00", "1"]}, "t": {"SS": ["a", "b"]}, "m": {"M": {"l": {"L": [N("1.5"), {"BOOL": True}]}}}}
+    one: Item
+    other: Item
+    one = {
+        "s": {"NS": ["1.0", "2"]},
+        "t": {"SS": ["b", "a"]},
+        "m": {"M": {"l": {"L": [N("1.50"), {"BOOL": True}]}}},
+    }
+    other = {
+        "s": {"NS": ["2.00", "1"]},
+        "t": {"SS": ["a", "b"]},
+        "m": {"M": {"l": {"L": [N("1.5"), {"BOOL": True}]}}},
+    }
     assert normal_item(one) == normal_item(other)
     assert normal_item(one) != normal_item(other | {"t": {"SS": ["a"]}})
     assert normal({"B": b"a\x00"}) == normal({"B": "YQA="}) != normal({"B": "YQ=="})

@@ -86,7 +86,7 @@ class Applied:
         items = {}
         for name, rows in self.rows.items():
             for row in rows.values():
-                pk = f"{name.partition('.')[2]}#{row[0]}"
+                pk = f"{name.partition('.')[2]}#{row[0]}"  # type: ignore[str-bytes-safe]
                 values = zip(("id", "name", "n"), row, strict=True)
                 item = {"pk": {"S": pk}} | {
                     column: {"S": value} if isinstance(value, str) else {"N": str(value)}

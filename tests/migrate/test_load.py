@@ -118,7 +118,7 @@ def groups(tmp_path: Path) -> Iterator[Loading]:
 
 def expected_records(loading: Loading) -> dict[str, dict[str, Any]]:
     return {
-        f"thing#{number}": {"pk": {"S": f"thing#{number}"}, "id": {"N": str(number)}, "owner": {"N": str(owner)}}
+        f"thing#{number}": {"pk": {"S": f"thing#{number}"}, "id": {"N": str(number)}, "owner": {"N": str(owner)}}  # type: ignore[str-bytes-safe]
         | ({} if name is None else {"name": {"S": name}})
         for number, owner, name in loading.rows
     }
@@ -128,7 +128,11 @@ def test_all_rows_are_loaded_once(records: Loading, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(load, "SLICE_ITEMS", 7)
     assert records.load() == 0
     assert records.held() == expected_records(records)
-    assert (records.loaded.loaded, records.loaded.rows_loaded, records.loaded.items_loaded) == ({1, 2, 3}, 40, 40)
+    assert (set(records.loaded.loaded), records.loaded.rows_loaded, records.loaded.items_loaded) == (
+        {1, 2, 3},
+        40,
+        40,
+    )
     counts = records.progress.tables["shop.things"]
     assert (counts.loaded_rows, counts.loaded_items) == (40, 40)
     written = len(records.wire.calls)
@@ -157,7 +161,11 @@ def test_rows_of_one_item_come_together_from_all_chunks(groups: Loading, monkeyp
         | {str(n): {"NULL": True} if name is None else {"S": name} for n, o, name in groups.rows if o == owner}
         for owner in range(3)
     }
-    assert (groups.loaded.loaded, groups.loaded.rows_loaded, groups.loaded.items_loaded) == ({1, 2, 3}, 40, 3)
+    assert (set(groups.loaded.loaded), groups.loaded.rows_loaded, groups.loaded.items_loaded) == (
+        {1, 2, 3},
+        40,
+        3,
+    )
     assert is_loaded(groups.mapping, groups.loaded)
     written = len(groups.wire.calls)
     assert groups.load() == 0
@@ -187,7 +195,11 @@ def test_a_chunk_that_is_broken_off_does_not_count(records: Loading, monkeypatch
     records.wire.disturb = lambda operation, body: None
     assert records.load() == 0
     assert records.held() == expected_records(records)
-    assert (records.loaded.loaded, records.loaded.rows_loaded, records.loaded.items_loaded) == ({1, 2, 3}, 40, 40)
+    assert (set(records.loaded.loaded), records.loaded.rows_loaded, records.loaded.items_loaded) == (
+        {1, 2, 3},
+        40,
+        40,
+    )
 
 
 @pytest.mark.parametrize("shape", ["records", "groups"])
@@ -267,7 +279,7 @@ def test_an_empty_table(tmp_path: Path) -> None:
     loading = Loading(tmp_path, RECORD)
     loading.chunk(high=None)
     assert loading.load() == 0
-    assert (loading.loaded.loaded, loading.loaded.rows_loaded) == ({1}, 0)
+    assert (set(loading.loaded.loaded), loading.loaded.rows_loaded) == ({1}, 0)
     loading.writer.close()
 
 
@@ -350,4 +362,4 @@ def test_slices() -> None:
     operations: list[Any] = list(range(12))
     assert [len(part) for part in sliced(iter(operations))] == [12]
     assert list(sliced(iter([]))) == []
-    assert [len(part) for part in sliced(iter([0] * 10_001))] == [5000, 5000, 1]
+    assert [len(part) for part in sliced(iter(operations[:1] * 10_001))] == [5000, 5000, 1]

@@ -198,11 +198,11 @@ def test_what_differs_is_reported_and_nothing_else(
         del both.items[identity]
     for identity in damaged[2:4]:
         found = whole[identity] | {"name": {"S": "other"}}
-        expected[found["pk"]["S"]] = ("changed", whole[identity], found)
+        expected[found["pk"]["S"]] = ("changed", whole[identity], found)  # type: ignore[assignment]
         both.items[identity] = found
     for number in range(2):
         extra = {"pk": {"S": f"thing#99{number}" if both.mappings[0].shape == "record" else f"owner#99{number}"}}
-        expected[extra["pk"]["S"]] = ("extra", None, extra)
+        expected[extra["pk"]["S"]] = ("extra", None, extra)  # type: ignore[assignment]
         both.items[both.wire.identity(extra)] = extra
     report = both.run()
     found_differences = {each.key["pk"]["S"]: (each.kind, each.expected, each.found) for each in report.differences}
@@ -323,7 +323,7 @@ def test_an_applier_that_does_not_move_ends_it(sides: Callable[..., Sides], monk
     both.insert((1, 1, "a"))
     both.applied = lambda: Position("bin.000001", 99)
     clock = itertools.count(0, 10)
-    monkeypatch.setattr(verify.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(verify.time, "monotonic", lambda: float(next(clock)))  # type: ignore[attr-defined]
     with pytest.raises(StateError, match=r"the applier stands at bin\.000001:99 and does not reach bin\.000001:100"):
         both.run()
     assert next(clock) < 200

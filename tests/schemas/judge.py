@@ -64,4 +64,4 @@ def _value(field: Field, raw: Any) -> Any:
 def _plain(value: Any) -> Any:
     if isinstance(value, Decimal):
         return value.normalize()
-    return bytes(value) if isinstance(value, Binary) else value
+    return bytes(value) if isinstance(value, Binary) else value  # type: ignore[call-overload]

@@ -50,7 +50,7 @@ def try_package(package: str, server: SqlServer, endpoint: Ministack, folder: Pa
     project = work.init()
     for table in keyless:
         assert re.search(rf"^# {re.escape(table.name)} is left out: .*no primary key and no unique key", project, re.M)
-    named = {table["source"] for table in tomlkit.parse(project)["table"]}  # type: ignore[union-attr]
+    named = {table["source"] for table in tomlkit.parse(project)["table"]}
     assert named == {f"{work.database}.{table.name}" for table in work.tables if table.key}
     assert work.errors() == work.hindrances()
     work.mend()
@@ -87,9 +87,9 @@ class Migration(Work):
         assert result.exit_code == 0, result.output
         written = path.read_text()
         document = tomlkit.parse(written)
-        document["source"].update({"tls": "off", "connections": 1})  # type: ignore[union-attr]
-        document["target"].update({"region": "us-east-1", "concurrency": 2})  # type: ignore[union-attr]
-        for table in document["table"]:  # type: ignore[union-attr]
+        document["source"].update({"tls": "off", "connections": 1})
+        document["target"].update({"region": "us-east-1", "concurrency": 2})
+        for table in document["table"]:
             table["target"] = f"{self.database}.{table['target']}"
         path.write_text(tomlkit.dumps(document))
         return written

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -60,7 +61,9 @@ def written(path: Path, table: Table, chunk: Chunk, lines: list[list[Row]]) -> P
 
 @settings(max_examples=200, deadline=None)
 @given(tables_of_rows(), st.none() | KEYS, st.none() | KEYS)
-def test_what_was_written_is_read(tmp_path_factory: pytest.TempPathFactory, given_rows, low, high) -> None:
+def test_what_was_written_is_read(
+    tmp_path_factory: pytest.TempPathFactory, given_rows: Any, low: Any, high: Any
+) -> None:
     table, lines = given_rows
     chunk = Chunk(7, low, high, ("a", "b", "c", "d", "e"))
     export = read_export(written(tmp_path_factory.mktemp("export") / "chunk", table, chunk, lines))
@@ -74,7 +77,7 @@ ROWS = [[(i * 10 + j, f"name {i * j}", bytes([i, j])) for j in range(10)] for i 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return written(tmp_path_factory.mktemp("whole") / "chunk", SIMPLE, Chunk(1, None, None, ()), ROWS)
+    return written(tmp_path_factory.mktemp("whole") / "chunk", SIMPLE, Chunk(1, None, None, ()), ROWS)  # type: ignore[arg-type]
 
 
 def test_a_flipped_bit_anywhere_is_found(whole: Path, tmp_path: Path) -> None:
@@ -112,7 +115,7 @@ def test_only_a_durable_file_has_the_final_name(tmp_path: Path) -> None:
     assert not path.exists()
     writer.abandon()
     assert list(tmp_path.iterdir()) == []
-    written(path, SIMPLE, Chunk(1, None, None, ()), ROWS)
+    written(path, SIMPLE, Chunk(1, None, None, ()), ROWS)  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == [path]
 
 

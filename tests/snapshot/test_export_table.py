@@ -242,7 +242,7 @@ def test_an_alter_does_not_wait_for_the_cap(shop: Shop) -> None:
     try:
         for number in range(4):
             before = sum(read)
-            until(lambda before=before: sum(read) > before)
+            until(lambda before=before: sum(read) > before)  # type: ignore[misc]
             timed("alter", f"ALTER TABLE t ADD c{number} INT")
         assert sum(read) < 3000
     finally:

@@ -225,14 +225,14 @@ def test_a_prepared_transaction_that_stays_is_named(connected: Any) -> None:
     for _ in range(4):
         world.begin(prepared=True)
     world.stuck = True
-    world.advance = lambda: None  # type: ignore[method-assign]
+    world.advance = lambda: None
     with pytest.raises(SourceUnreachable, match=r"prepared XA transactions .*: xid1, xid2, xid3\. Commit"):
         fixed_start(SOURCE, TABLES, Clock())
 
 
 def test_a_position_that_never_shows_is_named(connected: Any) -> None:
     world = connected(World("mysql", 1))
-    world.advance = lambda: None  # type: ignore[method-assign]
+    world.advance = lambda: None
     position = Position(FILE, 5000)
     clock = Clock()
     with pytest.raises(SourceUnreachable, match=f"does not show what its binlog has up to {FILE}:5000, within 60 s"):

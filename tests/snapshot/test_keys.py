@@ -14,6 +14,7 @@ from tests.snapshot.conftest import Shop
 from whimbrel.errors import UnsupportedSource
 from whimbrel.mysql.chunks import chunk_condition, chunk_statement
 from whimbrel.mysql.snapshot import plan, read_rows, rows_where_equal
+from whimbrel.records import Row
 from whimbrel.snapshot_files import Chunk
 
 WORDS = [
@@ -239,5 +240,5 @@ def test_point_reads_are_exact_where_the_collation_is_not(shop: Shop) -> None:
     assert rows_where_equal(shop.connection, table, ("k",), [("A",), ("a ",), ("x",)]) == [("A", 2), ("a ", 3)]
     assert rows_where_equal(shop.connection, table, ("k", "id"), [("a", 1), ("a", 2)]) == [("a", 1)]
     assert rows_where_equal(shop.connection, table, ("k",), []) == []
-    many = [(f"k{i}",) for i in range(1200)] + [("b",)]
+    many: list[Row] = [*((f"k{i}",) for i in range(1200)), ("b",)]
     assert rows_where_equal(shop.connection, table, ("k",), many) == [("b", 5)]

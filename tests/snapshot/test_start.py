@@ -172,7 +172,7 @@ def running(shop: Shop, name: str) -> Iterator[None]:
         thread.start()
         sessions.append(session)
         threads.append(thread)
-        until(lambda s=session, t=thread: not t.is_alive() or is_running(shop, s.thread_id()))
+        until(lambda s=session, t=thread: not t.is_alive() or is_running(shop, s.thread_id()))  # type: ignore[misc]
     try:
         yield
     finally:
@@ -216,7 +216,7 @@ class Writer(threading.Thread):
         return self
 
     def __exit__(self, *_: object) -> None:
-        until(lambda writes=self.writes: self.writes > writes)
+        until(lambda writes=self.writes: self.writes > writes)  # type: ignore[misc]
         self._done.set()
         self.join()
 

@@ -107,7 +107,7 @@ def test_negative_zero_keeps_its_sign(shop: Shop) -> None:
     printed = shop.execute("SELECT CAST(d AS CHAR) FROM t")[0][0]
     shop.export(shop.table())
     _, double, single = shop.rows()[0]
-    assert math.copysign(1, double) == math.copysign(1, single) == (-1 if printed == "-0" else 1)
+    assert math.copysign(1, double) == math.copysign(1, single) == (-1 if printed == "-0" else 1)  # type: ignore[arg-type]
 
 
 def test_text_that_is_not_valid_is_refused_by_name(shop: Shop) -> None:

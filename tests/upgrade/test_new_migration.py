@@ -62,7 +62,7 @@ def persons(old: OldState) -> dict[tuple[str, ...], dict[str, Any]]:
         item["full"] = NULL if row["last"] is None else {"S": f"{row['first']} {row['last']}"}
         item["weight"] = {"N": str(row["weight"])}
         items[(str(row["id"]),)] = without_tags(item)
-    return items
+    return items  # type: ignore[return-value]
 
 
 def purchases(old: OldState) -> dict[tuple[str, ...], dict[str, Any]]:

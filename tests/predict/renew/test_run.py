@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ class Steps(dict[str, Step]):
     def __init__(self, passed: bool = True, live: bool = True) -> None:
         self.done: list[str] = []
         self._instead: dict[str, Callable[[], object]] = {}
-        answers = {"gate": {"passed": passed, "reason": "why"}, "update": {"live": live}}
+        answers: dict[str, dict[str, Any]] = {"gate": {"passed": passed, "reason": "why"}, "update": {"live": live}}
         super().__init__({name: self._step(name, answers.get(name, {"n": name})) for name in STEPS})
 
     def on(self, name: str, instead: Callable[[], object]) -> None:
@@ -114,7 +115,7 @@ def test_a_stop_takes_effect_between_two_steps(tmp_path: Path, stop: threading.E
 def test_a_crash_between_the_record_and_its_end_does_not_write_it_twice(
     tmp_path: Path, stop: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    append = module.append_line
+    append = module.append_line  # type: ignore[attr-defined]
 
     def append_and_die(path: Path, line: bytes) -> None:
         append(path, line)

@@ -58,7 +58,7 @@ def ask(server: Running, method: str, path: str, headers: dict[str, str], body: 
 def client(server: Running, service: str, secret: str, key: str = "whimbrel", region: str = "eu-west-1") -> Any:
     session = boto3.Session(aws_access_key_id=key, aws_secret_access_key=secret, region_name=region)
     url = f"http://127.0.0.1:{server.port}"
-    return session.client(service, endpoint_url=url, config=Config(retries={"max_attempts": 0}, proxies={}))
+    return session.client(service, endpoint_url=url, config=Config(retries={"max_attempts": 0}, proxies={}))  # type: ignore[call-overload]
 
 
 def bearer(token: str) -> dict[str, str]:

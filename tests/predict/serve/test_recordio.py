@@ -71,7 +71,7 @@ def test_answers_are_records_when_they_are_asked_for(server: Running) -> None:
     answer = server.invoke(DENSE, TYPE, Accept=TYPE)
     assert answer["ContentType"] == TYPE
     label = b"".join(
-        block(2, block(1, name) + block(2, block(FLOAT32, block(1, floats(value)))))
+        block(2, block(1, name) + block(2, block(FLOAT32, block(1, floats(value)))))  # type: ignore[arg-type]
         for name, value in ((b"score", EXPECTED.score), (b"predicted_label", EXPECTED.label))
     )
     assert answer["Body"].read() == frame(label)

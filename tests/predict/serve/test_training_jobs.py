@@ -204,6 +204,6 @@ def test_the_script_of_the_post_from_its_training_job_to_its_endpoint(start: Sta
         names = {each: f"{VALUES[each][:-2]}-{number}" for each in ("TRAINING_JOB_NAME", "MODELNAME", "CONFIGNAME")}
         done = subprocess.run(["bash", "-c", SCRIPT], env=environment | names, capture_output=True, check=False)
         assert done.returncode == 0, done.stderr.decode()
-        wait_for(lambda wanted=names["CONFIGNAME"]: answering() == wanted)
+        wait_for(lambda wanted=names["CONFIGNAME"]: answering() == wanted)  # type: ignore[misc]
     answer = server.invoke("70,-2.5,student,true")
     assert (answer["InvokedProductionVariant"], predictions(answer)[0]["predicted_label"]) == ("Users", 1)

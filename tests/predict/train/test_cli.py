@@ -60,7 +60,7 @@ def test_train_from_the_current_data_set(project: Path, tmp_path: Path, monkeypa
         id, as_of = "20261101T000000-abc", "2026-11-01T00:00:00Z"
 
     asked = []
-    monkeypatch.setattr(datasets, "current", lambda folder, name: asked.append((folder, name)) or Current)
+    monkeypatch.setattr(datasets, "current", lambda folder, name: asked.append((folder, name)) or Current)  # type: ignore[func-returns-value]
     monkeypatch.setattr(datasets, "arrow", lambda folder, manifest: calls(400))
     done = run(project)
     assert done.exit_code == 0, done.output
