@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from whimbrel.errors import SchemaDrift
-from whimbrel.mysql.binlog import temporal
+from whimbrel.mysql.binlog import codes, temporal
 from whimbrel.mysql.binlog.compressed import uncompress_column
 from whimbrel.mysql.binlog.decimal import decimal_expression, decimal_size
 from whimbrel.mysql.binlog.json import json_text
@@ -35,40 +35,40 @@ class Reader(NamedTuple):
     code: str = ""
 
 
-_INTEGERS = {1: "b", 2: "h", 3: "i", 8: "q"}
+_INTEGERS = {codes.TINY: "b", codes.SHORT: "h", codes.LONG: "i", codes.LONGLONG: "q"}
 _KINDS = {
-    **dict.fromkeys((1, 2, 3, 8, 9), ("int",)),
-    4: ("float",),
-    5: ("double",),
-    7: ("timestamp",),
-    17: ("timestamp",),
-    10: ("date",),
-    14: ("date",),
-    11: ("time",),
-    19: ("time",),
-    12: ("datetime",),
-    18: ("datetime",),
-    13: ("year",),
-    16: ("bit",),
-    15: ("text", "binary"),
-    253: ("text", "binary"),
-    141: ("text", "binary"),
-    140: ("text", "binary", "json"),
-    242: ("binary",),
-    245: ("json",),
-    246: ("decimal",),
-    247: ("enum",),
-    248: ("set",),
-    252: ("text", "binary", "json"),
-    254: ("text", "binary", "uuid", "inet4", "inet6"),
-    255: ("geometry",),
+    **dict.fromkeys(codes.INTEGERS, ("int",)),
+    codes.FLOAT: ("float",),
+    codes.DOUBLE: ("double",),
+    codes.TIMESTAMP: ("timestamp",),
+    codes.TIMESTAMP2: ("timestamp",),
+    codes.DATE: ("date",),
+    codes.NEWDATE: ("date",),
+    codes.TIME: ("time",),
+    codes.TIME2: ("time",),
+    codes.DATETIME: ("datetime",),
+    codes.DATETIME2: ("datetime",),
+    codes.YEAR: ("year",),
+    codes.BIT: ("bit",),
+    codes.VARCHAR: ("text", "binary"),
+    codes.VAR_STRING: ("text", "binary"),
+    codes.VARCHAR_COMPRESSED: ("text", "binary"),
+    codes.BLOB_COMPRESSED: ("text", "binary", "json"),
+    codes.VECTOR: ("binary",),
+    codes.JSON: ("json",),
+    codes.NEWDECIMAL: ("decimal",),
+    codes.ENUM: ("enum",),
+    codes.SET: ("set",),
+    codes.BLOB: ("text", "binary", "json"),
+    codes.STRING: ("text", "binary", "uuid", "inet4", "inet6"),
+    codes.GEOMETRY: ("geometry",),
 }
 
 
 def column_reader(kind: int, metadata: int, column: Column, *, place: str) -> Reader:
     """``kind`` and ``metadata`` as the table map has them. Raises SchemaDrift if ``column`` is of another type."""
     length = metadata
-    if kind == 254:  # the bits of a length over 255 hide in the real type
+    if kind == codes.STRING:  # the bits of a length over 255 hide in the real type
         kind, length = real_type(kind, metadata), metadata & 0xFF | (~metadata >> 4 & 0x300)
     if column.kind not in _KINDS.get(kind, ()):
         raise SchemaDrift(
@@ -83,48 +83,48 @@ def _reader(kind: int, length: int, column: Column, place: str) -> Reader:
     if kind in _INTEGERS:
         code = _INTEGERS[kind]
         return _packed(code.upper() if column.unsigned else code)
-    if kind == 9:
+    if kind == codes.INT24:
         signed = "" if column.unsigned else ", signed=True"
         return _fixed(3, f"from_bytes(data[pos : pos + 3], 'little'{signed})", from_bytes=int.from_bytes)
-    if kind == 4:
+    if kind == codes.FLOAT:
         return Reader(_float)
-    if kind == 5:
+    if kind == codes.DOUBLE:
         return _packed("d")
-    if kind == 13:
+    if kind == codes.YEAR:
         return _fixed(1, "years[data[pos]]", years=(0, *range(1901, 2156)))
-    if kind == 16:
+    if kind == codes.BIT:
         size = (length >> 8) + (1 if length & 0xFF else 0)
         _same(place, "bits", (length >> 8) * 8 + (length & 0xFF), column.precision)
         return _fixed(size, f"from_bytes(data[pos : pos + {size}], 'big')", from_bytes=int.from_bytes)
-    if kind == 246:
+    if kind == codes.NEWDECIMAL:
         _same(place, "digits", (length >> 8, length & 0xFF), (column.precision, column.scale))
         return _decimal(length >> 8, length & 0xFF)
-    if kind == 247:
+    if kind == codes.ENUM:
         names = ("", *column.members)
         index = "data[pos]" if length == 1 else "data[pos] | data[pos + 1] << 8"
         return _fixed(length, f"names[{index}]", names=names)
-    if kind == 248:
+    if kind == codes.SET:
         return _fixed(length, f"sets[data[pos : pos + {length}]]", sets=_Sets(column.members))
     if kind in temporal.TYPES:
         size, function = temporal.reader(kind, length, column, place)
         return _fixed(size, f"read(data[pos : pos + {size}])", read=function)
-    if kind == 254 and column.kind in _MARIADB_TYPES:
+    if kind == codes.STRING and column.kind in _MARIADB_TYPES:
         size, function = _MARIADB_TYPES[column.kind]
         return _sized(1, through=function)
-    if kind == 254 and column.kind == "binary":
+    if kind == codes.STRING and column.kind == "binary":
         _same(place, "bytes", length, column.length)
         return _sized(1 if length < 256 else 2, after=f".ljust({length}, zero)", zero=b"\0")
-    if kind in (15, 253, 254):
+    if kind in (codes.VARCHAR, codes.VAR_STRING, codes.STRING):
         return _string(1 if length < 256 else 2, column)
-    if kind in (140, 141):
-        size = length if kind == 140 else (1 if length < 256 else 2)
+    if kind in (codes.BLOB_COMPRESSED, codes.VARCHAR_COMPRESSED):
+        size = length if kind == codes.BLOB_COMPRESSED else (1 if length < 256 else 2)
         if column.kind == "binary":
             return _sized(size, through=uncompress_column)
         decode = python_codec(column.charset).decode
         return _sized(size, through=lambda data: decode(uncompress_column(data)))
-    if kind == 245:
+    if kind == codes.JSON:
         return _sized(length, through=json_text)
-    if kind in (242, 252, 255):
+    if kind in (codes.VECTOR, codes.BLOB, codes.GEOMETRY):
         return _string(length, column)
     raise SchemaDrift(f"type {kind} cannot be decoded", place=place, hint="Leave the table out.")
 

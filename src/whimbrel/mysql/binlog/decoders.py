@@ -12,13 +12,13 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from whimbrel.errors import SchemaDrift, UndecodableEvent
+from whimbrel.mysql.binlog import codes
 from whimbrel.mysql.binlog.columns import Reader, column_reader
 from whimbrel.mysql.binlog.events import TableMap
 from whimbrel.mysql.binlog.metadata import check_metadata, column_names
 from whimbrel.records import Change, Column, Position, Table
 
 Decode = Callable[[bytes, int, int, Table, Position], list[Change]]
-_BIGINT = 8
 
 
 class Decoder(NamedTuple):
@@ -89,7 +89,7 @@ def _hidden(table_map: TableMap, known: int, hidden: Callable[[], int], *, maria
     """
     behind = table_map.types[known:]
     names = [f"DB_ROW_HASH_{number}" for number in range(1, len(behind) + 1)]
-    if not mariadb or not behind or set(behind) != {_BIGINT}:
+    if not mariadb or not behind or set(behind) != {codes.LONGLONG}:
         return ()
     said = column_names(table_map)
     sound = said[known:] == names if said else len(behind) == hidden()

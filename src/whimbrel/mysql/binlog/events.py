@@ -13,6 +13,7 @@ from typing import NamedTuple
 import zstandard
 
 from whimbrel.errors import UndecodableEvent
+from whimbrel.mysql.binlog import codes
 from whimbrel.mysql.binlog.compressed import LARGEST_EVENT, inflated
 from whimbrel.mysql.binlog.gtid import uuid_text
 
@@ -223,11 +224,14 @@ def length_encoded(data: bytes, at: int) -> tuple[int, int]:
     return int.from_bytes(data[at + 1 : at + 1 + size], "little"), at + 1 + size
 
 
+# Two separate bytes, read here as high and low.
+_TWO_BYTES = frozenset((codes.NEWDECIMAL, codes.ENUM, codes.SET, codes.STRING))
 _METADATA_SIZES = {
-    **dict.fromkeys((4, 5, 17, 18, 19, 140, 242, 245, 249, 250, 251, 252, 255), 1),
-    **dict.fromkeys((15, 16, 141, 246, 247, 248, 253, 254), 2),
+    **dict.fromkeys((codes.FLOAT, codes.DOUBLE, codes.TIMESTAMP2, codes.DATETIME2, codes.TIME2), 1),
+    **dict.fromkeys((codes.TINY_BLOB, codes.MEDIUM_BLOB, codes.LONG_BLOB, codes.BLOB, codes.BLOB_COMPRESSED), 1),
+    **dict.fromkeys((codes.VECTOR, codes.JSON, codes.GEOMETRY), 1),
+    **dict.fromkeys((codes.VARCHAR, codes.BIT, codes.VARCHAR_COMPRESSED, codes.VAR_STRING, *_TWO_BYTES), 2),
 }
-_BIG_ENDIAN_METADATA = {246, 247, 248, 254}  # two separate bytes, read here as high and low
 
 
 def table_name(event: bytes) -> tuple[str, str]:
@@ -247,7 +251,7 @@ def parse_table_map(event: bytes) -> TableMap:
     metadata, end = [], at + metadata_length
     for kind in types:
         size = _METADATA_SIZES.get(kind, 0)
-        order = "big" if kind in _BIG_ENDIAN_METADATA else "little"
+        order = "big" if kind in _TWO_BYTES else "little"
         metadata.append(int.from_bytes(event[at : at + size], order))  # type: ignore[arg-type]
         at += size
     if at != end:

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Callable
 
 from whimbrel.errors import UndecodableEvent
+from whimbrel.mysql.binlog import codes
 from whimbrel.mysql.binlog.decimal import decimal_text
 from whimbrel.mysql.binlog.temporal import date_text, packed_time_text
 
@@ -118,9 +119,9 @@ def _opaque(data: bytes, at: int) -> str:
     kind = data[at]
     length, at = _length(data, at + 1)
     value = data[at : at + length]
-    if kind == 246:
+    if kind == codes.NEWDECIMAL:
         return decimal_text(value[2:], value[0], value[1])
-    if kind in (7, 10, 11, 12):
+    if kind in (codes.TIMESTAMP, codes.DATE, codes.TIME, codes.DATETIME):
         packed = int.from_bytes(value, "little", signed=True)
         return f'"{_packed_text(kind, packed)}"'
     encoded = base64.b64encode(value).decode()
@@ -129,11 +130,11 @@ def _opaque(data: bytes, at: int) -> str:
 
 
 def _packed_text(kind: int, packed: int) -> str:
-    if kind == 11:
+    if kind == codes.TIME:
         return packed_time_text(packed)
     whole, fraction = packed >> 24, packed & 0xFFFFFF
     day = date_text(whole >> 17)
-    if kind == 10:
+    if kind == codes.DATE:
         return day
     return f"{day} {whole >> 12 & 31:02d}:{whole >> 6 & 63:02d}:{whole & 63:02d}.{fraction:06d}"
 

@@ -9,14 +9,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from whimbrel.errors import SchemaDrift
+from whimbrel.mysql.binlog import codes
 from whimbrel.mysql.binlog.events import TableMap, length_encoded
 from whimbrel.mysql.types import text_codec
 from whimbrel.records import Column, Table
 
 SIGNEDNESS, DEFAULT_CHARSET, COLUMN_CHARSET, NAMES, SETS, ENUMS = 1, 2, 3, 4, 5, 6
-_NUMERIC = frozenset((1, 2, 3, 4, 5, 8, 9, 13, 246))
-_CHARACTER = frozenset((15, 253, 254, 252, 140, 141, 242))
-_CHARACTER_IN_MARIADB = _CHARACTER | {255}
+_NUMERIC = frozenset((*codes.INTEGERS, codes.FLOAT, codes.DOUBLE, codes.YEAR, codes.NEWDECIMAL))
+_CHARACTER = frozenset(
+    (
+        codes.VARCHAR,
+        codes.VAR_STRING,
+        codes.STRING,
+        codes.BLOB,
+        codes.BLOB_COMPRESSED,
+        codes.VARCHAR_COMPRESSED,
+        codes.VECTOR,
+    )
+)
+_CHARACTER_IN_MARIADB = _CHARACTER | {codes.GEOMETRY}
 _BINARY_COLLATION = 63
 
 
@@ -36,7 +47,7 @@ def check_metadata(table_map: TableMap, table: Table, charsets: Mapping[int, str
         known = [(column, c) for column, c in zip(character, collations, strict=True) if c in charsets]
         found = ["" if c == _BINARY_COLLATION else _plain(charsets[c]) for _, c in known]
         _check(table, [c for c, _ in known], found, "has the character set {!r}", lambda column: _plain(column.charset))
-    for field, kind in ((ENUMS, 247), (SETS, 248)):
+    for field, kind in ((ENUMS, codes.ENUM), (SETS, codes.SET)):
         if field in has:
             _check_members(table_map, table, kind, has[field])
 
@@ -67,8 +78,8 @@ def _plain(charset: str) -> str:
 
 
 def real_type(kind: int, metadata: int) -> int:
-    """CHAR, BINARY, ENUM and SET share type 254, and the metadata says which it is."""
-    return (metadata >> 8) | 0x30 if kind == 254 else kind
+    """CHAR, BINARY, ENUM and SET share the type STRING, and the metadata says which it is."""
+    return (metadata >> 8) | 0x30 if kind == codes.STRING else kind
 
 
 def _of_type(table_map: TableMap, table: Table, kinds: frozenset[int]) -> list[Column]:

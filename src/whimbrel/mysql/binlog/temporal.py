@@ -9,13 +9,13 @@ from collections.abc import Callable
 from datetime import date
 
 from whimbrel.errors import SchemaDrift
+from whimbrel.mysql.binlog import codes
+from whimbrel.mysql.binlog.codes import DATE, DATETIME2, NEWDATE, TIME2, TIMESTAMP2
 from whimbrel.records import Column
 
 Read = Callable[[bytes], str]
 
-DATE, NEWDATE = 10, 14
-OLD_TIMESTAMP, OLD_TIME, OLD_DATETIME = 7, 11, 12
-TIMESTAMP2, DATETIME2, TIME2 = 17, 18, 19
+OLD_TIMESTAMP, OLD_TIME, OLD_DATETIME = codes.TIMESTAMP, codes.TIME, codes.DATETIME
 TYPES = (DATE, NEWDATE, OLD_TIMESTAMP, OLD_TIME, OLD_DATETIME, TIMESTAMP2, DATETIME2, TIME2)
 
 _TWO = tuple(f"{n:02d}" for n in range(100))
