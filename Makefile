@@ -6,6 +6,7 @@
 # make chaos     kills, outages and faults on both sides in every phase, by a seed: make chaos SEED=7 N=200
 # make mutants   mutation testing of the core by tests that need no server; goes on where it was: MUTANTS="checkpoint changelog", ONLY='*[27]'
 # make fuzz      coverage-guided fuzzing of every reader of bytes, SECONDS=60 each; NAMES="item binlog" for some of them; and answers of real servers that are changed on their way: N=200
+# make coverage  the suite again, counting the lines and branches of src that it runs, in all processes; fails below the floors: TESTS=tests/mapping
 # make lint      only ruff and mypy
 # make lock      choose newer packages (UPGRADE=--upgrade) and lock them by hash
 # make clean     remove what these made, but not your projects
@@ -19,9 +20,10 @@ SECONDS ?= 60
 NAMES ?=
 MUTANTS ?=
 ONLY ?=
+TESTS ?=
 export PYTHON
 
-.PHONY: demo demo-predict test test-all suite bench chaos mutants fuzz lint lock setup setup-predict setup-tests clean
+.PHONY: demo demo-predict test test-all suite bench chaos mutants fuzz coverage lint lock setup setup-predict setup-tests clean
 
 demo: setup
 	.venv/bin/python -m demo.run
@@ -53,6 +55,13 @@ fuzz: setup-tests
 	.venv/bin/python -m tests.fuzz.campaign $(NAMES) --seconds $(SECONDS)
 	WHIMBREL_FUZZ_SEEDS=$(or $(N),200) .venv/bin/python -m pytest tests/fuzz/test_any_server.py -n $(WORKERS) --dist worksteal
 
+coverage: setup-tests
+	rm -f .coverage .coverage.*
+	.venv/bin/coverage run -m pytest -m "not slow" -n $(WORKERS) --dist worksteal $(TESTS)
+	.venv/bin/coverage combine -q
+	.venv/bin/coverage json -q -o .coverage.json
+	scripts/coverage-floors .coverage.json
+
 lint: setup-tests
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
@@ -71,4 +80,4 @@ setup-tests:
 	@scripts/setup tests
 
 clean:
-	rm -rf .venv .servers .demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz src/*.egg-info
+	rm -rf .venv .servers .demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz .coverage .coverage.* src/*.egg-info
