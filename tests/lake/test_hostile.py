@@ -333,7 +333,7 @@ BAD = {
     "null": (b'{"pk":null}', "not one value"),
     "NULL false": (b'{"pk":{"S":"1"},"x":{"NULL":false}}', "NULL"),
     "BOOL text": (b'{"pk":{"S":"1"},"x":{"BOOL":"true"}}', "BOOL"),
-    "no base64": (b'{"pk":{"S":"1"},"x":{"B":"a"}}', "base64"),
+    "not base64": (b'{"pk":{"S":"1"},"x":{"B":"a"}}', "base64"),
     "cut off": (b'{"pk":{"S":"1"', "no JSON"),
     "more behind it": (b'{"pk":{"S":"1"}}{"pk":{"S":"2"}}', "no JSON"),
     "empty": (b"", "empty"),

@@ -55,9 +55,9 @@ def test_tolerance_is_on_the_side_of_the_new_model(present: float, new: float, t
 
 
 def test_a_figure_that_the_rows_do_not_have_is_named() -> None:
-    with pytest.raises(TrainingError, match="there is no 'auc' over these 100 rows"):
+    with pytest.raises(TrainingError, match="'auc' is not defined over these 100 rows"):
         decide(None, figures(auc=None, log_loss=0.3), ("auc",), 0.0, BASE)
-    with pytest.raises(TrainingError, match="there is no 'rmse'"):
+    with pytest.raises(TrainingError, match="'rmse' is not defined"):
         decide(None, figures(auc=0.5), ("rmse",), 0.0, BASE)
 
 

@@ -126,7 +126,7 @@ def test_a_cron_expression_is_in_utc_and_days_have_names() -> None:
     ("cron", "reason"),
     [
         ("daily", "expected 5"),
-        ("0 25 * * *", "cannot be followed"),
+        ("0 25 * * *", "is not a valid schedule"),
         ("0 3 * * 0", "name the days of the week"),
         ("0 3 * * 1-5", "name the days of the week"),
         ("0 3 1 * mon", "cannot be combined"),

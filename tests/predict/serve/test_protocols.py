@@ -49,7 +49,7 @@ def test_the_forms_of_mlflow_are_rows(server: Running, form: str) -> None:
         ({"dataframe_split": [VALUES]}, "dataframe_split must be"),
         ({"inputs": {"age": [1, 2], "job": ["a"]}}, "of the same length"),
         ({"dataframe_records": records(), "inputs": [VALUES]}, "must be"),
-        ({"instances": [VALUES], "dataframe_records": records()}, "beside each other"),
+        ({"instances": [VALUES], "dataframe_records": records()}, "were both sent"),
         ({"dataframe_records": records(), "params": {"threshold": 0.9}}, "params are not supported"),
     ],
 )
