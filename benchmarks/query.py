@@ -1,7 +1,7 @@
 """The correlation query of the post over 1 M calls: as Parquet and as CSV by whimbrel, beside sqlite and pandas.
 
 ``python -m benchmarks.query [--rows N] [--rounds N]``. Everybody opens the data again in each round, as a command
-does; sqlite has had its rows loaded before, which is not counted. pandas comes from the environment of rivals.py; the
+does; sqlite has had its rows loaded before, which is not counted. pandas is in the environment of rivals.py; the
 start of its process and its import are not counted either.
 """
 

@@ -1,4 +1,4 @@
-"""What renewing is worth: the bank data in 20 windows of time, each predicted from what came before.
+"""What renewing is worth: the bank data in 20 windows of time, each predicted from the earlier ones.
 
 "never": one model of the first windows, never retrained. "renewed": before each window, a model of all windows before
 it. Both without `duration`, which is not known before the call. Pooled: over all predicted windows together.

@@ -53,8 +53,8 @@ def back_off(rule: RenewalRule, failures: int) -> float:
 class Scheduler:
     """Runs ``renew_one`` for each rule when it is due, until ``stop`` is set.
 
-    One thread, so there are never two renewals at once; what comes due meanwhile is run once afterwards, and so is what
-    came due since ``last`` says that the model was renewed (a scheduler that was down makes up for it).
+    One thread, so there are never two renewals at once; what is due meanwhile runs once afterwards. So does what
+    was due since ``last``, the time of the last renewal (a scheduler that was down makes up for it).
     ``due`` says when each model is next.
     """
 

@@ -56,7 +56,7 @@ class Connection(asyncio.Protocol):
         self._busy: asyncio.Task[None] | None = None
         self._counted = CONNECTION  # in the budget
         self._stalled = 0.0  # since when the client takes no answer; 0: it does
-        self._refused: Response | None = None  # the connection ends, what still comes is dropped
+        self._refused: Response | None = None  # the connection ends, later input is dropped
         self._reading = True
         self._ended = False  # the client has closed its side
         self._discarded = 0
@@ -227,7 +227,7 @@ class Connection(asyncio.Protocol):
         self._refuse(503, f"all {self._listener.budget.most} bytes of request memory are in use")
 
     def _refuse(self, status: int, why: str, headers: str = "") -> None:
-        """Answer after what is due, then drop what still comes until the client closes: closing first would destroy
+        """Answer after what is due, then drop all input until the client closes: closing first would destroy
         the answer."""
         if self._refused or not self._transport or self._transport.is_closing():
             return

@@ -1,6 +1,6 @@
 """The request that is coming in on a connection: httptools' parser calls this with its parts.
 
-The parser does not bound what it is given, so the limits of a head and a body are here, for each part as it comes. A
+The parser does not bound what it is given, so the limits of a head and a body are here, for each part as it arrives. A
 request is handed over whole; a refusal is the connection's to send.
 """
 
@@ -70,7 +70,7 @@ class Incoming:
         self._local: Local = ("", 0)
         self._socket: Any = None
         self.answered = monotonic()  # when the last answer was complete
-        self.refused = False  # what still comes is dropped
+        self.refused = False  # later input is dropped
         self.last = False  # no request may follow
         self.on_message_begin()
         self.begun = 0.0  # when the request that is coming in began; 0: none is

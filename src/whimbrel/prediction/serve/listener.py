@@ -50,7 +50,7 @@ class Refused(NamedTuple):
 
 Handler = Callable[[Request], Response | Coroutine[Any, Any, Response]]
 Local = tuple[str, int]
-# From a request's method, path, headers and fields (see Request), and the address at which it came in.
+# From a request's method, path, headers and fields (see Request), and the local address that it reached.
 Gate = Callable[[bytes, bytes, Sequence[tuple[bytes, bytes]], Mapping[bytes, bytes], Local], Refused | None]
 
 

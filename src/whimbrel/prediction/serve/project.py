@@ -88,7 +88,7 @@ def only_endpoint(project: Project) -> str:
         Registry(registry_folder(project)).state.endpoints
     )
     if len(names) > 1:
-        raise UserError(f"there are several: {', '.join(names)}", place="endpoint", hint="Name one.")
+        raise UserError(f"there are several endpoints: {', '.join(names)}", place="endpoint", hint="Name one.")
     return names[0] if names else DEFAULT_ENDPOINT
 
 

@@ -29,7 +29,7 @@ Loader = Callable[[Path], Model]
 
 
 class Call(NamedTuple):
-    """One request for predictions, as it came."""
+    """One request for predictions, unchanged."""
 
     body: bytes
     content_type: str

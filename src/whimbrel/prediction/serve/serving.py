@@ -8,7 +8,7 @@ Runs on the event loop; what blocks (disk, loading a model) runs beside it. One 
    that the new one fails;
 4. the new fleet takes all calls by one assignment, and then ``InService`` is durable.
 
-A crash before the end of 4 comes up with the old fleet, one after it with the new.
+After a crash before the end of 4 the server starts with the old fleet, after a later one with the new.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The loop works in turns: it asks the system which connections have data, then serves all of them. What it finds was not
 there when it last asked; so nothing arrived before the turn before began, unless the loop stood idle in between.
-Whether it stood idle or had no processor, only the system knows: there it is asked when the last data came, which Linux
+Whether it stood idle or had no processor, only the system knows: so it is asked when the last data arrived, which Linux
 says of a TCP connection, in ticks of some milliseconds.
 """
 
@@ -42,7 +42,7 @@ class Turns:
         return self._before
 
     def _waited(self, connection: Any) -> float:
-        """Seconds since the last data came, as the system has it, less what it can be wrong by."""
+        """Seconds since the last data arrived, as the system knows it, minus its possible error."""
         with suppress(OSError, AttributeError, struct.error):
             told = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_DATA_RECEIVED + 4)
             (milliseconds,) = struct.unpack_from("I", told, _LAST_DATA_RECEIVED)
@@ -70,7 +70,7 @@ class Turns:
 
 
 def _tick() -> float:
-    """Seconds between two ticks of the system's clock; 0.0 where it cannot be asked for what came when."""
+    """Seconds between two ticks of the system's clock; 0.0 where it cannot be asked when data arrived."""
     if not hasattr(socket, "TCP_INFO"):
         return 0.0
     try:

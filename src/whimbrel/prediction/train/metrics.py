@@ -75,14 +75,16 @@ def auc(target: Array, scores: Array) -> float | None:
 
 
 def log_loss(scores: Array, target: Array) -> float:
-    """Mean of minus the logarithm of the score of what came true, in nats."""
+    """Mean of minus the logarithm of the score of the true outcome, in nats."""
     came_true = scores[np.arange(len(target)), target]
     return float(-np.mean(np.log(np.clip(came_true, LEAST_SCORE, 1))))
 
 
 def calibration_error(target: Array, scores: Array) -> float:
     """Mean distance of score and outcome over ten bins of as many rows each."""
-    return float(sum(abs(said - came) * rows for said, came, rows in calibration_curve(target, scores)) / len(target))
+    return float(
+        sum(abs(said - observed) * rows for said, observed, rows in calibration_curve(target, scores)) / len(target)
+    )
 
 
 def calibration_curve(target: Array, scores: Array) -> list[tuple[float, float, int]]:

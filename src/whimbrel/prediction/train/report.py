@@ -63,7 +63,7 @@ def curves(kind: str, target: Array, scores: Array) -> Curves:
 
     false_positive, true_positive, _ = roc_curve(target, scores, drop_intermediate=False)
     precision, recall, _ = precision_recall_curve(target, scores)
-    bins = tuple((said, came) for said, came, _ in metrics.calibration_curve(target, scores))
+    bins = tuple((said, observed) for said, observed, _ in metrics.calibration_curve(target, scores))
     return Curves(_thin(_points(false_positive, true_positive)), _thin(_points(recall, precision)), bins)
 
 
@@ -72,13 +72,13 @@ def page(model: Model, drawn: Curves) -> str:
     facts = model.facts
     sections = [
         _warnings(facts.get("warnings", [])),
-        _section("How good it is", _figures(model)),
+        _section("Metrics", _figures(model)),
         _section("Curves", _charts(drawn)) if drawn != Curves() else "",
         _section("Confusion matrix", _confusion(model.metrics)) if model.metrics.confusion else "",
         _section("What the answers depend on", _importance(facts)),
         _section("Inputs", _inputs(model)),
         _section("Left out", _left_out(facts)) if facts.get("left_out") else "",
-        _section("How it was made", _made(model)),
+        _section("Training", _made(model)),
     ]
     title = escape(f"{model.name} {model.version}")
     return (
@@ -97,7 +97,7 @@ def _summary(model: Model) -> str:
 
 def _warnings(found: list[dict[str, str]]) -> str:
     lines = [f'<p class="warning"><b>{escape(each["input"])}</b> {escape(each["message"])}</p>' for each in found]
-    return _section("Look at this first", "".join(lines)) if lines else ""
+    return _section("Warnings", "".join(lines)) if lines else ""
 
 
 def _figures(model: Model) -> str:
@@ -113,7 +113,7 @@ def _figures(model: Model) -> str:
         called = escape(model.labels[1])
         rule = escape(model.facts.get("settings", {}).get("threshold", {}).get("criterion", ""))
         text += (
-            f"<p>A row is called <b>{called}</b> from a score of <b>{model.threshold:.4f}</b> on, chosen by {rule}.</p>"
+            f"<p>A row is <b>{called}</b> at a score of <b>{model.threshold:.4f}</b> or more (criterion: {rule}).</p>"
         )
     return text + _table(["", judged, "folds of the rest", "base rate alone"], rows)
 
@@ -149,19 +149,19 @@ def _charts(drawn: Curves) -> str:
 
 def _confusion(found: Metrics) -> str:
     rows = [[label, *(f"{count:,}" for count in row)] for label, row in zip(found.labels, found.confusion, strict=True)]
-    return _table(["outcome", *(f"called {label}" for label in found.labels)], rows)
+    return _table(["outcome", *(f"predicted {label}" for label in found.labels)], rows)
 
 
 def _importance(facts: dict[str, Any]) -> str:
-    by_itself = facts.get("alone", {})
+    alone_by_input = facts.get("alone", {})
     lines = []
     for each in facts.get("importance", [])[:SHOWN]:
-        alone = by_itself.get(each["input"], {})
+        alone = alone_by_input.get(each["input"], {})
         cells = [_number(each["rise"]), svg.bar(each["share"]), _number(alone.get("skill")), _number(alone.get("auc"))]
         lines.append(
             f"<tr><td>{escape(each['input'])}</td>" + "".join(f'<td class="n">{cell}</td>' for cell in cells) + "</tr>"
         )
-    head = _row("th", ["input", "rise of the loss when shuffled", "share", "skill alone", "AUC alone"])
+    head = _row("th", ["input", "increase in loss when shuffled", "share", "skill alone", "AUC alone"])
     return f"<table>{head}{''.join(lines)}</table>"
 
 

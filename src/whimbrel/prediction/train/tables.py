@@ -78,7 +78,7 @@ def _read_csv(
 
 
 def _blank_fields(table: Any) -> list[str]:
-    """The fields of nothing but white space that columns of texts have."""
+    """The fields of nothing but white space in string columns."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -90,7 +90,7 @@ def _blank_fields(table: Any) -> list[str]:
 
 
 def _trimmed(table: Any, path: Path) -> Any:
-    """The table without white space around its texts and its columns' names. Raises UserError where names clash."""
+    """The table without white space around its strings and its columns' names. Raises UserError where names clash."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
