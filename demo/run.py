@@ -143,7 +143,8 @@ class LagMeter:
 
     def _look(self) -> None:
         while not self._done.wait(0.1):
-            self._seen.append(self._progress.lag_seconds)
+            if (lag := self._progress.lag_seconds) is not None:
+                self._seen.append(lag)
 
     def __enter__(self) -> Self:
         self._thread.start()

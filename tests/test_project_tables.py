@@ -82,10 +82,10 @@ def test_a_document_names_its_map(tmp_path: Path) -> None:
         ('shape = "groups"', "shape: must be 'record' or 'document' or 'group'"),
         ('shape = "group"\nentry = { as = "map", name = "${a}" }', "entry.into: is missing"),
         ('shape = "group"\nentry = { as = "list", into = "l" }', "entry.order: is missing"),
-        ('shape = "group"\nentry = { as = "list", into = "l", order = ["a"], name = "b" }', "entry.name: is not a"),
+        ('shape = "group"\nentry = { as = "list", into = "l", order = ["a"], name = "b" }', "entry.name: unknown key"),
         ('shape = "group"\nentry = { as = "string-set", into = "tags" }', "entry.value: is missing"),
         ('shape = "group"\nentry = { as = "bag", name = "${a}" }', "entry.as: must be 'attribute' or 'map'"),
-        ('document = "row"', "document: is not a setting"),
+        ('document = "row"', "document: unknown key"),
         ('mask = { a = "shout" }', "mask.a: must be 'digits' or 'hash' or 'null'"),
         ('types = { a = "M" }', "types.a: must be 'S'"),
         ('item = "ours"', "item: must be 'own' or 'shared'"),
@@ -110,4 +110,4 @@ def test_a_fault_is_named(tmp_path: Path, text: str, wrong: str) -> None:
 def test_a_source_stands_once_and_a_target_as_often_as_one_likes(tmp_path: Path) -> None:
     more = '[[table]]\nsource = "{}"\ntarget = "orders"\npartition_key = {{ name = "pk", value = "${{id}}" }}\n'
     read(tmp_path, more.format("customers"))
-    assert "source 'shop.lines' stands in more than one [[table]]" in faults(tmp_path, more.format("lines"))
+    assert "source 'shop.lines' is used in more than one [[table]]" in faults(tmp_path, more.format("lines"))

@@ -73,11 +73,11 @@ def test_a_secret_on_a_read_only_mount_is_taken(
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        (('tls_ca = "ca.pem"',), 'tls_ca: means nothing with tls = "preferred"'),
-        (('tls = "required"', 'tls_ca = "ca.pem"'), 'tls_ca: means nothing with tls = "required"'),
+        (('tls_ca = "ca.pem"',), 'tls_ca: has no effect with tls = "preferred"'),
+        (('tls = "required"', 'tls_ca = "ca.pem"'), 'tls_ca: has no effect with tls = "required"'),
         (('tls_key = "k.pem"',), "tls_key: needs tls_cert"),
-        (('tls = "off"', 'tls_cert = "c.pem"'), "tls_cert: means nothing without TLS"),
-        (('socket = "/run/mysqld.sock"', 'tls_cert = "c.pem"'), "tls_cert: means nothing without TLS"),
+        (('tls = "off"', 'tls_cert = "c.pem"'), "tls_cert: has no effect without TLS"),
+        (('socket = "/run/mysqld.sock"', 'tls_cert = "c.pem"'), "tls_cert: has no effect without TLS"),
     ],
 )
 def test_settings_that_would_protect_nothing_are_refused(tmp_path: Path, settings: tuple[str, ...], said: str) -> None:
@@ -150,7 +150,7 @@ def test_an_endpoint_of_the_environment_is_not_shown_with_its_password(
 
 @pytest.mark.parametrize(
     "text",
-    ["http://127.0.0.1:8000", "http://[::1]:8000 is no endpoint", "mysql://app@db:3306/shop", "a: b", "x@y: z"],
+    ["http://127.0.0.1:8000", "http://[::1]:8000 is not an endpoint URL", "mysql://app@db:3306/shop", "a: b", "x@y: z"],
 )
 def test_what_has_no_password_is_shown_as_it_is(text: str) -> None:
     assert without_password(text) == text

@@ -157,7 +157,7 @@ def test_a_key_with_a_pass_phrase_is_refused_without_asking_for_it(certified: So
     locked = serialization.BestAvailableEncryption(b"open sesame")
     form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
     Path(certified.tls_key).write_bytes(key.private_bytes(*form, locked))
-    with pytest.raises(ProjectError, match=r"source\.tls_key: .* is locked by a pass phrase"):
+    with pytest.raises(ProjectError, match=r"source\.tls_key: .* is protected by a passphrase"):
         connect(certified)
 
 

@@ -98,7 +98,7 @@ def load(path: Path) -> Checkpoint:
     version = fields.get("version") if isinstance(fields, dict) else None
     if type(version) is not int or version not in (1, VERSION):
         message = f"the checkpoint has version {version!r}; this whimbrel knows versions 1 and {VERSION}"
-        raise StateError(message, place=str(path), hint="Go on with the version of whimbrel that wrote it.")
+        raise StateError(message, place=str(path), hint="Continue with the version of whimbrel that wrote it.")
     of_version_1 = version == 1 and "checksum" not in fields
     if not of_version_1 and fields.pop("checksum", None) != _checksum(fields):
         raise StateError("the checkpoint does not match its checksum", place=str(path), hint=_RESTORE)
@@ -106,7 +106,7 @@ def load(path: Path) -> Checkpoint:
         return _checkpoint(_of_version_1(fields) if of_version_1 else fields)
     except (KeyError, TypeError, ValueError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise StateError(f"the checkpoint does not make sense: {reason}", place=str(path), hint=_RESTORE) from error
+        raise StateError(f"the checkpoint is inconsistent: {reason}", place=str(path), hint=_RESTORE) from error
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
@@ -116,7 +116,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
     try:
         replace_file(path, orjson.dumps(fields, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     except OSError as error:
-        hint = "Make room on the disk, or repair it, and start again; the checkpoint is as it was before."
+        hint = "Free disk space, or repair the disk, and start again; the checkpoint is as it was before."
         raise StateError(f"the checkpoint cannot be written: {error.strerror}", place=str(path), hint=hint) from error
 
 
@@ -155,7 +155,7 @@ def from_ranges(text: str) -> frozenset[int]:
         low, dash, high = part.partition("-")
         run = range(int(low), int(high if dash else low) + 1)
         if not run or run[-1] > _MOST_CHUNKS or not numbers.isdisjoint(run):
-            raise ValueError(f"{part!r} is no range of chunk numbers")
+            raise ValueError(f"{part!r} is not a range of chunk numbers")
         numbers.update(run)
     return frozenset(numbers)
 

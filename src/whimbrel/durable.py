@@ -20,7 +20,7 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        hint = "Make room on the disk, or repair it, and run the same command again: it continues from here."
+        hint = "Free disk space, or repair the disk, and run the same command again: it continues from here."
         raise StateError(f"cannot be written: {reason}", place=str(path), hint=hint) from error
 
 

@@ -29,7 +29,7 @@
     ├── OutOfMemory               the process may not have the memory that it needs
     ├── Stopped                   (Retryable) asked to stop before a call was done: nothing of it may be checkpointed
     └── StateError                the state folder
-        ├── LogCorrupt            a checksum in the change log or an export file does not fit
+        ├── LogCorrupt            a checksum in the change log or an export file does not match
         ├── LogGone               the change log no longer has the place asked for
         ├── ModelDamaged          a model file whose digest or content does not fit
         └── Locked                another whimbrel is at work on this project
@@ -82,7 +82,12 @@ class PrivilegeError(UserError): ...
 class PasswordWithheld(UserError): ...
 
 
-class SourceError(WhimbrelError): ...
+class SourceError(WhimbrelError):
+    """``code`` is the server's number for it, 0 where it is not the server's."""
+
+    def __init__(self, message: str, *, place: str = "", hint: str = "", code: int = 0) -> None:
+        super().__init__(message, place=place, hint=hint)
+        self.code = code
 
 
 class SourceUnreachable(SourceError, Retryable): ...

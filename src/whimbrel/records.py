@@ -125,7 +125,7 @@ class Change(NamedTuple):
 
 
 class Provenance(NamedTuple):
-    """How a row came to be what it is: by a change of the log, or with the snapshot; all of it as text.
+    """Change metadata of a row: of its last change in the log, or of the snapshot; all of it as text.
 
     ``operation`` is INSERT, UPDATE or DELETE. ``position`` is ``file:offset`` in the binlog, the end of the change's
     event. ``sequence``, 35 digits, is unique for each change and grows with the log. ``time`` is when the change was
@@ -227,4 +227,4 @@ class Fault(NamedTuple):
     source_key: dict[str, Value]  # the row's primary key columns; empty when the whole item is at fault
     item_key: Item | None  # the item's key where it is known
     change: Change | None  # the change as it was read
-    came: Provenance | None = None  # where the item would have said it
+    provenance: Provenance | None = None  # where the item would have said it

@@ -220,7 +220,7 @@ def _lines(path: Path) -> Iterator[Iterator[bytes]]:
     except FileNotFoundError as error:
         raise _corrupt(path, "is gone") from error
     except OSError as error:
-        hint = "Repair the disk or the rights of the file, and run the same command again."
+        hint = "Repair the disk or fix the permissions of the file, and run the same command again."
         raise StateError(f"cannot be read: {error.strerror}", place=str(path), hint=hint) from error
 
 
@@ -236,7 +236,7 @@ def _checked_ends(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         if header.get("format") != FORMAT:
             raise _corrupt(path, f"is not in the format {FORMAT}")
         if last is first or not last.endswith(b"\n") or footer.get("crc32") != f"{crc:08x}":
-            raise _corrupt(path, "the checksum at its end does not fit, or is missing")
+            raise _corrupt(path, "the checksum at its end does not match, or is missing")
         int(footer["rows"])
         return header, footer
 

@@ -171,7 +171,7 @@ def test_a_failed_writer_names_the_file_and_the_next_step(tmp_path: Path, monkey
             writer.sync()
     assert refused.value.place == str(segment_path(tmp_path, 1))
     assert "No space left on device" in refused.value.message
-    assert refused.value.hint.startswith("Make room on the disk")
+    assert refused.value.hint.startswith("Free disk space")
     with pytest.raises(StateError) as again:
         writer.append([])
     assert again.value is refused.value

@@ -22,7 +22,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def came(folder: Path, limit: int, start: LogPoint | None = None) -> list[Provenance]:
+def provenance(folder: Path, limit: int, start: LogPoint | None = None) -> list[Provenance]:
     found: list[Provenance] = []
     with ChangeLogReader(folder, start) as reader:
         while True:
@@ -50,7 +50,7 @@ def wanted() -> list[Provenance]:
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 5, 1_000])
 def test_batches_make_no_difference(folder: Path, limit: int) -> None:
-    assert came(folder, limit) == wanted()
+    assert provenance(folder, limit) == wanted()
 
 
 def test_nor_does_a_start_after_any_commit(folder: Path) -> None:
@@ -62,4 +62,4 @@ def test_nor_does_a_start_after_any_commit(folder: Path) -> None:
                 points.append((reader.point, reader.total))
     assert len({point for point, _ in points}) == len(HISTORY)
     for point, total in points:
-        assert came(folder, 2, point) == wanted()[total:]
+        assert provenance(folder, 2, point) == wanted()[total:]

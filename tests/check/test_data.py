@@ -195,9 +195,9 @@ NUMBERS = [
     ("DECIMAL(65,0)", "1" + "0" * 60, "1" * 39, "has over 38 digits", ""),
     ("DOUBLE", "1e-120", "1e-200", "is outside", ""),
     ("DOUBLE", "0", "-1e200", "is outside", ""),
-    ("VARCHAR(80)", "'-12.50e3'", "'12,50'", "is to be N, and is no number", "N"),
+    ("VARCHAR(80)", "'-12.50e3'", "'12,50'", "must be N, and is not a number", "N"),
     ("VARCHAR(80)", "'0.00'", f"'{'1' * 39}'", "has over 38 digits", "N"),
-    ("TINYINT", "1", "2", "is to be BOOL", "BOOL"),
+    ("TINYINT", "1", "2", "must be BOOL", "BOOL"),
 ]
 
 

@@ -152,7 +152,7 @@ def test_prices_of_ones_own(on_mariadb: Case) -> None:
 def test_a_bad_price_file(tmp_path: Path, text: str) -> None:
     file = tmp_path / "prices.toml"
     file.write_text(text)
-    with pytest.raises(ProjectError, match="is no price file"):
+    with pytest.raises(ProjectError, match="is not a price file"):
         read_prices(file, "us-east-1")
     with pytest.raises(ProjectError, match="cannot be read"):
         read_prices(tmp_path / "missing", "us-east-1")

@@ -78,8 +78,8 @@ def changes_of(rule: TableRule, schema: Schema) -> list[Any]:
     said: list[Any] = []
     for number, (before, after) in enumerate(schema.changes(rule.source), 1):
         change = Change(table, before, after, Position("bin.000001", 100 * number))
-        came = of_change(change, number, BEGAN + number, BEGAN)
-        operations, faults = mapping.fold([change], lambda _, came=came: came)  # type: ignore[misc]
+        provenance = of_change(change, number, BEGAN + number, BEGAN)
+        operations, faults = mapping.fold([change], lambda _, provenance=provenance: provenance)  # type: ignore[misc]
         said.append(
             [each.item if isinstance(each, Put) else {"deletes": each.key} for each in map(plain, operations)]
             + [{"fault": fault.reason} for fault in faults]

@@ -284,14 +284,14 @@ def test_the_project_file_may_name_the_dms_file(three_tables: DmsWork) -> None:
     plan = json.loads(three_tables.call("migrate", "--dry-run", "--json").stdout)
     assert len(plan["tables"]) == 3
     path.write_text(path.read_text() + '[[table]]\nsource = "a"\ntarget = "aaa"\npartition_key = { name = "id" }\n')
-    assert "only one can say what is moved" in three_tables.call("check", code=2).output
+    assert "use one or the other" in three_tables.call("check", code=2).output
 
 
 def test_tables_of_the_project_stand_aside_and_that_is_said(three_tables: DmsWork) -> None:
     path = three_tables.folder / "whimbrel.toml"
     path.write_text(path.read_text() + '[[table]]\nsource = "x"\ntarget = "xxx"\npartition_key = { name = "id" }\n')
     result = three_tables.dms("migrate", "--dry-run", "--json")
-    assert "stand aside" in result.stderr
+    assert "are ignored" in result.stderr
     assert len(json.loads(result.stdout)["tables"]) == 3
 
 

@@ -75,7 +75,7 @@ def test_what_the_application_took_over_is_left_to_it(work: DmsWork) -> None:
         "INSERT INTO people VALUES (4,'Di'),(9,'Flo')",
     )
     told = work.dms("migrate", "--until-caught-up").output
-    assert "3 writes held back by the condition" in told
+    assert "3 writes skipped by their table's condition" in told
     wanted = {
         1: {"name": "Ada L", "owner": "app"},
         2: {"name": "Bo B", "owner": "app"},
@@ -84,10 +84,10 @@ def test_what_the_application_took_over_is_left_to_it(work: DmsWork) -> None:
         9: {"name": "New", "owner": "app"},
     }
     assert people(work) == wanted
-    assert "held back  3 writes" in work.call("status").output
+    assert "skipped    3 writes" in work.call("status").output
     report = verified(work)
     assert (report["held"], report["counts"]) == (3, {})
-    assert "3 items are as somebody else wrote them" in work.dms("verify").output
+    assert "3 items were written by another application" in work.dms("verify").output
 
     work.set_back(saved)  # as after a crash: the log is played again
     work.dms("migrate", "--until-caught-up")
@@ -111,7 +111,7 @@ def test_a_load_into_a_table_in_use_leaves_it_what_it_has(work: DmsWork) -> None
     put(work, 2, name="Bo B", owner="app")
     put(work, 3, name="stale")
     told = work.dms("migrate", "--until-caught-up", "--into-existing").output
-    assert "1 writes held back" in told
+    assert "1 writes skipped" in told
     assert people(work) == {1: {"name": "Ada"}, 2: {"name": "Bo B", "owner": "app"}, 3: {"name": "Cy"}}
     assert verified(work)["held"] == 1
 
@@ -121,7 +121,7 @@ def test_a_refill_and_a_retry_are_held_back_too(work: DmsWork) -> None:
     put(work, 1, name="Ada L", owner="app")
     work.dms("refill", f"{work.database}.people")
     assert people(work)[1] == {"name": "Ada L", "owner": "app"}
-    assert "held back  1 writes" in work.call("status").output
+    assert "skipped    1 writes" in work.call("status").output
     assert verified(work)["held"] == 1
 
 
@@ -133,4 +133,4 @@ def test_the_project_file_made_from_it_has_the_condition(work: DmsWork) -> None:
     work.call("migrate", "--until-caught-up")
     put(work, 1, name="Ada L", owner="app")
     change(work, "UPDATE people SET name = 'Eve' WHERE id = 1")
-    assert "1 writes held back" in work.call("migrate", "--until-caught-up").output
+    assert "1 writes skipped" in work.call("migrate", "--until-caught-up").output

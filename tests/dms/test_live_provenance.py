@@ -115,8 +115,8 @@ def test_each_item_says_how_its_row_came_and_a_deleted_one_stays(work: DmsWork) 
     assert report["softly_deleted"] == 2
     assert report["not_compared"] == ["BI_id", "BI_name", "at", "committed", "op", "seq", "state"]
     told = work.dms("verify").output
-    assert "2 items stay although their rows went" in told
-    assert "not compared, as they say how a row came: BI_id, BI_name, at" in told
+    assert "2 items are kept although their rows are gone" in told
+    assert "not compared (change metadata): BI_id, BI_name, at" in told
 
     work.set_back(saved)  # as after a crash: the log is played again
     work.dms("migrate", "--until-caught-up")

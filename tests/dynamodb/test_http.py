@@ -262,7 +262,7 @@ def test_anywhere_else_missing_credentials_are_an_error_with_a_hint(no_credentia
 
 
 def test_settings_that_cannot_be_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match="'localhost:8000' is no endpoint"):
+    with pytest.raises(UserError, match="'localhost:8000' is not an endpoint URL"):
         DynamoClient(Target(endpoint="localhost:8000", region="eu-west-1"))
     with pytest.raises(UserError, match="nobody"):
         DynamoClient(Target(endpoint="http://127.0.0.1:1", profile="nobody"))

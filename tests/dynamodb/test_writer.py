@@ -283,7 +283,7 @@ def test_a_map_of_more_entries_than_one_call_takes(wire: MemoryWire, writer: Wri
 
 
 def test_a_list_that_is_not_ours_is_left_alone(wire: MemoryWire, writer: Writer) -> None:
-    for theirs, words in (({"S": "x"}, "is no list"), ({"L": [{"M": {"z": {"S": "x"}}}]}, "has no 'n'")):
+    for theirs, words in (({"S": "x"}, "is not a list"), ({"L": [{"M": {"z": {"S": "x"}}}]}, "has no 'n'")):
         wire.table()[wire.identity(key(1))] = item = key(1) | {"in side": theirs}
         (rejected,) = writer.write([within("L", {1: "a"})])
         assert words in rejected.reason

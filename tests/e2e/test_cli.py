@@ -64,7 +64,7 @@ def test_init_check_dry_run_migrate_status_verify(
     plan = json.loads(work.run("migrate", "--dry-run", "--json").stdout)
     assert plan["tables"][0]["exists"] is False
     assert plan["mark"]["table"] == "whimbrel"
-    assert "its mark, into the table whimbrel" in work.run("preview").stdout
+    assert "its mark, to the table whimbrel" in work.run("preview").stdout
     assert not work.state.exists()
     assert work.target not in ministack.client().list_tables()["TableNames"]
 
@@ -250,7 +250,7 @@ def test_a_target_with_another_key_is_refused(shop: Work) -> None:
     assert "customerid" in refused
 
 
-@pytest.mark.parametrize("again", ["gone", "made anew"])
+@pytest.mark.parametrize("again", ["gone", "made again"])
 @pytest.mark.parametrize("phase", ["load", "apply"])
 def test_a_target_dropped_between_two_runs_is_refused(shop: Work, again: str, phase: str) -> None:
     if phase == "load":
@@ -264,7 +264,7 @@ def test_a_target_dropped_between_two_runs_is_refused(shop: Work, again: str, ph
     client = shop.endpoint.client()
     description = client.describe_table(TableName=shop.target)["Table"]
     client.delete_table(TableName=shop.target)
-    if again == "made anew":
+    if again == "made again":
         client.create_table(
             TableName=shop.target,
             KeySchema=description["KeySchema"],

@@ -1,4 +1,4 @@
-"""What cannot become an item is set aside with its place and reason; the rest goes on; mended, it is played again."""
+"""What cannot become an item is set aside with its place and reason; the rest goes on; repaired, it is played again."""
 
 from __future__ import annotations
 
@@ -106,14 +106,14 @@ def test_status_counts_and_names_the_letters(things: Work) -> None:
     things.call("migrate", "--until-caught-up", code=4)
     assert json.loads(things.call("status", "--json", code=4).stdout)["dead_letters"] == 2
     told = things.call("status", code=4).stdout
-    assert "2 letters" in told
+    assert "2 dead letters" in told
     assert "38 digits" in told
     assert things.call("retry-dead", "--dry-run", code=4).stdout.startswith("2 dead letters")
     assert len(things.letters()) == 2
 
 
 @pytest.mark.parametrize("applied_first", [False, True], ids=["retry then apply", "apply then retry"])
-def test_mended_in_the_source_they_are_played_again(things: Work, applied_first: bool) -> None:
+def test_repaired_in_the_source_they_are_played_again(things: Work, applied_first: bool) -> None:
     things.source.execute("INSERT INTO thing VALUES ('', 3, '')", database=things.database)
     things.call("migrate", "--until-caught-up", code=4)
     assert json.loads(things.call("retry-dead", "--json", code=4).stdout) == {"dead_letters": 3, "written": 0}

@@ -49,7 +49,7 @@ def test_the_default_of_a_new_column(make_work: MakeWork, source_server: SqlServ
     )
     said = work.call("verify", code=5).output
     assert "Differences: 4 (4 changed)" in said
-    assert "was altered (d): items of rows that nobody has written since are as they were" in said
+    assert "was altered (d): items of rows not written since are unchanged" in said
     assert f"`whimbrel refill {work.database}.t`" in said
     assert "Nothing was done" in work.call("refill", "t", "--dry-run").output
     assert "5 items of" in work.call("refill", "t").output

@@ -147,7 +147,7 @@ def test_a_person_is_told_the_key_and_both_values(work: Work) -> None:
     assert f'"{name}": {{"N": "1000"}}' in lines[3]
 
 
-def test_mended_by_hand_it_is_equal_again(work: Work) -> None:
+def test_repaired_by_hand_it_is_equal_again(work: Work) -> None:
     migrated(work, GROUP)
     item = raw_items(work)[0]
     work.endpoint.client().delete_item(

@@ -66,4 +66,4 @@ def test_targets_that_cannot_be_one(tmp_path: Path, endpoint: str, region: str, 
     file.write_text(f'[target]\nendpoint = "{endpoint}"\nregion = "{region}"\n')
     result = CliRunner().invoke(main, ["export", "-p", str(file), table])
     assert isinstance(result.exception, SystemExit)
-    assert (result.exit_code in (2, 3), "whimbrel: " in result.output) == (True, True)
+    assert (result.exit_code in (2, 3), "error[" in result.output) == (True, True)

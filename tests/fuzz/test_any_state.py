@@ -117,7 +117,7 @@ def test_a_damaged_state_goes_on_or_is_refused(states: Work, data: st.DataObject
     code, said = ended(states, "migrate", "--until-caught-up", "--into-existing")
     assert code in (0, 3, 4), (what, said)
     if code == 3:
-        assert "whimbrel: " in said
+        assert "error[" in said
     else:
         code, said = ended(states, "verify", "--json")
         report = json.loads(said.splitlines()[-1])
@@ -128,4 +128,4 @@ def test_what_a_lost_checkpoint_leaves_is_not_taken_for_new(states: Work) -> Non
     put_back(states, "apply")
     (states.state / "checkpoint.json").unlink()
     code, said = ended(states, "migrate", "--until-caught-up", "--into-existing")
-    assert (code, "is of a migration whose checkpoint is gone" in said) == (3, True)
+    assert (code, "belongs to a migration whose checkpoint is missing" in said) == (3, True)

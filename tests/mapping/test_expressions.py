@@ -103,7 +103,7 @@ def test_a_decimal_is_handed_on_with_every_digit(expression: str) -> None:
         assert item is not None
         number = item["x"][kind]
         assert number == "123456789012345678.10" if kind == "S" else Decimal(number) == Decimal("123456789012345678.1")
-    assert "say whether it is a number or a text" in refused(columns={"x": expression})
+    assert "say whether it is a number or a string" in refused(columns={"x": expression})
     assert "uses 'total', a DECIMAL" in refused(filter=expression)
     assert made(f"decimal_add({expression}, '1')")["S"] == "13.5"
     assert made(f"CAST({expression} AS TEXT)")["S"].startswith("12.5")
@@ -147,7 +147,7 @@ def test_the_same_text_gets_the_same_random_digits() -> None:
         ("current_timestamp", "uses current_timestamp, which gives another value each time"),
         ("date('now')", "the present gives another value each time"),
         ("date()", "the present gives another value each time"),
-        ("time(placed, 'localtime')", "hang on this machine's time zone"),
+        ("time(placed, 'localtime')", "depend on this machine's time zone"),
         ('"nme"', "names column 'nme', which shop.things does not have; the nearest is 'name'"),
         ("nme", "no such column: nme"),
         ("foo(1)", "no such function: foo"),

@@ -56,8 +56,8 @@ def test_a_form(kind: str, form: str, value: Value, attribute: Any) -> None:
         ("json", "JSON", '"\\ud800"', "half of a surrogate pair"),
         ("json", "JSON", "[" * 40 + "]" * 40, "nested more than 32 levels"),
         ("json", "JSON", "[" * 100_000, "is not JSON that can be read"),
-        ("date", "EPOCH", "0000-00-00", "is 0000-00-00, which is no day of the calendar"),
-        ("date", "EPOCH", "2026-00-00", "which is no day of the calendar"),
+        ("date", "EPOCH", "0000-00-00", "is 0000-00-00, which is not a calendar date"),
+        ("date", "EPOCH", "2026-00-00", "which is not a calendar date"),
         ("datetime", "EPOCH_MS", "2026-01-02 03:04:05.678901", "not a whole number of milliseconds"),
     ],
 )

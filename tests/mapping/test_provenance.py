@@ -46,7 +46,7 @@ def refused(**changes: Any) -> str:
     return raised.value.message
 
 
-def came(change: Change) -> Provenance:
+def provenance(change: Change) -> Provenance:
     """The offset of a change is its number."""
     return of_change(change, change.position.offset, BEGAN + 0.5, BEGAN)
 
@@ -56,7 +56,7 @@ def change(before: Row | None, after: Row | None, number: int = 1) -> Change:
 
 
 def written(made: TableMapping, *changes: Change) -> list[Any]:
-    operations, faults = made.fold(changes, came)
+    operations, faults = made.fold(changes, provenance)
     assert not faults
     return [each.item if isinstance(each, Put) else each for each in operations]
 
@@ -77,8 +77,8 @@ def test_what_headers_say_of_a_change_and_of_the_snapshot() -> None:
     assert put.item["at"] == {"S": "bin.000009:4"}
     assert put.item["seq"] == {"S": "2026010203040525" + "0" * 19}
     assert put.item["time"] == {"S": "2026-01-02T03:04:05.250000Z"}
-    assert made.of_change.names == ["at", "op", "seq", "time"]
-    assert made.of_change.rest(put.item) == {"id": {"N": "1"}, "name": {"S": "a"}}
+    assert made.change_metadata.names == ["at", "op", "seq", "time"]
+    assert made.change_metadata.rest(put.item) == {"id": {"N": "1"}, "name": {"S": "a"}}
 
 
 def test_a_later_change_has_the_greater_sequence_whatever_the_clock_does() -> None:
@@ -93,7 +93,7 @@ def test_without_them_nothing_is_asked() -> None:
         raise AssertionError
 
     made = mapping(columns={"upper": "upper(name)"})
-    assert not made.of_change
+    assert not made.change_metadata
     [put], [] = made.fold([change(None, (1, "a", None))], never)
     assert isinstance(put, Put)
 
@@ -116,10 +116,10 @@ def test_a_soft_delete_keeps_the_last_image_and_says_so() -> None:
     made = mapping(columns=SOFT | {"op": "change_operation()"}, before_image={"old": "name"})
     [gone] = written(made, change((1, "a", None), None))
     assert gone == {"id": {"N": "1"}, "name": {"S": "a"}, "state": {"S": "D"}, "op": {"S": "DELETE"}}
-    assert made.of_change.is_deleted(gone)
+    assert made.change_metadata.is_deleted(gone)
     old, new = written(made, change((1, "a", None), (2, "a", None)))
     assert (old["state"], new["state"]) == ({"S": "D"}, {"S": "U"})
-    assert not made.of_change.is_deleted(new)
+    assert not made.change_metadata.is_deleted(new)
     [again] = written(made, change((1, "a", None), None), change(None, (1, "z", None), 2))
     assert again == {"id": {"N": "1"}, "name": {"S": "z"}, "state": {"S": "I"}, "op": {"S": "INSERT"}}
 
@@ -137,7 +137,7 @@ def test_an_indicator_within_an_expression(expression: str, marks: list[Any]) ->
     changes = [((1, "a", None), None), ((1, "a", None), (1, "b", None)), (None, (1, "a", None))]
     items = [written(made, change(*each))[0] for each in changes]
     assert [item.get("state") for item in items] == marks
-    assert [made.of_change.is_deleted(item) for item in items] == [True, False, False]
+    assert [made.change_metadata.is_deleted(item) for item in items] == [True, False, False]
 
 
 def test_a_row_that_its_filter_leaves_out_is_deleted_softly_too() -> None:
@@ -151,32 +151,35 @@ def test_a_row_that_its_filter_leaves_out_is_deleted_softly_too() -> None:
 def test_what_becomes_of_an_item_whose_new_row_has_no_place() -> None:
     """As without soft deletes: it is not what the source says any more. The letter knows how the row came."""
     made = mapping(columns=SOFT, types={"name": "N"})
-    operations, [fault] = made.fold([change((1, "5", None), (1, "five", None), 3)], came)
+    operations, [fault] = made.fold([change((1, "5", None), (1, "five", None), 3)], provenance)
     assert [each.item["state"] for each in operations if isinstance(each, Put)] == [{"S": "D"}]
-    assert fault.came == came(change((1, "5", None), (1, "five", None), 3))
-    assert made.fold([change((1, "five", None), None)], came) == ([], [])
+    assert fault.provenance == provenance(change((1, "5", None), (1, "five", None), 3))
+    assert made.fold([change((1, "five", None), None)], provenance) == ([], [])
 
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
         ({"columns": {"x": "operation_indicator('D', 'U')"}}, "wrong number of arguments"),
-        ({"columns": {"x": "operation_indicator('D', 'U', name)"}}, "hangs on more than the operation"),
-        ({"columns": {"x": "operation_indicator('D', 'U', 'I') || change_time()"}}, "hangs on more than the operation"),
+        ({"columns": {"x": "operation_indicator('D', 'U', name)"}}, "depends on more than the operation"),
+        (
+            {"columns": {"x": "operation_indicator('D', 'U', 'I') || change_time()"}},
+            "depends on more than the operation",
+        ),
         ({"columns": {"x": "operation_indicator(abs(-9223372036854775808), 1, 2)"}}, "integer overflow"),
         ({"columns": {"x": "operation_indicator('D', 'D', 'I')"}}, "cannot be told from one that is not"),
         ({"columns": {"x": "operation_indicator(NULL, 'U', 'I')"}}, "cannot be told from one that is not"),
         ({"columns": SOFT, "exclude": ("state",)}, "in no attribute of its own"),
         ({"columns": SOFT, "types": {"state": "BOOL"}}, "cannot be written: column 'state' is 'D'"),
-        ({"filter": "change_operation() = 'INSERT'"}, "whether a row is moved cannot hang on how it changed"),
+        ({"filter": "change_operation() = 'INSERT'"}, "whether a row is moved cannot depend on how it changed"),
         ({"columns": HEADERS, "partition_key": KeyRule("pk", "${id}-${seq}")}, "key 'pk' uses 'seq'"),
         ({"before_image": {"old": "nme"}}, "of column 'nme', which shop.things does not have"),
         ({"before_image": {"name": "price"}}, "is the name of a column that is there already"),
         ({"before_image": {"old": "op"}, "columns": {"op": "change_operation()"}}, "it has no before"),
-        ({"before_image": {"old": "name"}, "item": "shared", "nulls": "null"}, "an item there is made of several rows"),
+        ({"before_image": {"old": "name"}, "item": "shared", "nulls": "null"}, "its items are made of several rows"),
         (
             {"before_image": {"old": "name"}, "shape": "group", "entry_name": "${name}", "nulls": "null"},
-            "an item there is made of several rows",
+            "its items are made of several rows",
         ),
     ],
 )
@@ -194,22 +197,24 @@ def test_in_a_document_and_in_templates_they_are_found_too() -> None:
     )
     [item] = written(made, change((1, "a", None), None))
     assert item["label"] == {"S": "a DELETE"}
-    assert made.of_change.names == ["_doc.at", "_doc.gone", "_doc.op", "_doc.seq", "_doc.time", "label"]
-    assert made.of_change.is_deleted(item)
-    rest = made.of_change.rest(item)
+    assert made.change_metadata.names == ["_doc.at", "_doc.gone", "_doc.op", "_doc.seq", "_doc.time", "label"]
+    assert made.change_metadata.is_deleted(item)
+    rest = made.change_metadata.rest(item)
     assert rest == {
         "pk": {"S": "T#1"},
         "kind": {"S": "thing"},
         "_doc": {"M": {"id": {"N": "1"}, "name": {"S": "a"}}},
     }
-    assert made.of_change.is_deleted(made.of_change.marked(rest))
+    assert made.change_metadata.is_deleted(made.change_metadata.marked(rest))
     [live] = written(made, change(None, (1, "a", None)))
     [put], [] = made.put_items([(1, "b", "2.00")], of_snapshot(START, BEGAN))
-    refilled = made.of_change.carried_over(put.item, live)
-    assert made.of_change.rest(refilled) == made.of_change.rest(put.item)
+    refilled = made.change_metadata.carried_over(put.item, live)
+    assert made.change_metadata.rest(refilled) == made.change_metadata.rest(put.item)
     assert refilled["_doc"]["M"]["seq"] == live["_doc"]["M"]["seq"]
     assert refilled["label"] == live["label"]
-    assert made.of_change.carried_over(put.item, item) == made.of_change.carried_over(put.item, {}) == put.item
+    assert (
+        made.change_metadata.carried_over(put.item, item) == made.change_metadata.carried_over(put.item, {}) == put.item
+    )
 
 
 def test_tables_of_one_target_must_mean_the_same_by_a_name() -> None:
@@ -223,7 +228,7 @@ def test_tables_of_one_target_must_mean_the_same_by_a_name() -> None:
     assert family_faults([mine, other()]) == []
     for columns in ({"state": "'fine'"}, {"state": "operation_indicator('U', 'x', 'I')"}):
         [fault, *_] = family_faults([mine, other(columns=columns)])
-        assert "'state' says how a row of shop." in fault
+        assert "'state' is change metadata of shop." in fault
 
 
 # --- replays --------------------------------------------------------------------------------------------------------
@@ -285,7 +290,7 @@ def test_no_snapshot_crash_or_replay_changes_what_they_say(
     def play(store: Store, start: int, end: int) -> None:
         cuts = data.draw(st.lists(st.integers(start, end), max_size=3))
         for one, other in pairwise(sorted({start, end, *cuts})):
-            store.apply(made.fold(changes[one:other], came)[0])
+            store.apply(made.fold(changes[one:other], provenance)[0])
 
     plain = loaded([states[0]] * 3)
     for number in range(len(changes)):
@@ -306,12 +311,12 @@ def test_no_snapshot_crash_or_replay_changes_what_they_say(
 def judge(made: TableMapping, store: Store, final: list[Row]) -> None:
     """The items that are not marked are the source's rows; the others have no row."""
     wanted, [] = made.put_items(final)
-    rest = made.of_change.rest
-    live = [item for item in store.items.values() if not made.of_change.is_deleted(item)]
+    rest = made.change_metadata.rest
+    live = [item for item in store.items.values() if not made.change_metadata.is_deleted(item)]
 
     def sort_key(item: Item) -> str:
         return str(item["pk"])
 
     assert sorted(map(rest, live), key=sort_key) == sorted((rest(put.item) for put in wanted), key=sort_key)
-    if made.of_change.mark is None:
+    if made.change_metadata.mark is None:
         assert len(live) == len(store.items)

@@ -38,7 +38,7 @@ def faults(rule: TableRule) -> str:
     ("rule", "changes", "wrong"),
     [
         (RECORD, {"shape": "documents"}, "shape 'documents' is not known"),
-        (RECORD, {"target": "o"}, "target 'o' is no DynamoDB table name"),
+        (RECORD, {"target": "o"}, "target 'o' is not a valid DynamoDB table name"),
         (RECORD, {"nulls": "drop"}, "nulls 'drop' is not known"),
         (RECORD, {"entry_name": "${id}"}, "entry_name and entry_value are for shape 'group'"),
         (

@@ -79,8 +79,8 @@ class Loading:
         return chunk
 
     def loader(self) -> Loader:
-        came = of_snapshot(START, 0.0)
-        return Loader(self.mapping, self.writer, self.dead, self.checkpoints, self.progress, self.stop, came)
+        provenance = of_snapshot(START, 0.0)
+        return Loader(self.mapping, self.writer, self.dead, self.checkpoints, self.progress, self.stop, provenance)
 
     def load(self) -> int:
         return self.loader().load(self.plan, self.folder / "spill")

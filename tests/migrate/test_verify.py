@@ -324,7 +324,7 @@ def test_an_applier_that_does_not_move_ends_it(sides: Callable[..., Sides], monk
     both.applied = lambda: Position("bin.000001", 99)
     clock = itertools.count(0, 10)
     monkeypatch.setattr(verify.time, "monotonic", lambda: float(next(clock)))  # type: ignore[attr-defined]
-    with pytest.raises(StateError, match=r"the applier stands at bin\.000001:99 and does not reach bin\.000001:100"):
+    with pytest.raises(StateError, match=r"the applier is at bin\.000001:99 and does not reach bin\.000001:100"):
         both.run()
     assert next(clock) < 200
 

@@ -212,7 +212,7 @@ def test_a_commit_that_does_not_end_is_named(connected: Any) -> None:
     world.step(world.begin())
     world.stuck = True
     clock = Clock()
-    with pytest.raises(SourceUnreachable, match="2 transactions did not come to the end of their commit within 60 s"):
+    with pytest.raises(SourceUnreachable, match="2 transactions did not finish their commit within 60 s"):
         fixed_start(SOURCE, TABLES, clock)
     assert len(clock.waited) == PAUSES
     assert clock.waited[:3] == pytest.approx([0.01, 0.015, 0.0225])
@@ -316,7 +316,7 @@ def test_commits_that_are_hidden_on_the_way_end_it(connected: Any) -> None:
             world.lost, world.stuck = 1, False
             return super().__call__(seconds)
 
-    with pytest.raises(SourceUnreachable, match="0 transactions did not come to the end"):
+    with pytest.raises(SourceUnreachable, match="0 transactions did not finish"):
         fixed_start(SOURCE, TABLES, Losing())
 
 

@@ -49,7 +49,7 @@ def opened_to_migrate(project: ProjectLike, *, into_existing: bool = False) -> I
 
 def state_error(error: OSError) -> StateError:
     """What the operating system refused, as an error of ours."""
-    place, hint = str(error.filename or ""), "Look at its owner and rights, and at the room on the disk."
+    place, hint = str(error.filename or ""), "Check its owner and permissions, and the free space on the disk."
     return StateError(error.strerror or str(error), place=place, hint=hint)
 
 

@@ -240,7 +240,7 @@ class ChangeLogWriter:
         self._failure = StateError(
             f"the change log cannot be written: {reason}",
             place=str(getattr(error, "filename", None) or self.folder),
-            hint="Make room on the disk, or repair it, and start again: it goes on after the last whole transaction.",
+            hint="Free disk space, or repair the disk, and start again: it continues after the last whole transaction.",
         )
         return self._failure
 

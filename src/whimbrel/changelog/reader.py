@@ -77,7 +77,7 @@ class ChangeLogReader:
                         continue
                 break
             if line[-TAIL:] != b',"crc":"%08x"}' % crc32(line[:-TAIL]):
-                raise self._corrupt("a line does not fit its checksum")
+                raise self._corrupt("a line does not match its checksum")
             fields = orjson.loads(line)
             if "row" in fields:
                 decode = decoders.get((fields["schema"], fields["table"]))
@@ -238,7 +238,7 @@ class ChangeLogReader:
                 return
             if line.startswith(b'{"type":"Table",'):
                 if not is_sound(line):
-                    raise LogCorrupt("a line does not fit its checksum", place=f"{path} at {offset}", hint=RESTORE)
+                    raise LogCorrupt("a line does not match its checksum", place=f"{path} at {offset}", hint=RESTORE)
                 self._define(read_table(orjson.loads(line)))
 
     def _corrupt(self, message: str) -> LogCorrupt:

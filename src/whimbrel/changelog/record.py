@@ -82,13 +82,13 @@ def head_line(head: Head) -> bytes:
 def read_head(line: bytes, place: str) -> Head:
     """The head of a segment. Raises LogCorrupt; StateError when a newer whimbrel wrote it."""
     if not is_sound(line):
-        raise LogCorrupt("the first line does not fit its checksum", place=place, hint=RESTORE)
+        raise LogCorrupt("the first line does not match its checksum", place=place, hint=RESTORE)
     fields = orjson.loads(line)
     if fields.get("type") != "Segment":
         raise LogCorrupt(f"the first line is of type {fields.get('type')!r}, not Segment", place=place, hint=RESTORE)
     if fields["format"] != FORMAT:
         message = f"the change log has format {fields['format']!r}; this whimbrel reads format {FORMAT}"
-        raise StateError(message, place=place, hint="Go on with the version of whimbrel that wrote it.")
+        raise StateError(message, place=place, hint="Continue with the version of whimbrel that wrote it.")
     after, last = fields["after"], fields["last"]
     return Head(
         fields["segment"], LogPoint(**after) if after else None, fields["total"], _commit(last) if last else None
@@ -194,7 +194,7 @@ def _by_name(table: Table) -> Callable[[Row], dict[str, Value]]:
         for i in floats:
             # JSON has no NaN: orjson would write null.
             if row[i] is not None and not math.isfinite(row[i]):  # type: ignore[arg-type]
-                raise ValueError(f"{names[i]} is {row[i]!r}, which is no SQL number")
+                raise ValueError(f"{names[i]} is {row[i]!r}, which is not a SQL number")
         return fields
 
     return checked if floats else plain

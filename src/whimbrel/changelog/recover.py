@@ -84,7 +84,7 @@ def _whole_part(folder: Path, number: int) -> End:
 
 def _damaged(path: Path, offset: int) -> LogCorrupt:
     return LogCorrupt(
-        "lines that are missing or do not fit their checksum, with whole transactions after them",
+        "lines that are missing or do not match their checksum, with whole transactions after them",
         place=f"{path} at {offset}",
         hint=RESTORE,
     )

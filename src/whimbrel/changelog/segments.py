@@ -78,8 +78,8 @@ def read_mark(folder: Path) -> Mark | None:
         if is_sound(line[:-1]):
             fields = orjson.loads(line)
             return Mark(LogPoint(fields["segment"], fields["offset"]), fields["total"])
-    hint = "Remove this file and start the capture: opening the log for writing makes it anew."
-    raise LogCorrupt("the mark of what is durable does not fit its checksum", place=str(mark_path(folder)), hint=hint)
+    hint = "Remove this file and start the capture: opening the log for writing recreates it."
+    raise LogCorrupt("the mark of what is durable does not match its checksum", place=str(mark_path(folder)), hint=hint)
 
 
 def lines(path: Path) -> Iterator[tuple[int, bytes]]:

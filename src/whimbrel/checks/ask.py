@@ -8,12 +8,11 @@ from typing import Any
 import pymysql
 
 from whimbrel.mysql.connect import Mysql, ServerInfo, patient, translate
-
-_OUT_OF_TIME = {1317, 1969, 3024}
+from whimbrel.mysql.errors import OUT_OF_TIME, code_of
 
 
 class OutOfTime(Exception):
-    """The server gave the statement up, as it was told to. Never leaves this package: it ends as a Finding."""
+    """The server ended the statement at its time limit. Never leaves this package: it ends as a Finding."""
 
 
 class TimedQueries:
@@ -32,7 +31,7 @@ class TimedQueries:
                 cursor.execute(self._limited(statement))
                 return list(cursor.fetchall())
         except pymysql.err.Error as error:
-            if error.args and error.args[0] in _OUT_OF_TIME:
+            if code_of(error) in OUT_OF_TIME:
                 raise OutOfTime from None
             raise translate(error, place) from error
 

@@ -78,7 +78,7 @@ class Cost:
 
 
 def read_prices(path: Path | None, region: str) -> Prices:
-    """From ``path``, else the file that comes with whimbrel. Raises ProjectError for one that is no price file."""
+    """From ``path``, else the file that comes with whimbrel. Raises ProjectError for one that is not a price file."""
     origin = str(path) if path else "the file of this version"
     try:
         text = (
@@ -94,7 +94,7 @@ def read_prices(path: Path | None, region: str) -> Prices:
         raise ProjectError(f"cannot be read: {error.strerror}", place=origin, hint="Name another file.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise ProjectError(
-            f"is no price file: {type(error).__name__}: {error}",
+            f"is not a price file: {type(error).__name__}: {error}",
             place=origin,
             hint="It has as_of and [regions.NAME], see docs/check.md.",
         ) from None

@@ -144,7 +144,7 @@ def _clashes(design: Design) -> Iterator[Suspicion]:
 def _type_suspicions(one: Carried) -> Iterator[Suspicion]:
     column, name = one.column, quoted(one.column.name)
     if one.type == "BOOL":
-        yield Suspicion("type-refused", f"{name} NOT IN (0, 1)", f"{column.name} is to be BOOL, and is neither 0 nor 1")
+        yield Suspicion("type-refused", f"{name} NOT IN (0, 1)", f"{column.name} must be BOOL, and is neither 0 nor 1")
     if one.type != "N":
         return
     if column.kind == "decimal" and column.precision > MAX_DIGITS:
@@ -157,7 +157,9 @@ def _type_suspicions(one: Carried) -> Iterator[Suspicion]:
         yield Suspicion("number-range", f"({outside})", f"{column.name} is outside 1E-130 to 9.99E+125")
     elif column.kind not in NUMBER_KINDS:
         text = column_text(column)
-        yield Suspicion("type-refused", f"{text} NOT REGEXP '{_NUMBER}'", f"{column.name} is to be N, and is no number")
+        yield Suspicion(
+            "type-refused", f"{text} NOT REGEXP '{_NUMBER}'", f"{column.name} must be N, and is not a number"
+        )
         mantissa = f"SUBSTRING_INDEX(LOWER({text}), 'e', 1)"
         digits = f"TRIM(BOTH '0' FROM REGEXP_REPLACE({mantissa}, '[^0-9]', ''))"
         yield Suspicion(

@@ -42,7 +42,7 @@ def in_order(findings: list[Finding]) -> list[Finding]:
 
 
 _RECONNECT = "Set it, and reconnect the writers"
-_MEND_ROWS = "Mend the rows, or change the mapping; what is left becomes dead letters"
+_FIX_ROWS = "Fix the rows, or change the mapping; what is left becomes dead letters"
 _KEY = "Put a key of the source into that of the target, with separators between its columns"
 
 KINDS: dict[str, Kind] = {
@@ -91,7 +91,7 @@ KINDS: dict[str, Kind] = {
     "retention": Kind(
         WARNING,
         "the binlog is kept for less than a day, or than twice the time that the load takes",
-        "Keep it longer: when the capture stands still for longer than that, the migration must begin anew",
+        "Keep it longer: when the capture stands still for longer than that, the migration must start over",
     ),
     "gtid-off": Kind(
         WARNING, "the server has no GTIDs: the migration cannot follow a failover", "Turn `gtid_mode` on, if you can"
@@ -105,7 +105,7 @@ KINDS: dict[str, Kind] = {
     "replica-behind": Kind(
         WARNING,
         "the source is a replica that stands still, or is a minute or more behind",
-        "Mend the replication first",
+        "Fix the replication first",
     ),
     "replica-not-logged": Kind(
         ERROR, "a replica that does not log what it replicates", "`log_replica_updates = ON`, or use the primary"
@@ -123,7 +123,7 @@ KINDS: dict[str, Kind] = {
     ),
     # the tables
     "table-unsupported": Kind(
-        ERROR, "no such table, no plain table, or a column that cannot be carried exactly", "See the reason"
+        ERROR, "no such table, not a base table, or a column that cannot be carried exactly", "See the reason"
     ),
     "no-key": Kind(ERROR, "neither a primary key nor a unique key without NULLs", "Add a primary key"),
     "engine": Kind(ERROR, "an engine without transactions", "`ALTER TABLE … ENGINE = InnoDB`"),
@@ -142,7 +142,7 @@ KINDS: dict[str, Kind] = {
         INFO, "the account may not see triggers", "GRANT TRIGGER on the schema, to have them listed"
     ),
     # the mapping
-    "mapping": Kind(ERROR, "the mapping does not fit the table", "Mend the project file"),
+    "mapping": Kind(ERROR, "the mapping does not fit the table", "Fix the project file"),
     "table-altered": Kind(
         ERROR,
         "a table was altered since the migration began, and its rule does not say how that is handled",
@@ -166,7 +166,7 @@ KINDS: dict[str, Kind] = {
     "reserved-name": Kind(
         INFO,
         "an attribute's name is a reserved word of DynamoDB, or has other characters than letters, digits and `_`",
-        "Only expressions are concerned: write it as `#name` with ExpressionAttributeNames, or rename it",
+        "This concerns expressions only: write it as `#name` with ExpressionAttributeNames, or rename it",
     ),
     # the data
     "key-unproven": Kind(
@@ -187,17 +187,17 @@ KINDS: dict[str, Kind] = {
     ),
     "key-collation": Kind(
         WARNING,
-        "values of a key column that its collation calls equal, as 'a' and 'A': DynamoDB keeps them apart",
+        "values of a key column that its collation calls equal, such as 'a' and 'A': DynamoDB keeps them apart",
         "Make them one in the source, or let the application spell the key as it is stored",
     ),
-    "key-null": Kind(ERROR, "rows with NULL in a column of the key or the entry's name", _MEND_ROWS),
+    "key-null": Kind(ERROR, "rows with NULL in a column of the key or the entry's name", _FIX_ROWS),
     "template-null": Kind(
         INFO,
         'rows with NULL in a column of an added attribute\'s template: it is NULL, or left out with `nulls = "omit"`',
         "Nothing, if the application expects that; COALESCE in a computed column gives another text",
     ),
-    "key-empty": Kind(ERROR, "rows whose key, entry's name, or attribute of an index is empty", _MEND_ROWS),
-    "key-too-long": Kind(ERROR, "keys, of the table or an index, over 2048 bytes, or 1024 of a sort key", _MEND_ROWS),
+    "key-empty": Kind(ERROR, "rows whose key, entry's name, or attribute of an index is empty", _FIX_ROWS),
+    "key-too-long": Kind(ERROR, "keys, of the table or an index, over 2048 bytes, or 1024 of a sort key", _FIX_ROWS),
     "entry-clash": Kind(
         ERROR, "rows whose entry has the name of a key, or of an attribute of the whole item", "Give entries a prefix"
     ),
@@ -209,10 +209,10 @@ KINDS: dict[str, Kind] = {
         'Carry the column as text: types = "S"',
     ),
     "type-refused": Kind(ERROR, "values that cannot have the type that the project file asks for", "Change `types`"),
-    "row-refused": Kind(ERROR, "rows of the sample that cannot become items, for another reason", _MEND_ROWS),
+    "row-refused": Kind(ERROR, "rows of the sample that cannot become items, for another reason", _FIX_ROWS),
     "empty-value": Kind(
         INFO,
-        "empty texts or bytes: they stay empty, and are not NULL",
+        "empty strings or bytes: they stay empty, and are not NULL",
         "Nothing, if the application knows the difference",
     ),
     "zero-date": Kind(
@@ -226,8 +226,8 @@ KINDS: dict[str, Kind] = {
         "one partition key had a fifth of the recent writes or more, and more than 10 a second",
         "Widen the key: a partition takes 1,000 writes/s",
     ),
-    "sampled": Kind(INFO, "a large table of which a part was read", "`--full` reads all, `--sample` more"),
-    "not-checked": Kind(WARNING, "a check took too long and was given up", "`--full`, or more `--seconds`"),
+    "sampled": Kind(INFO, "a large table that was read only in part", "`--full` reads all, `--sample` more"),
+    "not-checked": Kind(WARNING, "a check took too long and was stopped", "`--full`, or more `--seconds`"),
     # the target
     "target-unreachable": Kind(
         ERROR, "no answer from the target, or no right to ask", "Check endpoint and credentials"

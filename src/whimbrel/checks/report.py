@@ -96,7 +96,9 @@ def lines(report: CheckReport) -> Iterator[str]:
     if report.cost and report.tables:
         yield from _cost_lines(report.cost)
     yield from _access_lines(report)
-    yield "Not ready: mend the errors." if report.errors else "Ready. Next: whimbrel preview, then whimbrel migrate"
+    yield (
+        "Not ready: fix the errors above." if report.errors else "Ready. Next: whimbrel preview, then whimbrel migrate"
+    )
 
 
 def _source_lines(report: CheckReport) -> Iterator[str]:

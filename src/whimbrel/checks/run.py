@@ -159,7 +159,7 @@ def _check_table(queries: TimedQueries, mapping: TableMapping, limits: Limits, r
     source, found = mapping.source, report.findings
     facts = TableFacts(source, mapping.target, estimated_rows(queries.connection, mapping.table))
     if not mapping.aligned:
-        found.append(finding("regrouped", source, "the group is no prefix of the primary key"))
+        found.append(finding("regrouped", source, "the group key is not a prefix of the primary key"))
     scope = scope_of(queries, mapping.table, facts.rows, limits.rows)
     facts.read = scope.words
     if not scope.whole:

@@ -45,5 +45,6 @@ def preview(project: Project, as_json: bool, tables: tuple[str, ...], rows: int)
         for line in previews.lines(found):
             click.echo(line)
         if project.target.mark != OFF:
-            click.echo(f"migrate also writes one item, its mark, into the table {project.target.mark}; it makes it.")
+            mark = project.target.mark
+            click.echo(f"migrate also writes one item, its mark, to the table {mark}, which it creates if needed.")
     return DEAD_LETTERS if found.dead_letters else OK

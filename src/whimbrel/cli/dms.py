@@ -21,7 +21,7 @@ dms_option = click.option(
     type=click.Path(path_type=Path),
     expose_value=False,
     callback=_keep,
-    help="An AWS DMS table-mapping file, in the place of the project's [[table]] sections.",
+    help="An AWS DMS table-mapping file to use instead of the project's [[table]] sections.",
 )
 
 

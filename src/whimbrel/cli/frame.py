@@ -22,6 +22,9 @@ from whimbrel.errors import Stopped, UserError, WhimbrelError
 from whimbrel.memory import out_of_memory, release
 from whimbrel.private import private
 from whimbrel.project import FILE_NAME, Project
+from whimbrel.ui.shortened import shortened
+
+log = logging.getLogger("whimbrel")
 
 OK, BROKEN, USER_ERROR, DEAD_LETTERS, DIFFERENCES = 0, 1, 2, 4, 5
 
@@ -81,7 +84,20 @@ def report_error(error: WhimbrelError, as_json: bool) -> None:
     if as_json:
         say_json({"error": type(error).__name__, "place": error.place, "message": error.message, "hint": error.hint})
     else:
-        click.echo(f"whimbrel: {error}", err=True)
+        click.echo(_told(error), err=True)
+
+
+def _told(error: WhimbrelError) -> str:
+    """The error with its name, by which docs/operations.md lists them; the hint has a line of its own.
+
+    What is shortened is whole in the command's log, if it has one.
+    """
+    text = f"{error.place}: {error.message}" if error.place else error.message
+    text = f"error[{type(error).__name__}]: {text}" + (f"\nhint: {error.hint.strip()}" if error.hint else "")
+    if (short := shortened(text)) == text or not log.handlers:
+        return text
+    log.error("ended by an error", extra={"error": type(error).__name__, "reason": str(error)})
+    return short
 
 
 def say_json(values: dict[str, Any]) -> None:

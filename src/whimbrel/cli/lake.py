@@ -35,7 +35,7 @@ from whimbrel.project import Project
 How: TypeAlias = Literal["", "full", "incremental"]
 Method: TypeAlias = Literal["auto", "stream", "compare"]
 NAMED = 20  # refused items shown to a person; the data set's refused.jsonl has more
-dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+dry_run_option = click.option("--dry-run", is_flag=True, help="Print what would be done, and exit.")
 
 
 @click.command()
@@ -60,7 +60,7 @@ def export(
 ) -> int:
     """Export TABLE in the native layout: whole the first time, then what changed since the last export.
 
-    An export that was stopped goes on where it was.
+    An export that was stopped continues where it was.
     """
     project, kind, way = named_project(project_file), cast(How, how or ""), cast(Method, method or "auto")
     if dry_run:
@@ -85,7 +85,7 @@ def export(
 @click.option("--from", "place", default="", help="An export from elsewhere: a folder, a file, or s3://bucket/path.")
 @click.option("--again", is_flag=True, help="Infer the types from all exports again, whatever is pinned.")
 @click.option("--as-of", default="", help="The data set as it was at this time, beside the current one.")
-@click.option("--accept-gap", is_flag=True, help="Go on where changes are in no export; the data set records it.")
+@click.option("--accept-gap", is_flag=True, help="Continue although changes are in no export; the data set records it.")
 @click.option("--csv", "as_csv", is_flag=True, help="Write CSV too, into the lake's csv folder.")
 @click.option("--csv-file", type=click.Path(path_type=Path), help="Write CSV too, into this file.")
 @click.option("--label", default="", help="The column that stands first in the CSV.")
@@ -179,7 +179,7 @@ def _more_lines(made: ConvertResult, project: Project) -> Iterator[str]:
 @click.option(
     "--key", "keys", multiple=True, help="The key as NAME:TYPE, partition key first, where no export says it."
 )
-@click.option("--accept-gap", is_flag=True, help="Go on where changes are in no export.")
+@click.option("--accept-gap", is_flag=True, help="Continue although changes are in no export.")
 @click.option("--into-existing", is_flag=True, help="Write into a table that has items already.")
 @guarded
 def restore(
@@ -227,7 +227,7 @@ def restore(
 def _key(text: str) -> tuple[str, str]:
     name, _, kind = text.rpartition(":")
     if not name or kind not in ("S", "N", "B"):
-        raise UserError(f"{text!r} is no key attribute", place="--key", hint="Write it as NAME:S, NAME:N or NAME:B.")
+        raise UserError(f"{text!r} is not a key attribute", place="--key", hint="Write it as NAME:S, NAME:N or NAME:B.")
     return name, kind
 
 

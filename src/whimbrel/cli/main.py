@@ -1,4 +1,4 @@
-"""The command line: one short function for each verb. Each imports what it needs, so that none waits for the others."""
+"""The command line: one short function for each verb, which imports only the modules that it needs."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ def main() -> None:
     """Move the live data of a MySQL or MariaDB application into Amazon DynamoDB, without stopping it.
 
     \b
-    Exit codes: 0 done · 1 a fault in whimbrel · 2 something to mend in the project or the command
+    Exit codes: 0 done · 1 a bug in whimbrel · 2 an error in the project file or command line
                 3 the source, the target or the state folder failed · 4 done, but there are dead letters
-                5 the two sides differ · 130 stopped by a signal; the same command goes on
+                5 the two sides differ · 130 stopped by a signal: the same command continues
     """
 
 
-dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+dry_run_option = click.option("--dry-run", is_flag=True, help="Print what would be done, and exit.")
 until_option = click.option(
     "--until-caught-up",
     is_flag=True,
-    help="End when the target has everything that the source had when it was reached.",
+    help="Exit once everything committed to the source at start-up has been applied.",
 )
 
 
@@ -37,13 +37,15 @@ until_option = click.option(
 @click.option("-t", "--table", "tables", multiple=True, help="Only this table; may be given several times.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), default="whimbrel.toml", show_default=True)
 @click.option("--endpoint", default="", help="A DynamoDB-compatible server; without it, AWS.")
-@click.option("--from-dms", type=click.Path(path_type=Path), help="Say the same as this AWS DMS table-mapping file.")
+@click.option("--from-dms", type=click.Path(path_type=Path), help="Translate this AWS DMS table-mapping file.")
 @click.option(
     "--tls", type=click.Choice(["off", "preferred", "required", "verify"]), default=None, help="As in [source]."
 )
-@click.option("--tls-ca", default="", metavar="FILE", help="The certificate of the server's authority: verify with it.")
-@click.option("--tls-cert", default="", metavar="FILE", help="Our own certificate, for an account that needs one.")
-@click.option("--tls-key", default="", metavar="FILE", help="Its key.")
+@click.option("--tls-ca", default="", metavar="FILE", help="The CA certificate to verify the server with.")
+@click.option(
+    "--tls-cert", default="", metavar="FILE", help="The client certificate, for an account that requires one."
+)
+@click.option("--tls-key", default="", metavar="FILE", help="The private key of the client certificate.")
 @guarded
 def init(
     url: str,
@@ -67,9 +69,15 @@ def init(
 @project_option
 @dms_option
 @json_option
-@click.option("--sample", type=click.IntRange(1), default=1_000_000, show_default=True, help="Rows of a table to read.")
 @click.option(
-    "--seconds", type=click.FloatRange(0), default=60.0, show_default=True, help="For each table; 0: no limit."
+    "--sample", type=click.IntRange(1), default=1_000_000, show_default=True, help="Rows to read of each table."
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0),
+    default=60.0,
+    show_default=True,
+    help="Time limit for each table; 0 for none.",
 )
 @click.option("--full", is_flag=True, help="Read all rows, however long it takes.")
 @click.option("--prices", type=click.Path(path_type=Path), help="A price file of your own.")
@@ -77,15 +85,16 @@ def init(
     "--statements",
     default="",
     metavar="FILE",
-    help="What serves the application's statements: a slow log, general log or .sql file, or performance_schema.",
+    help="Report how DynamoDB serves the application's statements: FILE is a slow log, a general log, a .sql file, or "
+    "performance_schema.",
 )
 @guarded
 def check(
     project_file: Path, as_json: bool, sample: int, seconds: float, full: bool, prices: Path | None, statements: str
 ) -> int:
-    """Say what will happen, and what would go wrong, before anything is moved.
+    """Report what will happen, and what would go wrong, before anything is moved.
 
-    The exit code is 2 if something would be lost or refused. Every finding: docs/check.md
+    The exit code is 2 if something would be lost or refused. All findings are listed in docs/check.md.
     """
     from whimbrel.cli import check as check_command
 
@@ -125,7 +134,10 @@ def preview(project_file: Path, as_json: bool, tables: tuple[str, ...], rows: in
 @click.option("--into-existing", is_flag=True, help="Write into target tables that have items already.")
 @guarded
 def migrate(project_file: Path, as_json: bool, dry_run: bool, until_caught_up: bool, into_existing: bool) -> int:
-    """Do everything up to "caught up" and keep following. May be stopped and started again at any time."""
+    """Run all steps until the target has caught up, then keep following the source.
+
+    It can be stopped and resumed at any time.
+    """
     from whimbrel.cli import migration
 
     project = named_project(project_file)
@@ -142,7 +154,7 @@ def migrate(project_file: Path, as_json: bool, dry_run: bool, until_caught_up: b
 @until_option
 @guarded
 def capture(project_file: Path, as_json: bool, until_caught_up: bool) -> int:
-    """Only write every change to the change log, from a Position that is fixed at the first start."""
+    """Run only the capture step: write every change to the change log, from a position fixed at the first start."""
     from whimbrel.cli import migration
 
     project = named_project(project_file)
@@ -155,7 +167,7 @@ def capture(project_file: Path, as_json: bool, until_caught_up: bool) -> int:
 @json_option
 @guarded
 def snapshot(project_file: Path, as_json: bool) -> int:
-    """Only export the tables to files."""
+    """Run only the snapshot step: export the tables to files."""
     from whimbrel.cli import migration
 
     return migration.moving(whimbrel.snapshot, named_project(project_file), as_json)
@@ -168,7 +180,7 @@ def snapshot(project_file: Path, as_json: bool) -> int:
 @click.option("--into-existing", is_flag=True, help="Write into target tables that have items already.")
 @guarded
 def load(project_file: Path, as_json: bool, into_existing: bool) -> int:
-    """Only load the exported files into the target."""
+    """Run only the load step: write the exported files to the target."""
     from whimbrel.cli import migration
 
     return migration.moving(whimbrel.load, named_project(project_file), as_json, into_existing=into_existing)
@@ -181,7 +193,7 @@ def load(project_file: Path, as_json: bool, into_existing: bool) -> int:
 @until_option
 @guarded
 def apply(project_file: Path, as_json: bool, until_caught_up: bool) -> int:
-    """Only play the change log into the target."""
+    """Run only the apply step: apply the change log to the target."""
     from whimbrel.cli import migration
 
     return migration.moving(whimbrel.apply, named_project(project_file), as_json, until_caught_up=until_caught_up)
@@ -204,7 +216,7 @@ def verify(project_file: Path, as_json: bool) -> int:
 @json_option
 @guarded
 def status(project_file: Path, as_json: bool) -> int:
-    """Say how far the migration is."""
+    """Show migration progress."""
     from whimbrel.cli import migration
 
     return migration.status(named_project(project_file), as_json)
@@ -217,7 +229,7 @@ def status(project_file: Path, as_json: bool) -> int:
 @dry_run_option
 @guarded
 def retry_dead(project_file: Path, as_json: bool, dry_run: bool) -> int:
-    """Play the dead letters again: each row is read anew from the source and mapped again."""
+    """Retry dead letters: read each row from the source again, and map it again."""
     from whimbrel.cli import migration
 
     return migration.retry_dead(named_project(project_file), as_json, dry_run=dry_run)
@@ -231,7 +243,7 @@ def retry_dead(project_file: Path, as_json: bool, dry_run: bool) -> int:
 @click.argument("table")
 @guarded
 def refill(project_file: Path, as_json: bool, dry_run: bool, table: str) -> int:
-    """Put the items of all rows of TABLE anew, as after an ALTER that gave old rows a new column's default."""
+    """Rewrite every item of TABLE from its current rows (for example after ALTER TABLE … ADD COLUMN … DEFAULT)."""
     from whimbrel.cli import migration
 
     project = named_project(project_file)
@@ -248,7 +260,7 @@ def refill(project_file: Path, as_json: bool, dry_run: bool, table: str) -> int:
 @click.option(
     "--data",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="A CSV or Parquet file with a header, in place of the model's data set.",
+    help="A CSV or Parquet file with a header, instead of the model's data set.",
 )
 @guarded
 def train(project_file: Path, as_json: bool, dry_run: bool, name: str, data: Path | None) -> int:
@@ -265,7 +277,7 @@ def train(project_file: Path, as_json: bool, dry_run: bool, name: str, data: Pat
 @click.option("--model", "name", default="", help="Only this model of the project.")
 @guarded
 def renew(project_file: Path, as_json: bool, dry_run: bool, name: str) -> int:
-    """Export, convert, train, compare; update the endpoint if the new model is at least as good. Once, resumably."""
+    """Export, convert, train and compare once; update the endpoint unless the new model is worse. Can be resumed."""
     from whimbrel.cli import renew as renewing
 
     return renewing.renew(named_project(project_file), as_json, name, dry_run=dry_run)
@@ -289,7 +301,7 @@ def schedule(project_file: Path, as_json: bool) -> int:
 @click.option("--since", default="", help="Only calls from this time on, as 2026-01-31T12:00:00Z.")
 @guarded
 def drift(project_file: Path, as_json: bool, endpoint: str, since: str) -> int:
-    """Say how far captured calls and their scores have moved from the training of the model in service."""
+    """Report how far captured calls and their scores have drifted from the training data of the model in service."""
     from whimbrel.cli import serve as serving
 
     return serving.drift(optional_project(project_file), as_json, endpoint, since)
@@ -332,7 +344,7 @@ def predict(project_file: Path, endpoint: str, model_file: Path | None, rows: tu
 
 @main.group()
 def endpoint() -> None:
-    """Look after the endpoints of the server: a running one does it live."""
+    """Manage endpoints. Changes apply at once if the server is running."""
 
 
 @endpoint.command(name="status")
@@ -340,7 +352,7 @@ def endpoint() -> None:
 @json_option
 @guarded
 def endpoint_status(project_file: Path, as_json: bool) -> int:
-    """Say what every endpoint answers with."""
+    """Show which models every endpoint serves."""
     from whimbrel.cli import serve as serving
 
     return serving.status(optional_project(project_file), as_json)
@@ -352,12 +364,12 @@ def endpoint_status(project_file: Path, as_json: bool) -> int:
 @dry_run_option
 @click.argument("name")
 @click.option("--model", "model_file", type=click.Path(path_type=Path, exists=True, dir_okay=False), required=True)
-@click.option("--at-once", is_flag=True, help="All calls at once, without a trial on a share of them.")
+@click.option("--at-once", is_flag=True, help="Move all traffic at once, without a trial on a share of it.")
 @guarded
 def endpoint_update(
     project_file: Path, as_json: bool, dry_run: bool, name: str, model_file: Path, at_once: bool
 ) -> int:
-    """Put a model file behind endpoint NAME; made if there is none. Taken back by itself when it does worse."""
+    """Deploy a model file to endpoint NAME, creating it if needed. Rolls back if the new model does worse."""
     from whimbrel.cli import serve as serving
 
     project = optional_project(project_file)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import click
 
@@ -16,7 +17,8 @@ from whimbrel.migration.differences import TableReport
 from whimbrel.migration.moving import Asked
 from whimbrel.migration.state import StateFolder
 from whimbrel.project import OFF, Project, rule_named
-from whimbrel.ui.display import Display, pick
+from whimbrel.ui.display import Display, lag_words, pick
+from whimbrel.ui.shortened import shortened
 
 LISTED = 20  # differences shown to a person; --json has more
 REASONS = 10  # of dead letters
@@ -31,7 +33,7 @@ def moving(verb: Verb, project: Project, as_json: bool, *arguments: str, **optio
     if as_json:
         say_json({"event": "end", "exit_code": code} | done.to_dict())
     elif done.stopped:
-        click.echo("Stopped; the same command goes on from here.", err=True)
+        click.echo("Stopped. Run the same command to continue.", err=True)
     else:
         click.echo(_summary(done), err=True)
     return code
@@ -58,7 +60,7 @@ def show_plan(project: Project, as_json: bool, *, into_existing: bool) -> int:
 def show_refill(project: Project, as_json: bool, name: str) -> int:
     source = rule_named(project, name).source
     values = {"table": source, "items": 0}
-    say_json(values) if as_json else click.echo(f"Would put the items of all rows of {source}. Nothing was done.")
+    say_json(values) if as_json else click.echo(f"Would rewrite the items of all rows of {source}. Nothing was done.")
     return OK
 
 
@@ -95,8 +97,8 @@ def retry_dead(project: Project, as_json: bool, *, dry_run: bool) -> int:
     elif dry_run or not done.letters:
         click.echo(f"{done.letters:,} dead letters{'; nothing was done' if dry_run else ''}.")
     else:
-        told = f"{done.written:,} items written, {done.dead_letters:,} letters left."
-        click.echo(f"{done.letters:,} letters played again: {told}")
+        told = f"{done.written:,} items written, {done.dead_letters:,} dead letters left."
+        click.echo(f"{done.letters:,} dead letters retried: {told}")
     return DEAD_LETTERS if done.dead_letters else OK
 
 
@@ -104,10 +106,10 @@ def _summary(done: MigrationResult) -> str:
     text = f"Done: {done.rows_exported:,} rows exported, {done.items_loaded:,} items loaded, "
     text += f"{done.changes_applied:,} changes applied."
     if done.writes_skipped:
-        text += f" {done.writes_skipped:,} writes held back by the condition of their table."
+        text += f" {done.writes_skipped:,} writes skipped by their table's condition."
     if done.dead_letters:
         letters = f"{done.dead_letters:,} dead letters"
-        text += f" {letters}: see `whimbrel status`, and `whimbrel retry-dead` once they are mended."
+        text += f" {letters}: see `whimbrel status`, and `whimbrel retry-dead` once they are fixed."
     return text
 
 
@@ -116,14 +118,14 @@ def _plan_lines(plan: MigrationPlan) -> Iterator[str]:
     for table in plan.tables:
         yield _plan_line(table)
     if plan.mark:
-        made = "which exists" if plan.mark_exists else "which would be made"
+        made = "which exists" if plan.mark_exists else "which would be created"
         yield f"  the mark of this state folder into {plan.mark}, {made}"
     yield "Nothing was done."
 
 
 def _plan_line(table: PlannedTable) -> str:
     key = " and ".join(f"{name} ({kind})" for name, kind in table.key.items())
-    made = "which exists" if table.exists else "which would be made"
+    made = "which exists" if table.exists else "which would be created"
     extra = ", regrouped on disk" if table.regrouped_on_disk else ""
     return f"  {table.source} (about {table.rows:,} rows) into {table.target}, {made}, keyed by {key}{extra}"
 
@@ -135,25 +137,29 @@ def _all_verification_lines(found: Verification) -> Iterator[str]:
         return
     for source, columns in found.altered.items():
         yield (
-            f"{source} was altered ({', '.join(columns)}): items of rows that nobody has written since are as they "
-            f"were. `whimbrel refill {source}` puts them anew."
+            f"{source} was altered ({', '.join(columns)}): items of rows not written since are "
+            f"unchanged. `whimbrel refill {source}` rewrites them."
         )
 
 
 def verification_lines(report: TableReport) -> list[str]:
     """The result for one table, for people."""
-    counted = f"{report.rows:,} rows make {report.items:,} items; the target has {report.found:,}"
+    counted = (
+        f"{report.rows:,} rows when read make {report.items:,} items; the target had {report.found:,} when scanned"
+    )
     total = sum(report.counts.values())
     words = ", ".join(f"{count:,} {kind}" for kind, count in sorted(report.counts.items()))
     lines = [f"{report.source} → {report.target}: {counted}. Differences: {total:,}{f' ({words})' if words else ''}"]
     if report.softly_deleted:
-        lines.append(f"  {report.softly_deleted:,} items stay although their rows went, and say so")
+        lines.append(
+            f"  {report.softly_deleted:,} items are kept although their rows are gone, and are marked as deleted"
+        )
     if report.held:
         lines.append(
-            f"  {report.held:,} items are as somebody else wrote them, and their table's condition protects them"
+            f"  {report.held:,} items were written by another application, and their table's condition protects them"
         )
     if report.not_compared:
-        lines.append(f"  not compared, as they say how a row came: {', '.join(report.not_compared)}")
+        lines.append(f"  not compared (change metadata): {', '.join(report.not_compared)}")
     for difference in report.differences[:LISTED]:
         lines.append(f"  {difference.kind} {json.dumps(difference.key)}")
         lines.append(f"    source {json.dumps(difference.expected)}")
@@ -167,20 +173,41 @@ def verification_lines(report: TableReport) -> list[str]:
 
 def _status_lines(project: Project, found: verbs.Status) -> Iterator[str]:
     now, live = found.checkpoint, found.running
-    yield f"phase      {now.phase}" + ("" if live else " (no process is at work)")
-    yield f"start      {now.start}"
-    yield f"applied    {now.applied_position or 'nothing yet'}"
-    for source, table in now.tables.items():
-        loaded = f"{table.rows_loaded:,} loaded as {table.items_loaded:,} items"
-        yield f"{source}: {table.rows_exported:,} rows exported, {loaded}"
+    yield f"phase      {now.phase}" + ("" if live else " (no process is running)")
+    yield f"start      {shortened(str(now.start))}"
+    yield f"applied    {shortened(str(now.applied_position or 'nothing yet'))}"
+    if live:
+        yield from _live_lines(live)
+    else:
+        yield "tables     as last saved:"
+        for source, table in now.tables.items():
+            yield f"  {source}: {_counts(table.rows_exported, table.rows_loaded, table.items_loaded)}"
     if project.target.mark == OFF:
         yield "mark       off: a second state folder on the same target is not noticed"
     elif now.migration:
         yield f"mark       {now.migration} in table {project.target.mark}"
-    if live:
-        yield f"lag        {live['lag_changes']:,} changes, {live['lag_seconds']} s"
     if held := now.counters.get("held", 0):
-        yield f"held back  {held:,} writes, by the condition of their table"
-    yield f"dead       {found.dead_letters:,} letters"
+        yield f"skipped    {held:,} writes, by their table's condition"
+    yield f"dead       {found.dead_letters:,} dead letters"
     for reason, count in found.reasons[:REASONS]:
         yield f"  {count:,} times: {reason}"
+
+
+def _live_lines(live: dict[str, Any]) -> Iterator[str]:
+    """What the process that is running says of itself."""
+    yield f"tables     now, by the running process (pid {live['pid']}):"
+    for source, table in live["tables"].items():
+        counts = _counts(table["exported_rows"], table["loaded_rows"], table["loaded_items"])
+        about = f" of about {table['estimated_rows']:,} by the source's estimate" if live["phase"] == "snapshot" else ""
+        yield f"  {source}{about}: {counts}"
+    if live["phase"] in ("start", "snapshot", "load"):
+        yield f"lag        {live['captured']:,} changes captured; they are applied after the load"
+    else:
+        yield f"lag        {lag_words(live)}"
+    for what in ("capturing", "applying"):
+        if live.get(what):
+            yield f"{what:<10} a transaction: {live[what]:,} changes so far"
+
+
+def _counts(exported: int, loaded: int, items: int) -> str:
+    return f"{exported:,} rows exported, {loaded:,} loaded as {items:,} items"

@@ -45,7 +45,7 @@ def update(project: Project, as_json: bool, endpoint: str, model: Path, *, dry_r
 
 
 def status(project: Project, as_json: bool) -> int:
-    """Say what every endpoint answers with."""
+    """Show which models every endpoint serves."""
     return _say_status(verbs.endpoints(project), as_json)
 
 

@@ -23,7 +23,7 @@ HELP = """\\d          the tables        \\d TABLE    its columns
 
 
 def run_shell(project: Project, *, as_of: str = "", identity: str = "") -> int:
-    """Read statements until the end. An error is said, and the shell goes on."""
+    """Read statements until the end. An error is printed, and the shell continues."""
     toolkit, history = need("prompt_toolkit", "lake"), need("prompt_toolkit.history", "lake")
     project.state.mkdir(parents=True, exist_ok=True)
     database = open_database(project, as_of=as_of, identity=identity)

@@ -27,7 +27,7 @@ FAILED, INTERRUPTED = 3, 130  # exit codes
 ENDS_WITHIN = 8.0  # seconds from the first signal
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _STOPPED = b"\nwhimbrel: stopped at once; the same command continues from what was saved.\n"
-_USED_UP = f"\nwhimbrel: {memory.MESSAGE}. {memory.HINT}\n".encode()
+_USED_UP = f"\nerror[OutOfMemory]: {memory.MESSAGE}\nhint: {memory.HINT}\n".encode()
 _STDERR = 2
 _SHOW_CURSOR = b"\x1b[?25h"  # the live display hides it
 

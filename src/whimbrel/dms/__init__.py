@@ -1,4 +1,4 @@
-"""AWS DMS table-mapping files, as they are: read, held against the live schema, and turned into whimbrel's own rules.
+"""AWS DMS table-mapping files, as they are: read, checked against the live schema, and turned into whimbrel's rules.
 
 ``read`` reads the JSON, ``select`` says which tables it means, ``transform`` what it does to their columns, and
 ``translate`` puts it all together as ``TableRule``s. Pure: the schema comes from the caller. What DMS leaves open is

@@ -62,12 +62,12 @@ def name_by(expression: str, table: Table, faults: list[str], place: str, column
     faults += [f"{place}: {reason}" for reason in reasons]
     if len(faults) > noted:
         return ""
-    if made.uses["name"] or made.of_change:
-        faults.append(f"{place}: hangs on the rows, and a name is the same for all of them: use $AR_M_SOURCE_… only")
+    if made.uses["name"] or made.provenance_columns:
+        faults.append(f"{place}: depends on the rows, and a name is the same for all of them: use $AR_M_SOURCE_… only")
         return ""
     found = (made.evaluate((None,) * len(table.columns)) or {}).get("name")
     if not isinstance(found, str) or not found:
-        faults.append(f"{place}: gives {found!r}, which is no name")
+        faults.append(f"{place}: gives {found!r}, which is not a name")
         return ""
     return found
 
@@ -95,9 +95,9 @@ def _reference(name: str, table: Table, joined: bool, faults: list[str], place: 
     elif name in _HEADERS:
         return _HEADERS[name]
     elif name.startswith("AR_H_"):
-        faults.append(f"{place}: ${name} is no header of a MySQL source: there are {', '.join(_HEADERS)}")
+        faults.append(f"{place}: ${name} is not a header of a MySQL source: these are {', '.join(_HEADERS)}")
     else:
-        faults.append(f"{place}: ${name} is no column of the table; names are compared with regard to case")
+        faults.append(f"{place}: ${name} is not a column of the table; names are compared with regard to case")
     return "NULL"
 
 

@@ -57,7 +57,7 @@ class Fields:
                 self.fault(key, "is missing")
             return ""
         if not isinstance(value, str):
-            self.fault(key, f"must be a text, not {shown(value)}")
+            self.fault(key, f"must be a string, not {shown(value)}")
             return ""
         if not _encodable(value):
             self.fault(key, f"has half a character in it: {value!a}")
@@ -102,7 +102,7 @@ class Fields:
         if value is None:
             return ()
         if not isinstance(value, list) or not all(isinstance(each, str) and _encodable(each) for each in value):
-            self.fault(key, f"must be a list of texts, not {shown(value)}")
+            self.fault(key, f"must be a list of strings, not {shown(value)}")
             return ()
         return tuple(value)
 

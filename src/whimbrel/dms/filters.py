@@ -72,11 +72,11 @@ def _literal(column: Column, value: str) -> str:
     text = value.strip()
     if column.kind in ("int", "bit", "year", "decimal", "float", "double"):
         if not _NUMBER.fullmatch(text):
-            raise _Unfit(f"{value!r} is no number, and the column is {column.type_name or column.kind}")
+            raise _Unfit(f"{value!r} is not a number, and the column is {column.type_name or column.kind}")
         return _number(column, text)
     if column.kind in _TIMES:
         if not re.fullmatch(_TIMES[column.kind], text, re.ASCII):
-            raise _Unfit(f"{value!r} is no {column.kind}: write YYYY-MM-DD or YYYY-MM-DD HH:MM:SS")
+            raise _Unfit(f"{value!r} is not a {column.kind}: write YYYY-MM-DD or YYYY-MM-DD HH:MM:SS")
         return quoted_text(_time(column, text))
     if "\0" in value:
         raise _Unfit("a NUL character cannot be compared")

@@ -83,7 +83,7 @@ def object_mapping(fields: Fields, identity: str, name: str) -> ObjectMapping:
 def _conditions(fields: Fields) -> tuple[ConditionRule | None, str]:
     """The condition that changes are put under, and the text of one that is for the full load only and holds there.
 
-    What the former may be is held against the mapping later; what cannot be kept is a fault.
+    What the former may be is checked against the mapping later; what cannot be kept is a fault.
     """
     expression = fields.string("expression", required=True)
     names, values = (

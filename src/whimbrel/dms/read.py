@@ -44,7 +44,7 @@ def read_rules(text: str, place: str = "DMS rules") -> Rules:
         raise faulty(faults, place)
     if not isinstance(document, dict) or not isinstance(document.get("rules"), list):
         raise faulty([*faults, 'must be an object with a list: {"rules": [ … ]}'], place)
-    faults += [f"{shown(key)} stands beside rules and is not known" for key in document if key != "rules"]
+    faults += [f"{shown(key)} is an unknown key beside rules" for key in document if key != "rules"]
     said = Said(faults, notes)
     seen: set[tuple[str, str]] = set()
     rules = [_rule(number, entry, said, seen) for number, entry in enumerate(document["rules"], 1)]
@@ -64,7 +64,7 @@ def read_rules(text: str, place: str = "DMS rules") -> Rules:
 def faulty(faults: Iterable[str], place: str) -> ProjectError:
     """All ``faults`` of the file as one error; each once."""
     listed = "\n  ".join(dict.fromkeys(faults))
-    return ProjectError(f"\n  {listed}", place=place, hint="\nMend these in the DMS file, then run it again.")
+    return ProjectError(f"\n  {listed}", place=place, hint="\nFix these in the DMS file, then run the command again.")
 
 
 def _rule(
@@ -87,7 +87,7 @@ def _rule(
     if entry.get("rule-type") != kind:
         return None
     if identity and (kind, identity) in seen:  # between types they may: the guide's own examples do
-        fields.fault("rule-id", f"stands on two {kind} rules")
+        fields.fault("rule-id", f"is used by two {kind} rules")
     seen.add((kind, identity))
     rule = READERS[kind](fields, identity or "0", name)
     fields.finish()

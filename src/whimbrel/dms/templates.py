@@ -23,7 +23,7 @@ def faults(text: str) -> list[str]:
     found = []
     for name in columns(text):
         if re.search(r"[\r\n\t]", name):
-            found.append(f"has a line break or tab inside ${{{name!r}}}: a column name stands on one line")
+            found.append(f"has a line break or tab inside ${{{name!r}}}: a column name must be on one line")
         elif not name.strip():
             found.append("has ${} without a column name")
         elif name != name.strip():
@@ -85,7 +85,7 @@ def tree_faults(tree: Any, path: str = "") -> list[str]:
     if kind not in LEAVES:
         if kind in ("M", "L"):
             return [f"{at}{kind} must have {'an object' if kind == 'M' else 'a list'}, not {shown(content)}"]
-        return [f"{at}{kind!r} is no type that a template can fill: it is S, N, BOOL, M or L"]
+        return [f"{at}{kind!r} is not a type that a template can fill: it is S, N, BOOL, M or L"]
     if not isinstance(content, str) or not _is_text(content):
         return [f"{at}{kind} must have a template in quotes, not {shown(content)}"]
     return [f"{at}{fault}" for fault in faults(content)]

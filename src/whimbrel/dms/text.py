@@ -19,20 +19,20 @@ def parse(text: str, notes: list[str]) -> tuple[Any, list[str]]:
     Commas that are missing or too many are faults that reading goes on after.
     """
     faults: list[str] = []
-    mended = text
+    repaired = text
     for _ in range(MAX_SLIPS):
         try:
-            document, repeated, same = _read(mended)
+            document, repeated, same = _read(repaired)
             notes += same
             return document, faults + repeated
         except json.JSONDecodeError as error:
-            slip, mended_or_none = _slip(mended, error)
+            slip, repaired_or_none = _slip(repaired, error)
             faults.append(slip)
-            if mended_or_none is None:
+            if repaired_or_none is None:
                 return None, faults
-            mended = mended_or_none
+            repaired = repaired_or_none
         except _NoNumber as error:
-            return None, [*faults, f"{error} is no JSON: write a number or a text"]
+            return None, [*faults, f"{error} is not JSON: write a number or a string"]
         except RecursionError:
             return None, [*faults, "is nested too deeply to be a rule file"]
         except ValueError as error:  # Python's limit on the digits of a whole number
@@ -68,9 +68,11 @@ def _object(pairs: list[tuple[str, Any]], repeated: list[str], same: list[str]) 
         where = _owner(found)
         if differing := [name for name in twice if len(values[name]) > 1]:
             listed = ", ".join(map(repr, differing))
-            repeated.append(f"{where}{listed} stands more than once in one object: keep one of them")
+            repeated.append(f"{where}{listed} appears more than once in one object: keep one of them")
         if alike := [name for name in twice if len(values[name]) == 1]:
-            same.append(f"{where}{', '.join(map(repr, alike))} stands more than once, with one value: it is taken once")
+            same.append(
+                f"{where}{', '.join(map(repr, alike))} appears more than once, with one value: it is taken once"
+            )
     return found
 
 
@@ -84,7 +86,7 @@ def _owner(found: dict[str, Any]) -> str:
 
 
 def _slip(text: str, error: json.JSONDecodeError) -> tuple[str, str | None]:
-    """What is wrong at the error, and the text with it mended if that is a matter of one comma."""
+    """What is wrong at the error, and the text with it repaired if that is a matter of one comma."""
     at = error.pos
     before = text[:at].rstrip()
     if error.msg.startswith("Expecting ',' delimiter") and at < len(text) and text[at] in '"{[':

@@ -209,7 +209,7 @@ def _number_fault(column: Column, wanted: DataType) -> str:
     if column.kind in WHOLE_KINDS or column.kind in TEXT_KINDS:
         return ""  # a text that is no number is a dead letter
     if column.kind not in NUMBER_KINDS:
-        return f"{column.kind} is no number"
+        return f"{column.kind} is not a number"
     if wanted.type in ("real4", "real8"):
         return "" if column.kind in ("float", "double") else "a DECIMAL would be rounded; without this it is exact"
     scale = (wanted.scale or 0) if wanted.type == "numeric" else 0
@@ -226,7 +226,7 @@ def _time_fault(column: Column, wanted: DataType) -> str:
         return ""
     if column.kind in ("datetime", "timestamp") and wanted.type in ("date", "time"):
         return f"the {'time' if wanted.type == 'date' else 'date'} would be lost; add-column it with an expression"
-    return f"{column.kind} is no {wanted.type}"
+    return f"{column.kind} is not a {wanted.type}"
 
 
 def _mask(shaped: Shaped, column: Column, rule: Transformation, faults: list[str]) -> None:
@@ -250,7 +250,7 @@ def _mask(shaped: Shaped, column: Column, rule: Transformation, faults: list[str
         return
     if column.kind in NUMBER_KINDS and shaped.types.get(column.name) != "S":
         faults.append(
-            f"{place}: the masked digits are no number: change-data-type it to string too, or data-masking-hash-mask"
+            f"{place}: the masked digits are not a number: change-data-type it to string too, or data-masking-hash-mask"
         )
         return
     shaped.computed[column.name] = f"digits_mask({text}, {quoted_text(rule.value)})"

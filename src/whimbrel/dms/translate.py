@@ -220,7 +220,7 @@ class _TableTranslation:
         """A key is an attribute that is mapped, or a column as it stands."""
         mapped = next((each for each in attributes if each.name == name), None)
         if mapped is None:
-            place = f"{self.place}: {parameter} {name!r} is no attribute-mapping"
+            place = f"{self.place}: {parameter} {name!r} is not an attribute-mapping"
             return self._key_of(self._column(name, place), name)
         if mapped.type not in ("S", "N"):
             self.faults.append(
@@ -281,7 +281,7 @@ class _TableTranslation:
             elif kind == "BOOL" and found not in (*TEXT_KINDS, "int", "bit", "computed"):
                 self.faults.append(f"{place}: boolean of ${{{name}}}, which is {self._words(column)}: it is not 0 or 1")
         if kind == "N" and not templates.columns(text) and not text.strip().lstrip("+-").replace(".", "", 1).isdigit():
-            self.faults.append(f"{place}: N of {text!r}, which is no number")
+            self.faults.append(f"{place}: N of {text!r}, which is not a number")
 
     def _words(self, column: str) -> str:
         return (

@@ -190,7 +190,7 @@ def _read_answer(connection: socket.socket, data: bytes) -> Answer:
     else:
         body, rest, keep = _to_the_end(connection, rest), b"", False
     if rest:
-        raise Damaged("more came than its length says")
+        raise Damaged("more data arrived than its length says")
     crc = _header(head, b"x-amz-crc32")
     return Answer(status, body, None if crc is None else _digits(crc), keep)
 

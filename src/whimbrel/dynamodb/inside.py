@@ -78,7 +78,7 @@ def elements_after(item: Item, inside: Inside) -> list[AttributeValue]:
     """The list of ``item`` with the entries set and removed, in order. Raises NotOurs if it is no list of ours."""
     found = item.get(inside.name, {"L": []})
     if "L" not in found:
-        raise NotOurs(f"attribute {inside.name!r} is no list")
+        raise NotOurs(f"attribute {inside.name!r} is not a list")
     try:
         elements = {identity_of(element, inside.order): element for element in found["L"]}
     except KeyError as missing:

@@ -28,7 +28,7 @@ ITEM_FAULTS = frozenset(
 )
 CONDITION_FAILED = "ConditionalCheckFailedException"
 UNEXPECTED_HINT = (
-    "Look at the endpoint and at any proxy in between: this is not how DynamoDB answers. Then run the same command."
+    "Check the endpoint and any proxy in between: DynamoDB does not answer like this. Then run the same command."
 )
 _DENIED = frozenset({"AccessDeniedException", "AccessDenied"})
 _HINTS = {

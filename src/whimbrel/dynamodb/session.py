@@ -92,7 +92,7 @@ class Session:
         try:
             return make(name, region_name=self.region, endpoint_url=url, config=config, **keys)
         except (BotoCoreError, ValueError) as error:  # a region or an endpoint that cannot be one
-            raise UserError(str(error), place="target", hint="Mend region or endpoint in the project file.") from error
+            raise UserError(str(error), place="target", hint="Fix region or endpoint in the project file.") from error
 
     def _region(self) -> str:
         region = self._target.region or self._session.get_config_variable("region")
@@ -138,7 +138,7 @@ def _host(url: str) -> str:
 
 def _no_endpoint(url: str) -> UserError:
     return UserError(
-        f"{without_password(url)!r} is no endpoint", place="target", hint="Write it as http://127.0.0.1:8000."
+        f"{without_password(url)!r} is not an endpoint URL", place="target", hint="Write it as http://127.0.0.1:8000."
     )
 
 

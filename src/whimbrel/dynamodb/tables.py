@@ -48,7 +48,7 @@ def ensure_table(
             raise TargetNotEmpty(
                 "the table has items that this migration did not write",
                 place=name,
-                hint="Name another target table, empty this one, or allow writing into it.",
+                hint="Name another target table, empty this one, or pass --into-existing.",
             )
     except Exception as error:
         translate(error, name)
@@ -115,7 +115,7 @@ def check_indexes(description: Any, name: str, indexes: Sequence[IndexRule]) -> 
                 f"the table {'has another' if has else 'has no'} index {index.name!r}",
                 code="IndexMismatch",
                 place=name,
-                hint="Make the index as the project file has it, or take it out there, or name another target table.",
+                hint="Create the index as the project file has it, remove it there, or name another target table.",
             )
 
 
@@ -180,7 +180,7 @@ def _wait_active(client: DynamoDBClient, name: str) -> None:
         if status in ("ACTIVE", "UPDATING"):
             return
         if time.monotonic() > deadline:
-            raise TargetUnreachable(f"the table is still {status}", place=name, hint="Look at it in the AWS console.")
+            raise TargetUnreachable(f"the table is still {status}", place=name, hint="Check it in the AWS console.")
         time.sleep(pause)
         pause = min(2.0, pause * 1.5)
 

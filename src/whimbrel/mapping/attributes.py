@@ -60,8 +60,8 @@ class Design:
     In a group, ``carried`` is the row's map, or the one column of the entry; ``inside`` says what the entries are in:
     "" for attributes of the item, else the kind (M, SS, NS, L) of the attribute ``into``. ``document`` is the map that
     holds the carried columns, "" for attributes. ``group_columns`` are the source's columns that determine the key,
-    ``key_columns`` those that its templates name. ``invertible``: those are the same columns. ``of_change`` are the
-    columns that say how a row came, and ``indicator`` the one that says whether its item is deleted.
+    ``key_columns`` those that its templates name. ``invertible``: those are the same columns.
+    ``provenance_columns`` have change metadata, and ``indicator`` is the one that says whether its item is deleted.
     ``sparse`` are attributes that are left out where they are NULL, whatever ``omit_nulls`` says: those that a
     secondary index is keyed by, which takes no NULL.
     """
@@ -85,7 +85,7 @@ class Design:
     ordering: tuple[Carried, ...] = ()
     document: str = ""
     sharing: Sharing | None = None
-    of_change: frozenset[str] = frozenset()
+    provenance_columns: frozenset[str] = frozenset()
     indicator: str = ""
     sparse: frozenset[str] = frozenset()
 

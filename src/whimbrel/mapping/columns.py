@@ -17,8 +17,8 @@ class Columns:
     """``table`` has the columns as the mapping sees them; ``row`` makes its rows from the source's.
 
     A computed column of a source column's name stands in its place, others come after, those of before images last.
-    ``uses`` says which of the source's columns a computed one is made from. ``of_change`` are the columns that say how
-    a row came: what ``row`` makes of them hangs on its arguments.
+    ``uses`` says which of the source's columns a computed one is made from.
+    ``provenance_columns`` have change metadata: what ``row`` makes of them depends on its arguments.
     """
 
     def __init__(self, rule: TableRule, source: Table, faults: list[str]) -> None:
@@ -39,7 +39,7 @@ class Columns:
         self.uses = {name: uses.get(name, ()) for name in expressions}
         self._extra = [name for name in expressions if name not in source.names]
         self._replaced = [(source.index(name), name) for name in expressions if name in source.names]
-        self.of_change = frozenset(self._expressions.of_change if self._expressions else ())
+        self.provenance_columns = frozenset(self._expressions.provenance_columns if self._expressions else ())
         faults += _untyped(rule, self._expressions) if self._expressions else []
         self.table = self._seen(source) if expressions else source
         self._before: list[int] = []
@@ -50,13 +50,13 @@ class Columns:
         """The source's columns behind the column ``name``."""
         return self.uses.get(name, (name,))
 
-    def row(self, row: Row, came: Provenance = UNKNOWN, before: Row | None = None) -> Row | None:
+    def row(self, row: Row, provenance: Provenance = UNKNOWN, before: Row | None = None) -> Row | None:
         """None if the filter leaves it out. ``before`` is the row that an update changed, as the mapping sees it.
 
         Raises Refused if an expression fails.
         """
         if self._expressions is not None:
-            computed = self._expressions.evaluate(row, came)
+            computed = self._expressions.evaluate(row, provenance)
             if computed is None:
                 return None
             if self._replaced:
@@ -69,10 +69,10 @@ class Columns:
             row = (*row, *[None if before is None else before[index] for index in self._before])
         return row
 
-    def made(self, row: Row | None, came: Provenance = UNKNOWN) -> Row | None:
+    def made(self, row: Row | None, provenance: Provenance = UNKNOWN) -> Row | None:
         """Like ``row``; None also for no row, and for one that cannot be made."""
         try:
-            return None if row is None else self.row(row, came)
+            return None if row is None else self.row(row, provenance)
         except Refused:
             return None
 
@@ -96,21 +96,23 @@ class Columns:
         for name, column in rule.before_image.items():
             if column not in table.names:
                 faults.append(f"before_image {name!r} is of column {column!r}, which {table.full_name} does not have")
-            elif column in self.of_change:
-                faults.append(f"before_image {name!r} is of {column!r}, which says how the row came: it has no before")
+            elif column in self.provenance_columns:
+                faults.append(
+                    f"before_image {name!r} is of {column!r}, which is change metadata: it has no before image"
+                )
             elif name in table.names:
                 faults.append(f"before_image {name!r} is the name of a column that is there already")
             else:
                 self._before.append(table.index(column))
                 added.append(replace(table.column(column), name=name, nullable=True))
-        self.of_change |= {column.name for column in added}
+        self.provenance_columns |= {column.name for column in added}
         self.table = replace(table, columns=(*table.columns, *added)) if added else table
 
 
 def _untyped(rule: TableRule, made: Expressions) -> list[str]:
     """COALESCE(price, '0') is a text to SQLite: whether a number is meant must be said."""
     return [
-        f"column {name!r} may be {column!r} as it stands, a DECIMAL: say whether it is a number or a text, as "
+        f"column {name!r} may be {column!r} as it stands, a DECIMAL: say whether it is a number or a string, as "
         f'types = {{ {name} = "N" }}, or by data-type in a DMS file'
         for name, column in made.handed_on.items()
         if name not in (*made.copies, *rule.types, *rule.exclude)

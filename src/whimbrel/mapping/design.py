@@ -16,7 +16,7 @@ from whimbrel.mapping.expressions import UNKNOWN
 from whimbrel.mapping.fold import Compiled, fold_groups, fold_of_change, fold_parts, fold_records, made, part, row_fault
 from whimbrel.mapping.forms import Refused, shown
 from whimbrel.mapping.generate import generate
-from whimbrel.mapping.provenance import OfChange, by_operation, mark_path, paths, unplaced
+from whimbrel.mapping.provenance import ChangeMetadata, by_operation, mark_path, paths, unplaced
 from whimbrel.mapping.rules import all_faults, resolve
 from whimbrel.mapping.templates import Literal
 from whimbrel.project import TableRule
@@ -51,7 +51,7 @@ class TableMapping:
 
     ``group_columns`` determine a row's item. ``aligned``: an item's rows are together in primary-key order, as they are
     one row, or the group columns are, as a set, a prefix of the key. ``frame``: the attributes that are no entries.
-    ``of_change`` are the attributes that say how a row came. ``condition`` is what changes are written under.
+    ``change_metadata`` has the attributes with change metadata. ``condition`` is what changes are written under.
     ``invertible``: ``source_keys`` can be asked; not if an expression makes the key. ``shared``: what ``put_items``
     gives is only a part of the item, to be written with ``load_operations``; the other parts are other tables' rows.
     """
@@ -74,23 +74,24 @@ class TableMapping:
         self.frame = self.design.frame
         self._code = generate(self.design)
         self._compiled = Compiled(self.design, self._columns, self._code, table)
-        self.of_change = self._located()
+        self.change_metadata = self._located()
         self._same = table
 
     def put_items(
-        self, rows: Sequence[Row], came: Provenance = UNKNOWN, before: Row | None = None
+        self, rows: Sequence[Row], provenance: Provenance = UNKNOWN, before: Row | None = None
     ) -> tuple[list[Put], list[Fault]]:
-        """``rows`` are all rows of whole items, in any order; they came as ``came`` says, by an update of ``before``.
+        """``rows`` are all rows of whole items, in any order. ``provenance`` is their change metadata, and ``before``
+        the row that an update changed.
 
         Of rows that want the same place, the first by primary key has it and the others are Faults.
         """
         faults: list[Fault] = []
         if self._columns.changed:
-            rows, origins = self._seen(rows, faults, came, self._columns.made(before))
+            rows, origins = self._seen(rows, faults, provenance, self._columns.made(before))
         else:
             origins = {}
         mapped = self._code.put_items(rows)
-        if mapped is None:  # rare: again, in an order that does not depend on how the rows came
+        if mapped is None:  # rare: again, in an order that does not depend on that of the rows
             mapped = self._code.put_clashing_items(sorted(rows, key=self._primary_key_order))
         puts, refused, large = mapped
         faults += [row_fault(self._compiled, origins.get(id(row), row), str(reason)) for row, reason in refused]
@@ -113,16 +114,16 @@ class TableMapping:
         return update._replace(remove=(*update.remove, *gone))
 
     def is_written(self, put: Put, found: Item | None) -> bool:
-        """Whether the store has the item of ``put``, however its row came, as ``found``."""
-        if found is None or self.of_change.is_deleted(found):
+        """Whether the store has the item of ``put``, whatever its change metadata, as ``found``."""
+        if found is None or self.change_metadata.is_deleted(found):
             return False
-        rest = self.of_change.rest
+        rest = self.change_metadata.rest
         return normal_item(rest(found)) == normal_item(rest(put.item))
 
     def removing(self, key: Item, found: Item) -> ItemOperation | None:
         """What takes all of the table's rows out of the item that the store has as ``found``; None if nothing must."""
-        if self.of_change.mark:
-            put = Put(self.target, key, self.of_change.marked(found))
+        if self.change_metadata.mark:
+            put = Put(self.target, key, self.change_metadata.marked(found))
             return guard.guarded(put, self.condition) if found else None
         if not self.shared:
             return guard.guarded(Delete(self.target, key), self.condition)
@@ -139,24 +140,24 @@ class TableMapping:
         return [name for name in found if name not in others and name.startswith(begin)]
 
     def fold(
-        self, changes: Sequence[Change], came: Callable[[Change], Provenance] = unplaced
+        self, changes: Sequence[Change], provenance: Callable[[Change], Provenance] = unplaced
     ) -> tuple[list[ItemOperation], list[Fault]]:
         """``changes`` of this table, in log order, as at most one operation an item: the rules are in ``mapping.fold``.
 
-        ``came`` is asked where the mapping has attributes ``of_change``.
+        ``provenance`` is asked where the mapping has change metadata.
         Raises SchemaDrift if a change was written with other columns than this mapping was compiled for.
         """
         self._check_tables(changes)
-        operations, faults = self._folded(changes, came)
+        operations, faults = self._folded(changes, provenance)
         if self.condition:
             operations = [guard.guarded(each, self.condition) for each in operations]
         return operations, faults
 
     def _folded(
-        self, changes: Sequence[Change], came: Callable[[Change], Provenance]
+        self, changes: Sequence[Change], provenance: Callable[[Change], Provenance]
     ) -> tuple[list[ItemOperation], list[Fault]]:
-        if self.of_change:
-            return fold_of_change(self._compiled, changes, came)
+        if self.change_metadata:
+            return fold_of_change(self._compiled, changes, provenance)
         if self.shape == "group":
             return fold_groups(self._compiled, changes)
         return (fold_parts if self.shared else fold_records)(self._compiled, changes)
@@ -203,14 +204,14 @@ class TableMapping:
         return ({column.name: one} for one in found)
 
     def _seen(
-        self, rows: Sequence[Row], faults: list[Fault], came: Provenance, before: Row | None
+        self, rows: Sequence[Row], faults: list[Fault], provenance: Provenance, before: Row | None
     ) -> tuple[list[Row], dict[int, Row]]:
         """The rows as the mapping sees them, without those that the filter leaves out, and which is which."""
         seen: list[Row] = []
         origins: dict[int, Row] = {}
         for row in rows:
             try:
-                made = self._columns.row(row, came, before)
+                made = self._columns.row(row, provenance, before)
             except Refused as refusal:
                 faults.append(row_fault(self._compiled, row, str(refusal)))
                 continue
@@ -219,11 +220,11 @@ class TableMapping:
                 origins[id(made)] = row
         return seen, origins
 
-    def _located(self) -> OfChange:
+    def _located(self) -> ChangeMetadata:
         """Raises MappingError if the mark of a deleted item is that of another too."""
         design, path = self.design, mark_path(self.design)
         if not path:
-            return OfChange(paths(design))
+            return ChangeMetadata(paths(design))
         at, row = design.table.index(design.indicator), [None] * len(design.table.columns)
         try:
             texts = by_operation(self.rule.columns[design.indicator], self.table)
@@ -236,9 +237,9 @@ class TableMapping:
                 f"operation_indicator gives a deleted item {deleted}, by which it cannot be told from one that is not"
             )
         if deleted is None or deleted == {"NULL": True} or deleted in others:
-            hint = "Give deleted rows a text or a number of their own."
+            hint = "Give deleted rows a string or a number that no other row has."
             raise MappingError(reason, place=f"table {self.rule.source}", hint=hint)
-        return OfChange(paths(design), (path, deleted))
+        return ChangeMetadata(paths(design), (path, deleted))
 
     def _primary_key_order(self, row: Row) -> list[str]:
         return [repr(row[self.table.index(name)]) for name in self.table.primary_key]

@@ -55,8 +55,8 @@ class Token:
 class Expressions:
     """The expressions of one table. ``evaluate`` is safe in threads: each has a SQLite of its own.
 
-    ``of_change``: those that say how a row came, and not only what it is. ``handed_on``: those whose result may be a
-    decimal column as it stands, and which; ``copies`` are nothing but that.
+    ``provenance_columns``: those with change metadata. ``handed_on``: those whose result may be a decimal column as it
+    stands, and which; ``copies`` are nothing but that.
     """
 
     def __init__(self, table: Table, expressions: Mapping[str, str], condition: str, faults: list[str]) -> None:
@@ -67,7 +67,7 @@ class Expressions:
         self._filtered = bool(condition)
         self._local = threading.local()
         self._folded = {name.lower(): name for name in table.names}
-        self.of_change: set[str] = set()
+        self.provenance_columns: set[str] = set()
         self.handed_on: dict[str, str] = {}
         self.copies: set[str] = set()
         self._whole: dict[str, int] = {}  # decimals that are cast to INTEGER, and where they stand in a row
@@ -86,14 +86,14 @@ class Expressions:
             results.append(f"CASE WHEN ({condition}) THEN 1 ELSE 0 END")
         self._statement = self._select(results)
 
-    def evaluate(self, row: Row, came: Provenance = UNKNOWN) -> dict[str, Value] | None:
+    def evaluate(self, row: Row, provenance: Provenance = UNKNOWN) -> dict[str, Value] | None:
         """The computed columns of ``row``; None if the filter leaves it out. Raises Refused."""
         bound = tuple([_enters(column, row[index]) for index, column in self._used])
         for column, index in self._whole.items():
             _fits(column, row[index])
         connection, why = self._sqlite()
-        if self.of_change:
-            self._local.came = came
+        if self.provenance_columns:
+            self._local.provenance = provenance
         try:
             results = connection.execute(self._statement, bound).fetchone()
         except (sqlite3.Error, OverflowError, UnicodeError) as error:
@@ -136,10 +136,10 @@ class Expressions:
                         f"AS INTEGER or AS TEXT, or use decimal_add, decimal_sub, decimal_mul or decimal_cmp"
                     )
             elif token.kind == "name" and following == "(" and token.text.lower() in OF_CHANGE:
-                self.of_change.add(name)
+                self.provenance_columns.add(name)
                 if name == FILTER:
                     faults.append(
-                        f"{place} uses {token.text}: whether a row is moved cannot hang on how it changed last"
+                        f"{place} uses {token.text}: whether a row is moved cannot depend on how it changed last"
                     )
             elif fault := self._fault(token, following):
                 faults.append(f"{place} {fault}")
@@ -169,7 +169,7 @@ class Expressions:
 
     def _nearest(self, token: Token) -> str:
         near = difflib.get_close_matches(_unquoted(token.text).lower(), self._folded, n=1, cutoff=0.0)
-        return f"; the nearest is {self._folded[near[0]]!r}; a text stands in single quotes" if near else ""
+        return f"; the nearest is {self._folded[near[0]]!r}; string literals have single quotes" if near else ""
 
     def _try(self, name: str, text: str, faults: list[str]) -> None:
         connection, why = self._sqlite()
@@ -195,8 +195,8 @@ class Expressions:
             why: list[str] = []
             connection = sqlite3.connect(":memory:", check_same_thread=False)
             connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 64 * 1024 * 1024)
-            self._local.came = UNKNOWN
-            install(connection, why, lambda: self._local.came)
+            self._local.provenance = UNKNOWN
+            install(connection, why, lambda: self._local.provenance)
             connection.set_authorizer(_may)
             self._local.sqlite = connection, why
             return connection, why

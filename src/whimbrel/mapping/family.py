@@ -1,4 +1,4 @@
-"""Several source tables into one target table: compiled together, and held against each other.
+"""Several source tables into one target table: compiled together, and checked against each other.
 
 Each of a target's items is made of the rows of one source table (``item = "own"``), or of several (``"shared"``):
 
@@ -6,7 +6,7 @@ Each of a target's items is made of the rows of one source table (``item = "own"
   ``ORDER#`` and ``CUSTOMER#``, and by what the columns between them may contain, see ``disjoint``;
 - tables that share items each write attributes of their own: a record's attributes, a document's map, a group's map,
   set or list, or entries among the attributes, which must never have the name of another table's attribute. An
-  attribute that does not hang on the row (an entity's type) may stand in all of them alike; it is the whole item's.
+  attribute that does not depend on the row (an entity's type) may stand in all of them alike; it is the whole item's.
 
 A shared item exists as long as a row of any of its tables does.
 """
@@ -139,7 +139,7 @@ def _sharing_faults(one: TableMapping, other: TableMapping) -> Iterator[str]:
 
 
 def _frame_faults(mapping: TableMapping, others: list[TableMapping]) -> Iterator[str]:
-    """What a group adds for the whole item must not hang on whether it has entries."""
+    """What a group adds for the whole item must not depend on whether it has entries."""
     if not others:
         yield f'target {mapping.target!r}: {mapping.source} says item = "shared", and no other table has such items'
         return
@@ -192,12 +192,13 @@ def _spelled(mapping: TableMapping) -> str:
 def _provenance_faults(one: TableMapping, other: TableMapping) -> Iterator[str]:
     """An item does not say of which table it is, so what one's attribute says must be what the other's says."""
     written = {*other.frame, *other.design.own}
-    for path in sorted(one.of_change.paths):
-        alike = path in other.of_change.paths and one.of_change.mark_at(path) == other.of_change.mark_at(path)
+    for path in sorted(one.change_metadata.paths):
+        ours, theirs = one.change_metadata, other.change_metadata
+        alike = path in theirs.paths and ours.mark_at(path) == theirs.mark_at(path)
         if path[0] in written and not alike:
             yield (
-                f"target {one.target!r}: {'.'.join(path)!r} says how a row of {one.source} came, and is another thing "
-                f"in {other.source}: give the two names of their own"
+                f"target {one.target!r}: {'.'.join(path)!r} is change metadata of {one.source}, and something "
+                f"else in {other.source}: use different names"
             )
 
 

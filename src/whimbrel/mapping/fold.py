@@ -70,14 +70,14 @@ def fold_records(compiled: Compiled, changes: Iterable[Change]) -> tuple[list[It
 
 
 def fold_of_change(
-    compiled: Compiled, changes: Iterable[Change], came: Callable[[Change], Provenance]
+    compiled: Compiled, changes: Iterable[Change], provenance: Callable[[Change], Provenance]
 ) -> tuple[list[ItemOperation], list[Fault]]:
-    """Records with attributes that say how they came. Where one says that an item is deleted, its last image stays."""
+    """Records with change metadata. Where one says that an item is deleted, its last image stays."""
     target, code, columns = compiled.design.target, compiled.code, compiled.columns
     operations: dict[KeyText, ItemOperation] = {}
     faults: list[Fault] = []
     for change in changes:
-        how = came(change)
+        how = provenance(change)
         before, new = columns.made(change.before), None
         old = made(code.key, before)
         if change.after is not None:
@@ -85,7 +85,7 @@ def fold_of_change(
                 after = columns.row(change.after, how, before)
                 new = None if after is None else code.item(after)
             except Refused as refusal:
-                faults.append(row_fault(compiled, change.after, str(refusal), change)._replace(came=how))
+                faults.append(row_fault(compiled, change.after, str(refusal), change)._replace(provenance=how))
         if old is not None and (new is None or new[0] != old):
             gone = _gone(compiled, change, how)
             if gone is not None:

@@ -74,7 +74,7 @@ def _value(tree: Any, place: str, number: Callable[[str, str], str], depth: int)
         return {"N": number(tree, place)}
     if isinstance(tree, str):
         if not tree.isascii() and any("\ud800" <= each <= "\udfff" for each in tree):
-            raise Refused(f"{place} has half of a surrogate pair, which is no Unicode text: {shown(tree)}")
+            raise Refused(f"{place} has half of a surrogate pair, which is not Unicode text: {shown(tree)}")
         return {"S": tree}
     if depth == MAX_DEPTH:
         raise Refused(f"{place} is nested more than {MAX_DEPTH} levels deep, which DynamoDB does not allow")
@@ -119,7 +119,7 @@ def _seconds_since_1970(text: str, place: str) -> Decimal:
         days = date.fromisoformat(day).toordinal() - date(1970, 1, 1).toordinal()
         return days * 86_400 + (_seconds(time) if time else Decimal(0))
     except (ValueError, InvalidOperation):
-        raise Refused(f"{place} is {text}, which is no day of the calendar: it has no EPOCH") from None
+        raise Refused(f"{place} is {text}, which is not a calendar date: it has no EPOCH") from None
 
 
 def seconds(text: str) -> str:
@@ -132,7 +132,7 @@ def _seconds(text: str) -> Decimal:
     return int(hours) * 3600 + int(minutes) * 60 + Decimal(rest)
 
 
-# --- what came out of an expression ---------------------------------------------------------------------------------
+# --- the result of an expression ------------------------------------------------------------------------------------
 
 
 def computed(value: Value, place: str, number: Callable[[Any, str], str]) -> AttributeValue:

@@ -4,7 +4,7 @@ A row is read by the snapshot and by the binlog, and its changes may be applied 
 result hung on the moment, the machine or chance would give different items for one row. So ``random``, the present
 (``'now'``, ``CURRENT_TIMESTAMP``) and this machine's time zone (``'localtime'``, ``'utc'``) are refused by name.
 
-What says how the row came (``whimbrel.records.Provenance``) may be used too, but not where it would decide what an item
+Change metadata (``whimbrel.records.Provenance``) may be used too, but not where it would decide what an item
 is: ``change_operation()``, ``change_position()``, ``change_sequence()``, ``change_time()``, and
 ``operation_indicator(deleted, updated, inserted)``, as in AWS DMS.
 
@@ -64,10 +64,10 @@ _EXACT = Context(prec=1000, traps=[Inexact, InvalidOperation, Overflow])
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)")
 
 
-def install(connection: sqlite3.Connection, why: list[str], came: Callable[[], Provenance]) -> None:
+def install(connection: sqlite3.Connection, why: list[str], provenance: Callable[[], Provenance]) -> None:
     """Make the functions known to ``connection``; the reason of one that fails goes to ``why``.
 
-    ``came`` says how the row came that is being evaluated.
+    ``provenance`` is the change metadata of the row that is being evaluated.
     """
 
     def make(name: str, arguments: int, function: Callable[..., Any]) -> None:
@@ -89,8 +89,8 @@ def install(connection: sqlite3.Connection, why: list[str], came: Callable[[], P
     make("decimal_mul", 2, lambda a, b: _decimal(_EXACT.multiply, a, b))
     make("decimal_cmp", 2, _decimal_cmp)
     for name, field in zip(OF_CHANGE, Provenance._fields, strict=False):
-        connection.create_function(name, 0, lambda field=field: getattr(came(), field))
-    connection.create_function("operation_indicator", 3, lambda *texts: _indicator(came().operation, *texts))
+        connection.create_function(name, 0, lambda field=field: getattr(provenance(), field))
+    connection.create_function("operation_indicator", 3, lambda *texts: _indicator(provenance().operation, *texts))
     times = sqlite3.connect(":memory:", check_same_thread=False)
     for name in _TIMES:
         make(name, -1, _timeless(times, name))
@@ -108,7 +108,7 @@ def _timeless(connection: sqlite3.Connection, name: str) -> Callable[..., Any]:
         if len(values) <= first or str(values[first]).lower() in ("now", "subsec", "subsecond"):
             raise ValueError("the present gives another value each time: use a column's time")
         if any(str(value).strip().lower() in ("localtime", "utc") for value in values[first + 1 :]):
-            raise ValueError("'localtime' and 'utc' hang on this machine's time zone: write the offset, as '+02:00'")
+            raise ValueError("'localtime' and 'utc' depend on this machine's time zone: write the offset, as '+02:00'")
         marks = ",".join("?" * len(values))
         return connection.execute(f"SELECT {name}({marks})", values).fetchone()[0]
 

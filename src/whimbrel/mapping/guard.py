@@ -1,4 +1,4 @@
-"""The condition that a mapping's items are written under, held against what the mapping writes."""
+"""The condition that a mapping's items are written under, checked against what the mapping writes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from whimbrel.records import Condition, Guarded, ItemOperation, Update
 
 _PROTECTS = "a condition protects what somebody else wrote: name an attribute that this mapping does not write"
 _UNDEFINED = (
-    "it would stay at whatever change made that so, and which one that is hangs on the moment when the snapshot read "
+    "it would stay at whatever change made that so, and which one that is depends on the moment when the snapshot read "
     "the row, so that two runs would end in different items"
 )
 

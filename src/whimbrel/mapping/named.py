@@ -1,4 +1,4 @@
-"""What a rule names, templates and columns, held against its table; what is wrong with it is noted as a fault."""
+"""What a rule names, templates and columns, checked against its table; what is wrong with it is noted as a fault."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The attributes that say how a row came, and not what it is: headers, before images, and the mark of a soft delete.
+"""Change metadata: attributes with headers, before images, and the mark of a soft delete.
 
-They are a function of the change that a row came by, or of the start for a row that the snapshot read; so a replay of
+They are a function of the last change of a row, or of the start for a row that the snapshot read; so a replay of
 the log writes the same again. The source cannot say them, so a comparison with it leaves out exactly these.
 
 A mapping with an ``operation_indicator`` deletes softly: an item whose row went stays as its last image, with the
@@ -27,7 +27,7 @@ _PLACED = re.compile(r"\bchange_(position|sequence|time)\s*\(", re.I)
 Path = tuple[str, ...]  # of an attribute: its name, or the document's and its own
 
 
-# --- how a row came -------------------------------------------------------------------------------------------------
+# --- of a row -------------------------------------------------------------------------------------------------------
 
 
 def of_change(change: Change, number: int, committed: float, began: float) -> Provenance:
@@ -73,27 +73,27 @@ def faults(
     rule: TableRule, columns: Columns, keys: Iterable[Key], added: Iterable[Added], carried: Iterable[Carried]
 ) -> list[str]:
     """What is wrong with the use of such columns; empty if there are none."""
-    if not columns.of_change:
+    if not columns.provenance_columns:
         return []
     if rule.shape == "group" or rule.item == "shared":
-        names = ", ".join(map(repr, sorted(columns.of_change)))
+        names = ", ".join(map(repr, sorted(columns.provenance_columns)))
         what = "shape 'group'" if rule.shape == "group" else "item = 'shared'"
-        return [f"{names} say how one row came, which {what} cannot: an item there is made of several rows"]
+        return [f"{names} are change metadata of one row, which {what} cannot have: its items are made of several rows"]
     found = [
-        f"key {key.name!r} uses {name!r}, which says how the row came: a row must have one key, however it came"
+        f"key {key.name!r} uses {name!r}, which is change metadata: a key must not depend on how its row changed last"
         for key in keys
         for name in key.template.columns
-        if name in columns.of_change
+        if name in columns.provenance_columns
     ]
     for name, text in rule.columns.items():
-        if name not in columns.of_change or not _INDICATOR.search(text):
+        if name not in columns.provenance_columns or not _INDICATOR.search(text):
             continue
         if columns.uses[name] or _PLACED.search(text):
             found.append(
-                f"the expression of {name!r} has an operation_indicator and hangs on more than the operation: deleted "
-                f"items must all have one value, by which verify knows them, not {text!r}"
+                f"the expression of {name!r} has an operation_indicator and depends on more than the operation: "
+                f"deleted items must all have one value, by which verify knows them, not {text!r}"
             )
-        elif bearer(name, added, carried) is None:
+        elif attribute_for(name, added, carried) is None:
             found.append(
                 f"column {name!r} has the operation_indicator and is in no attribute of its own: nothing would tell a "
                 "deleted item from the others"
@@ -103,19 +103,21 @@ def faults(
 
 def indicator_of(rule: TableRule, columns: Columns) -> str:
     """The first column that has an operation_indicator, "" if there is none."""
-    found = (name for name, text in rule.columns.items() if name in columns.of_change and _INDICATOR.search(text))
+    found = (
+        name for name, text in rule.columns.items() if name in columns.provenance_columns and _INDICATOR.search(text)
+    )
     return next(found, "")
 
 
 def by_operation(text: str, table: Table) -> list[Value]:
-    """What an expression that hangs on the operation alone gives for DELETE, UPDATE and INSERT. Raises Refused."""
+    """What an expression that depends on the operation alone gives for DELETE, UPDATE and INSERT. Raises Refused."""
     made = Expressions(table, {"x": text}, "", [])
     nothing: Row = (None,) * len(table.columns)
     found = [made.evaluate(nothing, UNKNOWN._replace(operation=each)) for each in ("DELETE", "UPDATE", "INSERT")]
     return [each["x"] for each in found if each is not None]
 
 
-def bearer(column: str, added: Iterable[Added], carried: Iterable[Carried]) -> Carried | Added | None:
+def attribute_for(column: str, added: Iterable[Added], carried: Iterable[Carried]) -> Carried | Added | None:
     """What makes an attribute of just this column; None if nothing does."""
     for one in carried:
         if one.column.name == column:
@@ -130,7 +132,7 @@ def bearer(column: str, added: Iterable[Added], carried: Iterable[Carried]) -> C
 
 
 @dataclass(frozen=True, slots=True)
-class OfChange:
+class ChangeMetadata:
     """Where such attributes are in a mapping's items. ``mark``: (path, value) in an item that is softly deleted."""
 
     paths: frozenset[Path] = frozenset()
@@ -161,7 +163,7 @@ class OfChange:
         return {**item, first: {"M": {**item.get(first, {}).get("M", {}), inside[0]: value}}}
 
     def carried_over(self, item: Item, found: Item) -> Item:
-        """The item with what ``found``, the same row's earlier item, says of how it came; as it is if there is none."""
+        """The item with what ``found``, the same row's earlier item, has as change metadata, if there is one."""
         if not found or self.is_deleted(found):
             return item
         item = self.rest(item)
@@ -184,14 +186,14 @@ class OfChange:
 
 
 def paths(design: Design) -> frozenset[Path]:
-    """Of all attributes that say how the row came."""
-    found = [_path(design, one) for one in design.carried if one.column.name in design.of_change]
-    found += [_path(design, each) for each in design.added if not design.of_change.isdisjoint(each.columns)]
+    """Of all attributes with change metadata."""
+    found = [_path(design, one) for one in design.carried if one.column.name in design.provenance_columns]
+    found += [_path(design, each) for each in design.added if not design.provenance_columns.isdisjoint(each.columns)]
     return frozenset(found)
 
 
 def mark_path(design: Design) -> Path:
-    found = bearer(design.indicator, design.added, design.carried) if design.indicator else None
+    found = attribute_for(design.indicator, design.added, design.carried) if design.indicator else None
     return _path(design, found) if found else ()
 
 

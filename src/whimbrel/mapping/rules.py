@@ -1,4 +1,4 @@
-"""A TableRule held against its table: either a Design without a doubt left, or all that is wrong with it."""
+"""A TableRule checked against its table: either a Design without a doubt left, or all that is wrong with it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def resolve(rule: TableRule, source: Table, sharing: Sharing | None = None) -> t
         ordering=ordering,
         document=rule.document if rule.shape == "document" else "",
         sharing=sharing if rule.item == "shared" else None,
-        of_change=columns.of_change,
+        provenance_columns=columns.provenance_columns,
         indicator=provenance.indicator_of(rule, columns),
         sparse=_sparse(rule, table, added, carried),
     )
@@ -151,7 +151,9 @@ def _rule_faults(rule: TableRule, table: Table, source: Table) -> list[str]:
     if rule.item not in ("own", "shared"):
         faults.append(f"item {rule.item!r} is not known: it is 'own' or 'shared'")
     if not re.fullmatch(TABLE_NAME, rule.target):
-        faults.append(f"target {rule.target!r} is no DynamoDB table name: 3 to 255 letters, digits, '_', '-' and '.'")
+        faults.append(
+            f"target {rule.target!r} is not a valid DynamoDB table name: 3 to 255 letters, digits, '_', '-' and '.'"
+        )
     faults += [fault for index in rule.indexes for fault in _index_faults(index)]
     if rule.nulls not in ("null", "omit"):
         faults.append(f"nulls {rule.nulls!r} is not known: it is 'null' or 'omit'")

@@ -18,7 +18,7 @@ datetime                                S                S, EPOCH, EPOCH_MS   ``
 timestamp                               S                S, EPOCH, EPOCH_MS   ``2026-01-02T03:04:05.123Z``
 time                                    S                S, SECONDS           as it is
 binary, geometry                        B                B                    refused
-computed                                as it came out   S, N, B, BOOL, JSON  as it is, but no binary
+computed                                unchanged        S, N, B, BOOL, JSON  as it is, but no binary
 ======================================= ================ ==================== ==========================================
 
 NULL is ``{"NULL": true}`` (or left out, by rule) in an attribute and refused in a template. Zero and partial dates keep

@@ -1,13 +1,13 @@
-"""One rule over the versions of its table: which columns came, went or changed since the migration began, and what the
-rule says about it.
+"""One rule over the versions of its table: which columns were added, dropped or changed since the migration began, and
+what the rule says about it.
 
 Every version has a mapping of its own, compiled for exactly its columns. The first version is the one that the rule was
 written for. What differs from it is decided by name, never guessed:
 
-- a column that came: ``new_columns`` says; a column that the rule names is decided already;
-- a column that went: it must be excluded;
+- a new column: ``new_columns`` says; a column that the rule names is decided already;
+- a dropped column: it must be excluded;
 - a column of another type: its values must be the same in the target, or it must be excluded;
-- a column that has the name of an earlier one and other values, likewise. A rename is both: one went, one came.
+- a column that has the name of an earlier one and other values, likewise. A rename is a drop and an add.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from whimbrel.mapping.design import TableMapping, compile_mapping
 from whimbrel.project import TableRule
 from whimbrel.records import Column, Table
 
-GO_ON = "and run the same command again: it goes on from where it stopped."
-_ANEW = "or begin anew with a new state folder and target table."
+GO_ON = "and run the same command again: it continues from where it stopped."
+_START_OVER = "or start over with a new state folder and target table."
 _INTEGERS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}
 
 
@@ -68,7 +68,7 @@ class Versions:
 
     def readable(self, now: TableMapping) -> TableMapping:
         """The mapping by which to read rows from a table that is as ``now`` has it: by the first version's columns if
-        they are all still there, so that what the snapshot makes of a row does not hang on when it read it.
+        they are all still there, so that what the snapshot makes of a row does not depend on when it read it.
         """
         first, table = self.first, now.table
         same = set(first.columns) <= set(table.columns) and first.primary_key == table.primary_key
@@ -89,21 +89,21 @@ class Versions:
         undecided = [name for name in self.new_columns(table) if not _names(self.rule, name)]
         if undecided and self.rule.new_columns == "stop":
             words = ", ".join(f"{name!r} ({table.column(name).type_name})" for name in undecided)
-            faults.append(f"new: {words}")
-            hints.append(f'Say what becomes of it: new_columns = "ignore" or "include" in its [[table]], {GO_ON}')
+            faults.append(f"new {_counted('column', undecided)} {words}")
+            hints.append(f'Decide how it is handled: new_columns = "ignore" or "include" in its [[table]], {GO_ON}')
         went = [name for name in self.first.names if name not in table.names and name not in self.rule.exclude]
         if went:
-            faults.append(f"gone, or renamed: {', '.join(map(repr, went))}")
+            faults.append(f"{_counted('column', went)} {', '.join(map(repr, went))} {_was(went)} dropped or renamed")
         changed = self._changed(table, replaced)
         faults += changed
         if went:
             hints.append(
-                f"Add what went to `exclude` if items can do without it (they keep it until their rows change), {GO_ON}"
+                f"Add it to `exclude` if items can do without it (they keep it until their rows change), {GO_ON}"
             )
         if went or changed:
-            hints.append("Otherwise begin anew with a new state folder and target table.")
+            hints.append("Otherwise start over with a new state folder and target table.")
         if faults:
-            raise SchemaDrift(f"was altered ({'; '.join(faults)})", place=table.full_name, hint=" ".join(hints))
+            raise SchemaDrift(f"schema changed: {'; '.join(faults)}", place=table.full_name, hint=" ".join(hints))
 
     def _changed(self, table: Table, replaced: Collection[str]) -> list[str]:
         found = []
@@ -112,9 +112,9 @@ class Versions:
                 continue
             new = table.column(old.name)
             if old.name in replaced:
-                found.append(f"other values than before: {old.name!r}")
+                found.append(f"column {old.name!r} has other values than before")
             elif new != old and not same_values(old, new):
-                found.append(f"another type: {old.name!r} was {_words(old)}, is {_words(new)}")
+                found.append(f"column {old.name!r} was {_words(old)}, and is {_words(new)} now")
         return found
 
     def _compiled(self, rule: TableRule, table: Table) -> TableMapping:
@@ -123,8 +123,10 @@ class Versions:
         except MappingError as error:
             if table == self.first:
                 raise
-            message = f"was altered, and its mapping does not fit any more: {error.message}"
-            raise SchemaDrift(message, place=table.full_name, hint=f"Mend the mapping {GO_ON[:-1]}, {_ANEW}") from error
+            message = f"schema changed, and the mapping no longer fits: {error.message}"
+            raise SchemaDrift(
+                message, place=table.full_name, hint=f"Fix the mapping {GO_ON[:-1]}, {_START_OVER}"
+            ) from error
 
 
 def fitted(rule: TableRule, first: Table, table: Table, known: Collection[str]) -> TableRule:
@@ -205,3 +207,11 @@ def _word(column: Column) -> str:
 def _words(column: Column) -> str:
     charset = f" in {column.charset}" if column.charset else ""
     return f"{column.type_name or column.kind}{charset}{'' if column.nullable else ' NOT NULL'}"
+
+
+def _counted(word: str, names: Collection[str]) -> str:
+    return word if len(names) == 1 else f"{word}s"
+
+
+def _was(names: Collection[str]) -> str:
+    return "was" if len(names) == 1 else "were"

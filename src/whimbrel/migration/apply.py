@@ -73,6 +73,7 @@ class Applier:
         commits = [record for record in batch if isinstance(record, Commit)]
         if commits:
             self._passed(commits[-1])
+        self._progress.applying = self._reader.handed_out - self._reader.total
         self._adapt(len(batch), time.monotonic() - began)
         return len(batch)
 
@@ -108,7 +109,7 @@ class Applier:
             # Blocks until every operation is acknowledged: the next batch may touch the same items.
             for rejected in self._writer.write(operations):
                 fault = rejected_fault(source, rejected)
-                faults.append(provenances.traced(fault, mapping, mine) if mapping.of_change else fault)
+                faults.append(provenances.traced(fault, mapping, mine) if mapping.change_metadata else fault)
         self._progress.held += self._writer.take_held()
         if faults:
             # Durable before the Checkpoint can pass them.

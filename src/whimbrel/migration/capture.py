@@ -38,7 +38,7 @@ class Capture:
     """Copies the binlog into the change log in ``folder``, beginning after the log's last transaction, or at ``start``.
 
     Rows are decoded with the columns that ``history`` has for their Position; an ALTER adds to it, and ends the capture
-    if its table's rule in ``versions`` does not say what becomes of it. A broken connection is made anew for ever; any
+    if its table's rule in ``versions`` does not say what becomes of it. A broken connection is made again for ever; any
     other error ends the capture: it calls ``on_failure`` and ``check`` raises it.
     """
 
@@ -128,7 +128,7 @@ class Capture:
                 pause = FIRST_PAUSE if self._log.total > before else min(pause * 2, LONGEST_PAUSE)
                 log.warning("capture reconnects", extra={"reason": str(error), "pause": pause})
                 self._stop.wait(pause)
-            # The log is opened anew after every connection: that cuts off a transaction which the break left
+            # The log is opened again after every connection: that cuts off a transaction which the break left
             # unfinished.
             if not self._stop.is_set():
                 self._log = ChangeLogWriter(self._folder)
@@ -191,6 +191,7 @@ class Capture:
     def _keep(self, piece: list[Change] | Commit | Idle) -> None:
         if isinstance(piece, list):
             self._log.append(piece)
+            self._progress.capturing += len(piece)
         elif isinstance(piece, Commit):
             self._commit(piece)
         else:
@@ -212,7 +213,7 @@ class Capture:
 
     def _note_captured(self) -> None:
         progress, last = self._progress, self._log.last
-        progress.captured = self._log.total
+        progress.captured, progress.capturing = self._log.total, 0
         progress.captured_position = last.position if last else self._start
         progress.captured_time = last.timestamp if last else 0.0
 
@@ -225,7 +226,7 @@ class Capture:
                 try:
                     self._log.sync()
                 except (StateError, MemoryError):
-                    # End the connection: the log is opened anew then, which raises what is still wrong.
+                    # End the connection: the log is opened again then, which raises what is still wrong.
                     if self._stream:
                         self._stream.close()
                     return

@@ -132,7 +132,7 @@ def _told(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        hint = "Make room on the disk, or repair it, and start again."
+        hint = "Free disk space, or repair the disk, and start again."
         raise StateError(f"the dead letters cannot be written: {error.strerror}", place=str(path), hint=hint) from error
 
 
@@ -141,7 +141,7 @@ def _lines(letters: Iterable[Letter]) -> bytes:
 
 
 def _letter(fault: Fault, phase: str) -> Letter:
-    change, came = fault.change, fault.came
+    change, provenance = fault.change, fault.provenance
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "phase": phase,
@@ -152,7 +152,7 @@ def _letter(fault: Fault, phase: str) -> Letter:
         "position": str(change.position) if change else None,
         "before": _image(change.table, change.before) if change else None,
         "after": _image(change.table, change.after) if change else None,
-        **({"came": came._asdict()} if came else {}),
+        **({"came": provenance._asdict()} if provenance else {}),
     }
 
 

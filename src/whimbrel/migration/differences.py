@@ -37,7 +37,7 @@ class TableReport:
     candidates: int = 0  # that differed at first sight, most by being changed meanwhile
     counts: dict[str, int] = field(default_factory=dict)  # by kind
     differences: list[Difference] = field(default_factory=list)
-    not_compared: list[str] = field(default_factory=list)  # attributes that say how a row came, which no source can
+    not_compared: list[str] = field(default_factory=list)  # change metadata, which no source can
     held: int = 0  # items that are not what the source says, and that a condition protects
     softly_deleted: int = 0  # items that stay although their rows went, and say so
     seconds: float = 0.0

@@ -22,13 +22,13 @@ from whimbrel.project import Project, Source
 
 
 def project_with_rules(project: Project, path: Path, *, into_existing: bool = False) -> Project:
-    """The project with the tables of the file in the place of its own. Raises ProjectError with all its faults."""
+    """The project with the tables of the file instead of its own. Raises ProjectError with all its faults."""
     rules = load_rules(path)
     _refuse_existing(rules, into_existing)
     if not project.source.host:
         raise ProjectError("[source] is missing", place=str(project.path), hint='Write url = "mysql://…" in it.')
     translated = _begun_rules(rules, project.state) or translated_rules(rules, project.source)
-    notes = [*translated.notes, *([f"the [[table]] sections of {project.path} stand aside"] if project.tables else [])]
+    notes = [*translated.notes, *([f"the [[table]] sections of {project.path} are ignored"] if project.tables else [])]
     for each in notes:
         note(f"{path}: note: {each}")
     return replace(project, tables=translated.tables)

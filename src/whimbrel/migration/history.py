@@ -83,7 +83,7 @@ class History:
 
 
 def begin(path: Path, rules: Iterable[TableRule], tables: Iterable[Table], start: Position, began: float) -> History:
-    """Written anew, durably; ``began`` is the source's clock at the start. Raises StateError."""
+    """Rewritten, durably; ``began`` is the source's clock at the start. Raises StateError."""
     captured = list(tables)
     first = sealed(
         orjson.dumps({"began": began, "tables": len(captured), "rules": [asdict(rule) for rule in rules]})[:-1]
@@ -104,7 +104,7 @@ def load(path: Path) -> History:
         raise StateError(f"cannot be read: {error.strerror}", place=str(path), hint=_HINT) from error
     lines = data[:end].splitlines()
     if not lines or not all(map(is_sound, lines)):
-        raise StateError("a line does not fit its checksum", place=str(path), hint=_HINT)
+        raise StateError("a line does not match its checksum", place=str(path), hint=_HINT)
     return History(path, lines)
 
 

@@ -123,7 +123,7 @@ class Lineage:
             self._add(latest, captured)
         if latest.epoch and not info.gtid:
             raise UnsupportedSource(
-                "is not ON any more, and after a failover only GTIDs say where to go on",
+                "is no longer ON, and after a failover only GTIDs say where to continue",
                 place="gtid_mode",
                 hint="Set it to ON again.",
             )
@@ -156,7 +156,7 @@ class Lineage:
         found = beginning_of(self._source, file) if file else None
         if found is None or not found.follows(captured.gtid):
             raise _was_reset(
-                f"the server has no {captured.file}, and {file or 'nothing'} does not go on from {captured}"
+                f"the server has no {captured.file}, and {file or 'nothing'} does not continue from {captured}"
             )
 
     def _lines(self) -> list[bytes]:
@@ -167,7 +167,7 @@ class Lineage:
         try:
             replace_file(self._path, b"".join(each + b"\n" for each in self._lines()) + line)
         except OSError as error:
-            hint = "Make room on the disk, or repair it, and start again."
+            hint = "Free disk space, or repair the disk, and start again."
             raise StateError(f"cannot be written: {error.strerror}", place=str(self._path), hint=hint) from error
 
 

@@ -43,7 +43,7 @@ class Loader:
         checkpoints: CheckpointStore,
         progress: Progress,
         stop: threading.Event,
-        came: Provenance,
+        provenance: Provenance,
     ) -> None:
         self._mapping = mapping
         self._writer = writer
@@ -52,7 +52,7 @@ class Loader:
         self._counts = progress.tables[mapping.source]
         self._progress = progress
         self._stop = stop
-        self._came = came
+        self._provenance = provenance
 
     def load(self, plan: Plan, spill_folder: Path) -> int:
         """Load what is not loaded yet. Returns the number of a chunk whose file is not what ``plan`` says, or 0.
@@ -90,7 +90,7 @@ class Loader:
     def _load_part(self, number: int, rows_of_part: Callable[[], Iterable[Row]]) -> None:
         source = self._mapping.source
         rows: list[Row] = list(rows_of_part())
-        puts, faults = self._mapping.put_items(rows, self._came)
+        puts, faults = self._mapping.put_items(rows, self._provenance)
         before, items_before = self._counts.loaded_rows, self._counts.loaded_items
         for part in sliced(iter(self._mapping.load_operations(puts))):
             if self._stop.is_set():

@@ -149,13 +149,13 @@ class Claim:
 
     def _taken(self, target: str, found: Mark | None) -> TargetTaken:
         if found is None:
-            hint = f"If the migration goes on, run the same command again; the mark is in table {self._marks.table!r}."
+            hint = f"To continue the migration, run the same command again; the mark is in table {self._marks.table!r}."
             return TargetTaken("the mark of this migration was removed", place=target, hint=hint)
         key = f'{{"target":{{"S":"{target}"}},"migration":{{"S":"{found.migration}"}}}}'
         return TargetTaken(
             f"another state folder works on this target: {found.place}, since {found.since}",
             place=target,
-            hint="Go on with that folder, and remove this one. If that one is given up, remove its mark: "
+            hint="Continue with that folder, and remove this one. If that migration was abandoned, remove its mark: "
             f"aws dynamodb delete-item --table-name {self._marks.table} --key '{key}'",
         )
 

@@ -94,7 +94,7 @@ def not_altered(connection: Mysql, tables: list[Table]) -> None:
     """Raises SchemaDrift if one of ``tables`` is not what it was when the mappings were compiled."""
     for table in tables:
         if read_table(connection, table.schema, table.name) != table:
-            raise SchemaDrift("was altered this very moment", place=table.full_name, hint="Run the same command again.")
+            raise SchemaDrift("was altered just now", place=table.full_name, hint="Run the same command again.")
 
 
 def lineage_of(prepared: Prepared) -> Lineage:
@@ -127,16 +127,16 @@ def same_rules(prepared: Prepared, recorded: str) -> None:
     past = prepared.history
     if past is None or past.digest != recorded:
         raise StateError(
-            "what the tables were at the start is not what the checkpoint stands for",
+            "tables.jsonl does not match the checkpoint",
             place=str(StateFolder(prepared.project.state).tables),
-            hint="Restore the state folder from one copy, or begin anew with a new state folder and target table.",
+            hint="Restore the state folder from one copy, or start over with a new state folder and target table.",
         )
     edits = unsafe_edits(past, prepared.project.tables, prepared.tables)
     if edits:
         raise StateError(
             f"the project file is not the one that this migration began with: {'; '.join(edits)}",
             place=str(prepared.project.path),
-            hint="Put it back, or begin anew with a new state folder and target table.",
+            hint="Put it back, or start over with a new state folder and target table.",
         )
 
 

@@ -30,7 +30,9 @@ class Progress:
     held_writers_ms: float = 0.0  # the longest time for which the source's writers may have waited for the start
     tables: dict[str, TableCounts] = field(default_factory=dict)
     captured: int = 0  # changes in the log since it began
-    applied: int = 0  # of those, the changes that are in the target
+    capturing: int = 0  # changes of a transaction that has not ended yet: not in ``captured``
+    applied: int = 0  # of the captured ones, those of whole transactions that are in the target
+    applying: int = 0  # changes in the target of a transaction that is not whole there yet: not in ``applied``
     captured_position: Position | None = None
     captured_time: float = 0.0  # source clock of the newest captured commit
     capture_idle: bool = False  # the source has nothing that is not captured
@@ -61,11 +63,13 @@ class Progress:
         )
 
     @property
-    def lag_seconds(self) -> float:
-        """How old the newest change in the target is, in seconds; 0 when nothing is behind."""
-        if self.caught_up or not self.applied_time:
+    def lag_seconds(self) -> float | None:
+        """How old the newest change in the target is, in seconds; 0 when nothing is behind; None while nothing was
+        applied by this run, as in the snapshot and the load.
+        """
+        if self.caught_up:
             return 0.0
-        return max(0.0, time.time() - self.applied_time)
+        return max(0.0, time.time() - self.applied_time) if self.applied_time else None
 
     def to_dict(self) -> dict[str, Any]:
         """A plain form for ``--json`` and the status file."""
@@ -74,4 +78,5 @@ class Progress:
         for name in ("captured_position", "applied_position"):
             position = getattr(self, name)
             values[name] = str(position) if position else None
-        return values | {"lag_changes": self.lag_changes, "lag_seconds": round(self.lag_seconds, 3)}
+        seconds = None if (lag := self.lag_seconds) is None else round(lag, 3)
+        return values | {"caught_up": self.caught_up, "lag_changes": self.lag_changes, "lag_seconds": seconds}

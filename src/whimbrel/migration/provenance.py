@@ -1,4 +1,4 @@
-"""How the changes of one batch of the log came, for the mappings whose items say it. Nothing is done for the others."""
+"""The change metadata of one batch of the log, for the mappings that have it. Nothing is done for the others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from whimbrel.records import Change, Commit, Fault, Provenance
 class Provenances:
     """Of the changes of ``batch``, of which the first is number ``before`` + 1 of the log.
 
-    A change's number and its transaction's time hang on the log alone, not on the batches in which it is read.
+    A change's number and its transaction's time depend on the log alone, not on the batches in which it is read.
     """
 
     def __init__(self, reader: ChangeLogReader, batch: Sequence[Change | Commit], before: int, began: float) -> None:
@@ -31,7 +31,7 @@ class Provenances:
         for change in reversed(changes):
             operations, _ = mapping.fold([change], self.of)
             if any(operation.key == fault.item_key for operation in operations):
-                return fault._replace(change=change, came=self.of(change))
+                return fault._replace(change=change, provenance=self.of(change))
         return fault
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Refill: put the items of every row of a table anew, as the source has them now.
+"""Refill: write the items of every row of a table again, as the source has them now.
 
 For what an ALTER does to rows without a word in the binlog: the default of a new column, a column that went. All that
 the source had is applied first, so that no change is left in the log that was written before the ALTER. Then the run
@@ -65,20 +65,21 @@ class Refiller:
         """``rows`` have all rows of their items."""
         run, source = self._run, self._mapping.source
         puts, faults = self._mapping.put_items(rows, run.of_snapshot)
-        if self._mapping.of_change:
-            puts = self._as_they_came(puts)
+        if self._mapping.change_metadata:
+            puts = self._with_old_metadata(puts)
         for part in sliced(iter(operations(run, self._mapping, puts, []))):
             faults += [rejected_fault(source, rejected) for rejected in run.writer.write(part)]
         run.count_held()
         run.progress.dead += run.dead.add(faults, "refill")
         self.items += len(puts)
 
-    def _as_they_came(self, puts: list[Put]) -> list[Put]:
-        """With what the items that are there say of how their rows came: a refill is no change."""
+    def _with_old_metadata(self, puts: list[Put]) -> list[Put]:
+        """With the change metadata of the items that are there: a refill is not a change."""
         run, mapping = self._run, self._mapping
         found = get_items(run.wire, mapping.target, [put.key for put in puts], stop=run.stop)
         return [
-            put._replace(item=mapping.of_change.carried_over(put.item, found.get(key_id(put.key), {}))) for put in puts
+            put._replace(item=mapping.change_metadata.carried_over(put.item, found.get(key_id(put.key), {})))
+            for put in puts
         ]
 
     def _read(self, use: Callable[[list[Row]], None]) -> None:

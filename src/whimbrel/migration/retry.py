@@ -1,4 +1,4 @@
-"""Retry: play dead letters again.
+"""Retry: retry dead letters.
 
 Never the row image of the letter, which newer changes may have overtaken: the row is read from the source as it is
 now, with all rows of its item, and the whole item is put. The order that makes this safe:
@@ -53,15 +53,15 @@ def retry(run: Run, letters: list[Letter], phase: str = "retry") -> tuple[int, i
                 some = mine[source][start : start + at_once]
                 rows = _rows_now(run, connection, mapping, some)
                 connection.commit()
-                came: dict[bytes, Provenance] = {}
-                if mapping.of_change:
-                    puts, unmappable = _puts_of_change(run, mapping, some, rows, came)
+                provenance: dict[bytes, Provenance] = {}
+                if mapping.change_metadata:
+                    puts, unmappable = _puts_of_change(run, mapping, some, rows, provenance)
                 else:
                     puts, unmappable = mapping.put_items(rows)
                 rejected = run.writer.write(operations(run, mapping, puts, _gone(mapping, some, rows)))
                 written += len(puts) - len(rejected) - run.count_held()
                 faults += unmappable + [
-                    rejected_fault(source, each)._replace(came=came.get(key_id(each.operation.key)))
+                    rejected_fault(source, each)._replace(provenance=provenance.get(key_id(each.operation.key)))
                     for each in rejected
                 ]
     ours = [letter for some in mine.values() for letter in some]
@@ -124,7 +124,7 @@ def _gone(mapping: TableMapping, letters: list[Letter], rows: list[Row]) -> list
 def operations(run: Run, mapping: TableMapping, puts: list[Put], gone: list[Item]) -> list[ItemOperation]:
     """Of an item that other tables have a part in, only what this table's rows wrote may be put or taken away."""
     found: dict[bytes, Item] = {}
-    if mapping.shared or mapping.of_change.mark:
+    if mapping.shared or mapping.change_metadata.mark:
         keys = [*(put.key for put in puts), *gone]
         found = get_items(run.wire, mapping.target, keys, stop=run.stop)
     written = [mapping.replacing(put, found.get(key_id(put.key), {})) for put in puts]
@@ -135,7 +135,7 @@ def operations(run: Run, mapping: TableMapping, puts: list[Put], gone: list[Item
 def _puts_of_change(
     run: Run, mapping: TableMapping, letters: list[Letter], rows: list[Row], known: dict[bytes, Provenance]
 ) -> tuple[list[Put], list[Fault]]:
-    """Each row as the last of its letters says that it came, or else with the snapshot; ``known`` is told which.
+    """Each row with the change metadata of its last letter, or else of the snapshot; ``known`` is told which.
 
     An item that is right already is left alone: a later change than that of the letter wrote it.
     """
@@ -146,11 +146,11 @@ def _puts_of_change(
     for row in rows:
         key = mapping.item_key(row)
         letter = by_row.get(_primary_key(mapping, row)) or (by_item.get(key_id(key)) if key else None)
-        came, before = _came(run, mapping, letter)
-        made, refused = mapping.put_items([row], came, before)
-        known |= {key_id(put.key): came for put in made}
+        provenance, before = _provenance(run, mapping, letter)
+        made, refused = mapping.put_items([row], provenance, before)
+        known |= {key_id(put.key): provenance for put in made}
         puts += [put for put in made if not mapping.is_written(put, found.get(key_id(put.key)))]
-        faults += [fault._replace(came=came) for fault in refused]
+        faults += [fault._replace(provenance=provenance) for fault in refused]
     return puts, faults
 
 
@@ -168,12 +168,12 @@ def _last_letters(
     return by_row, by_item
 
 
-def _came(run: Run, mapping: TableMapping, letter: Letter | None) -> tuple[Provenance, Row | None]:
+def _provenance(run: Run, mapping: TableMapping, letter: Letter | None) -> tuple[Provenance, Row | None]:
     if letter is None or "came" not in letter:
         return run.of_snapshot, None
     image = letter["before"] if letter["after"] else None
-    came = Provenance(**letter["came"])
-    return came, tuple(exact_values(image).get(name) for name in mapping.table.names) if image else None
+    provenance = Provenance(**letter["came"])
+    return provenance, tuple(exact_values(image).get(name) for name in mapping.table.names) if image else None
 
 
 def _primary_key(mapping: TableMapping, row: Row) -> tuple[Value, ...]:

@@ -257,9 +257,9 @@ class Run:
         remains = [path for path in (self.folder.log, self.folder.root / "export") if path.exists()]
         if remains:
             raise StateError(
-                "is of a migration whose checkpoint is gone",
+                "belongs to a migration whose checkpoint is missing",
                 place=str(remains[0]),
-                hint="Restore checkpoint.json from a copy of the state folder, or set the folder aside and begin anew.",
+                hint="Restore checkpoint.json from a copy of the state folder, or set the folder aside and start over.",
             )
 
     def _snapshot_of(self, source: str) -> Snapshot:
@@ -312,7 +312,7 @@ class Run:
                 raise TargetError(
                     f"the target table is not the one that was loaded (it was {recorded}, it is {now or 'gone'})",
                     place=mapping.target,
-                    hint="It was dropped or made anew: begin again with a new state folder.",
+                    hint="It was dropped or recreated: start over with a new state folder.",
                 )
 
     def _move_from(self, phase: str, **values: object) -> None:

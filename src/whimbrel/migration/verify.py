@@ -6,7 +6,7 @@ change while they are read. A candidate is read again by key from both sides, th
 passed the Position at which the source was read, and it counts when the two still differ while the source stood
 still.
 
-What an item says of how its row came (``mapping.provenance``) is left out of the comparison, and named in the report.
+Change metadata (``mapping.provenance``) is left out of the comparison, and named in the report.
 An item that says that its row went must have no row.
 """
 
@@ -105,7 +105,7 @@ class Verifier:
         self._folder = folder
         self._stop = stop
         self._progress = progress
-        names = sorted({name for each in mappings for name in each.of_change.names})
+        names = sorted({name for each in mappings for name in each.change_metadata.names})
         self._report = TableReport(self._sources, self._target, not_compared=names)
         self._keyless: dict[str, list[Row]] = {}  # by source, primary keys of rows that cannot have an item's key
         self._reads = 0
@@ -156,7 +156,7 @@ class Verifier:
             raise IncompleteRead(
                 f"{read:,} rows were read, and the source counts {after:,}",
                 place=mapping.source,
-                hint="Verify again; if it stays so, something between the table and us cuts results off.",
+                hint="Verify again; if it happens again, something between the server and whimbrel truncates results.",
             )
 
     def _read_source(
@@ -335,7 +335,7 @@ class Verifier:
                 last, moved = now, time.monotonic()
             elif time.monotonic() - moved > APPLIER_PATIENCE:
                 raise StateError(
-                    f"the applier stands at {last} and does not reach {position}",
+                    f"the applier is at {last} and does not reach {position}",
                     place=self._sources,
                     hint="See whether `whimbrel migrate` is running and what it says, then verify again.",
                 )
@@ -353,13 +353,13 @@ class Verifier:
         return normal_item(self._rest(one)) == normal_item(self._rest(other))
 
     def _is_deleted(self, item: Item) -> bool:
-        return any(each.of_change.is_deleted(item) for each in self._mappings)
+        return any(each.change_metadata.is_deleted(item) for each in self._mappings)
 
     def _rest(self, item: Item) -> Item:
         """What of an item the source can say."""
         for mapping in self._mappings:
-            if mapping.of_change:
-                item = mapping.of_change.rest(item)
+            if mapping.change_metadata:
+                item = mapping.change_metadata.rest(item)
         return item
 
     def _key_of(self, item: Item) -> Item:

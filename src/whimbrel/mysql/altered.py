@@ -28,7 +28,7 @@ from whimbrel.records import Column, Position, Table
 LOCK_WAIT = 30  # seconds that a running ALTER may take to let go
 _TWICE = (
     "Rows were written between two ALTERs and read only after the second, so nothing says what their columns were. "
-    "Begin anew; with binlog_row_metadata=FULL on the source it can be followed."
+    "Start over. With binlog_row_metadata=FULL on the source, it can be followed."
 )
 
 

@@ -104,7 +104,7 @@ def python_codec(charset: str, place: str = "") -> Codec:
 def invalid_text(error: UnicodeDecodeError, place: str, where: str = "") -> UnsupportedSource:
     """``where`` says which text it is, as closely as the caller knows."""
     return UnsupportedSource(
-        f"a text{where} is not valid in its character set: {error}",
+        f"text{where} is not valid in its character set: {error}",
         place=place,
         hint="Repair the row, or make the column BINARY",
     )

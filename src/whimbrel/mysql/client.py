@@ -151,7 +151,7 @@ def garbled(error: Exception, place: str) -> Exception:
     if isinstance(error, WhimbrelError | pymysql.err.Error | asyncmy.errors.Error | OSError | MemoryError):
         return error
     if isinstance(error, RuntimeError) and "LOAD_LOCAL" in str(error):
-        said = "the server asks for a file of this machine (LOAD DATA LOCAL INFILE), for which nobody asked it"
+        said = "the server asks for a file of this machine (LOAD DATA LOCAL INFILE), which whimbrel did not request"
     else:
         said = f"what the server sends is not an answer of MySQL or MariaDB ({type(error).__name__}: {error})"
     return SourceError(said[:300], place=place, hint=OTHER_SERVER)

@@ -27,6 +27,7 @@ from whimbrel.errors import (
 )
 from whimbrel.memory import out_of_memory
 from whimbrel.mysql.client import SourceConnection
+from whimbrel.mysql.errors import DENIED, DRIFTED, UNREACHABLE, Code, code_of
 from whimbrel.mysql.login import OTHER_SERVER
 from whimbrel.mysql.settings import settle
 from whimbrel.project import Source
@@ -45,33 +46,6 @@ _NUMBERS = {
     FIELD_TYPE.DOUBLE: float,
 }
 DECODERS: dict[Any, Any] = {**pymysql.converters.encoders, **_NUMBERS}
-
-# Error numbers: https://dev.mysql.com/doc/mysql-errors/en/server-error-reference.html and
-# .../client-error-reference.html
-REFUSED = {1044, 1045, 1130, 1142, 1143, 1227, 1410, 1698, 1820, 1862, 3118, 3879, 4151}
-UNREACHABLE = {
-    1040,
-    1053,
-    1077,
-    1129,
-    1152,
-    1158,
-    1159,
-    1160,
-    1161,
-    1184,
-    1203,
-    1205,
-    1213,
-    1226,
-    1317,
-    1927,
-    3024,
-    3032,
-    4031,
-}
-UNREACHABLE |= {2002, 2003, 2004, 2005, 2006, 2012, 2013, 2014, 2026, 2055}
-DRIFTED = {1051, 1054, 1146, 1412}
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +143,7 @@ def translate(error: Exception, place: str) -> WhimbrelError:
         return error
     if used_up := out_of_memory(error):
         return used_up  # of this process: to connect again does not help
-    code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
+    code = code_of(error)
     message = str(error.args[1]) if len(error.args) > 1 else str(error) or type(error).__name__
     said = f"{message} (error {code})" if code else message
     if "init_connect command failed" in message:
@@ -178,7 +152,7 @@ def translate(error: Exception, place: str) -> WhimbrelError:
             place=place,
             hint="Correct or empty init_connect on the server (SELECT @@GLOBAL.init_connect)",
         )
-    if code in REFUSED:
+    if code in DENIED:
         return PrivilegeError(
             said,
             place=place,
@@ -191,7 +165,7 @@ def translate(error: Exception, place: str) -> WhimbrelError:
         return SourceUnreachable(said, place=place, hint="Check that the server is up and that host and port are right")
     if code in DRIFTED:
         return SchemaDrift(said, place=place, hint="The table was changed or removed: run `whimbrel check`")
-    return SourceError(said, place=place)
+    return SourceError(said, place=place, code=code)
 
 
 def _is_broken_connection(error: Exception, code: int) -> bool:
@@ -261,9 +235,9 @@ def binlog_status(connection: Mysql) -> dict[str, Any]:
         try:
             rows = rows_as_dicts(connection, statement)
         except SourceError as error:
-            if "1064" in str(error):
-                continue
-            raise
+            if error.code != Code.PARSE_ERROR:
+                raise
+            continue
         if rows:
             return rows[0]
     raise UnsupportedSource("the server writes no binlog", place="log_bin", hint="Start it with --log-bin")
@@ -276,7 +250,7 @@ def replica_status(connection: Mysql) -> list[dict[str, Any]]:
         try:
             return rows_as_dicts(connection, statement)
         except SourceError as error:
-            if "1064" not in str(error):
+            if error.code != Code.PARSE_ERROR:
                 raise
     return []
 

@@ -74,7 +74,7 @@ def until_visible(source: Source, tables: list[Table], position: Position, wait:
     raise SourceUnreachable(
         f"does not show what its binlog has up to {position}, within {PATIENCE:g} s",
         place=place_of(source),
-        hint="See what holds its commits up (SHOW PROCESSLIST; a semi-synchronous replica?), then run it again.",
+        hint="Find out what holds up its commits (SHOW PROCESSLIST; a semi-synchronous replica?), then run it again.",
     )
 
 
@@ -134,9 +134,9 @@ def _after_commits(connection: Mysql, wait: Wait) -> Position:
         _pause(wait, pause)
         under_way = _committing(connection)
     raise SourceUnreachable(
-        f"{len(under_way or ())} transactions did not come to the end of their commit within {PATIENCE:g} s",
+        f"{len(under_way or ())} transactions did not finish their commit within {PATIENCE:g} s",
         place=connection.host,
-        hint="See what holds them up (SHOW PROCESSLIST; a semi-synchronous replica?), then start again.",
+        hint="Find out what holds them up (SHOW PROCESSLIST; a semi-synchronous replica?), then start again.",
     )
 
 

@@ -56,8 +56,8 @@ def position_under_lock(source: Source, tables: list[Table], wait: Callable[[flo
         if wait(pause):
             raise Stopped("the start was not fixed yet")
     raise SourceUnreachable(
-        f"no read lock within {LIMIT * 1000:.0f} ms, in {len(PAUSES) + 1} tries; writers waited for at most "
-        f"{longest:.0f} ms. {_busy(source)}",
+        f"could not acquire a read lock after {len(PAUSES) + 1} attempts of {LIMIT * 1000:.0f} ms; writers waited for "
+        f"at most {longest:.0f} ms. {_busy(source)}",
         place=place_of(source),
         hint=f"End the transactions that write to the captured tables, or {_GRANT}; then start again.",
     )

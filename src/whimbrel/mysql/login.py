@@ -171,7 +171,7 @@ class Login:
         )
 
 
-OTHER_SERVER = "Check host and port: something else than MySQL or MariaDB may answer there."
+OTHER_SERVER = "Check host and port: something other than MySQL or MariaDB may answer there."
 _KNOWN = (
     "Known are caching_sha2_password, sha256_password, mysql_native_password, ed25519, mysql_clear_password and dialog "
     "(PAM, with one question): give the account one of these."

@@ -82,7 +82,7 @@ class LoadGate:
         if reason and not self.reason:
             log.info("snapshot pauses: %s", reason)
         if self.reason and not reason:
-            log.info("snapshot goes on")
+            log.info("snapshot continues")
         self.reason = reason
         if reason:
             self.open.clear()

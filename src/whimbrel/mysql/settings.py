@@ -13,6 +13,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, TypeAlias
 
 from whimbrel.errors import UnsupportedSource
+from whimbrel.mysql.errors import ENDED, Code, code_of
 
 Setting: TypeAlias = "str | int | None"
 
@@ -37,7 +38,6 @@ BASIC: dict[str, Setting] = {
 }
 # MariaDB's and MySQL's limit of time. It goes before all: with a millisecond, the rest might not come to its end.
 LIMITS = {"max_statement_time", "max_execution_time"}
-_UNKNOWN_VARIABLE = 1193
 # Set where the server has them and they differ: some may only be set by an account with more privileges than ours.
 MORE: dict[str, Setting] = {
     # what there is to see
@@ -147,7 +147,7 @@ def _no_limit() -> Steps:
         try:
             yield f"SET SESSION {name} = 0"
         except Exception as error:
-            if not error.args or error.args[0] != _UNKNOWN_VARIABLE:
+            if code_of(error) != Code.UNKNOWN_SYSTEM_VARIABLE:
                 raise
 
 
@@ -176,11 +176,8 @@ def _set_one_by_one(settings: dict[str, Setting], place: str) -> Steps:
 
 def _is_refusal(error: Exception) -> bool:
     """The server's answer to the statement, rather than a connection that broke (client errors are 2000 to 2999)."""
-    code = error.args[0] if len(error.args) > 1 else 0
-    return isinstance(code, int) and code >= 1000 and not 2000 <= code < 3000 and code not in _ENDED
-
-
-_ENDED = {1053, 1152, 1184, 1317, 1927, 4031}  # errors that the server ends the session or the statement with
+    code = code_of(error) if len(error.args) > 1 else 0
+    return code >= 1000 and not 2000 <= code < 3000 and code not in ENDED
 
 
 def _check(settings: dict[str, Setting], place: str) -> Steps:

@@ -258,7 +258,7 @@ class _Export:
             raise SchemaDrift(
                 f"was altered while its rows were read: {', '.join(lost)}",
                 place=self.table.full_name,
-                hint="Run the same command again: its rows are read anew.",
+                hint="Run the same command again: its rows are read again.",
             )
 
     async def _stream(self, reader: Any, chunk: Chunk, writer: ExportWriter, large: bool) -> None:
@@ -377,7 +377,7 @@ def _all_there(table: Table, chunk: Chunk, rows: int, counted: list[tuple[Any, .
             f"the server sent {rows:,} rows and counts {said} in the same transaction, between the keys {chunk.low} "
             f"and {chunk.high}",
             place=table.full_name,
-            hint="Something between the table and us cuts results off: see the server's settings and any proxy.",
+            hint="Something between the server and whimbrel truncates results: check its settings and any proxy.",
         )
 
 

@@ -36,8 +36,8 @@ def _with_certificate(context: ssl.SSLContext, source: Source) -> ssl.SSLContext
             raise ValueError(f"{open_to}; chmod 600 {key}")
 
     def no_pass_phrase() -> str:
-        message = f"{file!r} is locked by a pass phrase, and nobody may be there to type it"
-        raise ProjectError(message, place=f"source.{setting}", hint="Give the key without one.")
+        message = f"{file!r} is protected by a passphrase, which nobody can type in"
+        raise ProjectError(message, place=f"source.{setting}", hint="Use a key without one.")
 
     with reading("tls_cert", source.tls_cert) as certificate:
         context.load_cert_chain(certificate, key, password=no_pass_phrase)

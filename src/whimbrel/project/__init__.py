@@ -86,7 +86,7 @@ class Project:
     lake: Lake = field(default_factory=Lake)
     predict: Predict = field(default_factory=Predict)
     check: Check = field(default_factory=Check)
-    dms: Path | None = None  # an AWS DMS table-mapping file in the place of [[table]]
+    dms: Path | None = None  # an AWS DMS table-mapping file instead of [[table]]
 
 
 OFF = "off"  # as ``mark``
@@ -111,9 +111,7 @@ def load_project(path: str | os.PathLike[str]) -> Project:
             f"cannot be read: {error.strerror}", place=str(path), hint="Name the project file itself."
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ProjectError(
-            f"not readable as TOML: {error}", place=str(path), hint="Mend the line that it names."
-        ) from None
+        raise ProjectError(f"not readable as TOML: {error}", place=str(path), hint="Fix that line.") from None
     faults: list[str] = []
     top = Section(document, "", faults)
     # A project may be about the target alone: exports, SQL and predictions need no source.
@@ -129,7 +127,9 @@ def load_project(path: str | os.PathLike[str]) -> Project:
         faults.append(f"target.mark: {target.mark!r} is the target of a [[table]]; the marks need a table of their own")
     faults += _repeated("source", [rule.source for rule in tables])
     if faults:
-        raise ProjectError("\n  " + "\n  ".join(faults), place=str(path), hint="\nMend these, then run it again.")
+        raise ProjectError(
+            "\n  " + "\n  ".join(faults), place=str(path), hint="\nFix these, then run the command again."
+        )
     return Project(path, state, source, target, tables, lake, predict, check, dms)
 
 
@@ -184,7 +184,7 @@ def _is_named(project: Project, rule: TableRule, name: str) -> bool:
 def _read_dms(top: Section, folder: Path) -> Path | None:
     name = top.string("dms", "")
     if name and top.has("table"):
-        top.fault("dms", "names a DMS file and there are [[table]] sections too: only one can say what is moved")
+        top.fault("dms", "names a DMS file, but there are [[table]] sections too: use one or the other")
     return folder / name if name else None
 
 
@@ -253,11 +253,11 @@ def _read_source(section: Section) -> Source:
 def _tls_faults(source: Source) -> Iterator[tuple[str, str]]:
     """A setting that would mean nothing as the others are: somebody may rely on it."""
     if source.tls_ca and source.tls != "verify":
-        yield "tls_ca", f'means nothing with tls = "{source.tls}": nothing is verified without tls = "verify"'
+        yield "tls_ca", f'has no effect with tls = "{source.tls}": it needs tls = "verify"'
     if source.tls_key and not source.tls_cert:
-        yield "tls_key", "needs tls_cert, the certificate that it belongs to"
+        yield "tls_key", "needs tls_cert, the certificate it belongs to"
     if source.tls_cert and (source.tls == "off" or source.socket):
-        yield "tls_cert", 'means nothing without TLS: not with a socket, and not with tls = "off"'
+        yield "tls_cert", 'has no effect without TLS (with a socket, or with tls = "off")'
 
 
 def _password(section: Section, variable: str) -> str:
@@ -272,7 +272,7 @@ def _password(section: Section, variable: str) -> str:
     except OSError as error:
         section.fault("password_file", f"{file!r} cannot be read: {error.strerror}")
     except (UnicodeDecodeError, RuntimeError):  # of no text; "~somebody" who is not here
-        section.fault("password_file", f"{file!r} is no text file")
+        section.fault("password_file", f"{file!r} is not a text file")
     return ""
 
 
@@ -300,8 +300,8 @@ def _read_target(section: Section) -> Target:
 def _repeated(what: str, names: list[str]) -> list[str]:
     twice = sorted({name for name in names if name and names.count(name) > 1})
     return [
-        f"table: {what} {name!r} stands in more than one [[table]], and a row becomes one item: for a second way to it "
-        f"(the other direction of an adjacency list) add a [[table.index]] with the keys swapped; for two kinds of "
+        f"table: {what} {name!r} is used in more than one [[table]], and a row becomes one item: for a second way to "
+        f"it (the other direction of an adjacency list) add a [[table.index]] with the keys swapped; for two kinds of "
         f"rows compute what differs, as columns = {{ kind = \"CASE WHEN … THEN 'A' ELSE 'B' END\" }}"
         for name in twice
     ]

@@ -77,9 +77,9 @@ def read_serve(top: Section) -> Serve:
     )
     for name in ("token", "predict_token"):
         if getattr(serve, f"{name}_env") and getattr(serve, f"{name}_file"):
-            section.fault(f"{name}_file", f"stands beside {name}_env: give one of them")
+            section.fault(f"{name}_file", f"is set together with {name}_env: set only one of them")
     if not re.fullmatch(r"[A-Za-z0-9_.-]{1,128}", serve.access_key):
-        section.fault("access_key", "must be of letters, digits, '_', '.' and '-'")
+        section.fault("access_key", "must consist of letters, digits, '_', '.' and '-'")
     if not serve.request_timeout:
         section.fault("request_timeout", "must be more than 0")
     section.finish()

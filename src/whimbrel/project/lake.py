@@ -71,7 +71,7 @@ def read_lake(top: Section) -> Lake:
     section.finish()
     names = [each.name.lower() for each in lake.datasets]
     for name in sorted({name for name in names if names.count(name) > 1}):
-        top.fault("dataset", f"the name {name!r} stands in more than one [[dataset]]")
+        top.fault("dataset", f"the name {name!r} is used in more than one [[dataset]]")
     return lake
 
 

@@ -32,7 +32,7 @@ def read_renewals(top: Section) -> tuple[RenewalRule, ...]:
     rules = tuple(_read(each) for each in top.optional_sections("renewal"))
     models = [rule.model for rule in rules]
     for model in sorted({model for model in models if models.count(model) > 1}):
-        top.fault("renewal", f"the model {model!r} stands in more than one [[renewal]]")
+        top.fault("renewal", f"the model {model!r} is used in more than one [[renewal]]")
     return rules
 
 
@@ -48,6 +48,6 @@ def _read(section: Section) -> RenewalRule:
     )
     for metric in rule.metrics:
         if metric not in METRICS:
-            section.fault("metrics", f"has {metric!r}, which is none of {', '.join(METRICS)}")
+            section.fault("metrics", f"has {metric!r}, which is not one of {', '.join(METRICS)}")
     section.finish()
     return rule

@@ -66,7 +66,7 @@ class Section:
         return value
 
     def string(self, key: str, default: str) -> str:
-        value = str(self._take(key, default, str, "a text"))
+        value = str(self._take(key, default, str, "a string"))
         if "\0" in value:
             self.fault(key, "has a NUL character")
             return default
@@ -87,17 +87,17 @@ class Section:
         return value
 
     def strings(self, key: str) -> list[str]:
-        values = self._take(key, [], list, "a list of texts")
+        values = self._take(key, [], list, "a list of strings")
         if not all(isinstance(value, str) for value in values):
-            self.fault(key, f"must be a list of texts, not {values!r}")
+            self.fault(key, f"must be a list of strings, not {values!r}")
             return []
         return list(values)
 
     def string_map(self, key: str, allowed: tuple[str, ...] = ()) -> dict[str, str]:
-        values = self._take(key, {}, dict, "a table of texts")
+        values = self._take(key, {}, dict, "a table of strings")
         for name, value in values.items():
             if not isinstance(value, str) or (allowed and value not in allowed):
-                self.fault(f"{key}.{name}", f"must be {_listed(allowed) if allowed else 'a text'}, not {value!r}")
+                self.fault(f"{key}.{name}", f"must be {_listed(allowed) if allowed else 'a string'}, not {value!r}")
         return {name: value for name, value in values.items() if isinstance(value, str)}
 
     def one_of(self, key: str, allowed: tuple[str, ...]) -> str:
@@ -134,7 +134,7 @@ class Section:
         for key in self._values:
             if key not in self._known:
                 near = difflib.get_close_matches(key, self._known, 1)
-                self.fault(key, "is not a setting" + (f"; did you mean {near[0]!r}?" if near else ""))
+                self.fault(key, "unknown key" + (f"; did you mean {near[0]!r}?" if near else ""))
 
     def _take(self, key: str, default: Any, kind: type | tuple[type, ...], described: str) -> Any:
         self._known.append(key)

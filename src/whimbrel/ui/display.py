@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import time
 from contextlib import suppress
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live as Picture
@@ -15,7 +17,10 @@ from rich.table import Table
 from rich.text import Text
 
 from whimbrel.migration.live import Update
-from whimbrel.migration.progress import Progress, TableCounts
+from whimbrel.migration.progress import TableCounts
+from whimbrel.ui.shortened import shortened
+
+log = logging.getLogger(__name__)
 
 PLAIN_SECONDS = 2.0
 
@@ -49,7 +54,7 @@ class Display:
         """A message is a line that stays; JSON has none. The figures are shown now and then."""
         if update.message:
             if self._style != "json":
-                self._console.print(update.message)
+                self._console.print(_said(update.message))
             return
         if self._picture:
             self._picture.update(_picture(update))
@@ -63,6 +68,12 @@ class Display:
             self._last = line
 
 
+def _said(message: str) -> str:
+    if (short := shortened(message)) != message:
+        log.info("said", extra={"text": message})
+    return short
+
+
 def _line(update: Update) -> str:
     progress, rates, phase = update.progress, update.rates, update.progress.phase
     parts = [f"{phase:<8}"]
@@ -74,15 +85,19 @@ def _line(update: Update) -> str:
     if phase == "load":
         parts.append(f"{rates['items_per_second']:,.0f} items/s")
     if phase in ("verify", "apply"):
-        parts.append(f"applied {progress.applied:,} of {progress.captured:,} changes, {_lag_words(progress)}")
+        parts.append(f"applied {progress.applied:,} of {progress.captured:,} changes, {lag_words(progress.to_dict())}")
     else:
         parts.append(f"{progress.captured:,} changes captured")
+    if progress.capturing:
+        parts.append(f"capturing a transaction: {progress.capturing:,} changes so far")
+    if progress.applying:
+        parts.append(f"applying a transaction: {progress.applying:,} changes so far")
     if phase == "verify" and progress.note:
         parts.append(progress.note)
     if update.seconds_left is not None:
         parts.append(f"about {_duration(update.seconds_left)} left")
     if progress.held:
-        parts.append(f"{progress.held:,} held back")
+        parts.append(f"{progress.held:,} skipped")
     if progress.dead:
         parts.append(f"{progress.dead:,} dead letters")
     return " · ".join(parts)
@@ -110,14 +125,16 @@ def _bar(done: float, total: float) -> ProgressBar:
 def _table_words(phase: str, counts: TableCounts) -> str:
     if phase == "snapshot":
         share = min(1.0, counts.exported_rows / counts.estimated_rows) if counts.estimated_rows else 1.0
-        return f"{counts.exported_rows:,} rows exported (about {share:.0%})"
+        return f"{counts.exported_rows:,} rows exported (about {share:.0%}, by the source's estimate)"
     return f"{counts.loaded_rows:,} of {counts.exported_rows:,} rows loaded as {counts.loaded_items:,} items"
 
 
-def _lag_words(progress: Progress) -> str:
-    if progress.caught_up:
+def lag_words(figures: dict[str, Any]) -> str:
+    """How far the target is behind, by ``Progress.to_dict``: seconds only where they are known."""
+    if figures.get("caught_up"):
         return "caught up"
-    return f"behind by {progress.lag_changes:,} changes, {progress.lag_seconds:.1f} s"
+    seconds = figures.get("lag_seconds")
+    return f"behind by {figures['lag_changes']:,} changes" + (f", {seconds:.1f} s" if seconds is not None else "")
 
 
 def _duration(seconds: float) -> str:

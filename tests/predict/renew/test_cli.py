@@ -34,8 +34,8 @@ RENEWAL = '[[renewal]]\nmodel = "bank"\n'
     [
         (MODEL, "there is no [[renewal]]"),
         (RENEWAL, "there is no [[model]] called 'bank'"),
-        (MODEL + RENEWAL + RENEWAL, "the model 'bank' stands in more than one [[renewal]]"),
-        (MODEL + RENEWAL + 'metrics = ["speed"]', "'speed', which is none of log_loss"),
+        (MODEL + RENEWAL + RENEWAL, "the model 'bank' is used in more than one [[renewal]]"),
+        (MODEL + RENEWAL + 'metrics = ["speed"]', "'speed', which is not one of log_loss"),
     ],
 )
 def test_a_project_that_cannot_be_renewed_is_refused_at_once(

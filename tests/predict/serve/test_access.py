@@ -97,7 +97,7 @@ SECRETS: dict[str, tuple[str, str]] = {
     "a file that is not there": ('token_file = "nothing"', "cannot be read"),
     "a file that others can read": ('token_file = "open.token"', "can be read by others"),
     "a file without a token": ('predict_token_file = "empty.token"', "has no token"),
-    "two places": ('token_env = "A"\ntoken_file = "b"', "give one of them"),
+    "two places": ('token_env = "A"\ntoken_file = "b"', "set only one of them"),
 }
 
 

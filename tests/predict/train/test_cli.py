@@ -110,7 +110,7 @@ def test_faults_of_a_model_are_said_at_once(tmp_path: Path) -> None:
         "refit: must be true or false",
         "types.a: must be 'number' or 'category'",
         "split: must be 'time'",
-        "treshold: is not a setting; did you mean 'threshold'?",
+        "treshold: unknown key; did you mean 'threshold'?",
         "threshold.criterion: must be",
         "threshold.recall: must be between 0 and 1",
     ):

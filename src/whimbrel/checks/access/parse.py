@@ -91,11 +91,11 @@ def parse(said: Said, tables: Mapping[str, Table]) -> Statement | None:
         reason = re.sub(r"\x1b\[\d+m", "", str(error)).splitlines() or [type(error).__name__]
         raise Unread(reason[0]) from None
     if isinstance(tree, exp.Command):
-        raise Unread(f"{str(tree.this).upper()} is not looked into")
+        raise Unread(f"{str(tree.this).upper()} is not analyzed")
     if isinstance(tree, _NO_DATA):
         return None
     if not isinstance(tree, exp.Query | exp.Insert | exp.Update | exp.Delete):
-        raise Unread(f"{type(tree).__name__} is not looked into")
+        raise Unread(f"{type(tree).__name__} is not analyzed")
     return _Reading(tree, said.database, tables, "replace" if replacing else "").statement()
 
 

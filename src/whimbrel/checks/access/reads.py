@@ -55,7 +55,7 @@ def read(statement: Statement, asked: Asked, mapping: TableMapping, size: Sizes,
     elif statement.limit and ordered and not rest and not counted:
         options.append("Limit=…")
     if statement.offset:
-        answer.notes.append("OFFSET: pages go on by ExclusiveStartKey instead")
+        answer.notes.append("OFFSET: page with ExclusiveStartKey instead")
     if match.among:
         answer.notes.append("one Query for each value of the list; units are for one")
     if match.sort in ("range", "begins_with"):

@@ -23,7 +23,7 @@ from whimbrel.mapping.codegen.parts import (
     value_of,
     variable_of,
 )
-from whimbrel.mapping.provenance import bearer
+from whimbrel.mapping.provenance import attribute_for
 
 
 def record_functions(design: Design) -> list[str]:
@@ -39,7 +39,7 @@ def record_functions(design: Design) -> list[str]:
 
 def _indicator_function(design: Design) -> list[str]:
     """The function that makes the attribute which says whether an item is deleted."""
-    found = bearer(design.indicator, design.added, design.carried) if design.indicator else None
+    found = attribute_for(design.indicator, design.added, design.carried) if design.indicator else None
     if found is None:
         return []
     value = value_of(design, found) if isinstance(found, Carried) else tree_of(design, found, found.tree)

@@ -74,7 +74,7 @@ def column_reader(kind: int, metadata: int, column: Column, *, place: str) -> Re
         raise SchemaDrift(
             f"its rows hold type {kind}, and the column is known as {column.type_name or column.kind}",
             place=place,
-            hint="The table was altered: migrate it anew from its present definition.",
+            hint="The table was altered: migrate it from scratch with its present definition.",
         )
     return _reader(kind, length, column, place)
 
@@ -134,7 +134,7 @@ def _same(place: str, what: str, found: object, known: object) -> None:
         raise SchemaDrift(
             f"its rows have {found} {what}, and {known} are known",
             place=place,
-            hint="The table was altered: migrate it anew from its present definition.",
+            hint="The table was altered: migrate it from scratch with its present definition.",
         )
 
 

@@ -51,7 +51,7 @@ def make_decoder(
         raise SchemaDrift(
             f"its rows have {len(table_map.types)} columns, and {len(table.columns)} are known",
             place=table.full_name,
-            hint="The table was altered: migrate it anew from its present definition.",
+            hint="The table was altered: migrate it from scratch with its present definition.",
         )
     check_metadata(table_map, written, charsets, mariadb=mariadb)
     readers = [

@@ -1,4 +1,4 @@
-"""What a table map says about its columns beyond their types, held against the table as it is known.
+"""What a table map says about its columns beyond their types, checked against the table as it is known.
 
 MySQL always writes signedness and character sets, and names and members with binlog_row_metadata=FULL; MariaDB writes
 all or nothing. Source: mysql-server sql/log_event.cc (Table_map_log_event::init_metadata_fields).
@@ -69,7 +69,7 @@ def _check(
             raise SchemaDrift(
                 f"{says.format(value)} in its rows, and was {known(column)!r}",
                 place=f"{table.full_name}.{column.name}",
-                hint="The table was altered: migrate it anew from its present definition.",
+                hint="The table was altered: migrate it from scratch with its present definition.",
             )
 
 
@@ -133,5 +133,5 @@ def _check_members(table_map: TableMap, table: Table, kind: int, data: bytes) ->
             raise SchemaDrift(
                 f"has the members {members!r} in its rows, and {known!r} are known",
                 place=f"{table.full_name}.{column.name}",
-                hint="The table was altered: migrate it anew from its present definition.",
+                hint="The table was altered: migrate it from scratch with its present definition.",
             )

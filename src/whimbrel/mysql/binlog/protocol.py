@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from whimbrel.errors import PrivilegeError, SourceError, SourceUnreachable, UndecodableEvent, UnsupportedSource
+from whimbrel.mysql.errors import DENIED, DUMP_ENDED, Code
 
 _COM_BINLOG_DUMP = 0x12
 _COM_REGISTER_SLAVE = 0x15
@@ -21,10 +22,7 @@ _DUMP_HEARTBEAT_V2 = 2  # MySQL 8.0.26+: heartbeats carry 64-bit positions. Mari
 _DUMP_ANNOTATIONS = 2  # MariaDB's BINLOG_SEND_ANNOTATE_ROWS_EVENT
 _LARGEST_PACKET = 0xFFFFFF
 _MOST_PARTS = 65  # a server's max_allowed_packet is 1 GiB at most, and the event's own head comes on top
-_READ = 65_536  # more would be allocated anew from the kernel at each read
-
-_SERVER_GONE = {1053, 1077, 1079, 1080, 1152, 1153, 1158, 1159, 1160, 1161, 1184, 1317, 1927, 1969, 3168, 4031}
-_DENIED = {1044, 1045, 1142, 1227, 3159}
+_READ = 65_536  # more would be allocated again from the kernel at each read
 
 
 class ServerRefusal(Exception):
@@ -147,19 +145,19 @@ class Packets:
         code = int.from_bytes(packet[:2], "little")
         text = packet[8:] if packet[2:3] == b"#" else packet[2:]
         message = text.decode("utf-8", "replace")
-        if code == 1236:
+        if code == Code.MASTER_FATAL_ERROR_READING_BINLOG:
             raise ServerRefusal(message)
-        if code in _DENIED:
+        if code in DENIED:
             raise PrivilegeError(
                 f"{message} ({code})", place=self._place, hint="Grant REPLICATION SLAVE and REPLICATION CLIENT."
             )
-        if code in _SERVER_GONE:
+        if code in DUMP_ENDED:
             raise self._lost(f"{message} ({code})")
-        raise SourceError(f"the server refused to send its binlog: {message} ({code})", place=self._place)
+        raise SourceError(f"the server refused to send its binlog: {message} ({code})", place=self._place, code=code)
 
     def _out_of_order(self, number: int, due: int) -> SourceUnreachable:
         """A packet is lost or came twice: what was read since the last Commit is read again by a new connection."""
-        return self._lost(f"packet number {number} came where {due} was due")
+        return self._lost(f"packet number {number} arrived where {due} was expected")
 
     def _lost(self, why: str) -> SourceUnreachable:
         return SourceUnreachable(f"replication connection lost: {why}", place=self._place)

@@ -19,7 +19,7 @@ from whimbrel.mysql.connect import rows_as_dicts, server_info
 from whimbrel.records import Position
 
 LATE = 3.0  # seconds that a transaction may need to count as executed
-_START_ANEW = "Start anew with a fresh snapshot, and let the source keep its binlog for longer."
+_START_OVER = "Start over with a new snapshot, and let the source keep its binlog for longer."
 
 
 class Session(NamedTuple):
@@ -57,7 +57,7 @@ class Session(NamedTuple):
         if any(words in said for words in ("crc", "corrupt", "checksum")):
             return UndecodableEvent(f"asked for {asked}: {message}", place=self.place)
         return PositionLost(
-            f"asked for {asked}, the server has {self.has}: {message}", place=self.place, hint=_START_ANEW
+            f"asked for {asked}, the server has {self.has}: {message}", place=self.place, hint=_START_OVER
         )
 
 
@@ -94,7 +94,7 @@ def _prove(connection: Any, position: Position, logs: Mapping[str, int], *, use_
     if why := _lost(connection, position, logs, use_gtid=use_gtid, mariadb=mariadb):
         has = _history(connection, logs, mariadb=mariadb)
         message = f"asked for {position}, the server has {has}: {why}"
-        raise PositionLost(message, place=_place(connection), hint=_START_ANEW)
+        raise PositionLost(message, place=_place(connection), hint=_START_OVER)
 
 
 def files(connection: Any) -> dict[str, int]:

@@ -123,7 +123,7 @@ class BinlogStream:
                 raise self._undecodable(f"an event of {size} bytes in a packet of {len(packet)}")
             if self._checksum and kind != 4 and kind != 15:  # rotate and format description look to themselves
                 if crc32(packet) != intact:
-                    raise self._undecodable("its checksum does not fit its bytes")
+                    raise self._undecodable("its checksum does not match")
                 packet = packet[:-4]
             if end and not flags & 0x20:  # artificial
                 offset = self._over_4_gib + end  # events carry the low 32 bits of where they end
@@ -346,7 +346,7 @@ class BinlogStream:
         if zlib.crc32(event) == ev.CRC32_OF_INTACT:
             event = event[:-4]
         elif real and self._checksum:
-            raise self._undecodable("its checksum does not fit its bytes")
+            raise self._undecodable("its checksum does not match")
         file, self._offset = ev.parse_rotate(event)
         if file != self._file:
             self._file, self.beginning, self._entering = file, None, True
@@ -360,7 +360,7 @@ class BinlogStream:
         self._not_inside()
         self._checksum = ev.checksum_length(event)
         if self._checksum and zlib.crc32(event) != ev.CRC32_OF_INTACT:
-            raise self._undecodable("its checksum does not fit its bytes")
+            raise self._undecodable("its checksum does not match")
         ev.check_format(event)
         self._begun = timestamp
         self._version = one_number(version_number(ev.writer_version(event)))

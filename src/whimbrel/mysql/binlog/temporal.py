@@ -57,7 +57,7 @@ def reader(kind: int, digits: int, column: Column, place: str) -> tuple[int, Rea
         raise SchemaDrift(
             f"its rows have {digits} fractional digits, and {column.scale} are known",
             place=place,
-            hint="The table was altered: migrate it anew from its present definition.",
+            hint="The table was altered: migrate it from scratch with its present definition.",
         )
     size, make = {TIMESTAMP2: (4, _timestamp2), DATETIME2: (5, _datetime2), TIME2: (3, _time2)}[kind]
     return size + (digits + 1) // 2, make(digits)
