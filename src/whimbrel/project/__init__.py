@@ -227,22 +227,23 @@ def _read_source(section: Section) -> Source:
                     "url", f"has a password in it; take it out and set the environment variable {PASSWORD_VARIABLE}"
                 )
     password_variable = section.string("password_env", PASSWORD_VARIABLE)
+    default = NO_SOURCE
     source = Source(
         **settings,
         password=_password(section, password_variable),
-        socket=section.string("socket", ""),
+        socket=section.string("socket", default.socket),
         tls=section.one_of("tls", ("preferred", "off", "required", "verify")),
-        tls_ca=section.string("tls_ca", ""),
-        tls_cert=section.string("tls_cert", ""),
-        tls_key=section.string("tls_key", ""),
-        server_public_key=section.string("server_public_key", ""),
-        read_timeout=section.integer("read_timeout", 360, least=1),
-        server_id=section.integer("server_id", 0),
-        connections=section.integer("connections", 4, least=1),
-        chunk_rows=section.integer("chunk_rows", 10_000, least=1),
-        max_rows_per_second=section.integer("max_rows_per_second", 0),
-        max_threads_running=section.integer("max_threads_running", 0),
-        max_replica_lag=section.number("max_replica_lag", 0.0),
+        tls_ca=section.string("tls_ca", default.tls_ca),
+        tls_cert=section.string("tls_cert", default.tls_cert),
+        tls_key=section.string("tls_key", default.tls_key),
+        server_public_key=section.string("server_public_key", default.server_public_key),
+        read_timeout=section.integer("read_timeout", default.read_timeout, least=1),
+        server_id=section.integer("server_id", default.server_id),
+        connections=section.integer("connections", default.connections, least=1),
+        chunk_rows=section.integer("chunk_rows", default.chunk_rows, least=1),
+        max_rows_per_second=section.integer("max_rows_per_second", default.max_rows_per_second),
+        max_threads_running=section.integer("max_threads_running", default.max_threads_running),
+        max_replica_lag=section.number("max_replica_lag", default.max_replica_lag),
     )
     for key, reason in _tls_faults(source):
         section.fault(key, reason)
@@ -277,17 +278,18 @@ def _password(section: Section, variable: str) -> str:
 
 
 def _read_target(section: Section) -> Target:
+    default = Target()
     target = Target(
         endpoint=section.address("endpoint"),
-        region=section.string("region", ""),
-        profile=section.string("profile", ""),
-        max_write_units=section.number("max_write_units", 0.0),
-        max_read_units=section.number("max_read_units", 0.0),
-        concurrency=section.integer("concurrency", 32, least=1),
+        region=section.string("region", default.region),
+        profile=section.string("profile", default.profile),
+        max_write_units=section.number("max_write_units", default.max_write_units),
+        max_read_units=section.number("max_read_units", default.max_read_units),
+        concurrency=section.integer("concurrency", default.concurrency, least=1),
         billing=section.one_of("billing", ("on-demand", "provisioned")),
-        read_capacity=section.integer("read_capacity", 0),
-        write_capacity=section.integer("write_capacity", 0),
-        mark=section.string("mark", "whimbrel"),
+        read_capacity=section.integer("read_capacity", default.read_capacity),
+        write_capacity=section.integer("write_capacity", default.write_capacity),
+        mark=section.string("mark", default.mark),
     )
     if not re.fullmatch(r"[a-zA-Z0-9_.-]{3,255}", target.mark):
         section.fault("mark", f'must be the name of a DynamoDB table, or "off", not {target.mark!r}')

@@ -61,19 +61,20 @@ def read_endpoints(top: Section) -> tuple[EndpointRule, ...]:
 
 def read_serve(top: Section) -> Serve:
     section = top.section("serve")
+    default = Serve()
     serve = Serve(
-        host=section.string("host", "127.0.0.1"),
-        port=section.integer("port", 8080),
-        max_body=section.integer("max_body", 5 << 20, least=1),
-        request_timeout=section.number("request_timeout", 30.0),
-        memory=section.integer("memory", 256 << 20, least=16 << 20),
-        token_env=section.string("token_env", ""),
-        token_file=section.string("token_file", ""),
-        predict_token_env=section.string("predict_token_env", ""),
-        predict_token_file=section.string("predict_token_file", ""),
-        access_key=section.string("access_key", "whimbrel"),
+        host=section.string("host", default.host),
+        port=section.integer("port", default.port),
+        max_body=section.integer("max_body", default.max_body, least=1),
+        request_timeout=section.number("request_timeout", default.request_timeout),
+        memory=section.integer("memory", default.memory, least=16 << 20),
+        token_env=section.string("token_env", default.token_env),
+        token_file=section.string("token_file", default.token_file),
+        predict_token_env=section.string("predict_token_env", default.predict_token_env),
+        predict_token_file=section.string("predict_token_file", default.predict_token_file),
+        access_key=section.string("access_key", default.access_key),
         allowed_hosts=tuple(section.strings("allowed_hosts")),
-        folders=tuple(section.strings("folders")) if section.has("folders") else (".",),
+        folders=tuple(section.strings("folders")) if section.has("folders") else default.folders,
     )
     for name in ("token", "predict_token"):
         if getattr(serve, f"{name}_env") and getattr(serve, f"{name}_file"):
@@ -88,19 +89,20 @@ def read_serve(top: Section) -> Serve:
 
 def _read_endpoint(section: Section) -> EndpointRule:
     name = section.required("name")
+    default = EndpointRule("", "")
     rule = EndpointRule(
         name=name,
         model=section.string("model", name),
-        variant=section.string("variant", "AllTraffic"),
+        variant=section.string("variant", default.variant),
         traffic=section.one_of("traffic", TRAFFIC),
-        step_percent=section.integer("step_percent", 10, least=1),
-        wait=section.integer("wait", 10),
-        bake=section.integer("bake", 5),
-        max_error_rise=section.number("max_error_rise", 0.01),
-        max_latency_ratio=section.number("max_latency_ratio", 3.0),
-        least_calls=section.integer("least_calls", 20, least=1),
-        capture_percent=section.integer("capture_percent", 10),
-        capture_folder=section.string("capture_folder", ""),
+        step_percent=section.integer("step_percent", default.step_percent, least=1),
+        wait=section.integer("wait", default.wait),
+        bake=section.integer("bake", default.bake),
+        max_error_rise=section.number("max_error_rise", default.max_error_rise),
+        max_latency_ratio=section.number("max_latency_ratio", default.max_latency_ratio),
+        least_calls=section.integer("least_calls", default.least_calls, least=1),
+        capture_percent=section.integer("capture_percent", default.capture_percent),
+        capture_folder=section.string("capture_folder", default.capture_folder),
         unknown=section.one_of("unknown", UNKNOWN),
     )
     if rule.capture_percent > 100:

@@ -51,18 +51,19 @@ class Lake:
 def read_lake(top: Section) -> Lake:
     """Read both parts; what is wrong goes to the section's faults."""
     section = top.section("lake")
-    share = section.number("capacity_share", 0.5)
+    default = Lake()
+    share = section.number("capacity_share", default.capacity_share)
     if not 0 < share <= 1:
         section.fault("capacity_share", f"must be more than 0 and no more than 1, not {share}")
     lake = Lake(
-        folder=section.string("folder", "lake"),
-        max_read_units=section.number("max_read_units", 0.0),
+        folder=section.string("folder", default.folder),
+        max_read_units=section.number("max_read_units", default.max_read_units),
         capacity_share=share,
-        segments=section.integer("segments", 0),
-        consistent=section.flag("consistent", False),
-        keep=section.integer("keep", 5, least=1),
-        keep_days=section.number("keep_days", 0.0),
-        keep_exports=section.integer("keep_exports", 3, least=1),
+        segments=section.integer("segments", default.segments),
+        consistent=section.flag("consistent", default.consistent),
+        keep=section.integer("keep", default.keep, least=1),
+        keep_days=section.number("keep_days", default.keep_days),
+        keep_exports=section.integer("keep_exports", default.keep_exports, least=1),
         locations=section.string_map("locations"),
         s3_endpoint=section.address("s3_endpoint"),
         readable_by=section.one_of("readable_by", READERS),

@@ -90,23 +90,24 @@ def read_model(section: Section) -> ModelRule:
     """One ``[[model]]``; what is wrong goes to the section's faults."""
     name = section.required("name")
     time = section.string("time", "")
+    default = ModelRule("", "", "")
     rule = ModelRule(
         name=name,
         dataset=section.string("dataset", name),
         target=section.required("target"),
         learner=section.one_of("learner", LEARNERS),
         kind=section.one_of("kind", KINDS),
-        positive=section.string("positive", ""),
+        positive=section.string("positive", default.positive),
         exclude=tuple(section.strings("exclude")),
         types=section.string_map("types", allowed=("number", "category", "date")),
         split=section.one_of("split", ("time", "stratified") if time else ("stratified", "time")),
         time=time,
-        holdout=section.number("holdout", 0.2),
-        seed=section.integer("seed", 0),
+        holdout=section.number("holdout", default.holdout),
+        seed=section.integer("seed", default.seed),
         balance=section.one_of("balance", ("none", "balanced")),
         calibration=section.one_of("calibration", ("sigmoid", "isotonic", "none")),
         threshold=_read_threshold(section.section("threshold")),
-        refit=section.flag("refit", False),
+        refit=section.flag("refit", default.refit),
     )
     if not rule.holdout < 1:
         section.fault("holdout", f"must be a share below 1, not {rule.holdout}")
@@ -117,14 +118,15 @@ def read_model(section: Section) -> ModelRule:
 
 
 def _read_threshold(section: Section) -> ThresholdRule:
+    default = ThresholdRule()
     rule = ThresholdRule(
         criterion=section.one_of("criterion", CRITERIA),
-        beta=section.number("beta", 1.0),
-        recall=section.number("recall", 0.8),
-        precision=section.number("precision", 0.8),
-        false_positive=section.number("false_positive", 1.0),
-        false_negative=section.number("false_negative", 1.0),
-        value=section.number("value", 0.5),
+        beta=section.number("beta", default.beta),
+        recall=section.number("recall", default.recall),
+        precision=section.number("precision", default.precision),
+        false_positive=section.number("false_positive", default.false_positive),
+        false_negative=section.number("false_negative", default.false_negative),
+        value=section.number("value", default.value),
     )
     for key in ("recall", "precision", "value"):
         if getattr(rule, key) > 1:

@@ -38,13 +38,14 @@ def read_renewals(top: Section) -> tuple[RenewalRule, ...]:
 
 def _read(section: Section) -> RenewalRule:
     model = section.required("model")
+    default = RenewalRule("", "")
     rule = RenewalRule(
         model=model,
         endpoint=section.string("endpoint", model),
-        cron=section.string("cron", "0 3 * * *"),
+        cron=section.string("cron", default.cron),
         metrics=tuple(section.strings("metrics")),
-        tolerance=section.number("tolerance", 0.0),
-        back_off=section.number("back_off", 300.0),
+        tolerance=section.number("tolerance", default.tolerance),
+        back_off=section.number("back_off", default.back_off),
     )
     for metric in rule.metrics:
         if metric not in METRICS:
