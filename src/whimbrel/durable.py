@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 from zlib import crc32
 
 from whimbrel.errors import StateError
@@ -47,14 +48,22 @@ def sync_folder(folder: Path) -> None:
 def replace_file(path: Path, data: bytes) -> None:
     """Give ``path`` the content ``data`` durably: a reader and a crash see the old content or the new, never a mixture.
 
+    Raises OSError.
+    """
+    with named(path), path.with_name(path.name + ".new").open("wb") as file:
+        file.write(data)
+        publish(file, path)
+
+
+def publish(file: IO[bytes], path: Path) -> None:
+    """Give the file that was written under another name in the same folder the name ``path``, and close it.
+
     The order matters: data durable, then the name moved, then the folder durable. Raises OSError.
     """
-    temporary = path.with_name(path.name + ".new")
-    with named(path), temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    file.flush()
+    os.fsync(file.fileno())
+    file.close()
+    Path(file.name).replace(path)
     sync_folder(path.parent)
 
 

@@ -13,7 +13,6 @@ import binascii
 import contextlib
 import dataclasses
 import io
-import os
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from typing import Any, NamedTuple
 import orjson
 import zstandard
 
-from whimbrel.durable import sync_folder, writing
+from whimbrel.durable import publish, writing
 from whimbrel.errors import LogCorrupt, StateError
 from whimbrel.records import Column, Row, Table, Value
 
@@ -77,16 +76,13 @@ class ExportWriter:
         self._line(orjson.dumps(self._plain(rows), option=orjson.OPT_APPEND_NEWLINE))
 
     def close(self) -> ExportFile:
-        """Durable when it returns. The order matters: the data, then the name, then the folder."""
+        """Durable when it returns."""
         footer = {"rows": self.rows, "crc32": f"{self._crc:08x}"}
         self._line(orjson.dumps(footer, option=orjson.OPT_APPEND_NEWLINE))
         self._write(self._compressor.flush())
         with writing(self.path):
-            os.fsync(self._file.fileno())
             size = self._file.tell()
-            self._file.close()
-            self._part.replace(self.path)
-            sync_folder(self.path.parent)
+            publish(self._file, self.path)
         return ExportFile(self.path, self.rows, size, self.chunk)
 
     def abandon(self) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from whimbrel.durable import sync_folder
+from whimbrel.durable import publish
 from whimbrel.dynamodb.session import open_service, translate
 from whimbrel.errors import Stopped, UserError
 from whimbrel.lake.inside import child
@@ -67,10 +67,8 @@ def _copy(client: Any, bucket: str, found: dict[str, Any], root: Path, path: Pat
     with part.open("wb") as file:
         client.download_fileobj(bucket, found["Key"], file)
         file.flush()
-        os.fsync(file.fileno())
-    os.utime(part, (moment, moment))
-    part.replace(path)
-    sync_folder(path.parent)
+        os.utime(part, (moment, moment))
+        publish(file, path)
 
 
 def _safe(key: str, address: str) -> PurePosixPath:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import orjson
 
-from whimbrel.durable import replace_file
+from whimbrel.durable import publish, replace_file
 from whimbrel.errors import StateError, UserError
 from whimbrel.lake.datasets import literal, quoted, select
 from whimbrel.lake.duck import connect
@@ -57,7 +57,8 @@ def write_csv(folder: Path, manifest: Manifest, path: Path, columns: Sequence[st
             rows = int(done.fetchone()[0])
         values = {"columns": list(columns), "header": header, "dataset": manifest.name, "id": manifest.id}
         replace_file(path.parent / COLUMNS, orjson.dumps(values | {"file": path.name}) + b"\n")
-        part.replace(path)
+        with part.open("rb+") as file:
+            publish(file, path)
     except (OSError, duckdb.IOException) as error:
         raise StateError(f"the CSV cannot be written: {error}", place=str(path), hint="Name another place.") from error
     return rows

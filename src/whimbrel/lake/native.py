@@ -15,7 +15,6 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
-import os
 import secrets
 import time
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from whimbrel.durable import replace_file, sync_folder
+from whimbrel.durable import publish, replace_file
 from whimbrel.errors import LogCorrupt, StateError, UserError
 from whimbrel.lake.inside import is_plain_name, open_regular, read_small, regular_inside
 from whimbrel.lake.manifest import iso, read_time
@@ -96,13 +95,9 @@ class DataWriter:
             self._gzip.write(b"\n".join(lines) + b"\n")
 
     def close(self) -> ExportedFile:
-        """Durable when it returns. The order matters: the data, then the name, then the folder. Raises OSError."""
+        """Durable when it returns. Raises OSError."""
         self._gzip.close()
-        self._raw.flush()
-        os.fsync(self._raw.fileno())
-        self._raw.close()
-        self._part.replace(self.path)
-        sync_folder(self.path.parent)
+        publish(self._raw, self.path)
         md5 = file_md5(self.path)
         return ExportedFile(self.items, base64.b64encode(md5).decode(), _etag(md5), self.key)
 
