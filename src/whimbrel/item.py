@@ -176,7 +176,7 @@ def normal(value: AttributeValue) -> AttributeValue:
 def key_id(key: Item) -> bytes:
     """A key's identity: equal for keys that DynamoDB takes for the same ("1" and "1.0" are one number).
 
-    It is the key's JSON, so ``orjson.loads`` makes it a key again. Raises InvalidOperation for an N that is no number.
+    It is the key's JSON, so ``orjson.loads`` makes it a key again. Raises InvalidOperation for an N without a number.
     """
     same = {name: {"N": spelled(value["N"])} if "N" in value else value for name, value in key.items()}
     return orjson.dumps(same, option=orjson.OPT_SORT_KEYS)

@@ -185,7 +185,7 @@ class Inside(NamedTuple):
 class Update(NamedTuple):
     """Set and remove attributes of one item, making it if need be; left with nothing but ``frame``, it is deleted.
 
-    ``frame`` names the attributes that are no entries: the key attributes and those constant for the whole item.
+    ``frame`` names the attributes that are not entries: the key attributes and those constant for the whole item.
     Where entries are ``inside`` an attribute, ``set`` has only attributes of the frame, if entries are set.
     """
 

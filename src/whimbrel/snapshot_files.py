@@ -26,7 +26,7 @@ from whimbrel.errors import LogCorrupt, StateError
 from whimbrel.records import Column, Row, Table, Value
 
 FORMAT = "whimbrel-export/1"
-LEVEL = 1  # of zstd: for rows in key order 3 costs twice as much CPU for files that are no smaller
+LEVEL = 1  # of zstd: for rows in key order 3 costs twice as much CPU for files that are not smaller
 PART = ".part"  # ends the name of a file that is not done
 READ_AHEAD = 1 << 18  # bytes
 

@@ -32,7 +32,7 @@ class ChangeLogWriter:
 
     Opening makes the folder if need be, cuts a torn tail off and makes the rest durable. Raises Locked, LogCorrupt, and
     StateError when the disk fails or is full: then this writer is finished, everything synced before stays readable,
-    and opening the log again goes on after the last whole transaction.
+    and opening the log again continues after the last whole transaction.
     """
 
     def __init__(self, folder: Path, *, segment_bytes: int = 64 * 1024 * 1024) -> None:

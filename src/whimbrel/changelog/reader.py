@@ -201,7 +201,7 @@ class ChangeLogReader:
         self._decoders.clear()
 
     def _follow(self) -> None:
-        """Go on in the next segment; this one must have ended with a Commit, where the next one's head says it did."""
+        """Continue in the next segment; this one must have ended with a Commit, where the head of the next says."""
         ended, total = LogPoint(self._segment, self._next), self._total
         if self._rest or self._changes:
             raise self._corrupt("the segment ends within a transaction")

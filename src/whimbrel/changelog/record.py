@@ -182,7 +182,7 @@ def _row_with_bytes(values: dict[str, Any]) -> Row:
 
 
 def _by_name(table: Table) -> Callable[[Row], dict[str, Value]]:
-    """A row's values by column name. Raises ValueError for a row of another length, or a float that is no number."""
+    """A row's values by column name. Raises ValueError for a row of another length, or a float that is not a number."""
     names = table.names
     floats = tuple(i for i, column in enumerate(table.columns) if column.kind in ("float", "double"))
 
@@ -237,7 +237,7 @@ def _line(fields: Mapping[str, Any]) -> bytes:
 def _line_body(fields: Mapping[str, Any]) -> bytes:
     try:
         return orjson.dumps(fields)[:-1]
-    except TypeError as error:  # a name that is no Unicode text
+    except TypeError as error:  # a name that is not Unicode text
         message = f"this cannot be written to the change log: {error}"
         raise StateError(message, place=ascii(fields.get("table", fields.get("type"))), hint=_REPORT) from error
 

@@ -21,7 +21,7 @@ from whimbrel.records import Commit, Table
 
 @dataclass(slots=True)
 class End:
-    """Where to go on appending: the last segment, the size of what is whole in it, and what was in force there."""
+    """Where to continue appending: the last segment, the size of what is whole in it, and what was in force there."""
 
     segment: int
     size: int

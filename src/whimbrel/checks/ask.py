@@ -16,7 +16,7 @@ class OutOfTime(Exception):
 
 
 class TimedQueries:
-    """``seconds`` are for all questions together, from the first one on; 0 is no limit."""
+    """``seconds`` are for all questions together, from the first one on; 0 means no limit."""
 
     def __init__(self, connection: Mysql, info: ServerInfo, seconds: float) -> None:
         self.connection = connection

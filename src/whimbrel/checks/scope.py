@@ -62,7 +62,7 @@ def some_rows(queries: TimedQueries, table: Table, wanted: int) -> list[Row]:
 
 def _slices(queries: TimedQueries, table: Table, part: float) -> list[str]:
     """Conditions for ranges of the key's first column that do not overlap, and have ``part`` of its values together;
-    none if it is no number of many values.
+    none if it is not a number of many values.
     """
     first = table.column(table.primary_key[0])
     if first.kind not in ("int", "year"):

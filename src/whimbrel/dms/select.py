@@ -37,7 +37,7 @@ def select(
 ) -> list[Selected]:
     """The tables to move in the order to load them. What cannot be meant goes to ``faults``.
 
-    ``begun``: only the tables that were selected once are ``found``, so a rule that means none of them is no slip.
+    ``begun``: only the tables that were selected once are ``found``, so a rule that means none of them is not wrong.
     """
     candidates = sorted(table for table in found if table.schema.lower() not in SYSTEM_SCHEMAS)
     chosen: list[tuple[int, Selected]] = []

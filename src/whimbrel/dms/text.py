@@ -16,7 +16,7 @@ def parse(text: str, notes: list[str]) -> tuple[Any, list[str]]:
     """The document and the faults of its syntax; the document is None if it could not be read to its end. What makes
     no difference goes to ``notes``.
 
-    Commas that are missing or too many are faults that reading goes on after.
+    Commas that are missing or too many are faults after which reading continues.
     """
     faults: list[str] = []
     repaired = text

@@ -207,7 +207,7 @@ def _change_type(
 def _number_fault(column: Column, wanted: DataType) -> str:
     """A number keeps every digit, or the rule is at fault; DynamoDB's numbers have no width to overflow."""
     if column.kind in WHOLE_KINDS or column.kind in TEXT_KINDS:
-        return ""  # a text that is no number is a dead letter
+        return ""  # a text that is not a number is a dead letter
     if column.kind not in NUMBER_KINDS:
         return f"{column.kind} is not a number"
     if wanted.type in ("real4", "real8"):

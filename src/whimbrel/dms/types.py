@@ -18,7 +18,7 @@ _TYPES = {
 
 
 def dms_type(column: Column) -> str:
-    """int4, wstring, nclob, …: WSTRING is all text that is no LOB; spatial columns are BLOB."""
+    """int4, wstring, nclob, …: WSTRING is all text other than LOBs; spatial columns are BLOB."""
     words = column.type_name.lower().replace("(", " ").split()
     found = "blob" if column.kind == "geometry" else _TYPES.get(words[0] if words else "", "wstring")
     if found.startswith("int") and column.unsigned:

@@ -38,7 +38,7 @@ class Undocumented(Exception):
 
 class Page(NamedTuple):
     items: list[Item]
-    following: Item | None  # the key to go on after; None: this was the last page
+    following: Item | None  # the key to continue after; None: this was the last page
 
 
 def units(answer: Answer) -> float:

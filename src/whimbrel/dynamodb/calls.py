@@ -1,6 +1,6 @@
 """A call that is made until it is through: paced, retried with back-off and counted.
 
-It is given up when asked to, and when an answer did not have its documented form a dozen times: that is not an outage,
+It is abandoned when asked to, and when an answer did not have its documented form a dozen times: that is not an outage,
 it is something that does not speak as DynamoDB does.
 """
 

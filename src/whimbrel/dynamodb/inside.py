@@ -75,7 +75,7 @@ def map_left(update: Update, inside: Inside, answer: Answer) -> Item:
 
 
 def elements_after(item: Item, inside: Inside) -> list[AttributeValue]:
-    """The list of ``item`` with the entries set and removed, in order. Raises NotOurs if it is no list of ours."""
+    """The list of ``item`` with the entries set and removed, in order. Raises NotOurs if it is not a list of ours."""
     found = item.get(inside.name, {"L": []})
     if "L" not in found:
         raise NotOurs(f"attribute {inside.name!r} is not a list")

@@ -10,7 +10,7 @@ _BURST_SECONDS = 0.1
 
 
 class RateLimiter:
-    """A cap of ``rate`` units per second over all threads; 0 is no cap.
+    """A cap of ``rate`` units per second over all threads; 0 means no cap.
 
     Units are taken before a call by an estimate and put right after it by what DynamoDB says it charged. Unused time
     is kept for a tenth of a second only, so a pause is not followed by a burst.

@@ -21,7 +21,7 @@ _PARTITION_KEY = "#k"
 
 
 def batch_body(operations: Sequence[Put | Delete]) -> bytes:
-    """BatchWriteItem for ``operations`` (25 at most, one per key). Raises TypeError for text that is no Unicode."""
+    """BatchWriteItem for ``operations`` (25 at most, one per key). Raises TypeError for text that is not Unicode."""
     requests: dict[str, list[dict[str, Any]]] = {}
     for operation in operations:
         if isinstance(operation, Put):
@@ -41,7 +41,7 @@ def delete_body(table: str, key: Item) -> bytes:
 
 
 def guarded_body(guarded: Guarded) -> tuple[str, bytes]:
-    """("PutItem" or "DeleteItem", body). Raises TypeError for text that is no Unicode."""
+    """("PutItem" or "DeleteItem", body). Raises TypeError for text that is not Unicode."""
     expression, names, values = guarded.condition
     body: dict[str, Any] = {"TableName": guarded.table, "ConditionExpression": expression}
     body |= {"ExpressionAttributeNames": names} if names else {}

@@ -35,7 +35,7 @@ class StreamRecord(NamedTuple):
 
 
 class Shard(NamedTuple):
-    """A closed shard has an end, which its last answer says; an open one goes on."""
+    """A closed shard has an end, which its last answer says; an open one continues."""
 
     id: str
     parent: str
@@ -125,7 +125,7 @@ def _shards(answer: Answer) -> tuple[list[Shard], str]:
 
 
 def _records(shard: Shard, answer: Answer) -> tuple[list[StreamRecord], str | None]:
-    """The records of a GetRecords, and the iterator to go on with; None at the end of a closed shard."""
+    """The records of a GetRecords, and the iterator to continue with; None at the end of a closed shard."""
     listed = answer.get("Records")
     if not isinstance(listed, list):
         raise Undocumented("Records is not as documented")

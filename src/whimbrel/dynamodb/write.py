@@ -63,7 +63,7 @@ class Stats(Counters):
     items: int = 0  # operations acknowledged
     unprocessed: int = 0  # items that a BatchWriteItem left out; each is sent again
     rejected: int = 0
-    held: int = 0  # operations that their condition held back
+    held: int = 0  # operations that their condition skipped
     concurrency: int = 0  # calls that may be under way now
 
 
@@ -78,7 +78,7 @@ class Writer:
         stop: threading.Event | None = None,
         before: Callable[[], object] = lambda: None,
     ) -> None:
-        """``stop``, when set, makes ``write`` give up retrying, pacing and what it has not begun. ``before`` is called
+        """``stop``, when set, makes ``write`` stop retrying, pacing and what it has not begun. ``before`` is called
         before anything of a ``write`` is sent, and may raise.
         """
         self._before = before
@@ -123,7 +123,7 @@ class Writer:
         return rejected
 
     def take_held(self) -> int:
-        """How many operations their condition held back since this was asked last."""
+        """How many operations their condition skipped since this was asked last."""
         with self._calls.lock:
             new = self._own["held"] - self._held_taken
             self._held_taken += new
@@ -177,7 +177,7 @@ class Writer:
             self._calls.wait(backoff.next())
 
     def _halve(self, operations: Sequence[Plain], reason: str) -> list[Rejected]:
-        """One bad item refuses its whole batch: find it by halves; the rest goes on."""
+        """One bad item refuses its whole batch: find it by halves; the rest continues."""
         if len(operations) == 1:
             return [Rejected(operations[0], reason)]
         middle = len(operations) // 2

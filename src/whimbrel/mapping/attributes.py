@@ -95,7 +95,7 @@ class Design:
 
     @property
     def frame(self) -> frozenset[str]:
-        """The attributes that are no entries: without others, there is no item."""
+        """The attributes that are not entries: without others, there is no item."""
         keys = frozenset(key.name for key in self.keys)
         if self.sharing is not None:
             return keys | self.sharing.frame

@@ -50,7 +50,7 @@ class TableMapping:
     """One table's way from rows to items. Safe in threads: it only ever notes the last table definition that it saw.
 
     ``group_columns`` determine a row's item. ``aligned``: an item's rows are together in primary-key order, as they are
-    one row, or the group columns are, as a set, a prefix of the key. ``frame``: the attributes that are no entries.
+    one row, or the group columns are, as a set, a prefix of the key. ``frame``: the attributes that are not entries.
     ``change_metadata`` has the attributes with change metadata. ``condition`` is what changes are written under.
     ``invertible``: ``source_keys`` can be asked; not if an expression makes the key. ``shared``: what ``put_items``
     gives is only a part of the item, to be written with ``load_operations``; the other parts are other tables' rows.

@@ -82,7 +82,7 @@ class Expressions:
             for name, text in self._all.items():
                 self._try(name, text, faults)
         results = [expressions[name] for name in self._names]
-        if condition:  # as SQLite sees truth: a text that is no number is false
+        if condition:  # as SQLite sees truth: a text that is not a number is false
             results.append(f"CASE WHEN ({condition}) THEN 1 ELSE 0 END")
         self._statement = self._select(results)
 

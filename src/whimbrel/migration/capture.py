@@ -174,7 +174,7 @@ class Capture:
 
     def _redefine(self, name: Name, position: Position, sql: str, alteration: Alteration) -> Table:
         """The order matters: recorded before anything is decoded by it, and before the rule may refuse it: whoever
-        edits the rule goes on from here.
+        edits the rule continues from here.
         """
         found = self._history.since(name, position)
         if found is None:

@@ -70,7 +70,7 @@ class Lineage:
         return latest.epoch if server == latest.server else latest.epoch + 1
 
     def prove(self, connection: Mysql, position: Position) -> str:
-        """That this server's rows and binlog go on from ``position``; its identity. Raises as ``prove_holds``."""
+        """That this server's rows and binlog continue from ``position``; its identity. Raises as ``prove_holds``."""
         info, latest = server_info(connection), self.latest()
         if info.server_uuid != latest.server:
             prove_holds(connection, info, position, latest.server)
@@ -151,7 +151,7 @@ class Lineage:
         return found
 
     def _was_purged(self, captured: Position) -> None:
-        """The file of ``captured`` is gone. If it was purged, it ended there, and the oldest one goes on from it."""
+        """The file of ``captured`` is gone. If it was purged, it ended there, and the oldest one continues from it."""
         file = oldest_file(self._source)
         found = beginning_of(self._source, file) if file else None
         if found is None or not found.follows(captured.gtid):

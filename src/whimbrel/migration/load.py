@@ -70,7 +70,7 @@ class Loader:
         return 0
 
     def _load_regrouped(self, plan: Plan, spill_folder: Path) -> int:
-        """The group key is no prefix of the primary key: bring each item's rows together on disk first."""
+        """The group key is not a prefix of the primary key: bring each item's rows together on disk first."""
         partitions = parts_of(self._mapping, self._checkpoints.now.table(self._mapping.source))
         with Regrouped(self._mapping, spill_folder, partitions) as groups:
             for chunk in plan.chunks:

@@ -73,7 +73,7 @@ def read_mappings(project: Project, connection: Mysql) -> Mappings:
 
 
 def refuse(faults: list[WhimbrelError], project: Project) -> None:
-    """Raise all faults as one; of those that are no mapping's the first, which may be the reason for the others."""
+    """Raise all faults as one; of those that do not belong to a mapping the first, which may explain the others."""
     for fault in faults:
         if not isinstance(fault, MappingError):
             raise fault

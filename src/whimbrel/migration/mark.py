@@ -3,13 +3,13 @@
 Each run has a token of its own, and takes over the mark from the token of the run before it in the same folder. A
 copied folder has a token that is not there any more as soon as the other folder was used, and is refused; a run from
 which somebody else took the mark over stops. The order of a claim, so that a crash between any two steps leaves the
-honest folder able to go on:
+honest folder able to continue:
 
 1. the new token is saved as ``mark_pending``;
 2. the mark is moved from ``mark`` to the new token, on the condition that it has one of the two;
 3. the new token is saved as ``mark``.
 
-A claim that was broken off is first brought to its end, from which the next goes on.
+A claim that was broken off is first brought to its end, from which the next continues.
 """
 
 from __future__ import annotations

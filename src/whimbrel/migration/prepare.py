@@ -109,7 +109,7 @@ def _lineage(project: Project, info: ServerInfo) -> Lineage:
 
 
 def followable(prepared: Prepared, now: Checkpoint) -> None:
-    """Refuse to go on with a server that does not continue the history of the one that was followed.
+    """Refuse to continue with a server that does not continue the history of the one that was followed.
 
     The capture proves it again for all that is captured; rows are read, and compared, from here on.
     """
@@ -121,7 +121,7 @@ def followable(prepared: Prepared, now: Checkpoint) -> None:
 
 
 def same_rules(prepared: Prepared, recorded: str) -> None:
-    """Refuse to go on with rules that make other items than those that the migration began with."""
+    """Refuse to continue with rules that make other items than those that the migration began with."""
     if not recorded:
         return
     past = prepared.history

@@ -1,4 +1,4 @@
-"""What a run has done so far, for people to look at. Not resume state: where a run goes on does not depend on them."""
+"""What a run has done so far, for people. Not resume state: where a run continues does not depend on them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Progress:
     log_drained: bool = False  # the applier has seen the end of the change log
     asked: float = 0.0  # when the source was last asked and nothing was wrong, by time.monotonic()
     dead: int = 0
-    held: int = 0  # writes that a condition held back; those of a replay again
+    held: int = 0  # writes that a condition skipped; those of a replay again
     reconnects: int = 0
 
     @property

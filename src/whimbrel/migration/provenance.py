@@ -44,7 +44,7 @@ class Provenances:
                 continue
             number = self._note(found, transaction, number, entry)
             transaction = []
-        if transaction:  # it goes on in the next batch
+        if transaction:  # it continues in the next batch
             self._note(found, transaction, number, self._reader.commit_ahead())
         return found
 

@@ -19,7 +19,7 @@ _BY_COLUMN = ("rename", "types", "mask")
 
 
 def unsafe_edits(past: History, rules: Iterable[TableRule], now: Mapping[Name, Table]) -> list[str]:
-    """In words, those settings that differ from the first rules; empty if the migration may go on.
+    """In words, those settings that differ from the first rules; empty if the migration may continue.
 
     Safe is what is said of columns that came after the start, and to leave out columns that went meanwhile: until now
     nothing could be made of the former, nor of the latter from here on.

@@ -129,7 +129,7 @@ class Run:
         return start
 
     def start_capture(self) -> None:
-        """Begin, or go on, to write every change since the start to the change log, in a thread of its own."""
+        """Begin, or continue, to write every change since the start to the change log, in a thread of its own."""
         self._capture = self.new_capture(self.stop.set)
         self._capture.start()
         self._watch = self.new_watch(self._capture, self.stop.set)
@@ -211,7 +211,7 @@ class Run:
         return Applier(reader, self.prepared.versions, self.writer, self.dead, self.checkpoints, self.progress, began)
 
     def count_held(self) -> int:
-        """Count, for good, what conditions held back of what was written outside of load and apply; how much it was."""
+        """Count, for good, what conditions skipped of what was written outside of load and apply; how much it was."""
         held = self.writer.take_held()
         if held:
             self.progress.held += held

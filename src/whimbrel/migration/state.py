@@ -35,7 +35,7 @@ class StateFolder:
 
 
 def with_held(now: Checkpoint, progress: Progress) -> Checkpoint:
-    """With all writes counted that conditions held back."""
+    """With all writes counted that conditions skipped."""
     more = progress.held - now.counters.get("held", 0)
     return now.with_counted("held", more) if more else now
 

@@ -1,4 +1,4 @@
-"""A table has values of one form: what 0.1.0 began, this version goes on with only where both write the same.
+"""A table has values of one form: what 0.1.0 began, this version continues only where both write the same.
 
 The forms that changed are in docs/types.md, under "After 0.1.0".
 """

@@ -61,7 +61,7 @@ class SourceConnection(_Base):
         super().__init__(password=b"", **tls, **options)
 
     def connect(self, sock: Any = None) -> None:
-        """A login that is not done within SECONDS is given up: time limits of single reads add up without end."""
+        """A login that is not done within SECONDS is aborted: time limits of single reads add up without end."""
         self._limit = Timer(SECONDS, self._give_up)
         try:
             with understood(self._place):

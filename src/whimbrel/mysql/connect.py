@@ -67,7 +67,7 @@ def connect(source: Source, **more: Any) -> SourceConnection:
     """A connection in autocommit that gives values as records.py has them. ``more`` goes to PyMySQL.
 
     Raises SourceUnreachable, PrivilegeError, PasswordWithheld, ProjectError (a file of TLS's), SourceError (what
-    answers is no such server), or UnsupportedSource when the session cannot be set as it must be.
+    answers is not such a server), or UnsupportedSource when the session cannot be set as it must be.
     """
     connection = _connected(source, more)
     try:
@@ -117,7 +117,7 @@ def place_of(source: Source) -> str:
 
 @contextlib.contextmanager
 def patient(connection: Any) -> Iterator[None]:
-    """For a statement that goes through a whole table before its first byte: silence is no sign of a lost connection
+    """For a statement that goes through a whole table before its first byte: silence is not a sign of a lost connection
     for longer. A dead peer is still noticed, by TCP keepalive.
     """
     before = connection._read_timeout
@@ -244,7 +244,7 @@ def binlog_status(connection: Mysql) -> dict[str, Any]:
 
 
 def replica_status(connection: Mysql) -> list[dict[str, Any]]:
-    """One row for each source that this server replicates from; none when it is no replica."""
+    """One row for each source that this server replicates from; none when it is not a replica."""
     # MariaDB first: its SHOW REPLICA STATUS only has the connection without a name.
     for statement in ("SHOW ALL SLAVES STATUS", "SHOW REPLICA STATUS", "SHOW SLAVE STATUS"):
         try:

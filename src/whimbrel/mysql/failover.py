@@ -1,4 +1,4 @@
-"""Another server in place of the one whose binlog was read: may it be followed from where that one was left?
+"""Another server instead of the one whose binlog was read: may it be followed from where that one was left?
 
 It may if its GTID set holds everything that was captured. Files and offsets say nothing: they are each server's own.
 A replica that filters has the GTIDs of transactions whose rows it left out, so one with filters is refused.

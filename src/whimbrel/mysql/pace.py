@@ -120,7 +120,7 @@ def threads_running(connection: Mysql) -> int:
 
 
 def replica_lag(connection: Mysql) -> float | None:
-    """Seconds that the source lags behind its own source: the longest of several; 0 if it is no replica; None if it
+    """Seconds that the source lags behind its own source: the longest of several; 0 if it is not a replica; None if it
     has stopped.
     """
     lags: list[Any] = [

@@ -66,7 +66,7 @@ def export_table(
     on_chunk: Callable[[ExportFile], None] | None = None,
     on_rows: Callable[[int], None] | None = None,
 ) -> SnapshotResult:
-    """Export ``table`` into ``folder``, or go on with it there, until all is done or ``stop`` is set.
+    """Export ``table`` into ``folder``, or continue it there, until all is done or ``stop`` is set.
 
     ``on_chunk`` is called for each file that is durable and not in ``done``, those of earlier calls among them; the
     files of chunks in ``done`` are trusted unread, there or not, and their rows are not counted. ``on_rows`` is called
@@ -292,7 +292,7 @@ class _Export:
 
     async def _ends_with(self, reader: Any, chunk: Chunk, rows: list[Row]) -> bool:
         """Whether the chunk, which is read in the order of its key, has nothing more than ``rows`` from their last key
-        on. To count these few is all that it takes where no limit cut the chunk off; False is no proof that one did.
+        on. To count these few is all that it takes where no limit cut the chunk off; False does not prove that one did.
         """
         places = [self.table.index(name) for name in chunk.key]
         keys = (tuple(row[place] for place in places) for row in reversed(rows))

@@ -191,12 +191,12 @@ def _read_dms(top: Section, folder: Path) -> Path | None:
 def split_url(url: str) -> tuple[dict[str, Any], str]:
     """``mysql://user:password@host:port/database`` as settings for Source, and the password apart.
 
-    Raises ProjectError when it is no such URL.
+    Raises ProjectError when it is not such a URL.
     """
     try:
         parts = urlsplit(url)
         port = parts.port or 3306
-    except ValueError:  # the port is no number, an address is not whole; what exactly could be a part of a password
+    except ValueError:  # the port is not a number, an address is not whole; what exactly could be a part of a password
         raise ProjectError(
             "the host or port in this source URL cannot be read",
             place=without_password(url),

@@ -63,7 +63,7 @@ class Display:
             as_json = self._style == "json"
             line = json.dumps({"event": "progress"} | update.to_dict()) if as_json else _line(update)
             if line != self._last:
-                with suppress(BrokenPipeError):  # who read it has seen enough; the work goes on
+                with suppress(BrokenPipeError):  # who read it has seen enough; the work continues
                     print(line, file=sys.stdout if as_json else sys.stderr, flush=True)
             self._last = line
 

@@ -87,7 +87,7 @@ def of_slow_log(lines: Iterable[str], database: str) -> Iterator[Said]:
 
 
 def of_general_log(lines: Iterable[str], database: str) -> Iterator[Said]:
-    """Each connection has its own database. A Prepare is no execution, and an Execute repeats its text."""
+    """Each connection has its own database. A Prepare is not an execution, and an Execute repeats its text."""
     used: dict[str, str] = {}
     entry: tuple[str, str, list[str]] | None = None
     for line in (*lines, "0 Quit"):

@@ -114,7 +114,7 @@ def _create(reader: TokenReader) -> Meaning | Statement:
 
 
 def _create_table(reader: TokenReader, *, replaces: bool, sequence: bool) -> Meaning:
-    """If its text goes on with rows that it reads, its session does not log rows: nobody knows what a function in it
+    """If its text continues with rows that it reads, its session does not log rows: nobody knows what a function in it
     changed.
     """
     _pass_if_exists(reader)
