@@ -9,6 +9,7 @@ cleaned between tests.
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import sys
 import uuid
@@ -80,6 +81,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         parameters = item.callspec.params.values() if isinstance(item, pytest.Function) and "[" in item.name else ()
         if MariaDB118.name in parameters and not str(item.path).startswith(everywhere):
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(autouse=True)
+def _logging_of_its_own() -> Iterator[None]:
+    """A command that is run in the tests' process sets up logging for the process: the next test has it as it was."""
+    loggers = [logging.getLogger(name) for name in ("whimbrel", "whimbrel.notes", "asyncio")]
+    before = [(logger, logger.level, logger.propagate, list(logger.handlers)) for logger in loggers]
+    raised = logging.raiseExceptions
+    yield
+    logging.raiseExceptions = raised
+    for logger, level, propagate, handlers in before:
+        logger.setLevel(level)
+        logger.propagate, logger.handlers = propagate, handlers
 
 
 @pytest.fixture(scope="session")

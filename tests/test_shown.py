@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-import logging
 import re
 import time
 from pathlib import Path
@@ -41,15 +40,15 @@ def test_an_error_is_printed_with_its_name_and_the_hint_on_its_own_line(capsys: 
 
 
 def test_a_long_gtid_set_is_cut_short_and_is_whole_in_the_log(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     whole = ",".join(SERVERS)
     error = errors.PositionLost(f"it never had the GTIDs {whole}", place="binlog")
     frame.report_error(error, as_json=False)
     assert whole in capsys.readouterr().err, "a command without a log must not lose it"
-    logger = logging.getLogger("whimbrel")
-    for name, value in (("handlers", []), ("propagate", True), ("level", logger.level)):
-        monkeypatch.setattr(logger, name, value)
+    frame.keep_log(tmp_path / "none" / "whimbrel.log")
+    frame.report_error(error, as_json=False)
+    assert whole in capsys.readouterr().err, "neither must one that was refused before it had a folder"
     frame.keep_log(tmp_path / "whimbrel.log")
     frame.report_error(error, as_json=False)
     assert capsys.readouterr().err == f"error[PositionLost]: binlog: it never had the GTIDs {SERVERS[0]},… (39 more)\n"

@@ -112,7 +112,7 @@ with PartitionFiles(Path(sys.argv[1]), 1, buffer_bytes=1) as spill:
     ended = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path / "temporary")], capture_output=True, text=True, check=True
     )
-    assert "File too large. Make room" in ended.stdout
+    assert "File too large. Free disk space" in ended.stdout
     assert list(tmp_path.iterdir()) == []
 
 

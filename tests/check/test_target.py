@@ -251,7 +251,8 @@ def test_preview_of_one_table(on_mariadb: Case) -> None:
     assert "no rows" in on_mariadb.call("preview", "-t", "t").output
     refused = on_mariadb.call("preview", "-t", "nothing")
     assert refused.exit_code == 2
-    assert f"there is no [[table]] for nothing. There are: {on_mariadb.database}.t" in refused.output
+    assert "there is no [[table]] for nothing\n" in refused.output
+    assert f"hint: There are: {on_mariadb.database}.t" in refused.output
 
 
 # --- names and documentation ----------------------------------------------------------------------------------------

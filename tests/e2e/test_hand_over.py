@@ -255,7 +255,7 @@ def test_a_chunk_that_is_damaged_again_ends_the_load(work: Work, monkeypatch: py
     exported(work, GROUP)
     monkeypatch.setattr("whimbrel.migration.load.fitting", lambda plan, chunk: None)
     said = work.call("load", code=3).output
-    assert f"{file(work, 1)}: is damaged again, just after it was written. Check the disk" in said
+    assert f"{file(work, 1)}: is damaged again, just after it was written\nhint: Check the disk" in said
 
 
 def test_parts_with_other_rows_than_were_exported_end_the_load(work: Work) -> None:

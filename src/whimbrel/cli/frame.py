@@ -94,7 +94,7 @@ def _told(error: WhimbrelError) -> str:
     """
     text = f"{error.place}: {error.message}" if error.place else error.message
     text = f"error[{type(error).__name__}]: {text}" + (f"\nhint: {error.hint.strip()}" if error.hint else "")
-    if (short := shortened(text)) == text or not log.handlers:
+    if (short := shortened(text)) == text or not has_log():
         return text
     log.error("ended by an error", extra={"error": type(error).__name__, "reason": str(error)})
     return short
@@ -137,11 +137,19 @@ def keep_log(path: Path) -> None:
         logger.handlers = [handler]
 
 
+def has_log() -> bool:
+    """Whether what is logged now is kept."""
+    return any(handler.is_there() for handler in log.handlers if isinstance(handler, _OnceThere))
+
+
 class _OnceThere(logging.FileHandler):
     """Logs into a folder that a run makes when it begins: what is refused before leaves no folder behind."""
 
+    def is_there(self) -> bool:
+        return self.stream is not None or Path(self.baseFilename).parent.exists()
+
     def emit(self, record: logging.LogRecord) -> None:
-        if self.stream is not None or Path(self.baseFilename).parent.exists():
+        if self.is_there():
             super().emit(record)
 
 
