@@ -41,6 +41,8 @@ class MemoryWire:
         self.calls.append((operation, asked))
         self.disturb(operation, asked)
         assert asked["ReturnConsumedCapacity"] == "TOTAL"
+        for name in ("ExpressionAttributeNames", "ExpressionAttributeValues"):
+            assert asked.get(name, True), f"DynamoDB refuses an empty {name}"
         answer = getattr(self, operation)(asked)
         if self.lose_answer(operation, asked):
             raise self.unexpected(operation, "lost")
@@ -57,7 +59,7 @@ class MemoryWire:
 
     def BatchWriteItem(self, asked: Body) -> Body:  # noqa: N802
         requests = [(table, each) for table, entries in asked["RequestItems"].items() for each in entries]
-        assert len(requests) <= 25
+        assert 1 <= len(requests) <= 25
         items = [each.get("PutRequest", {}).get("Item") or each["DeleteRequest"]["Key"] for _, each in requests]
         assert len({(table, self.identity(item)) for (table, _), item in zip(requests, items, strict=True)}) == len(
             items
