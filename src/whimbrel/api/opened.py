@@ -24,7 +24,7 @@ def opened(project: ProjectLike, *, optional: bool = False) -> Iterator[Project]
     """The project, while nobody can look into its folders but those that it names. Raises ProjectError, and StateError
     for a file or folder that the operating system refuses.
 
-    ``optional``: where there is no file of the usual name, a project without settings, as a model file needs none.
+    ``optional``: without a file of the usual name, a project with no settings is used. A model file needs none.
     """
     with private(), disk_faults_named(), _few_collections():
         found = project if isinstance(project, Project) else read_project(Path(project), optional=optional)

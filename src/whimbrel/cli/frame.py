@@ -110,7 +110,7 @@ def named_project(path: Path) -> Project:
 
 
 def optional_project(path: Path) -> Project:
-    """As ``named_project``; where there is no file of the usual name, a project without settings."""
+    """As ``named_project``; without a file of the usual name, a project with no settings."""
     return read_project(path, optional=True)
 
 
