@@ -7,20 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.dynamodb.conftest import FRAME, ItemTable, expected, item, key
+from tests.dynamodb.conftest import FRAME, ItemTable, expected, key
 from tests.faults import FaultProxy
 from whimbrel.dynamodb import calls
-from whimbrel.dynamodb.answers import (  # type: ignore[attr-defined]
-    Undocumented,
-    attributes_left,
-    filtered,
-    item_found,
-    items_found,
-    key_id,
-    page,
-    units,
-    unprocessed,
-)
 from whimbrel.dynamodb.pace import Backoff
 from whimbrel.dynamodb.read import get_items, meets, scan
 from whimbrel.dynamodb.wire import DynamoClient
@@ -28,16 +17,9 @@ from whimbrel.dynamodb.write import Writer
 from whimbrel.errors import UnexpectedAnswer
 from whimbrel.item import identity_of
 from whimbrel.project import Target
-from whimbrel.records import Condition, Delete, Guarded, Inside, ItemOperation, Put, Update
+from whimbrel.records import Condition, Guarded, Inside, ItemOperation, Update
 
 Body = dict[str, Any]
-PUTS = [Put("t", key(number), item(number)) for number in range(3)]
-DELETE = Delete("t", key(9))
-USED = {"ConsumedCapacity": {"TableName": "t", "CapacityUnits": 1.0}}
-
-
-def put_request(number: int) -> Body:
-    return {"PutRequest": {"Item": item(number)}}
 
 
 @pytest.fixture(autouse=True)
@@ -49,173 +31,6 @@ def without_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 def writer(faulty_wire: DynamoClient, faulty_target: Target) -> Writer:
     return Writer(faulty_wire, faulty_target)
 
-
-# -- what each answer says ---------------------------------------------------------------------------------------------
-
-
-def test_what_a_batch_leaves_out_is_what_it_names() -> None:
-    assert unprocessed(PUTS, {"UnprocessedItems": {}}) == []
-    left = {"UnprocessedItems": {"t": [put_request(2), put_request(0)]}}
-    assert unprocessed(PUTS, left) == [PUTS[0], PUTS[2]]
-    assert unprocessed([*PUTS, DELETE], {"UnprocessedItems": {"t": [{"DeleteRequest": {"Key": key(9)}}]}}) == [DELETE]
-    other = {"PutRequest": {"Item": item(1) | {"sk": {"N": "1.0"}}}}
-    assert unprocessed(PUTS, {"UnprocessedItems": {"t": [other]}}) == [PUTS[1]]
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        {},
-        {"UnprocessedItems": None},
-        {"UnprocessedItems": []},
-        {"UnprocessedItems": "none"},
-        {"UnprocessedItems": 0},
-        {"UnprocessedItems": {"other": [put_request(0)]}},
-        {"UnprocessedItems": {"t": []}},
-        {"UnprocessedItems": {"t": None}},
-        {"UnprocessedItems": {"t": {"PutRequest": {"Item": item(0)}}}},
-        {"UnprocessedItems": {"t": [put_request(0), put_request(0)]}},
-        {"UnprocessedItems": {"t": [put_request(3)]}},
-        {"UnprocessedItems": {"t": [{"DeleteRequest": {"Key": key(0)}}]}},
-        {"UnprocessedItems": {"t": [{"PutRequest": {"Item": {"pk": {"S": "k0"}}}}]}},
-        {"UnprocessedItems": {"t": [{"PutRequest": {"Item": {"pk": "k0", "sk": "0"}}}]}},
-        {"UnprocessedItems": {"t": [{"PutRequest": {"Item": item(0) | {"sk": {"N": "zero"}}}}]}},
-        {"UnprocessedItems": {"t": [{"PutRequest": {"Item": item(0)}, "DeleteRequest": {"Key": key(1)}}]}},
-        {"UnprocessedItems": {"t": [{"PutRequest": {}}]}},
-        {"UnprocessedItems": {"t": [None]}},
-        {"unprocessedItems": {}},
-        {"message": "Service Unavailable"},
-    ],
-)
-def test_a_batch_is_written_only_if_its_answer_says_what_is_left(answer: Body) -> None:
-    with pytest.raises(Undocumented):
-        unprocessed(PUTS, answer)
-
-
-def test_what_an_update_leaves_is_the_item_with_its_key() -> None:
-    assert attributes_left("t", key(1), USED | {"Attributes": item(1, a="x")}) == item(1, a="x")
-    for left in ({}, {"Attributes": None}, {"Attributes": {}}, {"Attributes": item(2)}, {"Attributes": {"a": "x"}}):  # type: ignore[var-annotated]
-        with pytest.raises(Undocumented):
-            attributes_left("t", key(1), USED | left)
-    with pytest.raises(Undocumented):
-        attributes_left("t", key(1), {"Attributes": item(1)})
-
-
-def test_an_item_is_missing_only_if_an_answer_about_its_table_says_so() -> None:
-    assert item_found("t", key(1), USED) is None
-    assert item_found("t", key(1), USED | {"Item": item(1)}) == item(1)
-    other = {"ConsumedCapacity": {"TableName": "other", "CapacityUnits": 1}}
-    for answer in ({}, {"Item": item(1)}, other, USED | {"Item": None}, USED | {"Item": {}}, USED | {"Item": item(2)}):
-        with pytest.raises(Undocumented):
-            item_found("t", key(1), answer)
-    arn = "arn:aws:dynamodb:us-east-1:123456789012:table/t"
-    assert item_found(arn, key(1), USED) is None
-
-
-KEYS = [key(1), key(2), key(3)]
-
-
-def test_a_batch_of_items_is_those_found_and_those_to_ask_for_again() -> None:
-    again = {"UnprocessedKeys": {"t": {"Keys": [key(3)], "ConsistentRead": True}}}
-    found, left = items_found("t", KEYS, {"Responses": {"t": [item(1)]}} | again)
-    assert (found, left) == ({key_id(key(1)): item(1)}, [key(3)])
-    all_again = {"UnprocessedKeys": {"t": {"Keys": KEYS}}}
-    assert items_found("t", KEYS, {"Responses": {}} | all_again) == ({}, KEYS)
-    assert items_found("t", KEYS, {"Responses": {"t": []}, "UnprocessedKeys": {}}) == ({}, [])
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        {},
-        {"Responses": {"t": []}},
-        {"Responses": {}, "UnprocessedKeys": {}},
-        {"Responses": None, "UnprocessedKeys": {}},
-        {"Responses": {"t": None}, "UnprocessedKeys": {}},
-        {"Responses": {"t": [None]}, "UnprocessedKeys": {}},
-        {"Responses": {"t": []}, "UnprocessedKeys": None},
-        {"Responses": {"t": []}, "UnprocessedKeys": {"t": {"Keys": []}}},
-        {"Responses": {"t": []}, "UnprocessedKeys": {"t": [key(1)]}},
-        {"Responses": {"t": []}, "UnprocessedKeys": {"other": {"Keys": [key(1)]}}},
-        {"Responses": {"t": []}, "UnprocessedKeys": {"t": {"Keys": [key(4)]}}},
-        {"Responses": {}, "UnprocessedKeys": {"t": {"Keys": [key(1), key(1), key(1)]}}},
-        {"Responses": {"t": [item(1)]}, "UnprocessedKeys": {"t": {"Keys": [key(1)]}}},
-        {"Responses": {"t": [item(1), item(1)]}, "UnprocessedKeys": {}},
-        {"Responses": {"t": [item(4)]}, "UnprocessedKeys": {}},
-        {"Responses": {"t": [{"a": {"S": "x"}}]}, "UnprocessedKeys": {}},
-        {"Responses": {"t": [], "other": []}, "UnprocessedKeys": {}},
-    ],
-)
-def test_an_item_is_missing_from_a_batch_only_if_the_answer_is_whole(answer: Body) -> None:
-    with pytest.raises(Undocumented):
-        items_found("t", KEYS, answer)
-
-
-def counted(*items: Any, **more: Any) -> Body:
-    return USED | {"Items": list(items), "Count": len(items), "ScannedCount": len(items)} | more
-
-
-def test_a_page_has_as_many_items_as_it_says_and_goes_on_elsewhere() -> None:
-    assert page("t", None, 0, counted(item(1), item(2))) == ([item(1), item(2)], None)
-    assert page("t", key(1), 1, counted(item(2), LastEvaluatedKey=key(2))) == ([item(2)], key(2))
-    assert page("t", key(1), 0, counted(LastEvaluatedKey=key(2))) == ([], key(2))
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        {},
-        USED,
-        USED | {"Items": []},
-        USED | {"Items": [], "Count": 0},
-        {"Items": [], "Count": 0, "ScannedCount": 0},
-        counted(item(2), Count=2),
-        counted(item(2), Count=None),
-        counted(item(2), Count=True),
-        counted(item(2), ScannedCount=2),
-        counted(item(2), item(3)),  # of one that was asked for
-        counted(None),
-        counted({}),
-        counted(Items=None),
-        counted(Items={}),
-        counted(item(2), LastEvaluatedKey=None),
-        counted(item(2), LastEvaluatedKey={}),
-        counted(item(2), LastEvaluatedKey="k"),
-        counted(item(2), LastEvaluatedKey={"pk": "k"}),
-        counted(item(2), LastEvaluatedKey=key(1)),
-    ],
-)
-def test_another_page_is_not_taken(answer: Body) -> None:
-    with pytest.raises(Undocumented):
-        page("t", key(1), 1, answer)
-
-
-def test_a_filter_lets_the_item_of_the_key_through_or_nothing() -> None:
-    assert filtered("t", key(1), counted(item(1)))
-    assert not filtered("t", key(1), counted(ScannedCount=1))
-    assert not filtered("t", key(1), counted())
-    for answer in (
-        {},
-        counted(item(2)),
-        counted(item(1), item(1)),
-        counted(item(1), Count=0),
-        counted(LastEvaluatedKey=key(1)),
-        counted({"a": "x"}),
-    ):
-        with pytest.raises(Undocumented):
-            filtered("t", key(1), answer)
-
-
-def test_units_are_numbers_or_the_answer_is_not_taken() -> None:
-    assert units({}) == 0
-    assert units(USED) == 1
-    assert units({"ConsumedCapacity": [{"CapacityUnits": 1}, {"CapacityUnits": 2.5}]}) == 3.5
-    for found in (None, "1", 1, [1], {"CapacityUnits": "1"}, [{}], {"CapacityUnits": -1}, {"CapacityUnits": True}):  # type: ignore[var-annotated]
-        with pytest.raises(Undocumented):
-            units({"ConsumedCapacity": found})
-
-
-# -- what becomes of the call ------------------------------------------------------------------------------------------
 
 ODD = {
     "{}": b"{}",
