@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from demo.servers import DynamoServer, Ministack
+from tests.dynamodb.scripted import ScriptedServer
 from tests.faults import FaultProxy
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.dynamodb.write import Writer
@@ -105,3 +106,19 @@ def faulty_wire(faulty_target: Target) -> Iterator[DynamoClient]:
     wire = DynamoClient(faulty_target, connect_timeout=2, timeout=2)
     yield wire
     wire.close()
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., tuple[ScriptedServer, DynamoClient]]]:
+    """Starts a server with a script, and a client of it."""
+    opened: list[tuple[ScriptedServer, DynamoClient]] = []
+
+    def start(*script: bytes) -> tuple[ScriptedServer, DynamoClient]:
+        server = ScriptedServer(*script)
+        opened.append((server, DynamoClient(Target(endpoint=server.endpoint), timeout=2)))
+        return opened[-1]
+
+    yield start
+    for server, wire in opened:
+        wire.close()
+        server.close()

@@ -1,9 +1,8 @@
-"""HTTP as servers and networks speak it, byte by byte, and signatures judged by botocore."""
+"""HTTP as servers and networks speak it, byte by byte."""
 
 from __future__ import annotations
 
 import contextlib
-import re
 import socket
 import ssl
 import threading
@@ -12,81 +11,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
+from tests.dynamodb.scripted import CLOSE, ScriptedServer, answer, request_on
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.errors import RequestRefused, TargetUnreachable, UnexpectedAnswer, UserError
 from whimbrel.project import Target
-
-CLOSE = b"<close>"
-
-
-class ScriptedServer:
-    """Answers each request with the next piece of its script; ``CLOSE`` closes the connection instead."""
-
-    def __init__(self, *script: bytes) -> None:
-        self._script = list(script)
-        self.requests: list[bytes] = []
-        self.connections = 0
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.endpoint = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def _serve(self) -> None:
-        while self._script:
-            try:
-                connection, _ = self._socket.accept()
-            except OSError:
-                return
-            self.connections += 1
-            with connection:
-                while self._script and (request := _request(connection)):
-                    self.requests.append(request)
-                    answer = self._script.pop(0)
-                    connection.sendall(answer.removesuffix(CLOSE))
-                    if answer.endswith(CLOSE):
-                        break
-
-    def close(self) -> None:
-        self._script.clear()
-        self._socket.close()
-
-
-def _request(connection: socket.socket) -> bytes:
-    data = b""
-    while b"\r\n\r\n" not in data:
-        if not (more := connection.recv(65536)):
-            return b""
-        data += more
-    head, _, body = data.partition(b"\r\n\r\n")
-    length = int(re.search(rb"content-length: (\d+)", head.lower())[1])
-    while len(body) < length:
-        body += connection.recv(65536)
-    return head + b"\r\n\r\n" + body
-
-
-def answer(body: bytes, *, status: str = "200 OK", head: str = "", length: bool = True) -> bytes:
-    lines = f"HTTP/1.1 {status}\r\n" + (f"Content-Length: {len(body)}\r\n" if length else "") + head + "\r\n"
-    return lines.encode() + body
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., tuple[ScriptedServer, DynamoClient]]]:
-    opened: list[tuple[ScriptedServer, DynamoClient]] = []
-
-    def start(*script: bytes) -> tuple[ScriptedServer, DynamoClient]:
-        server = ScriptedServer(*script)
-        opened.append((server, DynamoClient(Target(endpoint=server.endpoint), timeout=2)))
-        return opened[-1]
-
-    yield start
-    for server, wire in opened:
-        wire.close()
-        server.close()
 
 
 def test_a_connection_is_kept(serve: Callable[..., tuple[ScriptedServer, DynamoClient]]) -> None:
@@ -202,46 +131,6 @@ def test_nobody_listening_is_target_unreachable() -> None:
         DynamoClient(Target(endpoint=f"http://127.0.0.1:{port}")).call("ListTables", b"{}")
 
 
-@settings(max_examples=25, deadline=None)
-@given(
-    body=st.binary(max_size=200), token=st.sampled_from(["", "a+b/c=="]), operation=st.sampled_from(["Scan", "PutItem"])
-)
-def test_the_signature_is_botocores(body: bytes, token: str, operation: str) -> None:
-    server = ScriptedServer(answer(b"{}"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_SESSION_TOKEN", token)
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "a secret/key+")
-        wire = DynamoClient(Target(endpoint=server.endpoint, region="eu-central-1"))
-        wire.call(operation, body)
-    wire.close()
-    server.close()
-    head, _, sent = server.requests[0].partition(b"\r\n\r\n")
-    assert sent == body
-    headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:])
-    signed = re.search("SignedHeaders=([^,]*)", headers["Authorization"])[1].split(";")
-    assert ("x-amz-security-token" in signed) == bool(token)
-    request = AWSRequest("POST", server.endpoint + "/", {name: headers[name] for name in signed}, body)
-    request.context["timestamp"] = headers["x-amz-date"]
-    judge = SigV4Auth(Credentials("local", "a secret/key+", token or None), "dynamodb", "eu-central-1")
-    signature = judge.signature(judge.string_to_sign(request, judge.canonical_request(request)), request)
-    assert headers["Authorization"].endswith(f"Signature={signature}")
-    assert (
-        f"Credential=local/{headers['x-amz-date'][:8]}/eu-central-1/dynamodb/aws4_request" in headers["Authorization"]
-    )
-
-
-def test_keys_are_in_no_repr_and_no_error(serve: Callable[..., tuple[ScriptedServer, DynamoClient]]) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI")
-        patch.setenv("AWS_SESSION_TOKEN", "FwoGZXIvYXdz")
-        _, wire = serve(answer(b"no", status="400 Bad Request"))
-    with pytest.raises(RequestRefused) as caught:
-        wire.call("ListTables", b"{}")
-    shown = repr(vars(wire)) + repr(wire._session.credentials()) + repr(caught.value) + str(caught.value)
-    assert all(secret not in shown for secret in ("wJalrXUtnFEMI", "FwoGZXIvYXdz", repr(wire._moment.key)))
-
-
 @pytest.fixture
 def no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
@@ -316,7 +205,7 @@ def _tls_server(certificate: Path) -> Iterator[int]:
 
     def serve(connection: socket.socket) -> None:
         with context.wrap_socket(connection, server_side=True) as secure:
-            _request(secure)
+            request_on(secure)
             secure.sendall(answer(b"{}"))
 
     with _accepting(serve) as port:

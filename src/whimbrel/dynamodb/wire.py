@@ -57,7 +57,7 @@ class DynamoClient:
         self._session = Session(target)
         self.endpoint = self._session.endpoint
         url = urlsplit(self.endpoint)
-        self._host = url.netloc.rpartition("@")[2]
+        self._host = url.netloc
         self._path = url.path or "/"
         self._connections = Connections(url, self._session.ca_bundle, connect_timeout, timeout)
         self._moment = self._new_moment(int(time.time()))
