@@ -209,6 +209,10 @@ undo:
         atomic { state = FOLLOWING; MAY_CRASH }
 #endif
     :: state == DECIDED ->  /* nothing is undone from here on: the hooks are called until they succeed */
+        do
+        :: atomic { true -> MAY_CRASH }  /* a hook fails, perhaps for ever: no side takes writes, and nothing is lost */
+        :: break
+        od;
         atomic { route = DYNAMODB; MAY_CRASH };
 #ifdef STREAM_AFTER_SWITCH
         atomic { stream_on = true; MAY_CRASH };

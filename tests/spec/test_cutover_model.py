@@ -1,4 +1,4 @@
-"""Checks spec/cutover.pml with spin: the order has no error, each broken variant has the one that it is for."""
+"""Checks the models of a cutover with spin: the order has no error, each broken variant has the one that it is for."""
 
 from __future__ import annotations
 
@@ -8,46 +8,99 @@ import pytest
 
 from tests.spec.spin import SPEC, check, defines_of, errors, needed, unreached
 
-MODEL = SPEC / "cutover.pml"
 BOTH_OPEN = "assertion violated (fence&&"  # a write at DynamoDB while MySQL takes writes
 AT_MYSQL = "assertion violated (((state=="  # a write at MySQL after the decision
 DECIDED_EARLY = "&&(applied==log_end))"  # the decision, while the sides differ
 RETURNED_EARLY = "assertion violated ((row==item)&&"  # the way back, while the sides differ
 NONE_OPEN = "assertion violated (( !(fence)&&"  # at the end no side takes writes
 LOST_FORWARD = "assertion violated (item==acknowledged)"
-VARIANTS = {
-    "FENCE_WITHOUT_LOCK": AT_MYSQL,
-    "XA_NOT_READ": AT_MYSQL,
-    "VERIFIED_BEFORE_DRAINED": DECIDED_EARLY,
-    "NO_SEAL": BOTH_OPEN,
-    "ROUTE_BEFORE_DECISION": BOTH_OPEN,
-    "STATE_BEFORE_UNDO": NONE_OPEN,
-    "STREAM_AFTER_SWITCH": RETURNED_EARLY,
-    "FORWARD_NOT_ENDED": RETURNED_EARLY,
-    "PLACE_BEFORE_ROWS": RETURNED_EARLY,
-    "OPENED_WITHIN_LEASE": BOTH_OPEN,
-    "OPENED_BEFORE_DRAINED": RETURNED_EARLY,
-    "FORWARD_FROM_NOW": LOST_FORWARD,
+NOT_COMPARED = "assertion violated (source["  # sides that differ, and the cutover did not see it
+OUT_OF_ORDER = "assertion violated (seen[me]==log[at].old)"
+NOT_BACK = "assertion violated (row==wanted)"  # MySQL is opened without what the items have
+WITHOUT_COLUMNS = "assertion violated ( !(row)||"  # MySQL's row has lost the columns that no attribute has
+ROUTED_BOTH = "assertion violated ((route!="
+ROUTED_LATE = "assertion violated (route!="
+STEP_WITHOUT_SIDE = "assertion violated ((step!="
+MODELS = {
+    "cutover": {
+        "FENCE_WITHOUT_LOCK": AT_MYSQL,
+        "XA_NOT_READ": AT_MYSQL,
+        "VERIFIED_BEFORE_DRAINED": DECIDED_EARLY,
+        "NO_SEAL": BOTH_OPEN,
+        "ROUTE_BEFORE_DECISION": BOTH_OPEN,
+        "STATE_BEFORE_UNDO": NONE_OPEN,
+        "STREAM_AFTER_SWITCH": RETURNED_EARLY,
+        "FORWARD_NOT_ENDED": RETURNED_EARLY,
+        "PLACE_BEFORE_ROWS": RETURNED_EARLY,
+        "OPENED_WITHIN_LEASE": BOTH_OPEN,
+        "OPENED_BEFORE_DRAINED": RETURNED_EARLY,
+        "FORWARD_FROM_NOW": LOST_FORWARD,
+    },
+    "dirty": {
+        "SAVED_BEFORE_SYNC": NOT_COMPARED,
+        "OLD_KEY_NOT_DIRTY": NOT_COMPARED,
+        "NOT_FROM_THE_CHECKPOINT": NOT_COMPARED,
+        "ITEMS_BEFORE_PLACE": NOT_COMPARED,
+        "FROM_THE_END": NOT_COMPARED,
+        "STREAM_AFTER_VERIFICATION": NOT_COMPARED,
+    },
+    "coordinators": {
+        "FENCE_WITHOUT_ROW": STEP_WITHOUT_SIDE,
+        "UNDO_OF_ANOTHERS": ROUTED_BOTH,
+        "DECIDED_BY_FILE": ROUTED_BOTH,
+        "ROUTE_WITHOUT_EPOCH": ROUTED_LATE,
+    },
+    "reverse": {
+        "START_WITHOUT_MARKER": OUT_OF_ORDER,
+        "LANE_REPEATS": OUT_OF_ORDER,
+        "ONE_PLACE_A_SHARD": NOT_BACK,
+        "CHILD_BEFORE_PARENT": NOT_BACK,
+        "END_BY_QUIET": NOT_BACK,
+        "NO_RECONCILIATION": NOT_BACK,
+        "RECONCILED_ITEM_BY_ITEM": NOT_BACK,
+        "RECONCILED_BEFORE_CLOSED": NOT_BACK,
+        "TOUCHED_IN_MEMORY": NOT_BACK,
+        "UNMAPPED_FORGOTTEN": WITHOUT_COLUMNS,
+    },
+}
+SIZES = {
+    "cutover": {"CRASHES", "WRITES", "CUTOVERS"},
+    "dirty": {"CRASHES", "CHANGES"},
+    "coordinators": {"COMMANDS"},
+    "reverse": {"CRASHES", "CHANGES"},
+}
+SMALL = {"cutover": ("CRASHES=1", "WRITES=2")}  # enough for what a broken order does
+PROCESSES = {
+    "cutover": ("coordinator", "application", "forward", "reverse"),
+    "dirty": ("coordinator", "application", "applier", "somebody"),
+    "coordinators": ("coordinator",),
+    "reverse": ("application", "stream", "reader", "lane", "rollback"),
 }
 
 pytestmark = needed
 
 
-def test_exactly_one_side_is_open_and_nothing_is_lost_in_every_interleaving(tmp_path: Path) -> None:
-    report = check(tmp_path, MODEL, whole=True)
+@pytest.mark.parametrize("model", MODELS)
+def test_there_is_no_error_in_any_interleaving(tmp_path: Path, model: str) -> None:
+    report = check(tmp_path, SPEC / f"{model}.pml", whole=True)
     assert errors(report) == 0, report
     assert "Search not completed" not in report
-    for process in ("coordinator", "application", "forward", "reverse"):
+    for process in PROCESSES[model]:
         steps = [line for line in unreached(report, process).splitlines() if ", state " in line and "-end-" not in line]
         assert steps == []  # no step of the model is there for show
 
 
-@pytest.mark.parametrize(("variant", "what"), VARIANTS.items(), ids=VARIANTS)
-def test_a_broken_order_is_found(tmp_path: Path, variant: str, what: str) -> None:
-    report = check(tmp_path, MODEL, variant, "CRASHES=1", "WRITES=2", whole=False)
+@pytest.mark.parametrize(
+    ("model", "variant", "what"),
+    [(model, variant, what) for model, variants in MODELS.items() for variant, what in variants.items()],
+    ids=[variant for variants in MODELS.values() for variant in variants],
+)
+def test_a_broken_order_is_found(tmp_path: Path, model: str, variant: str, what: str) -> None:
+    report = check(tmp_path, SPEC / f"{model}.pml", variant, *SMALL.get(model, ()), whole=False)
     assert errors(report) == 1, report
     assert what in report, report
 
 
-def test_every_variant_of_the_model_is_tested() -> None:
-    assert defines_of(MODEL) == {*VARIANTS, "CRASHES", "WRITES", "CUTOVERS"}
+@pytest.mark.parametrize("model", MODELS)
+def test_every_variant_of_the_model_is_tested(model: str) -> None:
+    assert defines_of(SPEC / f"{model}.pml") == {*MODELS[model], *SIZES[model]}
