@@ -29,8 +29,9 @@ from whimbrel.dynamodb.write import Writer
 from whimbrel.mapping.versions import Versions
 from whimbrel.migration.apply import Applier
 from whimbrel.migration.dead import DeadLetters
+from whimbrel.migration.dirty import DirtyKeys
 from whimbrel.migration.progress import Progress
-from whimbrel.migration.state import CheckpointStore
+from whimbrel.migration.state import CheckpointStore, StateFolder
 from whimbrel.project import KeyRule, TableRule, Target
 from whimbrel.records import Change, Column, Commit, Position, Table
 
@@ -129,19 +130,23 @@ def write_log(folder: Path, all_changes: Iterator[Change]) -> None:
 def apply(folder: Path, rule: TableRule, target: Target) -> None:
     """The whole log, as ``whimbrel apply`` does it."""
     wire = DynamoClient(target)
-    writer = Writer(wire, target)
     with tempfile.TemporaryDirectory(dir=folder) as state:
+        checkpoints = CheckpointStore(Path(state) / "checkpoint.json")
+        dirty = DirtyKeys(StateFolder(Path(state)), checkpoints.now)
+        writer = Writer(wire, target, before=dirty.begin_write)
         applier = Applier(
             ChangeLogReader(folder / "log", None),
             {rule.source: Versions(rule, TABLE)},
             writer,
             DeadLetters(Path(state) / "dead.jsonl"),
-            CheckpointStore(Path(state) / "checkpoint.json"),
+            dirty,
+            checkpoints,
             Progress(),
         )
         while applier.step():
             pass
         applier.save()
+        dirty.close()
     writer.close()
     wire.close()
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import orjson
@@ -160,7 +161,8 @@ class Nothing:
 
 def applier(log: Path, nothing: Nothing) -> Applier:
     reader, any_ = ChangeLogReader(log, nothing.now.applied), cast("Any", nothing)
-    return Applier(reader, any_, any_, any_, any_, Progress())
+    dirty = cast("Any", SimpleNamespace(save=lambda applied: None))
+    return Applier(reader, any_, any_, any_, dirty, any_, Progress())
 
 
 def test_all_changes_of_the_log_are_applied_and_counted(log: Path) -> None:

@@ -364,7 +364,7 @@ def test_guarded_operations_that_can_never_be_written(wire: MemoryWire, writer: 
 def test_nothing_is_sent_where_it_may_not_be(wire: MemoryWire) -> None:
     asked: list[int] = []
 
-    def not_ours() -> None:
+    def not_ours(operations: object) -> None:
         asked.append(1)
         raise PrivilegeError("another one writes here")
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,10 +24,11 @@ from whimbrel.mapping.versions import Versions
 from whimbrel.migration import apply
 from whimbrel.migration.apply import FIRST_BATCH, LARGEST_BATCH, LEAST_BATCH, Applier
 from whimbrel.migration.dead import DeadLetters, read_letters
+from whimbrel.migration.dirty import DirtyKeys
 from whimbrel.migration.progress import Progress
-from whimbrel.migration.state import CheckpointStore
+from whimbrel.migration.state import CheckpointStore, StateFolder
 from whimbrel.project import KeyRule, TableRule, Target
-from whimbrel.records import Change, Column, Commit, Item, Position, Row, Table
+from whimbrel.records import Change, Column, Commit, Item, ItemOperation, Position, Row, Table
 
 COLUMNS = (Column("id", "int", nullable=False), Column("name", "text", charset="utf8mb4"), Column("n", "int"))
 TABLES = [Table("shop", name, COLUMNS, ("id",)) for name in ("one", "two")]
@@ -52,7 +53,9 @@ class Applied:
         self.log = ChangeLogWriter(folder / "log", segment_bytes=4000)
         self.rows: dict[str, dict[Any, Row]] = {table.full_name: {} for table in TABLES}
         self.changes = self.number = 0
-        self.writer = Writer(self.wire, Target(endpoint="http://127.0.0.1:1", region="us-east-1", concurrency=2))  # type: ignore[arg-type]
+        self.dirty: DirtyKeys | None = None
+        target = Target(endpoint="http://127.0.0.1:1", region="us-east-1", concurrency=2)
+        self.writer = Writer(self.wire, target, before=self.begin_write)  # type: ignore[arg-type]
         self.versions = {table.full_name: Versions(rule, table) for table, rule in zip(TABLES, RULES, strict=True)}
 
     def applier(self, began: float = 0.0) -> Applier:
@@ -61,7 +64,14 @@ class Applied:
         self.reader = ChangeLogReader(self.folder / "log", self.checkpoints.now.applied)
         self.progress = Progress()
         self.dead = DeadLetters(self.folder / "dead.jsonl")
-        return Applier(self.reader, self.versions, self.writer, self.dead, self.checkpoints, self.progress, began)
+        self.dirty = DirtyKeys(StateFolder(self.folder), self.checkpoints.now)
+        return Applier(
+            self.reader, self.versions, self.writer, self.dead, self.dirty, self.checkpoints, self.progress, began
+        )
+
+    def begin_write(self, operations: Sequence[ItemOperation]) -> None:
+        assert self.dirty is not None
+        self.dirty.begin_write(operations)
 
     def transaction(self, *made: Change | Callable[[], Change]) -> Commit:
         """Changes, or what makes them when those before are done."""

@@ -19,9 +19,10 @@ from whimbrel.errors import IncompleteRead, MappingError, StateError
 from whimbrel.mapping.design import TableMapping, compile_mapping
 from whimbrel.mapping.family import compile_family
 from whimbrel.mapping.versions import Versions
-from whimbrel.migration import verify
+from whimbrel.migration import second_look, verify
 from whimbrel.migration.differences import TableReport
 from whimbrel.migration.progress import Progress
+from whimbrel.migration.second_look import Applied, SecondLook
 from whimbrel.migration.verify import Verifier, verify_all
 from whimbrel.project import ConditionRule, KeyRule, TableRule, Target
 from whimbrel.records import Change, Column, Item, Position, Row, Table
@@ -90,9 +91,11 @@ class Sides:
             source="the source", target=Target(region="us-east-1", concurrency=3, max_read_units=10_000)
         )
         lineage = SimpleNamespace(end_of=self.position)
-        return Verifier(
-            project, self, self.mappings, self.wire, self.applied, lineage, self.folder, self.stop, self.progress  # type: ignore[arg-type]
+        report = verify.new_report(self.mappings)
+        look = SecondLook(
+            project, self, self.mappings, self.wire, Applied(self.applied), lineage, self.folder, self.stop, report  # type: ignore[arg-type]
         )  # fmt: skip
+        return Verifier(look, self, self.mappings, self.wire, self.folder, self.stop, self.progress, report)  # type: ignore[arg-type]
 
     def run(self, estimated: int = 50) -> TableReport:
         return self.verifier().run(estimated)
@@ -156,9 +159,9 @@ class Sides:
 def sides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Sides]:
     def make(*rules: tuple[TableRule, Table]) -> Sides:
         sides = Sides(tmp_path / "state" / "verify", *rules)
-        monkeypatch.setattr(verify, "read_whole_table", sides.read_whole)
-        monkeypatch.setattr(verify, "rows_of_items", sides.of_items)
-        monkeypatch.setattr(verify, "rows_where_equal", sides.where_equal)
+        monkeypatch.setattr(second_look, "read_whole_table", sides.read_whole)
+        monkeypatch.setattr(second_look, "rows_of_items", sides.of_items)
+        monkeypatch.setattr(second_look, "rows_where_equal", sides.where_equal)
         monkeypatch.setattr(verify, "count_rows", sides.count)
         monkeypatch.setattr(verify, "current_position", sides.position)
         monkeypatch.setattr(sides.stop, "wait", sides.wait)
@@ -187,6 +190,7 @@ def test_what_differs_is_reported_and_nothing_else(
     sides: Callable[..., Sides], rules: Any, seed: int, partition_items: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(verify, "PARTITION_ITEMS", partition_items)
+    monkeypatch.setattr(second_look, "PARTITION_ITEMS", partition_items)
     monkeypatch.setattr(verify, "PAGE_ITEMS", 3)
     both = sides(*rules)
     chance = filled(both, seed)
@@ -246,7 +250,7 @@ def test_what_changes_while_it_is_read_is_no_difference(
     sides: Callable[..., Sides], rules: Any, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The target follows a moment later; only what was damaged differs in the end."""
-    monkeypatch.setattr(verify, "CONFIRMATIONS", 2)
+    monkeypatch.setattr(second_look, "CONFIRMATIONS", 2)
     both = sides(*rules)
     chance = filled(both, seed)
     left = itertools.count()
@@ -323,7 +327,7 @@ def test_an_applier_that_does_not_move_ends_it(sides: Callable[..., Sides], monk
     both.insert((1, 1, "a"))
     both.applied = lambda: Position("bin.000001", 99)
     clock = itertools.count(0, 10)
-    monkeypatch.setattr(verify.time, "monotonic", lambda: float(next(clock)))  # type: ignore[attr-defined]
+    monkeypatch.setattr(second_look.time, "monotonic", lambda: float(next(clock)))  # type: ignore[attr-defined]
     with pytest.raises(StateError, match=r"the applier is at bin\.000001:99 and does not reach bin\.000001:100"):
         both.run()
     assert next(clock) < 200
@@ -460,14 +464,14 @@ def test_it_reads_at_the_pace_of_the_project(sides: Callable[..., Sides], monkey
     both = sides((RECORD, TABLE))
     both.insert((1, 1, "a"))
     used: list[Any] = []
-    for name in ("scan", "get_items"):
-        read = getattr(verify, name)
+    for place, name in ((verify, "scan"), (second_look, "get_items")):
+        read = getattr(place, name)
 
         def seen(*args: Any, read: Any = read, **more: Any) -> Any:
             used.append((more["pace"].rate, more["stop"] is both.stop, more.get("page_items"), args[2:3]))
             return read(*args, **more)
 
-        monkeypatch.setattr(verify, name, seen)
+        monkeypatch.setattr(place, name, seen)
     both.run()
     assert used[0] == (10_000, True, verify.PAGE_ITEMS, (3,))
     assert {each[:2] for each in used} == {(10_000, True)}
@@ -516,7 +520,7 @@ def test_a_key_that_too_many_rows_could_have_is_unsettled(
 def test_candidates_are_looked_at_in_groups(
     sides: Callable[..., Sides], monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
-    monkeypatch.setattr(verify, "RECHECKED_AT_ONCE", 3)
+    monkeypatch.setattr(second_look, "RECHECKED_AT_ONCE", 3)
     both = sides((RECORD, TABLE))
     both.insert(*((n, n, "a") for n in range(count)))
     report = both.run()
@@ -539,7 +543,9 @@ def test_every_target_is_verified(sides: Callable[..., Sides], monkeypatch: pyte
     run = Verifier.run
     monkeypatch.setattr(Verifier, "run", lambda self, rows: estimates.append(rows) or run(self, rows))  # type: ignore[func-returns-value]
     prepared = SimpleNamespace(
-        project=SimpleNamespace(source="the source", target=Target(region="us-east-1"), state=tmp_path / "state"),
+        project=SimpleNamespace(
+            source="the source", target=Target(region="us-east-1"), state=tmp_path / "state", tables=[]
+        ),
         mappings={mapping.source: mapping for mapping in both.mappings},
         estimates={"shop.things": 5, "shop.lines": 6},
     )

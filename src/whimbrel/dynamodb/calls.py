@@ -51,6 +51,7 @@ class RetryingClient:
         self._stops = stops
         self.pace = pace
         self.counters = Counters()
+        self.unanswered: set[int] = set()  # threads in which a call had no answer that says what became of it
         self.lock = threading.Lock()
 
     def call(self, operation: str, body: bytes, read: Callable[[Answer], Result], units: float = 0.0) -> Result:
@@ -113,3 +114,4 @@ class RetryingClient:
                 self.counters.throttles += 1
             else:
                 self.counters.retries += 1
+                self.unanswered.add(threading.get_ident())

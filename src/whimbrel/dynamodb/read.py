@@ -15,7 +15,7 @@ from whimbrel.dynamodb.answers import filtered, items_found, page
 from whimbrel.dynamodb.calls import RetryingClient
 from whimbrel.dynamodb.pace import Backoff, RateLimiter
 from whimbrel.dynamodb.wire import DynamoClient
-from whimbrel.dynamodb.workers import ConcurrencyLimit
+from whimbrel.dynamodb.workers import ConcurrencyLimit, Workers
 from whimbrel.errors import TargetError
 from whimbrel.item import key_id
 from whimbrel.records import Condition, Item
@@ -34,19 +34,32 @@ def get_items(
     keys: Iterable[Item],
     *,
     pace: RateLimiter | None = None,
+    readers: int = 1,
     stop: threading.Event | None = None,
 ) -> dict[bytes, Item]:
     """The items with these ``keys`` as they stand now (consistent reads), by ``key_id``; a missing item is absent.
 
-    What DynamoDB leaves out or throttles is asked for again until it comes. ``pace`` caps read units.
-    Raises Stopped, RequestRefused, PrivilegeError.
+    What DynamoDB leaves out or throttles is asked for again until it comes. ``pace`` caps read units. ``readers`` is
+    how many calls may be under way. Raises Stopped, RequestRefused, PrivilegeError.
     """
-    calls = RetryingClient(wire, pace or RateLimiter(0), ConcurrencyLimit(1), stop or threading.Event())
     wanted = {key_id(key): key for key in keys}  # DynamoDB refuses a key that occurs twice
-    found: dict[bytes, Item] = {}
     left = iter(wanted.values())
-    while part := list(islice(left, MAX_BATCH_GET)):
-        found |= _get_batch(calls, table, part)
+    parts = list(iter(lambda: list(islice(left, MAX_BATCH_GET)), []))
+    limit = ConcurrencyLimit(readers)
+    calls = RetryingClient(wire, pace or RateLimiter(0), limit, stop or threading.Event())
+    found: dict[bytes, Item] = {}
+    if readers == 1 or len(parts) < 2:
+        for part in parts:
+            found |= _get_batch(calls, table, part)
+        return found
+    workers = Workers[list[Item], dict[bytes, Item]](
+        partial(_get_batch, calls, table), limit, min(readers, len(parts) - 1)
+    )
+    try:
+        for some in workers.do_all(parts):
+            found |= some
+    finally:
+        workers.close()
     return found
 
 

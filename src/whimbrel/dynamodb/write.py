@@ -76,12 +76,15 @@ class Writer:
         target: Target,
         *,
         stop: threading.Event | None = None,
-        before: Callable[[], object] = lambda: None,
+        before: Callable[[Sequence[ItemOperation]], object] = lambda operations: None,
+        astray: Callable[[Sequence[ItemOperation]], object] = lambda operations: None,
     ) -> None:
         """``stop``, when set, makes ``write`` stop retrying, pacing and what it has not begun. ``before`` is called
-        before anything of a ``write`` is sent, and may raise.
+        with the operations of a ``write`` before anything of it is sent, and may raise. ``astray`` is called, in any
+        thread, with operations of which a call had no answer: it may still arrive, however they end.
         """
         self._before = before
+        self._astray = astray
         self._limit = ConcurrencyLimit(target.concurrency)
         self._calls = RetryingClient(wire, RateLimiter(target.max_write_units), self._limit, stop or threading.Event())
         self._workers = Workers[Sequence[ItemOperation], list[Rejected]](
@@ -109,7 +112,7 @@ class Writer:
         """
         assert len({(each.table, repr(each.key)) for each in operations}) == len(operations), "an item occurs twice"
         if operations:
-            self._before()
+            self._before(operations)
         plain = [operation for operation in operations if not isinstance(operation, Update | Guarded)]
         jobs: list[Sequence[ItemOperation]] = [
             plain[start : start + MAX_BATCH_WRITE] for start in range(0, len(plain), MAX_BATCH_WRITE)
@@ -134,6 +137,14 @@ class Writer:
         self._workers.close()
 
     def _write_job(self, operations: Sequence[ItemOperation]) -> list[Rejected]:
+        try:
+            return self._written(operations)
+        finally:
+            if self._calls.unanswered and threading.get_ident() in self._calls.unanswered:
+                self._calls.unanswered.discard(threading.get_ident())
+                self._astray(operations)
+
+    def _written(self, operations: Sequence[ItemOperation]) -> list[Rejected]:
         first = operations[0]
         if isinstance(first, Update):
             return self._update(first)

@@ -12,6 +12,7 @@ from whimbrel.dynamodb.write import Rejected, Writer
 from whimbrel.errors import StateError
 from whimbrel.mapping.versions import Versions
 from whimbrel.migration.dead import DeadLetters
+from whimbrel.migration.dirty import DirtyKeys
 from whimbrel.migration.progress import Progress
 from whimbrel.migration.provenance import Provenances
 from whimbrel.migration.state import CheckpointStore, with_held
@@ -32,6 +33,7 @@ class Applier:
         versions: Mapping[str, Versions],
         writer: Writer,
         dead: DeadLetters,
+        dirty: DirtyKeys,
         checkpoints: CheckpointStore,
         progress: Progress,
         began: float = 0.0,
@@ -41,6 +43,7 @@ class Applier:
         self._versions = versions
         self._writer = writer
         self._dead = dead
+        self._dirty = dirty
         self._checkpoints = checkpoints
         self._progress = progress
         self._began = began
@@ -112,6 +115,9 @@ class Applier:
                 faults.append(provenances.traced(fault, mapping, mine) if mapping.change_metadata else fault)
         self._progress.held += self._writer.take_held()
         if faults:
+            for fault in faults:
+                if fault.item_key is not None:
+                    self._dirty.add(self._versions[fault.table].rule.target, [fault.item_key])
             # Durable before the Checkpoint can pass them.
             self._progress.dead += self._dead.add(faults, "apply")
         return applied
@@ -137,6 +143,7 @@ class Applier:
         self._progress.captured = max(self._progress.captured, self._reader.total + self._reader.unread().changes)
         now = self._checkpoints.now.with_applied(point, commit.position, commit.timestamp)
         now = replace(now, counters={**now.counters, "applied": applied})
+        self._dirty.save(applied)  # before the Checkpoint passes what is in it
         self._checkpoints.save(with_held(now, self._progress))
         self._saved_at = time.monotonic()
 

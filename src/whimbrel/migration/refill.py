@@ -37,6 +37,8 @@ def refill(run: Run, source: str) -> int:
     if not run.stop.is_set():
         with closing(connect(run.prepared.project.source)) as connection:
             everything_applied_is_visible(run, connection)  # or an older row could overwrite what was just applied
+        assert run.dirty is not None, "changes are applied before"
+        run.dirty.add_whole(run.prepared.mappings[source].target)  # before the first item is put
         refiller.fill()
     return refiller.items
 

@@ -65,8 +65,21 @@ def retry(run: Run, letters: list[Letter], phase: str = "retry") -> tuple[int, i
                     for each in rejected
                 ]
     ours = [letter for some in mine.values() for letter in some]
+    _made_dirty(run, ours, faults)  # durable before the letters go
     run.dead.settle(ours, faults, phase)
     return written, len(letters) - len(ours) + len(faults)
+
+
+def _made_dirty(run: Run, letters: list[Letter], faults: list[Fault]) -> None:
+    """The items of letters that go, and of those that come; what was written is dirty already."""
+    if run.dirty:
+        for letter in letters:
+            if letter["item_key"]:
+                run.dirty.add(run.prepared.mappings[letter["table"]].target, [letter["item_key"]])
+        for fault in faults:
+            if fault.item_key:
+                run.dirty.add(run.prepared.mappings[fault.table].target, [fault.item_key])
+        run.dirty.sync()
 
 
 def everything_applied_is_visible(run: Run, connection: Mysql) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +33,7 @@ from whimbrel.migration import history
 from whimbrel.migration.apply import Applier
 from whimbrel.migration.capture import Capture
 from whimbrel.migration.dead import DeadLetters
+from whimbrel.migration.dirty import DirtyKeys
 from whimbrel.migration.history import History
 from whimbrel.migration.load import Loader, is_loaded
 from whimbrel.migration.mark import Claim
@@ -43,7 +44,7 @@ from whimbrel.migration.state import CheckpointStore, StateFolder, with_held
 from whimbrel.migration.watch import Watch
 from whimbrel.mysql.connect import clock, connect
 from whimbrel.mysql.fence import Start, fixed_start
-from whimbrel.records import Position, Provenance
+from whimbrel.records import ItemOperation, Position, Provenance
 
 NEXT = {"new": "snapshot", "snapshot": "load", "load": "apply"}
 
@@ -67,6 +68,7 @@ class Run:
         self._capture: Capture | None = None
         self._unfit: set[Path] = set()  # files of the export that were found not to fit its plan
         self._watch: Watch | None = None
+        self.dirty: DirtyKeys | None = None  # from the phase "apply" on
         self.history = prepared.history
 
     def __enter__(self) -> Run:
@@ -83,9 +85,13 @@ class Run:
         self.dead = DeadLetters(self.folder.dead)
         self.wire = DynamoClient(self.prepared.project.target)
         self.claim = Claim(self.prepared, self.checkpoints, self.wire, self.stop)
-        self.writer = Writer(self.wire, self.prepared.project.target, stop=self.stop, before=self.claim.sure)
+        self.writer = Writer(
+            self.wire, self.prepared.project.target, stop=self.stop, before=self._before_write, astray=self._astray
+        )
         try:
             self.claim.look()
+            if self.phase == "apply":
+                self.dirty = DirtyKeys(self.folder, self.checkpoints.now)
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -100,6 +106,8 @@ class Run:
                 beside.stop()
         self.writer.close()
         self.wire.close()
+        if self.dirty:
+            self.dirty.close()
         self._lock.release()
 
     @property
@@ -206,9 +214,20 @@ class Run:
             )
         self._check_targets()
         self._enter("apply", "")
+        if self.dirty is None:
+            self.dirty = DirtyKeys(self.folder, self.checkpoints.now)
         reader = ChangeLogReader(self.folder.log, self.checkpoints.now.applied)
         began = self._begun.began
-        return Applier(reader, self.prepared.versions, self.writer, self.dead, self.checkpoints, self.progress, began)
+        return Applier(
+            reader,
+            self.prepared.versions,
+            self.writer,
+            self.dead,
+            self.dirty,
+            self.checkpoints,
+            self.progress,
+            began,
+        )
 
     def count_held(self) -> int:
         """Count, for good, what conditions skipped of what was written outside of load and apply; how much it was."""
@@ -233,6 +252,15 @@ class Run:
         """Ask the source once more whether all that the migration rests on is still so. Raises what is not."""
         if self._watch:
             self._watch.ask()
+
+    def _before_write(self, operations: Sequence[ItemOperation]) -> None:
+        self.claim.sure()
+        if self.dirty:  # the load writes what nobody has verified yet
+            self.dirty.begin_write(operations)
+
+    def _astray(self, operations: Sequence[ItemOperation]) -> None:
+        if self.dirty:
+            self.dirty.add_strays((operation.table, operation.key) for operation in operations)
 
     # -- what they are made of -----------------------------------------------------------------------------------------
 

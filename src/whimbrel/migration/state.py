@@ -21,6 +21,7 @@ class StateFolder:
         self.binlogs = root / "binlogs.jsonl"
         self.log = root / "log"
         self.dead = root / "dead.jsonl"
+        self.dirty = root / "dirty"
         self.spill = root / "spill"
         self.verify = root / "verify"
         self.status = root / "status.json"

@@ -1,0 +1,341 @@
+"""The dirty keys: of every item that may have changed since a verification began, so that a second one need look at no
+others.
+
+Whoever writes items adds their keys first: all that goes through the Writer once changes are applied, and the keys of
+what could not be written. The rules, on which a quick verification rests:
+
+1. A key is in the newest file before its write is sent, and in each file that is begun before the write has ended. So
+   a verification that notes the number of the newest file, and then reads the two sides, has seen what became of all
+   keys that are in older files only; what is written later is in that file or in a newer one.
+2. The files are durable before the Checkpoint passes the changes whose keys they have: a mark in them says how many
+   changes that were. What a crash takes of them is replayed, and added again. Files whose last mark is behind the
+   Checkpoint were not kept by all who applied changes, and count for nothing.
+3. A call without an answer may still arrive. Its key is added to each new file for a quarter of an hour, and so is
+   what a process had under way when it died.
+4. Whatever is missing, damaged, of another set or too much is "everything", never less.
+
+Memory is bounded by the keys of one file, the disk by MOST_BYTES: older files are let go, and with them the
+verifications that began before.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import orjson
+
+from whimbrel import checkpoint
+from whimbrel.checkpoint import Checkpoint
+from whimbrel.durable import cut_torn_line, sealed, sync_folder, writing
+from whimbrel.item import key_id
+from whimbrel.migration.dirty_files import (
+    TEXT,
+    Part,
+    Place,
+    Unknown,
+    header,
+    keys_line,
+    parts,
+    path_of,
+    records,
+    write_index,
+)
+from whimbrel.migration.state import StateFolder
+from whimbrel.migration.verified import Verified, read_verified
+from whimbrel.records import Item, ItemOperation, Position
+
+FILE_KEYS = 20_000  # in one file, whose keys are also in memory; a key that is in it is not written again
+FILE_BYTES = 4 << 20
+MOST_BYTES = 256 << 20
+MOST_KEYS = 1_000_000  # that a quick verification would have to look at: more are "everything"
+MOST_STRAYS = 100_000
+STRAY_SECONDS = 900.0  # how long a call without an answer may still arrive
+
+
+class DirtyKeys:
+    """The set as the process that holds the run lock keeps it; thread-safe.
+
+    Opened once changes are applied, for whoever writes items from then on. Raises StateError when the disk refuses.
+    """
+
+    def __init__(self, state: StateFolder, now: Checkpoint) -> None:
+        self._state = state
+        self._folder = state.dirty
+        self._lock = threading.Lock()
+        self._descriptor = -1
+        self._under_way: dict[str, list[TEXT]] = {}  # what is being written
+        self._strays: dict[tuple[str, TEXT], float] = {}  # until when, by the monotonic clock
+        self._applied = _applied(now)
+        with writing(self._folder):
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            try:
+                past = sound(self._folder, now)
+            except Unknown:
+                self._start_over()
+            else:
+                self._continue(past)
+
+    def begin_write(self, operations: Sequence[ItemOperation]) -> None:
+        """To be called before ``operations`` are sent, by who waits for their end: all earlier ones have ended."""
+        with self._lock:
+            self._under_way = {}
+            if self._keys >= FILE_KEYS or self._size >= FILE_BYTES:
+                self._begin_file()
+            for target in {operation.table for operation in operations}:
+                self._under_way[target] = _texts([each.key for each in operations if each.table == target])
+                self._add(target, self._under_way[target])
+
+    def add(self, target: str, keys: Iterable[Item]) -> None:
+        """Keys of items that differ without a write: of what could not be written, say."""
+        with self._lock:
+            self._add(target, _texts(list(keys)))
+
+    def add_whole(self, target: str) -> None:
+        """Any item of ``target`` may change from now on; durable when it returns."""
+        with self._lock:
+            self._write(sealed(b'{"whole":%b' % orjson.dumps(target)))
+            self._sync()
+
+    def add_strays(self, calls: Iterable[tuple[str, Item]]) -> None:
+        """The (target, key) of calls that got no answer."""
+        until = time.monotonic() + STRAY_SECONDS
+        with self._lock:
+            fresh = {(target, text): until for target, key in calls for text in _texts([key])}
+            self._strays |= fresh
+            self._write_strays(fresh)
+
+    def save(self, applied: int) -> None:
+        """Make durable what was added. Must be called before a Checkpoint is saved that has ``applied`` changes."""
+        with self._lock:
+            self._under_way = {}  # nothing is being written: it is the applier that saves
+            if applied != self._applied:
+                self._write(sealed(b'{"applied":%d' % applied))
+                self._applied = applied
+            self._sync()
+
+    def sync(self) -> None:
+        """Make durable what was added, where no Checkpoint passes it."""
+        with self._lock:
+            self._sync()
+
+    def cut(self) -> None:
+        """Begin a new file, so that a verification which begins now has to do with fewer keys later."""
+        with self._lock:
+            if self._keys:
+                self._begin_file()
+                for target, texts in self._under_way.items():  # sent perhaps, and not acknowledged
+                    self._add(target, texts)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
+                self._descriptor = -1
+
+    def _add(self, target: str, texts: list[TEXT]) -> None:
+        recent = self._recent.setdefault(target, set())
+        fresh = [text for text in texts if text not in recent]
+        if fresh:
+            self._write(keys_line(target, fresh))
+            recent.update(fresh)
+            self._keys += len(fresh)
+
+    # -- files ---------------------------------------------------------------------------------------------------------
+
+    def _start_over(self) -> None:
+        """With a new set: no verification that was before it can be continued."""
+        for path in self._folder.iterdir():
+            path.unlink()
+        self._place, self._size = Place(secrets.token_hex(8), 0), 0
+        self._begin_file()
+
+    def _continue(self, past: list[Part]) -> None:
+        newest = past[-1]
+        cut_torn_line(newest.path)
+        self._place, self._size = Place(newest.set, newest.number), newest.path.stat().st_size
+        until = time.monotonic() + STRAY_SECONDS
+        self._strays = dict.fromkeys(left_under_way(past), until)
+        self._begin_file()
+
+    def _begin_file(self) -> None:
+        """The order matters: the old file durable, then the new one, then the index, and only then a key in it."""
+        if self._descriptor >= 0:
+            self._sync()
+            os.close(self._descriptor)
+            self._descriptor = -1
+        previous = self._size
+        place = Place(self._place.set, self._place.file + 1)
+        path = path_of(self._folder, place.file)
+        with writing(path):
+            if place.file > 1:
+                _sync_path(path_of(self._folder, self._place.file))  # also what another process left
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
+            self._descriptor, self._size = os.open(path, flags, 0o600), 0
+            self._recent: dict[str, set[TEXT]] = {}
+            self._keys = 0
+            self._place = place
+            self._write(header(place, previous, self._applied))
+            os.fsync(self._descriptor)
+            sync_folder(self._folder)
+            write_index(self._folder, place)
+        self._write_strays(self._still_astray())
+        self._remove_old()
+
+    def _still_astray(self) -> dict[tuple[str, TEXT], float]:
+        now = time.monotonic()
+        self._strays = {call: until for call, until in self._strays.items() if until > now}
+        return self._strays
+
+    def _write_strays(self, calls: Iterable[tuple[str, TEXT]]) -> None:
+        by_target: dict[str, list[TEXT]] = {}
+        for target, text in calls:
+            by_target.setdefault(target, []).append(text)
+        for target, texts in by_target.items():
+            self._write(keys_line(target, texts, b"strays"))
+        if len(self._strays) > MOST_STRAYS:  # forgotten, at the price of everything
+            self._strays = {}
+            for target in by_target:
+                self._write(sealed(b'{"whole":%b' % orjson.dumps(target)))
+
+    def _write(self, line: bytes) -> None:
+        with writing(path_of(self._folder, self._place.file)):
+            done = 0
+            while done < len(line):
+                done += os.write(self._descriptor, line[done:])
+            self._size += done
+
+    def _sync(self) -> None:
+        with writing(path_of(self._folder, self._place.file)):
+            os.fdatasync(self._descriptor)
+
+    def _remove_old(self) -> None:
+        """What lies before the last clean verification, and what is too much."""
+        verified = read_verified(self._state.root)
+        first = verified.place.file if verified and verified.place.set == self._place.set else 0
+        total = 0
+        for number in range(self._place.file - 1, 0, -1):
+            path = path_of(self._folder, number)
+            if not path.exists():
+                return
+            total += path.stat().st_size
+            if number < first or total > MOST_BYTES:
+                with writing(path):
+                    path.unlink()
+
+
+def _texts(keys: list[Item]) -> list[TEXT]:
+    try:
+        return [orjson.dumps(key) for key in keys]
+    except TypeError:  # a lone surrogate: no item of DynamoDB has such a key, and its dead letter stands
+        found = []
+        for key in keys:
+            with suppress(TypeError):
+                found.append(orjson.dumps(key))
+        return found
+
+
+def _sync_path(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+# -- reading -----------------------------------------------------------------------------------------------------------
+
+
+class Dirty(NamedTuple):
+    """What a verification has to look at, by target table, as the JSON of keys; ``everything``: why it cannot be told.
+    A verification of these items is as good as a full one that began at ``place`` (None: nothing is kept yet), with
+    the changes up to ``position`` applied.
+    """
+
+    place: Place | None
+    position: Position | None
+    texts: dict[str, set[TEXT]]
+    everything: str = ""
+
+    def __len__(self) -> int:
+        return sum(map(len, self.texts.values()))
+
+    def keys(self, target: str) -> Iterator[Item]:
+        return (orjson.loads(text) for text in self.texts.get(target, ()))
+
+
+def dirty_since(root: Path, verified: Verified | None) -> Dirty:
+    """The items of the state folder ``root`` that may have changed since ``verified`` began; thread-safe, and beside
+    the process that adds to them.
+
+    The order matters: the saved Position, from which a crash replays; then the place; then the keys. They are compared
+    after that.
+    """
+    state = StateFolder(root)
+    saved = checkpoint.load(state.checkpoint)
+    place: Place | None = None
+    texts: dict[str, set[TEXT]] = {}
+    everything = ""
+    try:
+        found = sound(state.dirty, saved)
+        place = Place(found[-1].set, found[-1].number)
+        if verified is None:
+            raise Unknown("no verification of all items has found both sides equal")
+        if verified.place.set != place.set or not found[0].number <= verified.place.file <= place.file:
+            raise Unknown("the items that were written since the last verification are not all known")
+        for target, keys in verified.unsettled.items():
+            texts.setdefault(target, set()).update(map(key_id, keys))
+        for part in found:
+            if part.number >= verified.place.file:
+                _collect(part, texts, newest=part is found[-1])
+    except Unknown as reason:
+        texts, everything = {}, str(reason)
+    return Dirty(place, saved.applied_position, texts, everything)
+
+
+def sound(folder: Path, now: Checkpoint) -> list[Part]:
+    """The files, if they have every key that was written up to ``now``, which was loaded before. Raises Unknown."""
+    found = parts(folder)
+    if now.applied is not None and "applied" not in now.counters:
+        raise Unknown("an older version of whimbrel applied changes since the last verification")
+    marks = (each["applied"] for each in records(found[-1], newest=True) if "applied" in each)
+    if max([found[-1].applied, *marks]) < _applied(now):
+        raise Unknown("changes were applied without a record of the items that were written")
+    return found
+
+
+def left_under_way(past: list[Part]) -> Iterator[tuple[str, TEXT]]:
+    """The calls of a process that ended, which may not have been answered: all since the last mark, and the strays."""
+    for part in reversed(past):
+        under_way: list[tuple[str, TEXT]] = []
+        marked = False
+        for each in records(part, newest=part is past[-1]):
+            if "applied" in each:
+                under_way, marked = [], True
+            under_way += [(each["target"], orjson.dumps(key)) for key in each.get("keys", ())]
+            if part is past[-1]:
+                yield from ((each["target"], orjson.dumps(key)) for key in each.get("strays", ()))
+        yield from under_way
+        if marked:
+            return
+
+
+def _collect(part: Part, texts: dict[str, set[TEXT]], *, newest: bool) -> None:
+    for each in records(part, newest=newest):
+        if "whole" in each:
+            raise Unknown(f"all items of {each['whole']} were written again since the last verification")
+        if "target" in each:
+            keys = [*each.get("keys", ()), *each.get("strays", ())]
+            texts.setdefault(each["target"], set()).update(map(key_id, keys))
+            if sum(map(len, texts.values())) > MOST_KEYS:
+                raise Unknown(f"more than {MOST_KEYS:,} items were written since the last verification")
+
+
+def _applied(now: Checkpoint) -> int:
+    return now.counters.get("applied", 0)

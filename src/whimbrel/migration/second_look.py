@@ -1,0 +1,224 @@
+"""The second look at items, by their keys: what differed at first sight, or may have changed since an earlier
+verification, is read again from both sides until it is equal, or different while the source stood still.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterable
+from itertools import count
+from pathlib import Path
+from typing import NamedTuple
+
+import orjson
+
+from whimbrel.dynamodb.pace import RateLimiter
+from whimbrel.dynamodb.read import get_items, meets
+from whimbrel.dynamodb.wire import DynamoClient
+from whimbrel.errors import MappingError, StateError
+from whimbrel.item import key_id, normal_item
+from whimbrel.mapping.design import TableMapping
+from whimbrel.migration.differences import Difference, TableReport
+from whimbrel.migration.lineage import Lineage
+from whimbrel.migration.lookup import read_whole_table, rows_of_items, rows_within
+from whimbrel.migration.positions import reached
+from whimbrel.mysql.connect import Mysql
+from whimbrel.mysql.snapshot import rows_where_equal
+from whimbrel.project import Project
+from whimbrel.records import Item, Position, Row, Value
+
+PARTITION_ITEMS = 100_000
+RECHECKED_AT_ONCE = 1_000
+CONFIRMATIONS = 3  # times a difference must be seen with the source standing still
+ATTEMPTS = 40
+APPLIER_PATIENCE = 60.0  # seconds without any movement of the applied Position
+READERS = 8  # of the target, at most
+
+
+class Applied(NamedTuple):
+    """``now`` tells the applier's Position at the moment; it must move while a verification waits for it. ``still``:
+    nobody may write the source's tables after that Position; None: the source is asked where it stands.
+    """
+
+    now: Callable[[], Position | None]
+    still: Position | None = None
+
+
+class SecondLook:
+    """Of the items of one target table, which all of ``mappings`` have. What differs is noted in ``report``."""
+
+    def __init__(
+        self,
+        project: Project,
+        connection: Mysql,
+        mappings: list[TableMapping],
+        wire: DynamoClient,
+        applied: Applied,
+        lineage: Lineage,
+        folder: Path,
+        stop: threading.Event,
+        report: TableReport,
+    ) -> None:
+        self._source = project.source
+        self.pace = RateLimiter(project.target.max_read_units)
+        self.readers = min(READERS, project.target.concurrency)
+        self._connection = connection
+        self._mappings = mappings
+        self._target = mappings[0].target
+        self._sources = report.source
+        self._wire = wire
+        self._applied = applied
+        self._lineage = lineage
+        self._folder = folder
+        self._stop = stop
+        self._report = report
+        self._reads = count()
+
+    def recheck(self, candidates: Iterable[Item]) -> None:
+        # Where an expression makes the key, each look at the source reads the whole table: let it be worth it.
+        at_once = RECHECKED_AT_ONCE if all(each.invertible for each in self._mappings) else PARTITION_ITEMS
+        group: list[Item] = []
+        for key in candidates:
+            self._report.candidates += 1
+            group.append(key)
+            if len(group) == at_once:
+                self._settle(group)
+                group = []
+        self._settle(group)
+
+    def _settle(self, keys: list[Item]) -> None:
+        """Read ``keys`` again on both sides until each is equal, or different while its source stood still."""
+        seen: dict[bytes, int] = {}
+        keys = [key for key in keys if self._has_way_back(key)]
+        for attempt in range(ATTEMPTS):
+            if not keys or self._stop.is_set():
+                return
+            if attempt:
+                self._stop.wait(min(0.05 * attempt, 1.0))
+            expected, unmappable = self._source_items(keys)
+            self._await_applied(self._applied.still or self._lineage.end_of(self._connection))
+            found = self._target_items(keys)
+            keys = [
+                key
+                for key, text in ((key, key_id(key)) for key in keys)
+                if text in unmappable or not self.same(expected.get(text), found.get(text))
+            ]
+            if not keys:
+                return
+            again, _ = self._source_items(keys)
+            open_keys = []
+            for key in keys:
+                text = key_id(key)
+                if self.same(expected.get(text), again.get(text)):
+                    seen[text] = seen.get(text, 0) + 1
+                    if seen[text] >= CONFIRMATIONS:
+                        self._report_difference(key, expected.get(text), found.get(text), text in unmappable)
+                        continue
+                open_keys.append(key)
+            keys = open_keys
+        for key in keys:
+            self._report.note(Difference(self._sources, "unsettled", key, None, None))
+
+    def recheck_keyless(self, mapping: TableMapping, keys: list[tuple[Value, ...]]) -> None:
+        """Rows without an item's key have no place in the target to compare: they count if they still have none."""
+        table = mapping.table
+        rows = rows_where_equal(self._connection, table, table.primary_key, keys)
+        self._connection.commit()
+        for fault in mapping.put_items(rows)[1]:
+            if fault.item_key is None:
+                reason = f"{fault.reason} (row {fault.source_key})"
+                self._report.note(Difference(mapping.source, "unmappable", {}, None, None, reason))
+
+    def _has_way_back(self, key: Item) -> bool:
+        """Whether the rows of ``key`` can be looked up; a key that could come from too many rows cannot be settled."""
+        try:
+            for mapping in self._mappings:
+                if mapping.invertible:
+                    mapping.source_keys(key)
+        except MappingError:
+            self._report.note(Difference(self._sources, "unsettled", key, None, None))
+            return False
+        return True
+
+    def _source_items(self, keys: list[Item]) -> tuple[dict[bytes, Item], set[bytes]]:
+        """The items that the source's rows of these keys make now, and the keys of those that cannot be mapped."""
+        items: dict[bytes, Item] = {}
+        unmappable: set[bytes] = set()
+        for mapping in self._mappings:
+            puts, faults = mapping.put_items(self._rows_of(mapping, keys))
+            unmappable |= {key_id(fault.item_key) for fault in faults if fault.item_key is not None}
+            for put in puts:
+                items.setdefault(key_id(put.key), {}).update(put.item)
+        return items, unmappable
+
+    def _rows_of(self, mapping: TableMapping, keys: list[Item]) -> list[Row]:
+        """All rows, as they are now, of the items of ``keys``."""
+        if mapping.invertible:
+            return rows_of_items(self._connection, mapping, keys)
+        found: list[Row] = []
+        wanted = {key_id(key) for key in keys}
+        self.read_source(mapping, lambda rows: found.extend(rows_within(mapping, rows, wanted)), lambda rows: None)
+        return found
+
+    def read_source(self, mapping: TableMapping, use: Callable[[list[Row]], None], count: Callable[[int], None]) -> int:
+        folder = self._folder / f"export-{next(self._reads)}"
+        return read_whole_table(self._source, mapping, folder, use, count, self._stop)
+
+    def _target_items(self, keys: list[Item]) -> dict[bytes, Item]:
+        return get_items(self._wire, self._target, keys, pace=self.pace, readers=self.readers, stop=self._stop)
+
+    def _await_applied(self, position: Position) -> None:
+        last, moved = self._applied.now(), time.monotonic()
+        while not reached(last, position):
+            if self._stop.wait(0.02):
+                return
+            now = self._applied.now()
+            if now != last:
+                last, moved = now, time.monotonic()
+            elif time.monotonic() - moved > APPLIER_PATIENCE:
+                raise StateError(
+                    f"the applier is at {last} and does not reach {position}",
+                    place=self._sources,
+                    hint="See whether `whimbrel migrate` is running and what it says, then verify again.",
+                )
+
+    # -- the two sides made comparable ---------------------------------------------------------------------------------
+
+    def same(self, one: Item | None, other: Item | None) -> bool:
+        """Whether the target has ``other`` where the source's rows make ``one``."""
+        if one is None or other is None or self.is_deleted(other):
+            return one is None and (other is None or self.is_deleted(other))
+        return normal_item(self._rest(one)) == normal_item(self._rest(other))
+
+    def is_deleted(self, item: Item) -> bool:
+        return any(each.change_metadata.is_deleted(item) for each in self._mappings)
+
+    def _rest(self, item: Item) -> Item:
+        """What of an item the source can say."""
+        for mapping in self._mappings:
+            if mapping.change_metadata:
+                item = mapping.change_metadata.rest(item)
+        return item
+
+    def key_of(self, item: Item) -> Item:
+        return {name: item[name] for name, _type in self._mappings[0].key_attributes}
+
+    def digest(self, item: Item) -> bytes:
+        text = orjson.dumps(normal_item(self._rest(item)), option=orjson.OPT_SORT_KEYS)
+        return hashlib.blake2b(text, digest_size=16).digest()
+
+    def _report_difference(self, key: Item, expected: Item | None, found: Item | None, unmappable: bool) -> None:
+        if found is not None and not unmappable and self._is_protected(key):
+            self._report.held += 1
+            return
+        kind = (
+            "unmappable" if unmappable else "missing" if found is None else "extra" if expected is None else "changed"
+        )
+        self._report.note(Difference(self._sources, kind, key, expected, found))
+
+    def _is_protected(self, key: Item) -> bool:
+        """Whether the condition of its tables, which have the same, holds every write of the item back."""
+        condition = self._mappings[0].condition
+        return condition is not None and not meets(self._wire, self._target, key, condition, stop=self._stop)
