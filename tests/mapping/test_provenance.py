@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.mapping.oracle import Store
 from whimbrel.errors import MappingError
+from whimbrel.item import MAX_ITEM_BYTES
 from whimbrel.mapping.design import TableMapping, compile_mapping
 from whimbrel.mapping.family import family_faults
 from whimbrel.mapping.provenance import of_change, of_snapshot
@@ -155,6 +156,49 @@ def test_what_becomes_of_an_item_whose_new_row_has_no_place() -> None:
     assert [each.item["state"] for each in operations if isinstance(each, Put)] == [{"S": "D"}]
     assert fault.provenance == provenance(change((1, "5", None), (1, "five", None), 3))
     assert made.fold([change((1, "five", None), None)], provenance) == ([], [])
+
+
+FAILS_ON = "CASE WHEN id = 1 AND change_operation() = '{}' THEN abs(-9223372036854775808) ELSE id END"
+
+
+@pytest.mark.parametrize("operation", ["DELETE", "INSERT", "UPDATE"])
+def test_a_row_that_goes_is_deleted_whatever_its_change_metadata_would_be(operation: str) -> None:
+    """Its key has nothing to do with how it changed last."""
+    made = mapping(columns={"x": FAILS_ON.format(operation)})
+    assert made.fold([change((1, "a", None), None)], provenance) == ([Delete("things", {"id": {"N": "1"}})], [])
+    operations, _ = made.fold([change((1, "a", None), (2, "a", None))], provenance)
+    assert operations[0] == Delete("things", {"id": {"N": "1"}})
+
+
+def test_a_deleted_item_that_cannot_be_marked_is_a_fault_of_the_whole_item() -> None:
+    """It is in the target, and would look like a row that is still there."""
+    made = mapping(columns=SOFT | {"x": FAILS_ON.format("DELETE")})
+    gone = change((1, "a", None), None, 7)
+    for each in (gone, change((1, "a", None), (2, "a", None), 7)):
+        operations, [fault] = made.fold([each], provenance)
+        assert [operation.key for operation in operations] == [{"id": {"N": "2"}}][: len(operations)]
+        assert "integer overflow" in fault.reason
+        assert (fault.table, fault.source_key, fault.item_key) == ("shop.things", {}, {"id": {"N": "1"}})
+        assert (fault.change, fault.provenance) == (each, provenance(each))
+    large = mapping(columns={"state": "operation_indicator('deleted by the application', '', '')"})
+    row = (1, "x" * (MAX_ITEM_BYTES - 20), None)
+    [put], [] = large.fold([change(None, row)], provenance)
+    assert isinstance(put, Put)
+    [], [fault] = large.fold([change(row, None)], provenance)
+    assert "more than the 409600 that DynamoDB allows" in fault.reason
+
+
+def test_where_the_target_is_and_what_a_fault_knows() -> None:
+    made = mapping(columns=SOFT, types={"name": "N"})
+    wrong = change((1, "5", None), (1, "five", None), 3)
+    [put], [fault] = made.fold([wrong], provenance)
+    assert (put.table, put.key) == ("things", {"id": {"N": "1"}})
+    assert (fault.change, fault.source_key, fault.item_key) == (wrong, {"id": 1}, {"id": {"N": "1"}})
+    assert "'five'" in fault.reason
+    [inserted], [] = made.fold([change(None, (2, "5", None))], provenance)
+    assert (inserted.table, inserted.key) == ("things", {"id": {"N": "2"}})
+    hard = mapping(columns=HEADERS)
+    assert hard.fold([change((1, "a", None), None)], provenance) == ([Delete("things", {"id": {"N": "1"}})], [])
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ An item that an update leaves without an entry is deleted by whoever carries it 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import NamedTuple, TypeVar
 
 from whimbrel.mapping.attributes import Design
@@ -78,7 +79,7 @@ def fold_of_change(
     faults: list[Fault] = []
     for change in changes:
         how = provenance(change)
-        before, new = columns.made(change.before), None
+        before, new = _before(columns, change.before, how), None
         old = made(code.key, before)
         if change.after is not None:
             try:
@@ -87,23 +88,53 @@ def fold_of_change(
             except Refused as refusal:
                 faults.append(row_fault(compiled, change.after, str(refusal), change)._replace(provenance=how))
         if old is not None and (new is None or new[0] != old):
-            gone = _gone(compiled, change, how)
-            if gone is not None:
-                operations[old] = gone
+            try:
+                operations[old] = _gone(compiled, change, old, how)
+            except Refused as refusal:
+                if _was_written(compiled, change, how):
+                    faults.append(Fault(compiled.source.full_name, str(refusal), {}, code.key_item(old), change, how))
         if new is not None:
             operations[new[0]] = Put(target, code.key_item(new[0]), new[1])
     return list(operations.values()), faults
 
 
-def _gone(compiled: Compiled, change: Change, how: Provenance) -> ItemOperation | None:
-    """What becomes of the item of the before image. One that is to stay and cannot be mapped was never written."""
+def _before(columns: Columns, row: Row | None, how: Provenance) -> Row | None:
+    """As the mapping sees it, for its key and its before images: none of them is made of change metadata, but an
+    expression beside them may fail for some of it.
+    """
+    seen = columns.made(row)
+    if seen is None and row is not None:
+        seen = next(filter(None, (columns.made(row, each) for each in _earlier(how))), None)
+    return seen
+
+
+def _gone(compiled: Compiled, change: Change, old: KeyText, how: Provenance) -> ItemOperation:
+    """What becomes of ``old``, the item of the before image. Raises Refused if it is to stay and cannot be marked."""
     target, code = compiled.design.target, compiled.code
-    image = compiled.columns.made(change.before, how._replace(operation="DELETE"))
     if not compiled.design.indicator:
-        key = made(code.key, image)
-        return None if key is None else Delete(target, code.key_item(key))
-    last = made(code.item, image)
-    return None if last is None else Put(target, code.key_item(last[0]), last[1])
+        return Delete(target, code.key_item(old))
+    last = _item_before(compiled, change, how._replace(operation="DELETE"))
+    return Put(target, code.key_item(old), last)
+
+
+def _was_written(compiled: Compiled, change: Change, how: Provenance) -> bool:
+    """Whether the before image could be an item while its row was there."""
+    for each in _earlier(how):
+        with suppress(Refused):
+            _item_before(compiled, change, each)
+            return True
+    return False
+
+
+def _item_before(compiled: Compiled, change: Change, how: Provenance) -> Item:
+    assert change.before is not None
+    row = compiled.columns.row(change.before, how)
+    assert row is not None, "the filter took it before"
+    return compiled.code.item(row)[1]
+
+
+def _earlier(how: Provenance) -> list[Provenance]:
+    return [how._replace(operation=operation) for operation in ("INSERT", "UPDATE")]
 
 
 def fold_parts(compiled: Compiled, changes: Iterable[Change]) -> tuple[list[ItemOperation], list[Fault]]:
