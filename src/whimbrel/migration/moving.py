@@ -19,6 +19,7 @@ from whimbrel.migration.prepare import Prepared, prepare
 from whimbrel.migration.progress import Progress
 from whimbrel.migration.run import Run
 from whimbrel.migration.state import StateFolder
+from whimbrel.migration.takeover import Requests
 from whimbrel.project import OFF, Project, rule_named
 
 LOOK_EVERY = 0.02  # seconds, for how far a capture is
@@ -116,8 +117,8 @@ def load(project: Project, asked: Asked, *, into_existing: bool) -> MigrationRes
 def apply(project: Project, asked: Asked, *, until_caught_up: bool) -> MigrationResult:
     """Without a capture of its own; so "caught up" is the end of the change log."""
 
-    def work(run: Run, _live: Live) -> None:
-        follow(run, lambda: until_caught_up and run.progress.log_drained)
+    def work(run: Run, live: Live) -> None:
+        follow(run, _yielding(run, live, lambda: until_caught_up and run.progress.log_drained))
 
     return _running(project, asked, work)
 
@@ -212,7 +213,7 @@ def _live(project: Project, progress: Progress, asked: Asked) -> Live:
 
 def _follow(run: Run, live: Live, until_caught_up: bool) -> None:
     if until_caught_up:
-        follow(run, drained(run, source_end(run)))
+        follow(run, _yielding(run, live, drained(run, source_end(run))))
         if not run.stop.is_set():
             run.ask_source()  # after the last change was applied, before anybody says "Done"
         return
@@ -224,7 +225,22 @@ def _follow(run: Run, live: Live, until_caught_up: bool) -> None:
             live.say("Caught up; following the source until Ctrl-C.")
         return False
 
-    follow(run, never)
+    follow(run, _yielding(run, live, never))
+
+
+def _yielding(run: Run, live: Live, done: Callable[[], bool]) -> Callable[[], bool]:
+    """``done``, which also ends the run when another whimbrel wants to take over: it is asked between two batches, and
+    all that was applied by then is saved.
+    """
+    requests = Requests(run.folder)
+
+    def done_or_asked() -> bool:
+        if not run.stop.is_set() and (who := requests.asked()):
+            live.say(f"Ending here, with everything saved: {who} takes over.")
+            run.stop.set()
+        return done()
+
+    return done_or_asked
 
 
 def _result(progress: Progress, interrupted: bool) -> MigrationResult:

@@ -58,13 +58,21 @@ class Run:
     """
 
     def __init__(
-        self, prepared: Prepared, stop: threading.Event, progress: Progress, *, into_existing: bool = False
+        self,
+        prepared: Prepared,
+        stop: threading.Event,
+        progress: Progress,
+        *,
+        into_existing: bool = False,
+        lock: RunLock | None = None,
     ) -> None:
+        """``lock`` is the run lock where the caller has it already, and is released with the Run."""
         self.prepared = prepared
         self.progress = progress
         self.stop = stop
         self.folder = StateFolder(prepared.project.state)
         self._into_existing = into_existing
+        self._given_lock = lock
         self._capture: Capture | None = None
         self._unfit: set[Path] = set()  # files of the export that were found not to fit its plan
         self._watch: Watch | None = None
@@ -73,7 +81,7 @@ class Run:
 
     def __enter__(self) -> Run:
         self.folder.make()
-        self._lock = RunLock(self.folder.root)
+        self._lock = self._given_lock or RunLock(self.folder.root)
         try:
             self.checkpoints = CheckpointStore(self.folder.checkpoint)
             followable(self.prepared, self.checkpoints.now)
