@@ -129,6 +129,39 @@ def test_a_login_that_drips(client: Callable[[Source], Any], step: Callable[[Act
     ended(client, step(drip))
 
 
+def drip_packets(session: Session) -> None:
+    """Whole ones, that are rows if an answer has begun."""
+    while True:
+        session.send(b"\0")
+        time.sleep(0.2)
+
+
+@pytest.mark.parametrize("what", [drip, drip_packets])
+def test_an_answer_that_drips(client: Callable[[Source], Any], what: Act) -> None:
+    assert "in 1 seconds of waiting" in str(ended(client, in_an_answer(what)))
+
+
+def test_an_answer_whose_first_packet_drips(client: Callable[[Source], Any]) -> None:
+    ended(client, after_login(drip))
+
+
+def test_a_long_answer_may_take_its_time(client: Callable[[Source], Any]) -> None:
+    """It takes several times as long as the server may be silent, and is understood to its end, which is wrong."""
+    sent = 0
+
+    def slowly(session: Session) -> None:
+        nonlocal sent
+        for _ in range(30):
+            session.send(row("x" * (limits.LARGEST_GREETING // 8)))
+            sent += 1
+            time.sleep(0.1)
+        session.send(END)
+        session.receive()
+
+    assert "of waiting" not in str(ended(client, in_an_answer(slowly)))
+    assert sent == 30
+
+
 @pytest.mark.parametrize("step", STEPS)
 def test_a_packet_that_says_more_than_there_is(client: Callable[[Source], Any], step: Callable[[Act], Act]) -> None:
     def act(session: Session) -> None:
@@ -155,6 +188,23 @@ def test_endless_rows(client: Callable[[Source], Any]) -> None:
 
     said = ended(client, in_an_answer(act))
     assert "the server sends more than" in said.message
+
+
+@pytest.mark.parametrize(
+    "length", [b"\x7f", b"\xfc\xff\xff", b"\xfd\xff\xff\xff", b"\xfe" + bytes(6) + b"\x10\0", b"\xfe" + b"\xff" * 8]
+)
+@pytest.mark.parametrize("before", range(6))
+def test_a_text_that_leads_out_of_its_column(client: Callable[[Source], Any], before: int, length: bytes) -> None:
+    def act(session: Session) -> None:
+        session.log_in()
+        while not session.receive().startswith(b"\3SHOW"):
+            session.send(OK)
+        session.send(b"\1")
+        session.send(b"\3def" * before + length + b"name")
+        session.send(END)
+        session.receive()
+
+    ended(client, act)
 
 
 def test_endless_columns(client: Callable[[Source], Any]) -> None:

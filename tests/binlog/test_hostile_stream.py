@@ -6,6 +6,7 @@ import contextlib
 import socket
 import struct
 import threading
+import time
 import zlib
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -22,7 +23,7 @@ from whimbrel.mysql.binlog.protocol import Packets
 ZEROS = bytes(1 << 24)
 
 
-def read_all(send: Callable[[socket.socket], None]) -> None:
+def read_all(send: Callable[[socket.socket], None], use: Callable[[bytes], object] = bool) -> None:
     """Read what ``send`` sends as packets of a stream, until it ends."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
@@ -36,8 +37,9 @@ def read_all(send: Callable[[socket.socket], None]) -> None:
         sender = threading.Thread(target=quietly)
         sender.start()
         try:
-            for _ in packets:
-                pass
+            for packet in packets:
+                if packet is not None:
+                    use(packet)
         finally:
             packets.close()
             sender.join()
@@ -64,6 +66,38 @@ def test_the_largest_packet_of_a_server_is_taken() -> None:
 def test_silence(said: bytes) -> None:
     with pytest.raises(SourceUnreachable, match="no heartbeat"):
         read_all(lambda to: to.sendall(said))
+
+
+@pytest.mark.parametrize("said", [b"", b"\xff\xff\xff\1\0"])
+def test_a_packet_that_drips(said: bytes) -> None:
+    """No single wait is long."""
+
+    def send(to: socket.socket) -> None:
+        for byte in said or b"\0\x10\0\1" + bytes(4096):
+            to.sendall(bytes([byte]))
+            time.sleep(0.1)
+        while True:
+            to.sendall(bytes(100))
+            time.sleep(0.1)
+
+    with pytest.raises(SourceUnreachable, match=r"less than 16,384 bytes in 0\.5 seconds"):
+        read_all(send)
+
+
+def test_a_large_packet_may_take_its_time() -> None:
+    """Longer than the server may be silent."""
+    packets: list[bytes] = []
+
+    def send(to: socket.socket) -> None:
+        to.sendall(b"\0\0\x10\1\0")
+        for _ in range(15):
+            to.sendall(bytes(protocol._READ))
+            time.sleep(0.1)
+        to.sendall(bytes(protocol._READ - 1) + b"\1\0\0\2\0")
+
+    with pytest.raises(SourceUnreachable, match="no heartbeat"):
+        read_all(send, packets.append)
+    assert [len(packet) for packet in packets] == [(1 << 20) - 1, 0]
 
 
 @pytest.mark.parametrize("size", [1, 1000, len(ZEROS) - 1, len(ZEROS) + 1, compressed.LARGEST_EVENT + 1])

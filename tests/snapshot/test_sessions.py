@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import shutil
 from collections.abc import Iterator
@@ -20,8 +21,8 @@ from whimbrel.mysql.points import count_rows
 def cut_off(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
     """A limit of the readers' sessions that comes after these were set, as from something in between."""
 
-    def settled(place: str) -> settings.Steps:
-        yield from settings.settle(place)
+    def settled(place: str, before: settings.Changed) -> settings.Steps:
+        yield from settings.settle(place, before)
         yield f"SET SESSION sql_select_limit = {rows}"
 
     monkeypatch.setattr(readers, "settle", settled)
@@ -117,6 +118,26 @@ def test_what_the_server_sets_to_something_else_is_named(shop: Shop, monkeypatch
     monkeypatch.setitem(settings.MORE, "max_sort_length", 1)
     with pytest.raises(UnsupportedSource, match="must have max_sort_length = 1, and has"):
         connect(shop.source)
+
+
+@pytest.mark.parametrize(
+    "before", [None, {}, {"lock_wait_timeout": 7}, {"no_such_variable": 1}, {"max_sort_length": 1}]
+)
+def test_settings_of_another_connection_are_no_more_than_a_first_try(
+    shop: Shop, before: settings.Changed | None
+) -> None:
+    like = connect(shop.source)
+    assert like.changed["lock_wait_timeout"] == 300
+    if before is not None:
+        like.changed = before
+
+    async def shown() -> list[tuple[object, ...]]:
+        reader = await readers.open_reader(shop.source, like)
+        rows = await readers.rows_of(reader, "SELECT @@lock_wait_timeout, @@max_sort_length, @@autocommit")
+        reader.close()
+        return rows
+
+    assert asyncio.run(shown()) == [(300, 1024, 1)]
 
 
 def test_counted_by_a_query_of_its_own(shop: Shop) -> None:

@@ -5,6 +5,7 @@ and what it takes in is limited in size and time.
 from __future__ import annotations
 
 import contextlib
+import io
 import socket
 import ssl
 from collections.abc import Iterator
@@ -19,7 +20,9 @@ from pymysql.protocol import FieldDescriptorPacket, MysqlPacket
 
 from whimbrel.errors import SourceError, WhimbrelError
 from whimbrel.mysql.login import OTHER_SERVER, SECONDS, Login, Peer, peer_of, starts_tls
+from whimbrel.mysql.settings import Changed
 from whimbrel.mysql.tls import tls_context
+from whimbrel.mysql.waiting import PacedReads, Waiting
 from whimbrel.project import Source
 from whimbrel.threads import Timer
 
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
     class _Base(Connection[Cursor]):  # what the library's own stubs leave out
         _sock: Any
+        _rfile: Any
         _read_timeout: float | None
         server_capabilities: int
         client_flag: int
@@ -44,18 +48,22 @@ LARGEST_ANSWER = 1 << 30  # bytes of one answer: a packet cannot be larger eithe
 OF_A_PACKET = 200  # bytes that one takes in memory beside its content, about
 MOST_COLUMNS = 4096  # of a table or a SELECT
 LARGEST_GREETING = 1 << 16  # bytes before the login is done
+READ_AT_ONCE = 1 << 16  # bytes
 
 
 class SourceConnection(_Base):
-    """``peer`` says what is known of the other end."""
+    """``peer`` says what is known of the other end, ``changed`` which settings the session needed."""
 
     def __init__(self, source: Source, place: str, **options: Any) -> None:
         self._source, self._place = source, place
         self._login = Login(source, place)
         self._columns = self._taken = 0
         self._most = LARGEST_GREETING
+        self._waiting = Waiting()
+        self._paced: io.BufferedReader | None = None
         self._beneath: socket.socket | None = None
         self.peer = Peer(trusted=False, encrypted=False)
+        self.changed: Changed = {}
         context = tls_context(source)
         tls: dict[str, Any] = {"ssl": context} if context else {"ssl_disabled": True}
         super().__init__(password=b"", **tls, **options)
@@ -106,6 +114,7 @@ class SourceConnection(_Base):
 
     def _execute_command(self, command: int, sql: Any) -> None:
         self._taken = self._columns = 0
+        self._waiting.begin()
         super()._execute_command(command, sql)
 
     def _read_packet(self, packet_type: Any = MysqlPacket) -> Any:
@@ -119,6 +128,9 @@ class SourceConnection(_Base):
         self._taken += num_bytes + OF_A_PACKET // 2  # a packet is read in two pieces
         if self._taken > self._most:
             raise self._too_much(f"more than {self._most:,} bytes in one answer")
+        if self._rfile is not self._paced:  # PyMySQL's own: a new one, of which nothing has been read, on each socket
+            self._rfile.close()
+            self._rfile = self._paced = io.BufferedReader(PacedReads(self._sock, self._waiting), READ_AT_ONCE)
         data: bytes = super()._read_bytes(num_bytes)
         return data
 

@@ -29,7 +29,7 @@ from whimbrel.memory import out_of_memory
 from whimbrel.mysql.client import SourceConnection
 from whimbrel.mysql.errors import DENIED, DRIFTED, UNREACHABLE, Code, code_of
 from whimbrel.mysql.login import OTHER_SERVER
-from whimbrel.mysql.settings import settle
+from whimbrel.mysql.settings import Changed, settle
 from whimbrel.project import Source
 from whimbrel.records import Position
 
@@ -63,8 +63,10 @@ class ServerInfo:
     gtid: bool
 
 
-def connect(source: Source, **more: Any) -> SourceConnection:
+def connect(source: Source, like: SourceConnection | None = None, **more: Any) -> SourceConnection:
     """A connection in autocommit that gives values as records.py has them. ``more`` goes to PyMySQL.
+
+    It is set up sooner when there is one ``like`` it already.
 
     Raises SourceUnreachable, PrivilegeError, PasswordWithheld, ProjectError (a file of TLS's), SourceError (what
     answers is not such a server), or UnsupportedSource when the session cannot be set as it must be.
@@ -72,24 +74,28 @@ def connect(source: Source, **more: Any) -> SourceConnection:
     connection = _connected(source, more)
     try:
         with translated(place_of(source)):
-            _settle(connection, place_of(source))
+            connection.changed = _settle(connection, place_of(source), like.changed if like else {})
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _settle(connection: Mysql, place: str) -> None:
-    steps = settle(place)
-    with contextlib.suppress(StopIteration), connection.cursor() as cursor:
-        statement = next(steps)
-        while True:
-            try:
-                cursor.execute(statement)
-            except pymysql.err.Error as error:
-                statement = steps.throw(error)
-            else:
-                statement = steps.send(list(cursor.fetchall()))
+def _settle(connection: Mysql, place: str, before: Changed) -> Changed:
+    steps = settle(place, before)
+    with connection.cursor() as cursor:
+        try:
+            statement = next(steps)
+            while True:
+                try:
+                    cursor.execute(statement)
+                except pymysql.err.Error as error:
+                    statement = steps.throw(error)
+                else:
+                    statement = steps.send(list(cursor.fetchall()))
+        except StopIteration as settled:
+            changed: Changed = settled.value
+            return changed
 
 
 def _connected(source: Source, more: dict[str, Any]) -> SourceConnection:

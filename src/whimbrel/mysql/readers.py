@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import random
 import ssl
+import time
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from asyncmy.cursors import SSCursor
 from asyncmy.protocol import FieldDescriptorPacket, MysqlPacket
 
 from whimbrel.errors import SourceError, SourceUnreachable
-from whimbrel.mysql.client import LARGEST_GREETING, MOST_COLUMNS, understood
+from whimbrel.mysql.client import LARGEST_GREETING, MOST_COLUMNS, SourceConnection, understood
 from whimbrel.mysql.connect import (
     CONNECT_TIMEOUT,
     DECODERS,
@@ -28,8 +29,9 @@ from whimbrel.mysql.connect import (
     translated,
 )
 from whimbrel.mysql.login import OTHER_SERVER, SECONDS, Login, peer_of, starts_tls
-from whimbrel.mysql.settings import CHARSET, settle
+from whimbrel.mysql.settings import CHARSET, Changed, settle
 from whimbrel.mysql.tls import tls_context
+from whimbrel.mysql.waiting import Waiting, too_slow
 from whimbrel.project import Source
 
 TRIES = 8  # failures of one connection in a row, about 35 seconds of them, before SourceUnreachable
@@ -46,12 +48,16 @@ if TYPE_CHECKING:
         _client_flag: int
         _ssl_context: Any
         _transport: Any
+        _proto: Any
+        _encoding: str
+        _loop: asyncio.AbstractEventLoop
 
         def __init__(self, **options: Any) -> None: ...
         async def _get_server_information(self) -> None: ...
         def _fill_buffer(self, need: int) -> Coroutine[Any, Any, None]: ...
         async def read_packet(self, packet_type: Any = ...) -> Any: ...
-        async def query(self, sql: str, unbuffered: bool = ...) -> Any: ...
+        def query(self, sql: str, unbuffered: bool = ...) -> Coroutine[Any, Any, Any]: ...
+        def close(self) -> None: ...
 else:
     _Base = Connection
 
@@ -66,6 +72,10 @@ class SourceReader(_Base):
         super().__init__(password=b"", ssl=context, **options)
         self._source, self._place = source, place_of(source)
         self._login = Login(source, self._place)
+        self._waiting, self._limit = Waiting(), float(source.read_timeout)
+        self._since = 0.0  # when it began to wait; 0.0 while it does not
+        self._have = 0  # bytes that were unread then
+        self._timer: asyncio.TimerHandle | None = None
         self._columns = 0
         self._room = self.largest = LARGEST_GREETING
 
@@ -99,24 +109,86 @@ class SourceReader(_Base):
             self._columns += 1
             if self._columns > MOST_COLUMNS:
                 raise self._too_much(f"more than {MOST_COLUMNS:,} columns")
-        else:
-            self._columns = 0
+            self._room = self.largest
+            return self._read_column()
+        self._columns = 0
         self._room = self.largest
         return _Base.read_packet(self, packet_type)
 
-    def _fill_buffer(self, need: int) -> Coroutine[Any, Any, None]:
+    async def _read_column(self) -> Any:
+        """asyncmy copies as many bytes as a length says, wherever they may lie: it gets none that leads out."""
+        packet = await _Base.read_packet(self, MysqlPacket)
+        data: bytes = packet.get_all_data()
+        if not _describes_column(data):
+            raise ValueError("a column's description that ends too early")
+        return FieldDescriptorPacket(data, self._encoding)
+
+    def query(self, sql: str, unbuffered: bool = False) -> Coroutine[Any, Any, Any]:
+        self._waiting.begin()
+        return _Base.query(self, sql, unbuffered)
+
+    async def _fill_buffer(self, need: int) -> None:
         self._room -= need  # of a packet that comes in several parts, the sum
         if self._room < 0:
             raise self._too_much(f"a packet of more than {self.largest:,} bytes")
-        return _Base._fill_buffer(self, need)
+        self._have, self._since = self._unread(), time.monotonic()
+        try:
+            await _Base._fill_buffer(self, need)
+        except asyncmy_errors.OperationalError as error:
+            if self._waiting.over(self._limit):
+                raise asyncmy_errors.OperationalError(error.args[0], too_slow(self._limit)) from error
+            raise
+        finally:
+            self._count()
+            self._since = 0.0
+
+    def _unread(self) -> int:
+        return int(self._proto.length - self._proto.pos)
+
+    def _count(self) -> None:
+        have, now = self._unread(), time.monotonic()
+        self._waiting.came(have - self._have, now - self._since)
+        self._have, self._since = have, now
+
+    def watch(self) -> None:
+        """Break the connection off when the server has been waited for too long. One timer looks at that now and then:
+        asyncmy's own ``read_timeout`` takes a task and a timer each time, three times what a wait takes without.
+        """
+        if self._since:
+            self._count()
+            if self._waiting.over(self._limit) and self._transport is not None:
+                self._transport.abort()
+                return
+        left = self._limit - self._waiting.seconds
+        self._timer = self._loop.call_later(max(left, self._limit / 10), self.watch)
+
+    def close(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+        super().close()
 
     def _too_much(self, what: str) -> SourceError:
         self.close()
         return SourceError(f"the server sends {what}", place=self._place, hint=OTHER_SERVER)
 
 
-async def open_reader(source: Source) -> SourceReader:
-    """A streaming connection within a transaction, which sees and holds nothing until its first SELECT.
+def _describes_column(data: bytes) -> bool:
+    """Whether six texts lie within ``data``, and the 13 bytes that follow them."""
+    at = 0
+    for _ in range(6):
+        length = data[at] if at < len(data) else 0
+        at += 1
+        if length > 250:  # in so many bytes that follow; none for NULL
+            size = {0xFC: 2, 0xFD: 3, 0xFE: 8}.get(length, 0)
+            length = int.from_bytes(data[at : at + size], "little")
+            at += size
+        at += length
+    return at + 13 <= len(data)
+
+
+async def open_reader(source: Source, like: SourceConnection | None = None) -> SourceReader:
+    """A streaming connection within a transaction, which sees and holds nothing until its first SELECT. It is set up
+    sooner when there is one ``like`` it already.
 
     Raises SourceUnreachable, PrivilegeError, PasswordWithheld, UnsupportedSource.
     """
@@ -133,13 +205,13 @@ async def open_reader(source: Source) -> SourceReader:
             autocommit=True,
             conv=DECODERS,
             connect_timeout=CONNECT_TIMEOUT,
-            read_timeout=source.read_timeout,
         )
         try:
             with understood(place):
                 async with asyncio.timeout(CONNECT_TIMEOUT + SECONDS):
                     await reader.connect()
-                    await _settle(reader, place)
+                    reader.watch()
+                    await _settle(reader, place, like.changed if like else {})
                     await reader.query("START TRANSACTION READ ONLY")
         except TimeoutError:
             reader.close()
@@ -150,8 +222,8 @@ async def open_reader(source: Source) -> SourceReader:
         return reader
 
 
-async def _settle(reader: Any, place: str) -> None:
-    steps = settle(place)
+async def _settle(reader: Any, place: str, before: Changed) -> None:
+    steps = settle(place, before)
     with contextlib.suppress(StopIteration):
         statement = next(steps)
         while True:

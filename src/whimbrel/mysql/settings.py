@@ -96,14 +96,18 @@ MORE: dict[str, Setting] = {
 Rows: TypeAlias = "list[tuple[Any, ...]]"
 # Statements to execute, one after the other. Each is answered by its rows, or by the client's error thrown in.
 Steps: TypeAlias = "Generator[str, Rows, None]"
+Changed: TypeAlias = "dict[str, Setting]"  # those of MORE and LIMITS that a session was set to
 
 
-def settle(place: str) -> Steps:
+def settle(place: str, before: Changed | None = None) -> Generator[str, Rows, Changed]:
     """Set a new session and read it back; whoever has the connection executes the statements.
 
-    Raises UnsupportedSource with the variable's name, the value it must have and the value it has.
+    ``before`` is what it returned for an earlier connection: that is set at once with the rest, which saves two
+    answers. Everything is read back all the same. Raises UnsupportedSource with the variable's name, the value it must
+    have and the value it has.
     """
-    yield from _set_basic(place)
+    before = before or {}
+    yield from _set_basic(place, before)
     # What init_connect may have begun; said in full, so that completion_type has no part in it.
     yield "ROLLBACK AND NO CHAIN NO RELEASE"
     shown = yield from _shown()
@@ -115,6 +119,7 @@ def settle(place: str) -> Steps:
     if others:
         yield from _set(others, place)
         yield from _check(others, place)
+    return {name: value for name, value in wanted.items() if name in LIMITS or name in others or name in before}
 
 
 def _shown() -> Generator[str, Rows, dict[str, str]]:
@@ -128,11 +133,13 @@ def _shown() -> Generator[str, Rows, dict[str, str]]:
     return {str(row[0]).lower(): str(row[1]) for row in rows}
 
 
-def _set_basic(place: str) -> Steps:
+def _set_basic(place: str, before: Changed) -> Steps:
     """In one statement, with the limit of time that this server has; one by one only where that is refused."""
-    for limit in ("max_statement_time", "max_execution_time"):
+    limits: Changed = {name: 0 for name in before if name in LIMITS}
+    together: list[Changed] = [{**limits, **BASIC, **before}] if before else []
+    for settings in (*together, {"max_statement_time": 0, **BASIC}, {"max_execution_time": 0, **BASIC}):
         try:
-            yield _assignments({limit: 0, **BASIC})
+            yield _assignments(settings)
         except Exception as error:
             if not _is_refusal(error):
                 raise
@@ -217,6 +224,8 @@ def _same(wanted: Setting, found: Any) -> bool:
 
 def _shows(wanted: Setting, shown: str) -> bool:
     """Whether SHOW VARIABLES shows what is wanted: a switch by its name, and NULL as nothing."""
+    if shown == str(wanted):
+        return True
     if isinstance(wanted, int):
         return _same(wanted, {"ON": 1, "OFF": 0}.get(shown, shown))
     return shown == (wanted or "")

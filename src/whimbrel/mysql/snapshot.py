@@ -26,7 +26,7 @@ from whimbrel.errors import (
 )
 from whimbrel.mysql.charsets import invalid_text
 from whimbrel.mysql.chunks import chunk_count, chunk_statement, cutting_key, plan, rest_count, rows_within
-from whimbrel.mysql.client import LARGEST_ANSWER, garbled, understood
+from whimbrel.mysql.client import LARGEST_ANSWER, SourceConnection, garbled, understood
 from whimbrel.mysql.connect import Mysql, connect, translated
 from whimbrel.mysql.pace import LoadGate, RowRate
 from whimbrel.mysql.plan import Plan
@@ -112,8 +112,9 @@ class _Export:
         self.reading = 0  # chunks being read now
         self.chunks = self.rows = 0
         self.index = ""
-        self.looking = asyncio.Lock()
-        self.look: Mysql | None = None  # a connection of its own: what a transaction of the readers sees may be old
+        self.looking = threading.Lock()
+        # Not the readers': what their transactions see may be old. The planner's, when that has ended, or one more.
+        self.look: SourceConnection | None = None
 
     async def run(self) -> SnapshotResult:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -143,30 +144,24 @@ class _Export:
         return waiting
 
     async def _export(self, waiting: list[Chunk]) -> None:
-        readers: list[Any] = []
+        readers: list[Any] = [None] * max(1, self.source.connections)  # each is opened for its first chunk
+        self.side = await in_thread(connect, self.source)
         try:
-            side = await in_thread(connect, self.source)
-            try:
-                self.index = cutting_key(side, self.table, self.key_columns)[1]
-                readers = [await open_reader(self.source) for _ in range(max(1, self.source.connections))]
-                with contextlib.suppress(_Stopped):
-                    await self._all_chunks(side, readers, waiting)
-            finally:
-                side.close()
+            self.index = cutting_key(self.side, self.table, self.key_columns)[1]
+            with contextlib.suppress(_Stopped):
+                await self._all_chunks(readers, waiting)
         finally:
-            for reader in readers:
-                reader.close()
-            if self.look:
-                self.look.close()
+            for connection in {self.side, self.look, *readers} - {None}:
+                connection.close()
 
-    async def _all_chunks(self, side: Mysql, readers: list[Any], waiting: list[Chunk]) -> None:
+    async def _all_chunks(self, readers: list[Any], waiting: list[Chunk]) -> None:
         """Planner, readers and watchers, together: the first to fail ends all."""
         self.gate = LoadGate(self.source, lambda: self.reading)
         self.queue: asyncio.Queue[Chunk | None] = asyncio.Queue(2 * len(readers))
         await self.gate.look()
         watchers = [asyncio.create_task(self._watch_stop()), asyncio.create_task(self.gate.watch())]
         work = [asyncio.create_task(self._work(readers, number)) for number in range(len(readers))]
-        work.append(asyncio.create_task(self._plan_ahead(side, waiting, len(readers))))
+        work.append(asyncio.create_task(self._plan_ahead(waiting, len(readers))))
         try:
             await first_failure(work, watchers)
         finally:
@@ -181,14 +176,14 @@ class _Export:
         if self.stop.is_set():
             raise _Stopped
 
-    async def _plan_ahead(self, side: Mysql, waiting: list[Chunk], readers: int) -> None:
+    async def _plan_ahead(self, waiting: list[Chunk], readers: int) -> None:
         """Hand out the chunks that wait, then new ones: each is durable in the plan before it is handed out."""
         for chunk in waiting:
             await self.queue.put(chunk)
         failures = 0
         while not self.plan.complete:
             try:
-                async for chunk in in_threads(self._new_chunks(side)):
+                async for chunk in in_threads(self._new_chunks(self.side)):
                     self.plan.add(chunk)
                     failures = 0
                     await self.queue.put(chunk)
@@ -196,7 +191,8 @@ class _Export:
                 failures += 1
                 await back_off(error, failures)
                 with contextlib.suppress(SourceUnreachable):
-                    side = await in_thread(connect, self.source)
+                    self.side = await in_thread(connect, self.source)
+        self.look = self.look or self.side
         for _ in range(readers):
             await self.queue.put(None)
 
@@ -209,14 +205,13 @@ class _Export:
             file, failures, large = None, 0, False
             while file is None:
                 try:
-                    if not readers[number].connected:
-                        readers[number] = await open_reader(self.source)
+                    readers[number] = readers[number] or await open_reader(self.source, self.side)
                     file = await self._read_chunk(readers[number], chunk, large)
                 except _Large:
-                    readers[number].close()
+                    _drop(readers, number)
                     large = True
                 except SourceUnreachable as error:
-                    readers[number].close()
+                    _drop(readers, number)
                     failures += 1
                     await back_off(error, failures)
             self._finish(file)
@@ -228,10 +223,9 @@ class _Export:
         self.reading += 1
         try:
             await self._stream(reader, chunk, writer, large)
-            await self._look()
-            return await in_thread(writer.close)
+            return await in_thread(self._finished, writer)
         except UnicodeDecodeError as error:
-            await self._look()  # or it has another character set by now
+            await in_thread(self._check_columns)  # or it has another character set by now
             where = f" between the keys {chunk.low} and {chunk.high}"
             raise invalid_text(error, self.table.full_name, where) from error
         except BaseException:
@@ -241,18 +235,20 @@ class _Export:
             self.reading -= 1
             writer.abandon()
 
-    async def _look(self) -> None:
-        async with self.looking:
-            await in_thread(self._check_columns)
+    def _finished(self, writer: ExportWriter) -> ExportFile:
+        self._check_columns()
+        self._end_if_stopped()
+        return writer.close()
 
     def _check_columns(self) -> None:
         """After the rows were read and before they count: they are what the columns say only if these are still so."""
-        try:
-            self.look = self.look or connect(self.source)
-            now = set(described(self.look, self.table))
-        except SourceUnreachable:
-            self.look = None
-            raise
+        with self.looking:
+            try:
+                self.look = self.look or connect(self.source, self.side)
+                now = set(described(self.look, self.table))
+            except SourceUnreachable:
+                self.look = None
+                raise
         lost = [column.name for column in self.table.columns if description(column) not in now]
         if lost:
             raise SchemaDrift(
@@ -368,6 +364,12 @@ async def cancelled(tasks: list[asyncio.Task[None]]) -> None:
             task.cancel()
         await asyncio.wait(waiting, timeout=STOP_WITHIN)
     await asyncio.gather(*tasks, return_exceptions=True)  # nobody else looks at what they raised
+
+
+def _drop(readers: list[Any], number: int) -> None:
+    if readers[number]:
+        readers[number].close()
+    readers[number] = None
 
 
 def _all_there(table: Table, chunk: Chunk, rows: int, counted: list[tuple[Any, ...]]) -> None:

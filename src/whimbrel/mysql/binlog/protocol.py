@@ -9,11 +9,13 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from typing import Any
 
 from whimbrel.errors import PrivilegeError, SourceError, SourceUnreachable, UndecodableEvent, UnsupportedSource
 from whimbrel.mysql.errors import DENIED, DUMP_ENDED, Code
+from whimbrel.mysql.waiting import Waiting, too_slow
 
 _COM_BINLOG_DUMP = 0x12
 _COM_REGISTER_SLAVE = 0x15
@@ -117,25 +119,40 @@ class Packets:
         """``data`` and what the server sends next, ``size`` bytes at least; empty once closed."""
         if len(data) >= size:
             return data
-        parts, have = [data], len(data)
+        part = self._received(size - len(data))
+        data = data + part if part else b""
+        return data if len(data) >= size or not part else self._rest(data, size)
+
+    def _rest(self, data: bytes, size: int) -> bytes:
+        """As ``_more``, of a packet that has begun: it does not have the time that a server with nothing to say has."""
+        parts, have, waiting = [data], len(data), Waiting()
         while have < size:
-            try:
-                part = self._socket.recv(max(_READ, min(size - have, 1 << 24)))
-            except TimeoutError as error:
-                if self.closed:
-                    return b""
-                raise self._lost(f"no heartbeat for {self._timeout:g} seconds") from error
-            except (OSError, ValueError) as error:
-                if self.closed:
-                    return b""
-                raise self._lost(str(error)) from error
+            before = time.monotonic()
+            part = self._received(size - have)
             if not part:
-                if self.closed:
-                    return b""
-                raise self._lost("the server closed the replication connection")
+                return b""
+            waiting.came(len(part), time.monotonic() - before)
+            if waiting.over(self._timeout):
+                raise self._lost(too_slow(self._timeout))
             parts.append(part)
             have += len(part)
         return b"".join(parts)
+
+    def _received(self, missing: int) -> bytes:
+        """What the server sends next, more than what is ``missing`` if it is there; empty once closed."""
+        try:
+            part = self._socket.recv(max(_READ, min(missing, 1 << 24)))
+        except TimeoutError as error:
+            if self.closed:
+                return b""
+            raise self._lost(f"no heartbeat for {self._timeout:g} seconds") from error
+        except (OSError, ValueError) as error:
+            if self.closed:
+                return b""
+            raise self._lost(str(error)) from error
+        if not part and not self.closed:
+            raise self._lost("the server closed the replication connection")
+        return part
 
     def _raise_for(self, kind: int, packet: bytes) -> None:
         if kind == 0xFE and len(packet) < 8:
