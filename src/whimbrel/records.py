@@ -82,6 +82,34 @@ class Table:
         return self.columns[self.index(name)]
 
 
+class Filled(NamedTuple):
+    """What the server puts into a table's columns by itself.
+
+    ``generated`` cannot be written. ``required`` are NOT NULL and have no default: an INSERT must name them.
+    ``updated`` change by themselves when their row does (ON UPDATE).
+    """
+
+    generated: frozenset[str] = frozenset()
+    required: frozenset[str] = frozenset()
+    updated: frozenset[str] = frozenset()
+
+
+class RowChange(NamedTuple):
+    """What one item's change is to one row: put ``values`` there, or, if they are None, delete it.
+
+    ``key`` has the values of the table's primary key. ``guard`` are the row's columns that make the item's key, as the
+    old image had them: a row that is another item's by now is not deleted. ``kept`` are columns whose attribute did not
+    change and does not say all of their value (a JSON document's text): an update leaves them as they are.
+    """
+
+    table: Table
+    key: Row
+    guard: tuple[tuple[str, Value], ...]
+    columns: tuple[str, ...]
+    values: Row | None
+    kept: frozenset[str] = frozenset()
+
+
 class Position(NamedTuple):
     """A point in the source's history: the end of an event in the binlog, and the GTID set executed up to there.
 

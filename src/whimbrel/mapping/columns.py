@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from whimbrel.mapping.expressions import UNKNOWN, Expressions
+from whimbrel.mapping.expressions import FILTER, UNKNOWN, Expressions
 from whimbrel.mapping.forms import Refused
 from whimbrel.project import TableRule
 from whimbrel.records import Column, Provenance, Row, Table
@@ -45,6 +45,11 @@ class Columns:
         self._before: list[int] = []
         self._look_back(rule, faults)
         self.changed = self._expressions is not None or bool(self._before)
+
+    @property
+    def filtered_by(self) -> tuple[str, ...]:
+        """The source's columns that decide whether a row is left out."""
+        return self._expressions.uses.get(FILTER, ()) if self._expressions else ()
 
     def sources(self, name: str) -> tuple[str, ...]:
         """The source's columns behind the column ``name``."""

@@ -12,6 +12,7 @@ from whimbrel.errors import MappingError, SchemaDrift
 from whimbrel.item import MAX_ITEM_BYTES, item_size, normal_item
 from whimbrel.mapping import guard, unique, values
 from whimbrel.mapping.attributes import Key, Sharing
+from whimbrel.mapping.columns import Columns
 from whimbrel.mapping.expressions import UNKNOWN
 from whimbrel.mapping.fold import Compiled, fold_groups, fold_of_change, fold_parts, fold_records, made, part, row_fault
 from whimbrel.mapping.forms import Refused, shown
@@ -161,6 +162,15 @@ class TableMapping:
         if self.shape == "group":
             return fold_groups(self._compiled, changes)
         return (fold_parts if self.shared else fold_records)(self._compiled, changes)
+
+    @property
+    def seen(self) -> Columns:
+        """The columns as the mapping sees them."""
+        return self._columns
+
+    def entry_name(self, row: Row) -> str | None:
+        """What tells the row's entry from the group's others; None if the row cannot have one."""
+        return made(self._code.entry_name, self._columns.made(row))
 
     def item_key(self, row: Row) -> Item | None:
         """The key of the row's item; None if the row cannot have one."""
