@@ -120,10 +120,10 @@ def test_changes_of_items_in_any_order_give_the_rows_of_the_end(data: st.DataObj
                 write(table, case.table, each)
     # What a row had in columns that do not come back went with it, when it moved by way of a deletion.
     assert table.keys() == source.now.keys()
-    for key, row in table.items():
+    for place, row in table.items():
         for name in inverse.columns:
             at = case.table.index(name)
-            assert same(case.table.columns[at], row[at], source.now[key][at], name in inverse.lossy), name
+            assert same(case.table.columns[at], row[at], source.now[place][at], name in inverse.lossy), name
 
 
 def change(case: Case, source: Source, data: st.DataObject) -> None:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import pymysql
 from asyncmy import errors as asyncmy_errors
 from pymysql.connections import Connection
-from pymysql.constants import FIELD_TYPE
+from pymysql.constants import CLIENT, FIELD_TYPE
 from pymysql.cursors import Cursor, DictCursor
 
 from whimbrel.errors import (
@@ -29,10 +29,11 @@ from whimbrel.memory import out_of_memory
 from whimbrel.mysql.client import SourceConnection
 from whimbrel.mysql.errors import DENIED, DRIFTED, UNREACHABLE, Code, code_of
 from whimbrel.mysql.login import OTHER_SERVER
-from whimbrel.mysql.settings import Changed, settle
+from whimbrel.mysql.settings import Rows, settle, settle_writing
 from whimbrel.project import Source
 from whimbrel.records import Position
 
+Result = TypeVar("Result")
 Mysql: TypeAlias = "Connection[Cursor]"  # PyMySQL's own class has no parameters when it runs
 
 CONNECT_TIMEOUT = 10  # seconds
@@ -74,15 +75,26 @@ def connect(source: Source, like: SourceConnection | None = None, **more: Any) -
     connection = _connected(source, more)
     try:
         with translated(place_of(source)):
-            connection.changed = _settle(connection, place_of(source), like.changed if like else {})
+            connection.changed = _settle(connection, settle(place_of(source), like.changed if like else {}))
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _settle(connection: Mysql, place: str, before: Changed) -> Changed:
-    steps = settle(place, before)
+def connect_to_write(source: Source) -> SourceConnection:
+    """A connection whose statements change rows: it counts those that they find, changed or not. Raises as above."""
+    connection = connect(source, client_flag=CLIENT.FOUND_ROWS)
+    try:
+        with translated(place_of(source)):
+            _settle(connection, settle_writing(place_of(source)))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _settle(connection: Mysql, steps: Generator[str, Rows, Result]) -> Result:
     with connection.cursor() as cursor:
         try:
             statement = next(steps)
@@ -94,8 +106,8 @@ def _settle(connection: Mysql, place: str, before: Changed) -> Changed:
                 else:
                     statement = steps.send(list(cursor.fetchall()))
         except StopIteration as settled:
-            changed: Changed = settled.value
-            return changed
+            returned: Result = settled.value
+            return returned
 
 
 def _connected(source: Source, more: dict[str, Any]) -> SourceConnection:

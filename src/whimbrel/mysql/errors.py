@@ -17,7 +17,9 @@ class Code(IntEnum):
     ACCESS_DENIED_ERROR = 1045
     BAD_TABLE_ERROR = 1051
     SERVER_SHUTDOWN = 1053
+    BAD_NULL_ERROR = 1048
     BAD_FIELD_ERROR = 1054
+    DUP_ENTRY = 1062
     PARSE_ERROR = 1064
     NORMAL_SHUTDOWN = 1077
     SHUTDOWN_COMPLETE = 1079
@@ -41,6 +43,7 @@ class Code(IntEnum):
     USER_LIMIT_REACHED = 1226
     SPECIFIC_ACCESS_DENIED_ERROR = 1227
     MASTER_FATAL_ERROR_READING_BINLOG = 1236
+    WARN_DEPRECATED_SYNTAX = 1287
     QUERY_INTERRUPTED = 1317
     CANT_CREATE_USER_WITH_GRANT = 1410
     TABLE_DEF_CHANGED = 1412
@@ -124,6 +127,32 @@ BROKEN = frozenset(code for code in Code if code.name.startswith("CR_"))
 UNREACHABLE = ENDED | BUSY | BROKEN
 # The table is not what it was when the statement was written.
 DRIFTED = frozenset({Code.BAD_TABLE_ERROR, Code.BAD_FIELD_ERROR, Code.NO_SUCH_TABLE, Code.TABLE_DEF_CHANGED})
+# Of one row: the table cannot hold it. The numbers have no other meaning, so nothing else is taken for that.
+REFUSED_ROW = frozenset(
+    {
+        Code.BAD_NULL_ERROR,
+        Code.DUP_ENTRY,
+        1263,  # NULL for a column that is NOT NULL
+        1264,  # out of range
+        1265,  # data truncated
+        1292,  # a wrong value of its type
+        1364,  # no default
+        1366,  # a wrong value, or no such character
+        1367,
+        1406,  # too long
+        1411,
+        1416,  # not a geometry
+        1441,
+        1525,
+        1644,  # refused by a trigger of the user's
+        1690,
+        3140,  # not JSON
+        3141,
+        3144,
+        3819,  # a CHECK constraint
+        4025,  # the same in MariaDB
+    }
+)
 # A dump ends with these when the connection does; one with a packet that is too large is begun again, too.
 DUMP_ENDED = ENDED | {Code.NET_PACKET_TOO_LARGE}
 

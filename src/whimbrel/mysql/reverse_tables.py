@@ -79,13 +79,12 @@ def read_places(connection: Mysql, schema: str, epoch: int) -> dict[Lane, Place]
 
 def places_for_update(connection: Mysql, schema: str, epoch: int, lanes: Iterable[Lane]) -> dict[Lane, Place]:
     """The places of ``lanes``, locked until the transaction ends."""
-    wanted = [each for lane in lanes for each in lane]
-    listed = ", ".join(["(%s, %s, %s)"] * (len(wanted) // 3))
-    statement = (
-        f"SELECT stream, shard, lane, sequence, ended FROM {quoted(schema)}.{quoted(PLACES)} "
-        f"WHERE epoch = %s AND (stream, shard, lane) IN ({listed}) FOR UPDATE"
-    )
-    return _places(rows_as_dicts(connection, statement, (epoch, *wanted)))
+    wanted = [each for lane in lanes for each in (epoch, *lane)]
+    # Each by the whole primary key, so that no other lane's row is locked, or waited for.
+    listed = " OR ".join(["(epoch = %s AND stream = %s AND shard = %s AND lane = %s)"] * (len(wanted) // 4))
+    table = f"{quoted(schema)}.{quoted(PLACES)}"
+    statement = f"SELECT stream, shard, lane, sequence, ended FROM {table} WHERE {listed} FOR UPDATE"
+    return _places(rows_as_dicts(connection, statement, tuple(wanted)))
 
 
 def write_places(connection: Mysql, schema: str, epoch: int, places: Mapping[Lane, Place]) -> None:

@@ -15,7 +15,7 @@ _INEXACT = frozenset({"text", "enum", "set", "json"})  # kinds that a collation 
 
 
 class Unwritable(Exception):
-    """A row that the server cannot hold as it is said to be; ``str()`` is the reason. Never leaves ``mysql``'s writer."""
+    """The server cannot hold a row as it is said to be; ``str()`` is the reason. Never leaves the writer of rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +77,9 @@ def upsert(to: Destination, changes: Sequence[RowChange]) -> str:
     """For a ``bulk`` destination, and changes that all have the same columns, and keep the same."""
     columns, kept = changes[0].columns, changes[0].kept
     table, key = to.table, set(to.table.primary_key)
+    described = [table.column(name) for name in columns]
     rows = ", ".join(
-        "(" + ", ".join(exact_literal(table.column(n), v) for n, v in zip(columns, each.values or (), strict=True)) + ")"
-        for each in changes
+        f"({', '.join(map(exact_literal, described, each.values))})" for each in changes if each.values is not None
     )
     names = [name for name in columns if name not in key and name not in kept] or list(table.primary_key[:1])
     new = "new.{}" if to.mysql else "VALUES({})"

@@ -12,7 +12,7 @@ from whimbrel.mysql.connect import Mysql, connect, quoted, rows_as_dicts
 from whimbrel.mysql.members import read_members
 from whimbrel.mysql.types import COLUMN_FACTS, KINDS, column_from
 from whimbrel.project import Source
-from whimbrel.records import Column, Table
+from whimbrel.records import Column, Filled, Table
 
 
 def read_table(connection: Mysql, schema: str, name: str) -> Table:
@@ -154,6 +154,42 @@ def named_unique_keys(connection: Mysql, table: Table) -> dict[str, tuple[str, .
     """The same by the names of their indexes."""
     not_null = {column.name for column in table.columns if not column.nullable}
     return _unique_keys(connection, table.schema, table.name, not_null)
+
+
+def other_unique_keys(connection: Mysql, table: Table) -> dict[str, tuple[str, ...] | None]:
+    """Every unique index but the primary key, by name, NULLs or not; None for one with an expression or a prefix."""
+    found: dict[str, tuple[str, ...] | None] = {}
+    for index, parts in _indexes(connection, table.schema, table.name).items():
+        if index != "PRIMARY" and not parts[0]["NON_UNIQUE"]:
+            plain = all(part["COLUMN_NAME"] and part["SUB_PART"] is None for part in parts)
+            found[index] = tuple(part["COLUMN_NAME"] for part in parts) if plain else None
+    return found
+
+
+def filled_by_server(connection: Mysql, table: Table) -> Filled:
+    """What the server puts into the table's columns by itself."""
+    facts = _facts(
+        connection,
+        "SELECT COLUMN_NAME, COLUMN_DEFAULT, IS_NULLABLE, EXTRA, GENERATION_EXPRESSION FROM information_schema.COLUMNS",
+        table.schema,
+        table.name,
+        "ORDINAL_POSITION",
+    )
+    extra = {fact["COLUMN_NAME"]: str(fact["EXTRA"]).upper() for fact in facts}
+    generated = {fact["COLUMN_NAME"] for fact in facts if fact["GENERATION_EXPRESSION"]}
+    by_itself = ("AUTO_INCREMENT", "DEFAULT_GENERATED")
+    return Filled(
+        generated=frozenset(generated),
+        required=frozenset(
+            fact["COLUMN_NAME"]
+            for fact in facts
+            if fact["IS_NULLABLE"] == "NO"
+            and fact["COLUMN_DEFAULT"] is None
+            and fact["COLUMN_NAME"] not in generated
+            and not any(word in extra[fact["COLUMN_NAME"]] for word in by_itself)
+        ),
+        updated=frozenset(name for name, words in extra.items() if "ON UPDATE" in words),
+    )
 
 
 def _row_key(connection: Mysql, schema: str, name: str, not_null: Collection[str]) -> tuple[str, ...]:

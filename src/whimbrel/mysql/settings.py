@@ -93,6 +93,18 @@ MORE: dict[str, Setting] = {
     "idle_write_transaction_timeout": 0,
 }
 
+# Of a session that writes rows back, besides: what would change a value without an error, or other rows than those
+# named. Zero dates, and days that no month has, are written as the table may have them already.
+WRITING: dict[str, Setting] = {
+    "sql_mode": "NO_AUTO_VALUE_ON_ZERO,STRICT_ALL_TABLES,ALLOW_INVALID_DATES",
+    "foreign_key_checks": 0,  # no cascades: what the items say of other rows, their own changes do
+    "unique_checks": 1,
+    "innodb_lock_wait_timeout": 5,
+    "transaction_isolation": "READ-COMMITTED",  # no locks on what is not there
+    "tx_isolation": "READ-COMMITTED",
+    "check_constraint_checks": 1,
+}
+
 Rows: TypeAlias = "list[tuple[Any, ...]]"
 # Statements to execute, one after the other. Each is answered by its rows, or by the client's error thrown in.
 Steps: TypeAlias = "Generator[str, Rows, None]"
@@ -120,6 +132,16 @@ def settle(place: str, before: Changed | None = None) -> Generator[str, Rows, Ch
         yield from _set(others, place)
         yield from _check(others, place)
     return {name: value for name, value in wanted.items() if name in LIMITS or name in others or name in before}
+
+
+def settle_writing(place: str) -> Steps:
+    """The same for a session that writes, once ``settle`` is through."""
+    names = ", ".join(f"'{name}'" for name in WRITING)
+    rows = yield f"SHOW SESSION VARIABLES WHERE Variable_name IN ({names})"
+    there = {str(row[0]).lower() for row in rows}
+    wanted = {name: value for name, value in WRITING.items() if name in there}
+    yield from _set(wanted, place)
+    yield from _check(wanted, place)
 
 
 def _shown() -> Generator[str, Rows, dict[str, str]]:

@@ -1,0 +1,263 @@
+"""Changes of rows written into the source, each exactly once: rows and places in one transaction.
+
+A batch is written as few statements. If the server cannot hold one of its rows, it is rolled back and written item by
+item, each behind a savepoint: what is refused is handed to ``on_refused``, which makes it durable *before* the places
+pass it. A transaction that a deadlock, a lock's time limit or a lost connection ended is begun again; the places, read
+under its own locks, say what of it has been committed.
+
+A row is found by its primary key: UPDATE, else INSERT. ON DUPLICATE KEY UPDATE, which would change whatever row any
+unique index finds, is only for tables without another one. A row that stands in the way of another is put aside, see
+``kept_rows``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pymysql
+
+from whimbrel.errors import SourceUnreachable, Stopped
+from whimbrel.mysql.bulk_rows import BulkRows
+from whimbrel.mysql.connect import Mysql, connect_to_write, place_of, translate
+from whimbrel.mysql.errors import REFUSED_ROW, Code, code_of
+from whimbrel.mysql.kept_rows import KeptRows, is_guarded
+from whimbrel.mysql.reverse_tables import NOWHERE, Lane, Place, add_items, places_for_update, write_places
+from whimbrel.mysql.row_statements import Destination, Unwritable, at_key, delete, guarded, insert, meets_unique, update
+from whimbrel.project import Source
+from whimbrel.records import RowChange, Value
+
+_TRIES = 8  # of one row, between rows that come and go under other transactions
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 5.0  # seconds, between tries of a transaction
+
+
+class ItemChange(NamedTuple):
+    """What one record of the stream does to rows. ``key`` is the item's ``key_id``; ``refused``: it cannot be read
+    back, and why.
+    """
+
+    lane: Lane
+    sequence: int
+    target: str
+    key: bytes
+    changes: Sequence[RowChange]
+    refused: str = ""
+
+
+class Refusal(NamedTuple):
+    item: ItemChange
+    reason: str
+
+
+OnRefused = Callable[[list[Refusal]], None]
+
+
+class RowWriter:
+    """One connection, for one thread. ``aside`` is how many rows it put aside."""
+
+    def __init__(
+        self,
+        source: Source,
+        epoch: int,
+        destinations: Mapping[str, Destination],
+        some_kept: threading.Event,
+        wait: Callable[[float], object],
+    ) -> None:
+        """``source`` is the reverse stream's account, and its database has our tables; ``destinations`` are by the
+        table's full name; ``some_kept`` is that of all writers, see KeptRows; ``wait`` waits so many seconds, and is
+        true if the work is to stop.
+        """
+        self._source, self._epoch, self._some_kept, self._wait = source, epoch, some_kept, wait
+        self._destinations = destinations
+        self._connection: Mysql | None = None
+        self._kept: KeptRows
+        self.aside = 0
+
+    def write(self, items: Sequence[ItemChange], places: Mapping[Lane, Place], on_refused: OnRefused) -> None:
+        """All of ``items``, in order, and the ``places`` that they lead to.
+
+        Raises Stopped, and what is wrong with the server or the account as ``connect.translate`` has it.
+        """
+        pause, one_by_one = _FIRST_PAUSE, False
+        while True:
+            try:
+                self._transaction(items, places, on_refused, one_by_one=one_by_one)
+            except Unwritable:
+                self._roll_back()
+                one_by_one = True
+            except SourceUnreachable as error:
+                self._roll_back()
+                if self._wait(pause):
+                    raise Stopped("asked to stop before the rows were written", hint=f"Last: {error}") from error
+                pause = min(2 * pause, _LONGEST_PAUSE)
+            except BaseException:
+                self.close()
+                raise
+            else:
+                return
+
+    def settle_aside(self) -> int:
+        """Bring back the rows that are in nobody's way any more; how many are left."""
+        connection, left = self._begun(), 0
+        for kept in self._kept.aside():
+            to = self._destinations.get(kept.table)
+            if to is None or not self._is_back(to, kept.values):
+                left += 1
+        self._execute(connection, "COMMIT")
+        return left
+
+    def close(self) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(Exception):
+                self._connection.close()
+            self._connection = None
+
+    # -- one transaction ---------------------------------------------------------------------------------------------
+
+    def _transaction(
+        self, items: Sequence[ItemChange], places: Mapping[Lane, Place], on_refused: OnRefused, *, one_by_one: bool
+    ) -> None:
+        connection, schema = self._begun(), self._source.database
+        found = places_for_update(connection, schema, self._epoch, places)
+        fresh = [item for item in items if item.sequence > found.get(item.lane, NOWHERE).sequence]
+        refused = [Refusal(item, item.refused) for item in fresh if item.refused]
+        readable = [item for item in fresh if not item.refused]
+        if one_by_one:
+            refused += [refusal for item in readable if (refusal := self._write_one(connection, item))]
+        else:
+            self._write_all(connection, readable)
+        if fresh:
+            add_items(connection, schema, self._epoch, {(item.target, item.key): None for item in fresh})
+        ahead = {lane: max(place, found.get(lane, NOWHERE)) for lane, place in places.items()}
+        write_places(connection, schema, self._epoch, ahead)
+        if refused:
+            on_refused(refused)  # durable before the places pass them
+        self._execute(connection, "COMMIT")
+
+    def _write_one(self, connection: Mysql, item: ItemChange) -> Refusal | None:
+        self._execute(connection, "SAVEPOINT whimbrel")
+        try:
+            self._write_all(connection, [item])
+        except Unwritable as reason:
+            self._execute(connection, "ROLLBACK TO SAVEPOINT whimbrel")
+            return Refusal(item, str(reason))
+        return None
+
+    def _write_all(self, connection: Mysql, items: Sequence[ItemChange]) -> None:
+        bulk = BulkRows(self._kept, lambda statement: self._execute(connection, statement), self._put)
+        for item in items:
+            for change in item.changes:
+                to = self._destinations[change.table.full_name]
+                if to.bulk:
+                    bulk.add(to, change)
+                elif change.values is None:
+                    self._delete(to, change)
+                else:
+                    self._put(to, change)
+        bulk.flush()
+
+    # -- one row -----------------------------------------------------------------------------------------------------
+
+    def _put(self, to: Destination, change: RowChange) -> None:
+        reason = ""
+        for _ in range(_TRIES):
+            try:
+                if self._run(update(to, change)):
+                    return
+                self._insert(to, change)
+            except _Duplicate as error:
+                reason = str(error)
+                self._make_way(to, change, reason)
+            else:
+                return
+        raise Unwritable(f"another row is in the way each time: {reason}")
+
+    def _insert(self, to: Destination, change: RowChange) -> None:
+        """With what was kept of a row of this key, in the columns that the item does not say."""
+        assert change.values is not None
+        said: dict[str, Value] = dict(zip(change.columns, change.values, strict=True))
+        kept = self._kept.find(to.table, [change.key]).get(change.key)
+        if kept is not None:
+            said = {column.name: kept.values[column.name] for column in to.unmapped(change.columns)} | said
+        self._run(insert(to, said))
+        if kept is not None:
+            self._kept.remove(to.table, change.key)
+
+    def _make_way(self, to: Destination, change: RowChange, reason: str) -> None:
+        assert change.values is not None
+        said: dict[str, Value] = dict(zip(change.columns, change.values, strict=True))
+        meeting = meets_unique(to, said)
+        if meeting is None:
+            raise Unwritable(f"another row is in the way, by an index of expressions or prefixes: {reason}")
+        condition = f"({meeting}) AND NOT ({at_key(to.table, change.key)})"
+        self.aside += len(self._kept.keep(to, condition, aside=True))
+        self._run(f"DELETE FROM {to.name} WHERE {condition}")
+
+    def _delete(self, to: Destination, change: RowChange) -> None:
+        condition = guarded(to.table, [change])
+        kept = self._kept.find(to.table, [change.key]).get(change.key)
+        if kept is not None and kept.aside and is_guarded(kept.values, change):
+            self._kept.remove(to.table, change.key)  # the row that was put aside is gone at its item, too
+        if to.unmapped(change.columns):
+            self._kept.keep(to, condition, aside=False)
+        self._run(delete(to, [change]))
+
+    def _is_back(self, to: Destination, values: Mapping[str, Value]) -> bool:
+        said = {name: value for name, value in values.items() if name not in to.filled.generated}
+        try:
+            self._run(insert(to, said))
+        except (Unwritable, _Duplicate):
+            return False
+        self._kept.remove(to.table, tuple(values[name] for name in to.table.primary_key))
+        return True
+
+    # -- statements --------------------------------------------------------------------------------------------------
+
+    def _begun(self) -> Mysql:
+        """The connection, with a transaction begun."""
+        if self._connection is None:
+            connection = connect_to_write(self._source)
+            self._kept = KeptRows(connection, self._source.database, self._epoch, self._some_kept)
+            self._connection = connection
+        self._execute(self._connection, "START TRANSACTION")
+        return self._connection
+
+    def _roll_back(self) -> None:
+        """Whatever has become of the connection."""
+        try:
+            if self._connection is not None:
+                self._execute(self._connection, "ROLLBACK")
+        except Exception:
+            self.close()
+
+    def _run(self, statement: str) -> int:
+        assert self._connection is not None
+        return self._execute(self._connection, statement)
+
+    def _execute(self, connection: Mysql, statement: str) -> int:
+        """How many rows were found. What the server changes in a row to be able to hold it, it says by a warning."""
+        try:
+            with connection.cursor() as cursor:
+                found: int = cursor.execute(statement)
+                if getattr(cursor, "warning_count", 0):
+                    cursor.execute("SHOW WARNINGS")
+                    self._judge(cursor.fetchall())
+                return found
+        except pymysql.err.Error as error:
+            code = code_of(error)
+            if code == Code.DUP_ENTRY:
+                raise _Duplicate(str(error.args[1])) from error
+            if code in REFUSED_ROW:
+                raise Unwritable(str(error.args[1])) from error
+            raise translate(error, place_of(self._source)) from error
+
+    def _judge(self, warnings: Sequence[Sequence[Any]]) -> None:
+        for _, code, text in warnings:
+            if code != Code.WARN_DEPRECATED_SYNTAX:
+                raise Unwritable(str(text))
+
+
+class _Duplicate(Unwritable):
+    """Another row has the same value in a unique index."""
