@@ -188,6 +188,16 @@ def test_a_deleted_item_that_cannot_be_marked_is_a_fault_of_the_whole_item() -> 
     assert "more than the 409600 that DynamoDB allows" in fault.reason
 
 
+@pytest.mark.parametrize("soft", [{}, SOFT])
+def test_what_was_never_written_is_not_deleted(soft: dict[str, str]) -> None:
+    """The fault of its insert, or of its update, has said so."""
+    fails = (
+        "CASE WHEN id = 1 AND change_operation() IN ('INSERT', 'UPDATE', 'DELETE') THEN abs(-9223372036854775808) END"
+    )
+    made = mapping(columns=soft | {"x": fails})
+    assert made.fold([change((1, "a", None), None)], provenance) == ([], [])
+
+
 def test_where_the_target_is_and_what_a_fault_knows() -> None:
     made = mapping(columns=SOFT, types={"name": "N"})
     wrong = change((1, "5", None), (1, "five", None), 3)

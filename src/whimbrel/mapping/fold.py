@@ -129,7 +129,7 @@ def _was_written(compiled: Compiled, change: Change, how: Provenance) -> bool:
 def _item_before(compiled: Compiled, change: Change, how: Provenance) -> Item:
     assert change.before is not None
     row = compiled.columns.row(change.before, how)
-    assert row is not None, "the filter took it before"
+    assert row is not None  # the filter let it through before
     return compiled.code.item(row)[1]
 
 
