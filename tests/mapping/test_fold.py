@@ -151,6 +151,8 @@ def test_entries_of_an_item_and_of_a_map_in_it() -> None:
         ],
         [],
     )
+    [both], [] = made.fold([change(TABLE, None, (1, "a")), change(TABLE, (1, "a"), None)])
+    assert both == Update("groups", key(1), {}, ("a",), frame)  # nothing of an item that is not there
     within = compile_mapping(replace(GROUP, entry_as="map", entry_into="names", attributes={"kind": "thing"}), TABLE)
     inside = Inside("names", "M", {"a": {"S": "a"}}, ("b",), ())
     [update], [] = within.fold([change(TABLE, (1, "b"), (1, "a"))])
