@@ -82,13 +82,15 @@ def test_what_cannot_be_mapped_is_a_fault_in_log_order_and_what_it_wrote_before_
     assert ["'small'" in faults[0].reason, "'large'" in faults[1].reason] == [True, True]
 
 
-def test_an_expression_that_fails_is_a_fault_too() -> None:
-    made = compile_mapping(replace(RECORD, columns={"x": "CASE id WHEN 1 THEN abs(-9223372036854775808) END"}), TABLE)
-    one = change(TABLE, (1, "a"), (1, "b"), 3)
-    assert made.fold([one, change(TABLE, None, (2, None))])[1] == [
-        Fault("shop.things", made.fold([one])[1][0].reason, {"id": 1}, None, one)
-    ]
-    assert "integer overflow" in made.fold([one])[1][0].reason
+@pytest.mark.parametrize("item", ["own", "shared"])
+def test_an_expression_that_fails_is_a_fault_too(item: str) -> None:
+    fails = {"x": "CASE id WHEN 1 THEN abs(-9223372036854775808) END"}
+    made = shared(columns=fails) if item == "shared" else compile_mapping(replace(RECORD, columns=fails), TABLE)
+    one, other = change(made.table, (1, "small"), (1, "large"), 3), change(made.table, None, (2, "small"))
+    [put], [fault] = made.fold([one, other])
+    assert put.key == (order(2) if item == "shared" else key(2))
+    assert "integer overflow" in fault.reason
+    assert fault == Fault(made.table.full_name, fault.reason, {"id": 1}, None, one)
 
 
 def test_what_a_filter_leaves_out_was_not_there_and_is_not_written() -> None:
