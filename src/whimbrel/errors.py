@@ -9,7 +9,8 @@
     │   ├── TrainingError         data or settings that no model can be trained from
     │   ├── RowError              a row that does not fit a model's inputs: ``column`` names the one at fault
     │   ├── PrivilegeError        the source or target account may not do something
-    │   └── PasswordWithheld      the server asks for the password in a way that could reveal it
+    │   ├── PasswordWithheld      the server asks for the password in a way that could reveal it
+    │   └── NotReady              the plan of a cutover has errors: nothing was changed
     ├── SourceError               MySQL or MariaDB
     │   ├── SourceUnreachable     (Retryable) the connection failed or broke
     │   ├── UnsupportedSource     a setting, version or table that cannot be migrated exactly
@@ -26,6 +27,12 @@
     │   ├── RequestRefused        DynamoDB refused the request: ``code`` has its name for it
     │   ├── TargetTaken           another state folder works on the target
     │   └── TargetNotEmpty        a target table has items that whimbrel did not write
+    ├── HandoverError             a cutover, or the way back
+    │   ├── CutoverUndone         it was undone before the decision: the application continues at MySQL
+    │   ├── TablesBusy            (Retryable) the tables could not be locked within the time given
+    │   ├── FenceBroken           the fence is not, or cannot be made, as it must be
+    │   ├── HandoverTaken         another state folder hands over these tables
+    │   └── TargetOpen            DynamoDB is open for writes, or about to be: nothing migrates forward any more
     ├── OutOfMemory               the process may not have the memory that it needs
     ├── Stopped                   (Retryable) asked to stop before a call was done: nothing of it may be checkpointed
     └── StateError                the state folder
@@ -82,6 +89,9 @@ class PrivilegeError(UserError): ...
 class PasswordWithheld(UserError): ...
 
 
+class NotReady(UserError): ...
+
+
 class SourceError(WhimbrelError):
     """``code`` is the server's number for it, 0 where it is not the server's."""
 
@@ -136,6 +146,24 @@ class TargetTaken(TargetError): ...
 
 
 class TargetNotEmpty(TargetError): ...
+
+
+class HandoverError(WhimbrelError): ...
+
+
+class CutoverUndone(HandoverError): ...
+
+
+class TablesBusy(HandoverError, Retryable): ...
+
+
+class FenceBroken(HandoverError): ...
+
+
+class HandoverTaken(HandoverError): ...
+
+
+class TargetOpen(HandoverError): ...
 
 
 class OutOfMemory(WhimbrelError): ...

@@ -12,9 +12,10 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from whimbrel.errors import ProjectError
-from whimbrel.private import openness
 from whimbrel.project.check import Check, read_check
+from whimbrel.project.cutover import Cutover, read_cutover
 from whimbrel.project.lake import Lake, read_lake
+from whimbrel.project.password import read_password
 from whimbrel.project.predict import ModelRule, Predict, read_predict
 from whimbrel.project.renew import RenewalRule
 from whimbrel.project.section import Section, without_password
@@ -24,6 +25,7 @@ __all__ = [
     "OFF",
     "Check",
     "ConditionRule",
+    "Cutover",
     "IndexKey",
     "IndexRule",
     "KeyRule",
@@ -86,6 +88,7 @@ class Project:
     lake: Lake = field(default_factory=Lake)
     predict: Predict = field(default_factory=Predict)
     check: Check = field(default_factory=Check)
+    cutover: Cutover = field(default_factory=Cutover)
     dms: Path | None = None  # an AWS DMS table-mapping file instead of [[table]]
 
 
@@ -120,6 +123,7 @@ def load_project(path: str | os.PathLike[str]) -> Project:
     target = _read_target(top.section("target"))
     tables = tuple(read_table_rule(section, source.database) for section in top.optional_sections("table"))
     lake, predict, check = read_lake(top), read_predict(top), read_check(top, path.parent)
+    cutover = read_cutover(top)
     state = path.parent / top.string("state", ".whimbrel")
     dms = _read_dms(top, path.parent)
     top.finish()
@@ -130,7 +134,7 @@ def load_project(path: str | os.PathLike[str]) -> Project:
         raise ProjectError(
             "\n  " + "\n  ".join(faults), place=str(path), hint="\nFix these, then run the command again."
         )
-    return Project(path, state, source, target, tables, lake, predict, check, dms)
+    return Project(path, state, source, target, tables, lake, predict, check, cutover, dms)
 
 
 def rule_named(project: Project, name: str) -> TableRule:
@@ -230,7 +234,7 @@ def _read_source(section: Section) -> Source:
     default = NO_SOURCE
     source = Source(
         **settings,
-        password=_password(section, password_variable),
+        password=read_password(section, "password_file", password_variable),
         socket=section.string("socket", default.socket),
         tls=section.one_of("tls", ("preferred", "off", "required", "verify")),
         tls_ca=section.string("tls_ca", default.tls_ca),
@@ -259,22 +263,6 @@ def _tls_faults(source: Source) -> Iterator[tuple[str, str]]:
         yield "tls_key", "needs tls_cert, the certificate it belongs to"
     if source.tls_cert and (source.tls == "off" or source.socket):
         yield "tls_cert", 'has no effect without TLS (with a socket, or with tls = "off")'
-
-
-def _password(section: Section, variable: str) -> str:
-    file = section.string("password_file", "")
-    if not file:
-        return os.environ.get(variable, "")
-    try:
-        path = Path(file).expanduser()
-        if open_to := openness(path):
-            section.fault("password_file", f"{file!r} {open_to}: chmod 600 {path}, or see docs/security.md")
-        return path.read_text(encoding="utf-8").rstrip("\n")
-    except OSError as error:
-        section.fault("password_file", f"{file!r} cannot be read: {error.strerror}")
-    except (UnicodeDecodeError, RuntimeError):  # of no text; "~somebody" who is not here
-        section.fault("password_file", f"{file!r} is not a text file")
-    return ""
 
 
 def _read_target(section: Section) -> Target:

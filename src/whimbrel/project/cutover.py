@@ -1,0 +1,80 @@
+"""The ``[cutover]`` part of the project file: how writes are closed at the source and opened at DynamoDB, and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from whimbrel.project.password import read_password
+from whimbrel.project.section import Section
+
+REVERSE_PASSWORD_VARIABLE = "WHIMBREL_REVERSE_PASSWORD"
+JSON_COLUMN = "json:"
+FENCES = ("triggers", "read-only-schema", "revoke", "command")
+
+
+@dataclass(frozen=True, slots=True)
+class Cutover:
+    """Commands are lists of a program and its arguments; docs/cutover.md says what they are told.
+
+    ``reverse_user`` is the account that only whimbrel's reverse stream uses; without one there is no way back.
+    ``new_attributes`` says what happens to an attribute that is no column: ``stop``, ``ignore`` or ``json:COLUMN``.
+    ``ttl`` says it of items that DynamoDB's time to live deleted: ``stop``, ``skip`` or ``apply``.
+    """
+
+    fence: str = "triggers"  # triggers | read-only-schema | revoke | command
+    fence_command: tuple[str, ...] = ()
+    before: tuple[str, ...] = ()  # makes the application's writers wait, rather than fail
+    on_switch: tuple[str, ...] = ()  # called until it succeeds
+    on_switch_url: str = ""  # the same, as a POST of JSON
+    route_file: str = ""  # the same, as a file that applications read
+    route_item: bool = False  # the same, as an item in the table of marks
+    lease_seconds: float = 5.0  # an application reads its route again at least this often
+    max_stall: float = 2.0  # seconds for which nobody may write, at most
+    max_lag: float = 5.0  # seconds
+    verified_within: float = 24.0  # hours
+    reverse_user: str = ""
+    reverse_password: str = field(default="", repr=False)
+    new_attributes: str = "stop"
+    ttl: str = "stop"
+
+
+def read_cutover(top: Section) -> Cutover:
+    """What is wrong goes to the section's faults."""
+    section, default = top.section("cutover"), Cutover()
+    variable = section.string("reverse_password_env", REVERSE_PASSWORD_VARIABLE)
+    cutover = Cutover(
+        fence=section.one_of("fence", FENCES),
+        fence_command=tuple(section.strings("fence_command")),
+        before=tuple(section.strings("before")),
+        on_switch=tuple(section.strings("on_switch")),
+        on_switch_url=section.address("on_switch_url"),
+        route_file=section.string("route_file", default.route_file),
+        route_item=section.flag("route_item", default.route_item),
+        lease_seconds=section.number("lease_seconds", default.lease_seconds),
+        max_stall=section.number("max_stall", default.max_stall),
+        max_lag=section.number("max_lag", default.max_lag),
+        verified_within=section.number("verified_within", default.verified_within),
+        reverse_user=section.string("reverse_user", default.reverse_user),
+        reverse_password=read_password(section, "reverse_password_file", variable),
+        new_attributes=section.string("new_attributes", default.new_attributes),
+        ttl=section.one_of("ttl", ("stop", "skip", "apply")),
+    )
+    _check(section, cutover)
+    section.finish()
+    return cutover
+
+
+def _check(section: Section, cutover: Cutover) -> None:
+    """A setting that would mean nothing as the others are: somebody may rely on it."""
+    if (cutover.fence == "command") != bool(cutover.fence_command):
+        section.fault("fence_command", 'goes with fence = "command": set both, or neither')
+    if cutover.fence != "triggers" and cutover.reverse_user:
+        section.fault("reverse_user", f'has no effect with fence = "{cutover.fence}": only triggers let it write')
+    rule = cutover.new_attributes
+    if rule not in ("stop", "ignore") and not (rule.startswith(JSON_COLUMN) and rule != JSON_COLUMN):
+        section.fault("new_attributes", f"must be 'stop' or 'ignore' or 'json:COLUMN', not {rule!r}")
+    if cutover.on_switch_url and not cutover.on_switch_url.startswith(("http://", "https://")):
+        section.fault("on_switch_url", f"must begin with http:// or https://, not {cutover.on_switch_url!r}")
+    for key in ("lease_seconds", "max_stall"):
+        if not getattr(cutover, key):
+            section.fault(key, "must be more than 0")
