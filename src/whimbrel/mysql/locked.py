@@ -57,7 +57,7 @@ def position_under_lock(source: Source, tables: list[Table], wait: Callable[[flo
             raise Stopped("the start was not fixed yet")
     raise SourceUnreachable(
         f"could not acquire a read lock after {len(PAUSES) + 1} attempts of {LIMIT * 1000:.0f} ms; writers waited for "
-        f"at most {longest:.0f} ms. {_busy(source)}",
+        f"at most {longest:.0f} ms. {busy(source)}",
         place=place_of(source),
         hint=f"End the transactions that write to the captured tables, or {_GRANT}; then start again.",
     )
@@ -107,7 +107,7 @@ def _unless_ended(error: Any, source: Source) -> None:
         raise failure from error
 
 
-def _busy(source: Source) -> str:
+def busy(source: Source) -> str:
     """What has been running longest, as far as this account may see it."""
     with closing(connect(source)) as connection:
         rows = rows_as_dicts(connection, "SHOW FULL PROCESSLIST")

@@ -1,0 +1,196 @@
+"""The barrier: all tables of a cutover locked for writing by one statement of one session, for a moment.
+
+Writers queue behind the lock from the moment that it is asked for, and it is asked for behind every transaction that
+has used the tables. So another connection ends the session after LIMIT seconds, the tries have growing pauses between
+them, and they have an end. A lock that is granted is held for ``hold`` seconds at most: an idle session, or one whose
+client is gone, is ended by the server itself.
+
+What holds while the session has the lock: no transaction that wrote to the tables is open, also no prepared one (the
+session is in ``autocommit = 0`` with ``innodb_table_locks = 1``, so InnoDB is asked as well), and no DDL gets at the
+tables. CREATE TRIGGER, COMMIT and reading keep the lock; START TRANSACTION and BEGIN would release it without a word.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from math import ceil
+from typing import Any
+
+import pymysql
+
+from whimbrel.errors import HandoverError, PrivilegeError, SourceUnreachable, Stopped, TablesBusy, WhimbrelError
+from whimbrel.mysql.client import SourceConnection
+from whimbrel.mysql.connect import connect, current_position, place_of, quoted, rows_as_dicts, server_info, translate
+from whimbrel.mysql.locked import busy
+from whimbrel.project import Source
+from whimbrel.records import Position
+from whimbrel.threads import Timer
+
+Name = tuple[str, str]  # schema and table
+Wait = Callable[[float], object]  # seconds; true if the work is to stop
+
+LIMIT = 0.25  # seconds from asking for the lock until writers go on
+PATIENCE = 60.0  # seconds, over all tries and the pauses between them
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 8.0
+
+
+@dataclass(slots=True)
+class Barrier:
+    """The session that holds the lock. ``asked`` and ``granted`` are by ``time.monotonic()``; ``waited_ms`` is the
+    longest time for which writers waited in the tries that did not get the lock.
+    """
+
+    session: SourceConnection
+    asked: float
+    granted: float
+    waited_ms: float = field(default=0.0)
+
+    def position(self) -> Position:
+        """The end of the binlog. Every transaction that wrote to the tables lies before it."""
+        return current_position(self.session)
+
+    def execute(self, statement: str, parameters: tuple[Any, ...] = ()) -> int:
+        """How many rows were changed. Raises the errors of ``translate``."""
+        return _run(self.session, statement, parameters)
+
+    def rows(self, statement: str, parameters: tuple[Any, ...] = ()) -> list[dict[str, Any]]:
+        return rows_as_dicts(self.session, statement, parameters)
+
+    def server(self) -> str:
+        """The identity of the server that holds the lock."""
+        return server_info(self.session).server_uuid
+
+    def prepared(self) -> list[str]:
+        """The XA transactions that are prepared on the server."""
+        return prepared_transactions(self.session)
+
+    def release(self) -> None:
+        """Let writers go on. Raises SourceUnreachable if the session, and the lock with it, was gone already."""
+        self.execute("COMMIT")  # first: InnoDB's own locks are the transaction's
+        self.execute("UNLOCK TABLES")
+
+
+@contextmanager
+def barrier(
+    source: Source, tables: Sequence[Name], wait: Wait, *, hold: float, patience: float = PATIENCE
+) -> Iterator[Barrier]:
+    """The lock of all ``tables``, until the end of the block at the latest.
+
+    Raises TablesBusy when no try got it within ``patience`` seconds, PrivilegeError, Stopped, and the errors of
+    ``connect``.
+    """
+    names = ", ".join(f"{quoted(schema)}.{quoted(name)} WRITE" for schema, name in tables)
+    held = _acquired(source, f"LOCK TABLES {names}", wait, hold, patience)
+    with closing(held.session):  # whatever happens: the lock ends with its session
+        yield held
+        with suppress(WhimbrelError, pymysql.err.Error):
+            held.release()
+
+
+def prepared_transactions(connection: SourceConnection) -> list[str]:
+    """XA RECOVER: those that no session has, too. Raises PrivilegeError where the account may not ask."""
+    try:
+        names = [row["data"] for row in rows_as_dicts(connection, "XA RECOVER")]
+    except SourceUnreachable:
+        raise
+    except WhimbrelError as error:
+        user = rows_as_dicts(connection, "SELECT CURRENT_USER() AS user")[0]["user"]
+        raise PrivilegeError(
+            f"may not ask for prepared XA transactions: {error.message}",
+            place=f"user {user}",
+            hint="GRANT XA_RECOVER_ADMIN ON *.* to this account.",
+        ) from error
+    return [name.decode(errors="replace") if isinstance(name, bytes) else str(name) for name in names]
+
+
+def _acquired(source: Source, statement: str, wait: Wait, hold: float, patience: float) -> Barrier:
+    began, longest = time.monotonic(), 0.0
+    for number in itertools.count():
+        held, waited = _try(source, statement, hold)
+        if held:
+            held.waited_ms = longest
+            return held
+        longest = max(longest, waited)
+        pause = min(_FIRST_PAUSE * 2**number, _LONGEST_PAUSE)
+        if time.monotonic() + pause - began > patience:
+            break
+        if wait(pause):
+            raise Stopped("the tables were not locked yet")
+    raise TablesBusy(
+        f"could not lock the tables within {patience:g} seconds ({number + 1} attempts of {LIMIT * 1000:.0f} ms); "
+        f"writers waited for at most {longest:.0f} ms at a time. {busy(source)}",
+        place=place_of(source),
+        hint="End the transaction that uses them, then run the same command again.",
+    )
+
+
+def _try(source: Source, statement: str, hold: float) -> tuple[Barrier | None, float]:
+    """The lock, or None and the milliseconds for which writers waited."""
+    asked = time.monotonic()
+    with closing(connect(source)) as ender:
+        session = connect(source)
+        try:
+            number = _prepare(session, hold)
+            limit = Timer(LIMIT, partial(_end, ender, number))
+            asked = time.monotonic()
+            limit.start()
+            try:
+                session.query(statement)
+                granted = time.monotonic()
+            finally:
+                limit.cancel()
+                limit.join()
+            _run(session, "DO 0")  # it was not ended at the very moment that the lock was granted
+            return Barrier(session, asked, granted), 0.0
+        except BaseException as error:
+            session.close()
+            if not isinstance(error, (pymysql.err.Error, WhimbrelError, OSError)):
+                raise
+            _unless_ended(error, source)
+            return None, (time.monotonic() - asked) * 1000
+
+
+def _prepare(session: SourceConnection, hold: float) -> int:
+    """Should nobody end it: the wait ends after a second, and so does a session that is idle for too long. Returns the
+    session's number.
+    """
+    _run(session, "SET SESSION lock_wait_timeout = 1, innodb_lock_wait_timeout = 1")
+    _run(session, f"SET SESSION wait_timeout = {ceil(hold) + 1}")
+    _run(session, "SET SESSION autocommit = 0, innodb_table_locks = 1")
+    [row] = rows_as_dicts(
+        session, "SELECT CONNECTION_ID() AS number, @@SESSION.autocommit AS auto, @@SESSION.innodb_table_locks AS asks"
+    )
+    if (int(row["auto"]), int(row["asks"])) != (0, 1):
+        raise HandoverError("the session does not ask InnoDB for table locks", place="innodb_table_locks")
+    return int(row["number"])
+
+
+def _end(ender: SourceConnection, number: int) -> None:
+    with suppress(pymysql.err.Error, OSError):  # gone already, or unreachable: see the session's own limits
+        ender.query(f"KILL CONNECTION {number}")
+
+
+def _unless_ended(error: Any, source: Source) -> None:
+    """Raise ``error``, unless it says that the try took too long."""
+    failure = translate(error, place_of(source))
+    if isinstance(failure, PrivilegeError):
+        raise PrivilegeError(
+            f"may not lock the tables: {failure.message}",
+            place=place_of(source),
+            hint="GRANT LOCK TABLES, SELECT, TRIGGER on the schema of the tables to this account.",
+        ) from error
+    if not isinstance(failure, SourceUnreachable):
+        raise failure from error
+
+
+def _run(session: SourceConnection, statement: str, parameters: tuple[Any, ...] = ()) -> int:
+    try:
+        with session.cursor() as cursor:
+            return int(cursor.execute(statement, parameters or None))
+    except pymysql.err.Error as error:
+        raise translate(error, statement.split(" WHERE ")[0][:80]) from error

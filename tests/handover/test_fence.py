@@ -1,0 +1,253 @@
+"""What the fence rests on, on real servers: whom it refuses, what it waits for, and how it goes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+import pymysql
+import pytest
+
+from demo.servers import SqlServer
+from tests.handover.conftest import BACK, Fenced
+from whimbrel.errors import FenceBroken, PrivilegeError, TablesBusy
+from whimbrel.mysql import barrier as barriers
+from whimbrel.mysql.barrier import Barrier, barrier, prepared_transactions
+from whimbrel.mysql.connect import connect
+from whimbrel.mysql.triggers import (
+    FenceTrigger,
+    drop_triggers,
+    fence_faults,
+    fence_triggers,
+    first_triggers,
+    make_triggers,
+    standing,
+)
+
+CLOSED = 1644  # SIGNAL
+WRITES = [
+    "INSERT INTO t VALUES (5, 5)",
+    "INSERT IGNORE INTO t VALUES (1, 5)",
+    "REPLACE INTO t VALUES (1, 5)",
+    "INSERT INTO t VALUES (1, 5) ON DUPLICATE KEY UPDATE v = 9",
+    "UPDATE t SET v = v",
+    "DELETE FROM t",
+]
+
+
+@contextmanager
+def locked(fenced: Fenced, *tables: str, patience: float = 30.0) -> Iterator[Barrier]:
+    names = [(fenced.database, table) for table in tables or ("t", "u")]
+    with barrier(fenced.source, names, lambda seconds: time.sleep(seconds), hold=10, patience=patience) as held:
+        yield held
+
+
+def close(fenced: Fenced, *tables: str, exempt: str = BACK, epoch: int = 1) -> list[FenceTrigger]:
+    triggers = fence_triggers([(fenced.database, table) for table in tables or ("t", "u")], epoch, exempt)
+    with locked(fenced, *tables) as held:
+        first = first_triggers(held.session, [each.table for each in triggers])
+        make_triggers(held.execute, triggers, first)
+    return triggers
+
+
+def tried(connection: Any, statement: str) -> int:
+    """The error's number, 0 for success."""
+    with connection.cursor() as cursor:
+        try:
+            cursor.execute(statement)
+        except pymysql.err.Error as error:
+            return int(error.args[0])
+    return 0
+
+
+def names(triggers: list[FenceTrigger]) -> list[tuple[str, str]]:
+    return [(each.table[0], each.name) for each in triggers]
+
+
+def test_all_writes_are_refused_but_the_reverse_accounts(fenced: Fenced) -> None:
+    with closing(fenced.session()) as app, closing(fenced.session(BACK)) as back:
+        triggers = close(fenced)  # these sessions are older than the fence
+        for statement in WRITES:
+            assert [tried(each, statement) for each in (app, fenced.server.connect(fenced.database))] == [CLOSED] * 2
+        assert fenced.sql("SELECT * FROM t") == ((1, 1),)
+        assert [tried(back, statement) for statement in WRITES] == [0] * len(WRITES)
+    with closing(connect(fenced.source)) as ours:
+        assert fence_faults(ours, triggers) == []
+        assert tried(fenced.session("whimbrel"), WRITES[0]) == CLOSED
+
+
+def test_nobody_is_exempt_where_no_account_is_named(fenced: Fenced) -> None:
+    close(fenced, exempt="")
+    for user in ("app", BACK, "admin"):
+        assert tried(fenced.session(user), WRITES[0]) == CLOSED
+
+
+def test_it_goes_and_may_go_again(fenced: Fenced) -> None:
+    triggers = close(fenced)
+    for _ in range(2):
+        with locked(fenced) as held:
+            drop_triggers(held.execute, names(triggers))
+    with closing(connect(fenced.source)) as ours:
+        assert standing(ours, [(fenced.database, "t"), (fenced.database, "u")]) == []
+    assert [tried(fenced.session(), statement) for statement in WRITES] == [0] * len(WRITES)
+
+
+def test_what_somebody_did_to_it_is_seen(fenced: Fenced) -> None:
+    triggers = close(fenced)
+    other = fence_triggers([(fenced.database, "u")], 2, BACK)
+    fenced.sql(f"DROP TRIGGER {triggers[0].name}", f"DROP TRIGGER {triggers[4].name}")
+    fenced.sql(f"CREATE TRIGGER {triggers[4].name} BEFORE UPDATE ON u FOR EACH ROW {other[1].body}")
+    with closing(connect(fenced.source)) as ours:
+        gone, changed = fence_faults(ours, triggers)
+    assert f"{triggers[0].name} of {fenced.database}.t is gone" in gone
+    assert "has another text" in changed
+
+
+def test_it_runs_before_the_triggers_of_the_user(fenced: Fenced) -> None:
+    """Theirs may do what no rollback takes back."""
+    fenced.sql(
+        "CREATE TRIGGER `their``s` BEFORE INSERT ON t FOR EACH ROW SET @ran = 1",
+        "CREATE TRIGGER second BEFORE INSERT ON t FOR EACH ROW SET NEW.v = 7",
+    )
+    triggers = close(fenced)
+    app = fenced.session()
+    assert tried(app, WRITES[0]) == CLOSED
+    with app.cursor() as cursor:
+        cursor.execute("SELECT @ran")
+        assert cursor.fetchone() == (None,)
+    with closing(connect(fenced.source)) as ours:
+        assert fence_faults(ours, triggers) == []
+        assert standing(ours, [(fenced.database, "t")]) == names(triggers[:3])
+
+
+def test_names_are_short_plain_and_unlike(fenced: Fenced) -> None:
+    tables = ["x" * 64, "x" * 63 + "y", "Zürich `täglich`", "日本語" * 10, "case", "CASE"]
+    made = fence_triggers([(fenced.database, table) for table in tables], 1, BACK)
+    assert len({each.name.lower() for each in made}) == 3 * len(tables)
+    assert all(len(each.name) <= 64 and each.name.isascii() for each in made)
+    for table in tables[:4]:
+        fenced.sql(f"CREATE TABLE `{table.replace('`', '``')}` (id INT PRIMARY KEY)")
+        triggers = close(fenced, table)
+        assert tried(fenced.session(), f"DELETE FROM `{table.replace('`', '``')}` WHERE 1 = 0") == 0
+        assert tried(fenced.session(), f"INSERT INTO `{table.replace('`', '``')}` VALUES (1)") == CLOSED
+        with closing(connect(fenced.source)) as ours:
+            assert fence_faults(ours, triggers) == []
+
+
+def test_a_server_that_trusts_no_creators_is_named(fenced: Fenced) -> None:
+    fenced.server.execute("SET GLOBAL log_bin_trust_function_creators = 0")
+    try:
+        with pytest.raises(FenceBroken, match="log_bin_trust_function_creators = 1"):
+            close(fenced)
+    finally:
+        fenced.server.execute("SET GLOBAL log_bin_trust_function_creators = 1")
+    assert tried(fenced.session(), WRITES[0]) == 0
+
+
+def test_an_account_that_may_not_is_named(fenced: Fenced) -> None:
+    fenced.server.execute(f"REVOKE TRIGGER ON `{fenced.database}`.* FROM 'whimbrel'@'%'")
+    with pytest.raises(PrivilegeError, match="GRANT TRIGGER"):
+        close(fenced)
+
+
+# -- the barrier -------------------------------------------------------------------------------------------------------
+
+
+def test_a_transaction_that_writes_is_waited_for_and_is_before_the_end(fenced: Fenced) -> None:
+    """It commits between two tries: nobody else waits for longer than one try."""
+    with closing(fenced.session()) as app:
+        tried(app, "SET autocommit = 0")
+        tried(app, "UPDATE t SET v = 2")
+        threading.Timer(0.4, app.commit).start()
+        with locked(fenced) as held:
+            end = held.position()
+            assert held.waited_ms >= barriers.LIMIT * 1000 * 0.9
+            assert held.rows("SELECT v FROM t") == [{"v": 2}]
+            assert held.position() == end
+    with closing(connect(fenced.source)) as ours:
+        fenced.sql("UPDATE t SET v = 3")
+        assert not end.at_or_after(barriers.current_position(ours))
+
+
+def test_one_that_does_not_end_has_an_end_and_writers_go_on_between(fenced: Fenced) -> None:
+    """gh-ost tried for ever. Between the tries, and after them, the application writes as if nothing were."""
+    with closing(fenced.session()) as app, closing(fenced.session()) as other:
+        tried(app, "SET autocommit = 0")
+        tried(app, "UPDATE t SET v = 2 WHERE id = 1")
+        waits: list[float] = []
+
+        def write() -> None:
+            while not ended.is_set():
+                began = time.monotonic()
+                assert tried(other, f"INSERT INTO t VALUES ({len(waits) + 10}, 1)") == 0
+                waits.append(time.monotonic() - began)
+
+        ended = threading.Event()
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            with (
+                pytest.raises(TablesBusy, match="could not lock the tables within 2 seconds"),
+                locked(fenced, patience=2.0),
+            ):
+                raise AssertionError("the lock was granted")
+        finally:
+            ended.set()
+            writer.join()
+        app.rollback()
+    assert len(waits) > 10
+
+
+def test_a_prepared_transaction_holds_it_and_is_told(fenced: Fenced) -> None:
+    """No session has it any more, and no metadata lock on MariaDB: InnoDB's own lock is what holds."""
+    app = fenced.session()
+    for step in ("XA START 'mine'", "UPDATE t SET v = 2", "XA END 'mine'", "XA PREPARE 'mine'"):
+        assert tried(app, step) == 0
+    app.close()
+    try:
+        with closing(connect(fenced.source)) as ours:
+            assert prepared_transactions(ours) == ["mine"]
+        with pytest.raises(TablesBusy), locked(fenced, patience=0.5):
+            raise AssertionError("the lock was granted")
+    finally:
+        fenced.server.execute("XA ROLLBACK 'mine'")
+
+
+def test_who_may_not_ask_for_prepared_ones_is_told(
+    mysql: SqlServer, make_fenced: Callable[[SqlServer], Fenced]
+) -> None:
+    fenced = make_fenced(mysql)
+    mysql.execute("REVOKE XA_RECOVER_ADMIN ON *.* FROM 'whimbrel'@'%'")
+    with closing(connect(fenced.source)) as ours, pytest.raises(PrivilegeError, match="XA_RECOVER_ADMIN"):
+        prepared_transactions(ours)
+
+
+def test_what_is_done_under_the_lock_keeps_it(fenced: Fenced) -> None:
+    fenced.sql("CREATE TABLE own (id INT PRIMARY KEY, step INT)", "INSERT INTO own VALUES (1, 1)")
+    triggers = fence_triggers([(fenced.database, "t")], 1, BACK)
+    with locked(fenced, "t", "own") as held, closing(fenced.session()) as app:
+        make_triggers(held.execute, triggers, {})
+        assert held.execute("UPDATE own SET step = 2 WHERE step = 1") == 1
+        held.execute("COMMIT")
+        assert held.prepared() == []
+        assert fence_faults(held.session, triggers) == []
+        tried(app, "SET lock_wait_timeout = 1")
+        assert tried(app, "SELECT * FROM t") == 1205
+        held.release()
+        assert tried(app, "SELECT * FROM t") == 0
+
+
+def test_the_fence_outlives_a_kill_of_the_server(source_server: SqlServer, make_fenced: Callable[..., Fenced]) -> None:
+    fenced = make_fenced(source_server)
+    for table in ("t", "u"):
+        fenced.sql(f"CREATE TABLE {table} (id INT PRIMARY KEY, v INT)")
+    triggers = close(fenced)
+    source_server.kill()
+    source_server.start()
+    assert tried(fenced.session(), WRITES[0]) == CLOSED
+    assert tried(fenced.session(BACK), WRITES[0]) == 0
+    with closing(connect(fenced.source)) as ours:
+        assert fence_faults(ours, triggers) == []
