@@ -41,6 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "snapshot_files": {"records", "errors", "durable"},
     "spill": {"errors", "durable"},
     "checkpoint": {"records", "errors", "durable", "changelog"},
+    "handed_over": {"records", "errors", "durable"},
     # the two sides, which do not know each other
     "mysql": {"records", "errors", "private", "project", "durable", "snapshot_files", "memory", "threads"},
     "dynamodb": {"records", "errors", "project", "item", "memory", "threads"},
@@ -49,6 +50,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "lake": {"records", "errors", "durable", "project", "dynamodb", "item", "spill"},
     "prediction": {"records", "errors", "durable", "project", "lake", "private", "threads", "checkpoint"},
     "checks": ANYTHING,
+    "handover": ANYTHING,
     "setup": {"records", "errors", "notes", "project", "mysql", "mapping", "dms", "item", "migration"},
     # the verbs as functions, and the commands over them
     "api": ANYTHING,

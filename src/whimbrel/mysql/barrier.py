@@ -25,7 +25,16 @@ import pymysql
 
 from whimbrel.errors import HandoverError, PrivilegeError, SourceUnreachable, Stopped, TablesBusy, WhimbrelError
 from whimbrel.mysql.client import SourceConnection
-from whimbrel.mysql.connect import connect, current_position, place_of, quoted, rows_as_dicts, server_info, translate
+from whimbrel.mysql.connect import (
+    Mysql,
+    connect,
+    current_position,
+    place_of,
+    quoted,
+    rows_as_dicts,
+    server_info,
+    translate,
+)
 from whimbrel.mysql.locked import busy
 from whimbrel.project import Source
 from whimbrel.records import Position
@@ -55,8 +64,8 @@ class Barrier:
         return current_position(self.session)
 
     def execute(self, statement: str, parameters: tuple[Any, ...] = ()) -> int:
-        """How many rows were changed. Raises the errors of ``translate``."""
-        return _run(self.session, statement, parameters)
+        """As ``execute``, in this session."""
+        return execute(self.session, statement, parameters)
 
     def rows(self, statement: str, parameters: tuple[Any, ...] = ()) -> list[dict[str, Any]]:
         return rows_as_dicts(self.session, statement, parameters)
@@ -145,7 +154,7 @@ def _try(source: Source, statement: str, hold: float) -> tuple[Barrier | None, f
             finally:
                 limit.cancel()
                 limit.join()
-            _run(session, "DO 0")  # it was not ended at the very moment that the lock was granted
+            execute(session, "DO 0")  # it was not ended at the very moment that the lock was granted
             return Barrier(session, asked, granted), 0.0
         except BaseException as error:
             session.close()
@@ -159,9 +168,9 @@ def _prepare(session: SourceConnection, hold: float) -> int:
     """Should nobody end it: the wait ends after a second, and so does a session that is idle for too long. Returns the
     session's number.
     """
-    _run(session, "SET SESSION lock_wait_timeout = 1, innodb_lock_wait_timeout = 1")
-    _run(session, f"SET SESSION wait_timeout = {ceil(hold) + 1}")
-    _run(session, "SET SESSION autocommit = 0, innodb_table_locks = 1")
+    execute(session, "SET SESSION lock_wait_timeout = 1, innodb_lock_wait_timeout = 1")
+    execute(session, f"SET SESSION wait_timeout = {ceil(hold) + 1}")
+    execute(session, "SET SESSION autocommit = 0, innodb_table_locks = 1")
     [row] = rows_as_dicts(
         session, "SELECT CONNECTION_ID() AS number, @@SESSION.autocommit AS auto, @@SESSION.innodb_table_locks AS asks"
     )
@@ -188,7 +197,8 @@ def _unless_ended(error: Any, source: Source) -> None:
         raise failure from error
 
 
-def _run(session: SourceConnection, statement: str, parameters: tuple[Any, ...] = ()) -> int:
+def execute(session: Mysql, statement: str, parameters: tuple[Any, ...] = ()) -> int:
+    """How many rows were changed. Raises the errors of ``translate``."""
     try:
         with session.cursor() as cursor:
             return int(cursor.execute(statement, parameters or None))
