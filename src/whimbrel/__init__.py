@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         init,
         preview,
     )
+    from whimbrel.api.handover import CutoverPlan, CutoverResult, cutover, plan_cutover
     from whimbrel.api.lake import (
         ConvertPlan,
         ConvertResult,
@@ -105,6 +106,7 @@ _PARTS = {
         "init",
         "preview",
     ),
+    "api.handover": ("CutoverPlan", "CutoverResult", "cutover", "plan_cutover"),
     "api.lake": (
         "Refused",
         "Manifest",
@@ -179,6 +181,8 @@ __all__ = [
     "ConvertPlan",
     "ConvertResult",
     "CsvResult",
+    "CutoverPlan",
+    "CutoverResult",
     "Deployment",
     "Difference",
     "Drift",
@@ -217,6 +221,7 @@ __all__ = [
     "capture",
     "check",
     "convert",
+    "cutover",
     "dead_letters",
     "drift",
     "endpoints",
@@ -227,6 +232,7 @@ __all__ = [
     "load_project",
     "migrate",
     "plan_convert",
+    "plan_cutover",
     "plan_export",
     "plan_migrate",
     "plan_renew",

@@ -41,7 +41,7 @@ class Handover:
 
     step: str = FOLLOWING
     epoch: int = 0
-    tables: tuple[str, ...] = ()
+    tables: tuple[tuple[str, str], ...] = ()  # schema and name
     fence: str = ""
     fence_epoch: int = 0
     exempt: str = ""
@@ -51,6 +51,7 @@ class Handover:
     end: Position | None = None
     forward_from: Position | None = None
     starts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    closed_at: float | None = None  # when nobody could write any more, seconds since the epoch
     asked_ms: float | None = None
     stall_ms: float | None = None
 
@@ -60,7 +61,9 @@ class Handover:
         return SIDES.get(self.step, "none")
 
     def to_dict(self) -> dict[str, Any]:
-        return {"side": self.side} | as_fields(self)
+        """Without the tokens, which are nobody else's."""
+        fields = {"side": self.side} | as_fields(self)
+        return {name: value for name, value in fields.items() if not name.startswith("holder")}
 
 
 def handover_file(folder: Path) -> Path:
@@ -83,7 +86,7 @@ def load(folder: Path) -> Handover:
         hint = "Continue with the version of whimbrel that wrote it."
         raise StateError("is of another version of whimbrel", place=str(path), hint=hint)
     positions = {name: Position(**fields[name]) if fields[name] else None for name in ("end", "forward_from")}
-    return Handover(**fields | positions | {"tables": tuple(fields["tables"])})
+    return Handover(**fields | positions | {"tables": tuple((schema, name) for schema, name in fields["tables"])})
 
 
 def save(folder: Path, handover: Handover) -> None:
@@ -97,12 +100,11 @@ def save(folder: Path, handover: Handover) -> None:
 
 def as_fields(handover: Handover) -> dict[str, Any]:
     found = {name: getattr(handover, name) for name in Handover.__dataclass_fields__}
-    positions = {name: found[name].as_fields() if found[name] else None for name in ("end", "forward_from")}
-    return (
-        found
-        | positions
-        | {"tables": list(handover.tables), "starts": {k: dict(v) for k, v in handover.starts.items()}}
-    )
+    for name in ("end", "forward_from"):
+        found[name] = found[name].as_fields() if found[name] else None
+    found["tables"] = [list(table) for table in handover.tables]
+    found["starts"] = {table: dict(shards) for table, shards in handover.starts.items()}
+    return found
 
 
 def refuse_handed_over(folder: Path) -> None:

@@ -2,11 +2,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from demo.servers import MySQL, SqlServer
+from demo.servers import Ministack, MySQL, SqlServer
+from demo.shop import CREATE
+from tests.conftest import unique
+from tests.e2e.work import Work
 from whimbrel.project import Source
 
 BACK = 'it\'s `back`@"home"'  # the reverse account: every character that could end a quote
@@ -62,3 +66,31 @@ def fenced(source_server: SqlServer, make_fenced: Callable[[SqlServer], Fenced])
     for table in ("t", "u"):
         made.sql(f"CREATE TABLE {table} (id INT PRIMARY KEY, v INT)", f"INSERT INTO {table} VALUES (1, 1)")
     return made
+
+
+@pytest.fixture
+def make_shop(
+    tmp_path: Path, ministack: Ministack, make_fenced: Callable[[SqlServer], Fenced]
+) -> Callable[[SqlServer], Work]:
+    """A migration that has caught up, of a purchase table that may be cut over."""
+
+    def make(server: SqlServer) -> Work:
+        fenced = make_fenced(server)
+        work = Work(tmp_path, server, fenced.database, ministack, unique("purchase"), source_settings="")
+        set_up(work)
+        fenced.sql(CREATE, "INSERT INTO purchase VALUES ('first', 'o1', 'p1', 1)")
+        work.call("migrate", "--until-caught-up")
+        work.call("verify")
+        return work
+
+    return make
+
+
+def set_up(work: Work, settings: str = "") -> None:
+    work.target_settings = f"[cutover]\nmax_stall = 20\n{settings}"
+    work.write_project()
+
+
+@pytest.fixture(params=["mariadb", "mysql"])
+def shop(request: pytest.FixtureRequest, make_shop: Callable[[SqlServer], Work]) -> Work:
+    return make_shop(request.getfixturevalue(request.param))

@@ -16,7 +16,7 @@ from tests.handover.conftest import BACK, Fenced
 from whimbrel.errors import FenceBroken, PrivilegeError, TablesBusy
 from whimbrel.mysql import barrier as barriers
 from whimbrel.mysql.barrier import Barrier, barrier, prepared_transactions
-from whimbrel.mysql.connect import connect
+from whimbrel.mysql.connect import connect, current_position
 from whimbrel.mysql.triggers import (
     FenceTrigger,
     drop_triggers,
@@ -169,7 +169,7 @@ def test_a_transaction_that_writes_is_waited_for_and_is_before_the_end(fenced: F
             assert held.position() == end
     with closing(connect(fenced.source)) as ours:
         fenced.sql("UPDATE t SET v = 3")
-        assert not end.at_or_after(barriers.current_position(ours))
+        assert not end.at_or_after(current_position(ours))
 
 
 def test_one_that_does_not_end_has_an_end_and_writers_go_on_between(fenced: Fenced) -> None:

@@ -22,7 +22,7 @@ from whimbrel.project import Project, Target
 def coordinator(fenced: Fenced, tmp_path: Path) -> Callable[..., Coordinator]:
     def make(folder: str = "state") -> Coordinator:
         project = Project(tmp_path / "whimbrel.toml", tmp_path / folder, fenced.source, Target(), ())
-        return Coordinator(project, [f"{fenced.database}.{table}" for table in ("u", "t")])
+        return Coordinator(project, [(fenced.database, table) for table in ("u", "t")])
 
     return make
 
@@ -40,7 +40,7 @@ def test_each_command_has_a_higher_epoch_and_the_older_one_can_do_nothing(
     assert (second.take_over().epoch, second.now.step) == (2, FOLLOWING)
     with pytest.raises(HandoverTaken, match=r"step FOLLOWING, epoch 2"):
         first.move(CUTTING)
-    second.move(CUTTING, tables=("a",))
+    second.move(CUTTING, tables=(("a", "b"),))
     assert rows(fenced) == [(f"{fenced.database}.{table}", 2, CUTTING) for table in ("t", "u")]
     assert load(coordinator()._folder) == second.now
 
@@ -89,7 +89,7 @@ def test_a_crash_between_any_two_writes_leaves_the_honest_folder_able_to_go_on(
 ) -> None:
     """The writes of a command that decides: of the file, and COMMITs of the rows."""
     left = [where]
-    real = {"save": state.save, "execute": state.execute}
+    real: dict[str, Any] = {name: getattr(state, name) for name in ("save", "execute")}
 
     def crashing(name: str, counts: Callable[..., bool]) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 
 from whimbrel.api.opened import ProjectLike, opened, opened_to_migrate
+from whimbrel.handover.cutover import undo_before_migrating
 from whimbrel.migration import moving, proving
 from whimbrel.migration.differences import Difference, TableReport
 from whimbrel.migration.live import Update
@@ -57,6 +58,7 @@ def migrate(
     """
     with opened_to_migrate(project, into_existing=into_existing) as found:
         asked = _asked(stop, progress)
+        undo_before_migrating(found)
         return moving.migrate(found, asked, until_caught_up=until_caught_up, into_existing=into_existing)
 
 

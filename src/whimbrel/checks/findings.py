@@ -257,6 +257,56 @@ KINDS: dict[str, Kind] = {
         "no prices for this region, or not all: what is missing is not estimated",
         "Give a file of your own: `--prices`",
     ),
+    # a cutover (`whimbrel cutover --plan`)
+    "cutover-not-following": Kind(ERROR, "the migration does not follow the source yet", "First: `whimbrel migrate`"),
+    "cutover-dead-letters": Kind(
+        ERROR, "rows that are not in the target", "Fix them, then `whimbrel retry-dead`: see `whimbrel status`"
+    ),
+    "cutover-not-verified": Kind(
+        ERROR, "no verification of everything that is recent enough and found both sides equal", "`whimbrel verify`"
+    ),
+    "cutover-lag": Kind(WARNING, "the target is too far behind: a cutover waits until it is close", "See `status`"),
+    "cutover-slow": Kind(
+        WARNING,
+        "rows that can only be looked up by reading the whole table: to verify them may take more than max_stall",
+        "Allow a longer max_stall, or try in a quiet hour: what takes longer is undone",
+    ),
+    "cutover-privileges": Kind(ERROR, "the account may not make the fence", "Run the GRANT that is printed"),
+    "cutover-prepared": Kind(
+        ERROR, "prepared XA transactions, which may commit at any time", "Commit them or roll them back"
+    ),
+    "cutover-cluster": Kind(
+        ERROR, "a cluster in which other nodes take writes, too", "Let one node alone take writes, or another fence"
+    ),
+    "cutover-replica": Kind(
+        ERROR, "the source is a replica: triggers do not stop replicated writes", "Migrate from the primary"
+    ),
+    "cutover-cascade": Kind(
+        ERROR,
+        "a foreign key of a table that is not cut over changes rows past the fence",
+        "Cut both over together, or define the key with RESTRICT",
+    ),
+    "cutover-bound": Kind(
+        WARNING,
+        "a foreign key to or from a table that is not cut over: the source goes on checking it against rows that stand "
+        "still, or come back late",
+        "Cut both over together, or drop the key",
+    ),
+    "cutover-events": Kind(WARNING, "events that may write to the tables, and will be refused", "Disable them before"),
+    "cutover-long": Kind(
+        WARNING,
+        "a transaction that is open for long: as long as it has used a table, the table cannot be locked",
+        "End it first",
+    ),
+    "cutover-unheard": Kind(
+        WARNING,
+        "nothing tells the application that DynamoDB is open",
+        "Set `on_switch`, `on_switch_url` or `route_file` in `[cutover]`",
+    ),
+    "cutover-no-way-back": Kind(WARNING, "there is no way back from DynamoDB", "Set `reverse_user` in `[cutover]`"),
+    "cutover-stall": Kind(
+        WARNING, "the estimate is over max_stall: the cutover would be undone", "Allow more, or try in a quieter hour"
+    ),
     # the application's statements
     "access-index": Kind(
         WARNING, "a statement that the key does not serve, and an index would", "Add the index that is named"

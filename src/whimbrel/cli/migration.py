@@ -13,6 +13,7 @@ from whimbrel.api import migration as verbs
 from whimbrel.api.migration import MigrationPlan, MigrationResult, PlannedTable, Verification
 from whimbrel.cli.frame import DEAD_LETTERS, DIFFERENCES, OK, keep_log, say_json
 from whimbrel.cli.stopping import INTERRUPTED, interruptible
+from whimbrel.handed_over import CUTTING, DECIDED, Handover
 from whimbrel.migration.differences import TableReport
 from whimbrel.migration.moving import Asked
 from whimbrel.migration.state import StateFolder
@@ -174,6 +175,7 @@ def verification_lines(report: TableReport) -> list[str]:
 def _status_lines(project: Project, found: verbs.Status) -> Iterator[str]:
     now, live = found.checkpoint, found.running
     yield f"phase      {now.phase}" + ("" if live else " (no process is running)")
+    yield from _handover_lines(found.handover)
     yield f"start      {shortened(str(now.start))}"
     yield f"applied    {shortened(str(now.applied_position or 'nothing yet'))}"
     if live:
@@ -191,6 +193,24 @@ def _status_lines(project: Project, found: verbs.Status) -> Iterator[str]:
     yield f"dead       {found.dead_letters:,} dead letters"
     for reason, count in found.reasons[:REASONS]:
         yield f"  {count:,} times: {reason}"
+
+
+def _handover_lines(now: Handover) -> Iterator[str]:
+    """Which side takes writes, from the first cutover on."""
+    if not now.epoch:
+        return
+    sides = {
+        "source": "the source takes writes",
+        "dynamodb": "DynamoDB takes writes",
+        "none": "nobody takes writes yet",
+    }
+    yield f"side       {sides[now.side]} (step {now.step}, epoch {now.epoch})"
+    if now.step == CUTTING:
+        yield "           a cutover is under way; if its process has ended, `whimbrel cutover` or `migrate` undoes it"
+    if now.step == DECIDED:
+        yield "           the cutover is decided; `whimbrel cutover` tells the application and opens DynamoDB"
+    if now.stall_ms is not None:
+        yield f"stall      nobody could write for {now.stall_ms:,.0f} ms; the source ended at {shortened(str(now.end))}"
 
 
 def _live_lines(live: dict[str, Any]) -> Iterator[str]:

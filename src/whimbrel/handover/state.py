@@ -36,7 +36,7 @@ from whimbrel.handed_over import (
     load,
     save,
 )
-from whimbrel.mysql.barrier import Barrier, execute
+from whimbrel.mysql.barrier import Barrier, Name, execute
 from whimbrel.mysql.connect import Mysql, connect
 from whimbrel.mysql.handover_rows import TABLE, HandoverRow, change_rows, make_rows, read_rows
 from whimbrel.project import Project
@@ -55,12 +55,13 @@ NEXT = {
 class Coordinator:
     """``now`` is what stands; before ``take_over`` it is only what the file says."""
 
-    def __init__(self, project: Project, sources: Iterable[str]) -> None:
-        """``sources``: the full names of the tables, as the server spells them."""
+    def __init__(self, project: Project, tables: Iterable[Name]) -> None:
+        """``tables``: as the server spells them."""
         self._source = project.source
         self._folder = project.state
-        self.sources = sorted(sources)
-        self.schema = project.source.database or self.sources[0].partition(".")[0]
+        self.tables = sorted(tables)
+        self.sources = [".".join(table) for table in self.tables]
+        self.schema = project.source.database or self.tables[0][0]
         self.now: Handover = load(self._folder)
 
     @property

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from whimbrel import checkpoint
+from whimbrel import checkpoint, handed_over
 from whimbrel.checkpoint import Checkpoint
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.errors import Locked, StateError, Stopped
+from whimbrel.handed_over import Handover
 from whimbrel.migration.dead import read_letters
 from whimbrel.migration.differences import TableReport
 from whimbrel.migration.follow import Follower
@@ -47,17 +48,23 @@ class Verification:
 @dataclass(frozen=True, slots=True)
 class Status:
     """``running`` has the figures of the process that is at work, None if none is. ``reasons``: of the dead letters,
-    with how often each is given, the most frequent ones first.
+    with how often each is given, the most frequent ones first. ``handover`` says which side takes writes.
     """
 
     checkpoint: Checkpoint
     running: dict[str, Any] | None
     dead_letters: int
     reasons: tuple[tuple[str, int], ...]
+    handover: Handover = field(default_factory=Handover)
 
     def to_dict(self) -> dict[str, Any]:
         found = checkpoint.as_dict(self.checkpoint)
-        return {"checkpoint": found, "running": self.running, "dead_letters": self.dead_letters}
+        return {
+            "checkpoint": found,
+            "running": self.running,
+            "dead_letters": self.dead_letters,
+            "handover": self.handover.to_dict(),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +126,8 @@ def status(project: Project) -> Status:
         raise StateError("nothing has begun yet", place=str(folder.root), hint="Begin with: whimbrel migrate")
     letters = read_letters(folder.dead)
     reasons = Counter(letter["reason"] for letter in letters).most_common()
-    return Status(checkpoint.load(folder.checkpoint), read_status(folder), len(letters), tuple(reasons))
+    handover = handed_over.load(folder.root)
+    return Status(checkpoint.load(folder.checkpoint), read_status(folder), len(letters), tuple(reasons), handover)
 
 
 def dead_letters(project: Project) -> int:

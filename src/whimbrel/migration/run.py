@@ -27,6 +27,7 @@ from whimbrel.dynamodb.tables import ensure_table, table_id
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.dynamodb.write import Writer
 from whimbrel.errors import LogCorrupt, StateError, TargetError
+from whimbrel.handed_over import refuse_handed_over
 from whimbrel.mapping.family import indexes_of
 from whimbrel.mapping.provenance import of_snapshot
 from whimbrel.migration import history
@@ -65,14 +66,18 @@ class Run:
         *,
         into_existing: bool = False,
         lock: RunLock | None = None,
+        hands_over: bool = False,
     ) -> None:
-        """``lock`` is the run lock where the caller has it already, and is released with the Run."""
+        """``lock`` is the run lock where the caller has it already, and is released with the Run. ``hands_over``: it is
+        a cutover itself; after one is decided, nothing else moves data forward.
+        """
         self.prepared = prepared
         self.progress = progress
         self.stop = stop
         self.folder = StateFolder(prepared.project.state)
         self._into_existing = into_existing
         self._given_lock = lock
+        self._hands_over = hands_over
         self._capture: Capture | None = None
         self._unfit: set[Path] = set()  # files of the export that were found not to fit its plan
         self._watch: Watch | None = None
@@ -83,6 +88,8 @@ class Run:
         self.folder.make()
         self._lock = self._given_lock or RunLock(self.folder.root)
         try:
+            if not self._hands_over:
+                refuse_handed_over(self.folder.root)
             self.checkpoints = CheckpointStore(self.folder.checkpoint)
             followable(self.prepared, self.checkpoints.now)
             self.lineage = lineage_of(self.prepared)
@@ -109,9 +116,7 @@ class Run:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for beside in (self._watch, self._capture):
-            if beside:
-                beside.stop()
+        self.stop_capture()
         self.writer.close()
         self.wire.close()
         if self.dirty:
@@ -150,6 +155,11 @@ class Run:
         self._capture.start()
         self._watch = self.new_watch(self._capture, self.stop.set)
         self._watch.start()
+
+    def stop_capture(self) -> None:
+        for beside in (self._watch, self._capture):
+            if beside:
+                beside.stop()
 
     def new_capture(self, on_failure: Callable[[], None]) -> Capture:
         """To be started once the start is fixed."""

@@ -1,0 +1,109 @@
+"""``cutover``: from wherever the last one stopped to DynamoDB open."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from whimbrel.checkpoint import RunLock
+from whimbrel.errors import HandoverError, StateError
+from whimbrel.handed_over import CUTTING, DECIDED, FOLLOWING, OPEN, Handover, load
+from whimbrel.handover.cutting import Cutting, Say, undo
+from whimbrel.handover.fence import Closed, Fence
+from whimbrel.handover.plan import refuse_unready
+from whimbrel.handover.state import Coordinator
+from whimbrel.handover.switching import switch
+from whimbrel.migration.live import Live
+from whimbrel.migration.moving import Asked
+from whimbrel.migration.prepare import prepare
+from whimbrel.migration.progress import Progress
+from whimbrel.migration.run import Run
+from whimbrel.migration.state import StateFolder
+from whimbrel.migration.takeover import take_over
+from whimbrel.project import Project
+
+
+@dataclass(frozen=True, slots=True)
+class CutoverResult:
+    """``side`` takes writes: ``source``, ``dynamodb``, or ``none`` until the hooks have succeeded.
+
+    ``stall_ms`` is how long nobody could write, from the lock on the source's tables granted to DynamoDB durably open;
+    ``asked_ms`` how long writers waited for that lock before. ``end`` is the last Position with a write at the source.
+    """
+
+    side: str
+    step: str
+    epoch: int
+    tables: tuple[str, ...]
+    end: str
+    stall_ms: float | None
+    asked_ms: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def cutover(project: Project, asked: Asked) -> CutoverResult:
+    progress, stop, folder = Progress(phase="cutover"), asked.stop, StateFolder(project.state)
+    folder.make()
+    with ExitStack() as held:
+        lock = take_over(folder, "whimbrel cutover", stop)  # first: what was read before may not be so any more
+        held.callback(lock.release)
+        prepared = prepare(project)
+        live = held.enter_context(Live(progress, folder, stop, asked.tell))
+        run = held.enter_context(Run(prepared, stop, progress, lock=lock, hands_over=True))
+        if run.phase != "apply":
+            raise StateError(f"the phase is {run.phase!r}", place=str(folder.root), hint="First: whimbrel migrate")
+        coordinator = Coordinator(project, prepared.tables)
+        _go_on(run, coordinator, live.say)
+    return result_of(coordinator.now)
+
+
+def _go_on(run: Run, coordinator: Coordinator, say: Say) -> None:
+    """From the step that stands to OPEN."""
+    project = run.prepared.project
+    fence = Fence(project, coordinator, run.stop.wait, project.cutover.max_stall)
+    closed: Closed | None = None
+    if coordinator.take_over().step == CUTTING:
+        undo_broken_off(project, coordinator)
+        say("An earlier cutover was broken off before its decision: it is undone.")
+    if coordinator.now.step == FOLLOWING:
+        refuse_unready(run.prepared)
+        closed = Cutting(run, coordinator, fence, say).cut()
+    if coordinator.now.step == DECIDED:
+        run.stop_capture()
+        switch(project, coordinator, fence, closed, run.stop, say)
+    if coordinator.now.step != OPEN:
+        raise HandoverError(
+            f"a rollback is under way (step {coordinator.now.step})", hint="It continues with: whimbrel rollback"
+        )
+
+
+def undo_broken_off(project: Project, coordinator: Coordinator) -> None:
+    """Undo what an earlier command left, however often it takes; nobody can tell it to stop half-way."""
+    fence = Fence(project, coordinator, patiently, project.cutover.max_stall)
+    undo(coordinator, fence, project.cutover)
+
+
+def undo_before_migrating(project: Project) -> None:
+    """What was broken off before its decision is undone before anything moves forward again. Raises Locked while a
+    cutover is at work.
+    """
+    if load(project.state).step != CUTTING:
+        return
+    with RunLock(project.state):
+        now = load(project.state)
+        if now.step == CUTTING:
+            undo_broken_off(project, Coordinator(project, now.tables))
+
+
+def result_of(now: Handover) -> CutoverResult:
+    tables = tuple(".".join(table) for table in now.tables)
+    return CutoverResult(now.side, now.step, now.epoch, tables, str(now.end or ""), now.stall_ms, now.asked_ms)
+
+
+def patiently(seconds: float) -> bool:
+    time.sleep(seconds)
+    return False

@@ -1,0 +1,274 @@
+"""From FOLLOWING to DECIDED, or back: what may still be undone. Steps and order are those of spec/cutover.pml.
+
+Whatever fails before the decision undoes everything: first the fence, then what says that there is one. The undo may
+itself be cut off; it is repeated by the next command, whichever it is. The decision is made by the session that has the
+tables locked, so nobody can have written to them, or changed them, since they were last looked at.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+from whimbrel.changelog.files import ChangeLogReader, LogPoint
+from whimbrel.errors import CutoverUndone, FenceBroken, HandoverError, Stopped, WhimbrelError
+from whimbrel.handed_over import CUTTING, DECIDED, FOLLOWING, Handover
+from whimbrel.handover.fence import Closed, Fence, elapsed
+from whimbrel.handover.hooks import Told, run_command
+from whimbrel.handover.state import Coordinator
+from whimbrel.migration.follow import Follower
+from whimbrel.migration.positions import reached
+from whimbrel.migration.run import Run
+from whimbrel.migration.verify import dirty_items, verify_keys
+from whimbrel.project import Cutover
+from whimbrel.records import Change, Position
+from whimbrel.threads import Timer
+
+LOOK_EVERY = 0.002  # seconds, while nobody can write
+CAUGHT_UP_WITHIN = 600.0  # seconds
+RESUME_TRIES = 5
+ROUNDS = 5  # of verification, before writes are closed
+EXPECTED_RATE = 1_000.0  # items that are verified in a second, before that was measured
+DAY = 86_400.0
+
+log = logging.getLogger(__name__)
+Say = Callable[[str], None]
+
+
+class Cutting:
+    """Of one command that holds the run lock and coordinates."""
+
+    def __init__(self, run: Run, coordinator: Coordinator, fence: Fence, say: Say) -> None:
+        self._run = run
+        self._coordinator = coordinator
+        self._fence = fence
+        self._say = say
+        self._settings = run.prepared.project.cutover
+        self._before: LogPoint | None = None
+        self._closed: Closed | None = None
+
+    def cut(self) -> Closed:
+        """FOLLOWING to DECIDED. Raises CutoverUndone when it was undone, with the reason; Stopped likewise; another
+        HandoverError if it could not be undone yet.
+        """
+        now = self._coordinator.now
+        self._coordinator.move(
+            CUTTING,
+            tables=tuple(self._coordinator.tables),
+            fence=self._settings.fence,
+            fence_epoch=now.epoch,
+            exempt=self._settings.reverse_user,
+            server=self._run.prepared.server.server_uuid,
+            end=None,
+            closed_at=None,
+            asked_ms=None,
+            stall_ms=None,
+        )
+        following = ExitStack()
+        try:
+            return self._cut(following)
+        except BaseException as error:
+            decided = not undo(self._coordinator, self._fence, self._settings, because=error)
+            first = self._ended(following, error)
+            if decided and self._closed:
+                log.warning("decided, though the answer was lost", extra={"reason": repr(error)})
+                return self._closed
+            raise undone(first) from error
+
+    def _cut(self, following: ExitStack) -> Closed:
+        run = self._run
+        run.start_capture()
+        following.enter_context(Follower(run))
+        self._catch_up()
+        self._verify_until_little_is_left()
+        self._before = run.checkpoints.now.applied
+        self._pause()
+        self._closed = closed = self._fence.close(run.lineage.end_of)
+        self._say(f"Writes are closed at {closed.end}.")
+        deadline = closed.granted + self._settings.max_stall
+        self._drain(closed.end, deadline)
+        self._verify(closed.end, deadline)
+        self._decide(closed, deadline, following)
+        return closed
+
+    def _decide(self, closed: Closed, deadline: float, following: ExitStack) -> None:
+        with self._fence.sealed(closed) as held:
+            end = self._run.lineage.end_of(held.session)
+            self._drain(end, deadline)
+            self._refuse_late_changes(closed.end)
+            # The forward migration ends here, and does not pause: what the reverse stream writes must not come back.
+            following.close()
+            self._within(deadline)
+            closed_at = time.time() - elapsed(closed.granted)
+            self._coordinator.move(DECIDED, held, end=end, closed_at=closed_at, asked_ms=closed.asked_ms)
+        # Only now the lock is gone: the decision is in the rows and in the file.
+
+    def _catch_up(self) -> None:
+        """Close behind: what is left to drain while nobody can write is little."""
+        give_up = time.monotonic() + CAUGHT_UP_WITHIN
+        while not self._close_behind():
+            self._look(0.02)
+            if time.monotonic() > give_up:
+                raise HandoverError(
+                    f"the target did not catch up within {CAUGHT_UP_WITHIN:g} seconds (max_lag = "
+                    f"{self._settings.max_lag:g})",
+                    hint="See `whimbrel status`; a higher max_write_units, or a quieter hour.",
+                )
+
+    def _close_behind(self) -> bool:
+        lag = self._run.progress.lag_seconds
+        return lag is not None and lag <= self._settings.max_lag
+
+    def _drain(self, end: Position, deadline: float) -> None:
+        while not reached(self._applied(), end):
+            self._look(LOOK_EVERY)
+            self._within(deadline)
+
+    def _verify_until_little_is_left(self) -> None:
+        """What is left to verify while nobody can write is what was written during the last round. None is needed where
+        it is little anyway: items that change all the time are never equal for long while they do.
+        """
+        rate = EXPECTED_RATE
+        for _ in range(ROUNDS):
+            left = dirty_items(self._run.prepared)
+            if not left.everything and len(left) <= rate * self._settings.max_stall / 4:
+                return
+            assert self._run.dirty is not None, "it is kept from the load on"
+            self._run.dirty.cut()
+            began, items = time.monotonic(), self._verify(None)
+            rate = items / max(elapsed(began), 0.001)
+
+    def _verify(self, end: Position | None, deadline: float = 0.0) -> int:
+        """Both sides hold the same, as far as it is not known already; how many items were looked at. With ``end``
+        nobody can write after that Position, and it must be done at ``deadline``.
+        """
+        run, ended = self._run, threading.Event()
+        dirty = dirty_items(run.prepared)
+        if dirty.everything:
+            raise HandoverError(dirty.everything, place="verification", hint="Run `whimbrel verify`, then start again.")
+        limit = Timer(deadline - time.monotonic() if end else DAY, ended.set)
+        limit.start()
+        try:
+            reports = verify_keys(run.prepared, dirty, run.wire, self._applied, ended, run.progress, still=end)
+        finally:
+            limit.cancel()
+            limit.join()
+        self._look(0.0)
+        if end:
+            self._within(deadline)
+        allowed: set[str] = set() if end else {"unsettled"}  # what changes while it is looked at is looked at again
+        if differ := [report for report in reports if not report.counts.keys() <= allowed]:
+            count = sum(sum(report.counts.values()) for report in differ)
+            raise HandoverError(
+                f"source and target differ in {count:,} items", place=differ[0].target, hint="Run `whimbrel verify`."
+            )
+        return len(dirty)
+
+    def _applied(self) -> Position | None:
+        return self._run.progress.applied_position
+
+    def _refuse_late_changes(self, end: Position) -> None:
+        late = changes_after(self._run.folder.log, self._before, end)
+        if late:
+            raise FenceBroken(
+                f"{late:,} changes were written after writes were closed at {end}",
+                place="fence",
+                hint="Find out who writes past triggers (TRUNCATE, cascades, replication), then start again.",
+            )
+
+    def _pause(self) -> None:
+        if self._settings.before:
+            run_command(self._settings.before, told("pause", "none", self._coordinator.now, self._settings))
+
+    def _within(self, deadline: float) -> None:
+        if time.monotonic() > deadline:
+            raise HandoverError(
+                f"writes would have been closed for longer than max_stall = {self._settings.max_stall:g} seconds",
+                place="cutover.max_stall",
+                hint="Try in a quieter hour, or allow more.",
+            )
+
+    def _look(self, seconds: float) -> None:
+        """Wait a moment, unless what everything depends on has failed."""
+        self._run.check_capture()
+        if self._run.stop.wait(seconds):
+            raise Stopped("asked to stop before the decision")
+
+    def _ended(self, following: ExitStack, error: BaseException) -> BaseException:
+        """What failed first: a capture or an applier that ended stops all the others."""
+        self._run.stop.set()
+        try:
+            following.close()
+            self._run.check_capture()
+        except WhimbrelError as first:
+            if not isinstance(first, Stopped):
+                return first
+        return error
+
+
+def undo(coordinator: Coordinator, fence: Fence, settings: Cutover, *, because: BaseException | None = None) -> bool:
+    """CUTTING to FOLLOWING; False if it turns out to be decided already, which nothing undoes.
+
+    The order matters: take over, so that no decision comes any more; the fence; the application's writers; the state.
+    Raises HandoverError when it cannot be done now: the next command repeats it.
+    """
+    try:
+        if coordinator.take_over().step != CUTTING:
+            return False
+        fence.open()
+        if settings.before:
+            _resume(settings, told("resume", "source", coordinator.now, settings))
+        coordinator.move(FOLLOWING)
+    except WhimbrelError as error:
+        why = f"the cutover failed ({because}) and " if because else ""
+        raise HandoverError(
+            f"{why}it could not be undone yet: {error}",
+            place="cutover",
+            hint="Writes to the tables may still be refused. `whimbrel cutover` and `whimbrel migrate` both undo it.",
+        ) from error
+    return True
+
+
+def undone(error: BaseException) -> BaseException:
+    """What a command that was undone ends with."""
+    if not isinstance(error, WhimbrelError):
+        return error
+    if isinstance(error, Stopped):
+        return Stopped("stopped before the decision, and undone: the application continues at the source")
+    return CutoverUndone(
+        f"{error.message} So the cutover was undone: the application continues at the source",
+        place=error.place,
+        hint=f"{error.hint} `whimbrel migrate` follows the source again.".strip(),
+    )
+
+
+def told(event: str, side: str, now: Handover, settings: Cutover) -> Told:
+    tables = tuple(".".join(table) for table in now.tables)
+    return Told(event, side, now.epoch, tables, settings.lease_seconds)
+
+
+def changes_after(log_folder: Path, start: LogPoint | None, end: Position) -> int:
+    """The changes in the log, from ``start`` on, of transactions that ended after ``end``."""
+    late = pending = 0
+    with ChangeLogReader(log_folder, start) as reader:
+        while records := reader.read(1_000):
+            for record in records:
+                if isinstance(record, Change):
+                    pending += 1
+                    continue
+                late += 0 if end.at_or_after(record.position) else pending
+                pending = 0
+    return late
+
+
+def _resume(settings: Cutover, event: Told) -> None:
+    for attempt in range(1, RESUME_TRIES):
+        with suppress(HandoverError):
+            run_command(settings.before, event)
+            return
+        time.sleep(0.1 * 2**attempt)
+    run_command(settings.before, event)

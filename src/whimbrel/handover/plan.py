@@ -1,0 +1,141 @@
+"""The plan of a cutover: what stands in the way, every step, how long writes will stop. Changes nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from whimbrel import checkpoint
+from whimbrel.checks.findings import ERROR, Finding, finding, in_order
+from whimbrel.errors import FenceBroken, NotReady, PrivilegeError
+from whimbrel.handed_over import load
+from whimbrel.handover.cutting import EXPECTED_RATE
+from whimbrel.migration.dead import read_letters
+from whimbrel.migration.live import read_status
+from whimbrel.migration.prepare import Prepared, prepare
+from whimbrel.migration.state import StateFolder
+from whimbrel.migration.verified import read_verified
+from whimbrel.migration.verify import dirty_items, not_quick
+from whimbrel.mysql.connect import connect
+from whimbrel.mysql.handover_checks import Fact, Trial, facts_of, tried
+from whimbrel.project import Project
+
+DRAIN_SECONDS = 0.05  # the last changes, of a target that is close behind
+
+
+@dataclass(frozen=True, slots=True)
+class CutoverPlan:
+    """``findings`` as ``check`` has them, errors first: with one, a cutover is refused before anything is changed.
+
+    ``stall_ms`` is about how long nobody will be able to write, None where it cannot be estimated. ``dirty`` is how
+    many items must be verified in that time, None if all.
+    """
+
+    findings: tuple[Finding, ...]
+    steps: tuple[str, ...]
+    tables: tuple[str, ...]
+    stall_ms: float | None
+    dirty: int | None
+    step: str
+
+    @property
+    def errors(self) -> int:
+        return sum(each.severity == ERROR for each in self.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        found = {name: getattr(self, name) for name in self.__slots__}
+        return found | {"errors": self.errors, "findings": [asdict(each) for each in self.findings]}
+
+
+def plan(project: Project) -> CutoverPlan:
+    """Raises as ``prepare`` does where source or project cannot be read at all."""
+    return plan_of(prepare(project))
+
+
+def refuse_unready(prepared: Prepared) -> CutoverPlan:
+    """Raises NotReady with every error of the plan."""
+    made = plan_of(prepared)
+    if errors := [each for each in made.findings if each.severity == ERROR]:
+        listed = "".join(f"\n  {each.place}: {each.reason} [{each.code}]. {each.remedy}" for each in errors)
+        raise NotReady(
+            f"the cutover cannot begin, and nothing was changed:{listed}", place="cutover", hint="`cutover --plan`"
+        )
+    return made
+
+
+def plan_of(prepared: Prepared) -> CutoverPlan:
+    project, tables = prepared.project, sorted(prepared.tables)
+    facts = list(_state_facts(prepared))
+    trial: Trial | None = None
+    with closing(connect(project.source)) as connection:
+        facts += facts_of(connection, tables)
+    if project.cutover.fence == "triggers":
+        try:
+            trial = tried(project.source, project.source.database or tables[0][0], project.cutover.reverse_user)
+        except (FenceBroken, PrivilegeError) as error:
+            facts.append(Fact("cutover-privileges", error.place, error.message, error.hint))
+    dirty = dirty_items(prepared)
+    count = None if dirty.everything else len(dirty)
+    stall = _stall(trial, len(tables), count)
+    facts += _settings_facts(project, stall)
+    findings = in_order([finding(*fact) for fact in facts])
+    step = load(project.state).step
+    return CutoverPlan(tuple(findings), tuple(_steps(project)), tuple(map(".".join, tables)), stall, count, step)
+
+
+def _state_facts(prepared: Prepared) -> Iterator[Fact]:
+    """What the migration's own state says."""
+    project, folder = prepared.project, StateFolder(prepared.project.state)
+    phase = checkpoint.load(folder.checkpoint).phase
+    if phase != "apply":
+        yield Fact("cutover-not-following", str(folder.root), f"the phase is {phase!r}")
+        return
+    if letters := read_letters(folder.dead):
+        yield Fact("cutover-dead-letters", str(folder.dead), f"{len(letters):,} dead letters")
+    live = read_status(folder)
+    if live and (lag := live.get("lag_seconds")) and lag > project.cutover.max_lag:
+        yield Fact("cutover-lag", "target", f"is {lag:.1f} seconds behind (max_lag = {project.cutover.max_lag:g})")
+    verified, hours = read_verified(folder.root), project.cutover.verified_within
+    if verified is None:
+        yield Fact("cutover-not-verified", "verification", "no full verification found both sides equal")
+    elif (age := (time.time() - verified.full) / 3600) > hours:
+        yield Fact("cutover-not-verified", "verification", f"the last full one is {age:,.1f} hours old")
+    elif everything := dirty_items(prepared).everything:
+        yield Fact("cutover-not-verified", "verification", everything)
+    for source in not_quick(prepared):
+        yield Fact("cutover-slow", source, "an expression makes its key: its rows can only be looked up by reading all")
+
+
+def _settings_facts(project: Project, stall: float | None) -> Iterator[Fact]:
+    settings = project.cutover
+    if not (settings.on_switch or settings.on_switch_url or settings.route_file or settings.route_item):
+        yield Fact("cutover-unheard", "cutover", "neither a hook nor a route is set")
+    if not settings.reverse_user:
+        yield Fact("cutover-no-way-back", "cutover.reverse_user", "is not set")
+    if stall and stall > settings.max_stall * 1000:
+        yield Fact("cutover-stall", "cutover.max_stall", f"about {stall:,.0f} ms are expected")
+
+
+def _stall(trial: Trial | None, tables: int, dirty: int | None) -> float | None:
+    """In milliseconds: two locks, three triggers for each table, the drain, and the verification of what is dirty."""
+    if trial is None or dirty is None:
+        return None
+    return round((2 * trial.lock + tables * trial.triggers + 2 * DRAIN_SECONDS + dirty / EXPECTED_RATE) * 1000, 1)
+
+
+def _steps(project: Project) -> Iterator[str]:
+    settings = project.cutover
+    yield "verify what was written since the last verification, until little is left"
+    if settings.before:
+        yield f"pause the application's writers: {settings.before[0]}"
+    yield "lock all tables for a moment, close them by triggers, and read the last position"
+    yield "apply everything up to it, and verify what is left, from both sides"
+    yield "lock all tables again, see that nothing got past the fence, and decide"
+    yield "until here every failure undoes all; from here on only a rollback leads back"
+    told = [settings.route_file, *settings.on_switch[:1], settings.on_switch_url]
+    yield f"tell the application: {', '.join(filter(None, told)) or 'nothing is set, so nobody'}"
+    if settings.reverse_user:
+        yield f"write back what is written to DynamoDB, as {settings.reverse_user}, until `whimbrel finish`"

@@ -1,0 +1,39 @@
+"""The route: which side applications write to, in a JSON file that they read again within each lease."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import orjson
+
+from whimbrel.durable import publish, writing
+from whimbrel.errors import HandoverTaken, StateError
+from whimbrel.handover.hooks import Told
+
+READABLE = 0o644  # by the applications, whoever they run as; there is no secret in it
+
+
+def write_route(path: Path, told: Told) -> None:
+    """Replace the file atomically and durably. Raises HandoverTaken if it is of a later epoch, StateError."""
+    if (found := _epoch(path)) > told.epoch:
+        raise HandoverTaken(
+            f"the route is of epoch {found}, and this command of {told.epoch}: another one took over",
+            place=str(path),
+            hint="See `whimbrel status`.",
+        )
+    fields = {name: value for name, value in told._asdict().items() if name != "event"}
+    with writing(path), path.with_name(path.name + ".new").open("wb") as file:
+        os.fchmod(file.fileno(), READABLE)
+        file.write(orjson.dumps(fields) + b"\n")
+        publish(file, path)
+
+
+def _epoch(path: Path) -> int:
+    """0 where there is none yet. Raises StateError for a file that is not a route: it may be somebody else's."""
+    try:
+        return int(orjson.loads(path.read_bytes())["epoch"])
+    except FileNotFoundError:
+        return 0
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StateError(f"is not a route: {error}", place=str(path), hint="Name another route_file.") from error

@@ -1,0 +1,156 @@
+"""What of the source stands in the way of a fence by triggers, or gets past it. Each fact has its code from
+checks/findings.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
+from typing import NamedTuple
+
+from whimbrel.errors import PrivilegeError, SourceError, WhimbrelError
+from whimbrel.mysql.barrier import Name, barrier, execute, prepared_transactions
+from whimbrel.mysql.client import SourceConnection
+from whimbrel.mysql.connect import Mysql, connect, quoted, replica_status, rows_as_dicts
+from whimbrel.mysql.grants import grants_of, may
+from whimbrel.mysql.preflight import variables
+from whimbrel.mysql.triggers import PREFIX, drop_triggers, fence_triggers, make_triggers
+from whimbrel.project import Source
+
+
+class Fact(NamedTuple):
+    code: str
+    place: str
+    reason: str
+    remedy: str = ""
+
+
+class Trial(NamedTuple):
+    """How long it took, in seconds: to get the lock and read the position, and to make one table's three triggers."""
+
+    lock: float
+    triggers: float
+
+
+def facts_of(connection: SourceConnection, tables: Sequence[Name]) -> Iterator[Fact]:
+    """All but what only trying tells."""
+    yield from _prepared(connection)
+    yield from _privileges(connection, tables)
+    yield from _writers_past_triggers(connection)
+    yield from _foreign_keys(connection, tables)
+    yield from _events(connection, tables)
+    yield from _long_transactions(connection)
+
+
+def tried(source: Source, schema: str, exempt: str) -> Trial:
+    """Make and remove a fence on a table of whimbrel's own, which is removed again. Raises FenceBroken, PrivilegeError
+    and the errors of the source.
+    """
+    scratch = schema, f"{PREFIX}trial_{secrets.token_hex(4)}"
+    name = f"{quoted(schema)}.{quoted(scratch[1])}"
+    triggers = fence_triggers([scratch], 0, exempt)
+    with closing(connect(source)) as connection:
+        execute(connection, f"CREATE TABLE {name} (id INT PRIMARY KEY) ENGINE = InnoDB")
+        try:
+            began = time.monotonic()
+            with barrier(source, [scratch], _sleep, hold=10.0, patience=10.0) as held:
+                held.position()
+                locked = time.monotonic()
+                make_triggers(held.execute, triggers, {})
+                made = time.monotonic()
+                drop_triggers(held.execute, [(schema, each.name) for each in triggers])
+        finally:
+            execute(connection, f"DROP TABLE {name}")
+    return Trial(locked - began, made - locked)
+
+
+def _prepared(connection: SourceConnection) -> Iterator[Fact]:
+    try:
+        names = prepared_transactions(connection)
+    except PrivilegeError as error:
+        yield Fact("cutover-privileges", error.place, error.message, error.hint)
+        return
+    if names:
+        yield Fact("cutover-prepared", "XA RECOVER", f"prepared XA transactions: {', '.join(names[:3])}")
+
+
+def _privileges(connection: Mysql, tables: Sequence[Name]) -> Iterator[Fact]:
+    grants = grants_of(connection)
+    user = rows_as_dicts(connection, "SELECT CURRENT_USER() AS user")[0]["user"]
+    for schema, name in tables:
+        lacking = [right for right in ("LOCK TABLES", "TRIGGER") if not may(grants, right, schema=schema, table=name)]
+        if lacking:
+            grant = f"GRANT LOCK TABLES, TRIGGER ON {quoted(schema)}.* to this account"
+            yield Fact("cutover-privileges", f"user {user}", f"lacks {' and '.join(lacking)} on {schema}.{name}", grant)
+
+
+def _writers_past_triggers(connection: Mysql) -> Iterator[Fact]:
+    """Who writes without firing a trigger, or fires it on another server."""
+    has = variables(connection)
+    if has.get("wsrep_on", "OFF").upper() in ("ON", "1"):
+        yield Fact("cutover-cluster", "wsrep_on", "is ON: another node may commit past the lock")
+    if has.get("group_replication_single_primary_mode", "ON").upper() == "OFF":
+        with suppress(WhimbrelError):
+            members = rows_as_dicts(connection, "SELECT 1 FROM performance_schema.replication_group_members")
+            if len(members) > 1:
+                yield Fact("cutover-cluster", "group_replication_single_primary_mode", "is OFF")
+    with suppress(PrivilegeError):
+        for each in replica_status(connection):
+            host = each.get("Source_Host", each.get("Master_Host"))
+            yield Fact("cutover-replica", "source", f"replicates from {host}, and triggers do not stop what comes so")
+
+
+def _foreign_keys(connection: Mysql, tables: Sequence[Name]) -> Iterator[Fact]:
+    """Between ``tables`` and others, in either direction."""
+    schemas = sorted({schema for schema, _ in tables})
+    places = ", ".join(["%s"] * len(schemas))
+    for row in rows_as_dicts(
+        connection,
+        "SELECT k.CONSTRAINT_NAME AS name, k.TABLE_SCHEMA AS child_schema, k.TABLE_NAME AS child, "
+        "k.REFERENCED_TABLE_SCHEMA AS parent_schema, k.REFERENCED_TABLE_NAME AS parent, "
+        "r.UPDATE_RULE AS on_update, r.DELETE_RULE AS on_delete FROM information_schema.KEY_COLUMN_USAGE k "
+        "LEFT JOIN information_schema.REFERENTIAL_CONSTRAINTS r ON r.CONSTRAINT_SCHEMA = k.CONSTRAINT_SCHEMA "
+        "AND r.CONSTRAINT_NAME = k.CONSTRAINT_NAME AND r.TABLE_NAME = k.TABLE_NAME "
+        "WHERE k.REFERENCED_TABLE_NAME IS NOT NULL AND k.ORDINAL_POSITION = 1 "
+        f"AND (k.TABLE_SCHEMA IN ({places}) OR k.REFERENCED_TABLE_SCHEMA IN ({places}))",
+        (*schemas, *schemas),
+    ):
+        child, parent = (row["child_schema"], row["child"]), (row["parent_schema"], row["parent"])
+        if (child in tables) == (parent in tables):
+            continue
+        inside, outside = (child, parent) if child in tables else (parent, child)
+        said = f"foreign key {row['name']} binds it to {'.'.join(outside)}, which is not cut over with it"
+        # Where the rules are hidden from the account they may be anything.
+        rules = [row["on_update"], row["on_delete"]]
+        acts = child in tables and any(rule not in ("RESTRICT", "NO ACTION") for rule in rules)
+        yield Fact("cutover-cascade" if acts else "cutover-bound", ".".join(inside), said)
+
+
+def _events(connection: Mysql, tables: Sequence[Name]) -> Iterator[Fact]:
+    for schema in sorted({schema for schema, _ in tables}):
+        with suppress(SourceError, PrivilegeError):
+            for row in rows_as_dicts(
+                connection,
+                "SELECT EVENT_NAME AS name FROM information_schema.EVENTS WHERE EVENT_SCHEMA = %s "
+                "AND STATUS = 'ENABLED'",
+                (schema,),
+            ):
+                yield Fact("cutover-events", schema, f"event {row['name']} is enabled")
+
+
+def _long_transactions(connection: Mysql) -> Iterator[Fact]:
+    """As far as the account may see them (PROCESS)."""
+    with suppress(PrivilegeError, SourceError):
+        for row in rows_as_dicts(
+            connection,
+            "SELECT trx_mysql_thread_id AS session, TIMESTAMPDIFF(SECOND, trx_started, NOW()) AS seconds "
+            "FROM information_schema.INNODB_TRX WHERE trx_started < NOW() - INTERVAL 5 SECOND",
+        ):
+            yield Fact("cutover-long", f"session {row['session']}", f"has a transaction of {row['seconds']} seconds")
+
+
+def _sleep(seconds: float) -> bool:
+    time.sleep(seconds)
+    return False
