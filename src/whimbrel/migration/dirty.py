@@ -25,7 +25,6 @@ import secrets
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,6 +44,7 @@ from whimbrel.migration.dirty_files import (
     parts,
     path_of,
     records,
+    texts_of,
     write_index,
 )
 from whimbrel.migration.state import StateFolder
@@ -89,13 +89,14 @@ class DirtyKeys:
             if self._keys >= FILE_KEYS or self._size >= FILE_BYTES:
                 self._begin_file()
             for target in {operation.table for operation in operations}:
-                self._under_way[target] = _texts([each.key for each in operations if each.table == target])
-                self._add(target, self._under_way[target])
+                texts = texts_of([each.key for each in operations if each.table == target])
+                self._under_way[target] = texts
+                self._add(target, texts)
 
     def add(self, target: str, keys: Iterable[Item]) -> None:
         """Keys of items that differ without a write: of what could not be written, say."""
         with self._lock:
-            self._add(target, _texts(list(keys)))
+            self._add(target, texts_of(list(keys)))
 
     def add_whole(self, target: str) -> None:
         """Any item of ``target`` may change from now on; durable when it returns."""
@@ -107,7 +108,7 @@ class DirtyKeys:
         """The (target, key) of calls that got no answer."""
         until = time.monotonic() + STRAY_SECONDS
         with self._lock:
-            fresh = {(target, text): until for target, key in calls for text in _texts([key])}
+            fresh = {(target, text): until for target, key in calls for text in texts_of([key])}
             self._strays |= fresh
             self._write_strays(fresh)
 
@@ -230,17 +231,6 @@ class DirtyKeys:
                     path.unlink()
 
 
-def _texts(keys: list[Item]) -> list[TEXT]:
-    try:
-        return [orjson.dumps(key) for key in keys]
-    except TypeError:  # a lone surrogate: no item of DynamoDB has such a key, and its dead letter stands
-        found = []
-        for key in keys:
-            with suppress(TypeError):
-                found.append(orjson.dumps(key))
-        return found
-
-
 def _sync_path(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -253,14 +243,14 @@ def _sync_path(path: Path) -> None:
 
 
 class Dirty(NamedTuple):
-    """What a verification has to look at, by target table, as the JSON of keys; ``everything``: why it cannot be told.
+    """What a verification has to look at: the ``key_id`` of keys by target table. ``everything``: why it cannot be told.
     A verification of these items is as good as a full one that began at ``place`` (None: nothing is kept yet), with
     the changes up to ``position`` applied.
     """
 
     place: Place | None
     position: Position | None
-    texts: dict[str, set[TEXT]]
+    texts: dict[str, set[bytes]]
     everything: str = ""
 
     def __len__(self) -> int:
@@ -280,7 +270,7 @@ def dirty_since(root: Path, verified: Verified | None) -> Dirty:
     state = StateFolder(root)
     saved = checkpoint.load(state.checkpoint)
     place: Place | None = None
-    texts: dict[str, set[TEXT]] = {}
+    texts: dict[str, set[bytes]] = {}
     everything = ""
     try:
         found = sound(state.dirty, saved)
@@ -318,15 +308,15 @@ def left_under_way(past: list[Part]) -> Iterator[tuple[str, TEXT]]:
         for each in records(part, newest=part is past[-1]):
             if "applied" in each:
                 under_way, marked = [], True
-            under_way += [(each["target"], orjson.dumps(key)) for key in each.get("keys", ())]
+            under_way += [(each["target"], text) for text in texts_of(each.get("keys", []))]
             if part is past[-1]:
-                yield from ((each["target"], orjson.dumps(key)) for key in each.get("strays", ()))
+                yield from ((each["target"], text) for text in texts_of(each.get("strays", [])))
         yield from under_way
         if marked:
             return
 
 
-def _collect(part: Part, texts: dict[str, set[TEXT]], *, newest: bool) -> None:
+def _collect(part: Part, texts: dict[str, set[bytes]], *, newest: bool) -> None:
     for each in records(part, newest=newest):
         if "whole" in each:
             raise Unknown(f"all items of {each['whole']} were written again since the last verification")
