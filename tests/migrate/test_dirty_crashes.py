@@ -27,10 +27,10 @@ from whimbrel.migration.verified import Verified, write_verified
 from whimbrel.project import KeyRule, TableRule
 from whimbrel.records import Change, Item, Position, Row, Table
 
-# Rows that a filter leaves out, and rows that cannot be mapped: n is NULL in some, and is the key of the second.
+# Rows that a filter leaves out; and rows without an item, where n is NULL, or without an entry, where the name is.
 FILTERED = TableRule("shop.one", "items", "record", KeyRule("pk", "one#${id}"), nulls="omit", filter="name <> 'c'")
-GROUPED = TableRule("shop.two", "items", "group", KeyRule("pk", "two#${n}"), entry_name="${id}", entry_value="name")
-KEYS, NAMES, NUMBERS = range(1, 6), "abc", (1, 2, None)
+GROUPED = TableRule("shop.two", "items", "group", KeyRule("pk", "two#${n}"), entry_name="${name}", entry_value="id")
+KEYS, NAMES, NUMBERS = range(1, 6), ("a", "b", "c", None), (1, 2, None)
 
 
 class Disk:
@@ -59,7 +59,7 @@ class World(Applied):
         self.applying = self.applier()
         self.seen: list[tuple[Verified, dict[bytes, Item], dict[bytes, Item]]] = []
 
-    def change(self, table: int, key: int, name: str, number: int | None, *, gone: bool) -> None:
+    def change(self, table: int, key: int, name: str | None, number: int | None, *, gone: bool) -> None:
         before = self.rows[TABLES[table].full_name].get(key)
         after: Row | None = None if gone else (key, name, number)
         if before is not None or after is not None:
@@ -98,8 +98,9 @@ class World(Applied):
         items: dict[bytes, Item] = {}
         for source, versions in self.versions.items():
             table: Table = versions.first
-            puts, _ = versions.of(table).put_items(list(self.rows[source].values()))
+            puts, faults = versions.of(table).put_items(list(self.rows[source].values()))
             items |= {key_id(put.key): put.item for put in puts}
+            items |= {key_id(each.item_key): {"fault": {"S": each.reason}} for each in faults if each.item_key}
         return items
 
     def found_items(self) -> dict[bytes, Item]:

@@ -168,7 +168,6 @@ class DirtyKeys:
     def _begin_file(self) -> None:
         """The order matters: the old file durable, then the new one, then the index, and only then a key in it."""
         if self._descriptor >= 0:
-            self._sync()
             os.close(self._descriptor)
             self._descriptor = -1
         previous = self._size
@@ -176,7 +175,7 @@ class DirtyKeys:
         path = path_of(self._folder, place.file)
         with writing(path):
             if place.file > 1:
-                _sync_path(path_of(self._folder, self._place.file))  # also what another process left
+                _sync_path(path_of(self._folder, self._place.file))  # which may be one that another process left
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
             self._descriptor, self._size = os.open(path, flags, 0o600), 0
             self._recent: dict[str, set[TEXT]] = {}
@@ -243,7 +242,7 @@ def _sync_path(path: Path) -> None:
 
 
 class Dirty(NamedTuple):
-    """What a verification has to look at: the ``key_id`` of keys by target table. ``everything``: why it cannot be told.
+    """What a verification has to look at: the ``key_id`` of keys by target table; ``everything``: why nobody knows.
     A verification of these items is as good as a full one that began at ``place`` (None: nothing is kept yet), with
     the changes up to ``position`` applied.
     """
