@@ -12,7 +12,7 @@ from whimbrel.mapping.design import TableMapping, compile_mapping
 from whimbrel.mapping.inverse import inverse_of
 from whimbrel.mapping.items_back import ItemInverse
 from whimbrel.mysql.connect import connect
-from whimbrel.mysql.reverse_tables import Lane, Place, make_tables, read_places
+from whimbrel.mysql.reverse_tables import Lane, Place, make_tables, open_gate, place_at, read_places
 from whimbrel.mysql.row_statements import Destination
 from whimbrel.mysql.schema import filled_by_server, other_unique_keys, read_table
 from whimbrel.mysql.snapshot import rows_where_equal
@@ -43,6 +43,7 @@ class Back:
         self.source = reverse_account(server, database)
         with connect(self.source) as connection:
             make_tables(connection, database)
+            open_gate(connection, database, 1)
             name = rule.source.partition(".")[2]
             self.table = read_table(connection, database, name)
             filled = filled_by_server(connection, self.table)
@@ -72,7 +73,7 @@ class Back:
         return ItemChange(LANE, self.sequence, self.mapping.target, key_id(key), changes, "; ".join(reasons))
 
     def write(self, *changes: ItemChange, writer: RowWriter | None = None) -> None:
-        (writer or self.writer).write(changes, {LANE: Place(changes[-1].sequence)}, self.refused.extend)
+        (writer or self.writer).write(changes, {LANE: at(changes[-1].sequence)}, self.refused.extend)
 
     def execute(self, *statements: str) -> tuple[tuple[Any, ...], ...]:
         return self.server.execute("SET NAMES utf8mb4", "SET sql_mode = ''", *statements, database=self.database)
@@ -96,3 +97,7 @@ class Back:
 
 def record(database: str, table: str = "t", key: str = "id", kind: str = "N", **more: Any) -> TableRule:
     return TableRule(f"{database}.{table}", "target", "record", KeyRule(key, f"${{{key}}}", kind), **more)
+
+
+def at(sequence: int, *, ended: bool = False) -> Place:
+    return place_at(str(sequence), ended=ended)

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from demo.servers import SqlServer
-from tests.handover.back import LANE, Back, record
+from tests.handover.back import LANE, Back, at, record
 from tests.snapshot.test_values import VALUES
 from whimbrel.errors import UnsupportedSource
 from whimbrel.mysql.connect import connect_to_write
-from whimbrel.mysql.reverse_tables import Lane, Place, read_items
+from whimbrel.mysql.reverse_tables import Lane, read_items
 from whimbrel.project import KeyRule, TableRule
 from whimbrel.records import Item
 
@@ -69,7 +69,7 @@ def test_each_change_is_written_once(people: Back) -> None:
     people.execute("UPDATE t SET name = 'Zoe' WHERE id = 1")  # what a change that came twice would undo
     people.write(*changes, people.change(BOB, None), writer=people.new_writer())
     assert people.rows() == [(1, "a", "Zoe", 11), (3, "c", "Cid", 7)]
-    assert people.place() == Place(3)
+    assert people.place() == at(3)
     with connect_to_write(people.source) as connection:
         touched = read_items(connection, people.database, 1, "target") or []
     assert sorted(item["id"]["N"] for item in touched) == ["1", "2", "3"]
@@ -82,7 +82,7 @@ def test_a_row_that_the_table_cannot_hold_is_refused_and_the_others_are_written(
     [refusal] = people.refused
     assert refusal.item is long
     assert "Data too long" in refusal.reason
-    assert people.place() == Place(2)
+    assert people.place() == at(2)
 
 
 def test_blanks_that_the_server_would_drop_are_refused(people: Back) -> None:
@@ -191,10 +191,10 @@ def test_many_rows_at_once(lines: Back) -> None:
 def test_a_place_never_goes_back(people: Back) -> None:
     people.write(people.change(ANN, ANN)._replace(sequence=10))
     people.write(people.change(ANN, ANN)._replace(sequence=9))
-    assert people.place() == Place(10)
+    assert people.place() == at(10)
     other = Lane("stream", "shard", 1)
-    people.writer.write([], {LANE: Place(10, ended=True), other: Place(-1, ended=True)}, people.refused.extend)
-    assert people.place() == Place(10, ended=True)
+    people.writer.write([], {LANE: at(10, ended=True), other: at(-1, ended=True)}, people.refused.extend)
+    assert people.place() == at(10, ended=True)
 
 
 def test_a_connection_that_is_killed_in_a_transaction_is_begun_again(people: Back) -> None:
@@ -208,7 +208,7 @@ def test_a_connection_that_is_killed_in_a_transaction_is_begun_again(people: Bac
                 people.execute(f"KILL {number}")
 
     changes = [people.change(None, person(3, "c", "Cid")), people.change(ANN, person(1, "a", "much too long"))]
-    people.writer.write(changes, {LANE: Place(2)}, killed)
+    people.writer.write(changes, {LANE: at(2)}, killed)
     assert len(seen) == 2
     assert people.rows() == [(1, "a", "Ann", 11), (2, "b", "Bob", 12), (3, "c", "Cid", 7)]
 

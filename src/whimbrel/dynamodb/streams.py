@@ -21,10 +21,14 @@ from whimbrel.records import AttributeValue, Item
 
 _QUIET_PAGES = 10  # empty answers of an open shard, one after the other, before it counts as read: some are only gaps
 _PAUSE = 0.05  # seconds between them
+_TIME_TO_LIVE = "dynamodb.amazonaws.com"  # who deleted an item that expired
 
 
 class StreamRecord(NamedTuple):
-    """One change. ``old`` and ``new`` are the images that the stream has; ``new`` is None for a deletion."""
+    """One change. ``old`` and ``new`` are the images that the stream has; ``new`` is None for a deletion.
+
+    ``expired``: DynamoDB's time to live deleted the item.
+    """
 
     shard: str
     sequence: str
@@ -32,14 +36,18 @@ class StreamRecord(NamedTuple):
     keys: Item
     old: Item | None
     new: Item | None
+    expired: bool = False
 
 
 class Shard(NamedTuple):
-    """A closed shard has an end, which its last answer says; an open one continues."""
+    """A closed shard has an end, which its last answer says; an open one continues. ``start`` is its first sequence
+    number, "" where none is said.
+    """
 
     id: str
     parent: str
     closed: bool
+    start: str = ""
 
 
 def open_streams(target: Target) -> Any:
@@ -84,23 +92,46 @@ def read_stream(
 
 
 def _read_shard(client: Any, stream: str, shard: Shard, after: str, stop: threading.Event) -> Iterator[StreamRecord]:
-    iterator, quiet = _iterator(client, stream, shard, after), 0
+    iterator: str | None = iterator_of(client, stream, shard, after)
+    quiet = 0
     while iterator and (shard.closed or quiet < _QUIET_PAGES):
-        records, iterator = _asked(client.get_records, partial(_records, shard), stream, ShardIterator=iterator)
+        records, iterator = page(client, stream, shard, iterator)
         yield from records
         quiet = 0 if records else quiet + 1
         if stop.wait(_PAUSE if quiet and iterator else 0):
             raise Stopped("asked to stop before the stream was read")
 
 
-def _iterator(client: Any, stream: str, shard: Shard, after: str) -> str:
+def iterator_of(client: Any, stream: str, shard: Shard, after: str = "", kind: str = "TRIM_HORIZON") -> str:
+    """An iterator after the sequence number ``after``, else one of the ``kind`` that DynamoDB names so."""
     place = {"StreamArn": stream, "ShardId": shard.id}
     if after:
         place |= {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": after}
+    elif kind == "AT_SEQUENCE_NUMBER":
+        place |= {"ShardIteratorType": kind, "SequenceNumber": shard.start}
     else:
-        place |= {"ShardIteratorType": "TRIM_HORIZON"}
+        place |= {"ShardIteratorType": kind}
     iterator: str = _asked(client.get_shard_iterator, lambda answer: _text(answer, "ShardIterator"), stream, **place)
     return iterator
+
+
+def page(client: Any, stream: str, shard: Shard, iterator: str) -> tuple[list[StreamRecord], str | None]:
+    """The records at ``iterator``, and the iterator to continue with; None at the end of a closed shard."""
+    found: tuple[list[StreamRecord], str | None] = _asked(
+        client.get_records, partial(_records, shard), stream, ShardIterator=iterator
+    )
+    return found
+
+
+def view_type(client: Any, stream: str) -> str:
+    """What of an item is in a record: NEW_AND_OLD_IMAGES, or less."""
+    found: str = _asked(
+        client.describe_stream,
+        lambda answer: _text(answer["StreamDescription"], "StreamViewType"),
+        stream,
+        StreamArn=stream,
+    )
+    return found
 
 
 # What the answers say: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_streams_DescribeStream.html,
@@ -117,7 +148,8 @@ def _shards(answer: Answer) -> tuple[list[Shard], str]:
     for each in listed:
         parent = _text(each, "ParentShardId") if "ParentShardId" in each else ""
         numbers = each.get("SequenceNumberRange", {})
-        found.append(Shard(_text(each, "ShardId"), parent, "EndingSequenceNumber" in numbers))
+        closed = "EndingSequenceNumber" in numbers
+        found.append(Shard(_text(each, "ShardId"), parent, closed, numbers.get("StartingSequenceNumber", "")))
     last = _text(description, "LastEvaluatedShardId") if description.get("LastEvaluatedShardId") else ""
     if last and (not found or last != found[-1].id):
         raise Undocumented("LastEvaluatedShardId is not the last of its shards")
@@ -152,6 +184,7 @@ def _record(shard: Shard, record: dict[str, Any]) -> StreamRecord:
         keys=_item(change["Keys"]),
         old=_item(change["OldImage"]) if "OldImage" in change else None,
         new=_item(change["NewImage"]) if "NewImage" in change else None,
+        expired=record.get("userIdentity", {}).get("PrincipalId") == _TIME_TO_LIVE,
     )
 
 

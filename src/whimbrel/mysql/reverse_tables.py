@@ -17,6 +17,7 @@ from whimbrel.mysql.connect import Mysql, quoted, rows_as_dicts, translated
 from whimbrel.records import Item
 
 PLACES, ITEMS, ROWS = "whimbrel_reverse", "whimbrel_reverse_items", "whimbrel_reverse_rows"
+LANES = 8  # of each shard; fixed for the life of a cutover
 MOST_ITEMS = 1_000_000  # touched items that are looked at one by one: more are "all"
 
 _TABLES = {
@@ -40,13 +41,20 @@ class Lane(NamedTuple):
 
 
 class Place(NamedTuple):
-    """``sequence``: all of the lane's records up to this number are in the rows. ``ended``: and there are no more."""
+    """All of the lane's records up to this number are in the rows; ``ended``: and there are no more. ``text`` is the
+    number as the stream writes it, perhaps with zeros before it: it is asked for by that.
+    """
 
     sequence: int
     ended: bool = False
+    text: str = ""
 
 
-NOWHERE = Place(-1)
+NOWHERE = Place(-1, text="-1")
+
+
+def place_at(text: str, *, ended: bool = False) -> Place:
+    return Place(int(text), ended, text)
 
 
 def make_tables(connection: Mysql, schema: str) -> None:
@@ -68,13 +76,56 @@ def forget(connection: Mysql, schema: str, epoch: int) -> None:
             cursor.execute(f"DELETE FROM {quoted(schema)}.{quoted(name)} WHERE epoch = %s", (epoch,))
 
 
+# --- the gate -------------------------------------------------------------------------------------------------------
+# A process that slept must not write when the application writes to the source again. So each transaction holds a row
+# in common with all others, shared; who closes the gate waits for those under way, and no later one passes.
+
+_GATE = Lane("", "", -1)
+
+
+def open_gate(connection: Mysql, schema: str, epoch: int) -> None:
+    """Begin the epoch, or continue it: with the same number of lanes, or items would change their lane.
+
+    Raises StateError where it was closed, or has another number of lanes.
+    """
+    with translated(f"{schema}.{PLACES}"), connection.cursor() as cursor:
+        statement = f"INSERT IGNORE INTO {quoted(schema)}.{quoted(PLACES)} VALUES (%s, %s, %s, %s, %s, 0)"
+        cursor.execute(statement, (epoch, *_GATE, str(LANES)))
+    pass_gate(connection, schema, epoch)
+
+
+def pass_gate(connection: Mysql, schema: str, epoch: int) -> None:
+    """To be called first in each transaction. Raises StateError."""
+    where = "WHERE epoch = %s AND stream = '' AND shard = '' AND lane = -1 LOCK IN SHARE MODE"
+    statement = f"SELECT sequence, ended FROM {quoted(schema)}.{quoted(PLACES)} {where}"
+    rows = rows_as_dicts(connection, statement, (epoch,))
+    place = f"{schema}.{PLACES}"
+    if not rows or rows[0]["ended"]:
+        hint = "Another command has ended it: see `whimbrel status`."
+        raise StateError("the reverse stream is closed", place=place, hint=hint)
+    if int(rows[0]["sequence"]) != LANES:
+        raise StateError(
+            f"was begun with {rows[0]['sequence']} lanes, and this version has {LANES}",
+            place=place,
+            hint="Continue with the version of whimbrel that made the cutover.",
+        )
+
+
+def close_gate(connection: Mysql, schema: str, epoch: int) -> None:
+    """On return no transaction of the epoch's reverse stream is under way, and none will be."""
+    with translated(f"{schema}.{PLACES}"), connection.cursor() as cursor:
+        where = "WHERE epoch = %s AND stream = '' AND shard = '' AND lane = -1"
+        cursor.execute(f"UPDATE {quoted(schema)}.{quoted(PLACES)} SET ended = 1 {where}", (epoch,))
+
+
 # --- places ---------------------------------------------------------------------------------------------------------
 
 
 def read_places(connection: Mysql, schema: str, epoch: int) -> dict[Lane, Place]:
     """All places of the epoch."""
     statement = f"SELECT stream, shard, lane, sequence, ended FROM {quoted(schema)}.{quoted(PLACES)} WHERE epoch = %s"
-    return _places(rows_as_dicts(connection, statement, (epoch,)))
+    found = _places(rows_as_dicts(connection, statement, (epoch,)))
+    return {lane: place for lane, place in found.items() if lane != _GATE}
 
 
 def places_for_update(connection: Mysql, schema: str, epoch: int, lanes: Iterable[Lane]) -> dict[Lane, Place]:
@@ -89,7 +140,7 @@ def places_for_update(connection: Mysql, schema: str, epoch: int, lanes: Iterabl
 
 def write_places(connection: Mysql, schema: str, epoch: int, places: Mapping[Lane, Place]) -> None:
     """In the transaction of the rows; read back and compared before it is committed."""
-    values = [(epoch, *lane, str(place.sequence), int(place.ended)) for lane, place in places.items()]
+    values = [(epoch, *lane, place.text or str(place.sequence), int(place.ended)) for lane, place in places.items()]
     listed = ", ".join(["(%s, %s, %s, %s, %s, %s)"] * len(values))
     statement = f"REPLACE INTO {quoted(schema)}.{quoted(PLACES)} VALUES {listed}"
     with translated(f"{schema}.{PLACES}"), connection.cursor() as cursor:
@@ -101,8 +152,8 @@ def write_places(connection: Mysql, schema: str, epoch: int, places: Mapping[Lan
 
 def _places(rows: list[dict[str, object]]) -> dict[Lane, Place]:
     return {
-        Lane(str(row["stream"]), str(row["shard"]), int(str(row["lane"]))): Place(
-            int(str(row["sequence"])), bool(row["ended"])
+        Lane(str(row["stream"]), str(row["shard"]), int(str(row["lane"]))): place_at(
+            str(row["sequence"]), ended=bool(row["ended"])
         )
         for row in rows
     }

@@ -24,7 +24,15 @@ from whimbrel.mysql.bulk_rows import BulkRows
 from whimbrel.mysql.connect import Mysql, connect_to_write, place_of, translate
 from whimbrel.mysql.errors import REFUSED_ROW, Code, code_of
 from whimbrel.mysql.kept_rows import KeptRows, is_guarded
-from whimbrel.mysql.reverse_tables import NOWHERE, Lane, Place, add_items, places_for_update, write_places
+from whimbrel.mysql.reverse_tables import (
+    NOWHERE,
+    Lane,
+    Place,
+    add_items,
+    pass_gate,
+    places_for_update,
+    write_places,
+)
 from whimbrel.mysql.row_statements import Destination, Unwritable, at_key, delete, guarded, insert, meets_unique, update
 from whimbrel.project import Source
 from whimbrel.records import RowChange, Value
@@ -101,12 +109,21 @@ class RowWriter:
     def settle_aside(self) -> int:
         """Bring back the rows that are in nobody's way any more; how many are left."""
         connection, left = self._begun(), 0
+        pass_gate(connection, self._source.database, self._epoch)
         for kept in self._kept.aside():
             to = self._destinations.get(kept.table)
             if to is None or not self._is_back(to, kept.values):
                 left += 1
         self._execute(connection, "COMMIT")
         return left
+
+    def settle_aside_patiently(self) -> int:
+        """The same; a lock that is held, or a connection that is lost, is left to the next time."""
+        try:
+            self.aside = self.settle_aside()
+        except SourceUnreachable:
+            self._roll_back()
+        return self.aside
 
     def close(self) -> None:
         if self._connection is not None:
@@ -120,6 +137,7 @@ class RowWriter:
         self, items: Sequence[ItemChange], places: Mapping[Lane, Place], on_refused: OnRefused, *, one_by_one: bool
     ) -> None:
         connection, schema = self._begun(), self._source.database
+        pass_gate(connection, schema, self._epoch)
         found = places_for_update(connection, schema, self._epoch, places)
         fresh = [item for item in items if item.sequence > found.get(item.lane, NOWHERE).sequence]
         refused = [Refusal(item, item.refused) for item in fresh if item.refused]

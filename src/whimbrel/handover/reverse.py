@@ -1,0 +1,265 @@
+"""The reverse stream: what the application changes at DynamoDB is written into the source, as long as the way back is
+open.
+
+The order that makes it right (spec/reverse.pml):
+
+1. Reading begins after the start markers, which were put after the forward migration's last acknowledgement and before
+   the decision: nothing that whimbrel wrote forwards comes back.
+2. An item's changes stay in one lane, in their order. A lane's place is committed with its rows, so each change counts
+   once, whatever is read again.
+3. A child shard begins when all lanes have written their parent's end, durably.
+4. The stream is at its end when a list of shards, made after the end markers were acknowledged, has no open shard whose
+   lanes have not all passed their marker.
+
+Until a rollback has reconciled the items that were touched, the source follows and is not equal: the lanes of two
+items that one row moves between are not ordered (see ``handover.reconcile``).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from whimbrel.dynamodb.session import open_client
+from whimbrel.dynamodb.shards import ShardReader, leaves, to_read
+from whimbrel.dynamodb.streams import Shard, open_streams, shards, view_type
+from whimbrel.errors import MappingError, StateError, TargetUnreachable, Throttled
+from whimbrel.handover.reading import FollowedShard, Reading
+from whimbrel.handover.writing import WRITERS, ItemLetters, Rules, Writing
+from whimbrel.mapping.family import by_target
+from whimbrel.mapping.inverse import inverse_of
+from whimbrel.mapping.items_back import ItemInverse
+from whimbrel.migration.dead import DeadLetters
+from whimbrel.migration.prepare import Prepared
+from whimbrel.mysql.connect import Mysql, connect
+from whimbrel.mysql.reverse_tables import (
+    LANES,
+    NOWHERE,
+    Lane,
+    Place,
+    make_tables,
+    open_gate,
+    place_at,
+    read_places,
+)
+from whimbrel.mysql.row_statements import Destination
+from whimbrel.mysql.schema import filled_by_server, other_unique_keys
+from whimbrel.mysql.write_rows import RowWriter
+from whimbrel.project import Source
+
+Starts = Mapping[str, Mapping[str, str]]  # by target table, by shard: the sequence number of its start marker
+
+ALARM = 20 * 3600.0  # seconds of lag: records are kept for 24 hours
+_REFRESH = 5.0  # seconds between lists of a stream's shards; an end of one is looked at, at once
+_LOOK = 0.1
+_SETTLE = 2.0  # seconds between tries to bring back rows that were put aside
+
+
+class Settings(NamedTuple):
+    """``account`` is the source, as the one account that the fence lets write."""
+
+    account: Source
+    rules: Rules = Rules()
+
+
+class End(NamedTuple):
+    """``read``: everything up to the end markers is in the rows. ``unmarked``: open shards that have no marker, so
+    that new markers are needed.
+    """
+
+    read: bool
+    unmarked: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return self.read
+
+
+class Reverse:
+    """One process's reverse stream. ``follow`` runs it; the rest may be asked from any thread."""
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        epoch: int,
+        starts: Starts,
+        stop: threading.Event,
+        progress: Callable[[str], object],
+        settings: Settings,
+    ) -> None:
+        """``epoch`` is the number of the cutover, the same in every process that goes on with it. ``progress`` is told
+        of alarms.
+
+        Raises MappingError where a table of ``starts`` has an obstacle, StateError where the stream has been closed,
+        and what the servers raise.
+        """
+        self._prepared, self._starts, self._stop, self._progress = prepared, starts, stop, progress
+        self.account = with_database(settings.account, prepared)
+        self.epoch, rules = epoch, settings.rules
+        self.inverses: dict[str, ItemInverse] = {}
+        self._destinations: dict[str, Destination] = {}
+        with closing(connect(self.account)) as connection:
+            make_tables(connection, self.account.database)
+            open_gate(connection, self.account.database, self.epoch)
+            self._prepare(connection, rules)
+            self._durable: dict[Lane, Place] = read_places(connection, self.account.database, self.epoch)
+        self.letters = ItemLetters(DeadLetters(prepared.project.state / "reverse-dead.jsonl"))
+        self._client = open_streams(prepared.project.target)
+        self._streams = {target: self._stream_of(target) for target in starts}
+        self._over, self._changed = threading.Event(), threading.Event()
+        self._errors: list[BaseException] = []
+        self._followed: dict[tuple[str, str], FollowedShard] = {}
+        some_kept = threading.Event()
+        writers = [
+            RowWriter(self.account, self.epoch, self._destinations, some_kept, self._over.wait) for _ in range(WRITERS)
+        ]
+        self._settler = RowWriter(self.account, self.epoch, self._destinations, some_kept, self._over.wait)
+        self._writing = Writing(writers, self.inverses, rules, self.letters, self._durable, self._fail, self._over)
+        self._reading = Reading(self._writing.hand, self._ended, self._fail, self._over)
+        self.aside = 0  # rows that stand in another's way
+
+    @property
+    def written(self) -> int:
+        """Records written by this process."""
+        return self._writing.written
+
+    @property
+    def lag_seconds(self) -> float:
+        """How old what is not written yet may be, at most."""
+        return max((time.time() - shard.through for shard in list(self._followed.values())), default=0.0)
+
+    def follow(self, done: Callable[[], bool] = lambda: False) -> None:
+        """Until ``done``, or asked to stop; both leave the places durable. Raises LogGone when the way back is gone,
+        StateError, and what the servers raise.
+        """
+        self._reading.start()
+        self._writing.start()
+        refreshed = settled = alarmed = -ALARM
+        try:
+            while not self._stop.is_set() and not done():
+                now = time.monotonic()
+                if self._errors:
+                    raise self._errors[0]
+                if self._changed.is_set() or now - refreshed > _REFRESH:
+                    self._changed.clear()
+                    self._refresh()
+                    refreshed = now
+                if now - settled > _SETTLE:
+                    self._settle()
+                    settled = now
+                if self.lag_seconds > ALARM and now - alarmed > 3600:
+                    alarmed = now
+                    hours = f"{self.lag_seconds / 3600:.1f}"
+                    self._progress(f"The reverse stream is {hours} hours behind; after 24 the way back is gone.")
+                self._stop.wait(_LOOK)
+        finally:
+            self._over.set()
+            self._reading.join()
+            self._writing.join()
+            self._settler.close()
+        if self._errors:
+            raise self._errors[0]
+
+    def at_end(self, markers: Starts) -> End:
+        """Whether everything before ``markers``, which were acknowledged before this call, is in the rows."""
+        unmarked: list[str] = []
+        read = True
+        for target, stream in self._streams.items():
+            listed = shards(self._client, stream)  # after the acknowledgements: the order is the proof
+            open_now = {shard.id for shard in leaves(listed)}
+            marked = markers.get(target, {})
+            unmarked += sorted(open_now - marked.keys())
+            before = to_read(listed, self._starts[target], self._ended_shards(stream), self._begun(stream), stream)
+            waiting = {shard.id for shard in before}
+            read = read and waiting == open_now and all(self._passed(stream, id_, marked) for id_ in open_now)
+        return End(read and not unmarked, tuple(unmarked))
+
+    # -- shards ------------------------------------------------------------------------------------------------------
+
+    def _refresh(self) -> None:
+        for target, stream in self._streams.items():
+            try:
+                listed = shards(self._client, stream)
+            except (Throttled, TargetUnreachable):
+                continue  # later; the lag grows meanwhile
+            ready = to_read(listed, self._starts[target], self._ended_shards(stream), self._begun(stream), stream)
+            for shard in ready:
+                if (stream, shard.id) not in self._followed:
+                    self._begin(target, stream, shard)
+
+    def _begin(self, target: str, stream: str, shard: Shard) -> None:
+        start = place_at(self._starts[target].get(shard.id, NOWHERE.text))
+        places = [self._durable.get(Lane(stream, shard.id, lane), NOWHERE) for lane in range(LANES)]
+        after = max(start, min(places))
+        parent = self._parent_time(stream, shard)
+        text = after.text if after > NOWHERE else ""
+        followed = FollowedShard(target, stream, ShardReader(self._client, stream, shard, text), parent, last=after)
+        self._followed[stream, shard.id] = followed
+        self._reading.add(followed)
+
+    def _parent_time(self, stream: str, shard: Shard) -> float:
+        """A child has nothing older than its parent's end."""
+        parent = self._followed.pop((stream, shard.parent), None)
+        return parent.through if parent else time.time()
+
+    def _ended(self, shard: FollowedShard) -> None:
+        """All lanes have written the shard's end, durably: now its children may begin."""
+        self._changed.set()
+
+    def _ended_shards(self, stream: str) -> set[str]:
+        lanes: dict[str, int] = {}
+        for lane, place in list(self._durable.items()):
+            if lane.stream == stream and place.ended:
+                lanes[lane.shard] = lanes.get(lane.shard, 0) + 1
+        return {shard for shard, count in lanes.items() if count == LANES}
+
+    def _begun(self, stream: str) -> set[str]:
+        return {lane.shard for lane in list(self._durable) if lane.stream == stream}
+
+    def _passed(self, stream: str, shard: str, marked: Mapping[str, str]) -> bool:
+        sequence = marked.get(shard)
+        places = (self._durable.get(Lane(stream, shard, lane), NOWHERE) for lane in range(LANES))
+        return sequence is not None and all(place.sequence >= int(sequence) for place in places)
+
+    def _settle(self) -> None:
+        self.aside = self._settler.settle_aside_patiently()
+
+    def _fail(self, error: BaseException) -> None:
+        self._errors.append(error)
+        self._over.set()
+
+    # -- at the beginning --------------------------------------------------------------------------------------------
+
+    def _prepare(self, connection: Mysql, rules: Rules) -> None:
+        mysql = self._prepared.server.flavor == "mysql"
+        family = by_target(list(self._prepared.mappings.values()))
+        for target in self._starts:
+            inverses = []
+            for mapping in family.get(target, []):
+                filled = filled_by_server(connection, mapping.table)
+                inverses.append(inverse_of(mapping, filled, rules.new_attributes))
+                uniques = other_unique_keys(connection, mapping.table)
+                self._destinations[mapping.source] = Destination(mapping.table, filled, uniques, mysql)
+            for obstacle in (each for inverse in inverses for each in inverse.obstacles):
+                place = f"{obstacle.table}.{obstacle.column}".rstrip(".")
+                raise MappingError(obstacle.reason, place=place, hint="The table cannot be read back from its items.")
+            self.inverses[target] = ItemInverse(inverses, rules.new_attributes)
+
+    def _stream_of(self, target: str) -> str:
+        described: Any = open_client(self._prepared.project.target).describe_table(TableName=target)["Table"]
+        stream = str(described.get("LatestStreamArn", ""))
+        hint = "It was on when the cutover was made. Without it the way back is gone."
+        if not stream or not described.get("StreamSpecification", {}).get("StreamEnabled"):
+            raise StateError("the table's stream is off", place=target, hint=hint)
+        if (view := view_type(self._client, stream)) != "NEW_AND_OLD_IMAGES":
+            raise StateError(f"the table's stream has {view}, and not NEW_AND_OLD_IMAGES", place=target, hint=hint)
+        return stream
+
+
+def with_database(account: Source, prepared: Prepared) -> Source:
+    """The account with the database that has our tables: the project's, or the first table's."""
+    first = next(iter(sorted(prepared.tables)))[0]
+    return account if account.database else replace(account, database=first)

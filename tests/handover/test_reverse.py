@@ -1,0 +1,207 @@
+"""The reverse stream from DynamoDB's streams to real sources: shards that split, ends, gaps, and what is not ours."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from demo.servers import MariaDB, Ministack, SqlServer
+from tests.handover.site import Site, StreamsServer
+from whimbrel.dynamodb.shards import to_read
+from whimbrel.dynamodb.streams import Shard
+from whimbrel.errors import LogGone, MappingError, StateError
+from whimbrel.handover.writing import Rules
+from whimbrel.mysql.connect import connect
+from whimbrel.mysql.reverse_tables import close_gate
+from whimbrel.project import KeyRule, TableRule
+from whimbrel.records import Item
+
+
+@pytest.fixture
+def streams(tmp_path: Path) -> Iterator[StreamsServer]:
+    with StreamsServer(tmp_path / "streams").start() as server:
+        yield server
+
+
+def people(database: str, target: str = "shop", **more: object) -> TableRule:
+    return TableRule(f"{database}.person", target, "record", KeyRule("id", "${id}", "N"), **more)  # type: ignore[arg-type]
+
+
+def person(number: int, name: str) -> Item:
+    return {"id": {"N": str(number)}, "name": {"S": name}}
+
+
+def new_site(source: SqlServer, streams: StreamsServer, folder: Path, rows: int = 0) -> Site:
+    database = source.new_database()
+    source.execute("CREATE TABLE person (id INT PRIMARY KEY, name VARCHAR(20))", database=database)
+    if rows:
+        values = ", ".join(f"({n}, 'first')" for n in range(rows))
+        source.execute(f"INSERT INTO person VALUES {values}", database=database)
+    site = Site(source, database, streams, folder / "state", (people(database),))
+    site.load()
+    return site
+
+
+def test_changes_come_back_across_splits(source_server: SqlServer, streams: StreamsServer, tmp_path: Path) -> None:
+    site = new_site(source_server, streams, tmp_path, rows=20)
+    streams.call("Split", TableName="shop")
+    starts = site.mark("start")
+    expected = dict.fromkeys(range(20), "first")
+    for round_ in range(4):
+        for number in range(round_, 40, 3):
+            expected[number] = f"round {round_}"
+            site.put(person(number, f"round {round_}"))
+        for number in range(round_, 20, 7):
+            expected.pop(number, None)
+            site.delete({"id": {"N": str(number)}})
+        streams.call("Split", TableName="shop")
+    reverse = site.reverse(starts)
+    site.drain(reverse)
+    assert dict(site.whole_rows("person")) == expected
+    assert not len(reverse.letters)
+    assert reverse.lag_seconds < 60
+    again = site.reverse(starts)  # goes on where it was, and has nothing to do
+    site.drain(again)
+    assert again.written == 0
+
+
+def test_what_was_written_before_the_start_does_not_come_back(
+    mariadb: MariaDB, streams: StreamsServer, tmp_path: Path
+) -> None:
+    site = new_site(mariadb, streams, tmp_path, rows=3)
+    site.put(person(1, "written forwards"))
+    starts = site.mark("start")
+    site.put(person(2, "written afterwards"))
+    site.drain(site.reverse(starts))
+    assert site.whole_rows("person") == [(0, "first"), (1, "first"), (2, "written afterwards")]
+
+
+def test_with_the_streams_of_a_server_that_others_made(
+    mariadb: MariaDB, ministack: Ministack, new_table_name: Callable[[str], str], tmp_path: Path
+) -> None:
+    database, target = mariadb.new_database(), new_table_name("reverse")
+    mariadb.execute("CREATE TABLE person (id INT PRIMARY KEY, name VARCHAR(20))", database=database)
+    site = Site(mariadb, database, ministack, tmp_path / "state", (people(database, target),), target)
+    starts = site.mark("start")
+    for number in range(30):
+        site.put(person(number, "new"))
+    site.delete({"id": {"N": "7"}})
+    site.drain(site.reverse(starts))
+    assert site.whole_rows("person") == [(number, "new") for number in range(30) if number != 7]
+
+
+def test_an_item_that_cannot_come_back_is_a_letter_and_the_others_go_on(
+    mariadb: MariaDB, streams: StreamsServer, tmp_path: Path
+) -> None:
+    site = new_site(mariadb, streams, tmp_path, rows=3)
+    starts = site.mark("start")
+    site.put(person(0, "x" * 21))
+    site.put(person(1, "Ann") | {"colour": {"S": "red"}})
+    site.put(person(2, "Bob"))
+    reverse = site.reverse(starts)
+    site.drain(reverse)
+    assert site.whole_rows("person") == [(0, "first"), (1, "first"), (2, "Bob")]
+    assert len(reverse.letters) == 2
+    site.put(person(0, "short"))  # written whole, though its old image was never a row
+    site.drain(site.reverse(starts))
+    assert site.whole_rows("person")[0] == (0, "short")
+
+
+@pytest.mark.parametrize(("rule", "rows", "letters"), [("stop", 2, 1), ("skip", 2, 0), ("apply", 1, 0)])
+def test_what_time_to_live_deletes_follows_its_rule(
+    mariadb: MariaDB, streams: StreamsServer, tmp_path: Path, rule: str, rows: int, letters: int
+) -> None:
+    site = new_site(mariadb, streams, tmp_path, rows=2)
+    starts = site.mark("start")
+    streams.call("DeleteItem", TableName="shop", Key={"id": {"N": "0"}}, expired=True)
+    reverse = site.reverse(starts, Rules(ttl=rule))
+    site.drain(reverse)
+    assert (len(site.whole_rows("person")), len(reverse.letters)) == (rows, letters)
+
+
+def test_a_stream_that_has_forgotten_is_no_way_back(mariadb: MariaDB, streams: StreamsServer, tmp_path: Path) -> None:
+    site = new_site(mariadb, streams, tmp_path, rows=3)
+    starts = site.mark("start")
+    site.put(person(1, "lost"))
+    streams.call("Trim", TableName="shop")
+    with pytest.raises(LogGone, match="the way back is gone"):
+        site.reverse(starts).follow()
+    streams.call("Split", TableName="shop")
+    streams.call("Trim", TableName="shop")
+    with pytest.raises(LogGone, match="the way back is gone"):
+        site.reverse(starts).follow()
+
+
+def test_a_closed_stream_takes_nothing_more(mariadb: MariaDB, streams: StreamsServer, tmp_path: Path) -> None:
+    """A process that slept goes on after MySQL was opened."""
+    site = new_site(mariadb, streams, tmp_path, rows=1)
+    starts = site.mark("start")
+    reverse = site.reverse(starts)
+    with connect(site.account) as connection:
+        close_gate(connection, site.database, reverse.epoch)
+    site.put(person(0, "late"))
+    with pytest.raises(StateError, match="the reverse stream is closed"):
+        reverse.follow()
+    with pytest.raises(StateError, match="the reverse stream is closed"):
+        site.reverse(starts)
+    assert site.whole_rows("person") == [(0, "first")]
+
+
+def test_a_table_that_cannot_be_read_back_is_refused(mariadb: MariaDB, streams: StreamsServer, tmp_path: Path) -> None:
+    database = mariadb.new_database()
+    mariadb.execute("CREATE TABLE person (id INT PRIMARY KEY, name VARCHAR(20) NOT NULL)", database=database)
+    site = Site(mariadb, database, streams, tmp_path / "state", (people(database, exclude=("name",)),))
+    with pytest.raises(MappingError, match="no row could be inserted"):
+        site.reverse(site.mark("start"))
+
+
+def test_following_ends_cleanly_when_asked(mariadb: MariaDB, streams: StreamsServer, tmp_path: Path) -> None:
+    site = new_site(mariadb, streams, tmp_path, rows=1)
+    starts, stop = site.mark("start"), threading.Event()
+    reverse = site.reverse(starts, stop=stop)
+    site.put(person(0, "now"))
+    before = threading.active_count()
+
+    def asked() -> bool:
+        if reverse.written:
+            stop.set()
+        return False
+
+    reverse.follow(asked)
+    assert threading.active_count() <= before
+    assert site.whole_rows("person") == [(0, "now")]
+
+
+# --- which shards are read, without a server --------------------------------------------------------------------------
+
+OLD, START = Shard("old", "", closed=True), Shard("start", "old", closed=True)
+LEFT, RIGHT = Shard("left", "start", closed=False), Shard("right", "start", closed=True)
+LISTED = [OLD, START, LEFT, RIGHT, Shard("grandchild", "right", closed=False)]
+
+
+@pytest.mark.parametrize(
+    ("ended", "expected"),
+    [
+        (set(), ["start"]),
+        ({"start"}, ["left", "right"]),
+        ({"start", "right"}, ["left", "grandchild"]),
+    ],
+)
+def test_a_child_begins_when_its_parent_has_ended(ended: set[str], expected: list[str]) -> None:
+    assert [shard.id for shard in to_read(LISTED, {"start": "1"}, ended, set(), "arn")] == expected
+
+
+@pytest.mark.parametrize(
+    ("listed", "ended", "begun"),
+    [
+        ([LEFT], set(), set()),  # the start is gone before it was read
+        ([LEFT], {"start"}, {"start", "right"}),  # the right half is gone before it was read to its end
+        ([*LISTED, Shard("x", "unknown", closed=False)], set(), set()),
+    ],
+)
+def test_a_gap_is_the_end_of_the_way_back(listed: list[Shard], ended: set[str], begun: set[str]) -> None:
+    with pytest.raises(LogGone, match="the way back is gone"):
+        to_read(listed, {"start": "1"}, ended, begun, "arn")
