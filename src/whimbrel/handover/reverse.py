@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 from whimbrel.dynamodb.session import open_client
 from whimbrel.dynamodb.shards import ShardReader, leaves, to_read
 from whimbrel.dynamodb.streams import Shard, open_streams, shards, view_type
-from whimbrel.errors import MappingError, StateError, TargetUnreachable, Throttled
+from whimbrel.errors import MappingError, ProjectError, StateError, TargetUnreachable, Throttled
 from whimbrel.handover.reading import FollowedShard, Reading
 from whimbrel.handover.writing import WRITERS, ItemLetters, Rules, Writing
 from whimbrel.mapping.family import by_target
@@ -49,6 +49,7 @@ from whimbrel.mysql.reverse_tables import (
 from whimbrel.mysql.row_statements import Destination
 from whimbrel.mysql.schema import filled_by_server, other_unique_keys
 from whimbrel.mysql.write_rows import RowWriter
+from whimbrel.notes import note
 from whimbrel.project import Source
 
 Starts = Mapping[str, Mapping[str, str]]  # by target table, by shard: the sequence number of its start marker
@@ -87,17 +88,18 @@ class Reverse:
         epoch: int,
         starts: Starts,
         stop: threading.Event,
-        progress: Callable[[str], object],
-        settings: Settings,
+        progress: Callable[[str], object] = note,
+        settings: Settings | None = None,
     ) -> None:
-        """``epoch`` is the number of the cutover, the same in every process that goes on with it. ``progress`` is told
+        """``settings`` are the project's where none are given. ``epoch`` is the number of the cutover, the same in every process that goes on with it. ``progress`` is told
         of alarms.
 
         Raises MappingError where a table of ``starts`` has an obstacle, StateError where the stream has been closed,
         and what the servers raise.
         """
         self._prepared, self._starts, self._stop, self._progress = prepared, starts, stop, progress
-        self.account = with_database(settings.account, prepared)
+        settings = settings or settings_of(prepared)
+        self.account = settings.account
         self.epoch, rules = epoch, settings.rules
         self.inverses: dict[str, ItemInverse] = {}
         self._destinations: dict[str, Destination] = {}
@@ -259,7 +261,12 @@ class Reverse:
         return stream
 
 
-def with_database(account: Source, prepared: Prepared) -> Source:
-    """The account with the database that has our tables: the project's, or the first table's."""
-    first = next(iter(sorted(prepared.tables)))[0]
-    return account if account.database else replace(account, database=first)
+def settings_of(prepared: Prepared) -> Settings:
+    """Those of [cutover]; our tables are in the project's database, or the first table's."""
+    project, cutover = prepared.project, prepared.project.cutover
+    if not cutover.reverse_user:
+        hint = "Set reverse_user in [cutover], an account that nobody else uses, before the cutover."
+        raise ProjectError("there is no account that could write back", place=str(project.path), hint=hint)
+    database = project.source.database or min(prepared.tables)[0]
+    account = replace(project.source, user=cutover.reverse_user, password=cutover.reverse_password, database=database)
+    return Settings(account, Rules(cutover.new_attributes, cutover.ttl))
