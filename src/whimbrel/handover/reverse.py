@@ -91,8 +91,8 @@ class Reverse:
         progress: Callable[[str], object] = note,
         settings: Settings | None = None,
     ) -> None:
-        """``settings`` are the project's where none are given. ``epoch`` is the number of the cutover, the same in every process that goes on with it. ``progress`` is told
-        of alarms.
+        """``epoch`` is the number of the cutover, the same in every process that goes on with it. ``progress`` is told
+        of alarms. ``settings`` are the project's where none are given.
 
         Raises MappingError where a table of ``starts`` has an obstacle, StateError where the stream has been closed,
         and what the servers raise.
