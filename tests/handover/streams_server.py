@@ -101,6 +101,10 @@ class Store:
             "ConsumedCapacity": capacity,
         }
 
+    def Scan(self, body: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        rows = self.rows("SELECT item FROM items WHERE tab = ?", body["TableName"])
+        return {"Items": [json.loads(item) for (item,) in rows], "Count": len(rows), "ScannedCount": len(rows)}
+
     def _write(self, body: dict[str, Any], key: dict[str, Any], new: dict[str, Any] | None) -> None:
         name = body["TableName"]
         old = self._item(name, key)

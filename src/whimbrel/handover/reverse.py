@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -101,12 +101,11 @@ class Reverse:
         settings = settings or settings_of(prepared)
         self.account = settings.account
         self.epoch, rules = epoch, settings.rules
-        self.inverses: dict[str, ItemInverse] = {}
-        self._destinations: dict[str, Destination] = {}
         with closing(connect(self.account)) as connection:
             make_tables(connection, self.account.database)
             open_gate(connection, self.account.database, self.epoch)
-            self._prepare(connection, rules)
+            self.inverses, self._destinations = inverses_of(prepared, connection, rules, starts)
+            self._refuse_obstacles()
             self._durable: dict[Lane, Place] = read_places(connection, self.account.database, self.epoch)
         self.letters = ItemLetters(DeadLetters(prepared.project.state / "reverse-dead.jsonl"))
         self._client = open_streams(prepared.project.target)
@@ -235,20 +234,11 @@ class Reverse:
 
     # -- at the beginning --------------------------------------------------------------------------------------------
 
-    def _prepare(self, connection: Mysql, rules: Rules) -> None:
-        mysql = self._prepared.server.flavor == "mysql"
-        family = by_target(list(self._prepared.mappings.values()))
-        for target in self._starts:
-            inverses = []
-            for mapping in family.get(target, []):
-                filled = filled_by_server(connection, mapping.table)
-                inverses.append(inverse_of(mapping, filled, rules.new_attributes))
-                uniques = other_unique_keys(connection, mapping.table)
-                self._destinations[mapping.source] = Destination(mapping.table, filled, uniques, mysql)
-            for obstacle in (each for inverse in inverses for each in inverse.obstacles):
+    def _refuse_obstacles(self) -> None:
+        for inverse in (each for several in self.inverses.values() for each in several.inverses):
+            for obstacle in inverse.obstacles:
                 place = f"{obstacle.table}.{obstacle.column}".rstrip(".")
                 raise MappingError(obstacle.reason, place=place, hint="The table cannot be read back from its items.")
-            self.inverses[target] = ItemInverse(inverses, rules.new_attributes)
 
     def _stream_of(self, target: str) -> str:
         described: Any = open_client(self._prepared.project.target).describe_table(TableName=target)["Table"]
@@ -270,3 +260,23 @@ def settings_of(prepared: Prepared) -> Settings:
     database = project.source.database or min(prepared.tables)[0]
     account = replace(project.source, user=cutover.reverse_user, password=cutover.reverse_password, database=database)
     return Settings(account, Rules(cutover.new_attributes, cutover.ttl))
+
+
+def inverses_of(
+    prepared: Prepared, connection: Mysql, rules: Rules, targets: Collection[str] | None
+) -> tuple[dict[str, ItemInverse], dict[str, Destination]]:
+    """The way back of each of ``targets`` (None: all), and, by source table, where its rows go."""
+    inverses: dict[str, ItemInverse] = {}
+    destinations: dict[str, Destination] = {}
+    for target, mappings in by_target(list(prepared.mappings.values())).items():
+        if targets is not None and target not in targets:
+            continue
+        of_target = []
+        for mapping in mappings:
+            filled = filled_by_server(connection, mapping.table)
+            uniques = other_unique_keys(connection, mapping.table)
+            of_target.append(inverse_of(mapping, filled, rules.new_attributes))
+            is_mysql = prepared.server.flavor == "mysql"
+            destinations[mapping.source] = Destination(mapping.table, filled, uniques, is_mysql)
+        inverses[target] = ItemInverse(of_target, rules.new_attributes)
+    return inverses, destinations

@@ -12,7 +12,7 @@ import re
 import uuid
 from binascii import Error as Base64Error
 from binascii import a2b_base64
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 from decimal import Context, Decimal
 from typing import Any
@@ -20,7 +20,7 @@ from typing import Any
 from whimbrel.item import NotANumber, number, spelled
 from whimbrel.mapping.forms import Refused, shown
 from whimbrel.mapping.values import INTEGER_KINDS, values_of_text
-from whimbrel.records import AttributeValue, Column, Value
+from whimbrel.records import AttributeValue, Column, Row, Table, Value
 
 Reader = Callable[[AttributeValue], Value]
 
@@ -284,6 +284,25 @@ def same_document(one: Value, other: Value) -> bool:
     try:
         return bool(_parsed(one) == _parsed(other))
     except (ValueError, RecursionError):
+        return False
+
+
+def same_value(name: str, value: Value, *, row: Row, table: Table, lossy: Collection[str]) -> bool:
+    """Whether the column ``name`` of ``row`` is ``value``, as far as an item says it: JSON documents are compared as
+    such, numbers in a text as numbers where the attribute is a number.
+    """
+    there, column = row[table.index(name)], table.column(name)
+    if value == there or value is None or there is None:
+        return value == there
+    if column.kind == "json" or name in lossy:
+        return same_document(value, there) or _same_number(value, there)
+    return False
+
+
+def _same_number(one: Value, other: Value) -> bool:
+    try:
+        return number(str(one)) == number(str(other))
+    except NotANumber:
         return False
 
 

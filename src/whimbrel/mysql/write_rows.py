@@ -138,7 +138,7 @@ class RowWriter:
     ) -> None:
         connection, schema = self._begun(), self._source.database
         pass_gate(connection, schema, self._epoch)
-        found = places_for_update(connection, schema, self._epoch, places)
+        found = places_for_update(connection, schema, self._epoch, places) if places else {}
         fresh = [item for item in items if item.sequence > found.get(item.lane, NOWHERE).sequence]
         refused = [Refusal(item, item.refused) for item in fresh if item.refused]
         readable = [item for item in fresh if not item.refused]
@@ -149,7 +149,8 @@ class RowWriter:
         if fresh:
             add_items(connection, schema, self._epoch, {(item.target, item.key): None for item in fresh})
         ahead = {lane: max(place, found.get(lane, NOWHERE)) for lane, place in places.items()}
-        write_places(connection, schema, self._epoch, ahead)
+        if ahead:
+            write_places(connection, schema, self._epoch, ahead)
         if refused:
             on_refused(refused)  # durable before the places pass them
         self._execute(connection, "COMMIT")

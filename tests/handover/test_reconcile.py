@@ -1,0 +1,146 @@
+"""Before the source is opened: the rows of touched items are what the items say, whatever the lanes left."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from demo.servers import MariaDB, SqlServer
+from tests.handover.site import Site, StreamsServer
+from whimbrel.handover.reconcile import Reconciled, reconcile, verify_back
+from whimbrel.handover.reverse import Settings
+from whimbrel.mysql import reverse_tables
+from whimbrel.project import KeyRule, TableRule
+from whimbrel.records import Item
+
+TABLE = "CREATE TABLE line (id INT PRIMARY KEY, order_id INT NOT NULL, n INT, code VARCHAR(9) UNIQUE, memo INT)"
+
+
+@pytest.fixture
+def streams(tmp_path: Path) -> Iterator[StreamsServer]:
+    with StreamsServer(tmp_path / "streams").start() as server:
+        yield server
+
+
+def orders(source: SqlServer, streams: StreamsServer, folder: Path) -> Site:
+    database = source.new_database()
+    rows = [f"({n}, {n // 3}, {n}, 'c{n}', {n})" for n in range(9)]
+    source.execute(TABLE, f"INSERT INTO line VALUES {', '.join(rows)}", database=database)
+    rule = TableRule(
+        f"{database}.line",
+        "shop",
+        "group",
+        KeyRule("pk", "ORDER#${order_id}"),
+        entry_name="${id}",
+        entry_as="map",
+        entry_into="lines",
+        exclude=("memo",),
+    )
+    site = Site(source, database, streams, folder / "state", (rule,))
+    site.load()
+    return site
+
+
+def order(number: int, *lines: tuple[int, int, str]) -> Item:
+    entries = {str(line): {"M": {"n": {"N": str(n)}, "code": {"S": code}}} for line, n, code in lines}
+    return {"pk": {"S": f"ORDER#{number}"}, "lines": {"M": entries}}
+
+
+def reconciled(site: Site) -> Reconciled:
+    return reconcile(site.prepared, 1, site.wire, threading.Event(), Settings(site.account))
+
+
+def differences(site: Site) -> dict[str, int]:
+    [report] = verify_back(site.prepared, 1, site.wire, threading.Event(), Settings(site.account))
+    return report.counts
+
+
+def touch_all(site: Site) -> None:
+    """Each order changed once, and everything is in the rows."""
+    starts = site.mark("start")
+    for number in range(3):
+        site.put(order(number, *((n, 10 * n, f"c{n}") for n in range(3 * number, 3 * number + 3))))
+    site.drain(site.reverse(starts))
+
+
+EXPECTED = [(n, n // 3, 10 * n, f"c{n}", n) for n in range(9)]
+
+
+def test_rows_are_put_as_their_items_have_them(
+    source_server: SqlServer, streams: StreamsServer, tmp_path: Path
+) -> None:
+    site = orders(source_server, streams, tmp_path)
+    touch_all(site)
+    assert site.whole_rows("line") == EXPECTED
+    assert differences(site) == {}
+    assert reconciled(site) == Reconciled(0, 0, 0, 0)
+    site.source.execute(  # as lanes that are not ordered may leave it
+        "UPDATE line SET order_id = 2, n = 7 WHERE id = 0",
+        "UPDATE line SET code = 'x' WHERE id = 4",
+        "DELETE FROM line WHERE id = 8",
+        "INSERT INTO line VALUES (99, 1, 1, 'y', 1)",
+        database=site.database,
+    )
+    assert differences(site) == {"changed": 2, "missing": 1, "extra": 1}
+    assert reconciled(site) == Reconciled(written=3, deleted=1, letters=0, aside=0)
+    assert site.whole_rows("line")[:8] == EXPECTED[:8]
+    assert site.whole_rows("line")[8:] == [(8, 2, 80, "c8", None)]  # its memo went with the row that somebody deleted
+    assert differences(site) == {}
+
+
+def test_all_items_are_looked_at_if_too_many_were_touched(
+    mariadb: MariaDB, streams: StreamsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = orders(mariadb, streams, tmp_path)
+    touch_all(site)
+    monkeypatch.setattr(reverse_tables, "MOST_ITEMS", 2)
+    site.source.execute("UPDATE line SET n = 1", database=site.database)
+    assert differences(site) == {"changed": 9}
+    assert reconciled(site) == Reconciled(9, 0, 0, 0)
+    assert site.whole_rows("line") == EXPECTED
+
+
+def test_an_item_that_was_refused_and_then_deleted_takes_its_rows_with_it(
+    mariadb: MariaDB, streams: StreamsServer, tmp_path: Path
+) -> None:
+    site = orders(mariadb, streams, tmp_path)
+    starts = site.mark("start")
+    site.put(order(0, (0, 1, "c0")) | {"colour": {"S": "red"}})
+    site.delete({"pk": {"S": "ORDER#0"}})
+    site.put(order(1, (3, 1, "much too long")))
+    site.put(order(1, (3, 1, "short")))
+    reverse = site.reverse(starts)
+    site.drain(reverse)
+    assert len(reverse.letters) == 2
+    result = reconciled(site)
+    assert (result.letters, result.aside) == (0, 0)
+    assert site.whole_rows("line") == [(3, 1, 1, "short", 3), *((n, 2, n, f"c{n}", n) for n in (6, 7, 8))]
+    assert differences(site) == {}
+
+
+def test_an_item_that_still_cannot_come_back_is_told(mariadb: MariaDB, streams: StreamsServer, tmp_path: Path) -> None:
+    site = orders(mariadb, streams, tmp_path)
+    starts = site.mark("start")
+    site.put(order(0, (0, 1, "c0")) | {"colour": {"S": "red"}})
+    site.drain(site.reverse(starts))
+    assert reconciled(site).letters == 1
+    assert differences(site) == {"unmappable": 1}
+    assert len(site.whole_rows("line")) == 9  # what cannot be read deletes nothing
+
+
+def test_two_items_with_one_unique_value_are_told(mariadb: MariaDB, streams: StreamsServer, tmp_path: Path) -> None:
+    """DynamoDB has no unique indexes: an application that did not take care has made what the table cannot hold."""
+    site = orders(mariadb, streams, tmp_path)
+    starts = site.mark("start")
+    site.put(order(0, (0, 0, "c0"), (1, 1, "c8"), (2, 2, "c2")))
+    reverse = site.reverse(starts)
+    site.drain(reverse)
+    result = reconciled(site)
+    assert result.aside == 1
+    site.put(order(0, (0, 0, "c0"), (1, 1, "c1"), (2, 2, "c2")))  # put right, and nothing is lost
+    site.drain(site.reverse(starts))
+    assert reconciled(site).aside == 0
+    assert site.whole_rows("line") == [(n, n // 3, n, f"c{n}", n) for n in range(9)]
