@@ -5,17 +5,15 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from itertools import pairwise
 
 import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whimbrel.errors import PositionLost, UndecodableEvent
+from whimbrel.errors import UndecodableEvent
 from whimbrel.mysql.binlog import events as ev
-from whimbrel.mysql.binlog.gtid import MariaDBGtids, MySQLGtids
-from whimbrel.mysql.binlog.metadata import check_metadata
+from whimbrel.mysql.binlog.metadata import check_metadata, column_names
 from whimbrel.records import Column, Table
 
 HEAD = bytes(19)
@@ -214,6 +212,12 @@ def test_signs_of_more_than_eight_numbers() -> None:
             check(b"\3" * 9, columns, {1: wrong})
 
 
+def test_the_names_of_columns_where_a_table_map_has_them() -> None:
+    names = {4: b"\1a\3\xc3\xa4b"}
+    assert column_names(ev.TableMap(1, "shop", "t", b"\3\3", (0, 0), (True, True), names)) == ["a", "äb"]
+    assert column_names(ev.TableMap(1, "shop", "t", b"\3\3", (0, 0), (True, True), {1: b"\0"})) == []
+
+
 def test_names_and_signs_of_some_columns_only_are_refused() -> None:
     columns = [Column("a", "int"), Column("b", "int")]
     check(b"\3\3", columns, {4: b"\1a\1b"})
@@ -271,7 +275,7 @@ def test_what_mariadb_compresses() -> None:
 
 
 def inner(kind: int, size: int) -> bytes:
-    return struct.pack("<IBIIIH", 1, kind, 1, 19 + size, 0, 0) + bytes([kind]) * size
+    return struct.pack("<IBIIIH", 1, kind, 1, 19 + size, 0x0A0B0C0D, 0x8001) + bytes([kind]) * size
 
 
 def payload(body: bytes, *, algorithm: int | None, said: int | None = None, more: bytes = b"") -> bytes:
@@ -328,65 +332,7 @@ def test_events_in_pieces_of_any_size() -> None:
 
     for size in (1, 2, 18, 19, 20, 49, 50, 4096):
         assert list(ev._split(pieces(size))) == EVENTS
-
-
-# GTID sets
-
-
-def test_a_set_of_mysql_in_bytes() -> None:
-    """Gtid_set::encode, by hand: without tags, and with them."""
-    uuid = bytes.fromhex(UUID_TEXT.replace("-", ""))
-    plain = struct.pack("<Q", 1) + uuid + struct.pack("<QQQQQ", 2, 1, 4, 7, 8)
-    assert MySQLGtids(f"{UUID_TEXT}:1-3:7").encode() == plain
-    assert str(MySQLGtids.decode(plain)) == f"{UUID_TEXT}:1-3:7"
-    tagged = struct.pack("<Q", 1 << 56 | 2 << 8 | 1)
-    tagged += uuid + b"\0" + struct.pack("<QQQ", 1, 1, 4) + uuid + b"\6tag" + struct.pack("<QQQ", 1, 9, 10)
-    assert MySQLGtids(f"{UUID_TEXT}:1-3:tag:9").encode() == tagged
-    assert str(MySQLGtids.decode(tagged)) == f"{UUID_TEXT}:1-3:tag:9"
-    assert MySQLGtids().encode() == bytes(8)
-    assert not MySQLGtids.decode(bytes(8))
-
-
-@pytest.mark.parametrize("number", range(1, 16))
-def test_one_more_transaction(number: int) -> None:
-    """Wherever it falls between the intervals."""
-    gtids = MySQLGtids(f"{UUID_TEXT}:3-5:7:10-12")
-    gtids.add(UUID_TEXT, "", number)
-    have = {3, 4, 5, 7, 10, 11, 12, number}
-    parts = str(gtids).removeprefix(UUID_TEXT + ":").split(":")
-    bounds = [[int(part) for part in each.split("-")] for each in parts]
-    assert {n for low, *high in bounds for n in range(low, (high or [low])[0] + 1)} == have
-    assert all(later[0] > earlier[-1] + 1 for earlier, later in pairwise(bounds))
-
-
-def test_the_text_follows_what_is_added() -> None:
-    gtids = MySQLGtids(f"{UUID_TEXT}:1")
-    assert str(gtids) == f"{UUID_TEXT}:1"
-    gtids.add(UUID_TEXT, "", 2)
-    assert str(gtids) == f"{UUID_TEXT}:1-2"
-    gtids.add(UUID_TEXT, "b", 2)
-    gtids.add("0" * 8 + UUID_TEXT[8:], "", 9)
-    assert str(gtids) == f"{UUID_TEXT}:1-2:b:2" or str(gtids).startswith("00000000")
-    assert str(MySQLGtids(f"{UUID_TEXT}:_t:4")) == f"{UUID_TEXT}:_t:4"
-
-
-def test_sets_of_mariadb_in_bytes_and_words() -> None:
-    """Gtid_list_log_event: a count, then domain, server, sequence."""
-    body = struct.pack("<I", 2) + struct.pack("<IIQ", 1, 5, 2**40) + struct.pack("<IIQ", 0, 1, 9)
-    assert str(MariaDBGtids.decode(body)) == f"0-1-9,1-5-{2**40}"
-    one = MariaDBGtids("0-1-9")
-    assert str(one) == "0-1-9"
-    one.add(0, 2, 10)
-    assert str(one) == "0-2-10"
-    one.add(3, 2, 4)
-    assert str(one) == "0-2-10,3-2-4"
-    assert bool(one)
-    assert not MariaDBGtids()
-    assert str(MariaDBGtids()) == ""
-    for ahead, behind in (("0-1-9", "0-1-8"), ("0-1-9,1-1-1", "0-1-9"), ("0-1-1", "")):
-        assert MariaDBGtids(ahead).ahead_of(MariaDBGtids(behind))
-        assert not MariaDBGtids(behind).ahead_of(MariaDBGtids(ahead))
-        assert not MariaDBGtids(ahead).ahead_of(MariaDBGtids(ahead))
-    for text in ("0-1", "a-b-c", "0-1-2-3"):
-        with pytest.raises(PositionLost, match="not a GTID of MariaDB"):
-            MariaDBGtids(text)
+    small = [inner(30, 81)] * 40  # of which a piece has several whole ones and a part of another
+    plain = b"".join(small)
+    for size in (99, 119, 120, 250, 301, 350, 1000):
+        assert list(ev._split(pieces(size))) == small
