@@ -59,6 +59,21 @@ def test_gtids_with_a_tag(tag: str, number: int, microseconds: int, more: bool) 
     assert ev.parse_tagged_gtid(event) == (UUID_TEXT, tag, number, microseconds / 1e6)
 
 
+def tagged(*fields: bytes) -> bytes:
+    body = b"".join(fields)
+    return HEAD + varint(2) + varint(len(body)) + varint(0) + body
+
+
+UUID_FIELD, NUMBER_FIELD = varint(1) + b"".join(map(varint, UUID)), varint(2) + varint(5 << 1)
+
+
+def test_a_gtid_with_a_tag_has_at_least_its_uuid_and_its_number() -> None:
+    assert ev.parse_tagged_gtid(tagged(UUID_FIELD, NUMBER_FIELD)) == (UUID_TEXT, "", 5, 0.0)
+    for fields in ([UUID_FIELD], [NUMBER_FIELD], [], [UUID_FIELD, varint(2) + varint(0)]):
+        with pytest.raises(UndecodableEvent, match="a GTID without its uuid or its number"):
+            ev.parse_tagged_gtid(tagged(*fields))
+
+
 @given(st.integers(1, 2**63 - 1), st.integers(0, 2**55 - 1), st.booleans())
 def test_gtids_without_a_tag(number: int, microseconds: int, differing: bool) -> None:
     """The highest bit of the time says that another one, of the first server, follows."""
@@ -267,8 +282,10 @@ def test_what_mariadb_compresses() -> None:
     plain = b"rows" * 300
     for size in (2, 3, 4):
         assert ev.uncompress(compressed(plain, size)) == plain
-    with pytest.raises(UndecodableEvent, match="another length than it says"):
+    with pytest.raises(UndecodableEvent, match=r"^a compressed event has another length than it says"):
         ev.uncompress(b"\x82\0\1" + zlib.compress(plain))
+    with pytest.raises(UndecodableEvent, match=r"unknown algorithm: 0x1$"):
+        ev.uncompress(b"\x01" + compressed(b"few", 1)[1:])
     for head in (0x02, 0x92, 0xC2):
         with pytest.raises(UndecodableEvent, match="unknown algorithm"):
             ev.uncompress(bytes([head]) + compressed(plain)[1:])

@@ -49,6 +49,16 @@ def test_mysql_sets(some: list[tuple[str, str, int]], other: list[tuple[str, str
     assert bool(gtids) == bool(some)
 
 
+def test_what_another_set_does_not_have_of_one_source() -> None:
+    """Every set of five numbers against every other."""
+    every = [[n for n in range(1, 6) if bits >> n & 1] for bits in range(0, 64, 2)]
+    gtids = {str(some): made([(UUIDS[0], "", n) for n in some]) for some in every}
+    for some in every:
+        for other in every:
+            rest = gtids[str(some)].without(gtids[str(other)])
+            assert str(rest) == str(gtids[str([n for n in some if n not in other])])
+
+
 def test_text_as_the_server_writes_it() -> None:
     text = f"{UUIDS[1]}:1-3:5,{UUIDS[0]}:7:a_tag:1-2:9:b:4"
     assert str(MySQLGtids(text.upper().replace(",", ",\n"))) == text.lower()

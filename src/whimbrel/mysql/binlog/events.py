@@ -203,6 +203,8 @@ def parse_tagged_gtid(event: bytes) -> tuple[str, str, int, float]:
             elif name == 6:
                 microseconds = plain
                 break
+    if not uuid or not number:
+        raise UndecodableEvent(f"a GTID without its uuid or its number: {event[HEADER_SIZE:].hex()}")
     return uuid, tag, number, microseconds / 1e6
 
 
