@@ -110,6 +110,17 @@ def test_one_more_transaction(number: int) -> None:
     assert all(later[0] > earlier[-1] + 1 for earlier, later in pairwise(bounds))
 
 
+def test_one_more_range() -> None:
+    """Every one, wherever it begins and ends among the intervals."""
+    base = {3, 4, 5, 7, 10, 11, 12}
+    for first in range(1, 15):
+        for last in range(first, 15):
+            gtids = MySQLGtids(f"{UUID_TEXT}:3-5:7:10-12,{UUID_TEXT}:{first}-{last}")
+            have = base | set(range(first, last + 1))
+            assert members(str(gtids)) == {(UUID_TEXT, "", number) for number in have}
+            assert str(gtids).count(":") == sum(number - 1 not in have for number in have)
+
+
 def test_the_text_follows_what_is_added() -> None:
     gtids = MySQLGtids(f"{UUID_TEXT}:1")
     assert str(gtids) == f"{UUID_TEXT}:1"

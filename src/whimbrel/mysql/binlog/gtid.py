@@ -48,9 +48,8 @@ class MySQLGtids:
 
     def add_range(self, uuid: str, tag: str, first: int, last: int) -> None:
         intervals = self._intervals.setdefault((uuid, tag), [])
+        # Those before it end at least two numbers earlier: one that ends right before it becomes one with it.
         start = bisect_right(intervals, first - 1, key=lambda interval: interval[1] + 1)
-        if start and intervals[start - 1][1] >= first - 1:
-            start -= 1
         stop = start
         while stop < len(intervals) and intervals[stop][0] <= last + 1:
             first, last = min(first, intervals[stop][0]), max(last, intervals[stop][1])
