@@ -126,6 +126,11 @@ def test_the_text_follows_what_is_added() -> None:
     assert str(gtids) == f"{UUID_TEXT}:1"
     gtids.add(UUID_TEXT, "", 2)
     assert str(gtids) == f"{UUID_TEXT}:1-2"
+    gtids.add(UUID_TEXT, "", 9)
+    assert str(gtids) == f"{UUID_TEXT}:1-2:9"
+    gtids.add_range(UUID_TEXT, "", 3, 8)
+    assert str(gtids) == f"{UUID_TEXT}:1-9"
+    gtids = MySQLGtids(f"{UUID_TEXT}:1-2")
     gtids.add(UUID_TEXT, "b", 2)
     gtids.add("0" * 8 + UUID_TEXT[8:], "", 9)
     assert str(gtids) == f"{UUID_TEXT}:1-2:b:2" or str(gtids).startswith("00000000")
