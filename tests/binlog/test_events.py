@@ -131,6 +131,10 @@ def test_what_a_session_was_like(before: bytes, sql_mode: bytes, charset: bytes)
         assert found == ("größe", b"DROP TABLE \xff", collation, mode)
 
 
+def test_the_name_of_a_schema_that_is_not_utf8_is_another_name() -> None:
+    assert ev.parse_query(query(b"\xff", b"a\xff", b"")) == ("a\ufffd", b"\xff", 0, 0)
+
+
 def test_what_is_not_known_of_a_session_ends_the_search() -> None:
     """Whatever stands behind it."""
     assert ev.parse_query(query(b"x", b"s", b"\x63" + CHARSET + SQL_MODE)) == ("s", b"x", 0, 0)
@@ -155,6 +159,7 @@ def test_the_format_of_a_file() -> None:
     ev.check_format(good)
     assert ev.writer_version(good) == "8.4.3"
     assert ev.writer_version(good[:21] + b"11.8.3-MariaDB-log".ljust(50, b"\0") + good[71:]) == "11.8.3-MariaDB-log"
+    assert ev.writer_version(good[:21] + b"\xff" * 50 + b"more" + good[75:]) == "\ufffd" * 50
     for place in (19, 20, 75, 75 + ev.QUERY, 75 + ev.TABLE_MAP, 75 + ev.WRITE_V2):
         damaged = bytearray(good)
         damaged[place] ^= 1
