@@ -28,6 +28,7 @@ class MemoryWire:
         self.key = key
         self.items: dict[str, dict[str, Item]] = {}  # by table, then by key
         self.calls: list[tuple[str, Body]] = []
+        self.unanswered: set[int] = set()
         self.disturb: Callable[[str, Body], object] = lambda operation, body: None
         self.lose_answer: Callable[[str, Body], bool] = lambda operation, body: False
         self.leave_out: Callable[[int], int] = lambda count: 0

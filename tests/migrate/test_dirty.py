@@ -157,6 +157,18 @@ def test_what_a_killed_process_had_under_way_stays_dirty(kept: Kept) -> None:
     assert kept.since(kept.verified()) == {"sent", "sent later"}, "may still arrive"
 
 
+def test_what_ended_in_order_is_not_under_way(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept.write("ended")
+    kept.keys.close()
+    kept.open()
+    assert kept.since(kept.verified()) == set()
+    monkeypatch.setattr(dirty, "MARK_KEYS", 3)
+    for number in range(8):
+        kept.write(f"{number}")
+    kept.open()
+    assert kept.since(kept.verified()) == {"6", "7"}, "since the last mark, before which all writes had ended"
+
+
 def test_too_many_calls_without_an_answer_are_everything(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dirty, "MOST_STRAYS", 5)
     verified = kept.verified()

@@ -51,7 +51,7 @@ class RetryingClient:
         self._stops = stops
         self.pace = pace
         self.counters = Counters()
-        self.unanswered: set[int] = set()  # threads in which a call had no answer that says what became of it
+        self.unanswered = wire.unanswered
         self.lock = threading.Lock()
 
     def call(self, operation: str, body: bytes, read: Callable[[Answer], Result], units: float = 0.0) -> Result:

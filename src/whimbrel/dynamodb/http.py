@@ -53,6 +53,7 @@ class Connections:
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._closed = False
+        self.unanswered: set[int] = set()  # threads in which a request had no answer, and may yet be carried out
 
     def exchange(self, request: bytes) -> Answer:
         """Send and receive. Raises Broken; UserError when the server's certificate is not trusted."""
@@ -65,6 +66,7 @@ class Connections:
         except Broken as error:
             if not error.unanswered or self._closed:
                 raise
+        self.unanswered.add(threading.get_ident())
         # The server closed the idle connection, or dies just now; a fresh connection finds out which.
         return self._on(self._connect(), request)
 

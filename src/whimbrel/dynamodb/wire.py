@@ -62,6 +62,11 @@ class DynamoClient:
         self._connections = Connections(url, self._session.ca_bundle, connect_timeout, timeout)
         self._moment = self._new_moment(int(time.time()))
 
+    @property
+    def unanswered(self) -> set[int]:
+        """The threads in which a call had no answer that says what became of it, until who cares takes them out."""
+        return self._connections.unanswered
+
     def call(self, operation: str, body: bytes) -> bytes:
         """DynamoDB's answer to ``operation`` ("BatchWriteItem") with a JSON ``body``.
 

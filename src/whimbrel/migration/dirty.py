@@ -8,8 +8,9 @@ what could not be written. The rules, on which a quick verification rests:
    a verification that notes the number of the newest file, and then reads the two sides, has seen what became of all
    keys that are in older files only; what is written later is in that file or in a newer one.
 2. The files are durable before the Checkpoint passes the changes whose keys they have: a mark in them says how many
-   changes that were. What a crash takes of them is replayed, and added again. Files whose last mark is behind the
-   Checkpoint were not kept by all who applied changes, and count for nothing.
+   changes that were, and that nothing noted before it is being written any more. What a crash takes of them is
+   replayed, and added again. Files whose last mark is behind the Checkpoint were not kept by all who applied changes,
+   and count for nothing.
 3. A call without an answer may still arrive. Its key is added to each new file for a quarter of an hour, and so is
    what a process had under way when it died.
 4. Whatever is missing, damaged, of another set or too much is "everything", never less.
@@ -25,14 +26,16 @@ import secrets
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import orjson
 
 from whimbrel import checkpoint
 from whimbrel.checkpoint import Checkpoint
 from whimbrel.durable import cut_torn_line, sealed, sync_folder, writing
+from whimbrel.errors import StateError
 from whimbrel.item import key_id
 from whimbrel.migration.dirty_files import (
     TEXT,
@@ -56,6 +59,7 @@ FILE_BYTES = 4 << 20
 MOST_BYTES = 256 << 20
 MOST_KEYS = 1_000_000  # that a quick verification would have to look at: more are "everything"
 MOST_STRAYS = 100_000
+MARK_KEYS = 5_000  # after so many, a mark says that the writes before have ended
 STRAY_SECONDS = 900.0  # how long a call without an answer may still arrive
 
 
@@ -71,6 +75,7 @@ class DirtyKeys:
         self._lock = threading.Lock()
         self._descriptor = -1
         self._under_way: dict[str, list[TEXT]] = {}  # what is being written
+        self._unmarked = 0  # keys since the last mark
         self._strays: dict[tuple[str, TEXT], float] = {}  # until when, by the monotonic clock
         self._applied = _applied(now)
         with writing(self._folder):
@@ -86,6 +91,8 @@ class DirtyKeys:
         """To be called before ``operations`` are sent, by who waits for their end: all earlier ones have ended."""
         with self._lock:
             self._under_way = {}
+            if self._unmarked >= MARK_KEYS:
+                self._mark()
             if self._keys >= FILE_KEYS or self._size >= FILE_BYTES:
                 self._begin_file()
             for target in {operation.table for operation in operations}:
@@ -117,8 +124,8 @@ class DirtyKeys:
         with self._lock:
             self._under_way = {}  # nothing is being written: it is the applier that saves
             if applied != self._applied:
-                self._write(sealed(b'{"applied":%d' % applied))
                 self._applied = applied
+                self._mark()
             self._sync()
 
     def sync(self) -> None:
@@ -135,8 +142,11 @@ class DirtyKeys:
                     self._add(target, texts)
 
     def close(self) -> None:
+        """To be called when nothing is being written any more."""
         with self._lock:
             if self._descriptor >= 0:
+                with suppress(StateError):  # what is missing is taken for under way
+                    self._mark()
                 os.close(self._descriptor)
                 self._descriptor = -1
 
@@ -147,6 +157,12 @@ class DirtyKeys:
             self._write(keys_line(target, fresh))
             recent.update(fresh)
             self._keys += len(fresh)
+            self._unmarked += len(fresh)
+
+    def _mark(self) -> None:
+        """All writes that were noted have ended."""
+        self._write(sealed(b'{"applied":%d' % self._applied))
+        self._unmarked = 0
 
     # -- files ---------------------------------------------------------------------------------------------------------
 
@@ -241,7 +257,8 @@ def _sync_path(path: Path) -> None:
 # -- reading -----------------------------------------------------------------------------------------------------------
 
 
-class Dirty(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Dirty:
     """What a verification has to look at: the ``key_id`` of keys by target table; ``everything``: why nobody knows.
     A verification of these items is as good as a full one that began at ``place`` (None: nothing is kept yet), with
     the changes up to ``position`` applied.

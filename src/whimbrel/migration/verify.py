@@ -81,7 +81,7 @@ def dirty_items(prepared: Prepared) -> Dirty:
     verified = read_verified(root)
     if verified and verified.rules != rules_now(prepared):
         reason = "a table was altered, or the project file edited, since the last verification"
-        return dirty_since(root, None)._replace(everything=reason)
+        return replace(dirty_since(root, None), everything=reason)
     return dirty_since(root, verified)
 
 
