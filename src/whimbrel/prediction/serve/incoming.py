@@ -161,7 +161,8 @@ class Incoming:
         begun, self.begun = self.begun, 0.0
         if self.refused or self.last or not self._target:
             return
-        arrived, answered = self._arrival(begun), self.answered
+        arrived = self._arrived if self._listener.turns.turn == self._turn else self._arrival(begun)
+        answered = self.answered
         body, self._body = bytes(self._body), b""
         request = Request(
             self._parser.get_method(),
@@ -199,9 +200,8 @@ class Incoming:
         self._refuse(413, f"the body is over {self._listener.limits.body} bytes", "")
 
     def _arrival(self, begun: float) -> float:
-        """When the last part of a request that ``begun`` then had come: perhaps with its first, to wait as long."""
-        turns = self._listener.turns
-        if turns.turn == self._turn:
-            return self._arrived
-        last = turns.read(self._loop, self._socket)
+        """When the last part of a request had come that ``begun`` in an earlier turn: perhaps with its first, to wait
+        as long.
+        """
+        last = self._listener.turns.read(self._loop, self._socket)
         return self._arrived if begun >= last else last

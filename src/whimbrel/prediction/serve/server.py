@@ -121,8 +121,13 @@ class Routes:
         if control:
             self._plain[b"POST", b"/"] = self._controlled
 
-    def serve(self, request: Request) -> Handled:
-        if self._doors.signed and (why := self._wrongly_signed(request)):
+    @property
+    def serve(self) -> Callable[[Request], Handled]:
+        """What answers a request: where there is a secret to sign with, it may be signed."""
+        return self._serve_signed if self._doors.signed else self.handle
+
+    def _serve_signed(self, request: Request) -> Handled:
+        if why := self._wrongly_signed(request):
             return refusal(403, why)
         return self.handle(request)
 

@@ -12,7 +12,6 @@ import asyncio
 import socket
 import struct
 import time
-from contextlib import suppress
 from time import monotonic
 from typing import Any
 
@@ -28,7 +27,7 @@ class Turns:
         self.turn = 0
         self._began = self._before = 0.0
         self._ended = 0.0  # when work was last done
-        self._reading = self._idle = False
+        self._reading = self._idle = self._late = False
         self._tick = _tick()
 
     def read(self, loop: asyncio.AbstractEventLoop, connection: Any) -> float:
@@ -36,18 +35,24 @@ class Turns:
         if not self._reading:
             self._reading = True
             loop.call_soon(self._served)
+            before = self._began
             self._begin()
-        if self._idle and self._tick:
-            return self._before - self._waited(connection)
+            # What came since the turn before waited no longer than since then: less than a tick cannot be measured.
+            self._late = self._idle and self._began - before > self._tick > 0
+        if self._late:
+            waited = self._waited(connection)
+            self._late = waited > 0  # when the first of a turn did not wait, the others are not asked about
+            return self._before - waited
         return self._before
 
     def _waited(self, connection: Any) -> float:
         """Seconds since the last data arrived, as the system knows it, minus its possible error."""
-        with suppress(OSError, AttributeError, struct.error):
+        try:
             told = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_DATA_RECEIVED + 4)
             (milliseconds,) = struct.unpack_from("I", told, _LAST_DATA_RECEIVED)
-            return max(0.0, float(milliseconds) / 1e3 - self._tick)
-        return 0.0
+        except (OSError, AttributeError, struct.error):
+            return 0.0
+        return max(0.0, float(milliseconds) / 1e3 - self._tick)
 
     def step(self, seen: int) -> int:
         """To be called by work that gives way to others after each step, with what it got for its last step."""
