@@ -222,14 +222,14 @@ def check(types: bytes, columns: list[Column], optional: dict[int, bytes], *, ma
 
 
 def test_signs_of_more_than_eight_numbers() -> None:
-    columns = [Column(f"c{n}", "int", unsigned=n in (0, 8)) for n in range(9)]
-    check(b"\3" * 9, columns, {1: b"\x80\x80"})
-    for wrong in (b"\x80\0", b"\0\x80", b"\xc0\x80", b"\x80\xc0"):
-        if wrong == b"\x80\xc0":
-            check(b"\3" * 9, columns, {1: wrong})  # behind the last column
-            continue
-        with pytest.raises(Exception, match="is unsigned"):
-            check(b"\3" * 9, columns, {1: wrong})
+    for unsigned in ((0, 8), (7,), (1, 6), ()):
+        columns = [Column(f"c{n}", "int", unsigned=n in unsigned) for n in range(9)]
+        bits = sum(1 << 15 - n for n in unsigned)
+        check(b"\3" * 9, columns, {1: bits.to_bytes(2, "big")})
+        check(b"\3" * 9, columns, {1: (bits | 0x40).to_bytes(2, "big")})  # behind the last column
+        for n in range(9):
+            with pytest.raises(Exception, match=rf"^shop\.t\.c{n}: is unsigned: {n not in unsigned} in its rows"):
+                check(b"\3" * 9, columns, {1: (bits ^ 1 << 15 - n).to_bytes(2, "big")})
 
 
 def test_the_names_of_columns_where_a_table_map_has_them() -> None:
@@ -264,8 +264,11 @@ def test_character_sets_by_default_and_one_by_one() -> None:
         {2: b"\x08\1\x2d\2\x3f"},
         {2: b"\x08"},
     ):
-        with pytest.raises(Exception, match="has the character set"):
+        with pytest.raises(Exception, match=r"^shop\.t\.[abcd]: has the character set '\w*' in its rows"):
             check(types, columns, optional)
+    for collations in (b"\x08\x2d\x3f", b"\x08\x2d\x3f\xfc\x2c\x01\x08", b"\x08"):
+        with pytest.raises(ValueError, match=r"shorter|longer"):
+            check(types, columns, {3: collations})
     check(types, columns, {3: b"\x08\x07\x3f\xfc\x2c\x01"})  # collation 7 is not known here
     check(b"\x0f", [Column("a", "text", charset="utf8mb3")], {2: b"\x21"})
 
