@@ -11,7 +11,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whimbrel.errors import UndecodableEvent
+from whimbrel.errors import SchemaDrift, UndecodableEvent
 from whimbrel.mysql.binlog import events as ev
 from whimbrel.mysql.binlog.metadata import check_metadata, column_names
 from whimbrel.records import Column, Table
@@ -271,6 +271,18 @@ def test_character_sets_by_default_and_one_by_one() -> None:
             check(types, columns, {3: collations})
     check(types, columns, {3: b"\x08\x07\x3f\xfc\x2c\x01"})  # collation 7 is not known here
     check(b"\x0f", [Column("a", "text", charset="utf8mb3")], {2: b"\x21"})
+
+
+@pytest.mark.parametrize(("kind", "field", "type_code"), [("enum", 6, b"\xf7"), ("set", 5, b"\xf8")])
+def test_members_of_enums_and_sets(kind: str, field: int, type_code: bytes) -> None:
+    """In the column's own character set, one column after the other."""
+    one = Column("a", kind, members=("x", "é"), charset="latin1")
+    other = Column("b", kind, members=("é",), charset="utf8mb4")
+    columns, types = [one, Column("n", "int"), other], type_code + b"\3" + type_code
+    check(types, columns, {field: b"\2\1x\1\xe9\1\2\xc3\xa9"})
+    for wrong, place in ((b"\2\1x\1e\1\2\xc3\xa9", "a"), (b"\1\1x\1\2\xc3\xa9", "a"), (b"\2\1x\1\xe9\1\1\xe9", "b")):
+        with pytest.raises(SchemaDrift, match=rf"^shop\.t\.{place}: has the members"):
+            check(types, columns, {field: wrong})
 
 
 def test_geometry_has_a_character_set_in_mariadb_alone() -> None:
