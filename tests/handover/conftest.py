@@ -91,6 +91,6 @@ def set_up(work: Work, settings: str = "") -> None:
     work.write_project()
 
 
-@pytest.fixture(params=["mariadb", "mysql"])
+@pytest.fixture(params=["mariadb", pytest.param("mysql", marks=pytest.mark.slow)])
 def shop(request: pytest.FixtureRequest, make_shop: Callable[[SqlServer], Work]) -> Work:
     return make_shop(request.getfixturevalue(request.param))

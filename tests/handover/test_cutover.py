@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e.work import Work
-from tests.handover.application import Application, at_dynamodb, at_source
+from tests.handover.conftest import set_up
 from tests.handover.test_fence import tried
+from tests.handover.writers import Application, at_dynamodb, at_source
+from whimbrel.handover.fence import Fence
 
 
-def cut(work: Work, *options: str) -> dict[str, Any]:
+def cut(work: Work) -> dict[str, Any]:
     """The result of a cutover that succeeds."""
-    found: dict[str, Any] = json.loads(work.run("cutover", "--yes", "--json", *options).stdout.splitlines()[-1])
+    found: dict[str, Any] = json.loads(work.run("cutover", "--yes", "--json").stdout.splitlines()[-1])
     return found
 
 
@@ -29,16 +31,9 @@ def triggers(work: Work) -> int:
     return int(count)
 
 
-def assert_undone(work: Work, application: Application) -> None:
-    """The application continues at the source as if nothing had been, and so does the migration."""
-    before = application.acknowledged
-    work.wait_for(lambda: application.acknowledged > before + 20)
-    application.stop()
-    assert triggers(work) == 0
-    assert json.loads((work.state / "handover.json").read_text())["step"] == "FOLLOWING"
-    work.call("migrate", "--until-caught-up")
-    assert at_source(work.source, work.database) == application.lines
-    assert at_dynamodb(work.endpoint, work.target) == application.expected()
+def step(work: Work) -> str:
+    file = work.state / "handover.json"
+    return str(json.loads(file.read_text())["step"]) if file.exists() else "FOLLOWING"
 
 
 @contextmanager
@@ -52,74 +47,175 @@ def writing(work: Work) -> Iterator[Application]:
         application.stop()
 
 
+def assert_undone(work: Work, application: Application) -> None:
+    """The application continues at the source as if nothing had been, and so does the migration."""
+    before = application.acknowledged
+    work.wait_for(lambda: application.acknowledged > before + 20)
+    application.stop()
+    assert (triggers(work), step(work)) == (0, "FOLLOWING")
+    work.call("migrate", "--until-caught-up")
+    assert at_source(work.source, work.database) == application.lines
+    assert at_dynamodb(work.endpoint, work.target) == application.expected()
+
+
+def assert_open(work: Work, application: Application) -> None:
+    refused = application.refused
+    work.wait_for(lambda: application.refused > refused + 20)
+    application.stop()
+    assert (triggers(work), step(work)) == (3, "OPEN")
+    assert at_source(work.source, work.database) == application.lines
+    assert at_dynamodb(work.endpoint, work.target) == application.expected()
+
+
 def test_nothing_that_was_acknowledged_is_lost(shop: Work) -> None:
     with writing(shop) as application:
         said = cut(shop)
-        shop.wait_for(lambda: application.refused > 20)
-        application.stop()
         assert (said["side"], said["step"]) == ("dynamodb", "OPEN")
         assert 0 < said["stall_ms"] < 20_000
-        assert at_source(shop.source, shop.database) == application.lines
-        assert at_dynamodb(shop.endpoint, shop.target) == application.expected()
-        print(f"{shop.source.name}: stall {said['stall_ms']} ms, {application.acknowledged} acknowledged")
-    assert triggers(shop) == 3
+        assert_open(shop, application)
+    print(f"{shop.source.name}: stall {said['stall_ms']} ms, {application.acknowledged} acknowledged")
     for command in ("migrate", "apply", "verify", "refill purchase", "capture"):
-        refused = shop.call(*command.split(), code=3).output
-        assert "error[TargetOpen]: " in refused
+        assert "error[TargetOpen]: " in shop.call(*command.split(), code=3).output
+    assert "DynamoDB takes writes (step OPEN" in shop.call("status").output
     assert cut(shop)["stall_ms"] == said["stall_ms"]  # again: it is open already
 
 
 def test_it_takes_over_from_a_migration_that_follows(shop: Work) -> None:
     with shop.running_until_it_ends("migrate") as following:
-        shop.wait_for(lambda: (shop.state / "status.json").exists())
+        lock = shop.state / "lock"
+        shop.wait_for(lambda: lock.read_text().strip() == str(following.pid), following)
         assert cut(shop)["side"] == "dynamodb"
         assert following.wait(30) == 130
 
 
-def test_a_long_transaction_undoes_it_and_the_application_goes_on(shop: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_transaction_undoes_it(shop: Work, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("whimbrel.handover.fence.PATIENCE", 1.0)
-    shop.source.execute("INSERT INTO purchase VALUES ('long', 'o', 'p', 1)", database=shop.database)
-    with closing(shop.source.connect(shop.database, autocommit=False)) as long, writing(shop) as application:
+    with writing(shop) as application, closing(shop.source.connect(shop.database, autocommit=False)) as long:
         shop.source.execute("INSERT INTO purchase VALUES ('long', 'o', 'p', 1)", database=shop.database)
         tried(long, "UPDATE purchase SET quantity = 2 WHERE customerid = 'long'")
         said = shop.call("cutover", "--yes", code=3).output
         assert "error[CutoverUndone]: " in said
-        assert "could not lock the tables" in said
+        assert "could not lock the tables within 1 seconds" in said
         long.rollback()
         shop.source.execute("DELETE FROM purchase WHERE customerid = 'long'", database=shop.database)
         assert_undone(shop, application)
 
 
-def test_a_difference_undoes_it(shop: Work) -> None:
-    with writing(shop) as application:
-        application.stop()
-        shop.call("migrate", "--until-caught-up")
-        shop.call("verify")
-        shop.source.execute("UPDATE purchase SET quantity = quantity + 1 LIMIT 1", database=shop.database)
-        [line] = shop.source.execute("SELECT customerid, orderid FROM purchase LIMIT 1", database=shop.database)
-        meddler = threading.Thread(target=lambda: None)
-        meddler.start()
-        meddler.join()
-    assert line
-
-
 def test_a_prepared_transaction_refuses_it(shop: Work) -> None:
+    """Of whatever table: nobody can tell before it commits."""
+    shop.source.execute("CREATE TABLE other (id INT PRIMARY KEY)", database=shop.database)
     app = shop.source.connect(shop.database)
-    for step in (
-        "XA START 'mine'",
-        "INSERT INTO purchase VALUES ('x', 'x', 'x', 1)",
-        "XA END 'mine'",
-        "XA PREPARE 'mine'",
-    ):
-        assert tried(app, step) == 0
+    work = ("XA START 'mine'", "INSERT INTO other VALUES (1)", "XA END 'mine'", "XA PREPARE 'mine'")
+    assert [tried(app, each) for each in work] == [0, 0, 0, 0]
     app.close()
     try:
         said = shop.call("cutover", "--yes", code=2).output
-        assert "prepared XA transactions" in said
-        assert "mine" in said
+        assert "error[NotReady]: " in said
+        assert "prepared XA transactions: mine [cutover-prepared]" in said
     finally:
         shop.source.execute("XA COMMIT 'mine'")
     assert triggers(shop) == 0
     assert cut(shop)["side"] == "dynamodb"
-    assert ("x", "x", "x") in at_source(shop.source, shop.database)
-    assert ("x", "x") in at_dynamodb(shop.endpoint, shop.target)
+
+
+# What happens between the fence and the seal: each is done when writes have just been closed.
+
+
+def the_fence_is_removed(work: Work) -> None:
+    [(name,)] = work.source.execute(
+        f"SELECT TRIGGER_NAME FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = '{work.database}' "
+        "AND EVENT_MANIPULATION = 'UPDATE'"
+    )
+    work.source.execute(f"DROP TRIGGER `{name}`", database=work.database)
+
+
+def a_row_is_written_past_it(work: Work) -> None:
+    """As by a cascade, or by somebody who put the trigger back as it was."""
+    [(name, body)] = work.source.execute(
+        "SELECT TRIGGER_NAME, ACTION_STATEMENT FROM information_schema.TRIGGERS "
+        f"WHERE TRIGGER_SCHEMA = '{work.database}' AND EVENT_MANIPULATION = 'INSERT'"
+    )
+    work.source.execute(
+        f"DROP TRIGGER `{name}`",
+        "INSERT INTO purchase VALUES ('past', 'o', 'p', 1)",
+        "DELETE FROM purchase WHERE customerid = 'nobody'",
+        f"CREATE TRIGGER `{name}` BEFORE INSERT ON purchase FOR EACH ROW {body}",
+        database=work.database,
+    )
+
+
+def the_table_is_truncated(work: Work) -> None:
+    work.source.execute("TRUNCATE purchase", database=work.database)
+
+
+def the_table_is_altered(work: Work) -> None:
+    work.source.execute("ALTER TABLE purchase COMMENT = 'another'", database=work.database)
+
+
+def the_target_is_written_by_another(work: Work) -> None:
+    """Of an item that is verified again, as it was written since the last verification."""
+    client = work.endpoint.client()
+    [item, *_] = client.scan(TableName=work.target, ConsistentRead=True)["Items"]
+    client.put_item(TableName=work.target, Item=item | {"foreign": {"S": "x"}})
+
+
+@pytest.mark.parametrize(
+    ("event", "said"),
+    [
+        (the_fence_is_removed, "of {database}.purchase is gone"),
+        (a_row_is_written_past_it, "changes were written after writes were closed"),
+        pytest.param(the_table_is_truncated, "TRUNCATE", marks=pytest.mark.slow),
+        pytest.param(the_table_is_altered, "was altered, or replaced by another one", marks=pytest.mark.slow),
+        pytest.param(the_target_is_written_by_another, "differ in 1 items", marks=pytest.mark.slow),
+    ],
+)
+def test_what_happens_between_the_fence_and_the_decision_undoes_it(
+    shop: Work, monkeypatch: pytest.MonkeyPatch, event: Callable[[Work], None], said: str
+) -> None:
+    real = Fence.close
+
+    def closed(fence: Fence, end_of: Any) -> Any:
+        done = real(fence, end_of)
+        event(shop)
+        return done
+
+    monkeypatch.setattr(Fence, "close", closed)
+    shop.source.execute("INSERT INTO purchase VALUES ('c', 'o', 'p', 1)", database=shop.database)
+    output = shop.call("cutover", "--yes", code=3).output
+    assert "error[CutoverUndone]: " in output
+    assert said.format(database=shop.database) in output
+    assert (triggers(shop), step(shop)) == (0, "FOLLOWING")
+    assert tried(shop.source.connect(shop.database, user="app"), "DELETE FROM purchase") == 0
+
+
+def test_longer_than_max_stall_undoes_it(shop: Work) -> None:
+    shop.target_settings = "[cutover]\nmax_stall = 0.001"
+    shop.write_project()
+    said = shop.call("cutover", "--yes", code=3).output
+    assert "longer than max_stall = 0.001 seconds" in said
+    assert (triggers(shop), step(shop)) == (0, "FOLLOWING")
+
+
+def test_an_application_is_paused_told_and_given_a_route(shop: Work, tmp_path: Path) -> None:
+    hook = tmp_path / "hook"
+    hook.write_text(
+        '#!/bin/sh\necho "$WHIMBREL_EVENT $WHIMBREL_SIDE $WHIMBREL_EPOCH $WHIMBREL_TABLES '
+        '$WHIMBREL_SOURCE_PASSWORD" >> told\n[ "$(grep -c switch told)" != 1 ]\n'
+    )
+    hook.chmod(0o755)
+    set_up(shop, f'before = ["{hook}"]\non_switch = ["{hook}"]\nroute_file = "route.json"')
+    epoch = cut(shop)["epoch"]
+    table = f"{shop.database}.purchase"
+    told = [line.split() for line in (shop.folder / "told").read_text().splitlines()]
+    assert told == [
+        ["pause", "none", str(epoch), table],
+        ["switch", "dynamodb", str(epoch), table],
+        ["switch", "dynamodb", str(epoch), table],
+    ]
+    assert json.loads((shop.folder / "route.json").read_text()) == {
+        "side": "dynamodb",
+        "epoch": epoch,
+        "tables": [table],
+        "lease_seconds": 5.0,
+    }
+    assert (shop.folder / "route.json").stat().st_mode & 0o777 == 0o644

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from demo.servers import SqlServer
 from tests.handover.conftest import Fenced
 from whimbrel import handed_over
 from whimbrel.errors import HandoverTaken, StateError
@@ -16,6 +17,11 @@ from whimbrel.handed_over import CUTTING, DECIDED, FOLLOWING, OPEN, Handover, lo
 from whimbrel.handover import state
 from whimbrel.handover.state import Coordinator, standing_step
 from whimbrel.project import Project, Target
+
+
+@pytest.fixture(params=["mariadb", pytest.param("mysql", marks=pytest.mark.slow)])
+def fenced(request: pytest.FixtureRequest, make_fenced: Callable[[SqlServer], Fenced]) -> Fenced:
+    return make_fenced(request.getfixturevalue(request.param))
 
 
 @pytest.fixture

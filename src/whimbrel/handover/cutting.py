@@ -23,6 +23,7 @@ from whimbrel.handover.state import Coordinator
 from whimbrel.migration.follow import Follower
 from whimbrel.migration.positions import reached
 from whimbrel.migration.run import Run
+from whimbrel.migration.verified import remove_verified
 from whimbrel.migration.verify import dirty_items, verify_keys
 from whimbrel.project import Cutover
 from whimbrel.records import Change, Position
@@ -32,6 +33,7 @@ LOOK_EVERY = 0.002  # seconds, while nobody can write
 CAUGHT_UP_WITHIN = 600.0  # seconds
 RESUME_TRIES = 5
 ROUNDS = 5  # of verification, before writes are closed
+LITTLE = 200  # items, for which no round is worth its time
 EXPECTED_RATE = 1_000.0  # items that are verified in a second, before that was measured
 DAY = 86_400.0
 
@@ -103,6 +105,8 @@ class Cutting:
             # The forward migration ends here, and does not pause: what the reverse stream writes must not come back.
             following.close()
             self._within(deadline)
+            # What is written from now on, on either side, is in no set of dirty keys.
+            remove_verified(self._run.folder.root)
             closed_at = time.time() - elapsed(closed.granted)
             self._coordinator.move(DECIDED, held, end=end, closed_at=closed_at, asked_ms=closed.asked_ms)
         # Only now the lock is gone: the decision is in the rows and in the file.
@@ -135,7 +139,7 @@ class Cutting:
         rate = EXPECTED_RATE
         for _ in range(ROUNDS):
             left = dirty_items(self._run.prepared)
-            if not left.everything and len(left) <= rate * self._settings.max_stall / 4:
+            if not left.everything and len(left) <= max(LITTLE, rate * self._settings.max_stall / 4):
                 return
             assert self._run.dirty is not None, "it is kept from the load on"
             self._run.dirty.cut()
@@ -240,7 +244,7 @@ def undone(error: BaseException) -> BaseException:
     if isinstance(error, Stopped):
         return Stopped("stopped before the decision, and undone: the application continues at the source")
     return CutoverUndone(
-        f"{error.message} So the cutover was undone: the application continues at the source",
+        f"{error.message.rstrip('.')}. So the cutover was undone: the application continues at the source",
         place=error.place,
         hint=f"{error.hint} `whimbrel migrate` follows the source again.".strip(),
     )

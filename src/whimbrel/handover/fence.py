@@ -102,7 +102,7 @@ class Fence:
             drop_triggers(held.execute, standing(held.session, tables))
             make_triggers(held.execute, triggers, first_triggers(held.session, tables))
 
-    def open(self, *, patience: float = PATIENCE) -> None:
+    def open(self) -> None:
         """Take every trigger of ours away; those that are gone already are no fault. Also under a short lock: DROP
         TRIGGER would wait behind an open transaction, and all reads of the table behind it.
         """
@@ -111,7 +111,7 @@ class Fence:
             fenced = [table for table in self._coordinator.tables if standing(connection, [table])]
         if not left:
             return
-        with self._locked(fenced, patience) as held:
+        with self._locked(fenced) as held:
             drop_triggers(held.execute, left)
 
     def _triggers(self) -> list[FenceTrigger]:
@@ -119,9 +119,9 @@ class Fence:
         return fence_triggers(self._coordinator.tables, now.fence_epoch, now.exempt)
 
     @contextmanager
-    def _locked(self, tables: Sequence[Name], patience: float = PATIENCE) -> Iterator[Barrier]:
+    def _locked(self, tables: Sequence[Name]) -> Iterator[Barrier]:
         names = [*tables, self._coordinator.row_table]
-        with barrier(self._source, names, self._wait, hold=self._hold, patience=patience) as held:
+        with barrier(self._source, names, self._wait, hold=self._hold, patience=PATIENCE) as held:
             self._coordinator.sure(held)
             yield held
 

@@ -72,11 +72,10 @@ def plan_of(prepared: Prepared) -> CutoverPlan:
     trial: Trial | None = None
     with closing(connect(project.source)) as connection:
         facts += facts_of(connection, tables)
-    if project.cutover.fence == "triggers":
-        try:
-            trial = tried(project.source, project.source.database or tables[0][0], project.cutover.reverse_user)
-        except (FenceBroken, PrivilegeError) as error:
-            facts.append(Fact("cutover-privileges", error.place, error.message, error.hint))
+    try:
+        trial = tried(project.source, project.source.database or tables[0][0], project.cutover.reverse_user)
+    except (FenceBroken, PrivilegeError) as error:
+        facts.append(Fact("cutover-privileges", error.place, error.message, error.hint))
     dirty = dirty_items(prepared)
     count = None if dirty.everything else len(dirty)
     stall = _stall(trial, len(tables), count)

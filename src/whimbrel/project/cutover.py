@@ -9,7 +9,7 @@ from whimbrel.project.section import Section
 
 REVERSE_PASSWORD_VARIABLE = "WHIMBREL_REVERSE_PASSWORD"
 JSON_COLUMN = "json:"
-FENCES = ("triggers", "read-only-schema", "revoke", "command")
+FENCES = ("triggers",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +21,7 @@ class Cutover:
     ``ttl`` says it of items that DynamoDB's time to live deleted: ``stop``, ``skip`` or ``apply``.
     """
 
-    fence: str = "triggers"  # triggers | read-only-schema | revoke | command
-    fence_command: tuple[str, ...] = ()
+    fence: str = "triggers"
     before: tuple[str, ...] = ()  # makes the application's writers wait, rather than fail
     on_switch: tuple[str, ...] = ()  # called until it succeeds
     on_switch_url: str = ""  # the same, as a POST of JSON
@@ -44,7 +43,6 @@ def read_cutover(top: Section) -> Cutover:
     variable = section.string("reverse_password_env", REVERSE_PASSWORD_VARIABLE)
     cutover = Cutover(
         fence=section.one_of("fence", FENCES),
-        fence_command=tuple(section.strings("fence_command")),
         before=tuple(section.strings("before")),
         on_switch=tuple(section.strings("on_switch")),
         on_switch_url=section.address("on_switch_url"),
@@ -66,10 +64,6 @@ def read_cutover(top: Section) -> Cutover:
 
 def _check(section: Section, cutover: Cutover) -> None:
     """A setting that would mean nothing as the others are: somebody may rely on it."""
-    if (cutover.fence == "command") != bool(cutover.fence_command):
-        section.fault("fence_command", 'goes with fence = "command": set both, or neither')
-    if cutover.fence != "triggers" and cutover.reverse_user:
-        section.fault("reverse_user", f'has no effect with fence = "{cutover.fence}": only triggers let it write')
     rule = cutover.new_attributes
     if rule not in ("stop", "ignore") and not (rule.startswith(JSON_COLUMN) and rule != JSON_COLUMN):
         section.fault("new_attributes", f"must be 'stop' or 'ignore' or 'json:COLUMN', not {rule!r}")
