@@ -24,7 +24,7 @@ CLOSING, RETURNED, FINISHED = "CLOSING", "RETURNED", "FINISHED"
 STEPS = (FOLLOWING, CUTTING, DECIDED, OPEN, CLOSING, RETURNED, FINISHED)
 # Which side takes writes. While a cutover is under way, and until its hooks have run, the application finds the source
 # closed.
-SIDES = {FOLLOWING: "source", CUTTING: "source", OPEN: "dynamodb", FINISHED: "dynamodb"}
+SIDES = {FOLLOWING: "mysql", CUTTING: "mysql", OPEN: "dynamodb", FINISHED: "dynamodb"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Handover:
 
     @property
     def side(self) -> str:
-        """``source``, ``dynamodb`` or ``none``: who takes writes."""
+        """``mysql`` (the source), ``dynamodb`` or ``none``: who takes writes."""
         return SIDES.get(self.step, "none")
 
     def to_dict(self) -> dict[str, Any]:

@@ -203,7 +203,7 @@ def test_an_application_is_paused_told_and_given_a_route(shop: Work, tmp_path: P
         '$WHIMBREL_SOURCE_PASSWORD" >> told\n[ "$(grep -c switch told)" != 1 ]\n'
     )
     hook.chmod(0o755)
-    set_up(shop, f'before = ["{hook}"]\non_switch = ["{hook}"]\nroute_file = "route.json"')
+    set_up(shop, f'before = ["{hook}"]\non_switch = ["{hook}"]\nroute_file = "route.json"\nroute_item = true')
     epoch = cut(shop)["epoch"]
     table = f"{shop.database}.purchase"
     told = [line.split() for line in (shop.folder / "told").read_text().splitlines()]
@@ -219,3 +219,9 @@ def test_an_application_is_paused_told_and_given_a_route(shop: Work, tmp_path: P
         "lease_seconds": 5.0,
     }
     assert (shop.folder / "route.json").stat().st_mode & 0o777 == 0o644
+    key = {"target": {"S": "whimbrel route"}, "migration": {"S": table}}
+    assert shop.endpoint.client().get_item(TableName="whimbrel", Key=key)["Item"] == key | {
+        "side": {"S": "dynamodb"},
+        "epoch": {"N": str(epoch)},
+        "lease_seconds": {"N": "5"},
+    }

@@ -200,7 +200,7 @@ def _handover_lines(now: Handover) -> Iterator[str]:
     if not now.epoch:
         return
     sides = {
-        "source": "the source takes writes",
+        "mysql": "the source takes writes",
         "dynamodb": "DynamoDB takes writes",
         "none": "nobody takes writes yet",
     }

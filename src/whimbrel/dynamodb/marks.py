@@ -26,6 +26,7 @@ from whimbrel.project import Target
 from whimbrel.records import Item
 
 KEY = (("target", "S"), ("migration", "S"))
+ROUTE = "whimbrel route"  # not the name of a table: it has a blank in it
 
 
 class Mark(NamedTuple):
@@ -105,6 +106,20 @@ class Marks:
             found += map(self._mark, items)
             if after is None:
                 return found
+
+    def put_route(self, table: str, route: Item) -> bool:
+        """Write ``route`` for the source table ``table``, unless there is one of a later epoch: then False. ``epoch``
+        is one of its attributes. The item's key is ROUTE and the table's full name.
+        """
+        body = {
+            "TableName": self.table,
+            "Key": _key(ROUTE, table),
+            "UpdateExpression": "SET " + ", ".join(f"#{name} = :{name}" for name in route),
+            "ConditionExpression": "attribute_not_exists(#epoch) OR #epoch <= :epoch",
+            "ExpressionAttributeNames": {f"#{name}": name for name in route},
+            "ExpressionAttributeValues": {f":{name}": value for name, value in route.items()},
+        }
+        return self._if_met("UpdateItem", body)
 
     def _if_met(self, operation: str, body: dict[str, Any]) -> bool:
         try:

@@ -27,7 +27,7 @@ from whimbrel.project import Project
 
 @dataclass(frozen=True, slots=True)
 class CutoverResult:
-    """``side`` takes writes: ``source``, ``dynamodb``, or ``none`` until the hooks have succeeded.
+    """``side`` takes writes: ``mysql``, ``dynamodb``, or ``none`` until the hooks have succeeded.
 
     ``stall_ms`` is how long nobody could write, from the lock on the source's tables granted to DynamoDB durably open;
     ``asked_ms`` how long writers waited for that lock before. ``end`` is the last Position with a write at the source.
@@ -74,7 +74,7 @@ def _go_on(run: Run, coordinator: Coordinator, say: Say) -> None:
         closed = Cutting(run, coordinator, fence, say).cut()
     if coordinator.now.step == DECIDED:
         run.stop_capture()
-        switch(project, coordinator, fence, closed, run.stop, say)
+        switch(run, coordinator, fence, closed, say)
     if coordinator.now.step != OPEN:
         raise HandoverError(
             f"a rollback is under way (step {coordinator.now.step})", hint="It continues with: whimbrel rollback"

@@ -225,7 +225,7 @@ def undo(coordinator: Coordinator, fence: Fence, settings: Cutover, *, because: 
             return False
         fence.open()
         if settings.before:
-            _resume(settings, told("resume", "source", coordinator.now, settings))
+            _resume(settings, told("resume", "mysql", coordinator.now, settings))
         coordinator.move(FOLLOWING)
     except WhimbrelError as error:
         why = f"the cutover failed ({because}) and " if because else ""

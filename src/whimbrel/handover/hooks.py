@@ -25,7 +25,8 @@ _DIRECT: OpenerDirector = build_opener(ProxyHandler({}))  # whatever the surroun
 
 
 class Told(NamedTuple):
-    """``event``: pause, resume, switch, close or return. ``side`` takes writes from now on: source, none, dynamodb."""
+    """``event``: pause, resume, switch, close or return. ``side`` takes writes from now on: mysql (the source),
+    none, dynamodb."""
 
     event: str
     side: str

@@ -1,4 +1,4 @@
-"""The route: which side applications write to, in a JSON file that they read again within each lease."""
+"""The route: which side applications write to, in a JSON file or an item that they read again within each lease."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from pathlib import Path
 import orjson
 
 from whimbrel.durable import publish, writing
+from whimbrel.dynamodb.marks import Marks
 from whimbrel.errors import HandoverTaken, StateError
 from whimbrel.handover.hooks import Told
+from whimbrel.records import Item
 
 READABLE = 0o644  # by the applications, whoever they run as; there is no secret in it
 
@@ -27,6 +29,22 @@ def write_route(path: Path, told: Told) -> None:
         os.fchmod(file.fileno(), READABLE)
         file.write(orjson.dumps(fields) + b"\n")
         publish(file, path)
+
+
+def write_route_item(marks: Marks, told: Told) -> None:
+    """One item for each table, in the table of marks. Raises HandoverTaken if it is of a later epoch."""
+    for table in told.tables:
+        route: Item = {
+            "side": {"S": told.side},
+            "epoch": {"N": str(told.epoch)},
+            "lease_seconds": {"N": f"{told.lease_seconds:g}"},
+        }
+        if not marks.put_route(table, route):
+            raise HandoverTaken(
+                f"the route is of a later epoch than {told.epoch}: another command took over",
+                place=f"{marks.table} ({table})",
+                hint="See `whimbrel status`.",
+            )
 
 
 def _epoch(path: Path) -> int:

@@ -5,29 +5,37 @@ from __future__ import annotations
 import threading
 import time
 
+from whimbrel.dynamodb.marks import Marks
+from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.handed_over import OPEN
 from whimbrel.handover.cutting import Say, told
 from whimbrel.handover.fence import Closed, Fence, elapsed
-from whimbrel.handover.hooks import tell
-from whimbrel.handover.route import write_route
+from whimbrel.handover.hooks import Told, tell
+from whimbrel.handover.route import write_route, write_route_item
 from whimbrel.handover.state import Coordinator
-from whimbrel.project import Project
+from whimbrel.migration.run import Run
+from whimbrel.project import OFF, Project
 
 
-def switch(
-    project: Project, coordinator: Coordinator, fence: Fence, closed: Closed | None, stop: threading.Event, say: Say
-) -> None:
+def switch(run: Run, coordinator: Coordinator, fence: Fence, closed: Closed | None, say: Say) -> None:
     """``closed`` is what this command closed, None if an earlier one did. Raises Stopped, HandoverTaken, StateError."""
-    settings = project.cutover
     if faults := fence.faults():
         say(f"The fence is made again: {'; '.join(faults)}.")
         fence.make_again()
-    event = told("switch", "dynamodb", coordinator.now, settings)
-    if settings.route_file:
-        write_route(project.path.parent / settings.route_file, event)
-    tell(settings, event, stop, say)
+    project = run.prepared.project
+    announce(project, run.wire, told("switch", "dynamodb", coordinator.now, project.cutover), run.stop, say)
     coordinator.move(OPEN)
     coordinator.note(stall_ms=round(_stall(coordinator, closed) * 1000, 1))
+
+
+def announce(project: Project, wire: DynamoClient, event: Told, stop: threading.Event, say: Say) -> None:
+    """Tell the application by all that is set, until it has heard it. Raises Stopped, HandoverTaken, StateError."""
+    settings = project.cutover
+    if settings.route_file:
+        write_route(project.path.parent / settings.route_file, event)
+    if settings.route_item and project.target.mark != OFF:
+        write_route_item(Marks(wire, project.target, stop), event)
+    tell(settings, event, stop, say)
 
 
 def _stall(coordinator: Coordinator, closed: Closed | None) -> float:

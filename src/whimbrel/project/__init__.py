@@ -127,6 +127,8 @@ def load_project(path: str | os.PathLike[str]) -> Project:
     state = path.parent / top.string("state", ".whimbrel")
     dms = _read_dms(top, path.parent)
     top.finish()
+    if cutover.route_item and target.mark == OFF:
+        faults.append('cutover.route_item: needs the table of marks, and target.mark is "off"')
     if target.mark in {rule.target for rule in tables}:
         faults.append(f"target.mark: {target.mark!r} is the target of a [[table]]; the marks need a table of their own")
     faults += _repeated("source", [rule.source for rule in tables])
