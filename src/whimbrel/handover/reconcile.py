@@ -9,7 +9,7 @@ item has is put as it is there, and only then a row is deleted that no touched i
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from functools import partial
 from itertools import islice
@@ -32,7 +32,7 @@ from whimbrel.mysql.points import rows_where_equal
 from whimbrel.mysql.reverse_tables import Lane, read_items, short
 from whimbrel.mysql.row_statements import Destination
 from whimbrel.mysql.write_rows import ItemChange, Refusal, RowWriter
-from whimbrel.records import Fault, Item, Row, RowChange
+from whimbrel.records import Fault, Item, Row, RowChange, Value
 
 AT_ONCE = 200  # items
 _LANE = Lane("reconciled", "", 0)
@@ -75,6 +75,7 @@ def reconcile(
             work.put_all(target)
         for target in site.inverses:
             work.delete_rest(target)
+        writer.let_go_aside(work.is_gone)
         aside = writer.settle_aside()
     letters.settle([letter for letter in letters.letters() if _is_ours(letter)], work.faults, PHASE)
     return Reconciled(work.written, work.deleted, len(ItemLetters(letters)), aside)
@@ -119,6 +120,7 @@ class _Work:
     def __init__(self, site: _Site, connection: Mysql, writer: RowWriter) -> None:
         self._site, self._connection, self._writer = site, connection, writer
         self._had: set[bytes] = set()
+        self._looked_at: set[bytes] = set()  # items
         self.written = self.deleted = 0
         self.faults: list[Fault] = []
 
@@ -126,6 +128,7 @@ class _Work:
         def put(items: Found) -> None:
             look = self._site.look(self._connection, target, items)
             self._had.update(look.wanted)
+            self._looked_at.update(short(key_id(key)) for key, _ in items)
             self.faults += [Fault(target, reason, {}, key, None) for key, reason in look.unreadable]
             self.written += self._write(target, [(key, put) for key, put, _ in look.different])
 
@@ -136,10 +139,20 @@ class _Work:
 
         def delete(items: Found) -> None:
             extra = self._site.look(self._connection, target, items).extra
-            gone = [(key, change) for key, change in extra if _row_id(change) not in self._had]
+            gone = [
+                (key, change) for key, change in extra if _row_id(change.table.full_name, change.key) not in self._had
+            ]
             self.deleted += self._write(target, gone)
 
         self._site.each(self._connection, target, delete)
+
+    def is_gone(self, source: str, row: Mapping[str, Value]) -> bool:
+        """Whether a row that is aside has an item that was looked at, and that does not have it."""
+        mapping = self._site.prepared.mappings[source]
+        whole = tuple(row[name] for name in mapping.table.names)
+        key = mapping.item_key(whole)
+        looked_at = key is not None and short(key_id(key)) in self._looked_at
+        return looked_at and _row_id(source, _key(mapping, whole)) not in self._had
 
     def _write(self, target: str, changes: list[tuple[Item, RowChange]]) -> int:
         refused: list[Refusal] = []
@@ -201,7 +214,7 @@ class _Site:
                 continue
             for put in rows.values():
                 puts.setdefault(put.table.full_name, {})[put.key] = (key, put)
-                look.wanted.append(_row_id(put))
+                look.wanted.append(_row_id(put.table.full_name, put.key))
         unreadable = {key_id(key) for key, _ in look.unreadable}
         readable = [key for key, _ in items if key_id(key) not in unreadable]
         for number, each in enumerate(inverse.inverses):
@@ -265,8 +278,8 @@ def _key(mapping: TableMapping, row: Row) -> Row:
     return tuple(row[mapping.table.index(name)] for name in mapping.table.primary_key)
 
 
-def _row_id(change: RowChange) -> bytes:
-    return short(repr((change.table.full_name, change.key)).encode("utf-8", "surrogatepass"))
+def _row_id(source: str, key: Row) -> bytes:
+    return short(repr((source, key)).encode("utf-8", "surrogatepass"))
 
 
 def _is_ours(letter: Letter) -> bool:

@@ -63,11 +63,16 @@ class KeptRows:
         self._execute(f"DELETE FROM {self._name} WHERE epoch = %s AND place = %s", (self._epoch, _place(table, key)))
 
     def aside(self, limit: int = 1000) -> list[KeptRow]:
-        """Rows that are still in somebody's way, or were."""
+        """Rows that are still in somebody's way, or were; locked, so that nobody else brings one back meanwhile."""
         if not self._some.is_set():
             return []
-        where = f"WHERE epoch = %s AND aside = 1 LIMIT {limit}"
+        where = f"WHERE epoch = %s AND aside = 1 LIMIT {limit} FOR UPDATE"
         return [_kept(row) for row in self._rows(f"SELECT aside, saved FROM {self._name} {where}", (self._epoch,))]
+
+    def let_go(self, table: Table, key: Row) -> None:
+        """The row that was put aside is gone at its item. It may still come again at another one."""
+        where = "WHERE epoch = %s AND place = %s"
+        self._execute(f"UPDATE {self._name} SET aside = 0 {where}", (self._epoch, _place(table, key)))
 
     def _save(self, table: Table, row: dict[str, Value], aside: bool) -> None:
         saved = orjson.dumps({"table": table.full_name, "row": {name: _plain(value) for name, value in row.items()}})

@@ -117,6 +117,16 @@ class RowWriter:
         self._execute(connection, "COMMIT")
         return left
 
+    def let_go_aside(self, is_gone: Callable[[str, Mapping[str, Value]], bool]) -> None:
+        """Let go of the rows aside that no item has any more: ``is_gone`` is asked with the table and the whole row."""
+        connection = self._begun()
+        pass_gate(connection, self._source.database, self._epoch)
+        for kept in self._kept.aside():
+            if is_gone(kept.table, kept.values):
+                table = self._destinations[kept.table].table
+                self._kept.let_go(table, tuple(kept.values[name] for name in table.primary_key))
+        self._execute(connection, "COMMIT")
+
     def settle_aside_patiently(self) -> int:
         """The same; a lock that is held, or a connection that is lost, is left to the next time."""
         try:
@@ -218,7 +228,7 @@ class RowWriter:
         condition = guarded(to.table, [change])
         kept = self._kept.find(to.table, [change.key]).get(change.key)
         if kept is not None and kept.aside and is_guarded(kept.values, change):
-            self._kept.remove(to.table, change.key)  # the row that was put aside is gone at its item, too
+            self._kept.let_go(to.table, change.key)
         if to.unmapped(change.columns):
             self._kept.keep(to, condition, aside=False)
         self._run(delete(to, [change]))
