@@ -73,6 +73,7 @@ class Inverse:
         self.columns, self.lossy = returns.columns, returns.lossy
         self._checked = returns.checked
         design = self._design = mapping.design
+        self._columns = design.columns
         direct = {name for name in returns.read if name in self.table.names}
         self._readers = [
             (one.column, one.attribute, reader(one.column, one.type), self.table.index(one.column.name))
@@ -259,19 +260,18 @@ class Inverse:
             return [{}]
         if key.type == "B":
             return [{name: decoded(content, f"key {key.name!r}")}]
-        return [{name: found} for found in values_of_number(self._design.columns[name], content)[:1]]
+        return [{name: found} for found in values_of_number(self._columns[name], content)[:1]]
 
     def _name_readings(self, name: str) -> list[dict[str, Value]]:
         template = self._design.entry_name
         if self._design.inside == "NS":
-            found = values_of_number(self._design.columns[template.alone], name)[:1]
+            found = values_of_number(self._columns[template.alone], name)[:1]
             return [{template.alone: value} for value in found]
         return self._template_readings(template, name)
 
     def _template_readings(self, template: Template, text: str) -> list[dict[str, Value]]:
-        columns = self._design.columns
         try:
-            found = list(islice(template.splits(text, columns), _READINGS))
+            found = list(islice(template.splits(text, self._columns), _READINGS))
         except MappingError as error:
             raise Refused(str(error)) from None
         readings = []
@@ -286,7 +286,7 @@ class Inverse:
 
     def _canonical(self, name: str, value: Value) -> Value:
         """As the server has it: ``12.50`` in a DECIMAL(10,2), whatever the key says."""
-        column = self._design.columns[name]
+        column = self._columns[name]
         if column.kind not in ("decimal", "datetime", "timestamp", "time") or not isinstance(value, str):
             return value
         text = value.replace(" ", "T") + ("Z" if column.kind == "timestamp" else "")
