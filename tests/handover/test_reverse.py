@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,12 @@ from tests.handover.site import Site, StreamsServer
 from whimbrel.dynamodb.shards import to_read
 from whimbrel.dynamodb.streams import Shard
 from whimbrel.errors import LogGone, MappingError, StateError
+from whimbrel.handover.way_back import way_back_facts
 from whimbrel.handover.writing import Rules
 from whimbrel.mysql.connect import connect
 from whimbrel.mysql.reverse_tables import close_gate
 from whimbrel.project import KeyRule, TableRule
+from whimbrel.project.cutover import Cutover
 from whimbrel.records import Item
 
 
@@ -205,3 +208,38 @@ def test_a_child_begins_when_its_parent_has_ended(ended: set[str], expected: lis
 def test_a_gap_is_the_end_of_the_way_back(listed: list[Shard], ended: set[str], begun: set[str]) -> None:
     with pytest.raises(LogGone, match="the way back is gone"):
         to_read(listed, {"start": "1"}, ended, begun, "arn")
+
+
+# --- what the plan says ----------------------------------------------------------------------------------------------
+
+
+def test_the_plan_names_what_does_not_come_back_column_by_column(
+    source_server: SqlServer, streams: StreamsServer, tmp_path: Path
+) -> None:
+    database = source_server.new_database()
+    source_server.execute(
+        "CREATE TABLE person (id INT PRIMARY KEY, name VARCHAR(20) NOT NULL, twice INT AS (id * 2), "
+        "memo INT NOT NULL DEFAULT 7, at TIMESTAMP DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP)",
+        database=database,
+    )
+    rule = people(database, exclude=("name", "memo", "at"))
+    site = Site(source_server, database, streams, tmp_path / "state", (rule,))
+    cutover = Cutover(reverse_user="reverse", reverse_password=source_server.password)
+    prepared = replace(site.prepared, project=replace(site.project, cutover=cutover))
+    with connect(site.account) as connection:
+        facts = {
+            fact.place.rpartition(".")[2]: (fact.code, fact.reason) for fact in way_back_facts(prepared, connection)
+        }
+    assert facts == {
+        "name": (
+            "cutover-not-readable",
+            "excluded, NOT NULL and without a default: no row could be inserted",
+        ),
+        "twice": ("cutover-not-returned", "generated: left to the server"),
+        "memo": ("cutover-not-returned", "excluded: an INSERT has its default or NULL, an UPDATE leaves it"),
+        "at": ("cutover-not-returned", "excluded: an INSERT has what the server sets by itself, an UPDATE sets it"),
+    }
+    wrong = replace(prepared.project, cutover=replace(cutover, reverse_password="wrong"))
+    with connect(site.account) as connection:
+        codes = {fact.code for fact in way_back_facts(replace(prepared, project=wrong), connection)}
+    assert "cutover-reverse-account" in codes

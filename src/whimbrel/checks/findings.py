@@ -304,6 +304,17 @@ KINDS: dict[str, Kind] = {
         "Set `on_switch`, `on_switch_url` or `route_file` in `[cutover]`",
     ),
     "cutover-no-way-back": Kind(WARNING, "there is no way back from DynamoDB", "Set `reverse_user` in `[cutover]`"),
+    "cutover-reverse-account": Kind(
+        ERROR, "the account of the way back cannot be used", "See docs/cutover.md for its grants"
+    ),
+    "cutover-not-readable": Kind(
+        ERROR,
+        "a table that cannot be read back from its items, though a way back is asked for",
+        "Change the mapping, or cut over without `reverse_user`: then there is no way back",
+    ),
+    "cutover-not-returned": Kind(
+        INFO, "a column that no item carries back", "Nothing to do, if rows may do without it"
+    ),
     "cutover-stall": Kind(
         WARNING, "the estimate is over max_stall: the cutover would be undone", "Allow more, or try in a quieter hour"
     ),

@@ -13,6 +13,7 @@ from whimbrel.checks.findings import ERROR, Finding, finding, in_order
 from whimbrel.errors import FenceBroken, NotReady, PrivilegeError
 from whimbrel.handed_over import load
 from whimbrel.handover.cutting import EXPECTED_RATE
+from whimbrel.handover.way_back import way_back_facts
 from whimbrel.migration.dead import read_letters
 from whimbrel.migration.live import read_status
 from whimbrel.migration.prepare import Prepared, prepare
@@ -72,6 +73,7 @@ def plan_of(prepared: Prepared) -> CutoverPlan:
     trial: Trial | None = None
     with closing(connect(project.source)) as connection:
         facts += facts_of(connection, tables)
+        facts += way_back_facts(prepared, connection)
     try:
         trial = tried(project.source, project.source.database or tables[0][0], project.cutover.reverse_user)
     except (FenceBroken, PrivilegeError) as error:
