@@ -51,31 +51,31 @@ class Rows:
         self._session = session
         self._hidden = hidden
         self._seen = seen
-        self._decoders: dict[bytes, Decoder | None] = {}  # by table id; None is a table that is not captured
+        self.decoders: dict[bytes, Decoder | None] = {}  # by table id; None is a table that is not captured
         self._made: dict[bytes, Decoder | None] = {}  # by the table map itself
 
     def define(self, key: Key, table: Table) -> None:
         """Table maps before and after may have the same bytes, so nothing that was made of them may stay."""
         self.tables[key] = table
-        self._decoders.clear()
+        self.decoders.clear()
         self._made.clear()
 
     def new_file(self) -> None:
         """Table ids start over."""
-        self._decoders.clear()
+        self.decoders.clear()
 
-    def map(self, event: bytes) -> None:
+    def on_table_map(self, event: bytes, kind: int, timestamp: int) -> None:
         """The same table has the same map but for its id, until it is altered or opened again."""
         body = event[27:]
         try:
-            self._decoders[event[19:25]] = self._made[body]
+            self.decoders[event[19:25]] = self._made[body]
         except KeyError:
-            self._decoders[event[19:25]] = self._made[body] = self._make_decoder(event)
+            self.decoders[event[19:25]] = self._made[body] = self._make_decoder(event)
 
     def decoder(self, event: bytes) -> Decoder | None:
-        """What reads the rows of ``event``; None if they are not of a captured table."""
+        """What reads the rows of ``event``; None if they are not of a captured table. See ``decoders`` first."""
         try:
-            return self._decoders[event[19:25]]
+            return self.decoders[event[19:25]]
         except KeyError:
             if event[19:25] == _END_OF_STATEMENT:
                 return None

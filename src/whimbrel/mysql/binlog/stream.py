@@ -178,7 +178,7 @@ class BinlogStream:
             **dict.fromkeys(ev.SILENT + (ev.SILENT_IN_MARIADB if self._mariadb else ()), _silent),
             **dict.fromkeys(ROWS, self._on_rows),
             **dict.fromkeys(COMPRESSED_ROWS if self._mariadb else (), self._on_compressed_rows),
-            ev.TABLE_MAP: self._on_table_map,
+            ev.TABLE_MAP: self._rows.on_table_map,
             ev.PARTIAL_UPDATE: self._on_partial_update,
             ev.QUERY: self._on_query,
             ev.MARIADB_QUERY_COMPRESSED: self._on_compressed_query,
@@ -197,15 +197,13 @@ class BinlogStream:
 
     # Rows
 
-    def _on_table_map(self, event: bytes, kind: int, timestamp: int) -> None:
-        self._rows.map(event)
-
     def _on_rows(self, event: bytes, kind: int, timestamp: int) -> list[Change] | None:
-        decoder = self._rows.decoder(event)
+        decoder = self._rows.decoders.get(event[19:25]) or self._rows.decoder(event)
         if decoder is None:
             return None
         self._touched = True
-        return self._rows.changes(event, kind, decoder, self._position())
+        position = _new(Position, (self._file, self._offset, self._gtid, self._epoch))  # not by a call: for each event
+        return self._rows.changes(event, kind, decoder, position)
 
     def _on_compressed_rows(self, event: bytes, kind: int, timestamp: int) -> list[Change] | None:
         if self._rows.decoder(event) is None:
