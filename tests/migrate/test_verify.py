@@ -137,6 +137,8 @@ class Sides:
     def of_items(self, connection: Any, mapping: TableMapping, keys: list[Item]) -> list[Row]:
         assert connection is self
         self.moves()
+        for key in keys if mapping.invertible else ():
+            mapping.source_keys(key)
         wanted = [repr(key) for key in keys]
         return [row for row in self.rows[mapping.source].values() if repr(mapping.item_key(row)) in wanted]
 

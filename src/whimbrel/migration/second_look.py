@@ -8,6 +8,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 from typing import NamedTuple
@@ -91,15 +92,16 @@ class SecondLook:
     def _settle(self, keys: list[Item]) -> None:
         """Read ``keys`` again on both sides until each is equal, or different while its source stood still."""
         seen: dict[bytes, int] = {}
-        keys = [key for key in keys if self._has_way_back(key)]
         for attempt in range(ATTEMPTS):
             if not keys or self._stop.is_set():
                 return
             if attempt:
                 self._stop.wait(min(0.05 * attempt, 1.0))
-            expected, unmappable = self._source_items(keys)
-            self._await_applied(self._applied.still or self._lineage.end_of(self._connection))
-            found = self._target_items(keys)
+            try:
+                (expected, unmappable), found = self._both_sides(keys)
+            except MappingError:  # rare: the rest at the next attempt
+                keys = [key for key in keys if self._has_way_back(key)]
+                continue
             keys = [
                 key
                 for key, text in ((key, key_id(key)) for key in keys)
@@ -120,6 +122,19 @@ class SecondLook:
             keys = open_keys
         for key in keys:
             self._report.note(Difference(self._sources, "unsettled", key, None, None))
+
+    def _both_sides(self, keys: list[Item]) -> tuple[tuple[dict[bytes, Item], set[bytes]], dict[bytes, Item]]:
+        """What the source's rows make, and what the target has once everything up to then is applied. Raises
+        MappingError as ``_has_way_back`` tells.
+        """
+        if self._applied.still is None:
+            expected = self._source_items(keys)
+            self._await_applied(self._lineage.end_of(self._connection))
+            return expected, self._target_items(keys)
+        self._await_applied(self._applied.still)
+        with ThreadPoolExecutor(1, "whimbrel-verify") as beside:
+            reading = beside.submit(self._target_items, keys)
+            return self._source_items(keys), reading.result()
 
     def recheck_keyless(self, mapping: TableMapping, keys: list[tuple[Value, ...]]) -> None:
         """Rows without an item's key have no place in the target to compare: they count if they still have none."""
