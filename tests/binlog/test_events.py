@@ -32,6 +32,8 @@ def test_lengths_of_the_client_protocol(number: int) -> None:
         mark, size = next((mark, size) for mark, size in sizes if number < 256**size)
         data = bytes([mark]) + number.to_bytes(size, "little")
     assert ev.length_encoded(b"?" + data + b"?", 1) == (number, 1 + len(data))
+    with pytest.raises(KeyError):
+        ev.length_encoded(b"\xfb", 0)  # a NULL
 
 
 def varint(number: int) -> bytes:
@@ -263,12 +265,15 @@ def test_character_sets_by_default_and_one_by_one() -> None:
         {3: b"\x08\x2d\x3f\x08"},
         {2: b"\x08\1\x2d\2\x3f"},
         {2: b"\x08"},
+        {2: b"\x08\1\x2d\2\x3f\3\x08"},
     ):
         with pytest.raises(Exception, match=r"^shop\.t\.[abcd]: has the character set '\w*' in its rows"):
             check(types, columns, optional)
     for collations in (b"\x08\x2d\x3f", b"\x08\x2d\x3f\xfc\x2c\x01\x08", b"\x08"):
         with pytest.raises(ValueError, match=r"shorter|longer"):
             check(types, columns, {3: collations})
+    with pytest.raises(ValueError, match=r"shorter|longer"):
+        check(types, columns, {2: b"\x08\1\x2d\2\x3f\3"})
     check(types, columns, {3: b"\x08\x07\x3f\xfc\x2c\x01"})  # collation 7 is not known here
     check(b"\x0f", [Column("a", "text", charset="utf8mb3")], {2: b"\x21"})
 
