@@ -80,13 +80,13 @@ def _clauses(words: Sequence[Token]) -> list[list[Token]]:
 
 
 def _judge(clause: list[Token], found: Alteration) -> None:
-    first, second, third = (_upper(clause, i) for i in range(3))
+    first, second = (_upper(clause, i) for i in range(2))
     if first == "WAIT" and second.isdigit():  # MariaDB: ALTER TABLE t WAIT 10 ADD …
         return _judge(clause[2:], found)
     if first == "NOWAIT":
         return _judge(clause[1:], found)
     _note_keys(clause, found)
-    if not first or _is_harmless(clause, first, second, third):
+    if not first or _is_harmless(clause, first, second):
         return None
     found.columns = True
     if _loses_rows(first, second):
@@ -103,11 +103,11 @@ def _loses_rows(first: str, second: str) -> bool:
     return first in _OPTIONS or (first in _ROWS_LOST and second in ("PARTITION", "TABLESPACE", "TABLE"))
 
 
-def _is_harmless(clause: Sequence[Token], first: str, second: str, third: str) -> bool:
+def _is_harmless(clause: Sequence[Token], first: str, second: str) -> bool:
     if first in _OPTIONS:
         return _keeps_engine(clause)
     if first == "ALTER":  # a default, or whether an index or a column is seen
-        return not ({"TYPE"} & {second, third})
+        return not any(word.kind == "word" and word.text.upper() == "TYPE" for word in clause)
     if first == "ADD" and "PRIMARY" in (word.text.upper() for word in clause if word.kind == "word"):
         return False
     return second in _SAFE_SECOND.get(first, ())
