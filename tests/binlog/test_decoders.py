@@ -290,6 +290,14 @@ def test_compressed_columns() -> None:
             assert uncompress_column(bytes([0x88 | size]) + len(plain).to_bytes(size, "big") + bare) == plain
         with pytest.raises(UndecodableEvent, match="another length"):
             uncompress_column(bytes([0x80 | size]) + (1).to_bytes(size, "big") + packed)
+    packed, said = zlib.compress(plain), len(plain)
+    for data, size in (
+        (packed, said + 1),
+        (packed[:-1], said),
+        (packed[:-4], said),
+    ):  # a part of it, or of its checksum
+        with pytest.raises(UndecodableEvent, match="a compressed column has another length"):
+            uncompress_column(b"\x82" + size.to_bytes(2, "big") + data)
     assert uncompress_column(b"") == b""
     assert uncompress_column(b"\0") == b""
     assert uncompress_column(b"\0x\0") == b"x\0"
