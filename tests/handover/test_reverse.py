@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -14,6 +15,7 @@ from tests.handover.site import Site, StreamsServer
 from whimbrel.dynamodb.shards import to_read
 from whimbrel.dynamodb.streams import Shard
 from whimbrel.errors import LogGone, MappingError, StateError
+from whimbrel.handover.reverse import Reverse, Settings
 from whimbrel.handover.way_back import way_back_facts
 from whimbrel.handover.writing import Rules
 from whimbrel.mysql.connect import connect
@@ -176,6 +178,41 @@ def test_following_ends_cleanly_when_asked(mariadb: MariaDB, streams: StreamsSer
     reverse.follow(asked)
     assert threading.active_count() <= before
     assert site.whole_rows("person") == [(0, "now")]
+
+
+def test_the_end_is_not_reached_before_every_open_shard_is_marked(
+    mariadb: MariaDB, streams: StreamsServer, tmp_path: Path
+) -> None:
+    """A shard that splits after it was marked: what is written to its halves is behind no marker."""
+    site = new_site(mariadb, streams, tmp_path, rows=1)
+    starts = site.mark("start")
+    ends = site.mark("end")
+    streams.call("Split", TableName="shop")
+    site.put(person(0, "after the marker"))
+    reverse, found = site.reverse(starts), []
+
+    def done() -> bool:
+        found.append(reverse.at_end(ends))
+        return bool(found[-1].read or found[-1].unmarked)
+
+    reverse.follow(done)
+    assert not found[-1]
+    assert len(found[-1].unmarked) == 2
+    site.drain(site.reverse(starts))
+    assert site.whole_rows("person") == [(0, "after the marker")]
+
+
+def test_a_lag_of_twenty_hours_is_an_alarm(
+    mariadb: MariaDB, streams: StreamsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site, said = new_site(mariadb, streams, tmp_path, rows=1), list[str]()
+    starts = site.mark("start")
+    monkeypatch.setattr(Reverse, "lag_seconds", 21 * 3600)
+    settings = Settings(site.account)
+    reverse = Reverse(site.prepared, 1, starts, threading.Event(), said.append, settings)
+    site.drain(reverse)
+    assert said == ["The reverse stream is 21.0 hours behind; after 24 the way back is gone."]
+    assert json.loads((site.project.state / "reverse.json").read_text())["lag_seconds"] == 21 * 3600
 
 
 # --- which shards are read, without a server --------------------------------------------------------------------------

@@ -31,13 +31,16 @@ _LOOK = 0.1  # seconds between looks at the stop during a wait
 
 @dataclass
 class FollowedShard:
-    """``through``: all that was written before this time, by this machine's clock or the record's, is in the rows."""
+    """``through``: all that was written before this time, by this machine's clock or the record's, is in the rows; 0 if
+    that is not known yet. ``ended``: all of it is.
+    """
 
     target: str
     stream: str
     reader: ShardReader
     through: float = 0.0
     under_way: int = 0
+    ended: bool = False
     last: Place = NOWHERE
     backoff: Backoff = field(default_factory=Backoff)
 
@@ -147,6 +150,8 @@ class Reading:
                 lanes[crc32(key) % LANES].append(Record(key, record))
         if records:
             shard.last = max(shard.last, place_at(records[-1].sequence))
+        if records and not shard.through:
+            shard.through = records[0].created.timestamp()
         through = records[-1].created.timestamp() if records else shard.through
         with self._lock:
             shard.under_way += 1
@@ -161,4 +166,5 @@ class Reading:
             page.shard.through = max(page.shard.through, page.through)
         self._room.release()
         if page.ended:
+            page.shard.ended = True
             self._on_end(page.shard)

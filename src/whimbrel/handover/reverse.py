@@ -24,16 +24,17 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from whimbrel.dynamodb.session import open_client
+from whimbrel.dynamodb.session import open_client, translate
 from whimbrel.dynamodb.shards import ShardReader, leaves, to_read
 from whimbrel.dynamodb.streams import Shard, open_streams, shards, view_type
-from whimbrel.errors import MappingError, ProjectError, StateError, TargetUnreachable, Throttled
+from whimbrel.errors import MappingError, ProjectError, StateError, Stopped, TargetUnreachable, Throttled
 from whimbrel.handover.reading import FollowedShard, Reading
 from whimbrel.handover.writing import WRITERS, ItemLetters, Rules, Writing
 from whimbrel.mapping.family import by_target
 from whimbrel.mapping.inverse import inverse_of
 from whimbrel.mapping.items_back import ItemInverse
 from whimbrel.migration.dead import DeadLetters
+from whimbrel.migration.live import write_status
 from whimbrel.migration.prepare import Prepared
 from whimbrel.mysql.connect import Mysql, connect
 from whimbrel.mysql.reverse_tables import (
@@ -54,6 +55,7 @@ from whimbrel.project import Source
 
 Starts = Mapping[str, Mapping[str, str]]  # by target table, by shard: the sequence number of its start marker
 
+STATUS = "reverse.json"  # in the state folder
 ALARM = 20 * 3600.0  # seconds of lag: records are kept for 24 hours
 _REFRESH = 5.0  # seconds between lists of a stream's shards; an end of one is looked at, at once
 _LOOK = 0.1
@@ -121,6 +123,7 @@ class Reverse:
         self._writing = Writing(writers, self.inverses, rules, self.letters, self._durable, self._fail, self._over)
         self._reading = Reading(self._writing.hand, self._ended, self._fail, self._over)
         self.aside = 0  # rows that stand in another's way
+        self._alarmed = -ALARM
 
     @property
     def written(self) -> int:
@@ -130,7 +133,8 @@ class Reverse:
     @property
     def lag_seconds(self) -> float:
         """How old what is not written yet may be, at most."""
-        return max((time.time() - shard.through for shard in list(self._followed.values())), default=0.0)
+        open_ones = [shard for shard in list(self._followed.values()) if shard.through and not shard.ended]
+        return max((time.time() - shard.through for shard in open_ones), default=0.0)
 
     def follow(self, done: Callable[[], bool] = lambda: False) -> None:
         """Until ``done``, or asked to stop; both leave the places durable. Raises LogGone when the way back is gone,
@@ -138,7 +142,7 @@ class Reverse:
         """
         self._reading.start()
         self._writing.start()
-        refreshed = settled = alarmed = -ALARM
+        refreshed = settled = -ALARM
         try:
             while not self._stop.is_set() and not done():
                 now = time.monotonic()
@@ -149,12 +153,9 @@ class Reverse:
                     self._refresh()
                     refreshed = now
                 if now - settled > _SETTLE:
-                    self._settle()
+                    self.aside = self._settler.settle_aside_patiently()
+                    self._say()
                     settled = now
-                if self.lag_seconds > ALARM and now - alarmed > 3600:
-                    alarmed = now
-                    hours = f"{self.lag_seconds / 3600:.1f}"
-                    self._progress(f"The reverse stream is {hours} hours behind; after 24 the way back is gone.")
                 self._stop.wait(_LOOK)
         finally:
             self._over.set()
@@ -166,6 +167,8 @@ class Reverse:
 
     def at_end(self, markers: Starts) -> End:
         """Whether everything before ``markers``, which were acknowledged before this call, is in the rows."""
+        if not self._may_be_at_end(markers):
+            return End(read=False, unmarked=())
         unmarked: list[str] = []
         read = True
         for target, stream in self._streams.items():
@@ -195,16 +198,12 @@ class Reverse:
         start = place_at(self._starts[target].get(shard.id, NOWHERE.text))
         places = [self._durable.get(Lane(stream, shard.id, lane), NOWHERE) for lane in range(LANES)]
         after = max(start, min(places))
-        parent = self._parent_time(stream, shard)
+        parent = self._followed.get((stream, shard.parent))
+        through = parent.through if parent else 0.0  # a child has nothing older than its parent's end
         text = after.text if after > NOWHERE else ""
-        followed = FollowedShard(target, stream, ShardReader(self._client, stream, shard, text), parent, last=after)
+        followed = FollowedShard(target, stream, ShardReader(self._client, stream, shard, text), through, last=after)
         self._followed[stream, shard.id] = followed
         self._reading.add(followed)
-
-    def _parent_time(self, stream: str, shard: Shard) -> float:
-        """A child has nothing older than its parent's end."""
-        parent = self._followed.pop((stream, shard.parent), None)
-        return parent.through if parent else time.time()
 
     def _ended(self, shard: FollowedShard) -> None:
         """All lanes have written the shard's end, durably: now its children may begin."""
@@ -220,16 +219,33 @@ class Reverse:
     def _begun(self, stream: str) -> set[str]:
         return {lane.shard for lane in list(self._durable) if lane.stream == stream}
 
+    def _may_be_at_end(self, markers: Starts) -> bool:
+        """To list shards is a call that DynamoDB allows ten times a second: only when it can say yes."""
+        streams = [(self._streams[target], shard, marked) for target, marked in markers.items() for shard in marked]
+        return all(self._passed(stream, shard, marked) for stream, shard, marked in streams)
+
+    def _say(self) -> None:
+        """What `status` shows; and an alarm, once an hour, before the stream forgets what was not read."""
+        lag, now = self.lag_seconds, time.monotonic()
+        state = {
+            "lag_seconds": round(lag, 1),
+            "written": self.written,
+            "letters": len(self.letters),
+            "aside": self.aside,
+        }
+        write_status(self._prepared.project.state / STATUS, state)
+        if lag > ALARM and now - self._alarmed > 3600:
+            self._alarmed = now
+            self._progress(f"The reverse stream is {lag / 3600:.1f} hours behind; after 24 the way back is gone.")
+
     def _passed(self, stream: str, shard: str, marked: Mapping[str, str]) -> bool:
         sequence = marked.get(shard)
         places = (self._durable.get(Lane(stream, shard, lane), NOWHERE) for lane in range(LANES))
         return sequence is not None and all(place.sequence >= int(sequence) for place in places)
 
-    def _settle(self) -> None:
-        self.aside = self._settler.settle_aside_patiently()
-
     def _fail(self, error: BaseException) -> None:
-        self._errors.append(error)
+        if not (isinstance(error, Stopped) and self._over.is_set()):  # who waits when it is over was only asked to stop
+            self._errors.append(error)
         self._over.set()
 
     # -- at the beginning --------------------------------------------------------------------------------------------
@@ -241,7 +257,10 @@ class Reverse:
                 raise MappingError(obstacle.reason, place=place, hint="The table cannot be read back from its items.")
 
     def _stream_of(self, target: str) -> str:
-        described: Any = open_client(self._prepared.project.target).describe_table(TableName=target)["Table"]
+        try:
+            described: Any = open_client(self._prepared.project.target).describe_table(TableName=target)["Table"]
+        except Exception as error:
+            translate(error, target)
         stream = str(described.get("LatestStreamArn", ""))
         hint = "It was on when the cutover was made. Without it the way back is gone."
         if not stream or not described.get("StreamSpecification", {}).get("StreamEnabled"):

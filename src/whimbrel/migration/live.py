@@ -83,7 +83,7 @@ class Live:
             update = self._update(message)
             if time.monotonic() - self._written >= WRITTEN_EVERY:
                 self._written = time.monotonic()
-                _write(self._file, update.to_dict())
+                write_status(self._file, update.to_dict())
             try:
                 if self._tell:
                     self._tell(update)
@@ -160,7 +160,7 @@ def read_status(folder: StateFolder) -> dict[str, Any] | None:
         return None
 
 
-def _write(path: Path, values: dict[str, Any]) -> None:
+def write_status(path: Path, values: dict[str, Any]) -> None:
     fresh = path.with_suffix(".new")
     with suppress(OSError):  # nothing depends on it, and a full disk is found out by who must write
         fresh.write_text(json.dumps(values | {"pid": os.getpid(), "time": time.time()}))
