@@ -10,6 +10,7 @@ from whimbrel.api import handover as verbs
 from whimbrel.cli.frame import OK, USER_ERROR, say_json
 from whimbrel.cli.migration import shown
 from whimbrel.cli.stopping import INTERRUPTED
+from whimbrel.errors import UserError
 from whimbrel.handed_over import FOLLOWING, load
 from whimbrel.project import Project
 
@@ -26,8 +27,8 @@ def show_plan(project: Project, as_json: bool) -> int:
 
 
 def cutover(project: Project, as_json: bool, *, yes: bool) -> int:
-    begins = load(project.state).step == FOLLOWING
-    if begins and not (yes or click.confirm("Close the source for writes, and open DynamoDB?", err=True)):
+    if load(project.state).step == FOLLOWING and not (yes or _agreed()):
+        click.echo("Nothing was done.", err=True)
         return INTERRUPTED
     with shown(project, as_json) as asked:
         done = verbs.cutover(project, progress=asked.tell, stop=asked.stop)
@@ -37,6 +38,13 @@ def cutover(project: Project, as_json: bool, *, yes: bool) -> int:
         stall = "" if done.stall_ms is None else f" Nobody could write for {done.stall_ms:,.0f} ms."
         click.echo(f"DynamoDB is open for writes to {', '.join(done.tables)}.{stall}", err=True)
     return OK
+
+
+def _agreed() -> bool:
+    try:
+        return click.confirm("Close the source for writes, and open DynamoDB?", err=True)
+    except click.Abort:
+        raise UserError("there is nobody who could agree", place="cutover", hint="Say --yes.") from None
 
 
 def _plan_lines(plan: verbs.CutoverPlan) -> Iterator[str]:

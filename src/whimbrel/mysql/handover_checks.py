@@ -129,7 +129,12 @@ def _foreign_keys(connection: Mysql, tables: Sequence[Name]) -> Iterator[Fact]:
 
 
 def _events(connection: Mysql, tables: Sequence[Name]) -> Iterator[Fact]:
+    """To an account without EVENT there are none."""
+    grants = grants_of(connection)
     for schema in sorted({schema for schema, _ in tables}):
+        if not may(grants, "EVENT", schema=schema):
+            grant = f"GRANT EVENT ON {quoted(schema)}.* to this account, to have them listed"
+            yield Fact("cutover-events", schema, "the account has no EVENT: nobody knows whether there are any", grant)
         with suppress(SourceError, PrivilegeError):
             for row in rows_as_dicts(
                 connection,
