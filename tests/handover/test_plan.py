@@ -94,7 +94,7 @@ def test_what_gets_past_triggers_is_found(shop: Work) -> None:
 def test_dead_letters_and_an_old_verification_are_errors(shop: Work) -> None:
     shop.target_settings = "[cutover]\nverified_within = 0.0000001"
     shop.write_project()
-    letter = {"phase": "apply", "table": "t", "reason": "r", "source_key": {}, "item_key": None}
+    letter: dict[str, Any] = {"phase": "apply", "table": "t", "reason": "r", "source_key": {}, "item_key": None}
     line = json.dumps(letter | {"position": None, "before": None, "after": None})
     (shop.state / "dead.jsonl").write_text(f"{line}\n")
     found = codes(plan(shop, code=2))
