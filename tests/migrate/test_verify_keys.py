@@ -12,6 +12,7 @@ import pytest
 
 from tests.migrate.kept import AT, Kept
 from tests.migrate.test_verify import GROUP, RECORD, TABLE, Sides, filled, sides  # noqa: F401
+from whimbrel.errors import StateError
 from whimbrel.migration import differences, second_look, verify
 from whimbrel.migration.dirty import dirty_since
 from whimbrel.migration.verified import Verified, read_verified, rules_now
@@ -119,6 +120,21 @@ def test_only_what_is_dirty_is_compared(both: Both, still: Position | None) -> N
     assert both.looked_at == 0
     assert not both.whole()
     assert both.verified is None
+
+
+def test_a_row_without_an_item_is_a_difference(both: Both) -> None:
+    both.sides.insert((77, 77, "x" * 500_000))
+    both.write("thing#77", "owner#77")
+    assert both.quick() == {"unmappable": 1}
+
+
+@pytest.mark.parametrize("still", [None, Position("bin.000001", 100)])
+def test_the_applier_must_have_come_as_far(both: Both, still: Position | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(second_look, "APPLIER_PATIENCE", 0.0)
+    both.write(names(both)[0])
+    both.sides.applied = lambda: Position("bin.000001", 99)
+    with pytest.raises(StateError, match=r"the applier is at bin\.000001:99 and does not reach bin\.000001:100"):
+        both.quick(still=still)
 
 
 def test_what_does_not_stand_still_is_left_to_the_next_round(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
