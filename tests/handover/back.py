@@ -48,7 +48,7 @@ class Back:
             self.table = read_table(connection, database, name)
             filled = filled_by_server(connection, self.table)
             self.to = Destination(
-                self.table, filled, other_unique_keys(connection, self.table), mysql=server.flavor == "mysql"
+                self.table, filled, other_unique_keys(connection, self.table), row_alias=server.flavor == "mysql"
             )
         self.mapping: TableMapping = compile_mapping(rule, self.table)
         self.inverse = ItemInverse([inverse_of(self.mapping, filled, new_attributes)], new_attributes)

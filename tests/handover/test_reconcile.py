@@ -10,9 +10,10 @@ import pytest
 
 from demo.servers import MariaDB, SqlServer
 from tests.handover.site import Site, StreamsServer
-from whimbrel.handover.reconcile import Reconciled, reconcile, verify_back
+from whimbrel.handover.reconcile import Reconciled, reconcile, rows_without_parents, verify_back
 from whimbrel.handover.reverse import Settings
 from whimbrel.mysql import reverse_tables
+from whimbrel.mysql.orphans import Orphans
 from whimbrel.project import KeyRule, TableRule
 from whimbrel.records import Item
 
@@ -129,6 +130,24 @@ def test_an_item_that_still_cannot_come_back_is_told(mariadb: MariaDB, streams: 
     assert reconciled(site).letters == 1
     assert differences(site) == {"unmappable": 1}
     assert len(site.whole_rows("line")) == 9  # what cannot be read deletes nothing
+
+
+def test_rows_that_no_foreign_key_would_allow_are_told(
+    source_server: SqlServer, streams: StreamsServer, tmp_path: Path
+) -> None:
+    site = orders(source_server, streams, tmp_path)
+    site.source.execute(
+        "CREATE TABLE note (id INT PRIMARY KEY, line INT, CONSTRAINT of_line FOREIGN KEY (line) REFERENCES line (id))",
+        "INSERT INTO note VALUES (1, 1), (2, 3), (3, NULL)",
+        database=site.database,
+    )
+    assert rows_without_parents(site.prepared) == []
+    starts = site.mark("start")
+    site.delete({"pk": {"S": "ORDER#0"}})
+    site.drain(site.reverse(starts))
+    assert rows_without_parents(site.prepared) == [
+        Orphans(f"{site.database}.note", "of_line", f"{site.database}.line", 1)
+    ]
 
 
 def test_two_items_with_one_unique_value_are_told(mariadb: MariaDB, streams: StreamsServer, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ import pytest
 
 from demo.servers import MariaDB, SqlServer
 from tests.handover.site import Site, StreamsServer
-from whimbrel.handover.reconcile import reconcile, verify_back
+from whimbrel.handover.reconcile import reconcile, rows_without_parents, verify_back
 from whimbrel.handover.reverse import Settings
 from whimbrel.project import load_project
 
@@ -210,6 +210,9 @@ def survives(source: SqlServer, streams: StreamsServer, folder: Path, kills: int
             if number % 4 == 3:
                 streams.kill()
                 streams.start()
+            if number % 5 == 4:
+                source.kill()
+                source.start()
             follower.kill()
             follower.start()
     finally:
@@ -221,6 +224,7 @@ def survives(source: SqlServer, streams: StreamsServer, folder: Path, kills: int
     assert (result.letters, result.aside) == (0, 0)
     reports = verify_back(site.prepared, 1, site.wire, threading.Event(), Settings(site.account))
     assert all(report.equal for report in reports)
+    assert rows_without_parents(site.prepared) == []
     lines = {row[0]: row[1:] for row in site.whole_rows("line")}
     assert {number: line[:3] for number, line in lines.items()} == application.lines
     assert dict(site.whole_rows("parent")) == application.parents

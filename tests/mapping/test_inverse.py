@@ -13,8 +13,10 @@ from tests.mapping.oracle import NoPlace, NoValue, entry, place_of, record, seen
 from tests.mapping.tables import VALUES, Case, Source, cases
 from whimbrel.mapping.back_values import same_document
 from whimbrel.mapping.design import TableMapping, compile_mapping
+from whimbrel.mapping.family import compile_family
 from whimbrel.mapping.inverse import Inverse, inverse_of
 from whimbrel.mapping.items_back import ItemInverse
+from whimbrel.mapping.versions import Versions
 from whimbrel.project import KeyRule, TableRule
 from whimbrel.records import Column, Filled, Item, Row, RowChange, Table, Value
 
@@ -283,3 +285,109 @@ def test_an_unchanged_document_is_left_as_it_is() -> None:
     assert put.kept == {"notes"}
     [put], _ = ItemInverse([inverse]).changes(old, old | {"notes": {"L": []}})
     assert not put.kept
+
+
+# --- several tables in one target ------------------------------------------------------------------------------------
+
+ORDERS = Table("shop", "orders", (Column("id", "int", nullable=False), Column("status", "text")), ("id",))
+LINES = Table(
+    "shop",
+    "line",
+    (
+        Column("order_id", "int", nullable=False),
+        Column("line_no", "int", nullable=False),
+        Column("product", "text"),
+    ),
+    ("order_id", "line_no"),
+)
+TAGS = Table(
+    "shop",
+    "tag",
+    (Column("order_id", "int", nullable=False), Column("tag", "text", nullable=False)),
+    ("order_id", "tag"),
+)
+CUSTOMERS = Table("shop", "customer", (Column("id", "int", nullable=False), Column("name", "text")), ("id",))
+
+
+def shop(**more: Any) -> ItemInverse:
+    """An order, its lines and its tags in one item, and customers beside them in the same table."""
+    shared: dict[str, Any] = {"item": "shared", "attributes": {"kind": "order"}}
+    group: dict[str, Any] = {"shape": "group", "partition_key": KeyRule("pk", "ORDER#${order_id}"), **shared}
+    rules = [
+        (TableRule("shop.orders", "shop", "record", KeyRule("pk", "ORDER#${id}"), **shared), ORDERS),
+        (
+            TableRule("shop.line", "shop", **group, entry_as="map", entry_into="lines", entry_name="${line_no}"),
+            LINES,
+        ),
+        (TableRule("shop.tag", "shop", **group, entry_as="string-set", entry_into="tags", entry_value="tag"), TAGS),
+        (TableRule("shop.customer", "shop", "record", KeyRule("pk", "CUSTOMER#${id}")), CUSTOMERS),
+    ]
+    family = compile_family([(Versions(rule, table), table) for rule, table in rules])
+    assert not family.faults
+    return ItemInverse([inverse_of(each, NOTHING_REQUIRED) for each in family.mappings.values()], **more)
+
+
+ORDER: Item = {
+    "pk": {"S": "ORDER#1"},
+    "kind": {"S": "order"},
+    "id": {"N": "1"},
+    "status": {"S": "new"},
+    "lines": {"M": {"1": {"M": {"product": {"S": "p7"}}}, "2": {"M": {"product": {"NULL": True}}}}},
+    "tags": {"SS": ["gift", "urgent"]},
+}
+
+
+def by_table(puts: list[RowChange]) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for put in puts:
+        found.setdefault(put.table.name, []).append(put.values if put.values is not None else ("gone", *put.key))
+    return found
+
+
+def test_a_shared_item_is_rows_of_several_tables() -> None:
+    changes, reasons = shop().changes(None, ORDER)
+    assert not reasons
+    assert by_table(changes) == {
+        "orders": [(1, "new")],
+        "line": [(1, 1, "p7"), (1, 2, None)],
+        "tag": [(1, "gift"), (1, "urgent")],
+    }
+
+
+def test_only_what_changed_in_a_shared_item_is_written() -> None:
+    new = {name: value for name, value in ORDER.items() if name not in ("id", "status")}  # the order's own row went
+    new |= {"tags": {"SS": ["gift"]}, "lines": {"M": {"1": {"M": {"product": {"S": "p8"}}}}}}
+    changes, reasons = shop().changes(ORDER, new)
+    assert not reasons
+    assert by_table(changes) == {
+        "orders": [("gone", 1)],
+        "line": [("gone", 1, 2), (1, 1, "p8")],
+        "tag": [("gone", 1, "urgent")],
+    }
+
+
+def test_an_item_of_another_kind_belongs_to_its_own_table() -> None:
+    customer = {"pk": {"S": "CUSTOMER#7"}, "id": {"N": "7"}, "name": {"S": "Ann"}}
+    changes, _ = shop().changes(None, customer)
+    assert by_table(changes) == {"customer": [(7, "Ann")]}
+    session: Item = {"pk": {"S": "SESSION#1"}}
+    assert shop().changes(None, session) == ([], ["its key is that of no table: no row could be this item"])
+    assert shop(new_attributes="ignore").changes(None, session) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({"colour": {"S": "red"}}, "attribute 'colour' is no column's"),
+        ({"kind": {"S": "ghost"}}, "attribute 'kind' is no column's"),
+        ({"lines": {"M": {"x": {"M": {}}}}}, "lines.x: its place cannot be read back"),
+        ({"lines": {"M": {"01": {"M": {}}}}}, "lines.01: its place cannot be read back"),
+        ({"lines": {"M": {"1": {"M": {"colour": {"S": "red"}}}}}}, "attribute 'lines.colour' is no column's"),
+        ({"lines": {"S": "none"}}, "attribute 'lines' must be M, and is S"),
+        ({"id": {"N": "2"}}, "another place"),
+    ],
+)
+def test_what_a_shared_item_says_beyond_its_rows_is_refused(more: Item, reason: str) -> None:
+    changes, reasons = shop().changes(None, ORDER | more)
+    assert not changes
+    assert reason in "; ".join(reasons)

@@ -295,7 +295,7 @@ def inverses_of(
             filled = filled_by_server(connection, mapping.table)
             uniques = other_unique_keys(connection, mapping.table)
             of_target.append(inverse_of(mapping, filled, rules.new_attributes))
-            is_mysql = prepared.server.flavor == "mysql"
-            destinations[mapping.source] = Destination(mapping.table, filled, uniques, is_mysql)
+            row_alias = prepared.server.flavor == "mysql" and prepared.server.version >= (8, 0, 19)
+            destinations[mapping.source] = Destination(mapping.table, filled, uniques, row_alias)
         inverses[target] = ItemInverse(of_target, rules.new_attributes)
     return inverses, destinations

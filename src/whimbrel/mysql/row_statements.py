@@ -21,13 +21,14 @@ class Unwritable(Exception):
 @dataclass(frozen=True, slots=True)
 class Destination:
     """A table that rows are written to. ``uniques`` are its unique indexes besides the primary key, by name: their
-    columns, None where a part is an expression or a prefix. ``mysql``: the server is MySQL, not MariaDB.
+    columns, None where a part is an expression or a prefix. ``row_alias``: the server is MySQL 8.0.19 or later, where
+    VALUES() is deprecated.
     """
 
     table: Table
     filled: Filled
     uniques: Mapping[str, tuple[str, ...] | None]
-    mysql: bool
+    row_alias: bool
 
     @property
     def name(self) -> str:
@@ -82,9 +83,9 @@ def upsert(to: Destination, changes: Sequence[RowChange]) -> str:
         f"({', '.join(map(exact_literal, described, each.values))})" for each in changes if each.values is not None
     )
     names = [name for name in columns if name not in key and name not in kept] or list(table.primary_key[:1])
-    new = "new.{}" if to.mysql else "VALUES({})"
+    new = "new.{}" if to.row_alias else "VALUES({})"
     sets = ", ".join(f"{quoted(name)} = {new.format(quoted(name))}" for name in names)
-    alias = " AS new" if to.mysql else ""
+    alias = " AS new" if to.row_alias else ""
     listed = ", ".join(map(quoted, columns))
     return f"INSERT INTO {to.name} ({listed}) VALUES {rows}{alias} ON DUPLICATE KEY UPDATE {sets}"
 
