@@ -1,0 +1,113 @@
+"""The moment of the decision: its answer is lost, its lock is lost, the server goes; there is one side afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.e2e.work import Work
+from tests.handover.test_cutover import assert_open, assert_undone, step, triggers, writing
+from whimbrel.errors import SourceUnreachable
+from whimbrel.handed_over import DECIDED
+from whimbrel.handover.cutting import Cutting
+from whimbrel.handover.fence import Closed, Fence
+from whimbrel.handover.state import Coordinator
+from whimbrel.mysql.barrier import Barrier, barrier
+
+
+@pytest.mark.parametrize("reached_the_server", [True, False])
+def test_the_answer_to_the_decision_is_lost(
+    shop: Work, monkeypatch: pytest.MonkeyPatch, reached_the_server: bool
+) -> None:
+    real = Coordinator.move
+
+    def lost(coordinator: Coordinator, to: str, held: Barrier | None = None, **values: Any) -> None:
+        if to != DECIDED:
+            return real(coordinator, to, held, **values)
+        if reached_the_server:
+            with monkeypatch.context() as patch:
+                patch.setattr(Coordinator, "_save", lambda *_, **__: None)  # nor does the process get that far
+                real(coordinator, to, held, **values)
+        raise SourceUnreachable("the connection broke")
+
+    monkeypatch.setattr(Coordinator, "move", lost)
+    with writing(shop) as application:
+        if reached_the_server:
+            shop.call("cutover", "--yes")
+            assert_open(shop, application)
+        else:
+            assert "error[CutoverUndone]: the connection broke" in shop.call("cutover", "--yes", code=3).output
+            monkeypatch.undo()
+            assert_undone(shop, application)
+
+
+def test_without_its_lock_there_is_no_decision(shop: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server, or somebody, ends the session that has the lock, right before it decides."""
+    real = Coordinator.move
+
+    def ended(coordinator: Coordinator, to: str, held: Barrier | None = None, **values: Any) -> None:
+        if held:
+            shop.source.execute(f"KILL CONNECTION {held.session.thread_id()}")
+        real(coordinator, to, held, **values)
+
+    monkeypatch.setattr(Coordinator, "move", ended)
+    with writing(shop) as application:
+        assert "error[CutoverUndone]: " in shop.call("cutover", "--yes", code=3).output
+        monkeypatch.undo()
+        assert_undone(shop, application)
+
+
+def test_another_command_that_took_over_meanwhile_wins(shop: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This one slept before the decision; it may neither decide nor remove what the other one made."""
+    real = Cutting._refuse_late_changes
+
+    def slept(cutting: Cutting, end: Any) -> None:
+        real(cutting, end)
+        shop.source.execute(
+            "UPDATE whimbrel_handover SET epoch = epoch + 1, holder = 'another', place = 'elsewhere'",
+            database=shop.database,
+        )
+
+    # While the lock is held nobody can take over: it is the lock that was lost, unnoticed.
+    monkeypatch.setattr(Fence, "_locked", unlocked)
+    monkeypatch.setattr(Cutting, "_refuse_late_changes", slept)
+    said = shop.call("cutover", "--yes", code=3).output
+    assert "another state folder hands over this table: elsewhere" in said
+    assert (triggers(shop), step(shop)) == (3, "CUTTING")
+
+
+@contextmanager
+def unlocked(fence: Fence, tables: Any) -> Iterator[Barrier]:
+    """The lock of the tables, without the coordinator's rows."""
+    with barrier(fence._source, tables, lambda _: False, hold=10) as held:
+        yield held
+
+
+@pytest.mark.slow
+def test_the_server_is_killed_between_the_fence_and_the_decision(shop: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Fence.close
+
+    def closed(fence: Fence, end_of: Any) -> Closed:
+        done = real(fence, end_of)
+        shop.source.kill()
+        return done
+
+    monkeypatch.setattr(Fence, "close", closed)
+    shop.target_settings = "[cutover]\nmax_stall = 2"
+    shop.write_project()
+    try:
+        said = shop.call("cutover", "--yes", code=3).output
+    finally:
+        shop.source.start()
+    assert "it could not be undone yet" in said
+    assert (triggers(shop), step(shop)) == (3, "CUTTING")  # the fence has outlived the server
+    monkeypatch.undo()
+    if shop.source.flavor == "mariadb":  # the variable was set for that run of the server only
+        said = shop.call("migrate", "--until-caught-up", code=3).output
+        assert "SET GLOBAL log_bin_trust_function_creators = 1" in said
+        shop.source.execute("SET GLOBAL log_bin_trust_function_creators = 1")
+    shop.call("migrate", "--until-caught-up")
+    assert (triggers(shop), step(shop)) == (0, "FOLLOWING")
