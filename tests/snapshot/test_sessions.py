@@ -7,6 +7,7 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -118,6 +119,19 @@ def test_what_the_server_sets_to_something_else_is_named(shop: Shop, monkeypatch
     monkeypatch.setitem(settings.MORE, "max_sort_length", 1)
     with pytest.raises(UnsupportedSource, match="must have max_sort_length = 1, and has"):
         connect(shop.source)
+
+
+def test_a_reader_is_opened_for_its_first_chunk(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers(shop, 50)
+    opened = []
+
+    async def counted(*arguments: Any) -> readers.SourceReader:
+        opened.append(arguments)
+        return await readers.open_reader(*arguments)
+
+    monkeypatch.setattr(snapshot, "open_reader", counted)
+    assert shop.export(shop.table(), source=replace(shop.source, connections=3)).rows == 50
+    assert len(opened) == 1
 
 
 @pytest.mark.parametrize(
