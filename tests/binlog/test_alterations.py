@@ -31,6 +31,7 @@ def found(clauses: str) -> Alteration:
         ("ADD PRIMARY KEY (a(10), b)", {("a", "b")}),
         ("ADD a INT PRIMARY KEY", {("a",)}),
         ("ADD COLUMN a INT UNIQUE", {("a",)}),
+        ("ADD a DECIMAL(9, 2) UNIQUE", {("a",)}),
         ("ADD COLUMN IF NOT EXISTS a INT UNIQUE KEY AFTER b", {("a",)}),
         ("ADD `column` INT UNIQUE", {("column",)}),
         ("ADD INDEX (a)", set()),

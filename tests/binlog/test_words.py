@@ -33,6 +33,7 @@ CASES = [
     ("LOAD INDEX INTO CACHE purchase", Meaning.HARMLESS),
     ("LOAD DATA INFILE 'x' INTO TABLE purchase", Meaning.DATA),
     ("LOAD INDEX", Meaning.DATA),
+    ("LOAD INDEX INTO purchase", Meaning.DATA),
     ("ANALYZE NO_WRITE_TO_BINLOG TABLE purchase", Meaning.HARMLESS),
     ("OPTIMIZE LOCAL TABLES purchase, b", Meaning.HARMLESS),
     ("REPAIR VIEW v", Meaning.HARMLESS),
