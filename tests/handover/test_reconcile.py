@@ -12,6 +12,7 @@ from demo.servers import MariaDB, SqlServer
 from tests.handover.site import Site, StreamsServer
 from whimbrel.handover.reconcile import Reconciled, reconcile, rows_without_parents, verify_back
 from whimbrel.handover.reverse import Settings
+from whimbrel.handover.writing import Rules
 from whimbrel.mysql import reverse_tables
 from whimbrel.mysql.orphans import Orphans
 from whimbrel.project import KeyRule, TableRule
@@ -130,6 +131,22 @@ def test_an_item_that_still_cannot_come_back_is_told(mariadb: MariaDB, streams: 
     assert reconciled(site).letters == 1
     assert differences(site) == {"unmappable": 1}
     assert len(site.whole_rows("line")) == 9  # what cannot be read deletes nothing
+
+
+@pytest.mark.parametrize(("ttl", "rows"), [("skip", 9), ("apply", 6)])
+def test_rows_of_expired_items_stay_where_the_rule_says_so(
+    mariadb: MariaDB, streams: StreamsServer, tmp_path: Path, ttl: str, rows: int
+) -> None:
+    site, rules = orders(mariadb, streams, tmp_path), Rules(ttl=ttl)
+    starts = site.mark("start")
+    site.put(order(0, (0, 5, "c0"), (1, 1, "c1"), (2, 2, "c2")))
+    streams.call("DeleteItem", TableName="shop", Key={"pk": {"S": "ORDER#0"}}, expired=True)
+    site.drain(site.reverse(starts, rules))
+    settings = Settings(site.account, rules)
+    assert reconcile(site.prepared, 1, site.wire, threading.Event(), settings) == Reconciled(0, 0, 0, 0)
+    assert len(site.whole_rows("line")) == rows
+    [report] = verify_back(site.prepared, 1, site.wire, threading.Event(), settings)
+    assert report.equal
 
 
 def test_rows_that_no_foreign_key_would_allow_are_told(

@@ -20,7 +20,7 @@ from whimbrel.mapping.versions import Versions
 from whimbrel.project import KeyRule, TableRule
 from whimbrel.records import Column, Filled, Item, Row, RowChange, Table, Value
 
-MANY = settings(max_examples=60, deadline=None)
+MANY = settings(max_examples=40, deadline=None)
 NOTHING_REQUIRED = Filled()
 
 

@@ -83,9 +83,9 @@ def upsert(to: Destination, changes: Sequence[RowChange]) -> str:
         f"({', '.join(map(exact_literal, described, each.values))})" for each in changes if each.values is not None
     )
     names = [name for name in columns if name not in key and name not in kept] or list(table.primary_key[:1])
-    new = "new.{}" if to.row_alias else "VALUES({})"
+    new = "whimbrel_new.{}" if to.row_alias else "VALUES({})"
     sets = ", ".join(f"{quoted(name)} = {new.format(quoted(name))}" for name in names)
-    alias = " AS new" if to.row_alias else ""
+    alias = " AS whimbrel_new" if to.row_alias else ""
     listed = ", ".join(map(quoted, columns))
     return f"INSERT INTO {to.name} ({listed}) VALUES {rows}{alias} ON DUPLICATE KEY UPDATE {sets}"
 
