@@ -17,12 +17,22 @@ import pytest
 
 from benchmarks import apply, regroup
 from whimbrel.changelog.files import ChangeLogReader, ChangeLogWriter
+from whimbrel.checkpoint import Checkpoint
 from whimbrel.mapping.design import compile_mapping
+from whimbrel.migration.dirty import DirtyKeys
+from whimbrel.migration.state import StateFolder
 from whimbrel.records import Change, Commit, Position
 from whimbrel.snapshot_files import Chunk, read_export, write_export
 
 FEW, MANY = 500, 2500
-LIMITS = {"export": 0.014, "read_and_map": 2.0, "log": 26.5, "fold_a_group": 21.3, "fold_a_record": 10.2}
+LIMITS = {
+    "export": 0.014,
+    "read_and_map": 2.0,
+    "log": 26.5,
+    "fold_a_group": 21.3,
+    "fold_a_record": 10.2,
+    "note_keys": 0.1,
+}
 
 
 def calls(work: Callable[[], object]) -> int:
@@ -85,7 +95,19 @@ def fold_a_record(folder: Path, changes: int) -> Callable[[], object]:
     return lambda: mapping.fold(made)
 
 
-@pytest.mark.parametrize("work", [export, read_and_map, log, fold_a_group, fold_a_record])
+def note_keys(folder: Path, operations: int) -> Callable[[], object]:
+    """Of what is about to be written, a batch at a time."""
+    made, _ = compile_mapping(apply.RECORD, apply.TABLE).fold(list(apply.changes(operations)))
+    dirty = DirtyKeys(StateFolder(folder), Checkpoint())
+
+    def work() -> None:
+        for start in range(0, len(made), 500):
+            dirty.begin_write(made[start : start + 500])
+
+    return work
+
+
+@pytest.mark.parametrize("work", [export, read_and_map, log, fold_a_group, fold_a_record, note_keys])
 def test_one_more_costs_no_more_than_it_did(work: Callable[[Path, int], Callable[[], object]], tmp_path: Path) -> None:
     for name in ("warm", "few", "many"):
         (tmp_path / name).mkdir()

@@ -111,3 +111,16 @@ def test_it_waits_with_an_end_and_one_at_a_time(tmp_path: Path) -> None:
             take_over(state, "whimbrel rollback", stop)
     with take_over(state, "whimbrel rollback", stop):
         assert not Requests(state).asked()
+
+
+def test_who_waits_has_the_lock_when_its_holder_is_killed(tmp_path: Path) -> None:
+    with taker(tmp_path) as holder, taker(tmp_path) as waiting:
+        says(holder, "waiting")
+        says(waiting, "waiting")
+        while not (held := (tmp_path / "lock").read_text() if (tmp_path / "lock").exists() else ""):
+            assert holder.poll() is None
+        first, second = (holder, waiting) if held == f"{holder.pid}\n" else (waiting, holder)
+        says(first, "taken")
+        first.kill()
+        says(second, "taken")
+        assert (tmp_path / "lock").read_text() == f"{second.pid}\n"
