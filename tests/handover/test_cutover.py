@@ -89,7 +89,7 @@ def test_it_takes_over_from_a_migration_that_follows(shop: Work) -> None:
 
 
 def test_a_long_transaction_undoes_it(shop: Work, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("whimbrel.handover.fence.PATIENCE", 1.0)
+    monkeypatch.setattr("whimbrel.handover.cutting.PATIENCE", 1.0)
     with writing(shop) as application, closing(shop.source.connect(shop.database, autocommit=False)) as long:
         shop.source.execute("INSERT INTO purchase VALUES ('long', 'o', 'p', 1)", database=shop.database)
         tried(long, "UPDATE purchase SET quantity = 2 WHERE customerid = 'long'")
@@ -174,8 +174,8 @@ def test_what_happens_between_the_fence_and_the_decision_undoes_it(
 ) -> None:
     real = Fence.close
 
-    def closed(fence: Fence, end_of: Any) -> Any:
-        done = real(fence, end_of)
+    def closed(fence: Fence, *arguments: Any) -> Any:
+        done = real(fence, *arguments)
         event(shop)
         return done
 

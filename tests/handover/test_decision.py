@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from tests.e2e.work import Work
 from tests.handover.test_cutover import assert_open, assert_undone, step, triggers, writing
+from tests.handover.test_fence import tried
 from whimbrel.errors import SourceUnreachable
 from whimbrel.handed_over import DECIDED
 from whimbrel.handover.cutting import Cutting
@@ -80,7 +82,7 @@ def test_another_command_that_took_over_meanwhile_wins(shop: Work, monkeypatch: 
 
 
 @contextmanager
-def unlocked(fence: Fence, tables: Any) -> Iterator[Barrier]:
+def unlocked(fence: Fence, tables: Any, patience: float = 10.0) -> Iterator[Barrier]:
     """The lock of the tables, without the coordinator's rows."""
     with barrier(fence._source, tables, lambda _: False, hold=10) as held:
         yield held
@@ -90,8 +92,8 @@ def unlocked(fence: Fence, tables: Any) -> Iterator[Barrier]:
 def test_the_server_is_killed_between_the_fence_and_the_decision(shop: Work, monkeypatch: pytest.MonkeyPatch) -> None:
     real = Fence.close
 
-    def closed(fence: Fence, end_of: Any) -> Closed:
-        done = real(fence, end_of)
+    def closed(fence: Fence, *arguments: Any) -> Closed:
+        done = real(fence, *arguments)
         shop.source.kill()
         return done
 
@@ -109,5 +111,53 @@ def test_the_server_is_killed_between_the_fence_and_the_decision(shop: Work, mon
         said = shop.call("migrate", "--until-caught-up", code=3).output
         assert "SET GLOBAL log_bin_trust_function_creators = 1" in said
         shop.source.execute("SET GLOBAL log_bin_trust_function_creators = 1")
+    shop.call("migrate", "--until-caught-up")
+    assert (triggers(shop), step(shop)) == (0, "FOLLOWING")
+
+
+def after_the_fence(monkeypatch: pytest.MonkeyPatch, event: Callable[[], object]) -> None:
+    real = Fence.close
+
+    def closed(fence: Fence, *arguments: Any) -> Closed:
+        done = real(fence, *arguments)
+        event()
+        return done
+
+    monkeypatch.setattr(Fence, "close", closed)
+
+
+def test_a_reader_that_keeps_the_seal_away_is_not_waited_for(shop: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does it keep the application's writes closed for longer than it reads."""
+    shop.target_settings = "[cutover]\nmax_stall = 1"
+    shop.write_project()
+    reader = shop.source.connect(shop.database, user="app", autocommit=False)
+    ends = threading.Timer(4.0, reader.rollback)
+
+    def read() -> None:
+        assert tried(reader, "SELECT * FROM purchase") == 0
+        ends.start()
+
+    after_the_fence(monkeypatch, read)
+    with writing(shop) as application:
+        said = shop.call("cutover", "--yes", code=3).output
+        assert "error[CutoverUndone]: " in said
+        assert "could not lock the tables within" in said
+        ends.join()
+        monkeypatch.undo()
+        assert_undone(shop, application)
+
+
+def test_privileges_that_went_meanwhile_are_told(shop: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without TRIGGER there seem to be no triggers: that must not count as undone."""
+    right = f"TRIGGER ON `{shop.database}`.*"
+    after_the_fence(
+        monkeypatch, lambda: shop.source.execute(f"REVOKE {right} FROM '{shop.source.user}'@'%'", "FLUSH PRIVILEGES")
+    )
+    said = shop.call("cutover", "--yes", code=3).output
+    assert "it could not be undone yet" in said
+    assert "lacks TRIGGER" in said
+    assert (triggers(shop), step(shop)) == (3, "CUTTING")
+    monkeypatch.undo()
+    shop.source.execute(f"GRANT {right} TO '{shop.source.user}'@'%'")
     shop.call("migrate", "--until-caught-up")
     assert (triggers(shop), step(shop)) == (0, "FOLLOWING")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -67,7 +66,7 @@ def _go_on(run: Run, coordinator: Coordinator, say: Say) -> None:
     fence = Fence(project, coordinator, run.stop.wait, project.cutover.max_stall)
     closed: Closed | None = None
     if coordinator.take_over().step == CUTTING:
-        undo_broken_off(project, coordinator)
+        undo(project, coordinator)
         say("An earlier cutover was broken off before its decision: it is undone.")
     if coordinator.now.step == FOLLOWING:
         refuse_unready(run.prepared)
@@ -81,12 +80,6 @@ def _go_on(run: Run, coordinator: Coordinator, say: Say) -> None:
         )
 
 
-def undo_broken_off(project: Project, coordinator: Coordinator) -> None:
-    """Undo what an earlier command left, however often it takes; nobody can tell it to stop half-way."""
-    fence = Fence(project, coordinator, patiently, project.cutover.max_stall)
-    undo(coordinator, fence, project.cutover)
-
-
 def undo_before_migrating(project: Project) -> None:
     """What was broken off before its decision is undone before anything moves forward again. Raises Locked while a
     cutover is at work.
@@ -96,14 +89,9 @@ def undo_before_migrating(project: Project) -> None:
     with RunLock(project.state):
         now = load(project.state)
         if now.step == CUTTING:
-            undo_broken_off(project, Coordinator(project, now.tables))
+            undo(project, Coordinator(project, now.tables))
 
 
 def result_of(now: Handover) -> CutoverResult:
     tables = tuple(".".join(table) for table in now.tables)
     return CutoverResult(now.side, now.step, now.epoch, tables, str(now.end or ""), now.stall_ms, now.asked_ms)
-
-
-def patiently(seconds: float) -> bool:
-    time.sleep(seconds)
-    return False

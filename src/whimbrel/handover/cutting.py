@@ -25,7 +25,8 @@ from whimbrel.migration.positions import reached
 from whimbrel.migration.run import Run
 from whimbrel.migration.verified import remove_verified
 from whimbrel.migration.verify import dirty_items, verify_keys
-from whimbrel.project import Cutover
+from whimbrel.mysql.barrier import PATIENCE
+from whimbrel.project import Cutover, Project
 from whimbrel.records import Change, Position
 from whimbrel.threads import Timer
 
@@ -74,7 +75,7 @@ class Cutting:
         try:
             return self._cut(following)
         except BaseException as error:
-            decided = not undo(self._coordinator, self._fence, self._settings, because=error)
+            decided = not undo(self._run.prepared.project, self._coordinator, because=error)
             first = self._ended(following, error)
             if decided and self._closed:
                 log.warning("decided, though the answer was lost", extra={"reason": repr(error)})
@@ -89,7 +90,9 @@ class Cutting:
         self._verify_until_little_is_left()
         self._before = run.checkpoints.now.applied
         self._pause()
-        self._closed = closed = self._fence.close(run.lineage.end_of)
+        # The writers of an application that was paused wait for all of this.
+        patience = self._settings.max_stall if self._settings.before else PATIENCE
+        self._closed = closed = self._fence.close(run.lineage.end_of, patience)
         self._say(f"Writes are closed at {closed.end}.")
         deadline = closed.granted + self._settings.max_stall
         self._drain(closed.end, deadline)
@@ -98,7 +101,7 @@ class Cutting:
         return closed
 
     def _decide(self, closed: Closed, deadline: float, following: ExitStack) -> None:
-        with self._fence.sealed(closed) as held:
+        with self._fence.sealed(closed, deadline - time.monotonic()) as held:
             end = self._run.lineage.end_of(held.session)
             self._drain(end, deadline)
             self._refuse_late_changes(closed.end)
@@ -214,16 +217,18 @@ class Cutting:
         return error
 
 
-def undo(coordinator: Coordinator, fence: Fence, settings: Cutover, *, because: BaseException | None = None) -> bool:
-    """CUTTING to FOLLOWING; False if it turns out to be decided already, which nothing undoes.
+def undo(project: Project, coordinator: Coordinator, *, because: BaseException | None = None) -> bool:
+    """CUTTING to FOLLOWING; False if it turns out to be decided already, which nothing undoes. Nobody can tell it to
+    stop half-way.
 
     The order matters: take over, so that no decision comes any more; the fence; the application's writers; the state.
     Raises HandoverError when it cannot be done now: the next command repeats it.
     """
+    settings = project.cutover
     try:
         if coordinator.take_over().step != CUTTING:
             return False
-        fence.open()
+        Fence(project, coordinator, _patiently, settings.max_stall).open()
         if settings.before:
             _resume(settings, told("resume", "mysql", coordinator.now, settings))
         coordinator.move(FOLLOWING)
@@ -267,6 +272,11 @@ def changes_after(log_folder: Path, start: LogPoint | None, end: Position) -> in
                 late += 0 if end.at_or_after(record.position) else pending
                 pending = 0
     return late
+
+
+def _patiently(seconds: float) -> bool:
+    time.sleep(seconds)
+    return False
 
 
 def _resume(settings: Cutover, event: Told) -> None:

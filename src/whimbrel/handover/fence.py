@@ -23,11 +23,13 @@ from whimbrel.mysql.triggers import (
     fence_triggers,
     first_triggers,
     make_triggers,
+    refuse_blind,
     standing,
 )
 from whimbrel.project import Project
 from whimbrel.records import Position
 
+UNDO_PATIENCE = 600.0  # seconds: longer, as writes are refused until it is done
 EndOf = Callable[[Mysql], Position]
 
 
@@ -53,7 +55,7 @@ class Fence:
         self._wait = wait
         self._hold = hold
 
-    def close(self, end_of: EndOf) -> Closed:
+    def close(self, end_of: EndOf, patience: float) -> Closed:
         """Make the fence. Nothing of ours stands on the tables when this is called; whatever is raised, some of it may.
 
         The order matters: the lock, no prepared transaction, the fence, the end. Raises FenceBroken, TablesBusy,
@@ -63,7 +65,7 @@ class Fence:
         triggers = self._triggers()
         with closing(connect(self._source)) as connection:
             first = first_triggers(connection, tables)
-        with self._locked(tables) as held:
+        with self._locked(tables, patience) as held:
             refuse_prepared(held)
             make_triggers(held.execute, triggers, first)
             end = end_of(held.session)
@@ -72,12 +74,13 @@ class Fence:
             return Closed(end, held.granted, waited, held.server(), identities)
 
     @contextmanager
-    def sealed(self, closed: Closed) -> Iterator[Barrier]:
+    def sealed(self, closed: Closed, patience: float) -> Iterator[Barrier]:
         """The lock once more, with the fence and the tables as they were when it was closed; else FenceBroken.
+        Whoever reads the tables within a transaction keeps it away: TablesBusy.
 
         While it is held nobody can change that, not even who may drop triggers.
         """
-        with self._locked(self._coordinator.tables) as held:
+        with self._locked(self._coordinator.tables, patience) as held:
             refuse_prepared(held)
             if held.server() != closed.server:
                 raise _broken(["another server answers"])
@@ -107,11 +110,12 @@ class Fence:
         TRIGGER would wait behind an open transaction, and all reads of the table behind it.
         """
         with closing(connect(self._source)) as connection:
+            refuse_blind(connection, self._coordinator.tables)
             left = standing(connection, self._coordinator.tables)
             fenced = [table for table in self._coordinator.tables if standing(connection, [table])]
         if not left:
             return
-        with self._locked(fenced) as held:
+        with self._locked(fenced, UNDO_PATIENCE) as held:
             drop_triggers(held.execute, left)
 
     def _triggers(self) -> list[FenceTrigger]:
@@ -119,9 +123,9 @@ class Fence:
         return fence_triggers(self._coordinator.tables, now.fence_epoch, now.exempt)
 
     @contextmanager
-    def _locked(self, tables: Sequence[Name]) -> Iterator[Barrier]:
+    def _locked(self, tables: Sequence[Name], patience: float = PATIENCE) -> Iterator[Barrier]:
         names = [*tables, self._coordinator.row_table]
-        with barrier(self._source, names, self._wait, hold=self._hold, patience=PATIENCE) as held:
+        with barrier(self._source, names, self._wait, hold=self._hold, patience=patience) as held:
             self._coordinator.sure(held)
             yield held
 

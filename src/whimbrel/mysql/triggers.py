@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from whimbrel.errors import FenceBroken, PrivilegeError, SourceError, WhimbrelError
 from whimbrel.mysql.connect import Mysql, quoted, rows_as_dicts
 from whimbrel.mysql.errors import Code
+from whimbrel.mysql.grants import grants_of, may
 
 Name = tuple[str, str]  # schema and table
 EVENTS = ("INSERT", "UPDATE", "DELETE")
@@ -93,6 +94,20 @@ def fence_faults(connection: Mysql, wanted: Sequence[FenceTrigger]) -> list[str]
         elif row["body"] != each.body:
             faults.append(f"the trigger {each.name} of {'.'.join(each.table)} has another text: {row['body'][:100]}")
     return faults
+
+
+def refuse_blind(connection: Mysql, tables: Iterable[Name]) -> None:
+    """Raises PrivilegeError: to an account without TRIGGER a table has no triggers, so it could not say that none
+    stand.
+    """
+    grants = grants_of(connection)
+    for schema, name in tables:
+        if not may(grants, "TRIGGER", schema=schema, table=name):
+            raise PrivilegeError(
+                "lacks TRIGGER, and so cannot see whether the fence stands",
+                place=f"{schema}.{name}",
+                hint="GRANT TRIGGER on the table to whimbrel's account.",
+            )
 
 
 def standing(connection: Mysql, tables: Iterable[Name]) -> list[Name]:
