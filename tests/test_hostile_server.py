@@ -41,8 +41,8 @@ def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readers, "CONNECT_TIMEOUT", 1)
 
 
-def ended(client: Callable[[Source], Any], act: Act, **more: Any) -> WhimbrelError:
-    """The error that ends it. No more than 32 MB were taken in."""
+def ended(client: Callable[[Source], Any], act: Act, tls: Path | None = None, **more: Any) -> WhimbrelError:
+    """The error that ends it. No more than 32 MB were taken in. ``tls`` is a folder for the server's certificates."""
     sent: list[int] = []
 
     def counted(session: Session) -> None:
@@ -56,7 +56,7 @@ def ended(client: Callable[[Source], Any], act: Act, **more: Any) -> WhimbrelErr
         act(session)
 
     began = time.monotonic()
-    with hostile(counted) as server, pytest.raises(WhimbrelError) as raised:
+    with hostile(counted, tls) as server, pytest.raises(WhimbrelError) as raised:
         client(Source(server.host, server.port, "app", "", "secret", read_timeout=1, **more))
     assert time.monotonic() - began < SOON
     assert sum(sent) < 32 << 20
@@ -139,6 +139,10 @@ def drip_packets(session: Session) -> None:
 @pytest.mark.parametrize("what", [drip, drip_packets])
 def test_an_answer_that_drips(client: Callable[[Source], Any], what: Act) -> None:
     assert "in 1 seconds of waiting" in str(ended(client, in_an_answer(what)))
+
+
+def test_an_answer_that_drips_over_tls(client: Callable[[Source], Any], tmp_path: Path) -> None:
+    assert "in 1 seconds of waiting" in str(ended(client, in_an_answer(drip), tls=tmp_path))
 
 
 def test_an_answer_whose_first_packet_drips(client: Callable[[Source], Any]) -> None:

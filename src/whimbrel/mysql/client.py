@@ -91,6 +91,7 @@ class SourceConnection(_Base):
         self._beneath = self._sock.dup()  # what TLS is put upon, to be shut down by _give_up
         self._limit.start()
         super()._get_server_information()
+        self._waiting.begin()  # each step of a login is an answer; all of them have SECONDS
         if self.ssl and not starts_tls(self._source, self.server_capabilities, self._place, wanted=bool(self.ssl)):
             self.ssl = False
             self.client_flag &= ~CLIENT.SSL
@@ -106,6 +107,7 @@ class SourceConnection(_Base):
         while True:
             if answer is not None:
                 self.write_packet(answer)
+            self._waiting.begin()
             packet = self._read_packet()
             try:
                 answer = steps.send(packet.get_all_data())
