@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -217,3 +218,52 @@ def test_a_session_that_cannot_be_set_is_refused(people: Back, monkeypatch: pyte
     monkeypatch.setattr("whimbrel.mysql.settings.WRITING", {"innodb_lock_wait_timeout": 2**40})
     with pytest.raises(UnsupportedSource, match="innodb_lock_wait_timeout"):
         connect_to_write(people.source)
+
+
+# --- what the server fills by itself, and attributes that are no column -----------------------------------------------
+
+
+def test_generated_columns_are_left_and_those_that_update_themselves_are_set(
+    source_server: SqlServer, database: str
+) -> None:
+    source_server.execute(
+        "CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, n INT, twice INT AS (n * 2) STORED, "
+        "at TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3) ON UPDATE CURRENT_TIMESTAMP(3))",
+        "INSERT INTO t (id, n, at) VALUES (1, 5, '2026-01-01 00:00:00')",
+        database=database,
+    )
+    back = Back(source_server, database, record(database))
+    [item] = back.items().values()
+    back.write(back.change(item, item | {"n": {"N": "6"}}))
+    back.write(back.change(None, {**item, "id": {"N": "0"}, "twice": {"N": "99"}}))  # as an application may leave it
+    assert not back.refused
+    moment = back.rows()[0][3]
+    assert back.rows() == [(0, 5, 10, moment), (1, 6, 12, moment)]
+
+
+def test_new_attributes_are_kept_in_a_json_column(source_server: SqlServer, database: str) -> None:
+    source_server.execute("CREATE TABLE t (id INT PRIMARY KEY, n INT, extra JSON)", database=database)
+    back = Back(source_server, database, record(database, exclude=("extra",)), "json:extra")
+    plain: Item = {"id": {"N": "1"}, "n": {"N": "1"}}
+    more = plain | {"colour": {"S": "röd"}, "size": {"M": {"x": {"N": "1.50"}}}}
+    back.write(back.change(None, more))
+    assert json.loads(str(back.rows()[0][2])) == {"colour": {"S": "röd"}, "size": {"M": {"x": {"N": "1.50"}}}}
+    back.write(back.change(more, plain))
+    assert back.rows() == [(1, 1, None)]
+    assert not back.refused
+
+
+def test_rows_of_a_table_without_a_primary_key_are_found_by_the_unique_one(
+    source_server: SqlServer, database: str
+) -> None:
+    source_server.execute(
+        "CREATE TABLE t (id INT NOT NULL UNIQUE, `a ``b` VARCHAR(9), n INT)",
+        "INSERT INTO t VALUES (1, 'x', 1)",
+        database=database,
+    )
+    back = Back(source_server, database, record(database))
+    [item] = back.items().values()
+    back.write(back.change(item, item | {"n": {"N": "2"}}), back.change(None, {**item, "id": {"N": "2"}}))
+    assert back.rows() == [(1, "x", 2), (2, "x", 1)]
+    back.write(back.change(item, None))
+    assert back.rows() == [(2, "x", 1)]

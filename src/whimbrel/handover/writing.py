@@ -15,7 +15,7 @@ from whimbrel.handover.reading import Portion, Record
 from whimbrel.item import key_id
 from whimbrel.mapping.items_back import ItemInverse
 from whimbrel.migration.dead import DeadLetters
-from whimbrel.mysql.reverse_tables import LANES, Lane, Place
+from whimbrel.mysql.reverse_tables import LANES, NOWHERE, Lane, Place
 from whimbrel.mysql.write_rows import ItemChange, Refusal, RowWriter
 from whimbrel.records import Fault
 from whimbrel.threads import Thread
@@ -127,7 +127,8 @@ class Writing:
             self._letters.add([(item, why, records[item.lane, item.sequence]) for item, why in refusals])
 
         writer.write(items, places, refused)
-        self._durable.update(places)
+        for lane, place in places.items():  # a lane that was ahead in an earlier process stays so
+            self._durable[lane] = max(place, self._durable.get(lane, NOWHERE))
         self.written += len(items)
         for portion in portions:
             portion.page.written()
