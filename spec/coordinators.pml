@@ -74,8 +74,9 @@ proctype coordinator(byte me) {
         :: atomic { step == FOLLOWING -> take_over(CUTTING); KILLED } -> goto cut
         :: atomic { step == CUTTING -> take_over(CUTTING); KILLED } -> goto undo
         :: atomic { step == DECIDED -> take_over(DECIDED); KILLED } -> goto open
-        :: atomic { step == OPEN -> take_over(CLOSING); KILLED } -> goto close
+        :: atomic { step == DECIDED || step == OPEN -> take_over(CLOSING); KILLED } -> goto close
         :: atomic { step == CLOSING -> take_over(CLOSING); KILLED } -> goto close
+        :: atomic { step == CLOSING -> take_over(CLOSING); KILLED } -> goto open_again
         :: atomic { step == RETURNED -> take_over(RETURNED); KILLED } -> goto give_back
         fi;
 cut:
@@ -105,8 +106,16 @@ undo:
         atomic { if :: MAY_UNDO -> fence = false; assert(route != DYNAMODB) :: else -> goto over fi; KILLED };
         atomic { if :: MINE && step == CUTTING -> step = FOLLOWING :: else fi; KILLED };
         goto over;
+open_again:
+        atomic { set_route(DYNAMODB) };
+        atomic { if :: MINE && step == CLOSING -> step = OPEN :: else fi; KILLED };
+        goto over;
 close:
         atomic { set_route(NOWHERE) };
+        if
+        :: true -> goto open_again  /* what DynamoDB has could not be brought back */
+        :: true
+        fi;
         atomic { if :: MINE && step == CLOSING -> step = RETURNED :: else -> goto over fi; KILLED };
 give_back:
         atomic { if :: MAY_UNDO -> fence = false; assert(route != DYNAMODB) :: else -> goto over fi; KILLED };

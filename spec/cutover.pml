@@ -218,8 +218,11 @@ undo:
         atomic { stream_on = true; MAY_CRASH };
 #endif
         atomic { state = OPEN; MAY_CRASH }
-    :: state == OPEN && rollbacks == 0 ->
+    :: (state == DECIDED || state == OPEN) && rollbacks == 0 ->  /* from DECIDED if the hooks never succeed */
         atomic { rollbacks++; state = CLOSING; MAY_CRASH }
+    :: state == CLOSING ->  /* it fails, and DynamoDB is opened again; the reverse stream goes on */
+        atomic { route = DYNAMODB; MAY_CRASH };
+        atomic { state = OPEN; MAY_CRASH }
     :: state == CLOSING ->
         atomic { route = NOWHERE; MAY_CRASH };
 #ifndef OPENED_WITHIN_LEASE

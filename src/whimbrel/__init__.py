@@ -23,7 +23,16 @@ if TYPE_CHECKING:
         init,
         preview,
     )
-    from whimbrel.api.handover import CutoverPlan, CutoverResult, cutover, plan_cutover
+    from whimbrel.api.handover import (
+        CutoverPlan,
+        CutoverResult,
+        FinishResult,
+        RollbackResult,
+        cutover,
+        finish,
+        plan_cutover,
+        rollback,
+    )
     from whimbrel.api.lake import (
         ConvertPlan,
         ConvertResult,
@@ -106,7 +115,16 @@ _PARTS = {
         "init",
         "preview",
     ),
-    "api.handover": ("CutoverPlan", "CutoverResult", "cutover", "plan_cutover"),
+    "api.handover": (
+        "CutoverPlan",
+        "CutoverResult",
+        "FinishResult",
+        "RollbackResult",
+        "cutover",
+        "finish",
+        "plan_cutover",
+        "rollback",
+    ),
     "api.lake": (
         "Refused",
         "Manifest",
@@ -191,6 +209,7 @@ __all__ = [
     "ExportPlan",
     "ExportResult",
     "Finding",
+    "FinishResult",
     "InitResult",
     "InputDrift",
     "Manifest",
@@ -209,6 +228,7 @@ __all__ = [
     "RestorePlan",
     "RestoreResult",
     "Retried",
+    "RollbackResult",
     "Status",
     "TableReport",
     "TrainPlan",
@@ -227,6 +247,7 @@ __all__ = [
     "endpoints",
     "errors",
     "export",
+    "finish",
     "init",
     "load",
     "load_project",
@@ -245,6 +266,7 @@ __all__ = [
     "renew",
     "restore",
     "retry_dead",
+    "rollback",
     "schedule",
     "serve",
     "snapshot",

@@ -29,6 +29,7 @@
     │   └── TargetNotEmpty        a target table has items that whimbrel did not write
     ├── HandoverError             a cutover, or the way back
     │   ├── CutoverUndone         it was undone before the decision: the application continues at MySQL
+    │   ├── RollbackUndone        it was undone before the decision to return: DynamoDB is open again
     │   ├── TablesBusy            (Retryable) the tables could not be locked within the time given
     │   ├── FenceBroken           the fence is not, or cannot be made, as it must be
     │   ├── HandoverTaken         another state folder hands over these tables
@@ -155,6 +156,9 @@ class CutoverUndone(HandoverError): ...
 
 
 class TablesBusy(HandoverError, Retryable): ...
+
+
+class RollbackUndone(HandoverError): ...
 
 
 class FenceBroken(HandoverError): ...

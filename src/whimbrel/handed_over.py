@@ -51,6 +51,7 @@ class Handover:
     end: Position | None = None
     forward_from: Position | None = None
     starts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    streams_made: tuple[str, ...] = ()  # target tables whose streams whimbrel turned on
     closed_at: float | None = None  # when nobody could write any more, seconds since the epoch
     asked_ms: float | None = None
     stall_ms: float | None = None
@@ -86,7 +87,8 @@ def load(folder: Path) -> Handover:
         hint = "Continue with the version of whimbrel that wrote it."
         raise StateError("is of another version of whimbrel", place=str(path), hint=hint)
     positions = {name: Position(**fields[name]) if fields[name] else None for name in ("end", "forward_from")}
-    return Handover(**fields | positions | {"tables": tuple((schema, name) for schema, name in fields["tables"])})
+    tables = {"tables": tuple((schema, name) for schema, name in fields["tables"])}
+    return Handover(**fields | positions | tables | {"streams_made": tuple(fields["streams_made"])})
 
 
 def save(folder: Path, handover: Handover) -> None:
@@ -103,6 +105,7 @@ def as_fields(handover: Handover) -> dict[str, Any]:
     for name in ("end", "forward_from"):
         found[name] = found[name].as_fields() if found[name] else None
     found["tables"] = [list(table) for table in handover.tables]
+    found["streams_made"] = list(handover.streams_made)
     found["starts"] = {table: dict(shards) for table, shards in handover.starts.items()}
     return found
 

@@ -13,6 +13,8 @@ AT_MYSQL = "assertion violated (((state=="  # a write at MySQL after the decisio
 DECIDED_EARLY = "&&(applied==log_end))"  # the decision, while the sides differ
 RETURNED_EARLY = "assertion violated ((row==item)&&"  # the way back, while the sides differ
 NONE_OPEN = "assertion violated (( !(fence)&&"  # at the end no side takes writes
+LOST_BACK = "assertion violated (row==acknowledged)"  # the reverse stream ends, and MySQL lacks a write
+OLD_AGAIN = "assertion violated ((fence&&(route=="  # an older value is back over a newer item
 LOST_FORWARD = "assertion violated (item==acknowledged)"
 NOT_COMPARED = "assertion violated (source["  # sides that differ, and the cutover did not see it
 OUT_OF_ORDER = "assertion violated (seen[me]==log[at].old)"
@@ -30,8 +32,8 @@ MODELS = {
         "ROUTE_BEFORE_DECISION": BOTH_OPEN,
         "STATE_BEFORE_UNDO": NONE_OPEN,
         "STREAM_AFTER_SWITCH": RETURNED_EARLY,
-        "FORWARD_NOT_ENDED": RETURNED_EARLY,
-        "PLACE_BEFORE_ROWS": RETURNED_EARLY,
+        "FORWARD_NOT_ENDED": OLD_AGAIN,
+        "PLACE_BEFORE_ROWS": LOST_BACK,
         "OPENED_WITHIN_LEASE": BOTH_OPEN,
         "OPENED_BEFORE_DRAINED": RETURNED_EARLY,
         "FORWARD_FROM_NOW": LOST_FORWARD,

@@ -1,4 +1,4 @@
-"""The cutover: writes move from the source to DynamoDB in one step."""
+"""The cutover and the way back: writes move from one side to the other in one step."""
 
 from __future__ import annotations
 
@@ -7,28 +7,43 @@ from collections.abc import Callable
 
 from whimbrel.api.opened import ProjectLike, opened_to_migrate
 from whimbrel.handover import cutover as cutovers
+from whimbrel.handover import finish as finishes
 from whimbrel.handover import plan
+from whimbrel.handover import rollback as rollbacks
 from whimbrel.handover.cutover import CutoverResult
+from whimbrel.handover.finish import FinishResult
 from whimbrel.handover.plan import CutoverPlan
+from whimbrel.handover.rollback import RollbackResult
 from whimbrel.migration.live import Update
 from whimbrel.migration.moving import Asked
 
-__all__ = ["CutoverPlan", "CutoverResult", "cutover", "plan_cutover"]
+__all__ = [
+    "CutoverPlan",
+    "CutoverResult",
+    "FinishResult",
+    "RollbackResult",
+    "cutover",
+    "finish",
+    "plan_cutover",
+    "rollback",
+]
 
 
 def cutover(
     project: ProjectLike,
     *,
+    until_open: bool = True,
     progress: Callable[[Update], None] | None = None,
     stop: threading.Event | None = None,
 ) -> CutoverResult:
     """Close the source for writes, prove that DynamoDB has everything, and open DynamoDB; or undo it all.
 
-    Continues what an earlier call was cut off from. Raises NotReady before anything is changed, CutoverUndone when the
+    Without ``until_open``, DynamoDB is then followed back into the source until ``stop`` is set. Continues what an
+    earlier call was cut off from. Raises NotReady before anything is changed, CutoverUndone when the
     application continues at the source, Stopped likewise, HandoverTaken, and as ``migrate`` does.
     """
     with opened_to_migrate(project) as found:
-        return cutovers.cutover(found, Asked(stop or threading.Event(), progress))
+        return cutovers.cutover(found, Asked(stop or threading.Event(), progress), until_open=until_open)
 
 
 def plan_cutover(project: ProjectLike) -> CutoverPlan:
@@ -39,3 +54,29 @@ def plan_cutover(project: ProjectLike) -> CutoverPlan:
     """
     with opened_to_migrate(project) as found:
         return plan.plan(found)
+
+
+def rollback(
+    project: ProjectLike,
+    *,
+    waive_dead_letters: bool = False,
+    progress: Callable[[Update], None] | None = None,
+    stop: threading.Event | None = None,
+) -> RollbackResult:
+    """Close DynamoDB for writes, bring what was written there into the source, prove it, and open the source.
+
+    ``waive_dead_letters``: although items could not be written back. Raises RollbackUndone when DynamoDB stays open,
+    Stopped likewise, HandoverTaken, another HandoverError if there is nothing to roll back, and as ``migrate`` does.
+    """
+    with opened_to_migrate(project) as found:
+        asked = Asked(stop or threading.Event(), progress)
+        return rollbacks.rollback(found, asked, waive_dead_letters=waive_dead_letters)
+
+
+def finish(project: ProjectLike, *, keep_fence: bool = False, stop: threading.Event | None = None) -> FinishResult:
+    """Give up the way back, and remove what whimbrel made for it: the fence unless ``keep_fence``, streams, state.
+
+    Raises HandoverError where DynamoDB is not open, HandoverTaken, and as ``migrate`` does.
+    """
+    with opened_to_migrate(project) as found:
+        return finishes.finish(found, Asked(stop or threading.Event()), keep_fence=keep_fence)

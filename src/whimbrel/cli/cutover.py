@@ -11,7 +11,7 @@ from whimbrel.cli.frame import OK, USER_ERROR, say_json
 from whimbrel.cli.migration import shown
 from whimbrel.cli.stopping import INTERRUPTED
 from whimbrel.errors import UserError
-from whimbrel.handed_over import FOLLOWING, load
+from whimbrel.handed_over import DECIDED, FOLLOWING, OPEN, load
 from whimbrel.project import Project
 
 
@@ -26,25 +26,58 @@ def show_plan(project: Project, as_json: bool) -> int:
     return USER_ERROR if plan.errors else OK
 
 
-def cutover(project: Project, as_json: bool, *, yes: bool) -> int:
-    if load(project.state).step == FOLLOWING and not (yes or _agreed()):
+def cutover(project: Project, as_json: bool, *, yes: bool, until_open: bool) -> int:
+    if load(project.state).step == FOLLOWING and not (
+        yes or _agreed("Close the source for writes, and open DynamoDB?")
+    ):
         click.echo("Nothing was done.", err=True)
         return INTERRUPTED
     with shown(project, as_json) as asked:
-        done = verbs.cutover(project, progress=asked.tell, stop=asked.stop)
+        done = verbs.cutover(project, until_open=until_open, progress=asked.tell, stop=asked.stop)
     if as_json:
         say_json({"event": "end", "exit_code": OK} | done.to_dict())
     else:
         stall = "" if done.stall_ms is None else f" Nobody could write for {done.stall_ms:,.0f} ms."
         click.echo(f"DynamoDB is open for writes to {', '.join(done.tables)}.{stall}", err=True)
+    return INTERRUPTED if asked.stop.is_set() else OK
+
+
+def rollback(project: Project, as_json: bool, *, yes: bool, waive_dead_letters: bool) -> int:
+    begins = load(project.state).step in (DECIDED, OPEN)
+    if begins and not (yes or _agreed("Close DynamoDB for writes, and open the source?")):
+        click.echo("Nothing was done.", err=True)
+        return INTERRUPTED
+    with shown(project, as_json) as asked:
+        done = verbs.rollback(project, waive_dead_letters=waive_dead_letters, progress=asked.tell, stop=asked.stop)
+    if as_json:
+        say_json({"event": "end", "exit_code": OK} | done.to_dict())
+    else:
+        stall = "" if done.stall_ms is None else f" Nobody could write for {done.stall_ms / 1000:,.1f} s."
+        click.echo(f"The source is open for writes to {', '.join(done.tables)}.{stall}", err=True)
     return OK
 
 
-def _agreed() -> bool:
+def finish(project: Project, as_json: bool, *, yes: bool, keep_fence: bool) -> int:
+    if not (yes or _agreed("Give up the way back to the source?")):
+        click.echo("Nothing was done.", err=True)
+        return INTERRUPTED
+    with shown(project, as_json) as asked:
+        done = verbs.finish(project, keep_fence=keep_fence, stop=asked.stop)
+    if as_json:
+        say_json({"event": "end", "exit_code": OK} | done.to_dict())
+    else:
+        for each in done.removed:
+            click.echo(f"removed  {each}")
+        kept = "The triggers stay." if done.fence_kept else "Whoever still writes to the old tables is not refused."
+        click.echo(f"Finished. {kept} The last report: {done.report}", err=True)
+    return OK
+
+
+def _agreed(question: str) -> bool:
     try:
-        return click.confirm("Close the source for writes, and open DynamoDB?", err=True)
+        return click.confirm(question, err=True)
     except click.Abort:
-        raise UserError("there is nobody who could agree", place="cutover", hint="Say --yes.") from None
+        raise UserError("there is nobody who could agree", place=question, hint="Say --yes.") from None
 
 
 def _plan_lines(plan: verbs.CutoverPlan) -> Iterator[str]:

@@ -16,16 +16,51 @@ from whimbrel.cli.frame import guarded, json_option, named_project, project_opti
 @json_option
 @click.option("--plan", is_flag=True, help="Print the steps, what they need and how long writes stop; change nothing.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option("--until-open", is_flag=True, help="End when DynamoDB is open, without following it back.")
 @guarded
-def cutover(project_file: Path, as_json: bool, plan: bool, yes: bool) -> int:
+def cutover(project_file: Path, as_json: bool, plan: bool, yes: bool, until_open: bool) -> int:
     """Move writes from the source to DynamoDB: close, drain, prove, decide, open.
 
+    Then writes at DynamoDB are followed back into the source until Ctrl-C: `whimbrel rollback` can return to it.
     Undone if anything is in the way before the decision. A cutover that was cut off is continued.
     """
     from whimbrel.cli import cutover as cutting
 
     project = named_project(project_file)
-    return cutting.show_plan(project, as_json) if plan else cutting.cutover(project, as_json, yes=yes)
+    if plan:
+        return cutting.show_plan(project, as_json)
+    return cutting.cutover(project, as_json, yes=yes, until_open=until_open)
 
 
-COMMANDS = [cutover]
+@click.command()
+@project_option
+@dms_option
+@json_option
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option("--waive-dead-letters", is_flag=True, help="Return although items could not be written back.")
+@guarded
+def rollback(project_file: Path, as_json: bool, yes: bool, waive_dead_letters: bool) -> int:
+    """Return writes to the source, with all that was written at DynamoDB since.
+
+    Undone if anything is in the way before the decision to return: then DynamoDB stays open.
+    """
+    from whimbrel.cli import cutover as cutting
+
+    return cutting.rollback(named_project(project_file), as_json, yes=yes, waive_dead_letters=waive_dead_letters)
+
+
+@click.command()
+@project_option
+@dms_option
+@json_option
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option("--keep-fence", is_flag=True, help="Leave the triggers: nobody writes to the old tables by mistake.")
+@guarded
+def finish(project_file: Path, as_json: bool, yes: bool, keep_fence: bool) -> int:
+    """Give up the way back, and remove what whimbrel made for it."""
+    from whimbrel.cli import cutover as cutting
+
+    return cutting.finish(named_project(project_file), as_json, yes=yes, keep_fence=keep_fence)
+
+
+COMMANDS = [cutover, rollback, finish]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from whimbrel.dynamodb.answers import described, page
 from whimbrel.dynamodb.session import ask, translate
-from whimbrel.errors import RequestRefused, TargetNotEmpty, TargetUnreachable
+from whimbrel.errors import RequestRefused, TargetError, TargetNotEmpty, TargetUnreachable
 from whimbrel.project import IndexRule, Target
 from whimbrel.records import Item
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 KeyAttributes = Sequence[tuple[str, str]]  # (name, type S, N or B): the partition key, and the sort key if there is one
+BOTH_IMAGES = "NEW_AND_OLD_IMAGES"
 _ACTIVE_SECONDS = 600.0
 
 
@@ -130,6 +131,48 @@ def describe(client: DynamoDBClient, name: str) -> Any:
         return ask(client.describe_table, partial(described, name), name, TableName=name)
     except client.exceptions.ResourceNotFoundException:
         return None
+
+
+def stream_of(client: DynamoDBClient, name: str) -> str:
+    """The ARN of the stream that is on and has both images; "" where none is on. Raises TargetError for another one."""
+    description: Any = describe(client, name) or {}
+    specification = description.get("StreamSpecification", {})
+    if not specification.get("StreamEnabled"):
+        return ""
+    if (view := specification.get("StreamViewType")) != BOTH_IMAGES:
+        raise TargetError(
+            f"the table's stream has {view}, and the way back needs {BOTH_IMAGES}",
+            place=name,
+            hint="A stream's view cannot be changed: turn the stream off, if nobody reads it, and start again.",
+        )
+    return str(description["LatestStreamArn"])
+
+
+def turn_stream_on(client: DynamoDBClient, name: str) -> None:
+    """On, with both images, when this returns. Raises TargetUnreachable, and what ``translate`` makes of the rest."""
+    _update_stream(client, name, {"StreamEnabled": True, "StreamViewType": BOTH_IMAGES})
+    _wait_active(client, name)
+    deadline = time.monotonic() + _ACTIVE_SECONDS
+    while not stream_of(client, name):
+        if time.monotonic() > deadline:
+            raise TargetUnreachable("the table's stream is not on yet", place=name, hint="Check it in the AWS console.")
+        time.sleep(0.1)
+
+
+def turn_stream_off(client: DynamoDBClient, name: str) -> bool:
+    """False where it was off already, or the table is gone."""
+    description: Any = describe(client, name) or {}
+    if not description.get("StreamSpecification", {}).get("StreamEnabled"):
+        return False
+    _update_stream(client, name, {"StreamEnabled": False})
+    return True
+
+
+def _update_stream(client: DynamoDBClient, name: str, specification: Any) -> None:
+    try:
+        client.update_table(TableName=name, StreamSpecification=specification)
+    except Exception as error:
+        translate(error, name)
 
 
 def _create(

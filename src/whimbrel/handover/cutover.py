@@ -8,10 +8,12 @@ from typing import Any
 
 from whimbrel.checkpoint import RunLock
 from whimbrel.errors import HandoverError, StateError
-from whimbrel.handed_over import CUTTING, DECIDED, FOLLOWING, OPEN, Handover, load
+from whimbrel.handed_over import CLOSING, CUTTING, DECIDED, FINISHED, FOLLOWING, RETURNED, Handover, load
 from whimbrel.handover.cutting import Cutting, Say, undo
 from whimbrel.handover.fence import Closed, Fence
 from whimbrel.handover.plan import refuse_unready
+from whimbrel.handover.returning import open_again
+from whimbrel.handover.reversing import Reversing
 from whimbrel.handover.state import Coordinator
 from whimbrel.handover.switching import switch
 from whimbrel.migration.live import Live
@@ -20,8 +22,10 @@ from whimbrel.migration.prepare import prepare
 from whimbrel.migration.progress import Progress
 from whimbrel.migration.run import Run
 from whimbrel.migration.state import StateFolder
-from whimbrel.migration.takeover import take_over
+from whimbrel.migration.takeover import Requests, take_over
 from whimbrel.project import Project
+
+LOOK_EVERY = 0.1  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,8 @@ class CutoverResult:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
-def cutover(project: Project, asked: Asked) -> CutoverResult:
+def cutover(project: Project, asked: Asked, *, until_open: bool = False) -> CutoverResult:
+    """``until_open``: return when DynamoDB is open, instead of following it back into the source until stopped."""
     progress, stop, folder = Progress(phase="cutover"), asked.stop, StateFolder(project.state)
     folder.make()
     with ExitStack() as held:
@@ -57,6 +62,8 @@ def cutover(project: Project, asked: Asked) -> CutoverResult:
             raise StateError(f"the phase is {run.phase!r}", place=str(folder.root), hint="First: whimbrel migrate")
         coordinator = Coordinator(project, prepared.tables)
         _go_on(run, coordinator, live.say)
+        if coordinator.now.starts and not until_open:
+            _follow_back(run, coordinator, live.say)
     return result_of(coordinator.now)
 
 
@@ -74,10 +81,24 @@ def _go_on(run: Run, coordinator: Coordinator, say: Say) -> None:
     if coordinator.now.step == DECIDED:
         run.stop_capture()
         switch(run, coordinator, fence, closed, say)
-    if coordinator.now.step != OPEN:
-        raise HandoverError(
-            f"a rollback is under way (step {coordinator.now.step})", hint="It continues with: whimbrel rollback"
-        )
+    if coordinator.now.step == CLOSING:  # a rollback was cut off
+        open_again(run, coordinator, say)
+    if coordinator.now.step == RETURNED:
+        raise HandoverError("a rollback was decided", place="cutover", hint="It continues with: whimbrel rollback")
+    if coordinator.now.step == FINISHED:
+        raise HandoverError("the handover is finished", place="cutover", hint="There is nothing to continue.")
+
+
+def _follow_back(run: Run, coordinator: Coordinator, say: Say) -> None:
+    """Until stopped, or another command takes over: the source gets what is written at DynamoDB."""
+    requests = Requests(run.folder)
+    with Reversing(run, coordinator.now) as reverse:
+        say("DynamoDB is open; following it back into the source until Ctrl-C.")
+        while not run.stop.wait(LOOK_EVERY):
+            reverse.check()
+            if who := requests.asked():
+                say(f"`{who}` takes over.")
+                return
 
 
 def undo_before_migrating(project: Project) -> None:

@@ -20,6 +20,7 @@ from whimbrel.handed_over import CUTTING, DECIDED, FOLLOWING, Handover
 from whimbrel.handover.fence import Closed, Fence, elapsed
 from whimbrel.handover.hooks import Told, run_command
 from whimbrel.handover.state import Coordinator
+from whimbrel.handover.streams import Marking, turn_on
 from whimbrel.migration.follow import Follower
 from whimbrel.migration.positions import reached
 from whimbrel.migration.run import Run
@@ -53,6 +54,7 @@ class Cutting:
         self._settings = run.prepared.project.cutover
         self._before: LogPoint | None = None
         self._closed: Closed | None = None
+        self._starts: dict[str, dict[str, str]] = {}
 
     def cut(self) -> Closed:
         """FOLLOWING to DECIDED. Raises CutoverUndone when it was undone, with the reason; Stopped likewise; another
@@ -84,6 +86,8 @@ class Cutting:
 
     def _cut(self, following: ExitStack) -> Closed:
         run = self._run
+        if self._settings.reverse_user:
+            turn_on(run, self._coordinator)
         run.start_capture()
         following.enter_context(Follower(run))
         self._catch_up()
@@ -96,7 +100,10 @@ class Cutting:
         self._say(f"Writes are closed at {closed.end}.")
         deadline = closed.granted + self._settings.max_stall
         self._drain(closed.end, deadline)
+        # After the last write of ours is acknowledged, and before the decision: the way back begins there.
+        marking = Marking(run) if self._settings.reverse_user else None
         self._verify(closed.end, deadline)
+        self._starts = marking.starts() if marking else {}
         self._decide(closed, deadline, following)
         return closed
 
@@ -111,7 +118,9 @@ class Cutting:
             # What is written from now on, on either side, is in no set of dirty keys.
             remove_verified(self._run.folder.root)
             closed_at = time.time() - elapsed(closed.granted)
-            self._coordinator.move(DECIDED, held, end=end, closed_at=closed_at, asked_ms=closed.asked_ms)
+            self._coordinator.move(
+                DECIDED, held, end=end, starts=self._starts, closed_at=closed_at, asked_ms=closed.asked_ms
+            )
         # Only now the lock is gone: the decision is in the rows and in the file.
 
     def _catch_up(self) -> None:

@@ -92,6 +92,17 @@ class Fence:
                 raise _broken(faults)
             yield held
 
+    @contextmanager
+    def returning(self) -> Iterator[Barrier]:
+        """The lock in which the source is given back: the triggers go at the end of the block, before the lock does."""
+        tables = self._coordinator.tables
+        with self._locked(tables) as held:
+            refuse_prepared(held)
+            if held.server() != self._coordinator.now.server:
+                raise _broken(["another server answers"])
+            yield held
+            drop_triggers(held.execute, standing(held.session, tables))
+
     def faults(self) -> list[str]:
         """What of the fence is not as it was made."""
         with closing(connect(self._source)) as connection:

@@ -38,15 +38,15 @@ from whimbrel.handed_over import (
 )
 from whimbrel.mysql.barrier import Barrier, Name, execute
 from whimbrel.mysql.connect import Mysql, connect
-from whimbrel.mysql.handover_rows import TABLE, HandoverRow, change_rows, make_rows, read_rows
+from whimbrel.mysql.handover_rows import TABLE, HandoverRow, change_rows, has_table, make_rows, read_rows
 from whimbrel.project import Project
 
 NEXT = {
     FOLLOWING: {CUTTING},
     CUTTING: {DECIDED, FOLLOWING},
-    DECIDED: {OPEN},
+    DECIDED: {OPEN, CLOSING},
     OPEN: {CLOSING, FINISHED},
-    CLOSING: {RETURNED},
+    CLOSING: {OPEN, RETURNED},
     RETURNED: {FOLLOWING},
     FINISHED: set[str](),
 }
@@ -112,6 +112,10 @@ class Coordinator:
     def note(self, **values: Any) -> None:
         """Save ``values`` in the file, within the step."""
         self._save(**values)
+
+    def has_rows(self, connection: Mysql) -> bool:
+        """Whether the source still knows of this handover."""
+        return has_table(connection, self.schema) and bool(read_rows(connection, self.schema, self.sources))
 
     @property
     def _ours(self) -> tuple[int, str]:
@@ -188,6 +192,8 @@ def standing_step(row: str, file: str, folder: Path) -> str:
         return row
     if {row, file} == {CUTTING, FOLLOWING}:
         return CUTTING  # the undo may not be whole: it is repeated, which is harmless
+    if {row, file} == {CLOSING, OPEN}:
+        return CLOSING  # nobody knows what applications were last told: they are told again, whichever way it goes
     if row in NEXT[file]:
         return row  # a crash between the two
     if file in NEXT.get(row, ()):

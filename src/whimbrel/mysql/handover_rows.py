@@ -65,6 +65,18 @@ def change_rows(execute: Execute, schema: str, sources: Sequence[str], was: Hand
     return changed == len(sources)
 
 
+def has_table(connection: Mysql, schema: str) -> bool:
+    found = "SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s"
+    return bool(rows_as_dicts(connection, found, (schema, TABLE)))
+
+
+def remove_rows(connection: Mysql, schema: str, sources: Sequence[str]) -> None:
+    """The rows of ``sources``, and the table with the last ones."""
+    rows_as_dicts(connection, f"DELETE FROM {_table(schema)} WHERE source IN ({_places(sources)})", tuple(sources))
+    if not rows_as_dicts(connection, f"SELECT 1 FROM {_table(schema)} LIMIT 1"):
+        rows_as_dicts(connection, f"DROP TABLE {_table(schema)}")
+
+
 def _table(schema: str) -> str:
     return f"{quoted(schema)}.{TABLE}"
 

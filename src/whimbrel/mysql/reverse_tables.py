@@ -184,3 +184,29 @@ def read_items(connection: Mysql, schema: str, epoch: int, target: str) -> list[
 
 def short(identity: bytes) -> bytes:
     return blake2b(identity, digest_size=16).digest()
+
+
+# --- the end --------------------------------------------------------------------------------------------------------
+
+
+def reopen_gate(connection: Mysql, schema: str, epoch: int) -> None:
+    """For the one who coordinates, where the return that closed the gate did not come to pass."""
+    if PLACES in _standing(connection, schema):
+        with translated(f"{schema}.{PLACES}"), connection.cursor() as cursor:
+            where = "WHERE epoch = %s AND stream = '' AND shard = '' AND lane = -1"
+            cursor.execute(f"UPDATE {quoted(schema)}.{quoted(PLACES)} SET ended = 0 {where}", (epoch,))
+
+
+def remove_tables(connection: Mysql, schema: str, epoch: int) -> bool:
+    """What an epoch's reverse stream kept, and each table with its last row; whether there was one."""
+    standing = _standing(connection, schema)
+    for name in standing:
+        rows_as_dicts(connection, f"DELETE FROM {quoted(schema)}.{quoted(name)} WHERE epoch = %s", (epoch,))
+        if not rows_as_dicts(connection, f"SELECT 1 FROM {quoted(schema)}.{quoted(name)} LIMIT 1"):
+            rows_as_dicts(connection, f"DROP TABLE {quoted(schema)}.{quoted(name)}")
+    return bool(standing)
+
+
+def _standing(connection: Mysql, schema: str) -> set[str]:
+    found = "SELECT TABLE_NAME AS name FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s"
+    return {str(row["name"]) for row in rows_as_dicts(connection, found, (schema,))} & _TABLES.keys()

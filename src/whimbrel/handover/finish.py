@@ -1,0 +1,110 @@
+"""``finish``: the way back is given up, and what whimbrel made for it is removed. Only what whimbrel made.
+
+The decision comes first, and is saved; everything after it may be repeated. A report is written at the end, and stays.
+"""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from whimbrel.durable import replace_file, writing
+from whimbrel.errors import HandoverError
+from whimbrel.handed_over import FINISHED, OPEN, Handover, load
+from whimbrel.handover.fence import Fence
+from whimbrel.handover.state import Coordinator
+from whimbrel.handover.streams import turn_off
+from whimbrel.migration.moving import Asked
+from whimbrel.migration.state import StateFolder
+from whimbrel.migration.takeover import take_over
+from whimbrel.mysql.connect import connect
+from whimbrel.mysql.handover_rows import remove_rows
+from whimbrel.mysql.reverse_tables import remove_tables
+from whimbrel.project import Project
+
+REPORT = "finished.json"
+
+
+@dataclass(frozen=True, slots=True)
+class FinishResult:
+    """``removed`` is what whimbrel had made and has removed, in words; ``report`` the file that says all this."""
+
+    tables: tuple[str, ...]
+    fence_kept: bool
+    removed: tuple[str, ...]
+    report: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def finish(project: Project, asked: Asked, *, keep_fence: bool = False) -> FinishResult:
+    """``keep_fence``: the triggers stay, so that nobody writes to the old tables by mistake."""
+    folder = StateFolder(project.state)
+    folder.make()
+    with take_over(folder, "whimbrel finish", asked.stop):
+        now = load(project.state)
+        if now.step not in (OPEN, FINISHED):
+            raise HandoverError(
+                f"DynamoDB is not open by a cutover (step {now.step})",
+                place="finish",
+                hint="Only an open cutover can be finished: see `whimbrel status`.",
+            )
+        coordinator = Coordinator(project, now.tables)
+        if now.step == OPEN:
+            coordinator.take_over()
+            coordinator.move(FINISHED)
+        removed = [f"the stream of {target}" for target in turn_off(project, now)]
+        removed += _remove_at_source(project, coordinator, asked, keep_fence=keep_fence)
+        removed += _remove_state(folder)
+        report = _report(folder, coordinator.now, removed, keep_fence=keep_fence)
+    return FinishResult(tuple(coordinator.sources), keep_fence, tuple(removed), str(report))
+
+
+def _remove_at_source(project: Project, coordinator: Coordinator, asked: Asked, *, keep_fence: bool) -> list[str]:
+    """The rows of the coordinator last of all: while they stand, the rest can be removed again."""
+    removed, now = [], coordinator.now
+    with closing(connect(project.source)) as connection:
+        if now.starts and remove_tables(connection, coordinator.schema, now.fence_epoch):
+            removed.append("the tables of the reverse stream")
+        if coordinator.has_rows(connection):
+            if not keep_fence:
+                Fence(project, coordinator, asked.stop.wait, project.cutover.max_stall).open()
+                removed.append("the triggers")
+            remove_rows(connection, coordinator.schema, coordinator.sources)
+            removed.append("the rows of the handover")
+    return removed
+
+
+def _remove_state(folder: StateFolder) -> list[str]:
+    """The captured data. What says that the handover is finished stays, and so do the log and the report."""
+    removed = []
+    for path in (folder.log, folder.root / "export", folder.spill, folder.verify, folder.dirty):
+        if path.exists():
+            shutil.rmtree(path)
+            removed.append(str(path))
+    return removed
+
+
+def _report(folder: StateFolder, now: Handover, removed: list[str], *, keep_fence: bool) -> Path:
+    path = folder.root / REPORT
+    fields = {
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "tables": [".".join(table) for table in now.tables],
+        "epoch": now.epoch,
+        "end_of_the_source": str(now.end or ""),
+        "opened": None if now.closed_at is None else datetime.fromtimestamp(now.closed_at, UTC).isoformat(),
+        "stall_ms": now.stall_ms,
+        "fence_kept": keep_fence,
+        "removed": list(removed),
+        "dead_letters": folder.dead.exists() and folder.dead.stat().st_size > 0,
+    }
+    with writing(path):
+        replace_file(path, orjson.dumps(fields, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    return path

@@ -1,0 +1,67 @@
+"""Forward again: after a rollback the migration continues from where the source was given back, without a new snapshot.
+
+What the binlog has between the decision and that Position was written by the reverse stream, and must not come back. So
+the change log gets an empty commit there, and the Checkpoint moves to it. Both may be repeated after a crash.
+"""
+
+from __future__ import annotations
+
+import time
+
+from whimbrel.changelog.files import ChangeLogWriter
+from whimbrel.changelog.record import LogPoint
+from whimbrel.errors import HandoverError, SchemaDrift, StateError
+from whimbrel.handed_over import Handover
+from whimbrel.migration.run import Run
+from whimbrel.records import Commit, Position
+
+
+def same_source(run: Run, now: Handover) -> None:
+    """That the source is the server that was fenced, with the tables as the migration knows them. An ALTER while
+    DynamoDB was open is in a part of the binlog that nobody will read. Raises HandoverError, SchemaDrift.
+    """
+    server = run.prepared.server.server_uuid
+    if server != now.server:
+        raise HandoverError(
+            f"the source is another server ({server}) than the one that was fenced ({now.server})",
+            place="source",
+            hint="Let the project file name that server again. A failover while DynamoDB is open is not followed.",
+        )
+    history, applied = run.prepared.history, run.checkpoints.now.applied_position
+    assert history, "the migration was in phase apply when it was cut over"
+    assert applied
+    for name, known in history.at(applied).items():
+        if run.prepared.tables[name] != known:
+            raise SchemaDrift(
+                "was altered while DynamoDB was open",
+                place=known.full_name,
+                hint="Alter it back to what it was, then run the same command again.",
+            )
+
+
+def continue_from(run: Run, position: Position) -> None:
+    """Make ``position`` the end of the change log, and of what is applied. Raises StateError when changes are left in
+    the log that were never applied: the decision came after all of them.
+    """
+    run.lineage.begin(position)
+    with ChangeLogWriter(run.folder.log) as log:
+        applied = run.checkpoints.now.counters.get("applied", 0)
+        if log.total != applied:
+            raise StateError(
+                f"the change log has {log.total:,} changes, and {applied:,} were applied before the decision",
+                place=str(run.folder.log),
+                hint="Restore the state folder from one copy, and please report this.",
+            )
+        if log.last is None or position.order > log.last.position.order:
+            log.commit(Commit(position, time.time()))
+        # Durable before the Checkpoint points to it.
+        log.sync()
+        last, end = log.last, log.end
+    assert last is not None
+    if last.position.order != position.order:
+        raise StateError(
+            f"the change log ends at {last.position}, after {position}, where the source was given back",
+            place=str(run.folder.log),
+            hint="Restore the state folder from one copy, and please report this.",
+        )
+    run.checkpoints.save(run.checkpoints.now.with_applied(LogPoint(*end), position, last.timestamp))

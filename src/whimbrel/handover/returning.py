@@ -1,0 +1,143 @@
+"""From OPEN to RETURNED, or back: DynamoDB is closed, and the source gets what it lacks.
+
+Whatever fails before the decision to return opens DynamoDB again: the reverse stream goes on, and the way back stays.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from whimbrel.errors import HandoverError, RollbackUndone, Stopped, WhimbrelError
+from whimbrel.handed_over import CLOSING, OPEN, RETURNED
+from whimbrel.handover.cutting import Say, told
+from whimbrel.handover.fence import Fence
+from whimbrel.handover.forward import same_source
+from whimbrel.handover.reconcile import Reconciled
+from whimbrel.handover.reversing import Reversing
+from whimbrel.handover.state import Coordinator
+from whimbrel.handover.switching import announce
+from whimbrel.migration.run import Run
+
+CAUGHT_UP = 5.0  # seconds that the reverse stream may lag behind when DynamoDB is closed
+CAUGHT_UP_WITHIN = 3_600.0  # seconds
+DRAINED_WITHIN = 60.0  # seconds, after the leases have ended
+LOOK_EVERY = 0.01
+
+
+class Returning:
+    """Of one command that holds the run lock and coordinates."""
+
+    def __init__(self, run: Run, coordinator: Coordinator, fence: Fence, say: Say, *, waive_dead_letters: bool) -> None:
+        self._run = run
+        self._coordinator = coordinator
+        self._fence = fence
+        self._say = say
+        self._waive = waive_dead_letters
+        self._settings = run.prepared.project.cutover
+        self.closed_at = 0.0  # by time.monotonic(): when applications were told to stop
+
+    def give_back(self) -> int:
+        """How many rows the reconciliation wrote. Raises RollbackUndone with the reason when DynamoDB was opened
+        again, Stopped likewise; another HandoverError if that could not be done yet.
+        """
+        run, coordinator = self._run, self._coordinator
+        same_source(run, coordinator.now)
+        with Reversing(run, coordinator.now) as reverse:
+            if coordinator.now.step != CLOSING:
+                self._catch_up(reverse)  # before anybody is told: what is left to drain is little
+                coordinator.move(CLOSING)
+            try:
+                return self._close_and_drain(reverse)
+            except WhimbrelError as error:
+                if coordinator.now.step == RETURNED:
+                    raise
+                open_again(run, coordinator, self._say, because=str(error))
+                raise _undone(error) from error
+
+    def _close_and_drain(self, reverse: Reversing) -> int:
+        """The order matters: told to stop; no application goes by an older route, and no write of one is under way;
+        the ends of all shards; everything before them in the source; and only then the items are read and compared.
+        """
+        self.closed_at = time.monotonic()
+        event = told("close", "none", self._coordinator.now, self._settings)
+        announce(self._run.prepared.project, self._run.wire, event, self._run.stop, self._say)
+        self._say("Applications are told to stop writing to DynamoDB.")
+        self._wait(self._settings.lease_seconds + self._settings.write_seconds)
+        give_up = time.monotonic() + DRAINED_WITHIN
+        while not reverse.at_end():
+            self._wait(LOOK_EVERY)
+            if time.monotonic() > give_up:
+                raise HandoverError(
+                    f"the reverse stream did not end within {DRAINED_WITHIN:g} seconds", place="rollback"
+                )
+            reverse.check()
+        reverse.stop()
+        done = reverse.reconcile()
+        self._refuse_left_over(done)
+        for report in reverse.verify():
+            counts = {
+                kind: count for kind, count in report.counts.items() if not (self._waive and kind == "unmappable")
+            }
+            if counts:
+                words = ", ".join(f"{count:,} {kind}" for kind, count in sorted(counts.items()))
+                raise HandoverError(f"source and target differ in {words}", place=report.target)
+        reverse.close()
+        with self._fence.returning() as held:
+            # Under the lock in which the fence goes: the migration continues from where the source is opened.
+            position = self._run.lineage.end_of(held.session)
+            self._coordinator.move(RETURNED, held, forward_from=position)
+        return done.written + done.deleted
+
+    def _catch_up(self, reverse: Reversing) -> None:
+        give_up = time.monotonic() + CAUGHT_UP_WITHIN
+        while (lag := reverse.lag_seconds) is None or lag > CAUGHT_UP:
+            self._wait(LOOK_EVERY)
+            reverse.check()
+            if time.monotonic() > give_up:
+                behind = "an unknown time" if lag is None else f"{lag:,.0f} seconds"
+                raise HandoverError(f"the reverse stream is still behind by {behind}", place="rollback")
+
+    def _refuse_left_over(self, done: Reconciled) -> None:
+        if done.aside:
+            raise HandoverError(
+                f"{done.aside:,} rows stand in the way of others by a unique key of the source",
+                place="rollback",
+                hint="Two items say what only one row may: see whimbrel_reverse_rows, and change one of them.",
+            )
+        if done.letters and not self._waive:
+            raise HandoverError(
+                f"{done.letters:,} items could not be written back to the source",
+                place=str(self._run.folder.root / "reverse-dead.jsonl"),
+                hint="The file says which and why. To open the source without them: --waive-dead-letters",
+            )
+
+    def _wait(self, seconds: float) -> None:
+        if self._run.stop.wait(seconds):
+            raise Stopped("asked to stop before the decision to return")
+
+
+def open_again(run: Run, coordinator: Coordinator, say: Say, *, because: str = "") -> None:
+    """CLOSING to OPEN. Not to be stopped half-way, as the application waits. Raises HandoverError."""
+    try:
+        project = run.prepared.project
+        event = told("switch", "dynamodb", coordinator.now, project.cutover)
+        announce(project, run.wire, event, threading.Event(), say)
+        coordinator.move(OPEN)
+    except WhimbrelError as error:
+        why = f"the rollback failed ({because}) and " if because else ""
+        raise HandoverError(
+            f"{why}DynamoDB could not be opened again yet: {error}",
+            place="rollback",
+            hint="No side takes writes. `whimbrel rollback` tries again, `whimbrel cutover` opens DynamoDB.",
+        ) from error
+
+
+def _undone(error: WhimbrelError) -> WhimbrelError:
+    if isinstance(error, Stopped):
+        return Stopped("stopped before the decision to return: DynamoDB is open again, and the way back stays")
+    return RollbackUndone(
+        f"{error.message}. So the rollback was undone: DynamoDB is open again, and the way back stays",
+        place=error.place,
+        hint=error.hint,
+    )

@@ -1,0 +1,93 @@
+"""The reverse stream of one command, in a thread beside it, and the end that a rollback waits for."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import closing
+from types import TracebackType
+
+from whimbrel.handed_over import Handover
+from whimbrel.handover.reconcile import Reconciled, reconcile, verify_back
+from whimbrel.handover.reverse import Reverse, settings_of
+from whimbrel.handover.streams import Markers, mark, starts_of
+from whimbrel.migration.differences import TableReport
+from whimbrel.migration.run import Run
+from whimbrel.mysql.connect import connect
+from whimbrel.mysql.reverse_tables import close_gate, reopen_gate
+from whimbrel.threads import Thread
+
+
+class Reversing:
+    """Runs while it is entered. What ended it is raised by ``check``, and when it is left."""
+
+    def __init__(self, run: Run, now: Handover) -> None:
+        self._run, self._epoch = run, now.fence_epoch
+        self._over = threading.Event()
+        self._account = settings_of(run.prepared).account
+        with closing(connect(self._account)) as connection:
+            # A return that did not come to pass may have closed it.
+            reopen_gate(connection, self._account.database, self._epoch)
+        self._reverse = Reverse(run.prepared, self._epoch, starts_of(now), self._over)
+        self._markers: Markers = {}
+        self._unmarked = True
+        self._failure: BaseException | None = None
+        self._thread = Thread(self._follow, "reverse")
+
+    def __enter__(self) -> Reversing:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+        if error is None:
+            self.check()
+
+    def check(self) -> None:
+        """Raise what ended the stream, if something did."""
+        if self._failure:
+            raise self._failure
+
+    def stop(self) -> None:
+        """End it; every place is durable on return. Raises what ended it before."""
+        self._over.set()
+        self._thread.join()
+        self.check()
+
+    @property
+    def lag_seconds(self) -> float:
+        return self._reverse.lag_seconds
+
+    def at_end(self) -> bool:
+        """Whether all that was acknowledged at DynamoDB before the first call is in the source. Puts markers, and new
+        ones where a shard came since.
+        """
+        if self._unmarked:
+            self._mark()
+        end = self._reverse.at_end(self._markers)
+        self._unmarked = bool(end.unmarked)
+        return end.read and not self._reverse.aside
+
+    def reconcile(self) -> Reconciled:
+        """See ``handover.reconcile``; the stream must have been stopped at its end."""
+        return reconcile(self._run.prepared, self._epoch, self._run.wire, self._run.stop)
+
+    def verify(self) -> list[TableReport]:
+        return verify_back(self._run.prepared, self._epoch, self._run.wire, self._run.stop)
+
+    def close(self) -> None:
+        """Nobody writes to the source as the reverse stream's account from here on, not even a process that slept."""
+        with closing(connect(self._account)) as connection:
+            close_gate(connection, self._account.database, self._epoch)
+
+    def _mark(self) -> None:
+        """Markers are durable at DynamoDB, and seen in the stream, before the shards are listed."""
+        self._markers = mark(self._run)
+
+    def _follow(self) -> None:
+        try:
+            self._reverse.follow()
+        except BaseException as error:
+            self._failure = error

@@ -1,0 +1,109 @@
+"""``rollback``: from DynamoDB open to the source open, with everything that was written meanwhile."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from whimbrel.errors import HandoverError, StateError
+from whimbrel.handed_over import CLOSING, CUTTING, DECIDED, FINISHED, FOLLOWING, OPEN, RETURNED
+from whimbrel.handover.cutover import undo_broken_off
+from whimbrel.handover.cutting import Say, told
+from whimbrel.handover.fence import Fence
+from whimbrel.handover.forward import continue_from
+from whimbrel.handover.returning import Returning
+from whimbrel.handover.state import Coordinator
+from whimbrel.handover.switching import announce
+from whimbrel.migration.live import Live
+from whimbrel.migration.moving import Asked
+from whimbrel.migration.prepare import prepare
+from whimbrel.migration.progress import Progress
+from whimbrel.migration.run import Run
+from whimbrel.migration.state import StateFolder
+from whimbrel.migration.takeover import take_over
+from whimbrel.project import Project
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackResult:
+    """``side`` takes writes: ``mysql``, or what it was before if the rollback was undone. ``stall_ms`` is how long
+    nobody could write: from the moment that applications were told to stop to the source open; None if an earlier
+    command began it. ``forward_from`` is where the next ``migrate`` continues.
+    """
+
+    side: str
+    step: str
+    epoch: int
+    tables: tuple[str, ...]
+    stall_ms: float | None
+    rows_written: int
+    forward_from: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def rollback(project: Project, asked: Asked, *, waive_dead_letters: bool = False) -> RollbackResult:
+    """``waive_dead_letters``: open the source although items could not be written back to it."""
+    folder = StateFolder(project.state)
+    folder.make()
+    lock = take_over(folder, "whimbrel rollback", asked.stop)
+    returning, rows = None, 0
+    try:
+        prepared, progress = prepare(project), Progress(phase="rollback")
+    except BaseException:
+        lock.release()
+        raise
+    with (
+        Live(progress, folder, asked.stop, asked.tell) as live,
+        Run(prepared, asked.stop, progress, lock=lock, hands_over=True) as run,
+    ):
+        coordinator = Coordinator(project, prepared.tables)
+        step = _refused(coordinator)
+        coordinator.take_over()
+        if step == CUTTING:
+            undo_broken_off(project, coordinator)
+            live.say("The cutover was broken off before its decision: it is undone. The source was never closed.")
+        fence = Fence(project, coordinator, asked.stop.wait, project.cutover.max_stall)
+        if step in (DECIDED, OPEN, CLOSING):
+            returning = Returning(run, coordinator, fence, live.say, waive_dead_letters=waive_dead_letters)
+            rows = returning.give_back()
+        if coordinator.now.step == RETURNED:
+            _reopen(run, coordinator, fence, live.say)
+    now = coordinator.now
+    took = round((time.monotonic() - returning.closed_at) * 1000, 1) if returning and step != CLOSING else None
+    tables = tuple(".".join(table) for table in now.tables)
+    return RollbackResult(now.side, now.step, now.epoch, tables, took, rows, str(now.forward_from or ""))
+
+
+def _refused(coordinator: Coordinator) -> str:
+    """The step that the state folder has, if there is something to roll back. Raises HandoverError."""
+    step = coordinator.now.step
+    if step == FINISHED:
+        raise HandoverError(
+            "the way back was given up by `whimbrel finish`", place="rollback", hint="See docs/cutover.md."
+        )
+    if step == FOLLOWING:
+        raise HandoverError(
+            "the source is open: there is nothing to roll back", place="rollback", hint="See `whimbrel status`."
+        )
+    return step
+
+
+def _reopen(run: Run, coordinator: Coordinator, fence: Fence, say: Say) -> None:
+    """RETURNED to FOLLOWING; each part may be repeated.
+
+    The order matters: the place where the migration continues, before anybody may start it; the fence; the
+    application; the state last of all, since everything before it is repeated from RETURNED.
+    """
+    project, position = run.prepared.project, coordinator.now.forward_from
+    if position is None:
+        raise StateError(
+            "does not say where the source was given back", place=str(run.folder.root), hint="Please report this."
+        )
+    continue_from(run, position)
+    fence.open()
+    announce(project, run.wire, told("return", "mysql", coordinator.now, project.cutover), run.stop, say)
+    coordinator.move(FOLLOWING)
+    say(f"The source is open. `whimbrel migrate` continues from {position}.")
