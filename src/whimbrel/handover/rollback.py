@@ -8,8 +8,7 @@ from typing import Any
 
 from whimbrel.errors import HandoverError, StateError
 from whimbrel.handed_over import CLOSING, CUTTING, DECIDED, FINISHED, FOLLOWING, OPEN, RETURNED
-from whimbrel.handover.cutover import undo_broken_off
-from whimbrel.handover.cutting import Say, told
+from whimbrel.handover.cutting import Say, told, undo
 from whimbrel.handover.fence import Fence
 from whimbrel.handover.forward import continue_from
 from whimbrel.handover.returning import Returning
@@ -63,7 +62,7 @@ def rollback(project: Project, asked: Asked, *, waive_dead_letters: bool = False
         step = _refused(coordinator)
         coordinator.take_over()
         if step == CUTTING:
-            undo_broken_off(project, coordinator)
+            undo(project, coordinator)
             live.say("The cutover was broken off before its decision: it is undone. The source was never closed.")
         fence = Fence(project, coordinator, asked.stop.wait, project.cutover.max_stall)
         if step in (DECIDED, OPEN, CLOSING):
