@@ -98,6 +98,8 @@ CASES = [
     ("CREATE TABLE a WITH x AS (VALUES (1)) (b INT)", Meaning.DATA),
     ("CREATE TABLE a VALUES ROW(1)", Meaning.DATA),
     ("CREATE TABLE a (b INT) TABLE c", Meaning.DATA),
+    ("CREATE TABLE a (b INT) COMMENT = 'x', ENGINE = InnoDB TABLE c", Meaning.DATA),
+    ("CREATE TABLE a VALUE ROW(1)", Meaning.DATA),
     ("CREATE TABLE a (`table` INT, `select` INT) COMMENT 'VALUES'", Meaning.HARMLESS),
     ("CREATE TABLE a (b INT, KEY (b)) PARTITION BY LIST (b) (PARTITION p VALUES IN (1))", Meaning.HARMLESS),
     ("CREATE TABLE a (b INT DEFAULT (1 + (2))) SELECT 1", Meaning.DATA),

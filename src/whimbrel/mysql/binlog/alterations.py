@@ -127,11 +127,11 @@ def _keeps_engine(options: Sequence[Token]) -> bool:
 
 
 def _note_names(clause: list[Token], first: str, second: str, found: Alteration) -> None:
-    names = _without(clause[1:], ("COLUMN", "IF", "EXISTS", "NOT"))
+    names = _without(clause[1:], ("COLUMN", "IF", "EXISTS"))
     if first == "DROP" and second not in ("PRIMARY", "SYSTEM", "PERIOD"):
         found.replaced |= set(names[:1])
     elif first == "RENAME":
-        found.replaced |= {names[0], *names[2:3]}
+        found.replaced |= {*names[:1], *names[2:3]}
     elif first == "CHANGE":
         found.modified |= set(names[1:2])
         if len(names) > 1 and names[0].lower() != names[1].lower():
