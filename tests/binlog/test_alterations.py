@@ -54,6 +54,7 @@ def test_unique_keys_that_are_added(clauses: str, keys: set[tuple[str, ...]]) ->
         ("DROP FOREIGN KEY IF EXISTS f", {"f"}),
         ("DROP FOREIGN KEY f, DROP CONSTRAINT IF EXISTS c", {"f", "c"}),
         ("DROP INDEX `key`", {"key"}),
+        ("DROP CONSTRAINT c RESTRICT", {"c"}),
         ("DROP CHECK c", set()),
         ("DROP COLUMN a", set()),
         ("DROP a", set()),
@@ -71,6 +72,10 @@ def test_keys_that_are_dropped(clauses: str, dropped: set[str]) -> None:
         ("ADD FOREIGN KEY (a) REFERENCES d (e) on update cascade", ["ON UPDATE CASCADE"]),
         ("ADD FOREIGN KEY (a) REFERENCES d (e) ON DELETE SET NULL", ["ON DELETE SET NULL"]),
         ("ADD FOREIGN KEY (a) REFERENCES d (e) ON UPDATE SET DEFAULT", ["ON UPDATE SET DEFAULT"]),
+        (
+            "ADD FOREIGN KEY (a) REFERENCES d (e) ON DELETE SET NULL ON UPDATE CASCADE",
+            ["ON DELETE SET NULL", "ON UPDATE CASCADE"],
+        ),
         ("ADD FOREIGN KEY (a) REFERENCES d (e) ON DELETE NO ACTION ON UPDATE CASCADE", ["ON UPDATE CASCADE"]),
         ("ADD FOREIGN KEY (a) REFERENCES d (e) ON DELETE RESTRICT ON UPDATE NO ACTION", []),
         ("ADD FOREIGN KEY (a) REFERENCES `cascade` (`delete`)", []),
