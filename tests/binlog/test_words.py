@@ -266,6 +266,7 @@ def test_characters_of_other_sets() -> None:
     assert texts("a--\x81b", cp1251) == ["a", "-", "-", "\x81b"]
     assert texts("a--\x7fb", cp1251) == ["a", "-", "-", "\x7f", "b"]
     assert texts("a--\xa0b\nc", cp1250) == ["a", "c"]
+    assert texts("a--\x7fb\nc", cp1250) == ["a", "c"]
     assert texts("a--b\nc", cp1250) == ["a", "-", "-", "b", "c"]
 
 
