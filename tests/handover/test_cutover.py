@@ -80,6 +80,7 @@ def test_nothing_that_was_acknowledged_is_lost(shop: Work) -> None:
     assert cut(shop)["stall_ms"] == said["stall_ms"]  # again: it is open already
 
 
+@pytest.mark.slow
 def test_it_takes_over_from_a_migration_that_follows(shop: Work) -> None:
     with shop.running_until_it_ends("migrate") as following:
         lock = shop.state / "lock"
@@ -88,6 +89,7 @@ def test_it_takes_over_from_a_migration_that_follows(shop: Work) -> None:
         assert following.wait(30) == 130
 
 
+@pytest.mark.slow
 def test_a_long_transaction_undoes_it(shop: Work, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("whimbrel.handover.cutting.PATIENCE", 1.0)
     with writing(shop) as application, closing(shop.source.connect(shop.database, autocommit=False)) as long:
@@ -101,6 +103,7 @@ def test_a_long_transaction_undoes_it(shop: Work, monkeypatch: pytest.MonkeyPatc
         assert_undone(shop, application)
 
 
+@pytest.mark.slow
 def test_a_prepared_transaction_refuses_it(shop: Work) -> None:
     """Of whatever table: nobody can tell before it commits."""
     shop.source.execute("CREATE TABLE other (id INT PRIMARY KEY)", database=shop.database)

@@ -20,7 +20,7 @@ from whimbrel.handover.state import Coordinator
 from whimbrel.mysql.barrier import Barrier, barrier
 
 
-@pytest.mark.parametrize("reached_the_server", [True, False])
+@pytest.mark.parametrize("reached_the_server", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_the_answer_to_the_decision_is_lost(
     shop: Work, monkeypatch: pytest.MonkeyPatch, reached_the_server: bool
 ) -> None:
@@ -46,6 +46,7 @@ def test_the_answer_to_the_decision_is_lost(
             assert_undone(shop, application)
 
 
+@pytest.mark.slow
 def test_without_its_lock_there_is_no_decision(shop: Work, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server, or somebody, ends the session that has the lock, right before it decides."""
     real = Coordinator.move
@@ -62,6 +63,7 @@ def test_without_its_lock_there_is_no_decision(shop: Work, monkeypatch: pytest.M
         assert_undone(shop, application)
 
 
+@pytest.mark.slow
 def test_another_command_that_took_over_meanwhile_wins(shop: Work, monkeypatch: pytest.MonkeyPatch) -> None:
     """This one slept before the decision; it may neither decide nor remove what the other one made."""
     real = Cutting._refuse_late_changes
@@ -126,6 +128,7 @@ def after_the_fence(monkeypatch: pytest.MonkeyPatch, event: Callable[[], object]
     monkeypatch.setattr(Fence, "close", closed)
 
 
+@pytest.mark.slow
 def test_a_reader_that_keeps_the_seal_away_is_not_waited_for(shop: Work, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor does it keep the application's writes closed for longer than it reads."""
     shop.target_settings = "[cutover]\nmax_stall = 1"
@@ -147,6 +150,7 @@ def test_a_reader_that_keeps_the_seal_away_is_not_waited_for(shop: Work, monkeyp
         assert_undone(shop, application)
 
 
+@pytest.mark.slow
 def test_privileges_that_went_meanwhile_are_told(shop: Work, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without TRIGGER there seem to be no triggers: that must not count as undone."""
     right = f"TRIGGER ON `{shop.database}`.*"

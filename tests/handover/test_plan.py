@@ -68,6 +68,7 @@ def test_errors_refuse_the_cutover_and_are_all_said(shop: Work) -> None:
     assert cut(shop)["side"] == "dynamodb"
 
 
+@pytest.mark.slow
 def test_what_gets_past_triggers_is_found(shop: Work) -> None:
     """A cascade is found on MySQL; MariaDB's are in no binlog, and so refused by every command."""
     add = "ALTER TABLE purchase ADD CONSTRAINT bound FOREIGN KEY (productid) REFERENCES parent (id)"

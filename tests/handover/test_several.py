@@ -22,7 +22,8 @@ partition_key = {{ name = "id", type = "N" }}
 """
 
 
-@pytest.mark.parametrize("server", ["mariadb", pytest.param("mysql", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("server", ["mariadb", "mysql"])
 def test_all_tables_are_closed_at_one_position_or_none(
     request: pytest.FixtureRequest, make_shop: Callable[[SqlServer], Work], server: str
 ) -> None:
