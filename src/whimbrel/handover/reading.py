@@ -133,13 +133,13 @@ class Reading:
             return
         shard.backoff.reset()
         if records or ended:
-            self._divide(shard, records, ended)
+            self._divide(shard, records, ended, began)
         elif not shard.under_way:
             shard.through = began  # what comes later is in a later page
         if not ended:
             self.add(shard, 0.0 if records else _QUIET)
 
-    def _divide(self, shard: FollowedShard, records: list[StreamRecord], ended: bool) -> None:
+    def _divide(self, shard: FollowedShard, records: list[StreamRecord], ended: bool, began: float) -> None:
         while not self._room.acquire(timeout=_LOOK):
             if self._over.is_set():
                 return
@@ -152,7 +152,7 @@ class Reading:
             shard.last = max(shard.last, place_at(records[-1].sequence))
         if records and not shard.through:
             shard.through = records[0].created.timestamp()
-        through = records[-1].created.timestamp() if records else shard.through
+        through = records[-1].created.timestamp() if records else began
         with self._lock:
             shard.under_way += 1
         page = PageUnderWay(shard, through, self._written, ended)

@@ -17,6 +17,7 @@ items that one row moves between are not ordered (see ``handover.reconcile``).
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -132,9 +133,11 @@ class Reverse:
 
     @property
     def lag_seconds(self) -> float:
-        """How old what is not written yet may be, at most."""
-        open_ones = [shard for shard in list(self._followed.values()) if shard.through and not shard.ended]
-        return max((time.time() - shard.through for shard in open_ones), default=0.0)
+        """How old what is not written yet may be, at most; infinite as long as that is not known."""
+        open_ones = [shard for shard in list(self._followed.values()) if not shard.ended]
+        if not open_ones or not all(shard.through for shard in open_ones):
+            return math.inf
+        return max(time.time() - shard.through for shard in open_ones)
 
     def follow(self, done: Callable[[], bool] = lambda: False) -> None:
         """Until ``done``, or asked to stop; both leave the places durable. Raises LogGone when the way back is gone,
@@ -227,14 +230,15 @@ class Reverse:
     def _say(self) -> None:
         """What `status` shows; and an alarm, once an hour, before the stream forgets what was not read."""
         lag, now = self.lag_seconds, time.monotonic()
+        known = None if lag == math.inf else round(lag, 1)
         state = {
-            "lag_seconds": round(lag, 1),
+            "lag_seconds": known,
             "written": self.written,
             "letters": len(self.letters),
             "aside": self.aside,
         }
         write_status(self._prepared.project.state / STATUS, state)
-        if lag > ALARM and now - self._alarmed > 3600:
+        if ALARM < lag < math.inf and now - self._alarmed > 3600:
             self._alarmed = now
             self._progress(f"The reverse stream is {lag / 3600:.1f} hours behind; after 24 the way back is gone.")
 
