@@ -243,6 +243,7 @@ class _Export:
     def _check_columns(self) -> None:
         """After the rows were read and before they count: they are what the columns say only if these are still so."""
         with self.looking:
+            self._end_if_stopped()  # rather than connect, one after the other
             try:
                 self.look = self.look or connect(self.source, self.side)
                 now = set(described(self.look, self.table))
