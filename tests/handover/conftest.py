@@ -11,6 +11,7 @@ from demo.servers import Ministack, MySQL, SqlServer
 from demo.shop import CREATE
 from tests.conftest import unique
 from tests.e2e.work import Work
+from tests.handover import both_sides
 from whimbrel.project import Source
 
 BACK = 'it\'s `back`@"home"'  # the reverse account: every character that could end a quote
@@ -94,3 +95,8 @@ def set_up(work: Work, settings: str = "") -> None:
 @pytest.fixture(params=["mariadb", pytest.param("mysql", marks=pytest.mark.slow)])
 def shop(request: pytest.FixtureRequest, make_shop: Callable[[SqlServer], Work]) -> Work:
     return make_shop(request.getfixturevalue(request.param))
+
+
+@pytest.fixture
+def site(source_server: SqlServer, ministack: Ministack, database: str, tmp_path: Path) -> both_sides.Site:
+    return both_sides.make(source_server, ministack, database, tmp_path)
