@@ -14,6 +14,7 @@ import json
 import os
 import random
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -239,6 +240,25 @@ def create(connection: Any) -> None:
     with closing(connection.cursor()) as cursor:
         cursor.execute(CREATE)
         cursor.execute(CUSTOMER)
+
+
+class Running:
+    """The application as a process of its own, while this is entered. ``log``: where its error output goes."""
+
+    def __init__(self, settings: Settings, file: Path) -> None:
+        self._command = [sys.executable, "-m", "demo.application", str(settings.save(file))]
+
+    def __enter__(self) -> Running:
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait(60)
+
+    @property
+    def has_failed(self) -> bool:
+        return self._process.poll() not in (None, 0)
 
 
 def main() -> int:

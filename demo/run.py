@@ -1,4 +1,4 @@
-"""``make demo``: a live table becomes a DynamoDB table on this machine, from nothing to a verified report.
+"""``make demo``: a live table becomes a DynamoDB table on this machine, there, back, and there again.
 
 Everything is real but small: a private MariaDB, a local DynamoDB-compatible server, an application that goes on
 writing, and whimbrel as a user has it. Leaves nothing running; its files are in ``.demo``.
@@ -21,12 +21,14 @@ from typing import Self
 from rich.console import Console
 from rich.table import Table
 
+import whimbrel
+from demo.application import CUSTOMER, Running, Settings
+from demo.judge import Notes, at_dynamodb
 from demo.servers import Ministack, ServerUnavailable, SqlServer, any_sql_server
-from demo.shop import LiveWriter, fill
+from demo.shop import fill
 from whimbrel.cli.frame import keep_log
 from whimbrel.cli.migration import verification_lines
 from whimbrel.errors import Stopped, WhimbrelError
-from whimbrel.migration.differences import TableReport
 from whimbrel.migration.follow import Follower
 from whimbrel.migration.live import Live
 from whimbrel.migration.positions import drained, source_end
@@ -34,8 +36,8 @@ from whimbrel.migration.prepare import prepare
 from whimbrel.migration.progress import Progress
 from whimbrel.migration.run import Run
 from whimbrel.migration.state import StateFolder
-from whimbrel.migration.verify import verify_all
-from whimbrel.project import PASSWORD_VARIABLE, load_project
+from whimbrel.project import PASSWORD_VARIABLE, Project, load_project
+from whimbrel.project.cutover import REVERSE_PASSWORD_VARIABLE
 from whimbrel.ui.display import Display, pick
 
 FOLDER = Path(".demo")
@@ -48,6 +50,12 @@ url = "{url}"
 endpoint = "{endpoint}"
 region = "us-east-1"
 
+[cutover]
+reverse_user = "way_back"       # the account that the way back writes with
+route_file = "route.json"       # which side is open: the application reads it
+lease_seconds = 0.5
+write_seconds = 1.0
+
 [[table]]
 source = "shop.purchase"
 target = "purchase"
@@ -55,7 +63,15 @@ shape = "group"                 # all rows of one order become one item ...
 partition_key = {{ name = "customerid" }}
 sort_key = {{ name = "orderid" }}
 entry = {{ name = "${{productid}}", value = "quantity" }}   # ... with an attribute for each product
+
+[[table]]
+source = "shop.customer"
+target = "customer"
+shape = "record"
+partition_key = {{ name = "customerid" }}
+exclude = ["note"]
 """
+RIGHTS = "SELECT, INSERT, UPDATE, DELETE, CREATE"  # of the way back
 
 console = Console(highlight=False)
 
@@ -66,7 +82,8 @@ class Figures:
     snapshot: float = 0.0  # seconds
     load: float = 0.0
     catch_up: float = 0.0
-    drain: float = 0.0
+    stalls: tuple[float, ...] = ()  # milliseconds for which nobody could write
+    acknowledged: int = 0
     changes: int = 0
     lag: float = 0.0  # seconds, while the application wrote
 
@@ -92,15 +109,63 @@ def demonstrate(source: SqlServer, target: Ministack, rows: int, rate: int) -> i
     _title("A live application", f"{source.name} at {source.host}:{source.port}; DynamoDB's part by {target.endpoint}")
     source.execute("CREATE DATABASE shop")
     figures.rows = fill(source, "shop", rows)
-    writer = LiveWriter(source, "shop", orders=figures.rows // 4, rate=rate)
-    writer.start()
-    console.print(f"shop.purchase has {figures.rows:,} rows; an application changes about {rate} of them a second.")
-    (FOLDER / "whimbrel.toml").write_text(PROJECT.format(url=source.url("shop"), endpoint=target.endpoint))
-    os.environ[PASSWORD_VARIABLE] = source.password
+    settings = _prepare(source, target, rate)
     project, progress, stop = load_project(FOLDER / "whimbrel.toml"), Progress(), threading.Event()
-    prepared = prepare(project)
-    _title("Migrate", "capture first; then snapshot, load, apply. The application keeps writing.")
-    folder = StateFolder(project.state)
+    with Running(settings, FOLDER / "application.json") as application:
+        console.print(f"shop.purchase has {figures.rows:,} rows; an application writes about {rate} times a second.")
+        _title("Migrate", "capture first; then snapshot, load, apply. The application keeps writing.")
+        _migrate(project, progress, stop, figures)
+        _title("Verify, live", "every row and every item, while the application keeps writing")
+        _prove(project)
+        _title("Cut over", "MySQL closes, the rest is drained and proved, DynamoDB opens. The application follows")
+        figures.stalls = (whimbrel.cutover(project).stall_ms or 0.0,)
+        _write_at_dynamodb(project)
+        _title("Roll back", "what was written at DynamoDB is in MySQL again, and MySQL opens")
+        figures.stalls += (whimbrel.rollback(project).stall_ms or 0.0,)
+        _title("And over again", "migrate from where MySQL was opened, verify, cut over")
+        whimbrel.migrate(project)
+        _prove(project)
+        figures.stalls += (whimbrel.cutover(project).stall_ms or 0.0,)
+        time.sleep(1)
+        failed = application.has_failed
+    notes = Notes(Path(settings.logs))
+    figures.changes, figures.acknowledged = progress.applied, notes.acknowledged()
+    mine = {key: value for key, value in at_dynamodb(target.client()).items() if key in notes.by_key}
+    lost = notes.wrong(mine)
+    _report(figures, progress, len(lost))
+    _what_next(not lost and not failed)
+    return 1 if lost or failed else 0
+
+
+def _prepare(source: SqlServer, target: Ministack, rate: int) -> Settings:
+    """The application's other table, its settings, the accounts, and the project file."""
+    source.execute(CUSTOMER, database="shop")
+    source.execute(
+        "SET GLOBAL log_bin_trust_function_creators = 1",
+        f"GRANT TRIGGER, CREATE, DROP, INSERT, UPDATE, DELETE ON shop.* TO '{source.user}'@'%'",
+        *([f"GRANT XA_RECOVER_ADMIN ON *.* TO '{source.user}'@'%'"] if source.flavor == "mysql" else []),
+        f"CREATE USER 'way_back'@'%' IDENTIFIED BY '{source.password}'",
+        f"GRANT {RIGHTS} ON shop.* TO 'way_back'@'%'",
+    )
+    (FOLDER / "whimbrel.toml").write_text(PROJECT.format(url=source.url("shop"), endpoint=target.endpoint))
+    os.environ[PASSWORD_VARIABLE] = os.environ[REVERSE_PASSWORD_VARIABLE] = source.password
+    (FOLDER / "logs").mkdir()
+    return Settings(
+        host=source.host,
+        port=source.port,
+        user=source.admin,
+        password=source.password,
+        database="shop",
+        endpoint=target.endpoint,
+        route=str(FOLDER / "route.json"),
+        logs=str(FOLDER / "logs"),
+        threads=4,
+        rate=rate,
+    )
+
+
+def _migrate(project: Project, progress: Progress, stop: threading.Event, figures: Figures) -> None:
+    prepared, folder = prepare(project), StateFolder(project.state)
     folder.make()
     keep_log(folder.run_log)
     with (
@@ -115,17 +180,26 @@ def demonstrate(source: SqlServer, target: Ministack, rows: int, rate: int) -> i
             with LagMeter(progress) as meter:
                 run.stop.wait(FOLLOW_SECONDS)
             figures.lag = meter.median
-            _title("Verify, live", "every row and every item, while the application keeps writing")
-            live = _verify(run)
-            _title("Hand over", "the application stops; what it wrote last is drained; everything is verified again")
-            writer.stop()
-            figures.drain = _drain(run)
-            final = _verify(run)
-    figures.changes = progress.applied
-    _report(figures, progress, final)
-    equal = live.equal and final.equal
-    _what_next(equal)
-    return 0 if equal else 1
+
+
+def _prove(project: Project) -> None:
+    """Raises WhimbrelError where the sides differ: nothing is handed over then."""
+    found = whimbrel.verify(project)
+    for table in found.tables:
+        for line in verification_lines(table):
+            console.print(line)
+    if not found.equal:
+        raise WhimbrelError("the two sides differ", place="demo", hint="Please report this, with the folder .demo.")
+
+
+def _write_at_dynamodb(project: Project) -> None:
+    """For some seconds, with all of it followed back into MySQL."""
+    stop = threading.Event()
+    timer = threading.Timer(FOLLOW_SECONDS, stop.set)
+    timer.start()
+    console.print(f"DynamoDB is open, and MySQL follows it for {FOLLOW_SECONDS} seconds.")
+    whimbrel.cutover(project, until_open=False, stop=stop)
+    timer.cancel()
 
 
 class LagMeter:
@@ -175,18 +249,7 @@ def _drain(run: Run) -> float:
     return time.monotonic() - began
 
 
-def _verify(run: Run) -> TableReport:
-    run.progress.phase = "verify"
-    (report,) = verify_all(run.prepared, run.wire, lambda: run.progress.applied_position, run.stop, run.progress)
-    run.progress.phase = "apply"
-    for line in verification_lines(report):
-        console.print(line)
-    if report.candidates:
-        console.print(f"  ({report.candidates:,} items were being changed while they were read; each was read again)")
-    return report
-
-
-def _report(figures: Figures, progress: Progress, final: TableReport) -> None:
+def _report(figures: Figures, progress: Progress, lost: int) -> None:
     grid = Table(title="Report", show_header=False, title_justify="left")
     rows = sum(counts.exported_rows for counts in progress.tables.values())
     items = sum(counts.loaded_items for counts in progress.tables.values())
@@ -199,10 +262,9 @@ def _report(figures: Figures, progress: Progress, final: TableReport) -> None:
         ("changes applied", f"{figures.changes:,}; caught up {figures.catch_up:.1f} s after the load"),
         ("lag, following", f"{figures.lag:.1f} s at the median (MariaDB stamps whole seconds)"),
         ("dead letters", f"{progress.dead:,}"),
-        ("source now", f"{final.rows:,} rows, which make {final.items:,} items"),
-        ("target now", f"{final.found:,} items"),
-        ("differences", f"{sum(final.counts.values()):,}"),
-        ("final drain", f"{figures.drain * 1000:,.0f} ms from the last write to the last item"),
+        ("stalls", " · ".join(f"{stall:,.0f} ms" for stall in figures.stalls) + ": cutover, rollback, cutover"),
+        ("acknowledged", f"{figures.acknowledged:,} writes by the application, at one side or the other"),
+        ("lost or doubled", f"{lost:,}, by the application's own log"),
     ):
         grid.add_row(name, value)
     console.print()
@@ -211,7 +273,7 @@ def _report(figures: Figures, progress: Progress, final: TableReport) -> None:
 
 def _what_next(equal: bool) -> None:
     if not equal:
-        console.print("[red]The two sides differ: please report this, with the folder .demo.")
+        console.print("[red]DynamoDB lacks what was acknowledged: please report this, with the folder .demo.")
         return
     console.print("""
 Next, on your own database (docs/getting-started.md):
@@ -221,6 +283,7 @@ Next, on your own database (docs/getting-started.md):
   whimbrel check                               # what would go wrong, before
   whimbrel migrate                             # stop it and start it again whenever you like
   whimbrel verify
+  whimbrel cutover --plan                      # what a cutover needs, and how long nobody can write
 """)
 
 

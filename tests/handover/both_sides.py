@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from demo.application import Settings, create
+from demo.judge import Notes, at_dynamodb, at_mysql
 from demo.servers import Ministack, MySQL, SqlServer
 from tests.conftest import unique
 from tests.e2e.work import Work
-from tests.handover.judge import Notes, at_dynamodb, at_mysql
 
 CUTOVER = """
 [cutover]

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from demo.application import Settings, create
+from demo.judge import Notes, at_dynamodb, at_mysql
 from demo.servers import Ministack, SqlServer
-from tests.handover.judge import Notes, at_dynamodb, at_mysql
 
 
 @pytest.fixture

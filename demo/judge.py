@@ -71,16 +71,6 @@ class Notes:
         refused = [at for at, side in self.refused if side == source and last < at < taken]
         return Stall(min(refused, default=last), taken)
 
-    def both_open(self) -> list[str]:
-        """Writes that were taken at a side after the other side had taken over, for each switch."""
-        found, sides = [], sorted(self.taken)
-        order: list[str] = []
-        for at, side in sides:
-            if not order or order[-1] != side:
-                order.append(side)
-                found.append(f"{side} from {at:.6f}")
-        return found
-
 
 def at_mysql(connection: Any) -> State:
     with connection.cursor() as cursor:
