@@ -219,5 +219,7 @@ def test_comments_that_do_not_end(sql: str) -> None:
 def test_a_comment_in_one_that_is_not_carried_out_ends_it_late() -> None:
     """``/*/`` begins one there, and is not its end as well."""
     assert [token.text for token in tokens("/*!99999 a /*/ b */ c */ d", MARIADB)] == ["d"]
+    assert [token.text for token in tokens("/*!99999 a /**/ b */ c", MARIADB)] == ["c"]
+    assert [token.text for token in tokens("/*!99999 a /* b /* c */ d */ e", MARIADB)] == ["e"]
     assert [token.text for token in tokens("/*!99999 a */ b /* c */ d", MARIADB)] == ["b", "d"]
     assert [token.text for token in tokens("/* a /* b */ c", MARIADB)] == ["c"]
