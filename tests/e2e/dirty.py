@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from typing import Any
 from unittest import mock
 
@@ -60,3 +61,11 @@ def quick(work: Work, *, still: bool = False) -> TableReport:
                 prepared, found, run.wire, lambda: progress.applied_position, stop, progress, still=end
             )
     return report
+
+
+def verify_and_wait(work: Work) -> None:
+    """Until a later second of the clock: a stream tells the seconds of its changes."""
+    work.verify()
+    begun = verified(work)
+    assert begun is not None
+    work.wait_for(lambda: int(time.time()) > int(begun.time))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from demo.servers import Ministack
-from tests.e2e.dirty import dirty, prepared_of, verified
+from tests.e2e.dirty import dirty, prepared_of, verified, verify_and_wait
 from tests.e2e.test_dirty import put, three_items, write
 from tests.e2e.work import GROUP, Work
 from whimbrel.checkpoint import load
@@ -33,7 +33,7 @@ def watched(work: Work, ministack: Ministack, monkeypatch: pytest.MonkeyPatch) -
     work.write_project()
     three_items(work)
     set_stream(work, on=True)
-    work.verify()
+    verify_and_wait(work)
     return work
 
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.e2e.dirty import verify_and_wait
 from tests.e2e.work import Work
 from tests.handover.conftest import set_up
 from tests.handover.test_fence import tried
 from tests.handover.writers import Application, at_dynamodb, at_source
 from whimbrel.handover.fence import Fence
+from whimbrel.migration import foreign
 
 
 def cut(work: Work) -> dict[str, Any]:
@@ -101,6 +104,27 @@ def test_a_long_transaction_undoes_it(shop: Work, monkeypatch: pytest.MonkeyPatc
         long.rollback()
         shop.source.execute("DELETE FROM purchase WHERE customerid = 'long'", database=shop.database)
         assert_undone(shop, application)
+
+
+def test_a_stranger_that_writes_to_the_target_undoes_it(shop: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also items that nobody would look at again; seen where the stream was on before the verification began."""
+    monkeypatch.setattr(foreign, "DOUBT", timedelta(0))
+    view = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
+    shop.endpoint.client().update_table(TableName=shop.target, StreamSpecification=view)
+    shop.source.execute("INSERT INTO purchase VALUES ('ours', 'o', 'p', 1)", database=shop.database)
+    shop.call("migrate", "--until-caught-up")
+    verify_and_wait(shop)
+    item = {"customerid": {"S": "theirs"}, "orderid": {"S": "o"}}
+    shop.endpoint.client().put_item(TableName=shop.target, Item=item)
+    said = shop.call("cutover", "--yes", code=3).output
+    assert "error[CutoverUndone]: " in said
+    assert f"{shop.target}: somebody else wrote 1 of its items" in said
+    assert '{"customerid":{"S":"theirs"},"orderid":{"S":"o"}}' in said
+    assert (triggers(shop), step(shop)) == (0, "FOLLOWING")
+    shop.endpoint.client().delete_item(TableName=shop.target, Key=item)
+    verify_and_wait(shop)
+    shop.source.execute("INSERT INTO purchase VALUES ('ours', 'o', 'q', 1)", database=shop.database)
+    assert cut(shop)["side"] == "dynamodb"
 
 
 @pytest.mark.slow

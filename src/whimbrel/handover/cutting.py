@@ -19,12 +19,15 @@ from whimbrel.errors import CutoverUndone, FenceBroken, HandoverError, Stopped, 
 from whimbrel.handed_over import CUTTING, DECIDED, FOLLOWING, Handover
 from whimbrel.handover.fence import Closed, Fence, elapsed
 from whimbrel.handover.hooks import Told, run_command
+from whimbrel.handover.markers import is_marker
 from whimbrel.handover.state import Coordinator
 from whimbrel.handover.streams import Marking, turn_on
+from whimbrel.migration.dirty import Dirty
 from whimbrel.migration.follow import Follower
+from whimbrel.migration.foreign import Watch
 from whimbrel.migration.positions import reached
 from whimbrel.migration.run import Run
-from whimbrel.migration.verified import remove_verified
+from whimbrel.migration.verified import read_verified, remove_verified
 from whimbrel.migration.verify import dirty_items, verify_keys
 from whimbrel.mysql.barrier import PATIENCE
 from whimbrel.project import Cutover, Project
@@ -102,7 +105,7 @@ class Cutting:
         self._drain(closed.end, deadline)
         # After the last write of ours is acknowledged, and before the decision: the way back begins there.
         marking = Marking(run) if self._settings.reverse_user else None
-        self._verify(closed.end, deadline)
+        self._verify(dirty_items(run.prepared), closed.end, deadline)
         self._starts = marking.starts() if marking else {}
         self._decide(closed, deadline, following)
         return closed
@@ -149,21 +152,40 @@ class Cutting:
         it is little anyway: items that change all the time are never equal for long while they do.
         """
         rate = EXPECTED_RATE
+        verified = read_verified(self._run.folder.root)
+        watch = Watch(self._run.prepared.project, verified, self._run.stop, is_marker) if verified else None
         for _ in range(ROUNDS):
-            left = dirty_items(self._run.prepared)
+            left = self._refuse_strangers(watch)
             if not left.everything and len(left) <= max(LITTLE, rate * self._settings.max_stall / 4):
                 return
-            assert self._run.dirty is not None, "it is kept from the load on"
-            self._run.dirty.cut()
-            began, items = time.monotonic(), self._verify(None)
+            began, items = time.monotonic(), self._verify(left, None)
             rate = items / max(elapsed(began), 0.001)
 
-    def _verify(self, end: Position | None, deadline: float = 0.0) -> int:
+    def _refuse_strangers(self, watch: Watch | None) -> Dirty:
+        """What is left to verify, and nobody else wrote any other item, as far as the target's streams show it. The
+        order matters: what is ours in a stream was noted before it was sent.
+        """
+        dirty = self._run.dirty
+        assert dirty is not None, "it is kept from the load on"
+        dirty.cut()
+        if watch:
+            watch.read(dirty)
+        left = dirty_items(self._run.prepared)
+        for each in watch.strangers(left) if watch else ():
+            if each.count and not each.unknown:
+                raise HandoverError(
+                    f"somebody else wrote {each.count:,} of its items since the last verification, such as "
+                    f"{each.keys[0].decode()}",
+                    place=each.target,
+                    hint="Find out who writes to the table and end that; then run `whimbrel verify`, and start again.",
+                )
+        return left
+
+    def _verify(self, dirty: Dirty, end: Position | None, deadline: float = 0.0) -> int:
         """Both sides hold the same, as far as it is not known already; how many items were looked at. With ``end``
         nobody can write after that Position, and it must be done at ``deadline``.
         """
         run, ended = self._run, threading.Event()
-        dirty = dirty_items(run.prepared)
         if dirty.everything:
             raise HandoverError(dirty.everything, place="verification", hint="Run `whimbrel verify`, then start again.")
         limit = Timer(deadline - time.monotonic() if end else DAY, ended.set)
