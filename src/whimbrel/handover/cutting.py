@@ -80,12 +80,10 @@ class Cutting:
         try:
             return self._cut(following)
         except BaseException as error:
-            decided = not undo(self._run.prepared.project, self._coordinator, because=error)
-            first = self._ended(following, error)
-            if decided and self._closed:
+            if not undo(self._run.prepared.project, self._coordinator, because=error) and self._closed:
                 log.warning("decided, though the answer was lost", extra={"reason": repr(error)})
-                return self._closed
-            raise undone(first) from error
+                return self._closed  # the forward migration had ended before
+            raise undone(self._ended(following, error)) from error
 
     def _cut(self, following: ExitStack) -> Closed:
         run = self._run
