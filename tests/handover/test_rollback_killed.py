@@ -103,6 +103,7 @@ def test_killed_before_a_step(site: Site) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_killed_before_every_step(site: Site) -> None:
     with site.application():
         site.wait_for_writes("mysql")
@@ -118,6 +119,7 @@ def test_killed_before_every_step(site: Site) -> None:
 
 
 @pytest.mark.chaos
+@pytest.mark.timeout(7200)
 def test_killed_at_any_time(site: Site) -> None:
     """``WHIMBREL_CHAOS_N`` kills, each a cutover or a rollback at a random time; from then on the same command."""
     chance = random.Random(int(os.environ.get("WHIMBREL_CHAOS_SEED", "1")))
