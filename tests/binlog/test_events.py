@@ -212,6 +212,8 @@ def test_a_table_map() -> None:
 
 
 def test_a_table_map_of_many_columns() -> None:
+    eight = ev.parse_table_map(table_map(b"\3" * 8, b"", b"\xaa", b"\1\1\x80"))
+    assert (eight.nullable, eight.optional) == ((False, True) * 4, {1: b"\x80"})
     found = ev.parse_table_map(table_map(b"\3" * 300, b"", b"\xff" * 37 + b"\x07"))
     assert (len(found.types), found.nullable) == (300, (True,) * 299 + (False,))
 
