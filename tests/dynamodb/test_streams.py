@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -61,6 +61,25 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def read(stream: Stream, **after: str) -> list[int]:
     return [int(record.sequence) for record in streams.read_stream(stream, "arn", after)]
+
+
+def test_a_shard_that_is_always_written_to_is_read_up_to_the_moment_of_the_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A day of records, and from now on more than can be read: it ends, with all that was there at the call."""
+    stream = Stream({"a": ("", False, [[number] for number in range(1, 100_000)])})
+    began = datetime.now(UTC)
+    times = iter(began + timedelta(seconds=0.5 * (number - 50)) for number in range(100_000))
+    real = stream.get_records
+
+    def busy(**request: str) -> Any:
+        answer = real(**request)
+        for record in answer["Records"]:
+            record["dynamodb"]["ApproximateCreationDateTime"] = next(times)
+        return answer
+
+    monkeypatch.setattr(stream, "get_records", busy)
+    assert 50 <= len(read(stream)) < 70
 
 
 def test_a_gap_in_a_closed_shard_is_not_its_end() -> None:

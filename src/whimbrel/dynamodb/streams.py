@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ from whimbrel.project import Target
 from whimbrel.records import AttributeValue, Item
 
 _QUIET_PAGES = 10  # empty answers of an open shard, one after the other, before it counts as read: some are only gaps
+_SECOND = timedelta(seconds=1)
 _PAUSE = 0.05  # seconds between them
 _TIME_TO_LIVE = "dynamodb.amazonaws.com"  # who deleted an item that expired
 
@@ -83,23 +85,39 @@ def read_stream(
 ) -> Iterator[StreamRecord]:
     """Every change after the sequence number of its shard in ``after``; of other shards, all that is still there.
 
-    Ends when each shard is read up to now. What comes later is read the next time. Raises LogGone when the stream has
-    forgotten a place in ``after``, Stopped, and the errors of ``translate``.
+    Ends when each shard is read up to the moment of the call, however fast more comes. That is read the next time.
+    Raises LogGone when the stream has forgotten a place in ``after``, Stopped, and the errors of ``translate``.
     """
-    stop = stop or threading.Event()
+    stop, now = stop or threading.Event(), _clock(client, stream)
     for shard in shards(client, stream):
-        yield from _read_shard(client, stream, shard, after.get(shard.id, ""), stop)
+        yield from _read_shard(client, stream, shard, after.get(shard.id, ""), now, stop)
 
 
-def _read_shard(client: Any, stream: str, shard: Shard, after: str, stop: threading.Event) -> Iterator[StreamRecord]:
+def _read_shard(
+    client: Any, stream: str, shard: Shard, after: str, now: datetime, stop: threading.Event
+) -> Iterator[StreamRecord]:
     iterator: str | None = iterator_of(client, stream, shard, after)
     quiet = 0
     while iterator and (shard.closed or quiet < _QUIET_PAGES):
         records, iterator = page(client, stream, shard, iterator)
         yield from records
+        if records and records[-1].created > now + _SECOND:
+            return
         quiet = 0 if records else quiet + 1
         if stop.wait(_PAUSE if quiet and iterator else 0):
             raise Stopped("asked to stop before the stream was read")
+
+
+def _clock(client: Any, stream: str) -> datetime:
+    """The time at DynamoDB, of which the records' times are: to the second, from an answer's Date."""
+    now: datetime = _asked(client.describe_stream, _date, stream, StreamArn=stream)
+    return now
+
+
+def _date(answer: Answer) -> datetime:
+    metadata: Any = answer.get("ResponseMetadata", {})
+    date = metadata.get("HTTPHeaders", {}).get("date")
+    return parsedate_to_datetime(date) if date else datetime.now(UTC)
 
 
 def iterator_of(client: Any, stream: str, shard: Shard, after: str = "", kind: str = "TRIM_HORIZON") -> str:
