@@ -17,6 +17,7 @@ from whimbrel.handed_over import CUTTING, DECIDED, Handover
 from whimbrel.migration.differences import TableReport
 from whimbrel.migration.moving import Asked
 from whimbrel.migration.state import StateFolder
+from whimbrel.migration.way_back import WayBack
 from whimbrel.project import OFF, Project, rule_named
 from whimbrel.ui.display import Display, lag_words, pick
 from whimbrel.ui.shortened import shortened
@@ -176,6 +177,8 @@ def _status_lines(project: Project, found: verbs.Status) -> Iterator[str]:
     now, live = found.checkpoint, found.running
     yield f"phase      {now.phase}" + ("" if live else " (no process is running)")
     yield from _handover_lines(found.handover)
+    if found.way_back:
+        yield from _way_back_lines(found.way_back)
     yield f"start      {shortened(str(now.start))}"
     yield f"applied    {shortened(str(now.applied_position or 'nothing yet'))}"
     if live:
@@ -193,6 +196,19 @@ def _status_lines(project: Project, found: verbs.Status) -> Iterator[str]:
     yield f"dead       {found.dead_letters:,} dead letters"
     for reason, count in found.reasons[:REASONS]:
         yield f"  {count:,} times: {reason}"
+
+
+def _way_back_lines(way: WayBack) -> Iterator[str]:
+    if not way.remains_seconds:
+        yield "way back   is gone: the source lacks changes that the table's stream no longer has"
+        return
+    left = f"{way.remains_seconds / 3600:,.1f} hours are left to return"
+    if way.following:
+        yield f"way back   the source is {way.lag_seconds:,.1f} s behind DynamoDB; {left}"
+    else:
+        yield f"way back   nobody follows DynamoDB: run `whimbrel cutover`; {left}"
+    if way.dead_letters:
+        yield f"           {way.dead_letters:,} items could not be written back: see reverse-dead.jsonl"
 
 
 def _handover_lines(now: Handover) -> Iterator[str]:

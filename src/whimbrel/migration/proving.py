@@ -24,6 +24,7 @@ from whimbrel.migration.retry import retry
 from whimbrel.migration.run import Run
 from whimbrel.migration.state import StateFolder
 from whimbrel.migration.verify import verify_all
+from whimbrel.migration.way_back import WayBack, read_way_back
 from whimbrel.project import Project
 from whimbrel.records import Position
 
@@ -48,7 +49,8 @@ class Verification:
 @dataclass(frozen=True, slots=True)
 class Status:
     """``running`` has the figures of the process that is at work, None if none is. ``reasons``: of the dead letters,
-    with how often each is given, the most frequent ones first. ``handover`` says which side takes writes.
+    with how often each is given, the most frequent ones first. ``handover`` says which side takes writes, ``way_back``
+    how long one may return to the source.
     """
 
     checkpoint: Checkpoint
@@ -56,6 +58,7 @@ class Status:
     dead_letters: int
     reasons: tuple[tuple[str, int], ...]
     handover: Handover = field(default_factory=Handover)
+    way_back: WayBack | None = None
 
     def to_dict(self) -> dict[str, Any]:
         found = checkpoint.as_dict(self.checkpoint)
@@ -64,6 +67,7 @@ class Status:
             "running": self.running,
             "dead_letters": self.dead_letters,
             "handover": self.handover.to_dict(),
+            "way_back": self.way_back.to_dict() if self.way_back else None,
         }
 
 
@@ -127,7 +131,8 @@ def status(project: Project) -> Status:
     letters = read_letters(folder.dead)
     reasons = Counter(letter["reason"] for letter in letters).most_common()
     handover = handed_over.load(folder.root)
-    return Status(checkpoint.load(folder.checkpoint), read_status(folder), len(letters), tuple(reasons), handover)
+    now, way_back = checkpoint.load(folder.checkpoint), read_way_back(folder.root, handover)
+    return Status(now, read_status(folder), len(letters), tuple(reasons), handover, way_back)
 
 
 def dead_letters(project: Project) -> int:
