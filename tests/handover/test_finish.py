@@ -49,6 +49,7 @@ def test_what_whimbrel_made_is_removed(opened: Site) -> None:
     assert report["stall_ms"] > 0
     for verb in (("migrate", "--until-caught-up"), ("rollback", "--yes"), ("cutover", "--yes")):
         assert "error[" in opened.work.run(*verb, code=3).stderr
+    assert tables(opened) == {"purchase", "customer", "bystander"}  # nor did they make anything again
     assert opened.said("finish")["fence_kept"] is False  # again, harmlessly
     assert "dynamodb" in opened.work.run("status", "--json").stdout
 

@@ -123,6 +123,29 @@ def test_a_crash_between_any_two_writes_leaves_the_honest_folder_able_to_go_on(
     assert {row[2] for row in rows(fenced)} == {stands} == {load(tmp_path / "state").step}
 
 
+def test_what_belongs_to_a_step_outlives_a_crash_right_after_its_commit(
+    fenced: Fenced, coordinator: Callable[..., Coordinator], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else nobody would know where the way back begins, or where the migration goes on after a return."""
+    first, starts = coordinator(), {"target": {"shard": "17"}}
+    first.take_over()
+    first.move(CUTTING)
+    real: dict[str, Any] = {"execute": vars(state)["execute"]}
+
+    def crashing(session: Any, statement: str, *more: Any) -> int:
+        done: int = real["execute"](session, statement, *more)
+        if statement == "COMMIT":
+            raise Crash
+        return done
+
+    monkeypatch.setattr(state, "execute", crashing)
+    with pytest.raises(Crash):
+        first.move(DECIDED, starts=starts)
+    monkeypatch.undo()
+    again = coordinator().take_over()
+    assert (again.step, again.starts) == (DECIDED, starts)
+
+
 @pytest.mark.parametrize(
     ("row", "file", "stands"),
     [

@@ -55,6 +55,8 @@ def cutover(project: Project, asked: Asked, *, until_open: bool = False) -> Cuto
     with ExitStack() as held:
         lock = take_over(folder, "whimbrel cutover", stop)  # first: what was read before may not be so any more
         held.callback(lock.release)
+        if load(project.state).step == FINISHED:  # before anything is made in the source again
+            raise HandoverError("the handover is finished", place="cutover", hint="There is nothing to continue.")
         prepared = prepare(project)
         live = held.enter_context(Live(progress, folder, stop, asked.tell))
         run = held.enter_context(Run(prepared, stop, progress, lock=lock, hands_over=True))
@@ -85,8 +87,6 @@ def _go_on(run: Run, coordinator: Coordinator, say: Say) -> None:
         open_again(run, coordinator, say)
     if coordinator.now.step == RETURNED:
         raise HandoverError("a rollback was decided", place="cutover", hint="It continues with: whimbrel rollback")
-    if coordinator.now.step == FINISHED:
-        raise HandoverError("the handover is finished", place="cutover", hint="There is nothing to continue.")
 
 
 def _follow_back(run: Run, coordinator: Coordinator, say: Say) -> None:

@@ -80,10 +80,18 @@ class Cutting:
         try:
             return self._cut(following)
         except BaseException as error:
-            if not undo(self._run.prepared.project, self._coordinator, because=error) and self._closed:
+            try:
+                undid = undo(self._run.prepared.project, self._coordinator, because=error)
+            except BaseException:
+                self._ended(following, error)
+                raise
+            if not undid and self._closed:
                 log.warning("decided, though the answer was lost", extra={"reason": repr(error)})
                 return self._closed  # the forward migration had ended before
-            raise undone(self._ended(following, error)) from error
+            first = self._ended(following, error)
+            if not isinstance(first, WhimbrelError):
+                raise  # as it is: an error that is its own cause has no end
+            raise undone(first) from error
 
     def _cut(self, following: ExitStack) -> Closed:
         run = self._run
@@ -271,10 +279,8 @@ def undo(project: Project, coordinator: Coordinator, *, because: BaseException |
     return True
 
 
-def undone(error: BaseException) -> BaseException:
+def undone(error: WhimbrelError) -> WhimbrelError:
     """What a command that was undone ends with."""
-    if not isinstance(error, WhimbrelError):
-        return error
     if isinstance(error, Stopped):
         return Stopped("stopped before the decision, and undone: the application continues at the source")
     return CutoverUndone(

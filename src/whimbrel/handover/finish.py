@@ -50,21 +50,26 @@ def finish(project: Project, asked: Asked, *, keep_fence: bool = False) -> Finis
     folder.make()
     with take_over(folder, "whimbrel finish", asked.stop):
         now = load(project.state)
-        if now.step not in (OPEN, FINISHED):
-            raise HandoverError(
-                f"DynamoDB is not open by a cutover (step {now.step})",
-                place="finish",
-                hint="Only an open cutover can be finished: see `whimbrel status`.",
-            )
+        _refuse_not_open(now.step)
         coordinator = Coordinator(project, now.tables)
         if now.step == OPEN:
-            coordinator.take_over()
+            _refuse_not_open(coordinator.take_over().step)  # the rows may be ahead: a rollback has begun
+        if coordinator.now.step == OPEN:
             coordinator.move(FINISHED)
         removed = [f"the stream of {target}" for target in turn_off(project, now)]
         removed += _remove_at_source(project, coordinator, asked, keep_fence=keep_fence)
         removed += _remove_state(folder)
         report = _report(folder, coordinator.now, removed, keep_fence=keep_fence)
     return FinishResult(tuple(coordinator.sources), keep_fence, tuple(removed), str(report))
+
+
+def _refuse_not_open(step: str) -> None:
+    if step not in (OPEN, FINISHED):
+        raise HandoverError(
+            f"DynamoDB is not open by a cutover (step {step})",
+            place="finish",
+            hint="Only an open cutover can be finished: see `whimbrel status`.",
+        )
 
 
 def _remove_at_source(project: Project, coordinator: Coordinator, asked: Asked, *, keep_fence: bool) -> list[str]:

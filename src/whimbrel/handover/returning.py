@@ -5,11 +5,12 @@ Whatever fails before the decision to return opens DynamoDB again: the reverse s
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 
 from whimbrel.errors import HandoverError, RollbackUndone, Stopped, WhimbrelError
-from whimbrel.handed_over import CLOSING, OPEN, RETURNED
+from whimbrel.handed_over import CLOSING, DECIDED, OPEN, RETURNED
 from whimbrel.handover.cutting import Say, told
 from whimbrel.handover.fence import Fence
 from whimbrel.handover.forward import same_source
@@ -24,6 +25,8 @@ CAUGHT_UP_WITHIN = 3_600.0  # seconds
 DRAINED_WITHIN = 60.0  # seconds, after the leases have ended
 LOOK_EVERY = 0.01
 
+log = logging.getLogger(__name__)
+
 
 class Returning:
     """Of one command that holds the run lock and coordinates."""
@@ -35,6 +38,8 @@ class Returning:
         self._say = say
         self._waive = waive_dead_letters
         self._settings = run.prepared.project.cutover
+        self._rows = 0  # that the reconciliation wrote
+        self._deciding = False
         self.closed_at = 0.0  # by time.monotonic(): when applications were told to stop
 
     def give_back(self) -> int:
@@ -42,20 +47,27 @@ class Returning:
         again, Stopped likewise; another HandoverError if that could not be done yet.
         """
         run, coordinator = self._run, self._coordinator
-        same_source(run, coordinator.now)
-        with Reversing(run, coordinator.now) as reverse:
-            if coordinator.now.step != CLOSING:
-                self._catch_up(reverse)  # before anybody is told: what is left to drain is little
-                coordinator.move(CLOSING)
-            try:
-                return self._close_and_drain(reverse)
-            except WhimbrelError as error:
-                if coordinator.now.step == RETURNED:
-                    raise
+        try:
+            same_source(run, coordinator.now)
+            with Reversing(run, coordinator.now) as reverse:
+                if coordinator.now.step != CLOSING:
+                    self._catch_up(reverse)  # before anybody is told: what is left to drain is little
+                    coordinator.move(CLOSING)
+                self._close_and_drain(reverse)
+        except BaseException as error:
+            if coordinator.now.step in (DECIDED, OPEN):
+                raise  # nobody was told to stop
+            decided = self._decided(error)
+            if not decided:
                 open_again(run, coordinator, self._say, because=str(error))
+            if not isinstance(error, WhimbrelError):
+                raise
+            if not decided:
                 raise _undone(error) from error
+            log.warning("decided to return, though not all was answered", extra={"reason": repr(error)})
+        return self._rows
 
-    def _close_and_drain(self, reverse: Reversing) -> int:
+    def _close_and_drain(self, reverse: Reversing) -> None:
         """The order matters: told to stop; no application goes by an older route, and no write of one is under way;
         the ends of all shards; everything before them in the source; and only then the items are read and compared.
         """
@@ -82,12 +94,28 @@ class Returning:
             if counts:
                 words = ", ".join(f"{count:,} {kind}" for kind, count in sorted(counts.items()))
                 raise HandoverError(f"source and target differ in {words}", place=report.target)
+        self._rows = done.written + done.deleted
         reverse.close()
         with self._fence.returning() as held:
             # Under the lock in which the fence goes: the migration continues from where the source is opened.
             position = self._run.lineage.end_of(held.session)
+            self._deciding = True
             self._coordinator.move(RETURNED, held, forward_from=position)
-        return done.written + done.deleted
+
+    def _decided(self, error: BaseException) -> bool:
+        """Whether the decision to return stands, though ``error`` came: its answer may have been lost. Asked before
+        anybody is told that DynamoDB is open again. Raises HandoverError if nobody can tell.
+        """
+        if not self._deciding:
+            return False
+        try:
+            return self._coordinator.take_over().step == RETURNED
+        except WhimbrelError as unknown:
+            raise HandoverError(
+                f"whether the source was given back is not known ({error}): {unknown}",
+                place="rollback",
+                hint="No side takes writes. `whimbrel rollback` continues, whichever it is.",
+            ) from error
 
     def _catch_up(self, reverse: Reversing) -> None:
         give_up = time.monotonic() + CAUGHT_UP_WITHIN
@@ -139,5 +167,5 @@ def _undone(error: WhimbrelError) -> WhimbrelError:
     return RollbackUndone(
         f"{error.message}. So the rollback was undone: DynamoDB is open again, and the way back stays",
         place=error.place,
-        hint=error.hint,
+        hint=f"{error.hint} Until then `whimbrel cutover` follows DynamoDB back again.".strip(),
     )

@@ -59,8 +59,8 @@ def rollback(project: Project, asked: Asked, *, waive_dead_letters: bool = False
         Run(prepared, asked.stop, progress, lock=lock, hands_over=True) as run,
     ):
         coordinator = Coordinator(project, prepared.tables)
-        step = _refused(coordinator)
-        coordinator.take_over()
+        _refuse_nothing_to_return(coordinator.now.step)
+        step = coordinator.take_over().step  # the rows may be ahead of what the file said
         if step == CUTTING:
             undo(project, coordinator)
             live.say("The cutover was broken off before its decision: it is undone. The source was never closed.")
@@ -76,9 +76,7 @@ def rollback(project: Project, asked: Asked, *, waive_dead_letters: bool = False
     return RollbackResult(now.side, now.step, now.epoch, tables, took, rows, str(now.forward_from or ""))
 
 
-def _refused(coordinator: Coordinator) -> str:
-    """The step that the state folder has, if there is something to roll back. Raises HandoverError."""
-    step = coordinator.now.step
+def _refuse_nothing_to_return(step: str) -> None:
     if step == FINISHED:
         raise HandoverError(
             "the way back was given up by `whimbrel finish`", place="rollback", hint="See docs/cutover.md."
@@ -87,7 +85,6 @@ def _refused(coordinator: Coordinator) -> str:
         raise HandoverError(
             "the source is open: there is nothing to roll back", place="rollback", hint="See `whimbrel status`."
         )
-    return step
 
 
 def _reopen(run: Run, coordinator: Coordinator, fence: Fence, say: Say) -> None:

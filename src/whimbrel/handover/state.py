@@ -94,20 +94,23 @@ class Coordinator:
             raise self._taken(rows)
 
     def move(self, step: str, held: Barrier | None = None, **values: Any) -> None:
-        """To the next ``step``: the rows, then the file with ``values``.
+        """To the next ``step``: ``values`` in the file, the rows, the step in the file. The order matters: of a step
+        that the rows have, the file has all that belongs to it.
 
         With ``held`` by the very session that has the lock, so that a step taken under it is never taken without it.
         Raises HandoverTaken, and SourceUnreachable when nobody knows whether the rows have it: ``take_over`` tells.
         """
         assert step in NEXT[self.now.step], f"{self.now.step} is not followed by {step}"
         was = HandoverRow("", self.now.epoch, self.now.step, self.now.holder, "")
+        if values:
+            self._save(**values)
         if held:
             self._change(held.session, was, was._replace(step=step, place=self._place()))
         else:
             with closing(connect(self._source)) as connection:
                 execute(connection, "START TRANSACTION")
                 self._change(connection, was, was._replace(step=step, place=self._place()))
-        self._save(step=step, **values)
+        self._save(step=step)
 
     def note(self, **values: Any) -> None:
         """Save ``values`` in the file, within the step."""
