@@ -81,6 +81,21 @@ def test_a_shard_that_splits_meanwhile_has_its_halves_marked(
     assert len(found) == 3
 
 
+def test_a_closed_shard_whose_halves_are_not_listed_yet_is_waited_for(
+    streams: StreamsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a stream whose only shard is just being replaced would count as marked without a single marker."""
+    table, real, count = Table(streams, KEYS[0]), shards, iter(range(100))
+    streams.call("Split", TableName="shop")
+    monkeypatch.setattr(markers, "shards", lambda *asked: real(*asked)[: 1 if next(count) < 3 else None])
+    found = table.mark()
+    assert found.keys() == table.open_shards()
+    assert len(found) == 2
+    monkeypatch.setattr(markers, "shards", lambda *asked: real(*asked)[:1])
+    with pytest.raises(TargetError, match="does not list its children"):
+        table.mark("later", patience=0.3)
+
+
 def test_markers_of_others_count_for_nothing(streams: StreamsServer) -> None:
     table = Table(streams, KEYS[0])
     first = table.mark("first")

@@ -80,6 +80,8 @@ def test_a_failure_of_any_kind_opens_dynamodb_again_and_a_decision_that_nobody_s
     assert (site.step(), side(site)) == ("CLOSING", "none")
     assert site.said("rollback")["side"] == "mysql"
     assert (site.step(), side(site), names(site)) == ("FOLLOWING", "mysql", {"late"})
+    for table in ("whimbrel_reverse", "whimbrel_reverse_items", "whimbrel_reverse_rows"):
+        assert site.work.source.execute(f"SELECT COUNT(*) FROM {table}", database=site.work.database) == ((0,),)
 
 
 @pytest.mark.slow

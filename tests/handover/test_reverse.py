@@ -14,7 +14,9 @@ from demo.servers import MariaDB, Ministack, SqlServer
 from tests.handover.site import Site, StreamsServer
 from whimbrel.dynamodb.shards import to_read
 from whimbrel.dynamodb.streams import Shard
+from whimbrel.dynamodb.streams import shards as list_shards
 from whimbrel.errors import LogGone, MappingError, StateError
+from whimbrel.handover import reverse as reverse_module
 from whimbrel.handover.reverse import Reverse, Settings
 from whimbrel.handover.way_back import way_back_facts
 from whimbrel.handover.writing import Rules
@@ -178,6 +180,26 @@ def test_following_ends_cleanly_when_asked(mariadb: MariaDB, streams: StreamsSer
     reverse.follow(asked)
     assert threading.active_count() <= before
     assert site.whole_rows("person") == [(0, "now")]
+
+
+def test_the_end_is_not_reached_while_a_closed_shard_has_no_children_listed(
+    mariadb: MariaDB, streams: StreamsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was written last is in them, and nobody has seen it."""
+    site = new_site(mariadb, streams, tmp_path, rows=1)
+    starts, real = site.mark("start"), list_shards
+    ends = site.mark("end")
+    streams.call("Split", TableName="shop")
+    site.put(person(0, "after the marker"))
+    monkeypatch.setattr(reverse_module, "shards", lambda *asked: real(*asked)[:1])
+    reverse, found = site.reverse(starts), []
+
+    def done() -> bool:
+        found.append(reverse.at_end(ends))
+        return bool(found[-1].read or found[-1].unmarked)
+
+    reverse.follow(done)
+    assert not found[-1].read
 
 
 def test_the_end_is_not_reached_before_every_open_shard_is_marked(

@@ -72,6 +72,15 @@ def test_where_nothing_is_under_way_anybody_may_begin(fenced: Fenced, coordinato
         assert coordinator(folder).take_over().step == FOLLOWING
 
 
+def test_two_projects_in_one_database_never_have_the_same_epoch(fenced: Fenced, tmp_path: Path) -> None:
+    """The tables of the reverse stream are common to both, and go by it."""
+    epochs = []
+    for table in ("t", "u", "t", "u"):
+        project = Project(tmp_path / "whimbrel.toml", tmp_path / table, fenced.source, Target(), ())
+        epochs.append(Coordinator(project, [(fenced.database, table)]).take_over().epoch)
+    assert epochs == [1, 2, 3, 4]
+
+
 class Crash(BaseException):
     pass
 

@@ -52,6 +52,14 @@ def leaves(listed: Sequence[Shard]) -> list[Shard]:
     return [shard for shard in listed if not shard.closed and shard.id not in parents]
 
 
+def without_children(listed: Sequence[Shard]) -> list[str]:
+    """The closed shards whose children are not listed, which comes to pass for a moment while they are made: nobody can
+    tell yet where what was written last is to be found.
+    """
+    parents = {shard.parent for shard in listed}
+    return [shard.id for shard in listed if shard.closed and shard.id not in parents]
+
+
 class ShardReader:
     """One shard, read page by page by one thread at a time."""
 

@@ -10,6 +10,7 @@ import os
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
+from http.client import HTTPException
 from typing import NamedTuple
 from urllib.error import URLError
 from urllib.request import OpenerDirector, ProxyHandler, Request, build_opener
@@ -18,6 +19,7 @@ import orjson
 
 from whimbrel.errors import HandoverError, Stopped
 from whimbrel.project.cutover import Cutover
+from whimbrel.project.password import VARIABLES
 
 SECONDS = 10.0  # for one call of a hook
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds between two calls
@@ -40,8 +42,7 @@ class Told(NamedTuple):
 
 def run_command(command: Sequence[str], told: Told) -> None:
     """Raises HandoverError if it does not end with exit code 0 within SECONDS."""
-    secret = ("WHIMBREL_SOURCE_PASSWORD", "WHIMBREL_REVERSE_PASSWORD")
-    environment = {name: value for name, value in os.environ.items() if name not in secret} | {
+    environment = {name: value for name, value in os.environ.items() if name not in VARIABLES} | {
         "WHIMBREL_EVENT": told.event,
         "WHIMBREL_SIDE": told.side,
         "WHIMBREL_EPOCH": str(told.epoch),
@@ -67,7 +68,7 @@ def post(url: str, told: Told) -> None:
     try:
         with _DIRECT.open(request, timeout=SECONDS) as answer:
             status = answer.status
-    except (URLError, OSError, ValueError) as error:
+    except (URLError, HTTPException, OSError, ValueError) as error:  # HTTPException: an answer that is not HTTP
         raise _failed([url], told, str(error)) from error
     if not 200 <= status < 300:
         raise _failed([url], told, f"answered {status}")

@@ -19,7 +19,7 @@ from whimbrel.dynamodb.answers import acknowledged
 from whimbrel.dynamodb.calls import RetryingClient
 from whimbrel.dynamodb.pace import RateLimiter
 from whimbrel.dynamodb.refusals import CONDITION_FAILED
-from whimbrel.dynamodb.shards import leaves
+from whimbrel.dynamodb.shards import leaves, without_children
 from whimbrel.dynamodb.streams import Shard, StreamRecord, iterator_of, page, shards
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.dynamodb.workers import ConcurrencyLimit
@@ -67,8 +67,10 @@ def mark_shards(
             return found
         if time.monotonic() > end or put.count >= _MOST:
             raise TargetError(
-                f"{marking.missing()} of the stream's {len(marking.shown) + marking.missing()} open shards showed no "
-                f"marker within {patience:g} s ({put.count} were written)",
+                "the stream has a closed shard, and does not list its children"
+                if not marking.missing()
+                else f"{marking.missing()} of the stream's {len(marking.shown) + marking.missing()} open shards showed "
+                f"no marker within {patience:g} s ({put.count} were written)",
                 place=stream,
                 hint="Run the same command again; if it happens again, look at the stream's shards and its throttling.",
             )
@@ -80,13 +82,15 @@ class _Marking:
     def __init__(self, streams: Any, stream: str, nonce: str) -> None:
         self._client, self._stream, self._nonce = streams, stream, nonce
         self._iterators: dict[str, tuple[Shard, str]] = {}
+        self._first = True
         self.shown: dict[str, str] = {}
 
     def look(self) -> bool:
         """List the open shards; whether one came, or closed."""
-        open_now = {shard.id: shard for shard in leaves(shards(self._client, self._stream))}
-        same = open_now.keys() == self._iterators.keys()
-        first = not self._iterators
+        listed = shards(self._client, self._stream)
+        open_now = {shard.id: shard for shard in leaves(listed)}
+        same = open_now.keys() == self._iterators.keys() and not without_children(listed)
+        first, self._first = self._first, False
         self.shown = {name: sequence for name, sequence in self.shown.items() if name in open_now}
         kept = {name: each for name, each in self._iterators.items() if name in open_now}
         for name, shard in open_now.items():
@@ -106,7 +110,7 @@ class _Marking:
                 self._read_shard(name, shard, iterator)
         if not self.missing() and not self.look():
             return dict(self.shown)
-        if stop.wait(_PAUSE if self.missing() else 0):
+        if stop.wait(_PAUSE):
             raise Stopped("asked to stop before every shard had a marker")
         if self.missing():
             self.look()

@@ -26,7 +26,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from whimbrel.dynamodb.session import open_client, translate
-from whimbrel.dynamodb.shards import ShardReader, leaves, to_read
+from whimbrel.dynamodb.shards import ShardReader, leaves, to_read, without_children
 from whimbrel.dynamodb.streams import Shard, open_streams, shards, view_type
 from whimbrel.errors import MappingError, ProjectError, StateError, Stopped, TargetUnreachable, Throttled
 from whimbrel.handover.reading import FollowedShard, Reading
@@ -71,8 +71,8 @@ class Settings(NamedTuple):
 
 
 class End(NamedTuple):
-    """``read``: everything up to the end markers is in the rows. ``unmarked``: open shards that have no marker, so
-    that new markers are needed.
+    """``read``: everything up to the end markers is in the rows. ``unmarked``: open shards that have no marker, and
+    closed ones whose children are not listed yet, so that new markers are needed.
     """
 
     read: bool
@@ -178,7 +178,7 @@ class Reverse:
             listed = shards(self._client, stream)  # after the acknowledgements: the order is the proof
             open_now = {shard.id for shard in leaves(listed)}
             marked = markers.get(target, {})
-            unmarked += sorted(open_now - marked.keys())
+            unmarked += sorted(open_now - marked.keys()) + without_children(listed)
             before = to_read(listed, self._starts[target], self._ended_shards(stream), self._begun(stream), stream)
             waiting = {shard.id for shard in before}
             read = read and waiting == open_now and all(self._passed(stream, id_, marked) for id_ in open_now)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from whimbrel.errors import HandoverError, StateError
+from whimbrel.errors import HandoverError, StateError, WhimbrelError
 from whimbrel.handed_over import CLOSING, CUTTING, DECIDED, FINISHED, FOLLOWING, OPEN, RETURNED
 from whimbrel.handover.cutting import Say, told, undo
 from whimbrel.handover.fence import Fence
 from whimbrel.handover.forward import continue_from
 from whimbrel.handover.returning import Returning
+from whimbrel.handover.reverse import settings_of
 from whimbrel.handover.state import Coordinator
 from whimbrel.handover.switching import announce
 from whimbrel.migration.live import Live
@@ -21,6 +23,8 @@ from whimbrel.migration.progress import Progress
 from whimbrel.migration.run import Run
 from whimbrel.migration.state import StateFolder
 from whimbrel.migration.takeover import take_over
+from whimbrel.mysql.connect import connect
+from whimbrel.mysql.reverse_tables import forget
 from whimbrel.project import Project
 
 
@@ -102,4 +106,15 @@ def _reopen(run: Run, coordinator: Coordinator, fence: Fence, say: Say) -> None:
     fence.open()
     announce(project, run.wire, told("return", "mysql", coordinator.now, project.cutover), run.stop, say)
     coordinator.move(FOLLOWING)
+    _forget(run, coordinator, say)
     say(f"The source is open. `whimbrel migrate` continues from {position}.")
+
+
+def _forget(run: Run, coordinator: Coordinator, say: Say) -> None:
+    """What the reverse stream kept of this epoch: nothing depends on it any more."""
+    try:
+        account = settings_of(run.prepared).account
+        with closing(connect(account)) as connection:
+            forget(connection, account.database, coordinator.now.fence_epoch)
+    except WhimbrelError as error:
+        say(f"What the reverse stream kept in the source could not be removed: {error}")

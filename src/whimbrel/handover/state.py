@@ -38,7 +38,7 @@ from whimbrel.handed_over import (
 )
 from whimbrel.mysql.barrier import Barrier, Name, execute
 from whimbrel.mysql.connect import Mysql, connect
-from whimbrel.mysql.handover_rows import TABLE, HandoverRow, change_rows, has_table, make_rows, read_rows
+from whimbrel.mysql.handover_rows import TABLE, HandoverRow, change_rows, has_table, highest_epoch, make_rows, read_rows
 from whimbrel.project import Project
 
 NEXT = {
@@ -142,14 +142,15 @@ class Coordinator:
 
     def _claim(self, connection: Mysql, fresh: str) -> tuple[HandoverRow, str]:
         execute(connection, "START TRANSACTION")
-        rows = read_rows(connection, self.schema, self.sources, lock=True)
+        # Higher than any other project's, too: the reverse stream's tables go by the epoch, and are common to all.
+        epoch = max(highest_epoch(connection, self.schema), self.now.epoch) + 1
+        rows = read_rows(connection, self.schema, self.sources)
         found = {row[1:4] for row in rows}
         if len(rows) != len(self.sources) or any(not self._may_take(row) for row in rows):
             raise self._taken(rows)
         if len(found) > 1 and {row.step for row in rows} != {FOLLOWING}:
             raise self._taken(rows)
         step = standing_step(rows[0].step, self.now.step, self._folder)
-        epoch = max(row.epoch for row in rows) + 1
         for row in rows:
             now = HandoverRow("", epoch, step, fresh, self._place())
 

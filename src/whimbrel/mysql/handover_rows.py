@@ -53,6 +53,12 @@ def read_rows(connection: Mysql, schema: str, sources: Sequence[str], *, lock: b
     return [HandoverRow(row["source"], int(row["epoch"]), row["step"], row["holder"], row["place"]) for row in found]
 
 
+def highest_epoch(connection: Mysql, schema: str) -> int:
+    """Of all projects that have rows; no row changes until the transaction ends."""
+    [row] = rows_as_dicts(connection, f"SELECT COALESCE(MAX(epoch), 0) AS epoch FROM {_table(schema)} FOR UPDATE")
+    return int(row["epoch"])
+
+
 def change_rows(execute: Execute, schema: str, sources: Sequence[str], was: HandoverRow, now: HandoverRow) -> bool:
     """Give all rows of ``sources`` what ``now`` has, if each has what ``was`` has. False if one has not: then the
     caller rolls back.

@@ -8,9 +8,13 @@ from pathlib import Path
 from whimbrel.private import openness
 from whimbrel.project.section import Section
 
+# Of the environment, that hold a password, or may: not for the programs that we start.
+VARIABLES = {"WHIMBREL_SOURCE_PASSWORD", "WHIMBREL_REVERSE_PASSWORD"}
+
 
 def read_password(section: Section, file_key: str, variable: str) -> str:
     """ "" where there is none. What is wrong goes to the section's faults."""
+    VARIABLES.add(variable)
     file = section.string(file_key, "")
     if not file:
         return os.environ.get(variable, "")
