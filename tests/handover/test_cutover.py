@@ -252,3 +252,16 @@ def test_an_application_is_paused_told_and_given_a_route(shop: Work, tmp_path: P
         "epoch": {"N": str(epoch)},
         "lease_seconds": {"N": "5"},
     }
+
+
+@pytest.mark.parametrize("found", ['{"epoch": 99}', "somebody else's"])
+def test_a_route_that_could_not_be_written_is_found_out_before_anything_is_closed(shop: Work, found: str) -> None:
+    """After the decision no side would be open, and no command could go on."""
+    set_up(shop, 'route_file = "route.json"')
+    (shop.folder / "route.json").write_text(found)
+    said = shop.call("cutover", "--yes", code=3).output
+    assert "error[CutoverUndone]: " in said
+    assert "remove it" in said or "Name another route_file" in said
+    assert (triggers(shop), step(shop)) == (0, "FOLLOWING")
+    (shop.folder / "route.json").unlink()
+    assert cut(shop)["side"] == "dynamodb"

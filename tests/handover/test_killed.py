@@ -37,9 +37,9 @@ counted(fence, "drop_triggers")
 counted(switching, "tell")
 main(sys.argv[2:])
 """
-BEFORE_THE_DECISION = range(1, 8)  # three of taking over, two of CUTTING, the triggers, the decision in the rows
-AFTER_IT = range(8, 14)  # the decision in the file, the hook, two of OPEN, how long it took
-OF_AN_UNDO = range(7, 13)  # three of taking over, the triggers, two of FOLLOWING
+BEFORE_THE_DECISION = range(1, 10)  # three of taking over, three of CUTTING, the triggers, two of the decision
+AFTER_IT = range(10, 16)  # the decision in the file, the hook, two of OPEN, how long it took
+OF_AN_UNDO = range(8, 14)  # three of taking over, the triggers, two of FOLLOWING
 
 
 def killed(work: Work, number: int) -> bool:
@@ -61,12 +61,12 @@ def some(numbers: range, *fast: int) -> list[object]:
     return [pytest.param(number, marks=() if number in fast else pytest.mark.slow) for number in numbers]
 
 
-@pytest.mark.parametrize("number", some(BEFORE_THE_DECISION, 7))
+@pytest.mark.parametrize("number", some(BEFORE_THE_DECISION, 9))
 def test_killed_before_the_decision(shop: Work, number: int) -> None:
     """Half of them are undone by ``migrate``; the others by ``cutover``, which then begins again."""
     with writing(shop) as application:
         assert killed(shop, number)
-        assert (triggers(shop), step(shop)) == (3 if number > 6 else 0, "FOLLOWING" if number <= 5 else "CUTTING")
+        assert (triggers(shop), step(shop)) == (3 if number > 7 else 0, "FOLLOWING" if number <= 6 else "CUTTING")
         assert "DynamoDB takes writes" not in shop.call("status").output
         if number % 2:
             shop.call("migrate", "--until-caught-up")
@@ -76,7 +76,7 @@ def test_killed_before_the_decision(shop: Work, number: int) -> None:
             assert_open(shop, application)
 
 
-@pytest.mark.parametrize("number", some(AFTER_IT, 8))
+@pytest.mark.parametrize("number", some(AFTER_IT, 10))
 def test_killed_after_the_decision(shop: Work, number: int) -> None:
     with writing(shop) as application:
         if not killed(shop, number):

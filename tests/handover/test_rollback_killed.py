@@ -20,7 +20,7 @@ from tests.handover.both_sides import Site
 KILLED = """
 import os, sys
 from whimbrel.cli.main import main
-from whimbrel.handover import fence, forward, returning, rollback, reversing, state, switching
+from whimbrel.handover import fence, forward, returning, rollback, reversing, route, state
 left = int(sys.argv[1])
 def counted(module, name, counts=lambda *_: True):
     real = getattr(module, name)
@@ -35,7 +35,7 @@ def counted(module, name, counts=lambda *_: True):
 counted(state, "save")
 counted(state, "execute", lambda _, statement, *more: statement == "COMMIT")
 counted(fence, "drop_triggers")
-counted(switching, "write_route")
+counted(route, "write_route")
 counted(returning, "announce")
 counted(reversing, "close_gate")
 counted(reversing, "reconcile")

@@ -20,6 +20,7 @@ from whimbrel.handed_over import CUTTING, DECIDED, FOLLOWING, Handover
 from whimbrel.handover.fence import Closed, Fence, elapsed
 from whimbrel.handover.hooks import Told, run_command
 from whimbrel.handover.markers import is_marker
+from whimbrel.handover.route import write_routes
 from whimbrel.handover.state import Coordinator
 from whimbrel.handover.streams import Marking, turn_on
 from whimbrel.migration.dirty import Dirty
@@ -95,6 +96,8 @@ class Cutting:
 
     def _cut(self, following: ExitStack) -> Closed:
         run = self._run
+        # As it is: so that what cannot be written is found out before anything is closed.
+        write_routes(run.prepared.project, run.wire, self._told("route", "mysql"), run.stop)
         if self._settings.reverse_user:
             turn_on(run, self._coordinator)
         run.start_capture()
@@ -226,7 +229,10 @@ class Cutting:
 
     def _pause(self) -> None:
         if self._settings.before:
-            run_command(self._settings.before, told("pause", "none", self._coordinator.now, self._settings))
+            run_command(self._settings.before, self._told("pause", "none"))
+
+    def _told(self, event: str, side: str) -> Told:
+        return told(event, side, self._coordinator.now, self._settings)
 
     def _within(self, deadline: float) -> None:
         if time.monotonic() > deadline:

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import orjson
 
 from whimbrel.durable import publish, writing
 from whimbrel.dynamodb.marks import Marks
+from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.errors import HandoverTaken, StateError
 from whimbrel.handover.hooks import Told
+from whimbrel.project import OFF, Project
 from whimbrel.records import Item
 
+_LATER = "See `whimbrel status`. If no other project writes this route, it is of an earlier one: remove it."
 READABLE = 0o644  # by the applications, whoever they run as; there is no secret in it
+
+
+def write_routes(project: Project, wire: DynamoClient, told: Told, stop: threading.Event) -> None:
+    """All that are set. Raises HandoverTaken if one is of a later epoch, StateError, and what the target raises."""
+    settings = project.cutover
+    if settings.route_file:
+        write_route(project.path.parent / settings.route_file, told)
+    if settings.route_item and project.target.mark != OFF:
+        write_route_item(Marks(wire, project.target, stop), told)
 
 
 def write_route(path: Path, told: Told) -> None:
@@ -22,7 +35,7 @@ def write_route(path: Path, told: Told) -> None:
         raise HandoverTaken(
             f"the route is of epoch {found}, and this command of {told.epoch}: another one took over",
             place=str(path),
-            hint="See `whimbrel status`.",
+            hint=_LATER,
         )
     fields = {name: value for name, value in told._asdict().items() if name != "event"}
     with writing(path), path.with_name(path.name + ".new").open("wb") as file:
@@ -43,7 +56,7 @@ def write_route_item(marks: Marks, told: Told) -> None:
             raise HandoverTaken(
                 f"the route is of a later epoch than {told.epoch}: another command took over",
                 place=f"{marks.table} ({table})",
-                hint="See `whimbrel status`.",
+                hint=_LATER,
             )
 
 

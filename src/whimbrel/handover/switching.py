@@ -5,16 +5,15 @@ from __future__ import annotations
 import threading
 import time
 
-from whimbrel.dynamodb.marks import Marks
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.handed_over import OPEN
 from whimbrel.handover.cutting import Say, told
 from whimbrel.handover.fence import Closed, Fence, elapsed
 from whimbrel.handover.hooks import Told, tell
-from whimbrel.handover.route import write_route, write_route_item
+from whimbrel.handover.route import write_routes
 from whimbrel.handover.state import Coordinator
 from whimbrel.migration.run import Run
-from whimbrel.project import OFF, Project
+from whimbrel.project import Project
 
 
 def switch(run: Run, coordinator: Coordinator, fence: Fence, closed: Closed | None, say: Say) -> None:
@@ -30,12 +29,8 @@ def switch(run: Run, coordinator: Coordinator, fence: Fence, closed: Closed | No
 
 def announce(project: Project, wire: DynamoClient, event: Told, stop: threading.Event, say: Say) -> None:
     """Tell the application by all that is set, until it has heard it. Raises Stopped, HandoverTaken, StateError."""
-    settings = project.cutover
-    if settings.route_file:
-        write_route(project.path.parent / settings.route_file, event)
-    if settings.route_item and project.target.mark != OFF:
-        write_route_item(Marks(wire, project.target, stop), event)
-    tell(settings, event, stop, say)
+    write_routes(project, wire, event, stop)
+    tell(project.cutover, event, stop, say)
 
 
 def _stall(coordinator: Coordinator, closed: Closed | None) -> float:
