@@ -76,8 +76,11 @@ def test_a_failure_of_any_kind_opens_dynamodb_again_and_a_decision_that_nobody_s
     assert failing(site, "strange", "", "rollback") == 1
     assert (site.step(), side(site)) == ("OPEN", "dynamodb")
     add(site, "late")
+    with site.following():
+        assert "error[TargetOpen]" in site.work.run("verify", code=3).stderr  # which would say that all is equal
     assert failing(site, "killed", "RETURNED", "rollback") == -9
     assert (site.step(), side(site)) == ("CLOSING", "none")
+    assert "`rollback` continues" in site.work.run("status").stdout
     assert site.said("rollback")["side"] == "mysql"
     assert (site.step(), side(site), names(site)) == ("FOLLOWING", "mysql", {"late"})
     for table in ("whimbrel_reverse", "whimbrel_reverse_items", "whimbrel_reverse_rows"):

@@ -302,3 +302,14 @@ def test_the_plan_names_what_does_not_come_back_column_by_column(
     with connect(site.account) as connection:
         codes = {fact.code for fact in way_back_facts(replace(prepared, project=wrong), connection)}
     assert "cutover-reverse-account" in codes
+    account = "reverse@'%'"
+    source_server.execute(f"REVOKE DELETE, CREATE ON `{database}`.* FROM {account}")
+    with connect(site.account) as connection:
+        lacking = [
+            fact.reason for fact in way_back_facts(prepared, connection) if fact.code == "cutover-reverse-account"
+        ]
+    assert lacking == [
+        f"lacks DELETE on {database}.person",
+        f"lacks DELETE on {database}.*",
+        f"lacks CREATE on {database}.*",
+    ]

@@ -13,7 +13,7 @@ from whimbrel.api import migration as verbs
 from whimbrel.api.migration import MigrationPlan, MigrationResult, PlannedTable, Verification
 from whimbrel.cli.frame import DEAD_LETTERS, DIFFERENCES, OK, keep_log, say_json
 from whimbrel.cli.stopping import INTERRUPTED, interruptible
-from whimbrel.handed_over import CUTTING, DECIDED, Handover
+from whimbrel.handed_over import CLOSING, CUTTING, DECIDED, RETURNED, Handover
 from whimbrel.migration.differences import TableReport
 from whimbrel.migration.moving import Asked
 from whimbrel.migration.state import StateFolder
@@ -225,6 +225,10 @@ def _handover_lines(now: Handover) -> Iterator[str]:
         yield "           a cutover is under way; if its process has ended, `whimbrel cutover` or `migrate` undoes it"
     if now.step == DECIDED:
         yield "           the cutover is decided; `whimbrel cutover` tells the application and opens DynamoDB"
+    if now.step == CLOSING:
+        yield "           a rollback is under way; if its process has ended, `rollback` continues, `cutover` undoes it"
+    if now.step == RETURNED:
+        yield "           the return is decided; `whimbrel rollback` opens the source and tells the application"
     if now.stall_ms is not None:
         yield f"stall      nobody could write for {now.stall_ms:,.0f} ms; the source ended at {shortened(str(now.end))}"
 

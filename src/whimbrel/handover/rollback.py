@@ -23,6 +23,7 @@ from whimbrel.migration.progress import Progress
 from whimbrel.migration.run import Run
 from whimbrel.migration.state import StateFolder
 from whimbrel.migration.takeover import take_over
+from whimbrel.migration.verified import remove_verified
 from whimbrel.mysql.connect import connect
 from whimbrel.mysql.reverse_tables import forget
 from whimbrel.project import Project
@@ -103,6 +104,8 @@ def _reopen(run: Run, coordinator: Coordinator, fence: Fence, say: Say) -> None:
             "does not say where the source was given back", place=str(run.folder.root), hint="Please report this."
         )
     continue_from(run, position)
+    # What was verified while DynamoDB was open says nothing: what was written then is in no set of dirty keys.
+    remove_verified(run.folder.root)
     fence.open()
     announce(project, run.wire, told("return", "mysql", coordinator.now, project.cutover), run.stop, say)
     coordinator.move(FOLLOWING)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 
 from whimbrel.errors import WhimbrelError
 from whimbrel.handover.reverse import inverses_of, settings_of
 from whimbrel.mapping.returns import Obstacle
 from whimbrel.migration.prepare import Prepared
-from whimbrel.mysql.connect import Mysql, connect_to_write
+from whimbrel.mysql.barrier import Name
+from whimbrel.mysql.connect import Mysql, connect_to_write, quoted
+from whimbrel.mysql.grants import grants_of, may
 from whimbrel.mysql.handover_checks import Fact
+
+RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
 
 def way_back_facts(prepared: Prepared, connection: Mysql) -> Iterator[Fact]:
@@ -17,18 +22,29 @@ def way_back_facts(prepared: Prepared, connection: Mysql) -> Iterator[Fact]:
     if not prepared.project.cutover.reverse_user:
         return
     settings = settings_of(prepared)
+    place = f"cutover.reverse_user {settings.account.user!r}"
     try:
-        connect_to_write(settings.account).close()
+        with closing(connect_to_write(settings.account)) as back:
+            yield from _privileges(back, place, settings.account.database, sorted(prepared.tables))
     except WhimbrelError as error:
-        yield Fact(
-            "cutover-reverse-account", f"cutover.reverse_user {settings.account.user!r}", error.message, error.hint
-        )
+        yield Fact("cutover-reverse-account", place, error.message, error.hint)
     inverses, _ = inverses_of(prepared, connection, settings.rules, None)
     for inverse in (each for several in inverses.values() for each in several.inverses):
         for obstacle in inverse.obstacles:
             yield Fact("cutover-not-readable", _place(obstacle), obstacle.reason)
         for each in inverse.notes:
             yield Fact("cutover-not-returned", _place(each), each.reason)
+
+
+def _privileges(back: Mysql, place: str, database: str, tables: list[Name]) -> Iterator[Fact]:
+    """What it lacks would be found out when DynamoDB is open already, and then nobody follows it."""
+    grants = grants_of(back)
+    wanted = [(right, *table) for table in tables for right in RIGHTS]
+    wanted += [(right, database, "*") for right in (*RIGHTS, "CREATE")]
+    for right, schema, name in wanted:
+        if not may(grants, right, schema=schema, table=name):
+            grant = f"GRANT {', '.join(RIGHTS)}, CREATE ON {quoted(schema)}.* to this account"
+            yield Fact("cutover-reverse-account", place, f"lacks {right} on {schema}.{name}", grant)
 
 
 def _place(obstacle: Obstacle) -> str:

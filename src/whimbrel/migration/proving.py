@@ -12,7 +12,7 @@ from whimbrel import checkpoint, handed_over
 from whimbrel.checkpoint import Checkpoint
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.errors import Locked, StateError, Stopped
-from whimbrel.handed_over import Handover
+from whimbrel.handed_over import CUTTING, Handover, refuse_handed_over
 from whimbrel.migration.dead import read_letters
 from whimbrel.migration.differences import TableReport
 from whimbrel.migration.follow import Follower
@@ -113,6 +113,8 @@ def verify(project: Project, asked: Asked) -> Verification:
 def _applied_elsewhere(prepared: Prepared) -> Callable[[], Position | None]:
     """The applied Position as the process that holds the run lock saves it."""
     path = StateFolder(prepared.project.state).checkpoint
+    if handed_over.load(prepared.project.state).step != CUTTING:  # that one is at work
+        refuse_handed_over(prepared.project.state)
     now = checkpoint.load(path)
     followable(prepared, now)
     same_rules(prepared, now.rules)
