@@ -1,7 +1,7 @@
 """How far a handover is: one small JSON file in the state folder, replaced atomically; ``whimbrel status`` prints it.
 
 The steps are those of spec/cutover.pml. A row in the source itself (handover/state.py) says the same, and holds
-the decision: the file is saved after the row, except where writes are given back.
+the decision: the step is in the file after the row has it, and what belongs to the step is in the file before.
 """
 
 from __future__ import annotations

@@ -54,9 +54,12 @@ def test_what_whimbrel_made_is_removed(opened: Site) -> None:
     assert "dynamodb" in opened.work.run("status", "--json").stdout
 
 
-def test_the_fence_may_stay(opened: Site) -> None:
+def test_the_fence_may_stay_and_be_removed_later(opened: Site) -> None:
     opened.said("finish", "--keep-fence")
     assert len(triggers(opened)) == 6
+    assert tables(opened) == {"purchase", "customer", "bystander", "whimbrel_handover"}
+    assert "the triggers" in opened.said("finish")["removed"]
+    assert triggers(opened) == []
     assert tables(opened) == {"purchase", "customer", "bystander"}
 
 

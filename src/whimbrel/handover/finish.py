@@ -78,10 +78,10 @@ def _remove_at_source(project: Project, coordinator: Coordinator, asked: Asked, 
     with closing(connect(project.source)) as connection:
         if now.starts and remove_tables(connection, coordinator.schema, now.fence_epoch):
             removed.append("the tables of the reverse stream")
-        if coordinator.has_rows(connection):
-            if not keep_fence:
-                Fence(project, coordinator, asked.stop.wait, project.cutover.max_stall).open()
-                removed.append("the triggers")
+        # With the fence they stay: they say whose it is, and a later `finish` can remove it.
+        if coordinator.has_rows(connection) and not keep_fence:
+            Fence(project, coordinator, asked.stop.wait, project.cutover.max_stall).open()
+            removed.append("the triggers")
             remove_rows(connection, coordinator.schema, coordinator.sources)
             removed.append("the rows of the handover")
     return removed
