@@ -144,7 +144,7 @@ class Coordinator:
         execute(connection, "START TRANSACTION")
         # Higher than any other project's, too: the reverse stream's tables go by the epoch, and are common to all.
         epoch = max(highest_epoch(connection, self.schema), self.now.epoch) + 1
-        rows = read_rows(connection, self.schema, self.sources)
+        rows = read_rows(connection, self.schema, self.sources, lock=True)
         found = {row[1:4] for row in rows}
         if len(rows) != len(self.sources) or any(not self._may_take(row) for row in rows):
             raise self._taken(rows)
