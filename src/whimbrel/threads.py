@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
-from typing import TypeVar, TypeVarTuple
+from typing import Generic, TypeVar, TypeVarTuple
 
 A = TypeVarTuple("A")
 T = TypeVar("T")
@@ -22,6 +22,30 @@ class Thread(threading.Thread):
     def __init__(self, target: Callable[[], object], name: str) -> None:
         super().__init__(target=target, name=name, daemon=True)
         self._started = _Begun()  # what ``start`` waits for
+
+
+class Beside(Generic[T]):
+    """``do``, called in a thread beside the caller."""
+
+    def __init__(self, do: Callable[[], T], name: str) -> None:
+        self._do = do
+        self._given: list[T] = []
+        self._failure: BaseException | None = None
+        self._thread = Thread(self._call, name)
+        self._thread.start()
+
+    def result(self) -> T:
+        """Waits for the end. Raises what ``do`` did."""
+        self._thread.join()
+        if self._failure:
+            raise self._failure
+        return self._given[0]
+
+    def _call(self) -> None:
+        try:
+            self._given.append(self._do())
+        except BaseException as error:
+            self._failure = error
 
 
 class Timer(Thread):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from tests.e2e.test_private import open_to_others
 from tests.handover.both_sides import Site
 
 pytestmark = pytest.mark.parametrize("source_server", ["mariadb"], indirect=True)
@@ -26,17 +29,21 @@ def stream(site: Site) -> bool:
 
 
 @pytest.fixture
-def opened(site: Site) -> Site:
+def opened(site: Site) -> Iterator[Site]:
+    """Under a umask that hides nothing."""
+    before = os.umask(0)
     execute = site.work.source.execute
     execute("INSERT INTO customer VALUES ('first', 'First', 1, NULL)", database=site.work.database)
     execute("CREATE TABLE bystander (id INT PRIMARY KEY)", database=site.work.database)
     site.work.run("migrate", "--until-caught-up")
     site.work.run("verify")
     site.said("cutover", "--until-open")
-    return site
+    yield site
+    os.umask(before)
 
 
 def test_what_whimbrel_made_is_removed(opened: Site) -> None:
+    assert open_to_others(opened.work.state) == []
     assert stream(opened)
     assert len(triggers(opened)) == 6
     said = opened.said("finish")
@@ -44,6 +51,7 @@ def test_what_whimbrel_made_is_removed(opened: Site) -> None:
     assert triggers(opened) == []
     assert tables(opened) == {"purchase", "customer", "bystander"}
     assert not (opened.work.state / "log").exists()
+    assert open_to_others(opened.work.state) == []
     report = json.loads((opened.work.state / "finished.json").read_text())
     assert (report["removed"], report["fence_kept"]) == (said["removed"], False)
     assert report["stall_ms"] > 0
@@ -54,6 +62,7 @@ def test_what_whimbrel_made_is_removed(opened: Site) -> None:
     assert "dynamodb" in opened.work.run("status", "--json").stdout
 
 
+@pytest.mark.slow
 def test_the_fence_may_stay_and_be_removed_later(opened: Site) -> None:
     opened.said("finish", "--keep-fence")
     assert len(triggers(opened)) == 6

@@ -10,6 +10,7 @@ import pytest
 from tests.handover.both_sides import Site
 
 
+@pytest.mark.parametrize("source_server", ["mariadb", pytest.param("mysql", marks=pytest.mark.slow)], indirect=True)
 def test_there_and_back_and_there_again(site: Site) -> None:
     work = site.work
     work.source.execute("INSERT INTO customer VALUES ('first', 'First', 1, 'a note')", database=work.database)

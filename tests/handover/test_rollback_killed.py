@@ -118,6 +118,7 @@ def test_killed_before_every_step(site: Site) -> None:
     assert len(reached) < STEPS[-1], "there are more steps"
 
 
+@pytest.mark.slow
 @pytest.mark.chaos
 @pytest.mark.timeout(7200)
 def test_killed_at_any_time(site: Site) -> None:

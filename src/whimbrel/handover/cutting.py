@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 
 from whimbrel.changelog.files import ChangeLogReader, LogPoint
@@ -22,7 +23,7 @@ from whimbrel.handover.hooks import Told, run_command
 from whimbrel.handover.markers import is_marker
 from whimbrel.handover.route import write_routes
 from whimbrel.handover.state import Coordinator
-from whimbrel.handover.streams import Marking, turn_on
+from whimbrel.handover.streams import mark, turn_on
 from whimbrel.migration.dirty import Dirty
 from whimbrel.migration.follow import Follower
 from whimbrel.migration.foreign import Watch
@@ -33,7 +34,7 @@ from whimbrel.migration.verify import dirty_items, verify_keys
 from whimbrel.mysql.barrier import PATIENCE
 from whimbrel.project import Cutover, Project
 from whimbrel.records import Change, Position
-from whimbrel.threads import Timer
+from whimbrel.threads import Beside, Timer
 
 LOOK_EVERY = 0.002  # seconds, while nobody can write
 CAUGHT_UP_WITHIN = 600.0  # seconds
@@ -113,9 +114,9 @@ class Cutting:
         deadline = closed.granted + self._settings.max_stall
         self._drain(closed.end, deadline)
         # After the last write of ours is acknowledged, and before the decision: the way back begins there.
-        marking = Marking(run) if self._settings.reverse_user else None
+        marking = Beside(partial(mark, run), "markers") if self._settings.reverse_user else None
         self._verify(dirty_items(run.prepared), closed.end, deadline)
-        self._starts = marking.starts() if marking else {}
+        self._starts = marking.result() if marking else {}
         self._decide(closed, deadline, following)
         return closed
 

@@ -14,7 +14,6 @@ from whimbrel.handover.markers import mark_shards
 from whimbrel.handover.state import Coordinator
 from whimbrel.migration.run import Run
 from whimbrel.project import Project
-from whimbrel.threads import Thread
 
 Markers = dict[str, dict[str, str]]  # by target table, by shard: the sequence number
 
@@ -60,30 +59,6 @@ def starts_of(now: Handover) -> Mapping[str, Mapping[str, str]]:
             hint="A way back needs an account of its own before the cutover: see docs/cutover.md.",
         )
     return now.starts
-
-
-class Marking:
-    """``mark`` beside something else, in a thread."""
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-        self._found: Markers = {}
-        self._failure: BaseException | None = None
-        self._thread = Thread(self._mark, "markers")
-        self._thread.start()
-
-    def starts(self) -> Markers:
-        """Waits for the end; raises what ``mark`` did."""
-        self._thread.join()
-        if self._failure:
-            raise self._failure
-        return self._found
-
-    def _mark(self) -> None:
-        try:
-            self._found = mark(self._run)
-        except BaseException as error:
-            self._failure = error
 
 
 def _targets(run: Run) -> list[str]:

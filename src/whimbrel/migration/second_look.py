@@ -8,7 +8,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import NamedTuple
@@ -29,6 +29,7 @@ from whimbrel.mysql.connect import Mysql
 from whimbrel.mysql.snapshot import rows_where_equal
 from whimbrel.project import Project
 from whimbrel.records import Item, Position, Row, Value
+from whimbrel.threads import Beside
 
 PARTITION_ITEMS = 100_000
 RECHECKED_AT_ONCE = 1_000
@@ -132,9 +133,12 @@ class SecondLook:
             self._await_applied(self._lineage.end_of(self._connection))
             return expected, self._target_items(keys)
         self._await_applied(self._applied.still)
-        with ThreadPoolExecutor(1, "whimbrel-verify") as beside:
-            reading = beside.submit(self._target_items, keys)
-            return self._source_items(keys), reading.result()
+        reading = Beside(partial(self._target_items, keys), "verify")
+        try:
+            expected = self._source_items(keys)
+        finally:
+            found = reading.result()  # what it reads with is not left in use
+        return expected, found
 
     def recheck_keyless(self, mapping: TableMapping, keys: list[tuple[Value, ...]]) -> None:
         """Rows without an item's key have no place in the target to compare: they count if they still have none."""
