@@ -25,6 +25,8 @@ from typing import Any, BinaryIO
 
 import pymysql
 
+from demo.servers import SqlServer
+
 CUSTOMER = """
 CREATE TABLE customer (
   customerid VARCHAR(20) NOT NULL PRIMARY KEY,
@@ -57,6 +59,22 @@ class Settings:
     seed: int = 1
     purchase: str = "purchase"
     customer: str = "customer"
+
+    @classmethod
+    def of(cls, server: SqlServer, database: str, endpoint: str, folder: Path, **more: Any) -> Settings:
+        """``folder`` gets the route and the logs."""
+        (folder / "logs").mkdir()
+        return cls(
+            host=server.host,
+            port=server.port,
+            user=server.admin,
+            password=server.password,
+            database=database,
+            endpoint=endpoint,
+            route=str(folder / "route.json"),
+            logs=str(folder / "logs"),
+            **more,
+        )
 
     def save(self, path: Path) -> Path:
         path.write_text(json.dumps(asdict(self)))
@@ -231,6 +249,18 @@ class Writer:
 def _note(log: BinaryIO, what: str, number: int, key: list[str], value: int | None, side: str) -> None:
     """One line, in one write, so that a kill leaves whole lines. The time is the machine's monotonic clock."""
     log.write(json.dumps([what, number, key, value, side, time.monotonic()]).encode() + b"\n")
+
+
+def allow(server: SqlServer, database: str, way_back: str) -> None:
+    """What a cutover needs beside what a migration does, and the account ``way_back`` of the reverse stream."""
+    server.execute(
+        "SET GLOBAL log_bin_trust_function_creators = 1",
+        f"GRANT TRIGGER, CREATE, DROP, INSERT, UPDATE, DELETE ON `{database}`.* TO '{server.user}'@'%'",
+        *([f"GRANT XA_RECOVER_ADMIN ON *.* TO '{server.user}'@'%'"] if server.flavor == "mysql" else []),
+        f"CREATE USER IF NOT EXISTS '{way_back}'@'%' IDENTIFIED BY '{server.password}'",
+        f"ALTER USER '{way_back}'@'%' IDENTIFIED BY '{server.password}'",
+        f"GRANT SELECT, INSERT, UPDATE, DELETE, CREATE ON `{database}`.* TO '{way_back}'@'%'",
+    )
 
 
 def create(connection: Any) -> None:

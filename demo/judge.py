@@ -46,7 +46,7 @@ class Notes:
         return len(self.taken)
 
     def possible(self, key: Key) -> set[int | None]:
-        """The values that the row may have; None: that there is no row."""
+        """The values that the row may have; None stands for no row."""
         found: set[int | None] = {None}
         for what, value, _side in self.by_key.get(key, ()):
             if what == "taken":

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 import whimbrel
-from demo.application import CUSTOMER, Running, Settings
+from demo.application import CUSTOMER, Running, Settings, allow
 from demo.judge import Notes, at_dynamodb
 from demo.servers import Ministack, ServerUnavailable, SqlServer, any_sql_server
 from demo.shop import fill
@@ -71,7 +71,6 @@ shape = "record"
 partition_key = {{ name = "customerid" }}
 exclude = ["note"]
 """
-RIGHTS = "SELECT, INSERT, UPDATE, DELETE, CREATE"  # of the way back
 
 console = Console(highlight=False)
 
@@ -140,28 +139,10 @@ def demonstrate(source: SqlServer, target: Ministack, rows: int, rate: int) -> i
 def _prepare(source: SqlServer, target: Ministack, rate: int) -> Settings:
     """The application's other table, its settings, the accounts, and the project file."""
     source.execute(CUSTOMER, database="shop")
-    source.execute(
-        "SET GLOBAL log_bin_trust_function_creators = 1",
-        f"GRANT TRIGGER, CREATE, DROP, INSERT, UPDATE, DELETE ON shop.* TO '{source.user}'@'%'",
-        *([f"GRANT XA_RECOVER_ADMIN ON *.* TO '{source.user}'@'%'"] if source.flavor == "mysql" else []),
-        f"CREATE USER 'way_back'@'%' IDENTIFIED BY '{source.password}'",
-        f"GRANT {RIGHTS} ON shop.* TO 'way_back'@'%'",
-    )
+    allow(source, "shop", "way_back")
     (FOLDER / "whimbrel.toml").write_text(PROJECT.format(url=source.url("shop"), endpoint=target.endpoint))
     os.environ[PASSWORD_VARIABLE] = os.environ[REVERSE_PASSWORD_VARIABLE] = source.password
-    (FOLDER / "logs").mkdir()
-    return Settings(
-        host=source.host,
-        port=source.port,
-        user=source.admin,
-        password=source.password,
-        database="shop",
-        endpoint=target.endpoint,
-        route=str(FOLDER / "route.json"),
-        logs=str(FOLDER / "logs"),
-        threads=4,
-        rate=rate,
-    )
+    return Settings.of(source, "shop", target.endpoint, FOLDER, threads=4, rate=rate)
 
 
 def _migrate(project: Project, progress: Progress, stop: threading.Event, figures: Figures) -> None:

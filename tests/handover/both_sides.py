@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from demo.application import Settings, create
+from demo.application import Settings, allow, create
 from demo.judge import Notes, at_dynamodb, at_mysql
-from demo.servers import Ministack, MySQL, SqlServer
+from demo.servers import Ministack, SqlServer
 from tests.conftest import unique
 from tests.e2e.work import Work
 
@@ -96,8 +96,7 @@ class Site:
 
 
 def make(source_server: SqlServer, ministack: Ministack, database: str, tmp_path: Path) -> Site:
-    allow(source_server, database)
-    (tmp_path / "logs").mkdir()
+    allow(source_server, database, "back")
     with source_server.connect(database) as connection:
         create(connection)
     work = Work(tmp_path, source_server, database, ministack, unique("purchase"), source_settings="")
@@ -106,30 +105,6 @@ def make(source_server: SqlServer, ministack: Ministack, database: str, tmp_path
     work.mapping += CUSTOMER.format(database=database, target=customer)
     work.environment["WHIMBREL_REVERSE_PASSWORD"] = source_server.password
     work.write_project()
-    settings = Settings(
-        host=source_server.host,
-        port=source_server.port,
-        user=source_server.admin,
-        password=source_server.password,
-        database=database,
-        endpoint=ministack.endpoint,
-        route=str(tmp_path / "route.json"),
-        logs=str(tmp_path / "logs"),
-        threads=8,
-        rate=200,
-        purchase=work.target,
-        customer=customer,
-    )
+    tables = {"purchase": work.target, "customer": customer}
+    settings = Settings.of(source_server, database, ministack.endpoint, tmp_path, threads=8, rate=200, **tables)
     return Site(work, settings)
-
-
-def allow(server: SqlServer, database: str) -> None:
-    """What a cutover needs beside what a migration does, and the reverse stream's account."""
-    server.execute(
-        "SET GLOBAL log_bin_trust_function_creators = 1",
-        f"GRANT TRIGGER, CREATE, DROP, INSERT, UPDATE, DELETE ON `{database}`.* TO '{server.user}'@'%'",
-        *([f"GRANT XA_RECOVER_ADMIN ON *.* TO '{server.user}'@'%'"] if isinstance(server, MySQL) else []),
-        f"CREATE USER IF NOT EXISTS 'back'@'%' IDENTIFIED BY '{server.password}'",
-        f"ALTER USER 'back'@'%' IDENTIFIED BY '{server.password}'",
-        f"GRANT SELECT, INSERT, UPDATE, DELETE, CREATE ON `{database}`.* TO 'back'@'%'",
-    )

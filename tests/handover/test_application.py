@@ -19,20 +19,9 @@ from demo.servers import Ministack, SqlServer
 
 @pytest.fixture
 def settings(source_server: SqlServer, ministack: Ministack, database: str, tmp_path: Path) -> Settings:
-    (tmp_path / "logs").mkdir()
     with closing(source_server.connect(database)) as connection:
         create(connection)
-    return Settings(
-        host=source_server.host,
-        port=source_server.port,
-        user=source_server.admin,
-        password=source_server.password,
-        database=database,
-        endpoint=ministack.endpoint,
-        route=str(tmp_path / "route.json"),
-        logs=str(tmp_path / "logs"),
-        threads=4,
-    )
+    return Settings.of(source_server, database, ministack.endpoint, tmp_path, threads=4)
 
 
 def test_what_it_acknowledged_is_there_at_either_side(

@@ -27,10 +27,8 @@ def show_plan(project: Project, as_json: bool) -> int:
 
 
 def cutover(project: Project, as_json: bool, *, yes: bool, until_open: bool) -> int:
-    if load(project.state).step == FOLLOWING and not (
-        yes or _agreed("Close the source for writes, and open DynamoDB?")
-    ):
-        click.echo("Nothing was done.", err=True)
+    begins = load(project.state).step == FOLLOWING
+    if begins and not (yes or _agreed("Close the source for writes, and open DynamoDB?")):
         return INTERRUPTED
     with shown(project, as_json) as asked:
         done = verbs.cutover(project, until_open=until_open, progress=asked.tell, stop=asked.stop)
@@ -45,7 +43,6 @@ def cutover(project: Project, as_json: bool, *, yes: bool, until_open: bool) -> 
 def rollback(project: Project, as_json: bool, *, yes: bool, waive_dead_letters: bool) -> int:
     begins = load(project.state).step in (DECIDED, OPEN)
     if begins and not (yes or _agreed("Close DynamoDB for writes, and open the source?")):
-        click.echo("Nothing was done.", err=True)
         return INTERRUPTED
     with shown(project, as_json) as asked:
         done = verbs.rollback(project, waive_dead_letters=waive_dead_letters, progress=asked.tell, stop=asked.stop)
@@ -59,7 +56,6 @@ def rollback(project: Project, as_json: bool, *, yes: bool, waive_dead_letters: 
 
 def finish(project: Project, as_json: bool, *, yes: bool, keep_fence: bool) -> int:
     if not (yes or _agreed("Give up the way back to the source?")):
-        click.echo("Nothing was done.", err=True)
         return INTERRUPTED
     with shown(project, as_json) as asked:
         done = verbs.finish(project, keep_fence=keep_fence, stop=asked.stop)
@@ -75,9 +71,12 @@ def finish(project: Project, as_json: bool, *, yes: bool, keep_fence: bool) -> i
 
 def _agreed(question: str) -> bool:
     try:
-        return click.confirm(question, err=True)
+        agreed = click.confirm(question, err=True)
     except click.Abort:
         raise UserError("there is nobody who could agree", place=question, hint="Say --yes.") from None
+    if not agreed:
+        click.echo("Nothing was done.", err=True)
+    return agreed
 
 
 def _plan_lines(plan: verbs.CutoverPlan) -> Iterator[str]:

@@ -30,7 +30,7 @@ _READINGS = 50  # of one place: among these is the one that the mapping would wr
 class Returned(NamedTuple):
     """A row as the item has it: the values of ``Inverse.columns``, and of the columns that make the item's key.
 
-    ``extra`` are attributes of the row's own map that are no column, by name.
+    ``extra`` are attributes of the row's own map without a column, by name.
     """
 
     guard: tuple[tuple[str, Value], ...]

@@ -35,7 +35,7 @@ from whimbrel.mysql.connect import (
     server_info,
     translate,
 )
-from whimbrel.mysql.locked import busy
+from whimbrel.mysql.locked import busy, end_session, unless_ended
 from whimbrel.project import Source
 from whimbrel.records import Position
 from whimbrel.threads import Timer
@@ -145,7 +145,7 @@ def _try(source: Source, statement: str, hold: float) -> tuple[Barrier | None, f
         session = connect(source)
         try:
             number = _prepare(session, hold)
-            limit = Timer(LIMIT, partial(_end, ender, number))
+            limit = Timer(LIMIT, partial(end_session, ender, number))
             asked = time.monotonic()
             limit.start()
             try:
@@ -160,7 +160,8 @@ def _try(source: Source, statement: str, hold: float) -> tuple[Barrier | None, f
             session.close()
             if not isinstance(error, (pymysql.err.Error, WhimbrelError, OSError)):
                 raise
-            _unless_ended(error, source)
+            hint = "GRANT LOCK TABLES, SELECT, TRIGGER on the schema of the tables to this account."
+            unless_ended(error, source, "may not lock the tables", hint)
             return None, (time.monotonic() - asked) * 1000
 
 
@@ -177,24 +178,6 @@ def _prepare(session: SourceConnection, hold: float) -> int:
     if (int(row["auto"]), int(row["asks"])) != (0, 1):
         raise HandoverError("the session does not ask InnoDB for table locks", place="innodb_table_locks")
     return int(row["number"])
-
-
-def _end(ender: SourceConnection, number: int) -> None:
-    with suppress(pymysql.err.Error, OSError):  # gone already, or unreachable: see the session's own limits
-        ender.query(f"KILL CONNECTION {number}")
-
-
-def _unless_ended(error: Any, source: Source) -> None:
-    """Raise ``error``, unless it says that the try took too long."""
-    failure = translate(error, place_of(source))
-    if isinstance(failure, PrivilegeError):
-        raise PrivilegeError(
-            f"may not lock the tables: {failure.message}",
-            place=place_of(source),
-            hint="GRANT LOCK TABLES, SELECT, TRIGGER on the schema of the tables to this account.",
-        ) from error
-    if not isinstance(failure, SourceUnreachable):
-        raise failure from error
 
 
 def execute(session: Mysql, statement: str, parameters: tuple[Any, ...] = ()) -> int:

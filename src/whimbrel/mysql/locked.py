@@ -71,7 +71,7 @@ def _try(source: Source, statement: str) -> _Try:
         # Should nobody end it: the wait ends after a second, and so does an idle session with its locks.
         rows_as_dicts(holder, "SET SESSION lock_wait_timeout = 1, wait_timeout = 1")
         number = rows_as_dicts(holder, "SELECT CONNECTION_ID() AS number")[0]["number"]
-        limit = Timer(LIMIT, partial(_end, ender, number))
+        limit = Timer(LIMIT, partial(end_session, ender, number))
         began = time.perf_counter()
         limit.start()
         position = None
@@ -81,7 +81,8 @@ def _try(source: Source, statement: str) -> _Try:
             with suppress(pymysql.err.Error):  # ended just now: the lock has gone too
                 holder.query("UNLOCK TABLES")
         except (pymysql.err.Error, WhimbrelError) as error:
-            _unless_ended(error, source)
+            cannot = "cannot acquire the read lock needed to establish the start position"
+            unless_ended(error, source, cannot, f"{_GRANT}; or GRANT LOCK TABLES, SELECT on the captured schema.")
         finally:
             held = (time.perf_counter() - began) * 1000
             limit.cancel()
@@ -89,20 +90,17 @@ def _try(source: Source, statement: str) -> _Try:
     return _Try(position, held)
 
 
-def _end(ender: Mysql, number: int) -> None:
+def end_session(ender: Mysql, number: int) -> None:
+    """By another connection."""
     with suppress(pymysql.err.Error, OSError):  # gone already, or unreachable: see the session's own limits
         ender.query(f"KILL CONNECTION {number}")
 
 
-def _unless_ended(error: Any, source: Source) -> None:
-    """Raise ``error``, unless it says that the try took too long."""
+def unless_ended(error: Any, source: Source, cannot: str, hint: str) -> None:
+    """Raise ``error``, unless the try took too long. ``cannot`` and ``hint`` are for a missing privilege."""
     failure = translate(error, place_of(source))
     if isinstance(failure, PrivilegeError):
-        raise PrivilegeError(
-            f"cannot acquire the read lock needed to establish the start position: {failure.message}",
-            place=place_of(source),
-            hint=f"{_GRANT}; or GRANT LOCK TABLES, SELECT on the captured schema.",
-        ) from error
+        raise PrivilegeError(f"{cannot}: {failure.message}", place=place_of(source), hint=hint) from error
     if not isinstance(failure, SourceUnreachable):
         raise failure from error
 

@@ -69,11 +69,13 @@ def make_tables(connection: Mysql, schema: str) -> None:
             raise PrivilegeError(error.message, place=error.place, hint=grant) from error
 
 
-def forget(connection: Mysql, schema: str, epoch: int) -> None:
-    """Remove what an epoch's reverse stream kept: the way back is given up, or was taken."""
-    for name in _TABLES:
+def forget(connection: Mysql, schema: str, epoch: int) -> set[str]:
+    """Remove what an epoch's reverse stream kept: the way back is given up, or was taken. The tables that are there."""
+    standing = _standing(connection, schema)
+    for name in standing:
         with translated(f"{schema}.{name}"), connection.cursor() as cursor:
             cursor.execute(f"DELETE FROM {quoted(schema)}.{quoted(name)} WHERE epoch = %s", (epoch,))
+    return standing
 
 
 # --- the gate -------------------------------------------------------------------------------------------------------
@@ -198,10 +200,9 @@ def reopen_gate(connection: Mysql, schema: str, epoch: int) -> None:
 
 
 def remove_tables(connection: Mysql, schema: str, epoch: int) -> bool:
-    """What an epoch's reverse stream kept, and each table with its last row; whether there was one."""
-    standing = _standing(connection, schema)
+    """Forget the epoch, and remove each table that is empty then; whether there was one."""
+    standing = forget(connection, schema, epoch)
     for name in standing:
-        rows_as_dicts(connection, f"DELETE FROM {quoted(schema)}.{quoted(name)} WHERE epoch = %s", (epoch,))
         if not rows_as_dicts(connection, f"SELECT 1 FROM {quoted(schema)}.{quoted(name)} LIMIT 1"):
             rows_as_dicts(connection, f"DROP TABLE {quoted(schema)}.{quoted(name)}")
     return bool(standing)
