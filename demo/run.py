@@ -55,6 +55,7 @@ reverse_user = "way_back"       # the account that the way back writes with
 route_file = "route.json"       # which side is open: the application reads it
 lease_seconds = 0.5
 write_seconds = 1.0
+late_seconds = 1.0
 
 [[table]]
 source = "shop.purchase"

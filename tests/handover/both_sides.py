@@ -23,6 +23,7 @@ reverse_user = "back"
 route_file = "route.json"
 lease_seconds = 0.2
 write_seconds = 0.3
+late_seconds = 0
 max_stall = 20
 """
 CUSTOMER = """

@@ -85,6 +85,9 @@ def test_a_failure_of_any_kind_opens_dynamodb_again_and_a_decision_that_nobody_s
     assert (site.step(), side(site), names(site)) == ("FOLLOWING", "mysql", {"late"})
     for table in ("whimbrel_reverse", "whimbrel_reverse_items", "whimbrel_reverse_rows"):
         assert site.work.source.execute(f"SELECT COUNT(*) FROM {table}", database=site.work.database) == ((0,),)
+    add(site, "too late")  # what is written now is listed, see test_late.py
+    site.work.run("migrate", "--until-caught-up")
+    assert "1 writes at DynamoDB after the source was opened" in site.work.run("status", code=5).stdout
 
 
 @pytest.mark.slow

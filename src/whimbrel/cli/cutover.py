@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import click
 
 from whimbrel.api import handover as verbs
-from whimbrel.cli.frame import OK, USER_ERROR, say_json
+from whimbrel.cli.frame import DIFFERENCES, OK, USER_ERROR, say_json
 from whimbrel.cli.migration import shown
 from whimbrel.cli.stopping import INTERRUPTED
 from whimbrel.errors import UserError
@@ -46,12 +46,14 @@ def rollback(project: Project, as_json: bool, *, yes: bool, waive_dead_letters: 
         return INTERRUPTED
     with shown(project, as_json) as asked:
         done = verbs.rollback(project, waive_dead_letters=waive_dead_letters, progress=asked.tell, stop=asked.stop)
+    code = DIFFERENCES if done.late_writes else OK
     if as_json:
-        say_json({"event": "end", "exit_code": OK} | done.to_dict())
+        say_json({"event": "end", "exit_code": code} | done.to_dict())
     else:
         stall = "" if done.stall_ms is None else f" Nobody could write for {done.stall_ms / 1000:,.1f} s."
-        click.echo(f"The source is open for writes to {', '.join(done.tables)}.{stall}", err=True)
-    return OK
+        late = f" {done.late_writes:,} writes at DynamoDB came after that." if done.late_writes else ""
+        click.echo(f"The source is open for writes to {', '.join(done.tables)}.{stall}{late}", err=True)
+    return code
 
 
 def finish(project: Project, as_json: bool, *, yes: bool, keep_fence: bool) -> int:

@@ -15,6 +15,7 @@ from whimbrel.cli.frame import DEAD_LETTERS, DIFFERENCES, OK, keep_log, say_json
 from whimbrel.cli.stopping import INTERRUPTED, interruptible
 from whimbrel.handed_over import CLOSING, CUTTING, DECIDED, RETURNED, Handover
 from whimbrel.migration.differences import TableReport
+from whimbrel.migration.late import LateWrites, moment
 from whimbrel.migration.moving import Asked
 from whimbrel.migration.state import StateFolder
 from whimbrel.migration.way_back import WayBack
@@ -84,7 +85,8 @@ def status(project: Project, as_json: bool) -> int:
     else:
         for line in _status_lines(project, found):
             click.echo(line)
-    return DEAD_LETTERS if found.dead_letters else OK
+    late = found.late.count if found.late else 0
+    return DEAD_LETTERS if found.dead_letters else DIFFERENCES if late else OK
 
 
 def retry_dead(project: Project, as_json: bool, *, dry_run: bool) -> int:
@@ -179,6 +181,8 @@ def _status_lines(project: Project, found: verbs.Status) -> Iterator[str]:
     yield from _handover_lines(found.handover)
     if found.way_back:
         yield from _way_back_lines(found.way_back)
+    if found.late:
+        yield from _late_lines(found.late)
     yield f"start      {shortened(str(now.start))}"
     yield f"applied    {shortened(str(now.applied_position or 'nothing yet'))}"
     if live:
@@ -209,6 +213,17 @@ def _way_back_lines(way: WayBack) -> Iterator[str]:
         yield f"way back   nobody follows DynamoDB: run `whimbrel cutover`; {left}"
     if way.dead_letters:
         yield f"           {way.dead_letters:,} items could not be written back: see reverse-dead.jsonl"
+
+
+def _late_lines(late: LateWrites) -> Iterator[str]:
+    """Writes at DynamoDB after a rollback opened the source."""
+    yield f"late       {late.count:,} writes at DynamoDB after the source was opened, up to {moment(late.until)}"
+    if late.count:
+        yield f"           see {late.path}; move it away once they are seen to"
+    for began, ended, why in late.unknown:
+        yield f"           not known from {moment(began)} to {moment(ended)}: {why}"
+    if late.ended:
+        yield f"           not looked for any more: {late.ended}"
 
 
 def _handover_lines(now: Handover) -> Iterator[str]:

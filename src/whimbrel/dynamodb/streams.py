@@ -24,6 +24,7 @@ _QUIET_PAGES = 10  # empty answers of an open shard, one after the other, before
 _SECOND = timedelta(seconds=1)
 _PAUSE = 0.05  # seconds between them
 _TIME_TO_LIVE = "dynamodb.amazonaws.com"  # who deleted an item that expired
+MARKER = "whimbrel_marker"  # the attribute of items that whimbrel puts to find a place in a stream
 
 
 class StreamRecord(NamedTuple):
@@ -50,6 +51,11 @@ class Shard(NamedTuple):
     parent: str
     closed: bool
     start: str = ""
+
+
+def is_marker(record: StreamRecord) -> bool:
+    """Whether the record is of a marker, of whatever cutover."""
+    return any(image is not None and MARKER in image for image in (record.old, record.new))
 
 
 def open_streams(target: Target) -> Any:
@@ -81,16 +87,20 @@ def shards(client: Any, stream: str) -> list[Shard]:
 
 
 def read_stream(
-    client: Any, stream: str, after: Mapping[str, str], stop: threading.Event | None = None
+    client: Any, stream: str, after: Mapping[str, str], stop: threading.Event | None = None, *, begun: bool = False
 ) -> Iterator[StreamRecord]:
-    """Every change after the sequence number of its shard in ``after``; of other shards, all that is still there.
+    """Every change after the sequence number of its shard in ``after``; of other shards, all that is still there, or,
+    where reading has ``begun`` with the shards of ``after``, of those that came from them.
 
     Ends when each shard is read up to the moment of the call, however fast more comes. That is read the next time.
     Raises LogGone when the stream has forgotten a place in ``after``, Stopped, and the errors of ``translate``.
     """
     stop, now = stop or threading.Event(), _clock(client, stream)
+    followed: set[str] = set()
     for shard in shards(client, stream):
-        yield from _read_shard(client, stream, shard, after.get(shard.id, ""), now, stop)
+        if not begun or shard.id in after or shard.parent in followed:
+            followed.add(shard.id)
+            yield from _read_shard(client, stream, shard, after.get(shard.id, ""), now, stop)
 
 
 def _read_shard(

@@ -16,11 +16,11 @@ from functools import partial
 from pathlib import Path
 
 from whimbrel.changelog.files import ChangeLogReader, LogPoint
+from whimbrel.dynamodb.streams import is_marker
 from whimbrel.errors import CutoverUndone, FenceBroken, HandoverError, Stopped, WhimbrelError
 from whimbrel.handed_over import CUTTING, DECIDED, FOLLOWING, Handover
 from whimbrel.handover.fence import Closed, Fence, elapsed
 from whimbrel.handover.hooks import Told, run_command
-from whimbrel.handover.markers import is_marker
 from whimbrel.handover.route import write_routes
 from whimbrel.handover.state import Coordinator
 from whimbrel.handover.streams import mark, turn_on

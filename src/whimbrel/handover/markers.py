@@ -20,24 +20,18 @@ from whimbrel.dynamodb.calls import RetryingClient
 from whimbrel.dynamodb.pace import RateLimiter
 from whimbrel.dynamodb.refusals import CONDITION_FAILED
 from whimbrel.dynamodb.shards import leaves, without_children
-from whimbrel.dynamodb.streams import Shard, StreamRecord, iterator_of, page, shards
+from whimbrel.dynamodb.streams import MARKER, Shard, iterator_of, page, shards
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.dynamodb.workers import ConcurrencyLimit
 from whimbrel.errors import RequestRefused, Stopped, TargetError
 from whimbrel.item import base64
 from whimbrel.records import Item
 
-ATTRIBUTE = "whimbrel_marker"
 PATIENCE = 60.0  # seconds
 _PAUSE = 0.2  # seconds between looks: a record may be shown a moment after its write
 _MOST = 2_000  # marker items of one call
 
 Keys = tuple[tuple[str, str], ...]  # (name, S, N or B) of a table's key attributes
-
-
-def is_marker(record: StreamRecord) -> bool:
-    """Whether the record is of a marker, of whatever cutover."""
-    return any(image is not None and ATTRIBUTE in image for image in (record.old, record.new))
 
 
 def mark_shards(
@@ -119,7 +113,7 @@ class _Marking:
     def _read_shard(self, name: str, shard: Shard, iterator: str) -> None:
         records, following = page(self._client, self._stream, shard, iterator)
         for record in records:
-            if record.new is not None and record.new.get(ATTRIBUTE) == {"S": self._nonce}:
+            if record.new is not None and record.new.get(MARKER) == {"S": self._nonce}:
                 self.shown.setdefault(name, record.sequence)
         if following is not None:  # else the shard has closed, which the next look sees
             self._iterators[name] = shard, following
@@ -134,12 +128,12 @@ class _Putting:
     def one(self) -> None:
         """A marker that nothing else can be, put and deleted: both changes are in its shard."""
         key = {name: _random(kind) for name, kind in self._keys}
-        names, item = {"#key": self._keys[0][0]}, key | {ATTRIBUTE: {"S": self._nonce}}
+        names, item = {"#key": self._keys[0][0]}, key | {MARKER: {"S": self._nonce}}
         absent = {"ConditionExpression": "attribute_not_exists(#key)", "ExpressionAttributeNames": names}
         self._call("PutItem", {"Item": item} | absent)
         ours = {
             "ConditionExpression": "#marker = :nonce",
-            "ExpressionAttributeNames": {"#marker": ATTRIBUTE},
+            "ExpressionAttributeNames": {"#marker": MARKER},
             "ExpressionAttributeValues": {":nonce": {"S": self._nonce}},
         }
         self._call("DeleteItem", {"Key": key} | ours)

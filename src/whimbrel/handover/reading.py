@@ -16,9 +16,8 @@ from zlib import crc32
 
 from whimbrel.dynamodb.pace import Backoff
 from whimbrel.dynamodb.shards import ShardReader
-from whimbrel.dynamodb.streams import StreamRecord
+from whimbrel.dynamodb.streams import StreamRecord, is_marker
 from whimbrel.errors import TargetUnreachable, Throttled
-from whimbrel.handover.markers import is_marker
 from whimbrel.item import key_id
 from whimbrel.mysql.reverse_tables import LANES, NOWHERE, Lane, Place, place_at
 from whimbrel.threads import Thread

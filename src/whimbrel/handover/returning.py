@@ -18,6 +18,7 @@ from whimbrel.handover.reconcile import Reconciled
 from whimbrel.handover.reversing import Reversing
 from whimbrel.handover.state import Coordinator
 from whimbrel.handover.switching import announce
+from whimbrel.migration import late
 from whimbrel.migration.run import Run
 
 CAUGHT_UP = 5.0  # seconds that the reverse stream may lag behind when DynamoDB is closed
@@ -96,6 +97,7 @@ class Returning:
                 raise HandoverError(f"source and target differ in {words}", place=report.target)
         self._rows = done.written + done.deleted
         reverse.close()
+        late.begin(self._run.folder.root, reverse.streams, reverse.ends)
         with self._fence.returning() as held:
             # Under the lock in which the fence goes: the migration continues from where the source is opened.
             position = self._run.lineage.end_of(held.session)

@@ -112,7 +112,7 @@ class Reverse:
             self._durable: dict[Lane, Place] = read_places(connection, self.account.database, self.epoch)
         self.letters = ItemLetters(DeadLetters(prepared.project.state / "reverse-dead.jsonl"))
         self._client = open_streams(prepared.project.target)
-        self._streams = {target: self._stream_of(target) for target in starts}
+        self.streams = {target: self._stream_of(target) for target in starts}
         self._over, self._changed = threading.Event(), threading.Event()
         self._errors: list[BaseException] = []
         self._followed: dict[tuple[str, str], FollowedShard] = {}
@@ -174,7 +174,7 @@ class Reverse:
             return End(read=False, unmarked=())
         unmarked: list[str] = []
         read = True
-        for target, stream in self._streams.items():
+        for target, stream in self.streams.items():
             listed = shards(self._client, stream)  # after the acknowledgements: the order is the proof
             open_now = {shard.id for shard in leaves(listed)}
             marked = markers.get(target, {})
@@ -187,7 +187,7 @@ class Reverse:
     # -- shards ------------------------------------------------------------------------------------------------------
 
     def _refresh(self) -> None:
-        for target, stream in self._streams.items():
+        for target, stream in self.streams.items():
             try:
                 listed = shards(self._client, stream)
             except (Throttled, TargetUnreachable):
@@ -224,7 +224,7 @@ class Reverse:
 
     def _may_be_at_end(self, markers: Starts) -> bool:
         """To list shards is a call that DynamoDB allows ten times a second: only when it can say yes."""
-        streams = [(self._streams[target], shard, marked) for target, marked in markers.items() for shard in marked]
+        streams = [(self.streams[target], shard, marked) for target, marked in markers.items() for shard in marked]
         return all(self._passed(stream, shard, marked) for stream, shard, marked in streams)
 
     def _say(self) -> None:

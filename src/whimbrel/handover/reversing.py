@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from contextlib import closing
 from types import TracebackType
 
@@ -55,6 +56,16 @@ class Reversing:
         self._over.set()
         self._thread.join()
         self.check()
+
+    @property
+    def streams(self) -> Mapping[str, str]:
+        """By target table, the stream that is read."""
+        return self._reverse.streams
+
+    @property
+    def ends(self) -> Markers:
+        """The end markers, once ``at_end``: what is behind them was written when nobody should have."""
+        return self._markers
 
     @property
     def lag_seconds(self) -> float:

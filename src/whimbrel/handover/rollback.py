@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from whimbrel.errors import HandoverError, StateError, WhimbrelError
+from whimbrel.errors import HandoverError, StateError, Stopped, WhimbrelError
 from whimbrel.handed_over import CLOSING, CUTTING, DECIDED, FINISHED, FOLLOWING, OPEN, RETURNED
 from whimbrel.handover.cutting import Say, told, undo
 from whimbrel.handover.fence import Fence
@@ -16,24 +16,28 @@ from whimbrel.handover.returning import Returning
 from whimbrel.handover.reverse import settings_of
 from whimbrel.handover.state import Coordinator
 from whimbrel.handover.switching import announce
+from whimbrel.migration.late import Late
 from whimbrel.migration.live import Live
 from whimbrel.migration.moving import Asked
 from whimbrel.migration.prepare import prepare
 from whimbrel.migration.progress import Progress
 from whimbrel.migration.run import Run
 from whimbrel.migration.state import StateFolder
-from whimbrel.migration.takeover import take_over
+from whimbrel.migration.takeover import Requests, take_over
 from whimbrel.migration.verified import remove_verified
 from whimbrel.mysql.connect import connect
 from whimbrel.mysql.reverse_tables import forget
 from whimbrel.project import Project
+
+LOOK_EVERY = 0.1  # seconds
 
 
 @dataclass(frozen=True, slots=True)
 class RollbackResult:
     """``side`` takes writes: ``mysql``, or what it was before if the rollback was undone. ``stall_ms`` is how long
     nobody could write: from the moment that applications were told to stop to the source open; None if an earlier
-    command began it. ``forward_from`` is where the next ``migrate`` continues.
+    command began it. ``forward_from`` is where the next ``migrate`` continues. ``late_writes`` were seen at DynamoDB
+    after the source was opened, within ``late_seconds``: they are in ``late-writes.jsonl`` of the state folder.
     """
 
     side: str
@@ -43,6 +47,7 @@ class RollbackResult:
     stall_ms: float | None
     rows_written: int
     forward_from: str
+    late_writes: int
 
     def to_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__slots__}
@@ -53,7 +58,7 @@ def rollback(project: Project, asked: Asked, *, waive_dead_letters: bool = False
     folder = StateFolder(project.state)
     folder.make()
     lock = take_over(folder, "whimbrel rollback", asked.stop)
-    returning, rows = None, 0
+    returning, rows, late_writes = None, 0, 0
     try:
         prepared, progress = prepare(project), Progress(phase="rollback")
     except BaseException:
@@ -75,10 +80,11 @@ def rollback(project: Project, asked: Asked, *, waive_dead_letters: bool = False
             rows = returning.give_back()
         if coordinator.now.step == RETURNED:
             _reopen(run, coordinator, fence, live.say)
+            late_writes = _look_for_late_writes(run, live.say)
     now = coordinator.now
     took = round((time.monotonic() - returning.closed_at) * 1000, 1) if returning and step != CLOSING else None
     tables = tuple(".".join(table) for table in now.tables)
-    return RollbackResult(now.side, now.step, now.epoch, tables, took, rows, str(now.forward_from or ""))
+    return RollbackResult(now.side, now.step, now.epoch, tables, took, rows, str(now.forward_from or ""), late_writes)
 
 
 def _refuse_nothing_to_return(step: str) -> None:
@@ -111,6 +117,17 @@ def _reopen(run: Run, coordinator: Coordinator, fence: Fence, say: Say) -> None:
     coordinator.move(FOLLOWING)
     _forget(run, coordinator, say)
     say(f"The source is open. `whimbrel migrate` continues from {position}.")
+
+
+def _look_for_late_writes(run: Run, say: Say) -> int:
+    """For ``late_seconds``, or until stopped, or another command takes over: ``migrate`` continues with it."""
+    late, requests = Late(run, say), Requests(run.folder)
+    end = time.monotonic() + run.prepared.project.cutover.late_seconds
+    with suppress(Stopped):
+        while late.reads and time.monotonic() < end and not run.stop.is_set() and not requests.asked():
+            late.look()
+            run.stop.wait(LOOK_EVERY)
+    return late.count
 
 
 def _forget(run: Run, coordinator: Coordinator, say: Say) -> None:

@@ -305,6 +305,29 @@ def dirty_since(root: Path, verified: Verified | None) -> Dirty:
     return Dirty(place, saved.applied_position, texts, everything)
 
 
+def newest_place(root: Path) -> Place | None:
+    """Where the keys of what is written from now on are to be found; None where that is not known."""
+    try:
+        newest = parts(StateFolder(root).dirty)[-1]
+    except Unknown:
+        return None
+    return Place(newest.set, newest.number)
+
+
+def noted_since(root: Path, place: Place | None) -> dict[str, set[bytes]]:
+    """The ``key_id`` of all keys by target table that were noted since ``place``, of a moment when it was the newest.
+    Raises Unknown.
+    """
+    found = parts(StateFolder(root).dirty)
+    if place is None or place.set != found[0].set or not found[0].number <= place.file <= found[-1].number:
+        raise Unknown("which items whimbrel wrote itself is not all known")
+    texts: dict[str, set[bytes]] = {}
+    for part in found:
+        if part.number >= place.file:
+            _collect(part, texts, newest=part is found[-1])
+    return texts
+
+
 def sound(folder: Path, now: Checkpoint) -> list[Part]:
     """The files, if they have every key that was written up to ``now``, which was loaded before. Raises Unknown."""
     found = parts(folder)

@@ -13,6 +13,7 @@ from whimbrel.dynamodb.tables import table_exists
 from whimbrel.errors import Stopped
 from whimbrel.migration import refill as refilling
 from whimbrel.migration.follow import follow
+from whimbrel.migration.late import Late
 from whimbrel.migration.live import Live, Tell
 from whimbrel.migration.positions import drained, reached, source_end
 from whimbrel.migration.prepare import Prepared, prepare
@@ -97,7 +98,8 @@ def migrate(project: Project, asked: Asked, *, until_caught_up: bool, into_exist
                 step()
         if not run.stop.is_set():
             live.say("Loaded; applying what was captured meanwhile.")
-            _follow(run, live, until_caught_up)
+            with Late(run, live.say):
+                _follow(run, live, until_caught_up)
 
     return _running(project, asked, work, into_existing=into_existing)
 

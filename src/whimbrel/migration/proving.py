@@ -16,6 +16,7 @@ from whimbrel.handed_over import CUTTING, Handover, refuse_handed_over
 from whimbrel.migration.dead import read_letters
 from whimbrel.migration.differences import TableReport
 from whimbrel.migration.follow import Follower
+from whimbrel.migration.late import LateWrites, read_late
 from whimbrel.migration.live import Live, read_status
 from whimbrel.migration.moving import Asked
 from whimbrel.migration.prepare import Prepared, followable, prepare, same_rules
@@ -50,7 +51,7 @@ class Verification:
 class Status:
     """``running`` has the figures of the process that is at work, None if none is. ``reasons``: of the dead letters,
     with how often each is given, the most frequent ones first. ``handover`` says which side takes writes, ``way_back``
-    how long one may return to the source.
+    how long one may return to the source, ``late`` what was written at DynamoDB after a return.
     """
 
     checkpoint: Checkpoint
@@ -59,6 +60,7 @@ class Status:
     reasons: tuple[tuple[str, int], ...]
     handover: Handover = field(default_factory=Handover)
     way_back: WayBack | None = None
+    late: LateWrites | None = None
 
     def to_dict(self) -> dict[str, Any]:
         found = checkpoint.as_dict(self.checkpoint)
@@ -68,6 +70,7 @@ class Status:
             "dead_letters": self.dead_letters,
             "handover": self.handover.to_dict(),
             "way_back": self.way_back.to_dict() if self.way_back else None,
+            "late_writes": self.late.to_dict() if self.late else None,
         }
 
 
@@ -134,7 +137,8 @@ def status(project: Project) -> Status:
     reasons = Counter(letter["reason"] for letter in letters).most_common()
     handover = handed_over.load(folder.root)
     now, way_back = checkpoint.load(folder.checkpoint), read_way_back(folder.root, handover)
-    return Status(now, read_status(folder), len(letters), tuple(reasons), handover, way_back)
+    late = read_late(folder.root)
+    return Status(now, read_status(folder), len(letters), tuple(reasons), handover, way_back, late)
 
 
 def dead_letters(project: Project) -> int:

@@ -29,6 +29,7 @@ class Cutover:
     route_item: bool = False  # the same, as an item in the table of marks
     lease_seconds: float = 5.0  # an application reads its route again at least this often
     write_seconds: float = 5.0  # the longest that one of its writes to DynamoDB takes, with the SDK's retries
+    late_seconds: float = 5.0  # for which a rollback looks for writes at DynamoDB after it opened the source
     max_stall: float = 2.0  # seconds for which nobody may write, at most
     max_lag: float = 5.0  # seconds
     verified_within: float = 24.0  # hours
@@ -51,6 +52,7 @@ def read_cutover(top: Section) -> Cutover:
         route_item=section.flag("route_item", default.route_item),
         lease_seconds=section.number("lease_seconds", default.lease_seconds),
         write_seconds=section.number("write_seconds", default.write_seconds),
+        late_seconds=section.number("late_seconds", default.late_seconds),
         max_stall=section.number("max_stall", default.max_stall),
         max_lag=section.number("max_lag", default.max_lag),
         verified_within=section.number("verified_within", default.verified_within),
