@@ -36,7 +36,7 @@ class Handover:
     ``server`` is the identity of the source when it was fenced, ``end`` the last Position with an application's write
     at the source, ``forward_from`` where the forward migration continues after a rollback. ``starts`` has, by target
     table and shard, the sequence number from which the reverse stream reads. ``stall_ms`` is how long nobody could
-    write: from the lock granted to DynamoDB durably open.
+    write, from the lock granted to DynamoDB durably open, and ``stall_parts`` the milliseconds of each part of it.
     """
 
     step: str = FOLLOWING
@@ -55,6 +55,7 @@ class Handover:
     closed_at: float | None = None  # when nobody could write any more, seconds since the epoch
     asked_ms: float | None = None
     stall_ms: float | None = None
+    stall_parts: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def side(self) -> str:
@@ -106,6 +107,7 @@ def as_fields(handover: Handover) -> dict[str, Any]:
         found[name] = found[name].as_fields() if found[name] else None
     found["tables"] = [list(table) for table in handover.tables]
     found["streams_made"] = list(handover.streams_made)
+    found["stall_parts"] = dict(handover.stall_parts)
     found["starts"] = {table: dict(shards) for table, shards in handover.starts.items()}
     return found
 

@@ -75,6 +75,8 @@ def test_nothing_that_was_acknowledged_is_lost(shop: Work) -> None:
         said = cut(shop)
         assert (said["side"], said["step"]) == ("dynamodb", "OPEN")
         assert 0 < said["stall_ms"] < 20_000
+        assert list(said["stall_parts"]) == ["close", "drain", "verify", "decide", "announce"]
+        assert sum(said["stall_parts"].values()) == pytest.approx(said["stall_ms"], abs=1)
         assert_open(shop, application)
     print(f"{shop.source.name}: stall {said['stall_ms']} ms, {application.acknowledged} acknowledged")
     for command in ("migrate", "apply", "verify", "refill purchase", "capture"):

@@ -36,6 +36,8 @@ def cutover(project: Project, as_json: bool, *, yes: bool, until_open: bool) -> 
         say_json({"event": "end", "exit_code": OK} | done.to_dict())
     else:
         stall = "" if done.stall_ms is None else f" Nobody could write for {done.stall_ms:,.0f} ms."
+        if done.stall_parts:
+            stall += f" ({', '.join(f'{part} {took:,.0f}' for part, took in done.stall_parts.items())})"
         click.echo(f"DynamoDB is open for writes to {', '.join(done.tables)}.{stall}", err=True)
     return INTERRUPTED if asked.stop.is_set() else OK
 

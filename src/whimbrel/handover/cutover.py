@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,8 @@ from whimbrel.checkpoint import RunLock
 from whimbrel.errors import HandoverError, StateError
 from whimbrel.handed_over import CLOSING, CUTTING, DECIDED, FINISHED, FOLLOWING, RETURNED, Handover, load
 from whimbrel.handover.cutting import Cutting, Say, undo
-from whimbrel.handover.fence import Closed, Fence
+from whimbrel.handover.fence import Fence
+from whimbrel.handover.laps import Laps
 from whimbrel.handover.plan import refuse_unready
 from whimbrel.handover.returning import open_again
 from whimbrel.handover.reversing import Reversing
@@ -33,7 +35,9 @@ class CutoverResult:
     """``side`` takes writes: ``mysql``, ``dynamodb``, or ``none`` until the hooks have succeeded.
 
     ``stall_ms`` is how long nobody could write, from the lock on the source's tables granted to DynamoDB durably open;
-    ``asked_ms`` how long writers waited for that lock before. ``end`` is the last Position with a write at the source.
+    ``stall_parts`` where that went: ``close`` the source (the fence, the last position), ``drain``, ``verify``,
+    ``decide``, ``announce``; empty if another process closed it. ``asked_ms`` is how long writers waited for that lock
+    before. ``end`` is the last Position with a write at the source.
     """
 
     side: str
@@ -43,6 +47,7 @@ class CutoverResult:
     end: str
     stall_ms: float | None
     asked_ms: float | None
+    stall_parts: Mapping[str, float]
 
     def to_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__slots__}
@@ -73,16 +78,16 @@ def _go_on(run: Run, coordinator: Coordinator, say: Say) -> None:
     """From the step that stands to OPEN."""
     project = run.prepared.project
     fence = Fence(project, coordinator, run.stop.wait, project.cutover.max_stall)
-    closed: Closed | None = None
+    laps: Laps | None = None
     if coordinator.take_over().step == CUTTING:
         undo(project, coordinator)
         say("An earlier cutover was broken off before its decision: it is undone.")
     if coordinator.now.step == FOLLOWING:
         refuse_unready(run.prepared)
-        closed = Cutting(run, coordinator, fence, say).cut()
+        laps = Cutting(run, coordinator, fence, say).cut()
     if coordinator.now.step == DECIDED:
         run.stop_capture()
-        switch(run, coordinator, fence, closed, say)
+        switch(run, coordinator, fence, laps, say)
     if coordinator.now.step == CLOSING:  # a rollback was cut off
         open_again(run, coordinator, say)
     if coordinator.now.step == RETURNED:
@@ -115,4 +120,5 @@ def undo_before_migrating(project: Project) -> None:
 
 def result_of(now: Handover) -> CutoverResult:
     tables = tuple(".".join(table) for table in now.tables)
-    return CutoverResult(now.side, now.step, now.epoch, tables, str(now.end or ""), now.stall_ms, now.asked_ms)
+    ended = str(now.end or "")
+    return CutoverResult(now.side, now.step, now.epoch, tables, ended, now.stall_ms, now.asked_ms, now.stall_parts)

@@ -21,6 +21,7 @@ from whimbrel.errors import CutoverUndone, FenceBroken, HandoverError, Stopped, 
 from whimbrel.handed_over import CUTTING, DECIDED, FOLLOWING, Handover
 from whimbrel.handover.fence import Closed, Fence, elapsed
 from whimbrel.handover.hooks import Told, run_command
+from whimbrel.handover.laps import Laps
 from whimbrel.handover.route import write_routes
 from whimbrel.handover.state import Coordinator
 from whimbrel.handover.streams import mark, turn_on
@@ -58,10 +59,10 @@ class Cutting:
         self._say = say
         self._settings = run.prepared.project.cutover
         self._before: LogPoint | None = None
-        self._closed: Closed | None = None
+        self._laps: Laps | None = None
         self._starts: dict[str, dict[str, str]] = {}
 
-    def cut(self) -> Closed:
+    def cut(self) -> Laps:
         """FOLLOWING to DECIDED. Raises CutoverUndone when it was undone, with the reason; Stopped likewise; another
         HandoverError if it could not be undone yet.
         """
@@ -77,6 +78,7 @@ class Cutting:
             closed_at=None,
             asked_ms=None,
             stall_ms=None,
+            stall_parts={},
         )
         following = ExitStack()
         try:
@@ -87,15 +89,15 @@ class Cutting:
             except BaseException:
                 self._ended(following, error)
                 raise
-            if not undid and self._closed:
+            if not undid and self._laps:
                 log.warning("decided, though the answer was lost", extra={"reason": repr(error)})
-                return self._closed  # the forward migration had ended before
+                return self._laps  # the forward migration had ended before
             first = self._ended(following, error)
             if not isinstance(first, WhimbrelError):
                 raise  # as it is: an error that is its own cause has no end
             raise undone(first) from error
 
-    def _cut(self, following: ExitStack) -> Closed:
+    def _cut(self, following: ExitStack) -> Laps:
         run = self._run
         # As it is: so that what cannot be written is found out before anything is closed.
         write_routes(run.prepared.project, run.wire, self._told("route", "mysql"), run.stop)
@@ -109,16 +111,21 @@ class Cutting:
         self._pause()
         # The writers of an application that was paused wait for all of this.
         patience = self._settings.max_stall if self._settings.before else PATIENCE
-        self._closed = closed = self._fence.close(run.lineage.end_of, patience)
+        closed = self._fence.close(run.lineage.end_of, patience)
+        self._laps = laps = Laps(closed.granted)
+        laps.ended("close")
         self._say(f"Writes are closed at {closed.end}.")
         deadline = closed.granted + self._settings.max_stall
         self._drain(closed.end, deadline)
+        laps.ended("drain")
         # After the last write of ours is acknowledged, and before the decision: the way back begins there.
         marking = Beside(partial(mark, run), "markers") if self._settings.reverse_user else None
         self._verify(dirty_items(run.prepared), closed.end, deadline)
         self._starts = marking.result() if marking else {}
+        laps.ended("verify")
         self._decide(closed, deadline, following)
-        return closed
+        laps.ended("decide")
+        return laps
 
     def _decide(self, closed: Closed, deadline: float, following: ExitStack) -> None:
         with self._fence.sealed(closed, deadline - time.monotonic()) as held:
