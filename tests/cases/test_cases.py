@@ -25,7 +25,7 @@ def test_cases_on_mysql(mysql: MySQL, ministack: Ministack, tmp_path: Path, subt
 @pytest.mark.slow
 def test_cases_on_a_later_mariadb(request: pytest.FixtureRequest, tmp_path: Path, subtests: pytest.Subtests) -> None:
     server, endpoint = request.getfixturevalue("mariadb-11.8"), request.getfixturevalue("ministack")
-    # Its binlog lacks generated columns, and so they are refused: tests/check/test_source.py.
+    # Its binlog lacks generated columns, and so they are refused: tests/checks/test_source.py.
     try_all(server, endpoint, tmp_path, subtests, without="generated-and-invisible-columns")
 
 

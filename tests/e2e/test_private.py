@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from demo.servers import MariaDB, Ministack
 from tests.e2e.work import Work
-from tests.predict.serve.conftest import Running
+from tests.prediction.serve.conftest import Running
 from whimbrel.cli.main import main
 from whimbrel.private import close_folder
 

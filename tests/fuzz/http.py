@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tests.predict.serve.models import model
+from tests.prediction.serve.models import model
 from whimbrel.prediction.serve.access import Access, Doors
 from whimbrel.prediction.serve.endpoint import Fleet, LiveEndpoint, LiveVariant
 from whimbrel.prediction.serve.http import Connection

@@ -7,7 +7,7 @@ from pathlib import Path
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.check.test_access import MAPPINGS, SIZES
+from tests.checks.test_access import MAPPINGS, SIZES
 from tests.fuzz.any import often
 from whimbrel.checks.access.served import access_findings, access_json, access_lines, access_of
 from whimbrel.checks.access.statements import from_file

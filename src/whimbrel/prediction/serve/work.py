@@ -2,7 +2,7 @@
 
 The objects that JSON, CSV and records become are many times larger than their bytes, by how much depends on the bytes:
 ``{"":0}`` is a hundred times seven bytes of digits. What follows are upper bounds, measured on CPython with orjson
-(tests/predict/serve/test_work.py), in bytes.
+(tests/prediction/serve/test_work.py), in bytes.
 """
 
 from __future__ import annotations
