@@ -14,6 +14,8 @@ from whimbrel.errors import UserError
 from whimbrel.handed_over import DECIDED, FOLLOWING, OPEN, load
 from whimbrel.project import Project
 
+UNDONE_WITHIN = 30.0  # seconds from a Ctrl-C: what is closed is opened again first, as the application waits
+
 
 def show_plan(project: Project, as_json: bool) -> int:
     """The exit code says if there is an error among the findings."""
@@ -30,7 +32,7 @@ def cutover(project: Project, as_json: bool, *, yes: bool, until_open: bool) -> 
     begins = load(project.state).step == FOLLOWING
     if begins and not (yes or _agreed("Close the source for writes, and open DynamoDB?")):
         return INTERRUPTED
-    with shown(project, as_json) as asked:
+    with shown(project, as_json, UNDONE_WITHIN) as asked:
         done = verbs.cutover(project, until_open=until_open, progress=asked.tell, stop=asked.stop)
     if as_json:
         say_json({"event": "end", "exit_code": OK} | done.to_dict())
@@ -46,7 +48,7 @@ def rollback(project: Project, as_json: bool, *, yes: bool, waive_dead_letters: 
     begins = load(project.state).step in (DECIDED, OPEN)
     if begins and not (yes or _agreed("Close DynamoDB for writes, and open the source?")):
         return INTERRUPTED
-    with shown(project, as_json) as asked:
+    with shown(project, as_json, UNDONE_WITHIN) as asked:
         done = verbs.rollback(project, waive_dead_letters=waive_dead_letters, progress=asked.tell, stop=asked.stop)
     code = DIFFERENCES if done.late_writes else OK
     if as_json:

@@ -12,7 +12,7 @@ import click
 from whimbrel.api import migration as verbs
 from whimbrel.api.migration import MigrationPlan, MigrationResult, PlannedTable, Verification
 from whimbrel.cli.frame import DEAD_LETTERS, DIFFERENCES, OK, keep_log, say_json
-from whimbrel.cli.stopping import INTERRUPTED, interruptible
+from whimbrel.cli.stopping import ENDS_WITHIN, INTERRUPTED, interruptible
 from whimbrel.handed_over import CLOSING, CUTTING, DECIDED, RETURNED, Handover
 from whimbrel.migration.differences import TableReport
 from whimbrel.migration.late import LateWrites, moment
@@ -43,10 +43,10 @@ def moving(verb: Verb, project: Project, as_json: bool, *arguments: str, **optio
 
 
 @contextmanager
-def shown(project: Project, as_json: bool) -> Iterator[Asked]:
+def shown(project: Project, as_json: bool, ends_within: float = ENDS_WITHIN) -> Iterator[Asked]:
     """Show the progress to the person, log what happens, and let a signal end it at a safe place."""
     keep_log(StateFolder(project.state).run_log)
-    with interruptible() as stop, Display(pick(as_json)) as display:
+    with interruptible(ends_within) as stop, Display(pick(as_json)) as display:
         yield Asked(stop, display.show)
 
 

@@ -33,9 +33,9 @@ _SHOW_CURSOR = b"\x1b[?25h"  # the live display hides it
 
 
 @contextmanager
-def interruptible() -> Iterator[threading.Event]:
-    """An event that the first signal sets, so that work ends at a safe place. To be entered in the main thread. What
-    fails from then on, and might succeed later, ends as Stopped.
+def interruptible(ends_within: float = ENDS_WITHIN) -> Iterator[threading.Event]:
+    """An event that the first signal sets, so that work ends at a safe place, within so many seconds. To be entered in
+    the main thread. What fails from then on, and might succeed later, ends as Stopped.
 
     A thread sets it, told by the interpreter's own handler through a pipe: a handler in Python may run while the main
     thread holds the lock of that very event, and would wait for it for ever; and it does not run at all while the main
@@ -44,7 +44,7 @@ def interruptible() -> Iterator[threading.Event]:
     stop, asked = threading.Event(), threading.Event()
     told, tell = os.pipe()
     os.set_blocking(tell, False)  # as the interpreter asks for
-    watching = Thread(partial(_watch, told, stop, asked), "signals")
+    watching = Thread(partial(_watch, told, stop, asked, ends_within), "signals")
     watching.start()  # now: later there may be no memory for a thread
     with _handled(_noted, *SIGNALS), _threads_that_run_out_of_memory_end_all():
         before = signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
@@ -111,7 +111,7 @@ def _threads_that_run_out_of_memory_end_all() -> Iterator[None]:
         threading.excepthook = earlier
 
 
-def _watch(told: int, stop: threading.Event, asked: threading.Event) -> None:
+def _watch(told: int, stop: threading.Event, asked: threading.Event, ends_within: float) -> None:
     """Until the work is over, which closes the pipe."""
     try:
         count = _came(told, None)
@@ -119,7 +119,7 @@ def _watch(told: int, stop: threading.Event, asked: threading.Event) -> None:
             return
         asked.set()
         stop.set()
-        if count > 1 or _came(told, ENDS_WITHIN) is not None:
+        if count > 1 or _came(told, ends_within) is not None:
             _end_at_once(INTERRUPTED, _STOPPED)
     except BaseException:  # for want of memory: even the frame of a function of ours needs some
         if select.select((), (_STDERR,), (), 0)[1]:

@@ -6,7 +6,6 @@ Whatever fails before the decision to return opens DynamoDB again: the reverse s
 from __future__ import annotations
 
 import logging
-import threading
 import time
 
 from whimbrel.errors import HandoverError, RollbackUndone, Stopped, WhimbrelError
@@ -24,6 +23,7 @@ from whimbrel.migration.run import Run
 CAUGHT_UP = 5.0  # seconds that the reverse stream may lag behind when DynamoDB is closed
 CAUGHT_UP_WITHIN = 3_600.0  # seconds
 DRAINED_WITHIN = 60.0  # seconds, after the leases have ended
+REOPEN_PATIENCE = 30.0  # seconds for which DynamoDB is tried to be opened again, though asked to stop
 LOOK_EVERY = 0.01
 
 log = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class Returning:
         """
         self.closed_at = time.monotonic()
         event = told("close", "none", self._coordinator.now, self._settings)
-        announce(self._run.prepared.project, self._run.wire, event, self._run.stop, self._say)
+        announce(self._run, event, self._say)
         self._say("Applications are told to stop writing to DynamoDB.")
         self._wait(self._settings.lease_seconds + self._settings.write_seconds)
         give_up = time.monotonic() + DRAINED_WITHIN
@@ -148,11 +148,10 @@ class Returning:
 
 
 def open_again(run: Run, coordinator: Coordinator, say: Say, *, because: str = "") -> None:
-    """CLOSING to OPEN. Not to be stopped half-way, as the application waits. Raises HandoverError."""
+    """CLOSING to OPEN. Not stopped half-way as long as there is hope: the application waits. Raises HandoverError."""
     try:
-        project = run.prepared.project
-        event = told("switch", "dynamodb", coordinator.now, project.cutover)
-        announce(project, run.wire, event, threading.Event(), say)
+        event = told("switch", "dynamodb", coordinator.now, run.prepared.project.cutover)
+        announce(run, event, say, REOPEN_PATIENCE)
         coordinator.move(OPEN)
     except WhimbrelError as error:
         why = f"the rollback failed ({because}) and " if because else ""

@@ -104,7 +104,7 @@ def _reopen(run: Run, coordinator: Coordinator, fence: Fence, say: Say) -> None:
     The order matters: the place where the migration continues, before anybody may start it; the fence; the
     application; the state last of all, since everything before it is repeated from RETURNED.
     """
-    project, position = run.prepared.project, coordinator.now.forward_from
+    position = coordinator.now.forward_from
     if position is None:
         raise StateError(
             "does not say where the source was given back", place=str(run.folder.root), hint="Please report this."
@@ -113,7 +113,7 @@ def _reopen(run: Run, coordinator: Coordinator, fence: Fence, say: Say) -> None:
     # What was verified while DynamoDB was open says nothing: what was written then is in no set of dirty keys.
     remove_verified(run.folder.root)
     fence.open()
-    announce(project, run.wire, told("return", "mysql", coordinator.now, project.cutover), run.stop, say)
+    announce(run, told("return", "mysql", coordinator.now, run.prepared.project.cutover), say)
     coordinator.move(FOLLOWING)
     _forget(run, coordinator, say)
     say(f"The source is open. `whimbrel migrate` continues from {position}.")

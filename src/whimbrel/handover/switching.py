@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.handed_over import OPEN
 from whimbrel.handover.cutting import Say, told
 from whimbrel.handover.fence import Fence
@@ -14,7 +15,10 @@ from whimbrel.handover.laps import Laps
 from whimbrel.handover.route import write_routes
 from whimbrel.handover.state import Coordinator
 from whimbrel.migration.run import Run
-from whimbrel.project import Project
+from whimbrel.migration.takeover import Requests
+from whimbrel.threads import Thread
+
+LOOK_EVERY = 0.05  # seconds
 
 
 def switch(run: Run, coordinator: Coordinator, fence: Fence, laps: Laps | None, say: Say) -> None:
@@ -24,8 +28,7 @@ def switch(run: Run, coordinator: Coordinator, fence: Fence, laps: Laps | None, 
     if faults := fence.faults():
         say(f"The fence is made again: {'; '.join(faults)}.")
         fence.make_again()
-    project = run.prepared.project
-    announce(project, run.wire, told("switch", "dynamodb", coordinator.now, project.cutover), run.stop, say)
+    announce(run, told("switch", "dynamodb", coordinator.now, run.prepared.project.cutover), say)
     coordinator.move(OPEN)
     if laps:
         laps.ended("announce")
@@ -33,10 +36,37 @@ def switch(run: Run, coordinator: Coordinator, fence: Fence, laps: Laps | None, 
     coordinator.note(stall_ms=round(_stall(coordinator, laps) * 1000, 1), stall_parts=parts)
 
 
-def announce(project: Project, wire: DynamoClient, event: Told, stop: threading.Event, say: Say) -> None:
-    """Tell the application by all that is set, until it has heard it. Raises Stopped, HandoverTaken, StateError."""
-    write_routes(project, wire, event, stop)
-    tell(project.cutover, event, stop, say)
+def announce(run: Run, event: Told, say: Say, patience: float = 0.0) -> None:
+    """Tell the application by all that is set, until it has heard it. Raises Stopped when asked to stop, after
+    ``patience`` seconds at the least, or when another command takes over; HandoverTaken, StateError.
+    """
+    project = run.prepared.project
+    with _heard(run, say, patience) as over:
+        write_routes(project, run.wire, event, over)
+        tell(project.cutover, event, over, say)
+
+
+@contextmanager
+def _heard(run: Run, say: Say, patience: float) -> Iterator[threading.Event]:
+    """An event for what is tried until it succeeds: hooks that fail for ever must not keep out who could help."""
+    over, done, requests = threading.Event(), threading.Event(), Requests(run.folder)
+    until = time.monotonic() + patience
+
+    def listen() -> None:
+        while not done.wait(LOOK_EVERY):
+            if who := requests.asked():
+                say(f"`{who}` takes over.")
+            if who or (run.stop.is_set() and time.monotonic() >= until):
+                over.set()
+                return
+
+    listening = Thread(listen, "requests")
+    listening.start()
+    try:
+        yield over
+    finally:
+        done.set()
+        listening.join()
 
 
 def _stall(coordinator: Coordinator, laps: Laps | None) -> float:
