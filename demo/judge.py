@@ -33,14 +33,25 @@ class Notes:
         self.by_key: dict[Key, list[tuple[str, int | None, str]]] = {}
         self.taken: list[tuple[float, str]] = []
         self.refused: list[tuple[float, str]] = []
-        for path in sorted(folder.glob("*.log")):
-            for line in path.read_bytes().split(b"\n")[
-                :-1
-            ]:  # a killed application leaves a last line that is not whole
-                what, _number, key, value, side, at = json.loads(line)
-                self.by_key.setdefault(tuple(key), []).append((what, value, side))
-                if what != "sent":
-                    (self.taken if what == "taken" else self.refused).append((at, side))
+        self._folder = folder
+        self._read: dict[Path, int] = {}  # how many bytes of each log
+        self.read_on()
+
+    def read_on(self) -> None:
+        """What was noted since."""
+        for path in sorted(self._folder.glob("*.log")):
+            with path.open("rb") as log:
+                log.seek(self._read.get(path, 0))
+                # A killed application leaves a last line that is not whole.
+                whole, newline, _ = log.read().rpartition(b"\n")
+            self._read[path] = self._read.get(path, 0) + len(whole + newline)
+            for line in whole.splitlines():
+                self._note(*json.loads(line))
+
+    def _note(self, what: str, _number: int, key: list[str], value: int | None, side: str, at: float) -> None:
+        self.by_key.setdefault(tuple(key), []).append((what, value, side))
+        if what != "sent":
+            (self.taken if what == "taken" else self.refused).append((at, side))
 
     def acknowledged(self) -> int:
         return len(self.taken)

@@ -13,7 +13,7 @@ from typing import Any
 
 from demo.application import Settings, allow, create
 from demo.judge import Notes, at_dynamodb, at_mysql
-from demo.servers import Ministack, SqlServer
+from demo.servers import DynamoServer, SqlServer
 from tests.conftest import unique
 from tests.e2e.work import Work
 
@@ -42,10 +42,12 @@ class Site:
     def __init__(self, work: Work, settings: Settings) -> None:
         self.work, self.settings = work, settings
         self.client = work.endpoint.client()
+        self._notes = Notes(Path(settings.logs))
 
     @property
     def notes(self) -> Notes:
-        return Notes(Path(self.settings.logs))
+        self._notes.read_on()
+        return self._notes
 
     @contextmanager
     def application(self) -> Iterator[subprocess.Popen[bytes]]:
@@ -96,16 +98,26 @@ class Site:
         return sum(1 for _, at in self.notes.taken if at == side)
 
 
-def make(source_server: SqlServer, ministack: Ministack, database: str, tmp_path: Path) -> Site:
+def make(
+    source_server: SqlServer,
+    endpoint: DynamoServer,
+    database: str,
+    tmp_path: Path,
+    *,
+    kind: type[Work] = Work,
+    threads: int = 8,
+    rate: float = 200,
+) -> Site:
     allow(source_server, database, "back")
     with source_server.connect(database) as connection:
         create(connection)
-    work = Work(tmp_path, source_server, database, ministack, unique("purchase"), source_settings="")
+    work = kind(tmp_path, source_server, database, endpoint, unique("purchase"), source_settings="")
     customer = unique("customer")
     work.target_settings = CUTOVER
     work.mapping += CUSTOMER.format(database=database, target=customer)
     work.environment["WHIMBREL_REVERSE_PASSWORD"] = source_server.password
     work.write_project()
     tables = {"purchase": work.target, "customer": customer}
-    settings = Settings.of(source_server, database, ministack.endpoint, tmp_path, threads=8, rate=200, **tables)
+    load = {"threads": threads, "rate": rate}
+    settings = Settings.of(source_server, database, endpoint.endpoint, tmp_path, **load, **tables)
     return Site(work, settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 import time
@@ -31,8 +32,10 @@ class StreamsServer(DynamoServer):
     name = "streams"
 
     def _command(self) -> list[str]:
-        program = Path(__file__).with_name("streams_server.py")
-        return [sys.executable, str(program), str(self.port), str(self.folder / "data.sqlite")]
+        return [sys.executable, "-m", "tests.handover.streams_server", str(self.port), str(self.folder / "data.sqlite")]
+
+    def _environment(self) -> dict[str, str]:
+        return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 
     def call(self, operation: str, **body: Any) -> dict[str, Any]:
         headers = {"X-Amz-Target": f"DynamoDB_20120810.{operation}"}

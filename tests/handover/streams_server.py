@@ -19,6 +19,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from zlib import crc32
 
+from tests.handover.expressions import Unknown, holds, updated
+
 FIRST = 10**20
 EVERYTHING = 2**32
 PAGE = 200
@@ -33,7 +35,7 @@ CREATE TABLE IF NOT EXISTS trimmed (shard TEXT PRIMARY KEY, before INT);
 
 
 class Refusal(Exception):
-    pass
+    """The name of the error."""
 
 
 class Store:
@@ -70,6 +72,9 @@ class Store:
         about = {"TableName": name, "KeySchema": body["KeySchema"], "TableStatus": "ACTIVE", "TableArn": arn}
         about |= {"AttributeDefinitions": body["AttributeDefinitions"], "LatestStreamArn": f"{arn}/stream/2026"}
         about |= {"StreamSpecification": {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}}
+        about |= {"TableId": f"{crc32(name.encode()):032}", "ItemCount": 0}
+        if self.rows("SELECT 1 FROM tables WHERE name = ?", name):
+            raise Refusal("ResourceInUseException")
         self.rows("INSERT INTO tables VALUES (?, ?)", name, json.dumps(about))
         self._new_shard(name, "", 0, EVERYTHING)
         return {"TableDescription": about}
@@ -84,6 +89,30 @@ class Store:
     def DeleteItem(self, body: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
         self._write(body, body["Key"], None)
         return {}
+
+    def UpdateItem(self, body: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        new = updated(body, self._item(body["TableName"], body["Key"]))
+        self._write(body, body["Key"], new)
+        return {"Attributes": new} if body.get("ReturnValues") == "ALL_NEW" else {}
+
+    def BatchWriteItem(self, body: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        for name, requests in body["RequestItems"].items():
+            for each in requests:
+                [(kind, one)] = each.items()
+                getattr(self, kind.replace("Request", "Item"))({"TableName": name} | one)
+        capacity = [{"TableName": name, "CapacityUnits": 1.0} for name in body["RequestItems"]]
+        return {"UnprocessedItems": {}, "ConsumedCapacity": capacity}
+
+    def GetItem(self, body: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        item = self._item(body["TableName"], body["Key"])
+        return {"Item": item} if item else {}
+
+    def Query(self, body: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        items = self._items(body["TableName"])
+        found = [item for item in items if holds(body, item, "KeyConditionExpression")]
+        if "FilterExpression" in body:
+            found = [item for item in found if holds(body, item, "FilterExpression")]
+        return {"Items": found, "Count": len(found), "ScannedCount": len(found)}
 
     def TransactWriteItems(self, body: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
         for each in body["TransactItems"]:
@@ -102,13 +131,14 @@ class Store:
         }
 
     def Scan(self, body: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
-        rows = self.rows("SELECT item FROM items WHERE tab = ?", body["TableName"])
-        return {"Items": [json.loads(item) for (item,) in rows], "Count": len(rows), "ScannedCount": len(rows)}
+        """All in one page, by the first segment."""
+        items = [] if body.get("Segment") else self._items(body["TableName"])
+        return {"Items": items, "Count": len(items), "ScannedCount": len(items)}
 
     def _write(self, body: dict[str, Any], key: dict[str, Any], new: dict[str, Any] | None) -> None:
         name = body["TableName"]
         old = self._item(name, key)
-        if "ConditionExpression" in body and not self._holds(body, old):
+        if "ConditionExpression" in body and not holds(body, old):
             raise Refusal("ConditionalCheckFailedException")
         place = _place(key)
         if new is None:
@@ -118,16 +148,14 @@ class Store:
         if old != new:  # a write that changes nothing has no record
             self._record(name, key, old, new, body.get("expired", False))
 
-    def _holds(self, body: dict[str, Any], old: dict[str, Any] | None) -> bool:
-        [(_, attribute)] = body["ExpressionAttributeNames"].items()
-        if body["ConditionExpression"].startswith("attribute_not_exists"):
-            return old is None
-        [(_, value)] = body["ExpressionAttributeValues"].items()
-        return old is not None and old.get(attribute) == value
-
     def _item(self, table: str, key: dict[str, Any]) -> dict[str, Any] | None:
+        self._table(table)
         rows = self.rows("SELECT item FROM items WHERE tab = ? AND place = ?", table, _place(key))
         return json.loads(rows[0][0]) if rows else None
+
+    def _items(self, table: str) -> list[dict[str, Any]]:
+        self._table(table)
+        return [json.loads(item) for (item,) in self.rows("SELECT item FROM items WHERE tab = ?", table)]
 
     def _table(self, name: str) -> dict[str, Any]:
         rows = self.rows("SELECT description FROM tables WHERE name = ?", name)
@@ -238,7 +266,7 @@ class Handler(BaseHTTPRequestHandler):
         operation = self.headers["X-Amz-Target"].partition(".")[2]
         try:
             status, answer = 200, self.store.call(operation, body)
-        except Refusal as refusal:
+        except (Refusal, Unknown) as refusal:
             status, answer = 400, {"__type": f"com.amazonaws.dynamodb.v20120810#{refusal}", "message": "no"}
         data = json.dumps(answer).encode()
         self.send_response(status)

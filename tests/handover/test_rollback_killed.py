@@ -1,4 +1,4 @@
-"""SIGKILL before each durable step of a rollback, and of whatever is done at any time, while an application writes.
+"""SIGKILL before each durable step of a rollback, while an application writes.
 
 Afterwards the same command goes on, or ``cutover`` opens DynamoDB again: exactly one side is open, and has everything
 that was acknowledged.
@@ -6,12 +6,8 @@ that was acknowledged.
 
 from __future__ import annotations
 
-import os
-import random
-import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -92,16 +88,6 @@ def judged(site: Site) -> None:
     assert site.at_dynamodb() == []
 
 
-@pytest.mark.parametrize("source_server", ["mariadb"], indirect=True)
-def test_killed_before_a_step(site: Site) -> None:
-    with site.application():
-        site.wait_for_writes("mysql")
-        opened(site)
-        assert killed(site, 10)
-        settled(site, 10)
-    judged(site)
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_killed_before_every_step(site: Site) -> None:
@@ -116,39 +102,3 @@ def test_killed_before_every_step(site: Site) -> None:
     judged(site)
     assert reached == list(range(1, len(reached) + 1)), reached
     assert len(reached) < STEPS[-1], "there are more steps"
-
-
-@pytest.mark.slow
-@pytest.mark.chaos
-@pytest.mark.timeout(7200)
-def test_killed_at_any_time(site: Site) -> None:
-    """``WHIMBREL_CHAOS_N`` kills, each a cutover or a rollback at a random time; from then on the same command."""
-    chance = random.Random(int(os.environ.get("WHIMBREL_CHAOS_SEED", "1")))
-    with site.application():
-        site.wait_for_writes("mysql")
-        site.work.run("migrate", "--until-caught-up")
-        site.work.run("verify")
-        for _ in range(int(os.environ.get("WHIMBREL_CHAOS_N", "10"))):
-            verb = "cutover" if site.step() == "FOLLOWING" else "rollback"
-            arguments = [verb, "--yes", *(["--until-open"] if verb == "cutover" else [])]
-            process = site.work.start(*arguments)
-            time.sleep(chance.uniform(0.3, 8.0))  # what is tried is a moment, whatever it is
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
-            if verb == "cutover" and site.step() in ("FOLLOWING", "CUTTING"):
-                site.work.run("migrate", "--until-caught-up")
-                site.work.run("verify")
-                assert site.step() == "FOLLOWING"
-                site.wait_for_writes("mysql", 20)
-            elif verb == "cutover":
-                site.said("cutover", "--until-open")
-                site.wait_for_writes("dynamodb", 20)
-            else:
-                if site.step() != "FOLLOWING":
-                    site.said("rollback")
-                site.wait_for_writes("mysql", 20)
-                site.work.run("migrate", "--until-caught-up")
-                site.work.run("verify")
-        if site.step() != "FOLLOWING":
-            site.said("rollback")
-    judged(site)

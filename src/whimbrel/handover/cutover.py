@@ -13,7 +13,7 @@ from whimbrel.handed_over import CLOSING, CUTTING, DECIDED, FINISHED, FOLLOWING,
 from whimbrel.handover.cutting import Cutting, Say, undo
 from whimbrel.handover.fence import Fence
 from whimbrel.handover.laps import Laps
-from whimbrel.handover.plan import refuse_unready
+from whimbrel.handover.plan import refuse_replica, refuse_unready
 from whimbrel.handover.returning import open_again
 from whimbrel.handover.reversing import Reversing
 from whimbrel.handover.state import Coordinator
@@ -79,6 +79,8 @@ def _go_on(run: Run, coordinator: Coordinator, say: Say) -> None:
     project = run.prepared.project
     fence = Fence(project, coordinator, run.stop.wait, project.cutover.max_stall)
     laps: Laps | None = None
+    if coordinator.now.step == FOLLOWING:
+        refuse_replica(project)
     if coordinator.take_over().step == CUTTING:
         undo(project, coordinator)
         say("An earlier cutover was broken off before its decision: it is undone.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -21,7 +21,7 @@ from whimbrel.migration.state import StateFolder
 from whimbrel.migration.verified import read_verified
 from whimbrel.migration.verify import dirty_items, not_quick
 from whimbrel.mysql.connect import connect
-from whimbrel.mysql.handover_checks import Fact, Trial, facts_of, tried
+from whimbrel.mysql.handover_checks import Fact, Trial, facts_of, replica_facts, tried
 from whimbrel.project import Project
 
 DRAIN_SECONDS = 0.05  # the last changes, of a target that is close behind
@@ -59,12 +59,22 @@ def plan(project: Project) -> CutoverPlan:
 def refuse_unready(prepared: Prepared) -> CutoverPlan:
     """Raises NotReady with every error of the plan."""
     made = plan_of(prepared)
-    if errors := [each for each in made.findings if each.severity == ERROR]:
+    _refuse(made.findings)
+    return made
+
+
+def refuse_replica(project: Project) -> None:
+    """Raises NotReady. Writes nothing to the source, where all else that comes before a cutover does."""
+    with closing(connect(project.source)) as connection:
+        _refuse([finding(*fact) for fact in replica_facts(connection)])
+
+
+def _refuse(findings: Iterable[Finding]) -> None:
+    if errors := [each for each in findings if each.severity == ERROR]:
         listed = "".join(f"\n  {each.place}: {each.reason} [{each.code}]. {each.remedy}" for each in errors)
         raise NotReady(
             f"the cutover cannot begin, and nothing was changed:{listed}", place="cutover", hint="`cutover --plan`"
         )
-    return made
 
 
 def plan_of(prepared: Prepared) -> CutoverPlan:
@@ -72,12 +82,14 @@ def plan_of(prepared: Prepared) -> CutoverPlan:
     facts = list(_state_facts(prepared))
     trial: Trial | None = None
     with closing(connect(project.source)) as connection:
+        facts += (replica := list(replica_facts(connection)))
         facts += facts_of(connection, tables)
         facts += way_back_facts(prepared, connection)
-    try:
-        trial = tried(project.source, project.source.database or tables[0][0], project.cutover.reverse_user)
-    except (FenceBroken, PrivilegeError) as error:
-        facts.append(Fact("cutover-privileges", error.place, error.message, error.hint))
+    if not replica:
+        try:
+            trial = tried(project.source, project.source.database or tables[0][0], project.cutover.reverse_user)
+        except (FenceBroken, PrivilegeError) as error:
+            facts.append(Fact("cutover-privileges", error.place, error.message, error.hint))
     dirty = dirty_items(prepared)
     count = None if dirty.everything else len(dirty)
     stall = _stall(trial, len(tables), count)

@@ -35,7 +35,7 @@ class Trial(NamedTuple):
 
 
 def facts_of(connection: SourceConnection, tables: Sequence[Name]) -> Iterator[Fact]:
-    """All but what only trying tells."""
+    """All but what only trying tells, and ``replica_facts``."""
     yield from _prepared(connection)
     yield from _privileges(connection, tables)
     yield from _writers_past_triggers(connection)
@@ -96,10 +96,26 @@ def _writers_past_triggers(connection: Mysql) -> Iterator[Fact]:
             members = rows_as_dicts(connection, "SELECT 1 FROM performance_schema.replication_group_members")
             if len(members) > 1:
                 yield Fact("cutover-cluster", "group_replication_single_primary_mode", "is OFF")
-    with suppress(PrivilegeError):
+
+
+def replica_facts(connection: Mysql) -> Iterator[Fact]:
+    """That the source is a replica, or nobody knows. To be asked before anything is written to it, even to a table of
+    our own: a replica of MariaDB in gtid_strict_mode takes nothing more from its primary afterwards.
+
+    Whoever asks needs SLAVE MONITOR on MariaDB. Without it what everybody may see must say that nothing was ever
+    replicated here: a replica that only stands still may go on at any moment.
+    """
+    try:
         for each in replica_status(connection):
             host = each.get("Source_Host", each.get("Master_Host"))
             yield Fact("cutover-replica", "source", f"replicates from {host}, and triggers do not stop what comes so")
+    except PrivilegeError as error:
+        running = rows_as_dicts(connection, "SHOW GLOBAL STATUS LIKE 'Slaves_running'")
+        if running and int(running[0]["Value"]):
+            yield Fact("cutover-replica", "source", "is a replica, and triggers do not stop what comes so")
+        elif not running or variables(connection).get("gtid_slave_pos"):
+            grant = "GRANT SLAVE MONITOR ON *.* (MySQL: REPLICATION CLIENT) to this account"
+            yield Fact("cutover-privileges", error.place, "may not ask whether the source is a replica", grant)
 
 
 def _foreign_keys(connection: Mysql, tables: Sequence[Name]) -> Iterator[Fact]:
