@@ -51,6 +51,7 @@ class Handover:
     end: Position | None = None
     forward_from: Position | None = None
     starts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    revoked: tuple[tuple[str, ...], ...] = ()  # account, schema, table and rights, as the fence took them away
     streams_made: tuple[str, ...] = ()  # target tables whose streams whimbrel turned on
     closed_at: float | None = None  # when nobody could write any more, seconds since the epoch
     asked_ms: float | None = None
@@ -89,7 +90,8 @@ def load(folder: Path) -> Handover:
         raise StateError("is of another version of whimbrel", place=str(path), hint=hint)
     positions = {name: Position(**fields[name]) if fields[name] else None for name in ("end", "forward_from")}
     tables = {"tables": tuple((schema, name) for schema, name in fields["tables"])}
-    return Handover(**fields | positions | tables | {"streams_made": tuple(fields["streams_made"])})
+    more = {"streams_made": tuple(fields["streams_made"]), "revoked": tuple(map(tuple, fields["revoked"]))}
+    return Handover(**fields | positions | tables | more)
 
 
 def save(folder: Path, handover: Handover) -> None:
@@ -108,6 +110,7 @@ def as_fields(handover: Handover) -> dict[str, Any]:
     found["tables"] = [list(table) for table in handover.tables]
     found["streams_made"] = list(handover.streams_made)
     found["stall_parts"] = dict(handover.stall_parts)
+    found["revoked"] = [list(each) for each in handover.revoked]
     found["starts"] = {table: dict(shards) for table, shards in handover.starts.items()}
     return found
 

@@ -17,7 +17,7 @@ from tests.handover.writers import Application
 KILLED = """
 import os, sys
 from whimbrel.cli.main import main
-from whimbrel.handover import fence, state, switching
+from whimbrel.handover import by_triggers, state, switching
 left = int(sys.argv[1])
 def counted(module, name, counts=lambda *_: True):
     real = getattr(module, name)
@@ -32,8 +32,8 @@ def counted(module, name, counts=lambda *_: True):
     setattr(module, name, call)
 counted(state, "save")
 counted(state, "execute", lambda _, statement, *more: statement == "COMMIT")
-counted(fence, "make_triggers")
-counted(fence, "drop_triggers")
+counted(by_triggers, "make_triggers")
+counted(by_triggers, "drop_triggers")
 counted(switching, "tell")
 main(sys.argv[2:])
 """

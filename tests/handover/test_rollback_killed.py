@@ -16,7 +16,7 @@ from tests.handover.both_sides import Site
 KILLED = """
 import os, sys
 from whimbrel.cli.main import main
-from whimbrel.handover import fence, forward, returning, rollback, reversing, route, state
+from whimbrel.handover import by_triggers, forward, returning, rollback, reversing, route, state
 left = int(sys.argv[1])
 def counted(module, name, counts=lambda *_: True):
     real = getattr(module, name)
@@ -30,7 +30,7 @@ def counted(module, name, counts=lambda *_: True):
     setattr(module, name, call)
 counted(state, "save")
 counted(state, "execute", lambda _, statement, *more: statement == "COMMIT")
-counted(fence, "drop_triggers")
+counted(by_triggers, "drop_triggers")
 counted(route, "write_route")
 counted(returning, "announce")
 counted(reversing, "close_gate")

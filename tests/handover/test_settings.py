@@ -49,7 +49,16 @@ ttl = "skip"
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ('fence = "flag"', "cutover.fence: must be 'triggers'"),
+        ('fence = "flag"', "cutover.fence: must be 'triggers' or 'read-only-schema' or 'revoke' or 'command'"),
+        ('fence = "command"', "cutover.fence_command: is missing: fence = 'command' needs it"),
+        ('fence = "revoke"', "cutover.revoke_from: is missing"),
+        ('fence = "read-only-schema"', "cutover.schema: is missing"),
+        ('fence = "read-only-schema"\nschema = "own"\nreverse_user = "back"', "cutover.reverse_user: nobody can write"),
+        ('fence_command = ["./close"]', "cutover.fence_command: is for fence = 'command'"),
+        (
+            'fence = "revoke"\nrevoke_from = ["app"]\nwaived_accounts = ["root@"]',
+            "cutover.waived_accounts: must be",
+        ),
         ('new_attributes = "json:"', "cutover.new_attributes: must be"),
         ('new_attributes = "column"', "cutover.new_attributes: must be"),
         ('on_switch_url = "http://user:secret@h/"', "cutover.on_switch_url: has a user or password"),

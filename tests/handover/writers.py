@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import random
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
@@ -21,8 +23,16 @@ Line = tuple[str, str, str]
 class Application:
     """Each connection has customers of its own, so that its log alone says what their lines are."""
 
-    def __init__(self, server: SqlServer, database: str, connections: int = 8, user: str = "app") -> None:
+    def __init__(
+        self,
+        server: SqlServer,
+        database: str,
+        connections: int = 8,
+        user: str = "app",
+        refused: tuple[int, ...] = (CLOSED,),
+    ) -> None:
         self._stop = threading.Event()
+        self._refusals = refused  # the errors by which a fence refuses
         self._server, self._database, self._user = server, database, user
         self.lines: dict[Line, int] = {}  # what was acknowledged last
         self.acknowledged = self.refused = 0
@@ -54,10 +64,14 @@ class Application:
                 line = (f"c{number}", f"o{chance.randrange(5)}", f"p{chance.randrange(20)}")
                 value = chance.randrange(1000) if chance.random() < 0.8 else None
                 try:
-                    change(cursor, line, value)
-                    connection.commit()
+                    with self.may_write() as may:
+                        if not may:
+                            self.refused += 1
+                            continue
+                        change(cursor, line, value)
+                        connection.commit()
                 except pymysql.err.OperationalError as error:
-                    if error.args[0] != CLOSED:
+                    if error.args[0] not in self._refusals:
                         raise
                     connection.rollback()
                     self.refused += 1
@@ -67,6 +81,10 @@ class Application:
                     self.lines.pop(line, None)
                     if value is not None:
                         self.lines[line] = value
+
+    @contextmanager
+    def may_write(self) -> Iterator[bool]:
+        yield True
 
     def expected(self) -> judge.Expected:
         items: judge.Expected = {}

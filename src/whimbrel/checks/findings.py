@@ -272,6 +272,28 @@ KINDS: dict[str, Kind] = {
         "Allow a longer max_stall, or try in a quiet hour: what takes longer is undone",
     ),
     "cutover-privileges": Kind(ERROR, "the account may not make the fence", "Run the GRANT that is printed"),
+    "cutover-fence": Kind(
+        ERROR, "the fence that is set cannot be made at this source", "Choose another fence: see docs/cutover.md"
+    ),
+    "cutover-accounts": Kind(
+        ERROR,
+        "an account that could still write after the REVOKE",
+        "Grant it on the tables alone, end its connections, and name it in `revoke_from`; or answer for it in "
+        "`waived_accounts`",
+    ),
+    "cutover-waived-account": Kind(
+        WARNING, "an account that may still write, as the project file answers for it", "See that it does not"
+    ),
+    "cutover-closed-too": Kind(
+        WARNING,
+        "tables of the schema that are not migrated, and are closed with it",
+        "Move them, or choose another fence",
+    ),
+    "cutover-fence-unproved": Kind(
+        WARNING,
+        "the fence is the user's own: nothing at the source refuses a write that gets past it",
+        "What is written before the decision undoes the cutover; what is written later is reported",
+    ),
     "cutover-prepared": Kind(
         ERROR, "prepared XA transactions, which may commit at any time", "Commit them or roll them back"
     ),

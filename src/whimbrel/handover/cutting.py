@@ -18,9 +18,9 @@ from pathlib import Path
 from whimbrel.changelog.files import ChangeLogReader, LogPoint
 from whimbrel.dynamodb.streams import is_marker
 from whimbrel.errors import CutoverUndone, FenceBroken, HandoverError, Stopped, WhimbrelError
-from whimbrel.handed_over import CUTTING, DECIDED, FOLLOWING, Handover
+from whimbrel.handed_over import CUTTING, DECIDED, FOLLOWING
 from whimbrel.handover.fence import Closed, Fence, elapsed
-from whimbrel.handover.hooks import Told, run_command
+from whimbrel.handover.hooks import Told, run_command, told
 from whimbrel.handover.laps import Laps
 from whimbrel.handover.route import write_routes
 from whimbrel.handover.state import Coordinator
@@ -34,6 +34,7 @@ from whimbrel.migration.verified import read_verified, remove_verified
 from whimbrel.migration.verify import dirty_items, verify_keys
 from whimbrel.mysql.barrier import PATIENCE
 from whimbrel.project import Cutover, Project
+from whimbrel.project.cutover import COMMAND, REVOKE
 from whimbrel.records import Change, Position
 from whimbrel.threads import Beside, Timer
 
@@ -109,8 +110,9 @@ class Cutting:
         self._verify_until_little_is_left()
         self._before = run.checkpoints.now.applied
         self._pause()
-        # The writers of an application that was paused wait for all of this.
-        patience = self._settings.max_stall if self._settings.before else PATIENCE
+        # Who was paused, or is refused before there is a lock, waits for all of this.
+        waits = self._settings.before or self._settings.fence in (REVOKE, COMMAND)
+        patience = self._settings.max_stall if waits else PATIENCE
         closed = self._fence.close(run.lineage.end_of, patience)
         self._laps = laps = Laps(closed.granted)
         laps.ended("close")
@@ -302,11 +304,6 @@ def undone(error: WhimbrelError) -> WhimbrelError:
         place=error.place,
         hint=f"{error.hint} `whimbrel migrate` follows the source again.".strip(),
     )
-
-
-def told(event: str, side: str, now: Handover, settings: Cutover) -> Told:
-    tables = tuple(".".join(table) for table in now.tables)
-    return Told(event, side, now.epoch, tables, settings.lease_seconds)
 
 
 def changes_after(log_folder: Path, start: LogPoint | None, end: Position) -> int:

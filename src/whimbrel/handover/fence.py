@@ -1,4 +1,4 @@
-"""The fence by triggers around the tables of a cutover: closed, sealed, and taken away again.
+"""The fence around the tables of a cutover: closed, sealed, and taken away again, by one of the ``means``.
 
 Every lock that is taken here has the coordinator's rows in it, too. Under it they are compared first: a command that
 slept while another one took over neither leaves a fence behind nor removes another's.
@@ -8,28 +8,25 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
-from whimbrel.errors import FenceBroken
+from whimbrel.errors import FenceBroken, HandoverError
+from whimbrel.handover.by_command import ByCommand
+from whimbrel.handover.by_revoke import ByRevoke
+from whimbrel.handover.by_schema import BySchema
+from whimbrel.handover.by_triggers import ByTriggers
+from whimbrel.handover.hooks import run_command, told
+from whimbrel.handover.means import Means
 from whimbrel.handover.state import Coordinator
-from whimbrel.mysql.barrier import PATIENCE, Barrier, Name, Wait, barrier
+from whimbrel.mysql.barrier import PATIENCE, Barrier, Name, Wait, barrier, refuse_prepared
 from whimbrel.mysql.connect import Mysql, connect, quoted, rows_as_dicts
-from whimbrel.mysql.triggers import (
-    FenceTrigger,
-    drop_triggers,
-    fence_faults,
-    fence_triggers,
-    first_triggers,
-    make_triggers,
-    refuse_blind,
-    standing,
-)
+from whimbrel.mysql.triggers import fence_triggers
 from whimbrel.project import Project
+from whimbrel.project.cutover import COMMAND, READ_ONLY_SCHEMA, REVOKE
 from whimbrel.records import Position
 
-UNDO_PATIENCE = 600.0  # seconds: longer, as writes are refused until it is done
 EndOf = Callable[[Mysql], Position]
 
 
@@ -50,6 +47,7 @@ class Fence:
     """Around all tables of ``coordinator``. ``hold`` is how long a lock may be held, in seconds."""
 
     def __init__(self, project: Project, coordinator: Coordinator, wait: Wait, hold: float) -> None:
+        self._project = project
         self._source = project.source
         self._coordinator = coordinator
         self._wait = wait
@@ -58,33 +56,28 @@ class Fence:
     def close(self, end_of: EndOf, patience: float) -> Closed:
         """Make the fence. Nothing of ours stands on the tables when this is called; whatever is raised, some of it may.
 
-        The order matters: the lock, no prepared transaction, the fence, the end. Raises FenceBroken, TablesBusy,
-        PrivilegeError, HandoverTaken, and the errors of the source.
+        The end is read under the lock. Raises FenceBroken, TablesBusy, PrivilegeError, HandoverTaken, and the errors of
+        the source.
         """
         tables = self._coordinator.tables
-        triggers = self._triggers()
-        with closing(connect(self._source)) as connection:
-            first = first_triggers(connection, tables)
-        with self._locked(tables, patience) as held:
-            refuse_prepared(held)
-            make_triggers(held.execute, triggers, first)
+        with self._means.shut(self._locked, patience) as (held, since):
             end = end_of(held.session)
             identities = {table: identity(held, table) for table in tables}
             waited = (held.granted - held.asked) * 1000
-            return Closed(end, held.granted, waited, held.server(), identities)
+            return Closed(end, since, waited, held.server(), identities)
 
     @contextmanager
     def sealed(self, closed: Closed, patience: float) -> Iterator[Barrier]:
         """The lock once more, with the fence and the tables as they were when it was closed; else FenceBroken.
         Whoever reads the tables within a transaction keeps it away: TablesBusy.
 
-        While it is held nobody can change that, not even who may drop triggers.
+        While it is held nobody can change the tables, not even who may drop triggers.
         """
         with self._locked(self._coordinator.tables, patience) as held:
             refuse_prepared(held)
             if held.server() != closed.server:
                 raise _broken(["another server answers"])
-            faults = fence_faults(held.session, self._triggers())
+            faults = self._means.faults(held.session)
             for table, was in closed.identities.items():
                 if identity(held, table) != was:
                     faults.append(f"table {'.'.join(table)} was altered, or replaced by another one")
@@ -94,49 +87,60 @@ class Fence:
 
     @contextmanager
     def returning(self) -> Iterator[Barrier]:
-        """The lock in which the source is given back: the triggers go at the end of the block, before the lock does."""
-        tables = self._coordinator.tables
-        with self._locked(tables) as held:
+        """The lock in which the source is given back, at the end of the block and before the lock goes if that can be
+        done within; else by ``open``.
+        """
+        with self._locked(self._coordinator.tables) as held:
             refuse_prepared(held)
             if held.server() != self._coordinator.now.server:
                 raise _broken(["another server answers"])
             yield held
-            drop_triggers(held.execute, standing(held.session, tables))
+            self._means.give_back(held)
 
     def faults(self) -> list[str]:
         """What of the fence is not as it was made."""
         with closing(connect(self._source)) as connection:
-            return fence_faults(connection, self._triggers())
+            return self._means.faults(connection)
 
     def make_again(self) -> None:
         """After the decision: what somebody removed is put back, as it was."""
-        triggers = self._triggers()
-        tables = self._coordinator.tables
-        with self._locked(tables) as held:
-            drop_triggers(held.execute, standing(held.session, tables))
-            make_triggers(held.execute, triggers, first_triggers(held.session, tables))
+        self._means.make_again(self._locked)
 
     def open(self) -> None:
-        """Take every trigger of ours away; those that are gone already are no fault. Also under a short lock: DROP
-        TRIGGER would wait behind an open transaction, and all reads of the table behind it.
-        """
-        with closing(connect(self._source)) as connection:
-            refuse_blind(connection, self._coordinator.tables)
-            left = standing(connection, self._coordinator.tables)
-            fenced = [table for table in self._coordinator.tables if standing(connection, [table])]
-        if not left:
-            return
-        with self._locked(fenced, UNDO_PATIENCE) as held:
-            drop_triggers(held.execute, left)
+        """Take everything of the fence away; what is gone already is no fault."""
+        self._means.open(self._locked)
 
-    def _triggers(self) -> list[FenceTrigger]:
-        now = self._coordinator.now
-        return fence_triggers(self._coordinator.tables, now.fence_epoch, now.exempt)
+    @property
+    def named(self) -> str:
+        """What it leaves at the source, in words."""
+        return self._means.named
+
+    @property
+    def _means(self) -> Means:
+        """As it was closed, whatever the project file says by now."""
+        now, tables, settings = self._coordinator.now, self._coordinator.tables, self._project.cutover
+        if now.fence == REVOKE:
+            return ByRevoke(self._source, self._coordinator, settings, self._wait)
+        if now.fence == READ_ONLY_SCHEMA:
+            return BySchema(self._source, tables, self._wait)
+        if now.fence == COMMAND:
+            return ByCommand(tables, self._run, self._wait)
+        return ByTriggers(self._source, tables, fence_triggers(tables, now.fence_epoch, now.exempt))
+
+    def _run(self, event: str) -> None:
+        settings = self._project.cutover
+        if not settings.fence_command:
+            hint = "Set it in [cutover] again: it alone can take its fence away."
+            raise HandoverError("is not set any more", place="cutover.fence_command", hint=hint)
+        side = "none" if event == "fence" else "mysql"
+        run_command(settings.fence_command, told(event, side, self._coordinator.now, settings))
 
     @contextmanager
-    def _locked(self, tables: Sequence[Name], patience: float = PATIENCE) -> Iterator[Barrier]:
+    def _locked(self, tables: list[Name], patience: float = PATIENCE, hold: float = 0.0) -> Iterator[Barrier]:
         names = [*tables, self._coordinator.row_table]
-        with barrier(self._source, names, self._wait, hold=self._hold, patience=patience) as held:
+        read = tables if self._means.read_lock else ()
+        hold = max(hold, self._hold)
+        with barrier(self._source, names, self._wait, hold=hold, patience=patience, read=read) as held:
             self._coordinator.sure(held)
             yield held
 
@@ -149,16 +153,6 @@ def identity(held: Barrier, table: Name) -> str:
     [shown] = rows_as_dicts(held.session, f"SHOW CREATE TABLE {quoted(table[0])}.{quoted(table[1])}")
     text = re.sub(r" AUTO_INCREMENT=\d+", "", str(shown["Create Table"]))
     return f"{made['time']} {text}"
-
-
-def refuse_prepared(held: Barrier) -> None:
-    """A prepared transaction may belong to any table, and commits whenever somebody says so."""
-    if names := held.prepared():
-        raise FenceBroken(
-            f"prepared XA transactions are open: {', '.join(names[:3])}",
-            place="XA RECOVER",
-            hint="Commit them or roll them back, then start again.",
-        )
 
 
 def elapsed(since: float) -> float:

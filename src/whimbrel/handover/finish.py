@@ -80,8 +80,9 @@ def _remove_at_source(project: Project, coordinator: Coordinator, asked: Asked, 
             removed.append("the tables of the reverse stream")
         # With the fence they stay: they say whose it is, and a later `finish` can remove it.
         if coordinator.has_rows(connection) and not keep_fence:
-            Fence(project, coordinator, asked.stop.wait, project.cutover.max_stall).open()
-            removed.append("the triggers")
+            fence = Fence(project, coordinator, asked.stop.wait, project.cutover.max_stall)
+            fence.open()
+            removed.append(fence.named)
             remove_rows(connection, coordinator.schema, coordinator.sources)
             removed.append("the rows of the handover")
     return removed

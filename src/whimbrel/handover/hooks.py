@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from whimbrel.errors import HandoverError, Stopped
+from whimbrel.handed_over import Handover
 from whimbrel.project.cutover import Cutover
 from whimbrel.project.password import VARIABLES
 from whimbrel.threads import Thread, Timer
@@ -35,8 +36,9 @@ _LOOK = 0.05
 
 
 class Told(NamedTuple):
-    """``event``: pause, resume, switch, close or return. ``side`` takes writes from now on: mysql (the source),
-    none, dynamodb."""
+    """``event``: pause, resume, switch, close or return; fence or unfence. ``side`` takes writes from now on: mysql
+    (the source), none, dynamodb.
+    """
 
     event: str
     side: str
@@ -46,6 +48,11 @@ class Told(NamedTuple):
 
     def as_json(self) -> bytes:
         return orjson.dumps(self._asdict())
+
+
+def told(event: str, side: str, now: Handover, settings: Cutover) -> Told:
+    tables = tuple(".".join(table) for table in now.tables)
+    return Told(event, side, now.epoch, tables, settings.lease_seconds)
 
 
 def run_command(command: Sequence[str], told: Told) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 
 from whimbrel import checkpoint
 from whimbrel.checks.findings import ERROR, Finding, finding, in_order
-from whimbrel.errors import FenceBroken, NotReady, PrivilegeError
+from whimbrel.errors import FenceBroken, HandoverError, NotReady, PrivilegeError
 from whimbrel.handed_over import load
 from whimbrel.handover.cutting import EXPECTED_RATE
+from whimbrel.handover.fence_facts import STEPS, fence_facts, fence_tried
 from whimbrel.handover.way_back import way_back_facts
 from whimbrel.migration.dead import read_letters
 from whimbrel.migration.live import read_status
@@ -21,8 +22,9 @@ from whimbrel.migration.state import StateFolder
 from whimbrel.migration.verified import read_verified
 from whimbrel.migration.verify import dirty_items, not_quick
 from whimbrel.mysql.connect import connect
-from whimbrel.mysql.handover_checks import Fact, Trial, facts_of, replica_facts, tried
+from whimbrel.mysql.handover_checks import Fact, Trial, facts_of, replica_facts
 from whimbrel.project import Project
+from whimbrel.project.cutover import TRIGGERS
 
 DRAIN_SECONDS = 0.05  # the last changes, of a target that is close behind
 
@@ -83,13 +85,17 @@ def plan_of(prepared: Prepared) -> CutoverPlan:
     trial: Trial | None = None
     with closing(connect(project.source)) as connection:
         facts += (replica := list(replica_facts(connection)))
-        facts += facts_of(connection, tables)
+        rights = ("LOCK TABLES", "TRIGGER") if project.cutover.fence == TRIGGERS else ("LOCK TABLES",)
+        facts += facts_of(connection, tables, rights)
+        facts += fence_facts(prepared, connection)
         facts += way_back_facts(prepared, connection)
-    if not replica:
-        try:
-            trial = tried(project.source, project.source.database or tables[0][0], project.cutover.reverse_user)
-        except (FenceBroken, PrivilegeError) as error:
-            facts.append(Fact("cutover-privileges", error.place, error.message, error.hint))
+    try:
+        if not replica and not any(each.code == "cutover-fence" for each in facts):
+            trial = fence_tried(prepared)
+    except (FenceBroken, PrivilegeError) as error:
+        facts.append(Fact("cutover-privileges", error.place, error.message, error.hint))
+    except HandoverError as error:
+        facts.append(Fact("cutover-fence", error.place, error.message, error.hint))
     dirty = dirty_items(prepared)
     count = None if dirty.everything else len(dirty)
     stall = _stall(trial, len(tables), count)
@@ -133,10 +139,11 @@ def _settings_facts(project: Project, stall: float | None) -> Iterator[Fact]:
 
 
 def _stall(trial: Trial | None, tables: int, dirty: int | None) -> float | None:
-    """In milliseconds: two locks, three triggers for each table, the drain, and the verification of what is dirty."""
+    """In milliseconds: two locks, the fence, the drain, and the verification of what is dirty."""
     if trial is None or dirty is None:
         return None
-    return round((2 * trial.lock + tables * trial.triggers + 2 * DRAIN_SECONDS + dirty / EXPECTED_RATE) * 1000, 1)
+    fence = trial.close + tables * trial.table
+    return round((2 * trial.lock + fence + 2 * DRAIN_SECONDS + dirty / EXPECTED_RATE) * 1000, 1)
 
 
 def _steps(project: Project) -> Iterator[str]:
@@ -144,11 +151,13 @@ def _steps(project: Project) -> Iterator[str]:
     yield "verify what was written since the last verification, until little is left"
     if settings.before:
         yield f"pause the application's writers: {settings.before[0]}"
-    yield "lock all tables for a moment, close them by triggers, and read the last position"
+    yield STEPS[settings.fence]
     yield "apply everything up to it, and verify what is left, from both sides"
     yield "lock all tables again, see that nothing got past the fence, and decide"
     yield "until here every failure undoes all; from here on only a rollback leads back"
     told = [settings.route_file, *settings.on_switch[:1], settings.on_switch_url]
     yield f"tell the application: {', '.join(filter(None, told)) or 'nothing is set, so nobody'}"
-    if settings.reverse_user:
+    if not settings.reverse_user:
+        yield "there is no way back: `whimbrel rollback` is refused from then on"
+    else:
         yield f"write back what is written to DynamoDB, as {settings.reverse_user}, until `whimbrel finish`"

@@ -10,9 +10,10 @@ import time
 
 from whimbrel.errors import HandoverError, RollbackUndone, Stopped, WhimbrelError
 from whimbrel.handed_over import CLOSING, DECIDED, OPEN, RETURNED
-from whimbrel.handover.cutting import Say, told
+from whimbrel.handover.cutting import Say
 from whimbrel.handover.fence import Fence
 from whimbrel.handover.forward import same_source
+from whimbrel.handover.hooks import told
 from whimbrel.handover.reconcile import Reconciled
 from whimbrel.handover.reversing import Reversing
 from whimbrel.handover.state import Coordinator

@@ -30,6 +30,7 @@ from whimbrel.dynamodb.shards import ShardReader, leaves, to_read, without_child
 from whimbrel.dynamodb.streams import Shard, open_streams, shards, view_type
 from whimbrel.errors import MappingError, ProjectError, StateError, Stopped, TargetUnreachable, Throttled
 from whimbrel.handover.reading import FollowedShard, Reading
+from whimbrel.handover.state import own_schema
 from whimbrel.handover.writing import WRITERS, ItemLetters, Rules, Writing
 from whimbrel.mapping.family import by_target
 from whimbrel.mapping.inverse import inverse_of
@@ -280,7 +281,7 @@ def settings_of(prepared: Prepared) -> Settings:
     if not cutover.reverse_user:
         hint = "Set reverse_user in [cutover], an account that nobody else uses, before the cutover."
         raise ProjectError("there is no account that could write back", place=str(project.path), hint=hint)
-    database = project.source.database or min(prepared.tables)[0]
+    database = own_schema(project, prepared.tables)
     account = replace(project.source, user=cutover.reverse_user, password=cutover.reverse_password, database=database)
     return Settings(account, Rules(cutover.new_attributes, cutover.ttl))
 

@@ -9,9 +9,10 @@ from typing import Any
 
 from whimbrel.errors import HandoverError, StateError, Stopped, WhimbrelError
 from whimbrel.handed_over import CLOSING, CUTTING, DECIDED, FINISHED, FOLLOWING, OPEN, RETURNED
-from whimbrel.handover.cutting import Say, told, undo
+from whimbrel.handover.cutting import Say, undo
 from whimbrel.handover.fence import Fence
 from whimbrel.handover.forward import continue_from
+from whimbrel.handover.hooks import told
 from whimbrel.handover.returning import Returning
 from whimbrel.handover.reverse import settings_of
 from whimbrel.handover.state import Coordinator

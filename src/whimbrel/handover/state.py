@@ -61,7 +61,7 @@ class Coordinator:
         self._folder = project.state
         self.tables = sorted(tables)
         self.sources = [".".join(table) for table in self.tables]
-        self.schema = project.source.database or self.tables[0][0]
+        self.schema = own_schema(project, self.tables)
         self.now: Handover = load(self._folder)
 
     @property
@@ -186,6 +186,11 @@ class Coordinator:
             place=row.source,
             hint="Continue with that folder. If it is lost, docs/cutover.md says how to give the table back by hand.",
         )
+
+
+def own_schema(project: Project, tables: Iterable[Name]) -> str:
+    """Where whimbrel's own tables are in the source."""
+    return project.cutover.schema or project.source.database or min(tables)[0]
 
 
 def standing_step(row: str, file: str, folder: Path) -> str:

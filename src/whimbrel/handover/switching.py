@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from whimbrel.handed_over import OPEN
-from whimbrel.handover.cutting import Say, told
+from whimbrel.handover.cutting import Say
 from whimbrel.handover.fence import Fence
-from whimbrel.handover.hooks import Told, tell
+from whimbrel.handover.hooks import Told, tell, told
 from whimbrel.handover.laps import Laps
 from whimbrel.handover.route import write_routes
 from whimbrel.handover.state import Coordinator

@@ -14,16 +14,24 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from math import ceil
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import pymysql
 
-from whimbrel.errors import HandoverError, PrivilegeError, SourceUnreachable, Stopped, TablesBusy, WhimbrelError
+from whimbrel.errors import (
+    FenceBroken,
+    HandoverError,
+    PrivilegeError,
+    SourceUnreachable,
+    Stopped,
+    TablesBusy,
+    WhimbrelError,
+)
 from whimbrel.mysql.client import SourceConnection
 from whimbrel.mysql.connect import (
     Mysql,
@@ -42,6 +50,7 @@ from whimbrel.threads import Timer
 
 Name = tuple[str, str]  # schema and table
 Wait = Callable[[float], object]  # seconds; true if the work is to stop
+T = TypeVar("T")
 
 LIMIT = 0.25  # seconds from asking for the lock until writers go on
 PATIENCE = 60.0  # seconds, over all tries and the pauses between them
@@ -84,17 +93,47 @@ class Barrier:
         self.execute("UNLOCK TABLES")
 
 
+class MayNot(NamedTuple):
+    """What the account may not do, and the grant that it takes."""
+
+    what: str
+    hint: str
+
+
+_MAY_NOT_LOCK = MayNot(
+    "may not lock the tables", "GRANT LOCK TABLES, SELECT, TRIGGER on the schema of the tables to this account."
+)
+
+
 @contextmanager
 def barrier(
-    source: Source, tables: Sequence[Name], wait: Wait, *, hold: float, patience: float = PATIENCE
+    source: Source,
+    tables: Sequence[Name],
+    wait: Wait,
+    *,
+    hold: float,
+    patience: float = PATIENCE,
+    read: Collection[Name] = (),
 ) -> Iterator[Barrier]:
-    """The lock of all ``tables``, until the end of the block at the latest.
+    """The lock of all ``tables``, until the end of the block at the latest. Those in ``read`` cannot be written to
+    anyway, and the server would not lock them for writing; a read lock keeps that so.
 
     Raises TablesBusy when no try got it within ``patience`` seconds, PrivilegeError, Stopped, and the errors of
     ``connect``.
     """
-    names = ", ".join(f"{quoted(schema)}.{quoted(name)} WRITE" for schema, name in tables)
-    held = _acquired(source, f"LOCK TABLES {names}", wait, hold, patience)
+    names = ", ".join(
+        f"{quoted(schema)}.{quoted(name)} {'READ' if (schema, name) in read else 'WRITE'}" for schema, name in tables
+    )
+    longest = 0.0
+
+    def attempt() -> Barrier | None:
+        nonlocal longest
+        held, waited = _try(source, f"LOCK TABLES {names}", hold, _MAY_NOT_LOCK)
+        longest = max(longest, waited)
+        return held
+
+    held = patiently(attempt, source, wait, patience)
+    held.waited_ms = longest
     with closing(held.session):  # whatever happens: the lock ends with its session
         yield held
         with suppress(WhimbrelError, pymysql.err.Error):
@@ -117,14 +156,24 @@ def prepared_transactions(connection: SourceConnection) -> list[str]:
     return [name.decode(errors="replace") if isinstance(name, bytes) else str(name) for name in names]
 
 
-def _acquired(source: Source, statement: str, wait: Wait, hold: float, patience: float) -> Barrier:
+def refuse_prepared(held: Barrier) -> None:
+    """A prepared transaction may belong to any table, and commits whenever somebody says so."""
+    if names := held.prepared():
+        raise FenceBroken(
+            f"prepared XA transactions are open: {', '.join(names[:3])}",
+            place="XA RECOVER",
+            hint="Commit them or roll them back, then start again.",
+        )
+
+
+def patiently(attempt: Callable[[], T | None], source: Source, wait: Wait, patience: float) -> T:
+    """What ``attempt`` gives, once it gives something. Raises TablesBusy after ``patience`` seconds, Stopped."""
     began, longest = time.monotonic(), 0.0
     for number in itertools.count():
-        held, waited = _try(source, statement, hold)
-        if held:
-            held.waited_ms = longest
-            return held
-        longest = max(longest, waited)
+        tried = time.monotonic()
+        if (found := attempt()) is not None:
+            return found
+        longest = max(longest, (time.monotonic() - tried) * 1000)
         pause = min(_FIRST_PAUSE * 2**number, _LONGEST_PAUSE)
         if time.monotonic() + pause - began > patience:
             break
@@ -138,7 +187,18 @@ def _acquired(source: Source, statement: str, wait: Wait, hold: float, patience:
     )
 
 
-def _try(source: Source, statement: str, hold: float) -> tuple[Barrier | None, float]:
+def executed_within_limit(source: Source, statement: str, may_not: MayNot) -> float | None:
+    """Execute what waits for others as a lock does, in one try: how long it took, in seconds; None if it took longer
+    than LIMIT, and then nobody knows whether it was executed. Raises PrivilegeError, and the errors of ``connect``.
+    """
+    held, _ = _try(source, statement, LIMIT, may_not)
+    if held is None:
+        return None
+    held.session.close()
+    return held.granted - held.asked
+
+
+def _try(source: Source, statement: str, hold: float, may_not: MayNot) -> tuple[Barrier | None, float]:
     """The lock, or None and the milliseconds for which writers waited."""
     asked = time.monotonic()
     with closing(connect(source)) as ender:
@@ -160,8 +220,7 @@ def _try(source: Source, statement: str, hold: float) -> tuple[Barrier | None, f
             session.close()
             if not isinstance(error, (pymysql.err.Error, WhimbrelError, OSError)):
                 raise
-            hint = "GRANT LOCK TABLES, SELECT, TRIGGER on the schema of the tables to this account."
-            unless_ended(error, source, "may not lock the tables", hint)
+            unless_ended(error, source, *may_not)
             return None, (time.monotonic() - asked) * 1000
 
 

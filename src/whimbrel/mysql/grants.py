@@ -32,7 +32,7 @@ def may(grants: list[Grant], *privileges: str, schema: str = "*", table: str = "
     """Whether one of ``privileges`` (any spelling of the same right) is granted on the table, the schema or on all."""
     wanted = {*privileges, "ALL PRIVILEGES", "ALL"}
     return any(
-        wanted & grant.privileges and _covers(grant.schema, schema) and grant.table in ("*", table) for grant in grants
+        wanted & grant.privileges and covers(grant.schema, schema) and grant.table in ("*", table) for grant in grants
     )
 
 
@@ -49,7 +49,7 @@ def _parsed(text: str) -> Grant | None:
     return Grant(privileges, schema, table)
 
 
-def _covers(pattern: str, schema: str) -> bool:
+def covers(pattern: str, schema: str) -> bool:
     """MySQL's own pattern of a schema in a GRANT: ``%``, ``_``, and a backslash before one that is meant as it is."""
     if pattern == "*" or pattern == schema:
         return True

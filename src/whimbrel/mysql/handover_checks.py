@@ -1,4 +1,4 @@
-"""What of the source stands in the way of a fence by triggers, or gets past it. Each fact has its code from
+"""What of the source stands in the way of a fence, or gets past it. Each fact has its code from
 checks/findings.
 """
 
@@ -28,16 +28,17 @@ class Fact(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """How long it took, in seconds: to get the lock and read the position, and to make one table's three triggers."""
+    """How long it took, in seconds: to get the lock and read the position; to close, and to close one table."""
 
     lock: float
-    triggers: float
+    close: float
+    table: float
 
 
-def facts_of(connection: SourceConnection, tables: Sequence[Name]) -> Iterator[Fact]:
-    """All but what only trying tells, and ``replica_facts``."""
+def facts_of(connection: SourceConnection, tables: Sequence[Name], rights: Sequence[str]) -> Iterator[Fact]:
+    """All but what only trying tells, and ``replica_facts``. ``rights`` on the tables are needed by the fence."""
     yield from _prepared(connection)
-    yield from _privileges(connection, tables)
+    yield from _privileges(connection, tables, rights)
     yield from _writers_past_triggers(connection)
     yield from _foreign_keys(connection, tables)
     yield from _events(connection, tables)
@@ -63,7 +64,24 @@ def tried(source: Source, schema: str, exempt: str) -> Trial:
                 drop_triggers(held.execute, [(schema, each.name) for each in triggers])
         finally:
             execute(connection, f"DROP TABLE {name}")
-    return Trial(locked - began, made - locked)
+    return Trial(locked - began, 0.0, made - locked)
+
+
+def tried_lock(source: Source, schema: str) -> float:
+    """How long a lock takes on a table of whimbrel's own, in seconds, which is removed again. Raises PrivilegeError
+    and the errors of the source.
+    """
+    scratch = schema, f"{PREFIX}trial_{secrets.token_hex(4)}"
+    name = f"{quoted(schema)}.{quoted(scratch[1])}"
+    with closing(connect(source)) as connection:
+        execute(connection, f"CREATE TABLE {name} (id INT PRIMARY KEY) ENGINE = InnoDB")
+        try:
+            began = time.monotonic()
+            with barrier(source, [scratch], _sleep, hold=10.0, patience=10.0) as held:
+                held.position()
+            return time.monotonic() - began
+        finally:
+            execute(connection, f"DROP TABLE {name}")
 
 
 def _prepared(connection: SourceConnection) -> Iterator[Fact]:
@@ -76,13 +94,13 @@ def _prepared(connection: SourceConnection) -> Iterator[Fact]:
         yield Fact("cutover-prepared", "XA RECOVER", f"prepared XA transactions: {', '.join(names[:3])}")
 
 
-def _privileges(connection: Mysql, tables: Sequence[Name]) -> Iterator[Fact]:
+def _privileges(connection: Mysql, tables: Sequence[Name], rights: Sequence[str]) -> Iterator[Fact]:
     grants = grants_of(connection)
     user = rows_as_dicts(connection, "SELECT CURRENT_USER() AS user")[0]["user"]
     for schema, name in tables:
-        lacking = [right for right in ("LOCK TABLES", "TRIGGER") if not may(grants, right, schema=schema, table=name)]
+        lacking = [right for right in rights if not may(grants, right, schema=schema, table=name)]
         if lacking:
-            grant = f"GRANT LOCK TABLES, TRIGGER ON {quoted(schema)}.* to this account"
+            grant = f"GRANT {', '.join(rights)} ON {quoted(schema)}.* to this account"
             yield Fact("cutover-privileges", f"user {user}", f"lacks {' and '.join(lacking)} on {schema}.{name}", grant)
 
 

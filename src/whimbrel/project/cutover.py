@@ -9,19 +9,24 @@ from whimbrel.project.section import Section
 
 REVERSE_PASSWORD_VARIABLE = "WHIMBREL_REVERSE_PASSWORD"
 JSON_COLUMN = "json:"
-FENCES = ("triggers",)
+TRIGGERS, READ_ONLY_SCHEMA, REVOKE, COMMAND = FENCES = ("triggers", "read-only-schema", "revoke", "command")
 
 
 @dataclass(frozen=True, slots=True)
 class Cutover:
     """Commands are lists of a program and its arguments; docs/cutover.md says what they are told.
 
+    ``fence`` is how writes are closed at the source, one of FENCES. Accounts are written as ``user@host``.
     ``reverse_user`` is the account that only whimbrel's reverse stream uses; without one there is no way back.
     ``new_attributes`` says what happens to an attribute that is no column: ``stop``, ``ignore`` or ``json:COLUMN``.
     ``ttl`` says it of items that DynamoDB's time to live deleted: ``stop``, ``skip`` or ``apply``.
     """
 
-    fence: str = "triggers"
+    fence: str = TRIGGERS
+    fence_command: tuple[str, ...] = ()  # of the fence "command": closes and opens
+    revoke_from: tuple[str, ...] = ()  # of the fence "revoke": the accounts that lose what they may write
+    waived_accounts: tuple[str, ...] = ()  # and those that keep it, as somebody answers for them
+    schema: str = ""  # of whimbrel's own tables in the source, instead of the database's
     before: tuple[str, ...] = ()  # makes the application's writers wait, rather than fail
     on_switch: tuple[str, ...] = ()  # called until it succeeds
     on_switch_url: str = ""  # the same, as a POST of JSON
@@ -45,6 +50,10 @@ def read_cutover(top: Section) -> Cutover:
     variable = section.string("reverse_password_env", REVERSE_PASSWORD_VARIABLE)
     cutover = Cutover(
         fence=section.one_of("fence", FENCES),
+        fence_command=tuple(section.strings("fence_command")),
+        revoke_from=tuple(section.strings("revoke_from")),
+        waived_accounts=tuple(section.strings("waived_accounts")),
+        schema=section.string("schema", default.schema),
         before=tuple(section.strings("before")),
         on_switch=tuple(section.strings("on_switch")),
         on_switch_url=section.address("on_switch_url"),
@@ -62,6 +71,7 @@ def read_cutover(top: Section) -> Cutover:
         ttl=section.one_of("ttl", ("stop", "skip", "apply")),
     )
     _check(section, cutover)
+    _check_fence(section, cutover)
     section.finish()
     return cutover
 
@@ -76,3 +86,24 @@ def _check(section: Section, cutover: Cutover) -> None:
     for key in ("lease_seconds", "max_stall"):
         if not getattr(cutover, key):
             section.fault(key, "must be more than 0")
+
+
+def _check_fence(section: Section, cutover: Cutover) -> None:
+    """Each fence has what it needs, and nothing that belongs to another one."""
+    for key, fence, needed in (
+        ("fence_command", COMMAND, True),
+        ("revoke_from", REVOKE, True),
+        ("waived_accounts", REVOKE, False),
+        ("schema", READ_ONLY_SCHEMA, True),
+    ):
+        if getattr(cutover, key):
+            if cutover.fence != fence and key != "schema":
+                section.fault(key, f"is for fence = {fence!r}, and the fence is {cutover.fence!r}")
+        elif needed and cutover.fence == fence:
+            section.fault(key, f"is missing: fence = {fence!r} needs it")
+    for key in ("revoke_from", "waived_accounts"):
+        for account in getattr(cutover, key):
+            if not account.rpartition("@")[2]:
+                section.fault(key, f"must be user@host, as in mysql.user, not {account!r}")
+    if cutover.fence == READ_ONLY_SCHEMA and cutover.reverse_user:
+        section.fault("reverse_user", f"nobody can write back while fence = {READ_ONLY_SCHEMA!r} stands: leave it out")
