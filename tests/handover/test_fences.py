@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -374,99 +371,6 @@ def test_who_writes_past_the_command_is_found_before_the_decision(shop: Work) ->
         assert "changes were written after writes were closed" in said
         assert events(shop)[-1] == "unfence"
         goes_on(shop, application)
-
-
-# -- killed ------------------------------------------------------------------------------------------------------------
-
-KILLED = """
-import os, sys
-from whimbrel.cli.main import main
-from whimbrel.handover import by_revoke, by_schema, fence, state, switching
-left = int(sys.argv[1])
-def counted(module, name, counts=lambda *_: True):
-    real = getattr(module, name)
-    def call(*arguments, **more):
-        global left
-        if counts(*arguments):
-            left -= 1
-            if left == 0:
-                os.kill(os.getpid(), 9)
-        done = real(*arguments, **more)
-        if counts(*arguments):
-            left -= 1
-            if left == 0:
-                os.kill(os.getpid(), 9)
-        return done
-    setattr(module, name, call)
-counted(state, "save")
-counted(state, "execute", lambda _, statement, *more: statement == "COMMIT")
-counted(by_revoke, "note_revoked")
-counted(by_revoke, "revoke")
-counted(by_revoke, "give_back")
-counted(by_schema, "set_read_only")
-counted(fence, "run_command")
-counted(switching, "tell")
-main(sys.argv[2:])
-"""
-
-
-def killed(work: Work, number: int) -> bool:
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(number), "cutover", "--yes"],
-        cwd=work.folder,
-        env=os.environ | {"WHIMBREL_SOURCE_PASSWORD": work.source.password},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode in (-9, 0), done.stderr
-    return done.returncode == -9
-
-
-def killed_at_every_step(work: Work, writes: Callable[[], Any]) -> None:
-    """Before and after each: then ``migrate`` or the same command; from DECIDED on the same command alone."""
-    reached = 0
-    for number in range(1, int(os.environ.get("WHIMBREL_STEPS", "60"))):
-        with writes() as application:
-            if not killed(work, number):
-                break
-            reached = number
-            if step(work) in ("FOLLOWING", "CUTTING"):
-                work.call("migrate", "--until-caught-up")
-            if step(work) == "FOLLOWING":
-                goes_on(work, application)
-                continue
-            cut(work)
-            is_open(work, application)
-            return
-    assert reached > 10
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_killed_while_rights_are_revoked(revoking: Work) -> None:
-    before = rights(revoking)
-    killed_at_every_step(revoking, lambda: writing(revoking, clerk(revoking), (DENIED,)))
-    assert rights(revoking) == set()
-    revoking.run("finish", "--yes")
-    assert rights(revoking) == before
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_killed_while_a_schema_is_closed(shop_of: Callable[[str], Work]) -> None:
-    work = closing_schema(shop_of("mysql"))
-    killed_at_every_step(work, lambda: writing(work, "app", (READ_ONLY,)))
-    assert read_only(work)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_killed_while_a_command_closes(shop: Work) -> None:
-    gated(shop)
-    killed_at_every_step(shop, lambda: politely(shop))
-    assert (shop.folder / "shut").exists()
 
 
 def tables(work: Work) -> set[str]:
