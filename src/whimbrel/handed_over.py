@@ -57,6 +57,7 @@ class Handover:
     asked_ms: float | None = None
     stall_ms: float | None = None
     stall_parts: Mapping[str, float] = field(default_factory=dict)
+    source_gone: float | None = None  # when somebody said that the source is gone for good, seconds since the epoch
 
     @property
     def side(self) -> str:

@@ -14,6 +14,7 @@ from whimbrel.handover.cutover import CutoverResult
 from whimbrel.handover.finish import FinishResult
 from whimbrel.handover.plan import CutoverPlan
 from whimbrel.handover.rollback import RollbackResult
+from whimbrel.handover.source_gone import open_without_source
 from whimbrel.migration.live import Update
 from whimbrel.migration.moving import Asked
 
@@ -33,6 +34,7 @@ def cutover(
     project: ProjectLike,
     *,
     until_open: bool = True,
+    source_is_gone: bool = False,
     progress: Callable[[Update], None] | None = None,
     stop: threading.Event | None = None,
 ) -> CutoverResult:
@@ -41,9 +43,15 @@ def cutover(
     Without ``until_open``, DynamoDB is then followed back into the source until ``stop`` is set. Continues what an
     earlier call was cut off from. Raises NotReady before anything is changed, CutoverUndone when the
     application continues at the source, Stopped likewise, HandoverTaken, and as ``migrate`` does.
+
+    ``source_is_gone``: after the decision, where the source was destroyed for good, DynamoDB is opened without it, and
+    the way back is given up. Raises HandoverError where nobody can tell whether the source took writes.
     """
     with opened_to_migrate(project) as found:
-        return cutovers.cutover(found, Asked(stop or threading.Event(), progress), until_open=until_open)
+        asked = Asked(stop or threading.Event(), progress)
+        if source_is_gone:
+            return cutovers.result_of(open_without_source(found, asked))
+        return cutovers.cutover(found, asked, until_open=until_open)
 
 
 def plan_cutover(project: ProjectLike) -> CutoverPlan:

@@ -44,6 +44,26 @@ def cutover(project: Project, as_json: bool, *, yes: bool, until_open: bool) -> 
     return INTERRUPTED if asked.stop.is_set() else OK
 
 
+def open_without_source(project: Project, as_json: bool) -> int:
+    """Whoever says so types the name of a table: --yes does not."""
+    name = project.tables[0].source
+    click.echo("The way back is given up for good: nothing that is written at DynamoDB comes to the source.", err=True)
+    try:
+        typed = click.prompt(f"To open DynamoDB without the source, type {name}", err=True)
+    except click.Abort:
+        raise UserError("there is nobody who could agree", place="--source-is-gone", hint=f"Type {name}.") from None
+    if typed.strip() != name:
+        raise UserError(f"{typed!r} is not {name!r}: nothing was done", place="--source-is-gone")
+    with shown(project, as_json) as asked:
+        done = verbs.cutover(project, source_is_gone=True, progress=asked.tell, stop=asked.stop)
+    if as_json:
+        say_json({"event": "end", "exit_code": OK} | done.to_dict())
+    else:
+        tables = ", ".join(done.tables)
+        click.echo(f"DynamoDB is open for writes to {tables}. `whimbrel finish` removes what is left.", err=True)
+    return OK
+
+
 def rollback(project: Project, as_json: bool, *, yes: bool, waive_dead_letters: bool) -> int:
     begins = load(project.state).step in (DECIDED, OPEN)
     if begins and not (yes or _agreed("Close DynamoDB for writes, and open the source?")):

@@ -17,8 +17,9 @@ from whimbrel.cli.frame import guarded, json_option, named_project, project_opti
 @click.option("--plan", is_flag=True, help="Print the steps, what they need and how long writes stop; change nothing.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.option("--until-open", is_flag=True, help="End when DynamoDB is open, without following it back.")
+@click.option("--source-is-gone", is_flag=True, help="Open DynamoDB without the source, which was lost for good.")
 @guarded
-def cutover(project_file: Path, as_json: bool, plan: bool, yes: bool, until_open: bool) -> int:
+def cutover(project_file: Path, as_json: bool, plan: bool, yes: bool, until_open: bool, source_is_gone: bool) -> int:
     """Move writes from the source to DynamoDB: close, drain, prove, decide, open.
 
     Then writes at DynamoDB are followed back into the source until Ctrl-C: `whimbrel rollback` can return to it.
@@ -29,6 +30,8 @@ def cutover(project_file: Path, as_json: bool, plan: bool, yes: bool, until_open
     project = named_project(project_file)
     if plan:
         return cutting.show_plan(project, as_json)
+    if source_is_gone:
+        return cutting.open_without_source(project, as_json)
     return cutting.cutover(project, as_json, yes=yes, until_open=until_open)
 
 

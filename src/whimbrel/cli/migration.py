@@ -205,12 +205,16 @@ def _status_lines(project: Project, found: verbs.Status) -> Iterator[str]:
 def _way_back_lines(way: WayBack) -> Iterator[str]:
     if not way.remains_seconds:
         yield "way back   is gone: the source lacks changes that the table's stream no longer has"
+        if way.ended:
+            yield f"           {way.ended}"
         return
     left = f"{way.remains_seconds / 3600:,.1f} hours are left to return"
     if way.following:
         yield f"way back   the source is {way.lag_seconds:,.1f} s behind DynamoDB; {left}"
     else:
         yield f"way back   nobody follows DynamoDB: run `whimbrel cutover`; {left}"
+    if way.ended:
+        yield f"           the last one that did ended: {way.ended}"
     if way.dead_letters:
         yield f"           {way.dead_letters:,} items could not be written back: see reverse-dead.jsonl"
 
@@ -244,6 +248,8 @@ def _handover_lines(now: Handover) -> Iterator[str]:
         yield "           a rollback is under way; if its process has ended, `rollback` continues, `cutover` undoes it"
     if now.step == RETURNED:
         yield "           the return is decided; `whimbrel rollback` opens the source and tells the application"
+    if now.source_gone:
+        yield f"source     was given up as gone at {moment(now.source_gone)}: there is no way back"
     if now.stall_ms is not None:
         yield f"stall      nobody could write for {now.stall_ms:,.0f} ms; the source ended at {shortened(str(now.end))}"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from whimbrel.checkpoint import RunLock
-from whimbrel.errors import HandoverError, StateError
+from whimbrel.errors import HandoverError, SourceUnreachable, StateError
 from whimbrel.handed_over import CLOSING, CUTTING, DECIDED, FINISHED, FOLLOWING, RETURNED, Handover, load
 from whimbrel.handover.cutting import Cutting, Say, undo
 from whimbrel.handover.fence import Fence
@@ -16,6 +16,7 @@ from whimbrel.handover.laps import Laps
 from whimbrel.handover.plan import refuse_replica, refuse_unready
 from whimbrel.handover.returning import open_again
 from whimbrel.handover.reversing import Reversing
+from whimbrel.handover.source_gone import refuse_source_gone, unreachable
 from whimbrel.handover.state import Coordinator
 from whimbrel.handover.switching import switch
 from whimbrel.migration.live import Live
@@ -60,9 +61,14 @@ def cutover(project: Project, asked: Asked, *, until_open: bool = False) -> Cuto
     with ExitStack() as held:
         lock = take_over(folder, "whimbrel cutover", stop)  # first: what was read before may not be so any more
         held.callback(lock.release)
-        if load(project.state).step == FINISHED:  # before anything is made in the source again
+        now = load(project.state)
+        refuse_source_gone(now, "cutover")
+        if now.step == FINISHED:  # before anything is made in the source again
             raise HandoverError("the handover is finished", place="cutover", hint="There is nothing to continue.")
-        prepared = prepare(project)
+        try:
+            prepared = prepare(project)
+        except SourceUnreachable as error:
+            raise unreachable(error, now) from error
         live = held.enter_context(Live(progress, folder, stop, asked.tell))
         run = held.enter_context(Run(prepared, stop, progress, lock=lock, hands_over=True))
         if run.phase != "apply":

@@ -18,6 +18,7 @@ from whimbrel.durable import replace_file, writing
 from whimbrel.errors import HandoverError
 from whimbrel.handed_over import FINISHED, OPEN, Handover, load
 from whimbrel.handover.fence import Fence
+from whimbrel.handover.source_gone import refuse_source_gone
 from whimbrel.handover.state import Coordinator
 from whimbrel.handover.streams import turn_off
 from whimbrel.migration.moving import Asked
@@ -50,6 +51,7 @@ def finish(project: Project, asked: Asked, *, keep_fence: bool = False) -> Finis
     folder.make()
     with take_over(folder, "whimbrel finish", asked.stop):
         now = load(project.state)
+        refuse_source_gone(now, "finish")
         _refuse_not_open(now.step)
         coordinator = Coordinator(project, now.tables)
         if now.step == OPEN:
@@ -57,7 +59,8 @@ def finish(project: Project, asked: Asked, *, keep_fence: bool = False) -> Finis
         if coordinator.now.step == OPEN:
             coordinator.move(FINISHED)
         removed = [f"the stream of {target}" for target in turn_off(project, now)]
-        removed += _remove_at_source(project, coordinator, asked, keep_fence=keep_fence)
+        if not now.source_gone:
+            removed += _remove_at_source(project, coordinator, asked, keep_fence=keep_fence)
         removed += _remove_state(folder)
         report = _report(folder, coordinator.now, removed, keep_fence=keep_fence)
     return FinishResult(tuple(coordinator.sources), keep_fence, tuple(removed), str(report))
@@ -108,6 +111,7 @@ def _report(folder: StateFolder, now: Handover, removed: list[str], *, keep_fenc
         "opened": None if now.closed_at is None else datetime.fromtimestamp(now.closed_at, UTC).isoformat(),
         "stall_ms": now.stall_ms,
         "fence_kept": keep_fence,
+        "source_gone": None if now.source_gone is None else datetime.fromtimestamp(now.source_gone, UTC).isoformat(),
         "removed": list(removed),
         "dead_letters": folder.dead.exists() and folder.dead.stat().st_size > 0,
     }

@@ -54,7 +54,8 @@ class Returning:
             with Reversing(run, coordinator.now) as reverse:
                 if coordinator.now.step != CLOSING:
                     self._catch_up(reverse)  # before anybody is told: what is left to drain is little
-                    coordinator.move(CLOSING)
+                    # Without the place of an earlier return: see handover/source_gone.py.
+                    coordinator.move(CLOSING, forward_from=None)
                 self._close_and_drain(reverse)
         except BaseException as error:
             if coordinator.now.step in (DECIDED, OPEN):
@@ -75,7 +76,7 @@ class Returning:
         """
         self.closed_at = time.monotonic()
         event = told("close", "none", self._coordinator.now, self._settings)
-        announce(self._run, event, self._say)
+        announce(self._run.prepared.project, self._run.wire, event, self._run.stop, self._say)
         self._say("Applications are told to stop writing to DynamoDB.")
         self._wait(self._settings.lease_seconds + self._settings.write_seconds)
         give_up = time.monotonic() + DRAINED_WITHIN
@@ -151,8 +152,9 @@ class Returning:
 def open_again(run: Run, coordinator: Coordinator, say: Say, *, because: str = "") -> None:
     """CLOSING to OPEN. Not stopped half-way as long as there is hope: the application waits. Raises HandoverError."""
     try:
-        event = told("switch", "dynamodb", coordinator.now, run.prepared.project.cutover)
-        announce(run, event, say, REOPEN_PATIENCE)
+        project = run.prepared.project
+        event = told("switch", "dynamodb", coordinator.now, project.cutover)
+        announce(project, run.wire, event, run.stop, say, REOPEN_PATIENCE)
         coordinator.move(OPEN)
     except WhimbrelError as error:
         why = f"the rollback failed ({because}) and " if because else ""

@@ -21,14 +21,18 @@ import math
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from whimbrel.dynamodb.session import open_client, translate
+import orjson
+
+from whimbrel.dynamodb.session import open_client
 from whimbrel.dynamodb.shards import ShardReader, leaves, to_read, without_children
 from whimbrel.dynamodb.streams import Shard, open_streams, shards, view_type
-from whimbrel.errors import MappingError, ProjectError, StateError, Stopped, TargetUnreachable, Throttled
+from whimbrel.dynamodb.tables import describe
+from whimbrel.errors import LogGone, MappingError, ProjectError, StateError, Stopped, TargetUnreachable, Throttled
 from whimbrel.handover.reading import FollowedShard, Reading
 from whimbrel.handover.state import own_schema
 from whimbrel.handover.writing import WRITERS, ItemLetters, Rules, Writing
@@ -262,10 +266,10 @@ class Reverse:
                 raise MappingError(obstacle.reason, place=place, hint="The table cannot be read back from its items.")
 
     def _stream_of(self, target: str) -> str:
-        try:
-            described: Any = open_client(self._prepared.project.target).describe_table(TableName=target)["Table"]
-        except Exception as error:
-            translate(error, target)
+        described: Any = describe(open_client(self._prepared.project.target), target)
+        if described is None:
+            hint = "What was written there and had not come back is lost: docs/cutover.md, if the target is gone."
+            raise StateError("the table is gone", place=target, hint=hint)
         stream = str(described.get("LatestStreamArn", ""))
         hint = "It was on when the cutover was made. Without it the way back is gone."
         if not stream or not described.get("StreamSpecification", {}).get("StreamEnabled"):
@@ -273,6 +277,14 @@ class Reverse:
         if (view := view_type(self._client, stream)) != "NEW_AND_OLD_IMAGES":
             raise StateError(f"the table's stream has {view}, and not NEW_AND_OLD_IMAGES", place=target, hint=hint)
         return stream
+
+
+def note_ended(root: Path, error: BaseException) -> None:
+    """For ``status``: why nobody follows any more. It stays until somebody does again."""
+    said: dict[str, Any] = {}
+    with suppress(OSError, orjson.JSONDecodeError):
+        said = orjson.loads((root / STATUS).read_bytes())
+    write_status(root / STATUS, said | {"ended": str(error), "gone": isinstance(error, LogGone)})
 
 
 def settings_of(prepared: Prepared) -> Settings:

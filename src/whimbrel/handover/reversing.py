@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from contextlib import closing
 from types import TracebackType
 
+from whimbrel.errors import Stopped, WhimbrelError
 from whimbrel.handed_over import Handover
 from whimbrel.handover.reconcile import Reconciled, reconcile, verify_back
-from whimbrel.handover.reverse import Reverse, settings_of
+from whimbrel.handover.reverse import Reverse, note_ended, settings_of
 from whimbrel.handover.streams import Markers, mark, starts_of
 from whimbrel.migration.differences import TableReport
 from whimbrel.migration.run import Run
@@ -28,7 +29,12 @@ class Reversing:
         with closing(connect(self._account)) as connection:
             # A return that did not come to pass may have closed it.
             reopen_gate(connection, self._account.database, self._epoch)
-        self._reverse = Reverse(run.prepared, self._epoch, starts_of(now), self._over)
+        starts = starts_of(now)
+        try:
+            self._reverse = Reverse(run.prepared, self._epoch, starts, self._over)
+        except WhimbrelError as error:
+            note_ended(run.folder.root, error)
+            raise
         self._markers: Markers = {}
         self._unmarked = True
         self._failure: BaseException | None = None
@@ -102,3 +108,5 @@ class Reversing:
             self._reverse.follow()
         except BaseException as error:
             self._failure = error
+            if isinstance(error, WhimbrelError) and not isinstance(error, Stopped):
+                note_ended(self._run.folder.root, error)

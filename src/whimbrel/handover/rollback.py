@@ -7,14 +7,15 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from whimbrel.errors import HandoverError, StateError, Stopped, WhimbrelError
-from whimbrel.handed_over import CLOSING, CUTTING, DECIDED, FINISHED, FOLLOWING, OPEN, RETURNED
+from whimbrel.errors import HandoverError, SourceUnreachable, StateError, Stopped, WhimbrelError
+from whimbrel.handed_over import CLOSING, CUTTING, DECIDED, FINISHED, FOLLOWING, OPEN, RETURNED, load
 from whimbrel.handover.cutting import Say, undo
 from whimbrel.handover.fence import Fence
 from whimbrel.handover.forward import continue_from
 from whimbrel.handover.hooks import told
 from whimbrel.handover.returning import Returning
 from whimbrel.handover.reverse import settings_of
+from whimbrel.handover.source_gone import refuse_source_gone, unreachable
 from whimbrel.handover.state import Coordinator
 from whimbrel.handover.switching import announce
 from whimbrel.migration.late import Late
@@ -61,7 +62,14 @@ def rollback(project: Project, asked: Asked, *, waive_dead_letters: bool = False
     lock = take_over(folder, "whimbrel rollback", asked.stop)
     returning, rows, late_writes = None, 0, 0
     try:
+        now = load(project.state)
+        refuse_source_gone(now, "rollback")
+        if now.step == FINISHED:
+            _refuse_nothing_to_return(now.step)
         prepared, progress = prepare(project), Progress(phase="rollback")
+    except SourceUnreachable as error:
+        lock.release()
+        raise unreachable(error, load(project.state)) from error
     except BaseException:
         lock.release()
         raise
@@ -105,7 +113,7 @@ def _reopen(run: Run, coordinator: Coordinator, fence: Fence, say: Say) -> None:
     The order matters: the place where the migration continues, before anybody may start it; the fence; the
     application; the state last of all, since everything before it is repeated from RETURNED.
     """
-    position = coordinator.now.forward_from
+    project, position = run.prepared.project, coordinator.now.forward_from
     if position is None:
         raise StateError(
             "does not say where the source was given back", place=str(run.folder.root), hint="Please report this."
@@ -114,7 +122,7 @@ def _reopen(run: Run, coordinator: Coordinator, fence: Fence, say: Say) -> None:
     # What was verified while DynamoDB was open says nothing: what was written then is in no set of dirty keys.
     remove_verified(run.folder.root)
     fence.open()
-    announce(run, told("return", "mysql", coordinator.now, run.prepared.project.cutover), say)
+    announce(project, run.wire, told("return", "mysql", coordinator.now, project.cutover), run.stop, say)
     coordinator.move(FOLLOWING)
     _forget(run, coordinator, say)
     say(f"The source is open. `whimbrel migrate` continues from {position}.")

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.handed_over import OPEN
 from whimbrel.handover.cutting import Say
 from whimbrel.handover.fence import Fence
@@ -15,7 +16,9 @@ from whimbrel.handover.laps import Laps
 from whimbrel.handover.route import write_routes
 from whimbrel.handover.state import Coordinator
 from whimbrel.migration.run import Run
+from whimbrel.migration.state import StateFolder
 from whimbrel.migration.takeover import Requests
+from whimbrel.project import Project
 from whimbrel.threads import Thread
 
 LOOK_EVERY = 0.05  # seconds
@@ -28,7 +31,8 @@ def switch(run: Run, coordinator: Coordinator, fence: Fence, laps: Laps | None, 
     if faults := fence.faults():
         say(f"The fence is made again: {'; '.join(faults)}.")
         fence.make_again()
-    announce(run, told("switch", "dynamodb", coordinator.now, run.prepared.project.cutover), say)
+    project = run.prepared.project
+    announce(project, run.wire, told("switch", "dynamodb", coordinator.now, project.cutover), run.stop, say)
     coordinator.move(OPEN)
     if laps:
         laps.ended("announce")
@@ -36,27 +40,28 @@ def switch(run: Run, coordinator: Coordinator, fence: Fence, laps: Laps | None, 
     coordinator.note(stall_ms=round(_stall(coordinator, laps) * 1000, 1), stall_parts=parts)
 
 
-def announce(run: Run, event: Told, say: Say, patience: float = 0.0) -> None:
+def announce(
+    project: Project, wire: DynamoClient, event: Told, stop: threading.Event, say: Say, patience: float = 0.0
+) -> None:
     """Tell the application by all that is set, until it has heard it. Raises Stopped when asked to stop, after
     ``patience`` seconds at the least, or when another command takes over; HandoverTaken, StateError.
     """
-    project = run.prepared.project
-    with _heard(run, say, patience) as over:
-        write_routes(project, run.wire, event, over)
+    with _heard(StateFolder(project.state), stop, say, patience) as over:
+        write_routes(project, wire, event, over)
         tell(project.cutover, event, over, say)
 
 
 @contextmanager
-def _heard(run: Run, say: Say, patience: float) -> Iterator[threading.Event]:
+def _heard(folder: StateFolder, stop: threading.Event, say: Say, patience: float) -> Iterator[threading.Event]:
     """An event for what is tried until it succeeds: hooks that fail for ever must not keep out who could help."""
-    over, done, requests = threading.Event(), threading.Event(), Requests(run.folder)
+    over, done, requests = threading.Event(), threading.Event(), Requests(folder)
     until = time.monotonic() + patience
 
     def listen() -> None:
         while not done.wait(LOOK_EVERY):
             if who := requests.asked():
                 say(f"`{who}` takes over.")
-            if who or (run.stop.is_set() and time.monotonic() >= until):
+            if who or (stop.is_set() and time.monotonic() >= until):
                 over.set()
                 return
 

@@ -22,13 +22,14 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from whimbrel import checkpoint
 from whimbrel.dynamodb.marks import Mark, Marks
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.errors import RequestRefused, TargetTaken
 from whimbrel.mapping.design import TableMapping
 from whimbrel.migration.prepare import Prepared
-from whimbrel.migration.state import CheckpointStore
-from whimbrel.project import OFF, KeyRule
+from whimbrel.migration.state import CheckpointStore, StateFolder
+from whimbrel.project import OFF, KeyRule, Project
 
 SURE_SECONDS = 3.0  # how long a look at the mark is good for
 
@@ -148,16 +149,31 @@ class Claim:
         return list(self._prepared.mappings.values())
 
     def _taken(self, target: str, found: Mark | None) -> TargetTaken:
-        if found is None:
-            hint = f"To continue the migration, run the same command again; the mark is in table {self._marks.table!r}."
-            return TargetTaken("the mark of this migration was removed", place=target, hint=hint)
-        key = f'{{"target":{{"S":"{target}"}},"migration":{{"S":"{found.migration}"}}}}'
-        return TargetTaken(
-            f"another state folder works on this target: {found.place}, since {found.since}",
-            place=target,
-            hint="Continue with that folder, and remove this one. If that migration was abandoned, remove its mark: "
-            f"aws dynamodb delete-item --table-name {self._marks.table} --key '{key}'",
-        )
+        return _taken(self._marks, target, found)
+
+
+def refuse_copy(project: Project, wire: DynamoClient, stop: threading.Event) -> None:
+    """For a command that decides by the state folder alone: raises TargetTaken if another copy of it was used since."""
+    if project.target.mark == OFF:
+        return
+    now, marks = checkpoint.load(StateFolder(project.state).checkpoint), Marks(wire, project.target, stop)
+    for target in sorted({rule.target for rule in project.tables}):
+        found = marks.of(target, now.migration)
+        if found is None or found.holder not in (now.mark, now.mark_pending):
+            raise _taken(marks, target, found)
+
+
+def _taken(marks: Marks, target: str, found: Mark | None) -> TargetTaken:
+    if found is None:
+        hint = f"To continue the migration, run the same command again; the mark is in table {marks.table!r}."
+        return TargetTaken("the mark of this migration was removed", place=target, hint=hint)
+    key = f'{{"target":{{"S":"{target}"}},"migration":{{"S":"{found.migration}"}}}}'
+    return TargetTaken(
+        f"another state folder works on this target: {found.place}, since {found.since}",
+        place=target,
+        hint="Continue with that folder, and remove this one. If that migration was abandoned, remove its mark: "
+        f"aws dynamodb delete-item --table-name {marks.table} --key '{key}'",
+    )
 
 
 def _templates(mapping: TableMapping) -> str:

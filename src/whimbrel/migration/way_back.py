@@ -20,13 +20,14 @@ _FRESH = 10.0  # seconds: who follows says so every two
 class WayBack:
     """``lag_seconds`` is how old what the source lacks may be, at most. ``remains_seconds``: until the first of it is
     gone from the stream; 0 if the way back is gone. ``following``: a process is at work. ``dead_letters`` are
-    items that could not be written back.
+    items that could not be written back. ``ended``: why the last process that followed ended, "" if by itself.
     """
 
     lag_seconds: float
     remains_seconds: float
     following: bool
     dead_letters: int
+    ended: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -45,6 +46,8 @@ def read_way_back(folder: Path, now: Handover) -> WayBack | None:
         said = {}
     # What is not known counts from the moment that DynamoDB was opened.
     known = said.get("lag_seconds")
-    following = bool(said) and moment - written < _FRESH
+    ended = str(said.get("ended", ""))
+    following = bool(said) and not ended and moment - written < _FRESH
     behind = moment - opened if known is None else float(known) + (0.0 if following else moment - written)
-    return WayBack(behind, max(0.0, KEPT - behind), following, int(said.get("letters", 0)))
+    remains = 0.0 if said.get("gone") else max(0.0, KEPT - behind)
+    return WayBack(behind, remains, following, int(said.get("letters", 0)), ended)
