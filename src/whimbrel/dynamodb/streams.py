@@ -7,7 +7,8 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -23,6 +24,7 @@ from whimbrel.records import AttributeValue, Item
 _QUIET_PAGES = 10  # empty answers of an open shard, one after the other, before it counts as read: some are only gaps
 _SECOND = timedelta(seconds=1)
 _PAUSE = 0.05  # seconds between them
+_SAME_TIME = 2.0  # seconds: an answer's Date has whole ones, and the answer takes a moment
 _TIME_TO_LIVE = "dynamodb.amazonaws.com"  # who deleted an item that expired
 MARKER = "whimbrel_marker"  # the attribute of items that whimbrel puts to find a place in a stream
 
@@ -116,6 +118,16 @@ def _read_shard(
         quiet = 0 if records else quiet + 1
         if stop.wait(_PAUSE if quiet and iterator else 0):
             raise Stopped("asked to stop before the stream was read")
+
+
+def clock(client: Any, stream: str) -> Callable[[], float]:
+    """DynamoDB's clock from now on, in seconds since the epoch; to the second where this machine's is wrong. That this
+    machine's jumps makes no difference to it.
+    """
+    here, began = time.time(), time.monotonic()
+    there = _clock(client, stream).timestamp()
+    start = there if abs(there - here) > _SAME_TIME else here
+    return lambda: start + time.monotonic() - began
 
 
 def _clock(client: Any, stream: str) -> datetime:

@@ -30,7 +30,7 @@ _LOOK = 0.1  # seconds between looks at the stop during a wait
 
 @dataclass
 class FollowedShard:
-    """``through``: all that was written before this time, by this machine's clock or the record's, is in the rows; 0 if
+    """``through``: all that was written before this time, by DynamoDB's clock, is in the rows; 0 if
     that is not known yet. ``ended``: all of it is.
     """
 
@@ -83,9 +83,11 @@ class Reading:
         on_end: Callable[[FollowedShard], None],
         on_error: Callable[[BaseException], None],
         over: threading.Event,
+        clock: Callable[[], float],
     ) -> None:
-        """``on_end`` is told of a shard whose end all lanes have written."""
+        """``on_end`` is told of a shard whose end all lanes have written; ``clock`` is DynamoDB's."""
         self._hand, self._on_end, self._on_error, self._over = hand, on_end, on_error, over
+        self._clock = clock
         self._due: queue.PriorityQueue[tuple[float, int, FollowedShard]] = queue.PriorityQueue()
         self._room = threading.Semaphore(PAGES)
         self._count = 0
@@ -124,7 +126,7 @@ class Reading:
             self._on_error(error)
 
     def _read(self, shard: FollowedShard) -> None:
-        began = time.time()
+        began = self._clock()
         try:
             records, ended = shard.reader.page()
         except (Throttled, TargetUnreachable):  # for ever: the lag says so

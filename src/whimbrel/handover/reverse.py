@@ -30,7 +30,7 @@ import orjson
 
 from whimbrel.dynamodb.session import open_client
 from whimbrel.dynamodb.shards import ShardReader, leaves, to_read, without_children
-from whimbrel.dynamodb.streams import Shard, open_streams, shards, view_type
+from whimbrel.dynamodb.streams import Shard, clock, open_streams, shards, view_type
 from whimbrel.dynamodb.tables import describe
 from whimbrel.errors import LogGone, MappingError, ProjectError, StateError, Stopped, TargetUnreachable, Throttled
 from whimbrel.handover.reading import FollowedShard, Reading
@@ -127,7 +127,8 @@ class Reverse:
         ]
         self._settler = RowWriter(self.account, self.epoch, self._destinations, some_kept, self._over.wait)
         self._writing = Writing(writers, self.inverses, rules, self.letters, self._durable, self._fail, self._over)
-        self._reading = Reading(self._writing.hand, self._ended, self._fail, self._over)
+        self._clock = clock(self._client, next(iter(self.streams.values())))
+        self._reading = Reading(self._writing.hand, self._ended, self._fail, self._over, lambda: self._clock())
         self.aside = 0  # rows that stand in another's way
         self._alarmed = -ALARM
 
@@ -142,7 +143,7 @@ class Reverse:
         open_ones = [shard for shard in list(self._followed.values()) if not shard.ended]
         if not open_ones or not all(shard.through for shard in open_ones):
             return math.inf
-        return max(time.time() - shard.through for shard in open_ones)
+        return max(0.0, self._clock() - min(shard.through for shard in open_ones))
 
     def follow(self, done: Callable[[], bool] = lambda: False) -> None:
         """Until ``done``, or asked to stop; both leave the places durable. Raises LogGone when the way back is gone,
@@ -192,6 +193,8 @@ class Reverse:
     # -- shards ------------------------------------------------------------------------------------------------------
 
     def _refresh(self) -> None:
+        with suppress(Throttled, TargetUnreachable):
+            self._clock = clock(self._client, next(iter(self.streams.values())))
         for target, stream in self.streams.items():
             try:
                 listed = shards(self._client, stream)

@@ -40,6 +40,7 @@ class Progress:
     applied_position: Position | None = None
     applied_time: float = 0.0
     log_drained: bool = False  # the applier has seen the end of the change log
+    source_ahead: float = 0.0  # seconds that the source's clock is ahead of ours, when it was last asked
     asked: float = 0.0  # when the source was last asked and nothing was wrong, by time.monotonic()
     dead: int = 0
     held: int = 0  # writes that a condition skipped; those of a replay again
@@ -64,16 +65,17 @@ class Progress:
 
     @property
     def lag_seconds(self) -> float | None:
-        """How old the newest change in the target is, in seconds; 0 when nothing is behind; None while nothing was
-        applied by this run, as in the snapshot and the load.
+        """How old the newest change in the target is, in seconds by the source's clock; 0 when nothing is behind; None
+        while nothing was applied by this run, as in the snapshot and the load.
         """
         if self.caught_up:
             return 0.0
-        return max(0.0, time.time() - self.applied_time) if self.applied_time else None
+        return max(0.0, time.time() + self.source_ahead - self.applied_time) if self.applied_time else None
 
     def to_dict(self) -> dict[str, Any]:
         """A plain form for ``--json`` and the status file."""
         values = asdict(self)
+        del values["source_ahead"]
         values["asked"] = round(time.monotonic() - self.asked, 1) if self.asked else None  # seconds ago
         for name in ("captured_position", "applied_position"):
             position = getattr(self, name)

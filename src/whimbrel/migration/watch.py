@@ -17,13 +17,14 @@ from whimbrel.errors import PositionLost, SourceUnreachable
 from whimbrel.migration.lineage import Lineage
 from whimbrel.migration.progress import Progress
 from whimbrel.mysql.binlog.session import still_has
-from whimbrel.mysql.connect import Mysql, connect, server_info
+from whimbrel.mysql.connect import Mysql, clock, connect, server_info
 from whimbrel.mysql.preflight import named_faults, table_faults
 from whimbrel.project import Source
 from whimbrel.records import Position, Table
 from whimbrel.threads import Thread
 
 ASK_SECONDS = 2.0
+SAME_TIME = 2.0  # seconds between two clocks that count as one: the source says whole seconds, and takes a moment
 SENT_WITHIN = 1.0  # seconds: what the source has by then must have come, if it says that there is nothing more
 
 log = logging.getLogger(__name__)
@@ -114,6 +115,8 @@ class Watch:
         for table in tables:
             for fault in table_faults(connection, info, table):
                 raise fault.error
+        ahead = clock(connection) - time.time()
+        self._progress.source_ahead = ahead if abs(ahead) > SAME_TIME else 0.0
         self._progress.asked = time.monotonic()
 
     def _says_nothing_of_it(self, captured: Position) -> bool:

@@ -49,5 +49,6 @@ def read_way_back(folder: Path, now: Handover) -> WayBack | None:
     ended = str(said.get("ended", ""))
     following = bool(said) and not ended and moment - written < _FRESH
     behind = moment - opened if known is None else float(known) + (0.0 if following else moment - written)
+    behind = max(0.0, behind)  # a clock that was set back makes nothing longer
     remains = 0.0 if said.get("gone") else max(0.0, KEPT - behind)
     return WayBack(behind, remains, following, int(said.get("letters", 0)), ended)

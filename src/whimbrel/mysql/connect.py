@@ -243,7 +243,7 @@ def mysql_position(connection: Mysql) -> Position:
 
 
 def clock(connection: Mysql) -> float:
-    """The source's clock: whole seconds since the epoch, as commits have them at least."""
+    """The source's clock: whole seconds since the epoch, as commits have them at least. This machine's may differ."""
     return float(_one(connection, "SELECT UNIX_TIMESTAMP(SYSDATE())")[0])
 
 
