@@ -75,7 +75,6 @@ class Progress:
     def to_dict(self) -> dict[str, Any]:
         """A plain form for ``--json`` and the status file."""
         values = asdict(self)
-        del values["source_ahead"]
         values["asked"] = round(time.monotonic() - self.asked, 1) if self.asked else None  # seconds ago
         for name in ("captured_position", "applied_position"):
             position = getattr(self, name)
