@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 from whimbrel.api.opened import ProjectLike, opened_to_migrate
 from whimbrel.handover import cutover as cutovers
@@ -17,6 +18,7 @@ from whimbrel.handover.rollback import RollbackResult
 from whimbrel.handover.source_gone import open_without_source
 from whimbrel.migration.live import Update
 from whimbrel.migration.moving import Asked
+from whimbrel.migration.waivers import read_waivers
 
 __all__ = [
     "CutoverPlan",
@@ -35,11 +37,13 @@ def cutover(
     *,
     until_open: bool = True,
     source_is_gone: bool = False,
+    waive_dead_letters: Path | str | None = None,
     progress: Callable[[Update], None] | None = None,
     stop: threading.Event | None = None,
 ) -> CutoverResult:
     """Close the source for writes, prove that DynamoDB has everything, and open DynamoDB; or undo it all.
 
+    ``waive_dead_letters`` names a file with lines of ``dead.jsonl``: these letters, and no others, are accepted.
     Without ``until_open``, DynamoDB is then followed back into the source until ``stop`` is set. Continues what an
     earlier call was cut off from. Raises NotReady before anything is changed, CutoverUndone when the
     application continues at the source, Stopped likewise, HandoverTaken, and as ``migrate`` does.
@@ -48,37 +52,38 @@ def cutover(
     the way back is given up. Raises HandoverError where nobody can tell whether the source took writes.
     """
     with opened_to_migrate(project) as found:
-        asked = Asked(stop or threading.Event(), progress)
+        asked, waivers = Asked(stop or threading.Event(), progress), read_waivers(waive_dead_letters)
         if source_is_gone:
-            return cutovers.result_of(open_without_source(found, asked))
-        return cutovers.cutover(found, asked, until_open=until_open)
+            return cutovers.result_of(open_without_source(found, asked), ())
+        return cutovers.cutover(found, asked, until_open=until_open, waivers=waivers)
 
 
-def plan_cutover(project: ProjectLike) -> CutoverPlan:
+def plan_cutover(project: ProjectLike, *, waive_dead_letters: Path | str | None = None) -> CutoverPlan:
     """What ``cutover`` would do, what stands in its way, and how long writes would stop.
 
     Nothing is changed; a fence is tried on a table of whimbrel's own, which is removed again. Raises as ``migrate``
     does.
     """
     with opened_to_migrate(project) as found:
-        return plan.plan(found)
+        return plan.plan(found, read_waivers(waive_dead_letters))
 
 
 def rollback(
     project: ProjectLike,
     *,
-    waive_dead_letters: bool = False,
+    waive_dead_letters: Path | str | None = None,
     progress: Callable[[Update], None] | None = None,
     stop: threading.Event | None = None,
 ) -> RollbackResult:
     """Close DynamoDB for writes, bring what was written there into the source, prove it, and open the source.
 
-    ``waive_dead_letters``: although items could not be written back. Raises RollbackUndone when DynamoDB stays open,
+    ``waive_dead_letters`` names a file with lines of ``reverse-dead.jsonl``: these letters, and no others, are
+    accepted. Raises RollbackUndone when DynamoDB stays open,
     Stopped likewise, HandoverTaken, another HandoverError if there is nothing to roll back, and as ``migrate`` does.
     """
     with opened_to_migrate(project) as found:
-        asked = Asked(stop or threading.Event(), progress)
-        return rollbacks.rollback(found, asked, waive_dead_letters=waive_dead_letters)
+        asked, waivers = Asked(stop or threading.Event(), progress), read_waivers(waive_dead_letters)
+        return rollbacks.rollback(found, asked, waivers=waivers)
 
 
 def finish(project: ProjectLike, *, keep_fence: bool = False, stop: threading.Event | None = None) -> FinishResult:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 from whimbrel.api.opened import ProjectLike, opened, opened_to_migrate
 from whimbrel.handover.cutover import undo_before_migrating
@@ -13,6 +14,7 @@ from whimbrel.migration.live import Update
 from whimbrel.migration.moving import Asked, MigrationPlan, MigrationResult, PlannedTable
 from whimbrel.migration.progress import Progress
 from whimbrel.migration.proving import Retried, Status, Verification
+from whimbrel.migration.waivers import read_waivers
 
 __all__ = [
     "Difference",
@@ -135,15 +137,20 @@ def refill(
 
 
 def verify(
-    project: ProjectLike, *, progress: Callable[[Update], None] | None = None, stop: threading.Event | None = None
+    project: ProjectLike,
+    *,
+    waive_dead_letters: Path | str | None = None,
+    progress: Callable[[Update], None] | None = None,
+    stop: threading.Event | None = None,
 ) -> Verification:
     """Compare source and target in full, while both are live.
 
+    ``waive_dead_letters`` names a file with lines of ``dead.jsonl``: these letters make no difference.
     Differences are in the result; they raise nothing. Raises as ``migrate`` does, StateError before the load is done,
     and Stopped if ``stop`` was set before the end.
     """
     with opened_to_migrate(project) as found:
-        return proving.verify(found, _asked(stop, progress))
+        return proving.verify(found, _asked(stop, progress), read_waivers(waive_dead_letters))
 
 
 def status(project: ProjectLike) -> Status:

@@ -260,7 +260,12 @@ KINDS: dict[str, Kind] = {
     # a cutover (`whimbrel cutover --plan`)
     "cutover-not-following": Kind(ERROR, "the migration does not follow the source yet", "First: `whimbrel migrate`"),
     "cutover-dead-letters": Kind(
-        ERROR, "rows that are not in the target", "Fix them, then `whimbrel retry-dead`: see `whimbrel status`"
+        ERROR,
+        "rows that are not in the target",
+        "Fix them, then `whimbrel retry-dead`: see `whimbrel status`; or accept each by name: `--waive-dead-letters`",
+    ),
+    "cutover-waived": Kind(
+        WARNING, "rows that are not in the target, and that somebody accepts", "They stay out of DynamoDB"
     ),
     "cutover-not-verified": Kind(
         ERROR, "no verification of everything that is recent enough and found both sides equal", "`whimbrel verify`"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 
@@ -17,9 +18,9 @@ from whimbrel.project import Project
 UNDONE_WITHIN = 30.0  # seconds from a Ctrl-C: what is closed is opened again first, as the application waits
 
 
-def show_plan(project: Project, as_json: bool) -> int:
+def show_plan(project: Project, as_json: bool, waive_dead_letters: Path | None) -> int:
     """The exit code says if there is an error among the findings."""
-    plan = verbs.plan_cutover(project)
+    plan = verbs.plan_cutover(project, waive_dead_letters=waive_dead_letters)
     if as_json:
         say_json(plan.to_dict())
     else:
@@ -28,12 +29,18 @@ def show_plan(project: Project, as_json: bool) -> int:
     return USER_ERROR if plan.errors else OK
 
 
-def cutover(project: Project, as_json: bool, *, yes: bool, until_open: bool) -> int:
+def cutover(project: Project, as_json: bool, *, yes: bool, until_open: bool, waive_dead_letters: Path | None) -> int:
     begins = load(project.state).step == FOLLOWING
     if begins and not (yes or _agreed("Close the source for writes, and open DynamoDB?")):
         return INTERRUPTED
     with shown(project, as_json, UNDONE_WITHIN) as asked:
-        done = verbs.cutover(project, until_open=until_open, progress=asked.tell, stop=asked.stop)
+        done = verbs.cutover(
+            project,
+            until_open=until_open,
+            waive_dead_letters=waive_dead_letters,
+            progress=asked.tell,
+            stop=asked.stop,
+        )
     if as_json:
         say_json({"event": "end", "exit_code": OK} | done.to_dict())
     else:
@@ -64,7 +71,7 @@ def open_without_source(project: Project, as_json: bool) -> int:
     return OK
 
 
-def rollback(project: Project, as_json: bool, *, yes: bool, waive_dead_letters: bool) -> int:
+def rollback(project: Project, as_json: bool, *, yes: bool, waive_dead_letters: Path | None) -> int:
     begins = load(project.state).step in (DECIDED, OPEN)
     if begins and not (yes or _agreed("Close DynamoDB for writes, and open the source?")):
         return INTERRUPTED

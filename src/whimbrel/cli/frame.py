@@ -37,6 +37,12 @@ project_option = click.option(
     show_default=True,
     help="The project file.",
 )
+waive_option = click.option(
+    "--waive-dead-letters",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Accept the dead letters that are lines of this file, and no others.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Report as JSON on standard output.")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from whimbrel.cli.dms import dms_option
-from whimbrel.cli.frame import guarded, json_option, named_project, project_option
+from whimbrel.cli.frame import guarded, json_option, named_project, project_option, waive_option
 
 
 @click.command()
@@ -18,8 +18,17 @@ from whimbrel.cli.frame import guarded, json_option, named_project, project_opti
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.option("--until-open", is_flag=True, help="End when DynamoDB is open, without following it back.")
 @click.option("--source-is-gone", is_flag=True, help="Open DynamoDB without the source, which was lost for good.")
+@waive_option
 @guarded
-def cutover(project_file: Path, as_json: bool, plan: bool, yes: bool, until_open: bool, source_is_gone: bool) -> int:
+def cutover(
+    project_file: Path,
+    as_json: bool,
+    plan: bool,
+    yes: bool,
+    until_open: bool,
+    source_is_gone: bool,
+    waive_dead_letters: Path | None,
+) -> int:
     """Move writes from the source to DynamoDB: close, drain, prove, decide, open.
 
     Then writes at DynamoDB are followed back into the source until Ctrl-C: `whimbrel rollback` can return to it.
@@ -29,10 +38,10 @@ def cutover(project_file: Path, as_json: bool, plan: bool, yes: bool, until_open
 
     project = named_project(project_file)
     if plan:
-        return cutting.show_plan(project, as_json)
+        return cutting.show_plan(project, as_json, waive_dead_letters)
     if source_is_gone:
         return cutting.open_without_source(project, as_json)
-    return cutting.cutover(project, as_json, yes=yes, until_open=until_open)
+    return cutting.cutover(project, as_json, yes=yes, until_open=until_open, waive_dead_letters=waive_dead_letters)
 
 
 @click.command()
@@ -40,9 +49,9 @@ def cutover(project_file: Path, as_json: bool, plan: bool, yes: bool, until_open
 @dms_option
 @json_option
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-@click.option("--waive-dead-letters", is_flag=True, help="Return although items could not be written back.")
+@waive_option
 @guarded
-def rollback(project_file: Path, as_json: bool, yes: bool, waive_dead_letters: bool) -> int:
+def rollback(project_file: Path, as_json: bool, yes: bool, waive_dead_letters: Path | None) -> int:
     """Return writes to the source, with all that was written at DynamoDB since.
 
     Undone if anything is in the way before the decision to return: then DynamoDB stays open.

@@ -10,7 +10,7 @@ import whimbrel
 from whimbrel.cli import handover as handing_over
 from whimbrel.cli import lake as over_the_lake
 from whimbrel.cli.dms import dms_option
-from whimbrel.cli.frame import guarded, json_option, named_project, optional_project, project_option
+from whimbrel.cli.frame import guarded, json_option, named_project, optional_project, project_option, waive_option
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -204,12 +204,13 @@ def apply(project_file: Path, as_json: bool, until_caught_up: bool) -> int:
 @project_option
 @dms_option
 @json_option
+@waive_option
 @guarded
-def verify(project_file: Path, as_json: bool) -> int:
+def verify(project_file: Path, as_json: bool, waive_dead_letters: Path | None) -> int:
     """Compare source and target in full, while both are live."""
     from whimbrel.cli import migration
 
-    return migration.verify(named_project(project_file), as_json)
+    return migration.verify(named_project(project_file), as_json, waive_dead_letters)
 
 
 @main.command()

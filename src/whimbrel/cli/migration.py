@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
@@ -67,9 +68,9 @@ def show_refill(project: Project, as_json: bool, name: str) -> int:
     return OK
 
 
-def verify(project: Project, as_json: bool) -> int:
+def verify(project: Project, as_json: bool, waive_dead_letters: Path | None) -> int:
     with shown(project, as_json) as asked:
-        found = verbs.verify(project, progress=asked.tell, stop=asked.stop)
+        found = verbs.verify(project, waive_dead_letters=waive_dead_letters, progress=asked.tell, stop=asked.stop)
     if as_json:
         say_json(found.to_dict())
     else:
@@ -158,6 +159,8 @@ def verification_lines(report: TableReport) -> list[str]:
         lines.append(
             f"  {report.softly_deleted:,} items are kept although their rows are gone, and are marked as deleted"
         )
+    if report.waived:
+        lines.append(f"  {len(report.waived):,} items of dead letters differ, and are waived")
     if report.held:
         lines.append(
             f"  {report.held:,} items were written by another application, and their table's condition protects them"

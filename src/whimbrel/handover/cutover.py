@@ -26,6 +26,7 @@ from whimbrel.migration.progress import Progress
 from whimbrel.migration.run import Run
 from whimbrel.migration.state import StateFolder
 from whimbrel.migration.takeover import Requests, take_over
+from whimbrel.migration.waivers import NONE, Waivers, read_waived
 from whimbrel.project import Project
 
 LOOK_EVERY = 0.1  # seconds
@@ -38,7 +39,8 @@ class CutoverResult:
     ``stall_ms`` is how long nobody could write, from the lock on the source's tables granted to DynamoDB durably open;
     ``stall_parts`` where that went: ``close`` the source (the fence, the last position), ``drain``, ``verify``,
     ``decide``, ``announce``; empty if another process closed it. ``asked_ms`` is how long writers waited for that lock
-    before. ``end`` is the last Position with a write at the source.
+    before. ``end`` is the last Position with a write at the source. ``waived`` are the dead letters that somebody
+    accepted: table, keys and reason.
     """
 
     side: str
@@ -49,13 +51,16 @@ class CutoverResult:
     stall_ms: float | None
     asked_ms: float | None
     stall_parts: Mapping[str, float]
+    waived: tuple[dict[str, Any], ...]
 
     def to_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
-def cutover(project: Project, asked: Asked, *, until_open: bool = False) -> CutoverResult:
-    """``until_open``: return when DynamoDB is open, instead of following it back into the source until stopped."""
+def cutover(project: Project, asked: Asked, *, until_open: bool = False, waivers: Waivers = NONE) -> CutoverResult:
+    """``until_open``: return when DynamoDB is open, instead of following it back into the source until stopped. Dead
+    letters of ``waivers`` do not keep it from that.
+    """
     progress, stop, folder = Progress(phase="cutover"), asked.stop, StateFolder(project.state)
     folder.make()
     with ExitStack() as held:
@@ -74,13 +79,13 @@ def cutover(project: Project, asked: Asked, *, until_open: bool = False) -> Cuto
         if run.phase != "apply":
             raise StateError(f"the phase is {run.phase!r}", place=str(folder.root), hint="First: whimbrel migrate")
         coordinator = Coordinator(project, prepared.tables)
-        _go_on(run, coordinator, live.say)
+        _go_on(run, coordinator, live.say, waivers)
         if coordinator.now.starts and not until_open:
             _follow_back(run, coordinator, live.say)
-    return result_of(coordinator.now)
+    return result_of(coordinator.now, read_waived(project.state))
 
 
-def _go_on(run: Run, coordinator: Coordinator, say: Say) -> None:
+def _go_on(run: Run, coordinator: Coordinator, say: Say, waivers: Waivers) -> None:
     """From the step that stands to OPEN."""
     project = run.prepared.project
     fence = Fence(project, coordinator, run.stop.wait, project.cutover.max_stall)
@@ -91,8 +96,8 @@ def _go_on(run: Run, coordinator: Coordinator, say: Say) -> None:
         undo(project, coordinator)
         say("An earlier cutover was broken off before its decision: it is undone.")
     if coordinator.now.step == FOLLOWING:
-        refuse_unready(run.prepared)
-        laps = Cutting(run, coordinator, fence, say).cut()
+        refuse_unready(run.prepared, waivers)
+        laps = Cutting(run, coordinator, fence, say, waivers).cut()
     if coordinator.now.step == DECIDED:
         run.stop_capture()
         switch(run, coordinator, fence, laps, say)
@@ -126,7 +131,9 @@ def undo_before_migrating(project: Project) -> None:
             undo(project, Coordinator(project, now.tables))
 
 
-def result_of(now: Handover) -> CutoverResult:
+def result_of(now: Handover, waived: tuple[dict[str, Any], ...]) -> CutoverResult:
     tables = tuple(".".join(table) for table in now.tables)
     ended = str(now.end or "")
-    return CutoverResult(now.side, now.step, now.epoch, tables, ended, now.stall_ms, now.asked_ms, now.stall_parts)
+    return CutoverResult(
+        now.side, now.step, now.epoch, tables, ended, now.stall_ms, now.asked_ms, now.stall_parts, waived
+    )

@@ -25,6 +25,7 @@ from whimbrel.handover.laps import Laps
 from whimbrel.handover.route import write_routes
 from whimbrel.handover.state import Coordinator
 from whimbrel.handover.streams import mark, turn_on
+from whimbrel.migration.dead import read_letters
 from whimbrel.migration.dirty import Dirty
 from whimbrel.migration.follow import Follower
 from whimbrel.migration.foreign import Watch
@@ -32,6 +33,7 @@ from whimbrel.migration.positions import reached
 from whimbrel.migration.run import Run
 from whimbrel.migration.verified import read_verified, remove_verified
 from whimbrel.migration.verify import dirty_items, verify_keys
+from whimbrel.migration.waivers import Waivers, named, note_waived
 from whimbrel.mysql.barrier import PATIENCE
 from whimbrel.project import Cutover, Project
 from whimbrel.project.cutover import COMMAND, REVOKE
@@ -53,11 +55,12 @@ Say = Callable[[str], None]
 class Cutting:
     """Of one command that holds the run lock and coordinates."""
 
-    def __init__(self, run: Run, coordinator: Coordinator, fence: Fence, say: Say) -> None:
+    def __init__(self, run: Run, coordinator: Coordinator, fence: Fence, say: Say, waivers: Waivers) -> None:
         self._run = run
         self._coordinator = coordinator
         self._fence = fence
         self._say = say
+        self._waivers = waivers
         self._settings = run.prepared.project.cutover
         self._before: LogPoint | None = None
         self._laps: Laps | None = None
@@ -134,6 +137,7 @@ class Cutting:
             end = self._run.lineage.end_of(held.session)
             self._drain(end, deadline)
             self._refuse_late_changes(closed.end)
+            self._refuse_dead_letters()
             # The forward migration ends here, and does not pause: what the reverse stream writes must not come back.
             following.close()
             self._within(deadline)
@@ -210,7 +214,9 @@ class Cutting:
         limit = Timer(deadline - time.monotonic() if end else DAY, ended.set)
         limit.start()
         try:
-            reports = verify_keys(run.prepared, dirty, run.wire, self._applied, ended, run.progress, still=end)
+            reports = verify_keys(
+                run.prepared, dirty, run.wire, self._applied, ended, run.progress, self._waivers, still=end
+            )
         finally:
             limit.cancel()
             limit.join()
@@ -236,6 +242,17 @@ class Cutting:
                 place="fence",
                 hint="Find out who writes past triggers (TRUNCATE, cascades, replication), then start again.",
             )
+
+    def _refuse_dead_letters(self) -> None:
+        """Each is waived by name, or none is there; those that came since the plan, too."""
+        letters = read_letters(self._run.folder.dead)
+        if left := self._waivers.left(letters):
+            raise HandoverError(
+                f"{len(left):,} dead letters that nobody has waived: {named(left)}",
+                place=str(self._run.folder.dead),
+                hint="Correct the rows, and `whimbrel retry-dead`; or see --waive-dead-letters.",
+            )
+        note_waived(self._run.folder.root, self._waivers.of(letters))
 
     def _pause(self) -> None:
         if self._settings.before:

@@ -24,6 +24,7 @@ from whimbrel.handover.streams import turn_off
 from whimbrel.migration.moving import Asked
 from whimbrel.migration.state import StateFolder
 from whimbrel.migration.takeover import take_over
+from whimbrel.migration.waivers import read_waived
 from whimbrel.mysql.connect import connect
 from whimbrel.mysql.handover_rows import remove_rows
 from whimbrel.mysql.reverse_tables import remove_tables
@@ -113,6 +114,7 @@ def _report(folder: StateFolder, now: Handover, removed: list[str], *, keep_fenc
         "fence_kept": keep_fence,
         "source_gone": None if now.source_gone is None else datetime.fromtimestamp(now.source_gone, UTC).isoformat(),
         "removed": list(removed),
+        "waived": list(read_waived(folder.root)),
         "dead_letters": folder.dead.exists() and folder.dead.stat().st_size > 0,
     }
     with writing(path):

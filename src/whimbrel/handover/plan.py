@@ -21,6 +21,7 @@ from whimbrel.migration.prepare import Prepared, prepare
 from whimbrel.migration.state import StateFolder
 from whimbrel.migration.verified import read_verified
 from whimbrel.migration.verify import dirty_items, not_quick
+from whimbrel.migration.waivers import Waivers, named
 from whimbrel.mysql.connect import connect
 from whimbrel.mysql.handover_checks import Fact, Trial, facts_of, replica_facts
 from whimbrel.project import Project
@@ -53,14 +54,14 @@ class CutoverPlan:
         return found | {"errors": self.errors, "findings": [asdict(each) for each in self.findings]}
 
 
-def plan(project: Project) -> CutoverPlan:
+def plan(project: Project, waivers: Waivers) -> CutoverPlan:
     """Raises as ``prepare`` does where source or project cannot be read at all."""
-    return plan_of(prepare(project))
+    return plan_of(prepare(project), waivers)
 
 
-def refuse_unready(prepared: Prepared) -> CutoverPlan:
+def refuse_unready(prepared: Prepared, waivers: Waivers) -> CutoverPlan:
     """Raises NotReady with every error of the plan."""
-    made = plan_of(prepared)
+    made = plan_of(prepared, waivers)
     _refuse(made.findings)
     return made
 
@@ -79,9 +80,9 @@ def _refuse(findings: Iterable[Finding]) -> None:
         )
 
 
-def plan_of(prepared: Prepared) -> CutoverPlan:
+def plan_of(prepared: Prepared, waivers: Waivers) -> CutoverPlan:
     project, tables = prepared.project, sorted(prepared.tables)
-    facts = list(_state_facts(prepared))
+    facts = list(_state_facts(prepared, waivers))
     trial: Trial | None = None
     with closing(connect(project.source)) as connection:
         facts += (replica := list(replica_facts(connection)))
@@ -105,15 +106,18 @@ def plan_of(prepared: Prepared) -> CutoverPlan:
     return CutoverPlan(tuple(findings), tuple(_steps(project)), tuple(map(".".join, tables)), stall, count, step)
 
 
-def _state_facts(prepared: Prepared) -> Iterator[Fact]:
+def _state_facts(prepared: Prepared, waivers: Waivers) -> Iterator[Fact]:
     """What the migration's own state says."""
     project, folder = prepared.project, StateFolder(prepared.project.state)
     phase = checkpoint.load(folder.checkpoint).phase
     if phase != "apply":
         yield Fact("cutover-not-following", str(folder.root), f"the phase is {phase!r}")
         return
-    if letters := read_letters(folder.dead):
-        yield Fact("cutover-dead-letters", str(folder.dead), f"{len(letters):,} dead letters")
+    letters = read_letters(folder.dead)
+    if left := waivers.left(letters):
+        yield Fact("cutover-dead-letters", str(folder.dead), f"{len(left):,} dead letters: {named(left)}")
+    if waived := waivers.of(letters):
+        yield Fact("cutover-waived", str(folder.dead), f"{len(waived):,} dead letters: {named(waived)}")
     live = read_status(folder)
     if live and (lag := live.get("lag_seconds")) and lag > project.cutover.max_lag:
         yield Fact("cutover-lag", "target", f"is {lag:.1f} seconds behind (max_lag = {project.cutover.max_lag:g})")

@@ -27,6 +27,7 @@ from whimbrel.mapping.items_back import ItemInverse
 from whimbrel.migration.dead import DeadLetters, Letter
 from whimbrel.migration.differences import Difference, TableReport
 from whimbrel.migration.prepare import Prepared
+from whimbrel.migration.waivers import NONE, Waivers
 from whimbrel.mysql.connect import Mysql, connect
 from whimbrel.mysql.orphans import Orphans, orphans
 from whimbrel.mysql.points import rows_where_equal
@@ -83,7 +84,13 @@ def reconcile(
 
 
 def verify_back(
-    prepared: Prepared, epoch: int, wire: DynamoClient, stop: threading.Event, settings: Settings | None = None
+    prepared: Prepared,
+    epoch: int,
+    wire: DynamoClient,
+    stop: threading.Event,
+    settings: Settings | None = None,
+    *,
+    waivers: Waivers = NONE,
 ) -> list[TableReport]:
     """Whether the rows of every touched item are what the item says; a report a target. DynamoDB must be closed."""
     site = _Site(prepared, epoch, wire, stop, settings or settings_of(prepared))
@@ -94,7 +101,7 @@ def verify_back(
             report = TableReport(sources, target)
 
             def note(items: Found, target: str = target, report: TableReport = report, sources: str = sources) -> None:
-                _note(site.look(connection, target, items), report, sources)
+                _note(site.look(connection, target, items), report, sources, waivers)
                 report.items += len(items)
                 report.found += sum(item is not None for _, item in items)
 
@@ -109,7 +116,7 @@ def rows_without_parents(prepared: Prepared) -> list[Orphans]:
         return list(orphans(connection, prepared.tables.values()))
 
 
-def _note(look: Look, report: TableReport, sources: str) -> None:
+def _note(look: Look, report: TableReport, sources: str, waivers: Waivers) -> None:
     report.rows += look.rows
     for key, put, row in look.different:
         reason = f"row {put.key} of {put.table.full_name} is {'missing' if row is None else 'not as the item says'}"
@@ -118,7 +125,8 @@ def _note(look: Look, report: TableReport, sources: str) -> None:
         reason = f"row {change.key} of {change.table.full_name} is no part of its item"
         report.note(Difference(sources, "extra", key, None, None, reason))
     for key, reason in look.unreadable:
-        report.note(Difference(sources, "unmappable", key, None, None, reason))
+        waived = waivers.has_item([report.target], key)
+        report.note(Difference(sources, "unmappable", key, None, None, reason), waived=waived)
 
 
 class _Work:

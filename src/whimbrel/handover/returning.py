@@ -19,7 +19,9 @@ from whimbrel.handover.reversing import Reversing
 from whimbrel.handover.state import Coordinator
 from whimbrel.handover.switching import announce
 from whimbrel.migration import late
+from whimbrel.migration.dead import read_letters
 from whimbrel.migration.run import Run
+from whimbrel.migration.waivers import Waivers, named, note_waived
 
 CAUGHT_UP = 5.0  # seconds that the reverse stream may lag behind when DynamoDB is closed
 CAUGHT_UP_WITHIN = 3_600.0  # seconds
@@ -33,12 +35,12 @@ log = logging.getLogger(__name__)
 class Returning:
     """Of one command that holds the run lock and coordinates."""
 
-    def __init__(self, run: Run, coordinator: Coordinator, fence: Fence, say: Say, *, waive_dead_letters: bool) -> None:
+    def __init__(self, run: Run, coordinator: Coordinator, fence: Fence, say: Say, waivers: Waivers) -> None:
         self._run = run
         self._coordinator = coordinator
         self._fence = fence
         self._say = say
-        self._waive = waive_dead_letters
+        self._waivers = waivers
         self._settings = run.prepared.project.cutover
         self._rows = 0  # that the reconciliation wrote
         self._deciding = False
@@ -90,12 +92,9 @@ class Returning:
         reverse.stop()
         done = reverse.reconcile()
         self._refuse_left_over(done)
-        for report in reverse.verify():
-            counts = {
-                kind: count for kind, count in report.counts.items() if not (self._waive and kind == "unmappable")
-            }
-            if counts:
-                words = ", ".join(f"{count:,} {kind}" for kind, count in sorted(counts.items()))
+        for report in reverse.verify(self._waivers):
+            if not report.equal:
+                words = ", ".join(f"{count:,} {kind}" for kind, count in sorted(report.counts.items()))
                 raise HandoverError(f"source and target differ in {words}", place=report.target)
         self._rows = done.written + done.deleted
         reverse.close()
@@ -137,12 +136,15 @@ class Returning:
                 place="rollback",
                 hint="Two items say what only one row may: see whimbrel_reverse_rows, and change one of them.",
             )
-        if done.letters and not self._waive:
+        path = self._run.folder.root / "reverse-dead.jsonl"
+        letters = read_letters(path)
+        if left := self._waivers.left(letters):
             raise HandoverError(
-                f"{done.letters:,} items could not be written back to the source",
-                place=str(self._run.folder.root / "reverse-dead.jsonl"),
-                hint="The file says which and why. To open the source without them: --waive-dead-letters",
+                f"{len(left):,} items could not be written back to the source: {named(left)}",
+                place=str(path),
+                hint="The file says why. To open the source without them: --waive-dead-letters with a copy of it.",
             )
+        note_waived(self._run.folder.root, self._waivers.of(letters))
 
     def _wait(self, seconds: float) -> None:
         if self._run.stop.wait(seconds):

@@ -14,6 +14,7 @@ from whimbrel.handover.reverse import Reverse, note_ended, settings_of
 from whimbrel.handover.streams import Markers, mark, starts_of
 from whimbrel.migration.differences import TableReport
 from whimbrel.migration.run import Run
+from whimbrel.migration.waivers import Waivers
 from whimbrel.mysql.connect import connect
 from whimbrel.mysql.reverse_tables import close_gate, reopen_gate
 from whimbrel.threads import Thread
@@ -91,8 +92,8 @@ class Reversing:
         """See ``handover.reconcile``; the stream must have been stopped at its end."""
         return reconcile(self._run.prepared, self._epoch, self._run.wire, self._run.stop)
 
-    def verify(self) -> list[TableReport]:
-        return verify_back(self._run.prepared, self._epoch, self._run.wire, self._run.stop)
+    def verify(self, waivers: Waivers) -> list[TableReport]:
+        return verify_back(self._run.prepared, self._epoch, self._run.wire, self._run.stop, waivers=waivers)
 
     def close(self) -> None:
         """Nobody writes to the source as the reverse stream's account from here on, not even a process that slept."""

@@ -27,6 +27,7 @@ from whimbrel.migration.run import Run
 from whimbrel.migration.state import StateFolder
 from whimbrel.migration.takeover import Requests, take_over
 from whimbrel.migration.verified import remove_verified
+from whimbrel.migration.waivers import NONE, Waivers, read_waived
 from whimbrel.mysql.connect import connect
 from whimbrel.mysql.reverse_tables import forget
 from whimbrel.project import Project
@@ -40,6 +41,7 @@ class RollbackResult:
     nobody could write: from the moment that applications were told to stop to the source open; None if an earlier
     command began it. ``forward_from`` is where the next ``migrate`` continues. ``late_writes`` were seen at DynamoDB
     after the source was opened, within ``late_seconds``: they are in ``late-writes.jsonl`` of the state folder.
+    ``waived`` are the dead letters that somebody accepted: table, keys and reason.
     """
 
     side: str
@@ -50,13 +52,14 @@ class RollbackResult:
     rows_written: int
     forward_from: str
     late_writes: int
+    waived: tuple[dict[str, Any], ...]
 
     def to_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
-def rollback(project: Project, asked: Asked, *, waive_dead_letters: bool = False) -> RollbackResult:
-    """``waive_dead_letters``: open the source although items could not be written back to it."""
+def rollback(project: Project, asked: Asked, *, waivers: Waivers = NONE) -> RollbackResult:
+    """The source is opened although the items of ``waivers`` could not be written back to it."""
     folder = StateFolder(project.state)
     folder.make()
     lock = take_over(folder, "whimbrel rollback", asked.stop)
@@ -85,7 +88,7 @@ def rollback(project: Project, asked: Asked, *, waive_dead_letters: bool = False
             live.say("The cutover was broken off before its decision: it is undone. The source was never closed.")
         fence = Fence(project, coordinator, asked.stop.wait, project.cutover.max_stall)
         if step in (DECIDED, OPEN, CLOSING):
-            returning = Returning(run, coordinator, fence, live.say, waive_dead_letters=waive_dead_letters)
+            returning = Returning(run, coordinator, fence, live.say, waivers)
             rows = returning.give_back()
         if coordinator.now.step == RETURNED:
             _reopen(run, coordinator, fence, live.say)
@@ -93,7 +96,10 @@ def rollback(project: Project, asked: Asked, *, waive_dead_letters: bool = False
     now = coordinator.now
     took = round((time.monotonic() - returning.closed_at) * 1000, 1) if returning and step != CLOSING else None
     tables = tuple(".".join(table) for table in now.tables)
-    return RollbackResult(now.side, now.step, now.epoch, tables, took, rows, str(now.forward_from or ""), late_writes)
+    waived = read_waived(folder.root)
+    return RollbackResult(
+        now.side, now.step, now.epoch, tables, took, rows, str(now.forward_from or ""), late_writes, waived
+    )
 
 
 def _refuse_nothing_to_return(step: str) -> None:

@@ -35,7 +35,7 @@ class DeadLetters:
         self._path = path
         with _told(path):
             _end_last_line(path)
-        self._known = {_identity(letter): str(letter["phase"]) for letter in read_letters(path)}
+        self._known = {identity_of(letter): str(letter["phase"]) for letter in read_letters(path)}
 
     def __len__(self) -> int:
         return len(self._known)
@@ -43,7 +43,7 @@ class DeadLetters:
     def add(self, faults: Iterable[Fault], phase: str) -> int:
         """Write the faults that are not in the file yet; they are durable on return. Returns how many were new."""
         letters = [_letter(fault, phase) for fault in faults]
-        fresh = {_identity(letter): letter for letter in letters if _identity(letter) not in self._known}
+        fresh = {identity_of(letter): letter for letter in letters if identity_of(letter) not in self._known}
         if fresh:
             with _told(self._path):
                 is_new = not self._path.exists()
@@ -70,10 +70,10 @@ class DeadLetters:
         Must be called only when what ``letters`` stood for is acknowledged. After a crash the file is the old one or
         the new one, and the old one is played again without harm.
         """
-        gone = {_identity(letter) for letter in letters}
-        kept = {_identity(letter): letter for letter in read_letters(self._path)}
+        gone = {identity_of(letter) for letter in letters}
+        kept = {identity_of(letter): letter for letter in read_letters(self._path)}
         kept = {identity: letter for identity, letter in kept.items() if identity not in gone}
-        kept = {_identity(letter): letter for letter in (_letter(fault, phase) for fault in faults)} | kept
+        kept = {identity_of(letter): letter for letter in (_letter(fault, phase) for fault in faults)} | kept
         with _told(self._path):
             replace_file(self._path, _lines(kept.values()))
         self._known = {identity: str(letter["phase"]) for identity, letter in kept.items()}
@@ -147,7 +147,7 @@ def _letter(fault: Fault, phase: str) -> Letter:
         "phase": phase,
         "table": fault.table,
         "reason": fault.reason,
-        "source_key": _plain(fault.source_key),
+        "source_key": plain_values(fault.source_key),
         "item_key": fault.item_key,
         "position": str(change.position) if change else None,
         "before": _image(change.table, change.before) if change else None,
@@ -157,7 +157,7 @@ def _letter(fault: Fault, phase: str) -> Letter:
 
 
 def _image(table: Table, row: Row | None) -> dict[str, Any] | None:
-    return None if row is None else _plain(dict(zip(table.names, row, strict=True)))
+    return None if row is None else plain_values(dict(zip(table.names, row, strict=True)))
 
 
 def exact_values(plain: dict[str, Any]) -> dict[str, Value]:
@@ -167,13 +167,15 @@ def exact_values(plain: dict[str, Any]) -> dict[str, Value]:
     }
 
 
-def _plain(values: dict[str, Value]) -> dict[str, Any]:
+def plain_values(values: dict[str, Value]) -> dict[str, Any]:
+    """As JSON has them; see ``exact_values``."""
     return {
         name: {"base64": base64.b64encode(value).decode()} if isinstance(value, bytes) else value
         for name, value in values.items()
     }
 
 
-def _identity(letter: Letter) -> bytes:
+def identity_of(letter: Letter) -> bytes:
+    """What tells it from every other one, and not when it was written."""
     names = ("table", "reason", "source_key", "item_key", "position")
     return hashlib.blake2b(orjson.dumps([letter[name] for name in names]), digest_size=16).digest()

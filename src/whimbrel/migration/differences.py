@@ -27,7 +27,9 @@ class Difference:
 
 @dataclass(slots=True)
 class TableReport:
-    """``counts`` has all differences that stand, ``differences`` the first LISTED of them."""
+    """``counts`` has all differences that stand, ``differences`` the first LISTED of them. ``waived`` has those of dead
+    letters that somebody accepts.
+    """
 
     source: str
     target: str
@@ -41,6 +43,7 @@ class TableReport:
     held: int = 0  # items that are not what the source says, and that a condition protects
     softly_deleted: int = 0  # items that stay although their rows went, and say so
     seconds: float = 0.0
+    waived: list[Difference] = field(default_factory=list)
 
     @property
     def equal(self) -> bool:
@@ -49,7 +52,10 @@ class TableReport:
     def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {"equal": self.equal}
 
-    def note(self, difference: Difference) -> None:
+    def note(self, difference: Difference, *, waived: bool = False) -> None:
+        if waived:
+            self.waived.append(difference)
+            return
         self.count(difference.kind)
         if len(self.differences) < LISTED:
             self.differences.append(difference)

@@ -25,6 +25,7 @@ from whimbrel.migration.retry import retry
 from whimbrel.migration.run import Run
 from whimbrel.migration.state import StateFolder
 from whimbrel.migration.verify import verify_all
+from whimbrel.migration.waivers import NONE, Waivers
 from whimbrel.migration.way_back import WayBack, read_way_back
 from whimbrel.project import Project
 from whimbrel.records import Position
@@ -86,8 +87,10 @@ class Retried:
         return {"dead_letters": self.dead_letters, "written": self.written}
 
 
-def verify(project: Project, asked: Asked) -> Verification:
-    """Compare everything, with the applier of this process or that of a `whimbrel migrate` that runs elsewhere."""
+def verify(project: Project, asked: Asked, waivers: Waivers = NONE) -> Verification:
+    """Compare everything, with the applier of this process or that of a `whimbrel migrate` that runs elsewhere. Dead
+    letters of ``waivers`` make no difference.
+    """
     prepared, progress, stop = prepare(project), Progress(phase="verify"), asked.stop
     folder = StateFolder(project.state)
     folder.make()
@@ -98,11 +101,11 @@ def verify(project: Project, asked: Asked) -> Verification:
                     run.start_capture()
                 with Follower(run):
                     progress.phase = "verify"
-                    reports = verify_all(prepared, run.wire, lambda: progress.applied_position, stop, progress)
+                    reports = verify_all(prepared, run.wire, lambda: progress.applied_position, stop, progress, waivers)
         except Locked:
-            applied = _applied_elsewhere(prepared)
+            elsewhere = _applied_elsewhere(prepared)
             with closing(DynamoClient(project.target)) as wire:
-                reports = verify_all(prepared, wire, applied, stop, progress)
+                reports = verify_all(prepared, wire, elsewhere, stop, progress, waivers)
         if stop.is_set():
             raise Stopped("the verification was stopped before its end", hint="Run it again: it begins from scratch.")
     altered = {

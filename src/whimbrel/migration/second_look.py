@@ -25,6 +25,7 @@ from whimbrel.migration.differences import Difference, TableReport
 from whimbrel.migration.lineage import Lineage
 from whimbrel.migration.lookup import read_whole_table, rows_of_items, rows_within
 from whimbrel.migration.positions import reached
+from whimbrel.migration.waivers import NONE, Waivers
 from whimbrel.mysql.connect import Mysql
 from whimbrel.mysql.snapshot import rows_where_equal
 from whimbrel.project import Project
@@ -62,6 +63,7 @@ class SecondLook:
         folder: Path,
         stop: threading.Event,
         report: TableReport,
+        waivers: Waivers = NONE,
     ) -> None:
         self._source = project.source
         self.pace = RateLimiter(project.target.max_read_units)
@@ -76,6 +78,7 @@ class SecondLook:
         self._folder = folder
         self._stop = stop
         self._report = report
+        self._waivers = waivers
         self._reads = count()
 
     def recheck(self, candidates: Iterable[Item]) -> None:
@@ -148,7 +151,8 @@ class SecondLook:
         for fault in mapping.put_items(rows)[1]:
             if fault.item_key is None:
                 reason = f"{fault.reason} (row {fault.source_key})"
-                self._report.note(Difference(mapping.source, "unmappable", {}, None, None, reason))
+                difference = Difference(mapping.source, "unmappable", {}, None, None, reason)
+                self._report.note(difference, waived=self._waivers.has_row(mapping.source, fault.source_key))
 
     def _has_way_back(self, key: Item) -> bool:
         """Whether the rows of ``key`` can be looked up; a key that could come from too many rows cannot be settled."""
@@ -235,7 +239,8 @@ class SecondLook:
         kind = (
             "unmappable" if unmappable else "missing" if found is None else "extra" if expected is None else "changed"
         )
-        self._report.note(Difference(self._sources, kind, key, expected, found))
+        waived = self._waivers.has_item([each.source for each in self._mappings], key)
+        self._report.note(Difference(self._sources, kind, key, expected, found), waived=waived)
 
     def _is_protected(self, key: Item) -> bool:
         """Whether the condition of its tables, which have the same, holds every write of the item back."""

@@ -36,6 +36,7 @@ from whimbrel.migration.regroup import Regrouped
 from whimbrel.migration.second_look import PARTITION_ITEMS, Applied, SecondLook
 from whimbrel.migration.state import StateFolder
 from whimbrel.migration.verified import Verified, read_verified, remove_verified, rules_now, targets_of, write_verified
+from whimbrel.migration.waivers import NONE, Waivers
 from whimbrel.mysql.connect import Mysql, connect, current_position
 from whimbrel.mysql.points import count_rows
 from whimbrel.records import Item, Position, Row, Value
@@ -51,9 +52,10 @@ def verify_all(
     applied: Callable[[], Position | None],
     stop: threading.Event,
     progress: Progress,
+    waivers: Waivers = NONE,
 ) -> list[TableReport]:
-    """Verify every target table of the project, one after the other, and note whether all were equal: what was applied
-    when this began need not be looked at by ``verify_keys``.
+    """Verify every target table of the project, one after the other, and note whether all were equal but for what is
+    waived: what else was applied when this began need not be looked at by ``verify_keys``.
 
     ``applied`` tells the applier's Position at the moment; it must move while a verification waits for it.
     """
@@ -63,7 +65,7 @@ def verify_all(
     with closing(connect(prepared.project.source)) as connection:
         for mappings in by_target(list(prepared.mappings.values())).values():
             report = new_report(mappings)
-            look = _second_look(prepared, connection, mappings, wire, Applied(applied), stop, report)
+            look = _second_look(prepared, connection, mappings, wire, Applied(applied), stop, report, waivers)
             verifier = Verifier(look, connection, mappings, wire, state.verify, stop, progress, report)
             reports.append(verifier.run(sum(prepared.estimates[each.source] for each in mappings)))
     if stop.is_set():
@@ -71,7 +73,7 @@ def verify_all(
     if not all(report.equal for report in reports):
         remove_verified(state.root)
     elif began and began.rules == rules_now(prepared):
-        write_verified(state.root, began)
+        write_verified(state.root, replace(began, unsettled=_left(reports)))
     return reports
 
 
@@ -97,6 +99,7 @@ def verify_keys(
     applied: Callable[[], Position | None],
     stop: threading.Event,
     progress: Progress,
+    waivers: Waivers = NONE,
     *,
     still: Position | None = None,
 ) -> list[TableReport]:
@@ -115,14 +118,16 @@ def verify_keys(
             report = new_report(mappings)
             if target in dirty.texts:
                 progress.note = f"{len(dirty.texts[target]):,} items of {target}"
-                look = _second_look(prepared, connection, mappings, wire, Applied(applied, still), stop, report)
+                look = _second_look(
+                    prepared, connection, mappings, wire, Applied(applied, still), stop, report, waivers
+                )
                 look.recheck(dirty.keys(target))
                 report.seconds = time.time() - began
             reports.append(report)
     settled = all(report.counts.keys() <= {"unsettled"} for report in reports)
     listed = all(sum(report.counts.values()) == len(report.differences) for report in reports)
     if verified and dirty.place and settled and listed and not stop.is_set():
-        unsettled = {report.target: [each.key for each in report.differences] for report in reports if report.counts}
+        unsettled = _left(reports)
         write_verified(
             root, replace(verified, position=dirty.position, time=began, place=dirty.place, unsettled=unsettled)
         )
@@ -137,9 +142,16 @@ def _beginning(prepared: Prepared) -> Verified | None:
     return Verified(at.position, now, targets_of(prepared), rules_now(prepared), at.place, full=now)
 
 
+def _left(reports: list[TableReport]) -> dict[str, list[Item]]:
+    """The items to be looked at again, by target table."""
+    left = {report.target: [*report.differences, *report.waived] for report in reports}
+    return {target: [each.key for each in several if each.key] for target, several in left.items() if several}
+
+
 def new_report(mappings: list[TableMapping]) -> TableReport:
     names = sorted({name for each in mappings for name in each.change_metadata.names})
-    return TableReport(", ".join(each.source for each in mappings), mappings[0].target, not_compared=names)
+    sources = ", ".join(each.source for each in mappings)
+    return TableReport(sources, mappings[0].target, not_compared=names)
 
 
 def _second_look(
@@ -150,9 +162,11 @@ def _second_look(
     applied: Applied,
     stop: threading.Event,
     report: TableReport,
+    waivers: Waivers,
 ) -> SecondLook:
     folder = StateFolder(prepared.project.state).verify
-    return SecondLook(prepared.project, connection, mappings, wire, applied, lineage_of(prepared), folder, stop, report)
+    lineage = lineage_of(prepared)
+    return SecondLook(prepared.project, connection, mappings, wire, applied, lineage, folder, stop, report, waivers)
 
 
 class Verifier:
