@@ -19,12 +19,12 @@ from whimbrel.dynamodb.read import get_items, scan
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.errors import MappingError, Stopped
 from whimbrel.handover.reverse import Settings, inverses_of, settings_of
-from whimbrel.handover.writing import PHASE, ItemLetters
+from whimbrel.handover.writing import EXPIRED, PHASE, ItemLetters
 from whimbrel.item import key_id
 from whimbrel.mapping.back_values import same_value
 from whimbrel.mapping.design import TableMapping
 from whimbrel.mapping.items_back import ItemInverse
-from whimbrel.migration.dead import DeadLetters, Letter
+from whimbrel.migration.dead import DeadLetters, Letter, read_letters
 from whimbrel.migration.differences import Difference, TableReport
 from whimbrel.migration.prepare import Prepared
 from whimbrel.migration.waivers import NONE, Waivers
@@ -37,6 +37,7 @@ from whimbrel.mysql.write_rows import ItemChange, Refusal, RowWriter
 from whimbrel.records import Fault, Item, Row, RowChange, Value
 
 AT_ONCE = 200  # items
+LETTERS = "reverse-dead.jsonl"
 _LANE = Lane("reconciled", "", 0)
 
 Found = list[tuple[Item, Item | None]]  # (key, the item, if there is one)
@@ -70,7 +71,7 @@ def reconcile(
 ) -> Reconciled:
     """With DynamoDB closed and the stream at its end. May be repeated. Raises Stopped and what the servers raise."""
     site = _Site(prepared, epoch, wire, stop, settings or settings_of(prepared))
-    letters = DeadLetters(prepared.project.state / "reverse-dead.jsonl")
+    letters = DeadLetters(prepared.project.state / LETTERS)
     with closing(connect(site.settings.account)) as connection, closing(site.writer()) as writer:
         work = _Work(site, connection, writer)
         for target in site.inverses:
@@ -187,6 +188,8 @@ class _Site:
     ) -> None:
         self.prepared, self.epoch, self.settings = prepared, epoch, settings
         self._wire, self._stop = wire, stop
+        self._letters = [each for each in read_letters(prepared.project.state / LETTERS) if _is_ours(each)]
+        self._expired = {(each["table"], key_id(each["item_key"])) for each in self._letters if _is_expired(each)}
         self.inverses: dict[str, ItemInverse] = {}
         self._destinations: dict[str, Destination] = {}
         with closing(connect(settings.account)) as connection:
@@ -200,7 +203,8 @@ class _Site:
         touched = read_items(connection, self.settings.account.database, self.epoch, target)
         if touched is None:
             self._each_of_all(target, use)
-            return
+            # An item that is gone is not seen there, and its letter stands for it.
+            touched = [each["item_key"] for each in self._letters if each["table"] == target]
         left = iter(touched)
         while keys := list(islice(left, AT_ONCE)):
             if self._stop.is_set():
@@ -238,7 +242,16 @@ class _Site:
             mine = puts.get(each.mapping.source, {})
             self._compare(connection, each.mapping, each.lossy, mine, look)
             self._find_extra(connection, inverse, number, readable, mine, look)
+        self._keep_expired(target, look)
         return look
+
+    def _keep_expired(self, target: str, look: Look) -> None:
+        """By the rule ``stop`` the rows of an item that time to live took are not deleted until somebody decides."""
+        if self.settings.rules.ttl != "stop":
+            return
+        kept = {key_id(key): key for key, _ in look.extra if (target, key_id(key)) in self._expired}
+        look.extra[:] = [(key, change) for key, change in look.extra if key_id(key) not in kept]
+        look.unreadable.extend((key, EXPIRED) for key in kept.values())
 
     def _compare(
         self,
@@ -297,6 +310,10 @@ def _key(mapping: TableMapping, row: Row) -> Row:
 
 def _row_id(source: str, key: Row) -> bytes:
     return short(repr((source, key)).encode("utf-8", "surrogatepass"))
+
+
+def _is_expired(letter: Letter) -> bool:
+    return bool(letter["reason"] == EXPIRED)
 
 
 def _is_ours(letter: Letter) -> bool:

@@ -24,6 +24,7 @@ WRITERS = 4
 AT_ONCE = 500  # records of one transaction, about
 MOST_LETTERS = 10_000
 PHASE = "reverse"
+EXPIRED = "DynamoDB's time to live deleted it: see ttl in [cutover]"
 _LOOK = 0.1
 
 
@@ -137,8 +138,7 @@ class Writing:
         change, target = record.change, portion.target
         sequence = int(change.sequence)
         if change.expired and self._rules.ttl == "stop":
-            reason = "DynamoDB's time to live deleted it: see ttl in [cutover]"
-            return ItemChange(portion.lane, sequence, target, record.key, (), reason)
+            return ItemChange(portion.lane, sequence, target, record.key, (), EXPIRED)
         whole = self._letters.has(target, record.key)
         changes, reasons = self._inverses[target].changes(change.old, change.new, whole=whole)
         return ItemChange(portion.lane, sequence, target, record.key, changes, "; ".join(reasons[:5]))
