@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
 
 from whimbrel.errors import OutOfMemory
 
@@ -19,12 +20,11 @@ _SAID = {
 
 def out_of_memory(error: BaseException | None) -> OutOfMemory | None:
     """The error to raise or report where ``error``, or one that it came from, is for want of memory; else None."""
-    while error is not None:
-        if isinstance(error, OutOfMemory):
-            return error
-        if _is_for_want_of_memory(error):
+    for each in _where_it_came_from(error):
+        if isinstance(each, OutOfMemory):
+            return each
+        if _is_for_want_of_memory(each):
             return OutOfMemory(MESSAGE, hint=HINT)
-        error = error.__cause__ or error.__context__
     return None
 
 
@@ -38,6 +38,14 @@ def _is_for_want_of_memory(error: BaseException) -> bool:
 
 def release(error: BaseException | None) -> None:
     """Let go what the frames hold in which ``error``, and those that it came from, were raised."""
-    while error is not None:
-        error.__traceback__ = None
+    for each in _where_it_came_from(error):
+        each.__traceback__ = None
+
+
+def _where_it_came_from(error: BaseException | None) -> Iterator[BaseException]:
+    """``error`` first. One that is raised again, while another is handled that came from it, leads back to itself."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
         error = error.__cause__ or error.__context__
