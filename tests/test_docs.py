@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import whimbrel
 from whimbrel.mapping.values import TYPES
 from whimbrel.mysql.types import KINDS
 from whimbrel.project import load_project
@@ -35,6 +36,8 @@ def test_the_page_of_commands_is_what_the_commands_say() -> None:
 def test_the_page_of_the_python_api_is_what_the_functions_say() -> None:
     made = subprocess.run([sys.executable, ROOT / "scripts" / "api-page"], capture_output=True, text=True, check=True)
     assert (ROOT / "docs" / "api.md").read_text() == made.stdout, "run: scripts/api-page > docs/api.md"
+    shown = set(re.findall(r"^### (\w+)$", made.stdout, re.MULTILINE))
+    assert set(whimbrel.__all__) - {"__version__", "errors", "Project"} <= shown
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

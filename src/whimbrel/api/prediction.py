@@ -17,12 +17,13 @@ from whimbrel.prediction.renew.moved import EndpointDrift, endpoint_drift
 from whimbrel.prediction.renew.project import Renewal, RenewalPlan
 from whimbrel.prediction.serve import project as endpoints_of
 from whimbrel.prediction.serve.deploy import Deployment
-from whimbrel.prediction.serve.project import EndpointStatus, Predictions, VariantStatus
+from whimbrel.prediction.serve.project import DeploymentPlan, EndpointStatus, Predictions, VariantStatus
 from whimbrel.prediction.train import project as training
 from whimbrel.prediction.train.project import TrainedModel, TrainPlan
 
 __all__ = [
     "Deployment",
+    "DeploymentPlan",
     "Drift",
     "EndpointDrift",
     "EndpointStatus",
@@ -37,6 +38,7 @@ __all__ = [
     "endpoints",
     "plan_renew",
     "plan_train",
+    "plan_update_endpoint",
     "predict",
     "renew",
     "schedule",
@@ -144,6 +146,14 @@ def update_endpoint(
     """
     with opened(project, optional=True) as found:
         return endpoints_of.update(found, endpoint, Path(model), at_once=at_once)
+
+
+def plan_update_endpoint(
+    project: ProjectLike, endpoint: str, *, model: str | os.PathLike[str], at_once: bool = False
+) -> DeploymentPlan:
+    """What ``update_endpoint`` would do: the model file is read, nothing is done. Raises UserError, ModelDamaged."""
+    with opened(project, optional=True) as found:
+        return endpoints_of.plan_update(found, endpoint, Path(model), at_once=at_once)
 
 
 def weigh_endpoint(project: ProjectLike, endpoint: str, weights: Mapping[str, float]) -> tuple[EndpointStatus, ...]:

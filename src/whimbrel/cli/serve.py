@@ -8,12 +8,12 @@ from pathlib import Path
 import click
 
 from whimbrel.api import prediction as verbs
-from whimbrel.api.prediction import Deployment, EndpointDrift, EndpointStatus
+from whimbrel.api.prediction import Deployment, DeploymentPlan, EndpointDrift, EndpointStatus
 from whimbrel.cli.frame import OK, keep_log, say_json
 from whimbrel.cli.stopping import FAILED, signalled
 from whimbrel.errors import UserError
 from whimbrel.prediction.model.drift import LEAST_ROWS, MOVED, MOVED_FAR
-from whimbrel.prediction.serve.project import registry_folder, update_stages
+from whimbrel.prediction.serve.project import registry_folder
 from whimbrel.project import Project
 
 _UNKNOWN = "whimbrel: categories that training never saw, scored as other"
@@ -35,9 +35,8 @@ def serve(project: Project, as_json: bool, host: str, port: int | None, model: P
 def update(project: Project, as_json: bool, endpoint: str, model: Path, *, dry_run: bool, at_once: bool) -> int:
     """Put a model file behind an endpoint; FAILED when it was taken back."""
     if dry_run:
-        stages = update_stages(project, endpoint, at_once=at_once)
-        plan = [f"{share:.0%} of the calls for {seconds:g} s" for share, seconds in stages]
-        click.echo(f"would load and check {model}, then give it {', then '.join(plan)}")
+        plan = verbs.plan_update_endpoint(project, endpoint, model=model, at_once=at_once)
+        say_json(plan.to_dict()) if as_json else click.echo(_plan_text(plan))
         return OK
     done = verbs.update_endpoint(project, endpoint, model=model, at_once=at_once)
     say_json(done.to_dict()) if as_json else click.echo(_said(done))
@@ -106,6 +105,11 @@ def _say_drift(found: EndpointDrift) -> None:
 
 def _word(psi: float) -> str:
     return "moved far" if psi > MOVED_FAR else "moved" if psi > MOVED else ""
+
+
+def _plan_text(plan: DeploymentPlan) -> str:
+    stages = ", then ".join(f"{share:.0%} of the calls for {seconds:g} s" for share, seconds in plan.stages)
+    return f"{plan.endpoint} would get version {plan.version}: checked, then {stages}. Nothing was done."
 
 
 def _said(done: Deployment) -> str:

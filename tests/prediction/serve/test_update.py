@@ -22,6 +22,8 @@ from click.testing import CliRunner
 from tests.prediction.serve.conftest import ENDPOINT, Running, predictions, version, wait_for
 from tests.prediction.serve.load import Load
 from tests.prediction.serve.models import ROW, model, model_file
+from whimbrel import plan_update_endpoint
+from whimbrel.errors import ModelDamaged
 from whimbrel.prediction.serve.deploy import deploy
 from whimbrel.project.endpoint import EndpointRule
 
@@ -421,8 +423,18 @@ def test_the_command_line_updates_a_running_server(start: Start, tmp_path: Path)
     assert json.loads(whimbrel(tmp_path, "predict", "--model", str(second), ROW))["predictions"]
     [endpoint] = json.loads(whimbrel(tmp_path, "endpoint", "status", "--json"))["endpoints"]
     assert endpoint["variants"][0]["version"] == "second"
-    plan = whimbrel(tmp_path, "endpoint", "update", ENDPOINT, "--model", str(second), "--dry-run")
-    assert "10% of the calls for 10 s, then 100%" in plan
+
+
+def test_a_dry_run_of_an_update_reads_the_model_and_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "whimbrel.toml").touch()
+    update = ("endpoint", "update", ENDPOINT, "--model", str(model_file(tmp_path, "second")), "--dry-run")
+    assert "version second: checked, then 10% of the calls for 10 s, then 100%" in whimbrel(tmp_path, *update)
+    plan = json.loads(whimbrel(tmp_path, *update, "--json"))
+    stages = [{"share": 0.1, "seconds": 10.0}, {"share": 1.0, "seconds": 5.0}]
+    assert plan == {"endpoint": ENDPOINT, "version": "second", "stages": stages}
+    assert json.loads(whimbrel(tmp_path, "endpoint", "status", "--json")) == {"endpoints": []}
+    with pytest.raises(ModelDamaged):
+        plan_update_endpoint(tmp_path / "whimbrel.toml", ENDPOINT, model=tmp_path / "none")
 
 
 def whimbrel(folder: Path, *words: str) -> str:

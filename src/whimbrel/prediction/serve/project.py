@@ -50,6 +50,19 @@ class EndpointStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class DeploymentPlan:
+    """The model, and the ``stages`` in which it would get the calls: a share (0 to 1) and its seconds each."""
+
+    endpoint: str
+    version: str
+    stages: tuple[tuple[float, float], ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        stages = [{"share": share, "seconds": seconds} for share, seconds in self.stages]
+        return {"endpoint": self.endpoint, "version": self.version, "stages": stages}
+
+
+@dataclass(frozen=True, slots=True)
 class Predictions:
     """``body`` is the answer as SageMaker gives it: JSON for CSV, else a line of JSON for each row.
 
@@ -113,18 +126,19 @@ def deploy_new_endpoints(project: Project, folder: Path) -> None:
 
 def update(project: Project, endpoint: str, model: Path, *, at_once: bool = False) -> Deployment:
     """Put a model file behind an endpoint; returns when it is live or was rolled back. Raises as ``deploy`` does."""
-    return deploy(registry_folder(project), update_rule(project, endpoint, at_once), model, control_keys(project))
+    return deploy(registry_folder(project), _update_rule(project, endpoint, at_once), model, control_keys(project))
 
 
-def update_rule(project: Project, endpoint: str, at_once: bool) -> EndpointRule:
+def plan_update(project: Project, endpoint: str, model: Path, *, at_once: bool = False) -> DeploymentPlan:
+    """What ``update`` would do. Raises UserError, ModelDamaged."""
+    planned = stages(deployment_config(_update_rule(project, endpoint, at_once)))
+    shares = tuple((stage.share, stage.seconds) for stage in planned)
+    return DeploymentPlan(endpoint, load_model(model).version, shares)
+
+
+def _update_rule(project: Project, endpoint: str, at_once: bool) -> EndpointRule:
     rule = endpoint_rule(project, endpoint)
     return replace(rule, traffic="ALL_AT_ONCE", wait=0, bake=0) if at_once else rule
-
-
-def update_stages(project: Project, endpoint: str, *, at_once: bool) -> tuple[tuple[float, float], ...]:
-    """The share of the calls that an update would get, one stage after the other, and for how many seconds each."""
-    planned = stages(deployment_config(update_rule(project, endpoint, at_once)))
-    return tuple((stage.share, stage.seconds) for stage in planned)
 
 
 def statuses(project: Project) -> tuple[EndpointStatus, ...]:
