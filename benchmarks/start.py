@@ -20,7 +20,7 @@ import pymysql
 
 from demo.servers import MariaDB, MySQL, SqlServer
 from whimbrel.errors import SourceUnreachable
-from whimbrel.mysql import fence, locked
+from whimbrel.mysql import locked, visible
 from whimbrel.mysql.connect import connect
 from whimbrel.mysql.schema import read_table
 
@@ -77,9 +77,9 @@ def measure(server: SqlServer, repeat: int, *, lock: bool) -> dict[str, Any]:
 
     def start() -> None:
         with contextlib.suppress(SourceUnreachable):  # it gave the lock up, as it should
-            fence.fixed_start(source, [table], time.sleep)
+            visible.fixed_start(source, [table], time.sleep)
 
-    hidden = mock.patch.object(fence, "sees_commits", return_value=not lock)
+    hidden = mock.patch.object(visible, "sees_commits", return_value=not lock)
     one_try = mock.patch.object(locked, "PAUSES", ())
     with slow_select(server, database), hidden, one_try:
         began = time.perf_counter()

@@ -178,10 +178,10 @@ inline forget_changes(from, to) {
     i = 0
 }
 
-/* What is before the start must be seen by every later reader (the fence). */
+/* What is before the start must be seen by every later reader (mysql/visible.py). */
 inline begin_capture() {
     d_step {
-#ifndef START_WITHOUT_FENCE
+#ifndef START_NOT_SHOWN
         IS_SHOWN(0) && IS_SHOWN(1);
 #endif
         logged = changes;
@@ -410,10 +410,10 @@ inline forget_reread() {
 }
 
 /* Whether the engine shows to readers all that is applied. */
-#if defined(SETTLED_WITHOUT_FENCE) || defined(APPLIED_CHANGE_IS_NOT_SHOWN_YET)
-#define FENCED true
+#if defined(SETTLED_NOT_SHOWN) || defined(APPLIED_CHANGE_IS_NOT_SHOWN_YET)
+#define ALL_SHOWN true
 #else
-#define FENCED (IS_SHOWN_UP_TO(0, at) && IS_SHOWN_UP_TO(1, at))
+#define ALL_SHOWN (IS_SHOWN_UP_TO(0, at) && IS_SHOWN_UP_TO(1, at))
 #endif
 #ifdef SETTLED_ACROSS_A_BATCH
 #define IS_SETTLING false
@@ -428,7 +428,7 @@ inline apply() {
     do
 #ifdef LETTERS
     /* Each row is read at its own time, which is weaker than what the source gives. */
-    :: atomic { letter && reread == 0 && FENCED -> read_of_letter(); MAY_CRASH }
+    :: atomic { letter && reread == 0 && ALL_SHOWN -> read_of_letter(); MAY_CRASH }
     :: atomic { reread == 1 -> read_of_letter(); MAY_CRASH }
 #ifdef LETTER_REMOVED_BEFORE_WRITE
     :: atomic { letter && reread == ROWS -> letter = false; MAY_CRASH }

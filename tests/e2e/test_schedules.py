@@ -323,7 +323,7 @@ def test_a_transaction_that_is_applied_and_not_yet_shown_is_not_overwritten(
     lines: Work, between_chunks: Callable[[int, str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The binlog has it before readers see it. Here a read view from before it stands for such a moment: it is the
-    fence that makes the settling read later, as the same read without one would bring back the old row.
+    wait in mysql/visible.py that makes the settling read later: the same read without it would bring back the old row.
     """
     between_chunks(2, IN_BOTH)
     lines.begin()

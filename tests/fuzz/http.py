@@ -121,7 +121,7 @@ def _loop() -> asyncio.AbstractEventLoop:
 def _listener() -> Listener:
     """With one endpoint; control is not offered, since it could start a training."""
     serving = Serving(Registry(Path(tempfile.mkdtemp())))
-    live = serving.live[ENDPOINT] = LiveEndpoint(ENDPOINT, serving.capturer)
+    live = serving.live[ENDPOINT] = LiveEndpoint(ENDPOINT, serving.call_writer)
     live.fleet = Fleet("c", [LiveVariant("A", Served("m", model(kind="multiclass")), 1.0)], None, None)
     doors = Doors(Access(control=False), "127.0.0.1")
     routes = Routes(serving, doors, control=None)

@@ -15,9 +15,9 @@ import pytest
 from demo.servers import MySQL, SqlServer
 from tests.snapshot.conftest import Shop
 from whimbrel.errors import PrivilegeError, SourceUnreachable
-from whimbrel.mysql import fence, locked
+from whimbrel.mysql import locked, visible
 from whimbrel.mysql.connect import current_position
-from whimbrel.mysql.fence import Start, fixed_start
+from whimbrel.mysql.visible import Start, fixed_start
 from whimbrel.project import Source
 
 LONGEST = 0.3  # seconds that a write may wait because of us
@@ -98,7 +98,7 @@ def test_under_a_lock_too(tables: Shop, mysql: MySQL, kind: str, monkeypatch: py
     if tables.server is not mysql:
         pytest.skip("MariaDB needs no lock")
     monkeypatch.setattr(locked, "LIMIT", 5.0)  # the stall is ours, not the lock's
-    monkeypatch.setattr(fence, "sees_commits", lambda connection: False)
+    monkeypatch.setattr(visible, "sees_commits", lambda connection: False)
     with within_a_commit(tables, kind):
         plain = current_position(tables.connection)
         found = start(tables)
@@ -269,7 +269,7 @@ def test_a_prepared_xa_transaction_stops_the_start_by_name(
 ) -> None:
     if source_server.flavor == "mysql":
         pytest.skip("the capture names it when it is committed")
-    monkeypatch.setattr(fence, "PATIENCE", 0.2)
+    monkeypatch.setattr(visible, "PATIENCE", 0.2)
     with source_server.connect(tables.database) as session:
         for statement in ("XA START 'left'", "INSERT INTO t VALUES (5, 5)", "XA END 'left'", "XA PREPARE 'left'"):
             session.query(statement)
@@ -285,5 +285,5 @@ def test_until_visible(tables: Shop, kind: str) -> None:
     with within_a_commit(tables, kind):
         logged = current_position(tables.connection)
         assert not seen(tables), "else the test shows nothing"
-        fence.until_visible(tables.source, [tables.table()], logged, time.sleep)
+        visible.until_visible(tables.source, [tables.table()], logged, time.sleep)
         assert seen(tables)

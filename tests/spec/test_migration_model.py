@@ -23,8 +23,8 @@ VARIANTS = [
 # With dead letters and with transactions that are logged before they are seen: a run of its own, with fewer changes.
 LETTERS = ("LETTERS", "CHANGES=2")
 VARIANTS_OF_LETTERS = [
-    "START_WITHOUT_FENCE",
-    "SETTLED_WITHOUT_FENCE",
+    "START_NOT_SHOWN",
+    "SETTLED_NOT_SHOWN",
     "SETTLED_ACROSS_A_BATCH",
     "LETTER_REMOVED_BEFORE_WRITE",
 ]

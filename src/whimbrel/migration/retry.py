@@ -5,7 +5,7 @@ now, with all rows of its item, and the whole item is put. The order that makes 
 
 1. Nothing is applied meanwhile: the run lock keeps other processes out, and in this one it is the applier that calls.
 2. The source shows everything that was applied: a transaction is in the binlog before readers see it, and may have
-   been applied by then. The fence waits until such ones are through. Without it an older row could overwrite a change
+   been applied by then. ``mysql.visible`` waits until such ones are through. Else an older row could overwrite a change
    that is not applied a second time.
 3. The changes since the rows were read are applied after the item is written, and end in the same state: the last
    Change of each row decides.
@@ -29,8 +29,8 @@ from whimbrel.migration.lookup import read_whole_table, rows_within
 from whimbrel.migration.prepare import not_altered
 from whimbrel.migration.run import Run
 from whimbrel.mysql.connect import Mysql, connect
-from whimbrel.mysql.fence import until_visible
 from whimbrel.mysql.snapshot import rows_where_equal
+from whimbrel.mysql.visible import until_visible
 from whimbrel.records import Fault, Item, ItemOperation, Provenance, Put, Row, Value
 
 AT_ONCE = 200

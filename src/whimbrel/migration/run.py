@@ -44,7 +44,7 @@ from whimbrel.migration.snapshot import Snapshot
 from whimbrel.migration.state import CheckpointStore, StateFolder, with_held
 from whimbrel.migration.watch import Watch
 from whimbrel.mysql.connect import clock, connect
-from whimbrel.mysql.fence import Start, fixed_start
+from whimbrel.mysql.visible import Start, fixed_start
 from whimbrel.records import ItemOperation, Position, Provenance
 
 NEXT = {"new": "snapshot", "snapshot": "load", "load": "apply"}

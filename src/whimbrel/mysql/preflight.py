@@ -24,8 +24,8 @@ from whimbrel.mysql.connect import (
     translate,
     translated,
 )
-from whimbrel.mysql.fence import sees_commits
 from whimbrel.mysql.grants import grants_of, may
+from whimbrel.mysql.visible import sees_commits
 from whimbrel.records import Table
 
 OLDEST = {"mysql": (8, 0, 0), "mariadb": (10, 5, 0)}

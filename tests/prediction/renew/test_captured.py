@@ -11,10 +11,10 @@ from tests.prediction.serve.test_recordio import DENSE
 from whimbrel.errors import StateError
 from whimbrel.prediction.model.model import Model, load_model
 from whimbrel.prediction.serve.bodies import RECORDIO
-from whimbrel.prediction.serve.capture import Captured, line
-from whimbrel.prediction.serve.captured import captured_drift
+from whimbrel.prediction.serve.captured_calls import captured_drift
+from whimbrel.prediction.serve.data_capture import CapturedCall, line
 from whimbrel.prediction.serve.recordio import write as write_records
-from whimbrel.prediction.serve.registry import Capture
+from whimbrel.prediction.serve.registry import DataCapture
 
 JSON = "application/json"
 LINES = "application/jsonlines"
@@ -29,8 +29,8 @@ def captured(
     kind: str, body: str | bytes, output: str | bytes, output_type: str = JSON, version: str = "v1", at: float = 0
 ) -> bytes:
     data, said = (each.encode() if isinstance(each, str) else each for each in (body, output))
-    call = Captured("E", "A", version, at, "id", "", "", kind, data, output_type, said)
-    return line(Capture(100, ""), call)
+    call = CapturedCall("E", "A", version, at, "id", "", "", kind, data, output_type, said)
+    return line(DataCapture(100, ""), call)
 
 
 def write(folder: Path, *lines: bytes) -> None:

@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 from tests.prediction.serve.conftest import ENDPOINT, Running, predictions, serve_command, wait_for
 from tests.prediction.serve.models import ROW, model
 from whimbrel.prediction.model.model import load_model, save_model
-from whimbrel.prediction.serve.captured import captured_drift
+from whimbrel.prediction.serve.captured_calls import captured_drift
 from whimbrel.prediction.serve.served import Call, Served
 
 CLASSES = ("b,c", 'say "é"', "z")

@@ -21,7 +21,7 @@ from whimbrel.prediction.serve.figures import BOUNDS, SECONDS, Figures, Window, 
 from whimbrel.prediction.serve.registry import (
     IN_SERVICE,
     UPDATING,
-    Capture,
+    DataCapture,
     EndpointConfig,
     Registry,
     State,
@@ -128,7 +128,7 @@ def test_the_last_seconds_are_those_seconds() -> None:
 
 def a_state() -> State:
     model = StoredModel("m", "models/m.json", "v1", "/x/m.json", 1.0, "2026", "binary", "linear", {"auc": 0.9})
-    config = EndpointConfig("c", (Variant("A", "m", 2.0),), 1.0, Variant("S", "m"), Capture(10, "/x"))
+    config = EndpointConfig("c", (Variant("A", "m", 2.0),), 1.0, Variant("S", "m"), DataCapture(10, "/x"))
     endpoint = StoredEndpoint("e", "c", IN_SERVICE, 1.0, 2.0, weights={"A": 3.0}).now("InService")
     return State().with_model(model).with_config(config).with_endpoint(endpoint)
 

@@ -11,7 +11,7 @@ from whimbrel.errors import UserError
 from whimbrel.lake.manifest import asked_time
 from whimbrel.prediction.model.drift import Drift
 from whimbrel.prediction.model.model import load_model
-from whimbrel.prediction.serve.captured import captured_drift
+from whimbrel.prediction.serve.captured_calls import captured_drift
 from whimbrel.prediction.serve.project import endpoint_rule, only_endpoint, present_model
 from whimbrel.project import Project
 

@@ -21,7 +21,7 @@ from whimbrel.prediction.sagemaker.logs import logs
 from whimbrel.prediction.sagemaker.places import Folders
 from whimbrel.prediction.sagemaker.training_jobs import IN_PROGRESS, Job, TrainingJobs, job_from
 from whimbrel.prediction.serve.registry import (
-    Capture,
+    DataCapture,
     EndpointConfig,
     State,
     StoredEndpoint,
@@ -283,7 +283,7 @@ def _variant_as_given(variant: Variant) -> Values:
     }
 
 
-def _capture(given: Values, folders: Folders) -> Capture | None:
+def _capture(given: Values, folders: Folders) -> DataCapture | None:
     if not given or not given.get("EnableCapture", True):
         return None
     modes = {each["CaptureMode"] for each in given["CaptureOptions"]}
@@ -293,7 +293,7 @@ def _capture(given: Values, folders: Folders) -> Capture | None:
     if not 0 <= percent <= 100:
         raise UserError(f"must be from 0 to 100, not {percent}", place="InitialSamplingPercentage", hint="Fix it.")
     folder = folders.output(given["DestinationS3Uri"], "DestinationS3Uri")
-    return Capture(percent, str(folder), "Output" not in modes or len(modes) > 1, modes != {"Input"})
+    return DataCapture(percent, str(folder), "Output" not in modes or len(modes) > 1, modes != {"Input"})
 
 
 def _training_job(job: Job) -> Values:

@@ -20,7 +20,7 @@ from whimbrel.prediction.model.model import Model, load_model
 from whimbrel.prediction.serve.registry import (
     FAILED,
     IN_SERVICE,
-    Capture,
+    DataCapture,
     EndpointConfig,
     Registry,
     State,
@@ -90,10 +90,10 @@ def server_url(folder: Path) -> str:
     raise UserError("no server runs", place=str(folder), hint="Start it with: whimbrel serve")
 
 
-def capture_of(folder: Path, rule: EndpointRule) -> Capture | None:
+def capture_of(folder: Path, rule: EndpointRule) -> DataCapture | None:
     if not rule.capture_percent:
         return None
-    return Capture(rule.capture_percent, str(Path(rule.capture_folder or folder / "capture").absolute()))
+    return DataCapture(rule.capture_percent, str(Path(rule.capture_folder or folder / "capture").absolute()))
 
 
 def deployment_config(rule: EndpointRule) -> dict[str, Any]:

@@ -16,9 +16,9 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from whimbrel.prediction.serve.budget import Load, NoRoom
-from whimbrel.prediction.serve.capture import Captured, Capturer
+from whimbrel.prediction.serve.data_capture import CallWriter, CapturedCall
 from whimbrel.prediction.serve.figures import Figures, Window
-from whimbrel.prediction.serve.registry import Capture
+from whimbrel.prediction.serve.registry import DataCapture
 from whimbrel.prediction.serve.served import Answer, Call, Served
 from whimbrel.prediction.serve.work import work
 
@@ -88,7 +88,7 @@ class Fleet:
     """The variants of one endpoint configuration, ready to answer."""
 
     def __init__(
-        self, config: str, variants: Sequence[LiveVariant], shadow: LiveVariant | None, capture: Capture | None
+        self, config: str, variants: Sequence[LiveVariant], shadow: LiveVariant | None, capture: DataCapture | None
     ) -> None:
         self.config = config
         self.variants = tuple(variants)
@@ -135,14 +135,14 @@ class Trial(NamedTuple):
 class LiveEndpoint:
     """What answers under one name."""
 
-    def __init__(self, name: str, capturer: Capturer, *, refuse_unknown: bool = False) -> None:
+    def __init__(self, name: str, call_writer: CallWriter, *, refuse_unknown: bool = False) -> None:
         self.name = name
         self.refuse_unknown = refuse_unknown
         self.fleet: Fleet | None = None
         self.trial: Trial | None = None
         self.past: deque[Fleet] = deque(maxlen=8)  # what answered before: their figures are part of the last minutes
         self.recent: deque[Call] = deque(maxlen=RECENT)
-        self._capturer = capturer
+        self._capturer = call_writer
         self._shadows: set[asyncio.Task[None]] = set()
 
     def swap(self, fleet: Fleet) -> None:
@@ -222,7 +222,7 @@ class LiveEndpoint:
         assert fleet.capture
         self._capturer.keep(
             fleet.capture,
-            Captured(
+            CapturedCall(
                 endpoint=self.name,
                 variant=variant.name,
                 model_version=variant.served.version,

@@ -43,8 +43,8 @@ def page(serving: Serving, refused: dict[int, int], connections: int, held: int)
             _fleet(lines, name, live.fleet, "serving", 1.0 - (trial.share if trial else 0.0))
         if trial:
             _fleet(lines, name, trial.fleet, "trial", trial.share)
-    lines["whimbrel_captured_total"].append(f" {serving.capturer.kept}")
-    lines["whimbrel_capture_dropped_total"].append(f" {serving.capturer.dropped}")
+    lines["whimbrel_captured_total"].append(f" {serving.call_writer.kept}")
+    lines["whimbrel_capture_dropped_total"].append(f" {serving.call_writer.dropped}")
     lines["whimbrel_connections"].append(f" {connections}")
     lines["whimbrel_held_bytes"].append(f" {held}")
     lines["whimbrel_refused_total"] += [f'{{code="{code}"}} {count}' for code, count in sorted(refused.items())]

@@ -62,7 +62,7 @@ class Variant:
 
 
 @dataclass(frozen=True, slots=True)
-class Capture:
+class DataCapture:
     """Which share of the calls is kept (per cent), below which folder, and what of them."""
 
     percent: int
@@ -79,7 +79,7 @@ class EndpointConfig:
     variants: tuple[Variant, ...]
     created: float
     shadow: Variant | None = None
-    capture: Capture | None = None
+    capture: DataCapture | None = None
 
     @property
     def all_variants(self) -> tuple[Variant, ...]:
@@ -264,5 +264,5 @@ def _config_from(values: dict[str, Any]) -> EndpointConfig:
         variants=tuple(Variant(**each) for each in values["variants"]),
         created=values["created"],
         shadow=Variant(**values["shadow"]) if values["shadow"] else None,
-        capture=Capture(**values["capture"]) if values["capture"] else None,
+        capture=DataCapture(**values["capture"]) if values["capture"] else None,
     )

@@ -25,7 +25,7 @@ from typing import Any
 from whimbrel.errors import UserError, WhimbrelError
 from whimbrel.prediction.model.artifact import model_in
 from whimbrel.prediction.model.model import Model, load_model
-from whimbrel.prediction.serve.capture import Capturer
+from whimbrel.prediction.serve.data_capture import CallWriter
 from whimbrel.prediction.serve.endpoint import Fleet, LiveEndpoint, LiveVariant, Trial
 from whimbrel.prediction.serve.figures import Window
 from whimbrel.prediction.serve.registry import (
@@ -63,7 +63,7 @@ class Serving:
     ) -> None:
         """``refuse_unknown`` are the endpoints that refuse a category which training never saw; others count it."""
         self.live: dict[str, LiveEndpoint] = {}
-        self.capturer = Capturer()
+        self.call_writer = CallWriter()
         self._guards = guards or {}
         self._refuse_unknown = refuse_unknown
         self._registry = registry
@@ -88,7 +88,7 @@ class Serving:
         for task in self._updates.values():
             task.cancel()
         await asyncio.gather(*self._updates.values(), return_exceptions=True)
-        await in_thread(self.capturer.close)
+        await in_thread(self.call_writer.close)
 
     # -- models and configurations
 
@@ -244,7 +244,7 @@ class Serving:
     # -- small steps
 
     def _endpoint(self, name: str) -> LiveEndpoint:
-        return LiveEndpoint(name, self.capturer, refuse_unknown=name in self._refuse_unknown)
+        return LiveEndpoint(name, self.call_writer, refuse_unknown=name in self._refuse_unknown)
 
     def _begin(self, name: str, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -26,8 +26,8 @@ def status(serving: Serving, drifts: dict[str, list[dict[str, Any]]]) -> dict[st
         "endpoints": [_endpoint(serving, live, now) for live in serving.live.values()],
         "models": sorted((_model(each) for each in serving.state.models.values()), key=lambda each: each["created"]),
         "drift": drifts,
-        "captured": serving.capturer.kept,
-        "dropped": serving.capturer.dropped,
+        "captured": serving.call_writer.kept,
+        "dropped": serving.call_writer.dropped,
     }
 
 

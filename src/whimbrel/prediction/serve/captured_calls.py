@@ -1,4 +1,4 @@
-"""Reading captured calls again (their form is in capture.py): the rows that were asked about, and the scores given."""
+"""Reading captured calls again (data_capture.py has the form): the rows that were asked about, and the scores given."""
 
 from __future__ import annotations
 

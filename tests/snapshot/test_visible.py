@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from whimbrel.errors import PrivilegeError, SourceError, SourceUnreachable, Stopped, UnsupportedSource
-from whimbrel.mysql import fence
-from whimbrel.mysql.fence import Start, fixed_start, sees_commits, until_visible
+from whimbrel.mysql import visible
+from whimbrel.mysql.visible import Start, fixed_start, sees_commits, until_visible
 from whimbrel.project import Source
 from whimbrel.records import Position, Table
 
@@ -77,7 +77,7 @@ class World:
                 if self.flavor == "mariadb" and each.state == 2 and not each.prepared:
                     each.state = 3  # a plain commit is in the binlog and visible at once, as a snapshot sees it
 
-    # What the fence asks
+    # What is asked
 
     def rows(self, sql: str, args: tuple[Any, ...] = ()) -> list[dict[str, Any]]:
         self.statements.append(sql)
@@ -127,7 +127,7 @@ class World:
 
 @pytest.fixture
 def connected(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Makes ``fence`` speak with a world."""
+    """Makes ``visible`` speak with a world."""
 
     def use(world: World) -> World:
         def connect(source: Source) -> World:
@@ -141,11 +141,11 @@ def connected(monkeypatch: pytest.MonkeyPatch) -> Any:
 
             return of
 
-        monkeypatch.setattr(fence, "connect", connect)
-        monkeypatch.setattr(fence, "server_info", asked(lambda: SimpleNamespace(flavor=world.flavor)))
-        monkeypatch.setattr(fence, "rows_as_dicts", asked(lambda sql, args=(): world.rows(sql, args)))
-        monkeypatch.setattr(fence, "binlog_status", asked(world.binlog_status))
-        monkeypatch.setattr(fence, "mysql_position", asked(world.position))
+        monkeypatch.setattr(visible, "connect", connect)
+        monkeypatch.setattr(visible, "server_info", asked(lambda: SimpleNamespace(flavor=world.flavor)))
+        monkeypatch.setattr(visible, "rows_as_dicts", asked(lambda sql, args=(): world.rows(sql, args)))
+        monkeypatch.setattr(visible, "binlog_status", asked(world.binlog_status))
+        monkeypatch.setattr(visible, "mysql_position", asked(world.position))
         return world
 
     return use
@@ -272,7 +272,7 @@ def test_where_mysql_hides_commits_a_lock_is_asked_for(
         asked.append(what)
         return SimpleNamespace(position=Position(FILE, 7), held_ms=12.5)
 
-    monkeypatch.setattr(fence, "position_under_lock", lock)
+    monkeypatch.setattr(visible, "position_under_lock", lock)
     wait = Clock()
     assert fixed_start(SOURCE, TABLES, wait) == Start(Position(FILE, 7), "under a read lock", 12.5)
     assert asked == [(SOURCE, TABLES, wait)]
@@ -293,14 +293,14 @@ def test_what_hides_commits_and_what_is_an_outage(connected: Any, monkeypatch: p
         def fail(*_: Any, error: Exception = error) -> Any:
             raise error
 
-        monkeypatch.setattr(fence, "rows_as_dicts", fail)
+        monkeypatch.setattr(visible, "rows_as_dicts", fail)
         if outage:
             with pytest.raises(SourceUnreachable):
                 sees_commits(world)
         else:
             assert not sees_commits(world)
     monkeypatch.setattr(
-        fence, "rows_as_dicts", lambda connection, sql, args=(): [] if "lost" in sql else world.rows(sql)
+        visible, "rows_as_dicts", lambda connection, sql, args=(): [] if "lost" in sql else world.rows(sql)
     )
     assert not sees_commits(world)
 

@@ -23,7 +23,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import orjson
 
-from whimbrel.prediction.serve.registry import Capture
+from whimbrel.prediction.serve.registry import DataCapture
 from whimbrel.threads import Thread
 
 MOST_QUEUED = 64 << 20  # bytes of bodies
@@ -33,7 +33,7 @@ _EVERY = 0.5
 _log = logging.getLogger("whimbrel.serve")
 
 
-class Captured(NamedTuple):
+class CapturedCall(NamedTuple):
     """One call to keep; ``at`` is in seconds since 1970."""
 
     endpoint: str
@@ -49,20 +49,20 @@ class Captured(NamedTuple):
     output: bytes
 
 
-class Capturer:
+class CallWriter:
     """Takes calls from the event loop and writes them from its own thread. ``dropped`` counts what was not written."""
 
     def __init__(self) -> None:
         self.kept = self.dropped = 0
-        self._queue: deque[tuple[Capture, Captured]] = deque()
+        self._queue: deque[tuple[DataCapture, CapturedCall]] = deque()
         self._queued = 0
         self._lock = threading.Lock()
         self._files: dict[tuple[str, str, str], _File] = {}
         self._stop = threading.Event()
-        self._thread = Thread(self._run, "capture")
+        self._thread = Thread(self._run, "data-capture")
         self._thread.start()
 
-    def keep(self, plan: Capture, call: Captured) -> None:
+    def keep(self, plan: DataCapture, call: CapturedCall) -> None:
         """Never waits for the disk, never raises."""
         size = len(call.input) + len(call.output)
         with self._lock:
@@ -135,7 +135,7 @@ class _File:
         self._file.close()
 
 
-def line(plan: Capture, call: Captured) -> bytes:
+def line(plan: DataCapture, call: CapturedCall) -> bytes:
     """The call as one line, with its line end."""
     data: dict[str, Any] = {}
     if plan.input:
