@@ -22,6 +22,8 @@ MUTANTS ?=
 ONLY ?=
 TESTS ?=
 export PYTHON
+# The suite starts whimbrel hundreds of times: each would compile all of it, and its libraries, for itself.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo demo-predict test test-all suite bench chaos mutants fuzz coverage lint lock setup setup-predict setup-tests clean
 

@@ -318,6 +318,8 @@ def over_the_lake(people: Work, project: whimbrel.Project, table: str, results: 
     assert (people.folder / "people.csv").read_text().startswith("y,")
     found = whimbrel.query("SELECT count(*) AS n FROM people", project=people.folder / "whimbrel.toml")
     assert found.to_pylist() == [{"n": ROWS}]
+    with whimbrel.open_database(project=project) as database:
+        assert "age" in database.columns()["people"]
     planned = whimbrel.plan_restore(project, table, into=f"{table}-2")
     assert planned.key == (("id", "N"),)
     restored = whimbrel.restore(project, table, into=f"{table}-2")

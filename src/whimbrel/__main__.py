@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from types import FrameType
-from typing import NoReturn
 
-from whimbrel.cli.stopping import FAILED, INTERRUPTED
-from whimbrel.memory import out_of_memory
+FAILED, INTERRUPTED = 3, 130  # as whimbrel.cli.stopping has them
+LEAST = 32 << 20  # bytes that any command needs
 
 
 def run() -> None:
-    signal.signal(signal.SIGTERM, _leave)
     try:
-        from whimbrel.cli.main import main  # takes a third of a second, in which a person may press Ctrl-C
-
-        main()
+        _run()
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-    except (MemoryError, ImportError) as error:
-        used_up = out_of_memory(error)
-        if used_up is None:
+    except Exception as error:
+        if not (isinstance(error, MemoryError) or _is_short()):
             raise
-        sys.stderr.write(f"whimbrel: {used_up}\n")
+        sys.stderr.write("whimbrel: the memory is used up\n")
         sys.exit(FAILED)
 
 
-def _leave(_signal: int, _frame: FrameType | None) -> NoReturn:
-    sys.exit(INTERRUPTED)
+def _run() -> None:
+    import signal
+
+    signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(INTERRUPTED))
+    from whimbrel.cli.main import main  # takes a moment, in which a person may press Ctrl-C
+
+    main()
+
+
+def _is_short() -> bool:
+    """Where the interpreter finds no memory to compile or load a module, it raises an error of any kind."""
+    try:
+        bytearray(LEAST)
+    except MemoryError:
+        return True
+    return False
 
 
 if __name__ == "__main__":

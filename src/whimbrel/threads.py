@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
-from typing import Generic, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Generic, TypeVar, TypeVarTuple
+
+if TYPE_CHECKING:
+    import asyncio
 
 A = TypeVarTuple("A")
 T = TypeVar("T")
@@ -76,6 +78,8 @@ async def in_thread(do: Callable[[*A], T], *arguments: *A) -> T:
 
     A task that is cancelled meanwhile stays here until ``do`` has ended: what is closed or removed next is not in use.
     """
+    import asyncio  # which takes longer than many a command that has no event loop
+
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[T] = loop.create_future()
 
@@ -103,6 +107,8 @@ async def in_threads(items: Iterator[T]) -> AsyncIterator[T]:
 
 
 async def _waited(ended: asyncio.Future[T]) -> None:
+    import asyncio
+
     try:
         await asyncio.wait([ended])
     except asyncio.CancelledError:

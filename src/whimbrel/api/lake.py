@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -15,6 +16,7 @@ from whimbrel.lake import table as tables
 from whimbrel.lake.manifest import Manifest
 from whimbrel.lake.refused import Refused
 from whimbrel.lake.restore import RestorePlan, RestoreResult
+from whimbrel.lake.sql import Database
 from whimbrel.lake.table import ConvertPlan, ConvertResult, CsvResult, ExportPlan, ExportResult
 from whimbrel.project import FILE_NAME
 
@@ -33,6 +35,7 @@ __all__ = [
     "RestoreResult",
     "convert",
     "export",
+    "open_database",
     "plan_convert",
     "plan_export",
     "plan_restore",
@@ -201,6 +204,17 @@ def query(sql: str, *, project: ProjectLike = FILE_NAME, as_of: str = "", datase
     """
     with opened(project) as found:
         return asking.query(found, sql, as_of=as_of, identity=dataset_id)
+
+
+@contextmanager
+def open_database(*, project: ProjectLike = FILE_NAME, as_of: str = "", dataset_id: str = "") -> Iterator[Database]:
+    """A connection of DuckDB for several questions, closed at the end of the block: ``arrow(statement)`` gives a table,
+    ``copy(statement, "csv" | "json" | "parquet", file)`` writes one, ``columns()`` has the columns of every table.
+
+    The arguments and errors are those of ``query``.
+    """
+    with opened(project) as found, asking.open_database(found, as_of=as_of, identity=dataset_id) as database:
+        yield database
 
 
 def _ignore(items: int) -> None: ...

@@ -2,39 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
-import tempfile
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, cast
 
 import click
 
-from whimbrel.api import lake as verbs
-from whimbrel.api.opened import opened
-from whimbrel.cli.frame import (
-    DEAD_LETTERS,
-    OK,
-    guarded,
-    json_option,
-    named_project,
-    project_option,
-    say_json,
-)
-from whimbrel.cli.stopping import interruptible
-from whimbrel.errors import UserError
-from whimbrel.lake import datasets
-from whimbrel.lake.bucket import SCHEME
-from whimbrel.lake.sql import FORMATS, lake_folder, open_database, statements
-from whimbrel.lake.table import ConvertPlan, ConvertResult
-from whimbrel.project import Project
+from whimbrel.cli.frame import guarded, json_option, named_project, project_option
 
-How: TypeAlias = Literal["", "full", "incremental"]
-Method: TypeAlias = Literal["auto", "stream", "compare"]
-NAMED = 20  # refused items shown to a person; the data set's refused.jsonl has more
+FORMATS = ("table", "csv", "json", "parquet")
 dry_run_option = click.option("--dry-run", is_flag=True, help="Print what would be done, and exit.")
 
 
@@ -62,19 +36,17 @@ def export(
 
     An export that was stopped continues where it was.
     """
-    project, kind, way = named_project(project_file), cast(How, how or ""), cast(Method, method or "auto")
-    if dry_run:
-        plan = verbs.plan_export(project, table, how=kind, max_read_units=max_read_units)
-        rate = f"at {plan.read_units_per_second:,.0f} read units a second at most"
-        say(as_json, plan.to_dict(), f"A {plan.kind} export of {table}, {rate}.")
-        return OK
-    with interruptible() as stop, counting(as_json) as count:
-        done = verbs.export(
-            project, table, how=kind, method=way, max_read_units=max_read_units, progress=count, stop=stop
-        )
-    what = "items" if done.kind == "full" else "changes"
-    say(as_json, done.to_dict(), f"{done.items:,} {what} as of {done.as_of} in {done.folder}")
-    return OK
+    from whimbrel.cli import exports
+
+    return exports.export(
+        named_project(project_file),
+        as_json,
+        table,
+        dry_run=dry_run,
+        how=how or "",
+        method=method or "auto",
+        max_read_units=max_read_units,
+    )
 
 
 @click.command()
@@ -113,59 +85,13 @@ def convert(
 
     Types follow from all items and are pinned in the project file.
     """
+    from whimbrel.cli import exports
+
     project = named_project(project_file)
-    if as_of and (as_csv or csv_file):
-        raise UserError("CSV is written of the current data set", place="--as-of", hint="Use query --as-of -f csv.")
-    if dry_run:
-        plan = verbs.plan_convert(project, table, source=place, as_of=as_of)
-        say(as_json, plan.to_dict(), f"From {_sources(project, plan)}")
-        return OK
-    with interruptible() as stop:
-        made = verbs.convert(project, table, source=place, again=again, as_of=as_of, accept_gap=accept_gap, stop=stop)
-    report(made, project, as_json and not (as_csv or csv_file))
-    if as_csv or csv_file:
-        done = verbs.write_csv(
-            project, table, path=csv_file, columns=columns, label=label, without=without, header=header
-        )
-        say(as_json, done.to_dict(), f"{done.rows:,} rows in {done.csv}")
-    return DEAD_LETTERS if made.manifest.refused else OK
-
-
-def _sources(project: Project, plan: ConvertPlan) -> str:
-    text = ", ".join(plan.sources)
-    return f"{text}, copied into {lake_folder(project)}" if text.startswith(SCHEME) else text
-
-
-def report(made: ConvertResult, project: Project, as_json: bool) -> None:
-    manifest = made.manifest
-    told = f"{manifest.rows:,} rows as of {manifest.as_of} in data set {manifest.name} ({manifest.id})"
-    say(as_json, made.to_dict(), told if made.converted else "Nothing new since the last export.")
-    if not as_json:
-        for line in _more_lines(made, project):
-            click.echo(line)
-
-
-def _more_lines(made: ConvertResult, project: Project) -> Iterator[str]:
-    """What a person must know of a data set besides its size."""
-    manifest, done = made.manifest, made.converted
-    if made.pinned:
-        yield (f"The types are pinned in {project.path}.")
-    for name in done.mixed if done else ():
-        yield (f"{name!r} has values of several types: its column is DynamoDB's JSON.")
-    columns = {field.attribute: field.name for field in manifest.schema}
-    for names in done.alike if done else ():
-        told = " and ".join(f"{name!r} (column {columns[name]!r})" if name in columns else repr(name) for name in names)
-        inside = "" if names[0] in columns else "; the column that they are in is DynamoDB's JSON"
-        yield (f"{told} differ by letter case only, which SQL does not tell apart{inside}.")
-    for start, end in manifest.gaps:
-        yield (f"The changes from {start} to {end} are in no export: accepted, and not in it.")
-    if manifest.refused:
-        yield (f"{manifest.refused:,} items are not in it:")
-    for each in made.refused[:NAMED]:
-        where = f"{each.file}, line {each.line}" if each.line else each.file
-        yield (f"  {each.key or ''} {where}: {each.reason}")
-    if manifest.refused > NAMED:
-        yield (f"  … more in {datasets.home(lake_folder(project), manifest.name) / manifest.id / 'refused.jsonl'}")
+    csv = exports.Csv(csv_file, columns, label, without, header=header) if as_csv or csv_file else None
+    return exports.convert(
+        project, as_json, table, csv, dry_run=dry_run, place=place, again=again, as_of=as_of, accept_gap=accept_gap
+    )
 
 
 @click.command()
@@ -195,40 +121,11 @@ def restore(
     into_existing: bool,
 ) -> int:
     """Rebuild TABLE from its exports: every item as it was."""
-    project, key = named_project(project_file), [_key(each) for each in keys]
-    if dry_run:
-        with interruptible() as stop:
-            plan = verbs.plan_restore(
-                project, table, source=place, as_of=as_of, into=into, key=key, accept_gap=accept_gap, stop=stop
-            )
-        values, shown = plan.to_dict(), list(plan.key)
-        say(as_json, values, f"{plan.table} with the key {shown}, from {len(plan.files)} files.")
-        return OK
-    with interruptible() as stop, counting(as_json) as count:
-        done = verbs.restore(
-            project,
-            table,
-            source=place,
-            as_of=as_of,
-            into=into,
-            key=key,
-            accept_gap=accept_gap,
-            into_existing=into_existing,
-            progress=count,
-            stop=stop,
-        )
-    told = f"{done.puts:,} items written, {done.deletes:,} deleted, {len(done.refused):,} refused."
-    say(as_json, done.to_dict(), told)
-    for each in [] if as_json else done.refused[:NAMED]:
-        click.echo(f"  {each.key or ''} {each.file}, line {each.line}: {each.reason}")
-    return DEAD_LETTERS if done.refused else OK
+    from whimbrel.cli import exports
 
-
-def _key(text: str) -> tuple[str, str]:
-    name, _, kind = text.rpartition(":")
-    if not name or kind not in ("S", "N", "B"):
-        raise UserError(f"{text!r} is not a key attribute", place="--key", hint="Write it as NAME:S, NAME:N or NAME:B.")
-    return name, kind
+    options = {"source": place, "as_of": as_of, "into": into, "accept_gap": accept_gap}
+    project = named_project(project_file)
+    return exports.restore(project, as_json, table, keys, dry_run=dry_run, into_existing=into_existing, **options)
 
 
 @click.command()
@@ -250,65 +147,12 @@ def query(
     identity: str,
 ) -> int:
     """Ask SQL of the data sets, each by its name. Without SQL, a shell with history and completion."""
-    from whimbrel.cli.table import write_table
+    from whimbrel.cli import query as asking
 
-    project = named_project(project_file)
-    text = script.read_text(encoding="utf-8") if script else sql
+    project, text = named_project(project_file), script.read_text(encoding="utf-8") if script else sql
     if text is None:
-        from whimbrel.cli.shell import run_shell
-
-        with opened(project):
-            return run_shell(project, as_of=as_of, identity=identity)
-    if kind == "parquet" and output is None:
-        raise UserError("Parquet goes into a file", place="--output", hint="Name it: -o rows.parquet")
-    with (
-        opened(project),
-        open_database(project, as_of=as_of, identity=identity) as database,
-        written(output) as out,
-    ):
-        for statement in statements(text):
-            if kind == "table":
-                write_table(database, statement, out)
-            else:
-                database.copy(statement, kind, out)
-    return OK
-
-
-def say(as_json: bool, values: dict[str, Any], text: str) -> None:
-    say_json(values) if as_json else click.echo(text)
-
-
-@contextmanager
-def counting(as_json: bool) -> Iterator[Any]:
-    """A count of items that moves on a terminal's last line."""
-    lock, counted, shown = threading.Lock(), 0, sys.stderr.isatty() and not as_json
-
-    def count(items: int) -> None:
-        nonlocal counted
-        with lock:
-            counted += items
-            if shown:
-                click.echo(f"\r{counted:,} items", nl=False, err=True)
-
-    yield count
-    if shown:
-        click.echo("\r\x1b[K", nl=False, err=True)
-
-
-@contextmanager
-def written(path: Path | None) -> Iterator[Any]:
-    """Where to write: the file, whole or not at all, or standard output."""
-    if path is None:
-        yield sys.stdout.buffer
-        return
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
-        try:
-            yield file
-            file.close()
-            shutil.move(file.name, path)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise
+        return asking.shell(project, as_of=as_of, dataset_id=identity)
+    return asking.query(project, text, kind, output, as_of=as_of, dataset_id=identity)
 
 
 COMMANDS = (export, convert, restore, query)

@@ -3,58 +3,61 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from typing import Any
 
 import click
 
+from whimbrel.api.lake import open_database
 from whimbrel.cli.frame import OK
 from whimbrel.cli.table import write_table
 from whimbrel.errors import UserError
 from whimbrel.lake.need import need
-from whimbrel.lake.sql import FORMATS, Database, open_database, statements
+from whimbrel.lake.sql import Database, statements
 from whimbrel.project import Project
 
 KEYWORDS = ("SELECT", "FROM", "WHERE", "GROUP BY", "ORDER BY", "LIMIT", "HAVING", "JOIN", "USING", "WITH", "UNION ALL")
 FUNCTIONS = ("count", "sum", "avg", "min", "max", "median", "stddev", "corr", "DESCRIBE", "SUMMARIZE", "SHOW TABLES")
+FORMATS = ("table", "csv", "json")
 HELP = """\\d          the tables        \\d TABLE    its columns
 \\f FORMAT   table, csv or json
 \\as-of TIME every data set as it was then; without TIME, as it is now
 \\q          the end"""
 
 
-def run_shell(project: Project, *, as_of: str = "", identity: str = "") -> int:
+def run_shell(project: Project, *, as_of: str = "", dataset_id: str = "") -> int:
     """Read statements until the end. An error is printed, and the shell continues."""
     toolkit, history = need("prompt_toolkit", "lake"), need("prompt_toolkit.history", "lake")
-    project.state.mkdir(parents=True, exist_ok=True)
-    database = open_database(project, as_of=as_of, identity=identity)
-    session = toolkit.PromptSession(history=history.FileHistory(str(project.state / "query-history")))
-    kind, pending = "table", ""
-    while True:
-        try:
-            prompt = "whimbrel> " if not pending else "     ...> "
-            line = session.prompt(prompt, completer=completer(database), complete_while_typing=False)
-        except KeyboardInterrupt:
-            pending = ""
-            continue
-        except EOFError:
-            return OK
-        try:
-            if not pending and line.strip().startswith("\\"):
-                words = line.split()
-                if words[0] == "\\q":
-                    return OK
-                if words[0] == "\\as-of":
-                    fresh = open_database(project, as_of=" ".join(words[1:]))
-                    database = fresh
-                else:
-                    kind = command(database, words, kind)
+    with ExitStack() as opened:
+        database = opened.enter_context(open_database(project=project, as_of=as_of, dataset_id=dataset_id))
+        project.state.mkdir(parents=True, exist_ok=True)
+        session = toolkit.PromptSession(history=history.FileHistory(str(project.state / "query-history")))
+        kind, pending = "table", ""
+        while True:
+            try:
+                prompt = "whimbrel> " if not pending else "     ...> "
+                line = session.prompt(prompt, completer=completer(database), complete_while_typing=False)
+            except KeyboardInterrupt:
+                pending = ""
                 continue
-            pending = f"{pending}\n{line}".strip()
-            if pending.endswith(";"):
-                whole, pending = pending, ""
-                run(database, whole, kind)
-        except UserError as error:
-            click.echo(f"{error}", err=True)
+            except EOFError:
+                return OK
+            try:
+                if not pending and line.strip().startswith("\\"):
+                    words = line.split()
+                    if words[0] == "\\q":
+                        return OK
+                    if words[0] == "\\as-of":
+                        database = opened.enter_context(open_database(project=project, as_of=" ".join(words[1:])))
+                    else:
+                        kind = command(database, words, kind)
+                    continue
+                pending = f"{pending}\n{line}".strip()
+                if pending.endswith(";"):
+                    whole, pending = pending, ""
+                    run(database, whole, kind)
+            except UserError as error:
+                click.echo(f"{error}", err=True)
 
 
 def run(database: Database, text: str, kind: str) -> None:
@@ -68,7 +71,7 @@ def run(database: Database, text: str, kind: str) -> None:
 
 def command(database: Database, words: list[str], kind: str) -> str:
     """One of the shell's own commands; the format from now on."""
-    if words[0] == "\\f" and len(words) == 2 and words[1] in FORMATS[:-1]:
+    if words[0] == "\\f" and len(words) == 2 and words[1] in FORMATS:
         return words[1]
     tables = database.columns()
     if words[0] == "\\d" and len(words) == 1:

@@ -24,7 +24,6 @@ from whimbrel.project import Project
 if TYPE_CHECKING:
     import pyarrow
 
-FORMATS = ("table", "csv", "json", "parquet")
 _COPY = {"csv": "FORMAT csv, HEADER true", "json": "FORMAT json", "parquet": "FORMAT parquet, COMPRESSION zstd"}
 
 

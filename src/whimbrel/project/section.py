@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from typing import Any
@@ -133,6 +132,8 @@ class Section:
         """Name every key that nobody asked for: a misspelt setting must not be ignored."""
         for key in self._values:
             if key not in self._known:
+                import difflib
+
                 near = difflib.get_close_matches(key, self._known, 1)
                 self.fault(key, "unknown key" + (f"; did you mean {near[0]!r}?" if near else ""))
 

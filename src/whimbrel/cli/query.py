@@ -1,0 +1,52 @@
+"""``whimbrel query``: one answer, or a shell."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from whimbrel.api.lake import open_database
+from whimbrel.cli.frame import OK
+from whimbrel.cli.table import write_table
+from whimbrel.errors import UserError
+from whimbrel.lake.sql import statements
+from whimbrel.project import Project
+
+
+def query(project: Project, sql: str, kind: str, output: Path | None, *, as_of: str, dataset_id: str) -> int:
+    if kind == "parquet" and output is None:
+        raise UserError("Parquet goes into a file", place="--output", hint="Name it: -o rows.parquet")
+    with open_database(project=project, as_of=as_of, dataset_id=dataset_id) as database, written(output) as out:
+        for statement in statements(sql):
+            if kind == "table":
+                write_table(database, statement, out)
+            else:
+                database.copy(statement, kind, out)
+    return OK
+
+
+def shell(project: Project, *, as_of: str, dataset_id: str) -> int:
+    from whimbrel.cli.shell import run_shell
+
+    return run_shell(project, as_of=as_of, dataset_id=dataset_id)
+
+
+@contextmanager
+def written(path: Path | None) -> Iterator[Any]:
+    """Where to write: the file, whole or not at all, or standard output."""
+    if path is None:
+        yield sys.stdout.buffer
+        return
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
+        try:
+            yield file
+            file.close()
+            shutil.move(file.name, path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
