@@ -192,7 +192,7 @@ def run(order: dict[str, Any]) -> NoReturn:
 
 
 def arm(step: Step, struck: Path) -> None:
-    from whimbrel.handover import cutting, fence, returning, reversing, rollback, route, state, switching
+    from whimbrel.handover import by_triggers, cutting, returning, reversing, rollback, route, state, switching
 
     left, lock = step.number, threading.Lock()
 
@@ -222,8 +222,8 @@ def arm(step: Step, struck: Path) -> None:
 
     counted(state, "save")
     counted(state, "execute", lambda _, statement, *more: statement == "COMMIT")
-    counted(fence, "make_triggers")
-    counted(fence, "drop_triggers")
+    counted(by_triggers, "make_triggers")
+    counted(by_triggers, "drop_triggers")
     counted(route, "write_route")
     counted(cutting, "mark")
     for module in (switching, returning, rollback):
