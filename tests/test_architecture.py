@@ -9,7 +9,9 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
+from importlib import import_module
 from pathlib import Path
+from types import FunctionType, ModuleType
 
 import pytest
 
@@ -249,6 +251,52 @@ def test_only_the_command_line_imports_the_command_line() -> None:
 def test_only_the_commands_and_the_package_import_the_api() -> None:
     users = {part for part in parts() for file in modules_of(part) if "api" in whimbrel_parts(file)}
     assert users <= {"api", "cli", "__init__"}
+
+
+# What the commands share; and what a command may call of the other parts, to find a file that it names or writes to, to
+# read what it was given, and to show a time.
+OF_THE_COMMANDS = {"api", "cli", "ui", "project", "errors", "memory", "private", "threads", "notes"}
+MAY_CALL = {
+    "whimbrel.prediction.serve.project.registry_folder",
+    "whimbrel.lake.datasets",
+    "whimbrel.lake.sql.lake_folder",
+    "whimbrel.lake.sql.statements",
+    "whimbrel.lake.need.need",
+    "whimbrel.migration.late.moment",
+}
+
+
+def test_a_command_does_its_work_through_the_api() -> None:
+    """It may name the types and constants of other parts, but calls none of their functions."""
+    called = {
+        name
+        for file in modules_of("cli")
+        for name in imports(file)
+        if name.startswith("whimbrel.") and name.split(".")[1] not in OF_THE_COMMANDS and is_work(name)
+    }
+    assert called == MAY_CALL
+
+
+def is_work(name: str) -> bool:
+    """Whether it is a module or a function, rather than a type or a constant."""
+    module, _, word = name.rpartition(".")
+    found = getattr(import_module(module), word, None)
+    return isinstance(found, FunctionType | ModuleType | None)
+
+
+# Code that is made and run: each makes it of numbers and names of its own, with what comes from outside as constants.
+GENERATES_CODE = {
+    "mapping/generate.py",
+    "mysql/binlog/decimal.py",
+    "mysql/binlog/decoders.py",
+    "prediction/model/features.py",
+    "snapshot_files.py",
+}
+
+
+def test_only_these_run_code_that_they_made() -> None:
+    found = {str(file.relative_to(PACKAGE)) for file in PACKAGE.rglob("*.py") if {"exec", "eval"} & set(calls(file))}
+    assert found == GENERATES_CODE
 
 
 def test_the_library_prints_nothing_ends_nothing_and_handles_no_signal() -> None:

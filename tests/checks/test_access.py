@@ -13,8 +13,9 @@ from tests.conftest import unique
 from whimbrel.checks.access.answers import Answer, Sizes
 from whimbrel.checks.access.decide import decide
 from whimbrel.checks.access.parse import Statement, Unread, parse
-from whimbrel.checks.access.served import access_findings, access_lines, access_of
+from whimbrel.checks.access.served import access_findings, access_of
 from whimbrel.checks.access.statements import Said, from_file, of_general_log, of_slow_log, of_sql
+from whimbrel.cli.check_lines import access_lines
 from whimbrel.errors import ProjectError
 from whimbrel.mapping.design import TableMapping, compile_mapping
 from whimbrel.project import IndexKey, IndexRule, KeyRule, TableRule

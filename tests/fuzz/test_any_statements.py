@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from tests.checks.test_access import MAPPINGS, SIZES
 from tests.fuzz.any import often
-from whimbrel.checks.access.served import access_findings, access_json, access_lines, access_of
+from whimbrel.checks.access.served import access_findings, access_json, access_of
 from whimbrel.checks.access.statements import from_file
+from whimbrel.cli.check_lines import access_lines
 
 PIECES = [
     *("SELECT * FROM orders", "SELECT name, COUNT(*) FROM customer c", "UPDATE orders SET status = 'x'", "DELETE FROM line"),

@@ -6,7 +6,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from whimbrel.api.opened import ProjectLike, opened_to_migrate
+from whimbrel.api.opened import ProjectLike, opened, opened_to_migrate
+from whimbrel.handed_over import Handover, load
 from whimbrel.handover import cutover as cutovers
 from whimbrel.handover import finish as finishes
 from whimbrel.handover import plan
@@ -66,6 +67,12 @@ def plan_cutover(project: ProjectLike, *, waive_dead_letters: Path | str | None 
     """
     with opened_to_migrate(project) as found:
         return plan.plan(found, read_waivers(waive_dead_letters))
+
+
+def handed_over(project: ProjectLike) -> Handover:
+    """How far a cutover or a rollback is, as this machine's state folder has it. Nothing is asked or changed."""
+    with opened(project) as found:
+        return load(found.state)
 
 
 def rollback(

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
-
-import orjson
 
 from whimbrel.checks.ask import TimedQueries
 from whimbrel.checks.sample import Mapped, mapped_sample
@@ -19,7 +16,6 @@ from whimbrel.mysql.connect import connect, server_info
 from whimbrel.project import Project, select_rules
 from whimbrel.records import Item, Value
 
-ROWS_SHOWN = 10  # of one item
 SECONDS = 30.0
 
 
@@ -87,35 +83,8 @@ def _item(mapping: TableMapping, each: Mapped) -> PreviewedItem:
     )
 
 
-def lines(preview: Preview) -> Iterator[str]:
-    for table in preview.tables:
-        yield f"{table.source} → {table.target}"
-        if not table.items:
-            yield "  no rows"
-        for each in table.items:
-            yield ""
-            yield from _item_lines(each)
-        yield ""
-
-
-def _item_lines(each: PreviewedItem) -> Iterator[str]:
-    for row in each.rows[:ROWS_SHOWN]:
-        yield f"  row   {_text(row)}"
-    if len(each.rows) > ROWS_SHOWN:
-        yield f"        and {len(each.rows) - ROWS_SHOWN:,} more rows"
-    if each.item is not None:
-        yield f"  item  {_text(each.item)}"
-        yield f"        {each.bytes:,} bytes, {each.write_units} write unit{'s' if (each.write_units or 0) > 1 else ''}"
-    for reason in each.dead_letters:
-        yield f"  dead  {reason}"
-
-
 def _named(mapping: TableMapping, row: tuple[Value, ...]) -> dict[str, Any]:
     return {
         name: {"base64": base64.b64encode(value).decode()} if isinstance(value, bytes) else value
         for name, value in zip(mapping.table.names, row, strict=True)
     }
-
-
-def _text(values: dict[str, Any]) -> str:
-    return orjson.dumps(values).decode()

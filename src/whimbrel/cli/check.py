@@ -7,8 +7,7 @@ from pathlib import Path
 import click
 
 from whimbrel.api import checks as verbs
-from whimbrel.checks import preview as previews
-from whimbrel.checks import report as reports
+from whimbrel.cli.check_lines import preview_lines, report_lines
 from whimbrel.cli.frame import DEAD_LETTERS, OK, USER_ERROR, say_json
 from whimbrel.project import OFF, PASSWORD_VARIABLE, Project
 
@@ -31,7 +30,7 @@ def check(
     if as_json:
         say_json(found.to_dict())
     else:
-        for line in reports.lines(found):
+        for line in report_lines(found):
             click.echo(line)
     return USER_ERROR if found.errors else OK
 
@@ -42,7 +41,7 @@ def preview(project: Project, as_json: bool, tables: tuple[str, ...], rows: int)
     if as_json:
         say_json(found.to_dict())
     else:
-        for line in previews.lines(found):
+        for line in preview_lines(found):
             click.echo(line)
         if project.target.mark != OFF:
             mark = project.target.mark

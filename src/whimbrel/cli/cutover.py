@@ -12,7 +12,7 @@ from whimbrel.cli.frame import DIFFERENCES, OK, USER_ERROR, say_json
 from whimbrel.cli.migration import shown
 from whimbrel.cli.stopping import INTERRUPTED
 from whimbrel.errors import UserError
-from whimbrel.handed_over import DECIDED, FOLLOWING, OPEN, load
+from whimbrel.handed_over import DECIDED, FOLLOWING, OPEN
 from whimbrel.project import Project
 
 UNDONE_WITHIN = 30.0  # seconds from a Ctrl-C: what is closed is opened again first, as the application waits
@@ -30,7 +30,7 @@ def show_plan(project: Project, as_json: bool, waive_dead_letters: Path | None) 
 
 
 def cutover(project: Project, as_json: bool, *, yes: bool, until_open: bool, waive_dead_letters: Path | None) -> int:
-    begins = load(project.state).step == FOLLOWING
+    begins = verbs.handed_over(project).step == FOLLOWING
     if begins and not (yes or _agreed("Close the source for writes, and open DynamoDB?")):
         return INTERRUPTED
     with shown(project, as_json, UNDONE_WITHIN) as asked:
@@ -72,7 +72,7 @@ def open_without_source(project: Project, as_json: bool) -> int:
 
 
 def rollback(project: Project, as_json: bool, *, yes: bool, waive_dead_letters: Path | None) -> int:
-    begins = load(project.state).step in (DECIDED, OPEN)
+    begins = verbs.handed_over(project).step in (DECIDED, OPEN)
     if begins and not (yes or _agreed("Close DynamoDB for writes, and open the source?")):
         return INTERRUPTED
     with shown(project, as_json, UNDONE_WITHIN) as asked:

@@ -140,26 +140,6 @@ def _short(text: str) -> str:
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
 
 
-def access_lines(access: Access) -> Iterator[str]:
-    """For people: the most frequent first, each with its call."""
-    said = sum(each.count for each in access.patterns)
-    yield (
-        f"access   {said:,} statements of {access.origin} in {len(access.patterns):,} patterns, "
-        f"about {access.read_units:,.1f} read units; {access.other:,} about other tables"
-    )
-    for each in access.patterns:
-        answer = each.answer
-        units = "" if answer.units is None else f", {answer.units:,.1f} {'write' if answer.writes else 'read'} units"
-        index = f" {answer.index}" if answer.index else ""
-        yield f"         {each.share:6.1%}  {answer.verdict}{index}{units}: {each.statement}"
-        if answer.call:
-            yield f"                 {answer.call}"
-        for note in answer.notes:
-            yield f"                 # {note}"
-    for text, count, why in access.unread:
-        yield f"         not read, {count:,}: {text}  # {why}"
-
-
 def access_json(access: Access) -> dict[str, Any]:
     return {
         "origin": access.origin,
