@@ -99,7 +99,7 @@ class Cutting:
             first = self._ended(following, error)
             if not isinstance(first, WhimbrelError):
                 raise  # as it is: an error that is its own cause has no end
-            raise undone(first) from error
+            raise said(undone(first), self._say) from error
 
     def _cut(self, following: ExitStack) -> Laps:
         run = self._run
@@ -321,6 +321,13 @@ def undone(error: WhimbrelError) -> WhimbrelError:
         place=error.place,
         hint=f"{error.hint} `whimbrel migrate` follows the source again.".strip(),
     )
+
+
+def said(ending: WhimbrelError, say: Say) -> WhimbrelError:
+    """``ending``. Who stops a command sees its exit code alone, and no error: so it is told here where things stand."""
+    if isinstance(ending, Stopped):
+        say(f"{ending.message[0].upper()}{ending.message[1:]}.")
+    return ending
 
 
 def changes_after(log_folder: Path, start: LogPoint | None, end: Position) -> int:

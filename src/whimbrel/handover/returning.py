@@ -10,7 +10,7 @@ import time
 
 from whimbrel.errors import HandoverError, RollbackUndone, Stopped, WhimbrelError
 from whimbrel.handed_over import CLOSING, DECIDED, OPEN, RETURNED
-from whimbrel.handover.cutting import Say
+from whimbrel.handover.cutting import Say, said
 from whimbrel.handover.fence import Fence
 from whimbrel.handover.forward import same_source
 from whimbrel.handover.hooks import told
@@ -68,7 +68,7 @@ class Returning:
             if not isinstance(error, WhimbrelError):
                 raise
             if not decided:
-                raise _undone(error) from error
+                raise said(_undone(error), self._say) from error
             log.warning("decided to return, though not all was answered", extra={"reason": repr(error)})
         return self._rows
 

@@ -43,6 +43,7 @@ from whimbrel.mysql.connect import (
     server_info,
     translate,
 )
+from whimbrel.mysql.errors import Code, code_of
 from whimbrel.mysql.locked import busy, end_session, unless_ended
 from whimbrel.project import Source
 from whimbrel.records import Position
@@ -135,9 +136,28 @@ def barrier(
     held = patiently(attempt, source, wait, patience)
     held.waited_ms = longest
     with closing(held.session):  # whatever happens: the lock ends with its session
+        _refuse_pooled(held, tables[0])
         yield held
         with suppress(WhimbrelError, pymysql.err.Error):
             held.release()
+
+
+def _refuse_pooled(held: Barrier, table: Name) -> None:
+    """The lock must be this very session's. Under LOCK TABLES a table cannot be read by a name that was not locked."""
+    probe = f"SELECT 1 FROM {quoted(table[0])}.{quoted(table[1])} AS whimbrel_probe LIMIT 0"
+    try:
+        with held.session.cursor() as cursor:
+            cursor.execute(probe)
+    except pymysql.err.Error as error:
+        if code_of(error) == Code.TABLE_NOT_LOCKED:
+            return
+        if code_of(error) != Code.LOCK_WAIT_TIMEOUT:  # by the lock that we asked for
+            raise translate(error, "LOCK TABLES") from error
+    raise FenceBroken(
+        "the lock was granted to another session than the one that answers: a proxy in between pools sessions",
+        place="LOCK TABLES",
+        hint="Name the server itself in [source] url, or a proxy that keeps a connection on one session.",
+    )
 
 
 def prepared_transactions(connection: SourceConnection) -> list[str]:
