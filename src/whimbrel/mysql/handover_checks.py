@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from typing import NamedTuple
 
-from whimbrel.errors import PrivilegeError, SourceError, WhimbrelError
+from whimbrel.errors import PrivilegeError, SourceError
 from whimbrel.mysql.barrier import Name, barrier, execute, prepared_transactions
 from whimbrel.mysql.client import SourceConnection
 from whimbrel.mysql.connect import Mysql, connect, quoted, replica_status, rows_as_dicts
@@ -110,10 +110,19 @@ def _writers_past_triggers(connection: Mysql) -> Iterator[Fact]:
     if has.get("wsrep_on", "OFF").upper() in ("ON", "1"):
         yield Fact("cutover-cluster", "wsrep_on", "is ON: another node may commit past the lock")
     if has.get("group_replication_single_primary_mode", "ON").upper() == "OFF":
-        with suppress(WhimbrelError):
-            members = rows_as_dicts(connection, "SELECT 1 FROM performance_schema.replication_group_members")
-            if len(members) > 1:
-                yield Fact("cutover-cluster", "group_replication_single_primary_mode", "is OFF")
+        yield from _other_primaries(connection)
+
+
+def _other_primaries(connection: Mysql) -> Iterator[Fact]:
+    place = "group_replication_single_primary_mode"
+    try:
+        members = rows_as_dicts(connection, "SELECT 1 FROM performance_schema.replication_group_members")
+    except PrivilegeError:
+        grant = "GRANT SELECT ON performance_schema.replication_group_members to this account"
+        yield Fact("cutover-cluster", place, "is OFF, and the account may not ask who else takes writes", grant)
+        return
+    if len(members) > 1:
+        yield Fact("cutover-cluster", place, f"is OFF: {len(members)} servers take writes")
 
 
 def replica_facts(connection: Mysql) -> Iterator[Fact]:
