@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import botocore.session
 import pytest
-from hypothesis import Phase, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from demo.servers import (
     Dynalite,
@@ -55,6 +55,10 @@ os.environ.update(
     AWS_SHARED_CREDENTIALS_FILE=os.devnull,
     AWS_EC2_METADATA_DISABLED="true",
 )
+
+# How long an example takes says more about the machine's neighbours than about the code.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 # For `make mutants`: the same examples each time, and a failure is enough, however large.
 settings.register_profile(

@@ -19,6 +19,7 @@ from whimbrel.mysql.points import read_rows
 from whimbrel.mysql.schema import read_table
 from whimbrel.records import Change, Commit, Position, Row, Table
 
+TABLE = "CREATE TABLE t (id INT PRIMARY KEY, a VARCHAR(300), n INT)"
 LONGEST = 30  # seconds that any reading may take
 
 
@@ -110,3 +111,9 @@ def source(source_server: SqlServer, database: str) -> Source:
 @pytest.fixture(params=[False, True], ids=["file", "gtid"])
 def use_gtid(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)
+
+
+@pytest.fixture
+def table(source: Source) -> Table:
+    source.execute(TABLE)
+    return source.table()

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from demo.servers import MariaDB, MariaDB118, MySQL, SqlServer
-from tests.binlog.conftest import Source
+from tests.binlog.conftest import TABLE, Source
 from tests.binlog.recorded import FOLDER, Recording, Step, save
 from tests.binlog.replay import Tap, split
-from tests.binlog.test_stream import TABLE, THREE
+from tests.binlog.test_stream import THREE
 from tests.binlog.test_types import columns_for
 from whimbrel.records import Row, Table
 

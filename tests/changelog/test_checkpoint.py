@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import itertools
 import json
 import os
 import random
@@ -20,8 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from whimbrel.changelog.files import LogPoint
-from whimbrel.checkpoint import Checkpoint, RunLock, TableProgress, from_ranges, load, ranges, save
-from whimbrel.errors import Locked, StateError
+from whimbrel.checkpoint import Checkpoint, TableProgress, from_ranges, load, ranges, save
+from whimbrel.errors import StateError
 from whimbrel.records import Position
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -257,87 +255,6 @@ def fields_of(value: Any, at: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     return [at, *inner]
 
 
-@pytest.mark.parametrize("wrong", [[], True, "-1"], ids=repr)
-def test_every_field_is_checked(tmp_path: Path, wrong: object) -> None:
-    path = tmp_path / "checkpoint.json"
-    save(path, EXAMPLE)
-    whole = json.loads(path.read_text())
-    for *outer, name in fields_of(whole)[1:]:
-        if name == "checksum":
-            continue
-        fields = json.loads(json.dumps(whole))
-        inner = fields
-        for step in outer:
-            inner = inner[step]
-        if type(inner[name]) is str and type(wrong) is str and name != "loaded":
-            continue  # any text is a name
-        inner[name] = wrong
-        path.write_text(resealed(fields))
-        with pytest.raises(StateError) as error:
-            load(path)
-        assert name in str(error.value) or "chunk numbers" in str(error.value) or "invalid literal" in str(error.value)
-
-
-def test_every_field_must_be_there(tmp_path: Path) -> None:
-    path = tmp_path / "checkpoint.json"
-    save(path, EXAMPLE)
-    whole = json.loads(path.read_text())
-    for *outer, name in fields_of(whole)[1:]:
-        if outer in (["tables"], ["counters"]) or name == "checksum":
-            continue  # these names are the project's own
-        fields = json.loads(json.dumps(whole))
-        inner = fields
-        for step in outer:
-            inner = inner[step]
-        del inner[name]
-        path.write_text(resealed(fields))
-        with pytest.raises(StateError, match=name):
-            load(path)
-
-
-def test_a_field_that_this_version_does_not_know_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "checkpoint.json"
-    save(path, EXAMPLE)
-    whole = json.loads(path.read_text())
-    for outer in [[], ["start"], ["applied"], ["applied_position"], ["tables", "shop.purchase"]]:
-        fields = json.loads(json.dumps(whole))
-        inner = fields
-        for step in outer:
-            inner = inner[step]
-        inner["strange"] = 1
-        path.write_text(resealed(fields))
-        with pytest.raises(StateError, match="'strange' is unknown"):
-            load(path)
-
-
-def test_no_part_of_it_can_move_unnoticed(tmp_path: Path) -> None:
-    """Bytes and lines exchanged, left out, or taken from an older checkpoint."""
-    path, older = tmp_path / "checkpoint.json", tmp_path / "older.json"
-    save(path, EXAMPLE)
-    save(older, replace(EXAMPLE, phase="load").with_counted("dead letters", 4))
-    whole, past = path.read_bytes(), older.read_bytes()
-    lines, past_lines = whole.splitlines(keepends=True), past.splitlines(keepends=True)
-    damaged = [whole[:at] + whole[at + 1 :] for at in range(len(whole))]
-    damaged += [whole[:at] + whole[at : at + 2][::-1] + whole[at + 2 :] for at in range(len(whole))]
-    damaged += [b"".join(lines[:at] + past_lines[at:]) for at in range(len(lines))]
-    for one, other in itertools.combinations(range(len(lines)), 2):
-        moved = list(lines)
-        moved[one], moved[other] = moved[other], moved[one]
-        damaged.append(b"".join(moved))
-    refused = 0
-    for data in damaged:
-        if data in (whole, past):
-            continue
-        path.write_bytes(data)
-        try:
-            found = load(path)
-        except StateError:
-            refused += 1
-        else:
-            assert found == EXAMPLE, data
-    assert refused > len(whole)
-
-
 def test_saving_never_leaves_half_a_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.json"
     program = """
@@ -379,64 +296,6 @@ def test_when_saving_fails_the_old_checkpoint_stays(tmp_path: Path, monkeypatch:
     with pytest.raises(StateError, match="No space left"):
         save(path, replace(EXAMPLE, phase="other"))
     assert load(path) == EXAMPLE
-
-
-def test_one_whimbrel_at_a_time(tmp_path: Path) -> None:
-    folder = tmp_path / "state"
-    program = """
-import sys
-from pathlib import Path
-from whimbrel.checkpoint import RunLock
-with RunLock(Path(sys.argv[1])):
-    print("locked", flush=True)
-    sys.stdin.read()
-"""
-    other = subprocess.Popen(
-        [sys.executable, "-c", program, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert other.stdin is not None
-    assert other.stdout is not None
-    assert other.stdout.readline() == "locked\n"
-    with pytest.raises(Locked, match=f"pid {other.pid}"):
-        RunLock(folder)
-    other.kill()  # a crash leaves nothing to clean up
-    other.wait()
-    other.stdin.close()
-    other.stdout.close()
-    with RunLock(folder), pytest.raises(Locked, match=f"pid {os.getpid()}"):
-        RunLock(folder)
-    RunLock(folder).release()
-
-
-@pytest.mark.parametrize(("content", "said"), [(b"", "unknown"), (b"\xff\n", "\ufffd"), (b"123456\n", "123456")])
-def test_who_holds_the_lock_is_said_as_far_as_it_is_known(tmp_path: Path, content: bytes, said: str) -> None:
-    (tmp_path / "lock").write_bytes(content)
-    with (tmp_path / "lock").open("rb") as other:
-        fcntl.flock(other, fcntl.LOCK_EX)
-        with pytest.raises(Locked) as error:
-            RunLock(tmp_path)
-    assert f"(pid {said})" in str(error.value)
-    assert ("kill" in error.value.hint) == said.isdigit()
-
-
-def test_the_lock_is_of_its_user_and_names_who_holds_it_now(tmp_path: Path) -> None:
-    folder = tmp_path / "projects" / "state"
-    lock = RunLock(folder)
-    assert (folder / "lock").stat().st_mode & 0o777 == 0o600
-    lock.release()
-    lock.release()  # harmless
-    (folder / "lock").write_text("9" * 20 + "\n")
-    with RunLock(folder):
-        assert (folder / "lock").read_text() == f"{os.getpid()}\n"
-
-
-def test_releasing_a_lock_twice_closes_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lock = RunLock(tmp_path)
-    lock.release()
-    closed: list[int] = []
-    monkeypatch.setattr(os, "close", closed.append)
-    lock.release()
-    assert closed == []
 
 
 @pytest.mark.parametrize(("number", "taken"), [(10_000_000, True), (10_000_001, False)])

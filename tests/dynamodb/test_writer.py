@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-import random
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,7 +16,7 @@ from whimbrel.dynamodb.requests import batch_body, update_bodies
 from whimbrel.dynamodb.write import Rejected, Writer
 from whimbrel.errors import PrivilegeError, RequestRefused, Stopped, TargetUnreachable, Throttled
 from whimbrel.project import Target
-from whimbrel.records import Condition, Delete, Guarded, Inside, Item, ItemOperation, Put, Update
+from whimbrel.records import Condition, Delete, Guarded, Item, ItemOperation, Put, Update
 
 FRAME = frozenset({"pk", "sk", "kind"})
 TARGET = Target(endpoint="http://127.0.0.1:1", region="us-east-1", concurrency=4)
@@ -217,106 +215,6 @@ def test_sets_come_before_removes_in_every_call() -> None:
         seen += sets + [name for name in names.values() if name not in sets]
         assert "ConditionExpression" not in asked
     assert seen == [*made.set, *made.remove]
-
-
-# -- entries within an attribute --------------------------------------------------------------------------------------
-
-ORDER = (("n", False),)
-
-
-def entry(kind: str, number: int, text: str) -> tuple[str, Any]:
-    """The name of an entry and its value."""
-    if kind == "L":
-        return f"N{len(str(number))}:{number}", {"M": {"n": {"N": str(number)}, "text": {"S": text}}}
-    return f"e {number}", {"S": text}
-
-
-def within(kind: str, sets: dict[int, str], *remove: int) -> Update:
-    entries = dict(entry(kind, number, text) for number, text in sets.items())
-    gone = tuple(entry(kind, number, "")[0] for number in remove)
-    inside = Inside("in side", kind, entries, gone, ORDER if kind == "L" else ())
-    return Update("t", key(1), {"kind": {"S": "order"}} if sets else {}, (), FRAME, inside)
-
-
-def whole(kind: str, entries: dict[int, str]) -> Any:
-    made = [entry(kind, number, entries[number]) for number in sorted(entries)]
-    if kind == "M":
-        return {"M": dict(made)}
-    return {kind: [value for _, value in made] if kind == "L" else sorted(name for name, _ in made)}
-
-
-@pytest.mark.parametrize("kind", ["M", "L", "SS"])
-@pytest.mark.parametrize("other", [False, True])
-def test_entries_are_what_a_dictionary_says(wire: MemoryWire, writer: Writer, kind: str, other: bool) -> None:
-    """However often it is repeated; what is left empty goes, and with it an item that has nothing else."""
-    chance = random.Random(f"{kind} {other}")
-    entries: dict[int, str] = {}
-    rest = {"other": {"S": "x"}} if other else {}
-    if other:
-        wire.table()[wire.identity(key(1))] = key(1) | rest
-    for _ in range(120):
-        some = chance.sample(range(5), chance.randrange(4))
-        sets = {number: chance.choice("ab") for number in some[: chance.randrange(4)]}
-        gone = [number for number in some if number not in sets]
-        if not sets and not gone:
-            continue
-        entries = {number: text for number, text in (entries | sets).items() if number not in gone}
-        for _ in range(chance.choice((1, 2))):
-            assert writer.write([within(kind, sets, *gone)]) == []
-        found = next(iter(held(wire)), None)
-        kept = {name: value for name, value in (found or {}).items() if name not in ("pk", "sk", "kind", "other")}
-        assert kept == ({"in side": whole(kind, entries)} if entries else {})
-        assert (found is None) == (not entries and not other)
-        if found and sets:
-            assert found["kind"] == {"S": "order"}
-    assert writer.stats.rejected == 0
-
-
-def test_a_map_of_more_entries_than_one_call_takes(wire: MemoryWire, writer: Writer) -> None:
-    many = dict.fromkeys(range(250), "x")
-    assert writer.write([within("M", many)]) == []
-    assert held(wire)[0]["in side"] == whole("M", many)
-    assert writer.write([within("M", {}, *range(249))]) == []
-    assert held(wire)[0]["in side"] == whole("M", {249: "x"})
-    assert writer.write([within("M", {}, *range(250))]) == []
-    assert held(wire) == []
-
-
-def test_a_list_that_is_not_ours_is_left_alone(wire: MemoryWire, writer: Writer) -> None:
-    for theirs, words in (({"S": "x"}, "is not a list"), ({"L": [{"M": {"z": {"S": "x"}}}]}, "has no 'n'")):
-        wire.table()[wire.identity(key(1))] = item = key(1) | {"in side": theirs}
-        (rejected,) = writer.write([within("L", {1: "a"})])
-        assert words in rejected.reason
-        assert held(wire) == [item]
-
-
-@pytest.mark.parametrize("kind", ["M", "L", "SS"])
-def test_entries_that_are_too_large_are_not_written(wire: MemoryWire, writer: Writer, kind: str) -> None:
-    sets = dict.fromkeys(range(450), "y" * 1000)
-    if kind == "SS":
-        update = within(kind, {})
-        names = {f"{number}{'y' * 1000}": {"S": ""} for number in sets}
-        update = update._replace(inside=update.inside._replace(set=names))
-    else:
-        update = within(kind, sets)
-    (rejected,) = writer.write([update])
-    assert "DynamoDB takes" in rejected.reason
-    assert wire.calls == []
-
-
-def test_somebody_else_who_takes_the_map_away_in_between(wire: MemoryWire, writer: Writer) -> None:
-    """Neither condition holds for a moment: it is tried again."""
-    calls = itertools.count()
-
-    def taken_away(operation: str, body: Body) -> None:
-        number = next(calls)
-        item = key(1) | ({"in side": {"M": {}}} if number % 2 else {})
-        if number < 6:
-            wire.table()[wire.identity(key(1))] = item
-
-    wire.disturb = taken_away
-    assert writer.write([within("M", {1: "a"})]) == []
-    assert held(wire)[0]["in side"] == whole("M", {1: "a"})
 
 
 # -- conditions --------------------------------------------------------------------------------------------------------

@@ -9,25 +9,21 @@ import gzip
 import hashlib
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-import zstandard
 from click.testing import CliRunner, Result
 
-from tests.lake.helper import change, compact, full, write_export, write_lines
+from tests.lake.helper import compact, full, write_export, write_lines
 from whimbrel.cli.main import main
-from whimbrel.errors import LogCorrupt, StateError, UserError
-from whimbrel.lake import datasets, sources
+from whimbrel.errors import StateError, UserError
+from whimbrel.lake import datasets
 from whimbrel.lake.bucket import fetch
-from whimbrel.lake.convert import Rules, from_exports, from_files
+from whimbrel.lake.convert import Rules, from_files
 from whimbrel.lake.native import find_exports
-from whimbrel.lake.restore import files_of
 from whimbrel.lake.sources import find
 from whimbrel.project import Target
 
@@ -35,15 +31,6 @@ RULES = Rules("test", "test", ("pk",))
 SECRET = {"Item": {"pk": {"S": "secret"}}}
 FULL_ID, LATER_ID = "01768385000000-00000000", "01768385600000-00000001"
 NOON, ONE = "2026-01-14T12:00:00.000Z", "2026-01-14T13:00:00.000Z"
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    folder = tmp_path / "project"
-    folder.mkdir()
-    file = folder / "whimbrel.toml"
-    file.write_text('[target]\nendpoint = "http://127.0.0.1:1"\n')
-    return file
 
 
 def run(project: Path, *arguments: str) -> Result:
@@ -296,278 +283,3 @@ def test_keys_that_look_like_escapes_are_plain_names(tmp_path: Path, monkeypatch
     monkeypatch.setattr("whimbrel.lake.bucket.open_service", lambda *_: Bucket("%2e%2e%2fx", "..x", "...", "A", "a"))
     place = fetch(Target(), "s3://b", tmp_path)
     assert {path.name for path in place.iterdir()} == {"%2e%2e%2fx", "..x", "...", "A", "a"}
-
-
-# A line, and a word of the reason.
-BAD = {
-    "number too large": (b'{"pk":{"S":"1"},"n":{"N":"1E999999999"}}', "outside the range"),
-    "number too small": (b'{"pk":{"S":"1"},"n":{"N":"1E-999999999"}}', "outside the range"),
-    "number out of range": (b'{"pk":{"S":"1"},"n":{"N":"1E126"}}', "outside the range"),
-    "39 digits": (b'{"pk":{"S":"1"},"n":{"N":"' + b"1" * 39 + b'"}}', "more than the 38 digits"),
-    "a million digits": (b'{"pk":{"S":"1"},"n":{"N":"' + b"1" * 1_000_000 + b'"}}', "outside the range"),
-    "in a set": (b'{"pk":{"S":"1"},"n":{"NS":["1","1E999999999"]}}', "outside the range"),
-    "in a map": (b'{"pk":{"S":"1"},"n":{"M":{"x":{"N":"1E99999999999999999999"}}}}', "outside the range"),
-    "NaN": (b'{"pk":{"S":"1"},"n":{"N":"NaN"}}', "not a number"),
-    "Infinity": (b'{"pk":{"S":"1"},"n":{"N":"Infinity"}}', "not a number"),
-    "NaN of JSON": (b'{"pk":{"S":"1"},"n":{"N":NaN}}', "no JSON"),
-    "two signs": (b'{"pk":{"S":"1"},"n":{"N":"+-1"}}', "not a number"),
-    "blank": (b'{"pk":{"S":"1"},"n":{"N":" 1"}}', "not a number"),
-    "no digits": (b'{"pk":{"S":"1"},"n":{"N":""}}', "not a number"),
-    "underscore": (b'{"pk":{"S":"1"},"n":{"N":"1_0"}}', "not a number"),
-    "other digits": ('{"pk":{"S":"1"},"n":{"N":"\u0661"}}'.encode(), "not a number"),
-    "number without quotes": (b'{"pk":{"S":"1"},"n":{"N":1}}', "not a number"),
-    "deep": (b'{"pk":{"S":"1"},"n":' + b'{"L":[' * 100_000 + b"]}" * 100_000 + b"}", "no JSON"),
-    "nested 300": (b'{"pk":{"S":"1"},"n":' + b'{"L":[' * 300 + b"]}" * 300 + b"}", "no JSON"),
-    "nested 33": (b'{"pk":{"S":"1"},"n":' + b'{"L":[' * 33 + b"]}" * 33 + b"}", "deeper"),
-    "raw lists": (b'{"pk":{"S":"1"},"n":' + b"[" * 500 + b"]" * 500 + b"}", "no JSON"),
-    "a name twice": (b'{"pk":{"S":"1"},"pk":{"S":"2"}}', "twice"),
-    "a name twice inside": (b'{"pk":{"S":"1"},"m":{"M":{"a":{"S":"1"},"a":{"S":"2"}}}}', "twice"),
-    "not UTF-8": (b'{"pk":{"S":"\xff\xfe"}}', "no JSON"),
-    "surrogate": (b'{"pk":{"S":"\\ud800"}}', "no JSON"),
-    "surrogate in UTF-8": (b'{"pk":{"S":"\xed\xa0\x80"}}', "no JSON"),
-    "NUL": (b'{"pk":{"S":"a\0b"}}', "no JSON"),
-    "only NUL": (b"\0" * 100, "no JSON"),
-    "unknown type": (b'{"pk":{"S":"1"},"x":{"X":"1"}}', "which DynamoDB does not have"),
-    "two types": (b'{"pk":{"S":"1","N":"1"}}', "not one value"),
-    "no type": (b'{"pk":"1"}', "not one value"),
-    "null": (b'{"pk":null}', "not one value"),
-    "NULL false": (b'{"pk":{"S":"1"},"x":{"NULL":false}}', "NULL"),
-    "BOOL text": (b'{"pk":{"S":"1"},"x":{"BOOL":"true"}}', "BOOL"),
-    "not base64": (b'{"pk":{"S":"1"},"x":{"B":"a"}}', "base64"),
-    "cut off": (b'{"pk":{"S":"1"', "no JSON"),
-    "more behind it": (b'{"pk":{"S":"1"}}{"pk":{"S":"2"}}', "no JSON"),
-    "empty": (b"", "empty"),
-    "too long": (b'{"pk":{"S":"' + b"x" * (5 << 20) + b'"}}', "more than 4 MB"),
-}
-
-
-@pytest.mark.parametrize(
-    "case", [pytest.param(case, marks=[pytest.mark.slow] if at % 3 else []) for at, case in enumerate(BAD)]
-)
-def test_a_bad_line_is_set_aside_with_its_reason(tmp_path: Path, case: str) -> None:
-    """Far behind what is looked at beforehand, where DuckDB reads."""
-    line, reason = BAD[case]
-    lines = [b'{"pk":{"S":"k%d"},"n":{"N":"%d"}}' % (number, number) for number in range(3_000)]
-    lines += [line, b'{"pk":{"S":"end"}}']
-    done = from_files(tmp_path / "lake", RULES, find(write_lines(tmp_path / "data.json", lines)).files)
-    assert done.refusals == len(done.refused) == 1
-    assert reason in done.refused[0].reason
-    assert done.refused[0].line == 3_001 or done.refused[0].key == {"pk": {"S": "1"}}
-    assert done.new_rows == len(lines) - 1
-
-
-def test_a_bad_line_of_every_kind_in_one_file(tmp_path: Path) -> None:
-    good = [b'{"pk":{"S":"k%d"},"n":{"N":"%d"}}' % (number, number) for number in range(len(BAD))]
-    lines = [line for pair in zip(good, (line for line, _ in BAD.values()), strict=True) for line in pair]
-    done = from_files(tmp_path / "lake", RULES, find(write_lines(tmp_path / "data.json", lines)).files)
-    assert [each.line for each in done.refused] == [2 * number + 2 for number in range(len(BAD))]
-    assert done.new_rows == len(good)
-
-
-METADATA = [
-    b'{"Metadata":{"WriteTimestampMicros":{"N":"x"}},"Keys":{"pk":{"S":"1"}}}',
-    b'{"Metadata":{"WriteTimestampMicros":1e5,"a":1},"Keys":{"pk":{"S":"1"}},"NewImage":{"pk":{"S":"1"}}}',
-    b'{"Metadata":{"t":1e15},"Keys":{"pk":{"S":"1"}},"NewImage":{"pk":{"S":"1"},"a":{"N":"1"},"a":{"N":"2"}}}',
-    b'{"Metadata":{},"Keys":{},"NewImage":{"pk":{"S":"1"}}}',
-    b'{"Metadata":{},"Keys":{"pk":{"S":"1"}},"NewImage":null}',
-    b'{"Metadata":{},"Keys":{"pk":{"S":"1"}},"NewImage":{"pk":{"S":"2"}}}',
-    b'{"Metadata":{},"Keys":{"pk":{"S":"1"}},"NewImages":{"pk":{"S":"1"}}}',
-    b'{"Metadata":{},"NewImage":{"pk":{"S":"1"}}}',
-]
-
-
-def test_a_bad_change_is_set_aside(tmp_path: Path) -> None:
-    exports, lake = tmp_path / "exports", tmp_path / "lake"
-    write_export(exports, FULL_ID, NOON, [full(pk={"S": "1"}, a={"N": "0"})])
-    good = change({"pk": {"S": "2"}}, {"a": {"N": "2"}})
-    folder = write_export(exports, LATER_ID, ONE, [good], since=NOON, files=1)
-    listed = entries(folder)
-    data = gzip.compress(b"\n".join([compact(good), *METADATA]) + b"\n")
-    (folder.parent / "data" / listed[0]["dataFileS3Key"].rpartition("/")[2]).write_bytes(data)
-    md5 = base64.b64encode(hashlib.md5(data).digest()).decode()
-    listed[0] |= {"itemCount": 1 + len(METADATA), "md5Checksum": md5, "etag": ""}
-    rewrite_manifest(folder, listed, itemCount=1 + len(METADATA))
-    done = from_exports(lake, RULES, find_exports(exports))
-    assert done is not None
-    assert [each.line for each in done.refused] == list(range(2, 2 + len(METADATA)))
-    assert {row["pk"] for row in datasets.arrow(lake, done.manifest).to_pylist()} == {"1", "2"}
-
-
-def test_when_every_line_was_set_aside_the_reasons_are_shown(project: Path) -> None:
-    lines = [b'{"pk":"1"}'] * 7 + [b"id,name", b"1E5"]
-    file = write_lines(project.parent / "data.json", lines)
-    result = run(project, "convert", "test", "--from", str(file))
-    assert result.exit_code == 2
-    assert "all of its 9 lines were set aside" in result.output
-    assert "7 times: attribute 'pk' is \"1\", not one value with its type (first:" in result.output
-    assert f"{file}, line 1" in result.output
-    assert "there are no items" not in result.output
-    assert run(project, "query", "SHOW TABLES").exit_code == 0
-
-
-def test_a_data_set_stays_where_every_line_of_the_next_was_set_aside(project: Path) -> None:
-    file = write_lines(project.parent / "data.json", [full(pk={"S": "1"})])
-    assert run(project, "convert", "test", "--from", str(file)).exit_code == 0
-    write_lines(file, [b"garbage"])
-    assert run(project, "convert", "test", "--from", str(file)).exit_code == 2
-    assert "1" in run(project, "query", "-f", "csv", "SELECT pk FROM test").output
-
-
-GOOD = b"".join(b'{"pk":{"S":"k%d"}}\n' % number for number in range(20_000))
-
-
-def zst(data: bytes) -> bytes:
-    return zstandard.ZstdCompressor(write_checksum=True).compress(data)
-
-
-def flipped(data: bytes, at: int) -> bytes:
-    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
-
-
-PACKED = {"gzip": gzip.compress(GOOD, mtime=0), "zstd": zst(GOOD)}
-DAMAGED = {
-    f"{name} {what}": data
-    for name, sound in PACKED.items()
-    for what, data in {
-        "half": sound[: len(sound) // 2],
-        "without its end": sound[:-3],
-        "checksum": flipped(sound, len(sound) - 6 if name == "gzip" else len(sound) - 1),
-        "one bit": flipped(sound, len(sound) // 2),
-        "garbage behind": sound + b"garbage",
-        "second half": sound + sound[:-20],
-    }.items()
-}
-
-
-@pytest.mark.parametrize("case", DAMAGED)
-def test_a_damaged_packed_file_is_named(tmp_path: Path, case: str) -> None:
-    """A single bit can give other text of the same length: only the checksum tells."""
-    (tmp_path / "data").write_bytes(DAMAGED[case])
-    with pytest.raises(StateError, match="data"):
-        from_files(tmp_path / "lake", RULES, find(tmp_path / "data").files)
-
-
-@pytest.mark.parametrize("name", PACKED)
-def test_packed_files_in_several_pieces_are_read_whole(tmp_path: Path, name: str) -> None:
-    (tmp_path / "data").write_bytes(PACKED[name] * 2)
-    assert from_files(tmp_path / "lake", RULES, find(tmp_path / "data").files).new_rows == 40_000
-
-
-def test_text_marks(tmp_path: Path, project: Path) -> None:
-    """A mark of UTF-8 is passed over, on both ways of reading; UTF-16 is named."""
-    for lines in (1, 3_000):
-        (tmp_path / "data").write_bytes(b"\xef\xbb\xbf" + b'{"pk":{"S":"1"}}\r\n' * lines)
-        done = from_files(tmp_path / "lake", RULES, find(tmp_path / "data").files)
-        assert (done.new_rows, done.refusals) == (lines, 0)
-    (tmp_path / "data").write_bytes('{"pk":{"S":"1"}}\n'.encode("utf-16"))
-    result = run(project, "convert", "test", "--from", str(tmp_path / "data"))
-    assert (result.exit_code, "UTF-16" in result.output) == (3, True)
-
-
-def set_entry(**values: Any) -> Callable[[Path], None]:
-    return lambda folder: rewrite_manifest(folder, [entries(folder)[0] | values])
-
-
-def drop_entry(name: str) -> Callable[[Path], None]:
-    def drop(folder: Path) -> None:
-        (entry,) = entries(folder)
-        del entry[name]
-        rewrite_manifest(folder, [entry])
-
-    return drop
-
-
-WRONG = {
-    "MD5": set_entry(md5Checksum="AAAAAAAAAAAAAAAAAAAAAA=="),
-    "MD5 of another kind": set_entry(md5Checksum=5),
-    "no MD5": drop_entry("md5Checksum"),
-    "empty MD5": set_entry(md5Checksum=""),
-    "ETag": set_entry(etag="0" * 32 + "-1"),
-    "no key": drop_entry("dataFileS3Key"),
-    "key of another kind": set_entry(dataFileS3Key=["x"]),
-    "no count": drop_entry("itemCount"),
-    "count of another kind": set_entry(itemCount="1"),
-    "negative count": set_entry(itemCount=-1),
-    "too many": set_entry(itemCount=2),
-    "listed twice": lambda folder: rewrite_manifest(folder, entries(folder) * 2, itemCount=2),
-    "sum": lambda folder: rewrite_manifest(folder, entries(folder), itemCount=2),
-    "sum of another kind": lambda folder: rewrite_manifest(folder, entries(folder), itemCount=1.0),
-    "time": lambda folder: rewrite_manifest(folder, entries(folder), exportTime="yesterday"),
-    "kind": lambda folder: rewrite_manifest(folder, entries(folder), exportType="PARTIAL"),
-    "view": lambda folder: rewrite_manifest(folder, entries(folder), outputView="OLD_IMAGE"),
-    "an entry that is a list": lambda folder: (folder / "manifest-files.json").write_text("[]\n") and None,
-    "a summary that is a list": lambda folder: (folder / "manifest-summary.json").write_text("[]") and None,
-}
-
-
-@pytest.mark.parametrize("case", WRONG)
-def test_a_manifest_that_does_not_fit_is_named(tmp_path: Path, case: str) -> None:
-    folder = export_of_one(tmp_path / "exports")
-    WRONG[case](folder)
-    with pytest.raises(LogCorrupt):
-        from_exports(tmp_path / "lake", RULES, find_exports(tmp_path / "exports"))
-
-
-def test_a_file_with_fewer_lines_than_its_manifest_says_is_not_restored(tmp_path: Path) -> None:
-    folder = export_of_one(tmp_path / "exports")
-    rewrite_manifest(folder, [entries(folder)[0] | {"itemCount": 2}], itemCount=2)
-    with pytest.raises(LogCorrupt, match="it has 1 items"):
-        list(sources.read(files_of(find_exports(tmp_path / "exports"), ())[0]))
-
-
-LIMIT = """
-import re, sys
-from pathlib import Path
-from whimbrel.lake.convert import Rules, from_files
-from whimbrel.lake.sources import find
-import duckdb, pyarrow.parquet
-def most():  # of this program: ru_maxrss would be that of the process it was started from
-    return int(re.search(r"VmHWM:[ \t]+(\\d+)", Path("/proc/self/status").read_text())[1])
-before = most()
-done = from_files(Path(sys.argv[2]), Rules("t", "t", ("pk",)), find(Path(sys.argv[1])).files)
-print(done.new_rows, done.refusals, (most() - before) >> 10)
-"""
-
-
-def peak(file: Path, lake: Path) -> tuple[int, int, int]:
-    """(rows, refusals, megabytes more than before) of a conversion in a process of its own."""
-    done = subprocess.run([sys.executable, "-c", LIMIT, str(file), str(lake)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    rows, refusals, megabytes = map(int, done.stdout.split())
-    print(megabytes, "MB")
-    return rows, refusals, megabytes
-
-
-@pytest.mark.parametrize(
-    ("name", "size"), [("gzip", 100), ("zstd", 100), pytest.param("gzip", 1_500, marks=pytest.mark.slow)]
-)
-def test_one_endless_line_takes_no_memory(tmp_path: Path, name: str, size: int) -> None:
-    """``size`` megabytes, packed a small file. Before, each byte of the line took more than two of memory."""
-    file = tmp_path / "data"
-    with file.open("wb") as raw:
-        packer: Any = (
-            gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=1)
-            if name == "gzip"
-            else zstandard.ZstdCompressor().stream_writer(raw, closefd=False)
-        )
-        with packer:
-            packer.write(b'{"pk":{"S":"1"}}\n{"pk":{"S":"')
-            for _ in range(size):
-                packer.write(b"x" * (1 << 20))
-            packer.write(b'"}}\n{"pk":{"S":"2"}}\n')
-    assert file.stat().st_size < 10_000 * size
-    rows, refusals, megabytes = peak(file, tmp_path / "lake")
-    assert (rows, refusals) == (2, 1)
-    assert megabytes < 200
-
-
-@pytest.mark.parametrize("count", [60, pytest.param(1_000, marks=pytest.mark.slow)])
-def test_many_long_lines_take_bounded_memory(tmp_path: Path, count: int) -> None:
-    """Lines of 3 MB behind short ones: DuckDB holds 2,048 at once, and items read one by one become batches."""
-    with gzip.open(tmp_path / "data", "wb", 1) as file:
-        file.write(b"".join(b'{"pk":{"S":"k%d"}}\n' % number for number in range(5_000)))
-        for number in range(count):
-            file.write(b'{"pk":{"S":"%d' % number + b"\\u00e9" * 500_000 + b'"}}\n')
-    rows, refusals, megabytes = peak(tmp_path / "data", tmp_path / "lake")
-    assert (rows, refusals) == (5_000 + count, 0)
-    assert megabytes < 250

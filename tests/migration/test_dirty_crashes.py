@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.migration.test_apply import TABLES, Applied
+from tests.migration.applied import TABLES, Applied
 from whimbrel.errors import PrivilegeError
 from whimbrel.item import key_id
 from whimbrel.mapping.versions import Versions

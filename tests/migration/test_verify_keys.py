@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.migration.kept import AT, Kept
-from tests.migration.test_verify import GROUP, RECORD, TABLE, Sides, filled, sides  # noqa: F401
+from tests.migration.sides import GROUP, RECORD, TABLE, Sides, filled
 from whimbrel.errors import StateError
 from whimbrel.migration import differences, second_look, verify
 from whimbrel.migration.dirty import dirty_since
@@ -68,7 +68,7 @@ def key(name: str) -> Item:
 @pytest.fixture(params=["record", "group"])
 def both(
     request: pytest.FixtureRequest,
-    sides: Callable[..., Sides],  # noqa: F811
+    sides: Callable[..., Sides],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Both:

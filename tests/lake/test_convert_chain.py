@@ -1,0 +1,135 @@
+"""A chain of exports: the data set as of each moment, changes folded, a gap refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lake.helper import change, full, write_export
+from tests.lake.test_convert import RULES, chain, rows, types
+from whimbrel.errors import UserError
+from whimbrel.lake import convert, datasets
+from whimbrel.lake.convert import Rules, chain_of, from_exports  # type: ignore[attr-defined]
+from whimbrel.lake.native import find_exports
+from whimbrel.lake.restore import files_of
+from whimbrel.lake.types import parse_type
+
+
+def test_a_chain_gives_the_table_as_of_each_moment(tmp_path: Path) -> None:
+    chain(tmp_path / "e")
+    lake, exports = tmp_path / "lake", find_exports(tmp_path / "e")
+    for count in (1, 2, 3):
+        done = from_exports(lake, RULES, exports[:count])
+        assert done
+        assert done.manifest.rows == len(rows(lake))
+    assert from_exports(lake, RULES, exports) is None  # nothing is new
+    assert len(rows(lake, "2026-01-14T10:30:00Z")) == 100
+    middle = rows(lake, "2026-01-14T11:00:00Z")
+    assert (len(middle), middle["1"], middle["new"]) == (100, {"n": -1}, {"more": "x"})
+    now = rows(lake)
+    assert (len(now), now["2"], "1" in now) == (100, {"n": 22}, False)
+    assert types(lake) == {"pk": "string", "n": "int64", "more": "string"}
+
+    at_once = tmp_path / "at-once"
+    assert from_exports(at_once, RULES, exports)
+    assert rows(at_once) == now
+
+
+def test_a_restore_takes_the_exports_up_to_a_time(tmp_path: Path) -> None:
+    chain(tmp_path)
+    exports = find_exports(tmp_path)
+
+    def count(as_of: str) -> int:
+        return len(files_of(exports, [], as_of)) // 2  # an export has two files here
+
+    assert count("") == 3
+    assert {count(each) for each in ("2026-01-14T11:00:00Z", "2026-01-14 11:00", "2026-01-14T12:00+01:00")} == {2}
+    assert count("2026-01-14T10:59:59.900Z") == 1
+    with pytest.raises(UserError, match="no export as of 2026-01-14T09:00Z"):
+        count("2026-01-14T09:00Z")
+    with pytest.raises(UserError, match="'soon' is not a time"):
+        count("soon")
+
+
+@pytest.mark.parametrize("view", ["NEW_AND_OLD_IMAGES", "NEW_IMAGE"])
+def test_incremental_exports_are_read_in_both_views(tmp_path: Path, view: str) -> None:
+    def n(value: int) -> dict[str, Any]:
+        return {"n": {"N": str(value)}}
+
+    old = n(0) if view == "NEW_AND_OLD_IMAGES" else None
+    items = [full(pk={"S": str(number)}, **n(0)) for number in range(4)]
+    write_export(tmp_path, "01768385930622-efd1a093", "2026-01-14T10:00:00.000Z", items, prefix="a/b/")
+    changes = [
+        change({"pk": {"S": "0"}}, n(7), old),
+        change({"pk": {"S": "1"}}, None, old, micros="1768386096366933"),  # some write it without its type
+        change({"pk": {"S": "new"}}, n(1), micros=1768386096366933),
+    ]
+    write_export(
+        tmp_path,
+        "01768386930622-aaaaaaaa",
+        "2026-01-14T11:00:00.000Z",
+        changes,
+        since="2026-01-14T10:00:00.000Z",
+        files=5,  # a partition without changes has an empty file
+        view=view,
+        prefix="a/b/",
+    )
+    assert from_exports(tmp_path, RULES, find_exports(tmp_path))
+    assert rows(tmp_path) == {"0": {"n": 7}, "2": {"n": 0}, "3": {"n": 0}, "new": {"n": 1}}
+
+
+def test_a_renewal_writes_what_changed(tmp_path: Path) -> None:
+    chain(tmp_path / "e")
+    exports = find_exports(tmp_path / "e")
+    base = from_exports(tmp_path, RULES, exports[:1])
+    later = from_exports(tmp_path, RULES, exports[:2])
+    assert base
+    assert later
+    assert later.manifest.files[: len(base.manifest.files)] == base.manifest.files
+    assert [file.rows for file in later.manifest.deltas] == [3]
+
+
+def test_deltas_are_folded_when_there_are_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chain(tmp_path / "e")
+    exports = find_exports(tmp_path / "e")
+    monkeypatch.setattr(convert, "MOST_DELTAS", 1)
+    for count in (1, 2, 3):
+        from_exports(tmp_path, RULES, exports[:count])
+    folded = datasets.current(tmp_path, "test")
+    assert len(folded.deltas) == 1
+    expected = rows(tmp_path)
+    monkeypatch.setattr(convert, "FOLD_SHARE", 0.0)
+    write_export(
+        tmp_path / "e",
+        "01768388930622-cccccccc",
+        "2026-01-14T13:00:00.000Z",
+        [change({"pk": {"S": "0"}}, None)],
+        since="2026-01-14T12:00:00.000Z",
+    )
+    from_exports(tmp_path, RULES, find_exports(tmp_path / "e"))
+    assert [file.kind for file in datasets.current(tmp_path, "test").files] == ["base"]
+    assert rows(tmp_path) == {key: row for key, row in expected.items() if key != "0"}
+
+
+def test_a_conflict_in_a_change_leaves_no_stale_row(tmp_path: Path) -> None:
+    chain(tmp_path / "e")
+    pinned = Rules("test", "test", ("pk",), pinned={"pk": parse_type("string"), "n": parse_type("int64")})
+    wrong = [change({"pk": {"S": "5"}}, {"n": {"N": "0.5"}}), change({"pk": {"S": "6"}}, {"n": {"S": "x"}})]
+    write_export(
+        tmp_path / "e", "01768388930622-cccccccc", "2026-01-14T13:00:00.000Z", wrong, since="2026-01-14T12:00:00.000Z"
+    )
+    done = from_exports(tmp_path, pinned, find_exports(tmp_path / "e"))
+    assert done
+    assert sorted(each.key["pk"]["S"] for each in done.refused) == ["5", "6"]
+    assert not {"5", "6"} & rows(tmp_path).keys()
+
+
+def test_a_gap_in_the_chain_is_an_error(tmp_path: Path) -> None:
+    chain(tmp_path)
+    exports = find_exports(tmp_path)
+    with pytest.raises(UserError, match=r"from 2026-01-14T10:00:00.000Z to 2026-01-14T11:00:00.000Z are in no export"):
+        chain_of([exports[0], exports[2]])
+    with pytest.raises(UserError, match="no full export"):
+        chain_of(exports[1:])

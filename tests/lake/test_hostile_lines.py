@@ -1,0 +1,131 @@
+"""Bad lines and bad changes are set aside, each with its reason."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from tests.lake.helper import change, compact, full, write_export, write_lines
+from tests.lake.test_hostile import FULL_ID, LATER_ID, NOON, ONE, RULES, entries, rewrite_manifest, run
+from whimbrel.lake import datasets
+from whimbrel.lake.convert import from_exports, from_files
+from whimbrel.lake.native import find_exports
+from whimbrel.lake.sources import find
+
+# A line, and a word of the reason.
+BAD = {
+    "number too large": (b'{"pk":{"S":"1"},"n":{"N":"1E999999999"}}', "outside the range"),
+    "number too small": (b'{"pk":{"S":"1"},"n":{"N":"1E-999999999"}}', "outside the range"),
+    "number out of range": (b'{"pk":{"S":"1"},"n":{"N":"1E126"}}', "outside the range"),
+    "39 digits": (b'{"pk":{"S":"1"},"n":{"N":"' + b"1" * 39 + b'"}}', "more than the 38 digits"),
+    "a million digits": (b'{"pk":{"S":"1"},"n":{"N":"' + b"1" * 1_000_000 + b'"}}', "outside the range"),
+    "in a set": (b'{"pk":{"S":"1"},"n":{"NS":["1","1E999999999"]}}', "outside the range"),
+    "in a map": (b'{"pk":{"S":"1"},"n":{"M":{"x":{"N":"1E99999999999999999999"}}}}', "outside the range"),
+    "NaN": (b'{"pk":{"S":"1"},"n":{"N":"NaN"}}', "not a number"),
+    "Infinity": (b'{"pk":{"S":"1"},"n":{"N":"Infinity"}}', "not a number"),
+    "NaN of JSON": (b'{"pk":{"S":"1"},"n":{"N":NaN}}', "no JSON"),
+    "two signs": (b'{"pk":{"S":"1"},"n":{"N":"+-1"}}', "not a number"),
+    "blank": (b'{"pk":{"S":"1"},"n":{"N":" 1"}}', "not a number"),
+    "no digits": (b'{"pk":{"S":"1"},"n":{"N":""}}', "not a number"),
+    "underscore": (b'{"pk":{"S":"1"},"n":{"N":"1_0"}}', "not a number"),
+    "other digits": ('{"pk":{"S":"1"},"n":{"N":"\u0661"}}'.encode(), "not a number"),
+    "number without quotes": (b'{"pk":{"S":"1"},"n":{"N":1}}', "not a number"),
+    "deep": (b'{"pk":{"S":"1"},"n":' + b'{"L":[' * 100_000 + b"]}" * 100_000 + b"}", "no JSON"),
+    "nested 300": (b'{"pk":{"S":"1"},"n":' + b'{"L":[' * 300 + b"]}" * 300 + b"}", "no JSON"),
+    "nested 33": (b'{"pk":{"S":"1"},"n":' + b'{"L":[' * 33 + b"]}" * 33 + b"}", "deeper"),
+    "raw lists": (b'{"pk":{"S":"1"},"n":' + b"[" * 500 + b"]" * 500 + b"}", "no JSON"),
+    "a name twice": (b'{"pk":{"S":"1"},"pk":{"S":"2"}}', "twice"),
+    "a name twice inside": (b'{"pk":{"S":"1"},"m":{"M":{"a":{"S":"1"},"a":{"S":"2"}}}}', "twice"),
+    "not UTF-8": (b'{"pk":{"S":"\xff\xfe"}}', "no JSON"),
+    "surrogate": (b'{"pk":{"S":"\\ud800"}}', "no JSON"),
+    "surrogate in UTF-8": (b'{"pk":{"S":"\xed\xa0\x80"}}', "no JSON"),
+    "NUL": (b'{"pk":{"S":"a\0b"}}', "no JSON"),
+    "only NUL": (b"\0" * 100, "no JSON"),
+    "unknown type": (b'{"pk":{"S":"1"},"x":{"X":"1"}}', "which DynamoDB does not have"),
+    "two types": (b'{"pk":{"S":"1","N":"1"}}', "not one value"),
+    "no type": (b'{"pk":"1"}', "not one value"),
+    "null": (b'{"pk":null}', "not one value"),
+    "NULL false": (b'{"pk":{"S":"1"},"x":{"NULL":false}}', "NULL"),
+    "BOOL text": (b'{"pk":{"S":"1"},"x":{"BOOL":"true"}}', "BOOL"),
+    "not base64": (b'{"pk":{"S":"1"},"x":{"B":"a"}}', "base64"),
+    "cut off": (b'{"pk":{"S":"1"', "no JSON"),
+    "more behind it": (b'{"pk":{"S":"1"}}{"pk":{"S":"2"}}', "no JSON"),
+    "empty": (b"", "empty"),
+    "too long": (b'{"pk":{"S":"' + b"x" * (5 << 20) + b'"}}', "more than 4 MB"),
+}
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=[pytest.mark.slow] if at % 3 else []) for at, case in enumerate(BAD)]
+)
+def test_a_bad_line_is_set_aside_with_its_reason(tmp_path: Path, case: str) -> None:
+    """Far behind what is looked at beforehand, where DuckDB reads."""
+    line, reason = BAD[case]
+    lines = [b'{"pk":{"S":"k%d"},"n":{"N":"%d"}}' % (number, number) for number in range(3_000)]
+    lines += [line, b'{"pk":{"S":"end"}}']
+    done = from_files(tmp_path / "lake", RULES, find(write_lines(tmp_path / "data.json", lines)).files)
+    assert done.refusals == len(done.refused) == 1
+    assert reason in done.refused[0].reason
+    assert done.refused[0].line == 3_001 or done.refused[0].key == {"pk": {"S": "1"}}
+    assert done.new_rows == len(lines) - 1
+
+
+def test_a_bad_line_of_every_kind_in_one_file(tmp_path: Path) -> None:
+    good = [b'{"pk":{"S":"k%d"},"n":{"N":"%d"}}' % (number, number) for number in range(len(BAD))]
+    lines = [line for pair in zip(good, (line for line, _ in BAD.values()), strict=True) for line in pair]
+    done = from_files(tmp_path / "lake", RULES, find(write_lines(tmp_path / "data.json", lines)).files)
+    assert [each.line for each in done.refused] == [2 * number + 2 for number in range(len(BAD))]
+    assert done.new_rows == len(good)
+
+
+METADATA = [
+    b'{"Metadata":{"WriteTimestampMicros":{"N":"x"}},"Keys":{"pk":{"S":"1"}}}',
+    b'{"Metadata":{"WriteTimestampMicros":1e5,"a":1},"Keys":{"pk":{"S":"1"}},"NewImage":{"pk":{"S":"1"}}}',
+    b'{"Metadata":{"t":1e15},"Keys":{"pk":{"S":"1"}},"NewImage":{"pk":{"S":"1"},"a":{"N":"1"},"a":{"N":"2"}}}',
+    b'{"Metadata":{},"Keys":{},"NewImage":{"pk":{"S":"1"}}}',
+    b'{"Metadata":{},"Keys":{"pk":{"S":"1"}},"NewImage":null}',
+    b'{"Metadata":{},"Keys":{"pk":{"S":"1"}},"NewImage":{"pk":{"S":"2"}}}',
+    b'{"Metadata":{},"Keys":{"pk":{"S":"1"}},"NewImages":{"pk":{"S":"1"}}}',
+    b'{"Metadata":{},"NewImage":{"pk":{"S":"1"}}}',
+]
+
+
+def test_a_bad_change_is_set_aside(tmp_path: Path) -> None:
+    exports, lake = tmp_path / "exports", tmp_path / "lake"
+    write_export(exports, FULL_ID, NOON, [full(pk={"S": "1"}, a={"N": "0"})])
+    good = change({"pk": {"S": "2"}}, {"a": {"N": "2"}})
+    folder = write_export(exports, LATER_ID, ONE, [good], since=NOON, files=1)
+    listed = entries(folder)
+    data = gzip.compress(b"\n".join([compact(good), *METADATA]) + b"\n")
+    (folder.parent / "data" / listed[0]["dataFileS3Key"].rpartition("/")[2]).write_bytes(data)
+    md5 = base64.b64encode(hashlib.md5(data).digest()).decode()
+    listed[0] |= {"itemCount": 1 + len(METADATA), "md5Checksum": md5, "etag": ""}
+    rewrite_manifest(folder, listed, itemCount=1 + len(METADATA))
+    done = from_exports(lake, RULES, find_exports(exports))
+    assert done is not None
+    assert [each.line for each in done.refused] == list(range(2, 2 + len(METADATA)))
+    assert {row["pk"] for row in datasets.arrow(lake, done.manifest).to_pylist()} == {"1", "2"}
+
+
+def test_when_every_line_was_set_aside_the_reasons_are_shown(project: Path) -> None:
+    lines = [b'{"pk":"1"}'] * 7 + [b"id,name", b"1E5"]
+    file = write_lines(project.parent / "data.json", lines)
+    result = run(project, "convert", "test", "--from", str(file))
+    assert result.exit_code == 2
+    assert "all of its 9 lines were set aside" in result.output
+    assert "7 times: attribute 'pk' is \"1\", not one value with its type (first:" in result.output
+    assert f"{file}, line 1" in result.output
+    assert "there are no items" not in result.output
+    assert run(project, "query", "SHOW TABLES").exit_code == 0
+
+
+def test_a_data_set_stays_where_every_line_of_the_next_was_set_aside(project: Path) -> None:
+    file = write_lines(project.parent / "data.json", [full(pk={"S": "1"})])
+    assert run(project, "convert", "test", "--from", str(file)).exit_code == 0
+    write_lines(file, [b"garbage"])
+    assert run(project, "convert", "test", "--from", str(file)).exit_code == 2
+    assert "1" in run(project, "query", "-f", "csv", "SELECT pk FROM test").output
