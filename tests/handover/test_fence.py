@@ -161,8 +161,8 @@ def test_a_transaction_that_writes_is_waited_for_and_is_before_the_end(fenced: F
     with closing(fenced.session()) as app:
         tried(app, "SET autocommit = 0")
         tried(app, "UPDATE t SET v = 2")
-        threading.Timer(0.4, app.commit).start()
-        with locked(fenced) as held:
+        tables = [(fenced.database, "t"), (fenced.database, "u")]
+        with barrier(fenced.source, tables, lambda _: app.commit(), hold=10) as held:
             end = held.position()
             assert held.waited_ms >= barriers.LIMIT * 1000 * 0.9
             assert held.rows("SELECT v FROM t") == [{"v": 2}]
@@ -199,6 +199,40 @@ def test_one_that_does_not_end_has_an_end_and_writers_go_on_between(fenced: Fenc
             writer.join()
         app.rollback()
     assert len(waits) > 10
+
+
+@pytest.mark.parametrize("sees", ["PROCESS ON *.*", "SELECT ON performance_schema.*", ""])
+def test_a_reader_that_keeps_it_away_is_named_meanwhile(
+    fenced: Fenced, monkeypatch: pytest.MonkeyPatch, sees: str
+) -> None:
+    """Idle within its transaction: no statement of it runs. Once it ends, little is waited for."""
+    if "performance" in sees and fenced.server.flavor == "mariadb":
+        pytest.skip("MariaDB's metadata locks are in a plugin that is not there by itself")
+    monkeypatch.setattr(barriers, "TOLD_AFTER", 0.3)
+    said: list[str] = []
+    ended: list[float] = []
+    if sees:
+        fenced.server.execute(f"GRANT {sees} TO '{fenced.server.user}'@'%'")
+    try:
+        with closing(fenced.session()) as app:
+            tried(app, "SET autocommit = 0")
+            tried(app, "SELECT * FROM t")
+
+            def tell(text: str) -> None:
+                said.append(text)
+                app.rollback()
+                ended.append(time.monotonic())
+
+            tables = [(fenced.database, "t"), (fenced.database, "u")]
+            with barrier(fenced.source, tables, lambda seconds: time.sleep(seconds), hold=10, tell=tell):
+                assert time.monotonic() - ended[0] < 5
+            number = app.thread_id()
+    finally:
+        if sees:
+            fenced.server.execute(f"REVOKE {sees} FROM '{fenced.server.user}'@'%'")
+    assert "not locked yet" in said[0]
+    named = f"session {number} of app@" in said[0]
+    assert named or (not sees and "may not see" in said[0])
 
 
 def test_a_prepared_transaction_holds_it_and_is_told(fenced: Fenced) -> None:

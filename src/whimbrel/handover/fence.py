@@ -20,13 +20,15 @@ from whimbrel.handover.by_triggers import ByTriggers
 from whimbrel.handover.hooks import run_command, told
 from whimbrel.handover.means import Means
 from whimbrel.handover.state import Coordinator
-from whimbrel.mysql.barrier import PATIENCE, Barrier, Name, Wait, barrier, refuse_prepared
+from whimbrel.mysql.barrier import LONGEST_PAUSE, PATIENCE, Barrier, Name, Wait, barrier, refuse_prepared
 from whimbrel.mysql.connect import Mysql, connect, quoted, rows_as_dicts
 from whimbrel.mysql.triggers import fence_triggers
+from whimbrel.notes import note
 from whimbrel.project import Project
 from whimbrel.project.cutover import COMMAND, READ_ONLY_SCHEMA, REVOKE
 from whimbrel.records import Position
 
+SHORT_PAUSE = 1.0  # seconds between two tries, while nobody can write anyway
 EndOf = Callable[[Mysql], Position]
 
 
@@ -52,6 +54,7 @@ class Fence:
         self._coordinator = coordinator
         self._wait = wait
         self._hold = hold
+        self._gently = False  # an application writes, and waits with each try to lock the tables
 
     def close(self, end_of: EndOf, patience: float) -> Closed:
         """Make the fence. Nothing of ours stands on the tables when this is called; whatever is raised, some of it may.
@@ -60,11 +63,15 @@ class Fence:
         the source.
         """
         tables = self._coordinator.tables
-        with self._means.shut(self._locked, patience) as (held, since):
-            end = end_of(held.session)
-            identities = {table: identity(held, table) for table in tables}
-            waited = (held.granted - held.asked) * 1000
-            return Closed(end, since, waited, held.server(), identities)
+        self._gently = True
+        try:
+            with self._means.shut(self._locked, patience) as (held, since):
+                end = end_of(held.session)
+                identities = {table: identity(held, table) for table in tables}
+                waited = (held.granted - held.asked) * 1000
+                return Closed(end, since, waited, held.server(), identities)
+        finally:
+            self._gently = False
 
     @contextmanager
     def sealed(self, closed: Closed, patience: float) -> Iterator[Barrier]:
@@ -140,7 +147,10 @@ class Fence:
         names = [*tables, self._coordinator.row_table]
         read = tables if self._means.read_lock else ()
         hold = max(hold, self._hold)
-        with barrier(self._source, names, self._wait, hold=hold, patience=patience, read=read) as held:
+        pause = LONGEST_PAUSE if self._gently else SHORT_PAUSE
+        with barrier(
+            self._source, names, self._wait, hold=hold, patience=patience, read=read, longest_pause=pause, tell=note
+        ) as held:
             self._coordinator.sure(held)
             yield held
 

@@ -44,18 +44,22 @@ from whimbrel.mysql.connect import (
     translate,
 )
 from whimbrel.mysql.errors import Code, code_of
-from whimbrel.mysql.locked import busy, end_session, unless_ended
+from whimbrel.mysql.holders import holders
+from whimbrel.mysql.locked import end_session, unless_ended
 from whimbrel.project import Source
 from whimbrel.records import Position
 from whimbrel.threads import Timer
 
 Name = tuple[str, str]  # schema and table
+Tell = Callable[[str], object]
 Wait = Callable[[float], object]  # seconds; true if the work is to stop
 T = TypeVar("T")
 
 LIMIT = 0.25  # seconds from asking for the lock until writers go on
 PATIENCE = 60.0  # seconds, over all tries and the pauses between them
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 8.0
+_FIRST_PAUSE = 0.25
+LONGEST_PAUSE = 8.0  # seconds, while an application writes; it waits with each try
+TOLD_AFTER, TOLD_EVERY = 2.0, 15.0  # seconds, until it is said who keeps the lock away, and again
 
 
 @dataclass(slots=True)
@@ -115,9 +119,12 @@ def barrier(
     hold: float,
     patience: float = PATIENCE,
     read: Collection[Name] = (),
+    longest_pause: float = LONGEST_PAUSE,
+    tell: Tell | None = None,
 ) -> Iterator[Barrier]:
     """The lock of all ``tables``, until the end of the block at the latest. Those in ``read`` cannot be written to
-    anyway, and the server would not lock them for writing; a read lock keeps that so.
+    anyway, and the server would not lock them for writing; a read lock keeps that so. ``tell`` hears who keeps the lock
+    away, while it is waited for; ``longest_pause`` is between two tries.
 
     Raises TablesBusy when no try got it within ``patience`` seconds, PrivilegeError, Stopped, and the errors of
     ``connect``.
@@ -133,7 +140,7 @@ def barrier(
         longest = max(longest, waited)
         return held
 
-    held = patiently(attempt, source, wait, patience)
+    held = patiently(attempt, source, wait, patience, tables, longest_pause, tell)
     held.waited_ms = longest
     with closing(held.session):  # whatever happens: the lock ends with its session
         _refuse_pooled(held, tables[0])
@@ -186,22 +193,34 @@ def refuse_prepared(held: Barrier) -> None:
         )
 
 
-def patiently(attempt: Callable[[], T | None], source: Source, wait: Wait, patience: float) -> T:
+def patiently(
+    attempt: Callable[[], T | None],
+    source: Source,
+    wait: Wait,
+    patience: float,
+    tables: Sequence[Name] = (),
+    longest_pause: float = LONGEST_PAUSE,
+    tell: Tell | None = None,
+) -> T:
     """What ``attempt`` gives, once it gives something. Raises TablesBusy after ``patience`` seconds, Stopped."""
-    began, longest = time.monotonic(), 0.0
+    began, longest, told = time.monotonic(), 0.0, 0.0
     for number in itertools.count():
         tried = time.monotonic()
         if (found := attempt()) is not None:
             return found
-        longest = max(longest, (time.monotonic() - tried) * 1000)
-        pause = min(_FIRST_PAUSE * 2**number, _LONGEST_PAUSE)
-        if time.monotonic() + pause - began > patience:
+        now = time.monotonic()
+        longest = max(longest, (now - tried) * 1000)
+        pause = min(_FIRST_PAUSE * 2**number, longest_pause)
+        if now + pause - began > patience:
             break
+        if tell and now - max(began, told) > (TOLD_EVERY if told else TOLD_AFTER):
+            told = now
+            tell(f"The tables are not locked yet, after {now - began:.0f} s. {holders(source, tables)}")
         if wait(pause):
             raise Stopped("the tables were not locked yet")
     raise TablesBusy(
         f"could not lock the tables within {patience:g} seconds ({number + 1} attempts of {LIMIT * 1000:.0f} ms); "
-        f"writers waited for at most {longest:.0f} ms at a time. {busy(source)}",
+        f"writers waited for at most {longest:.0f} ms at a time. {holders(source, tables)}",
         place=place_of(source),
         hint="End the transaction that uses them, then run the same command again.",
     )
