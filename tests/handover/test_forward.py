@@ -46,7 +46,7 @@ def test_what_was_written_back_does_not_come_again(shop: Work, monkeypatch: pyte
     with run_of(shop, monkeypatch) as run:
         place = source_end(run)
         for _ in range(2):  # a crash, and again
-            continue_from(run, place)
+            continue_from(run, place, place)
         assert run.checkpoints.now.applied_position == place
     write(shop, "INSERT INTO purchase VALUES ('first', 'o1', 'p2', 7)", "FLUSH BINARY LOGS")
     shop.call("migrate", "--until-caught-up")
@@ -62,16 +62,16 @@ def test_changes_that_were_never_applied_are_not_passed_over(shop: Work, monkeyp
     write(shop, "UPDATE purchase SET quantity = 2")
     shop.call("capture", "--until-caught-up")
     with run_of(shop, monkeypatch) as run, pytest.raises(StateError, match="were applied before the decision"):
-        continue_from(run, source_end(run))
+        continue_from(run, source_end(run), source_end(run))
 
 
 def test_a_place_behind_the_end_of_the_log_is_refused(shop: Work, monkeypatch: pytest.MonkeyPatch) -> None:
     with run_of(shop, monkeypatch) as run:
         early = source_end(run)
         write(shop, "CREATE TABLE beside (id INT PRIMARY KEY)")
-        continue_from(run, source_end(run))
+        continue_from(run, source_end(run), source_end(run))
         with pytest.raises(StateError, match="after"):
-            continue_from(run, early)
+            continue_from(run, early, early)
 
 
 def test_another_server_or_an_altered_table_is_refused(shop: Work, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,7 +49,7 @@ class Application:
         self._stop.set()
         for thread in self._threads:
             thread.join()
-        assert self.failures == []
+        assert self.failures == [], self.failures
 
     def _run(self, number: int) -> None:
         try:

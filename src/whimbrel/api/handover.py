@@ -55,7 +55,7 @@ def cutover(
     with opened_to_migrate(project) as found:
         asked, waivers = Asked(stop or threading.Event(), progress), read_waivers(waive_dead_letters)
         if source_is_gone:
-            return cutovers.result_of(open_without_source(found, asked), ())
+            return cutovers.result_of(open_without_source(found, asked), found.state)
         return cutovers.cutover(found, asked, until_open=until_open, waivers=waivers)
 
 
@@ -79,18 +79,20 @@ def rollback(
     project: ProjectLike,
     *,
     waive_dead_letters: Path | str | None = None,
+    unwatched: bool = False,
     progress: Callable[[Update], None] | None = None,
     stop: threading.Event | None = None,
 ) -> RollbackResult:
     """Close DynamoDB for writes, bring what was written there into the source, prove it, and open the source.
 
-    ``waive_dead_letters`` names a file with lines of ``reverse-dead.jsonl``: these letters, and no others, are
-    accepted. Raises RollbackUndone when DynamoDB stays open,
-    Stopped likewise, HandoverTaken, another HandoverError if there is nothing to roll back, and as ``migrate`` does.
+    ``waive_dead_letters`` names a file with lines of ``reverse-dead.jsonl`` and ``past-fence.jsonl``: these, and
+    no others, are accepted. ``unwatched``: although nobody can tell what others wrote to the source past the fence.
+    Raises RollbackUndone when DynamoDB stays open, Stopped likewise, HandoverTaken, another HandoverError if there is
+    nothing to roll back, or others wrote to the source, and as ``migrate`` does.
     """
     with opened_to_migrate(project) as found:
         asked, waivers = Asked(stop or threading.Event(), progress), read_waivers(waive_dead_letters)
-        return rollbacks.rollback(found, asked, waivers=waivers)
+        return rollbacks.rollback(found, asked, waivers=waivers, unwatched=unwatched)
 
 
 def finish(project: ProjectLike, *, keep_fence: bool = False, stop: threading.Event | None = None) -> FinishResult:

@@ -71,12 +71,14 @@ def open_without_source(project: Project, as_json: bool) -> int:
     return OK
 
 
-def rollback(project: Project, as_json: bool, *, yes: bool, waive_dead_letters: Path | None) -> int:
+def rollback(project: Project, as_json: bool, *, yes: bool, waive_dead_letters: Path | None, unwatched: bool) -> int:
     begins = verbs.handed_over(project).step in (DECIDED, OPEN)
     if begins and not (yes or _agreed("Close DynamoDB for writes, and open the source?")):
         return INTERRUPTED
     with shown(project, as_json, UNDONE_WITHIN) as asked:
-        done = verbs.rollback(project, waive_dead_letters=waive_dead_letters, progress=asked.tell, stop=asked.stop)
+        done = verbs.rollback(
+            project, waive_dead_letters=waive_dead_letters, unwatched=unwatched, progress=asked.tell, stop=asked.stop
+        )
     code = DIFFERENCES if done.late_writes else OK
     if as_json:
         say_json({"event": "end", "exit_code": code} | done.to_dict())

@@ -50,15 +50,17 @@ def cutover(
 @json_option
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @waive_option
+@click.option("--unwatched", is_flag=True, help="Return although nobody can tell what others wrote to the source.")
 @guarded
-def rollback(project_file: Path, as_json: bool, yes: bool, waive_dead_letters: Path | None) -> int:
+def rollback(project_file: Path, as_json: bool, yes: bool, waive_dead_letters: Path | None, unwatched: bool) -> int:
     """Return writes to the source, with all that was written at DynamoDB since.
 
     Undone if anything is in the way before the decision to return: then DynamoDB stays open.
     """
     from whimbrel.cli import cutover as cutting
 
-    return cutting.rollback(named_project(project_file), as_json, yes=yes, waive_dead_letters=waive_dead_letters)
+    project = named_project(project_file)
+    return cutting.rollback(project, as_json, yes=yes, waive_dead_letters=waive_dead_letters, unwatched=unwatched)
 
 
 @click.command()

@@ -18,6 +18,7 @@ from whimbrel.handed_over import CLOSING, CUTTING, DECIDED, RETURNED, Handover
 from whimbrel.migration.differences import TableReport
 from whimbrel.migration.late import LateWrites, moment
 from whimbrel.migration.moving import Asked
+from whimbrel.migration.past_fence import PastFence
 from whimbrel.migration.state import StateFolder
 from whimbrel.migration.way_back import WayBack
 from whimbrel.project import OFF, Project, rule_named
@@ -86,8 +87,8 @@ def status(project: Project, as_json: bool) -> int:
     else:
         for line in _status_lines(project, found):
             click.echo(line)
-    late = found.late.count if found.late else 0
-    return DEAD_LETTERS if found.dead_letters else DIFFERENCES if late else OK
+    strange = (found.late and found.late.count) or (found.past_fence and found.past_fence.count)
+    return DEAD_LETTERS if found.dead_letters else DIFFERENCES if strange else OK
 
 
 def retry_dead(project: Project, as_json: bool, *, dry_run: bool) -> int:
@@ -184,6 +185,8 @@ def _status_lines(project: Project, found: verbs.Status) -> Iterator[str]:
     yield from _handover_lines(found.handover)
     if found.way_back:
         yield from _way_back_lines(found.way_back)
+    if found.past_fence:
+        yield from _past_fence_lines(found.past_fence)
     if found.late:
         yield from _late_lines(found.late)
     yield f"start      {shortened(str(now.start))}"
@@ -220,6 +223,17 @@ def _way_back_lines(way: WayBack) -> Iterator[str]:
         yield f"           the last one that did ended: {way.ended}"
     if way.dead_letters:
         yield f"           {way.dead_letters:,} items could not be written back: see reverse-dead.jsonl"
+
+
+def _past_fence_lines(found: PastFence) -> Iterator[str]:
+    """What others wrote to the source since the cutover."""
+    yield f"fence      {found.count:,} changes by others at the source, up to {shortened(found.position)}"
+    if found.count:
+        yield f"           {found.first}: see {found.path}"
+    for each in found.faults:
+        yield f"           {each}"
+    if found.ended:
+        yield f"           not looked for any more: {found.ended}"
 
 
 def _late_lines(late: LateWrites) -> Iterator[str]:

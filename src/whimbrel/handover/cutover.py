@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from whimbrel.checkpoint import RunLock
 from whimbrel.errors import HandoverError, SourceUnreachable, StateError
-from whimbrel.handed_over import CLOSING, CUTTING, DECIDED, FINISHED, FOLLOWING, RETURNED, Handover, load
+from whimbrel.handed_over import CLOSING, CUTTING, DECIDED, FINISHED, FOLLOWING, OPEN, RETURNED, Handover, load
 from whimbrel.handover.cutting import Cutting, Say, undo
 from whimbrel.handover.fence import Fence
 from whimbrel.handover.laps import Laps
@@ -19,8 +20,10 @@ from whimbrel.handover.reversing import Reversing
 from whimbrel.handover.source_gone import refuse_source_gone, unreachable
 from whimbrel.handover.state import Coordinator
 from whimbrel.handover.switching import switch
+from whimbrel.handover.watching import look_once, watch_fence
 from whimbrel.migration.live import Live
 from whimbrel.migration.moving import Asked
+from whimbrel.migration.past_fence import read_past_fence
 from whimbrel.migration.prepare import prepare
 from whimbrel.migration.progress import Progress
 from whimbrel.migration.run import Run
@@ -40,7 +43,7 @@ class CutoverResult:
     ``stall_parts`` where that went: ``close`` the source (the fence, the last position), ``drain``, ``verify``,
     ``decide``, ``announce``; empty if another process closed it. ``asked_ms`` is how long writers waited for that lock
     before. ``end`` is the last Position with a write at the source. ``waived`` are the dead letters that somebody
-    accepted: table, keys and reason.
+    accepted: table, keys and reason. ``past_fence``: how many changes of others were seen at the source since its end.
     """
 
     side: str
@@ -52,6 +55,7 @@ class CutoverResult:
     asked_ms: float | None
     stall_parts: Mapping[str, float]
     waived: tuple[dict[str, Any], ...]
+    past_fence: int
 
     def to_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__slots__}
@@ -82,7 +86,9 @@ def cutover(project: Project, asked: Asked, *, until_open: bool = False, waivers
         _go_on(run, coordinator, live.say, waivers)
         if coordinator.now.starts and not until_open:
             _follow_back(run, coordinator, live.say)
-    return result_of(coordinator.now, read_waived(project.state))
+        elif coordinator.now.step == OPEN:
+            look_once(run, coordinator, live.say)
+    return result_of(coordinator.now, project.state)
 
 
 def _go_on(run: Run, coordinator: Coordinator, say: Say, waivers: Waivers) -> None:
@@ -110,7 +116,7 @@ def _go_on(run: Run, coordinator: Coordinator, say: Say, waivers: Waivers) -> No
 def _follow_back(run: Run, coordinator: Coordinator, say: Say) -> None:
     """Until stopped, or another command takes over: the source gets what is written at DynamoDB."""
     requests = Requests(run.folder)
-    with Reversing(run, coordinator.now) as reverse:
+    with Reversing(run, coordinator.now) as reverse, watch_fence(run, coordinator, say):
         say("DynamoDB is open; following it back into the source until Ctrl-C.")
         while not run.stop.wait(LOOK_EVERY):
             reverse.check()
@@ -131,9 +137,19 @@ def undo_before_migrating(project: Project) -> None:
             undo(project, Coordinator(project, now.tables))
 
 
-def result_of(now: Handover, waived: tuple[dict[str, Any], ...]) -> CutoverResult:
+def result_of(now: Handover, root: Path) -> CutoverResult:
+    """``root``: the state folder."""
     tables = tuple(".".join(table) for table in now.tables)
-    ended = str(now.end or "")
+    ended, seen = str(now.end or ""), read_past_fence(root, now)
     return CutoverResult(
-        now.side, now.step, now.epoch, tables, ended, now.stall_ms, now.asked_ms, now.stall_parts, waived
+        now.side,
+        now.step,
+        now.epoch,
+        tables,
+        ended,
+        now.stall_ms,
+        now.asked_ms,
+        now.stall_parts,
+        read_waived(root),
+        seen.count if seen else 0,
     )

@@ -13,13 +13,13 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import partial
-from pathlib import Path
 
-from whimbrel.changelog.files import ChangeLogReader, LogPoint
+from whimbrel.changelog.files import LogPoint
 from whimbrel.dynamodb.streams import is_marker
 from whimbrel.errors import CutoverUndone, FenceBroken, HandoverError, Stopped, WhimbrelError
 from whimbrel.handed_over import CUTTING, DECIDED, FOLLOWING
 from whimbrel.handover.fence import Closed, Fence, elapsed
+from whimbrel.handover.forward import late_changes
 from whimbrel.handover.hooks import Told, run_command, told
 from whimbrel.handover.laps import Laps
 from whimbrel.handover.route import write_routes
@@ -37,7 +37,7 @@ from whimbrel.migration.waivers import Waivers, named, note_waived
 from whimbrel.mysql.barrier import PATIENCE
 from whimbrel.project import Cutover, Project
 from whimbrel.project.cutover import COMMAND, REVOKE
-from whimbrel.records import Change, Position
+from whimbrel.records import Position
 from whimbrel.threads import Beside, Timer
 
 LOOK_EVERY = 0.002  # seconds, while nobody can write
@@ -235,7 +235,7 @@ class Cutting:
         return self._run.progress.applied_position
 
     def _refuse_late_changes(self, end: Position) -> None:
-        late = changes_after(self._run.folder.log, self._before, end)
+        late = sum(1 for _ in late_changes(self._run, self._before, end))
         if late:
             raise FenceBroken(
                 f"{late:,} changes were written after writes were closed at {end}",
@@ -328,20 +328,6 @@ def said(ending: WhimbrelError, say: Say) -> WhimbrelError:
     if isinstance(ending, Stopped):
         say(f"{ending.message[0].upper()}{ending.message[1:]}.")
     return ending
-
-
-def changes_after(log_folder: Path, start: LogPoint | None, end: Position) -> int:
-    """The changes in the log, from ``start`` on, of transactions that ended after ``end``."""
-    late = pending = 0
-    with ChangeLogReader(log_folder, start) as reader:
-        while records := reader.read(1_000):
-            for record in records:
-                if isinstance(record, Change):
-                    pending += 1
-                    continue
-                late += 0 if end.at_or_after(record.position) else pending
-                pending = 0
-    return late
 
 
 def _patiently(seconds: float) -> bool:

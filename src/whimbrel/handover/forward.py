@@ -7,13 +7,14 @@ the change log gets an empty commit there, and the Checkpoint moves to it. Both 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
-from whimbrel.changelog.files import ChangeLogWriter
+from whimbrel.changelog.files import ChangeLogReader, ChangeLogWriter
 from whimbrel.changelog.record import LogPoint
 from whimbrel.errors import HandoverError, SchemaDrift, StateError
 from whimbrel.handed_over import Handover
 from whimbrel.migration.run import Run
-from whimbrel.records import Commit, Position
+from whimbrel.records import Change, Commit, Position
 
 
 def same_source(run: Run, now: Handover) -> None:
@@ -39,14 +40,16 @@ def same_source(run: Run, now: Handover) -> None:
             )
 
 
-def continue_from(run: Run, position: Position) -> None:
-    """Make ``position`` the end of the change log, and of what is applied. Raises StateError when changes are left in
-    the log that were never applied: the decision came after all of them.
+def continue_from(run: Run, end: Position, position: Position) -> None:
+    """Make ``position`` the end of the change log, and of what is applied. What the log has after ``end``, where the
+    source was closed, was written past the fence, and is never applied: DynamoDB may have newer values. Raises
+    StateError when other changes are left in the log: the decision came after all of them.
     """
     run.lineage.begin(position)
+    now = run.checkpoints.now
     with ChangeLogWriter(run.folder.log) as log:
-        applied = run.checkpoints.now.counters.get("applied", 0)
-        if log.total != applied:
+        applied, late = now.counters.get("applied", 0), sum(1 for _ in late_changes(run, now.applied, end))
+        if log.total != applied + late:
             raise StateError(
                 f"the change log has {log.total:,} changes, and {applied:,} were applied before the decision",
                 place=str(run.folder.log),
@@ -56,7 +59,7 @@ def continue_from(run: Run, position: Position) -> None:
             log.commit(Commit(position, time.time()))
         # Durable before the Checkpoint points to it.
         log.sync()
-        last, end = log.last, log.end
+        last, reached = log.last, log.end
     assert last is not None
     if last.position.order != position.order:
         raise StateError(
@@ -64,4 +67,18 @@ def continue_from(run: Run, position: Position) -> None:
             place=str(run.folder.log),
             hint="Restore the state folder from one copy, and please report this.",
         )
-    run.checkpoints.save(run.checkpoints.now.with_applied(LogPoint(*end), position, last.timestamp))
+    run.checkpoints.save(now.with_applied(LogPoint(*reached), position, last.timestamp).with_counted("applied", late))
+
+
+def late_changes(run: Run, start: LogPoint | None, end: Position) -> Iterator[Change]:
+    """The changes of the log, from ``start`` on, of transactions that ended after ``end``."""
+    pending: list[Change] = []
+    with ChangeLogReader(run.folder.log, start) as reader:
+        while records := reader.read(1_000):
+            for record in records:
+                if isinstance(record, Change):
+                    pending.append(record)
+                    continue
+                if not end.at_or_after(record.position):
+                    yield from pending
+                pending = []

@@ -9,7 +9,7 @@ import logging
 import time
 
 from whimbrel.errors import HandoverError, RollbackUndone, Stopped, WhimbrelError
-from whimbrel.handed_over import CLOSING, DECIDED, OPEN, RETURNED
+from whimbrel.handed_over import CLOSING, DECIDED, OPEN, RETURNED, Handover
 from whimbrel.handover.cutting import Say, said
 from whimbrel.handover.fence import Fence
 from whimbrel.handover.forward import same_source
@@ -18,10 +18,14 @@ from whimbrel.handover.reconcile import Reconciled
 from whimbrel.handover.reversing import Reversing
 from whimbrel.handover.state import Coordinator
 from whimbrel.handover.switching import announce
+from whimbrel.handover.watching import watch_fence
 from whimbrel.migration import late
 from whimbrel.migration.dead import read_letters
+from whimbrel.migration.past_fence import LIST, Watch
+from whimbrel.migration.positions import source_end
 from whimbrel.migration.run import Run
 from whimbrel.migration.waivers import Waivers, named, note_waived
+from whimbrel.records import Position
 
 CAUGHT_UP = 5.0  # seconds that the reverse stream may lag behind when DynamoDB is closed
 CAUGHT_UP_WITHIN = 3_600.0  # seconds
@@ -35,12 +39,15 @@ log = logging.getLogger(__name__)
 class Returning:
     """Of one command that holds the run lock and coordinates."""
 
-    def __init__(self, run: Run, coordinator: Coordinator, fence: Fence, say: Say, waivers: Waivers) -> None:
+    def __init__(
+        self, run: Run, coordinator: Coordinator, fence: Fence, say: Say, waivers: Waivers, *, unwatched: bool
+    ) -> None:
         self._run = run
         self._coordinator = coordinator
         self._fence = fence
         self._say = say
         self._waivers = waivers
+        self._unwatched = unwatched
         self._settings = run.prepared.project.cutover
         self._rows = 0  # that the reconciliation wrote
         self._deciding = False
@@ -52,13 +59,15 @@ class Returning:
         """
         run, coordinator = self._run, self._coordinator
         try:
+            refuse_no_way_back(coordinator.now)
             same_source(run, coordinator.now)
-            with Reversing(run, coordinator.now) as reverse:
+            with Reversing(run, coordinator.now) as reverse, watch_fence(run, coordinator, self._say) as watch:
                 if coordinator.now.step != CLOSING:
                     self._catch_up(reverse)  # before anybody is told: what is left to drain is little
+                    self._refuse_written_past_fence(watch, source_end(run), CAUGHT_UP_WITHIN)
                     # Without the place of an earlier return: see handover/source_gone.py.
                     coordinator.move(CLOSING, forward_from=None)
-                self._close_and_drain(reverse)
+                self._close_and_drain(reverse, watch)
         except BaseException as error:
             if coordinator.now.step in (DECIDED, OPEN):
                 raise  # nobody was told to stop
@@ -72,7 +81,7 @@ class Returning:
             log.warning("decided to return, though not all was answered", extra={"reason": repr(error)})
         return self._rows
 
-    def _close_and_drain(self, reverse: Reversing) -> None:
+    def _close_and_drain(self, reverse: Reversing, watch: Watch) -> None:
         """The order matters: told to stop; no application goes by an older route, and no write of one is under way;
         the ends of all shards; everything before them in the source; and only then the items are read and compared.
         """
@@ -102,6 +111,8 @@ class Returning:
         with self._fence.returning() as held:
             # Under the lock in which the fence goes: the migration continues from where the source is opened.
             position = self._run.lineage.end_of(held.session)
+            self._refuse_written_past_fence(watch, position, DRAINED_WITHIN)
+            self._note_waived(watch)
             self._deciding = True
             self._coordinator.move(RETURNED, held, forward_from=position)
 
@@ -144,11 +155,40 @@ class Returning:
                 place=str(path),
                 hint="The file says why. To open the source without them: --waive-dead-letters with a copy of it.",
             )
+
+    def _refuse_written_past_fence(self, watch: Watch, position: Position, seconds: float) -> None:
+        """Nobody but the reverse stream wrote to the source up to ``position``, or each change is waived by name."""
+        watch.wait_until(position, seconds)
+        if left := self._waivers.left(watch.letters.letters()):
+            raise HandoverError(
+                f"{len(left):,} changes at the source got past the fence: {named(left)}",
+                place=str(self._run.folder.root / LIST),
+                hint="To return with the rows as they are: --waive-dead-letters with a copy of the file. Where a row "
+                "is to be as its item says, write to the item at DynamoDB first.",
+            )
+        if (watch.ended or watch.more) and not self._unwatched:
+            why = watch.ended or f"{watch.more:,} changes got past the fence and are not listed"
+            raise HandoverError(
+                f"nobody can tell what was written to the source past the fence: {why}",
+                place="rollback",
+                hint="To return all the same: --unwatched. Then run `whimbrel verify`.",
+            )
+
+    def _note_waived(self, watch: Watch) -> None:
+        letters = [*read_letters(self._run.folder.root / "reverse-dead.jsonl"), *watch.letters.letters()]
         note_waived(self._run.folder.root, self._waivers.of(letters))
 
     def _wait(self, seconds: float) -> None:
         if self._run.stop.wait(seconds):
             raise Stopped("asked to stop before the decision to return")
+
+
+def refuse_no_way_back(now: Handover) -> None:
+    """Raises HandoverError: what was written at DynamoDB was recorded for nobody."""
+    if not now.starts:
+        raise HandoverError(
+            "the cutover was made without a way back", place="rollback", hint="See reverse_user in docs/cutover.md."
+        )
 
 
 def open_again(run: Run, coordinator: Coordinator, say: Say, *, because: str = "") -> None:

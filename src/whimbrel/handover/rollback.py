@@ -11,16 +11,18 @@ from whimbrel.errors import HandoverError, SourceUnreachable, StateError, Stoppe
 from whimbrel.handed_over import CLOSING, CUTTING, DECIDED, FINISHED, FOLLOWING, OPEN, RETURNED, load
 from whimbrel.handover.cutting import Say, undo
 from whimbrel.handover.fence import Fence
-from whimbrel.handover.forward import continue_from
+from whimbrel.handover.forward import continue_from, late_changes
 from whimbrel.handover.hooks import told
 from whimbrel.handover.returning import Returning
 from whimbrel.handover.reverse import settings_of
 from whimbrel.handover.source_gone import refuse_source_gone, unreachable
 from whimbrel.handover.state import Coordinator
 from whimbrel.handover.switching import announce
+from whimbrel.migration.dead import read_letters
 from whimbrel.migration.late import Late
 from whimbrel.migration.live import Live
 from whimbrel.migration.moving import Asked
+from whimbrel.migration.past_fence import LIST, PHASE, fault_of
 from whimbrel.migration.prepare import prepare
 from whimbrel.migration.progress import Progress
 from whimbrel.migration.run import Run
@@ -58,8 +60,10 @@ class RollbackResult:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
-def rollback(project: Project, asked: Asked, *, waivers: Waivers = NONE) -> RollbackResult:
-    """The source is opened although the items of ``waivers`` could not be written back to it."""
+def rollback(project: Project, asked: Asked, *, waivers: Waivers = NONE, unwatched: bool = False) -> RollbackResult:
+    """The source is opened although the items of ``waivers`` could not be written back to it, and its rows changed past
+    the fence; with ``unwatched`` also if nobody can tell what was.
+    """
     folder = StateFolder(project.state)
     folder.make()
     lock = take_over(folder, "whimbrel rollback", asked.stop)
@@ -88,7 +92,7 @@ def rollback(project: Project, asked: Asked, *, waivers: Waivers = NONE) -> Roll
             live.say("The cutover was broken off before its decision: it is undone. The source was never closed.")
         fence = Fence(project, coordinator, asked.stop.wait, project.cutover.max_stall)
         if step in (DECIDED, OPEN, CLOSING):
-            returning = Returning(run, coordinator, fence, live.say, waivers)
+            returning = Returning(run, coordinator, fence, live.say, waivers, unwatched=unwatched)
             rows = returning.give_back()
         if coordinator.now.step == RETURNED:
             _reopen(run, coordinator, fence, live.say)
@@ -124,7 +128,12 @@ def _reopen(run: Run, coordinator: Coordinator, fence: Fence, say: Say) -> None:
         raise StateError(
             "does not say where the source was given back", place=str(run.folder.root), hint="Please report this."
         )
-    continue_from(run, position)
+    end = coordinator.now.end
+    assert end, "it was decided"
+    # Before the Checkpoint passes them: the target lacks what others wrote to the source meanwhile.
+    run.dead.take(letter for letter in read_letters(run.folder.root / LIST) if letter["source_key"])
+    run.dead.add([fault_of(each, run) for each in late_changes(run, run.checkpoints.now.applied, end)], PHASE)
+    continue_from(run, end, position)
     # What was verified while DynamoDB was open says nothing: what was written then is in no set of dirty keys.
     remove_verified(run.folder.root)
     fence.open()

@@ -68,7 +68,7 @@ class Capture:
         self._stop = threading.Event()
         self._committed = threading.Event()
         self._stream: BinlogStream | None = None
-        self._server_id = source.server_id or _own_server_id()
+        self._server_id = source.server_id or own_server_id()
         self._failure: WhimbrelError | None = None
         self._thread = Thread(self._run, "capture")
 
@@ -233,6 +233,6 @@ class Capture:
             done.wait(SYNC_SECONDS)
 
 
-def _own_server_id() -> int:
+def own_server_id() -> int:
     """A replica id of our own, unlikely to be another's: two replicas with one id throw each other off the source."""
     return int.from_bytes(os.urandom(3), "big") + 0x40000000

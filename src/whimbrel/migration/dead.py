@@ -42,8 +42,12 @@ class DeadLetters:
 
     def add(self, faults: Iterable[Fault], phase: str) -> int:
         """Write the faults that are not in the file yet; they are durable on return. Returns how many were new."""
-        letters = [_letter(fault, phase) for fault in faults]
-        fresh = {identity_of(letter): letter for letter in letters if identity_of(letter) not in self._known}
+        return self.take([_letter(fault, phase) for fault in faults])
+
+    def take(self, letters: Iterable[Letter]) -> int:
+        """The same of letters as another file has them."""
+        fresh = {identity_of(letter): letter for letter in letters}
+        fresh = {identity: letter for identity, letter in fresh.items() if identity not in self._known}
         if fresh:
             with _told(self._path):
                 is_new = not self._path.exists()
@@ -53,7 +57,7 @@ class DeadLetters:
                     os.fsync(file.fileno())
                 if is_new:
                     sync_folder(self._path.parent)
-            self._known |= dict.fromkeys(fresh, phase)
+            self._known |= {identity: str(letter["phase"]) for identity, letter in fresh.items()}
         return len(fresh)
 
     def of(self, phase: str) -> bool:

@@ -19,6 +19,7 @@ from whimbrel.migration.follow import Follower
 from whimbrel.migration.late import LateWrites, read_late
 from whimbrel.migration.live import Live, read_status
 from whimbrel.migration.moving import Asked
+from whimbrel.migration.past_fence import PastFence, read_past_fence
 from whimbrel.migration.prepare import Prepared, followable, prepare, same_rules
 from whimbrel.migration.progress import Progress
 from whimbrel.migration.retry import retry
@@ -52,7 +53,8 @@ class Verification:
 class Status:
     """``running`` has the figures of the process that is at work, None if none is. ``reasons``: of the dead letters,
     with how often each is given, the most frequent ones first. ``handover`` says which side takes writes, ``way_back``
-    how long one may return to the source, ``late`` what was written at DynamoDB after a return.
+    how long one may return to the source, ``late`` what was written at DynamoDB after a return, ``past_fence`` what
+    others wrote to the source since a cutover.
     """
 
     checkpoint: Checkpoint
@@ -62,6 +64,7 @@ class Status:
     handover: Handover = field(default_factory=Handover)
     way_back: WayBack | None = None
     late: LateWrites | None = None
+    past_fence: PastFence | None = None
 
     def to_dict(self) -> dict[str, Any]:
         found = checkpoint.as_dict(self.checkpoint)
@@ -71,6 +74,7 @@ class Status:
             "dead_letters": self.dead_letters,
             "handover": self.handover.to_dict(),
             "way_back": self.way_back.to_dict() if self.way_back else None,
+            "past_fence": self.past_fence.to_dict() if self.past_fence else None,
             "late_writes": self.late.to_dict() if self.late else None,
         }
 
@@ -140,8 +144,8 @@ def status(project: Project) -> Status:
     reasons = Counter(letter["reason"] for letter in letters).most_common()
     handover = handed_over.load(folder.root)
     now, way_back = checkpoint.load(folder.checkpoint), read_way_back(folder.root, handover)
-    late = read_late(folder.root)
-    return Status(now, read_status(folder), len(letters), tuple(reasons), handover, way_back, late)
+    late, past_fence = read_late(folder.root), read_past_fence(folder.root, handover)
+    return Status(now, read_status(folder), len(letters), tuple(reasons), handover, way_back, late, past_fence)
 
 
 def dead_letters(project: Project) -> int:

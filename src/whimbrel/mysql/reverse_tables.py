@@ -6,6 +6,7 @@ Everything belongs to an epoch, the number of a cutover. `finish` and a rollback
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from typing import NamedTuple
@@ -83,6 +84,7 @@ def forget(connection: Mysql, schema: str, epoch: int) -> set[str]:
 # in common with all others, shared; who closes the gate waits for those under way, and no later one passes.
 
 _GATE = Lane("", "", -1)
+_SIGN = Lane("", "", -2)
 
 
 def open_gate(connection: Mysql, schema: str, epoch: int) -> None:
@@ -127,7 +129,14 @@ def read_places(connection: Mysql, schema: str, epoch: int) -> dict[Lane, Place]
     """All places of the epoch."""
     statement = f"SELECT stream, shard, lane, sequence, ended FROM {quoted(schema)}.{quoted(PLACES)} WHERE epoch = %s"
     found = _places(rows_as_dicts(connection, statement, (epoch,)))
-    return {lane: place for lane, place in found.items() if lane != _GATE}
+    return {lane: place for lane, place in found.items() if lane not in (_GATE, _SIGN)}
+
+
+def sign(connection: Mysql, schema: str, epoch: int) -> None:
+    """For a transaction that moves no place: by a row event of this table, who reads the binlog knows it for ours."""
+    with translated(f"{schema}.{PLACES}"), connection.cursor() as cursor:
+        statement = f"REPLACE INTO {quoted(schema)}.{quoted(PLACES)} VALUES (%s, %s, %s, %s, %s, 0)"
+        cursor.execute(statement, (epoch, *_SIGN, str(secrets.randbits(64))))
 
 
 def places_for_update(connection: Mysql, schema: str, epoch: int, lanes: Iterable[Lane]) -> dict[Lane, Place]:

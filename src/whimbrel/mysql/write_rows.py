@@ -31,6 +31,7 @@ from whimbrel.mysql.reverse_tables import (
     add_items,
     pass_gate,
     places_for_update,
+    sign,
     write_places,
 )
 from whimbrel.mysql.row_statements import Destination, Unwritable, at_key, delete, guarded, insert, meets_unique, update
@@ -161,6 +162,8 @@ class RowWriter:
         ahead = {lane: max(place, found.get(lane, NOWHERE)) for lane, place in places.items()}
         if ahead:
             write_places(connection, schema, self._epoch, ahead)
+        elif fresh:
+            sign(connection, schema, self._epoch)
         if refused:
             on_refused(refused)  # durable before the places pass them
         self._execute(connection, "COMMIT")

@@ -43,7 +43,8 @@ class BinlogStream:
     that may have changed its columns: rows before it are read by the old one, those after it by the new one. Without it
     such an ALTER is SchemaDrift. ``reprove`` is told of every alteration of one of them, before anything after it is
     handed out. ``hidden`` asks how many columns the server hides behind a table's own (``schema.hidden_columns``). With
-    ``seen`` no rows are decoded: it is given the table maps of captured tables, as events.
+    ``seen`` no rows are decoded: it is given the table maps of captured tables, as events. With ``gone`` a statement by
+    which rows or a table go without row events is no error: it is told the table and the statement.
 
     Raises PositionLost, PartialImage, StatementChange, UndecodableEvent, SchemaDrift, SourceUnreachable,
     PrivilegeError.
@@ -62,9 +63,11 @@ class BinlogStream:
         reprove: Reprove | None = None,
         hidden: Callable[[Table], int] = lambda table: 0,
         seen: Callable[[bytes], None] | None = None,
+        gone: Callable[[tuple[str, str], str], None] | None = None,
     ) -> None:
         self._redefine = redefine
         self._reprove = reprove
+        self._gone = gone
         self._session: Session = open_session(connection, start, server_id, use_gtid=use_gtid, heartbeat=heartbeat)
         self._mariadb = self._session.mariadb
         self._rows = Rows(self._session, tables, hidden, seen)
@@ -249,6 +252,9 @@ class BinlogStream:
                 raise refused.unlogged(statement, sql, str(self._position()))
             case Meaning.ALTERED | Meaning.KEYS:
                 self._on_alter(statement, sql)
+                return self._commit(timestamp)
+            case Meaning.GONE if self._gone:
+                self._gone(statement.table, sql)
                 return self._commit(timestamp)
             case Meaning.GONE:
                 raise refused.gone(statement, sql, str(self._position()))

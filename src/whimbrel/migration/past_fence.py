@@ -1,0 +1,298 @@
+"""Writes to the source's fenced tables by anybody but the reverse stream, from the end of the cutover on.
+
+A fence may be removed by hand, or have been only a command; TRUNCATE, a foreign key's cascade and a replication thread
+get past triggers. So the binlog is read from the last Position on, and each such change is noted with its row, as a
+dead letter in ``past-fence.jsonl`` of the state folder, before the place that was read to.
+
+Ours are told apart exactly: each transaction of the reverse stream has a row event of its own tables, its places, which
+nobody else writes. Whatever changes a fenced table without one is somebody else's.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing, suppress
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import orjson
+
+from whimbrel.durable import replace_file, writing
+from whimbrel.errors import HandoverError, SourceUnreachable, StateError, Stopped, UnsupportedSource, WhimbrelError
+from whimbrel.handed_over import CLOSING, OPEN, Handover
+from whimbrel.migration.capture import own_server_id
+from whimbrel.migration.dead import DeadLetters, read_letters
+from whimbrel.migration.run import Run
+from whimbrel.migration.waivers import named
+from whimbrel.mysql.binlog.alterations import Alteration
+from whimbrel.mysql.binlog.stream import BinlogStream
+from whimbrel.mysql.connect import Mysql, connect, server_info
+from whimbrel.mysql.reverse_tables import PLACES, ROWS
+from whimbrel.mysql.schema import hidden_columns, read_table
+from whimbrel.records import Change, Commit, Fault, Idle, Position, Table
+from whimbrel.threads import Thread
+
+STATE, LIST, PHASE = "past-fence.json", "past-fence.jsonl", "past-fence"
+MOST = 10_000  # changes that are named; what comes then is counted
+MOST_AT_ONCE = 1_000  # of one transaction
+SAVED_EVERY = 2.0  # seconds
+FENCE_EVERY = 30.0  # seconds between looks at the fence itself
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+Name = tuple[str, str]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """``epoch`` is the fence's. Everything up to ``position`` was looked at; ``more`` changes were not named.
+    ``faults``: what of the fence was not as it was made, at the last look. ``ended``: why nobody can read on.
+    """
+
+    epoch: int
+    position: Position
+    more: int = 0
+    faults: tuple[str, ...] = ()
+    ended: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PastFence:
+    """What ``status`` says of it. ``count`` changes were seen, and are in the file ``path`` (MOST of them)."""
+
+    count: int
+    first: str
+    path: str
+    position: str
+    faults: tuple[str, ...]
+    ended: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def read_past_fence(root: Path, now: Handover) -> PastFence | None:
+    """None where nobody looked since the cutover, or DynamoDB is not open. Raises StateError."""
+    read = _load(root)
+    if read is None or now.step not in (OPEN, CLOSING) or read.epoch != now.fence_epoch:
+        return None
+    letters = read_letters(root / LIST)
+    count, first = len(letters) + read.more, named(letters)
+    return PastFence(count, first, str(root / LIST), str(read.position), read.faults, read.ended)
+
+
+class Watch:
+    """Of one process that holds the run lock, after the decision. A thread reads while it is entered; what goes wrong
+    with it is told and noted, and ends nothing else. To be made when the reverse stream's tables are there.
+    """
+
+    def __init__(
+        self, run: Run, now: Handover, schema: str, faults: Callable[[], list[str]], say: Callable[[str], object]
+    ) -> None:
+        """``schema`` has the reverse stream's tables. ``faults`` looks at the fence."""
+        assert now.end, "it was decided"
+        self._run, self._now, self._schema, self._faults, self._say = run, now, schema, faults, say
+        self._root, self._source = run.folder.root, run.prepared.project.source
+        read = _load(self._root)
+        if read is None or read.epoch != now.fence_epoch:
+            (self._root / LIST).unlink(missing_ok=True)  # of an earlier cutover: its rollback has taken it over
+            read = Read(now.fence_epoch, now.end)
+            _save(self._root, read)
+        self._read = read
+        self.letters = DeadLetters(self._root / LIST)
+        self._marks: set[Name] = set()
+        self._changes: list[Change] = []  # of the transaction that is being read
+        self._beyond, self._ours = 0, False
+        self._saved = self._looked = -FENCE_EVERY
+        self._over = threading.Event()
+        self._stream: BinlogStream | None = None
+        self._thread = Thread(self._follow, "past-fence")
+
+    def __enter__(self) -> Watch:
+        if not self._read.ended:
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        if stream := self._stream:
+            stream.close()
+        if self._thread.ident:
+            self._thread.join()
+
+    @property
+    def ended(self) -> str:
+        """Why nobody can say what others wrote, "" if somebody can."""
+        return self._read.ended
+
+    @property
+    def more(self) -> int:
+        return self._read.more
+
+    def wait_until(self, position: Position, seconds: float) -> None:
+        """Everything up to ``position`` was looked at on return, or nobody can: see ``ended``. Raises HandoverError
+        when it takes longer, Stopped.
+        """
+        give_up = time.monotonic() + seconds
+        while not (self._read.ended or self._read.position.at_or_after(position)):
+            if self._run.stop.wait(0.005):
+                raise Stopped("asked to stop before it was known what others wrote to the source")
+            if time.monotonic() > give_up:
+                raise HandoverError(
+                    f"the source's binlog was read to {self._read.position} within {seconds:g} seconds, not {position}",
+                    place="past the fence",
+                )
+
+    # -- the thread ----------------------------------------------------------------------------------------------------
+
+    def _follow(self) -> None:
+        pause = _FIRST_PAUSE
+        while not (self._over.is_set() or self._read.ended):
+            before = self._read.position
+            try:
+                self._read_once()
+            except SourceUnreachable as error:
+                log.warning("what is written past the fence cannot be read now", extra={"reason": str(error)})
+                pause = _FIRST_PAUSE if self._read.position != before else min(2 * pause, _LONGEST_PAUSE)
+                self._over.wait(pause)
+            except WhimbrelError as error:
+                self._end(str(error))
+            except Exception as error:
+                log.exception("the watch of the fence broke")
+                self._end(f"{error!r} (please report this)")
+
+    def _read_once(self) -> None:
+        with closing(connect(self._source)) as connection:
+            info = server_info(connection)
+            if info.server_uuid != self._now.server:
+                raise HandoverError(f"another server answers ({info.server_uuid})", place="source")
+            position, tables = self._read.position, self._tables(connection)
+            self._begin_transaction()
+            self._stream = BinlogStream(
+                connection,
+                position,
+                tables,
+                server_id=self._source.server_id or own_server_id(),
+                use_gtid=info.gtid and bool(position.gtid),
+                redefine=self._redefine,
+                hidden=partial(hidden_columns, self._source),
+                gone=self._gone,
+            )
+            try:
+                for piece in () if self._over.is_set() else self._stream:
+                    self._take(piece)
+                    if self._over.is_set():
+                        return
+            finally:
+                self._stream.close()
+                _save(self._root, self._read)
+
+    def _tables(self, connection: Mysql) -> dict[Name, Table]:
+        """The fenced ones, and those of the reverse stream by whose rows its transactions are known."""
+        tables: dict[Name, Table] = dict(self._run.prepared.tables)
+        for name in (PLACES, ROWS):
+            with suppress(UnsupportedSource):  # there is no reverse stream
+                tables[self._schema, name] = read_table(connection, self._schema, name)
+                self._marks.add((self._schema, name))
+        return tables
+
+    def _take(self, piece: list[Change] | Commit | Idle) -> None:
+        if isinstance(piece, list):
+            for change in piece:
+                if (change.table.schema, change.table.name) in self._marks:
+                    self._ours = True
+                elif len(self._changes) < MOST_AT_ONCE:
+                    self._changes.append(change)
+                else:
+                    self._beyond += 1
+            return
+        if self._changes and not self._ours:
+            self._note([fault_of(change, self._run) for change in self._changes], self._beyond)
+        self._begin_transaction()
+        self._read = replace(self._read, position=piece.position)
+        now = time.monotonic()
+        if now - self._looked > FENCE_EVERY:
+            self._looked = now
+            self._look_at_fence()
+        if now - self._saved > SAVED_EVERY:
+            self._saved = now
+            _save(self._root, self._read)
+
+    def _begin_transaction(self) -> None:
+        self._changes, self._beyond, self._ours = [], 0, False
+
+    def _note(self, faults: list[Fault], beyond: int = 0) -> None:
+        """Durable before the place passes them; each once, though it may be read again."""
+        room = max(0, MOST - len(self.letters))
+        new = self.letters.add(faults[:room], PHASE)
+        self._read = replace(self._read, more=self._read.more + beyond + len(faults[room:]))
+        if new or beyond:
+            keys = f" {faults[0].source_key}" if faults[0].source_key else ""
+            self._say(f"{new + beyond:,} changes of {faults[0].table}{keys} got past the fence: see {LIST}.")
+
+    def _gone(self, name: Name, sql: str) -> None:
+        self._note_statement(name, sql)
+
+    def _redefine(self, name: Name, position: Position, sql: str, alteration: Alteration) -> Table:
+        """As it is now: it is read to name rows, and by nothing that depends on their other columns."""
+        self._note_statement(name, sql)
+        with closing(connect(self._source)) as connection:
+            return read_table(connection, *name)
+
+    def _note_statement(self, name: Name, sql: str) -> None:
+        if name not in self._marks:
+            reason = f"past the fence, after {self._read.position}: {' '.join(sql.split())[:200]}"
+            self._note([Fault(".".join(name), reason, {}, None, None)])
+
+    def _look_at_fence(self) -> None:
+        with suppress(WhimbrelError):  # another time
+            faults = tuple(self._faults())
+            if faults != self._read.faults:
+                self._read = replace(self._read, faults=faults)
+                _save(self._root, self._read)
+                if faults:
+                    self._say(f"The fence is not as it was made: {'; '.join(faults)}.")
+
+    def _end(self, why: str) -> None:
+        self._read = replace(self._read, ended=why)
+        with suppress(StateError):
+            _save(self._root, self._read)
+        self._say(f"What is written past the fence cannot be told any more: {why}")
+
+
+def fault_of(change: Change, run: Run) -> Fault:
+    """A letter that ``retry-dead`` can make good: it reads the rows of both images from the source."""
+    how = "inserted" if change.before is None else "deleted" if change.after is None else "changed"
+    row = change.after if change.after is not None else change.before
+    assert row is not None, "a change has an image"
+    table = change.table
+    key = {name: row[table.index(name)] for name in table.primary_key}
+    item_key = run.prepared.mappings[table.full_name].item_key(row)
+    return Fault(table.full_name, f"{how} at the source, past the fence", key, item_key, change)
+
+
+def _load(root: Path) -> Read | None:
+    path = root / STATE
+    try:
+        fields: Mapping[str, Any] = orjson.loads(path.read_bytes())
+        position, faults = Position(**fields["position"]), tuple(fields["faults"])
+        return Read(int(fields["epoch"]), position, int(fields["more"]), faults, str(fields["ended"]))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        hint = "Remove it: the source's binlog is read again from the end of the cutover."
+        raise StateError(f"cannot be read: {error!r}", place=str(path), hint=hint) from error
+
+
+def _save(root: Path, read: Read) -> None:
+    fields = asdict(read) | {"position": read.position.as_fields()}
+    with writing(root / STATE):
+        replace_file(root / STATE, orjson.dumps(fields) + b"\n")

@@ -1,0 +1,176 @@
+"""Writes to the fenced tables by anybody but the reverse stream: seen, told by row, and in the way of a rollback."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.e2e.work import Work
+from tests.handover.both_sides import Site
+from tests.handover.test_cutover import step
+from whimbrel.migration import past_fence
+from whimbrel.migration.run import Run
+
+
+def opened(site: Site) -> None:
+    site.work.source.execute("INSERT INTO customer VALUES ('first', 'First', 1, NULL)", database=site.work.database)
+    site.work.run("migrate", "--until-caught-up")
+    site.work.run("verify")
+    site.said("cutover", "--until-open")
+
+
+def past(work: Work, *statements: str) -> None:
+    """By somebody who removes the fence for it, and puts it back as it was."""
+    found = work.source.execute(
+        "SELECT TRIGGER_NAME, EVENT_MANIPULATION, EVENT_OBJECT_TABLE, ACTION_STATEMENT "
+        f"FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = '{work.database}'"
+    )
+    work.source.execute(
+        *(f"DROP TRIGGER `{name}`" for name, *_ in found),
+        *statements,
+        *(f"CREATE TRIGGER `{name}` BEFORE {event} ON `{on}` FOR EACH ROW {body}" for name, event, on, body in found),
+        database=work.database,
+    )
+
+
+def seen(work: Work) -> dict[str, Any]:
+    code = 5 if (work.state / "past-fence.jsonl").exists() else 0
+    found: dict[str, Any] = json.loads(work.run("status", "--json", code=code).stdout)["past_fence"]
+    return found
+
+
+def letters(work: Work) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (work.state / "past-fence.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("source_server", ["mariadb", pytest.param("mysql", marks=pytest.mark.slow)], indirect=True)
+def test_what_others_write_is_told_by_row_and_refuses_a_rollback_until_it_is_accepted(site: Site) -> None:
+    """While the reverse stream writes all the time: none of that is reported."""
+    opened(site)
+    work = site.work
+    with site.application():
+        with site.following():
+            site.wait_for_writes("dynamodb")
+            assert seen(work)["count"] == 0
+            past(
+                work,
+                "INSERT INTO customer VALUES ('theirs', 'Theirs', 7, NULL)",
+                "UPDATE customer SET visits = 5 WHERE customerid = 'first'",
+            )
+            work.wait_for(lambda: seen(work)["count"] == 2)
+            site.wait_for_writes("dynamodb")
+        assert seen(work)["count"] == 2
+        assert "got past the fence" in work.run("rollback", "--yes", code=3).stderr
+        assert site.step() == "OPEN"
+        (work.folder / "accepted.jsonl").write_bytes((work.state / "past-fence.jsonl").read_bytes())
+        done = site.said("rollback", "--waive-dead-letters", "accepted.jsonl")
+        site.wait_for_writes("mysql")
+    assert [each["source_key"]["customerid"] for each in done["waived"]] == ["theirs", "first"]
+    assert {each["reason"].split()[0] for each in letters(work)} == {"inserted", "changed"}
+    work.run("migrate", "--until-caught-up", code=4)
+    work.run("retry-dead")
+    assert json.loads(work.run("verify", "--json").stdout.splitlines()[-1])["equal"]
+    item = site.client.get_item(TableName=site.settings.customer, Key={"customerid": {"S": "first"}})["Item"]
+    assert item["visits"] == {"N": "5"}
+    assert site.at_mysql() == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source_server", ["mariadb", "mysql"], indirect=True)
+def test_what_comes_during_a_rollback_undoes_it(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if nobody followed since the cutover."""
+    opened(site)
+    hook = site.work.folder / "close"
+    hook.write_text("#!/bin/sh\ntouch closed\nwhile [ ! -e go ]; do sleep 0.05; done\n")
+    hook.chmod(0o755)
+    site.work.target_settings += f'on_switch = ["{hook}"]\n'
+    site.work.write_project()
+    process = site.work.start("rollback", "--yes")
+    site.work.wait_for(lambda: (site.work.folder / "closed").exists(), process)
+    past(site.work, "DELETE FROM customer WHERE customerid = 'first'")
+    (site.work.folder / "go").touch()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 3
+    assert "error[RollbackUndone]" in said
+    assert "got past the fence" in said
+    assert site.step() == "OPEN"
+    assert [each["source_key"] for each in letters(site.work)] == [{"customerid": "first"}]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source_server", ["mariadb", "mysql"], indirect=True)
+def test_a_statement_without_rows_is_told_too(site: Site) -> None:
+    opened(site)
+    site.work.source.execute("TRUNCATE customer", "ALTER TABLE purchase COMMENT 'x'", database=site.work.database)
+    with site.following():
+        site.work.wait_for(lambda: seen(site.work)["count"] >= 1)
+        past(site.work, "INSERT INTO customer VALUES ('after', 'After', 7, NULL)")
+        site.work.wait_for(lambda: seen(site.work)["count"] == 2)
+    first, second = letters(site.work)
+    assert (first["table"], first["source_key"]) == (f"{site.work.database}.customer", {})
+    assert "TRUNCATE customer" in first["reason"]
+    assert second["source_key"] == {"customerid": "after"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source_server", ["mariadb"], indirect=True)
+def test_a_fence_that_was_removed_is_told(site: Site) -> None:
+    opened(site)
+    names = site.work.source.execute(
+        f"SELECT TRIGGER_NAME FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = '{site.work.database}'"
+    )
+    site.work.source.execute(*(f"DROP TRIGGER `{name}`" for (name,) in names), database=site.work.database)
+    with site.following():
+        site.work.wait_for(lambda: len(seen(site.work)["faults"]) == 6)
+    assert "is gone" in site.work.run("status").stdout
+
+
+@pytest.mark.parametrize("source_server", ["mariadb", pytest.param("mysql", marks=pytest.mark.slow)], indirect=True)
+def test_a_change_that_was_captured_after_the_decision_does_not_stop_a_rollback(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is in the change log, and not applied: DynamoDB may have a newer value by then."""
+    work, real = site.work, Run.stop_capture
+    work.source.execute("INSERT INTO customer VALUES ('first', 'First', 1, NULL)", database=work.database)
+    work.run("migrate", "--until-caught-up")
+    work.run("verify")
+
+    def stopped(run: Run) -> None:
+        if step(work) == "DECIDED" and not written:
+            written.append(run.progress.captured)
+            past(work, "UPDATE customer SET visits = 9 WHERE customerid = 'first'")
+            work.wait_for(lambda: run.progress.captured > written[0])
+        real(run)
+
+    written: list[int] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "stop_capture", stopped)
+        patch.chdir(work.folder)
+        said = work.call("cutover", "--yes", "--until-open", "--json").output
+    assert written
+    assert json.loads(said.splitlines()[-1])["past_fence"] == 1
+    assert "got past the fence" in work.run("rollback", "--yes", code=3).stderr
+    (work.folder / "accepted.jsonl").write_bytes((work.state / "past-fence.jsonl").read_bytes())
+    assert site.said("rollback", "--waive-dead-letters", "accepted.jsonl")["side"] == "mysql"
+    work.run("migrate", "--until-caught-up", code=4)
+    work.run("retry-dead")
+    assert json.loads(work.run("verify", "--json").stdout.splitlines()[-1])["equal"]
+    item = site.client.get_item(TableName=site.settings.customer, Key={"customerid": {"S": "first"}})["Item"]
+    assert item["visits"] == {"N": "9"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source_server", ["mariadb"], indirect=True)
+def test_where_nobody_can_tell_a_rollback_is_asked_for_by_name(site: Site) -> None:
+    """The binlog was purged before anybody read it."""
+    opened(site)
+    place = site.work.state / past_fence.STATE
+    read = json.loads(place.read_text())
+    site.work.source.execute("FLUSH BINARY LOGS", "FLUSH BINARY LOGS")
+    [*_, (newest, *_)] = site.work.source.execute("SHOW BINARY LOGS")
+    site.work.source.execute(f"PURGE BINARY LOGS TO '{newest}'")
+    place.write_text(json.dumps(read))
+    assert "nobody can tell what was written" in site.work.run("rollback", "--yes", code=3).stderr
+    assert site.said("rollback", "--unwatched")["side"] == "mysql"
