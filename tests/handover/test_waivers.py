@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e.work import Work
 from tests.handover.both_sides import Site
-from tests.handover.test_cutover import cut, step
+from tests.handover.test_cutover import step
 from tests.handover.test_plan import codes, plan
+from whimbrel.errors import StateError, UserError
 from whimbrel.handover.cutting import Cutting
+from whimbrel.migration.waivers import read_waivers
 
 
 def letter(work: Work, order: str) -> None:
@@ -55,14 +58,12 @@ def test_a_dead_letter_is_accepted_by_name_and_no_other(shop: Work, monkeypatch:
     assert [each["source_key"]["orderid"] for each in report["waived"]] == ["o1"]
 
 
-def test_a_file_that_is_missing_or_of_something_else_waives_nothing(shop: Work) -> None:
-    assert "there is no such file" in shop.call("cutover", "--yes", "--waive-dead-letters", "none", code=2).output
-    (shop.folder / "other").write_text("[]\n")
-    assert (
-        "not a dead-letter file"
-        in shop.call("cutover", "--yes", "--waive-dead-letters", str(shop.folder / "other"), code=3).output
-    )
-    assert cut(shop)["waived"] == []
+def test_a_file_that_is_missing_or_of_something_else_waives_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no such file"):
+        read_waivers(tmp_path / "none")
+    (tmp_path / "other").write_text("[]\n")
+    with pytest.raises(StateError, match="not a dead-letter file"):
+        read_waivers(tmp_path / "other")
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ NOT_BACK = "assertion violated (row==wanted)"  # MySQL is opened without what th
 WITHOUT_COLUMNS = "assertion violated ( !(row)||"  # MySQL's row has lost the columns that no attribute has
 ROUTED_BOTH = "assertion violated ((route!="
 ROUTED_LATE = "assertion violated (route!="
+WRITTEN_LATE = "assertion violated  !(decided)"  # a write at MySQL after the decision
 STEP_WITHOUT_SIDE = "assertion violated ((step!="
 MODELS = {
     "cutover": {
@@ -52,6 +53,11 @@ MODELS = {
         "DECIDED_BY_FILE": ROUTED_BOTH,
         "ROUTE_WITHOUT_EPOCH": ROUTED_LATE,
     },
+    "revoke": {
+        "REVOKED_WITHIN_LOCK": WRITTEN_LATE,
+        "NOT_WAITED": WRITTEN_LATE,
+        "GRANTED_ON_SCHEMA": WRITTEN_LATE,
+    },
     "reverse": {
         "START_WITHOUT_MARKER": OUT_OF_ORDER,
         "LANE_REPEATS": OUT_OF_ORDER,
@@ -69,6 +75,7 @@ SIZES = {
     "cutover": {"CRASHES", "WRITES", "CUTOVERS"},
     "dirty": {"CRASHES", "CHANGES"},
     "coordinators": {"COMMANDS"},
+    "revoke": {"STATEMENTS"},
     "reverse": {"CRASHES", "CHANGES"},
 }
 SMALL = {"cutover": ("CRASHES=1", "WRITES=2")}  # enough for what a broken order does
@@ -76,6 +83,7 @@ PROCESSES = {
     "cutover": ("coordinator", "application", "forward", "reverse"),
     "dirty": ("coordinator", "application", "applier", "somebody"),
     "coordinators": ("coordinator",),
+    "revoke": ("coordinator",),
     "reverse": ("application", "stream", "reader", "lane", "rollback"),
 }
 
