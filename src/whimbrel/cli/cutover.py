@@ -99,7 +99,7 @@ def finish(project: Project, as_json: bool, *, yes: bool, keep_fence: bool) -> i
     else:
         for each in done.removed:
             click.echo(f"removed  {each}")
-        kept = "The triggers stay." if done.fence_kept else "Whoever still writes to the old tables is not refused."
+        kept = "The fence stays." if done.fence_kept else "Whoever still writes to the old tables is not refused."
         click.echo(f"Finished. {kept} The last report: {done.report}", err=True)
     return OK
 

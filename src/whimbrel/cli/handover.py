@@ -68,7 +68,7 @@ def rollback(project_file: Path, as_json: bool, yes: bool, waive_dead_letters: P
 @dms_option
 @json_option
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-@click.option("--keep-fence", is_flag=True, help="Leave the triggers: nobody writes to the old tables by mistake.")
+@click.option("--keep-fence", is_flag=True, help="Leave the fence: nobody writes to the old tables by mistake.")
 @guarded
 def finish(project_file: Path, as_json: bool, yes: bool, keep_fence: bool) -> int:
     """Give up the way back, and remove what whimbrel made for it."""

@@ -49,7 +49,7 @@ class FinishResult:
 
 
 def finish(project: Project, asked: Asked, *, keep_fence: bool = False) -> FinishResult:
-    """``keep_fence``: the triggers stay, so that nobody writes to the old tables by mistake."""
+    """``keep_fence``: the fence stays, so that nobody writes to the old tables by mistake."""
     folder = StateFolder(project.state)
     folder.make()
     with take_over(folder, "whimbrel finish", asked.stop):
