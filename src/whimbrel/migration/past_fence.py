@@ -31,6 +31,7 @@ from whimbrel.migration.dead import DeadLetters, read_letters
 from whimbrel.migration.run import Run
 from whimbrel.migration.waivers import named
 from whimbrel.mysql.binlog.alterations import Alteration
+from whimbrel.mysql.binlog.statements import Statement
 from whimbrel.mysql.binlog.stream import BinlogStream
 from whimbrel.mysql.connect import Mysql, connect, server_info
 from whimbrel.mysql.reverse_tables import PLACES, ROWS
@@ -238,8 +239,8 @@ class Watch:
             keys = f" {faults[0].source_key}" if faults[0].source_key else ""
             self._say(f"{new + beyond:,} changes of {faults[0].table}{keys} got past the fence: see {LIST}.")
 
-    def _gone(self, name: Name, sql: str) -> None:
-        self._note_statement(name, sql)
+    def _gone(self, statement: Statement, sql: str, place: str) -> None:
+        self._note_statement(statement.table, sql)
 
     def _redefine(self, name: Name, position: Position, sql: str, alteration: Alteration) -> Table:
         """As it is now: it is read to name rows, and by nothing that depends on their other columns."""

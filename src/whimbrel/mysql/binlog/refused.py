@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from whimbrel.errors import SchemaDrift, StatementChange, WhimbrelError
 from whimbrel.mysql.binlog.statements import Meaning, Statement
 
@@ -29,6 +31,13 @@ def loaded(place: str) -> StatementChange:
 
 def altered(sql: str, place: str) -> SchemaDrift:
     return SchemaDrift(f"a captured table was altered: {shortened(sql)}", place=place, hint=START_OVER)
+
+
+Gone = Callable[[Statement, str, str], None]  # the statement, its text, its place
+
+
+def refuse_gone(statement: Statement, sql: str, place: str) -> None:
+    raise gone(statement, sql, place)
 
 
 def gone(statement: Statement, sql: str, place: str) -> WhimbrelError:

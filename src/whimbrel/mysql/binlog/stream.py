@@ -43,8 +43,8 @@ class BinlogStream:
     that may have changed its columns: rows before it are read by the old one, those after it by the new one. Without it
     such an ALTER is SchemaDrift. ``reprove`` is told of every alteration of one of them, before anything after it is
     handed out. ``hidden`` asks how many columns the server hides behind a table's own (``schema.hidden_columns``). With
-    ``seen`` no rows are decoded: it is given the table maps of captured tables, as events. With ``gone`` a statement by
-    which rows or a table go without row events is no error: it is told the table and the statement.
+    ``seen`` no rows are decoded: it is given the table maps of captured tables, as events. ``gone`` is told of a
+    statement by which rows or a table go without row events: an error, where nobody else asks for it.
 
     Raises PositionLost, PartialImage, StatementChange, UndecodableEvent, SchemaDrift, SourceUnreachable,
     PrivilegeError.
@@ -63,11 +63,9 @@ class BinlogStream:
         reprove: Reprove | None = None,
         hidden: Callable[[Table], int] = lambda table: 0,
         seen: Callable[[bytes], None] | None = None,
-        gone: Callable[[tuple[str, str], str], None] | None = None,
+        gone: refused.Gone = refused.refuse_gone,
     ) -> None:
-        self._redefine = redefine
-        self._reprove = reprove
-        self._gone = gone
+        self._redefine, self._reprove, self._gone = redefine, reprove, gone
         self._session: Session = open_session(connection, start, server_id, use_gtid=use_gtid, heartbeat=heartbeat)
         self._mariadb = self._session.mariadb
         self._rows = Rows(self._session, tables, hidden, seen)
@@ -253,11 +251,9 @@ class BinlogStream:
             case Meaning.ALTERED | Meaning.KEYS:
                 self._on_alter(statement, sql)
                 return self._commit(timestamp)
-            case Meaning.GONE if self._gone:
-                self._gone(statement.table, sql)
-                return self._commit(timestamp)
             case Meaning.GONE:
-                raise refused.gone(statement, sql, str(self._position()))
+                self._gone(statement, sql, str(self._position()))
+                return self._commit(timestamp)
             case _ if not self._inside:
                 return self._commit(timestamp)
         return None
