@@ -20,6 +20,7 @@ import pytest
 
 import whimbrel
 from demo.servers import MariaDB, Ministack
+from tests.closed import every_file_closed
 from tests.conftest import unique
 from tests.e2e.work import Work
 from whimbrel.api.opened import opened
@@ -196,8 +197,9 @@ def test_a_migration(people: Work, capfd: pytest.CaptureFixture[str]) -> None:
     assert whimbrel.load(project).items_loaded == ROWS
     people.source.execute("UPDATE person SET age = 99 WHERE id = 1", database=people.database)
     assert whimbrel.capture(project).figures["captured"] == 1
-    assert whimbrel.apply(project).changes_applied == 1
-    done = whimbrel.migrate(project, progress=updates.append)
+    with every_file_closed(people.state):
+        assert whimbrel.apply(project).changes_applied == 1
+        done = whimbrel.migrate(project, progress=updates.append)
     assert (done.phase, done.rows_exported, done.dead_letters, done.stopped) == ("apply", ROWS, 0, False)
     assert any(update.message.startswith("Start fixed at") for update in updates)
 

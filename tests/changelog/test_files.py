@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.changelog.histories import PURCHASE, append, entries, read_all, transaction, transactions
+from tests.closed import every_file_closed
 from whimbrel.changelog.files import ChangeLogReader, ChangeLogWriter, LogPoint, Unread
 from whimbrel.changelog.segments import segment_path, segments
 from whimbrel.errors import Locked, LogGone, StateError
@@ -206,7 +207,7 @@ def test_pruning_removes_only_whole_segments_before_the_point(tmp_path: Path) ->
 def test_a_point_where_no_transaction_ended_is_refused(tmp_path: Path, point: LogPoint) -> None:
     with ChangeLogWriter(tmp_path) as writer:
         append(writer, transactions([1, 2]))
-    with pytest.raises(LogGone):
+    with every_file_closed(tmp_path), pytest.raises(LogGone):
         ChangeLogReader(tmp_path, point)
 
 

@@ -50,11 +50,15 @@ class ChangeLogReader:
         self._total = self._changes = 0  # up to the last Commit, and since then
         self._ahead: Commit | None = None  # the end of the transaction that is being handed out, once it was asked for
         self._segment = self._next = self._read_to = self._until = 0
-        with self._reading():
-            if start is not None:
-                self._resume(start)
-            elif segments(folder):
-                self._begin()
+        try:
+            with self._reading():
+                if start is not None:
+                    self._resume(start)
+                elif segments(folder):
+                    self._begin()
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def point(self) -> LogPoint | None:

@@ -89,10 +89,10 @@ def recent_writes(source: Source, mappings: Mapping[str, TableMapping], log: Pat
 
 
 def _from_log(writes: Writes, mappings: Mapping[str, TableMapping], log: Path, until: float) -> None:
-    reader = ChangeLogReader(log, None)
-    while time.monotonic() < until and (entries := reader.read(1000)):
-        for entry in entries:
-            writes.add(entry if isinstance(entry, Commit) else [entry], mappings)
+    with ChangeLogReader(log, None) as reader:
+        while time.monotonic() < until and (entries := reader.read(1000)):
+            for entry in entries:
+                writes.add(entry if isinstance(entry, Commit) else [entry], mappings)
 
 
 def _from_binlog(writes: Writes, source: Source, mappings: Mapping[str, TableMapping], seconds: float) -> None:
@@ -112,10 +112,10 @@ def _from_binlog(writes: Writes, source: Source, mappings: Mapping[str, TableMap
                     writes.bytes = _bytes_between(files, output.position)
                     writes.until = max(writes.until, now)
                     return
-        except SchemaDrift as drift:
+        except SchemaDrift as altered:
             # The table was made or altered here: its rows are counted from here on. Of ours, a statement's place is its
             # end, and a DDL statement is a transaction of its own.
-            after = _position_in(drift.place)
+            after = _position_in(altered.place)
             if after is None or after == start:
                 raise
             start = after

@@ -132,6 +132,10 @@ class Applier:
         if time.monotonic() - self._saved_at >= SAVE_SECONDS:
             self.save()
 
+    def close(self) -> None:
+        """Close the change log; nothing is saved by it."""
+        self._reader.close()
+
     def save(self) -> None:
         """Save how far the target is: to the end of the last batch written whole.
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from types import TracebackType
 
 from whimbrel.changelog.segments import prune
 from whimbrel.errors import Stopped
+from whimbrel.migration.apply import Applier
 from whimbrel.migration.run import Run
 from whimbrel.migration.settle import Settling
 from whimbrel.threads import Thread
@@ -21,7 +23,13 @@ def follow(run: Run, done: Callable[[], bool]) -> None:
 
     Raises what ended the capture, if something did.
     """
-    applier = run.applier()
+    with closing(run.applier()) as applier:
+        _apply_until(run, applier, done)
+        applier.save()
+    run.check_capture()
+
+
+def _apply_until(run: Run, applier: Applier, done: Callable[[], bool]) -> None:
     settling = Settling(run)
     pruned_at = time.monotonic()
     try:
@@ -38,8 +46,6 @@ def follow(run: Run, done: Callable[[], bool]) -> None:
                 pruned_at = time.monotonic()
     except Stopped:
         pass  # in the middle of a batch: the Checkpoint stands before it, and it will be repeated
-    applier.save()
-    run.check_capture()
 
 
 class Follower:
