@@ -23,6 +23,7 @@ WITHOUT_COLUMNS = "assertion violated ( !(row)||"  # MySQL's row has lost the co
 ROUTED_BOTH = "assertion violated ((route!="
 ROUTED_LATE = "assertion violated (route!="
 WRITTEN_LATE = "assertion violated  !(decided)"  # a write at MySQL after the decision
+LOST_WITH_THE_SOURCE = "assertion violated  !(taken)"
 STEP_WITHOUT_SIDE = "assertion violated ((step!="
 MODELS = {
     "cutover": {
@@ -58,6 +59,11 @@ MODELS = {
         "NOT_WAITED": WRITTEN_LATE,
         "GRANTED_ON_SCHEMA": WRITTEN_LATE,
     },
+    "gone": {
+        "GONE_BY_STEP": LOST_WITH_THE_SOURCE,
+        "GONE_BY_END": LOST_WITH_THE_SOURCE,
+        "PLACE_AFTER_ROW": LOST_WITH_THE_SOURCE,
+    },
     "reverse": {
         "START_WITHOUT_MARKER": OUT_OF_ORDER,
         "LANE_REPEATS": OUT_OF_ORDER,
@@ -76,6 +82,7 @@ SIZES = {
     "dirty": {"CRASHES", "CHANGES"},
     "coordinators": {"COMMANDS"},
     "revoke": {"STATEMENTS"},
+    "gone": {"COMMANDS"},
     "reverse": {"CRASHES", "CHANGES"},
 }
 SMALL = {"cutover": ("CRASHES=1", "WRITES=2")}  # enough for what a broken order does
@@ -84,6 +91,7 @@ PROCESSES = {
     "dirty": ("coordinator", "application", "applier", "somebody"),
     "coordinators": ("coordinator",),
     "revoke": ("coordinator",),
+    "gone": ("coordinator", "application", "disaster"),
     "reverse": ("application", "stream", "reader", "lane", "rollback"),
 }
 

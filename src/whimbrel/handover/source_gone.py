@@ -1,8 +1,8 @@
 """DynamoDB opened by the decision in the state folder alone, where the source was destroyed for good.
 
 The step in the file may be one behind the rows in the source, never more, and what belongs to a step is in the file
-before the rows have it (``handover/state.py``). So the file alone says whether anybody may have written to the source
-after its end:
+before the rows have it (``handover/state.py``, spec/gone.pml). So the file alone says whether anybody may have written
+to the source after its end:
 
 - DECIDED, OPEN: the rows have one of DECIDED, OPEN, CLOSING, FINISHED. The fence stood in all of them.
 - CLOSING, and no ``forward_from``: the rows cannot have RETURNED. The fence stood.
