@@ -121,8 +121,11 @@ class Chaos:
                 assert ended.code == 0, ended.err
                 return number - 1
             self._never_both()
-            returns = number % 2 or self.site.step() in ("RETURNED", "FOLLOWING")
-            self._settle("rollback" if returns else "cutover", ended)
+            verb = "rollback"
+            if number % 2 == 0:
+                ended = self.work.fork(*self._arguments("cutover")).wait()
+                verb = "rollback" if "a rollback was decided" in ended.err else "cutover"
+            self._settle(verb, ended)
             self._judge()
         raise AssertionError
 

@@ -124,14 +124,21 @@ class ForkedWork(Work):
         said.mkdir(parents=True)
         for name in ("out", "err"):
             (said / name).touch()
-        environment = {"WHIMBREL_SOURCE_PASSWORD": self.source.password} | self.environment
-        order = {"folder": str(self.folder), "environment": environment, "arguments": arguments}
+        environment = os.environ | {"WHIMBREL_SOURCE_PASSWORD": self.source.password} | self.environment
+        order = {"folder": str(self.folder), "environment": environment, "umask": umask(), "arguments": arguments}
         return Command(self.commands.fork(order | {"said": str(said), "step": step}), said)
 
     def run(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         ended = self.fork(*arguments).wait()
         assert ended.code == code, f"whimbrel {arguments} ended with {ended.code}\n{ended.out}\n{ended.err}"
         return subprocess.CompletedProcess(arguments, ended.code, ended.out, ended.err)
+
+
+def umask() -> int:
+    """Of this process, which its commands shall have."""
+    now = os.umask(0o077)
+    os.umask(now)
+    return now
 
 
 # -- in the process that is forked -----------------------------------------------------------------------------------
@@ -172,6 +179,8 @@ def run(order: dict[str, Any]) -> NoReturn:
     from whimbrel.cli.main import main
 
     os.chdir(order["folder"])
+    os.umask(order["umask"])
+    os.environ.clear()
     os.environ.update(order["environment"])
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for number, name in ((1, "out"), (2, "err")):
