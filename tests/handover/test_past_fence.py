@@ -183,7 +183,13 @@ def test_where_nobody_can_tell_a_rollback_is_asked_for_by_name(site: Site) -> No
     site.work.source.execute(
         "FLUSH BINARY LOGS", "CREATE TABLE b (id INT)", "FLUSH BINARY LOGS", database=site.work.database
     )
-    [*_, (newest, *_)] = site.work.source.execute("SHOW BINARY LOGS")
-    site.work.source.execute(f"PURGE BINARY LOGS TO '{newest}'")
+
+    def purged() -> bool:
+        """What the connection of the watch still read is kept, until the server has noticed that it is gone."""
+        [*_, (newest, *_)] = site.work.source.execute("SHOW BINARY LOGS")
+        site.work.source.execute(f"PURGE BINARY LOGS TO '{newest}'")
+        return len(site.work.source.execute("SHOW BINARY LOGS")) == 1
+
+    site.work.wait_for(purged)
     assert "nobody can tell what was written" in site.work.run("rollback", "--yes", code=3).stderr
     assert site.said("rollback", "--unwatched")["side"] == "mysql"

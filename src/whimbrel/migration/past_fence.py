@@ -240,7 +240,10 @@ class Watch:
             self._say(f"{new + beyond:,} changes of {faults[0].table}{keys} got past the fence: see {LIST}.")
 
     def _gone(self, statement: Statement, sql: str, place: str) -> None:
-        self._note_statement(statement.table, sql)
+        """Of one table or several, which the statement alone names."""
+        named_ones = [name for name in (*self._run.prepared.tables, *self._marks) if name[1].lower() in sql.lower()]
+        for name in named_ones or [("", "source")]:
+            self._note_statement(name, sql)
 
     def _redefine(self, name: Name, position: Position, sql: str, alteration: Alteration) -> Table:
         """As it is now: it is read to name rows, and by nothing that depends on their other columns."""
@@ -251,7 +254,7 @@ class Watch:
     def _note_statement(self, name: Name, sql: str) -> None:
         if name not in self._marks:
             reason = f"past the fence, after {self._read.position}: {' '.join(sql.split())[:200]}"
-            self._note([Fault(".".join(name), reason, {}, None, None)])
+            self._note([Fault(".".join(name).lstrip("."), reason, {}, None, None)])
 
     def _look_at_fence(self) -> None:
         with suppress(WhimbrelError):  # another time
