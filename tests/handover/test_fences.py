@@ -27,7 +27,7 @@ from whimbrel.handover.fence import Fence
 from whimbrel.mysql.connect import connect
 from whimbrel.mysql.revoking import Exempt, under_way
 
-DENIED, READ_ONLY = 1142, 3989
+DENIED, READ_ONLY, DEADLOCK = 1142, 3989, 1213
 WRITES = "INSERT, UPDATE, DELETE"
 
 
@@ -76,7 +76,7 @@ def rights(work: Work) -> set[str]:
 @contextmanager
 def writing(work: Work, user: str, refused: tuple[int, ...]) -> Iterator[Application]:
     work.source.execute("DELETE FROM purchase", database=work.database)
-    application = Application(work.source, work.database, user=user, refused=refused).start()
+    application = Application(work.source, work.database, 3, user=user, refused=refused).start()
     try:
         work.wait_for(lambda: application.acknowledged > 100)
         yield application
@@ -233,7 +233,7 @@ def test_a_schema_is_closed_as_a_whole(shop_of: Callable[[str], Work]) -> None:
     assert found["cutover-closed-too"] == f"{work.database}: beside"
     assert "cutover-no-way-back" in found
     assert not read_only(work)
-    with writing(work, "app", (READ_ONLY,)) as application:
+    with writing(work, "app", (READ_ONLY, DEADLOCK)) as application:
         said = cut(work)
         assert read_only(work)
         is_open(work, application)
@@ -262,7 +262,7 @@ def test_a_schema_is_open_again_when_it_is_undone(
         return done
 
     monkeypatch.setattr(Fence, "close", closed)
-    with writing(work, "app", (READ_ONLY,)) as application:
+    with writing(work, "app", (READ_ONLY, DEADLOCK)) as application:
         assert "changes were written after writes were closed" in work.call("cutover", "--yes", code=3).output
         assert not read_only(work)
         work.source.execute("DELETE FROM purchase WHERE customerid = 'past'", database=work.database)
@@ -313,7 +313,7 @@ class Polite(Application):
 @contextmanager
 def politely(work: Work) -> Iterator[Polite]:
     work.source.execute("DELETE FROM purchase", database=work.database)
-    application = Polite(work.source, work.database)
+    application = Polite(work.source, work.database, 3)
     application.folder = work.folder
     application.start()
     try:

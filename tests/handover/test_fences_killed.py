@@ -13,6 +13,7 @@ import pytest
 from tests.e2e.work import Work
 from tests.handover.test_cutover import cut, step
 from tests.handover.test_fences import (
+    DEADLOCK,
     DENIED,
     READ_ONLY,
     clerk,
@@ -69,7 +70,7 @@ def killed(work: Work, number: int) -> bool:
         env=os.environ | {"WHIMBREL_SOURCE_PASSWORD": work.source.password},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.returncode in (-9, 0), done.stderr
@@ -109,7 +110,7 @@ def test_killed_while_rights_are_revoked(revoking: Work) -> None:
 @pytest.mark.timeout(1800)
 def test_killed_while_a_schema_is_closed(shop_of: Callable[[str], Work]) -> None:
     work = closing_schema(shop_of("mysql"))
-    killed_at_every_step(work, lambda: writing(work, "app", (READ_ONLY,)))
+    killed_at_every_step(work, lambda: writing(work, "app", (READ_ONLY, DEADLOCK)))
     assert read_only(work)
 
 

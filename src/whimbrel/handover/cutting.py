@@ -217,6 +217,10 @@ class Cutting:
             reports = verify_keys(
                 run.prepared, dirty, run.wire, self._applied, ended, run.progress, self._waivers, still=end
             )
+        except Stopped:
+            self._look(0.0)  # by whoever asked for it, or else by the limit
+            self._within(deadline)
+            raise
         finally:
             limit.cancel()
             limit.join()
