@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
@@ -16,6 +17,7 @@ from tests.e2e.work import Work
 from tests.handover.conftest import set_up
 from tests.handover.test_fence import tried
 from tests.handover.writers import Application, at_dynamodb, at_source
+from whimbrel.errors import Stopped
 from whimbrel.handover.fence import Fence
 from whimbrel.migration import foreign
 
@@ -222,6 +224,23 @@ def test_longer_than_max_stall_undoes_it(shop: Work) -> None:
     shop.write_project()
     said = shop.call("cutover", "--yes", code=3).output
     assert "longer than max_stall = 0.001 seconds" in said
+    assert (triggers(shop), step(shop)) == (0, "FOLLOWING")
+
+
+@pytest.mark.slow
+def test_a_verification_that_max_stall_ends_is_told_as_that(shop: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not as if somebody had asked it to stop."""
+
+    def slow(*_: Any, stop: threading.Event, **__: Any) -> Any:
+        stop.wait(60)
+        raise Stopped("the work was stopped")
+
+    monkeypatch.setattr("whimbrel.migration.second_look.get_items", slow)
+    shop.target_settings = "[cutover]\nmax_stall = 1"
+    shop.write_project()
+    shop.source.execute("INSERT INTO purchase VALUES ('c', 'o', 'p', 1)", database=shop.database)
+    said = shop.call("cutover", "--yes", code=3).output
+    assert "longer than max_stall = 1 seconds" in said
     assert (triggers(shop), step(shop)) == (0, "FOLLOWING")
 
 
