@@ -34,7 +34,7 @@ import orjson
 from whimbrel.mapping.design import compile_mapping
 from whimbrel.project import KeyRule, TableRule
 from whimbrel.records import Column, Put, Row, Table
-from whimbrel.snapshot_files import Chunk, read_export, write_export
+from whimbrel.snapshot_files import Chunk, read_chunk, write_chunk
 
 PURCHASE = Table(
     "shop",
@@ -154,7 +154,7 @@ def make_bodies(folder: Path) -> None:
     mapping = compile_mapping(RULE, PURCHASE)
     write = sys.stdout.buffer.write
     for path in sorted(folder.iterdir()):
-        puts, faults = mapping.put_items([row for rows in read_export(path) for row in rows])
+        puts, faults = mapping.put_items([row for rows in read_chunk(path) for row in rows])
         assert not faults
         for start in range(0, len(puts), BATCH_ITEMS):
             write(body(puts[start : start + BATCH_ITEMS]) + b"\n")
@@ -262,7 +262,7 @@ def write_inputs(folder: Path, count: int) -> int:
     shutil.rmtree(folder / "export", ignore_errors=True)
     (folder / "export").mkdir()
     for number, chunk in enumerate(chunks(rows), 1):
-        file = write_export(folder / "export" / f"chunk-{number:08}.jsonl.zst", PURCHASE, Chunk(number, None, None, ()))
+        file = write_chunk(folder / "export" / f"chunk-{number:08}.jsonl.zst", PURCHASE, Chunk(number, None, None, ()))
         for start in range(0, len(chunk), LINE_ROWS):
             file.write(chunk[start : start + LINE_ROWS])
         file.close()

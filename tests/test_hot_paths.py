@@ -22,7 +22,7 @@ from whimbrel.mapping.design import compile_mapping
 from whimbrel.migration.dirty import DirtyKeys
 from whimbrel.migration.state import StateFolder
 from whimbrel.records import Change, Commit, Position
-from whimbrel.snapshot_files import Chunk, read_export, write_export
+from whimbrel.snapshot_files import Chunk, read_chunk, write_chunk
 
 FEW, MANY = 500, 2500
 LIMITS = {
@@ -54,7 +54,7 @@ def export(folder: Path, rows: int) -> Callable[[], object]:
     purchases = regroup.purchases(rows)
 
     def work() -> None:
-        file = write_export(folder / f"{rows}", regroup.PURCHASE, Chunk(1, None, None, ()))
+        file = write_chunk(folder / f"{rows}", regroup.PURCHASE, Chunk(1, None, None, ()))
         for start in range(0, rows, regroup.LINE_ROWS):
             file.write(purchases[start : start + regroup.LINE_ROWS])
         file.close()
@@ -65,7 +65,7 @@ def export(folder: Path, rows: int) -> Callable[[], object]:
 def read_and_map(folder: Path, rows: int) -> Callable[[], object]:
     export(folder, rows)()
     mapping = compile_mapping(regroup.RULE, regroup.PURCHASE)
-    return lambda: mapping.put_items([row for part in read_export(folder / f"{rows}") for row in part])
+    return lambda: mapping.put_items([row for part in read_chunk(folder / f"{rows}") for row in part])
 
 
 def log(folder: Path, changes: int) -> Callable[[], object]:

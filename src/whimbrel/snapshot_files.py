@@ -54,7 +54,7 @@ class ExportFile(NamedTuple):
     chunk: Chunk
 
 
-class ExportWriter:
+class ChunkWriter:
     """Writes one export file under a temporary name. ``close`` makes it durable and gives it its name, ``abandon``
     removes it. ``export`` names the export that it is part of. All raise StateError when the disk fails or is full.
     """
@@ -105,7 +105,7 @@ class ExportWriter:
                 rest = rest[self._file.write(rest) :]
 
 
-class ExportReader:
+class ChunkReader:
     """A whole export file. Iterating gives ``list[Row]``, one list for each line; it may be done again.
 
     Reading begins with a pass over the whole file that compares its checksum: a damaged file gives LogCorrupt before
@@ -138,13 +138,13 @@ class ExportReader:
                 raise _corrupt(self.path, f"its last line counts {self.rows} rows, but it has others")
 
 
-def write_export(path: Path, table: Table, chunk: Chunk, export: str = "") -> ExportWriter:
-    return ExportWriter(path, table, chunk, export)
+def write_chunk(path: Path, table: Table, chunk: Chunk, export: str = "") -> ChunkWriter:
+    return ChunkWriter(path, table, chunk, export)
 
 
-def read_export(path: Path) -> ExportReader:
+def read_chunk(path: Path) -> ChunkReader:
     """Raises LogCorrupt when the file is gone, not whole, or not what was written; StateError when the disk fails."""
-    return ExportReader(path)
+    return ChunkReader(path)
 
 
 def over_columns(width: int, functions: Mapping[int, Callable[[Any], Any]]) -> Callable[[Sequence[Any]], list[Any]]:
@@ -157,8 +157,8 @@ def over_columns(width: int, functions: Mapping[int, Callable[[Any], Any]]) -> C
         return lambda rows: rows  # type: ignore[return-value]
     names = [f"v{index}" for index in range(width)]
     values = [f"None if v{i} is None else f{i}(v{i})" if i in functions else f"v{i}" for i in range(width)]
-    source = f"lambda rows: [({', '.join(values)},) for ({', '.join(names)},) in rows]"
-    made: Callable[[Sequence[Any]], list[Any]] = eval(source, {f"f{i}": function for i, function in functions.items()})
+    text = f"lambda rows: [({', '.join(values)},) for ({', '.join(names)},) in rows]"
+    made: Callable[[Sequence[Any]], list[Any]] = eval(text, {f"f{i}": function for i, function in functions.items()})
     return made
 
 

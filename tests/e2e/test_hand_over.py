@@ -23,7 +23,7 @@ from whimbrel import checkpoint
 from whimbrel.checkpoint import TableProgress
 from whimbrel.errors import StateError
 from whimbrel.migration.load import Loader
-from whimbrel.snapshot_files import read_export, write_export
+from whimbrel.snapshot_files import read_chunk, write_chunk
 
 UNALIGNED = """
 shape = "group"
@@ -148,23 +148,23 @@ def empty(work: Work) -> None:
 
 def of_another_export(work: Work) -> None:
     """The same chunk of the same table with the same bounds, read at another time."""
-    export = read_export(file(work, 4))
-    writer = write_export(file(work, 4), export.table, export.chunk, "an older one")
+    export = read_chunk(file(work, 4))
+    writer = write_chunk(file(work, 4), export.table, export.chunk, "an older one")
     writer.write([(*row[:-1], 999) for rows in export for row in rows])
     writer.close()
 
 
 def with_other_rows(work: Work) -> None:
     """Whole, but without a row that the plan says that it has."""
-    export = read_export(file(work, 5))
-    writer = write_export(file(work, 5), export.table, export.chunk, export.export)
+    export = read_chunk(file(work, 5))
+    writer = write_chunk(file(work, 5), export.table, export.chunk, export.export)
     writer.write([row for rows in export for row in rows][:1])
     writer.close()
 
 
 def of_another_key(work: Work) -> None:
-    export = read_export(file(work, 3))
-    writer = write_export(file(work, 3), export.table, export.chunk._replace(key=("customerid",)), export.export)
+    export = read_chunk(file(work, 3))
+    writer = write_chunk(file(work, 3), export.table, export.chunk._replace(key=("customerid",)), export.export)
     writer.close()
 
 

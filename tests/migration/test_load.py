@@ -27,7 +27,7 @@ from whimbrel.migration.state import CheckpointStore
 from whimbrel.mysql.plan import Plan
 from whimbrel.project import KeyRule, TableRule, Target
 from whimbrel.records import Column, Position, Row, Table
-from whimbrel.snapshot_files import Chunk, write_export
+from whimbrel.snapshot_files import Chunk, write_chunk
 
 TABLE = Table(
     "shop",
@@ -70,7 +70,7 @@ class Loading:
         number = len(self.plan.chunks) + 1
         chunk = Chunk(number, low, None if high is None else (high,), ("id",))
         self.plan.add(chunk)
-        writer = write_export(self.plan.file(chunk), TABLE, chunk, self.plan.export)
+        writer = write_chunk(self.plan.file(chunk), TABLE, chunk, self.plan.export)
         if rows:
             writer.write(list(rows))
         writer.close()
@@ -310,7 +310,7 @@ def test_a_file_fits_only_if_all_of_it_is_what_was_recorded(records: Loading) ->
 
     def written(table: Table, number: int, export: str, rows: list[Row], bounds: Chunk = chunk) -> None:
         plan.file(chunk).unlink(missing_ok=True)
-        writer = write_export(plan.file(chunk), table, bounds._replace(number=number), export)
+        writer = write_chunk(plan.file(chunk), table, bounds._replace(number=number), export)
         writer.write(rows)
         writer.close()
 

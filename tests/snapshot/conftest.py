@@ -13,7 +13,7 @@ from whimbrel.mysql.connect import connect
 from whimbrel.mysql.schema import read_table
 from whimbrel.mysql.snapshot import SnapshotResult, export_table
 from whimbrel.records import Row, Table
-from whimbrel.snapshot_files import Chunk, read_export
+from whimbrel.snapshot_files import Chunk, read_chunk
 
 
 class Shop:
@@ -40,10 +40,10 @@ class Shop:
         return sorted(self.folder.glob("chunk-*.zst"))
 
     def rows(self) -> list[Row]:
-        return [row for path in self.files() for rows in read_export(path) for row in rows]
+        return [row for path in self.files() for rows in read_chunk(path) for row in rows]
 
     def rows_by_chunk(self) -> dict[Chunk, list[Row]]:
-        exports = map(read_export, self.files())
+        exports = map(read_chunk, self.files())
         return {export.chunk: [row for rows in export for row in rows] for export in exports}
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from whimbrel.errors import LogCorrupt
 from whimbrel.records import Column, Row, Table
-from whimbrel.snapshot_files import Chunk, read_export, write_export
+from whimbrel.snapshot_files import Chunk, read_chunk, write_chunk
 
 BYTES = st.binary(max_size=40)
 TEXT = st.text(max_size=40)  # every character that UTF-8 has
@@ -51,7 +51,7 @@ def tables_of_rows(draw: st.DrawFn) -> tuple[Table, list[list[Row]]]:
 
 
 def written(path: Path, table: Table, chunk: Chunk, lines: list[list[Row]]) -> Path:
-    writer = write_export(path, table, chunk)
+    writer = write_chunk(path, table, chunk)
     for rows in lines:
         writer.write(rows)
     file = writer.close()
@@ -66,7 +66,7 @@ def test_what_was_written_is_read(
 ) -> None:
     table, lines = given_rows
     chunk = Chunk(7, low, high, ("a", "b", "c", "d", "e"))
-    export = read_export(written(tmp_path_factory.mktemp("export") / "chunk", table, chunk, lines))
+    export = read_chunk(written(tmp_path_factory.mktemp("export") / "chunk", table, chunk, lines))
     assert (export.table, export.chunk, export.rows) == (table, chunk, sum(map(len, lines)))
     assert repr(list(export)) == repr(lines)  # repr: 1, 1.0 and True are equal, and so are 0.0 and -0.0
 
@@ -88,7 +88,7 @@ def test_a_flipped_bit_anywhere_is_found(whole: Path, tmp_path: Path) -> None:
     for place, byte in enumerate(data):
         damaged.write_bytes(data[:place] + bytes([byte ^ (1 << place % 8)]) + data[place + 1 :])
         with contextlib.suppress(LogCorrupt):
-            assert list(read_export(damaged)) == ROWS
+            assert list(read_chunk(damaged)) == ROWS
             same += 1
     assert same < 10
 
@@ -98,19 +98,19 @@ def test_any_truncation_is_found(whole: Path, tmp_path: Path) -> None:
     for length in range(len(data) - 4):  # the last four bytes are zstd's own checksum, which comes after the footer
         damaged.write_bytes(data[:length])
         with pytest.raises(LogCorrupt):
-            read_export(damaged)
+            read_chunk(damaged)
 
 
 def test_a_damaged_file_gives_no_row_at_all(whole: Path, tmp_path: Path) -> None:
     damaged = tmp_path / "damaged"
     damaged.write_bytes(whole.read_bytes()[:-20])
     with pytest.raises(LogCorrupt, match="damaged"):
-        read_export(damaged)
+        read_chunk(damaged)
 
 
 def test_only_a_durable_file_has_the_final_name(tmp_path: Path) -> None:
     path = tmp_path / "chunk"
-    writer = write_export(path, SIMPLE, Chunk(1, None, None, ()))
+    writer = write_chunk(path, SIMPLE, Chunk(1, None, None, ()))
     writer.write(ROWS[0])
     assert not path.exists()
     writer.abandon()
@@ -120,5 +120,5 @@ def test_only_a_durable_file_has_the_final_name(tmp_path: Path) -> None:
 
 
 def test_a_file_can_be_read_again(whole: Path) -> None:
-    export = read_export(whole)
+    export = read_chunk(whole)
     assert list(export) == list(export) == ROWS

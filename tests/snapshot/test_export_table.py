@@ -22,7 +22,7 @@ from whimbrel.mysql.chunks import rows_within
 from whimbrel.mysql.connect import connect
 from whimbrel.project import Source
 from whimbrel.records import Column, Row, Table
-from whimbrel.snapshot_files import ExportFile, read_export
+from whimbrel.snapshot_files import ExportFile, read_chunk
 
 # What is tested is how we go about it, and not what the server says.
 OUR_SIDE = pytest.mark.parametrize(
@@ -384,7 +384,7 @@ def test_nothing_but_whole_files_after_a_kill(shop: Shop) -> None:
     until(lambda: len(shop.files()) >= 3)
     process.kill()
     process.wait()
-    whole = [read_export(path) for path in shop.files()]
+    whole = [read_chunk(path) for path in shop.files()]
     assert 3 <= len(whole) < 31
     result = shop.export(table, source=in_chunks(shop, 1000))
     assert result.rows == 30_000

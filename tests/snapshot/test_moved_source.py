@@ -19,7 +19,7 @@ from whimbrel.mysql.connect import connect
 from whimbrel.mysql.plan import Plan
 from whimbrel.mysql.schema import read_table
 from whimbrel.project import KeyRule, TableRule
-from whimbrel.snapshot_files import read_export
+from whimbrel.snapshot_files import read_chunk
 
 
 class Killed(BaseException):
@@ -62,7 +62,7 @@ class Reading:
         return self.checkpoints.now.table(self.mapping.source)
 
     def values(self, plan: Plan) -> set[object]:
-        return {row[1] for chunk in plan.chunks for rows in read_export(plan.file(chunk)) for row in rows}
+        return {row[1] for chunk in plan.chunks for rows in read_chunk(plan.file(chunk)) for row in rows}
 
 
 def old() -> str:

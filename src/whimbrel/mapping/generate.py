@@ -37,7 +37,7 @@ Mapped = tuple[list[Put], list[tuple[Row, Refused]], list[Item]]  # puts, rows r
 class Code:
     """The generated functions of one mapping. Those of one row raise Refused if it cannot be mapped."""
 
-    source: str
+    text: str
     put_items: Callable[[Sequence[Row]], Mapped | None]  # None if rows clash
     put_clashing_items: Callable[[Sequence[Row]], Mapped]  # the first of rows that clash has the place
     key: Callable[[Row], KeyText]
@@ -49,7 +49,7 @@ class Code:
 
 
 def generate(design: Design) -> Code:
-    source = "\n\n".join(group_functions(design) if design.shape == "group" else record_functions(design)) + "\n"
+    text = "\n\n".join(group_functions(design) if design.shape == "group" else record_functions(design)) + "\n"
     space: dict[str, Any] = {
         "Put": Put,
         "new": tuple.__new__,  # a NamedTuple without the cost of its own __new__
@@ -84,6 +84,6 @@ def generate(design: Design) -> Code:
         "boolean": values.boolean,
         "base64": base64,
     }
-    exec(compile(source, f"<mapping of {design.table.full_name}>", "exec"), space)
+    exec(compile(text, f"<mapping of {design.table.full_name}>", "exec"), space)
     names = ("put_items", "put_clashing_items", "key", "key_item", "item", "entry_name", "entry", "indicator")
-    return Code(source, *(space.get(name, refusals.absent) for name in names))
+    return Code(text, *(space.get(name, refusals.absent) for name in names))

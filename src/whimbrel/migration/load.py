@@ -22,7 +22,7 @@ from whimbrel.migration.regroup import Regrouped
 from whimbrel.migration.state import CheckpointStore, with_held
 from whimbrel.mysql.plan import Plan
 from whimbrel.records import ItemOperation, Provenance, Row
-from whimbrel.snapshot_files import Chunk, ExportReader, read_export
+from whimbrel.snapshot_files import Chunk, ChunkReader, read_chunk
 
 SLICE_ITEMS = 5_000  # items in one write; a stop waits for no more than these
 PARTITION_ROWS = 50_000  # rows of one partition when rows are regrouped on disk
@@ -132,10 +132,10 @@ def is_loaded(mapping: TableMapping, progress: TableProgress) -> bool:
     return True
 
 
-def fitting(plan: Plan, chunk: Chunk) -> ExportReader | None:
+def fitting(plan: Plan, chunk: Chunk) -> ChunkReader | None:
     """The chunk's file, if it is whole, is that of this chunk of this export, and has the rows that were recorded."""
     try:
-        export = read_export(plan.file(chunk))
+        export = read_chunk(plan.file(chunk))
     except LogCorrupt as error:
         log.warning("chunk file", extra={"reason": str(error)})
         return None
@@ -147,9 +147,9 @@ def fitting(plan: Plan, chunk: Chunk) -> ExportReader | None:
 
 
 def rows_of(path: Path) -> Iterator[Row]:
-    return _rows(read_export(path))
+    return _rows(read_chunk(path))
 
 
-def _rows(export: ExportReader) -> Iterator[Row]:
+def _rows(export: ChunkReader) -> Iterator[Row]:
     for rows in export:
         yield from rows

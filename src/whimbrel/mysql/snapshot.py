@@ -35,7 +35,7 @@ from whimbrel.mysql.readers import NEXT, back_off, open_reader, rows_of
 from whimbrel.mysql.schema import described, description
 from whimbrel.project import Source
 from whimbrel.records import Row, Table
-from whimbrel.snapshot_files import PART, Chunk, ExportFile, ExportWriter, read_export, write_export
+from whimbrel.snapshot_files import PART, Chunk, ChunkWriter, ExportFile, read_chunk, write_chunk
 from whimbrel.threads import in_thread, in_threads
 
 __all__ = ["Chunk", "SnapshotResult", "export_table", "plan", "read_rows", "rows_where_equal"]
@@ -219,7 +219,7 @@ class _Export:
 
     async def _read_chunk(self, reader: Any, chunk: Chunk, large: bool) -> ExportFile:
         await self.gate.open.wait()
-        writer = write_export(self.plan.file(chunk), self.table, chunk, self.plan.export)
+        writer = write_chunk(self.plan.file(chunk), self.table, chunk, self.plan.export)
         self.reading += 1
         try:
             await self._stream(reader, chunk, writer, large)
@@ -235,7 +235,7 @@ class _Export:
             self.reading -= 1
             writer.abandon()
 
-    def _finished(self, writer: ExportWriter) -> ExportFile:
+    def _finished(self, writer: ChunkWriter) -> ExportFile:
         self._check_columns()
         self._end_if_stopped()
         return writer.close()
@@ -258,7 +258,7 @@ class _Export:
                 hint="Run the same command again: its rows are read again.",
             )
 
-    async def _stream(self, reader: Any, chunk: Chunk, writer: ExportWriter, large: bool) -> None:
+    async def _stream(self, reader: Any, chunk: Chunk, writer: ChunkWriter, large: bool) -> None:
         """A chunk has about ``chunk_rows``. One that has many more could not be cut, or the server sends rows forever:
         it is ``large``, and read again with its count known before, so that the disk is not filled with these.
         """
@@ -387,7 +387,7 @@ def _all_there(table: Table, chunk: Chunk, rows: int, counted: list[tuple[Any, .
 def whole_file(plan: Plan, chunk: Chunk) -> ExportFile | None:
     """The chunk's file if all of it can be read and it is this chunk's, of this export."""
     try:
-        export = read_export(plan.file(chunk))
+        export = read_chunk(plan.file(chunk))
     except LogCorrupt:
         return None
     same = (export.chunk, export.table, export.export) == (chunk, plan.table, plan.export)

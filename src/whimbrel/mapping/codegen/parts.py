@@ -117,11 +117,11 @@ def tree_of(design: Design, added: Added, tree: Tree) -> str:
         return f"({'None' if design.omit_nulls else 'SMALL_NUMBERS[None]'} if {missing} else {leaf})"
     children = [(name, tree_of(design, added, child)) for name, child in tree.children]
     if tree.type == "L":
-        listed = f"[{', '.join(source for _, source in children)}]"
+        listed = f"[{', '.join(text for _, text in children)}]"
         return (
             f'{{"L": [each for each in {listed} if each is not None]}}' if design.omit_nulls else f'{{"L": {listed}}}'
         )
-    named = f"{{{', '.join(f'{name!r}: {source}' for name, source in children)}}}"
+    named = f"{{{', '.join(f'{name!r}: {text}' for name, text in children)}}}"
     return f'{{"M": present({named})}}' if design.omit_nulls else f'{{"M": {named}}}'
 
 

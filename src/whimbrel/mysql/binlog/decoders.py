@@ -30,7 +30,7 @@ class Decoder(NamedTuple):
     delete: Decode
     heads: tuple[bytes, ...]  # column count and bitmap of full images: bits beyond the last column are set or not
     update_heads: tuple[bytes, ...]  # the same with the second bitmap of an update
-    source: str
+    text: str
     without_hidden: Decoder | None = None  # for images that leave out the columns that the server hides
 
 
@@ -68,18 +68,18 @@ def make_decoder(
 def _decoder(table: Table, readers: Sequence[Reader], nullable: Sequence[bool], columns: int) -> Decoder:
     """Of images that have the first of the ``columns`` in the table map, as many as there are ``readers``."""
     constants: dict[str, Any] = {"Change": Change, "new": tuple.__new__, "misfit": _misfit}
-    source = "\n\n".join(
+    text = "\n\n".join(
         _function(name, images, readers, nullable[: len(readers)], constants, len(table.columns))
         for name, images in (("insert", "a"), ("update", "ba"), ("delete", "b"))
     )
-    exec(compile(source, f"<decoder of {table.full_name}>", "exec"), constants)
+    exec(compile(text, f"<decoder of {table.full_name}>", "exec"), constants)
     count = bytes([columns]) if columns < 251 else b"\xfc" + struct.pack("<H", columns)
     size = (columns + 7) // 8
     there, beyond = (1 << len(readers)) - 1, (1 << 8 * size) - (1 << columns)
     bitmaps = [bits.to_bytes(size, "little") for bits in (there | beyond, there)]
     heads, update_heads = (tuple(count + bitmap * n for bitmap in bitmaps) for n in (1, 2))
     insert, update, delete = (constants[name] for name in ("insert", "update", "delete"))
-    return Decoder(table, insert, update, delete, heads, update_heads, source)
+    return Decoder(table, insert, update, delete, heads, update_heads, text)
 
 
 def _hidden(table_map: TableMap, known: int, hidden: Callable[[], int], *, mariadb: bool) -> tuple[Column, ...]:
