@@ -89,6 +89,7 @@ def killed_at_every_step(work: Work, writes: Callable[[], Any]) -> None:
                 work.call("migrate", "--until-caught-up")
             if step(work) == "FOLLOWING":
                 goes_on(work, application)
+                work.call("verify")  # what it said may have been given up for the decision
                 continue
             cut(work)
             is_open(work, application)
