@@ -14,7 +14,7 @@ from tests.handover.test_cutover import step
 from tests.handover.test_plan import codes, plan
 from whimbrel.errors import StateError, UserError
 from whimbrel.handover.cutting import Cutting
-from whimbrel.migration.waivers import read_waivers
+from whimbrel.migration.waivers import Waivers, read_waivers
 
 
 def letter(work: Work, order: str) -> None:
@@ -28,6 +28,30 @@ def waive(work: Work) -> str:
     return str(work.folder / "accepted.jsonl")
 
 
+def a_letter(**values: Any) -> dict[str, Any]:
+    plain = {"phase": "apply", "table": "shop.t", "reason": "r", "source_key": {"id": 1}, "item_key": {"k": {"S": "1"}}}
+    return plain | {"position": "bin.1:4", "before": None, "after": None, "time": "now"} | values
+
+
+def test_a_line_waives_that_letter_alone() -> None:
+    """A later change of the row, another reason or another row is another letter; when it was written is not."""
+    waivers = Waivers([a_letter()])
+    assert waivers.left([a_letter(time="later", phase="retry")]) == []
+    others = [
+        a_letter(position="bin.1:9"),
+        a_letter(reason="another"),
+        a_letter(source_key={"id": 2}),
+        a_letter(item_key={"k": {"S": "2"}}),
+        a_letter(table="shop.u"),
+    ]
+    assert waivers.left([a_letter(), *others]) == others
+    assert waivers.has_item(["shop.t"], {"k": {"S": "1"}})
+    assert not waivers.has_item(["shop.u"], {"k": {"S": "1"}})
+    assert waivers.has_row("shop.t", {"id": 1})
+    assert not waivers.has_row("shop.t", {"id": 2})
+
+
+@pytest.mark.slow
 def test_a_dead_letter_is_accepted_by_name_and_no_other(shop: Work, monkeypatch: pytest.MonkeyPatch) -> None:
     letter(shop, "o1")
     assert f"1 dead letters: {shop.database}.purchase" in codes(plan(shop, code=2))["cutover-dead-letters"]
