@@ -86,7 +86,8 @@ def killed_at_every_step(work: Work, writes: Callable[[], Any]) -> None:
                 break
             reached = number
             if step(work) in ("FOLLOWING", "CUTTING"):
-                work.call("migrate", "--until-caught-up")
+                # Refused where the rows have the decision, and the file has not.
+                work.start("migrate", "--until-caught-up").communicate()
             if step(work) == "FOLLOWING":
                 goes_on(work, application)
                 work.call("verify")  # what it said may have been given up for the decision
