@@ -1,23 +1,23 @@
-"""The other fences, from end to end on real servers: rights revoked, a schema made read-only, a command of the user's.
+"""The other fences, from end to end on real servers: rights revoked, a schema made read-only.
 
 Each is tried with an application that writes, is cut off before its decision and afterwards, and leaves nothing behind.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from demo.servers import SqlServer
 from tests.e2e.work import Work
+from tests.handover.both_sides import Site
 from tests.handover.conftest import Fenced, set_up
 from tests.handover.test_cutover import cut, step
 from tests.handover.test_fence import tried
@@ -29,6 +29,7 @@ from whimbrel.mysql.revoking import Exempt, under_way
 
 DENIED, READ_ONLY, DEADLOCK = 1142, 3989, 1213
 WRITES = "INSERT, UPDATE, DELETE"
+WIDE = "SELECT User, Host FROM mysql.user WHERE Insert_priv = 'Y'"  # who may write everywhere
 
 
 @pytest.fixture
@@ -48,10 +49,7 @@ def revoking(request: pytest.FixtureRequest, shop_of: Callable[[str], Work]) -> 
         f"GRANT {WRITES} ON `{work.database}`.* TO 'whimbrel'@'%' WITH GRANT OPTION",
         "GRANT PROCESS ON *.* TO 'whimbrel'@'%'",
     )
-    others = {
-        f"{name}@{host}"
-        for name, host in work.source.execute("SELECT User, Host FROM mysql.user WHERE Insert_priv = 'Y'")
-    } | {
+    others = {f"{name}@{host}" for name, host in work.source.execute(WIDE)} | {
         f"{name}@{host}"
         for name, host in work.source.execute(f"SELECT User, Host FROM mysql.db WHERE Db = '{work.database}'")
         if name not in (user, "whimbrel")
@@ -204,6 +202,43 @@ def test_a_long_statement_from_before_undoes_it(revoking: Work, monkeypatch: pyt
     assert "Insert" in rights(revoking)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("source_server", ["mariadb", "mysql"], indirect=True)
+def test_there_and_back_by_revoked_rights(site: Site) -> None:
+    """The reverse stream's account goes on writing; at the return the rights are as they were, and writes are taken."""
+    work = site.work
+    user, execute = clerk(work), work.source.execute
+    execute(
+        f"CREATE USER {user}@'%' IDENTIFIED BY '{work.source.password}'",
+        f"GRANT SELECT ON `{work.database}`.* TO {user}@'%'",
+        f"GRANT {WRITES} ON `{work.database}`.purchase TO {user}@'%'",
+        f"GRANT {WRITES} ON `{work.database}`.customer TO {user}@'%'",
+        f"GRANT {WRITES} ON `{work.database}`.* TO 'whimbrel'@'%' WITH GRANT OPTION",
+        "GRANT PROCESS ON *.* TO 'whimbrel'@'%'",
+    )
+    site.settings = replace(site.settings, user=user)
+    waived = json.dumps([f"{name}@{host}" for name, host in execute(WIDE)])
+    work.target_settings += f'fence = "revoke"\nrevoke_from = ["{user}@%"]\nwaived_accounts = {waived}\n'
+    work.write_project()
+    before = rights(work)
+    with site.application():
+        site.wait_for_writes("mysql")
+        work.run("migrate", "--until-caught-up")
+        work.run("verify")
+        assert site.said("cutover", "--until-open")["past_fence"] == 0
+        assert rights(work) == set()
+        with site.following():
+            site.wait_for_writes("dynamodb")
+        assert site.said("rollback")["side"] == "mysql"
+        assert rights(work) == before
+        site.wait_for_writes("mysql")
+    assert site.at_mysql() == []
+    work.run("migrate", "--until-caught-up")
+    work.run("verify")
+    assert site.at_dynamodb() == []
+    execute(f"DROP USER {user}@'%'")
+
+
 # -- a schema that is read-only ----------------------------------------------------------------------------------------
 
 
@@ -277,102 +312,6 @@ def test_a_server_without_read_only_schemas_is_named(shop: Work) -> None:
         assert "has no READ ONLY schemas: MySQL 8.0.22 has" in found
     else:
         assert f"{shop.database} would be read-only, too" in found
-
-
-# -- a command ---------------------------------------------------------------------------------------------------------
-
-GATE = """#!/usr/bin/env python3
-import fcntl, os, pathlib, sys
-folder = pathlib.Path(__file__).parent
-event = os.environ["WHIMBREL_EVENT"]
-with (folder / "told").open("a") as file:
-    print(event, os.environ["WHIMBREL_SIDE"], file=file)
-if (folder / "fails").exists() and event in (folder / "fails").read_text():
-    sys.exit("the proxy is away")
-with (folder / "gate").open("a") as gate:
-    fcntl.flock(gate, fcntl.LOCK_EX)  # waits for who is at it
-    if event == "fence":
-        (folder / "shut").touch()
-    if event == "unfence":
-        (folder / "shut").unlink(missing_ok=True)
-"""
-
-
-class Polite(Application):
-    """One that asks before each write, as through a proxy."""
-
-    folder: Path
-
-    @contextmanager
-    def may_write(self) -> Iterator[bool]:
-        with (self.folder / "gate").open("a") as gate:
-            fcntl.flock(gate, fcntl.LOCK_SH)
-            yield not (self.folder / "shut").exists()
-
-
-@contextmanager
-def politely(work: Work) -> Iterator[Polite]:
-    work.source.execute("DELETE FROM purchase", database=work.database)
-    application = Polite(work.source, work.database, 3)
-    application.folder = work.folder
-    application.start()
-    try:
-        work.wait_for(lambda: application.acknowledged > 100)
-        yield application
-    finally:
-        application.stop()
-
-
-def gated(work: Work) -> Work:
-    command = work.folder / "fence"
-    command.write_text(GATE)
-    command.chmod(0o755)
-    set_up(work, f'fence = "command"\nfence_command = ["{command}"]')
-    return work
-
-
-def events(work: Work) -> list[str]:
-    return [line.split()[0] for line in (work.folder / "told").read_text().splitlines()]
-
-
-@pytest.mark.slow
-def test_a_command_closes_and_opens(shop: Work) -> None:
-    gated(shop)
-    assert "cutover-fence-unproved" in codes(plan(shop))
-    assert events(shop) == ["try"]
-    with politely(shop) as application:
-        cut(shop)
-        is_open(shop, application)
-    assert events(shop) == ["try", "try", "fence"]
-    shop.run("finish", "--yes")
-    assert events(shop)[-1] == "unfence"
-
-
-@pytest.mark.slow
-def test_a_command_that_fails_is_undone_by_it(shop: Work) -> None:
-    gated(shop)
-    (shop.folder / "fails").write_text("try")
-    assert "the proxy is away" in codes(plan(shop, code=2))["cutover-fence"]
-    (shop.folder / "fails").write_text("fence unfence")
-    with politely(shop) as application:
-        said = shop.call("cutover", "--yes", code=3).output
-        assert "the proxy is away" in said
-        assert "it could not be undone yet" in said  # "unfence" has it, too
-        assert step(shop) == "CUTTING"
-        (shop.folder / "fails").unlink()
-        shop.call("migrate", "--until-caught-up")
-        assert (step(shop), events(shop)[-1]) == ("FOLLOWING", "unfence")
-        goes_on(shop, application)
-
-
-@pytest.mark.slow
-def test_who_writes_past_the_command_is_found_before_the_decision(shop: Work) -> None:
-    gated(shop)
-    with writing(shop, "app", ()) as application:  # it never asks
-        said = shop.call("cutover", "--yes", code=3).output
-        assert "error[CutoverUndone]: " in said  # by what was written, or by what differs
-        assert events(shop)[-1] == "unfence"
-        goes_on(shop, application)
 
 
 def tables(work: Work) -> set[str]:

@@ -12,16 +12,15 @@ import pytest
 
 from tests.e2e.work import Work
 from tests.handover.test_cutover import cut, step
+from tests.handover.test_fence_command import gated, politely
 from tests.handover.test_fences import (
     DEADLOCK,
     DENIED,
     READ_ONLY,
     clerk,
     closing_schema,
-    gated,
     goes_on,
     is_open,
-    politely,
     read_only,
     revoking,
     rights,
