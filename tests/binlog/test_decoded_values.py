@@ -178,6 +178,13 @@ def test_long_base64_is_broken_into_lines() -> None:
     assert [len(line) for line in lines] == [76, 76, 8]
 
 
+def test_json_of_more_entries_than_a_small_document_can_have() -> None:
+    count = 70_000
+    entries = b"".join(b"\x05" + struct.pack("<hh", n % 100 - 50, 0) for n in range(count))
+    text = json_text(b"\x03" + struct.pack("<II", count, 8 + len(entries)) + entries)
+    assert text == f"[{', '.join(str(n % 100 - 50) for n in range(count))}]"
+
+
 def test_json_that_ends_too_early_is_refused() -> None:
     for data in (b"\x05\xff", b"\x63", b"\x04\x07", b"\x02\x01\0", b"\x00\x01\0\x20\0\x0b\0\x01\0"):
         with pytest.raises(UndecodableEvent, match="JSON document that cannot be read"):
