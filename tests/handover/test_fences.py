@@ -104,6 +104,7 @@ def is_open(work: Work, application: Application) -> None:
 # -- revoke ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_rights_are_revoked_and_nothing_acknowledged_is_lost(revoking: Work) -> None:
     before = rights(revoking)
     with writing(revoking, clerk(revoking), (DENIED,)) as application:
