@@ -204,7 +204,7 @@ def test_a_long_statement_from_before_undoes_it(revoking: Work, monkeypatch: pyt
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("source_server", ["mariadb", "mysql"], indirect=True)
+@pytest.mark.parametrize("source_server", ["mariadb", "mariadb-11.8", "mysql"], indirect=True)
 def test_there_and_back_by_revoked_rights(site: Site) -> None:
     """The reverse stream's account goes on writing; at the return the rights are as they were, and writes are taken."""
     work = site.work

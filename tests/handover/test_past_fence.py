@@ -45,7 +45,7 @@ def letters(work: Work) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("source_server", ["mariadb", "mysql"], indirect=True)
+@pytest.mark.parametrize("source_server", ["mariadb", "mariadb-11.8", "mysql"], indirect=True)
 def test_what_others_write_is_told_by_row_and_refuses_a_rollback_until_it_is_accepted(site: Site) -> None:
     """While the reverse stream writes all the time: none of that is reported."""
     opened(site)
