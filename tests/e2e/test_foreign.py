@@ -76,6 +76,15 @@ def test_a_key_in_the_stream_that_nobody_noted_is_a_strangers(watched: Work) -> 
     assert keys_of(Looking(watched).look()) == {("c2", "o2"), ("c9", "o9")}
 
 
+def test_a_stream_that_is_too_long_is_unknown_until_it_is_read(watched: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(watched, "c9", "o9")
+    looking = Looking(watched)
+    with monkeypatch.context() as patch:
+        patch.setattr(foreign, "READ_SECONDS", -1.0)
+        assert looking.look().unknown == "its stream could not be read within -1 seconds"
+    assert keys_of(looking.look()) == {("c9", "o9")}
+
+
 def test_what_was_written_around_the_beginning_is_verified(watched: Work, monkeypatch: pytest.MonkeyPatch) -> None:
     put(watched, "c2", "o2", p2="not ours")
     monkeypatch.setattr(foreign, "DOUBT", timedelta(minutes=5))

@@ -65,6 +65,7 @@ class Cutting:
         self._before: LogPoint | None = None
         self._laps: Laps | None = None
         self._starts: dict[str, dict[str, str]] = {}
+        self._unwatched: set[str] = set()  # targets of which this was said
 
     def cut(self) -> Laps:
         """FOLLOWING to DECIDED. Raises CutoverUndone when it was undone, with the reason; Stopped likewise; another
@@ -195,6 +196,11 @@ class Cutting:
             watch.read(dirty)
         left = dirty_items(self._run.prepared)
         for each in watch.strangers(left) if watch else ():
+            if each.unknown and each.target not in self._unwatched:
+                self._unwatched.add(each.target)
+                self._say(
+                    f"{each.target}: not looked for are writes of others since the last verification: {each.unknown}."
+                )
             if each.count and not each.unknown:
                 raise HandoverError(
                     f"somebody else wrote {each.count:,} of its items since the last verification, such as "

@@ -8,6 +8,7 @@ the times do not say enough: such items are made dirty, and verified.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -23,6 +24,7 @@ from whimbrel.project import Project
 DOUBT = timedelta(seconds=5)  # by which the clocks of the target and of this machine may differ
 KEPT = timedelta(hours=23)  # a stream has the changes of 24 hours
 LISTED = 1_000  # items that are named
+READ_SECONDS = 30.0  # that a round may read: a stream has no index of times, and is read from its beginning
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +63,8 @@ class Watch:
         self._known: dict[str, set[bytes]] = {target: set() for target in self._unknown}
 
     def read(self, noted: DirtyKeys) -> None:
-        """What came since the last time. Takes half a second a shard, and at first as long as it takes to read the
-        changes of a day.
+        """What came since the last time. Takes half a second a shard, and READ_SECONDS at most: what is not read by
+        then is unknown until a later round has come to the end.
 
         Raises Stopped, LogGone, and what reading raises.
         """
@@ -71,7 +73,8 @@ class Watch:
             described: Any = client.describe_table(TableName=target)["Table"]
             self._unknown[target] = self._why_unknown(described)
             if not self._unknown[target]:
-                self._read(streams, described["LatestStreamArn"], target, noted)
+                whole = self._read(streams, described["LatestStreamArn"], target, noted)
+                self._unknown[target] = "" if whole else f"its stream could not be read within {READ_SECONDS:g} seconds"
 
     def strangers(self, dirty: Dirty) -> list[Strangers]:
         """By target table, as of the last ``read``."""
@@ -82,9 +85,12 @@ class Watch:
             found.append(Strangers(target, sorted(theirs)[:LISTED], len(theirs), unknown or dirty.everything))
         return found
 
-    def _read(self, streams: Any, stream: str, target: str, noted: DirtyKeys) -> None:
-        after = self._after.setdefault(stream, {})
+    def _read(self, streams: Any, stream: str, target: str, noted: DirtyKeys) -> bool:
+        """Whether it came to the end."""
+        give_up, after = time.monotonic() + READ_SECONDS, self._after.setdefault(stream, {})
         for record in read_stream(streams, stream, dict(after), self._stop):
+            if time.monotonic() > give_up:
+                return False
             after[record.shard] = record.sequence
             if record.created < self._began - DOUBT or self._ours(record):
                 continue
@@ -92,6 +98,7 @@ class Watch:
                 noted.add(target, [record.keys])  # ours, or to be verified
             else:
                 self._seen[target].add(key_id(record.keys))
+        return True
 
     def _why_unknown(self, described: dict[str, Any]) -> str:
         if not described.get("StreamSpecification", {}).get("StreamEnabled"):
