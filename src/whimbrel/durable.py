@@ -67,13 +67,22 @@ def publish(file: IO[bytes], path: Path) -> None:
     sync_folder(path.parent)
 
 
+def append(path: Path, data: bytes) -> None:
+    """Add ``data`` to the end of a file, which need not be there. Durable on return."""
+    with named(path):
+        is_new = not path.exists()
+        with path.open("ab") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if is_new:
+            sync_folder(path.parent)
+
+
 def append_line(path: Path, line: bytes) -> None:
     """Add ``line`` to a file of lines, durable on return. Half a line that a crash left is cut off first."""
     cut_torn_line(path)
-    with named(path), path.open("ab") as file:
-        file.write(line + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
+    append(path, line + b"\n")
 
 
 def cut_torn_line(path: Path) -> None:

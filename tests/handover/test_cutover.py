@@ -42,9 +42,10 @@ def step(work: Work) -> str:
 
 
 @contextmanager
-def writing(work: Work) -> Iterator[Application]:
+def writing(work: Work, **settings: Any) -> Iterator[Application]:
+    """``settings`` are those of the Application."""
     work.source.execute("DELETE FROM purchase", database=work.database)
-    application = Application(work.source, work.database).start()
+    application = Application(work.source, work.database, **settings).start()
     try:
         work.wait_for(lambda: application.acknowledged > 100)
         yield application

@@ -9,7 +9,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,7 @@ import pytest
 
 from demo.servers import SqlServer
 from tests.e2e.work import Work
+from tests.handover import test_cutover
 from tests.handover.both_sides import Site
 from tests.handover.conftest import Fenced, set_up
 from tests.handover.test_cutover import cut, step
@@ -71,15 +72,8 @@ def rights(work: Work) -> set[str]:
     return {right for (text,) in found for right in str(text).split(",")}
 
 
-@contextmanager
-def writing(work: Work, user: str, refused: tuple[int, ...]) -> Iterator[Application]:
-    work.source.execute("DELETE FROM purchase", database=work.database)
-    application = Application(work.source, work.database, 3, user=user, refused=refused).start()
-    try:
-        work.wait_for(lambda: application.acknowledged > 100)
-        yield application
-    finally:
-        application.stop()
+def writing(work: Work, user: str, refused: tuple[int, ...]) -> AbstractContextManager[Application]:
+    return test_cutover.writing(work, connections=3, user=user, refused=refused)
 
 
 def goes_on(work: Work, application: Application) -> None:

@@ -147,11 +147,13 @@ def query(
     identity: str,
 ) -> int:
     """Ask SQL of the data sets, each by its name. Without SQL, a shell with history and completion."""
-    from whimbrel.cli import query as asking
-
     project, text = named_project(project_file), script.read_text(encoding="utf-8") if script else sql
     if text is None:
-        return asking.shell(project, as_of=as_of, dataset_id=identity)
+        from whimbrel.cli.shell import run_shell
+
+        return run_shell(project, as_of=as_of, dataset_id=identity)
+    from whimbrel.cli import query as asking
+
     return asking.query(project, text, kind, output, as_of=as_of, dataset_id=identity)
 
 

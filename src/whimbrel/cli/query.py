@@ -30,12 +30,6 @@ def query(project: Project, sql: str, kind: str, output: Path | None, *, as_of: 
     return OK
 
 
-def shell(project: Project, *, as_of: str, dataset_id: str) -> int:
-    from whimbrel.cli.shell import run_shell
-
-    return run_shell(project, as_of=as_of, dataset_id=dataset_id)
-
-
 @contextmanager
 def written(path: Path | None) -> Iterator[Any]:
     """Where to write: the file, whole or not at all, or standard output."""

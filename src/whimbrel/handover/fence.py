@@ -114,7 +114,7 @@ class Fence:
         self._means.make_again(self._locked)
 
     def open(self) -> None:
-        """Take everything of the fence away; what is gone already is no fault."""
+        """Take everything of the fence away; a part that is already gone is not an error."""
         self._means.open(self._locked)
 
     @property

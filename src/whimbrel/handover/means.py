@@ -49,7 +49,7 @@ class Means(Protocol):
         """
 
     def open(self, locked: Locked) -> None:
-        """Take everything away; what is gone already is no fault."""
+        """Take everything away; a part that is already gone is not an error."""
 
 
 Wait = Callable[[float], object]

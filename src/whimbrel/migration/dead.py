@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from whimbrel.durable import cut_torn_line, replace_file, sync_folder
+from whimbrel.durable import append, cut_torn_line, replace_file
 from whimbrel.errors import StateError
 from whimbrel.records import Fault, Row, Table, Value
 
@@ -50,13 +49,7 @@ class DeadLetters:
         fresh = {identity: letter for identity, letter in fresh.items() if identity not in self._known}
         if fresh:
             with _told(self._path):
-                is_new = not self._path.exists()
-                with self._path.open("ab") as file:
-                    file.write(_lines(fresh.values()))
-                    file.flush()
-                    os.fsync(file.fileno())
-                if is_new:
-                    sync_folder(self._path.parent)
+                append(self._path, _lines(fresh.values()))
             self._known |= {identity: str(letter["phase"]) for identity, letter in fresh.items()}
         return len(fresh)
 
@@ -93,10 +86,7 @@ def _end_last_line(path: Path) -> None:
     if not whole:
         cut_torn_line(path)
         return
-    with path.open("ab") as file:
-        file.write(b"\n")
-        file.flush()
-        os.fsync(file.fileno())
+    append(path, b"\n")
 
 
 def read_letters(path: Path) -> list[Letter]:

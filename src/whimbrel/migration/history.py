@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from whimbrel.durable import is_sound, replace_file, sealed, writing
+from whimbrel.durable import append, is_sound, replace_file, sealed, writing
 from whimbrel.errors import StateError
 from whimbrel.mysql.altered import Altered
 from whimbrel.project import TableRule
@@ -67,10 +67,8 @@ class History:
     def add(self, position: Position, found: Altered) -> None:
         """Durable when it returns."""
         line = _table_line(position, found)
-        with writing(self._path), self._path.open("ab") as file:
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
+        with writing(self._path):
+            append(self._path, line)
         self._take(orjson.loads(line))
 
     def _take(self, fields: Mapping[str, Any]) -> None:

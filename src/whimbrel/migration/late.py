@@ -11,7 +11,6 @@ What whimbrel writes meanwhile is told apart by its keys, which are among the di
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -23,7 +22,7 @@ from typing import Any
 
 import orjson
 
-from whimbrel.durable import cut_torn_line, replace_file, sync_folder, writing
+from whimbrel.durable import append, cut_torn_line, replace_file, writing
 from whimbrel.dynamodb.streams import StreamRecord, is_marker, open_streams, read_stream
 from whimbrel.errors import Retryable, StateError, Stopped, WhimbrelError
 from whimbrel.handed_over import FOLLOWING, load
@@ -210,14 +209,7 @@ class Late:
 
 def _append(path: Path, writes: list[tuple[str, StreamRecord]]) -> None:
     with writing(path):
-        is_new = not path.exists()
-        with path.open("ab") as file:
-            for target, each in writes:
-                file.write(orjson.dumps(_as_fields(target, each)) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        if is_new:
-            sync_folder(path.parent)
+        append(path, b"".join(orjson.dumps(_as_fields(target, each)) + b"\n" for target, each in writes))
 
 
 def _as_fields(target: str, write: StreamRecord) -> dict[str, Any]:

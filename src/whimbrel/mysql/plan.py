@@ -23,7 +23,7 @@ from typing import Any
 
 import orjson
 
-from whimbrel.durable import is_sound, replace_file, sealed, sync_folder, writing
+from whimbrel.durable import append, is_sound, replace_file, sealed, sync_folder, writing
 from whimbrel.errors import LogCorrupt, SchemaDrift, StateError
 from whimbrel.records import Table
 from whimbrel.snapshot_files import Chunk, chunk_from_json, chunk_to_json, table_from_json, table_to_json
@@ -104,10 +104,8 @@ class Plan:
 
     def _append(self, record: dict[str, Any]) -> None:
         line = sealed(orjson.dumps(record)[:-1])
-        with writing(self.path), self.path.open("ab") as file:
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
+        with writing(self.path):
+            append(self.path, line)
         self._take(orjson.loads(line), first=self.table is None)
 
     def _take(self, record: dict[str, Any], *, first: bool) -> None:
