@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -14,10 +17,12 @@ from tests.e2e.dirty import dirty, prepared_of, verified, verify_and_wait
 from tests.e2e.test_dirty import put, three_items, write
 from tests.e2e.work import GROUP, Work
 from whimbrel.checkpoint import load
+from whimbrel.dynamodb.streams import StreamRecord, read_stream
 from whimbrel.migration import foreign
 from whimbrel.migration.dirty import DirtyKeys
 from whimbrel.migration.foreign import Strangers, Watch
 from whimbrel.migration.state import StateFolder
+from whimbrel.migration.verified import Verified
 
 
 def set_stream(work: Work, *, on: bool) -> None:
@@ -40,8 +45,8 @@ def watched(work: Work, ministack: Ministack, monkeypatch: pytest.MonkeyPatch) -
 class Looking:
     """Rounds of a watch, without the verification."""
 
-    def __init__(self, work: Work) -> None:
-        begun = verified(work)
+    def __init__(self, work: Work, begun: Verified | None = None) -> None:
+        begun = begun or verified(work)
         assert begun is not None
         self.work = work
         self.watch = Watch(prepared_of(work).project, begun, threading.Event())
@@ -83,6 +88,36 @@ def test_a_stream_that_is_too_long_is_unknown_until_it_is_read(watched: Work, mo
         patch.setattr(foreign, "READ_SECONDS", -1.0)
         assert looking.look().unknown == "its stream could not be read within -1 seconds"
     assert keys_of(looking.look()) == {("c9", "o9")}
+
+
+def test_what_is_older_than_the_verification_is_read_once(watched: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(watched, "c2", "o2", p2="not ours")
+    write(watched, "UPDATE purchase SET quantity = 9 WHERE id = 1")
+    put(watched, "c2", "o2", p2="not ours either")
+    known = verified(watched)
+    assert known
+    begun = replace(known, time=time.time())  # of a later verification
+    read: list[str] = []
+
+    def counted(*args: Any) -> Iterator[StreamRecord]:
+        for record in read_stream(*args):
+            read.append(record.sequence)
+            yield record
+
+    monkeypatch.setattr(foreign, "read_stream", counted)
+    first = Looking(watched, begun)
+    assert keys_of(first.look()) == set()
+    assert len(read) >= 3
+    older = {*read}
+    put(watched, "c9", "o9")
+    read.clear()
+    assert keys_of(first.look()) == {("c9", "o9")}
+    assert keys_of(Looking(watched, begun).look()) == {("c9", "o9")}, "what is newer is read by every look"
+    assert not older & {*read}
+    assert keys_of(Looking(watched, known).look()) >= {("c2", "o2"), ("c9", "o9")}
+    assert older & {*read}, "the clock was set back: no place of a later verification holds"
+    (watched.state / "stream-places.json").write_bytes(b"{}")
+    assert keys_of(Looking(watched, begun).look()) == {("c9", "o9")}, "a damaged file says nothing"
 
 
 def test_what_was_written_around_the_beginning_is_verified(watched: Work, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,13 +18,14 @@ from whimbrel.dynamodb.session import Session
 from whimbrel.dynamodb.streams import StreamRecord, open_streams, read_stream
 from whimbrel.item import key_id
 from whimbrel.migration.dirty import Dirty, DirtyKeys
+from whimbrel.migration.stream_places import Places, StreamPlace, read_places, write_places
 from whimbrel.migration.verified import Verified
 from whimbrel.project import Project
 
 DOUBT = timedelta(seconds=5)  # by which the clocks of the target and of this machine may differ
 KEPT = timedelta(hours=23)  # a stream has the changes of 24 hours
 LISTED = 1_000  # items that are named
-READ_SECONDS = 30.0  # that a round may read: a stream has no index of times, and is read from its beginning
+READ_SECONDS = 30.0  # that a round may read; what was read is kept, so the next one gets further
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,13 @@ class Watch:
         self._stop = stop
         self._ours = ours
         self._unknown = dict.fromkeys(verified.tables.values(), "its stream was not read")
-        self._after: dict[str, dict[str, str]] = {}  # by stream and shard, what was read
+        self._older: Places = read_places(project.state, self._began, datetime.now(UTC) - KEPT)
+        self._after = {  # by stream and shard, what was read
+            stream: {shard: place.sequence for shard, place in shards.items()} for stream, shards in self._older.items()
+        }
+        self._newer: set[tuple[str, str]] = (
+            set()
+        )  # streams and shards of which a record was read that is not older than the verification
         self._seen: dict[str, set[bytes]] = {target: set() for target in self._unknown}
         self._known: dict[str, set[bytes]] = {target: set() for target in self._unknown}
 
@@ -75,6 +82,7 @@ class Watch:
             if not self._unknown[target]:
                 whole = self._read(streams, described["LatestStreamArn"], target, noted)
                 self._unknown[target] = "" if whole else f"its stream could not be read within {READ_SECONDS:g} seconds"
+        write_places(self._project.state, self._began, self._older)
 
     def strangers(self, dirty: Dirty) -> list[Strangers]:
         """By target table, as of the last ``read``."""
@@ -92,6 +100,7 @@ class Watch:
             if time.monotonic() > give_up:
                 return False
             after[record.shard] = record.sequence
+            self._note_place(stream, record)
             if record.created < self._began - DOUBT or self._ours(record):
                 continue
             if record.created <= self._began + DOUBT:
@@ -99,6 +108,13 @@ class Watch:
             else:
                 self._seen[target].add(key_id(record.keys))
         return True
+
+    def _note_place(self, stream: str, record: StreamRecord) -> None:
+        if record.created >= self._began - DOUBT:
+            self._newer.add((stream, record.shard))
+        elif (stream, record.shard) not in self._newer:
+            place = StreamPlace(record.sequence, record.created.timestamp())
+            self._older.setdefault(stream, {})[record.shard] = place
 
     def _why_unknown(self, described: dict[str, Any]) -> str:
         if not described.get("StreamSpecification", {}).get("StreamEnabled"):
