@@ -31,6 +31,8 @@ def test_there_and_back_and_there_again(site: Site) -> None:
         again = site.said("cutover", "--until-open")
         site.wait_for_writes("dynamodb")
     assert (there["side"], back["side"], again["side"]) == ("dynamodb", "mysql", "dynamodb")
+    assert list(back["stall_parts"]) == ["tell", "wait", "drain", "reconcile", "verify", "decide", "open"]
+    assert sum(back["stall_parts"].values()) == pytest.approx(back["stall_ms"], abs=1)
     assert site.at_dynamodb() == []
     assert site.said("rollback")["step"] == "FOLLOWING"
     assert site.at_mysql() == []
@@ -48,21 +50,22 @@ def test_many_in_a_row(site: Site) -> None:
     The application writes as fast as it can, up to 1,000 writes a second: at the source it reaches them, at the
     stand-in of DynamoDB it does not on two cores, as that takes a millisecond of CPU for each write.
     """
-    there, back = [], []
-    parts: dict[str, list[float]] = {}
+    there: list[float] = []
+    back: list[float] = []
+    parts: dict[str, dict[str, list[float]]] = {"cutover": {}, "rollback": {}}
     site.settings = replace(site.settings, threads=16, rate=1000.0)
     with site.application():
         site.wait_for_writes("mysql")
         for _ in range(int(os.environ.get("WHIMBREL_CUTOVERS", "50"))):
             site.work.run("migrate", "--until-caught-up")
             site.work.run("verify")
-            said = site.said("cutover", "--until-open")
-            there.append(said["stall_ms"])
-            for part, took in said["stall_parts"].items():
-                parts.setdefault(part, []).append(took)
-            site.wait_for_writes("dynamodb", 500)
-            back.append(site.said("rollback")["stall_ms"])
-            site.wait_for_writes("mysql", 500)
+            for what, stalls in (("cutover", there), ("rollback", back)):
+                said = site.said(what, *(["--until-open"] if what == "cutover" else []))
+                stalls.append(said["stall_ms"])
+                for part, took in said["stall_parts"].items():
+                    parts[what].setdefault(part, []).append(took)
+                site.wait_for_writes("dynamodb" if what == "cutover" else "mysql", 500)
+                print(f"{what} {len(stalls)}: {said['stall_ms']} ms {said['stall_parts']}", flush=True)
     assert site.at_mysql() == []
     for what, stalls in (("cutover", there), ("rollback", back)):
         most, middle = max(stalls), statistics.median(stalls)
@@ -70,7 +73,8 @@ def test_many_in_a_row(site: Site) -> None:
         print(
             f"{site.work.source.name}: {len(stalls)} times {what}: p50 {middle:.0f}, p99 {p99:.0f}, most {most:.0f} ms"
         )
-    print(", ".join(f"{part} {statistics.median(took):.0f}" for part, took in parts.items()), "(p50, ms)")
+    for what, of in parts.items():
+        print(f"{what}:", ", ".join(f"{part} {statistics.median(took):.0f}" for part, took in of.items()), "(p50, ms)")
     notes = site.notes
     times = [at for at, _ in notes.taken]
     print(f"{notes.acknowledged():,} writes acknowledged in {max(times) - min(times):.0f} s")

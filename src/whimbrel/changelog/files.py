@@ -121,6 +121,20 @@ class ChangeLogWriter:
             raise self._give_up(error) from error
         self._unsynced = 0
 
+    def begin_segment(self) -> None:
+        """Begin the next segment, once all of this one is durable; only right after a Commit. Opening the log reads the
+        last segment: so the next one has little to read. Raises StateError.
+        """
+        self._check()
+        self.sync()
+        head = Head(self._segment + 1, self._end, self._total, self._last)
+        try:
+            size = _make_segment(self.folder, head)
+            os.close(self._file)
+            self._open_segment(head.segment, size)
+        except OSError as error:
+            raise self._give_up(error) from error
+
     def prune(self, before: LogPoint) -> int:
         """Remove whole segments before ``before``, never the last one; how many were removed."""
         return prune(self.folder, before)
@@ -216,17 +230,8 @@ class ChangeLogWriter:
             write_mark(self._mark, self._durable)
 
     def _rotate_if_full(self) -> None:
-        """Begin the next segment, once all of this one is durable; only right after a Commit."""
-        if self._size < self._segment_bytes or self._end != (self._segment, self._size):
-            return
-        self.sync()
-        head = Head(self._segment + 1, self._end, self._total, self._last)
-        try:
-            size = _make_segment(self.folder, head)
-            os.close(self._file)
-            self._open_segment(head.segment, size)
-        except OSError as error:
-            raise self._give_up(error) from error
+        if self._size >= self._segment_bytes and self._end == (self._segment, self._size):
+            self.begin_segment()
 
     def _check(self) -> None:
         if self._failure is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import click
@@ -44,9 +44,7 @@ def cutover(project: Project, as_json: bool, *, yes: bool, until_open: bool, wai
     if as_json:
         say_json({"event": "end", "exit_code": OK} | done.to_dict())
     else:
-        stall = "" if done.stall_ms is None else f" Nobody could write for {done.stall_ms:,.0f} ms."
-        if done.stall_parts:
-            stall += f" ({', '.join(f'{part} {took:,.0f}' for part, took in done.stall_parts.items())})"
+        stall = _stall(done.stall_ms, done.stall_parts)
         click.echo(f"DynamoDB is open for writes to {', '.join(done.tables)}.{stall}", err=True)
     return INTERRUPTED if asked.stop.is_set() else OK
 
@@ -83,10 +81,17 @@ def rollback(project: Project, as_json: bool, *, yes: bool, waive_dead_letters: 
     if as_json:
         say_json({"event": "end", "exit_code": code} | done.to_dict())
     else:
-        stall = "" if done.stall_ms is None else f" Nobody could write for {done.stall_ms / 1000:,.1f} s."
+        stall = _stall(done.stall_ms, done.stall_parts)
         late = f" {done.late_writes:,} writes at DynamoDB came after that." if done.late_writes else ""
         click.echo(f"The source is open for writes to {', '.join(done.tables)}.{stall}{late}", err=True)
     return code
+
+
+def _stall(stall_ms: float | None, parts: Mapping[str, float]) -> str:
+    if stall_ms is None:
+        return ""
+    where = f" ({', '.join(f'{part} {took:,.0f}' for part, took in parts.items())})" if parts else ""
+    return f" Nobody could write for {stall_ms:,.0f} ms{where}."
 
 
 def finish(project: Project, as_json: bool, *, yes: bool, keep_fence: bool) -> int:

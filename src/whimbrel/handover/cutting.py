@@ -42,6 +42,9 @@ from whimbrel.threads import Beside, Timer
 
 LOOK_EVERY = 0.002  # seconds, while nobody can write
 CAUGHT_UP_WITHIN = 600.0  # seconds
+GOOD_MOMENT_WITHIN = 30.0  # seconds
+LITTLE_TO_DRAIN = 0.1  # seconds' worth of changes
+FEW = 100  # changes that are little to drain, however seldom they come
 RESUME_TRIES = 5
 ROUNDS = 5  # of verification, before writes are closed
 LITTLE = 200  # items, for which no round is worth its time
@@ -113,6 +116,7 @@ class Cutting:
         self._catch_up()
         self._verify_until_little_is_left()
         self._before = run.checkpoints.now.applied
+        self._wait_for_a_good_moment()
         self._pause()
         # Who was paused, or is refused before there is a lock, waits for all of this.
         waits = self._settings.before or self._settings.fence in (REVOKE, COMMAND)
@@ -161,6 +165,18 @@ class Cutting:
                     f"{self._settings.max_lag:g})",
                     hint="See `whimbrel status`; a higher max_write_units, or a quieter hour.",
                 )
+
+    def _wait_for_a_good_moment(self) -> None:
+        """Changes come to the target in batches, and catching up leaves some for a while: to close when few are left
+        makes the stall shorter. If that moment does not come, it is as long as ``max_stall`` allows.
+        """
+        progress, began = self._run.progress, time.monotonic()
+        captured = progress.captured
+        while (waited := elapsed(began)) < GOOD_MOMENT_WITHIN:
+            self._look(LOOK_EVERY)
+            a_second = (progress.captured - captured) / max(waited, 1.0)
+            if progress.lag_changes <= max(FEW, a_second * LITTLE_TO_DRAIN):
+                return
 
     def _close_behind(self) -> bool:
         lag = self._run.progress.lag_seconds

@@ -40,6 +40,12 @@ def same_source(run: Run, now: Handover) -> None:
             )
 
 
+def shorten_log(run: Run) -> None:
+    """While applications still write: ``continue_from`` opens the log when nobody can, and reads its last segment."""
+    with ChangeLogWriter(run.folder.log) as log:
+        log.begin_segment()
+
+
 def continue_from(run: Run, end: Position, position: Position) -> None:
     """Make ``position`` the end of the change log, and of what is applied. What the log has after ``end``, where the
     source was closed, was written past the fence, and is never applied: DynamoDB may have newer values. Raises

@@ -12,8 +12,9 @@ from whimbrel.errors import HandoverError, RollbackUndone, Stopped, WhimbrelErro
 from whimbrel.handed_over import CLOSING, DECIDED, OPEN, RETURNED, Handover
 from whimbrel.handover.cutting import Say, said
 from whimbrel.handover.fence import Fence
-from whimbrel.handover.forward import same_source
+from whimbrel.handover.forward import same_source, shorten_log
 from whimbrel.handover.hooks import told
+from whimbrel.handover.laps import Laps
 from whimbrel.handover.reconcile import Reconciled
 from whimbrel.handover.reversing import Reversing
 from whimbrel.handover.state import Coordinator
@@ -51,7 +52,7 @@ class Returning:
         self._settings = run.prepared.project.cutover
         self._rows = 0  # that the reconciliation wrote
         self._deciding = False
-        self.closed_at = 0.0  # by time.monotonic(): when applications were told to stop
+        self.laps: Laps | None = None  # from the moment that applications were told to stop
 
     def give_back(self) -> int:
         """How many rows the reconciliation wrote. Raises RollbackUndone with the reason when DynamoDB was opened
@@ -65,6 +66,7 @@ class Returning:
                 if coordinator.now.step != CLOSING:
                     self._catch_up(reverse)  # before anybody is told: what is left to drain is little
                     self._refuse_written_past_fence(watch, source_end(run), CAUGHT_UP_WITHIN)
+                    shorten_log(run)
                     # Without the place of an earlier return: see handover/source_gone.py.
                     coordinator.move(CLOSING, forward_from=None)
                 self._close_and_drain(reverse, watch)
@@ -85,11 +87,13 @@ class Returning:
         """The order matters: told to stop; no application goes by an older route, and no write of one is under way;
         the ends of all shards; everything before them in the source; and only then the items are read and compared.
         """
-        self.closed_at = time.monotonic()
+        self.laps = laps = Laps(time.monotonic())
         event = told("close", "none", self._coordinator.now, self._settings)
         announce(self._run.prepared.project, self._run.wire, event, self._run.stop, self._say)
         self._say("Applications are told to stop writing to DynamoDB.")
+        laps.ended("tell")
         self._wait(self._settings.lease_seconds + self._settings.write_seconds)
+        laps.ended("wait")
         give_up = time.monotonic() + DRAINED_WITHIN
         while not reverse.at_end():
             self._wait(LOOK_EVERY)
@@ -99,12 +103,15 @@ class Returning:
                 )
             reverse.check()
         reverse.stop()
+        laps.ended("drain")
         done = reverse.reconcile()
+        laps.ended("reconcile")
         self._refuse_left_over(done)
         for report in reverse.verify(self._waivers):
             if not report.equal:
                 words = ", ".join(f"{count:,} {kind}" for kind, count in sorted(report.counts.items()))
                 raise HandoverError(f"source and target differ in {words}", place=report.target)
+        laps.ended("verify")
         self._rows = done.written + done.deleted
         reverse.close()
         late.begin(self._run.folder.root, reverse.streams, reverse.ends)
@@ -115,6 +122,7 @@ class Returning:
             self._note_waived(watch)
             self._deciding = True
             self._coordinator.move(RETURNED, held, forward_from=position)
+        laps.ended("decide")
 
     def _decided(self, error: BaseException) -> bool:
         """Whether the decision to return stands, though ``error`` came: its answer may have been lost. Asked before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from whimbrel.handover.cutting import Say, undo
 from whimbrel.handover.fence import Fence
 from whimbrel.handover.forward import continue_from, late_changes
 from whimbrel.handover.hooks import told
+from whimbrel.handover.laps import Laps
 from whimbrel.handover.returning import Returning
 from whimbrel.handover.reverse import settings_of
 from whimbrel.handover.source_gone import refuse_source_gone, unreachable
@@ -41,9 +43,11 @@ LOOK_EVERY = 0.1  # seconds
 class RollbackResult:
     """``side`` takes writes: ``mysql``, or what it was before if the rollback was undone. ``stall_ms`` is how long
     nobody could write: from the moment that applications were told to stop to the source open; None if an earlier
-    command began it. ``forward_from`` is where the next ``migrate`` continues. ``late_writes`` were seen at DynamoDB
-    after the source was opened, within ``late_seconds``: they are in ``late-writes.jsonl`` of the state folder.
-    ``waived`` are the dead letters that somebody accepted: table, keys and reason.
+    command began it. ``stall_parts`` says where that went: ``tell`` the applications, ``wait`` for leases and writes
+    under way, ``drain`` the stream, ``reconcile``, ``verify``, ``decide``, ``open`` the source. ``forward_from`` is
+    where the next ``migrate`` continues. ``late_writes`` were seen at DynamoDB after the source was opened, within
+    ``late_seconds``: they are in ``late-writes.jsonl`` of the state folder. ``waived`` are the dead
+    letters that somebody accepted: table, keys and reason.
     """
 
     side: str
@@ -51,6 +55,7 @@ class RollbackResult:
     epoch: int
     tables: tuple[str, ...]
     stall_ms: float | None
+    stall_parts: Mapping[str, float]
     rows_written: int
     forward_from: str
     late_writes: int
@@ -95,14 +100,15 @@ def rollback(project: Project, asked: Asked, *, waivers: Waivers = NONE, unwatch
             returning = Returning(run, coordinator, fence, live.say, waivers, unwatched=unwatched)
             rows = returning.give_back()
         if coordinator.now.step == RETURNED:
-            _reopen(run, coordinator, fence, live.say)
+            _reopen(run, coordinator, fence, live.say, returning.laps if returning and step != CLOSING else None)
             late_writes = _look_for_late_writes(run, live.say)
     now = coordinator.now
-    took = round((time.monotonic() - returning.closed_at) * 1000, 1) if returning and step != CLOSING else None
+    laps = returning.laps if returning and now.step == FOLLOWING and step != CLOSING else None
+    stall_ms, parts = (round(laps.seconds * 1000, 1), laps.parts) if laps else (None, {})
     tables = tuple(".".join(table) for table in now.tables)
     waived = read_waived(folder.root)
     return RollbackResult(
-        now.side, now.step, now.epoch, tables, took, rows, str(now.forward_from or ""), late_writes, waived
+        now.side, now.step, now.epoch, tables, stall_ms, parts, rows, str(now.forward_from or ""), late_writes, waived
     )
 
 
@@ -117,7 +123,7 @@ def _refuse_nothing_to_return(step: str) -> None:
         )
 
 
-def _reopen(run: Run, coordinator: Coordinator, fence: Fence, say: Say) -> None:
+def _reopen(run: Run, coordinator: Coordinator, fence: Fence, say: Say, laps: Laps | None) -> None:
     """RETURNED to FOLLOWING; each part may be repeated.
 
     The order matters: the place where the migration continues, before anybody may start it; the fence; the
@@ -138,6 +144,8 @@ def _reopen(run: Run, coordinator: Coordinator, fence: Fence, say: Say) -> None:
     remove_verified(run.folder.root)
     fence.open()
     announce(project, run.wire, told("return", "mysql", coordinator.now, project.cutover), run.stop, say)
+    if laps:
+        laps.ended("open")
     coordinator.move(FOLLOWING)
     _forget(run, coordinator, say)
     say(f"The source is open. `whimbrel migrate` continues from {position}.")
