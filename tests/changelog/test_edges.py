@@ -9,8 +9,9 @@ import pytest
 
 from tests.changelog.histories import PURCHASE, append, entries, read_all, transactions
 from tests.changelog.test_totals import add, edit, number_of
+from whimbrel.changelog import recover
 from whimbrel.changelog.files import _FLUSH_BYTES, ChangeLogReader, ChangeLogWriter, LogPoint
-from whimbrel.changelog.segments import segment_path, segments
+from whimbrel.changelog.segments import lines, segment_path, segments
 from whimbrel.errors import LogCorrupt, LogGone, StateError, WhimbrelError
 from whimbrel.records import Change, Commit, Position
 
@@ -113,6 +114,30 @@ def test_the_last_commit_is_known_where_the_last_segment_has_none_yet(tmp_path: 
     with ChangeLogWriter(tmp_path) as writer:
         assert segments(tmp_path) == [1, 2]
         assert (writer.last, writer.total) == (commit, total)
+
+
+def test_a_segment_that_was_begun_early_is_all_that_opening_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = transactions(range(1, 41))
+    with ChangeLogWriter(tmp_path) as writer:
+        writer.begin_segment()  # of a log that has nothing yet
+        append(writer, history[:-1])
+        for _ in range(2):
+            writer.begin_segment()
+        total, last = writer.total, writer.last
+    read: list[Path] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(recover, "lines", lambda path: read.append(path) or lines(path))
+        with ChangeLogWriter(tmp_path) as writer:
+            assert read == [segment_path(tmp_path, 3)]
+            assert (writer.total, writer.last) == (total, last)
+            append(writer, history[-1:])
+    assert read_all(tmp_path, None) == entries(history)
+    with ChangeLogWriter(tmp_path) as writer:
+        writer.append(history[1][0])
+        with pytest.raises(AssertionError, match="between two"):
+            writer.begin_segment()
 
 
 @pytest.mark.parametrize("size", [4_000, 4_096, 9_000, 1 << 20, 3 << 20])

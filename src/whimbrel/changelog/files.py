@@ -122,10 +122,13 @@ class ChangeLogWriter:
         self._unsynced = 0
 
     def begin_segment(self) -> None:
-        """Begin the next segment, once all of this one is durable; only right after a Commit. Opening the log reads the
-        last segment: so the next one has little to read. Raises StateError.
+        """Begin the next segment, once all of this one is durable, unless this one has no Commit yet; only between two
+        transactions. Opening the log reads the last segment: so the next one has little to read. Raises StateError.
         """
         self._check()
+        assert not self._changes, "between two transactions"
+        if self._end != (self._segment, self._size):
+            return
         self.sync()
         head = Head(self._segment + 1, self._end, self._total, self._last)
         try:
