@@ -24,6 +24,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
@@ -137,7 +138,7 @@ class FaultProxy:
             self.come_back()
 
     def _listen(self, port: int) -> int:
-        server = _Server(("127.0.0.1", port), _handler(self))
+        server = _Server(("127.0.0.1", port), partial(_Handler, self))
         self._server = server
         threading.Thread(target=server.serve_forever, args=(0.01,), name="fault-proxy", daemon=True).start()
         return int(server.server_address[1])
@@ -287,74 +288,75 @@ _KINDS: dict[str, tuple[Callable[[FaultProxy, Fault, Body, Forward], _Answer], t
 }
 
 
-def _handler(proxy: FaultProxy) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
-        def setup(self) -> None:
-            super().setup()
-            self.upstream = proxy.to_upstream()
-            proxy.opened(self.connection)
+    def __init__(self, proxy: FaultProxy, *arguments: Any) -> None:
+        self.proxy = proxy
+        super().__init__(*arguments)  # which handles the connection
 
-        def finish(self) -> None:
-            proxy.closed(self.connection)
+    def setup(self) -> None:
+        super().setup()
+        self.upstream = self.proxy.to_upstream()
+        self.proxy.opened(self.connection)
+
+    def finish(self) -> None:
+        self.proxy.closed(self.connection)
+        self.upstream.close()
+        with contextlib.suppress(OSError):
+            super().finish()
+
+    def handle(self) -> None:
+        with contextlib.suppress(OSError):  # the client went away, or we did
+            super().handle()
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        operation = self.headers["X-Amz-Target"].rpartition(".")[2]
+        fault = self.proxy.pick(operation)
+        self.proxy.note(operation, body, fault.kind if fault else "")
+        try:
+            answer = _KINDS[fault.kind][0](self.proxy, fault, body, self.forward) if fault else self.forward(body)
+        except _Reset:
+            self.reset()
+            return
+        self.send(answer)
+
+    def forward(self, body: Body) -> _Answer:
+        headers = {name: value for name, value in self.headers.items() if name.lower() != "content-length"}
+        data = json.dumps(body).encode()
+        try:
+            return self.ask(data, headers)
+        except (ConnectionError, http.client.BadStatusLine):  # the upstream closed an idle connection
             self.upstream.close()
+            return self.ask(data, headers)
+
+    def ask(self, data: bytes, headers: dict[str, str]) -> _Answer:
+        self.upstream.request("POST", self.path, data, headers)
+        response = self.upstream.getresponse()
+        return _Answer(response.status, response.read())
+
+    def send(self, answer: _Answer) -> None:
+        headers = {
+            "Content-Type": "application/x-amz-json-1.0",
+            "Content-Length": str(len(answer.body)),
+            "x-amz-crc32": str(zlib.crc32(answer.body)),
+        } | answer.headers
+        lines = [f"HTTP/1.1 {answer.status} Answer", *(f"{name}: {value}" for name, value in headers.items())]
+        self.wfile.write("\r\n".join([*lines, "", ""]).encode() + answer.body)
+        self.close_connection = self.close_connection or headers.get("Connection") == "close"
+
+    def reset(self) -> None:
+        self.close_connection = True
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        for stream in (self.wfile, self.rfile):  # they hold the socket open
             with contextlib.suppress(OSError):
-                super().finish()
+                stream.close()
+        self.connection.close()
 
-        def handle(self) -> None:
-            with contextlib.suppress(OSError):  # the client went away, or we did
-                super().handle()
-
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            operation = self.headers["X-Amz-Target"].rpartition(".")[2]
-            fault = proxy.pick(operation)
-            proxy.note(operation, body, fault.kind if fault else "")
-            try:
-                answer = _KINDS[fault.kind][0](proxy, fault, body, self.forward) if fault else self.forward(body)
-            except _Reset:
-                self.reset()
-                return
-            self.send(answer)
-
-        def forward(self, body: Body) -> _Answer:
-            headers = {name: value for name, value in self.headers.items() if name.lower() != "content-length"}
-            data = json.dumps(body).encode()
-            try:
-                return self.ask(data, headers)
-            except (ConnectionError, http.client.BadStatusLine):  # the upstream closed an idle connection
-                self.upstream.close()
-                return self.ask(data, headers)
-
-        def ask(self, data: bytes, headers: dict[str, str]) -> _Answer:
-            self.upstream.request("POST", self.path, data, headers)
-            response = self.upstream.getresponse()
-            return _Answer(response.status, response.read())
-
-        def send(self, answer: _Answer) -> None:
-            headers = {
-                "Content-Type": "application/x-amz-json-1.0",
-                "Content-Length": str(len(answer.body)),
-                "x-amz-crc32": str(zlib.crc32(answer.body)),
-            } | answer.headers
-            lines = [f"HTTP/1.1 {answer.status} Answer", *(f"{name}: {value}" for name, value in headers.items())]
-            self.wfile.write("\r\n".join([*lines, "", ""]).encode() + answer.body)
-            self.close_connection = self.close_connection or headers.get("Connection") == "close"
-
-        def reset(self) -> None:
-            self.close_connection = True
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            for stream in (self.wfile, self.rfile):  # they hold the socket open
-                with contextlib.suppress(OSError):
-                    stream.close()
-            self.connection.close()
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    return Handler
+    def log_message(self, *_: Any) -> None:
+        pass
 
 
 def _by_table(pairs: list[tuple[str, Body]]) -> dict[str, list[Body]]:

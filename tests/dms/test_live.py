@@ -155,42 +155,44 @@ def test_filters_transformations_and_mappings_through_load_and_log(work: DmsWork
     assert json.loads(work.dms("verify", "--json").stdout.splitlines()[-1])["equal"]
 
 
-def rules_of_everything(work: DmsWork) -> list[dict[str, Any]]:
-    filters = [
-        {
-            "filter-type": "source",
-            "column-name": "pay",
-            "filter-conditions": [{"filter-operator": "gte", "value": "10.5"}],
-        },
-        {
-            "filter-type": "source",
-            "column-name": "born",
-            "filter-conditions": [
-                {"filter-operator": "lte", "value": "1999-12-31"},
-                {"filter-operator": "eq", "value": "2000-01-01"},
-            ],
-        },
-    ]
-    mapping = {
-        "partition-key-name": "pk",
-        "exclude-columns": ["id", "born", "last"],
-        "attribute-mappings": [
-            {
-                "target-attribute-name": "pk",
-                "attribute-type": "scalar",
-                "attribute-sub-type": "string",
-                "value": "P#${id}",
-            },
-            {
-                "target-attribute-name": "tree",
-                "attribute-type": "document",
-                "attribute-sub-type": "dynamodb-map",
-                "value": {"M": {"n": {"N": "${salary}"}, "who": {"L": [{"S": "${NAME}"}]}}},
-            },
+FILTERS = [
+    {
+        "filter-type": "source",
+        "column-name": "pay",
+        "filter-conditions": [{"filter-operator": "gte", "value": "10.5"}],
+    },
+    {
+        "filter-type": "source",
+        "column-name": "born",
+        "filter-conditions": [
+            {"filter-operator": "lte", "value": "1999-12-31"},
+            {"filter-operator": "eq", "value": "2000-01-01"},
         ],
-    }
+    },
+]
+MAPPING = {
+    "partition-key-name": "pk",
+    "exclude-columns": ["id", "born", "last"],
+    "attribute-mappings": [
+        {
+            "target-attribute-name": "pk",
+            "attribute-type": "scalar",
+            "attribute-sub-type": "string",
+            "value": "P#${id}",
+        },
+        {
+            "target-attribute-name": "tree",
+            "attribute-type": "document",
+            "attribute-sub-type": "dynamodb-map",
+            "value": {"M": {"n": {"N": "${salary}"}, "who": {"L": [{"S": "${NAME}"}]}}},
+        },
+    ],
+}
+
+
+def rules_of_everything(work: DmsWork) -> list[dict[str, Any]]:
     return [
-        selection(work.database, "people", filters=filters),
+        selection(work.database, "people", filters=FILTERS),
         on_columns(2, "rename", "first", value="NAME"),
         on_columns(3, "rename", "pay", value="salary"),
         on_columns(4, "data-masking-hash-mask", "note"),
@@ -212,7 +214,7 @@ def rules_of_everything(work: DmsWork) -> list[dict[str, Any]]:
             "rule-action": "map-record-to-record",
             "object-locator": {"schema-name": "%", "table-name": "people"},
             "target-table-name": work.target,
-            "mapping-parameters": mapping,
+            "mapping-parameters": MAPPING,
         },
     ]
 

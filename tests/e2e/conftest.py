@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import whimbrel.migration.apply
 from demo.servers import DynamoServer, MariaDB, Ministack, ServerUnavailable, SqlServer
 from tests.conftest import unique
 from tests.e2e.pair import KINDS, NUMBERED, Pair, Shop
@@ -53,3 +54,12 @@ def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pair]:
 @pytest.fixture
 def shop(make_work: MakeWork, pair: Pair, ministack: Ministack) -> Shop:
     return Shop(make_work, pair, ministack)
+
+
+@pytest.fixture(params=["one batch", "batches of one"])
+def batches(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Changes folded together in one batch, or each in a batch of its own."""
+    if request.param == "batches of one":
+        monkeypatch.setattr(whimbrel.migration.apply, "FIRST_BATCH", 1)
+        monkeypatch.setattr(whimbrel.migration.apply, "LARGEST_BATCH", 1)
+    return str(request.param)

@@ -13,7 +13,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from whimbrel.lake import datasets
-from whimbrel.lake.convert import Converted, Rules, from_files
+from whimbrel.lake.convert import Converted, ConvertRules, from_files
 from whimbrel.lake.sources import find
 
 TABLE_ARN = "arn:aws:dynamodb:eu-north-1:123456789123:table/test"
@@ -53,18 +53,9 @@ def write_export(
     (folder / "_started").touch()
     listed = b""
     for number in range(files):
-        mine = lines[number::files]
         name = f"{export_id[-8:]}{number:018d}.{form}.gz"
-        packed = gzip.compress(b"".join(write(line) + b"\n" for line in mine))
-        (data / name).write_bytes(packed)
-        md5 = hashlib.md5(packed).digest()
-        entry = {
-            "itemCount": len(mine),
-            "md5Checksum": base64.b64encode(md5).decode(),
-            "etag": hashlib.md5(md5).hexdigest() + "-1",
-            "dataFileS3Key": f"{prefix}AWSDynamoDB/{'' if since else export_id + '/'}data/{name}",
-        }
-        listed += compact(entry) + b"\n"
+        key = f"{prefix}AWSDynamoDB/{'' if since else export_id + '/'}data/{name}"
+        listed += compact(write_data_file(data / name, [write(line) for line in lines[number::files]], key)) + b"\n"
     times = {"exportFromTime": since, "exportToTime": as_of} if since else {"exportTime": as_of}
     summary = {
         "version": "2023-08-01" if since else "2020-06-30",
@@ -89,6 +80,19 @@ def write_export(
         (folder / f"{name}.json").write_bytes(content)
         (folder / f"{name}.md5").write_bytes(base64.b64encode(hashlib.md5(content).digest()))
     return folder
+
+
+def write_data_file(file: Path, lines: list[bytes], key: str) -> dict[str, Any]:
+    """Write it, and what manifest-files.json says of it; ``key`` is its name in the bucket."""
+    packed = gzip.compress(b"".join(line + b"\n" for line in lines))
+    file.write_bytes(packed)
+    md5 = hashlib.md5(packed).digest()
+    return {
+        "itemCount": len(lines),
+        "md5Checksum": base64.b64encode(md5).decode(),
+        "etag": hashlib.md5(md5).hexdigest() + "-1",
+        "dataFileS3Key": key,
+    }
 
 
 def full(**attributes: Any) -> dict[str, Any]:
@@ -139,7 +143,7 @@ values = st.recursive(
 items = st.dictionaries(st.one_of(st.sampled_from(["a", "b", "A", "c d", "é"]), names), values, max_size=5)
 
 
-RULES = Rules("t", "t", ("pk",))
+RULES = ConvertRules("t", "t", ("pk",))
 ITEMS: dict[str, dict[str, Any]] = {
     "1": {
         "pk": {"S": "1"},
@@ -159,7 +163,7 @@ ITEMS: dict[str, dict[str, Any]] = {
 }
 
 
-def converted(tmp_path: Path, file: Path, rules: Rules = RULES) -> Converted:
+def converted(tmp_path: Path, file: Path, rules: ConvertRules = RULES) -> Converted:
     return from_files(tmp_path / "lake", rules, find(file).files)
 
 
