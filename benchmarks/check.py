@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from demo.servers import MariaDB, Ministack
-from whimbrel.checks.run import Limits, Report, check
+from whimbrel.checks.run import CheckLimits, Report, check
 from whimbrel.project import KeyRule, Project, TableRule
 
 TABLE = """CREATE TABLE purchase (customerid VARCHAR(20) COLLATE utf8mb4_general_ci, orderid VARCHAR(20),
@@ -78,7 +78,7 @@ def measure(rows: int) -> list[Result]:
                     Path(name, "p"), Path(name, "state"), server.source(database), endpoint.target(), (rule,)
                 )
                 begin = time.perf_counter()
-                report = check(project, Limits(), None)
+                report = check(project, CheckLimits(), None)
                 seconds = time.perf_counter() - begin
                 results.append(summed(mapping, seconds, log.read_text(), rows, report))
             return results

@@ -65,11 +65,11 @@ def duckdb_struct(folder: Path) -> None:
 
 
 def whimbrel(folder: Path) -> None:
-    from whimbrel.lake.convert import Rules, from_files
-    from whimbrel.lake.sources import Source
+    from whimbrel.lake.convert import ConvertRules, from_files
+    from whimbrel.lake.sources import SourceFile
 
-    files = [Source(path, "full") for path in sorted(folder.glob("*.json.gz"))]
-    done = from_files(folder / "lake", Rules("bank", "bank", ("customer_id",)), files)
+    files = [SourceFile(path, "full") for path in sorted(folder.glob("*.json.gz"))]
+    done = from_files(folder / "lake", ConvertRules("bank", "bank", ("customer_id",)), files)
     assert not done.refused
 
 

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from whimbrel.prediction.train import metrics
-from whimbrel.prediction.train.columns import Array
+from whimbrel.prediction.train.feature_columns import Array
 from whimbrel.prediction.train.search import in_parallel
 from whimbrel.prediction.train.tables import read_table
 from whimbrel.prediction.train.targets import read_target

@@ -21,9 +21,9 @@ import orjson
 
 from benchmarks.rivals import their_python
 from demo import bank
-from whimbrel.lake.convert import Rules, from_files
+from whimbrel.lake.convert import ConvertRules, from_files
 from whimbrel.lake.csvfile import FILE, columns_for, default_folder, write_csv
-from whimbrel.lake.sources import Source
+from whimbrel.lake.sources import SourceFile
 from whimbrel.lake.sql import Database
 
 INNER = "SELECT age, duration, campaign, y, CASE WHEN contact = 'telephone' THEN 1 ELSE 0 END AS contact FROM {table}"
@@ -69,7 +69,7 @@ def prepare(folder: Path, count: int) -> None:
     with items.open("wb") as file:
         for row in bank.rows(count, 0):
             file.write(orjson.dumps(bank.item(row)) + b"\n")
-    manifest = from_files(folder, Rules("bank", "bank", ("customer_id",)), [Source(items, "plain")]).manifest
+    manifest = from_files(folder, ConvertRules("bank", "bank", ("customer_id",)), [SourceFile(items, "plain")]).manifest
     columns = columns_for(manifest, exclude=("customer_id",))
     write_csv(folder, manifest, default_folder(folder, "bank") / FILE, columns, header=False)
     with sqlite3.connect(folder / "bank.sqlite") as connection:

@@ -290,9 +290,9 @@ def _cpu(pid: int) -> float:
 
 def _echo() -> None:
     """The floor in Python: parse the request, answer with as many bytes as a prediction has."""
-    from whimbrel.prediction.serve.answers import Response
     from whimbrel.prediction.serve.http import Connection
     from whimbrel.prediction.serve.listener import Limits, Listener
+    from whimbrel.prediction.serve.responses import Response
     from whimbrel.prediction.serve.server import run
 
     answer = Response(200, b'{"predictions":[{"score":0.123456789,"predicted_label":0}]}')

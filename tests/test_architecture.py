@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -210,6 +211,18 @@ def test_no_function_is_too_long() -> None:
         and (node.end_lineno or 0) - node.lineno + 1 > MOST_LINES_OF_A_FUNCTION
     }
     assert not long, f"over {MOST_LINES_OF_A_FUNCTION} lines"
+
+
+# Names of two classes: a public name and one within a part, a protocol and what keeps it, and the tokens of two lexers.
+SHARED_NAMES = {"Update", "Refused", "Control", "Token"}
+
+
+def test_no_two_classes_have_one_name() -> None:
+    names = Counter(
+        node.name for file in PACKAGE.rglob("*.py") for node in tree(file).body if isinstance(node, ast.ClassDef)
+    )
+    shared = {name for name, times in names.items() if times > 1 and not name.startswith("_")}
+    assert shared == SHARED_NAMES
 
 
 @pytest.mark.parametrize("part", PREDICTION)

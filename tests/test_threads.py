@@ -49,6 +49,10 @@ def test_a_thread_that_does_not_begin_is_not_waited_for(monkeypatch: pytest.Monk
         asyncio.run(threads.in_thread(lambda: None))
 
 
+def test_a_thread_that_never_began_is_not_waited_for_at_the_end() -> None:
+    threads.Thread(lambda: None, "never").join()
+
+
 def test_a_timer_calls_once_or_not_at_all() -> None:
     called = threading.Event()
     threads.Timer(0.001, called.set).start()

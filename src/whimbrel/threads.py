@@ -18,12 +18,17 @@ BEGINS_WITHIN = 5.0  # seconds
 class Thread(threading.Thread):
     """A daemon thread. ``start`` raises MemoryError, or RuntimeError, where there is no memory for one more.
 
-    Python's own waits for ever for a new thread that found no memory to say that it has begun.
+    Python's own waits forever for a new thread that found no memory to say that it has begun.
     """
 
     def __init__(self, target: Callable[[], object], name: str) -> None:
         super().__init__(target=target, name=name, daemon=True)
         self._started = _Begun()  # what ``start`` waits for
+
+    def join(self, timeout: float | None = None) -> None:
+        """Waits for its end; not for that of a thread which never began."""
+        if self.ident:
+            super().join(timeout)
 
 
 class Beside(Generic[T]):

@@ -14,7 +14,7 @@ from typing import Any
 
 import zstandard
 
-from whimbrel.mysql.binlog.session import Session
+from whimbrel.mysql.binlog.session import ReplicaSession
 from whimbrel.records import Column, Position, Row, Table
 
 FOLDER = Path(__file__).parent / "recordings"
@@ -33,7 +33,7 @@ class Step:
 
 @dataclass
 class Recording:
-    session: Session
+    session: ReplicaSession
     start: Position
     use_gtid: bool
     tables: dict[str, Table]
@@ -83,7 +83,7 @@ def load(name: str) -> Recording:
         for step in fields["steps"]
     ]
     return Recording(
-        Session(**session | {"charsets": charsets}),
+        ReplicaSession(**session | {"charsets": charsets}),
         Position(*fields["start"]),
         fields["use_gtid"],
         {name: _table(table) for name, table in fields["tables"].items()},

@@ -12,7 +12,7 @@ from typing import Any
 
 from whimbrel.errors import SourceUnreachable
 from whimbrel.mysql.binlog import stream as stream_module
-from whimbrel.mysql.binlog.session import Session
+from whimbrel.mysql.binlog.session import ReplicaSession
 from whimbrel.mysql.binlog.stream import BinlogStream, Output
 from whimbrel.records import Position, Table
 
@@ -76,7 +76,7 @@ class Connection:
 
 
 def replayed(
-    session: Session,
+    session: ReplicaSession,
     data: bytes,
     start: Position,
     tables: Tables,

@@ -11,7 +11,7 @@ import pytest
 from tests.binlog.recorded import load
 from whimbrel.errors import SchemaDrift
 from whimbrel.mysql.binlog import temporal
-from whimbrel.mysql.binlog.columns import column_reader
+from whimbrel.mysql.binlog.column_readers import column_reader
 from whimbrel.mysql.binlog.decoders import make_decoder
 from whimbrel.mysql.binlog.events import parse_table_map
 from whimbrel.mysql.binlog.metadata import check_metadata, column_names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -127,8 +128,13 @@ def test_a_segment_that_was_begun_early_is_all_that_opening_reads(
             writer.begin_segment()
         total, last = writer.total, writer.last
     read: list[Path] = []
+
+    def noted(path: Path) -> Iterator[tuple[int, bytes]]:
+        read.append(path)
+        return lines(path)
+
     with monkeypatch.context() as patch:
-        patch.setattr(recover, "lines", lambda path: read.append(path) or lines(path))
+        patch.setattr(recover, "lines", noted)
         with ChangeLogWriter(tmp_path) as writer:
             assert read == [segment_path(tmp_path, 3)]
             assert (writer.total, writer.last) == (total, last)

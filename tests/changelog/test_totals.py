@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -159,40 +160,50 @@ class Nothing:
         self.now = now
 
 
-def applier(log: Path, nothing: Nothing) -> Applier:
-    reader, any_ = ChangeLogReader(log, nothing.now.applied), cast("Any", nothing)
-    dirty = cast("Any", SimpleNamespace(save=lambda applied: None))
-    return Applier(reader, any_, any_, any_, dirty, any_, Progress())
+MakeApplier = Callable[[Nothing], Applier]
 
 
-def test_all_changes_of_the_log_are_applied_and_counted(log: Path) -> None:
+@pytest.fixture
+def applier(log: Path) -> Iterator[MakeApplier]:
+    """Makes an applier of the log, from where the checkpoint is."""
+    with ExitStack() as stack:
+
+        def make(nothing: Nothing) -> Applier:
+            reader = stack.enter_context(ChangeLogReader(log, nothing.now.applied))
+            any_, dirty = cast("Any", nothing), cast("Any", SimpleNamespace(save=lambda applied: None))
+            return Applier(reader, any_, any_, any_, dirty, any_, Progress())
+
+        yield make
+
+
+def test_all_changes_of_the_log_are_applied_and_counted(applier: MakeApplier) -> None:
     nothing = Nothing(Checkpoint())
-    applying = applier(log, nothing)
+    applying = applier(nothing)
     while applying.step():
         applying.save()
     applying.check_end()
     assert nothing.now.counters["applied"] == CHANGES
-    applier(log, nothing).check_end()
+    applier(nothing).check_end()
 
 
-def test_a_change_that_is_not_applied_ends_the_run(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_change_that_is_not_applied_ends_the_run(applier: MakeApplier, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("whimbrel.migration.apply._by_table", lambda changes: [changes[1:]])
     with pytest.raises(StateError, match=f"{CHANGES - 1} changes were applied, the change log has {CHANGES} up to"):
-        applier(log, Nothing(Checkpoint())).step()
+        applier(Nothing(Checkpoint())).step()
 
 
-def test_a_log_that_is_not_the_checkpoints_is_refused(log: Path) -> None:
+def test_a_log_that_is_not_the_checkpoints_is_refused(applier: MakeApplier) -> None:
     nothing = Nothing(Checkpoint())
-    applying = applier(log, nothing)
+    applying = applier(nothing)
     applying.step()
     applying.save()
     nothing.now = replace(nothing.now, counters={"applied": 5})
     with pytest.raises(StateError, match=f"the checkpoint has 5 changes applied, the change log has {CHANGES}"):
-        applier(log, nothing)
+        applier(nothing)
 
 
-def test_what_the_capture_wrote_is_all_that_was_applied(log: Path) -> None:
-    applying = applier(log, Nothing(Checkpoint()))
+def test_what_the_capture_wrote_is_all_that_was_applied(log: Path, applier: MakeApplier) -> None:
+    applying = applier(Nothing(Checkpoint()))
     while applying.step():
         pass
     path = log / "durable"

@@ -6,10 +6,10 @@ from collections import Counter
 
 import pytest
 
-from whimbrel.checks.access.answers import Answer, Sizes
 from whimbrel.checks.access.decide import decide
-from whimbrel.checks.access.parse import Statement, Unread, parse
+from whimbrel.checks.access.parse import ParsedStatement, Unparsed, parse
 from whimbrel.checks.access.served import access_findings, access_of
+from whimbrel.checks.access.statement_answer import Sizes, StatementAnswer
 from whimbrel.checks.access.statements import of_sql
 from whimbrel.cli.check_lines import access_lines
 from whimbrel.mapping.design import TableMapping, compile_mapping
@@ -80,12 +80,12 @@ MAPPINGS: dict[str, TableMapping] = {each.source: each for each in (CUSTOMER, OR
 SIZES = {name: Sizes(10_000, 1024, 1.0, lambda _: 20.0) for name in MAPPINGS}
 
 
-def read(sql: str) -> Statement | None:
+def read(sql: str) -> ParsedStatement | None:
     [said] = of_sql(sql, "shop")
     return parse(said, {name: each.table for name, each in MAPPINGS.items()})
 
 
-def answer(sql: str) -> Answer:
+def answer(sql: str) -> StatementAnswer:
     statement = read(sql)
     assert statement
     return decide(statement, MAPPINGS, SIZES)
@@ -281,7 +281,7 @@ def test_other_tables(sql: str) -> None:
     ["CALL p(1)", "SELECT FROM WHERE", "LOAD DATA INFILE 'x' INTO TABLE t", "SELECT * FROM customer WHERE a = ? ..."],
 )
 def test_unread(sql: str) -> None:
-    with pytest.raises(Unread):
+    with pytest.raises(Unparsed):
         read(sql)
 
 

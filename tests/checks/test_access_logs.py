@@ -9,7 +9,7 @@ import pytest
 
 from tests.checks.case import GROUP, PURCHASE, Case
 from tests.conftest import unique
-from whimbrel.checks.access.statements import Said, from_file, of_general_log, of_slow_log
+from whimbrel.checks.access.statements import SeenStatement, from_file, of_general_log, of_slow_log
 from whimbrel.errors import ProjectError
 
 SLOW = """/usr/sbin/mysqld, Version: 8.0.36 (MySQL). started with:
@@ -46,9 +46,9 @@ def test_logs(tmp_path: Path) -> None:
     assert [(each.database, each.text) for each in slow] == [("shop", "SELECT * FROM customer WHERE id = ?")] * 2
     general = list(of_general_log(GENERAL.splitlines(keepends=True), ""))
     assert general == [
-        Said("SELECT * FROM customer WHERE id = ?", "shop"),
-        Said("SELECT * FROM t", "other"),
-        Said("SELECT * FROM customer WHERE id = ?", "shop"),
+        SeenStatement("SELECT * FROM customer WHERE id = ?", "shop"),
+        SeenStatement("SELECT * FROM t", "other"),
+        SeenStatement("SELECT * FROM customer WHERE id = ?", "shop"),
     ]
     for name, content in (
         ("slow.log", SLOW),
@@ -56,7 +56,7 @@ def test_logs(tmp_path: Path) -> None:
         ("app.sql", "SELECT * FROM customer WHERE id = 9"),
     ):
         (tmp_path / name).write_text(content)
-        assert Said("SELECT * FROM customer WHERE id = ?", "shop") in from_file(tmp_path / name, "shop")
+        assert SeenStatement("SELECT * FROM customer WHERE id = ?", "shop") in from_file(tmp_path / name, "shop")
     with pytest.raises(ProjectError, match="cannot be read"):
         from_file(tmp_path / "none.sql", "")
 

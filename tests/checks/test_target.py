@@ -11,7 +11,7 @@ import pytest
 
 from demo.servers.process import free_port
 from tests.checks.case import GROUP, PURCHASE, RECORD, Case
-from whimbrel.checks.cost import Load, Prices, cost_findings, cost_of, read_prices
+from whimbrel.checks.cost import Prices, TableLoad, cost_findings, cost_of, read_prices
 from whimbrel.checks.findings import KINDS
 from whimbrel.checks.reserved import needs_placeholder, reserved_words
 from whimbrel.checks.sample import Mapped, item_sizes
@@ -104,7 +104,7 @@ PRICES = Prices(
 
 
 def test_the_cost_of_a_load() -> None:
-    load = Load(items=10_000_000, item_bytes=1500.0, write_units=20_000_000.0, json_bytes=1800.0)
+    load = TableLoad(items=10_000_000, item_bytes=1500.0, write_units=20_000_000.0, json_bytes=1800.0)
     cost = cost_of([load], Target(), PRICES)
     on_demand, provisioned, imported = cost.ways
     assert (on_demand.rate, on_demand.dollars, round(on_demand.hours or 0, 3)) == (4000.0, 20.0, 1.389)
@@ -117,7 +117,7 @@ def test_the_cost_of_a_load() -> None:
 
 
 def test_the_rate_that_the_project_gives() -> None:
-    load = Load(items=1e9, item_bytes=100.0, write_units=1e9, json_bytes=120.0)
+    load = TableLoad(items=1e9, item_bytes=100.0, write_units=1e9, json_bytes=120.0)
     cost = cost_of([load], Target(max_write_units=1000.0), PRICES)
     assert (cost.ways[0].rate, cost.ways[0].hours) == (1000.0, 1e6 / 3600)
     assert [each.code for each in cost_findings(cost, Target(max_write_units=1000.0))] == ["slow-load"]
@@ -127,7 +127,7 @@ def test_the_rate_that_the_project_gives() -> None:
 
 
 def test_a_heavy_partition_key_holds_the_load_up() -> None:
-    load = Load(items=1e6, item_bytes=100.0, write_units=1e6, json_bytes=120.0, heaviest_share=0.9)
+    load = TableLoad(items=1e6, item_bytes=100.0, write_units=1e6, json_bytes=120.0, heaviest_share=0.9)
     assert cost_of([load], Target(), PRICES).ways[0].hours == 900 / 3600
 
 
@@ -173,7 +173,7 @@ def test_the_prices_that_come_with_whimbrel() -> None:
 def test_a_price_that_is_not_confirmed_is_not_estimated() -> None:
     prices = read_prices(None, "us-west-1")
     assert (prices.known, prices.write_hour, prices.write_million) == (True, 0.000725, None)
-    cost = cost_of([Load(1e6, 100.0, 1e6, 120.0)], Target(), prices)
+    cost = cost_of([TableLoad(1e6, 100.0, 1e6, 120.0)], Target(), prices)
     assert (cost.ways[0].dollars, cost.storage_dollars) == (None, None)
     [found] = cost_findings(cost, Target())
     assert found.reason.endswith("has none for on-demand writes, storage, an import from S3")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from whimbrel.dms.select import Found
+from whimbrel.dms.select import SourceObject
 from whimbrel.errors import UnsupportedSource
 from whimbrel.records import Column, Row, Table
 
@@ -44,9 +44,9 @@ class Schema:
         self._tables = tables
 
     @property
-    def found(self) -> list[Found]:
+    def found(self) -> list[SourceObject]:
         names = [(*name.split("."), facts) for name, facts in self._tables.items()]
-        return [Found(schema, name, is_view=bool(facts.get("view"))) for schema, name, facts in names]
+        return [SourceObject(schema, name, is_view=bool(facts.get("view"))) for schema, name, facts in names]
 
     def read(self, schema: str, name: str) -> Table:
         facts = self._tables[f"{schema}.{name}"]

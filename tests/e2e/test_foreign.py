@@ -20,7 +20,7 @@ from whimbrel.checkpoint import load
 from whimbrel.dynamodb.streams import StreamRecord, read_stream
 from whimbrel.migration import foreign
 from whimbrel.migration.dirty import DirtyKeys
-from whimbrel.migration.foreign import Strangers, Watch
+from whimbrel.migration.foreign import Strangers, StreamWatch
 from whimbrel.migration.state import StateFolder
 from whimbrel.migration.verified import Verified
 
@@ -49,7 +49,7 @@ class Looking:
         begun = begun or verified(work)
         assert begun is not None
         self.work = work
-        self.watch = Watch(prepared_of(work).project, begun, threading.Event())
+        self.watch = StreamWatch(prepared_of(work).project, begun, threading.Event())
 
     def look(self) -> Strangers:
         state = StateFolder(self.work.state)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.prediction.serve.models import model
-from whimbrel.prediction.serve.access import Access, Doors
+from whimbrel.prediction.serve.access import AccessRules, Doors
 from whimbrel.prediction.serve.endpoint import Fleet, LiveEndpoint, LiveVariant
 from whimbrel.prediction.serve.http import Connection
 from whimbrel.prediction.serve.listener import Limits, Listener
@@ -123,7 +123,7 @@ def _listener() -> Listener:
     serving = Serving(Registry(Path(tempfile.mkdtemp())))
     live = serving.live[ENDPOINT] = LiveEndpoint(ENDPOINT, serving.call_writer)
     live.fleet = Fleet("c", [LiveVariant("A", Served("m", model(kind="multiclass")), 1.0)], None, None)
-    doors = Doors(Access(control=False), "127.0.0.1")
+    doors = Doors(AccessRules(control=False), "127.0.0.1")
     routes = Routes(serving, doors, control=None)
     listener = routes.listener = Listener(Limits(body=64 << 10), doors.by_head, routes.serve)
     return listener

@@ -18,7 +18,7 @@ from whimbrel.dynamodb.streams import open_streams
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.handover.markers import mark_shards
 from whimbrel.handover.reverse import Reverse, Settings
-from whimbrel.handover.writing import Rules
+from whimbrel.handover.writing import WriteRules
 from whimbrel.migration.prepare import Prepared, prepare
 from whimbrel.project import Project, TableRule
 from whimbrel.records import Item
@@ -100,7 +100,7 @@ class Site:
         stop = threading.Event()
         return {self.target: mark_shards(self.wire, self.streams, self.stream, self.target, self.keys, nonce, stop)}
 
-    def reverse(self, starts: Any, rules: Rules = Rules(), stop: threading.Event | None = None) -> Reverse:  # noqa: B008
+    def reverse(self, starts: Any, rules: WriteRules = WriteRules(), stop: threading.Event | None = None) -> Reverse:  # noqa: B008
         return Reverse(self.prepared, 1, starts, stop or threading.Event(), print, Settings(self.account, rules))
 
     def drain(self, reverse: Reverse) -> None:

@@ -20,7 +20,7 @@ from tests.handover.test_cutover import assert_open, writing
 from tests.handover.test_decision import after_the_fence
 from tests.handover.test_reverse import new_site, person
 from tests.handover.test_way_back import opened, say, way
-from whimbrel.migration.way_back import KEPT
+from whimbrel.migration.time_to_return import KEPT
 
 HOUR = 3600.0
 Jump = Callable[[float], None]

@@ -12,7 +12,7 @@ from demo.servers import MariaDB, SqlServer
 from tests.handover.site import Site, StreamsServer
 from whimbrel.handover.reconcile import Reconciled, reconcile, rows_without_parents, verify_back
 from whimbrel.handover.reverse import Settings
-from whimbrel.handover.writing import Rules
+from whimbrel.handover.writing import WriteRules
 from whimbrel.mysql import reverse_tables
 from whimbrel.mysql.orphans import Orphans
 from whimbrel.project import KeyRule, TableRule
@@ -137,7 +137,7 @@ def test_an_item_that_still_cannot_come_back_is_told(mariadb: MariaDB, streams: 
 def test_rows_of_expired_items_stay_where_the_rule_says_so(
     mariadb: MariaDB, streams: StreamsServer, tmp_path: Path, ttl: str, rows: int
 ) -> None:
-    site, rules = orders(mariadb, streams, tmp_path), Rules(ttl=ttl)
+    site, rules = orders(mariadb, streams, tmp_path), WriteRules(ttl=ttl)
     starts = site.mark("start")
     site.put(order(0, (0, 5, "c0"), (1, 1, "c1"), (2, 2, "c2")))
     streams.call("DeleteItem", TableName="shop", Key={"pk": {"S": "ORDER#0"}}, expired=True)

@@ -19,7 +19,7 @@ from whimbrel.errors import LogGone, MappingError, StateError
 from whimbrel.handover import reverse as reverse_module
 from whimbrel.handover.reverse import Reverse, Settings
 from whimbrel.handover.way_back import way_back_facts
-from whimbrel.handover.writing import Rules
+from whimbrel.handover.writing import WriteRules
 from whimbrel.mysql.connect import connect
 from whimbrel.mysql.reverse_tables import close_gate
 from whimbrel.project import KeyRule, TableRule
@@ -124,7 +124,7 @@ def test_what_time_to_live_deletes_follows_its_rule(
     site = new_site(mariadb, streams, tmp_path, rows=2)
     starts = site.mark("start")
     streams.call("DeleteItem", TableName="shop", Key={"id": {"N": "0"}}, expired=True)
-    reverse = site.reverse(starts, Rules(ttl=rule))
+    reverse = site.reverse(starts, WriteRules(ttl=rule))
     site.drain(reverse)
     assert (len(site.whole_rows("person")), len(reverse.letters)) == (rows, letters)
 

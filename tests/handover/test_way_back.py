@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from whimbrel.handed_over import CLOSING, DECIDED, FINISHED, FOLLOWING, OPEN, Handover
-from whimbrel.migration.way_back import KEPT, WayBack, read_way_back
+from whimbrel.migration.time_to_return import KEPT, WayBack, read_way_back
 
 HOUR = 3600.0
 

@@ -11,14 +11,14 @@ import pytest
 
 from tests.lake.helper import change, compact, full, write_export, write_lines
 from whimbrel.errors import Locked, LogCorrupt, StateError, UserError
-from whimbrel.lake import convert, datasets, parts
-from whimbrel.lake.convert import Rules, from_exports, from_files
+from whimbrel.lake import convert, datasets, parquet_parts
+from whimbrel.lake.convert import ConvertRules, from_exports, from_files
 from whimbrel.lake.manifest import read_manifest
 from whimbrel.lake.native import find_exports
 from whimbrel.lake.sources import find
 from whimbrel.lake.types import parse_type
 
-RULES = Rules("test", "test", ("pk",))
+RULES = ConvertRules("test", "test", ("pk",))
 KEY = {"pk": {"S": "1"}}
 
 
@@ -33,7 +33,7 @@ def types(lake: Path) -> dict[str, str]:
     return {field.name: field.type for field in datasets.current(lake, "test").schema}
 
 
-def made(lake: Path, tmp_path: Path, lines: list[Any], rules: Rules = RULES) -> convert.Converted:
+def made(lake: Path, tmp_path: Path, lines: list[Any], rules: ConvertRules = RULES) -> convert.Converted:
     return from_files(lake, rules, find(write_lines(tmp_path / "data.json", map(compact, lines))).files)
 
 
@@ -150,7 +150,7 @@ def test_a_bad_number_in_a_fast_column_is_refused_with_its_key(tmp_path: Path) -
 
 
 def test_a_conflict_with_a_pinned_type_is_named_with_the_key(tmp_path: Path) -> None:
-    pinned = Rules("test", "test", ("pk",), pinned={"pk": parse_type("string"), "n": parse_type("int64")})
+    pinned = ConvertRules("test", "test", ("pk",), pinned={"pk": parse_type("string"), "n": parse_type("int64")})
     lines = [full(pk={"S": "1"}, n={"N": "1"}), full(pk={"S": "2"}, n={"N": "1.5"}), full(pk={"S": "3"}, n={"S": "x"})]
     done = made(tmp_path, tmp_path, [*lines, full(pk={"S": "4"}, new={"S": "y"})], pinned)
     assert rows(tmp_path) == {"1": {"n": 1}, "4": {"new": "y"}}
@@ -167,7 +167,7 @@ def test_maps_nested_and_flat(tmp_path: Path) -> None:
     made(tmp_path, tmp_path, lines)
     assert types(tmp_path)["m"] == "struct<in: struct<y: string>, x: int64>"
     assert rows(tmp_path)["1"] == {"m": {"in": {"y": "z"}, "x": 1}, "l": [1, 2]}
-    made(tmp_path, tmp_path, lines, Rules("test", "test", ("pk",), flatten=True))
+    made(tmp_path, tmp_path, lines, ConvertRules("test", "test", ("pk",), flatten=True))
     assert rows(tmp_path) == {"1": {"m.in.y": "z", "m.x": 1, "l": [1, 2]}, "2": {}}
 
 
@@ -281,7 +281,7 @@ def test_a_table_without_items(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there are no items"):
         made(tmp_path, tmp_path, [])
     assert datasets.names(tmp_path) == []
-    pinned = Rules("test", "test", ("pk",), pinned={"pk": parse_type("string"), "n": parse_type("int64")})
+    pinned = ConvertRules("test", "test", ("pk",), pinned={"pk": parse_type("string"), "n": parse_type("int64")})
     assert made(tmp_path, tmp_path, [], pinned).manifest.rows == 0
     assert rows(tmp_path) == {}
 
@@ -293,7 +293,7 @@ def test_a_table_without_items(tmp_path: Path) -> None:
 def test_what_is_written_becomes_wider_when_a_later_number_needs_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str, later: str
 ) -> None:
-    monkeypatch.setattr(parts, "_MOST_ROWS", 2_048)
+    monkeypatch.setattr(parquet_parts, "_MOST_ROWS", 2_048)
     lines = [full(pk={"S": str(n)}, n={"N": first}) for n in range(3_000)] + [full(pk={"S": "last"}, n={"N": later})]
     done = made(tmp_path, tmp_path, lines)
     assert done.refused == []

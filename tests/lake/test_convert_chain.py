@@ -11,7 +11,7 @@ from tests.lake.helper import change, full, write_export
 from tests.lake.test_convert import RULES, chain, rows, types
 from whimbrel.errors import UserError
 from whimbrel.lake import convert, datasets
-from whimbrel.lake.convert import Rules, chain_of, from_exports  # type: ignore[attr-defined]
+from whimbrel.lake.convert import ConvertRules, chain_of, from_exports  # type: ignore[attr-defined]
 from whimbrel.lake.native import find_exports
 from whimbrel.lake.restore import files_of
 from whimbrel.lake.types import parse_type
@@ -115,7 +115,7 @@ def test_deltas_are_folded_when_there_are_many(tmp_path: Path, monkeypatch: pyte
 
 def test_a_conflict_in_a_change_leaves_no_stale_row(tmp_path: Path) -> None:
     chain(tmp_path / "e")
-    pinned = Rules("test", "test", ("pk",), pinned={"pk": parse_type("string"), "n": parse_type("int64")})
+    pinned = ConvertRules("test", "test", ("pk",), pinned={"pk": parse_type("string"), "n": parse_type("int64")})
     wrong = [change({"pk": {"S": "5"}}, {"n": {"N": "0.5"}}), change({"pk": {"S": "6"}}, {"n": {"S": "x"}})]
     write_export(
         tmp_path / "e", "01768388930622-cccccccc", "2026-01-14T13:00:00.000Z", wrong, since="2026-01-14T12:00:00.000Z"

@@ -17,7 +17,7 @@ from tests.lake.helper import converted, rows, scan_text
 from whimbrel.cli.main import main
 from whimbrel.errors import StateError, UserError
 from whimbrel.lake import datasets
-from whimbrel.lake.convert import Converted, Rules
+from whimbrel.lake.convert import Converted, ConvertRules
 from whimbrel.lake.csvfile import write_csv
 from whimbrel.lake.restore import files_of
 from whimbrel.lake.sources import find
@@ -27,7 +27,7 @@ from whimbrel.lake.types import parse_type
 def from_csv(tmp_path: Path, text: str, **pinned: str) -> Converted:
     (tmp_path / "t.csv").write_text(text, encoding="utf-8", newline="")
     types = {name: parse_type(kind) for name, kind in pinned.items()}
-    return converted(tmp_path, tmp_path / "t.csv", Rules("t", "t", ("pk",), pinned=types))
+    return converted(tmp_path, tmp_path / "t.csv", ConvertRules("t", "t", ("pk",), pinned=types))
 
 
 @pytest.mark.parametrize(

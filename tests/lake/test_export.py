@@ -22,12 +22,12 @@ from whimbrel.errors import LogGone, Stopped, UserError
 from whimbrel.lake import changes
 from whimbrel.lake import export as exporting
 from whimbrel.lake.changes import export_changes
-from whimbrel.lake.convert import Rules, from_exports
+from whimbrel.lake.convert import ConvertRules, from_exports
 from whimbrel.lake.datasets import arrow, current
-from whimbrel.lake.export import Limits, export_full, facts, home, load_chain, prune, read_limits
+from whimbrel.lake.export import ReadLimits, export_full, facts, home, load_chain, prune, read_limits
 from whimbrel.lake.native import find_exports
 
-SMALL = Limits(segments=4)
+SMALL = ReadLimits(segments=4)
 
 
 def new_table(server: DynamoServer, name: str, items: int, stream: str = "") -> Any:
@@ -61,7 +61,7 @@ def table(request: pytest.FixtureRequest, new_table_name: Callable[[str], str]) 
 
 
 def numbers(lake: Path, table: str) -> dict[str, Any]:
-    from_exports(lake, Rules(table, table, ("pk", "sk")), find_exports(home(lake, table)))
+    from_exports(lake, ConvertRules(table, table, ("pk", "sk")), find_exports(home(lake, table)))
     return {row["pk"]: row["n"] for row in arrow(lake, current(lake, table)).to_pylist()}
 
 
@@ -157,7 +157,7 @@ def test_the_read_cap_holds(table: tuple[DynamoServer, str, Any], tmp_path: Path
     server, name, _ = table
     about = facts(server.target(), name)
     begun = time.monotonic()
-    export_full(server.target(), tmp_path, about, Limits(units=10, segments=16))
+    export_full(server.target(), tmp_path, about, ReadLimits(units=10, segments=16))
     assert time.monotonic() - begun >= 16 * 0.5 / 10 - 0.2  # each segment's page costs half a unit or more
     assert read_limits(about, 0.5, 100, 0, False).units == 100
     assert read_limits(about, 0.25, 0, 0, False).units == about.units / 4

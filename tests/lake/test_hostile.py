@@ -22,12 +22,12 @@ from whimbrel.cli.main import main
 from whimbrel.errors import StateError, UserError
 from whimbrel.lake import datasets
 from whimbrel.lake.bucket import fetch
-from whimbrel.lake.convert import Rules, from_files
+from whimbrel.lake.convert import ConvertRules, from_files
 from whimbrel.lake.native import find_exports
 from whimbrel.lake.sources import find
 from whimbrel.project import Target
 
-RULES = Rules("test", "test", ("pk",))
+RULES = ConvertRules("test", "test", ("pk",))
 SECRET = {"Item": {"pk": {"S": "secret"}}}
 FULL_ID, LATER_ID = "01768385000000-00000000", "01768385600000-00000001"
 NOON, ONE = "2026-01-14T12:00:00.000Z", "2026-01-14T13:00:00.000Z"

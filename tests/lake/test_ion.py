@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.lake.helper import ITEMS, RULES, change, compact, converted, items, rows, write_export
 from whimbrel.errors import UserError
 from whimbrel.lake import datasets, sources
-from whimbrel.lake.convert import Rules, from_exports
+from whimbrel.lake.convert import ConvertRules, from_exports
 from whimbrel.lake.native import find_exports
 from whimbrel.lake.sources import find
 
@@ -54,7 +54,7 @@ GUIDE = (
 
 def test_the_example_of_the_developer_guide(tmp_path: Path) -> None:
     (tmp_path / "data.ion").write_text(GUIDE)
-    assert converted(tmp_path, tmp_path / "data.ion", Rules("t", "t", ("Id",))).refusals == 0
+    assert converted(tmp_path, tmp_path / "data.ion", ConvertRules("t", "t", ("Id",))).refusals == 0
     assert rows(tmp_path) == [
         {
             "Authors": ["Author1", "Author2"],

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from demo.servers import DynamoServer
 from tests.lake.helper import change, compact, items, write_export, write_lines
-from whimbrel.lake import datasets, parts
+from whimbrel.lake import datasets, parquet_parts
 from whimbrel.lake.changes import export_changes
-from whimbrel.lake.convert import Rules, from_exports, from_files
-from whimbrel.lake.export import Limits, export_full, facts, home
+from whimbrel.lake.convert import ConvertRules, from_exports, from_files
+from whimbrel.lake.export import ReadLimits, export_full, facts, home
 from whimbrel.lake.native import find_exports
 from whimbrel.lake.restore import files_of, restore
 from whimbrel.lake.sources import find
@@ -137,14 +137,14 @@ def test_any_items_are_read_exactly(
 ) -> None:
     # So few rows at once that types grow after a part of the rows has been written.
     for name in ("_MOST_ROWS", "_FEWEST_ROWS", "_AT_ONCE", "_LOOK_LINES"):
-        monkeypatch.setattr(parts, name, at_once)
+        monkeypatch.setattr(parquet_parts, name, at_once)
     wanted = {str(number): item | {"pk": {"S": str(number)}} for number, item in enumerate(made)}
     lines: list[Any] = [{"Item": item} if form == "full" else item for item in wanted.values()]
     if form == "old":
         lines = [old(item) for item in lines]
     file = write_lines(tmp_path / "data", lines if spelled else map(compact, lines), packed)
     shutil.rmtree(tmp_path / "lake", ignore_errors=True)
-    done = from_files(tmp_path / "lake", Rules("t", "t", ("pk",)), find(file).files)
+    done = from_files(tmp_path / "lake", ConvertRules("t", "t", ("pk",)), find(file).files)
     assert done.refused == []
     check_rows(tmp_path / "lake", "t", wanted)
 
@@ -164,7 +164,7 @@ def test_any_chain_of_changes_gives_the_table_as_it_is(
 ) -> None:
     """After each window: the items as they are, but for those that did not fit and were refused by their key."""
     for name in ("_MOST_ROWS", "_FEWEST_ROWS", "_AT_ONCE", "_LOOK_LINES"):
-        monkeypatch.setattr(parts, name, at_once)
+        monkeypatch.setattr(parquet_parts, name, at_once)
     exports, lake = tmp_path / "exports", tmp_path / "lake"
     for folder in (exports, lake):
         shutil.rmtree(folder, ignore_errors=True)
@@ -179,7 +179,7 @@ def test_any_chain_of_changes_gives_the_table_as_it_is(
             write_export(exports, f"0176838600000{number}-00000000", times[number], lines, since=times[number - 1])
             now = {key: item for key, item in (now | window).items() if item}
             refused -= window.keys()
-        done = from_exports(lake, Rules("t", "t", ("pk",)), find_exports(exports))
+        done = from_exports(lake, ConvertRules("t", "t", ("pk",)), find_exports(exports))
         assert done
         refused |= {each.key["pk"]["S"] for each in done.refused}
         check_rows(lake, "t", {key: item for key, item in now.items() if key not in refused})
@@ -223,17 +223,17 @@ def test_any_item_survives_export_and_restore(
     for number, item in enumerate(made):
         client.put_item(TableName=table, Item=to_boto(item | {"pk": {"S": f"k{number}"}}))
     folder, about = tmp_path / "lake", facts(target, table)
-    export_full(target, folder, about, Limits())
-    assert from_exports(folder, Rules(table, "t", ("pk",)), find_exports(home(folder, table)))
+    export_full(target, folder, about, ReadLimits())
+    assert from_exports(folder, ConvertRules(table, "t", ("pk",)), find_exports(home(folder, table)))
     check_rows(folder, "t", scanned(client, table))
 
     client.delete_item(TableName=table, Key={"pk": {"S": "k1"}})
     client.put_item(TableName=table, Item={"pk": {"S": "k2"}, "quite": {"S": "new"}})
     client.put_item(TableName=table, Item={"pk": {"S": "fresh"}, "ns": {"NS": ["1", "2.50"]}})
-    changes = export_changes(target, folder, about, Limits(), method="compare")
+    changes = export_changes(target, folder, about, ReadLimits(), method="compare")
     assert changes.items == 3
     exports = find_exports(home(folder, table))
-    done = from_exports(folder, Rules(table, "t", ("pk",)), exports)
+    done = from_exports(folder, ConvertRules(table, "t", ("pk",)), exports)
     assert done
     assert done.refused == []
     check_rows(folder, "t", scanned(client, table))

@@ -246,7 +246,7 @@ def test_a_missing_attribute_is_null() -> None:
         ("seen", {"S": "2026-01-31T12:00:00.1234"}, "3 digits after the second"),
         ("seen", {"S": "yesterday"}, "cannot be 'yesterday'"),
         ("name", {"N": "1"}, "takes S, and the attribute is N"),
-        ("colour", {"S": "red"}, "attribute 'colour' is no column's"),
+        ("colour", {"S": "red"}, "attribute 'colour' does not belong to a column"),
     ],
 )
 def test_what_no_column_could_hold_is_refused(name: str, value: dict[str, Any], reason: str) -> None:
@@ -268,7 +268,7 @@ def test_an_attribute_that_the_row_would_not_give_is_a_new_one() -> None:
     inverse = customer(attributes={"kind": "customer", "by_name": "N#${name}"})
     assert rows_back(inverse, ITEM | {"kind": {"S": "customer"}, "by_name": {"S": "N#Ann"}})
     _, reasons = ItemInverse([inverse]).changes(None, ITEM | {"kind": {"S": "ghost"}, "by_name": {"S": "N#Ann"}})
-    assert reasons == ["attribute 'kind' is no column's: see new_attributes in [cutover]"]
+    assert reasons == ["attribute 'kind' does not belong to a column: see new_attributes in [cutover]"]
 
 
 def test_after_an_image_that_could_not_be_read_the_whole_item_is_put() -> None:
@@ -378,11 +378,14 @@ def test_an_item_of_another_kind_belongs_to_its_own_table() -> None:
 @pytest.mark.parametrize(
     ("more", "reason"),
     [
-        ({"colour": {"S": "red"}}, "attribute 'colour' is no column's"),
-        ({"kind": {"S": "ghost"}}, "attribute 'kind' is no column's"),
+        ({"colour": {"S": "red"}}, "attribute 'colour' does not belong to a column"),
+        ({"kind": {"S": "ghost"}}, "attribute 'kind' does not belong to a column"),
         ({"lines": {"M": {"x": {"M": {}}}}}, "lines.x: its place cannot be read back"),
         ({"lines": {"M": {"01": {"M": {}}}}}, "lines.01: its place cannot be read back"),
-        ({"lines": {"M": {"1": {"M": {"colour": {"S": "red"}}}}}}, "attribute 'lines.colour' is no column's"),
+        (
+            {"lines": {"M": {"1": {"M": {"colour": {"S": "red"}}}}}},
+            "attribute 'lines.colour' does not belong to a column",
+        ),
         ({"lines": {"S": "none"}}, "attribute 'lines' must be M, and is S"),
         ({"id": {"N": "2"}}, "another place"),
     ],

@@ -12,7 +12,7 @@ from whimbrel.checks import report as reports
 from whimbrel.checks.findings import Finding
 from whimbrel.checks.preview import Preview, PreviewedItem, PreviewedTable
 from whimbrel.checks.report import CheckReport
-from whimbrel.checks.run import Limits
+from whimbrel.checks.run import CheckLimits
 from whimbrel.private import private
 from whimbrel.project import FILE_NAME
 from whimbrel.setup import project_file
@@ -49,7 +49,7 @@ def check(
     statements, and UserError if the extra ``lake`` is missing for ``statements``.
     """
     with opened_to_migrate(project) as found:
-        return reports.report(found, Limits(rows, seconds), Path(prices) if prices else None, statements)
+        return reports.report(found, CheckLimits(rows, seconds), Path(prices) if prices else None, statements)
 
 
 def preview(project: ProjectLike, *, tables: Iterable[str] = (), rows: int = 5) -> Preview:

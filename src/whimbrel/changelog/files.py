@@ -15,8 +15,17 @@ from pathlib import Path
 from whimbrel.changelog import record
 from whimbrel.changelog.reader import ChangeLogReader, Unread
 from whimbrel.changelog.record import Head, LogPoint
-from whimbrel.changelog.recover import End, recover
-from whimbrel.changelog.segments import Mark, mark_path, open_mark, prune, read_mark, segment_path, segments, write_mark
+from whimbrel.changelog.recover import LogEnd, recover
+from whimbrel.changelog.segments import (
+    DurableMark,
+    mark_path,
+    open_mark,
+    prune,
+    read_mark,
+    segment_path,
+    segments,
+    write_mark,
+)
 from whimbrel.durable import named, replace_file, sync_folder
 from whimbrel.errors import Locked, LogCorrupt, StateError
 from whimbrel.records import Change, Commit, Table
@@ -162,7 +171,7 @@ class ChangeLogWriter:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _recovered_end(self) -> End:
+    def _recovered_end(self) -> LogEnd:
         for leftover in self.folder.glob("*.new"):
             leftover.unlink()
         mark = read_mark(self.folder)
@@ -173,7 +182,7 @@ class ChangeLogWriter:
             _make_segment(self.folder, Head(segment=1, after=None, total=0, last=None))
         return recover(self.folder, mark)
 
-    def _take_up(self, end: End) -> None:
+    def _take_up(self, end: LogEnd) -> None:
         self._open_segment(end.segment, end.size)
         with named(segment_path(self.folder, end.segment)):
             os.ftruncate(self._file, end.size)
@@ -228,7 +237,7 @@ class ChangeLogWriter:
             raise
 
     def _advance_mark(self) -> None:
-        self._durable = Mark(self._end, self._total)
+        self._durable = DurableMark(self._end, self._total)
         with named(mark_path(self.folder)):
             write_mark(self._mark, self._durable)
 

@@ -13,14 +13,14 @@ from pathlib import Path
 import orjson
 
 from whimbrel.changelog.record import RESTORE, Head, LogPoint, is_commit, read_commit, read_table
-from whimbrel.changelog.segments import Mark, lines, segment_head, segment_path, segments
+from whimbrel.changelog.segments import DurableMark, lines, segment_head, segment_path, segments
 from whimbrel.durable import is_sound
 from whimbrel.errors import LogCorrupt
 from whimbrel.records import Commit, Table
 
 
 @dataclass(slots=True)
-class End:
+class LogEnd:
     """Where to continue appending: the last segment, the size of what is whole in it, and what was in force there."""
 
     segment: int
@@ -31,7 +31,7 @@ class End:
     tables: dict[tuple[str, str], Table] = field(default_factory=dict)
 
 
-def recover(folder: Path, mark: Mark | None) -> End:
+def recover(folder: Path, mark: DurableMark | None) -> LogEnd:
     """Find the end of the last whole transaction. Changes nothing. Raises LogCorrupt, StateError, OSError."""
     numbers = segments(folder)
     for number in numbers[1:]:
@@ -55,10 +55,10 @@ def _check_joint(folder: Path, head: Head) -> None:
         raise LogCorrupt(message, place=f"{path} at {min(size, head.after.offset)}", hint=RESTORE)
 
 
-def _whole_part(folder: Path, number: int) -> End:
+def _whole_part(folder: Path, number: int) -> LogEnd:
     path = segment_path(folder, number)
     head, size = segment_head(folder, number)
-    end = End(number, size, head.after or LogPoint(number, size), head.total, head.last)
+    end = LogEnd(number, size, head.after or LogPoint(number, size), head.total, head.last)
     bad: int | None = None
     changes = 0
     tables: list[Table] = []

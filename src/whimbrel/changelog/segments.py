@@ -25,7 +25,7 @@ BLOCK = 1 << 20
 _MARK_RETRIES = 1000  # a reader may meet the writer half-way through its line
 
 
-class Mark(NamedTuple):
+class DurableMark(NamedTuple):
     point: LogPoint
     total: int
 
@@ -61,12 +61,12 @@ def open_mark(folder: Path) -> int:
     return os.open(mark_path(folder), os.O_RDWR | os.O_CREAT, 0o600)
 
 
-def write_mark(descriptor: int, mark: Mark) -> None:
+def write_mark(descriptor: int, mark: DurableMark) -> None:
     fields = b'{"type":"Durable","segment":%20d,"offset":%20d,"total":%20d'
     os.pwrite(descriptor, sealed(fields % (*mark.point, mark.total)), 0)
 
 
-def read_mark(folder: Path) -> Mark | None:
+def read_mark(folder: Path) -> DurableMark | None:
     """How far the log is durable; None where nothing was written yet. Raises LogCorrupt."""
     for _ in range(_MARK_RETRIES):
         try:
@@ -77,7 +77,7 @@ def read_mark(folder: Path) -> Mark | None:
             return None
         if is_sound(line[:-1]):
             fields = orjson.loads(line)
-            return Mark(LogPoint(fields["segment"], fields["offset"]), fields["total"])
+            return DurableMark(LogPoint(fields["segment"], fields["offset"]), fields["total"])
     hint = "Remove this file and start the capture: opening the log for writing recreates it."
     raise LogCorrupt("the mark of what is durable does not match its checksum", place=str(mark_path(folder)), hint=hint)
 

@@ -45,7 +45,7 @@ class Prices:
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class TableLoad:
     """One table's load. ``heaviest_share`` is the part of its rows that one partition key has."""
 
     items: float
@@ -56,7 +56,7 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class LoadWay:
     """One way to load. ``dollars`` is None without a price, ``hours`` where nobody can say."""
 
     name: str
@@ -74,7 +74,7 @@ class Cost:
     write_units: float
     storage_gb: float
     storage_dollars: float | None
-    ways: list[Way] = field(default_factory=list)
+    ways: list[LoadWay] = field(default_factory=list)
 
 
 def read_prices(path: Path | None, region: str) -> Prices:
@@ -100,7 +100,7 @@ def read_prices(path: Path | None, region: str) -> Prices:
         ) from None
 
 
-def cost_of(loads: list[Load], target: Target, prices: Prices) -> Cost:
+def cost_of(loads: list[TableLoad], target: Target, prices: Prices) -> Cost:
     """Of all tables' loads one after the other, as whimbrel does them."""
     items, units = sum(load.items for load in loads), sum(load.write_units for load in loads)
     size = sum(load.items * load.item_bytes for load in loads)
@@ -116,12 +116,12 @@ def cost_of(loads: list[Load], target: Target, prices: Prices) -> Cost:
     )
 
 
-def load_seconds(loads: list[Load], rate: float) -> float:
+def load_seconds(loads: list[TableLoad], rate: float) -> float:
     """A partition key takes its own rate at most, so a heavy one can hold the rest up."""
     return sum(max(load.write_units / rate, load.write_units * load.heaviest_share / PARTITION_RATE) for load in loads)
 
 
-def chosen_way(cost: Cost, target: Target) -> Way:
+def chosen_way(cost: Cost, target: Target) -> LoadWay:
     """The way that the project file asks for."""
     return cost.ways[1] if target.billing == "provisioned" else cost.ways[0]
 
@@ -137,26 +137,26 @@ def cost_findings(cost: Cost, target: Target) -> Iterator[Finding]:
         yield finding("prices", "target.region", reason)
 
 
-def _on_demand(loads: list[Load], units: float, target: Target, prices: Prices) -> Way:
+def _on_demand(loads: list[TableLoad], units: float, target: Target, prices: Prices) -> LoadWay:
     rate = target.max_write_units or NEW_TABLE_RATE
     note = "max_write_units" if target.max_write_units else "what a new table takes at once; it grows, or is pre-warmed"
     dollars = _times(units / 1e6, prices.write_million)
-    return Way("on-demand", rate, load_seconds(loads, rate) / 3600, dollars, note)
+    return LoadWay("on-demand", rate, load_seconds(loads, rate) / 3600, dollars, note)
 
 
-def _provisioned(loads: list[Load], target: Target, prices: Prices) -> Way:
+def _provisioned(loads: list[TableLoad], target: Target, prices: Prices) -> LoadWay:
     rate = float(target.write_capacity or target.max_write_units or NEW_TABLE_RATE)
     if target.max_write_units:
         rate = min(rate, target.max_write_units)
     hours = load_seconds(loads, rate) / 3600
     dollars = _times(math.ceil(hours) * float(target.write_capacity or rate), prices.write_hour)
-    return Way("provisioned", rate, hours, dollars, "for the hours of the load only, each begun hour in full")
+    return LoadWay("provisioned", rate, hours, dollars, "for the hours of the load only, each begun hour in full")
 
 
-def _import(loads: list[Load], prices: Prices) -> Way:
+def _import(loads: list[TableLoad], prices: Prices) -> LoadWay:
     size = sum(load.items * load.json_bytes for load in loads) / GB
     note = f"{size:,.2f} GB of DynamoDB JSON; takes no write units, only into new tables; AWS names no rate"
-    return Way("import from S3", None, None, _times(size, prices.import_gb), note)
+    return LoadWay("import from S3", None, None, _times(size, prices.import_gb), note)
 
 
 def _times(amount: float, price: float | None) -> float | None:

@@ -315,8 +315,8 @@ KINDS: dict[str, Kind] = {
     ),
     "cutover-bound": Kind(
         WARNING,
-        "a foreign key to or from a table that is not cut over: the source goes on checking it against rows that stand "
-        "still, or come back late",
+        "a foreign key to or from a table that is not cut over: the source continues to check it against rows that "
+        "stand still, or come back late",
         "Cut both over together, or drop the key",
     ),
     "cutover-events": Kind(WARNING, "events that may write to the tables, and will be refused", "Disable them before"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from whimbrel.checks.cost import Cost
 from whimbrel.checks.findings import ERROR, WARNING, Finding
-from whimbrel.checks.run import Limits, TableFacts, check
+from whimbrel.checks.run import CheckLimits, TableFacts, check
 from whimbrel.checks.source import SourceFacts
 from whimbrel.checks.writes import Writes
 from whimbrel.project import Project
@@ -47,7 +47,7 @@ class CheckReport:
         }
 
 
-def report(project: Project, limits: Limits, prices: Path | None, statements: str) -> CheckReport:
+def report(project: Project, limits: CheckLimits, prices: Path | None, statements: str) -> CheckReport:
     """What ``check`` finds. Raises what it does."""
     found = check(project, limits, prices, statements)
     tables = tuple(found.tables)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from whimbrel.checks.ask import OutOfTime, TimedQueries
-from whimbrel.checks.cost import DEFAULT_REGION, Cost, Load, chosen_way, cost_findings, cost_of, read_prices
+from whimbrel.checks.cost import DEFAULT_REGION, Cost, TableLoad, chosen_way, cost_findings, cost_of, read_prices
 from whimbrel.checks.data import row_findings
 from whimbrel.checks.findings import ERROR, Finding, finding, in_order
 from whimbrel.checks.groups import Partition, group_findings, partition_findings, partitions
@@ -28,7 +28,7 @@ from whimbrel.errors import MappingError, ProjectError, SchemaDrift, Unsupported
 from whimbrel.lake.need import need
 from whimbrel.mapping.design import TableMapping
 from whimbrel.migration.mappings import Mappings, read_mappings
-from whimbrel.migration.rules import unsafe_edits
+from whimbrel.migration.safe_edits import unsafe_edits
 from whimbrel.migration.state import StateFolder
 from whimbrel.mysql.client import SourceConnection
 from whimbrel.mysql.connect import Mysql, connect, server_info
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 
-class Limits(NamedTuple):
+class CheckLimits(NamedTuple):
     """``rows`` to read of one table, ``seconds`` for the questions about it, and for the recent writes; 0: no limit."""
 
     rows: int = 1_000_000
@@ -80,7 +80,7 @@ class Report:
         return sum(each.severity == ERROR for each in self.findings)
 
 
-def check(project: Project, limits: Limits, prices: Path | None, statements: str = "") -> Report:
+def check(project: Project, limits: CheckLimits, prices: Path | None, statements: str = "") -> Report:
     """Everything there is to say, at once. ``statements``: a file of the application's, or performance_schema.
 
     Raises ProjectError only, for a price file that is none, or statements that cannot be read; and UserError if
@@ -108,7 +108,9 @@ def check(project: Project, limits: Limits, prices: Path | None, statements: str
     return report
 
 
-def _check_source(project: Project, connection: SourceConnection, limits: Limits, report: Report) -> list[TableMapping]:
+def _check_source(
+    project: Project, connection: SourceConnection, limits: CheckLimits, report: Report
+) -> list[TableMapping]:
     if not connection.peer.trusted:
         report.findings.append(finding("source-tls", "source.tls", unverified(connection.peer, project.source.tls)))
     found = _mappings(project, connection, report)
@@ -155,7 +157,7 @@ def _fault_finding(error: WhimbrelError, project: Project) -> Finding:
     return table_error(error, place)
 
 
-def _check_table(queries: TimedQueries, mapping: TableMapping, limits: Limits, report: Report) -> TableFacts:
+def _check_table(queries: TimedQueries, mapping: TableMapping, limits: CheckLimits, report: Report) -> TableFacts:
     source, found = mapping.source, report.findings
     facts = TableFacts(source, mapping.target, estimated_rows(queries.connection, mapping.table))
     if not mapping.aligned:
@@ -219,7 +221,7 @@ def _of_mapped_rows(
 
 
 def _access(
-    project: Project, connection: Mysql, limits: Limits, mappings: list[TableMapping], report: Report, origin: str
+    project: Project, connection: Mysql, limits: CheckLimits, mappings: list[TableMapping], report: Report, origin: str
 ) -> None:
     """What serves the application's statements, as far as its tables could be mapped and read."""
     from whimbrel.checks.access.served import access_findings, access_of, sizes_of, spoken
@@ -255,12 +257,12 @@ def _recent(report: Report, mapping: TableMapping, facts: TableFacts) -> None:
         facts.heaviest_writes = report.writes.partitions.get(mapping.source, Counter()).most_common(5)
 
 
-def _load(facts: TableFacts) -> Load:
+def _load(facts: TableFacts) -> TableLoad:
     if not facts.sizes:
-        return Load(0.0, 0.0, 0.0, 0.0)
+        return TableLoad(0.0, 0.0, 0.0, 0.0)
     share = facts.heaviest[0].share if facts.heaviest else 0.0
     sizes = facts.sizes
-    return Load(facts.items, sizes.bytes, facts.items * sizes.write_units, sizes.json_bytes, share)
+    return TableLoad(facts.items, sizes.bytes, facts.items * sizes.write_units, sizes.json_bytes, share)
 
 
 def _estimate(project: Project, report: Report, cost: Cost) -> None:

@@ -11,7 +11,7 @@ from whimbrel.api.checks import CheckReport, Preview, PreviewedItem
 
 if TYPE_CHECKING:
     from whimbrel.checks.access.served import Access
-    from whimbrel.checks.cost import Cost, Way
+    from whimbrel.checks.cost import Cost, LoadWay
     from whimbrel.checks.run import TableFacts
 
 WORTH_SAYING = 0.01  # the share of one partition key
@@ -74,7 +74,7 @@ def _cost_lines(cost: Cost) -> Iterator[str]:
     yield f"         storage: {cost.storage_gb:,.3f} GB, {storage} a month"
 
 
-def _way_text(way: Way) -> str:
+def _way_text(way: LoadWay) -> str:
     rate = f"at {way.rate:,.0f} a second: " if way.rate else ""
     hours = "" if way.hours is None else f"{way.hours:,.2f} h, "
     return f"{way.name}: {rate}{hours}{_dollars(way.dollars)} ({way.note})"

@@ -20,7 +20,7 @@ from whimbrel.migration.late import LateWrites, moment
 from whimbrel.migration.moving import Asked
 from whimbrel.migration.past_fence import PastFence
 from whimbrel.migration.state import StateFolder
-from whimbrel.migration.way_back import WayBack
+from whimbrel.migration.time_to_return import WayBack
 from whimbrel.project import OFF, Project, rule_named
 from whimbrel.ui.display import Display, lag_words, pick
 from whimbrel.ui.shortened import shortened

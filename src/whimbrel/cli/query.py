@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from whimbrel.api.lake import open_database
+from whimbrel.cli.aligned import write_table
 from whimbrel.cli.frame import OK
-from whimbrel.cli.table import write_table
 from whimbrel.errors import UserError
 from whimbrel.lake.sql import statements
 from whimbrel.project import Project

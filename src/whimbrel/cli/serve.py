@@ -33,7 +33,7 @@ def serve(project: Project, as_json: bool, host: str, port: int | None, model: P
 
 
 def update(project: Project, as_json: bool, endpoint: str, model: Path, *, dry_run: bool, at_once: bool) -> int:
-    """Put a model file behind an endpoint; FAILED when it was taken back."""
+    """Put a model file behind an endpoint; FAILED when it was rolled back."""
     if dry_run:
         plan = verbs.plan_update_endpoint(project, endpoint, model=model, at_once=at_once)
         say_json(plan.to_dict()) if as_json else click.echo(_plan_text(plan))

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from whimbrel.api.lake import open_database
+from whimbrel.cli.aligned import write_table
 from whimbrel.cli.frame import OK
-from whimbrel.cli.table import write_table
 from whimbrel.errors import UserError
 from whimbrel.lake.need import need
 from whimbrel.lake.sql import Database, statements

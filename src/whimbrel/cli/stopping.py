@@ -38,7 +38,7 @@ def interruptible(ends_within: float = ENDS_WITHIN) -> Iterator[threading.Event]
     the main thread. What fails from then on, and might succeed later, ends as Stopped.
 
     A thread sets it, told by the interpreter's own handler through a pipe: a handler in Python may run while the main
-    thread holds the lock of that very event, and would wait for it for ever; and it does not run at all while the main
+    thread holds the lock of that very event, and would wait for it forever; and it does not run at all while the main
     thread is within a long call of a library.
     """
     stop, asked = threading.Event(), threading.Event()

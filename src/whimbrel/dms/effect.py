@@ -7,14 +7,14 @@ from collections.abc import Iterator
 
 from whimbrel.dms.names import means_column
 from whimbrel.dms.patterns import literal, matches
-from whimbrel.dms.rules import Locator, Rules, Transformation
-from whimbrel.dms.select import Found, Selected, is_meant
+from whimbrel.dms.rules import DmsRules, Locator, Transformation
+from whimbrel.dms.select import Selected, SourceObject, is_meant
 from whimbrel.dms.transform import Shaped
 
 
 def without_effect(
-    rules: Rules,
-    found: list[Found],
+    rules: DmsRules,
+    found: list[SourceObject],
     selected: list[Selected],
     shaped: list[Shaped],
     faults: list[str],
@@ -37,7 +37,7 @@ def without_effect(
             faults += _no_column(rule, meant)
 
 
-def _words(locator: Locator, tables: list[Found]) -> str:
+def _words(locator: Locator, tables: list[SourceObject]) -> str:
     """In words, that no table is meant; with the nearest name, as case and spelling matter."""
     schemas = sorted({table.schema for table in tables})
     if not any(matches(locator.schema, schema) for schema in schemas):
@@ -51,11 +51,11 @@ def _words(locator: Locator, tables: list[Found]) -> str:
     )
 
 
-def _tables(locator: Locator, selected: list[Selected]) -> list[Found]:
+def _tables(locator: Locator, selected: list[Selected]) -> list[SourceObject]:
     return [one.table for one in selected if is_meant(locator, one.table.schema, one.table.name)]
 
 
-def _no_table(place: str, locator: Locator, found: list[Found], faults: list[str], notes: list[str]) -> None:
+def _no_table(place: str, locator: Locator, found: list[SourceObject], faults: list[str], notes: list[str]) -> None:
     if any(is_meant(locator, table.schema, table.name) for table in found):
         notes.append(f"{place}: its object-locator means no table that is selected")
     else:

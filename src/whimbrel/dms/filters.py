@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from whimbrel.dms.expressions import quoted_name, quoted_text
 from whimbrel.dms.names import unknown
-from whimbrel.dms.rules import Condition, Filter
+from whimbrel.dms.rules import Filter, FilterCondition
 from whimbrel.records import Column, Table
 
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)")
@@ -47,7 +47,7 @@ def expression(filters: Iterable[Filter], table: Table, place: str, faults: list
     return " AND ".join(parts)
 
 
-def _condition(column: Column, condition: Condition) -> str:
+def _condition(column: Column, condition: FilterCondition) -> str:
     name = quoted_name(column.name)
     if condition.operator in ("null", "notnull"):
         return f"{name} IS {'NOT ' if condition.operator == 'notnull' else ''}NULL"

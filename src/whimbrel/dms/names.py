@@ -8,7 +8,7 @@ from collections.abc import Callable
 from whimbrel.dms import expressions
 from whimbrel.dms.patterns import is_literal, matches
 from whimbrel.dms.rules import MASKING, Transformation
-from whimbrel.dms.types import dms_type
+from whimbrel.dms.type_names import dms_type
 from whimbrel.records import Column, Table
 
 

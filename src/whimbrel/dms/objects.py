@@ -7,8 +7,8 @@ from typing import Any
 
 from whimbrel.dms import templates
 from whimbrel.dms.fields import Fields, shown
-from whimbrel.dms.parts import locator_of
-from whimbrel.dms.rules import Attribute, ObjectMapping
+from whimbrel.dms.read_rule import locator_of
+from whimbrel.dms.rules import MappedAttribute, ObjectMapping
 from whimbrel.mapping.conditions import NotACondition, on_absent_item, unused
 from whimbrel.project import ConditionRule
 from whimbrel.project.table import constant_fault
@@ -17,7 +17,7 @@ _SCALARS = {"string": "S", "number": "N", "boolean": "BOOL"}
 _DOCUMENTS = {"dynamodb-map": "M", "dynamodb-list": "L"}
 
 
-def _attribute(fields: Fields) -> Attribute | None:
+def _attribute(fields: Fields) -> MappedAttribute | None:
     name = fields.string("target-attribute-name", required=True)
     if name:
         fields.place = fields.place.rpartition(", attribute-mappings ")[0] + f", attribute {name!r}"
@@ -38,7 +38,7 @@ def _attribute(fields: Fields) -> Attribute | None:
     if "$${" in json.dumps(value):
         fields.note("has $${, which is how Terraform writes ${ in its own files: here the first $ is a dollar")
     fields.finish()
-    return Attribute(name, type_name, value) if name and not found else None
+    return MappedAttribute(name, type_name, value) if name and not found else None
 
 
 def _tree_faults(value: Any, kind: str) -> list[str]:

@@ -9,8 +9,8 @@ from typing import Any
 
 from whimbrel.dms.fields import Fields, Said, shown
 from whimbrel.dms.objects import object_mapping
-from whimbrel.dms.parts import not_needed, selection, settings, transformation
-from whimbrel.dms.rules import ObjectMapping, Rules, Selection, Transformation
+from whimbrel.dms.read_rule import not_needed, selection, settings, transformation
+from whimbrel.dms.rules import DmsRules, ObjectMapping, Selection, Transformation
 from whimbrel.dms.text import parse
 from whimbrel.errors import ProjectError
 
@@ -24,7 +24,7 @@ READERS = {
 }
 
 
-def load_rules(path: Path) -> Rules:
+def load_rules(path: Path) -> DmsRules:
     """Raises ProjectError if the file cannot be read as a list of rules; other faults go to ``Rules.faults``."""
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -36,7 +36,7 @@ def load_rules(path: Path) -> Rules:
     return read_rules(text, str(path))
 
 
-def read_rules(text: str, place: str = "DMS rules") -> Rules:
+def read_rules(text: str, place: str = "DMS rules") -> DmsRules:
     """The rules in ``text``, and all faults that can be seen without the schema. Raises ProjectError for no rules."""
     notes: list[str] = []
     document, faults = parse(text, notes)
@@ -51,7 +51,7 @@ def read_rules(text: str, place: str = "DMS rules") -> Rules:
     selections = tuple(rule for rule in rules if isinstance(rule, Selection))
     if not selections and not any("rule-type" in fault for fault in faults):
         faults.append("there is no selection rule, and DMS moves nothing without one")
-    return Rules(
+    return DmsRules(
         place,
         selections,
         tuple(sorted((rule for rule in rules if isinstance(rule, Transformation)), key=lambda rule: rule.order)),

@@ -50,7 +50,7 @@ class Locator:
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
+class FilterCondition:
     operator: str
     values: tuple[str, ...]  # none, one, or the two of between
 
@@ -60,7 +60,7 @@ class Filter:
     """Rows whose ``column`` meets any of ``conditions``."""
 
     column: str
-    conditions: tuple[Condition, ...]
+    conditions: tuple[FilterCondition, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ class Transformation(Rule):
 
 
 @dataclass(frozen=True, slots=True)
-class Attribute:
+class MappedAttribute:
     """``type`` is S, N, BOOL with a template, or M or L with a typed tree."""
 
     name: str
@@ -131,13 +131,13 @@ class ObjectMapping(Rule):
     partition_key: str = ""
     sort_key: str = ""
     exclude: tuple[str, ...] = ()
-    attributes: tuple[Attribute, ...] = ()
+    attributes: tuple[MappedAttribute, ...] = ()
     condition: ConditionRule | None = None
     load_condition: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class DmsRules:
     """A whole file. ``notes`` say what whimbrel does not need, or does in another way.
 
     ``faults`` are those that can be seen without the schema; ``translate`` raises them together with its own. A rule

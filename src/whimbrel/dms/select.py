@@ -11,12 +11,12 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from whimbrel.dms.patterns import is_literal, literal, matches
-from whimbrel.dms.rules import Filter, Locator, Rules, Selection
+from whimbrel.dms.rules import DmsRules, Filter, Locator, Selection
 
 SYSTEM_SCHEMAS = ("information_schema", "mysql", "performance_schema", "sys")
 
 
-class Found(NamedTuple):
+class SourceObject(NamedTuple):
     """A table or view of the source, as information_schema has it."""
 
     schema: str
@@ -27,13 +27,13 @@ class Found(NamedTuple):
 class Selected(NamedTuple):
     """``rule`` is the selection rule that filters it, or that selected it first."""
 
-    table: Found
+    table: SourceObject
     rule: Selection
     filters: tuple[Filter, ...]
 
 
 def select(
-    rules: Rules, found: Iterable[Found], faults: list[str], notes: list[str], *, begun: bool = False
+    rules: DmsRules, found: Iterable[SourceObject], faults: list[str], notes: list[str], *, begun: bool = False
 ) -> list[Selected]:
     """The tables to move in the order to load them. What cannot be meant goes to ``faults``.
 
@@ -67,7 +67,7 @@ def is_meant(locator: Locator, schema: str, table: str) -> bool:
     return matches(locator.schema, schema) and matches(locator.table, table)
 
 
-def _means(rule: Selection, table: Found) -> bool:
+def _means(rule: Selection, table: SourceObject) -> bool:
     kind = rule.locator.kind
     if kind != "all" and (kind == "view") != table.is_view:
         return False
@@ -76,7 +76,7 @@ def _means(rule: Selection, table: Found) -> bool:
     return is_meant(rule.locator, table.schema, table.name)
 
 
-def _filters(including: list[Selection], table: Found, faults: list[str]) -> tuple[Filter, ...]:
+def _filters(including: list[Selection], table: SourceObject, faults: list[str]) -> tuple[Filter, ...]:
     """The filters that hold for the table: rules that select it by different ones cannot both be right."""
     if len({rule.filters for rule in including if rule.sound}) > 1:
         faults.append(
@@ -86,7 +86,7 @@ def _filters(including: list[Selection], table: Found, faults: list[str]) -> tup
     return including[0].filters
 
 
-def _selects_nothing(rules: Rules, candidates: list[Found], faults: list[str], notes: list[str]) -> None:
+def _selects_nothing(rules: DmsRules, candidates: list[SourceObject], faults: list[str], notes: list[str]) -> None:
     """A rule for one table that is not there is a slip, and so is one with wildcards that would mean a table if case
     did not matter; else one with wildcards may have nothing to select today. An exclude that is misspelt moves a table.
     """
@@ -108,6 +108,6 @@ def _selects_nothing(rules: Rules, candidates: list[Found], faults: list[str], n
         )
 
 
-def _is_meant_but_for_case(locator: Locator, candidates: list[Found]) -> bool:
+def _is_meant_but_for_case(locator: Locator, candidates: list[SourceObject]) -> bool:
     schema, table = locator.schema.lower(), locator.table.lower()
     return any(matches(schema, one.schema.lower()) and matches(table, one.name.lower()) for one in candidates)

@@ -19,11 +19,11 @@ from whimbrel.dms.rules import (
     TEXT_TYPES,
     BeforeImage,
     DataType,
-    Rules,
+    DmsRules,
     Transformation,
 )
 from whimbrel.dms.select import is_meant
-from whimbrel.dms.types import is_lob
+from whimbrel.dms.type_names import is_lob
 from whimbrel.mapping.expressions import Expressions
 from whimbrel.records import Column, Table
 
@@ -57,7 +57,7 @@ class Shaped:
     images: tuple[str, ...] = ()
 
 
-def transform(rules: Rules, table: Table, faults: list[str], notes: list[str]) -> Shaped:
+def transform(rules: DmsRules, table: Table, faults: list[str], notes: list[str]) -> Shaped:
     """``rules`` carried out on the table; what cannot be done exactly goes to ``faults``."""
     meant = [rule for rule in rules.transformations if is_meant(rule.locator, table.schema, table.name)]
     meant += [rule for rule in rules.transformations if rule.target == "schema" and rule not in meant]

@@ -10,8 +10,8 @@ from whimbrel.dms import filters, templates
 from whimbrel.dms.effect import without_effect
 from whimbrel.dms.names import unknown
 from whimbrel.dms.read import faulty
-from whimbrel.dms.rules import Attribute, ObjectMapping, Rules
-from whimbrel.dms.select import Found, Selected, is_meant, select
+from whimbrel.dms.rules import DmsRules, MappedAttribute, ObjectMapping
+from whimbrel.dms.select import Selected, SourceObject, is_meant, select
 from whimbrel.dms.transform import BYTE_KINDS, NUMBER_KINDS, TEXT_KINDS, Shaped, transform
 from whimbrel.errors import MappingError, WhimbrelError
 from whimbrel.mapping.design import TableMapping, compile_mapping
@@ -28,7 +28,7 @@ class Translated(NamedTuple):
 
 
 def translate(
-    rules: Rules, found: Iterable[Found], read_table: Callable[[str, str], Table], *, begun: bool = False
+    rules: DmsRules, found: Iterable[SourceObject], read_table: Callable[[str, str], Table], *, begun: bool = False
 ) -> Translated:
     """``found`` are the source's tables and views; ``read_table(schema, name)`` reads one. ``begun``: they are only
     those that were selected when the migration began, so that a rule may mean one that is not among them.
@@ -61,7 +61,7 @@ def _read(selected: Selected, read_table: Callable[[str, str], Table], faults: l
         return None
 
 
-def _several_into_one(rules: Rules, made: list[TableMapping], faults: list[str]) -> None:
+def _several_into_one(rules: DmsRules, made: list[TableMapping], faults: list[str]) -> None:
     """Tables that go into one target must have keys that cannot meet: DMS itself would let one overwrite the other."""
     for mappings in by_target(made).values():
         tables = [mapping.table for mapping in mappings]
@@ -72,7 +72,7 @@ def _several_into_one(rules: Rules, made: list[TableMapping], faults: list[str])
         faults += [f"{place}: {fault}" for fault in family_faults(mappings)]
 
 
-def _all_sound(rules: Rules, selected: Selected) -> bool:
+def _all_sound(rules: DmsRules, selected: Selected) -> bool:
     """Whether no rule that means the table has a fault of its own, of which more faults would only follow."""
     schema, name = selected.table.schema, selected.table.name
     meant = [rule for rule in (*rules.transformations, *rules.mappings) if is_meant(rule.locator, schema, name)]
@@ -82,7 +82,7 @@ def _all_sound(rules: Rules, selected: Selected) -> bool:
 class _TableTranslation:
     """One table on its way. Names in ``self.shaped`` are the source's; the file's are those after transformations."""
 
-    def __init__(self, rules: Rules, selected: Selected, table: Table, faults: list[str], notes: list[str]) -> None:
+    def __init__(self, rules: DmsRules, selected: Selected, table: Table, faults: list[str], notes: list[str]) -> None:
         self.table = table
         self.selected = selected
         self._all_faults = faults
@@ -101,7 +101,7 @@ class _TableTranslation:
         self._all_faults += self.faults
         return mapping
 
-    def _object_mapping(self, rules: Rules) -> ObjectMapping | None:
+    def _object_mapping(self, rules: DmsRules) -> ObjectMapping | None:
         meant = [each for each in rules.mappings if is_meant(each.locator, self.table.schema, self.table.name)]
         if len(meant) > 1:
             self.faults.append(
@@ -203,7 +203,9 @@ class _TableTranslation:
 
     # -- keys ----------------------------------------------------------------------------------------------------------
 
-    def _keys(self, mapping: ObjectMapping | None, attributes: tuple[Attribute, ...]) -> tuple[KeyRule, KeyRule | None]:
+    def _keys(
+        self, mapping: ObjectMapping | None, attributes: tuple[MappedAttribute, ...]
+    ) -> tuple[KeyRule, KeyRule | None]:
         if mapping and mapping.partition_key:
             partition = self._key("partition-key-name", mapping.partition_key, attributes)
             return partition, self._key("sort-key-name", mapping.sort_key, attributes) if mapping.sort_key else None
@@ -216,7 +218,7 @@ class _TableTranslation:
         keys = [self._key_of(name, self.shaped.names.get(name, name)) for name in key[:2]]
         return keys[0], keys[1] if len(keys) > 1 else None
 
-    def _key(self, parameter: str, name: str, attributes: tuple[Attribute, ...]) -> KeyRule:
+    def _key(self, parameter: str, name: str, attributes: tuple[MappedAttribute, ...]) -> KeyRule:
         """A key is an attribute that is mapped, or a column as it stands."""
         mapped = next((each for each in attributes if each.name == name), None)
         if mapped is None:
@@ -243,7 +245,7 @@ class _TableTranslation:
     def _template(self, text: str, place: str) -> str:
         return templates.translated(text, lambda name: self._column(name, place))
 
-    def _tree(self, attribute: Attribute) -> str | dict[str, Any]:
+    def _tree(self, attribute: MappedAttribute) -> str | dict[str, Any]:
         place = f"{self.place}, attribute {attribute.name!r}"
         for path, kind, text in self._leaves(attribute):
             self._check_leaf(kind, text, f"{place}: value{f' at {path}' if path else ''}")
@@ -261,7 +263,7 @@ class _TableTranslation:
         return {kind: self._template(content, place)}
 
     @staticmethod
-    def _leaves(attribute: Attribute) -> Iterator[tuple[str, str, str]]:
+    def _leaves(attribute: MappedAttribute) -> Iterator[tuple[str, str, str]]:
         if isinstance(attribute.value, str):
             yield "", attribute.type, attribute.value
         else:
@@ -290,7 +292,7 @@ class _TableTranslation:
             else "text"
         )
 
-    def _make_room(self, attributes: tuple[Attribute, ...], *keys: KeyRule | None) -> None:
+    def _make_room(self, attributes: tuple[MappedAttribute, ...], *keys: KeyRule | None) -> None:
         """A column and an attribute of one name are one if they are the same; else one of them would be lost."""
         if self.document:
             return
@@ -308,7 +310,7 @@ class _TableTranslation:
             elif name != column or name not in {key.name for key in keys if key}:
                 self.exclude.append(column)  # a key attribute of its column's own name goes without saying
 
-    def _source_of(self, attribute: Attribute) -> str:
+    def _source_of(self, attribute: MappedAttribute) -> str:
         """The one column that the attribute is, "" if it is anything else."""
         alone = templates.is_alone(attribute.value) if isinstance(attribute.value, str) else ""
         meant = self._meant(alone) if alone else []

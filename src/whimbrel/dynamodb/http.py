@@ -22,7 +22,7 @@ _MAX_HEAD = 1 << 16
 _HEX = b"0123456789abcdefABCDEF"
 
 
-class Answer(NamedTuple):
+class HttpAnswer(NamedTuple):
     status: int
     body: bytes
     crc32: int | None  # DynamoDB's x-amz-crc32, where the server sent it
@@ -55,7 +55,7 @@ class Connections:
         self._closed = False
         self.unanswered: set[int] = set()  # threads in which a request had no answer, and may yet be carried out
 
-    def exchange(self, request: bytes) -> Answer:
+    def exchange(self, request: bytes) -> HttpAnswer:
         """Send and receive. Raises Broken; UserError when the server's certificate is not trusted."""
         try:
             kept = self._idle.pop()
@@ -81,7 +81,7 @@ class Connections:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
-    def _on(self, connection: socket.socket, request: bytes) -> Answer:
+    def _on(self, connection: socket.socket, request: bytes) -> HttpAnswer:
         try:
             answer = _ask(connection, request)
         except BaseException:
@@ -154,7 +154,7 @@ def _tunnel(connection: socket.socket, proxy: SplitResult, to: str) -> None:
         raise Broken(f"the proxy {proxy.hostname} does not let us through: {data.splitlines()[0].decode('latin-1')}")
 
 
-def _ask(connection: socket.socket, request: bytes) -> Answer:
+def _ask(connection: socket.socket, request: bytes) -> HttpAnswer:
     try:
         connection.sendall(request)
         data = connection.recv(_READ)
@@ -172,7 +172,7 @@ def _ask(connection: socket.socket, request: bytes) -> Answer:
         raise Damaged(f"it is not a valid HTTP answer: {data[:40]!r}") from error
 
 
-def _read_answer(connection: socket.socket, data: bytes) -> Answer:
+def _read_answer(connection: socket.socket, data: bytes) -> HttpAnswer:
     while (end := data.find(b"\r\n\r\n")) < 0:
         if len(data) > _MAX_HEAD:
             raise Damaged("its head does not end")
@@ -194,7 +194,7 @@ def _read_answer(connection: socket.socket, data: bytes) -> Answer:
     if rest:
         raise Damaged("more data arrived than its length says")
     crc = _header(head, b"x-amz-crc32")
-    return Answer(status, body, None if crc is None else _digits(crc), keep)
+    return HttpAnswer(status, body, None if crc is None else _digits(crc), keep)
 
 
 def _digits(text: bytes) -> int:

@@ -119,8 +119,7 @@ def scan(
     finally:
         over.set()
         for thread in threads:
-            if thread.ident:
-                thread.join()
+            thread.join()
 
 
 def scan_segment(

@@ -17,7 +17,7 @@ _EXPIRED = "ExpiredIteratorException"
 GONE = "Changes of items are missing: the way back is gone. DynamoDB stays open, and MySQL is not equal to it any more."
 
 
-class Page(NamedTuple):
+class StreamPage(NamedTuple):
     """``ended``: the shard has no more."""
 
     records: list[StreamRecord]
@@ -70,7 +70,7 @@ class ShardReader:
         self._after = after
         self._iterator: str | None = None
 
-    def page(self) -> Page:
+    def page(self) -> StreamPage:
         """The next records, if there are any. Raises LogGone, Throttled, TargetUnreachable."""
         try:
             return self._page()
@@ -80,14 +80,14 @@ class ShardReader:
         self._iterator = None  # a quarter of an hour old: another one, after what was read last
         return self._page()
 
-    def _page(self) -> Page:
+    def _page(self) -> StreamPage:
         if self._iterator is None:
             self._iterator = self._begun()
         records, following = page(self._client, self._stream, self.shard, self._iterator)
         if records:
             self._after = records[-1].sequence
         self._iterator = following
-        return Page(records, following is None)
+        return StreamPage(records, following is None)
 
     def _begun(self) -> str:
         """A shard is read from the number that it begins with: from its oldest record, one that is gone would not be

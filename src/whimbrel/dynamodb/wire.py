@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from whimbrel import __version__
-from whimbrel.dynamodb.http import Answer, Broken, Connections, Damaged
+from whimbrel.dynamodb.http import Broken, Connections, Damaged, HttpAnswer
 from whimbrel.dynamodb.refusals import EXPIRED, UNEXPECTED_HINT, error_for
 from whimbrel.dynamodb.session import Credentials, Session
 from whimbrel.errors import RequestRefused, TargetUnreachable, UnexpectedAnswer, WhimbrelError
@@ -95,7 +95,7 @@ class DynamoClient:
         message = f"the answer does not have the documented form: {reason}"
         return UnexpectedAnswer(message, place=self._place(operation), hint=UNEXPECTED_HINT)
 
-    def _ask(self, operation: str, body: bytes) -> Answer:
+    def _ask(self, operation: str, body: bytes) -> HttpAnswer:
         try:
             answer = self._connections.exchange(self._signed(operation, body))
         except Damaged as error:
@@ -108,7 +108,7 @@ class DynamoClient:
             raise self.unexpected(operation, f"it is not a JSON object but {answer.body[:40]!r}")
         return answer
 
-    def _refusal(self, operation: str, answer: Answer) -> WhimbrelError:
+    def _refusal(self, operation: str, answer: HttpAnswer) -> WhimbrelError:
         code, message = _code_and_message(answer)
         return error_for(answer.status, code, message, self._place(operation))
 
@@ -157,7 +157,7 @@ def _signing_key(secret: str, scope: str) -> bytes:
     return key
 
 
-def _code_and_message(answer: Answer) -> tuple[str, str]:
+def _code_and_message(answer: HttpAnswer) -> tuple[str, str]:
     try:
         fields = orjson.loads(answer.body)
         code = str(fields["__type"]).rpartition("#")[2]

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from whimbrel.errors import HandoverError
 from whimbrel.handover.hooks import SECONDS
-from whimbrel.handover.means import UNDO_PATIENCE, Locked, Shut, Wait
+from whimbrel.handover.means import UNDO_PATIENCE, LockTables, Shut, Wait
 from whimbrel.mysql.barrier import PATIENCE, Barrier, Name, refuse_prepared
 from whimbrel.mysql.connect import Mysql
 
@@ -30,7 +30,7 @@ class ByCommand:
         self._tables, self._run, self._wait = tables, run, wait
 
     @contextmanager
-    def shut(self, locked: Locked, patience: float) -> Iterator[Shut]:
+    def shut(self, locked: LockTables, patience: float) -> Iterator[Shut]:
         since = time.monotonic()
         with locked([], patience, _HOLD):
             self._run("fence")
@@ -41,14 +41,14 @@ class ByCommand:
     def faults(self, connection: Mysql) -> list[str]:
         return []
 
-    def make_again(self, locked: Locked) -> None:
+    def make_again(self, locked: LockTables) -> None:
         with locked([], PATIENCE, _HOLD):
             self._run("fence")
 
     def give_back(self, held: Barrier) -> None:
         """Not within the lock of the tables: a command may take its time."""
 
-    def open(self, locked: Locked) -> None:
+    def open(self, locked: LockTables) -> None:
         for attempt in range(1, _TRIES + 1):
             try:
                 with locked([], UNDO_PATIENCE, _HOLD):

@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from functools import partial
 
 from whimbrel.errors import Stopped, TablesBusy
-from whimbrel.handover.means import UNDO_PATIENCE, Locked, Shut, Wait
+from whimbrel.handover.means import UNDO_PATIENCE, LockTables, Shut, Wait
 from whimbrel.handover.state import Coordinator
 from whimbrel.mysql.accounts import account_of
 from whimbrel.mysql.barrier import Barrier, execute, refuse_prepared
@@ -32,7 +32,7 @@ class ByRevoke:
         self._source, self._coordinator, self._settings, self._wait = source, coordinator, settings, wait
 
     @contextmanager
-    def shut(self, locked: Locked, patience: float) -> Iterator[Shut]:
+    def shut(self, locked: LockTables, patience: float) -> Iterator[Shut]:
         """The order matters: what is revoked is durable first; then nobody begins to write; then nobody is at it."""
         tables = self._coordinator.tables
         with closing(connect(self._source)) as connection:
@@ -54,7 +54,7 @@ class ByRevoke:
             found = others(free, self._coordinator.tables, exempt)
         return [f"{each.account} {each.said} {'.'.join(each.table)}" for each in found]
 
-    def make_again(self, locked: Locked) -> None:
+    def make_again(self, locked: LockTables) -> None:
         """Somebody has given rights meanwhile. They are not given back at a rollback: what was revoked first is."""
         with closing(connect(self._source)) as connection, locked([]):
             exempt = exempt_of(connection, self._settings)
@@ -64,7 +64,7 @@ class ByRevoke:
     def give_back(self, held: Barrier) -> None:
         """Not within the lock of the tables."""
 
-    def open(self, locked: Locked) -> None:
+    def open(self, locked: LockTables) -> None:
         if not (revoked := self._revoked()):
             return
         with closing(connect(self._source)) as connection, locked([], UNDO_PATIENCE):

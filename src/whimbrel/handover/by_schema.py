@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from whimbrel.handover.means import UNDO_PATIENCE, Locked, Shut, Wait
+from whimbrel.handover.means import UNDO_PATIENCE, LockTables, Shut, Wait
 from whimbrel.mysql.barrier import PATIENCE, Barrier, Name, patiently, refuse_prepared
 from whimbrel.mysql.connect import Mysql
 from whimbrel.mysql.read_only import is_read_only, set_read_only
@@ -25,7 +25,7 @@ class BySchema:
         self._schema = tables[0][0]
 
     @contextmanager
-    def shut(self, locked: Locked, patience: float) -> Iterator[Shut]:
+    def shut(self, locked: LockTables, patience: float) -> Iterator[Shut]:
         """ALTER SCHEMA waits for whoever has written; what comes later is refused. So the end may be read after it."""
         since = self._set(locked, patience, on=True)
         with locked(self._tables, patience) as held:
@@ -35,20 +35,20 @@ class BySchema:
     def faults(self, connection: Mysql) -> list[str]:
         return [] if is_read_only(connection, self._schema) else [f"schema {self._schema} is not read-only any more"]
 
-    def make_again(self, locked: Locked) -> None:
+    def make_again(self, locked: LockTables) -> None:
         self._set(locked, PATIENCE, on=True)
 
     def give_back(self, held: Barrier) -> None:
         """Not within a lock of its tables, for which it would wait."""
 
-    def open(self, locked: Locked) -> None:
+    def open(self, locked: LockTables) -> None:
         self._set(locked, UNDO_PATIENCE, on=False)
 
-    def _set(self, locked: Locked, patience: float, *, on: bool) -> float:
+    def _set(self, locked: LockTables, patience: float, *, on: bool) -> float:
         """When it was done, by time.monotonic()."""
         patiently(partial(self._try, locked, on=on), self._source, self._wait, patience)
         return time.monotonic()
 
-    def _try(self, locked: Locked, *, on: bool) -> float | None:
+    def _try(self, locked: LockTables, *, on: bool) -> float | None:
         with locked([]):
             return set_read_only(self._source, self._schema, on=on)

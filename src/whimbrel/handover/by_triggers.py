@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-from whimbrel.handover.means import UNDO_PATIENCE, Locked, Shut
+from whimbrel.handover.means import UNDO_PATIENCE, LockTables, Shut
 from whimbrel.mysql.barrier import Barrier, Name, refuse_prepared
 from whimbrel.mysql.connect import Mysql, connect
 from whimbrel.mysql.triggers import (
@@ -28,7 +28,7 @@ class ByTriggers:
         self._source, self._tables, self._triggers = source, tables, triggers
 
     @contextmanager
-    def shut(self, locked: Locked, patience: float) -> Iterator[Shut]:
+    def shut(self, locked: LockTables, patience: float) -> Iterator[Shut]:
         """The order matters: the lock, no prepared transaction, the triggers."""
         with closing(connect(self._source)) as connection:
             first = first_triggers(connection, self._tables)
@@ -40,7 +40,7 @@ class ByTriggers:
     def faults(self, connection: Mysql) -> list[str]:
         return fence_faults(connection, self._triggers)
 
-    def make_again(self, locked: Locked) -> None:
+    def make_again(self, locked: LockTables) -> None:
         with locked(self._tables) as held:
             drop_triggers(held.execute, standing(held.session, self._tables))
             make_triggers(held.execute, self._triggers, first_triggers(held.session, self._tables))
@@ -48,7 +48,7 @@ class ByTriggers:
     def give_back(self, held: Barrier) -> None:
         drop_triggers(held.execute, standing(held.session, self._tables))
 
-    def open(self, locked: Locked) -> None:
+    def open(self, locked: LockTables) -> None:
         """Under a short lock: DROP TRIGGER would wait behind an open transaction, and all reads of the table behind
         it.
         """

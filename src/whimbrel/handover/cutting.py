@@ -28,7 +28,7 @@ from whimbrel.handover.streams import mark, turn_on
 from whimbrel.migration.dead import read_letters
 from whimbrel.migration.dirty import Dirty
 from whimbrel.migration.follow import Follower
-from whimbrel.migration.foreign import Watch
+from whimbrel.migration.foreign import StreamWatch
 from whimbrel.migration.positions import reached
 from whimbrel.migration.run import Run
 from whimbrel.migration.verified import read_verified, remove_verified
@@ -193,7 +193,7 @@ class Cutting:
         """
         rate = EXPECTED_RATE
         verified = read_verified(self._run.folder.root)
-        watch = Watch(self._run.prepared.project, verified, self._run.stop, is_marker) if verified else None
+        watch = StreamWatch(self._run.prepared.project, verified, self._run.stop, is_marker) if verified else None
         for _ in range(ROUNDS):
             left = self._refuse_strangers(watch)
             if not left.everything and len(left) <= max(LITTLE, rate * self._settings.max_stall / 4):
@@ -201,7 +201,7 @@ class Cutting:
             began, items = time.monotonic(), self._verify(left, None)
             rate = items / max(elapsed(began), 0.001)
 
-    def _refuse_strangers(self, watch: Watch | None) -> Dirty:
+    def _refuse_strangers(self, watch: StreamWatch | None) -> Dirty:
         """What is left to verify, and nobody else wrote any other item, as far as the target's streams show it. The
         order matters: what is ours in a stream was noted before it was sent.
         """

@@ -18,7 +18,7 @@ from whimbrel.mysql.accounts import account_of, exists, writers
 from whimbrel.mysql.barrier import Name, execute
 from whimbrel.mysql.client import SourceConnection
 from whimbrel.mysql.connect import connect, quoted, rows_as_dicts
-from whimbrel.mysql.handover_checks import Fact, Trial, tried, tried_lock
+from whimbrel.mysql.handover_checks import Fact, LockTrial, tried, tried_lock
 from whimbrel.mysql.read_only import SINCE, is_read_only, knows_read_only, set_read_only, tables_beside
 from whimbrel.mysql.revoking import Revoked, exempt_of, give_back, grant_needed, revoke, under_way, why_not
 from whimbrel.mysql.triggers import PREFIX
@@ -47,7 +47,7 @@ def fence_facts(prepared: Prepared, connection: SourceConnection) -> Iterator[Fa
         yield Fact("cutover-fence-unproved", settings.fence_command[0], reason)
 
 
-def fence_tried(prepared: Prepared) -> Trial:
+def fence_tried(prepared: Prepared) -> LockTrial:
     """Raises FenceBroken, PrivilegeError, HandoverError and the errors of the source."""
     project, tables = prepared.project, sorted(prepared.tables)
     source, settings = project.source, project.cutover
@@ -65,7 +65,7 @@ def fence_tried(prepared: Prepared) -> Trial:
             is_open = not is_read_only(connection, tables[0][0])
         if is_open:  # as it is: what it takes to change it is found out all the same
             set_read_only(source, tables[0][0], on=False)
-    return Trial(lock, time.monotonic() - began, 0.0)
+    return LockTrial(lock, time.monotonic() - began, 0.0)
 
 
 def _of_accounts(project: Project, connection: SourceConnection, tables: Sequence[Name]) -> Iterator[Fact]:

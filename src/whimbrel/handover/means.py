@@ -17,7 +17,7 @@ from whimbrel.mysql.connect import Mysql
 UNDO_PATIENCE = 600.0  # seconds: longer, as writes are refused until it is done
 
 
-class Locked(Protocol):
+class LockTables(Protocol):
     def __call__(
         self, tables: list[Name], patience: float = ..., hold: float = ...
     ) -> AbstractContextManager[Barrier]: ...
@@ -34,13 +34,13 @@ class Means(Protocol):
     named: str  # what it leaves at the source, in words
     read_lock: bool  # the tables can be locked for reading only while it stands
 
-    def shut(self, locked: Locked, patience: float) -> AbstractContextManager[Shut]:
+    def shut(self, locked: LockTables, patience: float) -> AbstractContextManager[Shut]:
         """Close the tables. On entering, no statement that began before can write any more."""
 
     def faults(self, connection: Mysql) -> list[str]:
         """What is not as it was made; none where that cannot be seen."""
 
-    def make_again(self, locked: Locked) -> None:
+    def make_again(self, locked: LockTables) -> None:
         """After the decision: put back what ``faults`` found."""
 
     def give_back(self, held: Barrier) -> None:
@@ -48,7 +48,7 @@ class Means(Protocol):
         later in any case.
         """
 
-    def open(self, locked: Locked) -> None:
+    def open(self, locked: LockTables) -> None:
         """Take everything away; a part that is already gone is not an error."""
 
 

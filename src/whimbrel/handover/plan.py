@@ -23,7 +23,7 @@ from whimbrel.migration.verified import read_verified
 from whimbrel.migration.verify import dirty_items, not_quick
 from whimbrel.migration.waivers import Waivers, named
 from whimbrel.mysql.connect import connect
-from whimbrel.mysql.handover_checks import Fact, Trial, facts_of, replica_facts
+from whimbrel.mysql.handover_checks import Fact, LockTrial, facts_of, replica_facts
 from whimbrel.project import Project
 from whimbrel.project.cutover import TRIGGERS
 
@@ -83,7 +83,7 @@ def _refuse(findings: Iterable[Finding]) -> None:
 def plan_of(prepared: Prepared, waivers: Waivers) -> CutoverPlan:
     project, tables = prepared.project, sorted(prepared.tables)
     facts = list(_state_facts(prepared, waivers))
-    trial: Trial | None = None
+    trial: LockTrial | None = None
     with closing(connect(project.source)) as connection:
         facts += (replica := list(replica_facts(connection)))
         rights = ("LOCK TABLES", "TRIGGER") if project.cutover.fence == TRIGGERS else ("LOCK TABLES",)
@@ -142,7 +142,7 @@ def _settings_facts(project: Project, stall: float | None) -> Iterator[Fact]:
         yield Fact("cutover-stall", "cutover.max_stall", f"about {stall:,.0f} ms are expected")
 
 
-def _stall(trial: Trial | None, tables: int, dirty: int | None) -> float | None:
+def _stall(trial: LockTrial | None, tables: int, dirty: int | None) -> float | None:
     """In milliseconds: two locks, the fence, the drain, and the verification of what is dirty."""
     if trial is None or dirty is None:
         return None

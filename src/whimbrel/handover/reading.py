@@ -44,7 +44,7 @@ class FollowedShard:
     backoff: Backoff = field(default_factory=Backoff)
 
 
-class Record(NamedTuple):
+class StreamedChange(NamedTuple):
     key: bytes
     change: StreamRecord
 
@@ -54,7 +54,7 @@ class Portion(NamedTuple):
 
     lane: Lane
     target: str
-    records: list[Record]
+    records: list[StreamedChange]
     last: Place
     page: PageUnderWay
 
@@ -100,8 +100,7 @@ class Reading:
 
     def join(self) -> None:
         for thread in self._threads:
-            if thread.ident:
-                thread.join()
+            thread.join()
 
     def add(self, shard: FollowedShard, after: float = 0.0) -> None:
         """Read the shard's next page in ``after`` seconds."""
@@ -129,7 +128,7 @@ class Reading:
         began = self._clock()
         try:
             records, ended = shard.reader.page()
-        except (Throttled, TargetUnreachable):  # for ever: the lag says so
+        except (Throttled, TargetUnreachable):  # forever: the lag says so
             self.add(shard, shard.backoff.next())
             return
         shard.backoff.reset()
@@ -144,11 +143,11 @@ class Reading:
         while not self._room.acquire(timeout=_LOOK):
             if self._over.is_set():
                 return
-        lanes: list[list[Record]] = [[] for _ in range(LANES)]
+        lanes: list[list[StreamedChange]] = [[] for _ in range(LANES)]
         for record in records:
             if not is_marker(record):
                 key = key_id(record.keys)
-                lanes[crc32(key) % LANES].append(Record(key, record))
+                lanes[crc32(key) % LANES].append(StreamedChange(key, record))
         if records:
             shard.last = max(shard.last, place_at(records[-1].sequence))
         if records and not shard.through:

@@ -123,7 +123,7 @@ def _note(look: Look, report: TableReport, sources: str, waivers: Waivers) -> No
         reason = f"row {put.key} of {put.table.full_name} is {'missing' if row is None else 'not as the item says'}"
         report.note(Difference(sources, "missing" if row is None else "changed", key, None, None, reason))
     for key, change in look.extra:
-        reason = f"row {change.key} of {change.table.full_name} is no part of its item"
+        reason = f"row {change.key} of {change.table.full_name} is not part of its item"
         report.note(Difference(sources, "extra", key, None, None, reason))
     for key, reason in look.unreadable:
         waived = waivers.has_item([report.target], key)

@@ -1,6 +1,6 @@
 """From OPEN to RETURNED, or back: DynamoDB is closed, and the source gets what it lacks.
 
-Whatever fails before the decision to return opens DynamoDB again: the reverse stream goes on, and the way back stays.
+Whatever fails before the decision to return opens DynamoDB again: the reverse stream continues, and the way back stays.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from whimbrel.handover.switching import announce
 from whimbrel.handover.watching import watch_fence
 from whimbrel.migration import late
 from whimbrel.migration.dead import read_letters
-from whimbrel.migration.past_fence import LIST, Watch
+from whimbrel.migration.past_fence import LIST, FenceWatch
 from whimbrel.migration.positions import source_end
 from whimbrel.migration.run import Run
 from whimbrel.migration.waivers import Waivers, named, note_waived
@@ -83,7 +83,7 @@ class Returning:
             log.warning("decided to return, though not all was answered", extra={"reason": repr(error)})
         return self._rows
 
-    def _close_and_drain(self, reverse: Reversing, watch: Watch) -> None:
+    def _close_and_drain(self, reverse: Reversing, watch: FenceWatch) -> None:
         """The order matters: told to stop; no application goes by an older route, and no write of one is under way;
         the ends of all shards; everything before them in the source; and only then the items are read and compared.
         """
@@ -164,7 +164,7 @@ class Returning:
                 hint="The file says why. To open the source without them: --waive-dead-letters with a copy of it.",
             )
 
-    def _refuse_written_past_fence(self, watch: Watch, position: Position, seconds: float) -> None:
+    def _refuse_written_past_fence(self, watch: FenceWatch, position: Position, seconds: float) -> None:
         """Nobody but the reverse stream wrote to the source up to ``position``, or each change is waived by name."""
         watch.wait_until(position, seconds)
         if left := self._waivers.left(watch.letters.letters()):
@@ -182,7 +182,7 @@ class Returning:
                 hint="To return all the same: --unwatched. Then run `whimbrel verify`.",
             )
 
-    def _note_waived(self, watch: Watch) -> None:
+    def _note_waived(self, watch: FenceWatch) -> None:
         letters = [*read_letters(self._run.folder.root / "reverse-dead.jsonl"), *watch.letters.letters()]
         note_waived(self._run.folder.root, self._waivers.of(letters))
 

@@ -35,7 +35,7 @@ from whimbrel.dynamodb.tables import describe
 from whimbrel.errors import LogGone, MappingError, ProjectError, StateError, Stopped, TargetUnreachable, Throttled
 from whimbrel.handover.reading import FollowedShard, Reading
 from whimbrel.handover.state import own_schema
-from whimbrel.handover.writing import WRITERS, ItemLetters, Rules, Writing
+from whimbrel.handover.writing import WRITERS, ItemLetters, WriteRules, Writing
 from whimbrel.mapping.family import by_target
 from whimbrel.mapping.inverse import inverse_of
 from whimbrel.mapping.items_back import ItemInverse
@@ -72,10 +72,10 @@ class Settings(NamedTuple):
     """``account`` is the source, as the one account that the fence lets write."""
 
     account: Source
-    rules: Rules = Rules()
+    rules: WriteRules = WriteRules()
 
 
-class End(NamedTuple):
+class StreamEnd(NamedTuple):
     """``read``: everything up to the end markers is in the rows. ``unmarked``: open shards that have no marker, and
     closed ones whose children are not listed yet, so that new markers are needed.
     """
@@ -99,7 +99,7 @@ class Reverse:
         progress: Callable[[str], object] = note,
         settings: Settings | None = None,
     ) -> None:
-        """``epoch`` is the number of the cutover, the same in every process that goes on with it. ``progress`` is told
+        """``epoch`` is the number of the cutover, the same in every process that continues it. ``progress`` is told
         of alarms. ``settings`` are the project's where none are given.
 
         Raises MappingError where a table of ``starts`` has an obstacle, StateError where the stream has been closed,
@@ -174,10 +174,10 @@ class Reverse:
         if self._errors:
             raise self._errors[0]
 
-    def at_end(self, markers: Starts) -> End:
+    def at_end(self, markers: Starts) -> StreamEnd:
         """Whether everything before ``markers``, which were acknowledged before this call, is in the rows."""
         if not self._may_be_at_end(markers):
-            return End(read=False, unmarked=())
+            return StreamEnd(read=False, unmarked=())
         unmarked: list[str] = []
         read = True
         for target, stream in self.streams.items():
@@ -188,7 +188,7 @@ class Reverse:
             before = to_read(listed, self._starts[target], self._ended_shards(stream), self._begun(stream), stream)
             waiting = {shard.id for shard in before}
             read = read and waiting == open_now and all(self._passed(stream, id_, marked) for id_ in open_now)
-        return End(read and not unmarked, tuple(unmarked))
+        return StreamEnd(read and not unmarked, tuple(unmarked))
 
     # -- shards ------------------------------------------------------------------------------------------------------
 
@@ -295,14 +295,14 @@ def settings_of(prepared: Prepared) -> Settings:
     project, cutover = prepared.project, prepared.project.cutover
     if not cutover.reverse_user:
         hint = "Set reverse_user in [cutover], an account that nobody else uses, before the cutover."
-        raise ProjectError("there is no account that could write back", place=str(project.path), hint=hint)
+        raise ProjectError("no account is configured to write back", place=str(project.path), hint=hint)
     database = own_schema(project, prepared.tables)
     account = replace(project.source, user=cutover.reverse_user, password=cutover.reverse_password, database=database)
-    return Settings(account, Rules(cutover.new_attributes, cutover.ttl))
+    return Settings(account, WriteRules(cutover.new_attributes, cutover.ttl))
 
 
 def inverses_of(
-    prepared: Prepared, connection: Mysql, rules: Rules, targets: Collection[str] | None
+    prepared: Prepared, connection: Mysql, rules: WriteRules, targets: Collection[str] | None
 ) -> tuple[dict[str, ItemInverse], dict[str, Destination]]:
     """The way back of each of ``targets`` (None: all), and, by source table, where its rows go."""
     inverses: dict[str, ItemInverse] = {}

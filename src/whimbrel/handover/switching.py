@@ -53,7 +53,7 @@ def announce(
 
 @contextmanager
 def _heard(folder: StateFolder, stop: threading.Event, say: Say, patience: float) -> Iterator[threading.Event]:
-    """An event for what is tried until it succeeds: hooks that fail for ever must not keep out who could help."""
+    """An event for what is tried until it succeeds: hooks that fail forever must not keep out who could help."""
     over, done, requests = threading.Event(), threading.Event(), Requests(folder)
     until = time.monotonic() + patience
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from whimbrel.dynamodb.streams import StreamRecord
 from whimbrel.errors import StateError
-from whimbrel.handover.reading import Portion, Record
+from whimbrel.handover.reading import Portion, StreamedChange
 from whimbrel.item import key_id
 from whimbrel.mapping.items_back import ItemInverse
 from whimbrel.migration.dead import DeadLetters
@@ -28,7 +28,7 @@ EXPIRED = "DynamoDB's time to live deleted it: see ttl in [cutover]"
 _LOOK = 0.1
 
 
-class Rules(NamedTuple):
+class WriteRules(NamedTuple):
     """``ttl``: what is done about items that DynamoDB's time to live deleted: stop, skip or apply."""
 
     new_attributes: str = "stop"
@@ -69,7 +69,7 @@ class Writing:
         self,
         writers: list[RowWriter],
         inverses: Mapping[str, ItemInverse],
-        rules: Rules,
+        rules: WriteRules,
         letters: ItemLetters,
         durable: dict[Lane, Place],
         on_error: Callable[[BaseException], None],
@@ -88,8 +88,7 @@ class Writing:
 
     def join(self) -> None:
         for thread in self._threads:
-            if thread.ident:
-                thread.join()
+            thread.join()
         for writer in self._writers:
             writer.close()
 
@@ -134,7 +133,7 @@ class Writing:
         for portion in portions:
             portion.page.written()
 
-    def _item(self, portion: Portion, record: Record) -> ItemChange:
+    def _item(self, portion: Portion, record: StreamedChange) -> ItemChange:
         change, target = record.change, portion.target
         sequence = int(change.sequence)
         if change.expired and self._rules.ttl == "stop":

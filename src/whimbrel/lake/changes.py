@@ -29,9 +29,9 @@ from whimbrel.lake.datasets import locked
 from whimbrel.lake.export import (
     THREADS,
     Chain,
-    Limits,
+    ExportedTable,
     OnItems,
-    TableFacts,
+    ReadLimits,
     home,
     key_of,
     load_chain,
@@ -62,7 +62,7 @@ _PARTITION_BYTES = 32 << 20
 _BEFORE, _NOW = b"b", b"n"
 
 
-class Change(NamedTuple):
+class KeyChange(NamedTuple):
     """What became of one key in the window; ``micros`` is when, since the epoch."""
 
     keys: Item
@@ -74,8 +74,8 @@ class Change(NamedTuple):
 def export_changes(
     target: Target,
     folder: Path,
-    table: TableFacts,
-    limits: Limits,
+    table: ExportedTable,
+    limits: ReadLimits,
     *,
     method: str = "auto",
     stop: threading.Event | None = None,
@@ -103,14 +103,14 @@ def export_changes(
         return _by_comparing(target, place, table, chain, limits, started, stop, on_items)
 
 
-def _by_stream(table: TableFacts, chain: Chain, method: str, now: datetime) -> bool:
+def _by_stream(table: ExportedTable, chain: Chain, method: str, now: datetime) -> bool:
     reason = _why_no_stream(table, chain, now)
     if method == "stream" and reason:
         raise UserError(reason, place=table.name, hint="Export by comparing (--compare) or in full (--full).")
     return method != "compare" and not reason
 
 
-def _why_no_stream(table: TableFacts, chain: Chain, now: datetime) -> str:
+def _why_no_stream(table: ExportedTable, chain: Chain, now: datetime) -> str:
     if not table.stream:
         return "the table has no stream"
     if table.view not in IMAGES:
@@ -125,7 +125,7 @@ def _why_no_stream(table: TableFacts, chain: Chain, now: datetime) -> str:
 def _from_stream(
     target: Target,
     place: Path,
-    table: TableFacts,
+    table: ExportedTable,
     chain: Chain,
     started: datetime,
     stop: threading.Event,
@@ -149,12 +149,12 @@ def _from_stream(
     return made
 
 
-def _folded(spill: PartitionFiles) -> Iterator[Change]:
+def _folded(spill: PartitionFiles) -> Iterator[KeyChange]:
     """First old image and last new image of each key."""
     for number in range(spill.partitions):
-        found: dict[bytes, Change] = {}
+        found: dict[bytes, KeyChange] = {}
         for key, stored in spill.partition(number):
-            change = Change(*orjson.loads(stored))
+            change = KeyChange(*orjson.loads(stored))
             before = found.get(key)
             found[key] = change._replace(old=before.old) if before else change
         yield from found.values()
@@ -163,9 +163,9 @@ def _folded(spill: PartitionFiles) -> Iterator[Change]:
 def _by_comparing(
     target: Target,
     place: Path,
-    table: TableFacts,
+    table: ExportedTable,
     chain: Chain,
-    limits: Limits,
+    limits: ReadLimits,
     started: datetime,
     stop: threading.Event,
     on_items: OnItems,
@@ -206,7 +206,7 @@ def _exported(place: Path, chain: Chain) -> Iterator[tuple[Item | None, Item | N
                 yield line.record.keys, line.record.item
 
 
-def _differences(spill: PartitionFiles, micros: int) -> Iterator[Change]:
+def _differences(spill: PartitionFiles, micros: int) -> Iterator[KeyChange]:
     for number in range(spill.partitions):
         before: dict[bytes, tuple[Item, Item | None]] = {}
         now: dict[bytes, tuple[Item, Item]] = {}
@@ -215,10 +215,10 @@ def _differences(spill: PartitionFiles, micros: int) -> Iterator[Change]:
         for key, (keys, item) in now.items():
             old = before[key][1] if key in before else None
             if old is None or not _same(old, item):
-                yield Change(keys, old, item, micros)
+                yield KeyChange(keys, old, item, micros)
         for key, (keys, old) in before.items():
             if old is not None and key not in now:
-                yield Change(keys, old, None, micros)
+                yield KeyChange(keys, old, None, micros)
 
 
 def _same(one: Item, other: Item) -> bool:
@@ -227,7 +227,7 @@ def _same(one: Item, other: Item) -> bool:
 
 
 def _write(
-    place: Path, table: TableFacts, chain: Chain, started: datetime, changes: Iterator[Change], view: str
+    place: Path, table: ExportedTable, chain: Chain, started: datetime, changes: Iterator[KeyChange], view: str
 ) -> Export:
     """The export, in the order that makes it whole: data file, list of files, summary."""
     export_id, name = new_export_id(), new_data_name()
@@ -254,7 +254,7 @@ def _write(
     return read_export(folder)
 
 
-def _line(change: Change, view: str) -> bytes:
+def _line(change: KeyChange, view: str) -> bytes:
     line: dict[str, object] = {"Metadata": {"WriteTimestampMicros": {"N": str(change.micros)}}, "Keys": change.keys}
     if change.old is not None and view == "NEW_AND_OLD_IMAGES":
         line["OldImage"] = change.old

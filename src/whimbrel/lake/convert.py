@@ -19,17 +19,17 @@ from pathlib import Path
 from whimbrel.errors import UserError
 from whimbrel.lake import datasets, sources
 from whimbrel.lake.chain import chain_of, gap_before, until
-from whimbrel.lake.columns import Columns, fields_of
 from whimbrel.lake.datasets import SEQUENCE, building, literal, path_literal, publish, quoted, select
 from whimbrel.lake.duck import connect
+from whimbrel.lake.known_types import KnownTypes, fields_of
 from whimbrel.lake.manifest import DataFile, Field, Manifest, iso, new_id, sha256_of
 from whimbrel.lake.native import Export, check_file
-from whimbrel.lake.parts import PartMaker, look_at
+from whimbrel.lake.parquet_parts import PartMaker, look_at
 from whimbrel.lake.refused import FILE as REFUSED
 from whimbrel.lake.refused import Refused, reasons_of, refused_lines
 from whimbrel.lake.segments import Part
 from whimbrel.lake.settled import still_refused
-from whimbrel.lake.sources import Source
+from whimbrel.lake.sources import SourceFile
 from whimbrel.lake.types import Type, parse_type
 
 GROUP_BYTES = 32 << 20  # of packed files that become one part
@@ -41,7 +41,7 @@ Stop = threading.Event | None
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class ConvertRules:
     """How one table is converted; ``pinned`` are the types that stand in the project file."""
 
     table: str
@@ -68,7 +68,7 @@ class Converted:
     alike: list[list[str]]  # attributes whose names differ by letter case only, which SQL does not tell apart
 
 
-def from_files(folder: Path, rules: Rules, files: Sequence[Source], stop: Stop = None) -> Converted:
+def from_files(folder: Path, rules: ConvertRules, files: Sequence[SourceFile], stop: Stop = None) -> Converted:
     """Loose files (no native export) as a new data set, as of now. Incremental files among them are refused."""
     strange = [each for each in files if each.form in ("incremental", "ion-changes")]
     if strange:
@@ -83,7 +83,7 @@ def from_files(folder: Path, rules: Rules, files: Sequence[Source], stop: Stop =
 
 def from_exports(
     folder: Path,
-    rules: Rules,
+    rules: ConvertRules,
     exports: Sequence[Export],
     *,
     fresh: bool = False,
@@ -126,15 +126,15 @@ def _joined(made: Converted, later: Converted) -> Converted:
 
 def _base(
     folder: Path,
-    rules: Rules,
-    files: Sequence[Source],
+    rules: ConvertRules,
+    files: Sequence[SourceFile],
     as_of: str,
     parents: tuple[str, ...],
     stop: Stop,
     *,
     current: bool = True,
 ) -> Converted:
-    columns = Columns(rules.pinned or {}, rules.key, rules.exclude)
+    columns = KnownTypes(rules.pinned or {}, rules.key, rules.exclude)
     identity = new_id()
     with building(folder, rules.name, identity) as workshop:
         look_at(columns, files)
@@ -165,14 +165,14 @@ def _base(
 
 
 def _delta(
-    folder: Path, rules: Rules, present: Manifest, export: Export, stop: Stop, *, current: bool = True
+    folder: Path, rules: ConvertRules, present: Manifest, export: Export, stop: Stop, *, current: bool = True
 ) -> Converted:
     """The present data set and what the ``export`` changed, as one more file."""
     files = _checked(export)
     if not rules.key:
         rules = replace(rules, key=_key_in(files))
     pinned = {each.attribute: parse_type(each.type) for each in present.schema} if not rules.flatten else {}
-    columns = Columns(pinned | dict(rules.pinned or {}), rules.key, rules.exclude)
+    columns = KnownTypes(pinned | dict(rules.pinned or {}), rules.key, rules.exclude)
     identity = new_id()
     with building(folder, rules.name, identity) as workshop:
         look_at(columns, files)
@@ -205,7 +205,7 @@ def _publish(
     workshop: Path,
     parts: Sequence[Part],
     refused: list[Refused],
-    columns: Columns,
+    columns: KnownTypes,
     current: bool,
 ) -> Converted:
     """What a reader of the data set will see, and what it must be told."""
@@ -218,7 +218,7 @@ def _publish(
 
 
 def _make_parts(
-    workshop: Path, groups: Sequence[Sequence[Source]], maker: PartMaker, sequence: int | None = None
+    workshop: Path, groups: Sequence[Sequence[SourceFile]], maker: PartMaker, sequence: int | None = None
 ) -> list[Part]:
     """A part for each group, all under the same types in the end."""
     kind = "part" if sequence is None else "delta"
@@ -235,8 +235,8 @@ def _make_parts(
     return [parts[number] for number in range(len(groups))]
 
 
-def _groups(files: Sequence[Source]) -> list[list[Source]]:
-    groups: list[list[Source]] = [[]]
+def _groups(files: Sequence[SourceFile]) -> list[list[SourceFile]]:
+    groups: list[list[SourceFile]] = [[]]
     size = 0
     for source in files:
         if size >= GROUP_BYTES:
@@ -260,7 +260,7 @@ def _data_file(path: Path, rows: int, identity: str, kind: str) -> DataFile:
     return DataFile(f"{identity}/{path.name}", rows, path.stat().st_size, sha256_of(path), kind)
 
 
-def _schema(rules: Rules, columns: Columns) -> tuple[Field, ...]:
+def _schema(rules: ConvertRules, columns: KnownTypes) -> tuple[Field, ...]:
     fields = [each for each, _ in fields_of(columns.types(), rules.exclude, rules.flatten)]
     return tuple(replace(each, nullable=each.attribute not in rules.key) for each in fields)
 
@@ -272,12 +272,12 @@ def _merged(present: Sequence[Field], new: Sequence[Field]) -> tuple[Field, ...]
     return (*kept, *now.values())
 
 
-def _nothing_carried(rules: Rules, refused: Sequence[Refused], count: int) -> UserError:
+def _nothing_carried(rules: ConvertRules, refused: Sequence[Refused], count: int) -> UserError:
     message = f"all of its {count:,} lines were set aside:\n{reasons_of(refused)}"
     return UserError(message, place=rules.table, hint="\nIs it an export in one of the formats in docs/lake.md?")
 
 
-def _key_columns(rules: Rules, schema: Sequence[Field]) -> tuple[str, ...]:
+def _key_columns(rules: ConvertRules, schema: Sequence[Field]) -> tuple[str, ...]:
     names = {each.attribute: each.name for each in schema}
     missing = [name for name in rules.key if name not in names]
     if missing:
@@ -286,7 +286,7 @@ def _key_columns(rules: Rules, schema: Sequence[Field]) -> tuple[str, ...]:
     return tuple(names[name] for name in rules.key if name in names)
 
 
-def _key_in(files: Sequence[Source]) -> tuple[str, ...]:
+def _key_in(files: Sequence[SourceFile]) -> tuple[str, ...]:
     """The key's attributes, as a change names them."""
     for source in files:
         for line in sources.read(source):
@@ -295,7 +295,7 @@ def _key_in(files: Sequence[Source]) -> tuple[str, ...]:
     return ()
 
 
-def _checked(export: Export) -> list[Source]:
+def _checked(export: Export) -> list[SourceFile]:
     """The export's files, each compared with its checksum. Raises LogCorrupt."""
     for number in range(len(export.files)):
         check_file(export, number)
@@ -306,7 +306,7 @@ def _present(folder: Path, name: str) -> Manifest | None:
     return datasets.current(folder, name) if name in datasets.names(folder) else None
 
 
-def _continues(present: Manifest, rules: Rules, chain: Sequence[Export]) -> bool:
+def _continues(present: Manifest, rules: ConvertRules, chain: Sequence[Export]) -> bool:
     """True if the data set has been made from a beginning of this chain, under the same pinned types."""
     ids = [each.id for each in chain]
     if not present.parents or list(present.parents) != ids[: len(present.parents)]:

@@ -2,8 +2,8 @@
 capacity to the application.
 
 Under ``exports/<table>``: ``AWSDynamoDB/…`` (lake/native.py), ``unfinished.json`` (a full export under way: its
-finished segments, each recorded when its file is durable) and ``chain.json`` (what the next incremental export goes on
-from).
+finished segments, each recorded when its file is durable) and ``chain.json`` (where the next incremental export
+continues).
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ OnItems = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class TableFacts:
+class ExportedTable:
     """What DescribeTable says. ``key`` has (name, type) pairs; ``units`` are the read units per second of the table."""
 
     name: str
@@ -75,7 +75,7 @@ class TableFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ReadLimits:
     """``units``: read units per second at most, 0 for none; see ``read_limits``."""
 
     units: float = 0.0
@@ -100,7 +100,7 @@ def home(folder: Path, table: str) -> Path:
     return child(folder / "exports", table)
 
 
-def facts(target: Target, table: str) -> TableFacts:
+def facts(target: Target, table: str) -> ExportedTable:
     """Raises RequestRefused when there is no such table, TargetUnreachable, UserError."""
     try:
         described = ask(open_client(target).describe_table, partial(answers.described, table), table, TableName=table)
@@ -108,7 +108,7 @@ def facts(target: Target, table: str) -> TableFacts:
         translate(error, table)
     types = {each["AttributeName"]: each["AttributeType"] for each in described["AttributeDefinitions"]}
     stream = described.get("StreamSpecification", {})
-    return TableFacts(
+    return ExportedTable(
         name=table,
         arn=described.get("TableArn", f"arn:aws:dynamodb:::table/{table}"),
         id=str(described.get("TableId") or described["CreationDateTime"]),
@@ -121,17 +121,17 @@ def facts(target: Target, table: str) -> TableFacts:
     )
 
 
-def read_limits(table: TableFacts, share: float, most: float, segments: int, consistent: bool) -> Limits:
+def read_limits(table: ExportedTable, share: float, most: float, segments: int, consistent: bool) -> ReadLimits:
     """The ``share`` of the table's own read capacity, and no more than ``most`` (0: no further cap)."""
     units = table.units * share
-    return Limits(min(units, most) if most else units, segments, consistent)
+    return ReadLimits(min(units, most) if most else units, segments, consistent)
 
 
 def export_full(
     target: Target,
     folder: Path,
-    table: TableFacts,
-    limits: Limits,
+    table: ExportedTable,
+    limits: ReadLimits,
     *,
     stop: threading.Event | None = None,
     on_items: OnItems = lambda items: None,
@@ -222,7 +222,7 @@ class _Run:
         replace_file(place / UNFINISHED, orjson.dumps(values | {"done": done}) + b"\n")
 
 
-def _begin(place: Path, table: TableFacts, limits: Limits) -> _Run:
+def _begin(place: Path, table: ExportedTable, limits: ReadLimits) -> _Run:
     path = place / UNFINISHED
     if path.exists():
         try:
@@ -245,7 +245,13 @@ def _begin(place: Path, table: TableFacts, limits: Limits) -> _Run:
 
 
 def _export_segment(
-    place: Path, calls: RetryingClient, table: TableFacts, run: _Run, segment: int, limits: Limits, on_items: OnItems
+    place: Path,
+    calls: RetryingClient,
+    table: ExportedTable,
+    run: _Run,
+    segment: int,
+    limits: ReadLimits,
+    on_items: OnItems,
 ) -> None:
     name = new_data_name()
     writer = DataWriter(place / FOLDER / run.id / "data" / name, f"{FOLDER}/{run.id}/data/{name}")
@@ -267,7 +273,7 @@ def _export_segment(
     run.record(place, segment, file)
 
 
-def _finish(place: Path, table: TableFacts, run: _Run) -> Export:
+def _finish(place: Path, table: ExportedTable, run: _Run) -> Export:
     files = [run.done[str(number)] for number in range(run.segments)]
     folder = place / FOLDER / run.id
     for path in (folder / "data").iterdir():  # a file that was whole when we were killed, before it was recorded
@@ -281,7 +287,7 @@ def _finish(place: Path, table: TableFacts, run: _Run) -> Export:
     return read_export(folder)
 
 
-def _page_items(table: TableFacts, limits: Limits) -> int:
+def _page_items(table: ExportedTable, limits: ReadLimits) -> int:
     """So few items a page that it takes no more units than a second has; 0 (any number) where that does not matter."""
     if not limits.units or not table.items:
         return 0
@@ -300,7 +306,7 @@ def _table_units(described: Any) -> float:
     return limit if limit > 0 else warm or _ON_DEMAND_UNITS
 
 
-def key_of(item: Item, table: TableFacts) -> Item:
+def key_of(item: Item, table: ExportedTable) -> Item:
     try:
         return {name: item[name] for name, _ in table.key}
     except KeyError as error:

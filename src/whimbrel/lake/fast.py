@@ -18,7 +18,7 @@ import orjson
 from whimbrel.lake.datasets import literal, path_literal, quoted
 from whimbrel.lake.duck import connect
 from whimbrel.lake.lines import packing
-from whimbrel.lake.sources import Source
+from whimbrel.lake.sources import SourceFile
 
 if TYPE_CHECKING:
     import pyarrow
@@ -46,13 +46,13 @@ class Batch(NamedTuple):
     strange: list[bytes]
 
 
-def readable(plan: Plan, source: Source) -> bool:
+def readable(plan: Plan, source: SourceFile) -> bool:
     """DuckDB's names are equal when they differ in case only; such a table is read one by one."""
     names = {each.name.lower() for each in plan}
     return source.form in ("full", "plain") and bool(plan) and len(names) == len(plan) and "" not in names
 
 
-def read(source: Source, plan: Plan, rows: int) -> Iterator[Batch]:
+def read(source: SourceFile, plan: Plan, rows: int) -> Iterator[Batch]:
     """The file in batches of about ``rows``. Raises duckdb.Error, OSError when a line is not JSON, or too long."""
     import pyarrow as pa
 
@@ -67,7 +67,7 @@ def read(source: Source, plan: Plan, rows: int) -> Iterator[Batch]:
                 yield Batch(texts.filter(strange.is_null()), left)
 
 
-def query(source: Source, plan: Plan) -> str:
+def query(source: SourceFile, plan: Plan) -> str:
     values = [_Value(each, number) for number, each in enumerate(plan)]
     inner = {each.name: {each.tag: "VARCHAR"} if each.tag else "JSON" for each in plan}
     structure, item, frame = (inner, "j", len("{}")) if source.form == "plain" else ({"Item": inner}, 'j."Item"', 11)

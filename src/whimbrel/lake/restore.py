@@ -24,7 +24,7 @@ from whimbrel.lake.chain import chain_of, until
 from whimbrel.lake.export import home, load_chain
 from whimbrel.lake.native import Export, check_file
 from whimbrel.lake.refused import Refused
-from whimbrel.lake.sources import Line, Source, find
+from whimbrel.lake.sources import Line, SourceFile, find
 from whimbrel.lake.sql import lake_folder
 from whimbrel.lake.table import exported_place
 from whimbrel.project import Project, Target
@@ -45,8 +45,8 @@ class Restored:
 
 
 def files_of(
-    exports: Sequence[Export], loose: Sequence[Source], as_of: str = "", *, accept_gap: bool = False
-) -> list[Source]:
+    exports: Sequence[Export], loose: Sequence[SourceFile], as_of: str = "", *, accept_gap: bool = False
+) -> list[SourceFile]:
     """The files to restore from, in order: the newest full export (no newer than ``as_of``) and what follows it."""
     if not exports:
         if csv := [each for each in loose if each.form == "csv"]:
@@ -63,7 +63,7 @@ def files_of(
 def restore(
     target: Target,
     table: str,
-    files: Iterable[Source],
+    files: Iterable[SourceFile],
     key: Key,
     *,
     into_existing: bool = False,
@@ -122,7 +122,7 @@ class Chosen(NamedTuple):
 
     table: str
     key: Key
-    files: list[Source]
+    files: list[SourceFile]
 
     def plan(self) -> RestorePlan:
         key = tuple((name, kind) for name, kind in self.key)
@@ -154,10 +154,12 @@ def choose(
     return Chosen(into or table, known, files)
 
 
-Placed = tuple[tuple[Source, Line], Put | Delete]
+Placed = tuple[tuple[SourceFile, Line], Put | Delete]
 
 
-def _operations(files: Iterable[Source], table: str, key: Sequence[str], refused: list[Refused]) -> Iterator[Placed]:
+def _operations(
+    files: Iterable[SourceFile], table: str, key: Sequence[str], refused: list[Refused]
+) -> Iterator[Placed]:
     for source in files:
         for line in sources.read(source):
             record = line.record
@@ -192,7 +194,7 @@ def _batches(operations: Iterator[Placed]) -> Iterator[list[Placed]]:
         yield list(batch.values())
 
 
-def key_from(files: Iterable[Source]) -> list[tuple[str, str]]:
+def key_from(files: Iterable[SourceFile]) -> list[tuple[str, str]]:
     """The key as the changes of incremental exports name it; () when there is none among the files."""
     for source in files:
         if source.form in ("incremental", "ion-changes"):

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from whimbrel.lake.columns import Columns, fields_of
+from whimbrel.lake.known_types import KnownTypes, fields_of
 from whimbrel.lake.manifest import Field
 from whimbrel.lake.need import need
 from whimbrel.lake.refused import Refused
-from whimbrel.lake.sources import Record, Source
+from whimbrel.lake.sources import Record, SourceFile
 from whimbrel.lake.types import TAGS_OF, Type, arrow_type, parse_type
 from whimbrel.lake.values import Misfit, column, is_plain, plain_column, tagged, text_of
 from whimbrel.records import Item
@@ -47,7 +47,7 @@ class Part:
 class PartWriter:
     """The part as it is written: strings in, typed columns out."""
 
-    def __init__(self, stem: Path, part: Part, columns: Columns, flatten: bool, sequence: int | None) -> None:
+    def __init__(self, stem: Path, part: Part, columns: KnownTypes, flatten: bool, sequence: int | None) -> None:
         self.part, self.sequence = part, sequence
         self.types = columns.types()
         self._stem, self._columns, self._flatten = stem, columns, flatten
@@ -64,7 +64,7 @@ class PartWriter:
         if len(self.part.refused) < MOST_NAMED:
             self.part.refused.append(refused)
 
-    def add_records(self, source: Source, records: Sequence[Record]) -> None:
+    def add_records(self, source: SourceFile, records: Sequence[Record]) -> None:
         """Rows that were read one by one."""
         import pyarrow as pa
 
@@ -88,7 +88,11 @@ class PartWriter:
             self.add_texts(source, texts, types, [deleted for _, deleted in kept])
 
     def add_texts(
-        self, source: Source, batch: pyarrow.RecordBatch, read_as: dict[str, Type], deleted: list[bool] | None = None
+        self,
+        source: SourceFile,
+        batch: pyarrow.RecordBatch,
+        read_as: dict[str, Type],
+        deleted: list[bool] | None = None,
     ) -> None:
         """Rows as texts, in the order and the forms of the types that they were ``read_as``."""
         if not len(batch):

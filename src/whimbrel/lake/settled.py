@@ -14,11 +14,11 @@ from whimbrel.lake import sources
 from whimbrel.lake.manifest import Manifest
 from whimbrel.lake.refused import Refused, read_refused
 from whimbrel.lake.segments import Part
-from whimbrel.lake.sources import Source
+from whimbrel.lake.sources import SourceFile
 
 
 def still_refused(
-    folder: Path, present: Manifest, key: Sequence[str], files: Sequence[Source], parts: Sequence[Part]
+    folder: Path, present: Manifest, key: Sequence[str], files: Sequence[SourceFile], parts: Sequence[Part]
 ) -> tuple[list[Refused], int]:
     """What is not in the data set after the changes in ``files``, of which ``parts`` were made, and how many that are.
 
@@ -31,7 +31,7 @@ def still_refused(
     return left + new, len(left) + unnamed + sum(part.refusals for part in parts)
 
 
-def _unsettled(carried: list[Refused], key: Sequence[str], files: Sequence[Source]) -> list[Refused]:
+def _unsettled(carried: list[Refused], key: Sequence[str], files: Sequence[SourceFile]) -> list[Refused]:
     identities = [key_id(each.key) if each.key.keys() >= set(key) else None for each in carried]
     waiting = {each for each in identities if each is not None}
     if waiting:

@@ -31,7 +31,7 @@ from whimbrel.records import Item
 _LOOK_LINES = 50
 
 
-class Source(NamedTuple):
+class SourceFile(NamedTuple):
     path: Path
     form: str
     items: int | None = None  # as the export's manifest counts them
@@ -52,36 +52,36 @@ class Line(NamedTuple):
     fault: str  # why there is no record
 
 
-class Found(NamedTuple):
+class FoundExports(NamedTuple):
     """What lies at a place: native exports, or loose files as one full export."""
 
     exports: tuple[Export, ...]
-    files: tuple[Source, ...]
+    files: tuple[SourceFile, ...]
 
 
-def find(place: Path) -> Found:
+def find(place: Path) -> FoundExports:
     """Look what kind of export ``place`` is: a file, or a folder. Raises UserError when nothing is there."""
     if place.is_file():
-        return Found((), (Source(place, form_of(place)),))
+        return FoundExports((), (SourceFile(place, form_of(place)),))
     if not place.is_dir():
         what = "not a regular file or a folder" if place.exists() else "there is no such file or folder"
         raise UserError(what, place=str(place), hint="Name an export's folder or a file.")
     exports = find_exports(place)
     if exports:
-        return Found(tuple(exports), ())
-    files = tuple(Source(path, form_of(path)) for path in old.data_files(place))
+        return FoundExports(tuple(exports), ())
+    files = tuple(SourceFile(path, form_of(path)) for path in old.data_files(place))
     if not files:
         raise UserError(
             "there is no export in this folder", place=str(place), hint="Name an export's folder or a file."
         )
-    return Found((), files)
+    return FoundExports((), files)
 
 
-def sources(export: Export) -> list[Source]:
+def sources(export: Export) -> list[SourceFile]:
     form = "incremental" if export.kind == INCREMENTAL else "full"
     if export.format == ION_FORMAT:
         form = "ion-changes" if export.kind == INCREMENTAL else "ion"
-    return [Source(path, form, listed.items) for path, listed in zip(export.paths, export.files, strict=True)]
+    return [SourceFile(path, form, listed.items) for path, listed in zip(export.paths, export.files, strict=True)]
 
 
 def form_of(path: Path) -> str:
@@ -105,7 +105,7 @@ def form_of(path: Path) -> str:
     return "plain"
 
 
-def read(source: Source) -> Iterator[Line]:
+def read(source: SourceFile) -> Iterator[Line]:
     """Every line of the file: a record, or why it is none. Raises LogCorrupt when there are not as many as the export's
     manifest says, StateError when the file cannot be read.
     """
@@ -124,7 +124,7 @@ def read(source: Source) -> Iterator[Line]:
     check_count(source, number)
 
 
-def prepared(files: Sequence[Source], pinned: Mapping[str, Type]) -> list[Source]:
+def prepared(files: Sequence[SourceFile], pinned: Mapping[str, Type]) -> list[SourceFile]:
     """The loose files with what must be known of all of them before a line is read: that a scan is complete, and
     the types of CSV's columns, which are ``pinned`` or follow from all cells. Raises UserError, StateError.
     """
@@ -141,7 +141,7 @@ def _elements(path: Path) -> Iterator[Line]:
             yield Line(line, text, None, str(error))
 
 
-def _cells(source: Source) -> Iterator[Line]:
+def _cells(source: SourceFile) -> Iterator[Line]:
     for line, text in csvitems.rows(source.path):
         try:
             yield Line(line, text, Record(None, csvitems.read_row(text, source.columns)), "")
@@ -150,7 +150,7 @@ def _cells(source: Source) -> Iterator[Line]:
             yield Line(line, text, None, f"{error} (lines {line} to {last})" if last > line else str(error))
 
 
-def check_count(source: Source, seen: int) -> None:
+def check_count(source: SourceFile, seen: int) -> None:
     """Raises LogCorrupt when the file has not as many items as its export says."""
     if source.items is not None and seen != source.items:
         message = f"it has {seen} items, but the export's manifest says {source.items}"

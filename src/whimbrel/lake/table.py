@@ -13,12 +13,12 @@ from whimbrel.lake import datasets
 from whimbrel.lake.bucket import SCHEME, fetch
 from whimbrel.lake.chain import chain_of, until
 from whimbrel.lake.changes import export_changes
-from whimbrel.lake.convert import Converted, Rules, from_exports, from_files
+from whimbrel.lake.convert import Converted, ConvertRules, from_exports, from_files
 from whimbrel.lake.csvfile import FILE, columns_for, default_folder, write_csv
 from whimbrel.lake.export import (
     UNFINISHED,
-    Limits,
-    TableFacts,
+    ExportedTable,
+    ReadLimits,
     export_full,
     facts,
     home,
@@ -220,8 +220,8 @@ def rule_for(project: Project, table: str) -> Dataset:
     return Dataset(table=table, name=table)
 
 
-def rules_of(rule: Dataset, key: tuple[str, ...], again: bool = False) -> Rules:
-    """How the conversion is to be done. Raises UserError for a type that there is not."""
+def rules_of(rule: Dataset, key: tuple[str, ...], again: bool = False) -> ConvertRules:
+    """How to convert. Raises UserError for an unknown type."""
     pinned = {}
     for name, text in {} if again else rule.columns.items():
         try:
@@ -229,7 +229,7 @@ def rules_of(rule: Dataset, key: tuple[str, ...], again: bool = False) -> Rules:
         except ValueError as error:
             place = f"dataset {rule.name}: columns.{name}"
             raise UserError(str(error), place=place, hint="See docs/lake.md.") from None
-    return Rules(rule.table, rule.name, rule.key or key, rule.exclude, rule.flatten, pinned)
+    return ConvertRules(rule.table, rule.name, rule.key or key, rule.exclude, rule.flatten, pinned)
 
 
 def _check_name(project: Project, name: str) -> None:
@@ -246,7 +246,9 @@ def _key(project: Project, rule: Dataset) -> tuple[str, ...]:
     return rule.key or (tuple(name for name, _ in chain.key) if chain else ())
 
 
-def _export_plan(project: Project, table: str, how: str, max_units: float | None) -> tuple[str, TableFacts, Limits]:
+def _export_plan(
+    project: Project, table: str, how: str, max_units: float | None
+) -> tuple[str, ExportedTable, ReadLimits]:
     lake, place = project.lake, home(lake_folder(project), table)
     about = facts(project.target, table)
     most = max_units if max_units is not None else lake.max_read_units or project.target.max_read_units

@@ -19,7 +19,7 @@ from typing import NamedTuple, TypeVar
 from whimbrel.mapping.attributes import Design
 from whimbrel.mapping.columns import Columns
 from whimbrel.mapping.forms import Refused
-from whimbrel.mapping.generate import Code, KeyText
+from whimbrel.mapping.generate import GeneratedCode, KeyText
 from whimbrel.records import (
     AttributeValue,
     Change,
@@ -43,7 +43,7 @@ class Compiled(NamedTuple):
 
     design: Design
     columns: Columns
-    code: Code
+    code: GeneratedCode
     source: Table
 
 
@@ -221,7 +221,7 @@ def _seen(compiled: Compiled, change: Change, faults: list[Fault]) -> Images:
     return Images(change, before, after)
 
 
-def _entry_of(code: Code, row: Row | None) -> tuple[KeyText, str] | None:
+def _entry_of(code: GeneratedCode, row: Row | None) -> tuple[KeyText, str] | None:
     key, name = made(code.key, row), made(code.entry_name, row)
     return None if key is None or name is None else (key, name)
 

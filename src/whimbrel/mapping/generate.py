@@ -34,7 +34,7 @@ Mapped = tuple[list[Put], list[tuple[Row, Refused]], list[Item]]  # puts, rows r
 
 
 @dataclass(frozen=True, slots=True)
-class Code:
+class GeneratedCode:
     """The generated functions of one mapping. Those of one row raise Refused if it cannot be mapped."""
 
     text: str
@@ -48,7 +48,7 @@ class Code:
     indicator: Callable[[Row], AttributeValue | None]  # record and document that delete softly
 
 
-def generate(design: Design) -> Code:
+def generate(design: Design) -> GeneratedCode:
     text = "\n\n".join(group_functions(design) if design.shape == "group" else record_functions(design)) + "\n"
     space: dict[str, Any] = {
         "Put": Put,
@@ -86,4 +86,4 @@ def generate(design: Design) -> Code:
     }
     exec(compile(text, f"<mapping of {design.table.full_name}>", "exec"), space)
     names = ("put_items", "put_clashing_items", "key", "key_item", "item", "entry_name", "entry", "indicator")
-    return Code(text, *(space.get(name, refusals.absent) for name in names))
+    return GeneratedCode(text, *(space.get(name, refusals.absent) for name in names))

@@ -38,7 +38,7 @@ class Returned(NamedTuple):
     extra: dict[str, AttributeValue]
 
 
-class Reading(NamedTuple):
+class ItemReading(NamedTuple):
     """What an item is to one table: its rows by primary key; attributes of the whole item that the table does not
     know, and those that are not what its rows would give; and why some of it cannot be read.
     """
@@ -95,9 +95,9 @@ class Inverse:
         """Whether an item with this key may be one of the mapping's."""
         return all(self._key_readings(each, key.get(each.name, {})) for each in self._design.keys)
 
-    def read(self, item: Item) -> Reading:
+    def read(self, item: Item) -> ItemReading:
         """Never raises: what cannot be read is among the ``reasons``."""
-        reading = Reading({}, {}, {}, [])
+        reading = ItemReading({}, {}, {}, [])
         if self.mapping.change_metadata.is_deleted(item):
             return reading
         key = {name: item.get(name, {}) for name, _ in self.mapping.key_attributes}
@@ -121,7 +121,7 @@ class Inverse:
 
     # -- the parts of an item ----------------------------------------------------------------------------------------
 
-    def _parts(self, item: Item, reading: Reading) -> list[_Part]:
+    def _parts(self, item: Item, reading: ItemReading) -> list[_Part]:
         design = self._design
         for name, value in item.items():
             if name not in self._known:
@@ -148,7 +148,7 @@ class Inverse:
             raise Refused(f"attribute {design.document!r} must be a map, and is {shown(item.get(design.document))}")
         return [_Part(document, "", f"{design.document}: ")]
 
-    def _among_attributes(self, reading: Reading) -> list[_Part]:
+    def _among_attributes(self, reading: ItemReading) -> list[_Part]:
         """The unknown attributes whose names the template of an entry could have given."""
         found = []
         for name, value in list(reading.unknown.items()):
@@ -218,7 +218,7 @@ class Inverse:
             return False
         return self._design.shape != "group" or self.mapping.entry_name(row) == part.name
 
-    def _note(self, row: Row, part: _Part, reading: Reading) -> None:
+    def _note(self, row: Row, part: _Part, reading: ItemReading) -> None:
         key = tuple(row[index] for index in self._key_index)
         if key in reading.rows:
             raise Refused(f"another entry of the item is the row {shown(key)} too")
@@ -294,7 +294,7 @@ class Inverse:
 
     # -- what the item says beyond its rows --------------------------------------------------------------------------
 
-    def _compare(self, item: Item, row: Row, reading: Reading) -> None:
+    def _compare(self, item: Item, row: Row, reading: ItemReading) -> None:
         """Attributes that are made from columns, and are not what these columns give, are new ones."""
         puts, faults = self.mapping.put_items([row])
         if faults or not puts:

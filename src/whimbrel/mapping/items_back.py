@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import orjson
 
-from whimbrel.mapping.inverse import Inverse, Reading, Returned
+from whimbrel.mapping.inverse import Inverse, ItemReading, Returned
 from whimbrel.records import Item, Row, RowChange, Value
 
 _Place = tuple[int, Row]  # which of the inverses, and the row's primary key
@@ -73,7 +73,9 @@ class ItemInverse:
             for key, row in reading.rows.items():
                 rows[number, key] = self._put(number, key, row, extra, reasons)
         if self._rule == "stop":
-            reasons += [f"attribute {name!r} is no column's: see new_attributes in [cutover]" for name in extra]
+            reasons += [
+                f"attribute {name!r} does not belong to a column: see new_attributes in [cutover]" for name in extra
+            ]
         elif self._column and extra:
             reasons.append(f"attribute {next(iter(extra))!r} belongs to the whole item, which is not one row")
         return ItemRows(rows, reasons)
@@ -90,7 +92,7 @@ class ItemInverse:
         own: Item = row.extra
         if own and self._rule == "stop":
             name = f"{design.document or design.into}.{next(iter(own))}".lstrip(".")
-            reasons.append(f"attribute {name!r} is no column's: see new_attributes in [cutover]")
+            reasons.append(f"attribute {name!r} does not belong to a column: see new_attributes in [cutover]")
         columns, values = inverse.columns, row.values
         if self._column:
             if own and design.document:
@@ -110,7 +112,7 @@ class ItemInverse:
         return frozenset(name for name, one, other in values if name in lossy and one == other)
 
 
-def _new_attributes(readings: Iterable[Reading]) -> Item:
+def _new_attributes(readings: Iterable[ItemReading]) -> Item:
     """What none of the tables knows, and what one of them would have made otherwise."""
     several = list(readings)
     unknown = {

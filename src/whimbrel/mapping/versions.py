@@ -61,7 +61,7 @@ class Versions:
         return made
 
     def rule_for(self, table: Table, replaced: Collection[str] = ()) -> TableRule:
-        """The rule as it is for ``table``. Raises SchemaDrift if it does not say what becomes of what changed."""
+        """The rule as it is for ``table``. Raises SchemaDrift if it does not say how the change is handled."""
         self._known |= frozenset(table.names)
         self._refuse_undecided(table, replaced)
         return fitted(self.rule, self.first, table, self._known)

@@ -38,7 +38,7 @@ class Capture:
     """Copies the binlog into the change log in ``folder``, beginning after the log's last transaction, or at ``start``.
 
     Rows are decoded with the columns that ``history`` has for their Position; an ALTER adds to it, and ends the capture
-    if its table's rule in ``versions`` does not say what becomes of it. A broken connection is made again for ever; any
+    if its table's rule in ``versions`` does not say how to handle it. A broken connection is reopened forever; any
     other error ends the capture: it calls ``on_failure`` and ``check`` raises it.
     """
 
@@ -95,8 +95,7 @@ class Capture:
         stream = self._stream
         if stream:
             stream.close()
-        if self._thread.ident:
-            self._thread.join(STOPS_WITHIN)  # it may still be waiting for a lock on the source; it ends with us
+        self._thread.join(STOPS_WITHIN)  # it may still be waiting for a lock on the source; it ends with us
 
     def _run(self) -> None:
         try:

@@ -15,7 +15,7 @@ what could not be written. The rules, on which a quick verification rests:
    what a process had under way when it died.
 4. Whatever is missing, damaged, of another set or too much is "everything", never less.
 
-Memory is bounded by the keys of one file, the disk by MOST_BYTES: older files are let go, and with them the
+Memory is bounded by the keys of one file, the disk by MOST_BYTES: older files are deleted, and with them the
 verifications that began before.
 """
 
@@ -39,8 +39,8 @@ from whimbrel.errors import StateError
 from whimbrel.item import key_id
 from whimbrel.migration.dirty_files import (
     TEXT,
-    Part,
-    Place,
+    DirtyFile,
+    DirtyPlace,
     Unknown,
     header,
     keys_line,
@@ -170,13 +170,13 @@ class DirtyKeys:
         """With a new set: no verification that was before it can be continued."""
         for path in self._folder.iterdir():
             path.unlink()
-        self._place, self._size = Place(secrets.token_hex(8), 0), 0
+        self._place, self._size = DirtyPlace(secrets.token_hex(8), 0), 0
         self._begin_file()
 
-    def _continue(self, past: list[Part]) -> None:
+    def _continue(self, past: list[DirtyFile]) -> None:
         newest = past[-1]
         cut_torn_line(newest.path)
-        self._place, self._size = Place(newest.set, newest.number), newest.path.stat().st_size
+        self._place, self._size = DirtyPlace(newest.set, newest.number), newest.path.stat().st_size
         until = time.monotonic() + STRAY_SECONDS
         self._strays = dict.fromkeys(left_under_way(past), until)
         self._begin_file()
@@ -187,7 +187,7 @@ class DirtyKeys:
             os.close(self._descriptor)
             self._descriptor = -1
         previous = self._size
-        place = Place(self._place.set, self._place.file + 1)
+        place = DirtyPlace(self._place.set, self._place.file + 1)
         path = path_of(self._folder, place.file)
         with writing(path):
             if place.file > 1:
@@ -264,7 +264,7 @@ class Dirty:
     the changes up to ``position`` applied.
     """
 
-    place: Place | None
+    place: DirtyPlace | None
     position: Position | None
     texts: dict[str, set[bytes]]
     everything: str = ""
@@ -285,12 +285,12 @@ def dirty_since(root: Path, verified: Verified | None) -> Dirty:
     """
     state = StateFolder(root)
     saved = checkpoint.load(state.checkpoint)
-    place: Place | None = None
+    place: DirtyPlace | None = None
     texts: dict[str, set[bytes]] = {}
     everything = ""
     try:
         found = sound(state.dirty, saved)
-        place = Place(found[-1].set, found[-1].number)
+        place = DirtyPlace(found[-1].set, found[-1].number)
         if verified is None:
             raise Unknown("no verification of all items has found both sides equal")
         if verified.place.set != place.set or not found[0].number <= verified.place.file <= place.file:
@@ -305,16 +305,16 @@ def dirty_since(root: Path, verified: Verified | None) -> Dirty:
     return Dirty(place, saved.applied_position, texts, everything)
 
 
-def newest_place(root: Path) -> Place | None:
+def newest_place(root: Path) -> DirtyPlace | None:
     """Where the keys of what is written from now on are to be found; None where that is not known."""
     try:
         newest = parts(StateFolder(root).dirty)[-1]
     except Unknown:
         return None
-    return Place(newest.set, newest.number)
+    return DirtyPlace(newest.set, newest.number)
 
 
-def noted_since(root: Path, place: Place | None) -> dict[str, set[bytes]]:
+def noted_since(root: Path, place: DirtyPlace | None) -> dict[str, set[bytes]]:
     """The ``key_id`` of all keys by target table that were noted since ``place``, of a moment when it was the newest.
     Raises Unknown.
     """
@@ -328,7 +328,7 @@ def noted_since(root: Path, place: Place | None) -> dict[str, set[bytes]]:
     return texts
 
 
-def sound(folder: Path, now: Checkpoint) -> list[Part]:
+def sound(folder: Path, now: Checkpoint) -> list[DirtyFile]:
     """The files, if they have every key that was written up to ``now``, which was loaded before. Raises Unknown."""
     found = parts(folder)
     if now.applied is not None and "applied" not in now.counters:
@@ -339,7 +339,7 @@ def sound(folder: Path, now: Checkpoint) -> list[Part]:
     return found
 
 
-def left_under_way(past: list[Part]) -> Iterator[tuple[str, TEXT]]:
+def left_under_way(past: list[DirtyFile]) -> Iterator[tuple[str, TEXT]]:
     """The calls of a process that ended, which may not have been answered: all since the last mark, and the strays."""
     for part in reversed(past):
         under_way: list[tuple[str, TEXT]] = []
@@ -355,7 +355,7 @@ def left_under_way(past: list[Part]) -> Iterator[tuple[str, TEXT]]:
             return
 
 
-def _collect(part: Part, texts: dict[str, set[bytes]], *, newest: bool) -> None:
+def _collect(part: DirtyFile, texts: dict[str, set[bytes]], *, newest: bool) -> None:
     for each in records(part, newest=newest):
         if "whole" in each:
             raise Unknown(f"all items of {each['whole']} were written again since the last verification")

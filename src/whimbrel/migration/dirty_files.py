@@ -24,7 +24,7 @@ _FIRST, _BETWEEN, _LAST = b'[{"', b'"}},{"', b'"}}]'
 TEXT = bytes  # a key's JSON without the ends that all keys have: see ``texts_of``
 
 
-class Place(NamedTuple):
+class DirtyPlace(NamedTuple):
     """A moment of a set: what becomes dirty from then on is in the file of this number, or in a later one."""
 
     set: str
@@ -35,7 +35,7 @@ class Unknown(Exception):
     """What is dirty cannot be told: the reason, in words."""
 
 
-class Part(NamedTuple):
+class DirtyFile(NamedTuple):
     """One file. ``size`` is what it has; ``applied`` the changes that were applied when it was begun."""
 
     path: Path
@@ -50,7 +50,7 @@ def path_of(folder: Path, number: int) -> Path:
     return folder / f"{number:08d}.jsonl"
 
 
-def header(place: Place, previous: int, applied: int) -> bytes:
+def header(place: DirtyPlace, previous: int, applied: int) -> bytes:
     fields = {"dirty": FORMAT, "set": place.set, "file": place.file, "previous": previous, "applied": applied}
     return sealed(orjson.dumps(fields)[:-1])
 
@@ -71,18 +71,18 @@ def keys_line(target: str, texts: list[TEXT], name: bytes = b"keys") -> bytes:
     return sealed(b'{"target":%b,"%b":%b' % (orjson.dumps(target), name, _FIRST + _BETWEEN.join(texts) + _LAST))
 
 
-def write_index(folder: Path, place: Place) -> None:
+def write_index(folder: Path, place: DirtyPlace) -> None:
     """Durable when it returns. Raises OSError."""
     replace_file(folder / "index.json", sealed(orjson.dumps(place._asdict())[:-1]))
 
 
-def parts(folder: Path) -> list[Part]:
+def parts(folder: Path) -> list[DirtyFile]:
     """All files, the oldest first: at least one, without a gap, all of one set. Raises Unknown."""
     try:
         index = _fields(folder / "index.json")
         numbers = sorted(int(path.stem) for path in folder.glob("[0-9]*.jsonl"))
         found = [_part(folder, number) for number in numbers]
-        place = Place(str(index["set"]), int(index["file"]))
+        place = DirtyPlace(str(index["set"]), int(index["file"]))
     except FileNotFoundError:
         raise Unknown("the state folder has no complete record of the items that were written") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -97,7 +97,7 @@ def parts(folder: Path) -> list[Part]:
     return found
 
 
-def records(part: Part, *, newest: bool) -> Iterator[dict[str, Any]]:
+def records(part: DirtyFile, *, newest: bool) -> Iterator[dict[str, Any]]:
     """Everything after the first line. Half a line at the end of the newest file was never sent to the target, and is
     left out. Raises Unknown.
     """
@@ -114,14 +114,14 @@ def records(part: Part, *, newest: bool) -> Iterator[dict[str, Any]]:
         raise Unknown(f"{part.path.name} cannot be read: {error}") from error
 
 
-def _part(folder: Path, number: int) -> Part:
+def _part(folder: Path, number: int) -> DirtyFile:
     path = path_of(folder, number)
     with path.open("rb") as file:
         fields = _sound(file.readline(), path)
         size = os.fstat(file.fileno()).st_size
     if fields["dirty"] != FORMAT or int(fields["file"]) != number:
         raise ValueError(f"{path.name} is not file {number} of form {FORMAT}")
-    return Part(path, str(fields["set"]), number, int(fields["previous"]), int(fields["applied"]), size)
+    return DirtyFile(path, str(fields["set"]), number, int(fields["previous"]), int(fields["applied"]), size)
 
 
 def _fields(path: Path) -> dict[str, Any]:

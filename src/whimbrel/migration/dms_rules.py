@@ -9,8 +9,8 @@ from pathlib import Path
 
 from whimbrel import checkpoint
 from whimbrel.dms.read import faulty, load_rules
-from whimbrel.dms.rules import Rules
-from whimbrel.dms.select import Found
+from whimbrel.dms.rules import DmsRules
+from whimbrel.dms.select import SourceObject
 from whimbrel.dms.translate import Translated, translate
 from whimbrel.errors import ProjectError, WhimbrelError
 from whimbrel.migration import history
@@ -34,16 +34,16 @@ def project_with_rules(project: Project, path: Path, *, into_existing: bool = Fa
     return replace(project, tables=translated.tables)
 
 
-def _begun_rules(rules: Rules, state: Path) -> Translated | None:
+def _begun_rules(rules: DmsRules, state: Path) -> Translated | None:
     """For the tables as they were when the migration began: those that came or changed since make it no other one."""
     folder = StateFolder(state)
     if checkpoint.load(folder.checkpoint).phase == "new":
         return None
     starts = history.load(folder.tables).starts()
-    return translate(rules, [Found(*name) for name in starts], lambda *name: starts[name], begun=True)
+    return translate(rules, [SourceObject(*name) for name in starts], lambda *name: starts[name], begun=True)
 
 
-def translated_rules(rules: Rules, source: Source) -> Translated:
+def translated_rules(rules: DmsRules, source: Source) -> Translated:
     """Raises ProjectError with all that is wrong with the rules: also where the source cannot be asked."""
     try:
         connecting = connect(source)
@@ -52,11 +52,11 @@ def translated_rules(rules: Rules, source: Source) -> Translated:
             raise faulty(rules.faults, rules.place) from None
         raise
     with closing(connecting) as connection:
-        found = [Found(*each) for each in tables_and_views(connection)]
+        found = [SourceObject(*each) for each in tables_and_views(connection)]
         return translate(rules, found, partial(read_table, connection))
 
 
-def _refuse_existing(rules: Rules, into_existing: bool) -> None:
+def _refuse_existing(rules: DmsRules, into_existing: bool) -> None:
     """A condition for the load alone was found to hold because the target is empty."""
     conditioned = [str(mapping) for mapping in rules.mappings if mapping.load_condition]
     if into_existing and conditioned:

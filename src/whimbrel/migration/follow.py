@@ -19,7 +19,7 @@ PRUNE_SECONDS = 10.0
 
 
 def follow(run: Run, done: Callable[[], bool]) -> None:
-    """Apply what comes until ``done`` says so or the run is stopped; the applied part of the log is let go.
+    """Apply what comes until ``done`` says so or the run is stopped; the applied part of the log is deleted.
 
     Raises what ended the capture, if something did.
     """

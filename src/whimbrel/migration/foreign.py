@@ -40,7 +40,7 @@ class Strangers:
     unknown: str
 
 
-class Watch:
+class StreamWatch:
     """Of the streams of all target tables, from the beginning of ``verified`` on. Of each round of a verification:
     first ``read``, then ``dirty_items``, then ``strangers``, as what is ours was noted before it was sent.
 

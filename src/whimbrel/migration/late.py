@@ -28,7 +28,7 @@ from whimbrel.errors import Retryable, StateError, Stopped, WhimbrelError
 from whimbrel.handed_over import FOLLOWING, load
 from whimbrel.item import key_id
 from whimbrel.migration.dirty import newest_place, noted_since
-from whimbrel.migration.dirty_files import Place, Unknown
+from whimbrel.migration.dirty_files import DirtyPlace, Unknown
 from whimbrel.migration.run import Run
 from whimbrel.threads import Thread
 
@@ -52,7 +52,7 @@ class LateState:
     until: float
     streams: dict[str, str]  # by target table, the stream's ARN
     places: dict[str, dict[str, str]]
-    noted: Place | None
+    noted: DirtyPlace | None
     unknown: list[tuple[float, float, str]]
     ended: str = ""
 
@@ -115,8 +115,7 @@ class Late:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._over.set()
-        if self._thread.ident:
-            self._thread.join()  # a look under way reads up to its own beginning, or ends with the run
+        self._thread.join()  # a look under way reads up to its own beginning, or ends with the run
         if self._failure and (error is None or isinstance(error, Stopped)):
             raise self._failure
 
@@ -252,7 +251,7 @@ def _load(root: Path) -> LateState | None:
         fields = orjson.loads(path.read_bytes())
         place = fields.pop("noted")
         unknown = [(begin, end, why) for begin, end, why in fields.pop("unknown")]
-        return LateState(noted=Place(**place) if place else None, unknown=unknown, **fields)
+        return LateState(noted=DirtyPlace(**place) if place else None, unknown=unknown, **fields)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:

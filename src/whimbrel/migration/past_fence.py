@@ -88,7 +88,7 @@ def read_past_fence(root: Path, now: Handover) -> PastFence | None:
     return PastFence(count, first, str(root / LIST), str(read.position), read.faults, read.ended)
 
 
-class Watch:
+class FenceWatch:
     """Of one process that holds the run lock, after the decision. A thread reads while it is entered; what goes wrong
     with it is told and noted, and ends nothing else. To be made when the reverse stream's tables are there.
     """
@@ -115,7 +115,7 @@ class Watch:
         self._stream: BinlogStream | None = None
         self._thread = Thread(self._follow, "past-fence")
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> FenceWatch:
         if not self._read.ended:
             self._thread.start()
         return self
@@ -126,8 +126,7 @@ class Watch:
         self._over.set()
         if stream := self._stream:
             stream.close()
-        if self._thread.ident:
-            self._thread.join()
+        self._thread.join()
 
     @property
     def ended(self) -> str:

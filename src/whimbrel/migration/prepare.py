@@ -17,7 +17,7 @@ from whimbrel.migration.beginnings import Beginnings
 from whimbrel.migration.history import History
 from whimbrel.migration.lineage import Lineage
 from whimbrel.migration.mappings import Mappings, read_mappings, refuse, unproven
-from whimbrel.migration.rules import unsafe_edits
+from whimbrel.migration.safe_edits import unsafe_edits
 from whimbrel.migration.state import StateFolder
 from whimbrel.migration.value_forms import Mapped, same_values
 from whimbrel.mysql.connect import Mysql, ServerInfo, connect, server_info
@@ -49,7 +49,7 @@ def prepare(project: Project) -> Prepared:
     """Read the schema, check the source's settings and compile every mapping.
 
     Raises SourceError, PrivilegeError, UnsupportedSource, MappingError with the faults of all tables at once, and
-    SchemaDrift if a table was altered since the migration began and its rule does not say what becomes of that.
+    SchemaDrift if a table was altered since the migration began and its rule does not say how to handle that.
     """
     connection = connect(project.source)
     try:

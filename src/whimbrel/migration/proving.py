@@ -25,9 +25,9 @@ from whimbrel.migration.progress import Progress
 from whimbrel.migration.retry import retry
 from whimbrel.migration.run import Run
 from whimbrel.migration.state import StateFolder
+from whimbrel.migration.time_to_return import WayBack, read_way_back
 from whimbrel.migration.verify import verify_all
 from whimbrel.migration.waivers import NONE, Waivers
-from whimbrel.migration.way_back import WayBack, read_way_back
 from whimbrel.project import Project
 from whimbrel.records import Position
 

@@ -42,7 +42,7 @@ from whimbrel.migration.prepare import Prepared, followable, lineage_of, not_alt
 from whimbrel.migration.progress import Progress, TableCounts
 from whimbrel.migration.snapshot import Snapshot
 from whimbrel.migration.state import CheckpointStore, StateFolder, with_held
-from whimbrel.migration.watch import Watch
+from whimbrel.migration.watch import SourceWatch
 from whimbrel.mysql.connect import clock, connect
 from whimbrel.mysql.visible import Start, fixed_start
 from whimbrel.records import ItemOperation, Position, Provenance
@@ -80,7 +80,7 @@ class Run:
         self._hands_over = hands_over
         self._capture: Capture | None = None
         self._unfit: set[Path] = set()  # files of the export that were found not to fit its plan
-        self._watch: Watch | None = None
+        self._watch: SourceWatch | None = None
         self.dirty: DirtyKeys | None = None  # from the phase "apply" on
         self.history = prepared.history
 
@@ -168,10 +168,10 @@ class Run:
             source, self.lineage, self._begun, versions, self.folder.log, self.start, self.progress, on_failure
         )
 
-    def new_watch(self, capture: Capture, on_failure: Callable[[], None]) -> Watch:
+    def new_watch(self, capture: Capture, on_failure: Callable[[], None]) -> SourceWatch:
         """To be started beside ``capture``."""
         source, tables = self.prepared.project.source, list(self.prepared.tables.values())
-        return Watch(source, self.lineage, tables, self.progress, on_failure, capture.reconnect)
+        return SourceWatch(source, self.lineage, tables, self.progress, on_failure, capture.reconnect)
 
     def snapshot(self) -> None:
         """Export every table that is not exported yet."""

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from whimbrel.durable import is_sound, replace_file, sealed, sync_folder, writing
-from whimbrel.migration.dirty_files import Place
+from whimbrel.migration.dirty_files import DirtyPlace
 from whimbrel.migration.prepare import Prepared
 from whimbrel.migration.state import StateFolder
 from whimbrel.records import Item, Position
@@ -33,7 +33,7 @@ class Verified:
     time: float
     tables: dict[str, str]
     rules: str
-    place: Place
+    place: DirtyPlace
     full: float = 0.0  # when the last verification of everything began
     unsettled: dict[str, list[Item]] = field(default_factory=dict)
 
@@ -47,7 +47,7 @@ def read_verified(root: Path) -> Verified | None:
         fields: dict[str, Any] = orjson.loads(line)
         del fields["crc"]
         position = Position(**fields.pop("position")) if fields["position"] else fields.pop("position")
-        return Verified(position=position, place=Place(**fields.pop("place")), **fields)
+        return Verified(position=position, place=DirtyPlace(**fields.pop("place")), **fields)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

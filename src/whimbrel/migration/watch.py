@@ -30,7 +30,7 @@ SENT_WITHIN = 1.0  # seconds: what the source has by then must have come, if it 
 log = logging.getLogger(__name__)
 
 
-class Watch:
+class SourceWatch:
     """Beside a capture. A fault that it finds ends the run: it calls ``on_failure``, and ``check`` raises it. A source
     that cannot be reached is not a fault; but nobody calls the target caught up with it. When another server answers it
     calls ``on_moved``, for the capture to follow it or to say why it cannot.
@@ -62,8 +62,7 @@ class Watch:
 
     def stop(self) -> None:
         self._stop.set()
-        if self._thread.ident:
-            self._thread.join()
+        self._thread.join()
 
     def check(self) -> None:
         """Raise what it found, if it found something."""

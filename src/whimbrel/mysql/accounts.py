@@ -33,7 +33,7 @@ class Account(NamedTuple):
         return f"{quoted(self.user)}@{quoted(self.host)}"
 
 
-class Writer(NamedTuple):
+class WriteGrant(NamedTuple):
     """``rights`` as GRANT spells them, granted on ``level``. ``role``: the account is a role that others may have."""
 
     account: Account
@@ -56,7 +56,7 @@ def account_of(text: str) -> Account:
     return Account(user, host)
 
 
-def writers(connection: Mysql, tables: Sequence[Name]) -> list[Writer]:
+def writers(connection: Mysql, tables: Sequence[Name]) -> list[WriteGrant]:
     """Everybody who may write to one of ``tables``, once for each table and level. Raises PrivilegeError."""
     try:
         return list(_Accounts(connection).writers(tables))
@@ -77,7 +77,7 @@ class _Accounts:
         self._roles = self._all_roles()
         self._mandatory = self._mandatory_roles()
 
-    def writers(self, tables: Sequence[Name]) -> Iterator[Writer]:
+    def writers(self, tables: Sequence[Name]) -> Iterator[WriteGrant]:
         wide = ", ".join(f"{name.capitalize()}_priv" for name in self._wide)
         users = rows_as_dicts(self._connection, f"SELECT User, Host, {wide} FROM mysql.user")
         schemas = rows_as_dicts(self._connection, f"SELECT User, Host, Db, {wide} FROM mysql.db")
@@ -95,11 +95,11 @@ class _Accounts:
                     yield from self._writer(row, table, TABLE, _listed(row["Table_priv"]))
                     yield from self._writer(row, table, COLUMNS, _listed(row["Column_priv"]))
 
-    def _writer(self, row: Mapping[str, Any], table: Name, level: str, rights: tuple[str, ...]) -> Iterator[Writer]:
+    def _writer(self, row: Mapping[str, Any], table: Name, level: str, rights: tuple[str, ...]) -> Iterator[WriteGrant]:
         account = Account(str(row["User"]), str(row["Host"]))
         if rights:
             role = account in self._roles or bool(account.user and account.user in self._mandatory)
-            yield Writer(account, table, level, rights, role)
+            yield WriteGrant(account, table, level, rights, role)
 
     @property
     def _wide(self) -> dict[str, str]:

@@ -25,7 +25,7 @@ from whimbrel.mysql.schema import read_table
 from whimbrel.project import Source
 from whimbrel.records import Column, Position, Table
 
-LOCK_WAIT = 30  # seconds that a running ALTER may take to let go
+LOCK_WAIT = 30  # seconds that a running ALTER may take to release it
 _TWICE = (
     "Rows were written between two ALTERs and read only after the second, so nothing says what their columns were. "
     "Start over. With binlog_row_metadata=FULL on the source, it can be followed."

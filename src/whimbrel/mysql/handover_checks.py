@@ -27,7 +27,7 @@ class Fact(NamedTuple):
     remedy: str = ""
 
 
-class Trial(NamedTuple):
+class LockTrial(NamedTuple):
     """How long it took, in seconds: to get the lock and read the position; to close, and to close one table."""
 
     lock: float
@@ -45,7 +45,7 @@ def facts_of(connection: SourceConnection, tables: Sequence[Name], rights: Seque
     yield from _long_transactions(connection)
 
 
-def tried(source: Source, schema: str, exempt: str) -> Trial:
+def tried(source: Source, schema: str, exempt: str) -> LockTrial:
     """Make and remove a fence on a table of whimbrel's own, which is removed again. Raises FenceBroken, PrivilegeError
     and the errors of the source.
     """
@@ -64,7 +64,7 @@ def tried(source: Source, schema: str, exempt: str) -> Trial:
                 drop_triggers(held.execute, [(schema, each.name) for each in triggers])
         finally:
             execute(connection, f"DROP TABLE {name}")
-    return Trial(locked - began, 0.0, made - locked)
+    return LockTrial(locked - began, 0.0, made - locked)
 
 
 def tried_lock(source: Source, schema: str) -> float:

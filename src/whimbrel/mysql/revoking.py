@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from whimbrel.errors import FenceBroken, PrivilegeError
-from whimbrel.mysql.accounts import TABLE, Account, Name, Writer, account_of, exists, writers
+from whimbrel.mysql.accounts import TABLE, Account, Name, WriteGrant, account_of, exists, writers
 from whimbrel.mysql.connect import Mysql, quoted, rows_as_dicts, server_info
 from whimbrel.mysql.grants import grants_of, may
 from whimbrel.project import Cutover
@@ -48,7 +48,7 @@ class Revoked(NamedTuple):
         return f"{quoted(self.table[0])}.{quoted(self.table[1])}"
 
 
-class Statement(NamedTuple):
+class RunningStatement(NamedTuple):
     """One that is being executed. ``number`` tells it from the session's next one."""
 
     session: int
@@ -72,7 +72,7 @@ def exempt_of(connection: Mysql, settings: Cutover) -> Exempt:
     return Exempt(frozenset(users), frozenset(map(account_of, settings.waived_accounts)))
 
 
-def others(connection: Mysql, tables: Sequence[Name], exempt: Exempt) -> list[Writer]:
+def others(connection: Mysql, tables: Sequence[Name], exempt: Exempt) -> list[WriteGrant]:
     """Who may write to ``tables`` beside those."""
     return [each for each in writers(connection, tables) if not exempt.has(each.account)]
 
@@ -87,7 +87,7 @@ def to_revoke(connection: Mysql, tables: Sequence[Name], named: Collection[Accou
     return found
 
 
-def why_not(writer: Writer, named: Collection[Account]) -> str:
+def why_not(writer: WriteGrant, named: Collection[Account]) -> str:
     """Why a REVOKE on the table would not keep this one from writing, "" if it would."""
     if writer.account not in named:
         return "it is neither in revoke_from nor in waived_accounts"
@@ -136,7 +136,7 @@ def grant_needed(revoked: Sequence[Revoked]) -> str:
     )
 
 
-def under_way(connection: Mysql, exempt: Exempt) -> set[Statement]:
+def under_way(connection: Mysql, exempt: Exempt) -> set[RunningStatement]:
     """The statements that are being executed for others. Raises PrivilegeError where the account may not see them."""
     own = int(rows_as_dicts(connection, "SELECT CONNECTION_ID() AS number")[0]["number"])
     found = _under_way_mariadb(connection) if server_info(connection).flavor == "mariadb" else _under_way(connection)
@@ -150,7 +150,7 @@ def under_way(connection: Mysql, exempt: Exempt) -> set[Statement]:
     return {each for each in found if each.session != own and each.user not in passed}
 
 
-def _under_way(connection: Mysql) -> set[Statement]:
+def _under_way(connection: Mysql) -> set[RunningStatement]:
     try:
         rows = rows_as_dicts(
             connection,
@@ -161,10 +161,10 @@ def _under_way(connection: Mysql) -> set[Statement]:
     except PrivilegeError as error:
         hint = "GRANT SELECT ON performance_schema.* to whimbrel's account."
         raise PrivilegeError(error.message, place=error.place, hint=hint) from error
-    return {Statement(int(row["session"]), int(row["number"]), str(row["user"] or "")) for row in rows}
+    return {RunningStatement(int(row["session"]), int(row["number"]), str(row["user"] or "")) for row in rows}
 
 
-def _under_way_mariadb(connection: Mysql) -> set[Statement]:
+def _under_way_mariadb(connection: Mysql) -> set[RunningStatement]:
     if not may(grants_of(connection), "PROCESS"):
         raise PrivilegeError(
             "cannot see which statements are under way",
@@ -177,7 +177,7 @@ def _under_way_mariadb(connection: Mysql) -> set[Statement]:
         "FROM information_schema.PROCESSLIST",
     )
     return {
-        Statement(int(row["session"]), int(row["number"]), str(row["user"] or ""))
+        RunningStatement(int(row["session"]), int(row["number"]), str(row["user"] or ""))
         for row in rows
         if row["command"] not in _IDLE
     }

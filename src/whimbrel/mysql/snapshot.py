@@ -358,7 +358,7 @@ async def first_failure(work: list[asyncio.Task[None]], watchers: list[asyncio.T
 
 async def cancelled(tasks: list[asyncio.Task[None]]) -> None:
     """Until all of ``tasks`` have ended. One that is cancelled just when what it waited for is there may go on as if it
-    had not been (asyncio.wait_for before Python 3.12), and wait for ever for the others: it is cancelled again.
+    had not been (asyncio.wait_for before Python 3.12), and wait forever for the others: it is cancelled again.
     """
     while waiting := [task for task in tasks if not task.done()]:
         for task in waiting:

@@ -10,8 +10,8 @@ where the server can give it:
   which a commit holds too while it becomes visible. XA COMMIT alone may be in the binlog a moment before that; while it
   is, XA RECOVER still lists it.
 - MySQL lists the sessions within a commit: each holds the COMMIT metadata lock from before its transaction is in the
-  binlog until after the engine shows it. When all that held it after a Position was read have let go, all that lies
-  before the Position is visible. GTIDs count as executed before the lock is let go.
+  binlog until after the engine shows it. When everything that held it after a Position was read has released it, all
+  that lies before the Position is visible. GTIDs count as executed before the lock is released.
 - Where MySQL does not show them (no SELECT on performance_schema, or it is switched off), ``locked`` asks for a lock
   on the captured tables.
 """

@@ -15,7 +15,7 @@ from whimbrel.durable import replace_file
 from whimbrel.prediction.sagemaker.control import Control
 from whimbrel.prediction.sagemaker.places import folders_of
 from whimbrel.prediction.sagemaker.training_jobs import TrainingJobs
-from whimbrel.prediction.serve.access import Access
+from whimbrel.prediction.serve.access import AccessRules
 from whimbrel.prediction.serve.deploy import SERVER_FILE, deploy
 from whimbrel.prediction.serve.listener import Limits
 from whimbrel.prediction.serve.project import deploy_new_endpoints, endpoint_rule, only_endpoint, registry_folder
@@ -65,7 +65,7 @@ async def _serve(
     folder: Path,
     host: str,
     port: int | None,
-    access: Access,
+    access: AccessRules,
     ready: Callable[[str], None],
     until: Until,
 ) -> None:

@@ -18,7 +18,7 @@ class Cutover:
 
     ``fence`` is how writes are closed at the source, one of FENCES. Accounts are written as ``user@host``.
     ``reverse_user`` is the account that only whimbrel's reverse stream uses; without one there is no way back.
-    ``new_attributes`` says what happens to an attribute that is no column: ``stop``, ``ignore`` or ``json:COLUMN``.
+    ``new_attributes`` says what happens to an attribute that is not a column: ``stop``, ``ignore`` or ``json:COLUMN``.
     ``ttl`` says it of items that DynamoDB's time to live deleted: ``stop``, ``skip`` or ``apply``.
     """
 

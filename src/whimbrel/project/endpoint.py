@@ -33,7 +33,7 @@ class EndpointRule:
     least_calls: int = 20
     capture_percent: int = 10
     capture_folder: str = ""  # below the state folder
-    unknown: str = "count"  # what becomes of a category that training never saw
+    unknown: str = "count"  # how a category that training never saw is handled
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ class RenewalRule:
     """``model`` behind ``endpoint``, renewed by ``cron``.
 
     The new model must be at least as good as the present one by every metric of ``metrics`` (none: those of its kind),
-    give or take ``tolerance``, on the same hold-out. After a failure the next try waits ``back_off`` seconds, twice as
+    within ``tolerance``, on the same hold-out. After a failure the next try waits ``back_off`` seconds, twice as
     long after each further one, up to a day. A renewal that was due while the scheduler was down is made up for once.
     """
 

@@ -83,7 +83,7 @@ class TableRule:
     or list ``entry_into``; a set has the column ``entry_value`` for its members and no names, a list has the entries
     in the order of ``entry_order`` (columns, each perhaps with " desc") and no names.
 
-    ``new_columns`` says what becomes of a column that is added to the source while the migration runs.
+    ``new_columns`` says how a column is handled that is added to the source while the migration runs.
 
     ``assert_unique``: the user's word that no two rows ever come to one place, where the key of the source that would
     prove it is not in the target's. Without it such a rule is refused.

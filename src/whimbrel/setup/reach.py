@@ -62,7 +62,7 @@ def _not_verified(source: Source, error: SourceUnreachable) -> Reached:
     written = replace(source, tls="verify", tls_ca=ca)
     note(
         f'The server was not verified: {error.message}. The project file has tls = "verify" and tls_ca = "{ca}", '
-        f"which is to be had from {where}; what else there is to choose: docs/security.md"
+        f"which you get from {where}; the alternatives are in docs/security.md"
     )
     return Reached(source, _lines(written))
 

@@ -21,7 +21,7 @@ from botocore.exceptions import ClientError
 from tests.prediction.serve.conftest import ENDPOINT, Running, predictions, serve_command, version
 from tests.prediction.serve.models import ROW, model_file
 from whimbrel.errors import UserError
-from whimbrel.prediction.serve.access import Access, Doors
+from whimbrel.prediction.serve.access import AccessRules, Doors
 from whimbrel.prediction.serve.sigv4 import Signed, fault
 
 CONTROL, PREDICT = "control-0123456789abcdef", "predict-0123456789abcdef"
@@ -83,13 +83,13 @@ def test_it_does_not_start_where_others_could_control_it(tmp_path: Path) -> None
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", None, "192.0.2.1"])
 def test_a_token_is_needed_at_any_address_that_is_not_loopback(host: str | None) -> None:
     with pytest.raises(UserError, match="token"):
-        Access().check(host)
-    Access(control_token=CONTROL).check(host)
-    Access(control=False).check(host)
+        AccessRules().check(host)
+    AccessRules(control_token=CONTROL).check(host)
+    AccessRules(control=False).check(host)
     for local in ("127.0.0.1", "127.8.8.8", "::1", "localhost"):
-        Access().check(local)
+        AccessRules().check(local)
     with pytest.raises(UserError, match="shorter"):
-        Access(control_token="guess-me").check("127.0.0.1")
+        AccessRules(control_token="guess-me").check("127.0.0.1")
 
 
 SECRETS: dict[str, tuple[str, str]] = {
@@ -299,7 +299,7 @@ def test_a_page_of_another_site_gets_nothing(guarded: Running, path: str) -> Non
 
 
 def test_a_header_that_decides_stands_once(guarded: Running) -> None:
-    doors = Doors(Access(), "127.0.0.1")
+    doors = Doors(AccessRules(), "127.0.0.1")
     twice = [(b"host", b"localhost"), (b"host", b"evil.example")]
     refused = doors.by_head(b"GET", b"/", twice, dict(twice), ("127.0.0.1", 80))
     assert refused

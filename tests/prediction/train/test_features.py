@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from whimbrel.errors import RowError, TrainingError
 from whimbrel.prediction.model.features import CATEGORY, NUMBER, Input, encoder, row_reader, value_fault
-from whimbrel.prediction.train.columns import LARGEST, encode, learn_input, read_values
+from whimbrel.prediction.train.feature_columns import LARGEST, encode, learn_input, read_values
 
 numbers = st.one_of(
     st.none(),

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from whimbrel.checks.access.answers import NO_GROUPS, NOT_SERVED, Answer, Sizes
-from whimbrel.checks.access.parse import Statement
+from whimbrel.checks.access.parse import ParsedStatement
 from whimbrel.checks.access.reads import read
 from whimbrel.checks.access.several import several
+from whimbrel.checks.access.statement_answer import NO_GROUPS, NOT_SERVED, Sizes, StatementAnswer
 from whimbrel.checks.access.ways import best_match
 from whimbrel.checks.access.writes import change, insert
 from whimbrel.mapping.design import TableMapping
 
 
-def decide(statement: Statement, mappings: dict[str, TableMapping], sizes: dict[str, Sizes]) -> Answer:
+def decide(statement: ParsedStatement, mappings: dict[str, TableMapping], sizes: dict[str, Sizes]) -> StatementAnswer:
     """``mappings`` and ``sizes`` are by source table."""
     asked = statement.tables[0]
     if statement.why or statement.others or len(statement.tables) > 1:
@@ -22,7 +22,7 @@ def decide(statement: Statement, mappings: dict[str, TableMapping], sizes: dict[
         return insert(statement, asked, mapping, size)
     if statement.grouped:
         what = f"groups by {', '.join(statement.grouped)}"
-        return Answer(mapping.source, NOT_SERVED, notes=[what], advice=NO_GROUPS)
+        return StatementAnswer(mapping.source, NOT_SERVED, notes=[what], advice=NO_GROUPS)
     match = best_match(asked, mapping)
     if statement.verb != "select":
         return change(statement, asked, mapping, size, match)

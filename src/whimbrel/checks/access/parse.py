@@ -11,7 +11,7 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from whimbrel.checks.access.statements import Said
+from whimbrel.checks.access.statements import SeenStatement
 from whimbrel.records import Table
 
 logging.getLogger("sqlglot").setLevel(logging.ERROR)  # it warns of what it keeps as a Command, and we list that
@@ -27,12 +27,12 @@ _SESSION = re.compile(
 )
 
 
-class Unread(Exception):
+class Unparsed(Exception):
     """``str()`` says why a statement was not understood. Ends in the report's list of these."""
 
 
 @dataclass
-class Asked:
+class AskedOfTable:
     """What a statement asks of one table. Columns are named as the table names them.
 
     ``equal``: columns that are one value; ``among``: one of a list; ``ranges``: the operators on a column (``begins``
@@ -50,7 +50,7 @@ class Asked:
 
 
 @dataclass
-class Statement:
+class ParsedStatement:
     """``verb``: select, insert, replace, update or delete. ``limit``: 0 for none, -1 for one that is not known.
 
     ``why``: what no request of DynamoDB does, such as a join. ``order``: (alias, column, descending).
@@ -58,7 +58,7 @@ class Statement:
 
     text: str
     verb: str
-    tables: list[Asked]
+    tables: list[AskedOfTable]
     others: list[str] = field(default_factory=list)
     order: list[tuple[str, str, bool]] = field(default_factory=list)
     ordered_otherwise: bool = False
@@ -81,7 +81,7 @@ def is_session(text: str) -> bool:
     return bool(_SESSION.match(text))
 
 
-def parse(said: Said, tables: Mapping[str, Table]) -> Statement | None:
+def parse(said: SeenStatement, tables: Mapping[str, Table]) -> ParsedStatement | None:
     """None if it is about none of ``tables`` (by ``schema.name``). Raises Unread."""
     replacing = re.match(r"(?i)REPLACE( INTO)?\b", said.text)
     text = f"INSERT INTO{said.text[replacing.end() :]}" if replacing else said.text
@@ -89,13 +89,13 @@ def parse(said: Said, tables: Mapping[str, Table]) -> Statement | None:
         tree = sqlglot.parse_one(_readable(text), dialect="mysql")
     except (SqlglotError, RecursionError, ValueError) as error:
         reason = re.sub(r"\x1b\[\d+m", "", str(error)).splitlines() or [type(error).__name__]
-        raise Unread(reason[0]) from None
+        raise Unparsed(reason[0]) from None
     if isinstance(tree, exp.Command):
-        raise Unread(f"{str(tree.this).upper()} is not analyzed")
+        raise Unparsed(f"{str(tree.this).upper()} is not analyzed")
     if isinstance(tree, _NO_DATA):
         return None
     if not isinstance(tree, exp.Query | exp.Insert | exp.Update | exp.Delete):
-        raise Unread(f"{type(tree).__name__} is not analyzed")
+        raise Unparsed(f"{type(tree).__name__} is not analyzed")
     return _Reading(tree, said.database, tables, "replace" if replacing else "").statement()
 
 
@@ -118,7 +118,7 @@ class _Reading:
     ) -> None:
         self.tree = tree
         self.verb = verb or ("select" if isinstance(tree, exp.Query) else type(tree).__name__.lower())
-        self.asked: dict[str, Asked] = {}
+        self.asked: dict[str, AskedOfTable] = {}
         self.others: list[str] = []
         self.seen = 0
         folded = {name.lower(): table for name, table in tables.items()}
@@ -133,13 +133,13 @@ class _Reading:
             if table is None:
                 self.others.append(each.name)
             elif alias not in self.asked:
-                self.asked[alias] = Asked(table, alias)
+                self.asked[alias] = AskedOfTable(table, alias)
 
-    def statement(self) -> Statement | None:
+    def statement(self) -> ParsedStatement | None:
         if not self.asked:
             return None
         tree = self.tree
-        made = Statement(tree.sql(dialect="mysql"), self.verb, list(self.asked.values()), self.others)
+        made = ParsedStatement(tree.sql(dialect="mysql"), self.verb, list(self.asked.values()), self.others)
         if self.verb == "replace":
             made.text = f"REPLACE{made.text[len('INSERT') :]}"
         made.why = list(self._not_one_request())
@@ -184,7 +184,7 @@ class _Reading:
         for one, own in having:
             one.joined += [(own, other.alias, theirs) for other, theirs in having if other is not one]
 
-    def _place(self, node: exp.Expression | None) -> tuple[Asked, str] | None:
+    def _place(self, node: exp.Expression | None) -> tuple[AskedOfTable, str] | None:
         """The table and the column that ``node`` is, if it is one of ours."""
         while isinstance(node, exp.Paren):
             node = node.this
@@ -286,13 +286,15 @@ class _Reading:
             return self._ranged(place, [operator], [node.expression])
         return self._ranged(self._place(node.expression), [_TURNED[operator]], [node.this])
 
-    def _ranged(self, place: tuple[Asked, str] | None, operators: list[str], values: list[exp.Expression]) -> bool:
+    def _ranged(
+        self, place: tuple[AskedOfTable, str] | None, operators: list[str], values: list[exp.Expression]
+    ) -> bool:
         if place is None or any(value.find(exp.Column, exp.Query) for value in values):
             return False
         place[0].ranges.setdefault(place[1], []).extend(operators)
         return True
 
-    def _inserted(self, tree: exp.Insert, made: Statement) -> None:
+    def _inserted(self, tree: exp.Insert, made: ParsedStatement) -> None:
         asked = made.tables[0]
         if isinstance(tree.this, exp.Schema):
             made.assigned = [found for each in tree.this.expressions if (found := _column(asked.table, each.name))]
@@ -302,7 +304,7 @@ class _Reading:
         made.upsert = bool(tree.args.get("conflict"))
         made.many = isinstance(tree.expression, exp.Values) and len(tree.expression.expressions) > 1
 
-    def _assigned(self, assignments: list[exp.Expression], made: Statement) -> None:
+    def _assigned(self, assignments: list[exp.Expression], made: ParsedStatement) -> None:
         for each in assignments:
             place = self._place(each.this)
             if place is None:
@@ -311,7 +313,7 @@ class _Reading:
             if isinstance(each.expression, exp.Expression) and each.expression.find(exp.Column):
                 made.counted_up.append(place[1])
 
-    def _selected(self, tree: exp.Select, made: Statement) -> None:
+    def _selected(self, tree: exp.Select, made: ParsedStatement) -> None:
         for each in tree.expressions:
             made.aggregates += [one.sql(dialect="mysql") for one in each.find_all(exp.AggFunc)]
             if isinstance(each, exp.Star) or (isinstance(each, exp.Column) and isinstance(each.this, exp.Star)):
@@ -328,7 +330,7 @@ class _Reading:
         if tree.args.get("distinct"):
             made.grouped = made.grouped or [each.sql(dialect="mysql") for each in tree.expressions]
 
-    def _ordered(self, made: Statement) -> None:
+    def _ordered(self, made: ParsedStatement) -> None:
         order, limit = self.tree.args.get("order"), self.tree.args.get("limit")
         for each in order.expressions if order else ():
             if place := self._place(each.this):

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from whimbrel.checks.access.answers import (
+from whimbrel.checks.access.parse import AskedOfTable, ParsedStatement
+from whimbrel.checks.access.statement_answer import (
     NEEDS_INDEX,
     NO_GROUPS,
     NOT_SERVED,
     SCAN,
-    Answer,
     Sizes,
+    StatementAnswer,
     attribute_of,
     read_units,
 )
-from whimbrel.checks.access.parse import Asked, Statement
 from whimbrel.checks.access.wanted import index_wanted
 from whimbrel.checks.access.ways import Match, columns_of, in_order, parts, value
 from whimbrel.mapping.design import TableMapping
 
 
-def read(statement: Statement, asked: Asked, mapping: TableMapping, size: Sizes, match: Match | None) -> Answer:
-    answer = Answer(mapping.source, "")
+def read(
+    statement: ParsedStatement, asked: AskedOfTable, mapping: TableMapping, size: Sizes, match: Match | None
+) -> StatementAnswer:
+    answer = StatementAnswer(mapping.source, "")
     table = f"dynamodb.Table({mapping.target!r})"
     if match is None:
         return _unserved(statement, asked, mapping, size, answer)
@@ -66,7 +68,7 @@ def read(statement: Statement, asked: Asked, mapping: TableMapping, size: Sizes,
 
 
 def _aggregated(
-    statement: Statement, mapping: TableMapping, options: list[str], answer: Answer, filtered: bool
+    statement: ParsedStatement, mapping: TableMapping, options: list[str], answer: StatementAnswer, filtered: bool
 ) -> bool:
     if not statement.aggregates:
         return False
@@ -77,7 +79,9 @@ def _aggregated(
     return True
 
 
-def _order(statement: Statement, match: Match, mapping: TableMapping, options: list[str], answer: Answer) -> bool:
+def _order(
+    statement: ParsedStatement, match: Match, mapping: TableMapping, options: list[str], answer: StatementAnswer
+) -> bool:
     """Whether the items come in the order asked for."""
     if statement.ordered_otherwise:
         answer.notes.append("ordered by an expression: sorted by the application, from all that is read")
@@ -100,7 +104,9 @@ def _order(statement: Statement, match: Match, mapping: TableMapping, options: l
     return False
 
 
-def _unserved(statement: Statement, asked: Asked, mapping: TableMapping, size: Sizes, answer: Answer) -> Answer:
+def _unserved(
+    statement: ParsedStatement, asked: AskedOfTable, mapping: TableMapping, size: Sizes, answer: StatementAnswer
+) -> StatementAnswer:
     """No key is bound: an index where one column or more is one value, else a Scan."""
     answer.units = read_units(size.items, size.bytes)
     table = f"dynamodb.Table({mapping.target!r})"

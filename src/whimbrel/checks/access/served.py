@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from whimbrel.checks.access.answers import NEEDS_INDEX, NOT_SERVED, SCAN, Answer, Sizes
 from whimbrel.checks.access.decide import decide
-from whimbrel.checks.access.parse import Unread, is_session, parse
-from whimbrel.checks.access.statements import PERFORMANCE_SCHEMA, Said, from_digests, from_file
+from whimbrel.checks.access.parse import Unparsed, is_session, parse
+from whimbrel.checks.access.statement_answer import NEEDS_INDEX, NOT_SERVED, SCAN, Sizes, StatementAnswer
+from whimbrel.checks.access.statements import PERFORMANCE_SCHEMA, SeenStatement, from_digests, from_file
 from whimbrel.checks.ask import OutOfTime, TimedQueries
 from whimbrel.checks.findings import Finding, finding
 from whimbrel.checks.scope import Scope
@@ -30,7 +30,7 @@ class Pattern:
     statement: str
     count: int
     share: float
-    answer: Answer
+    answer: StatementAnswer
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Access:
         return sum(each.count * (each.answer.units or 0.0) for each in self.patterns if not each.answer.writes)
 
 
-def spoken(origin: str, queries: TimedQueries, database: str) -> tuple[Counter[Said], list[Finding]]:
+def spoken(origin: str, queries: TimedQueries, database: str) -> tuple[Counter[SeenStatement], list[Finding]]:
     """The statements of ``origin``, a file or ``performance_schema``. Raises ProjectError for a file."""
     if origin != PERFORMANCE_SCHEMA:
         return from_file(Path(origin), database), []
@@ -64,16 +64,18 @@ def spoken(origin: str, queries: TimedQueries, database: str) -> tuple[Counter[S
     return found, [] if found else [finding("access-statements", origin, "the server has gathered no digests")]
 
 
-def access_of(origin: str, said: Counter[Said], mappings: list[TableMapping], sizes: dict[str, Sizes]) -> Access:
+def access_of(
+    origin: str, said: Counter[SeenStatement], mappings: list[TableMapping], sizes: dict[str, Sizes]
+) -> Access:
     """Statements that differ in spelling only are one pattern."""
     by_name = {each.source: each for each in mappings}
     tables = {each.source: each.table for each in mappings}
     found, counts = Access(origin), Counter[str]()
-    answers: dict[str, Answer] = {}
+    answers: dict[str, StatementAnswer] = {}
     for each, count in said.items():
         try:
             statement = None if is_session(each.text) else parse(each, tables)
-        except Unread as reason:
+        except Unparsed as reason:
             found.unread.append((each.text, count, str(reason)))
             continue
         if statement is None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from whimbrel.checks.access.answers import NO_GROUPS, NOT_SERVED, Answer
-from whimbrel.checks.access.parse import Asked, Statement
+from whimbrel.checks.access.parse import AskedOfTable, ParsedStatement
+from whimbrel.checks.access.statement_answer import NO_GROUPS, NOT_SERVED, StatementAnswer
 from whimbrel.checks.access.ways import best_match, value, ways
 from whimbrel.mapping.design import TableMapping
 from whimbrel.mapping.templates import Literal
 
 
-def several(statement: Statement, mappings: dict[str, TableMapping]) -> Answer:
+def several(statement: ParsedStatement, mappings: dict[str, TableMapping]) -> StatementAnswer:
     names = ", ".join(each.table.full_name for each in statement.tables)
     _spread(statement.tables)
     if statement.why == ["a join"] and statement.verb == "select" and not statement.others and not statement.grouped:
@@ -18,7 +18,7 @@ def several(statement: Statement, mappings: dict[str, TableMapping]) -> Answer:
             own = ways(mappings[statement.tables[0].table.full_name])[0].partition
             target = mappings[statement.tables[0].table.full_name].target
             call = f"dynamodb.Table({target!r}).query(KeyConditionExpression=Key({own.name!r}).eq({value(own)}))"
-            return Answer(names, "Query", call, notes=["one item collection has the rows of all these tables"])
+            return StatementAnswer(names, "Query", call, notes=["one item collection has the rows of all these tables"])
     why = list(statement.why)
     if statement.others:
         why.append(f"{', '.join(dict.fromkeys(statement.others))}: not mapped")
@@ -31,12 +31,12 @@ def several(statement: Statement, mappings: dict[str, TableMapping]) -> Answer:
             kind = "GetItem" if match.exact and not match.way.name else "Query"
             steps.append(f"{each.table.name} by {kind} on {', '.join(sorted(match.used))}")
     if statement.grouped:
-        return Answer(names, NOT_SERVED, notes=[*why, "GROUP BY"], advice=NO_GROUPS)
+        return StatementAnswer(names, NOT_SERVED, notes=[*why, "GROUP BY"], advice=NO_GROUPS)
     advice = f"Several calls: {'; '.join(steps)}. Or map the tables into one item collection (docs/mappings.md)"
-    return Answer(names, NOT_SERVED, notes=why, advice=advice)
+    return StatementAnswer(names, NOT_SERVED, notes=why, advice=advice)
 
 
-def _spread(tables: list[Asked]) -> None:
+def _spread(tables: list[AskedOfTable]) -> None:
     """A column joined to one that is bound is bound: as often as there are tables, for chains of them."""
     by_alias = {each.alias: each for each in tables}
     for _ in tables:
@@ -47,7 +47,7 @@ def _spread(tables: list[Asked]) -> None:
                     each.equal.add(own)
 
 
-def _collection(asked: Asked, mapping: TableMapping, tables: list[Asked]) -> tuple[object, ...] | None:
+def _collection(asked: AskedOfTable, mapping: TableMapping, tables: list[AskedOfTable]) -> tuple[object, ...] | None:
     """The target and the partition key's text, each column as all that it is joined to; None if it is not bound."""
     template = ways(mapping)[0].partition.template
     if not set(template.columns) <= asked.equal or not mapping.invertible:
@@ -58,7 +58,7 @@ def _collection(asked: Asked, mapping: TableMapping, tables: list[Asked]) -> tup
     return tuple(parts)
 
 
-def _equals(alias: str, column: str, tables: list[Asked]) -> frozenset[tuple[str, str]]:
+def _equals(alias: str, column: str, tables: list[AskedOfTable]) -> frozenset[tuple[str, str]]:
     found, new = set[tuple[str, str]](), {(alias, column)}
     while new:
         found |= new

@@ -19,7 +19,7 @@ PERFORMANCE_SCHEMA = "performance_schema"
 MAX_TEXT = 64 * 1024  # of one statement; what is longer is cut, and then listed as not readable
 
 
-class Said(NamedTuple):
+class SeenStatement(NamedTuple):
     """A statement without its values, and the database that it was said in ("": not known)."""
 
     text: str
@@ -47,7 +47,7 @@ _GENERAL = re.compile(
 _SERVER_START = re.compile(r"^\S*(?:mysqld|mariadbd?)\S*, Version: |^Tcp port: |^Time\s+Id Command\s+Argument")
 
 
-def from_file(path: Path, database: str) -> Counter[Said]:
+def from_file(path: Path, database: str) -> Counter[SeenStatement]:
     """Of a slow log, a general log or a file of statements, whichever it is. Raises ProjectError."""
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
@@ -62,7 +62,7 @@ def from_file(path: Path, database: str) -> Counter[Said]:
         ) from None
 
 
-def _spoken(head: str, lines: Iterable[str], database: str) -> Iterator[Said]:
+def _spoken(head: str, lines: Iterable[str], database: str) -> Iterator[SeenStatement]:
     if re.search(r"^# Query_time: ", head, re.MULTILINE):
         return of_slow_log(lines, database)
     if any(_GENERAL.match(line) for line in head.splitlines()):
@@ -70,7 +70,7 @@ def _spoken(head: str, lines: Iterable[str], database: str) -> Iterator[Said]:
     return of_sql("".join(lines), database)
 
 
-def of_slow_log(lines: Iterable[str], database: str) -> Iterator[Said]:
+def of_slow_log(lines: Iterable[str], database: str) -> Iterator[SeenStatement]:
     """A ``use`` stands for all that comes after it."""
     kept: list[str] = []
     for line in (*lines, "# end"):
@@ -86,7 +86,7 @@ def of_slow_log(lines: Iterable[str], database: str) -> Iterator[Said]:
         kept = []
 
 
-def of_general_log(lines: Iterable[str], database: str) -> Iterator[Said]:
+def of_general_log(lines: Iterable[str], database: str) -> Iterator[SeenStatement]:
     """Each connection has its own database. A Prepare is not an execution, and an Execute repeats its text."""
     used: dict[str, str] = {}
     entry: tuple[str, str, list[str]] | None = None
@@ -101,7 +101,9 @@ def of_general_log(lines: Iterable[str], database: str) -> Iterator[Said]:
         entry = (begun[1], begun[2], [begun[3] or "", "\n"])
 
 
-def _logged(connection: str, command: str, lines: list[str], used: dict[str, str], database: str) -> Iterator[Said]:
+def _logged(
+    connection: str, command: str, lines: list[str], used: dict[str, str], database: str
+) -> Iterator[SeenStatement]:
     text = "".join(lines).strip()
     if command == "Init DB":
         used[connection] = text
@@ -118,13 +120,13 @@ def _used(text: str) -> str:
     return found[1] if found else ""
 
 
-def of_sql(text: str, database: str) -> Iterator[Said]:
+def of_sql(text: str, database: str) -> Iterator[SeenStatement]:
     """The statements of ``text``, each without its values; USE chooses the database of those after it."""
     for statement in without_values(text):
         if name := _used(statement):
             database = name
         else:
-            yield Said(statement, database)
+            yield SeenStatement(statement, database)
 
 
 def without_values(text: str) -> Iterator[str]:
@@ -167,17 +169,19 @@ def _whole(words: list[str]) -> Iterator[str]:
         yield text[:MAX_TEXT]
 
 
-def from_digests(queries: TimedQueries) -> Counter[Said]:
+def from_digests(queries: TimedQueries) -> Counter[SeenStatement]:
     """Raises what ``TimedQueries`` does; empty if the server gathers none."""
     rows = queries.rows(
         "SELECT COALESCE(SCHEMA_NAME, ''), DIGEST_TEXT, SUM(COUNT_STAR) "
         "FROM performance_schema.events_statements_summary_by_digest GROUP BY 1, 2",
         PERFORMANCE_SCHEMA,
     )
-    found: Counter[Said] = Counter()
+    found: Counter[SeenStatement] = Counter()
     for database, text, count in rows:
         # Digests that no longer have a place are counted together, without a text.
-        found[Said(_text(text) or "(digests that the server had no more room for)", _text(database))] += int(count)
+        found[SeenStatement(_text(text) or "(digests that the server had no more room for)", _text(database))] += int(
+            count
+        )
     return Counter({said: count for said, count in found.items() if not _of_check(said.text)})
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from whimbrel.checks.access.parse import Asked, Statement
+from whimbrel.checks.access.parse import AskedOfTable, ParsedStatement
 from whimbrel.checks.access.ways import attributes_of
 from whimbrel.mapping.design import TableMapping
 from whimbrel.mapping.values import NUMBER_KINDS
@@ -19,7 +19,7 @@ class Wanted(NamedTuple):
     advice: str
 
 
-def index_wanted(statement: Statement, asked: Asked, mapping: TableMapping) -> Wanted | None:
+def index_wanted(statement: ParsedStatement, asked: AskedOfTable, mapping: TableMapping) -> Wanted | None:
     """Partition key: the columns that are one value; sort key: the one of a range, else of the order."""
     single = sorted(asked.equal) or sorted(asked.among)[:1]
     if not single:

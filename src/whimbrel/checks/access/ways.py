@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from whimbrel.checks.access.parse import Asked
+from whimbrel.checks.access.parse import AskedOfTable
 from whimbrel.mapping.columns import Columns
 from whimbrel.mapping.design import TableMapping
 from whimbrel.mapping.templates import Literal, Reference, Template
@@ -76,14 +76,14 @@ def attributes_of(mapping: TableMapping) -> dict[str, KeyPart]:
     return found
 
 
-def best_match(asked: Asked, mapping: TableMapping) -> Match | None:
+def best_match(asked: AskedOfTable, mapping: TableMapping) -> Match | None:
     """The Way that leaves least to be read; the table's own key where others are no better."""
     found = [match for way in ways(mapping) if (match := _match(way, asked, mapping))]
     worth = {"=": 3, "range": 2, "begins_with": 2, "": 0}
     return max(found, key=lambda one: 3 if one.exact and not one.way.name else worth[one.sort], default=None)
 
 
-def _match(way: Way, asked: Asked, mapping: TableMapping) -> Match | None:
+def _match(way: Way, asked: AskedOfTable, mapping: TableMapping) -> Match | None:
     columns = Columns(mapping.rule, mapping.table, [])
     bound = asked.equal | asked.among
 
@@ -104,7 +104,7 @@ def _match(way: Way, asked: Asked, mapping: TableMapping) -> Match | None:
 
 
 def _sort_condition(
-    key: KeyPart, asked: Asked, mapping: TableMapping, sources: Callable[[Template], set[str]]
+    key: KeyPart, asked: AskedOfTable, mapping: TableMapping, sources: Callable[[Template], set[str]]
 ) -> tuple[str, str, set[str]]:
     """The condition in boto3's words, its sort, and the columns that it takes care of."""
     name, bound = f"Key({key.name!r})", asked.equal | asked.among

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from whimbrel.checks.access.answers import Answer, Sizes, attribute_of
-from whimbrel.checks.access.parse import Asked, Statement
+from whimbrel.checks.access.parse import AskedOfTable, ParsedStatement
 from whimbrel.checks.access.reads import read
+from whimbrel.checks.access.statement_answer import Sizes, StatementAnswer, attribute_of
 from whimbrel.checks.access.ways import Match, parts, value, ways
 from whimbrel.mapping.design import TableMapping
 
 
-def insert(statement: Statement, asked: Asked, mapping: TableMapping, size: Sizes) -> Answer:
-    answer = Answer(mapping.source, "PutItem", units=size.write_units, writes=True)
+def insert(statement: ParsedStatement, asked: AskedOfTable, mapping: TableMapping, size: Sizes) -> StatementAnswer:
+    answer = StatementAnswer(mapping.source, "PutItem", units=size.write_units, writes=True)
     table = f"dynamodb.Table({mapping.target!r})"
     own = ways(mapping)[0]
     key = ", ".join(f"{part.name!r}: {value(part)}" for part in parts(own))
@@ -40,11 +40,13 @@ def insert(statement: Statement, asked: Asked, mapping: TableMapping, size: Size
     return answer
 
 
-def change(statement: Statement, asked: Asked, mapping: TableMapping, size: Sizes, match: Match | None) -> Answer:
+def change(
+    statement: ParsedStatement, asked: AskedOfTable, mapping: TableMapping, size: Sizes, match: Match | None
+) -> StatementAnswer:
     table = f"dynamodb.Table({mapping.target!r})"
     part = mapping.shape == "group" or mapping.shared
     verdict = "UpdateItem" if statement.verb == "update" or part else "DeleteItem"
-    answer = Answer(mapping.source, verdict, units=size.write_units, writes=True)
+    answer = StatementAnswer(mapping.source, verdict, units=size.write_units, writes=True)
     if match is None or not match.exact or match.way.name:
         found = read(statement, asked, mapping, size, match)
         found.notes.append(f"then {verdict} for each item that it finds, of about {size.write_units:,.1f} write units")

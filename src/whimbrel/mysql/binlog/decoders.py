@@ -1,7 +1,7 @@
 """Row decoders, generated once for each table map: Python source with every type and length written out.
 
-A decoder turns the rows of one event into Changes. What a column's bytes mean is in ``columns.py``; here is the frame
-around it: the null bitmap, the two images of an update, and the test that the rows fill the event exactly.
+A decoder turns the rows of one event into Changes. What a column's bytes mean is in ``column_readers.py``; here is the
+frame around it: the null bitmap, the two images of an update, and the test that the rows fill the event exactly.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from whimbrel.errors import SchemaDrift, UndecodableEvent
 from whimbrel.mysql.binlog import codes
-from whimbrel.mysql.binlog.columns import Reader, column_reader
+from whimbrel.mysql.binlog.column_readers import Reader, column_reader
 from whimbrel.mysql.binlog.events import TableMap
 from whimbrel.mysql.binlog.metadata import check_metadata, column_names
 from whimbrel.records import Change, Column, Position, Table

@@ -10,7 +10,7 @@ from whimbrel.errors import PartialImage, UndecodableEvent
 from whimbrel.mysql.binlog import events as ev
 from whimbrel.mysql.binlog.decoders import Decode, Decoder, make_decoder
 from whimbrel.mysql.binlog.refused import START_OVER
-from whimbrel.mysql.binlog.session import Session
+from whimbrel.mysql.binlog.session import ReplicaSession
 from whimbrel.records import Change, Position, Table
 
 Key = tuple[str, str]  # a table's schema and name
@@ -45,7 +45,7 @@ class Rows:
     """
 
     def __init__(
-        self, session: Session, tables: Mapping[Key, Table], hidden: Callable[[Table], int], seen: Seen | None
+        self, session: ReplicaSession, tables: Mapping[Key, Table], hidden: Callable[[Table], int], seen: Seen | None
     ) -> None:
         self.tables = dict(tables)
         self._session = session

@@ -22,7 +22,7 @@ LATE = 3.0  # seconds that a transaction may need to count as executed
 _START_OVER = "Start over with a new snapshot, and let the source keep its binlog for longer."
 
 
-class Session(NamedTuple):
+class ReplicaSession(NamedTuple):
     """``charsets`` has the character set of each collation id; ``has`` says in words which history the server holds.
 
     ``version`` is one number: 80403 is 8.4.3. ``unchecked``: the server writes its binlog without checksums.
@@ -61,7 +61,9 @@ class Session(NamedTuple):
         )
 
 
-def open_session(connection: Any, start: Position, server_id: int, *, use_gtid: bool, heartbeat: float) -> Session:
+def open_session(
+    connection: Any, start: Position, server_id: int, *, use_gtid: bool, heartbeat: float
+) -> ReplicaSession:
     """Raises PositionLost if the binlog does not reach back to ``start``, or never was there."""
     info = server_info(connection)
     mariadb = info.flavor == "mariadb"
@@ -72,7 +74,9 @@ def open_session(connection: Any, start: Position, server_id: int, *, use_gtid: 
     introduce(connection, start, server_id, use_gtid=use_gtid, heartbeat=heartbeat, mariadb=mariadb)
     version = one_number(info.version)
     unchecked = global_variable(connection, "binlog_checksum") == "NONE"
-    return Session(mariadb, version, server_id, _place(connection), has, collation_charsets(connection), unchecked)
+    return ReplicaSession(
+        mariadb, version, server_id, _place(connection), has, collation_charsets(connection), unchecked
+    )
 
 
 def one_number(version: tuple[int, int, int]) -> int:

@@ -21,7 +21,7 @@ from whimbrel.mysql.binlog.lexer import Dialect
 from whimbrel.mysql.binlog.protocol import Packets, ServerRefusal
 from whimbrel.mysql.binlog.refused import START_OVER
 from whimbrel.mysql.binlog.rows import COMPRESSED_ROWS, MALFORMED, ROWS, Rows
-from whimbrel.mysql.binlog.session import Session, one_number, open_session
+from whimbrel.mysql.binlog.session import one_number, open_session
 from whimbrel.mysql.binlog.statements import Meaning, Statement, read_statement, statement_text
 from whimbrel.mysql.binlog.xa import XA, Step
 from whimbrel.mysql.connect import version_number
@@ -66,7 +66,7 @@ class BinlogStream:
         gone: refused.Gone = refused.refuse_gone,
     ) -> None:
         self._redefine, self._reprove, self._gone = redefine, reprove, gone
-        self._session: Session = open_session(connection, start, server_id, use_gtid=use_gtid, heartbeat=heartbeat)
+        self._session = open_session(connection, start, server_id, use_gtid=use_gtid, heartbeat=heartbeat)
         self._mariadb = self._session.mariadb
         self._rows = Rows(self._session, tables, hidden, seen)
         self._packets = Packets(connection, f"{connection.host}:{connection.port}", max(30.0, 10 * heartbeat))

@@ -15,7 +15,7 @@ MOST_HEADER = 1_000  # bytes
 Found = tuple[str, str]  # a column and its value
 
 
-class Unknown:
+class UnknownValues:
     """``counts`` of values by column, and the ``values`` themselves: different ones, oldest first, shortened."""
 
     def __init__(self, found: Iterable[Found] = ()) -> None:
@@ -28,7 +28,7 @@ class Unknown:
             self.counts[column] = self.counts.get(column, 0) + 1
             self._keep(column, value if len(value) <= LONGEST else value[: LONGEST - 1] + "…")
 
-    def merge(self, other: Unknown) -> None:
+    def merge(self, other: UnknownValues) -> None:
         for column, count in other.counts.items():
             self.counts[column] = self.counts.get(column, 0) + count
             for value in other.values[column]:

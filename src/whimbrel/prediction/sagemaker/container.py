@@ -17,7 +17,7 @@ from pathlib import Path
 from whimbrel.errors import UserError, WhimbrelError
 from whimbrel.prediction.model.artifact import model_file
 from whimbrel.prediction.model.model import load_model
-from whimbrel.prediction.serve.access import ANY_HOST, Access
+from whimbrel.prediction.serve.access import ANY_HOST, AccessRules
 from whimbrel.prediction.serve.listener import Limits
 from whimbrel.prediction.serve.registry import CREATING, EndpointConfig, Registry, StoredEndpoint, Variant
 from whimbrel.prediction.serve.server import run, serve, until_a_signal
@@ -60,7 +60,7 @@ async def _serve(folder: Path) -> None:
         host=os.environ.get("WHIMBREL_HOST"),  # None: SageMaker reaches the container from outside of it
         port=int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080")),
         limits=Limits(),
-        access=Access(control=False, hosts=(ANY_HOST,)),
+        access=AccessRules(control=False, hosts=(ANY_HOST,)),
         until=until_a_signal,
         ready=lambda port: logging.getLogger("whimbrel.serve").info("ready on port %d", port),
     )

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 from whimbrel.errors import UserError
 from whimbrel.prediction.serve import sigv4
-from whimbrel.prediction.serve.listener import Local, Refused
+from whimbrel.prediction.serve.listener import Local, RefusedRequest
 
 KEY_ID = "whimbrel"
 SHORTEST = 16  # characters of a token
@@ -34,7 +34,7 @@ _MOST_KNOWN = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class AccessRules:
     """The secrets, "" where there is none; ``key_id`` is the access key that goes with them in a signature."""
 
     control_token: str = ""
@@ -75,7 +75,7 @@ def is_control(method: bytes, path: bytes) -> bool:
 class Doors:
     """Lets a request in or not, first by its head alone, then, where it is signed, by all of it."""
 
-    def __init__(self, access: Access, host: str | None) -> None:
+    def __init__(self, access: AccessRules, host: str | None) -> None:
         self._access = access
         # Whether there is a secret to sign with, so that ``by_signature`` has to be asked.
         self.signed = bool(access.control_token or access.predict_token)
@@ -90,15 +90,15 @@ class Doors:
         headers: Sequence[tuple[bytes, bytes]],
         found: Mapping[bytes, bytes],
         local: Local,
-    ) -> Refused | None:
+    ) -> RefusedRequest | None:
         """``found`` has the last of ``headers`` of each name."""
         if len(found) != len(headers) and (name := _twice(headers)):
-            return Refused(400, f"the header {name} appears twice")
+            return RefusedRequest(400, f"the header {name} appears twice")
         host = found.get(b"host", b"")
         if (host, local) not in self._known and (refused := self._host(host, local)):
             return refused
         if b"origin" in found and not _same_site(found[b"origin"], host):
-            return Refused(403, f"a page from {_shown(found[b'origin'])} may not do this")
+            return RefusedRequest(403, f"a page from {_shown(found[b'origin'])} may not do this")
         secrets = self._secrets(method, path) if self.signed else []
         return _without_secret(found.get(b"authorization", b""), secrets, method, path) if secrets else None
 
@@ -119,21 +119,21 @@ class Doors:
             return [access.control_token] if access.control_token else []
         return [each for each in (access.predict_token, access.control_token) if each] if access.predict_token else []
 
-    def _host(self, host: bytes, local: Local) -> Refused | None:
+    def _host(self, host: bytes, local: Local) -> RefusedRequest | None:
         match = _HOST.fullmatch(host)
         name = match[1].decode().lower().rstrip(".").strip("[]") if match else ""
         if not match or (match[1][:1] == b"[" and not _is_address(name)):
-            return Refused(400, f"the header Host is missing or is not a host: {_shown(host)}")
+            return RefusedRequest(400, f"the header Host is missing or is not a host: {_shown(host)}")
         allowed = name in self._names or ANY_HOST in self._names or name == local[0].lower()
         if not allowed:
             why = f"host {_shown(host)} is not a name of this server; allowed_hosts in [serve] lists them"
-            return Refused(403, why)
+            return RefusedRequest(403, why)
         if len(self._known) < _MOST_KNOWN:
             self._known.add((host, local))
         return None
 
 
-def _without_secret(authorization: bytes, secrets: Iterable[str], method: bytes, path: bytes) -> Refused | None:
+def _without_secret(authorization: bytes, secrets: Iterable[str], method: bytes, path: bytes) -> RefusedRequest | None:
     kind, _, shown = authorization.partition(b" ")
     kind, control = kind.lower(), is_control(method, path)
     if kind == sigv4.ALGORITHM.lower().encode():
@@ -145,7 +145,7 @@ def _without_secret(authorization: bytes, secrets: Iterable[str], method: bytes,
         return None
     offered = "Bearer" if control else 'Bearer, Basic realm="whimbrel"'
     why = "the token is wrong" if authorization else "this needs a token: Authorization: Bearer …, or a signed request"
-    return Refused(401, why, f"www-authenticate: {offered}\r\n")
+    return RefusedRequest(401, why, f"www-authenticate: {offered}\r\n")
 
 
 def _password(shown: bytes) -> bytes:

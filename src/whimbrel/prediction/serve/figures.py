@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from whimbrel.prediction.model.unknown import Unknown
+from whimbrel.prediction.model.unknown import UnknownValues
 
 # Upper bounds in seconds; one more bucket counts what is longer.
 BOUNDS = (50e-6, 100e-6, 200e-6, 500e-6, 1e-3, 2e-3, 5e-3, 10e-3, 20e-3, 50e-3, 0.1, 0.2, 0.5, 1.0, 5.0)
@@ -55,7 +55,7 @@ class Figures:
         self.calls = self.errors = self.faults = self.rows = 0
         self.seconds = self.waited = 0.0
         self.codes: dict[int, int] = {}
-        self.unknown = Unknown()
+        self.unknown = UnknownValues()
         self.buckets = [0] * (len(BOUNDS) + 1)  # of the model's own time
         self.waits = [0] * (len(BOUNDS) + 1)  # of the time from a request's arrival to its answer
         self._ring = [Second() for _ in range(SECONDS)]

@@ -16,9 +16,9 @@ from http import HTTPStatus
 from time import monotonic
 from typing import Any, cast
 
-from whimbrel.prediction.serve.answers import Response, refusal
 from whimbrel.prediction.serve.incoming import SLICE, Incoming
 from whimbrel.prediction.serve.listener import Listener, Request
+from whimbrel.prediction.serve.responses import Response, refusal
 
 MOST_DISCARDED = 64 << 20  # what is read of a refused body, so that its sender gets to see the refusal
 MOST_CONNECTIONS = 4_096

@@ -9,8 +9,8 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from time import monotonic
 from typing import Any, NamedTuple, Protocol
 
-from whimbrel.prediction.serve.answers import Response, refusal
 from whimbrel.prediction.serve.budget import MOST_MEMORY, Budget, Load
+from whimbrel.prediction.serve.responses import Response, refusal
 from whimbrel.prediction.serve.turns import Turns
 
 MOST_BODY = 5 << 20
@@ -40,7 +40,7 @@ class Limits(NamedTuple):
     idle: float = 120.0  # between requests
 
 
-class Refused(NamedTuple):
+class RefusedRequest(NamedTuple):
     """What is wrong with a request of which only the head is known; ``headers`` are whole lines."""
 
     status: int
@@ -51,7 +51,7 @@ class Refused(NamedTuple):
 Handler = Callable[[Request], Response | Coroutine[Any, Any, Response]]
 Local = tuple[str, int]
 # From a request's method, path, headers and fields (see Request), and the local address that it reached.
-Gate = Callable[[bytes, bytes, Sequence[tuple[bytes, bytes]], Mapping[bytes, bytes], Local], Refused | None]
+Gate = Callable[[bytes, bytes, Sequence[tuple[bytes, bytes]], Mapping[bytes, bytes], Local], RefusedRequest | None]
 
 
 class Timed(Protocol):

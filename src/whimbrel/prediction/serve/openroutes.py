@@ -9,11 +9,11 @@ from typing import Any
 import orjson
 
 from whimbrel.prediction.serve import openinference
-from whimbrel.prediction.serve.answers import Response
 from whimbrel.prediction.serve.bodies import JSON, BodyError
 from whimbrel.prediction.serve.budget import Load, NoRoom
 from whimbrel.prediction.serve.endpoint import LiveEndpoint, Meta, NoSuchVariant
 from whimbrel.prediction.serve.listener import Request
+from whimbrel.prediction.serve.responses import Response
 from whimbrel.prediction.serve.served import Call, Served
 from whimbrel.prediction.serve.serving import Serving
 from whimbrel.prediction.serve.work import work

@@ -6,16 +6,16 @@ import os
 from pathlib import Path
 
 from whimbrel.errors import UserError
-from whimbrel.prediction.serve.access import Access
+from whimbrel.prediction.serve.access import AccessRules
 from whimbrel.prediction.serve.deploy import Keys
 from whimbrel.private import openness
 from whimbrel.project import Project
 
 
-def access_of(project: Project) -> Access:
+def access_of(project: Project) -> AccessRules:
     """Raises UserError for a secret that is not there, or that others can read."""
     serve = project.predict.serve
-    return Access(
+    return AccessRules(
         control_token=_secret(project, "token", serve.token_env, serve.token_file),
         predict_token=_secret(project, "predict_token", serve.predict_token_env, serve.predict_token_file),
         key_id=serve.access_key,

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from whimbrel.errors import RowError, UserError
 from whimbrel.prediction.model.features import CATEGORY, Input, shown
 from whimbrel.prediction.model.model import Model, Prediction
-from whimbrel.prediction.model.unknown import Found, Unknown
+from whimbrel.prediction.model.unknown import Found, UnknownValues
 from whimbrel.prediction.serve.bodies import BodyError, Row, rows_of
 from whimbrel.prediction.serve.outputs import accepted, classes_header, part, whole
 
@@ -44,7 +44,7 @@ class Answer(NamedTuple):
     body: bytes  # the error's message, if it is one
     content_type: str
     rows: int = 0
-    unknown: Unknown | None = None  # the categories that training never saw, where there were any
+    unknown: UnknownValues | None = None  # the categories that training never saw, where there were any
 
 
 class Served:
@@ -73,14 +73,14 @@ class Served:
         parts: list[bytes] = []
         count = 0
         found: list[Found] = []
-        unknown: Unknown | None = None
+        unknown: UnknownValues | None = None
         try:
             kind = accepted(call.accept, call.content_type)
             for rows in rows_of(call.body, call.content_type, self.names, rows_a_step):
                 parts.append(part(self._predict(rows, count, found), kind))
                 self.samples.append(rows[0])
                 if found:
-                    unknown = unknown or Unknown()
+                    unknown = unknown or UnknownValues()
                     unknown.add(found)
                     if call.refuse_unknown:
                         yield Answer(400, self._refusal(rows, count), "text/plain", 0, unknown)

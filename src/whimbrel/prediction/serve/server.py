@@ -33,8 +33,15 @@ import orjson
 
 from whimbrel.errors import ModelDamaged, UserError, WhimbrelError
 from whimbrel.prediction.serve import prometheus
-from whimbrel.prediction.serve.access import Access, Doors
-from whimbrel.prediction.serve.answers import (
+from whimbrel.prediction.serve.access import AccessRules, Doors
+from whimbrel.prediction.serve.bodies import JSON
+from whimbrel.prediction.serve.budget import Load, NoRoom
+from whimbrel.prediction.serve.endpoint import LiveEndpoint, LiveVariant, Meta, NoSuchVariant
+from whimbrel.prediction.serve.http import Connection
+from whimbrel.prediction.serve.invocation import unsupported
+from whimbrel.prediction.serve.listener import Limits, Listener, Request
+from whimbrel.prediction.serve.openroutes import OpenInference
+from whimbrel.prediction.serve.responses import (
     Response,
     as_container,
     as_event_stream,
@@ -43,13 +50,6 @@ from whimbrel.prediction.serve.answers import (
     no_variant,
     refusal,
 )
-from whimbrel.prediction.serve.bodies import JSON
-from whimbrel.prediction.serve.budget import Load, NoRoom
-from whimbrel.prediction.serve.endpoint import LiveEndpoint, LiveVariant, Meta, NoSuchVariant
-from whimbrel.prediction.serve.http import Connection
-from whimbrel.prediction.serve.invocation import unsupported
-from whimbrel.prediction.serve.listener import Limits, Listener, Request
-from whimbrel.prediction.serve.openroutes import OpenInference
 from whimbrel.prediction.serve.served import SMALL_BODY, Answer, Call
 from whimbrel.prediction.serve.serving import Serving
 from whimbrel.prediction.serve.sigv4 import Signed
@@ -282,7 +282,7 @@ async def serve(
     ready: Callable[[int], None],
     until: Until,
     control: Control | None = None,
-    access: Access | None = None,
+    access: AccessRules | None = None,
     grace: float = 25.0,
 ) -> None:
     """Serve until ``until`` returns; then answer what has begun, in ``grace`` seconds. ``host`` None: every interface.
@@ -290,7 +290,7 @@ async def serve(
     ``ready`` is called with the port once every endpoint is up. Raises UserError when the address cannot be had, or
     would open the server to other machines without a token.
     """
-    access = access or Access()
+    access = access or AccessRules()
     access.check(host)
     doors = Doors(access, host)
     routes = Routes(serving, doors, control if access.control else None)

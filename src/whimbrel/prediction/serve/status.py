@@ -12,6 +12,7 @@ from whimbrel.prediction.model.features import CATEGORY, Input
 from whimbrel.prediction.model.model import Model
 from whimbrel.prediction.serve.endpoint import Fleet, LiveEndpoint, LiveVariant
 from whimbrel.prediction.serve.figures import SECONDS, quantile_of
+from whimbrel.prediction.serve.registry import DELETING
 from whimbrel.prediction.serve.served import Served
 from whimbrel.prediction.serve.serving import Serving
 
@@ -66,7 +67,7 @@ def _endpoint(serving: Serving, live: LiveEndpoint, now: float) -> dict[str, Any
     trial = live.trial
     found: dict[str, Any] = {
         "name": live.name,
-        "status": stored.status if stored else "Deleting",
+        "status": stored.status if stored else DELETING,
         "config": stored.config if stored else "",
         "pending": stored.pending if stored else "",
         "reason": stored.reason if stored else "",

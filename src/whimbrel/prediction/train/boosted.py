@@ -14,7 +14,7 @@ import numpy as np
 
 from whimbrel.prediction.model.features import CATEGORY, Input
 from whimbrel.prediction.model.scorer import LEAF, NAN, Boosted, Tree
-from whimbrel.prediction.train.columns import Array, Column
+from whimbrel.prediction.train.feature_columns import Array, FeatureColumn
 from whimbrel.prediction.train.holdout import Split
 from whimbrel.prediction.train.search import Choice, in_parallel, loss
 
@@ -26,7 +26,7 @@ EVERY = 10  # rounds between two that are judged
 RATE = 0.07
 
 
-def matrix(inputs: Sequence[Input], columns: Sequence[Column]) -> Array:
+def matrix(inputs: Sequence[Input], columns: Sequence[FeatureColumn]) -> Array:
     """A column for each input, as the module's head says."""
     made = []
     for each, column in zip(inputs, columns, strict=True):

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from whimbrel.prediction.model.scorer import Calibration, link
-from whimbrel.prediction.train.columns import Array
+from whimbrel.prediction.train.feature_columns import Array
 from whimbrel.prediction.train.search import loss
 
 PRIOR = 1.0  # nats for the square of the slope's logarithm: what rows must gain before it leaves one

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from whimbrel.errors import TrainingError
-from whimbrel.prediction.train.columns import Array
+from whimbrel.prediction.train.feature_columns import Array
 from whimbrel.project.predict import ModelRule
 
 FOLDS = 3

@@ -13,7 +13,7 @@ import numpy as np
 from whimbrel.prediction.model.features import NUMBER, Input
 from whimbrel.prediction.model.model import Model
 from whimbrel.prediction.train import linear, metrics
-from whimbrel.prediction.train.columns import Array, Column, Values
+from whimbrel.prediction.train.feature_columns import Array, FeatureColumn, Values
 from whimbrel.prediction.train.search import in_parallel, loss
 
 ALONE_AUC, ALONE_SKILL = 0.95, 0.8  # an attribute alone that is as good as this has probably seen the outcome
@@ -48,7 +48,9 @@ def importance(model: Model, rows: Array, target: Array, seed: int) -> list[dict
     return sorted(found, key=lambda each: -each["rise"])
 
 
-def alone(kind: str, inputs: Sequence[Input], columns: Sequence[Column], target: Array) -> dict[str, dict[str, Any]]:
+def alone(
+    kind: str, inputs: Sequence[Input], columns: Sequence[FeatureColumn], target: Array
+) -> dict[str, dict[str, Any]]:
     """How well each input predicts alone: each half of the rows is scored by the outcomes of the other half.
 
     ``skill`` for all kinds, ``auc`` for binary.
@@ -94,11 +96,11 @@ def suspects(by_itself: dict[str, dict[str, Any]], rises: list[dict[str, Any]]) 
 
 
 def lost_without(
-    kind: str, inputs: Sequence[Input], columns: Sequence[Column], target: Array, names: Sequence[str]
+    kind: str, inputs: Sequence[Input], columns: Sequence[FeatureColumn], target: Array, names: Sequence[str]
 ) -> dict[str, float]:
     """The share of skill that goes when a linear model is fitted without the input, for each of ``names``."""
     rows = slice(None, None, max(1, len(target) // LEFT_OUT_ROWS))
-    taken = [Column(each.amounts[rows], each.places[rows]) for each in columns]
+    taken = [FeatureColumn(each.amounts[rows], each.places[rows]) for each in columns]
     kept = [[left_out not in (each.name, each.column) for each in inputs] for left_out in (None, *names)]
     whole, *skills = in_parallel(lambda keep: _skill(kind, inputs, taken, target[rows], keep), kept)
     return {name: 1 - skill / whole for name, skill in zip(names, skills, strict=True)} if whole > 0 else {}
@@ -112,11 +114,13 @@ def score_loss(kind: str, target: Array, scores: Any) -> float:
     return metrics.log_loss(np.stack([1 - found, found], 1) if kind == "binary" else found, target)
 
 
-def _skill(kind: str, inputs: Sequence[Input], columns: Sequence[Column], target: Array, keep: list[bool]) -> float:
+def _skill(
+    kind: str, inputs: Sequence[Input], columns: Sequence[FeatureColumn], target: Array, keep: list[bool]
+) -> float:
     """Fitted on the even rows, judged on the odd ones."""
     used = [
         # For trees a missing amount is NaN; here it is the mean.
-        (each, Column(np.where(np.isnan(column.amounts), each.mean, column.amounts), column.places))
+        (each, FeatureColumn(np.where(np.isnan(column.amounts), each.mean, column.amounts), column.places))
         for each, column, wanted in zip(inputs, columns, keep, strict=True)
         if wanted
     ]

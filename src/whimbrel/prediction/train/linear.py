@@ -14,7 +14,7 @@ import numpy as np
 
 from whimbrel.prediction.model.features import NUMBER, Input
 from whimbrel.prediction.model.scorer import Linear
-from whimbrel.prediction.train.columns import Array, Column
+from whimbrel.prediction.train.feature_columns import Array, FeatureColumn
 from whimbrel.prediction.train.holdout import Split
 from whimbrel.prediction.train.search import Choice, in_parallel, loss
 
@@ -27,7 +27,7 @@ OVER_TIME = (
 )
 
 
-def matrix(inputs: Sequence[Input], columns: Sequence[Column]) -> Any:
+def matrix(inputs: Sequence[Input], columns: Sequence[FeatureColumn]) -> Any:
     """A sparse row for each row: a one at each input's place, and the scaled amounts of numbers."""
     import scipy.sparse as sparse
 

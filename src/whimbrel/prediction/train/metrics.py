@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from whimbrel.prediction.model.model import Metrics
-from whimbrel.prediction.train.columns import Array
+from whimbrel.prediction.train.feature_columns import Array
 
 CALIBRATION_BINS = 10
 LEAST_SCORE = 1e-15

@@ -11,7 +11,7 @@ import numpy as np
 
 from whimbrel.prediction.model.model import Metrics, Model
 from whimbrel.prediction.train import metrics, svg
-from whimbrel.prediction.train.columns import Array
+from whimbrel.prediction.train.feature_columns import Array
 
 POINTS = 200  # of a curve; more cannot be seen
 SHOWN = 30  # inputs listed by importance

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from whimbrel.prediction.train.columns import Array
+from whimbrel.prediction.train.feature_columns import Array
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from whimbrel.errors import TrainingError
 from whimbrel.prediction.model.features import as_number, as_text, shown
-from whimbrel.prediction.train.columns import Array, Values, read_values
+from whimbrel.prediction.train.feature_columns import Array, Values, read_values
 from whimbrel.project.predict import ModelRule
 
 # Which of two usual words means "it happened".
@@ -19,7 +19,7 @@ MOST_CLASSES = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class TargetValues:
     """``values`` stand for the rows asked for: the class's number in ``labels``, or the value itself for regression."""
 
     kind: str
@@ -27,15 +27,15 @@ class Target:
     values: Array
 
 
-def read_target(rule: ModelRule, table: pa.Table, rows: Array) -> Target:
+def read_target(rule: ModelRule, table: pa.Table, rows: Array) -> TargetValues:
     """Raises TrainingError where the outcomes do not fit the kind that is asked for."""
     found = read_values(table, rule.target).take(rows)
     used = [found.distinct[code] for code in np.unique(found.codes)]
     kind = rule.kind if rule.kind != "auto" else _kind(used)
     if kind == "regression":
-        return Target(kind, (), numbers(found))
+        return TargetValues(kind, (), numbers(found))
     labels = _labels(rule, kind, sorted({_text(rule.target, value) for value in used}))
-    return Target(kind, labels, class_numbers(found, labels))
+    return TargetValues(kind, labels, class_numbers(found, labels))
 
 
 def class_numbers(values: Values, labels: tuple[str, ...]) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from whimbrel.errors import TrainingError
-from whimbrel.prediction.train.columns import Array
+from whimbrel.prediction.train.feature_columns import Array
 from whimbrel.project.predict import ThresholdRule
 
 

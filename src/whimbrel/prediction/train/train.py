@@ -24,9 +24,9 @@ from whimbrel.prediction.model.kept import MODEL_FILE
 from whimbrel.prediction.model.model import Metrics, Model, save_model
 from whimbrel.prediction.model.scorer import Calibration, compile_scorer, fill
 from whimbrel.prediction.train import boosted, calibrate, gate, leakage, linear, metrics, report, threshold
-from whimbrel.prediction.train.columns import (
+from whimbrel.prediction.train.feature_columns import (
     Array,
-    Column,
+    FeatureColumn,
     Values,
     encode,
     learn_inputs,
@@ -35,7 +35,7 @@ from whimbrel.prediction.train.columns import (
 )
 from whimbrel.prediction.train.holdout import folds, judged, labelled_rows, split
 from whimbrel.prediction.train.search import Choice, class_weights
-from whimbrel.prediction.train.targets import Target, class_numbers, numbers, read_target
+from whimbrel.prediction.train.targets import TargetValues, class_numbers, numbers, read_target
 from whimbrel.prediction.train.usable import flat_table, usable
 from whimbrel.project.predict import ModelRule
 
@@ -52,14 +52,14 @@ class _Data:
     names: tuple[str, ...]
     types: tuple[str, ...]
     values: tuple[Values, ...]
-    target: Target  # its values stand at the table's row numbers
+    target: TargetValues  # its values stand at the table's row numbers
     left_out: dict[str, str]  # columns that cannot be inputs, and why
 
 
 @dataclass(frozen=True, slots=True)
 class _Learned:
     inputs: tuple[Input, ...]
-    columns: list[Column]
+    columns: list[FeatureColumn]
     matrix: Any
     target: Array
     weights: Array | None

@@ -11,7 +11,7 @@ import pyarrow as pa
 from whimbrel.errors import TrainingError
 from whimbrel.prediction.model.dates import is_date
 from whimbrel.prediction.model.features import CATEGORY, DATE, NUMBER
-from whimbrel.prediction.train.columns import Array, Values, names_rows, read_values
+from whimbrel.prediction.train.feature_columns import Array, Values, names_rows, read_values
 from whimbrel.project.predict import ModelRule
 
 

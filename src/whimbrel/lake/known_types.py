@@ -14,7 +14,7 @@ from whimbrel.records import AttributeValue, Item
 RESERVED = ("_deleted", "_sequence")
 
 
-class Columns:
+class KnownTypes:
     """Grows with what is seen; thread-safe. A pinned type never changes but for names that a map has more."""
 
     def __init__(self, pinned: Mapping[str, Type], key: Iterable[str] = (), exclude: Iterable[str] = ()) -> None:

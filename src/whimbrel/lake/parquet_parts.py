@@ -13,13 +13,13 @@ from pathlib import Path
 
 from whimbrel.errors import Stopped
 from whimbrel.lake import fast, sources
-from whimbrel.lake.columns import Columns, plan_of
 from whimbrel.lake.items import BadLine
+from whimbrel.lake.known_types import KnownTypes, plan_of
 from whimbrel.lake.lines import check_whole, lines
 from whimbrel.lake.need import need
 from whimbrel.lake.refused import Refused, shown_text
 from whimbrel.lake.segments import Part, PartWriter, rewrite
-from whimbrel.lake.sources import Record, Source
+from whimbrel.lake.sources import Record, SourceFile
 from whimbrel.lake.types import Type
 from whimbrel.lake.values import widens
 from whimbrel.records import Item
@@ -37,13 +37,13 @@ class PartMaker:
     With ``sequence`` the part is a delta: it has deletions, and numbers that say which row is the later one.
     """
 
-    def __init__(self, columns: Columns, *, flatten: bool = False, stop: threading.Event | None = None) -> None:
+    def __init__(self, columns: KnownTypes, *, flatten: bool = False, stop: threading.Event | None = None) -> None:
         self._columns = columns
         self._flatten = flatten
         self._stop = stop or threading.Event()
         self._slow: set[Path] = set()  # files that DuckDB could not read to the end
 
-    def make(self, stem: Path, group: Sequence[Source], sequence: int | None = None) -> Part:
+    def make(self, stem: Path, group: Sequence[SourceFile], sequence: int | None = None) -> Part:
         """Segments are ``<stem>-0.parquet`` and so on. Raises LogCorrupt when a file has not as many items as its
         export says, StateError, Stopped.
         """
@@ -69,7 +69,7 @@ class PartMaker:
                 rewrite(segment, types, self._columns.exclude, self._flatten)
         return True
 
-    def _add(self, source: Source, writing: PartWriter) -> int:
+    def _add(self, source: SourceFile, writing: PartWriter) -> int:
         types = dict(writing.types)
         plan = plan_of(types)
         if writing.sequence is None and source.path not in self._slow and fast.readable(plan, source):
@@ -86,7 +86,7 @@ class PartMaker:
                 return 0
         return self._add_slowly(source, writing)
 
-    def _add_fast(self, source: Source, types: dict[str, Type], writing: PartWriter) -> int:
+    def _add_fast(self, source: SourceFile, types: dict[str, Type], writing: PartWriter) -> int:
         seen, strange, bad = 0, 0, set[bytes]()
         plan = plan_of(types)
         for batch in fast.read(source, plan, _batch_rows(source)):
@@ -110,7 +110,7 @@ class PartMaker:
                     writing.refuse(Refused(str(source.path), found.number, {}, found.fault, shown_text(found.text)))
         return seen
 
-    def _add_slowly(self, source: Source, writing: PartWriter) -> int:
+    def _add_slowly(self, source: SourceFile, writing: PartWriter) -> int:
         seen, held, records = 0, 0, list[Record]()
         for line in sources.read(source):
             seen += 1
@@ -131,14 +131,14 @@ class PartMaker:
             raise Stopped("asked to stop before the conversion was done")
 
 
-def look_at(columns: Columns, listed: Iterable[Source]) -> None:
+def look_at(columns: KnownTypes, listed: Iterable[SourceFile]) -> None:
     """See the first items of each file, so that most parts are begun under the right types."""
     for source in listed:
         for item in _first_items(source, _LOOK_LINES):
             columns.see(item)
 
 
-def _first_items(source: Source, lines: int) -> Iterator[Item]:
+def _first_items(source: SourceFile, lines: int) -> Iterator[Item]:
     for line in sources.read(source):
         if line.record is not None:
             yield (line.record.item if line.record.item is not None else line.record.keys) or {}
@@ -146,7 +146,7 @@ def _first_items(source: Source, lines: int) -> Iterator[Item]:
             return
 
 
-def _batch_rows(source: Source) -> int:
+def _batch_rows(source: SourceFile) -> int:
     """As many rows as make some megabytes, by the length of the first lines."""
     lengths = []
     for text in lines(source.path):

@@ -27,7 +27,7 @@ class Sizes(NamedTuple):
 
 
 @dataclass
-class Answer:
+class StatementAnswer:
     """``units`` are read units, or write units if ``writes``; of a list of keys, those of one. None: not known."""
 
     table: str

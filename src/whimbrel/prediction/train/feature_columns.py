@@ -38,7 +38,7 @@ class Values:
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class FeatureColumn:
     """One input's features for every row: the amount (0 for a category) and the place."""
 
     amounts: Array
@@ -93,7 +93,7 @@ def _with_shares(learned: Input, values: Values) -> Input:
     return replace(learned, shares=tuple(float(round(share, 9)) for share in shares))
 
 
-def encode(each: Input, values: Values, *, fill: float) -> Column:
+def encode(each: Input, values: Values, *, fill: float) -> FeatureColumn:
     """Every row's feature. Raises TrainingError naming the column and the value at fault."""
     function = encoder(each, fill=fill)
     pairs = []
@@ -103,7 +103,7 @@ def encode(each: Input, values: Values, *, fill: float) -> Column:
         except (ValueError, TypeError, OverflowError):
             raise _misfit(each.column, "a finite number" if each.type == NUMBER else "a string", value) from None
     amounts = np.array([amount for amount, _ in pairs])[values.codes]
-    return Column(amounts, np.array([place for _, place in pairs], dtype=np.int64)[values.codes])
+    return FeatureColumn(amounts, np.array([place for _, place in pairs], dtype=np.int64)[values.codes])
 
 
 def _learn_number(values: Values, reach: float, amount: float, part: str = "") -> Input:

@@ -13,9 +13,9 @@ from whimbrel.dms.rules import (
     NEGATIVE,
     OPERATORS,
     BeforeImage,
-    Condition,
     DataType,
     Filter,
+    FilterCondition,
     Locator,
     Selection,
     Transformation,
@@ -43,10 +43,10 @@ def _filter(fields: Fields) -> Filter | None:
     return Filter(column, tuple(found)) if column and found else None
 
 
-def _filter_condition(fields: Fields) -> Condition:
+def _filter_condition(fields: Fields) -> FilterCondition:
     operator = fields.one_of("filter-operator", OPERATORS)
     if fields.any("filter-operator") not in OPERATORS:  # what else it needs cannot be said
-        return Condition("null", ())
+        return FilterCondition("null", ())
     wanted = {
         "null": (),
         "notnull": (),
@@ -60,7 +60,7 @@ def _filter_condition(fields: Fields) -> Condition:
             fields.fault(key, "is missing")
         values.append(fields.string(key, empty=True))
     fields.finish()
-    return Condition("lte" if operator == "ste" else operator, tuple(values))
+    return FilterCondition("lte" if operator == "ste" else operator, tuple(values))
 
 
 def _data_type(fields: Fields, *, required: bool) -> DataType | None:
