@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from functools import partial
 
 from whimbrel.changelog.files import LogPoint
@@ -35,6 +35,7 @@ from whimbrel.migration.verified import read_verified, remove_verified
 from whimbrel.migration.verify import dirty_items, verify_keys
 from whimbrel.migration.waivers import Waivers, named, note_waived
 from whimbrel.mysql.barrier import PATIENCE
+from whimbrel.mysql.connect import connect
 from whimbrel.project import Cutover, Project
 from whimbrel.project.cutover import COMMAND, REVOKE
 from whimbrel.records import Position
@@ -43,8 +44,7 @@ from whimbrel.threads import Beside, Timer
 LOOK_EVERY = 0.002  # seconds, while nobody can write
 CAUGHT_UP_WITHIN = 600.0  # seconds
 GOOD_MOMENT_WITHIN = 30.0  # seconds
-LITTLE_TO_DRAIN = 0.1  # seconds' worth of changes
-FEW = 100  # changes that are little to drain, however seldom they come
+QUICK_DRAIN = 0.1  # of max_stall
 RESUME_TRIES = 5
 ROUNDS = 5  # of verification, before writes are closed
 LITTLE = 200  # items, for which no round is worth its time
@@ -167,16 +167,17 @@ class Cutting:
                 )
 
     def _wait_for_a_good_moment(self) -> None:
-        """Changes come to the target in batches, and catching up leaves some for a while: to close when few are left
-        makes the stall shorter. If that moment does not come, it is as long as ``max_stall`` allows.
+        """The drain is rehearsed while everybody writes: changes come to the target in batches, and catching up leaves
+        some behind for a while. If it is not soon quick, it is as long as ``max_stall`` allows.
         """
-        progress, began = self._run.progress, time.monotonic()
-        captured = progress.captured
-        while (waited := elapsed(began)) < GOOD_MOMENT_WITHIN:
-            self._look(LOOK_EVERY)
-            a_second = (progress.captured - captured) / max(waited, 1.0)
-            if progress.lag_changes <= max(FEW, a_second * LITTLE_TO_DRAIN):
-                return
+        give_up = time.monotonic() + GOOD_MOMENT_WITHIN
+        with closing(connect(self._run.prepared.project.source)) as connection:
+            while time.monotonic() < give_up:
+                end, asked = self._run.lineage.end_of(connection), time.monotonic()
+                while not reached(self._applied(), end) and time.monotonic() < give_up:
+                    self._look(LOOK_EVERY)
+                if elapsed(asked) <= self._settings.max_stall * QUICK_DRAIN:
+                    return
 
     def _close_behind(self) -> bool:
         lag = self._run.progress.lag_seconds
