@@ -147,7 +147,6 @@ def apply(folder: Path, rule: TableRule, target: Target) -> None:
             pass
         applier.save()
         dirty.close()
-    writer.close()
     wire.close()
 
 

@@ -75,7 +75,6 @@ def compare(items: int, rounds: int) -> list[Result]:
             ("update one item", "whimbrel"): (len(updates), lambda: _write(writer, updates)),
         }
         measured = measure(work, rounds)
-        writer.close()
         wire.close()
     return measured
 

@@ -259,7 +259,8 @@ def put(bank_rows: Iterable[BankRow], target: Target, table: str) -> int:
     """Write the rows into ``table``, which is made if there is none; how many they were."""
     ensure_table(open_client(target), table, [("customer_id", "S")], target, allow_items=True)
     written, rest = 0, iter(bank_rows)
-    with closing(DynamoClient(target)) as wire, closing(Writer(wire, target)) as writer:
+    with closing(DynamoClient(target)) as wire:
+        writer = Writer(wire, target)
         while part := [item(row) for row in islice(rest, 2_500)]:
             rejected = writer.write([Put(table, {"customer_id": each["customer_id"]}, each) for each in part])
             if rejected:

@@ -37,7 +37,7 @@ class MemoryWire:
     def table(self, name: str = "t") -> dict[str, Item]:
         return self.items.setdefault(name, {})
 
-    def call(self, operation: str, body: bytes) -> bytes:
+    async def ask(self, operation: str, body: bytes) -> bytes:
         asked = json.loads(body)
         self.calls.append((operation, asked))
         self.disturb(operation, asked)

@@ -86,7 +86,6 @@ def writer(table: ItemTable) -> Iterator[Writer]:
     wire = DynamoClient(with_wire)
     writer = Writer(wire, with_wire)
     yield writer
-    writer.close()
     wire.close()
 
 

@@ -214,7 +214,6 @@ def test_many_threads_may_write_different_items_at_once(table: ItemTable) -> Non
         thread.join(timeout=60)
     assert rejected == []
     assert table.items() == expected(puts)
-    writer.close()
     wire.close()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -34,10 +34,8 @@ def wire() -> MemoryWire:
 
 
 @pytest.fixture
-def writer(wire: MemoryWire) -> Iterator[Writer]:
-    writer = Writer(wire, TARGET)  # type: ignore[arg-type]
-    yield writer
-    writer.close()
+def writer(wire: MemoryWire) -> Writer:
+    return Writer(wire, TARGET)  # type: ignore[arg-type]
 
 
 def key(number: int) -> Item:
@@ -271,7 +269,6 @@ def test_nothing_is_sent_where_it_may_not_be(wire: MemoryWire) -> None:
         writer.write([put(1)])
     assert writer.write([]) == []
     assert (wire.calls, asked) == ([], [1])
-    writer.close()
 
 
 def test_a_stop_ends_a_write_that_waits(wire: MemoryWire) -> None:
@@ -287,7 +284,6 @@ def test_a_stop_ends_a_write_that_waits(wire: MemoryWire) -> None:
         stop.clear()
         with pytest.raises(Stopped):
             writer.write([operation])
-    writer.close()
 
 
 def test_an_item_that_occurs_twice_is_a_mistake(writer: Writer) -> None:
@@ -315,7 +311,6 @@ def test_what_is_sent_is_paced_by_what_it_will_cost(
     writer.write(operations)
     assert taken[0] == units
     assert sum(taken) == 1.0  # what the answer said, in the end
-    writer.close()
 
 
 def test_bodies_of_batches() -> None:

@@ -145,7 +145,6 @@ def world() -> Iterator[World]:
         try:
             yield made
         finally:
-            made.writer.close()
             made.log.close()
 
 

@@ -103,7 +103,6 @@ def made(folder: Path, rule: TableRule) -> Iterator[Loading]:
     loading = Loading(folder, rule)
     three_chunks(loading)
     yield loading
-    loading.writer.close()
 
 
 @pytest.fixture
@@ -239,7 +238,6 @@ def test_a_chunk_whose_file_is_not_the_plans_is_named(tmp_path: Path, rule: Tabl
         assert loading.wire.calls == []
     loading.stop.set()
     assert loading.load() == 0
-    loading.writer.close()
 
 
 def test_letters_are_durable_before_their_chunk_counts(records: Loading) -> None:
@@ -272,7 +270,6 @@ def test_rows_that_cannot_be_mapped_are_letters(tmp_path: Path) -> None:
     assert (loading.loaded.rows_loaded, loading.loaded.items_loaded) == (3, 1)
     counts = loading.progress.tables["shop.things"]
     assert (counts.loaded_rows, counts.loaded_items) == (3, 1)
-    loading.writer.close()
 
 
 def test_an_empty_table(tmp_path: Path) -> None:
@@ -280,7 +277,6 @@ def test_an_empty_table(tmp_path: Path) -> None:
     loading.chunk(high=None)
     assert loading.load() == 0
     assert (set(loading.loaded.loaded), loading.loaded.rows_loaded) == ({1}, 0)
-    loading.writer.close()
 
 
 def test_what_conditions_held_back_is_counted(records: Loading) -> None:
@@ -296,7 +292,6 @@ def test_how_rows_came_is_said_of_the_snapshot(tmp_path: Path) -> None:
     loading.load()
     item = loading.held()["thing#1"]
     assert (item["op"], item["at"]) == ({"S": "INSERT"}, {"S": "bin.000001:4"})
-    loading.writer.close()
 
 
 # -- files and counts --------------------------------------------------------------------------------------------------

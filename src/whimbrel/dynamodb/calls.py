@@ -16,9 +16,10 @@ import orjson
 
 from whimbrel.dynamodb.answers import Answer, Undocumented
 from whimbrel.dynamodb.answers import units as units_in
+from whimbrel.dynamodb.limit import ConcurrencyLimit
+from whimbrel.dynamodb.loop import complete, moment, whose
 from whimbrel.dynamodb.pace import Backoff, RateLimiter
 from whimbrel.dynamodb.wire import DynamoClient
-from whimbrel.dynamodb.workers import ConcurrencyLimit
 from whimbrel.errors import Stopped, TargetUnreachable, Throttled, UnexpectedAnswer
 from whimbrel.memory import out_of_memory
 
@@ -55,17 +56,21 @@ class RetryingClient:
         self.lock = threading.Lock()
 
     def call(self, operation: str, body: bytes, read: Callable[[Answer], Result], units: float = 0.0) -> Result:
+        """As ``ask``; the calling thread waits for the answer."""
+        return complete(self.ask(operation, body, read, units))
+
+    async def ask(self, operation: str, body: bytes, read: Callable[[Answer], Result], units: float = 0.0) -> Result:
         """What ``read`` makes of the answer to one call, however often it must be made.
 
         ``read`` raises Undocumented for an answer that is not known to be a success. ``units`` is what the call will
-        cost by estimate. Raises Stopped, UnexpectedAnswer, and what DynamoClient.call raises except Throttled and
+        cost by estimate. Raises Stopped, UnexpectedAnswer, and what DynamoClient.ask raises except Throttled and
         TargetUnreachable.
         """
-        self.wait(self.pace.take(units))
+        await self.wait(self.pace.take(units))
         backoff, unexpected = Backoff(), 0
         while True:
             try:
-                used, result = self._read(operation, self._wire.call(operation, body), read)
+                used, result = self._read(operation, await self._wire.ask(operation, body), read)
                 break
             except (Throttled, TargetUnreachable) as error:
                 if used_up := out_of_memory(error):
@@ -74,7 +79,7 @@ class RetryingClient:
                 unexpected += isinstance(error, UnexpectedAnswer)
                 if unexpected == UNEXPECTED_TRIES:
                     raise
-                self.wait(backoff.next(), error)
+                await self.wait(backoff.next(), error)
         if used:
             self.pace.take(used - units)
         with self.lock:
@@ -84,7 +89,7 @@ class RetryingClient:
             self.counters.units += used
         return result
 
-    def wait(self, seconds: float, reason: Exception | None = None) -> None:
+    async def wait(self, seconds: float, reason: Exception | None = None) -> None:
         """Wait. Raises Stopped as soon as one of the stops is set, also when there is nothing to wait for."""
         end = time.monotonic() + seconds if seconds else 0.0
         while True:
@@ -94,7 +99,7 @@ class RetryingClient:
             left = end - time.monotonic() if end else 0.0
             if left <= 0:
                 return
-            self._stops[0].wait(min(left, _LOOK))
+            await moment(min(left, _LOOK))
 
     def _read(self, operation: str, data: bytes, read: Callable[[Answer], Result]) -> tuple[float, Result]:
         """The units that an answer reports, and what it says."""
@@ -114,4 +119,4 @@ class RetryingClient:
                 self.counters.throttles += 1
             else:
                 self.counters.retries += 1
-                self.unanswered.add(threading.get_ident())
+                self.unanswered.add(whose())

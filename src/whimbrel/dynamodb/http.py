@@ -6,6 +6,7 @@ Source: RFC 9112. http.client and urllib3 spend more time on a small answer than
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import ssl
@@ -15,6 +16,7 @@ from typing import NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+from whimbrel.dynamodb.loop import readable, whose, writable
 from whimbrel.errors import UserError
 
 _READ = 1 << 16
@@ -53,22 +55,22 @@ class Connections:
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._closed = False
-        self.unanswered: set[int] = set()  # threads in which a request had no answer, and may yet be carried out
+        self.unanswered: set[int] = set()  # of ``whose`` a request had no answer, and may yet be carried out
 
-    def exchange(self, request: bytes) -> HttpAnswer:
+    async def exchange(self, request: bytes) -> HttpAnswer:
         """Send and receive. Raises Broken; UserError when the server's certificate is not trusted."""
         try:
             kept = self._idle.pop()
         except IndexError:
-            return self._on(self._connect(), request)
+            return await self._on(await self._connect(), request)
         try:
-            return self._on(kept, request)
+            return await self._on(kept, request)
         except Broken as error:
             if not error.unanswered or self._closed:
                 raise
-        self.unanswered.add(threading.get_ident())
+        self.unanswered.add(whose())
         # The server closed the idle connection, or dies just now; a fresh connection finds out which.
-        return self._on(self._connect(), request)
+        return await self._on(await self._connect(), request)
 
     def close(self) -> None:
         """Close the idle connections, and end the calls that wait on the others with Broken."""
@@ -77,13 +79,13 @@ class Connections:
             self._drop(self._idle.pop())
         with self._lock:
             busy = list(self._open)
-        for connection in busy:  # closing would leave its thread in recv(); that thread closes it when it wakes
+        for connection in busy:  # closing would leave who waits for it waiting; who wakes closes it
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
-    def _on(self, connection: socket.socket, request: bytes) -> HttpAnswer:
+    async def _on(self, connection: socket.socket, request: bytes) -> HttpAnswer:
         try:
-            answer = _ask(connection, request)
+            answer = await _ask(connection, request, self._timeout)
         except BaseException:
             self._drop(connection)
             raise
@@ -93,35 +95,54 @@ class Connections:
             self._drop(connection)
         return answer
 
-    def _connect(self) -> socket.socket:
+    async def _connect(self) -> socket.socket:
         if self._closed:
             raise Broken("the client is closed")
         host = self._address[0]
         try:
-            plain = self._reach()
+            plain = await self._reach()
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection = self._tls.wrap_socket(plain, server_hostname=host) if self._tls else plain
+            connection = await self._shaken_hands(plain, self._tls) if self._tls else plain
         except ssl.SSLCertVerificationError as error:
             hint = "Set AWS_CA_BUNDLE to the certificate authority that signed it."
             raise UserError(f"its certificate is not trusted: {error.verify_message}", place=host, hint=hint) from error
         except OSError as error:
             raise Broken(f"cannot connect: {_reason(error)}", unanswered=True) from error
-        connection.settimeout(self._timeout)
         with self._lock:
             self._open.add(connection)
         return connection
 
-    def _reach(self) -> socket.socket:
+    async def _reach(self) -> socket.socket:
         if self._proxy is None:
-            return socket.create_connection(self._address, self._connect_timeout)
+            return await _connected(self._address, self._connect_timeout)
         port = self._proxy.port or (443 if self._proxy.scheme == "https" else 80)
-        connection = socket.create_connection((self._proxy.hostname or "", port), self._connect_timeout)
+        connection = await _connected((self._proxy.hostname or "", port), self._connect_timeout)
         try:
-            _tunnel(connection, self._proxy, f"{self._address[0]}:{self._address[1]}")
+            await _tunnel(connection, self._proxy, f"{self._address[0]}:{self._address[1]}", self._connect_timeout)
         except BaseException:
             connection.close()
             raise
         return connection
+
+    async def _shaken_hands(self, plain: socket.socket, tls: ssl.SSLContext) -> ssl.SSLSocket:
+        try:
+            connection = tls.wrap_socket(plain, server_hostname=self._address[0], do_handshake_on_connect=False)
+        except BaseException:
+            plain.close()
+            raise
+        try:
+            while True:
+                try:
+                    connection.do_handshake()
+                except ssl.SSLWantReadError:
+                    await readable(connection, self._connect_timeout)
+                except ssl.SSLWantWriteError:
+                    await writable(connection, self._connect_timeout)
+                else:
+                    return connection
+        except BaseException:
+            connection.close()
+            raise
 
     def _drop(self, connection: socket.socket) -> None:
         with self._lock:
@@ -137,27 +158,53 @@ def _proxy_for(url: SplitResult) -> SplitResult | None:
     return urlsplit(proxy if "//" in proxy else f"http://{proxy}")
 
 
-def _tunnel(connection: socket.socket, proxy: SplitResult, to: str) -> None:
+async def _connected(address: tuple[str, int], seconds: float) -> socket.socket:
+    """To the first of the host's addresses that answers. Raises OSError."""
+    failure: OSError = OSError(f"{address[0]} has no address")
+    for family, kind, protocol, _, resolved in socket.getaddrinfo(*address, type=socket.SOCK_STREAM):
+        connection = socket.socket(family, kind, protocol)
+        try:
+            connection.setblocking(False)
+            code = connection.connect_ex(resolved)
+            if code == errno.EINPROGRESS:
+                await writable(connection, seconds)
+                code = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if not code:
+                return connection
+            failure = OSError(code, os.strerror(code))
+            connection.close()
+        except TimeoutError:
+            failure = TimeoutError("timed out")
+            connection.close()
+        except BaseException:
+            connection.close()
+            raise
+    raise failure
+
+
+async def _tunnel(connection: socket.socket, proxy: SplitResult, to: str, seconds: float) -> None:
     """Ask the proxy for a way through (RFC 9110, CONNECT)."""
     lines = [f"CONNECT {to} HTTP/1.1", f"Host: {to}"]
     if proxy.username:
         pair = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
         lines.append(f"Proxy-Authorization: Basic {b64encode(pair.encode()).decode()}")
-    connection.sendall("\r\n".join([*lines, "", ""]).encode())
-    data = b""
+    await _send(connection, "\r\n".join([*lines, "", ""]).encode(), seconds)
+    coming, data = _Coming(connection, seconds), b""
     while not data.endswith(b"\r\n\r\n"):  # byte by byte: what follows is not ours to read
         try:
-            data += _more(connection, 1)
+            data += await coming.more(1)
         except Damaged as error:
             raise Broken(f"the proxy {proxy.hostname} closed the connection") from error
     if data[9:12] != b"200":
         raise Broken(f"the proxy {proxy.hostname} does not let us through: {data.splitlines()[0].decode('latin-1')}")
 
 
-def _ask(connection: socket.socket, request: bytes) -> HttpAnswer:
+async def _ask(connection: socket.socket, request: bytes, seconds: float) -> HttpAnswer:
+    coming = _Coming(connection, seconds)
     try:
-        connection.sendall(request)
-        data = connection.recv(_READ)
+        await _send(connection, request, seconds)
+        await readable(connection, seconds)
+        data = await coming.some()
     except TimeoutError as error:
         raise Broken("no answer in time") from error
     except OSError as error:
@@ -165,32 +212,67 @@ def _ask(connection: socket.socket, request: bytes) -> HttpAnswer:
     if not data:
         raise Broken("the connection was closed without an answer", unanswered=True)
     try:
-        return _read_answer(connection, data)
+        return await _read_answer(coming, data)
     except OSError as error:
         raise Damaged(f"the connection broke within the answer: {_reason(error)}") from error
     except ValueError as error:
         raise Damaged(f"it is not a valid HTTP answer: {data[:40]!r}") from error
 
 
-def _read_answer(connection: socket.socket, data: bytes) -> HttpAnswer:
+async def _send(connection: socket.socket, data: bytes, seconds: float) -> None:
+    left = memoryview(data)
+    while left:
+        try:
+            left = left[connection.send(left) :]
+        except (BlockingIOError, ssl.SSLWantWriteError):
+            await writable(connection, seconds)
+        except ssl.SSLWantReadError:
+            await readable(connection, seconds)
+
+
+class _Coming(NamedTuple):
+    """What arrives on a connection, waited for so many seconds each time. Raises OSError, TimeoutError among them."""
+
+    connection: socket.socket
+    seconds: float
+
+    async def some(self, size: int = _READ) -> bytes:
+        """b"" at its end."""
+        while True:
+            try:
+                return self.connection.recv(size)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                await readable(self.connection, self.seconds)
+            except ssl.SSLWantWriteError:
+                await writable(self.connection, self.seconds)
+
+    async def more(self, size: int = _READ) -> bytes:
+        """Raises Damaged at its end."""
+        data = await self.some(size)
+        if not data:
+            raise Damaged("it was cut off")
+        return data
+
+
+async def _read_answer(coming: _Coming, data: bytes) -> HttpAnswer:
     while (end := data.find(b"\r\n\r\n")) < 0:
         if len(data) > _MAX_HEAD:
             raise Damaged("its head does not end")
-        data += _more(connection)
+        data += await coming.more()
     head, rest = data[:end].lower(), data[end + 4 :]
     if not head.startswith(b"http/1."):
         raise ValueError
     status = _digits(head[9:12])
     if status == 100:
-        return _read_answer(connection, rest or _more(connection))
+        return await _read_answer(coming, rest or await coming.more())
     keep = head[7:8] == b"1" and _header(head, b"connection") != b"close"
     length = _header(head, b"content-length")
     if (_header(head, b"transfer-encoding") or b"").endswith(b"chunked"):  # it says more than a length does
-        body, rest = _chunks(connection, rest)
+        body, rest = await _chunks(coming, rest)
     elif length is not None:
-        body, rest = _exactly(connection, rest, _digits(length))
+        body, rest = await _exactly(coming, rest, _digits(length))
     else:
-        body, rest, keep = _to_the_end(connection, rest), b"", False
+        body, rest, keep = await _to_the_end(coming, rest), b"", False
     if rest:
         raise Damaged("more data arrived than its length says")
     crc = _header(head, b"x-amz-crc32")
@@ -214,51 +296,44 @@ def _header(head: bytes, name: bytes) -> bytes | None:
     return head[start : end if end >= 0 else len(head)].strip()
 
 
-def _more(connection: socket.socket, size: int = _READ) -> bytes:
-    data = connection.recv(size)
-    if not data:
-        raise Damaged("it was cut off")
-    return data
-
-
-def _exactly(connection: socket.socket, data: bytes, length: int) -> tuple[bytes, bytes]:
+async def _exactly(coming: _Coming, data: bytes, length: int) -> tuple[bytes, bytes]:
     if len(data) < length:
         parts, have = [data], len(data)
         while have < length:
-            parts.append(_more(connection))
+            parts.append(await coming.more())
             have += len(parts[-1])
         data = b"".join(parts)
     return data[:length], data[length:]
 
 
-def _chunks(connection: socket.socket, data: bytes) -> tuple[bytes, bytes]:
+async def _chunks(coming: _Coming, data: bytes) -> tuple[bytes, bytes]:
     parts = []
     while True:
-        line, data = _line(connection, data)
+        line, data = await _line(coming, data)
         digits = line.partition(b";")[0].strip()
         if not digits or digits.strip(_HEX):
             raise ValueError(line)
         size = int(digits, 16)
         if size == 0:
             break
-        part, data = _exactly(connection, data, size + 2)
+        part, data = await _exactly(coming, data, size + 2)
         if not part.endswith(b"\r\n"):
             raise ValueError(part[-2:])
         parts.append(part[:-2])
     while line:  # trailers, ended by an empty line
-        line, data = _line(connection, data)
+        line, data = await _line(coming, data)
     return b"".join(parts), data
 
 
-def _line(connection: socket.socket, data: bytes) -> tuple[bytes, bytes]:
+async def _line(coming: _Coming, data: bytes) -> tuple[bytes, bytes]:
     while (end := data.find(b"\r\n")) < 0:
-        data += _more(connection)
+        data += await coming.more()
     return data[:end], data[end + 2 :]
 
 
-def _to_the_end(connection: socket.socket, data: bytes) -> bytes:
+async def _to_the_end(coming: _Coming, data: bytes) -> bytes:
     parts = [data]
-    while part := connection.recv(_READ):
+    while part := await coming.some():
         parts.append(part)
     return b"".join(parts)
 

@@ -15,12 +15,12 @@ import orjson
 
 from whimbrel.dynamodb.answers import acknowledged, item_found, page
 from whimbrel.dynamodb.calls import RetryingClient
+from whimbrel.dynamodb.limit import ConcurrencyLimit
 from whimbrel.dynamodb.pace import RateLimiter
 from whimbrel.dynamodb.refusals import CONDITION_FAILED
 from whimbrel.dynamodb.session import Session
 from whimbrel.dynamodb.tables import ensure_table
 from whimbrel.dynamodb.wire import DynamoClient
-from whimbrel.dynamodb.workers import ConcurrencyLimit
 from whimbrel.errors import PrivilegeError, RequestRefused
 from whimbrel.project import Target
 from whimbrel.records import Item

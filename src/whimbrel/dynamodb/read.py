@@ -13,9 +13,10 @@ import orjson
 
 from whimbrel.dynamodb.answers import filtered, items_found, page
 from whimbrel.dynamodb.calls import RetryingClient
+from whimbrel.dynamodb.limit import ConcurrencyLimit
+from whimbrel.dynamodb.loop import AtOnce
 from whimbrel.dynamodb.pace import Backoff, RateLimiter
 from whimbrel.dynamodb.wire import DynamoClient
-from whimbrel.dynamodb.workers import ConcurrencyLimit, Workers
 from whimbrel.errors import TargetError
 from whimbrel.item import key_id
 from whimbrel.records import Condition, Item
@@ -48,18 +49,8 @@ def get_items(
     limit = ConcurrencyLimit(readers)
     calls = RetryingClient(wire, pace or RateLimiter(0), limit, stop or threading.Event())
     found: dict[bytes, Item] = {}
-    if readers == 1 or len(parts) < 2:
-        for part in parts:
-            found |= _get_batch(calls, table, part)
-        return found
-    workers = Workers[list[Item], dict[bytes, Item]](
-        partial(_get_batch, calls, table), limit, min(readers, len(parts) - 1)
-    )
-    try:
-        for some in workers.do_all(parts):
-            found |= some
-    finally:
-        workers.close()
+    for some in AtOnce(partial(_get_batch, calls, table), limit).do_all(parts):
+        found |= some
     return found
 
 
@@ -134,19 +125,19 @@ def scan_segment(
     return _segment_pages(calls, request)
 
 
-def _get_batch(calls: RetryingClient, table: str, keys: list[Item]) -> dict[bytes, Item]:
+async def _get_batch(calls: RetryingClient, table: str, keys: list[Item]) -> dict[bytes, Item]:
     backoff = Backoff()
     found: dict[bytes, Item] = {}
     while keys:
         request = {table: {"Keys": keys, "ConsistentRead": True}}
         body = orjson.dumps({"RequestItems": request, "ReturnConsumedCapacity": "TOTAL"})
         units = len(keys)  # one each at least; what it was is known afterwards
-        items, keys = calls.call("BatchGetItem", body, partial(items_found, table, keys), units)
+        items, keys = await calls.ask("BatchGetItem", body, partial(items_found, table, keys), units)
         found |= items
         if items:
             backoff.reset()
         if keys:
-            calls.wait(backoff.next())
+            await calls.wait(backoff.next())
     return found
 
 

@@ -19,6 +19,7 @@ import orjson
 
 from whimbrel import __version__
 from whimbrel.dynamodb.http import Broken, Connections, Damaged, HttpAnswer
+from whimbrel.dynamodb.loop import complete
 from whimbrel.dynamodb.refusals import EXPIRED, UNEXPECTED_HINT, error_for
 from whimbrel.dynamodb.session import Credentials, Session
 from whimbrel.errors import RequestRefused, TargetUnreachable, UnexpectedAnswer, WhimbrelError
@@ -64,16 +65,20 @@ class DynamoClient:
 
     @property
     def unanswered(self) -> set[int]:
-        """The threads in which a call had no answer that says what became of it, until who cares takes them out."""
+        """Of ``whose`` a call had no answer that says what became of it, until who cares takes them out."""
         return self._connections.unanswered
 
     def call(self, operation: str, body: bytes) -> bytes:
+        """As ``ask``; the calling thread waits for the answer."""
+        return complete(self.ask(operation, body))
+
+    async def ask(self, operation: str, body: bytes) -> bytes:
         """DynamoDB's answer to ``operation`` ("BatchWriteItem") with a JSON ``body``.
 
         Raises Throttled, TargetUnreachable (no answer or a 5xx), UnexpectedAnswer (a damaged one, or one that is not
         DynamoDB's), PrivilegeError or RequestRefused.
         """
-        answer = self._ask(operation, body)
+        answer = await self._answer(operation, body)
         if answer.status == 200:
             return answer.body
         error = self._refusal(operation, answer)
@@ -81,7 +86,7 @@ class DynamoClient:
             raise error
         self._session.reload()
         self._moment = self._new_moment(int(time.time()))
-        answer = self._ask(operation, body)
+        answer = await self._answer(operation, body)
         if answer.status == 200:
             return answer.body
         raise self._refusal(operation, answer)
@@ -95,9 +100,9 @@ class DynamoClient:
         message = f"the answer does not have the documented form: {reason}"
         return UnexpectedAnswer(message, place=self._place(operation), hint=UNEXPECTED_HINT)
 
-    def _ask(self, operation: str, body: bytes) -> HttpAnswer:
+    async def _answer(self, operation: str, body: bytes) -> HttpAnswer:
         try:
-            answer = self._connections.exchange(self._signed(operation, body))
+            answer = await self._connections.exchange(self._signed(operation, body))
         except Damaged as error:
             raise self.unexpected(operation, str(error)) from error
         except Broken as error:

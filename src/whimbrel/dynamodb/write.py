@@ -9,6 +9,8 @@ from functools import partial
 from itertools import chain
 from typing import NamedTuple, TypeVar
 
+import orjson
+
 from whimbrel.dynamodb.answers import Answer, acknowledged, attributes_left, item_found, unprocessed
 from whimbrel.dynamodb.calls import Counters, RetryingClient
 from whimbrel.dynamodb.inside import (
@@ -22,6 +24,8 @@ from whimbrel.dynamodb.inside import (
     remove_body,
     set_bodies,
 )
+from whimbrel.dynamodb.limit import ConcurrencyLimit
+from whimbrel.dynamodb.loop import AtOnce, whose
 from whimbrel.dynamodb.pace import Backoff, RateLimiter
 from whimbrel.dynamodb.refusals import CONDITION_FAILED, ITEM_FAULTS
 from whimbrel.dynamodb.requests import (
@@ -33,7 +37,6 @@ from whimbrel.dynamodb.requests import (
     update_bodies,
 )
 from whimbrel.dynamodb.wire import DynamoClient
-from whimbrel.dynamodb.workers import ConcurrencyLimit, Workers
 from whimbrel.errors import RequestRefused
 from whimbrel.item import MAX_ITEM_BYTES, item_size, write_units
 from whimbrel.project import Target
@@ -87,9 +90,7 @@ class Writer:
         self._astray = astray
         self._limit = ConcurrencyLimit(target.concurrency)
         self._calls = RetryingClient(wire, RateLimiter(target.max_write_units), self._limit, stop or threading.Event())
-        self._workers = Workers[Sequence[ItemOperation], list[Rejected]](
-            self._write_job, self._limit, target.concurrency
-        )
+        self._at_once = AtOnce[Sequence[ItemOperation], list[Rejected]](self._write_job, self._limit)
         self._own = {"items": 0, "unprocessed": 0, "rejected": 0, "held": 0}
         self._held_taken = 0
 
@@ -110,7 +111,7 @@ class Writer:
         such requests (no such table, no permission): any of the operations may then be written or not, so nothing
         of this call may be checkpointed. Repeating the whole call is harmless.
         """
-        assert len({(each.table, repr(each.key)) for each in operations}) == len(operations), "an item occurs twice"
+        assert len({(each.table, _as_text(each.key)) for each in operations}) == len(operations), "an item occurs twice"
         if operations:
             self._before(operations)
         plain = [operation for operation in operations if not isinstance(operation, Update | Guarded)]
@@ -119,7 +120,7 @@ class Writer:
         ]
         if len(plain) < len(operations):
             jobs += [(operation,) for operation in operations if isinstance(operation, Update | Guarded)]
-        rejected = list(chain.from_iterable(self._workers.do_all(jobs)))
+        rejected = list(chain.from_iterable(self._at_once.do_all(jobs)))
         with self._calls.lock:
             self._own["items"] += len(operations) - len(rejected)
             self._own["rejected"] += len(rejected)
@@ -132,77 +133,76 @@ class Writer:
             self._held_taken += new
         return new
 
-    def close(self) -> None:
-        """End the threads; the DynamoClient is the caller's."""
-        self._workers.close()
-
-    def _write_job(self, operations: Sequence[ItemOperation]) -> list[Rejected]:
+    async def _write_job(self, operations: Sequence[ItemOperation]) -> list[Rejected]:
         try:
-            return self._written(operations)
+            return await self._written(operations)
+        except GeneratorExit:  # given up with its round: what was sent may still arrive
+            self._calls.unanswered.add(whose())
+            raise
         finally:
-            if self._calls.unanswered and threading.get_ident() in self._calls.unanswered:
-                self._calls.unanswered.discard(threading.get_ident())
+            if self._calls.unanswered and whose() in self._calls.unanswered:
+                self._calls.unanswered.discard(whose())
                 self._astray(operations)
 
-    def _written(self, operations: Sequence[ItemOperation]) -> list[Rejected]:
+    async def _written(self, operations: Sequence[ItemOperation]) -> list[Rejected]:
         first = operations[0]
         if isinstance(first, Update):
-            return self._update(first)
+            return await self._update(first)
         if isinstance(first, Guarded):
-            return self._guarded(first)
-        return self._write_batch(operations)  # type: ignore[arg-type]  # a job is one Update or Guarded, or none at all
+            return await self._guarded(first)
+        return await self._write_batch(operations)  # type: ignore[arg-type]  # a job is one Update or Guarded, or none at all
 
     # Put and Delete
 
-    def _write_batch(self, operations: Sequence[Plain]) -> list[Rejected]:
+    async def _write_batch(self, operations: Sequence[Plain]) -> list[Rejected]:
         try:
             body = batch_body(operations)
         except TypeError as error:  # orjson's, for lone surrogates: no Unicode, so no DynamoDB string
-            return self._halve(operations, f"cannot be written as JSON: {error}")
+            return await self._halve(operations, f"cannot be written as JSON: {error}")
         if len(body) > MAX_ITEM_BYTES:  # below it, no item is too large: JSON is never shorter than what it says
             too_large = [rejected for operation in operations if (rejected := _too_large(operation))]
             if too_large:
                 bad = {id(rejected.operation) for rejected in too_large}
                 rest = [operation for operation in operations if id(operation) not in bad]
-                return too_large + (self._write_batch(rest) if rest else [])
+                return too_large + (await self._write_batch(rest) if rest else [])
         if len(body) > MAX_REQUEST and len(operations) > 1:
-            return self._halve(operations, "")
-        return self._send_batch(operations, body)
+            return await self._halve(operations, "")
+        return await self._send_batch(operations, body)
 
-    def _send_batch(self, operations: Sequence[Plain], body: bytes) -> list[Rejected]:
+    async def _send_batch(self, operations: Sequence[Plain], body: bytes) -> list[Rejected]:
         backoff = Backoff()
         while True:
             try:
                 read = partial(unprocessed, operations)
-                remaining = self._calls.call("BatchWriteItem", body, read, self._units(operations))
+                remaining = await self._calls.ask("BatchWriteItem", body, read, self._units(operations))
             except RequestRefused as error:
                 if error.code not in ITEM_FAULTS:
                     raise
-                return self._halve(operations, error.message)
+                return await self._halve(operations, error.message)
             if not remaining:
                 return []
             self._left_out(len(remaining))
             if len(remaining) < len(operations):
                 backoff.reset()
             operations, body = remaining, batch_body(remaining)
-            self._calls.wait(backoff.next())
+            await self._calls.wait(backoff.next())
 
-    def _halve(self, operations: Sequence[Plain], reason: str) -> list[Rejected]:
+    async def _halve(self, operations: Sequence[Plain], reason: str) -> list[Rejected]:
         """One bad item refuses its whole batch: find it by halves; the rest continues."""
         if len(operations) == 1:
             return [Rejected(operations[0], reason)]
         middle = len(operations) // 2
-        return self._write_batch(operations[:middle]) + self._write_batch(operations[middle:])
+        return await self._write_batch(operations[:middle]) + await self._write_batch(operations[middle:])
 
     # Guarded
 
-    def _guarded(self, guarded: Guarded) -> list[Rejected]:
+    async def _guarded(self, guarded: Guarded) -> list[Rejected]:
         """A call that is repeated after a lost answer finds our own item, of which the condition holds."""
         try:
             name, body = guarded_body(guarded)
             if len(body) > MAX_ITEM_BYTES and (rejected := _too_large(guarded.operation)):
                 return [Rejected(guarded, rejected.reason)]
-            self._calls.call(name, body, partial(acknowledged, guarded.table), write_units(len(body)))
+            await self._calls.ask(name, body, partial(acknowledged, guarded.table), write_units(len(body)))
         except TypeError as error:
             return [Rejected(guarded, f"cannot be written as JSON: {error}")]
         except RequestRefused as error:
@@ -217,13 +217,15 @@ class Writer:
 
     # Update
 
-    def _update(self, update: Update) -> list[Rejected]:
+    async def _update(self, update: Update) -> list[Rejected]:
         """Set, then remove; then delete an item that is left with nothing but its frame.
 
         A crash between the last two leaves a bare item, and no checkpoint: the replay removes again and deletes it.
         """
         try:
-            return self._update_inside(update, update.inside) if update.inside else self._update_item(update)
+            return (
+                await self._update_inside(update, update.inside) if update.inside else await self._update_item(update)
+            )
         except NotOurs as error:
             return [Rejected(update, str(error))]
         except TypeError as error:
@@ -233,84 +235,84 @@ class Writer:
                 raise
             return [Rejected(update, error.message)]
 
-    def _update_item(self, update: Update) -> list[Rejected]:
+    async def _update_item(self, update: Update) -> list[Rejected]:
         bodies = list(update_bodies(update))
         if sum(map(len, bodies)) > MAX_ITEM_BYTES and (rejected := _too_large(update)):
             return [rejected]  # before a part of it is written
         if sets_entries(update):
             for body in bodies:
-                self._calls.call("UpdateItem", body, partial(acknowledged, update.table), write_units(len(body)))
+                await self._calls.ask("UpdateItem", body, partial(acknowledged, update.table), write_units(len(body)))
             return []
         remaining: Item | None = None
         for body in bodies:
-            remaining = self._call_if(body, partial(attributes_left, update.table, update.key))
+            remaining = await self._call_if(body, partial(attributes_left, update.table, update.key))
             if remaining is None:
                 return []  # no such item: there is nothing to remove, and nothing to delete
         if remaining is not None:
-            self._delete_bare(update, remaining)
+            await self._delete_bare(update, remaining)
         return []
 
-    def _delete_bare(self, update: Update, remaining: Item) -> bool:
+    async def _delete_bare(self, update: Update, remaining: Item) -> bool:
         """Delete the item if nothing but its frame is left."""
         bare = update.frame.union(update.key).issuperset(remaining)
         if bare:
             body = delete_body(update.table, update.key)
-            self._calls.call("DeleteItem", body, partial(acknowledged, update.table), 1.0)
+            await self._calls.ask("DeleteItem", body, partial(acknowledged, update.table), 1.0)
         return bare
 
     # Update of entries inside an attribute
 
-    def _update_inside(self, update: Update, inside: Inside) -> list[Rejected]:
+    async def _update_inside(self, update: Update, inside: Inside) -> list[Rejected]:
         """Set, then remove, as above; what is left empty goes, and with it an item that has nothing else."""
         if rejected := _too_large(update):
             return [rejected]
         if inside.kind == "L":
-            self._update_list(update, inside)
+            await self._update_list(update, inside)
         elif inside.kind == "M":
-            self._update_map(update, inside)
+            await self._update_map(update, inside)
         else:
             for what, body in set_bodies(update, inside):
                 if what == "add":
-                    self._call_if(body, partial(acknowledged, update.table))
+                    await self._call_if(body, partial(acknowledged, update.table))
                     continue
-                remaining = self._call_if(body, partial(attributes_left, update.table, update.key))
+                remaining = await self._call_if(body, partial(attributes_left, update.table, update.key))
                 if remaining is not None and not inside.set:
-                    self._delete_bare(update, remaining)
+                    await self._delete_bare(update, remaining)
         return []
 
-    def _update_map(self, update: Update, inside: Inside) -> None:
+    async def _update_map(self, update: Update, inside: Inside) -> None:
         for within, whole in map_set_bodies(update, inside):
             written = partial(acknowledged, update.table)
             # One of the two conditions holds, unless somebody else removes and makes the map between the calls.
-            while self._call_if(within, written) is None and self._call_if(whole, written) is None:
-                self._calls.wait(0.0)
+            while await self._call_if(within, written) is None and await self._call_if(whole, written) is None:
+                await self._calls.wait(0.0)
         remaining: Item | None = None
         for body in map_remove_bodies(update, inside):
-            remaining = self._call_if(body, partial(map_left, update, inside))
+            remaining = await self._call_if(body, partial(map_left, update, inside))
         if remaining is not None and not inside.set and is_empty(remaining[inside.name]):
-            self._remove_inside(update, inside, remaining)
+            await self._remove_inside(update, inside, remaining)
 
-    def _update_list(self, update: Update, inside: Inside) -> None:
+    async def _update_list(self, update: Update, inside: Inside) -> None:
         """Read, change and write back: nobody else writes this item meanwhile, and a repetition gives the same list."""
         read = partial(item_found, update.table, update.key)
-        item = self._calls.call("GetItem", get_body(update.table, update.key), read, 1.0) or {}
+        item = await self._calls.ask("GetItem", get_body(update.table, update.key), read, 1.0) or {}
         elements = elements_after(item, inside)
         if elements:
             body = list_body(update, elements)
-            self._calls.call("UpdateItem", body, partial(acknowledged, update.table), write_units(len(body)))
+            await self._calls.ask("UpdateItem", body, partial(acknowledged, update.table), write_units(len(body)))
         elif inside.name in item:
-            self._remove_inside(update, inside, item)
+            await self._remove_inside(update, inside, item)
 
-    def _remove_inside(self, update: Update, inside: Inside, item: Item) -> None:
+    async def _remove_inside(self, update: Update, inside: Inside, item: Item) -> None:
         """Delete the item, or, if it has more than the frame, its attribute without entries."""
         rest = {name: value for name, value in item.items() if name != inside.name}
-        if not self._delete_bare(update, rest):
-            self._call_if(remove_body(update, inside), partial(attributes_left, update.table, update.key))
+        if not await self._delete_bare(update, rest):
+            await self._call_if(remove_body(update, inside), partial(attributes_left, update.table, update.key))
 
-    def _call_if(self, body: bytes, read: Callable[[Answer], Result]) -> Result | None:
+    async def _call_if(self, body: bytes, read: Callable[[Answer], Result]) -> Result | None:
         """What ``read`` makes of the answer to a conditional UpdateItem; None if its condition does not hold."""
         try:
-            return self._calls.call("UpdateItem", body, read, write_units(len(body)))
+            return await self._calls.ask("UpdateItem", body, read, write_units(len(body)))
         except RequestRefused as error:
             if error.code == CONDITION_FAILED:
                 return None
@@ -326,6 +328,13 @@ class Writer:
         with self._calls.lock:
             self._limit.halve()
             self._own["unprocessed"] += items
+
+
+def _as_text(key: Item) -> bytes | str:
+    try:
+        return orjson.dumps(key)
+    except TypeError:  # for lone surrogates; ten times slower
+        return repr(key)
 
 
 def _too_large(operation: Put | Delete | Update) -> Rejected | None:

@@ -17,12 +17,12 @@ import orjson
 
 from whimbrel.dynamodb.answers import acknowledged
 from whimbrel.dynamodb.calls import RetryingClient
+from whimbrel.dynamodb.limit import ConcurrencyLimit
 from whimbrel.dynamodb.pace import RateLimiter
 from whimbrel.dynamodb.refusals import CONDITION_FAILED
 from whimbrel.dynamodb.shards import leaves, without_children
 from whimbrel.dynamodb.streams import MARKER, Shard, iterator_of, page, shards
 from whimbrel.dynamodb.wire import DynamoClient
-from whimbrel.dynamodb.workers import ConcurrencyLimit
 from whimbrel.errors import RequestRefused, Stopped, TargetError
 from whimbrel.item import base64
 from whimbrel.records import Item

@@ -24,11 +24,11 @@ import orjson
 from whimbrel.durable import replace_file
 from whimbrel.dynamodb import answers
 from whimbrel.dynamodb.calls import RetryingClient
+from whimbrel.dynamodb.limit import ConcurrencyLimit
 from whimbrel.dynamodb.pace import RateLimiter
 from whimbrel.dynamodb.read import scan_segment
 from whimbrel.dynamodb.session import ask, open_client, translate
 from whimbrel.dynamodb.wire import DynamoClient
-from whimbrel.dynamodb.workers import ConcurrencyLimit
 from whimbrel.errors import LogCorrupt, Stopped, UserError
 from whimbrel.item import READ_UNIT
 from whimbrel.lake.datasets import locked

@@ -77,7 +77,8 @@ def restore(
     """
     done = Restored()
     done.created = ensure_table(open_client(target), table, list(key), target, allow_items=into_existing)
-    with closing(DynamoClient(target)) as wire, closing(Writer(wire, target, stop=stop)) as writer:
+    with closing(DynamoClient(target)) as wire:
+        writer = Writer(wire, target, stop=stop)
         for batch in _batches(_operations(files, table, [name for name, _ in key], done.refused)):
             rejected = writer.write([operation for _, operation in batch])
             places = {id(operation): place for place, operation in batch}

@@ -117,7 +117,6 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop_capture()
-        self.writer.close()
         self.wire.close()
         if self.dirty:
             self.dirty.close()
