@@ -58,6 +58,7 @@ def test_every_form_of_an_answer_is_read_and_the_next_call_works(
         b"HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\n{}{}" + CLOSE,
         b"HTTP/1.1 200 OK\r\nContent-Length: 0_2\r\n\r\n{}" + CLOSE,
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}}" + CLOSE,
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 4\r\n\r\n{}{}" + CLOSE,
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{} " + CLOSE,
         answer(b"{}", head="x-amz-crc32: many\r\n") + CLOSE,
         answer(b"-2\r\n{}\r\n0\r\n\r\n", head="Transfer-Encoding: chunked\r\n", length=False) + CLOSE,

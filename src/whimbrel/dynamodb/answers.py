@@ -44,11 +44,17 @@ class Page(NamedTuple):
 def units(answer: Answer) -> float:
     """The capacity units that an answer reports: a list from batch calls, one object from the others; 0 without any."""
     found: Any = answer.get("ConsumedCapacity", [])
-    reports: Any = [found] if isinstance(found, dict) else found
-    _demand(isinstance(reports, list) and all(isinstance(each, dict) for each in reports), "ConsumedCapacity")
-    used = [each.get("CapacityUnits") for each in reports]
-    _demand(all(type(each) in (int, float) and each >= 0 for each in used), "ConsumedCapacity")
-    return float(sum(used))
+    if isinstance(found, dict):
+        return _units(found)
+    _demand(isinstance(found, list), "ConsumedCapacity")
+    return sum(map(_units, found), 0.0)
+
+
+def _units(report: Any) -> float:
+    used: Any = report.get("CapacityUnits") if isinstance(report, dict) else None
+    if type(used) not in (int, float) or used < 0:
+        raise Undocumented("ConsumedCapacity is not as documented")
+    return float(used)
 
 
 def acknowledged(table: str, answer: Answer) -> Answer:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import socket
 import ssl
 import threading
@@ -22,6 +23,9 @@ from whimbrel.errors import UserError
 _READ = 1 << 16
 _MAX_HEAD = 1 << 16
 _HEX = b"0123456789abcdefABCDEF"
+_HEADERS = re.compile(
+    rb"\r\n(connection|content-length|transfer-encoding|x-amz-crc32):[ \t]*([^\r\n]*?)[ \t]*(?=\r|\Z)"
+)
 
 
 class HttpAnswer(NamedTuple):
@@ -220,10 +224,11 @@ async def _ask(connection: socket.socket, request: bytes, seconds: float) -> Htt
 
 
 async def _send(connection: socket.socket, data: bytes, seconds: float) -> None:
-    left = memoryview(data)
+    left: bytes | memoryview = data
     while left:
         try:
-            left = left[connection.send(left) :]
+            sent = connection.send(left)
+            left = memoryview(left)[sent:] if sent < len(left) else b""
         except (BlockingIOError, ssl.SSLWantWriteError):
             await writable(connection, seconds)
         except ssl.SSLWantReadError:
@@ -265,9 +270,13 @@ async def _read_answer(coming: _Coming, data: bytes) -> HttpAnswer:
     status = _digits(head[9:12])
     if status == 100:
         return await _read_answer(coming, rest or await coming.more())
-    keep = head[7:8] == b"1" and _header(head, b"connection") != b"close"
-    length = _header(head, b"content-length")
-    if (_header(head, b"transfer-encoding") or b"").endswith(b"chunked"):  # it says more than a length does
+    found = _HEADERS.findall(head)
+    headers = dict(found)
+    if len(headers) != len(found) and len({value for name, value in found if name == b"content-length"}) > 1:
+        raise ValueError
+    keep = head[7:8] == b"1" and headers.get(b"connection") != b"close"
+    length = headers.get(b"content-length")
+    if headers.get(b"transfer-encoding", b"").endswith(b"chunked"):  # it says more than a length does
         body, rest = await _chunks(coming, rest)
     elif length is not None:
         body, rest = await _exactly(coming, rest, _digits(length))
@@ -275,7 +284,7 @@ async def _read_answer(coming: _Coming, data: bytes) -> HttpAnswer:
         body, rest, keep = await _to_the_end(coming, rest), b"", False
     if rest:
         raise Damaged("more data arrived than its length says")
-    crc = _header(head, b"x-amz-crc32")
+    crc = headers.get(b"x-amz-crc32")
     return HttpAnswer(status, body, None if crc is None else _digits(crc), keep)
 
 
@@ -284,16 +293,6 @@ def _digits(text: bytes) -> int:
     if not text.isdigit():
         raise ValueError(text)
     return int(text)
-
-
-def _header(head: bytes, name: bytes) -> bytes | None:
-    """The value of a header in a lower-case head, None if it is not there."""
-    start = head.find(b"\r\n" + name + b":")
-    if start < 0:
-        return None
-    start += len(name) + 3
-    end = head.find(b"\r\n", start)
-    return head[start : end if end >= 0 else len(head)].strip()
 
 
 async def _exactly(coming: _Coming, data: bytes, length: int) -> tuple[bytes, bytes]:
