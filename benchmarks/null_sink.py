@@ -1,7 +1,8 @@
 """A DynamoDB that accepts everything and keeps nothing, so that a benchmark measures the client alone.
 
-``python -m benchmarks.null_sink`` prints the port that it listens on (127.0.0.1) and runs until its input ends. Run it
-in a process of its own: then its CPU time is not the client's.
+``python -m benchmarks.null_sink [SECONDS]`` prints the port that it listens on (127.0.0.1) and runs until its input ends.
+Each answer takes as many SECONDS as a network would, which cost nobody CPU time. Run it in a process of its own: then its
+CPU time is not the client's.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ def _answer_of_one(body: bytes) -> bytes:
 
 
 class NullSink(asyncio.Protocol):
-    """Answers each request once all its bytes are here."""
+    """Answers each request once all its bytes are here, after ``latency`` seconds."""
+
+    latency = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -72,15 +75,19 @@ class NullSink(asyncio.Protocol):
     def _end(self) -> None:
         request = b"".join(self._parts)
         batch = b"BatchWriteItem" in request[: self._head_end]
-        self._transport.write(_BATCH if batch else _answer_of_one(request[self._head_end :]))
+        answer = _BATCH if batch else _answer_of_one(request[self._head_end :])
+        if self.latency:
+            asyncio.get_running_loop().call_later(self.latency, self._transport.write, answer)
+        else:
+            self._transport.write(answer)
         self._parts.clear()
         self._head_end = 0
 
 
 @contextlib.contextmanager
-def null_sink() -> Iterator[str]:
+def null_sink(latency: float = 0.0) -> Iterator[str]:
     """Run a sink in its own process; gives its endpoint URL."""
-    command = [sys.executable, "-m", "benchmarks.null_sink"]
+    command = [sys.executable, "-m", "benchmarks.null_sink", str(latency)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin
     assert process.stdout
@@ -99,4 +106,5 @@ async def _main() -> None:
 
 
 if __name__ == "__main__":
+    NullSink.latency = float(sys.argv[1]) if len(sys.argv) > 1 else 0.0
     asyncio.run(_main())

@@ -184,12 +184,12 @@ def test_the_end_of_the_log_must_have_all_that_was_captured(applied: Applied) ->
 @pytest.mark.parametrize(
     ("size", "seconds", "then"),
     [
-        (FIRST_BATCH, 0.2, 2 * FIRST_BATCH),
-        (FIRST_BATCH, 0.25, FIRST_BATCH),
-        (FIRST_BATCH - 1, 0.1, FIRST_BATCH),
+        (FIRST_BATCH, 0.9, 2 * FIRST_BATCH),
         (FIRST_BATCH, 1.0, FIRST_BATCH),
-        (FIRST_BATCH, 1.1, FIRST_BATCH // 2),
-        (1, 1.1, FIRST_BATCH // 2),
+        (FIRST_BATCH - 1, 0.1, FIRST_BATCH),
+        (FIRST_BATCH, 5.0, FIRST_BATCH),
+        (FIRST_BATCH, 5.1, FIRST_BATCH // 2),
+        (1, 5.1, FIRST_BATCH // 2),
     ],
 )
 def test_batches_grow_while_they_are_quick(applied: Applied, size: int, seconds: float, then: int) -> None:

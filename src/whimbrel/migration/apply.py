@@ -19,7 +19,9 @@ from whimbrel.migration.state import CheckpointStore, with_held
 from whimbrel.records import Change, Commit, Fault
 
 FIRST_BATCH, LEAST_BATCH, LARGEST_BATCH = 500, 50, 10_000  # changes that are folded together
-BATCH_SECONDS = 0.5  # what one batch should take: long enough to keep all connections busy, short enough to watch
+# What one batch may take. One of many changes needs fewer writes, as more of them are of the same items: so batches grow
+# as long as the target is behind, until the applied Position would no longer move steadily.
+QUICK_SECONDS, SLOW_SECONDS = 1.0, 5.0
 SAVE_SECONDS = 0.5
 POLL_SECONDS = 0.02
 
@@ -94,9 +96,9 @@ class Applier:
 
     def _adapt(self, size: int, seconds: float) -> None:
         """Larger batches while they are quick, smaller ones for a slow target: the applied Position moves steadily."""
-        if seconds > 2 * BATCH_SECONDS:
+        if seconds > SLOW_SECONDS:
             self._batch = max(LEAST_BATCH, self._batch // 2)
-        elif size == self._batch and seconds < BATCH_SECONDS / 2:
+        elif size == self._batch and seconds < QUICK_SECONDS:
             self._batch = min(LARGEST_BATCH, self._batch * 2)
 
     def _apply(self, changes: list[Change], provenances: Provenances) -> int:
