@@ -110,11 +110,11 @@ def compare(count: int, rounds: int) -> list[Result]:
 def _compare(folder: Path, count: int, rounds: int, endpoint: str, latency: str) -> list[Result]:
     few = max(100, count // 20)
     events = list(itertools.islice(_events(folder / "log"), few))
-    settings = {"endpoint_url": endpoint, "region_name": "us-east-1"}
-    keys = {"aws_access_key_id": "x", "aws_secret_access_key": "x"}
-    client = boto3.client("dynamodb", **settings, **keys)
+    settings: dict[str, Any] = {"endpoint_url": endpoint, "region_name": "us-east-1"}
+    settings |= {"aws_access_key_id": "x", "aws_secret_access_key": "x"}
+    client = boto3.client("dynamodb", **settings)
     config = Config(parameter_validation=False, max_pool_connections=THREADS)
-    quick = boto3.client("dynamodb", **settings, **keys, config=config)
+    quick = boto3.client("dynamodb", **settings, config=config)
     target = Target(endpoint=endpoint, region="us-east-1")
     work: dict[tuple[str, str], tuple[int, Callable[[], None]]] = {}
     for shape, rule, boto, folded in (

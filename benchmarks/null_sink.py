@@ -1,8 +1,8 @@
 """A DynamoDB that accepts everything and keeps nothing, so that a benchmark measures the client alone.
 
-``python -m benchmarks.null_sink [SECONDS]`` prints the port that it listens on (127.0.0.1) and runs until its input ends.
-Each answer takes as many SECONDS as a network would, which cost nobody CPU time. Run it in a process of its own: then its
-CPU time is not the client's.
+``python -m benchmarks.null_sink [SECONDS]`` prints the port that it listens on (127.0.0.1) and runs until its input
+ends. Each answer comes after SECONDS, as over a network, which cost nobody CPU time. Run it in a process of its own:
+then its CPU time is not the client's.
 """
 
 from __future__ import annotations

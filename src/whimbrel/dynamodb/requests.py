@@ -61,20 +61,19 @@ def update_bodies(update: Update) -> Iterator[bytes]:
     """
     names = [*update.set, *update.remove]
     keeps = sets_entries(update)
+    values = list(update.set.values())
     for start in range(0, len(names), MAX_UPDATE_ATTRIBUTES):
         part = names[start : start + MAX_UPDATE_ATTRIBUTES]
-        sets = min(max(len(update.set) - start, 0), len(part))
+        some = values[start : start + MAX_UPDATE_ATTRIBUTES]
         body: dict[str, Any] = {
             "TableName": update.table,
             "Key": update.key,
-            "UpdateExpression": _expression(sets, len(part) - sets),
+            "UpdateExpression": _expression(len(some), len(part) - len(some)),
             "ExpressionAttributeNames": dict(zip(_NAMES, part, strict=False)),
             "ReturnConsumedCapacity": "TOTAL",
         }
-        if sets:
-            body["ExpressionAttributeValues"] = dict(
-                zip(_VALUES, [update.set[name] for name in part[:sets]], strict=False)
-            )
+        if some:
+            body["ExpressionAttributeValues"] = dict(zip(_VALUES, some, strict=False))
         if not keeps:
             body["ConditionExpression"] = f"attribute_exists({_PARTITION_KEY})"
             body["ExpressionAttributeNames"][_PARTITION_KEY] = next(iter(update.key))

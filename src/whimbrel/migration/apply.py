@@ -19,8 +19,8 @@ from whimbrel.migration.state import CheckpointStore, with_held
 from whimbrel.records import Change, Commit, Fault
 
 FIRST_BATCH, LEAST_BATCH, LARGEST_BATCH = 500, 50, 10_000  # changes that are folded together
-# What one batch may take. One of many changes needs fewer writes, as more of them are of the same items: so batches grow
-# as long as the target is behind, until the applied Position would no longer move steadily.
+# What one batch may take. The larger it is, the more of its changes are of the same items, and the fewer writes they
+# need: so batches grow while the target is behind, until the applied Position would no longer move steadily.
 QUICK_SECONDS, SLOW_SECONDS = 1.0, 5.0
 SAVE_SECONDS = 0.5
 POLL_SECONDS = 0.02
