@@ -97,6 +97,9 @@ def _logging_of_its_own() -> Iterator[None]:
     logging.raiseExceptions = raised
     for logger, level, propagate, handlers in before:
         logger.setLevel(level)
+        for handler in logger.handlers:
+            if handler not in handlers:
+                handler.close()
         logger.propagate, logger.handlers = propagate, handlers
 
 

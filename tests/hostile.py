@@ -125,8 +125,10 @@ class Hostile:
     def _serve(self, connection: socket.socket) -> None:
         with contextlib.suppress(OSError, ValueError), connection:
             session = Session(connection, self._context, self.heard)
-            self._act(session)
-            session.socket.close()
+            try:
+                self._act(session)
+            finally:
+                session.socket.close()  # with TLS it is another one
 
     def __enter__(self) -> Hostile:
         return self

@@ -175,7 +175,7 @@ def _change(item: Item, part: str, what: str, names: dict[str, str], values: dic
     *outer, name = (names[each] for each in path.split("."))
     into: Any = item
     for each in outer:
-        assert "M" in into[each], "DynamoDB refuses a path within what is no map"
+        assert "M" in into[each], "DynamoDB refuses a path within what is not a map"
         into[each] = {"M": dict(into[each]["M"])}
         into = into[each]["M"]
     if part == "SET":

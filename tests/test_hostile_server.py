@@ -312,7 +312,7 @@ def test_a_server_that_knows_only_old_passwords(client: Callable[[Source], Any])
         )
         session.receive()
 
-    assert "old ways to log in" in ended(client, act).message
+    assert "old login methods" in ended(client, act).message
 
 
 # -- answers that follow the protocol and make no sense ----------------------------------------------------------------

@@ -63,19 +63,19 @@ def test_a_verified_binlog_stream_reads_every_change(secured: SqlServer, source:
     with connect(source) as connection:
         table, start = read_table(connection, source.database, "t"), current_position(connection)
     insert(secured, source)
-    stream = BinlogStream(
-        connect(source), start, {(table.schema, table.name): table}, server_id=0, use_gtid=False, heartbeat=0.1
-    )
-    timer = threading.Timer(60, stream.close)
-    timer.start()
     rows: list[Row | None] = []
-    for output in stream:
-        if isinstance(output, list):
-            rows += [change.after for change in output]
-        elif isinstance(output, Commit) and rows:
-            break
-    timer.cancel()
-    stream.close()
+    tables = {(table.schema, table.name): table}
+    with connect(source) as connection:
+        stream = BinlogStream(connection, start, tables, server_id=0, use_gtid=False, heartbeat=0.1)
+        timer = threading.Timer(60, stream.close)
+        timer.start()
+        for output in stream:
+            if isinstance(output, list):
+                rows += [change.after for change in output]
+            elif isinstance(output, Commit) and rows:
+                break
+        timer.cancel()
+        stream.close()
     assert rows == [ROW]
 
 

@@ -24,9 +24,6 @@ class ServerUnavailable(Exception):
     """The server cannot be had on this machine, and why."""
 
 
-_CLAIMS: list[socket.socket] = []  # kept open: a name is taken for as long as its socket is there
-
-
 class ServerFailed(Exception):
     """The server did not start, and the last lines of its log."""
 
@@ -161,7 +158,7 @@ def _claim(port: int) -> None:
     except OSError:
         claim.close()
         raise
-    _CLAIMS.append(claim)
+    atexit.register(claim.close)  # kept open: a name is taken for as long as its socket is there
 
 
 def unprivileged() -> list[str]:

@@ -97,7 +97,7 @@ def load(path: Path) -> Checkpoint:
         raise StateError(f"the checkpoint cannot be read: {error}", place=str(path), hint=_RESTORE) from error
     version = fields.get("version") if isinstance(fields, dict) else None
     if type(version) is not int or version not in (1, VERSION):
-        message = f"the checkpoint has version {version!r}; this whimbrel knows versions 1 and {VERSION}"
+        message = f"the checkpoint has version {version!r}; this version knows versions 1 and {VERSION}"
         raise StateError(message, place=str(path), hint="Continue with the version of whimbrel that wrote it.")
     of_version_1 = version == 1 and "checksum" not in fields
     if not of_version_1 and fields.pop("checksum", None) != _checksum(fields):

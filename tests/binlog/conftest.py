@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pymysql
@@ -71,14 +71,15 @@ class Source:
         """Closed at the end, or when it takes too long."""
         options = {"server_id": 0, "use_gtid": False, "heartbeat": 0.1} | more
         captured = {(table.schema, table.name): table for table in tables}
-        stream = BinlogStream(connect(self.source), start, captured, **options)
-        timer = threading.Timer(LONGEST, stream.close)
-        timer.start()
-        try:
-            yield stream
-        finally:
-            timer.cancel()
-            stream.close()
+        with closing(connect(self.source)) as connection:
+            stream = BinlogStream(connection, start, captured, **options)
+            timer = threading.Timer(LONGEST, stream.close)
+            timer.start()
+            try:
+                yield stream
+            finally:
+                timer.cancel()
+                stream.close()
 
     def read(self, start: Position, *tables: Table, end: Position | None = None, **more: Any) -> list[Output]:
         """Everything up to ``end``, or to where the binlog ends now."""

@@ -1,4 +1,4 @@
-"""Make the recordings anew, from the servers that are installed: ``python -m tests.binlog.record [NAME...]``.
+"""Make the recordings again, from the servers that are installed: ``python -m tests.binlog.record [NAME...]``.
 
 Needed when a server is added, or when the lists of statements here or in test_types.py are longer.
 """

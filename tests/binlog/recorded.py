@@ -27,7 +27,7 @@ class Step:
     sql: str
     position: Position
     rows: dict[str, list[Row]]  # by the table's name: those that are new or others than before
-    gone: dict[str, list[Any]]  # by the table's name: the first columns of those that are no more
+    gone: dict[str, list[Any]]  # by the table's name: the first columns of those that were dropped
     tables: dict[str, Table] = field(default_factory=dict)  # those that it altered
 
 

@@ -158,7 +158,7 @@ def test_garbage_is_refused_with_a_next_step(tmp_path: Path, garbage: bytes) -> 
 def test_an_unknown_version_is_refused(tmp_path: Path, version: object) -> None:
     path = tmp_path / "checkpoint.json"
     path.write_text(json.dumps({"version": version}))
-    with pytest.raises(StateError, match="this whimbrel knows versions 1 and 2"):
+    with pytest.raises(StateError, match="this version knows versions 1 and 2"):
         load(path)
 
 

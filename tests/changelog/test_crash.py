@@ -224,7 +224,7 @@ def test_a_log_of_a_newer_format_is_refused(tmp_path: Path, monkeypatch: pytest.
     with monkeypatch.context() as newer:
         newer.setattr("whimbrel.changelog.record.FORMAT", 2)
         ChangeLogWriter(tmp_path).close()
-    with pytest.raises(StateError, match="format 2; this whimbrel reads format 1"):
+    with pytest.raises(StateError, match="format 2; this version reads format 1"):
         ChangeLogWriter(tmp_path)
     with pytest.raises(StateError, match="format 2"):
         ChangeLogReader(tmp_path, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -50,13 +51,17 @@ class Table:
 
 
 @pytest.fixture(scope="module")
-def table(ministack: DynamoServer) -> Table:
-    return Table(ministack)
+def table(ministack: DynamoServer) -> Iterator[Table]:
+    table = Table(ministack)
+    yield table
+    table.wire.close()
 
 
 @pytest.fixture(scope="module")
-def strict_table(dynalite: DynamoServer) -> Table:
-    return Table(dynalite)
+def strict_table(dynalite: DynamoServer) -> Iterator[Table]:
+    table = Table(dynalite)
+    yield table
+    table.wire.close()
 
 
 NOT_OWNED = Condition("attribute_not_exists(#o)", {"#o": "owner"}, {})

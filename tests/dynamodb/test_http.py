@@ -169,15 +169,20 @@ def test_the_endpoint_comes_from_the_chain_when_the_project_names_none(
     assert DynamoClient(Target(region="eu-west-1")).endpoint == "http://127.0.0.1:4242"
 
 
+def one_call(target: Target) -> bytes:
+    with contextlib.closing(DynamoClient(target)) as wire:
+        return wire.call("ListTables", b"{}")
+
+
 def test_tls_is_verified(tmp_path: Path) -> None:
     certificate = _self_signed(tmp_path)
     with _tls_server(certificate) as port:
         target = Target(endpoint=f"https://localhost:{port}")
         with pytest.raises(UserError, match="certificate is not trusted"):
-            DynamoClient(target).call("ListTables", b"{}")
+            one_call(target)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("AWS_CA_BUNDLE", str(certificate))
-            assert DynamoClient(target).call("ListTables", b"{}") == b"{}"
+            assert one_call(target) == b"{}"
 
 
 def test_a_proxy_is_gone_through_as_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,14 +192,14 @@ def test_a_proxy_is_gone_through_as_the_environment_says(tmp_path: Path, monkeyp
     monkeypatch.delenv("no_proxy", raising=False)
     with _tls_server(certificate) as port, _connect_proxy() as (proxy_port, asked):
         monkeypatch.setenv("https_proxy", f"http://me:s%40y@127.0.0.1:{proxy_port}")
-        wire = DynamoClient(Target(endpoint=f"https://localhost:{port}"))
-        assert wire.call("ListTables", b"{}") == b"{}"
+        target = Target(endpoint=f"https://localhost:{port}")
+        assert one_call(target) == b"{}"
         assert asked[0].startswith(b"CONNECT localhost:%d HTTP/1.1\r\n" % port)
         assert b"Proxy-Authorization: Basic bWU6c0B5\r\n" in asked[0]
         with pytest.raises(TargetUnreachable, match=r"does not let us through: HTTP/1\.1 407"):
-            DynamoClient(Target(endpoint=f"https://localhost:{port}")).call("ListTables", b"{}")
+            one_call(target)
         monkeypatch.setenv("no_proxy", "localhost")
-        assert DynamoClient(Target(endpoint=f"https://localhost:{port}")).call("ListTables", b"{}") == b"{}"
+        assert one_call(target) == b"{}"
         assert len(asked) == 2
 
 

@@ -67,8 +67,10 @@ class Door:
         with contextlib.suppress(OSError):
             while data := one.recv(65_536):
                 other.sendall(data)
-        _end(other)
+        for each in (other, one):
+            _end(each)
         self._open.discard(one)
+        one.close()
 
 
 def _end(connection: socket.socket) -> None:

@@ -57,7 +57,7 @@ def fill(work: Work, collation: str) -> None:
 
 
 def change(work: Work) -> None:
-    """Rows change their spelling and nothing else, items lose their last row to another spelling, and come anew."""
+    """Rows change their spelling and nothing else, items lose their last row to another spelling, and come again."""
     work.source.execute(
         "UPDATE purchase SET customerid = 'A' WHERE BINARY customerid = 'a' AND productid LIKE 'p1-%'",
         "UPDATE purchase SET orderid = 'X ' WHERE BINARY customerid = 'A ' AND BINARY orderid = 'x'",

@@ -42,7 +42,7 @@ def key_names(mapping: str) -> tuple[str, ...]:
 
 
 def a_value(mapping: str, item: dict[str, Any]) -> str:
-    """The name of one attribute that is no key."""
+    """The name of one attribute that is not a key."""
     return next(name for name in item if name not in key_names(mapping))
 
 

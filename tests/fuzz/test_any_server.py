@@ -150,15 +150,13 @@ def test_the_snapshot(
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_the_stream(numbers: tuple[SqlServer, Source, Table, Position], seed: int) -> None:
     server, source, table, start = numbers
-    with Mutating(server, seed + 1000) as proxy, ends_soon():
-        stream = BinlogStream(
-            connect(replace(source, port=proxy.port)),
-            start,
-            {(table.schema, table.name): table},
-            server_id=0,
-            use_gtid=False,
-            heartbeat=0.1,
-        )
+    tables = {(table.schema, table.name): table}
+    with (
+        Mutating(server, seed + 1000) as proxy,
+        ends_soon(),
+        contextlib.closing(connect(replace(source, port=proxy.port))) as connection,
+    ):
+        stream = BinlogStream(connection, start, tables, server_id=0, use_gtid=False, heartbeat=0.1)
         timer = threading.Timer(5, stream.close)
         timer.start()
         try:

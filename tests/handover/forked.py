@@ -67,9 +67,7 @@ class Commands:
 
     def close(self) -> None:
         """Kills what still runs, too."""
-        assert self._process.stdin
-        self._process.stdin.close()
-        self._process.wait()
+        self._process.communicate()
 
 
 class Command:

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import urllib.request
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,7 @@ class Site:
         self.make_table()
         self.streams = open_streams(self.project.target)
         self.wire = DynamoClient(self.project.target)
+        weakref.finalize(self, self.wire.close)
 
     def make_table(self) -> None:
         kinds = [{"AttributeName": name, "AttributeType": kind} for name, kind in self.keys]

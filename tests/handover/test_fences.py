@@ -115,7 +115,7 @@ def test_rights_are_revoked_and_nothing_acknowledged_is_lost(revoking: Work) -> 
 
 @pytest.mark.slow
 def test_what_was_revoked_is_given_back_exactly_when_it_is_undone(revoking: Work) -> None:
-    """With the rights that are no writes, and the right to grant them, as they were."""
+    """With the rights that are not writes, and the right to grant them, as they were."""
     revoking.source.execute(f"GRANT ALL ON `{revoking.database}`.purchase TO {clerk(revoking)}@'%' WITH GRANT OPTION")
     more = "ALTER, DROP" + (", DELETE HISTORY" if revoking.source.flavor == "mariadb" else "")
     revoking.source.execute(f"GRANT {more} ON `{revoking.database}`.* TO 'whimbrel'@'%'")
@@ -148,7 +148,7 @@ def test_everybody_who_could_still_write_is_refused_by_name(revoking: Work) -> N
     try:
         named = f'["{user}@%", "wide{user}@%", "{role}", "nobody@%"]'
         revoking.target_settings = revoking.target_settings.replace(f'["{user}@%"]', named)
-        if revoking.source.flavor == "mariadb":  # such a host is no account's
+        if revoking.source.flavor == "mariadb":  # no account has such a host
             revoking.target_settings = revoking.target_settings.replace(f', "{role}"', "")
         revoking.write_project()
         found = codes(plan(revoking, code=2))["cutover-accounts"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,8 @@ class Table:
 
     def mark(self, nonce: str = "now", **more: Any) -> dict[str, str]:
         stop = more.pop("stop", threading.Event())
-        wire = DynamoClient(self.server.target())
-        return mark_shards(wire, self.client, self.stream, "shop", self.keys, nonce, stop, **more)
+        with closing(DynamoClient(self.server.target())) as wire:
+            return mark_shards(wire, self.client, self.stream, "shop", self.keys, nonce, stop, **more)
 
     def open_shards(self) -> set[str]:
         return {shard.id for shard in shards(self.client, self.stream) if not shard.closed}

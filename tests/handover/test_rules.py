@@ -1,5 +1,5 @@
-"""Items that time to live takes, and attributes that are no column, through a whole rollback by each rule: shards split
-while DynamoDB is open and while it is closed, and the stand-in and whimbrel are killed.
+"""Items that time to live takes, and attributes that are not columns, through a whole rollback by each rule: shards
+split while DynamoDB is open and while it is closed, and the stand-in and whimbrel are killed.
 
 The judge is the book of the application of this test, which shares no code with whimbrel.
 """

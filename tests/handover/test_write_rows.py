@@ -220,7 +220,7 @@ def test_a_session_that_cannot_be_set_is_refused(people: Back, monkeypatch: pyte
         connect_to_write(people.source)
 
 
-# --- what the server fills by itself, and attributes that are no column -----------------------------------------------
+# --- what the server fills by itself, and attributes that are not columns ---------------------------------------------
 
 
 def test_generated_columns_are_left_and_those_that_update_themselves_are_set(

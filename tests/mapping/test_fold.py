@@ -122,7 +122,7 @@ def test_a_part_is_set_taken_away_or_moved() -> None:
 
 
 def test_a_part_without_the_key_of_an_index_takes_that_attribute_away() -> None:
-    """NULL is no key. What an earlier row had there must not stay."""
+    """NULL is not a key. What an earlier row had there must not stay."""
     index = IndexRule("by-status", IndexKey("status"))
     head, lines = (replace(rule, indexes=(index,)) for rule in (HEAD, LINES))
     made = family((head, ORDERS), (lines, LINE))["shop.orders"]

@@ -53,7 +53,7 @@ def try_package(package: str, server: SqlServer, endpoint: Ministack, folder: Pa
     named = {table["source"] for table in tomlkit.parse(project)["table"]}
     assert named == {f"{work.database}.{table.name}" for table in work.tables if table.key}
     assert work.errors() == work.hindrances()
-    work.mend()
+    work.fix()
     assert work.errors() == {}
     work.fill()
     work.call("migrate", "--until-caught-up")
@@ -123,7 +123,7 @@ class Migration(Work):
         found = {"engine": engines & keyed, "cascade": cascades & keyed}
         return {code: tables for code, tables in found.items() if tables}
 
-    def mend(self) -> None:
+    def fix(self) -> None:
         """As check says: another engine; and tables with cascades are not moved."""
         left_out = self.hindrances().get("cascade", set())
         for name in self.hindrances().get("engine", set()):

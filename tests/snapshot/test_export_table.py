@@ -375,15 +375,13 @@ def test_nothing_but_whole_files_after_a_kill(shop: Shop) -> None:
     """SIGKILL in the middle; what has a final name is whole, and a new process goes on from there."""
     table = numbers(shop, 30_000)
     source = in_chunks(shop, 1000, max_rows_per_second=30_000)
-    process = subprocess.Popen(
-        [sys.executable, "-c", MEMORY, str(shop.folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    assert process.stdin
-    process.stdin.write(json.dumps(dataclasses.asdict(source)).encode())
-    process.stdin.close()
-    until(lambda: len(shop.files()) >= 3)
-    process.kill()
-    process.wait()
+    command = [sys.executable, "-c", MEMORY, str(shop.folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+        assert process.stdin
+        process.stdin.write(json.dumps(dataclasses.asdict(source)).encode())
+        process.stdin.close()
+        until(lambda: len(shop.files()) >= 3)
+        process.kill()
     whole = [read_chunk(path) for path in shop.files()]
     assert 3 <= len(whole) < 31
     result = shop.export(table, source=in_chunks(shop, 1000))

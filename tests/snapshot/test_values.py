@@ -111,7 +111,7 @@ def test_negative_zero_keeps_its_sign(shop: Shop) -> None:
 
 
 def test_text_that_is_not_valid_is_refused_by_name(shop: Shop) -> None:
-    """Hebrew 0xA1 is no character: the server would have given a question mark."""
+    """Hebrew 0xA1 is not a character: the server would have given a question mark."""
     shop.execute(
         "CREATE TABLE t (id INT PRIMARY KEY, h VARCHAR(9) CHARACTER SET hebrew)",
         "INSERT INTO t VALUES (1, 'x'), (2, _hebrew x'a1')",

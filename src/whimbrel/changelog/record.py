@@ -87,7 +87,7 @@ def read_head(line: bytes, place: str) -> Head:
     if fields.get("type") != "Segment":
         raise LogCorrupt(f"the first line is of type {fields.get('type')!r}, not Segment", place=place, hint=RESTORE)
     if fields["format"] != FORMAT:
-        message = f"the change log has format {fields['format']!r}; this whimbrel reads format {FORMAT}"
+        message = f"the change log has format {fields['format']!r}; this version reads format {FORMAT}"
         raise StateError(message, place=place, hint="Continue with the version of whimbrel that wrote it.")
     after, last = fields["after"], fields["last"]
     return Head(

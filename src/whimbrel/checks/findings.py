@@ -287,7 +287,7 @@ KINDS: dict[str, Kind] = {
         "`waived_accounts`",
     ),
     "cutover-waived-account": Kind(
-        WARNING, "an account that may still write, as the project file answers for it", "See that it does not"
+        WARNING, "an account that may still write, as the project file answers for it", "Make sure that it does not"
     ),
     "cutover-closed-too": Kind(
         WARNING,
@@ -322,7 +322,7 @@ KINDS: dict[str, Kind] = {
     "cutover-events": Kind(WARNING, "events that may write to the tables, and will be refused", "Disable them before"),
     "cutover-long": Kind(
         WARNING,
-        "a transaction that is open for long: as long as it has used a table, the table cannot be locked",
+        "a long transaction: a table that it has used cannot be locked until it ends",
         "End it first",
     ),
     "cutover-unheard": Kind(
@@ -336,11 +336,11 @@ KINDS: dict[str, Kind] = {
     ),
     "cutover-not-readable": Kind(
         ERROR,
-        "a table that cannot be read back from its items, though a way back is asked for",
+        "a table that cannot be read back from its items, though `reverse_user` asks for a way back",
         "Change the mapping, or cut over without `reverse_user`: then there is no way back",
     ),
     "cutover-not-returned": Kind(
-        INFO, "a column that no item carries back", "Nothing to do, if rows may do without it"
+        INFO, "a column that no item carries back", "Nothing to do, if rows can do without it"
     ),
     "cutover-stall": Kind(
         WARNING, "the estimate is over max_stall: the cutover would be undone", "Allow more, or try in a quieter hour"

@@ -56,7 +56,7 @@ def open_without_source(project: Project, as_json: bool) -> int:
     try:
         typed = click.prompt(f"To open DynamoDB without the source, type {name}", err=True)
     except click.Abort:
-        raise UserError("there is nobody who could agree", place="--source-is-gone", hint=f"Type {name}.") from None
+        raise UserError("nobody is there to confirm it", place="--source-is-gone", hint=f"Type {name}.") from None
     if typed.strip() != name:
         raise UserError(f"{typed!r} is not {name!r}: nothing was done", place="--source-is-gone")
     with shown(project, as_json) as asked:
@@ -113,7 +113,7 @@ def _agreed(question: str) -> bool:
     try:
         agreed = click.confirm(question, err=True)
     except click.Abort:
-        raise UserError("there is nobody who could agree", place=question, hint="Say --yes.") from None
+        raise UserError("nobody is there to confirm it", place=question, hint="Pass --yes.") from None
     if not agreed:
         click.echo("Nothing was done.", err=True)
     return agreed

@@ -140,6 +140,8 @@ def keep_log(path: Path) -> None:
         logger = logging.getLogger(name)
         logger.setLevel(logging.INFO)
         logger.propagate = False
+        for before in logger.handlers:  # of another command in this process
+            before.close()
         logger.handlers = [handler]
 
 

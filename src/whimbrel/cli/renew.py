@@ -73,4 +73,4 @@ def _say(renewal: Renewal) -> None:
     if converted.get("refused"):
         click.echo(f"{model}: {converted['refused']:,} items are not in the data set:\n{converted['reasons']}")
     for start, end in converted.get("gaps", ()):
-        click.echo(f"{model}: the changes from {start} to {end} are in no export, which was accepted.")
+        click.echo(f"{model}: the changes from {start} to {end} are in no export; that gap was accepted.")

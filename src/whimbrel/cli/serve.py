@@ -92,7 +92,7 @@ def _say_drift(found: EndpointDrift) -> None:
     refused = f"{drift.refused:,} that it does not take"
     click.echo(f"{found.endpoint}, version {found.version}: {drift.rows:,} rows captured, {refused}")
     if not drift.rows:
-        click.echo(f"There is nothing of it in {found.folder}.")
+        click.echo(f"No captured calls of it are in {found.folder}.")
         return
     if drift.rows < LEAST_ROWS:
         click.echo(f"  Fewer than {LEAST_ROWS} rows: this may all be chance.")

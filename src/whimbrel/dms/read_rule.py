@@ -120,7 +120,7 @@ def selection(fields: Fields, identity: str, name: str) -> Selection:
 def transformation(fields: Fields, identity: str, name: str) -> Transformation | None:
     target = fields.string("rule-target", required=True)
     if target in ("table-tablespace", "index-tablespace"):
-        fields.note(f"rule-target {target} is of Oracle's; it has no part in this migration")
+        fields.note(f"rule-target {target} is for Oracle; it does nothing here")
         fields.skip("object-locator", "rule-action", "value", "old-value", "data-type")
         return None
     if target and target not in ("schema", "table", "column"):

@@ -216,7 +216,7 @@ class Cutting:
             if each.unknown and each.target not in self._unwatched:
                 self._unwatched.add(each.target)
                 self._say(
-                    f"{each.target}: not looked for are writes of others since the last verification: {each.unknown}."
+                    f"{each.target}: writes of others since the last verification were not looked for: {each.unknown}."
                 )
             if each.count and not each.unknown:
                 raise HandoverError(

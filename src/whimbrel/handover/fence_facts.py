@@ -43,7 +43,7 @@ def fence_facts(prepared: Prepared, connection: SourceConnection) -> Iterator[Fa
     elif settings.fence == READ_ONLY_SCHEMA:
         yield from _of_schema(prepared, connection, tables)
     elif settings.fence == COMMAND:
-        reason = "closes: that it does is seen only by what is written all the same"
+        reason = "closes the tables: that it works shows only if nobody writes"
         yield Fact("cutover-fence-unproved", settings.fence_command[0], reason)
 
 

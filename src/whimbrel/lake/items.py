@@ -35,7 +35,7 @@ def load_json(line: bytes) -> Any:
     except BadLine:
         raise
     except (ValueError, TypeError, RecursionError) as error:  # TypeError: of orjson, nested too deeply to be written
-        raise BadLine(f"no JSON: {error}") from None
+        raise BadLine(f"not JSON: {error}") from None
 
 
 def check_item(item: Any) -> Item:

@@ -58,7 +58,7 @@ def starts_tls(source: Source, capabilities: int, place: str, *, wanted: bool) -
     """Whether to begin TLS with a server that offers ``capabilities``. Raises what makes a login impossible."""
     if not capabilities & _PLUGIN_AUTH or not capabilities & _SECURE_CONNECTION:
         raise UnsupportedSource(
-            "the server knows only old ways to log in, which give the password away",
+            "the server offers only old login methods, which reveal the password",
             place=place,
             hint="whimbrel needs MySQL 8.0 or MariaDB 10.5, or later.",
         )

@@ -163,8 +163,11 @@ class SourceReader(_Base):
         self._timer = self._loop.call_later(max(left, self._limit / 10), self.watch)
 
     def close(self) -> None:
+        """At once: with TLS, closing in order would take an answer that nobody waits for."""
         if self._timer:
             self._timer.cancel()
+        if self._transport is not None:
+            self._transport.abort()
         super().close()
 
     def _too_much(self, what: str) -> SourceError:

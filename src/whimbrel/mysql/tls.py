@@ -36,7 +36,7 @@ def _with_certificate(context: ssl.SSLContext, source: Source) -> ssl.SSLContext
             raise ValueError(f"{open_to}; chmod 600 {key}")
 
     def no_pass_phrase() -> str:
-        message = f"{file!r} is protected by a passphrase, which nobody can type in"
+        message = f"{file!r} is protected by a passphrase, which whimbrel cannot ask for"
         raise ProjectError(message, place=f"source.{setting}", hint="Use a key without one.")
 
     with reading("tls_cert", source.tls_cert) as certificate:

@@ -55,13 +55,19 @@ class Running:
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
+        self._close()
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
         try:
             return self.process.wait(30)
         finally:
-            self._log.close()
+            self._close()
+
+    def _close(self) -> None:
+        assert self.process.stdout
+        self.process.stdout.close()
+        self._log.close()
 
 
 def predictions(answer: Any) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +50,9 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 def ask(server: Running, method: str, path: str, headers: dict[str, str], body: str = "") -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
-    connection.request(method, path, body or None, headers)
-    answer = connection.getresponse()
-    return answer.status, answer.read()
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)) as connection:
+        connection.request(method, path, body or None, headers)
+        return (answer := connection.getresponse()).status, answer.read()
 
 
 def client(server: Running, service: str, secret: str, key: str = "whimbrel", region: str = "eu-west-1") -> Any:
@@ -278,15 +278,16 @@ HOSTS: dict[str, tuple[str | None, int]] = {
 @pytest.mark.parametrize("path", ["/ping", "/status", INVOKE])
 @pytest.mark.parametrize(("host", "expected"), HOSTS.values(), ids=HOSTS)
 def test_the_server_answers_to_its_names_only(guarded: Running, host: str | None, expected: int, path: str) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", guarded.port, timeout=10)
     post = path == INVOKE
-    connection.putrequest("POST" if post else "GET", path, skip_host=True)
+    headers = bearer(PREDICT) | {"Content-Type": "text/csv", "Content-Length": str(len(ROW) * post)}
     if host is not None:
-        connection.putheader("Host", host.replace("{port}", str(guarded.port)))
-    for name, value in (bearer(PREDICT) | {"Content-Type": "text/csv", "Content-Length": str(len(ROW) * post)}).items():
-        connection.putheader(name, value)
-    connection.endheaders(ROW.encode() if post else None)
-    assert connection.getresponse().status == expected
+        headers["Host"] = host.replace("{port}", str(guarded.port))
+    with closing(http.client.HTTPConnection("127.0.0.1", guarded.port, timeout=10)) as connection:
+        connection.putrequest("POST" if post else "GET", path, skip_host=True)
+        for name, value in headers.items():
+            connection.putheader(name, value)
+        connection.endheaders(ROW.encode() if post else None)
+        assert connection.getresponse().status == expected
 
 
 @pytest.mark.parametrize("path", ["/", "/ping", "/status", "/metrics", INVOKE])

@@ -49,7 +49,8 @@ def test_several_classes_are_named_in_json_and_in_json_lines(many: Running) -> N
     assert [json.loads(each) for each in lines] == [wanted, wanted]
     header = answer["ResponseMetadata"]["HTTPHeaders"]["x-whimbrel-classes"]
     assert [unquote(each) for each in header.split(", ")] == list(CLASSES)
-    [variant] = json.load(urlopen(f"{many.url}/status"))["endpoints"][0]["variants"]
+    with urlopen(f"{many.url}/status") as answer:
+        [variant] = json.load(answer)["endpoints"][0]["variants"]
     assert variant["classes"] == list(CLASSES)
 
 

@@ -144,17 +144,20 @@ def send_for(client: socket.socket, request: bytes, seconds: float) -> None:
             client.sendall(request)
 
 
+def connection(server: Running) -> contextlib.closing[http.client.HTTPConnection]:
+    return contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=60))
+
+
 def test_a_large_body_keeps_nobody_waiting(server: Running) -> None:
-    large = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
-    large.request("POST", PATH, f"{ROW}\n" * 100_000, {"Content-Type": "text/csv"})
-    small = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
-    waits = []
-    for _ in range(20):
-        begun = time.monotonic()
-        small.request("POST", PATH, ROW, {"Content-Type": "text/csv"})
-        assert small.getresponse().read()
-        waits.append(time.monotonic() - begun)
-    assert len(json.loads(large.getresponse().read())["predictions"]) == 100_000
+    with connection(server) as large, connection(server) as small:
+        large.request("POST", PATH, f"{ROW}\n" * 100_000, {"Content-Type": "text/csv"})
+        waits = []
+        for _ in range(20):
+            begun = time.monotonic()
+            small.request("POST", PATH, ROW, {"Content-Type": "text/csv"})
+            assert small.getresponse().read()
+            waits.append(time.monotonic() - begun)
+        assert len(json.loads(large.getresponse().read())["predictions"]) == 100_000
     assert sorted(waits)[10] < 0.1
 
 

@@ -43,8 +43,8 @@ def container(folder: Path, *words: str, without: str = "") -> Iterator[tuple[su
 
 
 def ping(url: str) -> bool:
-    with suppress(URLError, ConnectionError):
-        return bool(urlopen(f"{url}/ping", timeout=2).status == 200)
+    with suppress(URLError, ConnectionError), urlopen(f"{url}/ping", timeout=2) as answer:
+        return bool(answer.status == 200)
     return False
 
 
@@ -61,7 +61,8 @@ def test_serve_answers_ping_and_invocations_and_ends_by_sigterm(tmp_path: Path, 
         with pytest.raises(HTTPError) as caught:
             urlopen(Request(f"{url}/invocations", b"x,y", {"Content-Type": "text/csv"}), timeout=10)
         assert caught.value.code == 400
-        assert "'pdays' is missing" in json.loads(caught.value.read())["error"]
+        with caught.value as refusal:
+            assert "'pdays' is missing" in json.loads(refusal.read())["error"]
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
 

@@ -10,7 +10,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from threading import Thread
 from urllib.request import urlopen
@@ -132,11 +132,11 @@ def test_large_bodies_at_once_are_worked_on_within_the_bound(small: Running, row
     found: list[int] = []
 
     def ask() -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", small.port, timeout=120)
-        connection.request("POST", PATH, body, {"Content-Type": "text/csv"})
-        answer = connection.getresponse()
-        answer.read()
-        found.append(answer.status)
+        with closing(http.client.HTTPConnection("127.0.0.1", small.port, timeout=120)) as connection:
+            connection.request("POST", PATH, body, {"Content-Type": "text/csv"})
+            answer = connection.getresponse()
+            answer.read()
+            found.append(answer.status)
 
     threads = [Thread(target=ask) for _ in range(8)]
     for thread in threads:
@@ -205,7 +205,7 @@ def test_a_stop_waits_for_what_is_answered_and_for_nothing_else(start: Callable[
     server = start("--model", str(model_file(tmp_path)))
     rows = 60_000
     busy = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
-    with connect(server) as silent:
+    with connect(server) as silent, closing(busy):
         silent.sendall(ONE)
         assert answer_to(silent)[0] == 200
         busy.request("POST", PATH, f"{ROW}\n" * rows, {"Content-Type": "text/csv"})
@@ -313,12 +313,12 @@ def test_the_page_says_what_the_clients_see(hasty: Running, tmp_path: Path) -> N
     taken: list[float] = []
 
     def ask() -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", hasty.port, timeout=20)
-        for _ in range(8):
-            begun = time.monotonic()
-            connection.request("POST", PATH, "66,retired,999,1.5", {"Content-Type": "text/csv"})
-            connection.getresponse().read()
-            taken.append(time.monotonic() - begun)
+        with closing(http.client.HTTPConnection("127.0.0.1", hasty.port, timeout=20)) as connection:
+            for _ in range(8):
+                begun = time.monotonic()
+                connection.request("POST", PATH, "66,retired,999,1.5", {"Content-Type": "text/csv"})
+                connection.getresponse().read()
+                taken.append(time.monotonic() - begun)
 
     threads = [Thread(target=ask) for _ in range(8)]
     for thread in threads:

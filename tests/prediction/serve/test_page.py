@@ -11,6 +11,7 @@ import socket
 import struct
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -29,8 +30,8 @@ class Browser:
     """One tab, by the DevTools protocol over a WebSocket (RFC 6455, frames of text, client frames masked)."""
 
     def __init__(self, debugger: str) -> None:
-        new = urlopen(Request(f"{debugger}/json/new?about:blank", method="PUT"), timeout=20)
-        address = json.load(new)["webSocketDebuggerUrl"]
+        with urlopen(Request(f"{debugger}/json/new?about:blank", method="PUT"), timeout=20) as new:
+            address = json.load(new)["webSocketDebuggerUrl"]
         host, _, path = address.removeprefix("ws://").partition("/")
         name, _, port = host.partition(":")
         self._socket = socket.create_connection((name, int(port)), timeout=30)
@@ -57,6 +58,10 @@ class Browser:
                 assert "error" not in message, message
                 return message["result"]
             self._event(message)
+
+    def close(self) -> None:
+        self._file.close()
+        self._socket.close()
 
     def evaluate(self, script: str) -> Any:
         found = self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
@@ -102,7 +107,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     process = subprocess.Popen([command, *FLAGS, *where], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         port = wait_for(lambda: _text(profile / "DevToolsActivePort"), 60).splitlines()[0]
-        yield Browser(f"http://127.0.0.1:{port}")
+        with closing(Browser(f"http://127.0.0.1:{port}")) as found:
+            yield found
     finally:
         process.kill()
         process.wait()

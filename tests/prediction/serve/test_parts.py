@@ -6,9 +6,11 @@ import http.client
 import json
 import re
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from hypothesis import given
@@ -184,11 +186,9 @@ SAMPLE = re.compile(r'[a-z_]+(\{([a-z]+="(\\.|[^"\\])*",?)*\})? [-+0-9.e]+(Inf)?
 
 def test_metrics_are_in_prometheus_text_format(server: Running) -> None:
     server.invoke(ROW)
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
-    connection.request("GET", "/metrics")
-    answer = connection.getresponse()
-    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
-    text = answer.read().decode()
+    with urlopen(f"{server.url}/metrics", timeout=10) as answer:
+        assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+        text = answer.read().decode()
     samples = [line for line in text.splitlines() if not line.startswith("#")]
     assert [line for line in samples if not SAMPLE.fullmatch(line)] == []
     helped = re.findall(r"# HELP (\S+)", text)
@@ -207,11 +207,11 @@ FOREIGN = {
 
 @pytest.mark.parametrize("headers", FOREIGN.values(), ids=FOREIGN)
 def test_a_page_of_another_site_cannot_control(server: Running, headers: dict[str, str]) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
-    connection.request("POST", "/", b"{}", {"X-Amz-Target": "SageMaker.ListEndpoints"} | headers)
-    answer = connection.getresponse()
-    assert answer.status == 403
-    assert "Message" in json.loads(answer.read())
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)) as connection:
+        connection.request("POST", "/", b"{}", {"X-Amz-Target": "SageMaker.ListEndpoints"} | headers)
+        answer = connection.getresponse()
+        assert answer.status == 403
+        assert "Message" in json.loads(answer.read())
 
 
 def test_it_listens_on_this_machine_only(server: Running) -> None:

@@ -48,7 +48,7 @@ SAME = {
     "float32": DENSE,
     "float64": frame(record(struct.pack("<4d", 34, 2, 999, 1.5), kind=FLOAT64)),
     "sparse": frame(record(floats(999, 34, 1.5, 2), keys=bytes([2, 0, 3, 1]), shape=bytes([4]))),
-    "with a label, which is no input": frame(record(floats(34, 2, 999, 1.5)) + block(2, block(1, b"values"))),
+    "with a label, which is not an input": frame(record(floats(34, 2, 999, 1.5)) + block(2, block(1, b"values"))),
 }
 EXPECTED = model().predict([[34, 2, 999, 1.5]])[0]
 

@@ -117,7 +117,8 @@ def serving(folder: Path, unknown: str) -> Iterator[Running]:
 def test_unknown_categories_are_counted_by_column(other: Running) -> None:
     other.invoke(f"{ROW}\n34,ADMIN.,999,1.5\n35,boss,999,1.5\n36,boss,999,1.5")
     other.invoke("34,x,999,1.5\n" * 3_000)
-    [variant] = json.load(urlopen(f"{other.url}/status"))["endpoints"][0]["variants"]
+    with urlopen(f"{other.url}/status") as answer:
+        [variant] = json.load(answer)["endpoints"][0]["variants"]
     assert variant["unknown"] == [{"column": "job", "count": 3_003, "values": ["ADMIN.", "boss", "x"]}]
     [line] = [
         line

@@ -104,7 +104,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
         {"ModelName": "m", "PrimaryContainer": {"ModelDataUrl": "s3://bucket/model.tar.gz"}},
         "cannot be read",
     ),
-    "a file that is no model": (
+    "a file that is not a model": (
         "create_model",
         {"ModelName": "m", "PrimaryContainer": {"ModelDataUrl": "whimbrel.toml"}},
         "not JSON",

@@ -6,6 +6,7 @@ a later one, so it is believed only when the binlog between the two has been loo
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import NamedTuple
 
 from whimbrel.errors import SchemaDrift, UndecodableEvent
@@ -30,23 +31,24 @@ class Ahead(NamedTuple):
 def look_ahead(source: Source, table: Table, start: Position, end: Position) -> Ahead:
     """From ``start``, which is after a statement, to ``end`` at most. Raises SourceUnreachable, PositionLost."""
     maps: dict[bytes, bytes] = {}  # by all of the event but its header and the table's id
-    scout = BinlogStream(
-        connect(source),
-        start,
-        {(table.schema, table.name): table},
-        server_id=0,
-        use_gtid=False,
-        heartbeat=HEARTBEAT,
-        seen=lambda event: maps.update({event[27:]: event}),
-    )
-    try:
-        for output in scout:
-            if not isinstance(output, list) and output.position.at_or_after(end):
-                break
-    except SchemaDrift as altered:
-        return Ahead(altered.message, frozenset(maps.values()))
-    except UndecodableEvent:
-        pass  # nothing behind it will be captured, and the capture will say so when it is there
-    finally:
-        scout.close()
+    with closing(connect(source)) as connection:
+        scout = BinlogStream(
+            connection,
+            start,
+            {(table.schema, table.name): table},
+            server_id=0,
+            use_gtid=False,
+            heartbeat=HEARTBEAT,
+            seen=lambda event: maps.update({event[27:]: event}),
+        )
+        try:
+            for output in scout:
+                if not isinstance(output, list) and output.position.at_or_after(end):
+                    break
+        except SchemaDrift as altered:
+            return Ahead(altered.message, frozenset(maps.values()))
+        except UndecodableEvent:
+            pass  # nothing behind it will be captured, and the capture will say so when it is there
+        finally:
+            scout.close()
     return Ahead("", frozenset(maps.values()))

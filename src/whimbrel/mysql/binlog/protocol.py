@@ -35,7 +35,7 @@ class Packets:
     """Packets of one connection. ``close`` may be called by another thread, and ends the iteration."""
 
     def __init__(self, connection: Any, place: str, timeout: float) -> None:
-        self._connection = connection  # PyMySQL closes the socket when the last reference goes
+        self._connection = connection  # closed by who made it, or by PyMySQL when the last reference goes
         self._socket: socket.socket = connection._sock
         self._socket.settimeout(timeout)
         self._place = place

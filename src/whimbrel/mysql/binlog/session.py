@@ -50,7 +50,7 @@ class ReplicaSession(NamedTuple):
         said = message.lower()
         if "same server_uuid" in said or "same server_id" in said or "server_uuid/server_id" in said:
             return UnsupportedSource(
-                f"another replica took our place: {message}",
+                f"another replica has the same server_id: {message}",
                 place=self.place,
                 hint="Give `server_id` a number that no other replica has, and run one whimbrel at a time.",
             )

@@ -201,7 +201,7 @@ def _config(folder: Path, name: str) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except ValueError as error:
-        raise UserError(f"no JSON: {error}", place=str(path), hint="SageMaker writes it.") from None
+        raise UserError(f"not JSON: {error}", place=str(path), hint="SageMaker writes it.") from None
     return found
 
 

@@ -157,7 +157,7 @@ def _through_server(
         raise UserError(error.response["Error"]["Message"], place=f"endpoint {rule.name}") from None
     except BotoCoreError as error:
         raise TargetUnreachable(
-            f"the server went away: {error}", place=url, hint="Start it again; it starts with the old model."
+            f"the server ended: {error}", place=url, hint="Start it again; it starts with the old model."
         ) from None
 
 
