@@ -125,15 +125,20 @@ class ChunkReader:
         return ExportFile(self.path, self.rows, self.path.stat().st_size, self.chunk)
 
     def __iter__(self) -> Iterator[list[Row]]:
+        return (rows for rows, _ in self.sized())
+
+    def sized(self) -> Iterator[tuple[list[Row], int]]:
+        """The rows of each line, and how many bytes the line has."""
         width, binary = len(self.table.columns), _binary_columns(self.table)
         decode = over_columns(width, dict.fromkeys(binary, binascii.a2b_base64)) if binary else _tuples
         count = 0
         with _lines(self.path) as lines:
             next(lines)
             while count < self.rows:
-                rows = decode(orjson.loads(next(lines)))
+                line = next(lines)
+                rows = decode(orjson.loads(line))
                 count += len(rows)
-                yield rows
+                yield rows, len(line)
             if count != self.rows or not next(lines).startswith(b'{"rows":'):
                 raise _corrupt(self.path, f"its last line counts {self.rows} rows, but it has others")
 

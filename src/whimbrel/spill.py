@@ -8,7 +8,7 @@ Each partition is a file of records: key length and record length (4 bytes each,
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from zlib import crc32
 
@@ -22,13 +22,22 @@ _BLOCK = 1 << 18
 class PartitionFiles:
     """``partitions`` files in ``folder``, which belongs to this object alone: leftovers of a crash there are removed.
 
-    At most about ``buffer_bytes`` are in memory, and one file is open at a time. Close removes everything. Raises
+    At most about ``buffer_bytes`` are in memory, and one file is open at a time. Close removes everything. A key is in
+    the partition ``hashed(key) % partitions``: what divides a partition once more needs another function. Raises
     StateError when the disk is full or fails.
     """
 
-    def __init__(self, folder: Path, partitions: int, *, buffer_bytes: int = 8 * 1024 * 1024) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        partitions: int,
+        *,
+        buffer_bytes: int = 8 * 1024 * 1024,
+        hashed: Callable[[bytes], int] = crc32,
+    ) -> None:
         self.folder = folder
         self.partitions = partitions
+        self._hashed = hashed
         self._buffer_bytes = buffer_bytes
         self._buffers = [bytearray() for _ in range(partitions)]
         self._buffered = 0
@@ -39,7 +48,7 @@ class PartitionFiles:
 
     def add(self, key: bytes, record: bytes) -> None:
         """Put ``record`` into the partition of ``key``: always the same one for the same key. Raises StateError."""
-        buffer = self._buffers[crc32(key) % self.partitions]
+        buffer = self._buffers[self._hashed(key) % self.partitions]
         buffer += _LENGTHS.pack(len(key), len(record))
         buffer += key
         buffer += record
@@ -70,6 +79,12 @@ class PartitionFiles:
                 rest = data[at:]
         if rest:
             raise StateError("the temporary file ends within a record", place=str(path), hint="Run the step again.")
+
+    def size(self, number: int) -> int:
+        """How many bytes one partition has."""
+        self._flush()
+        path = self._path(number)
+        return path.stat().st_size if path.exists() else 0
 
     def close(self) -> None:
         """Remove the files, and the folder if nothing else is in it."""

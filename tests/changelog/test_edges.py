@@ -14,7 +14,7 @@ from whimbrel.changelog import recover
 from whimbrel.changelog.files import _FLUSH_BYTES, ChangeLogReader, ChangeLogWriter, LogPoint
 from whimbrel.changelog.segments import lines, segment_path, segments
 from whimbrel.errors import LogCorrupt, LogGone, StateError, WhimbrelError
-from whimbrel.records import Change, Commit, Position
+from whimbrel.records import Change, Column, Commit, Position, Table
 
 
 def written(folder: Path, numbers: range = range(1, 41), segment_bytes: int = 2_000) -> Path:
@@ -254,3 +254,15 @@ def test_the_last_commit_is_kept_over_segments_without_one(tmp_path: Path) -> No
         with ChangeLogWriter(tmp_path, segment_bytes=1) as writer:
             assert writer.last == commit
             writer.append(changes)
+
+
+def test_what_is_read_at_once_fits_in_memory_however_wide_the_table_is(tmp_path: Path) -> None:
+    wide = Table("shop", "wide", tuple(Column(f"c{number}", "int") for number in range(200)), ("c0",))
+    rows = [(number, *range(199)) for number in range(6_000)]
+    with ChangeLogWriter(tmp_path) as writer:
+        writer.append([Change(wide, None, row, Position("bin.000001", 4)) for row in rows])
+        writer.commit(Commit(Position("bin.000001", 5), 0.0))
+    with ChangeLogReader(tmp_path, None) as reader:
+        batches = list(iter(lambda: reader.read(10_000), []))
+    assert [entry.after for batch in batches for entry in batch if isinstance(entry, Change)] == rows
+    assert max(map(len, batches)) < 3_000

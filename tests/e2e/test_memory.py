@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
-import threading
-from contextlib import suppress
-from pathlib import Path
-
 import pytest
 
 from demo.servers import MariaDB, Ministack
 from demo.shop import CREATE
 from tests.e2e.conftest import MakeWork
-from tests.e2e.work import GROUP, UNALIGNED, Work
+from tests.e2e.peaks import peak
+from tests.e2e.work import GROUP, UNALIGNED
 
+COMMANDS = {"migrate": ("migrate", "--until-caught-up"), "verify": ("verify",)}
 LINES = 100  # to an order: few items, for the sake of the local server
 
 
@@ -36,33 +33,8 @@ def test_the_peak_does_not_grow_with_the_table(
             f"CONCAT('p', seq MOD {LINES}), seq FROM seq_1_to_{rows}",
             database=work.database,
         )
-        peaks[rows] = {name: peak(work, name) for name in ("migrate", "verify")}
+        peaks[rows] = {name: peak(work, *command) for name, command in COMMANDS.items()}
     print(peaks)
     for name, large in peaks[4 * small].items():
         assert large < 250, f"{name} took {large} MB"
         assert large < 1.2 * peaks[small][name], f"{name} grows: {peaks}"
-
-
-def peak(work: Work, name: str) -> float:
-    """The most memory that the command had, in MB."""
-    process = work.start(name, *["--until-caught-up"] * (name == "migrate"))
-    peaks = [0]
-    ended = threading.Event()
-
-    def watch() -> None:
-        """The kernel keeps the peak; what wait4 says would have our own memory, from before the exec, in it."""
-        status = Path(f"/proc/{process.pid}/status")
-        while not ended.wait(0.02) and status.exists():
-            with suppress(OSError):
-                if found := re.search(r"VmHWM:\s+(\d+) kB", status.read_text()):
-                    peaks.append(int(found[1]))
-
-    watching = threading.Thread(target=watch)
-    watching.start()
-    try:
-        out, err = process.communicate()
-    finally:
-        ended.set()
-        watching.join()
-    assert process.returncode == 0, f"{name}\n{out}\n{err}"
-    return max(peaks) / 1024

@@ -21,13 +21,13 @@ from whimbrel.mapping.design import TableMapping, compile_mapping
 from whimbrel.mapping.provenance import of_snapshot
 from whimbrel.migration import load
 from whimbrel.migration.dead import DeadLetters, read_letters
-from whimbrel.migration.load import Loader, fitting, is_loaded, parts_of, rows_of, sliced
+from whimbrel.migration.load import Loader, fitting, is_loaded, parts_of, sliced
 from whimbrel.migration.progress import Progress, TableCounts
 from whimbrel.migration.state import CheckpointStore
 from whimbrel.mysql.plan import Plan
 from whimbrel.project import KeyRule, TableRule, Target
 from whimbrel.records import Column, Position, Row, Table
-from whimbrel.snapshot_files import Chunk, write_chunk
+from whimbrel.snapshot_files import Chunk, read_chunk, write_chunk
 
 TABLE = Table(
     "shop",
@@ -300,7 +300,7 @@ def test_how_rows_came_is_said_of_the_snapshot(tmp_path: Path) -> None:
 def test_a_file_fits_only_if_all_of_it_is_what_was_recorded(records: Loading) -> None:
     plan, chunk = records.plan, records.plan.chunks[0]
     assert fitting(plan, chunk) is not None
-    assert list(rows_of(plan.file(chunk))) == records.rows[:10]
+    assert [row for rows in read_chunk(plan.file(chunk)) for row in rows] == records.rows[:10]
     good = plan.file(chunk).read_bytes()
 
     def written(table: Table, number: int, export: str, rows: list[Row], bounds: Chunk = chunk) -> None:

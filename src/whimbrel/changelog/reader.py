@@ -22,7 +22,11 @@ from whimbrel.errors import LogCorrupt, LogGone, StateError
 from whimbrel.records import Change, Commit, Table
 
 _Decoder = Callable[[dict[str, Any]], Change]
-_READ_BYTES = 16 * BLOCK  # about what one call of read() takes from the log at most, whatever its limit
+# About what the changes of one call of read() may take in memory at most, whatever its limit: with the operations that
+# they become, and the requests for these.
+_READ_BYTES = 64 << 20
+_TEXT_TIMES = 3  # so often is a text of the log in memory
+_VALUE_BYTES = 150  # beside it, for each value of either image
 
 
 class Unread(NamedTuple):
@@ -50,6 +54,7 @@ class ChangeLogReader:
         self._total = self._changes = 0  # up to the last Commit, and since then
         self._ahead: Commit | None = None  # the end of the transaction that is being handed out, once it was asked for
         self._segment = self._next = self._read_to = self._until = 0
+        self._columns = 0  # of the table that has most of them
         try:
             with self._reading():
                 if start is not None:
@@ -77,7 +82,7 @@ class ChangeLogReader:
             line = next(self._lines, None)
             if line is None:
                 with self._reading():
-                    if taken < _READ_BYTES and self._fill():
+                    if self._in_memory(len(entries), taken) < _READ_BYTES and self._fill():
                         continue
                 break
             if line[-TAIL:] != b',"crc":"%08x"}' % crc32(line[:-TAIL]):
@@ -158,9 +163,13 @@ class ChangeLogReader:
             hint = "Repair the disk or the permissions, and start again."
             raise StateError(message, place=str(error.filename or self.folder), hint=hint) from error
 
+    def _in_memory(self, entries: int, size: int) -> int:
+        return _TEXT_TIMES * size + 2 * self._columns * _VALUE_BYTES * entries
+
     def _define(self, table: Table) -> None:
         if table not in self._seen:
             self._seen[table] = change_decoder(table)
+            self._columns = max(self._columns, len(table.columns))
         self._decoders[table.schema, table.name] = self._seen[table]
 
     def _fill(self) -> bool:

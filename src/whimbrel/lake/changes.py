@@ -8,10 +8,12 @@ the last export's ended (for a full one: where it began), so that a chain has no
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,6 +37,7 @@ from whimbrel.lake.export import (
     home,
     key_of,
     load_chain,
+    page_items,
     save_chain,
 )
 from whimbrel.lake.manifest import iso, read_time
@@ -57,8 +60,9 @@ IMAGES = ("NEW_AND_OLD_IMAGES", "NEW_IMAGE")
 STREAM_HOURS = 24
 # A scan that is not consistent may miss what was written just before it began; clocks differ, too.
 MARGIN = timedelta(seconds=60)
-_LINES_AT_ONCE = 1_000
-_PARTITION_BYTES = 32 << 20
+_LINES_AT_ONCE, _BYTES_AT_ONCE = 1_000, 4 << 20
+_PARTITION_BYTES = 16 << 20
+_BYTES_OF_A_PASS = 64 << 20
 _BEFORE, _NOW = b"b", b"n"
 
 
@@ -151,13 +155,27 @@ def _from_stream(
 
 def _folded(spill: PartitionFiles) -> Iterator[KeyChange]:
     """First old image and last new image of each key."""
+    for records in _passes(spill):
+        found: dict[bytes, tuple[bytes, bytes]] = {}
+        for key, stored in records():
+            found[key] = (found[key][0] if key in found else stored, stored)
+        for first, last in found.values():
+            yield KeyChange(*orjson.loads(last))._replace(old=KeyChange(*orjson.loads(first)).old)
+
+
+_Records = Callable[[], Iterator[tuple[bytes, bytes]]]
+
+
+def _passes(spill: PartitionFiles) -> Iterator[_Records]:
+    """The records of each partition; of one that does not fit in memory in several passes, each key's in one."""
     for number in range(spill.partitions):
-        found: dict[bytes, KeyChange] = {}
-        for key, stored in spill.partition(number):
-            change = KeyChange(*orjson.loads(stored))
-            before = found.get(key)
-            found[key] = change._replace(old=before.old) if before else change
-        yield from found.values()
+        passes = 1 + spill.size(number) // _BYTES_OF_A_PASS
+        for each in range(passes):
+            yield partial(_pass, spill, number, each, passes)
+
+
+def _pass(spill: PartitionFiles, number: int, each: int, passes: int) -> Iterator[tuple[bytes, bytes]]:
+    return (record for record in spill.partition(number) if hash(record[0]) % passes == each)
 
 
 def _by_comparing(
@@ -173,17 +191,26 @@ def _by_comparing(
     with PartitionFiles(place / "spill", max(8, min(512, 2 * table.bytes // _PARTITION_BYTES))) as spill:
         for keys, item in _exported(place, chain):
             keys = keys or key_of(item or {}, table)
-            spill.add(key_id(keys), _BEFORE + orjson.dumps([keys, item]))
+            spill.add(key_id(keys), _BEFORE + _stored(keys, item))
 
         def on_page(items: list[Item]) -> None:
             for item in items:
                 keys = key_of(item, table)
-                spill.add(key_id(keys), _NOW + orjson.dumps([keys, item]))
+                spill.add(key_id(keys), _NOW + _stored(keys, item))
             on_items(len(items))
 
         with closing(DynamoClient(target)) as wire:
             pace = RateLimiter(limits.units)
-            scan(wire, table.name, THREADS, on_page, consistent=limits.consistent, pace=pace, stop=stop)
+            scan(
+                wire,
+                table.name,
+                THREADS,
+                on_page,
+                consistent=limits.consistent,
+                pace=pace,
+                page_items=page_items(table, limits),
+                stop=stop,
+            )
         micros = int(started.timestamp() * 1_000_000)
         made = _write(place, table, chain, started, _differences(spill, micros), "NEW_AND_OLD_IMAGES")
     # The stream's places are still those of the chain: what they bring again has the same last image.
@@ -206,19 +233,43 @@ def _exported(place: Path, chain: Chain) -> Iterator[tuple[Item | None, Item | N
                 yield line.record.keys, line.record.item
 
 
+def _stored(keys: Item, item: Item | None) -> bytes:
+    return orjson.dumps([keys, item], option=orjson.OPT_SORT_KEYS)
+
+
 def _differences(spill: PartitionFiles, micros: int) -> Iterator[KeyChange]:
-    for number in range(spill.partitions):
-        before: dict[bytes, tuple[Item, Item | None]] = {}
-        now: dict[bytes, tuple[Item, Item]] = {}
-        for key, stored in spill.partition(number):
-            (before if stored[:1] == _BEFORE else now)[key] = tuple(orjson.loads(stored[1:]))
-        for key, (keys, item) in now.items():
-            old = before[key][1] if key in before else None
-            if old is None or not _same(old, item):
-                yield KeyChange(keys, old, item, micros)
-        for key, (keys, old) in before.items():
-            if old is not None and key not in now:
-                yield KeyChange(keys, old, None, micros)
+    """Most items are what they were, and the digests of their texts say so. The others are compared by value."""
+    for records in _passes(spill):
+        differing = _differing(records())
+        if not differing:
+            continue
+        before: dict[bytes, bytes] = {}
+        now: dict[bytes, bytes] = {}
+        for key, stored in records():
+            if key in differing:
+                (before if stored[:1] == _BEFORE else now)[key] = stored[1:]
+        for key in differing:
+            change = _change(before.get(key), now.get(key), micros)
+            if change is not None:
+                yield change
+
+
+def _differing(records: Iterator[tuple[bytes, bytes]]) -> set[bytes]:
+    """The keys of which the last text of the one side is not that of the other."""
+    before: dict[bytes, bytes] = {}
+    now: dict[bytes, bytes] = {}
+    for key, stored in records:
+        digest = blake2b(memoryview(stored)[1:], digest_size=16).digest()
+        (before if stored[:1] == _BEFORE else now)[key] = digest
+    return {key for key in before.keys() | now.keys() if before.get(key) != now.get(key)}
+
+
+def _change(before: bytes | None, now: bytes | None, micros: int) -> KeyChange | None:
+    old: Item | None = orjson.loads(before)[1] if before else None
+    if now is None:
+        return KeyChange(orjson.loads(before or b"")[0], old, None, micros) if old is not None else None
+    keys, item = orjson.loads(now)
+    return None if old is not None and _same(old, item) else KeyChange(keys, old, item, micros)
 
 
 def _same(one: Item, other: Item) -> bool:
@@ -237,11 +288,13 @@ def _write(
     writer = DataWriter(place / FOLDER / "data" / name, f"{FOLDER}/data/{name}")
     try:
         lines: list[bytes] = []
+        size = 0
         for change in changes:
-            lines.append(_line(change, view))
-            if len(lines) == _LINES_AT_ONCE:
+            lines.append(line := _line(change, view))
+            size += len(line)
+            if len(lines) == _LINES_AT_ONCE or size > _BYTES_AT_ONCE:
                 writer.write(lines)
-                lines = []
+                lines, size = [], 0
         writer.write(lines)
         file = writer.close()
     except BaseException:

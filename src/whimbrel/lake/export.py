@@ -51,7 +51,9 @@ from whimbrel.project import Target
 from whimbrel.records import Item
 
 UNFINISHED, CHAIN = "unfinished.json", "chain.json"
-THREADS = 8
+THREADS = 4
+_PAGE_BYTES = 256 << 10  # of items, which take up to 40 times as much in memory; each thread has one or two pages
+_ITEM_BYTES = 500  # where the table does not say
 _SEGMENT_BYTES = 64 << 20  # of the table: what a resume reads again at most, for each thread
 _MOST_SEGMENTS = 4_096
 _ON_DEMAND_UNITS = 12_000.0  # read units per second that a new on-demand table takes
@@ -262,7 +264,7 @@ def _export_segment(
             segment,
             run.segments,
             consistent=limits.consistent,
-            page_items=_page_items(table, limits),
+            page_items=page_items(table, limits),
         ):
             writer.write([orjson.dumps({"Item": item}) for item in page])
             on_items(len(page))
@@ -287,13 +289,13 @@ def _finish(place: Path, table: ExportedTable, run: _Run) -> Export:
     return read_export(folder)
 
 
-def _page_items(table: ExportedTable, limits: ReadLimits) -> int:
-    """So few items a page that it takes no more units than a second has; 0 (any number) where that does not matter."""
-    if not limits.units or not table.items:
-        return 0
-    size = max(1, table.bytes // table.items)
-    page = int(limits.units * READ_UNIT * (1 if limits.consistent else 2) / size)
-    return max(1, page) if page * size < 1 << 20 else 0
+def page_items(table: ExportedTable, limits: ReadLimits) -> int:
+    """So few items a page that it takes little memory, and no more units than a second has."""
+    size = max(1, table.bytes // table.items) if table.items else _ITEM_BYTES
+    page = _PAGE_BYTES // size
+    if limits.units and table.items:
+        page = min(page, int(limits.units * READ_UNIT * (1 if limits.consistent else 2) / size))
+    return max(1, page)
 
 
 def _table_units(described: Any) -> float:

@@ -32,7 +32,7 @@ from whimbrel.records import Delete, Item, Put
 
 Key = Sequence[tuple[str, str]]  # (name, type S, N or B): the partition key, and the sort key if there is one
 _AT_ONCE = 2_500  # operations in one call of the writer
-_BYTES_AT_ONCE = 32 << 20  # of lines
+_BYTES_AT_ONCE = 4 << 20  # of lines: items of small values take 15 times as much in memory
 _SHOWN_TEXT = 500
 
 

@@ -5,9 +5,9 @@ applied.
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from whimbrel.errors import LogCorrupt, StateError
 from whimbrel.mapping.design import TableMapping
 from whimbrel.migration.apply import rejected_fault
 from whimbrel.migration.dead import DeadLetters
+from whimbrel.migration.portions import Portions, Sized
 from whimbrel.migration.progress import Progress
 from whimbrel.migration.regroup import Regrouped
 from whimbrel.migration.state import CheckpointStore, with_held
@@ -59,6 +60,8 @@ class Loader:
 
         Returns early, with what is done recorded, when ``stop`` is set or such a chunk is met.
         """
+        shutil.rmtree(spill_folder, ignore_errors=True)  # what a crash left
+        self._portions = Portions(self._mapping, spill_folder)
         if not self._mapping.aligned:
             return self._load_regrouped(plan, spill_folder)
         # A chunk has whole groups: its bounds are on the group's own columns, drawn by the source in its own collation.
@@ -66,7 +69,7 @@ class Loader:
             if self._is_due(chunk.number):
                 if (export := fitting(plan, chunk)) is None:
                     return chunk.number
-                self._load_part(chunk.number, partial(_rows, export))
+                self._load_part(chunk.number, export.sized())
         return 0
 
     def _load_regrouped(self, plan: Plan, spill_folder: Path) -> int:
@@ -78,32 +81,47 @@ class Loader:
                     return 0
                 if (export := fitting(plan, chunk)) is None:
                     return chunk.number
-                groups.add(_rows(export))
+                for rows in export:
+                    groups.add(rows)
             for number in range(partitions):
                 if self._is_due(number + 1):
-                    self._load_part(number + 1, partial(groups.rows, number))
+                    self._load_part(number + 1, groups.sized(number))
         return 0
 
     def _is_due(self, number: int) -> bool:
         return not self._stop.is_set() and number not in self._checkpoints.now.table(self._mapping.source).loaded
 
-    def _load_part(self, number: int, rows_of_part: Callable[[], Iterable[Row]]) -> None:
-        source = self._mapping.source
-        rows: list[Row] = list(rows_of_part())
+    def _load_part(self, number: int, rows_of_part: Iterable[Sized]) -> None:
+        rows = items = 0
+        for portion in self._portions.of(rows_of_part):
+            written = self._write(portion)
+            if written is None:
+                return
+            rows += len(portion)
+            items += written
+            del portion  # before the next one is read
+        self._progress.held += self._writer.take_held()
+        now = self._checkpoints.now.with_loaded(self._mapping.source, [number], rows=rows, items=items)
+        self._checkpoints.save(with_held(now, self._progress))
+
+    def _write(self, rows: list[Row]) -> int | None:
+        """How many items ``rows`` made; None if it was stopped before all of them were written.
+
+        The letters are durable, and the items acknowledged, on return: then the chunk may count as loaded.
+        """
+        source, counts = self._mapping.source, self._counts
         puts, faults = self._mapping.put_items(rows, self._provenance)
-        before, items_before = self._counts.loaded_rows, self._counts.loaded_items
+        before, written = counts.loaded_rows, 0
         for part in sliced(iter(self._mapping.load_operations(puts))):
             if self._stop.is_set():
-                return
+                return None
             faults += [rejected_fault(source, rejected) for rejected in self._writer.write(part)]
-            self._counts.loaded_items += len(part)
-            self._counts.loaded_rows = before + len(rows) * (self._counts.loaded_items - items_before) // len(puts)
-        self._counts.loaded_rows = before + len(rows)
-        # The letters are durable, and the items acknowledged, before the chunk counts as loaded.
+            written += len(part)
+            counts.loaded_items += len(part)
+            counts.loaded_rows = before + len(rows) * written // len(puts)
+        counts.loaded_rows = before + len(rows)
         self._progress.dead += self._dead.add(faults, "load")
-        self._progress.held += self._writer.take_held()
-        now = self._checkpoints.now.with_loaded(source, [number], rows=len(rows), items=len(puts))
-        self._checkpoints.save(with_held(now, self._progress))
+        return len(puts)
 
 
 def sliced(operations: Iterator[ItemOperation]) -> Iterator[list[ItemOperation]]:
@@ -144,12 +162,3 @@ def fitting(plan: Plan, chunk: Chunk) -> ChunkReader | None:
         log.warning("chunk file", extra={"reason": f"{export.path}: is not chunk {chunk.number} of this export"})
         return None
     return export
-
-
-def rows_of(path: Path) -> Iterator[Row]:
-    return _rows(read_chunk(path))
-
-
-def _rows(export: ChunkReader) -> Iterator[Row]:
-    for rows in export:
-        yield from rows

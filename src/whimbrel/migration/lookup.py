@@ -9,13 +9,13 @@ from pathlib import Path
 
 from whimbrel.item import key_id
 from whimbrel.mapping.design import TableMapping
-from whimbrel.migration.load import rows_of
+from whimbrel.migration.portions import Portions
 from whimbrel.migration.prepare import chunk_key
 from whimbrel.mysql.connect import Mysql
 from whimbrel.mysql.snapshot import export_table, rows_where_equal
 from whimbrel.project import Source
 from whimbrel.records import Item, Row
-from whimbrel.snapshot_files import ExportFile
+from whimbrel.snapshot_files import ExportFile, read_chunk
 
 
 def rows_of_items(connection: Mysql, mapping: TableMapping, keys: Iterable[Item]) -> list[Row]:
@@ -40,11 +40,15 @@ def read_whole_table(
     stop: threading.Event,
 ) -> int:
     """Every row, a chunk at a time through a file in ``folder``, which is this call's own and is removed; how many
-    there were.
+    there were. ``use`` gets so many at a time as fit in memory, of an aligned mapping whole items.
     """
+    portions = Portions(mapping, folder / "portions")
+    divided = portions.of if mapping.aligned else portions.any
 
     def take(file: ExportFile) -> None:
-        use(list(rows_of(file.path)))
+        for rows in divided(read_chunk(file.path).sized()):
+            use(rows)
+            del rows  # before the next ones are read
         file.path.unlink()
 
     result = export_table(source, mapping.table, chunk_key(mapping), folder, on_chunk=take, on_rows=count, stop=stop)

@@ -18,6 +18,7 @@ from whimbrel.migration.apply import rejected_fault
 from whimbrel.migration.follow import follow
 from whimbrel.migration.load import PARTITION_ROWS, sliced
 from whimbrel.migration.lookup import read_whole_table
+from whimbrel.migration.portions import Portions
 from whimbrel.migration.positions import drained, source_end
 from whimbrel.migration.regroup import Regrouped
 from whimbrel.migration.retry import everything_applied_is_visible, operations
@@ -56,12 +57,18 @@ class Refiller:
         if self._mapping.aligned:
             self._read(self._put)
             return
+        folder = self._run.folder.spill
+        shutil.rmtree(folder, ignore_errors=True)  # what a crash left
+        portions = Portions(self._mapping, folder)
         partitions = max(1, -(-self._run.prepared.estimates[self._mapping.source] // PARTITION_ROWS))
-        with Regrouped(self._mapping, self._run.folder.spill, partitions) as groups:
+        with Regrouped(self._mapping, folder, partitions) as groups:
             self._read(groups.add)
             for number in range(partitions):
-                if not self._run.stop.is_set():  # else they may not be whole
-                    self._put(groups.rows(number))
+                if self._run.stop.is_set():
+                    return  # they may not be whole
+                for rows in portions.of(groups.sized(number)):
+                    self._put(rows)
+                    del rows  # before the next ones are read
 
     def _put(self, rows: list[Row]) -> None:
         """``rows`` have all rows of their items."""

@@ -29,12 +29,14 @@ from whimbrel.migration.lookup import read_whole_table, rows_within
 from whimbrel.migration.prepare import not_altered
 from whimbrel.migration.run import Run
 from whimbrel.mysql.connect import Mysql, connect
+from whimbrel.mysql.schema import average_row_bytes
 from whimbrel.mysql.snapshot import rows_where_equal
 from whimbrel.mysql.visible import until_visible
 from whimbrel.records import Fault, Item, ItemOperation, Provenance, Put, Row, Value
 
-AT_ONCE = 200
+AT_ONCE = 50  # letters whose items are in memory together: an item has 400 KB at most, and its rows may have more
 AT_ONCE_UNLOCATED = 50_000  # where each look reads the whole table
+BYTES_AT_ONCE = 32 << 20  # of rows, by the server's estimate
 
 
 def retry(run: Run, letters: list[Letter], phase: str = "retry") -> tuple[int, int]:
@@ -48,7 +50,7 @@ def retry(run: Run, letters: list[Letter], phase: str = "retry") -> tuple[int, i
     with closing(connect(run.prepared.project.source)) as connection:
         everything_applied_is_visible(run, connection)
         for source, mapping in run.prepared.mappings.items():
-            at_once = AT_ONCE if mapping.invertible else AT_ONCE_UNLOCATED
+            at_once = letters_at_once(mapping, average_row_bytes(connection, mapping.table))
             for start in range(0, len(mine[source]), at_once):
                 some = mine[source][start : start + at_once]
                 rows = _rows_now(run, connection, mapping, some)
@@ -68,6 +70,14 @@ def retry(run: Run, letters: list[Letter], phase: str = "retry") -> tuple[int, i
     _made_dirty(run, ours, faults)  # durable before the letters go
     run.dead.settle(ours, faults, phase)
     return written, len(letters) - len(ours) + len(faults)
+
+
+def letters_at_once(mapping: TableMapping, row_bytes: int) -> int:
+    """Of how many letters the rows fit in memory, where a row takes ``row_bytes`` (0: nobody knows)."""
+    bearable = BYTES_AT_ONCE // max(1, row_bytes)
+    if mapping.invertible:
+        return max(1, min(AT_ONCE, bearable))
+    return max(AT_ONCE, min(AT_ONCE_UNLOCATED, bearable))
 
 
 def _made_dirty(run: Run, letters: list[Letter], faults: list[Fault]) -> None:

@@ -104,6 +104,16 @@ def estimated_rows(connection: Mysql, table: Table) -> int:
     return int(rows[0]["estimate"] or 0) if rows else 0
 
 
+def average_row_bytes(connection: Mysql, table: Table) -> int:
+    """What a row takes at the server, by its own estimate; 0 when it has none."""
+    rows = rows_as_dicts(
+        connection,
+        "SELECT AVG_ROW_LENGTH AS estimate FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s",
+        (table.schema, table.name),
+    )
+    return int(rows[0]["estimate"] or 0) if rows else 0
+
+
 def leading_index(connection: Mysql, table: Table, columns: tuple[str, ...]) -> str | None:
     """An ordered index that begins with ``columns`` in their whole length and one direction, or None. The primary key
     goes first.

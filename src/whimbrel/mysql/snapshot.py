@@ -32,7 +32,7 @@ from whimbrel.mysql.pace import LoadGate, RowRate
 from whimbrel.mysql.plan import Plan
 from whimbrel.mysql.points import canonical_rows, read_rows, rows_where_equal
 from whimbrel.mysql.readers import NEXT, back_off, open_reader, rows_of
-from whimbrel.mysql.schema import described, description
+from whimbrel.mysql.schema import average_row_bytes, described, description
 from whimbrel.project import Source
 from whimbrel.records import Row, Table
 from whimbrel.snapshot_files import PART, Chunk, ChunkWriter, ExportFile, read_chunk, write_chunk
@@ -40,6 +40,8 @@ from whimbrel.threads import in_thread, in_threads
 
 __all__ = ["Chunk", "SnapshotResult", "export_table", "plan", "read_rows", "rows_where_equal"]
 
+CHUNK_BYTES = 16 << 20  # what a chunk's rows may have by the server's estimate: a table of long rows has short chunks
+LEAST_ROWS = 32  # of a chunk, whatever that estimate says: after many deletions it is far too large
 UNCOUNTED = 4  # times chunk_rows, of which a chunk may have so many before it is counted beforehand
 LINE_ROWS = 500  # rows in one line of an export file
 FETCH_BYTES = (
@@ -148,6 +150,8 @@ class _Export:
         self.side = await in_thread(connect, self.source)
         try:
             self.index = cutting_key(self.side, self.table, self.key_columns)[1]
+            row_bytes = await in_thread(average_row_bytes, self.side, self.table)
+            self.chunk_rows = min(self.chunk_rows, max(LEAST_ROWS, CHUNK_BYTES // max(1, row_bytes)))
             with contextlib.suppress(_Stopped):
                 await self._all_chunks(readers, waiting)
         finally:
