@@ -18,7 +18,7 @@ from whimbrel.checks.keys import KeyCounts, key_findings, uncounted_findings
 from whimbrel.checks.reserved import name_findings
 from whimbrel.checks.sample import ROWS, ItemSizes, Mapped, corrected, item_sizes, mapped_sample, refused
 from whimbrel.checks.scan import SCANNED, SCANNED_ANYWAY, scanned
-from whimbrel.checks.scope import Scope, scope_of
+from whimbrel.checks.scope import Scope, bearable_rows, scope_of
 from whimbrel.checks.source import SourceFacts, retention_findings, source_facts, source_findings, table_error
 from whimbrel.checks.sql import counts
 from whimbrel.checks.target import target_findings
@@ -208,7 +208,7 @@ def _of_mapped_rows(
 ) -> list[Finding]:
     """What mapping the rows themselves finds: all of them if they are few or cannot be counted by the server."""
     counted = counts(mapping) and not mapping.rule.columns and not mapping.rule.mask
-    limit = SCANNED_ANYWAY if counted else SCANNED
+    limit = min(SCANNED_ANYWAY if counted else SCANNED, bearable_rows(queries, mapping.table))
     if scope.whole and facts.rows <= limit:
         try:
             return scanned(queries, mapping)

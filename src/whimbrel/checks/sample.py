@@ -11,7 +11,7 @@ import orjson
 from whimbrel.checks.ask import TimedQueries
 from whimbrel.checks.findings import Finding, finding
 from whimbrel.checks.scan import shown_key
-from whimbrel.checks.scope import some_rows, whole_table
+from whimbrel.checks.scope import bearable_rows, some_rows, whole_table
 from whimbrel.item import item_size, write_units
 from whimbrel.mapping.design import TableMapping
 from whimbrel.mysql.connect import quoted
@@ -46,7 +46,8 @@ class ItemSizes:
 
 def mapped_sample(queries: TimedQueries, mapping: TableMapping, wanted: int) -> list[Mapped]:
     """Items made of ``wanted`` rows spread over the table; those of a group with all their rows."""
-    rows = some_rows(queries, mapping.table, min(wanted, _bearable_groups(queries, mapping)))
+    wanted = min(wanted, _bearable_groups(queries, mapping), bearable_rows(queries, mapping.table))
+    rows = some_rows(queries, mapping.table, wanted)
     if mapping.shape != "group":
         return [_mapped(mapping, [row]) for row in rows]
     places = [mapping.table.index(name) for name in mapping.group_columns]

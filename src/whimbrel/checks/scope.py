@@ -9,10 +9,13 @@ from whimbrel.checks.ask import TimedQueries
 from whimbrel.mysql.chunks import compared, cutting_key
 from whimbrel.mysql.connect import quoted
 from whimbrel.mysql.points import read_rows
+from whimbrel.mysql.schema import average_row_bytes
 from whimbrel.mysql.types import decoded, select_expression
 from whimbrel.records import Row, Table
 
 SLICES = 20
+BYTES_AT_ONCE = 128 << 20  # of memory for rows that are looked at together
+TEXT_TIMES, VALUE_BYTES = 3, 60  # what their text takes, and each value beside it
 ALL_BELOW = 2  # a table with less than so many times the rows to read is read in full
 
 
@@ -45,6 +48,12 @@ def scope_of(queries: TimedQueries, table: Table, estimate: int, limit: int) -> 
         return whole_table(table)
     words = f"about {limit:,} of about {estimate:,} rows were read: {where}"
     return Scope(f"{_name(table)} WHERE ({condition})", words)
+
+
+def bearable_rows(queries: TimedQueries, table: Table) -> int:
+    """How many rows fit in memory, by the server's estimate of their length."""
+    row_bytes = TEXT_TIMES * average_row_bytes(queries.connection, table) + VALUE_BYTES * len(table.columns)
+    return max(1, BYTES_AT_ONCE // row_bytes)
 
 
 def some_rows(queries: TimedQueries, table: Table, wanted: int) -> list[Row]:

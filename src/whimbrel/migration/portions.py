@@ -15,9 +15,10 @@ from whimbrel.mapping.design import TableMapping
 from whimbrel.migration.regroup import Regrouped
 from whimbrel.records import Row
 
-PORTION_BYTES = 64 << 20  # of memory that the rows of a portion take, with their items and the requests for these
-VALUE_BYTES = 250  # of a value beside its text: in the row, as an AttributeValue and in its item
-TEXT_TIMES = 3  # so often is a text in memory: in the row, in a request's body and on its way
+PORTION_BYTES = 48 << 20  # of memory that the rows of a portion take, with their items and the requests for these
+TEXT_TIMES = 4  # so often is a text in memory: in the row, in a request's body and on its way
+VALUE_BYTES = 60  # of a row's value beside its text
+ATTRIBUTE_BYTES = 230  # of one that is carried: as an AttributeValue, and its place in the item
 PARTITIONS = 8  # into which a part is divided that is too heavy
 DEEPEST = 8  # divisions of a division: what is still too heavy is one item's rows, which cannot be divided
 
@@ -30,7 +31,7 @@ class Portions:
     def __init__(self, mapping: TableMapping, folder: Path) -> None:
         self._mapping = mapping
         self._folder = folder
-        self._columns = len(mapping.table.columns)
+        self._row_bytes = VALUE_BYTES * len(mapping.table.columns) + ATTRIBUTE_BYTES * len(mapping.design.carried)
         self._item_for_each_row = mapping.shape != "group" and not mapping.doubts()
 
     def of(self, read: Iterable[Sized]) -> Iterator[list[Row]]:
@@ -71,4 +72,4 @@ class Portions:
                 yield from self._whole_items(groups.sized(number), depth + 1)
 
     def _weight(self, rows: int, size: int) -> int:
-        return TEXT_TIMES * size + VALUE_BYTES * self._columns * rows
+        return TEXT_TIMES * size + self._row_bytes * rows

@@ -40,7 +40,7 @@ from whimbrel.threads import in_thread, in_threads
 
 __all__ = ["Chunk", "SnapshotResult", "export_table", "plan", "read_rows", "rows_where_equal"]
 
-CHUNK_BYTES = 16 << 20  # what a chunk's rows may have by the server's estimate: a table of long rows has short chunks
+CHUNK_BYTES = 8 << 20  # what a chunk's rows may have by the server's estimate: a table of long rows has short chunks
 LEAST_ROWS = 32  # of a chunk, whatever that estimate says: after many deletions it is far too large
 UNCOUNTED = 4  # times chunk_rows, of which a chunk may have so many before it is counted beforehand
 LINE_ROWS = 500  # rows in one line of an export file
