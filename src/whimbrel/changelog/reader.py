@@ -24,8 +24,8 @@ from whimbrel.records import Change, Commit, Table
 _Decoder = Callable[[dict[str, Any]], Change]
 # About what the changes of one call of read() may take in memory at most, whatever its limit: with the operations that
 # they become, and the requests for these.
-_READ_BYTES = 64 << 20
-_TEXT_TIMES = 3  # so often is a text of the log in memory
+_READ_BYTES = 48 << 20
+_TEXT_TIMES = 4  # so often is a text of the log in memory
 _VALUE_BYTES = 150  # beside it, for each value of either image
 
 
