@@ -105,7 +105,6 @@ def test_a_chunk_of_long_rows_takes_the_memory_of_a_portion(
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-        loading.writer.close()
     assert loading.loaded.rows_loaded == loading.loaded.items_loaded == 400
     assert peak < 45 << 20, f"{peak >> 20} MB for {400 * len(text) >> 20} MB of rows"
 
@@ -116,6 +115,5 @@ def test_a_load_in_portions_is_that_of_whole_chunks(tmp_path: Path, monkeypatch:
     loading.chunk(*((n, n % 3, f"name {n}") for n in range(1, 31)), high=30)
     loading.chunk(*((n, n % 3, f"name {n}") for n in range(31, 41)), high=None)
     assert loading.load() == 0
-    loading.writer.close()
     assert loading.held() == expected_records(loading)
     assert (loading.loaded.rows_loaded, loading.loaded.items_loaded) == (40, 40)
