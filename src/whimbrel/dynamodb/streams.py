@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from whimbrel.dynamodb.answers import Answer, Undocumented
-from whimbrel.dynamodb.session import Session, ask, translate
+from whimbrel.dynamodb.session import ask, open_service, translate
 from whimbrel.errors import LogGone, Stopped
 from whimbrel.item import base64
 from whimbrel.project import Target
@@ -61,19 +61,10 @@ def is_marker(record: StreamRecord) -> bool:
 
 
 def open_streams(target: Target) -> Any:
-    """A boto3 client for the Target's streams. Raises UserError as Session does."""
-    import boto3
-
-    session = Session(target)
-    credentials = session.credentials()
-    return boto3.client(
-        "dynamodbstreams",
-        region_name=session.region,
-        endpoint_url=target.endpoint or None,
-        aws_access_key_id=credentials.access_key,
-        aws_secret_access_key=credentials.secret_key,
-        aws_session_token=credentials.token or None,
-    )
+    """A boto3 client for the Target's streams, which are read for hours: with credentials that renew themselves. Raises
+    UserError as Session does.
+    """
+    return open_service(target, "dynamodbstreams")
 
 
 def shards(client: Any, stream: str) -> list[Shard]:
