@@ -35,7 +35,8 @@ class Handover:
 
     ``server`` is the identity of the source when it was fenced, ``end`` the last Position with an application's write
     at the source, ``forward_from`` where the forward migration continues after a rollback. ``starts`` has, by target
-    table and shard, the sequence number from which the reverse stream reads. ``stall_ms`` is how long nobody could
+    table and shard, the sequence number from which the reverse stream reads, and ``streams`` the stream's ARN by target
+    table. ``stall_ms`` is how long nobody could
     write, from the lock granted to DynamoDB durably open, and ``stall_parts`` the milliseconds of each part of it.
     """
 
@@ -51,6 +52,7 @@ class Handover:
     end: Position | None = None
     forward_from: Position | None = None
     starts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    streams: Mapping[str, str] = field(default_factory=dict)
     revoked: tuple[tuple[str, ...], ...] = ()  # account, schema, table and rights, as the fence took them away
     streams_made: tuple[str, ...] = ()  # target tables whose streams whimbrel turned on
     closed_at: float | None = None  # when nobody could write any more, seconds since the epoch
@@ -111,6 +113,7 @@ def as_fields(handover: Handover) -> dict[str, Any]:
     found["tables"] = [list(table) for table in handover.tables]
     found["streams_made"] = list(handover.streams_made)
     found["stall_parts"] = dict(handover.stall_parts)
+    found["streams"] = dict(handover.streams)
     found["revoked"] = [list(each) for each in handover.revoked]
     found["starts"] = {table: dict(shards) for table, shards in handover.starts.items()}
     return found

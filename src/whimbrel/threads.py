@@ -41,9 +41,13 @@ class Beside(Generic[T]):
         self._thread = Thread(self._call, name)
         self._thread.start()
 
+    def join(self) -> None:
+        """Waits for the end, whatever it is."""
+        self._thread.join()
+
     def result(self) -> T:
         """Waits for the end. Raises what ``do`` did."""
-        self._thread.join()
+        self.join()
         if self._failure:
             raise self._failure
         return self._given[0]

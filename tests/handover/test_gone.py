@@ -132,7 +132,7 @@ def test_the_target_table_is_deleted(site: Site) -> None:
         assert f"{site.settings.customer}: the table is gone" in said
     assert site.step() == "OPEN"
     status = site.work.run("status").stdout
-    assert "nobody follows DynamoDB" in status
+    assert "way back   is gone" in status
     assert "the table is gone" in status
 
 

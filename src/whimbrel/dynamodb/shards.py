@@ -8,13 +8,41 @@ to be read, and is not listed any more, or begins with a record that is gone, is
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from whimbrel.dynamodb.session import translate
 from whimbrel.dynamodb.streams import Shard, StreamRecord, iterator_of, page
+from whimbrel.dynamodb.tables import describe
 from whimbrel.errors import LogGone, RequestRefused
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
 
 _EXPIRED = "ExpiredIteratorException"
 GONE = "Changes of items are missing: the way back is gone. DynamoDB stays open, and MySQL is not equal to it any more."
+
+
+def stream_now(client: DynamoDBClient, table: str) -> str:
+    """The ARN of the table's stream, "" where it is off. Raises LogGone where the table is gone, and the errors of
+    ``translate``.
+    """
+    try:
+        found: Any = describe(client, table)
+    except Exception as error:
+        translate(error, table)
+    if found is None:
+        hint = "What was written there and had not come back is lost: docs/cutover.md, if the target is gone."
+        raise LogGone("the table is gone", place=table, hint=hint)
+    return str(found["LatestStreamArn"]) if found.get("StreamSpecification", {}).get("StreamEnabled") else ""
+
+
+def refuse_other_stream(client: DynamoDBClient, table: str, stream: str) -> None:
+    """Raises LogGone where ``stream`` is not the table's any more: it was switched off, and perhaps on again. What was
+    written meanwhile is in no stream.
+    """
+    if (now := stream_now(client, table)) != stream:
+        what = "was switched off, and another one on," if now else "was switched off"
+        raise LogGone(f"the table's stream {what} since it was first read", place=table, hint=GONE)
 
 
 class StreamPage(NamedTuple):

@@ -68,6 +68,7 @@ class Cutting:
         self._before: LogPoint | None = None
         self._laps: Laps | None = None
         self._starts: dict[str, dict[str, str]] = {}
+        self._streams: dict[str, str] = {}
         self._unwatched: set[str] = set()  # targets of which this was said
 
     def cut(self) -> Laps:
@@ -110,7 +111,7 @@ class Cutting:
         # As it is: so that what cannot be written is found out before anything is closed.
         write_routes(run.prepared.project, run.wire, self._told("route", "mysql"), run.stop)
         if self._settings.reverse_user:
-            turn_on(run, self._coordinator)
+            self._streams = turn_on(run, self._coordinator)
         run.start_capture()
         following.enter_context(Follower(run))
         self._catch_up()
@@ -129,7 +130,7 @@ class Cutting:
         self._drain(closed.end, deadline)
         laps.ended("drain")
         # After the last write of ours is acknowledged, and before the decision: the way back begins there.
-        marking = Beside(partial(mark, run), "markers") if self._settings.reverse_user else None
+        marking = Beside(partial(mark, run, self._streams), "markers") if self._settings.reverse_user else None
         self._verify(dirty_items(run.prepared), closed.end, deadline)
         self._starts = marking.result() if marking else {}
         laps.ended("verify")
@@ -150,7 +151,13 @@ class Cutting:
             remove_verified(self._run.folder.root)
             closed_at = time.time() - elapsed(closed.granted)
             self._coordinator.move(
-                DECIDED, held, end=end, starts=self._starts, closed_at=closed_at, asked_ms=closed.asked_ms
+                DECIDED,
+                held,
+                end=end,
+                starts=self._starts,
+                streams=self._streams,
+                closed_at=closed_at,
+                asked_ms=closed.asked_ms,
             )
         # Only now the lock is gone: the decision is in the rows and in the file.
 

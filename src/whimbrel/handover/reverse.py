@@ -29,9 +29,16 @@ from typing import Any, NamedTuple
 import orjson
 
 from whimbrel.dynamodb.session import open_client
-from whimbrel.dynamodb.shards import ShardReader, leaves, to_read, without_children
+from whimbrel.dynamodb.shards import (
+    GONE,
+    ShardReader,
+    leaves,
+    refuse_other_stream,
+    stream_now,
+    to_read,
+    without_children,
+)
 from whimbrel.dynamodb.streams import Shard, clock, open_streams, shards, view_type
-from whimbrel.dynamodb.tables import describe
 from whimbrel.errors import LogGone, MappingError, ProjectError, StateError, Stopped, TargetUnreachable, Throttled
 from whimbrel.handover.reading import FollowedShard, Reading
 from whimbrel.handover.state import own_schema
@@ -116,7 +123,7 @@ class Reverse:
             self._refuse_obstacles()
             self._durable: dict[Lane, Place] = read_places(connection, self.account.database, self.epoch)
         self.letters = ItemLetters(DeadLetters(prepared.project.state / "reverse-dead.jsonl"))
-        self._client = open_streams(prepared.project.target)
+        self._client, self._tables = open_streams(prepared.project.target), open_client(prepared.project.target)
         self.streams = {target: self._stream_of(target) for target in starts}
         self._over, self._changed = threading.Event(), threading.Event()
         self._errors: list[BaseException] = []
@@ -197,6 +204,7 @@ class Reverse:
             self._clock = clock(self._client, next(iter(self.streams.values())))
         for target, stream in self.streams.items():
             try:
+                refuse_other_stream(self._tables, target, stream)
                 listed = shards(self._client, stream)
             except (Throttled, TargetUnreachable):
                 continue  # later; the lag grows meanwhile
@@ -269,15 +277,10 @@ class Reverse:
                 raise MappingError(obstacle.reason, place=place, hint="The table cannot be read back from its items.")
 
     def _stream_of(self, target: str) -> str:
-        described: Any = describe(open_client(self._prepared.project.target), target)
-        if described is None:
-            hint = "What was written there and had not come back is lost: docs/cutover.md, if the target is gone."
-            raise StateError("the table is gone", place=target, hint=hint)
-        stream = str(described.get("LatestStreamArn", ""))
-        hint = "It was on when the cutover was made. Without it the way back is gone."
-        if not stream or not described.get("StreamSpecification", {}).get("StreamEnabled"):
-            raise StateError("the table's stream is off", place=target, hint=hint)
+        if not (stream := stream_now(self._tables, target)):
+            raise LogGone("the table's stream is off", place=target, hint=GONE)
         if (view := view_type(self._client, stream)) != "NEW_AND_OLD_IMAGES":
+            hint = "It had both when the cutover was made. Without them the way back is gone."
             raise StateError(f"the table's stream has {view}, and not NEW_AND_OLD_IMAGES", place=target, hint=hint)
         return stream
 

@@ -11,7 +11,7 @@ from whimbrel.errors import Stopped, WhimbrelError
 from whimbrel.handed_over import Handover
 from whimbrel.handover.reconcile import Reconciled, reconcile, verify_back
 from whimbrel.handover.reverse import Reverse, note_ended, settings_of
-from whimbrel.handover.streams import Markers, mark, starts_of
+from whimbrel.handover.streams import Markers, mark, refuse_other_streams, starts_of
 from whimbrel.migration.differences import TableReport
 from whimbrel.migration.run import Run
 from whimbrel.migration.waivers import Waivers
@@ -32,6 +32,7 @@ class Reversing:
             reopen_gate(connection, self._account.database, self._epoch)
         starts = starts_of(now)
         try:
+            refuse_other_streams(run, now.streams)
             self._reverse = Reverse(run.prepared, self._epoch, starts, self._over)
         except WhimbrelError as error:
             note_ended(run.folder.root, error)
@@ -102,7 +103,7 @@ class Reversing:
 
     def _mark(self) -> None:
         """Markers are durable at DynamoDB, and seen in the stream, before the shards are listed."""
-        self._markers = mark(self._run)
+        self._markers = mark(self._run, self._reverse.streams)
 
     def _follow(self) -> None:
         try:

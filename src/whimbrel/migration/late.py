@@ -23,8 +23,10 @@ from typing import Any
 import orjson
 
 from whimbrel.durable import append, cut_torn_line, replace_file, writing
+from whimbrel.dynamodb.session import open_client
+from whimbrel.dynamodb.shards import refuse_other_stream
 from whimbrel.dynamodb.streams import StreamRecord, is_marker, open_streams, read_stream
-from whimbrel.errors import Retryable, StateError, Stopped, WhimbrelError
+from whimbrel.errors import LogGone, Retryable, StateError, Stopped, WhimbrelError
 from whimbrel.handed_over import FOLLOWING, load
 from whimbrel.item import key_id
 from whimbrel.migration.dirty import newest_place, noted_since
@@ -96,6 +98,7 @@ class Late:
         self._now = _load(self._root) if load(self._root).step == FOLLOWING else None
         self._newest = self._now.noted if self._now else None
         self._known = _listed(self._root / LIST) if self._now else set()
+        self._clients: tuple[Any, Any] | None = None  # to make them takes longer than most looks
         self._over = threading.Event()
         self._failure: BaseException | None = None
         self._thread = Thread(self._follow, "late")
@@ -127,10 +130,8 @@ class Late:
             return
         try:
             self._look(self._now)
-        except StateError:
-            raise
         except WhimbrelError as error:
-            if isinstance(error, Stopped):
+            if isinstance(error, Stopped | StateError) and not isinstance(error, LogGone):
                 raise
             if isinstance(error, Retryable):
                 log.warning("late writes cannot be read now", extra={"reason": str(error)})
@@ -170,10 +171,13 @@ class Late:
         _save(self._root, self._now)
 
     def _read(self, now: LateState) -> tuple[list[tuple[str, StreamRecord]], dict[str, dict[str, str]]]:
-        client, found = open_streams(self._target), list[tuple[str, StreamRecord]]()
+        if self._clients is None:
+            self._clients = open_streams(self._target), open_client(self._target)
+        (client, tables), found = self._clients, list[tuple[str, StreamRecord]]()
         places = {target: dict(shards) for target, shards in now.places.items()}
         for target, stream in now.streams.items():
             after = places.setdefault(target, {})
+            refuse_other_stream(tables, target, stream)
             for record in read_stream(client, stream, dict(after), self._stop, begun=True):
                 after[record.shard] = record.sequence
                 if not is_marker(record) and not (record.expired and self._skips_expired):
