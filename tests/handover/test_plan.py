@@ -10,6 +10,7 @@ import pytest
 
 import whimbrel
 from tests.e2e.work import Work
+from tests.handover.both_sides import Site
 from tests.handover.test_cutover import cut, triggers
 from whimbrel.checks.findings import KINDS
 
@@ -90,6 +91,39 @@ def test_what_gets_past_triggers_is_found(shop: Work) -> None:
             assert "foreign key acts binds it" in codes(plan(shop, code=2))["cutover-cascade"]
     finally:
         shop.source.execute("DROP EVENT nightly", database=shop.database)
+
+
+@pytest.mark.slow
+def test_triggers_of_the_user_are_named(shop: Work) -> None:
+    shop.source.execute(
+        "CREATE TABLE other (id INT PRIMARY KEY)",
+        "CREATE TABLE purchases (id INT PRIMARY KEY)",
+        "CREATE TRIGGER counts AFTER INSERT ON purchase FOR EACH ROW SET @n = 1",
+        "CREATE TRIGGER writes AFTER DELETE ON other FOR EACH ROW DELETE FROM `purchase` WHERE quantity = OLD.id",
+        "CREATE TRIGGER elsewhere AFTER INSERT ON other FOR EACH ROW DELETE FROM purchases",
+        "CREATE TRIGGER looks BEFORE INSERT ON other FOR EACH ROW SET @n = (SELECT COUNT(*) FROM purchase)",
+        database=shop.database,
+    )
+    found = codes(plan(shop))
+    assert found["cutover-triggers"] == f"{shop.database}.purchase: AFTER INSERT: counts"
+    assert found["cutover-triggered"] == f"{shop.database}.other: its trigger writes writes to {shop.database}.purchase"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source_server", ["mariadb"], indirect=True)
+def test_a_trigger_from_one_table_to_another_refuses_a_way_back(site: Site) -> None:
+    trigger = "CREATE TRIGGER counts AFTER INSERT ON purchase FOR EACH ROW UPDATE customer SET visits = visits + 1"
+    site.work.source.execute(trigger, database=site.work.database)
+    site.work.run("migrate", "--until-caught-up")
+    site.work.run("verify")
+    found = codes(plan(site.work, code=2))
+    assert (
+        f"{site.work.database}.purchase: its trigger counts writes to {site.work.database}.customer"
+        in (found["cutover-chained"])
+    )
+    assert "[cutover-chained]" in site.work.run("cutover", "--yes", code=2).stderr
+    site.work.source.execute("DROP TRIGGER counts", database=site.work.database)
+    assert site.said("cutover", "--until-open")["side"] == "dynamodb"
 
 
 def test_dead_letters_and_an_old_verification_are_errors(shop: Work) -> None:

@@ -319,6 +319,24 @@ KINDS: dict[str, Kind] = {
         "stand still, or come back late",
         "Cut both over together, or drop the key",
     ),
+    "cutover-triggers": Kind(
+        WARNING,
+        "triggers of the tables' own: DynamoDB fires none, and what is written back fires them; a row that they change "
+        "is not what its item says, which refuses a rollback",
+        "Let the new application do what they do, and drop those that change rows",
+    ),
+    "cutover-chained": Kind(
+        ERROR,
+        "a trigger of one migrated table that writes to another: what is written back would fire it, and change rows "
+        "whose items nobody wrote",
+        "Let the new application do what it does, and drop it; or cut over without `reverse_user`",
+    ),
+    "cutover-triggered": Kind(
+        WARNING,
+        "a trigger of a table that is not cut over, which writes to one that is: it will be refused, and with it the "
+        "statement that fires it",
+        "Cut both over together, or drop the trigger before",
+    ),
     "cutover-events": Kind(WARNING, "events that may write to the tables, and will be refused", "Disable them before"),
     "cutover-long": Kind(
         WARNING,

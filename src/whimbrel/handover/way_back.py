@@ -13,6 +13,7 @@ from whimbrel.mysql.barrier import Name
 from whimbrel.mysql.connect import Mysql, connect_to_write, quoted
 from whimbrel.mysql.grants import grants_of, may
 from whimbrel.mysql.handover_checks import Fact
+from whimbrel.mysql.triggers import all_triggers, is_ours, may_write
 
 RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
@@ -28,12 +29,25 @@ def way_back_facts(prepared: Prepared, connection: Mysql) -> Iterator[Fact]:
             yield from _privileges(back, place, settings.account.database, sorted(prepared.tables))
     except WhimbrelError as error:
         yield Fact("cutover-reverse-account", place, error.message, error.hint)
+    yield from _chained(connection, sorted(prepared.tables))
     inverses, _ = inverses_of(prepared, connection, settings.rules, None)
     for inverse in (each for several in inverses.values() for each in several.inverses):
         for obstacle in inverse.obstacles:
             yield Fact("cutover-not-readable", _place(obstacle), obstacle.reason)
         for each in inverse.notes:
             yield Fact("cutover-not-returned", _place(each), each.reason)
+
+
+def _chained(connection: Mysql, tables: list[Name]) -> Iterator[Fact]:
+    """What is written back to one table would change rows of another whose items nobody wrote, and nobody compares."""
+    for row in all_triggers(connection, tables):
+        on = (row["schema"], row["on_table"])
+        if on not in tables or is_ours(row):
+            continue
+        for other in tables:
+            if other != on and may_write(row, other):
+                reason = f"its trigger {row['name']} writes to {'.'.join(other)}, which is migrated too"
+                yield Fact("cutover-chained", ".".join(on), reason)
 
 
 def _privileges(back: Mysql, place: str, database: str, tables: list[Name]) -> Iterator[Fact]:

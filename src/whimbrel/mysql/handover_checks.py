@@ -16,7 +16,15 @@ from whimbrel.mysql.client import SourceConnection
 from whimbrel.mysql.connect import Mysql, connect, quoted, replica_status, rows_as_dicts
 from whimbrel.mysql.grants import grants_of, may
 from whimbrel.mysql.preflight import variables
-from whimbrel.mysql.triggers import PREFIX, drop_triggers, fence_triggers, make_triggers
+from whimbrel.mysql.triggers import (
+    PREFIX,
+    all_triggers,
+    drop_triggers,
+    fence_triggers,
+    is_ours,
+    make_triggers,
+    may_write,
+)
 from whimbrel.project import Source
 
 
@@ -41,6 +49,7 @@ def facts_of(connection: SourceConnection, tables: Sequence[Name], rights: Seque
     yield from _privileges(connection, tables, rights)
     yield from _writers_past_triggers(connection)
     yield from _foreign_keys(connection, tables)
+    yield from _triggers(connection, tables)
     yield from _events(connection, tables)
     yield from _long_transactions(connection)
 
@@ -169,6 +178,18 @@ def _foreign_keys(connection: Mysql, tables: Sequence[Name]) -> Iterator[Fact]:
         rules = [row["on_update"], row["on_delete"]]
         acts = child in tables and any(rule not in ("RESTRICT", "NO ACTION") for rule in rules)
         yield Fact("cutover-cascade" if acts else "cutover-bound", ".".join(inside), said)
+
+
+def _triggers(connection: Mysql, tables: Sequence[Name]) -> Iterator[Fact]:
+    """As far as the account may see them (TRIGGER), in the schemas of the tables."""
+    for row in all_triggers(connection, tables):
+        on, name = (row["schema"], row["on_table"]), row["name"]
+        if is_ours(row):
+            continue
+        if on in tables:
+            yield Fact("cutover-triggers", ".".join(on), f"{row['timing']} {row['event']}: {name}")
+        elif written := [table for table in tables if may_write(row, table)]:
+            yield Fact("cutover-triggered", ".".join(on), f"its trigger {name} writes to {'.'.join(written[0])}")
 
 
 def _events(connection: Mysql, tables: Sequence[Name]) -> Iterator[Fact]:

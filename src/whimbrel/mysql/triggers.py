@@ -112,25 +112,37 @@ def refuse_blind(connection: Mysql, tables: Iterable[Name]) -> None:
 
 def standing(connection: Mysql, tables: Iterable[Name]) -> list[Name]:
     """The schema and name of every trigger of ours on ``tables``, of whatever epoch."""
-    return [(row["schema"], row["name"]) for row in _triggers(connection, set(tables)) if _is_ours(row)]
+    return [(row["schema"], row["name"]) for row in _triggers(connection, set(tables)) if is_ours(row)]
 
 
 def first_triggers(connection: Mysql, tables: Iterable[Name]) -> dict[Name, dict[str, str]]:
     """By table and event, the first BEFORE trigger that is not ours."""
     first: dict[Name, dict[str, str]] = {}
     for row in sorted(_triggers(connection, set(tables)), key=lambda row: int(row["place"])):
-        if row["timing"] == "BEFORE" and not _is_ours(row):
+        if row["timing"] == "BEFORE" and not is_ours(row):
             first.setdefault((row["schema"], row["on_table"]), {}).setdefault(row["event"], row["name"])
     return first
 
 
-def _is_ours(row: dict[str, Any]) -> bool:
+def may_write(trigger: dict[str, Any], table: Name) -> bool:
+    """Whether a statement of the trigger changes rows and names ``table``; a routine that it calls is not looked at."""
+    spelled = re.escape(table[1].replace("`", "``"))
+    writes = rf"\b(INSERT|REPLACE|UPDATE|DELETE)\b[^;]*?(?<![\w$]){spelled}(?![\w$])"
+    return re.search(writes, trigger["body"], re.IGNORECASE) is not None
+
+
+def is_ours(row: dict[str, Any]) -> bool:
     events = "|".join(event.lower() for event in EVENTS)
     return re.fullmatch(rf"{PREFIX}({events})_\w*_[0-9a-f]{{10}}", row["name"]) is not None
 
 
 def _triggers(connection: Mysql, tables: set[Name]) -> list[dict[str, Any]]:
     """All triggers of ``tables`` that the account may see: those of tables on which it has TRIGGER."""
+    return [row for row in all_triggers(connection, tables) if (row["schema"], row["on_table"]) in tables]
+
+
+def all_triggers(connection: Mysql, tables: Iterable[Name]) -> list[dict[str, Any]]:
+    """Also those of other tables, in the schemas of ``tables``."""
     found: list[dict[str, Any]] = []
     for schema in sorted({schema for schema, _ in tables}):
         found += rows_as_dicts(
@@ -140,7 +152,7 @@ def _triggers(connection: Mysql, tables: set[Name]) -> list[dict[str, Any]]:
             "FROM information_schema.TRIGGERS WHERE EVENT_OBJECT_SCHEMA = %s",
             (schema,),
         )
-    return [row for row in found if (row["schema"], row["on_table"]) in tables]
+    return found
 
 
 def _body(epoch: int, exempt: str) -> str:
