@@ -10,27 +10,12 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.work import Work
+from tests.handover.closing import GATE
 from tests.handover.conftest import set_up
 from tests.handover.test_cutover import cut, step
 from tests.handover.test_fences import goes_on, is_open, writing
 from tests.handover.test_plan import codes, plan
 from tests.handover.writers import Application
-
-GATE = """#!/usr/bin/env python3
-import fcntl, os, pathlib, sys
-folder = pathlib.Path(__file__).parent
-event = os.environ["WHIMBREL_EVENT"]
-with (folder / "told").open("a") as file:
-    print(event, os.environ["WHIMBREL_SIDE"], file=file)
-if (folder / "fails").exists() and event in (folder / "fails").read_text():
-    sys.exit("the proxy is away")
-with (folder / "gate").open("a") as gate:
-    fcntl.flock(gate, fcntl.LOCK_EX)  # waits for who is at it
-    if event == "fence":
-        (folder / "shut").touch()
-    if event == "unfence":
-        (folder / "shut").unlink(missing_ok=True)
-"""
 
 
 class Polite(Application):

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,6 +18,7 @@ from demo.servers import SqlServer
 from tests.e2e.work import Work
 from tests.handover import test_cutover
 from tests.handover.both_sides import Site
+from tests.handover.closing import WIDE, WRITES, revoke
 from tests.handover.conftest import Fenced, set_up
 from tests.handover.test_cutover import cut, step
 from tests.handover.test_fence import tried
@@ -26,11 +26,10 @@ from tests.handover.test_plan import codes, plan
 from tests.handover.writers import Application, at_dynamodb, at_source
 from whimbrel.handover.fence import Fence
 from whimbrel.mysql.connect import connect
-from whimbrel.mysql.revoking import Exempt, under_way
+from whimbrel.mysql.revoking import exempt_of, under_way
+from whimbrel.project import Cutover
 
 DENIED, READ_ONLY, DEADLOCK = 1142, 3989, 1213
-WRITES = "INSERT, UPDATE, DELETE"
-WIDE = "SELECT User, Host FROM mysql.user WHERE Insert_priv = 'Y'"  # who may write everywhere
 
 
 @pytest.fixture
@@ -165,9 +164,13 @@ def test_everybody_who_could_still_write_is_refused_by_name(revoking: Work) -> N
 
 @pytest.mark.parametrize("source_server", ["mariadb", "mysql"], indirect=True)
 def test_a_statement_that_had_its_rights_is_seen_until_it_has_ended(fenced: Fenced) -> None:
-    """It waits for the table when they are revoked, and writes once it may: also after a lock that was asked later."""
+    """It waits for the table when they are revoked, and writes once it may: also after a lock that was asked later. A
+    waived account of the same user, at another host, is no reason not to wait for it.
+    """
     fenced.server.execute("GRANT PROCESS ON *.* TO 'whimbrel'@'%'")
-    exempt = Exempt(frozenset({"whimbrel"}), frozenset())
+    settings = Cutover(revoke_from=("app@%",), waived_accounts=("app@localhost", "root@localhost"))
+    with closing(connect(fenced.source)) as ours:
+        exempt = exempt_of(ours, settings)
     with closing(fenced.session("admin")) as holder, closing(fenced.session()) as app:
         tried(holder, "LOCK TABLES t READ")
         writer = threading.Thread(target=tried, args=(app, "INSERT INTO t VALUES (7, 7)"))
@@ -202,19 +205,7 @@ def test_a_long_statement_from_before_undoes_it(revoking: Work, monkeypatch: pyt
 def test_there_and_back_by_revoked_rights(site: Site) -> None:
     """The reverse stream's account goes on writing; at the return the rights are as they were, and writes are taken."""
     work = site.work
-    user, execute = clerk(work), work.source.execute
-    execute(
-        f"CREATE USER {user}@'%' IDENTIFIED BY '{work.source.password}'",
-        f"GRANT SELECT ON `{work.database}`.* TO {user}@'%'",
-        f"GRANT {WRITES} ON `{work.database}`.purchase TO {user}@'%'",
-        f"GRANT {WRITES} ON `{work.database}`.customer TO {user}@'%'",
-        f"GRANT {WRITES} ON `{work.database}`.* TO 'whimbrel'@'%' WITH GRANT OPTION",
-        "GRANT PROCESS ON *.* TO 'whimbrel'@'%'",
-    )
-    site.settings = replace(site.settings, user=user)
-    waived = json.dumps([f"{name}@{host}" for name, host in execute(WIDE)])
-    work.target_settings += f'fence = "revoke"\nrevoke_from = ["{user}@%"]\nwaived_accounts = {waived}\n'
-    work.write_project()
+    revoke(site)
     before = rights(work)
     with site.application():
         site.wait_for_writes("mysql")
@@ -231,7 +222,7 @@ def test_there_and_back_by_revoked_rights(site: Site) -> None:
     work.run("migrate", "--until-caught-up")
     work.run("verify")
     assert site.at_dynamodb() == []
-    execute(f"DROP USER {user}@'%'")
+    work.source.execute(f"DROP USER {clerk(work)}@'%'")
 
 
 # -- a schema that is read-only ----------------------------------------------------------------------------------------

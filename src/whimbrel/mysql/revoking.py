@@ -57,10 +57,13 @@ class RunningStatement(NamedTuple):
 
 
 class Exempt(NamedTuple):
-    """Who may write on: ``users`` whatever their host (whimbrel's own and the reverse stream's), and ``accounts``."""
+    """Who may write on: ``users`` whatever their host (whimbrel's own and the reverse stream's), and ``accounts``.
+    ``unawaited``: the users whose statements are theirs alone, as a session does not say which account of a user it is.
+    """
 
     users: frozenset[str]
     accounts: frozenset[Account]
+    unawaited: frozenset[str]
 
     def has(self, account: Account) -> bool:
         return account.user in self.users or account in self.accounts
@@ -69,7 +72,9 @@ class Exempt(NamedTuple):
 def exempt_of(connection: Mysql, settings: Cutover) -> Exempt:
     [row] = rows_as_dicts(connection, "SELECT CURRENT_USER() AS user")
     users = {account_of(str(row["user"])).user, settings.reverse_user} - {""}
-    return Exempt(frozenset(users), frozenset(map(account_of, settings.waived_accounts)))
+    waived = frozenset(map(account_of, settings.waived_accounts))
+    named = {account_of(text).user for text in settings.revoke_from}
+    return Exempt(frozenset(users), waived, frozenset(users | ({account.user for account in waived} - named)))
 
 
 def others(connection: Mysql, tables: Sequence[Name], exempt: Exempt) -> list[WriteGrant]:
@@ -146,8 +151,7 @@ def under_way(connection: Mysql, exempt: Exempt) -> set[RunningStatement]:
             place="performance_schema.events_statements_current",
             hint="Switch performance_schema on, with its consumer events_statements_current.",
         )
-    passed = exempt.users | {account.user for account in exempt.accounts}
-    return {each for each in found if each.session != own and each.user not in passed}
+    return {each for each in found if each.session != own and each.user not in exempt.unawaited}
 
 
 def _under_way(connection: Mysql) -> set[RunningStatement]:
