@@ -1,5 +1,5 @@
 """SIGKILL of whimbrel, of the SQL server and of the stand-in for DynamoDB, within cutovers, the reverse stream and
-rollbacks: at random moments, and at random durable steps, while an application writes.
+rollbacks: at random moments, and at random durable steps, while an application writes. Also Ctrl-C, and a full disk.
 
 After each kill never both sides are open; the same command then leaves exactly one, and that one has every write that
 was acknowledged, says the application's own log. Of ministack nothing is left after a kill, so the stand-in is
@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pymysql
 import pytest
@@ -24,10 +25,10 @@ from demo.application import Route, Writer
 from demo.servers import Server, ServerUnavailable, SqlServer
 from tests.handover import both_sides
 from tests.handover.both_sides import Site
-from tests.handover.forked import Command, Commands, Ended, ForkedWork, Step
+from tests.handover.closing import REFUSED, TRIGGERS, close_by, is_shut
+from tests.handover.forked import CTRL_C, DISK_FULL, KILL, Command, Commands, Ended, ForkedWork, Step
 from tests.handover.site import StreamsServer
 
-CLOSED = 1644
 MAY_END_WITH = {
     "cutover": {"CutoverUndone", "HandoverError", "NotReady", "SourceUnreachable", "TargetUnreachable"},
     "rollback": {"RollbackUndone", "HandoverError", "SourceUnreachable", "TargetUnreachable"},
@@ -40,10 +41,10 @@ STEPS = {"cutover": 24, "rollback": 26}  # durable steps at which one may be kil
 class Writers:
     """The demo's application, as threads of this process: they are stopped for each look."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, kind: type[Writer]) -> None:
         self._stop = threading.Event()
         route = Route(Path(site.settings.route))
-        self._writers = [Writer(site.settings, number, route, self._stop) for number in range(site.settings.threads)]
+        self._writers = [kind(site.settings, number, route, self._stop) for number in range(site.settings.threads)]
         self._failures: list[BaseException] = []
         self._threads: list[threading.Thread] = []
 
@@ -71,14 +72,20 @@ class Chaos:
     """A site, what is killed, and a seed."""
 
     def __init__(
-        self, site: Site, commands: Commands, streams: StreamsServer, seed: int, at_steps: float = 0.5
+        self,
+        site: Site,
+        commands: Commands,
+        streams: StreamsServer,
+        seed: int,
+        at_steps: float = 0.5,
+        fence: str = TRIGGERS,
     ) -> None:
         """``at_steps``: how many of the kills are at durable steps, the others at moments."""
         assert isinstance(site.work, ForkedWork)
         site.work.commands = commands
         self.site, self.work, self.source, self.streams = site, site.work, site.work.source, streams
         self.chance = random.Random(seed)
-        self.writers = Writers(site)
+        self.writers = Writers(site, close_by(fence, site))
         self.splits = 0
         self.steps, self.at_steps = dict(STEPS), at_steps
         self.missed = False  # the last command had ended before anything was killed
@@ -108,32 +115,68 @@ class Chaos:
         how = f"{'too late, ' if self.missed else ''}{ended.error or ended.code}"
         return f"{phase}: {victim} {said}: {how}; {self.site.step()} after {time.monotonic() - began:.1f} s"
 
-    def before_each_step_of_a_rollback(self) -> int:
-        """How many durable steps it has, before each of which it was killed. Every second time the same command goes
-        on; else ``cutover`` opens DynamoDB again, where it still may.
+    def before_each_step(self, verb: str, how: str = KILL) -> int:
+        """How many durable steps ``verb`` has, before each of which it was struck. Every second time the same command
+        goes on; else what undoes it, where it still may be: ``cutover`` a rollback, ``migrate`` a cutover.
         """
         for number in itertools.count(1):
-            if self.site.step() == "FOLLOWING":
-                self._open_dynamodb()
-            command = self.work.fork(*self._arguments("rollback"), step=Step(number, before=True))
+            self._be_ready_for(verb)
+            command = self.work.fork(*self._arguments(verb), step=Step(number, before=True, how=how))
             ended = command.wait()
             if not command.struck:
                 assert ended.code == 0, ended.err
                 return number - 1
+            self._judge_end(ended, how)
             self._never_both()
-            verb = "rollback"
-            if number % 2 == 0:
+            again = verb
+            if number % 2 == 0 and verb == "cutover":
+                undoing = self.work.fork("migrate", "--until-caught-up").wait()
+                assert undoing.code == 0 or undoing.error == "TargetOpen", undoing.err
+            elif number % 2 == 0 and self.site.step() != "FOLLOWING":
                 ended = self.work.fork(*self._arguments("cutover")).wait()
-                verb = "rollback" if "a rollback was decided" in ended.err else "cutover"
-            self._settle(verb, ended)
+                again = "rollback" if "a rollback was decided" in ended.err else "cutover"
+            if how == DISK_FULL:  # there is room again
+                ended = self.work.fork(*self._arguments(again)).wait()
+            self._settle(again, ended)
             self._judge()
         raise AssertionError
 
-    def _open_dynamodb(self) -> None:
-        self.work.run("migrate", "--until-caught-up")
-        self.work.run("verify")
-        self.site.said("cutover", "--until-open")
-        self.site.wait_for_writes("dynamodb", 20)
+    def at_once(self) -> str:
+        """Several shells, in each of which a command is begun; says how they ended."""
+        verbs = self.chance.choices(["cutover", "rollback", "migrate", "verify"], k=4)
+        more = {"migrate": ["migrate", "--until-caught-up"], "verify": ["verify"]}
+        running = []
+        for verb in verbs:
+            running.append(self.work.fork(*more.get(verb, self._arguments(verb))))
+            time.sleep(self.chance.choice([0.0, 0.1, 0.5]))  # what is tried is a moment, whatever it is
+        ended = [command.wait() for command in running]
+        assert not any("Traceback" in each.err for each in ended), ended
+        self._never_both()
+        assert self.site.step() in ("FOLLOWING", "OPEN"), ended
+        self._judge()
+        return ", ".join(f"{verb} {each.error or each.code}" for verb, each in zip(verbs, ended, strict=True))
+
+    def _judge_end(self, ended: Ended, how: str) -> None:
+        """By whatever ended it but a kill, one side is open again, or the decision stands."""
+        assert "Traceback" not in ended.err
+        if how == KILL:
+            assert ended.code == -9
+        if how == CTRL_C:
+            assert ended.code in (0, 130), ended.err
+            assert self.site.step() in ("FOLLOWING", "DECIDED", "OPEN", "RETURNED"), ended.err
+        if how == DISK_FULL and ended.code:
+            assert "No space left" in ended.err
+
+    def _be_ready_for(self, verb: str) -> None:
+        if verb == "cutover" and self.site.step() == "OPEN":
+            self.site.said("rollback")
+            self.site.wait_for_writes("mysql", 20)
+        if self.site.step() == "FOLLOWING":
+            self.work.run("migrate", "--until-caught-up")
+            self.work.run("verify")
+        if verb == "rollback" and self.site.step() == "FOLLOWING":
+            self.site.said("cutover", "--until-open")
+            self.site.wait_for_writes("dynamodb", 20)
 
     def _killed(self, verb: str, victim: str) -> tuple[str, Ended]:
         if self.chance.random() < self.at_steps:
@@ -243,7 +286,8 @@ class Chaos:
         path = Path(self.site.settings.route)
         side = json.loads(path.read_bytes())["side"] if path.exists() else "mysql"
         found = {"dynamodb"} if side == "dynamodb" else set()
-        with self.source.connect(self.work.database, autocommit=False) as connection, connection.cursor() as cursor:
+        login = {"user": self.site.settings.user, "autocommit": False}
+        with self.source.connect(self.work.database, **login) as connection, connection.cursor() as cursor:
             cursor.execute("SET SESSION lock_wait_timeout = 20")
             for statement in (
                 "INSERT INTO purchase VALUES ('probe', 'o', 'p', 1)",
@@ -253,13 +297,15 @@ class Chaos:
                     cursor.execute(statement)
                     found.add("mysql")
                 except pymysql.err.OperationalError as error:
-                    if error.args[0] != CLOSED:
+                    if error.args[0] not in REFUSED:
                         raise
                     found.add("closed")
             connection.rollback()
         if "closed" in found and "mysql" in found:
             found.discard("mysql")  # one of the tables is closed: the fence is half made, or half gone
             found.add("half")
+        if is_shut(self.work.folder):
+            found.discard("mysql")
         return found - {"closed"}
 
     def end(self) -> None:
@@ -281,7 +327,7 @@ class Chaos:
 
 
 @contextmanager
-def chaos(kind: type[SqlServer], folder: Path, seed: int, **more: float) -> Iterator[Chaos]:
+def chaos(kind: type[SqlServer], folder: Path, seed: int, **more: Any) -> Iterator[Chaos]:
     """On servers of its own: the variable must be set again when the server comes back."""
     try:
         source = kind(folder / "sql", options=["--log-bin-trust-function-creators=1"]).start()
@@ -298,7 +344,7 @@ def chaos(kind: type[SqlServer], folder: Path, seed: int, **more: float) -> Iter
             made.writers.stop()
 
 
-def survives(kind: type[SqlServer], folder: Path, kills: int, seed: int, **more: float) -> None:
+def survives(kind: type[SqlServer], folder: Path, kills: int, seed: int, **more: Any) -> None:
     with chaos(kind, folder, seed, **more) as made:
         done = 0
         while done < kills:

@@ -1,9 +1,10 @@
 """whimbrel's commands as processes that are forked from one that has everything imported: to start one takes
-milliseconds, so that many can be killed. A ``Step`` says at which durable step who is killed.
+milliseconds, so that many can be killed. A ``Step`` says at which durable step what happens.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import selectors
@@ -21,15 +22,18 @@ from typing import Any, NamedTuple, NoReturn
 
 from tests.e2e.work import PATIENCE, Work
 
+KILL, CTRL_C, DISK_FULL = "kill", "ctrl-c", "disk full"
+
 
 class Step(NamedTuple):
     """At the ``number``-th durable step of a command, before it is done or after, SIGKILL goes to ``victim``: a
-    process's number, 0 for the command itself.
+    process's number, 0 for the command itself. Or else the command gets a Ctrl-C; or its disk has no room from then on.
     """
 
     number: int
     before: bool
     victim: int = 0
+    how: str = KILL
 
 
 @dataclass
@@ -199,7 +203,18 @@ def run(order: dict[str, Any]) -> NoReturn:
 
 
 def arm(step: Step, struck: Path) -> None:
-    from whimbrel.handover import by_triggers, cutting, returning, reversing, rollback, route, state, switching
+    from whimbrel.handover import (
+        by_revoke,
+        by_triggers,
+        cutting,
+        fence,
+        returning,
+        reversing,
+        rollback,
+        route,
+        state,
+        switching,
+    )
 
     left, lock = step.number, threading.Lock()
 
@@ -209,9 +224,16 @@ def arm(step: Step, struck: Path) -> None:
             left -= 1
             return left == 0
 
-    def kill() -> None:
+    def no_room(_: object) -> NoReturn:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def strike() -> None:
         struck.touch()
-        os.kill(step.victim or os.getpid(), signal.SIGKILL)
+        if step.how == DISK_FULL:
+            setattr(os, "fsync", no_room)  # noqa: B010
+            setattr(os, "fdatasync", no_room)  # noqa: B010
+        else:
+            os.kill(step.victim or os.getpid(), signal.SIGINT if step.how == CTRL_C else signal.SIGKILL)
 
     def counted(module: Any, name: str, counts: Callable[..., bool] = lambda *_: True) -> None:
         real = getattr(module, name)
@@ -219,10 +241,10 @@ def arm(step: Step, struck: Path) -> None:
         def call(*arguments: Any, **more: Any) -> Any:
             now = counts(*arguments) and reached()
             if now and step.before:
-                kill()
+                strike()
             done = real(*arguments, **more)
             if now and not step.before:
-                kill()
+                strike()
             return done
 
         setattr(module, name, call)
@@ -231,6 +253,9 @@ def arm(step: Step, struck: Path) -> None:
     counted(state, "execute", lambda _, statement, *more: statement == "COMMIT")
     counted(by_triggers, "make_triggers")
     counted(by_triggers, "drop_triggers")
+    for name in ("note_revoked", "revoke", "give_back"):
+        counted(by_revoke, name)
+    counted(fence, "run_command")
     counted(route, "write_route")
     counted(cutting, "mark")
     for module in (switching, returning, rollback):

@@ -9,6 +9,7 @@ import pytest
 
 from demo.servers import MariaDB, MySQL, SqlServer
 from tests.handover.chaos import survives
+from tests.handover.closing import TRIGGERS
 
 
 def test_exactly_one_side_is_open_whoever_is_killed(tmp_path: Path) -> None:
@@ -20,6 +21,6 @@ def test_exactly_one_side_is_open_whoever_is_killed(tmp_path: Path) -> None:
 @pytest.mark.timeout(14_400)
 @pytest.mark.parametrize("kind", [MariaDB, MySQL], ids=["MariaDB", "MySQL"])
 def test_exactly_one_side_is_open_whenever_whoever_is_killed(kind: type[SqlServer], tmp_path: Path) -> None:
-    """``WHIMBREL_CHAOS_N`` kills by ``WHIMBREL_CHAOS_SEED``."""
+    """``WHIMBREL_CHAOS_N`` kills by ``WHIMBREL_CHAOS_SEED``, with the fence ``WHIMBREL_CHAOS_FENCE``."""
     seed, kills = (int(os.environ.get(f"WHIMBREL_CHAOS_{name}", "10")) for name in ("SEED", "N"))
-    survives(kind, tmp_path, kills, seed)
+    survives(kind, tmp_path, kills, seed, fence=os.environ.get("WHIMBREL_CHAOS_FENCE", TRIGGERS))

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pymysql
@@ -77,6 +78,55 @@ def test_all_writes_are_refused_but_the_reverse_accounts(fenced: Fenced) -> None
     with closing(connect(fenced.source)) as ours:
         assert fence_faults(ours, triggers) == []
         assert tried(fenced.session("whimbrel"), WRITES[0]) == CLOSED
+
+
+def test_whatever_writes_is_refused(fenced: Fenced, tmp_path: Path) -> None:
+    """Statements of many rows and of several tables, a load of a file, a view, a routine and an event of root's, in an
+    application's transaction and with its own idea of what an error is.
+    """
+    fenced.sql(
+        "CREATE VIEW seen AS SELECT * FROM t",
+        "CREATE TABLE free (id INT PRIMARY KEY AUTO_INCREMENT, v INT)",
+        "INSERT INTO free VALUES (1, 1), (8, 8)",
+        "CREATE PROCEDURE writes() SQL SECURITY DEFINER UPDATE t SET v = 7",
+        "CREATE EVENT writes ON SCHEDULE EVERY 1 SECOND DISABLE DO BEGIN INSERT INTO free VALUES (NULL, 9); "
+        "REPLACE INTO t VALUES (1, 9); END",
+        "SET GLOBAL local_infile = 1",
+    )
+    file = tmp_path / "rows"
+    file.write_text("1\t5\n6\t6\n")
+    close(fenced)
+    app = fenced.server.connect(fenced.database, user="app", local_infile=True, autocommit=False)
+    with closing(app):
+        assert tried(app, "SET SESSION sql_mode = 'ANSI,NO_BACKSLASH_ESCAPES', foreign_key_checks = 0") == 0
+        assert tried(app, "INSERT INTO free VALUES (20, 20)") == 0
+        for statement in (
+            "INSERT INTO t SELECT id + 30, v FROM free",
+            "INSERT IGNORE INTO t SELECT * FROM free",
+            "UPDATE free, t SET free.v = 2, t.v = 2 WHERE free.id = t.id",
+            "UPDATE IGNORE t SET v = 2",
+            "DELETE t, free FROM t JOIN free ON t.id = free.id",
+            "DELETE IGNORE FROM t",
+            "INSERT INTO seen VALUES (9, 9)",
+            "UPDATE seen SET v = 2",
+            "CALL writes()",
+            f"LOAD DATA LOCAL INFILE '{file}' INTO TABLE t",
+            f"LOAD DATA LOCAL INFILE '{file}' REPLACE INTO TABLE t",
+            f"LOAD DATA LOCAL INFILE '{file}' IGNORE INTO TABLE t",
+        ):
+            assert tried(app, statement) == CLOSED, statement
+        app.commit()
+    [(before,)] = fenced.sql("SELECT @@GLOBAL.event_scheduler")
+    fenced.sql("SET GLOBAL event_scheduler = ON", "ALTER EVENT writes ENABLE")
+    try:
+        end = time.monotonic() + 20
+        while not fenced.sql("SELECT 1 FROM free WHERE v = 9"):
+            assert time.monotonic() < end, "the event does not come"
+            time.sleep(0.05)
+    finally:
+        fenced.sql("DROP EVENT writes", f"SET GLOBAL event_scheduler = {before}")
+    assert fenced.sql("SELECT * FROM t") == ((1, 1),)
+    assert fenced.sql("SELECT v FROM free WHERE id = 20") == ((20,),)  # its transaction goes on
 
 
 def test_nobody_is_exempt_where_no_account_is_named(fenced: Fenced) -> None:

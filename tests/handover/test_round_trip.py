@@ -57,6 +57,8 @@ whole_values = st.fixed_dictionaries(
 )
 quantities = st.fixed_dictionaries({"quantity": st.none() | st.integers(-(2**31), 2**31 - 1)})
 entry_names = st.text("abÄß漢#.$%-:0", min_size=1, max_size=4)
+members = st.integers(-(2**31), 2**31 - 1).map(str)  # of a set of numbers
+nothing: st.SearchStrategy[Values] = st.just({})  # what a row has beside its key, where a set holds it
 
 
 def attribute(value: Any) -> Attribute:
@@ -94,10 +96,11 @@ class Kind:
     row: Callable[[int, int, str], tuple[Any, ...]]
     columns: tuple[str, ...]
     group: bool = False
+    names: st.SearchStrategy[str] = entry_names
 
     def contents(self) -> st.SearchStrategy[Content]:
         if self.group:
-            return st.dictionaries(entry_names, self.values, min_size=1, max_size=4)
+            return st.dictionaries(self.names, self.values, min_size=1, max_size=4)
         return self.values.map(lambda values: {"": values})
 
 
@@ -121,15 +124,38 @@ def group_map(database: str) -> TableRule:
     )
 
 
-GROUP = """CREATE TABLE t (customer VARCHAR(20), number INT, product VARCHAR(20), {columns},
+def group_list(database: str) -> TableRule:
+    keys = KeyRule("customer", "${customer}"), KeyRule("number", "${number}", "N")
+    return TableRule(
+        f"{database}.t", "shop", "group", *keys, entry_as="list", entry_into="lines", entry_order=("product",)
+    )
+
+
+def group_set(kind: str) -> Callable[[str], TableRule]:
+    keys = KeyRule("customer", "${customer}"), KeyRule("number", "${number}", "N")
+    return lambda database: TableRule(
+        f"{database}.t", "shop", "group", *keys, entry_value="product", entry_as=kind, entry_into="lines"
+    )
+
+
+def listed(content: Content) -> dict[str, Any]:
+    """In the order of the products."""
+    names = sorted(content, key=lambda name: name.encode())
+    return {"lines": {"L": [{"M": {"product": {"S": name}} | attributes(content[name])} for name in names]}}
+
+
+GROUP = """CREATE TABLE t (customer VARCHAR(20), number INT, product {product}{columns},
 PRIMARY KEY (customer, number, product)) DEFAULT CHARSET utf8mb4 COLLATE utf8mb4_bin"""
 PLAIN = f"CREATE TABLE t (id INT PRIMARY KEY, {COLUMNS}) DEFAULT CHARSET utf8mb4"
 
 
-def of_group(**more: Any) -> Kind:
+def of_group(columns: str = "", product: type = str, **more: Any) -> Kind:
+    """``columns`` beside the key; ``product`` is what its last column is."""
+    kind = "VARCHAR(20)" if product is str else "INT"
     return Kind(
+        create=GROUP.format(product=kind, columns=columns and f", {columns}"),
         key=lambda example, number: {"customer": {"S": f"c{example}"}, "number": {"N": str(number)}},
-        row=lambda example, number, entry: (f"c{example}", number, entry),
+        row=lambda example, number, entry: (f"c{example}", number, product(entry)),
         columns=("customer", "number", "product"),
         group=True,
         **more,
@@ -151,16 +177,27 @@ KINDS = {
     "record": of_rows(rule=record, item=lambda content: attributes(content[""])),
     "document": of_rows(rule=document, item=lambda content: {"doc": {"M": attributes(content[""])}}),
     "group": of_group(
-        create=GROUP.format(columns="quantity INT"),
+        columns="quantity INT",
         rule=group,
         values=quantities,
         item=lambda content: {f"e-{name}": attribute(values["quantity"]) for name, values in content.items()},
     ),
     "map": of_group(
-        create=GROUP.format(columns=COLUMNS),
+        columns=COLUMNS,
         rule=group_map,
         values=whole_values,
         item=lambda content: {"lines": {"M": {name: {"M": attributes(values)} for name, values in content.items()}}},
+    ),
+    "list": of_group(columns=COLUMNS, rule=group_list, values=whole_values, item=listed),
+    "string-set": of_group(
+        rule=group_set("string-set"), values=nothing, item=lambda content: {"lines": {"SS": sorted(content)}}
+    ),
+    "number-set": of_group(
+        product=int,
+        rule=group_set("number-set"),
+        values=nothing,
+        names=members,
+        item=lambda content: {"lines": {"NS": sorted(content)}},
     ),
 }
 
@@ -240,7 +277,10 @@ class RoundTrip:
             self.streams.call("DeleteItem", TableName="shop", Key=self.kind.key(example, number))
             del items[number]
         else:
-            self.streams.call("PutItem", TableName="shop", Item=self._item(example, number, content))
+            item = self._item(example, number, content)
+            if "L" in item.get("lines", {}):  # an application's order is its own
+                item["lines"]["L"] = data.draw(st.permutations(item["lines"]["L"]), "order")
+            self.streams.call("PutItem", TableName="shop", Item=item)
             items[number] = content
         if data.draw(st.integers(0, 30), "split") == 7 and self.shards < 5:
             self.shards += 1
@@ -254,8 +294,8 @@ class RoundTrip:
             cursor.execute("SELECT * FROM t")
             names = [column[0] for column in cursor.description]
             rows = cursor.fetchall()
-        width = len(self.kind.row(0, 0, ""))
-        own = {self.kind.row(example, number, "")[: width - self.kind.group] for number in KEYS}
+        width = len(self.kind.row(0, 0, "0"))
+        own = {self.kind.row(example, number, "0")[: width - self.kind.group] for number in KEYS}
         return {
             row[:width]: dict(zip(names[width:], row[width:], strict=True))
             for row in rows
@@ -270,6 +310,10 @@ def spelled(item: dict[str, Any]) -> str:
         [(kind, value)] = each.items()
         if kind == "M":
             return {name: of(inner) for name, inner in value.items()}
+        if kind == "L":
+            return [of(inner) for inner in value]
+        if kind in ("SS", "NS"):
+            return sorted(value)
         return attribute(Decimal(value)) if kind == "N" else each
 
     return json.dumps({name: of(value) for name, value in item.items()}, sort_keys=True)
