@@ -149,12 +149,12 @@ def write_log(folder: Path, all_changes: Iterator[Change]) -> None:
             log.commit(Commit(Position("bin.000001", 100 * number), time.time()))
 
 
-def apply(folder: Path, rule: TableRule, target: Target) -> None:
+def apply(folder: Path, rule: TableRule, target: Target, keys: type[DirtyKeys] = DirtyKeys) -> None:
     """The whole log, as ``whimbrel apply`` does it."""
     wire = DynamoClient(target)
     with tempfile.TemporaryDirectory(dir=folder) as state:
         checkpoints = CheckpointStore(Path(state) / "checkpoint.json")
-        dirty = DirtyKeys(StateFolder(Path(state)), checkpoints.now)
+        dirty = keys(StateFolder(Path(state)), checkpoints.now)
         writer = Writer(wire, target, before=dirty.begin_write)
         applier = Applier(
             ChangeLogReader(folder / "log", None),
