@@ -21,7 +21,7 @@ PARTS = {
     "load": "Load into a sink. Target: 25 µs a 300-byte item or less, an eighth of boto3's batch_writer or less.",
     "apply": "Apply, from the change log to the acknowledged write. Target: four times boto3's changes/s, or more.",
     "reverse": "Reverse, from the stream to the committed row. Target: 2,000 changes of items/s a core, or more.",
-    "watches": "Watching both sides after the switch. Target, at the source: a twentieth of the reverse stream.",
+    "watches": "Noting keys for a cutover, and watching both sides after it. Target: a twentieth of what is done.",
     "quick": "Verifying only what changed, both sides read, while nobody can write. Target: 2,000 items in a second.",
     "wide": "A row of 50 columns of mixed types, from the binlog to the item, beside mysql-replication and boto3.",
     "check": "check of a million rows. Target: under a minute, with a handful of queries over the table.",

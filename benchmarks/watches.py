@@ -39,7 +39,6 @@ from whimbrel.mysql.connect import connect, current_position
 from whimbrel.project import KeyRule, Project, TableRule, Target
 from whimbrel.records import Item, ItemOperation, Position
 
-
 ROUNDS = 5
 
 
