@@ -17,6 +17,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -202,20 +203,39 @@ def run(order: dict[str, Any]) -> NoReturn:
         os._exit(code)
 
 
-def arm(step: Step, struck: Path) -> None:
-    from whimbrel.handover import (
-        by_revoke,
-        by_triggers,
-        cutting,
-        fence,
-        returning,
-        reversing,
-        rollback,
-        route,
-        state,
-        switching,
-    )
+DURABLE = [  # by module of whimbrel.handover; and each COMMIT of a step
+    ("state", "save"),
+    ("by_triggers", "make_triggers"),
+    ("by_triggers", "drop_triggers"),
+    ("by_revoke", "note_revoked"),
+    ("by_revoke", "revoke"),
+    ("by_revoke", "give_back"),
+    ("fence", "run_command"),
+    ("route", "write_route"),
+    ("cutting", "mark"),
+    ("switching", "announce"),
+    ("returning", "announce"),
+    ("rollback", "announce"),
+    ("reversing", "mark"),
+    ("reversing", "close_gate"),
+    ("reversing", "reconcile"),
+    ("rollback", "continue_from"),
+]
 
+
+def strike(step: Step, struck: Path) -> None:
+    def no_room(_: object) -> NoReturn:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    struck.touch()
+    if step.how == DISK_FULL:
+        setattr(os, "fsync", no_room)  # noqa: B010
+        setattr(os, "fdatasync", no_room)  # noqa: B010
+    else:
+        os.kill(step.victim or os.getpid(), signal.SIGINT if step.how == CTRL_C else signal.SIGKILL)
+
+
+def arm(step: Step, struck: Path) -> None:
     left, lock = step.number, threading.Lock()
 
     def reached() -> bool:
@@ -224,46 +244,23 @@ def arm(step: Step, struck: Path) -> None:
             left -= 1
             return left == 0
 
-    def no_room(_: object) -> NoReturn:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    def strike() -> None:
-        struck.touch()
-        if step.how == DISK_FULL:
-            setattr(os, "fsync", no_room)  # noqa: B010
-            setattr(os, "fdatasync", no_room)  # noqa: B010
-        else:
-            os.kill(step.victim or os.getpid(), signal.SIGINT if step.how == CTRL_C else signal.SIGKILL)
-
     def counted(module: Any, name: str, counts: Callable[..., bool] = lambda *_: True) -> None:
         real = getattr(module, name)
 
         def call(*arguments: Any, **more: Any) -> Any:
             now = counts(*arguments) and reached()
             if now and step.before:
-                strike()
+                strike(step, struck)
             done = real(*arguments, **more)
             if now and not step.before:
-                strike()
+                strike(step, struck)
             return done
 
         setattr(module, name, call)
 
-    counted(state, "save")
-    counted(state, "execute", lambda _, statement, *more: statement == "COMMIT")
-    counted(by_triggers, "make_triggers")
-    counted(by_triggers, "drop_triggers")
-    for name in ("note_revoked", "revoke", "give_back"):
-        counted(by_revoke, name)
-    counted(fence, "run_command")
-    counted(route, "write_route")
-    counted(cutting, "mark")
-    for module in (switching, returning, rollback):
-        counted(module, "announce")
-    counted(reversing, "mark")
-    counted(reversing, "close_gate")
-    counted(reversing, "reconcile")
-    counted(rollback, "continue_from")
+    for module, name in DURABLE:
+        counted(import_module(f"whimbrel.handover.{module}"), name)
+    counted(import_module("whimbrel.handover.state"), "execute", lambda _, statement, *more: statement == "COMMIT")
 
 
 if __name__ == "__main__":

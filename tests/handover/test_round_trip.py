@@ -73,7 +73,7 @@ def attribute(value: Any) -> Attribute:
         case bytes():
             return {"B": base64.b64encode(value).decode()}
         case datetime():
-            return {"S": value.isoformat()}
+            return {"S": value.isoformat(timespec="microseconds")}
         case _:
             return {"S": value}
 
