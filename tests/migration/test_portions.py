@@ -90,8 +90,11 @@ def test_a_chunk_of_long_rows_takes_the_memory_of_a_portion(
 ) -> None:
     monkeypatch.setattr(portions, "PORTION_BYTES", 6 << 20)
     loading = Loading(tmp_path, rule)  # type: ignore[arg-type]
-    answer = b'{"UnprocessedItems":{},"ConsumedCapacity":[{"TableName":"items","CapacityUnits":1}]}'
-    monkeypatch.setattr(loading.wire, "call", lambda operation, body: answer)
+
+    async def answer(operation: str, body: bytes) -> bytes:
+        return b'{"UnprocessedItems":{},"ConsumedCapacity":[{"TableName":"items","CapacityUnits":1}]}'
+
+    monkeypatch.setattr(loading.wire, "ask", answer)
     text, chunk = "a text" * 30_000, Chunk(1, None, None, ("id",))
     loading.plan.add(chunk)
     writer = write_chunk(loading.plan.file(chunk), TABLE, chunk, loading.plan.export)
