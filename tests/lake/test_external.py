@@ -6,6 +6,8 @@ import csv
 import gzip
 import json
 import os
+import re
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -93,6 +95,81 @@ def test_a_value_of_another_type_is_an_error_where_athena_has_one(project: Path)
     (place(project) / "data").write_text('"x","1"\n')
     sql = f"CREATE EXTERNAL TABLE t (id int, x string) {OPEN_CSV} {AT}; SELECT * FROM t"
     with pytest.raises(UserError, match="'x'"):
+        rows(project, sql)
+
+
+# A type, and texts that are not values of it though DuckDB's own cast takes them.
+COERCED = {
+    "int": ["1.5", "1e3", "0x1F", "1_000", "2147483648"],
+    "decimal(5,2)": ["1.555", "1e1", "12345678"],
+    "double": ["0x1F", "1_000"],
+    "boolean": ["yes", "t", "2"],
+    "date": ["2026-01-05 10:00:00", "2026-1-5"],
+    "timestamp": ["2026-01-05T10:00:00+02:00", "2026-01-05 10:00:00.1234567"],
+}
+KEPT = {
+    "int": [(" 7 ", 7), ("-0", 0)],
+    "decimal(5,2)": [("1.550", Decimal("1.55")), ("-7", Decimal(-7))],
+    "double": [("1e3", 1000.0)],
+    "boolean": [("TRUE", True), ("false", False)],
+    "date": [("2026-01-05", date(2026, 1, 5))],
+    "timestamp": [("2026-01-05T10:00:00Z", datetime(2026, 1, 5, 10)), ("2026-01-05", datetime(2026, 1, 5))],
+}
+
+
+@pytest.mark.parametrize("kind", COERCED)
+def test_a_text_becomes_the_same_value_or_none(project: Path, kind: str) -> None:
+    """In every form: an error of the query, and NULL in the one where Hive has NULL."""
+    forms = {
+        OPEN_CSV: lambda text: f'"{text}"',
+        f"{JSON}": lambda text: json.dumps({"x": text}),
+        "ROW FORMAT DELIMITED FIELDS TERMINATED BY ','": str,
+    }
+    for form, line in forms.items():
+        sql = f"CREATE EXTERNAL TABLE t (x {kind}) {form} {AT}; SELECT * FROM t"
+        for text, value in KEPT[kind]:
+            (place(project) / "data").write_text(line(text) + "\n")
+            assert rows(project, sql) == [{"x": value}], (form, text)
+        for text in COERCED[kind]:
+            (place(project) / "data").write_text(line(text) + "\n")
+            if "DELIMITED" in form:
+                assert rows(project, sql) == [{"x": None}], text
+            else:
+                with pytest.raises(UserError, match=re.escape(text)):
+                    rows(project, sql)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        *(("struct<a:int>", "[1]"), ("struct<a:int>", '"a"'), ("array<int>", "5"), ("array<int>", '{"a": 1}')),
+        *(("map<string,int>", "[1]"), ("array<struct<a:int>>", "[5]"), ("array<int>", "[1.5]")),
+        ("map<int,int>", '{"a": 1}'),
+    ],
+)
+def test_json_of_another_shape_is_an_error_and_not_empty(project: Path, kind: str, value: str) -> None:
+    (place(project) / "data").write_text(f'{{"x": {value}}}\n')
+    with pytest.raises(UserError, match="column 'x'"):
+        rows(project, f"CREATE EXTERNAL TABLE t (x {kind}) {JSON} {AT}; SELECT * FROM t")
+
+
+@pytest.mark.parametrize(
+    ("kind", "kept", "lost"),
+    [
+        ("int", 2.0, 1.5),
+        ("int", "7", "07"),
+        ("decimal(5,2)", 1.5, 1.555),
+        ("date", datetime(2026, 1, 5), datetime(2026, 1, 5, 3)),
+    ],
+)
+def test_a_value_of_parquet_is_the_same_in_its_columns_type_or_an_error(
+    project: Path, kind: str, kept: Any, lost: Any
+) -> None:
+    sql = f"CREATE EXTERNAL TABLE t (x {kind}) STORED AS PARQUET {AT}; SELECT * FROM t"
+    parquet(place(project) / "a.parquet", x=[kept, None])
+    assert len(rows(project, sql)) == 2
+    parquet(place(project) / "a.parquet", x=[lost])
+    with pytest.raises(UserError, match="column 'x'"):
         rows(project, sql)
 
 

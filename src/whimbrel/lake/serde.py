@@ -7,7 +7,7 @@ json           JsonSerDe: an object a line, names found without regard to letter
 parquet        columns by their names; one that a file has not is NULL
 ============== ==========================================================================================
 
-But for ``delimited``, where Hive has NULL, a value that is not of its column's type is an error of the query.
+But for ``delimited``, where Hive has NULL, a value that is not of its column's type is an error of the query: casts.py.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from whimbrel.errors import UserError
+from whimbrel.lake.casts import misfit, of_text, of_value, sql_type
 from whimbrel.lake.csvfile import COLUMNS
 from whimbrel.lake.datasets import literal, path_literal, quoted
 
@@ -44,6 +45,14 @@ class External:
     options: Mapping[str, str]
 
 
+class _Where(NamedTuple):
+    """Which column of which table, and whether names are found by their letter case too."""
+
+    table: str
+    column: str
+    exact: bool
+
+
 class Partitioned(NamedTuple):
     """Files, and for each the values of the partition columns."""
 
@@ -57,7 +66,7 @@ def rows_of(external: External, place: Path, parts: Partitioned, ask: Ask) -> st
     names = [quoted(name) for name, _ in external.columns]
     if not external.partitions:
         return f"SELECT {', '.join(names)} FROM ({rows})"
-    names += [f"CAST({quoted(name)} AS {_sql(kind)}) AS {quoted(name)}" for name, kind in external.partitions]
+    names += [f"{of_text(quoted(name), kind, name)} AS {quoted(name)}" for name, kind in external.partitions]
     table = ", ".join(
         f"({', '.join('NULL' if each is None else literal(each) for each in (str(file.absolute()), *values))})"
         for file, values in zip(parts.files, parts.values, strict=True)
@@ -79,7 +88,7 @@ def _delimited(external: External, place: Path, files: list[Path], ask: Ask) -> 
         place_of[name.lower()] if by_name else quoted(stored[at]) for at, name in enumerate(wanted[: len(stored)])
     ]
     casts = ", ".join(
-        f"TRY_CAST({column} AS {_sql(kind)}) AS {quoted(name)}"
+        f"{of_text(column, kind, name, strict=False)} AS {quoted(name)}"
         for column, (name, kind) in zip(picked, external.columns, strict=True)
     )
     rows = _our_rows(files, stored, about["header"]) if about else _hive_rows(files, stored, external)
@@ -125,7 +134,7 @@ def _opencsv(external: External, place: Path, files: list[Path], ask: Ask) -> st
         bare = f"regexp_replace({text}, {literal(f'^{chr(92)}s*{quote}|{quote}$')}, '', 'g')"
         plain = f"regexp_replace({bare}, {literal(f'(?:{escape}|{quote})([{escape}{quote}])')}, '\\1', 'g')"
         value = f"CASE WHEN regexp_matches({text}, {literal(f'^{chr(92)}s*{quote}')}) THEN {plain} ELSE {text} END"
-        picked.append(f"CAST({value} AS {_sql(kind)}) AS {quoted(name)}")
+        picked.append(f"{of_text(value, kind, name)} AS {quoted(name)}")
     # Where quotes are not in pairs, the fields do not make up the line: Hive reads something, which is a guess.
     checked = (
         f"SELECT {FILE}, CASE WHEN length(array_to_string(regexp_extract_all({whole}, {literal(field)}), '')) "
@@ -149,57 +158,54 @@ def _json(external: External, place: Path, files: list[Path], ask: Ask) -> str:
     picked = []
     for name, kind in external.columns:
         wanted = external.options.get(f"mapping.{name.lower()}", name)
-        key = _spelled(wanted, seen, external.name, exact)
-        value = _value(f"json_extract(j, {literal(_pointer(key))})", kind, _inner(seen, key), external.name, exact)
+        where = _Where(external.name, name, exact)
+        key = _spelled(wanted, seen, where)
+        value = _value(f"json_extract(j, {literal(_pointer(key))})", kind, _inner(seen, key), where)
         picked.append(f"{value} AS {quoted(name)}")
     return f"SELECT {', '.join(picked)}, {FILE} FROM (SELECT {document} AS j, {FILE} FROM {lines})"
 
 
-def _value(json: str, kind: Any, seen: Any, table: str, exact: bool, depth: int = 0) -> str:
+def _value(json: str, kind: Any, seen: Any, where: _Where, depth: int = 0) -> str:
     """The JSON at one place as a value of the type; texts of scalars are cast, so that no digit is lost."""
     word = kind.this.name
     it = f"x{depth}"
     if word == "STRUCT":
         fields = []
         for each in kind.expressions:
-            key = _spelled(each.name, seen, table, exact)
-            inner = _value(
-                f"json_extract({json}, {literal(_pointer(key))})",
-                each.args["kind"],
-                _inner(seen, key),
-                table,
-                exact,
-                depth,
-            )
+            key = _spelled(each.name, seen, where)
+            path = f"json_extract({json}, {literal(_pointer(key))})"
+            inner = _value(path, each.args["kind"], _inner(seen, key), where, depth)
             fields.append(f"{quoted(each.name)} := {inner}")
-        made = f"struct_pack({', '.join(fields)})"
+        made, needed = f"struct_pack({', '.join(fields)})", "OBJECT"
     elif word == "ARRAY":
         (element,) = kind.expressions
         inside = seen[0] if isinstance(seen, list) and seen else {}
-        inner = _value(it, element, inside, table, exact, depth + 1)
-        made = f"list_transform(json_extract({json}, '$[*]'), lambda {it}: {inner})"
+        inner = _value(it, element, inside, where, depth + 1)
+        made, needed = f"list_transform(json_extract({json}, '$[*]'), lambda {it}: {inner})", "ARRAY"
     elif word == "MAP":
         of_key, of_value = kind.expressions
         found = f"json_extract({json}, '/' || replace(replace({it}, '~', '~0'), '/', '~1'))"
-        inner = _value(found, of_value, _together(seen), table, exact, depth + 1)
-        pair = f"struct_pack(k := CAST({it} AS {_sql(of_key)}), v := {inner})"
-        made = f"map_from_entries(list_transform(json_keys({json}), lambda {it}: {pair}))"
+        inner = _value(found, of_value, _together(seen), where, depth + 1)
+        pair = f"struct_pack(k := {of_text(it, of_key, where.column)}, v := {inner})"
+        made, needed = f"map_from_entries(list_transform(json_keys({json}), lambda {it}: {pair}))", "OBJECT"
     else:
-        return f"CAST({json} ->> '$' AS {_sql(kind)})"
-    return f"CASE WHEN coalesce(json_type({json}), 'NULL') = 'NULL' THEN NULL ELSE {made} END"
+        return of_text(f"({json} ->> '$')", kind, where.column)
+    found = f"coalesce(json_type({json}), 'NULL')"
+    wrong = misfit(json, word, where.column)
+    return f"CASE {found} WHEN 'NULL' THEN NULL WHEN '{needed}' THEN {made} ELSE {wrong} END"
 
 
-def _spelled(name: str, seen: Any, table: str, exact: bool) -> str:
+def _spelled(name: str, seen: Any, where: _Where) -> str:
     """The name as the files spell it."""
-    if seen == "JSON" and not exact:
+    if seen == "JSON" and not where.exact:
         message = f"{name!r} is in values of several types, so its letter case cannot be determined"
-        raise UserError(message, place=table, hint="Set 'case.insensitive'='false', and spell names exactly.")
-    if exact or not isinstance(seen, dict):
+        raise UserError(message, place=where.table, hint="Set 'case.insensitive'='false', and spell names exactly.")
+    if where.exact or not isinstance(seen, dict):
         return name
     found = [each for each in seen if each.lower() == name.lower()]
     if len(found) > 1:
         message = f"the files have {found[0]!r} and {found[1]!r}, which differ by letter case only"
-        raise UserError(message, place=table, hint="Set 'case.insensitive'='false', and spell the name exactly.")
+        raise UserError(message, place=where.table, hint="Set 'case.insensitive'='false', and spell the name exactly.")
     return found[0] if found else name
 
 
@@ -222,11 +228,12 @@ def _pointer(name: str) -> str:
 
 def _parquet(external: External, place: Path, files: list[Path], ask: Ask) -> str:
     source = f"read_parquet([{_paths(files)}], union_by_name = true, hive_partitioning = false, filename = '{FILE}')"
-    stored = {str(row[0]).lower(): str(row[0]) for row in ask(f"DESCRIBE SELECT * FROM {source}")}
+    stored = {str(row[0]).lower(): (str(row[0]), str(row[1])) for row in ask(f"DESCRIBE SELECT * FROM {source}")}
     picked = []
     for name, kind in external.columns:
-        column = quoted(stored[name.lower()]) if name.lower() in stored else "NULL"
-        picked.append(f"CAST({column} AS {_sql(kind)}) AS {quoted(name)}")
+        column, of = stored.get(name.lower(), ("", ""))
+        value = of_value(quoted(column), of, kind, name) if column else f"CAST(NULL AS {sql_type(kind)})"
+        picked.append(f"{value} AS {quoted(name)}")
     return f"SELECT {', '.join(picked)}, {FILE} FROM {source}"
 
 
@@ -239,11 +246,6 @@ def _lines(files: list[Path], skip: int) -> str:
 
 def _paths(files: list[Path]) -> str:
     return ", ".join(map(path_literal, files))
-
-
-def _sql(kind: Any) -> str:
-    text: str = kind.sql("duckdb")
-    return text
 
 
 def _refuse_nested(external: External) -> None:
