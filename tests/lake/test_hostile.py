@@ -283,3 +283,15 @@ def test_keys_that_look_like_escapes_are_plain_names(tmp_path: Path, monkeypatch
     monkeypatch.setattr("whimbrel.lake.bucket.open_service", lambda *_: Bucket("%2e%2e%2fx", "..x", "...", "A", "a"))
     place = fetch(Target(), "s3://b", tmp_path)
     assert {path.name for path in place.iterdir()} == {"%2e%2e%2fx", "..x", "...", "A", "a"}
+
+
+def test_a_copy_of_what_is_no_longer_in_the_bucket_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = ["p/a", "p/b"]
+    monkeypatch.setattr("whimbrel.lake.bucket.open_service", lambda *_: Bucket(*there))
+    place = fetch(Target(), "s3://b/p", tmp_path)
+    (place / "c.part").write_bytes(b"the rest of a copy that was stopped")
+    assert {path.name for path in fetch(Target(), "s3://b/p", tmp_path).iterdir()} == {"a", "b"}
+    there.remove("p/b")
+    with pytest.raises(UserError, match="/p/b is a copy of what is no longer there"):
+        fetch(Target(), "s3://b/p", tmp_path)
+    assert fetch(Target(), "s3://b/p/a", tmp_path).read_bytes() == b"x"

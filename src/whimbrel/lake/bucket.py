@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -19,6 +19,7 @@ from whimbrel.lake.inside import child
 from whimbrel.project import Target
 
 SCHEME = "s3://"
+_PART = ".part"  # what the name of a copy ends with until it is whole
 
 
 def fetch(target: Target, address: str, folder: Path, stop: threading.Event | None = None) -> Path:
@@ -31,12 +32,12 @@ def fetch(target: Target, address: str, folder: Path, stop: threading.Event | No
     path = path.strip("/")
     root = child(folder / "s3", bucket)
     here = root / _safe(path, address) if path else root
-    client, found = open_service(target, "s3"), False
+    client, found = open_service(target, "s3"), set[Path]()
     try:
         for each in _listed(client, bucket, path):
             if stop and stop.is_set():
                 raise Stopped("asked to stop before the export was copied", place=address)
-            found = True
+            found.add(root / _safe(each["Key"], address))
             _copy(client, bucket, each, root, root / _safe(each["Key"], address))
     except (Stopped, UserError, OSError):
         raise
@@ -44,7 +45,18 @@ def fetch(target: Target, address: str, folder: Path, stop: threading.Event | No
         translate(error, address)
     if not found:
         raise UserError("nothing lies there", place=address, hint="Name the bucket and the export's prefix.")
+    _refuse_stale(here, found, address)
     return here
+
+
+def _refuse_stale(here: Path, found: Collection[Path], address: str) -> None:
+    """What is here is read. Raises UserError for a file that is not in the bucket; the rest of a stopped copy goes."""
+    files = [path for path in (here.rglob("*") if here.is_dir() else ()) if not path.is_dir() and path not in found]
+    for path in files:
+        if path.suffix != _PART:
+            message = f"{path} is a copy of what is no longer there, and would be read too"
+            raise UserError(message, place=address, hint=f"Remove it, or all of {here}.")
+        path.unlink()
 
 
 def _listed(client: Any, bucket: str, path: str) -> Iterator[dict[str, Any]]:
@@ -63,7 +75,7 @@ def _copy(client: Any, bucket: str, found: dict[str, Any], root: Path, path: Pat
     if path.exists() and (path.stat().st_size, path.stat().st_mtime) == (found["Size"], moment):
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
+    part = path.with_name(path.name + _PART)
     with part.open("wb") as file:
         client.download_fileobj(bucket, found["Key"], file)
         file.flush()

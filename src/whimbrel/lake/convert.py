@@ -30,7 +30,7 @@ from whimbrel.lake.refused import Refused, reasons_of, refused_lines
 from whimbrel.lake.segments import Part
 from whimbrel.lake.settled import still_refused
 from whimbrel.lake.sources import SourceFile
-from whimbrel.lake.types import Type, parse_type
+from whimbrel.lake.types import TAGS_OF, Type, parse_type
 
 GROUP_BYTES = 32 << 20  # of packed files that become one part
 MOST_DELTAS = 16
@@ -78,7 +78,7 @@ def from_files(folder: Path, rules: ConvertRules, files: Sequence[SourceFile], s
             hint="Name the folder that holds the native export with its manifests.",
         )
     files = sources.prepared(files, rules.pinned or {})
-    return _base(folder, rules, files, iso(datetime.now(UTC)), (), stop)
+    return _base(folder, rules, files, iso(datetime.now(UTC)), (), stop, loose=True)
 
 
 def from_exports(
@@ -133,7 +133,9 @@ def _base(
     stop: Stop,
     *,
     current: bool = True,
+    loose: bool = False,
 ) -> Converted:
+    """``loose``: the files are of no export whose manifest says that they belong together."""
     columns = KnownTypes(rules.pinned or {}, rules.key, rules.exclude)
     identity = new_id()
     with building(folder, rules.name, identity) as workshop:
@@ -148,6 +150,9 @@ def _base(
             hint = "Convert it when it has items, or pin its columns in the project file."
             raise UserError("there are no items, so the columns are not known", place=rules.table, hint=hint)
         listed = _data_files(parts, identity, "base")
+        key = _key_columns(rules, schema, columns.types())
+        if loose and key and listed:
+            _check_unique(rules.name, [workshop.parent / each.path for each in listed], key)
         manifest = Manifest(
             id=identity,
             table=rules.table,
@@ -158,7 +163,7 @@ def _base(
             files=listed,
             rows=sum(each.rows for each in listed),
             parents=parents,
-            key=_key_columns(rules, schema),
+            key=key,
             refused=sum(part.refusals for part in parts),
         )
         return _publish(folder, manifest, workshop, parts, refused, columns, current)
@@ -190,7 +195,7 @@ def _delta(
             schema=schema,
             files=present.files + _data_files(parts, identity, "delta"),
             parents=(*present.parents, export.id),
-            key=_key_columns(rules, schema),
+            key=_key_columns(rules, schema, columns.types()),
             refused=count,
             gaps=(*present.gaps, gap) if gap else present.gaps,
         )
@@ -273,17 +278,35 @@ def _merged(present: Sequence[Field], new: Sequence[Field]) -> tuple[Field, ...]
 
 
 def _nothing_carried(rules: ConvertRules, refused: Sequence[Refused], count: int) -> UserError:
-    message = f"all of its {count:,} lines were set aside:\n{reasons_of(refused)}"
+    named = f" (these are the reasons of {len(refused):,})" if len(refused) < count else ""
+    message = f"all of its {count:,} lines were set aside{named}:\n{reasons_of(refused)}"
     return UserError(message, place=rules.table, hint="\nIs it an export in one of the formats in docs/lake.md?")
 
 
-def _key_columns(rules: ConvertRules, schema: Sequence[Field]) -> tuple[str, ...]:
+def _key_columns(rules: ConvertRules, schema: Sequence[Field], types: Mapping[str, Type]) -> tuple[str, ...]:
     names = {each.attribute: each.name for each in schema}
-    missing = [name for name in rules.key if name not in names]
-    if missing:
-        hint = f"The attributes are {', '.join(names)}."
-        raise UserError(f"the key attribute {missing[0]!r} is not in any item", place=rules.name, hint=hint)
-    return tuple(names[name] for name in rules.key if name in names)
+    for name in rules.key:
+        if name not in names:
+            hint = f"The attributes are {', '.join(names)}."
+            raise UserError(f"the key attribute {name!r} is not in any item", place=rules.name, hint=hint)
+        if TAGS_OF.get(types[name].kind) not in (("S",), ("N",), ("B",)):
+            hint = "A key is a string, a number or binary in all items: see `key` in the [[dataset]]."
+            raise UserError(f"the key attribute {name!r} has the type {types[name]}", place=rules.name, hint=hint)
+    return tuple(names[name] for name in rules.key)
+
+
+def _check_unique(name: str, files: Sequence[Path], key: Sequence[str]) -> None:
+    """Raises UserError where two items have one key: files of two scans, or a file and its copy."""
+    listed, columns = ", ".join(map(path_literal, files)), ", ".join(map(quoted, key))
+    rows = f"read_parquet([{listed}], union_by_name = true)"
+    query = f"SELECT {columns}, count(*) FROM {rows} GROUP BY ALL HAVING count(*) > 1"
+    with closing(connect()) as connection:
+        found = connection.execute(f"SELECT *, count(*) OVER () FROM ({query}) LIMIT 1").fetchone()
+    if found:
+        *values, count, keys = found
+        shown = ", ".join(f"{column} = {str(value)[:80]!r}" for column, value in zip(key, values, strict=True))
+        message = f"{keys:,} keys occur more than once, such as {shown}, in {count:,} items"
+        raise UserError(message, place=name, hint="Are files of two scans together, or a file and its copy?")
 
 
 def _key_in(files: Sequence[SourceFile]) -> tuple[str, ...]:

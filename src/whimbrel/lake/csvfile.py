@@ -35,8 +35,9 @@ def columns_for(
     manifest: Manifest, columns: Sequence[str] = (), label: str = "", exclude: Sequence[str] = ()
 ) -> list[str]:
     """The columns in their order: the ``label`` first. Raises UserError for one that is not there."""
-    wanted = [name for name in columns or manifest.columns if name not in exclude]
-    unknown = [name for name in [*wanted, *exclude, *([label] if label else [])] if name not in manifest.columns]
+    known = dict.fromkeys(manifest.columns)
+    wanted = [name for name in columns or known if name not in exclude]
+    unknown = [name for name in [*wanted, *exclude, *([label] if label else [])] if name not in known]
     if unknown:
         hint = f"It has {', '.join(manifest.columns)}."
         raise UserError(f"no column {unknown[0]!r}", place=manifest.name, hint=hint)

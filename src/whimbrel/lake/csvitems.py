@@ -144,10 +144,12 @@ def _header(path: Path) -> list[str]:
         names = [cell.text for cell in _cells(first.text, 0)]
     except BadLine as error:
         raise UserError(f"the header cannot be read: {error}", place=str(path), hint=hint) from None
-    wrong = next((name for name in names if not name or names.count(name) > 1), None)
-    if wrong is not None:
-        what = f"the column {wrong!r} appears twice" if wrong else "a column has no name"
-        raise UserError(what, place=str(path), hint=hint)
+    seen: set[str] = set()
+    for name in names:
+        if not name or name in seen:
+            what = f"the column {name[:80]!r} appears twice" if name else "a column has no name"
+            raise UserError(what, place=str(path), hint=hint)
+        seen.add(name)
     if len(names) == 1 and (sign := next((sign for sign in ";\t|" if sign in names[0]), "")):
         raise UserError(f"the columns are separated by {sign!r}, not by commas", place=str(path), hint=hint)
     if "\r" in first.text.decode():

@@ -164,8 +164,9 @@ def select(folder: Path, manifest: Manifest, columns: Sequence[str] | None = Non
 
     Only the key columns of the base are compared; without deltas it is the plain files.
     """
-    wanted = list(columns) if columns is not None else list(manifest.columns)
-    unknown = [name for name in wanted if name not in manifest.columns]
+    known = dict.fromkeys(manifest.columns)
+    wanted = list(known if columns is None else columns)
+    unknown = [name for name in wanted if name not in known]
     if unknown:
         raise UserError(f"no column {unknown[0]!r}", place=manifest.name, hint=f"It has {', '.join(manifest.columns)}.")
     missing = [file for file in manifest.files if not (home(folder, manifest.name) / file.path).exists()]

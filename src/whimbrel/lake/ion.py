@@ -9,6 +9,7 @@ Source: "DynamoDB table export output format" in Amazon's developer guide.
 
 from __future__ import annotations
 
+from collections import Counter
 from decimal import Decimal
 from typing import Any
 
@@ -48,9 +49,9 @@ def _metadata(value: Any) -> Any:
 
 def _pairs(struct: Any) -> list[tuple[str, Any]]:
     pairs = list(struct.items())
-    names = [name for name, _ in pairs]
-    if len(set(names)) != len(names):
-        raise BadLine(f"the name {next(name for name in names if names.count(name) > 1)!r} occurs twice")
+    name, times = Counter(name for name, _ in pairs).most_common(1)[0] if pairs else ("", 0)
+    if times > 1:
+        raise BadLine(f"the name {name!r} occurs twice")
     return pairs
 
 

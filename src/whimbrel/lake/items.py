@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from whimbrel.item import MAX_DEPTH, NUMBER, NotANumber, number
+from whimbrel.item import MAX_DEPTH, NUMBER, NotANumber, normal, number
 from whimbrel.records import Item
 
 EXACT = Context(prec=60, Emax=10_000, Emin=-10_000, traps=[InvalidOperation, Overflow, Inexact])
@@ -139,12 +139,14 @@ def _list(content: Any, name: str, level: int) -> None:
         _check(value, f"{name}[{position}]", level + 1)
 
 
-def _set(check: Callable[[Any, str], None]) -> Callable[[Any, str], None]:
+def _set(tag: str, check: Callable[[Any, str], None]) -> Callable[[Any, str], None]:
     def of(content: Any, name: str) -> None:
-        if not isinstance(content, list):
+        if not isinstance(content, list) or not content:
             raise BadLine(f"attribute {name!r} has the set {shown(content)}")
         for member in content:
             check(member, name)
+        if len(content) > 1 and len(set(normal({tag: content})[tag])) < len(content):
+            raise BadLine(f"attribute {name!r} has a set with a member twice: {shown(content)}")
 
     return of
 
@@ -157,16 +159,17 @@ _CHECKERS: dict[str, Callable[..., None]] = {
     "NULL": _null,
     "M": _map,
     "L": _list,
-    "SS": _set(_text),
-    "NS": _set(_number),
-    "BS": _set(_binary),
+    "SS": _set("SS", _text),
+    "NS": _set("NS", _number),
+    "BS": _set("BS", _binary),
 }
 TAGS = tuple(_CHECKERS)
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise BadLine(f"the name {next(name for name in names if names.count(name) > 1)!r} occurs twice")
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise BadLine(f"the name {shown(name)} occurs twice")
+        found[name] = value
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping
 
+from whimbrel.errors import UserError
 from whimbrel.lake.fast import Attribute, Plan
 from whimbrel.lake.manifest import Field
 from whimbrel.lake.types import TAGS_OF, Shape, Type, flat, with_fields
@@ -12,6 +13,7 @@ from whimbrel.lake.values import is_plain, typed
 from whimbrel.records import AttributeValue, Item
 
 RESERVED = ("_deleted", "_sequence")
+MOST_ATTRIBUTES = 5_000  # each is a column, and one item may have 40,000 names
 
 
 class KnownTypes:
@@ -37,10 +39,14 @@ class KnownTypes:
                 self.grow(name, value)
 
     def grow(self, name: str, value: AttributeValue) -> None:
-        """Make room for a value that does not fit. Raises Misfit when the type is pinned and must stay."""
+        """Make room for a value that does not fit. Raises Misfit when the type is pinned and must stay, UserError where
+        there are too many attributes.
+        """
         with self._lock:
             if name not in self._pinned:
                 if name not in self._shapes:
+                    if len(self._pinned) + len(self._shapes) >= MOST_ATTRIBUTES:
+                        raise _too_many()
                     self._shapes[name] = Shape()
                     self.added.append(name)
                 self._shapes[name].see(value)
@@ -67,6 +73,11 @@ class KnownTypes:
         with self._lock:
             found = _alike(dict.fromkeys({**self._pinned, **self._shapes}.keys() - self.exclude), "")
             return found + [group for name, shape in self._shapes.items() for group in _alike_in(shape, name)]
+
+
+def _too_many() -> UserError:
+    message = f"the items have more than {MOST_ATTRIBUTES:,} different attributes, and each would be a column"
+    return UserError(message, hint="Keep names that are data in a map: a map of more than 500 names is one column.")
 
 
 def _alike_in(shape: Shape, path: str) -> list[list[str]]:

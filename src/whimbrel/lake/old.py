@@ -9,6 +9,7 @@ Source: awslabs/emr-dynamodb-connector (DynamoDBItemWritable, AttributeValueDese
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ def data_files(folder: Path) -> list[Path]:
     try:
         entries = orjson.loads(read_small(manifest, folder, _MOST_MANIFEST))["entries"]
         names = [str(entry["url"]).rpartition("/")[2] for entry in entries]
-        if wrong := [name for name in names if not is_plain_name(name) or names.count(name) > 1]:
+        times = Counter(names)
+        if wrong := [name for name in names if not is_plain_name(name) or times[name] > 1]:
             raise ValueError(f"{wrong[0]!r} is listed twice, or is not the name of a file")
     except (ValueError, KeyError, TypeError) as error:
         raise LogCorrupt(f"not a manifest: {error!r}", place=str(manifest), hint="Copy the export again.") from error

@@ -51,10 +51,12 @@ def _dataset(tomlkit: Any, document: Any, table: str, name: str) -> Any:
 
 def _write_types(tomlkit: Any, dataset: Any, types: Mapping[str, Type]) -> None:
     if "columns" not in dataset:
-        dataset["columns"] = tomlkit.table()
-        for attribute, kind in types.items():
-            dataset["columns"][attribute] = str(kind)
-        dataset["columns"].add(tomlkit.nl())  # before what follows in the file
+        # As text, since a table takes the longer to be added to the more it has.
+        lines = (
+            f"{tomlkit.key(name).as_string()} = {tomlkit.string(str(kind)).as_string()}\n"
+            for name, kind in types.items()
+        )
+        dataset["columns"] = tomlkit.parse(f"[columns]\n{''.join(lines)}\n")["columns"]
     columns = dataset["columns"]
     for attribute, kind in types.items():
         if columns.get(attribute) != str(kind):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from whimbrel.item import MAX_PARTITION_KEY_BYTES
 from whimbrel.lake.known_types import KnownTypes, fields_of
 from whimbrel.lake.manifest import Field
 from whimbrel.lake.need import need
@@ -20,6 +21,7 @@ from whimbrel.records import Item
 if TYPE_CHECKING:
     import pyarrow
 
+_LONGEST_KEY = MAX_PARTITION_KEY_BYTES * 4 // 3 + 3  # characters: a binary one is base64 here
 MOST_NAMED = 10_000  # refused items that are named, for each part; the others are counted
 
 
@@ -106,10 +108,23 @@ class PartWriter:
                 if name not in self._columns.exclude
             }
             grew = self._renew_types()
+        for position, reason in self._without_key(batch, read_as):
+            faults.setdefault(position, reason)
         for position, reason in faults.items():
             key = self._key_of_row(batch.slice(position, 1), read_as)
             self.refuse(Refused(str(source.path), 0, key, reason, ""))
         self._write(typed, len(batch), faults, deleted)
+
+    def _without_key(self, batch: pyarrow.RecordBatch, read_as: dict[str, Type]) -> Iterator[tuple[int, str]]:
+        """The rows that cannot be items, and why: every item has its key, which is neither empty nor too long."""
+        for name in self._columns.key:
+            texts = _texts(batch, name, read_as, self.types[name]) if name in self.types else None
+            if texts is None:
+                yield from ((position, f"its key attribute {name!r} is missing") for position in range(len(batch)))
+            elif texts.null_count or not _are_keys(texts):
+                for position, text in enumerate(texts.to_pylist()):
+                    if fault := _fault_of_key(text):
+                        yield position, f"its key attribute {name!r} is {fault}"
 
     def _write(
         self, typed: dict[str, pyarrow.Array], size: int, faults: dict[int, str], deleted: list[bool] | None
@@ -189,8 +204,9 @@ class PartWriter:
             self._writer = None
 
     def _key_of(self, item: Item) -> Item:
-        """The item's key; without knowing what that is, its first attributes."""
-        return {name: item[name] for name in self._columns.key or list(item)[:3] if name in item}
+        """The item's key; without knowing what that is, or where it has none, its first attributes."""
+        key = self._columns.key if item.keys() >= set(self._columns.key) else ()
+        return {name: item[name] for name in key or list(item)[:3]}
 
     def _key_of_row(self, row: pyarrow.RecordBatch, read_as: dict[str, Type]) -> Item:
         found: Item = {}
@@ -200,6 +216,19 @@ class PartWriter:
                 with suppress(Misfit):
                     found[name] = tagged(text, kind)
         return self._key_of(found)
+
+
+def _are_keys(texts: pyarrow.Array) -> bool:
+    import pyarrow.compute as pc
+
+    ends = pc.min_max(pc.binary_length(texts)).as_py()
+    return bool(ends["min"]) and ends["max"] <= _LONGEST_KEY
+
+
+def _fault_of_key(text: str | None) -> str:
+    if not text:
+        return "missing" if text is None else "empty"
+    return f"longer than {MAX_PARTITION_KEY_BYTES:,} bytes" if len(text.encode()) > _LONGEST_KEY else ""
 
 
 def _texts(batch: pyarrow.RecordBatch, name: str, read_as: dict[str, Type], kind: Type) -> pyarrow.Array:
