@@ -85,6 +85,8 @@ NOT_HTTP = {
     "a bad length": f"{HEAD}Content-Length: -1\r\n\r\n".encode(),
     "two lengths": f"{HEAD}Content-Length: 1\r\nContent-Length: 2\r\n\r\n12".encode(),
     "a length and chunks": f"{HEAD}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".encode(),
+    "packed chunks": f"{HEAD}Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n".encode(),
+    "chunks of HTTP/1.0": f"{HEAD}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n".replace("/1.1", "/1.0").encode(),
 }
 
 
@@ -92,6 +94,45 @@ NOT_HTTP = {
 def test_what_is_not_http_is_refused(server: Running, stranger: socket.socket, sent: bytes) -> None:
     assert answer_to(stranger, sent)[0] == 400
     assert stranger.recv(1) == b""
+
+
+CHANGED = {
+    "a packed body": ("Content-Encoding: gzip", 415, b"Content-Encoding 'gzip'"),
+    "an unknown packing": ("Content-Encoding: x-mine", 415, b"Content-Encoding 'x-mine'"),
+    "another expectation": ("Expect: 200-ok", 417, b"Expect '200-ok'"),
+    "two types": ("Content-Type: application/json", 400, b"content-type appears twice"),
+    "two operations": ("X-Amz-Target: SageMaker.A\r\nX-Amz-Target: SageMaker.B", 400, b"x-amz-target appears twice"),
+    "two forms of an answer": ("Accept: text/csv\r\nAccept: application/json", 400, b"accept appears twice"),
+    "two variants": (
+        "X-Amzn-SageMaker-Target-Variant: A\r\nX-Amzn-SageMaker-Target-Variant: B",
+        400,
+        b"x-amzn-sagemaker-target-variant appears twice",
+    ),
+}
+
+
+@pytest.mark.parametrize(("header", "status", "why"), CHANGED.values(), ids=CHANGED)
+def test_a_header_that_changes_what_the_body_means_is_honoured_or_refused(
+    server: Running, stranger: socket.socket, header: str, status: int, why: bytes
+) -> None:
+    found, body = answer_to(stranger, f"{HEAD}{header}\r\nContent-Length: {len(ROW)}\r\n\r\n{ROW}".encode())
+    assert (found, why in body) == (status, True), body
+
+
+def test_an_encoding_that_changes_nothing_is_taken(server: Running, stranger: socket.socket) -> None:
+    head = f"{HEAD}Content-Encoding: identity\r\nVia: a\r\nVia: b\r\nContent-Length: {len(ROW)}\r\n\r\n"
+    assert answer_to(stranger, f"{head}{ROW}".encode())[0] == 200
+
+
+def test_head_has_the_head_of_get_and_the_connection_stays_in_step(server: Running) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    for path, status in [("/ping", 200), ("/", 200), ("/status", 200), ("/metrics", 200), ("/x", 404), (PATH, 405)] * 2:
+        connection.request("HEAD", path)
+        answer = connection.getresponse()
+        assert (answer.status, answer.read()) == (status, b"")
+        assert int(answer.headers["content-length"]) > 0
+    connection.request("GET", "/ping")
+    assert connection.getresponse().read() == b"{}"
 
 
 def test_a_head_without_end_is_refused(server: Running, stranger: socket.socket) -> None:

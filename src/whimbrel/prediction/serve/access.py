@@ -31,6 +31,10 @@ ANY_HOST = "*"
 _HOST = re.compile(rb"(\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::\d{1,5})?")
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 _MOST_KNOWN = 256
+# Of these only one could be honoured: which one would be a guess.
+_ONCE = frozenset(
+    (b"host", b"origin", b"authorization", b"content-type", b"content-encoding", b"accept", b"expect", b"x-amz-target")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +168,12 @@ def _same_site(origin: bytes, host: bytes) -> bool:
 
 
 def _twice(headers: Sequence[tuple[bytes, bytes]]) -> str:
-    names = [name for name, _ in headers]
-    return next((each.decode() for each in (b"host", b"origin", b"authorization") if names.count(each) > 1), "")
+    seen: set[bytes] = set()
+    for name, _ in headers:
+        if name in seen and (name in _ONCE or name.startswith(b"x-amzn-sagemaker-")):
+            return name.decode("latin-1")
+        seen.add(name)
+    return ""
 
 
 def _is_address(name: str) -> bool:

@@ -183,23 +183,25 @@ class Connection(asyncio.Protocol):
     def _serve(self, request: Request, keep: bool) -> None:
         response = self._listener.serve(request)
         if isinstance(response, Response):
-            self._answer(response, keep)
+            self._answer(request, response, keep)
         else:
             self._read(False)
             self._busy = self._loop.create_task(self._serve_slowly(request, response, keep))
 
     async def _serve_slowly(self, request: Request, work: Coroutine[Any, Any, Response], keep: bool) -> None:
         response = await self._listener.serve_slowly(request, work)
-        del request, work
+        del work
         self._busy = None
-        self._answer(response, keep)
-        del response
+        self._answer(request, response, keep)
+        del request, response
         self._go_on()
 
-    def _answer(self, response: Response, keep: bool) -> None:
+    def _answer(self, request: Request, response: Response, keep: bool) -> None:
         keep = keep and not self._listener.closing
         if self._transport and not self._transport.is_closing():
-            self._transport.write(_lines(response, keep).encode("latin-1") + response.body)
+            # An answer to HEAD ends with its head: what came behind it would be taken for the next answer.
+            body = b"" if request.method == b"HEAD" else response.body
+            self._transport.write(_lines(response, keep).encode("latin-1") + body)
             if not keep:
                 self._transport.close()
         self._incoming.answered = monotonic()

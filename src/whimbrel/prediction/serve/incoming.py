@@ -18,7 +18,7 @@ from whimbrel.prediction.serve.listener import Listener, Local, Request
 MOST_HEAD = 64 << 10  # bytes of the request line, all headers and trailers, as they are sent
 MOST_HEADERS = 200
 SLICE = 4 << 10  # at most so much is parsed at once
-_FRAMING = frozenset((b"content-length", b"expect"))
+_FRAMING = frozenset((b"content-length", b"expect", b"transfer-encoding", b"content-encoding"))
 
 
 class Incoming:
@@ -123,9 +123,22 @@ class Incoming:
         name = name.lower()
         self._headers.append((name, value))
         if name in _FRAMING:
-            self._expects = self._expects or name == b"expect"
-            if name == b"content-length" and int(value) > self._listener.limits.body:
-                self._too_large()
+            self._frame(name, value)
+
+    def _frame(self, name: bytes, value: bytes) -> None:
+        """What a header says of the body: what is not done as it says is refused."""
+        said = value.strip().lower()
+        shown = repr(value[:100].decode("latin-1"))
+        if name == b"content-length" and int(value) > self._listener.limits.body:
+            self._too_large()
+        elif name == b"expect":
+            self._expects = True
+            if said != b"100-continue":
+                self._refuse(417, f"Expect {shown} cannot be met", "")
+        elif name == b"content-encoding" and said not in (b"", b"identity"):
+            self._refuse(415, f"Content-Encoding {shown} is not supported: send the body as it is", "")
+        elif name == b"transfer-encoding" and (said != b"chunked" or self._parser.get_http_version() != "1.1"):
+            self._refuse(400, f"Transfer-Encoding {shown} is not supported: HTTP/1.1 has 'chunked'", "")
 
     def on_headers_complete(self) -> None:
         # As long as it is incomplete a head has a limit in ``endless``; here it has its exact one.

@@ -17,6 +17,8 @@ _ERRORS = {
     405: "ValidationError",
     408: "ValidationError",
     413: "ValidationError",
+    415: "ValidationError",
+    417: "ValidationError",
     431: "ValidationError",
     401: "AccessDeniedException",
     403: "AccessDeniedException",

@@ -137,6 +137,8 @@ class Routes:
         return self._doors.by_signature(Signed(request.method.decode(), path, query, headers, request.body))
 
     def handle(self, request: Request) -> Handled:
+        if request.method == b"HEAD":
+            request = request._replace(method=b"GET")  # of the answer, the connection sends the head alone
         path = request.path
         if path.startswith(_PREFIX):
             name, _, way = path[len(_PREFIX) :].partition(b"/")
