@@ -48,9 +48,13 @@ def test_the_forms_of_mlflow_are_rows(server: Running, form: str) -> None:
         ({"dataframe_split": {"columns": ["wage"], "data": [[1]]}}, "'wage' is not an input"),
         ({"dataframe_split": [VALUES]}, "dataframe_split must be"),
         ({"inputs": {"age": [1, 2], "job": ["a"]}}, "of the same length"),
-        ({"dataframe_records": records(), "inputs": [VALUES]}, "must be"),
+        ({"dataframe_records": records(), "inputs": [VALUES]}, "were both sent"),
         ({"instances": [VALUES], "dataframe_records": records()}, "were both sent"),
         ({"dataframe_records": records(), "params": {"threshold": 0.9}}, "params are not supported"),
+        ({"instances": [VALUES], "params": {"threshold": 0.9}}, "params are not supported"),
+        ({"instances": [VALUES], "parameters": {"threshold": 0.9}}, "'parameters' beside instances"),
+        ({"inputs": [VALUES], "signature_name": "other"}, "'signature_name' beside inputs"),
+        ({"instances": [{"features": VALUES, "weight": 2}]}, "'weight' beside features"),
     ],
 )
 def test_a_wrong_body_of_mlflow_is_named(server: Running, body: Any, named: str) -> None:
@@ -114,6 +118,44 @@ def test_a_large_request_of_the_protocol_is_answered_in_its_order(server: Runnin
     assert ask(server, INFER, {"inputs": [wide]})[1]["outputs"][0]["data"] == expected
 
 
+def test_the_outputs_that_are_asked_for_are_answered_and_no_others(server: Running) -> None:
+    for wanted in ({"name": "score"}, {"name": "score", "parameters": {"binary_data": False}}):
+        code, found = ask(server, INFER, {"inputs": tensors(), "outputs": [wanted]})
+        assert (code, [each["name"] for each in found["outputs"]]) == (200, ["score"])
+    refused: dict[str, Any] = {
+        "no output 'margin'": [{"name": "margin"}],
+        "'score' appears twice": [{"name": "score"}, {"name": "score"}],
+        "only its name is supported": [{"name": "score", "parameters": {"binary_data": True}}],
+        "must be a list": {"name": "score"},
+    }
+    for named, outputs in refused.items():
+        code, found = ask(server, INFER, {"inputs": tensors(), "outputs": outputs})
+        assert (code, named in found["error"]) == (400, True), found
+
+
+@pytest.mark.parametrize(
+    ("datatype", "good", "bad"),
+    [
+        ("INT8", [-128, 127, None], [128, -129, 1.0, "1", True]),
+        ("UINT8", [0, 255], [-1, 256]),
+        ("INT64", [-(2**63), 2**63 - 1], [2**63, 34.5]),
+        ("UINT64", [2**64 - 1], [-1]),
+        ("FP32", [1, 1.5, None], ["1.5", True]),
+        ("BYTES", ["34", 34, "", None], [[[1]], {"a": 1}]),
+        ("BOOL", [None], [0, "true"]),
+    ],
+)
+def test_a_value_is_of_its_tensors_type_or_refused(server: Running, datatype: str, good: Any, bad: Any) -> None:
+    def answered(value: Any) -> tuple[int, dict[str, Any]]:
+        return ask(server, INFER, {"inputs": [AGE | {"datatype": datatype, "data": [value]}]})
+
+    for value in good:
+        assert answered(value)[0] == 200, value
+    for value in bad:
+        code, found = answered(value)
+        assert (code, f"is not a value of {datatype}" in found["error"]) == (400, True), (value, found)
+
+
 AGE = {"name": "age", "datatype": "FP64", "shape": [1], "data": [3]}
 
 
@@ -124,6 +166,7 @@ AGE = {"name": "age", "datatype": "FP64", "shape": [1], "data": [3]}
         (f"/v2/models/{ENDPOINT}/versions/v9/infer", {"inputs": [AGE]}, 404, "'v1', not 'v9'"),
         (f"/v2/models/{ENDPOINT}/load", {}, 404, "nothing at this path"),
         (INFER, {"inputs": []}, 400, "inputs"),
+        (INFER, {"inputs": [AGE], "id": 7}, 400, "id must be a string"),
         (INFER, {"inputs": [AGE], "parameters": {"binary_data_output": True}}, 400, "'parameters'"),
         (INFER, {"inputs": [AGE | {"parameters": {"binary_data_size": 8}}]}, 400, "'parameters'"),
         (INFER, {"inputs": [AGE | {"shape": [2]}]}, 400, "do not fill"),
@@ -131,7 +174,8 @@ AGE = {"name": "age", "datatype": "FP64", "shape": [1], "data": [3]}
         (INFER, {"inputs": [AGE, AGE]}, 400, "appears twice"),
         (INFER, {"inputs": [AGE | {"shape": [10_001], "data": [3] * 10_001}]}, 400, "more than the limit of 10000"),
         (INFER, {"inputs": [AGE | {"name": "wage"}]}, 400, "'wage' is not an input"),
-        (INFER, {"inputs": [AGE | {"data": ["x"]}]}, 400, "column 'age' must be a finite number"),
+        (INFER, {"inputs": [AGE | {"data": ["x"]}]}, 400, "input 'age': 'x' is not a value of FP64"),
+        (INFER, {"inputs": [AGE | {"datatype": "BYTES", "data": ["x"]}]}, 400, "column 'age' must be a finite number"),
     ],
 )
 def test_anything_else_is_refused_by_name(server: Running, path: str, body: Any, code: int, named: str) -> None:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -164,6 +165,16 @@ def test_a_wrong_row_names_its_column(row: Any, column: str) -> None:
         row_reader([AGE, JOB])(row, 4)
     assert caught.value.column == column
     assert caught.value.place == "row 4"
+
+
+@pytest.mark.parametrize(
+    "row", [{"about.level": 1, "about": {"level": 2}}, {"job": "cook", "about": {"a.level": 1, "a": {"level": 2}}}]
+)
+def test_a_column_that_a_row_has_twice_is_refused(row: dict[str, Any]) -> None:
+    read = row_reader([replace(AGE, name="about.level"), replace(AGE, name="about.a.level"), JOB])
+    with pytest.raises(RowError, match="appears twice"):
+        read(row, 4)
+    assert read({"about": {"level": 2}, "job": "cook"}, 4) == [2, None, "cook"]
 
 
 def test_a_column_of_names_of_rows_is_no_input() -> None:

@@ -232,7 +232,7 @@ def row_reader(inputs: Sequence[Input], ignored: Sequence[str] = ()) -> Callable
                 f"{shown(row)} is not a row", column="", place=f"row {number}", hint="Send a list or an object."
             )
         if not row.keys() <= allowed:
-            row = flat(row, allowed)
+            row = flat(row, allowed, number)
         for name in row.keys() - allowed:
             raise RowError(
                 f"column {name!r} is not an input of the model",
@@ -245,15 +245,19 @@ def row_reader(inputs: Sequence[Input], ignored: Sequence[str] = ()) -> Callable
     return read
 
 
-def flat(row: dict[str, Any], known: Collection[str]) -> dict[str, Any]:
-    """The row with the values of maps in it as columns of their own, unless the map's name is known itself."""
+def flat(row: dict[str, Any], known: Collection[str], number: int) -> dict[str, Any]:
+    """The row with the values of maps in it as columns of their own, unless the map's name is known itself. Raises
+    RowError where two would have one name.
+    """
     found: dict[str, Any] = {}
     for name, value in row.items():
+        inner = {name: value}
         if isinstance(value, dict) and name not in known:
-            inner = {f"{name}.{key}": each for key, each in value.items()}
-            found |= flat(inner, known)
-        else:
-            found[name] = value
+            inner = flat({f"{name}.{key}": each for key, each in value.items()}, known, number)
+        for twice in inner.keys() & found.keys():
+            message = f"column {twice!r} appears twice, by its own name and in a map"
+            raise RowError(message, column=twice, place=f"row {number}", hint="Send it once.")
+        found |= inner
     return found
 
 

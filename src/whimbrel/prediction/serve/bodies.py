@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 from collections.abc import Generator, Iterator, Sequence
 from itertools import islice
@@ -24,6 +25,9 @@ CSV, JSON, JSON_LINES = "text/csv", "application/json", "application/jsonlines"
 RECORDIO = "application/x-recordio-protobuf"
 _SHORT_LINE = 64 << 10  # bytes; csv has a limit for a field
 _FORMS = ("instances", "dataframe_split", "dataframe_records", "inputs")
+_CHARSET = re.compile(r";\s*charset\s*=\s*[\"']?([^\s;\"']*)", re.IGNORECASE)
+_COLON = re.compile(rb'"[ \t\r\n]*:')
+_UTF8 = ("utf-8", "utf8", "us-ascii", "ascii")
 Row = list[Any] | dict[str, Any]
 
 
@@ -38,7 +42,7 @@ class BodyError(Exception):
 
 def rows_of(body: bytes, content_type: str, names: Sequence[str], at_once: int) -> Iterator[list[Row]]:
     """The rows of a body, ``at_once`` at a time. Raises BodyError, at the latest when that row is reached."""
-    kind = CSV if content_type == CSV else content_type.partition(";")[0].strip().lower()
+    kind = CSV if content_type == CSV else _kind(content_type)
     if kind == CSV:
         if row := _only_row(body, names):
             yield [row]
@@ -61,6 +65,14 @@ def rows_of(body: bytes, content_type: str, names: Sequence[str], at_once: int) 
     while part:
         yield part
         part = list(islice(rows, at_once))
+
+
+def _kind(content_type: str) -> str:
+    """The media type. Raises BodyError for text that is said to be in another encoding than UTF-8."""
+    charset = _CHARSET.search(content_type)
+    if charset and charset[1].lower() not in _UTF8:
+        raise BodyError(f"charset {charset[1][:40]!r} is not supported: send UTF-8", 415)
+    return content_type.partition(";")[0].strip().lower()
 
 
 def _text(body: bytes) -> str:
@@ -104,7 +116,7 @@ def _csv_rows(text: str, names: Sequence[str]) -> Iterator[Row]:
                 first = False
                 if names[0] in fields and set(names) <= set(fields):
                     # A header; then the columns may stand in any order, and others between them.
-                    header = fields
+                    header = _header(fields)
                     continue
             if header is None:
                 yield fields
@@ -112,6 +124,15 @@ def _csv_rows(text: str, names: Sequence[str]) -> Iterator[Row]:
                 yield _by_header(header, fields, names, reader.line_num)
     except csv.Error as error:
         raise BodyError(f"line {reader.line_num}: not CSV: {error}") from None
+
+
+def _header(fields: list[str]) -> list[str]:
+    names: set[str] = set()
+    for name in fields:
+        if name in names:
+            raise BodyError(f"line 1: the header has the column {name[:80]!r} twice")
+        names.add(name)
+    return fields
 
 
 def _by_header(header: list[str], fields: list[str], names: Sequence[str], line: int) -> Row:
@@ -122,28 +143,62 @@ def _by_header(header: list[str], fields: list[str], names: Sequence[str], line:
 
 
 def _json_rows(body: bytes, width: int) -> Iterator[Row]:
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise BodyError(f"the body is not JSON: {error}{_not_a_number(body)}") from None
-    instances = _mlflow(document) if isinstance(document, dict) and "instances" not in document else document
-    if isinstance(instances, dict):
-        if len(forms := [each for each in _FORMS if each in instances]) > 1:
+    document = load_json(body, "the body is not JSON")
+    instances = document
+    if isinstance(document, dict):
+        forms = [each for each in _FORMS if each in document]
+        if len(forms) > 1:
             raise BodyError(f"{' and '.join(forms)} were both sent: send one of them")
-        instances = instances["instances"]
+        if document.get("params"):
+            raise BodyError("params are not supported")
+        instances = document["instances"] if "instances" in document else _mlflow(document)
+        if unknown := document.keys() - {*forms, "params"}:
+            raise BodyError(f"{min(unknown)[:80]!r} beside {forms[0]} is not supported")
     if not isinstance(instances, (list, Generator)):
         raise BodyError('the body must be {"instances": [...]}')
     for number, instance in enumerate(instances, 1):
         yield _features(instance, width, f"instance {number}")
 
 
+def load_json(text: bytes, fault: str) -> Any:
+    """The JSON in ``text``, in which no object has a name twice: one of the two values would be lost. Raises BodyError,
+    which begins with ``fault`` where it is not JSON.
+    """
+    try:
+        value = orjson.loads(text)
+        # Each name stands before a colon, and strings may have more: then it takes longer to say.
+        names = _names(value)
+        if names != text.count(b":") and names != sum(1 for _ in _COLON.finditer(text)):
+            del value  # not both at once: a body may be large
+            json.loads(text, object_pairs_hook=_without_repeats)
+            value = orjson.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BodyError(f"{fault}: {error}{_not_a_number(text)}") from None
+    return value
+
+
+def _names(value: Any, *, walk: bool = True) -> int:
+    """How many names the objects in ``value`` have, but for those in lists within a list: there are a row's values."""
+    if value.__class__ is dict:
+        return len(value) + sum(_names(each, walk=walk) for each in value.values() if each.__class__ in (dict, list))
+    if value.__class__ is not list or not walk:
+        return 0
+    return sum(_names(each, walk=False) for each in value if each.__class__ is dict)
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> None:
+    names: set[str] = set()
+    for name, _ in pairs:
+        if name in names:
+            raise BodyError(f"the name {name[:80]!r} occurs twice in one object")
+        names.add(name)
+
+
 def _mlflow(document: dict[str, Any]) -> Any:
-    """The rows of a body as MLflow's scoring server takes it, which has one of four forms. Raises BodyError.
+    """The rows of a body as MLflow's scoring server takes it, which has one of its forms. Raises BodyError.
 
     Objects are made of them one by one: all at once would be more than is counted for the body.
     """
-    if document.get("params"):
-        raise BodyError("params are not supported")
     forms = [each for each in _FORMS if each in document]
     if len(forms) != 1:
         raise BodyError('the body must be {"instances": [...]}')
@@ -183,11 +238,7 @@ def _not_a_number(body: bytes) -> str:
 def _json_lines(body: bytes, width: int) -> Iterator[Row]:
     for number, line in enumerate(io.BytesIO(body), 1):  # one line at a time, not all of them at once
         if line.strip():
-            try:
-                instance = orjson.loads(line)
-            except orjson.JSONDecodeError as error:
-                raise BodyError(f"line {number}: not JSON: {error}{_not_a_number(line)}") from None
-            yield _features(instance, width, f"line {number}")
+            yield _features(load_json(line, f"line {number}: not JSON"), width, f"line {number}")
 
 
 def _records(body: bytes, width: int) -> Iterator[Row]:
@@ -203,14 +254,20 @@ def _records(body: bytes, width: int) -> Iterator[Row]:
 def _features(instance: Any, width: int, place: str) -> Row:
     features = instance
     if isinstance(features, dict) and isinstance(features.get("data"), dict) and "features" in features["data"]:
-        features = features["data"]
+        features = _alone(features, "data", place)
     if isinstance(features, dict) and isinstance(features.get("features"), (dict, list)):
-        features = features["features"]
+        features = _alone(features, "features", place)
     if isinstance(features, dict) and isinstance(features.get("values"), list):
         features = _sparse(features, width, place) if "keys" in features else features["values"]
     if isinstance(features, (list, dict)):
         return features
     raise BodyError(f'{place}: must be {{"features": [...]}}, or an object with the values by name')
+
+
+def _alone(wrapper: dict[str, Any], name: str, place: str) -> Any:
+    if len(wrapper) > 1:
+        raise BodyError(f"{place}: {min(wrapper.keys() - {name})[:80]!r} beside {name} is not supported")
+    return wrapper[name]
 
 
 def _sparse(features: dict[str, Any], width: int, place: str) -> Row:
@@ -225,4 +282,6 @@ def _sparse(features: dict[str, Any], width: int, place: str) -> Row:
         if not isinstance(key, int) or isinstance(key, bool) or not 0 <= key < width:
             raise BodyError(f"{place}: key {str(key)[:40]} is not a position from 0 to {width - 1}")
         row[key] = value
+    if len(set(keys)) < len(keys):
+        raise BodyError(f"{place}: a key occurs twice")
     return row

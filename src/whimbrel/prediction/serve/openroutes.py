@@ -54,16 +54,16 @@ class OpenInference:
         return _v2({"error": "there is nothing at this path"}, 404)
 
     async def _infer(self, live: LiveEndpoint, served: Served, request: Request, meta: MetaOf) -> Response:
-        load, headers = self._load(), dict(request.headers)
+        load, headers = self._load(), dict(request.fields)
         if openinference.BINARY in headers:
             return _v2({"error": "binary tensor data after the JSON is not supported: send data as JSON"}, 400)
         held = 0
         try:
             async with load.budget.room(work(request.body, JSON, served.model.labels), load.patience):
-                instances, name = openinference.as_instances(request.body, served.names)
-                held = len(instances)
+                asked = openinference.read(request.body, served.names, openinference.output_names(served))
+                held = len(asked.instances)
                 load.budget.add(held)
-            call = Call(instances, JSON, JSON, live.refuse_unknown)
+            call = Call(asked.instances, JSON, JSON, live.refuse_unknown)
             variant, answer = await live.invoke_large(call, meta(headers), request.arrived, load)
         except BodyError as error:
             return _v2({"error": error.message}, error.status)
@@ -76,7 +76,7 @@ class OpenInference:
         lines = variant.headers + (answer.unknown.header() if answer.unknown else "")
         if answer.status != 200:
             return Response(answer.status, orjson.dumps({"error": answer.body.decode()}), JSON, lines)
-        return Response(200, openinference.answer(live.name, variant.served.version, name, answer.body), JSON, lines)
+        return Response(200, openinference.answer(live.name, variant.served.version, asked, answer.body), JSON, lines)
 
 
 def _v2(found: dict[str, Any], code: int = 200) -> Response:
