@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import copy
 import gzip
+import os
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +18,9 @@ import orjson
 import pytest
 
 from tests.prediction.train.tables import ROOT, calls, rule
-from whimbrel.errors import ModelDamaged
+from whimbrel.errors import ModelDamaged, UserError
+from whimbrel.prediction.model import artifact
+from whimbrel.prediction.model import model as model_module
 from whimbrel.prediction.model.model import Model, digest, load_model, read_model, save_model
 from whimbrel.prediction.train.train import model_path, train
 
@@ -173,3 +177,37 @@ def test_models_are_equal_by_what_they_state(model_file: Path) -> None:
     model = load_model(model_file)
     assert isinstance(model, Model)
     assert replace(model, threshold=0.9, digest="").digest != model.digest
+
+
+def packed_header(size: int) -> bytes:
+    """An archive whose first member is an extended header of ``size`` bytes, which tarfile reads whole."""
+    head = tarfile.TarInfo("x")
+    head.type, head.size = tarfile.XHDTYPE, size
+    return gzip.compress(head.tobuf() + b"0" * size, 1)
+
+
+ARCHIVES = {
+    "nothing": b"",
+    "no gzip": b"x" * 2000,
+    "cut off": gzip.compress(b"x" * 5000)[:-12],
+    "a flipped bit": gzip.compress(os.urandom(5000))[:3000] + b"\0" * 40,
+    "no archive": gzip.compress(b"x" * 5000),
+    "a large header": packed_header(2 << 20),
+}
+
+
+@pytest.mark.parametrize("archive", ARCHIVES.values(), ids=ARCHIVES)
+def test_an_archive_that_is_no_model_is_a_users_mistake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, archive: bytes
+) -> None:
+    monkeypatch.setattr(artifact, "LARGEST", 1 << 20)
+    path = tmp_path / "model.tar.gz"
+    path.write_bytes(archive)
+    with pytest.raises(UserError), artifact.model_in(path):
+        pass
+
+
+def test_a_file_larger_than_a_model_may_be_is_not_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_module, "LARGEST", 1 << 20)
+    with pytest.raises(ModelDamaged, match="larger than a model may be"):
+        load_model(Path("/dev/zero"))

@@ -6,6 +6,7 @@ import gzip
 import io
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,12 +34,17 @@ def model_in(path: Path) -> Iterator[Path]:
         yield path
         return
     try:
-        with tarfile.open(path, "r:gz") as archive:
+        with gzip.open(path) as file:
+            unpacked = file.read(LARGEST + 1)  # all of it may be a header, which is read whole
+        if len(unpacked) > LARGEST:
+            hint = "Pack the file that `whimbrel train` wrote, alone."
+            raise UserError(f"it has more than {LARGEST >> 20} MB, unpacked", place=str(path), hint=hint)
+        with tarfile.open(fileobj=io.BytesIO(unpacked), mode="r:") as archive:
             names = [each.name for each in archive if each.isfile()]
             found = [name for name in names if name.endswith((".json", ".json.gz"))]
             member = archive.extractfile(found[0]) if len(found) == 1 else None
             data = member.read(LARGEST) if member else b""
-    except (OSError, EOFError, tarfile.TarError, gzip.BadGzipFile) as error:
+    except (OSError, EOFError, tarfile.TarError, zlib.error, ValueError) as error:
         raise UserError(f"it cannot be unpacked: {error}", place=str(path), hint="Pack it again.") from None
     if len(found) != 1:
         hint = "Pack the file that `whimbrel train` wrote, alone."

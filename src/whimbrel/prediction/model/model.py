@@ -184,7 +184,11 @@ def save_model(model: Model, path: Path) -> None:
 def load_model(path: Path) -> Model:
     """Read and check the file. Raises ModelDamaged when it is not a whole model file of ours."""
     try:
-        return read_model(path.read_bytes(), str(path))
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
+        if len(data) > LARGEST:
+            raise _damaged(str(path), "it is larger than a model may be")
+        return read_model(data, str(path))
     except OSError as error:
         raise _damaged(str(path), f"it cannot be read: {error.strerror}") from None
 

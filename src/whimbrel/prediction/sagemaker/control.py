@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from whimbrel.errors import UserError
+from whimbrel.prediction.sagemaker.listing import listed
 from whimbrel.prediction.sagemaker.logs import SERVICE as LOGS
 from whimbrel.prediction.sagemaker.logs import logs
 from whimbrel.prediction.sagemaker.places import Folders
@@ -91,8 +92,8 @@ async def _describe_model(control: Control, given: Values) -> Values:
 
 async def _list_models(control: Control, given: Values) -> Values:
     keys = ("ModelName", "ModelArn", "CreationTime")
-    found = [_model(each) for each in control.serving.state.models.values()]
-    return {"Models": [{key: each[key] for key in keys} for each in _asked(found, given, "ModelName")]}
+    models = [_model(each) for each in control.serving.state.models.values()]
+    return listed("Models", "Model", [{key: each[key] for key in keys} for each in models], given)
 
 
 async def _delete_model(control: Control, given: Values) -> Values:
@@ -128,7 +129,7 @@ async def _list_tags(control: Control, given: Values) -> Values:
 
 async def _list_training_jobs(control: Control, given: Values) -> Values:
     found = [_training_job(each) for each in control.jobs.jobs.values()]
-    return {"TrainingJobSummaries": _asked(found, given, "TrainingJobName")}
+    return listed("TrainingJobSummaries", "TrainingJob", found, given)
 
 
 async def _stop_training_job(control: Control, given: Values) -> Values:
@@ -183,7 +184,7 @@ async def _list_configs(control: Control, given: Values) -> Values:
         }
         for each in control.serving.state.configs.values()
     ]
-    return {"EndpointConfigs": _asked(found, given, "EndpointConfigName")}
+    return listed("EndpointConfigs", "EndpointConfig", found, given)
 
 
 async def _delete_config(control: Control, given: Values) -> Values:
@@ -237,9 +238,7 @@ async def _describe_endpoint(control: Control, given: Values) -> Values:
 
 async def _list_endpoints(control: Control, given: Values) -> Values:
     found = [_endpoint(each) for each in control.serving.state.endpoints.values()]
-    if wanted := given.get("StatusEquals"):
-        found = [each for each in found if each["EndpointStatus"] == wanted]
-    return {"Endpoints": _asked(found, given, "EndpointName")}
+    return listed("Endpoints", "Endpoint", found, given)
 
 
 async def _delete_endpoint(control: Control, given: Values) -> Values:
@@ -342,10 +341,3 @@ def _found(among: dict[str, Any], name: str, what: str) -> Any:
     if name not in among:
         raise UserError(f"could not find {what} {name!r}", hint=f"There is {', '.join(sorted(among)) or 'none'}.")
     return among[name]
-
-
-def _asked(found: list[Values], given: Values, key: str) -> list[Values]:
-    """What the list's filter leaves, newest first, as SageMaker lists them."""
-    part = given.get("NameContains", "").lower()
-    newest = sorted((each for each in found if part in each[key].lower()), key=lambda each: -each["CreationTime"])
-    return newest[: given.get("MaxResults", len(newest))]

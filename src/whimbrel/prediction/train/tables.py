@@ -7,6 +7,7 @@ where they are categories.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
@@ -96,6 +97,6 @@ def _trimmed(table: Any, path: Path) -> Any:
 
     columns = [pc.utf8_trim_whitespace(each) if pa.types.is_string(each.type) else each for each in table.columns]
     names = [name.strip() for name in table.column_names]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    if twice := sorted(name for name, times in Counter(names).items() if times > 1):
         raise UserError(f"it has more than one column {twice[0]!r}", place=str(path), hint="Rename one of them.")
     return pa.table(columns, names=names)
