@@ -26,7 +26,7 @@ _CLASSES: dict[str, tuple[type, ...]] = dict.fromkeys(_WHOLE, (int,))
 _CLASSES |= dict.fromkeys(("FP16", "FP32", "FP64"), (int, float)) | {"BOOL": (bool,), "BYTES": (str, int, float, bool)}
 
 
-class Asked(NamedTuple):
+class InferRequest(NamedTuple):
     """A request: its rows as the body that every endpoint takes, its id, and the outputs that it wants (none: all)."""
 
     instances: bytes
@@ -51,7 +51,7 @@ def metadata(name: str, served: Served) -> dict[str, Any]:
     }
 
 
-def read(body: bytes, names: Sequence[str], outputs: Sequence[str]) -> Asked:
+def read(body: bytes, names: Sequence[str], outputs: Sequence[str]) -> InferRequest:
     """``names`` are the columns of a row, ``outputs`` those of an answer. Raises BodyError."""
     given = load_json(body, "the body is not JSON")
     if not isinstance(given, dict) or not isinstance(given.get("inputs"), list) or not given["inputs"]:
@@ -62,14 +62,14 @@ def read(body: bytes, names: Sequence[str], outputs: Sequence[str]) -> Asked:
         raise BodyError("id must be a string")
     tensors = [_read(number, each) for number, each in enumerate(given["inputs"])]
     rows = _rows(tensors, names)
-    return Asked(orjson.dumps({"instances": rows}), name, _wanted(given.get("outputs", []), outputs))
+    return InferRequest(orjson.dumps({"instances": rows}), name, _wanted(given.get("outputs", []), outputs))
 
 
 def output_names(served: Served) -> list[str]:
     return [each["name"] for each in metadata("", served)["outputs"]]
 
 
-def answer(name: str, version: str, asked: Asked, body: bytes) -> bytes:
+def answer(name: str, version: str, asked: InferRequest, body: bytes) -> bytes:
     """The answer of an endpoint, which is ``body``, as tensors."""
     predictions = orjson.loads(body)["predictions"]
     outputs = []
