@@ -4,7 +4,10 @@ where errors came from ends all the same.
 
 from __future__ import annotations
 
+import ssl
+
 import pytest
+import zstandard
 
 from whimbrel.errors import OutOfMemory
 from whimbrel.memory import out_of_memory, release
@@ -33,3 +36,18 @@ def test_memory_that_was_wanted_at_first_is_found() -> None:
     first = KeyError("x")
     first.__context__ = MemoryError()
     assert isinstance(out_of_memory(first), OutOfMemory)
+
+
+@pytest.mark.parametrize(
+    ("error", "ours"),
+    [
+        (zstandard.ZstdError("zstd compress error: Allocation error : not enough memory"), True),
+        (zstandard.ZstdError("error determining content size from frame header"), False),
+        (ssl.SSLError(1, "[SSL] malloc failure (_ssl.c:1011)"), True),
+        (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number"), False),
+        (OSError(12, "Cannot allocate memory"), True),
+        (ValueError("the server says: not enough memory"), False),
+    ],
+)
+def test_a_librarys_own_error_for_want_of_memory_is_known(error: Exception, ours: bool) -> None:
+    assert isinstance(out_of_memory(error), OutOfMemory) == ours

@@ -16,6 +16,8 @@ _SAID = {
     RuntimeError: ("can't start new thread",),
     SystemError: ("returned NULL without setting an exception", "error return without exception set"),
 }
+# Libraries that have an error of their own for it, by the module that it is from: not imported for this.
+_SAID_BY_LIBRARIES = {"zstandard": "not enough memory", "ssl": "malloc failure", "duckdb": "failed to allocate"}
 
 
 def out_of_memory(error: BaseException | None) -> OutOfMemory | None:
@@ -30,6 +32,9 @@ def out_of_memory(error: BaseException | None) -> OutOfMemory | None:
 
 def _is_for_want_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError):
+        return True
+    library = type(error).__module__.partition(".")[0].removeprefix("_")
+    if _SAID_BY_LIBRARIES.get(library, "\0") in str(error).lower():
         return True
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
