@@ -9,10 +9,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any, NamedTuple
+
+import orjson
 
 from whimbrel.dynamodb.answers import Answer, Undocumented
 from whimbrel.dynamodb.session import ask, open_service, translate
@@ -26,6 +29,7 @@ _SECOND = timedelta(seconds=1)
 _PAUSE = 0.05  # seconds between them
 _SAME_TIME = 2.0  # seconds: an answer's Date has whole ones, and the answer takes a moment
 _TIME_TO_LIVE = "dynamodb.amazonaws.com"  # who deleted an item that expired
+_AS_SENT = "whimbrel as sent"  # in an answer: its records, which botocore has not parsed
 MARKER = "whimbrel_marker"  # the attribute of items that whimbrel puts to find a place in a stream
 
 
@@ -64,7 +68,20 @@ def open_streams(target: Target) -> Any:
     """A boto3 client for the Target's streams, which are read for hours: with credentials that renew themselves. Raises
     UserError as Session does.
     """
-    return open_service(target, "dynamodbstreams")
+    client = open_service(target, "dynamodbstreams")
+    client.meta.events.register("before-parse.dynamodb-streams.GetRecords", _take_records)
+    return client
+
+
+def _take_records(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object) -> None:
+    """botocore makes its own of each value of each image, which takes longer than all the rest of reading a stream. So
+    the records of an answer are taken as they are, and it parses what is left.
+    """
+    with suppress(orjson.JSONDecodeError):  # which is for botocore to say
+        answer = orjson.loads(response_dict["body"])
+        if response_dict["status_code"] == 200 and isinstance(answer, dict) and isinstance(answer.get("Records"), list):
+            customized_response_dict[_AS_SENT] = answer.pop("Records")
+            response_dict["body"] = orjson.dumps(answer)
 
 
 def shards(client: Any, stream: str) -> list[Shard]:
@@ -189,12 +206,13 @@ def _shards(answer: Answer) -> tuple[list[Shard], str]:
 
 def _records(shard: Shard, answer: Answer) -> tuple[list[StreamRecord], str | None]:
     """The records of a GetRecords, and the iterator to continue with; None at the end of a closed shard."""
-    listed = answer.get("Records")
+    as_sent = _AS_SENT in answer
+    listed = answer.get(_AS_SENT if as_sent else "Records")
     if not isinstance(listed, list):
         raise Undocumented("Records is not as documented")
     following = _text(answer, "NextShardIterator") if answer.get("NextShardIterator") is not None else None
     try:
-        return [_record(shard, record) for record in listed], following
+        return [_record(shard, record, _image if as_sent else _item) for record in listed], following
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Undocumented(f"a record is not as documented: {error!r}") from error
 
@@ -206,17 +224,36 @@ def _text(fields: Answer, name: str) -> str:
     return value
 
 
-def _record(shard: Shard, record: dict[str, Any]) -> StreamRecord:
+def _record(shard: Shard, record: dict[str, Any], item: Callable[[Any], Item]) -> StreamRecord:
     change = record["dynamodb"]
     return StreamRecord(
         shard=shard.id,
         sequence=_text(change, "SequenceNumber"),
-        created=change["ApproximateCreationDateTime"].astimezone(UTC),
-        keys=_item(change["Keys"]),
-        old=_item(change["OldImage"]) if "OldImage" in change else None,
-        new=_item(change["NewImage"]) if "NewImage" in change else None,
+        created=_moment(change["ApproximateCreationDateTime"]),
+        keys=item(change["Keys"]),
+        old=item(change["OldImage"]) if "OldImage" in change else None,
+        new=item(change["NewImage"]) if "NewImage" in change else None,
         expired=record.get("userIdentity", {}).get("PrincipalId") == _TIME_TO_LIVE,
     )
+
+
+def _moment(sent: Any) -> datetime:
+    if isinstance(sent, float | int):
+        return datetime.fromtimestamp(sent, UTC)
+    if not isinstance(sent, datetime):
+        from botocore.utils import parse_timestamp
+
+        sent = parse_timestamp(sent)
+    moment: datetime = sent.astimezone(UTC)
+    return moment
+
+
+def _image(sent: Any) -> Item:
+    """As it was sent, which is an Item's own form."""
+    if not all(isinstance(name, str) and len(value) == 1 and isinstance(value, dict) for name, value in sent.items()):
+        raise ValueError("an attribute's value has not one type")
+    item: Item = sent
+    return item
 
 
 def _item(item: Mapping[str, Any]) -> Item:
