@@ -41,9 +41,9 @@ class Beside(Generic[T]):
         self._thread = Thread(self._call, name)
         self._thread.start()
 
-    def join(self) -> None:
-        """Waits for the end, whatever it is."""
-        self._thread.join()
+    def join(self, seconds: float | None = None) -> None:
+        """Waits for the end, whatever it is; ``seconds`` at most."""
+        self._thread.join(seconds)
 
     def result(self) -> T:
         """Waits for the end. Raises what ``do`` did."""

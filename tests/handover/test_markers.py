@@ -104,6 +104,50 @@ def test_markers_of_others_count_for_nothing(streams: StreamsServer) -> None:
     assert int(second["shardId-00000000000000000000-standin"]) > int(first["shardId-00000000000000000000-standin"])
 
 
+def test_what_a_killed_process_left_is_deleted_by_the_next_one(
+    streams: StreamsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, real = Table(streams, KEYS[3]), markers._Putting._call
+
+    def killed(putting: Any, operation: str, body: dict[str, Any]) -> None:
+        if operation == "DeleteItem":
+            raise KeyboardInterrupt
+        real(putting, operation, body)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(markers._Putting, "_call", killed)
+        with pytest.raises(KeyboardInterrupt):
+            table.mark("first")
+    assert len(streams.call("Scan", TableName="shop")["Items"]) == 1
+    assert table.mark("second").keys() == table.open_shards()
+    assert streams.call("Scan", TableName="shop")["Items"] == []
+
+
+def test_who_is_stopped_between_a_marker_and_its_deletion_leaves_nothing(
+    streams: StreamsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, real, stop = Table(streams, KEYS[0]), markers._Putting._call, threading.Event()
+
+    def stopped(putting: Any, operation: str, body: dict[str, Any]) -> None:
+        real(putting, operation, body)
+        stop.set()
+
+    monkeypatch.setattr(markers._Putting, "_call", stopped)
+    with pytest.raises(Stopped):
+        table.mark(stop=stop)
+    assert streams.call("Scan", TableName="shop")["Items"] == []
+
+
+def test_an_item_of_others_is_never_replaced(streams: StreamsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Table(streams, KEYS[0])
+    item = {"id": {"S": "theirs"}, "n": {"N": "1"}}
+    streams.call("PutItem", TableName="shop", Item=item)
+    real, count = markers._like_random, iter(range(1000))
+    monkeypatch.setattr(markers, "_like_random", lambda *of: {"S": "theirs"} if next(count) < 3 else real(*of))
+    assert table.mark().keys() == table.open_shards()
+    assert streams.call("Scan", TableName="shop")["Items"] == [item]
+
+
 def test_a_stream_that_shows_nothing_is_an_error_by_name(
     streams: StreamsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

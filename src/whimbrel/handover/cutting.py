@@ -131,7 +131,13 @@ class Cutting:
         laps.ended("drain")
         # After the last write of ours is acknowledged, and before the decision: the way back begins there.
         marking = Beside(partial(mark, run, self._streams), "markers") if self._settings.reverse_user else None
-        self._verify(dirty_items(run.prepared), closed.end, deadline)
+        try:
+            self._verify(dirty_items(run.prepared), closed.end, deadline)
+        except BaseException:
+            run.stop.set()
+            if marking:
+                marking.join(1.0)  # so that it deletes its last marker; but what is closed is not to wait for it
+            raise
         self._starts = marking.result() if marking else {}
         laps.ended("verify")
         self._decide(closed, deadline, following)

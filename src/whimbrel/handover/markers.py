@@ -1,15 +1,17 @@
 """Marker items: one in every open shard of a table's stream says that what was acknowledged before it can be read.
 
-An item's key decides its shard, and nobody can say how. So items with random keys are put, and deleted, until each open
-shard has shown one. They carry an attribute of their own by which every reader knows them; a condition keeps them from
-replacing anything.
+An item's key decides its shard, and nobody can say how. So items with keys like random ones are put, and deleted, until
+each open shard has shown one. They carry an attribute of their own by which every reader knows them; a condition keeps
+them from replacing anything else. The keys are the same each time: a marker that a killed process left is replaced, and
+deleted, by the next one.
 """
 
 from __future__ import annotations
 
-import secrets
+import hashlib
 import threading
 import time
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -23,7 +25,7 @@ from whimbrel.dynamodb.refusals import CONDITION_FAILED
 from whimbrel.dynamodb.shards import leaves, without_children
 from whimbrel.dynamodb.streams import MARKER, Shard, iterator_of, page, shards
 from whimbrel.dynamodb.wire import DynamoClient
-from whimbrel.errors import RequestRefused, Stopped, TargetError
+from whimbrel.errors import RequestRefused, Stopped, TargetError, WhimbrelError
 from whimbrel.item import base64
 from whimbrel.records import Item
 
@@ -121,22 +123,26 @@ class _Marking:
 
 class _Putting:
     def __init__(self, wire: DynamoClient, table: str, keys: Keys, nonce: str, stop: threading.Event) -> None:
+        self._wire = wire
         self._calls = RetryingClient(wire, RateLimiter(0), ConcurrencyLimit(1), stop)
         self._table, self._keys, self._nonce = table, keys, nonce
         self.count = 0
 
     def one(self) -> None:
         """A marker that nothing else can be, put and deleted: both changes are in its shard."""
-        key = {name: _random(kind) for name, kind in self._keys}
-        names, item = {"#key": self._keys[0][0]}, key | {MARKER: {"S": self._nonce}}
-        absent = {"ConditionExpression": "attribute_not_exists(#key)", "ExpressionAttributeNames": names}
-        self._call("PutItem", {"Item": item} | absent)
-        ours = {
-            "ConditionExpression": "#marker = :nonce",
-            "ExpressionAttributeNames": {"#marker": MARKER},
-            "ExpressionAttributeValues": {":nonce": {"S": self._nonce}},
+        key = {name: _like_random(f"{self.count} {name}", kind) for name, kind in self._keys}
+        ours = {"ConditionExpression": "attribute_exists(#marker)", "ExpressionAttributeNames": {"#marker": MARKER}}
+        free = {
+            "ConditionExpression": "attribute_not_exists(#key) OR attribute_exists(#marker)",
+            "ExpressionAttributeNames": {"#key": self._keys[0][0], "#marker": MARKER},
         }
-        self._call("DeleteItem", {"Key": key} | ours)
+        try:
+            self._call("PutItem", {"Item": key | {MARKER: {"S": self._nonce}}} | free)
+            self._call("DeleteItem", {"Key": key} | ours)
+        except Stopped:  # between the two, perhaps
+            with suppress(WhimbrelError):
+                self._wire.call("DeleteItem", orjson.dumps({"TableName": self._table, "Key": key} | ours))
+            raise
         self.count += 1
 
     def _call(self, operation: str, body: dict[str, Any]) -> None:
@@ -149,8 +155,8 @@ class _Putting:
                 raise
 
 
-def _random(kind: str) -> Item | dict[str, str]:
+def _like_random(text: str, kind: str) -> Item | dict[str, str]:
+    data = hashlib.blake2b(text.encode(), digest_size=15).digest()
     if kind == "N":
-        return {"N": str(-secrets.randbits(120))}
-    data = secrets.token_bytes(16)
+        return {"N": str(-int.from_bytes(data))}
     return {"B": base64(b"whimbrel" + data)} if kind == "B" else {"S": f"whimbrel-marker-{data.hex()}"}
