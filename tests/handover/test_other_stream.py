@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.handover.both_sides import Site
+from tests.handover.test_plan import codes, plan
 from tests.handover.test_returning import add, names, opened, side
 
 pytestmark = [pytest.mark.slow, pytest.mark.parametrize("source_server", ["mariadb"], indirect=True)]
@@ -26,6 +27,16 @@ def off(site: Site) -> None:
 
 def on(site: Site, view: str = "NEW_AND_OLD_IMAGES") -> None:
     switch(site, StreamEnabled=True, StreamViewType=view)
+
+
+def test_a_stream_of_another_view_is_among_the_findings_of_the_plan(site: Site) -> None:
+    site.work.run("migrate", "--until-caught-up")
+    site.work.run("verify")
+    on(site, "KEYS_ONLY")
+    found = codes(plan(site.work, code=2))["cutover-stream"]
+    assert f"{site.settings.customer}: the table's stream has KEYS_ONLY" in found
+    off(site)
+    assert "cutover-stream" not in codes(plan(site.work))
 
 
 @pytest.mark.parametrize("view", ["", "NEW_AND_OLD_IMAGES", "KEYS_ONLY"], ids=["off", "on-again", "another-view"])

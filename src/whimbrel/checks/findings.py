@@ -325,6 +325,11 @@ KINDS: dict[str, Kind] = {
         "is not what its item says, which refuses a rollback",
         "Let the new application do what they do, and drop those that change rows",
     ),
+    "cutover-stream": Kind(
+        ERROR,
+        "a target whose stream does not show items as they were and as they are, which the way back needs",
+        "Turn it off, if nobody reads it: a cutover turns it on",
+    ),
     "cutover-chained": Kind(
         ERROR,
         "a trigger of one migrated table that writes to another: what is written back would fire it, and change rows "

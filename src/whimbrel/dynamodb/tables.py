@@ -134,8 +134,13 @@ def describe(client: DynamoDBClient, name: str) -> Any:
 
 
 def stream_of(client: DynamoDBClient, name: str) -> str:
-    """The ARN of the stream that is on and has both images; "" where none is on. Raises TargetError for another one."""
-    description: Any = describe(client, name) or {}
+    """The ARN of the stream that is on and has both images; "" where none is on. Raises TargetError for another one,
+    and the errors of ``translate``.
+    """
+    try:
+        description: Any = describe(client, name) or {}
+    except Exception as error:
+        translate(error, name)
     specification = description.get("StreamSpecification", {})
     if not specification.get("StreamEnabled"):
         return ""

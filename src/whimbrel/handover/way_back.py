@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 
-from whimbrel.errors import WhimbrelError
+from whimbrel.dynamodb.session import open_client
+from whimbrel.dynamodb.tables import stream_of
+from whimbrel.errors import Retryable, TargetError, WhimbrelError
 from whimbrel.handover.reverse import inverses_of, settings_of
 from whimbrel.mapping.returns import Obstacle
 from whimbrel.migration.prepare import Prepared
@@ -30,12 +32,25 @@ def way_back_facts(prepared: Prepared, connection: Mysql) -> Iterator[Fact]:
     except WhimbrelError as error:
         yield Fact("cutover-reverse-account", place, error.message, error.hint)
     yield from _chained(connection, sorted(prepared.tables))
+    yield from _streams(prepared)
     inverses, _ = inverses_of(prepared, connection, settings.rules, None)
     for inverse in (each for several in inverses.values() for each in several.inverses):
         for obstacle in inverse.obstacles:
             yield Fact("cutover-not-readable", _place(obstacle), obstacle.reason)
         for each in inverse.notes:
             yield Fact("cutover-not-returned", _place(each), each.reason)
+
+
+def _streams(prepared: Prepared) -> Iterator[Fact]:
+    """A stream that somebody else turned on may not show enough of an item."""
+    client = open_client(prepared.project.target)
+    for target in sorted({mapping.target for mapping in prepared.mappings.values()}):
+        try:
+            stream_of(client, target)
+        except TargetError as error:
+            if isinstance(error, Retryable):
+                raise
+            yield Fact("cutover-stream", error.place, error.message, error.hint)
 
 
 def _chained(connection: Mysql, tables: list[Name]) -> Iterator[Fact]:
