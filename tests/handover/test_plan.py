@@ -138,7 +138,7 @@ def test_dead_letters_and_an_old_verification_are_errors(shop: Work) -> None:
 
 
 def test_nothing_is_done_without_a_yes(shop: Work) -> None:
-    assert "hint: Say --yes" in shop.call("cutover", code=2).output  # there is nobody to ask
+    assert "hint: Pass --yes" in shop.call("cutover", code=2).output  # there is nobody to ask
     assert not (shop.state / "handover.json").exists()
 
 
