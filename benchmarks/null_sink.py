@@ -19,7 +19,7 @@ from collections.abc import Iterator
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
-def _answer(body: bytes) -> bytes:
+def answer(body: bytes) -> bytes:
     head = (
         "HTTP/1.1 200 OK\r\nServer: null\r\nContent-Type: application/x-amz-json-1.0\r\n"
         f"Content-Length: {len(body)}\r\nConnection: keep-alive\r\nx-amz-crc32: {zlib.crc32(body)}\r\n\r\n"
@@ -27,16 +27,16 @@ def _answer(body: bytes) -> bytes:
     return head.encode() + body
 
 
-_BATCH = _answer(b'{"UnprocessedItems":{}}')
+_BATCH = answer(b'{"UnprocessedItems":{}}')
 
 
 def _answer_of_one(body: bytes) -> bytes:
     """In the documented form: what was used of the table, and if asked, an item with its key and something else."""
     request = json.loads(body)
-    answer = {"ConsumedCapacity": {"TableName": request["TableName"], "CapacityUnits": 1.0}}
+    fields = {"ConsumedCapacity": {"TableName": request["TableName"], "CapacityUnits": 1.0}}
     if request.get("ReturnValues") == "ALL_NEW":
-        answer["Attributes"] = {**request["Key"], "another": {"N": "1"}}
-    return _answer(json.dumps(answer).encode())
+        fields["Attributes"] = {**request["Key"], "another": {"N": "1"}}
+    return answer(json.dumps(fields).encode())
 
 
 class NullSink(asyncio.Protocol):
@@ -74,14 +74,16 @@ class NullSink(asyncio.Protocol):
 
     def _end(self) -> None:
         request = b"".join(self._parts)
-        batch = b"BatchWriteItem" in request[: self._head_end]
-        answer = _BATCH if batch else _answer_of_one(request[self._head_end :])
+        answer = self.answer(request[: self._head_end], request[self._head_end :])
         if self.latency:
             asyncio.get_running_loop().call_later(self.latency, self._transport.write, answer)
         else:
             self._transport.write(answer)
         self._parts.clear()
         self._head_end = 0
+
+    def answer(self, head: bytes, body: bytes) -> bytes:
+        return _BATCH if b"BatchWriteItem" in head else _answer_of_one(body)
 
 
 @contextlib.contextmanager

@@ -101,6 +101,9 @@ def _binary_size(content: Any) -> int:
 
 NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _SPELLED = re.compile(r"0|-?[1-9][0-9]*(\.[0-9]*[1-9])?|-?0\.[0-9]*[1-9]")
+# In an item's JSON. Nowhere else: a quote within a text is escaped, and a name is followed by a brace.
+_SET = b'S":['
+_OTHERWISE_SPELLED = re.compile(rb'"N":"(?!(?:0|-?[1-9][0-9]*(?:\.[0-9]*[1-9])?|-?0\.[0-9]*[1-9])")([^"]*)"')
 _LONGEST = 400  # digits before or after the point that are written out: more than any number of DynamoDB has
 
 
@@ -171,6 +174,24 @@ def normal(value: AttributeValue) -> AttributeValue:
     if kind == "BS":
         return {"BS": sorted(map(_normal_binary, content))}
     return value
+
+
+def item_text(item: Item) -> bytes:
+    """One text for all items that are equal: JSON, with names and sets in order and each number in its one spelling.
+
+    Like ``normal``, for much less of the CPU: few items have anything that must be written otherwise.
+    """
+    text = orjson.dumps(item, option=orjson.OPT_SORT_KEYS)
+    if _SET in text:
+        text = orjson.dumps(normal_item(item), option=orjson.OPT_SORT_KEYS)
+    return _OTHERWISE_SPELLED.sub(_spelled_number, text)
+
+
+def _spelled_number(found: re.Match[bytes]) -> bytes:
+    try:
+        return b'"N":"%b"' % spelled(found[1].decode()).encode()
+    except InvalidOperation:  # no number: as it is
+        return found[0]
 
 
 def key_id(key: Item) -> bytes:

@@ -1,14 +1,13 @@
 """Partitioning on disk in bounded memory: what has the same key comes together, however much there is.
 
-Used to bring rows of one item together when the primary key does not, and source and target digests of one item in
-verify.
-Each partition is a file of records: key length and record length (4 bytes each, little-endian), key, record.
+Used to bring rows of one item together when the primary key does not (PartitionFiles), and source and target digests
+of one item in verify (KeyedDigests). Both put a key into the partition that its CRC-32 says.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from zlib import crc32
 
@@ -20,7 +19,9 @@ _BLOCK = 1 << 18
 
 
 class PartitionFiles:
-    """``partitions`` files in ``folder``, which belongs to this object alone: leftovers of a crash there are removed.
+    """Keys with records of any length: key length and record length (4 bytes each, little-endian), key, record.
+
+    ``partitions`` files in ``folder``, which belongs to this object alone: leftovers of a crash there are removed.
 
     At most about ``buffer_bytes`` are in memory, and one file is open at a time. Close removes everything. A key is in
     the partition ``hashed(key) % partitions``: what divides a partition once more needs another function. Raises
@@ -107,12 +108,71 @@ class PartitionFiles:
     def _flush(self) -> None:
         for number, buffer in enumerate(self._buffers):
             if buffer:
-                self._append(self._path(number), buffer)
+                _append(self._path(number), buffer)
                 self._buffers[number] = bytearray()
         self._buffered = 0
 
-    def _append(self, path: Path, data: bytearray) -> None:
-        with writing(path), path.open("ab", buffering=0) as file:
-            rest = memoryview(data)
-            while rest:
-                rest = rest[file.write(rest) :]
+
+DIGEST_BYTES = 16
+
+
+class KeyedDigests:
+    """Keys with a digest each, of DIGEST_BYTES: a file of keys, one a line, and one of digests for each of so many
+    ``partitions`` in ``folder``.
+
+    At most about ``buffer_bytes`` are in memory, and one file is open at a time. What was flushed may be read by
+    another object of the same folder, also in another process. Raises StateError when the disk is full or fails.
+    """
+
+    def __init__(self, folder: Path, partitions: int, *, buffer_bytes: int = 8 * 1024 * 1024) -> None:
+        self.folder = folder
+        self.partitions = partitions
+        self.added = self.given = 0  # keys that came, and that ``partition`` gave
+        self._buffer_bytes = buffer_bytes
+        self._keys = [bytearray() for _ in range(partitions)]
+        self._digests = [bytearray() for _ in range(partitions)]
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def add(self, keys: Sequence[bytes], digests: Sequence[bytes]) -> None:
+        """Put each of ``keys``, which has no newline, with its digest into the partition of the key."""
+        self.added += len(keys)
+        partitions, all_keys, all_digests = self.partitions, self._keys, self._digests
+        for key, digest in zip(keys, digests, strict=True):
+            number = crc32(key) % partitions
+            all_keys[number] += key + b"\n"
+            all_digests[number] += digest
+        if sum(map(len, all_keys)) + sum(map(len, all_digests)) >= self._buffer_bytes:
+            self.flush()
+
+    def partition(self, number: int) -> tuple[list[bytes], list[bytes]]:
+        """The keys of one partition and their digests, in the order of ``add``; nothing may be added meanwhile."""
+        keys = self._all(number, "keys", self._keys).split(b"\n")
+        digests = self._all(number, "digests", self._digests)
+        if keys.pop() or len(digests) != DIGEST_BYTES * len(keys):
+            place, hint = str(self._path(number, "keys")), "Run the step again."
+            raise StateError(f"has {len(keys)} keys and {len(digests)} bytes of digests", place=place, hint=hint)
+        self.given += len(keys)
+        return keys, [digests[at : at + DIGEST_BYTES] for at in range(0, len(digests), DIGEST_BYTES)]
+
+    def flush(self) -> None:
+        """Put everything on disk."""
+        for kind, buffers in (("keys", self._keys), ("digests", self._digests)):
+            for number, buffer in enumerate(buffers):
+                if buffer:
+                    _append(self._path(number, kind), buffer)
+                    buffers[number] = bytearray()
+
+    def _all(self, number: int, kind: str, buffers: list[bytearray]) -> bytes:
+        path = self._path(number, kind)
+        return (path.read_bytes() if path.exists() else b"") + bytes(buffers[number])
+
+    def _path(self, number: int, kind: str) -> Path:
+        return self.folder / f"{number:05d}.{kind}"
+
+
+def _append(path: Path, data: bytearray) -> None:
+    with writing(path), path.open("ab", buffering=0) as file:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[file.write(rest) :]

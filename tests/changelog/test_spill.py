@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whimbrel.errors import StateError
-from whimbrel.spill import PartitionFiles
+from whimbrel.spill import DIGEST_BYTES, KeyedDigests, PartitionFiles
 
 
 @settings(max_examples=60, deadline=None)
@@ -123,3 +123,45 @@ def test_a_damaged_file_is_an_error(tmp_path: Path) -> None:
         path.write_bytes(path.read_bytes()[:-1])
         with pytest.raises(StateError, match="ends within a record"):
             list(spill.partition(0))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    keys=st.lists(st.binary(max_size=9).filter(lambda key: b"\n" not in key)),
+    partitions=st.integers(1, 9),
+    buffer_bytes=st.sampled_from([1, 50, 1 << 20]),
+)
+def test_each_key_is_with_its_digest_in_order(
+    tmp_path_factory: pytest.TempPathFactory, keys: list[bytes], partitions: int, buffer_bytes: int
+) -> None:
+    folder = tmp_path_factory.mktemp("digests") / "here"
+    digests = [number.to_bytes(DIGEST_BYTES, "big") for number in range(len(keys))]
+    kept = KeyedDigests(folder, partitions, buffer_bytes=buffer_bytes)
+    for start in range(0, len(keys), 3):
+        kept.add(keys[start : start + 3], digests[start : start + 3])
+    assert kept.added == len(keys)
+    with PartitionFiles(tmp_path_factory.mktemp("spill"), partitions) as spill:
+        for key, digest in zip(keys, digests, strict=True):
+            spill.add(key, digest)
+        expected = [list(spill.partition(number)) for number in range(partitions)]
+    assert [list(zip(*kept.partition(number), strict=True)) for number in range(partitions)] == expected
+    assert kept.given == len(keys)
+    kept.flush()
+    other = KeyedDigests(folder, partitions)
+    assert [list(zip(*other.partition(number), strict=True)) for number in range(partitions)] == expected
+
+
+def test_a_key_without_its_digest_is_an_error(tmp_path: Path) -> None:
+    kept = KeyedDigests(tmp_path, 1)
+    kept.add([b"a", b"b"], [bytes(DIGEST_BYTES)] * 2)
+    kept.flush()
+    for path in sorted(tmp_path.iterdir()):
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-1])
+        with pytest.raises(StateError, match=r"has \d keys and \d+ bytes of digests"):
+            kept.partition(0)
+        path.unlink()
+        with pytest.raises(StateError, match=r"has \d keys and \d+ bytes of digests"):
+            kept.partition(0)
+        path.write_bytes(whole)
+    assert len(kept.partition(0)[0]) == 2

@@ -22,7 +22,7 @@ from tests.e2e import judge
 from tests.e2e.conftest import MakeWork
 from tests.e2e.work import Work
 from whimbrel.cli.main import main
-from whimbrel.mysql import snapshot
+from whimbrel.mysql import reading
 
 ROWS = 33
 COLUMNS = "id, name, old_name, amount, ratio, stamp, noted, span, kind, flags, doc, raw"
@@ -212,13 +212,13 @@ def test_a_select_limit_of_the_server(
 
 def test_verify_counts_by_another_query_than_it_reads_with(shop: Work, monkeypatch: pytest.MonkeyPatch) -> None:
     """A snapshot that is cut off, and whose own count does not notice: the two shared it, so verify found nothing."""
-    real = snapshot.chunk_statement  # type: ignore[attr-defined]
-    monkeypatch.setattr(snapshot, "chunk_statement", lambda *arguments: f"{real(*arguments)} LIMIT 7")
+    real = reading.chunk_statement  # type: ignore[attr-defined]
+    monkeypatch.setattr(reading, "chunk_statement", lambda *arguments: f"{real(*arguments)} LIMIT 7")
 
     async def yes(*_: Any) -> bool:
         return True
 
-    monkeypatch.setattr(snapshot._Export, "_ends_with", yes)
+    monkeypatch.setattr(reading.TableReading, "_ends_with", yes)
     shop.call("migrate", "--until-caught-up")
     refusal = ran(shop, "verify")
     assert f"rows were read, and the source counts {ROWS}" in refusal

@@ -9,7 +9,7 @@ import pytest
 
 from tests.migration.applied import Applied
 from tests.migration.sides import Sides
-from whimbrel.migration import second_look, verify
+from whimbrel.migration import first_look, second_look
 from whimbrel.project import TableRule
 from whimbrel.records import Table
 
@@ -19,10 +19,11 @@ def sides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Side
     def make(*rules: tuple[TableRule, Table]) -> Sides:
         sides = Sides(tmp_path / "state" / "verify", *rules)
         monkeypatch.setattr(second_look, "read_whole_table", sides.read_whole)
+        monkeypatch.setattr(first_look, "read_directly", sides.read_directly)
         monkeypatch.setattr(second_look, "rows_of_items", sides.of_items)
         monkeypatch.setattr(second_look, "rows_where_equal", sides.where_equal)
-        monkeypatch.setattr(verify, "count_rows", sides.count)
-        monkeypatch.setattr(verify, "current_position", sides.position)
+        monkeypatch.setattr(first_look, "count_rows", sides.count)
+        monkeypatch.setattr(first_look, "current_position", sides.position)
         monkeypatch.setattr(sides.stop, "wait", sides.wait)
         return sides
 

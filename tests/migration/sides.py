@@ -15,9 +15,9 @@ from whimbrel.mapping.family import compile_family
 from whimbrel.mapping.versions import Versions
 from whimbrel.migration import verify
 from whimbrel.migration.differences import TableReport
+from whimbrel.migration.first_look import FirstLook
 from whimbrel.migration.progress import Progress
 from whimbrel.migration.second_look import Applied, SecondLook
-from whimbrel.migration.verify import Verifier
 from whimbrel.project import KeyRule, TableRule, Target
 from whimbrel.records import Column, Item, Position, Row, Table
 
@@ -50,6 +50,22 @@ LINES = TableRule(
     entry_value="text",
     item="shared",
 )
+
+
+class ChunkRows:
+    """The rows of a chunk, when they are all there."""
+
+    def __init__(self, use: Callable[[list[Row]], None]) -> None:
+        self.use, self.rows = use, list[Row]()
+
+    def add(self, rows: list[Row]) -> None:
+        self.rows += rows
+
+    def end(self) -> None:
+        self.use(self.rows)
+
+    def drop(self) -> None:
+        """Nothing is kept."""
 
 
 class Sides:
@@ -92,7 +108,7 @@ class Sides:
     def item(self, key: str) -> Item:
         return self.items[f'[{{"S": "{key}"}}]']
 
-    def verifier(self) -> Verifier:
+    def first_look(self) -> FirstLook:
         project = SimpleNamespace(
             source="the source", target=Target(region="us-east-1", concurrency=3, max_read_units=10_000)
         )
@@ -101,10 +117,10 @@ class Sides:
         look = SecondLook(
             project, self, self.mappings, self.wire, Applied(self.applied), lineage, self.folder, self.stop, report  # type: ignore[arg-type]
         )  # fmt: skip
-        return Verifier(look, self, self.mappings, self.wire, self.folder, self.stop, self.progress, report)  # type: ignore[arg-type]
+        return FirstLook(look, self, self.mappings, self.wire, self.folder, self.stop, self.progress, report)  # type: ignore[arg-type]
 
     def run(self, estimated: int = 50) -> TableReport:
-        return self.verifier().run(estimated)
+        return self.first_look().run(estimated)
 
     def wait(self, seconds: float) -> bool:
         """Nothing is waited for here; but a wait must have an end."""
@@ -120,7 +136,11 @@ class Sides:
         """As a connection."""
 
     def read_whole(self, source: Any, mapping: TableMapping, folder: Path, use: Any, count: Any, stop: Any) -> int:
-        assert (source, stop, folder.exists(), folder.parent) == ("the source", self.stop, False, self.folder)
+        assert (folder.exists(), folder.parent) == (False, self.folder)
+        return self.read_directly(source, mapping, lambda: ChunkRows(use), count, stop)
+
+    def read_directly(self, source: Any, mapping: TableMapping, begin: Any, count: Any, stop: Any) -> int:
+        assert (source, stop) == ("the source", self.stop)
         rows = sorted(self.rows[mapping.source].values(), key=lambda row: repr(row))
         if mapping.aligned:
             rows.sort(key=lambda row: row[0])  # type: ignore[arg-type,return-value]
@@ -128,15 +148,22 @@ class Sides:
         for row in rows:
             whole = len(part) >= self.chunk
             if whole and not (mapping.aligned and mapping.item_key(row) == mapping.item_key(part[-1])):
-                self.hand_over(part, use, count)
+                self.hand_over(part, begin, count)
                 part = []
             part.append(row)
         if part:
-            self.hand_over(part, use, count)
+            self.hand_over(part, begin, count)
         return len(rows)
 
-    def hand_over(self, part: list[Row], use: Any, count: Any) -> None:
-        use(part)
+    def hand_over(self, part: list[Row], begin: Any, count: Any) -> None:
+        """In two pieces, the first of them twice: a chunk that breaks off is read again."""
+        broken = begin()
+        broken.add(part[:2])
+        broken.drop()
+        chunk = begin()
+        for piece in (part[:2], part[2:]):
+            chunk.add(piece)
+        chunk.end()
         count(len(part))
         self.moves()
 

@@ -161,7 +161,6 @@ def test_what_does_not_stand_still_is_left_to_the_next_round(both: Both, monkeyp
     assert len(dirty_items(both.prepared)) == 0
     both.write(first)
     both.sides.moves = writes
-    monkeypatch.setattr(verify, "LISTED", 0)
     monkeypatch.setattr(differences, "LISTED", 0)
     begun = both.verified
     assert both.quick() == {"unsettled": 1}

@@ -41,9 +41,13 @@ def parse_tree(tree: Any, template: Callable[[str, str], Template], place: str) 
     return Leaf(kind, template(place, content))
 
 
-def templates_of(tree: Tree) -> Iterator[Template]:
+def leaves_of(tree: Tree) -> Iterator[Leaf]:
     if isinstance(tree, Leaf):
-        yield tree.template
+        yield tree
         return
     for _, child in tree.children:
-        yield from templates_of(child)
+        yield from leaves_of(child)
+
+
+def templates_of(tree: Tree) -> Iterator[Template]:
+    return (leaf.template for leaf in leaves_of(tree))

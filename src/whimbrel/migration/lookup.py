@@ -13,6 +13,7 @@ from whimbrel.migration.portions import Portions
 from whimbrel.migration.prepare import chunk_key
 from whimbrel.mysql.connect import Mysql
 from whimbrel.mysql.snapshot import export_table, rows_where_equal
+from whimbrel.mysql.whole_table import RowTaker, read_table
 from whimbrel.project import Source
 from whimbrel.records import Item, Row
 from whimbrel.snapshot_files import ExportFile, read_chunk
@@ -54,3 +55,14 @@ def read_whole_table(
     result = export_table(source, mapping.table, chunk_key(mapping), folder, on_chunk=take, on_rows=count, stop=stop)
     shutil.rmtree(folder, ignore_errors=True)
     return result.rows
+
+
+def read_directly(
+    source: Source,
+    mapping: TableMapping,
+    begin: Callable[[], RowTaker],
+    count: Callable[[int], None],
+    stop: threading.Event,
+) -> int:
+    """Every row, those of a chunk into what ``begin`` gives for it, without a file; how many there were."""
+    return read_table(source, mapping.table, chunk_key(mapping), begin, on_rows=count, stop=stop)

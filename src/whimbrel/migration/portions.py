@@ -44,7 +44,7 @@ class Portions:
         weight = 0
         for more, size in read:
             rows += more
-            weight += self._weight(len(more), size)
+            weight += self.weight(len(more), size)
             if weight > PORTION_BYTES:
                 yield rows
                 rows, weight = [], 0
@@ -56,7 +56,7 @@ class Portions:
         weight = 0
         for more, size in read:
             rows += more
-            weight += self._weight(len(more), size)
+            weight += self.weight(len(more), size)
             if weight > PORTION_BYTES and len(rows) > 1 and depth <= DEEPEST:
                 break
         else:
@@ -71,5 +71,6 @@ class Portions:
             for number in range(PARTITIONS):
                 yield from self._whole_items(groups.sized(number), depth + 1)
 
-    def _weight(self, rows: int, size: int) -> int:
+    def weight(self, rows: int, size: int) -> int:
+        """Bytes of memory of so many rows with ``size`` bytes as JSON."""
         return TEXT_TIMES * size + self._row_bytes * rows

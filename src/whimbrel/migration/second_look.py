@@ -4,7 +4,6 @@ verification, is read again from both sides until it is equal, or different whil
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -13,8 +12,6 @@ from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
-import orjson
-
 from whimbrel.dynamodb.pace import RateLimiter
 from whimbrel.dynamodb.read import get_items, meets
 from whimbrel.dynamodb.wire import DynamoClient
@@ -22,12 +19,13 @@ from whimbrel.errors import MappingError, StateError
 from whimbrel.item import key_id, normal_item
 from whimbrel.mapping.design import TableMapping
 from whimbrel.migration.differences import Difference, TableReport
+from whimbrel.migration.digests import ItemDigests, as_written
 from whimbrel.migration.lineage import Lineage
 from whimbrel.migration.lookup import read_whole_table, rows_of_items, rows_within
 from whimbrel.migration.positions import reached
 from whimbrel.migration.waivers import NONE, Waivers
 from whimbrel.mysql.connect import Mysql
-from whimbrel.mysql.snapshot import rows_where_equal
+from whimbrel.mysql.points import rows_where_equal
 from whimbrel.project import Project
 from whimbrel.records import Item, Position, Row, Value
 from whimbrel.threads import Beside
@@ -65,7 +63,8 @@ class SecondLook:
         report: TableReport,
         waivers: Waivers = NONE,
     ) -> None:
-        self._source = project.source
+        self.source = project.source
+        self.target_settings = project.target
         self.pace = RateLimiter(project.target.max_read_units)
         self.readers = min(READERS, project.target.concurrency)
         self._connection = connection
@@ -76,10 +75,15 @@ class SecondLook:
         self._applied = applied
         self._lineage = lineage
         self._folder = folder
+        self._reads = count()
         self._stop = stop
         self._report = report
         self._waivers = waivers
-        self._reads = count()
+        self.digests = ItemDigests(
+            mappings[0].key_attributes,
+            [each.change_metadata for each in mappings],
+            as_written=all(as_written(each.design) for each in mappings),
+        )
 
     def recheck(self, candidates: Iterable[Item]) -> None:
         # Where an expression makes the key, each look at the source reads the whole table: let it be worth it.
@@ -187,7 +191,7 @@ class SecondLook:
 
     def read_source(self, mapping: TableMapping, use: Callable[[list[Row]], None], count: Callable[[int], None]) -> int:
         folder = self._folder / f"export-{next(self._reads)}"
-        return read_whole_table(self._source, mapping, folder, use, count, self._stop)
+        return read_whole_table(self.source, mapping, folder, use, count, self._stop)
 
     def _target_items(self, keys: list[Item]) -> dict[bytes, Item]:
         return get_items(self._wire, self._target, keys, pace=self.pace, readers=self.readers, stop=self._stop)
@@ -224,13 +228,6 @@ class SecondLook:
             if mapping.change_metadata:
                 item = mapping.change_metadata.rest(item)
         return item
-
-    def key_of(self, item: Item) -> Item:
-        return {name: item[name] for name, _type in self._mappings[0].key_attributes}
-
-    def digest(self, item: Item) -> bytes:
-        text = orjson.dumps(normal_item(self._rest(item)), option=orjson.OPT_SORT_KEYS)
-        return hashlib.blake2b(text, digest_size=16).digest()
 
     def _report_difference(self, key: Item, expected: Item | None, found: Item | None, unmappable: bool) -> None:
         if found is not None and not unmappable and self._is_protected(key):

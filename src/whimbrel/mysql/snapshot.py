@@ -1,53 +1,29 @@
-"""Exports a table: n connections stream its chunks into files, gently and resumably.
+"""Exports a table: its chunks become files, resumably.
 
-A chunk is one streaming SELECT, and a COUNT in the same transaction: what was read ends where the server's rows end.
-Its file gets its name only when it is durable, and that name is all that a resume asks for: a chunk whose
-file is there and whole is done, every other one is read again. Each chunk shows the table at a moment of its own; what
-it did not see is in the change log, which is applied later.
+A chunk's file gets its name only when it is durable, and that name is all that a resume asks for: a chunk whose file is
+there and whole is done, every other one is read again. Each chunk shows the table at a moment of its own; what it did
+not see is in the change log, which is applied later.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import itertools
 import threading
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from asyncmy.cursors import SSCursor
-
-from whimbrel.errors import (
-    IncompleteRead,
-    LogCorrupt,
-    SchemaDrift,
-    SourceUnreachable,
-)
-from whimbrel.mysql.charsets import invalid_text
-from whimbrel.mysql.chunks import chunk_count, chunk_statement, cutting_key, plan, rest_count, rows_within
-from whimbrel.mysql.client import LARGEST_ANSWER, SourceConnection, garbled, understood
-from whimbrel.mysql.connect import Mysql, connect, translated
-from whimbrel.mysql.pace import LoadGate, RowRate
+from whimbrel.errors import LogCorrupt
+from whimbrel.mysql.chunks import plan
 from whimbrel.mysql.plan import Plan
-from whimbrel.mysql.points import canonical_rows, read_rows, rows_where_equal
-from whimbrel.mysql.readers import NEXT, back_off, open_reader, rows_of
-from whimbrel.mysql.schema import average_row_bytes, described, description
+from whimbrel.mysql.points import read_rows, rows_where_equal
+from whimbrel.mysql.reading import TableReading
 from whimbrel.project import Source
-from whimbrel.records import Row, Table
+from whimbrel.records import Table
 from whimbrel.snapshot_files import PART, Chunk, ChunkWriter, ExportFile, read_chunk, write_chunk
-from whimbrel.threads import in_thread, in_threads
+from whimbrel.threads import in_thread
 
 __all__ = ["Chunk", "SnapshotResult", "export_table", "plan", "read_rows", "rows_where_equal"]
-
-CHUNK_BYTES = 8 << 20  # what a chunk's rows may have by the server's estimate: a table of long rows has short chunks
-LEAST_ROWS = 32  # of a chunk, whatever that estimate says: after many deletions it is far too large
-UNCOUNTED = 4  # times chunk_rows, of which a chunk may have so many before it is counted beforehand
-LINE_ROWS = 500  # rows in one line of an export file
-FETCH_BYTES = (
-    4 << 20
-)  # what the rows fetched at once may have, by the columns' greatest lengths, before they are fetched one by one
-STOP_WITHIN = 0.1  # seconds
 
 
 class SnapshotResult(NamedTuple):
@@ -78,21 +54,16 @@ def export_table(
     set).
     """
     export = _Export(source, table, key_columns, folder, stop, done, on_chunk or _ignore, on_rows or _ignore)
-    return asyncio.run(export.run())
+    asyncio.run(export.run())
+    return SnapshotResult(export.chunks, export.rows)
 
 
 def _ignore(_: Any) -> None: ...
 
 
-class _Stopped(Exception):
-    """``stop`` was set."""
-
-
-class _Large(Exception):
-    """A chunk has many more rows than it was cut for."""
-
-
 class _Export:
+    """The chunks of a table's export: each is durable in the plan before it is read, and then becomes a file."""
+
     def __init__(
         self,
         source: Source,
@@ -104,288 +75,54 @@ class _Export:
         on_chunk: Callable[[ExportFile], None],
         on_rows: Callable[[int], None],
     ) -> None:
-        self.source, self.table, self.key_columns, self.folder = source, table, key_columns, folder
-        self.stop, self.done, self.on_chunk, self.on_rows = stop, done, on_chunk, on_rows
-        self.canonical = canonical_rows(table)
-        self.rate = RowRate(source.max_rows_per_second)
-        self.chunk_rows = self.rate.chunk(source.chunk_rows)
-        self.line_rows = self.rate.batch(LINE_ROWS)
-        self.fetch_rows = min(self.line_rows, rows_within(table, FETCH_BYTES))
-        self.reading = 0  # chunks being read now
+        self._reading = TableReading[ExportFile](source, table, key_columns, self, stop, on_rows)
+        self._table, self._key_columns, self._folder = table, key_columns, folder
+        self._stop, self._done, self._on_chunk, self._on_rows = stop, done, on_chunk, on_rows
         self.chunks = self.rows = 0
-        self.index = ""
-        self.looking = threading.Lock()
-        # Not the readers': what their transactions see may be old. The planner's, when that has ended, or one more.
-        self.look: SourceConnection | None = None
 
-    async def run(self) -> SnapshotResult:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for left in self.folder.glob(f"*{PART}"):
+    async def run(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for left in self._folder.glob(f"*{PART}"):
             left.unlink()
-        self.plan = Plan(self.folder)
-        self.plan.begin(self.table, self.key_columns)
-        waiting = await in_thread(self._unfinished)
-        if not self.stop.is_set() and (waiting or not self.plan.complete):
-            await self._export(waiting)
-        return SnapshotResult(self.chunks, self.rows)
+        self._plan = Plan(self._folder)
+        self._plan.begin(self._table, self._key_columns)
+        await self._reading.run(await in_thread(self._unfinished))
+
+    @property
+    def last(self) -> Chunk | None:
+        return self._plan.last
+
+    @property
+    def complete(self) -> bool:
+        return self._plan.complete
+
+    def add(self, chunk: Chunk) -> None:
+        self._plan.add(chunk)
+
+    def begin(self, chunk: Chunk) -> ChunkWriter:
+        return write_chunk(self._plan.file(chunk), self._table, chunk, self._plan.export)
+
+    def done(self, made: ExportFile) -> None:
+        self.chunks += 1
+        self.rows += made.rows
+        if made.chunk.number not in self._done:
+            self._on_chunk(made)
 
     def _unfinished(self) -> list[Chunk]:
         """The planned chunks whose file is not there whole; those that are done are announced."""
         waiting = []
-        for chunk in self.plan.chunks:
-            if self.stop.is_set():
+        for chunk in self._plan.chunks:
+            if self._stop.is_set():
                 break
-            if chunk.number in self.done:
+            if chunk.number in self._done:
                 self.chunks += 1
-            elif file := whole_file(self.plan, chunk):
-                self.on_rows(file.rows)
-                self._finish(file)
+            elif file := whole_file(self._plan, chunk):
+                self._on_rows(file.rows)
+                self.done(file)
             else:
-                self.plan.file(chunk).unlink(missing_ok=True)
+                self._plan.file(chunk).unlink(missing_ok=True)
                 waiting.append(chunk)
         return waiting
-
-    async def _export(self, waiting: list[Chunk]) -> None:
-        readers: list[Any] = [None] * max(1, self.source.connections)  # each is opened for its first chunk
-        self.side = await in_thread(connect, self.source)
-        try:
-            self.index = cutting_key(self.side, self.table, self.key_columns)[1]
-            row_bytes = await in_thread(average_row_bytes, self.side, self.table)
-            self.chunk_rows = min(self.chunk_rows, max(LEAST_ROWS, CHUNK_BYTES // max(1, row_bytes)))
-            with contextlib.suppress(_Stopped):
-                await self._all_chunks(readers, waiting)
-        finally:
-            for connection in {self.side, self.look, *readers} - {None}:
-                connection.close()
-
-    async def _all_chunks(self, readers: list[Any], waiting: list[Chunk]) -> None:
-        """Planner, readers and watchers, together: the first to fail ends all."""
-        self.gate = LoadGate(self.source, lambda: self.reading)
-        self.queue: asyncio.Queue[Chunk | None] = asyncio.Queue(2 * len(readers))
-        await self.gate.look()
-        watchers = [asyncio.create_task(self._watch_stop()), asyncio.create_task(self.gate.watch())]
-        work = [asyncio.create_task(self._work(readers, number)) for number in range(len(readers))]
-        work.append(asyncio.create_task(self._plan_ahead(waiting, len(readers))))
-        try:
-            await first_failure(work, watchers)
-        finally:
-            await cancelled([*work, *watchers])
-
-    async def _watch_stop(self) -> None:
-        while True:
-            self._end_if_stopped()
-            await asyncio.sleep(STOP_WITHIN)
-
-    def _end_if_stopped(self) -> None:
-        if self.stop.is_set():
-            raise _Stopped
-
-    async def _plan_ahead(self, waiting: list[Chunk], readers: int) -> None:
-        """Hand out the chunks that wait, then new ones: each is durable in the plan before it is handed out."""
-        for chunk in waiting:
-            await self.queue.put(chunk)
-        failures = 0
-        while not self.plan.complete:
-            try:
-                async for chunk in in_threads(self._new_chunks(self.side)):
-                    self.plan.add(chunk)
-                    failures = 0
-                    await self.queue.put(chunk)
-            except SourceUnreachable as error:
-                failures += 1
-                await back_off(error, failures)
-                with contextlib.suppress(SourceUnreachable):
-                    self.side = await in_thread(connect, self.source)
-        self.look = self.look or self.side
-        for _ in range(readers):
-            await self.queue.put(None)
-
-    def _new_chunks(self, side: Mysql) -> Iterator[Chunk]:
-        return plan(side, self.table, self.key_columns, self.chunk_rows, after=self.plan.last)
-
-    async def _work(self, readers: list[Any], number: int) -> None:
-        while chunk := await self.queue.get():
-            self._end_if_stopped()
-            file, failures, large = None, 0, False
-            while file is None:
-                try:
-                    readers[number] = readers[number] or await open_reader(self.source, self.side)
-                    file = await self._read_chunk(readers[number], chunk, large)
-                except _Large:
-                    _drop(readers, number)
-                    large = True
-                except SourceUnreachable as error:
-                    _drop(readers, number)
-                    failures += 1
-                    await back_off(error, failures)
-            self._finish(file)
-            await asyncio.sleep(self.rate.wait_for(min(file.rows, self.chunk_rows)))
-
-    async def _read_chunk(self, reader: Any, chunk: Chunk, large: bool) -> ExportFile:
-        await self.gate.open.wait()
-        writer = write_chunk(self.plan.file(chunk), self.table, chunk, self.plan.export)
-        self.reading += 1
-        try:
-            await self._stream(reader, chunk, writer, large)
-            return await in_thread(self._finished, writer)
-        except UnicodeDecodeError as error:
-            await in_thread(self._check_columns)  # or it has another character set by now
-            where = f" between the keys {chunk.low} and {chunk.high}"
-            raise invalid_text(error, self.table.full_name, where) from error
-        except BaseException:
-            self.on_rows(-writer.rows)
-            raise
-        finally:
-            self.reading -= 1
-            writer.abandon()
-
-    def _finished(self, writer: ChunkWriter) -> ExportFile:
-        self._check_columns()
-        self._end_if_stopped()
-        return writer.close()
-
-    def _check_columns(self) -> None:
-        """After the rows were read and before they count: they are what the columns say only if these are still so."""
-        with self.looking:
-            self._end_if_stopped()  # rather than connect, one after the other
-            try:
-                self.look = self.look or connect(self.source, self.side)
-                now = set(described(self.look, self.table))
-            except SourceUnreachable:
-                self.look = None
-                raise
-        lost = [column.name for column in self.table.columns if description(column) not in now]
-        if lost:
-            raise SchemaDrift(
-                f"was altered while its rows were read: {', '.join(lost)}",
-                place=self.table.full_name,
-                hint="Run the same command again: its rows are read again.",
-            )
-
-    async def _stream(self, reader: Any, chunk: Chunk, writer: ChunkWriter, large: bool) -> None:
-        """A chunk has about ``chunk_rows``. One that has many more could not be cut, or the server sends rows forever:
-        it is ``large``, and read again with its count known before, so that the disk is not filled with these.
-        """
-        with translated(self.table.full_name):  # in a transaction: what is counted is what the first SELECT saw
-            most = UNCOUNTED * self.chunk_rows
-            if large:
-                [(most,)] = counted = await rows_of(reader, chunk_count(self.table, chunk, self.index))
-            cursor = reader.cursor(SSCursor)
-            reader.largest = LARGEST_ANSWER
-            with understood(self.table.full_name):
-                await cursor.execute(chunk_statement(self.table, chunk, self.index))
-            last: list[Row] = []
-            while rows := await self._next_rows(cursor):
-                self._end_if_stopped()
-                writer.write(rows)
-                last = rows
-                self.on_rows(len(rows))
-                if writer.rows > most:
-                    if not large:
-                        raise _Large
-                    _all_there(self.table, chunk, writer.rows, counted)
-                if writer.rows > self.chunk_rows:
-                    await self._keep_pace(reader, min(len(rows), writer.rows - self.chunk_rows))
-            if not await self._ends_with(reader, chunk, last):
-                counted = await rows_of(reader, chunk_count(self.table, chunk, self.index))
-                _all_there(self.table, chunk, writer.rows, counted)
-            await reader.query(NEXT)
-
-    async def _ends_with(self, reader: Any, chunk: Chunk, rows: list[Row]) -> bool:
-        """Whether the chunk, which is read in the order of its key, has nothing more than ``rows`` from their last key
-        on. To count these few is all that it takes where no limit cut the chunk off; False does not prove that one did.
-        """
-        places = [self.table.index(name) for name in chunk.key]
-        keys = (tuple(row[place] for place in places) for row in reversed(rows))
-        last = next(keys, ())
-        same = 1 + sum(1 for _ in itertools.takewhile(lambda key: key == last, keys))
-        if not last or same >= len(rows):
-            return False
-        counted = await rows_of(reader, rest_count(self.table, chunk, self.index, last))
-        return counted == [(same,)]
-
-    async def _next_rows(self, cursor: Any) -> list[Row]:
-        """Rows for one line; where rows may be long, few at a time, so that memory is bounded by bytes and not by
-        rows.
-        """
-        if self.fetch_rows >= self.line_rows:
-            return self.canonical(await self._fetched(cursor, self.line_rows))
-        rows: list[Row] = []
-        size = 0
-        while len(rows) < self.line_rows and size < FETCH_BYTES:
-            some = self.canonical(await self._fetched(cursor, self.fetch_rows))
-            if not some:
-                break
-            rows += some
-            size += sum(len(value) for row in some for value in row if isinstance(value, str | bytes))
-        return rows
-
-    async def _fetched(self, cursor: Any, rows: int) -> list[Row]:
-        try:
-            fetched: list[Row] = await cursor.fetchmany(rows)
-        except UnicodeDecodeError:
-            raise  # a text that is not valid in its character set
-        except Exception as error:
-            if (raised := garbled(error, self.table.full_name)) is error:
-                raise
-            raise raised from error
-        return fetched
-
-    async def _keep_pace(self, reader: Any, rows: int) -> None:
-        """Wait as the cap demands within a chunk that could not be cut small (see ``_work`` for the others). The
-        transport waits too: what it reads meanwhile would pile up in memory.
-        """
-        seconds = self.rate.wait_for(rows)
-        transport = reader._transport
-        if not seconds or transport is None:
-            return
-        transport.pause_reading()
-        await asyncio.sleep(seconds)
-        if not transport.is_closing():
-            transport.resume_reading()
-
-    def _finish(self, file: ExportFile) -> None:
-        self.chunks += 1
-        self.rows += file.rows
-        if file.chunk.number not in self.done:
-            self.on_chunk(file)
-
-
-async def first_failure(work: list[asyncio.Task[None]], watchers: list[asyncio.Task[None]]) -> None:
-    """Until all of ``work`` is done; what the first of it raises, or a watcher, is raised here."""
-    waiting = {*work, *watchers}
-    while not all(task.done() for task in work):
-        done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        for task in sorted(done, key=lambda task: isinstance(task.exception(), _Stopped)):
-            task.result()
-
-
-async def cancelled(tasks: list[asyncio.Task[None]]) -> None:
-    """Until all of ``tasks`` have ended. One that is cancelled just when what it waited for is there may go on as if it
-    had not been (asyncio.wait_for before Python 3.12), and wait forever for the others: it is cancelled again.
-    """
-    while waiting := [task for task in tasks if not task.done()]:
-        for task in waiting:
-            task.cancel()
-        await asyncio.wait(waiting, timeout=STOP_WITHIN)
-    await asyncio.gather(*tasks, return_exceptions=True)  # nobody else looks at what they raised
-
-
-def _drop(readers: list[Any], number: int) -> None:
-    if readers[number]:
-        readers[number].close()
-    readers[number] = None
-
-
-def _all_there(table: Table, chunk: Chunk, rows: int, counted: list[tuple[Any, ...]]) -> None:
-    if counted != [(rows,)]:
-        said = f"{counted[0][0]:,}" if counted else "nothing"
-        raise IncompleteRead(
-            f"the server sent {rows:,} rows and counts {said} in the same transaction, between the keys {chunk.low} "
-            f"and {chunk.high}",
-            place=table.full_name,
-            hint="Something between the server and whimbrel truncates results: check its settings and any proxy.",
-        )
 
 
 def whole_file(plan: Plan, chunk: Chunk) -> ExportFile | None:

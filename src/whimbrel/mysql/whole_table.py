@@ -1,0 +1,81 @@
+"""Reads a whole table and keeps nothing of it: the rows are handed over as they are read."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+from whimbrel.mysql.reading import TableReading
+from whimbrel.project import Source
+from whimbrel.records import Row, Table
+from whimbrel.snapshot_files import Chunk
+
+
+class RowTaker(Protocol):
+    """Takes the rows of one chunk as they are read; then comes ``end`` if they are all there, and ``drop`` if not."""
+
+    def add(self, rows: list[Row]) -> None: ...
+    def end(self) -> None: ...
+    def drop(self) -> None: ...
+
+
+def read_table(
+    source: Source,
+    table: Table,
+    key_columns: tuple[str, ...],
+    begin: Callable[[], RowTaker],
+    *,
+    stop: threading.Event,
+    on_rows: Callable[[int], None],
+) -> int:
+    """Read all of ``table``, or what is read when ``stop`` is set; how many rows the chunks had whose rows ended.
+
+    ``begin`` is called for each chunk, again for one that broke off. ``on_rows`` is called as by ``export_table``, and
+    all is called in this thread. Raises what ``export_table`` does.
+    """
+    chunks = _HandedOver(begin)
+    asyncio.run(TableReading[_RowsOfChunk](source, table, key_columns, chunks, stop, on_rows).run([]))
+    return chunks.rows
+
+
+class _HandedOver:
+    """The chunks of a table of which nothing is kept."""
+
+    def __init__(self, begin: Callable[[], RowTaker]) -> None:
+        self.last: Chunk | None = None
+        self.rows = 0
+        self._begin = begin
+
+    @property
+    def complete(self) -> bool:
+        return self.last is not None and self.last.high is None
+
+    def add(self, chunk: Chunk) -> None:
+        self.last = chunk
+
+    def begin(self, chunk: Chunk) -> _RowsOfChunk:
+        return _RowsOfChunk(self._begin())
+
+    def done(self, made: _RowsOfChunk) -> None:
+        self.rows += made.rows
+        made.into.end()
+
+
+class _RowsOfChunk:
+    def __init__(self, into: RowTaker) -> None:
+        self.into, self.rows = into, 0
+        self._whole = False
+
+    def write(self, rows: list[Row]) -> None:
+        self.rows += len(rows)
+        self.into.add(rows)
+
+    def close(self) -> _RowsOfChunk:
+        self._whole = True
+        return self
+
+    def abandon(self) -> None:
+        if not self._whole:
+            self.into.drop()

@@ -1,0 +1,188 @@
+"""What the first look keeps of an item: the same for equal items, another for others; and the process that reads."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from demo.servers import Dynalite
+from whimbrel.dynamodb.wire import DynamoClient
+from whimbrel.errors import RequestRefused, Stopped, TargetError
+from whimbrel.item import item_text, key_id
+from whimbrel.mapping.provenance import ChangeMetadata
+from whimbrel.migration import target_process
+from whimbrel.migration.digests import DELETED, ItemDigests, TargetSide
+from whimbrel.migration.target_process import TargetProcess
+from whimbrel.project import Target
+from whimbrel.records import Item
+
+DIGESTS = ItemDigests([("pk", "S")], [])
+
+numbers = st.decimals(allow_nan=False, allow_infinity=False, places=3, min_value=-10_000, max_value=10_000)
+spellings = st.sampled_from(["{:f}", "{:e}", "{:E}", "{:+f}", "{:f}0", "0{:f}"])
+texts = st.text(st.sampled_from("aSN\":[]{}\\'é\n0."), max_size=12)
+
+
+def spelled(value: Decimal, form: str) -> str:
+    text = form.format(value)
+    return text.replace("0-", "-0")
+
+
+@st.composite
+def values(draw: Any, depth: int = 0) -> tuple[Any, Any]:
+    """An attribute value, and what boto3 would make of it, as something that equal values have in common."""
+    kinds = ["S", "N", "NULL", "BOOL", "NS", "SS"] + ["M", "L"] * (depth < 2)
+    kind = draw(st.sampled_from(kinds))
+    if kind == "S":
+        text = draw(texts)
+        return {"S": text}, ("S", text)
+    if kind == "N":
+        number = draw(numbers)
+        return {"N": spelled(number, draw(spellings))}, ("N", number + 0)
+    if kind in ("NULL", "BOOL"):
+        return {kind: True}, (kind, True)
+    if kind == "SS":
+        members = draw(st.lists(texts, unique=True, min_size=1, max_size=4))
+        return {"SS": members}, ("SS", frozenset(members))
+    if kind == "NS":
+        several = draw(st.lists(numbers, unique=True, min_size=1, max_size=4))
+        return {"NS": [spelled(each, draw(spellings)) for each in several]}, ("NS", frozenset(several))
+    if kind == "M":
+        inside = draw(st.dictionaries(texts, values(depth + 1), max_size=3))
+        plain = frozenset((name, same) for name, (_, same) in inside.items())
+        return {"M": {name: value for name, (value, _) in inside.items()}}, ("M", plain)
+    listed = draw(st.lists(values(depth + 1), max_size=3))
+    return {"L": [value for value, _ in listed]}, ("L", tuple(same for _, same in listed))
+
+
+items = st.dictionaries(texts, values(), max_size=3)
+
+
+@settings(max_examples=300, deadline=None)
+@given(one=items, other=items)
+@example(one={"a": ({"S": '"N":"1.0"'}, ("S", 1))}, other={"a": ({"S": '"N":"1"'}, ("S", 2))})
+@example(one={"a": ({"N": "1.0"}, ("N", 1))}, other={"a": ({"N": "1"}, ("N", 1))})
+@example(one={"a": ({"N": "1E+50"}, ("N", 1))}, other={"a": ({"N": f"1{'0' * 50}"}, ("N", 1))})
+@example(one={"a": ({"N": "-0.0"}, ("N", 0))}, other={"a": ({"N": "0"}, ("N", 0))})
+@example(one={"a": ({"N": "10"}, ("N", 10))}, other={"a": ({"N": "100"}, ("N", 100))})
+@example(one={"a": ({"SS": ["1", "0"]}, ("SS", 1))}, other={"a": ({"SS": ["0", "1"]}, ("SS", 1))})
+@example(one={"a": ({"SS": ["1"]}, ("SS", 1))}, other={"a": ({"NS": ["1"]}, ("NS", 1))})
+def test_two_items_have_one_text_exactly_if_they_are_equal(one: dict[str, Any], other: dict[str, Any]) -> None:
+    made = [item_text({name: value for name, (value, _) in each.items()}) for each in (one, other)]
+    same = [{name: plain for name, (_, plain) in each.items()} for each in (one, other)]
+    assert (made[0] == made[1]) == (same[0] == same[1])
+    turned = dict(reversed([(name, value) for name, (value, _) in one.items()]))
+    assert item_text(turned) == made[0]
+
+
+@pytest.mark.parametrize("names", [[("a", "S")], [("b", "S"), ("a", "N")], [("b", "S"), ("a", "B")]])
+def test_keys_are_what_they_are_looked_up_by(names: list[tuple[str, str]]) -> None:
+    item = {"b": {"S": "x"}, "c": {"S": "y"}, "a": {names[-1][1]: "1.0"}}
+    keys, _ = ItemDigests(names, []).of([item])
+    assert keys == [key_id({name: item[name] for name, _ in names})]
+
+
+def test_a_number_that_is_none_is_left_to_the_second_look() -> None:
+    assert item_text({"a": {"N": "none"}}) == b'{"a":{"N":"none"}}'
+
+
+def test_only_what_was_found_can_say_that_its_row_went() -> None:
+    metadata = ChangeMetadata(frozenset({("state",)}), (("state",), {"S": "D"}))
+    digests = ItemDigests([("pk", "S")], [ChangeMetadata(), metadata])
+    item: Item = {"pk": {"S": "x"}, "state": {"S": "D"}}
+    assert digests.of_found([item])[1] == [DELETED]
+    ((made,), (found,)) = (digests.of([item])[1], digests.of_found([item | {"state": {"S": "U"}}])[1])
+    assert made == found == DIGESTS.of([{"pk": {"S": "x"}}])[1][0]
+
+
+# -- the process ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def side(dynalite: Dynalite, tmp_path: Path) -> TargetSide:
+    client, name = dynalite.client(), f"t{tmp_path.name}"
+    client.create_table(
+        TableName=name,
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    client.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1})
+    for number in range(30):
+        client.put_item(TableName=name, Item={"pk": {"S": f"k{number}"}, "n": {"N": str(number)}})
+    return TargetSide(dynalite.target(), name, DIGESTS, tmp_path / "digests", 4, 2, 7)
+
+
+def test_another_process_reads_the_same(side: TargetSide, tmp_path: Path) -> None:
+    stop, counts = threading.Event(), list[int]()
+    with TargetProcess(side, stop, counts.append) as process:
+        read = process.result()
+    here = side._replace(folder=tmp_path / "here").read(DynamoClient(side.target), stop, lambda items: None)
+    assert [sorted(zip(*read.partition(n), strict=True)) for n in range(4)] == [
+        sorted(zip(*here.partition(n), strict=True)) for n in range(4)
+    ]
+    assert read.added == read.given == sum(counts) == 30
+    assert max(counts) <= 7
+
+
+def test_what_it_meets_is_raised_here(side: TargetSide) -> None:
+    with (
+        TargetProcess(side._replace(table="missing"), threading.Event(), lambda items: None) as process,
+        pytest.raises(RequestRefused) as raised,
+    ):
+        process.result()
+    assert raised.value.code == "ResourceNotFoundException"
+    assert raised.value.place
+
+
+def test_one_that_is_killed_is_no_end(side: TargetSide) -> None:
+    process: TargetProcess
+
+    def kill(items: int) -> None:
+        process._process.kill()
+
+    with (
+        TargetProcess(side._replace(page_items=1), threading.Event(), kill) as process,
+        pytest.raises(TargetError, match="the process that read the table ended with -9"),
+    ):
+        process.result()
+
+
+def test_a_stop_ends_it(side: TargetSide) -> None:
+    stop = threading.Event()
+    with (
+        TargetProcess(side._replace(page_items=1), stop, lambda items: stop.set()) as process,
+        pytest.raises(Stopped, match="asked to stop"),
+    ):
+        process.result()
+
+
+def test_it_ends_with_its_parent(tmp_path: Path) -> None:
+    """Its input ends: whatever it does then, it writes nothing more."""
+    silent = Target(endpoint="http://127.0.0.1:9", region="us-east-1")  # nobody answers: it would ask for ever
+    side = TargetSide(silent, "t", DIGESTS, tmp_path, 1, 1, 1)
+    child = TargetProcess(side, threading.Event(), lambda items: None)
+    assert child._process.stdin
+    child._process.stdin.flush()
+    with child:
+        threading.Timer(1, child._process.stdin.close).start()
+        assert child._process.wait(20) == 1
+
+
+def test_nothing_of_the_current_folder_is_imported(
+    side: TargetSide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "orjson.py").write_text("raise SystemExit('imported')")
+    monkeypatch.chdir(tmp_path)
+    with TargetProcess(side, threading.Event(), lambda items: None) as process:
+        assert process.result().added == 30
+    assert target_process.__name__ in subprocess.list2cmdline(process._process.args)  # type: ignore[arg-type]
+    assert process._process.args[0] == sys.executable
