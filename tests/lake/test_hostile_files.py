@@ -129,13 +129,13 @@ def test_a_file_with_fewer_lines_than_its_manifest_says_is_not_restored(tmp_path
 LIMIT = """
 import re, sys
 from pathlib import Path
-from whimbrel.lake.convert import Rules, from_files
+from whimbrel.lake.convert import ConvertRules, from_files
 from whimbrel.lake.sources import find
 import duckdb, pyarrow.parquet
 def most():  # of this program: ru_maxrss would be that of the process it was started from
     return int(re.search(r"VmHWM:[ \t]+(\\d+)", Path("/proc/self/status").read_text())[1])
 before = most()
-done = from_files(Path(sys.argv[2]), Rules("t", "t", ("pk",)), find(Path(sys.argv[1])).files)
+done = from_files(Path(sys.argv[2]), ConvertRules("t", "t", ("pk",)), find(Path(sys.argv[1])).files)
 print(done.new_rows, done.refusals, (most() - before) >> 10)
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -187,6 +188,16 @@ def test_what_does_not_fit_is_named(settings: dict[str, Any], message: str, tmp_
     assert message in str(caught.value)
     assert caught.value.hint
     assert not list(tmp_path.iterdir())
+
+
+def test_columns_with_numbers_that_cannot_be_computed_with_are_named_all_at_once(tmp_path: Path) -> None:
+    table = calls(600)
+    for name, value in {"a": math.inf, "b": math.nan, "c": -1e200, "d": 1e150}.items():
+        table = table.append_column(name, pa.array([1.0, 2.0, value] * 200))
+    with pytest.raises(TrainingError) as caught:
+        trained(table, tmp_path)
+    assert "'a' has inf; 'b' has nan; 'c' has -1e+200" in str(caught.value)
+    assert 'exclude = ["a", "b", "c"]' in caught.value.hint
 
 
 def test_columns_that_cannot_be_inputs_are_left_out_and_named_all_at_once(tmp_path: Path) -> None:

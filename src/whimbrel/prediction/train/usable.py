@@ -11,7 +11,7 @@ import pyarrow as pa
 from whimbrel.errors import TrainingError
 from whimbrel.prediction.model.dates import is_date
 from whimbrel.prediction.model.features import CATEGORY, DATE, NUMBER
-from whimbrel.prediction.train.feature_columns import Array, Values, names_rows, read_values
+from whimbrel.prediction.train.feature_columns import LARGEST, Array, Values, names_rows, read_values
 from whimbrel.project.predict import ModelRule
 
 
@@ -44,9 +44,10 @@ def flat_table(table: pa.Table, kept: Collection[str]) -> pa.Table:
 def usable(rule: ModelRule, table: pa.Table, rows: Array) -> Usable:
     """What the rows numbered ``rows`` show. Raises TrainingError on a name that is not a column, or if nothing is left.
 
-    What the project file gives a type is an input by its word: then a value that does not fit is an error.
+    What the project file gives a type is an input by its word: then a value that does not fit is an error. Numbers that
+    cannot be computed with are an error that names all columns which have one.
     """
-    types, left_out, kept = {}, {}, {}
+    types, left_out, kept, wrong = {}, {}, {}, {}
     for name in _candidates(rule, table):
         if name in rule.types:
             types[name], kept[name] = rule.types[name], read_values(table, name)
@@ -61,8 +62,14 @@ def usable(rule: ModelRule, table: pa.Table, rows: Array) -> Usable:
         if reason:
             left_out[name] = reason
             continue
+        if plain == NUMBER and (
+            unfit := [each for each in values.distinct if each is not None and not abs(each) <= LARGEST]
+        ):
+            wrong[name] = unfit[0]
         types[name] = DATE if plain == CATEGORY and _are_dates(used) else plain
         kept[name] = values
+    if wrong:
+        raise _not_finite(wrong)
     if not types:
         reasons = "; ".join(f"{name!r} {reason}" for name, reason in left_out.items())
         raise TrainingError(
@@ -71,6 +78,20 @@ def usable(rule: ModelRule, table: pa.Table, rows: Array) -> Usable:
             hint="Exclude fewer, or give the data set columns that tell rows apart.",
         )
     return Usable(types, left_out, kept)
+
+
+def _unfit(numbers: list[Any]) -> list[Any]:
+    return [each for each in numbers if each is not None and not abs(each) <= LARGEST]
+
+
+def _not_finite(wrong: dict[str, Any]) -> TrainingError:
+    said = "; ".join(f"{name!r} has {value}" for name, value in wrong.items())
+    listed = ", ".join(f'"{name}"' for name in wrong)
+    return TrainingError(
+        f"numbers must be finite, of at most {LARGEST:g}: {said}",
+        place="data set",
+        hint=f"Correct the values, or leave the columns out: exclude = [{listed}].",
+    )
 
 
 def _candidates(rule: ModelRule, table: pa.Table) -> list[str]:
