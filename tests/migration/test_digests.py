@@ -121,8 +121,10 @@ def side(dynalite: Dynalite, tmp_path: Path) -> TargetSide:
     return TargetSide(dynalite.target(), name, DIGESTS, tmp_path / "digests", 4, 2, 7)
 
 
-def test_another_process_reads_the_same(side: TargetSide, tmp_path: Path) -> None:
+@pytest.mark.parametrize("as_written", [False, True])
+def test_another_process_reads_the_same(side: TargetSide, tmp_path: Path, as_written: bool) -> None:
     stop, counts = threading.Event(), list[int]()
+    side = side._replace(digests=ItemDigests([("pk", "S")], [], as_written=as_written))
     with TargetProcess(side, stop, counts.append) as process:
         read = process.result()
     here = side._replace(folder=tmp_path / "here").read(DynamoClient(side.target), stop, lambda items: None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
@@ -45,6 +44,10 @@ def _is_integer(column: Column, kind: str) -> bool:
     return kind == "N" and column.kind in INTEGER_KINDS
 
 
+def _plain_text(item: Item) -> bytes:
+    return orjson.dumps(item, option=orjson.OPT_SORT_KEYS)
+
+
 class ItemDigests:
     """Of the items of one target table, whose key has the attributes ``key``, as (name, type). ``metadata`` is left
     out of the digests. ``as_written``: see there. What others wrote otherwise differs then, which costs a second look.
@@ -53,9 +56,7 @@ class ItemDigests:
     def __init__(
         self, key: Sequence[tuple[str, str]], metadata: Iterable[ChangeMetadata], *, as_written: bool = False
     ) -> None:
-        self._text: Callable[[Item], bytes] = (
-            partial(orjson.dumps, option=orjson.OPT_SORT_KEYS) if as_written else item_text
-        )
+        self._text: Callable[[Item], bytes] = _plain_text if as_written else item_text
         self._names = sorted(name for name, _ in key)
         self._spelled = any(kind == "N" for _, kind in key)
         self._metadata = [each for each in metadata if each]
