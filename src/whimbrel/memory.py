@@ -34,11 +34,12 @@ def _is_for_want_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError):
         return True
     library = type(error).__module__.partition(".")[0].removeprefix("_")
-    if _SAID_BY_LIBRARIES.get(library, "\0") in str(error).lower():
+    said = _SAID_BY_LIBRARIES.get(library)
+    if said and said in str(error).lower():
         return True
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
-    return any(isinstance(error, kind) and any(part in str(error) for part in said) for kind, said in _SAID.items())
+    return any(isinstance(error, kind) and any(part in str(error) for part in parts) for kind, parts in _SAID.items())
 
 
 def release(error: BaseException | None) -> None:
