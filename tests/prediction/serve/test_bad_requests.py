@@ -125,14 +125,21 @@ def test_an_encoding_that_changes_nothing_is_taken(server: Running, stranger: so
 
 
 def test_head_has_the_head_of_get_and_the_connection_stays_in_step(server: Running) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
-    for path, status in [("/ping", 200), ("/", 200), ("/status", 200), ("/metrics", 200), ("/x", 404), (PATH, 405)] * 2:
-        connection.request("HEAD", path)
-        answer = connection.getresponse()
-        assert (answer.status, answer.read()) == (status, b"")
-        assert int(answer.headers["content-length"]) > 0
-    connection.request("GET", "/ping")
-    assert connection.getresponse().read() == b"{}"
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)) as connection:
+        for path, status in [
+            ("/ping", 200),
+            ("/", 200),
+            ("/status", 200),
+            ("/metrics", 200),
+            ("/x", 404),
+            (PATH, 405),
+        ] * 2:
+            connection.request("HEAD", path)
+            answer = connection.getresponse()
+            assert (answer.status, answer.read()) == (status, b"")
+            assert int(answer.headers["content-length"]) > 0
+        connection.request("GET", "/ping")
+        assert connection.getresponse().read() == b"{}"
 
 
 def test_a_head_without_end_is_refused(server: Running, stranger: socket.socket) -> None:
