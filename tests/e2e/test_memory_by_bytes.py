@@ -42,7 +42,7 @@ TABLES = {
     "wide": Filled(
         RECORD,
         12_000,
-        f"id INT PRIMARY KEY, {', '.join(f'{name} VARCHAR(10)' for name in NAMES)}",
+        f"id INT PRIMARY KEY, {', '.join(f'{name} VARCHAR(10) CHARACTER SET ascii' for name in NAMES)}",
         f"seq, {', '.join(f'CONCAT({name!r}, seq)' for name in NAMES)}",
         "c7 = CONCAT(c7, '!')",
         3_000,

@@ -53,7 +53,7 @@ from whimbrel.records import Item
 UNFINISHED, CHAIN = "unfinished.json", "chain.json"
 THREADS = 4
 _PAGE_BYTES = 256 << 10  # of items, which take up to 40 times as much in memory; each thread has one or two pages
-_ITEM_BYTES = 500  # where the table does not say
+_PAGE_ITEMS = 200  # at most: what the table says of its size is six hours old
 _SEGMENT_BYTES = 64 << 20  # of the table: what a resume reads again at most, for each thread
 _MOST_SEGMENTS = 4_096
 _ON_DEMAND_UNITS = 12_000.0  # read units per second that a new on-demand table takes
@@ -291,9 +291,11 @@ def _finish(place: Path, table: ExportedTable, run: _Run) -> Export:
 
 def page_items(table: ExportedTable, limits: ReadLimits) -> int:
     """So few items a page that it takes little memory, and no more units than a second has."""
-    size = max(1, table.bytes // table.items) if table.items else _ITEM_BYTES
-    page = _PAGE_BYTES // size
-    if limits.units and table.items:
+    if not table.items:
+        return _PAGE_ITEMS
+    size = max(1, table.bytes // table.items)
+    page = min(_PAGE_ITEMS, _PAGE_BYTES // size)
+    if limits.units:
         page = min(page, int(limits.units * READ_UNIT * (1 if limits.consistent else 2) / size))
     return max(1, page)
 
