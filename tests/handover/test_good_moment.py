@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from whimbrel.handover import cutting
+from whimbrel.handover import cutting, plan
 from whimbrel.handover.cutting import Cutting
+from whimbrel.migration.live import write_status
+from whimbrel.migration.state import StateFolder
+from whimbrel.project import Cutover
 from whimbrel.records import Position
 
 
@@ -49,8 +53,9 @@ class Following:
     [
         ([0.1], 2.0, 0.1),
         ([0.8, 0.4, 0.1], 2.0, 1.3),
-        ([0.4], 5.0, 0.4),
-        ([0.4], 2.0, cutting.GOOD_MOMENT_WITHIN),  # it does not come
+        ([0.2], 20.0, 0.2),
+        ([0.4], 20.0, cutting.GOOD_MOMENT_WITHIN),
+        ([0.15], 1.0, cutting.GOOD_MOMENT_WITHIN),  # it does not come
         ([1_000.0], 2.0, cutting.GOOD_MOMENT_WITHIN),  # nor does the end of the first try
     ],
 )
@@ -58,3 +63,22 @@ def test_it_waits_for_a_quick_drain_but_not_for_ever(
     monkeypatch: pytest.MonkeyPatch, behind: list[float], max_stall: float, waited: float
 ) -> None:
     assert Following(monkeypatch, behind).wait(max_stall) == pytest.approx(waited, abs=0.4 if waited > 2 else 0.05)
+
+
+@pytest.mark.parametrize(
+    ("status", "seconds"),
+    [
+        (None, 0.05),  # nobody follows
+        ({"applied_per_second": 0.0, "lag_changes": 0}, 0.05),
+        ({"applied_per_second": 1_000.0, "lag_changes": 10}, 0.05),
+        ({"applied_per_second": 1_000.0, "lag_changes": 120}, 0.12),
+        ({"applied_per_second": 1_000.0, "lag_changes": 5_000}, 0.2),  # it will wait for less
+    ],
+)
+def test_the_plan_expects_a_drain_by_the_lag_of_now(
+    tmp_path: Path, status: dict[str, float] | None, seconds: float
+) -> None:
+    if status:
+        write_status(StateFolder(tmp_path).status, status)
+    project = SimpleNamespace(state=tmp_path, cutover=Cutover())
+    assert plan._drain_seconds(project) == pytest.approx(seconds)  # type: ignore[arg-type]

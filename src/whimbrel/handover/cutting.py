@@ -44,7 +44,7 @@ from whimbrel.threads import Beside, Timer
 LOOK_EVERY = 0.002  # seconds, while nobody can write
 CAUGHT_UP_WITHIN = 600.0  # seconds
 GOOD_MOMENT_WITHIN = 30.0  # seconds
-QUICK_DRAIN = 0.1  # of max_stall
+QUICK_DRAIN = 0.2  # seconds, or a tenth of max_stall
 RESUME_TRIES = 5
 ROUNDS = 5  # of verification, before writes are closed
 LITTLE = 200  # items, for which no round is worth its time
@@ -189,7 +189,7 @@ class Cutting:
                 end, asked = self._run.lineage.end_of(connection), time.monotonic()
                 while not reached(self._applied(), end) and time.monotonic() < give_up:
                     self._look(LOOK_EVERY)
-                if elapsed(asked) <= self._settings.max_stall * QUICK_DRAIN:
+                if elapsed(asked) <= quick_drain(self._settings):
                     return
 
     def _close_behind(self) -> bool:
@@ -210,7 +210,7 @@ class Cutting:
         watch = StreamWatch(self._run.prepared.project, verified, self._run.stop, is_marker) if verified else None
         for _ in range(ROUNDS):
             left = self._refuse_strangers(watch)
-            if not left.everything and len(left) <= max(LITTLE, rate * self._settings.max_stall / 4):
+            if not left.everything and len(left) <= little_left(rate, self._settings.max_stall):
                 return
             began, items = time.monotonic(), self._verify(left, None)
             rate = items / max(elapsed(began), 0.001)
@@ -325,6 +325,16 @@ class Cutting:
             if not isinstance(first, Stopped):
                 return first
         return error
+
+
+def little_left(rate: float, max_stall: float) -> float:
+    """How many items may be left to verify when writes are closed, of ``rate`` that are verified in a second."""
+    return max(LITTLE, rate * max_stall / 4)
+
+
+def quick_drain(settings: Cutover) -> float:
+    """In seconds: a drain that is worth waiting for."""
+    return min(QUICK_DRAIN, settings.max_stall / 10)
 
 
 def undo(project: Project, coordinator: Coordinator, *, because: BaseException | None = None) -> bool:

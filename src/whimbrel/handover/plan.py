@@ -12,7 +12,7 @@ from whimbrel import checkpoint
 from whimbrel.checks.findings import ERROR, Finding, finding, in_order
 from whimbrel.errors import FenceBroken, HandoverError, NotReady, PrivilegeError
 from whimbrel.handed_over import load
-from whimbrel.handover.cutting import EXPECTED_RATE
+from whimbrel.handover.cutting import EXPECTED_RATE, little_left, quick_drain
 from whimbrel.handover.fence_facts import STEPS, fence_facts, fence_tried
 from whimbrel.handover.way_back import way_back_facts
 from whimbrel.migration.dead import read_letters
@@ -27,7 +27,7 @@ from whimbrel.mysql.handover_checks import Fact, LockTrial, facts_of, replica_fa
 from whimbrel.project import Project
 from whimbrel.project.cutover import TRIGGERS
 
-DRAIN_SECONDS = 0.05  # the last changes, of a target that is close behind
+DRAIN_SECONDS = 0.05  # the last changes, of a target that has nothing else to do
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ def plan_of(prepared: Prepared, waivers: Waivers) -> CutoverPlan:
         facts.append(Fact("cutover-fence", error.place, error.message, error.hint))
     dirty = dirty_items(prepared)
     count = None if dirty.everything else len(dirty)
-    stall = _stall(trial, len(tables), count)
+    stall = _stall(trial, len(tables), count, _drain_seconds(project), project.cutover.max_stall)
     facts += _settings_facts(project, stall)
     findings = in_order([finding(*fact) for fact in facts])
     step = load(project.state).step
@@ -142,12 +142,25 @@ def _settings_facts(project: Project, stall: float | None) -> Iterator[Fact]:
         yield Fact("cutover-stall", "cutover.max_stall", f"about {stall:,.0f} ms are expected")
 
 
-def _stall(trial: LockTrial | None, tables: int, dirty: int | None) -> float | None:
-    """In milliseconds: two locks, the fence, the drain, and the verification of what is dirty."""
+def _stall(trial: LockTrial | None, tables: int, dirty: int | None, drain: float, max_stall: float) -> float | None:
+    """In milliseconds: two locks, the fence, the drain, the verification of what is left of the dirty items when writes
+    are closed, and the look for late changes at the end.
+    """
     if trial is None or dirty is None:
         return None
     fence = trial.close + tables * trial.table
-    return round((2 * trial.lock + fence + 2 * DRAIN_SECONDS + dirty / EXPECTED_RATE) * 1000, 1)
+    left = min(dirty, little_left(EXPECTED_RATE, max_stall))
+    return round((2 * trial.lock + fence + drain + DRAIN_SECONDS + left / EXPECTED_RATE) * 1000, 1)
+
+
+def _drain_seconds(project: Project) -> float:
+    """By the lag of the migration that follows now and the rate at which it applies. A cutover waits for a moment when
+    it is quick.
+    """
+    live = read_status(StateFolder(project.state))
+    if not live or not (rate := live.get("applied_per_second")):
+        return DRAIN_SECONDS
+    return float(min(max(DRAIN_SECONDS, live["lag_changes"] / rate), quick_drain(project.cutover)))
 
 
 def _steps(project: Project) -> Iterator[str]:
