@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -96,7 +97,9 @@ def test_what_is_older_than_the_verification_is_read_once(watched: Work, monkeyp
     put(watched, "c2", "o2", p2="not ours either")
     known = verified(watched)
     assert known
-    begun = replace(known, time=time.time())  # of a later verification
+    second = math.ceil(time.time())  # the stream's own times have no more than that
+    watched.wait_for(lambda: time.time() > second)
+    begun = replace(known, time=second - 0.001)  # of a later verification
     read: list[str] = []
 
     def counted(*args: Any) -> Iterator[StreamRecord]:

@@ -14,7 +14,7 @@ import pytest
 from demo.servers import SqlServer
 from tests.snapshot.conftest import Shop
 from whimbrel.errors import IncompleteRead, UnsupportedSource
-from whimbrel.mysql import readers, settings, snapshot
+from whimbrel.mysql import readers, reading, settings
 from whimbrel.mysql.connect import connect
 from whimbrel.mysql.points import count_rows
 
@@ -75,7 +75,7 @@ def test_far_too_many_rows_are_an_error_before_they_fill_the_disk(shop: Shop, mo
     table = shop.table()
     name = f"`{shop.database}`.t"
     endless = f"SELECT a.id, a.v FROM {name} a{''.join(f', {name} b{n}' for n in range(2))}"  # 120 ** 3
-    monkeypatch.setattr(snapshot, "chunk_statement", lambda *_: endless)
+    monkeypatch.setattr(reading, "chunk_statement", lambda *_: endless)
     source = replace(shop.source, chunk_rows=20)
     with pytest.raises(IncompleteRead, match=r"sent [56][0-9]{2} rows and counts "):
         shop.export(table, source=source)
@@ -86,7 +86,7 @@ def test_a_chunk_that_cannot_be_cut_is_counted_before_it_is_read(shop: Shop, mon
     """A group of a hundred rows, where a chunk is to have two."""
     shop.execute("CREATE TABLE t (name VARCHAR(9), n INT, PRIMARY KEY (name, n))")
     shop.execute("INSERT INTO t VALUES ('b', 0), " + ", ".join(f"('a', {n})" for n in range(100)))
-    monkeypatch.setattr(snapshot, "LINE_ROWS", 5)
+    monkeypatch.setattr(reading, "LINE_ROWS", 5)
     table = shop.table()
     read = 0
 
@@ -129,7 +129,7 @@ def test_a_reader_is_opened_for_its_first_chunk(shop: Shop, monkeypatch: pytest.
         opened.append(arguments)
         return await readers.open_reader(*arguments)
 
-    monkeypatch.setattr(snapshot, "open_reader", counted)
+    monkeypatch.setattr(reading, "open_reader", counted)
     assert shop.export(shop.table(), source=replace(shop.source, connections=3)).rows == 50
     assert len(opened) == 1
 
