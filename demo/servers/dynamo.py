@@ -64,7 +64,9 @@ class Ministack(DynamoServer):
     name = "ministack"
 
     def _command(self) -> list[str]:
-        return [sys.executable, "-m", "ministack"]
+        # Its collector looks at all items and records again and again, and everybody waits for a second meanwhile.
+        seldom = "import gc, runpy; gc.set_threshold(50_000, 20, 1_000_000)"
+        return [sys.executable, "-c", f"{seldom}; runpy.run_module('ministack', run_name='__main__', alter_sys=True)"]
 
     def _environment(self) -> dict[str, str]:
         return {

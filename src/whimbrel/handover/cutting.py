@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing, suppress
-from functools import partial
 
 from whimbrel.changelog.files import LogPoint
 from whimbrel.dynamodb.streams import is_marker
@@ -24,7 +23,7 @@ from whimbrel.handover.hooks import Told, run_command, told
 from whimbrel.handover.laps import Laps
 from whimbrel.handover.route import write_routes
 from whimbrel.handover.state import Coordinator
-from whimbrel.handover.streams import mark, turn_on
+from whimbrel.handover.streams import marker, turn_on
 from whimbrel.migration.dead import read_letters
 from whimbrel.migration.dirty import Dirty
 from whimbrel.migration.follow import Follower
@@ -117,6 +116,7 @@ class Cutting:
         self._catch_up()
         self._verify_until_little_is_left()
         self._before = run.checkpoints.now.applied
+        put_markers = marker(run, self._streams) if self._settings.reverse_user else None
         self._wait_for_a_good_moment()
         self._pause()
         # Who was paused, or is refused before there is a lock, waits for all of this.
@@ -130,7 +130,7 @@ class Cutting:
         self._drain(closed.end, deadline)
         laps.ended("drain")
         # After the last write of ours is acknowledged, and before the decision: the way back begins there.
-        marking = Beside(partial(mark, run, self._streams), "markers") if self._settings.reverse_user else None
+        marking = Beside(put_markers, "markers") if put_markers else None
         try:
             self._verify(dirty_items(run.prepared), closed.end, deadline)
         except BaseException:

@@ -11,7 +11,7 @@ from whimbrel.errors import Stopped, WhimbrelError
 from whimbrel.handed_over import Handover
 from whimbrel.handover.reconcile import Reconciled, reconcile, verify_back
 from whimbrel.handover.reverse import Reverse, note_ended, settings_of
-from whimbrel.handover.streams import Markers, mark, refuse_other_streams, starts_of
+from whimbrel.handover.streams import Markers, marker, refuse_other_streams, starts_of
 from whimbrel.migration.differences import TableReport
 from whimbrel.migration.run import Run
 from whimbrel.migration.waivers import Waivers
@@ -37,6 +37,7 @@ class Reversing:
         except WhimbrelError as error:
             note_ended(run.folder.root, error)
             raise
+        self._put_markers = marker(run, self._reverse.streams)
         self._markers: Markers = {}
         self._unmarked = True
         self._failure: BaseException | None = None
@@ -103,7 +104,7 @@ class Reversing:
 
     def _mark(self) -> None:
         """Markers are durable at DynamoDB, and seen in the stream, before the shards are listed."""
-        self._markers = mark(self._run, self._reverse.streams)
+        self._markers = self._put_markers()
 
     def _follow(self) -> None:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from whimbrel.dynamodb.session import open_client
@@ -40,28 +40,33 @@ def turn_off(project: Project, now: Handover) -> list[str]:
     return [target for target in now.streams_made if turn_stream_off(client, target)]
 
 
-def mark(run: Run, streams: Mapping[str, str]) -> Markers:
-    """Markers in every open shard of every target's stream: what was acknowledged before is in front of them. Of all
-    targets at once, as each is mostly waited for.
+def marker(run: Run, streams: Mapping[str, str]) -> Callable[[], Markers]:
+    """What puts markers in every open shard of every target's stream: what was acknowledged before is in front of them.
+    Of all targets at once, as each is mostly waited for. To be made while applications still write, as a client takes a
+    tenth of a second to make.
 
-    Raises LogGone where a table has another stream than that of ``streams`` by now.
+    What it gives raises LogGone where a table has another stream than that of ``streams`` by now.
     """
     target = run.prepared.project.target
-    tables, client, nonce = open_client(target), open_streams(target), secrets.token_hex(8)
+    tables, client = open_client(target), open_streams(target)
     keys = {mapping.target: mapping.key_attributes for mapping in run.prepared.mappings.values()}
 
-    def of_one(name: str, stream: str) -> dict[str, str]:
+    def of_one(name: str, stream: str, nonce: str) -> dict[str, str]:
         refuse_other_stream(tables, name, stream)
         found = mark_shards(run.wire, client, stream, name, keys[name], nonce, run.stop)
         refuse_other_stream(tables, name, stream)  # nor meanwhile: another one would have the markers
         return found
 
-    marking = {name: Beside(partial(of_one, name, stream), "markers") for name, stream in streams.items()}
-    try:
-        return {name: each.result() for name, each in marking.items()}
-    finally:
-        for each in marking.values():
-            each.join()
+    def mark() -> Markers:
+        nonce = secrets.token_hex(8)
+        marking = {name: Beside(partial(of_one, name, stream, nonce), "markers") for name, stream in streams.items()}
+        try:
+            return {name: each.result() for name, each in marking.items()}
+        finally:
+            for each in marking.values():
+                each.join()
+
+    return mark
 
 
 def refuse_other_streams(run: Run, streams: Mapping[str, str]) -> None:
