@@ -14,7 +14,8 @@ import re
 import subprocess
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
@@ -86,10 +87,15 @@ class NullSink(asyncio.Protocol):
         return _BATCH if b"BatchWriteItem" in head else _answer_of_one(body)
 
 
-@contextlib.contextmanager
-def null_sink(latency: float = 0.0) -> Iterator[str]:
+def null_sink(latency: float = 0.0) -> AbstractContextManager[str]:
     """Run a sink in its own process; gives its endpoint URL."""
-    command = [sys.executable, "-m", "benchmarks.null_sink", str(latency)]
+    return in_its_own_process("benchmarks.null_sink", str(latency))
+
+
+@contextlib.contextmanager
+def in_its_own_process(module: str, *arguments: str) -> Iterator[str]:
+    """Run the module, which is to ``serve``; gives its endpoint URL."""
+    command = [sys.executable, "-m", module, *arguments]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin
     assert process.stdout
@@ -100,13 +106,14 @@ def null_sink(latency: float = 0.0) -> Iterator[str]:
         process.wait()
 
 
-async def _main() -> None:
+async def serve(connection: Callable[[], asyncio.Protocol]) -> None:
+    """As the process that ``in_its_own_process`` runs: print the port, and answer until the input ends."""
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(NullSink, "127.0.0.1", 0)
+    server = await loop.create_server(connection, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await loop.run_in_executor(None, sys.stdin.read)  # ends when the parent closes it, or dies
 
 
 if __name__ == "__main__":
     NullSink.latency = float(sys.argv[1]) if len(sys.argv) > 1 else 0.0
-    asyncio.run(_main())
+    asyncio.run(serve(NullSink))

@@ -8,14 +8,13 @@ ends. An answer is made once for each request, and kept.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
-from benchmarks.null_sink import NullSink, answer
+from benchmarks.null_sink import NullSink, answer, in_its_own_process, serve
 
 LINES = 5  # rows of an order
 ORDERS = 8  # of a customer
@@ -104,26 +103,15 @@ class Scanned(NullSink):
         return made
 
 
-@contextlib.contextmanager
-def scanned(rows: int, shape: str) -> Iterator[str]:
+def scanned(rows: int, shape: str) -> AbstractContextManager[str]:
     """Run a server in its own process; gives its endpoint URL."""
-    command = [sys.executable, "-m", "benchmarks.scanned", str(rows), shape]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdin
-    assert process.stdout
-    try:
-        yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
-    finally:
-        process.stdin.close()
-        process.wait()
+    return in_its_own_process("benchmarks.scanned", str(rows), shape)
 
 
-async def _main(rows: int, shape: str) -> None:
-    loop, kept = asyncio.get_running_loop(), dict[bytes, bytes]()
-    server = await loop.create_server(lambda: Scanned(_Shape(shape, rows), kept), "127.0.0.1", 0)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    await loop.run_in_executor(None, sys.stdin.read)  # ends when the parent closes it, or dies
+def main(rows: int, shape: str) -> None:
+    kept: dict[bytes, bytes] = {}
+    asyncio.run(serve(lambda: Scanned(_Shape(shape, rows), kept)))
 
 
 if __name__ == "__main__":
-    asyncio.run(_main(int(sys.argv[1]), sys.argv[2]))
+    main(int(sys.argv[1]), sys.argv[2])

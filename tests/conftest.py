@@ -71,8 +71,8 @@ SOURCES: dict[str, type[SqlServer]] = {"mariadb": MariaDB, "mysql": MySQL, "mari
 # What a release of a server may do in its own way: these run on every server, also in `make test`. The others run on a
 # later release of MariaDB in `make test-all`.
 ON_EVERY_SERVER = ("test_servers.py", "binlog/", "snapshot/test_source.py", "snapshot/test_values.py")
-# What is left open is reported when it is collected, perhaps within another test. Here that is no error yet, as not all
-# of these tests were seen to close what they open: this list only gets shorter.
+# A file or connection that a test leaves open is reported when it is collected, perhaps during another test. In these
+# folders that is not an error yet, as not all of their tests close what they open. This list only gets shorter.
 MAY_LEAVE_OPEN = (
     *("cases/", "checks/", "dms/", "e2e/", "fuzz/", "handover/", "lake/", "migration/", "prediction/train/"),
     *("schemas/", "spec/", "upgrade/", "test_"),

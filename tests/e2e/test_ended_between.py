@@ -27,7 +27,8 @@ def proxy(shop: Work) -> Iterator[FaultProxy]:
         yield proxy
 
 
-def test_crash_between_the_update_that_removes_the_last_entry_and_the_delete(shop: Work, proxy: FaultProxy) -> None:
+def killed_before_the_delete(shop: Work, proxy: FaultProxy) -> None:
+    """An order's last entry is removed, and whoever would delete its item is killed."""
     loaded(shop)
     sql(shop, "DELETE FROM purchase WHERE orderid = 'o4'")
     shop.call("capture", "--until-caught-up")
@@ -36,6 +37,10 @@ def test_crash_between_the_update_that_removes_the_last_entry_and_the_delete(sho
     shop.wait_for(lambda: proxy.counts["DeleteItem"], process)
     process.kill()
     process.communicate()
+
+
+def test_crash_between_the_update_that_removes_the_last_entry_and_the_delete(shop: Work, proxy: FaultProxy) -> None:
+    killed_before_the_delete(shop, proxy)
     bare = judge.items(shop.endpoint, shop.target, "customerid", "orderid")["c", "o4"]
     assert bare == {"customerid": "c", "orderid": "o4"}
     proxy.clear()
@@ -44,14 +49,7 @@ def test_crash_between_the_update_that_removes_the_last_entry_and_the_delete(sho
 
 
 def test_crash_between_the_removal_and_the_delete_of_an_order_that_was_refilled(shop: Work, proxy: FaultProxy) -> None:
-    loaded(shop)
-    sql(shop, "DELETE FROM purchase WHERE orderid = 'o4'")
-    shop.call("capture", "--until-caught-up")
-    proxy.add("throttle", operation="DeleteItem")
-    process = shop.start("apply")
-    shop.wait_for(lambda: proxy.counts["DeleteItem"], process)
-    process.kill()
-    process.communicate()
+    killed_before_the_delete(shop, proxy)
     sql(shop, "INSERT INTO purchase VALUES ('c', 'o4', 'p1', 4)")
     proxy.clear()
     shop.drain()

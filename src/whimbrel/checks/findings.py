@@ -359,7 +359,7 @@ KINDS: dict[str, Kind] = {
     ),
     "cutover-not-readable": Kind(
         ERROR,
-        "a table that cannot be read back from its items, though `reverse_user` asks for a way back",
+        "a table that cannot be read back from its items, though `reverse_user` is set",
         "Change the mapping, or cut over without `reverse_user`: then there is no way back",
     ),
     "cutover-not-returned": Kind(

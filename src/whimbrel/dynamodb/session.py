@@ -49,7 +49,7 @@ class Session:
     """A boto3 session for a Target: its endpoint URL, its region, and credentials that renew themselves."""
 
     def __init__(self, target: Target) -> None:
-        """Raises UserError when there is no region, no such profile, or an endpoint that is not a URL."""
+        """Raises UserError when no region is set, the profile does not exist, or the endpoint is not a URL."""
         self._target = target
         self._session = _boto_session(target)
         self._local = is_loopback(_configured_endpoint(target, self._session))

@@ -63,9 +63,7 @@ class StreamWatch:
         self._after = {  # by stream and shard, what was read
             stream: {shard: place.sequence for shard, place in shards.items()} for stream, shards in self._older.items()
         }
-        self._newer: set[tuple[str, str]] = (
-            set()
-        )  # streams and shards of which a record was read that is not older than the verification
+        self._newer: set[tuple[str, str]] = set()  # streams and shards that were read up to what is not older
         self._seen: dict[str, set[bytes]] = {target: set() for target in self._unknown}
         self._known: dict[str, set[bytes]] = {target: set() for target in self._unknown}
 

@@ -77,7 +77,7 @@ class TargetProcess:
     def _listen(self) -> _End | None:
         assert self._process.stdin
         assert self._process.stdout
-        with suppress(OSError):  # it ended already: there is no answer
+        with suppress(OSError):  # the process has ended: what it answered, if anything, is read below
             pickle.dump(self._side, self._process.stdin)
             self._process.stdin.flush()
         watch = Thread(self._end_if_stopped, "verify-stop")
