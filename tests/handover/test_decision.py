@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
@@ -131,6 +131,29 @@ def after_the_fence(monkeypatch: pytest.MonkeyPatch, event: Callable[[], object]
         return done
 
     monkeypatch.setattr(Fence, "close", closed)
+
+
+def test_the_next_try_of_the_seal_is_soon(shop: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody can write anyway: a pause would only make that longer."""
+    reader, real = shop.source.connect(shop.database, user="app", autocommit=False), Fence.close
+    pauses: list[float] = []
+
+    def wait(seconds: float) -> None:
+        pauses.append(seconds)
+        reader.rollback()
+
+    def closed(fence: Fence, *arguments: Any) -> Closed:
+        done = real(fence, *arguments)
+        assert tried(reader, "SELECT * FROM purchase") == 0
+        monkeypatch.setattr(fence, "_wait", wait)
+        return done
+
+    monkeypatch.setattr(Fence, "close", closed)
+    with closing(reader), writing(shop) as application:
+        shop.call("cutover", "--yes")
+        assert_open(shop, application)
+    assert pauses
+    assert pauses[0] < 0.05
 
 
 @pytest.mark.slow

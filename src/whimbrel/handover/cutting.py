@@ -115,9 +115,9 @@ class Cutting:
         following.enter_context(Follower(run))
         self._catch_up()
         self._verify_until_little_is_left()
-        self._before = run.checkpoints.now.applied
         put_markers = marker(run, self._streams) if self._settings.reverse_user else None
         self._wait_for_a_good_moment()
+        self._before = run.checkpoints.now.applied  # nobody closed anything yet: no late change lies before it
         self._pause()
         # Who was paused, or is refused before there is a lock, waits for all of this.
         waits = self._settings.before or self._settings.fence in (REVOKE, COMMAND)

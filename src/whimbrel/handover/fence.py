@@ -20,7 +20,7 @@ from whimbrel.handover.by_triggers import ByTriggers
 from whimbrel.handover.hooks import run_command, told
 from whimbrel.handover.means import Means
 from whimbrel.handover.state import Coordinator
-from whimbrel.mysql.barrier import LONGEST_PAUSE, PATIENCE, Barrier, Name, Wait, barrier, refuse_prepared
+from whimbrel.mysql.barrier import GENTLE, PATIENCE, Barrier, Name, Pauses, Wait, barrier, refuse_prepared
 from whimbrel.mysql.connect import Mysql, connect, quoted, rows_as_dicts
 from whimbrel.mysql.triggers import fence_triggers
 from whimbrel.notes import note
@@ -28,7 +28,7 @@ from whimbrel.project import Project
 from whimbrel.project.cutover import COMMAND, READ_ONLY_SCHEMA, REVOKE
 from whimbrel.records import Position
 
-SHORT_PAUSE = 1.0  # seconds between two tries, while nobody can write anyway
+WHILE_CLOSED = Pauses(0.01, 1.0)  # nobody can write anyway: what they would wait for is the next try
 EndOf = Callable[[Mysql], Position]
 
 
@@ -147,9 +147,9 @@ class Fence:
         names = [*tables, self._coordinator.row_table]
         read = tables if self._means.read_lock else ()
         hold = max(hold, self._hold)
-        pause = LONGEST_PAUSE if self._gently else SHORT_PAUSE
+        pauses = GENTLE if self._gently else WHILE_CLOSED
         with barrier(
-            self._source, names, self._wait, hold=hold, patience=patience, read=read, longest_pause=pause, tell=note
+            self._source, names, self._wait, hold=hold, patience=patience, read=read, pauses=pauses, tell=note
         ) as held:
             self._coordinator.sure(held)
             yield held

@@ -57,8 +57,6 @@ T = TypeVar("T")
 
 LIMIT = 0.25  # seconds from asking for the lock until writers go on
 PATIENCE = 60.0  # seconds, over all tries and the pauses between them
-_FIRST_PAUSE = 0.25
-LONGEST_PAUSE = 8.0  # seconds, while an application writes; it waits with each try
 TOLD_AFTER, TOLD_EVERY = 2.0, 15.0  # seconds, until it is said who keeps the lock away, and again
 
 
@@ -98,6 +96,16 @@ class Barrier:
         self.execute("UNLOCK TABLES")
 
 
+class Pauses(NamedTuple):
+    """Between two tries, in seconds: each is twice as long as the one before."""
+
+    first: float
+    longest: float
+
+
+GENTLE = Pauses(0.25, 8.0)  # while an application writes: it waits with each try
+
+
 class MayNot(NamedTuple):
     """What the account may not do, and the grant that it takes."""
 
@@ -119,12 +127,12 @@ def barrier(
     hold: float,
     patience: float = PATIENCE,
     read: Collection[Name] = (),
-    longest_pause: float = LONGEST_PAUSE,
+    pauses: Pauses = GENTLE,
     tell: Tell | None = None,
 ) -> Iterator[Barrier]:
     """The lock of all ``tables``, until the end of the block at the latest. Those in ``read`` cannot be written to
     anyway, and the server would not lock them for writing; a read lock keeps that so. ``tell`` hears who keeps the lock
-    away, while it is waited for; ``longest_pause`` is between two tries.
+    away, while it is waited for.
 
     Raises TablesBusy when no try got it within ``patience`` seconds, PrivilegeError, Stopped, and the errors of
     ``connect``.
@@ -140,7 +148,7 @@ def barrier(
         longest = max(longest, waited)
         return held
 
-    held = patiently(attempt, source, wait, patience, tables, longest_pause, tell)
+    held = patiently(attempt, source, wait, patience, tables, pauses, tell)
     held.waited_ms = longest
     with closing(held.session):  # whatever happens: the lock ends with its session
         _refuse_pooled(held, tables[0])
@@ -199,7 +207,7 @@ def patiently(
     wait: Wait,
     patience: float,
     tables: Sequence[Name] = (),
-    longest_pause: float = LONGEST_PAUSE,
+    pauses: Pauses = GENTLE,
     tell: Tell | None = None,
 ) -> T:
     """What ``attempt`` gives, once it gives something. Raises TablesBusy after ``patience`` seconds, Stopped."""
@@ -210,7 +218,7 @@ def patiently(
             return found
         now = time.monotonic()
         longest = max(longest, (now - tried) * 1000)
-        pause = min(_FIRST_PAUSE * 2**number, longest_pause)
+        pause = min(pauses.first * 2**number, pauses.longest)
         if now + pause - began > patience:
             break
         if tell and now - max(began, told) > (TOLD_EVERY if told else TOLD_AFTER):
@@ -241,7 +249,7 @@ def _try(source: Source, statement: str, hold: float, may_not: MayNot) -> tuple[
     """The lock, or None and the milliseconds for which writers waited."""
     asked = time.monotonic()
     with closing(connect(source)) as ender:
-        session = connect(source)
+        session = connect(source, ender)
         try:
             number = _prepare(session, hold)
             limit = Timer(LIMIT, partial(end_session, ender, number))
