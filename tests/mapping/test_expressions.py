@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
+import sqlite3
 import threading
 from dataclasses import replace
 from decimal import Decimal
@@ -12,6 +14,8 @@ import pytest
 
 from whimbrel.errors import MappingError
 from whimbrel.mapping.design import compile_mapping
+from whimbrel.mapping.expressions import Expressions
+from whimbrel.mapping.forms import Refused
 from whimbrel.project import KeyRule, TableRule
 from whimbrel.records import Change, Column, Position, Row, Table
 
@@ -245,3 +249,28 @@ def test_threads_have_a_sqlite_each() -> None:
     for thread in threads:
         thread.join()
     assert found == [1] * 800
+
+
+def test_the_sqlite_of_each_thread_is_closed_when_nobody_has_the_expressions() -> None:
+    """Also after one that failed, whose error would keep it."""
+    opened: list[sqlite3.Connection] = []
+
+    def use() -> None:
+        expressions = Expressions(TABLE, {"x": "change_time()", "y": "decimal_add(name, 1)"}, "", [])
+        thread = threading.Thread(target=lambda: note(expressions))
+        thread.start()
+        thread.join()
+        note(expressions)
+        with pytest.raises(Refused, match="decimal_add"):
+            expressions.evaluate(ROW)
+
+    def note(expressions: Expressions) -> None:
+        sqlite = expressions._sqlite()
+        opened.extend((sqlite.connection, sqlite.times))
+
+    use()
+    gc.collect()
+    assert len(opened) == 4
+    for each in opened:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            each.execute("SELECT 1")

@@ -91,13 +91,13 @@ class Expressions:
         bound = tuple([_enters(column, row[index]) for index, column in self._used])
         for column, index in self._whole.items():
             _fits(column, row[index])
-        connection, why = self._sqlite()
+        sqlite = self._sqlite()
         if self.provenance_columns:
-            self._local.provenance = provenance
+            sqlite.came[0] = provenance
         try:
-            results = connection.execute(self._statement, bound).fetchone()
+            results = sqlite.connection.execute(self._statement, bound).fetchone()
         except (sqlite3.Error, OverflowError, UnicodeError) as error:
-            raise Refused(self._blame(bound, error, why)) from None
+            raise Refused(self._blame(bound, error, sqlite)) from None
         if self._filtered and not results[-1]:
             return None
         return {
@@ -172,13 +172,13 @@ class Expressions:
         return f"; the nearest is {self._folded[near[0]]!r}; string literals have single quotes" if near else ""
 
     def _try(self, name: str, text: str, faults: list[str]) -> None:
-        connection, why = self._sqlite()
+        sqlite = self._sqlite()
         try:
-            cursor = connection.execute(self._select([text]), (None,) * len(self._used))
+            cursor = sqlite.connection.execute(self._select([text]), (None,) * len(self._used))
             if len(cursor.fetchone()) != 1:
                 faults.append(f"{_place(name)} is not one expression: {text!r}")
         except (sqlite3.Error, UnicodeError) as error:
-            faults.append(f"{_place(name)} is not an expression that can be used: {_reason(error, why)}")
+            faults.append(f"{_place(name)} is not an expression that can be used: {_reason(error, sqlite.why)}")
 
     # -- SQLite --------------------------------------------------------------------------------------------------------
 
@@ -188,31 +188,45 @@ class Expressions:
         )
         return f"SELECT {', '.join(f'({text})' for text in texts)} FROM (SELECT {columns or 'NULL'})"
 
-    def _sqlite(self) -> tuple[sqlite3.Connection, list[str]]:
+    def _sqlite(self) -> _Sqlite:
         try:
             return self._local.sqlite  # type: ignore[no-any-return]
         except AttributeError:
-            why: list[str] = []
-            connection = sqlite3.connect(":memory:", check_same_thread=False)
-            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 64 * 1024 * 1024)
-            self._local.provenance = UNKNOWN
-            install(connection, why, lambda: self._local.provenance)
-            connection.set_authorizer(_may)
-            self._local.sqlite = connection, why
-            return connection, why
+            made = self._local.sqlite = _Sqlite()
+            return made
 
-    def _blame(self, bound: tuple[Any, ...], error: Exception, why: list[str]) -> str:
+    def _blame(self, bound: tuple[Any, ...], error: Exception, sqlite: _Sqlite) -> str:
         """Which of the expressions it was."""
-        reason = _reason(error, why)
-        connection, _ = self._sqlite()
+        reason = _reason(error, sqlite.why)
         for name, text in self._all.items():
             try:
-                connection.execute(self._select([text]), bound).fetchone()
+                sqlite.connection.execute(self._select([text]), bound).fetchone()
             except (sqlite3.Error, OverflowError, UnicodeError):
                 return f"{_place(name)}: {reason}"
             finally:
-                why.clear()
+                sqlite.why.clear()
         return reason
+
+
+class _Sqlite:
+    """That of one thread, closed when nobody has it any more. The garbage collector does not see what the functions of
+    a connection have: if they led back to the connection, or to whoever has it, it would stay to the end.
+    """
+
+    __slots__ = ("came", "connection", "times", "why")
+
+    def __init__(self) -> None:
+        self.why: list[str] = []  # a function failed
+        self.came = [UNKNOWN]  # how the row came that is being evaluated
+        self.times = sqlite3.connect(":memory:", check_same_thread=False)
+        self.connection = sqlite3.connect(":memory:", check_same_thread=False)
+        self.connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 64 * 1024 * 1024)
+        install(self.connection, self.times, self.why, self.came)
+        self.connection.set_authorizer(_may)
+
+    def __del__(self) -> None:
+        self.connection.close()
+        self.times.close()
 
     def __getstate__(self) -> dict[str, Any]:
         raise TypeError("a mapping is compiled where it is used")

@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import re
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
 from typing import Any
 
@@ -64,10 +64,13 @@ _EXACT = Context(prec=1000, traps=[Inexact, InvalidOperation, Overflow])
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)")
 
 
-def install(connection: sqlite3.Connection, why: list[str], provenance: Callable[[], Provenance]) -> None:
+def install(
+    connection: sqlite3.Connection, times: sqlite3.Connection, why: list[str], came: Sequence[Provenance]
+) -> None:
     """Make the functions known to ``connection``; the reason of one that fails goes to ``why``.
 
-    ``provenance`` is the change metadata of the row that is being evaluated.
+    ``times`` is another one, which those of time ask. ``came`` has the change metadata of the row that is being
+    evaluated.
     """
 
     def make(name: str, arguments: int, function: Callable[..., Any]) -> None:
@@ -89,9 +92,8 @@ def install(connection: sqlite3.Connection, why: list[str], provenance: Callable
     make("decimal_mul", 2, lambda a, b: _decimal(_EXACT.multiply, a, b))
     make("decimal_cmp", 2, _decimal_cmp)
     for name, field in zip(OF_CHANGE, Provenance._fields, strict=False):
-        connection.create_function(name, 0, lambda field=field: getattr(provenance(), field))
-    connection.create_function("operation_indicator", 3, lambda *texts: _indicator(provenance().operation, *texts))
-    times = sqlite3.connect(":memory:", check_same_thread=False)
+        connection.create_function(name, 0, lambda field=field: getattr(came[0], field))
+    connection.create_function("operation_indicator", 3, lambda *texts: _indicator(came[0].operation, *texts))
     for name in _TIMES:
         make(name, -1, _timeless(times, name))
 
