@@ -1,11 +1,12 @@
-"""Files that nobody closes: found when they are collected, which for most is at once."""
+"""Files that nobody closes: found when they are collected, which for most is at once; or among the descriptors."""
 
 from __future__ import annotations
 
 import gc
+import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -17,3 +18,12 @@ def every_file_closed(folder: Path) -> Iterator[None]:
         yield
         gc.collect()
     assert not [str(each.message) for each in seen if str(folder) in str(each.message)]
+
+
+def open_below(folder: Path) -> list[str]:
+    """What this process has open below ``folder``."""
+    found = []
+    for descriptor in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):  # the one that read the list
+            found.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+    return [each for each in found if each.startswith(f"{folder.resolve()}/")]

@@ -225,6 +225,14 @@ def test_a_migration(people: Work, capfd: pytest.CaptureFixture[str]) -> None:
     same_as_the_command_says(people, status=whimbrel.status(project), preview=whimbrel.preview(project))
 
 
+def test_a_command_that_cannot_begin_leaves_the_lock(people: Work) -> None:
+    people.state.mkdir()
+    (people.state / "dead.jsonl").write_text("{}\n")
+    for _ in range(2):  # the second one is not told that another whimbrel is at work
+        with pytest.raises(StateError, match=r"dead\.jsonl"):
+            whimbrel.capture(people.folder / "whimbrel.toml")
+
+
 def by_dms(people: Work) -> whimbrel.Project:
     """The project by the rules of an AWS DMS file, which move the table to another place."""
     locator = {"schema-name": people.database, "table-name": "person"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.changelog.histories import PURCHASE, append, entries, read_all, transaction, transactions
-from tests.closed import every_file_closed
+from tests.closed import every_file_closed, open_below
 from whimbrel.changelog.files import ChangeLogReader, ChangeLogWriter, LogPoint, Unread
 from whimbrel.changelog.segments import segment_path, segments
 from whimbrel.errors import Locked, LogGone, StateError
@@ -305,6 +307,29 @@ def test_a_closed_or_failed_writer_says_so(tmp_path: Path, monkeypatch: pytest.M
     writer.close()
     with pytest.raises(StateError):
         writer.append([])
+
+
+def test_a_segment_that_cannot_be_opened_leaves_nothing_open_and_closes_nothing_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer, real = ChangeLogWriter(tmp_path), os.open
+    append(writer, transactions([1]))
+
+    def refuse(path: Any, *more: Any) -> int:
+        if str(path) == str(segment_path(tmp_path, 2)):
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return real(path, *more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", refuse)
+        with pytest.raises(StateError, match="Too many open files"):
+            writer.begin_segment()
+    others = [real(os.devnull, os.O_RDONLY) for _ in range(3)]  # with the numbers that are free
+    writer.close()
+    for each in others:
+        os.close(each)  # raises if the log closed it
+    assert open_below(tmp_path) == []
+    assert read_all(tmp_path) == entries(transactions([1]))
 
 
 def test_a_folder_that_cannot_be_used_is_an_error_with_a_next_step(tmp_path: Path) -> None:

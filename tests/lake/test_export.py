@@ -25,7 +25,7 @@ from whimbrel.lake.changes import export_changes
 from whimbrel.lake.convert import ConvertRules, from_exports
 from whimbrel.lake.datasets import arrow, current
 from whimbrel.lake.export import ReadLimits, export_full, facts, home, load_chain, prune, read_limits
-from whimbrel.lake.native import find_exports
+from whimbrel.lake.native import DataWriter, find_exports
 
 SMALL = ReadLimits(segments=4)
 
@@ -151,6 +151,17 @@ def test_an_export_that_was_killed_goes_on(
     assert made.items == 40
     assert len(numbers(tmp_path / "lake", name)) == 40
     assert {path.name for path in made.folder.glob("data/*")} == {path.name for path in made.paths}
+
+
+def test_a_full_disk_leaves_nothing_of_a_file(tmp_path: Path) -> None:
+    part = tmp_path / "data.json.gz.part"
+    part.symlink_to("/dev/full")
+    writer = DataWriter(tmp_path / "data.json.gz", "data/data.json.gz")
+    writer.write([b"a line"])  # kept until there is more
+    with pytest.raises(OSError, match="No space left"):
+        writer.close()
+    writer.abandon()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_read_cap_holds(table: tuple[DynamoServer, str, Any], tmp_path: Path) -> None:

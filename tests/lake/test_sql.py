@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import duckdb
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
@@ -26,6 +27,7 @@ from demo.servers import Ministack
 from tests.lake.helper import change, compact, full, write_export, write_lines
 from whimbrel.cli.main import main
 from whimbrel.errors import UserError
+from whimbrel.lake import duck
 from whimbrel.lake.sql import statements
 from whimbrel.project import load_project
 
@@ -185,7 +187,7 @@ def test_csv_is_quoted_and_the_label_stands_first(project: Path) -> None:
     assert run(project, *arguments, "--column", "y", "--column", "nope").exit_code == 2
 
 
-def test_time_travel(project: Path) -> None:
+def test_time_travel(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = json.loads(run(project, "convert", "bank", "--json", "--from", str(project.parent / "bank.json.gz")).output)
     write_lines(project.parent / "few.json", [full(customer_id={"S": "1"})])
     run(project, "convert", "bank", "--from", str(project.parent / "few.json"))
@@ -193,8 +195,12 @@ def test_time_travel(project: Path) -> None:
     assert whimbrel.query(count, project=project).to_pylist() == [{"n": 1}]
     assert whimbrel.query(count, project=project, as_of=first["as_of"]).to_pylist() == [{"n": 2_000}]
     assert whimbrel.query(count, project=project, dataset_id=first["id"]).to_pylist() == [{"n": 2_000}]
+    connection = duck.connect()
+    monkeypatch.setattr("whimbrel.lake.sql.connect", lambda: connection)
     with pytest.raises(UserError, match="There is: .*" + first["id"]):
         whimbrel.query(count, project=project, as_of="2001-01-01")
+    with pytest.raises(duckdb.ConnectionException):  # it is closed
+        connection.execute("SELECT 1")
 
 
 def test_wrong_sql_is_a_user_error(project: Path) -> None:

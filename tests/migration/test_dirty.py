@@ -13,11 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.closed import open_below
 from tests.migration.kept import Kept, key
+from whimbrel.checkpoint import Checkpoint
 from whimbrel.durable import is_sound
 from whimbrel.errors import StateError
 from whimbrel.migration import dirty
+from whimbrel.migration.dirty import DirtyKeys
 from whimbrel.migration.dirty_files import keys_line, texts_of
+from whimbrel.migration.state import StateFolder
 from whimbrel.migration.verified import read_verified, write_verified
 from whimbrel.records import Delete, Item, Put
 
@@ -195,6 +199,19 @@ def test_what_the_disk_refuses_ends_the_run(kept: Kept, call: str, monkeypatch: 
     monkeypatch.setattr(os, call, full)
     with pytest.raises(StateError, match=r"dirty/0000000\d.jsonl: cannot be written: No space left"):
         written()
+
+
+@pytest.mark.parametrize("call", ["write", "fsync"])
+def test_what_cannot_be_opened_leaves_nothing_open(tmp_path: Path, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, call, full)
+    state = StateFolder(tmp_path / "state")
+    state.make()
+    with pytest.raises(StateError, match="No space left"):
+        DirtyKeys(state, Checkpoint())
+    assert open_below(tmp_path) == []
 
 
 def test_a_key_is_written_before_it_counts_and_durable_before_the_checkpoint(

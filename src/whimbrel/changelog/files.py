@@ -141,9 +141,9 @@ class ChangeLogWriter:
         self.sync()
         head = Head(self._segment + 1, self._end, self._total, self._last)
         try:
-            size = _make_segment(self.folder, head)
-            os.close(self._file)
+            size, ended = _make_segment(self.folder, head), self._file
             self._open_segment(head.segment, size)
+            os.close(ended)  # last: whoever releases the log closes the file that it has by then, and none twice
         except OSError as error:
             raise self._give_up(error) from error
 

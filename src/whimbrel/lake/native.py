@@ -17,6 +17,7 @@ import gzip
 import hashlib
 import secrets
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -102,8 +103,10 @@ class DataWriter:
         return ExportedFile(self.items, base64.b64encode(md5).decode(), _etag(md5), self.key)
 
     def abandon(self) -> None:
-        """Leave nothing behind; nothing happens if it is closed already."""
-        self._raw.close()
+        """Leave nothing behind, also where the disk is full; nothing happens if it is closed already."""
+        for file in (self._gzip, self._raw):
+            with suppress(OSError, ValueError):  # of what it still had to write
+                file.close()
         self._part.unlink(missing_ok=True)
 
 

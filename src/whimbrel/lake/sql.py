@@ -42,12 +42,12 @@ class Database:
         self._connection = connect()
         self.shown: dict[str, Manifest] = {}
         self._missing: dict[str, WhimbrelError] = {}  # why a data set is not shown
-        self._show_datasets(as_of, identity)
-        for path in sorted((folder / "tables").glob("*.sql")):
-            try:
-                self._create_external(path.read_text(encoding="utf-8"))
-            except (UserError, StateError) as error:  # a query that names it is told why; others continue
-                self._missing[path.stem.lower()] = error
+        try:
+            self._show_datasets(as_of, identity)
+            self._show_external()
+        except BaseException:
+            self._connection.close()
+            raise
 
     def __enter__(self) -> Database:
         return self
@@ -116,6 +116,13 @@ class Database:
             self._connection.execute(f"CREATE VIEW {quoted(name)} AS {query}")
         if problem and not self.shown:
             raise problem
+
+    def _show_external(self) -> None:
+        for path in sorted((self._folder / "tables").glob("*.sql")):
+            try:
+                self._create_external(path.read_text(encoding="utf-8"))
+            except (UserError, StateError) as error:  # a query that names it is told why; others continue
+                self._missing[path.stem.lower()] = error
 
     def _check_name(self, name: str) -> None:
         for other in self.shown:

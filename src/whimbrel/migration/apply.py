@@ -55,6 +55,7 @@ class Applier:
         progress.applied_position = checkpoints.now.applied_position
         progress.applied = self._applied = reader.total
         if checkpoints.now.counters.get("applied", reader.total) != reader.total:
+            self.close()
             raise self._disagree(
                 f"the checkpoint has {checkpoints.now.counters['applied']:,} changes applied", reader.total
             )

@@ -78,14 +78,11 @@ class DirtyKeys:
         self._unmarked = 0  # keys since the last mark
         self._strays: dict[tuple[str, TEXT], float] = {}  # until when, by the monotonic clock
         self._applied = _applied(now)
-        with writing(self._folder):
-            self._folder.mkdir(mode=0o700, exist_ok=True)
-            try:
-                past = sound(self._folder, now)
-            except Unknown:
-                self._start_over()
-            else:
-                self._continue(past)
+        try:
+            self._open(now)
+        except BaseException:
+            self._close_file()
+            raise
 
     def begin_write(self, operations: Sequence[ItemOperation]) -> None:
         """To be called before ``operations`` are sent, by who waits for their end: all earlier ones have ended."""
@@ -147,8 +144,7 @@ class DirtyKeys:
             if self._descriptor >= 0:
                 with suppress(StateError):  # what is missing is taken for under way
                     self._mark()
-                os.close(self._descriptor)
-                self._descriptor = -1
+                self._close_file()
 
     def _add(self, target: str, texts: list[TEXT]) -> None:
         recent = self._recent.setdefault(target, set())
@@ -165,6 +161,21 @@ class DirtyKeys:
         self._unmarked = 0
 
     # -- files ---------------------------------------------------------------------------------------------------------
+
+    def _open(self, now: Checkpoint) -> None:
+        with writing(self._folder):
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            try:
+                past = sound(self._folder, now)
+            except Unknown:
+                self._start_over()
+            else:
+                self._continue(past)
+
+    def _close_file(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
     def _start_over(self) -> None:
         """With a new set: no verification that was before it can be continued."""
@@ -183,9 +194,7 @@ class DirtyKeys:
 
     def _begin_file(self) -> None:
         """The order matters: the old file durable, then the new one, then the index, and only then a key in it."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        self._close_file()
         previous = self._size
         place = DirtyPlace(self._place.set, self._place.file + 1)
         path = path_of(self._folder, place.file)

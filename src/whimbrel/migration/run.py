@@ -94,11 +94,11 @@ class Run:
             followable(self.prepared, self.checkpoints.now)
             self.lineage = lineage_of(self.prepared)
             same_rules(self.prepared, self.checkpoints.now.rules)
+            self.dead = DeadLetters(self.folder.dead)
+            self.wire = DynamoClient(self.prepared.project.target)
         except BaseException:
             self._lock.release()
             raise
-        self.dead = DeadLetters(self.folder.dead)
-        self.wire = DynamoClient(self.prepared.project.target)
         self.claim = Claim(self.prepared, self.checkpoints, self.wire, self.stop)
         self.writer = Writer(
             self.wire, self.prepared.project.target, stop=self.stop, before=self._before_write, astray=self._astray

@@ -94,8 +94,10 @@ def _locked(state: StateFolder) -> int:
             descriptor = os.open(state.takeover, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.exists(state.takeover) and os.path.samestat(os.fstat(descriptor), os.stat(state.takeover)):
+            if os.path.samestat(os.fstat(descriptor), os.stat(state.takeover)):
                 return descriptor
+        except FileNotFoundError:
+            pass  # who had it locked has just removed it
         except BlockingIOError:
             if time.monotonic() > deadline:
                 said = os.read(descriptor, 200).decode(errors="replace").strip() or "another whimbrel"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from whimbrel.errors import StateError
 from whimbrel.prediction.model.model import Model, load_model
 from whimbrel.prediction.serve.bodies import RECORDIO
 from whimbrel.prediction.serve.captured_calls import captured_drift
-from whimbrel.prediction.serve.data_capture import CapturedCall, line
+from whimbrel.prediction.serve.data_capture import CallWriter, CapturedCall, line
 from whimbrel.prediction.serve.recordio import write as write_records
 from whimbrel.prediction.serve.registry import DataCapture
 
@@ -37,6 +38,18 @@ def write(folder: Path, *lines: bytes) -> None:
     place = folder / "A/2026/01/31/12"
     place.mkdir(parents=True)
     (place / "00-00-000-x.jsonl").write_bytes(b"".join(lines))
+
+
+def test_a_file_that_cannot_be_written_is_closed(tmp_path: Path) -> None:
+    writer = CallWriter()
+    plan, call = DataCapture(100, str(tmp_path)), CapturedCall("E", "A", "v1", 0, "id", "", "", JSON, b"1", JSON, b"2")
+    made = writer._file((str(tmp_path), "E/A", "1970/01/01/00"))
+    made.close()
+    made._file = full = io.FileIO("/dev/full", "a")
+    writer.keep(plan, call)
+    writer.close()
+    assert (writer.kept, writer.dropped) == (0, 1)
+    assert full.closed
 
 
 ONE = '{"predictions": [{"score": 0.5, "predicted_label": 1}]}'

@@ -98,7 +98,8 @@ class CallWriter:
                 self.kept += len(lines)
             except OSError as error:
                 self.dropped += len(lines)
-                self._files.pop(key, None)
+                if file := self._files.pop(key, None):
+                    file.close()
                 _log.error("captured calls cannot be written", extra={"folder": key[0], "error": str(error)})
         self._close_old()
 
