@@ -21,7 +21,8 @@ class Door:
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listening.getsockname()[1])
         self._open: set[socket.socket] = set()
-        threading.Thread(target=self._accept, name="door", daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, name="door", daemon=True)
+        self._accepting.start()
 
     def __enter__(self) -> Door:
         return self
@@ -31,6 +32,7 @@ class Door:
     ) -> None:
         with contextlib.suppress(OSError):
             self._listening.shutdown(socket.SHUT_RDWR)
+        self._accepting.join()
         self._listening.close()
         self.cut()
 

@@ -42,14 +42,16 @@ class Mutating:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self._open: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
                 near, _ = self._listener.accept()
+                self._open.append(near)
                 far = socket.create_connection(self._to)
-                self._open += [near, far]
+                self._open.append(far)
                 sound, self._sound = self._sound > 0, self._sound - 1
                 threading.Thread(target=self._pass, args=(near, far, 1 << 62), daemon=True).start()
                 after = 1 << 62 if sound else self._chance.randrange(self._chance.choice(WITHIN))
@@ -85,6 +87,9 @@ class Mutating:
         return self
 
     def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._accepting.join()
         for each in (self._listener, *self._open):
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)

@@ -15,7 +15,7 @@ import pytest
 from tests.e2e.dirty import verify_and_wait
 from tests.e2e.work import Work
 from tests.handover.conftest import set_up
-from tests.handover.test_fence import tried
+from tests.handover.test_fence import tried, tried_once
 from tests.handover.writers import Application, at_dynamodb, at_source
 from whimbrel.errors import Stopped
 from whimbrel.handover.fence import Fence
@@ -217,7 +217,7 @@ def test_what_happens_between_the_fence_and_the_decision_undoes_it(
     assert "error[CutoverUndone]: " in output
     assert said.format(database=shop.database) in output
     assert (triggers(shop), step(shop)) == (0, "FOLLOWING")
-    assert tried(shop.source.connect(shop.database, user="app"), "DELETE FROM purchase") == 0
+    assert tried_once(shop.source.connect(shop.database, user="app"), "DELETE FROM purchase") == 0
 
 
 def test_longer_than_max_stall_undoes_it(shop: Work) -> None:

@@ -174,6 +174,7 @@ def test_a_reader_that_keeps_the_seal_away_is_not_waited_for(shop: Work, monkeyp
         assert "error[CutoverUndone]: " in said
         assert "could not lock the tables within" in said
         ends.join()
+        reader.close()
         monkeypatch.undo()
         assert_undone(shop, application)
 

@@ -19,7 +19,7 @@ from tests.handover.both_sides import Site
 from tests.handover.pooling import PoolingProxy
 from tests.handover.test_cutover import assert_undone, cut, step, triggers, writing
 from tests.handover.test_decision import after_the_fence
-from tests.handover.test_fence import CLOSED, tried
+from tests.handover.test_fence import CLOSED, tried, tried_once
 from tests.handover.test_killed import killed
 
 ROOT = Path(__file__).parents[2]
@@ -104,7 +104,7 @@ def test_a_fence_that_is_removed_by_hand_after_the_decision_is_made_again(shop: 
     said = "".join(shop.call("cutover", "--yes").output.splitlines())
     assert f"The fence is made again: the trigger {name} of {shop.database}.purchase is gone." in said
     assert (triggers(shop), step(shop)) == (3, "OPEN")
-    assert tried(shop.source.connect(shop.database, user="app"), "DELETE FROM purchase") == CLOSED
+    assert tried_once(shop.source.connect(shop.database, user="app"), "DELETE FROM purchase") == CLOSED
 
 
 @pytest.mark.slow

@@ -46,6 +46,7 @@ class Applied:
         self.log = ChangeLogWriter(folder / "log", segment_bytes=4000)
         self.rows: dict[str, dict[Any, Row]] = {table.full_name: {} for table in TABLES}
         self.changes = self.number = 0
+        self.reader: ChangeLogReader | None = None
         self.dirty: DirtyKeys | None = None
         target = Target(endpoint="http://127.0.0.1:1", region="us-east-1", concurrency=2)
         self.writer = Writer(self.wire, target, before=self.begin_write)  # type: ignore[arg-type]
@@ -53,6 +54,7 @@ class Applied:
 
     def applier(self, began: float = 0.0) -> Applier:
         """As after a restart: everything from what is on disk."""
+        self.stop()
         self.checkpoints = CheckpointStore(self.folder / "checkpoint.json")
         self.reader = ChangeLogReader(self.folder / "log", self.checkpoints.now.applied)
         self.progress = Progress()
@@ -61,6 +63,17 @@ class Applied:
         return Applier(
             self.reader, self.versions, self.writer, self.dead, self.dirty, self.checkpoints, self.progress, began
         )
+
+    def stop(self) -> None:
+        """As the process ends: nothing is saved by it."""
+        if self.reader is not None:
+            self.reader.close()
+        if self.dirty is not None:
+            self.dirty._close_file()
+
+    def close(self) -> None:
+        self.stop()
+        self.log.close()
 
     def begin_write(self, operations: Sequence[ItemOperation]) -> None:
         assert self.dirty is not None

@@ -34,4 +34,4 @@ def sides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Side
 def applied(tmp_path: Path) -> Iterator[Applied]:
     applied = Applied(tmp_path)
     yield applied
-    applied.log.close()
+    applied.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -127,7 +128,8 @@ def test_another_process_reads_the_same(side: TargetSide, tmp_path: Path, as_wri
     side = side._replace(digests=ItemDigests([("pk", "S")], [], as_written=as_written))
     with TargetProcess(side, stop, counts.append) as process:
         read = process.result()
-    here = side._replace(folder=tmp_path / "here").read(DynamoClient(side.target), stop, lambda items: None)
+    with closing(DynamoClient(side.target)) as client:
+        here = side._replace(folder=tmp_path / "here").read(client, stop, lambda items: None)
     assert [sorted(zip(*read.partition(n), strict=True)) for n in range(4)] == [
         sorted(zip(*here.partition(n), strict=True)) for n in range(4)
     ]

@@ -145,7 +145,7 @@ def world() -> Iterator[World]:
         try:
             yield made
         finally:
-            made.log.close()
+            made.close()
 
 
 CHANGES = st.tuples(

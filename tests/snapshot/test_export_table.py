@@ -281,8 +281,9 @@ def test_pauses_while_threads_run(shop: Shop, monkeypatch: pytest.MonkeyPatch) -
     assert before <= 500 * 4
     assert sum(rows for _, rows in counted) == 2000
     assert looks[-1] is False
-    for thread in busy:
+    for thread, connection in zip(busy, load, strict=True):
         thread.join(10)
+        connection.close()
 
 
 def test_pauses_while_a_replica_lags(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

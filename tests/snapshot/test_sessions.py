@@ -151,7 +151,8 @@ def test_settings_of_another_connection_are_no_more_than_a_first_try(
         reader.close()
         return rows
 
-    assert asyncio.run(shown()) == [(300, 1024, 1)]
+    with contextlib.closing(like):
+        assert asyncio.run(shown()) == [(300, 1024, 1)]
 
 
 def test_counted_by_a_query_of_its_own(shop: Shop) -> None:

@@ -106,9 +106,10 @@ def test_cascades_are_named_where_the_binlog_lacks_them(shop: Shop) -> None:
     events = shop.execute(f"SHOW BINLOG EVENTS IN '{position.file}' FROM {position.offset}")
     maps = [event[5].split()[1] for event in events if event[2] == "Table_map" and ".child)" in event[5]]
     logged = any(event[2].startswith("Delete_rows") and event[5].split()[1] in maps for event in events)
-    for connection in (shop.connection, shop.server.connect()):
-        found = "\n".join(map(str, source_faults(connection, [shop.table("child")])))
-        assert ("c has ON DELETE CASCADE" in found) == (not logged)
+    with shop.server.connect() as other:
+        for connection in (shop.connection, other):
+            found = "\n".join(map(str, source_faults(connection, [shop.table("child")])))
+            assert ("c has ON DELETE CASCADE" in found) == (not logged)
 
 
 def test_a_lacking_privilege_is_named_with_its_grant(shop: Shop) -> None:
