@@ -1,22 +1,29 @@
-"""CPU time per row event: whimbrel's binlog reader beside mysql-replication, on the same events of one real MariaDB.
+"""CPU time per row event: whimbrel's binlog reader beside others, on the same events of a real MariaDB and MySQL.
 
 ``python -m benchmarks.binlog [--json]``. Each reader reads the whole history in a process of its own, several times:
-the figures are medians of process CPU time (user and system), in microseconds a row.
+the figures are medians of process CPU time (user and system), in microseconds a row. On MariaDB the other reader is
+mysql-replication, on MySQL the server's own ``mysqlbinlog -vv``, which prints each row as text and makes no values.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-from demo.servers import MariaDB
+from demo.from_debian import MYSQL as UNPACKED_MYSQL
+from demo.from_debian import system_mysqld
+from demo.servers import MariaDB, MySQL, ServerUnavailable, SqlServer
 from whimbrel.mysql.binlog.stream import BinlogStream
 from whimbrel.mysql.connect import connect, current_position
 from whimbrel.mysql.schema import read_table
@@ -40,26 +47,75 @@ FILL_MANY = """INSERT INTO purchase SELECT CONCAT('customer', seq % 1000), CONCA
     FROM seq_{first}_to_{last}"""
 
 
-def measure() -> dict[str, Any]:
-    """Microseconds a row for each reader and kind of history, how many times less whimbrel's is, and what was read."""
-    figures: dict[str, Any] = {"single_rows": SINGLE, "many_rows": MANY, "runs": RUNS}
-    with MariaDB() as server:
-        for history, statements in (
-            ("single", [FILL_ONE_BY_ONE]),
-            ("many", [FILL_MANY.format(first=n + 1, last=n + 20_000) for n in range(0, MANY, 20_000)]),
-        ):
-            with recorded(server, statements) as (database, start, end):
-                rows = SINGLE if history == "single" else MANY
-                for reader, runs in (("whimbrel", RUNS), ("mysql_replication", 3)):
-                    seconds = statistics.median(_in_a_process(reader, server, database, start, end, rows, runs))
-                    figures[f"{reader}_{history}_us"] = round(seconds / rows * 1e6, 2)
-                theirs, ours = figures[f"mysql_replication_{history}_us"], figures[f"whimbrel_{history}_us"]
-                figures[f"times_less_{history}"] = round(theirs / ours, 1)
-    return figures
+FILL_BY_PROCEDURE = f"""CREATE PROCEDURE fill() BEGIN
+    DECLARE i INT DEFAULT 1;
+    WHILE i <= {SINGLE // 3} DO
+        INSERT INTO purchase VALUES (CONCAT('customer', i), CONCAT('order', i), 'product1', i);
+        UPDATE purchase SET quantity = quantity + 1 WHERE customerid = CONCAT('customer', i);
+        DELETE FROM purchase WHERE customerid = CONCAT('customer', i);
+        SET i = i + 1;
+    END WHILE;
+END"""
+FILL_MANY_BY_RECURSION = """INSERT INTO purchase WITH RECURSIVE numbers (seq) AS
+    (SELECT {first} UNION ALL SELECT seq + 1 FROM numbers WHERE seq < {last})
+    SELECT CONCAT('customer', seq % 1000), CONCAT('order', seq), 'product1', seq FROM numbers"""
+Histories = dict[str, list[str]]
+
+
+@dataclass
+class Result:
+    """Microseconds a row, the median of the runs."""
+
+    server: str
+    history: str
+    whimbrel_us: float
+    other: str
+    other_us: float
+
+    @property
+    def times_less(self) -> float:
+        return round(self.other_us / self.whimbrel_us, 1)
+
+
+def measure() -> list[Result]:
+    """For each server, kind of history and reader; a server that cannot be had here is left out, with a word."""
+    ranges = [{"first": n + 1, "last": n + 20_000} for n in range(0, MANY, 20_000)]
+    on_mariadb = {"one row": [FILL_ONE_BY_ONE], "20,000 rows": [FILL_MANY.format(**each) for each in ranges]}
+    on_mysql = {
+        "one row": [FILL_BY_PROCEDURE, "CALL fill()"],
+        "20,000 rows": [
+            "SET SESSION cte_max_recursion_depth = 1000000",
+            *(FILL_MANY_BY_RECURSION.format(**each) for each in ranges),
+        ],
+    }
+    results: list[Result] = []
+    ways: list[tuple[type[SqlServer], Histories, str]] = [
+        (MariaDB, on_mariadb, "mysql-replication"),
+        (MySQL, on_mysql, "mysqlbinlog -vv"),
+    ]
+    for kind, histories, other in ways:
+        try:
+            server = kind()
+        except ServerUnavailable as reason:
+            print(f"(without {kind.__name__}: {reason})\n")
+            continue
+        with server:
+            results += [_measured(server, history, made, other) for history, made in histories.items()]
+    return results
+
+
+def _measured(server: SqlServer, history: str, statements: list[str], other: str) -> Result:
+    rows = SINGLE if history == "one row" else MANY
+    with recorded(server, statements) as (database, start, end):
+        took = {
+            reader: statistics.median(_in_a_process(reader, server, database, start, end, rows, runs)) / rows * 1e6
+            for reader, runs in (("whimbrel", RUNS), (other, 3))
+        }
+    return Result(server.name, history, round(took["whimbrel"], 2), other, round(took[other], 2))
 
 
 @contextmanager
-def recorded(server: MariaDB, statements: list[str]) -> Iterator[tuple[str, Position, Position]]:
+def recorded(server: SqlServer, statements: list[str]) -> Iterator[tuple[str, Position, Position]]:
     database = server.new_database()
     server.execute(TABLE, database=database)
     with server.connect() as connection:
@@ -69,7 +125,7 @@ def recorded(server: MariaDB, statements: list[str]) -> Iterator[tuple[str, Posi
 
 
 def _in_a_process(
-    reader: str, server: MariaDB, database: str, start: Position, end: Position, rows: int, runs: int
+    reader: str, server: SqlServer, database: str, start: Position, end: Position, rows: int, runs: int
 ) -> list[float]:
     source = server.source(database)
     job = {"source": [source.host, source.port, source.user, source.password, database], "runs": runs, "rows": rows}
@@ -83,7 +139,7 @@ def _one(job: dict[str, Any]) -> list[float]:
     host, port, user, password, database = job["source"]
     source = Source(host=host, port=port, user=user, password=password, database=database)
     start, end = Position(*job["start"]), Position(*job["end"])
-    read = {"whimbrel": read_with_whimbrel, "mysql_replication": read_with_mysql_replication}[job["reader"]]
+    read = READERS[job["reader"]]
     seconds = []
     for _ in range(job["runs"]):
         rows, spent = read(source, start, end)
@@ -131,22 +187,53 @@ def read_with_mysql_replication(source: Source, start: Position, end: Position) 
     return rows, spent
 
 
+def read_with_mysqlbinlog(source: Source, start: Position, end: Position) -> tuple[int, float]:
+    """Its rows are counted in what it prints, which is not in its time."""
+    command = [*mysqlbinlog(), "--read-from-remote-server", "-vv", f"--host={source.host}", f"--port={source.port}"]
+    command += [f"--user={source.user}", f"--password={source.password}", "--base64-output=decode-rows"]
+    command += [f"--start-position={start.offset}", f"--stop-position={end.offset}", start.file]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with tempfile.TemporaryFile() as printed:
+        subprocess.run(command, stdout=printed, stderr=subprocess.DEVNULL, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        printed.seek(0)
+        rows = sum(line.startswith((b"### INSERT", b"### UPDATE", b"### DELETE")) for line in printed)
+    return rows, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def mysqlbinlog() -> list[str]:
+    """What starts the one that belongs to the server."""
+    if system_mysqld():
+        return ["mysqlbinlog"]
+    *loader, mysqld = UNPACKED_MYSQL.command()
+    return [*loader, str(Path(mysqld).parent.parent / "bin" / "mysqlbinlog")]
+
+
+READERS = {
+    "whimbrel": read_with_whimbrel,
+    "mysql-replication": read_with_mysql_replication,
+    "mysqlbinlog -vv": read_with_mysqlbinlog,
+}
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description="CPU time per row event, beside mysql-replication")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--json", action="store_true", help="the figures as JSON")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
         print(json.dumps(_one(json.load(sys.stdin))))
         return
-    figures = measure()
-    if options.json:
-        print(json.dumps(figures))
-        return
-    print(f"{'binlog, µs of CPU a row':<28}{'whimbrel':>10}{'mysql-replication':>20}{'times less':>12}")
-    for history, name in (("single", "one row a transaction"), ("many", "20,000 rows a transaction")):
-        ours, theirs = figures[f"whimbrel_{history}_us"], figures[f"mysql_replication_{history}_us"]
-        print(f"{name:<28}{ours:>10}{theirs:>20}{figures[f'times_less_{history}']:>12}")
+    results = measure()
+    print(json.dumps([asdict(each) for each in results], indent=2) if options.json else table(results))
+
+
+def table(results: list[Result]) -> str:
+    lines = [f"{'µs of CPU a row':<28}{'whimbrel':>10}   {'beside':<20}{'':>8}{'times less':>12}"]
+    for each in results:
+        what = f"{each.server}, {each.history}"
+        lines.append(f"{what:<28}{each.whimbrel_us:>10}   {each.other:<20}{each.other_us:>8}{each.times_less:>12}")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

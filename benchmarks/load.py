@@ -1,25 +1,34 @@
-"""What writing costs the client: CPU time per 300-byte item into a sink that answers at once, beside boto3.
+"""What writing costs the client: CPU time per 300-byte item into a sink that answers at once, beside other clients.
 
 ``python -m benchmarks.load [--json] [--items N] [--rounds N]``. The sink runs in a process of its own, so the CPU
-time is the client's alone. The rounds of all contestants are interleaved, and the median of each is shown.
+time is the client's alone. The rounds of all contestants are interleaved, and the median of each is shown. Those of
+async_clients.py are left out where the rivals' environment (rivals.py) cannot be had.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import boto3
+import orjson
 from boto3.dynamodb.types import TypeDeserializer
 from botocore.config import Config
 
 from benchmarks.null_sink import null_sink
+from benchmarks.rivals import their_python
+from demo.certificates import make_certificates
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.dynamodb.write import Writer
 from whimbrel.item import item_size
@@ -27,6 +36,9 @@ from whimbrel.project import Target
 from whimbrel.records import Item, Put, Update
 
 TABLE = "purchases"
+LATENCY = 0.004  # seconds
+# By what is done and by whom: how many operations, and what does them; it returns what it took, or None to be measured.
+Work = dict[tuple[str, str], tuple[int, Callable[[], "tuple[float, float] | None"]]]
 KEYS: dict[str, Any] = {"region_name": "us-east-1", "aws_access_key_id": "local", "aws_secret_access_key": "local"}
 WRITE_AT_ONCE = 5_000
 
@@ -54,54 +66,83 @@ def main() -> None:
 
 
 def compare(items: int, rounds: int) -> list[Result]:
-    """Puts, then updates: boto3's way first, ours second."""
+    """Puts and updates by all, first the others; then over TLS with a network's latency, by boto3 and by us."""
+    with tempfile.TemporaryDirectory() as name:
+        make_certificates(Path(name))
+        os.environ["AWS_CA_BUNDLE"] = f"{name}/ca.pem"
+        with null_sink() as endpoint:
+            results = _compare(items, rounds, endpoint, "")
+        with null_sink(LATENCY, Path(name)) as endpoint:
+            return results + _compare(items, rounds, endpoint, f", TLS, {LATENCY * 1000:g} ms")
+
+
+def _compare(items: int, rounds: int, endpoint: str, more: str) -> list[Result]:
     puts = [Put(TABLE, key(number), item(number)) for number in range(items)]
     updates = [
         Update(TABLE, put.key, {"product003": {"N": "7"}}, ("product004",), frozenset(put.key))
         for put in puts[: items // 5]
     ]
     few = max(100, items // 25)  # of the slow ones
-    with null_sink() as endpoint:
-        boto = boto3.resource("dynamodb", endpoint_url=endpoint, config=Config(parameter_validation=True), **KEYS)
-        client = boto.meta.client
-        target = Target(endpoint=endpoint, region="us-east-1")
-        wire = DynamoClient(target)
-        writer = Writer(wire, target)
-        plain = [_plain(put.item) for put in puts[:few]]
-        work: dict[tuple[str, str], tuple[int, Callable[[], object]]] = {
-            ("put, 25 a request", "boto3 batch_writer"): (few, lambda: _boto_puts(boto, plain)),
-            ("put, 25 a request", "whimbrel"): (items, lambda: _write(writer, puts)),
-            ("update one item", "boto3 update_item"): (few, lambda: _boto_updates(client, updates[:few])),
-            ("update one item", "whimbrel"): (len(updates), lambda: _write(writer, updates)),
-        }
-        measured = measure(work, rounds)
-        wire.close()
+    boto = boto3.resource("dynamodb", endpoint_url=endpoint, config=Config(parameter_validation=True), **KEYS)
+    client = boto.meta.client
+    target = Target(endpoint=endpoint, region="us-east-1")
+    wire = DynamoClient(target)
+    writer = Writer(wire, target)
+    plain = [_plain(put.item) for put in puts[: len(updates)]]
+    put, update = f"put, 25 a request{more}", f"update one item{more}"
+    work: Work = {
+        (put, "boto3 batch_writer"): (few, lambda: _boto_puts(boto, plain[:few])),
+        **({} if more else _theirs("put", put, endpoint, plain)),
+        (put, "whimbrel"): (items, lambda: _write(writer, puts)),
+        (update, "boto3 update_item"): (few, lambda: _boto_updates(client, updates[:few])),
+        **({} if more else _theirs("update", update, endpoint, plain[:few])),
+        (update, "whimbrel"): (len(updates), lambda: _write(writer, updates)),
+    }
+    measured = measure(work, rounds)
+    wire.close()
     return measured
 
 
-def measure(work: dict[tuple[str, str], tuple[int, Callable[[], object]]], rounds: int) -> list[Result]:
+def _theirs(work: str, what: str, endpoint: str, items: list[dict[str, Any]]) -> Work:
+    """Each in a process of its own, which measures itself."""
+    try:
+        python = their_python()
+    except (OSError, subprocess.CalledProcessError) as error:
+        print(f"(without pydynox and aiodynamo: {error!r})\n")
+        return {}
+
+    def run(client: str) -> tuple[float, float]:
+        job = {"client": client, "work": work, "endpoint": endpoint, "items": items}
+        command = [python, Path(__file__).parent / "async_clients.py"]
+        done = subprocess.run(command, input=orjson.dumps(job, default=float), stdout=subprocess.PIPE, check=True)
+        cpu, wall = json.loads(done.stdout)
+        return cpu, wall
+
+    return {(what, client): (len(items), partial(run, client)) for client in ("pydynox", "aiodynamo")}
+
+
+def measure(work: Work, rounds: int) -> list[Result]:
     seen: dict[tuple[str, str], list[tuple[float, float]]] = {name: [] for name in work}
     for number in range(rounds + 1):
         for name, (_, run) in work.items():
             cpu, wall = time.process_time(), time.perf_counter()
-            run()
+            measured = run()
             if number:  # the first opens connections and warms caches
-                seen[name].append((time.process_time() - cpu, time.perf_counter() - wall))
+                ours = (time.process_time() - cpu, time.perf_counter() - wall)
+                seen[name].append(measured or ours)
     results: list[Result] = []
     for (what, who), (count, _) in work.items():
         cpu_us, wall_us = (statistics.median(each) / count * 1e6 for each in zip(*seen[what, who], strict=True))
-        result = Result(what, who, count, round(cpu_us, 1), round(wall_us, 1))
-        if results and results[-1].work == what:
-            result.times_less_cpu = round(results[-1].cpu_us / cpu_us, 1)
-        results.append(result)
+        first = next((each.cpu_us for each in results if each.work == what), cpu_us)
+        results.append(Result(what, who, count, round(cpu_us, 1), round(wall_us, 1), round(first / cpu_us, 1)))
     return results
 
 
 def table(results: list[Result]) -> str:
-    lines = [f"{'':<20}{'':<22}{'CPU µs':>10}{'wall µs':>10}{'less CPU':>10}   (item: {item_size(item(0))} bytes)"]
+    lines = [f"{'':<34}{'':<22}{'CPU µs':>10}{'wall µs':>10}{'less CPU':>10}   (item: {item_size(item(0))} bytes)"]
     for each in results:
         less = f"{each.times_less_cpu}x" if each.times_less_cpu != 1 else ""
-        lines.append(f"{each.work:<20}{each.contestant:<22}{each.cpu_us:>10}{each.wall_us:>10}{less:>10}")
+        lines.append(f"{each.work:<34}{each.contestant:<22}{each.cpu_us:>10}{each.wall_us:>10}{less:>10}")
     return "\n".join(lines)
 
 

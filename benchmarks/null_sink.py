@@ -1,8 +1,9 @@
 """A DynamoDB that accepts everything and keeps nothing, so that a benchmark measures the client alone.
 
-``python -m benchmarks.null_sink [SECONDS]`` prints the port that it listens on (127.0.0.1) and runs until its input
-ends. Each answer comes after SECONDS, as over a network, which cost nobody CPU time. Run it in a process of its own:
-then its CPU time is not the client's.
+``python -m benchmarks.null_sink [SECONDS [FOLDER]]`` prints the port that it listens on (127.0.0.1) and runs until its
+input ends. Each answer comes after SECONDS, as over a network, which cost nobody CPU time; with FOLDER, over TLS with
+the certificate that is there (demo/certificates.py). Run it in a process of its own: then its CPU time is not the
+client's.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import asyncio
 import contextlib
 import json
 import re
+import ssl
 import subprocess
 import sys
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from pathlib import Path
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
@@ -87,9 +89,12 @@ class NullSink(asyncio.Protocol):
         return _BATCH if b"BatchWriteItem" in head else _answer_of_one(body)
 
 
-def null_sink(latency: float = 0.0) -> AbstractContextManager[str]:
+@contextlib.contextmanager
+def null_sink(latency: float = 0.0, certificates: Path | None = None) -> Iterator[str]:
     """Run a sink in its own process; gives its endpoint URL."""
-    return in_its_own_process("benchmarks.null_sink", str(latency))
+    more = [str(certificates)] if certificates else []
+    with in_its_own_process("benchmarks.null_sink", str(latency), *more) as url:
+        yield url.replace("http:", "https:") if certificates else url
 
 
 @contextlib.contextmanager
@@ -106,14 +111,18 @@ def in_its_own_process(module: str, *arguments: str) -> Iterator[str]:
         process.wait()
 
 
-async def serve(connection: Callable[[], asyncio.Protocol]) -> None:
+async def serve(connection: Callable[[], asyncio.Protocol], tls: ssl.SSLContext | None = None) -> None:
     """As the process that ``in_its_own_process`` runs: print the port, and answer until the input ends."""
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(connection, "127.0.0.1", 0)
+    server = await loop.create_server(connection, "127.0.0.1", 0, ssl=tls)
     print(server.sockets[0].getsockname()[1], flush=True)
     await loop.run_in_executor(None, sys.stdin.read)  # ends when the parent closes it, or dies
 
 
 if __name__ == "__main__":
     NullSink.latency = float(sys.argv[1]) if len(sys.argv) > 1 else 0.0
-    asyncio.run(serve(NullSink))
+    context = None
+    if len(sys.argv) > 2:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(Path(sys.argv[2]) / "server.pem", Path(sys.argv[2]) / "server.key")
+    asyncio.run(serve(NullSink, context))

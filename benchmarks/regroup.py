@@ -9,6 +9,8 @@ item with an attribute for each product.
 - the post: a CSV file -> a Python mapper that prints key TAB value -> sort -> a Python reducer that collects a dict for
   each key and makes the item and its JSON body (its boto call does that with json; nothing is sent).
 - the post, tuned: the same with orjson and a body for each 25 items, to tell the method's share from the encoder's.
+- DuckDB, polars: what an expert would write today: the CSV file grouped by the library, with all its threads, and the
+  bodies made of its lists with orjson. polars is in the rivals' environment (rivals.py).
 
 CPU is user and system time of all processes of a pipeline, their start included.
 """
@@ -31,6 +33,7 @@ from typing import Any
 
 import orjson
 
+from benchmarks.rivals import their_python
 from whimbrel.mapping.design import compile_mapping
 from whimbrel.project import KeyRule, TableRule
 from whimbrel.records import Column, Put, Row, Table
@@ -123,6 +126,49 @@ if current_keys:
     put(current_keys, item_data)
 flush()
 """
+BODIES = """
+import orjson, sys
+def bodies(groups):
+    batch = []
+    for hash_key, range_key, names, values in groups:
+        item = {'customerid': {'S': hash_key}, 'orderid': {'S': range_key}}
+        for name, value in zip(names, values):
+            item[name] = {'N': value}
+        batch.append({'PutRequest': {'Item': item}})
+        if len(batch) == 25:
+            sys.stdout.buffer.write(orjson.dumps({'RequestItems': {'purchase': batch}}) + b'\\n')
+            batch = []
+    if batch:
+        sys.stdout.buffer.write(orjson.dumps({'RequestItems': {'purchase': batch}}) + b'\\n')
+"""
+DUCKDB = """
+import duckdb, sys
+from bodies import bodies
+columns = "customerid VARCHAR, orderid VARCHAR, product VARCHAR, quantity VARCHAR"
+def groups():
+    done = duckdb.connect()
+    done.execute(f"CREATE TABLE purchase ({columns})")
+    done.execute("COPY purchase FROM '" + sys.argv[1] + "' (FORMAT csv, HEADER false)")
+    done.execute("SELECT customerid, orderid, list(product), list(quantity) FROM purchase GROUP BY ALL")
+    while found := done.fetchmany(10_000):
+        yield from found
+bodies(groups())
+"""
+POLARS = """
+import polars, sys
+from bodies import bodies
+names = ["customerid", "orderid", "product", "quantity"]
+file = polars.scan_csv(sys.argv[1], has_header=False, schema=dict.fromkeys(names, polars.String))
+bodies(file.group_by("customerid", "orderid").agg("product", "quantity").collect().iter_rows())
+"""
+PROGRAMS = {
+    "mapper.py": POST_MAPPER,
+    "reducer.py": POST_REDUCER,
+    "tuned.py": TUNED_REDUCER,
+    "bodies.py": BODIES,
+    "with_duckdb.py": DUCKDB,
+    "with_polars.py": POLARS,
+}
 
 
 def main() -> None:
@@ -181,7 +227,21 @@ def _pipeline(folder: Path, reducer: str) -> str:
     return f"{python} {folder}/mapper.py < {folder}/rows.csv | LC_ALL=C sort | {python} {folder}/{reducer}"
 
 
-WAYS: dict[str, Callable[[Path], str]] = {"whimbrel": whimbrel, "post": post, "post_tuned": post_tuned}
+def duckdb(folder: Path) -> str:
+    return f"{sys.executable} {folder}/with_duckdb.py {folder}/rows.csv"
+
+
+def polars(folder: Path) -> str:
+    return f"{their_python()} {folder}/with_polars.py {folder}/rows.csv"
+
+
+WAYS: dict[str, Callable[[Path], str]] = {
+    "whimbrel": whimbrel,
+    "post": post,
+    "post_tuned": post_tuned,
+    "duckdb": duckdb,
+    "polars": polars,
+}
 
 
 # --- the comparison ------------------------------------------------------------------------------------------------
@@ -189,9 +249,9 @@ WAYS: dict[str, Callable[[Path], str]] = {"whimbrel": whimbrel, "post": post, "p
 
 def compare(folder: Path, base: int, scale: list[int], repeat: int) -> dict[str, Any]:
     """Medians of CPU for each way and size; the ways take turns, so that a slow moment of the machine meets all."""
-    for name, program in (("mapper.py", POST_MAPPER), ("reducer.py", POST_REDUCER), ("tuned.py", TUNED_REDUCER)):
+    for name, program in PROGRAMS.items():
         (folder / name).write_text(program)
-    write_inputs(folder, 0)
+    write_inputs(folder, 1)
     start = {way: statistics.median(cpu(command(folder)) for _ in range(repeat)) for way, command in WAYS.items()}
     sizes = []
     for times in scale:
@@ -224,9 +284,10 @@ def cpu(command: str) -> float:
 
 
 def check_equal(folder: Path) -> None:
-    """Both ways must make the same items, but for the post's quantities being text."""
-    made = {way: _items(command(folder)) for way, command in WAYS.items()}
-    assert made["whimbrel"] == made["post_tuned"] == made["post"], "the two ways made different items"
+    """All must make the same items."""
+    first = _items(whimbrel(folder))
+    for way, command in WAYS.items():
+        assert _items(command(folder)) == first, f"{way} made other items"
 
 
 def _items(command: str) -> dict[tuple[str, str], dict[str, str]]:
@@ -242,12 +303,14 @@ def _items(command: str) -> dict[tuple[str, str], dict[str, str]]:
 
 
 def table_of(report: dict[str, Any]) -> str:
-    lines = ["CPU µs a row   whimbrel   (start apart)     post   post, tuned   times less than the post"]
+    heads = ["CPU µs a row", "whimbrel", "(start apart)", "    post", "post, tuned", "DuckDB", "polars"]
+    lines = [f"{'   '.join(heads)}   times less than the post"]
     for size in report["sizes"]:
         taken, apart = size["cpu_us_per_row"], size["without_start_us_per_row"]
         lines.append(
             f"{size['rows']:>9,} rows {taken['whimbrel']:>8.2f} {apart['whimbrel']:>14.2f} {taken['post']:>9.2f}"
-            f"{taken['post_tuned']:>14.2f} {size['times_less_cpu']['post']:>15.1f}"
+            f"{taken['post_tuned']:>14.2f} {taken['duckdb']:>8.2f} {taken['polars']:>8.2f}"
+            f"{size['times_less_cpu']['post']:>15.1f}"
         )
     lines.append(f"start alone, ms: {report['start_ms']}")
     return "\n".join(lines)

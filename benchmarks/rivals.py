@@ -26,6 +26,12 @@ PACKAGES = [
     "uvicorn",
     "uvloop",
     "httptools",
+    "granian",
+    "polars",
+    "connectorx",
+    "pyarrow",
+    "pydynox",
+    "aiodynamo[aiohttp]",
 ]
 
 
@@ -44,10 +50,11 @@ class Contestant:
 
 def their_python() -> Path:
     """Raises OSError or CalledProcessError where the environment cannot be had."""
-    python = (RIVALS / "bin" / "python").absolute()
-    if not python.exists():
+    python, has = (RIVALS / "bin" / "python").absolute(), RIVALS / "has.txt"
+    if not has.exists() or has.read_text().split() != PACKAGES:
         subprocess.run([sys.executable, "-m", "venv", str(RIVALS)], check=True, capture_output=True)
         subprocess.run([python, "-m", "pip", "install", "-q", *PACKAGES], check=True, capture_output=True)
+        has.write_text("\n".join(PACKAGES))
     return python
 
 
@@ -55,6 +62,28 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def same_scorer(folder: Path, model: Path, body: bytes) -> Iterator[Contestant]:
+    """Our own scorer behind the servers that an expert would choose: what is left is what the server costs."""
+    place = folder / "same-scorer"
+    place.mkdir()
+    for name, text in (("asgi", _ASGI), ("fastscorer", _FASTAPI_SCORER), ("scorer", _SCORER)):
+        (place / f"{name}.py").write_text(text)
+    try:
+        tools = their_python().parent
+    except (OSError, subprocess.CalledProcessError):
+        return  # said by ``rivals``
+    ours = [str(Path("src").absolute()), *(path for path in sys.path if path.endswith("site-packages"))]
+    environment = {"MODEL": str(model), "PYTHONPATH": os.pathsep.join([*ours, str(place)])}
+    uvicorn = [str(tools / "uvicorn"), "--port", "{port}", "--log-level", "error", "--no-access-log"]
+    granian = [str(tools / "granian"), "--interface", "asgi", "--port", "{port}", "--workers", "1", "--log-level"]
+    for name, command in (
+        ("the same scorer, ASGI on uvicorn", [*uvicorn, "asgi:app"]),
+        ("the same scorer, ASGI on granian", [*granian, "error", "asgi:app"]),
+        ("the same scorer, FastAPI on uvicorn", [*uvicorn, "fastscorer:app"]),
+    ):
+        yield Contestant(name, command, "/invocations", body, "text/csv", place, environment)
 
 
 def rivals(folder: Path, data: Any, row: dict[str, Any]) -> Iterator[Contestant]:
@@ -132,6 +161,43 @@ def answer(body):
     frame = pandas.read_csv(io.BytesIO(body), header=None, names=names)
     scores = pipeline.predict_proba(frame)[:, 1]
     return {"predictions": [{"score": float(score), "predicted_label": int(score > 0.5)} for score in scores]}
+"""
+_SCORER = """
+import os
+from pathlib import Path
+from whimbrel.prediction.model.model import load_model
+from whimbrel.prediction.serve.served import Call, Served
+served = Served("model", load_model(Path(os.environ["MODEL"])))
+def answer(body):
+    return served.answer(Call(body, "text/csv", ""))
+"""
+_ASGI = """
+from scorer import answer
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        while True:
+            message = await receive()
+            await send({"type": message["type"] + ".complete"})
+            if message["type"] == "lifespan.shutdown":
+                return
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    said = answer(body)
+    headers = [(b"content-type", said.content_type.encode()), (b"content-length", str(len(said.body)).encode())]
+    await send({"type": "http.response.start", "status": said.status, "headers": headers})
+    await send({"type": "http.response.body", "body": said.body})
+"""
+_FASTAPI_SCORER = """
+from fastapi import FastAPI, Request, Response
+from scorer import answer
+app = FastAPI()
+@app.post("/invocations")
+async def invocations(request: Request):
+    said = answer(await request.body())
+    return Response(said.body, said.status, media_type=said.content_type)
 """
 _FLASK = """
 from flask import Flask, jsonify, request

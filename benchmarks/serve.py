@@ -2,9 +2,10 @@
 
 ``python -m benchmarks.serve [--seconds N] [--rounds N]``. Server and client have a core each. 16 connections send one
 row and wait for the answer; the CPU time is that of the server and its children, from /proc. The contestants are what
-people would use instead: MLServer (its scikit-learn runtime), FastAPI under uvicorn, and Flask under gunicorn with
-gevent, as in SageMaker's scikit-learn image; each with the same kind of model as a scikit-learn pipeline on pandas
-(MLServer: on a plain array, which flatters it). Where their environment (rivals.py) cannot be had, they are left out.
+people would use instead. With our own scorer: a plain ASGI application on uvicorn and on granian, and FastAPI. With the
+same kind of model as a scikit-learn pipeline on pandas: MLServer (its scikit-learn runtime, on a plain array, which
+flatters it), FastAPI under uvicorn, and Flask under gunicorn with gevent, as in SageMaker's scikit-learn image. Where
+their environment (rivals.py) cannot be had, they are left out.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from itertools import islice
 from pathlib import Path
 from typing import cast
 
-from benchmarks.rivals import Contestant, free_port, rivals
+from benchmarks.rivals import Contestant, free_port, rivals, same_scorer
 
 CONNECTIONS = 16
 ROWS = 20_000
@@ -111,10 +112,11 @@ def prepare(folder: Path) -> list[Contestant]:
         command.append(str(model_path(folder / learner, made.version)))
         path = "/endpoints/ServiceEndpoint/invocations"
         found.append(Contestant(f"whimbrel, {learner}", command, path, body, "text/csv", place))
+    linear = Path(found[0].command[-1])
     echo = [sys.executable, "-m", "benchmarks.serve", "--echo"]
     here = {"PYTHONPATH": os.getcwd(), "PORT": "{port}"}
     found.append(Contestant("uvloop + httptools, echo", echo, "/", body, "text/csv", folder, here))
-    return found + list(rivals(folder, data, rows[7]))
+    return [*found, *same_scorer(folder, linear, body), *rivals(folder, data, rows[7])]
 
 
 def measure(contestants: list[Contestant], seconds: float, rounds: int) -> list[Result]:

@@ -1,8 +1,10 @@
 """From MySQL or MariaDB to compressed files: whimbrel's snapshot beside what people would use instead, in one run.
 
-CPU is that of the exporting process alone (user + system), for each row; the server's is not in it. Each way runs in
-a new process, several times, in turn; the medians count. ``python -m benchmarks.snapshot [--rows 500000] [--repeat 3]
-[--server mariadb] [--json]``
+CPU is that of the exporting process (user + system), for each row, and beside it that of the server meanwhile. Each way
+runs in a new process, several times, in turn; the medians count. mydumper and the dump programs are used where they are
+installed; connectorx is in the rivals' environment (rivals.py).
+
+``python -m benchmarks.snapshot [--rows 500000] [--repeat 3] [--server mariadb] [--json]``
 """
 
 from __future__ import annotations
@@ -27,15 +29,19 @@ from typing import Any
 import pymysql
 from pymysql.cursors import SSCursor
 
+from benchmarks.rivals import their_python
 from demo.servers import MariaDB, MySQL, SqlServer
+from whimbrel.mysql.chunks import chunk_statement, cutting_key
 from whimbrel.mysql.connect import connect
 from whimbrel.mysql.schema import read_table
-from whimbrel.mysql.snapshot import export_table
+from whimbrel.mysql.snapshot import export_table, plan
 from whimbrel.project import Source
+from whimbrel.snapshot_files import Chunk
 
 Figures = dict[str, float]
 DATABASE = "bench"
 CPU_LIMIT, MEMORY_LIMIT = 4.0, 150.0  # µs a row, MB
+CHUNK_ROWS = 10_000
 
 
 def with_whimbrel(source: Source, table: str, folder: Path) -> int:
@@ -74,6 +80,37 @@ def with_dump(source: Source, table: str, folder: Path) -> int:
     return 0
 
 
+def with_mydumper(source: Source, table: str, folder: Path, *more: str) -> int:
+    """One thread, as whimbrel has one process."""
+    command = ["mydumper", f"--host={source.host}", f"--port={source.port}", f"--user={source.user}"]
+    command += [f"--password={source.password}", "--threads=1", "--trx-consistency-only", *more]
+    command += [f"--database={source.database}", f"--tables-list={table}", f"--outputdir={folder}"]
+    done = subprocess.run(command, check=False, capture_output=True, timeout=600)  # it ends with 1 for any warning
+    if b"Finished dump" not in done.stderr and not (folder / "metadata").exists():
+        raise SystemExit(done.stderr.decode())
+    return 0
+
+
+def with_mydumper_packed(source: Source, table: str, folder: Path) -> int:
+    return with_mydumper(source, table, folder, "--compress")
+
+
+CONNECTORX = """
+import sys, connectorx, pyarrow.parquet
+url, query, file = sys.argv[1:]
+rows = connectorx.read_sql(url, query, return_type="arrow", protocol="binary")
+pyarrow.parquet.write_table(rows, file, compression="zstd")
+"""
+
+
+def with_connectorx(source: Source, table: str, folder: Path) -> int:
+    """All rows in memory, then to Parquet."""
+    url = f"mysql://{source.user}:{source.password}@{source.host}:{source.port}/{source.database}"
+    command = [str(their_python()), "-c", CONNECTORX, url, f"SELECT * FROM {table}", str(folder / "rows.parquet")]
+    subprocess.run(command, check=True, capture_output=True)
+    return 0
+
+
 def dump_program() -> str | None:
     return shutil.which("mariadb-dump") or shutil.which("mysqldump")
 
@@ -82,7 +119,16 @@ WAYS: dict[str, Callable[[Source, str, Path], int]] = {
     "whimbrel": with_whimbrel,
     "PyMySQL SSCursor + csv + gzip": with_pymysql,
     "dump + gzip": with_dump,
+    "mydumper": with_mydumper,
+    "mydumper --compress": with_mydumper_packed,
+    "connectorx + pyarrow, Parquet": with_connectorx,
 }
+
+
+def can_run(way: str) -> bool:
+    if "mydumper" in way:
+        return shutil.which("mydumper") is not None
+    return way != "dump + gzip" or dump_program() is not None
 
 
 def in_this_process(way: str, source: Source, table: str) -> Figures:
@@ -96,9 +142,12 @@ def in_this_process(way: str, source: Source, table: str) -> Figures:
 
 
 def own_peak_mb() -> float:
-    """Of this process: ru_maxrss would begin with that of the process it was forked from."""
+    """Of this process, or of the largest that it ran, where ru_maxrss begins with that of this one. Its own would begin
+    with that of the process it was forked from.
+    """
     status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+    theirs = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return max(int(status.split("VmHWM:")[1].split()[0]), theirs) / 1024
 
 
 def cpu_seconds() -> float:
@@ -106,7 +155,8 @@ def cpu_seconds() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in used)
 
 
-def in_a_process(way: str, source: Source, table: str) -> Figures:
+def in_a_process(way: str, server: SqlServer, table: str) -> Figures:
+    source, before = server.source(DATABASE), cpu_of(server.pid)
     settings = {name: getattr(source, name) for name in ("host", "port", "user", "database", "password")}
     job = json.dumps({"way": way, "source": settings, "table": table})
     done = subprocess.run(
@@ -115,7 +165,13 @@ def in_a_process(way: str, source: Source, table: str) -> Figures:
     if done.returncode:
         raise SystemExit(done.stderr)
     figures: Figures = json.loads(done.stdout)
-    return figures
+    return figures | {"server": cpu_of(server.pid) - before}
+
+
+def cpu_of(pid: int) -> float:
+    """Seconds of CPU of a running process."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def fill(server: SqlServer, table: str, rows: int) -> None:
@@ -137,10 +193,12 @@ def fill(server: SqlServer, table: str, rows: int) -> None:
 
 
 def median(runs: list[Figures], rows: int) -> dict[str, Any]:
-    middle = {name: statistics.median(run[name] for run in runs) for name in ("wall", "cpu", "bytes", "rss_mb")}
+    names = ("wall", "cpu", "server", "bytes", "rss_mb")
+    middle = {name: statistics.median(run[name] for run in runs) for name in names}
     return {
         "rows": rows,
         "cpu_us_per_row": middle["cpu"] / rows * 1e6,
+        "server_us_per_row": middle["server"] / rows * 1e6,
         "rows_per_second": rows / middle["wall"],
         "bytes_per_row": middle["bytes"] / rows,
         "peak_rss_mb": middle["rss_mb"],
@@ -152,35 +210,63 @@ def measure(server: SqlServer, rows: int, repeat: int) -> dict[str, Any]:
     sizes = {f"purchase_{part}": rows * part // 16 for part in (1, 4, 16)}
     for table, count in sizes.items():
         fill(server, table, count)
-    source = server.source(DATABASE)
-    ways = [way for way in WAYS if way != "dump + gzip" or dump_program()]
+    ways = [way for way in WAYS if can_run(way)]
     side_by_side: dict[str, list[Figures]] = {way: [] for way in ways}
     growth: dict[str, list[Figures]] = {table: [] for table in sizes}
     for _ in range(repeat):
         for way in ways:
-            side_by_side[way].append(in_a_process(way, source, "purchase_16"))
+            side_by_side[way].append(in_a_process(way, server, "purchase_16"))
         for table in sizes:
-            growth[table].append(in_a_process("whimbrel", source, table))
+            growth[table].append(in_a_process("whimbrel", server, table))
     return {
         "server": server.name,
         "repeat": repeat,
         "ways": {way: median(runs, rows) for way, runs in side_by_side.items()},
+        "server_parts": server_parts(server, "purchase_16", rows),
         "growth": {str(count): median(growth[table], count) for table, count in sizes.items()},
     }
 
 
+def server_parts(server: SqlServer, table: str, rows: int) -> dict[str, float]:
+    """What the server spends on each kind of statement of an export, in microseconds a row."""
+    connection = connect(server.source(DATABASE))
+    described, key = read_table(connection, DATABASE, table), ("customerid", "orderid")
+    cuts = list(plan(connection, described, key, CHUNK_ROWS))
+    _, index = cutting_key(connection, described, key)
+    whole = Chunk(1, None, None, ())
+    parts: dict[str, Callable[[], object]] = {
+        "cutting the table into chunks": lambda: list(plan(connection, described, key, CHUNK_ROWS)),
+        "reading the chunks": lambda: [read(chunk_statement(described, chunk, index)) for chunk in cuts],
+        "reading everything at once": lambda: read(chunk_statement(described, whole, index)),
+    }
+
+    def read(statement: str) -> int:
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+            return len(cursor.fetchall())
+
+    taken: dict[str, float] = {}
+    for part, run in parts.items():
+        before = cpu_of(server.pid)
+        run()
+        taken[part] = (cpu_of(server.pid) - before) / rows * 1e6
+    connection.close()
+    return taken
+
+
 def show(result: dict[str, Any]) -> None:
     print(f"snapshot of {result['server']}, medians of {result['repeat']} runs; CPU of the exporting process")
-    print(f"{'':32}{'rows':>10}{'CPU µs/row':>12}{'rows/s':>12}{'bytes/row':>11}{'peak MB':>9}")
+    print(f"{'':32}{'rows':>10}{'CPU µs/row':>12}{'the server':>12}{'rows/s':>12}{'bytes/row':>11}{'peak MB':>9}")
     lines = [
         *result["ways"].items(),
         *((f"whimbrel, {rows} rows", figures) for rows, figures in result["growth"].items()),
     ]
     for name, figures in lines:
         print(
-            f"{name:32}{figures['rows']:>10}{figures['cpu_us_per_row']:>12.2f}{figures['rows_per_second']:>12.0f}"
+            f"{name:32}{figures['rows']:>10}{figures['cpu_us_per_row']:>12.2f}{figures['server_us_per_row']:>12.2f}{figures['rows_per_second']:>12.0f}"
             f"{figures['bytes_per_row']:>11.1f}{figures['peak_rss_mb']:>9.0f}"
         )
+    print("the server, CPU µs/row: " + ", ".join(f"{part} {us:.2f}" for part, us in result["server_parts"].items()))
     ours = result["ways"]["whimbrel"]
     kept = ours["cpu_us_per_row"] <= CPU_LIMIT and ours["peak_rss_mb"] < MEMORY_LIMIT
     print(f"at most {CPU_LIMIT:g} µs a row and under {MEMORY_LIMIT:g} MB: {'yes' if kept else 'NO'}")
