@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import threading
+from contextlib import suppress
 
 CLOSE = b"<close>"
 
@@ -27,7 +28,7 @@ class ScriptedServer:
             except OSError:
                 return
             self.connections += 1
-            with connection:
+            with connection, suppress(ConnectionResetError):  # a client that gives an answer up resets the connection
                 while self._script and (request := request_on(connection)):
                     self.requests.append(request)
                     answer = self._script.pop(0)

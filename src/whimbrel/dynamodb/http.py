@@ -11,6 +11,7 @@ import os
 import re
 import socket
 import ssl
+import struct
 import threading
 from base64 import b64encode
 from typing import NamedTuple
@@ -91,6 +92,7 @@ class Connections:
         try:
             answer = await _ask(connection, request, self._timeout)
         except BaseException:
+            _will_reset(connection)
             self._drop(connection)
             raise
         if answer.keep and not self._closed:
@@ -152,6 +154,12 @@ class Connections:
         with self._lock:
             self._open.discard(connection)
         connection.close()
+
+
+def _will_reset(connection: socket.socket) -> None:
+    """When it is closed, nothing that the kernel still holds of a request is sent: it would arrive late."""
+    with contextlib.suppress(OSError):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def _proxy_for(url: SplitResult) -> SplitResult | None:

@@ -48,11 +48,15 @@ _DUMMY = Credentials("whimbrel", "whimbrel")
 class Session:
     """A boto3 session for a Target: its endpoint URL, its region, and credentials that renew themselves."""
 
-    def __init__(self, target: Target) -> None:
-        """Raises UserError when no region is set, the profile does not exist, or the endpoint is not a URL."""
+    def __init__(self, target: Target, service: str = "dynamodb") -> None:
+        """``service`` is whose endpoint it is, by botocore's name.
+
+        Raises UserError when no region is set, the profile does not exist, or the endpoint is not a URL.
+        """
         self._target = target
+        self._service = service
         self._session = _boto_session(target)
-        self._local = is_loopback(_configured_endpoint(target, self._session))
+        self._local = is_loopback(_configured_endpoint(target, self._session, service))
         self.region = self._region()
         self._source = self._find_credentials()
         self.endpoint = self._endpoint()
@@ -108,7 +112,7 @@ class Session:
         return self._session.get_credentials()
 
     def _endpoint(self) -> str:
-        url = self._target.endpoint or self.client().meta.endpoint_url
+        url = self._target.endpoint or self.service(self._service).meta.endpoint_url
         if "@" in url:
             raise UserError(NO_USER, place="AWS_ENDPOINT_URL", hint="boto3 finds credentials in its own settings.")
         if urlsplit(url).scheme not in ("http", "https") or not _host(url):
@@ -207,7 +211,8 @@ def _service_files(path: str | None) -> Any:
     return create_loader(path)
 
 
-def _configured_endpoint(target: Target, session: Any) -> str:
+def _configured_endpoint(target: Target, session: Any, service: str) -> str:
     """The endpoint that somebody wrote down, "" where botocore is to find AWS. Service-specific settings come first."""
-    named = target.endpoint or os.environ.get("AWS_ENDPOINT_URL_DYNAMODB") or os.environ.get("AWS_ENDPOINT_URL")
+    own = os.environ.get(f"AWS_ENDPOINT_URL_{service.upper()}")
+    named = target.endpoint or own or os.environ.get("AWS_ENDPOINT_URL")
     return str(named or session.get_scoped_config().get("endpoint_url") or "")

@@ -1,4 +1,4 @@
-"""One signed DynamoDB request over a kept connection, with as little Python in between as possible.
+"""One signed request to DynamoDB, or to Kinesis, over a kept connection, with as little Python in between as possible.
 
 Bodies go in and come out as bytes; what they mean is the caller's business. Signing is AWS Signature Version 4
 (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html): everything that does not
@@ -25,7 +25,17 @@ from whimbrel.dynamodb.session import Credentials, Session
 from whimbrel.errors import RequestRefused, TargetUnreachable, UnexpectedAnswer, WhimbrelError
 from whimbrel.project import Target
 
-_JSON = "application/x-amz-json-1.0"
+
+class Service(NamedTuple):
+    """How one of AWS's services is spoken to."""
+
+    name: str  # for botocore, and in a signature's scope
+    operations: str  # what stands before an operation in x-amz-target
+    content_type: str
+
+
+DYNAMODB = Service("dynamodb", "DynamoDB_20120810", "application/x-amz-json-1.0")
+KINESIS = Service("kinesis", "Kinesis_20131202", "application/x-amz-json-1.1")
 
 
 class _Head(NamedTuple):
@@ -48,14 +58,17 @@ class _Moment:
 
 
 class DynamoClient:
-    """DynamoDB behind one Target. Thread-safe: a call takes an idle connection or opens one.
+    """DynamoDB behind one Target, or another service. Thread-safe: a call takes an idle connection or opens one.
 
     Every call that whimbrel makes may be repeated, so a connection that broke while idle costs one silent retry.
     """
 
-    def __init__(self, target: Target, *, connect_timeout: float = 5.0, timeout: float = 30.0) -> None:
+    def __init__(
+        self, target: Target, service: Service = DYNAMODB, *, connect_timeout: float = 5.0, timeout: float = 30.0
+    ) -> None:
         """Timeouts in seconds. Raises UserError when no region, endpoint or credentials can be found."""
-        self._session = Session(target)
+        self._service = service
+        self._session = Session(target, service.name)
         self.endpoint = self._session.endpoint
         url = urlsplit(self.endpoint)
         self._host = url.netloc
@@ -135,15 +148,15 @@ class DynamoClient:
     def _new_moment(self, now: int) -> _Moment:
         date = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
         credentials = self._session.credentials()
-        scope = f"{date[:8]}/{self._session.region}/dynamodb/aws4_request"
+        scope = f"{date[:8]}/{self._session.region}/{self._service.name}/aws4_request"
         key = _signing_key(credentials.secret_key, scope)
         return _Moment(now, date, credentials, key, f"AWS4-HMAC-SHA256\n{date}\n{scope}\n".encode(), {})
 
     def _new_head(self, operation: str, moment: _Moment) -> _Head:
-        signed = {"content-type": _JSON, "host": self._host, "x-amz-date": moment.date}
+        signed = {"content-type": self._service.content_type, "host": self._host, "x-amz-date": moment.date}
         if moment.credentials.token:
             signed["x-amz-security-token"] = moment.credentials.token
-        signed["x-amz-target"] = f"DynamoDB_20120810.{operation}"
+        signed["x-amz-target"] = f"{self._service.operations}.{operation}"
         names = ";".join(signed)  # already in the order that signing asks for
         canonical = f"POST\n{self._path}\n\n" + "".join(f"{k}:{v}\n" for k, v in signed.items()) + f"\n{names}\n"
         scope = moment.to_sign.decode().split("\n")[2]
