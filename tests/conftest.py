@@ -27,6 +27,7 @@ from demo.servers import (
     Dynalite,
     DynamoDBLocal,
     DynamoServer,
+    Kinesalite,
     MariaDB,
     MariaDB118,
     Ministack,
@@ -151,6 +152,11 @@ def ministack(server_folder: Path) -> Iterator[Ministack]:
 @pytest.fixture(scope="session")
 def dynalite(server_folder: Path) -> Iterator[Dynalite]:
     yield from started(Dynalite, server_folder)
+
+
+@pytest.fixture(scope="session")
+def kinesalite(server_folder: Path) -> Iterator[Kinesalite]:
+    yield from started(Kinesalite, server_folder)
 
 
 @pytest.fixture(scope="session", name="dynamodb-local")

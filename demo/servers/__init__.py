@@ -1,4 +1,5 @@
-"""Private servers for the demo and the tests: MariaDB (two releases), MySQL and three stand-ins for DynamoDB.
+"""Private servers for the demo and the tests: MariaDB (two releases), MySQL, three stand-ins for DynamoDB and
+one for Kinesis.
 
 Each is used with ``with``, or with ``start()`` and ``stop()``. It keeps everything that it writes in its folder,
 listens on a free port of 127.0.0.1 and nowhere else, never runs as root, is ready when ``start()`` returns, and dies
@@ -15,6 +16,7 @@ forgets its tables. ``ServerUnavailable`` says why a server cannot be had on thi
 from __future__ import annotations
 
 from demo.servers.dynamo import Dynalite, DynamoDBLocal, DynamoServer, Ministack
+from demo.servers.kinesis import Kinesalite
 from demo.servers.process import Server, ServerFailed, ServerUnavailable
 from demo.servers.sql import MariaDB, MariaDB118, MySQL, SqlServer, any_sql_server
 
@@ -22,6 +24,7 @@ __all__ = [
     "Dynalite",
     "DynamoDBLocal",
     "DynamoServer",
+    "Kinesalite",
     "MariaDB",
     "MariaDB118",
     "Ministack",

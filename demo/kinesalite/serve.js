@@ -1,0 +1,4 @@
+// kinesalite's own command line listens on every interface; this one listens on 127.0.0.1 only.
+const [root, port, path] = process.argv.slice(2)
+const kinesalite = require(require.resolve('kinesalite', { paths: [root] }))
+kinesalite({ path, createStreamMs: 0, deleteStreamMs: 0, updateStreamMs: 0, shardLimit: 100 }).listen(Number(port), '127.0.0.1')
