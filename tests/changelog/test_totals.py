@@ -19,7 +19,8 @@ from whimbrel.changelog.segments import segment_path, segments
 from whimbrel.checkpoint import Checkpoint
 from whimbrel.durable import sealed
 from whimbrel.errors import LogCorrupt, StateError
-from whimbrel.migration.apply import Applier, _by_table
+from whimbrel.mapping.fold import by_table
+from whimbrel.migration.apply import Applier
 from whimbrel.migration.progress import Progress
 from whimbrel.records import Change, Column, Position, Table
 
@@ -131,7 +132,7 @@ def test_changes_are_parted_by_table_and_by_version_in_log_order() -> None:
     other = replace(PURCHASE, columns=(*PURCHASE.columns, Column("more", "int")))
     tables = [PURCHASE, PICTURE, PURCHASE, other, PICTURE, other, PURCHASE, PURCHASE, other]
     changes = [change(table, number) for number, table in enumerate(tables)]
-    found = [[each.after and each.after[0] for each in part] for part in _by_table(changes)]
+    found = [[each.after and each.after[0] for each in part] for part in by_table(changes)]
     assert found == [[0, 2], [1, 4], [3, 5], [6, 7], [8]]
 
 
@@ -187,7 +188,7 @@ def test_all_changes_of_the_log_are_applied_and_counted(applier: MakeApplier) ->
 
 
 def test_a_change_that_is_not_applied_ends_the_run(applier: MakeApplier, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("whimbrel.migration.apply._by_table", lambda changes: [changes[1:]])
+    monkeypatch.setattr("whimbrel.migration.apply.by_table", lambda changes: [changes[1:]])
     with pytest.raises(StateError, match=f"{CHANGES - 1} changes were applied, the change log has {CHANGES} up to"):
         applier(Nothing(Checkpoint())).step()
 

@@ -6,10 +6,8 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import pytest
 
@@ -18,6 +16,7 @@ from tests.migration.applied import COLUMNS, RULES, TABLES, Applied, any_change,
 from whimbrel import checkpoint
 from whimbrel.checkpoint import Checkpoint
 from whimbrel.errors import RequestRefused, StateError, Stopped
+from whimbrel.mapping.fold import by_table
 from whimbrel.mapping.versions import Versions
 from whimbrel.migration import apply
 from whimbrel.migration.apply import FIRST_BATCH, LARGEST_BATCH, LEAST_BATCH
@@ -161,8 +160,7 @@ def test_a_checkpoint_that_counts_otherwise_than_the_log_is_refused(applied: App
 
 
 def test_a_batch_that_was_not_applied_whole_is_noticed(applied: Applied, monkeypatch: pytest.MonkeyPatch) -> None:
-    by_table: Callable[[list[Change]], Any] = apply._by_table
-    monkeypatch.setattr(apply, "_by_table", lambda changes: [mine[:-1] for mine in by_table(changes) if mine[:-1]])
+    monkeypatch.setattr(apply, "by_table", lambda changes: [mine[:-1] for mine in by_table(changes) if mine[:-1]])
     applied.transaction(insert(0, 1), insert(0, 2))
     with pytest.raises(StateError, match="1 changes were applied, the change log has 2 up to there"):
         applied.applier().step()
@@ -236,10 +234,10 @@ def test_an_altered_table_in_one_batch_keeps_its_order(applied: Applied) -> None
         Change(TABLES[1], (1, "other", 1), (1, "other 2", 1), Position("", 0)),
         Change(wider, None, (2, "new", 1, 6), Position("", 0)),
     ]
-    lists = [list(mine) for mine in apply._by_table(changes)]
+    lists = [list(mine) for mine in by_table(changes)]
     assert lists == [[changes[0]], [changes[1], changes[3]], [changes[2], changes[4]]]
     back = [*changes, Change(TABLES[0], None, (3, "old again", 1), Position("", 0))]
-    assert [mine[0].table is TABLES[0] for mine in apply._by_table(back)] == [True, False, False, True]
+    assert [mine[0].table is TABLES[0] for mine in by_table(back)] == [True, False, False, True]
 
 
 def test_saving_is_not_done_at_every_batch(applied: Applied, monkeypatch: pytest.MonkeyPatch) -> None:

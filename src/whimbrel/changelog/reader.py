@@ -70,8 +70,9 @@ class ChangeLogReader:
         """The place after the last Commit handed out, to resume at; where this reader started, before the first one."""
         return self._point
 
-    def read(self, limit: int) -> list[Change | Commit]:
-        """The next ``limit`` entries at most, in log order; empty when there is nothing new yet.
+    def read(self, limit: int, changed: list[bytes] | None = None) -> list[Change | Commit]:
+        """The next ``limit`` entries at most, in log order; empty when there is nothing new yet. ``changed`` gets the
+        line of each change, without its newline.
 
         Raises LogCorrupt, and LogGone when the segment that follows was pruned.
         A transaction may be spread over several calls. The changes of one table definition share one Table object.
@@ -94,6 +95,8 @@ class ChangeLogReader:
                     raise self._corrupt("a change without its Table line before it")
                 entries.append(decode(fields))
                 self._changes += 1
+                if changed is not None:
+                    changed.append(line)
             elif fields["type"] == "Commit":
                 entries.append(self._commit(fields, len(line) + 1))
             else:

@@ -55,6 +55,25 @@ class Images(NamedTuple):
     after: Row | None
 
 
+def by_table(changes: list[Change]) -> Iterable[list[Change]]:
+    """The changes of each table, in log order; where it was altered between two, those after it come after all those
+    before it. Versions of a table are told apart by identity, which the reader keeps.
+    """
+    lists: list[list[Change]] = []
+    latest: dict[str, list[Change]] = {}
+    by_identity: dict[int, list[Change]] = {}
+    for change in changes:
+        mine = by_identity.get(id(change.table))
+        if mine is None:
+            name = change.table.full_name
+            if name in latest:
+                del by_identity[id(latest[name][0].table)]
+            mine = latest[name] = by_identity[id(change.table)] = []
+            lists.append(mine)
+        mine.append(change)
+    return lists
+
+
 def fold_records(compiled: Compiled, changes: Iterable[Change]) -> tuple[list[ItemOperation], list[Fault]]:
     target, code = compiled.design.target, compiled.code
     operations: dict[KeyText, ItemOperation] = {}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from whimbrel.changelog.files import ChangeLogReader, LogPoint
 from whimbrel.changelog.segments import read_mark
 from whimbrel.dynamodb.write import Rejected, Writer
 from whimbrel.errors import StateError
+from whimbrel.mapping.fold import by_table
 from whimbrel.mapping.versions import Versions
 from whimbrel.migration.dead import DeadLetters
 from whimbrel.migration.dirty import DirtyKeys
@@ -83,6 +84,9 @@ class Applier:
         self._adapt(len(batch), time.monotonic() - began)
         return len(batch)
 
+    def quiet(self) -> None:
+        """Between two batches nothing is on its way to the target."""
+
     def check_end(self) -> None:
         """Where the target has all that is in the log, that must be all that the capture wrote. Raises StateError."""
         mark = read_mark(self._reader.folder)
@@ -106,7 +110,7 @@ class Applier:
         """How many changes were applied: all, by another count than the reader's."""
         faults: list[Fault] = []
         applied = 0
-        for mine in _by_table(changes):
+        for mine in by_table(changes):
             source = mine[0].table.full_name
             mapping = self._versions[source].of(mine[0].table)
             operations, unmappable = mapping.fold(mine, provenances.of)
@@ -153,25 +157,6 @@ class Applier:
         self._dirty.save(applied)  # before the Checkpoint passes what is in it
         self._checkpoints.save(with_held(now, self._progress))
         self._saved_at = time.monotonic()
-
-
-def _by_table(changes: list[Change]) -> Iterable[list[Change]]:
-    """The changes of each table, in log order; where it was altered between two, those after it come after all those
-    before it. Versions of a table are told apart by identity, which the reader keeps.
-    """
-    lists: list[list[Change]] = []
-    latest: dict[str, list[Change]] = {}
-    by_identity: dict[int, list[Change]] = {}
-    for change in changes:
-        mine = by_identity.get(id(change.table))
-        if mine is None:
-            name = change.table.full_name
-            if name in latest:
-                del by_identity[id(latest[name][0].table)]
-            mine = latest[name] = by_identity[id(change.table)] = []
-            lists.append(mine)
-        mine.append(change)
-    return lists
 
 
 def rejected_fault(source: str, rejected: Rejected) -> Fault:

@@ -41,7 +41,7 @@ class DeadLetters:
 
     def add(self, faults: Iterable[Fault], phase: str) -> int:
         """Write the faults that are not in the file yet; they are durable on return. Returns how many were new."""
-        return self.take([_letter(fault, phase) for fault in faults])
+        return self.take([letter_of(fault, phase) for fault in faults])
 
     def take(self, letters: Iterable[Letter]) -> int:
         """The same of letters as another file has them."""
@@ -70,7 +70,7 @@ class DeadLetters:
         gone = {identity_of(letter) for letter in letters}
         kept = {identity_of(letter): letter for letter in read_letters(self._path)}
         kept = {identity: letter for identity, letter in kept.items() if identity not in gone}
-        kept = {identity_of(letter): letter for letter in (_letter(fault, phase) for fault in faults)} | kept
+        kept = {identity_of(letter): letter for letter in (letter_of(fault, phase) for fault in faults)} | kept
         with _told(self._path):
             replace_file(self._path, _lines(kept.values()))
         self._known = {identity: str(letter["phase"]) for identity, letter in kept.items()}
@@ -134,7 +134,7 @@ def _lines(letters: Iterable[Letter]) -> bytes:
     return b"".join(orjson.dumps(letter) + b"\n" for letter in letters)
 
 
-def _letter(fault: Fault, phase: str) -> Letter:
+def letter_of(fault: Fault, phase: str) -> Letter:
     change, provenance = fault.change, fault.provenance
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
