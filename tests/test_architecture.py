@@ -48,8 +48,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     # the two sides, which do not know each other
     "mysql": {"records", "errors", "private", "project", "durable", "snapshot_files", "memory", "threads"},
     "dynamodb": {"records", "errors", "project", "item", "memory", "threads"},
+    # between the change log and the target, where a function applies it
+    "kinesis": {"records", "errors", "durable", "project", "item", "changelog", "dynamodb"},
     # only these bring the parts together
     "migration": ANYTHING,
+    "function": {"records", "errors", "project", "mapping", "dynamodb", "kinesis", "migration"},
     "lake": {"records", "errors", "durable", "project", "dynamodb", "item", "spill"},
     "prediction": {"records", "errors", "durable", "project", "lake", "private", "threads", "checkpoint"},
     "checks": ANYTHING,

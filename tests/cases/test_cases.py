@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from demo.servers import MariaDB, Ministack, MySQL, SqlServer
+from demo.servers import Kinesalite, MariaDB, Ministack, MySQL, SqlServer
 from tests.cases.case import Case, Items, all_cases
 from tests.cases.ways import Way
+from tests.function.served import Served
+from whimbrel.project import Stream
 
 
 def test_cases_on_mariadb(mariadb: MariaDB, ministack: Ministack, tmp_path: Path, subtests: pytest.Subtests) -> None:
@@ -29,13 +33,30 @@ def test_cases_on_a_later_mariadb(request: pytest.FixtureRequest, tmp_path: Path
     try_all(server, endpoint, tmp_path, subtests, without="generated-and-invisible-columns")
 
 
+@pytest.mark.slow
+def test_cases_through_a_stream(
+    mariadb: MariaDB, ministack: Ministack, kinesalite: Kinesalite, tmp_path: Path, subtests: pytest.Subtests
+) -> None:
+    with ExitStack() as stack:
+        streams = [stack.enter_context(Served(kinesalite, ministack)) for _ in range(3)]
+        try_all(
+            mariadb, ministack, tmp_path, subtests, streams=[Stream(each.name, "packed", each.at) for each in streams]
+        )
+
+
 def try_all(
-    server: SqlServer, endpoint: Ministack, folder: Path, subtests: pytest.Subtests, *, without: str = ""
+    server: SqlServer,
+    endpoint: Ministack,
+    folder: Path,
+    subtests: pytest.Subtests,
+    *,
+    without: str = "",
+    streams: Sequence[Stream | None] = (None, None, None),
 ) -> None:
     """One server and one target for all cases: what costs time is paid once."""
     wanted = os.environ.get("WHIMBREL_CASES", "")
     cases = [case for case in all_cases(server.flavor, wanted) if case.name != without]
-    ways = migrated(cases, server, endpoint, folder)
+    ways = migrated(cases, server, endpoint, folder, iter(streams))
     for case in cases:
         with subtests.test(case.name):
             for way in ways:
@@ -47,13 +68,15 @@ def try_all(
         assert unequal.keys() == {case.name for case in cases if case.dead()}, unequal
 
 
-def migrated(cases: list[Case], server: SqlServer, endpoint: Ministack, folder: Path) -> list[Way]:
+def migrated(
+    cases: list[Case], server: SqlServer, endpoint: Ministack, folder: Path, streams: Iterator[Stream | None]
+) -> list[Way]:
     def run(step: str) -> None:
         for case in cases:
             case.run(server, step)
 
     def way(letter: str) -> Way:
-        made = Way(letter, cases, server, endpoint, folder / letter)
+        made = Way(letter, cases, server, endpoint, folder / letter, next(streams))
         made.migrate()
         return made
 

@@ -23,14 +23,20 @@ from whimbrel.migration.prepare import prepare
 from whimbrel.migration.progress import Progress
 from whimbrel.migration.run import Run
 from whimbrel.migration.verify import verify_all
-from whimbrel.project import Project, TableRule
+from whimbrel.project import Project, Stream, TableRule
 
 
 class Way:
     """One migration of all ``cases``. The rules are read when it is made: the tables must be there."""
 
     def __init__(
-        self, letter: str, cases: Sequence[Case], server: SqlServer, endpoint: DynamoServer, folder: Path
+        self,
+        letter: str,
+        cases: Sequence[Case],
+        server: SqlServer,
+        endpoint: DynamoServer,
+        folder: Path,
+        stream: Stream | None = None,
     ) -> None:
         folder.mkdir()
         self.letter = letter
@@ -39,9 +45,8 @@ class Way:
         source = server.source("", tls="off", connections=1, chunk_rows=3)
         self._rules = {case.name: self._renamed(case, case.rules(source, folder)) for case in cases}
         rules = tuple(rule for rules in self._rules.values() for rule in rules)
-        self._project = Project(
-            folder / "whimbrel.toml", folder / ".whimbrel", source, endpoint.target(concurrency=2), rules
-        )
+        target = endpoint.target(concurrency=2)
+        self._project = Project(folder / "whimbrel.toml", folder / ".whimbrel", source, target, rules, stream=stream)
 
     def migrate(self) -> None:
         """As ``whimbrel migrate --until-caught-up``: begin, or go on, to where the source is now."""

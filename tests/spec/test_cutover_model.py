@@ -25,6 +25,7 @@ ROUTED_LATE = "assertion violated (route!="
 WRITTEN_LATE = "assertion violated  !(decided)"  # a write at MySQL after the decision
 LOST_WITH_THE_SOURCE = "assertion violated  !(taken)"
 STEP_WITHOUT_SIDE = "assertion violated ((step!="
+APPLIED_IS_MISSING = "assertion violated ((((applied<1)"  # the Checkpoint says more than the items have
 MODELS = {
     "cutover": {
         "FENCE_WITHOUT_LOCK": AT_MYSQL,
@@ -64,6 +65,14 @@ MODELS = {
         "GONE_BY_END": LOST_WITH_THE_SOURCE,
         "PLACE_AFTER_ROW": LOST_WITH_THE_SOURCE,
     },
+    "lanes": {
+        "LEASE_ENDS_EARLY": APPLIED_IS_MISSING,
+        "RELEASED_UNANSWERED": APPLIED_IS_MISSING,
+        "GAP_APPLIED": APPLIED_IS_MISSING,
+        "DUPLICATE_APPLIED": APPLIED_IS_MISSING,
+        "PASSED_BEFORE_WRITE": APPLIED_IS_MISSING,
+        "CHECKPOINT_BY_SENT": APPLIED_IS_MISSING,
+    },
     "reverse": {
         "START_WITHOUT_MARKER": OUT_OF_ORDER,
         "LANE_REPEATS": OUT_OF_ORDER,
@@ -83,6 +92,7 @@ SIZES = {
     "coordinators": {"COMMANDS"},
     "revoke": {"STATEMENTS"},
     "gone": {"COMMANDS"},
+    "lanes": {"LAST", "SLOTS", "TROUBLES"},
     "reverse": {"CRASHES", "CHANGES"},
 }
 SMALL = {"cutover": ("CRASHES=1", "WRITES=2")}  # enough for what a broken order does
@@ -92,6 +102,7 @@ PROCESSES = {
     "coordinators": ("coordinator",),
     "revoke": ("coordinator",),
     "gone": ("coordinator", "application", "disaster"),
+    "lanes": ("network", "clock", "invocation", "sender"),
     "reverse": ("application", "stream", "reader", "lane", "rollback"),
 }
 

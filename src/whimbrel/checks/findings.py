@@ -259,6 +259,11 @@ KINDS: dict[str, Kind] = {
     ),
     # a cutover (`whimbrel cutover --plan`)
     "cutover-not-following": Kind(ERROR, "the migration does not follow the source yet", "First: `whimbrel migrate`"),
+    "cutover-engine": Kind(
+        ERROR,
+        "a function applies the changes: a cutover does not know that engine yet",
+        'Migrate with `log.engine = "files"` where a cutover is to follow',
+    ),
     "cutover-dead-letters": Kind(
         ERROR,
         "rows that are not in the target",

@@ -109,6 +109,8 @@ def plan_of(prepared: Prepared, waivers: Waivers) -> CutoverPlan:
 def _state_facts(prepared: Prepared, waivers: Waivers) -> Iterator[Fact]:
     """What the migration's own state says."""
     project, folder = prepared.project, StateFolder(prepared.project.state)
+    if project.stream:
+        yield Fact("cutover-engine", "log.engine", "changes go through a stream, and a function writes the items")
     phase = checkpoint.load(folder.checkpoint).phase
     if phase != "apply":
         yield Fact("cutover-not-following", str(folder.root), f"the phase is {phase!r}")

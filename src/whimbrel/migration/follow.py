@@ -12,6 +12,7 @@ from whimbrel.changelog.segments import prune
 from whimbrel.errors import Stopped
 from whimbrel.migration.apply import Applier
 from whimbrel.migration.run import Run
+from whimbrel.migration.send import Sender
 from whimbrel.migration.settle import Settling
 from whimbrel.threads import Thread
 
@@ -29,8 +30,16 @@ def follow(run: Run, done: Callable[[], bool]) -> None:
     run.check_capture()
 
 
-def _apply_until(run: Run, applier: Applier, done: Callable[[], bool]) -> None:
-    settling = Settling(run)
+def quieten(run: Run) -> None:
+    """Before items are written past the log: wait until nothing that was read from it is on its way to the target, and
+    no function is at work. Raises Stopped.
+    """
+    with closing(run.applier()) as applier:
+        applier.quiet()
+
+
+def _apply_until(run: Run, applier: Applier | Sender, done: Callable[[], bool]) -> None:
+    settling = Settling(run, applier.quiet)
     pruned_at = time.monotonic()
     try:
         while not run.stop.is_set():

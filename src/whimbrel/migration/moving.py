@@ -20,6 +20,7 @@ from whimbrel.migration.prepare import Prepared, prepare
 from whimbrel.migration.progress import Progress
 from whimbrel.migration.run import Run
 from whimbrel.migration.state import StateFolder
+from whimbrel.migration.stream import most_bytes
 from whimbrel.migration.takeover import Requests
 from whimbrel.project import OFF, Project, rule_named
 
@@ -181,6 +182,8 @@ def plan(project: Project) -> MigrationPlan:
 
 
 def _fix_start(run: Run, live: Live) -> None:
+    if run.phase == "new" and run.prepared.project.stream:
+        most_bytes(run.prepared.project)  # that the stream is there is known before hours of work
     if start := run.fix_start():
         waited = f"writers waited for at most {start.held_ms:.0f} ms" if start.held_ms else "no write waited for it"
         live.say(f"Start fixed at {start.position}, {start.way}; {waited}.")

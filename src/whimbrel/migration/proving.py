@@ -15,7 +15,7 @@ from whimbrel.errors import Locked, StateError, Stopped
 from whimbrel.handed_over import CUTTING, Handover, refuse_handed_over
 from whimbrel.migration.dead import read_letters
 from whimbrel.migration.differences import TableReport
-from whimbrel.migration.follow import Follower
+from whimbrel.migration.follow import Follower, quieten
 from whimbrel.migration.late import LateWrites, read_late
 from whimbrel.migration.live import Live, read_status
 from whimbrel.migration.moving import Asked
@@ -154,10 +154,12 @@ def dead_letters(project: Project) -> int:
 
 def retry_dead(project: Project, asked: Asked) -> Retried:
     """Map the rows of all dead letters again, as they are in the source now, and write what can be written."""
-    if not dead_letters(project):
+    if not dead_letters(project) and not project.stream:  # a function's are fetched first
         return Retried(0, 0, 0)
     prepared, progress = prepare(project), Progress(phase="retry")
     with Run(prepared, asked.stop, progress) as run:
+        if project.stream and run.phase == "apply":
+            quieten(run)
         letters = run.dead.letters()  # those that the lock protects: another process may have ended meanwhile
         written, left = retry(run, letters)
     return Retried(len(letters), written, left)

@@ -15,7 +15,7 @@ from contextlib import closing
 from whimbrel.dynamodb.read import get_items
 from whimbrel.item import key_id
 from whimbrel.migration.apply import rejected_fault
-from whimbrel.migration.follow import follow
+from whimbrel.migration.follow import follow, quieten
 from whimbrel.migration.load import PARTITION_ROWS, sliced
 from whimbrel.migration.lookup import read_whole_table
 from whimbrel.migration.portions import Portions
@@ -36,6 +36,7 @@ def refill(run: Run, source: str) -> int:
     follow(run, drained(run, source_end(run)))
     refiller = Refiller(run, source)
     if not run.stop.is_set():
+        quieten(run)
         with closing(connect(run.prepared.project.source)) as connection:
             everything_applied_is_visible(run, connection)  # or an older row could overwrite what was just applied
         assert run.dirty is not None, "changes are applied before"

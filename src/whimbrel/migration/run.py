@@ -40,8 +40,10 @@ from whimbrel.migration.load import Loader, is_loaded
 from whimbrel.migration.mark import Claim
 from whimbrel.migration.prepare import Prepared, followable, lineage_of, not_altered, same_rules
 from whimbrel.migration.progress import Progress, TableCounts
+from whimbrel.migration.send import Sender
 from whimbrel.migration.snapshot import Snapshot
 from whimbrel.migration.state import CheckpointStore, StateFolder, with_held
+from whimbrel.migration.stream import refuse_without_stream, sender, take
 from whimbrel.migration.watch import SourceWatch
 from whimbrel.mysql.connect import clock, connect
 from whimbrel.mysql.visible import Start, fixed_start
@@ -193,6 +195,8 @@ class Run:
                 f"the phase is {self.phase!r}", place=str(self.folder.root), hint="Run `whimbrel snapshot` first."
             )
         self._open_targets()
+        if self.prepared.project.stream:
+            take(self.prepared.project, self.wire, self.checkpoints.now.migration, self.stop)
         for source, mapping in self.prepared.mappings.items():
             self._enter("load", source)
             while not is_loaded(mapping, self.checkpoints.now.table(source)):
@@ -223,8 +227,8 @@ class Run:
             hint = "Begin again with a new state folder and target table, and please report this."
             raise StateError("the parts that are loaded are not those of the plan", place=str(plan.path), hint=hint)
 
-    def applier(self) -> Applier:
-        """What plays the log into the target. Raises StateError before the load is complete."""
+    def applier(self) -> Applier | Sender:
+        """What plays the log into the target, or has it played. Raises StateError before the load is complete."""
         if self.phase != "apply":
             raise StateError(
                 f"the phase is {self.phase!r}", place=str(self.folder.root), hint="Run `whimbrel load` first."
@@ -233,17 +237,15 @@ class Run:
         self._enter("apply", "")
         if self.dirty is None:
             self.dirty = DirtyKeys(self.folder, self.checkpoints.now)
+        if self.prepared.project.stream:
+            for target in {mapping.target for mapping in self.prepared.mappings.values()}:
+                self.dirty.add_whole(target)  # a function does not say which items it writes
+            return sender(self.prepared, self._begun, self.wire, self.dead, self.checkpoints, self.progress, self.stop)
+        refuse_without_stream(self.folder)
         reader = ChangeLogReader(self.folder.log, self.checkpoints.now.applied)
         began = self._begun.began
         return Applier(
-            reader,
-            self.prepared.versions,
-            self.writer,
-            self.dead,
-            self.dirty,
-            self.checkpoints,
-            self.progress,
-            began,
+            reader, self.prepared.versions, self.writer, self.dead, self.dirty, self.checkpoints, self.progress, began
         )
 
     def count_held(self) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 
 from whimbrel.errors import PrivilegeError, SchemaDrift, SourceUnreachable
 from whimbrel.migration.dead import CONFIRMED, LOAD
@@ -31,8 +32,10 @@ class Settling:
     what is applied later ends in the state that the rows had, or in a newer one.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, quiet: Callable[[], None]) -> None:
+        """``quiet`` waits until nothing that was read from the log is still on its way to the target."""
         self._run = run
+        self._quiet = quiet
         self._end: Position | None = None
         self._not_before = 0.0
 
@@ -49,6 +52,7 @@ class Settling:
             self._end = self._end or source_end(self._run)
             if not self._is_due(self._end):
                 return
+            self._quiet()
             letters = [letter for letter in self._run.dead.letters() if letter["phase"] == LOAD]
             written, left = retry(self._run, letters, CONFIRMED)
         except (SourceUnreachable, PrivilegeError, SchemaDrift) as error:  # the letters stay as they are

@@ -22,6 +22,7 @@ class StateFolder:
         self.log = root / "log"
         self.dead = root / "dead.jsonl"
         self.dirty = root / "dirty"
+        self.sent = root / "sent.json"
         self.takeover = root / "takeover"
         self.spill = root / "spill"
         self.verify = root / "verify"

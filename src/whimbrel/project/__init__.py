@@ -19,6 +19,7 @@ from whimbrel.project.password import read_password
 from whimbrel.project.predict import ModelRule, Predict, read_predict
 from whimbrel.project.renew import RenewalRule
 from whimbrel.project.section import Section, without_password
+from whimbrel.project.stream import Stream, read_stream
 from whimbrel.project.table import ConditionRule, IndexKey, IndexRule, KeyRule, TableRule, read_table_rule
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "Predict",
     "Project",
     "Source",
+    "Stream",
     "TableRule",
     "Target",
 ]
@@ -90,6 +92,7 @@ class Project:
     check: Check = field(default_factory=Check)
     cutover: Cutover = field(default_factory=Cutover)
     dms: Path | None = None  # an AWS DMS table-mapping file instead of [[table]]
+    stream: Stream | None = None  # the changes go there, and a function applies them
 
 
 OFF = "off"  # as ``mark``
@@ -123,12 +126,13 @@ def load_project(path: str | os.PathLike[str]) -> Project:
     target = _read_target(top.section("target"))
     tables = tuple(read_table_rule(section, source.database) for section in top.optional_sections("table"))
     lake, predict, check = read_lake(top), read_predict(top), read_check(top, path.parent)
-    cutover = read_cutover(top)
+    cutover, stream = read_cutover(top), read_stream(top)
     state = path.parent / top.string("state", ".whimbrel")
     dms = _read_dms(top, path.parent)
     top.finish()
     if cutover.route_item and target.mark == OFF:
         faults.append('cutover.route_item: needs the table of marks, and target.mark is "off"')
+    faults += _stream_faults(stream, target)
     if target.mark in {rule.target for rule in tables}:
         faults.append(f"target.mark: {target.mark!r} is the target of a [[table]]; the marks need a table of their own")
     faults += _repeated("source", [rule.source for rule in tables])
@@ -136,7 +140,14 @@ def load_project(path: str | os.PathLike[str]) -> Project:
         raise ProjectError(
             "\n  " + "\n  ".join(faults), place=str(path), hint="\nFix these, then run the command again."
         )
-    return Project(path, state, source, target, tables, lake, predict, check, cutover, dms)
+    return Project(path, state, source, target, tables, lake, predict, check, cutover, dms, stream=stream)
+
+
+def _stream_faults(stream: Stream | None, target: Target) -> Iterator[str]:
+    if stream and target.mark == OFF:
+        yield 'log.engine: "kinesis" needs the table of marks, and target.mark is "off"'
+    if stream and target.max_write_units:
+        yield 'target.max_write_units: nothing holds the functions of apply.engine = "lambda" to it'
 
 
 def rule_named(project: Project, name: str) -> TableRule:

@@ -1,0 +1,29 @@
+"""The function's entry point: ``whimbrel.function.handler.handler``, for a batch of a Kinesis stream.
+
+Environment: ``WHIMBREL_MARK`` names the table of marks; region and credentials are the function's own.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+from whimbrel.function.invocation import Invocation
+from whimbrel.function.known import Known
+from whimbrel.project import Target
+
+CALL_SECONDS = 5.0  # that a call to DynamoDB may take
+
+
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Raises what makes all of the batch come again: what no deadline ends, such as a missing permission."""
+    left = context.get_remaining_time_in_millis() / 1000
+    return Invocation(_known(), event["Records"], left).run()
+
+
+@cache
+def _known() -> Known:
+    default = Target()
+    return Known(replace(default, mark=os.environ.get("WHIMBREL_MARK", default.mark)), CALL_SECONDS)

@@ -1,0 +1,186 @@
+"""One invocation: a batch of one shard's records, applied in order for each lane.
+
+What makes it right, whatever comes twice, late or not at all (docs/kinesis.md):
+
+1. It works only on lanes that it holds a lease of. The lease outlasts everything that the invocation sends: it stops
+   sending at a deadline of its own, and a call that began before that ends within the client's time limit.
+2. A record up to where the lane is already is skipped. One that begins after that is a gap: it is dropped and noted,
+   and the sender sends from there again.
+3. How far a lane is, is written after its items are acknowledged and its dead letters are kept.
+4. A lease is given back only if every call had its answer. Else it runs out by itself: until then an unanswered call
+   may still arrive, and nobody else writes these items.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from base64 import b64decode
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import orjson
+
+from whimbrel.dynamodb.write import Writer
+from whimbrel.errors import Stopped
+from whimbrel.function.apply import write
+from whimbrel.function.known import Known
+from whimbrel.kinesis.control import LaneState, Lease
+from whimbrel.kinesis.packed import Numbered, Packed, Unreadable, changes_of, unpack
+from whimbrel.migration.dead import identity_of, letter_of
+from whimbrel.records import Fault
+
+AT_ONCE = 5_000  # changes that are folded together
+QUIET_SECONDS = 10.0  # after the client gave a call up, in which it may still arrive
+MARGIN_SECONDS = 1.0  # to say what became of the batch
+LOOK_SECONDS = 0.5  # between tries for a lease that somebody else holds
+
+log = logging.getLogger(__name__)
+
+
+class Arrived(NamedTuple):
+    """One record of the batch: ``packed`` is None for one that is not ours to apply."""
+
+    sequence: str
+    packed: Packed | None
+
+
+class Deadline(threading.Event):
+    """Set from a moment on, by time.monotonic()."""
+
+    def __init__(self, at: float) -> None:
+        super().__init__()
+        self.at = at
+
+    def is_set(self) -> bool:
+        return time.monotonic() >= self.at
+
+
+class Invocation:
+    """``left`` seconds are left of Lambda's own time limit."""
+
+    def __init__(self, known: Known, records: Sequence[Mapping[str, Any]], left: float) -> None:
+        self._known = known
+        self._records = records
+        self._stream = str(records[0]["eventSourceARN"]).rpartition("/")[2]
+        spare = 2 * known.timeout + MARGIN_SECONDS  # a call may connect, and then wait
+        self._deadline = Deadline(time.monotonic() + left - spare)
+        self._until = int((time.time() + left + QUIET_SECONDS) * 1000)
+        self._holder = secrets.token_hex(8)
+        self._astray = False
+        self._states: dict[int, LaneState] = {}
+
+    def run(self) -> dict[str, Any]:
+        """Lambda's answer to a batch: the first record that is not done, from which on it comes again."""
+        wire = self._known.wire()
+        self._control = self._known.control(wire, self._stream, self._deadline)
+        self._writer = Writer(wire, self._known.target, stop=self._deadline, astray=self._note_astray)
+        try:
+            failed = self._applied()
+        except BaseException:
+            self._known.drop_wire()
+            raise
+        return {"batchItemFailures": [{"itemIdentifier": failed}] if failed else []}
+
+    def _applied(self) -> str:
+        """The sequence number of the first record that is not done, "" if all are."""
+        first = str(self._records[0]["kinesis"]["sequenceNumber"])
+        try:
+            self._migration = self._control.current()
+            arrived = [self._arrived(record) for record in self._records]
+            wanted = {each.packed.head.lane for each in arrived if each.packed}
+            leased = self._leased(wanted)
+        except Stopped:
+            return first
+        try:
+            failed = self._in_order(arrived) if leased else first
+        except Exception:  # all calls have ended: the batch may come again at once
+            self._released()
+            raise
+        return failed if self._released() else first
+
+    def _arrived(self, record: Mapping[str, Any]) -> Arrived:
+        """A record that nobody can read is none of ours, or one of ours that was damaged: then it is missing from its
+        lane, and the sender sends it again.
+        """
+        sequence, data = str(record["kinesis"]["sequenceNumber"]), b64decode(record["kinesis"]["data"])
+        try:
+            packed = unpack(data)
+        except Unreadable as reason:
+            log.error("a record cannot be read", extra={"sequence": sequence, "reason": str(reason)})
+            return Arrived(sequence, None)
+        return Arrived(sequence, packed if packed.head.migration == self._migration else None)
+
+    def _leased(self, lanes: set[int]) -> bool:
+        """Whether all are ours; whoever holds one has ended when its lease has."""
+        while True:
+            lease = Lease(self._holder, int(time.time() * 1000), self._until)
+            self._states = self._control.lease(self._migration, sorted(lanes), lease)
+            if len(self._states) == len(lanes):
+                return True
+            self._released()  # or two could wait for each other
+            if time.monotonic() + LOOK_SECONDS >= self._deadline.at:
+                self._states = {}
+                return False
+            time.sleep(LOOK_SECONDS)
+
+    def _in_order(self, arrived: Sequence[Arrived]) -> str:
+        waiting: dict[int, list[Numbered]] = {}
+        states = dict(self._states)  # as they will be when what is waiting is written
+        undone, count = "", 0
+        try:
+            for each in arrived:
+                undone = undone or each.sequence
+                if each.packed:
+                    count += self._take(each.packed, states, waiting)
+                if count >= AT_ONCE:
+                    self._write(waiting, each.packed)
+                    self._states, undone, count, waiting = dict(states), "", 0, {}
+            if waiting:
+                self._write(waiting, next(each.packed for each in reversed(arrived) if each.packed))
+        except Stopped:
+            return undone
+        self._states = states
+        return ""
+
+    def _take(self, packed: Packed, states: dict[int, LaneState], waiting: dict[int, list[Numbered]]) -> int:
+        """Let what is new in a record wait to be written; how many changes that is."""
+        head, state = packed.head, states[packed.head.lane]
+        if head.to <= state.passed:
+            return 0
+        if head.after > state.passed:
+            states[head.lane] = state._replace(gap=head.sending)
+            log.warning("records are missing", extra={"lane": head.lane, "passed": state.passed, "after": head.after})
+            return 0
+        changes = changes_of(packed, state.passed, lambda digest: self._known.table(self._control, digest))
+        if changes:
+            waiting.setdefault(head.lane, []).extend(changes)
+        states[head.lane] = state._replace(passed=head.to)
+        return len(changes)
+
+    def _write(self, lanes: Mapping[int, Sequence[Numbered]], packed: Packed | None) -> None:
+        assert packed is not None
+        faults = write(lanes, self._known.works(self._control, packed.head.settings), self._writer)
+        for fault in faults:
+            self._keep(fault)
+
+    def _keep(self, fault: Fault) -> None:
+        letter = letter_of(fault, "apply")
+        self._control.put_letter(self._migration, identity_of(letter).hex(), orjson.dumps(letter))
+
+    def _note_astray(self, _operations: object) -> None:
+        self._astray = True
+
+    def _released(self) -> bool:
+        """Say how far the lanes are; False if a lease had ended, or nobody could be told."""
+        until = int((time.time() + QUIET_SECONDS) * 1000)
+        states = {lane: state._replace(until=until if self._astray else 0) for lane, state in self._states.items()}
+        control = self._known.control(
+            self._known.wire(), self._stream, Deadline(time.monotonic() + self._known.timeout)
+        )
+        try:
+            return control.release(self._migration, states, self._holder)
+        except Stopped:
+            return False

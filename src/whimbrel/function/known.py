@@ -1,0 +1,80 @@
+"""What one execution environment keeps between invocations: connections, and the mappings by what the sender said."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from whimbrel.dynamodb.wire import DynamoClient
+from whimbrel.errors import UserError
+from whimbrel.kinesis.control import ControlTable
+from whimbrel.kinesis.settings import settings_from_json, table_from_line
+from whimbrel.mapping.family import compile_family
+from whimbrel.mapping.versions import Versions
+from whimbrel.project import Target
+from whimbrel.records import Table
+
+IDLE_SECONDS = 20.0
+MOST_SETTINGS = 8  # an environment that lives for weeks sees few of them
+
+
+class Works(NamedTuple):
+    """What the function works by; ``versions`` are by the source table's full name."""
+
+    began: float
+    versions: Mapping[str, Versions]
+
+
+class Known:
+    """Of one table of marks; used by one thread. ``timeout`` is that of a call, in seconds."""
+
+    def __init__(self, target: Target, timeout: float) -> None:
+        self.target = target
+        self.timeout = timeout
+        self._works: dict[str, Works] = {}
+        self._tables: dict[str, Table] = {}
+        self._wire: DynamoClient | None = None
+        self._used = 0.0
+
+    def wire(self) -> DynamoClient:
+        """One client for all invocations; another one after a while without any, when its connections may be closed."""
+        if self._wire is not None and time.monotonic() - self._used > IDLE_SECONDS:
+            self.drop_wire()
+        if self._wire is None:
+            self._wire = DynamoClient(self.target, connect_timeout=self.timeout, timeout=self.timeout)
+        self._used = time.monotonic()
+        return self._wire
+
+    def drop_wire(self) -> None:
+        if self._wire is not None:
+            self._wire.close()
+            self._wire = None
+
+    def control(self, wire: DynamoClient, stream: str, stop: threading.Event) -> ControlTable:
+        return ControlTable(wire, self.target.mark, stream, stop)
+
+    def works(self, control: ControlTable, digest: str) -> Works:
+        """Raises StateError where the sender has not said it, UserError where it does not fit this version."""
+        if digest not in self._works:
+            if len(self._works) == MOST_SETTINGS:
+                self._works.clear()
+            self._works[digest] = _compiled(control.settings(digest))
+        return self._works[digest]
+
+    def table(self, control: ControlTable, digest: str) -> Table:
+        """The same object each time: mappings tell versions of a table apart by it."""
+        if digest not in self._tables:
+            self._tables[digest] = table_from_line(control.table(digest))
+        return self._tables[digest]
+
+
+def _compiled(data: bytes) -> Works:
+    settings = settings_from_json(data)
+    family = compile_family([(Versions(each.rule, each.first, each.known), each.now) for each in settings.sources])
+    if family.faults:
+        said = "; ".join(map(str, family.faults))
+        hint = "Deploy the function of the version of whimbrel that sends the changes."
+        raise UserError(f"the rules do not fit the tables: {said}", place="settings", hint=hint)
+    return Works(settings.began, family.versions)

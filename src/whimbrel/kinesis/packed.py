@@ -1,0 +1,140 @@
+"""The records of the stream: an interval of the change log, for one lane. docs/kinesis.md has the format.
+
+A record says of one lane: here are all changes with numbers after ``after`` and up to ``to``. A change's number is its
+place in the change log, so it is the same whoever sends it and however often. A record without changes is a marker.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import orjson
+
+from whimbrel.changelog.record import change_decoder
+from whimbrel.durable import TAIL, is_sound, sealed
+from whimbrel.records import Change, Table
+
+FORMAT = 1
+MAGIC = b"WHK1"
+MOST_BYTES = 64 << 20  # of a record when it is unpacked; what claims to be more is not ours
+PACKED, POST = FORMATS = ("packed", "post")
+_MARKER = "Marker"
+_LEVEL = 1
+
+
+class Interval(NamedTuple):
+    """What a record says of itself. ``sending`` tells apart the times that a sender began, and grows.
+
+    ``settings`` is the digest of what the function works by, ``tables`` have those of the tables' definitions.
+    """
+
+    migration: str
+    settings: str
+    sending: int
+    lane: int
+    after: int
+    to: int
+    numbers: Sequence[int] = ()
+    times: Sequence[float] = ()  # when each was committed, seconds since the epoch by the source's clock
+    tables: dict[str, str] = {}  # noqa: RUF012  # never changed; by "schema.name"
+
+
+class Packed(NamedTuple):
+    head: Interval
+    lines: list[bytes]  # of the change log, without their newlines
+
+
+class Numbered(NamedTuple):
+    number: int
+    time: float
+    change: Change
+
+
+class Unreadable(Exception):
+    """These bytes are not a whole record of whimbrel; ``str()`` says why."""
+
+
+def pack(head: Interval, lines: Sequence[bytes]) -> bytes:
+    """``lines`` are those of the change log, without their newlines."""
+    body = zlib.compress(b"\n".join([orjson.dumps(_fields(head)), *lines, b""]), _LEVEL)
+    return b"%b%b%b" % (MAGIC, zlib.crc32(body).to_bytes(4, "big"), body)
+
+
+def post_event(head: Interval, line: bytes) -> bytes:
+    """One change, as the event of the AWS post with a field more; without a line, a marker."""
+    body = line[:-TAIL] if line else orjson.dumps({"type": _MARKER})[:-1]
+    return sealed(b'%b,"whimbrel":%b' % (body, orjson.dumps(_fields(head))))[:-1]
+
+
+def unpack(data: bytes) -> Packed:
+    """Either form. Raises Unreadable."""
+    try:
+        return _of_lines(data) if data.startswith(MAGIC) else _of_event(data)
+    except (ValueError, KeyError, TypeError, zlib.error) as error:
+        raise Unreadable(f"it does not have the documented form: {error}") from error
+
+
+def changes_of(packed: Packed, passed: int, table: Callable[[str], Table]) -> list[Numbered]:
+    """Those with numbers greater than ``passed``; ``table`` gives a definition by its digest. Raises Unreadable."""
+    head, found = packed.head, list[Numbered]()
+    decoders: dict[tuple[str, str], Callable[[dict[str, Any]], Change]] = {}
+    try:
+        for number, time, line in zip(head.numbers, head.times, packed.lines, strict=True):
+            if number <= passed:
+                continue
+            if not is_sound(line):
+                raise Unreadable("a change does not match its checksum")
+            fields = orjson.loads(line)
+            name = fields["schema"], fields["table"]
+            decode = decoders.get(name)
+            if decode is None:
+                decode = decoders[name] = change_decoder(table(head.tables[".".join(name)]))
+            found.append(Numbered(number, time, decode(fields)))
+    except (ValueError, KeyError, TypeError) as error:
+        raise Unreadable(f"a change does not have the documented form: {error!r}") from error
+    return found
+
+
+def _fields(head: Interval) -> dict[str, Any]:
+    return {"format": FORMAT, **head._asdict()}
+
+
+def _of_lines(data: bytes) -> Packed:
+    if zlib.crc32(data[8:]) != int.from_bytes(data[4:8], "big"):
+        raise Unreadable("it does not match its checksum")
+    unpacking = zlib.decompressobj()
+    text = unpacking.decompress(data[8:], MOST_BYTES)
+    if not unpacking.eof or unpacking.unused_data:
+        raise Unreadable(f"it is cut off, or more than {MOST_BYTES} bytes")
+    first, *lines = text.split(b"\n")
+    if lines.pop() != b"":
+        raise Unreadable("its last line is cut off")
+    return Packed(_head(orjson.loads(first)), lines)
+
+
+def _of_event(data: bytes) -> Packed:
+    if not is_sound(data):
+        raise Unreadable("it does not match its checksum")
+    fields = orjson.loads(data)
+    head = _head(fields.pop("whimbrel"))
+    if fields["type"] == _MARKER:
+        return Packed(head, [])
+    del fields["crc"]
+    return Packed(head, [sealed(orjson.dumps(fields)[:-1])[:-1]])
+
+
+def _head(fields: dict[str, Any]) -> Interval:
+    if fields.pop("format") != FORMAT:
+        raise ValueError("its format is another one")
+    head = Interval(**fields)
+    counts = [head.after, *head.numbers]
+    if not all(type(each) is int for each in (*counts, head.to, head.sending, head.lane)):
+        raise ValueError("a number is not one")
+    if any(one >= other for one, other in pairwise(counts)) or counts[-1] > head.to:
+        raise ValueError("its numbers do not grow")
+    if len(head.times) != len(head.numbers):
+        raise ValueError("it has other times than changes")
+    return head

@@ -1,0 +1,194 @@
+"""Pack: changes of the log become records of the stream, each for one lane."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import itemgetter
+from typing import Any
+
+from whimbrel.changelog.record import table_line
+from whimbrel.errors import TargetError
+from whimbrel.kinesis.lanes import LANES, lane_of, partition_key
+from whimbrel.kinesis.packed import POST, Interval, pack, post_event
+from whimbrel.kinesis.puts import LaneRecord
+from whimbrel.mapping.design import TableMapping
+from whimbrel.mapping.provenance import of_change
+from whimbrel.mapping.versions import Versions
+from whimbrel.records import Change, Commit, Fault, Row, Table
+
+MOST_KNOWN = 50_000  # keys of a table whose lanes are kept in memory
+RECORD_BYTES = 512 << 10  # of the lines of one record, before they are compressed; a single line may be longer
+
+
+class _Filling:
+    """What one lane's next record has so far."""
+
+    __slots__ = ("lines", "numbers", "size", "times")
+
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+        self.times: list[float] = []
+        self.lines: list[bytes] = []
+        self.size = 0
+
+
+class Packer:
+    """Of one sending: from ``number``, up to which the lanes have everything, in log order.
+
+    ``put_table`` keeps a table's definition where the function finds it, and gives its digest.
+    """
+
+    def __init__(
+        self,
+        versions: Mapping[str, Versions],
+        put_table: Callable[[bytes], str],
+        head: Interval,
+        began: float,
+        form: str,
+        most: int,
+    ) -> None:
+        """``head`` has what all records say alike, ``most`` is how many bytes one may have."""
+        self._versions = versions
+        self._put_table = put_table
+        self._head = head
+        self._began = began
+        self._form = form
+        self._most = most
+        self._number = head.to
+        self._after = [head.to] * LANES
+        self._lanes = [_Filling() for _ in range(LANES)]
+        self._records: list[LaneRecord] = []
+        self._tables: dict[str, Table] = {}  # in force now, by their names
+        self._lanes_of: dict[str, dict[bytes, int]] = {}  # by table, then by the text of an item's key
+        self._known: dict[bytes, int] = {}
+        self._mapping: TableMapping
+        self._of_key: Callable[[Row], Any]
+
+    @property
+    def number(self) -> int:
+        """Of the last change that was packed."""
+        return self._number
+
+    def pack(
+        self, batch: Sequence[Change | Commit], lines: Sequence[bytes], time_ahead: Callable[[], float]
+    ) -> list[Fault]:
+        """Take what was read from the log, with the lines of its changes. ``time_ahead`` says when the transaction that
+        is cut off was committed.
+
+        The faults are of changes that no item's key belongs to, and so no lane.
+        """
+        faults: list[Fault] = []
+        table: Table | None = None
+        for (change, time), line in zip(_timed(batch, time_ahead), lines, strict=True):
+            if change.table is not table:
+                table = change.table
+                self._turn_to(table)
+            number = self._number = self._number + 1
+            _, before, after, _ = change
+            old = self._lane(before)
+            new = old if before and after and self._of_key(before) == self._of_key(after) else self._lane(after)
+            if after is not None and new is None:
+                faults += self._without_key(change, number, time)
+            if old is None and new is None:
+                continue
+            if old is not None:
+                self._add(old, number, time, line)
+            if new is not None and new != old:
+                self._add(new, number, time, line)
+        for lane in range(LANES):
+            if self._lanes[lane].lines:
+                self._seal(lane, self._number)
+        return faults
+
+    def mark(self, *, again: bool = False) -> None:
+        """A marker for each lane that does not have everything yet; with ``again`` for each lane."""
+        for lane in range(LANES):
+            if again or self._after[lane] < self._number:
+                self._seal(lane, self._number)
+
+    def take(self) -> list[LaneRecord]:
+        """The records made since this was called last."""
+        records, self._records = self._records, []
+        return records
+
+    def _lane(self, row: Row | None) -> int | None:
+        """None for a row that has no item."""
+        if row is None or not (text := self._mapping.group_key(row)):
+            return None
+        lane = self._known.get(text)
+        if lane is None:
+            key = self._mapping.item_key(row)
+            assert key is not None
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            lane = self._known[text] = lane_of(key)
+        return lane
+
+    def _without_key(self, change: Change, number: int, time: float) -> list[Fault]:
+        """A row whose key cannot be made, if it is not one that the filter leaves out."""
+        provenance = of_change(change, number, time, self._began)
+        _, faults = self._mapping.fold([change], lambda _: provenance)
+        metadata = bool(self._mapping.change_metadata)
+        return [
+            fault._replace(provenance=provenance) if metadata else fault for fault in faults if fault.item_key is None
+        ]
+
+    def _turn_to(self, table: Table) -> None:
+        """The next changes are of ``table``."""
+        name = table.full_name
+        self._mapping = self._versions[name].of(table)
+        self._known = self._lanes_of.setdefault(name, {})
+        # Of a row whose columns the mapping takes as they are, equal ones have one item. With a filter or an expression
+        # all columns count.
+        own = () if self._mapping.seen.changed else self._mapping.group_columns
+        self._of_key = itemgetter(*(table.index(column) for column in own or table.names))
+        if self._tables.get(name) is table:
+            return
+        for lane in range(LANES):  # a record has one version of each table
+            if self._lanes[lane].lines:
+                self._seal(lane, self._number)
+        self._tables[name] = table
+        self._head = self._head._replace(tables={**self._head.tables, name: self._put_table(table_line(table))})
+
+    def _add(self, lane: int, number: int, time: float, line: bytes) -> None:
+        filling = self._lanes[lane]
+        filling.numbers.append(number)
+        filling.times.append(time)
+        filling.lines.append(line)
+        filling.size += len(line)
+        if filling.size >= RECORD_BYTES or self._form == POST:
+            self._seal(lane, number)
+
+    def _seal(self, lane: int, to: int) -> None:
+        filling, self._lanes[lane] = self._lanes[lane], _Filling()
+        after, self._after[lane] = self._after[lane], to
+        head = self._head._replace(lane=lane, after=after, to=to, numbers=filling.numbers, times=filling.times)
+        if not filling.lines:
+            head = head._replace(tables={})
+        if self._form == POST:
+            data = post_event(head, filling.lines[0] if filling.lines else b"")
+        else:
+            data = pack(head, filling.lines)
+        if len(data) + len(partition_key(lane)) > self._most:
+            raise self._too_large(head, len(data))
+        self._records.append(LaneRecord(lane, data))
+
+    def _too_large(self, head: Interval, size: int) -> TargetError:
+        return TargetError(
+            f"change {head.numbers[0]:,} takes {size:,} bytes, and a record of the stream {self._most:,} at most",
+            place=", ".join(head.tables),
+            hint="Let the stream take larger records (aws kinesis update-max-record-size), up to 4 MiB.",
+        )
+
+
+def _timed(batch: Sequence[Change | Commit], time_ahead: Callable[[], float]) -> Iterator[tuple[Change, float]]:
+    """Each change with the time of the Commit that follows it."""
+    times: list[float] = []
+    time = time_ahead() if batch and isinstance(batch[-1], Change) else 0.0
+    for entry in reversed(batch):
+        if isinstance(entry, Commit):
+            time = entry.timestamp
+        else:
+            times.append(time)
+    changes = (entry for entry in batch if isinstance(entry, Change))
+    return zip(changes, reversed(times), strict=True)

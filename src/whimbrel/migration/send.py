@@ -1,0 +1,282 @@
+"""Send: the change log goes to a stream, and a function applies it. The sender follows how far that is.
+
+The order that makes it right (docs/kinesis.md):
+
+1. What the function works by (settings, tables) is kept before a record names it.
+2. Records of a lane are put one after the other. A record says after which change of the log its lane continues, so
+   the function notices what is missing, and what it has already.
+3. After a marker was acknowledged in every lane, where the sender continues is saved (``sent.json``).
+4. The Checkpoint moves to what all lanes have passed, after the dead letters of the function are durable here. Only
+   what the Checkpoint has passed is deleted from the log. So whatever the stream loses can be sent again.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import orjson
+
+from whimbrel.changelog.files import ChangeLogReader, LogPoint
+from whimbrel.changelog.segments import read_mark
+from whimbrel.durable import replace_file, sealed, sealed_lines, writing
+from whimbrel.errors import StateError, Stopped, TargetError
+from whimbrel.kinesis.control import ControlTable, LaneState
+from whimbrel.kinesis.packed import Interval
+from whimbrel.kinesis.puts import StreamWriter
+from whimbrel.mapping.versions import Versions
+from whimbrel.migration.dead import DeadLetters
+from whimbrel.migration.pack import Packer
+from whimbrel.migration.progress import Progress
+from whimbrel.migration.state import CheckpointStore
+from whimbrel.records import Commit, Position
+
+BATCH = 10_000  # entries of the log at once
+MARK_SECONDS = 1.0  # between markers, while there are changes
+PROBE_SECONDS = 5.0  # without anything new, until markers are put again: a gap shows by what comes after it
+LOOK_SECONDS = 0.2  # between looks at the lanes, while they are behind
+POLL_SECONDS = 0.02
+MOST_PLACES = 10_000  # of Commits that are not applied yet; with more, every second one is forgotten
+MOST_TIMES = 5  # that the log is sent again from one place
+
+log = logging.getLogger(__name__)
+_HINT = "Delete it: then the sender begins at the Checkpoint."
+
+
+class LogPlace(NamedTuple):
+    """A Commit in the log, and how many changes are before it."""
+
+    number: int
+    point: LogPoint
+    commit: Commit
+
+
+class Sending(NamedTuple):
+    """What a Sender works with. ``migration`` is its name, ``settings`` the digest of what the function works by,
+    ``began`` when the migration did, in seconds since the epoch, ``form`` that of the records, of ``most`` bytes.
+    """
+
+    log: Path
+    sent: Path
+    migration: str
+    settings: str
+    began: float
+    form: str
+    most: int
+
+
+class Sender:
+    """Sends the log from where it was sent to, or from the Checkpoint on; used by one thread, as an Applier is."""
+
+    def __init__(
+        self,
+        sending: Sending,
+        versions: Mapping[str, Versions],
+        stream: StreamWriter,
+        control: ControlTable,
+        dead: DeadLetters,
+        checkpoints: CheckpointStore,
+        progress: Progress,
+        stop: Callable[[], bool],
+    ) -> None:
+        self._sending = sending
+        self._versions = versions
+        self._stream = stream
+        self._control = control
+        self._dead = dead
+        self._checkpoints = checkpoints
+        self._progress = progress
+        self._stop = stop
+        self._applied = checkpoints.now.counters.get("applied", 0)
+        self._passed = self._applied  # by every lane
+        self._busy = True  # somebody may hold a lease
+        self._again = (self._applied, 0)  # from where the log was sent again, and how often
+        self._serial = 0
+        mark = read_mark(sending.log)
+        self._perhaps_sent = mark.total if mark else 0  # an earlier sender may have put what is up to here
+        progress.applied = self._applied
+        progress.applied_position = checkpoints.now.applied_position
+        self._begin(_load_sent(sending, self._applied))
+
+    def step(self) -> int:
+        """Send one batch; returns how many records of the log it had (0: the log has nothing new)."""
+        lines: list[bytes] = []
+        batch = self._reader.read(BATCH, lines)
+        if batch:
+            self._progress.log_drained = False
+            faults = self._packer.pack(batch, lines, lambda: self._reader.commit_ahead().timestamp)
+            if faults:  # durable before anything passes them
+                self._progress.dead += self._dead.add(faults, "apply")
+            commits = [entry for entry in batch if isinstance(entry, Commit)]
+            if commits and self._reader.point:
+                self._add_place(LogPlace(self._reader.total, self._reader.point, commits[-1]))
+        now = time.monotonic()
+        if self._marked < self._packer.number and now - self._marked_at >= MARK_SECONDS:
+            self._mark(again=False)
+        self._stream.put(self._packer.take())
+        self._look(now)
+        return len(batch)
+
+    def idle(self) -> None:
+        """See how far the lanes are, and wait a moment for more to come."""
+        if self._marked < self._packer.number:
+            self._mark(again=False)
+        elif self._passed < self._packer.number and time.monotonic() - self._marked_at >= PROBE_SECONDS:
+            self._mark(again=True)
+        self._look(time.monotonic())
+        done = self._passed >= self._packer.number and self._reader.unread().changes == 0
+        self._progress.log_drained = done
+        time.sleep(POLL_SECONDS)
+
+    def quiet(self) -> None:
+        """Wait until all that may be in the stream is applied, and no function is at work. Raises Stopped."""
+        self._perhaps_sent = max(self._perhaps_sent, self._packer.number)
+        self._busy = True
+        while True:
+            if self._stop():
+                raise Stopped("asked to stop while the function was still at work")
+            if self._reader.handed_out < self._perhaps_sent:  # also when something is sent again
+                self.step()
+                continue
+            self.idle()
+            if self._passed >= self._packer.number:
+                if not self._busy:
+                    return
+                time.sleep(LOOK_SECONDS)
+                self._follow_lanes()
+
+    def check_end(self) -> None:
+        """Where the target has all that is in the log, that must be all that the capture wrote. Raises StateError."""
+        mark = read_mark(self._sending.log)
+        if mark is not None and mark.point == self._checkpoints.now.applied and mark.total != self._applied:
+            raise self._disagree(self._applied, mark.total)
+
+    def save(self) -> None:
+        """Nothing is left to save: the Checkpoint moves when the lanes have."""
+
+    def close(self) -> None:
+        self._reader.close()
+        self._stream.close()
+
+    # sending
+
+    def _begin(self, place: LogPlace | None) -> None:
+        """Send from ``place``, or from the Checkpoint: everything before it is in the stream, or applied."""
+        start = place.point if place else self._checkpoints.now.applied
+        self._reader = ChangeLogReader(self._sending.log, start)
+        number = place.number if place else self._applied
+        if self._reader.total != number:
+            raise self._disagree(number, self._reader.total)
+        if self._applied:  # perhaps by an applier of its own process, of which no lane knows
+            self._control.raise_to(self._sending.migration, self._applied)
+        self._serial = max(self._serial + 1, int(time.time() * 1000))  # later than any before it
+        head = Interval(self._sending.migration, self._sending.settings, self._serial, 0, number, number)
+        self._packer = Packer(
+            self._versions, self._control.put_table, head, self._sending.began, self._sending.form, self._sending.most
+        )
+        self._places = [place] if place else []
+        self._marked = -1
+        self._marked_at = self._looked_at = 0.0
+
+    def _mark(self, *, again: bool) -> None:
+        """Put a marker into every lane. Then every lane has, in the stream, everything up to here."""
+        self._packer.mark(again=again)
+        self._stream.put(self._packer.take())
+        self._marked, self._marked_at = self._packer.number, time.monotonic()
+        if self._places:
+            _save_sent(self._sending, self._places[-1])
+
+    def _add_place(self, place: LogPlace) -> None:
+        self._places.append(place)
+        if len(self._places) > MOST_PLACES:
+            self._places = self._places[1::2] if len(self._places) % 2 == 0 else self._places[::2]
+
+    # how far it is
+
+    def _look(self, now: float) -> None:
+        if now - self._looked_at < LOOK_SECONDS:
+            return
+        self._looked_at = now
+        if self._passed < self._packer.number:
+            self._follow_lanes()
+        else:  # transactions without a change of ours move the Position too
+            self._move_to_passed()
+
+    def _follow_lanes(self) -> None:
+        """Move the Checkpoint to where all lanes are; send again what one of them is missing."""
+        lanes = self._control.lanes(self._sending.migration)
+        # After the lanes: a letter is there before its lane passes. Durable here before the Checkpoint does.
+        self._fetch_letters()
+        self._passed = max(self._passed, min(lane.passed for lane in lanes))
+        self._busy = any(lane.until > time.time() * 1000 for lane in lanes)
+        self._move_to_passed()
+        if any(lane.gap == self._serial for lane in lanes):
+            self._send_again(lanes)
+
+    def _fetch_letters(self) -> None:
+        found = self._control.letters(self._sending.migration)
+        self._progress.dead += self._dead.take([orjson.loads(letter) for letter in found.values()])
+        for name in found:
+            self._control.remove_letter(self._sending.migration, name)
+
+    def _move_to_passed(self) -> None:
+        done = [place for place in self._places if place.number <= self._passed]
+        if not done:
+            return
+        number, point, commit = done[-1]
+        self._places = self._places[len(done) :]
+        now = self._checkpoints.now.with_applied(point, commit.position, commit.timestamp)
+        self._checkpoints.save(replace(now, counters={**now.counters, "applied": number}))
+        self._applied = number
+        self._progress.captured = max(self._progress.captured, self._reader.total + self._reader.unread().changes)
+        self._progress.applied = number
+        self._progress.applied_position, self._progress.applied_time = commit.position, commit.timestamp
+
+    def _send_again(self, lanes: list[LaneState]) -> None:
+        place, times = self._again
+        times = times + 1 if place == self._applied else 1
+        self._again = self._applied, times
+        if times > MOST_TIMES:
+            behind = [str(number) for number, lane in enumerate(lanes) if lane.gap == self._serial]
+            raise TargetError(
+                f"the function did not take what follows change {self._passed:,}, though it was sent {times} times",
+                place=f"lane {', '.join(behind)}",
+                hint="Look at the function's log and its failure destination, then run the same command again.",
+            )
+        log.warning("sending again what the function misses", extra={"after": self._applied, "times": times})
+        self._reader.close()
+        self._begin(None)
+
+    def _disagree(self, number: int, logged: int) -> StateError:
+        hint = "Restore the state folder from one copy, or begin again with a new one, and please report this."
+        message = f"{number:,} changes were sent or applied, the change log has {logged:,} up to there"
+        return StateError(message, place=str(self._sending.log), hint=hint)
+
+
+def _save_sent(sending: Sending, place: LogPlace) -> None:
+    number, point, commit = place
+    fields = {
+        "migration": sending.migration,
+        "number": number,
+        "point": point._asdict(),
+        "position": commit.position.as_fields(),
+        "timestamp": commit.timestamp,
+    }
+    with writing(sending.sent):
+        replace_file(sending.sent, sealed(orjson.dumps(fields)[:-1]))
+
+
+def _load_sent(sending: Sending, applied: int) -> LogPlace | None:
+    """None where the sender is to begin at the Checkpoint: nothing was sent, or no more than is applied."""
+    lines = sealed_lines(sending.sent, _HINT)
+    if not lines:
+        return None
+    fields = orjson.loads(lines[0])
+    if fields["migration"] != sending.migration or fields["number"] <= applied:
+        return None
+    commit = Commit(Position(**fields["position"]), fields["timestamp"])
+    return LogPlace(fields["number"], LogPoint(**fields["point"]), commit)

@@ -1,0 +1,97 @@
+"""The whole way through a stream and a function, on real servers, while an application writes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from demo.servers import Dynalite, Kinesalite, MariaDB
+from demo.shop import LiveWriter, fill
+from tests.e2e.conftest import MakeWork
+from tests.e2e.work import Work
+from tests.function.served import Served
+
+
+def through(work: Work, served: Served) -> None:
+    work.target_settings = f"\n{served.project_lines}"
+    work.write_project()
+
+
+@pytest.mark.slow
+def test_a_live_table_is_migrated_verified_and_followed_through_a_stream(
+    make_work: MakeWork, mariadb: MariaDB, dynalite: Dynalite, kinesalite: Kinesalite
+) -> None:
+    work = make_work(mariadb, dynalite)
+    rows = fill(mariadb, work.database, 2_000)
+    writer = LiveWriter(mariadb, work.database, orders=rows // 4, rate=200)
+    with Served(kinesalite, dynalite) as served:
+        through(work, served)
+        writer.start()
+        with work.running("migrate") as process:
+            work.wait_for(work.in_phase("apply"), process)
+            live = json.loads(work.run("verify", "--json").stdout.splitlines()[-1])
+            work.wait_for(lambda: writer.changes > 500, process)
+            writer.stop()
+        assert live["equal"]
+        work.run("migrate", "--until-caught-up")
+        work.assert_equal()
+        assert work.verify()["rows"] > 0
+        assert served.invocations > 0
+
+
+def test_what_is_captured_arrives_through_a_stream(
+    make_work: MakeWork, mariadb: MariaDB, dynalite: Dynalite, kinesalite: Kinesalite
+) -> None:
+    work = make_work(mariadb, dynalite)
+    fill(mariadb, work.database, 40)
+    with Served(kinesalite, dynalite) as served:
+        through(work, served)
+        work.call("migrate", "--until-caught-up")
+        mariadb.execute(f"UPDATE `{work.database}`.purchase SET quantity = quantity + 1")
+        work.drain()
+        work.assert_equal()
+        assert served.invocations > 0
+
+
+@pytest.mark.slow
+def test_rows_are_written_past_the_stream_and_nobody_goes_on_without_it(
+    make_work: MakeWork, mariadb: MariaDB, dynalite: Dynalite, kinesalite: Kinesalite
+) -> None:
+    work = make_work(mariadb, dynalite)
+    fill(mariadb, work.database, 40)
+    with Served(kinesalite, dynalite) as served:
+        through(work, served)
+        work.call("migrate", "--until-caught-up")
+        mariadb.execute(f"UPDATE `{work.database}`.purchase SET quantity = quantity + 1")
+        work.call("refill", "purchase")
+        work.assert_nothing_lost()
+        assert '"cutover-engine"' in work.call("cutover", "--plan", "--json", code=2).output
+    work.target_settings = ""
+    work.write_project()
+    assert "were sent to a stream" in work.call("migrate", "--until-caught-up", code=3).output
+
+
+@pytest.mark.slow
+def test_dead_letters_of_the_function_are_retried(
+    make_work: MakeWork, mariadb: MariaDB, dynalite: Dynalite, kinesalite: Kinesalite
+) -> None:
+    """A row that is too large an item is refused by the function, and written when it is smaller."""
+    work = make_work(mariadb, dynalite)
+    work.table = "notes"
+    work.mapping = 'shape = "record"\npartition_key = { name = "id", type = "N" }\n'
+    mariadb.execute(f"CREATE TABLE `{work.database}`.notes (id INT PRIMARY KEY, body MEDIUMTEXT) CHARSET utf8mb4")
+    with Served(kinesalite, dynalite) as served:
+        through(work, served)
+        work.call("migrate", "--until-caught-up")
+        mariadb.execute(f"INSERT INTO `{work.database}`.notes VALUES (1, 'a'), (2, REPEAT('b', 410000)), (3, 'c')")
+        work.call("capture", "--until-caught-up")
+        work.call("apply", "--until-caught-up", code=4)  # done, with a dead letter
+        [letter] = work.letters()
+        assert (letter["phase"], letter["item_key"]) == ("apply", {"id": {"N": "2"}})
+        mariadb.execute(f"UPDATE `{work.database}`.notes SET body = 'b'")
+        work.call("capture", "--until-caught-up", code=4)
+        work.call("retry-dead")
+        assert work.letters() == []
+        work.drain()
+        assert work.verify()["rows"] == 3

@@ -1,0 +1,140 @@
+"""A stand-in for Lambda's event source mapping of a Kinesis stream, over kinesalite.
+
+It is ours, written from what AWS publishes (Lambda developer guide, "Using Lambda with Kinesis"), and holds this:
+
+- each shard is read by one poller, in order, from its oldest record; a batch has ``batch`` records at most;
+- a shard that came of a split or merge is read when its parents have been read to their end;
+- an answer with ``batchItemFailures`` has the batch again from the lowest of their sequence numbers on; an empty list,
+  or no answer, takes all of it; an unknown sequence number, or an exception, fails the whole batch;
+- ``bisect``: a batch that failed with an exception comes in two halves, each with tries of its own;
+- ``retries``: after so many more tries (-1: without end) the records that failed go to the failure destination, as
+  their sequence numbers alone, and the shard goes on after them.
+
+Not in it: batching windows, ParallelizationFactor (it must be 1), tumbling windows, enhanced fan-out, filters, and the
+time that anything takes. An invocation is a call of ``function`` in this process; a test that wants one to be killed,
+late or doubled gives a function that is.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+Event = dict[str, Any]
+Function = Callable[[Event], Any]
+
+
+@dataclass
+class Shard:
+    iterator: str
+    waiting: list[Event] = field(default_factory=list)  # read, and not taken yet
+    sizes: list[int] = field(default_factory=list)  # of the batches that a failed one was divided into
+    tries: int = 0
+    ended: bool = False
+
+
+class EventSource:
+    def __init__(
+        self, client: Any, stream: str, function: Function, *, batch: int = 100, bisect: bool = True, retries: int = -1
+    ) -> None:
+        self.function = function
+        self.destination: list[str] = []  # sequence numbers that were given up
+        self._client = client
+        self._stream = stream
+        self._batch, self._bisect, self._retries = batch, bisect, retries
+        self._shards: dict[str, Shard] = {}
+
+    def step(self) -> bool:
+        """One batch of every shard that may be read; whether there was anything."""
+        self._discover()
+        worked = False
+        for name, shard in self._shards.items():
+            self._read(name, shard)
+            if shard.waiting:
+                worked = True
+                self._invoke(shard)
+        return worked
+
+    def _discover(self) -> None:
+        listed = self._client.describe_stream(StreamName=self._stream)["StreamDescription"]["Shards"]
+        names = {each["ShardId"] for each in listed}
+        for each in listed:
+            parents = {each.get("ParentShardId"), each.get("AdjacentParentShardId")} & names
+            if each["ShardId"] in self._shards or not all(self._is_done(parent) for parent in parents):
+                continue
+            iterator = self._client.get_shard_iterator(
+                StreamName=self._stream, ShardId=each["ShardId"], ShardIteratorType="TRIM_HORIZON"
+            )
+            self._shards[each["ShardId"]] = Shard(iterator["ShardIterator"])
+
+    def _is_done(self, name: str) -> bool:
+        return name in self._shards and self._shards[name].ended and not self._shards[name].waiting
+
+    def _read(self, name: str, shard: Shard) -> None:
+        if shard.ended or len(shard.waiting) >= self._batch:
+            return
+        page = self._client.get_records(ShardIterator=shard.iterator, Limit=self._batch)
+        shard.waiting += [self._event(name, record) for record in page["Records"]]
+        shard.ended = "NextShardIterator" not in page
+        shard.iterator = page.get("NextShardIterator", "")
+
+    def _invoke(self, shard: Shard) -> None:
+        size = shard.sizes[0] if shard.sizes else min(self._batch, len(shard.waiting))
+        records = shard.waiting[:size]
+        try:
+            answer = self.function({"Records": records})
+        except Exception:
+            self._failed(shard, records)
+            return
+        taken = self._taken(answer, records)
+        if taken is None:
+            self._failed(shard, records)
+        elif taken < len(records):
+            del shard.waiting[:taken]
+            shard.tries = 0 if taken else shard.tries + 1
+            shard.sizes[:1] = [len(records) - taken] if shard.sizes else []
+            self._give_up_if_due(shard, len(records) - taken)
+        else:
+            self._take(shard, size)
+
+    def _taken(self, answer: Any, records: list[Event]) -> int | None:
+        """How many records were taken; None if the answer fails the whole batch."""
+        failures = (answer or {}).get("batchItemFailures") or []
+        if not failures:
+            return len(records)
+        places = {each["kinesis"]["sequenceNumber"]: place for place, each in enumerate(records)}
+        named = [places.get(each.get("itemIdentifier")) for each in failures]
+        return None if None in named else min(named)  # type: ignore[type-var]
+
+    def _failed(self, shard: Shard, records: list[Event]) -> None:
+        shard.tries += 1
+        if self._bisect and len(records) > 1:
+            half = len(records) // 2
+            shard.sizes[:1] = [half, len(records) - half]
+            shard.tries = 0
+            return
+        self._give_up_if_due(shard, len(records))
+
+    def _give_up_if_due(self, shard: Shard, count: int) -> None:
+        if 0 <= self._retries < shard.tries:
+            self.destination += [each["kinesis"]["sequenceNumber"] for each in shard.waiting[:count]]
+            self._take(shard, count)
+
+    def _take(self, shard: Shard, size: int) -> None:
+        del shard.waiting[:size]
+        shard.tries = 0
+        del shard.sizes[:1]
+
+    def _event(self, shard: str, record: Any) -> Event:
+        return {
+            "eventID": f"{shard}:{record['SequenceNumber']}",
+            "eventSource": "aws:kinesis",
+            "eventSourceARN": f"arn:aws:kinesis:us-east-1:000000000000:stream/{self._stream}",
+            "kinesis": {
+                "sequenceNumber": record["SequenceNumber"],
+                "partitionKey": record["PartitionKey"],
+                "data": b64encode(record["Data"]).decode(),
+            },
+        }

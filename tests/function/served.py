@@ -1,0 +1,60 @@
+"""A stream with its function, for a whimbrel in any process: the mapping works in a thread of the test's."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import Any
+
+from demo.servers import DynamoServer, Kinesalite
+from tests.conftest import unique
+from tests.function.event_source import Event, EventSource
+from whimbrel.function.invocation import Invocation
+from whimbrel.function.known import Known
+
+CALL_SECONDS = 2.0
+LEFT_SECONDS = 30.0
+
+
+class Served:
+    def __init__(self, kinesalite: Kinesalite, endpoint: DynamoServer, *, shards: int = 2) -> None:
+        self.name = unique("stream")
+        self.at = kinesalite.endpoint
+        self.invocations = 0
+        kinesalite.new_stream(self.name, shards)
+        self._known = Known(endpoint.target(), CALL_SECONDS)
+        self._mapping = EventSource(kinesalite.client, self.name, self._invoke, batch=200)
+        self._ended = threading.Event()
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._work)
+
+    @property
+    def project_lines(self) -> str:
+        return (
+            f'[log]\nengine = "kinesis"\nstream = "{self.name}"\nendpoint = "{self.at}"\n[apply]\nengine = "lambda"\n'
+        )
+
+    def __enter__(self) -> Served:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+        self._known.drop_wire()
+        if self._failure and error is None:
+            raise self._failure
+
+    def _invoke(self, event: Event) -> Any:
+        self.invocations += 1
+        return Invocation(self._known, event["Records"], LEFT_SECONDS).run()
+
+    def _work(self) -> None:
+        try:
+            while not self._ended.is_set():
+                if not self._mapping.step():
+                    self._ended.wait(0.05)
+        except BaseException as error:
+            self._failure = error

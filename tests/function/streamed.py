@@ -1,0 +1,122 @@
+"""A log whose changes go through a stream and a function into a table: the sender, the stream and the function."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from demo.servers import Dynalite, Kinesalite
+from tests.conftest import unique
+from tests.function.event_source import Event, EventSource
+from tests.migration.applied import RULES, TABLES, Applied
+from whimbrel.dynamodb.tables import ensure_table
+from whimbrel.dynamodb.wire import DynamoClient
+from whimbrel.function.invocation import Invocation
+from whimbrel.function.known import Known
+from whimbrel.kinesis.control import ControlTable
+from whimbrel.kinesis.puts import StreamWriter
+from whimbrel.kinesis.settings import FunctionSettings, SourceTable, settings_to_json
+from whimbrel.mapping.versions import Versions
+from whimbrel.migration.dead import DeadLetters
+from whimbrel.migration.progress import Progress
+from whimbrel.migration.send import Sender, Sending
+from whimbrel.migration.state import CheckpointStore
+from whimbrel.project import Target
+from whimbrel.records import Item
+
+CALL_SECONDS = 1.0
+LEFT_SECONDS = 10.0
+
+
+class Streamed:
+    """Of one history; ``form`` is that of the records."""
+
+    def __init__(self, folder: Path, kinesalite: Kinesalite, dynalite: Dynalite, *, shards: int = 2) -> None:
+        self.folder = folder
+        self.source = Applied(folder)
+        self._server, self.kinesis = kinesalite, kinesalite.client
+        self.stream, self.table, self.migration = unique("stream"), unique("items"), unique("migration")
+        kinesalite.new_stream(self.stream, shards)
+        self.at = Target(endpoint=kinesalite.endpoint, region="us-east-1")
+        self.target = dynalite.target(mark=unique("marks"))
+        self.client = dynalite.client()
+        ensure_table(self.client, self.table, (("pk", "S"),), self.target)
+        ensure_table(self.client, self.target.mark, (("target", "S"), ("migration", "S")), self.target)
+        self.rules = [replace(rule, target=self.table) for rule in RULES]
+        self.stop = threading.Event()
+        self.wire = DynamoClient(self.target)
+        self.control = ControlTable(self.wire, self.target.mark, self.stream, self.stop)
+        assert self.control.take(self.migration)
+        self.known = Known(self.target, CALL_SECONDS)
+        self.mapping = EventSource(self.kinesis, self.stream, self.invoke, batch=40)
+        self.form = "packed"
+        self.sender = self.new_sender()
+
+    def new_sender(self) -> Sender:
+        """As after a restart: everything from what is on disk."""
+        self.progress = Progress()
+        self.dead = DeadLetters(self.folder / "dead.jsonl")
+        self.checkpoints = CheckpointStore(self.folder / "checkpoint.json")
+        sources = tuple(
+            SourceTable(rule, table, table, table.names) for rule, table in zip(self.rules, TABLES, strict=True)
+        )
+        settings = self.control.put_settings(settings_to_json(FunctionSettings(0.0, sources)))
+        sending = Sending(
+            self.folder / "log", self.folder / "sent.json", self.migration, settings, 0.0, self.form, 1 << 20
+        )
+        versions = {table.full_name: Versions(rule, table) for table, rule in zip(TABLES, self.rules, strict=True)}
+        writer = StreamWriter(self.at, self.stream, self.stop)
+        return Sender(
+            sending, versions, writer, self.control, self.dead, self.checkpoints, self.progress, self.stop.is_set
+        )
+
+    def restart_sender(self) -> None:
+        self.sender.close()
+        self.sender = self.new_sender()
+
+    def invoke(self, event: Event) -> Any:
+        return Invocation(self.known, event["Records"], LEFT_SECONDS).run()
+
+    def settle(self, between: Callable[[], object] = lambda: None) -> None:
+        """Send and apply everything."""
+        while self.progress.applied < self.source.changes:
+            between()
+            if not self.sender.step():
+                self.sender.idle()
+            self.mapping.step()
+
+    def split(self, chance: Any) -> None:
+        shard = chance.choice(self.open_shards())
+        low, high = (int(shard["HashKeyRange"][name]) for name in ("StartingHashKey", "EndingHashKey"))
+        self.kinesis.split_shard(
+            StreamName=self.stream,
+            ShardToSplit=shard["ShardId"],
+            NewStartingHashKey=str(chance.randrange(low + 2, high - 1)),
+        )
+        self._server.until_active(self.stream)
+
+    def merge(self) -> None:
+        first, second = sorted(self.open_shards(), key=lambda shard: int(shard["HashKeyRange"]["StartingHashKey"]))[:2]
+        self.kinesis.merge_shards(
+            StreamName=self.stream, ShardToMerge=first["ShardId"], AdjacentShardToMerge=second["ShardId"]
+        )
+        self._server.until_active(self.stream)
+
+    def open_shards(self) -> list[Any]:
+        listed = self.kinesis.describe_stream(StreamName=self.stream)["StreamDescription"]["Shards"]
+        return [shard for shard in listed if "EndingSequenceNumber" not in shard["SequenceNumberRange"]]
+
+    def held(self) -> dict[str, Item]:
+        """By boto3: what the table has, as ``Applied.expected`` says it."""
+        pages = self.client.get_paginator("scan").paginate(TableName=self.table, ConsistentRead=True)
+        items = [item for page in pages for item in page["Items"]]
+        return {item["pk"]["S"]: {n: v for n, v in item.items() if n != "id"} for item in items}
+
+    def close(self) -> None:
+        self.sender.close()
+        self.wire.close()
+        self.known.drop_wire()
+        self.source.log.close()

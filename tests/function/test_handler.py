@@ -1,0 +1,48 @@
+"""The function as Lambda starts it: nothing but orjson beside it, and its settings in the environment."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.function.event_source import Event, EventSource
+from tests.function.streamed import Streamed
+from tests.migration.applied import insert
+from whimbrel.function import handler
+
+LOADED = """
+import sys
+import whimbrel.function.handler
+print(*sorted({name.partition(".")[0] for name in sys.modules} - set(sys.stdlib_module_names)))
+"""
+
+
+class Context:
+    """Of an invocation, as far as the function asks."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 60_000
+
+
+def test_the_function_needs_only_orjson_beside_it() -> None:
+    code = f"import sys; sys.path += {sys.path!r}\n{LOADED}"  # -S: what .pth files import is not ours
+    loaded = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, check=True)
+    assert set(loaded.stdout.split()) <= {"orjson", "whimbrel", "__main__"}
+
+
+def test_the_handler_applies_a_batch(streamed: Streamed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WHIMBREL_MARK", streamed.target.mark)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", streamed.target.endpoint)
+    handler._known.cache_clear()
+
+    def function(event: Event) -> object:
+        return handler.handler(event, Context())
+
+    streamed.mapping = EventSource(streamed.kinesis, streamed.stream, function)
+    streamed.source.transaction(insert(0, 1))
+    streamed.settle()
+    handler._known().drop_wire()
+    handler._known.cache_clear()
+    assert streamed.held() == streamed.source.expected()

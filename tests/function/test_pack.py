@@ -1,0 +1,134 @@
+"""The log becomes records: each change is in the lanes of its items, and no interval is left out."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from tests.migration.applied import COLUMNS, RULES, TABLES
+from whimbrel.changelog.record import change_encoder
+from whimbrel.errors import TargetError
+from whimbrel.kinesis.lanes import LANES, lane_of
+from whimbrel.kinesis.packed import Interval, Numbered, changes_of, unpack
+from whimbrel.kinesis.settings import table_from_line
+from whimbrel.mapping.versions import Versions
+from whimbrel.migration.pack import Packer
+from whimbrel.project import KeyRule
+from whimbrel.records import Change, Column, Commit, Position, Table
+
+AT = Position("bin.000001", 4)
+HEAD = Interval("m", "s", 1, 0, 0, 0)
+
+
+class Packed:
+    """A Packer, and what came out of it, by lane."""
+
+    def __init__(self, form: str = "packed", most: int = 1 << 20, key: str = "${id}") -> None:
+        rules = [replace(rule, partition_key=KeyRule("pk", key), new_columns="include") for rule in RULES]
+        versions = {rule.source: Versions(rule, table) for rule, table in zip(rules, TABLES, strict=True)}
+        self.said: dict[str, bytes] = {}
+        self.packer = Packer(versions, self._put_table, HEAD, 0.0, form, most)
+        self.heads: dict[int, list[Interval]] = {lane: [] for lane in range(LANES)}
+        self.found: dict[int, list[Numbered]] = {lane: [] for lane in range(LANES)}
+
+    def _put_table(self, line: bytes) -> str:
+        digest = f"digest {len(self.said)}"
+        self.said[digest] = line
+        return digest
+
+    def pack(self, batch: Sequence[Change | Commit], ahead: float = 0.0) -> list[str]:
+        lines = [change_encoder(each.table)(each).rstrip(b"\n") for each in batch if isinstance(each, Change)]
+        faults = self.packer.pack(batch, lines, lambda: ahead)
+        self.take()
+        return [fault.reason for fault in faults]
+
+    def take(self) -> None:
+        for record in self.packer.take():
+            packed = unpack(record.data)
+            assert packed.head.lane == record.lane
+            self.heads[record.lane].append(packed.head)
+            self.found[record.lane] += changes_of(packed, 0, lambda digest: table_from_line(self.said[digest]))
+
+
+def commit(time: float) -> Commit:
+    return Commit(AT, time)
+
+
+def lane(key: object) -> int:
+    return lane_of({"pk": {"S": str(key)}})
+
+
+@pytest.mark.parametrize("form", ["packed", "post"])
+def test_each_change_is_in_the_lanes_of_its_items_and_in_no_other(form: str) -> None:
+    chance, packed, wanted = random.Random(1), Packed(form), {lane: list[Numbered]() for lane in range(LANES)}
+    number = 0
+    for batch_number in range(10):
+        batch: list[Change | Commit] = []
+        for _ in range(40):
+            number += 1
+            before, after = ((chance.randrange(99), "a", None) for _ in range(2))
+            change = Change(chance.choice(TABLES), *chance.choice([(before, after), (None, after), (before, None)]), AT)
+            keys = {row[0] for row in (change.before, change.after) if row}
+            for each in {lane(key) for key in keys}:
+                wanted[each].append(Numbered(number, float(batch_number), change))
+            batch.append(change)
+        packed.pack([*batch, commit(batch_number)])
+        packed.packer.mark()
+        packed.take()
+    assert packed.found == wanted
+    for heads in packed.heads.values():
+        assert [0, *(head.to for head in heads)] == [*(head.after for head in heads), number]
+
+
+def test_a_change_of_a_transaction_that_is_cut_off_has_the_time_of_its_end() -> None:
+    packed = Packed()
+    one, two, three = (Change(TABLES[0], None, (key, "a", 1), AT) for key in (1, 2, 3))
+    packed.pack([one, commit(1.0), two], ahead=2.0)
+    packed.pack([three, commit(2.0)])
+    times = {each.change.after[0]: each.time for some in packed.found.values() for each in some if each.change.after}
+    assert times == {1: 1.0, 2: 2.0, 3: 2.0}
+
+
+def test_a_row_without_a_key_is_a_fault_of_the_sender_and_still_counted() -> None:
+    packed = Packed(key="${name}")
+    rows = [(1, "a", 1), (2, None, 1), (3, "b", 1)]
+    reasons = packed.pack([*(Change(TABLES[0], None, row, AT) for row in rows), commit(1.0)])
+    assert len(reasons) == 1
+    assert "name" in reasons[0]
+    assert sorted(each.number for some in packed.found.values() for each in some) == [1, 3]
+
+
+def test_a_row_whose_new_key_cannot_be_made_is_taken_out_of_its_old_item() -> None:
+    packed = Packed(key="${name}")
+    reasons = packed.pack([Change(TABLES[0], (1, "a", 1), (1, None, 1), AT), commit(1.0)])
+    assert len(reasons) == 1
+    assert [each.number for each in packed.found[lane("a")]] == [1]
+
+
+def test_a_record_has_one_version_of_a_table() -> None:
+    packed = Packed()
+    wider = Table("shop", "one", (*COLUMNS, Column("more", "int")), ("id",))
+    changes = [Change(TABLES[0], None, (1, "a", 1), AT), Change(wider, (1, "a", 1, None), (1, "a", 1, 2), AT)]
+    packed.pack([*changes, commit(1.0)])
+    assert [each.change for each in packed.found[lane(1)]] == changes
+    assert len(packed.heads[lane(1)]) == 2
+
+
+def test_a_change_that_no_record_takes_is_said_with_its_table() -> None:
+    noise = random.Random(2).randbytes(4_000).hex()
+    with pytest.raises(TargetError, match=r"shop\.one: change 1 takes .* update-max-record-size"):
+        Packed(most=1000).pack([Change(TABLES[0], None, (1, noise, 1), AT), commit(1.0)])
+
+
+def test_a_marker_comes_again_when_it_is_asked_for() -> None:
+    packed = Packed()
+    packed.pack([Change(TABLES[0], None, (1, "a", 1), AT), commit(1.0)])
+    packed.packer.mark()
+    packed.packer.mark()
+    packed.packer.mark(again=True)
+    packed.take()
+    assert {len(heads) for heads in packed.heads.values()} == {2}
+    assert {(heads[-1].after, heads[-1].to) for heads in packed.heads.values()} == {(1, 1)}
