@@ -18,6 +18,9 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import cast
+
+import uvloop
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
@@ -48,8 +51,7 @@ class NullSink(asyncio.Protocol):
     latency = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
         self._parts: list[bytes] = []  # of the current request
         self._missing = 0  # bytes of it still to come, once its head is here
         self._head_end = 0
@@ -125,4 +127,5 @@ if __name__ == "__main__":
     if len(sys.argv) > 2:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(Path(sys.argv[2]) / "server.pem", Path(sys.argv[2]) / "server.key")
-    asyncio.run(serve(NullSink, context))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(NullSink, context))

@@ -172,7 +172,7 @@ def with_whimbrel(apart: int, file: Path, job: dict[str, Any]) -> Figures:
     for name, side in (("_digest_source", "source"), ("_digest_target", "target")):
         method = getattr(FirstLook, name)
         setattr(FirstLook, name, lambda *arguments, side=side, method=method: timed(side, method, *arguments))
-    first_look.APART = apart
+    first_look.ROWS_FOR_A_WORKER = apart
     project = load_project(file)
     prepared, stop = prepare(project), threading.Event()
     wire = DynamoClient(project.target)

@@ -32,6 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "private": set(),
     "memory": {"errors"},
     "threads": set(),
+    "workers": {"errors", "threads"},
     "notes": set(),
     "project": {"errors", "private"},
     "durable": {"errors"},
@@ -53,7 +54,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # only these bring the parts together
     "migration": ANYTHING,
     "function": {"records", "errors", "project", "mapping", "dynamodb", "kinesis", "migration"},
-    "lake": {"records", "errors", "durable", "project", "dynamodb", "item", "spill"},
+    "lake": {"records", "errors", "durable", "project", "dynamodb", "item", "spill", "workers"},
     "prediction": {"records", "errors", "durable", "project", "lake", "private", "threads", "checkpoint"},
     "checks": ANYTHING,
     "handover": ANYTHING,
@@ -295,7 +296,7 @@ def test_only_these_run_code_that_they_made() -> None:
 
 def test_the_library_prints_nothing_ends_nothing_and_handles_no_signal() -> None:
     """That is for the commands, for the container's programs, and for a process that reads for another one."""
-    names = ("cli", "__main__.py", "prediction/sagemaker", "ui/display.py", "migration/target_process.py")
+    names = ("cli", "__main__.py", "prediction/sagemaker", "ui/display.py", "workers.py")
     programs = [PACKAGE / name for name in names]
     library = [file for file in PACKAGE.rglob("*.py") if not any(file.is_relative_to(each) for each in programs)]
     assert not {str(file.relative_to(PACKAGE)) for file in library for call in calls(file) if call in NOT_OF_A_LIBRARY}

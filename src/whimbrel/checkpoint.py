@@ -163,31 +163,31 @@ def from_ranges(text: str) -> frozenset[int]:
 class RunLock:
     """Held by the one whimbrel that works on a state folder, until ``release`` or the end of the process.
 
-    The file ``lock`` stays; what locks is flock, so a crash leaves nothing to clean up. Raises Locked, naming the pid
-    of the other.
+    The file ``lock`` stays; what locks is flock, so a crash leaves nothing to clean up. A process that has inherited
+    the ``descriptor`` holds it too. Raises Locked, naming the pid of the other.
     """
 
     def __init__(self, folder: Path) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+            self.descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             hint = "Name a state folder that this user may write to."
             raise StateError(f"the lock cannot be made: {error.strerror}", place=str(folder), hint=hint) from error
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            pid = os.pread(self._descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+            pid = os.pread(self.descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
             self.release()
             hint = f"Wait until it has ended, or stop it: kill {pid}" if pid.isdigit() else "Wait until it has ended."
             raise Locked(f"another whimbrel (pid {pid}) is at work here", place=str(folder), hint=hint) from None
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        os.ftruncate(self.descriptor, 0)
+        os.pwrite(self.descriptor, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
 
     def __enter__(self) -> RunLock:
         return self

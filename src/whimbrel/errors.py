@@ -35,6 +35,7 @@
     │   ├── HandoverTaken         another state folder hands over these tables
     │   └── TargetOpen            DynamoDB is open for writes, or about to be: nothing migrates forward any more
     ├── OutOfMemory               the process may not have the memory that it needs
+    ├── WorkerLost                a worker process ended before its work was done
     ├── Stopped                   (Retryable) asked to stop before a call was done: nothing of it may be checkpointed
     └── StateError                the state folder
         ├── LogCorrupt            a checksum in the change log or an export file does not match
@@ -171,6 +172,9 @@ class TargetOpen(HandoverError): ...
 
 
 class OutOfMemory(WhimbrelError): ...
+
+
+class WorkerLost(WhimbrelError): ...
 
 
 class StateError(WhimbrelError): ...

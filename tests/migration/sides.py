@@ -110,7 +110,7 @@ class Sides:
 
     def first_look(self) -> FirstLook:
         project = SimpleNamespace(
-            source="the source", target=Target(region="us-east-1", concurrency=3, max_read_units=10_000)
+            source="the source", target=Target(region="us-east-1", concurrency=3, max_read_units=10_000), workers=1
         )
         lineage = SimpleNamespace(end_of=self.position)
         report = verify.new_report(self.mappings)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 from contextlib import closing
 from decimal import Decimal
@@ -16,10 +14,9 @@ from hypothesis import strategies as st
 
 from demo.servers import Dynalite
 from whimbrel.dynamodb.wire import DynamoClient
-from whimbrel.errors import RequestRefused, Stopped, TargetError
+from whimbrel.errors import RequestRefused, Stopped
 from whimbrel.item import item_text, key_id
 from whimbrel.mapping.provenance import ChangeMetadata
-from whimbrel.migration import target_process
 from whimbrel.migration.digests import DELETED, ItemDigests, TargetSide
 from whimbrel.migration.target_process import TargetProcess
 from whimbrel.project import Target
@@ -147,19 +144,6 @@ def test_what_it_meets_is_raised_here(side: TargetSide) -> None:
     assert raised.value.place
 
 
-def test_one_that_is_killed_is_no_end(side: TargetSide) -> None:
-    process: TargetProcess
-
-    def kill(items: int) -> None:
-        process._process.kill()
-
-    with (
-        TargetProcess(side._replace(page_items=1), threading.Event(), kill) as process,
-        pytest.raises(TargetError, match="the process that read the table ended with -9"),
-    ):
-        process.result()
-
-
 def test_a_stop_ends_it(side: TargetSide) -> None:
     stop = threading.Event()
     with (
@@ -169,24 +153,7 @@ def test_a_stop_ends_it(side: TargetSide) -> None:
         process.result()
 
 
-def test_it_ends_with_its_parent(tmp_path: Path) -> None:
-    """Its input ends: whatever it does then, it writes nothing more."""
-    silent = Target(endpoint="http://127.0.0.1:9", region="us-east-1")  # nobody answers: it would ask for ever
-    side = TargetSide(silent, "t", DIGESTS, tmp_path, 1, 1, 1)
-    child = TargetProcess(side, threading.Event(), lambda items: None)
-    assert child._process.stdin
-    child._process.stdin.flush()
-    with child:
-        threading.Timer(1, child._process.stdin.close).start()
-        assert child._process.wait(20) == 1
-
-
-def test_nothing_of_the_current_folder_is_imported(
-    side: TargetSide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "orjson.py").write_text("raise SystemExit('imported')")
-    monkeypatch.chdir(tmp_path)
-    with TargetProcess(side, threading.Event(), lambda items: None) as process:
-        assert process.result().added == 30
-    assert target_process.__name__ in subprocess.list2cmdline(process._process.args)  # type: ignore[arg-type]
-    assert process._process.args[0] == sys.executable
+def test_what_fails_beside_it_ends_it(side: TargetSide) -> None:
+    silent = side._replace(target=Target(endpoint="http://127.0.0.1:9", region="us-east-1"))  # it would ask for ever
+    with pytest.raises(OSError, match="the source"), TargetProcess(silent, threading.Event(), lambda items: None):
+        raise OSError("the source")

@@ -4,7 +4,6 @@ are acknowledged and its letters durable.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,91 +11,19 @@ from typing import Any
 
 import pytest
 
-from tests.memory import Body, MemoryWire
+from tests.memory import Body
+from tests.migration.loading import GROUP, RECORD, TABLE, Loading, expected_records, three_chunks
 from whimbrel import checkpoint
 from whimbrel.checkpoint import TableProgress
-from whimbrel.dynamodb.write import Writer
 from whimbrel.errors import RequestRefused, StateError
-from whimbrel.mapping.design import TableMapping, compile_mapping
-from whimbrel.mapping.provenance import of_snapshot
-from whimbrel.migration import load
-from whimbrel.migration.dead import DeadLetters, read_letters
-from whimbrel.migration.load import Loader, fitting, is_loaded, parts_of, sliced
-from whimbrel.migration.progress import Progress, TableCounts
-from whimbrel.migration.state import CheckpointStore
-from whimbrel.mysql.plan import Plan
-from whimbrel.project import KeyRule, TableRule, Target
-from whimbrel.records import Column, Position, Row, Table
+from whimbrel.mapping.design import compile_mapping
+from whimbrel.migration import load, load_part
+from whimbrel.migration.dead import read_letters
+from whimbrel.migration.load import fitting, is_loaded, parts_of
+from whimbrel.migration.load_part import sliced
+from whimbrel.project import KeyRule, TableRule
+from whimbrel.records import Row, Table
 from whimbrel.snapshot_files import Chunk, read_chunk, write_chunk
-
-TABLE = Table(
-    "shop",
-    "things",
-    (Column("id", "int", nullable=False), Column("owner", "int"), Column("name", "text", charset="utf8mb4")),
-    ("id",),
-)
-RECORD = TableRule("shop.things", "items", "record", KeyRule("pk", "thing#${id}"), nulls="omit")
-GROUP = TableRule(
-    "shop.things",
-    "items",
-    "group",
-    KeyRule("pk", "owner#${owner}"),
-    entry_name="${id}",
-    entry_value="name",
-)
-START = Position("bin.000001", 4)
-
-
-class Loading:
-    """An export of three chunks in a state folder, and what it takes to load it."""
-
-    def __init__(self, folder: Path, rule: TableRule) -> None:
-        self.folder = folder
-        self.mapping: TableMapping = compile_mapping(rule, TABLE)
-        self.wire = MemoryWire(("pk",))
-        self.writer = Writer(self.wire, Target(endpoint="http://127.0.0.1:1", region="us-east-1", concurrency=2))  # type: ignore[arg-type]
-        self.checkpoints = CheckpointStore(folder / "checkpoint.json")
-        self.dead = DeadLetters(folder / "dead.jsonl")
-        self.progress = Progress(tables={"shop.things": TableCounts()})
-        self.stop = threading.Event()
-        self.export = folder / "export"
-        self.export.mkdir()
-        self.plan = Plan(self.export)
-        self.plan.begin(TABLE, ("id",))
-        self.rows: list[Row] = []
-
-    def chunk(self, *rows: Row, high: int | None) -> Chunk:
-        low = None if not self.plan.last else self.plan.last.high
-        number = len(self.plan.chunks) + 1
-        chunk = Chunk(number, low, None if high is None else (high,), ("id",))
-        self.plan.add(chunk)
-        writer = write_chunk(self.plan.file(chunk), TABLE, chunk, self.plan.export)
-        if rows:
-            writer.write(list(rows))
-        writer.close()
-        self.plan.record({number: len(rows)})
-        self.rows += rows
-        return chunk
-
-    def loader(self) -> Loader:
-        provenance = of_snapshot(START, 0.0)
-        return Loader(self.mapping, self.writer, self.dead, self.checkpoints, self.progress, self.stop, provenance)
-
-    def load(self) -> int:
-        return self.loader().load(self.plan, self.folder / "spill")
-
-    @property
-    def loaded(self) -> TableProgress:
-        return checkpoint.load(self.folder / "checkpoint.json").table("shop.things")
-
-    def held(self) -> dict[str, dict[str, Any]]:
-        return {item["pk"]["S"]: item for item in self.wire.table("items").values()}
-
-
-def three_chunks(loading: Loading) -> None:
-    loading.chunk(*((n, n % 3, f"name {n}") for n in range(1, 11)), high=10)
-    loading.chunk(*((n, n % 3, f"name {n}") for n in range(11, 31)), high=30)
-    loading.chunk(*((n, n % 3, None if n == 40 else f"name {n}") for n in range(31, 41)), high=None)
 
 
 def made(folder: Path, rule: TableRule) -> Iterator[Loading]:
@@ -115,16 +42,8 @@ def groups(tmp_path: Path) -> Iterator[Loading]:
     yield from made(tmp_path, GROUP)
 
 
-def expected_records(loading: Loading) -> dict[str, dict[str, Any]]:
-    return {
-        f"thing#{number}": {"pk": {"S": f"thing#{number}"}, "id": {"N": str(number)}, "owner": {"N": str(owner)}}  # type: ignore[str-bytes-safe]
-        | ({} if name is None else {"name": {"S": name}})
-        for number, owner, name in loading.rows
-    }
-
-
 def test_all_rows_are_loaded_once(records: Loading, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load, "SLICE_ITEMS", 7)
+    monkeypatch.setattr(load_part, "SLICE_ITEMS", 7)
     assert records.load() == 0
     assert records.held() == expected_records(records)
     assert (set(records.loaded.loaded), records.loaded.rows_loaded, records.loaded.items_loaded) == (
@@ -140,7 +59,7 @@ def test_all_rows_are_loaded_once(records: Loading, monkeypatch: pytest.MonkeyPa
 
 
 def test_what_is_shown_meanwhile_goes_up_steadily(records: Loading, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load, "SLICE_ITEMS", 4)
+    monkeypatch.setattr(load_part, "SLICE_ITEMS", 4)
     counts, seen = records.progress.tables["shop.things"], []
     records.wire.disturb = lambda operation, body: seen.append((counts.loaded_rows, counts.loaded_items))
     records.load()
@@ -179,7 +98,7 @@ def test_what_was_loaded_is_not_loaded_again(records: Loading) -> None:
 
 
 def test_a_chunk_that_is_broken_off_does_not_count(records: Loading, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load, "SLICE_ITEMS", 4)
+    monkeypatch.setattr(load_part, "SLICE_ITEMS", 4)
     calls = iter(range(1000))
 
     def refuse(operation: str, body: Body) -> None:
@@ -206,7 +125,7 @@ def test_a_stop_ends_it_between_slices(
     shape: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loading: Loading = request.getfixturevalue(shape)
-    monkeypatch.setattr(load, "SLICE_ITEMS", 1)
+    monkeypatch.setattr(load_part, "SLICE_ITEMS", 1)
 
     def stop(operation: str, body: Body) -> None:
         loading.stop.set()

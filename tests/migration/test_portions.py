@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.migration.test_load import GROUP, RECORD, TABLE, Loading, expected_records
+from tests.migration.loading import GROUP, RECORD, TABLE, Loading, expected_records
 from whimbrel.mapping.design import TableMapping, compile_mapping
 from whimbrel.migration import portions
 from whimbrel.migration.portions import Portions

@@ -40,7 +40,7 @@ from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.errors import RequestRefused
 from whimbrel.item import MAX_ITEM_BYTES, item_size, write_units
 from whimbrel.project import Target
-from whimbrel.records import Delete, Guarded, Inside, Item, ItemOperation, Put, Update
+from whimbrel.records import Delete, Fault, Guarded, Inside, Item, ItemOperation, Put, Update
 
 MAX_BATCH_WRITE = 25  # items: DynamoDB's limit
 MAX_REQUEST = 16 * 1024 * 1024 - 64 * 1024  # bytes of a body: the documented 16 MB, less room for what we do not count
@@ -57,6 +57,10 @@ class Rejected(NamedTuple):
 
     operation: ItemOperation
     reason: str
+
+    def fault(self, source: str) -> Fault:
+        """As a dead letter of the table ``source``."""
+        return Fault(source, self.reason, {}, self.operation.key, None)
 
 
 @dataclass

@@ -7,7 +7,6 @@ grown to a quarter of it: each row is rewritten a bounded number of times, howev
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,8 +30,10 @@ from whimbrel.lake.segments import Part
 from whimbrel.lake.settled import still_refused
 from whimbrel.lake.sources import SourceFile
 from whimbrel.lake.types import TAGS_OF, Type, parse_type
+from whimbrel.workers import processes
 
-GROUP_BYTES = 32 << 20  # of packed files that become one part
+# Of packed files that become one part. More bytes make fewer files; fewer let more threads have a share of the work.
+MOST_BYTES, FEWEST_BYTES = 32 << 20, 4 << 20
 MOST_DELTAS = 16
 FOLD_SHARE = 0.25  # of the base's rows: more in the deltas are folded into it
 _SEQUENCE_ROOM = 1 << 40  # rows of one renewal
@@ -42,7 +43,9 @@ Stop = threading.Event | None
 
 @dataclass(frozen=True, slots=True)
 class ConvertRules:
-    """How one table is converted; ``pinned`` are the types that stand in the project file."""
+    """How one table is converted; ``pinned`` are the types that stand in the project file. ``workers`` are threads, and
+    0 means one a core: what takes the time, DuckDB and Arrow, leaves the interpreter to the others meanwhile.
+    """
 
     table: str
     name: str
@@ -50,6 +53,7 @@ class ConvertRules:
     exclude: tuple[str, ...] = ()
     flatten: bool = False
     pinned: Mapping[str, Type] | None = None
+    workers: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +144,8 @@ def _base(
     identity = new_id()
     with building(folder, rules.name, identity) as workshop:
         look_at(columns, files)
-        maker = PartMaker(columns, flatten=rules.flatten, stop=stop)
-        parts = _make_parts(workshop, _groups(files), maker)
+        maker, workers = PartMaker(columns, flatten=rules.flatten, stop=stop), processes(rules.workers)
+        parts = _make_parts(workshop, _groups(files, workers), maker, workers)
         schema = _schema(rules, columns)
         refused = [each for part in parts for each in part.refused]
         if refused and not any(part.rows for part in parts) and (not schema or all(each.line for each in refused)):
@@ -183,7 +187,7 @@ def _delta(
         look_at(columns, files)
         maker = PartMaker(columns, flatten=rules.flatten, stop=stop)
         start = len(present.parents) * _SEQUENCE_ROOM
-        parts = _make_parts(workshop, [files], maker, start)
+        parts = _make_parts(workshop, [files], maker, 1, start)
         schema = _merged(present.schema, _schema(rules, columns))
         refused, count = still_refused(folder, present, rules.key, files, parts)
         gap = gap_before(present.as_of, export)
@@ -223,7 +227,7 @@ def _publish(
 
 
 def _make_parts(
-    workshop: Path, groups: Sequence[Sequence[SourceFile]], maker: PartMaker, sequence: int | None = None
+    workshop: Path, groups: Sequence[Sequence[SourceFile]], maker: PartMaker, workers: int, sequence: int | None = None
 ) -> list[Part]:
     """A part for each group, all under the same types in the end."""
     kind = "part" if sequence is None else "delta"
@@ -233,22 +237,25 @@ def _make_parts(
 
     parts: dict[int, Part] = {}
     left = list(range(len(groups)))
-    with ThreadPoolExecutor(max(1, min(os.cpu_count() or 1, 4, len(groups)))) as pool:
+    with ThreadPoolExecutor(max(1, min(workers, len(groups)))) as pool:
         while left:
             parts |= zip(left, pool.map(make, left), strict=True)
             left = [number for number, part in parts.items() if part.again or not maker.settle(part)]
     return [parts[number] for number in range(len(groups))]
 
 
-def _groups(files: Sequence[SourceFile]) -> list[list[SourceFile]]:
+def _groups(files: Sequence[SourceFile], workers: int) -> list[list[SourceFile]]:
+    """Some for each of ``workers``, so that none is left alone with much of it in the end."""
+    sizes = [source.path.stat().st_size for source in files]
+    enough = min(MOST_BYTES, max(FEWEST_BYTES, sum(sizes) // (4 * workers)))
     groups: list[list[SourceFile]] = [[]]
-    size = 0
-    for source in files:
-        if size >= GROUP_BYTES:
+    held = 0
+    for source, size in zip(files, sizes, strict=True):
+        if held >= enough:
             groups.append([])
-            size = 0
+            held = 0
         groups[-1].append(source)
-        size += source.path.stat().st_size
+        held += size
     return groups
 
 

@@ -188,7 +188,7 @@ def make_dataset(
     rule, folder = rule_for(project, table), lake_folder(project)
     _check_name(project, rule.name)
     key = _key(project, rule)
-    rules = rules_of(rule, key, again)
+    rules = replace(rules_of(rule, key, again), workers=project.workers)
     found = find(place or home(folder, rule.table))
     if found.exports:
         made = from_exports(folder, rules, found.exports, fresh=again, as_of=as_of, accept_gap=accept_gap, stop=stop)

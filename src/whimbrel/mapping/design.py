@@ -58,6 +58,7 @@ class TableMapping:
     """
 
     def __init__(self, rule: TableRule, table: Table, sharing: Sharing) -> None:
+        self._sharing = sharing
         self.design, self._columns = resolve(rule, table, sharing)
         if found := guard.faults(rule, self.design):
             raise all_faults(found, rule)
@@ -77,6 +78,10 @@ class TableMapping:
         self._compiled = Compiled(self.design, self._columns, self._code, table)
         self.change_metadata = self._located()
         self._same = table
+
+    def __reduce__(self) -> tuple[type[TableMapping], tuple[TableRule, Table, Sharing]]:
+        """Compiled again, in another process."""
+        return TableMapping, (self.rule, self.table, self._sharing)
 
     def put_items(
         self, rows: Sequence[Row], provenance: Provenance = UNKNOWN, before: Row | None = None

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from whimbrel.changelog.files import ChangeLogReader, LogPoint
 from whimbrel.changelog.segments import read_mark
-from whimbrel.dynamodb.write import Rejected, Writer
+from whimbrel.dynamodb.write import Writer
 from whimbrel.errors import StateError
 from whimbrel.mapping.fold import by_table
 from whimbrel.mapping.versions import Versions
@@ -118,7 +118,7 @@ class Applier:
             applied += len(mine)
             # Blocks until every operation is acknowledged: the next batch may touch the same items.
             for rejected in self._writer.write(operations):
-                fault = rejected_fault(source, rejected)
+                fault = rejected.fault(source)
                 faults.append(provenances.traced(fault, mapping, mine) if mapping.change_metadata else fault)
         self._progress.held += self._writer.take_held()
         if faults:
@@ -157,8 +157,3 @@ class Applier:
         self._dirty.save(applied)  # before the Checkpoint passes what is in it
         self._checkpoints.save(with_held(now, self._progress))
         self._saved_at = time.monotonic()
-
-
-def rejected_fault(source: str, rejected: Rejected) -> Fault:
-    """An operation that DynamoDB refused for good, as a dead letter."""
-    return Fault(source, rejected.reason, {}, rejected.operation.key, None)

@@ -7,7 +7,6 @@ bounded whatever the table's size. What differs is a candidate for the second lo
 from __future__ import annotations
 
 import itertools
-import os
 import secrets
 import shutil
 import threading
@@ -43,7 +42,7 @@ PAGE_ITEMS = 200
 JOINED_ITEMS = 50_000  # of one partition, in memory at once
 HELD_BYTES = PORTION_BYTES // 4  # of one chunk's rows; several chunks are read at once
 LINE_ROWS = 500  # of a file
-APART = 500_000  # rows from which on a second process, which takes a third of a second to start, is worth it
+ROWS_FOR_A_WORKER = 500_000  # from which on a second process, which takes half a second to start, is worth it
 
 
 class FirstLook:
@@ -78,7 +77,8 @@ class FirstLook:
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir(parents=True)
         try:
-            self._compare(max(1, -(-estimated_rows // JOINED_ITEMS)), apart=estimated_rows >= APART and _cores() > 1)
+            apart = estimated_rows >= ROWS_FOR_A_WORKER and self._look.processes > 1
+            self._compare(max(1, -(-estimated_rows // JOINED_ITEMS)), apart=apart)
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
         for mapping in self._mappings:
@@ -87,7 +87,7 @@ class FirstLook:
         return self._report
 
     def _compare(self, partitions: int, *, apart: bool) -> None:
-        """``apart``: the target is read by a process of its own, while the source is read."""
+        """``apart``: the target is read by a worker, while the source is read."""
         self._expected = KeyedDigests(self._folder / "source", partitions)
         with PartitionFiles(self._folder / "shared", partitions) as self._parts:
             if apart:
@@ -315,11 +315,6 @@ def _once(keys: list[bytes], digests: list[bytes]) -> dict[bytes, bytes]:
     if len(found) < len(keys):
         found |= {key: UNEQUAL for key, times in Counter(keys).items() if times > 1}
     return found
-
-
-def _cores() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def page_items(mappings: list[TableMapping]) -> int:

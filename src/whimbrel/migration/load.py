@@ -7,28 +7,51 @@ from __future__ import annotations
 import logging
 import shutil
 import threading
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from time import thread_time
+from typing import NamedTuple
 
 from whimbrel.checkpoint import TableProgress
 from whimbrel.dynamodb.write import Writer
-from whimbrel.errors import LogCorrupt, StateError
+from whimbrel.errors import LogCorrupt, StateError, Stopped
 from whimbrel.mapping.design import TableMapping
-from whimbrel.migration.apply import rejected_fault
 from whimbrel.migration.dead import DeadLetters
+from whimbrel.migration.load_part import ChunkFile, ChunkWork, PartLoader, Written, chunk_loading
 from whimbrel.migration.portions import Portions, Sized
 from whimbrel.migration.progress import Progress
 from whimbrel.migration.regroup import Regrouped
 from whimbrel.migration.state import CheckpointStore, with_held
 from whimbrel.mysql.plan import Plan
-from whimbrel.records import ItemOperation, Provenance, Row
-from whimbrel.snapshot_files import Chunk, ChunkReader, read_chunk
+from whimbrel.project import Target
+from whimbrel.records import Provenance
+from whimbrel.snapshot_files import Chunk, ChunkReader
+from whimbrel.workers import Workers
 
-SLICE_ITEMS = 5_000  # items in one write; a stop waits for no more than these
 PARTITION_ROWS = 50_000  # rows of one partition when rows are regrouped on disk
+# Of CPU time that this process would still need. To start, a worker takes about a third of a second of it.
+SECONDS_FOR_WORKERS = 3.0
+# Units a second that a process can write in any case. Where fewer may be written, workers would only wait; and where
+# more may, a worker that has its share of them alone is soon done with the last chunk.
+UNITS_OF_A_WORKER = 5_000
 
 log = logging.getLogger(__name__)
+
+
+class Crew(NamedTuple):
+    """Worker processes that may load chunks: ``most`` of them. They keep ``lock`` for as long as they live, and
+    ``meanwhile`` is called while they are waited for.
+    """
+
+    most: int
+    target: Target
+    lock: int
+    meanwhile: Callable[[], object]
+
+    def targets(self, chunks: int, seconds: float) -> list[Target]:
+        """One for each worker that is worth it where so many ``chunks`` would take one process so many ``seconds``."""
+        return shares(self.target, min(self.most, chunks)) if seconds >= SECONDS_FOR_WORKERS else []
 
 
 class Loader:
@@ -45,6 +68,7 @@ class Loader:
         progress: Progress,
         stop: threading.Event,
         provenance: Provenance,
+        crew: Crew | None = None,
     ) -> None:
         self._mapping = mapping
         self._writer = writer
@@ -54,6 +78,7 @@ class Loader:
         self._progress = progress
         self._stop = stop
         self._provenance = provenance
+        self._crew = crew
 
     def load(self, plan: Plan, spill_folder: Path) -> int:
         """Load what is not loaded yet. Returns the number of a chunk whose file is not what ``plan`` says, or 0.
@@ -61,16 +86,64 @@ class Loader:
         Returns early, with what is done recorded, when ``stop`` is set or such a chunk is met.
         """
         shutil.rmtree(spill_folder, ignore_errors=True)  # what a crash left
-        self._portions = Portions(self._mapping, spill_folder)
-        if not self._mapping.aligned:
-            return self._load_regrouped(plan, spill_folder)
-        # A chunk has whole groups: its bounds are on the group's own columns, drawn by the source in its own collation.
-        for chunk in plan.chunks:
-            if self._is_due(chunk.number):
-                if (export := fitting(plan, chunk)) is None:
-                    return chunk.number
-                self._load_part(chunk.number, export.sized())
+        self._part = PartLoader(
+            self._mapping, self._writer, Portions(self._mapping, spill_folder), self._provenance, self._stop
+        )
+        try:
+            if not self._mapping.aligned:
+                return self._load_regrouped(plan, spill_folder)
+            # A chunk has whole groups: its bounds are on the group's own columns, drawn by the source in its own
+            # collation. Chunks may be loaded at once: only a row that changed while they were read can have given two
+            # of them the same item, and its change is in the log, which decides.
+            return self._load_chunks(plan, [chunk for chunk in plan.chunks if self._is_due(chunk.number)], spill_folder)
+        except Stopped:
+            return 0
+
+    def _load_chunks(self, plan: Plan, due: list[Chunk], spill_folder: Path) -> int:
+        """One after the other, until these show that the others are worth workers."""
+        began, rows, left = thread_time(), 0, sum(plan.rows[chunk.number] for chunk in due)
+        for number, chunk in enumerate(due):
+            if self._stop.is_set():
+                return 0
+            if rows and self._crew:
+                seconds = (thread_time() - began) / rows * left
+                if targets := self._crew.targets(len(due) - number, seconds):
+                    return self._load_by_workers(plan, due[number:], self._crew, targets, spill_folder)
+            if (export := fitting(plan, chunk)) is None:
+                return chunk.number
+            self._load_part(chunk.number, export.sized())
+            rows += export.rows
+            left -= export.rows
         return 0
+
+    def _load_by_workers(
+        self, plan: Plan, due: list[Chunk], crew: Crew, targets: list[Target], spill_folder: Path
+    ) -> int:
+        """A chunk counts in this order: its items are acknowledged, to the worker that has it; that is told; what of it
+        became a letter is durable; the chunk is in the Checkpoint. A worker or a run that ends before that leaves a
+        chunk that is loaded again. Only this process writes letters and the Checkpoint.
+        """
+        unfit = 0
+
+        def files() -> Iterator[ChunkFile]:
+            for chunk in due:
+                if unfit:
+                    return
+                yield chunk_file(plan, chunk)
+
+        work = [ChunkWork(self._mapping, target, self._provenance, spill_folder) for target in targets]
+        parts: dict[int, _Part] = {}
+        with Workers(chunk_loading, work, self._stop, keep=[crew.lock], meanwhile=crew.meanwhile) as workers:
+            for file, told in workers.answers(files()):
+                part = parts.setdefault(file.chunk.number, _Part())
+                if isinstance(told, Written):
+                    self._count(told, part)
+                elif told.unfit:
+                    log.warning("chunk file", extra={"reason": told.unfit})
+                    unfit = file.chunk.number
+                else:
+                    self._record(file.chunk.number, parts.pop(file.chunk.number), told.held)
+        return unfit
 
     def _load_regrouped(self, plan: Plan, spill_folder: Path) -> int:
         """The group key is not a prefix of the primary key: bring each item's rows together on disk first."""
@@ -92,41 +165,45 @@ class Loader:
         return not self._stop.is_set() and number not in self._checkpoints.now.table(self._mapping.source).loaded
 
     def _load_part(self, number: int, rows_of_part: Iterable[Sized]) -> None:
-        rows = items = 0
-        for portion in self._portions.of(rows_of_part):
-            written = self._write(portion)
-            if written is None:
-                return
-            rows += len(portion)
-            items += written
-            del portion  # before the next one is read
-        self._progress.held += self._writer.take_held()
-        now = self._checkpoints.now.with_loaded(self._mapping.source, [number], rows=rows, items=items)
+        part = _Part()
+        for written in self._part.written(rows_of_part):
+            self._count(written, part)
+        self._record(number, part, self._writer.take_held())
+
+    def _count(self, written: Written, part: _Part) -> None:
+        """Letters are durable on return, and the items are acknowledged: then the part may count as loaded."""
+        part.rows += written.rows
+        part.items += written.items
+        self._counts.loaded_rows += written.rows
+        self._counts.loaded_items += written.items
+        self._progress.dead += self._dead.add(written.faults, "load")
+
+    def _record(self, number: int, part: _Part, held: int) -> None:
+        self._progress.held += held
+        now = self._checkpoints.now.with_loaded(self._mapping.source, [number], rows=part.rows, items=part.items)
         self._checkpoints.save(with_held(now, self._progress))
 
-    def _write(self, rows: list[Row]) -> int | None:
-        """How many items ``rows`` made; None if it was stopped before all of them were written.
 
-        The letters are durable, and the items acknowledged, on return: then the chunk may count as loaded.
-        """
-        source, counts = self._mapping.source, self._counts
-        puts, faults = self._mapping.put_items(rows, self._provenance)
-        before, written = counts.loaded_rows, 0
-        for part in sliced(iter(self._mapping.load_operations(puts))):
-            if self._stop.is_set():
-                return None
-            faults += [rejected_fault(source, rejected) for rejected in self._writer.write(part)]
-            written += len(part)
-            counts.loaded_items += len(part)
-            counts.loaded_rows = before + len(rows) * written // len(puts)
-        counts.loaded_rows = before + len(rows)
-        self._progress.dead += self._dead.add(faults, "load")
-        return len(puts)
+@dataclass
+class _Part:
+    """What is written of a part."""
+
+    rows: int = 0
+    items: int = 0
 
 
-def sliced(operations: Iterator[ItemOperation]) -> Iterator[list[ItemOperation]]:
-    while part := list(islice(operations, SLICE_ITEMS)):
-        yield part
+def shares(whole: Target, most: int) -> list[Target]:
+    """The target for each of ``most`` workers or fewer: with its share of what may be written and be under way, which
+    together are all of it. None where one process is as good.
+    """
+    workers = min(most, whole.concurrency)
+    if whole.max_write_units:
+        workers = min(workers, int(whole.max_write_units / UNITS_OF_A_WORKER))
+    if workers < 2:
+        return []
+    least, more = divmod(whole.concurrency, workers)
+    units = whole.max_write_units / workers
+    return [replace(whole, max_write_units=units, concurrency=least + (number < more)) for number in range(workers)]
 
 
 def parts_of(mapping: TableMapping, progress: TableProgress) -> int:
@@ -153,12 +230,13 @@ def is_loaded(mapping: TableMapping, progress: TableProgress) -> bool:
 def fitting(plan: Plan, chunk: Chunk) -> ChunkReader | None:
     """The chunk's file, if it is whole, is that of this chunk of this export, and has the rows that were recorded."""
     try:
-        export = read_chunk(plan.file(chunk))
+        return chunk_file(plan, chunk).read()
     except LogCorrupt as error:
         log.warning("chunk file", extra={"reason": str(error)})
         return None
-    found = (export.export, export.table, export.chunk, export.rows)
-    if found != (plan.export, plan.table, chunk, plan.rows[chunk.number]):
-        log.warning("chunk file", extra={"reason": f"{export.path}: is not chunk {chunk.number} of this export"})
-        return None
-    return export
+
+
+def chunk_file(plan: Plan, chunk: Chunk) -> ChunkFile:
+    """What the plan says of the chunk's file."""
+    assert plan.table is not None
+    return ChunkFile(plan.file(chunk), plan.export, plan.table, chunk, plan.rows[chunk.number])

@@ -26,11 +26,14 @@ Sized = tuple[list[Row], int]  # rows, and how many bytes they have as JSON
 
 
 class Portions:
-    """The portions of one mapping's rows. ``folder`` is for what is brought together on disk, and this object's own."""
+    """The portions of one mapping's rows, each of about ``most`` bytes of memory (0: PORTION_BYTES). ``folder`` is for
+    what is brought together on disk, and this object's own.
+    """
 
-    def __init__(self, mapping: TableMapping, folder: Path) -> None:
+    def __init__(self, mapping: TableMapping, folder: Path, most: int = 0) -> None:
         self._mapping = mapping
         self._folder = folder
+        self._most = most or PORTION_BYTES
         self._row_bytes = VALUE_BYTES * len(mapping.table.columns) + ATTRIBUTE_BYTES * len(mapping.design.carried)
         self._item_for_each_row = mapping.shape != "group" and not mapping.doubts()
 
@@ -45,7 +48,7 @@ class Portions:
         for more, size in read:
             rows += more
             weight += self.weight(len(more), size)
-            if weight > PORTION_BYTES:
+            if weight > self._most:
                 yield rows
                 rows, weight = [], 0
         if rows:
@@ -57,7 +60,7 @@ class Portions:
         for more, size in read:
             rows += more
             weight += self.weight(len(more), size)
-            if weight > PORTION_BYTES and len(rows) > 1 and depth <= DEEPEST:
+            if weight > self._most and len(rows) > 1 and depth <= DEEPEST:
                 break
         else:
             if rows:

@@ -14,9 +14,9 @@ from contextlib import closing
 
 from whimbrel.dynamodb.read import get_items
 from whimbrel.item import key_id
-from whimbrel.migration.apply import rejected_fault
 from whimbrel.migration.follow import follow, quieten
-from whimbrel.migration.load import PARTITION_ROWS, sliced
+from whimbrel.migration.load import PARTITION_ROWS
+from whimbrel.migration.load_part import sliced
 from whimbrel.migration.lookup import read_whole_table
 from whimbrel.migration.portions import Portions
 from whimbrel.migration.positions import drained, source_end
@@ -78,7 +78,7 @@ class Refiller:
         if self._mapping.change_metadata:
             puts = self._with_old_metadata(puts)
         for part in sliced(iter(operations(run, self._mapping, puts, []))):
-            faults += [rejected_fault(source, rejected) for rejected in run.writer.write(part)]
+            faults += [rejected.fault(source) for rejected in run.writer.write(part)]
         run.count_held()
         run.progress.dead += run.dead.add(faults, "refill")
         self.items += len(puts)

@@ -23,7 +23,6 @@ from contextlib import closing
 from whimbrel.dynamodb.read import get_items
 from whimbrel.item import key_id
 from whimbrel.mapping.design import TableMapping
-from whimbrel.migration.apply import rejected_fault
 from whimbrel.migration.dead import Letter, exact_values
 from whimbrel.migration.lookup import read_whole_table, rows_within
 from whimbrel.migration.prepare import not_altered
@@ -63,7 +62,7 @@ def retry(run: Run, letters: list[Letter], phase: str = "retry") -> tuple[int, i
                 rejected = run.writer.write(operations(run, mapping, puts, _gone(mapping, some, rows)))
                 written += len(puts) - len(rejected) - run.count_held()
                 faults += unmappable + [
-                    rejected_fault(source, each)._replace(provenance=provenance.get(key_id(each.operation.key)))
+                    each.fault(source)._replace(provenance=provenance.get(key_id(each.operation.key)))
                     for each in rejected
                 ]
     ours = [letter for some in mine.values() for letter in some]

@@ -36,7 +36,7 @@ from whimbrel.migration.capture import Capture
 from whimbrel.migration.dead import DeadLetters
 from whimbrel.migration.dirty import DirtyKeys
 from whimbrel.migration.history import History
-from whimbrel.migration.load import Loader, is_loaded
+from whimbrel.migration.load import Crew, Loader, is_loaded
 from whimbrel.migration.mark import Claim
 from whimbrel.migration.prepare import Prepared, followable, lineage_of, not_altered, same_rules
 from whimbrel.migration.progress import Progress, TableCounts
@@ -48,6 +48,7 @@ from whimbrel.migration.watch import SourceWatch
 from whimbrel.mysql.connect import clock, connect
 from whimbrel.mysql.visible import Start, fixed_start
 from whimbrel.records import ItemOperation, Position, Provenance
+from whimbrel.workers import processes
 
 NEXT = {"new": "snapshot", "snapshot": "load", "load": "apply"}
 
@@ -215,7 +216,11 @@ class Run:
             return
         assert plan.table is not None
         mapping = self.prepared.versions[source].of(plan.table)  # the table may have been altered since
-        loader = Loader(mapping, self.writer, self.dead, self.checkpoints, self.progress, self.stop, self.of_snapshot)
+        project = self.prepared.project
+        crew = Crew(processes(project.workers), project.target, self._lock.descriptor, self.claim.sure)
+        loader = Loader(
+            mapping, self.writer, self.dead, self.checkpoints, self.progress, self.stop, self.of_snapshot, crew
+        )
         if unfit := loader.load(plan, self.folder.spill):
             path = plan.file(plan.chunks[unfit - 1])
             if path in self._unfit:

@@ -29,6 +29,7 @@ from whimbrel.mysql.points import rows_where_equal
 from whimbrel.project import Project
 from whimbrel.records import Item, Position, Row, Value
 from whimbrel.threads import Beside
+from whimbrel.workers import processes
 
 PARTITION_ITEMS = 100_000
 RECHECKED_AT_ONCE = 1_000
@@ -67,6 +68,7 @@ class SecondLook:
         self.target_settings = project.target
         self.pace = RateLimiter(project.target.max_read_units)
         self.readers = min(READERS, project.target.concurrency)
+        self.processes = processes(project.workers)  # for the first look
         self._connection = connection
         self._mappings = mappings
         self._target = mappings[0].target

@@ -93,6 +93,7 @@ class Project:
     cutover: Cutover = field(default_factory=Cutover)
     dms: Path | None = None  # an AWS DMS table-mapping file instead of [[table]]
     stream: Stream | None = None  # the changes go there, and a function applies them
+    workers: int = 0  # processes for one command's work; 0: as many as there are cores for it
 
 
 OFF = "off"  # as ``mark``
@@ -126,7 +127,7 @@ def load_project(path: str | os.PathLike[str]) -> Project:
     target = _read_target(top.section("target"))
     tables = tuple(read_table_rule(section, source.database) for section in top.optional_sections("table"))
     lake, predict, check = read_lake(top), read_predict(top), read_check(top, path.parent)
-    cutover, stream = read_cutover(top), read_stream(top)
+    cutover, stream, workers = read_cutover(top), read_stream(top), _read_workers(top.section("run"))
     state = path.parent / top.string("state", ".whimbrel")
     dms = _read_dms(top, path.parent)
     top.finish()
@@ -140,7 +141,7 @@ def load_project(path: str | os.PathLike[str]) -> Project:
         raise ProjectError(
             "\n  " + "\n  ".join(faults), place=str(path), hint="\nFix these, then run the command again."
         )
-    return Project(path, state, source, target, tables, lake, predict, check, cutover, dms, stream=stream)
+    return Project(path, state, source, target, tables, lake, predict, check, cutover, dms, stream, workers)
 
 
 def _stream_faults(stream: Stream | None, target: Target) -> Iterator[str]:
@@ -298,6 +299,12 @@ def _read_target(section: Section) -> Target:
         section.fault("billing", "provisioned needs read_capacity and write_capacity")
     section.finish()
     return target
+
+
+def _read_workers(section: Section) -> int:
+    workers = section.integer("workers", 1, least=1) if section.has("workers") else 0
+    section.finish()
+    return workers
 
 
 def _repeated(what: str, names: list[str]) -> list[str]:

@@ -171,7 +171,7 @@ def test_nothing_of_ours_imports_pickle_or_pandas() -> None:
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             found |= {(path.name, name) for name in names if name.partition(".")[0] in never}
     # Between a process and its own child, through pipes that nobody else has.
-    assert found == {("target_process.py", "pickle")}
+    assert found == {("workers.py", "pickle")}
 
 
 def test_models_are_equal_by_what_they_state(model_file: Path) -> None:

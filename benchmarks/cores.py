@@ -1,0 +1,198 @@
+"""What a second core brings: load and convert with one process at work and with two, against a sink that keeps nothing.
+
+``python -m benchmarks.cores [--json] [--rows N] [--rounds N]``. Each run is a process of its own, in turn, and the
+medians count: the clock from its first row to its last, the start of its workers included, and the CPU time of it and
+its workers. The sink has a process of its own, whose CPU time is the machine's, and so part of what two cores can do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from benchmarks.apply import GROUP, RECORD, TABLE
+from benchmarks.convert import write_items
+from benchmarks.null_sink import null_sink
+from whimbrel.checkpoint import RunLock
+from whimbrel.dynamodb.wire import DynamoClient
+from whimbrel.dynamodb.write import Writer
+from whimbrel.lake.convert import ConvertRules, from_files
+from whimbrel.lake.sources import SourceFile
+from whimbrel.mapping.design import compile_mapping
+from whimbrel.mapping.provenance import of_snapshot
+from whimbrel.migration.dead import DeadLetters
+from whimbrel.migration.load import Crew, Loader
+from whimbrel.migration.progress import Progress, TableCounts
+from whimbrel.migration.state import CheckpointStore
+from whimbrel.mysql.plan import Plan
+from whimbrel.project import TableRule, Target
+from whimbrel.records import Position, Row
+from whimbrel.snapshot_files import Chunk, write_chunk
+
+CHUNK_ROWS, LINE_ROWS = 10_000, 500
+LINES = 4  # rows of one order
+SECONDS = ("cpu", "wall")
+RULES = {"record": RECORD, "group": GROUP}
+
+
+@dataclass
+class Result:
+    """Microseconds a row or item by the clock, and of CPU; how many times faster than with one process."""
+
+    work: str
+    workers: int
+    rows: int
+    wall_us: float
+    cpu_us: float
+    times_faster: float = 1.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--rows", type=int, default=600_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--workers", default="1,2")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        print(json.dumps(_measured(json.loads(options.one))))
+        return
+    results = compare(options.rows, options.rounds, [int(each) for each in options.workers.split(",")])
+    print(json.dumps([asdict(each) for each in results], indent=2) if options.json else table(results))
+
+
+def compare(rows: int, rounds: int, workers: list[int]) -> list[Result]:
+    with tempfile.TemporaryDirectory() as name, null_sink() as endpoint:
+        folder = Path(name)
+        (folder / "items").mkdir()
+        write_items(folder / "items", rows, 16)
+        for shape in RULES:
+            export(folder / shape, rows)
+        results: list[Result] = []
+        for work in WORK:
+            seen: dict[int, list[dict[str, float]]] = {each: [] for each in workers}
+            for _ in range(rounds):
+                for each in workers:
+                    seen[each].append(_in_a_process(work, folder, endpoint, each))
+            results += _results(work, rows, seen)
+    return results
+
+
+def _results(work: str, rows: int, seen: dict[int, list[dict[str, float]]]) -> list[Result]:
+    found = []
+    for workers, runs in seen.items():
+        cpu, wall = (statistics.median(run[name] for run in runs) / rows * 1e6 for name in SECONDS)
+        found.append(Result(work, workers, rows, round(wall, 2), round(cpu, 2)))
+    for each in found:
+        each.times_faster = round(found[0].wall_us / each.wall_us, 2)
+    return found
+
+
+def table(results: list[Result]) -> str:
+    lines = [f"{'µs a row or item':<20}{'processes':>10}{'by the clock':>14}{'CPU':>8}{'times faster':>14}"]
+    for each in results:
+        lines.append(
+            f"{each.work:<20}{each.workers:>10}{each.wall_us:>14.2f}{each.cpu_us:>8.2f}{each.times_faster:>14.2f}"
+        )
+    return "\n".join(lines)
+
+
+def _in_a_process(work: str, folder: Path, endpoint: str, workers: int) -> dict[str, float]:
+    job = json.dumps({"work": work, "folder": str(folder), "endpoint": endpoint, "workers": workers})
+    command = [sys.executable, "-m", "benchmarks.cores", "--one", job]
+    keys = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | keys)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    figures: dict[str, float] = json.loads(done.stdout)
+    return figures
+
+
+def _measured(job: dict[str, Any]) -> dict[str, float]:
+    cpu, wall = _cpu(), time.perf_counter()
+    WORK[job["work"]](Path(job["folder"]), job["endpoint"], job["workers"])
+    return {"cpu": _cpu() - cpu, "wall": time.perf_counter() - wall}
+
+
+def _cpu() -> float:
+    used = (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)
+
+
+def rows_of(count: int) -> Iterator[Row]:
+    for number in range(count):
+        order = number // LINES
+        yield f"customer{order // 3:09}", f"order{order:09}", f"product{number % LINES}", number % 100
+
+
+def export(folder: Path, count: int) -> None:
+    """The export of a table, in chunks of whole orders."""
+    folder.mkdir()
+    plan, rows = Plan(folder), rows_of(count)
+    plan.begin(TABLE, TABLE.primary_key)
+    low = None
+    for number in range(1, -(-count // CHUNK_ROWS) + 1):
+        some = list(islice(rows, CHUNK_ROWS))
+        high = some[-1][:3] if number * CHUNK_ROWS < count else None
+        chunk = Chunk(number, low, high, TABLE.primary_key)
+        plan.add(chunk)
+        writer = write_chunk(plan.file(chunk), TABLE, chunk, plan.export)
+        for start in range(0, len(some), LINE_ROWS):
+            writer.write(some[start : start + LINE_ROWS])
+        writer.close()
+        plan.record({number: len(some)})
+        low = high
+
+
+def load(rule: TableRule, folder: Path, endpoint: str, workers: int) -> None:
+    """All of the export, as ``whimbrel load`` does it."""
+    target = Target(endpoint=endpoint, region="us-east-1")
+    mapping, plan = compile_mapping(rule, TABLE), Plan(folder / rule.shape)
+    wire = DynamoClient(target)
+    with tempfile.TemporaryDirectory(dir=folder) as name, RunLock(Path(name)) as lock:
+        state = Path(name)
+        loader = Loader(
+            mapping,
+            Writer(wire, target),
+            DeadLetters(state / "dead.jsonl"),
+            CheckpointStore(state / "checkpoint.json"),
+            Progress(tables={mapping.source: TableCounts()}),
+            threading.Event(),
+            of_snapshot(Position("bin.000001", 4), 0.0),
+            Crew(workers, target, lock.descriptor, lambda: None),
+        )
+        assert loader.load(plan, state / "spill") == 0
+    wire.close()
+
+
+def convert(folder: Path, _endpoint: str, workers: int) -> None:
+    files = [SourceFile(path, "full") for path in sorted((folder / "items").glob("*.json.gz"))]
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        done = from_files(Path(name), ConvertRules("bank", "bank", ("customer_id",), workers=workers), files)
+    assert not done.refused
+
+
+WORK: dict[str, Callable[[Path, str, int], None]] = {
+    "load, record": partial(load, RECORD),
+    "load, group": partial(load, GROUP),
+    "convert": convert,
+}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""The rows of one part of a load become items: in the run's own process, or a chunk at a time in a worker."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from whimbrel.dynamodb.wire import DynamoClient
+from whimbrel.dynamodb.write import Writer
+from whimbrel.errors import LogCorrupt, Stopped
+from whimbrel.mapping.design import TableMapping
+from whimbrel.migration.portions import PORTION_BYTES, Portions, Sized
+from whimbrel.project import Target
+from whimbrel.records import Fault, ItemOperation, Provenance, Row, Table
+from whimbrel.snapshot_files import Chunk, ChunkReader, read_chunk
+from whimbrel.workers import Do, Tell
+
+SLICE_ITEMS = 5_000  # items in one write; a stop waits for no more than these
+
+
+class Written(NamedTuple):
+    """What was acknowledged since this was said last; ``faults`` are rows and items that were not written."""
+
+    rows: int
+    items: int
+    faults: list[Fault]
+
+
+class PartLoader:
+    """Writes the items that the rows of a part make. Whoever uses it says what is durable."""
+
+    def __init__(
+        self, mapping: TableMapping, writer: Writer, portions: Portions, provenance: Provenance, stop: threading.Event
+    ) -> None:
+        self._mapping = mapping
+        self._writer = writer
+        self._portions = portions
+        self._provenance = provenance
+        self._stop = stop
+
+    def written(self, part: Iterable[Sized]) -> Iterator[Written]:
+        """Write it all; each Written comes when DynamoDB has acknowledged what it counts. Raises Stopped."""
+        for rows in self._portions.of(part):
+            yield from self._put(rows)
+            del rows  # before the next ones are read
+
+    def _put(self, rows: list[Row]) -> Iterator[Written]:
+        puts, faults = self._mapping.put_items(rows, self._provenance)
+        told = items = 0
+        for some in sliced(iter(self._mapping.load_operations(puts))):
+            if self._stop.is_set():
+                raise Stopped("asked to stop before this was done", place=self._mapping.source)
+            faults += [rejected.fault(self._mapping.source) for rejected in self._writer.write(some)]
+            items += len(some)
+            reached = len(rows) * items // len(puts)
+            yield Written(reached - told, len(some), [])
+            told = reached
+        yield Written(len(rows) - told, 0, faults)
+
+
+def sliced(operations: Iterator[ItemOperation]) -> Iterator[list[ItemOperation]]:
+    while part := list(islice(operations, SLICE_ITEMS)):
+        yield part
+
+
+class ChunkFile(NamedTuple):
+    """The file that a chunk of an export must have."""
+
+    path: Path
+    export: str
+    table: Table
+    chunk: Chunk
+    rows: int
+
+    def read(self) -> ChunkReader:
+        """Raises LogCorrupt if it is damaged, or not the one that it must be."""
+        found = read_chunk(self.path)
+        if (found.export, found.table, found.chunk, found.rows) != self[1:]:
+            raise LogCorrupt(f"is not chunk {self.chunk.number} of this export", place=str(self.path))
+        return found
+
+
+class Loaded(NamedTuple):
+    """A worker's last word on a chunk: how many writes its condition skipped, or why its file does not fit."""
+
+    held: int = 0
+    unfit: str = ""
+
+
+class ChunkWork(NamedTuple):
+    """What a worker loads by. ``target`` has its share of what may be written."""
+
+    mapping: TableMapping
+    target: Target
+    provenance: Provenance
+    spill: Path
+
+
+def chunk_loading(work: ChunkWork, stop: threading.Event) -> Do[ChunkFile, Written | Loaded]:
+    """In a worker. It keeps nothing: what is told is durable when the run has made it so."""
+    writer = Writer(DynamoClient(work.target), work.target, stop=stop)
+    # Half as much memory as where there is one process: there are several.
+    portions = Portions(work.mapping, work.spill / f"worker-{os.getpid()}", PORTION_BYTES // 2)
+    loader = PartLoader(work.mapping, writer, portions, work.provenance, stop)
+
+    def load(file: ChunkFile, tell: Tell[Written | Loaded]) -> None:
+        try:
+            export = file.read()
+        except LogCorrupt as error:
+            tell(Loaded(unfit=str(error)))
+            return
+        for written in loader.written(export.sized()):
+            tell(written)
+        tell(Loaded(writer.take_held()))
+
+    return load

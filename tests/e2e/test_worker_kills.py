@@ -1,0 +1,108 @@
+"""A load by workers that is ended in the middle: nothing lost, nothing doubled, and nobody goes on writing."""
+
+from __future__ import annotations
+
+import os
+import random
+import select
+import signal
+import subprocess
+import sys
+from contextlib import closing
+
+import pytest
+
+from demo.servers import Dynalite, DynamoServer, MariaDB, SqlServer
+from demo.shop import LiveWriter, fill
+from tests.e2e.conftest import MakeWork
+from tests.e2e.peaks import children
+from tests.e2e.work import GROUP, PATIENCE, RECORD, Work
+
+ROWS = 400
+# Workers also for so few rows, and although a cap makes the load last.
+WITH_WORKERS = """
+from whimbrel.__main__ import run
+from whimbrel.migration import load
+load.SECONDS_FOR_WORKERS, load.UNITS_OF_A_WORKER = 0.0, 1
+run()
+"""
+ENDS = {"parent": (signal.SIGKILL, -9), "worker": (signal.SIGKILL, 3), "stop": (signal.SIGTERM, 130)}
+
+
+def exported(work: Work, rows: int = ROWS) -> None:
+    work.source_settings, work.target_settings = "chunk_rows = 20", "max_write_units = 60"
+    fill(work.source, work.database, rows)
+    work.write_project()
+    with (work.folder / "whimbrel.toml").open("a") as file:
+        file.write("[run]\nworkers = 2\n")
+
+
+def loading(work: Work, *command: str) -> subprocess.Popen[str]:
+    """``whimbrel`` with two workers, when both are there and a part is loaded."""
+    (work.folder / "with_workers.py").write_text(WITH_WORKERS)
+    loaded = loaded_chunks(work)
+    process = subprocess.Popen(
+        [sys.executable, "with_workers.py", *command],
+        cwd=work.folder,
+        env=os.environ | {"WHIMBREL_SOURCE_PASSWORD": work.source.password},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    work.wait_for(lambda: len(children(process.pid)) == 2 and loaded_chunks(work) != loaded, process)
+    return process
+
+
+def loaded_chunks(work: Work) -> str:
+    return "".join(str(each["loaded"]) for each in work.checkpoint()["tables"].values())
+
+
+def end(process: subprocess.Popen[str], how: str) -> str:
+    """End it, and wait for its workers; what it says of that."""
+    sent, code = ENDS[how]
+    workers = [os.pidfd_open(pid) for pid in children(process.pid)]
+    victim = children(process.pid)[0] if how == "worker" else process.pid
+    os.kill(victim, sent)
+    _, said = process.communicate(timeout=PATIENCE)
+    assert process.returncode == code, said
+    for worker in workers:
+        with closing(os.fdopen(worker)):
+            assert select.select([worker], [], [], 10)[0], "it goes on without its parent"
+    return said
+
+
+@pytest.mark.parametrize(
+    "how", ["parent", pytest.param("worker", marks=pytest.mark.slow), pytest.param("stop", marks=pytest.mark.slow)]
+)
+def test_a_load_by_workers_continues_where_it_was_ended(
+    make_work: MakeWork, mariadb: MariaDB, dynalite: Dynalite, how: str
+) -> None:
+    work = make_work(mariadb, dynalite, mapping=GROUP)
+    exported(work)
+    said = end(loading(work, "migrate"), how)
+    if how == "worker":
+        assert "error[WorkerLost]: a worker process was ended by SIGKILL" in said
+    work.target_settings = ""
+    work.write_project()
+    work.call("migrate", "--until-caught-up")
+    work.assert_nothing_lost()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", ["group", "record"])
+@pytest.mark.timeout(600)
+def test_ended_again_and_again_while_an_application_writes(
+    make_work: MakeWork, source_server: SqlServer, dynalite: DynamoServer, shape: str
+) -> None:
+    chance = random.Random(f"{source_server.name} {shape}")
+    work = make_work(source_server, dynalite, mapping=GROUP if shape == "group" else RECORD)
+    exported(work, 2_000)
+    writer = LiveWriter(source_server, work.database, orders=500, rate=80)
+    writer.start()
+    for _ in range(8):
+        end(loading(work, "migrate"), chance.choice(list(ENDS)))
+    writer.stop()
+    work.target_settings = ""
+    work.write_project()
+    work.run("migrate", "--until-caught-up")
+    work.assert_nothing_lost()
