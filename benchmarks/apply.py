@@ -124,7 +124,7 @@ def _compare(folder: Path, count: int, rounds: int, endpoint: str, latency: str)
         work[shape + latency, "boto3, one by one"] = (few, partial(_one_by_one, boto, client, events))
         work[shape + latency, "boto3, folded"] = (few, partial(folded, quick, events))
         work[shape + latency, "whimbrel"] = (count, partial(apply, folder, rule, target))
-    return _measure(work, rounds)
+    return measure(work, rounds)
 
 
 def changes(count: int, seed: int = 1) -> Iterator[Change]:
@@ -181,7 +181,7 @@ def table(results: list[Result]) -> str:
     return "\n".join(lines)
 
 
-def _measure(work: dict[tuple[str, str], tuple[int, Callable[[], None]]], rounds: int) -> list[Result]:
+def measure(work: dict[tuple[str, str], tuple[int, Callable[[], None]]], rounds: int) -> list[Result]:
     seen: dict[tuple[str, str], list[float]] = {name: [] for name in work}
     wall: dict[tuple[str, str], list[float]] = {name: [] for name in work}
     for number in range(rounds + 1):

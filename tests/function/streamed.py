@@ -37,7 +37,7 @@ class Streamed:
     def __init__(self, folder: Path, kinesalite: Kinesalite, dynalite: Dynalite, *, shards: int = 2) -> None:
         self.folder = folder
         self.source = Applied(folder)
-        self._server, self.kinesis = kinesalite, kinesalite.client
+        self.server, self.kinesis = kinesalite, kinesalite.client
         self.stream, self.table, self.migration = unique("stream"), unique("items"), unique("migration")
         kinesalite.new_stream(self.stream, shards)
         self.at = Target(endpoint=kinesalite.endpoint, region="us-east-1")
@@ -87,27 +87,6 @@ class Streamed:
             if not self.sender.step():
                 self.sender.idle()
             self.mapping.step()
-
-    def split(self, chance: Any) -> None:
-        shard = chance.choice(self.open_shards())
-        low, high = (int(shard["HashKeyRange"][name]) for name in ("StartingHashKey", "EndingHashKey"))
-        self.kinesis.split_shard(
-            StreamName=self.stream,
-            ShardToSplit=shard["ShardId"],
-            NewStartingHashKey=str(chance.randrange(low + 2, high - 1)),
-        )
-        self._server.until_active(self.stream)
-
-    def merge(self) -> None:
-        first, second = sorted(self.open_shards(), key=lambda shard: int(shard["HashKeyRange"]["StartingHashKey"]))[:2]
-        self.kinesis.merge_shards(
-            StreamName=self.stream, ShardToMerge=first["ShardId"], AdjacentShardToMerge=second["ShardId"]
-        )
-        self._server.until_active(self.stream)
-
-    def open_shards(self) -> list[Any]:
-        listed = self.kinesis.describe_stream(StreamName=self.stream)["StreamDescription"]["Shards"]
-        return [shard for shard in listed if "EndingSequenceNumber" not in shard["SequenceNumberRange"]]
 
     def held(self) -> dict[str, Item]:
         """By boto3: what the table has, as ``Applied.expected`` says it."""

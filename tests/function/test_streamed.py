@@ -18,6 +18,7 @@ import pytest
 
 from demo.servers import Kinesalite
 from tests.function.event_source import Event, EventSource
+from tests.function.resharding import merge, open_shards, split
 from tests.function.streamed import Streamed
 from tests.migration.applied import any_change, delete, insert, update
 from whimbrel.dynamodb.wire import DynamoClient
@@ -82,10 +83,10 @@ class Trouble:
         what = self.chance.random()
         if what < 0.1 and self.resharded < MOST_RESHARDED:
             self.resharded += 1
-            if what < 0.05 and len(self.streamed.open_shards()) > 1:
-                self.streamed.merge()
+            if what < 0.05 and len(open_shards(self.streamed.server, self.streamed.stream)) > 1:
+                merge(self.streamed.server, self.streamed.stream)
             else:
-                self.streamed.split(self.chance)
+                split(self.streamed.server, self.streamed.stream, self.chance)
         elif what < 0.2 and self.kills < MOST_KILLS:
             self.kills += 1
             with suppress(Killed):
@@ -125,11 +126,11 @@ def test_a_small_history_arrives_through_a_split_and_a_merge(streamed: Streamed)
     chance = random.Random(7)
     history(streamed, chance, 20)
     streamed.sender.step()
-    streamed.split(chance)
+    split(streamed.server, streamed.stream, chance)
     history(streamed, chance, 20)
     streamed.sender.step()
     streamed.mapping.step()
-    streamed.merge()
+    merge(streamed.server, streamed.stream)
     history(streamed, chance, 20)
     streamed.restart_sender()
     streamed.settle()
@@ -349,3 +350,33 @@ def test_nothing_is_on_its_way_when_it_is_quiet(streamed: Streamed) -> None:
     while streamed.mapping.step():
         pass
     assert streamed.held()["one#1"]["name"] == {"S": "past"}
+
+
+@pytest.mark.slow
+def test_a_write_that_comes_late_is_there_before_what_follows_it(
+    streamed: Streamed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An invocation sends its write and is gone; the write arrives while the next invocation is already waiting."""
+    monkeypatch.setattr("tests.function.streamed.LEFT_SECONDS", 3.5)
+    streamed.source.transaction(insert(0, 1, "old"))
+    streamed.sender.step()
+    ask, late = DynamoClient.ask, list[bytes]()
+
+    async def sent_and_gone(wire: DynamoClient, operation: str, body: bytes) -> bytes:
+        if operation != "BatchWriteItem" or late:
+            return await ask(wire, operation, body)
+        late.append(body)
+        raise Killed
+
+    monkeypatch.setattr(DynamoClient, "ask", sent_and_gone)
+    with suppress(Killed):
+        while not late:
+            streamed.mapping.step()
+    assert late
+    streamed.source.transaction(update(0, (1, "old", 1), (1, "new", 1)))
+    streamed.sender.step()
+    arrival = threading.Timer(1.0, lambda: streamed.wire.call("BatchWriteItem", late[0]))
+    arrival.start()
+    streamed.settle()
+    arrival.join()
+    assert streamed.held()["one#1"]["name"] == {"S": "new"}

@@ -75,7 +75,7 @@ class StreamWriter:
     async def _put_call(self, records: Sequence[LaneRecord]) -> None:
         backoff = Backoff()
         while records:
-            refused = await self._calls.ask("PutRecords", _body(self._stream, records), partial(_refused, records))
+            refused = await self._calls.ask("PutRecords", body_of(self._stream, records), partial(_refused, records))
             if refused:
                 self._limit.halve()
                 if len(refused) < len(records):
@@ -97,7 +97,7 @@ def _calls(records: Sequence[LaneRecord]) -> Iterator[Sequence[LaneRecord]]:
         yield call
 
 
-def _body(stream: str, records: Sequence[LaneRecord]) -> bytes:
+def body_of(stream: str, records: Sequence[LaneRecord]) -> bytes:
     entries = [
         {
             "Data": b64encode(record.data).decode(),
