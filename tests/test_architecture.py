@@ -29,6 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # the nouns and what everything may stand on
     "records": set(),
     "errors": set(),
+    "file_name": set(),
     "private": set(),
     "memory": {"errors"},
     "threads": set(),
@@ -257,7 +258,6 @@ MAY_CALL = {
     "whimbrel.lake.sql.lake_folder",
     "whimbrel.lake.sql.statements",
     "whimbrel.lake.need.need",
-    "whimbrel.migration.late.moment",
 }
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from whimbrel import errors
 from whimbrel.cli import frame
-from whimbrel.cli.migration import _live_lines
+from whimbrel.cli.status import _live_lines
 from whimbrel.migration.live import Update
 from whimbrel.migration.progress import Progress, TableCounts
 from whimbrel.records import Position

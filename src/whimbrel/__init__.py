@@ -60,20 +60,17 @@ if TYPE_CHECKING:
         PlannedTable,
         Progress,
         Retried,
-        Status,
         TableReport,
         Update,
         Verification,
         apply,
         capture,
-        dead_letters,
         load,
         migrate,
         plan_migrate,
         refill,
         retry_dead,
         snapshot,
-        status,
         verify,
     )
     from whimbrel.api.prediction import (
@@ -102,6 +99,7 @@ if TYPE_CHECKING:
         update_endpoint,
         weigh_endpoint,
     )
+    from whimbrel.api.status import Status, dead_letters, status
     from whimbrel.project import Project, load_project
 
 __version__ = "0.2.0"
@@ -156,19 +154,16 @@ _PARTS = {
         "PlannedTable",
         "Progress",
         "Retried",
-        "Status",
         "Update",
         "Verification",
         "apply",
         "capture",
-        "dead_letters",
         "load",
         "migrate",
         "plan_migrate",
         "refill",
         "retry_dead",
         "snapshot",
-        "status",
         "verify",
     ),
     "api.prediction": (
@@ -197,6 +192,7 @@ _PARTS = {
         "update_endpoint",
         "weigh_endpoint",
     ),
+    "api.status": ("Status", "dead_letters", "status"),
     "project": ("Project", "load_project"),
 }
 _PART_OF = {name: part for part, names in _PARTS.items() for name in names}

@@ -67,7 +67,7 @@ def publish(file: IO[bytes], path: Path) -> None:
     sync_folder(path.parent)
 
 
-def append(path: Path, data: bytes) -> None:
+def append(path: Path, data: bytes | bytearray) -> None:
     """Add ``data`` to the end of a file, which need not be there. Durable on return."""
     with named(path):
         is_new = not path.exists()
@@ -87,12 +87,26 @@ def append_line(path: Path, line: bytes) -> None:
 
 def cut_torn_line(path: Path) -> None:
     """A crash may leave half a line at the end, which was never durable; what is appended must not run into it."""
-    if path.exists():
-        content = path.read_bytes()
-        if not content.endswith(b"\n"):
-            os.truncate(path, content.rfind(b"\n") + 1)
+    if path.exists() and (torn := after_last_newline(path)):
+        os.truncate(path, path.stat().st_size - len(torn))
 
 
+def after_last_newline(path: Path) -> bytes:
+    """What follows the last whole line, however long the file is before it."""
+    found: list[bytes] = []
+    with path.open("rb") as file:
+        at = file.seek(0, os.SEEK_END)
+        while at:
+            end, at = at, max(0, at - _BLOCK)
+            file.seek(at)
+            block = file.read(end - at)
+            found.append(block[block.rfind(b"\n") + 1 :])
+            if b"\n" in block:
+                break
+    return b"".join(reversed(found))
+
+
+_BLOCK = 1 << 16
 TAIL = 18  # the length of ,"crc":"xxxxxxxx"}
 
 

@@ -36,7 +36,7 @@ def a_letter(**values: Any) -> dict[str, Any]:
 def test_a_line_waives_that_letter_alone() -> None:
     """A later change of the row, another reason or another row is another letter; when it was written is not."""
     waivers = Waivers([a_letter()])
-    assert waivers.left([a_letter(time="later", phase="retry")]) == []
+    assert not list(waivers.left([a_letter(time="later", phase="retry")]))
     others = [
         a_letter(position="bin.1:9"),
         a_letter(reason="another"),
@@ -44,7 +44,7 @@ def test_a_line_waives_that_letter_alone() -> None:
         a_letter(item_key={"k": {"S": "2"}}),
         a_letter(table="shop.u"),
     ]
-    assert waivers.left([a_letter(), *others]) == others
+    assert list(waivers.left([a_letter(), *others])) == others
     assert waivers.has_item(["shop.t"], {"k": {"S": "1"}})
     assert not waivers.has_item(["shop.u"], {"k": {"S": "1"}})
     assert waivers.has_row("shop.t", {"id": 1})

@@ -165,14 +165,14 @@ def test_letters_are_durable_before_their_chunk_counts(records: Loading) -> None
     keep = records.checkpoints.save
 
     def save(fresh: checkpoint.Checkpoint) -> None:
-        seen.append((len(fresh.table("shop.things").loaded), len(read_letters(records.folder / "dead.jsonl"))))
+        seen.append((len(fresh.table("shop.things").loaded), len(list(read_letters(records.folder / "dead.jsonl")))))
         keep(fresh)
 
     records.checkpoints.save = save  # type: ignore[method-assign]
     assert records.load() == 0
     assert seen == [(1, 1), (2, 2), (3, 2)]
     assert records.progress.dead == 2
-    letters = read_letters(records.folder / "dead.jsonl")
+    letters = list(read_letters(records.folder / "dead.jsonl"))
     assert [(each["table"], each["reason"], each["phase"], each["item_key"]) for each in letters] == [
         ("shop.things", "never", "load", {"pk": {"S": f"thing#{n}"}}) for n in (5, 25)
     ]
@@ -185,7 +185,7 @@ def test_rows_that_cannot_be_mapped_are_letters(tmp_path: Path) -> None:
     loading.chunk((1, 1, "a"), (2, 1, None), (3, 1, "a"), high=None)
     assert loading.load() == 0
     assert list(loading.held()) == ["thing#a"]
-    assert len(read_letters(tmp_path / "dead.jsonl")) == loading.progress.dead == 2
+    assert len(list(read_letters(tmp_path / "dead.jsonl"))) == loading.progress.dead == 2
     assert (loading.loaded.rows_loaded, loading.loaded.items_loaded) == (3, 1)
     counts = loading.progress.tables["shop.things"]
     assert (counts.loaded_rows, counts.loaded_items) == (3, 1)

@@ -13,8 +13,8 @@ from whimbrel.checks.findings import Finding
 from whimbrel.checks.preview import Preview, PreviewedItem, PreviewedTable
 from whimbrel.checks.report import CheckReport
 from whimbrel.checks.run import CheckLimits
+from whimbrel.file_name import FILE_NAME
 from whimbrel.private import private
-from whimbrel.project import FILE_NAME
 from whimbrel.setup import project_file
 from whimbrel.setup.project_file import InitResult, Tls
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from whimbrel.api.opened import ProjectLike, opened
+from whimbrel.file_name import FILE_NAME
 from whimbrel.lake import restore as restoring
 from whimbrel.lake import sql as asking
 from whimbrel.lake import table as tables
@@ -18,7 +19,6 @@ from whimbrel.lake.refused import Refused
 from whimbrel.lake.restore import RestorePlan, RestoreResult
 from whimbrel.lake.sql import Database
 from whimbrel.lake.table import ConvertPlan, ConvertResult, CsvResult, ExportPlan, ExportResult
-from whimbrel.project import FILE_NAME
 
 if TYPE_CHECKING:
     import pyarrow

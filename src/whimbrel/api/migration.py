@@ -6,14 +6,14 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from whimbrel.api.opened import ProjectLike, opened, opened_to_migrate
+from whimbrel.api.opened import ProjectLike, opened_to_migrate
 from whimbrel.handover.cutover import undo_before_migrating
 from whimbrel.migration import moving, proving
 from whimbrel.migration.differences import Difference, TableReport
 from whimbrel.migration.live import Update
 from whimbrel.migration.moving import Asked, MigrationPlan, MigrationResult, PlannedTable
 from whimbrel.migration.progress import Progress
-from whimbrel.migration.proving import Retried, Status, Verification
+from whimbrel.migration.proving import Retried, Verification
 from whimbrel.migration.waivers import read_waivers
 
 __all__ = [
@@ -23,20 +23,17 @@ __all__ = [
     "PlannedTable",
     "Progress",
     "Retried",
-    "Status",
     "TableReport",
     "Update",
     "Verification",
     "apply",
     "capture",
-    "dead_letters",
     "load",
     "migrate",
     "plan_migrate",
     "refill",
     "retry_dead",
     "snapshot",
-    "status",
     "verify",
 ]
 
@@ -151,18 +148,6 @@ def verify(
     """
     with opened_to_migrate(project) as found:
         return proving.verify(found, _asked(stop, progress), read_waivers(waive_dead_letters))
-
-
-def status(project: ProjectLike) -> Status:
-    """How far the migration is. Raises StateError if nothing has begun."""
-    with opened(project) as found:
-        return proving.status(found)
-
-
-def dead_letters(project: ProjectLike) -> int:
-    """How many rows, or items, could not be migrated and wait for ``retry_dead``."""
-    with opened(project) as found:
-        return proving.dead_letters(found)
 
 
 def retry_dead(project: ProjectLike, *, stop: threading.Event | None = None) -> Retried:

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TypeAlias
 
 from whimbrel.errors import StateError
+from whimbrel.file_name import FILE_NAME
 from whimbrel.notes import note
 from whimbrel.private import OWNER, close_folder, private
-from whimbrel.project import FILE_NAME, NO_SOURCE, Project, Target, load_project
+from whimbrel.project import NO_SOURCE, Project, Target, load_project
 
 ProjectLike: TypeAlias = Project | str | os.PathLike[str]
 

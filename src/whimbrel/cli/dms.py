@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from whimbrel.project import Project
+if TYPE_CHECKING:
+    from whimbrel.project import Project
 
 _ASKED = "whimbrel.dms"
 
@@ -29,4 +30,8 @@ def with_dms_file(project: Project) -> Project:
     """The project with the DMS file that ``--dms`` names, if the command takes it and it is given."""
     context = click.get_current_context(silent=True)
     asked: Path | None = context.meta.get(_ASKED) if context else None
-    return replace(project, dms=asked) if asked else project
+    if not asked:
+        return project
+    from dataclasses import replace
+
+    return replace(project, dms=asked)

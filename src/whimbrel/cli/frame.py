@@ -1,4 +1,4 @@
-"""What every command shares: the project option, the way out of an error, signals, and the run's own log file."""
+"""What every command shares while it runs: the way out of an error, notes, and the run's own log file."""
 
 from __future__ import annotations
 
@@ -8,64 +8,38 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
 from whimbrel import notes
-from whimbrel.api.opened import read_project, state_error
-from whimbrel.cli.dms import with_dms_file
 from whimbrel.cli.stopping import FAILED, INTERRUPTED, at_once_without_memory
 from whimbrel.errors import Stopped, UserError, WhimbrelError
 from whimbrel.memory import out_of_memory, release
 from whimbrel.private import private
-from whimbrel.project import FILE_NAME, Project
 from whimbrel.ui.shortened import shortened
 
 log = logging.getLogger("whimbrel")
 
 OK, BROKEN, USER_ERROR, DEAD_LETTERS, DIFFERENCES = 0, 1, 2, 4, 5
 
-project_option = click.option(
-    "-p",
-    "--project",
-    "project_file",
-    type=click.Path(path_type=Path),
-    default=FILE_NAME,
-    show_default=True,
-    help="The project file.",
-)
-waive_option = click.option(
-    "--waive-dead-letters",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Accept the dead letters that are lines of this file, and no others.",
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="Report as JSON on standard output.")
 
-
-def guarded(command: Callable[..., int]) -> Callable[..., NoReturn]:
+def run_guarded(command: Callable[..., int], arguments: tuple[Any, ...], options: dict[str, Any]) -> NoReturn:
     """Exit with what ``command`` returns; an error of ours is a message and an exit code, never a traceback.
 
     What the command writes is its user's alone.
     """
-
-    @wraps(command)
-    def run(*arguments: Any, **options: Any) -> NoReturn:
-        try:
-            print_notes()
-            with private():
-                code = command(*arguments, **options)
-        except BrokenPipeError:
-            raise  # somebody who reads our output has seen enough: click ends it quietly
-        except (Exception, KeyboardInterrupt) as error:
-            code = _ended_by(error, bool(options.get("as_json")))
-        sys.stdout.flush()
-        sys.exit(code)
-
-    return run
+    try:
+        print_notes()
+        with private():
+            code = command(*arguments, **options)
+    except BrokenPipeError:
+        raise  # somebody who reads our output has seen enough: click ends it quietly
+    except (Exception, KeyboardInterrupt) as error:
+        code = _ended_by(error, bool(options.get("as_json")))
+    sys.stdout.flush()
+    sys.exit(code)
 
 
 def _ended_by(error: BaseException, as_json: bool) -> int:
@@ -79,6 +53,8 @@ def _ended_by(error: BaseException, as_json: bool) -> int:
             sys.stdout.flush()
         os._exit(FAILED)  # the interpreter's own end may need memory too, and wait for what cannot happen
     if isinstance(error, OSError):
+        from whimbrel.api.opened import state_error
+
         error = state_error(error)
     if not isinstance(error, WhimbrelError):
         raise error
@@ -108,16 +84,6 @@ def _told(error: WhimbrelError) -> str:
 
 def say_json(values: dict[str, Any]) -> None:
     click.echo(json.dumps(values, default=str))
-
-
-def named_project(path: Path) -> Project:
-    """The project as its file and the command line name it."""
-    return with_dms_file(read_project(path))
-
-
-def optional_project(path: Path) -> Project:
-    """As ``named_project``; without a file of the usual name, a project with no settings."""
-    return read_project(path, optional=True)
 
 
 def print_notes() -> None:

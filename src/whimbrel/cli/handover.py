@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from whimbrel.cli.dms import dms_option
-from whimbrel.cli.frame import guarded, json_option, named_project, project_option, waive_option
+from whimbrel.cli.options import guarded, json_option, named_project, project_option, waive_option
 
 
 @click.command()

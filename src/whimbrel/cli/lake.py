@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from whimbrel.cli.frame import guarded, json_option, named_project, project_option
+from whimbrel.cli.options import guarded, json_option, named_project, project_option
 
 FORMATS = ("table", "csv", "json", "parquet")
 dry_run_option = click.option("--dry-run", is_flag=True, help="Print what would be done, and exit.")

@@ -10,7 +10,7 @@ import whimbrel
 from whimbrel.cli import handover as handing_over
 from whimbrel.cli import lake as over_the_lake
 from whimbrel.cli.dms import dms_option
-from whimbrel.cli.frame import guarded, json_option, named_project, optional_project, project_option, waive_option
+from whimbrel.cli.options import guarded, json_option, named_project, optional_project, project_option, waive_option
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -219,9 +219,9 @@ def verify(project_file: Path, as_json: bool, waive_dead_letters: Path | None) -
 @guarded
 def status(project_file: Path, as_json: bool) -> int:
     """Show migration progress."""
-    from whimbrel.cli import migration
+    from whimbrel.cli import status as showing
 
-    return migration.status(named_project(project_file), as_json)
+    return showing.status(named_project(project_file), as_json)
 
 
 @main.command(name="retry-dead")

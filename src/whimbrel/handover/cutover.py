@@ -23,7 +23,7 @@ from whimbrel.handover.switching import switch
 from whimbrel.handover.watching import look_once, watch_fence
 from whimbrel.migration.live import Live
 from whimbrel.migration.moving import Asked
-from whimbrel.migration.past_fence import read_past_fence
+from whimbrel.migration.past_fence_noted import read_past_fence
 from whimbrel.migration.prepare import prepare
 from whimbrel.migration.progress import Progress
 from whimbrel.migration.run import Run

@@ -285,14 +285,14 @@ class Cutting:
 
     def _refuse_dead_letters(self) -> None:
         """Each is waived by name, or none is there; those that came since the plan, too."""
-        letters = read_letters(self._run.folder.dead)
-        if left := self._waivers.left(letters):
+        left = named(self._waivers.left(read_letters(self._run.folder.dead)))
+        if left.letters:
             raise HandoverError(
-                f"{len(left):,} dead letters that nobody has waived: {named(left)}",
+                f"{left.letters:,} dead letters that nobody has waived: {left}",
                 place=str(self._run.folder.dead),
                 hint="Correct the rows, and `whimbrel retry-dead`; or see --waive-dead-letters.",
             )
-        note_waived(self._run.folder.root, self._waivers.of(letters))
+        note_waived(self._run.folder.root, self._waivers.of(read_letters(self._run.folder.dead)))
 
     def _pause(self) -> None:
         if self._settings.before:

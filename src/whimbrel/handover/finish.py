@@ -23,7 +23,7 @@ from whimbrel.handover.state import Coordinator
 from whimbrel.handover.streams import turn_off
 from whimbrel.migration.dead import read_letters
 from whimbrel.migration.moving import Asked
-from whimbrel.migration.past_fence import LIST
+from whimbrel.migration.past_fence_noted import LIST
 from whimbrel.migration.state import StateFolder
 from whimbrel.migration.takeover import take_over
 from whimbrel.migration.waivers import read_waived
@@ -117,7 +117,7 @@ def _report(folder: StateFolder, now: Handover, removed: list[str], *, keep_fenc
         "source_gone": None if now.source_gone is None else datetime.fromtimestamp(now.source_gone, UTC).isoformat(),
         "removed": list(removed),
         "waived": list(read_waived(folder.root)),
-        "past_fence": len(read_letters(folder.root / LIST)),
+        "past_fence": sum(1 for _ in read_letters(folder.root / LIST)),
         "dead_letters": folder.dead.exists() and folder.dead.stat().st_size > 0,
     }
     with writing(path):

@@ -115,11 +115,10 @@ def _state_facts(prepared: Prepared, waivers: Waivers) -> Iterator[Fact]:
     if phase != "apply":
         yield Fact("cutover-not-following", str(folder.root), f"the phase is {phase!r}")
         return
-    letters = read_letters(folder.dead)
-    if left := waivers.left(letters):
-        yield Fact("cutover-dead-letters", str(folder.dead), f"{len(left):,} dead letters: {named(left)}")
-    if waived := waivers.of(letters):
-        yield Fact("cutover-waived", str(folder.dead), f"{len(waived):,} dead letters: {named(waived)}")
+    left, waived = named(waivers.left(read_letters(folder.dead))), named(waivers.of(read_letters(folder.dead)))
+    for code, found in (("cutover-dead-letters", left), ("cutover-waived", waived)):
+        if found.letters:
+            yield Fact(code, str(folder.dead), f"{found.letters:,} dead letters: {found}")
     live = read_status(folder)
     if live and (lag := live.get("lag_seconds")) and lag > project.cutover.max_lag:
         yield Fact("cutover-lag", "target", f"is {lag:.1f} seconds behind (max_lag = {project.cutover.max_lag:g})")

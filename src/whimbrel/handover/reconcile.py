@@ -80,7 +80,7 @@ def reconcile(
             work.delete_rest(target)
         writer.let_go_aside(work.is_gone)
         aside = writer.settle_aside()
-    letters.settle([letter for letter in letters.letters() if _is_ours(letter)], work.faults, PHASE)
+    letters.settle(_is_ours, work.faults, PHASE)
     return Reconciled(work.written, work.deleted, len(ItemLetters(letters)), aside)
 
 

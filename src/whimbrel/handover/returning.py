@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+from itertools import chain
 
 from whimbrel.errors import HandoverError, RollbackUndone, Stopped, WhimbrelError
 from whimbrel.handed_over import CLOSING, DECIDED, OPEN, RETURNED, Handover
@@ -22,7 +23,8 @@ from whimbrel.handover.switching import announce
 from whimbrel.handover.watching import watch_fence
 from whimbrel.migration import late
 from whimbrel.migration.dead import read_letters
-from whimbrel.migration.past_fence import LIST, FenceWatch
+from whimbrel.migration.past_fence import FenceWatch
+from whimbrel.migration.past_fence_noted import LIST
 from whimbrel.migration.positions import source_end
 from whimbrel.migration.run import Run
 from whimbrel.migration.waivers import Waivers, named, note_waived
@@ -156,10 +158,10 @@ class Returning:
                 hint="Two items say what only one row may: see whimbrel_reverse_rows, and change one of them.",
             )
         path = self._run.folder.root / "reverse-dead.jsonl"
-        letters = read_letters(path)
-        if left := self._waivers.left(letters):
+        left = named(self._waivers.left(read_letters(path)))
+        if left.letters:
             raise HandoverError(
-                f"{len(left):,} items could not be written back to the source: {named(left)}",
+                f"{left.letters:,} items could not be written back to the source: {left}",
                 place=str(path),
                 hint="The file says why. To open the source without them: --waive-dead-letters with a copy of it.",
             )
@@ -167,9 +169,10 @@ class Returning:
     def _refuse_written_past_fence(self, watch: FenceWatch, position: Position, seconds: float) -> None:
         """Nobody but the reverse stream wrote to the source up to ``position``, or each change is waived by name."""
         watch.wait_until(position, seconds)
-        if left := self._waivers.left(watch.letters.letters()):
+        left = named(self._waivers.left(watch.letters.letters()))
+        if left.letters:
             raise HandoverError(
-                f"{len(left):,} changes at the source got past the fence: {named(left)}",
+                f"{left.letters:,} changes at the source got past the fence: {left}",
                 place=str(self._run.folder.root / LIST),
                 hint="To return with the rows as they are: --waive-dead-letters with a copy of the file. Where a row "
                 "is to be as its item says, write to the item at DynamoDB first.",
@@ -183,7 +186,7 @@ class Returning:
             )
 
     def _note_waived(self, watch: FenceWatch) -> None:
-        letters = [*read_letters(self._run.folder.root / "reverse-dead.jsonl"), *watch.letters.letters()]
+        letters = chain(read_letters(self._run.folder.root / "reverse-dead.jsonl"), watch.letters.letters())
         note_waived(self._run.folder.root, self._waivers.of(letters))
 
     def _wait(self, seconds: float) -> None:

@@ -24,7 +24,8 @@ from whimbrel.migration.dead import read_letters
 from whimbrel.migration.late import Late
 from whimbrel.migration.live import Live
 from whimbrel.migration.moving import Asked
-from whimbrel.migration.past_fence import LIST, PHASE, fault_of
+from whimbrel.migration.past_fence import PHASE, fault_of
+from whimbrel.migration.past_fence_noted import LIST
 from whimbrel.migration.prepare import prepare
 from whimbrel.migration.progress import Progress
 from whimbrel.migration.run import Run

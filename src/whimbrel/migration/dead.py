@@ -1,7 +1,10 @@
 """Dead letters: rows and operations that could not become an item, kept with the reason so that they can be retried.
 
 Only the process that holds the run lock writes the file. A letter is durable before anything counts as done, and goes
-only in the same step in which those that take its place come: ``settle`` replaces the file.
+only in the same step in which those that take its place come: ``Replacement`` replaces the file.
+
+There may be as many letters as rows, each with two images of its row. So they are read one after the other, and only
+their digests stay in memory.
 """
 
 from __future__ import annotations
@@ -9,18 +12,22 @@ from __future__ import annotations
 import base64
 import hashlib
 import time
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import orjson
 
-from whimbrel.durable import append, cut_torn_line, replace_file
+from whimbrel.durable import after_last_newline, append, cut_torn_line, publish
 from whimbrel.errors import StateError
+from whimbrel.migration.digest_set import DigestSet
 from whimbrel.records import Fault, Row, Table, Value
 
 Letter = dict[str, Any]
+AT_ONCE = 8 << 20  # bytes of letters that are made durable together
 LOAD, CONFIRMED = "load", "confirmed"  # phases of letters: of the load, to be settled; and what came of that
 
 
@@ -34,51 +41,107 @@ class DeadLetters:
         self._path = path
         with _told(path):
             _end_last_line(path)
-        self._known = {identity_of(letter): str(letter["phase"]) for letter in read_letters(path)}
+        self._known, self._phases = DigestSet(), Counter[str]()
+        for letter in read_letters(path):
+            self._note(letter)
 
     def __len__(self) -> int:
         return len(self._known)
 
     def add(self, faults: Iterable[Fault], phase: str) -> int:
         """Write the faults that are not in the file yet; they are durable on return. Returns how many were new."""
-        return self.take([letter_of(fault, phase) for fault in faults])
+        return self.take(letter_of(fault, phase) for fault in faults)
 
     def take(self, letters: Iterable[Letter]) -> int:
         """The same of letters as another file has them."""
-        fresh = {identity_of(letter): letter for letter in letters}
-        fresh = {identity: letter for identity, letter in fresh.items() if identity not in self._known}
-        if fresh:
-            with _told(self._path):
-                append(self._path, _lines(fresh.values()))
-            self._known |= {identity: str(letter["phase"]) for identity, letter in fresh.items()}
-        return len(fresh)
+        before, lines = len(self._known), bytearray()
+        for letter in letters:
+            if self._note(letter):
+                lines += _line(letter)
+            if len(lines) >= AT_ONCE:
+                self._append(lines)
+                lines = bytearray()
+        self._append(lines)
+        return len(self._known) - before
 
     def of(self, phase: str) -> bool:
         """Whether there are letters of this phase."""
-        return phase in self._known.values()
+        return self._phases[phase] > 0
 
-    def letters(self) -> list[Letter]:
+    def letters(self) -> Iterator[Letter]:
         """All letters, as the file has them."""
         return read_letters(self._path)
 
-    def settle(self, letters: Iterable[Letter], faults: Iterable[Fault], phase: str) -> None:
-        """Put the letters of ``faults`` instead of ``letters``, in one durable step; all others stay.
+    def settle(self, gone: Callable[[Letter], bool], faults: Iterable[Fault], phase: str) -> None:
+        """Put the letters of ``faults`` instead of those that are ``gone``, in one durable step; all others stay.
 
-        Must be called only when what ``letters`` stood for is acknowledged. After a crash the file is the old one or
+        Must be called only when what those letters stood for is acknowledged. After a crash the file is the old one or
         the new one, and the old one is played again without harm.
         """
-        gone = {identity_of(letter) for letter in letters}
-        kept = {identity_of(letter): letter for letter in read_letters(self._path)}
-        kept = {identity: letter for identity, letter in kept.items() if identity not in gone}
-        kept = {identity_of(letter): letter for letter in (letter_of(fault, phase) for fault in faults)} | kept
+        with Replacement(self) as fresh:
+            fresh.add(faults, phase)
+            fresh.publish(gone)
+
+    def _note(self, letter: Letter) -> bool:
+        """Whether it is new."""
+        if not self._known.add(identity_of(letter)):
+            return False
+        self._phases[letter["phase"]] += 1
+        return True
+
+    def _append(self, lines: bytearray) -> None:
+        if lines:
+            with _told(self._path):
+                append(self._path, lines)
+
+
+class Replacement:
+    """What will be the file of ``letters``: new letters first, which come while the old ones are played again, and then
+    those that stay. While it is entered; without ``publish`` the file stays as it was.
+    """
+
+    def __init__(self, letters: DeadLetters) -> None:
+        self._letters, self._path = letters, letters._path
+        self._known, self._phases = DigestSet(), Counter[str]()
+
+    def __enter__(self) -> Replacement:
         with _told(self._path):
-            replace_file(self._path, _lines(kept.values()))
-        self._known = {identity: str(letter["phase"]) for identity, letter in kept.items()}
+            self._file = self._path.with_name(self._path.name + ".new").open("wb")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._file.closed:
+            self._file.close()
+            Path(self._file.name).unlink(missing_ok=True)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def add(self, faults: Iterable[Fault], phase: str) -> None:
+        for fault in faults:
+            self._write(letter_of(fault, phase))
+
+    def publish(self, gone: Callable[[Letter], bool]) -> None:
+        """Durable on return. To be called when what the letters that are ``gone`` stood for is acknowledged."""
+        for letter in self._letters.letters():
+            if not gone(letter):
+                self._write(letter)
+        with _told(self._path):
+            publish(self._file, self._path)
+        self._letters._known, self._letters._phases = self._known, self._phases
+
+    def _write(self, letter: Letter) -> None:
+        if self._known.add(identity_of(letter)):
+            self._phases[letter["phase"]] += 1
+            with _told(self._path):
+                self._file.write(_line(letter))
 
 
 def _end_last_line(path: Path) -> None:
     """An editor may leave out the end of the last line; what a crash left of one was never durable, and is cut off."""
-    last = path.read_bytes().rpartition(b"\n")[2] if path.exists() else b""
+    last = after_last_newline(path) if path.exists() else b""
     try:
         whole = isinstance(orjson.loads(last), dict)
     except orjson.JSONDecodeError:
@@ -89,19 +152,26 @@ def _end_last_line(path: Path) -> None:
     append(path, b"\n")
 
 
-def read_letters(path: Path) -> list[Letter]:
-    """All letters of the file; a last line torn by a crash was never durable and is left out."""
+def read_letters(path: Path) -> Iterator[Letter]:
+    """All letters of the file, one after the other; a last line torn by a crash was never durable and is left out.
+
+    Raises StateError where the file is not one of dead letters.
+    """
     try:
-        *lines, _torn = path.read_bytes().split(b"\n")
-        letters = [orjson.loads(line) for line in lines]
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                if line.endswith(b"\n"):
+                    yield _checked(orjson.loads(line), number, path)
     except FileNotFoundError:
-        return []
+        return
     except (OSError, orjson.JSONDecodeError) as error:
         raise _no_letters(path, str(error)) from None
-    for number, letter in enumerate(letters, 1):
-        if not isinstance(letter, dict) or not all(isinstance(letter.get(name), kind) for name, kind in _FORM.items()):
-            raise _no_letters(path, f"line {number} is not a dead-letter record")
-    return letters
+
+
+def _checked(letter: Any, number: int, path: Path) -> Letter:
+    if not isinstance(letter, dict) or not all(isinstance(letter.get(name), kind) for name, kind in _FORM.items()):
+        raise _no_letters(path, f"line {number} is not a dead-letter record")
+    return letter
 
 
 _FORM: dict[str, Any] = {
@@ -130,8 +200,8 @@ def _told(path: Path) -> Iterator[None]:
         raise StateError(f"the dead letters cannot be written: {error.strerror}", place=str(path), hint=hint) from error
 
 
-def _lines(letters: Iterable[Letter]) -> bytes:
-    return b"".join(orjson.dumps(letter) + b"\n" for letter in letters)
+def _line(letter: Letter) -> bytes:
+    return orjson.dumps(letter) + b"\n"
 
 
 def letter_of(fault: Fault, phase: str) -> Letter:

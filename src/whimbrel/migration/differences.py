@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from whimbrel.item import item_size
 from whimbrel.records import Item
 
 LISTED = 1_000  # differences named in the report; beyond them only counted
+WHOLE, LONGEST = 5, 4_096  # the first so many have both items, whatever their size; the others if they have fewer bytes
+LEFT_OUT = f"both items are left out here: they have more than {LONGEST:,} bytes"
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
     """One item that is not what the source says. ``kind``: missing, changed, extra, unmappable or unsettled.
 
-    ``key`` is empty, and ``reason`` names the row, when a row cannot even have an item's key.
+    Items of more than LONGEST bytes are left out after the first WHOLE, and ``reason`` says so. ``key`` is empty, and
+    ``reason`` names the row, when a row cannot even have an item's key.
     """
 
     table: str
@@ -54,12 +58,20 @@ class TableReport:
 
     def note(self, difference: Difference, *, waived: bool = False) -> None:
         if waived:
-            self.waived.append(difference)
+            self.waived.append(_listed(difference, len(self.waived)))
             return
         self.count(difference.kind)
         if len(self.differences) < LISTED:
-            self.differences.append(difference)
+            self.differences.append(_listed(difference, len(self.differences)))
 
     def count(self, kind: str) -> None:
         """A difference that is not named."""
         self.counts[kind] = self.counts.get(kind, 0) + 1
+
+
+def _listed(difference: Difference, before: int) -> Difference:
+    """As it is listed behind ``before`` others: a thousand items of 400 KB would not fit in memory."""
+    size = item_size(difference.expected or {}) + item_size(difference.found or {})
+    if before < WHOLE or size <= LONGEST:
+        return difference
+    return replace(difference, expected=None, found=None, reason=difference.reason or LEFT_OUT)

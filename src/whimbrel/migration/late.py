@@ -14,15 +14,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import orjson
 
-from whimbrel.durable import append, cut_torn_line, replace_file, writing
+from whimbrel.durable import append, cut_torn_line, writing
 from whimbrel.dynamodb.session import open_client
 from whimbrel.dynamodb.shards import refuse_other_stream
 from whimbrel.dynamodb.streams import StreamRecord, is_marker, open_streams, read_stream
@@ -30,11 +29,11 @@ from whimbrel.errors import LogGone, Retryable, StateError, Stopped, WhimbrelErr
 from whimbrel.handed_over import FOLLOWING, load
 from whimbrel.item import key_id
 from whimbrel.migration.dirty import newest_place, noted_since
-from whimbrel.migration.dirty_files import DirtyPlace, Unknown
+from whimbrel.migration.dirty_files import Unknown
+from whimbrel.migration.late_writes import LIST, LateState, read_state, save_state
 from whimbrel.migration.run import Run
 from whimbrel.threads import Thread
 
-STATE, LIST = "late.json", "late-writes.jsonl"
 LOOK_EVERY = 5.0  # seconds
 KEPT = 23 * 3600.0  # seconds: a stream has the changes of 24 hours
 LISTED = 100_000  # writes
@@ -43,50 +42,11 @@ Streams = Mapping[str, Mapping[str, str]]  # by target table, by shard: the sequ
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class LateState:
-    """``opened``: when the source was given back. All writes up to ``until`` (both in seconds since the epoch) are
-    noted, but for those in the times of ``unknown``: from, to, and why. ``ended``: why nobody reads on, "" if
-    somebody does. ``noted`` is where the dirty keys have what whimbrel writes from ``until`` on.
-    """
-
-    opened: float
-    until: float
-    streams: dict[str, str]  # by target table, the stream's ARN
-    places: dict[str, dict[str, str]]
-    noted: DirtyPlace | None
-    unknown: list[tuple[float, float, str]]
-    ended: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class LateWrites:
-    """What ``status`` says of it. ``count`` writes are listed in the file ``path``."""
-
-    count: int
-    path: str
-    until: float
-    unknown: tuple[tuple[float, float, str], ...]
-    ended: str
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-
 def begin(root: Path, streams: Mapping[str, str], places: Streams) -> None:
     """To be called before the decision to give the source back. Durable when it returns. Raises StateError."""
     now = time.time()
     shards = {target: dict(ends) for target, ends in places.items()}
-    _save(root, LateState(now, now, dict(streams), shards, newest_place(root), []))
-
-
-def read_late(root: Path) -> LateWrites | None:
-    """None if no rollback gave the source back, or a cutover took it again. Raises StateError."""
-    now = _load(root)
-    if now is None or load(root).step != FOLLOWING:
-        return None
-    path = root / LIST
-    return LateWrites(_lines(path), str(path), now.until, tuple(now.unknown), now.ended)
+    save_state(root, LateState(now, now, dict(streams), shards, newest_place(root), []))
 
 
 class Late:
@@ -95,7 +55,7 @@ class Late:
     def __init__(self, run: Run, say: Callable[[str], object]) -> None:
         self._root, self._stop, self._say = run.folder.root, run.stop, say
         self._target, self._skips_expired = run.prepared.project.target, run.prepared.project.cutover.ttl == "skip"
-        self._now = _load(self._root) if load(self._root).step == FOLLOWING else None
+        self._now = read_state(self._root) if load(self._root).step == FOLLOWING else None
         self._newest = self._now.noted if self._now else None
         self._known = _listed(self._root / LIST) if self._now else set()
         self._clients: tuple[Any, Any] | None = None  # to make them takes longer than most looks
@@ -168,7 +128,7 @@ class Late:
         # One look behind: the stream may show a write a moment after it was acknowledged.
         self._now = replace(now, until=began, places=places, noted=behind or newest, unknown=unknown)
         self._newest = newest
-        _save(self._root, self._now)
+        save_state(self._root, self._now)
 
     def _read(self, now: LateState) -> tuple[list[tuple[str, StreamRecord]], dict[str, dict[str, str]]]:
         if self._clients is None:
@@ -206,7 +166,7 @@ class Late:
 
     def _end(self, now: LateState, why: str) -> None:
         self._now = replace(now, ended=why)
-        _save(self._root, self._now)
+        save_state(self._root, self._now)
         self._say(f"Late writes at DynamoDB are not looked for any more: {why}")
 
 
@@ -238,37 +198,3 @@ def _listed(path: Path) -> set[tuple[str, str]]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         hint = "Move the file away: what was written late is listed in a new one from here on."
         raise StateError(f"is not a list of late writes: {error!r}", place=str(path), hint=hint) from error
-
-
-def _lines(path: Path) -> int:
-    try:
-        return path.read_bytes().count(b"\n")
-    except FileNotFoundError:
-        return 0
-    except OSError as error:
-        raise StateError(f"cannot be read: {error.strerror}", place=str(path)) from error
-
-
-def _load(root: Path) -> LateState | None:
-    path = root / STATE
-    try:
-        fields = orjson.loads(path.read_bytes())
-        place = fields.pop("noted")
-        unknown = [(begin, end, why) for begin, end, why in fields.pop("unknown")]
-        return LateState(noted=DirtyPlace(**place) if place else None, unknown=unknown, **fields)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        hint = "Remove it: late writes at DynamoDB are not looked for then."
-        raise StateError(f"cannot be read: {error}", place=str(path), hint=hint) from error
-
-
-def _save(root: Path, now: LateState) -> None:
-    fields = asdict(now) | {"noted": now.noted._asdict() if now.noted else None}
-    with writing(root / STATE):
-        replace_file(root / STATE, orjson.dumps(fields) + b"\n")
-
-
-def moment(seconds: float) -> str:
-    """For people."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(sep=" ", timespec="seconds")

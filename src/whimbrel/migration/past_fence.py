@@ -13,23 +13,18 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from types import TracebackType
-from typing import Any
 
-import orjson
-
-from whimbrel.durable import replace_file, writing
 from whimbrel.errors import HandoverError, SourceUnreachable, StateError, Stopped, UnsupportedSource, WhimbrelError
-from whimbrel.handed_over import CLOSING, OPEN, Handover
+from whimbrel.handed_over import Handover
 from whimbrel.migration.capture import own_server_id
-from whimbrel.migration.dead import DeadLetters, read_letters
+from whimbrel.migration.dead import DeadLetters
+from whimbrel.migration.past_fence_noted import LIST, ReadPastFence, read_noted, save_noted
 from whimbrel.migration.run import Run
-from whimbrel.migration.waivers import named
 from whimbrel.mysql.binlog.alterations import Alteration
 from whimbrel.mysql.binlog.statements import Statement
 from whimbrel.mysql.binlog.stream import BinlogStream
@@ -39,7 +34,7 @@ from whimbrel.mysql.schema import hidden_columns, read_table
 from whimbrel.records import Change, Commit, Fault, Idle, Position, Table
 from whimbrel.threads import Thread
 
-STATE, LIST, PHASE = "past-fence.json", "past-fence.jsonl", "past-fence"
+PHASE = "past-fence"
 MOST = 10_000  # changes that are named; what comes then is counted
 MOST_AT_ONCE = 1_000  # of one transaction
 SAVED_EVERY = 2.0  # seconds
@@ -48,44 +43,6 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 Name = tuple[str, str]
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """``epoch`` is the fence's. Everything up to ``position`` was looked at; ``more`` changes were not named.
-    ``faults``: what of the fence was not as it was made, at the last look. ``ended``: why nobody can read on.
-    """
-
-    epoch: int
-    position: Position
-    more: int = 0
-    faults: tuple[str, ...] = ()
-    ended: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class PastFence:
-    """What ``status`` says of it. ``count`` changes were seen, and are in the file ``path`` (MOST of them)."""
-
-    count: int
-    first: str
-    path: str
-    position: str
-    faults: tuple[str, ...]
-    ended: str
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-def read_past_fence(root: Path, now: Handover) -> PastFence | None:
-    """None where nobody looked since the cutover, or DynamoDB is not open. Raises StateError."""
-    read = _load(root)
-    if read is None or now.step not in (OPEN, CLOSING) or read.epoch != now.fence_epoch:
-        return None
-    letters = read_letters(root / LIST)
-    count, first = len(letters) + read.more, named(letters)
-    return PastFence(count, first, str(root / LIST), str(read.position), read.faults, read.ended)
 
 
 class FenceWatch:
@@ -100,11 +57,11 @@ class FenceWatch:
         assert now.end, "it was decided"
         self._run, self._now, self._schema, self._faults, self._say = run, now, schema, faults, say
         self._root, self._source = run.folder.root, run.prepared.project.source
-        read = _load(self._root)
+        read = read_noted(self._root)
         if read is None or read.epoch != now.fence_epoch:
             (self._root / LIST).unlink(missing_ok=True)  # of an earlier cutover: its rollback has taken it over
-            read = Read(now.fence_epoch, now.end)
-            _save(self._root, read)
+            read = ReadPastFence(now.fence_epoch, now.end)
+            save_noted(self._root, read)
         self._read = read
         self.letters = DeadLetters(self._root / LIST)
         self._marks: set[Name] = set()
@@ -193,7 +150,7 @@ class FenceWatch:
                         return
             finally:
                 self._stream.close()
-                _save(self._root, self._read)
+                save_noted(self._root, self._read)
 
     def _tables(self, connection: Mysql) -> dict[Name, Table]:
         """The fenced ones, and those of the reverse stream by whose rows its transactions are known."""
@@ -224,7 +181,7 @@ class FenceWatch:
             self._look_at_fence()
         if now - self._saved > SAVED_EVERY:
             self._saved = now
-            _save(self._root, self._read)
+            save_noted(self._root, self._read)
 
     def _begin_transaction(self) -> None:
         self._changes, self._beyond, self._ours = [], 0, False
@@ -260,14 +217,14 @@ class FenceWatch:
             faults = tuple(self._faults())
             if faults != self._read.faults:
                 self._read = replace(self._read, faults=faults)
-                _save(self._root, self._read)
+                save_noted(self._root, self._read)
                 if faults:
                     self._say(f"The fence is not as it was made: {'; '.join(faults)}.")
 
     def _end(self, why: str) -> None:
         self._read = replace(self._read, ended=why)
         with suppress(StateError):
-            _save(self._root, self._read)
+            save_noted(self._root, self._read)
         self._say(f"What is written past the fence cannot be told any more: {why}")
 
 
@@ -280,22 +237,3 @@ def fault_of(change: Change, run: Run) -> Fault:
     key = {name: row[table.index(name)] for name in table.primary_key}
     item_key = run.prepared.mappings[table.full_name].item_key(row)
     return Fault(table.full_name, f"{how} at the source, past the fence", key, item_key, change)
-
-
-def _load(root: Path) -> Read | None:
-    path = root / STATE
-    try:
-        fields: Mapping[str, Any] = orjson.loads(path.read_bytes())
-        position, faults = Position(**fields["position"]), tuple(fields["faults"])
-        return Read(int(fields["epoch"]), position, int(fields["more"]), faults, str(fields["ended"]))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        hint = "Remove it: the source's binlog is read again from the end of the cutover."
-        raise StateError(f"cannot be read: {error!r}", place=str(path), hint=hint) from error
-
-
-def _save(root: Path, read: Read) -> None:
-    fields = asdict(read) | {"position": read.position.as_fields()}
-    with writing(root / STATE):
-        replace_file(root / STATE, orjson.dumps(fields) + b"\n")

@@ -1,31 +1,26 @@
-"""The verbs that look and prove, as they are done with one project: verify, status, retry-dead."""
+"""The verbs that look and prove, as they are done with one project: verify and retry-dead."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from whimbrel import checkpoint, handed_over
-from whimbrel.checkpoint import Checkpoint
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.errors import Locked, StateError, Stopped
-from whimbrel.handed_over import CUTTING, Handover, refuse_handed_over
-from whimbrel.migration.dead import read_letters
+from whimbrel.handed_over import CUTTING, refuse_handed_over
 from whimbrel.migration.differences import TableReport
 from whimbrel.migration.follow import Follower, quieten
-from whimbrel.migration.late import LateWrites, read_late
-from whimbrel.migration.live import Live, read_status
+from whimbrel.migration.live import Live
 from whimbrel.migration.moving import Asked
-from whimbrel.migration.past_fence import PastFence, read_past_fence
 from whimbrel.migration.prepare import Prepared, followable, prepare, same_rules
 from whimbrel.migration.progress import Progress
 from whimbrel.migration.retry import retry
 from whimbrel.migration.run import Run
 from whimbrel.migration.state import StateFolder
-from whimbrel.migration.time_to_return import WayBack, read_way_back
+from whimbrel.migration.status import dead_letters
 from whimbrel.migration.verify import verify_all
 from whimbrel.migration.waivers import NONE, Waivers
 from whimbrel.project import Project
@@ -47,36 +42,6 @@ class Verification:
 
     def to_dict(self) -> dict[str, Any]:
         return {"equal": self.equal, "tables": [table.to_dict() for table in self.tables]}
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """``running`` has the figures of the process that is at work, None if none is. ``reasons``: of the dead letters,
-    with how often each is given, the most frequent ones first. ``handover`` says which side takes writes, ``way_back``
-    how long one may return to the source, ``late`` what was written at DynamoDB after a return, ``past_fence`` what
-    others wrote to the source since a cutover.
-    """
-
-    checkpoint: Checkpoint
-    running: dict[str, Any] | None
-    dead_letters: int
-    reasons: tuple[tuple[str, int], ...]
-    handover: Handover = field(default_factory=Handover)
-    way_back: WayBack | None = None
-    late: LateWrites | None = None
-    past_fence: PastFence | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        found = checkpoint.as_dict(self.checkpoint)
-        return {
-            "checkpoint": found,
-            "running": self.running,
-            "dead_letters": self.dead_letters,
-            "handover": self.handover.to_dict(),
-            "way_back": self.way_back.to_dict() if self.way_back else None,
-            "past_fence": self.past_fence.to_dict() if self.past_fence else None,
-            "late_writes": self.late.to_dict() if self.late else None,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,23 +100,6 @@ def _applied_elsewhere(prepared: Prepared) -> Callable[[], Position | None]:
     return lambda: checkpoint.load(path).applied_position
 
 
-def status(project: Project) -> Status:
-    """The Checkpoint, the live figures of a running process, and the dead letters by reason."""
-    folder = StateFolder(project.state)
-    if not folder.checkpoint.exists():
-        raise StateError("nothing has begun yet", place=str(folder.root), hint="Begin with: whimbrel migrate")
-    letters = read_letters(folder.dead)
-    reasons = Counter(letter["reason"] for letter in letters).most_common()
-    handover = handed_over.load(folder.root)
-    now, way_back = checkpoint.load(folder.checkpoint), read_way_back(folder.root, handover)
-    late, past_fence = read_late(folder.root), read_past_fence(folder.root, handover)
-    return Status(now, read_status(folder), len(letters), tuple(reasons), handover, way_back, late, past_fence)
-
-
-def dead_letters(project: Project) -> int:
-    return len(read_letters(StateFolder(project.state).dead))
-
-
 def retry_dead(project: Project, asked: Asked) -> Retried:
     """Map the rows of all dead letters again, as they are in the source now, and write what can be written."""
     if not dead_letters(project) and not project.stream:  # a function's are fetched first
@@ -160,6 +108,6 @@ def retry_dead(project: Project, asked: Asked) -> Retried:
     with Run(prepared, asked.stop, progress) as run:
         if project.stream and run.phase == "apply":
             quieten(run)
-        letters = run.dead.letters()  # those that the lock protects: another process may have ended meanwhile
-        written, left = retry(run, letters)
-    return Retried(len(letters), written, left)
+        letters = len(run.dead)  # those that the lock protects: another process may have ended meanwhile
+        done = retry(run)
+        return Retried(letters, done.written, len(run.dead))

@@ -18,12 +18,17 @@ Put says so: the item is deleted.
 from __future__ import annotations
 
 import shutil
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
+from typing import NamedTuple
+
+import orjson
 
 from whimbrel.dynamodb.read import get_items
 from whimbrel.item import key_id
 from whimbrel.mapping.design import TableMapping
-from whimbrel.migration.dead import Letter, exact_values
+from whimbrel.migration.dead import Letter, Replacement, exact_values
 from whimbrel.migration.lookup import read_whole_table, rows_within
 from whimbrel.migration.prepare import not_altered
 from whimbrel.migration.run import Run
@@ -35,40 +40,77 @@ from whimbrel.records import Fault, Item, ItemOperation, Provenance, Put, Row, V
 
 AT_ONCE = 50  # letters whose items are in memory together: an item has 400 KB at most, and its rows may have more
 AT_ONCE_UNLOCATED = 50_000  # where each look reads the whole table
+LETTER_BYTES = 16 << 20  # of letters that wait for others of their table
 BYTES_AT_ONCE = 32 << 20  # of rows, by the server's estimate
 
 
-def retry(run: Run, letters: list[Letter], phase: str = "retry") -> tuple[int, int]:
-    """Write the items of ``letters`` as their rows are now; returns how many were written, and how many letters are
-    left of these. What still cannot be mapped becomes a letter of ``phase``.
+class Outcome(NamedTuple):
+    """``written`` items went to the target; ``left`` letters are what became of the others."""
+
+    written: int
+    left: int
+
+
+def retry(run: Run, phase: str = "retry", *, only: str = "") -> Outcome:
+    """Write the items of the dead letters, or of those of the phase ``only``, as their rows are now. What still cannot
+    be mapped becomes a letter of ``phase``.
 
     Raises Stopped, and SchemaDrift if a table was altered since it was prepared: then all letters stay.
     """
-    mine = {source: [each for each in letters if each["table"] == source] for source in run.prepared.mappings}
-    written, faults = 0, list[Fault]()
-    with closing(connect(run.prepared.project.source)) as connection:
+    mappings = run.prepared.mappings
+    written = 0
+
+    def is_ours(letter: Letter) -> bool:
+        return letter["phase"] == (only or letter["phase"]) and letter["table"] in mappings
+
+    with closing(connect(run.prepared.project.source)) as connection, Replacement(run.dead) as fresh:
         everything_applied_is_visible(run, connection)
-        for source, mapping in run.prepared.mappings.items():
-            at_once = letters_at_once(mapping, average_row_bytes(connection, mapping.table))
-            for start in range(0, len(mine[source]), at_once):
-                some = mine[source][start : start + at_once]
-                rows = _rows_now(run, connection, mapping, some)
-                connection.commit()
-                provenance: dict[bytes, Provenance] = {}
-                if mapping.change_metadata:
-                    puts, unmappable = _puts_of_change(run, mapping, some, rows, provenance)
-                else:
-                    puts, unmappable = mapping.put_items(rows)
-                rejected = run.writer.write(operations(run, mapping, puts, _gone(mapping, some, rows)))
-                written += len(puts) - len(rejected) - run.count_held()
-                faults += unmappable + [
-                    each.fault(source)._replace(provenance=provenance.get(key_id(each.operation.key)))
-                    for each in rejected
-                ]
-    ours = [letter for some in mine.values() for letter in some]
-    _made_dirty(run, ours, faults)  # durable before the letters go
-    run.dead.settle(ours, faults, phase)
-    return written, len(letters) - len(ours) + len(faults)
+        rows = {source: average_row_bytes(connection, mapping.table) for source, mapping in mappings.items()}
+        at_once = {source: letters_at_once(mapping, rows[source]) for source, mapping in mappings.items()}
+        for source, some in together(filter(is_ours, run.dead.letters()), at_once):
+            more, faults = _retry(run, connection, mappings[source], some)
+            written += more
+            fresh.add(faults, phase)
+            _made_dirty(run, some, faults)
+        left = len(fresh)
+        if run.dirty:
+            run.dirty.sync()  # durable before the letters go
+        fresh.publish(is_ours)
+    return Outcome(written, left)
+
+
+def together(letters: Iterable[Letter], at_once: Mapping[str, int]) -> Iterator[tuple[str, list[Letter]]]:
+    """Letters of one table at a time, at most ``at_once`` of it; those that wait for more have some LETTER_BYTES."""
+    waiting: dict[str, list[Letter]] = defaultdict(list)
+    sizes: Counter[str] = Counter()
+    for letter in letters:
+        source = letter["table"]
+        waiting[source].append(letter)
+        sizes[source] += len(orjson.dumps(letter))
+        if sizes.total() >= LETTER_BYTES:
+            source = sizes.most_common(1)[0][0]
+        elif len(waiting[source]) < at_once[source]:
+            continue
+        del sizes[source]
+        yield source, waiting.pop(source)
+    yield from waiting.items()
+
+
+def _retry(run: Run, connection: Mysql, mapping: TableMapping, letters: list[Letter]) -> tuple[int, list[Fault]]:
+    """How many items were written, and what could not be mapped or was refused."""
+    rows = _rows_now(run, connection, mapping, letters)
+    connection.commit()
+    provenance: dict[bytes, Provenance] = {}
+    if mapping.change_metadata:
+        puts, faults = _puts_of_change(run, mapping, letters, rows, provenance)
+    else:
+        puts, faults = mapping.put_items(rows)
+    rejected = run.writer.write(operations(run, mapping, puts, _gone(mapping, letters, rows)))
+    faults = faults + [
+        each.fault(mapping.source)._replace(provenance=provenance.get(key_id(each.operation.key)))
+        for each in rejected
+    ]
+    return len(puts) - len(rejected) - run.count_held(), faults
 
 
 def letters_at_once(mapping: TableMapping, row_bytes: int) -> int:
@@ -88,7 +130,6 @@ def _made_dirty(run: Run, letters: list[Letter], faults: list[Fault]) -> None:
         for fault in faults:
             if fault.item_key:
                 run.dirty.add(run.prepared.mappings[fault.table].target, [fault.item_key])
-        run.dirty.sync()
 
 
 def everything_applied_is_visible(run: Run, connection: Mysql) -> None:

@@ -53,14 +53,13 @@ class Settling:
             if not self._is_due(self._end):
                 return
             self._quiet()
-            letters = [letter for letter in self._run.dead.letters() if letter["phase"] == LOAD]
-            written, left = retry(self._run, letters, CONFIRMED)
+            done = retry(self._run, CONFIRMED, only=LOAD)
         except (SourceUnreachable, PrivilegeError, SchemaDrift) as error:  # the letters stay as they are
             self._not_before = time.monotonic() + AGAIN_SECONDS
             log.warning("dead letters of the load not settled", extra={"reason": str(error)})
             return
         self._run.progress.dead = len(self._run.dead)
-        log.info("dead letters of the load settled", extra={"items": written, "confirmed": left})
+        log.info("dead letters of the load settled", extra={"items": done.written, "confirmed": done.left})
 
     def _is_due(self, end: Position) -> bool:
         progress = self._run.progress

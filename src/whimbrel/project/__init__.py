@@ -98,7 +98,6 @@ class Project:
 
 OFF = "off"  # as ``mark``
 NO_SOURCE = Source(host="", port=0, user="", database="")
-FILE_NAME = "whimbrel.toml"
 PASSWORD_VARIABLE = "WHIMBREL_SOURCE_PASSWORD"
 
 

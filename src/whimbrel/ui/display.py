@@ -8,7 +8,6 @@ import sys
 import time
 from contextlib import suppress
 from types import TracebackType
-from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live as Picture
@@ -19,6 +18,7 @@ from rich.text import Text
 from whimbrel.migration.live import Update
 from whimbrel.migration.progress import TableCounts
 from whimbrel.ui.shortened import shortened
+from whimbrel.ui.words import lag_words
 
 log = logging.getLogger(__name__)
 
@@ -127,14 +127,6 @@ def _table_words(phase: str, counts: TableCounts) -> str:
         share = min(1.0, counts.exported_rows / counts.estimated_rows) if counts.estimated_rows else 1.0
         return f"{counts.exported_rows:,} rows exported (about {share:.0%}, by the source's estimate)"
     return f"{counts.loaded_rows:,} of {counts.exported_rows:,} rows loaded as {counts.loaded_items:,} items"
-
-
-def lag_words(figures: dict[str, Any]) -> str:
-    """How far the target is behind, by ``Progress.to_dict``: seconds only where they are known."""
-    if figures.get("caught_up"):
-        return "caught up"
-    seconds = figures.get("lag_seconds")
-    return f"behind by {figures['lag_changes']:,} changes" + (f", {seconds:.1f} s" if seconds is not None else "")
 
 
 def _duration(seconds: float) -> str:

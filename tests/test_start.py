@@ -1,0 +1,87 @@
+"""How a command starts: it imports what it uses, and no more. Modules are counted here, since times are the machine's;
+docs/benchmarks.md has those.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from whimbrel import checkpoint
+from whimbrel.checkpoint import Checkpoint, TableProgress
+from whimbrel.records import Position
+
+LOADED = """
+import json, sys
+before = set(sys.modules)
+from whimbrel.__main__ import run
+sys.argv = ["whimbrel", *sys.argv[1:]]
+try:
+    run()
+except SystemExit as ended:
+    code = ended.code
+sys.stderr.write(json.dumps([code, sorted(set(sys.modules) - before)]))
+"""
+PROJECT = """
+[source]
+url = "mysql://u@127.0.0.1:1/shop"
+[target]
+endpoint = "http://127.0.0.1:1"
+[[table]]
+source = "t"
+target = "ttt"
+shape = "record"
+partition_key = { name = "id" }
+"""
+OF_HELP = {
+    *("__main__", "cli", "cli.dms", "cli.handover", "cli.lake", "cli.main", "cli.options", "errors", "file_name"),
+}
+OF_STATUS = OF_HELP | {
+    *("api", "api.opened", "api.status", "cli.frame", "cli.status", "cli.stopping"),
+    *("memory", "notes", "private", "threads", "ui", "ui.shortened", "ui.words"),
+    *("project", "project.check", "project.cutover", "project.endpoint", "project.lake", "project.password"),
+    *("project.predict", "project.renew", "project.section", "project.table"),
+    *("changelog", "changelog.record", "checkpoint", "durable", "handed_over", "item", "records"),
+    *("migration", "migration.dead", "migration.digest_set", "migration.dirty_files", "migration.late_writes"),
+    *("migration.live", "migration.past_fence_noted", "migration.progress", "migration.state", "migration.status"),
+    *("migration.time_to_return", "migration.waivers"),
+}
+
+
+def test_help_imports_the_command_line_alone(tmp_path: Path) -> None:
+    loaded = loaded_by(tmp_path, "--help")
+    assert of_whimbrel(loaded) == OF_HELP
+    assert of_others(loaded) == {"click"}
+    assert len(loaded) < 150
+
+
+def test_status_imports_the_state_and_neither_side(tmp_path: Path) -> None:
+    (tmp_path / ".whimbrel").mkdir(mode=0o700)
+    (tmp_path / "whimbrel.toml").write_text(PROJECT)
+    now = Checkpoint(phase="apply", start=Position("bin.1", 4), tables={"shop.t": TableProgress(1, 10)})
+    checkpoint.save(tmp_path / ".whimbrel" / "checkpoint.json", now)
+    loaded = loaded_by(tmp_path, "status")
+    assert of_whimbrel(loaded) == OF_STATUS
+    assert of_others(loaded) == {"click", "orjson"}
+    assert len(loaded) < 230
+
+
+def loaded_by(folder: Path, *arguments: str) -> set[str]:
+    """The modules that a command imports."""
+    command = [sys.executable, "-c", LOADED, *arguments]
+    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, timeout=60)
+    code, loaded = json.loads(ended.stderr)
+    assert code == 0
+    assert ended.stdout
+    return set(loaded)
+
+
+def of_whimbrel(loaded: set[str]) -> set[str]:
+    return {name.removeprefix("whimbrel.") for name in loaded if name.startswith("whimbrel.")}
+
+
+def of_others(loaded: set[str]) -> set[str]:
+    """Packages that are neither ours nor the standard library's."""
+    return {name.partition(".")[0] for name in loaded} - sys.stdlib_module_names - {"whimbrel"}
