@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +23,7 @@ from whimbrel.dynamodb.read import scan
 from whimbrel.dynamodb.streams import open_streams, read_stream
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.errors import LogGone, StateError, UserError
-from whimbrel.item import key_id, normal_item
+from whimbrel.item import identified_by, key_id, normal_item
 from whimbrel.lake import sources
 from whimbrel.lake.chain import chain_of
 from whimbrel.lake.datasets import locked
@@ -35,7 +34,6 @@ from whimbrel.lake.export import (
     OnItems,
     ReadLimits,
     home,
-    key_of,
     load_chain,
     page_items,
     save_chain,
@@ -62,7 +60,7 @@ STREAM_HOURS = 24
 MARGIN = timedelta(seconds=60)
 _LINES_AT_ONCE, _BYTES_AT_ONCE = 1_000, 4 << 20
 _PARTITION_BYTES = 16 << 20
-_BYTES_OF_A_PASS = 64 << 20
+_BYTES_OF_A_PASS = 32 << 20
 _BEFORE, _NOW = b"b", b"n"
 
 
@@ -189,14 +187,15 @@ def _by_comparing(
     on_items: OnItems,
 ) -> Export:
     with PartitionFiles(place / "spill", max(8, min(512, 2 * table.bytes // _PARTITION_BYTES))) as spill:
-        for keys, item in _exported(place, chain):
-            keys = keys or key_of(item or {}, table)
-            spill.add(key_id(keys), _BEFORE + _stored(keys, item))
+        identity = identified_by(table.key)
+        with _keyed(table):
+            for keys, item in _exported(place, chain):
+                spill.add(identity(keys or item or {}), _BEFORE + _text(item))
 
         def on_page(items: list[Item]) -> None:
-            for item in items:
-                keys = key_of(item, table)
-                spill.add(key_id(keys), _NOW + _stored(keys, item))
+            with _keyed(table):
+                for item in items:
+                    spill.add(identity(item), _NOW + _text(item))
             on_items(len(items))
 
         with closing(DynamoClient(target)) as wire:
@@ -218,6 +217,14 @@ def _by_comparing(
     return made
 
 
+@contextmanager
+def _keyed(table: ExportedTable) -> Iterator[None]:
+    try:
+        yield
+    except KeyError as error:
+        raise UserError(f"an item without its key attribute {error}", place=table.name) from None
+
+
 def _exported(place: Path, chain: Chain) -> Iterator[tuple[Item | None, Item | None]]:
     """(keys, item) of every line of the chain, in order; no item where it was deleted. Raises StateError."""
     # What a gap lost is found by the comparison, too: it is with what the chain's readers have.
@@ -233,48 +240,39 @@ def _exported(place: Path, chain: Chain) -> Iterator[tuple[Item | None, Item | N
                 yield line.record.keys, line.record.item
 
 
-def _stored(keys: Item, item: Item | None) -> bytes:
-    return orjson.dumps([keys, item], option=orjson.OPT_SORT_KEYS)
+def _text(item: Item | None) -> bytes:
+    """Empty where there is none."""
+    return b"" if item is None else orjson.dumps(item, option=orjson.OPT_SORT_KEYS)
 
 
 def _differences(spill: PartitionFiles, micros: int) -> Iterator[KeyChange]:
-    """Most items are what they were, and the digests of their texts say so. The others are compared by value."""
+    """Most items are what they were, and so are their texts. The others are compared by value."""
     for records in _passes(spill):
-        differing = _differing(records())
-        if not differing:
-            continue
         before: dict[bytes, bytes] = {}
         now: dict[bytes, bytes] = {}
-        for key, stored in records():
-            if key in differing:
-                (before if stored[:1] == _BEFORE else now)[key] = stored[1:]
-        for key in differing:
-            change = _change(before.get(key), now.get(key), micros)
-            if change is not None:
+        for key, stored in records():  # of a key first what it was, of which the last counts
+            if stored[:1] == _BEFORE:
+                before[key] = stored[1:]
+            else:
+                text, was = stored[1:], before.get(key)
+                now[key] = was if was == text else text  # the same object, of most
+        for key in before.keys() | now.keys():
+            if (was := before.get(key, b"")) is not (text := now.get(key, b"")) and (
+                change := _change(was, text, key, micros)
+            ):
                 yield change
 
 
-def _differing(records: Iterator[tuple[bytes, bytes]]) -> set[bytes]:
-    """The keys of which the last text of the one side is not that of the other."""
-    before: dict[bytes, bytes] = {}
-    now: dict[bytes, bytes] = {}
-    for key, stored in records:
-        digest = blake2b(memoryview(stored)[1:], digest_size=16).digest()
-        (before if stored[:1] == _BEFORE else now)[key] = digest
-    return {key for key in before.keys() | now.keys() if before.get(key) != now.get(key)}
-
-
-def _change(before: bytes | None, now: bytes | None, micros: int) -> KeyChange | None:
-    old: Item | None = orjson.loads(before)[1] if before else None
-    if now is None:
-        return KeyChange(orjson.loads(before or b"")[0], old, None, micros) if old is not None else None
-    keys, item = orjson.loads(now)
-    return None if old is not None and _same(old, item) else KeyChange(keys, old, item, micros)
+def _change(before: bytes, now: bytes, key: bytes, micros: int) -> KeyChange | None:
+    old, new = (orjson.loads(text) if text else None for text in (before, now))
+    if old == new or (old is not None and new is not None and _same(old, new)):
+        return None
+    image = new or old or {}
+    return KeyChange({name: image[name] for name in orjson.loads(key)}, old, new, micros)
 
 
 def _same(one: Item, other: Item) -> bool:
-    plain = orjson.dumps(one, option=orjson.OPT_SORT_KEYS) == orjson.dumps(other, option=orjson.OPT_SORT_KEYS)
-    return plain or normal_item(one) == normal_item(other)
+    return normal_item(one) == normal_item(other)
 
 
 def _write(

@@ -29,7 +29,7 @@ from whimbrel.dynamodb.pace import RateLimiter
 from whimbrel.dynamodb.read import scan_segment
 from whimbrel.dynamodb.session import ask, open_client, translate
 from whimbrel.dynamodb.wire import DynamoClient
-from whimbrel.errors import LogCorrupt, Stopped, UserError
+from whimbrel.errors import LogCorrupt, Stopped
 from whimbrel.item import READ_UNIT
 from whimbrel.lake.datasets import locked
 from whimbrel.lake.inside import child, is_plain_name
@@ -48,7 +48,6 @@ from whimbrel.lake.native import (
     write_manifests,
 )
 from whimbrel.project import Target
-from whimbrel.records import Item
 
 UNFINISHED, CHAIN = "unfinished.json", "chain.json"
 THREADS = 4
@@ -308,10 +307,3 @@ def _table_units(described: Any) -> float:
     limit = float(described.get("OnDemandThroughput", {}).get("MaxReadRequestUnits") or 0)
     warm = float(described.get("WarmThroughput", {}).get("ReadUnitsPerSecond") or 0)
     return limit if limit > 0 else warm or _ON_DEMAND_UNITS
-
-
-def key_of(item: Item, table: ExportedTable) -> Item:
-    try:
-        return {name: item[name] for name, _ in table.key}
-    except KeyError as error:
-        raise UserError(f"an item without its key attribute {error}", place=table.name) from None

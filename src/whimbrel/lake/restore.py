@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 from whimbrel.dynamodb.session import open_client
 from whimbrel.dynamodb.tables import ensure_table
 from whimbrel.dynamodb.wire import DynamoClient
-from whimbrel.dynamodb.write import Writer
+from whimbrel.dynamodb.write import Rejected, Writer
 from whimbrel.errors import UserError
-from whimbrel.item import key_id
+from whimbrel.item import identified_by
 from whimbrel.lake import sources
 from whimbrel.lake.chain import chain_of, until
 from whimbrel.lake.export import home, load_chain
@@ -79,13 +79,11 @@ def restore(
     done.created = ensure_table(open_client(target), table, list(key), target, allow_items=into_existing)
     with closing(DynamoClient(target)) as wire:
         writer = Writer(wire, target, stop=stop)
-        for batch in _batches(_operations(files, table, [name for name, _ in key], done.refused)):
+        for batch in _batches(_operations(files, table, [name for name, _ in key], done.refused), identified_by(key)):
             rejected = writer.write([operation for _, operation in batch])
-            places = {id(operation): place for place, operation in batch}
-            for each in rejected:
-                source, line = places[id(each.operation)]
-                refused = Refused(str(source.path), line.number, each.operation.key, each.reason, "")
-                done.refused.append(refused)
+            if rejected:
+                places = {id(operation): place for place, operation in batch}
+                done.refused += [_refused(*places[id(each.operation)], each) for each in rejected]
             deletes = sum(isinstance(operation, Delete) for _, operation in batch)
             done.deletes += deletes
             done.puts += len(batch) - deletes - len(rejected)
@@ -167,29 +165,33 @@ def _operations(
             fault = line.fault
             if record is not None:
                 item = record.item if record.item is not None else record.keys or {}
-                missing = [name for name in key if name not in item]
-                if not missing:
+                try:
                     keys = {name: item[name] for name in key}
-                    made = Put(table, keys, item) if record.item is not None else Delete(table, keys)
-                    yield (source, line), made
+                except KeyError as missing:
+                    fault = f"the item has no {missing}, which is in the key"
+                else:
+                    yield (source, line), Put(table, keys, item) if record.item is not None else Delete(table, keys)
                     continue
-                fault = f"the item has no {missing[0]!r}, which is in the key"
             text = line.text[:_SHOWN_TEXT].decode("utf-8", "replace")
             refused.append(Refused(str(source.path), line.number, {}, fault, text))
 
 
-def _batches(operations: Iterator[Placed]) -> Iterator[list[Placed]]:
+def _refused(source: SourceFile, line: Line, rejected: Rejected) -> Refused:
+    return Refused(str(source.path), line.number, rejected.operation.key, rejected.reason, "")
+
+
+def _batches(operations: Iterator[Placed], identity: Callable[[Item], bytes]) -> Iterator[list[Placed]]:
     """Up to ``_AT_ONCE`` operations or ``_BYTES_AT_ONCE``, no key twice in one batch: a later one must be written after
     an earlier one.
     """
     batch: dict[bytes, Placed] = {}
     size = 0
     for placed in operations:
-        identity = key_id(placed[1].key)
-        if identity in batch or len(batch) == _AT_ONCE or size > _BYTES_AT_ONCE:
+        key = identity(placed[1].key)
+        if key in batch or len(batch) == _AT_ONCE or size > _BYTES_AT_ONCE:
             yield list(batch.values())
             batch, size = {}, 0
-        batch[identity] = placed
+        batch[key] = placed
         size += len(placed[0][1].text)
     if batch:
         yield list(batch.values())

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from whimbrel.errors import LogCorrupt, UserError
 from whimbrel.lake import csvitems, ion, old, pages
-from whimbrel.lake.items import BadLine, check_item, is_item, load_json, shown
+from whimbrel.lake.items import BadLine, check_item, flat_item, is_item, load_json, shown
 from whimbrel.lake.lines import MAX_LINE, beginning, lines
 from whimbrel.lake.native import INCREMENTAL, ION_FORMAT, Export, find_exports
 from whimbrel.lake.types import Type
@@ -163,6 +163,8 @@ def read_line(text: bytes, form: str) -> Record:
         raise BadLine(f"the line is longer than {MAX_LINE >> 20} MB; an item has at most 400 KB")
     if not text.strip():
         raise BadLine("the line is empty")
+    if form == "full" and (flat := flat_item(text)) is not None:
+        return Record(None, flat)
     if form == "old":
         return Record(None, old.read_line(text))
     if form in ("ion", "ion-changes"):

@@ -13,7 +13,7 @@ import orjson
 from whimbrel.dynamodb.pace import RateLimiter
 from whimbrel.dynamodb.read import scan
 from whimbrel.dynamodb.wire import DynamoClient
-from whimbrel.item import item_text, key_id
+from whimbrel.item import identified_by, item_text
 from whimbrel.mapping.attributes import Design
 from whimbrel.mapping.provenance import ChangeMetadata
 from whimbrel.mapping.trees import leaves_of
@@ -57,8 +57,7 @@ class ItemDigests:
         self, key: Sequence[tuple[str, str]], metadata: Iterable[ChangeMetadata], *, as_written: bool = False
     ) -> None:
         self._text: Callable[[Item], bytes] = _plain_text if as_written else item_text
-        self._names = sorted(name for name, _ in key)
-        self._spelled = any(kind == "N" for _, kind in key)
+        self._identity = identified_by(key)
         self._metadata = [each for each in metadata if each]
 
     def of(self, items: Sequence[Item]) -> tuple[list[bytes], list[bytes]]:
@@ -81,14 +80,7 @@ class ItemDigests:
         return blake2b(self._text(item), digest_size=DIGEST_BYTES).digest()
 
     def _keys(self, items: Sequence[Item]) -> list[bytes]:
-        if self._spelled:
-            keys = [key_id({name: item[name] for name in self._names}) for item in items]
-        elif len(self._names) == 1:
-            (one,) = self._names
-            keys = [orjson.dumps({one: item[one]}) for item in items]
-        else:
-            first, second = self._names
-            keys = [orjson.dumps({first: item[first], second: item[second]}) for item in items]
+        keys = list(map(self._identity, items))
         # Copies: orjson takes a kilobyte for each, of which what is not needed is of little use to others.
         return b"\n".join(keys).split(b"\n") if keys else []
 

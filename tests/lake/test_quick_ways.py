@@ -1,0 +1,98 @@
+"""What is quick is what is slow: lines of plain items, keys, and the comparison behind an incremental export."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.lake.test_hostile_lines import BAD
+from whimbrel.item import identified_by, key_id, normal_item
+from whimbrel.lake.changes import _BEFORE, _NOW, _differences, _text
+from whimbrel.lake.items import BadLine, check_item, flat_item, load_json
+from whimbrel.records import Item
+from whimbrel.spill import PartitionFiles
+
+TEXTS = st.text(st.sampled_from('a"\\\n:{}[],é😀\0'), max_size=6) | st.text(max_size=20)
+NUMBERS = st.integers(-(10**20), 10**20).map(str) | st.sampled_from(["0", "-0", "1.50", "007", "1e5", "+1", ".5", "5."])
+SCALARS = st.one_of(
+    TEXTS.map(lambda text: {"S": text}),
+    NUMBERS.map(lambda text: {"N": text}),
+    st.booleans().map(lambda value: {"BOOL": value}),
+    st.just({"NULL": True}),
+    st.binary(max_size=9).map(lambda value: {"B": base64.b64encode(value).decode()}),
+)
+NESTED = st.lists(SCALARS, max_size=3).map(lambda values: {"L": values})
+ITEMS = st.dictionaries(TEXTS, SCALARS | NESTED, max_size=4)
+
+
+@given(st.dictionaries(TEXTS, SCALARS, min_size=1, max_size=6))
+def test_most_items_of_scalars_are_read_at_once(item: Item) -> None:
+    found = flat_item(orjson.dumps({"Item": item}))
+    usual = all(value.get("N", "1") not in ("1e5", "+1", ".5", "5.") for value in item.values())
+    usual &= all(len(value.get("N", "")) <= 18 for value in item.values())
+    assert found == item if usual else found in (item, None)
+
+
+@given(ITEMS, st.integers(0, 300), st.binary(max_size=2) | st.sampled_from([b'"', b'":{"', b"\\", b"}", b"},", b" "]))
+def test_a_line_that_is_read_at_once_is_one_that_every_check_takes(item: Item, at: int, with_: bytes) -> None:
+    """Whatever is put into a line, or instead of a byte of it."""
+    line = orjson.dumps({"Item": item})
+    for changed in (line, line[:at] + with_ + line[at:], line[:at] + with_ + line[at + 1 :], line[:-2] + line[8:]):
+        if (found := flat_item(changed)) is not None:
+            value = load_json(changed)
+            assert value.keys() == {"Item"}
+            assert check_item(value["Item"]) == found
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_no_bad_line_is_read_at_once(case: str) -> None:
+    """Some are items, and bad only as those of a table with a key."""
+    line = b'{"Item":' + BAD[case][0] + b"}"
+    try:
+        item = check_item(load_json(line)["Item"])
+    except BadLine:
+        assert flat_item(line) is None
+    else:
+        assert flat_item(line) in (item, None)
+
+
+@given(st.lists(SCALARS.filter(lambda value: value.keys() <= {"S", "N", "B"}), min_size=1, max_size=2))
+def test_a_key_has_one_identity(values: list[dict[str, str]]) -> None:
+    key = [(name, next(iter(value))) for name, value in zip("zk", values, strict=False)]
+    item: Item = {"more": {"S": "x"}} | {name: value for (name, _), value in zip(key, values, strict=True)}
+    assert identified_by(key)(item) == key_id({name: item[name] for name, _ in key})
+
+
+VALUES = st.sampled_from([{"N": "1"}, {"N": "1.0"}, {"N": "2"}, {"SS": ["a", "b"]}, {"SS": ["b", "a"]}])
+KEYS = st.sampled_from("abcde")
+
+
+@given(st.lists(st.tuples(KEYS, VALUES | st.none())), st.dictionaries(KEYS, VALUES))
+def test_the_changes_are_those_of_a_comparison_by_value(
+    tmp_path_factory: pytest.TempPathFactory, chain: list[tuple[str, Any]], now: dict[str, Any]
+) -> None:
+    def item(key: str, value: Any) -> Item:
+        return {"v": value, "k": {"S": key}}
+
+    before: dict[str, Any] = {}
+    identity = identified_by([("k", "S")])
+    folder: Path = tmp_path_factory.mktemp("spill")
+    with PartitionFiles(folder / "spill", 2) as spill:
+        for key, value in chain:
+            before[key] = value
+            spill.add(identity({"k": {"S": key}}), _BEFORE + _text(item(key, value) if value else None))
+        for key, value in now.items():
+            spill.add(identity({"k": {"S": key}}), _NOW + _text(item(key, value)))
+        found = {change.keys["k"]["S"]: change for change in _differences(spill, 7)}
+    expected = {}
+    for key in before.keys() | now.keys():
+        old, new = (item(key, each[key]) if each.get(key) else None for each in (before, now))
+        if (old and normal_item(old)) != (new and normal_item(new)):
+            expected[key] = (old, new, 7)
+    assert {key: tuple(change)[1:] for key, change in found.items()} == expected
