@@ -15,6 +15,7 @@ import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from dataclasses import fields as fields_of
+from functools import lru_cache
 from hashlib import blake2b
 from itertools import groupby
 from pathlib import Path
@@ -261,6 +262,7 @@ def _progress(fields: Mapping[str, Any]) -> TableProgress:
     )
 
 
+@lru_cache(4096)  # of hundreds of tables one changes from save to save
 def _progress_fields(progress: TableProgress) -> dict[str, Any]:
     return {
         "chunks_planned": progress.chunks_planned,

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import pytest
 
 from demo.servers import DynamoServer
 from tests.dynamodb.conftest import ItemTable, item
-from whimbrel.dynamodb import session
+from tests.memory import MemoryWire
+from whimbrel.dynamodb import calls, session
 from whimbrel.dynamodb.pace import Backoff
 from whimbrel.dynamodb.session import open_client
-from whimbrel.dynamodb.tables import ensure_table, is_empty, table_exists, table_id
+from whimbrel.dynamodb.tables import describe_all, ensure_table, id_of, is_empty, table_exists
 from whimbrel.errors import RequestRefused, TargetNotEmpty, TargetUnreachable, UnexpectedAnswer
 from whimbrel.project import IndexKey, IndexRule, Target
 
@@ -121,6 +125,16 @@ class Answering:
         return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
 
 
+class AnsweringWire(MemoryWire):
+    def __init__(self, *answers: Any) -> None:
+        super().__init__()
+        self._answers = list(answers)
+
+    async def ask(self, operation: str, body: bytes) -> bytes:
+        assert (operation, json.loads(body)) == ("DescribeTable", {"TableName": "t"})
+        return json.dumps(self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]).encode()
+
+
 DESCRIBED = {
     "TableName": "t",
     "TableStatus": "ACTIVE",
@@ -145,7 +159,20 @@ DESCRIBED = {
 )
 def test_a_table_is_what_a_whole_answer_says(monkeypatch: pytest.MonkeyPatch, odd: Any) -> None:
     monkeypatch.setattr(session, "Backoff", lambda: Backoff(0.0, 0.0))
+    monkeypatch.setattr(calls, "Backoff", lambda: Backoff(0.0, 0.0))
     good, bad = {"Table": DESCRIBED}, {"Table": odd} if odd != {} else {}
-    assert table_id(Answering(bad, bad, good), "t") == "id"  # type: ignore[arg-type]
+    assert table_exists(Answering(bad, bad, good), "t")  # type: ignore[arg-type]
     with pytest.raises(UnexpectedAnswer, match="t: "):
-        table_id(Answering(bad), "t")  # type: ignore[arg-type]
+        table_exists(Answering(bad), "t")  # type: ignore[arg-type]
+    assert describe_all(AnsweringWire(bad, bad, good), ["t"], threading.Event()) == {"t": DESCRIBED}  # type: ignore[arg-type]
+    with pytest.raises(UnexpectedAnswer):
+        describe_all(AnsweringWire(bad), ["t"], threading.Event())  # type: ignore[arg-type]
+
+
+def test_a_table_without_an_id_is_known_by_when_it_was_made() -> None:
+    """As earlier versions saved it."""
+    assert id_of(DESCRIBED) == "id"
+    made = 1_764_460_800.25
+    unnamed = {name: value for name, value in DESCRIBED.items() if name != "TableId"} | {"CreationDateTime": made}
+    assert id_of(unnamed) == str(datetime.fromtimestamp(made).astimezone())
+    assert id_of(None) == ""

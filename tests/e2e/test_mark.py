@@ -99,7 +99,7 @@ def _crashed_at(number: int, work: Work, monkeypatch: pytest.MonkeyPatch) -> boo
 
     with monkeypatch.context() as patched:
         patched.setattr(CheckpointStore, "save", step(CheckpointStore.save))
-        patched.setattr(Marks, "put", step(Marks.put))
+        patched.setattr(Marks, "put_all", step(Marks.put_all))
         try:
             work.call("migrate", "--until-caught-up")
         except Crash:

@@ -137,7 +137,7 @@ def ask_everything(source: Source, table: Table) -> None:
         replica_status(connection)
         current_position(connection)
         for name in table_names(connection, source.database):
-            estimated_rows(connection, read_table(connection, source.database, name))
+            estimated_rows(connection, [read_table(connection, source.database, name)])
         count_rows(connection, table)
         read_rows(connection, table, "TRUE")
 

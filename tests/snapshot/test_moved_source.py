@@ -101,7 +101,7 @@ def test_a_whole_export_stays_whatever_server_comes(reading: Reading) -> None:
 
 
 def test_a_run_that_sees_the_change_discards_what_it_read(reading: Reading) -> None:
-    with pytest.raises(SourceUnreachable, match="the source changed from old to new while the table was read"):
+    with pytest.raises(SourceUnreachable, match="the source changed from old to new while tables were read"):
         reading.read(old, new)
     reading.server.execute("UPDATE t SET v = 1", database=reading.database)
     assert reading.values(reading.read(new, new)) == {1}

@@ -121,10 +121,11 @@ def _check_source(
     log = StateFolder(project.state).log
     report.writes = recent_writes(project.source, by_name, log, limits.binlog_seconds)
     report.findings += write_findings(report.writes)
+    info, estimates = server_info(connection), estimated_rows(connection, [each.table for each in mappings])
     for mapping in mappings:
-        queries = TimedQueries(connection, server_info(connection), limits.seconds)
+        queries = TimedQueries(connection, info, limits.seconds)
         try:
-            report.tables.append(_check_table(queries, mapping, limits, report))
+            report.tables.append(_check_table(queries, mapping, limits, report, estimates[mapping.source]))
         except UnsupportedSource as error:  # a text that cannot be read exactly
             report.findings.append(table_error(error, mapping.source))
         except WhimbrelError as error:
@@ -157,9 +158,11 @@ def _fault_finding(error: WhimbrelError, project: Project) -> Finding:
     return table_error(error, place)
 
 
-def _check_table(queries: TimedQueries, mapping: TableMapping, limits: CheckLimits, report: Report) -> TableFacts:
+def _check_table(
+    queries: TimedQueries, mapping: TableMapping, limits: CheckLimits, report: Report, estimate: int
+) -> TableFacts:
     source, found = mapping.source, report.findings
-    facts = TableFacts(source, mapping.target, estimated_rows(queries.connection, mapping.table))
+    facts = TableFacts(source, mapping.target, estimate)
     if not mapping.aligned:
         found.append(finding("regrouped", source, "the group key is not a prefix of the primary key"))
     scope = scope_of(queries, mapping.table, facts.rows, limits.rows)

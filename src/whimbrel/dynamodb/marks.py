@@ -6,7 +6,7 @@ Source: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Updat
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -16,6 +16,7 @@ import orjson
 from whimbrel.dynamodb.answers import acknowledged, item_found, page
 from whimbrel.dynamodb.calls import RetryingClient
 from whimbrel.dynamodb.limit import ConcurrencyLimit
+from whimbrel.dynamodb.loop import AtOnce, complete
 from whimbrel.dynamodb.pace import RateLimiter
 from whimbrel.dynamodb.refusals import CONDITION_FAILED
 from whimbrel.dynamodb.session import Session
@@ -26,6 +27,7 @@ from whimbrel.project import Target
 from whimbrel.records import Item
 
 KEY = (("target", "S"), ("migration", "S"))
+AT_ONCE = 16  # calls: a project may have hundreds of targets
 ROUTE = "whimbrel route"  # not the name of a table: it has a blank in it
 
 
@@ -48,7 +50,8 @@ class Marks:
     def __init__(self, wire: DynamoClient, target: Target, stop: threading.Event) -> None:
         self.table = target.mark
         self._target = target
-        self._calls = RetryingClient(wire, RateLimiter(0), ConcurrencyLimit(1), stop)
+        self._limit = ConcurrencyLimit(AT_ONCE)
+        self._calls = RetryingClient(wire, RateLimiter(0), self._limit, stop)
 
     def make(self) -> None:
         """Make the table if there is none; on demand, whatever the others are."""
@@ -58,8 +61,13 @@ class Marks:
         except PrivilegeError as error:
             raise self._not_allowed(error) from error
 
-    def put(self, mark: Mark, before: str) -> bool:
-        """Write ``mark`` if there is none yet, or its holder is ``before`` or already the new one; else False."""
+    def put_all(self, marks: Sequence[Mark], before: str) -> dict[str, bool]:
+        """Write each of ``marks`` if there is none yet, or its holder is ``before`` or already the new one; by its
+        target, whether it was written.
+        """
+        return dict(AtOnce(partial(self._put, before), self._limit).do_all(marks))
+
+    async def _put(self, before: str, mark: Mark) -> tuple[str, bool]:
         values = _attributes(mark)
         body = {
             "TableName": self.table,
@@ -70,7 +78,7 @@ class Marks:
             "ExpressionAttributeValues": {f":{name}": value for name, value in values.items()}
             | {":before": {"S": before or mark.holder}},
         }
-        return self._if_met("UpdateItem", body)
+        return mark.target, await self._if_met("UpdateItem", body)
 
     def remove(self, mark: Mark) -> bool:
         """Remove ``mark`` if its holder still has it."""
@@ -81,17 +89,27 @@ class Marks:
             "ExpressionAttributeNames": {"#holder": "holder"},
             "ExpressionAttributeValues": {":holder": {"S": mark.holder}},
         }
-        return self._if_met("DeleteItem", body)
+        return complete(self._if_met("DeleteItem", body))
 
     def of(self, target: str, migration: str) -> Mark | None:
         """The mark as it stands now."""
+        return complete(self._of(migration, target))[1]
+
+    def of_all(self, targets: Sequence[str], migration: str) -> dict[str, Mark | None]:
+        """The marks as they stand now, by their targets."""
+        return dict(AtOnce(partial(self._of, migration), self._limit).do_all(targets))
+
+    async def _of(self, migration: str, target: str) -> tuple[str, Mark | None]:
         key = _key(target, migration)
         body = {"TableName": self.table, "Key": key, "ConsistentRead": True}
-        item = self._call("GetItem", body, partial(item_found, self.table, key))
-        return None if item is None else self._mark(item)
+        item = await self._ask("GetItem", body, partial(item_found, self.table, key))
+        return target, None if item is None else self._mark(item)
 
-    def all_of(self, target: str) -> list[Mark]:
-        """The marks of every migration into the table."""
+    def every_one_of(self, targets: Sequence[str]) -> dict[str, list[Mark]]:
+        """The marks of every migration into each of the tables."""
+        return dict(AtOnce(self._every_one_of, self._limit).do_all(targets))
+
+    async def _every_one_of(self, target: str) -> tuple[str, list[Mark]]:
         found: list[Mark] = []
         after: Item | None = None
         while True:
@@ -102,10 +120,10 @@ class Marks:
                 "ExpressionAttributeNames": {"#target": "target"},
                 "ExpressionAttributeValues": {":target": {"S": target}},
             } | ({"ExclusiveStartKey": after} if after else {})
-            items, after = self._call("Query", body, partial(page, self.table, after, 0))
+            items, after = await self._ask("Query", body, partial(page, self.table, after, 0))
             found += map(self._mark, items)
             if after is None:
-                return found
+                return target, found
 
     def put_route(self, table: str, route: Item) -> bool:
         """Write ``route`` for the source table ``table``, unless there is one of a later epoch: then False. ``epoch``
@@ -119,20 +137,20 @@ class Marks:
             "ExpressionAttributeNames": {f"#{name}": name for name in route},
             "ExpressionAttributeValues": {f":{name}": value for name, value in route.items()},
         }
-        return self._if_met("UpdateItem", body)
+        return complete(self._if_met("UpdateItem", body))
 
-    def _if_met(self, operation: str, body: dict[str, Any]) -> bool:
+    async def _if_met(self, operation: str, body: dict[str, Any]) -> bool:
         try:
-            self._call(operation, body, partial(acknowledged, self.table))
+            await self._ask(operation, body, partial(acknowledged, self.table))
         except RequestRefused as error:
             if error.code == CONDITION_FAILED:
                 return False
             raise
         return True
 
-    def _call(self, operation: str, body: dict[str, Any], read: Any) -> Any:
+    async def _ask(self, operation: str, body: dict[str, Any], read: Any) -> Any:
         try:
-            return self._calls.call(operation, orjson.dumps(body | {"ReturnConsumedCapacity": "TOTAL"}), read)
+            return await self._calls.ask(operation, orjson.dumps(body | {"ReturnConsumedCapacity": "TOTAL"}), read)
         except PrivilegeError as error:
             raise self._not_allowed(error) from error
 

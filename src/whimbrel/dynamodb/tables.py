@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from whimbrel.dynamodb.answers import described, page
+from whimbrel.dynamodb.calls import RetryingClient
+from whimbrel.dynamodb.limit import ConcurrencyLimit
+from whimbrel.dynamodb.loop import AtOnce
+from whimbrel.dynamodb.pace import RateLimiter
 from whimbrel.dynamodb.session import ask, translate
+from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.errors import RequestRefused, TargetError, TargetNotEmpty, TargetUnreachable
 from whimbrel.project import IndexRule, Target
 from whimbrel.records import Item
@@ -18,7 +26,9 @@ if TYPE_CHECKING:
 
 KeyAttributes = Sequence[tuple[str, str]]  # (name, type S, N or B): the partition key, and the sort key if there is one
 BOTH_IMAGES = "NEW_AND_OLD_IMAGES"
-_ACTIVE_SECONDS = 600.0
+ACTIVE = ("ACTIVE", "UPDATING")
+ACTIVE_SECONDS = 600.0
+_AT_ONCE = 16  # questions
 
 
 def ensure_table(
@@ -45,15 +55,60 @@ def ensure_table(
         assert description is not None
         check_key(description, name, key_attributes)
         check_indexes(description, name, indexes)
-        if not (created or allow_items or is_empty(client, name)):
-            raise TargetNotEmpty(
-                "the table has items that this migration did not write",
-                place=name,
-                hint="Name another target table, empty this one, or pass --into-existing.",
-            )
+        if not (created or allow_items):
+            refuse_items(client, name)
     except Exception as error:
         translate(error, name)
     return created
+
+
+def make_table(
+    client: DynamoDBClient, name: str, key_attributes: KeyAttributes, target: Target, indexes: Sequence[IndexRule]
+) -> None:
+    """As ``ensure_table``, of a table that is not there; without waiting until it is."""
+    try:
+        _create(client, name, key_attributes, target, indexes)
+    except Exception as error:
+        translate(error, name)
+
+
+def refuse_items(client: DynamoDBClient, name: str) -> None:
+    """Raises TargetNotEmpty for a table that has an item."""
+    if not is_empty(client, name):
+        raise TargetNotEmpty(
+            "the table has items that this migration did not write",
+            place=name,
+            hint="Name another target table, empty this one, or pass --into-existing.",
+        )
+
+
+def describe_all(wire: DynamoClient, names: Sequence[str], stop: threading.Event) -> dict[str, Any]:
+    """What DynamoDB says of each table, None where there is none: as ``describe``, many at once."""
+    limit = ConcurrencyLimit(_AT_ONCE)
+    calls = RetryingClient(wire, RateLimiter(0), limit, stop)
+    return dict(AtOnce(partial(_described, calls), limit).do_all(names))
+
+
+async def _described(calls: RetryingClient, name: str) -> tuple[str, Any]:
+    try:
+        found = await calls.ask("DescribeTable", orjson.dumps({"TableName": name}), partial(described, name))
+    except RequestRefused as error:
+        if error.code != "ResourceNotFoundException":
+            error.place = error.place or name
+            raise
+        return name, None
+    return name, found
+
+
+def id_of(description: Any) -> str:
+    """What tells this table from a later one of the same name: its TableId, else when it was made; "" if gone."""
+    if not description:
+        return ""
+    if found := description.get("TableId"):
+        return str(found)
+    from botocore.utils import parse_timestamp  # the one form in which state folders have it
+
+    return str(parse_timestamp(description["CreationDateTime"]))
 
 
 def table_exists(client: DynamoDBClient, name: str) -> bool:
@@ -62,15 +117,6 @@ def table_exists(client: DynamoDBClient, name: str) -> bool:
         return describe(client, name) is not None
     except Exception as error:
         translate(error, name)
-
-
-def table_id(client: DynamoDBClient, name: str) -> str:
-    """What tells this table from a later one of the same name: its TableId, else when it was made; "" if gone."""
-    try:
-        description = describe(client, name)
-    except Exception as error:
-        translate(error, name)
-    return str(description.get("TableId") or description["CreationDateTime"]) if description else ""
 
 
 def is_empty(client: DynamoDBClient, name: str) -> bool:
@@ -157,7 +203,7 @@ def turn_stream_on(client: DynamoDBClient, name: str) -> None:
     """On, with both images, when this returns. Raises TargetUnreachable, and what ``translate`` makes of the rest."""
     _update_stream(client, name, {"StreamEnabled": True, "StreamViewType": BOTH_IMAGES})
     _wait_active(client, name)
-    deadline = time.monotonic() + _ACTIVE_SECONDS
+    deadline = time.monotonic() + ACTIVE_SECONDS
     while not stream_of(client, name):
         if time.monotonic() > deadline:
             raise TargetUnreachable("the table's stream is not on yet", place=name, hint="Check it in the AWS console.")
@@ -221,11 +267,11 @@ def _index(index: IndexRule) -> dict[str, Any]:
 
 
 def _wait_active(client: DynamoDBClient, name: str) -> None:
-    deadline, pause = time.monotonic() + _ACTIVE_SECONDS, 0.02
+    deadline, pause = time.monotonic() + ACTIVE_SECONDS, 0.02
     while True:
         description = describe(client, name)
         status = description["TableStatus"] if description else "missing"
-        if status in ("ACTIVE", "UPDATING"):
+        if status in ACTIVE:
             return
         if time.monotonic() > deadline:
             raise TargetUnreachable(f"the table is still {status}", place=name, hint="Check it in the AWS console.")

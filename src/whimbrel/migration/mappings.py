@@ -17,7 +17,7 @@ from whimbrel.migration import history
 from whimbrel.migration.history import History, Name
 from whimbrel.migration.state import StateFolder
 from whimbrel.mysql.connect import Mysql
-from whimbrel.mysql.schema import find_table, unique_keys
+from whimbrel.mysql.schema import facts_of, find_table, unique_keys
 from whimbrel.project import Project, TableRule
 from whimbrel.records import Table
 
@@ -50,9 +50,11 @@ def read_mappings(project: Project, connection: Mysql) -> Mappings:
     past = history.load(folder.tables) if checkpoint.load(folder.checkpoint).phase != "new" else None
     faults: list[WhimbrelError] = []
     found: list[tuple[TableRule, Table]] = []
-    for rule in project.tables:
+    named = (rule.source.partition(".") for rule in project.tables)
+    known = facts_of(connection, [(schema, name) for schema, _, name in named])
+    for rule, facts in zip(project.tables, known, strict=True):
         try:
-            table = find_table(connection, rule.source)
+            table = find_table(connection, rule.source, facts)
         except (UnsupportedSource, PrivilegeError) as error:
             error.place = error.place or rule.source
             faults.append(error)

@@ -19,6 +19,7 @@ import secrets
 import socket
 import threading
 import time
+from collections import defaultdict
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -49,6 +50,10 @@ class Claim:
         self._since = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         self._targets: dict[str, str] = {}  # claimed: the tables' identities by their names
         self._sure_at = 0.0
+        # By target and source table, what the keys of its items are made of: no other project may write such keys.
+        self._owns: dict[str, dict[str, str]] = defaultdict(dict)
+        for each in prepared.mappings.values():
+            self._owns[each.target][each.source] = _templates(each)
         if self._off:
             log.warning("no mark: a second state folder on the same target is not noticed")
 
@@ -69,8 +74,7 @@ class Claim:
         if targets != self._targets:
             self._claim(targets)
         else:
-            for target in targets:
-                found = self._marks.of(target, self._checkpoints.now.migration)
+            for target, found in self._marks.of_all(list(targets), self._checkpoints.now.migration).items():
                 if found is None or found.holder != self._checkpoints.now.mark:
                     raise self._taken(target, found)
         self._sure_at = time.monotonic()
@@ -90,63 +94,57 @@ class Claim:
             self._refuse_others(targets)  # one that came at the same moment saw no mark either
         except TargetTaken:
             if is_first:
-                for target in targets:
-                    self._marks.remove(self._mark(target, fresh))
+                for target, identity in targets.items():
+                    self._marks.remove(self._mark(target, identity, fresh))
             raise
         self._targets = targets
 
     def _move(self, targets: dict[str, str], token: str) -> None:
         """Give the marks ``token``, which is saved as the pending one, and save that they have it."""
         before = self._checkpoints.now.mark
-        for target in targets:
-            if not self._put(self._mark(target, token), before):
+        for target, is_ours in self._put(
+            [self._mark(target, identity, token) for target, identity in targets.items()], before
+        ).items():
+            if not is_ours:
                 raise self._taken(target, self._marks.of(target, self._checkpoints.now.migration))
         self._checkpoints.save(replace(self._checkpoints.now, mark=token, mark_pending=""))
 
-    def _put(self, mark: Mark, before: str) -> bool:
+    def _put(self, marks: list[Mark], before: str) -> dict[str, bool]:
         try:
-            return self._marks.put(mark, before)
+            return self._marks.put_all(marks, before)
         except RequestRefused as error:
             if error.code != "ResourceNotFoundException":
                 raise
         self._marks.make()
-        return self._marks.put(mark, before)
+        return self._marks.put_all(marks, before)
 
     def _refuse_others(self, targets: dict[str, str]) -> None:
         """Refuse to write where another migration of the same tables of the same source writes into the same table."""
-        ours = self._checkpoints.now
+        ours, marks = self._checkpoints.now, self._every_one_of(list(targets))
         for target, table_id in targets.items():
-            for other in self._all_of(target):
+            for other in marks.get(target, ()):
                 same = (other.table_id, other.source) == (table_id, ours.source)
-                if other.migration != ours.migration and same and other.owns.keys() & self._owns(target).keys():
+                if other.migration != ours.migration and same and other.owns.keys() & self._owns[target].keys():
                     raise self._taken(target, other)
 
-    def _all_of(self, target: str) -> list[Mark]:
+    def _every_one_of(self, targets: list[str]) -> dict[str, list[Mark]]:
         try:
-            return self._marks.all_of(target)
+            return self._marks.every_one_of(targets)
         except RequestRefused as error:
             if error.code == "ResourceNotFoundException":
-                return []
+                return {}
             raise
 
     def _known_targets(self) -> dict[str, str]:
         """The target tables that were made or taken, by name, with their identities."""
         now = self._checkpoints.now
-        known = {each.target: now.table(each.source).target_id for each in self._mappings()}
+        known = {each.target: now.table(each.source).target_id for each in self._prepared.mappings.values()}
         return {name: identity for name, identity in known.items() if identity}
 
-    def _mark(self, target: str, token: str) -> Mark:
+    def _mark(self, target: str, identity: str, token: str) -> Mark:
         now = self._checkpoints.now
         place = f"{socket.gethostname()}:{self._prepared.project.state.resolve()}"
-        identity = self._known_targets()[target]
-        return Mark(target, now.migration, token, identity, now.source, self._owns(target), place, self._since)
-
-    def _owns(self, target: str) -> dict[str, str]:
-        """By source table, what the keys of its items are made of: no other project may write such keys."""
-        return {each.source: _templates(each) for each in self._mappings() if each.target == target}
-
-    def _mappings(self) -> list[TableMapping]:
-        return list(self._prepared.mappings.values())
+        return Mark(target, now.migration, token, identity, now.source, self._owns[target], place, self._since)
 
     def _taken(self, target: str, found: Mark | None) -> TargetTaken:
         return _taken(self._marks, target, found)
@@ -157,8 +155,8 @@ def refuse_copy(project: Project, wire: DynamoClient, stop: threading.Event) -> 
     if project.target.mark == OFF:
         return
     now, marks = checkpoint.load(StateFolder(project.state).checkpoint), Marks(wire, project.target, stop)
-    for target in sorted({rule.target for rule in project.tables}):
-        found = marks.of(target, now.migration)
+    targets = sorted({rule.target for rule in project.tables})
+    for target, found in sorted(marks.of_all(targets, now.migration).items()):
         if found is None or found.holder not in (now.mark, now.mark_pending):
             raise _taken(marks, target, found)
 

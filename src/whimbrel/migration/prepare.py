@@ -23,7 +23,7 @@ from whimbrel.migration.value_forms import Mapped, same_values
 from whimbrel.mysql.connect import Mysql, ServerInfo, connect, server_info
 from whimbrel.mysql.conversions import same_as_server
 from whimbrel.mysql.preflight import check_source
-from whimbrel.mysql.schema import estimated_rows, read_table
+from whimbrel.mysql.schema import estimated_rows, facts_of, read_table
 from whimbrel.project import Project
 from whimbrel.records import Table
 
@@ -78,7 +78,7 @@ def _prepare(project: Project, connection: Mysql) -> Prepared:
         server=info,
         tables=found.tables,
         mappings=found.mappings,
-        estimates={table.full_name: estimated_rows(connection, table) for table in tables},
+        estimates=estimated_rows(connection, tables),
         versions=found.versions,
         history=found.history,
     )
@@ -92,8 +92,9 @@ def _mapped(found: Mappings) -> Iterator[Mapped]:
 
 def not_altered(connection: Mysql, tables: list[Table]) -> None:
     """Raises SchemaDrift if one of ``tables`` is not what it was when the mappings were compiled."""
-    for table in tables:
-        if read_table(connection, table.schema, table.name) != table:
+    known = facts_of(connection, [(table.schema, table.name) for table in tables])
+    for table, facts in zip(tables, known, strict=True):
+        if read_table(connection, table.schema, table.name, facts) != table:
             raise SchemaDrift("was altered just now", place=table.full_name, hint="Run the same command again.")
 
 

@@ -16,7 +16,7 @@ from whimbrel.migration.history import Name
 from whimbrel.mysql.binlog.alterations import Alteration
 from whimbrel.mysql.connect import Mysql, connect, server_info
 from whimbrel.mysql.preflight import binlogs_cascades, table_faults
-from whimbrel.mysql.schema import named_unique_keys
+from whimbrel.mysql.schema import facts_of, named_unique_keys
 from whimbrel.project import Source
 from whimbrel.records import Position, Table
 
@@ -35,9 +35,9 @@ class Proofs:
         """Read the keys of ``tables``, unless they are known. They may be those of later in the log than where the
         capture stands: what a statement before that drops is then seen as dropped all the same.
         """
-        for name, table in tables.items():
-            if name not in self._keys:
-                self._keys[name] = named_unique_keys(connection, table)
+        new = [name for name in tables if name not in self._keys]
+        for name, facts in zip(new, facts_of(connection, new), strict=True):
+            self._keys[name] = named_unique_keys(connection, tables[name], facts)
 
     def prove(self, table: Table, at: Position, sql: str, found: Alteration) -> None:
         """After ``sql``, which ends at ``at`` and made ``table`` what it is. Raises UnsupportedSource, SchemaDrift,
@@ -56,7 +56,7 @@ class Proofs:
             keys = self._keys_after(connection, table, found)
             self._still_told_apart(table, keys, place, said)
             self._keys[table.schema, table.name] = keys
-            for fault in table_faults(connection, info, table):
+            for fault in table_faults(connection, info, [table]):
                 raise fault.error
 
     def _keys_after(self, connection: Mysql, table: Table, found: Alteration) -> dict[str, tuple[str, ...]]:

@@ -22,13 +22,10 @@ from types import TracebackType
 
 from whimbrel.changelog.files import ChangeLogReader
 from whimbrel.checkpoint import RunLock
-from whimbrel.dynamodb.session import Session
-from whimbrel.dynamodb.tables import ensure_table, table_id
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.dynamodb.write import Writer
-from whimbrel.errors import LogCorrupt, StateError, TargetError
+from whimbrel.errors import LogCorrupt, StateError
 from whimbrel.handed_over import refuse_handed_over
-from whimbrel.mapping.family import indexes_of
 from whimbrel.mapping.provenance import of_snapshot
 from whimbrel.migration import history
 from whimbrel.migration.apply import Applier
@@ -41,9 +38,10 @@ from whimbrel.migration.mark import Claim
 from whimbrel.migration.prepare import Prepared, followable, lineage_of, not_altered, same_rules
 from whimbrel.migration.progress import Progress, TableCounts
 from whimbrel.migration.send import Sender
-from whimbrel.migration.snapshot import Snapshot
+from whimbrel.migration.snapshot import Snapshot, read_together, small_together
 from whimbrel.migration.state import CheckpointStore, StateFolder, with_held
 from whimbrel.migration.stream import refuse_without_stream, sender, take
+from whimbrel.migration.targets import check_targets, open_targets
 from whimbrel.migration.watch import SourceWatch
 from whimbrel.mysql.connect import clock, connect
 from whimbrel.mysql.visible import Start, fixed_start
@@ -179,12 +177,13 @@ class Run:
         """Export every table that is not exported yet."""
         if self.phase != "snapshot":
             return
-        for source in self.prepared.mappings:
-            if self.checkpoints.now.table(source).chunks_planned is None:
-                self._enter("snapshot", source)
-                self._snapshot_of(source).whole()
-                if self.stop.is_set():
-                    return
+        now, estimates = self.checkpoints.now, self.prepared.estimates
+        left = [source for source in self.prepared.mappings if now.table(source).chunks_planned is None]
+        for some in small_together(left, estimates):
+            self._enter("snapshot", some[0])
+            read_together([self._snapshot_of(source) for source in some], self._proved_server)
+            if self.stop.is_set():
+                return
         self._move_from("snapshot")
 
     def load(self) -> None:
@@ -337,45 +336,31 @@ class Run:
         """Make the target tables, or take them up again; a table with strange items in it is refused, never
         overwritten.
         """
-        target = self.prepared.project.target
-        client = Session(target).client()
-        for source, mapping in self.prepared.mappings.items():
-            if not self.checkpoints.now.table(source).target_id:
-                mappings = self.prepared.mappings.values()
-                indexes = indexes_of([each for each in mappings if each.target == mapping.target])
-                ensure_table(
-                    client,
-                    mapping.target,
-                    mapping.key_attributes,
-                    target,
-                    allow_items=self._into_existing,
-                    indexes=indexes,
+        now, mappings = self.checkpoints.now, self.prepared.mappings
+        new = [mapping for source, mapping in mappings.items() if not now.table(source).target_id]
+        if new:
+            found = open_targets(
+                self.wire, self.prepared.project.target, new, self.stop, allow_items=self._into_existing
+            )
+            for mapping in new:
+                now = now.with_table(
+                    mapping.source, replace(now.table(mapping.source), target_id=found[mapping.target])
                 )
-                # Saved before the first item is put: from then on the items in it are ours.
-                self._save_table(source, target_id=table_id(client, mapping.target))
+            # Saved before the first item is put: from then on the items in them are ours.
+            self.checkpoints.save(now)
         self.claim.look()
         self._check_targets()
 
     def _check_targets(self) -> None:
-        client = Session(self.prepared.project.target).client()
-        for source, mapping in self.prepared.mappings.items():
-            recorded, now = self.checkpoints.now.table(source).target_id, table_id(client, mapping.target)
-            if recorded != now:
-                raise TargetError(
-                    f"the target table is not the one that was loaded (it was {recorded}, it is {now or 'gone'})",
-                    place=mapping.target,
-                    hint="It was dropped or recreated: start over with a new state folder.",
-                )
+        now, mappings = self.checkpoints.now, self.prepared.mappings.values()
+        recorded = [(each.target, now.table(each.source).target_id) for each in mappings]
+        check_targets(self.wire, recorded, self.stop)
 
     def _move_from(self, phase: str, **values: object) -> None:
         assert self.phase == phase
         self.claim.look()
         self.checkpoints.save(replace(self.checkpoints.now, phase=NEXT[phase], **values))  # type: ignore[arg-type]
         log.info("phase done", extra={"phase": phase})
-
-    def _save_table(self, source: str, **values: object) -> None:
-        now = self.checkpoints.now
-        self.checkpoints.save(now.with_table(source, replace(now.table(source), **values)))  # type: ignore[arg-type]
 
     def _enter(self, phase: str, table: str) -> None:
         self.progress.phase = phase

@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,8 +22,11 @@ from whimbrel.migration.prepare import chunk_key
 from whimbrel.migration.progress import Progress
 from whimbrel.migration.state import CheckpointStore, StateFolder
 from whimbrel.mysql.plan import Plan
+from whimbrel.mysql.sessions import Sessions
 from whimbrel.mysql.snapshot import export_table, whole_file
 from whimbrel.project import Source
+
+ROWS_TOGETHER, TABLES_TOGETHER = 50_000, 50  # that are exported between two proofs of the server
 
 
 class Snapshot:
@@ -48,30 +51,68 @@ class Snapshot:
         self._folder = folder.export(mapping.source)
         self._checkpoints = checkpoints
         self._counts = progress.tables[mapping.source]
-        self._stop = stop
+        self._rows: dict[int, int] | None = None  # of the chunks that were read now; None: none had to be
+        self.table = mapping.source
+        self.stop = stop
 
     def whole(self) -> Plan:
         """The plan, with the rows of all its chunks recorded, and a file for each that is not loaded yet. What is
         missing is read. Not so when it returns because ``stop`` was set.
-
-        The order matters: what was loaded is forgotten before something else is read; rows are recorded when their
-        files are durable; the Checkpoint comes last.
         """
-        plan = self._begun()
-        if not plan.exported:
-            self._forget_what_was_loaded(plan)
-            rows = self._read(plan)
-            plan = Plan(self._folder)
-            if self._stop.is_set():
-                return plan
-            plan.record(rows)
+        read_together([self], self._proved)
+        return self.plan
+
+    def begin(self) -> bool:
+        """Whether everything is exported already. The order matters: what was loaded is forgotten before something
+        else is read.
+        """
+        self.plan = self._begun()
+        if not self.plan.exported:
+            self._forget_what_was_loaded(self.plan)
+        return self.plan.exported
+
+    def read(self, server: str, sessions: Sessions) -> None:
+        """Export what has no rows in the plan, from ``server``, which is durable before a chunk is: a killed run leaves
+        chunks, and the server may have changed while it read them. Returns early when ``stop`` is set.
+        """
+        rows = self._rows = {}
+        self._counts.exported_rows = sum(self.plan.rows.values())
+        replace_file(self._read_from, server.encode())
+
+        def count(more: int) -> None:
+            self._counts.exported_rows += more
+
+        export_table(
+            self._source,
+            self._mapping.table,
+            chunk_key(self._mapping),
+            self._folder,
+            done=frozenset(self.plan.rows),
+            on_chunk=lambda file: rows.update({file.chunk.number: file.rows}),
+            on_rows=count,
+            stop=self.stop,
+            sessions=sessions,
+        )
+
+    def end(self) -> None:
+        """The order matters: rows are recorded when their files are durable, and the server is known to be the one that
+        they were read from; the Checkpoint comes last.
+        """
+        if self._rows is not None:
+            self._read_from.unlink()
+            self.plan = Plan(self._folder)
+            self.plan.record(self._rows)
+        plan = self.plan
         if not plan.exported:
             found = f"{len(plan.rows)} of {len(plan.chunks)} planned chunks are exported, though the export ended"
             raise StateError(found, place=str(plan.path), hint="This is a bug in whimbrel: please report it.")
         rows_exported = sum(plan.rows.values())
         self._counts.exported_rows = self._counts.estimated_rows = rows_exported
         self._save(replace(self._progress, chunks_planned=len(plan.chunks), rows_exported=rows_exported))
-        return plan
+
+    def discard(self) -> None:
+        """Nobody knows what was read from a server that took over before it was proved."""
+        shutil.rmtree(self._folder)
 
     def read_again(self, plan: Plan, number: int) -> None:
         """The file of chunk ``number`` is not what the plan says: ``whole`` will read it from the source."""
@@ -115,7 +156,7 @@ class Snapshot:
         plan.forget([each.number for each in wanted if each.number in plan.rows and not plan.file(each).exists()])
         found: dict[int, int] = {}
         for chunk in plan.chunks:
-            if chunk.number not in plan.rows and not self._stop.is_set() and (file := whole_file(plan, chunk)):
+            if chunk.number not in plan.rows and not self.stop.is_set() and (file := whole_file(plan, chunk)):
                 found[chunk.number] = file.rows
         plan.record(found)
 
@@ -137,38 +178,46 @@ class Snapshot:
             self._save(replace(self._progress, loaded=frozenset(), rows_loaded=0, items_loaded=0))
             self._counts.loaded_rows = self._counts.loaded_items = 0
 
-    def _read(self, plan: Plan) -> dict[int, int]:
-        """Export what has no rows in ``plan``; the rows of each chunk that is exported now."""
-        rows: dict[int, int] = {}
-        self._counts.exported_rows = sum(plan.rows.values())
 
-        def count(more: int) -> None:
-            self._counts.exported_rows += more
+def small_together(sources: Sequence[str], estimates: Mapping[str, int]) -> Iterator[list[str]]:
+    """The tables in order: those next to each other that have few rows together, by ``estimates``."""
+    some: list[str] = []
+    rows = 0
+    for source in sources:
+        more = estimates[source]
+        if some and (rows + more > ROWS_TOGETHER or len(some) == TABLES_TOGETHER):
+            yield some
+            some, rows = [], 0
+        some.append(source)
+        rows += more
+    if some:
+        yield some
 
-        before = self._proved()
-        # Durable before a chunk is: a killed run leaves chunks, and the server may have changed while it read them.
-        replace_file(self._read_from, before.encode())
-        export_table(
-            self._source,
-            self._mapping.table,
-            chunk_key(self._mapping),
-            self._folder,
-            done=frozenset(plan.rows),
-            on_chunk=lambda file: rows.update({file.chunk.number: file.rows}),
-            on_rows=count,
-            stop=self._stop,
-        )
-        self._refuse_moved(before, self._proved())
-        self._read_from.unlink()
-        return rows
 
-    def _refuse_moved(self, before: str, now: str) -> None:
-        """Nobody knows which chunks were read from a server that took over before it was proved: read all again."""
-        if now == before:
-            return
-        shutil.rmtree(self._folder)
-        raise SourceUnreachable(
-            f"the source changed from {before} to {now} while the table was read; what was read is discarded",
-            place=self._mapping.source,
-            hint="Run the same command again: it reads this table again.",
-        )
+def read_together(snapshots: Sequence[Snapshot], proved: Callable[[], str]) -> None:
+    """Make the export of each table whole, between two proofs of the server: few rows are read in less time than these
+    take. Returns early, with nothing recorded, when ``stop`` is set.
+    """
+    left = [each for each in snapshots if not each.begin()]
+    if left:
+        server = proved()
+        with Sessions() as sessions:  # all of them made after the proof
+            for each in left:
+                each.read(server, sessions)
+                if each.stop.is_set():
+                    return
+        _refuse_moved(left, server, proved())
+    for each in snapshots:
+        each.end()
+
+
+def _refuse_moved(snapshots: Sequence[Snapshot], before: str, now: str) -> None:
+    if now == before:
+        return
+    for each in snapshots:
+        each.discard()
+    raise SourceUnreachable(
+        f"the source changed from {before} to {now} while tables were read; what was read is discarded",
+        place=", ".join(each.table for each in snapshots[:3]),
+        hint="Run the same command again: it reads these tables again.",
+    )

@@ -111,9 +111,8 @@ class SourceWatch:
             raise fault.error
         if not self._still_has_what_was_captured(connection, use_gtid=info.gtid):
             return
-        for table in tables:
-            for fault in table_faults(connection, info, table):
-                raise fault.error
+        for fault in table_faults(connection, info, tables):
+            raise fault.error
         ahead = clock(connection) - time.time()
         self._progress.source_ahead = ahead if abs(ahead) > SAME_TIME else 0.0
         self._progress.asked = time.monotonic()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import pymysql
@@ -24,13 +24,18 @@ from whimbrel.mysql.connect import (
     translate,
     translated,
 )
+from whimbrel.mysql.facts import Facts, Question
 from whimbrel.mysql.grants import grants_of, may
+from whimbrel.mysql.schema import facts_of
 from whimbrel.mysql.visible import sees_commits
 from whimbrel.records import Table
 
 OLDEST = {"mysql": (8, 0, 0), "mariadb": (10, 5, 0)}
 GENERATED_NOT_LOGGED = (11, 0, 0)  # seen in 11.8; 10.11 logs them
 WANTED = {"log_bin": "ON", "binlog_format": "ROW", "binlog_row_image": "FULL"}
+
+_ENGINE = Question("ENGINE", "TABLES", "TABLE_NAME")
+_EXTRA = Question("COLUMN_NAME, EXTRA", "COLUMNS", "ORDINAL_POSITION")
 
 
 class SourceFault(NamedTuple):
@@ -58,8 +63,7 @@ def named_faults(connection: Mysql, tables: Iterable[Table]) -> Iterator[SourceF
     info, tables = server_info(connection), list(tables)
     yield from _setting_faults(connection, info)
     yield from _privilege_faults(connection, info, tables)
-    for table in tables:
-        yield from table_faults(connection, info, table)
+    yield from table_faults(connection, info, tables)
 
 
 def variables(connection: Mysql) -> dict[str, str]:
@@ -73,8 +77,7 @@ def unlogged(connection: Mysql, tables: Iterable[Table]) -> Iterator[SourceFault
     if has.upper() != WANTED["log_bin"]:
         yield _binlog_off(has)
         return
-    for table in tables:
-        yield from _filter_faults(connection, table)
+    yield from _filter_faults(connection, list(tables))
 
 
 def _binlog_off(has: str) -> SourceFault:
@@ -151,31 +154,38 @@ def _grant_statement(user: str) -> str:
     return f"GRANT SELECT, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO {account}"
 
 
-def table_faults(connection: Mysql, info: ServerInfo, table: Table) -> Iterator[SourceFault]:
-    """What about one table stands in the way."""
-    engines = rows_as_dicts(
-        connection,
-        "SELECT t.ENGINE AS engine, e.TRANSACTIONS AS transactions FROM information_schema.TABLES t "
-        "LEFT JOIN information_schema.ENGINES e ON e.ENGINE = t.ENGINE WHERE t.TABLE_SCHEMA = %s AND t.TABLE_NAME = %s",
-        (table.schema, table.name),
-    )
-    if not engines:
-        yield _unsupported(
-            "no-table", "does not exist, or may not be read", table.full_name, "Check its name and the grants"
-        )
+def table_faults(connection: Mysql, info: ServerInfo, tables: Sequence[Table]) -> Iterator[SourceFault]:
+    """What about these tables stands in the way."""
+    if not tables:
         return
-    if engines[0]["transactions"] != "YES":
-        yield _unsupported(
-            "engine",
-            f"engine {engines[0]['engine']} has no transactions",
-            table.full_name,
-            f"ALTER TABLE {quoted(table.schema)}.{quoted(table.name)} ENGINE = InnoDB",
-        )
-    yield from _filter_faults(connection, table)
-    if info.flavor == "mariadb" and info.version >= GENERATED_NOT_LOGGED:
-        yield from _generated_faults(connection, table)
-    if not binlogs_cascades(connection, info):
-        yield from _cascade_faults(connection, table)
+    yield from _filter_faults(connection, tables)
+    engines = rows_as_dicts(
+        connection, "SELECT ENGINE AS name FROM information_schema.ENGINES WHERE TRANSACTIONS = 'YES'"
+    )
+    transactional = {row["name"] for row in engines}
+    cascades_count = not binlogs_cascades(connection, info)
+    known = facts_of(connection, [(table.schema, table.name) for table in tables])
+    for table, facts in zip(tables, known, strict=True):
+        if not (found := facts.of(_ENGINE, table.schema, table.name)):
+            yield _unsupported(
+                "no-table", "does not exist, or may not be read", table.full_name, "Check its name and the grants"
+            )
+            continue
+        if found[0]["ENGINE"] not in transactional:
+            yield _unsupported(
+                "engine",
+                f"engine {found[0]['ENGINE']} has no transactions",
+                table.full_name,
+                f"ALTER TABLE {quoted(table.schema)}.{quoted(table.name)} ENGINE = InnoDB",
+            )
+        if info.flavor == "mariadb" and info.version >= GENERATED_NOT_LOGGED:
+            yield from _generated_faults(facts, table)
+        if cascades_count:
+            yield from _cascade_faults(connection, table)
+        yield from _unreadable(connection, table)
+
+
+def _unreadable(connection: Mysql, table: Table) -> Iterator[SourceFault]:
     with translated(table.full_name), connection.cursor() as cursor:
         try:
             cursor.execute(f"SELECT 1 FROM {quoted(table.schema)}.{quoted(table.name)} LIMIT 0")
@@ -183,23 +193,20 @@ def table_faults(connection: Mysql, info: ServerInfo, table: Table) -> Iterator[
             yield SourceFault("privileges", translate(error, table.full_name))
 
 
-def _generated_faults(connection: Mysql, table: Table) -> Iterator[SourceFault]:
+def _generated_faults(facts: Facts, table: Table) -> Iterator[SourceFault]:
     """MariaDB 11.8 leaves generated columns, stored ones too, out of the row images of UPDATE and DELETE."""
-    for row in rows_as_dicts(
-        connection,
-        "SELECT COLUMN_NAME AS name FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s "
-        "AND EXTRA LIKE '%% GENERATED%%'",
-        (table.schema, table.name),
-    ):
-        yield _unsupported(
-            "generated-column",
-            f"column {row['name']} is generated: this server leaves it out of the binlog of UPDATE and DELETE",
-            table.full_name,
-            "Migrate from a replica of an older release (10.11 has it), or make it a plain column",
-        )
+    for fact in facts.of(_EXTRA, table.schema, table.name):
+        if " GENERATED" in fact["EXTRA"].upper():
+            column = fact["COLUMN_NAME"]
+            yield _unsupported(
+                "generated-column",
+                f"column {column} is generated: this server leaves it out of the binlog of UPDATE and DELETE",
+                table.full_name,
+                "Migrate from a replica of an older release (10.11 has it), or make it a plain column",
+            )
 
 
-def _filter_faults(connection: Mysql, table: Table) -> Iterator[SourceFault]:
+def _filter_faults(connection: Mysql, tables: Sequence[Table]) -> Iterator[SourceFault]:
     """binlog_do_db and binlog_ignore_db, which only SHOW BINARY LOG STATUS tells."""
     try:
         status = binlog_status(connection)
@@ -207,13 +214,14 @@ def _filter_faults(connection: Mysql, table: Table) -> Iterator[SourceFault]:
         return
     only = [name for name in status["Binlog_Do_DB"].split(",") if name]
     ignored = status["Binlog_Ignore_DB"].split(",")
-    if (only and table.schema not in only) or table.schema in ignored:
-        yield _unsupported(
-            "binlog-filter",
-            "its database is left out of the binlog",
-            table.full_name,
-            "Change binlog_do_db or binlog_ignore_db",
-        )
+    for table in tables:
+        if (only and table.schema not in only) or table.schema in ignored:
+            yield _unsupported(
+                "binlog-filter",
+                "its database is left out of the binlog",
+                table.full_name,
+                "Change binlog_do_db or binlog_ignore_db",
+            )
 
 
 def binlogs_cascades(connection: Mysql, info: ServerInfo) -> bool:

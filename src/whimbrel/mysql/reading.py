@@ -25,6 +25,7 @@ from whimbrel.mysql.pace import LoadGate, RowRate
 from whimbrel.mysql.points import canonical_rows
 from whimbrel.mysql.readers import NEXT, back_off, open_reader, rows_of
 from whimbrel.mysql.schema import average_row_bytes, described, description
+from whimbrel.mysql.sessions import Sessions
 from whimbrel.project import Source
 from whimbrel.records import Row, Table
 from whimbrel.snapshot_files import Chunk
@@ -104,21 +105,36 @@ class TableReading(Generic[Done]):
         # Not the readers': what their transactions see may be old. The planner's, when that has ended, or one more.
         self.look: SourceConnection | None = None
 
-    async def run(self, waiting: list[Chunk]) -> None:
-        """Read the chunks that are ``waiting``, and those that are not planned yet, unless ``stop`` is set."""
+    async def run(self, waiting: list[Chunk], sessions: Sessions) -> None:
+        """Read the chunks that are ``waiting``, and those that are not planned yet, unless ``stop`` is set. Takes the
+        connections of ``sessions``, and leaves there those that served to the end.
+        """
         if self.stop.is_set() or not (waiting or not self.sinks.complete):
             return
-        readers: list[Any] = [None] * max(1, self.source.connections)  # each is opened for its first chunk
-        self.side = await in_thread(connect, self.source)
+        # Each is opened for its first chunk.
+        readers: list[Any] = sessions.readers or [None] * max(1, self.source.connections)
+        idle, sessions.side, sessions.readers = sessions.side, None, []
+        self.side = idle if idle is not None else await in_thread(connect, self.source)
         try:
-            self.index = cutting_key(self.side, self.table, self.key_columns)[1]
-            row_bytes = await in_thread(average_row_bytes, self.side, self.table)
-            self.chunk_rows = min(self.chunk_rows, max(LEAST_ROWS, CHUNK_BYTES // max(1, row_bytes)))
+            try:
+                await self._look_at_table()
+            except SourceUnreachable:
+                if idle is None:
+                    raise
+                idle.close()  # it was lost since the last table
+                self.side = await in_thread(connect, self.source)
+                await self._look_at_table()
             with contextlib.suppress(_Stopped):
                 await self._all_chunks(readers, waiting)
+                sessions.side, sessions.readers = self.side, readers
         finally:
-            for connection in {self.side, self.look, *readers} - {None}:
+            for connection in {self.side, self.look, *readers} - {None, sessions.side, *sessions.readers}:
                 connection.close()
+
+    async def _look_at_table(self) -> None:
+        self.index = cutting_key(self.side, self.table, self.key_columns)[1]
+        row_bytes = await in_thread(average_row_bytes, self.side, self.table)
+        self.chunk_rows = min(self.chunk_rows, max(LEAST_ROWS, CHUNK_BYTES // max(1, row_bytes)))
 
     async def _all_chunks(self, readers: list[Any], waiting: list[Chunk]) -> None:
         """Planner, readers and watchers, together: the first to fail ends all."""

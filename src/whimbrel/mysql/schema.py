@@ -3,37 +3,52 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
 from whimbrel.errors import UnsupportedSource
 from whimbrel.mysql.connect import Mysql, connect, quoted, rows_as_dicts
+from whimbrel.mysql.facts import Fact, Facts, Question
 from whimbrel.mysql.members import read_members
 from whimbrel.mysql.types import COLUMN_FACTS, KINDS, column_from
 from whimbrel.project import Source
 from whimbrel.records import Column, Filled, Table
 
+TOGETHER = 20  # tables that are asked for at once: their columns are in memory together
+_COLUMNS = Question(COLUMN_FACTS, "COLUMNS", "ORDINAL_POSITION")
+_FILLED = Question(
+    "COLUMN_NAME, COLUMN_DEFAULT, IS_NULLABLE, EXTRA, GENERATION_EXPRESSION", "COLUMNS", "ORDINAL_POSITION"
+)
+_DESCRIBED = Question("COLUMN_NAME, COLUMN_TYPE, CHARACTER_SET_NAME", "COLUMNS", "ORDINAL_POSITION")
+_INDEXES = Question(
+    "INDEX_NAME, COLUMN_NAME, SUB_PART, NON_UNIQUE, COLLATION, INDEX_TYPE",
+    "STATISTICS",
+    "INDEX_NAME = 'PRIMARY' DESC, INDEX_NAME, SEQ_IN_INDEX",
+)
+_ESTIMATE = Question("TABLE_ROWS", "TABLES", "TABLE_NAME")
 
-def read_table(connection: Mysql, schema: str, name: str) -> Table:
-    """The table as the server has it now, under the server's own spelling of its name.
+
+def read_table(connection: Mysql, schema: str, name: str, facts: Facts | None = None) -> Table:
+    """The table as the server has it now, under the server's own spelling of its name. ``facts`` may have been asked
+    for beforehand, with those of other tables: see ``facts_of``.
 
     Generated and invisible columns are columns: both the row images and a snapshot have them. Raises
     UnsupportedSource if there is no such base table, if it has neither a primary key nor a unique key without NULLs,
     or a column that cannot be carried exactly.
     """
-    schema, name = _own_spelling(connection, schema, name)
+    if facts is None or not facts.has(schema, name):
+        schema, name = _own_spelling(connection, schema, name)
+        facts = Facts(connection, [(schema, name)])
     place = f"{schema}.{name}"
-    texts = _json_texts(connection, schema, name)
-    facts = _facts(
-        connection, f"SELECT {COLUMN_FACTS} FROM information_schema.COLUMNS", schema, name, "ORDINAL_POSITION"
-    )
-    members = _members(connection, (schema, name), facts)
+    texts = facts.json_texts(schema, name)
+    found = facts.of(_COLUMNS, schema, name)
+    members = _members(connection, (schema, name), found)
     columns = tuple(
         column_from(fact, place, json_text=fact["COLUMN_NAME"] in texts, members=members.get(fact["COLUMN_NAME"], ()))
-        for fact in facts
+        for fact in found
     )
-    key = _row_key(connection, schema, name, {column.name for column in columns if not column.nullable})
+    key = _row_key(facts, schema, name, {column.name for column in columns if not column.nullable})
     if not key:
         raise UnsupportedSource(
             "has no primary key and no unique key without NULLs: its rows cannot be told apart",
@@ -53,7 +68,7 @@ def _members(connection: Mysql, table: tuple[str, str], facts: list[dict[str, An
     }
 
 
-def find_table(connection: Mysql, source: str) -> Table:
+def find_table(connection: Mysql, source: str, facts: Facts | None = None) -> Table:
     """The table that ``source`` means, a schema and a table joined by a dot; both may have dots in them, too.
 
     Raises what ``read_table`` raises, and UnsupportedSource where two tables are meant.
@@ -64,7 +79,18 @@ def find_table(connection: Mysql, source: str) -> Table:
     if len(there) > 1:
         meant = " or ".join(f"{quoted(schema)}.{quoted(name)}" for schema, name in there)
         raise UnsupportedSource(f"could be {meant}", place=source, hint="Rename one of them: no name can tell which.")
-    return read_table(connection, *(there or splits)[0])
+    schema, name = (there or splits)[0]
+    return read_table(connection, schema, name, facts)
+
+
+def facts_of(connection: Mysql, names: Sequence[tuple[str, str]]) -> Iterator[Facts]:
+    """For each of ``names`` (schema, table) what ``read_table`` needs to know, asked for TOGETHER of them at a time:
+    the server answers a question about twenty tables almost as soon as one about one.
+    """
+    for start in range(0, len(names), TOGETHER):
+        some = names[start : start + TOGETHER]
+        facts = Facts(connection, some)
+        yield from (facts for _ in some)
 
 
 def _is_there(connection: Mysql, schema: str, name: str) -> bool:
@@ -94,14 +120,11 @@ def tables_and_views(connection: Mysql) -> list[tuple[str, str, bool]]:
     return [(row["in_schema"], row["name"], row["kind"] == "VIEW") for row in rows]
 
 
-def estimated_rows(connection: Mysql, table: Table) -> int:
-    """The server's own estimate, which may be off by half; 0 when it has none."""
-    rows = rows_as_dicts(
-        connection,
-        "SELECT TABLE_ROWS AS estimate FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s",
-        (table.schema, table.name),
-    )
-    return int(rows[0]["estimate"] or 0) if rows else 0
+def estimated_rows(connection: Mysql, tables: Sequence[Table]) -> dict[str, int]:
+    """By full name the server's own estimates, which may be off by half; 0 where it has none."""
+    facts = Facts(connection, [(table.schema, table.name) for table in tables])
+    found = {table.full_name: facts.of(_ESTIMATE, table.schema, table.name) for table in tables}
+    return {name: int(rows[0]["TABLE_ROWS"] or 0) if rows else 0 for name, rows in found.items()}
 
 
 def average_row_bytes(connection: Mysql, table: Table) -> int:
@@ -118,7 +141,7 @@ def leading_index(connection: Mysql, table: Table, columns: tuple[str, ...]) -> 
     """An ordered index that begins with ``columns`` in their whole length and one direction, or None. The primary key
     goes first.
     """
-    for index, parts in _indexes(connection, table.schema, table.name).items():
+    for index, parts in _indexes_of(connection, table).items():
         leading = parts[: len(columns)]
         names = tuple(part["COLUMN_NAME"] for part in leading)
         whole = all(part["SUB_PART"] is None for part in leading)
@@ -160,16 +183,16 @@ def unique_keys(connection: Mysql, table: Table) -> list[tuple[str, ...]]:
     return list(named_unique_keys(connection, table).values())
 
 
-def named_unique_keys(connection: Mysql, table: Table) -> dict[str, tuple[str, ...]]:
-    """The same by the names of their indexes."""
+def named_unique_keys(connection: Mysql, table: Table, facts: Facts | None = None) -> dict[str, tuple[str, ...]]:
+    """The same by the names of their indexes. ``facts`` as for ``read_table``."""
     not_null = {column.name for column in table.columns if not column.nullable}
-    return _unique_keys(connection, table.schema, table.name, not_null)
+    return _unique_keys(_indexes_of(connection, table, facts), not_null)
 
 
 def other_unique_keys(connection: Mysql, table: Table) -> dict[str, tuple[str, ...] | None]:
     """Every unique index but the primary key, by name, NULLs or not; None for one with an expression or a prefix."""
     found: dict[str, tuple[str, ...] | None] = {}
-    for index, parts in _indexes(connection, table.schema, table.name).items():
+    for index, parts in _indexes_of(connection, table).items():
         if index != "PRIMARY" and not parts[0]["NON_UNIQUE"]:
             plain = all(part["COLUMN_NAME"] and part["SUB_PART"] is None for part in parts)
             found[index] = tuple(part["COLUMN_NAME"] for part in parts) if plain else None
@@ -178,13 +201,7 @@ def other_unique_keys(connection: Mysql, table: Table) -> dict[str, tuple[str, .
 
 def filled_by_server(connection: Mysql, table: Table) -> Filled:
     """What the server puts into the table's columns by itself."""
-    facts = _facts(
-        connection,
-        "SELECT COLUMN_NAME, COLUMN_DEFAULT, IS_NULLABLE, EXTRA, GENERATION_EXPRESSION FROM information_schema.COLUMNS",
-        table.schema,
-        table.name,
-        "ORDINAL_POSITION",
-    )
+    facts = Facts(connection, [(table.schema, table.name)]).of(_FILLED, table.schema, table.name)
     extra = {fact["COLUMN_NAME"]: str(fact["EXTRA"]).upper() for fact in facts}
     generated = {fact["COLUMN_NAME"] for fact in facts if fact["GENERATION_EXPRESSION"]}
     by_itself = ("AUTO_INCREMENT", "DEFAULT_GENERATED")
@@ -202,71 +219,39 @@ def filled_by_server(connection: Mysql, table: Table) -> Filled:
     )
 
 
-def _row_key(connection: Mysql, schema: str, name: str, not_null: Collection[str]) -> tuple[str, ...]:
+def _row_key(facts: Facts, schema: str, name: str, not_null: Collection[str]) -> tuple[str, ...]:
     """The primary key, else the unique key without NULLs that has the fewest columns; () if there is none."""
-    keys = _unique_keys(connection, schema, name, not_null)
+    keys = _unique_keys(_by_index(facts.of(_INDEXES, schema, name)), not_null)
     shortest = min(((len(columns), index) for index, columns in keys.items()), default=(0, ""))[1]
     return keys.get("PRIMARY") or keys.get(shortest, ())
 
 
-def _unique_keys(connection: Mysql, schema: str, name: str, not_null: Collection[str]) -> dict[str, tuple[str, ...]]:
+def _unique_keys(indexes: Mapping[str, list[Fact]], not_null: Collection[str]) -> dict[str, tuple[str, ...]]:
     """A primary key may be of prefixes: where these differ, the whole values do."""
     return {
         index: tuple(part["COLUMN_NAME"] for part in parts)
-        for index, parts in _indexes(connection, schema, name).items()
+        for index, parts in indexes.items()
         if not parts[0]["NON_UNIQUE"]
         and all(part["COLUMN_NAME"] in not_null and (index == "PRIMARY" or part["SUB_PART"] is None) for part in parts)
     }
 
 
-def _indexes(connection: Mysql, schema: str, name: str) -> dict[str, list[dict[str, Any]]]:
+def _indexes_of(connection: Mysql, table: Table, facts: Facts | None = None) -> dict[str, list[Fact]]:
+    facts = facts or Facts(connection, [(table.schema, table.name)])
+    return _by_index(facts.of(_INDEXES, table.schema, table.name))
+
+
+def _by_index(facts: Iterable[Fact]) -> dict[str, list[Fact]]:
     """Each index's parts in order. A part that is an expression has no COLUMN_NAME."""
-    facts = _facts(
-        connection,
-        "SELECT INDEX_NAME, COLUMN_NAME, SUB_PART, NON_UNIQUE, COLLATION, INDEX_TYPE "
-        "FROM information_schema.STATISTICS",
-        schema,
-        name,
-        "INDEX_NAME = 'PRIMARY' DESC, INDEX_NAME, SEQ_IN_INDEX",
-    )
-    indexes: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    indexes: dict[str, list[Fact]] = defaultdict(list)
     for fact in facts:
         indexes[fact["INDEX_NAME"]].append(fact)
     return dict(indexes)
 
 
-def _json_texts(connection: Mysql, schema: str, name: str) -> set[str]:
-    """The columns that MariaDB made for JSON: LONGTEXT with the check json_valid(column)."""
-    if not rows_as_dicts(connection, "SHOW COLUMNS FROM information_schema.CHECK_CONSTRAINTS LIKE 'TABLE_NAME'"):
-        return set()
-    rows = rows_as_dicts(
-        connection,
-        "SELECT CONSTRAINT_NAME AS name, CHECK_CLAUSE AS clause FROM information_schema.CHECK_CONSTRAINTS "
-        "WHERE CONSTRAINT_SCHEMA = %s AND TABLE_NAME = %s",
-        (schema, name),
-    )
-    return {row["name"] for row in rows if row["clause"].lower() == f"json_valid({quoted(row['name'].lower())})"}
-
-
-def _facts(connection: Mysql, select: str, schema: str, name: str, order: str) -> list[dict[str, Any]]:
-    """Rows of information_schema about exactly this table, not one whose name differs in case."""
-    statement = select.replace("SELECT ", "SELECT TABLE_SCHEMA, TABLE_NAME, ", 1)
-    rows = rows_as_dicts(
-        connection, f"{statement} WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s ORDER BY {order}", (schema, name)
-    )
-    upper = [{key.upper(): value for key, value in row.items()} for row in rows]
-    return [row for row in upper if (row["TABLE_SCHEMA"], row["TABLE_NAME"]) == (schema, name)]
-
-
 def described(connection: Mysql, table: Table) -> list[tuple[str, str, str]]:
     """What the source says now of each of the table's columns; none if the table is gone. See ``description``."""
-    facts = _facts(
-        connection,
-        "SELECT COLUMN_NAME, COLUMN_TYPE, CHARACTER_SET_NAME FROM information_schema.COLUMNS",
-        table.schema,
-        table.name,
-        "ORDINAL_POSITION",
-    )
+    facts = Facts(connection, [(table.schema, table.name)]).of(_DESCRIBED, table.schema, table.name)
     return [(fact["COLUMN_NAME"], fact["COLUMN_TYPE"], _charset(fact["CHARACTER_SET_NAME"])) for fact in facts]
 
 
@@ -284,5 +269,5 @@ def hidden_columns(source: Source, table: Table) -> int:
     ordered. They are in row images only.
     """
     with closing(connect(source)) as connection:
-        indexes = _indexes(connection, table.schema, table.name).values()
+        indexes = _indexes_of(connection, table).values()
     return sum(parts[0]["INDEX_TYPE"] == "HASH" and not parts[0]["NON_UNIQUE"] for parts in indexes)

@@ -7,9 +7,9 @@ not see is in the change log, which is applied later.
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable, Container
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from whimbrel.mysql.chunks import plan
 from whimbrel.mysql.plan import Plan
 from whimbrel.mysql.points import read_rows, rows_where_equal
 from whimbrel.mysql.reading import TableReading
+from whimbrel.mysql.sessions import Sessions
 from whimbrel.project import Source
 from whimbrel.records import Table
 from whimbrel.snapshot_files import PART, Chunk, ChunkWriter, ExportFile, read_chunk, write_chunk
@@ -43,18 +44,20 @@ def export_table(
     done: Container[int] = (),
     on_chunk: Callable[[ExportFile], None] | None = None,
     on_rows: Callable[[int], None] | None = None,
+    sessions: Sessions | None = None,
 ) -> SnapshotResult:
     """Export ``table`` into ``folder``, or continue it there, until all is done or ``stop`` is set.
 
     ``on_chunk`` is called for each file that is durable and not in ``done``, those of earlier calls among them; the
     files of chunks in ``done`` are trusted unread, there or not, and their rows are not counted. ``on_rows`` is called
     with rows as they are read, and with a negative number when a chunk that broke off is read again. Both are called in
-    this thread. Raises SourceUnreachable after TRIES broken connections in a row, IncompleteRead when the server counts
-    other rows than it sent, SchemaDrift, PrivilegeError, UnsupportedSource (text that is not valid in its character
-    set).
+    this thread. ``sessions`` has the connections of an earlier export, and gets those of this one. Raises
+    SourceUnreachable after TRIES broken connections in a row, IncompleteRead when the server counts other rows than it
+    sent, SchemaDrift, PrivilegeError, UnsupportedSource (text that is not valid in its character set).
     """
     export = _Export(source, table, key_columns, folder, stop, done, on_chunk or _ignore, on_rows or _ignore)
-    asyncio.run(export.run())
+    with Sessions() if sessions is None else nullcontext(sessions) as lent:
+        lent.loop.run(export.run(lent))
     return SnapshotResult(export.chunks, export.rows)
 
 
@@ -80,13 +83,13 @@ class _Export:
         self._stop, self._done, self._on_chunk, self._on_rows = stop, done, on_chunk, on_rows
         self.chunks = self.rows = 0
 
-    async def run(self) -> None:
+    async def run(self, sessions: Sessions) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         for left in self._folder.glob(f"*{PART}"):
             left.unlink()
         self._plan = Plan(self._folder)
         self._plan.begin(self._table, self._key_columns)
-        await self._reading.run(await in_thread(self._unfinished))
+        await self._reading.run(await in_thread(self._unfinished), sessions)
 
     @property
     def last(self) -> Chunk | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable
 from typing import Protocol
 
 from whimbrel.mysql.reading import TableReading
+from whimbrel.mysql.sessions import Sessions
 from whimbrel.project import Source
 from whimbrel.records import Row, Table
 from whimbrel.snapshot_files import Chunk
@@ -36,7 +36,10 @@ def read_table(
     all is called in this thread. Raises what ``export_table`` does.
     """
     chunks = _HandedOver(begin)
-    asyncio.run(TableReading[_RowsOfChunk](source, table, key_columns, chunks, stop, on_rows).run([]))
+    with Sessions() as sessions:
+        sessions.loop.run(
+            TableReading[_RowsOfChunk](source, table, key_columns, chunks, stop, on_rows).run([], sessions)
+        )
     return chunks.rows
 
 

@@ -111,7 +111,7 @@ def init_from_dms(
 def _checked_section(connection: Mysql, table: Table, targets: Targets) -> str:
     """The table's section, held to all that `whimbrel check` holds a project file to. Raises what is wrong with it."""
     target = targets.name_for(table.name)
-    section = table_section(table, estimated_rows(connection, table), target)
+    section = table_section(table, estimated_rows(connection, [table])[table.full_name], target)
     rule = read_rule(section)
     if find_table(connection, rule.source) != table:
         raise UserError("its name reads as another table's", place=table.full_name, hint="Rename one of them.")
