@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from whimbrel.checks.findings import Finding, finding
+from whimbrel.checks.following import Following
 from whimbrel.errors import ProjectError
 from whimbrel.project import Target
 
@@ -75,6 +76,7 @@ class Cost:
     storage_gb: float
     storage_dollars: float | None
     ways: list[LoadWay] = field(default_factory=list)
+    following: Following | None = None  # None where nothing was written recently
 
 
 def read_prices(path: Path | None, region: str) -> Prices:
@@ -100,7 +102,7 @@ def read_prices(path: Path | None, region: str) -> Prices:
         ) from None
 
 
-def cost_of(loads: list[TableLoad], target: Target, prices: Prices) -> Cost:
+def cost_of(loads: list[TableLoad], target: Target, prices: Prices, following: Following | None = None) -> Cost:
     """Of all tables' loads one after the other, as whimbrel does them."""
     items, units = sum(load.items for load in loads), sum(load.write_units for load in loads)
     size = sum(load.items * load.item_bytes for load in loads)
@@ -113,6 +115,7 @@ def cost_of(loads: list[TableLoad], target: Target, prices: Prices) -> Cost:
         storage_gb=storage,
         storage_dollars=_times(storage, prices.storage_gb),
         ways=[_on_demand(loads, units, target, prices), _provisioned(loads, target, prices), _import(loads, prices)],
+        following=following,
     )
 
 

@@ -226,6 +226,12 @@ KINDS: dict[str, Kind] = {
         "one partition key had a fifth of the recent writes or more, and more than 10 a second",
         "Widen the key: a partition takes 1,000 writes/s",
     ),
+    "large-groups-change": Kind(
+        WARNING,
+        "items of a thousand entries or more are written once a second or more often: each write costs the write units "
+        "of the whole item",
+        'Split them: a column with fewer rows each in the key, or an item a row (`shape = "record"`)',
+    ),
     "sampled": Kind(INFO, "a large table that was read only in part", "`--full` reads all, `--sample` more"),
     "not-checked": Kind(WARNING, "a check took too long and was stopped", "`--full`, or more `--seconds`"),
     # the target

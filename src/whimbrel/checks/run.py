@@ -13,6 +13,13 @@ from whimbrel.checks.ask import OutOfTime, TimedQueries
 from whimbrel.checks.cost import DEFAULT_REGION, Cost, TableLoad, chosen_way, cost_findings, cost_of, read_prices
 from whimbrel.checks.data import row_findings
 from whimbrel.checks.findings import ERROR, Finding, finding, in_order
+from whimbrel.checks.following import (
+    ChangedItems,
+    FollowedTable,
+    changed_items,
+    following,
+    large_group_findings,
+)
 from whimbrel.checks.groups import Partition, group_findings, partition_findings, partitions
 from whimbrel.checks.keys import KeyCounts, key_findings, uncounted_findings
 from whimbrel.checks.reserved import name_findings
@@ -64,6 +71,7 @@ class TableFacts:
     heaviest: list[Partition] = field(default_factory=list)
     recent_changes: int = 0
     heaviest_writes: list[tuple[str, int]] = field(default_factory=list)
+    changed: ChangedItems | None = None  # None where nothing was written recently
 
 
 @dataclass
@@ -103,7 +111,8 @@ def check(project: Project, limits: CheckLimits, prices: Path | None, statements
         report.findings.append(finding("source-unreachable", error.place or "source.url", error.message, error.hint))
     begun = StateFolder(project.state).checkpoint.exists()
     report.findings += target_findings(project.target, mappings, begun=begun)
-    _estimate(project, report, cost_of([_load(facts) for facts in report.tables], project.target, priced))
+    loads, followed = [_load(facts) for facts in report.tables], following(_followed(report), priced.write_million)
+    _estimate(project, report, cost_of(loads, project.target, priced, followed))
     report.findings = in_order(report.findings)
     return report
 
@@ -203,6 +212,7 @@ def _check_table(
     if items and scope.whole:
         facts.items, facts.sizes = float(items), facts.sizes and corrected(facts.sizes, read / items)
     _recent(report, mapping, facts)
+    attempt("changed items", lambda: _changed(queries, mapping, report, facts), None)
     return facts
 
 
@@ -258,6 +268,21 @@ def _recent(report: Report, mapping: TableMapping, facts: TableFacts) -> None:
     if report.writes:
         facts.recent_changes = report.writes.changes[mapping.source]
         facts.heaviest_writes = report.writes.partitions.get(mapping.source, Counter()).most_common(5)
+
+
+def _changed(queries: TimedQueries, mapping: TableMapping, report: Report, facts: TableFacts) -> None:
+    """What the recent writes to the table cost. Raises OutOfTime: then they are taken for writes of average items."""
+    writes = report.writes
+    written = writes.items.get(mapping.source) if writes else None
+    if writes and written and writes.seconds and facts.sizes:
+        facts.changed = ChangedItems(written.count, facts.sizes.write_units)
+        facts.changed = changed_items(queries, mapping, written, facts.sizes)
+        report.findings += large_group_findings(mapping.source, facts.changed, writes.seconds)
+
+
+def _followed(report: Report) -> list[FollowedTable]:
+    seconds = report.writes.seconds if report.writes else 0.0
+    return [FollowedTable(facts.recent_changes, facts.changed, seconds) for facts in report.tables if facts.changed]
 
 
 def _load(facts: TableFacts) -> TableLoad:

@@ -110,18 +110,14 @@ def _bearable_groups(queries: TimedQueries, mapping: TableMapping) -> int:
     """Without an index each group costs a whole scan."""
     if mapping.shape != "group":
         return ROWS
-    return GROUPS if _indexed(queries, mapping) else GROUPS_WITHOUT_INDEX
+    return GROUPS if is_indexed(queries, mapping) else GROUPS_WITHOUT_INDEX
 
 
 def _bearable(queries: TimedQueries, mapping: TableMapping, keys: list[tuple[Value, ...]]) -> list[tuple[Value, ...]]:
     """Without the keys that have more rows than should be read for a sample: told by an index, else by one scan."""
-    columns = [mapping.table.column(name) for name in mapping.group_columns]
     table = whole_table(mapping.table).sql
-    conditions = [
-        " AND ".join(f"{quoted(one.name)} <=> {literal(one, part)}" for one, part in zip(columns, key, strict=True))
-        for key in keys
-    ]
-    if keys and not _indexed(queries, mapping):
+    conditions = [group_condition(mapping, key) for key in keys]
+    if keys and not is_indexed(queries, mapping):
         sums = ", ".join(f"COALESCE(SUM({condition}), 0)" for condition in conditions)
         counts = queries.row(f"SELECT {sums} FROM {table}", mapping.source)
         return [key for key, count in zip(keys, counts, strict=True) if int(count) <= LARGEST_GROUP]
@@ -133,5 +129,11 @@ def _bearable(queries: TimedQueries, mapping: TableMapping, keys: list[tuple[Val
     return taken
 
 
-def _indexed(queries: TimedQueries, mapping: TableMapping) -> bool:
+def group_condition(mapping: TableMapping, key: tuple[Value, ...]) -> str:
+    """In SQL: the rows whose group columns equal ``key``, as the columns' collations see it."""
+    columns = [mapping.table.column(name) for name in mapping.group_columns]
+    return " AND ".join(f"{quoted(one.name)} <=> {literal(one, part)}" for one, part in zip(columns, key, strict=True))
+
+
+def is_indexed(queries: TimedQueries, mapping: TableMapping) -> bool:
     return any(leading_index(queries.connection, mapping.table, (name,)) for name in mapping.group_columns)

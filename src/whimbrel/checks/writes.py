@@ -14,6 +14,7 @@ from pathlib import Path
 from whimbrel.changelog.reader import ChangeLogReader
 from whimbrel.changelog.segments import segments
 from whimbrel.checks.findings import Finding, finding
+from whimbrel.checks.following import ItemWrites
 from whimbrel.checks.groups import partition_of
 from whimbrel.errors import PartialImage, SchemaDrift, StatementChange, WhimbrelError
 from whimbrel.mapping.design import TableMapping
@@ -21,12 +22,13 @@ from whimbrel.mysql.binlog.stream import BinlogStream
 from whimbrel.mysql.connect import connect, rows_as_dicts
 from whimbrel.mysql.schema import hidden_columns
 from whimbrel.project import Source
-from whimbrel.records import Change, Commit, Idle, Position
+from whimbrel.records import Change, Commit, Idle, Position, Row
 from whimbrel.threads import Timer
 
 READ_BYTES = 256 << 20  # of binlog, from the start of a file
 RESTARTS = 20
 HOT_SHARE, HOT_RATE = 0.2, 10.0
+PARTITIONS = 50_000  # partition keys that are counted at a time: those with the fewest changes are forgotten
 
 
 @dataclass
@@ -36,6 +38,7 @@ class Writes:
     origin: str = ""
     changes: Counter[str] = field(default_factory=Counter)
     partitions: dict[str, Counter[str]] = field(default_factory=dict)
+    items: dict[str, ItemWrites] = field(default_factory=dict)
     transactions: int = 0
     bytes: int = 0
     since: float = 0.0
@@ -58,6 +61,8 @@ class Writes:
     def add(self, output: Iterable[Change] | Commit, mappings: Mapping[str, TableMapping]) -> None:
         if isinstance(output, Commit):
             self.transactions += 1
+            for written in self.items.values():
+                written.commit()
             self.since = self.since or output.timestamp
             self.until = max(self.until, output.timestamp)
             return
@@ -65,8 +70,18 @@ class Writes:
             mapping = mappings.get(change.table.full_name)
             row = change.after or change.before
             if mapping and row and change.table.names == mapping.table.names:
-                self.changes[mapping.source] += 1
-                self.partitions.setdefault(mapping.source, Counter())[partition_of(mapping, row)] += 1
+                self._count(mapping, change, row)
+
+    def _count(self, mapping: TableMapping, change: Change, row: Row) -> None:
+        source = mapping.source
+        if source not in self.items:
+            self.items[source], self.partitions[source] = ItemWrites(mapping), Counter()
+        self.changes[source] += 1
+        self.items[source].add(change)
+        partitions = self.partitions[source]
+        partitions[partition_of(mapping, row)] += 1
+        if len(partitions) > 2 * PARTITIONS:
+            self.partitions[source] = Counter(dict(partitions.most_common(PARTITIONS)))
 
 
 def recent_writes(source: Source, mappings: Mapping[str, TableMapping], log: Path, seconds: float) -> Writes:

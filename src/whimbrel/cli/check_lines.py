@@ -72,6 +72,10 @@ def _cost_lines(cost: Cost) -> Iterator[str]:
         yield f"         {_way_text(way)}"
     storage = _dollars(cost.storage_dollars)
     yield f"         storage: {cost.storage_gb:,.3f} GB, {storage} a month"
+    if each := cost.following:
+        rates = f"{each.changes:,.1f} changes a second are {each.writes:,.1f} writes"
+        units = f"{each.write_units:,.1f} write units a second"
+        yield f"         following: {rates} and {units}: {_dollars(each.dollars)} a month on demand"
 
 
 def _way_text(way: LoadWay) -> str:
