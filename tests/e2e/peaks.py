@@ -10,8 +10,10 @@ from pathlib import Path
 from tests.e2e.work import Work
 
 
-def peak(work: Work, *command: str) -> float:
-    """The most memory that the command had, in MB, with the most that each of its workers had; it must succeed."""
+def peak(work: Work, *command: str, code: int = 0) -> float:
+    """The most memory that the command had, in MB, with the most that each of its workers had. Its exit code must be
+    ``code``.
+    """
     process = work.start(*command)
     peaks: dict[int, int] = {}
     ended = threading.Event()
@@ -31,7 +33,7 @@ def peak(work: Work, *command: str) -> float:
     finally:
         ended.set()
         watching.join()
-    assert process.returncode == 0, f"{command}\n{out}\n{err}"
+    assert process.returncode == code, f"{command}\n{out}\n{err}"
     return sum(peaks.values()) / 1024
 
 

@@ -103,6 +103,7 @@ def test_every_command_stays_within_its_memory(
         work.source.execute(f"UPDATE stored SET {table.change}", database=work.database)
 
     steps: list[tuple[str, ...] | Callable[[], None]] = [
+        ("check",),
         ("snapshot",),
         ("load",),
         change,
@@ -112,7 +113,9 @@ def test_every_command_stays_within_its_memory(
         ("export", work.target),
         change,
         ("migrate", "--until-caught-up"),
+        ("verify",),
         ("export", work.target, "--compare"),
+        ("convert", work.target),
         ("restore", work.target, "--into", unique("restored")),
     ]
     peaks: dict[str, float] = {}
