@@ -211,7 +211,7 @@ def identified_by(key: Sequence[tuple[str, str]]) -> Callable[[Item], bytes]:
     names = sorted(name for name, _ in key)
     if any(kind == "N" for _, kind in key):
         return partial(_id_of_any, names)
-    return partial(_id_of_one, *names) if len(names) == 1 else partial(_id_of_two, *names)
+    return partial(_id_of_one, names[0]) if len(names) == 1 else partial(_id_of_two, names[0], names[1])
 
 
 def _id_of_any(names: Sequence[str], item: Item) -> bytes:
