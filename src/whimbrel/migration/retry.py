@@ -107,8 +107,7 @@ def _retry(run: Run, connection: Mysql, mapping: TableMapping, letters: list[Let
         puts, faults = mapping.put_items(rows)
     rejected = run.writer.write(operations(run, mapping, puts, _gone(mapping, letters, rows)))
     faults = faults + [
-        each.fault(mapping.source)._replace(provenance=provenance.get(key_id(each.operation.key)))
-        for each in rejected
+        each.fault(mapping.source)._replace(provenance=provenance.get(key_id(each.operation.key))) for each in rejected
     ]
     return len(puts) - len(rejected) - run.count_held(), faults
 
