@@ -212,3 +212,15 @@ def test_a_batch_without_one_of_its_two_parts_is_not_whole() -> None:
         items_found("t", KEYS, {})
     with refused(f"UnprocessedKeys {ODD}"):
         items_found("t", KEYS, {"Responses": {"t": []}})
+
+
+def test_a_right_answer_is_not_made_into_text() -> None:
+    """An item may have a thousand entries, and each call that removes one gets it whole."""
+
+    class Unseen(dict[str, Any]):
+        def __repr__(self) -> str:
+            raise AssertionError("made into text")
+
+    whole = Unseen(item(1))
+    assert attributes_left("t", key(1), USED | {"Attributes": whole}) is whole
+    assert item_found("t", key(1), USED | {"Item": whole}) is whole

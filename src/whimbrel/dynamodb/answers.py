@@ -82,8 +82,8 @@ def unprocessed(operations: Sequence[Put | Delete], answer: Answer) -> list[Put 
         for entry in entries:
             put, item = _request(entry)
             found = (table, put, key_id(_key_in(item, names[table])))
-            _demand(found in sent, "UnprocessedItems", f"has a request that was not made: {_short(entry)}")
-            _demand(found not in wanted, "UnprocessedItems", f"has a request twice: {_short(entry)}")
+            _demand(found in sent, "UnprocessedItems", "has a request that was not made", entry)
+            _demand(found not in wanted, "UnprocessedItems", "has a request twice", entry)
             wanted.add(found)
     return [operation for identity, operation in sent.items() if identity in wanted]
 
@@ -92,7 +92,7 @@ def attributes_left(table: str, key: Item, answer: Answer) -> Item:
     """The item that an UpdateItem with ALL_NEW left; it is there, since the call's condition asked for it."""
     item: Item = acknowledged(table, answer).get("Attributes", {})
     _demand(is_item(item), "Attributes")
-    _demand(key_id(_key_in(item, tuple(key))) == key_id(key), "Attributes", f"are of another item: {_short(item)}")
+    _demand(key_id(_key_in(item, tuple(key))) == key_id(key), "Attributes", "are of another item", item)
     return item
 
 
@@ -102,7 +102,7 @@ def item_found(table: str, key: Item, answer: Answer) -> Item | None:
         return None
     item: Item = answer["Item"]
     _demand(is_item(item), "Item")
-    _demand(key_id(_key_in(item, tuple(key))) == key_id(key), "Item", f"is another one: {_short(item)}")
+    _demand(key_id(_key_in(item, tuple(key))) == key_id(key), "Item", "is another one", item)
     return item
 
 
@@ -131,7 +131,7 @@ def page(table: str, after: Item | None, limit: int, answer: Answer) -> Page:
     _demand(answer["ScannedCount"] == len(items) <= (limit or len(items)), "ScannedCount")
     if "LastEvaluatedKey" in answer:
         _demand(is_item(following), "LastEvaluatedKey")
-        _demand(following != after, "LastEvaluatedKey", f"is where the page began: {_short(following)}")
+        _demand(following != after, "LastEvaluatedKey", "is where the page began", following)
     return Page(items, following)
 
 
@@ -139,9 +139,7 @@ def filtered(table: str, key: Item, answer: Answer) -> bool:
     """Whether a Query of one whole key with a filter found its item."""
     items = _counted(table, answer)
     _demand("LastEvaluatedKey" not in answer and len(items) <= answer["ScannedCount"] <= 1, "ScannedCount")
-    _demand(
-        all(key_id(_key_in(item, tuple(key))) == key_id(key) for item in items), "Items", f"is another: {_short(items)}"
-    )
+    _demand(all(key_id(_key_in(item, tuple(key))) == key_id(key) for item in items), "Items", "is another", items)
     return bool(items)
 
 
@@ -218,9 +216,10 @@ def _key_in(item: Item, names: Iterable[str]) -> Item:
         raise Undocumented(f"an item is without its key: {_short(item)}") from None
 
 
-def _demand(so: object, what: str, reason: str = "is not as documented") -> None:
+def _demand(so: object, what: str, reason: str = "is not as documented", value: Any = None) -> None:
+    """Raises Undocumented with ``reason`` and ``value``, which is made text only then: it may be a page of items."""
     if not so:
-        raise Undocumented(f"{what} {reason}")
+        raise Undocumented(f"{what} {reason}" if value is None else f"{what} {reason}: {_short(value)}")
 
 
 def _short(value: Any) -> str:

@@ -66,7 +66,9 @@ class RetryingClient:
         cost by estimate. Raises Stopped, UnexpectedAnswer, and what DynamoClient.ask raises except Throttled and
         TargetUnreachable.
         """
-        await self.wait(self.pace.take(units))
+        if pause := self.pace.take(units):
+            await self.wait(pause)
+        self._refuse_if_stopped()
         backoff, unexpected = Backoff(), 0
         while True:
             try:
@@ -93,13 +95,16 @@ class RetryingClient:
         """Wait. Raises Stopped as soon as one of the stops is set, also when there is nothing to wait for."""
         end = time.monotonic() + seconds if seconds else 0.0
         while True:
-            for stop in self._stops:
-                if stop.is_set():
-                    raise Stopped("asked to stop before this was done", hint=f"Last: {reason}" if reason else "")
+            self._refuse_if_stopped(reason)
             left = end - time.monotonic() if end else 0.0
             if left <= 0:
                 return
             await moment(min(left, _LOOK))
+
+    def _refuse_if_stopped(self, reason: Exception | None = None) -> None:
+        for stop in self._stops:
+            if stop.is_set():
+                raise Stopped("asked to stop before this was done", hint=f"Last: {reason}" if reason else "")
 
     def _read(self, operation: str, data: bytes, read: Callable[[Answer], Result]) -> tuple[float, Result]:
         """The units that an answer reports, and what it says."""

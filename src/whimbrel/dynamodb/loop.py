@@ -23,6 +23,7 @@ Result = TypeVar("Result")
 _READ, _WRITE = select.POLLIN, select.POLLOUT
 _LOOK = 0.1  # seconds between looks at those whose time is over
 _now = time.monotonic
+_new = tuple.__new__  # a NamedTuple without the cost of its constructor: one for each wait
 _current = threading.local()
 
 
@@ -44,13 +45,13 @@ def _waited(wait: Wait) -> Generator[Wait, bool, bool]:
 
 async def readable(connection: socket, seconds: float) -> None:
     """Raises TimeoutError."""
-    if not await _waited(Wait(connection, _READ, _now() + seconds)):
+    if not await _waited(_new(Wait, (connection, _READ, _now() + seconds))):
         raise TimeoutError
 
 
 async def writable(connection: socket, seconds: float) -> None:
     """Raises TimeoutError."""
-    if not await _waited(Wait(connection, _WRITE, _now() + seconds)):
+    if not await _waited(_new(Wait, (connection, _WRITE, _now() + seconds))):
         raise TimeoutError
 
 

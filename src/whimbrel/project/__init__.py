@@ -73,7 +73,7 @@ class Target:
     profile: str = ""
     max_write_units: float = 0.0  # per second; 0: no cap
     max_read_units: float = 0.0
-    concurrency: int = 32  # requests in flight at most; adapted below that
+    concurrency: int = 64  # requests in flight at most; adapted below that
     billing: str = "on-demand"  # or "provisioned"
     read_capacity: int = 0
     write_capacity: int = 0
