@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
@@ -95,3 +96,33 @@ def test_dead_letters_of_the_function_are_retried(
         assert work.letters() == []
         work.drain()
         assert work.verify()["rows"] == 3
+
+
+@pytest.mark.slow
+def test_a_stream_that_cannot_be_used_is_said_before_anything_is_done(
+    make_work: MakeWork, mariadb: MariaDB, dynalite: Dynalite, kinesalite: Kinesalite
+) -> None:
+    work = make_work(mariadb, dynalite)
+    fill(mariadb, work.database, 40)
+    served = Served(kinesalite, dynalite)
+    work.target_settings = "\n" + served.project_lines.replace(served.name, "no-such-stream")
+    work.write_project()
+    found = json.loads(work.call("check", "--json", code=2).stdout)["findings"]
+    assert [each["place"] for each in found if each["code"] == "target-stream"] == ["stream no-such-stream"]
+    assert "stream no-such-stream" in work.call("migrate", code=3).output
+    assert work.checkpoint()["phase"] == "new"
+
+
+@pytest.mark.slow
+def test_a_stream_of_another_migration_is_refused(
+    make_work: MakeWork, mariadb: MariaDB, dynalite: Dynalite, kinesalite: Kinesalite
+) -> None:
+    with Served(kinesalite, dynalite) as served:
+        for code in (0, 3):
+            work = make_work(mariadb, dynalite)
+            fill(mariadb, work.database, 40)
+            through(work, served)
+            done = work.call("migrate", "--until-caught-up", code=code)
+            shutil.rmtree(work.state)
+    assert "is used by the migration" in done.output
+    assert "a stream of its own" in done.output

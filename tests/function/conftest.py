@@ -9,6 +9,8 @@ import pytest
 
 from demo.servers import Dynalite, Kinesalite
 from tests.function.streamed import Streamed
+from whimbrel.function import invocation
+from whimbrel.migration import send
 
 
 @pytest.fixture
@@ -16,3 +18,14 @@ def streamed(tmp_path: Path, kinesalite: Kinesalite, dynalite: Dynalite) -> Iter
     made = Streamed(tmp_path, kinesalite, dynalite)
     yield made
     made.close()
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is waited for on purpose is waited for a moment only."""
+    monkeypatch.setattr(send, "MARK_SECONDS", 0.05)
+    monkeypatch.setattr(send, "PROBE_SECONDS", 0.2)
+    monkeypatch.setattr(send, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(send, "CLOCK_SECONDS", 0.0)
+    monkeypatch.setattr(invocation, "QUIET_SECONDS", 0.2)
+    monkeypatch.setattr(invocation, "LOOK_SECONDS", 0.05)

@@ -31,6 +31,10 @@ CALL_SECONDS = 1.0
 LEFT_SECONDS = 10.0
 
 
+class Killed(BaseException):
+    """The process or the environment is gone, between any two calls."""
+
+
 class Streamed:
     """Of one history; ``form`` is that of the records."""
 

@@ -9,6 +9,8 @@ import orjson
 import pytest
 
 from whimbrel.changelog.record import change_encoder, table_line
+from whimbrel.errors import UserError
+from whimbrel.kinesis import packed
 from whimbrel.kinesis.lanes import LANES, hash_key, lane_of
 from whimbrel.kinesis.packed import Interval, Unreadable, changes_of, pack, post_event, unpack
 from whimbrel.kinesis.settings import (
@@ -37,10 +39,10 @@ def lines() -> list[bytes]:
 
 
 def test_a_record_comes_out_as_it_was_packed() -> None:
-    packed = unpack(pack(HEAD, lines()))
-    assert packed.head == HEAD
-    assert [each.change for each in changes_of(packed, 0, lambda _: TABLE)] == CHANGES
-    assert [(each.number, each.time) for each in changes_of(packed, 4, lambda _: TABLE)] == [(6, 1.5), (9, 2.25)]
+    made = unpack(pack(HEAD, lines()))
+    assert made.head == HEAD
+    assert [each.change for each in changes_of(made, 0, lambda _: TABLE)] == CHANGES
+    assert [(each.number, each.time) for each in changes_of(made, 4, lambda _: TABLE)] == [(6, 1.5), (9, 2.25)]
 
 
 def test_an_event_of_the_post_comes_out_as_the_change_that_it_was() -> None:
@@ -88,8 +90,16 @@ def test_numbers_that_do_not_fit_are_refused(head: Interval) -> None:
         changes_of(unpack(pack(head, lines())), 0, lambda _: TABLE)
 
 
-def test_a_record_that_would_fill_the_memory_is_refused() -> None:
-    body = zlib.compress(b"{}\n" + bytes(80 << 20), 9)
+def test_a_record_of_a_later_version_is_not_passed_over() -> None:
+    lines = [orjson.dumps({**HEAD._asdict(), "format": 2}), b""]
+    body = zlib.compress(b"\n".join(lines))
+    with pytest.raises(UserError, match=r"has format 2; this version reads format 1\. Deploy the function"):
+        unpack(b"WHK1" + zlib.crc32(body).to_bytes(4, "big") + body)
+
+
+def test_a_record_that_would_fill_the_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packed, "MOST_BYTES", 1 << 20)
+    body = zlib.compress(b"{}\n" + bytes(2 << 20), 9)
     with pytest.raises(Unreadable, match="more than"):
         unpack(b"WHK1" + zlib.crc32(body).to_bytes(4, "big") + body)
 

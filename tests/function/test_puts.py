@@ -91,7 +91,7 @@ def test_each_lane_keeps_its_order_through_refusals_and_lost_answers(wire: Strea
     chance = random.Random(11)
     wire.say = lambda: chance.choice(["", "", "ProvisionedThroughputExceededException", "InternalFailure"])
     wire.fail = lambda: chance.choice([None] * 6 + [TargetUnreachable("lost"), Throttled("slow")])
-    asked = records(lanes=6, each=8)
+    asked = records(lanes=6, each=4)
     writer().put(asked)
     for lane in range(6):
         assert first_seen(wire.taken, lane) == [each.data for each in asked if each.lane == lane]

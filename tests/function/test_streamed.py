@@ -19,31 +19,16 @@ import pytest
 from demo.servers import Kinesalite
 from tests.function.event_source import Event, EventSource
 from tests.function.resharding import merge, open_shards, split
-from tests.function.streamed import Streamed
+from tests.function.streamed import Killed, Streamed
 from tests.migration.applied import any_change, delete, insert, update
 from whimbrel.dynamodb.wire import DynamoClient
-from whimbrel.errors import Stopped, TargetError
-from whimbrel.function import apply, invocation
+from whimbrel.errors import TargetError
 from whimbrel.kinesis.lanes import LANES, hash_key
 from whimbrel.kinesis.packed import Interval, pack, unpack
 from whimbrel.migration import send
 from whimbrel.migration.dead import read_letters
 
 MOST_RESHARDED, MOST_KILLS = 6, 15  # of one history
-
-
-class Killed(BaseException):
-    """The process or the environment is gone, between any two calls."""
-
-
-@pytest.fixture(autouse=True)
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is waited for on purpose is waited for a moment only."""
-    monkeypatch.setattr(send, "MARK_SECONDS", 0.05)
-    monkeypatch.setattr(send, "PROBE_SECONDS", 0.2)
-    monkeypatch.setattr(send, "LOOK_SECONDS", 0.02)
-    monkeypatch.setattr(invocation, "QUIET_SECONDS", 0.2)
-    monkeypatch.setattr(invocation, "LOOK_SECONDS", 0.05)
 
 
 class Trouble:
@@ -163,10 +148,12 @@ def test_what_was_applied_is_never_undone_by_what_is_sent_again(streamed: Stream
     streamed.restart_sender()
     streamed.sender.step()
     seen = []
+    places = [[lane.passed for lane in streamed.control.lanes(streamed.migration)]]
 
     def watched(event: Event) -> Any:
         answer = streamed.invoke(event)
         seen.append(streamed.held()["one#1"]["name"])
+        places.append([lane.passed for lane in streamed.control.lanes(streamed.migration)])
         return answer
 
     streamed.mapping = EventSource(streamed.kinesis, streamed.stream, watched, batch=1)
@@ -174,6 +161,7 @@ def test_what_was_applied_is_never_undone_by_what_is_sent_again(streamed: Stream
         pass
     assert len(seen) > LANES
     assert set(map(str, seen)) == {str({"S": "new"})}
+    assert places == [places[0]] * len(places)
 
 
 @pytest.mark.slow
@@ -253,48 +241,6 @@ def lines_of(record: Any) -> list[bytes]:
 
 
 @pytest.mark.slow
-def test_an_invocation_waits_until_a_late_one_cannot_write_any_more(
-    streamed: Streamed, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The first is killed with its lease in hand; the batch comes again at once, and is not taken before its end."""
-    monkeypatch.setattr("tests.function.streamed.LEFT_SECONDS", 4.0)
-    streamed.source.transaction(insert(0, 1, "old"))
-    streamed.sender.step()
-    streamed.sender.idle()
-    write = apply.write
-
-    def killed(*_: Any) -> Any:
-        raise Killed
-
-    monkeypatch.setattr(invocation, "write", killed)
-    with pytest.raises(Killed):
-        streamed.mapping.step()
-    monkeypatch.setattr(invocation, "write", write)
-    holders = [lane.until for lane in streamed.control.lanes(streamed.migration) if lane.until]
-    assert holders
-    monkeypatch.setattr("tests.function.streamed.LEFT_SECONDS", 3.2)  # its own deadline comes before the lease's end
-    streamed.mapping.step()
-    assert streamed.held() == {}
-    streamed.stop.set()
-    with pytest.raises(Stopped):
-        streamed.sender.quiet()
-    streamed.stop.clear()
-    streamed.settle()
-    assert streamed.held() == streamed.source.expected()
-
-
-@pytest.mark.slow
-def test_a_call_without_an_answer_keeps_the_lease(streamed: Streamed, monkeypatch: pytest.MonkeyPatch) -> None:
-    streamed.source.transaction(insert(0, 1))
-    streamed.sender.step()
-    monkeypatch.setattr(invocation, "QUIET_SECONDS", 5.0)
-    made = invocation.Invocation
-    monkeypatch.setattr(made, "_write", lambda self, *rest: self._note_astray(rest))
-    streamed.mapping.step()
-    assert max(lane.until for lane in streamed.control.lanes(streamed.migration)) > 0
-
-
-@pytest.mark.slow
 def test_a_stream_is_of_one_migration(streamed: Streamed) -> None:
     assert streamed.control.take(streamed.migration)
     assert not streamed.control.take("another")
@@ -353,30 +299,12 @@ def test_nothing_is_on_its_way_when_it_is_quiet(streamed: Streamed) -> None:
 
 
 @pytest.mark.slow
-def test_a_write_that_comes_late_is_there_before_what_follows_it(
-    streamed: Streamed, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An invocation sends its write and is gone; the write arrives while the next invocation is already waiting."""
-    monkeypatch.setattr("tests.function.streamed.LEFT_SECONDS", 3.5)
-    streamed.source.transaction(insert(0, 1, "old"))
+def test_a_function_that_takes_nothing_is_shown(streamed: Streamed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(send, "SILENT_SECONDS", 0.1)
+    streamed.source.transaction(insert(0, 1))
     streamed.sender.step()
-    ask, late = DynamoClient.ask, list[bytes]()
-
-    async def sent_and_gone(wire: DynamoClient, operation: str, body: bytes) -> bytes:
-        if operation != "BatchWriteItem" or late:
-            return await ask(wire, operation, body)
-        late.append(body)
-        raise Killed
-
-    monkeypatch.setattr(DynamoClient, "ask", sent_and_gone)
-    with suppress(Killed):
-        while not late:
-            streamed.mapping.step()
-    assert late
-    streamed.source.transaction(update(0, (1, "old", 1), (1, "new", 1)))
-    streamed.sender.step()
-    arrival = threading.Timer(1.0, lambda: streamed.wire.call("BatchWriteItem", late[0]))
-    arrival.start()
+    while not streamed.progress.note:
+        streamed.sender.idle()
+    assert "the function has taken nothing for" in streamed.progress.note
     streamed.settle()
-    arrival.join()
-    assert streamed.held()["one#1"]["name"] == {"S": "new"}
+    assert streamed.progress.note == ""

@@ -238,6 +238,7 @@ KINDS: dict[str, Kind] = {
     "target-unreachable": Kind(
         ERROR, "no answer from the target, or no right to ask", "Check endpoint and credentials"
     ),
+    "target-stream": Kind(ERROR, "the Kinesis stream cannot be used", "Make it, or fix `log.stream`, region or rights"),
     "target-not-empty": Kind(ERROR, "the target table has items already", "Name another table, or `--into-existing`"),
     "target-key": Kind(
         ERROR, "the target table has another key than the mapping", "Change the key, or name another table"
@@ -266,9 +267,7 @@ KINDS: dict[str, Kind] = {
     # a cutover (`whimbrel cutover --plan`)
     "cutover-not-following": Kind(ERROR, "the migration does not follow the source yet", "First: `whimbrel migrate`"),
     "cutover-engine": Kind(
-        ERROR,
-        "a function applies the changes: a cutover does not know that engine yet",
-        'Migrate with `log.engine = "files"` where a cutover is to follow',
+        ERROR, "a function applies the changes: no cutover yet", "Migrate with the change log's files"
     ),
     "cutover-dead-letters": Kind(
         ERROR,

@@ -11,7 +11,8 @@ from whimbrel.dynamodb.session import Session, translate
 from whimbrel.dynamodb.tables import check_indexes, check_key, describe, is_empty
 from whimbrel.errors import RequestRefused, WhimbrelError
 from whimbrel.mapping.design import TableMapping
-from whimbrel.project import OFF, Target
+from whimbrel.migration.stream import most_bytes
+from whimbrel.project import OFF, Project, Target
 
 
 def target_findings(target: Target, mappings: list[TableMapping], *, begun: bool) -> Iterator[Finding]:
@@ -23,6 +24,15 @@ def target_findings(target: Target, mappings: list[TableMapping], *, begun: bool
             yield from _table_findings(client, mapping, begun=begun)
     except WhimbrelError as error:
         yield finding("target-unreachable", error.place or "target", error.message, error.hint)
+
+
+def stream_findings(project: Project) -> Iterator[Finding]:
+    """As ``migrate`` asks before it begins; nothing where the process itself applies its files."""
+    try:
+        if project.stream:
+            most_bytes(project)
+    except WhimbrelError as error:
+        yield finding("target-stream", error.place or "log.stream", error.message, error.hint)
 
 
 def _mark_findings(client: Any, target: Target) -> Iterator[Finding]:

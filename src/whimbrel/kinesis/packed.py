@@ -15,6 +15,7 @@ import orjson
 
 from whimbrel.changelog.record import change_decoder
 from whimbrel.durable import TAIL, is_sound, sealed
+from whimbrel.errors import UserError
 from whimbrel.records import Change, Table
 
 FORMAT = 1
@@ -70,7 +71,7 @@ def post_event(head: Interval, line: bytes) -> bytes:
 
 
 def unpack(data: bytes) -> Packed:
-    """Either form. Raises Unreadable."""
+    """Either form. Raises Unreadable; UserError for a record of another version, which nobody may pass over."""
     try:
         return _of_lines(data) if data.startswith(MAGIC) else _of_event(data)
     except (ValueError, KeyError, TypeError, zlib.error) as error:
@@ -127,8 +128,12 @@ def _of_event(data: bytes) -> Packed:
 
 
 def _head(fields: dict[str, Any]) -> Interval:
-    if fields.pop("format") != FORMAT:
-        raise ValueError("its format is another one")
+    if (form := fields.pop("format")) != FORMAT:
+        raise UserError(
+            f"a record has format {form!r}; this version reads format {FORMAT}",
+            place="stream",
+            hint="Deploy the function of the version of whimbrel that sends the changes.",
+        )
     head = Interval(**fields)
     counts = [head.after, *head.numbers]
     if not all(type(each) is int for each in (*counts, head.to, head.sending, head.lane)):

@@ -40,6 +40,8 @@ MARK_SECONDS = 1.0  # between markers, while there are changes
 PROBE_SECONDS = 5.0  # without anything new, until markers are put again: a gap shows by what comes after it
 LOOK_SECONDS = 0.2  # between looks at the lanes, while they are behind
 POLL_SECONDS = 0.02
+CLOCK_SECONDS = 30.0  # by which this machine's clock may be ahead of the functions'
+SILENT_SECONDS = 60.0  # without progress, before it is shown
 MOST_PLACES = 10_000  # of Commits that are not applied yet; with more, every second one is forgotten
 MOST_TIMES = 5  # that the log is sent again from one place
 
@@ -95,6 +97,7 @@ class Sender:
         self._passed = self._applied  # by every lane
         self._busy = True  # somebody may hold a lease
         self._again = (self._applied, 0)  # from where the log was sent again, and how often
+        self._heard = (-1, time.monotonic())  # how far the lanes were together when they moved last, and when
         self._serial = 0
         mark = read_mark(sending.log)
         self._perhaps_sent = mark.total if mark else 0  # an earlier sender may have put what is up to here
@@ -212,10 +215,18 @@ class Sender:
         # After the lanes: a letter is there before its lane passes. Durable here before the Checkpoint does.
         self._fetch_letters()
         self._passed = max(self._passed, min(lane.passed for lane in lanes))
-        self._busy = any(lane.until > time.time() * 1000 for lane in lanes)
+        self._busy = any(lane.until > (time.time() - CLOCK_SECONDS) * 1000 for lane in lanes)
+        self._tell_silence(sum(lane.passed for lane in lanes))
         self._move_to_passed()
         if any(lane.gap == self._serial for lane in lanes):
             self._send_again(lanes)
+
+    def _tell_silence(self, passed: int) -> None:
+        now = time.monotonic()
+        if passed != self._heard[0] or self._passed >= self._packer.number:
+            self._heard, self._progress.note = (passed, now), ""
+        elif (silent := now - self._heard[1]) > SILENT_SECONDS:
+            self._progress.note = f"the function has taken nothing for {silent:,.0f} s: see its log, and its mapping"
 
     def _fetch_letters(self) -> None:
         found = self._control.letters(self._sending.migration)

@@ -92,7 +92,7 @@ def _line(update: Update) -> str:
         parts.append(f"capturing a transaction: {progress.capturing:,} changes so far")
     if progress.applying:
         parts.append(f"applying a transaction: {progress.applying:,} changes so far")
-    if phase == "verify" and progress.note:
+    if phase in ("apply", "verify") and progress.note:
         parts.append(progress.note)
     if update.seconds_left is not None:
         parts.append(f"about {_duration(update.seconds_left)} left")
