@@ -16,7 +16,6 @@ from whimbrel.mapping.provenance import of_change
 from whimbrel.mapping.versions import Versions
 from whimbrel.records import Change, Commit, Fault, Row, Table
 
-MOST_KNOWN = 50_000  # keys of a table whose lanes are kept in memory
 RECORD_BYTES = 512 << 10  # of the lines of one record, before they are compressed; a single line may be longer
 
 
@@ -59,8 +58,6 @@ class Packer:
         self._lanes = [_Filling() for _ in range(LANES)]
         self._records: list[LaneRecord] = []
         self._tables: dict[str, Table] = {}  # in force now, by their names
-        self._lanes_of: dict[str, dict[bytes, int]] = {}  # by table, then by the text of an item's key
-        self._known: dict[bytes, int] = {}
         self._mapping: TableMapping
         self._of_key: Callable[[Row], Any]
 
@@ -113,16 +110,8 @@ class Packer:
 
     def _lane(self, row: Row | None) -> int | None:
         """None for a row that has no item."""
-        if row is None or not (text := self._mapping.group_key(row)):
-            return None
-        lane = self._known.get(text)
-        if lane is None:
-            key = self._mapping.item_key(row)
-            assert key is not None
-            if len(self._known) >= MOST_KNOWN:
-                self._known.clear()
-            lane = self._known[text] = lane_of(key)
-        return lane
+        key = None if row is None else self._mapping.item_key(row)
+        return None if key is None else lane_of(key)
 
     def _without_key(self, change: Change, number: int, time: float) -> list[Fault]:
         """A row whose key cannot be made, if it is not one that the filter leaves out."""
@@ -137,7 +126,6 @@ class Packer:
         """The next changes are of ``table``."""
         name = table.full_name
         self._mapping = self._versions[name].of(table)
-        self._known = self._lanes_of.setdefault(name, {})
         # Of a row whose columns the mapping takes as they are, equal ones have one item. With a filter or an expression
         # all columns count.
         own = () if self._mapping.seen.changed else self._mapping.group_columns

@@ -97,7 +97,7 @@ class Sender:
         self._passed = self._applied  # by every lane
         self._busy = True  # somebody may hold a lease
         self._again = (self._applied, 0)  # from where the log was sent again, and how often
-        self._heard = (-1, time.monotonic())  # how far the lanes were together when they moved last, and when
+        self._heard = (-1, time.monotonic())  # how far the last lane was when it moved, and when
         self._serial = 0
         mark = read_mark(sending.log)
         self._perhaps_sent = mark.total if mark else 0  # an earlier sender may have put what is up to here
@@ -216,17 +216,19 @@ class Sender:
         self._fetch_letters()
         self._passed = max(self._passed, min(lane.passed for lane in lanes))
         self._busy = any(lane.until > (time.time() - CLOCK_SECONDS) * 1000 for lane in lanes)
-        self._tell_silence(sum(lane.passed for lane in lanes))
+        self._tell_silence(lanes)
         self._move_to_passed()
         if any(lane.gap == self._serial for lane in lanes):
             self._send_again(lanes)
 
-    def _tell_silence(self, passed: int) -> None:
-        now = time.monotonic()
-        if passed != self._heard[0] or self._passed >= self._packer.number:
-            self._heard, self._progress.note = (passed, now), ""
+    def _tell_silence(self, lanes: list[LaneState]) -> None:
+        """Say which lanes hold everything up, where they have not moved for a while."""
+        now, least = time.monotonic(), min(lane.passed for lane in lanes)
+        if least != self._heard[0] or least >= self._packer.number:
+            self._heard, self._progress.note = (least, now), ""
         elif (silent := now - self._heard[1]) > SILENT_SECONDS:
-            self._progress.note = f"the function has taken nothing for {silent:,.0f} s: see its log, and its mapping"
+            behind = ", ".join(str(number) for number, lane in enumerate(lanes) if lane.passed == least)
+            self._progress.note = f"the function took nothing of lanes {behind} for {silent:,.0f} s: see its log"
 
     def _fetch_letters(self) -> None:
         found = self._control.letters(self._sending.migration)
