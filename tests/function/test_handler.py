@@ -32,6 +32,7 @@ def test_the_function_needs_only_orjson_beside_it() -> None:
     assert set(loaded.stdout.split()) <= {"orjson", "whimbrel", "__main__"}
 
 
+@pytest.mark.slow
 def test_the_handler_applies_a_batch(streamed: Streamed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WHIMBREL_MARK", streamed.target.mark)
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", streamed.target.endpoint)

@@ -88,6 +88,7 @@ def test_a_write_that_comes_late_is_there_before_what_follows_it(
     assert streamed.held()["one#1"]["name"] == {"S": "new"}
 
 
+@pytest.mark.slow
 def test_what_its_deadline_cut_off_comes_again(streamed: Streamed, monkeypatch: pytest.MonkeyPatch) -> None:
     streamed.source.transaction(insert(0, 1))
     streamed.sender.step()

@@ -95,6 +95,7 @@ SIZES = {
     "lanes": {"LAST", "SLOTS", "TROUBLES"},
     "reverse": {"CRASHES", "CHANGES"},
 }
+LONG = ("lanes",)  # whose variants `make test` leaves to `make test-all`
 SMALL = {"cutover": ("CRASHES=1", "WRITES=2")}  # enough for what a broken order does
 PROCESSES = {
     "cutover": ("coordinator", "application", "forward", "reverse"),
@@ -121,7 +122,11 @@ def test_there_is_no_error_in_any_interleaving(tmp_path: Path, model: str) -> No
 
 @pytest.mark.parametrize(
     ("model", "variant", "what"),
-    [(model, variant, what) for model, variants in MODELS.items() for variant, what in variants.items()],
+    [
+        pytest.param(model, variant, what, marks=pytest.mark.slow if model in LONG else ())
+        for model, variants in MODELS.items()
+        for variant, what in variants.items()
+    ],
     ids=[variant for variants in MODELS.values() for variant in variants],
 )
 def test_a_broken_order_is_found(tmp_path: Path, model: str, variant: str, what: str) -> None:

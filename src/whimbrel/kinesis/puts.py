@@ -20,7 +20,7 @@ from whimbrel.dynamodb.limit import ConcurrencyLimit
 from whimbrel.dynamodb.loop import AtOnce
 from whimbrel.dynamodb.pace import Backoff, RateLimiter
 from whimbrel.dynamodb.wire import KINESIS, DynamoClient
-from whimbrel.errors import RequestRefused
+from whimbrel.errors import PrivilegeError, RequestRefused
 from whimbrel.kinesis.lanes import hash_key, partition_key
 from whimbrel.project import Target
 
@@ -66,11 +66,18 @@ class StreamWriter:
             lanes.setdefault(record.lane, []).append(record)
         while lanes:
             # A barrier for all lanes: the next record of a lane is put when this one is acknowledged.
-            self._at_once.do_all(_calls([waiting.pop(0) for waiting in lanes.values()]))
+            self._put_first([waiting.pop(0) for waiting in lanes.values()])
             lanes = {lane: waiting for lane, waiting in lanes.items() if waiting}
 
     def close(self) -> None:
         self._wire.close()
+
+    def _put_first(self, records: Sequence[LaneRecord]) -> None:
+        try:
+            self._at_once.do_all(_calls(records))
+        except (PrivilegeError, RequestRefused) as error:
+            error.hint = f"Look at the stream {self._stream}, and allow kinesis:PutRecords on it; then continue."
+            raise
 
     async def _put_call(self, records: Sequence[LaneRecord]) -> None:
         backoff = Backoff()
