@@ -11,9 +11,9 @@ _CALM = 0.2  # seconds in which several throttles count as one: they answer call
 class ConcurrencyLimit:
     """One more for each round of successes, half after a throttle (AIMD)."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, first: float = _FIRST_LIMIT) -> None:
         self._most = most
-        self._value = min(_FIRST_LIMIT, most)
+        self._value = min(first, most)
         self._lowered_at = 0.0
 
     @property

@@ -76,7 +76,9 @@ class Invocation:
         """Lambda's answer to a batch: the first record that is not done, from which on it comes again."""
         wire = self._known.wire()
         self._control = self._known.control(wire, self._stream, self._deadline)
-        self._writer = Writer(wire, self._known.target, stop=self._deadline, astray=self._note_astray)
+        self._writer = Writer(
+            wire, self._known.target, stop=self._deadline, astray=self._note_astray, limit=self._known.limit
+        )
         try:
             failed = self._applied()
         except BaseException:

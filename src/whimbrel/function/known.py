@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from whimbrel.dynamodb.limit import ConcurrencyLimit
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.errors import UserError
 from whimbrel.kinesis.control import ControlTable
@@ -28,7 +29,9 @@ class Works(NamedTuple):
 
 
 class Known:
-    """Of one table of marks; used by one thread. ``timeout`` is that of a call, in seconds."""
+    """Of one table of marks; used by one thread. ``timeout`` is that of a call, in seconds, ``limit`` how many calls at
+    once have turned out well.
+    """
 
     def __init__(self, target: Target, timeout: float) -> None:
         self.target = target
@@ -36,6 +39,7 @@ class Known:
         self._works: dict[str, Works] = {}
         self._tables: dict[str, Table] = {}
         self._wire: DynamoClient | None = None
+        self.limit = ConcurrencyLimit(target.concurrency)
         self._used = 0.0
 
     def wire(self) -> DynamoClient:

@@ -63,9 +63,8 @@ class ControlTable:
     def __init__(self, wire: DynamoClient, table: str, stream: str, stop: threading.Event) -> None:
         self._table = table
         self._stream = f"whimbrel stream {stream}"
-        limit = ConcurrencyLimit(LANES)
-        self._calls = RetryingClient(wire, RateLimiter(0), limit, stop)
-        self._limit = limit
+        self._limit = ConcurrencyLimit(LANES, first=LANES)
+        self._calls = RetryingClient(wire, RateLimiter(0), self._limit, stop)
 
     # what is said once
 
