@@ -30,6 +30,7 @@ PARTS = {
     "wide": "A row of 50 columns of mixed types, from the binlog to the item, beside mysql-replication and boto3.",
     "check": "check of a million rows. Target: under a minute, with a handful of queries over the table.",
     "convert": "Conversion to Parquet. Target: 1.1 times DuckDB's CPU or less, half of orjson + pyarrow's or less.",
+    "cores": "Load and convert by one process and by several. Target: 1.8 times faster with two cores.",
     "query": "The correlation query, over Parquet and CSV, beside sqlite and pandas.",
     "serve": "One prediction over HTTP. Target: 150 µs of CPU or less, four times MLServer's requests/s, none failed.",
     "rolling": "Retraining over 20 windows of time, beside a fixed model. Target: 0.04 more AUC, pooled.",

@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, Pipe, wait
@@ -103,11 +104,12 @@ class Workers(Generic[Job, Told]):
             self._all.clear()
 
     def answers(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Told]]:
-        """Have every job done, each by a worker that has none, and yield what is told, with the job.
+        """Have every job done, and yield what is told, with the job.
 
-        A job is taken from ``jobs`` when a worker is free for it. The first error ends it: no job begins after it,
-        those under way are asked to stop, what they tell until then is yielded, then the error is raised. Raises what
-        a job raised, WorkerLost where a worker ended by itself, and Stopped if ``stop`` was set.
+        A job is taken from ``jobs`` when a worker has fewer than two: so none of them waits while the caller is busy
+        with what was told. The first error ends it: no job begins after it, those under way are asked to stop, what
+        they tell until then is yielded, then the error is raised. Raises what a job raised, WorkerLost where a worker
+        ended by itself, and Stopped if ``stop`` was set.
         """
         left = iter(jobs)
         failure: BaseException | None = None
@@ -116,13 +118,13 @@ class Workers(Generic[Job, Told]):
                 self._hand_out(left)
             else:
                 self._ask_to_stop()
-            busy = {worker.connection: worker for worker in self._all if worker.busy}
+            busy = {worker.connection: worker for worker in self._all if worker.jobs}
             if not busy:
                 break
             self._meanwhile()
             for connection in wait(list(busy), LOOK):
                 worker = busy[connection]  # type: ignore[index]
-                job = worker.job
+                job = worker.jobs[0]
                 try:
                     told = worker.receive()
                 except Exception as error:
@@ -138,13 +140,14 @@ class Workers(Generic[Job, Told]):
             raise Stopped("asked to stop before this was done")
 
     def _hand_out(self, left: Iterator[Job]) -> None:
-        for worker in self._all:
-            if not worker.busy:
-                for job in left:
-                    worker.give(job)
-                    break
-                else:
-                    return
+        for most in (1, 2):
+            for worker in self._all:
+                if len(worker.jobs) < most:
+                    for job in left:
+                        worker.give(job)
+                        break
+                    else:
+                        return
 
     def _ask_to_stop(self) -> None:
         for worker in self._all:
@@ -155,8 +158,7 @@ class _Worker:
     """One of them, as its parent has it."""
 
     def __init__(self, purpose: tuple[Any, Any], keep: tuple[int, ...]) -> None:
-        self.busy = False
-        self.job: Any = None
+        self.jobs = deque[Any]()  # what it does, and what it will do next
         self._asked = False
         self.connection, theirs = Pipe()
         try:
@@ -176,7 +178,7 @@ class _Worker:
         self._send(purpose)
 
     def give(self, job: Any) -> None:
-        self.busy, self.job = True, job
+        self.jobs.append(job)
         self._send((job,))
 
     def receive(self) -> tuple[Any, ...]:
@@ -187,20 +189,21 @@ class _Worker:
             raise _lost(self.process.wait()) from None
         if kind == _TOLD:
             return (what,)
-        self.busy, self.job = False, None
         if kind == _FAILED:
+            self.jobs.clear()
             raise _as_raised(*what)
+        self.jobs.popleft()
         return ()
 
     def ask_to_stop(self) -> None:
-        if self.busy and not self._asked:
+        if self.jobs and not self._asked:
             self._asked = True
             self._send(_STOP)
 
     def finish(self, until: float) -> None:
-        """Wait for the end of its job, whatever it is."""
+        """Wait for the end of its jobs, whatever it is."""
         with suppress(Exception):
-            while self.busy and self.connection.poll(max(0.0, until - time.monotonic())):
+            while self.jobs and self.connection.poll(max(0.0, until - time.monotonic())):
                 self.receive()
 
     def end(self) -> None:
@@ -236,6 +239,8 @@ def run() -> None:
         do = begin(setting, stop)
         while True:
             (job,) = jobs.get()
+            if stop.is_set():
+                raise Stopped("asked to stop before this was begun")
             do(job, lambda what: tell(_TOLD, what))
             del job
             tell(_DONE)

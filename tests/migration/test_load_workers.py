@@ -115,7 +115,7 @@ def test_a_worker_that_is_killed_ends_the_load_and_its_chunk_is_loaded_again(mak
 
     def kill() -> None:
         if loading.workers and not killed:  # both have a chunk
-            killed.append(loading.workers._all[0].job.chunk.number)
+            killed.append(loading.workers._all[0].jobs[0].chunk.number)
             loading.workers._all[0].process.kill()
 
     loading = make(meanwhile=kill)

@@ -33,7 +33,7 @@ from whimbrel.lake.types import TAGS_OF, Type, parse_type
 from whimbrel.workers import processes
 
 # Of packed files that become one part. More bytes make fewer files; fewer let more threads have a share of the work.
-MOST_BYTES, FEWEST_BYTES = 32 << 20, 4 << 20
+MOST_BYTES, FEWEST_BYTES = 32 << 20, 1 << 20
 MOST_DELTAS = 16
 FOLD_SHARE = 0.25  # of the base's rows: more in the deltas are folded into it
 _SEQUENCE_ROOM = 1 << 40  # rows of one renewal

@@ -8,7 +8,7 @@ cannot be done. So nearly every file is read once, though no type was known befo
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from whimbrel.errors import Stopped
@@ -27,7 +27,7 @@ from whimbrel.records import Item
 MOST_STRANGE = 10_000  # lines read one by one before a file is read again under what they showed
 _BATCH_BYTES = 32 << 20
 _MOST_ROWS, _FEWEST_ROWS = 122_880, 2_048
-_LOOK_LINES = 200
+_LOOK_LINES, _MOST_LOOKS, _FEWEST_LOOKS = 200, 2_000, 20  # of one file; of all, which are read one after the other
 _AT_ONCE = 4_096  # records read one by one before they become a batch
 
 
@@ -131,10 +131,11 @@ class PartMaker:
             raise Stopped("asked to stop before the conversion was done")
 
 
-def look_at(columns: KnownTypes, listed: Iterable[SourceFile]) -> None:
+def look_at(columns: KnownTypes, listed: Sequence[SourceFile]) -> None:
     """See the first items of each file, so that most parts are begun under the right types."""
+    lines = max(_FEWEST_LOOKS, min(_LOOK_LINES, _MOST_LOOKS // max(1, len(listed))))
     for source in listed:
-        for item in _first_items(source, _LOOK_LINES):
+        for item in _first_items(source, lines):
             columns.see(item)
 
 
