@@ -164,7 +164,7 @@ def export(folder: Path, count: int) -> None:
         low = high
 
 
-async def _answered(_connections: Connections, _request: bytes) -> HttpAnswer:
+async def _answered(self: Connections, request: bytes) -> HttpAnswer:
     return HttpAnswer(200, b'{"UnprocessedItems":{}}', None, keep=True)
 
 
@@ -177,7 +177,7 @@ def loading_into_nothing(work: ChunkWork, stop: threading.Event) -> Do[ChunkFile
 def load(rule: TableRule, folder: Path, workers: int) -> None:
     """All of the export, as ``whimbrel load`` does it."""
     Connections.exchange = _answered  # type: ignore[method-assign]
-    loading.chunk_loading = loading_into_nothing
+    setattr(loading, "chunk_loading", loading_into_nothing)  # noqa: B010
     target = Target(endpoint="http://127.0.0.1:9", region="us-east-1")
     mapping, plan = compile_mapping(rule, TABLE), Plan(folder / rule.shape)
     wire = DynamoClient(target)

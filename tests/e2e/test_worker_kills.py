@@ -7,7 +7,6 @@ import random
 import select
 import signal
 import subprocess
-import sys
 from contextlib import closing
 
 import pytest
@@ -16,39 +15,23 @@ from demo.servers import Dynalite, DynamoServer, MariaDB, SqlServer
 from demo.shop import LiveWriter, fill
 from tests.e2e.conftest import MakeWork
 from tests.e2e.peaks import children
-from tests.e2e.work import GROUP, PATIENCE, RECORD, Work
+from tests.e2e.work import GROUP, PATIENCE, RECORD, WITH_WORKERS, Work
 
 ROWS = 400
-# Workers also for so few rows, and although a cap makes the load last.
-WITH_WORKERS = """
-from whimbrel.__main__ import run
-from whimbrel.migration import load
-load.SECONDS_FOR_WORKERS, load.UNITS_OF_A_WORKER = 0.0, 1
-run()
-"""
 ENDS = {"parent": (signal.SIGKILL, -9), "worker": (signal.SIGKILL, 3), "stop": (signal.SIGTERM, 130)}
 
 
 def exported(work: Work, rows: int = ROWS) -> None:
     work.source_settings, work.target_settings = "chunk_rows = 20", "max_write_units = 60"
+    work.mapping, work.program = f"{work.mapping}\n[run]\nworkers = 2\n", ("-c", WITH_WORKERS)
     fill(work.source, work.database, rows)
     work.write_project()
-    with (work.folder / "whimbrel.toml").open("a") as file:
-        file.write("[run]\nworkers = 2\n")
 
 
 def loading(work: Work, *command: str) -> subprocess.Popen[str]:
     """``whimbrel`` with two workers, when both are there and a part is loaded."""
-    (work.folder / "with_workers.py").write_text(WITH_WORKERS)
     loaded = loaded_chunks(work)
-    process = subprocess.Popen(
-        [sys.executable, "with_workers.py", *command],
-        cwd=work.folder,
-        env=os.environ | {"WHIMBREL_SOURCE_PASSWORD": work.source.password},
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+    process = work.start(*command)
     work.wait_for(lambda: len(children(process.pid)) == 2 and loaded_chunks(work) != loaded, process)
     return process
 

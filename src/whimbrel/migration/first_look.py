@@ -42,7 +42,7 @@ PAGE_ITEMS = 200
 JOINED_ITEMS = 50_000  # of one partition, in memory at once
 HELD_BYTES = PORTION_BYTES // 4  # of one chunk's rows; several chunks are read at once
 LINE_ROWS = 500  # of a file
-ROWS_FOR_A_WORKER = 500_000  # from which on a second process, which takes half a second to start, is worth it
+ROWS_FOR_A_WORKER = 300_000  # from which on a second process, which takes half a second to start, is worth it
 
 
 class FirstLook:
