@@ -10,6 +10,7 @@ import threading
 from base64 import b64decode
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -27,6 +28,7 @@ from whimbrel.kinesis.lanes import LANES, hash_key
 from whimbrel.kinesis.packed import Interval, pack, unpack
 from whimbrel.migration import send
 from whimbrel.migration.dead import read_letters
+from whimbrel.project import ConditionRule
 
 MOST_RESHARDED, MOST_KILLS = 6, 15  # of one history
 
@@ -309,3 +311,20 @@ def test_a_function_that_takes_nothing_is_shown(streamed: Streamed, monkeypatch:
     assert "the function took nothing of lanes 0, 1, " in streamed.progress.note
     streamed.settle()
     assert streamed.progress.note == ""
+
+
+@pytest.mark.slow
+def test_writes_that_a_condition_skips_are_counted(streamed: Streamed) -> None:
+    condition = ConditionRule("attribute_not_exists(#o)", {"#o": "owner"})
+    streamed.rules = [replace(rule, condition=condition) for rule in streamed.rules]
+    streamed.restart_sender()
+    streamed.client.put_item(TableName=streamed.table, Item={"pk": {"S": "one#1"}, "owner": {"S": "somebody"}})
+    streamed.source.transaction(insert(0, 1), insert(0, 2))
+    streamed.settle()
+    assert sorted(streamed.held()) == ["one#1", "one#2"]
+    assert "owner" in streamed.held()["one#1"]
+    assert (streamed.progress.held, streamed.checkpoints.now.counters["held"]) == (1, 1)
+    streamed.restart_sender()
+    streamed.source.transaction(update(0, (1, "x", 1), (1, "y", 1)))
+    streamed.settle()
+    assert streamed.checkpoints.now.counters["held"] == 2

@@ -70,6 +70,7 @@ class Invocation:
         self._until = int((time.time() + left + QUIET_SECONDS) * 1000)
         self._holder = secrets.token_hex(8)
         self._astray = False
+        self._held = 0  # writes that a condition skipped
         self._states: dict[int, LaneState] = {}
 
     def run(self) -> dict[str, Any]:
@@ -167,6 +168,7 @@ class Invocation:
         faults = write(lanes, self._known.works(self._control, packed.head.settings), self._writer)
         for fault in faults:
             self._keep(fault)
+        self._held += self._writer.take_held()
 
     def _keep(self, fault: Fault) -> None:
         letter = letter_of(fault, "apply")
@@ -179,6 +181,9 @@ class Invocation:
         """Say how far the lanes are; False if a lease had ended, or nobody could be told."""
         until = int((time.time() + QUIET_SECONDS) * 1000)
         states = {lane: state._replace(until=until if self._astray else 0) for lane, state in self._states.items()}
+        if self._held and states:  # counted with any of them, once
+            lane, state = next(iter(states.items()))
+            states[lane], self._held = state._replace(held=state.held + self._held), 0
         control = self._known.control(
             self._known.wire(), self._stream, Deadline(time.monotonic() + self._known.timeout)
         )

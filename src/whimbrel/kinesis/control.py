@@ -43,12 +43,13 @@ _KEY = ("target", "migration")
 class LaneState(NamedTuple):
     """``passed``: every change of the lane up to this number is in the target. ``gap``: the sending in which the
     record after it did not come, 0 if none is missing. ``until``: when the lease of whoever works on it ends, in
-    milliseconds since the epoch.
+    milliseconds since the epoch. ``held``: how many writes conditions have skipped.
     """
 
     passed: int = 0
     gap: int = 0
     until: int = 0
+    held: int = 0
 
 
 class Lease(NamedTuple):
@@ -167,9 +168,9 @@ class ControlTable:
         body = {
             "TableName": self._table,
             "Key": _key(_lanes(migration), _lane(lane)),
-            "UpdateExpression": "SET #passed = :passed, #gap = :gap, #until = :until",
+            "UpdateExpression": "SET #passed = :passed, #gap = :gap, #until = :until, #held = :held",
             "ConditionExpression": "#holder = :holder",
-            "ExpressionAttributeNames": {f"#{name}": name for name in ("passed", "gap", "until", "holder")},
+            "ExpressionAttributeNames": {f"#{name}": name for name in ("holder", *LaneState._fields)},
             "ExpressionAttributeValues": {
                 ":holder": {"S": holder},
                 **{f":{name}": _number(value) for name, value in state._asdict().items()},

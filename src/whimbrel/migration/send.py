@@ -32,9 +32,10 @@ from whimbrel.mapping.versions import Versions
 from whimbrel.migration.dead import DeadLetters
 from whimbrel.migration.pack import Packer
 from whimbrel.migration.progress import Progress
-from whimbrel.migration.state import CheckpointStore
+from whimbrel.migration.state import CheckpointStore, with_held
 from whimbrel.records import Commit, Position
 
+HELD = "held by the function"  # a counter: of those in "held"
 BATCH = 10_000  # entries of the log at once
 MARK_SECONDS = 1.0  # between markers, while there are changes
 PROBE_SECONDS = 5.0  # without anything new, until markers are put again: a gap shows by what comes after it
@@ -99,6 +100,7 @@ class Sender:
         self._again = (self._applied, 0)  # from where the log was sent again, and how often
         self._heard = (-1, time.monotonic())  # how far the last lane was when it moved, and when
         self._serial = 0
+        self._by_function = checkpoints.now.counters.get(HELD, 0)
         mark = read_mark(sending.log)
         self._perhaps_sent = mark.total if mark else 0  # an earlier sender may have put what is up to here
         progress.applied = self._applied
@@ -217,9 +219,16 @@ class Sender:
         self._passed = max(self._passed, min(lane.passed for lane in lanes))
         self._busy = any(lane.until > (time.time() - CLOCK_SECONDS) * 1000 for lane in lanes)
         self._tell_silence(lanes)
+        self._count_held(sum(lane.held for lane in lanes))
         self._move_to_passed()
         if any(lane.gap == self._serial for lane in lanes):
             self._send_again(lanes)
+
+    def _count_held(self, by_function: int) -> None:
+        """What conditions skipped: in the load, as the Checkpoint has it, and since then in the function."""
+        counters = self._checkpoints.now.counters
+        self._progress.held = counters.get("held", 0) + by_function - counters.get(HELD, 0)
+        self._by_function = by_function
 
     def _tell_silence(self, lanes: list[LaneState]) -> None:
         """Say which lanes hold everything up, where they have not moved for a while."""
@@ -243,7 +252,8 @@ class Sender:
         number, point, commit = done[-1]
         self._places = self._places[len(done) :]
         now = self._checkpoints.now.with_applied(point, commit.position, commit.timestamp)
-        self._checkpoints.save(replace(now, counters={**now.counters, "applied": number}))
+        counted = {"applied": number, HELD: self._by_function} if self._by_function else {"applied": number}
+        self._checkpoints.save(with_held(replace(now, counters={**now.counters, **counted}), self._progress))
         self._applied = number
         self._progress.captured = max(self._progress.captured, self._reader.total + self._reader.unread().changes)
         self._progress.applied = number
