@@ -19,6 +19,7 @@ from benchmarks.apply import GROUP, RECORD, TABLE, Result, apply, changes, measu
 from benchmarks.null_sink import null_sink
 from whimbrel.changelog.files import ChangeLogReader
 from whimbrel.changelog.record import table_line
+from whimbrel.dynamodb.limit import ConcurrencyLimit
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.dynamodb.write import Writer
 from whimbrel.function.apply import write
@@ -82,7 +83,7 @@ def send(log: Path, rule: TableRule, records: list[LaneRecord]) -> None:
 def take(records: list[LaneRecord], rule: TableRule, target: Target) -> None:
     """Every record, as the function takes it."""
     wire = DynamoClient(target)
-    works, writer = Works(0.0, {rule.source: Versions(rule, TABLE)}), Writer(wire, target)
+    works, writer = Works(0.0, ConcurrencyLimit(64), {rule.source: Versions(rule, TABLE)}), Writer(wire, target)
     definition = table_from_line(table_line(TABLE))
     waiting: dict[int, list[Numbered]] = {}
     count = 0

@@ -104,6 +104,7 @@ def test_a_large_transaction_shows_how_far_it_is() -> None:
     assert "capturing a transaction: 1,000 changes so far" in line
     assert "applying a transaction: 2,000 changes so far" in line
     assert "applying   a transaction: 2,000 changes so far" in list(_live_lines(told(Progress("apply", applying=2000))))
+    assert "stream     nothing of lanes 3" in list(_live_lines(told(Progress("apply", "nothing of lanes 3"))))
 
 
 def test_every_error_that_a_user_can_see_has_a_row_that_says_what_to_do() -> None:

@@ -67,7 +67,7 @@ class Streamed:
         sources = tuple(
             SourceTable(rule, table, table, table.names) for rule, table in zip(self.rules, TABLES, strict=True)
         )
-        settings = self.control.put_settings(settings_to_json(FunctionSettings(0.0, sources)))
+        settings = self.control.put_settings(settings_to_json(FunctionSettings(0.0, 8, sources)))
         sending = Sending(
             self.folder / "log", self.folder / "sent.json", self.migration, settings, 0.0, self.form, 1 << 20
         )

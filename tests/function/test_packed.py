@@ -132,6 +132,6 @@ def test_the_settings_come_out_as_they_were() -> None:
         ),
         condition=ConditionRule("attribute_not_exists(#o)", {"#o": "owner"}),
     )
-    settings = FunctionSettings(12.5, (SourceTable(rule, TABLE, TABLE, ("b", "id")),))
+    settings = FunctionSettings(12.5, 3, (SourceTable(rule, TABLE, TABLE, ("b", "id")),))
     assert settings_from_json(settings_to_json(settings)) == settings
     assert table_from_line(table_line(TABLE)) == TABLE

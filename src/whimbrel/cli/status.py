@@ -134,6 +134,8 @@ def _live_lines(live: dict[str, Any]) -> Iterator[str]:
         yield f"lag        {live['captured']:,} changes captured; they are applied after the load"
     else:
         yield f"lag        {lag_words(live)}"
+    if live["phase"] == "apply" and live["note"]:
+        yield f"stream     {live['note']}"
     for what in ("capturing", "applying"):
         if live.get(what):
             yield f"{what:<10} a transaction: {live[what]:,} changes so far"

@@ -75,11 +75,8 @@ class Invocation:
 
     def run(self) -> dict[str, Any]:
         """Lambda's answer to a batch: the first record that is not done, from which on it comes again."""
-        wire = self._known.wire()
-        self._control = self._known.control(wire, self._stream, self._deadline)
-        self._writer = Writer(
-            wire, self._known.target, stop=self._deadline, astray=self._note_astray, limit=self._known.limit
-        )
+        self._wire = self._known.wire()
+        self._control = self._known.control(self._wire, self._stream, self._deadline)
         try:
             failed = self._applied()
         except BaseException:
@@ -165,10 +162,13 @@ class Invocation:
 
     def _write(self, lanes: Mapping[int, Sequence[Numbered]], packed: Packed | None) -> None:
         assert packed is not None
-        faults = write(lanes, self._known.works(self._control, packed.head.settings), self._writer)
-        for fault in faults:
+        works = self._known.works(self._control, packed.head.settings)
+        writer = Writer(
+            self._wire, self._known.target, stop=self._deadline, astray=self._note_astray, limit=works.limit
+        )
+        for fault in write(lanes, works, writer):
             self._keep(fault)
-        self._held += self._writer.take_held()
+        self._held += writer.take_held()
 
     def _keep(self, fault: Fault) -> None:
         letter = letter_of(fault, "apply")

@@ -22,16 +22,17 @@ MOST_SETTINGS = 8  # an environment that lives for weeks sees few of them
 
 
 class Works(NamedTuple):
-    """What the function works by; ``versions`` are by the source table's full name."""
+    """What the function works by; ``versions`` are by the source table's full name, ``limit`` is how many calls at once
+    have turned out well.
+    """
 
     began: float
+    limit: ConcurrencyLimit
     versions: Mapping[str, Versions]
 
 
 class Known:
-    """Of one table of marks; used by one thread. ``timeout`` is that of a call, in seconds, ``limit`` how many calls at
-    once have turned out well.
-    """
+    """Of one table of marks; used by one thread. ``timeout`` is that of a call, in seconds."""
 
     def __init__(self, target: Target, timeout: float) -> None:
         self.target = target
@@ -39,7 +40,6 @@ class Known:
         self._works: dict[str, Works] = {}
         self._tables: dict[str, Table] = {}
         self._wire: DynamoClient | None = None
-        self.limit = ConcurrencyLimit(target.concurrency)
         self._used = 0.0
 
     def wire(self) -> DynamoClient:
@@ -81,4 +81,4 @@ def _compiled(data: bytes) -> Works:
         said = "; ".join(map(str, family.faults))
         hint = "Deploy the function of the version of whimbrel that sends the changes."
         raise UserError(f"the rules do not fit the tables: {said}", place="settings", hint=hint)
-    return Works(settings.began, family.versions)
+    return Works(settings.began, ConcurrencyLimit(settings.concurrency), family.versions)

@@ -29,9 +29,12 @@ class SourceTable(NamedTuple):
 
 
 class FunctionSettings(NamedTuple):
-    """``began`` is when the migration did, in seconds since the epoch."""
+    """``began`` is when the migration did, in seconds since the epoch; ``concurrency`` how many calls of one invocation
+    may be under way at once.
+    """
 
     began: float
+    concurrency: int
     sources: tuple[SourceTable, ...]
 
 
@@ -64,7 +67,7 @@ def settings_from_json(data: bytes) -> FunctionSettings:
         )
         for source in fields["sources"]
     )
-    return FunctionSettings(fields["began"], sources)
+    return FunctionSettings(fields["began"], fields["concurrency"], sources)
 
 
 def table_from_line(line: bytes) -> Table:

@@ -96,7 +96,7 @@ def _settings(prepared: Prepared, history: History) -> FunctionSettings:
         now = prepared.mappings[rule.source].table
         name = (now.schema, now.name)
         sources.append(SourceTable(rule, starts.get(name, now), now, tuple(history.columns(name))))
-    return FunctionSettings(history.began, tuple(sources))
+    return FunctionSettings(history.began, prepared.project.target.concurrency, tuple(sources))
 
 
 def most_bytes(project: Project) -> int:
