@@ -10,7 +10,7 @@ import pytest
 from tests.function.event_source import Event, EventSource
 from tests.function.streamed import Streamed
 from tests.migration.applied import insert
-from whimbrel.function import handler
+from whimbrel.function import handler, known
 
 LOADED = """
 import sys
@@ -46,4 +46,14 @@ def test_the_handler_applies_a_batch(streamed: Streamed, monkeypatch: pytest.Mon
     streamed.settle()
     handler._known().drop_wire()
     handler._known.cache_clear()
+    assert streamed.held() == streamed.source.expected()
+
+
+@pytest.mark.slow
+def test_an_invocation_has_one_client_however_long_it_waits(
+    streamed: Streamed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known, "IDLE_SECONDS", -1.0)  # each time that one is asked for, it is another one
+    streamed.source.transaction(insert(0, 1))
+    streamed.settle()
     assert streamed.held() == streamed.source.expected()

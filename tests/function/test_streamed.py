@@ -217,6 +217,18 @@ def test_a_dead_letter_of_the_function_comes_into_the_file(streamed: Streamed) -
 
 
 @pytest.mark.slow
+def test_a_dead_letter_of_a_row_too_large_for_an_item_is_kept_without_its_images(streamed: Streamed) -> None:
+    streamed.rules = [replace(rule, types={"n": "BOOL"}) for rule in streamed.rules]
+    streamed.restart_sender()
+    noise = random.Random(1).randbytes(450_000).hex()
+    streamed.source.transaction(insert(0, 1, "a"), insert(0, 2, noise, 5))
+    streamed.settle()
+    assert sorted(streamed.held()) == ["one#1"]
+    [letter] = read_letters(streamed.folder / "dead.jsonl")
+    assert (letter["source_key"], letter["after"]) == ({"id": 2}, None)
+
+
+@pytest.mark.slow
 def test_a_poison_record_is_bisected_and_the_rest_arrives(streamed: Streamed) -> None:
     """One that the function dies of each time: the shard goes on behind it, and the sender says which lane it is."""
     streamed.mapping = EventSource(streamed.kinesis, streamed.stream, streamed.invoke, batch=40, retries=1)

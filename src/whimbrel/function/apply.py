@@ -61,7 +61,7 @@ def _written(
         operations += [each for each in made if lane_of(each.key) == part.lane]
         faults += [each for each in unmappable if each.item_key is not None and lane_of(each.item_key) == part.lane]
     for rejected in writer.write(operations):
-        fault = Fault(source, rejected.reason, {}, rejected.operation.key, None)
+        fault = rejected.fault(source)
         part = next(each for each in parts if each.lane == lane_of(rejected.operation.key))
         faults.append(_traced(fault, part, provenance) if part.mapping.change_metadata else fault)
     return faults

@@ -27,7 +27,7 @@ from whimbrel.dynamodb.write import Writer
 from whimbrel.errors import Stopped
 from whimbrel.function.apply import write
 from whimbrel.function.known import Known
-from whimbrel.kinesis.control import LaneState, Lease
+from whimbrel.kinesis.control import LaneState, Lease, fits
 from whimbrel.kinesis.packed import Numbered, Packed, Unreadable, changes_of, unpack
 from whimbrel.migration.dead import identity_of, letter_of
 from whimbrel.records import Fault
@@ -172,6 +172,8 @@ class Invocation:
 
     def _keep(self, fault: Fault) -> None:
         letter = letter_of(fault, "apply")
+        if not fits(orjson.dumps(letter)):  # the row's key says where to look
+            letter |= {"before": None, "after": None}
         self._control.put_letter(self._migration, identity_of(letter).hex(), orjson.dumps(letter))
 
     def _note_astray(self, _operations: object) -> None:
@@ -184,9 +186,7 @@ class Invocation:
         if self._held and states:  # counted with any of them, once
             lane, state = next(iter(states.items()))
             states[lane], self._held = state._replace(held=state.held + self._held), 0
-        control = self._known.control(
-            self._known.wire(), self._stream, Deadline(time.monotonic() + self._known.timeout)
-        )
+        control = self._known.control(self._wire, self._stream, Deadline(time.monotonic() + self._known.timeout))
         try:
             return control.release(self._migration, states, self._holder)
         except Stopped:

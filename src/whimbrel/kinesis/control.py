@@ -259,6 +259,11 @@ def _state(item: Item) -> LaneState:
     return LaneState(**{name: int(item[name]["N"]) for name in LaneState._fields if name in item})
 
 
+def fits(data: bytes) -> bool:
+    """Whether an item can hold it."""
+    return len(zlib.compress(data)) <= MOST_BYTES
+
+
 def _packed(data: bytes) -> dict[str, str]:
     packed = zlib.compress(data)
     if len(packed) > MOST_BYTES:
