@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.lake.test_hostile_lines import BAD
 from whimbrel.item import identified_by, key_id, normal_item
 from whimbrel.lake.changes import _BEFORE, _NOW, _differences, _text
-from whimbrel.lake.items import BadLine, check_item, flat_item, load_json
+from whimbrel.lake.items import BadLine, check_item, flat_item, load_json, unchecked_item
 from whimbrel.records import Item
 from whimbrel.spill import PartitionFiles
 
@@ -48,6 +48,16 @@ def test_a_line_that_is_read_at_once_is_one_that_every_check_takes(item: Item, a
             value = load_json(changed)
             assert value.keys() == {"Item"}
             assert check_item(value["Item"]) == found
+
+
+@given(ITEMS, st.integers(0, 300), st.binary(max_size=2) | st.sampled_from([b'"', b'"a":1,', b"\\", b"}", b"},", b" "]))
+def test_an_unchecked_item_has_no_name_twice(item: Item, at: int, with_: bytes) -> None:
+    line = orjson.dumps({"Item": item})
+    assert unchecked_item(line) == (item, _text(item))
+    for changed in (line[:at] + with_ + line[at:], line[:at] + with_ + line[at + 1 :], line[:-1] + b"," + line[1:]):
+        if found := unchecked_item(changed):
+            value = load_json(changed)
+            assert (value.keys(), value["Item"], _text(value["Item"])) == ({"Item"}, *found)
 
 
 @pytest.mark.parametrize("case", BAD)

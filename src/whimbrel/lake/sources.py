@@ -117,11 +117,16 @@ def read(source: SourceFile) -> Iterator[Line]:
         yield from _cells(source)
         return
     for number, text in enumerate(lines(source.path), 1):
-        try:
-            yield Line(number, text[:MAX_LINE], read_line(text, source.form), "")
-        except BadLine as error:
-            yield Line(number, text[:MAX_LINE], None, str(error))
+        yield checked(source, number, text)
     check_count(source, number)
+
+
+def checked(source: SourceFile, number: int, text: bytes) -> Line:
+    """A line as a record, or why it is none."""
+    try:
+        return Line(number, text[:MAX_LINE], read_line(text, source.form), "")
+    except BadLine as error:
+        return Line(number, text[:MAX_LINE], None, str(error))
 
 
 def prepared(files: Sequence[SourceFile], pinned: Mapping[str, Type]) -> list[SourceFile]:
