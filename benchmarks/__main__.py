@@ -31,6 +31,8 @@ PARTS = {
     "check": "check of a million rows. Target: under a minute, with a handful of queries over the table.",
     "convert": "Conversion to Parquet. Target: 1.1 times DuckDB's CPU or less, half of orjson + pyarrow's or less.",
     "cores": "Load and convert by one process and by several. Target: 1.8 times faster with two cores.",
+    "lake": "A table and its exports: again by comparing, a data set, restored. Target: 15 µs again, 12 restored.",
+    "tables": "Hundreds of tables of ten rows: what one more costs each command. Target: 5 ms of CPU.",
     "query": "The correlation query, over Parquet and CSV, beside sqlite and pandas.",
     "serve": "One prediction over HTTP. Target: 150 µs of CPU or less, four times MLServer's requests/s, none failed.",
     "rolling": "Retraining over 20 windows of time, beside a fixed model. Target: 0.04 more AUC, pooled.",

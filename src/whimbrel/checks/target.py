@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 from whimbrel.checks.findings import Finding, finding
 from whimbrel.dynamodb import marks
-from whimbrel.dynamodb.session import Session, translate
-from whimbrel.dynamodb.tables import check_indexes, check_key, describe, is_empty
+from whimbrel.dynamodb.session import Session
+from whimbrel.dynamodb.tables import check_indexes, check_key, describe_all, is_empty
+from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.errors import RequestRefused, WhimbrelError
 from whimbrel.mapping.design import TableMapping
 from whimbrel.migration.stream import most_bytes
@@ -19,9 +22,12 @@ def target_findings(target: Target, mappings: list[TableMapping], *, begun: bool
     """``begun``: a migration is under way, and the items are its own."""
     try:
         client: Any = Session(target).client()
-        yield from _mark_findings(client, target)
+        names = {mapping.target for mapping in mappings} | {target.mark} - {OFF}
+        with closing(DynamoClient(target)) as wire:
+            found = describe_all(wire, sorted(names), threading.Event())
+        yield from _mark_findings(found.get(target.mark), target)
         for mapping in mappings:
-            yield from _table_findings(client, mapping, begun=begun)
+            yield from _table_findings(client, found[mapping.target], mapping, begun=begun)
     except WhimbrelError as error:
         yield finding("target-unreachable", error.place or "target", error.message, error.hint)
 
@@ -35,18 +41,17 @@ def stream_findings(project: Project) -> Iterator[Finding]:
         yield finding("target-stream", error.place or "log.stream", error.message, error.hint)
 
 
-def _mark_findings(client: Any, target: Target) -> Iterator[Finding]:
+def _mark_findings(description: Any, target: Target) -> Iterator[Finding]:
     if target.mark == OFF:
         yield finding("no-mark", "target", 'mark = "off" in the project file')
-    elif description := _described(client, target.mark):
+    elif description:
         try:
             check_key(description, target.mark, marks.KEY)
         except RequestRefused as error:
             yield finding("target-mark", target.mark, error.message)
 
 
-def _table_findings(client: Any, mapping: TableMapping, *, begun: bool) -> Iterator[Finding]:
-    description = _described(client, mapping.target)
+def _table_findings(client: Any, description: Any, mapping: TableMapping, *, begun: bool) -> Iterator[Finding]:
     if description is None:
         return
     try:
@@ -87,10 +92,3 @@ def _index_findings(description: Any, mapping: TableMapping) -> Iterator[Finding
                     )
                 elif one.column.nullable and not mapping.design.omit_nulls:
                     yield finding("target-index", place, f"{name} may be NULL: nulls = 'omit' leaves it out")
-
-
-def _described(client: Any, name: str) -> Any:
-    try:
-        return describe(client, name)
-    except Exception as error:
-        translate(error, name)

@@ -157,6 +157,13 @@ def described(name: str, answer: Answer) -> Answer:
     return dict(table)
 
 
+def made(name: str, answer: Answer) -> None:
+    """The answer to a CreateTable of this name."""
+    table: Any = answer.get("TableDescription")
+    named = table.get("TableName") if isinstance(table, dict) else None
+    _demand(isinstance(named, str) and (named == name or name.endswith(f":table/{named}")), "TableDescription")
+
+
 def is_item(item: Any) -> bool:
     """Whether ``item`` is a map of attribute values, at least one."""
     return isinstance(item, dict) and bool(item) and all(map(_is_value, item.values()))

@@ -43,13 +43,16 @@ class Counters:
 class RetryingClient:
     """Calls through one DynamoClient under one RateLimiter, with retries; thread-safe.
 
-    Any of ``stops``, when set, ends waiting and retrying.
+    Any of ``stops``, when set, ends waiting and retrying. So do ``tries`` of one call that all fail (0: any number).
     """
 
-    def __init__(self, wire: DynamoClient, pace: RateLimiter, limit: ConcurrencyLimit, *stops: threading.Event) -> None:
+    def __init__(
+        self, wire: DynamoClient, pace: RateLimiter, limit: ConcurrencyLimit, *stops: threading.Event, tries: int = 0
+    ) -> None:
         self._wire = wire
         self._limit = limit
         self._stops = stops
+        self._tries = tries
         self.pace = pace
         self.counters = Counters()
         self.unanswered = wire.unanswered
@@ -69,7 +72,7 @@ class RetryingClient:
         if pause := self.pace.take(units):
             await self.wait(pause)
         self._refuse_if_stopped()
-        backoff, unexpected = Backoff(), 0
+        backoff, failed, unexpected = Backoff(), 0, 0
         while True:
             try:
                 used, result = self._read(operation, await self._wire.ask(operation, body), read)
@@ -79,7 +82,8 @@ class RetryingClient:
                     raise used_up from error  # of this process: to try again does not help
                 self._failed(error)
                 unexpected += isinstance(error, UnexpectedAnswer)
-                if unexpected == UNEXPECTED_TRIES:
+                failed += 1
+                if unexpected == UNEXPECTED_TRIES or failed == self._tries:
                     raise
                 await self.wait(backoff.next(), error)
         if used:

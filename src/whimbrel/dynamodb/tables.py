@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from whimbrel.dynamodb.answers import described, page
+from whimbrel.dynamodb.answers import described, made, page
 from whimbrel.dynamodb.calls import RetryingClient
 from whimbrel.dynamodb.limit import ConcurrencyLimit
 from whimbrel.dynamodb.loop import AtOnce
@@ -28,7 +29,7 @@ KeyAttributes = Sequence[tuple[str, str]]  # (name, type S, N or B): the partiti
 BOTH_IMAGES = "NEW_AND_OLD_IMAGES"
 ACTIVE = ("ACTIVE", "UPDATING")
 ACTIVE_SECONDS = 600.0
-_AT_ONCE = 16  # questions
+_AT_ONCE, _TRIES = 16, 6  # questions, and how often each is asked where no answer comes
 
 
 def ensure_table(
@@ -49,7 +50,8 @@ def ensure_table(
         description = describe(client, name)
         created = description is None
         if description is None:
-            _create(client, name, key_attributes, target, indexes)
+            with suppress(client.exceptions.ResourceInUseException):  # made by another process of ours in this moment
+                client.create_table(**new_table(name, key_attributes, target, indexes))
         _wait_active(client, name)
         description = describe(client, name)
         assert description is not None
@@ -62,14 +64,22 @@ def ensure_table(
     return created
 
 
-def make_table(
-    client: DynamoDBClient, name: str, key_attributes: KeyAttributes, target: Target, indexes: Sequence[IndexRule]
-) -> None:
-    """As ``ensure_table``, of a table that is not there; without waiting until it is."""
+def make_tables(wire: DynamoClient, bodies: Sequence[dict[str, Any]], stop: threading.Event) -> None:
+    """Make the tables of these requests, many at once, without waiting until they are there; one that is there by now
+    is another process's of ours, whose key is checked like any other's.
+    """
+    limit = ConcurrencyLimit(_AT_ONCE)
+    calls = RetryingClient(wire, RateLimiter(0), limit, stop)
+    AtOnce(partial(_made, calls), limit).do_all(bodies)
+
+
+async def _made(calls: RetryingClient, body: dict[str, Any]) -> None:
     try:
-        _create(client, name, key_attributes, target, indexes)
-    except Exception as error:
-        translate(error, name)
+        await calls.ask("CreateTable", orjson.dumps(body), partial(made, body["TableName"]))
+    except RequestRefused as error:
+        if error.code != "ResourceInUseException":
+            error.place = error.place or body["TableName"]
+            raise
 
 
 def refuse_items(client: DynamoDBClient, name: str) -> None:
@@ -83,9 +93,11 @@ def refuse_items(client: DynamoDBClient, name: str) -> None:
 
 
 def describe_all(wire: DynamoClient, names: Sequence[str], stop: threading.Event) -> dict[str, Any]:
-    """What DynamoDB says of each table, None where there is none: as ``describe``, many at once."""
+    """What DynamoDB says of each table, None where there is none: as ``describe``, many at once. An outage ends it
+    after some seconds: the endpoint may be wrong. Raises TargetUnreachable.
+    """
     limit = ConcurrencyLimit(_AT_ONCE)
-    calls = RetryingClient(wire, RateLimiter(0), limit, stop)
+    calls = RetryingClient(wire, RateLimiter(0), limit, stop, tries=_TRIES)
     return dict(AtOnce(partial(_described, calls), limit).do_all(names))
 
 
@@ -226,9 +238,8 @@ def _update_stream(client: DynamoDBClient, name: str, specification: Any) -> Non
         translate(error, name)
 
 
-def _create(
-    client: DynamoDBClient, name: str, key_attributes: KeyAttributes, target: Target, indexes: Sequence[IndexRule]
-) -> None:
+def new_table(name: str, key_attributes: KeyAttributes, target: Target, indexes: Sequence[IndexRule]) -> dict[str, Any]:
+    """The request that makes the table."""
     billing: dict[str, Any] = {"BillingMode": "PAY_PER_REQUEST"}
     throughput: dict[str, Any] = {}
     if target.billing == "provisioned":
@@ -241,16 +252,13 @@ def _create(
     local = [_index(index) for index in indexes if index.local]
     more: dict[str, Any] = {"GlobalSecondaryIndexes": global_} if global_ else {}
     more |= {"LocalSecondaryIndexes": local} if local else {}
-    try:
-        client.create_table(
-            TableName=name,
-            AttributeDefinitions=[{"AttributeName": each, "AttributeType": kind} for each, kind in types.items()],  # type: ignore[typeddict-item]
-            KeySchema=_key_schema([each for each, _ in key_attributes]),
-            **billing,
-            **more,
-        )
-    except client.exceptions.ResourceInUseException:
-        return  # another process of ours made it in this moment; its key is checked like any other's
+    return {
+        "TableName": name,
+        "AttributeDefinitions": [{"AttributeName": each, "AttributeType": kind} for each, kind in types.items()],
+        "KeySchema": _key_schema([each for each, _ in key_attributes]),
+        **billing,
+        **more,
+    }
 
 
 def _key_schema(names: Sequence[str]) -> Any:

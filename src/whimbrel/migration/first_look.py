@@ -33,6 +33,7 @@ from whimbrel.migration.second_look import SecondLook
 from whimbrel.migration.target_process import TargetProcess
 from whimbrel.mysql.connect import Mysql, current_position
 from whimbrel.mysql.points import count_rows
+from whimbrel.mysql.sessions import Sessions
 from whimbrel.mysql.whole_table import RowTaker
 from whimbrel.records import Fault, Item, Row, Value
 from whimbrel.snapshot_files import Chunk, ChunkWriter, read_chunk, write_chunk
@@ -60,8 +61,11 @@ class FirstLook:
         stop: threading.Event,
         progress: Progress,
         report: TableReport,
+        sessions: Sessions | None = None,
     ) -> None:
+        """``sessions`` as for ``export_table``."""
         self._look = look
+        self._sessions = sessions
         self._connection = connection
         self._mappings = mappings
         self._wire = wire
@@ -126,7 +130,7 @@ class FirstLook:
                         self._add_items(mapping, rows)
 
     def _read_directly(self, mapping: TableMapping, begin: Callable[[], RowTaker], count: Callable[[int], None]) -> int:
-        return read_directly(self._look.source, mapping, begin, count, self._stop)
+        return read_directly(self._look.source, mapping, begin, count, self._stop, self._sessions)
 
     def _read_counted(self, mapping: TableMapping, read_with: Callable[[Callable[[int], None]], int]) -> None:
         """Read the table, and count it by a query that shares nothing with those that read it. The two must agree

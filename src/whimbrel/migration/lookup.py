@@ -12,6 +12,7 @@ from whimbrel.mapping.design import TableMapping
 from whimbrel.migration.portions import Portions
 from whimbrel.migration.prepare import chunk_key
 from whimbrel.mysql.connect import Mysql
+from whimbrel.mysql.sessions import Sessions
 from whimbrel.mysql.snapshot import export_table, rows_where_equal
 from whimbrel.mysql.whole_table import RowTaker, read_table
 from whimbrel.project import Source
@@ -63,6 +64,7 @@ def read_directly(
     begin: Callable[[], RowTaker],
     count: Callable[[int], None],
     stop: threading.Event,
+    sessions: Sessions | None = None,
 ) -> int:
     """Every row, those of a chunk into what ``begin`` gives for it, without a file; how many there were."""
-    return read_table(source, mapping.table, chunk_key(mapping), begin, on_rows=count, stop=stop)
+    return read_table(source, mapping.table, chunk_key(mapping), begin, on_rows=count, stop=stop, sessions=sessions)

@@ -49,7 +49,7 @@ class Snapshot:
         self._proved = proved
         self._mapping = mapping
         self._folder = folder.export(mapping.source)
-        self._checkpoints = checkpoints
+        self.checkpoints = checkpoints
         self._counts = progress.tables[mapping.source]
         self._rows: dict[int, int] | None = None  # of the chunks that were read now; None: none had to be
         self.table = mapping.source
@@ -62,13 +62,21 @@ class Snapshot:
         read_together([self], self._proved)
         return self.plan
 
-    def begin(self) -> bool:
-        """Whether everything is exported already. The order matters: what was loaded is forgotten before something
-        else is read.
+    def look(self) -> None:
+        """What there is to continue. What was loaded is forgotten before something else is read, and a new export has
+        its name in the Checkpoint before it has a plan: so the Checkpoint is to be saved before ``begin``.
         """
-        self.plan = self._begun()
-        if not self.plan.exported:
+        self.plan = Plan(self._folder)
+        if not self._continues(self.plan):
+            self._forget()
+        elif not self.plan.exported:
             self._forget_what_was_loaded(self.plan)
+
+    def begin(self) -> bool:
+        """Whether everything is exported already."""
+        if self.plan.table is None:
+            self._folder.mkdir(parents=True)
+            self.plan.begin(self._mapping.table, chunk_key(self._mapping), self._progress.export)
         return self.plan.exported
 
     def read(self, server: str, sessions: Sessions) -> None:
@@ -126,28 +134,26 @@ class Snapshot:
 
     @property
     def _progress(self) -> TableProgress:
-        return self._checkpoints.now.table(self._mapping.source)
+        return self.checkpoints.now.table(self._mapping.source)
 
     def _save(self, progress: TableProgress) -> None:
         if progress != self._progress:
-            self._checkpoints.save(self._checkpoints.now.with_table(self._mapping.source, progress))
+            self.checkpoints.save(self.checkpoints.now.with_table(self._mapping.source, progress))
 
-    def _begun(self) -> Plan:
-        """The plan as it stands, or a new one where there is none, or one of columns that the table has no longer."""
-        plan = Plan(self._folder)
-        if plan.table is not None:
-            if plan.export != self._progress.export:
-                raise StateError(
-                    f"is of the export {plan.export!r}, the checkpoint is of {self._progress.export!r}",
-                    place=str(plan.path),
-                    hint=f"Put the right one back, or remove {self._folder}: the table is then exported again.",
-                )
-            if self._read_from.exists() and self._read_from.read_text() != self._proved():
-                return self._begin_again()
-            self._take_stock(plan)
-            if plan.exported or plan.table == self._mapping.table:
-                return plan
-        return self._begin_again()
+    def _continues(self, plan: Plan) -> bool:
+        """False where there is no plan, or one of another server, or of columns that the table has no longer."""
+        if plan.table is None:
+            return False
+        if plan.export != self._progress.export:
+            raise StateError(
+                f"is of the export {plan.export!r}, the checkpoint is of {self._progress.export!r}",
+                place=str(plan.path),
+                hint=f"Put the right one back, or remove {self._folder}: the table is then exported again.",
+            )
+        if self._read_from.exists() and self._read_from.read_text() != self._proved():
+            return False
+        self._take_stock(plan)
+        return plan.exported or plan.table == self._mapping.table
 
     def _take_stock(self, plan: Plan) -> None:
         """Record what is there whole, forget what is gone and still has to be loaded."""
@@ -160,16 +166,13 @@ class Snapshot:
                 found[chunk.number] = file.rows
         plan.record(found)
 
-    def _begin_again(self) -> Plan:
+    def _forget(self) -> None:
         """The order matters: a plan whose name is not in the Checkpoint is refused, none at all is begun again."""
         if self._folder.exists():
             shutil.rmtree(self._folder)
         self._save(TableProgress(target_id=self._progress.target_id, export=secrets.token_hex(8)))
         self._counts.loaded_rows = self._counts.loaded_items = 0
-        self._folder.mkdir(parents=True)
-        plan = Plan(self._folder)
-        plan.begin(self._mapping.table, chunk_key(self._mapping), self._progress.export)
-        return plan
+        self.plan = Plan(self._folder)
 
     def _forget_what_was_loaded(self, plan: Plan) -> None:
         """Parts of the load stay loaded if none of what is read now is in them; else the load starts over."""
@@ -198,6 +201,10 @@ def read_together(snapshots: Sequence[Snapshot], proved: Callable[[], str]) -> N
     """Make the export of each table whole, between two proofs of the server: few rows are read in less time than these
     take. Returns early, with nothing recorded, when ``stop`` is set.
     """
+    checkpoints = snapshots[0].checkpoints
+    with checkpoints.together():
+        for each in snapshots:
+            each.look()
     left = [each for each in snapshots if not each.begin()]
     if left:
         server = proved()
@@ -207,8 +214,9 @@ def read_together(snapshots: Sequence[Snapshot], proved: Callable[[], str]) -> N
                 if each.stop.is_set():
                     return
         _refuse_moved(left, server, proved())
-    for each in snapshots:
-        each.end()
+    with checkpoints.together():
+        for each in snapshots:
+            each.end()
 
 
 def _refuse_moved(snapshots: Sequence[Snapshot], before: str, now: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from whimbrel import checkpoint
@@ -49,9 +51,22 @@ class CheckpointStore:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
+        self._later = False
         self.now: Checkpoint = checkpoint.load(path)
 
     def save(self, fresh: Checkpoint) -> None:
         with self._lock:
-            checkpoint.save(self._path, fresh)
+            if not self._later:
+                checkpoint.save(self._path, fresh)
             self.now = fresh
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What is saved within is saved at the end, at once: nothing within may depend on its being durable."""
+        before, self._later = self.now, True
+        try:
+            yield
+        finally:
+            self._later = False
+        if self.now is not before:
+            self.save(self.now)

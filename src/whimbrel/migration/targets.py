@@ -15,7 +15,8 @@ from whimbrel.dynamodb.tables import (
     check_key,
     describe_all,
     id_of,
-    make_table,
+    make_tables,
+    new_table,
     refuse_items,
 )
 from whimbrel.dynamodb.wire import DynamoClient
@@ -40,16 +41,16 @@ def open_targets(
     for mapping in mappings:
         by_target.setdefault(mapping.target, []).append(mapping)
     found = describe_all(wire, list(by_target), stop)
-    client = Session(target).client()
-    for name, mine in by_target.items():
-        if found[name] is None:
-            make_table(client, name, mine[0].key_attributes, target, indexes_of(mine))
+    missing = [(name, mine) for name, mine in by_target.items() if found[name] is None]
+    make_tables(
+        wire, [new_table(name, mine[0].key_attributes, target, indexes_of(mine)) for name, mine in missing], stop
+    )
     active = _active(wire, list(by_target), stop)
     for name, mine in by_target.items():
         check_key(active[name], name, mine[0].key_attributes)
         check_indexes(active[name], name, indexes_of(mine))
         if found[name] is not None and not allow_items:
-            refuse_items(client, name)
+            refuse_items(Session(target).client(), name)
     return {name: id_of(description) for name, description in active.items()}
 
 

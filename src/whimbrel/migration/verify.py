@@ -29,6 +29,7 @@ from whimbrel.migration.state import StateFolder
 from whimbrel.migration.verified import Verified, read_verified, remove_verified, rules_now, targets_of, write_verified
 from whimbrel.migration.waivers import NONE, Waivers
 from whimbrel.mysql.connect import Mysql, connect
+from whimbrel.mysql.sessions import Sessions
 from whimbrel.records import Item, Position
 
 
@@ -48,11 +49,11 @@ def verify_all(
     state = StateFolder(prepared.project.state)
     began = _beginning(prepared)  # before either side is read
     reports = []
-    with closing(connect(prepared.project.source)) as connection:
+    with closing(connect(prepared.project.source)) as connection, Sessions() as sessions:
         for mappings in by_target(list(prepared.mappings.values())).values():
             report = new_report(mappings)
             look = _second_look(prepared, connection, mappings, wire, Applied(applied), stop, report, waivers)
-            first = FirstLook(look, connection, mappings, wire, state.verify, stop, progress, report)
+            first = FirstLook(look, connection, mappings, wire, state.verify, stop, progress, report, sessions)
             reports.append(first.run(sum(prepared.estimates[each.source] for each in mappings)))
     if stop.is_set():
         return reports

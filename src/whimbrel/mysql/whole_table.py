@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Protocol
 
 from whimbrel.mysql.reading import TableReading
@@ -29,17 +30,17 @@ def read_table(
     *,
     stop: threading.Event,
     on_rows: Callable[[int], None],
+    sessions: Sessions | None = None,
 ) -> int:
     """Read all of ``table``, or what is read when ``stop`` is set; how many rows the chunks had whose rows ended.
 
     ``begin`` is called for each chunk, again for one that broke off. ``on_rows`` is called as by ``export_table``, and
-    all is called in this thread. Raises what ``export_table`` does.
+    all is called in this thread; ``sessions`` as there. Raises what ``export_table`` does.
     """
     chunks = _HandedOver(begin)
-    with Sessions() as sessions:
-        sessions.loop.run(
-            TableReading[_RowsOfChunk](source, table, key_columns, chunks, stop, on_rows).run([], sessions)
-        )
+    reading = TableReading[_RowsOfChunk](source, table, key_columns, chunks, stop, on_rows)
+    with Sessions() if sessions is None else nullcontext(sessions) as lent:
+        lent.loop.run(reading.run([], lent))
     return chunks.rows
 
 
