@@ -139,7 +139,9 @@ class Sides:
         assert (folder.exists(), folder.parent) == (False, self.folder)
         return self.read_directly(source, mapping, lambda: ChunkRows(use), count, stop)
 
-    def read_directly(self, source: Any, mapping: TableMapping, begin: Any, count: Any, stop: Any) -> int:
+    def read_directly(
+        self, source: Any, mapping: TableMapping, begin: Any, count: Any, stop: Any, sessions: Any = None
+    ) -> int:
         assert (source, stop) == ("the source", self.stop)
         rows = sorted(self.rows[mapping.source].values(), key=lambda row: repr(row))
         if mapping.aligned:

@@ -15,12 +15,13 @@ from whimbrel.durable import after_last_newline
 from whimbrel.errors import StateError
 from whimbrel.migration.dead import DeadLetters, Replacement, identity_of, read_letters
 from whimbrel.migration.digest_set import DigestSet
-from whimbrel.migration.retry import LETTER_BYTES, together
+from whimbrel.migration.retry import together
 from whimbrel.migration.status import MOST_REASONS, OTHERS, counted
 from whimbrel.migration.waivers import LISTED, Waivers, named, note_waived, read_waived, read_waivers
 from whimbrel.records import Fault
 
 MANY, LONG = 4_000, 10_000  # letters, and bytes of each: 40 MB
+BYTES = 3_000  # of letters that wait for others
 BEARABLE = 8 << 20  # a tenth of that would do; a portion of letters is made durable together
 
 
@@ -85,15 +86,15 @@ def test_a_set_of_digests_has_what_was_added(digests: list[bytes]) -> None:
     assert len(ours) == len(theirs)
 
 
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from([10, LETTER_BYTES // 3]))), st.integers(1, 5))
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from([10, BYTES // 3]))), st.integers(1, 5))
 def test_letters_go_by_table_each_once_and_not_too_many_at_once(made: list[tuple[str, int]], most: int) -> None:
     letters = [letter(number, table=table, reason="r" * length) for number, (table, length) in enumerate(made)]
     found, waiting = list[dict[str, Any]](), Counter[str]()
-    for table, some in together(letters, dict.fromkeys("abc", most)):
+    for table, some in together(letters, dict.fromkeys("abc", most), BYTES):
         assert some
         assert {each["table"] for each in some} == {table}
         assert len(some) <= most
-        assert sum(len(each["reason"]) for each in some) <= LETTER_BYTES + LETTER_BYTES // 3
+        assert sum(len(each["reason"]) for each in some) <= BYTES + BYTES // 3
         assert [each["source_key"]["id"] for each in some] == sorted(each["source_key"]["id"] for each in some)
         waiting[table] += len(some)
         found += some

@@ -79,15 +79,17 @@ def retry(run: Run, phase: str = "retry", *, only: str = "") -> Outcome:
     return Outcome(written, left)
 
 
-def together(letters: Iterable[Letter], at_once: Mapping[str, int]) -> Iterator[tuple[str, list[Letter]]]:
-    """Letters of one table at a time, at most ``at_once`` of it; those that wait for more have some LETTER_BYTES."""
+def together(
+    letters: Iterable[Letter], at_once: Mapping[str, int], most: int = LETTER_BYTES
+) -> Iterator[tuple[str, list[Letter]]]:
+    """Letters of one table at a time, at most ``at_once`` of it; those that wait for more have some ``most`` bytes."""
     waiting: dict[str, list[Letter]] = defaultdict(list)
     sizes: Counter[str] = Counter()
     for letter in letters:
         source = letter["table"]
         waiting[source].append(letter)
         sizes[source] += len(orjson.dumps(letter))
-        if sizes.total() >= LETTER_BYTES:
+        if sizes.total() >= most:
             source = sizes.most_common(1)[0][0]
         elif len(waiting[source]) < at_once[source]:
             continue
