@@ -371,7 +371,7 @@ def test_every_target_is_verified(sides: Callable[..., Sides], monkeypatch: pyte
     monkeypatch.setattr(FirstLook, "run", lambda self, rows: estimates.append(rows) or run(self, rows))  # type: ignore[func-returns-value]
     prepared = SimpleNamespace(
         project=SimpleNamespace(
-            source="the source", target=Target(region="us-east-1"), state=tmp_path / "state", tables=[]
+            source="the source", target=Target(region="us-east-1"), state=tmp_path / "state", tables=[], workers=1
         ),
         mappings={mapping.source: mapping for mapping in both.mappings},
         estimates={"shop.things": 5, "shop.lines": 6},

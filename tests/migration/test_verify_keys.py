@@ -31,7 +31,11 @@ class Both:
         filled(made, 3)
         self.prepared: Any = SimpleNamespace(
             project=SimpleNamespace(
-                source="the source", target=Target(region="us-east-1"), state=root, tables=[made.mappings[0].rule]
+                workers=1,
+                source="the source",
+                target=Target(region="us-east-1"),
+                state=root,
+                tables=[made.mappings[0].rule],
             ),
             mappings={mapping.source: mapping for mapping in made.mappings},
             estimates=dict.fromkeys((mapping.source for mapping in made.mappings), 50),
