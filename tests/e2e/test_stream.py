@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from demo.servers import Dynalite, Kinesalite, MariaDB
+from demo.servers import Dynalite, Kinesalite, MariaDB, SqlServer
 from demo.shop import LiveWriter, fill
 from tests.e2e.conftest import MakeWork
 from tests.e2e.work import Work
@@ -20,13 +20,20 @@ def through(work: Work, served: Served) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("server", "form"), [("mariadb", "packed"), ("mysql", "post")])
 def test_a_live_table_is_migrated_verified_and_followed_through_a_stream(
-    make_work: MakeWork, mariadb: MariaDB, dynalite: Dynalite, kinesalite: Kinesalite
+    request: pytest.FixtureRequest,
+    make_work: MakeWork,
+    dynalite: Dynalite,
+    kinesalite: Kinesalite,
+    server: str,
+    form: str,
 ) -> None:
-    work = make_work(mariadb, dynalite)
-    rows = fill(mariadb, work.database, 2_000)
-    writer = LiveWriter(mariadb, work.database, orders=rows // 4, rate=200)
-    with Served(kinesalite, dynalite) as served:
+    source: SqlServer = request.getfixturevalue(server)
+    work = make_work(source, dynalite)
+    rows = fill(source, work.database, 2_000)
+    writer = LiveWriter(source, work.database, orders=rows // 4, rate=200)
+    with Served(kinesalite, dynalite, form=form) as served:
         through(work, served)
         writer.start()
         with work.running("migrate") as process:

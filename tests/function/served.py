@@ -17,9 +17,11 @@ LEFT_SECONDS = 30.0
 
 
 class Served:
-    def __init__(self, kinesalite: Kinesalite, endpoint: DynamoServer, *, shards: int = 2) -> None:
+    def __init__(
+        self, kinesalite: Kinesalite, endpoint: DynamoServer, *, shards: int = 2, form: str = "packed"
+    ) -> None:
         self.name = unique("stream")
-        self.at = kinesalite.endpoint
+        self.at, self._form = kinesalite.endpoint, form
         self.invocations = 0
         kinesalite.new_stream(self.name, shards)
         self._known = Known(endpoint.target(), CALL_SECONDS)
@@ -31,7 +33,8 @@ class Served:
     @property
     def project_lines(self) -> str:
         return (
-            f'[log]\nengine = "kinesis"\nstream = "{self.name}"\nendpoint = "{self.at}"\n[apply]\nengine = "lambda"\n'
+            f'[log]\nengine = "kinesis"\nstream = "{self.name}"\nendpoint = "{self.at}"\nformat = "{self._form}"\n'
+            '[apply]\nengine = "lambda"\n'
         )
 
     def __enter__(self) -> Served:
