@@ -40,11 +40,11 @@ sort_key = { name = "productid" }
 exclude = ["customerid", "orderid"]
 """
 PATIENCE = 90.0
-# A program that has workers load however few rows there are, and although a cap makes it last.
+# A program that has workers load and verify however few rows there are, and although a cap makes it last.
 WITH_WORKERS = """
 from whimbrel.__main__ import run
-from whimbrel.migration import load
-load.SECONDS_FOR_WORKERS, load.UNITS_OF_A_WORKER = 0.0, 1
+from whimbrel.migration import first_look, load
+load.SECONDS_FOR_WORKERS, load.UNITS_OF_A_WORKER, first_look.ROWS_FOR_A_WORKER = 0.0, 1, 0
 run()
 """
 
