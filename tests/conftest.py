@@ -9,12 +9,10 @@ cleaned between tests.
 from __future__ import annotations
 
 import functools
-import gc
 import logging
 import os
 import sys
 import uuid
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -72,9 +70,6 @@ SOURCES: dict[str, type[SqlServer]] = {"mariadb": MariaDB, "mysql": MySQL, "mari
 # What a release of a server may do in its own way: these run on every server, also in `make test`. The others run on a
 # later release of MariaDB in `make test-all`.
 ON_EVERY_SERVER = ("test_servers.py", "binlog/", "snapshot/test_source.py", "snapshot/test_values.py")
-# A file or connection that a test leaves open is reported when it is collected, perhaps during another test. In these
-# folders that is not an error yet, as not all of their tests close what they open. This list only gets shorter.
-MAY_LEAVE_OPEN = ("e2e/", "handover/", "test_")
 ENDPOINTS: dict[str, type[DynamoServer]] = {"ministack": Ministack, "dynalite": Dynalite}
 if "WHIMBREL_DYNAMODB_LOCAL" in os.environ:
     ENDPOINTS["dynamodb-local"] = DynamoDBLocal
@@ -91,21 +86,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         parameters = item.callspec.params.values() if isinstance(item, pytest.Function) and "[" in item.name else ()
         if MariaDB118.name in parameters and not str(item.path).startswith(everywhere):
             item.add_marker(pytest.mark.slow)
-        if may_leave_open(item):
-            item.add_marker(pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"))
-
-
-def may_leave_open(item: pytest.Item) -> bool:
-    return str(item.path).startswith(tuple(str(Path(__file__).parent / each) for each in MAY_LEAVE_OPEN))
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """What one of these left open is not reported by one of the others."""
-    if nextitem is not None and may_leave_open(item) and not may_leave_open(nextitem):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ResourceWarning)
-            gc.collect()
 
 
 @pytest.fixture(autouse=True)
