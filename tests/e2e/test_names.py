@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from decimal import Decimal
 
+import pymysql
 import pytest
 from click.testing import CliRunner
 
@@ -148,11 +149,13 @@ def test_a_table_by_the_name_of_its_file(
     """To MariaDB, ``#mysql50#a-b`` is the table in the file a-b; to MySQL 9 it is a name like any other."""
     work = make_work(request.getfixturevalue(server), ministack)
     work.table = "#mysql50#a-b"
-    work.source.execute(
-        "CREATE TABLE `#mysql50#a-b` (id INT PRIMARY KEY, v INT)",
-        "INSERT INTO `#mysql50#a-b` VALUES (1, 1), (2, 2)",
-        database=work.database,
-    )
+    try:
+        work.source.execute("CREATE TABLE `#mysql50#a-b` (id INT PRIMARY KEY, v INT)", database=work.database)
+    except pymysql.err.ProgrammingError as error:
+        if (server, error.args[0]) != ("mariadb", 1103):
+            raise
+        pytest.skip("MariaDB makes no such tables from 10.11.19 on")
+    work.source.execute("INSERT INTO `#mysql50#a-b` VALUES (1, 1), (2, 2)", database=work.database)
     project = work.folder / "whimbrel.toml"
     project.unlink()
     url, environment = work.source.url(work.database), {"WHIMBREL_SOURCE_PASSWORD": work.source.password}
