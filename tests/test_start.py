@@ -36,7 +36,8 @@ shape = "record"
 partition_key = { name = "id" }
 """
 OF_HELP = {
-    *("__main__", "cli", "cli.dms", "cli.handover", "cli.lake", "cli.main", "cli.options", "errors", "file_name"),
+    *("__main__", "cli", "cli.aws", "cli.dms", "cli.handover", "cli.lake", "cli.main", "cli.options", "errors"),
+    "file_name",
 }
 OF_STATUS = OF_HELP | {
     *("api", "api.opened", "api.status", "cli.frame", "cli.status", "cli.stopping"),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from whimbrel import errors
 
 if TYPE_CHECKING:
+    from whimbrel.api.aws import AwsPackage, AwsTemplate, aws_package, aws_template
     from whimbrel.api.checks import (
         CheckReport,
         Finding,
@@ -105,6 +106,7 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 
 _PARTS = {
+    "api.aws": ("AwsPackage", "AwsTemplate", "aws_package", "aws_template"),
     "api.checks": (
         "Finding",
         "CheckReport",
@@ -197,6 +199,8 @@ _PARTS = {
 }
 _PART_OF = {name: part for part, names in _PARTS.items() for name in names}
 __all__ = [
+    "AwsPackage",
+    "AwsTemplate",
     "CheckReport",
     "ConvertPlan",
     "ConvertResult",
@@ -241,6 +245,8 @@ __all__ = [
     "Verification",
     "__version__",
     "apply",
+    "aws_package",
+    "aws_template",
     "capture",
     "check",
     "convert",

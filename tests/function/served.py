@@ -11,6 +11,7 @@ from tests.conftest import unique
 from tests.function.event_source import Event, EventSource
 from whimbrel.function.invocation import Invocation
 from whimbrel.function.known import Known
+from whimbrel.project import Target
 
 CALL_SECONDS = 2.0
 LEFT_SECONDS = 30.0
@@ -18,14 +19,22 @@ LEFT_SECONDS = 30.0
 
 class Served:
     def __init__(
-        self, kinesalite: Kinesalite, endpoint: DynamoServer, *, shards: int = 2, form: str = "packed"
+        self,
+        kinesalite: Kinesalite,
+        endpoint: DynamoServer,
+        *,
+        shards: int = 2,
+        form: str = "packed",
+        target: Target | None = None,
+        client: Any = None,
     ) -> None:
+        """``target`` and ``client`` are where the function and its mapping find DynamoDB and Kinesis, if not there."""
         self.name = unique("stream")
         self.at, self._form = kinesalite.endpoint, form
         self.invocations = 0
         kinesalite.new_stream(self.name, shards)
-        self._known = Known(endpoint.target(), CALL_SECONDS)
-        self._mapping = EventSource(kinesalite.client, self.name, self._invoke, batch=200)
+        self._known = Known(target or endpoint.target(), CALL_SECONDS)
+        self._mapping = EventSource(client or kinesalite.client, self.name, self._invoke, batch=200)
         self._ended = threading.Event()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._work)

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 import whimbrel
+from whimbrel.cli import aws as on_aws
 from whimbrel.cli import handover as handing_over
 from whimbrel.cli import lake as over_the_lake
 from whimbrel.cli.dms import dms_option
@@ -391,5 +392,5 @@ def endpoint_weights(project_file: Path, as_json: bool, name: str, weights: tupl
     return serving.weights(optional_project(project_file), as_json, name, weights)
 
 
-for _command in (*over_the_lake.COMMANDS, *handing_over.COMMANDS):
+for _command in (*over_the_lake.COMMANDS, *handing_over.COMMANDS, *on_aws.COMMANDS):
     main.add_command(_command)

@@ -1,0 +1,176 @@
+"""Who may do what on AWS: exactly the calls that whimbrel makes, on exactly the tables and the stream of a project.
+
+Two accounts:
+
+- ``function`` is the function's role. Some of its rights are used by Lambda itself, in the function's name.
+- ``migrate`` runs every command of a migration. There is none for ``verify`` alone: where no ``migrate`` runs, it
+  takes over the mark and sends what was captured, as every command does.
+
+``tests/aws/test_least_privilege.py`` compares this with the calls that are made, both ways.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from whimbrel.errors import ProjectError
+from whimbrel.project import Project, TableRule
+
+MOST_CHARACTERS = 6_144  # of a managed policy, without blanks
+MOST_POLICIES = 10  # of a role, unless its account has asked for more
+# As a template's Fn::Sub has them.
+_TABLE = "arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table/"
+_STREAM = "arn:${AWS::Partition}:kinesis:${AWS::Region}:${AWS::AccountId}:stream/${StreamName}"
+_QUEUE = "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:${FunctionName}-failed"
+_LOGS = "arn:${AWS::Partition}:logs:${AWS::Region}:${AWS::AccountId}:log-group:/aws/lambda/${FunctionName}:*"
+_MARKS = _TABLE + "${MarkTable}"
+# The longest that each may be: a template's parameters are not known when a policy is divided.
+_LONGEST = {
+    "AWS::Partition": 10,
+    "AWS::Region": 16,
+    "AWS::AccountId": 12,
+    "StreamName": 128,
+    "FunctionName": 64,
+    "MarkTable": 255,
+}
+
+Document = dict[str, Any]
+
+
+class Allowed(NamedTuple):
+    """``service:Action`` names, and ARNs with the variables of a template in them."""
+
+    sid: str
+    actions: tuple[str, ...]
+    resources: tuple[str, ...]
+
+
+def policies(project: Project) -> dict[str, list[Allowed]]:
+    """The statements of each account, by its name."""
+    return {"function": [*_by_lambda(), *_function(project)], "migrate": list(_migrate(project))}
+
+
+def documents(name: str, statements: Iterable[Allowed]) -> list[Document]:
+    """As policies that are no longer than AWS takes. Raises ProjectError if that makes too many of them."""
+    made: list[Document] = []
+    parts: list[Allowed] = []
+    for statement in statements:
+        for resource in statement.resources:
+            more = _with(parts, statement, resource)
+            if parts and _characters(more) > MOST_CHARACTERS:
+                made.append(_document(parts))
+                more = _with([], statement, resource)
+            parts = more
+    made.append(_document(parts))
+    if len(made) > MOST_POLICIES:
+        raise ProjectError(
+            f"the account {name!r} needs {len(made)} policies for all target tables, and a role has {MOST_POLICIES}",
+            place="aws template",
+            hint="Divide the tables among several project files, each with a stream of its own.",
+        )
+    return made
+
+
+def filled(value: Any, variables: Mapping[str, str]) -> Any:
+    """A document with the ``variables`` of a template in their places."""
+    text = json.dumps(value)
+    for name, what in variables.items():
+        text = text.replace(f"${{{name}}}", json.dumps(what)[1:-1])
+    return json.loads(text)
+
+
+# the accounts
+
+
+def _by_lambda() -> Iterator[Allowed]:
+    """What Lambda does itself: it reads the stream, keeps the logs, and reports the batches that were given up."""
+    read = ("DescribeStream", "DescribeStreamSummary", "GetRecords", "GetShardIterator", "ListShards")
+    yield Allowed("LambdaReadsStream", _of("kinesis", read), (_STREAM,))
+    yield Allowed("LambdaWritesLogs", _of("logs", ("CreateLogStream", "PutLogEvents")), (_LOGS,))
+    yield Allowed("LambdaReportsFailures", _of("sqs", ("SendMessage",)), (_QUEUE,))
+
+
+def _function(project: Project) -> Iterator[Allowed]:
+    yield from _on_tables("Apply", ((rule.target, _applies(rule)) for rule in project.tables))
+    yield _on_marks("GetItem", "PutItem", "UpdateItem")
+
+
+def _migrate(project: Project) -> Iterator[Allowed]:
+    make = ("CreateTable", "DescribeTable")
+    calls = ((rule.target, {*make, *_reads(rule), *_loads(rule)}) for rule in project.tables)
+    yield from _on_tables("Migrate", calls)
+    yield _on_marks("DeleteItem", "DescribeTable", "GetItem", "PutItem", "Query", "UpdateItem")
+    yield Allowed("Send", _of("kinesis", ("DescribeStreamSummary", "PutRecords")), (_STREAM,))
+
+
+# what a table's rule means for the calls that are made
+
+
+def _applies(rule: TableRule) -> set[str]:
+    """To write a change's items."""
+    if rule.condition:
+        return {"PutItem", "DeleteItem"}
+    if rule.shape == "group" or rule.item == "shared":  # a part of an item; the last one takes the item with it
+        return {"UpdateItem", "DeleteItem"} | ({"GetItem"} if rule.entry_as == "list" else set())
+    return {"BatchWriteItem"}
+
+
+def _loads(rule: TableRule) -> set[str]:
+    """To write whole items, at the load, of dead letters, and by ``refill``; and to remove them."""
+    if rule.item == "shared":
+        return {"UpdateItem", "DeleteItem"}
+    if rule.condition:
+        return {"PutItem", "DeleteItem"} if rule.condition.load else {"PutItem", "DeleteItem", "BatchWriteItem"}
+    return {"BatchWriteItem"}
+
+
+def _reads(rule: TableRule) -> set[str]:
+    """To compare items. A Query asks DynamoDB itself whether an item meets the table's condition."""
+    return {"BatchGetItem", "Scan"} | ({"Query"} if rule.condition else set())
+
+
+# how
+
+
+def _on_tables(sid: str, calls: Iterable[tuple[str, set[str]]]) -> Iterator[Allowed]:
+    """One statement for all target tables with the same calls; several rules may write into one table."""
+    of_table: dict[str, set[str]] = {}
+    for table, actions in calls:
+        of_table.setdefault(table, set()).update(actions)
+    together: dict[tuple[str, ...], list[str]] = {}
+    for table, found in of_table.items():
+        together.setdefault(tuple(sorted(found)), []).append(_TABLE + table)
+    for number, (names, tables) in enumerate(together.items(), 1):
+        yield Allowed(f"{sid}{number}", _of("dynamodb", names), tuple(tables))
+
+
+def _on_marks(*names: str) -> Allowed:
+    return Allowed("Marks", _of("dynamodb", names), (_MARKS,))
+
+
+def _of(service: str, names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(f"{service}:{name}" for name in names)
+
+
+def _with(parts: list[Allowed], statement: Allowed, resource: str) -> list[Allowed]:
+    """``parts`` and one resource more, in the last statement if that is the same one."""
+    if parts and parts[-1].sid == statement.sid:
+        return [*parts[:-1], parts[-1]._replace(resources=(*parts[-1].resources, resource))]
+    return [*parts, statement._replace(resources=(resource,))]
+
+
+def _document(statements: Iterable[Allowed]) -> Document:
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Sid": each.sid, "Effect": "Allow", "Action": list(each.actions), "Resource": list(each.resources)}
+            for each in statements
+        ],
+    }
+
+
+def _characters(statements: Iterable[Allowed]) -> int:
+    longest = {name: "x" * length for name, length in _LONGEST.items()}
+    return len(json.dumps(filled(_document(statements), longest), separators=(",", ":")))

@@ -1,0 +1,175 @@
+"""A migration through a stream in which every account makes every call that it ever makes, with all calls recorded.
+
+Each account has proxies of its own, so what it asked for is read from what went over the wire.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import boto3
+
+from demo.servers import DynamoServer, Kinesalite, MariaDB
+from tests.conftest import unique
+from tests.e2e.work import Work
+from tests.faults import FaultProxy
+from tests.function.event_source import Event
+from tests.function.served import Served
+from whimbrel.project import Target
+
+ACCOUNTS = ("function", "migrate")
+# By source table: what its rule says beside source and target.
+RULES = {
+    "records": 'shape = "record"\npartition_key = { name = "g", type = "N" }\nsort_key = { name = "id", type = "N" }\n',
+    "guarded": 'shape = "record"\npartition_key = { name = "g", type = "N" }\nsort_key = { name = "id", type = "N" }\n'
+    '[table.condition]\nexpression = "attribute_not_exists(theirs)"\n',
+    "guarded_later": 'shape = "record"\npartition_key = { name = "g", type = "N" }\n'
+    'sort_key = { name = "id", type = "N" }\n[table.condition]\nexpression = "attribute_not_exists(theirs)"\n'
+    "load = false\n",
+    "grouped": 'shape = "group"\npartition_key = { name = "g", type = "N" }\n'
+    'entry = { name = "${id}", value = "body" }\n',
+    "listed": 'shape = "group"\npartition_key = { name = "g", type = "N" }\n'
+    'entry = { as = "list", into = "all", order = ["id"] }\n',
+    "shared": 'shape = "group"\nitem = "shared"\npartition_key = { name = "g", type = "N" }\n'
+    'entry = { name = "entry-${id}", value = "body" }\n',
+    "shared_list": 'shape = "group"\nitem = "shared"\npartition_key = { name = "g", type = "N" }\n'
+    'entry = { as = "list", into = "all", order = ["id"] }\n',
+}
+
+
+class Call(NamedTuple):
+    action: str  # kinesis:PutRecords
+    resource: str  # the name of a table or a stream
+
+
+class Recorded:
+    """A migration of one table for each of RULES; ``calls`` of an account are those that it made so far."""
+
+    def __init__(self, folder: Path, source: MariaDB, target: DynamoServer, kinesalite: Kinesalite) -> None:
+        self.source, self.kinesalite, self.client = source, kinesalite, target.client()
+        self.marks, self.database = unique("marks"), source.new_database()
+        self.targets = {name: unique(name.replace("_", "-")) for name in RULES}
+        self.targets["shared_list"] = self.targets["shared"]
+        self._proxies = ExitStack()
+        self.tables = {each: self._proxy(target.endpoint) for each in ACCOUNTS}
+        self.streams = {each: self._proxy(kinesalite.endpoint) for each in ACCOUNTS}
+        self.work = Work(folder, source, self.database, target, "")
+        at = Target(endpoint=self.tables["function"].endpoint, region="us-east-1", mark=self.marks)
+        self.function = Function(kinesalite, target, target=at, client=_kinesis(self.streams["function"]))
+        self.stream = self.function.name
+        self._make_marks()
+        for name in RULES:
+            source.execute(
+                f"CREATE TABLE `{self.database}`.{name} (g INT, id INT, body MEDIUMTEXT, PRIMARY KEY (g, id)) "
+                "CHARSET utf8mb4"
+            )
+        self._write_project()
+
+    def _proxy(self, upstream: str) -> FaultProxy:
+        return self._proxies.enter_context(FaultProxy(upstream))
+
+    def _make_marks(self) -> None:
+        """As the template does."""
+        names = ("target", "migration")
+        self.client.create_table(
+            TableName=self.marks,
+            AttributeDefinitions=[{"AttributeName": each, "AttributeType": "S"} for each in names],
+            KeySchema=[{"AttributeName": names[0], "KeyType": "HASH"}, {"AttributeName": names[1], "KeyType": "RANGE"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        self.client.get_waiter("table_exists").wait(TableName=self.marks, WaiterConfig={"Delay": 1})
+
+    def close(self) -> None:
+        self._proxies.close()
+
+    def _write_project(self) -> None:
+        tables = "".join(
+            f'[[table]]\nsource = "{self.database}.{name}"\ntarget = "{self.targets[name]}"\n{rule}'
+            for name, rule in RULES.items()
+        )
+        self.project.write_text(
+            f'[source]\nurl = "{self.source.url(self.database)}"\n'
+            f'[target]\nendpoint = "{self.tables["migrate"].endpoint}"\nregion = "us-east-1"\nmark = "{self.marks}"\n'
+            f'[log]\nengine = "kinesis"\nstream = "{self.stream}"\nendpoint = "{self.streams["migrate"].endpoint}"\n'
+            f'[apply]\nengine = "lambda"\n{tables}'
+        )
+
+    @property
+    def project(self) -> Path:
+        return self.work.folder / "whimbrel.toml"
+
+    def run(self) -> None:
+        """From nothing to a migration that was repaired and verified."""
+        self.execute("INSERT INTO {} VALUES (1, 1, 'a'), (1, 2, 'b'), (2, 1, 'c'), (3, 1, 'd'), (4, 1, 'e')")
+        call = self.work.call
+        with self.function:
+            call("check")
+            call("migrate", "--dry-run")
+            call("migrate", "--until-caught-up")
+            self.execute("UPDATE {} SET body = 'f' WHERE id = 2")
+            self.execute("DELETE FROM {} WHERE g = 2")
+            call("migrate", "--until-caught-up")
+            self._leave_letters()
+            call("retry-dead")
+            call("migrate", "--until-caught-up")
+            call("refill", f"{self.database}.guarded_later")
+            self._disturb()
+            call("verify", code=5)
+        call("status")
+
+    def _leave_letters(self) -> None:
+        """Of items that are too large, and of items that nobody may delete for now; the rows of both are gone."""
+        self.tables["function"].add("refuse", operation="DeleteItem", code="ValidationException")
+        self.execute("DELETE FROM {} WHERE g = 3")
+        self.execute("UPDATE {} SET body = REPEAT('g', 410000) WHERE g = 4")
+        self.work.call("migrate", "--until-caught-up", code=4)
+        self.tables["function"].clear()
+        self.execute("DELETE FROM {} WHERE g = 4")
+
+    def _disturb(self) -> None:
+        """Somebody else writes into each target table, so that verify has something to look at twice."""
+        for name, table in self.targets.items():
+            keys = ("g", "id") if "sort_key" in RULES[name] else ("g",)
+            key: dict[str, Any] = {each: {"N": "1"} for each in keys}
+            self.client.put_item(TableName=table, Item={**key, "theirs": {"S": "x"}})
+
+    def execute(self, statement: str) -> None:
+        """Of each source table, as ``{}``."""
+        for name in RULES:
+            self.source.execute(statement.format(f"`{self.database}`.{name}"))
+
+    def calls(self, account: str) -> set[Call]:
+        found = {
+            Call(f"dynamodb:{each.operation}", table)
+            for each in self.tables[account].log
+            for table in _tables_of(each.body)
+        }
+        if account in self.streams:
+            found |= {Call(f"kinesis:{each.operation}", self.stream) for each in self.streams[account].log}
+        return found
+
+
+class Function(Served):
+    """``refused`` has what ended an invocation."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.refused: list[Exception] = []
+
+    def _invoke(self, event: Event) -> Any:
+        try:
+            return super()._invoke(event)
+        except Exception as error:
+            self.refused.append(error)
+            raise
+
+
+def _kinesis(proxy: FaultProxy) -> Any:
+    keys: dict[str, Any] = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
+    return boto3.client("kinesis", endpoint_url=proxy.endpoint, region_name="us-east-1", **keys)
+
+
+def _tables_of(body: dict[str, Any]) -> list[str]:
+    return list(body["RequestItems"]) if "RequestItems" in body else [body["TableName"]]

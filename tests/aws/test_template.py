@@ -1,0 +1,140 @@
+"""What is written for a project: a template that CloudFormation takes, and policies that IAM takes."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import pytest
+from click.testing import CliRunner
+
+import whimbrel
+from whimbrel.cli.main import main
+from whimbrel.errors import ProjectError
+
+ACCOUNT = ["--account", "111122223333", "--region", "eu-west-1"]
+STREAM = '[log]\nengine = "kinesis"\nstream = "shop.changes"\n[apply]\nengine = "lambda"\n'
+TABLE = '[[table]]\nsource = "{0}"\ntarget = "{0}"\nshape = "{1}"\npartition_key = {{ name = "id" }}\n{2}'
+ENTRY = 'entry = { name = "${n}", value = "v" }\n'
+
+
+def project(folder: Path, tables: int = 1, *, stream: str = STREAM) -> Path:
+    """With as many tables of groups as asked for, and one of records."""
+    groups = "".join(TABLE.format(f"group-{number:04}-{'x' * 200}", "group", ENTRY) for number in range(tables))
+    file = folder / "whimbrel.toml"
+    file.write_text(
+        f'[source]\nurl = "mysql://me@db/shop"\n[target]\nregion = "us-east-1"\n{stream}'
+        + TABLE.format("records", "record", "")
+        + groups
+    )
+    return file
+
+
+def written(folder: Path, tables: int = 1) -> dict[str, Any]:
+    """By its name, what is in each file that the command writes."""
+    out = folder / "out"
+    result = CliRunner().invoke(
+        main, ["aws", "template", "-p", str(project(folder, tables)), "-o", str(out), *ACCOUNT, "--json"]
+    )
+    assert result.exit_code == 0, result.output
+    said = json.loads(result.stdout)
+    assert sorted([said["template"], *said["policies"]]) == sorted(map(str, out.iterdir()))
+    return {file.name: json.loads(file.read_text()) for file in out.iterdir()}
+
+
+def test_cloudformation_would_take_the_template(tmp_path: Path) -> None:
+    """Says cfn-lint, from the schemas of all resources, without a network."""
+    written(tmp_path, tables=60)
+    command = [str(Path(sys.executable).with_name("cfn-lint")), "--regions", "eu-west-1", "--include-checks", "I", "--"]
+    done = subprocess.run([*command, str(tmp_path / "out" / "template.json")], capture_output=True, text=True)
+    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
+
+
+def test_the_same_project_makes_the_same_bytes(tmp_path: Path) -> None:
+    written(tmp_path)
+    before = {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()}
+    written(tmp_path)
+    assert before == {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()}
+
+
+def test_what_has_data_is_encrypted_and_kept_for_a_known_time(tmp_path: Path) -> None:
+    resources = written(tmp_path)["template.json"]["Resources"]
+    properties = {name: each["Properties"] for name, each in resources.items()}
+    assert properties["Stream"]["StreamEncryption"] == {"EncryptionType": "KMS", "KeyId": "alias/aws/kinesis"}
+    assert properties["Stream"]["RetentionPeriodHours"] == {"Ref": "RetentionHours"}
+    assert properties["Marks"]["SSESpecification"] == {"SSEEnabled": True}
+    assert resources["Marks"]["DeletionPolicy"] == "Retain"
+    assert properties["FailedBatches"]["SqsManagedSseEnabled"] is True
+    assert properties["Logs"]["RetentionInDays"] == 30
+
+
+def test_the_mapping_keeps_the_order_of_a_lane(tmp_path: Path) -> None:
+    properties = written(tmp_path)["template.json"]["Resources"]["Mapping"]["Properties"]
+    assert properties["ParallelizationFactor"] == 1
+    assert properties["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert properties["StartingPosition"] == "TRIM_HORIZON"
+    assert properties["BisectBatchOnFunctionError"] is True
+
+
+def test_every_action_is_one_of_its_service_and_every_resource_is_named(tmp_path: Path) -> None:
+    """A misspelt action would allow nothing, and nobody would say so."""
+    session = botocore.session.Session()
+    files = written(tmp_path)
+    for name in ("policy-function.json", "policy-migrate.json"):
+        for statement in files[name]["Statement"]:
+            for action in statement["Action"]:
+                service, _, operation = action.partition(":")
+                assert operation in session.get_service_model(service).operation_names
+            assert all(re.fullmatch(r"arn:aws:[a-z]+:eu-west-1:111122223333:\S+", r) for r in statement["Resource"])
+            assert all("*" not in r.removesuffix(":*") and "$" not in r for r in statement["Resource"])
+
+
+def test_a_record_table_is_not_updated_and_a_group_is(tmp_path: Path) -> None:
+    statements = written(tmp_path)["policy-function.json"]["Statement"]
+    actions = {each["Resource"][0].rpartition("/")[2][:7]: each["Action"] for each in statements}
+    assert actions["records"] == ["dynamodb:BatchWriteItem"]
+    assert actions["group-0"] == ["dynamodb:DeleteItem", "dynamodb:UpdateItem"]
+
+
+def test_many_tables_are_divided_among_policies_that_aws_takes(tmp_path: Path) -> None:
+    files = written(tmp_path, tables=60)
+    documents = [files[name] for name in sorted(files) if name.startswith("policy-migrate")]
+    assert len(documents) > 1
+    assert all(len(re.sub(r"\s", "", json.dumps(each))) <= 6_144 for each in documents)
+    named = [r for each in documents for s in each["Statement"] for r in s["Resource"] if "group-" in r]
+    assert len(named) == len(set(named)) == 60
+    attached = files["template.json"]["Resources"]["Role"]["Properties"]["ManagedPolicyArns"]
+    assert len(attached) == len([name for name in files if name.startswith("policy-function")])
+
+
+def test_more_tables_than_a_role_has_policies_for_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ProjectError, match=r"needs [0-9]+ policies for all target tables, and a role has 10"):
+        whimbrel.aws_template(project(tmp_path, 300), account="111122223333", output=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("stream", "account", "region", "said"),
+    [
+        ("", "111122223333", "", "there is nothing to make on AWS"),
+        (STREAM, "1111", "", "'1111' is not the number of an AWS account"),
+        (STREAM, "111122223333", "nowhere", "'nowhere' is not a region"),
+    ],
+)
+def test_what_cannot_be_is_refused(tmp_path: Path, stream: str, account: str, region: str, said: str) -> None:
+    with pytest.raises(ProjectError, match=said):
+        whimbrel.aws_template(project(tmp_path, stream=stream), account=account, region=region, output=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("region", "partition"), [("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov")])
+def test_other_partitions_have_their_own_arns(tmp_path: Path, region: str, partition: str) -> None:
+    made = whimbrel.aws_template(project(tmp_path), account="111122223333", region=region, output=tmp_path / "out")
+    for file in made.policies:
+        for statement in json.loads(Path(file).read_text())["Statement"]:
+            assert all(each.startswith(f"arn:{partition}:") for each in statement["Resource"])
