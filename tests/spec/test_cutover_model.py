@@ -95,7 +95,7 @@ SIZES = {
     "lanes": {"LAST", "SLOTS", "TROUBLES"},
     "reverse": {"CRASHES", "CHANGES"},
 }
-LONG = ("lanes",)  # whose variants `make test` leaves to `make test-all`
+LONG = ("lanes",)  # what `make test` leaves to `make test-all`
 SMALL = {"cutover": ("CRASHES=1", "WRITES=2")}  # enough for what a broken order does
 PROCESSES = {
     "cutover": ("coordinator", "application", "forward", "reverse"),
@@ -110,7 +110,9 @@ PROCESSES = {
 pytestmark = needed
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(
+    "model", [pytest.param(model, marks=pytest.mark.slow if model in LONG else ()) for model in MODELS]
+)
 def test_there_is_no_error_in_any_interleaving(tmp_path: Path, model: str) -> None:
     report = check(tmp_path, SPEC / f"{model}.pml", whole=True)
     assert errors(report) == 0, report
