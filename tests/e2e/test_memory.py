@@ -22,7 +22,8 @@ def test_the_peak_does_not_grow_with_the_table(
 ) -> None:
     peaks: dict[int, dict[str, float]] = {}
     for rows in (small, 4 * small):
-        work = make_work(mariadb, ministack, mapping=mapping, source_settings="chunk_rows = 20000\nconnections = 2")
+        work = make_work(mariadb, ministack, mapping=f"{mapping}\n[run]\nworkers = 1")  # the same for both sizes
+        work.source_settings = "chunk_rows = 20000\nconnections = 2"
         work.target_settings = "concurrency = 1"  # so that a scan has whole pages, of 1 MB, also of the small table
         work.folder /= str(rows)
         work.folder.mkdir()

@@ -19,6 +19,7 @@ OF_ALL_TABLES = 300  # MB
 @pytest.mark.slow
 def test_dead_letters_are_never_in_memory_together(make_work: MakeWork, mariadb: MariaDB, ministack: Ministack) -> None:
     work = make_work(mariadb, ministack, mapping=OF_TEXT, source_settings="chunk_rows = 10000", table="stored")
+    work.mapping += "[run]\nworkers = 1\n"
     work.write_project()
     work.source.execute(
         "CREATE TABLE stored (id INT PRIMARY KEY, amount VARCHAR(20), body MEDIUMTEXT)",
