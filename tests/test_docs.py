@@ -76,11 +76,25 @@ def test_the_table_of_types_is_what_the_mapping_knows() -> None:
 def test_the_mappings_on_the_page_of_mappings_are_read(tmp_path: Path) -> None:
     blocks = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "mappings.md").read_text(), re.DOTALL)
     tables = [block for block in blocks if block.startswith("[[table]]")]
-    assert len(tables) == 6
+    assert len(tables) == 6 + len(recipes())
     for number, text in enumerate(tables):
         file = tmp_path / f"{number}.toml"
         file.write_text('[source]\nurl = "mysql://user@127.0.0.1/shop"\n' + text)
         assert load_project(file).tables
+
+
+def recipes() -> list[tuple[str, str]]:
+    """Of the page of mappings: the case that a recipe says it is tested by, and the recipe's blocks after that."""
+    page = (ROOT / "docs" / "mappings.md").read_text()
+    return re.findall(r"\[tested\]\(\.\./tests/cases/([\w-]+)/\)[^`]*(```sql\n.*?```json\n.*?```)", page, re.DOTALL)
+
+
+@pytest.mark.parametrize(("name", "blocks"), recipes(), ids=lambda value: value if "`" not in value else "")
+def test_a_recipe_is_its_case(name: str, blocks: str) -> None:
+    case = ROOT / "tests" / "cases" / name
+    sql, toml, json = re.findall(r"```\w+\n(.*?)```", blocks, re.DOTALL)
+    assert sql == "".join((case / f"{step}.sql").read_text() for step in ("schema", "data", "changes"))
+    assert (toml, json) == ((case / "mapping.toml").read_text(), (case / "expected.json").read_text())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -14,7 +14,8 @@ from whimbrel.dms.read import load_rules, read_rules
 from whimbrel.dms.text import parse
 from whimbrel.errors import ProjectError
 from whimbrel.mapping.conditions import NotACondition, on_absent_item, on_item, unused
-from whimbrel.mapping.templates import Literal, Reference
+from whimbrel.mapping.formats import Reference
+from whimbrel.mapping.templates import Literal
 from whimbrel.mapping.templates import parse as parse_template
 
 

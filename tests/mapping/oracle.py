@@ -14,15 +14,12 @@ import re
 from fractions import Fraction
 from typing import Any
 
+from tests.mapping.oracle_texts import NoPlace, Unfit, rendered, said_in, text_of
 from whimbrel.item import identity_of, in_order
 from whimbrel.project import TableRule
 from whimbrel.records import Column, Delete, Inside, Item, ItemOperation, Put, Row, Table, Update, Value
 
 Place = tuple[Any, ...]
-
-
-class NoPlace(Exception):
-    """The row has no key or no entry name."""
 
 
 class NoValue(Exception):
@@ -139,7 +136,7 @@ def place_of(rule: TableRule, table: Table, row: Row) -> Place | None:
         if value is None:
             raise NoPlace
         return key, number(value, NoPlace)
-    name = rendered(rule.entry_name, table, row)
+    name = rendered(rule.entry_name, table, row, in_key=True)
     frame = {rule.partition_key.name, *([rule.sort_key.name] if rule.sort_key else []), *rule.attributes}
     if not name or (name in frame and rule.entry_as == "attribute"):
         raise NoPlace
@@ -162,7 +159,7 @@ def key_of(rule: TableRule, table: Table, row: Row) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key in keys:
         if key.type == "S":
-            text = rendered(key.value, table, row)
+            text = rendered(key.value, table, row, in_key=True)
             if not text:
                 raise NoPlace
             found[key.name] = ("S", text)
@@ -180,6 +177,8 @@ def added(rule: TableRule, table: Table, row: Row) -> dict[str, Any]:
         assert isinstance(template, str)  # trees are not drawn
         try:
             found[name] = ("S", rendered(template, table, row))
+        except Unfit:
+            raise NoValue from None
         except NoPlace:
             if rule.nulls != "omit":
                 found[name] = ("NULL", True)
@@ -212,7 +211,7 @@ def entry(rule: TableRule, table: Table, row: Row) -> Any:
             rule.rename.get(column.name, column.name): attribute(rule, column.name, column.kind, value)
             for column, value in zip(table.columns, row, strict=True)
             if column.name not in rule.exclude
-            and ("${" + column.name + "}" not in keys or column.name in [each.split()[0] for each in rule.entry_order])
+            and (not said_in(column.name, keys) or column.name in [each.split()[0] for each in rule.entry_order])
         },
     )
 
@@ -248,26 +247,6 @@ def number(value: Value, refusal: type[Exception]) -> Fraction:
     if len(digits) > 38 or (exact and not Fraction(10) ** -130 <= abs(exact) < Fraction(10) ** 126):
         raise refusal
     return exact
-
-
-def rendered(template: str, table: Table, row: Row) -> str:
-    def one(match: re.Match[str]) -> str:
-        if match[0] == "$$":
-            return "$"
-        index = table.names.index(match[1])
-        if row[index] is None:
-            raise NoPlace
-        return text_of(table.columns[index].kind, row[index])
-
-    return re.sub(r"\$\$|\$\{(.*?)\}", one, template)
-
-
-def text_of(kind: str, value: Value) -> str:
-    if kind == "datetime":
-        return "T".join(str(value).split(" "))
-    if kind == "timestamp":
-        return "T".join(str(value).split(" ")) + "Z"
-    return repr(value) if isinstance(value, float) else str(value)
 
 
 class Store:

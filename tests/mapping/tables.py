@@ -7,7 +7,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.mapping.oracle import NoPlace, Place, place_of
+from tests.mapping.oracle import Place, place_of
+from tests.mapping.oracle_texts import NoPlace
 from whimbrel.project import KeyRule, TableRule
 from whimbrel.records import Change, Column, Position, Row, Table, Value
 
@@ -37,6 +38,8 @@ TYPES = {"int": "NS", "bit": "NS", "year": "NS", "decimal": "NS", "float": "NS",
 TEXT_KINDS = sorted(set(VALUES) - {"binary", "geometry"})
 KEY_KINDS = ["int", "int", "text", "text", "date", "decimal", "double", "enum", "datetime", "timestamp", "year"]
 SEPARATORS = ["|", "#", "", "$$", "-"]
+FORMATS = {"int": [":020d", ":05d", ""], "year": [":06d", ""], "bit": [":03d", ""], "date": [":%Y%m%d", ""]}
+LOSSY = {"int": ["%3", ":bucket4"], "year": ["%3"], "text": [":lower", ":bucket4"], "enum": [":lower"]}
 CLEAR_SEPARATORS = ["/", "#", "", "$$"]  # no value runs into one: rows that do are test_templates' matter
 
 
@@ -115,7 +118,7 @@ def _record_rule(draw: st.DrawFn, table: Table, used: list[str]) -> TableRule:
         exclude=tuple(draw(st.sets(st.sampled_from(table.names), max_size=2))),
         rename={name: f"renamed_{name}" for name in draw(st.sets(st.sampled_from(spare or ["k0"]), max_size=1))},
         types=draw(_types(table)),
-        attributes=draw(_attributes(used)),
+        attributes=draw(_attributes(used, table)),
         nulls=draw(st.sampled_from(["null", "omit"])),
     )
 
@@ -137,11 +140,11 @@ def _group_rule(draw: st.DrawFn, table: Table, used: list[str], shape: str) -> T
         "group",
         keys[0],
         keys[1] if len(keys) > 1 else None,
-        entry_name=draw(_template(entry)),
+        entry_name=draw(_template(entry, table)),
         entry_value=value,
         exclude=tuple(name for name in spare if name != value) if value else (),
         types=draw(_types(table)),
-        attributes=draw(_attributes(key)),
+        attributes=draw(_attributes(key, table)),
     )
     if shape == "map":
         return replace(rule, entry_as="map", entry_into="inside")
@@ -168,12 +171,22 @@ def _set_rule(draw: st.DrawFn, table: Table, rule: TableRule, member: str, spare
 
 
 @st.composite
-def _template(draw: st.DrawFn, names: list[str]) -> str:
-    parts = [f"${{{names[0]}}}"]
+def _template(draw: st.DrawFn, names: list[str], table: Table) -> str:
+    """Each column as it is or in a format, some with a text for NULL (a value may have it), and lossy ones besides."""
+    parts = [_reference(draw, names[0], table)]
     for name in names[1:]:
-        parts += [draw(st.sampled_from(CLEAR_SEPARATORS)), f"${{{name}}}"]
+        parts += [draw(st.sampled_from(CLEAR_SEPARATORS)), _reference(draw, name, table)]
+    lossy = [f"/${{{name}{each}}}" for name in names for each in LOSSY.get(table.column(name).kind, [])]
+    if lossy and draw(st.integers(0, 3)) == 0:
+        parts.append(draw(st.sampled_from(lossy)))
     prefix = draw(st.sampled_from(["", "", "item-", '{"\\']))
     return prefix + "".join(parts)
+
+
+def _reference(draw: st.DrawFn, name: str, table: Table) -> str:
+    column = table.column(name)
+    form = draw(st.sampled_from(FORMATS.get(column.kind, [""])))
+    return f"${{{name}{form}{draw(st.sampled_from(['', ':-12'])) if column.nullable else ''}}}"
 
 
 @st.composite
@@ -186,13 +199,13 @@ def _keys(draw: st.DrawFn, table: Table, partition: list[str], sort: list[str]) 
         if number and draw(st.booleans()):
             found.append(KeyRule(attribute, f"${{{names[0]}}}", "N"))
         else:
-            found.append(KeyRule(attribute, draw(_template(names))))
+            found.append(KeyRule(attribute, draw(_template(names, table))))
     return tuple(found)
 
 
 @st.composite
-def _attributes(draw: st.DrawFn, names: list[str]) -> dict[str, str | dict[str, Any]]:
-    return {"added": draw(_template(names))} if draw(st.booleans()) else {}
+def _attributes(draw: st.DrawFn, names: list[str], table: Table) -> dict[str, str | dict[str, Any]]:
+    return {"added": draw(_template(names, table))} if draw(st.booleans()) else {}
 
 
 @st.composite
@@ -294,7 +307,7 @@ class Source:
         """Rows of one item agree in the added attributes (an ambiguous key could bring others together)."""
         other = self._place(one)
         attributes = "".join(map(str, self.case.rule.attributes.values()))
-        used = [i for i, name in enumerate(self.case.table.names) if "${" + name + "}" in attributes]
+        used = [i for i, name in enumerate(self.case.table.names) if "${" + name in attributes]
         return not other or other[0] != place[0] or all(repr(row[i]) == repr(one[i]) for i in used)
 
     def _place(self, row: Row) -> Place | None:

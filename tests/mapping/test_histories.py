@@ -9,7 +9,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.mapping.oracle import NoPlace, Store, expected, seen
+from tests.mapping.oracle import Store, expected, seen
+from tests.mapping.oracle_texts import NoPlace
 from tests.mapping.tables import Case, History, cases, histories
 from whimbrel.mapping.design import TableMapping, compile_mapping
 from whimbrel.records import Change, Item, Row, Value

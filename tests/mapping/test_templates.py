@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.mapping.oracle import rendered
+from tests.mapping.oracle_texts import rendered
 from tests.mapping.tables import SEPARATORS, TEXT_KINDS, VALUES, column
 from whimbrel.errors import MappingError
 from whimbrel.mapping.design import TableMapping, compile_mapping
-from whimbrel.mapping.templates import Literal, Reference, Separator, parse
+from whimbrel.mapping.formats import Reference
+from whimbrel.mapping.templates import Literal, Separator, parse
 from whimbrel.project import KeyRule, TableRule
 from whimbrel.records import Change, Column, Position, Row, Table, Value
 
@@ -71,8 +72,8 @@ def test_a_doubt_is_named(text: str, kinds: list[str], doubt: str, separators: l
     said = parse(text).ambiguity(columns)
     assert (said is None) if not doubt else (said is not None and doubt in said)
     assert [
-        f"{column}{literal}" if behind else f"{literal}{column}"
-        for column, literal, behind in parse(text).separators(columns)
+        f"{part.column}{literal}" if behind else f"{literal}{part.column}"
+        for part, literal, behind in parse(text).separators(columns)
     ] == separators
 
 
@@ -122,8 +123,8 @@ def test_no_row_is_refused_where_the_rest_of_the_key_tells_it_apart(template: tu
 
 def runs_into(separator: Separator, table: Table, row: tuple[Value, ...]) -> bool:
     """Read from the column's side, the separator comes too early, or once more."""
-    column, literal, behind = separator
-    text = rendered("${" + column + "}", table, row)
+    part, literal, behind = separator
+    text = rendered("${" + part.column + "}", table, row)
     return (text + literal).index(literal) < len(text) if behind else (literal + text).rindex(literal) > 0
 
 

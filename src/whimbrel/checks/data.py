@@ -12,11 +12,21 @@ from typing import NamedTuple
 from whimbrel.checks.ask import TimedQueries
 from whimbrel.checks.findings import Finding, finding
 from whimbrel.checks.scope import Scope
-from whimbrel.checks.sql import added_texts, as_bytes, column_text, in_sql, literal, row_size, template_text
+from whimbrel.checks.sql import (
+    added_texts,
+    as_bytes,
+    column_text,
+    in_sql,
+    literal,
+    reference_text,
+    row_size,
+    template_text,
+)
 from whimbrel.item import MAX_DIGITS, MAX_ITEM_BYTES, MAX_PARTITION_KEY_BYTES, MAX_SORT_KEY_BYTES
 from whimbrel.mapping.attributes import Carried, Design
 from whimbrel.mapping.design import TableMapping
-from whimbrel.mapping.templates import Literal, Reference, Template
+from whimbrel.mapping.formats import Reference
+from whimbrel.mapping.templates import Literal, Template
 from whimbrel.mapping.unique import separators
 from whimbrel.mapping.values import BINARY_KINDS, NUMBER_KINDS
 from whimbrel.mysql.connect import quoted
@@ -83,7 +93,7 @@ def _suspicions(mapping: TableMapping) -> Iterator[Suspicion]:
 
 def _nulls(what: str, template: Template, design: Design, code: str = "key-null") -> Iterator[Suspicion]:
     verb = "needs" if code == "key-null" else "is NULL or left out, as it has"
-    for name in template.columns:
+    for name in template.needed:
         if design.columns[name].nullable:
             yield Suspicion(code, f"{quoted(name)} IS NULL", f"{what} {verb} {name}, which is NULL")
 
@@ -92,14 +102,24 @@ def _lengths(what: str, template: Template, design: Design, limit: int | None) -
     text = template_text(template, design)
     if not any(isinstance(part, Literal) for part in template.parts):
         yield Suspicion("key-empty", f"LENGTH({text}) = 0", f"{what} is empty")
+    for part in template.references:
+        if part.form:
+            name = quoted(part.column)
+            refused = f"({name} IS NOT NULL AND {reference_text(part, design.columns[part.column])} IS NULL)"
+            yield Suspicion("key-format", refused, f"{what} has {part.column}, which {part.form} cannot carry")
+        if part.default is not None:
+            same = f"{as_bytes(reference_text(part, design.columns[part.column]))} = {as_bytes(literal(part.default))}"
+            met = f"COALESCE({quoted(part.column)} IS NOT NULL AND {same}, 0)"
+            yield Suspicion("key-format", met, f"{what} has {part.column}, which is the text that stands for NULL")
     bound = template.bound(design.columns)
     if limit and (bound is None or bound > limit):
         yield Suspicion("key-too-long", f"LENGTH({text}) > {limit}", f"{what} has over {limit} bytes")
 
 
 def _separators(what: str, template: Template, design: Design) -> Iterator[Suspicion]:
-    for name, separator, behind in separators(design, template):
-        text, literal_bytes = as_bytes(column_text(design.columns[name])), as_bytes(literal(separator))
+    for part, separator, behind in separators(design, template):
+        name = part.column
+        text, literal_bytes = as_bytes(reference_text(part, design.columns[name])), as_bytes(literal(separator))
         if behind:
             met = f"LOCATE({literal_bytes}, CONCAT({text}, {literal_bytes})) <= LENGTH({text})"
         else:  # the first from the right, which is the last

@@ -190,6 +190,7 @@ KINDS: dict[str, Kind] = {
         "values of a key column that its collation calls equal, such as 'a' and 'A': DynamoDB keeps them apart",
         "Make them one in the source, or let the application spell the key as it is stored",
     ),
+    "key-format": Kind(ERROR, "rows whose key, or entry's name, has a value that its format cannot carry", _FIX_ROWS),
     "key-null": Kind(ERROR, "rows with NULL in a column of the key or the entry's name", _FIX_ROWS),
     "template-null": Kind(
         INFO,

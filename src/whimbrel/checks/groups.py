@@ -100,8 +100,9 @@ def _large_item(
 
 def partitions(queries: TimedQueries, mapping: TableMapping, scope: Scope, rows: int) -> list[Partition]:
     """The heaviest partition keys; empty where each row has one of its own."""
-    names = mapping.design.keys[0].template.columns
-    if not rows or set(names) >= set(mapping.table.primary_key):
+    template = mapping.design.keys[0].template
+    names, told = template.columns, template.told(mapping.design.columns)
+    if not rows or told >= set(mapping.table.primary_key) or not told.issuperset(names):
         return []
     heavy = _heaviest(queries, mapping, scope, names, "COUNT(*)", "", 0)
     return [Partition(shown_key(names, key), count, count / rows) for key, count, _ in heavy]

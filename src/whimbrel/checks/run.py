@@ -256,7 +256,7 @@ def _access(
 
 # What counting finds, mapping refuses row by row: that is said once.
 _EXPLAIN_REFUSALS = {
-    *("key-null", "key-empty", "key-too-long", "key-shared", "key-separator", "entry-clash"),
+    *("key-null", "key-empty", "key-too-long", "key-shared", "key-separator", "key-format", "entry-clash"),
     *("item-too-large", "number-range", "type-refused"),
 }
 

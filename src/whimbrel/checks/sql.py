@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from whimbrel.checks.formats import form_in_sql
 from whimbrel.item import text_size
 from whimbrel.mapping.attributes import Carried, Design
 from whimbrel.mapping.design import TableMapping
-from whimbrel.mapping.templates import Literal, Reference, Template
+from whimbrel.mapping.formats import Reference
+from whimbrel.mapping.templates import Literal, Template
 from whimbrel.mapping.trees import Leaf
 from whimbrel.mapping.values import BINARY_KINDS
 from whimbrel.mysql.connect import quoted
@@ -33,7 +35,11 @@ _FIXED = {
 def in_sql(mapping: TableMapping, *templates: Template) -> bool:
     """Whether the server can make these texts: they use only columns as they are in the source, not computed ones."""
     made = {*mapping.rule.columns, *mapping.rule.mask}
-    return all(name in mapping.table.names and name not in made for each in templates for name in each.columns)
+    return all(
+        part.column in mapping.table.names and part.column not in made and form_in_sql(part, "", "") is not None
+        for each in templates
+        for part in each.references
+    )
 
 
 def counts(mapping: TableMapping) -> bool:
@@ -60,13 +66,22 @@ def column_text(column: Column) -> str:
     return f"CONCAT({text}, 'Z')" if column.kind == "timestamp" else text
 
 
+def reference_text(part: Reference, column: Column) -> str:
+    """The text of one column in a template; NULL where its format cannot carry the value."""
+    text = column_text(column) if column.kind not in BINARY_KINDS else quoted(column.name)
+    formatted = form_in_sql(part, quoted(column.name), text) or text
+    if part.default is None:
+        return formatted
+    return f"IF({quoted(column.name)} IS NULL, {literal(part.default)}, {formatted})"
+
+
 def template_text(template: Template, design: Design) -> str:
     """Text in utf8mb4; bytes where the template is a binary column alone."""
     columns = design.columns
     if template.alone and columns[template.alone].kind in BINARY_KINDS:
         return quoted(template.alone)
     parts = [
-        literal(part.text) if isinstance(part, Literal) else column_text(columns[part.column])
+        literal(part.text) if isinstance(part, Literal) else reference_text(part, columns[part.column])
         for part in template.parts
     ]
     return parts[0] if len(parts) == 1 else f"CONCAT({', '.join(parts)})"

@@ -284,13 +284,13 @@ class _Site:
     ) -> None:
         """Where an expression makes the key, a row cannot be found by it: the guarded deletions were all."""
         one = inverse.inverses[number]
-        mapping, guard = one.mapping, one.mapping.group_columns
+        mapping, guard, found_by = one.mapping, one.mapping.group_columns, one.mapping.lookup_columns
         if not mapping.invertible:
             return
         places = {place: key for key in keys if number in inverse.owners(key) for place in _places(mapping, key)}
-        for row in rows_where_equal(connection, mapping.table, guard, list(places)):
+        for row in rows_where_equal(connection, mapping.table, found_by, list(places)):
             found = mapping.item_key(row)
-            key = places.get(tuple(row[mapping.table.index(name)] for name in guard))
+            key = places.get(tuple(row[mapping.table.index(name)] for name in found_by))
             if key is None or found is None or key_id(found) != key_id(key) or _key(mapping, row) in puts:
                 continue
             guarded = tuple((name, row[mapping.table.index(name)]) for name in guard)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from whimbrel.item import Order
+from whimbrel.mapping.formats import Reference
 from whimbrel.mapping.templates import Template
 from whimbrel.mapping.trees import Tree, templates_of
 from whimbrel.records import Column, Table
@@ -31,7 +32,8 @@ class Added(NamedTuple):
         return tuple(dict.fromkeys(name for template in templates_of(self.tree) for name in template.columns))
 
     def may_be_null(self, columns: Mapping[str, Column]) -> bool:
-        return any(columns[name].nullable for name in self.columns)
+        needed = {name for template in templates_of(self.tree) for name in template.needed}
+        return any(columns[name].nullable for name in needed)
 
 
 class Carried(NamedTuple):
@@ -60,7 +62,8 @@ class Design:
     In a group, ``carried`` is the row's map, or the one column of the entry; ``inside`` says what the entries are in:
     "" for attributes of the item, else the kind (M, SS, NS, L) of the attribute ``into``. ``document`` is the map that
     holds the carried columns, "" for attributes. ``group_columns`` are the source's columns that determine the key,
-    ``key_columns`` those that its templates name. ``invertible``: those are the same columns.
+    ``key_columns`` those that its templates name. ``lookup_columns`` are those by which an item's rows are found in the
+    source, and ``invertible`` says that the key tells them.
     ``provenance_columns`` have change metadata, and ``indicator`` is the one that says whether its item is deleted.
     ``sparse`` are attributes that are left out where they are NULL, whatever ``omit_nulls`` says: those that a
     secondary index is keyed by, which takes no NULL.
@@ -78,6 +81,7 @@ class Design:
     group_columns: tuple[str, ...]
     key_columns: tuple[str, ...]
     aligned: bool
+    lookup_columns: tuple[str, ...]
     invertible: bool
     inside: str = ""
     into: str = ""
@@ -92,6 +96,18 @@ class Design:
     @property
     def columns(self) -> dict[str, Column]:
         return {column.name: column for column in self.table.columns}
+
+    @property
+    def told(self) -> frozenset[str]:
+        """The columns that the item's key tells: others may stand in it through a lossy format."""
+        return frozenset(name for key in self.keys for name in key.template.told(self.columns))
+
+    @property
+    def formatted(self) -> tuple[Reference, ...]:
+        """The references with a format or a text for NULL, each once."""
+        templates = [*(key.template for key in self.keys), self.entry_name]
+        templates += [template for each in self.added for template in templates_of(each.tree)]
+        return tuple(dict.fromkeys(part for each in templates for part in each.references if not part.plain))
 
     @property
     def frame(self) -> frozenset[str]:

@@ -68,7 +68,7 @@ def _content_reader(column: Column, kind: str, place: str) -> Callable[[Any], Va
         return lambda content: _set_text(column, content, place)
     if kind in ("EPOCH", "EPOCH_MS"):
         unit = 1 if kind == "EPOCH" else 1000
-        return lambda content: _of_epoch(column, _microseconds(content, unit, place), place)
+        return lambda content: time_of_microseconds(column, _microseconds(content, unit, place), place)
     if kind == "SECONDS":
         return lambda content: _of_seconds(column, _microseconds(content, 1, place), place)
     return lambda content: text_back(column, content, place)
@@ -233,7 +233,7 @@ def _microseconds(text: str, unit: int, place: str) -> int:
     return int(found)
 
 
-def _of_epoch(column: Column, microseconds: int, place: str) -> str:
+def time_of_microseconds(column: Column, microseconds: int, place: str) -> str:
     whole, fraction = divmod(microseconds, 1_000_000)
     try:
         moment = _FIRST + timedelta(seconds=whole)

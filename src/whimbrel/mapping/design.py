@@ -50,7 +50,8 @@ def compile_mapping(rule: TableRule, table: Table, sharing: Sharing | None = Non
 class TableMapping:
     """One table's way from rows to items. Safe in threads: it only ever notes the last table definition that it saw.
 
-    ``group_columns`` determine a row's item. ``aligned``: an item's rows are together in primary-key order, as they are
+    ``group_columns`` determine a row's item; ``lookup_columns`` find its rows.
+    ``aligned``: an item's rows are together in primary-key order, as they are
     one row, or the group columns are, as a set, a prefix of the key. ``frame``: the attributes that are not entries.
     ``change_metadata`` has the attributes with change metadata. ``condition`` is what changes are written under.
     ``invertible``: ``source_keys`` can be asked; not if an expression makes the key. ``shared``: what ``put_items``
@@ -72,6 +73,7 @@ class TableMapping:
         self.key_attributes: tuple[tuple[str, str], ...] = tuple((key.name, key.type) for key in self.design.keys)
         self.group_columns = self.design.group_columns
         self.aligned = self.design.aligned
+        self.lookup_columns = self.design.lookup_columns
         self.invertible = self.design.invertible
         self.frame = self.design.frame
         self._code = generate(self.design)
@@ -190,7 +192,7 @@ class TableMapping:
         return (key or "").encode("utf-8", "surrogatepass")
 
     def source_keys(self, item_key: Item) -> list[tuple[Value, ...]]:
-        """Every tuple of ``group_columns`` values whose rows could belong to the item; perhaps some that no row has.
+        """Every tuple of ``lookup_columns`` values whose rows could belong to the item; perhaps some that no row has.
 
         Only for a mapping that is ``invertible``.
         Empty for a key that no row could give. Raises MappingError if there are more than MAX_SOURCE_KEYS.
@@ -199,7 +201,12 @@ class TableMapping:
             list(_bounded(self._assignments(key, item_key.get(key.name, {})), item_key)) for key in self.design.keys
         ]
         joined = found[0] if len(found) == 1 else _bounded(_join(found[0], found[1]), item_key)
-        return list(dict.fromkeys(tuple(values[name] for name in self.group_columns) for values in joined))
+        return list(dict.fromkeys(tuple(values[name] for name in self.lookup_columns) for values in joined))
+
+    def may_be_looked_up(self, place: tuple[Value, ...]) -> bool:
+        """Whether rows with these values of ``lookup_columns`` can have an item: not with a NULL that has no text."""
+        needed = {name for key in self.design.keys for name in key.template.needed}
+        return not any(value is None and name in needed for name, value in zip(self.lookup_columns, place, strict=True))
 
     def doubts(self, unique_keys: Iterable[tuple[str, ...]] = ()) -> list[str]:
         """How different rows could come to the same place in the target; empty if they cannot.

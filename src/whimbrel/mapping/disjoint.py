@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from whimbrel.mapping.templates import CHARACTERS, Literal, Template
+from whimbrel.mapping import formats
+from whimbrel.mapping.templates import Literal, Template
 from whimbrel.records import Column
 
 _SIGNED = frozenset({"int", "decimal"})
-_WIDTHS = {"date": 10, "uuid": 36}
 _NEVER_EMPTY = frozenset({"int", "year", "bit", "decimal", "float", "double", "time", "inet4", "inet6"})
 
 
@@ -66,10 +66,10 @@ def _steps(template: Template, columns: Mapping[str, Column]) -> Iterator[_Step]
             yield from (_Step(frozenset(character), False) for character in part.text)
             continue
         column = columns[part.column]
-        characters = CHARACTERS.get(column.kind)
-        if column.kind in _WIDTHS:
-            yield from [_Step(characters, False)] * _WIDTHS[column.kind]
-        elif characters is not None and column.kind in _NEVER_EMPTY:
+        characters = formats.characters(part, column)
+        if (part.form or column.kind in ("date", "uuid")) and (places := formats.exact(part, column)):
+            yield from (_Step(each, False) for each in places)
+        elif characters is not None and column.kind in _NEVER_EMPTY and part.plain:
             yield _Step(characters, False)
             yield _Step(characters - {"-"} if column.kind in _SIGNED else characters, True)
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from whimbrel.item import MAX_NAME_BYTES, Order, text_size
-from whimbrel.mapping.attributes import Added, Carried
+from whimbrel.mapping.attributes import Added, Carried, Key
 from whimbrel.mapping.carried import attribute_name, attribute_type
 from whimbrel.mapping.columns import Columns
 from whimbrel.mapping.named import EMPTY, template_of, unknown_column
@@ -74,10 +74,16 @@ def list_order(rule: TableRule, table: Table, faults: list[str]) -> tuple[Order,
     return tuple(order), tuple(carried)
 
 
-def group_faults(
-    rule: TableRule, columns: Columns, added: tuple[Added, ...], key_columns: tuple[str, ...]
-) -> list[str]:
+def group_faults(rule: TableRule, columns: Columns, added: tuple[Added, ...], keys: tuple[Key, ...]) -> list[str]:
     faults = []
+    seen = {column.name: column for column in columns.table.columns}
+    key_columns = tuple(dict.fromkeys(name for key in keys for name in key.template.columns))
+    told = {name for key in keys for name in key.template.told(seen)}
+    if hidden := [name for name in key_columns if name not in told]:
+        faults.append(
+            f"the item's key does not tell {', '.join(map(repr, hidden))}, which it has by a lossy format only: put "
+            f'the column into the key too, or make the key of a computed one, as columns = {{ day = "date(placed)" }}'
+        )
     plain = {name for name in key_columns if name not in columns.uses}
     for name, tree in added:
         used = dict.fromkeys(column for template in templates_of(tree) for column in template.columns)

@@ -113,6 +113,11 @@ def epoch_ms(text: str, place: str) -> str:
     return plain(milliseconds)
 
 
+def microseconds_since_1970(text: str, place: str) -> int:
+    """Of a date or a time in UTC, whose columns have no smaller parts."""
+    return int(_seconds_since_1970(text, place) * 1_000_000)
+
+
 def _seconds_since_1970(text: str, place: str) -> Decimal:
     day, _, time = text.partition(" ")
     try:

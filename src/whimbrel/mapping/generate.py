@@ -18,7 +18,7 @@ from whimbrel.item import (
     item_size,
     too_large,
 )
-from whimbrel.mapping import forms, values
+from whimbrel.mapping import formats, forms, values
 from whimbrel.mapping.attributes import Design
 from whimbrel.mapping.codegen import refusals
 from whimbrel.mapping.codegen.group import group_functions
@@ -57,6 +57,8 @@ def generate(design: Design) -> GeneratedCode:
         "item_size": item_size,
         "too_large": too_large,
         "refuse_null": refusals.refuse_null,
+        "refuse_default": refusals.refuse_default,
+        "FORMATS": [formats.text_function(part, design.columns[part.column]) for part in design.formatted],
         "refuse_separator": refusals.refuse_separator,
         "check_key": refusals.check_key,
         "check_name": refusals.check_name,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 
 from whimbrel.errors import MappingError
+from whimbrel.mapping.formats import fault
 from whimbrel.mapping.templates import Template, parse
 from whimbrel.mapping.values import BINARY_KINDS, TYPES
 from whimbrel.records import Table
@@ -15,7 +16,7 @@ EMPTY = Template("", ())
 def template_of(place: str, text: str, table: Table, faults: list[str], *, binary_alone: bool = False) -> Template:
     """The parsed template, or the empty one if it has a fault (which is then noted)."""
     try:
-        template = parse(text)
+        template = parse(text, table.names)
     except MappingError as error:
         faults.append(f"{place}: {error.message}")
         return EMPTY
@@ -33,8 +34,17 @@ def template_of(place: str, text: str, table: Table, faults: list[str], *, binar
             faults.append(unknown_column(f"{place} uses", name, table))
         elif table.column(name).kind not in TYPES:
             faults.append(f"{place} uses column {name!r} of kind {table.column(name).kind!r}, which has no text")
-        elif table.column(name).kind in BINARY_KINDS and not (binary_alone and template.alone):
-            faults.append(f"{place} uses {name!r}, a binary column: binary has no text; a key of type B takes it alone")
+    for part in template.references:
+        if part.column not in table.names:
+            continue
+        column = table.column(part.column)
+        if not part.form and column.kind in BINARY_KINDS and not (binary_alone and template.alone):
+            faults.append(
+                f"{place} uses {part.column!r}, a binary column: binary has no text; a key of type B takes it alone, "
+                f"and ${{{part.column}:uuid}} makes one of BINARY(16)"
+            )
+        elif reason := fault(part, column):
+            faults.append(f"{place}: {reason}")
     return template if len(faults) == noted else EMPTY
 
 

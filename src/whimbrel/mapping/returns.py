@@ -150,9 +150,9 @@ class _Findings:
 
 def _named(design: Design) -> set[str]:
     """The columns that can be read from the texts of the item's key and of an entry's name."""
-    found = {name for key in design.keys if key.type == "S" for name in key.template.columns}
+    found = {name for key in design.keys if key.type == "S" for name in key.template.told(design.columns)}
     found |= {key.template.alone for key in design.keys if key.type != "S"}
-    return found | set(design.entry_name.columns)
+    return found | design.entry_name.told(design.columns)
 
 
 def _known(mapping: TableMapping) -> frozenset[str]:

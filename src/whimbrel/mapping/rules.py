@@ -20,6 +20,7 @@ from whimbrel.project import IndexRule, KeyRule, TableRule
 from whimbrel.records import Table
 
 TABLE_NAME = r"[A-Za-z0-9_.-]{3,255}"  # of tables and of indexes, as DynamoDB has it
+_NO_COLUMN = "the key uses no column, so that all rows would share one key: use ${column} in a key template"
 MAX_PROJECTED = 20  # attributes of one index
 
 
@@ -34,17 +35,16 @@ def resolve(rule: TableRule, source: Table, sharing: Sharing | None = None) -> t
     entry_name = entry_template(rule, table, faults)
     key_columns = tuple(dict.fromkeys(name for key in keys for name in key.template.columns))
     group_columns = _in_key_order(key_columns, columns, source)
+    told = _told(table, [*(key.template for key in keys), entry_name])
     ordered_by = {one.column.name for one in ordering}
-    carried = carried_columns(rule, table, keys, {*key_columns, *entry_name.columns} - ordered_by, faults)
-    faults += _rule_faults(rule, table, source)
-    faults += _name_faults(rule, keys, added, carried)
+    carried = carried_columns(rule, table, keys, told - ordered_by, faults)
+    faults += _rule_faults(rule, table, source) + _name_faults(rule, keys, added, carried)
     if rule.shape == "group":
-        faults += group_faults(rule, columns, added, key_columns)
-        faults += place_faults(rule, source, columns, {*key_columns, *entry_name.columns, *ordered_by})
+        faults += group_faults(rule, columns, added, keys)
+        faults += place_faults(rule, source, columns, told | ordered_by)
     faults += provenance.faults(rule, columns, keys, added, carried)
-    if not group_columns and not faults:
-        faults.append("the key uses no column, so that all rows would share one key: use ${column} in a key template")
-    invertible = not any(name in columns.uses for name in key_columns)
+    faults += [] if group_columns or faults else [_NO_COLUMN]
+    lookup_columns, invertible = _lookup(rule, columns, source, keys, group_columns)
     design = Design(
         table=table,
         target=rule.target,
@@ -58,6 +58,7 @@ def resolve(rule: TableRule, source: Table, sharing: Sharing | None = None) -> t
         group_columns=group_columns,
         key_columns=key_columns,
         aligned=rule.shape != "group" or (invertible and _is_prefix(group_columns, source)),
+        lookup_columns=lookup_columns,
         invertible=invertible,
         inside=INSIDE.get(rule.entry_as, ""),
         into=rule.entry_into,
@@ -108,6 +109,25 @@ def _key(role: str, rule: KeyRule, table: Table, faults: list[str]) -> Key:
     if rule.type == "B" and template.parts and kind not in BINARY_KINDS:
         faults.append(f"{place} of type B must be one binary column alone, such as ${{id}}, not {rule.value!r}")
     return Key(rule.name, rule.type, template)
+
+
+def _lookup(
+    rule: TableRule, columns: Columns, source: Table, keys: tuple[Key, ...], group_columns: tuple[str, ...]
+) -> tuple[tuple[str, ...], bool]:
+    """The columns that find an item's rows in the source, and whether the key tells them. The primary key alone finds a
+    record's row, whatever else a lossy format has lost.
+    """
+    told = _told(columns.table, [key.template for key in keys])
+    if any(name in columns.uses for key in keys for name in key.template.columns):
+        return group_columns, False
+    if rule.shape == "group" or not told.issuperset(source.primary_key):
+        return group_columns, told.issuperset(group_columns)
+    return tuple(name for name in group_columns if name in told), True
+
+
+def _told(table: Table, templates: Iterable[Template]) -> set[str]:
+    columns = {column.name: column for column in table.columns}
+    return {name for template in templates for name in template.told(columns)}
 
 
 def _added(rule: TableRule, table: Table, faults: list[str]) -> tuple[Added, ...]:

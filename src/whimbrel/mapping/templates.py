@@ -1,48 +1,30 @@
 """Templates such as ``${customerid}|${orderid}``: how keys, entry names and added attributes are made from columns.
 
 ``${column}`` stands for the column's canonical text (see ``values``), ``$$`` for a dollar; everything else for itself.
-Between the braces a column's name stands as it is, also its dollars. One with a brace in it cannot be named.
+Between the braces a column's name stands as it is, also its dollars. One with a brace in it cannot be named. What
+follows the name is a format, and a text for NULL: see ``formats``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
 from whimbrel.errors import MappingError
 from whimbrel.item import text_size
-from whimbrel.mapping.values import text_bound, values_of_text
+from whimbrel.mapping import formats
+from whimbrel.mapping.formats import Reference
+from whimbrel.mapping.forms import Refused
 from whimbrel.records import Column, Value
 
 MAX_STEPS = 200_000  # of the search for the rows behind one key
 
-_DIGITS = frozenset("0123456789")
-CHARACTERS = {  # all that the text of a kind may contain
-    "int": _DIGITS | {"-"},
-    "year": _DIGITS,
-    "bit": _DIGITS,
-    "decimal": _DIGITS | set("-."),
-    "float": _DIGITS | set("-.e+"),
-    "double": _DIGITS | set("-.e+"),
-    "date": _DIGITS | {"-"},
-    "time": _DIGITS | set("-:."),
-    "datetime": _DIGITS | set("-:.T"),
-    "timestamp": _DIGITS | set("-:.TZ"),
-    "uuid": _DIGITS | set("abcdefABCDEF-"),
-    "inet4": _DIGITS | {"."},
-    "inet6": _DIGITS | set("abcdefABCDEF:."),
-}
-
 
 class Literal(NamedTuple):
     text: str
-
-
-class Reference(NamedTuple):
-    column: str
 
 
 Part = Literal | Reference
@@ -51,7 +33,7 @@ Part = Literal | Reference
 class Separator(NamedTuple):
     """A literal beside a column, that the column's own text must not run into; ``behind`` the column, or before it."""
 
-    column: str
+    part: Reference
     text: str
     behind: bool
 
@@ -67,16 +49,29 @@ class Template:
         return tuple(dict.fromkeys(part.column for part in self.parts if isinstance(part, Reference)))
 
     @property
+    def references(self) -> tuple[Reference, ...]:
+        return tuple(part for part in self.parts if isinstance(part, Reference))
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The columns that must not be NULL."""
+        return tuple(dict.fromkeys(part.column for part in self.references if part.default is None))
+
+    @property
     def alone(self) -> str:
         """The column, if the template is just ``${column}``, else ""."""
         [only, *others] = self.parts or (None,)
-        return only.column if isinstance(only, Reference) and not others else ""
+        return only.column if isinstance(only, Reference) and only.plain and not others else ""
+
+    def told(self, columns: Mapping[str, Column]) -> frozenset[str]:
+        """The columns whose values the text tells, as far as it can be read; not those that a lossy format is of."""
+        return frozenset(part.column for part in self.references if formats.tells(part, columns[part.column]))
 
     def bound(self, columns: Mapping[str, Column]) -> int | None:
         """The most bytes that the text can take, None if unknown."""
         total = 0
         for part in self.parts:
-            size = text_size(part.text) if isinstance(part, Literal) else text_bound(columns[part.column])
+            size = text_size(part.text) if isinstance(part, Literal) else formats.bound(part, columns[part.column])
             if size is None:
                 return None
             total += size
@@ -88,7 +83,7 @@ class Template:
         """
         doubtful = self._doubtful(columns)
         for left, right in pairwise(doubtful):
-            if isinstance(left, Reference) and isinstance(right, Reference) and not _width(columns[left.column]):
+            if isinstance(left, Reference) and isinstance(right, Reference) and not _width(left, columns):
                 return (
                     f"nothing stands between {left.column} and {right.column} in {self.text!r}: "
                     f"different rows could give the same text"
@@ -104,12 +99,12 @@ class Template:
         parts = list(self._doubtful(columns))
         found = []
         while len(parts) > 1 and isinstance(number := parts[-1], Reference) and isinstance(parts[-2], Literal):
-            if columns[number.column].kind not in CHARACTERS:
+            if formats.characters(number, columns[number.column]) is None:
                 break
-            found.append(Separator(number.column, parts[-2].text, behind=False))
+            found.append(Separator(number, parts[-2].text, behind=False))
             del parts[-2:]
         return tuple(found) + tuple(
-            Separator(part.column, following.text, behind=True)
+            Separator(part, following.text, behind=True)
             for part, following in pairwise(parts)
             if isinstance(part, Reference) and isinstance(following, Literal) and not _ends(part, following, columns)
         )
@@ -117,7 +112,11 @@ class Template:
     def certain(self, columns: Mapping[str, Column]) -> set[str]:
         """The columns that can be read back from every text, whatever the others hold."""
         doubtful = self._doubtful(columns)
-        return {part.column for part in self.parts if isinstance(part, Reference) and part not in doubtful}
+        return {
+            part.column
+            for part in self.references
+            if part not in doubtful and formats.tells(part, columns[part.column])
+        }
 
     def _doubtful(self, columns: Mapping[str, Column]) -> tuple[Part, ...]:
         """What remains when the text is read from the left as far as each column's end is certain, then from the right;
@@ -127,8 +126,17 @@ class Template:
         doubtful = self.parts[first : _certain_from_right(self.parts, columns, first)]
         return doubtful if sum(isinstance(part, Reference) for part in doubtful) > 1 else ()
 
+    def text_of(self, values: Mapping[str, Value], columns: Mapping[str, Column]) -> str:
+        """The text over these values. Raises Refused where a format cannot carry one."""
+        return "".join(
+            part.text
+            if isinstance(part, Literal)
+            else formats.text_function(part, columns[part.column])(values[part.column])
+            for part in self.parts
+        )
+
     def splits(self, text: str, columns: Mapping[str, Column]) -> Iterator[dict[str, Value]]:
-        """Every assignment of column values that renders to ``text``, found lazily.
+        """Every assignment of column values that renders to ``text``, found lazily; of the columns that it tells.
 
         Raises MappingError when the search takes more than MAX_STEPS.
         """
@@ -147,7 +155,7 @@ class _Search:
 
     def run(self, number: int, at: int, found: dict[str, Value]) -> Iterator[dict[str, Value]]:
         if number == len(self.parts):
-            if at == len(self.text):
+            if at == len(self.text) and self._is_text_of(found):
                 yield found
             return
         part = self.parts[number]
@@ -157,11 +165,27 @@ class _Search:
             return
         for end in self._ends(number, at):
             self._count()
-            for value in values_of_text(self.columns[part.column], self.text[at:end]):
-                if found.get(part.column, value) == value:
-                    yield from self.run(number + 1, end, {**found, part.column: value})
+            for reading in formats.readings(part, self.columns[part.column], self.text[at:end]):
+                if all(found.get(name, value) == value for name, value in reading.items()):
+                    yield from self.run(number + 1, end, {**found, **reading})
+
+    def _is_text_of(self, found: dict[str, Value]) -> bool:
+        """Whether formats of columns that are told elsewhere say the same."""
+        formatted = [part for part in self.template.references if part.form and part.column in found]
+        if not formatted:
+            return True
+        if any(part.column not in found for part in self.template.references):
+            return True  # its mapping says which of the rows that are found are of the key
+        try:
+            return self.template.text_of(found, self.columns) == self.text
+        except Refused:
+            return False
 
     def _ends(self, number: int, at: int) -> Iterator[int]:
+        part = self.parts[number]
+        if isinstance(part, Reference) and part.form and (width := _width(part, self.columns)):
+            yield from (at + width,) if at + width <= len(self.text) else ()
+            return
         if number + 1 == len(self.parts):
             yield len(self.text)
             return
@@ -184,8 +208,11 @@ class _Search:
             )
 
 
-def parse(text: str) -> Template:
-    """Reads a template; raises MappingError for a ``$`` that is neither ``${column}`` nor ``$$``."""
+def parse(text: str, names: Collection[str] = ()) -> Template:
+    """Reads a template; raises MappingError for a ``$`` that is neither ``${column}`` nor ``$$``.
+
+    ``names`` are the columns that there are, so that one with a colon in its name is known.
+    """
     parts: list[Part] = []
     literal = ""
     for match in re.finditer(r"\$\$|\$\{([^{}]+)\}|(\$)|[^$]+", text):
@@ -200,7 +227,7 @@ def parse(text: str) -> Template:
         if literal:
             parts.append(Literal(literal))
             literal = ""
-        parts.append(Reference(match[1]))
+        parts.append(formats.reference_of(match[1], names))
     if literal:
         parts.append(Literal(literal))
     return Template(text, tuple(parts))
@@ -215,45 +242,38 @@ def _certain_from_left(parts: tuple[Part, ...], columns: Mapping[str, Column]) -
 
 def _ends(part: Reference, following: Part | None, columns: Mapping[str, Column]) -> bool:
     """Whether it is certain where the column's text ends, when it is read from the left."""
-    column = columns[part.column]
-    if following is None or _width(column):
+    if following is None or _width(part, columns):
         return True  # it takes the rest, or always as much
-    return isinstance(following, Literal) and not _after_first(column, following.text[0])
+    return isinstance(following, Literal) and not _after_first(part, columns[part.column], following.text[0])
 
 
 def _certain_from_right(parts: tuple[Part, ...], columns: Mapping[str, Column], first: int) -> int:
     for number in range(len(parts) - 1, first - 1, -1):
         part = parts[number]
-        if isinstance(part, Literal) or _width(columns[part.column]) or number == 0:
+        if isinstance(part, Literal) or _width(part, columns) or number == 0:
             continue
         before = parts[number - 1]
-        if isinstance(before, Reference) or _may_contain(columns[part.column], before.text[-1]):
+        if isinstance(before, Reference) or _may_contain(part, columns[part.column], before.text[-1]):
             return number + 1
     return first
 
 
-def _after_first(column: Column, character: str) -> bool:
+def _after_first(part: Reference, column: Column, character: str) -> bool:
     """Whether ``character`` may follow the first character of the column's text."""
-    if column.kind in ("int", "decimal", "time") and character == "-":
+    if part.plain and column.kind in ("int", "decimal", "time") and character == "-":
         return False  # only as the sign, and a number is never empty
-    return _may_contain(column, character)
+    return _may_contain(part, column, character)
 
 
-def _may_contain(column: Column, character: str) -> bool:
-    if column.kind in ("enum", "set") and column.members:
+def _may_contain(part: Reference, column: Column, character: str) -> bool:
+    if part.plain and column.kind in ("enum", "set") and column.members:
         return any(character in member for member in column.members) or (column.kind == "set" and character == ",")
-    if column.kind == "int" and column.unsigned and character == "-":
+    if part.plain and column.kind == "int" and column.unsigned and character == "-":
         return False
-    known = CHARACTERS.get(column.kind)
+    known = formats.characters(part, column)
     return known is None or character in known
 
 
-def _width(column: Column) -> int:
+def _width(part: Reference, columns: Mapping[str, Column]) -> int:
     """The length of every text of the column, 0 if it varies."""
-    if column.kind == "uuid":
-        return 36
-    if column.kind == "date":
-        return 10
-    if column.kind in ("datetime", "timestamp"):
-        return 19 + (column.scale and column.scale + 1) + (column.kind == "timestamp")
-    return 0
+    return len(formats.exact(part, columns[part.column]))

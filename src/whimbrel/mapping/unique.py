@@ -30,7 +30,7 @@ def doubts(design: Design, computed: Collection[str], unique_keys: Iterable[tupl
         for template in _templates(design)
         if not _told_apart_without(design, template) and (doubt := template.ambiguity(design.columns))
     ]
-    used = {name for template in _templates(design) for name in template.columns}
+    used = {name for template in _templates(design) for name in template.told(design.columns)}
     used = (used | {one.column.name for one in design.ordering}) - set(computed)
     found += [
         f"{name} is text in {charset}, where two codes may be one character: different rows could be one"
@@ -55,7 +55,7 @@ def _told_apart_without(design: Design, template: Template) -> bool:
     if design.shape != "group":
         certain = {name for each in _templates(design) for name in each.certain(columns)}
     elif template is design.entry_name:
-        certain = {*design.key_columns, *template.certain(columns)}
+        certain = {*design.told, *template.certain(columns)}
     else:
         return False  # the item must be one group's, whatever its entries are called
     certain = {name for name in certain if columns[name].kind != "computed"}

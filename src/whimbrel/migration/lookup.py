@@ -22,10 +22,13 @@ from whimbrel.snapshot_files import ExportFile, read_chunk
 
 def rows_of_items(connection: Mysql, mapping: TableMapping, keys: Iterable[Item]) -> list[Row]:
     """All rows of the items of ``keys``; the mapping must be invertible."""
+    keys = list(keys)
     places = [place for key in keys for place in mapping.source_keys(key)]
-    rows = rows_where_equal(connection, mapping.table, mapping.group_columns, places)
+    rows = rows_where_equal(connection, mapping.table, mapping.lookup_columns, places)
     connection.commit()
-    return rows
+    if mapping.lookup_columns == mapping.group_columns:
+        return rows
+    return rows_within(mapping, rows, {key_id(key) for key in keys})  # a key tells only some of what it is made of
 
 
 def rows_within(mapping: TableMapping, rows: Iterable[Row], wanted: Collection[bytes]) -> list[Row]:

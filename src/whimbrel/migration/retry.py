@@ -158,8 +158,8 @@ def _rows_now(run: Run, connection: Mysql, mapping: TableMapping, letters: list[
     places: set[tuple[Value, ...]] = {_place(mapping, row) for row in rows}
     for item in items:
         places.update(mapping.source_keys(item))
-    whole = [place for place in places if None not in place]
-    return rows_where_equal(connection, table, mapping.group_columns, whole)
+    whole = [place for place in places if mapping.may_be_looked_up(place)]
+    return rows_where_equal(connection, table, mapping.lookup_columns, whole)
 
 
 def _rows_read_whole(run: Run, mapping: TableMapping, keys: list[Item]) -> list[Row]:
@@ -250,4 +250,4 @@ def _of_an_item(letter: Letter) -> bool:
 
 
 def _place(mapping: TableMapping, row: Row) -> tuple[Value, ...]:
-    return tuple(row[mapping.table.index(name)] for name in mapping.group_columns)
+    return tuple(row[mapping.table.index(name)] for name in mapping.lookup_columns)

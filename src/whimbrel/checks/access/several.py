@@ -54,7 +54,10 @@ def _collection(asked: AskedOfTable, mapping: TableMapping, tables: list[AskedOf
         return None
     parts: list[object] = [mapping.target]
     for part in template.parts:
-        parts.append(part.text if isinstance(part, Literal) else _equals(asked.alias, part.column, tables))
+        if isinstance(part, Literal):
+            parts.append(part.text)
+        else:
+            parts.append((part.form, part.default, _equals(asked.alias, part.column, tables)))
     return tuple(parts)
 
 

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from whimbrel.checks.access.parse import AskedOfTable
 from whimbrel.mapping.columns import Columns
 from whimbrel.mapping.design import TableMapping
-from whimbrel.mapping.templates import Literal, Reference, Template
+from whimbrel.mapping.formats import Reference, shown_in_python, sorts
+from whimbrel.mapping.templates import Literal, Template
 from whimbrel.mapping.trees import Leaf
 
 # Their canonical texts sort as the values do; "-1" and "10" do not.
@@ -117,13 +118,13 @@ def _sort_condition(
             continue
         behind = sources(Template("", (part,)))
         if behind <= bound:
-            text += f"{{{part.column}}}"
+            text += f"{{{shown_in_python(part)}}}"
             used |= behind
             continue
         operators = asked.ranges.get(part.column, []) if behind == {part.column} else []
         if operators and in_order(key, part.column, mapping):
             last = place == len(key.template.parts) - 1
-            return _ranged(name, key, text, part.column, operators, last), _kind(operators), used | {part.column}
+            return _ranged(name, key, text, part, operators, last), _kind(operators), used | {part.column}
         break
     if text and key.type == "S":
         return f"{name}.begins_with({_text(text)})", "begins_with", used
@@ -138,17 +139,23 @@ def in_order(key: KeyPart, column: str, mapping: TableMapping) -> bool:
     """Items come in the order of the column's values."""
     if key.type == "N":
         return True
-    return mapping.design.columns[column].kind in _SORTED_TEXTS or key.type == "B"
+    columns = mapping.design.columns
+    parts = [part for part in key.template.references if part.column == column]
+    return all(
+        columns[column].kind in _SORTED_TEXTS or key.type == "B" if part.plain else sorts(part, columns[column])
+        for part in parts
+    )
 
 
-def _ranged(name: str, key: KeyPart, before: str, column: str, operators: list[str], last: bool) -> str:
+def _ranged(name: str, key: KeyPart, before: str, part: Reference, operators: list[str], last: bool) -> str:
+    column = part.column
     if operators == ["begins"]:
         return f"{name}.begins_with({_text(f'{before}{{{column}_begin}}')})"
     if len(operators) == 1 and operators[0] != "between" and not before and last:
         word = {"<": "lt", "<=": "lte", ">": "gt", ">=": "gte"}[operators[0]]
         return f"{name}.{word}({value(key)})"
-    low = f"{{{column}_from}}" if {">", ">=", "between"} & set(operators) else ""
-    high = f"{{{column}_to}}" if {"<", "<=", "between"} & set(operators) else ""
+    low = f"{{{shown_in_python(part, f'{column}_from')}}}" if {">", ">=", "between"} & set(operators) else ""
+    high = f"{{{shown_in_python(part, f'{column}_to')}}}" if {"<", "<=", "between"} & set(operators) else ""
     if key.type != "S":
         return f"{name}.between({column}_from, {column}_to)"
     end = "" if high and last else "\\uffff"
@@ -159,7 +166,7 @@ def value(key: KeyPart) -> str:
     """The Python expression for a key's value, with the columns as variables."""
     if key.template.alone:
         return key.template.alone if key.type != "S" else f"str({key.template.alone})"
-    parts = [part.text if isinstance(part, Literal) else f"{{{part.column}}}" for part in key.template.parts]
+    parts = [part.text if isinstance(part, Literal) else f"{{{shown_in_python(part)}}}" for part in key.template.parts]
     return _text("".join(parts))
 
 

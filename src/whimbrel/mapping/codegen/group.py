@@ -14,6 +14,7 @@ from whimbrel.mapping.codegen.parts import (
     bound_of_frame,
     can_be_empty,
     carried_entries,
+    default_checks,
     function,
     indent,
     key_entries,
@@ -58,6 +59,7 @@ def _name_lines(design: Design) -> list[str]:
         return [*nulls, f"name = identity(({', '.join(value_of(design, one) for one in design.ordering)},))"]
     template = design.entry_name
     lines = null_checks(design, template, "the entry's name")
+    lines += default_checks(design, template, "the entry's name")
     if design.inside == "NS":
         column = design.columns[template.alone]
         return [*lines, f"name = {values.key_number_source(column, variable_of(design, column.name), 'the entry')}"]

@@ -9,7 +9,8 @@ from whimbrel.item import (
 )
 from whimbrel.mapping import values
 from whimbrel.mapping.attributes import Added, Carried, Design, Key
-from whimbrel.mapping.templates import Literal, Reference, Template
+from whimbrel.mapping.formats import Reference, tells
+from whimbrel.mapping.templates import Literal, Template
 from whimbrel.mapping.trees import Leaf, Tree, templates_of
 from whimbrel.mapping.unique import separators
 
@@ -30,24 +31,40 @@ def text_of(design: Design, template: Template) -> str:
         return f'f"{{{variable}}}"' if column.kind in values.INTEGER_KINDS else variable
     return values.text_source(
         [
-            values.literal_piece(part.text)
-            if isinstance(part, Literal)
-            else values.column_piece(design.columns[part.column], variable_of(design, part.column))
+            values.literal_piece(part.text) if isinstance(part, Literal) else _piece(design, part)
             for part in template.parts
         ]
     )
 
 
+def _piece(design: Design, part: Reference) -> str:
+    variable = variable_of(design, part.column)
+    if part.plain:
+        return values.column_piece(design.columns[part.column], variable)
+    return f"{{FORMATS[{design.formatted.index(part)}]({variable})}}"
+
+
 def null_checks(design: Design, template: Template, place: str) -> list[str]:
-    return [f"if {variable_of(design, name)} is None: refuse_null({name!r}, {place!r})" for name in template.columns]
+    return [f"if {variable_of(design, name)} is None: refuse_null({name!r}, {place!r})" for name in template.needed]
+
+
+def default_checks(design: Design, template: Template, place: str) -> list[str]:
+    """A value whose text is the one that stands for NULL refuses its row: else two rows would share a text."""
+    lines = []
+    for part in dict.fromkeys(template.references):
+        if part.default is not None and tells(part, design.columns[part.column]):
+            variable, text = variable_of(design, part.column), text_of(design, Template("", (part,)))
+            met = f"{variable} is not None and {text} == {part.default!r}"
+            lines += [f"if {met}: refuse_default({part.column!r}, {part.default!r}, {place!r})"]
+    return lines
 
 
 def separator_checks(design: Design, template: Template, place: str) -> list[str]:
     """Two rows never share a text: a column that runs into the literal beside it refuses its row."""
     lines = []
     for separator in separators(design, template):
-        column, literal = separator.column, separator.text
-        text = text_of(design, Template("", (Reference(column),)))
+        column, literal = separator.part.column, separator.text
+        text = text_of(design, Template("", (separator.part,)))
         met = f"{literal!r} in {text}"
         if len(literal) > 1:  # where they meet, a part of the text and a part of the separator could be one more
             beside = f"({text} + {literal!r}).find({literal!r}) < len({text})"
@@ -63,6 +80,7 @@ def key_lines(design: Design) -> list[str]:
         place = f"{('partition', 'sort')[number]} key {key.name!r}"
         limit = (MAX_PARTITION_KEY_BYTES, MAX_SORT_KEY_BYTES)[number]
         lines += null_checks(design, key.template, place)
+        lines += default_checks(design, key.template, place)
         lines += _one_key(design, key, f"k{number}", place, limit)
     return lines
 
@@ -111,9 +129,9 @@ def tree_of(design: Design, added: Added, tree: Tree) -> str:
     """Source of the AttributeValue. A leaf with a NULL in its template is NULL, or None where NULLs are left out."""
     if isinstance(tree, Leaf):
         leaf = _leaf(design, added, tree)
-        if not tree.template.columns:
+        if not tree.template.needed:
             return leaf
-        missing = " or ".join(f"{variable_of(design, name)} is None" for name in tree.template.columns)
+        missing = " or ".join(f"{variable_of(design, name)} is None" for name in tree.template.needed)
         return f"({'None' if design.omit_nulls else 'SMALL_NUMBERS[None]'} if {missing} else {leaf})"
     children = [(name, tree_of(design, added, child)) for name, child in tree.children]
     if tree.type == "L":

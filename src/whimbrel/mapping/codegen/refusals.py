@@ -20,6 +20,12 @@ def refuse_null(column: str, place: str) -> NoReturn:
     raise Refused(f"{place} needs column {column!r}, which is NULL")
 
 
+def refuse_default(column: str, text: str, place: str) -> NoReturn:
+    raise Refused(
+        f"{place}: column {column!r} is {shown(text)}, which stands for NULL there: another row could have it"
+    )
+
+
 def refuse_separator(column: str, text: str, separator: str, place: str) -> NoReturn:
     raise Refused(
         f"{place} has {separator!r} beside column {column!r}, whose own text {shown(text)} runs into it: "

@@ -1,0 +1,2 @@
+UPDATE t SET at = '1960-01-01 00:00:00' WHERE id = 1;
+UPDATE t SET at = '1970-01-01 00:00:00' WHERE id = 2;

@@ -1,0 +1,2 @@
+UPDATE account SET owner = x'00000000000000000000000000000001' WHERE name = 'Bob';
+UPDATE account SET id = x'aabbccddeeff00112233445566778800' WHERE name = 'Ann';
