@@ -22,6 +22,7 @@ def sides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Side
         monkeypatch.setattr(first_look, "read_directly", sides.read_directly)
         monkeypatch.setattr(second_look, "rows_of_items", sides.of_items)
         monkeypatch.setattr(second_look, "rows_where_equal", sides.where_equal)
+        monkeypatch.setattr(second_look, "average_row_bytes", lambda connection, table: 100)
         monkeypatch.setattr(first_look, "count_rows", sides.count)
         monkeypatch.setattr(first_look, "current_position", sides.position)
         monkeypatch.setattr(sides.stop, "wait", sides.wait)

@@ -102,7 +102,7 @@ class TableMapping:
         if mapped is None:  # rare: again, in an order that does not depend on that of the rows
             mapped = self._code.put_clashing_items(sorted(rows, key=self._primary_key_order))
         puts, refused, large = mapped
-        faults += [row_fault(self._compiled, origins.get(id(row), row), str(reason)) for row, reason in refused]
+        faults += [row_fault(self._compiled, origins.get(id(row), row), reason) for row, reason in refused]
         return puts, faults + [self._large(item) for item in large]
 
     def load_operations(self, puts: Sequence[Put]) -> Sequence[ItemOperation]:

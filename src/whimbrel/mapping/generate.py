@@ -30,7 +30,7 @@ from whimbrel.records import AttributeValue, Item, Put, Row
 KeyText = str | tuple[str, str]  # what tells items apart: the partition key's text, and the sort key's if there is one
 
 
-Mapped = tuple[list[Put], list[tuple[Row, Refused]], list[Item]]  # puts, rows refused and why, items that are too large
+Mapped = tuple[list[Put], list[tuple[Row, str]], list[Item]]  # puts, rows refused and why, items that are too large
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from typing import NamedTuple
+
+import orjson
 
 from whimbrel.dynamodb.pace import RateLimiter
 from whimbrel.dynamodb.read import get_items, meets
@@ -26,6 +28,7 @@ from whimbrel.migration.positions import reached
 from whimbrel.migration.waivers import NONE, Waivers
 from whimbrel.mysql.connect import Mysql
 from whimbrel.mysql.points import rows_where_equal
+from whimbrel.mysql.schema import average_row_bytes
 from whimbrel.project import Project
 from whimbrel.records import Item, Position, Row, Value
 from whimbrel.threads import Beside
@@ -33,6 +36,8 @@ from whimbrel.workers import processes
 
 PARTITION_ITEMS = 100_000
 RECHECKED_AT_ONCE = 1_000
+BYTES_AT_ONCE = 8 << 20  # of the items that are looked at together
+FIRST_GROUPS = 50  # items of several rows, of which nobody knows yet how many
 CONFIRMATIONS = 3  # times a difference must be seen with the source standing still
 ATTEMPTS = 40
 APPLIER_PATIENCE = 60.0  # seconds without any movement of the applied Position
@@ -78,6 +83,7 @@ class SecondLook:
         self._lineage = lineage
         self._folder = folder
         self._reads = count()
+        self._found_bytes = 0
         self._stop = stop
         self._report = report
         self._waivers = waivers
@@ -88,16 +94,23 @@ class SecondLook:
         )
 
     def recheck(self, candidates: Iterable[Item]) -> None:
+        """As many at a time as have BYTES_AT_ONCE: their rows and items are in memory together, several times."""
         # Where an expression makes the key, each look at the source reads the whole table: let it be worth it.
-        at_once = RECHECKED_AT_ONCE if all(each.invertible for each in self._mappings) else PARTITION_ITEMS
-        group: list[Item] = []
-        for key in candidates:
-            self._report.candidates += 1
-            group.append(key)
-            if len(group) == at_once:
-                self._settle(group)
-                group = []
-        self._settle(group)
+        most = RECHECKED_AT_ONCE if all(each.invertible for each in self._mappings) else PARTITION_ITEMS
+        at_once, left = 0, iter(candidates)
+        for first in left:
+            at_once = at_once or self._few(most)
+            group = [first, *islice(left, at_once - 1)]
+            self._report.candidates += len(group)
+            self._settle(group)
+            if size := self._found_bytes:  # else nothing is known of them yet
+                at_once = min(most, 4 * at_once, max(1, BYTES_AT_ONCE * len(group) // size))
+
+    def _few(self, most: int) -> int:
+        """How many items have BYTES_AT_ONCE by what the server estimates of a row, before the first are seen."""
+        row = max(average_row_bytes(self._connection, each.table) for each in self._mappings)
+        of_one = all(each.shape != "group" and not each.shared for each in self._mappings)
+        return max(1, min(most if of_one else FIRST_GROUPS, BYTES_AT_ONCE // max(1, row)))
 
     def _settle(self, keys: list[Item]) -> None:
         """Read ``keys`` again on both sides until each is equal, or different while its source stood still."""
@@ -196,7 +209,9 @@ class SecondLook:
         return read_whole_table(self.source, mapping, folder, use, count, self._stop)
 
     def _target_items(self, keys: list[Item]) -> dict[bytes, Item]:
-        return get_items(self._wire, self._target, keys, pace=self.pace, readers=self.readers, stop=self._stop)
+        found = get_items(self._wire, self._target, keys, pace=self.pace, readers=self.readers, stop=self._stop)
+        self._found_bytes = sum(len(orjson.dumps(item)) for item in found.values())
+        return found
 
     def _await_applied(self, position: Position) -> None:
         last, moved = self._applied.now(), time.monotonic()

@@ -105,7 +105,7 @@ def _group_put_items(design: Design, *, clashing: bool) -> list[str]:
         *indent(refuse, 2),
         f"        entries[name] = {_entry_value(design)}",
         "    except Refused as refusal:",
-        "        refused.append((row, refusal))",
+        "        refused.append((row, str(refusal)))",  # not the refusal, whose traceback leads back here
         *(_inside_result(design, clashing) if design.inside else _group_result(design, clashing)),
     ]
 

@@ -58,7 +58,7 @@ def _record_put_items(design: Design, make: list[str], *, clashing: bool) -> lis
         *indent([unpack(design), *make, *refuse], 2),
         f"        puts[{key}] = new(Put, (TABLE, {{{', '.join(key_entries(design))}}}, item))",
         "    except Refused as refusal:",
-        "        refused.append((row, refusal))",
+        "        refused.append((row, str(refusal)))",  # not the refusal, whose traceback leads back here
         *counted,
         "return list(puts.values()), refused, []",
     ]
