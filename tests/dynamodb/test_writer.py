@@ -16,7 +16,7 @@ from whimbrel.dynamodb.requests import batch_body, update_bodies
 from whimbrel.dynamodb.write import Rejected, Writer
 from whimbrel.errors import PrivilegeError, RequestRefused, Stopped, TargetUnreachable, Throttled
 from whimbrel.project import Target
-from whimbrel.records import Condition, Delete, Guarded, Item, ItemOperation, Put, Update
+from whimbrel.records import Condition, Delete, Fault, Guarded, Item, ItemOperation, Put, Update
 
 FRAME = frozenset({"pk", "sk", "kind"})
 TARGET = Target(endpoint="http://127.0.0.1:1", region="us-east-1", concurrency=4)
@@ -244,6 +244,7 @@ def test_guarded_operations_that_can_never_be_written(wire: MemoryWire, writer: 
         Rejected(operations[0], "no good"),
         Rejected(operations[1], next(each.reason for each in rejected if "JSON" in each.reason)),
     ]
+    assert rejected[0].fault("shop.t") == Fault("shop.t", "no good", {}, key(1), None)
     assert held(wire) == [put(3, a="y").item]
 
     def denied(operation: str, body: Body) -> None:

@@ -16,11 +16,12 @@ from demo.servers import Dynalite
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.errors import RequestRefused, Stopped
 from whimbrel.item import item_text, key_id
+from whimbrel.mapping.design import compile_mapping
 from whimbrel.mapping.provenance import ChangeMetadata
-from whimbrel.migration.digests import DELETED, ItemDigests, TargetSide
+from whimbrel.migration.digests import DELETED, ItemDigests, TargetSide, as_written
 from whimbrel.migration.target_process import TargetProcess
-from whimbrel.project import Target
-from whimbrel.records import Item
+from whimbrel.project import KeyRule, TableRule, Target
+from whimbrel.records import Column, Item, Table
 
 DIGESTS = ItemDigests([("pk", "S")], [])
 
@@ -119,10 +120,10 @@ def side(dynalite: Dynalite, tmp_path: Path) -> TargetSide:
     return TargetSide(dynalite.target(), name, DIGESTS, tmp_path / "digests", 4, 2, 7)
 
 
-@pytest.mark.parametrize("as_written", [False, True])
-def test_another_process_reads_the_same(side: TargetSide, tmp_path: Path, as_written: bool) -> None:
+@pytest.mark.parametrize("alike", [False, True])
+def test_another_process_reads_the_same(side: TargetSide, tmp_path: Path, alike: bool) -> None:
     stop, counts = threading.Event(), list[int]()
-    side = side._replace(digests=ItemDigests([("pk", "S")], [], as_written=as_written))
+    side = side._replace(digests=ItemDigests([("pk", "S")], [], as_written=alike))
     with TargetProcess(side, stop, counts.append) as process:
         read = process.result()
     with closing(DynamoClient(side.target)) as client:
@@ -157,3 +158,46 @@ def test_what_fails_beside_it_ends_it(side: TargetSide) -> None:
     silent = side._replace(target=Target(endpoint="http://127.0.0.1:9", region="us-east-1"))  # it would ask for ever
     with pytest.raises(OSError, match="the source"), TargetProcess(silent, threading.Event(), lambda items: None):
         raise OSError("the source")
+
+
+# -- whether values come back in the very form in which they were written ----------------------------------------------
+
+
+def written_alike(*columns: Column, **more: Any) -> bool:
+    rule = TableRule("shop.t", "items", **{"shape": "record", "partition_key": KeyRule("pk", "t#${id}"), **more})
+    return as_written(compile_mapping(rule, Table("shop", "t", (ID, *columns), ("id",))).design)
+
+
+ID = Column("id", "int", nullable=False)
+PRICE = Column("price", "decimal", length=10)
+NAME = Column("name", "text", nullable=False, charset="utf8mb4", length=20)
+
+
+@pytest.mark.parametrize(
+    ("column", "alike"),
+    [
+        (NAME, True),
+        (Column("raw", "binary", length=8), True),
+        (Column("n", "int"), True),
+        (Column("y", "year"), True),
+        (PRICE, False),  # 1.50 comes back as 1.5
+        (Column("f", "float"), False),
+        (Column("s", "set", members=("b", "a")), True),
+    ],
+)
+def test_a_column_comes_back_as_it_was_written(column: Column, alike: bool) -> None:
+    assert written_alike(column) is alike
+
+
+def test_types_keys_and_what_is_added_count_too() -> None:
+    assert written_alike(PRICE, types={"price": "S"})
+    assert written_alike(NAME, types={"id": "S"})
+    assert not written_alike(Column("s", "set", members=("b", "a")), types={"s": "SS"})
+    assert written_alike(partition_key=KeyRule("id", "${id}", "N"))
+    assert not written_alike(PRICE, types={"price": "S"}, sort_key=KeyRule("cost", "${price}", "N"), exclude=("price",))
+    assert written_alike(NAME, attributes={"full": "${name}!"})
+    number = {"m": {"M": {"n": {"N": "${id}"}}}}
+    assert not written_alike(NAME, attributes=number)
+    group = {"shape": "group", "partition_key": KeyRule("pk", "g#${name}"), "entry_value": "id", "entry_into": "ids"}
+    assert not written_alike(NAME, **group, entry_as="number-set")
+    assert written_alike(NAME, **{**group, "entry_into": ""}, entry_name="e${id}")

@@ -19,8 +19,8 @@ from whimbrel.checkpoint import Checkpoint
 from whimbrel.durable import is_sound
 from whimbrel.errors import StateError
 from whimbrel.migration import dirty
-from whimbrel.migration.dirty import DirtyKeys
-from whimbrel.migration.dirty_files import keys_line, texts_of
+from whimbrel.migration.dirty import DirtyKeys, dirty_since, newest_place, noted_since
+from whimbrel.migration.dirty_files import DirtyPlace, Unknown, keys_line, texts_of
 from whimbrel.migration.state import StateFolder
 from whimbrel.migration.verified import read_verified, write_verified
 from whimbrel.records import Delete, Item, Put
@@ -226,3 +226,42 @@ def test_a_key_is_written_before_it_counts_and_durable_before_the_checkpoint(
     kept.keys.save(1)
     assert durable[1] >= size
     assert durable[1] == kept.files()[-1].stat().st_size
+
+
+# -- what whimbrel wrote itself, since a moment ------------------------------------------------------------------------
+
+
+def test_what_was_noted_since_a_moment_is_in_the_file_of_then_and_later(kept: Kept) -> None:
+    root = kept.state.root
+    kept.write("long before")
+    kept.save(1)
+    kept.keys.cut()
+    kept.write("in the file of then")
+    then = newest_place(root)
+    assert then
+    assert then == dirty_since(root, None).place
+    kept.write("a")
+    kept.save(2)
+    kept.keys.cut()
+    kept.keys.add("other", [key("o")])
+    names = {
+        target: {orjson.loads(text)["k"]["S"] for text in texts} for target, texts in noted_since(root, then).items()
+    }
+    assert names == {"t": {"in the file of then", "a"}, "other": {"o"}}
+    later = newest_place(root)
+    assert later
+    assert later.file == then.file + 1
+    assert set(noted_since(root, later)) == {"other"}
+
+
+def test_a_moment_of_other_files_is_unknown(kept: Kept) -> None:
+    root = kept.state.root
+    kept.write("a")
+    now = newest_place(root)
+    assert now
+    for place in (None, DirtyPlace("another", now.file), DirtyPlace(now.set, now.file + 1), DirtyPlace(now.set, -1)):
+        with pytest.raises(Unknown, match="not all known"):
+            noted_since(root, place)
+    for file in kept.files():
+        file.unlink()
+    assert newest_place(root) is None
