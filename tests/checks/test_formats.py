@@ -72,3 +72,16 @@ def test_rows_that_a_format_refuses_are_counted(on_mariadb: Case, template: str,
     assert reason in case.reason("key-format")
     case.execute("DELETE FROM t WHERE id NOT IN (1)")
     assert "key-format" not in case.check()
+
+
+def test_values_without_a_code_are_counted(on_mariadb: Case) -> None:
+    case = on_mariadb
+    case.execute(TABLE, ROWS)
+    case.project(
+        'partition_key = { name = "id", type = "N" }\n'
+        'codes = { name = { "Zoë" = 1, XX = 2, none = 3 }, flag = { 0 = "a", 1 = "b", 2 = "c" } }'
+    )
+    reasons = case.reason("type-refused").replace(f"{case.database}.t: ", "")
+    assert reasons.splitlines() == ["1 rows: flag has no code (id=-7)", "1 rows: name has no code (id=2)"]
+    case.execute("DELETE FROM t WHERE id IN (-7, 2)")
+    assert "type-refused" not in case.check()

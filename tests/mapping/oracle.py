@@ -219,6 +219,17 @@ def entry(rule: TableRule, table: Table, row: Row) -> Any:
 def attribute(rule: TableRule, name: str, kind: str, value: Value) -> Any:
     if value is None:
         return ("NULL", True)
+    if name in rule.codes:
+        if value not in rule.codes[name]:
+            raise NoValue
+        code = rule.codes[name][str(value)]
+        return (
+            ("BOOL", code)
+            if isinstance(code, bool)
+            else ("N", Fraction(code))
+            if isinstance(code, int)
+            else ("S", code)
+        )
     if kind == "computed":
         kind = "binary" if isinstance(value, bytes) else "text" if isinstance(value, str) else "double"
     default = "N" if kind in ("int", "year", "bit", "decimal", "float", "double") else "S"

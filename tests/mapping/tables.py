@@ -98,7 +98,11 @@ def _with_expressions(draw: st.DrawFn, table: Table, rule: TableRule, used: list
             key = rule.partition_key
             if key.type == "S":
                 rule = replace(rule, partition_key=replace(key, value=key.value + "/${x}"))
-    spare = [one.name for one in table.columns if one.name not in {*used, *rule.exclude, rule.entry_value, *rule.types}]
+    spare = [
+        one.name
+        for one in table.columns
+        if one.name not in {*used, *rule.exclude, rule.entry_value, *rule.types, *rule.codes}
+    ]
     if spare and draw(st.booleans()):  # type: ignore[arg-type]
         rule = replace(rule, mask={draw(st.sampled_from(spare)): draw(st.sampled_from(["hash", "null"]))})
     return rule
@@ -118,6 +122,7 @@ def _record_rule(draw: st.DrawFn, table: Table, used: list[str]) -> TableRule:
         exclude=tuple(draw(st.sets(st.sampled_from(table.names), max_size=2))),
         rename={name: f"renamed_{name}" for name in draw(st.sets(st.sampled_from(spare or ["k0"]), max_size=1))},
         types=draw(_types(table)),
+        codes=draw(_codes(table)),
         attributes=draw(_attributes(used, table)),
         nulls=draw(st.sampled_from(["null", "omit"])),
     )
@@ -144,6 +149,7 @@ def _group_rule(draw: st.DrawFn, table: Table, used: list[str], shape: str) -> T
         entry_value=value,
         exclude=tuple(name for name in spare if name != value) if value else (),
         types=draw(_types(table)),
+        codes=draw(_codes(table)),
         attributes=draw(_attributes(key, table)),
     )
     if shape == "map":
@@ -167,6 +173,7 @@ def _set_rule(draw: st.DrawFn, table: Table, rule: TableRule, member: str, spare
         entry_value=member,
         exclude=tuple(spare),
         types={name: kind for name, kind in rule.types.items() if name != member},
+        codes={name: codes for name, codes in rule.codes.items() if name != member},
     )
 
 
@@ -215,6 +222,14 @@ def _types(draw: st.DrawFn, table: Table) -> dict[str, str]:
         if one.kind in TYPES and draw(st.integers(0, 3)) == 0:
             found[one.name] = draw(st.sampled_from(TYPES[one.kind]))
     return found
+
+
+@st.composite
+def _codes(draw: st.DrawFn, table: Table) -> dict[str, dict[str, Any]]:
+    """For ENUMs, one of whose values (that of an invalid name) may have none."""
+    codes = [{"small": 1, "large": 22}, {"small": True, "large": False}, {"small": "S", "large": "L", "": "?"}]
+    enums = [one.name for one in table.columns if one.kind == "enum"]
+    return {name: draw(st.sampled_from(codes)) for name in enums if draw(st.booleans())}
 
 
 @st.composite

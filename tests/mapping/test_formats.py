@@ -280,7 +280,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_every_row_comes_back_from_the_text_of_its_key(data: st.DataObject) -> None:
     names = data.draw(st.lists(st.sampled_from(sorted(TELLING)), min_size=1, max_size=3, unique=True))

@@ -163,6 +163,12 @@ def _clashes(design: Design) -> Iterator[Suspicion]:
 
 def _type_suspicions(one: Carried) -> Iterator[Suspicion]:
     column, name = one.column, quoted(one.column.name)
+    if one.codes:
+        known = ", ".join(as_bytes(literal(text)) for text, _ in one.codes)
+        yield Suspicion(
+            "type-refused", f"{as_bytes(column_text(column))} NOT IN ({known})", f"{column.name} has no code"
+        )
+        return
     if one.type == "BOOL":
         yield Suspicion("type-refused", f"{name} NOT IN (0, 1)", f"{column.name} must be BOOL, and is neither 0 nor 1")
     if one.type != "N":

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from whimbrel.item import Order
+from whimbrel.mapping.codes import Codes
 from whimbrel.mapping.formats import Reference
 from whimbrel.mapping.templates import Template
 from whimbrel.mapping.trees import Tree, templates_of
@@ -37,11 +38,14 @@ class Added(NamedTuple):
 
 
 class Carried(NamedTuple):
-    """A column that becomes an attribute (or an entry of a row's map): ``type`` is one of TYPES."""
+    """A column that becomes an attribute (or an entry of a row's map): ``type`` is one of TYPES, or that of the
+    ``codes`` that stand for its values.
+    """
 
     column: Column
     attribute: str
     type: str
+    codes: Codes = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +112,10 @@ class Design:
         templates = [*(key.template for key in self.keys), self.entry_name]
         templates += [template for each in self.added for template in templates_of(each.tree)]
         return tuple(dict.fromkeys(part for each in templates for part in each.references if not part.plain))
+
+    @property
+    def coded(self) -> tuple[Carried, ...]:
+        return tuple(one for one in (*self.carried, *self.ordering) if one.codes)
 
     @property
     def frame(self) -> frozenset[str]:

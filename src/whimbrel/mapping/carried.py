@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from whimbrel.mapping.attributes import Carried, Key
+from whimbrel.mapping.codes import codes_of, type_of
 from whimbrel.mapping.named import unknown_column
 from whimbrel.mapping.values import TYPES
 from whimbrel.project import TableRule
@@ -21,7 +22,7 @@ def carried_columns(
     if rule.shape == "group" and rule.entry_value:
         return _entry_column(rule, table, left_out, faults)
     return tuple(
-        Carried(column, attribute_name(rule, column.name), attribute_type(rule, column, faults))
+        carried(rule, column, attribute_name(rule, column.name), faults)
         for column in table.columns
         if column.name not in left_out
     )
@@ -46,7 +47,12 @@ def _entry_column(rule: TableRule, table: Table, left_out: set[str], faults: lis
             f"exclude them, or leave entry_value out to make each entry a map of all columns"
         )
     column = table.column(rule.entry_value)
-    return (Carried(column, rule.entry_value, attribute_type(rule, column, faults)),)
+    return (carried(rule, column, rule.entry_value, faults),)
+
+
+def carried(rule: TableRule, column: Column, attribute: str, faults: list[str]) -> Carried:
+    codes = codes_of(rule, column, faults)
+    return Carried(column, attribute, type_of(codes) if codes else attribute_type(rule, column, faults), codes)
 
 
 def attribute_type(rule: TableRule, column: Column, faults: list[str]) -> str:

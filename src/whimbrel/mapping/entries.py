@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from whimbrel.item import MAX_NAME_BYTES, Order, text_size
 from whimbrel.mapping.attributes import Added, Carried, Key
-from whimbrel.mapping.carried import attribute_name, attribute_type
+from whimbrel.mapping.carried import attribute_name, carried
 from whimbrel.mapping.columns import Columns
 from whimbrel.mapping.named import EMPTY, template_of, unknown_column
 from whimbrel.mapping.templates import Template, parse
@@ -51,7 +51,7 @@ def list_order(rule: TableRule, table: Table, faults: list[str]) -> tuple[Order,
     """A list's ordering attributes, and the columns that they are."""
     if rule.shape != "group" or rule.entry_as != "list":
         return (), ()
-    order, carried = [], []
+    order, ordering = [], []
     if rule.entry_value:
         faults.append("entry_value is not for a list: its elements are maps that have the columns of its order in them")
     if not rule.entry_order:
@@ -66,12 +66,13 @@ def list_order(rule: TableRule, table: Table, faults: list[str]) -> tuple[Order,
             faults.append(f"column {name!r} orders the list and cannot be excluded from its elements")
         else:
             column = table.column(name)
-            kind = attribute_type(rule, column, faults)
+            one = carried(rule, column, attribute_name(rule, name), faults)
+            kind = one.type
             if kind not in ("S", "N", "B", "EPOCH", "EPOCH_MS", "SECONDS"):
                 faults.append(f"column {name!r} of type {kind} cannot order a list: it takes S, N and B")
-            carried.append(Carried(column, attribute_name(rule, name), kind))
+            ordering.append(one)
             order.append((attribute_name(rule, name), direction == "desc"))
-    return tuple(order), tuple(carried)
+    return tuple(order), tuple(ordering)
 
 
 def group_faults(rule: TableRule, columns: Columns, added: tuple[Added, ...], keys: tuple[Key, ...]) -> list[str]:
@@ -103,8 +104,10 @@ def group_faults(rule: TableRule, columns: Columns, added: tuple[Added, ...], ke
         faults.append(f"entry_into must name the {rule.entry_as} that holds the entries")
     if rule.entry_as in ("list", *_SET_KINDS) and rule.entry_name:
         faults.append(f"entry_name is not for a {rule.entry_as}")
-    if rule.entry_as in _SET_KINDS and rule.entry_value in rule.types:
-        faults.append(f"types is not for {rule.entry_value!r}: a member of a {rule.entry_as} is what the set is of")
+    if rule.entry_as in _SET_KINDS and (rule.entry_value in rule.types or rule.entry_value in rule.codes):
+        faults.append(
+            f"types and codes are not for {rule.entry_value!r}: a member of a {rule.entry_as} is what the set is of"
+        )
     if rule.entry_value and (rule.attribute_prefix or rule.attribute_suffix or rule.attribute_case):
         faults.append(
             "attribute_prefix, _suffix and _case name what is made of columns: here entries have their own names"

@@ -6,6 +6,7 @@ Each function raises Refused, naming its ``place``, for a value that has no such
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from datetime import date
 from decimal import Decimal, InvalidOperation
@@ -22,6 +23,9 @@ SOURCES = {  # of generated code, for each type of ``types`` that is made here
     "SECONDS": '{{"N": seconds({variable})}}',
     "ANY": "computed({variable}, {place})",
 }
+
+
+_CALENDAR = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}( ([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?)?")
 
 
 class Refused(Exception):
@@ -111,6 +115,13 @@ def epoch_ms(text: str, place: str) -> str:
     if milliseconds != milliseconds.to_integral_value():
         raise Refused(f"{place} is {text}, which is not a whole number of milliseconds: use EPOCH")
     return plain(milliseconds)
+
+
+def calendar_text(value: Value, place: str) -> str:
+    """A computed column's time: a date, or a date and a time, as SQLite's functions print them."""
+    if not isinstance(value, str) or not _CALENDAR.fullmatch(value):
+        raise Refused(f"{place} is {shown(value)}, which is not a date or a time such as '2026-01-31 12:00:00'")
+    return value
 
 
 def microseconds_since_1970(text: str, place: str) -> int:

@@ -24,6 +24,7 @@ from whimbrel.mapping.codegen import refusals
 from whimbrel.mapping.codegen.group import group_functions
 from whimbrel.mapping.codegen.parts import taken
 from whimbrel.mapping.codegen.record import record_functions
+from whimbrel.mapping.codes import coder
 from whimbrel.mapping.forms import Refused
 from whimbrel.records import AttributeValue, Item, Put, Row
 
@@ -59,6 +60,7 @@ def generate(design: Design) -> GeneratedCode:
         "refuse_null": refusals.refuse_null,
         "refuse_default": refusals.refuse_default,
         "FORMATS": [formats.text_function(part, design.columns[part.column]) for part in design.formatted],
+        "CODES": [coder(one.column, one.codes) for one in design.coded],
         "refuse_separator": refusals.refuse_separator,
         "check_key": refusals.check_key,
         "check_name": refusals.check_name,
@@ -74,6 +76,7 @@ def generate(design: Design) -> GeneratedCode:
         "computed_text": forms.computed_text,
         "computed_binary": forms.computed_binary,
         "string_set": forms.string_set,
+        "calendar_text": forms.calendar_text,
         "epoch": forms.epoch,
         "epoch_ms": forms.epoch_ms,
         "seconds": forms.seconds,

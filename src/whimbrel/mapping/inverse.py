@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 
 from whimbrel.errors import MappingError
 from whimbrel.item import identity_of, key_id, normal, spelled
-from whimbrel.mapping.attributes import Key
-from whimbrel.mapping.back_values import decoded, reader, text_back
+from whimbrel.mapping.attributes import Carried, Key
+from whimbrel.mapping.back_values import Reader, decoded, reader, text_back
+from whimbrel.mapping.codes import decoder
 from whimbrel.mapping.design import TableMapping
 from whimbrel.mapping.forms import Refused, shown
 from whimbrel.mapping.returns import Returns, returns_of
@@ -76,7 +77,7 @@ class Inverse:
         self._columns = design.columns
         direct = {name for name in returns.read if name in self.table.names}
         self._readers = [
-            (one.column, one.attribute, reader(one.column, one.type), self.table.index(one.column.name))
+            (one.column, one.attribute, _reader(one), self.table.index(one.column.name))
             for one in design.carried
             if one.column.name in direct
         ]
@@ -304,6 +305,10 @@ class Inverse:
             found, given = _at(item, path), _at(puts[0].item, path)
             if found is not None and (given is None or normal(found) != normal(given)):
                 reading.differing[".".join(path)] = found
+
+
+def _reader(one: Carried) -> Reader:
+    return decoder(one.column, one.codes) if one.codes else reader(one.column, one.type)
 
 
 def _at(item: Item, path: tuple[str, ...]) -> AttributeValue | None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from whimbrel.mapping.attributes import Design
 from whimbrel.mapping.back_values import loses
+from whimbrel.mapping.codes import are_told
 from whimbrel.mapping.design import TableMapping
 from whimbrel.records import Filled
 
@@ -44,10 +45,12 @@ def returns_of(mapping: TableMapping, filled: Filled | None, new_attributes: str
     if filled is None:
         filled = Filled(required=frozenset(column.name for column in table.columns if not column.nullable))
     direct = {name for name in table.names if name not in mapping.seen.uses}
-    carried = {one.column.name: one for one in design.carried if one.column.name in direct}
+    carried = {one.column.name: one for one in design.carried if one.column.name in direct and are_told(one.codes)}
     named = _named(design) & direct
     read = frozenset((carried.keys() | named) & direct)
-    lossy = frozenset(name for name, one in carried.items() if loses(one.column, one.type) and name not in named)
+    lossy = frozenset(
+        name for name, one in carried.items() if not one.codes and loses(one.column, one.type) and name not in named
+    )
     extra = new_attributes.removeprefix("json:") if new_attributes.startswith("json:") else ""
     found = _Findings(mapping, filled, read, lossy, extra)
     return Returns(
@@ -129,6 +132,8 @@ class _Findings:
             return "masked"
         if name in rule.columns:
             return "replaced by an expression"
+        if name in rule.codes:
+            return "several of its values have one code"
         return "excluded" if name in rule.exclude else "in no attribute by itself"
 
     def _lost(self, name: str) -> str:

@@ -179,7 +179,12 @@ def _rule_faults(rule: TableRule, table: Table, source: Table) -> list[str]:
         faults.append(f"nulls {rule.nulls!r} is not known: it is 'null' or 'omit'")
     if rule.shape != "group" and (rule.entry_name or rule.entry_value or rule.entry_into or rule.entry_order):
         faults.append("entry_name and entry_value are for shape 'group'")
-    for setting, names in (("exclude", rule.exclude), ("rename", rule.rename), ("types", rule.types)):
+    for setting, names in (
+        ("exclude", rule.exclude),
+        ("rename", rule.rename),
+        ("types", rule.types),
+        ("codes", rule.codes),
+    ):
         faults += [unknown_column(f"{setting} names", name, table) for name in names if name not in table.names]
     return faults + [unknown_column("mask names", name, source) for name in rule.mask if name not in source.names]
 

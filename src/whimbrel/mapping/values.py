@@ -18,7 +18,8 @@ datetime                                S                S, EPOCH, EPOCH_MS   ``
 timestamp                               S                S, EPOCH, EPOCH_MS   ``2026-01-02T03:04:05.123Z``
 time                                    S                S, SECONDS           as it is
 binary, geometry                        B                B                    refused
-computed                                unchanged        S, N, B, BOOL, JSON  as it is, but no binary
+computed                                unchanged        … B, BOOL, JSON,     as it is, but no binary
+                                                         EPOCH, EPOCH_MS
 ======================================= ================ ==================== ==========================================
 
 NULL is ``{"NULL": true}`` (or left out, by rule) in an attribute and refused in a template. Zero and partial dates keep
@@ -42,7 +43,7 @@ from whimbrel.records import AttributeValue, Column, Value
 TYPES: dict[str, tuple[str, ...]] = {  # the first is the default
     "int": ("N", "S", "BOOL"),
     "bit": ("N", "S", "BOOL"),
-    "computed": ("ANY", "S", "N", "B", "BOOL", "JSON"),
+    "computed": ("ANY", "S", "N", "B", "BOOL", "JSON", "EPOCH", "EPOCH_MS"),
     "year": ("N", "S"),
     "decimal": ("N", "S"),
     "float": ("N", "S"),
@@ -111,6 +112,8 @@ def attribute_source(column: Column, kind: str, variable: str, place: str) -> st
         return f'SMALL_NUMBERS.get({variable}) or {{"N": f"{{{variable}}}"}}'
     if kind == "N":
         return f'{{"N": {_number_source(column, variable, place)}}}'
+    if column.kind == "computed" and kind.startswith("EPOCH"):
+        variable = f"calendar_text({variable}, {place!r})"
     if kind in forms.SOURCES:
         return forms.SOURCES[kind].format(variable=variable, place=repr(place))
     if column.kind == "computed" and kind == "B":

@@ -141,6 +141,7 @@ def fitted(rule: TableRule, first: Table, table: Table, known: Collection[str]) 
         exclude=(*(name for name in rule.exclude if name not in elsewhere), *ignored),
         rename=_without(rule.rename, elsewhere),
         types=_without(rule.types, elsewhere),
+        codes={name: value for name, value in rule.codes.items() if name not in elsewhere},
         mask=_without(rule.mask, elsewhere),
         before_image=_without(rule.before_image, elsewhere),
     )
@@ -152,7 +153,7 @@ def _without(settings: dict[str, str], names: Collection[str]) -> dict[str, str]
 
 def _names(rule: TableRule, column: str) -> bool:
     """Whether the rule speaks of the column in so many words."""
-    return column in rule.exclude or column in rule.rename or column in rule.types or column in rule.mask
+    return any(column in names for names in (rule.exclude, rule.rename, rule.types, rule.codes, rule.mask))
 
 
 def same_values(old: Column, new: Column) -> bool:

@@ -19,6 +19,9 @@ NEW_COLUMNS = ("stop", "ignore", "include")
 Tree = str | dict[str, Any]
 
 
+Code = bool | int | str
+
+
 @dataclass(frozen=True, slots=True)
 class KeyRule:
     """One key attribute of the target: its name, its type (S, N or B), and the template that fills it."""
@@ -71,6 +74,7 @@ class TableRule:
     name takes its place. ``mask`` is short for the same: "digits", "hash" or "null". ``filter``, an expression, says
     which rows exist at all. ``exclude``, ``rename``, ``types`` and ``attribute_prefix``, ``_suffix``, ``_case`` decide
     what a column is called and made into; a column of ``rename`` is named by it alone.
+    ``codes`` has for a column what stands for each of its values.
     ``attributes`` adds (name, template or typed tree); in a group only from columns that determine the item's key.
     ``nulls``: ``null`` writes {"NULL": true}, ``omit`` leaves the attribute out (not in a group).
     ``document`` names the map that holds the columns in shape document.
@@ -103,6 +107,7 @@ class TableRule:
     exclude: tuple[str, ...] = ()
     rename: dict[str, str] = field(default_factory=dict)
     types: dict[str, str] = field(default_factory=dict)
+    codes: dict[str, dict[str, Code]] = field(default_factory=dict)
     attributes: dict[str, Tree] = field(default_factory=dict)
     nulls: str = "null"
     document: str = "_doc"
@@ -138,6 +143,7 @@ def read_table_rule(section: Section, database: str) -> TableRule:
         exclude=tuple(section.strings("exclude")),
         rename=section.string_map("rename"),
         types=section.string_map("types", allowed=TYPES),
+        codes=_read_codes(section),
         attributes=_read_attributes(section),
         nulls=section.one_of("nulls", ("null", "omit")),
         document=section.string("document", "_doc") if shape == "document" else "_doc",
@@ -230,6 +236,18 @@ def constant_fault(value: Any) -> str:
         if kind in ("SS", "NS", "BS") and isinstance(content, list) and all(isinstance(each, str) for each in content):
             return ""
     return f'must be one typed value such as {{ S = "text" }} or {{ N = "1" }}, not {value!r}'
+
+
+def _read_codes(section: Section) -> dict[str, dict[str, Code]]:
+    """For each column, what stands for each of its values: all booleans, all integers or all texts."""
+    found: dict[str, dict[str, Code]] = {}
+    for name, codes in section.any_map("codes").items():
+        kinds = {type(code) for code in codes.values()} if isinstance(codes, dict) else set()
+        if len(kinds) == 1 and kinds <= {bool, int, str}:
+            found[name] = codes
+        else:
+            section.fault(f"codes.{name}", f"must be one table of true and false, integers or strings, not {codes!r}")
+    return found
 
 
 def _read_projection(section: Section) -> str | tuple[str, ...]:

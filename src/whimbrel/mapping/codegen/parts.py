@@ -156,11 +156,13 @@ def value_of(design: Design, carried: Carried) -> str:
     """Source of the AttributeValue of a column, whatever it holds."""
     variable = variable_of(design, carried.column.name)
     place = f"column {carried.column.name!r}"
-    present = present_of(carried, variable, place)
+    present = present_of(design, carried, variable, place)
     return present if present.startswith("SMALL_NUMBERS") else f'{{"NULL": True}} if {variable} is None else {present}'
 
 
-def present_of(carried: Carried, variable: str, place: str) -> str:
+def present_of(design: Design, carried: Carried, variable: str, place: str) -> str:
+    if carried.codes:
+        return f"CODES[{design.coded.index(carried)}]({variable})"
     return values.attribute_source(carried.column, carried.type, variable, place)
 
 

@@ -91,7 +91,7 @@ def _with_nulls_left_out(design: Design) -> list[str]:
         lines += ["document = {}", f'item[{design.document!r}] = {{"M": document}}']
     for carried in design.carried:
         variable = variable_of(design, carried.column.name)
-        value = present_of(carried, variable, f"column {carried.column.name!r}")
+        value = present_of(design, carried, variable, f"column {carried.column.name!r}")
         lines += [f"if {variable} is not None: {into}[{carried.attribute!r}] = {value}"]
     return lines
 
