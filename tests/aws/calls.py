@@ -5,7 +5,7 @@ Each account has proxies of its own, so what it asked for is read from what went
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,16 +48,17 @@ class Recorded:
     """A migration of one table for each of RULES; ``calls`` of an account are those that it made so far."""
 
     def __init__(self, folder: Path, source: MariaDB, target: DynamoServer, kinesalite: Kinesalite) -> None:
-        self.source, self.kinesalite, self.client = source, kinesalite, target.client()
+        self.source, self.target, self.kinesalite, self.client = source, target, kinesalite, target.client()
         self.marks, self.database = unique("marks"), source.new_database()
         self.targets = {name: unique(name.replace("_", "-")) for name in RULES}
         self.targets["shared_list"] = self.targets["shared"]
-        self._proxies = ExitStack()
+        self._open = ExitStack()
         self.tables = {each: self._proxy(target.endpoint) for each in ACCOUNTS}
         self.streams = {each: self._proxy(kinesalite.endpoint) for each in ACCOUNTS}
         self.work = Work(folder, source, self.database, target, "")
-        at = Target(endpoint=self.tables["function"].endpoint, region="us-east-1", mark=self.marks)
-        self.function = Function(kinesalite, target, target=at, client=_kinesis(self.streams["function"]))
+        at = Target(self.tables_at("function"), "us-east-1", self.profile("function"), mark=self.marks)
+        reading = self._open.enter_context(closing(_kinesis(self.streams_at("function"))))
+        self.function = Function(kinesalite, target, target=at, client=reading)
         self.stream = self.function.name
         self._make_marks()
         for name in RULES:
@@ -67,8 +68,27 @@ class Recorded:
             )
         self._write_project()
 
+    def tables_at(self, account: str) -> str:
+        return self.tables[account].endpoint
+
+    def streams_at(self, account: str) -> str:
+        return self.streams[account].endpoint
+
+    def profile(self, account: str) -> str:
+        return ""
+
+    def command(self, *arguments: str, code: int = 0) -> None:
+        self.work.call(*arguments, code=code)
+
+    def refuse_deletes(self) -> None:
+        """Of the function: as if these items could not be deleted, whoever asks for it."""
+        self.tables["function"].add("refuse", operation="DeleteItem", code="ValidationException")
+
+    def take_deletes(self) -> None:
+        self.tables["function"].clear()
+
     def _proxy(self, upstream: str) -> FaultProxy:
-        return self._proxies.enter_context(FaultProxy(upstream))
+        return self._open.enter_context(FaultProxy(upstream))
 
     def _make_marks(self) -> None:
         """As the template does."""
@@ -82,7 +102,7 @@ class Recorded:
         self.client.get_waiter("table_exists").wait(TableName=self.marks, WaiterConfig={"Delay": 1})
 
     def close(self) -> None:
-        self._proxies.close()
+        self._open.close()
 
     def _write_project(self) -> None:
         tables = "".join(
@@ -91,8 +111,9 @@ class Recorded:
         )
         self.project.write_text(
             f'[source]\nurl = "{self.source.url(self.database)}"\n'
-            f'[target]\nendpoint = "{self.tables["migrate"].endpoint}"\nregion = "us-east-1"\nmark = "{self.marks}"\n'
-            f'[log]\nengine = "kinesis"\nstream = "{self.stream}"\nendpoint = "{self.streams["migrate"].endpoint}"\n'
+            f'[target]\nendpoint = "{self.tables_at("migrate")}"\nregion = "us-east-1"\nmark = "{self.marks}"\n'
+            f'profile = "{self.profile("migrate")}"\n'
+            f'[log]\nengine = "kinesis"\nstream = "{self.stream}"\nendpoint = "{self.streams_at("migrate")}"\n'
             f'[apply]\nengine = "lambda"\n{tables}'
         )
 
@@ -103,7 +124,7 @@ class Recorded:
     def run(self) -> None:
         """From nothing to a migration that was repaired and verified."""
         self.execute("INSERT INTO {} VALUES (1, 1, 'a'), (1, 2, 'b'), (2, 1, 'c'), (3, 1, 'd'), (4, 1, 'e')")
-        call = self.work.call
+        call = self.command
         with self.function:
             call("check")
             call("migrate", "--dry-run")
@@ -121,11 +142,11 @@ class Recorded:
 
     def _leave_letters(self) -> None:
         """Of items that are too large, and of items that nobody may delete for now; the rows of both are gone."""
-        self.tables["function"].add("refuse", operation="DeleteItem", code="ValidationException")
+        self.refuse_deletes()
         self.execute("DELETE FROM {} WHERE g = 3")
         self.execute("UPDATE {} SET body = REPEAT('g', 410000) WHERE g = 4")
-        self.work.call("migrate", "--until-caught-up", code=4)
-        self.tables["function"].clear()
+        self.command("migrate", "--until-caught-up", code=4)
+        self.take_deletes()
         self.execute("DELETE FROM {} WHERE g = 4")
 
     def _disturb(self) -> None:
@@ -166,9 +187,9 @@ class Function(Served):
             raise
 
 
-def _kinesis(proxy: FaultProxy) -> Any:
+def _kinesis(endpoint: str) -> Any:
     keys: dict[str, Any] = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
-    return boto3.client("kinesis", endpoint_url=proxy.endpoint, region_name="us-east-1", **keys)
+    return boto3.client("kinesis", endpoint_url=endpoint, region_name="us-east-1", **keys)
 
 
 def _tables_of(body: dict[str, Any]) -> list[str]:

@@ -63,3 +63,15 @@ def test_every_call_is_allowed_and_every_right_is_used(recorded: Recorded) -> No
         made = recorded.calls(account)
         assert made - rights == set(), f"{account}: calls that no policy allows"
         assert rights - unseen - made == set(), f"{account}: rights that nobody uses"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("operation", ["DescribeStreamSummary", "PutRecords"])
+def test_a_right_on_the_stream_that_is_missing_ends_the_run(recorded: Recorded, operation: str) -> None:
+    with recorded.function:
+        recorded.command("migrate", "--until-caught-up")
+        recorded.execute("INSERT INTO {} VALUES (1, 1, 'a')")
+        recorded.streams["migrate"].add("refuse", operation=operation, code="AccessDeniedException")
+        said = recorded.work.call("migrate", "--until-caught-up", code=2).output
+    assert "PrivilegeError" in said
+    assert operation in said or recorded.stream in said

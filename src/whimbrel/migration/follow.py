@@ -77,7 +77,8 @@ class Follower:
         if error is not None:
             self._run.stop.set()  # else a target that does not answer would be waited for
         self._thread.join()
-        if self._failure:
+        ours = error is not None and isinstance(self._failure, Stopped)  # it says nothing of what happened
+        if self._failure and not ours:
             raise self._failure
 
     def _follow(self) -> None:

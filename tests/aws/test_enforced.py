@@ -1,0 +1,170 @@
+"""The whole flow under the policies, enforced by ministack, and with one right less each time.
+
+ministack enforces policies on DynamoDB. Nobody here enforces those on Kinesis, or what Lambda does itself: calls to
+Kinesis are compared with the policies in ``test_least_privilege``.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from demo.servers import Kinesalite, MariaDB, Ministack
+from tests.aws.calls import ACCOUNTS, Recorded
+from tests.conftest import started, unique
+from whimbrel.aws.policies import documents, filled, policies
+from whimbrel.errors import PrivilegeError
+from whimbrel.project import load_project
+
+pytestmark = pytest.mark.slow
+
+PATIENCE = 120.0
+KEYS: dict[str, Any] = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}  # ministack's root
+# Of each account, what it may do on the target tables and on the table of marks: each is taken away once.
+RIGHTS = [
+    *(("function", "Apply", name) for name in ("BatchWriteItem", "PutItem", "UpdateItem", "DeleteItem", "GetItem")),
+    *(("function", "Marks", name) for name in ("GetItem", "PutItem", "UpdateItem")),
+    *(("migrate", "Migrate", name) for name in ("BatchWriteItem", "PutItem", "UpdateItem", "DeleteItem")),
+    *(("migrate", "Migrate", name) for name in ("CreateTable", "DescribeTable", "Scan", "BatchGetItem", "Query")),
+    *(("migrate", "Marks", name) for name in ("GetItem", "Query", "PutItem", "UpdateItem", "DeleteItem")),
+    ("migrate", "Marks", "DescribeTable"),
+]
+Right = tuple[str, str, str]
+
+
+class Enforcing(Ministack):
+    name = "ministack-enforcing"
+
+    def _environment(self) -> dict[str, str]:
+        more = {"AUTH": "true", "SERVICES": "dynamodb,dynamodbstreams,iam,sts", "AWS_ACCESS_KEY_ID": "local"}
+        return {**super()._environment(), **more}
+
+
+class Denied(Exception):
+    """A command, or the function, could not do something."""
+
+
+class Enforced(Recorded):
+    """Without proxies: what a request is signed for must arrive as it is."""
+
+    @cached_property
+    def _iam(self) -> Any:
+        client = boto3.client("iam", endpoint_url=self.target.endpoint, region_name="us-east-1", **KEYS)
+        return self._open.enter_context(closing(client))
+
+    def tables_at(self, account: str) -> str:
+        return self.target.endpoint
+
+    def streams_at(self, account: str) -> str:
+        return self.kinesalite.endpoint
+
+    def profile(self, account: str) -> str:
+        return account
+
+    def refuse_deletes(self) -> None:
+        """There is no proxy that could."""
+
+    def take_deletes(self) -> None: ...
+
+    def command(self, *arguments: str, code: int = 0) -> None:
+        """Raises Denied as soon as anybody could not do something."""
+        process = self.work.start(*arguments, stderr=subprocess.STDOUT)
+        try:
+            out = self._output(process)
+        finally:
+            process.kill()
+            process.communicate()
+        if process.returncode != code and ("PrivilegeError" in out or "not authorized" in out):
+            raise Denied(out)
+        assert process.returncode == code, f"{arguments} ended with {process.returncode}\n{out}"
+
+    def _output(self, process: subprocess.Popen[str]) -> str:
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            try:
+                return process.communicate(timeout=0.1)[0]
+            except subprocess.TimeoutExpired:
+                if self.function.refused:
+                    assert isinstance(self.function.refused[0], PrivilegeError), self.function.refused
+                    raise Denied(str(self.function.refused[0])) from None
+        raise AssertionError(f"{process.args!r} did not end")
+
+    def allow(self, account: str, less: Right | None) -> dict[str, str]:
+        """Make a user with the account's policies, but for the right ``less``; its keys."""
+        user, iam = unique(account), self._iam
+        iam.create_user(UserName=user)
+        variables = {"AWS::Partition": "aws", "AWS::Region": "us-east-1", "AWS::AccountId": "000000000000"}
+        variables |= {"StreamName": self.stream, "MarkTable": self.marks, "FunctionName": "fn"}
+        granted = policies(load_project(self.project))[account]
+        for number, document in enumerate(documents(account, granted)):
+            text = json.dumps(_without(filled(document, variables), account, less))
+            iam.put_user_policy(UserName=user, PolicyName=f"part-{number}", PolicyDocument=text)
+        made: dict[str, str] = iam.create_access_key(UserName=user)["AccessKey"]
+        return made
+
+
+def _without(document: dict[str, Any], account: str, less: Right | None) -> dict[str, Any]:
+    if less is None or less[0] != account:
+        return document
+    for statement in document["Statement"]:
+        if statement["Sid"].startswith(less[1]):
+            statement["Action"] = [each for each in statement["Action"] if each != f"dynamodb:{less[2]}"]
+    document["Statement"] = [each for each in document["Statement"] if each["Action"]]
+    return document
+
+
+@pytest.fixture(scope="module")
+def enforcing(server_folder: Path) -> Iterator[Enforcing]:
+    yield from started(Enforcing, server_folder)
+
+
+@pytest.fixture
+def enforced(
+    tmp_path: Path, mariadb: MariaDB, enforcing: Enforcing, kinesalite: Kinesalite, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Enforced]:
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    (tmp_path / "credentials").write_text("[function]\n[migrate]\n")
+    made = Enforced(tmp_path, mariadb, enforcing, kinesalite)
+    yield made
+    made.close()
+
+
+def run(enforced: Enforced, less: Right | None = None) -> None:
+    lines = []
+    for account in ACCOUNTS:
+        keys = enforced.allow(account, less)
+        lines += [f"[{account}]", f"aws_access_key_id = {keys['AccessKeyId']}"]
+        lines += [f"aws_secret_access_key = {keys['SecretAccessKey']}", ""]
+    (enforced.work.folder / "credentials").write_text("\n".join(lines))
+    enforced.run()
+
+
+def test_the_policies_are_enough(enforced: Enforced) -> None:
+    run(enforced)
+
+
+@pytest.mark.parametrize("less", RIGHTS, ids="-".join)
+def test_none_of_the_rights_can_be_left_out(enforced: Enforced, less: Right) -> None:
+    with pytest.raises(Denied) as caught:
+        run(enforced, less)
+    assert f"dynamodb:{less[2]}" in str(caught.value)
+
+
+def test_all_rights_on_dynamodb_are_tried(enforced: Enforced) -> None:
+    granted = {
+        (account, allowed.sid.rstrip("0123456789"), action.removeprefix("dynamodb:"))
+        for account, statements in policies(load_project(enforced.project)).items()
+        for allowed in statements
+        for action in allowed.actions
+        if action.startswith("dynamodb:")
+    }
+    assert granted == set(RIGHTS)
