@@ -85,3 +85,16 @@ def test_values_without_a_code_are_counted(on_mariadb: Case) -> None:
     assert reasons.splitlines() == ["1 rows: flag has no code (id=-7)", "1 rows: name has no code (id=2)"]
     case.execute("DELETE FROM t WHERE id IN (-7, 2)")
     assert "type-refused" not in case.check()
+
+
+def test_a_hot_partition_is_found_by_the_text_that_a_lossy_format_gives(on_mariadb: Case) -> None:
+    case = on_mariadb
+    case.execute(
+        "CREATE TABLE t (id INT PRIMARY KEY, day DATETIME NOT NULL)",
+        "INSERT INTO t SELECT seq, IF(seq <= 1500, '2026-01-31', '2026-02-01') + INTERVAL seq SECOND FROM seq_1_to_2000",
+    )
+    sort = 'sort_key = { name = "id", type = "N" }'
+    case.project(f'partition_key = {{ name = "pk", value = "DAY#${{day:%Y-%m-%d}}" }}\n{sort}')
+    assert "DAY#2026-01-31 has 1,500 rows, 75% of all" in case.reason("hot-partition")
+    case.project(f'partition_key = {{ name = "pk", value = "DAY#${{day:%Y-%m-%d}}#${{id%4}}" }}\n{sort}')
+    assert "hot-partition" not in case.check()

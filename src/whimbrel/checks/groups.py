@@ -9,7 +9,7 @@ from whimbrel.checks.ask import TimedQueries
 from whimbrel.checks.data import LARGE_ITEM
 from whimbrel.checks.findings import Finding, finding
 from whimbrel.checks.scope import Scope
-from whimbrel.checks.sql import as_bytes, frame_size, in_sql, row_size
+from whimbrel.checks.sql import as_bytes, frame_size, in_sql, row_size, template_text
 from whimbrel.item import MAX_ITEM_BYTES, item_size
 from whimbrel.mapping.design import TableMapping
 from whimbrel.mysql.connect import quoted
@@ -102,10 +102,22 @@ def partitions(queries: TimedQueries, mapping: TableMapping, scope: Scope, rows:
     """The heaviest partition keys; empty where each row has one of its own."""
     template = mapping.design.keys[0].template
     names, told = template.columns, template.told(mapping.design.columns)
-    if not rows or told >= set(mapping.table.primary_key) or not told.issuperset(names):
+    if not rows or told >= set(mapping.table.primary_key):
         return []
+    if not told.issuperset(names):
+        return _by_text(queries, mapping, scope, rows)
     heavy = _heaviest(queries, mapping, scope, names, "COUNT(*)", "", 0)
     return [Partition(shown_key(names, key), count, count / rows) for key, count, _ in heavy]
+
+
+def _by_text(queries: TimedQueries, mapping: TableMapping, scope: Scope, rows: int) -> list[Partition]:
+    """By the keys themselves, where a lossy format brings several values of its columns to one."""
+    text = template_text(mapping.design.keys[0].template, mapping.design)
+    statement = (
+        f"SELECT {text} AS k, COUNT(*) AS n FROM {scope.sql} GROUP BY k HAVING k IS NOT NULL ORDER BY n DESC "
+        f"LIMIT {HEAVIEST}"
+    )
+    return [Partition(str(key), int(n), int(n) / rows) for key, n in queries.rows(statement, mapping.source)]
 
 
 def partition_findings(mapping: TableMapping, heaviest: list[Partition]) -> Iterator[Finding]:
@@ -120,9 +132,11 @@ def partition_findings(mapping: TableMapping, heaviest: list[Partition]) -> Iter
 
 def partition_of(mapping: TableMapping, row: Row) -> str:
     """The columns behind the row's partition key, for people."""
-    names = mapping.design.keys[0].template.columns
-    if not in_sql(mapping, mapping.design.keys[0].template):
-        return str(mapping.item_key(row))
+    template = mapping.design.keys[0].template
+    names = template.columns
+    if not in_sql(mapping, template) or not template.told(mapping.design.columns).issuperset(names):
+        key = mapping.item_key(row)
+        return str(next(iter(key[mapping.design.keys[0].name].values()))) if key else str(key)
     return shown_key(names, tuple(row[mapping.table.index(name)] for name in names))
 
 
