@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.migration.loading import GROUP, TABLE
-from whimbrel.mapping.design import compile_mapping
+from tests.migration.loading import GROUP, RECORD, TABLE
+from whimbrel.mapping.design import TableMapping, compile_mapping
 from whimbrel.migration import first_look
-from whimbrel.records import Row
+from whimbrel.records import Column, Row
 
 MAPPING = compile_mapping(GROUP, TABLE)
 ROWS: list[Row] = [(n, n // 12, f"name {n:04}") for n in range(1_300)]
@@ -61,3 +62,15 @@ def test_what_is_given_up_leaves_no_file(tmp_path: Path, monkeypatch: pytest.Mon
     groups.drop()
     assert used == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_page_has_the_fewer_items_the_wider_they_are() -> None:
+    def wide(columns: int) -> TableMapping:
+        more = tuple(Column(f"c{number}", "int") for number in range(columns - 1))
+        return compile_mapping(RECORD, replace(TABLE, columns=(*TABLE.columns[:1], *more)))
+
+    assert first_look.page_items([wide(3)]) == 1_000
+    assert first_look.page_items([wide(10)]) == 400
+    assert first_look.page_items([wide(200)]) == 200
+    assert first_look.page_items([wide(3), wide(16)]) == 250
+    assert first_look.page_items([MAPPING]) == 200, "as of fifty columns"

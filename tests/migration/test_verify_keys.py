@@ -113,8 +113,11 @@ def test_only_what_is_dirty_is_compared(both: Both, still: Position | None) -> N
     both.sides.items.pop(both.sides.wire.identity(key("extra")))
     both.sides.migrate()
     both.sides.item(third)["more"] = {"S": "not looked at"}
+    until = dirty_items(both.prepared).position
     assert both.quick(still=still) == {}
     assert both.looked_at == 3
+    assert both.verified
+    assert both.verified.position == until
     moved = both.verified
     assert moved is not None
     assert begun is not None
