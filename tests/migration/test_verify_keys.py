@@ -14,11 +14,13 @@ from tests.migration.kept import AT, Kept
 from tests.migration.sides import GROUP, RECORD, TABLE, Sides, filled
 from whimbrel.errors import StateError
 from whimbrel.migration import differences, second_look, verify
+from whimbrel.migration.dead import letter_of
 from whimbrel.migration.dirty import dirty_since
 from whimbrel.migration.verified import Verified, read_verified, rules_now
 from whimbrel.migration.verify import dirty_items, verify_all, verify_keys
+from whimbrel.migration.waivers import NONE, Waivers
 from whimbrel.project import Target
-from whimbrel.records import Item, Position
+from whimbrel.records import Fault, Item, Position
 
 
 class Both:
@@ -46,14 +48,14 @@ class Both:
         made = self.sides
         return all(each.equal for each in verify_all(self.prepared, made.wire, made.applied, made.stop, made.progress))  # type: ignore[arg-type]
 
-    def quick(self, *, still: Position | None = None) -> dict[str, int]:
+    def quick(self, waivers: Waivers = NONE, *, still: Position | None = None) -> dict[str, int]:
         made = self.sides
         self.kept.keys.cut()
         dirty = dirty_items(self.prepared)
         (report,) = verify_keys(
-            self.prepared, dirty, made.wire, made.applied, made.stop, made.progress, still=still  # type: ignore[arg-type]
+            self.prepared, dirty, made.wire, made.applied, made.stop, made.progress, waivers, still=still  # type: ignore[arg-type]
         )  # fmt: skip
-        self.looked_at = report.candidates
+        self.looked_at, self.waived = report.candidates, report.waived
         return report.counts
 
     def write(self, *names: str) -> None:
@@ -219,3 +221,16 @@ def test_what_is_written_while_it_reads_is_dirty_afterwards(both: Both) -> None:
     both.kept.keys.cut()
     assert both.whole()
     assert dirty_since(both.root, both.verified).texts == {"items": {b'{"pk":{"S":"%b"}}' % name.encode()}}
+
+
+def test_a_difference_that_is_a_waived_dead_letter_stands_apart(both: Both) -> None:
+    first, second, *_ = names(both)
+    both.write(first, second)
+    both.sides.items.pop(both.sides.wire.identity(key(first)))
+    letter = letter_of(Fault("shop.things", "too large", {}, key(first), None), "apply")
+    assert both.quick() == {"missing": 1}
+    assert both.quick(Waivers([letter | {"table": "shop.other"}])) == {"missing": 1}
+    assert both.quick(Waivers([letter | {"item_key": key(second)}])) == {"missing": 1}
+    assert both.waived == []
+    assert both.quick(Waivers([letter])) == {}
+    assert [each.key for each in both.waived] == [key(first)]
