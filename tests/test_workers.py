@@ -121,6 +121,20 @@ def test_workers_are_ended_where_their_user_fails(stop: threading.Event) -> None
     assert workers._all == []
 
 
+def test_what_cannot_be_sent_leaves_no_process(stop: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+    real = subprocess.Popen
+
+    def popen(*arguments: Any, **more: Any) -> subprocess.Popen[bytes]:
+        started.append(real(*arguments, **more))
+        return started[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    with pytest.raises(TypeError, match="pickle"), Workers(worker_jobs.begin, ["a", threading.Lock()], stop):
+        raise AssertionError("it began")
+    assert [each.returncode for each in started] == [-signal.SIGKILL, -signal.SIGKILL]
+
+
 def test_none_outlives_its_parent_and_the_lock_is_held_until_it_is_gone(tmp_path: Path) -> None:
     """The parent is killed while the worker is stopped, as one is that waits for memory: nobody else may begin."""
     code = f"from {worker_jobs.__name__} import parent; parent({str(tmp_path)!r})"

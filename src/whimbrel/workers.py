@@ -175,7 +175,11 @@ class _Worker:
             raise
         finally:
             theirs.close()
-        self._send(purpose)
+        try:
+            self._send(purpose)
+        except BaseException:  # what it is for cannot be sent
+            self.end()
+            raise
 
     def give(self, job: Any) -> None:
         self.jobs.append(job)
