@@ -49,5 +49,6 @@ def error_for(status: int, code: str, message: str, place: str) -> WhimbrelError
     if status >= 500 or status == 408 or code == "InternalServerError":
         return TargetUnreachable(f"{code}: {message}", place=place)
     if code in _DENIED:
-        return PrivilegeError(message, place=place, hint="Give the account this permission on the table.")
+        hint = "Give the account this permission; docs/security.md and docs/aws.md list what is needed."
+        return PrivilegeError(message, place=place, hint=hint)
     return RequestRefused(f"{code}: {message}", code=code, place=place, hint=_HINTS.get(code, ""))
