@@ -136,6 +136,7 @@ GROUP = TableRule("shop.t", "things", "group", KeyRule("pk", "${name}"), entry_i
         ({"entry_as": "string-set", "entry_value": "total", "exclude": ("ok",)}, "'id' of the primary key is not in"),
         ({"entry_as": "number-set", "entry_value": "name"}, "(text) cannot be the member of a number-set"),
         ({"entry_as": "string-set", "entry_value": "id", "types": {"id": "S"}}, "types is not for 'id'"),
+        ({"entry_as": "string-set", "entry_value": "id", "codes": {"id": {"1": "a"}}}, "codes is not for 'id'"),
         ({"entry_as": "string-set", "entry_value": "id"}, "nothing carries columns 'total', 'ok'"),
         ({"entry_as": "map", "entry_name": "${id}", "entry_into": ""}, "entry_into must name the map"),
         ({"entry_as": "map", "entry_name": "${id}", "entry_into": "pk"}, "would both be attribute 'pk'"),

@@ -104,10 +104,11 @@ def group_faults(rule: TableRule, columns: Columns, added: tuple[Added, ...], ke
         faults.append(f"entry_into must name the {rule.entry_as} that holds the entries")
     if rule.entry_as in ("list", *_SET_KINDS) and rule.entry_name:
         faults.append(f"entry_name is not for a {rule.entry_as}")
-    if rule.entry_as in _SET_KINDS and (rule.entry_value in rule.types or rule.entry_value in rule.codes):
-        faults.append(
-            f"types and codes are not for {rule.entry_value!r}: a member of a {rule.entry_as} is what the set is of"
-        )
+    faults += [
+        f"{setting} is not for {rule.entry_value!r}: a member of a {rule.entry_as} is what the set is of"
+        for setting, names in (("types", rule.types), ("codes", rule.codes))
+        if rule.entry_as in _SET_KINDS and rule.entry_value in names
+    ]
     if rule.entry_value and (rule.attribute_prefix or rule.attribute_suffix or rule.attribute_case):
         faults.append(
             "attribute_prefix, _suffix and _case name what is made of columns: here entries have their own names"
