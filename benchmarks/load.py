@@ -108,7 +108,7 @@ def _theirs(work: str, what: str, endpoint: str, items: list[dict[str, Any]]) ->
     try:
         python = their_python()
     except (OSError, subprocess.CalledProcessError) as error:
-        print(f"(without pydynox and aiodynamo: {error!r})\n")
+        print(f"(without pydynox and aiodynamo: {error!r})\n", file=sys.stderr)
         return {}
 
     def run(client: str) -> tuple[float, float]:

@@ -247,20 +247,29 @@ WAYS: dict[str, Callable[[Path], str]] = {
 # --- the comparison ------------------------------------------------------------------------------------------------
 
 
+def can_run(way: str) -> bool:
+    try:
+        return way != "polars" or bool(their_python())
+    except (OSError, subprocess.CalledProcessError) as error:
+        print(f"(without polars: {error!r})\n", file=sys.stderr)
+        return False
+
+
 def compare(folder: Path, base: int, scale: list[int], repeat: int) -> dict[str, Any]:
     """Medians of CPU for each way and size; the ways take turns, so that a slow moment of the machine meets all."""
     for name, program in PROGRAMS.items():
         (folder / name).write_text(program)
     write_inputs(folder, 1)
-    start = {way: statistics.median(cpu(command(folder)) for _ in range(repeat)) for way, command in WAYS.items()}
+    ways = {way: command for way, command in WAYS.items() if can_run(way)}
+    start = {way: statistics.median(cpu(command(folder)) for _ in range(repeat)) for way, command in ways.items()}
     sizes = []
     for times in scale:
         rows = write_inputs(folder, base * times)
         if times == scale[0]:
-            check_equal(folder)
-        taken: dict[str, list[float]] = {way: [] for way in WAYS}
+            check_equal(folder, ways)
+        taken: dict[str, list[float]] = {way: [] for way in ways}
         for _ in range(repeat):
-            for way, command in WAYS.items():
+            for way, command in ways.items():
                 taken[way].append(cpu(command(folder)))
         sizes.append(_figures(rows, {way: statistics.median(each) for way, each in taken.items()}, start))
     return {"start_ms": {way: round(seconds * 1e3, 1) for way, seconds in start.items()}, "sizes": sizes}
@@ -283,10 +292,10 @@ def cpu(command: str) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def check_equal(folder: Path) -> None:
+def check_equal(folder: Path, ways: dict[str, Callable[[Path], str]]) -> None:
     """All must make the same items."""
     first = _items(whimbrel(folder))
-    for way, command in WAYS.items():
+    for way, command in ways.items():
         assert _items(command(folder)) == first, f"{way} made other items"
 
 
@@ -309,7 +318,7 @@ def table_of(report: dict[str, Any]) -> str:
         taken, apart = size["cpu_us_per_row"], size["without_start_us_per_row"]
         lines.append(
             f"{size['rows']:>9,} rows {taken['whimbrel']:>8.2f} {apart['whimbrel']:>14.2f} {taken['post']:>9.2f}"
-            f"{taken['post_tuned']:>14.2f} {taken['duckdb']:>8.2f} {taken['polars']:>8.2f}"
+            f"{taken['post_tuned']:>14.2f} {taken['duckdb']:>8.2f} {taken.get('polars', float('nan')):>8.2f}"
             f"{size['times_less_cpu']['post']:>15.1f}"
         )
     lines.append(f"start alone, ms: {report['start_ms']}")

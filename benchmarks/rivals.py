@@ -49,7 +49,9 @@ class Contestant:
 
 
 def their_python() -> Path:
-    """Raises OSError or CalledProcessError where the environment cannot be had."""
+    """Raises OSError or CalledProcessError where the environment cannot be had; WHIMBREL_RIVALS=none does without."""
+    if RIVALS.name == "none":
+        raise OSError("WHIMBREL_RIVALS is none")
     python, has = (RIVALS / "bin" / "python").absolute(), RIVALS / "has.txt"
     if not has.exists() or has.read_text().split() != PACKAGES:
         subprocess.run([sys.executable, "-m", "venv", str(RIVALS)], check=True, capture_output=True)

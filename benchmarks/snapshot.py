@@ -126,6 +126,12 @@ WAYS: dict[str, Callable[[Source, str, Path], int]] = {
 
 
 def can_run(way: str) -> bool:
+    if "connectorx" in way:
+        try:
+            return bool(their_python())
+        except (OSError, subprocess.CalledProcessError) as error:
+            print(f"(without connectorx: {error!r})\n", file=sys.stderr)
+            return False
     if "mydumper" in way:
         return shutil.which("mydumper") is not None
     return way != "dump + gzip" or dump_program() is not None

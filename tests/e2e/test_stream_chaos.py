@@ -27,7 +27,7 @@ pytestmark = pytest.mark.chaos
 
 ROOT = Path(__file__).parents[2]
 SEED = os.environ.get("WHIMBREL_CHAOS_SEED", "1")
-KILLS = int(os.environ.get("WHIMBREL_CHAOS_N", "52")) // 2  # in each of two migrations
+KILLS = int(os.environ.get("WHIMBREL_CHAOS_N", "8")) // 2  # in each of two migrations
 MOST_SHARDS = 12  # that there have ever been: the stand-in polls them all
 
 

@@ -15,7 +15,11 @@ from whimbrel.cli.main import main
 
 # Those that run until they are stopped, or ask AWS first when nothing is wrong with their arguments.
 LEFT_OUT = {"serve", "schedule", "endpoint", "export"}
-COMMANDS = sorted(set(main.commands) - LEFT_OUT)
+COMMANDS: dict[str, click.Command] = {}
+for word in sorted(set(main.commands) - LEFT_OUT):
+    each = main.commands[word]
+    within = each.commands if isinstance(each, click.Group) else {}
+    COMMANDS |= {f"{word} {name}": command for name, command in within.items()} or {word: each}
 PROJECT = """
 [source]
 url = "mysql://user@127.0.0.1:1/shop"
@@ -30,8 +34,7 @@ partition_key = { name = "id", type = "N" }
 @often(15)
 @given(data=st.data())
 def test_arguments_of_any_kind(tmp_path: Path, name: str, data: st.DataObject) -> None:
-    command = main.commands[name]
-    options = [text for each in command.params if isinstance(each, click.Option) for text in each.opts]
+    options = [text for each in COMMANDS[name].params if isinstance(each, click.Option) for text in each.opts]
     (tmp_path / "whimbrel.toml").write_text(PROJECT)
     (tmp_path / "folder").mkdir(exist_ok=True)
     (tmp_path / "bytes").write_bytes(b"\xff\xfe\0")
@@ -45,7 +48,9 @@ def test_arguments_of_any_kind(tmp_path: Path, name: str, data: st.DataObject) -
     )
     arguments = data.draw(st.lists(one, max_size=4))
     project = data.draw(st.sampled_from([["-p", str(tmp_path / "whimbrel.toml")], []]))
-    result = CliRunner().invoke(main, [name, *project, *arguments], input="", env={"WHIMBREL_SOURCE_PASSWORD": "x"})
+    result = CliRunner().invoke(
+        main, [*name.split(), *project, *arguments], input="", env={"WHIMBREL_SOURCE_PASSWORD": "x"}
+    )
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     assert result.exit_code in (0, 2, 3), result.output

@@ -156,7 +156,8 @@ def _group_rule(draw: st.DrawFn, table: Table, used: list[str], shape: str) -> T
         return replace(rule, entry_as="map", entry_into="inside")
     if shape == "list":
         order = tuple(name + draw(st.sampled_from(["", " desc"])) for name in dict.fromkeys(entry))
-        return replace(rule, entry_as="list", entry_into="inside", entry_name="", entry_order=order)
+        codes = {name: codes for name, codes in rule.codes.items() if name not in entry or True not in codes.values()}
+        return replace(rule, entry_as="list", entry_into="inside", entry_name="", entry_order=order, codes=codes)
     if shape == "set":
         return draw(_set_rule(table, rule, entry[0], spare))
     return rule

@@ -11,11 +11,11 @@ from typing import Any
 import orjson
 
 from whimbrel.migration.history import History, Name
-from whimbrel.project import TableRule
+from whimbrel.project import KeyRule, TableRule
 from whimbrel.records import Table
 
 _POLICIES = ("new_columns", "assert_unique")  # they change no item
-_BY_COLUMN = ("rename", "types", "mask")
+_BY_COLUMN = ("rename", "types", "mask", "codes")
 
 
 def unsafe_edits(past: History, rules: Iterable[TableRule], now: Mapping[Name, Table]) -> list[str]:
@@ -25,7 +25,7 @@ def unsafe_edits(past: History, rules: Iterable[TableRule], now: Mapping[Name, T
     nothing could be made of the former, nor of the latter from here on.
     """
     before = {rule["source"]: rule for rule in past.rules}
-    after = {rule.source: orjson.loads(orjson.dumps(asdict(rule))) for rule in rules}
+    after = {rule.source: _plain(rule) for rule in rules}
     edits = [f"[[table]] {source} is gone" for source in before.keys() - after.keys()]
     edits += [f"[[table]] {source} is new" for source in after.keys() - before.keys()]
     first = {table.full_name: table for table in past.starts().values()}
@@ -43,10 +43,12 @@ def _edits(before: Mapping[str, Any], after: Mapping[str, Any], first: Table, la
     if shown_again:
         return [f"exclude has no {', '.join(sorted(shown_again))} any more"]
     left, right = _of_lasting(before, came, went), _of_lasting(after, came, went)
+    # A setting that there was not yet was as it is where it is not set.
+    unset = _plain(TableRule("", "", "record", KeyRule("", "")))
     return [
         f"{key} was {_shown(left.get(key))}, is {_shown(value)}"
         for key, value in right.items()
-        if left.get(key) != value
+        if left.get(key, unset[key]) != value
     ]
 
 
@@ -55,8 +57,13 @@ def _of_lasting(rule: Mapping[str, Any], came: Collection[str], went: Collection
     lasting = {key: value for key, value in rule.items() if key not in _POLICIES}
     lasting["exclude"] = sorted(set(rule["exclude"]) - set(came) - set(went))
     for key in _BY_COLUMN:
-        lasting[key] = {name: value for name, value in rule[key].items() if name not in came}
+        lasting[key] = {name: value for name, value in rule.get(key, {}).items() if name not in came}
     return lasting
+
+
+def _plain(rule: TableRule) -> dict[str, Any]:
+    plain: dict[str, Any] = orjson.loads(orjson.dumps(asdict(rule)))
+    return plain
 
 
 def _shown(value: object) -> str:

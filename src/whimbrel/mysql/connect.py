@@ -273,7 +273,9 @@ def replica_status(connection: Mysql) -> list[dict[str, Any]]:
     return []
 
 
-class _Row(dict[str, Any]):
+class NamedRow(dict[str, Any]):
+    """A row by the names of its columns. Raises SourceError for one that the server's answer does not have."""
+
     def __missing__(self, column: str) -> Any:
         raise SourceError(f"the server's answer has no column {column!r}, but {list(self)}", hint=OTHER_SERVER)
 
@@ -281,7 +283,7 @@ class _Row(dict[str, Any]):
 def rows_as_dicts(connection: Mysql, statement: str, parameters: tuple[Any, ...] = ()) -> list[dict[str, Any]]:
     with translated(statement.split(" WHERE ")[0]), connection.cursor(DictCursor) as cursor:
         cursor.execute(statement, parameters or None)
-        return [_Row(row) for row in cursor.fetchall()]
+        return [NamedRow(row) for row in cursor.fetchall()]
 
 
 def _one(connection: Mysql, statement: str) -> tuple[Any, ...]:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from whimbrel.mysql.connect import Mysql, quoted, rows_as_dicts
+from whimbrel.mysql.connect import Mysql, NamedRow, quoted, rows_as_dicts
 
 Fact = dict[str, Any]  # a row, by the names of its columns in capitals
 Name = tuple[str, str]  # schema and table
@@ -69,7 +69,7 @@ class Facts:
         )
         found: dict[Name, list[Fact]] = defaultdict(list)
         for row in rows_as_dicts(self._connection, statement, (schema, *names)):
-            fact = {key.upper(): value for key, value in row.items()}
+            fact = NamedRow({key.upper(): value for key, value in row.items()})
             found[fact["IN_SCHEMA"], fact["TABLE_NAME"]].append(fact)
         return dict(found)
 
