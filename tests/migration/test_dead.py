@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from whimbrel.durable import after_last_newline
@@ -87,6 +87,7 @@ def test_a_set_of_digests_has_what_was_added(digests: list[bytes]) -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from([10, BYTES // 3]))), st.integers(1, 5))
+@example([*[("a", 10)] * 3, *[("b", BYTES // 3)] * 2, ("a", BYTES // 3), ("a", 10)], 4)  # both limits at once
 def test_letters_go_by_table_each_once_and_not_too_many_at_once(made: list[tuple[str, int]], most: int) -> None:
     letters = [letter(number, table=table, reason="r" * length) for number, (table, length) in enumerate(made)]
     found, waiting = list[dict[str, Any]](), Counter[str]()

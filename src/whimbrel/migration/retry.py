@@ -89,10 +89,10 @@ def together(
         source = letter["table"]
         waiting[source].append(letter)
         sizes[source] += len(orjson.dumps(letter))
-        if sizes.total() >= most:
+        if len(waiting[source]) < at_once[source]:
+            if sizes.total() < most:
+                continue
             source = sizes.most_common(1)[0][0]
-        elif len(waiting[source]) < at_once[source]:
-            continue
         del sizes[source]
         yield source, waiting.pop(source)
     yield from waiting.items()
