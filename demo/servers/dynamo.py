@@ -37,14 +37,7 @@ class DynamoServer(Server):
 
     @cached_property
     def _client(self) -> Any:
-        return boto3.client(
-            "dynamodb",
-            endpoint_url=self.endpoint,
-            region_name=self.region,
-            aws_access_key_id="local",
-            aws_secret_access_key="local",
-            config=botocore.config.Config(retries={"max_attempts": 1}),
-        )
+        return local_client("dynamodb", self.endpoint, self.region)
 
     def _answers(self) -> bool:
         headers = {"X-Amz-Target": "DynamoDB_20120810.ListTables", "Content-Type": "application/x-amz-json-1.0"}
@@ -56,6 +49,18 @@ class DynamoServer(Server):
         except OSError:
             return False
         return True
+
+
+def local_client(service: str, endpoint: str, region: str) -> Any:
+    """boto3's client of a stand-in, with credentials that work there and nowhere else."""
+    return boto3.client(
+        service,  # type: ignore[call-overload]
+        endpoint_url=endpoint,
+        region_name=region,
+        aws_access_key_id="local",
+        aws_secret_access_key="local",
+        config=botocore.config.Config(retries={"max_attempts": 1}),
+    )
 
 
 class Ministack(DynamoServer):

@@ -9,10 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import boto3
-import botocore.config
-
 from demo.from_debian import servers_folder
+from demo.servers.dynamo import local_client
 from demo.servers.process import Server, ServerUnavailable, program
 
 
@@ -29,14 +27,7 @@ class Kinesalite(Server):
     @cached_property
     def client(self) -> Any:
         """boto3's client, with credentials that work here and nowhere else."""
-        return boto3.client(
-            "kinesis",
-            endpoint_url=self.endpoint,
-            region_name=self.region,
-            aws_access_key_id="local",
-            aws_secret_access_key="local",
-            config=botocore.config.Config(retries={"max_attempts": 1}),
-        )
+        return local_client("kinesis", self.endpoint, self.region)
 
     def new_stream(self, name: str, shards: int) -> None:
         """To be used at once."""
