@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from demo.servers import DynamoServer
+from tests.conftest import unique
 from tests.lake.helper import ITEMS, converted, items, rows, scan_text
 from tests.lake.test_roundtrip import check_rows
 from whimbrel.errors import StateError, UserError
@@ -25,7 +26,7 @@ from whimbrel.errors import StateError, UserError
 @pytest.fixture(scope="module")
 def table(ministack: DynamoServer) -> tuple[Callable[..., bytes], str]:
     """A table with 300 items in it, and the AWS CLI to ask for them."""
-    client, name = ministack.client(), "formats"
+    client, name = ministack.client(), unique("formats")
     client.create_table(
         TableName=name,
         KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
