@@ -41,7 +41,7 @@ PAGE = Path("docs/benchmarks.md")
 
 
 def main() -> int:
-    """All parts, or only those named; what the page says of the others stays."""
+    """All parts, or only those named; what the page says of the others stays, and what it says below a table."""
     sections = _kept()
     for part in sys.argv[1:] or PARTS:
         print(f"\n{PARTS[part]}\n", flush=True)
@@ -50,7 +50,8 @@ def main() -> int:
         )
         print(done.stdout, flush=True)
         made = time.strftime("%Y-%m-%d", time.gmtime())
-        sections[part] = f"## {part}\n\n{PARTS[part]} Measured {made}.\n\n```\n{done.stdout.strip()}\n```\n"
+        table = f"## {part}\n\n{PARTS[part]} Measured {made}.\n\n```\n{done.stdout.strip()}\n```\n"
+        sections[part] = table + _said_below(sections.get(part, ""))
         # After each part: a later one that fails does not take the earlier figures with it.
         kept = [*(each for each in PARTS if each in sections), *(each for each in sections if each not in PARTS)]
         PAGE.write_text(_head() + "\n".join(sections[each] for each in kept), encoding="utf-8")
@@ -63,6 +64,11 @@ def _kept() -> dict[str, str]:
     text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
     found = re.split(r"(?m)^## ", text)[1:]
     return {section.partition("\n")[0].strip(): f"## {section.rstrip()}\n" for section in found}
+
+
+def _said_below(section: str) -> str:
+    """What somebody wrote below the table of a section: how to read it, what else was tried."""
+    return section.split("\n```\n", 2)[-1] if section.count("\n```\n") > 1 else ""
 
 
 def _head() -> str:
