@@ -19,6 +19,7 @@ from whimbrel.project.password import read_password
 from whimbrel.project.predict import ModelRule, Predict, read_predict
 from whimbrel.project.renew import RenewalRule
 from whimbrel.project.section import Section, without_password
+from whimbrel.project.store import Store, read_loader, read_store
 from whimbrel.project.stream import Stream, read_stream
 from whimbrel.project.table import ConditionRule, IndexKey, IndexRule, KeyRule, TableRule, read_table_rule
 
@@ -34,6 +35,7 @@ __all__ = [
     "Predict",
     "Project",
     "Source",
+    "Store",
     "Stream",
     "TableRule",
     "Target",
@@ -94,6 +96,8 @@ class Project:
     dms: Path | None = None  # an AWS DMS table-mapping file instead of [[table]]
     stream: Stream | None = None  # the changes go there, and a function applies them
     workers: int = 0  # processes for one command's work; 0: as many as there are cores for it
+    store: Store | None = None  # where the snapshot's files are; None: in the state folder
+    loader: str = "process"  # or "import": what makes items of them
 
 
 OFF = "off"  # as ``mark``
@@ -127,6 +131,8 @@ def load_project(path: str | os.PathLike[str]) -> Project:
     tables = tuple(read_table_rule(section, source.database) for section in top.optional_sections("table"))
     lake, predict, check = read_lake(top), read_predict(top), read_check(top, path.parent)
     cutover, stream, workers = read_cutover(top), read_stream(top), _read_workers(top.section("run"))
+    store = read_store(top)
+    loader = read_loader(top, store)
     state = path.parent / top.string("state", ".whimbrel")
     dms = _read_dms(top, path.parent)
     top.finish()
@@ -140,7 +146,9 @@ def load_project(path: str | os.PathLike[str]) -> Project:
         raise ProjectError(
             "\n  " + "\n  ".join(faults), place=str(path), hint="\nFix these, then run the command again."
         )
-    return Project(path, state, source, target, tables, lake, predict, check, cutover, dms, stream, workers)
+    return Project(
+        path, state, source, target, tables, lake, predict, check, cutover, dms, stream, workers, store, loader
+    )
 
 
 def _stream_faults(stream: Stream | None, target: Target) -> Iterator[str]:

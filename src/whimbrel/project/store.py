@@ -1,0 +1,57 @@
+"""``[snapshot]`` and ``[load]``: where the snapshot's files are kept, and what makes items of them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from whimbrel.project.section import Section
+
+LOADERS = ("process", "import")
+SCHEME = "s3://"
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A bucket of S3 and a prefix in it, without slashes at its ends. ``endpoint`` is a VPC endpoint's or a stand-in's,
+    "" for AWS.
+    """
+
+    bucket: str
+    prefix: str
+    endpoint: str = ""
+
+    @property
+    def url(self) -> str:
+        return f"{SCHEME}{self.bucket}/{self.prefix}"
+
+
+def read_store(top: Section) -> Store | None:
+    """None where the snapshot's files are in the state folder."""
+    section = top.section("snapshot")
+    url, endpoint = section.string("store", ""), section.address("endpoint")
+    store = _store(url, endpoint)
+    if url and store is None:
+        section.fault("store", f"must be s3://BUCKET/PREFIX, the prefix of letters, digits and -_./=, not {url!r}")
+    if endpoint and not url:
+        section.fault("endpoint", "has no effect without snapshot.store")
+    section.finish()
+    return store
+
+
+def read_loader(top: Section, store: Store | None) -> str:
+    """One of LOADERS."""
+    section = top.section("load")
+    engine = section.one_of("engine", LOADERS)
+    if engine == "import" and store is None:
+        section.fault("engine", '"import" needs snapshot.store: DynamoDB imports from a bucket')
+    section.finish()
+    return engine
+
+
+def _store(url: str, endpoint: str) -> Store | None:
+    """The prefix is part of names that are shown, listed and put into policies: nothing in it needs quoting."""
+    found = re.fullmatch(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/([\w.=-]+(?:/[\w.=-]+)*)/?", url, re.ASCII)
+    if not found or any(part in (".", "..") for part in found[2].split("/")):
+        return None
+    return Store(found[1], found[2], endpoint)
