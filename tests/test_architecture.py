@@ -50,6 +50,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # the two sides, which do not know each other
     "mysql": {"records", "errors", "private", "project", "durable", "snapshot_files", "memory", "threads"},
     "dynamodb": {"records", "errors", "project", "item", "memory", "threads"},
+    "bucket": {"errors", "project", "dynamodb"},
     # between the change log and the target, where a function applies it
     "kinesis": {"records", "errors", "durable", "project", "item", "changelog", "dynamodb"},
     # only these bring the parts together

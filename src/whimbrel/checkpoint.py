@@ -112,13 +112,18 @@ def load(path: Path) -> Checkpoint:
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
     """Replace the checkpoint durably: after a crash the file is the old one or the new one. Raises StateError."""
-    fields = as_dict(checkpoint)
-    fields["checksum"] = _checksum(fields)
     try:
-        replace_file(path, orjson.dumps(fields, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+        replace_file(path, as_bytes(checkpoint))
     except OSError as error:
         hint = "Free disk space, or repair the disk, and start again; the checkpoint is as it was before."
         raise StateError(f"the checkpoint cannot be written: {error.strerror}", place=str(path), hint=hint) from error
+
+
+def as_bytes(checkpoint: Checkpoint) -> bytes:
+    """The content of its file."""
+    fields = as_dict(checkpoint)
+    fields["checksum"] = _checksum(fields)
+    return orjson.dumps(fields, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
 def as_dict(checkpoint: Checkpoint) -> dict[str, Any]:

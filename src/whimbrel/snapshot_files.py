@@ -4,7 +4,8 @@ The first line is a header (the table with its columns, the chunk with its bound
 of rows and the CRC-32 of all lines before it; each line between is an array of rows, each row an array of canonical
 values (records.py), bytes in base64. ``zstdcat chunk-00000001.jsonl.zst`` shows one to a person.
 
-A file gets its final name only when it is durable, so the name is the record that the chunk is done.
+A file gets its final name only when it is durable, so the name is the record that the chunk is done. It may also be an
+object of a bucket.
 """
 
 from __future__ import annotations
@@ -16,19 +17,44 @@ import io
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple, Protocol, TypeAlias
 
 import orjson
 import zstandard
 
 from whimbrel.durable import publish, writing
-from whimbrel.errors import LogCorrupt, StateError
+from whimbrel.errors import Locked, LogCorrupt, StateError
 from whimbrel.records import Column, Row, Table, Value
 
 FORMAT = "whimbrel-export/1"
 LEVEL = 1  # of zstd: for rows in key order 3 costs twice as much CPU for files that are not smaller
 PART = ".part"  # ends the name of a file that is not done
 READ_AHEAD = 1 << 18  # bytes
+
+
+class NewFile(Protocol):
+    """What a file is written through: nothing of it is there before ``close``, which gives its size in bytes."""
+
+    def write(self, data: bytes) -> object: ...
+    def close(self) -> int: ...
+    def abandon(self) -> object: ...
+
+
+class ObjectFile(Protocol):
+    """A file that is not on this machine's disk; ``open`` and ``size`` raise FileNotFoundError. ``close`` of what
+    ``create`` gives raises FileExistsError where another one was first.
+    """
+
+    @property
+    def name(self) -> str: ...
+    def create(self) -> NewFile: ...
+    def open(self, mode: str = ..., /) -> IO[bytes]: ...
+    def size(self) -> int: ...
+    def exists(self) -> bool: ...
+    def unlink(self, missing_ok: bool = ...) -> object: ...
+
+
+FilePath: TypeAlias = Path | ObjectFile
 
 
 class Chunk(NamedTuple):
@@ -48,22 +74,31 @@ class Chunk(NamedTuple):
 class ExportFile(NamedTuple):
     """A file that is done: ``bytes`` is its size on disk."""
 
-    path: Path
+    path: FilePath
     rows: int
     bytes: int
     chunk: Chunk
 
 
 class ChunkWriter:
-    """Writes one export file under a temporary name. ``close`` makes it durable and gives it its name, ``abandon``
-    removes it. ``export`` names the export that it is part of. All raise StateError when the disk fails or is full.
+    """Writes one export file. ``close`` makes it durable and gives it its name, ``abandon`` removes it. ``export``
+    names the export that it is part of. All raise StateError when the disk fails or is full.
+
+    ``first`` is called when all is written, before the file gets its name.
     """
 
-    def __init__(self, path: Path, table: Table, chunk: Chunk, export: str = "") -> None:
-        self.path, self.chunk, self.rows = path, chunk, 0
-        self._part = path.with_name(path.name + PART)
-        with writing(self._part):
-            self._file = self._part.open("wb", buffering=0)
+    def __init__(
+        self,
+        path: FilePath,
+        table: Table,
+        chunk: Chunk,
+        export: str = "",
+        *,
+        first: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.path, self.table, self.chunk, self.export, self.rows = path, table, chunk, export, 0
+        self._first = first
+        self._file: NewFile = _NewPath(path) if isinstance(path, Path) else path.create()
         self._compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compressobj()
         self._crc = 0
         self._plain = over_columns(len(table.columns), dict.fromkeys(_binary_columns(table), _to_base64))
@@ -77,32 +112,62 @@ class ChunkWriter:
 
     def close(self) -> ExportFile:
         """Durable when it returns."""
-        footer = {"rows": self.rows, "crc32": f"{self._crc:08x}"}
+        self._sum = self._crc
+        footer = {"rows": self.rows, "crc32": f"{self._sum:08x}"}
         self._line(orjson.dumps(footer, option=orjson.OPT_APPEND_NEWLINE))
-        self._write(self._compressor.flush())
-        with writing(self.path):
-            size = self._file.tell()
-            publish(self._file, self.path)
-        return ExportFile(self.path, self.rows, size, self.chunk)
+        self._file.write(self._compressor.flush())
+        self._first()
+        try:
+            return ExportFile(self.path, self.rows, self._file.close(), self.chunk)
+        except FileExistsError:
+            return self._of_another()
 
     def abandon(self) -> None:
         """Leave nothing behind; nothing happens if it is closed already. Raises nothing: there may be an error already,
         and what is left is removed by the next export.
         """
-        with contextlib.suppress(OSError):
-            self._file.close()
-            self._part.unlink(missing_ok=True)
+        self._file.abandon()
+
+    def _of_another(self) -> ExportFile:
+        """What has the name already: our own file, where the answer to a first try was lost, or somebody else's."""
+        found = ChunkReader(self.path)
+        ours = (self.export, self.table, self.chunk, self.rows, f"{self._sum:08x}")
+        if (found.export, found.table, found.chunk, found.rows, found.sum) != ours:
+            hint = "Let the other one continue. Give each migration a prefix of its own in the bucket."
+            raise Locked("another whimbrel has written this chunk", place=str(self.path), hint=hint)
+        return found.file
 
     def _line(self, line: bytes) -> None:
         self._crc = zlib.crc32(line, self._crc)
         if packed := self._compressor.compress(line):
-            self._write(packed)
+            self._file.write(packed)
 
-    def _write(self, data: bytes) -> None:
+
+class _NewPath:
+    """On the disk: under a temporary name until it is durable."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._part = path.with_name(path.name + PART)
+        with writing(self._part):
+            self._file = self._part.open("wb", buffering=0)
+
+    def write(self, data: bytes) -> None:
         rest = memoryview(data)
         with writing(self._part):
             while rest:
                 rest = rest[self._file.write(rest) :]
+
+    def close(self) -> int:
+        with writing(self._path):
+            size = self._file.tell()
+            publish(self._file, self._path)
+        return size
+
+    def abandon(self) -> None:
+        with contextlib.suppress(OSError):
+            self._file.close()
+            self._part.unlink(missing_ok=True)
 
 
 class ChunkReader:
@@ -112,17 +177,19 @@ class ChunkReader:
     it gives a row.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: FilePath) -> None:
         self.path = path
-        header, footer = _checked_ends(path)
-        self.rows = int(footer["rows"])
+        self._open = path.open if isinstance(path, Path) else _Fetched(path).open
+        header, footer = _checked_ends(path, self._open)
+        self.rows, self.sum = int(footer["rows"]), str(footer["crc32"])
         self.export = str(header.get("export", ""))  # whimbrel 0.1.0 wrote none
         self.table = table_from_json(header["table"])
         self.chunk = chunk_from_json(header["chunk"])
 
     @property
     def file(self) -> ExportFile:
-        return ExportFile(self.path, self.rows, self.path.stat().st_size, self.chunk)
+        size = self.path.stat().st_size if isinstance(self.path, Path) else self.path.size()
+        return ExportFile(self.path, self.rows, size, self.chunk)
 
     def __iter__(self) -> Iterator[list[Row]]:
         return (rows for rows, _ in self.sized())
@@ -132,7 +199,7 @@ class ChunkReader:
         width, binary = len(self.table.columns), _binary_columns(self.table)
         decode = over_columns(width, dict.fromkeys(binary, binascii.a2b_base64)) if binary else _tuples
         count = 0
-        with _lines(self.path) as lines:
+        with _lines(self.path, self._open) as lines:
             next(lines)
             while count < self.rows:
                 line = next(lines)
@@ -143,11 +210,29 @@ class ChunkReader:
                 raise _corrupt(self.path, f"its last line counts {self.rows} rows, but it has others")
 
 
-def write_chunk(path: Path, table: Table, chunk: Chunk, export: str = "") -> ChunkWriter:
-    return ChunkWriter(path, table, chunk, export)
+class _Fetched:
+    """An object that is read twice: one that is small is fetched once."""
+
+    def __init__(self, file: ObjectFile) -> None:
+        self._file = file
+        self._held: bytes | None = None
+
+    def open(self, _mode: str = "rb") -> IO[bytes]:
+        if self._held is not None:
+            return io.BytesIO(self._held)
+        file = self._file.open("rb")
+        if isinstance(file, io.BytesIO):
+            self._held = file.getvalue()
+        return file
 
 
-def read_chunk(path: Path) -> ChunkReader:
+def write_chunk(
+    path: FilePath, table: Table, chunk: Chunk, export: str = "", *, first: Callable[[], object] = lambda: None
+) -> ChunkWriter:
+    return ChunkWriter(path, table, chunk, export, first=first)
+
+
+def read_chunk(path: FilePath) -> ChunkReader:
     """Raises LogCorrupt when the file is gone, not whole, or not what was written; StateError when the disk fails."""
     return ChunkReader(path)
 
@@ -211,10 +296,10 @@ def _tuples(rows: Sequence[Any]) -> list[Row]:
 
 
 @contextlib.contextmanager
-def _lines(path: Path) -> Iterator[Iterator[bytes]]:
+def _lines(path: FilePath, opened: Callable[[str], IO[bytes]]) -> Iterator[Iterator[bytes]]:
     """The file's lines; what decompression or parsing finds wrong is LogCorrupt, and so is a file that is gone."""
     try:
-        with path.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as plain:
+        with opened("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as plain:
             yield iter(io.BufferedReader(plain, READ_AHEAD))
     except (zstandard.ZstdError, orjson.JSONDecodeError, StopIteration, KeyError, TypeError, ValueError) as error:
         raise _corrupt(path, str(error) or "ends too early") from error
@@ -225,10 +310,10 @@ def _lines(path: Path) -> Iterator[Iterator[bytes]]:
         raise StateError(f"cannot be read: {error.strerror}", place=str(path), hint=hint) from error
 
 
-def _checked_ends(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def _checked_ends(path: FilePath, opened: Callable[[str], IO[bytes]]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Header and footer of a file whose checksum fits."""
     crc = 0
-    with _lines(path) as lines:
+    with _lines(path, opened) as lines:
         first = last = next(lines)
         for line in lines:
             crc = zlib.crc32(last, crc)
@@ -245,5 +330,5 @@ def _checked_ends(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 _AGAIN = "Run the same command again: what is damaged is read from the source again; check the disk."
 
 
-def _corrupt(path: Path, message: str) -> LogCorrupt:
+def _corrupt(path: FilePath, message: str) -> LogCorrupt:
     return LogCorrupt(message, place=str(path), hint=_AGAIN)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -92,11 +93,15 @@ class Session:
             keys = {"aws_access_key_id": _DUMMY.access_key, "aws_secret_access_key": _DUMMY.secret_key}
         config = Config(retries={"mode": "standard", "max_attempts": 3}, user_agent_extra="whimbrel")
         make: Any = boto3.Session(botocore_session=self._session).client
-        url = self._target.endpoint or None
         try:
-            return make(name, region_name=self.region, endpoint_url=url, config=config, **keys)
+            return make(name, region_name=self.region, endpoint_url=self._url_for(name), config=config, **keys)
         except (BotoCoreError, ValueError) as error:  # a region or an endpoint that cannot be one
             raise UserError(str(error), place="target", hint="Fix region or endpoint in the project file.") from error
+
+    def _url_for(self, name: str) -> str | None:
+        """A VPC endpoint is of one service; a stand-in answers for all of them. None: botocore finds AWS."""
+        url = self._target.endpoint
+        return None if not url or (name != self._service and _of_aws(url)) else url
 
     def _region(self) -> str:
         region = self._target.region or self._session.get_config_variable("region")
@@ -129,6 +134,10 @@ def is_loopback(url: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _of_aws(url: str) -> bool:
+    return re.search(r"\.(amazonaws\.com(\.cn)?|api\.aws|api\.amazonwebservices\.com\.cn)$", _host(url)) is not None
 
 
 def _host(url: str) -> str:

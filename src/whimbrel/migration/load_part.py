@@ -16,7 +16,7 @@ from whimbrel.mapping.design import TableMapping
 from whimbrel.migration.portions import PORTION_BYTES, Portions, Sized
 from whimbrel.project import Target
 from whimbrel.records import Fault, ItemOperation, Provenance, Row, Table
-from whimbrel.snapshot_files import Chunk, ChunkReader, read_chunk
+from whimbrel.snapshot_files import Chunk, ChunkReader, FilePath, read_chunk
 from whimbrel.workers import Do, Tell
 
 SLICE_ITEMS = 5_000  # items in one write; a stop waits for no more than these
@@ -70,7 +70,7 @@ def sliced(operations: Iterator[ItemOperation]) -> Iterator[list[ItemOperation]]
 class ChunkFile(NamedTuple):
     """The file that a chunk of an export must have."""
 
-    path: Path
+    path: FilePath
     export: str
     table: Table
     chunk: Chunk

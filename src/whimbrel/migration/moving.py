@@ -13,6 +13,7 @@ from whimbrel.dynamodb.tables import table_exists
 from whimbrel.errors import Stopped
 from whimbrel.migration import refill as refilling
 from whimbrel.migration.follow import follow
+from whimbrel.migration.kept_state import adopt
 from whimbrel.migration.late import Late
 from whimbrel.migration.live import Live, Tell
 from whimbrel.migration.positions import drained, reached, source_end
@@ -22,6 +23,7 @@ from whimbrel.migration.run import Run
 from whimbrel.migration.state import StateFolder
 from whimbrel.migration.stream import most_bytes
 from whimbrel.migration.takeover import Requests
+from whimbrel.notes import note
 from whimbrel.project import OFF, Project, rule_named
 
 LOOK_EVERY = 0.02  # seconds, for how far a capture is
@@ -204,6 +206,8 @@ def _running(
 
 
 def _prepared(project: Project, stop: threading.Event) -> Prepared:
+    if before := adopt(project):
+        note(f"Continuing from the bucket what {before} began; changes are captured from the start again.")
     prepared = prepare(project)
     if stop.is_set():
         raise Stopped("asked to stop before anything was done")

@@ -17,7 +17,6 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 from types import TracebackType
 
 from whimbrel.changelog.files import ChangeLogReader
@@ -33,6 +32,8 @@ from whimbrel.migration.capture import Capture
 from whimbrel.migration.dead import DeadLetters
 from whimbrel.migration.dirty import DirtyKeys
 from whimbrel.migration.history import History
+from whimbrel.migration.kept_export import KeptExport
+from whimbrel.migration.kept_state import KeptState, open_bucket
 from whimbrel.migration.load import Crew, Loader, is_loaded
 from whimbrel.migration.mark import Claim
 from whimbrel.migration.prepare import Prepared, followable, lineage_of, not_altered, same_rules
@@ -80,7 +81,7 @@ class Run:
         self._given_lock = lock
         self._hands_over = hands_over
         self._capture: Capture | None = None
-        self._unfit: set[Path] = set()  # files of the export that were found not to fit its plan
+        self._unfit: set[str] = set()  # files of the export that were found not to fit its plan
         self._watch: SourceWatch | None = None
         self.dirty: DirtyKeys | None = None  # from the phase "apply" on
         self.history = prepared.history
@@ -91,7 +92,11 @@ class Run:
         try:
             if not self._hands_over:
                 refuse_handed_over(self.folder.root)
-            self.checkpoints = CheckpointStore(self.folder.checkpoint)
+            self._bucket = open_bucket(self.prepared.project)
+            self._kept = KeptState(self.folder, self._bucket) if self._bucket else None
+            if self._kept:
+                self._kept.take_up()
+            self.checkpoints = CheckpointStore(self.folder.checkpoint, *([self._kept.keep] if self._kept else []))
             followable(self.prepared, self.checkpoints.now)
             self.lineage = lineage_of(self.prepared)
             same_rules(self.prepared, self.checkpoints.now.rules)
@@ -194,6 +199,10 @@ class Run:
             raise StateError(
                 f"the phase is {self.phase!r}", place=str(self.folder.root), hint="Run `whimbrel snapshot` first."
             )
+        if self.prepared.project.loader == "import":
+            raise StateError(
+                'load.engine = "import" is not there yet', place="load.engine", hint='Set it to "process".'
+            )
         self._open_targets()
         if self.prepared.project.stream:
             take(self.prepared.project, self.wire, self.checkpoints.now.migration, self.stop)
@@ -222,10 +231,10 @@ class Run:
         )
         if unfit := loader.load(plan, self.folder.spill):
             path = plan.file(plan.chunks[unfit - 1])
-            if path in self._unfit:
+            if str(path) in self._unfit:
                 hint = "Check the disk; then run the same command again: the chunk is read from the source again."
                 raise LogCorrupt("is damaged again, just after it was written", place=str(path), hint=hint)
-            self._unfit.add(path)
+            self._unfit.add(str(path))
             snapshot.read_again(plan, unfit)
         elif not self.stop.is_set() and not is_loaded(mapping, self.checkpoints.now.table(source)):
             hint = "Begin again with a new state folder and target table, and please report this."
@@ -323,7 +332,13 @@ class Run:
             self.checkpoints,
             self.progress,
             self.stop,
+            self._kept_export(source),
         )
+
+    def _kept_export(self, source: str) -> KeptExport | None:
+        if not (self._bucket and self._kept):
+            return None
+        return KeptExport(self._bucket, self.folder.export(source), source, self._kept.sure)
 
     def _proved_server(self) -> str:
         """The identity of the server that rows are read from, which must have executed everything up to the start: what

@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from whimbrel.checkpoint import TableProgress
 from whimbrel.durable import replace_file
 from whimbrel.errors import SourceUnreachable, StateError
 from whimbrel.mapping.design import TableMapping
+from whimbrel.migration.kept_export import KeptExport
 from whimbrel.migration.prepare import chunk_key
 from whimbrel.migration.progress import Progress
 from whimbrel.migration.state import CheckpointStore, StateFolder
@@ -25,6 +26,7 @@ from whimbrel.mysql.plan import Plan
 from whimbrel.mysql.sessions import Sessions
 from whimbrel.mysql.snapshot import export_table, whole_file
 from whimbrel.project import Source
+from whimbrel.snapshot_files import Chunk
 
 ROWS_TOGETHER, TABLES_TOGETHER = 50_000, 50  # that are exported between two proofs of the server
 
@@ -44,8 +46,10 @@ class Snapshot:
         checkpoints: CheckpointStore,
         progress: Progress,
         stop: threading.Event,
+        kept: KeptExport | None = None,
     ) -> None:
         self._source = source
+        self._kept = kept
         self._proved = proved
         self._mapping = mapping
         self._folder = folder.export(mapping.source)
@@ -66,7 +70,9 @@ class Snapshot:
         """What there is to continue. What was loaded is forgotten before something else is read, and a new export has
         its name in the Checkpoint before it has a plan: so the Checkpoint is to be saved before ``begin``.
         """
-        self.plan = Plan(self._folder)
+        if self._kept:
+            self._kept.take_up(self._progress.export)
+        self.plan = Plan(self._folder, self._kept)
         if not self._continues(self.plan):
             self._forget()
         elif not self.plan.exported:
@@ -86,6 +92,7 @@ class Snapshot:
         rows = self._rows = {}
         self._counts.exported_rows = sum(self.plan.rows.values())
         replace_file(self._read_from, server.encode())
+        self.checkpoints.keep()
 
         def count(more: int) -> None:
             self._counts.exported_rows += more
@@ -100,6 +107,7 @@ class Snapshot:
             on_rows=count,
             stop=self.stop,
             sessions=sessions,
+            store=self._kept,
         )
 
     def end(self) -> None:
@@ -108,19 +116,28 @@ class Snapshot:
         """
         if self._rows is not None:
             self._read_from.unlink()
-            self.plan = Plan(self._folder)
+            self.plan = Plan(self._folder, self._kept)
             self.plan.record(self._rows)
         plan = self.plan
         if not plan.exported:
             found = f"{len(plan.rows)} of {len(plan.chunks)} planned chunks are exported, though the export ended"
             raise StateError(found, place=str(plan.path), hint="This is a bug in whimbrel: please report it.")
+        if self._kept:
+            self._kept.whole()
         rows_exported = sum(plan.rows.values())
         self._counts.exported_rows = self._counts.estimated_rows = rows_exported
         self._save(replace(self._progress, chunks_planned=len(plan.chunks), rows_exported=rows_exported))
 
     def discard(self) -> None:
         """Nobody knows what was read from a server that took over before it was proved."""
-        shutil.rmtree(self._folder)
+        self._forget()
+
+    def clear(self) -> None:
+        """Remove what exports before this one left in the bucket. To be called when the Checkpoint is saved: a machine
+        that another one has taken over from ends there.
+        """
+        if self._kept and self._rows is not None:
+            self._kept.remove_others()
 
     def read_again(self, plan: Plan, number: int) -> None:
         """The file of chunk ``number`` is not what the plan says: ``whole`` will read it from the source."""
@@ -159,7 +176,8 @@ class Snapshot:
         """Record what is there whole, forget what is gone and still has to be loaded."""
         loaded = self._progress.loaded if self._mapping.aligned else frozenset()
         wanted = [chunk for chunk in plan.chunks if chunk.number not in loaded]
-        plan.forget([each.number for each in wanted if each.number in plan.rows and not plan.file(each).exists()])
+        there = self._kept.names() if self._kept else None
+        plan.forget([each.number for each in wanted if each.number in plan.rows and not _is_there(plan, each, there)])
         found: dict[int, int] = {}
         for chunk in plan.chunks:
             if chunk.number not in plan.rows and not self.stop.is_set() and (file := whole_file(plan, chunk)):
@@ -172,7 +190,9 @@ class Snapshot:
             shutil.rmtree(self._folder)
         self._save(TableProgress(target_id=self._progress.target_id, export=secrets.token_hex(8)))
         self._counts.loaded_rows = self._counts.loaded_items = 0
-        self.plan = Plan(self._folder)
+        if self._kept:
+            self._kept.begin(self._progress.export)
+        self.plan = Plan(self._folder, self._kept)
 
     def _forget_what_was_loaded(self, plan: Plan) -> None:
         """Parts of the load stay loaded if none of what is read now is in them; else the load starts over."""
@@ -180,6 +200,12 @@ class Snapshot:
         if loaded and not (self._mapping.aligned and loaded <= plan.rows.keys()):
             self._save(replace(self._progress, loaded=frozenset(), rows_loaded=0, items_loaded=0))
             self._counts.loaded_rows = self._counts.loaded_items = 0
+
+
+def _is_there(plan: Plan, chunk: Chunk, names: Collection[str] | None) -> bool:
+    """``names`` are those of all files that are there, where they were asked for at once."""
+    file = plan.file(chunk)
+    return file.exists() if names is None else file.name in names
 
 
 def small_together(sources: Sequence[str], estimates: Mapping[str, int]) -> Iterator[list[str]]:
@@ -217,6 +243,8 @@ def read_together(snapshots: Sequence[Snapshot], proved: Callable[[], str]) -> N
     with checkpoints.together():
         for each in snapshots:
             each.end()
+    for each in snapshots:
+        each.clear()
 
 
 def _refuse_moved(snapshots: Sequence[Snapshot], before: str, now: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,6 +30,8 @@ class StateFolder:
         self.verify = root / "verify"
         self.status = root / "status.json"
         self.run_log = root / "whimbrel.log"
+        self.kept = root / "kept.json"
+        self.imports = root / "imports.json"
 
     def make(self) -> None:
         """The folder has the rows of the source in it: only its owner may look."""
@@ -46,10 +48,14 @@ def with_held(now: Checkpoint, progress: Progress) -> Checkpoint:
 
 
 class CheckpointStore:
-    """Holds the current Checkpoint of the process that owns the run lock, and saves each new one before it counts."""
+    """Holds the current Checkpoint of the process that owns the run lock, and saves each new one before it counts.
 
-    def __init__(self, path: Path) -> None:
+    ``keep`` is called with each one when it is durable.
+    """
+
+    def __init__(self, path: Path, keep: Callable[[Checkpoint], object] = lambda now: None) -> None:
         self._path = path
+        self._keep = keep
         self._lock = threading.Lock()
         self._later = False
         self.now: Checkpoint = checkpoint.load(path)
@@ -59,6 +65,13 @@ class CheckpointStore:
             if not self._later:
                 checkpoint.save(self._path, fresh)
             self.now = fresh
+            if not self._later:
+                self._keep(fresh)
+
+    def keep(self) -> None:
+        """Have it kept again: something beside it is new."""
+        with self._lock:
+            self._keep(self.now)
 
     @contextmanager
     def together(self) -> Iterator[None]:

@@ -19,29 +19,48 @@ import os
 import secrets
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
 from whimbrel.durable import append, is_sound, replace_file, sealed, sync_folder, writing
 from whimbrel.errors import LogCorrupt, SchemaDrift, StateError
 from whimbrel.records import Table
-from whimbrel.snapshot_files import Chunk, chunk_from_json, chunk_to_json, table_from_json, table_to_json
+from whimbrel.snapshot_files import (
+    Chunk,
+    FilePath,
+    ObjectFile,
+    chunk_from_json,
+    chunk_to_json,
+    table_from_json,
+    table_to_json,
+)
 
 FORMAT = "whimbrel-plan/2"
 PLAN_FILE = "plan.jsonl"
 _VERSION_1 = {"table", "key"}
 
 
+class ChunkStore(Protocol):
+    """Where the files of an export are, if not beside its plan. ``publish`` makes all that the plan says durable there,
+    too, and may be called in any thread.
+    """
+
+    def file(self, export: str, name: str) -> ObjectFile: ...
+    def publish(self) -> None: ...
+
+
 class Plan:
     """What ``folder`` says of its export. After a restart chunk 7 is still chunk 7. Used by the owner of the run lock.
+    ``store`` has the files where they are not in the folder.
 
     ``table`` is None before ``begin``. ``rows`` has the chunks that are exported. Raises LogCorrupt, StateError; a last
     line that a crash cut short is removed.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, store: ChunkStore | None = None) -> None:
         self.path = folder / PLAN_FILE
+        self._store = store
         self.table: Table | None = None
         self.key: tuple[str, ...] = ()
         self.export = ""
@@ -69,8 +88,14 @@ class Plan:
         """Whether every chunk is planned, and exported."""
         return self.complete and len(self.rows) == len(self.chunks)
 
-    def file(self, chunk: Chunk) -> Path:
-        return self.path.parent / f"chunk-{chunk.number:08d}.jsonl.zst"
+    def file(self, chunk: Chunk) -> FilePath:
+        name = f"chunk-{chunk.number:08d}.jsonl.zst"
+        return self._store.file(self.export, name) if self._store else self.path.parent / name
+
+    def publish(self) -> None:
+        """Make all that it says durable where the files are: before a file may have its name, and its rows count."""
+        if self._store:
+            self._store.publish()
 
     def begin(self, table: Table, key: tuple[str, ...], export: str = "") -> None:
         """Write the header, or check that it says the same: StateError for another key, SchemaDrift for another table.

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from whimbrel.errors import LogCorrupt
 from whimbrel.mysql.chunks import plan
-from whimbrel.mysql.plan import Plan
+from whimbrel.mysql.plan import ChunkStore, Plan
 from whimbrel.mysql.points import read_rows, rows_where_equal
 from whimbrel.mysql.reading import TableReading
 from whimbrel.mysql.sessions import Sessions
@@ -45,8 +45,10 @@ def export_table(
     on_chunk: Callable[[ExportFile], None] | None = None,
     on_rows: Callable[[int], None] | None = None,
     sessions: Sessions | None = None,
+    store: ChunkStore | None = None,
 ) -> SnapshotResult:
-    """Export ``table`` into ``folder``, or continue it there, until all is done or ``stop`` is set.
+    """Export ``table`` into ``folder``, or continue it there, until all is done or ``stop`` is set. With a ``store``
+    the plan alone is in the folder.
 
     ``on_chunk`` is called for each file that is durable and not in ``done``, those of earlier calls among them; the
     files of chunks in ``done`` are trusted unread, there or not, and their rows are not counted. ``on_rows`` is called
@@ -55,7 +57,8 @@ def export_table(
     SourceUnreachable after TRIES broken connections in a row, IncompleteRead when the server counts other rows than it
     sent, SchemaDrift, PrivilegeError, UnsupportedSource (text that is not valid in its character set).
     """
-    export = _Export(source, table, key_columns, folder, stop, done, on_chunk or _ignore, on_rows or _ignore)
+    use, count = on_chunk or _ignore, on_rows or _ignore
+    export = _Export(source, table, key_columns, folder, stop, done, use, count, store)
     with Sessions() if sessions is None else nullcontext(sessions) as lent:
         lent.loop.run(export.run(lent))
     return SnapshotResult(export.chunks, export.rows)
@@ -77,7 +80,9 @@ class _Export:
         done: Container[int],
         on_chunk: Callable[[ExportFile], None],
         on_rows: Callable[[int], None],
+        store: ChunkStore | None,
     ) -> None:
+        self._store = store
         self._reading = TableReading[ExportFile](source, table, key_columns, self, stop, on_rows)
         self._table, self._key_columns, self._folder = table, key_columns, folder
         self._stop, self._done, self._on_chunk, self._on_rows = stop, done, on_chunk, on_rows
@@ -87,7 +92,7 @@ class _Export:
         self._folder.mkdir(parents=True, exist_ok=True)
         for left in self._folder.glob(f"*{PART}"):
             left.unlink()
-        self._plan = Plan(self._folder)
+        self._plan = Plan(self._folder, self._store)
         self._plan.begin(self._table, self._key_columns)
         await self._reading.run(await in_thread(self._unfinished), sessions)
 
@@ -103,7 +108,8 @@ class _Export:
         self._plan.add(chunk)
 
     def begin(self, chunk: Chunk) -> ChunkWriter:
-        return write_chunk(self._plan.file(chunk), self._table, chunk, self._plan.export)
+        plan = self._plan
+        return write_chunk(plan.file(chunk), self._table, chunk, plan.export, first=plan.publish)
 
     def done(self, made: ExportFile) -> None:
         self.chunks += 1

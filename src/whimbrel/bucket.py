@@ -1,0 +1,246 @@
+"""Objects of S3 below a prefix: each is written once and whole, and never over another.
+
+A name is taken by a conditional put, also of an object in many parts. So an object that is there is whole, whatever
+became of the process that wrote it, and of two that write the same name one knows that it came second.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from functools import lru_cache
+from tempfile import TemporaryFile
+from typing import IO, Any, NamedTuple
+
+from whimbrel.dynamodb.pace import Backoff
+from whimbrel.dynamodb.session import Session, translate
+from whimbrel.errors import TargetUnreachable
+from whimbrel.project import Store, Target
+
+PART_BYTES = 8 << 20  # of an object that is put in parts; S3 wants 5 MiB at least, and takes 10,000 parts
+HELD_BYTES = 32 << 20  # of an object that is held in memory to be read; a larger one goes through a file
+_PIECE = 1 << 20
+_TRIES = 6  # of reading an object whose connection breaks, and of a put that meets another one under way
+_AT_ONCE = 1_000  # objects that one request removes
+_TAKEN, _MEETS = "PreconditionFailed", "ConditionalRequestConflict"
+_GONE = frozenset({"NoSuchKey", "404", "NotFound"})
+
+
+class Bucket:
+    """The objects of a Store; names are relative to its prefix. Thread-safe.
+
+    Every call raises TargetUnreachable, Throttled, PrivilegeError and RequestRefused, with the object's URL.
+    """
+
+    def __init__(self, store: Store, target: Target) -> None:
+        self.store, self.target = store, target
+        self._lock = threading.Lock()
+        self._client: Any = None
+
+    def url(self, name: str) -> str:
+        return f"{self.store.url}/{name}"
+
+    def file(self, name: str) -> BucketFile:
+        return BucketFile(self.store, self.target, name)
+
+    def put_new(self, name: str, data: bytes) -> bool:
+        """Durable when it returns. False where another object has the name, unless it is the same: one of our own tries
+        whose answer was lost.
+        """
+        return self._taken_by(name, "put_object", Body=data) or self.get(name) == data
+
+    def get(self, name: str) -> bytes | None:
+        """None where there is no such object."""
+        with suppress(FileNotFoundError), self.open(name) as file:
+            return file.read()
+        return None
+
+    def open(self, name: str) -> IO[bytes]:
+        """The whole object, fetched. Raises FileNotFoundError."""
+        backoff = Backoff()
+        for _ in range(_TRIES - 1):
+            try:
+                return self._fetched(name)
+            except TargetUnreachable:
+                time.sleep(backoff.next())
+        return self._fetched(name)
+
+    def size(self, name: str) -> int:
+        """Bytes. Raises FileNotFoundError."""
+        return int(self.ask("head_object", name)["ContentLength"])
+
+    def list(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Names and sizes, in the order of the names."""
+        whole = f"{self.store.prefix}/{prefix}"
+        try:
+            for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.store.bucket, Prefix=whole):
+                for each in page.get("Contents", ()):
+                    yield each["Key"].removeprefix(f"{self.store.prefix}/"), int(each["Size"])
+        except Exception as error:
+            translate(error, self.url(prefix))
+
+    def remove(self, names: Collection[str]) -> None:
+        """Those that are gone already, too."""
+        left = [{"Key": f"{self.store.prefix}/{name}"} for name in names]
+        while left:
+            some, left = left[:_AT_ONCE], left[_AT_ONCE:]
+            try:
+                answer = self.client.delete_objects(Bucket=self.store.bucket, Delete={"Objects": some, "Quiet": True})
+            except Exception as error:
+                translate(error, self.url(""))
+            for refused in answer.get("Errors", ()):
+                message = f"an object could not be removed: {refused.get('Code')} {refused.get('Message')}"
+                raise TargetUnreachable(message, place=f"s3://{self.store.bucket}/{refused.get('Key')}")
+
+    def ask(self, operation: str, name: str, **request: Any) -> Any:
+        """The answer to a call about one object. Raises FileNotFoundError where it is not there."""
+        try:
+            return self._call(operation, name, request)
+        except self.client.exceptions.ClientError as error:
+            if error.response["Error"]["Code"] in _GONE:
+                raise FileNotFoundError(self.url(name)) from error
+            translate(error, self.url(name))
+        except Exception as error:
+            translate(error, self.url(name))
+
+    def _taken_by(self, name: str, operation: str, **request: Any) -> bool:
+        """Whether the call, which gives an object its name, found that free."""
+        backoff = Backoff()
+        for left in reversed(range(_TRIES)):
+            try:
+                self._call(operation, name, {**request, "IfNoneMatch": "*"})
+                return True
+            except self.client.exceptions.ClientError as error:
+                code = error.response["Error"]["Code"]
+                if code == _TAKEN:
+                    return False
+                if code != _MEETS or not left:  # another put of the name is under way: its end decides
+                    translate(error, self.url(name))
+            except Exception as error:
+                translate(error, self.url(name))
+            time.sleep(backoff.next())
+        raise AssertionError("the last try returns or raises")
+
+    def _call(self, operation: str, name: str, request: dict[str, Any]) -> Any:
+        call: Callable[..., Any] = getattr(self.client, operation)
+        return call(Bucket=self.store.bucket, Key=f"{self.store.prefix}/{name}", **request)
+
+    def _fetched(self, name: str) -> IO[bytes]:
+        answer = self.ask("get_object", name)
+        body, size = answer["Body"], int(answer["ContentLength"])
+        file: IO[bytes] = io.BytesIO() if size <= HELD_BYTES else TemporaryFile()  # noqa: SIM115
+        try:
+            with body:
+                while piece := body.read(_PIECE):
+                    file.write(piece)
+            if file.tell() != size:
+                raise TargetUnreachable(f"{file.tell()} of {size} bytes came", place=self.url(name))
+            file.seek(0)
+        except Exception as error:
+            file.close()
+            translate(error, self.url(name))
+        return file
+
+    @property
+    def client(self) -> Any:
+        with self._lock:
+            if self._client is None:
+                self._client = Session(replace(self.target, endpoint=self.store.endpoint), "s3").service("s3")
+            return self._client
+
+
+@lru_cache(16)
+def bucket_of(store: Store, target: Target) -> Bucket:
+    """One client for all files of a Store: to make one takes a tenth of a second."""
+    return Bucket(store, target)
+
+
+class BucketFile(NamedTuple):
+    """An object, used as a Path is used for a file that is made once. It can be sent to another process."""
+
+    store: Store
+    target: Target
+    key: str
+
+    @property
+    def name(self) -> str:
+        return self.key.rpartition("/")[2]
+
+    @property
+    def bucket(self) -> Bucket:
+        return bucket_of(self.store, self.target)
+
+    def __str__(self) -> str:
+        return self.bucket.url(self.key)
+
+    def open(self, _mode: str = "rb") -> IO[bytes]:
+        """Raises FileNotFoundError."""
+        return self.bucket.open(self.key)
+
+    def size(self) -> int:
+        """Raises FileNotFoundError."""
+        return self.bucket.size(self.key)
+
+    def exists(self) -> bool:
+        with suppress(FileNotFoundError):
+            return bool(self.size()) or True
+        return False
+
+    def unlink(self, missing_ok: bool = True) -> None:
+        self.bucket.remove([self.key])
+
+    def create(self) -> NewObject:
+        return NewObject(self.bucket, self.key)
+
+
+class NewObject:
+    """An object that is being written: in one put, or in parts where it becomes larger than one."""
+
+    def __init__(self, bucket: Bucket, name: str) -> None:
+        self._bucket, self._name = bucket, name
+        self._waiting = bytearray()
+        self._parts: list[dict[str, Any]] = []
+        self._upload = ""
+        self._sent = 0
+
+    def write(self, data: bytes) -> None:
+        self._waiting += data
+        if len(self._waiting) >= PART_BYTES:
+            self._send()
+
+    def close(self) -> int:
+        """How many bytes it has, durable when it returns. Raises FileExistsError where its name is taken."""
+        size = self._sent + len(self._waiting)
+        if not self._upload:
+            free = self._bucket.put_new(self._name, bytes(self._waiting))
+        else:
+            if self._waiting:
+                self._send()
+            free = self._bucket._taken_by(
+                self._name, "complete_multipart_upload", UploadId=self._upload, MultipartUpload={"Parts": self._parts}
+            )
+        if not free:
+            raise FileExistsError(self._bucket.url(self._name))
+        self._upload, self._waiting = "", bytearray()
+        return size
+
+    def abandon(self) -> None:
+        """Leave nothing behind. Raises nothing: what a killed process leaves, the bucket's own rule removes."""
+        if self._upload:
+            with suppress(Exception):
+                self._bucket.ask("abort_multipart_upload", self._name, UploadId=self._upload)
+        self._upload, self._waiting = "", bytearray()
+
+    def _send(self) -> None:
+        if not self._upload:
+            self._upload = self._bucket.ask("create_multipart_upload", self._name)["UploadId"]
+        number, data = len(self._parts) + 1, bytes(self._waiting)
+        self._waiting = bytearray()
+        sent = self._bucket.ask("upload_part", self._name, UploadId=self._upload, PartNumber=number, Body=data)
+        checksums = {key: value for key, value in sent.items() if key.startswith("Checksum") and key != "ChecksumType"}
+        self._parts.append({"PartNumber": number, "ETag": sent["ETag"], **checksums})
+        self._sent += len(data)
