@@ -12,6 +12,8 @@ from demo.servers import Dynalite, Kinesalite
 from tests.conftest import unique
 from tests.function.event_source import Event, EventSource
 from tests.migration.applied import RULES, TABLES, Applied
+from whimbrel.changelog.segments import read_mark
+from whimbrel.durable import append
 from whimbrel.dynamodb.tables import ensure_table
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.function.invocation import Invocation
@@ -21,9 +23,11 @@ from whimbrel.kinesis.puts import StreamWriter
 from whimbrel.kinesis.settings import FunctionSettings, SourceTable, settings_to_json
 from whimbrel.mapping.versions import Versions
 from whimbrel.migration.dead import DeadLetters
+from whimbrel.migration.dirty import DirtyKeys, newest_place
+from whimbrel.migration.dirty_files import DirtyPlace
 from whimbrel.migration.progress import Progress
 from whimbrel.migration.send import Sender, Sending
-from whimbrel.migration.state import CheckpointStore
+from whimbrel.migration.state import CheckpointStore, StateFolder
 from whimbrel.project import Target
 from whimbrel.records import Item
 
@@ -57,6 +61,7 @@ class Streamed:
         self.known = Known(self.target, CALL_SECONDS)
         self.mapping = EventSource(self.kinesis, self.stream, self.invoke, batch=40)
         self.form = "packed"
+        self.dirty: DirtyKeys | None = None
         self.sender = self.new_sender()
 
     def new_sender(self) -> Sender:
@@ -64,6 +69,10 @@ class Streamed:
         self.progress = Progress()
         self.dead = DeadLetters(self.folder / "dead.jsonl")
         self.checkpoints = CheckpointStore(self.folder / "checkpoint.json")
+        if self.dirty is not None:
+            self.dirty._close_file()  # as the process ends: nothing is saved by it
+        mark = read_mark(self.folder / "log") if (self.folder / "sent.json").exists() else None
+        self.dirty = DirtyKeys(StateFolder(self.folder), self.checkpoints.now, mark.total if mark else 0)
         sources = tuple(
             SourceTable(rule, table, table, table.names) for rule, table in zip(self.rules, TABLES, strict=True)
         )
@@ -73,9 +82,15 @@ class Streamed:
         )
         versions = {table.full_name: Versions(rule, table) for table, rule in zip(TABLES, self.rules, strict=True)}
         writer = StreamWriter(self.at, self.stream, self.stop)
-        return Sender(
-            sending, versions, writer, self.control, self.dead, self.checkpoints, self.progress, self.stop.is_set
-        )
+        append(self.folder / "sent.json", b"")
+        known = self.control, self.dead, self.dirty, self.checkpoints
+        return Sender(sending, versions, writer, *known, self.progress, self.stop.is_set)
+
+    def place(self) -> DirtyPlace:
+        """Where the keys begin of a verification that begins now."""
+        place = newest_place(self.folder)
+        assert place is not None
+        return place
 
     def restart_sender(self) -> None:
         self.sender.close()
@@ -100,6 +115,8 @@ class Streamed:
 
     def close(self) -> None:
         self.sender.close()
+        if self.dirty is not None:
+            self.dirty.close()
         self.wire.close()
         self.known.drop_wire()
         self.source.log.close()

@@ -14,6 +14,8 @@ from tests.migration.applied import insert, update
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.errors import Stopped
 from whimbrel.function import apply, invocation
+from whimbrel.migration.dirty import dirty_since
+from whimbrel.migration.verified import Verified
 
 
 @pytest.mark.slow
@@ -111,3 +113,33 @@ def test_what_its_deadline_cut_off_comes_again(streamed: Streamed, monkeypatch: 
     assert streamed.held() == {}
     streamed.settle()
     assert streamed.held() == streamed.source.expected()
+
+
+@pytest.mark.slow
+def test_what_an_invocation_had_under_way_when_it_was_killed_is_dirty_for_a_while(
+    streamed: Streamed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also for a verification that begins when the changes are applied: the call may still arrive."""
+    monkeypatch.setattr("tests.function.streamed.LEFT_SECONDS", 3.2)
+    streamed.source.transaction(insert(0, 1))
+    streamed.settle()
+    assert streamed.dirty is not None
+    streamed.dirty.cut()
+    streamed.source.transaction(insert(0, 2))
+    streamed.sender.step()
+    streamed.sender.idle()
+
+    def killed(*_: Any) -> Any:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(invocation, "write", killed)
+        with pytest.raises(Killed):
+            streamed.mapping.step()
+    streamed.settle()
+    streamed.dirty.cut()
+    verified = Verified(None, 1.0, {}, "", streamed.place())
+    assert [key["pk"]["S"] for key in dirty_since(streamed.folder, verified).keys(streamed.table)] == ["one#2"]
+    assert sum(lane.unanswered for lane in streamed.control.lanes(streamed.migration)) > 0
+    streamed.restart_sender()
+    assert streamed.sender._unanswered > 0  # told once, and not again

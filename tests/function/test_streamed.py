@@ -26,9 +26,13 @@ from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.errors import TargetError
 from whimbrel.kinesis.lanes import LANES, hash_key
 from whimbrel.kinesis.packed import Interval, pack, unpack
-from whimbrel.migration import send
+from whimbrel.migration import dirty, send
 from whimbrel.migration.dead import read_letters
+from whimbrel.migration.dirty import dirty_since
+from whimbrel.migration.dirty_files import DirtyPlace
+from whimbrel.migration.verified import Verified
 from whimbrel.project import ConditionRule
+from whimbrel.records import Item
 
 MOST_RESHARDED, MOST_KILLS = 6, 15  # of one history
 
@@ -41,6 +45,7 @@ class Trouble:
         self.kills = self.doubled = self.resharded = 0
         self._deadly = -1
         self._earlier: list[Event] = []
+        self._looks: list[tuple[DirtyPlace, dict[str, Item]]] = []
         streamed.mapping.function = self.invoke
         ask = DynamoClient.ask
 
@@ -65,6 +70,22 @@ class Trouble:
         except Killed:
             self.kills += 1
             raise RuntimeError("the environment is gone") from None
+
+    def look(self) -> None:
+        """Begin a verification: where its keys begin, then what it reads of the target."""
+        at = dirty_since(self.streamed.folder, None)
+        if at.place is not None:
+            self._looks.append((at.place, self.streamed.held()))
+
+    def assert_nothing_unnoted(self) -> None:
+        """Every item that changed since a verification began is dirty for the next one."""
+        now = self.streamed.held()
+        for place, then in self._looks:
+            changed = {name for name in now.keys() | then.keys() if now.get(name) != then.get(name)}
+            found = dirty_since(self.streamed.folder, Verified(None, 1.0, {}, "", place))
+            assert not found.everything
+            assert changed <= {key["pk"]["S"] for key in found.keys(self.streamed.table)}
+        assert self._looks
 
     def between(self) -> None:
         what = self.chance.random()
@@ -102,6 +123,8 @@ def through_trouble(streamed: Streamed, monkeypatch: pytest.MonkeyPatch, seed: i
     for _ in range(rounds):
         history(streamed, chance, chance.randrange(1, 12))
         trouble.between()
+        if chance.random() < 0.3:
+            trouble.look()
         if not streamed.sender.step():
             streamed.sender.idle()
         streamed.mapping.step()
@@ -135,8 +158,10 @@ def test_a_history_arrives_whatever_befalls_it(
 ) -> None:
     streamed.form = form
     streamed.restart_sender()
+    monkeypatch.setattr(dirty, "FILE_KEYS", 10)
     trouble = through_trouble(streamed, monkeypatch, seed, rounds=25)
     assert streamed.held() == streamed.source.expected()
+    trouble.assert_nothing_unnoted()
     assert min(trouble.kills, trouble.doubled, trouble.resharded) > 0
 
 

@@ -107,13 +107,15 @@ def make(
     kind: type[Work] = Work,
     threads: int = 8,
     rate: float = 200,
+    more: str = "",
 ) -> Site:
+    """``more`` are lines of the project file."""
     allow(source_server, database, "back")
     with source_server.connect(database) as connection:
         create(connection)
     work = kind(tmp_path, source_server, database, endpoint, unique("purchase"), source_settings="")
     customer = unique("customer")
-    work.target_settings = CUTOVER
+    work.target_settings = CUTOVER + more
     work.mapping += CUSTOMER.format(database=database, target=customer)
     work.environment["WHIMBREL_REVERSE_PASSWORD"] = source_server.password
     work.write_project()

@@ -14,7 +14,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from tests.handover.both_sides import Site
 from tests.handover.closing import REFUSED, TRIGGERS, close_by, is_shut
 from tests.handover.forked import CTRL_C, DISK_FULL, KILL, Command, Commands, Ended, ForkedWork, Step
 from tests.handover.site import StreamsServer
+from tests.handover.through import Through, through
 
 MAY_END_WITH = {
     "cutover": {"CutoverUndone", "HandoverError", "NotReady", "SourceUnreachable", "TargetUnreachable"},
@@ -79,13 +80,20 @@ class Chaos:
         seed: int,
         at_steps: float = 0.5,
         fence: str = TRIGGERS,
+        stream: Through | None = None,
     ) -> None:
-        """``at_steps``: how many of the kills are at durable steps, the others at moments."""
+        """``at_steps``: how many of the kills are at durable steps, the others at moments. ``stream``: what the changes
+        go through, and is killed too.
+        """
         assert isinstance(site.work, ForkedWork)
         site.work.commands = commands
         self.site, self.work, self.source, self.streams = site, site.work, site.work.source, streams
         self.chance = random.Random(seed)
         self.writers = Writers(site, close_by(fence, site))
+        self.stream = stream
+        self.servers: dict[str, Server] = {"source": self.source, "target": streams}
+        if stream:
+            self.servers |= {"kinesis": stream.kinesis, "function": stream.function}
         self.splits = 0
         self.steps, self.at_steps = dict(STEPS), at_steps
         self.missed = False  # the last command had ended before anything was killed
@@ -104,7 +112,9 @@ class Chaos:
             self.splits += 1
             for table in (self.site.settings.purchase, self.site.settings.customer):
                 self.streams.call("Split", TableName=table)
-        victim = self.chance.choice(["whimbrel", "source", "target"])
+        if self.stream and self.chance.random() < 0.3:
+            self.stream.reshard(self.chance)
+        victim = self.chance.choice(["whimbrel", *self.servers])
         if phase == "follow":
             said, ended = self._follow(victim)
         else:
@@ -208,7 +218,7 @@ class Chaos:
         if victim == "whimbrel":
             command.kill()
         else:
-            self._server(victim).kill()
+            self.servers[victim].kill()
         if after is None:
             return self._ended(command, victim)
         self._start_again()
@@ -218,29 +228,26 @@ class Chaos:
 
     def _ended(self, command: Command, victim: str) -> Ended:
         """The servers come back a moment after they were killed."""
-        pids = [server.pid for server in (self.source, self.streams) if server.running]
+        pids = [server.pid for server in self.servers.values() if server.running]
         while command.running:
             self._start_again()
             time.sleep(0.02)
         ended = command.wait()
         if command.struck and victim != "whimbrel" and self._pid(victim) in pids:
-            while self._server(victim).running:  # it was killed in the last moment
+            while self.servers[victim].running:  # it was killed in the last moment
                 time.sleep(0.01)
         self._start_again()
         return ended
 
     def _start_again(self) -> None:
-        for server in (self.source, self.streams):
+        for server in self.servers.values():
             if not server.running:
                 time.sleep(self.chance.choice([0.0, 0.0, 0.5, 2.0]))
                 server.kill()  # what is left of it: it must be waited for
                 server.start()
 
-    def _server(self, victim: str) -> Server:
-        return self.source if victim == "source" else self.streams
-
     def _pid(self, victim: str) -> int:
-        return 0 if victim == "whimbrel" else self._server(victim).pid
+        return 0 if victim == "whimbrel" else self.servers[victim].pid
 
     @staticmethod
     def _arguments(verb: str) -> list[str]:
@@ -327,15 +334,22 @@ class Chaos:
 
 
 @contextmanager
-def chaos(kind: type[SqlServer], folder: Path, seed: int, **more: Any) -> Iterator[Chaos]:
-    """On servers of its own: the variable must be set again when the server comes back."""
+def chaos(kind: type[SqlServer], folder: Path, seed: int, *, stream: bool = False, **more: Any) -> Iterator[Chaos]:
+    """On servers of its own: the variable must be set again when the server comes back. ``stream``: through one."""
     try:
         source = kind(folder / "sql", options=["--log-bin-trust-function-creators=1"]).start()
     except ServerUnavailable as reason:
         pytest.skip(str(reason))
-    with source, StreamsServer(folder / "streams").start() as streams, closing(Commands()) as commands:
-        site = both_sides.make(source, streams, source.new_database(), folder, kind=ForkedWork, threads=4, rate=100)
-        made = Chaos(site, commands, streams, seed, **more)
+    with (
+        source,
+        StreamsServer(folder / "streams").start() as streams,
+        closing(Commands()) as commands,
+        through(streams, folder) if stream else nullcontext() as between,
+    ):
+        lines = between.project_lines if between else ""
+        load: Any = {"threads": 4, "rate": 100, "more": lines}
+        site = both_sides.make(source, streams, source.new_database(), folder, kind=ForkedWork, **load)
+        made = Chaos(site, commands, streams, seed, stream=between, **more)
         made.writers.start()
         try:
             site.wait_for_writes("mysql", 20)

@@ -19,15 +19,16 @@ AT = Position("bin.000001", 100)
 class Kept:
     """A state folder and the set in it. ``everything`` that a verification read is ``verified``."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, sent: int | None = None) -> None:
+        """``sent`` as DirtyKeys has it."""
         self.state = StateFolder(root)
         self.state.make()
         self.passed(0)
-        self.open()
+        self.open(sent)
 
-    def open(self) -> None:
+    def open(self, sent: int | None = None) -> None:
         """As a new process does."""
-        self.keys = DirtyKeys(self.state, checkpoint.load(self.state.checkpoint))
+        self.keys = DirtyKeys(self.state, checkpoint.load(self.state.checkpoint), sent)
 
     def passed(self, applied: int) -> None:
         """The Checkpoint passes so many changes."""

@@ -26,6 +26,7 @@ WRITTEN_LATE = "assertion violated  !(decided)"  # a write at MySQL after the de
 LOST_WITH_THE_SOURCE = "assertion violated  !(taken)"
 STEP_WITHOUT_SIDE = "assertion violated ((step!="
 APPLIED_IS_MISSING = "assertion violated ((((applied<1)"  # the Checkpoint says more than the items have
+WRITTEN_PAST = "assertion violated ((passed<logged)||"  # a function writes over what the application wrote
 MODELS = {
     "cutover": {
         "FENCE_WITHOUT_LOCK": AT_MYSQL,
@@ -73,6 +74,11 @@ MODELS = {
         "PASSED_BEFORE_WRITE": APPLIED_IS_MISSING,
         "CHECKPOINT_BY_SENT": APPLIED_IS_MISSING,
     },
+    "stream_cutover": {
+        "OPENED_WHEN_APPLIED": WRITTEN_PAST,
+        "QUIET_BEFORE_APPLIED": WRITTEN_PAST,
+        "LOG_BEGINS_AGAIN": WRITTEN_PAST,
+    },
     "reverse": {
         "START_WITHOUT_MARKER": OUT_OF_ORDER,
         "LANE_REPEATS": OUT_OF_ORDER,
@@ -93,6 +99,7 @@ SIZES = {
     "revoke": {"STATEMENTS"},
     "gone": {"COMMANDS"},
     "lanes": {"LAST", "SLOTS", "TROUBLES"},
+    "stream_cutover": {"SLOTS", "TROUBLES"},
     "reverse": {"CRASHES", "CHANGES"},
 }
 LONG = ("lanes",)  # what `make test` leaves to `make test-all`
@@ -104,6 +111,7 @@ PROCESSES = {
     "revoke": ("coordinator",),
     "gone": ("coordinator", "application", "disaster"),
     "lanes": ("network", "clock", "invocation", "sender"),
+    "stream_cutover": ("network", "clock", "invocation", "sender", "coordinator"),
     "reverse": ("application", "stream", "reader", "lane", "rollback"),
 }
 

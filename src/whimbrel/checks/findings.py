@@ -267,9 +267,6 @@ KINDS: dict[str, Kind] = {
     ),
     # a cutover (`whimbrel cutover --plan`)
     "cutover-not-following": Kind(ERROR, "the migration does not follow the source yet", "First: `whimbrel migrate`"),
-    "cutover-engine": Kind(
-        ERROR, "a function applies the changes: no cutover yet", "Migrate with the change log's files"
-    ),
     "cutover-dead-letters": Kind(
         ERROR,
         "rows that are not in the target",

@@ -45,6 +45,7 @@ CAUGHT_UP_WITHIN = 600.0  # seconds
 GOOD_MOMENT_WITHIN = 30.0  # seconds
 QUICK_DRAIN = 0.2  # seconds, or a tenth of max_stall
 RESUME_TRIES = 5
+SETTLED_WITHIN = 10.0  # seconds
 ROUNDS = 5  # of verification, before writes are closed
 LITTLE = 200  # items, for which no round is worth its time
 EXPECTED_RATE = 1_000.0  # items that are verified in a second, before that was measured
@@ -148,10 +149,10 @@ class Cutting:
         with self._fence.sealed(closed, deadline - time.monotonic()) as held:
             end = self._run.lineage.end_of(held.session)
             self._drain(end, deadline)
-            self._refuse_late_changes(closed.end)
-            self._refuse_dead_letters()
             # The forward migration ends here, and does not pause: what the reverse stream writes must not come back.
             following.close()
+            self._refuse_late_changes(closed.end)  # nothing that comes from now on is applied any more
+            self._refuse_dead_letters()
             self._within(deadline)
             # What is written from now on, on either side, is in no set of dirty keys.
             remove_verified(self._run.folder.root)
@@ -189,7 +190,7 @@ class Cutting:
                 end, asked = self._run.lineage.end_of(connection), time.monotonic()
                 while not reached(self._applied(), end) and time.monotonic() < give_up:
                     self._look(LOOK_EVERY)
-                if elapsed(asked) <= quick_drain(self._settings):
+                if elapsed(asked) <= quick_drain(self._run.prepared.project):
                     return
 
     def _close_behind(self) -> bool:
@@ -197,7 +198,8 @@ class Cutting:
         return lag is not None and lag <= self._settings.max_lag
 
     def _drain(self, end: Position, deadline: float) -> None:
-        while not reached(self._applied(), end):
+        """The order matters: what is applied first, and then whether a function may still write it."""
+        while not (reached(self._applied(), end) and self._run.progress.quiet):
             self._look(LOOK_EVERY)
             self._within(deadline)
 
@@ -222,6 +224,9 @@ class Cutting:
         dirty = self._run.dirty
         assert dirty is not None, "it is kept from the load on"
         dirty.cut()
+        give_up = time.monotonic() + SETTLED_WITHIN
+        while not dirty.settled and time.monotonic() < give_up:  # only so that there is less to verify
+            self._look(LOOK_EVERY)
         if watch:
             watch.read(dirty)
         left = dirty_items(self._run.prepared)
@@ -332,9 +337,10 @@ def little_left(rate: float, max_stall: float) -> float:
     return max(LITTLE, rate * max_stall / 4)
 
 
-def quick_drain(settings: Cutover) -> float:
-    """In seconds: a drain that is worth waiting for."""
-    return min(QUICK_DRAIN, settings.max_stall / 10)
+def quick_drain(project: Project) -> float:
+    """In seconds: a drain that is worth waiting for. Through a stream none is quick."""
+    longest = project.cutover.max_stall
+    return longest / 2 if project.stream else min(QUICK_DRAIN, longest / 10)
 
 
 def undo(project: Project, coordinator: Coordinator, *, because: BaseException | None = None) -> bool:

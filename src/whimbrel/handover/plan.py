@@ -28,6 +28,7 @@ from whimbrel.project import Project
 from whimbrel.project.cutover import TRIGGERS
 
 DRAIN_SECONDS = 0.05  # the last changes, of a target that has nothing else to do
+STREAM_SECONDS = 1.0  # the same through a stream: how often Lambda asks it
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +110,6 @@ def plan_of(prepared: Prepared, waivers: Waivers) -> CutoverPlan:
 def _state_facts(prepared: Prepared, waivers: Waivers) -> Iterator[Fact]:
     """What the migration's own state says."""
     project, folder = prepared.project, StateFolder(prepared.project.state)
-    if project.stream:
-        yield Fact("cutover-engine", "log.engine", "changes go through a stream, and a function writes the items")
     phase = checkpoint.load(folder.checkpoint).phase
     if phase != "apply":
         yield Fact("cutover-not-following", str(folder.root), f"the phase is {phase!r}")
@@ -158,10 +157,10 @@ def _drain_seconds(project: Project) -> float:
     """By the lag of the migration that follows now and the rate at which it applies. A cutover waits for a moment when
     it is quick.
     """
-    live = read_status(StateFolder(project.state))
+    live, least = read_status(StateFolder(project.state)), STREAM_SECONDS if project.stream else DRAIN_SECONDS
     if not live or not (rate := live.get("applied_per_second")):
-        return DRAIN_SECONDS
-    return float(min(max(DRAIN_SECONDS, live["lag_changes"] / rate), quick_drain(project.cutover)))
+        return least
+    return float(min(max(least, live["lag_changes"] / rate), quick_drain(project)))
 
 
 def _steps(project: Project) -> Iterator[str]:

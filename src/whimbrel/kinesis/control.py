@@ -43,13 +43,18 @@ _KEY = ("target", "migration")
 class LaneState(NamedTuple):
     """``passed``: every change of the lane up to this number is in the target. ``gap``: the sending in which the
     record after it did not come, 0 if none is missing. ``until``: when the lease of whoever works on it ends, in
-    milliseconds since the epoch. ``held``: how many writes conditions have skipped.
+    milliseconds since the epoch. ``held``: how many writes conditions have skipped. ``begun`` counts leases, ``ended``
+    is that of the last one that was given back: a lease between the two was not, as its invocation was killed.
+    ``unanswered``: how many invocations made a call that may not have been answered.
     """
 
     passed: int = 0
     gap: int = 0
     until: int = 0
     held: int = 0
+    begun: int = 0
+    ended: int = 0
+    unanswered: int = 0
 
 
 class Lease(NamedTuple):
@@ -151,10 +156,11 @@ class ControlTable:
         body = {
             "TableName": self._table,
             "Key": _key(_lanes(migration), _lane(lane)),
-            "UpdateExpression": "SET #holder = :holder, #until = :until",
+            "UpdateExpression": "SET #holder = :holder, #until = :until ADD #begun :one",
             "ConditionExpression": "attribute_not_exists(#until) OR #until < :now OR #holder = :holder",
-            "ExpressionAttributeNames": {"#holder": "holder", "#until": "until"},
+            "ExpressionAttributeNames": {"#holder": "holder", "#until": "until", "#begun": "begun"},
             "ExpressionAttributeValues": {
+                ":one": _number(1),
                 ":holder": {"S": lease.holder},
                 ":until": _number(lease.until),
                 ":now": _number(lease.now),
@@ -168,7 +174,7 @@ class ControlTable:
         body = {
             "TableName": self._table,
             "Key": _key(_lanes(migration), _lane(lane)),
-            "UpdateExpression": "SET #passed = :passed, #gap = :gap, #until = :until, #held = :held",
+            "UpdateExpression": "SET " + ", ".join(f"#{name} = :{name}" for name in LaneState._fields),
             "ConditionExpression": "#holder = :holder",
             "ExpressionAttributeNames": {f"#{name}": name for name in ("holder", *LaneState._fields)},
             "ExpressionAttributeValues": {

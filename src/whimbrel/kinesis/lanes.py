@@ -18,9 +18,14 @@ _HASHES = 2**128
 def lane_of(key: Item) -> int:
     """Equal for keys that DynamoDB takes for the same."""
     try:
-        return crc32(key_id(key)) % LANES
+        return lane_of_id(key_id(key))
     except TypeError:  # a lone surrogate: no item can have the key, and its lane writes the dead letter
         return crc32(repr(sorted(key.items())).encode("ascii", "backslashreplace")) % LANES
+
+
+def lane_of_id(identity: bytes) -> int:
+    """By a key's ``key_id``."""
+    return crc32(identity) % LANES
 
 
 def partition_key(lane: int) -> str:

@@ -13,7 +13,9 @@ what could not be written. The rules, on which a quick verification rests:
    and count for nothing.
 3. A call without an answer may still arrive. Its key is added to each new file for a quarter of an hour, and so is
    what a process had under way when it died.
-4. Whatever is missing, damaged, of another set or too much is "everything", never less.
+4. A change that was put to a stream is written at any time until it is applied. Each file says up to which change the
+   keys are in older files, so a verification counts from the file that has the keys of all that is still under way.
+5. Whatever is missing, damaged, of another set or too much is "everything", never less.
 
 Memory is bounded by the keys of one file, the disk by MOST_BYTES: older files are deleted, and with them the
 verifications that began before.
@@ -25,9 +27,10 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import orjson
@@ -42,11 +45,17 @@ from whimbrel.migration.dirty_files import (
     DirtyFile,
     DirtyPlace,
     Unknown,
+    applied_of,
     header,
     keys_line,
+    keys_since,
+    left_under_way,
     parts,
     path_of,
+    place_of,
     records,
+    sound,
+    text_of_id,
     texts_of,
     write_index,
 )
@@ -69,7 +78,8 @@ class DirtyKeys:
     Opened once changes are applied, for whoever writes items from then on. Raises StateError when the disk refuses.
     """
 
-    def __init__(self, state: StateFolder, now: Checkpoint) -> None:
+    def __init__(self, state: StateFolder, now: Checkpoint, sent: int | None = None) -> None:
+        """``sent``: up to which change the log may be in a stream; None where one process applies it."""
         self._state = state
         self._folder = state.dirty
         self._lock = threading.Lock()
@@ -77,7 +87,8 @@ class DirtyKeys:
         self._under_way: dict[str, list[TEXT]] = {}  # what is being written
         self._unmarked = 0  # keys since the last mark
         self._strays: dict[tuple[str, TEXT], float] = {}  # until when, by the monotonic clock
-        self._applied = _applied(now)
+        self._applied = applied_of(now)
+        self._sent = None if sent is None else max(sent, self._applied)
         try:
             self._open(now)
         except BaseException:
@@ -90,12 +101,24 @@ class DirtyKeys:
             self._under_way = {}
             if self._unmarked >= MARK_KEYS:
                 self._mark()
-            if self._keys >= FILE_KEYS or self._size >= FILE_BYTES:
+            if self._is_full():
                 self._begin_file()
             for target in {operation.table for operation in operations}:
                 texts = texts_of([each.key for each in operations if each.table == target])
                 self._under_way[target] = texts
                 self._add(target, texts)
+
+    def begin_send(self, number: int, keys: Mapping[str, Iterable[bytes]]) -> None:
+        """To be called before changes up to ``number`` are put to a stream, with the ``key_id`` of all items that they
+        change, by target table.
+        """
+        assert self._sent is not None, "the set was opened without a stream"
+        with self._lock:
+            if self._is_full():
+                self._begin_file()
+            for target, ids in keys.items():
+                self._add(target, [text_of_id(key) for key in ids])
+            self._sent = max(self._sent, number)
 
     def add(self, target: str, keys: Iterable[Item]) -> None:
         """Keys of items that differ without a write: of what could not be written, say."""
@@ -105,16 +128,22 @@ class DirtyKeys:
     def add_whole(self, target: str) -> None:
         """Any item of ``target`` may change from now on; durable when it returns."""
         with self._lock:
-            self._write(sealed(b'{"whole":%b' % orjson.dumps(target)))
+            self._write_whole(target)
             self._sync()
 
     def add_strays(self, calls: Iterable[tuple[str, Item]]) -> None:
         """The (target, key) of calls that got no answer."""
-        until = time.monotonic() + STRAY_SECONDS
         with self._lock:
-            fresh = {(target, text): until for target, key in calls for text in texts_of([key])}
-            self._strays |= fresh
-            self._write_strays(fresh)
+            self._add_strays((target, text) for target, key in calls for text in texts_of([key]))
+
+    def add_sent_as_strays(self, targets: Iterable[str]) -> None:
+        """Calls for some of what was sent, and was not applied when this was last saved, got no answer."""
+        with self._lock:
+            try:
+                self._add_strays(islice(keys_since(self._folder, self._applied), MOST_STRAYS + 1))
+            except Unknown:
+                for target in targets:
+                    self._write_whole(target)
 
     def save(self, applied: int) -> None:
         """Make durable what was added. Must be called before a Checkpoint is saved that has ``applied`` changes."""
@@ -130,8 +159,13 @@ class DirtyKeys:
         with self._lock:
             self._sync()
 
+    @property
+    def settled(self) -> bool:
+        """Whether all is applied that was sent before the newest file was begun."""
+        return self._settles_at <= self._applied
+
     def cut(self) -> None:
-        """Begin a new file, so that a verification which begins now has to do with fewer keys later."""
+        """Begin a new file: a verification that begins once it is ``settled`` has to do with fewer keys later."""
         with self._lock:
             if self._keys:
                 self._begin_file()
@@ -154,6 +188,14 @@ class DirtyKeys:
             recent.update(fresh)
             self._keys += len(fresh)
             self._unmarked += len(fresh)
+
+    def _add_strays(self, calls: Iterable[tuple[str, TEXT]]) -> None:
+        fresh = dict.fromkeys(calls, time.monotonic() + STRAY_SECONDS)
+        self._strays |= fresh
+        self._write_strays(fresh)
+
+    def _is_full(self) -> bool:
+        return self._keys >= FILE_KEYS or self._size >= FILE_BYTES
 
     def _mark(self) -> None:
         """All writes that were noted have ended."""
@@ -206,7 +248,8 @@ class DirtyKeys:
             self._recent: dict[str, set[TEXT]] = {}
             self._keys = 0
             self._place = place
-            self._write(header(place, previous, self._applied))
+            self._settles_at = self._sent or 0
+            self._write(header(place, previous, self._applied, self._sent))
             os.fsync(self._descriptor)
             sync_folder(self._folder)
             write_index(self._folder, place)
@@ -225,9 +268,12 @@ class DirtyKeys:
         for target, texts in by_target.items():
             self._write(keys_line(target, texts, b"strays"))
         if len(self._strays) > MOST_STRAYS:  # forgotten, at the price of everything
-            self._strays = {}
-            for target in by_target:
-                self._write(sealed(b'{"whole":%b' % orjson.dumps(target)))
+            targets, self._strays = {target for target, _ in self._strays}, {}
+            for target in targets:
+                self._write_whole(target)
+
+    def _write_whole(self, target: str) -> None:
+        self._write(sealed(b'{"whole":%b' % orjson.dumps(target)))
 
     def _write(self, line: bytes) -> None:
         with writing(path_of(self._folder, self._place.file)):
@@ -299,10 +345,10 @@ def dirty_since(root: Path, verified: Verified | None) -> Dirty:
     everything = ""
     try:
         found = sound(state.dirty, saved)
-        place = DirtyPlace(found[-1].set, found[-1].number)
+        place = place_of(found, applied_of(saved))
         if verified is None:
             raise Unknown("no verification of all items has found both sides equal")
-        if verified.place.set != place.set or not found[0].number <= verified.place.file <= place.file:
+        if verified.place.set != place.set or not found[0].number <= verified.place.file <= found[-1].number:
             raise Unknown("the items that were written since the last verification are not all known")
         for target, keys in verified.unsettled.items():
             texts.setdefault(target, set()).update(map(key_id, keys))
@@ -316,11 +362,12 @@ def dirty_since(root: Path, verified: Verified | None) -> Dirty:
 
 def newest_place(root: Path) -> DirtyPlace | None:
     """Where the keys of what is written from now on are to be found; None where that is not known."""
+    state = StateFolder(root)
+    applied = applied_of(checkpoint.load(state.checkpoint))
     try:
-        newest = parts(StateFolder(root).dirty)[-1]
+        return place_of(parts(state.dirty), applied)
     except Unknown:
         return None
-    return DirtyPlace(newest.set, newest.number)
 
 
 def noted_since(root: Path, place: DirtyPlace | None) -> dict[str, set[bytes]]:
@@ -337,33 +384,6 @@ def noted_since(root: Path, place: DirtyPlace | None) -> dict[str, set[bytes]]:
     return texts
 
 
-def sound(folder: Path, now: Checkpoint) -> list[DirtyFile]:
-    """The files, if they have every key that was written up to ``now``, which was loaded before. Raises Unknown."""
-    found = parts(folder)
-    if now.applied is not None and "applied" not in now.counters:
-        raise Unknown("an older version of whimbrel applied changes since the last verification")
-    marks = (each["applied"] for each in records(found[-1], newest=True) if "applied" in each)
-    if max([found[-1].applied, *marks]) < _applied(now):
-        raise Unknown("changes were applied without a record of the items that were written")
-    return found
-
-
-def left_under_way(past: list[DirtyFile]) -> Iterator[tuple[str, TEXT]]:
-    """The calls of a process that ended, which may not have been answered: all since the last mark, and the strays."""
-    for part in reversed(past):
-        under_way: list[tuple[str, TEXT]] = []
-        marked = False
-        for each in records(part, newest=part is past[-1]):
-            if "applied" in each:
-                under_way, marked = [], True
-            under_way += [(each["target"], text) for text in texts_of(each.get("keys", []))]
-            if part is past[-1]:
-                yield from ((each["target"], text) for text in texts_of(each.get("strays", [])))
-        yield from under_way
-        if marked:
-            return
-
-
 def _collect(part: DirtyFile, texts: dict[str, set[bytes]], *, newest: bool) -> None:
     for each in records(part, newest=newest):
         if "whole" in each:
@@ -373,7 +393,3 @@ def _collect(part: DirtyFile, texts: dict[str, set[bytes]], *, newest: bool) -> 
             texts.setdefault(each["target"], set()).update(map(key_id, keys))
             if sum(map(len, texts.values())) > MOST_KEYS:
                 raise Unknown(f"more than {MOST_KEYS:,} items were written since the last verification")
-
-
-def _applied(now: Checkpoint) -> int:
-    return now.counters.get("applied", 0)

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from whimbrel.checkpoint import Checkpoint
 from whimbrel.durable import TAIL, is_sound, replace_file, sealed
 from whimbrel.records import Item
 
@@ -36,7 +37,9 @@ class Unknown(Exception):
 
 
 class DirtyFile(NamedTuple):
-    """One file. ``size`` is what it has; ``applied`` the changes that were applied when it was begun."""
+    """One file. ``size`` is what it has; ``applied`` the changes that were applied when it was begun, ``sent`` up to
+    which change the keys of what may be in a stream are in older files: None where one process applies the changes.
+    """
 
     path: Path
     set: str
@@ -44,15 +47,16 @@ class DirtyFile(NamedTuple):
     previous: int  # the size of the file before it
     applied: int
     size: int
+    sent: int | None = None
 
 
 def path_of(folder: Path, number: int) -> Path:
     return folder / f"{number:08d}.jsonl"
 
 
-def header(place: DirtyPlace, previous: int, applied: int) -> bytes:
+def header(place: DirtyPlace, previous: int, applied: int, sent: int | None) -> bytes:
     fields = {"dirty": FORMAT, "set": place.set, "file": place.file, "previous": previous, "applied": applied}
-    return sealed(orjson.dumps(fields)[:-1])
+    return sealed(orjson.dumps(fields if sent is None else fields | {"sent": sent})[:-1])
 
 
 def texts_of(keys: list[Item]) -> list[TEXT]:
@@ -69,6 +73,11 @@ def texts_of(keys: list[Item]) -> list[TEXT]:
 
 def keys_line(target: str, texts: list[TEXT], name: bytes = b"keys") -> bytes:
     return sealed(b'{"target":%b,"%b":%b' % (orjson.dumps(target), name, _FIRST + _BETWEEN.join(texts) + _LAST))
+
+
+def text_of_id(key: bytes) -> TEXT:
+    """The text of a key by its ``key_id``."""
+    return key[len(_FIRST) - 1 : 1 - len(_LAST)]
 
 
 def write_index(folder: Path, place: DirtyPlace) -> None:
@@ -97,6 +106,26 @@ def parts(folder: Path) -> list[DirtyFile]:
     return found
 
 
+def place_of(found: list[DirtyFile], applied: int) -> DirtyPlace:
+    """The moment from which on all keys are noted of what is written after now, ``applied`` changes being applied: the
+    newest file, or an older one, if it has keys of changes that are in a stream and not applied yet. Raises Unknown.
+    """
+    for part in reversed(found):
+        if part.sent is None or part.sent <= applied:
+            return DirtyPlace(part.set, part.number)
+    raise Unknown("a stream has changes of items that were not all noted")
+
+
+def keys_since(folder: Path, applied: int) -> Iterator[tuple[str, TEXT]]:
+    """The target and key of all that was sent, and not applied when ``applied`` changes were. Raises Unknown."""
+    found = parts(folder)
+    first = place_of(found, applied).file
+    for part in found:
+        if part.number >= first:
+            for each in records(part, newest=part is found[-1]):
+                yield from ((each["target"], text) for text in texts_of(each.get("keys", [])))
+
+
 def records(part: DirtyFile, *, newest: bool) -> Iterator[dict[str, Any]]:
     """Everything after the first line. Half a line at the end of the newest file was never sent to the target, and is
     left out. Raises Unknown.
@@ -114,6 +143,37 @@ def records(part: DirtyFile, *, newest: bool) -> Iterator[dict[str, Any]]:
         raise Unknown(f"{part.path.name} cannot be read: {error}") from error
 
 
+def sound(folder: Path, now: Checkpoint) -> list[DirtyFile]:
+    """The files, if they have every key that was written up to ``now``, which was loaded before. Raises Unknown."""
+    found = parts(folder)
+    if now.applied is not None and "applied" not in now.counters:
+        raise Unknown("an older version of whimbrel applied changes since the last verification")
+    marks = (each["applied"] for each in records(found[-1], newest=True) if "applied" in each)
+    if max([found[-1].applied, *marks]) < applied_of(now):
+        raise Unknown("changes were applied without a record of the items that were written")
+    return found
+
+
+def left_under_way(past: list[DirtyFile]) -> Iterator[tuple[str, TEXT]]:
+    """The calls of a process that ended, which may not have been answered: all since the last mark, and the strays."""
+    for part in reversed(past):
+        under_way: list[tuple[str, TEXT]] = []
+        marked = False
+        for each in records(part, newest=part is past[-1]):
+            if "applied" in each:
+                under_way, marked = [], True
+            under_way += [(each["target"], text) for text in texts_of(each.get("keys", []))]
+            if part is past[-1]:
+                yield from ((each["target"], text) for text in texts_of(each.get("strays", [])))
+        yield from under_way
+        if marked:
+            return
+
+
+def applied_of(now: Checkpoint) -> int:
+    return now.counters.get("applied", 0)
+
+
 def _part(folder: Path, number: int) -> DirtyFile:
     path = path_of(folder, number)
     with path.open("rb") as file:
@@ -121,7 +181,8 @@ def _part(folder: Path, number: int) -> DirtyFile:
         size = os.fstat(file.fileno()).st_size
     if fields["dirty"] != FORMAT or int(fields["file"]) != number:
         raise ValueError(f"{path.name} is not file {number} of form {FORMAT}")
-    return DirtyFile(path, str(fields["set"]), number, int(fields["previous"]), int(fields["applied"]), size)
+    counts = int(fields["previous"]), int(fields["applied"])
+    return DirtyFile(path, str(fields["set"]), number, *counts, size, fields.get("sent"))
 
 
 def _fields(path: Path) -> dict[str, Any]:

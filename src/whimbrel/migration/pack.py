@@ -8,7 +8,8 @@ from typing import Any
 
 from whimbrel.changelog.record import table_line
 from whimbrel.errors import TargetError
-from whimbrel.kinesis.lanes import LANES, lane_of, partition_key
+from whimbrel.item import key_id
+from whimbrel.kinesis.lanes import LANES, lane_of, lane_of_id, partition_key
 from whimbrel.kinesis.packed import POST, Interval, pack, post_event
 from whimbrel.kinesis.puts import LaneRecord
 from whimbrel.mapping.design import TableMapping
@@ -58,6 +59,8 @@ class Packer:
         self._lanes = [_Filling() for _ in range(LANES)]
         self._records: list[LaneRecord] = []
         self._tables: dict[str, Table] = {}  # in force now, by their names
+        self._keys: dict[str, set[bytes]] = {}  # of the items that are changed, by target table
+        self._noted: set[bytes]  # those of the table that is packed now
         self._mapping: TableMapping
         self._of_key: Callable[[Row], Any]
 
@@ -108,10 +111,22 @@ class Packer:
         records, self._records = self._records, []
         return records
 
+    def take_keys(self) -> dict[str, set[bytes]]:
+        """The ``key_id`` of the items, by target table, that were packed since this was called last."""
+        keys, self._keys = self._keys, {}
+        return keys
+
     def _lane(self, row: Row | None) -> int | None:
         """None for a row that has no item."""
         key = None if row is None else self._mapping.item_key(row)
-        return None if key is None else lane_of(key)
+        if key is None:
+            return None
+        try:
+            identity = key_id(key)
+        except TypeError:  # no item can have it
+            return lane_of(key)
+        self._noted.add(identity)
+        return lane_of_id(identity)
 
     def _without_key(self, change: Change, number: int, time: float) -> list[Fault]:
         """A row whose key cannot be made, if it is not one that the filter leaves out."""
@@ -126,6 +141,7 @@ class Packer:
         """The next changes are of ``table``."""
         name = table.full_name
         self._mapping = self._versions[name].of(table)
+        self._noted = self._keys.setdefault(self._mapping.target, set())
         # Of a row whose columns the mapping takes as they are, equal ones have one item. With a filter or an expression
         # all columns count.
         own = () if self._mapping.seen.changed else self._mapping.group_columns

@@ -40,6 +40,7 @@ class Progress:
     applied_position: Position | None = None
     applied_time: float = 0.0
     log_drained: bool = False  # the applier has seen the end of the change log
+    quiet: bool = True  # nothing that counts as applied is still being written, by a function say
     source_ahead: float = 0.0  # seconds that the source's clock is ahead of ours, when it was last asked
     asked: float = 0.0  # when the source was last asked and nothing was wrong, by time.monotonic()
     dead: int = 0

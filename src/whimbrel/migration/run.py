@@ -41,7 +41,7 @@ from whimbrel.migration.progress import Progress, TableCounts
 from whimbrel.migration.send import Sender
 from whimbrel.migration.snapshot import Snapshot, read_together, small_together
 from whimbrel.migration.state import CheckpointStore, StateFolder, with_held
-from whimbrel.migration.stream import refuse_without_stream, sender, take
+from whimbrel.migration.stream import perhaps_sent, refuse_without_stream, sender, take
 from whimbrel.migration.targets import check_targets, open_targets
 from whimbrel.migration.watch import SourceWatch
 from whimbrel.mysql.connect import clock, connect
@@ -112,7 +112,7 @@ class Run:
         try:
             self.claim.look()
             if self.phase == "apply":
-                self.dirty = DirtyKeys(self.folder, self.checkpoints.now)
+                self._open_dirty()
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -248,18 +248,21 @@ class Run:
             )
         self._check_targets()
         self._enter("apply", "")
-        if self.dirty is None:
-            self.dirty = DirtyKeys(self.folder, self.checkpoints.now)
+        dirty = self.dirty or self._open_dirty()
         if self.prepared.project.stream:
-            for target in {mapping.target for mapping in self.prepared.mappings.values()}:
-                self.dirty.add_whole(target)  # a function does not say which items it writes
-            return sender(self.prepared, self._begun, self.wire, self.dead, self.checkpoints, self.progress, self.stop)
+            return sender(
+                self.prepared, self._begun, self.wire, self.dead, dirty, self.checkpoints, self.progress, self.stop
+            )
         refuse_without_stream(self.folder)
         reader = ChangeLogReader(self.folder.log, self.checkpoints.now.applied)
         began = self._begun.began
         return Applier(
-            reader, self.prepared.versions, self.writer, self.dead, self.dirty, self.checkpoints, self.progress, began
+            reader, self.prepared.versions, self.writer, self.dead, dirty, self.checkpoints, self.progress, began
         )
+
+    def _open_dirty(self) -> DirtyKeys:
+        self.dirty = DirtyKeys(self.folder, self.checkpoints.now, perhaps_sent(self.prepared.project))
+        return self.dirty
 
     def count_held(self) -> int:
         """Count, for good, what conditions skipped of what was written outside of load and apply; how much it was."""

@@ -4,7 +4,7 @@ The order that makes it right (docs/kinesis.md):
 
 1. What the function works by (settings, tables) is kept before a record names it.
 2. Records of a lane are put one after the other. A record says after which change of the log its lane continues, so
-   the function notices what is missing, and what it has already.
+   the function notices what is missing, and what it has already. Before, their items' keys are among the dirty ones.
 3. After a marker was acknowledged in every lane, where the sender continues is saved (``sent.json``).
 4. The Checkpoint moves to what all lanes have passed, after the dead letters of the function are durable here. Only
    what the Checkpoint has passed is deleted from the log. So whatever the stream loses can be sent again.
@@ -30,12 +30,14 @@ from whimbrel.kinesis.packed import Interval
 from whimbrel.kinesis.puts import StreamWriter
 from whimbrel.mapping.versions import Versions
 from whimbrel.migration.dead import DeadLetters
+from whimbrel.migration.dirty import DirtyKeys
 from whimbrel.migration.pack import Packer
 from whimbrel.migration.progress import Progress
 from whimbrel.migration.state import CheckpointStore, with_held
 from whimbrel.records import Commit, Position
 
-HELD = "held by the function"  # a counter: of those in "held"
+HELD = "held by the function"  # counters: of those in "held"
+UNANSWERED = "unanswered calls of the function"  # invocations that had some
 BATCH = 10_000  # entries of the log at once
 MARK_SECONDS = 1.0  # between markers, while there are changes
 PROBE_SECONDS = 5.0  # without anything new, until markers are put again: a gap shows by what comes after it
@@ -82,6 +84,7 @@ class Sender:
         stream: StreamWriter,
         control: ControlTable,
         dead: DeadLetters,
+        dirty: DirtyKeys,
         checkpoints: CheckpointStore,
         progress: Progress,
         stop: Callable[[], bool],
@@ -91,6 +94,7 @@ class Sender:
         self._stream = stream
         self._control = control
         self._dead = dead
+        self._dirty = dirty
         self._checkpoints = checkpoints
         self._progress = progress
         self._stop = stop
@@ -101,9 +105,10 @@ class Sender:
         self._heard = (-1, time.monotonic())  # how far the last lane was when it moved, and when
         self._serial = 0
         self._by_function = checkpoints.now.counters.get(HELD, 0)
+        self._unanswered = checkpoints.now.counters.get(UNANSWERED, 0)
         mark = read_mark(sending.log)
         self._perhaps_sent = mark.total if mark else 0  # an earlier sender may have put what is up to here
-        progress.applied = self._applied
+        progress.applied, progress.quiet = self._applied, False
         progress.applied_position = checkpoints.now.applied_position
         self._begin(_load_sent(sending, self._applied))
 
@@ -112,8 +117,9 @@ class Sender:
         lines: list[bytes] = []
         batch = self._reader.read(BATCH, lines)
         if batch:
-            self._progress.log_drained = False
+            self._progress.log_drained = self._progress.quiet = False
             faults = self._packer.pack(batch, lines, lambda: self._reader.commit_ahead().timestamp)
+            self._dirty.begin_send(self._packer.number, self._packer.take_keys())
             if faults:  # durable before anything passes them
                 self._progress.dead += self._dead.add(faults, "apply")
             commits = [entry for entry in batch if isinstance(entry, Commit)]
@@ -140,19 +146,14 @@ class Sender:
     def quiet(self) -> None:
         """Wait until all that may be in the stream is applied, and no function is at work. Raises Stopped."""
         self._perhaps_sent = max(self._perhaps_sent, self._packer.number)
-        self._busy = True
-        while True:
+        self._busy, self._progress.quiet = True, False
+        while not self._progress.quiet:
             if self._stop():
                 raise Stopped("asked to stop while the function was still at work")
             if self._reader.handed_out < self._perhaps_sent:  # also when something is sent again
                 self.step()
-                continue
-            self.idle()
-            if self._passed >= self._packer.number:
-                if not self._busy:
-                    return
-                time.sleep(LOOK_SECONDS)
-                self._follow_lanes()
+            else:
+                self.idle()
 
     def check_end(self) -> None:
         """Where the target has all that is in the log, that must be all that the capture wrote. Raises StateError."""
@@ -193,6 +194,7 @@ class Sender:
         self._stream.put(self._packer.take())
         self._marked, self._marked_at = self._packer.number, time.monotonic()
         if self._places:
+            self._dirty.sync()  # what is sent already is not noted again
             _save_sent(self._sending, self._places[-1])
 
     def _add_place(self, place: LogPlace) -> None:
@@ -206,7 +208,7 @@ class Sender:
         if now - self._looked_at < LOOK_SECONDS:
             return
         self._looked_at = now
-        if self._passed < self._packer.number:
+        if self._passed < self._packer.number or self._busy:
             self._follow_lanes()
         else:  # transactions without a change of ours move the Position too
             self._move_to_passed()
@@ -218,8 +220,11 @@ class Sender:
         self._fetch_letters()
         self._passed = max(self._passed, min(lane.passed for lane in lanes))
         self._busy = any(lane.until > (time.time() - CLOCK_SECONDS) * 1000 for lane in lanes)
+        # Whoever takes a lane from now on finds that it has passed everything, and writes nothing.
+        self._progress.quiet = self._passed >= max(self._perhaps_sent, self._packer.number) and not self._busy
         self._tell_silence(lanes)
         self._count_held(sum(lane.held for lane in lanes))
+        self._note_strays(sum(lane.unanswered for lane in lanes))
         self._move_to_passed()
         if any(lane.gap == self._serial for lane in lanes):
             self._send_again(lanes)
@@ -229,6 +234,12 @@ class Sender:
         counters = self._checkpoints.now.counters
         self._progress.held = counters.get("held", 0) + by_function - counters.get(HELD, 0)
         self._by_function = by_function
+
+    def _note_strays(self, unanswered: int) -> None:
+        """Before what the lanes have passed is saved: what was under way until then is dirty for a while longer."""
+        if unanswered != self._unanswered:
+            self._unanswered = unanswered
+            self._dirty.add_sent_as_strays({each.rule.target for each in self._versions.values()})
 
     def _tell_silence(self, lanes: list[LaneState]) -> None:
         """Say which lanes hold everything up, where they have not moved for a while."""
@@ -252,7 +263,9 @@ class Sender:
         number, point, commit = done[-1]
         self._places = self._places[len(done) :]
         now = self._checkpoints.now.with_applied(point, commit.position, commit.timestamp)
-        counted = {"applied": number, HELD: self._by_function} if self._by_function else {"applied": number}
+        counted = {HELD: self._by_function, UNANSWERED: self._unanswered}
+        counted = {"applied": number, **{name: count for name, count in counted.items() if count}}
+        self._dirty.save(number)  # before the Checkpoint passes what is in it
         self._checkpoints.save(with_held(replace(now, counters={**now.counters, **counted}), self._progress))
         self._applied = number
         self._progress.captured = max(self._progress.captured, self._reader.total + self._reader.unread().changes)

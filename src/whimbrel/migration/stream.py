@@ -6,6 +6,7 @@ import threading
 from dataclasses import replace
 from typing import Any
 
+from whimbrel.changelog.segments import read_mark
 from whimbrel.durable import append
 from whimbrel.dynamodb.session import Session, translate
 from whimbrel.dynamodb.wire import DynamoClient
@@ -14,6 +15,7 @@ from whimbrel.kinesis.control import ControlTable
 from whimbrel.kinesis.puts import StreamWriter
 from whimbrel.kinesis.settings import FunctionSettings, SourceTable, settings_to_json
 from whimbrel.migration.dead import DeadLetters
+from whimbrel.migration.dirty import DirtyKeys
 from whimbrel.migration.history import History
 from whimbrel.migration.prepare import Prepared
 from whimbrel.migration.progress import Progress
@@ -48,11 +50,21 @@ def refuse_without_stream(folder: StateFolder) -> None:
         )
 
 
+def perhaps_sent(project: Project) -> int | None:
+    """Up to which change the log may be in the stream; None for a project without one."""
+    if project.stream is None:
+        return None
+    folder = StateFolder(project.state)
+    mark = read_mark(folder.log) if folder.sent.exists() else None
+    return mark.total if mark else 0
+
+
 def sender(
     prepared: Prepared,
     history: History,
     wire: DynamoClient,
     dead: DeadLetters,
+    dirty: DirtyKeys,
     checkpoints: CheckpointStore,
     progress: Progress,
     stop: threading.Event,
@@ -74,7 +86,7 @@ def sender(
     )
     writer = StreamWriter(_kinesis(project), stream.name, stop)
     try:
-        return Sender(sending, prepared.versions, writer, control, dead, checkpoints, progress, stop.is_set)
+        return Sender(sending, prepared.versions, writer, control, dead, dirty, checkpoints, progress, stop.is_set)
     except BaseException:
         writer.close()
         raise
