@@ -250,7 +250,7 @@ ItemOperation = Put | Delete | Update | Guarded
 class Fault(NamedTuple):
     """A row or an operation that cannot become an item, and why: a dead letter in the making."""
 
-    table: str  # source table, "schema.name"
+    table: str  # "schema.name" of the source table; with the number of its rule where it is in several
     reason: str
     source_key: dict[str, Value]  # the row's primary key columns; empty when the whole item is at fault
     item_key: Item | None  # the item's key where it is known

@@ -74,6 +74,23 @@ def test_rows_that_a_format_refuses_are_counted(on_mariadb: Case, template: str,
     assert "key-format" not in case.check()
 
 
+@pytest.mark.slow
+def test_zeros_with_a_sign_are_counted(on_mysql: Case) -> None:
+    """MariaDB stores none."""
+    case = on_mysql
+    case.execute(
+        "CREATE TABLE t (id INT PRIMARY KEY, high DOUBLE NOT NULL, low FLOAT)",
+        "INSERT INTO t VALUES (1, 0, 0e0), (2, -0e0, 1), (3, -1.5, -0e0), (4, 1e-300, NULL)",
+    )
+    sort = 'sort_key = { name = "sk", value = "L#${low:-none}" }'
+    case.project(f'partition_key = {{ name = "pk", value = "${{id}}#${{high}}" }}\n{sort}')
+    reasons = case.reason("key-format")
+    assert "1 rows: key 'pk' has high, which is -0.0: the source takes it for 0.0 (id=2)" in reasons
+    assert "1 rows: key 'sk' has low, which is -0.0: the source takes it for 0.0 (id=3)" in reasons
+    case.execute("UPDATE t SET high = 0, low = 0")
+    assert "key-format" not in case.check()
+
+
 def test_values_without_a_code_are_counted(on_mariadb: Case) -> None:
     case = on_mariadb
     case.execute(TABLE, ROWS)

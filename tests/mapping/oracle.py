@@ -130,7 +130,7 @@ def place_of(rule: TableRule, table: Table, row: Row) -> Place | None:
     if rule.entry_as == "list":
         return key, ordering(rule, table, row)
     if rule.entry_as == "string-set":
-        return key, rendered("${" + rule.entry_value + "}", table, row)
+        return key, rendered("${" + rule.entry_value + "}", table, row, in_key=True)
     if rule.entry_as == "number-set":
         value = row[table.names.index(rule.entry_value)]
         if value is None:
@@ -212,6 +212,7 @@ def entry(rule: TableRule, table: Table, row: Row) -> Any:
             for column, value in zip(table.columns, row, strict=True)
             if column.name not in rule.exclude
             and (not said_in(column.name, keys) or column.name in [each.split()[0] for each in rule.entry_order])
+            and not (value is None and rule.nulls == "omit")
         },
     )
 

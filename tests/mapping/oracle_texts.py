@@ -39,6 +39,8 @@ def rendered(template: str, table: Table, row: Row, *, in_key: bool = False) -> 
         if values[name] is None:
             return str(default)
         kind = table.column(name).kind
+        if in_key and repr(values[name]) == "-0.0" and kind in ("float", "double"):
+            raise Unfit  # the source takes it for 0.0
         text = formatted(remainder or form or "", kind, values[name])
         if in_key and text == default and said_in(name, match[0]):
             raise Unfit

@@ -152,6 +152,8 @@ def _group_rule(draw: st.DrawFn, table: Table, used: list[str], shape: str) -> T
         codes=draw(_codes(table)),
         attributes=draw(_attributes(key, table)),
     )
+    if not value and not rule.attributes and draw(st.booleans()):
+        rule = replace(rule, nulls="omit")
     if shape == "map":
         return replace(rule, entry_as="map", entry_into="inside")
     if shape == "list":
@@ -172,6 +174,7 @@ def _set_rule(draw: st.DrawFn, table: Table, rule: TableRule, member: str, spare
         entry_into="inside",
         entry_name="",
         entry_value=member,
+        nulls="null",
         exclude=tuple(spare),
         types={name: kind for name, kind in rule.types.items() if name != member},
         codes={name: codes for name, codes in rule.codes.items() if name != member},

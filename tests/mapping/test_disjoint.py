@@ -41,11 +41,13 @@ COLUMNS = {
         ("${id}|${n}", "${n}|${id}", False),
         ("${id}-${n}", "${n}", True),
         ("${n}-${n}", "${id}", True),  # a number has a sign before it only
-        ("${day}", "${at}", False),
+        ("${day}", "${at}", True),
         ("${day}", "1${day}", True),
         ("${day}", "${code}", False),
         ("${day}T", "${day}", True),
-        ("${size}", "${id}", False),  # an ALTER may add any member
+        ("${size}", "${id}", True),  # proved again when an ALTER adds a member
+        ("${size}", "small", False),
+        ("${size}#", "#", False),  # an invalid member is an empty text
         ("X${size}", "Y${size}", True),
         ("${u}", "${day}", True),
         ("A${code}", "B${code}", True),
@@ -62,14 +64,16 @@ def test_by_the_kinds_of_columns(one: str, other: str, expected: bool) -> None:
     assert apart(parse(other), COLUMNS, parse(one), COLUMNS) is expected
 
 
-KINDS = [kind for kind in TEXT_KINDS if kind not in ("uuid", "inet4", "inet6")]  # `splits` takes any text for these
+KINDS = [
+    kind for kind in TEXT_KINDS if kind not in ("uuid", "inet4", "inet6", "decimal")
+]  # `splits` takes any text for these
 TEXTS = st.sampled_from([*SEPARATORS, "", "1", "A", "#ITEM#", "-1", "0"])
 PARTS = st.lists(st.tuples(TEXTS, st.sampled_from(KINDS)), min_size=1, max_size=3)
 
 
 def column_of(kind: str) -> Column:
     members = {"enum": ("small", "large"), "set": ("x", "y")}.get(kind, ())
-    return Column(kind, kind, members=members, scale=6)
+    return Column(kind, kind, members=members, scale=2 if kind == "decimal" else 6)
 
 
 @given(PARTS, PARTS, TEXTS, st.data())

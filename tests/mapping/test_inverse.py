@@ -40,9 +40,7 @@ TIMES = ("time", "datetime", "timestamp")
 
 
 def can_be_items(case: Case, row: Row) -> bool:
-    """By the oracle: the row has a place, and values that can be written. Not -0.0, which the source takes for 0.0."""
-    if any(repr(row[case.table.index(name)]) == "-0.0" for name in case.table.primary_key):
-        return False
+    """By the oracle: the row has a place, and values that can be written."""
     try:
         if place_of(case.rule, case.table, row) is None:
             return False

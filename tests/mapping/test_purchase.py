@@ -151,14 +151,38 @@ def test_two_rows_of_one_entry_never_overwrite_each_other_and_the_order_does_not
     ]
 
 
-def test_equal_floats_of_different_text_are_different_items() -> None:
-    table = Table("shop", "t", (Column("a", "double", nullable=False), Column("n", "int", nullable=False)), ("n",))
-    rule = TableRule("t", "ttt", "group", KeyRule("pk", "${a}"), entry_name="${n}", entry_value="n")
-    puts, _ = compile_mapping(rule, table).put_items([(0.0, 1), (-0.0, 2), (0.0, 3)])
-    assert [sorted(put.item) for put in puts] == [["1", "3", "pk"], ["2", "pk"]]
-    [put], _ = compile_mapping(replace(rule, partition_key=KeyRule("pk", "${a}", "N")), table).put_items(
-        [(0.0, 1), (-0.0, 2)]
+@pytest.mark.parametrize("kind", ["double", "float"])
+@pytest.mark.parametrize("template", ["${a}", "A#${a}#", "${a:-none}"])
+@pytest.mark.parametrize("place", ["partition key 'pk'", "sort key 'sk'", "the entry's name", "a set's member"])
+def test_a_zero_with_a_sign_is_refused_where_its_text_tells_items_apart(kind: str, template: str, place: str) -> None:
+    """To the source it is 0.0: with both texts, one row would have two items on the way back."""
+    table = Table(
+        "shop", "t", (Column("a", kind, nullable=":-" in template), Column("n", "int", nullable=False)), ("n",)
     )
+    rule = TableRule("t", "ttt", "record", KeyRule("pk", "${n}"), exclude=("a",))
+    if place.startswith("partition"):
+        rule = replace(rule, partition_key=KeyRule("pk", template), assert_unique=True)
+    elif place.startswith("sort"):
+        rule = replace(rule, sort_key=KeyRule("sk", template))
+    else:
+        rule = replace(rule, shape="group", entry_name=template, entry_value="n", exclude=("a",), assert_unique=True)
+    if place.startswith("a set"):
+        table = replace(table, primary_key=("n", "a"))
+        rule = replace(rule, entry_as="string-set", entry_into="as", entry_name="", entry_value="a", exclude=())
+    mapping = compile_mapping(rule, table)
+    puts, faults = mapping.put_items([(0.0, 1), (-0.0, 2), (-1.5, 3)])
+    assert [fault.source_key["n"] for fault in faults] == [2]
+    assert "column 'a' is -0.0, which the source takes for 0.0" in faults[0].reason
+    assert len(puts) == 2
+    change = Change(table, (-0.0, 2), (0.0, 2), Position("bin.000001", 4))
+    operations, faults = mapping.fold([change])
+    assert (len(operations), faults) == (1, [])
+
+
+def test_a_zero_with_a_sign_is_a_zero_where_a_key_is_a_number() -> None:
+    table = Table("shop", "t", (Column("a", "double", nullable=False), Column("n", "int", nullable=False)), ("n",))
+    rule = TableRule("t", "ttt", "group", KeyRule("pk", "${a}", "N"), entry_name="${n}", entry_value="n")
+    [put], _ = compile_mapping(rule, table).put_items([(0.0, 1), (-0.0, 2)])
     assert put.key == {"pk": {"N": "0"}}
 
 

@@ -84,7 +84,7 @@ def faults(rule: TableRule) -> str:
             {"attributes": {"x": "${total}"}},
             "attribute 'x' uses 'total', which may differ between rows of one item",
         ),
-        (GROUP, {"nulls": "omit"}, "nulls = 'omit' is not for shape 'group'"),
+        (GROUP, {"nulls": "omit", "entry_value": "total"}, "nulls = 'omit' is not for an entry that is one value"),
         (GROUP, {"rename": {"total": "placed"}}, "would both be attribute 'placed'"),
     ],
 )

@@ -111,6 +111,10 @@ def _lengths(what: str, template: Template, design: Design, limit: int | None) -
             same = f"{as_bytes(reference_text(part, design.columns[part.column]))} = {as_bytes(literal(part.default))}"
             met = f"COALESCE({quoted(part.column)} IS NOT NULL AND {same}, 0)"
             yield Suspicion("key-format", met, f"{what} has {part.column}, which is the text that stands for NULL")
+    for name in template.columns:
+        if design.columns[name].kind in ("float", "double"):
+            met = f"COALESCE({quoted(name)} = 0 AND {column_text(design.columns[name])} LIKE '-%', 0)"
+            yield Suspicion("key-format", met, f"{what} has {name}, which is -0.0: the source takes it for 0.0")
     bound = template.bound(design.columns)
     if limit and (bound is None or bound > limit):
         yield Suspicion("key-too-long", f"LENGTH({text}) > {limit}", f"{what} has over {limit} bytes")

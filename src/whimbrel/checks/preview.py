@@ -65,7 +65,7 @@ def preview(project: Project, wanted: tuple[str, ...], rows: int) -> Preview:
         for number, rule in enumerate(project.tables):
             if rule not in named:
                 continue
-            mapping = found.mappings[found.project.tables[number].source]
+            mapping = found.mappings[found.project.tables[number].name]
             queries = TimedQueries(connection, server_info(connection), SECONDS)
             items = tuple(_item(mapping, each) for each in mapped_sample(queries, mapping, rows))
             tables.append(PreviewedTable(mapping.source, mapping.target, items))

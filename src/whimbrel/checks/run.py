@@ -135,7 +135,7 @@ def _check_source(
     for mapping in mappings:
         queries = TimedQueries(connection, info, limits.seconds)
         try:
-            report.tables.append(_check_table(queries, mapping, limits, report, estimates[mapping.source]))
+            report.tables.append(_check_table(queries, mapping, limits, report, estimates[mapping.table.full_name]))
         except UnsupportedSource as error:  # a text that cannot be read exactly
             report.findings.append(table_error(error, mapping.source))
         except WhimbrelError as error:

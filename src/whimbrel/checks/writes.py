@@ -40,6 +40,7 @@ class Writes:
     partitions: dict[str, Counter[str]] = field(default_factory=dict)
     items: dict[str, ItemWrites] = field(default_factory=dict)
     transactions: int = 0
+    rows: int = 0  # that were changed: a table's changes count for each of its rules
     bytes: int = 0
     since: float = 0.0
     until: float = 0.0
@@ -52,7 +53,7 @@ class Writes:
 
     @property
     def per_second(self) -> float:
-        return self.changes.total() / self.seconds if self.seconds else 0.0
+        return self.rows / self.seconds if self.seconds else 0.0
 
     @property
     def bytes_per_second(self) -> float:
@@ -67,10 +68,12 @@ class Writes:
             self.until = max(self.until, output.timestamp)
             return
         for change in output:
-            mapping = mappings.get(change.table.full_name)
             row = change.after or change.before
-            if mapping and row and change.table.names == mapping.table.names:
-                self._count(mapping, change, row)
+            self.rows += 1
+            name = change.table.full_name
+            for mapping in [each for each in mappings.values() if each.table.full_name == name]:
+                if row and change.table.names == mapping.table.names:
+                    self._count(mapping, change, row)
 
     def _count(self, mapping: TableMapping, change: Change, row: Row) -> None:
         source = mapping.source

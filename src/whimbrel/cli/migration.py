@@ -57,7 +57,7 @@ def show_plan(project: Project, as_json: bool, *, into_existing: bool) -> int:
 
 
 def show_refill(project: Project, as_json: bool, name: str) -> int:
-    source = rule_named(project, name).source
+    source = rule_named(project, name).name
     values = {"table": source, "items": 0}
     say_json(values) if as_json else click.echo(f"Would rewrite the items of all rows of {source}. Nothing was done.")
     return OK

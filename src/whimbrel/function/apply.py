@@ -15,6 +15,7 @@ from whimbrel.function.known import Works
 from whimbrel.kinesis.lanes import lane_of
 from whimbrel.kinesis.packed import Numbered
 from whimbrel.mapping.design import TableMapping
+from whimbrel.mapping.family import rules_by_table
 from whimbrel.mapping.fold import by_table
 from whimbrel.mapping.provenance import of_change
 from whimbrel.records import Change, Fault, ItemOperation, Provenance
@@ -47,8 +48,12 @@ def write(lanes: Mapping[int, Sequence[Numbered]], works: Works, writer: Writer)
 
 
 def _parts(lane: int, changes: list[Change], works: Works) -> list[_LanePart]:
-    parts = by_table(changes)
-    return [_LanePart(lane, works.versions[mine[0].table.full_name].of(mine[0].table), mine) for mine in parts]
+    rules, versions = rules_by_table(works.versions), works.versions
+    return [
+        _LanePart(lane, versions[rule].of(mine[0].table), mine)
+        for mine in by_table(changes)
+        for rule in rules[mine[0].table.full_name]
+    ]
 
 
 def _written(

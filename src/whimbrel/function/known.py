@@ -22,7 +22,7 @@ MOST_SETTINGS = 8  # an environment that lives for weeks sees few of them
 
 
 class Works(NamedTuple):
-    """What the function works by; ``versions`` are by the source table's full name, ``limit`` is how many calls at once
+    """What the function works by; ``versions`` are by their rule's name, ``limit`` is how many calls at once
     have turned out well.
     """
 

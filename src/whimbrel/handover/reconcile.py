@@ -164,7 +164,7 @@ class _Work:
 
     def is_gone(self, source: str, row: Mapping[str, Value]) -> bool:
         """Whether a row that is aside has an item that was looked at, and that does not have it."""
-        mapping = self._site.prepared.mappings[source]
+        mapping = self._site.mapping_of(source)
         whole = tuple(row[name] for name in mapping.table.names)
         key = mapping.item_key(whole)
         looked_at = key is not None and short(key_id(key)) in self._looked_at
@@ -195,11 +195,20 @@ class _Site:
         with closing(connect(settings.account)) as connection:
             self.inverses, self._destinations = inverses_of(prepared, connection, settings.rules, None)
 
+    def mapping_of(self, source: str) -> TableMapping:
+        """That from whose items the rows of the table come back."""
+        every = (each for several in self.inverses.values() for each in several.inverses)
+        return next(each.mapping for each in every if each.table.full_name == source)
+
     def writer(self) -> RowWriter:
         return RowWriter(self.settings.account, self.epoch, self._destinations, threading.Event(), self._stop.wait)
 
     def each(self, connection: Mysql, target: str, use: Callable[[Found], None]) -> None:
-        """The touched items as they are now, some at a time; all that there are, if too many were touched."""
+        """The touched items as they are now, some at a time; all that there are, if too many were touched. None where
+        all are copies of what other targets have.
+        """
+        if not self.inverses[target].inverses:
+            return
         touched = read_items(connection, self.settings.account.database, self.epoch, target)
         if touched is None:
             self._each_of_all(target, use)
@@ -239,7 +248,7 @@ class _Site:
         keeps = self.settings.rules.ttl == "skip"
         readable = [key for key, item in items if key_id(key) not in unreadable and (item or not keeps)]
         for number, each in enumerate(inverse.inverses):
-            mine = puts.get(each.mapping.source, {})
+            mine = puts.get(each.table.full_name, {})
             self._compare(connection, each.mapping, each.lossy, mine, look)
             self._find_extra(connection, inverse, number, readable, mine, look)
         self._keep_expired(target, look)

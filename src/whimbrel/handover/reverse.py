@@ -43,6 +43,7 @@ from whimbrel.errors import LogGone, MappingError, ProjectError, StateError, Sto
 from whimbrel.handover.reading import FollowedShard, Reading
 from whimbrel.handover.state import own_schema
 from whimbrel.handover.writing import WRITERS, ItemLetters, WriteRules, Writing
+from whimbrel.mapping.bearers import parted
 from whimbrel.mapping.family import by_target
 from whimbrel.mapping.inverse import inverse_of
 from whimbrel.mapping.items_back import ItemInverse
@@ -308,17 +309,21 @@ def inverses_of(
     prepared: Prepared, connection: Mysql, rules: WriteRules, targets: Collection[str] | None
 ) -> tuple[dict[str, ItemInverse], dict[str, Destination]]:
     """The way back of each of ``targets`` (None: all), and, by source table, where its rows go."""
-    inverses: dict[str, ItemInverse] = {}
-    destinations: dict[str, Destination] = {}
-    for target, mappings in by_target(list(prepared.mappings.values())).items():
-        if targets is not None and target not in targets:
-            continue
-        of_target = []
-        for mapping in mappings:
-            filled = filled_by_server(connection, mapping.table)
-            uniques = other_unique_keys(connection, mapping.table)
-            of_target.append(inverse_of(mapping, filled, rules.new_attributes))
-            row_alias = prepared.server.flavor == "mysql" and prepared.server.version >= (8, 0, 19)
-            destinations[mapping.source] = Destination(mapping.table, filled, uniques, row_alias)
-        inverses[target] = ItemInverse(of_target, rules.new_attributes)
+    row_alias = prepared.server.flavor == "mysql" and prepared.server.version >= (8, 0, 19)
+    destinations = {
+        table.full_name: Destination(
+            table, filled_by_server(connection, table), other_unique_keys(connection, table), row_alias
+        )
+        for table in prepared.tables.values()
+    }
+    every = [
+        inverse_of(mapping, destinations[mapping.table.full_name].filled, rules.new_attributes)
+        for mapping in prepared.mappings.values()
+    ]
+    bearers, copies = parted(every)
+    inverses = {}
+    for target in by_target([each.mapping for each in every]):
+        if targets is None or target in targets:
+            mine, theirs = ([each for each in some if each.mapping.target == target] for some in (bearers, copies))
+            inverses[target] = ItemInverse(mine, rules.new_attributes, theirs)
     return inverses, destinations

@@ -24,7 +24,7 @@ from whimbrel.migration.dead import read_letters
 from whimbrel.migration.late import Late
 from whimbrel.migration.live import Live
 from whimbrel.migration.moving import Asked
-from whimbrel.migration.past_fence import PHASE, fault_of
+from whimbrel.migration.past_fence import PHASE, faults_of
 from whimbrel.migration.past_fence_noted import LIST
 from whimbrel.migration.prepare import prepare
 from whimbrel.migration.progress import Progress
@@ -139,7 +139,8 @@ def _reopen(run: Run, coordinator: Coordinator, fence: Fence, say: Say, laps: La
     assert end, "it was decided"
     # Before the Checkpoint passes them: the target lacks what others wrote to the source meanwhile.
     run.dead.take(letter for letter in read_letters(run.folder.root / LIST) if letter["source_key"])
-    run.dead.add([fault_of(each, run) for each in late_changes(run, run.checkpoints.now.applied, end)], PHASE)
+    late = late_changes(run, run.checkpoints.now.applied, end)
+    run.dead.add((fault for each in late for fault in faults_of(each, run)), PHASE)
     continue_from(run, end, position)
     # What was verified while DynamoDB was open says nothing: what was written then is in no set of dirty keys.
     remove_verified(run.folder.root)

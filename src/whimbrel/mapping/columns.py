@@ -18,6 +18,7 @@ class Columns:
 
     A computed column of a source column's name stands in its place, others come after, those of before images last.
     ``uses`` says which of the source's columns a computed one is made from.
+    ``constants`` are the texts of computed ones that use no column.
     ``provenance_columns`` have change metadata: what ``row`` makes of them depends on its arguments.
     """
 
@@ -37,6 +38,7 @@ class Columns:
             self._expressions = None
         uses = self._expressions.uses if self._expressions else {}
         self.uses = {name: uses.get(name, ()) for name in expressions}
+        self.constants = self._expressions.constants if self._expressions else {}
         self._extra = [name for name in expressions if name not in source.names]
         self._replaced = [(source.index(name), name) for name in expressions if name in source.names]
         self.provenance_columns = frozenset(self._expressions.provenance_columns if self._expressions else ())
@@ -86,7 +88,7 @@ class Columns:
 
         def computed(name: str) -> Column:
             if made is None or name not in made.copies:
-                return Column(name, "computed")
+                return Column(name, "computed", members=made.results.get(name, ()) if made else ())
             return replace(source.column(made.handed_on[name]), name=name)
 
         made = self._expressions

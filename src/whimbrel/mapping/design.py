@@ -5,6 +5,7 @@ from __future__ import annotations
 from binascii import Error as Base64Error
 from binascii import a2b_base64
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import NamedTuple
 
@@ -50,6 +51,7 @@ def compile_mapping(rule: TableRule, table: Table, sharing: Sharing | None = Non
 class TableMapping:
     """One table's way from rows to items. Safe in threads: it only ever notes the last table definition that it saw.
 
+    ``source`` is the rule's name: the full name of its table, and a number where that is in several rules.
     ``group_columns`` determine a row's item; ``lookup_columns`` find its rows.
     ``aligned``: an item's rows are together in primary-key order, as they are
     one row, or the group columns are, as a set, a prefix of the key. ``frame``: the attributes that are not entries.
@@ -66,7 +68,7 @@ class TableMapping:
         self.condition = guard.condition_of(rule.condition)
         self.rule = rule
         self.table = table
-        self.source = table.full_name
+        self.source = replace(rule, source=table.full_name).name
         self.target = rule.target
         self.shape = rule.shape
         self.shared = rule.item == "shared"
@@ -77,7 +79,7 @@ class TableMapping:
         self.invertible = self.design.invertible
         self.frame = self.design.frame
         self._code = generate(self.design)
-        self._compiled = Compiled(self.design, self._columns, self._code, table)
+        self._compiled = Compiled(self.design, self._columns, self._code, table, self.source)
         self.change_metadata = self._located()
         self._same = table
 

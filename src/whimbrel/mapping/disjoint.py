@@ -1,76 +1,177 @@
 """Whether the texts of two templates can ever be equal, by what the texts of their columns may be made of.
 
 ``ORDER#${id}`` and ``ORDER#${order_id}#ITEM#${n}`` cannot where ``id`` is an integer: it has no ``#``.
-A template is read as a row of steps, each a set of characters, once or as often as one likes; two of them have a text
-in common if both can be walked to their ends over the same characters. A column of which nothing is known may be any
-text. So may an ENUM or SET: an ALTER may add members while the migration runs, as it may give an integer its sign.
+A template is read as a machine that takes texts character by character; two of them have a text in common if both can
+be walked to their ends over the same characters. A column of which nothing is known may be any text. A machine may take
+more than the column can have, never less: what is said to be apart is.
+
+What is known of a column is what its table has now. An ALTER may give an ENUM more members, so this is proved again for
+every version of a table (see ``Versions``). That it may give an integer a sign is reckoned with from the start.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
+from itertools import zip_longest
 from typing import NamedTuple
 
 from whimbrel.mapping import formats
+from whimbrel.mapping.formats import Reference
 from whimbrel.mapping.templates import Literal, Template
 from whimbrel.records import Column
 
-_SIGNED = frozenset({"int", "decimal"})
-_NEVER_EMPTY = frozenset({"int", "year", "bit", "decimal", "float", "double", "time", "inet4", "inet6"})
+_DIGITS = frozenset("0123456789")
+_NEVER_EMPTY = frozenset({"year", "bit", "float", "double", "time", "inet4", "inet6"})
+_LIKED = "1aA0x"  # characters of texts that are shown, where any would do
+_A_TIME = "2026-01-31T12:00:00.000000Z"
+_MOST_STEPS = 20_000  # of the search for texts in common
+
+Characters = frozenset[str] | None  # None: any
 
 
-class _Step(NamedTuple):
-    """``characters``: None for any. ``repeated``: none, one or more of them; else exactly one."""
+class _Move(NamedTuple):
+    """Over one character to a place; ``free``: over none. ``liked`` is the one to show."""
 
-    characters: frozenset[str] | None
-    repeated: bool
+    characters: Characters
+    to: int
+    free: bool = False
+    liked: str = ""
+
+
+class _Machine:
+    """Its last place is its end."""
+
+    def __init__(self) -> None:
+        self.moves: list[list[_Move]] = [[]]
+
+    @property
+    def end(self) -> int:
+        return len(self.moves) - 1
+
+    def one(self, characters: Characters, liked: str = "") -> None:
+        self.moves[-1].append(_Move(characters, len(self.moves), liked=liked))
+        self.moves.append([])
+
+    def perhaps(self, characters: Characters) -> None:
+        self.moves[-1].append(_Move(None, len(self.moves), free=True))
+        self.one(characters)
+
+    def many(self, characters: Characters) -> None:
+        """None, one or more."""
+        self.moves[-1].append(_Move(characters, self.end))
+        self.moves[-1].append(_Move(None, len(self.moves), free=True))
+        self.moves.append([])
+
+    def integer(self) -> None:
+        """Without zeros before its first digit, and with a sign that an ALTER may give it."""
+        self.perhaps(frozenset("-"))
+        start, more, end = self.end, len(self.moves), len(self.moves) + 1
+        self.moves[start] += [_Move(_DIGITS - {"0"}, more), _Move(frozenset("0"), end)]
+        self.moves += [[_Move(_DIGITS, more), _Move(None, end, free=True)], []]
+
+    def one_of(self, texts: tuple[str, ...]) -> None:
+        start, ends = self.end, list[int]()
+        for text in texts:
+            self.moves[start].append(_Move(None, len(self.moves), free=True))
+            self.moves.append([])
+            for character in text:
+                self.one(frozenset(character))
+            ends.append(self.end)
+        for each in ends:
+            self.moves[each].append(_Move(None, len(self.moves), free=True))
+        self.moves.append([])
 
 
 def apart(one: Template, columns: Mapping[str, Column], other: Template, others: Mapping[str, Column]) -> bool:
     """No text of the one, over ``columns``, is ever a text of the other, over ``others``."""
-    left, right = list(_steps(one, columns)), list(_steps(other, others))
-    seen = {(0, 0)}
-    waiting = [(0, 0)]
+    left, right = _machine(one, columns), _machine(other, others)
+    end = (left.end, right.end)
+    seen, waiting = {(0, 0)}, [(0, 0)]
     while waiting:
-        at, beside = waiting.pop()
-        if at == len(left) and beside == len(right):
+        at = waiting.pop()
+        if at == end:
             return False
-        for place in _next(left, right, at, beside):
+        for _, place in _next(left, right, at):
             if place not in seen:
                 seen.add(place)
                 waiting.append(place)
     return True
 
 
-def _next(left: list[_Step], right: list[_Step], at: int, beside: int) -> Iterator[tuple[int, int]]:
-    """The places after a step that may be left out, and after one more character that both take."""
-    a = left[at] if at < len(left) else None
-    b = right[beside] if beside < len(right) else None
-    if a and a.repeated:
-        yield at + 1, beside
-    if b and b.repeated:
-        yield at, beside + 1
-    if a and b and _common(a, b):
-        yield at + (not a.repeated), beside + (not b.repeated)
+def common_texts(
+    one: Template, columns: Mapping[str, Column], other: Template, others: Mapping[str, Column]
+) -> Iterator[str]:
+    """Texts that both may have, short ones first; as far as is known of the columns, so that some may be none's."""
+    left, right = _machine(one, columns), _machine(other, others)
+    end, found = (left.end, right.end), set[str]()
+    waiting = deque([((0, 0), "")])
+    seen: dict[tuple[int, int], int] = {}
+    for _ in range(_MOST_STEPS):
+        if not waiting:
+            return
+        at, text = waiting.popleft()
+        if at == end and text not in found:
+            found.add(text)
+            yield text
+        for character, place in _next(left, right, at):
+            seen[place] = seen.get(place, 0) + 1
+            if seen[place] <= 3:  # a few ways to each place: else the first loop would take all of the steps
+                (waiting.append if character else waiting.appendleft)((place, text + character))
 
 
-def _common(one: _Step, other: _Step) -> bool:
+def _next(left: _Machine, right: _Machine, at: tuple[int, int]) -> Iterator[tuple[str, tuple[int, int]]]:
+    """The places that can be reached over one character that both take, or over none."""
+    a, b = at
+    yield from (("", (move.to, b)) for move in left.moves[a] if move.free)
+    yield from (("", (a, move.to)) for move in right.moves[b] if move.free)
+    for move in left.moves[a]:
+        for other in right.moves[b]:
+            if not (move.free or other.free) and (character := _common(move, other)):
+                yield character, (move.to, other.to)
+
+
+def _common(one: _Move, other: _Move) -> str:
+    """A character of both, "" if there is none."""
+    liked = one.liked + other.liked + _LIKED
     if one.characters is None or other.characters is None:
-        return True
-    return not one.characters.isdisjoint(other.characters)
+        both = other.characters if one.characters is None else one.characters
+        return liked[0] if both is None else _liked(both, liked)
+    return _liked(one.characters & other.characters, liked)
 
 
-def _steps(template: Template, columns: Mapping[str, Column]) -> Iterator[_Step]:
+def _liked(characters: frozenset[str], liked: str) -> str:
+    return next((each for each in liked if each in characters), min(characters, default=""))
+
+
+def _machine(template: Template, columns: Mapping[str, Column]) -> _Machine:
+    machine = _Machine()
     for part in template.parts:
         if isinstance(part, Literal):
-            yield from (_Step(frozenset(character), False) for character in part.text)
-            continue
-        column = columns[part.column]
-        characters = formats.characters(part, column)
-        if (part.form or column.kind in ("date", "uuid")) and (places := formats.exact(part, column)):
-            yield from (_Step(each, False) for each in places)
-        elif characters is not None and column.kind in _NEVER_EMPTY and part.plain:
-            yield _Step(characters, False)
-            yield _Step(characters - {"-"} if column.kind in _SIGNED else characters, True)
+            for character in part.text:
+                machine.one(frozenset(character))
         else:
-            yield _Step(characters, True)
+            _add(machine, part, columns[part.column])
+    return machine
+
+
+def _add(machine: _Machine, part: Reference, column: Column) -> None:
+    """The texts of a column; where one stands for NULL, that is one of them."""
+    characters = formats.characters(part, column)
+    if part.plain and column.kind in ("int", "decimal"):
+        machine.integer()
+        for number in range(column.scale and column.scale + 1):
+            machine.one(_DIGITS if number else frozenset("."))
+    elif part.plain and column.kind in ("enum", "computed") and column.members:
+        machine.one_of((*column.members, "") if column.kind == "enum" else column.members)
+    elif part.plain and column.kind == "set" and column.members:
+        machine.many(frozenset("".join(column.members) + ","))
+    elif places := formats.exact(part, column):
+        liked = _A_TIME if part.plain and column.kind in ("date", "datetime", "timestamp") else ""
+        for each, character in zip_longest(places, liked[: len(places)], fillvalue=""):
+            machine.one(frozenset(each), character)
+    elif characters is not None and column.kind in _NEVER_EMPTY and part.plain:
+        machine.one(characters)
+        machine.many(characters)
+    else:
+        machine.many(characters)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from whimbrel.item import MAX_NAME_BYTES, Order, text_size
 from whimbrel.mapping.attributes import Added, Carried, Key
 from whimbrel.mapping.carried import attribute_name, carried
@@ -11,7 +13,7 @@ from whimbrel.mapping.templates import Template, parse
 from whimbrel.mapping.trees import templates_of
 from whimbrel.mapping.values import BINARY_KINDS, TYPES
 from whimbrel.project import TableRule
-from whimbrel.records import Table
+from whimbrel.records import Column, Table
 
 _SET_KINDS = {"string-set": "SS", "number-set": "NS"}
 INSIDE = {"map": "M", "list": "L", **_SET_KINDS}
@@ -97,7 +99,7 @@ def group_faults(rule: TableRule, columns: Columns, added: tuple[Added, ...], ke
                 f"only columns of the key ({', '.join(key_columns)}) may be used"
             )
     if rule.nulls == "omit":
-        faults.append("nulls = 'omit' is not for shape 'group': there a NULL entry says that its row exists")
+        faults += _omit_faults(rule, seen, added)
     if rule.entry_as == "attribute" and rule.entry_into:
         faults.append("entry_into is for entries in a map, a set or a list")
     if rule.entry_as != "attribute" and not 1 <= text_size(rule.entry_into) <= MAX_NAME_BYTES:
@@ -114,6 +116,17 @@ def group_faults(rule: TableRule, columns: Columns, added: tuple[Added, ...], ke
             "attribute_prefix, _suffix and _case name what is made of columns: here entries have their own names"
         )
     return faults
+
+
+def _omit_faults(rule: TableRule, columns: Mapping[str, Column], added: tuple[Added, ...]) -> list[str]:
+    """In a group it is for the maps that entries are: these are there, however many of their columns are NULL."""
+    if rule.entry_value:
+        return ["nulls = 'omit' is not for an entry that is one value: there a NULL says that its row exists"]
+    return [
+        f"nulls = 'omit' is for the entries of a group, and attribute {each.name!r} of the whole item may be NULL"
+        for each in added
+        if each.may_be_null(columns)
+    ]
 
 
 def place_faults(rule: TableRule, source: Table, columns: Columns, used: set[str]) -> list[str]:

@@ -25,8 +25,9 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from whimbrel.mapping.forms import Refused, shown
+from whimbrel.mapping.forms import Refused, computed_text, shown
 from whimbrel.mapping.functions import ALLOWED, OF_CHANGE, OWN, REFUSED, TAKES_DECIMALS, install
+from whimbrel.mapping.results import possible_texts
 from whimbrel.records import Column, Provenance, Row, Table, Value
 
 FILTER = ""  # no column can have this name
@@ -52,11 +53,16 @@ class Token:
         self.text = text
 
 
+def tokens_of(text: str) -> list[Token]:
+    return [Token(match.lastgroup, match[0]) for match in _TOKEN.finditer(text) if match.lastgroup]
+
+
 class Expressions:
     """The expressions of one table. ``evaluate`` is safe in threads: each has a SQLite of its own.
 
     ``provenance_columns``: those with change metadata. ``handed_on``: those whose result may be a decimal column as it
-    stands, and which; ``copies`` are nothing but that.
+    stands, and which; ``copies`` are nothing but that. ``results``: the texts of those that can only have a few;
+    of ``constants``, which use no column, the only one.
     """
 
     def __init__(self, table: Table, expressions: Mapping[str, str], condition: str, faults: list[str]) -> None:
@@ -70,6 +76,8 @@ class Expressions:
         self.provenance_columns: set[str] = set()
         self.handed_on: dict[str, str] = {}
         self.copies: set[str] = set()
+        self.results: dict[str, tuple[str, ...]] = {}
+        self.constants: dict[str, str] = {}
         self._whole: dict[str, int] = {}  # decimals that are cast to INTEGER, and where they stand in a row
         noted = len(faults)
         self.uses = {name: self._check(name, text, faults) for name, text in self._all.items()}
@@ -110,12 +118,14 @@ class Expressions:
     def _check(self, name: str, text: str, faults: list[str]) -> tuple[str, ...]:
         """The source columns that an expression uses."""
         place = _place(name)
-        tokens = [Token(match.lastgroup, match[0]) for match in _TOKEN.finditer(text) if match.lastgroup]
+        tokens = tokens_of(text)
         used: dict[str, None] = {}
         if not tokens:
             faults.append(f"{place} is empty")
         if _unbalanced(tokens):
             faults.append(f"{place} is not one expression: {text!r}")
+        elif texts := possible_texts(tokens):
+            self.results[name] = texts
         for number, token in enumerate(tokens):
             following = tokens[number + 1].text if number + 1 < len(tokens) else ""
             column = self._column(token, following)
@@ -175,8 +185,12 @@ class Expressions:
         sqlite = self._sqlite()
         try:
             cursor = sqlite.connection.execute(self._select([text]), (None,) * len(self._used))
-            if len(cursor.fetchone()) != 1:
+            first, *more = cursor.fetchone()
+            if more:
                 faults.append(f"{_place(name)} is not one expression: {text!r}")
+            elif isinstance(first, str | int) and not self.uses[name] and name not in self.provenance_columns:
+                self.constants[name] = computed_text(first)
+                self.results[name] = (self.constants[name],)
         except (sqlite3.Error, UnicodeError) as error:
             faults.append(f"{_place(name)} is not an expression that can be used: {_reason(error, sqlite.why)}")
 

@@ -1,6 +1,7 @@
 """Several source tables into one target table: compiled together, and checked against each other.
 
-Each of a target's items is made of the rows of one source table (``item = "own"``), or of several (``"shared"``):
+A table may be in several rules: each makes items of its own from the same rows, as if there were two tables.
+Each of a target's items is made of the rows of one rule's table (``item = "own"``), or of several (``"shared"``):
 
 - tables of which one has ``own`` items must give keys that can never be equal, by the texts in a key's templates, as
   ``ORDER#`` and ``CUSTOMER#``, and by what the columns between them may contain, see ``disjoint``;
@@ -13,7 +14,8 @@ A shared item exists as long as a row of any of its tables does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations, permutations
 from typing import NamedTuple
 
@@ -21,17 +23,19 @@ from whimbrel.errors import MappingError, SchemaDrift, WhimbrelError
 from whimbrel.mapping.attributes import Added, Design, Sharing
 from whimbrel.mapping.design import TableMapping
 from whimbrel.mapping.disjoint import apart
+from whimbrel.mapping.meeting import may_meet, meeting
 from whimbrel.mapping.trees import Leaf
 from whimbrel.mapping.versions import Versions
 from whimbrel.project import IndexKey, IndexRule
 from whimbrel.records import Table
 
+MAX_LOCAL, MAX_GLOBAL, MAX_PROJECTED_IN_ALL = 5, 20, 100  # of one table's indexes, and of their projections
 _HINT = "Correct it in the project file; nothing was read or written."
 _KEY_TYPES = {"S": "S", "N": "N", "B": "B", "EPOCH": "N", "EPOCH_MS": "N", "SECONDS": "N"}
 
 
 class Family(NamedTuple):
-    """``mappings`` and ``versions`` are by their source's full name; a table whose rule has a fault has no mapping.
+    """``mappings`` and ``versions`` are by their rule's name; a rule that has a fault has no mapping.
 
     With faults, the mappings are as if no item were shared: good for looking at rows, not for writing items.
     """
@@ -55,13 +59,24 @@ def compile_family(parts: Sequence[tuple[Versions, Table]]) -> Family:
             faults.append(error)
     if not faults:
         faults += [MappingError(fault, hint=_HINT) for fault in family_faults(alone)]
-    named = {table.full_name: versions for versions, table in parts}
+    named = {replace(versions.rule, source=table.full_name).name: versions for versions, table in parts}
     mappings = {each.source: each for each in alone}
     if not faults:
         for each in [one for one in alone if one.shared]:  # again, knowing whom the items are shared with
             named[each.source] = named[each.source].shared(sharing(each, alone))
             mappings[each.source] = named[each.source].of(each.table)
+        for one, other in permutations(mappings.values(), 2):
+            if one.target == other.target and not may_meet(one, other):
+                named[one.source].keep_apart(named[other.source])
     return Family(mappings, named, faults)
+
+
+def rules_by_table(versions: Mapping[str, Versions]) -> dict[str, list[str]]:
+    """The names of the rules of each source table, by its full name."""
+    found: dict[str, list[str]] = {}
+    for name, each in versions.items():
+        found.setdefault(each.first.full_name, []).append(name)
+    return found
 
 
 def family_faults(alone: Sequence[TableMapping]) -> list[str]:
@@ -71,7 +86,7 @@ def family_faults(alone: Sequence[TableMapping]) -> list[str]:
 
 def sharing(mapping: TableMapping, alone: Sequence[TableMapping]) -> Sharing:
     """What the other tables that write the items of ``mapping`` demand of it."""
-    others = [other for other in alone if other.source != mapping.source and _may_meet(mapping, other)]
+    others = [other for other in alone if other.source != mapping.source and may_meet(mapping, other)]
     frame = frozenset(each.name for each in mapping.design.added if _belongs_to_all(each, mapping, others))
     taken = frozenset(name for other in others for name in other.design.own) - frame
     return Sharing(frame, taken)
@@ -100,11 +115,11 @@ def _faults(family: list[TableMapping]) -> Iterator[str]:
             yield f"target {first.target!r}: {keys}"
             return
     for one, other in combinations(family, 2):
-        if _may_meet(one, other):
-            yield from _sharing_faults(one, other) if one.shared and other.shared else [_meeting(one, other)]
+        if may_meet(one, other):
+            yield from _sharing_faults(one, other) if one.shared and other.shared else [meeting(one, other)]
     for each in family:
         if each.shared:
-            yield from _frame_faults(each, [other for other in family if other is not each and _may_meet(each, other)])
+            yield from _frame_faults(each, [other for other in family if other is not each and may_meet(each, other)])
     for one, other in permutations(family, 2):
         yield from _provenance_faults(one, other)
     for other in family[1:]:
@@ -114,15 +129,6 @@ def _faults(family: list[TableMapping]) -> Iterator[str]:
                 "and an item does not say which of them protects it: write the same in both"
             )
     yield from _index_faults(family)
-
-
-def _meeting(one: TableMapping, other: TableMapping) -> str:
-    return (
-        f"target {one.target!r}: a row of {one.source} and one of {other.source} could have the same key, and "
-        f"overwrite each other: begin or end a key template of each with a text of its own (as 'ORDER#${{id}}', or "
-        f"'${{id}}#META'; a text column may hold any text, a number no letter and no '#'), or, if they are meant "
-        f'to be one item, write item = "shared" in both'
-    )
 
 
 def _sharing_faults(one: TableMapping, other: TableMapping) -> Iterator[str]:
@@ -176,15 +182,6 @@ def _among_attributes(mapping: TableMapping) -> bool:
     return mapping.shape == "group" and not mapping.design.inside
 
 
-def _may_meet(one: TableMapping, other: TableMapping) -> bool:
-    """Whether a row of each could have the same key, as far as the templates and the kinds of their columns tell."""
-    if one.target != other.target:
-        return False
-    pairs = zip(one.design.keys, other.design.keys, strict=False)
-    columns, others = one.design.columns, other.design.columns
-    return not any(apart(a.template, columns, b.template, others) for a, b in pairs if a.type == b.type == "S")
-
-
 def _spelled(mapping: TableMapping) -> str:
     return "(" + ", ".join(f"{name} {kind}" for name, kind in mapping.key_attributes) + ")"
 
@@ -221,6 +218,21 @@ def _index_faults(family: list[TableMapping]) -> Iterator[str]:
                 if types.setdefault(key.name, key.type) != key.type:
                     yield f"{place}: attribute {key.name!r} cannot be both {types[key.name]} and {key.type}"
                 yield from (f"{place}: {fault}" for fault in _index_key_faults(family, key))
+    yield from _limit_faults(family[0].target, list(seen.values()))
+
+
+def _limit_faults(target: str, indexes: list[IndexRule]) -> Iterator[str]:
+    """What DynamoDB allows a table."""
+    local = sum(index.local for index in indexes)
+    for count, most, what in ((local, MAX_LOCAL, "local"), (len(indexes) - local, MAX_GLOBAL, "global")):
+        if count > most:
+            yield f"target {target!r} has {count} {what} indexes, and a table may have {most}"
+    projected = sum(len(index.projection) for index in indexes if isinstance(index.projection, tuple))
+    if projected > MAX_PROJECTED_IN_ALL:
+        yield (
+            f"target {target!r}: its indexes name {projected} attributes in projections, and {MAX_PROJECTED_IN_ALL} "
+            f'are allowed in all: write projection = "all" in one of them'
+        )
 
 
 def _index_key_faults(family: list[TableMapping], key: IndexKey) -> Iterator[str]:

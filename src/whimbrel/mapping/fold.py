@@ -39,12 +39,15 @@ Result = TypeVar("Result")
 
 
 class Compiled(NamedTuple):
-    """A mapping as folding sees it. ``source`` is the table as it is, ``design.table`` as the mapping sees it."""
+    """A mapping as folding sees it. ``source`` is the table as it is, ``design.table`` as the mapping sees it;
+    ``name`` is the rule's.
+    """
 
     design: Design
     columns: Columns
     code: GeneratedCode
     source: Table
+    name: str
 
 
 class Images(NamedTuple):
@@ -111,7 +114,7 @@ def fold_of_change(
                 operations[old] = _gone(compiled, change, old, how)
             except Refused as refusal:
                 if _was_written(compiled, change, how):
-                    faults.append(Fault(compiled.source.full_name, str(refusal), {}, code.key_item(old), change, how))
+                    faults.append(Fault(compiled.name, str(refusal), {}, code.key_item(old), change, how))
         if new is not None:
             operations[new[0]] = Put(target, code.key_item(new[0]), new[1])
     return list(operations.values()), faults
@@ -176,7 +179,8 @@ def part(design: Design, key: Item, item: Item | None) -> Update:
     if item is None:
         return Update(design.target, key, {}, design.own, design.frame)
     attributes = {name: value for name, value in item.items() if name not in key}
-    left_out = tuple(name for name in sorted(design.sparse) if name not in attributes)
+    perhaps = design.own if design.omit_nulls else sorted(design.sparse)
+    left_out = tuple(name for name in perhaps if name not in attributes)
     return Update(design.target, key, attributes, left_out, design.frame)
 
 
@@ -273,4 +277,4 @@ def row_fault(compiled: Compiled, row: Row, reason: str, change: Change | None =
     source = compiled.source
     source_key = {name: row[source.index(name)] for name in source.primary_key}
     key = made(compiled.code.key, compiled.columns.made(row))
-    return Fault(source.full_name, reason, source_key, None if key is None else compiled.code.key_item(key), change)
+    return Fault(compiled.name, reason, source_key, None if key is None else compiled.code.key_item(key), change)

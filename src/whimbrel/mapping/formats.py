@@ -21,7 +21,9 @@ from whimbrel.mapping.values import text_bound, values_of_text
 from whimbrel.records import Column, Value
 
 _DIGITS = frozenset("0123456789")
-_HEXADECIMAL = _DIGITS | set("abcdef-")
+_HEXADECIMAL = _DIGITS | set("abcdef")
+_UUID = "00000000-0000-0000-0000-000000000000"
+_TIME = "0000-00-00T00:00:00.000000"
 CHARACTERS = {  # all that the text of a kind may contain
     "int": _DIGITS | {"-"},
     "year": _DIGITS,
@@ -33,7 +35,7 @@ CHARACTERS = {  # all that the text of a kind may contain
     "time": _DIGITS | set("-:."),
     "datetime": _DIGITS | set("-:.T"),
     "timestamp": _DIGITS | set("-:.TZ"),
-    "uuid": _DIGITS | set("abcdefABCDEF-"),
+    "uuid": _DIGITS | set("abcdefABCDEF"),
     "inet4": _DIGITS | {"."},
     "inet6": _DIGITS | set("abcdefABCDEF:."),
 }
@@ -187,7 +189,7 @@ def _exact_of_form(part: Reference, column: Column) -> tuple[frozenset[str], ...
     if kind in UNITS:
         return (_DIGITS,) * UNITS[kind].width
     if kind in ("uuid", "uuid_swapped"):
-        return (CHARACTERS["uuid"] if form is None else _HEXADECIMAL,) * 36
+        return _places(_UUID, CHARACTERS["uuid"] if form is None else _HEXADECIMAL)
     if form and kind == "time":
         pieces = re.findall("%(.)|([^%])", form.text)
         return tuple(
@@ -196,11 +198,16 @@ def _exact_of_form(part: Reference, column: Column) -> tuple[frozenset[str], ...
             for each in ((_DIGITS,) * _length(letter) if letter else (frozenset(literal),))
         )
     if form and kind in ("lower", "upper") and column.kind == "uuid":
-        return (CHARACTERS["uuid"],) * 36
+        return _places(_UUID, CHARACTERS["uuid"])
     if kind in _TIMES:
-        width = 10 if kind == "date" else 19 + (column.scale and column.scale + 1) + (kind == "timestamp")
-        return (CHARACTERS[kind],) * width
+        width = 10 if kind == "date" else 19 + (column.scale and column.scale + 1)
+        return _places(_TIME[:width] + "Z" * (kind == "timestamp"), _DIGITS)
     return ()
+
+
+def _places(pattern: str, characters: frozenset[str]) -> tuple[frozenset[str], ...]:
+    """``0`` in the pattern stands for one of ``characters``, anything else for itself."""
+    return tuple(characters if each == "0" else frozenset(each) for each in pattern)
 
 
 def _length(letter: str) -> int:

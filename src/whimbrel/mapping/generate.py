@@ -61,6 +61,7 @@ def generate(design: Design) -> GeneratedCode:
         "refuse_default": refusals.refuse_default,
         "FORMATS": [formats.text_function(part, design.columns[part.column]) for part in design.formatted],
         "CODES": [coder(one.column, one.codes) for one in design.coded],
+        "refuse_negative_zero": refusals.refuse_negative_zero,
         "refuse_separator": refusals.refuse_separator,
         "check_key": refusals.check_key,
         "check_name": refusals.check_name,

@@ -1,7 +1,9 @@
 """From an item's old and new image to changes of rows, over all tables that its target is made of. Pure.
 
-An item belongs to the tables whose key templates could have made its key. Attributes that are nobody's column, or that
-are not what the item's rows would give, are new ones, and so is an item that belongs to no table. The rule for them:
+An item belongs to the tables whose key templates could have made its key. Where a table is in several rules, its rows
+come back from the items of one of them (see ``mapping.bearers``); those of the others are copies, which nobody reads.
+Attributes that are nobody's column, or that are not what the item's rows would give, are new ones, and so is an item
+that belongs to no table. The rule for them:
 
 - ``stop``: the item cannot be read back;
 - ``ignore``: they stay in DynamoDB alone;
@@ -32,8 +34,11 @@ class ItemRows(NamedTuple):
 class ItemInverse:
     """The way back of one target's items. Safe in threads."""
 
-    def __init__(self, inverses: Sequence[Inverse], new_attributes: str = "stop") -> None:
-        self.inverses = list(inverses)
+    def __init__(
+        self, inverses: Sequence[Inverse], new_attributes: str = "stop", copies: Sequence[Inverse] = ()
+    ) -> None:
+        """``copies``: of rules whose rows come back from another rule's items."""
+        self.inverses, self._copies = list(inverses), list(copies)
         self._rule = new_attributes
         self._column = new_attributes.removeprefix("json:") if new_attributes.startswith("json:") else ""
 
@@ -63,6 +68,8 @@ class ItemInverse:
             return ItemRows({}, [])
         owners = self.owners(item)
         if not owners:
+            if any(copy.belongs(item) for copy in self._copies):
+                return ItemRows({}, [])
             reasons = [] if self._rule == "ignore" else ["its key is that of no table: no row could be this item"]
             return ItemRows({}, reasons)
         readings = [(number, self.inverses[number].read(item)) for number in owners]
@@ -82,7 +89,7 @@ class ItemInverse:
 
     def owners(self, item: Item) -> list[int]:
         """The tables that the item may have rows of."""
-        if len(self.inverses) == 1:
+        if len(self.inverses) == 1 and not self._copies:
             return [0]
         return [number for number, inverse in enumerate(self.inverses) if inverse.belongs(item)]
 

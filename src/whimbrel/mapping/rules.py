@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from whimbrel.errors import MappingError
 from whimbrel.item import MAX_KEY_NAME_BYTES, MAX_NAME_BYTES, text_size
@@ -29,7 +29,7 @@ def resolve(rule: TableRule, source: Table, sharing: Sharing | None = None) -> t
     faults: list[str] = []
     columns = Columns(rule, source, faults)
     table = columns.table
-    keys = tuple(_key(role, key, table, faults) for role, key in _key_rules(rule))
+    keys = tuple(_key(role, key, table, faults, columns.constants) for role, key in _key_rules(rule))
     added = _added(rule, table, faults)
     order, ordering = list_order(rule, table, faults)
     entry_name = entry_template(rule, table, faults)
@@ -81,9 +81,9 @@ def all_faults(faults: list[str], rule: TableRule) -> MappingError:
     hint = "Correct it in the project file; nothing was read or written."
     faults = list(dict.fromkeys(faults))
     if len(faults) == 1:
-        return MappingError(faults[0], place=f"table {rule.source}", hint=hint)
+        return MappingError(faults[0], place=f"table {rule.name}", hint=hint)
     listed = "".join(f"\n  - {fault}" for fault in faults)
-    return MappingError(f"{len(faults)} faults in its mapping:{listed}", place=f"table {rule.source}", hint=hint)
+    return MappingError(f"{len(faults)} faults in its mapping:{listed}", place=f"table {rule.name}", hint=hint)
 
 
 # --- keys and templates ---------------------------------------------------------------------------------------------
@@ -94,7 +94,8 @@ def _key_rules(rule: TableRule) -> list[tuple[str, KeyRule]]:
     return [*keys, ("sort key", rule.sort_key)] if rule.sort_key else keys
 
 
-def _key(role: str, rule: KeyRule, table: Table, faults: list[str]) -> Key:
+def _key(role: str, rule: KeyRule, table: Table, faults: list[str], constants: Mapping[str, str]) -> Key:
+    """A computed column that uses no column stands in the key as the text that it is: the key can be read back."""
     place = f"{role} {rule.name!r}"
     if not 1 <= text_size(rule.name) <= MAX_KEY_NAME_BYTES:
         faults.append(f"{place} must have a name of 1 to {MAX_KEY_NAME_BYTES} bytes")
@@ -108,7 +109,7 @@ def _key(role: str, rule: KeyRule, table: Table, faults: list[str]) -> Key:
         faults.append(f"{place} of type N must be one number column alone, such as ${{id}}, not {rule.value!r}")
     if rule.type == "B" and template.parts and kind not in BINARY_KINDS:
         faults.append(f"{place} of type B must be one binary column alone, such as ${{id}}, not {rule.value!r}")
-    return Key(rule.name, rule.type, template)
+    return Key(rule.name, rule.type, template.over(constants) if rule.type == "S" else template)
 
 
 def _lookup(
@@ -209,10 +210,19 @@ def _index_faults(index: IndexRule) -> list[str]:
 def _shared_faults(rule: TableRule, design: Design) -> list[str]:
     if rule.item != "shared" or rule.shape == "group":
         return []
-    if rule.nulls == "omit":
-        return ["nulls = 'omit' is not for item = 'shared': a row of NULLs would leave no trace in the item"]
-    lasting = [name for name in design.own if name not in design.sparse]
-    return [] if lasting else ["a row of a shared item needs an attribute of its own, which says that the row exists"]
+    if any(name not in design.sparse and name not in _left_out(design) for name in design.own):
+        return []
+    never = " that is never NULL" if design.omit_nulls else ""
+    return [f"a row of a shared item needs an attribute of its own{never}, which says that the row exists"]
+
+
+def _left_out(design: Design) -> set[str]:
+    """The attributes that a row may leave out, of those that could be NULL."""
+    if not design.omit_nulls:
+        return set()
+    nullable = {each.name for each in design.added if each.may_be_null(design.columns)}
+    carried = design.carried if design.shape == "record" else ()
+    return nullable | {each.attribute for each in carried if each.column.nullable}
 
 
 def _sparse(rule: TableRule, table: Table, added: tuple[Added, ...], carried: tuple[Carried, ...]) -> frozenset[str]:

@@ -63,6 +63,18 @@ class Template:
         [only, *others] = self.parts or (None,)
         return only.column if isinstance(only, Reference) and only.plain and not others else ""
 
+    def over(self, constants: Mapping[str, str]) -> Template:
+        """With the texts of ``constants`` in place of these columns."""
+        parts: list[Part] = []
+        for part in self.parts:
+            if isinstance(part, Reference) and part.plain and part.column in constants:
+                part = Literal(constants[part.column])
+            if isinstance(part, Literal) and parts and isinstance(parts[-1], Literal):
+                part = Literal(parts.pop().text + part.text)  # type: ignore[union-attr]
+            if part != Literal(""):
+                parts.append(part)
+        return Template(self.text, tuple(parts))
+
     def told(self, columns: Mapping[str, Column]) -> frozenset[str]:
         """The columns whose values the text tells, as far as it can be read; not those that a lossy format is of."""
         return frozenset(part.column for part in self.references if formats.tells(part, columns[part.column]))

@@ -18,6 +18,7 @@ from dataclasses import replace
 from whimbrel.errors import MappingError, SchemaDrift
 from whimbrel.mapping.attributes import Sharing
 from whimbrel.mapping.design import TableMapping, compile_mapping
+from whimbrel.mapping.meeting import may_meet, meeting
 from whimbrel.project import TableRule
 from whimbrel.records import Column, Table
 
@@ -27,7 +28,7 @@ _INTEGERS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint":
 
 
 class Versions:
-    """The mappings of one source table. ``known``: columns that any version of it has had.
+    """The mappings of one rule. ``known``: columns that any version of it has had.
 
     Safe in threads: at worst the same mapping is compiled twice.
     """
@@ -44,10 +45,17 @@ class Versions:
         self._known = frozenset(known) | frozenset(first.names)
         self._sharing = sharing
         self._mappings: dict[Table, TableMapping] = {}
+        self._apart: list[Versions] = []
 
     def shared(self, sharing: Sharing) -> Versions:
         """The same, knowing what other tables demand of the items that this one shares with them."""
         return Versions(self.rule, self.first, self._known, sharing)
+
+    def keep_apart(self, other: Versions) -> None:
+        """No key of this rule's items is ever one of the other's: proved of the tables as they are, and again of each
+        version that comes, as an ENUM of more members may have texts that it had not.
+        """
+        self._apart.append(other)
 
     def of(self, table: Table, replaced: Collection[str] = ()) -> TableMapping:
         """The mapping for rows of ``table``; ``replaced`` are columns whose values are others than before.
@@ -118,6 +126,14 @@ class Versions:
         return found
 
     def _compiled(self, rule: TableRule, table: Table) -> TableMapping:
+        made = self._fitting(rule, table)
+        for each in (mapping for other in self._apart for mapping in list(other._mappings.values())):
+            if may_meet(made, each):
+                hint = f"Undo the ALTER, {_START_OVER}"
+                raise SchemaDrift(f"schema changed: {meeting(made, each)}", place=table.full_name, hint=hint)
+        return made
+
+    def _fitting(self, rule: TableRule, table: Table) -> TableMapping:
         try:
             return compile_mapping(rule, table, self._sharing)
         except MappingError as error:

@@ -10,6 +10,7 @@ from whimbrel.changelog.files import ChangeLogReader, LogPoint
 from whimbrel.changelog.segments import read_mark
 from whimbrel.dynamodb.write import Writer
 from whimbrel.errors import StateError
+from whimbrel.mapping.family import rules_by_table
 from whimbrel.mapping.fold import by_table
 from whimbrel.mapping.versions import Versions
 from whimbrel.migration.dead import DeadLetters
@@ -44,6 +45,7 @@ class Applier:
         """``began`` is when the migration did, seconds since the epoch."""
         self._reader = reader
         self._versions = versions
+        self._rules = rules_by_table(versions)
         self._writer = writer
         self._dead = dead
         self._dirty = dirty
@@ -111,15 +113,9 @@ class Applier:
         faults: list[Fault] = []
         applied = 0
         for mine in by_table(changes):
-            source = mine[0].table.full_name
-            mapping = self._versions[source].of(mine[0].table)
-            operations, unmappable = mapping.fold(mine, provenances.of)
-            faults += unmappable
+            for name in self._rules[mine[0].table.full_name]:
+                faults += self._apply_rule(name, mine, provenances)
             applied += len(mine)
-            # Blocks until every operation is acknowledged: the next batch may touch the same items.
-            for rejected in self._writer.write(operations):
-                fault = rejected.fault(source)
-                faults.append(provenances.traced(fault, mapping, mine) if mapping.change_metadata else fault)
         self._progress.held += self._writer.take_held()
         if faults:
             for fault in faults:
@@ -128,6 +124,16 @@ class Applier:
             # Durable before the Checkpoint can pass them.
             self._progress.dead += self._dead.add(faults, "apply")
         return applied
+
+    def _apply_rule(self, name: str, changes: list[Change], provenances: Provenances) -> list[Fault]:
+        """What one of the table's rules makes of its changes: items that are none of the other rules'."""
+        mapping = self._versions[name].of(changes[0].table)
+        operations, faults = mapping.fold(changes, provenances.of)
+        # Blocks until every operation is acknowledged: the next batch may touch the same items.
+        for rejected in self._writer.write(operations):
+            fault = rejected.fault(name)
+            faults.append(provenances.traced(fault, mapping, changes) if mapping.change_metadata else fault)
+        return faults
 
     def _passed(self, commit: Commit) -> None:
         point = self._reader.point

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from whimbrel.changelog.files import ChangeLogWriter
 from whimbrel.errors import SourceUnreachable, StateError, WhimbrelError
+from whimbrel.mapping.family import rules_by_table
 from whimbrel.mapping.versions import Versions
 from whimbrel.migration.history import History, Name
 from whimbrel.migration.lineage import Lineage
@@ -181,7 +182,8 @@ class Capture:
             self._history.add(position, found)
             log.info("table altered", extra={"table": found.table.full_name, "position": str(position)})
         self._now[name] = found.table
-        self._versions[found.table.full_name].of(found.table, found.replaced)
+        for rule in rules_by_table(self._versions)[found.table.full_name]:
+            self._versions[rule].of(found.table, found.replaced)
         return found.table
 
     def _reprove(self, name: Name, position: Position, sql: str, alteration: Alteration) -> None:

@@ -26,7 +26,7 @@ from whimbrel.records import Table
 class Mappings:
     """``project`` names its tables as the server spells them. ``tables`` are as the source has them now.
 
-    ``mappings`` and ``versions`` are by the source table's full name. ``history`` is None before the migration begins.
+    ``mappings`` and ``versions`` are by the rule's name. ``history`` is None before the migration begins.
     ``faults``: why this project cannot be migrated, by its rules and its tables; with any, no item may be written.
     """
 
@@ -60,7 +60,7 @@ def read_mappings(project: Project, connection: Mysql) -> Mappings:
             faults.append(error)
         else:
             found.append((replace(rule, source=table.full_name), table))
-    faults += _named_twice(found)
+    faults += _named_otherwise(found)
     parts = [(_versions(rule, table, past), table) for rule, table in found]
     compiled = compile_family(parts)
     faults += compiled.faults
@@ -101,14 +101,14 @@ def _versions(rule: TableRule, table: Table, past: History | None) -> Versions:
     return Versions(rule, first, past.columns(name) if past else ())
 
 
-def _named_twice(found: list[tuple[TableRule, Table]]) -> list[WhimbrelError]:
+def _named_otherwise(found: list[tuple[TableRule, Table]]) -> list[WhimbrelError]:
     """Names that differ in the file may mean one table: to a server that does not tell A from a."""
-    names = [table.full_name for _, table in found]
+    names = [rule.name for rule, _ in found]
     return [
         MappingError(
-            f"{names.count(name)} [[table]] sections mean this one table",
+            f"{names.count(name)} [[table]] sections mean this one table, and name it differently",
             place=name,
-            hint="Keep one of them: a row becomes one item, or one entry of an item.",
+            hint="Write its name in all of them as the server has it.",
         )
         for name in sorted({name for name in names if names.count(name) > 1})
     ]

@@ -57,7 +57,7 @@ class MigrationResult:
 
 @dataclass(frozen=True, slots=True)
 class PlannedTable:
-    """One source table: ``rows`` is the source's own estimate, ``exists`` whether its target table does.
+    """One rule: ``rows`` is the source's own estimate, ``exists`` whether its target table does.
 
     ``key`` has the attributes of the target's key with their types. A table that is ``regrouped_on_disk`` needs about
     as much of the disk as its rows take.
@@ -154,11 +154,11 @@ def capture(project: Project, asked: Asked, *, until_caught_up: bool) -> Migrati
 def refill(project: Project, asked: Asked, name: str) -> MigrationResult:
     """All rows of one table, named as in the project file or without its database."""
     rule = rule_named(project, name)
-    source, number = rule.source, project.tables.index(rule)
+    number = project.tables.index(rule)
 
     def work(run: Run, live: Live) -> None:
-        spelled = run.prepared.project.tables[number].source  # as the server spells it
-        live.say(f"{refilling.refill(run, spelled):,} items of {source} were written again.")
+        spelled = run.prepared.project.tables[number].name  # as the server spells it
+        live.say(f"{refilling.refill(run, spelled):,} items of {rule.name} were written again.")
 
     return _running(project, asked, work)
 

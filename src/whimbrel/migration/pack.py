@@ -13,6 +13,7 @@ from whimbrel.kinesis.lanes import LANES, lane_of, lane_of_id, partition_key
 from whimbrel.kinesis.packed import POST, Interval, pack, post_event
 from whimbrel.kinesis.puts import LaneRecord
 from whimbrel.mapping.design import TableMapping
+from whimbrel.mapping.family import rules_by_table
 from whimbrel.mapping.provenance import of_change
 from whimbrel.mapping.versions import Versions
 from whimbrel.records import Change, Commit, Fault, Row, Table
@@ -49,6 +50,7 @@ class Packer:
     ) -> None:
         """``head`` has what all records say alike, ``most`` is how many bytes one may have."""
         self._versions = versions
+        self._rules = rules_by_table(versions)
         self._put_table = put_table
         self._head = head
         self._began = began
@@ -63,6 +65,7 @@ class Packer:
         self._noted: set[bytes]  # those of the table that is packed now
         self._mapping: TableMapping
         self._of_key: Callable[[Row], Any]
+        self._others: list[TableMapping] = []  # of the same table
 
     @property
     def number(self) -> int:
@@ -88,13 +91,13 @@ class Packer:
             old = self._lane(before)
             new = old if before and after and self._of_key(before) == self._of_key(after) else self._lane(after)
             if after is not None and new is None:
-                faults += self._without_key(change, number, time)
-            if old is None and new is None:
-                continue
+                faults += self._without_key(self._mapping, change, number, time)
             if old is not None:
                 self._add(old, number, time, line)
             if new is not None and new != old:
                 self._add(new, number, time, line)
+            if self._others:
+                faults += self._add_for_others({old, new}, change, time, line)
         for lane in range(LANES):
             if self._lanes[lane].lines:
                 self._seal(lane, self._number)
@@ -117,22 +120,39 @@ class Packer:
         return keys
 
     def _lane(self, row: Row | None) -> int | None:
+        return self._lane_of(self._mapping, row, self._noted)
+
+    def _lane_of(self, mapping: TableMapping, row: Row | None, noted: set[bytes]) -> int | None:
         """None for a row that has no item."""
-        key = None if row is None else self._mapping.item_key(row)
+        key = None if row is None else mapping.item_key(row)
         if key is None:
             return None
         try:
             identity = key_id(key)
         except TypeError:  # no item can have it
             return lane_of(key)
-        self._noted.add(identity)
+        noted.add(identity)
         return lane_of_id(identity)
 
-    def _without_key(self, change: Change, number: int, time: float) -> list[Fault]:
+    def _add_for_others(self, lanes: set[int | None], change: Change, time: float, line: bytes) -> list[Fault]:
+        """A lane has a change once, for all rules that have an item of it there; ``lanes`` have it already."""
+        faults: list[Fault] = []
+        for mapping in self._others:
+            noted = self._keys.setdefault(mapping.target, set())
+            old, new = self._lane_of(mapping, change.before, noted), self._lane_of(mapping, change.after, noted)
+            if change.after is not None and new is None:
+                faults += self._without_key(mapping, change, self._number, time)
+            for lane in {old, new} - lanes - {None}:
+                assert lane is not None
+                lanes.add(lane)
+                self._add(lane, self._number, time, line)
+        return faults
+
+    def _without_key(self, mapping: TableMapping, change: Change, number: int, time: float) -> list[Fault]:
         """A row whose key cannot be made, if it is not one that the filter leaves out."""
         provenance = of_change(change, number, time, self._began)
-        _, faults = self._mapping.fold([change], lambda _: provenance)
-        metadata = bool(self._mapping.change_metadata)
+        _, faults = mapping.fold([change], lambda _: provenance)
+        metadata = bool(mapping.change_metadata)
         return [
             fault._replace(provenance=provenance) if metadata else fault for fault in faults if fault.item_key is None
         ]
@@ -140,7 +160,7 @@ class Packer:
     def _turn_to(self, table: Table) -> None:
         """The next changes are of ``table``."""
         name = table.full_name
-        self._mapping = self._versions[name].of(table)
+        self._mapping, *self._others = [self._versions[rule].of(table) for rule in self._rules[name]]
         self._noted = self._keys.setdefault(self._mapping.target, set())
         # Of a row whose columns the mapping takes as they are, equal ones have one item. With a filter or an expression
         # all columns count.

@@ -21,6 +21,7 @@ from types import TracebackType
 
 from whimbrel.errors import HandoverError, SourceUnreachable, StateError, Stopped, UnsupportedSource, WhimbrelError
 from whimbrel.handed_over import Handover
+from whimbrel.mapping.family import rules_by_table
 from whimbrel.migration.capture import own_server_id
 from whimbrel.migration.dead import DeadLetters
 from whimbrel.migration.past_fence_noted import LIST, ReadPastFence, read_noted, save_noted
@@ -172,7 +173,7 @@ class FenceWatch:
                     self._beyond += 1
             return
         if self._changes and not self._ours:
-            self._note([fault_of(change, self._run) for change in self._changes], self._beyond)
+            self._note([each for change in self._changes for each in faults_of(change, self._run)], self._beyond)
         self._begin_transaction()
         self._read = replace(self._read, position=piece.position)
         now = time.monotonic()
@@ -228,12 +229,15 @@ class FenceWatch:
         self._say(f"What is written past the fence cannot be told any more: {why}")
 
 
-def fault_of(change: Change, run: Run) -> Fault:
-    """A letter that ``retry-dead`` can make good: it reads the rows of both images from the source."""
+def faults_of(change: Change, run: Run) -> list[Fault]:
+    """Letters that ``retry-dead`` can make good, one of each rule of the table: it reads the rows of both images from
+    the source.
+    """
     how = "inserted" if change.before is None else "deleted" if change.after is None else "changed"
     row = change.after if change.after is not None else change.before
     assert row is not None, "a change has an image"
     table = change.table
     key = {name: row[table.index(name)] for name in table.primary_key}
-    item_key = run.prepared.mappings[table.full_name].item_key(row)
-    return Fault(table.full_name, f"{how} at the source, past the fence", key, item_key, change)
+    reason, mappings = f"{how} at the source, past the fence", run.prepared.mappings
+    rules = rules_by_table(run.prepared.versions)[table.full_name]
+    return [Fault(rule, reason, key, mappings[rule].item_key(row), change) for rule in rules]

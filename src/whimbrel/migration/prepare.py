@@ -33,7 +33,7 @@ class Prepared:
     """What a run works with. ``tables`` are as the source has them now, ``mappings`` are for these.
 
     ``versions`` have the mappings for what the tables were before. ``history`` is None before the migration begins.
-    ``mappings``, ``versions`` and ``estimates`` are by the source table's full name.
+    ``mappings``, ``versions`` and ``estimates`` are by the rule's name: that of its table, if it is the only one.
     """
 
     project: Project
@@ -73,12 +73,13 @@ def _prepare(project: Project, connection: Mysql) -> Prepared:
         _lineage(project, info).prove_logged(connection, info, tables)
     check_source(connection, tables)
     same_as_server(connection, tables)
+    estimated = estimated_rows(connection, tables)
     return Prepared(
         project=found.project,
         server=info,
         tables=found.tables,
         mappings=found.mappings,
-        estimates=estimated_rows(connection, tables),
+        estimates={name: estimated[mapping.table.full_name] for name, mapping in found.mappings.items()},
         versions=found.versions,
         history=found.history,
     )
@@ -87,7 +88,7 @@ def _prepare(project: Project, connection: Mysql) -> Prepared:
 def _mapped(found: Mappings) -> Iterator[Mapped]:
     for rule in found.project.tables:
         table = next(each for each in found.tables.values() if each.full_name == rule.source)
-        yield rule, table, found.mappings.get(rule.source)
+        yield rule, table, found.mappings.get(rule.name)
 
 
 def not_altered(connection: Mysql, tables: list[Table]) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from contextlib import closing
 
 from whimbrel.errors import MappingError, SchemaDrift, UnsupportedSource
+from whimbrel.mapping.family import rules_by_table
 from whimbrel.mapping.versions import Versions
 from whimbrel.migration.history import Name
 from whimbrel.mysql.binlog.alterations import Alteration
@@ -80,13 +81,12 @@ class Proofs:
                 place=place,
                 hint=f"{_BEGIN_AGAIN}: rows written since may not be told apart by it.",
             )
-        mapping = self._versions[table.full_name].of(table)
-        if mapping.rule.assert_unique:
-            return
-        for doubt in mapping.doubts(keys.values()):
-            raise MappingError(
-                f"its keys were changed, and {doubt}: {said}",
-                place=place,
-                hint=f"Write assert_unique = true if you know that no two rows ever do; else {_BEGIN_AGAIN.lower()}, "
-                "with a key of the source in that of the target.",
-            )
+        mappings = [self._versions[rule].of(table) for rule in rules_by_table(self._versions)[table.full_name]]
+        for mapping in [each for each in mappings if not each.rule.assert_unique]:
+            for doubt in mapping.doubts(keys.values()):
+                raise MappingError(
+                    f"its keys were changed, and {doubt}: {said}",
+                    place=place,
+                    hint="Write assert_unique = true if you know that no two rows ever do; else "
+                    f"{_BEGIN_AGAIN.lower()}, with a key of the source in that of the target.",
+                )

@@ -24,16 +24,21 @@ def unsafe_edits(past: History, rules: Iterable[TableRule], now: Mapping[Name, T
     Safe is what is said of columns that came after the start, and to leave out columns that went meanwhile: until now
     nothing could be made of the former, nor of the latter from here on.
     """
-    before = {rule["source"]: rule for rule in past.rules}
-    after = {rule.source: _plain(rule) for rule in rules}
-    edits = [f"[[table]] {source} is gone" for source in before.keys() - after.keys()]
-    edits += [f"[[table]] {source} is new" for source in after.keys() - before.keys()]
+    before = {_name(rule): rule for rule in past.rules}
+    after = {rule.name: _plain(rule) for rule in rules}
+    edits = [f"[[table]] {name} is gone" for name in before.keys() - after.keys()]
+    edits += [f"[[table]] {name} is new" for name in after.keys() - before.keys()]
     first = {table.full_name: table for table in past.starts().values()}
     last = {table.full_name: table for table in now.values()}
-    for source in before.keys() & after.keys():
-        lasting = _edits(before[source], after[source], first[source], last[source])
-        edits += [f"{source}: {edit}" for edit in lasting]
+    for name in before.keys() & after.keys():
+        source = before[name]["source"]
+        lasting = _edits(before[name], after[name], first[source], last[source])
+        edits += [f"{name}: {edit}" for edit in lasting]
     return sorted(edits)
+
+
+def _name(rule: Mapping[str, Any]) -> str:
+    return TableRule(rule["source"], "", "", KeyRule("", ""), number=rule.get("number", 0)).name
 
 
 def _edits(before: Mapping[str, Any], after: Mapping[str, Any], first: Table, last: Table) -> list[str]:

@@ -105,7 +105,7 @@ def _settings(prepared: Prepared, history: History) -> FunctionSettings:
     starts = history.starts()
     sources = []
     for rule in prepared.project.tables:
-        now = prepared.mappings[rule.source].table
+        now = prepared.mappings[rule.name].table
         name = (now.schema, now.name)
         sources.append(SourceTable(rule, starts.get(name, now), now, tuple(history.columns(name))))
     return FunctionSettings(history.began, prepared.project.target.concurrency, tuple(sources))

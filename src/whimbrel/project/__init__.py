@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -128,7 +128,7 @@ def load_project(path: str | os.PathLike[str]) -> Project:
     needs_source = any(map(top.has, ("source", "table", "dms")))
     source = _read_source(top.section("source")) if needs_source else NO_SOURCE
     target = _read_target(top.section("target"))
-    tables = tuple(read_table_rule(section, source.database) for section in top.optional_sections("table"))
+    tables = numbered(read_table_rule(section, source.database) for section in top.optional_sections("table"))
     lake, predict, check = read_lake(top), read_predict(top), read_check(top, path.parent)
     cutover, stream, workers = read_cutover(top), read_stream(top), _read_workers(top.section("run"))
     store = read_store(top)
@@ -141,13 +141,23 @@ def load_project(path: str | os.PathLike[str]) -> Project:
     faults += _stream_faults(stream, target)
     if target.mark in {rule.target for rule in tables}:
         faults.append(f"target.mark: {target.mark!r} is the target of a [[table]]; the marks need a table of their own")
-    faults += _repeated("source", [rule.source for rule in tables])
     if faults:
         raise ProjectError(
             "\n  " + "\n  ".join(faults), place=str(path), hint="\nFix these, then run the command again."
         )
     return Project(
         path, state, source, target, tables, lake, predict, check, cutover, dms, stream, workers, store, loader
+    )
+
+
+def numbered(rules: Iterable[TableRule]) -> tuple[TableRule, ...]:
+    """The rules, those of a source that is in several numbered in their order."""
+    rules = list(rules)
+    sources = [rule.source for rule in rules]
+    several = [bool(rule.source) and sources.count(rule.source) > 1 for rule in rules]
+    return tuple(
+        replace(rule, number=sources[: at + 1].count(rule.source) if several[at] else 0)
+        for at, rule in enumerate(rules)
     )
 
 
@@ -162,8 +172,9 @@ def rule_named(project: Project, name: str) -> TableRule:
     """The one [[table]] section of ``name``. Raises ProjectError if there is none, or another database's too."""
     [rule, *others] = select_rules(project, (name,))
     if others:
-        listed = ", ".join(each.source for each in (rule, *others))
-        raise ProjectError(f"{name} could be {listed}", place=str(project.path), hint="Name it with its database.")
+        listed = ", ".join(each.name for each in (rule, *others))
+        hint = "Name it with its database, and one of several sections of a table with its number."
+        raise ProjectError(f"{name} could be {listed}", place=str(project.path), hint=hint)
     return rule
 
 
@@ -194,7 +205,7 @@ def select_rules(project: Project, names: tuple[str, ...]) -> list[TableRule]:
     Raises ProjectError for a name that is not there.
     """
     if unknown := [name for name in names if not any(_is_named(project, rule, name) for rule in project.tables)]:
-        listed = ", ".join(rule.source for rule in project.tables)
+        listed = ", ".join(rule.name for rule in project.tables)
         raise ProjectError(
             f"there is no [[table]] for {unknown[0]}", place=str(project.path), hint=f"There are: {listed}"
         )
@@ -203,7 +214,8 @@ def select_rules(project: Project, names: tuple[str, ...]) -> list[TableRule]:
 
 def _is_named(project: Project, rule: TableRule, name: str) -> bool:
     """With or without its database, which may have a dot in its own name if it is the URL's."""
-    return name in (rule.source, rule.source.partition(".")[2], rule.source.removeprefix(f"{project.source.database}."))
+    named = [rule.source, rule.source.partition(".")[2], rule.source.removeprefix(f"{project.source.database}.")]
+    return name in named or (bool(rule.number) and name in [f"{each}#{rule.number}" for each in named])
 
 
 def _read_dms(top: Section, folder: Path) -> Path | None:
@@ -312,13 +324,3 @@ def _read_workers(section: Section) -> int:
     workers = section.integer("workers", 1, least=1) if section.has("workers") else 0
     section.finish()
     return workers
-
-
-def _repeated(what: str, names: list[str]) -> list[str]:
-    twice = sorted({name for name in names if name and names.count(name) > 1})
-    return [
-        f"table: {what} {name!r} is used in more than one [[table]], and a row becomes one item: for a second way to "
-        f"it (the other direction of an adjacency list) add a [[table.index]] with the keys swapped; for two kinds of "
-        f"rows compute what differs, as columns = {{ kind = \"CASE WHEN … THEN 'A' ELSE 'B' END\" }}"
-        for name in twice
-    ]

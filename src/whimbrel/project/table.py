@@ -76,7 +76,7 @@ class TableRule:
     what a column is called and made into; a column of ``rename`` is named by it alone.
     ``codes`` has for a column what stands for each of its values.
     ``attributes`` adds (name, template or typed tree); in a group only from columns that determine the item's key.
-    ``nulls``: ``null`` writes {"NULL": true}, ``omit`` leaves the attribute out (not in a group).
+    ``nulls``: ``null`` writes {"NULL": true}, ``omit`` leaves the attribute out; in a group of its entries' maps.
     ``document`` names the map that holds the columns in shape document.
 
     ``before_image`` are more columns, by their names: each has the value that another one had before the row's last
@@ -95,6 +95,8 @@ class TableRule:
     ``condition`` protects items that somebody else wrote to, see ``mapping.conditions``.
 
     ``item``: "own" if no other source table writes these items; "shared" if the item is made of rows of several.
+
+    ``number``: of a source that is in several rules, which of these this one is, from 1 on; else 0.
     """
 
     source: str
@@ -126,6 +128,12 @@ class TableRule:
     new_columns: str = "stop"
     assert_unique: bool = False
     condition: ConditionRule | None = None
+    number: int = 0
+
+    @property
+    def name(self) -> str:
+        """What tells the rule from the project's others, and names what it makes: in messages, letters and reports."""
+        return f"{self.source}#{self.number}" if self.number else self.source
 
 
 def read_table_rule(section: Section, database: str) -> TableRule:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from whimbrel.checks.access.decide import decide
+from whimbrel.checks.access.decide import decide_best
 from whimbrel.checks.access.parse import Unparsed, is_session, parse
 from whimbrel.checks.access.statement_answer import NEEDS_INDEX, NOT_SERVED, SCAN, Sizes, StatementAnswer
 from whimbrel.checks.access.statements import PERFORMANCE_SCHEMA, SeenStatement, from_digests, from_file
@@ -68,8 +68,10 @@ def access_of(
     origin: str, said: Counter[SeenStatement], mappings: list[TableMapping], sizes: dict[str, Sizes]
 ) -> Access:
     """Statements that differ in spelling only are one pattern."""
-    by_name = {each.source: each for each in mappings}
-    tables = {each.source: each.table for each in mappings}
+    by_table: dict[str, list[TableMapping]] = {}
+    for each_mapping in mappings:
+        by_table.setdefault(each_mapping.table.full_name, []).append(each_mapping)
+    tables = {name: several[0].table for name, several in by_table.items()}
     found, counts = Access(origin), Counter[str]()
     answers: dict[str, StatementAnswer] = {}
     for each, count in said.items():
@@ -86,7 +88,7 @@ def access_of(
             continue
         counts[statement.text] += count
         if statement.text not in answers:
-            answers[statement.text] = decide(statement, by_name, sizes)
+            answers[statement.text] = decide_best(statement, by_table, sizes)
     total = sum(counts.values()) + sum(count for _, count, _ in found.unread)
     found.patterns = [Pattern(text, count, count / total, answers[text]) for text, count in counts.most_common()]
     found.unread.sort(key=lambda one: -one[1])

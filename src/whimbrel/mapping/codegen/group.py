@@ -28,6 +28,7 @@ from whimbrel.mapping.codegen.parts import (
     unpack,
     value_of,
     variable_of,
+    zero_checks,
 )
 
 
@@ -63,6 +64,7 @@ def _name_lines(design: Design) -> list[str]:
     if design.inside == "NS":
         column = design.columns[template.alone]
         return [*lines, f"name = {values.key_number_source(column, variable_of(design, column.name), 'the entry')}"]
+    lines += zero_checks(design, template, "the entry's name")
     lines += [*separator_checks(design, template, "the entry's name"), f"name = {text_of(design, template)}"]
     if design.inside == "SS":
         return lines
@@ -77,6 +79,8 @@ def _name_lines(design: Design) -> list[str]:
 def _entry_value(design: Design) -> str:
     if design.inside in ("SS", "NS"):
         return f'{{"{design.inside[0]}": name}}'
+    if design.entry_is_map and design.omit_nulls:
+        return f'{{"M": present({{{", ".join(carried_entries(design, null="None"))}}})}}'
     if design.entry_is_map:
         return f'{{"M": {{{", ".join(carried_entries(design))}}}}}'
     return value_of(design, design.carried[0])
@@ -131,7 +135,7 @@ def _added_differ(design: Design, item: str) -> list[str]:
 
 
 def _run_columns(design: Design) -> list[str]:
-    """The columns by which a run is known: none if equal values might have different texts (0.0 and -0.0)."""
+    """The columns by which a run is known: none if equal values might differ (0.0 and -0.0, which is refused)."""
     if any(design.columns[name].kind in ("float", "double", "computed") for name in design.key_columns):
         return []
     return [str(design.table.index(name)) for name in design.key_columns]

@@ -59,6 +59,15 @@ def default_checks(design: Design, template: Template, place: str) -> list[str]:
     return lines
 
 
+def zero_checks(design: Design, template: Template, place: str) -> list[str]:
+    """A zero with a sign refuses its row: to the source it is 0.0, whose text is another. Two items would be one row's
+    on the way back, and the deletion of either would delete the row.
+    """
+    signed = [name for name in template.columns if design.columns[name].kind in ("float", "double")]
+    variables = [(name, variable_of(design, name)) for name in signed]
+    return [f"if {c} == 0 and repr({c}) == '-0.0': refuse_negative_zero({name!r}, {place!r})" for name, c in variables]
+
+
 def separator_checks(design: Design, template: Template, place: str) -> list[str]:
     """Two rows never share a text: a column that runs into the literal beside it refuses its row."""
     lines = []
@@ -92,7 +101,8 @@ def _one_key(design: Design, key: Key, target: str, place: str, limit: int) -> l
     if key.type == "B":
         return [f"if not 0 < len({variable}) <= {limit}: check_key({place!r}, {variable}, {limit})",
                 f"{target} = base64({variable})"]  # fmt: skip
-    lines = [*separator_checks(design, key.template, place), f"{target} = {text_of(design, key.template)}"]
+    lines = [*zero_checks(design, key.template, place), *separator_checks(design, key.template, place)]
+    lines += [f"{target} = {text_of(design, key.template)}"]
     bound = key.template.bound(design.columns)
     if bound is None or bound > limit:  # four bytes a character at most
         lines += [f"if not 0 < len({target}) <= {limit // 4}: check_key({place!r}, {target}, {limit})"]
@@ -152,12 +162,13 @@ def _leaf(design: Design, added: Added, leaf: Leaf) -> str:
     return f'{{"S": {text}}}'
 
 
-def value_of(design: Design, carried: Carried) -> str:
-    """Source of the AttributeValue of a column, whatever it holds."""
+def value_of(design: Design, carried: Carried, null: str = '{"NULL": True}') -> str:
+    """Source of the AttributeValue of a column, whatever it holds; ``null`` is that of a NULL."""
     variable = variable_of(design, carried.column.name)
     place = f"column {carried.column.name!r}"
     present = present_of(design, carried, variable, place)
-    return present if present.startswith("SMALL_NUMBERS") else f'{{"NULL": True}} if {variable} is None else {present}'
+    is_small = present.startswith("SMALL_NUMBERS") and null != "None"
+    return present if is_small else f"{null} if {variable} is None else {present}"
 
 
 def present_of(design: Design, carried: Carried, variable: str, place: str) -> str:
@@ -166,8 +177,8 @@ def present_of(design: Design, carried: Carried, variable: str, place: str) -> s
     return values.attribute_source(carried.column, carried.type, variable, place)
 
 
-def carried_entries(design: Design) -> list[str]:
-    return [f"{carried.attribute!r}: {value_of(design, carried)}" for carried in design.carried]
+def carried_entries(design: Design, null: str = '{"NULL": True}') -> list[str]:
+    return [f"{carried.attribute!r}: {value_of(design, carried, null)}" for carried in design.carried]
 
 
 def bound_of_carried(design: Design) -> int | None:

@@ -26,6 +26,12 @@ def refuse_default(column: str, text: str, place: str) -> NoReturn:
     )
 
 
+def refuse_negative_zero(column: str, place: str) -> NoReturn:
+    raise Refused(
+        f"{place}: column {column!r} is -0.0, which the source takes for 0.0, and the text would be another's"
+    )
+
+
 def refuse_separator(column: str, text: str, separator: str, place: str) -> NoReturn:
     raise Refused(
         f"{place} has {separator!r} beside column {column!r}, whose own text {shown(text)} runs into it: "
