@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from whimbrel.errors import ProjectError
-from whimbrel.project import IndexKey, IndexRule, TableRule, load_project
+from whimbrel.project import IndexKey, IndexRule, TableRule, load_project, rule_named, select_rules
 
 HEAD = """
 [source]
@@ -107,7 +107,17 @@ def test_a_fault_is_named(tmp_path: Path, text: str, wrong: str) -> None:
     assert wrong in faults(tmp_path, text)
 
 
-def test_a_source_stands_once_and_a_target_as_often_as_one_likes(tmp_path: Path) -> None:
+def test_sections_of_one_source_are_numbered(tmp_path: Path) -> None:
     more = '[[table]]\nsource = "{}"\ntarget = "orders"\npartition_key = {{ name = "pk", value = "${{id}}" }}\n'
-    read(tmp_path, more.format("customers"))
-    assert "source 'shop.lines' is used in more than one [[table]]" in faults(tmp_path, more.format("lines"))
+    file = tmp_path / "whimbrel.toml"
+    file.write_text(HEAD + more.format("customers"))
+    assert [rule.number for rule in load_project(file).tables] == [0, 0]
+    file.write_text(HEAD + more.format("customers") + more.format("lines"))
+    project = load_project(file)
+    assert [rule.name for rule in project.tables] == ["shop.lines#1", "shop.customers", "shop.lines#2"]
+    assert [rule.number for rule in select_rules(project, ("lines",))] == [1, 2]
+    assert rule_named(project, "lines#2").number == rule_named(project, "shop.lines#2").number == 2
+    with pytest.raises(ProjectError, match=r"lines could be shop.lines#1, shop.lines#2"):
+        rule_named(project, "lines")
+    with pytest.raises(ProjectError, match=r"There are: shop.lines#1, shop.customers, shop.lines#2"):
+        rule_named(project, "lines#3")

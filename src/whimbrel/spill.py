@@ -16,6 +16,7 @@ from whimbrel.errors import StateError
 
 _LENGTHS = struct.Struct("<II")
 _BLOCK = 1 << 18
+_BYTES_OF_A_PASS = 32 << 20
 
 
 class PartitionFiles:
@@ -86,6 +87,15 @@ class PartitionFiles:
         self._flush()
         path = self._path(number)
         return path.stat().st_size if path.exists() else 0
+
+    def in_passes(self) -> Iterator[Iterator[tuple[bytes, bytes]]]:
+        """The pairs of each partition, all of a key together; a partition that does not fit in memory is gone through
+        several times, with other keys each time.
+        """
+        for number in range(self.partitions):
+            passes = 1 + self.size(number) // _BYTES_OF_A_PASS
+            for turn in range(passes):
+                yield (pair for pair in self.partition(number) if passes == 1 or hash(pair[0]) % passes == turn)
 
     def close(self) -> None:
         """Remove the files, and the folder if nothing else is in it."""

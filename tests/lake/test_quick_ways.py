@@ -1,10 +1,8 @@
-"""What is quick is what is slow: lines of plain items, keys, and the comparison behind an incremental export."""
+"""What is quick is what is slow: lines of plain items, and keys."""
 
 from __future__ import annotations
 
 import base64
-from pathlib import Path
-from typing import Any
 
 import orjson
 import pytest
@@ -12,11 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.lake.test_hostile_lines import BAD
-from whimbrel.item import identified_by, key_id, normal_item
-from whimbrel.lake.changes import _BEFORE, _NOW, _differences, _text
+from whimbrel.item import identified_by, key_id
 from whimbrel.lake.items import BadLine, check_item, flat_item, load_json, unchecked_item
+from whimbrel.lake.line_digests import text_of
 from whimbrel.records import Item
-from whimbrel.spill import PartitionFiles
 
 TEXTS = st.text(st.sampled_from('a"\\\n:{}[],é😀\0'), max_size=6) | st.text(max_size=20)
 NUMBERS = st.integers(-(10**20), 10**20).map(str) | st.sampled_from(["0", "-0", "1.50", "007", "1e5", "+1", ".5", "5."])
@@ -53,11 +50,11 @@ def test_a_line_that_is_read_at_once_is_one_that_every_check_takes(item: Item, a
 @given(ITEMS, st.integers(0, 300), st.binary(max_size=2) | st.sampled_from([b'"', b'"a":1,', b"\\", b"}", b"},", b" "]))
 def test_an_unchecked_item_has_no_name_twice(item: Item, at: int, with_: bytes) -> None:
     line = orjson.dumps({"Item": item})
-    assert unchecked_item(line) == (item, _text(item))
+    assert unchecked_item(line) == (item, text_of(item))
     for changed in (line[:at] + with_ + line[at:], line[:at] + with_ + line[at + 1 :], line[:-1] + b"," + line[1:]):
         if found := unchecked_item(changed):
             value = load_json(changed)
-            assert (value.keys(), value["Item"], _text(value["Item"])) == ({"Item"}, *found)
+            assert (value.keys(), value["Item"], text_of(value["Item"])) == ({"Item"}, *found)
 
 
 @pytest.mark.parametrize("case", BAD)
@@ -77,32 +74,3 @@ def test_a_key_has_one_identity(values: list[dict[str, str]]) -> None:
     key = [(name, next(iter(value))) for name, value in zip("zk", values, strict=False)]
     item: Item = {"more": {"S": "x"}} | {name: value for (name, _), value in zip(key, values, strict=True)}
     assert identified_by(key)(item) == key_id({name: item[name] for name, _ in key})
-
-
-VALUES = st.sampled_from([{"N": "1"}, {"N": "1.0"}, {"N": "2"}, {"SS": ["a", "b"]}, {"SS": ["b", "a"]}])
-KEYS = st.sampled_from("abcde")
-
-
-@given(st.lists(st.tuples(KEYS, VALUES | st.none())), st.dictionaries(KEYS, VALUES))
-def test_the_changes_are_those_of_a_comparison_by_value(
-    tmp_path_factory: pytest.TempPathFactory, chain: list[tuple[str, Any]], now: dict[str, Any]
-) -> None:
-    def item(key: str, value: Any) -> Item:
-        return {"v": value, "k": {"S": key}}
-
-    before: dict[str, Any] = {}
-    identity = identified_by([("k", "S")])
-    folder: Path = tmp_path_factory.mktemp("spill")
-    with PartitionFiles(folder / "spill", 2) as spill:
-        for key, value in chain:
-            before[key] = value
-            spill.add(identity({"k": {"S": key}}), _BEFORE + _text(item(key, value) if value else None))
-        for key, value in now.items():
-            spill.add(identity({"k": {"S": key}}), _NOW + _text(item(key, value)))
-        found = {change.keys["k"]["S"]: change for change in _differences(spill, 7)}
-    expected = {}
-    for key in before.keys() | now.keys():
-        old, new = (item(key, each[key]) if each.get(key) else None for each in (before, now))
-        if (old and normal_item(old)) != (new and normal_item(new)):
-            expected[key] = (old, new, 7)
-    assert {key: tuple(change)[1:] for key, change in found.items()} == expected

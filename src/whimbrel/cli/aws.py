@@ -69,6 +69,3 @@ def package(as_json: bool, output: Path, architectures: tuple[str, ...], wheels:
         else:
             click.echo(f"{each.file}: {each.bytes:,} bytes, SHA-256 {each.sha256}")
     return OK
-
-
-COMMANDS = (aws,)

@@ -75,6 +75,3 @@ def finish(project_file: Path, as_json: bool, yes: bool, keep_fence: bool) -> in
     from whimbrel.cli import cutover as cutting
 
     return cutting.finish(named_project(project_file), as_json, yes=yes, keep_fence=keep_fence)
-
-
-COMMANDS = [cutover, rollback, finish]

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import click
 
-from whimbrel.cli.options import guarded, json_option, named_project, project_option
+from whimbrel.cli.options import dry_run_option, guarded, json_option, named_project, project_option
 
 FORMATS = ("table", "csv", "json", "parquet")
-dry_run_option = click.option("--dry-run", is_flag=True, help="Print what would be done, and exit.")
 
 
 @click.command()
@@ -155,6 +154,3 @@ def query(
     from whimbrel.cli import query as asking
 
     return asking.query(project, text, kind, output, as_of=as_of, dataset_id=identity)
-
-
-COMMANDS = (export, convert, restore, query)

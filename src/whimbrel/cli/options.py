@@ -33,6 +33,7 @@ waive_option = click.option(
     metavar="FILE",
     help="Accept the dead letters that are lines of this file, and no others.",
 )
+dry_run_option = click.option("--dry-run", is_flag=True, help="Print what would be done, and exit.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Report as JSON on standard output.")
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,8 +17,9 @@ from pathlib import Path
 from whimbrel.errors import UserError
 from whimbrel.lake import datasets, sources
 from whimbrel.lake.chain import chain_of, gap_before, until
-from whimbrel.lake.datasets import SEQUENCE, building, literal, path_literal, publish, quoted, select
-from whimbrel.lake.duck import connect
+from whimbrel.lake.datasets import building, path_literal, publish, quoted, select
+from whimbrel.lake.duck import bounded
+from whimbrel.lake.fold import fold
 from whimbrel.lake.known_types import KnownTypes, fields_of
 from whimbrel.lake.manifest import DataFile, Field, Manifest, iso, new_id, sha256_of
 from whimbrel.lake.native import Export, check_file
@@ -156,7 +156,7 @@ def _base(
         listed = _data_files(parts, identity, "base")
         key = _key_columns(rules, schema, columns.types())
         if loose and key and listed:
-            _check_unique(rules.name, [workshop.parent / each.path for each in listed], key)
+            _check_unique(rules.name, workshop.parent, [each.path for each in listed], key)
         manifest = Manifest(
             id=identity,
             table=rules.table,
@@ -302,12 +302,12 @@ def _key_columns(rules: ConvertRules, schema: Sequence[Field], types: Mapping[st
     return tuple(names[name] for name in rules.key)
 
 
-def _check_unique(name: str, files: Sequence[Path], key: Sequence[str]) -> None:
+def _check_unique(name: str, home: Path, files: Sequence[str], key: Sequence[str]) -> None:
     """Raises UserError where two items have one key: files of two scans, or a file and its copy."""
-    listed, columns = ", ".join(map(path_literal, files)), ", ".join(map(quoted, key))
+    listed, columns = ", ".join(path_literal(home / each) for each in files), ", ".join(map(quoted, key))
     rows = f"read_parquet([{listed}], union_by_name = true)"
     query = f"SELECT {columns}, count(*) FROM {rows} GROUP BY ALL HAVING count(*) > 1"
-    with closing(connect()) as connection:
+    with bounded(home) as connection:
         found = connection.execute(f"SELECT *, count(*) OVER () FROM ({query}) LIMIT 1").fetchone()
     if found:
         *values, count, keys = found
@@ -346,36 +346,21 @@ def _continues(present: Manifest, rules: ConvertRules, chain: Sequence[Export]) 
 
 
 def _count(folder: Path, manifest: Manifest) -> int:
-    with closing(connect()) as connection:
+    with bounded(datasets.home(folder, manifest.name)) as connection:
         found = connection.execute(f"SELECT count(*) FROM ({select(folder, manifest, manifest.key)})").fetchone()
         return int(found[0])
 
 
 def _folded(folder: Path, manifest: Manifest, workshop: Path) -> Manifest:
     """With fewer files, where there are many or much in deltas."""
-    base = [file for file in manifest.files if file.kind == "base"]
+    base = tuple(file for file in manifest.files if file.kind == "base")
     changed, stored = sum(file.rows for file in manifest.deltas), sum(file.rows for file in base)
     if changed > FOLD_SHARE * stored:
         path = workshop / "part-folded.parquet"
-        rows = _copy(select(folder, manifest), path)
+        rows = fold(folder, manifest, path, whole=True)
         return replace(manifest, files=(_data_file(path, rows, manifest.id, "base"),))
     if len(manifest.deltas) > MOST_DELTAS:
         path = workshop / "delta-folded.parquet"
-        rows = _copy(_latest(folder, manifest), path)
+        rows = fold(folder, manifest, path, whole=False)
         return replace(manifest, files=(*base, _data_file(path, rows, manifest.id, "delta")))
     return manifest
-
-
-def _latest(folder: Path, manifest: Manifest) -> str:
-    paths = ", ".join(path_literal(datasets.home(folder, manifest.name) / file.path) for file in manifest.deltas)
-    key = ", ".join(map(quoted, manifest.key))
-    return (
-        f"SELECT * FROM read_parquet([{paths}], union_by_name = true) "
-        f"QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY {quoted(SEQUENCE)} DESC) = 1"
-    )
-
-
-def _copy(query: str, path: Path) -> int:
-    with closing(connect()) as connection:
-        done = connection.execute(f"COPY ({query}) TO {literal(str(path))} (FORMAT parquet, COMPRESSION zstd)")
-        return int(done.fetchone()[0])

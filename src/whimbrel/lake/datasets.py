@@ -193,24 +193,31 @@ def arrow(folder: Path, manifest: Manifest, columns: Sequence[str] | None = None
 
 
 def _parts(folder: Path, manifest: Manifest, columns: list[str], kind: str) -> str:
-    """A part that was written before a column was known has NULL there; the types are the manifest's."""
-    types = {field.name: _sql_type(field.type) for field in manifest.schema}
-    selected = ", ".join(f"{quoted(name)}::{types[name]} AS {quoted(name)}" for name in columns)
     files = [file for file in manifest.files if file.kind == kind]
-    if kind == "delta":
-        selected += f", {quoted(DELETED)}, {quoted(SEQUENCE)}"
+    paths = ", ".join(path_literal(home(folder, manifest.name) / file.path) for file in files)
+    stored = f"SELECT * FROM read_parquet([{paths}], union_by_name = true)" if files else ""
+    return typed(manifest, columns, kind, stored)
+
+
+def typed(manifest: Manifest, columns: Sequence[str], kind: str, stored: str) -> str:
+    """What the query ``stored`` gives ("": nothing), as the data set has it. A part that was written before a column
+    was known has NULL there; the types are the manifest's.
+    """
+    types = sql_types(manifest)
+    selected = ", ".join(f"{quoted(name)}::{types[name]} AS {quoted(name)}" for name in columns)
     empty = ", ".join(f"NULL::{types[name]} AS {quoted(name)}" for name in manifest.columns)
     if kind == "delta":
+        selected += f", {quoted(DELETED)}, {quoted(SEQUENCE)}"
         empty += f", NULL::BOOLEAN AS {quoted(DELETED)}, NULL::BIGINT AS {quoted(SEQUENCE)}"
-    paths = ", ".join(path_literal(home(folder, manifest.name) / file.path) for file in files)
-    stored = f" UNION ALL BY NAME SELECT * FROM read_parquet([{paths}], union_by_name = true)" if files else ""
-    return f"SELECT {selected} FROM (SELECT {empty} WHERE false{stored})"
+    more = f" UNION ALL BY NAME {stored}" if stored else ""
+    return f"SELECT {selected} FROM (SELECT {empty} WHERE false{more})"
 
 
-def _sql_type(text: str) -> str:
+def sql_types(manifest: Manifest) -> dict[str, str]:
+    """Of each column, in DuckDB."""
     from whimbrel.lake.types import parse_type, sql_type
 
-    return sql_type(parse_type(text))
+    return {field.name: sql_type(parse_type(field.type)) for field in manifest.schema}
 
 
 def quoted(name: str) -> str:

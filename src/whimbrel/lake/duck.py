@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 from whimbrel.lake.need import need
+
+MOST_BYTES = 96 << 20  # of memory, where DuckDB may put on disk what is more
 
 
 def connect(threads: int = 0) -> Any:
@@ -13,6 +19,22 @@ def connect(threads: int = 0) -> Any:
     The progress bar, which DuckDB writes on standard output after two seconds of work, stays off. Raises UserError when
     DuckDB is not installed.
     """
-    connection = need("duckdb", "lake").connect(config={"threads": threads} if threads else {})
+    return _connected({"threads": threads} if threads else {})
+
+
+@contextmanager
+def bounded(folder: Path) -> Iterator[Any]:
+    """A connection that has one thread and MOST_BYTES, and puts into ``folder`` what it would need beyond that."""
+    spill = folder / ".duckdb"
+    try:
+        settings = {"threads": 1, "memory_limit": f"{MOST_BYTES}B", "temp_directory": str(spill)}
+        with closing(_connected(settings)) as connection:
+            yield connection
+    finally:
+        shutil.rmtree(spill, ignore_errors=True)
+
+
+def _connected(settings: dict[str, Any]) -> Any:
+    connection = need("duckdb", "lake").connect(config=settings)
     connection.execute("SET enable_progress_bar = false")
     return connection

@@ -33,6 +33,7 @@ from whimbrel.errors import LogCorrupt, Stopped
 from whimbrel.item import READ_UNIT
 from whimbrel.lake.datasets import locked
 from whimbrel.lake.inside import child, is_plain_name
+from whimbrel.lake.line_digests import SEGMENTS, digest_of, join_digests, sealed, text_of
 from whimbrel.lake.manifest import iso
 from whimbrel.lake.native import (
     FOLDER,
@@ -235,12 +236,14 @@ def _begin(place: Path, table: ExportedTable, limits: ReadLimits) -> _Run:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise LogCorrupt(f"not a record of an export: {error}", place=str(path), hint="Remove it.") from error
         if run.table_id == table.id:
+            (place / SEGMENTS).mkdir(exist_ok=True)  # none, of an earlier version
             return run
         shutil.rmtree(place / FOLDER / run.id, ignore_errors=True)  # of a table that is not there any more
     segments = limits.segments or min(_MOST_SEGMENTS, max(THREADS, -(-table.bytes // _SEGMENT_BYTES)))
     run = _Run(new_export_id(), table.id, iso(datetime.now(UTC)), segments, {})
     (place / FOLDER / run.id / "data").mkdir(parents=True)
     (place / FOLDER / run.id / "_started").touch()
+    (place / SEGMENTS).mkdir(exist_ok=True)
     run.save(place)
     return run
 
@@ -255,7 +258,7 @@ def _export_segment(
     on_items: OnItems,
 ) -> None:
     name = new_data_name()
-    writer = DataWriter(place / FOLDER / run.id / "data" / name, f"{FOLDER}/{run.id}/data/{name}")
+    writer, digests = DataWriter(place / FOLDER / run.id / "data" / name, f"{FOLDER}/{run.id}/data/{name}"), bytearray()
     try:
         for page in scan_segment(
             calls,
@@ -265,9 +268,12 @@ def _export_segment(
             consistent=limits.consistent,
             page_items=page_items(table, limits),
         ):
-            writer.write([orjson.dumps({"Item": item}) for item in page])
+            texts = list(map(text_of, page))
+            writer.write([b'{"Item":%b}' % text for text in texts])
+            digests += b"".join(map(digest_of, texts))
             on_items(len(page))
         file = writer.close()
+        (place / SEGMENTS / name).write_bytes(sealed(bytes(digests)))
     except BaseException:
         writer.abandon()
         raise
@@ -283,6 +289,7 @@ def _finish(place: Path, table: ExportedTable, run: _Run) -> Export:
     times = (run.start, iso(datetime.now(UTC)))
     summary = full_summary(run.id, table.arn, table.id, times, sum(file.items for file in files))
     write_manifests(folder, summary, files)
+    join_digests(place, run.id, [(Path(file.key).name, file.items) for file in files])
     save_chain(place, Chain(table.id, table.key, run.id, run.start, table.stream))
     (place / UNFINISHED).unlink()
     return read_export(folder)

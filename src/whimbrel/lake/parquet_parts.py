@@ -25,7 +25,10 @@ from whimbrel.lake.values import widens
 from whimbrel.records import Item
 
 MOST_STRANGE = 10_000  # lines read one by one before a file is read again under what they showed
-_BATCH_BYTES = 32 << 20
+_BATCH_BYTES = 16 << 20  # of lines that DuckDB reads at once
+_BYTES_AT_ONCE = (
+    256 << 10
+)  # of lines that are read one by one: few enough that their items stay in the processor's cache
 _MOST_ROWS, _FEWEST_ROWS = 122_880, 2_048
 _LOOK_LINES, _MOST_LOOKS, _FEWEST_LOOKS = 200, 2_000, 20  # of one file; of all, which are read one after the other
 _AT_ONCE = 4_096  # records read one by one before they become a batch
@@ -53,6 +56,7 @@ class PartMaker:
         with PartWriter(stem, part, self._columns, self._flatten, sequence) as writing:
             for source in group:
                 seen = self._add(source, writing)
+                writing.add_held(source)
                 if part.again:
                     break
                 sources.check_count(source, seen)
@@ -119,7 +123,7 @@ class PartMaker:
                 writing.refuse(Refused(str(source.path), line.number, {}, line.fault, shown_text(line.text)))
             else:
                 records.append(line.record)
-            if len(records) >= _AT_ONCE or held >= _BATCH_BYTES:
+            if len(records) >= _AT_ONCE or held >= _BYTES_AT_ONCE:
                 self._look()
                 writing.add_records(source, records)
                 held, records = 0, []

@@ -16,12 +16,14 @@ from whimbrel.lake.refused import Refused
 from whimbrel.lake.sources import Record, SourceFile
 from whimbrel.lake.types import TAGS_OF, Type, arrow_type, parse_type
 from whimbrel.lake.values import Misfit, column, is_plain, plain_column, tagged, text_of
-from whimbrel.records import Item
+from whimbrel.records import AttributeValue, Item
 
 if TYPE_CHECKING:
     import pyarrow
 
 _LONGEST_KEY = MAX_PARTITION_KEY_BYTES * 4 // 3 + 3  # characters: a binary one is base64 here
+_NULL: AttributeValue = {"NULL": True}
+HELD_BYTES = 8 << 20
 MOST_NAMED = 10_000  # refused items that are named, for each part; the others are counted
 
 
@@ -54,6 +56,10 @@ class PartWriter:
         self.types = columns.types()
         self._stem, self._columns, self._flatten = stem, columns, flatten
         self._writer: Any = None
+        self._held: list[pyarrow.RecordBatch] = []  # rows as texts, of the types ``_held_as``
+        self._held_as: dict[str, Type] = {}
+        self._held_bytes = 0
+        self._deleted: list[bool] = []
 
     def __enter__(self) -> PartWriter:
         return self
@@ -67,9 +73,44 @@ class PartWriter:
             self.part.refused.append(refused)
 
     def add_records(self, source: SourceFile, records: Sequence[Record]) -> None:
-        """Rows that were read one by one."""
+        """Rows that were read one by one. They are written by ``add_held`` at the latest."""
+        kept = [
+            (record.item if record.item is not None else record.keys or {}, record.item is None) for record in records
+        ]
+        texts = _texts_if_they_fit([item for item, _ in kept], self.types)
+        if texts is None:
+            kept = self._kept(source, records)
+            texts = {
+                name: [text_of(item[name], kind) if name in item else None for item, _ in kept]
+                for name, kind in self.types.items()
+            }
+        if kept:
+            import pyarrow as pa
+
+            arrays = [pa.array(each, pa.string()) for each in texts.values()]
+            self._hold(source, pa.RecordBatch.from_arrays(arrays, list(texts)), [deleted for _, deleted in kept])
+
+    def _hold(self, source: SourceFile, batch: pyarrow.RecordBatch, deleted: list[bool]) -> None:
+        """Few rows, of which many become a row group."""
+        if self._held and (self._held_as != self.types or self._held_bytes > HELD_BYTES):
+            self.add_held(source)
+        self._held.append(batch)
+        self._held_bytes += batch.nbytes
+        self._held_as = dict(self.types)
+        self._deleted += deleted
+
+    def add_held(self, source: SourceFile) -> None:
+        """The rows of ``add_records`` so far; they are all of this file."""
         import pyarrow as pa
 
+        if self._held:
+            [batch] = pa.Table.from_batches(self._held).combine_chunks().to_batches()
+            held_as, deleted = self._held_as, self._deleted
+            self._held, self._held_bytes, self._deleted = [], 0, []
+            self.add_texts(source, batch, held_as, deleted)
+
+    def _kept(self, source: SourceFile, records: Sequence[Record]) -> list[tuple[Item, bool]]:
+        """The items, or the keys of deleted ones (True), for which there is room now. The others are refused."""
         kept: list[tuple[Item, bool]] = []
         for record in records:
             item = record.item if record.item is not None else record.keys or {}
@@ -80,14 +121,7 @@ class PartWriter:
                 self.refuse(Refused(str(source.path), 0, self._key_of(item), str(error), ""))
                 if self.sequence is not None and record.keys:
                     kept.append((record.keys, True))  # the row as it was before must not stay for what it is now
-        if kept:
-            types = dict(self.types)
-            arrays = [
-                pa.array([text_of(item[name], kind) if name in item else None for item, _ in kept], pa.string())
-                for name, kind in types.items()
-            ]
-            texts = pa.RecordBatch.from_arrays(arrays, list(types))
-            self.add_texts(source, texts, types, [deleted for _, deleted in kept])
+        return kept
 
     def add_texts(
         self,
@@ -218,6 +252,30 @@ class PartWriter:
         return self._key_of(found)
 
 
+def _texts_if_they_fit(items: Sequence[Item], types: dict[str, Type]) -> dict[str, list[str | None]] | None:
+    """The texts of all values, attribute by attribute; None where one does not fit, or has no type yet."""
+    try:
+        found = {name: _attribute_texts(items, name, kind) for name, kind in types.items()}
+    except Misfit:
+        return None
+    # As many values as the items have: no name is missing among the types.
+    there = sum(len(items) - each.count(None) for each in found.values())
+    nulls = sum(value == _NULL for item in items for value in item.values()) if there < sum(map(len, items)) else 0
+    return found if there + nulls == sum(map(len, items)) else None
+
+
+def _attribute_texts(items: Sequence[Item], name: str, kind: Type) -> list[str | None]:
+    """As ``text_of`` has them, quicker where all values are of the one type that is usual here. Raises Misfit."""
+    tags = TAGS_OF.get(kind.kind, ())
+    if tags in (("S",), ("N",), ("B",)):
+        tag = tags[0]
+        try:
+            return [None if (value := item.get(name)) is None else value[tag] for item in items]
+        except KeyError:
+            pass
+    return [text_of(item[name], kind) if name in item else None for item in items]
+
+
 def _are_keys(texts: pyarrow.Array) -> bool:
     import pyarrow.compute as pc
 
@@ -255,18 +313,16 @@ def rewrite(segment: Segment, types: dict[str, Type], exclude: Iterable[str], fl
         delta = "_sequence" in file.schema_arrow.names
         schema = _schema([(each, ()) for each in fields], delta)
         with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
-            for batch in file.iter_batches():
-                writer.write_batch(
-                    pa.RecordBatch.from_arrays(
-                        [_widened(batch.column(each.name), each.type) for each in schema], schema=schema
-                    )
-                )
+            for number in range(file.num_row_groups):  # each of which was in memory when it was written
+                group = file.read_row_group(number)
+                columns = [_widened(group.column(each.name), each.type) for each in schema]
+                writer.write_table(pa.Table.from_arrays(columns, schema=schema), row_group_size=len(group))
     path.replace(segment.path)
     assert before.keys() == wider.keys()
     segment.types = wider
 
 
-def _widened(column: pyarrow.Array, kind: Any) -> pyarrow.Array:
+def _widened(column: pyarrow.ChunkedArray, kind: Any) -> pyarrow.ChunkedArray:
     """The same numbers in a wider type. Instead of whole numbers Arrow wants room for any 64 bits, instead of
     decimals only for those that there are.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from itertools import islice, product
 from typing import NamedTuple
 
@@ -27,7 +28,7 @@ class Pair(NamedTuple):
     key: Item
 
 
-class Change(NamedTuple):
+class OtherTemplate(NamedTuple):
     """Another template for a key of one of the mappings."""
 
     source: str
@@ -66,7 +67,7 @@ def _words(source: str, values: dict[str, Value]) -> str:
     return f"that of {source} with {listed}" if listed else f"any of {source}"
 
 
-def _advice(changes: list[Change]) -> str:
+def _advice(changes: list[OtherTemplate]) -> str:
     if not changes:
         return "give both a key of type 'S' that begins with a text of its own, as 'ORDER#${id}'"
     return "write " + " and ".join(f"value = {each.value!r} for key {each.key!r} of {each.source}" for each in changes)
@@ -117,16 +118,27 @@ def _may_hold(column: Column, value: Value) -> bool:
     word = column.type_name.lower().partition("(")[0].partition(" ")[0]
     if isinstance(value, int):
         bits = _BITS.get(word, 64)
-        low, high = (0, 2**bits) if column.unsigned else (-(2 ** (bits - 1)), 2 ** (bits - 1))
-        return low <= value < high
+        least = 0 if column.unsigned else -(1 << (bits - 1))
+        return least <= value < least + (1 << bits)
     if column.kind in ("enum", "set"):
         return values_of_text(column, str(value)) != ()
     if column.kind == "text" and word in ("char", "varchar"):
         return len(str(value)) <= column.length
-    return not (column.kind == "timestamp" and str(value)[:4] not in ("2026", "1999"))
+    if column.kind in ("date", "datetime", "timestamp"):
+        return _is_time(str(value), least="1971" if column.kind == "timestamp" else "1000")
+    return True
 
 
-def smallest_change(one: TableMapping, other: TableMapping) -> list[Change]:
+def _is_time(text: str, least: str) -> bool:
+    """In the calendar; a TIMESTAMP has no years after 2037."""
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return least <= text and (least == "1000" or text < "2038")
+
+
+def smallest_change(one: TableMapping, other: TableMapping) -> list[OtherTemplate]:
     """Tried by the proof itself; empty if the keys have no texts that could be told apart. A sort key is changed rather
     than a partition key, by which items are together.
     """
@@ -137,7 +149,7 @@ def smallest_change(one: TableMapping, other: TableMapping) -> list[Change]:
         for mine, theirs in _candidates(a.template.text, _word(one), b.template.text, _word(other)):
             first, second = parse(mine, one.design.table.names), parse(theirs, other.design.table.names)
             if apart(first, one.design.columns, second, other.design.columns):
-                changes = Change(one.source, a.name, mine), Change(other.source, b.name, theirs)
+                changes = OtherTemplate(one.source, a.name, mine), OtherTemplate(other.source, b.name, theirs)
                 return [each for each, key in zip(changes, (a, b), strict=True) if each.value != key.template.text]
     return []
 

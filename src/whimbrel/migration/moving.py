@@ -57,7 +57,7 @@ class MigrationResult:
 
 @dataclass(frozen=True, slots=True)
 class PlannedTable:
-    """One rule: ``rows`` is the source's own estimate, ``exists`` whether its target table does.
+    """One [[table]]: ``rows`` is the source's own estimate, ``exists`` whether its target table does.
 
     ``key`` has the attributes of the target's key with their types. A table that is ``regrouped_on_disk`` needs about
     as much of the disk as its rows take.
