@@ -174,6 +174,11 @@ def unique(prefix: str = "test") -> str:
     return f"{prefix}-{uuid.uuid4().hex[:12]}"
 
 
+def without_coverage() -> dict[str, str]:
+    """The environment of a process whose imports are counted: `make coverage` would import itself in it, and more."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+
+
 def started(kind: type[S], folder: Path, **settings: Any) -> Iterator[S]:
     if "WHIMBREL_NO_SERVERS" in os.environ:  # as for `make mutants`, which runs a test thousands of times
         pytest.skip("no servers here")

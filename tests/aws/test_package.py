@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import whimbrel
+from tests.conftest import without_coverage
 from whimbrel.aws import package
 from whimbrel.aws.package import AwsPackage
 from whimbrel.errors import UserError
@@ -116,15 +116,13 @@ def test_the_handler_needs_nothing_that_is_not_in_the_package_or_the_runtime(
         "print(json.dumps([h.__file__, sorted(n for n in names if hasattr(sys.modules[n], '__file__'))]))"
     )
     keys = {"AWS_ACCESS_KEY_ID": "none", "AWS_SECRET_ACCESS_KEY": "none"}
-    # `make coverage` starts itself in each process, by these: it would be one library more.
-    keys |= {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     done = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path / "task")],
         capture_output=True,
         text=True,
         check=True,
         cwd=tmp_path,
-        env=keys,
+        env=without_coverage() | keys,
     )
     file, names = json.loads(done.stdout)
     assert Path(file).is_relative_to(tmp_path / "task")

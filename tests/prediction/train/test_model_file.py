@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 import pytest
 
+from tests.conftest import without_coverage
 from tests.prediction.train.tables import ROOT, calls, rule
 from whimbrel.errors import ModelDamaged, UserError
 from whimbrel.prediction.model import artifact
@@ -158,7 +159,7 @@ drift(model, [[30, 1.0, "cook", True]])
 heavy = {{"numpy", "pandas", "sklearn", "scipy", "pyarrow", "pickle", "joblib", "lightgbm"}} & set(sys.modules)
 sys.exit(", ".join(sorted(heavy)) or 0)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=without_coverage())
     assert (done.returncode, done.stderr) == (0, "")
 
 
