@@ -46,7 +46,7 @@ OF_STATUS = OF_HELP | {
     *("cli.stopping", "file_name"),
     *("memory", "notes", "private", "threads", "ui", "ui.shortened", "ui.words"),
     *("project", "project.check", "project.cutover", "project.endpoint", "project.lake", "project.password"),
-    *("project.predict", "project.renew", "project.section", "project.stream", "project.table"),
+    *("project.predict", "project.renew", "project.section", "project.store", "project.stream", "project.table"),
     *("changelog", "changelog.record", "checkpoint", "durable", "handed_over", "item", "records"),
     *("migration", "migration.dead", "migration.digest_set", "migration.dirty_files", "migration.late_writes"),
     *("migration.live", "migration.past_fence_noted", "migration.progress", "migration.state", "migration.status"),
