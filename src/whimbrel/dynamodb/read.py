@@ -6,27 +6,22 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import islice
-from queue import Empty, Full, Queue
 from typing import Any
 
 import orjson
 
-from whimbrel.dynamodb.answers import filtered, items_found, page
+from whimbrel.dynamodb.answers import Page, filtered, items_found, page
 from whimbrel.dynamodb.calls import RetryingClient
 from whimbrel.dynamodb.limit import ConcurrencyLimit
-from whimbrel.dynamodb.loop import AtOnce
+from whimbrel.dynamodb.loop import AtOnce, complete
 from whimbrel.dynamodb.pace import Backoff, RateLimiter
 from whimbrel.dynamodb.wire import DynamoClient
-from whimbrel.errors import TargetError
 from whimbrel.item import key_id
 from whimbrel.records import Condition, Item
-from whimbrel.threads import Thread
 
 MAX_BATCH_GET = 100  # keys: DynamoDB's limit
-_LOOK = 0.1  # seconds between looks at the end of a scan while the queue is full
 
 OnPage = Callable[[list[Item]], None]
-_Pages = Queue[list[Item] | BaseException | None]  # a page, a segment's error, or a segment's end
 
 
 def get_items(
@@ -88,29 +83,32 @@ def scan(
     page_items: int = 0,
     stop: threading.Event | None = None,
 ) -> int:
-    """Read the whole table with ``segments`` threads; hand each page to ``on_page`` in the calling thread.
+    """Read the whole table in ``segments`` at once; hand each page to ``on_page``, in this thread.
 
-    At most two pages a segment are in memory; a page has 1 MB at most, and ``page_items`` items (0: any number).
+    A page has 1 MB at most, and ``page_items`` items (0: any number); one of each segment is under way meanwhile.
     ``pace`` caps read units. Items written while the scan runs may be seen or not. Returns how many items were read.
     Raises Stopped, RequestRefused, PrivilegeError, and whatever ``on_page`` raises.
     """
     over = threading.Event()  # ends the other segments when ``on_page`` or one of them fails
-    calls = RetryingClient(wire, pace or RateLimiter(0), ConcurrencyLimit(segments), stop or threading.Event(), over)
+    limit = ConcurrencyLimit(segments, segments)
+    calls = RetryingClient(wire, pace or RateLimiter(0), limit, stop or threading.Event(), over)
     request = {"TableName": table, "TotalSegments": segments, "ConsistentRead": consistent}
     request |= {"ReturnConsumedCapacity": "TOTAL"} | ({"Limit": page_items} if page_items else {})
-    pages: _Pages = Queue(maxsize=segments)
-    threads = [
-        Thread(partial(_read_segment, calls, request | {"Segment": number}, pages, over), f"scan-{number}")
-        for number in range(segments)
-    ]
-    try:
-        for thread in threads:
-            thread.start()
-        return _drain(pages, threads, on_page)
-    finally:
-        over.set()
-        for thread in threads:
-            thread.join()
+
+    async def read(segment: int) -> int:
+        items, following = 0, None
+        try:
+            while True:
+                found, following = await _next_page(calls, request | {"Segment": segment}, following)
+                on_page(found)
+                items += len(found)
+                if following is None:
+                    return items
+        except BaseException:
+            over.set()
+            raise
+
+    return sum(AtOnce(read, limit).do_all(range(segments)))
 
 
 def scan_segment(
@@ -141,53 +139,17 @@ async def _get_batch(calls: RetryingClient, table: str, keys: list[Item]) -> dic
     return found
 
 
-def _read_segment(calls: RetryingClient, request: dict[str, Any], pages: _Pages, over: threading.Event) -> None:
-    last: BaseException | None = None
-    try:
-        for page in _segment_pages(calls, request):
-            _put(pages, page, over)  # when the scan is over, the next call says Stopped
-    except BaseException as error:  # handed to the thread that called scan
-        last = error
-    _put(pages, last, over)
-
-
 def _segment_pages(calls: RetryingClient, request: dict[str, Any]) -> Iterator[list[Item]]:
-    table, limit = request["TableName"], request.get("Limit", 0)
     following: Item | None = None
     while True:
-        read = partial(page, table, following, limit)
-        items, following = calls.call("Scan", orjson.dumps(request), read, 1.0)
+        items, following = complete(_next_page(calls, request, following))
         yield items
         if following is None:
             return
-        request = request | {"ExclusiveStartKey": following}
 
 
-def _put(pages: _Pages, page: list[Item] | BaseException | None, over: threading.Event) -> None:
-    while not over.is_set():
-        try:
-            pages.put(page, timeout=_LOOK)
-        except Full:
-            continue  # ``on_page`` is slower than we are
-        else:
-            return
-
-
-def _drain(pages: _Pages, threads: list[Thread], on_page: OnPage) -> int:
-    items, segments = 0, len(threads)
-    while segments:
-        try:
-            page = pages.get(timeout=_LOOK)
-        except Empty:
-            if any(thread.is_alive() for thread in threads) or not pages.empty():
-                continue
-            hint = "Give the process more memory, and run the same command again."
-            raise TargetError("a thread that read the table ended without an answer", hint=hint) from None
-        if page is None:
-            segments -= 1
-        elif isinstance(page, BaseException):
-            raise page
-        else:
-            items += len(page)
-            on_page(page)
-    return items
+async def _next_page(calls: RetryingClient, request: dict[str, Any], following: Item | None) -> Page:
+    """The page of a Scan that comes after the key ``following``, None: the first one."""
+    read = partial(page, request["TableName"], following, request.get("Limit", 0))
+    start = {"ExclusiveStartKey": following} if following else {}
+    return await calls.ask("Scan", orjson.dumps(request | start), read, 1.0)
