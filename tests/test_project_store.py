@@ -40,7 +40,7 @@ def test_a_store_in_a_bucket(tmp_path: Path, url: str) -> None:
         ('[snapshot]\nendpoint = "http://h"\n', "snapshot.endpoint: has no effect without snapshot.store"),
         ('[snapshot]\nbucket = "b"\n', "snapshot.bucket: unknown key"),
         ('[load]\nengine = "import"\n', 'load.engine: "import" needs snapshot.store'),
-        ('[load]\nengine = "fast"\n', "load.engine: must be 'process' or 'import', not 'fast'"),
+        ('[load]\nengine = "fast"\n', "load.engine: must be 'process' or 'import' or 'spark', not 'fast'"),
         ('[snapshot]\nstore = "s3://bucket/a"\nendpoint = "http://me:secret@h"\n', "snapshot.endpoint: has a user"),
     ],
 )  # fmt: skip

@@ -42,19 +42,19 @@ START = Position("bin.000001", 4)
 class Loading:
     """The export, and the load of it."""
 
-    def __init__(self, folder: Path, rule: TableRule) -> None:
+    def __init__(self, folder: Path, rule: TableRule, table: Table = TABLE) -> None:
         self.folder = folder
-        self.mapping: TableMapping = compile_mapping(rule, TABLE)
-        self.wire = MemoryWire(("pk",))
+        self.mapping: TableMapping = compile_mapping(rule, table)
+        self.wire = MemoryWire(tuple(name for name, _ in self.mapping.key_attributes))
         self.writer = Writer(self.wire, Target(endpoint="http://127.0.0.1:1", region="us-east-1", concurrency=2))  # type: ignore[arg-type]
         self.checkpoints = CheckpointStore(folder / "checkpoint.json")
         self.dead = DeadLetters(folder / "dead.jsonl")
-        self.progress = Progress(tables={"shop.things": TableCounts()})
+        self.progress = Progress(tables={table.full_name: TableCounts()})
         self.stop = threading.Event()
         self.export = folder / "export"
         self.export.mkdir()
         self.plan = Plan(self.export)
-        self.plan.begin(TABLE, ("id",))
+        self.plan.begin(table, ("id",))
         self.rows: list[Row] = []
 
     def chunk(self, *rows: Row, high: int | None) -> Chunk:
@@ -62,7 +62,7 @@ class Loading:
         number = len(self.plan.chunks) + 1
         chunk = Chunk(number, low, None if high is None else (high,), ("id",))
         self.plan.add(chunk)
-        writer = write_chunk(self.plan.file(chunk), TABLE, chunk, self.plan.export)
+        writer = write_chunk(self.plan.file(chunk), self.mapping.table, chunk, self.plan.export)
         if rows:
             writer.write(list(rows))
         writer.close()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import thread_time
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from whimbrel.checkpoint import TableProgress
 from whimbrel.dynamodb.write import Writer
@@ -52,6 +52,12 @@ class Crew(NamedTuple):
     def targets(self, chunks: int, seconds: float) -> list[Target]:
         """One for each worker that is worth it where so many ``chunks`` would take one process so many ``seconds``."""
         return shares(self.target, min(self.most, chunks)) if seconds >= SECONDS_FOR_WORKERS else []
+
+
+class ChunkLoader(Protocol):
+    """Brings the chunks of an export to where they are to be: see ``Loader.load``."""
+
+    def load(self, plan: Plan, spill_folder: Path) -> int: ...
 
 
 class Loader:

@@ -44,7 +44,11 @@ class PartLoader:
 
     def written(self, part: Iterable[Sized]) -> Iterator[Written]:
         """Write it all; each Written comes when DynamoDB has acknowledged what it counts. Raises Stopped."""
-        for rows in self._portions.of(part):
+        yield from self.written_portions(self._portions.of(part))
+
+    def written_portions(self, portions: Iterable[list[Row]]) -> Iterator[Written]:
+        """The same of rows that are portions already."""
+        for rows in portions:
             yield from self._put(rows)
             del rows  # before the next ones are read
 

@@ -74,6 +74,10 @@ class Portions:
             for number in range(PARTITIONS):
                 yield from self._whole_items(groups.sized(number), depth + 1)
 
+    def is_heavy(self, weight: int) -> bool:
+        """Whether rows of so many bytes of memory are enough for a portion."""
+        return weight > self._most
+
     def weight(self, rows: int, size: int) -> int:
         """Bytes of memory of so many rows with ``size`` bytes as JSON."""
         return TEXT_TIMES * size + self._row_bytes * rows

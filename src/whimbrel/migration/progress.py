@@ -46,6 +46,7 @@ class Progress:
     dead: int = 0
     held: int = 0  # writes that a condition skipped; those of a replay again
     reconnects: int = 0
+    job: str = ""  # how the job is that loads for this run
 
     @property
     def lag_changes(self) -> int:

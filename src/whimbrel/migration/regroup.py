@@ -36,7 +36,7 @@ class Regrouped:
     def add(self, rows: Iterable[Row]) -> None:
         """Rows without a key belong to no item: where they are divided once more, any partition will do."""
         for row in rows:
-            record = orjson.dumps(row, default=_tagged)
+            record = record_of(row)
             key = self._mapping.group_key(row)
             self._spill.add(record if self._division and not key else key, record)
 
@@ -48,7 +48,7 @@ class Regrouped:
         rows: list[Row] = []
         size = 0
         for _key, record in self._spill.partition(partition):
-            rows.append(_row(record))
+            rows.append(row_of(record))
             size += len(record)
             if len(rows) >= ROWS or size >= BYTES:
                 yield rows, size
@@ -65,6 +65,11 @@ class Regrouped:
         self._spill.close()
 
 
+def partition_of(key: bytes, partitions: int) -> int:
+    """In which of so many the rows of an item are, where they are not divided yet."""
+    return crc32(key) % partitions
+
+
 def _hashed(division: int, key: bytes) -> int:
     return int.from_bytes(blake2b(key, digest_size=8, salt=bytes([division])).digest(), "little")
 
@@ -75,6 +80,11 @@ def _tagged(value: object) -> dict[str, str]:
     raise TypeError(f"no row value: {value!r}")
 
 
-def _row(record: bytes) -> Row:
+def record_of(row: Row) -> bytes:
+    """As JSON, from which ``row_of`` makes it again."""
+    return orjson.dumps(row, default=_tagged)
+
+
+def row_of(record: bytes) -> Row:
     values: list[Any] = orjson.loads(record)
     return tuple(base64.b64decode(value["base64"]) if isinstance(value, dict) else value for value in values)

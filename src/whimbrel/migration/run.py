@@ -25,6 +25,7 @@ from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.dynamodb.write import Writer
 from whimbrel.errors import LogCorrupt, StateError
 from whimbrel.handed_over import refuse_handed_over
+from whimbrel.mapping.design import TableMapping
 from whimbrel.mapping.provenance import of_snapshot
 from whimbrel.migration import history
 from whimbrel.migration.apply import Applier
@@ -34,12 +35,13 @@ from whimbrel.migration.dirty import DirtyKeys
 from whimbrel.migration.history import History
 from whimbrel.migration.kept_export import KeptExport
 from whimbrel.migration.kept_state import KeptState, open_bucket
-from whimbrel.migration.load import Crew, Loader, is_loaded
+from whimbrel.migration.load import ChunkLoader, Crew, Loader, is_loaded
 from whimbrel.migration.mark import Claim
 from whimbrel.migration.prepare import Prepared, followable, lineage_of, not_altered, same_rules
 from whimbrel.migration.progress import Progress, TableCounts
 from whimbrel.migration.send import Sender
 from whimbrel.migration.snapshot import Snapshot, read_together, small_together
+from whimbrel.migration.spark.submitted import SparkLoader, SparkWork, end_jobs_of_before
 from whimbrel.migration.state import CheckpointStore, StateFolder, with_held
 from whimbrel.migration.stream import perhaps_sent, refuse_without_stream, sender, take
 from whimbrel.migration.targets import check_targets, open_targets
@@ -200,9 +202,8 @@ class Run:
                 f"the phase is {self.phase!r}", place=str(self.folder.root), hint="Run `whimbrel snapshot` first."
             )
         if self.prepared.project.loader == "import":
-            raise StateError(
-                'load.engine = "import" is not there yet', place="load.engine", hint='Set it to "process".'
-            )
+            raise StateError("not there yet", place='load.engine = "import"', hint='Set it to "process".')
+        end_jobs_of_before(self.prepared.project)  # nothing may write beside the applier, whatever loads now
         self._open_targets()
         if self.prepared.project.stream:
             take(self.prepared.project, self.wire, self.checkpoints.now.migration, self.stop)
@@ -224,12 +225,7 @@ class Run:
             return
         assert plan.table is not None
         mapping = self.prepared.versions[source].of(plan.table)  # the table may have been altered since
-        project = self.prepared.project
-        crew = Crew(processes(project.workers), project.target, self._lock.descriptor, self.claim.sure)
-        loader = Loader(
-            mapping, self.writer, self.dead, self.checkpoints, self.progress, self.stop, self.of_snapshot, crew
-        )
-        if unfit := loader.load(plan, self.folder.spill):
+        if unfit := self._loader(mapping).load(plan, self.folder.spill):
             path = plan.file(plan.chunks[unfit - 1])
             if str(path) in self._unfit:
                 hint = "Check the disk; then run the same command again: the chunk is read from the source again."
@@ -239,6 +235,15 @@ class Run:
         elif not self.stop.is_set() and not is_loaded(mapping, self.checkpoints.now.table(source)):
             hint = "Begin again with a new state folder and target table, and please report this."
             raise StateError("the parts that are loaded are not those of the plan", place=str(plan.path), hint=hint)
+
+    def _loader(self, mapping: TableMapping) -> ChunkLoader:
+        project, done = self.prepared.project, self.checkpoints.now.table(mapping.source)
+        kept = (self.dead, self.checkpoints, self.progress, self.stop)
+        if project.spark and done.rows_exported >= project.spark.least_rows:
+            spark = SparkWork(self.prepared, self._begun, self.of_snapshot, self.claim.sure)
+            return SparkLoader(spark, mapping, *kept)
+        crew = Crew(processes(project.workers), project.target, self._lock.descriptor, self.claim.sure)
+        return Loader(mapping, self.writer, *kept, self.of_snapshot, crew)
 
     def applier(self) -> Applier | Sender:
         """What plays the log into the target, or has it played. Raises StateError before the load is complete."""
@@ -255,10 +260,8 @@ class Run:
             )
         refuse_without_stream(self.folder)
         reader = ChangeLogReader(self.folder.log, self.checkpoints.now.applied)
-        began = self._begun.began
-        return Applier(
-            reader, self.prepared.versions, self.writer, self.dead, dirty, self.checkpoints, self.progress, began
-        )
+        versions, began = self.prepared.versions, self._begun.began
+        return Applier(reader, versions, self.writer, self.dead, dirty, self.checkpoints, self.progress, began)
 
     def _open_dirty(self) -> DirtyKeys:
         self.dirty = DirtyKeys(self.folder, self.checkpoints.now, perhaps_sent(self.prepared.project))
@@ -339,9 +342,8 @@ class Run:
         )
 
     def _kept_export(self, source: str) -> KeptExport | None:
-        if not (self._bucket and self._kept):
-            return None
-        return KeptExport(self._bucket, self.folder.export(source), source, self._kept.sure)
+        bucket, kept = self._bucket, self._kept
+        return KeptExport(bucket, self.folder.export(source), source, kept.sure) if bucket and kept else None
 
     def _proved_server(self) -> str:
         """The identity of the server that rows are read from, which must have executed everything up to the start: what

@@ -79,7 +79,7 @@ def sender(
         log=folder.log,
         sent=folder.sent,
         migration=migration,
-        settings=control.put_settings(settings_to_json(_settings(prepared, history))),
+        settings=control.put_settings(settings_to_json(function_settings(prepared, history))),
         began=history.began,
         form=stream.form,
         most=most_bytes(project),
@@ -101,7 +101,8 @@ def _kinesis(project: Project) -> Target:
     return replace(project.target, endpoint=_stream(project).endpoint)
 
 
-def _settings(prepared: Prepared, history: History) -> FunctionSettings:
+def function_settings(prepared: Prepared, history: History) -> FunctionSettings:
+    """What another process needs to make the same items."""
     starts = history.starts()
     sources = []
     for rule in prepared.project.tables:

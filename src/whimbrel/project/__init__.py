@@ -19,6 +19,7 @@ from whimbrel.project.password import read_password
 from whimbrel.project.predict import ModelRule, Predict, read_predict
 from whimbrel.project.renew import RenewalRule
 from whimbrel.project.section import Section, without_password
+from whimbrel.project.spark import Spark, read_spark
 from whimbrel.project.store import Store, read_loader, read_store
 from whimbrel.project.stream import Stream, read_stream
 from whimbrel.project.table import ConditionRule, IndexKey, IndexRule, KeyRule, TableRule, read_table_rule
@@ -35,6 +36,7 @@ __all__ = [
     "Predict",
     "Project",
     "Source",
+    "Spark",
     "Store",
     "Stream",
     "TableRule",
@@ -97,7 +99,8 @@ class Project:
     stream: Stream | None = None  # the changes go there, and a function applies them
     workers: int = 0  # processes for one command's work; 0: as many as there are cores for it
     store: Store | None = None  # where the snapshot's files are; None: in the state folder
-    loader: str = "process"  # or "import": what makes items of them
+    loader: str = "process"  # or "import", or "spark": what makes items of them
+    spark: Spark | None = None  # who runs the jobs that do
 
 
 OFF = "off"  # as ``mark``
@@ -133,6 +136,7 @@ def load_project(path: str | os.PathLike[str]) -> Project:
     cutover, stream, workers = read_cutover(top), read_stream(top), _read_workers(top.section("run"))
     store = read_store(top)
     loader = read_loader(top, store)
+    spark = read_spark(top, loader, store)
     state = path.parent / top.string("state", ".whimbrel")
     dms = _read_dms(top, path.parent)
     top.finish()
@@ -146,7 +150,7 @@ def load_project(path: str | os.PathLike[str]) -> Project:
             "\n  " + "\n  ".join(faults), place=str(path), hint="\nFix these, then run the command again."
         )
     return Project(
-        path, state, source, target, tables, lake, predict, check, cutover, dms, stream, workers, store, loader
+        path, state, source, target, tables, lake, predict, check, cutover, dms, stream, workers, store, loader, spark
     )
 
 

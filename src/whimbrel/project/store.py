@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from whimbrel.project.section import Section
 
-LOADERS = ("process", "import")
+LOADERS = ("process", "import", "spark")
 SCHEME = "s3://"
 
 

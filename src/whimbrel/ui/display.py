@@ -84,6 +84,7 @@ def _line(update: Update) -> str:
         parts.append(f"{rates['rows_per_second']:,.0f} rows/s")
     if phase == "load":
         parts.append(f"{rates['items_per_second']:,.0f} items/s")
+        parts += [progress.job] if progress.job else []
     if phase in ("verify", "apply"):
         parts.append(f"applied {progress.applied:,} of {progress.captured:,} changes, {lag_words(progress.to_dict())}")
     else:
