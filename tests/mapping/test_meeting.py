@@ -14,6 +14,7 @@ from whimbrel.errors import SchemaDrift
 from whimbrel.mapping.design import TableMapping, compile_mapping
 from whimbrel.mapping.family import compile_family
 from whimbrel.mapping.meeting import may_meet, meeting, pair_of, smallest_change
+from whimbrel.mapping.owned import keys_said, may_meet_said, owned_by
 from whimbrel.mapping.results import possible_texts
 from whimbrel.mapping.versions import Versions
 from whimbrel.project import KeyRule, TableRule
@@ -84,6 +85,25 @@ def test_what_is_apart_never_meets(one: str, other: str) -> None:
     event("apart" if apart else "may meet")
     if texts(one, TABLE) & texts(other, OTHER):
         assert not apart
+
+
+@settings(max_examples=150, deadline=None)
+@given(TEMPLATES, TEMPLATES)
+def test_a_project_owns_its_keys_and_no_key_that_others_say(one: str, other: str) -> None:
+    left, right = mapped(TABLE, one), mapped(OTHER, other)
+    owned, theirs = owned_by([left]), texts(other, OTHER)
+    assert all(owned.has({"pk": {"S": text}}) for text in texts(one, TABLE))
+    if not may_meet_said(left, keys_said(right)):
+        assert not may_meet(left, right)
+        assert not any(owned.has({"pk": {"S": text}}) for text in theirs)
+    if "${e}" not in one + other and "${s}" not in one + other:
+        assert may_meet_said(left, keys_said(right)) == may_meet(left, right)
+
+
+def test_what_cannot_be_read_of_another_s_keys_is_an_error() -> None:
+    for said in ("", "[]", "[{}]", '[{"type": "S", "parts": [{"what": 1}], "columns": {}}]'):
+        with pytest.raises(ValueError, match=r"[\s\S]*"):
+            may_meet_said(mapped(TABLE, "${i}"), said)
 
 
 @settings(max_examples=150, deadline=None)

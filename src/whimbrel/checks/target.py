@@ -12,9 +12,11 @@ from whimbrel.dynamodb import marks
 from whimbrel.dynamodb.session import Session
 from whimbrel.dynamodb.tables import check_indexes, check_key, describe_all, is_empty
 from whimbrel.dynamodb.wire import DynamoClient
-from whimbrel.errors import RequestRefused, WhimbrelError
+from whimbrel.errors import RequestRefused, TargetNotEmpty, WhimbrelError
 from whimbrel.mapping.design import TableMapping
+from whimbrel.mapping.family import by_target
 from whimbrel.migration.stream import most_bytes
+from whimbrel.migration.targets import refuse_own_items
 from whimbrel.project import OFF, Project, Target
 
 
@@ -25,9 +27,13 @@ def target_findings(target: Target, mappings: list[TableMapping], *, begun: bool
         names = {mapping.target for mapping in mappings} | {target.mark} - {OFF}
         with closing(DynamoClient(target)) as wire:
             found = describe_all(wire, sorted(names), threading.Event())
-        yield from _mark_findings(found.get(target.mark), target)
-        for mapping in mappings:
-            yield from _table_findings(client, found[mapping.target], mapping, begun=begun)
+            yield from _mark_findings(found.get(target.mark), target)
+            for mapping in mappings:
+                may_have_items = begun or mapping.target in target.shared
+                yield from _table_findings(client, found[mapping.target], mapping, begun=may_have_items)
+            shared = [each for each in mappings if each.target in target.shared and found[each.target] and not begun]
+            for several in by_target(shared).values():
+                yield from _own_items(wire, target, several)
     except WhimbrelError as error:
         yield finding("target-unreachable", error.place or "target", error.message, error.hint)
 
@@ -49,6 +55,14 @@ def _mark_findings(description: Any, target: Target) -> Iterator[Finding]:
             check_key(description, target.mark, marks.KEY)
         except RequestRefused as error:
             yield finding("target-mark", target.mark, error.message)
+
+
+def _own_items(wire: DynamoClient, target: Target, mappings: list[TableMapping]) -> Iterator[Finding]:
+    """As ``migrate`` looks before it begins."""
+    try:
+        refuse_own_items(wire, target, mappings, threading.Event())
+    except TargetNotEmpty as error:
+        yield finding("target-not-empty", error.place, error.message, error.hint)
 
 
 def _table_findings(client: Any, description: Any, mapping: TableMapping, *, begun: bool) -> Iterator[Finding]:

@@ -42,6 +42,7 @@ class Mark(NamedTuple):
     owns: Mapping[str, str]  # by source table: the templates of the keys that its items have
     place: str  # host and state folder, for people
     since: str  # when the run began, for people
+    keys: Mapping[str, str] = {}  # where the target is shared, by rule: the keys that it owns; see mapping.owned
 
 
 class Marks:
@@ -157,7 +158,9 @@ class Marks:
     def _mark(self, item: Item) -> Mark:
         try:
             owns = {name: value["S"] for name, value in item["owns"]["M"].items()}
-            return Mark(**{name: item[name]["S"] for name in Mark._fields if name != "owns"}, owns=owns)
+            keys = {name: value["S"] for name, value in item["keys"]["M"].items()} if "keys" in item else {}
+            texts = [name for name in Mark._fields if name not in ("owns", "keys")]
+            return Mark(**{name: item[name]["S"] for name in texts}, owns=owns, keys=keys)
         except (KeyError, TypeError, AttributeError):
             raise RequestRefused(
                 f"an item is not a mark: {item}", code="NotAMark", place=self.table, hint="Name another table as mark."
@@ -178,5 +181,6 @@ def _key(target: str, migration: str) -> Item:
 
 def _attributes(mark: Mark) -> Item:
     owns: Item = {"owns": {"M": {name: {"S": text} for name, text in mark.owns.items()}}}
+    owns |= {"keys": {"M": {name: {"S": text} for name, text in mark.keys.items()}}} if mark.keys else {}
     names = ("holder", "table_id", "source", "place", "since")
     return owns | {name: {"S": getattr(mark, name)} for name in names}

@@ -10,7 +10,7 @@ from typing import Any
 
 from whimbrel import checkpoint
 from whimbrel.checks.findings import ERROR, Finding, finding, in_order
-from whimbrel.errors import FenceBroken, HandoverError, NotReady, PrivilegeError
+from whimbrel.errors import FenceBroken, HandoverError, NotReady, PrivilegeError, ProjectError
 from whimbrel.handed_over import load
 from whimbrel.handover.cutting import EXPECTED_RATE, little_left, quick_drain
 from whimbrel.handover.fence_facts import STEPS, fence_facts, fence_tried
@@ -57,7 +57,18 @@ class CutoverPlan:
 
 def plan(project: Project, waivers: Waivers) -> CutoverPlan:
     """Raises as ``prepare`` does where source or project cannot be read at all."""
+    refuse_shared(project)
     return plan_of(prepare(project), waivers)
+
+
+def refuse_shared(project: Project) -> None:
+    """Its streams, and what others write to it, would be taken for this project's. Raises ProjectError."""
+    if project.target.shared:
+        raise ProjectError(
+            f"target.shared: others write to {project.target.shared[0]!r} too, and a cutover is of whole tables",
+            place=str(project.path),
+            hint="Close the application's writes yourself, wait until `whimbrel verify` finds both equal, and switch.",
+        )
 
 
 def refuse_unready(prepared: Prepared, waivers: Waivers) -> CutoverPlan:

@@ -11,10 +11,11 @@ every version of a table (see ``Versions``). That it may give an integer a sign 
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterator, Mapping
 from itertools import zip_longest
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from whimbrel.mapping import formats
 from whimbrel.mapping.formats import Reference
@@ -28,6 +29,15 @@ _A_TIME = "2026-01-31T12:00:00.000000Z"
 _MOST_STEPS = 20_000  # of the search for texts in common
 
 Characters = frozenset[str] | None  # None: any
+
+
+class _Builder(Protocol):
+    """What a template's texts are said to, from the left to the right."""
+
+    def one(self, characters: Characters, liked: str = "") -> None: ...
+    def many(self, characters: Characters) -> None: ...
+    def integer(self) -> None: ...
+    def one_of(self, texts: tuple[str, ...]) -> None: ...
 
 
 class _Move(NamedTuple):
@@ -81,6 +91,41 @@ class _Machine:
         for each in ends:
             self.moves[each].append(_Move(None, len(self.moves), free=True))
         self.moves.append([])
+
+
+class _Pattern:
+    """A regular expression of the same texts."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def one(self, characters: Characters, liked: str = "") -> None:
+        self.text += _class_of(characters)
+
+    def many(self, characters: Characters) -> None:
+        """None, one or more."""
+        self.text += f"{_class_of(characters)}*"
+
+    def integer(self) -> None:
+        self.text += "-?(?:0|[1-9][0-9]*)"
+
+    def one_of(self, texts: tuple[str, ...]) -> None:
+        self.text += f"(?:{'|'.join(map(re.escape, texts))})"
+
+
+def _class_of(characters: Characters) -> str:
+    if characters is None:
+        return r"[\s\S]"
+    return f"[{''.join(map(re.escape, sorted(characters)))}]" if characters else r"[^\s\S]"
+
+
+def pattern_of(template: Template, columns: Mapping[str, Column]) -> str:
+    """A regular expression of all texts that the template may have; of more, where the columns are not known better.
+    What is ``apart`` from the template never matches it.
+    """
+    pattern = _Pattern()
+    _build(pattern, template, columns)
+    return pattern.text
 
 
 def apart(one: Template, columns: Mapping[str, Column], other: Template, others: Mapping[str, Column]) -> bool:
@@ -146,16 +191,20 @@ def _liked(characters: frozenset[str], liked: str) -> str:
 
 def _machine(template: Template, columns: Mapping[str, Column]) -> _Machine:
     machine = _Machine()
+    _build(machine, template, columns)
+    return machine
+
+
+def _build(machine: _Builder, template: Template, columns: Mapping[str, Column]) -> None:
     for part in template.parts:
         if isinstance(part, Literal):
             for character in part.text:
                 machine.one(frozenset(character))
         else:
             _add(machine, part, columns[part.column])
-    return machine
 
 
-def _add(machine: _Machine, part: Reference, column: Column) -> None:
+def _add(machine: _Builder, part: Reference, column: Column) -> None:
     """The texts of a column; where one stands for NULL, that is one of them."""
     characters = formats.characters(part, column)
     if part.plain and column.kind in ("int", "decimal"):

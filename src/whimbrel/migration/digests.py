@@ -15,6 +15,7 @@ from whimbrel.dynamodb.read import scan
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.item import identified_by, item_text
 from whimbrel.mapping.attributes import Design
+from whimbrel.mapping.owned import Owned
 from whimbrel.mapping.provenance import ChangeMetadata
 from whimbrel.mapping.trees import leaves_of
 from whimbrel.mapping.values import INTEGER_KINDS
@@ -95,12 +96,15 @@ class TargetSide(NamedTuple):
     partitions: int
     segments: int
     page_items: int
+    owned: Owned | None = None  # of a table that others write to: the items that are looked at
 
     def read(self, wire: DynamoClient, stop: threading.Event, found: Callable[[int], None]) -> KeyedDigests:
         """Read the whole table; ``found`` is told of each page how many items it has. Raises what ``scan`` does."""
         into = KeyedDigests(self.folder, self.partitions)
 
         def page(items: list[Item]) -> None:
+            if self.owned is not None:
+                items = [item for item in items if self.owned.has(item)]
             into.add(*self.digests.of_found(items))
             found(len(items))
 

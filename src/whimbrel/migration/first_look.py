@@ -23,6 +23,7 @@ from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.errors import IncompleteRead, StateError
 from whimbrel.item import key_id
 from whimbrel.mapping.design import TableMapping
+from whimbrel.mapping.owned import owned_by
 from whimbrel.migration.differences import LISTED, TableReport
 from whimbrel.migration.digests import DELETED, UNEQUAL, TargetSide
 from whimbrel.migration.lookup import read_directly
@@ -196,6 +197,7 @@ class FirstLook:
             partitions,
             self._look.readers,
             page_items(self._mappings),
+            owned_by(self._mappings) if self._report.target in self._look.target_settings.shared else None,
         )
 
     def _count_found(self, items: int) -> None:

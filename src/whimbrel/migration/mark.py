@@ -15,11 +15,13 @@ A claim that was broken off is first brought to its end, from which the next con
 from __future__ import annotations
 
 import logging
+import re
 import secrets
 import socket
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -28,6 +30,7 @@ from whimbrel.dynamodb.marks import Mark, Marks
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.errors import RequestRefused, TargetTaken
 from whimbrel.mapping.design import TableMapping
+from whimbrel.mapping.owned import keys_said, may_meet_said
 from whimbrel.migration.prepare import Prepared
 from whimbrel.migration.state import CheckpointStore, StateFolder
 from whimbrel.project import OFF, KeyRule, Project
@@ -123,9 +126,35 @@ class Claim:
         ours, marks = self._checkpoints.now, self._every_one_of(list(targets))
         for target, table_id in targets.items():
             for other in marks.get(target, ()):
-                same = (other.table_id, other.source) == (table_id, ours.source)
-                if other.migration != ours.migration and same and other.owns.keys() & self._owns[target].keys():
+                if other.migration == ours.migration or other.table_id != table_id:
+                    continue
+                if other.source == ours.source and _tables_of(other.owns) & _tables_of(self._owns[target]):
                     raise self._taken(target, other)
+                if target in self._prepared.project.target.shared:
+                    self._refuse_meeting(target, other)
+
+    def _refuse_meeting(self, target: str, other: Mark) -> None:
+        """Two migrations that share a target own different keys, and both say so."""
+        if not other.keys:
+            raise self._unshared(target, other, "does not say that it shares it")
+        for mapping in [each for each in self._prepared.mappings.values() if each.target == target]:
+            for rule, said in other.keys.items():
+                try:
+                    meets = may_meet_said(mapping, said)
+                except ValueError as error:
+                    raise self._unshared(target, other, f"says its keys in a form that is not known: {error}") from None
+                if meets:
+                    ours, theirs = self._owns[target][mapping.source], other.owns.get(rule, rule)
+                    raise self._unshared(target, other, f"has keys that ours could meet ({theirs}; ours are {ours})")
+
+    def _unshared(self, target: str, other: Mark, why: str) -> TargetTaken:
+        hint = (
+            f"Let both name it in shared of [target], and begin the keys of each with texts of their own. If that "
+            f"migration was abandoned, remove its mark from table {self._marks.table!r}."
+        )
+        return TargetTaken(
+            f"the migration of {other.place} writes to this table too, and {why}", place=target, hint=hint
+        )
 
     def _every_one_of(self, targets: list[str]) -> dict[str, list[Mark]]:
         try:
@@ -144,7 +173,10 @@ class Claim:
     def _mark(self, target: str, identity: str, token: str) -> Mark:
         now = self._checkpoints.now
         place = f"{socket.gethostname()}:{self._prepared.project.state.resolve()}"
-        return Mark(target, now.migration, token, identity, now.source, self._owns[target], place, self._since)
+        mappings = [each for each in self._prepared.mappings.values() if each.target == target]
+        shared = target in self._prepared.project.target.shared
+        keys = {each.source: keys_said(each) for each in mappings} if shared else {}
+        return Mark(target, now.migration, token, identity, now.source, self._owns[target], place, self._since, keys)
 
     def _taken(self, target: str, found: Mark | None) -> TargetTaken:
         return _taken(self._marks, target, found)
@@ -172,6 +204,11 @@ def _taken(marks: Marks, target: str, found: Mark | None) -> TargetTaken:
         hint="Continue with that folder, and remove this one. If that migration was abandoned, remove its mark: "
         f"aws dynamodb delete-item --table-name {marks.table} --key '{key}'",
     )
+
+
+def _tables_of(owns: Mapping[str, str]) -> set[str]:
+    """The source tables of rules; one that is in several of them has its number behind it."""
+    return {re.sub(r"#[0-9]+$", "", name) for name in owns}
 
 
 def _templates(mapping: TableMapping) -> str:

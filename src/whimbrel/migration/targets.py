@@ -7,6 +7,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from whimbrel.dynamodb.pace import RateLimiter
+from whimbrel.dynamodb.read import scan
 from whimbrel.dynamodb.session import Session
 from whimbrel.dynamodb.tables import (
     ACTIVE,
@@ -20,10 +22,13 @@ from whimbrel.dynamodb.tables import (
     refuse_items,
 )
 from whimbrel.dynamodb.wire import DynamoClient
-from whimbrel.errors import Stopped, TargetError, TargetUnreachable
+from whimbrel.errors import Stopped, TargetError, TargetNotEmpty, TargetUnreachable
+from whimbrel.item import key_id
 from whimbrel.mapping.design import TableMapping
 from whimbrel.mapping.family import indexes_of
+from whimbrel.mapping.owned import owned_by
 from whimbrel.project import Target
+from whimbrel.records import Item
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 2.0  # seconds
 
@@ -50,8 +55,30 @@ def open_targets(
         check_key(active[name], name, mine[0].key_attributes)
         check_indexes(active[name], name, indexes_of(mine))
         if found[name] is not None and not allow_items:
-            refuse_items(Session(target).client(), name)
+            if name in target.shared:
+                refuse_own_items(wire, target, mine, stop)
+            else:
+                refuse_items(Session(target).client(), name)
     return {name: id_of(description) for name, description in active.items()}
+
+
+def refuse_own_items(
+    wire: DynamoClient, target: Target, mappings: Sequence[TableMapping], stop: threading.Event
+) -> None:
+    """The same for a table that others write to: it is read to the end, or to the first item that could be ours."""
+    name, owned = mappings[0].target, owned_by(mappings)
+
+    def page(items: list[Item]) -> None:
+        for item in items:
+            if owned.has(item):
+                key = key_id({key: item[key] for key, _ in mappings[0].key_attributes}).decode()
+                raise TargetNotEmpty(
+                    f"it is shared, and has an item of one of our keys that this migration did not write: {key}",
+                    place=name,
+                    hint="Delete the items of these keys, begin keys with texts of their own, or pass --into-existing.",
+                )
+
+    scan(wire, name, 1, page, consistent=True, pace=RateLimiter(target.max_read_units), page_items=1000, stop=stop)
 
 
 def check_targets(wire: DynamoClient, recorded: Sequence[tuple[str, str]], stop: threading.Event) -> None:

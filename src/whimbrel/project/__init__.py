@@ -81,6 +81,7 @@ class Target:
     billing: str = "on-demand"  # or "provisioned"
     read_capacity: int = 0
     write_capacity: int = 0
+    shared: tuple[str, ...] = ()  # target tables that others write to as well: only our own keys are looked at
     mark: str = "whimbrel"  # the table that says which state folder works on a target; "off": none
 
 
@@ -143,6 +144,7 @@ def load_project(path: str | os.PathLike[str]) -> Project:
     if cutover.route_item and target.mark == OFF:
         faults.append('cutover.route_item: needs the table of marks, and target.mark is "off"')
     faults += _stream_faults(stream, target)
+    faults += _shared_faults(target, {rule.target for rule in tables}) if not dms else []
     if target.mark in {rule.target for rule in tables}:
         faults.append(f"target.mark: {target.mark!r} is the target of a [[table]]; the marks need a table of their own")
     if faults:
@@ -152,6 +154,14 @@ def load_project(path: str | os.PathLike[str]) -> Project:
     return Project(
         path, state, source, target, tables, lake, predict, check, cutover, dms, stream, workers, store, loader, spark
     )
+
+
+def _shared_faults(target: Target, targets: set[str]) -> Iterator[str]:
+    if target.shared and target.mark == OFF:
+        yield 'target.shared: needs the table of marks, where each project says which keys it owns; mark is "off"'
+    for name in target.shared:
+        if name not in targets:
+            yield f"target.shared: {name!r} is not the target of a [[table]]"
 
 
 def numbered(rules: Iterable[TableRule]) -> tuple[TableRule, ...]:
@@ -314,6 +324,7 @@ def _read_target(section: Section) -> Target:
         billing=section.one_of("billing", ("on-demand", "provisioned")),
         read_capacity=section.integer("read_capacity", default.read_capacity),
         write_capacity=section.integer("write_capacity", default.write_capacity),
+        shared=tuple(section.strings("shared")),
         mark=section.string("mark", default.mark),
     )
     if not re.fullmatch(r"[a-zA-Z0-9_.-]{3,255}", target.mark):

@@ -1,0 +1,111 @@
+"""Rows come back from the items of one rule where their table is in several; those of the others are copies."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from demo.servers import SqlServer
+from tests.handover.site import Site, StreamsServer
+from whimbrel.errors import MappingError
+from whimbrel.handover.reconcile import Reconciled, reconcile, verify_back
+from whimbrel.handover.reverse import Settings
+from whimbrel.handover.way_back import way_back_facts
+from whimbrel.mysql.connect import connect
+from whimbrel.project import KeyRule, TableRule
+from whimbrel.project.cutover import Cutover
+from whimbrel.records import Item
+
+
+@pytest.fixture
+def streams(tmp_path: Path) -> Iterator[StreamsServer]:
+    with StreamsServer(tmp_path / "streams").start() as server:
+        yield server
+
+
+def rules(database: str) -> tuple[TableRule, TableRule]:
+    """The second has all columns, the first not."""
+    to = KeyRule("pk", "USER#${followed}"), KeyRule("sk", "FOLLOWED_BY#${follower}")
+    by = KeyRule("pk", "USER#${follower}"), KeyRule("sk", "FOLLOWS#${followed}")
+    return (
+        TableRule(f"{database}.follow", "shop", "record", *to, exclude=("since",), number=1),
+        TableRule(f"{database}.follow", "shop", "record", *by, number=2),
+    )
+
+
+def follows(follower: str, followed: str, since: str) -> Item:
+    both = {"follower": {"S": follower}, "followed": {"S": followed}, "since": {"S": since}}
+    return {"pk": {"S": f"USER#{follower}"}, "sk": {"S": f"FOLLOWS#{followed}"}, **both}
+
+
+def followed_by(followed: str, follower: str) -> Item:
+    both = {"follower": {"S": follower}, "followed": {"S": followed}}
+    return {"pk": {"S": f"USER#{followed}"}, "sk": {"S": f"FOLLOWED_BY#{follower}"}, **both}
+
+
+def key(item: Item) -> Item:
+    return {name: item[name] for name in ("pk", "sk")}
+
+
+def new_site(source: SqlServer, streams: StreamsServer, folder: Path, *, of: int = 2, filter_: str = "") -> Site:
+    database = source.new_database()
+    source.execute(
+        "CREATE TABLE follow (follower VARCHAR(9), followed VARCHAR(9), since VARCHAR(9), "
+        "PRIMARY KEY (follower, followed))",
+        "INSERT INTO follow VALUES ('a', 'b', '1'), ('b', 'a', '2'), ('c', 'a', '3')",
+        database=database,
+    )
+    made = tuple(replace(rule, filter=filter_) for rule in rules(database)[:of])
+    site = Site(source, database, streams, folder / "state", made)
+    site.load()
+    return site
+
+
+def test_rows_come_back_from_one_of_them(source_server: SqlServer, streams: StreamsServer, tmp_path: Path) -> None:
+    site = new_site(source_server, streams, tmp_path)
+    starts = site.mark("start")
+    site.put(follows("a", "b", "changed"))
+    site.put(follows("d", "a", "new"))
+    site.put(followed_by("a", "d"))
+    site.delete(key(follows("b", "a", "")))
+    site.delete(key(followed_by("a", "b")))
+    site.put(followed_by("x", "y"))  # of a copy alone
+    site.delete(key(followed_by("a", "c")))
+    reverse = site.reverse(starts)
+    site.drain(reverse)
+    rows = [("a", "b", "changed"), ("c", "a", "3"), ("d", "a", "new")]
+    assert (site.whole_rows("follow"), len(reverse.letters)) == (rows, 0)
+    settings = Settings(site.account)
+    assert reconcile(site.prepared, 1, site.wire, threading.Event(), settings) == Reconciled(0, 0, 0, 0)
+    [report] = verify_back(site.prepared, 1, site.wire, threading.Event(), settings)
+    assert report.equal
+    assert site.whole_rows("follow") == rows
+
+
+def test_the_plan_says_which(source_server: SqlServer, streams: StreamsServer, tmp_path: Path) -> None:
+    site = new_site(source_server, streams, tmp_path)
+    table = f"{site.database}.follow"
+    assert facts(site, "cutover-not-returned") == {
+        (table, f"its rows come back from the items of {table}#2; those of {table}#1 are copies")
+    }
+    assert not facts(site, "cutover-not-readable")
+
+
+def test_with_filters_none_has_all_rows(source_server: SqlServer, streams: StreamsServer, tmp_path: Path) -> None:
+    site = new_site(source_server, streams, tmp_path, filter_="follower <> 'x'")
+    reason = "of its 2 rules none has all rows, without a filter, and every column that another has"
+    assert facts(site, "cutover-not-readable") == {(f"{site.database}.follow", reason)}
+    with pytest.raises(MappingError, match="of its 2 rules none has all rows"):
+        site.reverse(site.mark("start"))
+
+
+def facts(site: Site, code: str) -> set[tuple[str, str]]:
+    cutover = Cutover(reverse_user=site.account.user, reverse_password=site.account.password)
+    prepared = replace(site.prepared, project=replace(site.project, cutover=cutover))
+    with closing(connect(site.project.source)) as connection:
+        return {(fact.place, fact.reason) for fact in way_back_facts(prepared, connection) if fact.code == code}
