@@ -70,11 +70,7 @@ def test_each_section_is_followed_repaired_and_verified_by_itself(
         "INSERT INTO follow VALUES ('c', 'a', '2026-01-02', 3)",
         database=work.database,
     )
-    checked = work.call("check").output
-    assert all(f"table    {table}#{number} → " in checked for number in (1, 2, 3)), checked
-    shown = work.call("preview", "--rows", "1", "--table", "follow#2").output
-    assert f"{table}#2" in shown
-    assert f"{table}#1" not in shown
+    looked_at(work, table)
     work.call("migrate", "--until-caught-up")
     assert items(work) == expected(work)
     work.source.execute(
@@ -109,6 +105,14 @@ def test_each_section_is_followed_repaired_and_verified_by_itself(
     assert items(work) == expected(work)
     work.call("verify")
     assert "could be" in work.call("refill", "follow", code=2).output
+
+
+def looked_at(work: Work, table: str) -> None:
+    checked = work.call("check").output
+    assert all(f"table    {table}#{number} → " in checked for number in (1, 2, 3)), checked
+    shown = work.call("preview", "--rows", "1", "--table", "follow#2").output
+    assert f"{table}#2" in shown
+    assert f"{table}#1" not in shown
 
 
 def spoiled(work: Work) -> None:
