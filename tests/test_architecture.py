@@ -60,7 +60,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "prediction": {"records", "errors", "durable", "project", "lake", "private", "threads", "checkpoint"},
     "checks": ANYTHING,
     "handover": ANYTHING,
-    "aws": {"durable", "errors", "project"},
+    "aws": {"durable", "errors", "project", "migration"},
     "setup": {"records", "errors", "notes", "project", "mysql", "mapping", "dms", "item", "migration"},
     # the verbs as functions, and the commands over them
     "api": ANYTHING,

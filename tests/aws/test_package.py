@@ -18,6 +18,7 @@ from tests.conftest import without_coverage
 from whimbrel.aws import package
 from whimbrel.aws.package import AwsPackage
 from whimbrel.errors import UserError
+from whimbrel.migration.spark import boot
 
 MOST_BYTES = 3_000_000
 # What may be imported beside whimbrel and its package: boto3 and what belongs to it is in Lambda's runtime.
@@ -43,8 +44,11 @@ def made(tmp_path_factory: pytest.TempPathFactory, wheels: Path) -> dict[str, Aw
 
 def _wheel(folder: Path, machine: str) -> Path:
     tag = f"cp313-cp313-manylinux_2_17_{machine}.manylinux2014_{machine}"
-    members = {
-        "quick.py": f"machine = {machine!r}\n",
+    return _wheel_of(folder, tag, {"quick.py": f"machine = {machine!r}\n"})
+
+
+def _wheel_of(folder: Path, tag: str, members: dict[str, str]) -> Path:
+    members = members | {
         "quick-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: quick\nVersion: 1.0\n",
         "quick-1.0.dist-info/WHEEL": f"Wheel-Version: 1.0\nRoot-Is-Purelib: false\nTag: {tag}\n",
     }
@@ -128,6 +132,71 @@ def test_the_handler_needs_nothing_that_is_not_in_the_package_or_the_runtime(
     assert Path(file).is_relative_to(tmp_path / "task")
     needed = {name for name in names if not name.startswith("_")}
     assert needed <= {"whimbrel", "orjson", *IN_THE_RUNTIME}
+
+
+# the archive of the Spark job
+
+
+def test_the_archive_has_what_a_job_needs_and_not_the_rest(tmp_path: Path) -> None:
+    tag = "cp311-cp311-manylinux_2_17_x86_64"
+    members = {
+        "botocore/data/endpoints.json": "{}",
+        "botocore/data/dynamodb/2012-08-10/service-2.json.gz": "",
+        "botocore/data/ec2/2016-11-15/service-2.json.gz": "",
+        "pyarrow/lib.so": "",
+        "pyarrow/include/arrow/api.h": "",
+    }
+    file = _wheel_of(tmp_path, tag, members)
+    (tmp_path / "lock.txt").write_text(f"quick==1.0 --hash=sha256:{sha256(file.read_bytes()).hexdigest()}\n")
+    [made] = package.job_archive(("x86_64",), tmp_path / "out", tmp_path, tmp_path / "lock.txt")
+    assert Path(made.file).name == "whimbrel-spark-x86_64.zip"
+    with zipfile.ZipFile(made.file) as archive:
+        names = set(archive.namelist())
+    assert "whimbrel/migration/spark/task.py" in names
+    kept = {"botocore/data/endpoints.json", "botocore/data/dynamodb/2012-08-10/service-2.json.gz", "pyarrow/lib.so"}
+    assert names & members.keys() == kept
+
+
+def test_a_machine_unpacks_the_archive_once(tmp_path: Path) -> None:
+    """As Spark has it: on the path of a Python that has nothing else."""
+    archive = tmp_path / "whimbrel-spark-x86_64.zip"
+    with zipfile.ZipFile(archive, "w") as made:
+        made.writestr("whimbrel/__init__.py", "")
+        made.writestr("native.py", "import os; assert os.path.isfile(__file__)")
+    program = (
+        "import runpy, sys; boot = runpy.run_path(sys.argv[1]); sys.path.append(sys.argv[2])\n"
+        "boot['unpack'](); boot['unpack']()\n"
+        "import native, whimbrel; print(whimbrel.__file__); print(sys.path.count(sys.argv[2] + '.d'))"
+    )
+    for _ in range(2):
+        command = [sys.executable, "-I", "-S", "-c", program, boot.__file__, str(archive)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stdout.split() == [f"{archive}.d/whimbrel/__init__.py", "1"]
+    assert sorted(each.name for each in tmp_path.iterdir()) == [archive.name, f"{archive.name}.d"]
+
+
+@pytest.mark.slow
+def test_a_task_needs_nothing_that_is_not_in_the_real_archive(tmp_path: Path) -> None:
+    """Fetches what is locked; where no package index can be reached, it fails by name."""
+    if sys.version_info[:2] != (3, 11):
+        pytest.skip("the archive is for Python 3.11")
+    [made] = whimbrel.aws_package(architectures=["x86_64"], output=tmp_path, spark=True)
+    program = (
+        "import runpy, sys; boot = runpy.run_path(sys.argv[1]); sys.path.append(sys.argv[2])\n"
+        "boot['unpack']()\n"
+        "import pyarrow, whimbrel.migration.spark.driver, whimbrel.migration.spark.shuffle as shuffle\n"
+        "from whimbrel.migration.spark.places import Where, place_at\n"
+        "from whimbrel.project import Target; from whimbrel.dynamodb.wire import DynamoClient\n"
+        "DynamoClient(Target(region='eu-west-1', endpoint='http://127.0.0.1:9'))\n"
+        "place_at(Where('s3://bucket/x', 'http://127.0.0.1:9', 'eu-west-1')).client\n"
+        "print(shuffle.__file__)"
+    )
+    command = [sys.executable, "-I", "-S", "-c", program, boot.__file__, made.file]
+    keys = {"AWS_ACCESS_KEY_ID": "none", "AWS_SECRET_ACCESS_KEY": "none"}
+    done = subprocess.run(command, capture_output=True, text=True, env=without_coverage() | keys, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == f"{made.file}.d/whimbrel/migration/spark/shuffle.py"
+    assert made.bytes < 80_000_000
 
 
 @pytest.mark.slow

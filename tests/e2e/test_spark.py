@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
 
 from demo.servers import Dynalite, MariaDB
 from demo.shop import fill
+from tests.e2e import judge
 from tests.e2e.conftest import MakeWork
+from tests.e2e.peaks import children
 from tests.e2e.spark import by_spark, spark_folder
-from tests.e2e.work import GROUP, UNALIGNED
+from tests.e2e.work import GROUP, RECORD, UNALIGNED, Work
+
+KEYS = {GROUP: ("customerid", "orderid"), RECORD: ("customer_orderid", "productid"), UNALIGNED: ("orderid",)}
 
 
 @pytest.fixture(scope="session")
@@ -21,14 +27,74 @@ def spark() -> Path:
     return found
 
 
-@pytest.mark.parametrize("mapping", [GROUP, UNALIGNED], ids=["chunks", "shuffle"])
+def equal(work: Work, mapping: str) -> None:
+    """Source and target hold the same, says the judge where it knows the shape; and so does verify."""
+    if mapping is not UNALIGNED:
+        work.assert_equal(judge.lines if mapping is RECORD else judge.orders, KEYS[mapping])
+    work.verify()
+    assert work.letters() == []
+    assert list((work.state / "spark").iterdir()) == []
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    "mapping",
+    [
+        GROUP,
+        pytest.param(UNALIGNED, marks=[pytest.mark.slow, pytest.mark.spark]),
+        pytest.param(RECORD, marks=[pytest.mark.slow, pytest.mark.spark]),
+    ],
+    ids=["group", "shuffle", "record"],
+)
 def test_a_table_is_loaded_by_spark(
     make_work: MakeWork, mariadb: MariaDB, dynalite: Dynalite, spark: Path, mapping: str
 ) -> None:
     work = make_work(mariadb, dynalite, mapping=mapping, source_settings="chunk_rows = 100")
     fill(work.source, work.database, 300)
     by_spark(work, spark)
-    print(work.call("migrate", "--until-caught-up").output)
-    work.assert_equal()
-    work.verify()
-    assert not (work.state / "spark.json").exists()
+    work.call("migrate", "--until-caught-up")
+    equal(work, mapping)
+
+
+def descendants(pid: int) -> list[int]:
+    below = children(pid)
+    return below + [each for one in below for each in descendants(one)]
+
+
+def python_workers(pid: int) -> list[int]:
+    """The processes in which tasks are: what Spark's daemon has forked."""
+    daemons = [each for each in descendants(pid) if b"pyspark.daemon" in Path(f"/proc/{each}/cmdline").read_bytes()]
+    return [each for each in daemons if not children(each)]
+
+
+@pytest.mark.slow
+@pytest.mark.spark
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("how", ["task", "run"])
+def test_what_is_killed_in_the_middle_loses_nothing(
+    make_work: MakeWork, mariadb: MariaDB, dynalite: Dynalite, spark: Path, how: str
+) -> None:
+    """A task's process, which Spark starts again; or the run itself, and with it its job."""
+    work = make_work(mariadb, dynalite, mapping=GROUP)
+    work.source_settings, work.target_settings = "chunk_rows = 20", "max_write_units = 40"
+    fill(work.source, work.database, 400)
+    by_spark(work, spark)
+    process = work.start("migrate", "--until-caught-up")
+    jobs = work.state / "spark"
+    work.wait_for(lambda: any(jobs.glob("*/writing/*")) and work.checkpoint()["tables"], process)
+    if how == "run":
+        below = descendants(process.pid)
+        process.kill()
+        process.communicate()
+        work.wait_for(lambda: not [each for each in below if Path(f"/proc/{each}").exists()])
+        assert any(jobs.iterdir())
+    else:
+        for worker in python_workers(process.pid):
+            os.kill(worker, signal.SIGKILL)
+        said = process.communicate()[1]
+        assert process.returncode == 0, said
+        assert "Python worker exited unexpectedly" in (work.state / "spark.log").read_text()
+    work.target_settings = ""
+    work.write_project()
+    work.call("migrate", "--until-caught-up")
+    equal(work, GROUP)

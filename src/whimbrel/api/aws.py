@@ -32,9 +32,11 @@ def aws_package(
     architectures: Iterable[str] = tuple(PLATFORMS),
     output: str | os.PathLike[str] = "aws",
     wheels: str | os.PathLike[str] | None = None,
+    spark: bool = False,
 ) -> tuple[AwsPackage, ...]:
     """Write the function's package as a zip file into the folder ``output``, for each of ``architectures``: ``arm64``
-    and ``x86_64``. The same versions of whimbrel, Python and zlib make the same bytes.
+    and ``x86_64``; with ``spark``, the archive of the Spark job instead. The same versions of whimbrel, Python and zlib
+    make the same bytes.
 
     pip fetches what whimbrel needs, unless ``wheels`` is a folder that has it. Raises UserError if it cannot be had.
     """
@@ -43,4 +45,5 @@ def aws_package(
         hint = f"Lambda has: {', '.join(PLATFORMS)}."
         raise UserError(f"{unknown[0]!r} is not an architecture of Lambda", place="aws package", hint=hint)
     with disk_faults_named():
-        return packages.package(wanted, Path(output), Path(wheels) if wheels is not None else None)
+        make = packages.job_archive if spark else packages.package
+        return make(wanted, Path(output), Path(wheels) if wheels is not None else None)

@@ -1,6 +1,7 @@
-"""The function's package: whimbrel and what it needs in Lambda's runtime, as the same bytes each time.
+"""Packages for AWS: whimbrel and what it needs where it runs there, as the same bytes each time.
 
-What it needs is locked, with hashes, in ``function.txt``, which is installed with whimbrel. boto3 is in the runtime.
+What that is is locked, with hashes, in a file that is installed with whimbrel: ``function.txt`` for Lambda, in whose
+runtime boto3 is; ``spark.txt`` for the job of a cluster that has nothing.
 """
 
 from __future__ import annotations
@@ -20,10 +21,17 @@ import whimbrel
 from whimbrel.aws.template import RUNTIME
 from whimbrel.durable import replace_file
 from whimbrel.errors import UserError
+from whimbrel.migration.spark.boot import ARCHIVE
 
 Architecture: TypeAlias = Literal["arm64", "x86_64"]
 
 LOCK = Path(__file__).with_name("function.txt")
+JOB_LOCK = Path(__file__).with_name("spark.txt")
+JOB_PYTHON = "3.11"  # which Glue 5 has, and EMR 7
+# Of botocore's descriptions of AWS's services, which are nine tenths of its bytes, those that a job calls.
+JOB_SERVICES = ("dynamodb", "s3", "sso", "sso-oidc", "sts")
+# Of pyarrow, what is there to compile against it, and to test it.
+_NOT_OF_JOB = ("pyarrow/include/", "pyarrow/src/", "pyarrow/tests/")
 # By Lambda's names. Its runtime is Amazon Linux 2023, which takes all of these.
 PLATFORMS = {
     name: [f"{kind}_{machine}" for kind in ("manylinux2014", "manylinux_2_17", "manylinux_2_28", "manylinux_2_34")]
@@ -58,22 +66,45 @@ def package(
     return tuple(_package(cast(Architecture, each), folder, wheels, lock) for each in architectures)
 
 
+def job_archive(
+    architectures: Sequence[str], folder: Path, wheels: Path | None = None, lock: Path = JOB_LOCK
+) -> tuple[AwsPackage, ...]:
+    """The same for the job of Spark."""
+    return tuple(_job_archive(cast(Architecture, each), folder, wheels, lock) for each in architectures)
+
+
 def _package(architecture: Architecture, folder: Path, wheels: Path | None, lock: Path) -> AwsPackage:
     with TemporaryDirectory() as scratch:
-        _fetch(architecture, Path(scratch), wheels, lock)
+        _fetch(architecture, _VERSION, Path(scratch), wheels, lock)
         members = {**_whimbrel(), **dict(_of_wheels(Path(scratch)))}
+    return _written(architecture, folder / f"function-{architecture}.zip", members)
+
+
+def _job_archive(architecture: Architecture, folder: Path, wheels: Path | None, lock: Path) -> AwsPackage:
+    with TemporaryDirectory() as scratch:
+        _fetch(architecture, JOB_PYTHON, Path(scratch), wheels, lock)
+        needed = {name: data for name, data in _of_wheels(Path(scratch)) if _is_of_job(name)}
+    return _written(architecture, folder / f"{ARCHIVE}-{architecture}.zip", {**_whimbrel(), **needed})
+
+
+def _is_of_job(name: str) -> bool:
+    part = name.split("/")
+    described = part[:2] == ["botocore", "data"] and len(part) > 3
+    return not name.startswith(_NOT_OF_JOB) and (not described or part[2] in JOB_SERVICES)
+
+
+def _written(architecture: str, file: Path, members: Mapping[str, bytes]) -> AwsPackage:
     data = _zipped(members)
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"function-{architecture}.zip"
+    file.parent.mkdir(parents=True, exist_ok=True)
     replace_file(file, data)
     return AwsPackage(architecture, str(file), len(data), sha256(data).hexdigest())
 
 
-def _fetch(architecture: Architecture, folder: Path, wheels: Path | None, lock: Path) -> None:
+def _fetch(architecture: Architecture, version: str, folder: Path, wheels: Path | None, lock: Path) -> None:
     """By pip, which checks the hashes of what it finds."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"]
     command += ["--no-deps", "--only-binary", ":all:", "--require-hashes", "--requirement", str(lock)]
-    command += ["--python-version", _VERSION, "--implementation", "cp", "--abi", f"cp{_VERSION.replace('.', '')}"]
+    command += ["--python-version", version, "--implementation", "cp", "--abi", f"cp{version.replace('.', '')}"]
     command += [word for name in PLATFORMS[architecture] for word in ("--platform", name)]
     command += ["--no-index", "--find-links", str(wheels.resolve())] if wheels else []
     try:

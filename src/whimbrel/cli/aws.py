@@ -57,12 +57,13 @@ def template(project_file: Path, as_json: bool, output: Path, account: str, regi
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="A folder with the wheels, where there is no network.",
 )
+@click.option("--spark", is_flag=True, help="The archive of the Spark job (docs/spark.md) instead.")
 @guarded
-def package(as_json: bool, output: Path, architectures: tuple[str, ...], wheels: Path | None) -> int:
-    """Build the Lambda function's package: the same bytes each time."""
+def package(as_json: bool, output: Path, architectures: tuple[str, ...], wheels: Path | None, spark: bool) -> int:
+    """Build the Lambda function's package, or the Spark job's archive: the same bytes each time."""
     from whimbrel.cli.frame import OK, say_json
 
-    made = whimbrel.aws_package(architectures=architectures, output=output, wheels=wheels)
+    made = whimbrel.aws_package(architectures=architectures, output=output, wheels=wheels, spark=spark)
     for each in made:
         if as_json:
             say_json(each.to_dict())
