@@ -9,7 +9,7 @@ import pytest
 
 from whimbrel.errors import MappingError
 from whimbrel.mapping.design import compile_mapping
-from whimbrel.project import KeyRule, TableRule
+from whimbrel.project import KeyRule, TableRule, TtlRule
 from whimbrel.records import Column, Table
 
 TABLE = Table(
@@ -84,6 +84,13 @@ def faults(rule: TableRule) -> str:
             {"attributes": {"x": "${total}"}},
             "attribute 'x' uses 'total', which may differ between rows of one item",
         ),
+        (RECORD, {"ttl": TtlRule("expires", "nowhere")}, "ttl names column 'nowhere'"),
+        (
+            RECORD,
+            {"ttl": TtlRule("expires", "token")},
+            "is not a time: it takes date, datetime, timestamp, int",
+        ),
+        (RECORD, {"ttl": TtlRule("total", "placed")}, "would both be attribute 'total'"),
         (GROUP, {"nulls": "omit", "entry_value": "total"}, "nulls = 'omit' is not for an entry that is one value"),
         (GROUP, {"rename": {"total": "placed"}}, "would both be attribute 'placed'"),
     ],

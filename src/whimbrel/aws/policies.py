@@ -127,8 +127,12 @@ def _loads(rule: TableRule) -> set[str]:
 
 
 def _reads(rule: TableRule) -> set[str]:
-    """To compare items. A Query asks DynamoDB itself whether an item meets the table's condition."""
-    return {"BatchGetItem", "Scan"} | ({"Query"} if rule.condition else set())
+    """To compare items, and to see that none is deleted in time.
+
+    A Query asks DynamoDB itself whether an item meets the table's condition.
+    """
+    ttl = {"DescribeTimeToLive"} if rule.ttl else set[str]()
+    return {"BatchGetItem", "Scan"} | ({"Query"} if rule.condition else set()) | ttl
 
 
 # how

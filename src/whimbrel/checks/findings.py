@@ -239,6 +239,7 @@ KINDS: dict[str, Kind] = {
     "target-unreachable": Kind(
         ERROR, "no answer from the target, or no right to ask", "Check endpoint and credentials"
     ),
+    "target-ttl": Kind(ERROR, "the target's time to live is on before the cutover", "Switch it off until `finish`"),
     "target-stream": Kind(ERROR, "the Kinesis stream cannot be used", "Make it, or fix `log.stream`, region or rights"),
     "target-not-empty": Kind(ERROR, "the target table has items already", "Name another table, or `--into-existing`"),
     "target-key": Kind(

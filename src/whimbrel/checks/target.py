@@ -11,6 +11,7 @@ from whimbrel.checks.findings import Finding, finding
 from whimbrel.dynamodb import marks
 from whimbrel.dynamodb.session import Session
 from whimbrel.dynamodb.tables import check_indexes, check_key, describe_all, is_empty
+from whimbrel.dynamodb.ttl import on_too_early, ttl_attribute
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.errors import RequestRefused, TargetNotEmpty, WhimbrelError
 from whimbrel.mapping.design import TableMapping
@@ -80,6 +81,9 @@ def _table_findings(client: Any, description: Any, mapping: TableMapping, *, beg
     if not begun and not is_empty(client, mapping.target):
         yield finding("target-not-empty", mapping.target, "the table has items that this migration did not write")
     yield from _index_findings(description, mapping)
+    if mapping.rule.ttl and (attribute := ttl_attribute(client, mapping.target)):
+        early = on_too_early(mapping.target, attribute)
+        yield finding("target-ttl", mapping.target, early.message, early.hint)
 
 
 def _index_findings(description: Any, mapping: TableMapping) -> Iterator[Finding]:

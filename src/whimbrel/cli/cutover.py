@@ -104,6 +104,8 @@ def finish(project: Project, as_json: bool, *, yes: bool, keep_fence: bool) -> i
     else:
         for each in done.removed:
             click.echo(f"removed  {each}")
+        for target, attribute in done.expiring.items():
+            click.echo(f"expires  items of {target}, by {attribute}: DynamoDB deletes them from now on")
         kept = "The fence stays." if done.fence_kept else "Whoever still writes to the old tables is not refused."
         click.echo(f"Finished. {kept} The last report: {done.report}", err=True)
     return OK

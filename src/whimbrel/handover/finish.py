@@ -15,6 +15,8 @@ from typing import Any
 import orjson
 
 from whimbrel.durable import replace_file, writing
+from whimbrel.dynamodb.session import open_client
+from whimbrel.dynamodb.ttl import turn_ttl_on
 from whimbrel.errors import HandoverError
 from whimbrel.handed_over import FINISHED, OPEN, Handover, load
 from whimbrel.handover.fence import Fence
@@ -37,12 +39,15 @@ REPORT = "finished.json"
 
 @dataclass(frozen=True, slots=True)
 class FinishResult:
-    """``removed`` is what whimbrel had made and has removed, in words; ``report`` the file that says all this."""
+    """``removed`` is what whimbrel had made and has removed, in words; ``report`` the file that says all this.
+    ``expiring``: by target table, the attribute by which DynamoDB deletes its items from now on.
+    """
 
     tables: tuple[str, ...]
     fence_kept: bool
     removed: tuple[str, ...]
     report: str
+    expiring: dict[str, str]
 
     def to_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__slots__}
@@ -65,8 +70,21 @@ def finish(project: Project, asked: Asked, *, keep_fence: bool = False) -> Finis
         if not now.source_gone:
             removed += _remove_at_source(project, coordinator, asked, keep_fence=keep_fence)
         removed += _remove_state(folder)
-        report = _report(folder, coordinator.now, removed, keep_fence=keep_fence)
-    return FinishResult(tuple(coordinator.sources), keep_fence, tuple(removed), str(report))
+        expiring = _let_expire(project)
+        report = _report(folder, coordinator.now, removed, expiring, keep_fence=keep_fence)
+    return FinishResult(tuple(coordinator.sources), keep_fence, tuple(removed), str(report), expiring)
+
+
+def _let_expire(project: Project) -> dict[str, str]:
+    """Only now: what DynamoDB deletes by itself would be missing to a verification, be put again by a replay, and on
+    the way back be a deletion that nobody made.
+    """
+    wanted = {rule.target: rule.ttl.attribute for rule in project.tables if rule.ttl}
+    if wanted:
+        client = open_client(project.target)
+        for target, attribute in wanted.items():
+            turn_ttl_on(client, target, attribute)
+    return wanted
 
 
 def _refuse_not_open(step: str) -> None:
@@ -104,7 +122,9 @@ def _remove_state(folder: StateFolder) -> list[str]:
     return removed
 
 
-def _report(folder: StateFolder, now: Handover, removed: list[str], *, keep_fence: bool) -> Path:
+def _report(
+    folder: StateFolder, now: Handover, removed: list[str], expiring: dict[str, str], *, keep_fence: bool
+) -> Path:
     path = folder.root / REPORT
     fields = {
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -116,6 +136,7 @@ def _report(folder: StateFolder, now: Handover, removed: list[str], *, keep_fenc
         "fence_kept": keep_fence,
         "source_gone": None if now.source_gone is None else datetime.fromtimestamp(now.source_gone, UTC).isoformat(),
         "removed": list(removed),
+        "expiring": expiring,
         "waived": list(read_waived(folder.root)),
         "past_fence": sum(1 for _ in read_letters(folder.root / LIST)),
         "dead_letters": folder.dead.exists() and folder.dead.stat().st_size > 0,

@@ -11,7 +11,7 @@ import orjson
 from whimbrel.changelog.record import read_table, table_line
 from whimbrel.durable import is_sound
 from whimbrel.errors import LogCorrupt
-from whimbrel.project import ConditionRule, IndexKey, IndexRule, KeyRule, TableRule
+from whimbrel.project import ConditionRule, IndexKey, IndexRule, KeyRule, TableRule, TtlRule
 from whimbrel.records import Table
 
 FORMAT = 1
@@ -86,6 +86,7 @@ def _rule(fields: Mapping[str, Any]) -> TableRule:
     found["partition_key"] = KeyRule(**fields["partition_key"])
     found["sort_key"] = KeyRule(**fields["sort_key"]) if fields["sort_key"] else None
     found["condition"] = ConditionRule(**fields["condition"]) if fields["condition"] else None
+    found["ttl"] = TtlRule(**fields["ttl"]) if fields.get("ttl") else None
     found["indexes"] = tuple(map(_index, fields["indexes"]))
     return TableRule(**found)
 

@@ -129,6 +129,9 @@ def _faults(family: list[TableMapping]) -> Iterator[str]:
                 "and an item does not say which of them protects it: write the same in both"
             )
     yield from _index_faults(family)
+    if len(names := {each.rule.ttl.attribute for each in family if each.rule.ttl}) > 1:
+        listed = ", ".join(map(repr, sorted(names)))
+        yield f"target {first.target!r}: a table has one attribute for its time to live, and these are {listed}"
 
 
 def _sharing_faults(one: TableMapping, other: TableMapping) -> Iterator[str]:

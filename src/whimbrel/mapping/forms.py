@@ -6,6 +6,7 @@ Each function raises Refused, naming its ``place``, for a value that has no such
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable
 from datetime import date
@@ -25,6 +26,7 @@ SOURCES = {  # of generated code, for each type of ``types`` that is made here
 }
 
 
+EXPIRY_KINDS = ("date", "datetime", "timestamp", "int", "computed")  # of columns that [table.ttl] takes
 _CALENDAR = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}( ([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?)?")
 
 
@@ -136,6 +138,14 @@ def _seconds_since_1970(text: str, place: str) -> Decimal:
         return days * 86_400 + (_seconds(time) if time else Decimal(0))
     except (ValueError, InvalidOperation):
         raise Refused(f"{place} is {text}, which is not a calendar date: it has no EPOCH") from None
+
+
+def expiry(value: Value, offset: int, place: str) -> str:
+    """Whole seconds since 1970, the part of a second cut off: of a time, or of what is such seconds already."""
+    if isinstance(value, int):
+        return str(value + offset)
+    text = calendar_text(value, place)
+    return str(math.floor(_seconds_since_1970(text, place)) + offset)
 
 
 def seconds(text: str) -> str:

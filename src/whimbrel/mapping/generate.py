@@ -80,6 +80,7 @@ def generate(design: Design) -> GeneratedCode:
         "calendar_text": forms.calendar_text,
         "epoch": forms.epoch,
         "epoch_ms": forms.epoch_ms,
+        "expiry": forms.expiry,
         "seconds": forms.seconds,
         "truth": forms.truth,
         "present": refusals.present_members,

@@ -12,9 +12,11 @@ from whimbrel.mapping.attributes import Added, Carried, Design, Key, Sharing
 from whimbrel.mapping.carried import carried_columns
 from whimbrel.mapping.columns import Columns
 from whimbrel.mapping.entries import INSIDE, entry_template, group_faults, list_order, place_faults
+from whimbrel.mapping.formats import Reference
+from whimbrel.mapping.forms import EXPIRY_KINDS
 from whimbrel.mapping.named import EMPTY, template_of, unknown_column
 from whimbrel.mapping.templates import Template, parse
-from whimbrel.mapping.trees import Leaf, parse_tree
+from whimbrel.mapping.trees import Leaf, Tree, parse_tree
 from whimbrel.mapping.values import BINARY_KINDS, NUMBER_KINDS
 from whimbrel.project import IndexRule, KeyRule, TableRule
 from whimbrel.records import Table
@@ -137,8 +139,23 @@ def _added(rule: TableRule, table: Table, faults: list[str]) -> tuple[Added, ...
     def in_table(place: str, text: str) -> Template:
         return template_of(place, text, table, faults)
 
-    trees = ((name, parse_tree(tree, in_table, f"attribute {name!r}")) for name, tree in rule.attributes.items())
-    return tuple(Added(name, tree) for name, tree in trees)
+    trees = [(name, parse_tree(tree, in_table, f"attribute {name!r}")) for name, tree in rule.attributes.items()]
+    return tuple(Added(name, tree) for name, tree in [*trees, *_time_to_live(rule, table, faults)])
+
+
+def _time_to_live(rule: TableRule, table: Table, faults: list[str]) -> list[tuple[str, Tree]]:
+    """The attribute of [table.ttl]: in seconds, as DynamoDB takes no others."""
+    if rule.ttl is None:
+        return []
+    name = rule.ttl.column
+    if name not in table.names:
+        faults.append(unknown_column("ttl names", name, table))
+        return []
+    if table.column(name).kind not in EXPIRY_KINDS:
+        kinds = ", ".join(EXPIRY_KINDS)
+        faults.append(f"ttl: column {name!r} ({table.column(name).kind}) is not a time: it takes {kinds}")
+        return []
+    return [(rule.ttl.attribute, Leaf("N", Template("", (Reference(name),)), rule.ttl.offset))]
 
 
 def _sole_column(text: str) -> str:

@@ -9,10 +9,13 @@ from whimbrel.mapping.templates import Template
 
 
 class Leaf(NamedTuple):
-    """``type`` is S, N or BOOL."""
+    """``type`` is S, N or BOOL. With an ``offset`` it is the time of a column, in whole seconds since 1970, and so many
+    more.
+    """
 
     type: str
     template: Template
+    offset: int | None = None
 
 
 class Branch(NamedTuple):

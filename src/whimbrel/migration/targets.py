@@ -21,6 +21,7 @@ from whimbrel.dynamodb.tables import (
     new_table,
     refuse_items,
 )
+from whimbrel.dynamodb.ttl import on_too_early, ttl_attribute
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.errors import Stopped, TargetError, TargetNotEmpty, TargetUnreachable
 from whimbrel.item import key_id
@@ -59,6 +60,10 @@ def open_targets(
                 refuse_own_items(wire, target, mine, stop)
             else:
                 refuse_items(Session(target).client(), name)
+    expiring = [name for name, mine in by_target.items() if any(each.rule.ttl for each in mine)]
+    for name in [name for name in expiring if found[name] is not None]:
+        if attribute := ttl_attribute(Session(target).client(), name):
+            raise on_too_early(name, attribute)
     return {name: id_of(description) for name, description in active.items()}
 
 

@@ -20,6 +20,7 @@ Tree = str | dict[str, Any]
 
 
 Code = bool | int | str
+_CENTURY = 100 * 366 * 86_400  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,17 @@ class ConditionRule:
 
 
 @dataclass(frozen=True, slots=True)
+class TtlRule:
+    """The attribute by which DynamoDB deletes items in time: that of ``column``, or its whole seconds since 1970, and
+    so many seconds more.
+    """
+
+    attribute: str
+    column: str
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class TableRule:
     """How one source table becomes items. ``shape`` is ``record``, ``document`` or ``group``.
 
@@ -95,6 +107,8 @@ class TableRule:
     ``condition`` protects items that somebody else wrote to, see ``mapping.conditions``.
 
     ``item``: "own" if no other source table writes these items; "shared" if the item is made of rows of several.
+
+    ``ttl`` adds the attribute of the table's time to live, which ``finish`` switches on.
 
     ``number``: of a source that is in several rules, which of these this one is, from 1 on; else 0.
     """
@@ -128,6 +142,7 @@ class TableRule:
     new_columns: str = "stop"
     assert_unique: bool = False
     condition: ConditionRule | None = None
+    ttl: TtlRule | None = None
     number: int = 0
 
     @property
@@ -166,6 +181,7 @@ def read_table_rule(section: Section, database: str) -> TableRule:
         indexes=tuple(_read_index(index) for index in section.optional_sections("index")),
         new_columns=section.one_of("new_columns", NEW_COLUMNS),
         condition=_read_condition(section.section("condition")) if section.has("condition") else None,
+        ttl=_read_ttl(section.section("ttl")) if section.has("ttl") else None,
         assert_unique=section.truth("assert_unique"),
         **(_read_entry(section.section("entry")) if shape == "group" else {}),
     )
@@ -217,6 +233,14 @@ def _read_index_key(section: Section) -> IndexKey:
     key = IndexKey(section.required("name"), section.one_of("type", ("S", "N", "B")))
     section.finish()
     return key
+
+
+def _read_ttl(section: Section) -> TtlRule:
+    rule = TtlRule(
+        section.required("attribute"), section.required("column"), section.integer("offset", 0, least=-_CENTURY)
+    )
+    section.finish()
+    return rule
 
 
 def _read_condition(section: Section) -> ConditionRule:

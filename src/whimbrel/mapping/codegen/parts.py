@@ -154,7 +154,10 @@ def tree_of(design: Design, added: Added, tree: Tree) -> str:
 
 
 def _leaf(design: Design, added: Added, leaf: Leaf) -> str:
-    text, place = text_of(design, leaf.template), f"attribute {added.name!r}"
+    place = f"attribute {added.name!r}"
+    if leaf.offset is not None:
+        return f'{{"N": expiry({variable_of(design, leaf.template.alone)}, {leaf.offset}, {place!r})}}'
+    text = text_of(design, leaf.template)
     if leaf.type == "N":
         return f'{{"N": exact_number({text}, {place!r})}}'
     if leaf.type == "BOOL":
