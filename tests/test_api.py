@@ -280,16 +280,18 @@ def open_to_others(folder: Path) -> list[str]:
 
 
 def test_a_run_ends_where_its_caller_says(people: Work) -> None:
-    project, stop, said = people.folder / "whimbrel.toml", threading.Event(), []
+    project, stop, said, running = people.folder / "whimbrel.toml", threading.Event(), [], []
 
     def stop_when_caught_up(update: whimbrel.Update) -> None:
         said.append(update.message)
         if update.progress.caught_up:
+            running.append(whimbrel.status(project).running)
             stop.set()
 
     done = whimbrel.migrate(project, until_caught_up=False, progress=stop_when_caught_up, stop=stop)
     assert (done.stopped, done.items_loaded) == (True, ROWS)
-    assert whimbrel.status(project).running is not None, "what `whimbrel status` shows of a run is there without a CLI"
+    assert running[0], "what `whimbrel status` shows of a run is there without a CLI"
+    assert whimbrel.status(project).running is None
     with pytest.raises(Stopped):
         whimbrel.verify(project, stop=stop)
 

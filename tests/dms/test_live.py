@@ -263,7 +263,7 @@ def test_init_from_dms_says_the_same_as_the_file(three_tables: DmsWork) -> None:
     output = work.folder / "made.toml"
     url = work.source.url("").rstrip("/")
     made = init(work, url, output)
-    assert "with 1 tables from" in made.output
+    assert "with 1 table from" in made.output
     assert f'url = "{url}"' in output.read_text()
     [rule] = load_project(output).tables
     assert rule.source == f"{work.database}.people"

@@ -20,7 +20,7 @@ def ended(work: Work, process: Any) -> str:
 
 @contextmanager
 def following(work: Work) -> Iterator[Any]:
-    (work.state / "status.json").unlink()
+    (work.state / "status.json").unlink(missing_ok=True)
     process = work.start("migrate")
     try:
         work.wait_for(lambda: applying(work), process)

@@ -72,8 +72,15 @@ class Live:
     ) -> None:
         self._messages.put(None)
         self._thread.join()
+        self._forget()
         if self._failure is not None and (error is None or isinstance(error, Stopped)):
             raise self._failure
+
+    def _forget(self) -> None:
+        """Nobody is at work any more. A file of another process stays: it may run beside a verification."""
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            if json.loads(self._file.read_bytes())["pid"] == os.getpid():
+                self._file.unlink()
 
     def say(self, message: str) -> None:
         self._messages.put(message)
