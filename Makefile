@@ -1,5 +1,6 @@
 # make demo      a live table becomes a DynamoDB table, on this machine, in some minutes
 # make demo-predict   SQL, a model, an endpoint and its renewal over such a table, in a minute; DATA=FILE takes the original
+# make playground   a private MariaDB and a local DynamoDB, and a shell to try whimbrel in: the tutorial begins there
 # make test      lint, types and the whole suite: what CI runs; WORKERS=n processes, three for two cores as servers are waited for
 # make test-all  also the slow ones: memory at large tables, every combination of servers, figures on the original data
 # make bench     side by side with what people would use instead; writes docs/benchmarks.md
@@ -25,13 +26,16 @@ export PYTHON
 # The suite starts whimbrel hundreds of times: each would compile all of it, and its libraries, for itself.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-predict test test-all suite bench chaos mutants fuzz coverage lint lock setup setup-predict setup-tests clean
+.PHONY: demo demo-predict playground test test-all suite bench chaos mutants fuzz coverage lint lock setup setup-predict setup-tests clean
 
 demo: setup
 	.venv/bin/python -m demo.run
 
 demo-predict: setup-predict
 	.venv/bin/python -m demo.predict $(if $(DATA),--data $(DATA))
+
+playground: setup
+	@.venv/bin/python -m demo.playground
 
 test: setup-tests
 	@$(MAKE) --no-print-directory -j2 lint suite WORKERS=$(WORKERS)
@@ -82,4 +86,4 @@ setup-tests:
 	@scripts/setup tests
 
 clean:
-	rm -rf .venv .servers .demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz .coverage .coverage.* src/*.egg-info
+	rm -rf .venv .servers .demo .playground build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz .coverage .coverage.* src/*.egg-info

@@ -15,8 +15,8 @@ from whimbrel.project import OFF, PASSWORD_VARIABLE, Project
 def init(url: str, output: Path, *, tables: tuple[str, ...], endpoint: str, dms: Path | None, **tls: str) -> int:
     made = verbs.init(url, output=output, tables=tables, endpoint=endpoint, dms=dms, **tls)
     left_out = f", {len(made.left_out)} left out (see its end)" if made.left_out else ""
-    tables = f"{made.tables} table{'' if made.tables == 1 else 's'}"
-    click.echo(f"Wrote {output} with {tables}{f' from {dms}' if dms else left_out}.")
+    written = f"{made.tables} table{'' if made.tables == 1 else 's'}"
+    click.echo(f"Wrote {output} with {written}{f' from {dms}' if dms else left_out}.")
     if made.password_given:
         click.echo(f"The password is not in it: set {PASSWORD_VARIABLE} in the environment.")
     click.echo(f"Next: edit the mapping in {output}, then `whimbrel check`.")
