@@ -36,6 +36,23 @@ AttributeValue = dict[str, Any]
 Item = dict[str, AttributeValue]
 
 
+class LookedUp(NamedTuple):
+    """Where a column's values come from that are not the table's own: from ``column`` of the row of ``parent`` (schema
+    and name) whose columns ``key``, which are unique there, hold exactly what ``by`` of ``child``, the table itself,
+    hold. NULL where there is no such row.
+
+    ``orphans`` is "" for such a column. One more column, which is carried nowhere, says whether there is a row, where a
+    row without one is left out ("omit") or a dead letter ("dead").
+    """
+
+    parent: tuple[str, str]
+    column: Column
+    key: tuple[Column, ...]
+    by: tuple[str, ...]
+    child: tuple[str, str]
+    orphans: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """One column of a source table, as far as values and mapping are concerned.
@@ -55,6 +72,7 @@ class Column:
     collation: str = ""
     members: tuple[str, ...] = ()
     type_name: str = ""  # the source's own words, e.g. "int(10) unsigned", for people
+    looked_up: LookedUp | None = None  # of a column that another table has
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +91,12 @@ class Table:
     @property
     def full_name(self) -> str:
         return f"{self.schema}.{self.name}"
+
+    @property
+    def stored(self) -> Table:
+        """The table without the columns that are looked up: as the source has it."""
+        own = tuple(column for column in self.columns if column.looked_up is None)
+        return self if len(own) == len(self.columns) else Table(self.schema, self.name, own, self.primary_key)
 
     def index(self, column: str) -> int:
         """Where ``column`` stands in a Row. Raises ValueError if the table has no such column."""

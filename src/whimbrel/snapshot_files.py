@@ -252,7 +252,8 @@ def over_columns(width: int, functions: Mapping[int, Callable[[Any], Any]]) -> C
     return made
 
 
-_FIELDS = [field.name for field in dataclasses.fields(Column)]  # asdict() takes ten times as long, for each chunk
+# asdict() takes ten times as long, for each chunk. What is looked up is no part of a table as it is stored.
+_FIELDS = [field.name for field in dataclasses.fields(Column) if field.name != "looked_up"]
 
 
 def table_to_json(table: Table) -> dict[str, Any]:

@@ -158,9 +158,14 @@ KINDS: dict[str, Kind] = {
         "an item's rows are not together in primary-key order: they are regrouped on disk",
         "Nothing; it takes some time and disk",
     ),
+    "looks-up": Kind(
+        INFO,
+        "columns of another table: a change there writes all items again whose rows look it up",
+        "See whether such columns change often, or are rather read from an item of their own",
+    ),
     "sample-only": Kind(
         INFO,
-        "a filter, computed or masked columns: what the server cannot count is only known from the mapped sample",
+        "a filter, computed, masked or looked-up columns: only the mapped sample tells what the server cannot count",
         "Look at `whimbrel preview` with more rows",
     ),
     "reserved-name": Kind(
@@ -371,9 +376,7 @@ KINDS: dict[str, Kind] = {
         "a table that cannot be read back from its items, though `reverse_user` is set",
         "Change the mapping, or cut over without `reverse_user`: then there is no way back",
     ),
-    "cutover-not-returned": Kind(
-        INFO, "a column that no item carries back", "Nothing to do, if rows can do without it"
-    ),
+    "cutover-not-returned": Kind(INFO, "a column that no item carries back", "Nothing, if rows can do without it"),
     "cutover-stall": Kind(
         WARNING, "the estimate is over max_stall: the cutover would be undone", "Allow more, or try in a quieter hour"
     ),
@@ -389,10 +392,6 @@ KINDS: dict[str, Kind] = {
         "a statement that no request of DynamoDB answers: joins, groups, figures over a table",
         "See the remedy",
     ),
-    "access-unread": Kind(
-        INFO, "statements that were not understood: they are listed in the report", "Look at them by hand"
-    ),
-    "access-statements": Kind(
-        WARNING, "performance_schema could not be read, or has nothing", "Give a log with `--statements FILE`"
-    ),
+    "access-unread": Kind(INFO, "statements that were not understood: the report lists them", "Read them by hand"),
+    "access-statements": Kind(WARNING, "performance_schema has nothing, or cannot be read", "Give `--statements FILE`"),
 }

@@ -22,6 +22,7 @@ from whimbrel.checks.following import (
 )
 from whimbrel.checks.groups import Partition, group_findings, partition_findings, partitions
 from whimbrel.checks.keys import KeyCounts, key_findings, uncounted_findings
+from whimbrel.checks.lookups import lookup_findings
 from whimbrel.checks.reserved import name_findings
 from whimbrel.checks.sample import ROWS, ItemSizes, Mapped, corrected, item_sizes, mapped_sample, refused
 from whimbrel.checks.scan import SCANNED, SCANNED_ANYWAY, scanned
@@ -193,6 +194,7 @@ def _check_table(
     found += of_rows
     if scope.whole and read:
         facts.rows, facts.exact = read, True
+    found += attempt("look-ups", lambda: list(lookup_findings(queries, mapping, scope, facts.rows)), [])
     items = 0
     if counts(mapping):
         items, of_keys = attempt("keys", lambda: key_findings(queries, mapping, scope), KeyCounts(0, []))
@@ -221,7 +223,7 @@ def _of_mapped_rows(
     queries: TimedQueries, mapping: TableMapping, scope: Scope, facts: TableFacts, sample: list[Mapped]
 ) -> list[Finding]:
     """What mapping the rows themselves finds: all of them if they are few or cannot be counted by the server."""
-    counted = counts(mapping) and not mapping.rule.columns and not mapping.rule.mask
+    counted = counts(mapping) and not mapping.seen.uses
     limit = min(SCANNED_ANYWAY if counted else SCANNED, bearable_rows(queries, mapping.table))
     if scope.whole and facts.rows <= limit:
         try:
@@ -230,7 +232,9 @@ def _of_mapped_rows(
             pass  # said below
     found = refused(mapping, sample)
     if not counted:
-        found.append(finding("sample-only", mapping.source, "it has a filter, computed or masked columns"))
+        found.append(
+            finding("sample-only", mapping.source, "it has a filter, or columns that are computed, masked or looked up")
+        )
     return found
 
 

@@ -34,7 +34,7 @@ _FIXED = {
 
 def in_sql(mapping: TableMapping, *templates: Template) -> bool:
     """Whether the server can make these texts: they use only columns as they are in the source, not computed ones."""
-    made = {*mapping.rule.columns, *mapping.rule.mask}
+    made = mapping.seen.uses
     return all(
         part.column in mapping.table.names and part.column not in made and form_in_sql(part, "", "") is not None
         for each in templates
@@ -44,7 +44,8 @@ def in_sql(mapping: TableMapping, *templates: Template) -> bool:
 
 def counts(mapping: TableMapping) -> bool:
     """Whether the server can count the rows and the keys of this mapping."""
-    return not mapping.rule.filter and in_sql(mapping, *(key.template for key in mapping.design.keys))
+    leaves_out = mapping.rule.filter or any(each.orphans != "null" for each in mapping.rule.lookups)
+    return not leaves_out and in_sql(mapping, *(key.template for key in mapping.design.keys))
 
 
 def literal(text: str) -> str:

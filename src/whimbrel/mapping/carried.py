@@ -14,7 +14,7 @@ def carried_columns(
     rule: TableRule, table: Table, keys: tuple[Key, ...], said: set[str], faults: list[str]
 ) -> tuple[Carried, ...]:
     """Record: all columns but those excluded or a key attribute as they stand. Group: the entry's columns."""
-    left_out = set(rule.exclude)
+    left_out = {*rule.exclude, *(one.name for one in table.columns if one.looked_up and one.looked_up.orphans)}
     if rule.shape == "group":
         left_out |= said
     elif rule.shape == "record":

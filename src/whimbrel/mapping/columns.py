@@ -17,7 +17,7 @@ class Columns:
     """``table`` has the columns as the mapping sees them; ``row`` makes its rows from the source's.
 
     A computed column of a source column's name stands in its place, others come after, those of before images last.
-    ``uses`` says which of the source's columns a computed one is made from.
+    ``uses`` says which of the source's columns a computed one is made from, and by which of them one is looked up.
     ``constants`` are the texts of computed ones that use no column.
     ``provenance_columns`` have change metadata: what ``row`` makes of them depends on its arguments.
     """
@@ -36,8 +36,12 @@ class Columns:
         )
         if len(faults) > noted:
             self._expressions = None
+        self._there = [
+            (source.index(one.name), one) for one in source.columns if one.looked_up and one.looked_up.orphans
+        ]
         uses = self._expressions.uses if self._expressions else {}
-        self.uses = {name: uses.get(name, ()) for name in expressions}
+        self.uses = {one.name: one.looked_up.by for one in source.columns if one.looked_up}
+        self.uses |= {name: self._stored(uses.get(name, ())) for name in expressions}
         self.constants = self._expressions.constants if self._expressions else {}
         self._extra = [name for name in expressions if name not in source.names]
         self._replaced = [(source.index(name), name) for name in expressions if name in source.names]
@@ -46,12 +50,18 @@ class Columns:
         self.table = self._seen(source) if expressions else source
         self._before: list[int] = []
         self._look_back(rule, faults)
-        self.changed = self._expressions is not None or bool(self._before)
+        self.changed = self._expressions is not None or bool(self._before) or bool(self._there)
+        if rule.lookups and self.provenance_columns:
+            faults.append("change metadata and before images are not for a table that looks columns up")
 
     @property
     def filtered_by(self) -> tuple[str, ...]:
         """The source's columns that decide whether a row is left out."""
         return self._expressions.uses.get(FILTER, ()) if self._expressions else ()
+
+    def _stored(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """The columns by which those of ``names`` are looked up that are, and the others."""
+        return tuple(dict.fromkeys(by for name in names for by in self.uses.get(name, (name,))))
 
     def sources(self, name: str) -> tuple[str, ...]:
         """The source's columns behind the column ``name``."""
@@ -60,8 +70,12 @@ class Columns:
     def row(self, row: Row, provenance: Provenance = UNKNOWN, before: Row | None = None) -> Row | None:
         """None if the filter leaves it out. ``before`` is the row that an update changed, as the mapping sees it.
 
-        Raises Refused if an expression fails.
+        Raises Refused if an expression fails, or for an orphan that is to be a dead letter.
         """
+        for index, one in self._there:
+            if row[index] is None:
+                _refuse_orphan(one)
+                return None
         if self._expressions is not None:
             computed = self._expressions.evaluate(row, provenance)
             if computed is None:
@@ -114,6 +128,13 @@ class Columns:
                 added.append(replace(table.column(column), name=name, nullable=True))
         self.provenance_columns |= {column.name for column in added}
         self.table = replace(table, columns=(*table.columns, *added)) if added else table
+
+
+def _refuse_orphan(one: Column) -> None:
+    looked = one.looked_up
+    assert looked is not None, "the column says that the other table's row is there"
+    if looked.orphans == "dead":
+        raise Refused(f"no row of {'.'.join(looked.parent)} has what is in {', '.join(map(repr, looked.by))}")
 
 
 def _untyped(rule: TableRule, made: Expressions) -> list[str]:

@@ -90,6 +90,10 @@ class Inverse:
         self._index = [self.table.index(name) for name in self.columns]
         self._known = returns.known
         self._fields = frozenset(one.attribute for one in design.carried)
+        # What is looked up is not known, but an item that is there had the other table's row, if it must.
+        self._blank: tuple[Value, ...] = tuple(
+            "" if column.looked_up and column.looked_up.orphans else None for column in self.table.columns
+        )
         self._filtered = bool(mapping.seen.filtered_by)
 
     def belongs(self, key: Item) -> bool:
@@ -188,7 +192,7 @@ class Inverse:
 
     def _row(self, part: _Part, keys: list[dict[str, Value]], key: bytes) -> Row:
         """The one row that the mapping would put where ``part`` was found."""
-        row: list[Value] = [None] * len(self.table.columns)
+        row: list[Value] = list(self._blank)
         missing: list[Column] = []
         said: dict[str, Value] = {}
         for column, attribute, read, index in self._readers:

@@ -83,12 +83,17 @@ class _Findings:
             doubtful = template.ambiguity(mapping.design.columns)
             if doubtful and not self._carried().issuperset(template.columns):
                 yield Obstacle(mapping.source, template.columns[0], doubtful)
+        for name in (*mapping.design.key_columns, *mapping.design.entry_name.columns):
+            if self._is_looked_up(name):
+                yield Obstacle(mapping.source, name, "looked up in another table, and it makes the row's place")
         if self.extra:
             yield from self._extra_obstacles()
 
     def notes(self) -> Iterator[Obstacle]:
         source = self.mapping.source
         for name in self.table.names:
+            if self._is_looked_up(name):
+                continue  # said below: it is another table's
             if name in self.filled.generated:
                 yield Obstacle(source, name, "generated: left to the server")
             elif name in self.read:
@@ -103,7 +108,12 @@ class _Findings:
         for each in self._computed():
             yield Obstacle(source, "", f"attribute {each!r} is computed: what is written to it does not come back")
 
+    def _is_looked_up(self, name: str) -> bool:
+        return name in self.table.names and self.table.column(name).looked_up is not None
+
     def _obstacle(self, name: str) -> str:
+        if self._is_looked_up(name):
+            return ""
         if name in self.table.primary_key:
             what = "it is of the primary key"
         elif name in self.mapping.group_columns:
@@ -176,6 +186,8 @@ def _checked(mapping: TableMapping, read: frozenset[str]) -> tuple[tuple[str, ..
 
     def is_made(names: tuple[str, ...]) -> bool:
         """A zero that has a sign loses it as a number of DynamoDB, and keeps it in a text."""
+        if any(column.looked_up for column in mapping.table.columns if column.name in names):
+            return False  # the other table's row is not at hand
         sources = {source for name in names for source in seen.sources(name)}
         signed = any(mapping.table.column(name).kind in ("float", "double") for name in sources)
         return sources <= read and not signed and design.provenance_columns.isdisjoint(names)

@@ -8,6 +8,10 @@ written for. What differs from it is decided by name, never guessed:
 - a dropped column: it must be excluded;
 - a column of another type: its values must be the same in the target, or it must be excluded;
 - a column that has the name of an earlier one and other values, likewise. A rename is a drop and an add.
+
+Where the rule looks columns up, they are the other table's as it is now, whose values must be the same as at the start.
+Rows that wait for the other table's changes are kept as they were (see ``migration.joins``): so of a table that looks
+something up, a column that came later is not carried.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from dataclasses import replace
 from whimbrel.errors import MappingError, SchemaDrift
 from whimbrel.mapping.attributes import Sharing
 from whimbrel.mapping.design import TableMapping, compile_mapping
+from whimbrel.mapping.lookups import NO_PARENTS, Parents, joined
 from whimbrel.mapping.meeting import may_meet, meeting
 from whimbrel.project import TableRule
 from whimbrel.records import Column, Table
@@ -39,17 +44,19 @@ class Versions:
         first: Table,
         known: Iterable[str] = (),
         sharing: Sharing | None = None,
+        parents: Parents = NO_PARENTS,
     ) -> None:
         self.rule = rule
         self.first = first
         self._known = frozenset(known) | frozenset(first.names)
         self._sharing = sharing
+        self.parents = parents
         self._mappings: dict[Table, TableMapping] = {}
         self._apart: list[Versions] = []
 
     def shared(self, sharing: Sharing) -> Versions:
         """The same, knowing what other tables demand of the items that this one shares with them."""
-        return Versions(self.rule, self.first, self._known, sharing)
+        return Versions(self.rule, self.first, self._known, sharing, self.parents)
 
     def keep_apart(self, other: Versions) -> None:
         """No key of this rule's items is ever one of the other's: proved of the tables as they are, and again of each
@@ -63,6 +70,7 @@ class Versions:
         Raises MappingError if the rule does not fit the first version, SchemaDrift if it does not say what becomes of
         what changed since, or does not fit any more.
         """
+        table = table.stored
         made = self._mappings.get(table)
         if made is None or replaced:
             made = self._mappings[table] = self._compiled(self.rule_for(table, replaced), table)
@@ -78,13 +86,13 @@ class Versions:
         """The mapping by which to read rows from a table that is as ``now`` has it: by the first version's columns if
         they are all still there, so that what the snapshot makes of a row does not depend on when it read it.
         """
-        first, table = self.first, now.table
+        first, table = self.first, now.table.stored
         same = set(first.columns) <= set(table.columns) and first.primary_key == table.primary_key
         return self.of(first) if same else now
 
     def new_columns(self, table: Table) -> tuple[str, ...]:
         """Columns of ``table`` that came after the first version."""
-        return tuple(name for name in table.names if name not in self.first.names)
+        return tuple(name for name in table.stored.names if name not in self.first.names)
 
     def altered(self, table: Table) -> tuple[str, ...]:
         """Columns that are carried and came after the first version, and those that went."""
@@ -135,7 +143,7 @@ class Versions:
 
     def _fitting(self, rule: TableRule, table: Table) -> TableMapping:
         try:
-            return compile_mapping(rule, table, self._sharing)
+            made = compile_mapping(rule, joined(rule, table, self.parents), self._sharing)
         except MappingError as error:
             if table == self.first:
                 raise
@@ -143,6 +151,31 @@ class Versions:
             raise SchemaDrift(
                 message, place=table.full_name, hint=f"Fix the mapping {GO_ON[:-1]}, {_START_OVER}"
             ) from error
+        self._refuse_looked_up(made)
+        return made
+
+    def _refuse_looked_up(self, made: TableMapping) -> None:
+        """Raises SchemaDrift where look-ups would give other values than before, or rows that wait for them have not
+        all that is carried now.
+        """
+        for each in self.rule.lookups:
+            parent = self.parents[each.parent]
+            old = parent.first.column(each.column) if each.column in parent.first.names else None
+            new = parent.now.column(each.column)
+            if old is None or (old != new and not same_values(old, new)):
+                raise SchemaDrift(
+                    f"schema changed: column {each.column!r}, which {self.rule.source} looks up, has other values",
+                    place=each.parent,
+                    hint=f"Look nothing up there {GO_ON[:-1]}, {_START_OVER}",
+                )
+        came = [one.column.name for one in made.design.carried if one.column.name in self.new_columns(made.table)]
+        if self.rule.lookups and came:
+            raise SchemaDrift(
+                f"schema changed: new {_counted('column', came)} {', '.join(map(repr, came))} of a table that looks "
+                f"columns up",
+                place=self.rule.source,
+                hint=f'Write new_columns = "ignore" or exclude it in its [[table]], {GO_ON[:-1]}, {_START_OVER}',
+            )
 
 
 def fitted(rule: TableRule, first: Table, table: Table, known: Collection[str]) -> TableRule:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from whimbrel.changelog.files import ChangeLogReader, LogPoint
@@ -15,6 +15,7 @@ from whimbrel.mapping.fold import by_table
 from whimbrel.mapping.versions import Versions
 from whimbrel.migration.dead import DeadLetters
 from whimbrel.migration.dirty import DirtyKeys
+from whimbrel.migration.joins import Joins
 from whimbrel.migration.progress import Progress
 from whimbrel.migration.provenance import Provenances
 from whimbrel.migration.state import CheckpointStore, with_held
@@ -41,8 +42,11 @@ class Applier:
         checkpoints: CheckpointStore,
         progress: Progress,
         began: float = 0.0,
+        joins: Joins | None = None,
     ) -> None:
-        """``began`` is when the migration did, seconds since the epoch."""
+        """``began`` is when the migration did, seconds since the epoch. ``joins``, if any, are open, and closed with
+        this.
+        """
         self._reader = reader
         self._versions = versions
         self._rules = rules_by_table(versions)
@@ -52,16 +56,21 @@ class Applier:
         self._checkpoints = checkpoints
         self._progress = progress
         self._began = began
+        self._joins = joins
+        self._unsaved = False  # something was applied since the last save
         self._saved_at = 0.0
         self._batch = FIRST_BATCH
         self._passed_to: tuple[LogPoint, Commit, int] | None = None  # written whole up to here, saved or not
-        progress.applied_position = checkpoints.now.applied_position
         progress.applied = self._applied = reader.total
         if checkpoints.now.counters.get("applied", reader.total) != reader.total:
             self.close()
             raise self._disagree(
                 f"the checkpoint has {checkpoints.now.counters['applied']:,} changes applied", reader.total
             )
+        progress.applied_position = checkpoints.now.applied_position
+        point, waited_for = checkpoints.now.applied, joins.waited_for if joins else None
+        if point and waited_for:
+            self._passed_to = point, waited_for, reader.total
 
     def idle(self) -> None:
         """Save what was applied, and wait a moment for more to come."""
@@ -70,13 +79,20 @@ class Applier:
         time.sleep(POLL_SECONDS)
 
     def step(self) -> int:
-        """Apply one batch; returns how many records it had (0: the log has nothing new)."""
+        """Apply one batch; returns how many records it had (0: the log has nothing new). Where rows wait for what they
+        look up, no batch is read before these are written.
+        """
+        if self._joins and self._joins.waiting:
+            return self._write_waiting(self._joins)
         began, number = time.monotonic(), self._reader.handed_out
-        batch = self._reader.read(self._batch)
+        batch = self._read()
         self._progress.log_drained = False
         changes = [record for record in batch if isinstance(record, Change)]
         if changes:
-            self._applied += self._apply(changes, Provenances(self._reader, batch, number, self._began))
+            provenances = Provenances(self._reader, batch, number, self._began)
+            applied = [self._apply(portion, provenances) for portion in self._portions(changes)]
+            self._applied += self._joins.take_count() if self._joins else sum(applied)
+            self._unsaved = True
         if self._applied != self._reader.handed_out:
             raise self._disagree(f"{self._applied:,} changes were applied", self._reader.handed_out)
         commits = [record for record in batch if isinstance(record, Commit)]
@@ -85,6 +101,27 @@ class Applier:
         self._progress.applying = self._reader.handed_out - self._reader.total
         self._adapt(len(batch), time.monotonic() - began)
         return len(batch)
+
+    def _portions(self, changes: list[Change]) -> Iterable[list[Change]]:
+        return self._joins.of(changes) if self._joins else [changes]
+
+    def _read(self) -> list[Change | Commit]:
+        """One batch. What look-ups read is saved as of the end of a transaction, where the log can be read on: so a
+        batch ends there, unless the transaction is a long one.
+        """
+        batch, reader = self._reader.read(self._batch), self._reader
+        if self._joins:
+            while reader.handed_out > reader.total and len(batch) < 2 * self._batch and (more := reader.read(1)):
+                batch += more
+        return batch
+
+    def _write_waiting(self, joins: Joins) -> int:
+        portion = joins.more()
+        self._apply(portion, Provenances(self._reader, [], self._reader.handed_out, self._began))
+        self._unsaved = True
+        self._show_passed()
+        self._save_at_times()
+        return max(1, len(portion))
 
     def quiet(self) -> None:
         """Between two batches nothing is on its way to the target."""
@@ -140,26 +177,46 @@ class Applier:
         assert point is not None
         self._passed_to = point, commit, self._reader.total
         self._progress.applied = self._reader.total
-        self._progress.applied_position = commit.position
-        self._progress.applied_time = commit.timestamp
+        self._show_passed()
+        self._save_at_times()
+
+    def _show_passed(self) -> None:
+        """Nobody is told of a place before the rows that wait for it are written."""
+        if self._passed_to and not (self._joins and self._joins.waiting):
+            _, commit, _ = self._passed_to
+            self._progress.applied_position = commit.position
+            self._progress.applied_time = commit.timestamp
+
+    def _save_at_times(self) -> None:
         if time.monotonic() - self._saved_at >= SAVE_SECONDS:
             self.save()
 
     def close(self) -> None:
         """Close the change log; nothing is saved by it."""
         self._reader.close()
+        if self._joins:
+            self._joins.close()
 
     def save(self) -> None:
         """Save how far the target is: to the end of the last batch written whole.
 
         Not to the reader's place, which may be past a batch that was broken off.
         """
-        if self._passed_to is None or self._passed_to[0] == self._checkpoints.now.applied:
+        if self._passed_to is None:
             return
         point, commit, applied = self._passed_to
+        # Of what look-ups read there is one state, the newest: it is saved only where the log can be read on from it.
+        newest = self._unsaved and self._reader.handed_out == self._reader.total
+        if not newest if self._joins else point == self._checkpoints.now.applied:
+            return
         self._progress.captured = max(self._progress.captured, self._reader.total + self._reader.unread().changes)
         now = self._checkpoints.now.with_applied(point, commit.position, commit.timestamp)
+        if self._joins and self._joins.waiting:
+            now = replace(self._checkpoints.now, applied=point)  # the Position stays: not all before it is written
         now = replace(now, counters={**now.counters, "applied": applied})
         self._dirty.save(applied)  # before the Checkpoint passes what is in it
+        if self._joins:
+            self._joins.save(point, applied, commit)  # likewise, and it is never ahead by more than one save
+        self._unsaved = False
         self._checkpoints.save(with_held(now, self._progress))
         self._saved_at = time.monotonic()

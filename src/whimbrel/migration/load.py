@@ -18,6 +18,7 @@ from whimbrel.dynamodb.write import Writer
 from whimbrel.errors import LogCorrupt, StateError, Stopped
 from whimbrel.mapping.design import TableMapping
 from whimbrel.migration.dead import DeadLetters
+from whimbrel.migration.joins import Joins
 from whimbrel.migration.load_part import ChunkFile, ChunkWork, PartLoader, Written, chunk_loading
 from whimbrel.migration.portions import Portions, Sized
 from whimbrel.migration.progress import Progress
@@ -75,7 +76,9 @@ class Loader:
         stop: threading.Event,
         provenance: Provenance,
         crew: Crew | None = None,
+        joins: Joins | None = None,
     ) -> None:
+        """``joins``, of a table that looks columns up, has what it looks up."""
         self._mapping = mapping
         self._writer = writer
         self._dead = dead
@@ -85,6 +88,7 @@ class Loader:
         self._stop = stop
         self._provenance = provenance
         self._crew = crew
+        self._joins = joins
 
     def load(self, plan: Plan, spill_folder: Path) -> int:
         """Load what is not loaded yet. Returns the number of a chunk whose file is not what ``plan`` says, or 0.
@@ -117,7 +121,7 @@ class Loader:
                     return self._load_by_workers(plan, due[number:], self._crew, targets, spill_folder)
             if (export := fitting(plan, chunk)) is None:
                 return chunk.number
-            self._load_part(chunk.number, export.sized())
+            self._load_part(chunk.number, self._rows(export))
             rows += export.rows
             left -= export.rows
         return 0
@@ -160,12 +164,15 @@ class Loader:
                     return 0
                 if (export := fitting(plan, chunk)) is None:
                     return chunk.number
-                for rows in export:
+                for rows, _ in self._rows(export):
                     groups.add(rows)
             for number in range(partitions):
                 if self._is_due(number + 1):
                     self._load_part(number + 1, groups.sized(number))
         return 0
+
+    def _rows(self, export: ChunkReader) -> Iterable[Sized]:
+        return self._joins.joined_parts(export.table, export.sized()) if self._joins else export.sized()
 
     def _is_due(self, number: int) -> bool:
         return not self._stop.is_set() and number not in self._checkpoints.now.table(self._mapping.source).loaded
@@ -240,6 +247,12 @@ def fitting(plan: Plan, chunk: Chunk) -> ChunkReader | None:
     except LogCorrupt as error:
         log.warning("chunk file", extra={"reason": str(error)})
         return None
+
+
+def damaged_again(path: object) -> LogCorrupt:
+    """Of a chunk's file that was read from the source a second time."""
+    hint = "Check the disk; then run the same command again: the chunk is read from the source again."
+    return LogCorrupt("is damaged again, just after it was written", place=str(path), hint=hint)
 
 
 def chunk_file(plan: Plan, chunk: Chunk) -> ChunkFile:

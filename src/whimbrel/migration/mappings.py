@@ -6,12 +6,14 @@ takes what another refuses.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from whimbrel import checkpoint
 from whimbrel.errors import MappingError, PrivilegeError, ProjectError, UnsupportedSource, WhimbrelError
 from whimbrel.mapping.design import TableMapping
 from whimbrel.mapping.family import compile_family
+from whimbrel.mapping.lookups import Parent, Parents, keys_to_prove
 from whimbrel.mapping.versions import Versions
 from whimbrel.migration import history
 from whimbrel.migration.history import History, Name
@@ -61,9 +63,11 @@ def read_mappings(project: Project, connection: Mysql) -> Mappings:
         else:
             found.append((replace(rule, source=table.full_name), table))
     faults += _named_otherwise(found)
-    parts = [(_versions(rule, table, past), table) for rule, table in found]
+    parents = _parents(found, past)
+    parts = [(_versions(rule, table, past, parents), table) for rule, table in found]
     compiled = compile_family(parts)
     faults += compiled.faults
+    faults += _lookup_faults(project, [rule for rule, _ in found], parents, connection)
     return Mappings(
         replace(project, tables=tuple(rule for rule, _ in found)),
         {(table.schema, table.name): table for _, table in found},
@@ -95,10 +99,51 @@ def unproven(connection: Mysql, mapping: TableMapping) -> list[str]:
     ]
 
 
-def _versions(rule: TableRule, table: Table, past: History | None) -> Versions:
-    name = (table.schema, table.name)
-    first = past.starts().get(name, table) if past else table
-    return Versions(rule, first, past.columns(name) if past else ())
+def _versions(rule: TableRule, table: Table, past: History | None, parents: Parents) -> Versions:
+    known = past.columns((table.schema, table.name)) if past else ()
+    return Versions(rule, _first(table, past), known, parents=parents)
+
+
+def _first(table: Table, past: History | None) -> Table:
+    return past.starts().get((table.schema, table.name), table) if past else table
+
+
+def _parents(found: Sequence[tuple[TableRule, Table]], past: History | None) -> Parents:
+    rules: dict[str, list[TableRule]] = {}
+    for rule, table in found:
+        rules.setdefault(table.full_name, []).append(rule)
+    return {table.full_name: Parent(tuple(rules[table.full_name]), _first(table, past), table) for _, table in found}
+
+
+def _lookup_faults(
+    project: Project, rules: Sequence[TableRule], parents: Parents, connection: Mysql
+) -> list[WhimbrelError]:
+    """What one rule alone does not say: that these engines can look up, that there is no other rule of the table, and
+    that a key which is not the primary one tells a row.
+    """
+    looking = [rule for rule in rules if rule.lookups]
+    faults: list[WhimbrelError] = []
+    engines = [
+        ("apply", "lambda" if project.stream else ""),
+        ("load", "spark" if project.spark else project.loader.removeprefix("process")),
+    ]
+    for rule in looking:
+        faults += [
+            MappingError(
+                f'{rule.source} looks columns up, which {step}.engine = "{engine}" cannot: it has the row alone',
+                hint=f'Use {step}.engine = "process", or leave the look-ups out.',
+            )
+            for step, engine in engines
+            if engine
+        ]
+        if sum(rule.source == other.source for other in rules) > 1:
+            message = f"{rule.source} looks columns up, and has several [[table]] sections"
+            faults.append(MappingError(message, hint="Look nothing up there, or keep one of them."))
+        for parent, key in keys_to_prove(rule, parents):
+            if not any(set(one) == set(key) for one in unique_keys(connection, parent)):
+                message = f"{rule.source} looks up by ({', '.join(key)}), which is not a unique key without NULLs"
+                faults.append(MappingError(message, place=parent.full_name, hint="Name a key that tells one row."))
+    return faults
 
 
 def _named_otherwise(found: list[tuple[TableRule, Table]]) -> list[WhimbrelError]:

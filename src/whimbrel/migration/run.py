@@ -23,7 +23,7 @@ from whimbrel.changelog.files import ChangeLogReader
 from whimbrel.checkpoint import RunLock
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.dynamodb.write import Writer
-from whimbrel.errors import LogCorrupt, StateError
+from whimbrel.errors import StateError
 from whimbrel.handed_over import refuse_handed_over
 from whimbrel.mapping.design import TableMapping
 from whimbrel.mapping.provenance import of_snapshot
@@ -33,20 +33,23 @@ from whimbrel.migration.capture import Capture
 from whimbrel.migration.dead import DeadLetters
 from whimbrel.migration.dirty import DirtyKeys
 from whimbrel.migration.history import History
+from whimbrel.migration.join_fill import filled_joins, opened_joins
+from whimbrel.migration.joins import Joins
 from whimbrel.migration.kept_export import KeptExport
 from whimbrel.migration.kept_state import KeptState, open_bucket
-from whimbrel.migration.load import ChunkLoader, Crew, Loader, is_loaded
+from whimbrel.migration.load import ChunkLoader, Crew, Loader, damaged_again, is_loaded
 from whimbrel.migration.mark import Claim
 from whimbrel.migration.prepare import Prepared, followable, lineage_of, not_altered, same_rules
 from whimbrel.migration.progress import Progress, TableCounts
 from whimbrel.migration.send import Sender
 from whimbrel.migration.snapshot import Snapshot, read_together, small_together
 from whimbrel.migration.spark.submitted import SparkLoader, SparkWork, end_jobs_of_before
-from whimbrel.migration.state import CheckpointStore, StateFolder, with_held
+from whimbrel.migration.state import CheckpointStore, StateFolder, refuse_remains, with_held
 from whimbrel.migration.stream import perhaps_sent, refuse_without_stream, sender, take
 from whimbrel.migration.targets import check_targets, open_targets
 from whimbrel.migration.watch import SourceWatch
 from whimbrel.mysql.connect import clock, connect
+from whimbrel.mysql.plan import Plan
 from whimbrel.mysql.visible import Start, fixed_start
 from whimbrel.records import ItemOperation, Position, Provenance
 from whimbrel.workers import processes
@@ -143,7 +146,7 @@ class Run:
         """
         if self.phase != "new":
             return None
-        self._refuse_remains()
+        refuse_remains(self.folder)
         tables = list(self.prepared.tables.values())
         with closing(connect(self.prepared.project.source)) as connection:
             began = clock(connection)  # before the start, so that no change is older than it
@@ -207,43 +210,50 @@ class Run:
         self._open_targets()
         if self.prepared.project.stream:
             take(self.prepared.project, self.wire, self.checkpoints.now.migration, self.stop)
-        for source, mapping in self.prepared.mappings.items():
-            self._enter("load", source)
-            while not is_loaded(mapping, self.checkpoints.now.table(source)):
-                self._load(source)
-                if self.stop.is_set():
-                    return
-        self._move_from("load")
+        made_of = self.folder.lookups, self.prepared, self.checkpoints, self._snapshot_of, self._read_again
+        with filled_joins(*made_of, self.stop) as joins:
+            for source, mapping in self.prepared.mappings.items():
+                self._enter("load", source)
+                while not is_loaded(mapping, self.checkpoints.now.table(source)):
+                    if self.stop.is_set():
+                        return
+                    self._load(source, joins)
+        if not self.stop.is_set():
+            self._move_from("load")
 
-    def _load(self, source: str) -> None:
+    def _load(self, source: str, joins: Joins | None) -> None:
         """Load what the plan of the export has, and make whole first what of it is not. A chunk whose file turns out
         not to fit is read again by the next call.
         """
-        snapshot = self._snapshot_of(source)
-        plan = snapshot.whole()
+        plan = self._snapshot_of(source).whole()
         if self.stop.is_set():
             return
         assert plan.table is not None
         mapping = self.prepared.versions[source].of(plan.table)  # the table may have been altered since
-        if unfit := self._loader(mapping).load(plan, self.folder.spill):
-            path = plan.file(plan.chunks[unfit - 1])
-            if str(path) in self._unfit:
-                hint = "Check the disk; then run the same command again: the chunk is read from the source again."
-                raise LogCorrupt("is damaged again, just after it was written", place=str(path), hint=hint)
-            self._unfit.add(str(path))
-            snapshot.read_again(plan, unfit)
+        if unfit := self._loader(mapping, joins).load(plan, self.folder.spill):
+            self._read_again(source, plan, unfit)
         elif not self.stop.is_set() and not is_loaded(mapping, self.checkpoints.now.table(source)):
             hint = "Begin again with a new state folder and target table, and please report this."
             raise StateError("the parts that are loaded are not those of the plan", place=str(plan.path), hint=hint)
 
-    def _loader(self, mapping: TableMapping) -> ChunkLoader:
+    def _loader(self, mapping: TableMapping, joins: Joins | None) -> ChunkLoader:
         project, done = self.prepared.project, self.checkpoints.now.table(mapping.source)
         kept = (self.dead, self.checkpoints, self.progress, self.stop)
+        if mapping.rule.lookups:  # by this process, which has what is looked up
+            return Loader(mapping, self.writer, *kept, self.of_snapshot, joins=joins)
         if project.spark and done.rows_exported >= project.spark.least_rows:
             spark = SparkWork(self.prepared, self._begun, self.of_snapshot, self.claim.sure)
             return SparkLoader(spark, mapping, *kept)
         crew = Crew(processes(project.workers), project.target, self._lock.descriptor, self.claim.sure)
         return Loader(mapping, self.writer, *kept, self.of_snapshot, crew)
+
+    def _read_again(self, source: str, plan: Plan, number: int) -> None:
+        """Chunk ``number``, whose file does not fit. Raises LogCorrupt if that happens again."""
+        path = plan.file(plan.chunks[number - 1])
+        if str(path) in self._unfit:
+            raise damaged_again(path)
+        self._unfit.add(str(path))
+        self._snapshot_of(source).read_again(plan, number)
 
     def applier(self) -> Applier | Sender:
         """What plays the log into the target, or has it played. Raises StateError before the load is complete."""
@@ -259,9 +269,10 @@ class Run:
                 self.prepared, self._begun, self.wire, self.dead, dirty, self.checkpoints, self.progress, self.stop
             )
         refuse_without_stream(self.folder)
-        reader = ChangeLogReader(self.folder.log, self.checkpoints.now.applied)
-        versions, began = self.prepared.versions, self._begun.began
-        return Applier(reader, versions, self.writer, self.dead, dirty, self.checkpoints, self.progress, began)
+        # First: it may be that the Checkpoint is still to follow what it has.
+        joins, versions = opened_joins(self.folder.lookups, self.prepared, self.checkpoints), self.prepared.versions
+        reader, began = ChangeLogReader(self.folder.log, self.checkpoints.now.applied), self._begun.began
+        return Applier(reader, versions, self.writer, self.dead, dirty, self.checkpoints, self.progress, began, joins)
 
     def _open_dirty(self) -> DirtyKeys:
         self.dirty = DirtyKeys(self.folder, self.checkpoints.now, perhaps_sent(self.prepared.project))
@@ -317,16 +328,6 @@ class Run:
     def _begun(self) -> History:
         assert self.history is not None, "the tables are recorded with the start"
         return self.history
-
-    def _refuse_remains(self) -> None:
-        """Rows and changes from before the start would be taken for newer ones."""
-        remains = [path for path in (self.folder.log, self.folder.root / "export") if path.exists()]
-        if remains:
-            raise StateError(
-                "belongs to a migration whose checkpoint is missing",
-                place=str(remains[0]),
-                hint="Restore checkpoint.json from a copy of the state folder, or set the folder aside and start over.",
-            )
 
     def _snapshot_of(self, source: str) -> Snapshot:
         readable = self.prepared.versions[source].readable(self.prepared.mappings[source])

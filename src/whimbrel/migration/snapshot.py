@@ -52,6 +52,7 @@ class Snapshot:
         self._kept = kept
         self._proved = proved
         self._mapping = mapping
+        self._table = mapping.table.stored
         self._folder = folder.export(mapping.source)
         self.checkpoints = checkpoints
         self._counts = progress.tables[mapping.source]
@@ -82,7 +83,7 @@ class Snapshot:
         """Whether everything is exported already."""
         if self.plan.table is None:
             self._folder.mkdir(parents=True)
-            self.plan.begin(self._mapping.table, chunk_key(self._mapping), self._progress.export)
+            self.plan.begin(self._table, chunk_key(self._mapping), self._progress.export)
         return self.plan.exported
 
     def read(self, server: str, sessions: Sessions) -> None:
@@ -99,7 +100,7 @@ class Snapshot:
 
         export_table(
             self._source,
-            self._mapping.table,
+            self._table,
             chunk_key(self._mapping),
             self._folder,
             done=frozenset(self.plan.rows),
@@ -170,7 +171,7 @@ class Snapshot:
         if self._read_from.exists() and self._read_from.read_text() != self._proved():
             return False
         self._take_stock(plan)
-        return plan.exported or plan.table == self._mapping.table
+        return plan.exported or plan.table == self._table
 
     def _take_stock(self, plan: Plan) -> None:
         """Record what is there whole, forget what is gone and still has to be loaded."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from whimbrel import checkpoint
 from whimbrel.checkpoint import Checkpoint
+from whimbrel.errors import StateError
 from whimbrel.migration.progress import Progress
 
 
@@ -24,6 +25,7 @@ class StateFolder:
         self.log = root / "log"
         self.dead = root / "dead.jsonl"
         self.dirty = root / "dirty"
+        self.lookups = root / "lookups.sqlite"
         self.sent = root / "sent.json"
         self.takeover = root / "takeover"
         self.spill = root / "spill"
@@ -39,6 +41,17 @@ class StateFolder:
 
     def export(self, source_table: str) -> Path:
         return self.root / "export" / source_table.replace("/", "_")
+
+
+def refuse_remains(folder: StateFolder) -> None:
+    """Where a migration begins: rows and changes from before its start would be taken for newer ones."""
+    remains = [path for path in (folder.log, folder.root / "export", folder.lookups) if path.exists()]
+    if remains:
+        raise StateError(
+            "belongs to a migration whose checkpoint is missing",
+            place=str(remains[0]),
+            hint="Restore checkpoint.json from a copy of the state folder, or set the folder aside and start over.",
+        )
 
 
 def with_held(now: Checkpoint, progress: Progress) -> Checkpoint:

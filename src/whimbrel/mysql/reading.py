@@ -233,7 +233,7 @@ class TableReading(Generic[Done]):
             except SourceUnreachable:
                 self.look = None
                 raise
-        lost = [column.name for column in self.table.columns if description(column) not in now]
+        lost = [column.name for column in self.table.stored.columns if description(column) not in now]
         if lost:
             raise SchemaDrift(
                 f"was altered while its rows were read: {', '.join(lost)}",

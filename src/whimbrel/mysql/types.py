@@ -19,7 +19,7 @@ from whimbrel.errors import UnsupportedSource
 from whimbrel.mysql.charsets import Codec, invalid_text, python_codec
 from whimbrel.mysql.connect import quoted
 from whimbrel.mysql.floats import as_double, shortest
-from whimbrel.records import Column, Value
+from whimbrel.records import Column, LookedUp, Value
 
 KINDS = {
     **dict.fromkeys(("tinyint", "smallint", "mediumint", "int", "bigint"), "int"),
@@ -81,7 +81,11 @@ def select_expression(column: Column) -> str:
     FLOAT prints with six digits, FLOAT(M,D) and DOUBLE(M,D) with D: times 1e0 is a DOUBLE that prints as the shortest
     text that reads back as itself (and unlike ``+ 0e0`` keeps the sign of -0); ``floats.shortest`` makes of it what a
     FLOAT's value is. ZEROFILL would print zeros that are not in the value.
+
+    A column that is looked up is a subquery of its own: the rest of the statement is as without it.
     """
+    if column.looked_up:
+        return looked_up_expression(column.looked_up)
     name = quoted(column.name)
     if column.kind in ("float", "double"):
         return f"{name} * 1e0"
@@ -90,6 +94,21 @@ def select_expression(column: Column) -> str:
     if needs_decoding(column) or column.type_name.lower().startswith("vector"):
         return f"CAST({name} AS BINARY)"
     return name
+
+
+def looked_up_expression(looked: LookedUp) -> str:
+    """Unqualified names are the parent's, as it is the inner table. The comparison by the columns' own collation lets
+    the server use the key's index; the one by bytes says what is equal.
+    """
+    conditions = []
+    for key, by in zip(looked.key, looked.by, strict=True):
+        outer = f"{'.'.join(map(quoted, looked.child))}.{quoted(by)}"
+        conditions.append(f"looked_up.{quoted(key.name)} = {outer}")
+        if key.kind == "text":
+            conditions.append(f"CAST(looked_up.{quoted(key.name)} AS BINARY) = CAST({outer} AS BINARY)")
+    parent = ".".join(map(quoted, looked.parent))
+    wanted = select_expression(looked.column)
+    return f"(SELECT {wanted} FROM {parent} AS looked_up WHERE {' AND '.join(conditions)})"
 
 
 def needs_decoding(column: Column) -> bool:

@@ -22,7 +22,16 @@ from whimbrel.project.section import Section, without_password
 from whimbrel.project.spark import Spark, read_spark
 from whimbrel.project.store import Store, read_loader, read_store
 from whimbrel.project.stream import Stream, read_stream
-from whimbrel.project.table import ConditionRule, IndexKey, IndexRule, KeyRule, TableRule, TtlRule, read_table_rule
+from whimbrel.project.table import (
+    ConditionRule,
+    IndexKey,
+    IndexRule,
+    KeyRule,
+    LookupRule,
+    TableRule,
+    TtlRule,
+    read_table_rule,
+)
 
 __all__ = [
     "OFF",
@@ -33,6 +42,7 @@ __all__ = [
     "IndexRule",
     "KeyRule",
     "Lake",
+    "LookupRule",
     "Predict",
     "Project",
     "Source",

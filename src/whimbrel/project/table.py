@@ -13,6 +13,7 @@ TYPES = ("S", "N", "B", "BOOL", "SS", "JSON", "EPOCH", "EPOCH_MS", "SECONDS")
 MASKS = ("digits", "hash", "null")
 CASES = ("", "lower", "upper")
 NEW_COLUMNS = ("stop", "ignore", "include")
+ORPHANS = ("null", "omit", "dead")
 
 # An attribute's template as text, or as DynamoDB's typed tree with templates at its leaves:
 # {"S": "${a}"}, {"N": "${n}"}, {"BOOL": "${flag}"}, {"M": {"x": {"S": "${a}"}}}, {"L": [{"S": "${a}"}]}
@@ -52,6 +53,22 @@ class IndexRule:
     sort_key: IndexKey | None = None
     local: bool = False
     projection: str | tuple[str, ...] = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class LookupRule:
+    """One more column of a table, ``name``: the ``column`` of the row of ``parent`` ("schema.name") whose ``key`` holds
+    what the table's columns ``by`` hold. An empty ``key`` is the parent's primary key.
+
+    ``orphans``: a row without such a row there has NULL ("null"), is left out ("omit"), or is a dead letter ("dead").
+    """
+
+    name: str
+    parent: str
+    column: str
+    by: tuple[str, ...]
+    key: tuple[str, ...] = ()
+    orphans: str = "null"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +123,8 @@ class TableRule:
 
     ``condition`` protects items that somebody else wrote to, see ``mapping.conditions``.
 
+    ``lookups`` are columns of other tables, see ``mapping.lookups``.
+
     ``item``: "own" if no other source table writes these items; "shared" if the item is made of rows of several.
 
     ``ttl`` adds the attribute of the table's time to live, which ``finish`` switches on.
@@ -143,6 +162,7 @@ class TableRule:
     assert_unique: bool = False
     condition: ConditionRule | None = None
     ttl: TtlRule | None = None
+    lookups: tuple[LookupRule, ...] = ()
     number: int = 0
 
     @property
@@ -183,6 +203,7 @@ def read_table_rule(section: Section, database: str) -> TableRule:
         condition=_read_condition(section.section("condition")) if section.has("condition") else None,
         ttl=_read_ttl(section.section("ttl")) if section.has("ttl") else None,
         assert_unique=section.truth("assert_unique"),
+        lookups=tuple(_read_lookup(each, database) for each in _sections(section, "lookup")),
         **(_read_entry(section.section("entry")) if shape == "group" else {}),
     )
     section.finish()
@@ -193,6 +214,34 @@ def _read_key(section: Section) -> KeyRule:
     name = section.required("name")
     rule = KeyRule(
         name=name, value=section.string("value", f"${{{name}}}"), type=section.one_of("type", ("S", "N", "B"))
+    )
+    section.finish()
+    return rule
+
+
+def _sections(section: Section, key: str) -> list[Section]:
+    """``key = { … }`` for one, ``[[table.key]]`` (or a list) for several."""
+    if section.has(key) and not section.is_list(key):
+        return [section.section(key)]
+    return section.optional_sections(key)
+
+
+def _read_lookup(section: Section, database: str) -> LookupRule:
+    """``name`` is ``customer.name``, or ``shop.customer.name`` for another schema's."""
+    written = section.required("name")
+    parent, _, column = written.rpartition(".")
+    if written and not (parent and column):
+        section.fault("name", f'must be a table and its column, as "customer.name", not {written!r}')
+    by = tuple(section.strings("by")) if section.is_list("by") else (section.required("by"),)
+    if not by:
+        section.fault("by", "is empty: name the columns that tell the row of the other table")
+    rule = LookupRule(
+        name=section.string("as", f"{parent.rpartition('.')[2]}_{column}"),
+        parent=parent if "." in parent else f"{database}.{parent}",
+        column=column,
+        by=by,
+        key=tuple(section.strings("key")),
+        orphans=section.one_of("orphans", ORPHANS),
     )
     section.finish()
     return rule

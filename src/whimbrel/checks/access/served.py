@@ -115,7 +115,7 @@ def _per(queries: TimedQueries, mapping: TableMapping, scope: Scope, columns: tu
     """Rows for each of the columns' values; None for computed columns, or where it takes too long."""
     if set(columns) >= set(mapping.table.primary_key):
         return 1.0
-    if not columns or not set(columns) <= set(mapping.table.names) - {*mapping.rule.mask, *dict(mapping.rule.columns)}:
+    if not columns or not set(columns) <= set(mapping.table.names) - set(mapping.seen.uses):
         return None
     names = ", ".join(map(quoted, columns))
     try:

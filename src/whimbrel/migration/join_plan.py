@@ -1,0 +1,104 @@
+"""Which tables look what up where: what there is to keep for it, and how a row is joined with what is kept. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from whimbrel.mapping.design import TableMapping
+from whimbrel.mapping.versions import Versions
+from whimbrel.migration.regroup import record_of
+from whimbrel.records import Column, Row, Table, Value
+
+Found = tuple[Value, ...] | None  # of a row that is looked up, what is kept of it; None: there is no such row
+
+
+class Kept(NamedTuple):
+    """Of the table ``source``, the ``columns`` by ``key``."""
+
+    source: str
+    key: tuple[str, ...]
+    columns: list[Column]
+
+    def key_of(self, table: Table, row: Row) -> bytes | None:
+        return key_of(row, [table.index(name) for name in self.key])
+
+    def packed(self, table: Table, row: Row) -> bytes:
+        return record_of(tuple(row[table.index(column.name)] for column in self.columns))
+
+
+class LookUp(NamedTuple):
+    """One way from a row to another: by its columns ``by`` to what is ``kept`` under that number."""
+
+    kept: int
+    by: tuple[str, ...]
+
+
+class Child(NamedTuple):
+    """A table that looks up. ``picked`` says for each column that is looked up which of the ``looks`` has it, and where
+    in what that gives.
+    """
+
+    number: int
+    source: str
+    versions: Versions
+    looks: list[LookUp]
+    picked: list[tuple[int, int]]
+
+    def joined(self, row: Row, found: tuple[Found, ...]) -> Row:
+        return (*row, *[None if (there := found[look]) is None else there[place] for look, place in self.picked])
+
+
+class Version:
+    """A table that looks up, as it was when some of its rows were written; ``joined`` is the table of joined rows."""
+
+    def __init__(self, child: Child, table: Table, number: int) -> None:
+        self.child, self.table, self.number = child, table, number
+        self.joined = child.versions.of(table).table
+        self._key = [table.index(name) for name in table.primary_key]
+        self._by = [[table.index(name) for name in look.by] for look in child.looks]
+
+    def key(self, row: Row) -> bytes:
+        return record_of(tuple([row[place] for place in self._key]))
+
+    def by(self, row: Row) -> list[bytes | None]:
+        """What each of the look-ups looks up; None where a column of it is NULL, which is equal to nothing."""
+        return [key_of(row, places) for places in self._by]
+
+    def stored(self, row: Row) -> tuple[bytes | int | None, ...]:
+        return (self.key(row), self.number, record_of(row), *self.by(row))
+
+
+def plan(mappings: Mapping[str, TableMapping], versions: Mapping[str, Versions]) -> tuple[list[Kept], list[Child]]:
+    kept: dict[tuple[str, tuple[str, ...]], Kept] = {}
+    children: list[Child] = []
+    for source, mapping in mappings.items():
+        if not mapping.rule.lookups:
+            continue
+        child = Child(len(children), source, versions[source], [], [])
+        for column in mapping.table.columns:
+            if (looked := column.looked_up) is None:
+                continue
+            key = tuple(one.name for one in looked.key)
+            one = kept.setdefault((".".join(looked.parent), key), Kept(".".join(looked.parent), key, []))
+            if looked.column not in one.columns:
+                one.columns.append(looked.column)
+            look = LookUp(list(kept.values()).index(one), looked.by)
+            if look not in child.looks:
+                child.looks.append(look)
+            child.picked.append((child.looks.index(look), one.columns.index(looked.column)))
+        children.append(child)
+    return list(kept.values()), children
+
+
+def layout(kept: Iterable[Kept], children: Iterable[Child]) -> list[object]:
+    """What the numbers in a store mean."""
+    return [
+        [(one.source, one.key, [column.name for column in one.columns]) for one in kept],
+        [(one.source, [tuple(look) for look in one.looks], one.picked) for one in children],
+    ]
+
+
+def key_of(row: Row, places: list[int]) -> bytes | None:
+    values = tuple([row[place] for place in places])
+    return None if None in values else record_of(values)

@@ -1,0 +1,333 @@
+"""Changes of tables that look columns up, joined with the rows that they look up; and, where such a row changes, the
+rows that look it up.
+
+The order argument. What is made here depends on the rows of both sides as of one place in the change log, which
+``JoinStore`` has, and on nothing else. Changes are taken one by one, in log order:
+
+1. A change of a row that looks up takes back what the row was written with before (the stored row, joined), and writes
+   what it is now, joined with the other side as of this place.
+2. A change of a row that is looked up is stored. The rows that look it up wait: they are written again at the end of
+   the batch, in portions. Until then each counts as written with any of the values that the other side has had in the
+   batch (``WaitingRows.olds``), and whatever takes it back takes back all of these places.
+3. Each portion is acknowledged before the next is made, as batches are. How far they are is saved with the store. The
+   applied Position does not pass the batch before nothing waits any more, and no other batch is read until then: so
+   "caught up", a verification and a cutover wait for them too.
+4. The store is durable before the Checkpoint passes the place that it is as of, and is ahead of the Checkpoint by this
+   one save at most, which ``agree`` makes up for. So what is replayed after a crash is joined with what it was joined
+   with the first time. What an interrupted attempt has written are places of states that the replay goes through too,
+   wherever its batches end: it takes them back, or writes them for good.
+
+Nobody else writes the store. Items that are put past the log (``retry``, ``refill``) are made of what the source joins;
+the changes since, which are applied after, end in the same state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from whimbrel.changelog.record import LogPoint
+from whimbrel.errors import SchemaDrift, StateError
+from whimbrel.mapping.design import TableMapping
+from whimbrel.mapping.family import rules_by_table
+from whimbrel.mapping.versions import GO_ON, Versions, same_values
+from whimbrel.migration.join_plan import Child, Found, Version, layout, plan
+from whimbrel.migration.join_store import AsOf, JoinStore, WaitingRows, understood
+from whimbrel.migration.portions import Sized
+from whimbrel.migration.regroup import row_of
+from whimbrel.migration.state import CheckpointStore
+from whimbrel.records import Change, Commit, Position, Row, Table
+from whimbrel.snapshot_files import table_from_json, table_to_json
+
+PORTION = 5_000  # joined changes that are folded together
+MOST_OLDS = 4  # values of one key within a batch: each is one more place for each row that looks it up
+CACHED = 20_000  # rows that are looked up, in memory
+
+
+class Joins:
+    """Of a project whose rules look something up; ``open`` or ``filling`` comes first. Raises StateError."""
+
+    def __init__(self, path: Path, mappings: Mapping[str, TableMapping], versions: Mapping[str, Versions]) -> None:
+        self._path = path
+        self._kept, self._children = plan(mappings, versions)
+        self._rules = rules_by_table(versions)
+        self._by_source = {child.source: child for child in self._children}
+        self._parents: dict[str, list[int]] = {}
+        for number, kept in enumerate(self._kept):
+            self._parents.setdefault(kept.source, []).append(number)
+        looks = [len(child.looks) for child in self._children]
+        self._store = JoinStore(path, len(self._kept), looks, layout(self._kept, self._children))
+        self._waiting: dict[tuple[int, int, bytes], WaitingRows] = {}
+        self._cache: dict[tuple[int, bytes], Found] = {}
+        self._seen: dict[int, Table] = {}  # by identity, tables that are looked up and fit what was looked up before
+        self._of_table: dict[int, Version] = {}  # by identity
+        self._of_number: dict[int, Version] = {}
+        self._saved = AsOf()
+        self._crowded = False
+        self._taken = 0
+        self._at = Position("", 0)  # of the last change that was taken
+
+    @property
+    def rules(self) -> list[str]:
+        """The names of rules whose exports have the tables that look up or are looked up."""
+        return [self._rules[source][0] for source in dict.fromkeys([*self._parents, *self._by_source])]
+
+    @property
+    def waiting(self) -> bool:
+        """Whether rows must be written again, before anything else is applied."""
+        return bool(self._waiting)
+
+    # -- the file ------------------------------------------------------------------------------------------------------
+
+    def open(self) -> bool:
+        """Whether there is a file. It is as of where the Checkpoint is, or one save ahead: see ``agree``."""
+        if not self._store.open():
+            return False
+        self._saved = self._store.as_of()
+        self._waiting = {(one.child, one.look, one.key): one for one in self._store.waiting()}
+        if self._saved.position:
+            self._at = Position(**self._saved.position)
+        return True
+
+    @property
+    def waited_for(self) -> Commit | None:
+        """The Commit that the applied Position may pass when nothing waits any more; None if nothing does."""
+        at = self._saved.position if self._waiting else None
+        return Commit(Position(**at), self._saved.time) if at else None
+
+    def agree(self, checkpoints: CheckpointStore) -> None:
+        """Finish the save that a crash has cut short between the store and the Checkpoint: all that it stands for is
+        durable. Raises StateError if they are of different places otherwise.
+        """
+        now, saved = checkpoints.now, self._saved
+        at = tuple(now.applied) if now.applied else None
+        if at != saved.point:
+            if at != saved.saved or saved.point is None or saved.position is None:
+                raise StateError(
+                    f"what look-ups read is as of {saved.point} in the change log, and the checkpoint of {at}",
+                    place=str(self._path),
+                    hint="Restore the state folder from one copy, or begin again with a new one; after a cutover, "
+                    "begin again.",
+                )
+            fresh = replace(now, applied=LogPoint(*saved.point))
+            if not self._waiting:
+                fresh = now.with_applied(LogPoint(*saved.point), Position(**saved.position), saved.time)
+            checkpoints.save(replace(fresh, counters={**now.counters, "applied": saved.applied}))
+
+    def save(self, point: LogPoint, applied: int, commit: Commit) -> None:
+        """Must be called before a Checkpoint is saved that has passed ``point``, and only if nothing after it was
+        taken.
+        """
+        position = commit.position.as_fields()
+        at = point.segment, point.offset
+        before = self._saved.saved if self._saved.point == at else self._saved.point
+        self._saved = AsOf(at, applied, position, commit.timestamp, before)
+        self._store.save(self._saved, self._waiting.values())
+
+    def close(self) -> None:
+        self._store.close()
+
+    # -- the load ------------------------------------------------------------------------------------------------------
+
+    def filling(self, origin: Any) -> AbstractContextManager[None]:
+        return self._store.filling(origin)
+
+    def is_from(self, origin: Any) -> bool:
+        return self._store.is_from(origin)
+
+    def fill(self, table: Table, rows: list[Row]) -> None:
+        with understood(self._path):
+            for number in self._parents.get(table.full_name, ()):
+                kept = self._kept[number]
+                keyed = ((kept.key_of(table, row), kept.packed(table, row)) for row in rows)
+                self._store.keep(number, [(key, packed) for key, packed in keyed if key is not None])
+            if child := self._by_source.get(table.full_name):
+                self._store.put(child.number, map(self._version(child, table).stored, rows))
+
+    def joined_parts(self, table: Table, parts: Iterable[Sized]) -> Iterator[Sized]:
+        """The rows of a part of ``table``'s export, joined."""
+        version = self._version(self._by_source[table.full_name], table)
+        for rows, size in parts:
+            with understood(self._path):
+                yield [self._joined(version, row) for row in rows], size
+
+    # -- changes -------------------------------------------------------------------------------------------------------
+
+    def of(self, changes: Iterable[Change]) -> Iterator[list[Change]]:
+        """``changes``, in log order and joined, in portions: each must be in the target before the next is taken."""
+        portion: list[Change] = []
+        with understood(self._path):
+            for change in changes:
+                self._taken += 1
+                source, self._at = change.table.full_name, change.position
+                for number in self._parents.get(source, ()):
+                    self._keep(number, change)
+                child = self._by_source.get(source)
+                portion += [change] if child is None else self._of_child(child, change)
+                if self._crowded or len(portion) >= PORTION:
+                    yield portion
+                    portion = []  # the one that was given is somebody else's
+                while self._crowded:
+                    yield self.more()
+                    self._crowded = self.waiting
+        if portion:
+            yield portion
+
+    def take_count(self) -> int:
+        """How many changes were taken since this was asked last."""
+        taken, self._taken = self._taken, 0
+        return taken
+
+    def more(self) -> list[Change]:
+        """The next portion of the rows that wait, with what they look up by now."""
+        found: list[Change] = []
+        with understood(self._path):
+            while self._waiting and len(found) < PORTION:
+                place, waiting = next(iter(self._waiting.items()))
+                child, most = self._children[waiting.child], PORTION - len(found)
+                stored = self._store.rows_by(waiting.child, waiting.look, waiting.key, waiting.after, most)
+                for each in stored:
+                    version = self._version_of(child, each.version)
+                    row = row_of(each.row)
+                    *olds, now = self._states(version, row, each.key)
+                    found += _changes([(version, old) for old in olds], (version, now), self._at)
+                if len(stored) < most:
+                    del self._waiting[place]
+                else:
+                    self._waiting[place] = waiting._replace(after=stored[-1].key)
+        return found
+
+    def _keep(self, number: int, change: Change) -> None:
+        """The row of a table that is looked up, as it is after ``change``; whoever looks it up waits."""
+        kept, table = self._kept[number], change.table
+        self._check(table)
+        before = kept.key_of(table, change.before) if change.before else None
+        after = kept.key_of(table, change.after) if change.after else None
+        for key in dict.fromkeys(each for each in (before, after) if each is not None):
+            old = self._store.looked_up(number, key)
+            new = kept.packed(table, change.after) if change.after and key == after else None
+            if old == new:
+                continue
+            if new is None:
+                self._store.drop(number, key)
+            else:
+                self._store.keep(number, [(key, new)])
+            self._cache.pop((number, key), None)
+            self._wait(number, key, old)
+
+    def _wait(self, number: int, key: bytes, old: bytes | None) -> None:
+        for child in self._children:
+            for look, one in enumerate(child.looks):
+                if one.kept == number:
+                    place = (child.number, look, key)
+                    olds = self._waiting.setdefault(place, WaitingRows(*place, [])).olds
+                    if old not in olds:
+                        olds.append(old)
+                    self._crowded = self._crowded or len(olds) >= MOST_OLDS
+
+    def _of_child(self, child: Child, change: Change) -> list[Change]:
+        version = self._version(child, change.table)
+        keys = [version.key(row) for row in (change.before, change.after) if row]
+        olds: list[tuple[Version, Row]] = []
+        for key in dict.fromkeys(keys):
+            if stored := self._store.row(child.number, key):
+                before = self._version_of(child, stored.version)
+                olds += [(before, row) for row in self._states(before, row_of(stored.row), key)]
+                if not change.after or key != keys[-1]:
+                    self._store.remove(child.number, key)
+        if not change.after:
+            return _changes(olds, None, change.position)
+        self._store.put(child.number, [version.stored(change.after)])
+        return _changes(olds, (version, self._joined(version, change.after)), change.position)
+
+    # -- rows ----------------------------------------------------------------------------------------------------------
+
+    def _joined(self, version: Version, row: Row) -> Row:
+        """As of now."""
+        child = version.child
+        found = [
+            None if by is None else self._found(look.kept, by)
+            for look, by in zip(child.looks, version.by(row), strict=True)
+        ]
+        return child.joined(row, tuple(found))
+
+    def _states(self, version: Version, row: Row, key: bytes) -> list[Row]:
+        """All that the row may have been written as; the last is what it is as of now."""
+        if not self._waiting:
+            return [self._joined(version, row)]
+        child, several = version.child, list[list[Found]]()
+        for number, (look, by) in enumerate(zip(child.looks, version.by(row), strict=True)):
+            found: list[Found] = [None if by is None else self._found(look.kept, by)]
+            waiting = None if by is None else self._waiting.get((child.number, number, by))
+            if waiting and (waiting.after is None or key > waiting.after):
+                found = [None if old is None else row_of(old) for old in waiting.olds] + found
+            several.append(found)
+        return [child.joined(row, found) for found in product(*several)]
+
+    def _found(self, number: int, key: bytes) -> Found:
+        place = (number, key)
+        try:
+            return self._cache[place]
+        except KeyError:
+            if len(self._cache) >= CACHED:
+                self._cache.clear()
+            row = self._store.looked_up(number, key)
+            found = self._cache[place] = None if row is None else row_of(row)
+            return found
+
+    # -- definitions ---------------------------------------------------------------------------------------------------
+
+    def _version(self, child: Child, table: Table) -> Version:
+        """Of changes that have ``table``, whose identity the reader keeps."""
+        known = self._of_table.get(id(table))
+        if known is None:
+            number = self._number(child, table.stored)
+            known = self._of_table[id(table)] = Version(child, table, number)
+            self._of_number.setdefault(number, known)
+        return known
+
+    def _number(self, child: Child, table: Table) -> int:
+        for number, source, definition in self._store.versions():
+            if source == child.source and table_from_json(orjson.loads(definition)) == table:
+                return number
+        return self._store.add_version(child.source, orjson.dumps(table_to_json(table)))
+
+    def _version_of(self, child: Child, number: int) -> Version:
+        if number not in self._of_number:
+            [definition] = [text for known, _, text in self._store.versions() if known == number]
+            self._of_number[number] = Version(child, table_from_json(orjson.loads(definition)), number)
+        return self._of_number[number]
+
+    def _check(self, table: Table) -> None:
+        """Raises SchemaDrift if columns that are looked up were altered while this process applies changes."""
+        if id(table) in self._seen:
+            return
+        for number in self._parents[table.full_name]:
+            for column in self._kept[number].columns:
+                now = table.column(column.name) if column.name in table.names else None
+                if now is None or (now != column and not same_values(now, column)):
+                    raise SchemaDrift(
+                        f"was altered, and column {column.name!r} is looked up",
+                        place=table.full_name,
+                        hint=f"See whether the look-ups still fit {GO_ON}",
+                    )
+        self._seen[id(table)] = table
+
+
+def _changes(olds: list[tuple[Version, Row]], new: tuple[Version, Row] | None, position: Position) -> list[Change]:
+    """What takes back all that a row may have been written as, and writes what it is now."""
+    found = [Change(version.joined, row, None, position) for version, row in olds[:-1]]
+    last = olds[-1] if olds else None
+    if last and new and last[0].joined is new[0].joined:
+        return [*found, Change(new[0].joined, last[1], new[1], position)]
+    if last:
+        found.append(Change(last[0].joined, last[1], None, position))
+    if new:
+        found.append(Change(new[0].joined, None, new[1], position))
+    return found

@@ -1,0 +1,3 @@
+CREATE TABLE country (code CHAR(2) PRIMARY KEY, name VARCHAR(20));
+CREATE TABLE address (id INT PRIMARY KEY, code CHAR(2), street VARCHAR(20));
+CREATE TABLE visit (id INT PRIMARY KEY, code CHAR(2));
