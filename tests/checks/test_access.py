@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
-from whimbrel.checks.access.decide import decide
+from whimbrel.checks.access.decide import decide, decide_best
 from whimbrel.checks.access.parse import ParsedStatement, Unparsed, parse
 from whimbrel.checks.access.served import access_findings, access_of
 from whimbrel.checks.access.statement_answer import Sizes, StatementAnswer
 from whimbrel.checks.access.statements import of_sql
+from whimbrel.checks.groups import Partition, collection_findings
 from whimbrel.cli.check_lines import access_lines
 from whimbrel.mapping.design import TableMapping, compile_mapping
 from whimbrel.project import IndexKey, IndexRule, KeyRule, TableRule
@@ -248,6 +250,58 @@ def test_text_that_does_not_sort_as_its_numbers() -> None:
         "not the order" in note
         for note in answer("SELECT * FROM orders WHERE customer = 'c' ORDER BY day, number LIMIT 2").notes
     )
+
+
+def decided(sql: str, *mappings: TableMapping) -> StatementAnswer:
+    """Of one table in these rules."""
+    [said] = of_sql(sql, "shop")
+    statement = parse(said, {mappings[0].table.full_name: mappings[0].table})
+    assert statement
+    sizes = {each.source: Sizes(10_000, 1024, 1.0, lambda _: 20.0) for each in mappings}
+    return decide_best(statement, {mappings[0].table.full_name: list(mappings)}, sizes)
+
+
+def test_an_index_of_a_column_with_codes_is_asked_for_the_code() -> None:
+    rule = TableRule(
+        *("shop.orders", "orders", "record", KeyRule("pk", "C#${customer}"), KeyRule("sk", "${day}|${number}")),
+        codes={"status": {"new": 1, "it's paid": 2}, "number": {"1": "one", "2": "two"}},
+        indexes=(
+            IndexRule("by_status", IndexKey("status", "N"), IndexKey("total", "N")),
+            IndexRule("by_number", IndexKey("number"), IndexKey("status", "N")),
+        ),
+    )
+    mapping = compile_mapping(rule, ORDER_TABLE)
+    found = decided("SELECT * FROM orders WHERE status = 'new' AND total > 5", mapping)
+    assert """Key('status').eq({'new': 1, "it's paid": 2}[status]) & Key('total').gt(total)""" in found.call
+    found = decided("SELECT * FROM orders WHERE number = 1 AND status > 'a'", mapping)
+    assert "Key('number').eq({1: 'one', 2: 'two'}[number])" in found.call
+    assert "Key('status')" not in found.call  # codes are in another order than their values
+
+
+def test_of_several_rules_the_one_that_serves_best() -> None:
+    follow = table("follow", ("a", "b"), text("a"), text("b"), text("c"))
+    rules = (
+        TableRule("shop.follow", "social", "record", KeyRule("pk", "A#${a}"), KeyRule("sk", "${b}"), number=1),
+        TableRule("shop.follow", "social", "record", KeyRule("pk", "B#${b}"), KeyRule("sk", "${a}"), number=2),
+    )
+    one, two = (compile_mapping(rule, follow) for rule in rules)
+    for column, best in (("a", "shop.follow#1"), ("b", "shop.follow#2")):
+        found = decided(f"SELECT * FROM follow WHERE {column} = 'x'", one, two)
+        assert (found.verdict, found.table) == ("Query", best)
+    put = decided("INSERT INTO follow (a, b) VALUES ('x', 'y')", one, two)
+    assert (put.units, put.notes[-1]) == (2.0, "it is written to the items of 2 rules")
+
+
+@pytest.mark.parametrize(("local", "gigabytes", "said"), [(1, 9, 0), (1, 11, 1), (0, 500, 0), (3, 6, 1)])
+def test_a_partition_key_with_local_indexes_has_its_limit(local: int, gigabytes: int, said: int) -> None:
+    indexes = tuple(IndexRule(f"by-{n}", IndexKey("pk"), IndexKey("status"), local=True) for n in range(local))
+    keys = KeyRule("pk", "C#${customer}"), KeyRule("sk", "${day}|${number}")
+    rule = TableRule("shop.orders", "orders", "record", *keys)
+    mapping = compile_mapping(replace(rule, indexes=indexes), ORDER_TABLE)
+    heaviest = [Partition("C#a", 500, 0.5), Partition("C#b", 10, 0.01)]
+    found = list(collection_findings(mapping, heaviest, gigabytes * 2.0**30))
+    assert len(found) == said
+    assert all("C#a has about" in each.reason for each in found)
 
 
 def test_units() -> None:

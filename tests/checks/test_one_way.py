@@ -114,11 +114,14 @@ def test_what_a_family_refuses_of_a_row_check_and_preview_know(on_mariadb: Case)
     assert case.call("migrate", "--until-caught-up").exit_code == 0
 
 
-def test_one_table_in_two_sections_is_refused_with_what_to_do(on_mariadb: Case) -> None:
+def test_sections_of_one_table_whose_keys_meet_are_refused_with_what_to_do(on_mariadb: Case) -> None:
     case = on_mariadb
+    case.execute("CREATE TABLE t (a INT, b INT, PRIMARY KEY (a, b))")
     section = 'partition_key = { name = "pk", value = "S#${a}" }\nsort_key = { name = "sk", value = "C#${b}" }\n'
-    case.project(section + f'[[table]]\nsource = "t"\ntarget = "{case.target}"\n' + section)
+    case.project(section + f'[[table]]\nsource = "{case.database}.t"\ntarget = "{case.target}"\n' + section)
     for command in ("check", "migrate"):
         refused = case.call(command)
         assert refused.exit_code == 2
-        assert "add a [[table.index]] with the keys swapped" in refused.output + refused.stderr
+        said = refused.output + refused.stderr
+        assert f"value = 'C#${{b}}#T' for key 'sk' of {case.database}.t#1" in said
+        assert "both have pk = 'S#" in said

@@ -18,7 +18,7 @@ from whimbrel.mapping.design import TableMapping
 from whimbrel.mapping.family import compile_family, indexes_of
 from whimbrel.mapping.versions import Versions
 from whimbrel.project import IndexKey, IndexRule, KeyRule, TableRule
-from whimbrel.records import Column, Put, Table
+from whimbrel.records import Column, Item, Put, Table
 
 ID = Column("id", "int", nullable=False)
 CUSTOMER = Table("shop", "customer", (ID, Column("name", "text"), Column("since", "date", nullable=False)), ("id",))
@@ -141,6 +141,29 @@ def test_what_an_index_is_keyed_by_is_left_out_where_it_is_null() -> None:
     assert "needs an attribute of its own" in faults((alone, ORDERS), (LINES, LINE))
 
 
+@pytest.mark.parametrize(
+    ("local", "number", "projected", "wrong"),
+    [
+        (True, 5, 0, ""),
+        (True, 6, 0, "target 'one' has 6 local indexes, and a table may have 5"),
+        (False, 20, 5, ""),
+        (False, 21, 0, "target 'one' has 21 global indexes, and a table may have 20"),
+        (False, 6, 17, "its indexes name 102 attributes in projections, and 100 are allowed in all"),
+    ],
+)
+def test_a_table_has_so_many_indexes(local: bool, number: int, projected: int, wrong: str) -> None:
+    names = tuple(f"a{n}" for n in range(projected)) or "keys"
+    key = IndexKey("pk") if local else IndexKey("since")
+    indexes = tuple(
+        IndexRule(f"index-{n}", key, IndexKey("since") if local else None, local, names) for n in range(number)
+    )
+    rule = replace(HOME, indexes=indexes)
+    if wrong:
+        assert wrong in faults((rule, CUSTOMER))
+    else:
+        family((rule, CUSTOMER))
+
+
 def test_an_index_stands_once_however_many_tables_name_it() -> None:
     head = replace(HEAD, indexes=(replace(INDEX, partition_key=IndexKey("sk")),))
     both = family((head, ORDERS), (replace(LINES, indexes=head.indexes), LINE))
@@ -155,16 +178,26 @@ PARTS = [(LINES, LINE), (AMONG, LINE), (LISTED, LINE)]
 @st.composite
 def shared(draw: st.DrawFn) -> list[tuple[Case, TableMapping, History]]:
     """Customers with items of their own; orders, their lines in some form, and their tags in one item each."""
-    rules = [(HOME, CUSTOMER), (HEAD, ORDERS), draw(st.sampled_from(PARTS)), (TAGS, TAG)]
+    head, (part, line) = HEAD, draw(st.sampled_from(PARTS))
+    if draw(st.booleans()):
+        head = replace(head, nulls="omit", shape=draw(st.sampled_from(["record", "document"])))
+    if not part.entry_value and draw(st.booleans()):
+        part = replace(part, nulls="omit")
+    rules = [(HOME, CUSTOMER), (head, ORDERS), (part, line), (TAGS, TAG)]
+    if draw(st.booleans()):  # the orders once more, as items of their own
+        rules[1] = replace(head, number=1), ORDERS
+        rules.append((replace(HEAD, number=2, item="own", partition_key=KeyRule("pk", "COPY#${id}")), ORDERS))
     if draw(st.booleans()):
         rules = [
             (replace(rule, attributes={"kind": "k"}) if rule.item == "shared" else rule, table) for rule, table in rules
         ]
     mappings = family(*rules)
-    found = []
+    found, drawn = [], dict[str, History]()
     for rule, table in rules:
         case = Case(table, rule)
-        found.append((case, mappings[rule.source], draw(histories(case))))
+        if rule.source not in drawn:
+            drawn[rule.source] = draw(histories(case))
+        found.append((case, mappings[rule.name], drawn[rule.source]))
     return found
 
 
@@ -201,12 +234,18 @@ def test_a_part_is_brought_to_what_its_rows_are_whatever_stood_there(data: st.Da
         puts: dict[str, Put] = {str(put.key): put for put in mapping.put_items(list(history.states[-1].values()))[0]}
         for item in list(store.items.values()):
             key = {name: item[name] for name in ("pk", "sk")}
-            if str(key) not in puts and (mapping.shared == (item["sk"] == {"S": "ORDER"})):
+            if str(key) not in puts and belongs(mapping, item):
                 store.apply([mapping.removing(key, item)])  # type: ignore[list-item]
         for put in puts.values():
             found = [item for item in store.items.values() if put.key.items() <= item.items()]
             store.apply([mapping.replacing(put, found[0] if found else {})])
     assert store.plain() == union(parts)
+
+
+def belongs(mapping: TableMapping, item: Item) -> bool:
+    """Whether the item could have a part that is the mapping's."""
+    begin = {"shop.customer": "CUSTOMER#", "shop.orders#2": "COPY#"}.get(mapping.source, "ORDER#")
+    return str(item["pk"]["S"]).startswith(begin)
 
 
 def cuts(history: History, draw: Callable[..., Any]) -> list[tuple[int, int]]:

@@ -227,6 +227,7 @@ KINDS: dict[str, Kind] = {
     "hot-partition": Kind(
         WARNING, "one partition key has a tenth of the rows or more", "Widen the key: a partition takes 1,000 writes/s"
     ),
+    "index-collection": Kind(WARNING, "local indexes, and over 10 GB of one partition key", "Use global indexes"),
     "hot-writes": Kind(
         WARNING,
         "one partition key had a fifth of the recent writes or more, and more than 10 a second",

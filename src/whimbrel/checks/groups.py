@@ -22,6 +22,7 @@ HEAVIEST = 10
 BUCKETS = 1 << 16
 ROOM = 8192  # bytes: the largest keys, that a bucket is not weighed with
 READ_AT_MOST = 8 * MAX_ITEM_BYTES  # an item that is larger by the server's count is not read, to know it exactly
+MAX_COLLECTION_BYTES = 10 * 2**30  # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/LSI.html
 HOT_SHARE, HOT_ROWS = 0.1, 1000
 
 
@@ -128,6 +129,16 @@ def partition_findings(mapping: TableMapping, heaviest: list[Partition]) -> Iter
                 mapping.source,
                 f"{each.key} has {each.rows:,} rows, {each.share:.0%} of all that were read",
             )
+
+
+def collection_findings(mapping: TableMapping, heaviest: list[Partition], table_bytes: float) -> Iterator[Finding]:
+    """Where a table has local indexes, the items of a partition key, and what these have of them, may take 10 GB."""
+    local = sum(index.local for index in mapping.rule.indexes)
+    for each in heaviest if local else []:
+        size = each.share * table_bytes * (1 + local)
+        if size > MAX_COLLECTION_BYTES:
+            what = f"{each.key} has about {size / 2**30:,.0f} GB with what {local} local indexes may have of it"
+            yield finding("index-collection", mapping.source, what)
 
 
 def partition_of(mapping: TableMapping, row: Row) -> str:

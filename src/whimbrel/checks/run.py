@@ -20,7 +20,7 @@ from whimbrel.checks.following import (
     following,
     large_group_findings,
 )
-from whimbrel.checks.groups import Partition, group_findings, partition_findings, partitions
+from whimbrel.checks.groups import Partition, collection_findings, group_findings, partition_findings, partitions
 from whimbrel.checks.keys import KeyCounts, key_findings, uncounted_findings
 from whimbrel.checks.lookups import lookup_findings
 from whimbrel.checks.reserved import name_findings
@@ -212,6 +212,8 @@ def _check_table(
         found += _of_mapped_rows(queries, mapping, scope, facts, sample)
     facts.sizes = item_sizes(sample)
     facts.items = _items(facts)
+    if facts.sizes:
+        found += collection_findings(mapping, facts.heaviest, facts.sizes.bytes * facts.items)
     if items and scope.whole:
         facts.items, facts.sizes = float(items), facts.sizes and corrected(facts.sizes, read / items)
     _recent(report, mapping, facts)

@@ -209,7 +209,8 @@ def _add(machine: _Builder, part: Reference, column: Column) -> None:
     characters = formats.characters(part, column)
     if part.plain and column.kind in ("int", "decimal"):
         machine.integer()
-        for number in range(column.scale and column.scale + 1):
+        scale = column.scale if column.kind == "decimal" else 0
+        for number in range(scale and scale + 1):
             machine.one(_DIGITS if number else frozenset("."))
     elif part.plain and column.kind in ("enum", "computed") and column.members:
         machine.one_of((*column.members, "") if column.kind == "enum" else column.members)

@@ -14,7 +14,7 @@ A shared item exists as long as a row of any of its tables does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations, permutations
 from typing import NamedTuple
@@ -65,10 +65,17 @@ def compile_family(parts: Sequence[tuple[Versions, Table]]) -> Family:
         for each in [one for one in alone if one.shared]:  # again, knowing whom the items are shared with
             named[each.source] = named[each.source].shared(sharing(each, alone))
             mappings[each.source] = named[each.source].of(each.table)
-        for one, other in permutations(mappings.values(), 2):
-            if one.target == other.target and not may_meet(one, other):
+        for one, other in _pairs(mappings.values()):
+            if not may_meet(one, other):
                 named[one.source].keep_apart(named[other.source])
+                named[other.source].keep_apart(named[one.source])
     return Family(mappings, named, faults)
+
+
+def _pairs(mappings: Iterable[TableMapping]) -> Iterator[tuple[TableMapping, TableMapping]]:
+    """Those of one target."""
+    for several in by_target(list(mappings)).values():
+        yield from combinations(several, 2)
 
 
 def rules_by_table(versions: Mapping[str, Versions]) -> dict[str, list[str]]:

@@ -6,22 +6,28 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from whimbrel.checks.access.parse import AskedOfTable
+from whimbrel.mapping.attributes import Carried
 from whimbrel.mapping.columns import Columns
 from whimbrel.mapping.design import TableMapping
 from whimbrel.mapping.formats import Reference, shown_in_python, sorts
 from whimbrel.mapping.templates import Literal, Template
 from whimbrel.mapping.trees import Leaf
+from whimbrel.mapping.values import INTEGER_KINDS
 
+MOST_CODES = 12  # that are written out
 # Their canonical texts sort as the values do; "-1" and "10" do not.
 _SORTED_TEXTS = {"text", "date", "datetime", "timestamp", "year", "enum", "uuid"}
 
 
 class KeyPart(NamedTuple):
-    """A key attribute of the table or of an index."""
+    """A key attribute of the table or of an index; with ``codes``, what stands for each value of its one column,
+    in Python.
+    """
 
     name: str
     type: str
     template: Template
+    codes: str = ""
 
 
 class Way(NamedTuple):
@@ -68,13 +74,25 @@ def attributes_of(mapping: TableMapping) -> dict[str, KeyPart]:
     design = mapping.design
     found = {key.name: KeyPart(key.name, key.type, key.template) for key in design.keys}
     for added in design.added:
-        if isinstance(added.tree, Leaf):
+        if isinstance(added.tree, Leaf) and added.tree.offset is None:
             found[added.name] = KeyPart(added.name, added.tree.type, added.tree.template)
     if design.shape == "record":
         for one in design.carried:
-            name = one.column.name
-            found.setdefault(one.attribute, KeyPart(one.attribute, one.type, Template("", (Reference(name),))))
+            template = Template("", (Reference(one.column.name),))
+            found.setdefault(one.attribute, KeyPart(one.attribute, one.type, template, _codes_in_python(one)))
     return found
+
+
+def _codes_in_python(one: Carried) -> str:
+    if len(one.codes) > MOST_CODES:
+        return f"{one.column.name}_codes"
+    whole = one.column.kind in INTEGER_KINDS
+    written = (
+        f"{text if whole else repr(text)}: {content if kind == 'N' else repr(content)}"
+        for text, value in one.codes
+        for kind, content in value.items()
+    )
+    return f"{{{', '.join(written)}}}" if one.codes else ""
 
 
 def best_match(asked: AskedOfTable, mapping: TableMapping) -> Match | None:
@@ -137,6 +155,8 @@ def _kind(operators: list[str]) -> str:
 
 def in_order(key: KeyPart, column: str, mapping: TableMapping) -> bool:
     """Items come in the order of the column's values."""
+    if key.codes:
+        return False
     if key.type == "N":
         return True
     columns = mapping.design.columns
@@ -164,6 +184,8 @@ def _ranged(name: str, key: KeyPart, before: str, part: Reference, operators: li
 
 def value(key: KeyPart) -> str:
     """The Python expression for a key's value, with the columns as variables."""
+    if key.codes:
+        return f"{key.codes}[{key.template.alone}]"
     if key.template.alone:
         return key.template.alone if key.type != "S" else f"str({key.template.alone})"
     parts = [part.text if isinstance(part, Literal) else f"{{{shown_in_python(part)}}}" for part in key.template.parts]
