@@ -26,25 +26,24 @@ from typing import Any
 
 from benchmarks.apply import GROUP, RECORD, TABLE
 from benchmarks.convert import write_items
+from benchmarks.into_nothing import answer_at_once, loading_into_nothing
 from whimbrel.checkpoint import RunLock
-from whimbrel.dynamodb.http import Connections, HttpAnswer
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.dynamodb.write import Writer
 from whimbrel.lake.convert import ConvertRules, from_files
 from whimbrel.lake.sources import SourceFile
 from whimbrel.mapping.design import compile_mapping
 from whimbrel.mapping.provenance import of_snapshot
+from whimbrel.memory import few_collections
 from whimbrel.migration import load as loading
 from whimbrel.migration.dead import DeadLetters
 from whimbrel.migration.load import Crew, Loader
-from whimbrel.migration.load_part import ChunkFile, ChunkWork, Loaded, Written, chunk_loading
 from whimbrel.migration.progress import Progress, TableCounts
 from whimbrel.migration.state import CheckpointStore
 from whimbrel.mysql.plan import Plan
 from whimbrel.project import TableRule, Target
 from whimbrel.records import Position, Row
 from whimbrel.snapshot_files import Chunk, write_chunk
-from whimbrel.workers import Do
 
 CHUNK_ROWS, LINE_ROWS = 10_000, 500
 LINES = 4  # rows of one order
@@ -130,7 +129,8 @@ def _in_a_process(work: str, folder: Path, workers: int) -> dict[str, float]:
 
 def _measured(job: dict[str, Any]) -> dict[str, float]:
     cpu, wall = _cpu(), time.perf_counter()
-    WORK[job["work"]](Path(job["folder"]), job["workers"])
+    with few_collections():  # as whimbrel's commands do, and its workers
+        WORK[job["work"]](Path(job["folder"]), job["workers"])
     return {"cpu": _cpu() - cpu, "wall": time.perf_counter() - wall}
 
 
@@ -164,19 +164,9 @@ def export(folder: Path, count: int) -> None:
         low = high
 
 
-async def _answered(self: Connections, request: bytes) -> HttpAnswer:
-    return HttpAnswer(200, b'{"UnprocessedItems":{}}', None, keep=True)
-
-
-def loading_into_nothing(work: ChunkWork, stop: threading.Event) -> Do[ChunkFile, Written | Loaded]:
-    """In a worker."""
-    Connections.exchange = _answered  # type: ignore[method-assign]
-    return chunk_loading(work, stop)
-
-
 def load(rule: TableRule, folder: Path, workers: int) -> None:
     """All of the export, as ``whimbrel load`` does it."""
-    Connections.exchange = _answered  # type: ignore[method-assign]
+    answer_at_once()
     setattr(loading, "chunk_loading", loading_into_nothing)  # noqa: B010
     target = Target(endpoint="http://127.0.0.1:9", region="us-east-1")
     mapping, plan = compile_mapping(rule, TABLE), Plan(folder / rule.shape)

@@ -33,7 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "private": set(),
     "memory": {"errors"},
     "threads": set(),
-    "workers": {"errors", "threads"},
+    "workers": {"errors", "memory", "threads"},
     "notes": set(),
     "project": {"errors", "private"},
     "durable": {"errors"},
@@ -55,7 +55,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "kinesis": {"records", "errors", "durable", "project", "item", "changelog", "dynamodb"},
     # only these bring the parts together
     "migration": ANYTHING,
-    "function": {"records", "errors", "project", "mapping", "dynamodb", "kinesis", "migration"},
+    "function": {"records", "errors", "memory", "project", "mapping", "dynamodb", "kinesis", "migration"},
     "lake": {"records", "errors", "durable", "project", "dynamodb", "item", "spill", "workers"},
     "prediction": {"records", "errors", "durable", "project", "lake", "private", "threads", "checkpoint"},
     "checks": ANYTHING,

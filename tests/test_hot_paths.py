@@ -32,15 +32,15 @@ from whimbrel.records import Put, Update
 CALLS = {
     "binlog: a row": 220.0,
     "change log: a change written": 13.6,
-    "change log: a change read": 19.5,
+    "change log: a change read": 17.5,
     "mapping: a row of a record": 2.0,
     "mapping: a row of a group": 3.6,
-    "fold: a change of a record": 10.2,
-    "fold: a change of a group": 20.1,
-    "write: an item of a batch": 9.9,
-    "write: an update": 140.9,
-    "apply: a change of a record": 46.4,
-    "apply: a change of a group": 180.0,
+    "fold: a change of a record": 7.4,
+    "fold: a change of a group": 13.9,
+    "write: an item of a batch": 7.6,
+    "write: an update": 130.0,
+    "apply: a change of a record": 39.3,
+    "apply: a change of a group": 161.4,
 }
 MAY_GROW = 1.1
 FEW, MANY = 200, 600  # what is done once, whatever the number, is in neither figure

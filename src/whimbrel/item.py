@@ -200,6 +200,9 @@ def key_id(key: Item) -> bytes:
 
     It is the key's JSON, so ``orjson.loads`` makes it a key again. Raises InvalidOperation for an N without a number.
     """
+    text = orjson.dumps(key, option=orjson.OPT_SORT_KEYS)
+    if not _OTHERWISE_SPELLED.search(text):
+        return text
     same = {name: {"N": spelled(value["N"])} if "N" in value else value for name, value in key.items()}
     return orjson.dumps(same, option=orjson.OPT_SORT_KEYS)
 

@@ -29,6 +29,7 @@ from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from whimbrel.errors import Stopped, WorkerLost
+from whimbrel.memory import few_collections
 from whimbrel.threads import Thread
 
 Job = TypeVar("Job")
@@ -240,14 +241,15 @@ def run() -> None:
     try:
         begin, setting = pickle.loads(parent.recv_bytes())
         Thread(listen, "parent").start()
-        do = begin(setting, stop)
-        while True:
-            (job,) = jobs.get()
-            if stop.is_set():
-                raise Stopped("asked to stop before this was begun")
-            do(job, lambda what: tell(_TOLD, what))
-            del job
-            tell(_DONE)
+        with few_collections():
+            do = begin(setting, stop)
+            while True:
+                (job,) = jobs.get()
+                if stop.is_set():
+                    raise Stopped("asked to stop before this was begun")
+                do(job, lambda what: tell(_TOLD, what))
+                del job
+                tell(_DONE)
     except BaseException as error:
         with suppress(OSError):
             tell(_FAILED, _to_raise(error))

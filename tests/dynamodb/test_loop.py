@@ -176,9 +176,13 @@ def test_a_job_is_told_from_the_others_and_from_its_thread() -> None:
 def test_what_is_waited_for_alone_is_as_patient() -> None:
     left, right = socket.socketpair()
     began = time.monotonic()
+
+    async def until_readable(seconds: float) -> None:
+        await readable(left, seconds)
+
     with left, right:
         with pytest.raises(TimeoutError):
-            complete(readable(left, 0.05))
+            complete(until_readable(0.05))
         assert time.monotonic() - began > 0.04
         right.send(b"x")
-        complete(readable(left, 10))
+        complete(until_readable(10))

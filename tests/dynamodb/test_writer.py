@@ -323,3 +323,12 @@ def test_bodies_of_batches() -> None:
         },
         "ReturnConsumedCapacity": "TOTAL",
     }
+
+
+@pytest.mark.parametrize("text", ["}},{", '"}},{"', "\n  },\n  {", "", '"', "\ud800"])
+def test_keys_are_told_apart_whatever_is_in_them(wire: MemoryWire, writer: Writer, text: str) -> None:
+    deletes = [Delete("t", {"pk": {"S": "k"}, "sk": {"S": key}}) for key in ("a", text, "z")]
+    if text != "\ud800":  # which no request can carry
+        assert writer.write(deletes) == []
+    with pytest.raises(AssertionError, match="an item occurs twice"):
+        writer.write([*deletes, deletes[1]])

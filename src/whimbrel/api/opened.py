@@ -4,7 +4,6 @@ read.
 
 from __future__ import annotations
 
-import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import TypeAlias
 
 from whimbrel.errors import StateError
 from whimbrel.file_name import FILE_NAME
+from whimbrel.memory import few_collections
 from whimbrel.notes import note
 from whimbrel.private import OWNER, close_folder, private
 from whimbrel.project import NO_SOURCE, Project, Target, load_project
@@ -27,7 +27,7 @@ def opened(project: ProjectLike, *, optional: bool = False) -> Iterator[Project]
 
     ``optional``: without a file of the usual name, a project with no settings is used. A model file needs none.
     """
-    with private(), disk_faults_named(), _few_collections():
+    with private(), disk_faults_named(), few_collections():
         found = project if isinstance(project, Project) else read_project(Path(project), optional=optional)
         _close_folders(found)
         with private(found.lake.readable_by):
@@ -62,17 +62,6 @@ def disk_faults_named() -> Iterator[None]:
         raise  # of somebody who no longer reads what a caller prints
     except OSError as error:
         raise state_error(error) from error
-
-
-@contextmanager
-def _few_collections() -> Iterator[None]:
-    """Rows and items by the ten thousand are made and let go again; looking for cycles among them finds none."""
-    before = gc.get_threshold()
-    gc.set_threshold(100_000, 20, 100)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
 
 
 def read_project(path: Path, *, optional: bool = False) -> Project:

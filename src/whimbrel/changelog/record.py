@@ -152,15 +152,16 @@ def change_encoder(table: Table) -> Callable[[Change], bytes]:
 def change_decoder(table: Table) -> Callable[[dict[str, Any]], Change]:
     """The inverse, from the parsed line."""
     as_row = _row_with_bytes if _holds_bytes(table) else _row
+    new = tuple.__new__  # a NamedTuple without the cost of its constructor
 
     def decode(fields: dict[str, Any]) -> Change:
         row, kind, at = fields["row"], fields["type"], fields["position"]
-        position = Position(at["file"], at["offset"])
+        position = new(Position, (at["file"], at["offset"], "", 0))
         if kind == "WriteRowsEvent":
-            return Change(table, None, as_row(row["values"]), position)
+            return new(Change, (table, None, as_row(row["values"]), position))
         if kind == "UpdateRowsEvent":
-            return Change(table, as_row(row["before_values"]), as_row(row["after_values"]), position)
-        return Change(table, as_row(row["values"]), None, position)
+            return new(Change, (table, as_row(row["before_values"]), as_row(row["after_values"]), position))
+        return new(Change, (table, as_row(row["values"]), None, position))
 
     return decode
 

@@ -60,7 +60,8 @@ def _units(report: Any) -> float:
 def acknowledged(table: str, answer: Answer) -> Answer:
     """The answer to a call about one item or one table, if it is about ``table``."""
     report: Any = answer.get("ConsumedCapacity")
-    _demand(isinstance(report, dict), "ConsumedCapacity", "is missing")
+    if not isinstance(report, dict):
+        raise Undocumented("ConsumedCapacity is missing")
     named = report.get("TableName")
     if named != table:  # a table may be asked for by its ARN
         _demand(isinstance(named, str) and table.endswith(f":table/{named}"), "ConsumedCapacity", f"is of {named!r}")

@@ -72,7 +72,8 @@ class RetryingClient:
         if pause := self.pace.take(units):
             await self.wait(pause)
         self._refuse_if_stopped()
-        backoff, failed, unexpected = Backoff(), 0, 0
+        backoff: Backoff | None = None
+        failed = unexpected = 0
         while True:
             try:
                 used, result = self._read(operation, await self._wire.ask(operation, body), read)
@@ -85,6 +86,7 @@ class RetryingClient:
                 failed += 1
                 if unexpected == UNEXPECTED_TRIES or failed == self._tries:
                     raise
+                backoff = backoff or Backoff()
                 await self.wait(backoff.next(), error)
         if used:
             self.pace.take(used - units)

@@ -21,11 +21,12 @@ from urllib.request import getproxies, proxy_bypass
 from whimbrel.dynamodb.loop import readable, whose, writable
 from whimbrel.errors import UserError
 
+_new = tuple.__new__  # a NamedTuple without the cost of its constructor
 _READ = 1 << 16
 _MAX_HEAD = 1 << 16
 _HEX = b"0123456789abcdefABCDEF"
 _HEADERS = re.compile(
-    rb"\r\n(connection|content-length|transfer-encoding|x-amz-crc32):[ \t]*([^\r\n]*?)[ \t]*(?=\r|\Z)"
+    rb"\r\n(connection|content-length|transfer-encoding|x-amz-crc32):[ \t]*((?:[^\r\n]*[^\r\n \t])?)[ \t]*(?=\r|\Z)"
 )
 
 
@@ -64,18 +65,26 @@ class Connections:
 
     async def exchange(self, request: bytes) -> HttpAnswer:
         """Send and receive. Raises Broken; UserError when the server's certificate is not trusted."""
-        try:
-            kept = self._idle.pop()
-        except IndexError:
-            return await self._on(await self._connect(), request)
-        try:
-            return await self._on(kept, request)
-        except Broken as error:
-            if not error.unanswered or self._closed:
-                raise
-        self.unanswered.add(whose())
-        # The server closed the idle connection, or dies just now; a fresh connection finds out which.
-        return await self._on(await self._connect(), request)
+        kept = self._kept()
+        connection = kept or await self._connect()
+        while True:
+            try:
+                answer = await _ask(connection, request, self._timeout)
+                break
+            except BaseException as error:
+                _will_reset(connection)
+                self._drop(connection)
+                unanswered = isinstance(error, Broken) and error.unanswered
+                if connection is not kept or not unanswered or self._closed:
+                    raise
+            self.unanswered.add(whose())
+            # The server closed the idle connection, or dies just now; a fresh connection finds out which.
+            connection = await self._connect()
+        if answer.keep and not self._closed:
+            self._idle.append(connection)
+        else:
+            self._drop(connection)
+        return answer
 
     def close(self) -> None:
         """Close the idle connections, and end the calls that wait on the others with Broken."""
@@ -88,18 +97,11 @@ class Connections:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
-    async def _on(self, connection: socket.socket, request: bytes) -> HttpAnswer:
+    def _kept(self) -> socket.socket | None:
         try:
-            answer = await _ask(connection, request, self._timeout)
-        except BaseException:
-            _will_reset(connection)
-            self._drop(connection)
-            raise
-        if answer.keep and not self._closed:
-            self._idle.append(connection)
-        else:
-            self._drop(connection)
-        return answer
+            return self._idle.pop()
+        except IndexError:
+            return None
 
     async def _connect(self) -> socket.socket:
         if self._closed:
@@ -212,7 +214,7 @@ async def _tunnel(connection: socket.socket, proxy: SplitResult, to: str, second
 
 
 async def _ask(connection: socket.socket, request: bytes, seconds: float) -> HttpAnswer:
-    coming = _Coming(connection, seconds)
+    coming = _new(_Coming, (connection, seconds))
     try:
         await _send(connection, request, seconds)
         await readable(connection, seconds)
@@ -287,13 +289,16 @@ async def _read_answer(coming: _Coming, data: bytes) -> HttpAnswer:
     if headers.get(b"transfer-encoding", b"").endswith(b"chunked"):  # it says more than a length does
         body, rest = await _chunks(coming, rest)
     elif length is not None:
-        body, rest = await _exactly(coming, rest, _digits(length))
+        if (size := _digits(length)) == len(rest):
+            body, rest = rest, b""
+        else:
+            body, rest = await _exactly(coming, rest, size)
     else:
         body, rest, keep = await _to_the_end(coming, rest), b"", False
     if rest:
         raise Damaged("more data arrived than its length says")
     crc = headers.get(b"x-amz-crc32")
-    return HttpAnswer(status, body, None if crc is None else _digits(crc), keep)
+    return _new(HttpAnswer, (status, body, None if crc is None else _digits(crc), keep))
 
 
 def _digits(text: bytes) -> int:

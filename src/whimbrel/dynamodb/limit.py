@@ -21,7 +21,8 @@ class ConcurrencyLimit:
         return int(self._value)
 
     def raise_a_little(self) -> None:
-        self._value = min(self._most, self._value + 1 / self._value)
+        if self._value < self._most:
+            self._value = min(self._most, self._value + 1 / self._value)
 
     def halve(self) -> None:
         now = time.monotonic()

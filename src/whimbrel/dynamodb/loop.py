@@ -39,25 +39,23 @@ Work = Coroutine[Wait, bool | None, Result]
 
 
 @coroutine
-def _waited(wait: Wait) -> Generator[Wait, bool, bool]:
-    return (yield wait)
-
-
-async def readable(connection: socket, seconds: float) -> None:
+def readable(connection: socket, seconds: float) -> Generator[Wait, bool, None]:
     """Raises TimeoutError."""
-    if not await _waited(_new(Wait, (connection, _READ, _now() + seconds))):
+    if not (yield _new(Wait, (connection, _READ, _now() + seconds))):
         raise TimeoutError
 
 
-async def writable(connection: socket, seconds: float) -> None:
+@coroutine
+def writable(connection: socket, seconds: float) -> Generator[Wait, bool, None]:
     """Raises TimeoutError."""
-    if not await _waited(_new(Wait, (connection, _WRITE, _now() + seconds))):
+    if not (yield _new(Wait, (connection, _WRITE, _now() + seconds))):
         raise TimeoutError
 
 
-async def moment(seconds: float) -> None:
+@coroutine
+def moment(seconds: float) -> Generator[Wait, bool, None]:
     """So many seconds from now."""
-    await _waited(Wait(None, 0, _now() + seconds))
+    yield Wait(None, 0, _now() + seconds)
 
 
 def complete(work: Work[Result]) -> Result:
@@ -100,7 +98,9 @@ class _Round(Generic[Job, Result]):
         self._do = do
         self._limit = limit
         self._poll = select.poll()
-        self._waiting: dict[int, tuple[Work[Result], Wait]] = {}  # by the connection's descriptor
+        # By the connection's descriptor. That stays registered after it: most connections are waited for again.
+        self._waiting: dict[int, tuple[Work[Result], Wait]] = {}
+        self._registered: dict[int, int] = {}  # for which event
         self._asleep: list[tuple[Work[Result], Wait]] = []
         self._results: list[Result] = []
         self._error: BaseException | None = None
@@ -133,9 +133,11 @@ class _Round(Generic[Job, Result]):
         now = _now()
         pause = min([_LOOK, *(wait.until - now for _, wait in self._asleep)]) if self._asleep else _LOOK
         for descriptor, _ in self._poll.poll(max(0.0, pause) * 1000):
-            work, _ = self._waiting.pop(descriptor)
-            self._poll.unregister(descriptor)
-            self._step(work, True)
+            if descriptor in self._waiting:
+                self._step(self._waiting.pop(descriptor)[0], True)
+            else:  # it is idle and was closed by the other side, or is none any more
+                del self._registered[descriptor]
+                self._poll.unregister(descriptor)
         now = _now()
         if self._asleep:
             due = [each for each in self._asleep if each[1].until <= now]
@@ -145,9 +147,7 @@ class _Round(Generic[Job, Result]):
         if now - self._looked >= _LOOK:
             self._looked = now
             for descriptor in [each for each, (_, wait) in self._waiting.items() if wait.until <= now]:
-                work, _ = self._waiting.pop(descriptor)
-                self._poll.unregister(descriptor)
-                self._step(work, False)
+                self._step(self._waiting.pop(descriptor)[0], False)
 
     def _step(self, work: Work[Result], happened: bool | None) -> None:
         _current.job = id(work)
@@ -163,7 +163,9 @@ class _Round(Generic[Job, Result]):
             else:
                 descriptor = wait.connection.fileno()
                 self._waiting[descriptor] = work, wait
-                self._poll.register(descriptor, wait.event)
+                if self._registered.get(descriptor) != wait.event:
+                    self._registered[descriptor] = wait.event
+                    self._poll.register(descriptor, wait.event)
         finally:
             _current.job = 0
 

@@ -6,13 +6,13 @@ and API_PutItem.html
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 import orjson
 
-from whimbrel.records import Delete, Guarded, Item, Put, Update
+from whimbrel.records import AttributeValue, Delete, Guarded, Item, Put, Update
 
 MAX_UPDATE_ATTRIBUTES = 100  # ours: 300 operators and a 4 KB expression are DynamoDB's, neither is reached by these
 _NAMES = tuple(f"#{n}" for n in range(MAX_UPDATE_ATTRIBUTES))
@@ -52,33 +52,37 @@ def guarded_body(guarded: Guarded) -> tuple[str, bytes]:
     return "DeleteItem", orjson.dumps(body | {"Key": guarded.key})
 
 
-def update_bodies(update: Update) -> Iterator[bytes]:
+def update_bodies(update: Update) -> list[bytes]:
     """The UpdateItem calls for ``update``, in the order in which they must be made; usually one.
 
     Sets come before removes, so that an item that keeps an entry is never without one in between. An update that sets
     no entry must not make the item: it asks that the item exists, and for the item that is left, so that the caller can
     see when nothing but the frame is left.
     """
-    names = [*update.set, *update.remove]
+    names, values = [*update.set, *update.remove], [*update.set.values()]
     keeps = sets_entries(update)
-    values = list(update.set.values())
-    for start in range(0, len(names), MAX_UPDATE_ATTRIBUTES):
-        part = names[start : start + MAX_UPDATE_ATTRIBUTES]
-        some = values[start : start + MAX_UPDATE_ATTRIBUTES]
-        body: dict[str, Any] = {
-            "TableName": update.table,
-            "Key": update.key,
-            "UpdateExpression": _expression(len(some), len(part) - len(some)),
-            "ExpressionAttributeNames": dict(zip(_NAMES, part, strict=False)),
-            "ReturnConsumedCapacity": "TOTAL",
-        }
-        if some:
-            body["ExpressionAttributeValues"] = dict(zip(_VALUES, some, strict=False))
-        if not keeps:
-            body["ConditionExpression"] = f"attribute_exists({_PARTITION_KEY})"
-            body["ExpressionAttributeNames"][_PARTITION_KEY] = next(iter(update.key))
-            body["ReturnValues"] = "ALL_NEW"
-        yield orjson.dumps(body)
+    most = MAX_UPDATE_ATTRIBUTES
+    return [
+        _update_body(update, names[start : start + most], values[start : start + most], keeps=keeps)
+        for start in range(0, len(names), most)
+    ]
+
+
+def _update_body(update: Update, names: list[str], values: list[AttributeValue], *, keeps: bool) -> bytes:
+    body: dict[str, Any] = {
+        "TableName": update.table,
+        "Key": update.key,
+        "UpdateExpression": _expression(len(values), len(names) - len(values)),
+        "ExpressionAttributeNames": dict(zip(_NAMES, names, strict=False)),
+        "ReturnConsumedCapacity": "TOTAL",
+    }
+    if values:
+        body["ExpressionAttributeValues"] = dict(zip(_VALUES, values, strict=False))
+    if not keeps:
+        body["ConditionExpression"] = f"attribute_exists({_PARTITION_KEY})"
+        body["ExpressionAttributeNames"][_PARTITION_KEY] = next(iter(update.key))
+        body["ReturnValues"] = "ALL_NEW"
+    return orjson.dumps(body)
 
 
 def sets_entries(update: Update) -> bool:

@@ -44,7 +44,7 @@ KINESIS = Service("kinesis", "Kinesis_20131202", "application/x-amz-json-1.1")
 class _Head(NamedTuple):
     """What is constant for one operation within one second."""
 
-    canonical: bytes  # the canonical request up to the body's hash
+    canonical: Hash  # of the canonical request up to the body's hash
     request: bytes  # the HTTP head up to the signature
 
 
@@ -95,18 +95,21 @@ class DynamoClient:
         Raises Throttled, TargetUnreachable (no answer or a 5xx), UnexpectedAnswer (a damaged one, or one that is not
         DynamoDB's), PrivilegeError or RequestRefused.
         """
-        answer = await self._answer(operation, body)
-        if answer.status == 200:
-            return answer.body
-        error = self._refusal(operation, answer)
-        if not (isinstance(error, RequestRefused) and error.code in EXPIRED):
-            raise error
-        self._session.reload()
-        self._moment = self._new_moment(int(time.time()))
-        answer = await self._answer(operation, body)
-        if answer.status == 200:
-            return answer.body
-        raise self._refusal(operation, answer)
+        again = False
+        while True:
+            try:
+                answer = await self._connections.exchange(self._signed(operation, body))
+            except Broken as error:
+                raise self._without_answer(operation, error) from error
+            self._check(operation, answer)
+            if answer.status == 200:
+                return answer.body
+            refusal = self._refusal(operation, answer)
+            if again or not (isinstance(refusal, RequestRefused) and refusal.code in EXPIRED):
+                raise refusal
+            again = True
+            self._session.reload()
+            self._moment = self._new_moment(int(time.time()))
 
     def close(self) -> None:
         """Close every connection; calls under way in other threads end with TargetUnreachable."""
@@ -117,18 +120,16 @@ class DynamoClient:
         message = f"the answer does not have the documented form: {reason}"
         return UnexpectedAnswer(message, place=self._place(operation), hint=UNEXPECTED_HINT)
 
-    async def _answer(self, operation: str, body: bytes) -> HttpAnswer:
-        try:
-            answer = await self._connections.exchange(self._signed(operation, body))
-        except Damaged as error:
-            raise self.unexpected(operation, str(error)) from error
-        except Broken as error:
-            raise TargetUnreachable(str(error), place=self._place(operation)) from error
+    def _without_answer(self, operation: str, error: Broken) -> WhimbrelError:
+        if isinstance(error, Damaged):
+            return self.unexpected(operation, str(error))
+        return TargetUnreachable(str(error), place=self._place(operation))
+
+    def _check(self, operation: str, answer: HttpAnswer) -> None:
         if answer.crc32 is not None and answer.crc32 != zlib.crc32(answer.body):
             raise self.unexpected(operation, "its checksum does not match")
         if answer.status == 200 and not answer.body.startswith(b"{"):
             raise self.unexpected(operation, f"it is not a JSON object but {answer.body[:40]!r}")
-        return answer
 
     def _refusal(self, operation: str, answer: HttpAnswer) -> WhimbrelError:
         code, message = _code_and_message(answer)
@@ -145,9 +146,9 @@ class DynamoClient:
         head = moment.heads.get(operation)
         if head is None:
             head = moment.heads[operation] = self._new_head(operation, moment)
-        canonical = sha256(head.canonical + sha256(body).hexdigest().encode()).hexdigest()
-        inner, outer = moment.inner.copy(), moment.outer.copy()
-        inner.update(canonical.encode())
+        canonical, inner, outer = head.canonical.copy(), moment.inner.copy(), moment.outer.copy()
+        canonical.update(sha256(body).hexdigest().encode())
+        inner.update(canonical.hexdigest().encode())
         outer.update(inner.digest())
         return b"%b%b\r\nContent-Length: %d\r\n\r\n%b" % (
             head.request,
@@ -178,7 +179,7 @@ class DynamoClient:
         )
         lines = [f"POST {self._path} HTTP/1.1", *(f"{k}: {v}" for k, v in signed.items())]
         lines += [f"User-Agent: whimbrel/{__version__}", "Accept-Encoding: identity", f"Authorization: {authorization}"]
-        return _Head(canonical.encode(), "\r\n".join(lines).encode())
+        return _Head(sha256(canonical.encode()), "\r\n".join(lines).encode())
 
 
 def _signing_key(secret: str, scope: str) -> bytes:

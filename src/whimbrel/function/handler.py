@@ -12,6 +12,7 @@ from typing import Any
 
 from whimbrel.function.invocation import Invocation
 from whimbrel.function.known import Known
+from whimbrel.memory import few_collections
 from whimbrel.project import Target
 
 CALL_SECONDS = 5.0  # that a call to DynamoDB may take
@@ -20,7 +21,8 @@ CALL_SECONDS = 5.0  # that a call to DynamoDB may take
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Raises what makes all of the batch come again: what no deadline ends, such as a missing permission."""
     left = context.get_remaining_time_in_millis() / 1000
-    return Invocation(_known(), event["Records"], left).run()
+    with few_collections():
+        return Invocation(_known(), event["Records"], left).run()
 
 
 @cache

@@ -36,6 +36,10 @@ from whimbrel.records import (
 )
 
 Result = TypeVar("Result")
+# A change with the rows as the mapping sees them, before and after; None also for a row that the filter leaves out.
+Images = tuple[Change, Row | None, Row | None]
+
+_new = tuple.__new__  # a NamedTuple without the cost of its constructor
 
 
 class Compiled(NamedTuple):
@@ -48,14 +52,6 @@ class Compiled(NamedTuple):
     code: GeneratedCode
     source: Table
     name: str
-
-
-class Images(NamedTuple):
-    """A change with the rows as the mapping sees them; None also for a row that the filter leaves out."""
-
-    change: Change
-    before: Row | None
-    after: Row | None
 
 
 def by_table(changes: list[Change]) -> Iterable[list[Change]]:
@@ -82,13 +78,13 @@ def fold_records(compiled: Compiled, changes: Iterable[Change]) -> tuple[list[It
     operations: dict[KeyText, ItemOperation] = {}
     faults: list[Fault] = []
     for images in _images(compiled, changes, faults):
-        old = made(code.key, images.before)
+        old = made(code.key, images[1])
         new = _made_after(compiled, code.item, images, faults)
         if old is not None and (new is None or new[0] != old):
             operations[old] = Delete(target, code.key_item(old))
         if new is not None:
             key, item = new
-            operations[key] = Put(target, code.key_item(key), item)
+            operations[key] = _new(Put, (target, code.key_item(key), item))
     return list(operations.values()), faults
 
 
@@ -165,7 +161,7 @@ def fold_parts(compiled: Compiled, changes: Iterable[Change]) -> tuple[list[Item
     items: dict[KeyText, Item | None] = {}  # None: removed
     faults: list[Fault] = []
     for images in _images(compiled, changes, faults):
-        old = made(code.key, images.before)
+        old = made(code.key, images[1])
         new = _made_after(compiled, code.item, images, faults)
         if old is not None and (new is None or new[0] != old):
             items[old] = None
@@ -189,14 +185,19 @@ def fold_groups(compiled: Compiled, changes: Iterable[Change]) -> tuple[list[Ite
     items: dict[KeyText, _Entries] = {}
     faults: list[Fault] = []
     for images in _images(compiled, changes, faults):
-        old = _entry_of(code, images.before)
+        old = _entry_of(code, images[1])
         new = _made_after(compiled, code.entry, images, faults)
         if old is not None and (new is None or new[:2] != old):
             key, name = old
-            items.setdefault(key, _Entries()).remove(name)
+            if (entries := items.get(key)) is None:
+                entries = items[key] = _Entries()
+            entries.values[name] = None
         if new is not None:
             key, name, value, added = new
-            items.setdefault(key, _Entries()).set(name, value, added)
+            if (entries := items.get(key)) is None:
+                entries = items[key] = _Entries()
+            entries.values[name] = value
+            entries.added = added
     return [entries.update(design, code.key_item(key)) for key, entries in items.items()], faults
 
 
@@ -209,28 +210,21 @@ class _Entries:
         self.values: dict[str, AttributeValue | None] = {}  # None: removed
         self.added: Item = {}
 
-    def set(self, name: str, value: AttributeValue, added: Item) -> None:
-        self.values[name] = value
-        self.added = added
-
-    def remove(self, name: str) -> None:
-        self.values[name] = None
-
     def update(self, design: Design, key: Item) -> Update:
         """Any entry that is set brings the attributes of the whole item with it: the item may not exist."""
         entries = {name: value for name, value in self.values.items() if value is not None}
-        removed = tuple(name for name, value in self.values.items() if value is None)
+        removed = tuple([name for name, value in self.values.items() if value is None])
         added = self.added if entries else {}
         if design.inside:
             inside = Inside(design.into, design.inside, entries, removed, design.order)
             return Update(design.target, key, added, (), design.frame, inside)
-        return Update(design.target, key, {**added, **entries}, removed, design.frame)
+        return _new(Update, (design.target, key, {**added, **entries}, removed, design.frame, None))
 
 
 def _images(compiled: Compiled, changes: Iterable[Change], faults: list[Fault]) -> Iterable[Images]:
     columns = compiled.columns
     if not columns.changed:
-        return (Images(change, change.before, change.after) for change in changes)
+        return ((change, change.before, change.after) for change in changes)
     return (_seen(compiled, change, faults) for change in changes)  # one by one: faults stay in log order
 
 
@@ -241,12 +235,16 @@ def _seen(compiled: Compiled, change: Change, faults: list[Fault]) -> Images:
             after = compiled.columns.row(change.after)
         except Refused as refusal:
             faults.append(row_fault(compiled, change.after, str(refusal), change))
-    return Images(change, before, after)
+    return change, before, after
 
 
 def _entry_of(code: GeneratedCode, row: Row | None) -> tuple[KeyText, str] | None:
-    key, name = made(code.key, row), made(code.entry_name, row)
-    return None if key is None or name is None else (key, name)
+    if row is None:
+        return None
+    try:
+        return code.key(row), code.entry_name(row)
+    except Refused:
+        return None
 
 
 def made(make: Callable[[Row], Result], row: Row | None) -> Result | None:
@@ -262,13 +260,14 @@ def made(make: Callable[[Row], Result], row: Row | None) -> Result | None:
 def _made_after(
     compiled: Compiled, make: Callable[[Row], Result], images: Images, faults: list[Fault]
 ) -> Result | None:
-    if images.after is None:
+    change, _, after = images
+    if after is None:
         return None
     try:
-        return make(images.after)
+        return make(after)
     except Refused as refusal:
-        assert images.change.after is not None
-        faults.append(row_fault(compiled, images.change.after, str(refusal), images.change))
+        assert change.after is not None
+        faults.append(row_fault(compiled, change.after, str(refusal), change))
         return None
 
 

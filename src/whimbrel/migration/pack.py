@@ -24,12 +24,10 @@ RECORD_BYTES = 512 << 10  # of the lines of one record, before they are compress
 class _Filling:
     """What one lane's next record has so far."""
 
-    __slots__ = ("lines", "numbers", "size", "times")
+    __slots__ = ("changes", "size")
 
     def __init__(self) -> None:
-        self.numbers: list[int] = []
-        self.times: list[float] = []
-        self.lines: list[bytes] = []
+        self.changes: list[tuple[int, float, bytes]] = []  # number, time and line
         self.size = 0
 
 
@@ -99,7 +97,7 @@ class Packer:
             if self._others:
                 faults += self._add_for_others({old, new}, change, time, line)
         for lane in range(LANES):
-            if self._lanes[lane].lines:
+            if self._lanes[lane].changes:
                 self._seal(lane, self._number)
         return faults
 
@@ -169,16 +167,14 @@ class Packer:
         if self._tables.get(name) is table:
             return
         for lane in range(LANES):  # a record has one version of each table
-            if self._lanes[lane].lines:
+            if self._lanes[lane].changes:
                 self._seal(lane, self._number)
         self._tables[name] = table
         self._head = self._head._replace(tables={**self._head.tables, name: self._put_table(table_line(table))})
 
     def _add(self, lane: int, number: int, time: float, line: bytes) -> None:
         filling = self._lanes[lane]
-        filling.numbers.append(number)
-        filling.times.append(time)
-        filling.lines.append(line)
+        filling.changes.append((number, time, line))
         filling.size += len(line)
         if filling.size >= RECORD_BYTES or self._form == POST:
             self._seal(lane, number)
@@ -186,13 +182,11 @@ class Packer:
     def _seal(self, lane: int, to: int) -> None:
         filling, self._lanes[lane] = self._lanes[lane], _Filling()
         after, self._after[lane] = self._after[lane], to
-        head = self._head._replace(lane=lane, after=after, to=to, numbers=filling.numbers, times=filling.times)
-        if not filling.lines:
+        numbers, times, lines = zip(*filling.changes, strict=True) if filling.changes else ((), (), ())
+        head = self._head._replace(lane=lane, after=after, to=to, numbers=numbers, times=times)
+        if not lines:
             head = head._replace(tables={})
-        if self._form == POST:
-            data = post_event(head, filling.lines[0] if filling.lines else b"")
-        else:
-            data = pack(head, filling.lines)
+        data = post_event(head, lines[0] if lines else b"") if self._form == POST else pack(head, lines)
         if len(data) + len(partition_key(lane)) > self._most:
             raise self._too_large(head, len(data))
         self._records.append(LaneRecord(lane, data))
