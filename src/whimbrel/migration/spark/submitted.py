@@ -220,7 +220,7 @@ class SparkLoader:
     def _name(self, plan: Plan, chunk: Chunk) -> str:
         file = plan.file(chunk)
         if isinstance(file, Path):
-            return str(file.resolve().relative_to(self._project.state.resolve()))
+            return str(file.relative_to(self._project.state))
         assert isinstance(file, BucketFile), "the plan's files are in a folder or in a bucket"
         return file.key
 
