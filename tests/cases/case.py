@@ -38,6 +38,12 @@ class Case:
         only = re.match(r"-- only (\w+)", (self.folder / "schema.sql").read_text(encoding="utf-8"))
         return only is None or only[1] == flavor
 
+    @property
+    def looks_up(self) -> bool:
+        """Whether it needs an engine with a state of its own."""
+        mapping = self.folder / "mapping.toml"
+        return mapping.exists() and "\nlookup = " in mapping.read_text(encoding="utf-8")
+
     def run(self, server: SqlServer, step: str) -> None:
         """Send a .sql file as it is, in a connection of its own, in UTC; nothing if there is no such file."""
         path = self.folder / f"{step}.sql"
