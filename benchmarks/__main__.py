@@ -22,6 +22,7 @@ PARTS = {
     "regroup": "Regroup and map, from export file to request. Target: a third of the published solution's, or less.",
     "load": "Load into a sink. Target: 25 µs a 300-byte item or less, an eighth of boto3's batch_writer or less.",
     "apply": "Apply, from the change log to the acknowledged write. Target: four times boto3's changes/s, or more.",
+    "lookup": "Changes of a record that looks a column up, beside the same without. Target: twice its CPU or less.",
     "stream": "A stream: sender and function. Target: the function at 1.3 times the CPU of one process, or less.",
     "reverse": "Reverse, from the stream to the committed row. Target: 2,000 changes of items/s a core, or more.",
     "watches": "Noting keys for a cutover, and watching both sides after it. Target: a twentieth of what is done.",

@@ -68,6 +68,11 @@ class Version:
     def stored(self, row: Row) -> tuple[bytes | int | None, ...]:
         return (self.key(row), self.number, record_of(row), *self.by(row))
 
+    def places(self, row: Row, key: bytes) -> tuple[tuple[bytes | int | None, ...], list[bytes | None]]:
+        """As ``stored`` and as ``by``, which are made once."""
+        by = self.by(row)
+        return (key, self.number, record_of(row), *by), by
+
 
 def plan(mappings: Mapping[str, TableMapping], versions: Mapping[str, Versions]) -> tuple[list[Kept], list[Child]]:
     kept: dict[tuple[str, tuple[str, ...]], Kept] = {}

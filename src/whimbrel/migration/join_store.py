@@ -66,6 +66,9 @@ class JoinStore:
         self._kept, self._looks = kept, looks
         self._layout = orjson.dumps(layout, option=orjson.OPT_SORT_KEYS)
         self._new = path.with_suffix(".new")
+        self._row = [f"SELECT key, version, row FROM rows_{child} WHERE key = ?" for child in range(len(looks))]
+        places = [", ".join("?" * (3 + each)) for each in looks]
+        self._put = [f"INSERT OR REPLACE INTO rows_{child} VALUES ({each})" for child, each in enumerate(places)]
         self._connection: sqlite3.Connection | None = None
 
     # -- as a whole ----------------------------------------------------------------------------------------------------
@@ -168,13 +171,15 @@ class JoinStore:
     # -- tables that look up -------------------------------------------------------------------------------------------
 
     def row(self, child: int, key: bytes) -> StoredRow | None:
-        found = self._run(f"SELECT key, version, row FROM rows_{child} WHERE key = ?", (key,)).fetchone()
+        found = self._run(self._row[child], (key,)).fetchone()
         return StoredRow(*found) if found else None
 
     def put(self, child: int, rows: Iterable[tuple[Any, ...]]) -> None:
         """Each row is (key, version, row, and for each look-up what it looks up by, or None)."""
-        places = ", ".join("?" * (3 + self._looks[child]))
-        self._many(f"INSERT OR REPLACE INTO rows_{child} VALUES ({places})", rows)
+        self._many(self._put[child], rows)
+
+    def put_one(self, child: int, row: tuple[Any, ...]) -> None:
+        self._run(self._put[child], row)
 
     def remove(self, child: int, key: bytes) -> None:
         self._run(f"DELETE FROM rows_{child} WHERE key = ?", (key,))

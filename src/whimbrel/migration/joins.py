@@ -234,8 +234,10 @@ class Joins:
     def _of_child(self, child: Child, change: Change) -> list[Change]:
         version = self._version(child, change.table)
         keys = [version.key(row) for row in (change.before, change.after) if row]
+        if len(keys) == 2 and keys[0] == keys[1]:
+            del keys[0]
         olds: list[tuple[Version, Row]] = []
-        for key in dict.fromkeys(keys):
+        for key in keys:
             if stored := self._store.row(child.number, key):
                 before = self._version_of(child, stored.version)
                 olds += [(before, row) for row in self._states(before, row_of(stored.row), key)]
@@ -243,17 +245,17 @@ class Joins:
                     self._store.remove(child.number, key)
         if not change.after:
             return _changes(olds, None, change.position)
-        self._store.put(child.number, [version.stored(change.after)])
-        return _changes(olds, (version, self._joined(version, change.after)), change.position)
+        stored_now, by = version.places(change.after, keys[-1])
+        self._store.put_one(child.number, stored_now)
+        return _changes(olds, (version, self._joined(version, change.after, by)), change.position)
 
     # -- rows ----------------------------------------------------------------------------------------------------------
 
-    def _joined(self, version: Version, row: Row) -> Row:
-        """As of now."""
-        child = version.child
+    def _joined(self, version: Version, row: Row, places: list[bytes | None] | None = None) -> Row:
+        """As of now; ``places`` are what it looks up by, where that is known."""
+        child, several = version.child, version.by(row) if places is None else places
         found = [
-            None if by is None else self._found(look.kept, by)
-            for look, by in zip(child.looks, version.by(row), strict=True)
+            None if by is None else self._found(kept, by) for (kept, _), by in zip(child.looks, several, strict=True)
         ]
         return child.joined(row, tuple(found))
 
