@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from demo.servers import Ministack, SqlServer
+from demo.servers import MariaDB, Ministack, SqlServer
 from tests.e2e.conftest import MakeWork
 from tests.e2e.work import Work
 
@@ -153,3 +153,30 @@ def test_what_a_killed_run_left_is_the_same_in_all_sections(
     work.call("retry-dead")
     assert items(work) == expected(work)
     work.call("verify")
+
+
+def test_an_alter_with_which_keys_could_meet_stops_it_by_name(
+    make_work: MakeWork, mariadb: MariaDB, ministack: Ministack
+) -> None:
+    """An ENUM tells the two apart, as long as it has no member that is the other's text."""
+    work = make_work(mariadb, ministack, table="stock")
+    sort = '\nsort_key = {{ name = "sk", value = "{}" }}\n'
+    keys = 'partition_key = { name = "pk", value = "${size}" }' + sort.format("${id}")
+    more = f'[[table]]\nsource = "{work.database}.other"\ntarget = "{work.target}"\n'
+    work.mapping = keys + more + 'partition_key = { name = "pk", value = "L${id}" }' + sort.format("${id}")
+    work.write_project()
+    work.source.execute(
+        "CREATE TABLE stock (id INT PRIMARY KEY, size ENUM('small', 'large') NOT NULL)",
+        "CREATE TABLE other (id INT PRIMARY KEY)",
+        "INSERT INTO stock VALUES (1, 'small')",
+        "INSERT INTO other VALUES (1)",
+        database=work.database,
+    )
+    work.call("migrate", "--until-caught-up")
+    alter = "ALTER TABLE stock MODIFY size ENUM('small', 'large'{}) NOT NULL"
+    work.source.execute(alter.format(", 'huge'"), "INSERT INTO stock VALUES (2, 'huge')", database=work.database)
+    work.call("migrate", "--until-caught-up")
+    work.source.execute(alter.format(", 'huge', 'L1'"), "INSERT INTO stock VALUES (3, 'L1')", database=work.database)
+    refused = work.call("migrate", "--until-caught-up", code=2).output
+    assert f"a row of {work.database}.stock and one of {work.database}.other could have the same key" in refused
+    assert "both have pk = 'L1'" in refused

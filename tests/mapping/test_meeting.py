@@ -142,8 +142,8 @@ def changed(one: TableMapping, other: TableMapping) -> list[TableMapping]:
 
 ITEMS = """as that of shop.one with t = '1#ITEM#1' and that of shop.other with i = 1, u = 1: both have \
 pk = 'ORDER#1#ITEM#1', sk = 'X': write value = 'X#ONE' for key 'sk' of shop.one, or, if"""
-TEXT = """with i = 0, t = 'ORDER#1' and that of shop.other with i = 0, u = 1: both have \
-pk = 'C#0', sk = 'ORDER#1': write value = 'ONE#${t}' for key 'sk' of shop.one, or, if"""
+TEXT = """with i = 1, t = 'ORDER#1' and that of shop.other with i = 1, u = 1: both have \
+pk = 'C#1', sk = 'ORDER#1': write value = 'ONE#${t}' for key 'sk' of shop.one, or, if"""
 
 
 @pytest.mark.parametrize(

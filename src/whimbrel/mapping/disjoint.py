@@ -12,7 +12,7 @@ every version of a table (see ``Versions``). That it may give an integer a sign 
 from __future__ import annotations
 
 import re
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from itertools import zip_longest
 from typing import NamedTuple, Protocol
@@ -27,6 +27,7 @@ _NEVER_EMPTY = frozenset({"year", "bit", "float", "double", "time", "inet4", "in
 _LIKED = "1aA0x"  # characters of texts that are shown, where any would do
 _A_TIME = "2026-01-31T12:00:00.000000Z"
 _MOST_STEPS = 20_000  # of the search for texts in common
+_WAYS = 8  # texts with which a place is reached
 
 Characters = frozenset[str] | None  # None: any
 
@@ -151,7 +152,7 @@ def common_texts(
     left, right = _machine(one, columns), _machine(other, others)
     end, found = (left.end, right.end), set[str]()
     waiting = deque([((0, 0), "")])
-    seen: dict[tuple[int, int], int] = {}
+    seen, ways = set[tuple[tuple[int, int], str]](), Counter[tuple[int, int]]()
     for _ in range(_MOST_STEPS):
         if not waiting:
             return
@@ -160,9 +161,12 @@ def common_texts(
             found.add(text)
             yield text
         for character, place in _next(left, right, at):
-            seen[place] = seen.get(place, 0) + 1
-            if seen[place] <= 3:  # a few ways to each place: else the first loop would take all of the steps
-                (waiting.append if character else waiting.appendleft)((place, text + character))
+            there = (place, text + character)
+            if there in seen or ways[place] == _WAYS:  # else the first loop would take all of the steps
+                continue
+            seen.add(there)
+            ways[place] += 1
+            (waiting.append if character else waiting.appendleft)(there)
 
 
 def _next(left: _Machine, right: _Machine, at: tuple[int, int]) -> Iterator[tuple[str, tuple[int, int]]]:
