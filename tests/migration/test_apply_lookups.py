@@ -10,6 +10,7 @@ import pytest
 
 from tests.migration.applied import RULES, TABLES, Applied, delete, insert, update
 from whimbrel import checkpoint
+from whimbrel.changelog.files import ChangeLogReader
 from whimbrel.checkpoint import Checkpoint
 from whimbrel.errors import StateError
 from whimbrel.mapping.lookups import Parent
@@ -63,8 +64,8 @@ def applier_of(applied: Applied) -> Applier:
     )
 
 
-def _reader(applied: Applied) -> apply.ChangeLogReader:
-    applied.reader = apply.ChangeLogReader(applied.folder / "log", applied.checkpoints.now.applied)
+def _reader(applied: Applied) -> ChangeLogReader:
+    applied.reader = ChangeLogReader(applied.folder / "log", applied.checkpoints.now.applied)
     return applied.reader
 
 
