@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from binascii import a2b_base64, b2a_base64
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from functools import partial
 from typing import Any
@@ -52,6 +52,44 @@ def too_large(item: Item) -> bool:
     except TypeError:
         pass  # a lone surrogate
     return item_size(item) > MAX_ITEM_BYTES
+
+
+def unfit(key: Item, item: Item, index_types: Mapping[str, str]) -> str:
+    """Why DynamoDB would not take an item whose values are right in themselves; "" if it does.
+
+    ``key`` has the partition key and then the sort key, ``index_types`` the attributes in keys of secondary indexes.
+    """
+    for (name, value), most in zip(key.items(), (MAX_PARTITION_KEY_BYTES, MAX_SORT_KEY_BYTES), strict=False):
+        if reason := _unfit_key(value, most):
+            return f"the key attribute {name} {reason}"
+    for name, kind in index_types.items():
+        if name in item and kind not in item[name]:
+            return f"{name} is {next(iter(item[name]))}, and an index on it has {kind}"
+        if name in item and (reason := _unfit_key(item[name], MAX_PARTITION_KEY_BYTES)):
+            return f"{name}, which an index is on, {reason}"
+    if "" in item:
+        return "an attribute has no name"
+    try:
+        if too_large(item):
+            return f"the item has {item_size(item)} bytes, DynamoDB takes {MAX_ITEM_BYTES} at most"
+        orjson.dumps(item)
+    except TypeError as error:
+        return f"cannot be written as JSON: {error}"
+    deepest = max(map(_depth, item.values()), default=0)
+    return f"its maps and lists are {deepest} deep, DynamoDB takes {MAX_DEPTH}" if deepest > MAX_DEPTH else ""
+
+
+def _unfit_key(value: AttributeValue, most: int) -> str:
+    size = value_size(value)
+    if not size:
+        return "is empty"
+    return f"has {size} bytes, DynamoDB takes {most} at most" if size > most else ""
+
+
+def _depth(value: AttributeValue) -> int:
+    if "M" in value:
+        return 1 + max(map(_depth, value["M"].values()), default=0)
+    return 1 + max(map(_depth, value["L"]), default=0) if "L" in value else 0
 
 
 def write_units(size: int) -> int:

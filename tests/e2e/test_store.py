@@ -4,92 +4,22 @@ from __future__ import annotations
 
 import itertools
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from demo.servers import Ministack
-from demo.servers.dynamo import local_client
-from demo.shop import CREATE
-from tests.conftest import unique
+from tests.e2e.stored import Stored, change, fill
 from tests.e2e.work import GROUP, RECORD, UNALIGNED, Work
 from whimbrel import checkpoint
 from whimbrel.bucket import Bucket, NewObject
 from whimbrel.migration import kept_state
-
-KILLED = """
-import os, signal, sys
-from whimbrel import checkpoint
-from whimbrel.__main__ import run
-from whimbrel.bucket import Bucket
-left = int(os.environ["STEPS"])
-def step(real):
-    def call(*arguments):
-        global left
-        if arguments[1] not in ("get_object", "head_object"):
-            left -= 1
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-        result = real(*arguments)
-        if arguments[1] not in ("get_object", "head_object"):
-            left -= 1
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-        return result
-    return call
-Bucket._call, checkpoint.save = step(Bucket._call), step(checkpoint.save)
-run()
-"""
-
-
-class Stored:
-    """A Work whose files are in a bucket of its own."""
-
-    def __init__(self, work: Work, ministack: Ministack) -> None:
-        self.work, self.bucket = work, unique("bucket")
-        self.s3 = local_client("s3", ministack.endpoint, ministack.region)
-        self.s3.create_bucket(Bucket=self.bucket)
-        work.source_settings = "chunk_rows = 2\nconnections = 2"
-        work.target_settings = (
-            f'[snapshot]\nstore = "s3://{self.bucket}/shop"\nendpoint = "{ministack.endpoint}"\n{work.target_settings}'
-        )
-        work.write_project()
-
-    def names(self) -> list[str]:
-        return [each["Key"] for each in self.s3.list_objects_v2(Bucket=self.bucket).get("Contents", [])]
-
-    def chunks(self) -> list[str]:
-        return [name for name in self.names() if "/chunk-" in name]
-
-    def elsewhere(self, name: str) -> Stored:
-        """The same project on another machine: with an empty state folder."""
-        other = object.__new__(Stored)
-        other.__dict__.update(self.__dict__)
-        other.work = replace(self.work, folder=self.work.folder / name)
-        other.work.folder.mkdir()
-        other.work.write_project()
-        return other
 
 
 @pytest.fixture
 def stored(work: Work, ministack: Ministack) -> Stored:
     fill(work)
     return Stored(work, ministack)
-
-
-def fill(work: Work) -> None:
-    lines = [f"('c', 'o{order}', 'p{product}', {order}{product})" for order in range(1, 7) for product in (1, 2)]
-    work.source.execute(CREATE, f"INSERT INTO purchase VALUES {', '.join(lines)}", database=work.database)
-
-
-def change(work: Work) -> None:
-    work.source.execute(
-        "UPDATE purchase SET quantity = 0 WHERE orderid = 'o2' AND productid = 'p1'",
-        "DELETE FROM purchase WHERE orderid = 'o3'",
-        "INSERT INTO purchase VALUES ('d', 'o9', 'p1', 91)",
-        database=work.database,
-    )
 
 
 def finish(work: Work) -> None:
@@ -110,19 +40,19 @@ def test_a_migration_through_a_bucket(stored: Stored, mapping: str) -> None:
     work.call("capture", "--until-caught-up")
     change(work)
     finish(work)
-    assert stored.chunks()
+    assert stored.names("/chunk-")
     assert not list(work.state.rglob("chunk-*"))
     [manifest] = [name for name in stored.names() if "/manifest-" in name]
     lines = stored.s3.get_object(Bucket=stored.bucket, Key=manifest)["Body"].read().splitlines()
     rows = dict(pair for line in map(json.loads, lines) for pair in line.get("rows", []))
-    assert len(rows) == len(stored.chunks())
+    assert len(rows) == len(stored.names("/chunk-"))
 
 
 def test_a_chunk_that_is_gone_or_damaged_is_read_again(stored: Stored) -> None:
     work = stored.work
     work.call("capture", "--until-caught-up")
     work.call("snapshot")
-    first, second, *_ = stored.chunks()
+    first, second, *_ = stored.names("/chunk-")
     stored.s3.delete_object(Bucket=stored.bucket, Key=first)
     whole = stored.s3.get_object(Bucket=stored.bucket, Key=second)["Body"].read()
     stored.s3.put_object(Bucket=stored.bucket, Key=second, Body=whole[:-9])
@@ -138,11 +68,11 @@ def test_another_machine_continues_with_the_project_file_alone(stored: Stored, p
     if phase == "load":
         work.call("load")
         checkpoint_of(stored, phase)
-    before = stored.chunks()
+    before = stored.names("/chunk-")
     other = stored.elsewhere("other")
     change(work)
     finish(other.work)
-    assert stored.chunks() == before, "nothing was read again"
+    assert stored.names("/chunk-") == before, "nothing was read again"
     told = work.call("migrate", "--until-caught-up", code=3).output
     assert "has continued this migration" in told
 
@@ -229,7 +159,6 @@ def stored_at(stored: Stored) -> Any:
 def test_killed_at_any_step(stored: Stored, steps: int, elsewhere: bool) -> None:
     work = stored.work
     work.call("capture", "--until-caught-up")
-    killed = replace(work, program=("-c", KILLED), environment={"STEPS": str(steps)})
-    killed.start("snapshot").communicate(timeout=60)
+    stored.killed("snapshot", steps)
     change(work)
     finish(stored.elsewhere("other").work if elsewhere else work)

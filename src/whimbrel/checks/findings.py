@@ -247,6 +247,8 @@ KINDS: dict[str, Kind] = {
     ),
     "target-ttl": Kind(ERROR, "the target's time to live is on before the cutover", "Switch it off until `finish`"),
     "target-stream": Kind(ERROR, "the Kinesis stream cannot be used", "Make it, or fix `log.stream`, region or rights"),
+    "target-import": Kind(ERROR, "an import cannot make this target", 'Change it, or set `load.engine = "process"`'),
+    "snapshot-store": Kind(ERROR, "the bucket cannot be used", "Fix `snapshot.store`, endpoint, region or rights"),
     "target-not-empty": Kind(ERROR, "the target table has items already", "Name another table, or `--into-existing`"),
     "target-key": Kind(
         ERROR, "the target table has another key than the mapping", "Change the key, or name another table"

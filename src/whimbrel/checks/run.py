@@ -29,6 +29,7 @@ from whimbrel.checks.scan import SCANNED, SCANNED_ANYWAY, scanned
 from whimbrel.checks.scope import Scope, bearable_rows, scope_of
 from whimbrel.checks.source import SourceFacts, retention_findings, source_facts, source_findings, table_error
 from whimbrel.checks.sql import counts
+from whimbrel.checks.store import store_findings
 from whimbrel.checks.target import stream_findings, target_findings
 from whimbrel.checks.writes import Writes, recent_writes, write_findings
 from whimbrel.dynamodb.session import Session
@@ -113,6 +114,7 @@ def check(project: Project, limits: CheckLimits, prices: Path | None, statements
     begun = StateFolder(project.state).checkpoint.exists()
     report.findings += target_findings(project.target, mappings, begun=begun)
     report.findings += stream_findings(project)
+    report.findings += store_findings(project, mappings, begun=begun)
     loads, followed = [_load(facts) for facts in report.tables], following(_followed(report), priced.write_million)
     _estimate(project, report, cost_of(loads, project.target, priced, followed))
     report.findings = in_order(report.findings)

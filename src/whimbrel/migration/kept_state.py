@@ -23,6 +23,7 @@ from whimbrel.bucket import Bucket, bucket_of
 from whimbrel.checkpoint import Checkpoint, RunLock
 from whimbrel.durable import is_sound, replace_file, sealed, writing
 from whimbrel.errors import Locked, LogCorrupt, StateError
+from whimbrel.migration.kept_export import KeptExport
 from whimbrel.migration.state import StateFolder
 from whimbrel.project import Project
 
@@ -65,6 +66,9 @@ class KeptState:
             replace_file(self._folder.kept, _bytes(self._last))
         self._put(self._last)
 
+    def export(self, source: str) -> KeptExport:
+        return KeptExport(self._bucket, self._folder.export(source), source, self.sure)
+
     def sure(self) -> None:
         """See every few seconds that no other machine has continued. Raises Locked."""
         if not self._last or time.monotonic() - self._sure_at < SURE_SECONDS:
@@ -97,13 +101,11 @@ def adopt(project: Project) -> str:
     Raises StateError where changes were applied already: how far is in the other state folder.
     """
     folder, bucket = StateFolder(project.state), open_bucket(project)
-    if bucket is None or folder.checkpoint.exists() or (found := newest(bucket)) is None:
+    if bucket is None or folder.checkpoint.exists() or (found := adoptable(bucket)) is None:
         return ""
     folder.make()
     with RunLock(folder.root):
         name = folder.checkpoint.name
-        if orjson.loads(found["files"][name])["phase"] == "apply":
-            raise _of_another(bucket, "has a migration of which changes were applied, by another state folder")
         ours = _document(found["number"] + 1, found["files"])
         if not bucket.put_new(_name(ours["number"]), _bytes(ours)):  # first: from here on the other one ends
             raise Locked("another whimbrel takes this migration up", place=bucket.url(_FOLDER), hint="Let it continue.")
@@ -115,6 +117,14 @@ def adopt(project: Project) -> str:
             with writing(path):
                 replace_file(path, found["files"][each].encode())
     return str(found["by"])
+
+
+def adoptable(bucket: Bucket) -> dict[str, Any] | None:
+    """The state that a machine with an empty state folder continues. Raises StateError as ``adopt`` does."""
+    found = newest(bucket)
+    if found and orjson.loads(found["files"]["checkpoint.json"])["phase"] == "apply":
+        raise _of_another(bucket, "has a migration of which changes were applied, by another state folder")
+    return found
 
 
 def newest(bucket: Bucket) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 from whimbrel.dynamodb.session import Session
@@ -13,6 +14,7 @@ from whimbrel.dynamodb.tables import table_exists
 from whimbrel.errors import Stopped
 from whimbrel.migration import refill as refilling
 from whimbrel.migration.follow import follow
+from whimbrel.migration.imports import load_engine
 from whimbrel.migration.kept_state import adopt
 from whimbrel.migration.late import Late
 from whimbrel.migration.live import Live, Tell
@@ -96,7 +98,7 @@ class MigrationPlan:
 def migrate(project: Project, asked: Asked, *, until_caught_up: bool, into_existing: bool) -> MigrationResult:
     def work(run: Run, live: Live) -> None:
         _fix_start(run, live)
-        for step in (run.start_capture, run.snapshot, run.load):
+        for step in (run.start_capture, run.snapshot, partial(load_engine, run)):
             if not run.stop.is_set():
                 step()
         if not run.stop.is_set():
@@ -116,7 +118,7 @@ def snapshot(project: Project, asked: Asked) -> MigrationResult:
 
 
 def load(project: Project, asked: Asked, *, into_existing: bool) -> MigrationResult:
-    return _running(project, asked, lambda run, _live: run.load(), into_existing=into_existing)
+    return _running(project, asked, lambda run, _live: load_engine(run), into_existing=into_existing)
 
 
 def apply(project: Project, asked: Asked, *, until_caught_up: bool) -> MigrationResult:

@@ -35,7 +35,6 @@ from whimbrel.migration.dirty import DirtyKeys
 from whimbrel.migration.history import History
 from whimbrel.migration.join_fill import filled_joins, opened_joins
 from whimbrel.migration.joins import Joins
-from whimbrel.migration.kept_export import KeptExport
 from whimbrel.migration.kept_state import KeptState, open_bucket
 from whimbrel.migration.load import ChunkLoader, Crew, Loader, damaged_again, is_loaded
 from whimbrel.migration.mark import Claim
@@ -97,8 +96,8 @@ class Run:
         try:
             if not self._hands_over:
                 refuse_handed_over(self.folder.root)
-            self._bucket = open_bucket(self.prepared.project)
-            self._kept = KeptState(self.folder, self._bucket) if self._bucket else None
+            self.bucket = open_bucket(self.prepared.project)
+            self._kept = KeptState(self.folder, self.bucket) if self.bucket else None
             if self._kept:
                 self._kept.take_up()
             self.checkpoints = CheckpointStore(self.folder.checkpoint, *([self._kept.keep] if self._kept else []))
@@ -204,24 +203,25 @@ class Run:
             raise StateError(
                 f"the phase is {self.phase!r}", place=str(self.folder.root), hint="Run `whimbrel snapshot` first."
             )
-        if self.prepared.project.loader == "import":
-            raise StateError("not there yet", place='load.engine = "import"', hint='Set it to "process".')
         end_jobs_of_before(self.prepared.project)  # nothing may write beside the applier, whatever loads now
         self._open_targets()
         if self.prepared.project.stream:
             take(self.prepared.project, self.wire, self.checkpoints.now.migration, self.stop)
         made_of = self.folder.lookups, self.prepared, self.checkpoints, self._snapshot_of, self._read_again
         with filled_joins(*made_of, self.stop) as joins:
-            for source, mapping in self.prepared.mappings.items():
-                self._enter("load", source)
-                while not is_loaded(mapping, self.checkpoints.now.table(source)):
-                    if self.stop.is_set():
-                        return
-                    self._load(source, joins)
+            for source in self.prepared.mappings:
+                self.load_whole(source, lambda mapping: self._loader(mapping, joins))
         if not self.stop.is_set():
             self._move_from("load")
 
-    def _load(self, source: str, joins: Joins | None) -> None:
+    def load_whole(self, source: str, loader_of: Callable[[TableMapping], ChunkLoader]) -> None:
+        """All exported rows of one source table, unless ``stop`` is set."""
+        self._enter("load", source)
+        mapping = self.prepared.mappings[source]
+        while not self.stop.is_set() and not is_loaded(mapping, self.checkpoints.now.table(source)):
+            self._load(source, loader_of)
+
+    def _load(self, source: str, loader_of: Callable[[TableMapping], ChunkLoader]) -> None:
         """Load what the plan of the export has, and make whole first what of it is not. A chunk whose file turns out
         not to fit is read again by the next call.
         """
@@ -230,7 +230,7 @@ class Run:
             return
         assert plan.table is not None
         mapping = self.prepared.versions[source].of(plan.table)  # the table may have been altered since
-        if unfit := self._loader(mapping, joins).load(plan, self.folder.spill):
+        if unfit := loader_of(mapping).load(plan, self.folder.spill):
             self._read_again(source, plan, unfit)
         elif not self.stop.is_set() and not is_loaded(mapping, self.checkpoints.now.table(source)):
             hint = "Begin again with a new state folder and target table, and please report this."
@@ -254,6 +254,11 @@ class Run:
             raise damaged_again(path)
         self._unfit.add(str(path))
         self._snapshot_of(source).read_again(plan, number)
+
+    def sure(self) -> None:
+        """Raises Locked if another machine has continued, of a migration whose files are in a bucket."""
+        if self._kept:
+            self._kept.sure()
 
     def applier(self) -> Applier | Sender:
         """What plays the log into the target, or has it played. Raises StateError before the load is complete."""
@@ -339,12 +344,8 @@ class Run:
             self.checkpoints,
             self.progress,
             self.stop,
-            self._kept_export(source),
+            self._kept.export(source) if self._kept else None,
         )
-
-    def _kept_export(self, source: str) -> KeptExport | None:
-        bucket, kept = self._bucket, self._kept
-        return KeptExport(bucket, self.folder.export(source), source, kept.sure) if bucket and kept else None
 
     def _proved_server(self) -> str:
         """The identity of the server that rows are read from, which must have executed everything up to the start: what
