@@ -106,7 +106,9 @@ def _look(client: Any, arn: str, table: str) -> Imported:
     counts = [found.get(name, 0) for name in ("ProcessedItemCount", "ImportedItemCount", "ErrorCount")]
     if not isinstance(found.get("ImportStatus"), str) or not all(isinstance(each, int) for each in counts):
         raise UnexpectedAnswer("the answer does not have the documented form", place=f"DescribeImport {arn}")
-    return Imported(found["ImportStatus"], *counts, failure, str(found.get("CloudWatchLogGroupArn", "")))
+    processed, written, errors = counts
+    log = str(found.get("CloudWatchLogGroupArn", ""))
+    return Imported(found["ImportStatus"], processed, written, errors, failure, log)
 
 
 def _begun_with(client: Any, table: str, token: str) -> str:
