@@ -178,7 +178,7 @@ def test_lines_that_did_not_come_in_are_counted_whatever_the_status(
 
 
 def test_a_failed_import_that_has_everything_is_complete(stored: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
-    work, real = begun(stored), BaseClient._make_api_call
+    work, real = begun(stored), BaseClient._make_api_call  # type: ignore[attr-defined]
 
     def call(client: Any, operation: str, arguments: Any) -> Any:
         answer = real(client, operation, arguments)
@@ -193,7 +193,7 @@ def test_a_failed_import_that_has_everything_is_complete(stored: Stored, monkeyp
 
 def test_an_import_that_could_not_begin_is_asked_for_again(stored: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
     """As where DynamoDB may not read the bucket: FAILED, and no table."""
-    work, real = begun(stored), BaseClient._make_api_call
+    work, real = begun(stored), BaseClient._make_api_call  # type: ignore[attr-defined]
     asked: list[str] = []
 
     def call(client: Any, operation: str, arguments: Any) -> Any:
@@ -218,7 +218,7 @@ def test_an_import_that_could_not_begin_is_asked_for_again(stored: Stored, monke
 
 
 def test_a_call_whose_answer_was_lost_is_not_a_second_import(stored: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
-    work, real = begun(stored), BaseClient._make_api_call
+    work, real = begun(stored), BaseClient._make_api_call  # type: ignore[attr-defined]
     tokens: list[str] = []
 
     def call(client: Any, operation: str, arguments: Any) -> Any:
