@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from demo.servers import Dynalite, MariaDB
+from demo.servers import Dynalite, MariaDB, Ministack
 from demo.shop import fill
+from tests.conftest import unique
 from tests.e2e import judge
 from tests.e2e.conftest import MakeWork
 from tests.e2e.peaks import children
 from tests.e2e.spark import by_spark, spark_folder
 from tests.e2e.work import GROUP, RECORD, UNALIGNED, Work
+from whimbrel.dynamodb.session import open_service
 
 KEYS = {GROUP: ("customerid", "orderid"), RECORD: ("customer_orderid", "productid"), UNALIGNED: ("orderid",)}
 
@@ -98,3 +100,25 @@ def test_what_is_killed_in_the_middle_loses_nothing(
     work.write_project()
     work.call("migrate", "--until-caught-up")
     equal(work, GROUP)
+
+
+@pytest.mark.slow
+@pytest.mark.spark
+@pytest.mark.timeout(600)
+def test_files_and_jobs_may_be_in_a_bucket(
+    make_work: MakeWork, mariadb: MariaDB, ministack: Ministack, spark: Path
+) -> None:
+    work = make_work(mariadb, ministack, mapping=GROUP, source_settings="chunk_rows = 100")
+    bucket, s3 = unique("bucket").replace("_", "-"), open_service(ministack.target(), "s3")
+    s3.create_bucket(Bucket=bucket)
+    fill(work.source, work.database, 300)
+    work.mapping += f'\n[snapshot]\nstore = "s3://{bucket}/shop"\nendpoint = "{ministack.endpoint}"\n'
+    by_spark(work, spark)
+    work.call("migrate", "--until-caught-up")
+    work.assert_equal()
+    work.verify()
+    assert work.letters() == []
+    names = [each["Key"] for each in s3.list_objects_v2(Bucket=bucket, Prefix="shop/").get("Contents", ())]
+    assert [each for each in names if "chunk-" in each]
+    assert [each for each in names if each.startswith("shop/spark/")] == []
+    s3.close()
