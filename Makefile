@@ -1,4 +1,5 @@
 # make demo      a live table becomes a DynamoDB table, on this machine, in some minutes
+# make demo-aws  the same by stand-ins for Kinesis, Lambda and DynamoDB, in a minute
 # make demo-predict   SQL, a model, an endpoint and its renewal over such a table, in a minute; DATA=FILE takes the original
 # make playground   a private MariaDB and a local DynamoDB, and a shell to try whimbrel in: the tutorial begins there
 # make test      lint, types and the whole suite: what CI runs; WORKERS=n processes, three for two cores as servers are waited for
@@ -26,10 +27,13 @@ export PYTHON
 # The suite starts whimbrel hundreds of times: each would compile all of it, and its libraries, for itself.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-predict playground test test-all suite bench chaos mutants fuzz coverage lint lock setup setup-predict setup-tests clean
+.PHONY: demo demo-aws demo-predict playground test test-all suite bench chaos mutants fuzz coverage lint lock setup setup-aws setup-predict setup-tests clean
 
 demo: setup
 	.venv/bin/python -m demo.run
+
+demo-aws: setup-aws
+	.venv/bin/python -m demo.aws
 
 demo-predict: setup-predict
 	.venv/bin/python -m demo.predict $(if $(DATA),--data $(DATA))
@@ -79,6 +83,9 @@ lock:
 setup:
 	@scripts/setup demo
 
+setup-aws:
+	@scripts/setup aws
+
 setup-predict:
 	@scripts/setup predict
 
@@ -86,4 +93,4 @@ setup-tests:
 	@scripts/setup tests
 
 clean:
-	rm -rf .venv .servers .demo .playground build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz .coverage .coverage.* src/*.egg-info
+	rm -rf .venv .linters .servers .demo .playground build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz .coverage .coverage.* src/*.egg-info

@@ -10,15 +10,12 @@ import argparse
 import os
 import shutil
 import signal
-import statistics
 import sys
 import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
-from rich.console import Console
 from rich.table import Table
 
 import whimbrel
@@ -26,12 +23,11 @@ from demo.application import CUSTOMER, Running, Settings, allow
 from demo.judge import Notes, at_dynamodb
 from demo.servers import Ministack, ServerUnavailable, SqlServer, any_sql_server
 from demo.shop import fill
+from demo.steps import FOLDER, LagMeter, console, drain, prove, snapshot_and_load, title
 from whimbrel.cli.frame import keep_log
-from whimbrel.cli.migration import verification_lines
-from whimbrel.errors import Stopped, WhimbrelError
+from whimbrel.errors import WhimbrelError
 from whimbrel.migration.follow import Follower
 from whimbrel.migration.live import Live
-from whimbrel.migration.positions import drained, source_end
 from whimbrel.migration.prepare import prepare
 from whimbrel.migration.progress import Progress
 from whimbrel.migration.run import Run
@@ -40,7 +36,6 @@ from whimbrel.project import PASSWORD_VARIABLE, Project, load_project
 from whimbrel.project.cutover import REVERSE_PASSWORD_VARIABLE
 from whimbrel.ui.display import Display, pick
 
-FOLDER = Path(".demo")
 FOLLOW_SECONDS = 5
 PROJECT = """
 [source]
@@ -73,8 +68,6 @@ partition_key = {{ name = "customerid" }}
 exclude = ["note"]
 """
 
-console = Console(highlight=False)
-
 
 @dataclass
 class Figures:
@@ -106,25 +99,25 @@ def main() -> int:
 
 def demonstrate(source: SqlServer, target: Ministack, rows: int, rate: int) -> int:
     figures = Figures()
-    _title("A live application", f"{source.name} at {source.host}:{source.port}; DynamoDB's part by {target.endpoint}")
+    title("A live application", f"{source.name} at {source.host}:{source.port}; DynamoDB's part by {target.endpoint}")
     source.execute("CREATE DATABASE shop")
     figures.rows = fill(source, "shop", rows)
     settings = _prepare(source, target, rate)
     project, progress, stop = load_project(FOLDER / "whimbrel.toml"), Progress(), threading.Event()
     with Running(settings, FOLDER / "application.json") as application:
         console.print(f"shop.purchase has {figures.rows:,} rows; an application writes about {rate} times a second.")
-        _title("Migrate", "capture first; then snapshot, load, apply. The application keeps writing.")
+        title("Migrate", "capture first; then snapshot, load, apply. The application keeps writing.")
         _migrate(project, progress, stop, figures)
-        _title("Verify, live", "every row and every item, while the application keeps writing")
-        _prove(project)
-        _title("Cut over", "MySQL closes, the rest is drained and proved, DynamoDB opens. The application follows")
+        title("Verify, live", "every row and every item, while the application keeps writing")
+        prove(project)
+        title("Cut over", "MySQL closes, the rest is drained and proved, DynamoDB opens. The application follows")
         figures.stalls = (whimbrel.cutover(project).stall_ms or 0.0,)
         _write_at_dynamodb(project)
-        _title("Roll back", "what was written at DynamoDB is in MySQL again, and MySQL opens")
+        title("Roll back", "what was written at DynamoDB is in MySQL again, and MySQL opens")
         figures.stalls += (whimbrel.rollback(project).stall_ms or 0.0,)
-        _title("And over again", "migrate from where MySQL was opened, verify, cut over")
+        title("And over again", "migrate from where MySQL was opened, verify, cut over")
         whimbrel.migrate(project)
-        _prove(project)
+        prove(project)
         figures.stalls += (whimbrel.cutover(project).stall_ms or 0.0,)
         time.sleep(1)
         failed = application.has_failed
@@ -155,23 +148,13 @@ def _migrate(project: Project, progress: Progress, stop: threading.Event, figure
         Live(progress, folder, stop, display.show),
         Run(prepared, stop, progress) as run,
     ):
-        figures.snapshot, figures.load = _snapshot_and_load(run)
+        figures.snapshot, figures.load = snapshot_and_load(run)
         with Follower(run):
-            figures.catch_up = _drain(run)
-            _title("Follow", f"for {FOLLOW_SECONDS} seconds; the application keeps writing")
+            figures.catch_up = drain(run)
+            title("Follow", f"for {FOLLOW_SECONDS} seconds; the application keeps writing")
             with LagMeter(progress) as meter:
                 run.stop.wait(FOLLOW_SECONDS)
             figures.lag = meter.median
-
-
-def _prove(project: Project) -> None:
-    """Raises WhimbrelError where the sides differ: nothing is handed over then."""
-    found = whimbrel.verify(project)
-    for table in found.tables:
-        for line in verification_lines(table):
-            console.print(line)
-    if not found.equal:
-        raise WhimbrelError("the two sides differ", place="demo", hint="Please report this, with the folder .demo.")
 
 
 def _write_at_dynamodb(project: Project) -> None:
@@ -182,53 +165,6 @@ def _write_at_dynamodb(project: Project) -> None:
     console.print(f"DynamoDB is open, and MySQL follows it for {FOLLOW_SECONDS} seconds.")
     whimbrel.cutover(project, until_open=False, stop=stop)
     timer.cancel()
-
-
-class LagMeter:
-    """Looks at the lag ten times a second while it is entered."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
-        self._seen = [0.0]
-
-    @property
-    def median(self) -> float:
-        return statistics.median(self._seen)
-
-    def _look(self) -> None:
-        while not self._done.wait(0.1):
-            if (lag := self._progress.lag_seconds) is not None:
-                self._seen.append(lag)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join()
-
-
-def _snapshot_and_load(run: Run) -> tuple[float, float]:
-    run.fix_start()
-    run.start_capture()
-    began = time.monotonic()
-    run.snapshot()
-    exported = time.monotonic()
-    run.load()
-    return exported - began, time.monotonic() - exported
-
-
-def _drain(run: Run) -> float:
-    """Wait until the target has all that the source has now; how long that took, in seconds."""
-    began = time.monotonic()
-    done = drained(run, source_end(run))
-    while not done():
-        if run.stop.wait(0.002):
-            raise Stopped("the run ended before it had caught up", place="demo")
-    return time.monotonic() - began
 
 
 def _report(figures: Figures, progress: Progress, lost: int) -> None:
@@ -267,10 +203,6 @@ Next, on your own database (docs/getting-started.md):
   whimbrel verify
   whimbrel cutover --plan                      # what a cutover needs, and how long nobody can write
 """)
-
-
-def _title(title: str, text: str) -> None:
-    console.print(f"\n[bold]{title}[/bold]  {text}")
 
 
 def _options() -> argparse.Namespace:

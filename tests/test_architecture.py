@@ -58,9 +58,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "function": {"records", "errors", "memory", "project", "mapping", "dynamodb", "kinesis", "migration"},
     "lake": {"records", "errors", "durable", "project", "dynamodb", "item", "spill", "workers"},
     "prediction": {"records", "errors", "durable", "project", "lake", "private", "threads", "checkpoint"},
+    "aws": {"durable", "errors", "project", "migration"},
     "checks": ANYTHING,
     "handover": ANYTHING,
-    "aws": {"durable", "errors", "project", "migration"},
     "setup": {"records", "errors", "notes", "project", "mysql", "mapping", "dms", "item", "migration"},
     # the verbs as functions, and the commands over them
     "api": ANYTHING,

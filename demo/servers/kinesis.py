@@ -44,7 +44,7 @@ class Kinesalite(Server):
         here = Path(__file__).parents[1] / "kinesalite"
         packages = servers_folder() / "kinesalite"
         if not (packages / "node_modules" / "kinesalite").is_dir():
-            raise ServerUnavailable(f"kinesalite: not in {packages}. `make setup-tests` installs it")
+            raise ServerUnavailable(f"kinesalite: not in {packages}. `make setup-aws` installs it")
         return [node, str(here / "serve.js"), str(packages), str(self.port), str(self.folder / "data")]
 
     def _answers(self) -> bool:

@@ -1,25 +1,28 @@
-"""A migration through a stream in which every account makes every call that it ever makes, with all calls recorded.
+"""A migration in which every account makes every call that it ever makes, with all calls recorded.
 
-Each account has proxies of its own, so what it asked for is read from what went over the wire.
+Each account has proxies of its own, so what it asked for is read from what went over the wire. Calls to S3, which only
+``migrate`` makes, are noted as boto3 makes them.
 """
 
 from __future__ import annotations
 
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import boto3
+from botocore.client import BaseClient
 
-from demo.servers import DynamoServer, Kinesalite, MariaDB
+from demo.event_source import Event
+from demo.servers import DynamoServer, Kinesalite, MariaDB, Ministack
+from demo.servers.dynamo import local_client
 from tests.conftest import unique
 from tests.e2e.work import Work
 from tests.faults import FaultProxy
-from tests.function.event_source import Event
 from tests.function.served import Served
 from whimbrel.project import Target
 
-ACCOUNTS = ("function", "migrate")
 # By source table: what its rule says beside source and target.
 RULES = {
     "records": 'shape = "record"\npartition_key = { name = "g", type = "N" }\nsort_key = { name = "id", type = "N" }\n',
@@ -39,25 +42,45 @@ RULES = {
 }
 
 
+# By the operation, the action that IAM wants for it; the same name where it is not here.
+S3_ACTIONS = {
+    **dict.fromkeys(("CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"), "PutObject"),
+    "HeadObject": "GetObject",
+    "DeleteObjects": "DeleteObject",
+    "ListObjectsV2": "ListBucket",
+}
+PREFIX = "shop"
+
+
 class Call(NamedTuple):
     action: str  # kinesis:PutRecords
-    resource: str  # the name of a table or a stream
+    resource: str  # the name of a table, a stream or a bucket
+    key: str = ""  # of an item of the table of marks: its partition key
 
 
 class Recorded:
-    """A migration of one table for each of RULES; ``calls`` of an account are those that it made so far."""
+    """A migration of one table for each of RULES, through a stream or not, with its files in a bucket; ``calls`` of an
+    account are those that it made so far.
+    """
 
-    def __init__(self, folder: Path, source: MariaDB, target: DynamoServer, kinesalite: Kinesalite) -> None:
+    def __init__(
+        self, folder: Path, source: MariaDB, target: DynamoServer, kinesalite: Kinesalite, s3: Ministack, streamed: bool
+    ) -> None:
         self.source, self.target, self.kinesalite, self.client = source, target, kinesalite, target.client()
-        self.marks, self.database = unique("marks"), source.new_database()
+        self.s3, self.streamed = s3, streamed
+        self.marks, self.database, self.bucket = unique("marks"), source.new_database(), unique("bucket")
+        local_client("s3", s3.endpoint, s3.region).create_bucket(Bucket=self.bucket)
         self.targets = {name: unique(name.replace("_", "-")) for name in RULES}
         self.targets["shared_list"] = self.targets["shared"]
+        self.accounts = ("function", "migrate") if streamed else ("migrate",)
+        self.applies = self.accounts[0]
         self._open = ExitStack()
-        self.tables = {each: self._proxy(target.endpoint) for each in ACCOUNTS}
-        self.streams = {each: self._proxy(kinesalite.endpoint) for each in ACCOUNTS}
+        self.tables = {each: self._proxy(target.endpoint) for each in self.accounts}
+        self.streams = {each: self._proxy(kinesalite.endpoint) for each in self.accounts}
+        self.objects: set[Call] = set()
         self.work = Work(folder, source, self.database, target, "")
-        at = Target(self.tables_at("function"), "us-east-1", self.profile("function"), mark=self.marks)
-        reading = self._open.enter_context(closing(_kinesis(self.streams_at("function"))))
+        at = Target(self.tables_at(self.applies), "us-east-1", self.profile(self.applies), mark=self.marks)
+        reading = self._open.enter_context(closing(_kinesis(self.streams_at(self.applies))))
         self.function = Function(kinesalite, target, target=at, client=reading)
         self.stream = self.function.name
         self._make_marks()
@@ -81,11 +104,11 @@ class Recorded:
         self.work.call(*arguments, code=code)
 
     def refuse_deletes(self) -> None:
-        """Of the function: as if these items could not be deleted, whoever asks for it."""
-        self.tables["function"].add("refuse", operation="DeleteItem", code="ValidationException")
+        """Of whoever applies: as if these items could not be deleted."""
+        self.tables[self.applies].add("refuse", operation="DeleteItem", code="ValidationException")
 
     def take_deletes(self) -> None:
-        self.tables["function"].clear()
+        self.tables[self.applies].clear()
 
     def _proxy(self, upstream: str) -> FaultProxy:
         return self._open.enter_context(FaultProxy(upstream))
@@ -109,12 +132,16 @@ class Recorded:
             f'[[table]]\nsource = "{self.database}.{name}"\ntarget = "{self.targets[name]}"\n{rule}'
             for name, rule in RULES.items()
         )
+        through = (
+            f'[log]\nengine = "kinesis"\nstream = "{self.stream}"\nendpoint = "{self.streams_at("migrate")}"\n'
+            '[apply]\nengine = "lambda"\n'
+        )
         self.project.write_text(
             f'[source]\nurl = "{self.source.url(self.database)}"\n'
             f'[target]\nendpoint = "{self.tables_at("migrate")}"\nregion = "us-east-1"\nmark = "{self.marks}"\n'
             f'profile = "{self.profile("migrate")}"\n'
-            f'[log]\nengine = "kinesis"\nstream = "{self.stream}"\nendpoint = "{self.streams_at("migrate")}"\n'
-            f'[apply]\nengine = "lambda"\n{tables}'
+            f'[snapshot]\nstore = "s3://{self.bucket}/{PREFIX}"\nendpoint = "{self.s3.endpoint}"\n'
+            f"{through if self.streamed else ''}{tables}"
         )
 
     @property
@@ -125,7 +152,10 @@ class Recorded:
         """From nothing to a migration that was repaired and verified."""
         self.execute("INSERT INTO {} VALUES (1, 1, 'a'), (1, 2, 'b'), (2, 1, 'c'), (3, 1, 'd'), (4, 1, 'e')")
         call = self.command
-        with self.function:
+        with (
+            self.function if self.streamed else nullcontext(),
+            patch.object(BaseClient, "_make_api_call", self._noting()),
+        ):
             call("check")
             call("migrate", "--dry-run")
             call("migrate", "--until-caught-up")
@@ -161,15 +191,43 @@ class Recorded:
         for name in RULES:
             self.source.execute(statement.format(f"`{self.database}`.{name}"))
 
+    def _noting(self) -> Any:
+        asked = BaseClient._make_api_call  # type: ignore[attr-defined]
+
+        def note(client: Any, operation: str, request: dict[str, Any]) -> Any:
+            if client.meta.service_model.service_name == "s3":
+                action = f"s3:{S3_ACTIONS.get(operation, operation)}"
+                self.objects.add(Call(action, _object(request)))
+            return asked(client, operation, request)
+
+        return note
+
     def calls(self, account: str) -> set[Call]:
         found = {
-            Call(f"dynamodb:{each.operation}", table)
+            Call(f"dynamodb:{each.operation}", table, _key_of(each.body) if table == self.marks else "")
             for each in self.tables[account].log
             for table in _tables_of(each.body)
         }
-        if account in self.streams:
-            found |= {Call(f"kinesis:{each.operation}", self.stream) for each in self.streams[account].log}
-        return found
+        found |= {Call(f"kinesis:{each.operation}", self.stream) for each in self.streams[account].log}
+        return found | (self.objects if account == "migrate" else set())
+
+
+def _object(request: dict[str, Any]) -> str:
+    """As a policy names it: the bucket, or what is below its prefix."""
+    keys = (
+        [request["Key"]] if "Key" in request else [each["Key"] for each in request.get("Delete", {}).get("Objects", ())]
+    )
+    assert all(key.startswith(f"{PREFIX}/") for key in keys), keys
+    assert keys or request["Prefix"].startswith(f"{PREFIX}/"), request
+    return f"{request['Bucket']}/{PREFIX}/*" if keys else request["Bucket"]
+
+
+def _key_of(body: dict[str, Any]) -> str:
+    """The partition key of an item of the table of marks; "" for a call about the table itself."""
+    if "KeyConditionExpression" in body:
+        name = body["KeyConditionExpression"].partition(" = ")[2].partition(" ")[0]
+        return str(body["ExpressionAttributeValues"][name]["S"])
+    return str((body.get("Key") or body.get("Item") or {"target": {"S": ""}})["target"]["S"])
 
 
 class Function(Served):

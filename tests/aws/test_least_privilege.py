@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import pytest
+from botocore.client import BaseClient
 
-from demo.servers import Dynalite, Kinesalite, MariaDB
-from tests.aws.calls import ACCOUNTS, Call, Recorded
+from demo.servers import Dynalite, Kinesalite, MariaDB, Ministack
+from tests.aws.calls import PREFIX, Call, Recorded
 from whimbrel.aws.policies import documents, filled, policies
-from whimbrel.project import load_project
+from whimbrel.bucket import PART_BYTES, Bucket, NewObject
+from whimbrel.project import Store, load_project
 
 # Of the function's role, what no stand-in asks for: Lambda does it by itself, on AWS.
 BY_LAMBDA = {
@@ -23,15 +28,26 @@ BY_LAMBDA = {
 }
 
 
+# Of migrate, what only a failure asks for: ``test_what_a_failure_asks_for``.
+AFTER_FAILURES = {"s3:AbortMultipartUpload", "s3:DeleteObject"}
+
+
 @pytest.fixture
-def recorded(tmp_path: Path, mariadb: MariaDB, dynalite: Dynalite, kinesalite: Kinesalite) -> Iterator[Recorded]:
-    made = Recorded(tmp_path, mariadb, dynalite, kinesalite)
+def recorded(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    mariadb: MariaDB,
+    dynalite: Dynalite,
+    kinesalite: Kinesalite,
+    ministack: Ministack,
+) -> Iterator[Recorded]:
+    made = Recorded(tmp_path, mariadb, dynalite, kinesalite, ministack, getattr(request, "param", True))
     yield made
     made.close()
 
 
-def allowed(recorded: Recorded, account: str) -> set[Call]:
-    """By the policies as JSON, as IAM reads them: each action on each resource."""
+def statements(recorded: Recorded, account: str) -> Iterator[dict[str, Any]]:
+    """Of the policies as JSON, as IAM reads them."""
     variables = {
         "AWS::Partition": "aws",
         "AWS::Region": "us-east-1",
@@ -39,30 +55,69 @@ def allowed(recorded: Recorded, account: str) -> set[Call]:
         "StreamName": recorded.stream,
         "MarkTable": recorded.marks,
         "FunctionName": "fn",
+        "BucketName": recorded.bucket,
     }
+    for document in documents(account, policies(load_project(recorded.project))[account]):
+        yield from json.loads(json.dumps(filled(document, variables)))["Statement"]
+
+
+def allowed(recorded: Recorded, account: str) -> set[Call]:
+    """Each action on each resource, and on each partition key of the table of marks."""
     found = set()
-    project = load_project(recorded.project)
-    for document in documents(account, policies(project)[account]):
-        read = json.loads(json.dumps(filled(document, variables)))
-        for statement in read["Statement"]:
-            assert set(statement) == {"Sid", "Effect", "Action", "Resource"}
-            assert statement["Effect"] == "Allow"
-            for resource in statement["Resource"]:
-                service, region, account_id, name = resource.split(":", 5)[2:]
-                assert (region, account_id) == ("us-east-1", "111122223333")
-                found |= {Call(action, name.partition("/")[2]) for action in statement["Action"]}
-                assert {action.partition(":")[0] for action in statement["Action"]} == {service}
+    for statement in statements(recorded, account):
+        assert statement["Effect"] == "Allow"
+        keys = statement.get("Condition", {}).get("ForAllValues:StringLike", {}).get("dynamodb:LeadingKeys", [""])
+        for resource in statement["Resource"]:
+            service, region, account_id, name = resource.split(":", 5)[2:]
+            assert (region, account_id) == (("", "") if service == "s3" else ("us-east-1", "111122223333"))
+            assert {action.partition(":")[0] for action in statement["Action"]} == {service}
+            named = name if service == "s3" else name.partition("/")[2]
+            found |= {Call(action, named, key) for action in statement["Action"] for key in keys}
     return found
 
 
+def covers(right: Call, call: Call) -> bool:
+    return right[:2] == call[:2] and fnmatch.fnmatchcase(call.key, right.key)
+
+
+@pytest.mark.parametrize("recorded", [True, False], ids=["streamed", "in one process"], indirect=True)
 def test_every_call_is_allowed_and_every_right_is_used(recorded: Recorded) -> None:
     recorded.run()
-    for account in ACCOUNTS:
-        rights = allowed(recorded, account)
-        unseen = {each for each in rights if each.action in BY_LAMBDA and account == "function"}
-        made = recorded.calls(account)
-        assert made - rights == set(), f"{account}: calls that no policy allows"
-        assert rights - unseen - made == set(), f"{account}: rights that nobody uses"
+    for account in recorded.accounts:
+        rights, made = allowed(recorded, account), recorded.calls(account)
+        unseen = BY_LAMBDA if account == "function" else AFTER_FAILURES
+        assert {call for call in made if not any(covers(each, call) for each in rights)} == set(), (
+            f"{account}: calls that no policy allows"
+        )
+        unused = {(each.action, each.resource) for each in rights if not any(covers(each, call) for call in made)}
+        used = {(each.action, each.resource) for each in rights if any(covers(each, call) for call in made)}
+        if not recorded.streamed:  # given back where another of the target tables turns out to be taken
+            unused.discard(("dynamodb:DeleteItem", recorded.marks))
+        assert {each for each in unused - used if each[0] not in unseen} == set(), f"{account}: rights that nobody uses"
+
+
+def test_a_project_writes_no_other_projects_marks(recorded: Recorded) -> None:
+    """Their table is shared: each right on its items is for the project's own tables and stream, or for lanes, whose
+    names nobody else knows.
+    """
+    for account, own in (("function", set()), ("migrate", set(recorded.targets.values()))):
+        keys = {each.key for each in allowed(recorded, account) if each.resource == recorded.marks}
+        assert keys - {""} == own | {f"whimbrel stream {recorded.stream}", "whimbrel lanes *"}
+        about_all = {
+            each.action for each in allowed(recorded, account) if (each.resource, each.key) == (recorded.marks, "")
+        }
+        assert about_all <= {"dynamodb:DescribeTable"}
+
+
+def test_what_a_failure_asks_for(recorded: Recorded) -> None:
+    bucket = Bucket(Store(recorded.bucket, PREFIX, recorded.s3.endpoint), recorded.s3.target())
+    with patch.object(BaseClient, "_make_api_call", recorded._noting()):
+        bucket.remove(["x"])
+        begun = NewObject(bucket, "y")
+        begun.write(b"x" * PART_BYTES)
+        begun.abandon()
+    assert {each.action for each in recorded.objects} == {*AFTER_FAILURES, "s3:PutObject"}
+    assert recorded.objects <= allowed(recorded, "migrate")
 
 
 @pytest.mark.slow

@@ -17,13 +17,17 @@ import whimbrel
 from whimbrel.cli.main import main
 from whimbrel.errors import ProjectError
 
+KEY = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 ACCOUNT = ["--account", "111122223333", "--region", "eu-west-1"]
+STORE = '[snapshot]\nstore = "s3://shop-files/shop"\n[load]\nengine = "import"\n'
 STREAM = '[log]\nengine = "kinesis"\nstream = "shop.changes"\n[apply]\nengine = "lambda"\n'
+# Actions that no operation is named after.
+OPERATIONS = {"s3:ListBucket": "ListObjectsV2"}
 TABLE = '[[table]]\nsource = "{0}"\ntarget = "{0}"\nshape = "{1}"\npartition_key = {{ name = "id" }}\n{2}'
 ENTRY = 'entry = { name = "${n}", value = "v" }\n'
 
 
-def project(folder: Path, tables: int = 1, *, stream: str = STREAM) -> Path:
+def project(folder: Path, tables: int = 1, *, stream: str = STREAM + STORE) -> Path:
     """With as many tables of groups as asked for, and one of records."""
     groups = "".join(TABLE.format(f"group-{number:04}-{'x' * 200}", "group", ENTRY) for number in range(tables))
     file = folder / "whimbrel.toml"
@@ -35,21 +39,21 @@ def project(folder: Path, tables: int = 1, *, stream: str = STREAM) -> Path:
     return file
 
 
-def written(folder: Path, tables: int = 1) -> dict[str, Any]:
+def written(folder: Path, tables: int = 1, *, stream: str = STREAM + STORE, key: str = "") -> dict[str, Any]:
     """By its name, what is in each file that the command writes."""
     out = folder / "out"
-    result = CliRunner().invoke(
-        main, ["aws", "template", "-p", str(project(folder, tables)), "-o", str(out), *ACCOUNT, "--json"]
-    )
+    file = str(project(folder, tables, stream=stream))
+    result = CliRunner().invoke(main, ["aws", "template", "-p", file, "-o", str(out), *ACCOUNT, "--json", "--key", key])
     assert result.exit_code == 0, result.output
     said = json.loads(result.stdout)
     assert sorted([said["template"], *said["policies"]]) == sorted(map(str, out.iterdir()))
     return {file.name: json.loads(file.read_text()) for file in out.iterdir()}
 
 
-def test_cloudformation_would_take_the_template(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stream", [STREAM + STORE, "", 'mark = "off"\n'], ids=["all", "process", "no mark"])
+def test_cloudformation_would_take_the_template(tmp_path: Path, stream: str) -> None:
     """Says cfn-lint, from the schemas of all resources, without a network."""
-    written(tmp_path, tables=60)
+    written(tmp_path, tables=60, stream=stream)
     command = [str(Path(sys.executable).with_name("cfn-lint")), "--regions", "eu-west-1", "--include-checks", "I", "--"]
     done = subprocess.run([*command, str(tmp_path / "out" / "template.json")], capture_output=True, text=True)
     assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
@@ -63,14 +67,80 @@ def test_the_same_project_makes_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_what_has_data_is_encrypted_and_kept_for_a_known_time(tmp_path: Path) -> None:
-    resources = written(tmp_path)["template.json"]["Resources"]
+    resources = resolved(written(tmp_path)["template.json"])["Resources"]
     properties = {name: each["Properties"] for name, each in resources.items()}
     assert properties["Stream"]["StreamEncryption"] == {"EncryptionType": "KMS", "KeyId": "alias/aws/kinesis"}
     assert properties["Stream"]["RetentionPeriodHours"] == {"Ref": "RetentionHours"}
     assert properties["Marks"]["SSESpecification"] == {"SSEEnabled": True}
-    assert resources["Marks"]["DeletionPolicy"] == "Retain"
+    assert {name for name, each in resources.items() if each.get("DeletionPolicy") == "Retain"} == {"Marks", "Bucket"}
     assert properties["FailedBatches"]["SqsManagedSseEnabled"] is True
     assert properties["Logs"]["RetentionInDays"] == 30
+
+
+def test_the_bucket_is_private_encrypted_and_cleaned(tmp_path: Path) -> None:
+    resources = resolved(written(tmp_path)["template.json"])["Resources"]
+    bucket = resources["Bucket"]["Properties"]
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+    [rule] = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert rule["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
+    snapshot, parts = bucket["LifecycleConfiguration"]["Rules"]
+    assert (snapshot["Prefix"], snapshot["ExpirationInDays"]) == ("shop/", {"Ref": "SnapshotDays"})
+    assert parts["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
+    [denied] = resources["BucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    assert (denied["Effect"], denied["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
+
+
+def test_a_key_encrypts_everything_and_both_accounts_may_use_it(tmp_path: Path) -> None:
+    files = written(tmp_path, key=KEY)
+    template = files["template.json"]
+    assert template["Parameters"]["KeyArn"]["Default"] == KEY
+    resources = resolved(template, HasKey=True)["Resources"]
+    properties = {name: each["Properties"] for name, each in resources.items()}
+    by = {"Ref": "KeyArn"}
+    assert properties["Stream"]["StreamEncryption"]["KeyId"] == by
+    assert properties["Marks"]["SSESpecification"]["KMSMasterKeyId"] == by
+    assert (properties["FailedBatches"]["KmsMasterKeyId"], properties["FailedBatches"]["SqsManagedSseEnabled"]) == (
+        by,
+        False,
+    )
+    assert (properties["Logs"]["KmsKeyId"], properties["Function"]["KmsKeyArn"]) == (by, by)
+    [rule] = properties["Bucket"]["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert rule["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": by}
+    assert {"Ref": "KeyPolicy"} in properties["Role"]["ManagedPolicyArns"]
+    assert files["policy-key.json"]["Statement"][0]["Action"] == ["kms:Decrypt", "kms:GenerateDataKey"]
+    assert files["policy-key.json"]["Statement"][0]["Resource"] == [KEY]
+
+
+def test_the_function_is_in_a_vpc_where_subnets_are_given(tmp_path: Path) -> None:
+    template = written(tmp_path)["template.json"]
+    assert "VpcConfig" not in resolved(template)["Resources"]["Function"]["Properties"]
+    resources = resolved(template, HasVpc=True)["Resources"]
+    assert resources["Function"]["Properties"]["VpcConfig"]["SubnetIds"] == {"Ref": "SubnetIds"}
+    assert "AWSLambdaVPCAccessExecutionRole" in json.dumps(resources["Role"])
+
+
+def test_without_a_stream_there_are_the_marks_and_one_account(tmp_path: Path) -> None:
+    files = written(tmp_path, stream="")
+    assert set(files) == {"template.json", "policy-migrate.json"}
+    assert set(files["template.json"]["Resources"]) == {"Marks", "MigratePolicy", "KeyPolicy"}
+    assert set(files["template.json"]["Parameters"]) == {"KeyArn", "MarkTable", "MakeMarkTable"}
+
+
+def resolved(template: dict[str, Any], **conditions: bool) -> dict[str, Any]:
+    """With Fn::If replaced, as CloudFormation would; what is not named does not hold."""
+
+    def of(value: Any) -> Any:
+        if isinstance(value, list):
+            return [made for each in value if (made := of(each)) != {"Ref": "AWS::NoValue"}]
+        if not isinstance(value, dict):
+            return value
+        if "Fn::If" in value:
+            condition, then, otherwise = value["Fn::If"]
+            return of(then if conditions.get(condition, False) else otherwise)
+        return {name: made for name, each in value.items() if (made := of(each)) != {"Ref": "AWS::NoValue"}}
+
+    found: dict[str, Any] = of(template)
+    return found
 
 
 def test_the_mapping_keeps_the_order_of_a_lane(tmp_path: Path) -> None:
@@ -89,9 +159,11 @@ def test_every_action_is_one_of_its_service_and_every_resource_is_named(tmp_path
         for statement in files[name]["Statement"]:
             for action in statement["Action"]:
                 service, _, operation = action.partition(":")
-                assert operation in session.get_service_model(service).operation_names
-            assert all(re.fullmatch(r"arn:aws:[a-z]+:eu-west-1:111122223333:\S+", r) for r in statement["Resource"])
-            assert all("*" not in r.removesuffix(":*") and "$" not in r for r in statement["Resource"])
+                name = OPERATIONS.get(action, operation)
+                assert name in session.get_service_model(service).operation_names
+            at = r"arn:aws:(s3::|[a-z]+:eu-west-1:111122223333):\S+"
+            assert all(re.fullmatch(at, r) and "$" not in r for r in statement["Resource"])
+            assert all("*" not in re.sub(r"(:|/import/|:shop-files/shop/)\*$", "", r) for r in statement["Resource"])
 
 
 def test_a_record_table_is_not_updated_and_a_group_is(tmp_path: Path) -> None:
@@ -106,10 +178,16 @@ def test_many_tables_are_divided_among_policies_that_aws_takes(tmp_path: Path) -
     documents = [files[name] for name in sorted(files) if name.startswith("policy-migrate")]
     assert len(documents) > 1
     assert all(len(re.sub(r"\s", "", json.dumps(each))) <= 6_144 for each in documents)
-    named = [r for each in documents for s in each["Statement"] for r in s["Resource"] if "group-" in r]
+    named = [
+        r
+        for each in documents
+        for s in each["Statement"]
+        for r in s["Resource"]
+        if "group-" in r and "/import/" not in r
+    ]
     assert len(named) == len(set(named)) == 60
     attached = files["template.json"]["Resources"]["Role"]["Properties"]["ManagedPolicyArns"]
-    assert len(attached) == len([name for name in files if name.startswith("policy-function")])
+    assert len(attached) == len([name for name in files if name.startswith("policy-function")]) + 2  # key and VPC
 
 
 def test_more_tables_than_a_role_has_policies_for_are_refused(tmp_path: Path) -> None:
@@ -119,16 +197,16 @@ def test_more_tables_than_a_role_has_policies_for_are_refused(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("stream", "account", "region", "said"),
+    ("wrong", "said"),
     [
-        ("", "111122223333", "", "there is nothing to make on AWS"),
-        (STREAM, "1111", "", "'1111' is not the number of an AWS account"),
-        (STREAM, "111122223333", "nowhere", "'nowhere' is not a region"),
+        ({"account": "1111"}, "'1111' is not the number of an AWS account"),
+        ({"region": "nowhere"}, "'nowhere' is not a region"),
+        ({"key": "alias/mine"}, "'alias/mine' is not the ARN of a KMS key"),
     ],
 )
-def test_what_cannot_be_is_refused(tmp_path: Path, stream: str, account: str, region: str, said: str) -> None:
+def test_what_cannot_be_is_refused(tmp_path: Path, wrong: dict[str, str], said: str) -> None:
     with pytest.raises(ProjectError, match=said):
-        whimbrel.aws_template(project(tmp_path, stream=stream), account=account, region=region, output=tmp_path / "out")
+        whimbrel.aws_template(project(tmp_path), output=tmp_path / "out", **{"account": "111122223333", **wrong})
     assert not (tmp_path / "out").exists()
 
 

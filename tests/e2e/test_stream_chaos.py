@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 
+from demo.resharding import merge, open_shards, split
 from demo.servers import Dynalite, Kinesalite, MariaDB
 from demo.shop import LiveWriter, fill
 from tests.conftest import unique
 from tests.e2e.conftest import MakeWork
 from tests.e2e.work import GROUP, RECORD
-from tests.function.resharding import merge, open_shards, split
 
 pytestmark = pytest.mark.chaos
 
@@ -49,7 +49,7 @@ def test_sender_and_function_are_killed_and_continue(
     rows = fill(mariadb, work.database, 400)
     writer = LiveWriter(mariadb, work.database, orders=rows // 4, rate=80)
     writer.start()
-    serve = [sys.executable, "-m", "tests.function.serve", stream, kinesalite.endpoint, dynalite.endpoint]
+    serve = [sys.executable, "-m", "demo.function", stream, kinesalite.endpoint, dynalite.endpoint, "5"]
     sender, function = work.start("migrate"), subprocess.Popen(serve, cwd=ROOT)
     hit: Counter[str] = Counter()
     try:

@@ -9,7 +9,7 @@ import json
 from base64 import b64decode
 from typing import Any
 
-from tests.function.event_source import Event
+from demo.event_source import Event
 
 HASH, RANGE, NAME, VALUE = "customerid", "orderid", "productid", "quantity"
 

@@ -6,9 +6,9 @@ import threading
 from types import TracebackType
 from typing import Any
 
+from demo.event_source import Event, EventSource
 from demo.servers import DynamoServer, Kinesalite
 from tests.conftest import unique
-from tests.function.event_source import Event, EventSource
 from whimbrel.function.invocation import Invocation
 from whimbrel.function.known import Known
 from whimbrel.project import Target

@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from demo.event_source import Event, EventSource
 from demo.servers import Dynalite, Kinesalite
 from tests.conftest import unique
-from tests.function.event_source import Event, EventSource
 from tests.migration.applied import RULES, TABLES, Applied
 from whimbrel.changelog.segments import read_mark
 from whimbrel.durable import append

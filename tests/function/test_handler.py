@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.function.event_source import Event, EventSource
+from demo.event_source import Event, EventSource
 from tests.function.streamed import Streamed
 from tests.migration.applied import insert
 from whimbrel.function import handler, known

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.function.event_source import Event
+from demo.event_source import Event
 from tests.function.streamed import Killed, Streamed
 from tests.migration.applied import insert, update
 from whimbrel.dynamodb.wire import DynamoClient

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from demo.event_source import Event, EventSource
 from demo.servers import Dynalite, Kinesalite
 from tests.conftest import unique
-from tests.function.event_source import Event, EventSource
 from tests.function.peer import HASH, NAME, RANGE, VALUE, PeerFunction, PeerSender
 from whimbrel.dynamodb.tables import ensure_table
 

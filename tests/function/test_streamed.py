@@ -17,9 +17,9 @@ from typing import Any
 import orjson
 import pytest
 
+from demo.event_source import Event, EventSource
+from demo.resharding import merge, open_shards, split
 from demo.servers import Kinesalite
-from tests.function.event_source import Event, EventSource
-from tests.function.resharding import merge, open_shards, split
 from tests.function.streamed import Killed, Streamed
 from tests.migration.applied import any_change, delete, insert, update
 from whimbrel.dynamodb.wire import DynamoClient

@@ -9,16 +9,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from demo.resharding import merge, open_shards, split
 from demo.servers import DynamoServer, Kinesalite
 from demo.servers.process import Server
 from tests.conftest import unique
-from tests.function.resharding import merge, open_shards, split
 
 MOST_SHARDS = 10  # that there have ever been: the stand-in polls them all
 
 
 class FunctionProcess(Server):
-    """``tests.function.serve``: the function with its mapping, which reads the stream again from its beginning."""
+    """``demo.function``: the function with its mapping, which reads the stream again from its beginning."""
 
     name = "function"
 
@@ -27,7 +27,7 @@ class FunctionProcess(Server):
         self._arguments = [stream, kinesis, dynamodb]
 
     def _command(self) -> list[str]:
-        return [sys.executable, "-m", "tests.function.serve", *self._arguments]
+        return [sys.executable, "-m", "demo.function", *self._arguments, "5"]
 
     def _environment(self) -> dict[str, str]:
         return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}

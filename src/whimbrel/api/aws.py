@@ -16,15 +16,16 @@ __all__ = ["AwsPackage", "AwsTemplate", "aws_package", "aws_template"]
 
 
 def aws_template(
-    project: ProjectLike, *, account: str, region: str = "", output: str | os.PathLike[str] = "aws"
+    project: ProjectLike, *, account: str, region: str = "", key: str = "", output: str | os.PathLike[str] = "aws"
 ) -> AwsTemplate:
     """Write the CloudFormation template of the project into the folder ``output``, and each of its policies as JSON.
 
     The policies are for ``account``, twelve digits, and for ``region``, the project's own by default. The template is
-    for any. Raises ProjectError for a project that needs nothing on AWS, and for what cannot be an account or region.
+    for any. ``key`` is the ARN of a KMS key that is to encrypt everything, instead of those of the services. Raises
+    ProjectError for what cannot be an account, a region or a key, and for more tables than policies take.
     """
     with opened_to_migrate(project) as found:
-        return write_template(found, Path(output), account, region)
+        return write_template(found, Path(output), account, region, key)
 
 
 def aws_package(

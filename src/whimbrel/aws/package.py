@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal, TypeAlias, cast
 
 import whimbrel
-from whimbrel.aws.template import RUNTIME
+from whimbrel.aws.through import RUNTIME
 from whimbrel.durable import replace_file
 from whimbrel.errors import UserError
 from whimbrel.migration.spark.boot import ARCHIVE

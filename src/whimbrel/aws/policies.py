@@ -1,8 +1,9 @@
-"""Who may do what on AWS: exactly the calls that whimbrel makes, on exactly the tables and the stream of a project.
+"""Who may do what on AWS: exactly the calls that whimbrel makes, on exactly what a project has there.
 
 Two accounts:
 
-- ``function`` is the function's role. Some of its rights are used by Lambda itself, in the function's name.
+- ``function`` is the function's role, where there is a stream. Some of its rights are used by Lambda itself, in the
+  function's name.
 - ``migrate`` runs every command of a migration. There is none for ``verify`` alone: where no ``migrate`` runs, it
   takes over the mark and sends what was captured, as every command does.
 
@@ -16,16 +17,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from whimbrel.errors import ProjectError
-from whimbrel.project import Project, TableRule
+from whimbrel.project import OFF, Project, TableRule
 
 MOST_CHARACTERS = 6_144  # of a managed policy, without blanks
 MOST_POLICIES = 10  # of a role, unless its account has asked for more
 # As a template's Fn::Sub has them.
 _TABLE = "arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table/"
 _STREAM = "arn:${AWS::Partition}:kinesis:${AWS::Region}:${AWS::AccountId}:stream/${StreamName}"
+_STREAM_KEYS = ("whimbrel stream ${StreamName}", "whimbrel lanes *")  # of the table of marks
 _QUEUE = "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:${FunctionName}-failed"
 _LOGS = "arn:${AWS::Partition}:logs:${AWS::Region}:${AWS::AccountId}:log-group:/aws/lambda/${FunctionName}:*"
 _MARKS = _TABLE + "${MarkTable}"
+_BUCKET = "arn:${AWS::Partition}:s3:::${BucketName}"
+_IMPORT_LOGS = "arn:${AWS::Partition}:logs:${AWS::Region}:${AWS::AccountId}:log-group:/aws-dynamodb/imports:*"
 # The longest that each may be: a template's parameters are not known when a policy is divided.
 _LONGEST = {
     "AWS::Partition": 10,
@@ -34,22 +38,29 @@ _LONGEST = {
     "StreamName": 128,
     "FunctionName": 64,
     "MarkTable": 255,
+    "BucketName": 63,
 }
+MOST_KEYS = 2_000  # characters of the keys that one statement names
+KEY_ACTIONS = ("kms:Decrypt", "kms:GenerateDataKey")
 
 Document = dict[str, Any]
 
 
 class Allowed(NamedTuple):
-    """``service:Action`` names, and ARNs with the variables of a template in them."""
+    """``service:Action`` names, and ARNs with the variables of a template in them. ``condition`` is how a key of the
+    request must match one of some values.
+    """
 
     sid: str
     actions: tuple[str, ...]
     resources: tuple[str, ...]
+    condition: tuple[str, str, tuple[str, ...]] | None = None
 
 
 def policies(project: Project) -> dict[str, list[Allowed]]:
     """The statements of each account, by its name."""
-    return {"function": [*_by_lambda(), *_function(project)], "migrate": list(_migrate(project))}
+    function = {"function": [*_by_lambda(), *_function(project)]} if project.stream else {}
+    return {**function, "migrate": list(_migrate(project))}
 
 
 def documents(name: str, statements: Iterable[Allowed]) -> list[Document]:
@@ -81,6 +92,12 @@ def filled(value: Any, variables: Mapping[str, str]) -> Any:
     return json.loads(text)
 
 
+def key_document(key: Any) -> Document:
+    """What both accounts need where a KMS key of the user's encrypts; ``key`` is its ARN, or how a template says it."""
+    allowed = {"Sid": "Key", "Effect": "Allow", "Action": list(KEY_ACTIONS), "Resource": [key]}
+    return {"Version": "2012-10-17", "Statement": [allowed]}
+
+
 # the accounts
 
 
@@ -94,15 +111,45 @@ def _by_lambda() -> Iterator[Allowed]:
 
 def _function(project: Project) -> Iterator[Allowed]:
     yield from _on_tables("Apply", ((rule.target, _applies(rule)) for rule in project.tables))
-    yield _on_marks("GetItem", "PutItem", "UpdateItem")
+    yield from _on_marks(("GetItem", "PutItem", "UpdateItem"), _STREAM_KEYS)
 
 
 def _migrate(project: Project) -> Iterator[Allowed]:
-    make = ("CreateTable", "DescribeTable")
-    calls = ((rule.target, {*make, *_reads(rule), *_loads(rule)}) for rule in project.tables)
+    make = {"CreateTable", "DescribeTable"} | ({"ImportTable"} if project.loader == "import" else set())
+    calls = (
+        (rule.target, {*make, *_reads(rule), *_loads(rule), *(set() if project.stream else _applies(rule))})
+        for rule in project.tables
+    )
     yield from _on_tables("Migrate", calls)
-    yield _on_marks("DeleteItem", "DescribeTable", "GetItem", "PutItem", "Query", "UpdateItem")
-    yield Allowed("Send", _of("kinesis", ("DescribeStreamSummary", "PutRecords")), (_STREAM,))
+    if project.target.mark != OFF:
+        keys = sorted({rule.target for rule in project.tables})
+        writes = ("DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem")
+        yield from _on_marks(
+            writes if project.stream else tuple(each for each in writes if each != "PutItem"),
+            (*(_STREAM_KEYS if project.stream else ()), *keys),
+        )
+        yield Allowed("MarksTable", _of("dynamodb", ("DescribeTable",)), (_MARKS,))
+    if project.stream:
+        yield Allowed("Send", _of("kinesis", ("DescribeStreamSummary", "PutRecords")), (_STREAM,))
+    if project.store:
+        yield from _on_bucket(project.store.prefix)
+    if project.loader == "import":
+        yield from _imports(project)
+
+
+def _on_bucket(prefix: str) -> Iterator[Allowed]:
+    objects = ("AbortMultipartUpload", "DeleteObject", "GetObject", "PutObject")
+    yield Allowed("Snapshot", _of("s3", objects), (f"{_BUCKET}/{prefix}/*",))
+    below = ("StringLike", "s3:prefix", (f"{prefix}/*",))
+    yield Allowed("SnapshotList", _of("s3", ("ListBucket",)), (_BUCKET,), below)
+
+
+def _imports(project: Project) -> Iterator[Allowed]:
+    """DynamoDB reads the bucket and writes its log in the name of whoever asks for the import."""
+    imports = tuple(f"{_TABLE}{target}/import/*" for target in sorted({rule.target for rule in project.tables}))
+    yield Allowed("FollowImport", _of("dynamodb", ("DescribeImport",)), imports)
+    logs = ("CreateLogGroup", "CreateLogStream", "DescribeLogGroups", "DescribeLogStreams", "PutLogEvents")
+    yield Allowed("ImportLogs", _of("logs", (*logs, "PutRetentionPolicy")), (_IMPORT_LOGS,))
 
 
 # what a table's rule means for the calls that are made
@@ -150,8 +197,16 @@ def _on_tables(sid: str, calls: Iterable[tuple[str, set[str]]]) -> Iterator[Allo
         yield Allowed(f"{sid}{number}", _of("dynamodb", names), tuple(tables))
 
 
-def _on_marks(*names: str) -> Allowed:
-    return Allowed("Marks", _of("dynamodb", names), (_MARKS,))
+def _on_marks(names: Iterable[str], keys: Iterable[str]) -> Iterator[Allowed]:
+    """On items of these partition keys alone: projects share the table."""
+    parts: list[list[str]] = [[]]
+    for key in keys:
+        if sum(map(len, parts[-1])) + len(key) > MOST_KEYS:
+            parts.append([])
+        parts[-1].append(key)
+    for number, some in enumerate(parts, 1):
+        condition = ("ForAllValues:StringLike", "dynamodb:LeadingKeys", tuple(some))
+        yield Allowed(f"Marks{number}", _of("dynamodb", names), (_MARKS,), condition)
 
 
 def _of(service: str, names: Iterable[str]) -> tuple[str, ...]:
@@ -166,13 +221,20 @@ def _with(parts: list[Allowed], statement: Allowed, resource: str) -> list[Allow
 
 
 def _document(statements: Iterable[Allowed]) -> Document:
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            {"Sid": each.sid, "Effect": "Allow", "Action": list(each.actions), "Resource": list(each.resources)}
-            for each in statements
-        ],
+    return {"Version": "2012-10-17", "Statement": [_statement(each) for each in statements]}
+
+
+def _statement(allowed: Allowed) -> Document:
+    made = {
+        "Sid": allowed.sid,
+        "Effect": "Allow",
+        "Action": list(allowed.actions),
+        "Resource": list(allowed.resources),
     }
+    if allowed.condition is None:
+        return made
+    how, key, values = allowed.condition
+    return {**made, "Condition": {how: {key: list(values)}}}
 
 
 def _characters(statements: Iterable[Allowed]) -> int:

@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from whimbrel.aws.policies import Document, documents, filled, policies
-from whimbrel.aws.template import function_name, template
+from whimbrel.aws.policies import Document, documents, filled, key_document, policies
+from whimbrel.aws.template import template
+from whimbrel.aws.through import function_name
 from whimbrel.durable import replace_file
 from whimbrel.errors import ProjectError
 from whimbrel.project import Project
@@ -26,17 +27,21 @@ class AwsTemplate:
         return asdict(self)
 
 
-def write_template(project: Project, folder: Path, account: str, region: str) -> AwsTemplate:
-    """Files of the same names are replaced. Raises ProjectError as ``template`` does, and for an account or a region
-    that cannot be one.
+def write_template(project: Project, folder: Path, account: str, region: str, key: str = "") -> AwsTemplate:
+    """Files of the same names are replaced. ``key`` is the ARN of a KMS key. Raises ProjectError as ``template`` does,
+    and for an account, a region or a key that cannot be one.
     """
-    made = template(project)
-    assert project.stream is not None, "there is no template without it"
+    if key and not re.fullmatch(r"arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[a-zA-Z0-9-]+", key):
+        hint = "`aws kms describe-key` prints it; an alias will not do in a policy."
+        raise ProjectError(f"{key!r} is not the ARN of a KMS key", place="--key", hint=hint)
+    made = template(project, key)
+    stream, store = project.stream, project.store
     variables = {
         **_place(account, region or project.target.region),
-        "StreamName": project.stream.name,
-        "FunctionName": function_name(project.stream.name),
+        "StreamName": stream.name if stream else "",
+        "FunctionName": function_name(stream.name) if stream else "",
         "MarkTable": project.target.mark,
+        "BucketName": store.bucket if store else "",
     }
     folder.mkdir(parents=True, exist_ok=True)
     names = []
@@ -44,6 +49,8 @@ def write_template(project: Project, folder: Path, account: str, region: str) ->
         for number, document in enumerate(documents(name, statements), 1):
             file = folder / f"policy-{name}{f'-{number}' if number > 1 else ''}.json"
             names.append(_write(file, filled(document, variables)))
+    if key:
+        names.append(_write(folder / "policy-key.json", key_document(key)))
     return AwsTemplate(_write(folder / "template.json", made), tuple(names))
 
 

@@ -10,6 +10,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from whimbrel.checks.engines import NAMES as ENGINES
+from whimbrel.checks.engines import Engines
 from whimbrel.checks.findings import Finding, finding
 from whimbrel.checks.following import Following
 from whimbrel.errors import ProjectError
@@ -33,7 +35,9 @@ _NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """US dollars; a price that the file does not have is None. ``region`` is whose prices these are."""
+    """US dollars; a price that the file does not have is None, or not in ``engines``. ``region`` is whose prices these
+    are.
+    """
 
     region: str
     as_of: str
@@ -43,6 +47,7 @@ class Prices:
     write_hour: float | None = None
     storage_gb: float | None = None
     import_gb: float | None = None
+    engines: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,7 @@ class Cost:
     storage_dollars: float | None
     ways: list[LoadWay] = field(default_factory=list)
     following: Following | None = None  # None where nothing was written recently
+    engines: Engines | None = None  # None where the source could not be read
 
 
 def read_prices(path: Path | None, region: str) -> Prices:
@@ -91,7 +97,8 @@ def read_prices(path: Path | None, region: str) -> Prices:
         found: dict[str, Any] = regions.get(region, {})
         prices = {name: float(found[name]) for name in _NAMES if name in found}
         as_of = str(found.get("as_of", document["as_of"]))
-        return Prices(region, as_of, origin, known=region in regions, **prices)
+        of_engines = {name: float(price) for name, price in found.get("engines", {}).items() if name in ENGINES}
+        return Prices(region, as_of, origin, known=region in regions, engines=of_engines, **prices)
     except OSError as error:
         raise ProjectError(f"cannot be read: {error.strerror}", place=origin, hint="Name another file.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
@@ -138,6 +145,12 @@ def cost_findings(cost: Cost, target: Target) -> Iterator[Finding]:
     elif missing := [words for name, words in _NAMES.items() if getattr(cost.prices, name) is None]:
         reason = f"of {cost.prices.region}, {cost.prices.origin} has none for {', '.join(missing)}"
         yield finding("prices", "target.region", reason)
+
+
+def known_prices(prices: Prices) -> dict[str, float]:
+    """All of them, by their names in the file."""
+    found = {name: getattr(prices, name) for name in _NAMES}
+    return {**prices.engines, **{name: price for name, price in found.items() if price is not None}}
 
 
 def _on_demand(loads: list[TableLoad], units: float, target: Target, prices: Prices) -> LoadWay:

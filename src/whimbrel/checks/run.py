@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from whimbrel.checks.ask import OutOfTime, TimedQueries
-from whimbrel.checks.cost import DEFAULT_REGION, Cost, TableLoad, chosen_way, cost_findings, cost_of, read_prices
+from whimbrel.checks.cost import (
+    DEFAULT_REGION,
+    Cost,
+    TableLoad,
+    chosen_way,
+    cost_findings,
+    cost_of,
+    known_prices,
+    read_prices,
+)
 from whimbrel.checks.data import row_findings
+from whimbrel.checks.engines import Engines, Measured, TableWork, engines_of
 from whimbrel.checks.findings import ERROR, Finding, finding, in_order
 from whimbrel.checks.following import (
     ChangedItems,
@@ -66,6 +76,7 @@ class TableFacts:
     source: str
     target: str
     rows: int
+    shape: str
     exact: bool = False
     read: str = ""
     items: float = 0.0
@@ -175,7 +186,7 @@ def _check_table(
     queries: TimedQueries, mapping: TableMapping, limits: CheckLimits, report: Report, estimate: int
 ) -> TableFacts:
     source, found = mapping.source, report.findings
-    facts = TableFacts(source, mapping.target, estimate)
+    facts = TableFacts(source, mapping.target, estimate, mapping.shape)
     if not mapping.aligned:
         found.append(finding("regrouped", source, "the group key is not a prefix of the primary key"))
     scope = scope_of(queries, mapping.table, facts.rows, limits.rows)
@@ -254,7 +265,7 @@ def _access(
     by_name = {facts.source: facts for facts in report.tables}
     for mapping in mappings:
         queries = TimedQueries(connection, info, limits.seconds)
-        facts = by_name.get(mapping.source) or TableFacts(mapping.source, mapping.target, 0)
+        facts = by_name.get(mapping.source) or TableFacts(mapping.source, mapping.target, 0, mapping.shape)
         sizes[mapping.source] = sizes_of(
             queries, mapping, scope_of(queries, mapping.table, facts.rows, limits.rows), facts
         )
@@ -304,12 +315,29 @@ def _load(facts: TableFacts) -> TableLoad:
 
 def _estimate(project: Project, report: Report, cost: Cost) -> None:
     """The cost, and what depends on the time that the load takes."""
-    report.cost = cost
+    report.cost = replace(cost, engines=_engines(project, report, cost)) if report.tables else cost
     report.findings += cost_findings(cost, project.target)
     if report.source:
         seconds = (chosen_way(cost, project.target).hours or 0.0) * 3600
         rate = report.writes.bytes_per_second if report.writes else 0.0
         report.findings += retention_findings(report.source, seconds, rate)
+
+
+def _engines(project: Project, report: Report, cost: Cost) -> Engines:
+    writes = report.writes
+    seconds = writes.seconds if writes and not writes.refused else 0.0
+    works = [
+        TableWork(
+            facts.shape,
+            float(facts.rows) if facts.sizes else 0.0,
+            facts.recent_changes / seconds if seconds else 0.0,
+            facts.items * facts.sizes.json_bytes if facts.sizes else 0.0,
+        )
+        for facts in report.tables
+    ]
+    window = f"in {seconds / 60:,.1f} minutes of {writes.origin}" if writes and seconds else ""
+    lines = writes.lines if writes else []
+    return engines_of(Measured(works, chosen_way(cost, project.target).hours, lines, window), known_prices(cost.prices))
 
 
 def _region(project: Project) -> str:

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from whimbrel.changelog.reader import ChangeLogReader
+from whimbrel.changelog.record import change_encoder
 from whimbrel.changelog.segments import segments
 from whimbrel.checks.findings import Finding, finding
 from whimbrel.checks.following import ItemWrites
@@ -28,6 +29,7 @@ from whimbrel.threads import Timer
 READ_BYTES = 256 << 20  # of binlog, from the start of a file
 RESTARTS = 20
 HOT_SHARE, HOT_RATE = 0.2, 10.0
+LINES = 1_000  # changes that are kept, to weigh them
 PARTITIONS = 50_000  # partition keys that are counted at a time: those with the fewest changes are forgotten
 
 
@@ -39,6 +41,7 @@ class Writes:
     changes: Counter[str] = field(default_factory=Counter)
     partitions: dict[str, Counter[str]] = field(default_factory=dict)
     items: dict[str, ItemWrites] = field(default_factory=dict)
+    lines: list[bytes] = field(default_factory=list)  # the first changes, as the change log has them
     transactions: int = 0
     rows: int = 0  # that were changed: a table's changes count for each of its rules
     bytes: int = 0
@@ -80,6 +83,8 @@ class Writes:
         if source not in self.items:
             self.items[source], self.partitions[source] = ItemWrites(mapping), Counter()
         self.changes[source] += 1
+        if len(self.lines) < LINES:
+            self.lines.append(change_encoder(change.table)(change))
         self.items[source].add(change)
         partitions = self.partitions[source]
         partitions[partition_of(mapping, row)] += 1

@@ -27,12 +27,15 @@ def aws() -> None:
 @output_option
 @click.option("--account", required=True, help="The AWS account of the policies: twelve digits.")
 @click.option("--region", default="", help="The region of the policies; by default that of [target].")
+@click.option(
+    "--key", default="", help="ARN of the KMS key that is to encrypt everything; by default the services' own."
+)
 @guarded
-def template(project_file: Path, as_json: bool, output: Path, account: str, region: str) -> int:
+def template(project_file: Path, as_json: bool, output: Path, account: str, region: str, key: str) -> int:
     """Write the project's CloudFormation template, and each of its policies as JSON."""
     from whimbrel.cli.frame import OK, say_json
 
-    made = whimbrel.aws_template(named_project(project_file), account=account, region=region, output=output)
+    made = whimbrel.aws_template(named_project(project_file), account=account, region=region, key=key, output=output)
     if as_json:
         say_json(made.to_dict())
     else:

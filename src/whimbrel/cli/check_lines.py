@@ -12,6 +12,7 @@ from whimbrel.api.checks import CheckReport, Preview, PreviewedItem
 if TYPE_CHECKING:
     from whimbrel.checks.access.served import Access
     from whimbrel.checks.cost import Cost, LoadWay
+    from whimbrel.checks.engines import EngineCost, Engines
     from whimbrel.checks.run import TableFacts
 
 WORTH_SAYING = 0.01  # the share of one partition key
@@ -76,6 +77,24 @@ def _cost_lines(cost: Cost) -> Iterator[str]:
         rates = f"{each.changes:,.1f} changes a second are {each.writes:,.1f} writes"
         units = f"{each.write_units:,.1f} write units a second"
         yield f"         following: {rates} and {units}: {_dollars(each.dollars)} a month on demand"
+    if cost.engines:
+        yield from _engine_lines(cost.engines)
+
+
+def _engine_lines(engines: Engines) -> Iterator[str]:
+    """What is needed, then what else there would be."""
+    yield f"engines  load: {engines.load.engine or '?'}: {engines.load.reason}"
+    yield f"         changes: {engines.changes.engine or '?'}: {engines.changes.reason}"
+    for each in engines.costs:
+        when = "a month" if each.per == "month" else "once"
+        yield f"         {each.engine}: {each.what}, {when}: {_engine_price(each)}"
+
+
+def _engine_price(each: EngineCost) -> str:
+    if not each.note:
+        return "not known"
+    least = "" if each.least is None else f"{_dollars(each.least)} to "
+    return f"{least}{_dollars(each.dollars)} ({each.note})"
 
 
 def _way_text(way: LoadWay) -> str:
