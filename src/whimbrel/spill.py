@@ -43,8 +43,6 @@ class PartitionFiles:
         self._buffer_bytes = buffer_bytes
         self._buffers = [bytearray() for _ in range(partitions)]
         self._buffered = 0
-        with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
         for leftover in folder.glob("*.part"):
             leftover.unlink()
 
@@ -141,8 +139,6 @@ class KeyedDigests:
         self._buffer_bytes = buffer_bytes
         self._keys = [bytearray() for _ in range(partitions)]
         self._digests = [bytearray() for _ in range(partitions)]
-        with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
 
     def add(self, keys: Sequence[bytes], digests: Sequence[bytes]) -> None:
         """Put each of ``keys``, which has no newline, with its digest into the partition of the key."""
@@ -182,7 +178,9 @@ class KeyedDigests:
 
 
 def _append(path: Path, data: bytearray) -> None:
-    with writing(path), path.open("ab", buffering=0) as file:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[file.write(rest) :]
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab", buffering=0) as file:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[file.write(rest) :]

@@ -85,12 +85,12 @@ def _crashed_at(number: int, work: Work, monkeypatch: pytest.MonkeyPatch) -> boo
     made = itertools.count()
 
     def step(real: Any) -> Any:
-        def call(*arguments: Any) -> Any:
+        def call(*arguments: Any, **options: Any) -> Any:
             saved = arguments[1]
             claims = not isinstance(saved, Checkpoint) or saved.mark_pending or saved.mark
             if claims and next(made) == number:
                 raise Crash
-            result = real(*arguments)
+            result = real(*arguments, **options)
             if claims and next(made) == number:
                 raise Crash
             return result

@@ -111,10 +111,13 @@ def test_every_command_stays_within_its_memory(
         ("apply", "--until-caught-up"),
         ("refill", "stored"),
         ("export", work.target),
+        ("convert", work.target),
         change,
         ("migrate", "--until-caught-up"),
         ("verify",),
         ("export", work.target, "--compare"),
+        ("convert", work.target),
+        ("retry-dead",),
         ("restore", work.target, "--into", unique("restored")),
     ]
     peaks: dict[str, float] = {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 from whimbrel.errors import Stopped
@@ -76,13 +77,15 @@ class PartMaker:
     def _add(self, source: SourceFile, writing: PartWriter) -> int:
         types = dict(writing.types)
         plan = plan_of(types)
-        if writing.sequence is None and source.path not in self._slow and fast.readable(plan, source):
+        quick = writing.sequence is None and source.path not in self._slow and fast.readable(plan, source)
+        # DuckDB has 2,048 lines at once, however long they are.
+        if quick and (rows := _batch_rows(source)) >= _FEWEST_ROWS:
             duckdb = need("duckdb", "lake")
             before = (writing.part.rows, writing.part.refusals)
             if source.items is None:
                 check_whole(source.path)  # DuckDB passes over gzip's checksum, and loose files have no other
             try:
-                return self._add_fast(source, types, writing)
+                return self._add_fast(source, types, writing, rows)
             except (duckdb.Error, OSError):  # a damaged line ends DuckDB's reading: find it, and keep the others
                 self._slow.add(source.path)
             if before != (writing.part.rows, writing.part.refusals):
@@ -90,10 +93,10 @@ class PartMaker:
                 return 0
         return self._add_slowly(source, writing)
 
-    def _add_fast(self, source: SourceFile, types: dict[str, Type], writing: PartWriter) -> int:
+    def _add_fast(self, source: SourceFile, types: dict[str, Type], writing: PartWriter, rows: int) -> int:
         seen, strange, bad = 0, 0, set[bytes]()
         plan = plan_of(types)
-        for batch in fast.read(source, plan, _batch_rows(source)):
+        for batch in fast.read(source, plan, rows):
             self._look()
             seen += len(batch.texts) + len(batch.strange)
             strange += len(batch.strange)
@@ -152,11 +155,6 @@ def _first_items(source: SourceFile, lines: int) -> Iterator[Item]:
 
 
 def _batch_rows(source: SourceFile) -> int:
-    """As many rows as make some megabytes, by the length of the first lines."""
-    lengths = []
-    for text in lines(source.path):
-        lengths.append(len(text))
-        if len(lengths) == 100:
-            break
-    average = sum(lengths) / len(lengths) if lengths else 1
-    return max(_FEWEST_ROWS, min(_MOST_ROWS, int(_BATCH_BYTES / max(1, average))))
+    """As many rows as make some megabytes, by the length of the first lines; fewer than _FEWEST_ROWS of long ones."""
+    lengths = [len(text) for text in islice(lines(source.path), 100)]
+    return min(_MOST_ROWS, int(_BATCH_BYTES * len(lengths) / max(1, sum(lengths))))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _LONGEST_KEY = MAX_PARTITION_KEY_BYTES * 4 // 3 + 3  # characters: a binary one is base64 here
 _NULL: AttributeValue = {"NULL": True}
-HELD_BYTES = 8 << 20
+HELD_BYTES = 4 << 20  # of rows as texts, which become a row group
 MOST_NAMED = 10_000  # refused items that are named, for each part; the others are counted
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
+from types import CodeType
 from typing import Any
 
 from whimbrel.item import (
@@ -91,6 +92,12 @@ def generate(design: Design) -> GeneratedCode:
         "boolean": values.boolean,
         "base64": base64,
     }
-    exec(compile(text, f"<mapping of {design.table.full_name}>", "exec"), space)
+    exec(_compiled(text), space)
     names = ("put_items", "put_clashing_items", "key", "key_item", "item", "entry_name", "entry", "indicator")
     return GeneratedCode(text, *(space.get(name, refusals.absent) for name in names))
+
+
+@lru_cache(512)
+def _compiled(text: str) -> CodeType:
+    """Tables of one form, of which there may be hundreds, have one text."""
+    return compile(text, "<mapping>", "exec")

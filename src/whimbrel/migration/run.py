@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from types import TracebackType
 
@@ -136,8 +136,6 @@ class Run:
     def phase(self) -> str:
         return self.checkpoints.now.phase
 
-    # -- the phases, in order ------------------------------------------------------------------------------------------
-
     def fix_start(self) -> Start | None:
         """Fix the Position from which every change is captured. Must come before any row is read.
 
@@ -208,9 +206,12 @@ class Run:
         if self.prepared.project.stream:
             take(self.prepared.project, self.wire, self.checkpoints.now.migration, self.stop)
         made_of = self.folder.lookups, self.prepared, self.checkpoints, self._snapshot_of, self._read_again
+        rows = {source: self.checkpoints.now.table(source).rows_exported for source in self.prepared.mappings}
         with filled_joins(*made_of, self.stop) as joins:
-            for source in self.prepared.mappings:
-                self.load_whole(source, lambda mapping: self._loader(mapping, joins))
+            for some in small_together(list(rows), rows):
+                with self.checkpoints.together() if len(some) > 1 else nullcontext():  # a crash has them loaded again
+                    for source in some:
+                        self.load_whole(source, lambda mapping: self._loader(mapping, joins))
         if not self.stop.is_set():
             self._move_from("load")
 
@@ -315,8 +316,6 @@ class Run:
     def _astray(self, operations: Sequence[ItemOperation]) -> None:
         if self.dirty:
             self.dirty.add_strays((operation.table, operation.key) for operation in operations)
-
-    # -- what they are made of -----------------------------------------------------------------------------------------
 
     @property
     def start(self) -> Position:

@@ -73,12 +73,13 @@ class CheckpointStore:
         self._later = False
         self.now: Checkpoint = checkpoint.load(path)
 
-    def save(self, fresh: Checkpoint) -> None:
+    def save(self, fresh: Checkpoint, *, at_once: bool = False) -> None:
+        """``at_once``: also within ``together``."""
         with self._lock:
-            if not self._later:
+            if at_once or not self._later:
                 checkpoint.save(self._path, fresh)
             self.now = fresh
-            if not self._later:
+            if at_once or not self._later:
                 self._keep(fresh)
 
     def keep(self) -> None:
@@ -88,11 +89,14 @@ class CheckpointStore:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """What is saved within is saved at the end, at once: nothing within may depend on its being durable."""
-        before, self._later = self.now, True
+        """What is saved within is saved at the end, at once: nothing within may depend on its being durable, but for
+        what is in a ``together`` of its own, which saves when that ends.
+        """
+        before, later = self.now, self._later
+        self._later = True
         try:
             yield
         finally:
-            self._later = False
+            self._later = later
         if self.now is not before:
-            self.save(self.now)
+            self.save(self.now, at_once=True)

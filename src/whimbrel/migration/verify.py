@@ -22,6 +22,7 @@ from whimbrel.mapping.family import by_target
 from whimbrel.migration.differences import TableReport
 from whimbrel.migration.dirty import Dirty, dirty_since
 from whimbrel.migration.first_look import FirstLook
+from whimbrel.migration.lineage import Lineage
 from whimbrel.migration.prepare import Prepared, lineage_of
 from whimbrel.migration.progress import Progress
 from whimbrel.migration.second_look import Applied, SecondLook
@@ -48,11 +49,11 @@ def verify_all(
     """
     state = StateFolder(prepared.project.state)
     began = _beginning(prepared)  # before either side is read
-    reports = []
+    lineage, reports = lineage_of(prepared), []
     with closing(connect(prepared.project.source)) as connection, Sessions() as sessions:
         for mappings in by_target(list(prepared.mappings.values())).values():
             report = new_report(mappings)
-            look = _second_look(prepared, connection, mappings, wire, Applied(applied), stop, report, waivers)
+            look = _second_look(prepared, connection, mappings, wire, Applied(applied), stop, report, waivers, lineage)
             first = FirstLook(look, connection, mappings, wire, state.verify, stop, progress, report, sessions)
             reports.append(first.run(sum(prepared.estimates[each.source] for each in mappings)))
     if stop.is_set():
@@ -99,14 +100,14 @@ def verify_keys(
     root = prepared.project.state
     verified = read_verified(root)
     began = time.time()
-    reports = []
+    lineage, reports = lineage_of(prepared), []
     with closing(connect(prepared.project.source)) as connection:
         for target, mappings in by_target(list(prepared.mappings.values())).items():
             report = new_report(mappings)
             if target in dirty.texts:
                 progress.note = f"{len(dirty.texts[target]):,} items of {target}"
                 look = _second_look(
-                    prepared, connection, mappings, wire, Applied(applied, still), stop, report, waivers
+                    prepared, connection, mappings, wire, Applied(applied, still), stop, report, waivers, lineage
                 )
                 look.recheck(dirty.keys(target))
                 report.seconds = time.time() - began
@@ -150,7 +151,7 @@ def _second_look(
     stop: threading.Event,
     report: TableReport,
     waivers: Waivers,
+    lineage: Lineage,
 ) -> SecondLook:
     folder = StateFolder(prepared.project.state).verify
-    lineage = lineage_of(prepared)
     return SecondLook(prepared.project, connection, mappings, wire, applied, lineage, folder, stop, report, waivers)

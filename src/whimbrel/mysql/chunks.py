@@ -24,17 +24,26 @@ from whimbrel.snapshot_files import Chunk
 UNORDERED = {"enum", "set", "json", "geometry"}
 
 
+Cutting = tuple[tuple[str, ...], str]  # the columns to cut by, and the index that orders them
+
+
 def plan(
-    connection: Mysql, table: Table, key_columns: tuple[str, ...], rows_per_chunk: int, *, after: Chunk | None = None
+    connection: Mysql,
+    table: Table,
+    key_columns: tuple[str, ...],
+    rows_per_chunk: int,
+    *,
+    after: Chunk | None = None,
+    cutting: Cutting | None = None,
 ) -> Iterator[Chunk]:
     """The chunks that follow ``after``, in order; together with those before it they hold every possible key exactly
     once.
 
     Bounds lie on ``key_columns``, or on those at their front that an index orders as they compare; a table without
-    such is one chunk. ``rows_per_chunk`` is exceeded where more rows than that are equal in the key. Raises
-    SourceUnreachable.
+    such is one chunk. ``rows_per_chunk`` is exceeded where more rows than that are equal in the key. ``cutting``
+    is what ``cutting_key`` said, where it was asked. Raises SourceUnreachable.
     """
-    names, index = cutting_key(connection, table, key_columns)
+    names, index = cutting or cutting_key(connection, table, key_columns)
     if after and after.high is None:
         return
     if not names:
@@ -54,7 +63,7 @@ def plan(
         low = high
 
 
-def cutting_key(connection: Mysql, table: Table, key_columns: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
+def cutting_key(connection: Mysql, table: Table, key_columns: tuple[str, ...]) -> Cutting:
     """The columns to cut by and the index that orders them; ((), "") when the table can only be read as a whole."""
     names = key_columns
     for position, name in enumerate(key_columns):

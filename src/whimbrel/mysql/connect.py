@@ -10,6 +10,7 @@ import re
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
+from weakref import WeakKeyDictionary
 
 import pymysql
 from asyncmy import errors as asyncmy_errors
@@ -39,6 +40,9 @@ Mysql: TypeAlias = "Connection[Cursor]"  # PyMySQL's own class has no parameters
 CONNECT_TIMEOUT = 10  # seconds
 LONGEST_STATEMENT = 86_400.0  # seconds
 
+# What the server at the other end of a connection is, and the statement that it knows for the end of its binlog.
+_flavors: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
+_statements: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 # Values arrive in the form of records.py: numbers as int and float, all else as the text that the server prints.
 _NUMBERS = {
     **dict.fromkeys((FIELD_TYPE.TINY, FIELD_TYPE.SHORT, FIELD_TYPE.INT24, FIELD_TYPE.LONG, FIELD_TYPE.LONGLONG), int),
@@ -221,7 +225,9 @@ def current_position(connection: Mysql) -> Position:
     to ask.
     """
     place = "binlog position"
-    if server_info(connection).flavor == "mysql":
+    if connection not in _flavors:
+        _flavors[connection] = server_info(connection).flavor
+    if _flavors[connection] == "mysql":
         return mysql_position(connection)
     # Two statements: read the GTID first and again, so that it never stands for more than the file and offset do.
     gtid = _one(connection, "SELECT @@gtid_binlog_pos")[0]
@@ -249,13 +255,15 @@ def clock(connection: Mysql) -> float:
 
 def binlog_status(connection: Mysql) -> dict[str, Any]:
     """SHOW BINARY LOG STATUS (MySQL 8.2 and later), else SHOW MASTER STATUS."""
-    for statement in ("SHOW BINARY LOG STATUS", "SHOW MASTER STATUS"):
+    known = _statements.get(connection)
+    for statement in [known] if known else ["SHOW BINARY LOG STATUS", "SHOW MASTER STATUS"]:
         try:
             rows = rows_as_dicts(connection, statement)
         except SourceError as error:
             if error.code != Code.PARSE_ERROR:
                 raise
             continue
+        _statements[connection] = statement
         if rows:
             return rows[0]
     raise UnsupportedSource("the server writes no binlog", place="log_bin", hint="Start it with --log-bin")

@@ -18,7 +18,7 @@ from asyncmy.cursors import SSCursor
 
 from whimbrel.errors import IncompleteRead, SchemaDrift, SourceUnreachable
 from whimbrel.mysql.charsets import invalid_text
-from whimbrel.mysql.chunks import chunk_count, chunk_statement, cutting_key, plan, rest_count, rows_within
+from whimbrel.mysql.chunks import Cutting, chunk_count, chunk_statement, cutting_key, plan, rest_count, rows_within
 from whimbrel.mysql.client import LARGEST_ANSWER, SourceConnection, garbled, understood
 from whimbrel.mysql.connect import Mysql, connect, translated
 from whimbrel.mysql.pace import LoadGate, RowRate
@@ -100,6 +100,7 @@ class TableReading(Generic[Done]):
         self.line_rows = self.rate.batch(LINE_ROWS)
         self.fetch_rows = min(self.line_rows, rows_within(table, FETCH_BYTES))
         self.reading = 0  # chunks being read now
+        self.cutting: Cutting = (), ""
         self.index = ""
         self.looking = threading.Lock()
         # Not the readers': what their transactions see may be old. The planner's, when that has ended, or one more.
@@ -132,7 +133,8 @@ class TableReading(Generic[Done]):
                 connection.close()
 
     async def _look_at_table(self) -> None:
-        self.index = cutting_key(self.side, self.table, self.key_columns)[1]
+        self.cutting = cutting_key(self.side, self.table, self.key_columns)
+        self.index = self.cutting[1]
         row_bytes = await in_thread(average_row_bytes, self.side, self.table)
         self.chunk_rows = min(self.chunk_rows, max(LEAST_ROWS, CHUNK_BYTES // max(1, row_bytes)))
 
@@ -179,7 +181,8 @@ class TableReading(Generic[Done]):
             await self.queue.put(None)
 
     def _new_chunks(self, side: Mysql) -> Iterator[Chunk]:
-        return plan(side, self.table, self.key_columns, self.chunk_rows, after=self.sinks.last)
+        after = self.sinks.last
+        return plan(side, self.table, self.key_columns, self.chunk_rows, after=after, cutting=self.cutting)
 
     async def _work(self, readers: list[Any], number: int) -> None:
         while chunk := await self.queue.get():
