@@ -85,12 +85,12 @@ def _crashed_at(number: int, work: Work, monkeypatch: pytest.MonkeyPatch) -> boo
     made = itertools.count()
 
     def step(real: Any) -> Any:
-        def call(*arguments: Any, **options: Any) -> Any:
+        def call(*arguments: Any) -> Any:
             saved = arguments[1]
             claims = not isinstance(saved, Checkpoint) or saved.mark_pending or saved.mark
             if claims and next(made) == number:
                 raise Crash
-            result = real(*arguments, **options)
+            result = real(*arguments)
             if claims and next(made) == number:
                 raise Crash
             return result
@@ -98,7 +98,7 @@ def _crashed_at(number: int, work: Work, monkeypatch: pytest.MonkeyPatch) -> boo
         return call
 
     with monkeypatch.context() as patched:
-        patched.setattr(CheckpointStore, "save", step(CheckpointStore.save))
+        patched.setattr(CheckpointStore, "save_at_once", step(CheckpointStore.save_at_once))
         patched.setattr(Marks, "put_all", step(Marks.put_all))
         try:
             work.call("migrate", "--until-caught-up")

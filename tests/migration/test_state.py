@@ -26,7 +26,7 @@ def test_what_is_saved_together_is_durable_at_the_end_and_what_may_not_wait_at_o
         assert checkpoint.load(path).tables.keys() == {"a", "b"}  # an inner one ends with what it was for
         save("c")
         assert "c" not in checkpoint.load(path).tables
-        store.save(replace(store.now, mark="m"), at_once=True)
+        store.save_at_once(replace(store.now, mark="m"))
         assert checkpoint.load(path).mark == "m"
         save("d")
     assert checkpoint.load(path).tables.keys() == {"a", "b", "c", "d"}

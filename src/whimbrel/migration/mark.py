@@ -86,12 +86,12 @@ class Claim:
         self._refuse_others(targets)
         now = self._checkpoints.now
         if not now.migration:
-            self._checkpoints.save(replace(now, migration=secrets.token_hex(8)), at_once=True)
+            self._checkpoints.save_at_once(replace(now, migration=secrets.token_hex(8)))
         if now.mark_pending:  # broken off somewhere after it was saved
             self._move(targets, now.mark_pending)
         is_first = not self._checkpoints.now.mark
         fresh = secrets.token_hex(16)
-        self._checkpoints.save(replace(self._checkpoints.now, mark_pending=fresh), at_once=True)
+        self._checkpoints.save_at_once(replace(self._checkpoints.now, mark_pending=fresh))
         self._move(targets, fresh)
         try:
             self._refuse_others(targets)  # one that came at the same moment saw no mark either
@@ -110,7 +110,7 @@ class Claim:
         ).items():
             if not is_ours:
                 raise self._taken(target, self._marks.of(target, self._checkpoints.now.migration))
-        self._checkpoints.save(replace(self._checkpoints.now, mark=token, mark_pending=""), at_once=True)
+        self._checkpoints.save_at_once(replace(self._checkpoints.now, mark=token, mark_pending=""))
 
     def _put(self, marks: list[Mark], before: str) -> dict[str, bool]:
         try:

@@ -73,14 +73,18 @@ class CheckpointStore:
         self._later = False
         self.now: Checkpoint = checkpoint.load(path)
 
-    def save(self, fresh: Checkpoint, *, at_once: bool = False) -> None:
-        """``at_once``: also within ``together``."""
-        with self._lock:
-            if at_once or not self._later:
-                checkpoint.save(self._path, fresh)
+    def save(self, fresh: Checkpoint) -> None:
+        if self._later:
             self.now = fresh
-            if at_once or not self._later:
-                self._keep(fresh)
+        else:
+            self.save_at_once(fresh)
+
+    def save_at_once(self, fresh: Checkpoint) -> None:
+        """Also within ``together``."""
+        with self._lock:
+            checkpoint.save(self._path, fresh)
+            self.now = fresh
+            self._keep(fresh)
 
     def keep(self) -> None:
         """Have it kept again: something beside it is new."""
@@ -99,4 +103,4 @@ class CheckpointStore:
         finally:
             self._later = later
         if self.now is not before:
-            self.save(self.now, at_once=True)
+            self.save_at_once(self.now)
