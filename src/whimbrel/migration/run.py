@@ -198,9 +198,8 @@ class Run:
         if self.phase == "apply":
             return
         if self.phase != "load":
-            raise StateError(
-                f"the phase is {self.phase!r}", place=str(self.folder.root), hint="Run `whimbrel snapshot` first."
-            )
+            hint = "Run `whimbrel snapshot` first."
+            raise StateError(f"the phase is {self.phase!r}", place=str(self.folder.root), hint=hint)
         end_jobs_of_before(self.prepared.project)  # nothing may write beside the applier, whatever loads now
         self._open_targets()
         if self.prepared.project.stream:
@@ -264,9 +263,8 @@ class Run:
     def applier(self) -> Applier | Sender:
         """What plays the log into the target, or has it played. Raises StateError before the load is complete."""
         if self.phase != "apply":
-            raise StateError(
-                f"the phase is {self.phase!r}", place=str(self.folder.root), hint="Run `whimbrel load` first."
-            )
+            hint = "Run `whimbrel load` first."
+            raise StateError(f"the phase is {self.phase!r}", place=str(self.folder.root), hint=hint)
         self._check_targets()
         self._enter("apply", "")
         dirty = self.dirty or self._open_dirty()
