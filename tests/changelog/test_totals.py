@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, ItemsView, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -141,6 +141,9 @@ class Nothing:
 
     def __init__(self, now: Checkpoint) -> None:
         self.now, self.of_change = now, False
+
+    def items(self) -> ItemsView[str, SimpleNamespace]:
+        return {each.full_name: SimpleNamespace(first=each) for each in (PURCHASE, PICTURE)}.items()
 
     def __getitem__(self, _: str) -> Nothing:
         return self

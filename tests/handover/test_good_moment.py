@@ -42,7 +42,8 @@ class Following:
 
     def wait(self, max_stall: float) -> float:
         settings = SimpleNamespace(max_stall=max_stall)
-        run = SimpleNamespace(lineage=self, prepared=SimpleNamespace(project=SimpleNamespace(source=None)))
+        project = SimpleNamespace(source=None, cutover=settings, stream=None)
+        run = SimpleNamespace(lineage=self, prepared=SimpleNamespace(project=project))
         waiting = SimpleNamespace(_run=run, _applied=self.applied, _look=self.look, _settings=settings)
         Cutting._wait_for_a_good_moment(waiting)  # type: ignore[arg-type]
         return self.now - 2_000.0
@@ -80,5 +81,5 @@ def test_the_plan_expects_a_drain_by_the_lag_of_now(
 ) -> None:
     if status:
         write_status(StateFolder(tmp_path).status, status)
-    project = SimpleNamespace(state=tmp_path, cutover=Cutover())
+    project = SimpleNamespace(state=tmp_path, cutover=Cutover(), stream=None)
     assert plan._drain_seconds(project) == pytest.approx(seconds)  # type: ignore[arg-type]
