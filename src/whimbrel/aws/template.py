@@ -144,7 +144,7 @@ def _substituted(document: Document) -> Document:
     return {
         **document,
         "Statement": [
-            {**each, "Resource": [sub(resource) for resource in each["Resource"]], **_conditions_of(each)}
+            {**each, "Resource": [_value(resource) for resource in each["Resource"]], **_conditions_of(each)}
             for each in document["Statement"]
         ],
     }
