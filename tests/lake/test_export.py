@@ -96,6 +96,17 @@ def test_the_layout_is_that_of_the_native_export(table: tuple[DynamoServer, str,
     assert (made.folder / "_started").read_bytes() == b""
 
 
+def test_an_item_keeps_the_order_of_its_attributes(table: tuple[DynamoServer, str, Any], tmp_path: Path) -> None:
+    """A data set has its columns, and a model its inputs, in the order in which they are first seen."""
+    server, name, client = table
+    client.put_item(TableName=name, Item=key(0) | {"zeta": {"N": "1"}, "alpha": {"S": "a"}})
+    [seen] = [item for item in client.scan(TableName=name)["Items"] if "zeta" in item]
+    made = export_full(server.target(), tmp_path, facts(server.target(), name), SMALL)
+    lines = [gzip.decompress(file.read_bytes()) for file in (made.folder / "data").iterdir()]
+    [line] = [line for text in lines for line in text.splitlines() if b"zeta" in line]
+    assert list(json.loads(line)["Item"]) == list(seen) != sorted(seen)
+
+
 def test_a_stopped_export_goes_on(table: tuple[DynamoServer, str, Any], tmp_path: Path, monkeypatch: Any) -> None:
     server, name, _ = table
     about = facts(server.target(), name)

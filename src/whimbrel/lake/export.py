@@ -268,9 +268,9 @@ def _export_segment(
             consistent=limits.consistent,
             page_items=page_items(table, limits),
         ):
-            texts = list(map(text_of, page))
-            writer.write([b'{"Item":%b}' % text for text in texts])
-            digests += b"".join(map(digest_of, texts))
+            # In the item's own order: a data set has its columns, and a model its inputs, as they are first seen.
+            writer.write([orjson.dumps({"Item": item}) for item in page])
+            digests += b"".join(map(digest_of, map(text_of, page)))
             on_items(len(page))
         file = writer.close()
         (place / SEGMENTS / name).write_bytes(sealed(bytes(digests)))
