@@ -79,6 +79,14 @@ _STARTED: list[Server] = []  # of this process's session
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish() -> None:
+    """What `make coverage` counted in this process is saved here, and not at its very end: a worker that takes more
+    than ten seconds over its end is killed.
+    """
+    if (coverage := sys.modules.get("coverage")) and (counted := coverage.Coverage.current()):
+        counted.save()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as slow what `make test` leaves to `make test-all` on a later release."""
     everywhere = tuple(str(Path(__file__).parent / each) for each in ON_EVERY_SERVER)
