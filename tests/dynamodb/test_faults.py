@@ -170,6 +170,7 @@ def test_a_refusal_of_the_account_ends_the_call_and_later_jobs_are_dropped(
         ("LimitExceededException", Throttled),
         ("InternalServerError", TargetUnreachable),
         ("AccessDeniedException", PrivilegeError),
+        ("403", PrivilegeError),
         ("ConditionalCheckFailedException", RequestRefused),
         ("ExpiredTokenException", RequestRefused),
     ],

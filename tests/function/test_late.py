@@ -143,3 +143,29 @@ def test_what_an_invocation_had_under_way_when_it_was_killed_is_dirty_for_a_whil
     assert sum(lane.unanswered for lane in streamed.control.lanes(streamed.migration)) > 0
     streamed.restart_sender()
     assert streamed.sender._unanswered > 0  # told once, and not again
+
+
+def test_a_target_that_is_slow_gets_what_one_invocation_can_write(
+    streamed: Streamed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A record has more changes than can be written before the deadline: its lane is somewhere within it then."""
+    written = apply.write
+    room = 0
+
+    def slow(lanes: Any, *others: Any) -> Any:
+        nonlocal room
+        if (room := room - sum(map(len, lanes.values()))) < 0:
+            raise Stopped("its time is over")
+        return written(lanes, *others)
+
+    def asked(event: Event) -> Any:
+        nonlocal room
+        room = 7
+        return streamed.invoke(event)
+
+    monkeypatch.setattr(invocation, "AT_FIRST", 4)
+    monkeypatch.setattr(invocation, "write", slow)
+    streamed.source.transaction(*[insert(0, number) for number in range(60)])
+    streamed.mapping.function = asked
+    streamed.settle()
+    assert streamed.held() == streamed.source.expected()

@@ -30,7 +30,7 @@ CONDITION_FAILED = "ConditionalCheckFailedException"
 UNEXPECTED_HINT = (
     "Check the endpoint and any proxy in between: DynamoDB does not answer like this. Then run the same command."
 )
-_DENIED = frozenset({"AccessDeniedException", "AccessDenied"})
+_DENIED = frozenset({"AccessDeniedException", "AccessDenied", "403"})  # a number is all that an answer to HEAD has
 _HINTS = {
     "ExpiredTokenException": "The AWS session has expired: sign in again, then run the same command.",
     "ExpiredToken": "The AWS session has expired: sign in again, then run the same command.",

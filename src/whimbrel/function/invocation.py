@@ -33,6 +33,9 @@ from whimbrel.migration.dead import identity_of, letter_of
 from whimbrel.records import Fault
 
 AT_ONCE = 5_000  # changes that are folded together
+# At first fewer: what was not written whole before the deadline is written again by the next invocation, and so on for
+# ever where the target is that slow.
+AT_FIRST = 250
 QUIET_SECONDS = 10.0  # after the client gave a call up, in which it may still arrive
 MARGIN_SECONDS = 1.0  # to say what became of the batch
 LOOK_SECONDS = 0.5  # between tries for a lease that somebody else holds
@@ -129,15 +132,17 @@ class Invocation:
     def _in_order(self, arrived: Sequence[Arrived]) -> str:
         waiting: dict[int, list[Numbered]] = {}
         states = dict(self._states)  # as they will be when what is waiting is written
-        undone, count = "", 0
+        undone, count, most = "", 0, AT_FIRST
         try:
             for each in arrived:
-                undone = undone or each.sequence
-                if each.packed:
-                    count += self._take(each.packed, states, waiting)
-                if count >= AT_ONCE:
-                    self._write(waiting, each.packed)
-                    self._states, undone, count, waiting = dict(states), "", 0, {}
+                undone, whole = undone or each.sequence, each.packed is None
+                while each.packed and not whole:
+                    taken, whole = self._take(each.packed, states, waiting, most - count)
+                    count += taken
+                    if count >= most:
+                        self._write(waiting, each.packed)
+                        self._states, count, waiting = dict(states), 0, {}
+                        undone, most = "" if whole else each.sequence, min(2 * most, AT_ONCE)
             if waiting:
                 self._write(waiting, next(each.packed for each in reversed(arrived) if each.packed))
         except Stopped:
@@ -145,20 +150,23 @@ class Invocation:
         self._states = states
         return ""
 
-    def _take(self, packed: Packed, states: dict[int, LaneState], waiting: dict[int, list[Numbered]]) -> int:
-        """Let what is new in a record wait to be written; how many changes that is."""
+    def _take(
+        self, packed: Packed, states: dict[int, LaneState], waiting: dict[int, list[Numbered]], most: int
+    ) -> tuple[int, bool]:
+        """Let what is new in a record wait to be written: how many changes that is, and whether it is all."""
         head, state = packed.head, states[packed.head.lane]
         if head.to <= state.passed:
-            return 0
+            return 0, True
         if head.after > state.passed:
             states[head.lane] = state._replace(gap=head.sending)
             log.warning("records are missing", extra={"lane": head.lane, "passed": state.passed, "after": head.after})
-            return 0
-        changes = changes_of(packed, state.passed, lambda digest: self._known.table(self._control, digest))
+            return 0, True
+        changes = changes_of(packed, state.passed, lambda digest: self._known.table(self._control, digest), most)
         if changes:
             waiting.setdefault(head.lane, []).extend(changes)
-        states[head.lane] = state._replace(passed=head.to)
-        return len(changes)
+        whole = len(changes) < most or changes[-1].number == head.numbers[-1]
+        states[head.lane] = state._replace(passed=head.to if whole else changes[-1].number)
+        return len(changes), whole
 
     def _write(self, lanes: Mapping[int, Sequence[Numbered]], packed: Packed | None) -> None:
         assert packed is not None

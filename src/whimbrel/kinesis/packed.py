@@ -6,6 +6,7 @@ place in the change log, so it is the same whoever sends it and however often. A
 
 from __future__ import annotations
 
+import sys
 import zlib
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -78,14 +79,18 @@ def unpack(data: bytes) -> Packed:
         raise Unreadable(f"it does not have the documented form: {error}") from error
 
 
-def changes_of(packed: Packed, passed: int, table: Callable[[str], Table]) -> list[Numbered]:
-    """Those with numbers greater than ``passed``; ``table`` gives a definition by its digest. Raises Unreadable."""
+def changes_of(packed: Packed, passed: int, table: Callable[[str], Table], most: int = sys.maxsize) -> list[Numbered]:
+    """Those with numbers greater than ``passed``, the first ``most`` of them; ``table`` gives a definition by its
+    digest. Raises Unreadable.
+    """
     head, found = packed.head, list[Numbered]()
     decoders: dict[tuple[str, str], Callable[[dict[str, Any]], Change]] = {}
     try:
         for number, time, line in zip(head.numbers, head.times, packed.lines, strict=True):
             if number <= passed:
                 continue
+            if len(found) == most:
+                break
             if not is_sound(line):
                 raise Unreadable("a change does not match its checksum")
             fields = orjson.loads(line)
