@@ -18,7 +18,7 @@ from typing import IO, Any, NamedTuple
 
 from whimbrel.dynamodb.pace import Backoff
 from whimbrel.dynamodb.session import Session, translate
-from whimbrel.errors import TargetUnreachable
+from whimbrel.errors import PrivilegeError, TargetUnreachable
 from whimbrel.project import Store, Target
 
 PART_BYTES = 8 << 20  # of an object that is put in parts; S3 wants 5 MiB at least, and takes 10,000 parts
@@ -71,7 +71,10 @@ class Bucket:
 
     def size(self, name: str) -> int:
         """Bytes. Raises FileNotFoundError."""
-        return int(self.ask("head_object", name)["ContentLength"])
+        try:
+            return int(self.ask("head_object", name)["ContentLength"])
+        except PrivilegeError as error:  # an answer to HEAD has no text that says which right it is
+            raise PrivilegeError("s3:GetObject is refused", place=self.url(name), hint=error.hint) from error
 
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
         """Names and sizes, in the order of the names."""
