@@ -31,7 +31,7 @@ def test_every_table_that_is_left_out_is_named(mariadb: MariaDB, tmp_path: Path)
     environment = {"WHIMBREL_SOURCE_PASSWORD": mariadb.password}
     result = CliRunner().invoke(main, ["init", mariadb.url(database), "-o", str(path)], env=environment)
     assert result.exit_code == 0, result.output
-    assert "1 tables, 2 left out (see its end)" in result.output
+    assert "1 table, 2 left out (see its end)" in result.output
     written = path.read_text()
     assert f'source = "{database}.plain"' in written
     assert f"# keyless is left out: {database}.keyless: has no primary key" in written
