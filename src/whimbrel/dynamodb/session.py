@@ -29,6 +29,7 @@ Result = TypeVar("Result")
 
 ASKS = 6  # of one call by boto3, before its answers count as an error
 _LOCAL_REGION = "us-east-1"  # a local server takes any; DynamoDB Local keeps one database for each
+_CREDENTIALS = "AWS credentials"
 _CREDENTIALS_HINT = (
     "Set AWS_PROFILE, run `aws configure`, or give the machine a role; for a local server set the endpoint."
 )
@@ -47,7 +48,11 @@ _DUMMY = Credentials("whimbrel", "whimbrel")
 
 
 class Session:
-    """A boto3 session for a Target: its endpoint URL, its region, and credentials that renew themselves."""
+    """A boto3 session for a Target: its endpoint URL, its region, and credentials that renew themselves.
+
+    Whoever gives credentials may be away, or refuse: TargetUnreachable (which is tried again in a run), Throttled,
+    PrivilegeError, RequestRefused, or UserError for settings that lead nowhere.
+    """
 
     def __init__(self, target: Target, service: str = "dynamodb") -> None:
         """``service`` is whose endpoint it is, by botocore's name.
@@ -69,7 +74,12 @@ class Session:
         """The keys of this moment; renewed by botocore when they are about to expire."""
         if self._source is None:
             return _DUMMY
-        frozen = self._source.get_frozen_credentials()
+        try:
+            frozen = self._source.get_frozen_credentials()
+        except RuntimeError as error:  # botocore's own, for new keys that have expired already
+            raise TargetUnreachable(str(error), place=_CREDENTIALS) from error
+        except Exception as error:
+            translate(error, _CREDENTIALS)
         return Credentials(frozen.access_key, frozen.secret_key, frozen.token or "")
 
     def reload(self) -> None:
@@ -114,7 +124,10 @@ class Session:
     def _find_credentials(self) -> Any:
         if self._local:  # the metadata service of a cloud machine has nothing to say about a local server
             self._session.get_component("credential_provider").remove("iam-role")
-        return self._session.get_credentials()
+        try:
+            return self._session.get_credentials()
+        except Exception as error:
+            translate(error, _CREDENTIALS)
 
     def _endpoint(self) -> str:
         url = self._target.endpoint or self.service(self._service).meta.endpoint_url
@@ -192,6 +205,12 @@ def translate(error: Exception, place: str) -> NoReturn:
         raise error_for(error.response["ResponseMetadata"]["HTTPStatusCode"], code, text, place) from error
     if isinstance(error, boto.NoCredentialsError | boto.PartialCredentialsError):
         raise UserError("no AWS credentials were found", place=place, hint=_CREDENTIALS_HINT) from error
+    if isinstance(error, boto.SSOError | boto.TokenRetrievalError):
+        raise UserError(str(error), place=_CREDENTIALS, hint="Sign in: aws sso login --profile NAME.") from error
+    if isinstance(error, boto.InvalidConfigError | boto.InfiniteLoopConfigError | boto.UnknownCredentialError):
+        raise UserError(str(error), place=_CREDENTIALS, hint="Correct the profile in ~/.aws/config.") from error
+    if isinstance(error, boto.CredentialRetrievalError | boto.MetadataRetrievalError):
+        raise TargetUnreachable(str(error), place=_CREDENTIALS) from error
     if isinstance(error, boto.HTTPClientError | boto.ConnectionError):
         raise TargetUnreachable(str(error), place=place) from error
     if isinstance(error, boto.BotoCoreError):  # refused before it was sent: a name that no table can have
