@@ -137,7 +137,12 @@ def test_what_an_import_cannot_make_is_refused_by_name(stored: Stored) -> None:
     shared = GROUP.replace("entry = {", 'item = "shared"\nentry = {').replace("${productid}", "a-${productid}")
     second = shared.replace("a-${productid}", "b-${productid}")
     of_two = f'{shared}[[table]]\nsource = "{work.database}.other"\ntarget = "{work.target}"\n{second}'
-    for mapping, said in ((RECORD + LOCAL, "no local secondary index"), (of_two, "make one item")):
+    asking = f'{RECORD}[table.condition]\nexpression = "attribute_not_exists(theirs)"\n'
+    for mapping, said in (
+        (RECORD + LOCAL, "no local secondary index"),
+        (of_two, "make one item"),
+        (asking, "an import asks no condition"),
+    ):
         work.mapping = mapping
         work.write_project()
         assert refused(work) == [said]
@@ -151,7 +156,10 @@ def test_what_an_import_cannot_make_is_refused_by_name(stored: Stored) -> None:
 def refused(work: Work) -> list[str]:
     """By `check`, which calls ready what `migrate` takes."""
     found = json.loads(work.call("check", "--json", code=2).stdout)["findings"]
-    parts = ("no local secondary index", "make one item", "an import makes its table itself")
+    parts = (
+        "no local secondary index", "make one item", "an import asks no condition",
+        "an import makes its table itself",
+    )  # fmt: skip
     said = [each["reason"] for each in found if each["code"] == "target-import"]
     return [part for part in parts for each in said if part in each]
 

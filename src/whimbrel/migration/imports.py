@@ -85,8 +85,9 @@ def import_faults(mappings: Sequence[TableMapping]) -> Iterator[MappingError]:
         if any(each.shared for each in mine):
             message = "rows of several tables make one item, and an import writes whole items"
             yield MappingError(message, place=target, hint=hint)
-        if any(each.rule.lookups for each in mine):
-            yield MappingError("look-ups are not there for an import", place=target, hint=hint)
+        if any(each.rule.condition and each.rule.condition.load for each in mine):
+            message = "an import asks no condition of [table.condition] before it writes"
+            yield MappingError(message, place=target, hint=hint)
         if local := [index.name for index in indexes_of(mine) if index.local]:
             message = f"an import makes no local secondary index, and {local[0]!r} is one"
             yield MappingError(message, place=target, hint=hint)
