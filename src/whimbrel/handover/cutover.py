@@ -14,7 +14,7 @@ from whimbrel.handed_over import CLOSING, CUTTING, DECIDED, FINISHED, FOLLOWING,
 from whimbrel.handover.cutting import Cutting, Say, undo
 from whimbrel.handover.fence import Fence
 from whimbrel.handover.laps import Laps
-from whimbrel.handover.plan import refuse_replica, refuse_shared, refuse_unready
+from whimbrel.handover.plan import refuse_replica, refuse_unready, refuse_untried
 from whimbrel.handover.returning import open_again
 from whimbrel.handover.reversing import Reversing
 from whimbrel.handover.source_gone import refuse_source_gone, unreachable
@@ -65,7 +65,7 @@ def cutover(project: Project, asked: Asked, *, until_open: bool = False, waivers
     """``until_open``: return when DynamoDB is open, instead of following it back into the source until stopped. Dead
     letters of ``waivers`` do not keep it from that.
     """
-    refuse_shared(project)
+    refuse_untried(project)
     progress, stop, folder = Progress(phase="cutover"), asked.stop, StateFolder(project.state)
     folder.make()
     with ExitStack() as held:
