@@ -16,6 +16,7 @@ from whimbrel.checks.engines import NAMES, Engines, Measured, TableWork, engines
 from whimbrel.kinesis.packed import Interval
 from whimbrel.mapping.versions import Versions
 from whimbrel.migration.pack import Packer
+from whimbrel.project.table import SHAPES
 from whimbrel.records import Change, Commit, Position
 
 PRICES = known_prices(read_prices(None, "us-east-1"))
@@ -171,3 +172,7 @@ def test_check_says_it(on_mariadb: Case) -> None:
     said = case.call("check").output
     assert "engines  load: process: one core maps and writes all of it in 0.0 s" in said
     assert 'log.engine = "kinesis": stream on demand, a month: $' in said
+
+
+def test_every_shape_has_a_speed() -> None:
+    assert set(engines.LOAD_US) == set(engines.APPLY_US) == set(SHAPES)
