@@ -8,8 +8,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 from zlib import crc32
+
+import orjson
 
 from whimbrel.errors import StateError
 
@@ -113,6 +115,11 @@ TAIL = 18  # the length of ,"crc":"xxxxxxxx"}
 def sealed(body: bytes) -> bytes:
     """The line of ``body``, a JSON object without its closing brace."""
     return body + b',"crc":"%08x"}\n' % crc32(body)
+
+
+def sealed_json(fields: dict[str, Any]) -> bytes:
+    """The line of a JSON object with these members."""
+    return sealed(orjson.dumps(fields)[:-1])
 
 
 def sealed_lines(path: Path, hint: str) -> list[bytes]:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from whimbrel.changelog.record import change_decoder
-from whimbrel.durable import TAIL, is_sound, sealed
+from whimbrel.durable import TAIL, is_sound, sealed, sealed_json
 from whimbrel.errors import UserError
 from whimbrel.records import Change, Table
 
@@ -129,7 +129,7 @@ def _of_event(data: bytes) -> Packed:
     if fields["type"] == _MARKER:
         return Packed(head, [])
     del fields["crc"]
-    return Packed(head, [sealed(orjson.dumps(fields)[:-1])[:-1]])
+    return Packed(head, [sealed_json(fields)[:-1]])
 
 
 def _head(fields: dict[str, Any]) -> Interval:

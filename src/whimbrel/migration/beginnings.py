@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import orjson
 
-from whimbrel.durable import replace_file, sealed, sealed_lines, writing
+from whimbrel.durable import replace_file, sealed_json, sealed_lines, writing
 from whimbrel.errors import StateError
 from whimbrel.mysql.binlog.beginning import Beginning
 from whimbrel.records import Position
@@ -47,7 +47,7 @@ class Beginnings:
             return
         kept = [each for each in lines if each[:2] != fresh[:2]][1 - KEPT :]
         with writing(self._path):
-            replace_file(self._path, b"".join(sealed(orjson.dumps(each._asdict())[:-1]) for each in [*kept, fresh]))
+            replace_file(self._path, b"".join(sealed_json(each._asdict()) for each in [*kept, fresh]))
 
     def _lines(self) -> list[_Line]:
         try:

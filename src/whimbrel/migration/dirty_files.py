@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from whimbrel.checkpoint import Checkpoint
-from whimbrel.durable import TAIL, is_sound, replace_file, sealed
+from whimbrel.durable import TAIL, is_sound, replace_file, sealed, sealed_json
 from whimbrel.records import Item
 
 FORMAT = 1
@@ -56,7 +56,7 @@ def path_of(folder: Path, number: int) -> Path:
 
 def header(place: DirtyPlace, previous: int, applied: int, sent: int | None) -> bytes:
     fields = {"dirty": FORMAT, "set": place.set, "file": place.file, "previous": previous, "applied": applied}
-    return sealed(orjson.dumps(fields if sent is None else fields | {"sent": sent})[:-1])
+    return sealed_json(fields if sent is None else fields | {"sent": sent})
 
 
 def texts_of(keys: list[Item]) -> list[TEXT]:
@@ -82,7 +82,7 @@ def text_of_id(key: bytes) -> TEXT:
 
 def write_index(folder: Path, place: DirtyPlace) -> None:
     """Durable when it returns. Raises OSError."""
-    replace_file(folder / "index.json", sealed(orjson.dumps(place._asdict())[:-1]))
+    replace_file(folder / "index.json", sealed_json(place._asdict()))
 
 
 def parts(folder: Path) -> list[DirtyFile]:

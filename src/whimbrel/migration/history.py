@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from whimbrel.durable import append, is_sound, replace_file, sealed, writing
+from whimbrel.durable import append, is_sound, replace_file, sealed, sealed_json, writing
 from whimbrel.errors import StateError
 from whimbrel.mysql.altered import Altered
 from whimbrel.project import TableRule
@@ -112,4 +112,4 @@ def _table_line(position: Position, found: Altered) -> bytes:
         "table": table_to_json(found.table),
         "replaced": sorted(found.replaced),
     }
-    return sealed(orjson.dumps(fields)[:-1])
+    return sealed_json(fields)

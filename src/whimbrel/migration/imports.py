@@ -21,7 +21,7 @@ from typing import Any
 import orjson
 
 from whimbrel.bucket import Bucket
-from whimbrel.durable import is_sound, replace_file, sealed, writing
+from whimbrel.durable import is_sound, replace_file, sealed_json, writing
 from whimbrel.dynamodb.imports import (
     COMPLETED,
     MOST_OBJECTS,
@@ -75,7 +75,7 @@ class ImportStates:
         self.now = {name: each for name, each in {**self.now, target: state}.items() if each is not None}
         document = {"format": FORMAT, "targets": {name: asdict(each) for name, each in self.now.items()}}
         with writing(self._path):
-            replace_file(self._path, sealed(orjson.dumps(document)[:-1]))
+            replace_file(self._path, sealed_json(document))
 
 
 def import_faults(mappings: Sequence[TableMapping]) -> Iterator[MappingError]:

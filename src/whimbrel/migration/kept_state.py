@@ -21,7 +21,7 @@ import orjson
 from whimbrel import checkpoint
 from whimbrel.bucket import Bucket, bucket_of
 from whimbrel.checkpoint import Checkpoint, RunLock
-from whimbrel.durable import is_sound, replace_file, sealed, writing
+from whimbrel.durable import is_sound, replace_file, sealed_json, writing
 from whimbrel.errors import Locked, LogCorrupt, StateError
 from whimbrel.migration.kept_export import KeptExport
 from whimbrel.migration.state import StateFolder
@@ -168,7 +168,7 @@ def _document(number: int, files: dict[str, str]) -> dict[str, Any]:
 
 
 def _bytes(document: dict[str, Any]) -> bytes:
-    return sealed(orjson.dumps(document)[:-1])
+    return sealed_json(document)
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import orjson
 
-from whimbrel.durable import replace_file, sealed, sealed_lines, writing
+from whimbrel.durable import replace_file, sealed_json, sealed_lines, writing
 from whimbrel.errors import PositionLost, StateError, UnsupportedSource
 from whimbrel.migration.beginnings import Beginnings
 from whimbrel.mysql.binlog.beginning import Beginning, beginning_of, oldest_file
@@ -163,7 +163,7 @@ class Lineage:
         return sealed_lines(self._path, _RESTORE)
 
     def _add(self, era: Era, after: Position) -> None:
-        line = sealed(orjson.dumps({**era._asdict(), "after": after.as_fields()})[:-1])
+        line = sealed_json({**era._asdict(), "after": after.as_fields()})
         try:
             replace_file(self._path, b"".join(each + b"\n" for each in self._lines()) + line)
         except OSError as error:

@@ -23,7 +23,7 @@ import orjson
 
 from whimbrel.changelog.files import ChangeLogReader, LogPoint
 from whimbrel.changelog.segments import read_mark
-from whimbrel.durable import replace_file, sealed, sealed_lines, writing
+from whimbrel.durable import replace_file, sealed_json, sealed_lines, writing
 from whimbrel.errors import StateError, Stopped, TargetError
 from whimbrel.kinesis.control import ControlTable, LaneState
 from whimbrel.kinesis.packed import Interval
@@ -303,7 +303,7 @@ def _save_sent(sending: Sending, place: LogPlace) -> None:
         "timestamp": commit.timestamp,
     }
     with writing(sending.sent):
-        replace_file(sending.sent, sealed(orjson.dumps(fields)[:-1]))
+        replace_file(sending.sent, sealed_json(fields))
 
 
 def _load_sent(sending: Sending, applied: int) -> LogPlace | None:

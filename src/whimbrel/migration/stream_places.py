@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from whimbrel.durable import is_sound, replace_file, sealed, writing
+from whimbrel.durable import is_sound, replace_file, sealed_json, writing
 
 NAME = "stream-places.json"
 
@@ -57,4 +57,4 @@ def write_places(root: Path, began: datetime, places: Mapping[str, Mapping[str, 
     plain = {stream: {shard: [*place] for shard, place in shards.items()} for stream, shards in places.items()}
     fields = {"began": began.timestamp(), "places": plain}
     with writing(root / NAME):
-        replace_file(root / NAME, sealed(orjson.dumps(fields)[:-1]))
+        replace_file(root / NAME, sealed_json(fields))

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from whimbrel.durable import is_sound, replace_file, sealed, sync_folder, writing
+from whimbrel.durable import is_sound, replace_file, sealed_json, sync_folder, writing
 from whimbrel.migration.dirty_files import DirtyPlace
 from whimbrel.migration.prepare import Prepared
 from whimbrel.migration.state import StateFolder
@@ -61,7 +61,7 @@ def write_verified(root: Path, verified: Verified) -> None:
     fields["position"] = verified.position.as_fields() if verified.position else None
     fields["place"] = verified.place._asdict()
     with writing(root / NAME):
-        replace_file(root / NAME, sealed(orjson.dumps(fields)[:-1]))
+        replace_file(root / NAME, sealed_json(fields))
 
 
 def remove_verified(root: Path) -> None:

@@ -23,7 +23,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from whimbrel.durable import append, is_sound, replace_file, sealed, sync_folder, writing
+from whimbrel.durable import append, is_sound, replace_file, sealed_json, sync_folder, writing
 from whimbrel.errors import LogCorrupt, SchemaDrift, StateError
 from whimbrel.records import Table
 from whimbrel.snapshot_files import (
@@ -128,7 +128,7 @@ class Plan:
             self._append({"again": sorted(numbers)})
 
     def _append(self, record: dict[str, Any]) -> None:
-        line = sealed(orjson.dumps(record)[:-1])
+        line = sealed_json(record)
         with writing(self.path):
             append(self.path, line)
         self._take(orjson.loads(line), first=self.table is None)
@@ -176,7 +176,7 @@ class Plan:
         if records and records[0].keys() == _VERSION_1:
             records = _upgraded(records)
             with writing(self.path):
-                replace_file(self.path, b"".join(sealed(orjson.dumps(record)[:-1]) for record in records))
+                replace_file(self.path, b"".join(sealed_json(record) for record in records))
         elif not all(map(is_sound, lines)):
             raise ValueError("a line does not match its checksum")
         elif records and records[0]["format"] != FORMAT:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from whimbrel.durable import is_sound, sealed
+from whimbrel.durable import is_sound, sealed_json
 from whimbrel.errors import LogCorrupt
 from whimbrel.kinesis.settings import settings_from_json
 from whimbrel.mapping.design import TableMapping
@@ -71,7 +71,7 @@ def job_to_json(job: SparkJob) -> bytes:
         "provenance": list(job.provenance),
         "target": asdict(job.target),
     }
-    return sealed(orjson.dumps(fields)[:-1])
+    return sealed_json(fields)
 
 
 def job_from_json(data: bytes, place: str) -> SparkJob:

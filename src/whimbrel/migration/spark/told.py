@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from whimbrel import errors
-from whimbrel.durable import is_sound, sealed
+from whimbrel.durable import is_sound, sealed_json
 from whimbrel.errors import LogCorrupt, WhimbrelError, WorkerLost
 
 JOBS = "spark"  # the folder of all jobs' folders
@@ -42,7 +42,7 @@ class Done(NamedTuple):
 
 
 def done_to_json(done: Done) -> bytes:
-    return sealed(orjson.dumps(done._asdict())[:-1])
+    return sealed_json(done._asdict())
 
 
 def done_from_json(data: bytes, place: str) -> Done:
