@@ -87,7 +87,12 @@ class Result:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    show(__doc__, compare)
+
+
+def show(about: str | None, compare: Callable[[int, int], list[Result]]) -> None:
+    """The command of a benchmark of changes: ``compare`` takes how many, and the rounds."""
+    parser = argparse.ArgumentParser(description=(about or "").partition("\n")[0])
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--changes", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=5)

@@ -7,15 +7,13 @@ up: CPU time for each item that is written again.
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from benchmarks.apply import RECORD, TABLE, Result, changes, measure, table, write_log
+from benchmarks.apply import RECORD, TABLE, Result, changes, measure, show, write_log
 from benchmarks.null_sink import null_sink
 from whimbrel.changelog.files import ChangeLogReader
 from whimbrel.dynamodb.wire import DynamoClient
@@ -43,13 +41,7 @@ LOOKING = replace(RECORD, lookups=(LookupRule("name", "shop.customer", "name", (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument("--changes", type=int, default=20_000)
-    parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args()
-    results = compare(options.changes, options.rounds)
-    print(json.dumps([asdict(result) for result in results], indent=2) if options.json else table(results))
+    show(__doc__, compare)
 
 
 def compare(count: int, rounds: int) -> list[Result]:

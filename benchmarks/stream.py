@@ -7,15 +7,12 @@ own, so the CPU time is theirs alone. Leases and the network to Kinesis are not 
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from benchmarks.apply import GROUP, RECORD, TABLE, Result, apply, changes, measure, table, write_log
+from benchmarks.apply import GROUP, RECORD, TABLE, Result, apply, changes, measure, show, write_log
 from benchmarks.null_sink import null_sink
 from whimbrel.changelog.files import ChangeLogReader
 from whimbrel.changelog.record import table_line
@@ -37,13 +34,7 @@ CALL = 32  # records: one of each lane
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument("--changes", type=int, default=20_000)
-    parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args()
-    results = compare(options.changes, options.rounds)
-    print(json.dumps([asdict(result) for result in results], indent=2) if options.json else table(results))
+    show(__doc__, compare)
 
 
 def compare(count: int, rounds: int) -> list[Result]:

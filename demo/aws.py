@@ -10,8 +10,6 @@ from __future__ import annotations
 import argparse
 import os
 import random
-import shutil
-import signal
 import sys
 import threading
 from dataclasses import dataclass
@@ -22,20 +20,13 @@ from demo.application import CUSTOMER
 from demo.function import RunningFunction
 from demo.judge import at_dynamodb, at_mysql
 from demo.resharding import open_shards, split
-from demo.servers import Kinesalite, Ministack, ServerUnavailable, SqlServer, any_sql_server
+from demo.servers import Kinesalite, Ministack, SqlServer, any_sql_server
 from demo.servers.dynamo import local_client
 from demo.shop import LINES_PER_ORDER, LiveWriter, fill
-from demo.steps import FOLDER, LagMeter, console, drain, prove, snapshot_and_load, title
-from whimbrel.cli.frame import keep_log
-from whimbrel.errors import WhimbrelError
+from demo.steps import FOLDER, TABLES, LagMeter, console, drain, exit_code, prove, running, snapshot_and_load, title
 from whimbrel.migration.follow import Follower
-from whimbrel.migration.live import Live
-from whimbrel.migration.prepare import prepare
 from whimbrel.migration.progress import Progress
-from whimbrel.migration.run import Run
-from whimbrel.migration.state import StateFolder
 from whimbrel.project import PASSWORD_VARIABLE, Project, load_project
-from whimbrel.ui.display import Display, pick
 
 STREAM = "whimbrel-shop"
 SHARDS, CUSTOMERS = 2, 1_000
@@ -59,21 +50,6 @@ endpoint = "{kinesis}"
 
 [apply]
 engine = "lambda"               # ... and a function applies them
-
-[[table]]
-source = "shop.purchase"
-target = "purchase"
-shape = "group"                 # all rows of one order become one item ...
-partition_key = {{ name = "customerid" }}
-sort_key = {{ name = "orderid" }}
-entry = {{ name = "${{productid}}", value = "quantity" }}   # ... with an attribute for each product
-
-[[table]]
-source = "shop.customer"
-target = "customer"
-shape = "record"
-partition_key = {{ name = "customerid" }}
-exclude = ["note"]
 """
 
 
@@ -95,22 +71,16 @@ class Figures:
 
 def main() -> int:
     options = _options()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    FOLDER.mkdir()
-    try:
+
+    def on_servers() -> int:
         with (
             any_sql_server(FOLDER / "source") as source,
             Ministack(FOLDER / "ministack") as target,
             Kinesalite(FOLDER / "kinesalite") as kinesis,
         ):
             return demonstrate(Servers(source, target, kinesis), options.rows, options.rate)
-    except (ServerUnavailable, WhimbrelError) as error:
-        console.print(f"[red]{error}")
-        return 1
-    except KeyboardInterrupt:
-        console.print("Stopped.")
-        return 130
+
+    return exit_code(on_servers)
 
 
 def demonstrate(servers: Servers, rows: int, rate: int) -> int:
@@ -151,7 +121,7 @@ def _prepare(servers: Servers) -> Project:
     customers = ", ".join(f"('customer{number}', 'Customer {number}', {number}, NULL)" for number in range(CUSTOMERS))
     source.execute(CUSTOMER, f"INSERT INTO customer VALUES {customers}", database="shop")
     text = PROJECT.format(url=source.url("shop"), endpoint=target.endpoint, kinesis=kinesis.endpoint)
-    (FOLDER / "whimbrel.toml").write_text(text)
+    (FOLDER / "whimbrel.toml").write_text(text + TABLES)
     os.environ[PASSWORD_VARIABLE] = source.password
     return load_project(FOLDER / "whimbrel.toml")
 
@@ -159,14 +129,7 @@ def _prepare(servers: Servers) -> Project:
 def _migrate(
     kinesis: Kinesalite, project: Project, progress: Progress, stop: threading.Event, figures: Figures
 ) -> None:
-    prepared, folder = prepare(project), StateFolder(project.state)
-    folder.make()
-    keep_log(folder.run_log)
-    with (
-        Display(pick(as_json=False)) as display,
-        Live(progress, folder, stop, display.show),
-        Run(prepared, stop, progress) as run,
-    ):
+    with running(project, progress, stop) as run:
         figures.snapshot, figures.load = snapshot_and_load(run)
         with Follower(run):
             figures.catch_up = drain(run)

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
-import signal
 import sys
 import threading
 import time
@@ -21,20 +19,13 @@ from rich.table import Table
 import whimbrel
 from demo.application import CUSTOMER, Running, Settings, allow
 from demo.judge import Notes, at_dynamodb
-from demo.servers import Ministack, ServerUnavailable, SqlServer, any_sql_server
+from demo.servers import Ministack, SqlServer, any_sql_server
 from demo.shop import fill
-from demo.steps import FOLDER, LagMeter, console, drain, prove, snapshot_and_load, title
-from whimbrel.cli.frame import keep_log
-from whimbrel.errors import WhimbrelError
+from demo.steps import FOLDER, TABLES, LagMeter, console, drain, exit_code, prove, running, snapshot_and_load, title
 from whimbrel.migration.follow import Follower
-from whimbrel.migration.live import Live
-from whimbrel.migration.prepare import prepare
 from whimbrel.migration.progress import Progress
-from whimbrel.migration.run import Run
-from whimbrel.migration.state import StateFolder
 from whimbrel.project import PASSWORD_VARIABLE, Project, load_project
 from whimbrel.project.cutover import REVERSE_PASSWORD_VARIABLE
-from whimbrel.ui.display import Display, pick
 
 FOLLOW_SECONDS = 5
 PROJECT = """
@@ -51,21 +42,6 @@ route_file = "route.json"       # which side is open: the application reads it
 lease_seconds = 0.5
 write_seconds = 1.0
 late_seconds = 1.0
-
-[[table]]
-source = "shop.purchase"
-target = "purchase"
-shape = "group"                 # all rows of one order become one item ...
-partition_key = {{ name = "customerid" }}
-sort_key = {{ name = "orderid" }}
-entry = {{ name = "${{productid}}", value = "quantity" }}   # ... with an attribute for each product
-
-[[table]]
-source = "shop.customer"
-target = "customer"
-shape = "record"
-partition_key = {{ name = "customerid" }}
-exclude = ["note"]
 """
 
 
@@ -83,18 +59,12 @@ class Figures:
 
 def main() -> int:
     options = _options()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    FOLDER.mkdir()
-    try:
+
+    def on_servers() -> int:
         with any_sql_server(FOLDER / "source") as source, Ministack(FOLDER / "ministack") as target:
             return demonstrate(source, target, options.rows, options.rate)
-    except (ServerUnavailable, WhimbrelError) as error:
-        console.print(f"[red]{error}")
-        return 1
-    except KeyboardInterrupt:
-        console.print("Stopped.")
-        return 130
+
+    return exit_code(on_servers)
 
 
 def demonstrate(source: SqlServer, target: Ministack, rows: int, rate: int) -> int:
@@ -134,20 +104,13 @@ def _prepare(source: SqlServer, target: Ministack, rate: int) -> Settings:
     """The application's other table, its settings, the accounts, and the project file."""
     source.execute(CUSTOMER, database="shop")
     allow(source, "shop", "way_back")
-    (FOLDER / "whimbrel.toml").write_text(PROJECT.format(url=source.url("shop"), endpoint=target.endpoint))
+    (FOLDER / "whimbrel.toml").write_text(PROJECT.format(url=source.url("shop"), endpoint=target.endpoint) + TABLES)
     os.environ[PASSWORD_VARIABLE] = os.environ[REVERSE_PASSWORD_VARIABLE] = source.password
     return Settings.of(source, "shop", target.endpoint, FOLDER, threads=4, rate=rate)
 
 
 def _migrate(project: Project, progress: Progress, stop: threading.Event, figures: Figures) -> None:
-    prepared, folder = prepare(project), StateFolder(project.state)
-    folder.make()
-    keep_log(folder.run_log)
-    with (
-        Display(pick(as_json=False)) as display,
-        Live(progress, folder, stop, display.show),
-        Run(prepared, stop, progress) as run,
-    ):
+    with running(project, progress, stop) as run:
         figures.snapshot, figures.load = snapshot_and_load(run)
         with Follower(run):
             figures.catch_up = drain(run)

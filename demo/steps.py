@@ -2,29 +2,84 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
 import statistics
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
 from rich.console import Console
 
 import whimbrel
+from demo.servers import ServerUnavailable
+from whimbrel.cli.frame import keep_log
 from whimbrel.cli.migration import verification_lines
 from whimbrel.errors import Stopped, WhimbrelError
+from whimbrel.migration.live import Live
 from whimbrel.migration.positions import drained, source_end
+from whimbrel.migration.prepare import prepare
 from whimbrel.migration.progress import Progress
 from whimbrel.migration.run import Run
+from whimbrel.migration.state import StateFolder
 from whimbrel.project import Project
+from whimbrel.ui.display import Display, pick
 
 FOLDER = Path(".demo")
+TABLES = """
+[[table]]
+source = "shop.purchase"
+target = "purchase"
+shape = "group"                 # all rows of one order become one item ...
+partition_key = { name = "customerid" }
+sort_key = { name = "orderid" }
+entry = { name = "${productid}", value = "quantity" }   # ... with an attribute for each product
+
+[[table]]
+source = "shop.customer"
+target = "customer"
+shape = "record"
+partition_key = { name = "customerid" }
+exclude = ["note"]
+"""
 
 console = Console(highlight=False)
 
 
 def title(title: str, text: str) -> None:
     console.print(f"\n[bold]{title}[/bold]  {text}")
+
+
+def exit_code(demonstrate: Callable[[], int]) -> int:
+    """Of a demo: what ``demonstrate`` gives, in a fresh FOLDER; what ends it early is said in a line."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir()
+    try:
+        return demonstrate()
+    except (ServerUnavailable, WhimbrelError) as error:
+        console.print(f"[red]{error}")
+        return 1
+    except KeyboardInterrupt:
+        console.print("Stopped.")
+        return 130
+
+
+@contextmanager
+def running(project: Project, progress: Progress, stop: threading.Event) -> Iterator[Run]:
+    """A run as the commands make it, with its log and its display."""
+    prepared, folder = prepare(project), StateFolder(project.state)
+    folder.make()
+    keep_log(folder.run_log)
+    with (
+        Display(pick(as_json=False)) as display,
+        Live(progress, folder, stop, display.show),
+        Run(prepared, stop, progress) as run,
+    ):
+        yield run
 
 
 class LagMeter:
