@@ -6,19 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.test_project_stream import read
 from whimbrel.errors import ProjectError
-from whimbrel.project import Project, Store, load_project
+from whimbrel.project import Store
 
 NO_STORES = (
     *("/tmp/x", "s3://bucket", "s3://bucket/", "s3://Bucket/a", "s3://b/a", "s3://bucket/a//b"),
     *("s3://bucket/a/../b", "s3://bucket/a b", "s3://bucket/ä", "s3://bucket/./a", "gs://bucket/a"),
 )
-
-
-def read(tmp_path: Path, text: str) -> Project:
-    file = tmp_path / "whimbrel.toml"
-    file.write_text(text)
-    return load_project(file)
 
 
 def test_without_a_store_the_files_are_in_the_state_folder(tmp_path: Path) -> None:
