@@ -1,7 +1,7 @@
 """``make playground``: a MariaDB, a local DynamoDB-compatible server, and a shell in which to try whimbrel with them.
 
     python -m demo.playground              a shell
-    python -m demo.playground COMMAND...   this command in the place of the shell; ends with its exit code
+    python -m demo.playground COMMAND...   runs this command instead of a shell, and ends with its exit code
 
 The tutorial (docs/tutorial.md) is typed into it, and its test types it too. The shell has whimbrel, ``sql`` and
 ``items`` on its path, WHIMBREL_SOURCE_PASSWORD, and where the servers are: SOURCE (for ``whimbrel init``) and TARGET.

@@ -54,7 +54,7 @@ class Bucket:
         return self._taken_by(name, "put_object", Body=data) or self.get(name) == data
 
     def get(self, name: str) -> bytes | None:
-        """None where there is no such object."""
+        """None if the object does not exist."""
         with suppress(FileNotFoundError), self.open(name) as file:
             return file.read()
         return None
