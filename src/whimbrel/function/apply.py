@@ -18,6 +18,7 @@ from whimbrel.mapping.design import TableMapping
 from whimbrel.mapping.family import rules_by_table
 from whimbrel.mapping.fold import by_table
 from whimbrel.mapping.provenance import of_change
+from whimbrel.mapping.versions import Versions
 from whimbrel.records import Change, Fault, ItemOperation, Provenance
 
 
@@ -35,9 +36,9 @@ def write(lanes: Mapping[int, Sequence[Numbered]], works: Works, writer: Writer)
 
     Raises what Writer.write raises: then nothing of it counts.
     """
-    provenance = _provenances(lanes.values(), works.began)
+    provenance, rules = _provenances(lanes.values(), works.began), rules_by_table(works.versions)
     faults: list[Fault] = []
-    parted = [_parts(lane, [each.change for each in changes], works) for lane, changes in lanes.items()]
+    parted = [_parts(lane, [each.change for each in changes], works.versions, rules) for lane, changes in lanes.items()]
     for parts in zip_longest(*parted):  # of a lane one after the other: two tables may share an item
         by_source: dict[str, list[_LanePart]] = {}
         for part in filter(None, parts):
@@ -47,8 +48,9 @@ def write(lanes: Mapping[int, Sequence[Numbered]], works: Works, writer: Writer)
     return faults
 
 
-def _parts(lane: int, changes: list[Change], works: Works) -> list[_LanePart]:
-    rules, versions = rules_by_table(works.versions), works.versions
+def _parts(
+    lane: int, changes: list[Change], versions: Mapping[str, Versions], rules: Mapping[str, Sequence[str]]
+) -> list[_LanePart]:
     return [
         _LanePart(lane, versions[rule].of(mine[0].table), mine)
         for mine in by_table(changes)

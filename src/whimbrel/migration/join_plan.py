@@ -66,7 +66,7 @@ class Version:
         return [key_of(row, places) for places in self._by]
 
     def stored(self, row: Row) -> tuple[bytes | int | None, ...]:
-        return (self.key(row), self.number, record_of(row), *self.by(row))
+        return self.places(row, self.key(row))[0]
 
     def places(self, row: Row, key: bytes) -> tuple[tuple[bytes | int | None, ...], list[bytes | None]]:
         """As ``stored`` and as ``by``, which are made once."""
