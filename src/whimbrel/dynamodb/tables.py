@@ -29,7 +29,8 @@ KeyAttributes = Sequence[tuple[str, str]]  # (name, type S, N or B): the partiti
 BOTH_IMAGES = "NEW_AND_OLD_IMAGES"
 ACTIVE = ("ACTIVE", "UPDATING")
 ACTIVE_SECONDS = 600.0
-_AT_ONCE, _TRIES = 16, 6  # questions, and how often each is asked where no answer comes
+_AT_ONCE = 16  # questions
+_TRIES = 9  # where no answer comes: with the pauses between them, six seconds on average
 
 
 def ensure_table(
