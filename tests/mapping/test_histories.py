@@ -6,6 +6,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,7 +14,8 @@ from tests.mapping.oracle import Store, expected, seen
 from tests.mapping.oracle_texts import NoPlace
 from tests.mapping.tables import Case, History, cases, histories
 from whimbrel.mapping.design import TableMapping, compile_mapping
-from whimbrel.records import Change, Item, Row, Value
+from whimbrel.project import KeyRule, TableRule
+from whimbrel.records import Change, Column, Item, Row, Table, Value
 
 MANY = settings(max_examples=80, deadline=None)
 
@@ -45,6 +47,20 @@ def test_put_items_gives_what_the_oracle_says(data: st.DataObject) -> None:
     history = data.draw(histories(case))
     final = list(history.states[-1].values())
     assert loaded(compile_mapping(case.rule, case.table), final).plain() == expected(case.rule, case.table, final)
+
+
+@pytest.mark.parametrize("more", [{}, {"entry_into": "inside", "entry_as": "map"}])
+def test_a_row_that_is_refused_has_no_say_in_what_the_item_has(more: dict[str, Any]) -> None:
+    """Two rows of one key, as nothing stands between two of its columns; the first has no name for its entry."""
+    columns = [Column(name, "enum", members=("small",), nullable=name == "v") for name in ("a", "b", "v")]
+    table = Table("shop", "t", (*columns, Column("w", "int", nullable=True)), ("a", "b"))
+    key = KeyRule("pk", "${a}${b}")
+    rule = TableRule("t", "things", "group", key, entry_name="${v}", attributes={"added": "${a}/${b}"}, **more)
+    rows: list[Row] = [("", "small", None, 1), ("small", "", "small", 2)]
+    for each in (rows, rows[::-1]):
+        found = loaded(compile_mapping(rule, table), each).plain()
+        assert found == expected(rule, table, each)
+        assert len(found) == 1
 
 
 @MANY

@@ -122,16 +122,26 @@ def _item_of_run(design: Design) -> list[str]:
         f"if {item} is None:",
         f"    {item} = items[{key}] = {{{frame}}}",
         *(["    inside[%s] = {}" % key] if design.inside else []),  # noqa: UP031  (braces)
-        *_added_differ(design, item),
+        *_added_differ(design, item, frame),
         *([f"entries = inside[{key}]"] if design.inside else []),
     ]
 
 
-def _added_differ(design: Design, item: str) -> list[str]:
-    """Only an ambiguous key can bring together rows that differ in what the whole item has."""
+def _added_differ(design: Design, item: str, frame: str) -> list[str]:
+    """Only an ambiguous key can bring together rows that differ in what the whole item has. A row that was refused, and
+    so is no entry of it, has no say in that.
+    """
+    frame_length = len(design.keys) + len(design.added)
+    entered = f"inside[{key_text(design)}]" if design.inside else f"len({item}) > {frame_length}"
     differ = [f"{item}[{each.name!r}] != {tree_of(design, each, each.tree)}" for each in design.added if each.columns]
     reason = "another row of the same item differs in the attributes of the whole item"
-    return [f"elif {' or '.join(differ)}: raise Refused({reason!r})"] if differ else []
+    if not differ:
+        return []
+    return [
+        f"elif {' or '.join(differ)}:",
+        f"    if {entered}: raise Refused({reason!r})",
+        f"    {item} = items[{key_text(design)}] = {{{frame}}}",
+    ]
 
 
 def _run_columns(design: Design) -> list[str]:
