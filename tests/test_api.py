@@ -105,6 +105,16 @@ def test_options_are_named_and_results_are_frozen() -> None:
             assert value.__dataclass_params__.frozen, name
 
 
+def test_what_a_function_returns_can_be_made_json() -> None:
+    """But for a count, the project itself, and what DuckDB and Arrow give."""
+    plain = {"None", "int", "Project", "Iterator[Database]", "pyarrow.Table"}
+    for name in whimbrel.__all__:
+        value = getattr(whimbrel, name)
+        if inspect.isfunction(value) and (returns := inspect.signature(value).return_annotation) not in plain:
+            result = getattr(whimbrel, returns.removeprefix("tuple[").removesuffix(", ...]"))
+            assert callable(result.to_dict), name
+
+
 def test_importing_it_imports_nothing_else() -> None:
     code = "import sys, whimbrel; print(*(name for name in sys.modules if name.startswith('whimbrel.')))"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

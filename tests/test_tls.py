@@ -14,10 +14,11 @@ from cryptography.hazmat.primitives import serialization
 
 from demo.certificates import make_certificates
 from demo.servers import MariaDB, MySQL, ServerUnavailable, SqlServer
+from tests.snapshot.conftest import uses_tls
 from whimbrel.errors import PrivilegeError, ProjectError, SourceUnreachable
 from whimbrel.mysql.binlog.stream import BinlogStream
 from whimbrel.mysql.connect import connect, current_position
-from whimbrel.mysql.readers import open_reader, uses_tls
+from whimbrel.mysql.readers import open_reader
 from whimbrel.mysql.schema import read_table
 from whimbrel.mysql.snapshot import export_table
 from whimbrel.project import Source

@@ -39,9 +39,18 @@ def named(path: Path) -> Iterator[None]:
 
 def sync_folder(folder: Path) -> None:
     """Make the creation, renaming and removal of names in ``folder`` durable. Raises OSError."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    _sync(folder, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def sync_file(path: Path) -> None:
+    """Make what was written to a file durable, whoever wrote it. Raises OSError."""
+    _sync(path, os.O_RDONLY)
+
+
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
     try:
-        with named(folder):
+        with named(path):
             os.fsync(descriptor)
     finally:
         os.close(descriptor)

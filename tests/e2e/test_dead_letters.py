@@ -104,7 +104,9 @@ def test_rows_that_cannot_be_mapped_are_set_aside_in_the_load_and_in_the_apply(t
 
 def test_status_counts_and_names_the_letters(things: Work) -> None:
     things.call("migrate", "--until-caught-up", code=4)
-    assert json.loads(things.call("status", "--json", code=4).stdout)["dead_letters"] == 2
+    found = json.loads(things.call("status", "--json", code=4).stdout)
+    assert found["dead_letters"] == sum(each["dead_letters"] for each in found["reasons"]) == 2
+    assert any("38 digits" in each["reason"] for each in found["reasons"])
     told = things.call("status", code=4).stdout
     assert "2 dead letters" in told
     assert "38 digits" in told

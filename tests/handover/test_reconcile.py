@@ -10,11 +10,11 @@ import pytest
 
 from demo.servers import MariaDB, SqlServer
 from tests.handover.site import Site, StreamsServer
-from whimbrel.handover.reconcile import Reconciled, reconcile, rows_without_parents, verify_back
+from whimbrel.handover.reconcile import Reconciled, reconcile, verify_back
 from whimbrel.handover.reverse import Settings
+from whimbrel.handover.without_parents import Orphans, rows_without_parents
 from whimbrel.handover.writing import WriteRules
 from whimbrel.mysql import reverse_tables
-from whimbrel.mysql.orphans import Orphans
 from whimbrel.project import KeyRule, TableRule
 from whimbrel.records import Item
 
@@ -158,11 +158,12 @@ def test_rows_that_no_foreign_key_would_allow_are_told(
         "INSERT INTO note VALUES (1, 1), (2, 3), (3, NULL)",
         database=site.database,
     )
-    assert rows_without_parents(site.prepared) == []
+    tables = list(site.prepared.tables.values())
+    assert list(rows_without_parents(site.prepared.project.source, tables)) == []
     starts = site.mark("start")
     site.delete({"pk": {"S": "ORDER#0"}})
     site.drain(site.reverse(starts))
-    assert rows_without_parents(site.prepared) == [
+    assert list(rows_without_parents(site.prepared.project.source, tables)) == [
         Orphans(f"{site.database}.note", "of_line", f"{site.database}.line", 1)
     ]
 

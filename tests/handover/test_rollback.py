@@ -42,6 +42,27 @@ def test_there_and_back_and_there_again(site: Site) -> None:
     print(f"{work.source.name}: stalls {there['stall_ms']}, {back['stall_ms']}, {again['stall_ms']} ms")
 
 
+@pytest.mark.parametrize("source_server", ["mariadb"], indirect=True)
+def test_rows_that_refer_to_a_row_which_dynamodb_deleted_are_told(site: Site) -> None:
+    """DynamoDB has no foreign keys, and the way back looks at none."""
+    work = site.work
+    work.source.execute(
+        "INSERT INTO customer VALUES ('a', 'A', 1, ''), ('b', 'B', 1, '')",
+        "CREATE TABLE visit LIKE customer",
+        "ALTER TABLE visit ADD CONSTRAINT by_customer FOREIGN KEY (customerid) REFERENCES customer (customerid)",
+        "INSERT INTO visit SELECT * FROM customer",
+        database=work.database,
+    )
+    work.run("migrate", "--until-caught-up")
+    work.run("verify")
+    site.said("cutover", "--until-open")
+    site.client.delete_item(TableName=site.settings.customer, Key={"customerid": {"S": "b"}})
+    back = site.said("rollback")
+    visit, customer = f"{work.database}.visit", f"{work.database}.customer"
+    assert back["without_parents"] == [{"table": visit, "name": "by_customer", "parent": customer, "rows": 1}]
+    assert work.source.execute("SELECT customerid FROM customer", database=work.database) == (("a",),)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 def test_many_in_a_row(site: Site) -> None:

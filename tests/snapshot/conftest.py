@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from demo.servers import SqlServer
-from whimbrel.mysql.connect import connect
+from whimbrel.mysql.connect import Mysql, connect, rows_as_dicts
 from whimbrel.mysql.schema import read_table
 from whimbrel.mysql.snapshot import SnapshotResult, export_table
 from whimbrel.records import Row, Table
@@ -50,3 +50,7 @@ class Shop:
 @pytest.fixture
 def shop(source_server: SqlServer, database: str, tmp_path: Path) -> Shop:
     return Shop(source_server, database, tmp_path / "export")
+
+
+def uses_tls(connection: Mysql) -> bool:
+    return bool(rows_as_dicts(connection, "SHOW SESSION STATUS LIKE 'Ssl_cipher'")[0]["Value"])

@@ -15,7 +15,7 @@ from typing import Any
 import pymysql
 import pytest
 
-from tests.snapshot.conftest import Shop
+from tests.snapshot.conftest import Shop, uses_tls
 from whimbrel.errors import SchemaDrift, SourceUnreachable, StateError
 from whimbrel.mysql import pace, readers
 from whimbrel.mysql.chunks import rows_within
@@ -316,7 +316,7 @@ def test_tls(shop: Shop, tls: str, encrypted: bool) -> None:
         pytest.skip("this MariaDB has no certificate")
     source = dataclasses.replace(shop.source, tls=tls)
     with connect(source) as connection:
-        assert readers.uses_tls(connection) == encrypted
+        assert uses_tls(connection) == encrypted
     table = numbers(shop, 100)
     assert shop.export(table, source=source).rows == 100
 

@@ -12,7 +12,7 @@ from whimbrel.mysql.errors import OUT_OF_TIME, code_of
 
 
 class OutOfTime(Exception):
-    """The server ended the statement at its time limit. Never leaves this package: it ends as a Finding."""
+    """The server ended the statement at its time limit. Who asks says in its own words what is not known."""
 
 
 class TimedQueries:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from whimbrel.api import checks as verbs
 from whimbrel.cli.check_lines import preview_lines, report_lines
-from whimbrel.cli.frame import DEAD_LETTERS, OK, USER_ERROR, say_json
+from whimbrel.cli.frame import DEAD_LETTERS, OK, USER_ERROR, say
 from whimbrel.project import OFF, PASSWORD_VARIABLE, Project
 
 
@@ -28,23 +29,18 @@ def check(
 ) -> int:
     """Print all findings at once; the exit code says if there is an error among them."""
     found = verbs.check(project, rows=rows, seconds=seconds, prices=prices, statements=statements)
-    if as_json:
-        say_json(found.to_dict())
-    else:
-        for line in report_lines(found):
-            click.echo(line)
+    say(found, as_json, report_lines(found))
     return USER_ERROR if found.errors else OK
 
 
 def preview(project: Project, as_json: bool, tables: tuple[str, ...], rows: int) -> int:
     """Print rows and their items; the exit code says if there are dead letters among them."""
     found = verbs.preview(project, tables=tables, rows=rows)
-    if as_json:
-        say_json(found.to_dict())
-    else:
-        for line in preview_lines(found):
-            click.echo(line)
-        if project.target.mark != OFF:
-            mark = project.target.mark
-            click.echo(f"migrate also writes one item, its mark, to the table {mark}, which it creates if needed.")
+    say(found, as_json, _preview_lines(project, found))
     return DEAD_LETTERS if found.dead_letters else OK
+
+
+def _preview_lines(project: Project, found: verbs.Preview) -> Iterator[str]:
+    yield from preview_lines(found)
+    if (mark := project.target.mark) != OFF:
+        yield f"migrate also writes one item, its mark, to the table {mark}, which it creates if needed."

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from whimbrel.api import handover as verbs
-from whimbrel.cli.frame import DIFFERENCES, OK, USER_ERROR, say_json
+from whimbrel.cli.frame import DIFFERENCES, OK, USER_ERROR, say, say_json
 from whimbrel.cli.migration import shown
 from whimbrel.cli.stopping import INTERRUPTED
 from whimbrel.errors import UserError
@@ -21,11 +21,7 @@ UNDONE_WITHIN = 30.0  # seconds from a Ctrl-C: what is closed is opened again fi
 def show_plan(project: Project, as_json: bool, waive_dead_letters: Path | None) -> int:
     """The exit code says if there is an error among the findings."""
     plan = verbs.plan_cutover(project, waive_dead_letters=waive_dead_letters)
-    if as_json:
-        say_json(plan.to_dict())
-    else:
-        for line in _plan_lines(plan):
-            click.echo(line)
+    say(plan, as_json, _plan_lines(plan))
     return USER_ERROR if plan.errors else OK
 
 

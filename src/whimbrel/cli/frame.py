@@ -7,9 +7,9 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 import click
 
@@ -84,6 +84,21 @@ def _told(error: WhimbrelError) -> str:
 
 def say_json(values: dict[str, Any]) -> None:
     click.echo(json.dumps(values, default=str))
+
+
+class Result(Protocol):
+    """What a verb returns."""
+
+    def to_dict(self) -> dict[str, Any]: ...
+
+
+def say(found: Result, as_json: bool, lines: Iterable[str]) -> None:
+    """Print what a verb found: for a program, or ``lines`` for a person."""
+    if as_json:
+        say_json(found.to_dict())
+    else:
+        for line in lines:
+            click.echo(line)
 
 
 def print_notes() -> None:

@@ -12,7 +12,7 @@ import click
 from whimbrel.api import migration as verbs
 from whimbrel.api.migration import MigrationPlan, MigrationResult, PlannedTable, Verification
 from whimbrel.api.status import dead_letters
-from whimbrel.cli.frame import DEAD_LETTERS, DIFFERENCES, OK, keep_log, say_json
+from whimbrel.cli.frame import DEAD_LETTERS, DIFFERENCES, OK, keep_log, say, say_json
 from whimbrel.cli.stopping import ENDS_WITHIN, INTERRUPTED, interruptible
 from whimbrel.migration.differences import TableReport
 from whimbrel.migration.moving import Asked
@@ -48,11 +48,7 @@ def shown(project: Project, as_json: bool, ends_within: float = ENDS_WITHIN) -> 
 
 def show_plan(project: Project, as_json: bool, *, into_existing: bool) -> int:
     plan = verbs.plan_migrate(project, into_existing=into_existing)
-    if as_json:
-        say_json(plan.to_dict())
-    else:
-        for line in _plan_lines(plan):
-            click.echo(line)
+    say(plan, as_json, _plan_lines(plan))
     return OK
 
 
@@ -66,11 +62,7 @@ def show_refill(project: Project, as_json: bool, name: str) -> int:
 def verify(project: Project, as_json: bool, waive_dead_letters: Path | None) -> int:
     with shown(project, as_json) as asked:
         found = verbs.verify(project, waive_dead_letters=waive_dead_letters, progress=asked.tell, stop=asked.stop)
-    if as_json:
-        say_json(found.to_dict())
-    else:
-        for line in _all_verification_lines(found):
-            click.echo(line)
+    say(found, as_json, _all_verification_lines(found))
     return OK if found.equal else DIFFERENCES
 
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import click
-
 from whimbrel.api import status as verbs
-from whimbrel.cli.frame import DEAD_LETTERS, DIFFERENCES, OK, say_json
+from whimbrel.cli.frame import DEAD_LETTERS, DIFFERENCES, OK, say
 from whimbrel.handed_over import CLOSING, CUTTING, DECIDED, RETURNED, Handover
 from whimbrel.migration.late_writes import LateWrites
 from whimbrel.migration.past_fence_noted import PastFence
@@ -22,11 +20,7 @@ REASONS = 10  # of dead letters
 
 def status(project: Project, as_json: bool) -> int:
     found = verbs.status(project)
-    if as_json:
-        say_json(found.to_dict())
-    else:
-        for line in _status_lines(project, found):
-            click.echo(line)
+    say(found, as_json, _status_lines(project, found))
     strange = (found.late and found.late.count) or (found.past_fence and found.past_fence.count)
     return DEAD_LETTERS if found.dead_letters else DIFFERENCES if strange else OK
 

@@ -29,7 +29,6 @@ from whimbrel.migration.differences import Difference, TableReport
 from whimbrel.migration.prepare import Prepared
 from whimbrel.migration.waivers import NONE, Waivers
 from whimbrel.mysql.connect import Mysql, connect
-from whimbrel.mysql.orphans import Orphans, orphans
 from whimbrel.mysql.points import rows_where_equal
 from whimbrel.mysql.reverse_tables import Lane, read_items, short
 from whimbrel.mysql.row_statements import Destination
@@ -109,12 +108,6 @@ def verify_back(
             site.each(connection, target, note)
             reports.append(report)
     return reports
-
-
-def rows_without_parents(prepared: Prepared) -> list[Orphans]:
-    """What DynamoDB has and no foreign key would allow: the source opens with it, so it must be told."""
-    with closing(connect(prepared.project.source)) as connection:
-        return list(orphans(connection, prepared.tables.values()))
 
 
 def _note(look: Look, report: TableReport, sources: str, waivers: Waivers) -> None:

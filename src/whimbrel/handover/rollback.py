@@ -8,6 +8,8 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from whimbrel.checkpoint import RunLock
+from whimbrel.checks.ask import OutOfTime
 from whimbrel.errors import HandoverError, SourceUnreachable, StateError, Stopped, WhimbrelError
 from whimbrel.handed_over import CLOSING, CUTTING, DECIDED, FINISHED, FOLLOWING, OPEN, RETURNED, load
 from whimbrel.handover.cutting import Say, undo
@@ -20,13 +22,14 @@ from whimbrel.handover.reverse import settings_of
 from whimbrel.handover.source_gone import refuse_source_gone, unreachable
 from whimbrel.handover.state import Coordinator
 from whimbrel.handover.switching import announce
+from whimbrel.handover.without_parents import LOOK_SECONDS, Orphans, rows_without_parents
 from whimbrel.migration.dead import read_letters
 from whimbrel.migration.late import Late
 from whimbrel.migration.live import Live
 from whimbrel.migration.moving import Asked
 from whimbrel.migration.past_fence import PHASE, faults_of
 from whimbrel.migration.past_fence_noted import LIST
-from whimbrel.migration.prepare import prepare
+from whimbrel.migration.prepare import Prepared, prepare
 from whimbrel.migration.progress import Progress
 from whimbrel.migration.run import Run
 from whimbrel.migration.state import StateFolder
@@ -48,7 +51,8 @@ class RollbackResult:
     under way, ``drain`` the stream, ``reconcile``, ``verify``, ``decide``, ``open`` the source. ``forward_from`` is
     where the next ``migrate`` continues. ``late_writes`` were seen at DynamoDB after the source was opened, within
     ``late_seconds``: they are in ``late-writes.jsonl`` of the state folder. ``waived`` are the dead
-    letters that somebody accepted: table, keys and reason.
+    letters that somebody accepted: table, keys and reason. ``without_parents`` counts the ``rows`` of a ``table`` that
+    refer by the foreign key ``name`` to rows of ``parent`` that are not there: DynamoDB has no foreign keys.
     """
 
     side: str
@@ -61,6 +65,7 @@ class RollbackResult:
     forward_from: str
     late_writes: int
     waived: tuple[dict[str, Any], ...]
+    without_parents: tuple[dict[str, Any], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__slots__}
@@ -74,18 +79,8 @@ def rollback(project: Project, asked: Asked, *, waivers: Waivers = NONE, unwatch
     folder.make()
     lock = take_over(folder, "whimbrel rollback", asked.stop)
     returning, rows, late_writes = None, 0, 0
-    try:
-        now = load(project.state)
-        refuse_source_gone(now, "rollback")
-        if now.step == FINISHED:
-            _refuse_nothing_to_return(now.step)
-        prepared, progress = prepare(project), Progress(phase="rollback")
-    except SourceUnreachable as error:
-        lock.release()
-        raise unreachable(error, load(project.state)) from error
-    except BaseException:
-        lock.release()
-        raise
+    orphans: tuple[Orphans, ...] = ()
+    prepared, progress = _prepared(project, lock), Progress(phase="rollback")
     with (
         Live(progress, folder, asked.stop, asked.tell) as live,
         Run(prepared, asked.stop, progress, lock=lock, hands_over=True) as run,
@@ -102,15 +97,41 @@ def rollback(project: Project, asked: Asked, *, waivers: Waivers = NONE, unwatch
             rows = returning.give_back()
         if coordinator.now.step == RETURNED:
             _reopen(run, coordinator, fence, live.say, returning.laps if returning and step != CLOSING else None)
+            orphans = () if run.stop.is_set() else _look_for_orphans(run, live.say)
             late_writes = _look_for_late_writes(run, live.say)
     now = coordinator.now
     laps = returning.laps if returning and now.step == FOLLOWING and step != CLOSING else None
     stall_ms, parts = (round(laps.seconds * 1000, 1), laps.parts) if laps else (None, {})
     tables = tuple(".".join(table) for table in now.tables)
-    waived = read_waived(folder.root)
     return RollbackResult(
-        now.side, now.step, now.epoch, tables, stall_ms, parts, rows, str(now.forward_from or ""), late_writes, waived
+        side=now.side,
+        step=now.step,
+        epoch=now.epoch,
+        tables=tables,
+        stall_ms=stall_ms,
+        stall_parts=parts,
+        rows_written=rows,
+        forward_from=str(now.forward_from or ""),
+        late_writes=late_writes,
+        waived=read_waived(folder.root),
+        without_parents=tuple(each._asdict() for each in orphans),
     )
+
+
+def _prepared(project: Project, lock: RunLock) -> Prepared:
+    """The lock is released where it raises."""
+    try:
+        now = load(project.state)
+        refuse_source_gone(now, "rollback")
+        if now.step == FINISHED:
+            _refuse_nothing_to_return(now.step)
+        return prepare(project)
+    except SourceUnreachable as error:
+        lock.release()
+        raise unreachable(error, load(project.state)) from error
+    except BaseException:
+        lock.release()
+        raise
 
 
 def _refuse_nothing_to_return(step: str) -> None:
@@ -151,6 +172,20 @@ def _reopen(run: Run, coordinator: Coordinator, fence: Fence, say: Say, laps: La
     coordinator.move(FOLLOWING)
     _forget(run, coordinator, say)
     say(f"The source is open. `whimbrel migrate` continues from {position}.")
+
+
+def _look_for_orphans(run: Run, say: Say) -> tuple[Orphans, ...]:
+    """After the source is open: to look takes as long as to read the tables, and nobody waits for it now."""
+    project, found = run.prepared.project, []
+    try:
+        for each in rows_without_parents(project.source, run.prepared.tables.values()):
+            say(f"{each}. DynamoDB has no foreign keys.")
+            found.append(each)
+    except OutOfTime:
+        say(f"Whether rows refer to rows that are not there is not known after {LOOK_SECONDS:g} seconds.")
+    except WhimbrelError as error:
+        say(f"Whether rows refer to rows that are not there is not known: {error}")
+    return tuple(found)
 
 
 def _look_for_late_writes(run: Run, say: Say) -> int:

@@ -9,7 +9,6 @@ A reader resolves ``current.json`` once and then sees one whole data set, whatev
 from __future__ import annotations
 
 import fcntl
-import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from whimbrel.durable import replace_file, sync_folder
+from whimbrel.durable import replace_file, sync_file, sync_folder
 from whimbrel.errors import Locked, LogCorrupt, StateError, UserError
 from whimbrel.lake.duck import connect
 from whimbrel.lake.inside import child, is_plain_name
@@ -120,7 +119,7 @@ def publish(folder: Path, manifest: Manifest, *, current: bool = True) -> None:
     """
     workshop = home(folder, manifest.name) / manifest.id
     for path in workshop.iterdir():
-        _sync(path)
+        sync_file(path)
     sync_folder(workshop.parent)
     replace_file(workshop / FILE_NAME, to_json(manifest))
     if current:
@@ -245,11 +244,3 @@ def _sweep(place: Path) -> None:
                     path.unlink()
             if not any(folder.iterdir()):
                 folder.rmdir()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

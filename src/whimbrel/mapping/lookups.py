@@ -114,7 +114,7 @@ def _incomparable(one: Column, other: Column) -> str:
     if one.kind != other.kind:
         return f"they are {one.kind} and {other.kind}"
     if one.kind not in _KEYS:
-        return f"{one.kind} is no kind of a key that can be looked up by"
+        return f"{one.kind} is not a kind of key that can be looked up by"
     if one.kind in ("decimal", "datetime", "timestamp") and one.scale != other.scale:
         return f"they have {one.scale} and {other.scale} fractional digits"
     if one.kind == "text" and (one.charset, one.collation) != (other.charset, other.collation):

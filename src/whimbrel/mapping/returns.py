@@ -12,8 +12,6 @@ from whimbrel.mapping.codes import are_told
 from whimbrel.mapping.design import TableMapping
 from whimbrel.records import Filled
 
-RULES = ("stop", "ignore")  # for new attributes, or json:COLUMN
-
 
 class Obstacle(NamedTuple):
     """``column`` is "" where the table as a whole is meant."""

@@ -37,7 +37,7 @@ import orjson
 
 from whimbrel import checkpoint
 from whimbrel.checkpoint import Checkpoint
-from whimbrel.durable import cut_torn_line, sealed, sync_folder, writing
+from whimbrel.durable import cut_torn_line, sealed, sync_file, sync_folder, writing
 from whimbrel.errors import StateError
 from whimbrel.item import key_id
 from whimbrel.migration.dirty_files import (
@@ -242,7 +242,7 @@ class DirtyKeys:
         path = path_of(self._folder, place.file)
         with writing(path):
             if place.file > 1:
-                _sync_path(path_of(self._folder, self._place.file))  # which may be one that another process left
+                sync_file(path_of(self._folder, self._place.file))  # which may be one that another process left
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
             self._descriptor, self._size = os.open(path, flags, 0o600), 0
             self._recent: dict[str, set[TEXT]] = {}
@@ -299,14 +299,6 @@ class DirtyKeys:
             if number < first or total > MOST_BYTES:
                 with writing(path):
                     path.unlink()
-
-
-def _sync_path(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 # -- reading -----------------------------------------------------------------------------------------------------------

@@ -46,6 +46,7 @@ class Status:
             "checkpoint": found,
             "running": self.running,
             "dead_letters": self.dead_letters,
+            "reasons": [{"reason": reason, "dead_letters": count} for reason, count in self.reasons],
             "handover": self.handover.to_dict(),
             "way_back": self.way_back.to_dict() if self.way_back else None,
             "past_fence": self.past_fence.to_dict() if self.past_fence else None,

@@ -7,7 +7,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import NamedTuple
 
 from whimbrel.errors import PrivilegeError, SourceError
@@ -58,21 +58,15 @@ def tried(source: Source, schema: str, exempt: str) -> LockTrial:
     """Make and remove a fence on a table of whimbrel's own, which is removed again. Raises FenceBroken, PrivilegeError
     and the errors of the source.
     """
-    scratch = schema, f"{PREFIX}trial_{secrets.token_hex(4)}"
-    name = f"{quoted(schema)}.{quoted(scratch[1])}"
-    triggers = fence_triggers([scratch], 0, exempt)
-    with closing(connect(source)) as connection:
-        execute(connection, f"CREATE TABLE {name} (id INT PRIMARY KEY) ENGINE = InnoDB")
-        try:
-            began = time.monotonic()
-            with barrier(source, [scratch], _sleep, hold=10.0, patience=10.0) as held:
-                held.position()
-                locked = time.monotonic()
-                make_triggers(held.execute, triggers, {})
-                made = time.monotonic()
-                drop_triggers(held.execute, [(schema, each.name) for each in triggers])
-        finally:
-            execute(connection, f"DROP TABLE {name}")
+    with _scratch_table(source, schema) as scratch:
+        triggers = fence_triggers([scratch], 0, exempt)
+        began = time.monotonic()
+        with barrier(source, [scratch], _sleep, hold=10.0, patience=10.0) as held:
+            held.position()
+            locked = time.monotonic()
+            make_triggers(held.execute, triggers, {})
+            made = time.monotonic()
+            drop_triggers(held.execute, [(schema, each.name) for each in triggers])
     return LockTrial(locked - began, 0.0, made - locked)
 
 
@@ -80,15 +74,22 @@ def tried_lock(source: Source, schema: str) -> float:
     """How long a lock takes on a table of whimbrel's own, in seconds, which is removed again. Raises PrivilegeError
     and the errors of the source.
     """
+    with _scratch_table(source, schema) as scratch:
+        began = time.monotonic()
+        with barrier(source, [scratch], _sleep, hold=10.0, patience=10.0) as held:
+            held.position()
+        return time.monotonic() - began
+
+
+@contextmanager
+def _scratch_table(source: Source, schema: str) -> Iterator[Name]:
+    """A table of whimbrel's own, for a moment."""
     scratch = schema, f"{PREFIX}trial_{secrets.token_hex(4)}"
     name = f"{quoted(schema)}.{quoted(scratch[1])}"
     with closing(connect(source)) as connection:
         execute(connection, f"CREATE TABLE {name} (id INT PRIMARY KEY) ENGINE = InnoDB")
         try:
-            began = time.monotonic()
-            with barrier(source, [scratch], _sleep, hold=10.0, patience=10.0) as held:
-                held.position()
-            return time.monotonic() - began
+            yield scratch
         finally:
             execute(connection, f"DROP TABLE {name}")
 

@@ -23,9 +23,7 @@ from whimbrel.mysql.client import LARGEST_GREETING, MOST_COLUMNS, SourceConnecti
 from whimbrel.mysql.connect import (
     CONNECT_TIMEOUT,
     DECODERS,
-    Mysql,
     place_of,
-    rows_as_dicts,
     translated,
 )
 from whimbrel.mysql.login import OTHER_SERVER, SECONDS, Login, peer_of, starts_tls
@@ -247,10 +245,6 @@ async def rows_of(reader: SourceReader, statement: str) -> list[tuple[Any, ...]]
     if len(rows) > SHORT:
         raise reader._too_much(f"more than {SHORT:,} rows where a few were asked for")
     return [tuple(row) for row in rows]
-
-
-def uses_tls(connection: Mysql) -> bool:
-    return bool(rows_as_dicts(connection, "SHOW SESSION STATUS LIKE 'Ssl_cipher'")[0]["Value"])
 
 
 async def back_off(error: SourceUnreachable, failures: int) -> None:
