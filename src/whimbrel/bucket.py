@@ -2,44 +2,65 @@
 
 A name is taken by a conditional put, also of an object in many parts. So an object that is there is whole, whatever
 became of the process that wrote it, and of two that write the same name one knows that it came second.
+
+Every call may be made again, and is while S3 does not answer, for as long as PATIENCE says.
 """
 
 from __future__ import annotations
 
 import io
+import itertools
+import secrets
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from tempfile import TemporaryFile
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, TypeVar
 
 from whimbrel.dynamodb.pace import Backoff
+from whimbrel.dynamodb.refusals import error_for
 from whimbrel.dynamodb.session import Session, translate
-from whimbrel.errors import PrivilegeError, TargetUnreachable
+from whimbrel.errors import PrivilegeError, RequestRefused, Stopped, TargetUnreachable, Throttled
+from whimbrel.notes import note
 from whimbrel.project import Store, Target
 
 PART_BYTES = 8 << 20  # of an object that is put in parts; S3 wants 5 MiB at least, and takes 10,000 parts
 HELD_BYTES = 32 << 20  # of an object that is held in memory to be read; a larger one goes through a file
+PATIENCE = 3_600.0  # seconds for which S3 may not answer; the source waits as long for the reader of a chunk
+LONGEST_PAUSE = 15.0  # seconds between two tries
 _PIECE = 1 << 20
-_TRIES = 6  # of reading an object whose connection breaks, and of a put that meets another one under way
+_TRIES = 6  # before S3 has answered once, as the endpoint may be wrong; and of a put that meets another one under way
 _AT_ONCE = 1_000  # objects that one request removes
 _TAKEN, _MEETS = "PreconditionFailed", "ConditionalRequestConflict"
 _GONE = frozenset({"NoSuchKey", "404", "NotFound"})
+_NO_UPLOAD = "NoSuchUpload"
+_AWAY = frozenset({"InternalError", "ServiceUnavailable", "SlowDown"})
+_OURS = "whimbrel"  # in the metadata of an object in parts: which upload it is of
+
+Answered = TypeVar("Answered")
 
 
 class Bucket:
     """The objects of a Store; names are relative to its prefix. Thread-safe.
 
-    Every call raises TargetUnreachable, Throttled, PrivilegeError and RequestRefused, with the object's URL.
+    Every call raises TargetUnreachable and Throttled (after PATIENCE), PrivilegeError, RequestRefused and Stopped, with
+    the object's URL.
     """
 
-    def __init__(self, store: Store, target: Target) -> None:
-        self.store, self.target = store, target
+    def __init__(self, store: Store, target: Target, patience: float = 0.0) -> None:
+        """``patience``: for how many seconds it is tried again, while S3 does not answer; 0: for PATIENCE."""
+        self.store, self.target, self._patience = store, target, patience or PATIENCE
         self._lock = threading.Lock()
         self._client: Any = None
+        self._stop = threading.Event()
+        self._answered = self._is_away = False
+
+    def attend(self, stop: threading.Event) -> None:
+        """From here on, whoever waits for S3 ends with Stopped when ``stop`` is set."""
+        self._stop = stop
 
     def url(self, name: str) -> str:
         return f"{self.store.url}/{name}"
@@ -61,13 +82,7 @@ class Bucket:
 
     def open(self, name: str) -> IO[bytes]:
         """The whole object, fetched. Raises FileNotFoundError."""
-        backoff = Backoff()
-        for _ in range(_TRIES - 1):
-            try:
-                return self._fetched(name)
-            except TargetUnreachable:
-                time.sleep(backoff.next())
-        return self._fetched(name)
+        return self.patiently(lambda: self._fetched(name))
 
     def size(self, name: str) -> int:
         """Bytes. Raises FileNotFoundError."""
@@ -78,29 +93,52 @@ class Bucket:
 
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
         """Names and sizes, in the order of the names."""
-        whole = f"{self.store.prefix}/{prefix}"
-        try:
-            for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.store.bucket, Prefix=whole):
-                for each in page.get("Contents", ()):
-                    yield each["Key"].removeprefix(f"{self.store.prefix}/"), int(each["Size"])
-        except Exception as error:
-            translate(error, self.url(prefix))
+        more: dict[str, str] = {}
+        while True:
+            page = self.patiently(partial(self._page, prefix, more))
+            for each in page.get("Contents", ()):
+                yield each["Key"].removeprefix(f"{self.store.prefix}/"), int(each["Size"])
+            if not page.get("IsTruncated"):
+                return
+            more = {"ContinuationToken": page["NextContinuationToken"]}
 
     def remove(self, names: Collection[str]) -> None:
         """Those that are gone already, too."""
         left = [{"Key": f"{self.store.prefix}/{name}"} for name in names]
         while left:
             some, left = left[:_AT_ONCE], left[_AT_ONCE:]
-            try:
-                answer = self.client.delete_objects(Bucket=self.store.bucket, Delete={"Objects": some, "Quiet": True})
-            except Exception as error:
-                translate(error, self.url(""))
-            for refused in answer.get("Errors", ()):
-                message = f"an object could not be removed: {refused.get('Code')} {refused.get('Message')}"
-                raise TargetUnreachable(message, place=f"s3://{self.store.bucket}/{refused.get('Key')}")
+            self.patiently(partial(self._remove, some))
 
     def ask(self, operation: str, name: str, **request: Any) -> Any:
         """The answer to a call about one object. Raises FileNotFoundError where it is not there."""
+        return self.patiently(lambda: self._ask(operation, name, request))
+
+    def patiently(self, call: Callable[[], Answered]) -> Answered:
+        """What ``call`` gives, which is made again while S3 does not answer."""
+        backoff, began = Backoff(0.1, LONGEST_PAUSE), time.monotonic()
+        for tries in itertools.count(1):
+            try:
+                found = call()
+            except (TargetUnreachable, Throttled) as error:
+                if time.monotonic() - began >= self._patience or (tries >= _TRIES and not self._answered):
+                    raise
+                self._wait(error, backoff.next())
+            except FileNotFoundError:
+                self._answered, self._is_away = True, False
+                raise
+            else:
+                self._answered, self._is_away = True, False
+                return found
+        raise AssertionError("without end")
+
+    def _wait(self, error: TargetUnreachable | Throttled, seconds: float) -> None:
+        if self._answered and not self._is_away:
+            self._is_away = True
+            note(f"S3 does not answer ({error.message}). It is tried again for {self._patience / 60:,.0f} minutes.")
+        if self._stop.wait(seconds):
+            raise Stopped("asked to stop while S3 did not answer", place=error.place) from error
+
+    def _ask(self, operation: str, name: str, request: dict[str, Any]) -> Any:
         try:
             return self._call(operation, name, request)
         except self.client.exceptions.ClientError as error:
@@ -110,12 +148,32 @@ class Bucket:
         except Exception as error:
             translate(error, self.url(name))
 
+    def _page(self, prefix: str, more: dict[str, str]) -> Any:
+        try:
+            whole = f"{self.store.prefix}/{prefix}"
+            return self.client.list_objects_v2(Bucket=self.store.bucket, Prefix=whole, **more)
+        except Exception as error:
+            translate(error, self.url(prefix))
+
+    def _remove(self, some: Sequence[dict[str, str]]) -> None:
+        try:
+            answer = self.client.delete_objects(Bucket=self.store.bucket, Delete={"Objects": some, "Quiet": True})
+        except Exception as error:
+            translate(error, self.url(""))
+        for refused in answer.get("Errors", ()):
+            code, place = str(refused.get("Code")), f"s3://{self.store.bucket}/{refused.get('Key')}"
+            message = f"an object could not be removed: {refused.get('Message')}"
+            raise error_for(503 if code in _AWAY else 400, code, message, place)
+
     def _taken_by(self, name: str, operation: str, **request: Any) -> bool:
         """Whether the call, which gives an object its name, found that free."""
+        return self.patiently(lambda: self._try_to_take(name, operation, {**request, "IfNoneMatch": "*"}))
+
+    def _try_to_take(self, name: str, operation: str, request: dict[str, Any]) -> bool:
         backoff = Backoff()
         for left in reversed(range(_TRIES)):
             try:
-                self._call(operation, name, {**request, "IfNoneMatch": "*"})
+                self._call(operation, name, request)
                 return True
             except self.client.exceptions.ClientError as error:
                 code = error.response["Error"]["Code"]
@@ -133,7 +191,7 @@ class Bucket:
         return call(Bucket=self.store.bucket, Key=f"{self.store.prefix}/{name}", **request)
 
     def _fetched(self, name: str) -> IO[bytes]:
-        answer = self.ask("get_object", name)
+        answer = self._ask("get_object", name, {})
         body, size = answer["Body"], int(answer["ContentLength"])
         file: IO[bytes] = io.BytesIO() if size <= HELD_BYTES else TemporaryFile()  # noqa: SIM115
         try:
@@ -209,6 +267,7 @@ class NewObject:
         self._parts: list[dict[str, Any]] = []
         self._upload = ""
         self._sent = 0
+        self._mark = secrets.token_hex(8)
 
     def write(self, data: bytes) -> None:
         self._waiting += data
@@ -223,9 +282,7 @@ class NewObject:
         else:
             if self._waiting:
                 self._send()
-            free = self._bucket._taken_by(
-                self._name, "complete_multipart_upload", UploadId=self._upload, MultipartUpload={"Parts": self._parts}
-            )
+            free = self._completed()
         if not free:
             raise FileExistsError(self._bucket.url(self._name))
         self._upload, self._waiting = "", bytearray()
@@ -238,9 +295,26 @@ class NewObject:
                 self._bucket.ask("abort_multipart_upload", self._name, UploadId=self._upload)
         self._upload, self._waiting = "", bytearray()
 
+    def _completed(self) -> bool:
+        """Whether its name was free. Where an answer was lost, our own object has it, and the upload is over."""
+        parts = {"UploadId": self._upload, "MultipartUpload": {"Parts": self._parts}}
+        try:
+            return self._bucket._taken_by(self._name, "complete_multipart_upload", **parts) or self._is_ours()
+        except RequestRefused as error:
+            if error.code != _NO_UPLOAD or not self._is_ours():
+                raise
+            return True
+
+    def _is_ours(self) -> bool:
+        with suppress(FileNotFoundError):
+            found = self._bucket.ask("head_object", self._name)
+            return bool(found.get("Metadata", {}).get(_OURS) == self._mark)
+        return False
+
     def _send(self) -> None:
         if not self._upload:
-            self._upload = self._bucket.ask("create_multipart_upload", self._name)["UploadId"]
+            begun = self._bucket.ask("create_multipart_upload", self._name, Metadata={_OURS: self._mark})
+            self._upload = begun["UploadId"]
         number, data = len(self._parts) + 1, bytes(self._waiting)
         self._waiting = bytearray()
         sent = self._bucket.ask("upload_part", self._name, UploadId=self._upload, PartNumber=number, Body=data)

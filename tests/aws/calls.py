@@ -6,6 +6,9 @@ Each account has proxies of its own, so what it asked for is read from what went
 
 from __future__ import annotations
 
+import fnmatch
+import json
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +24,8 @@ from tests.conftest import unique
 from tests.e2e.work import Work
 from tests.faults import FaultProxy
 from tests.function.served import Served
-from whimbrel.project import Target
+from whimbrel.aws.policies import documents, filled, policies
+from whimbrel.project import Project, Target, load_project
 
 # By source table: what its rule says beside source and target.
 RULES = {
@@ -50,12 +54,49 @@ S3_ACTIONS = {
     "ListObjectsV2": "ListBucket",
 }
 PREFIX = "shop"
+ACCOUNT = "111122223333"
 
 
 class Call(NamedTuple):
     action: str  # kinesis:PutRecords
     resource: str  # the name of a table, a stream or a bucket
     key: str = ""  # of an item of the table of marks: its partition key
+
+
+def rights(project: Project, account: str) -> set[Call]:
+    """By the account's policies as IAM reads them: each action on each resource, and on each partition key of the
+    table of marks.
+    """
+    found = set()
+    for statement in statements(project, account):
+        assert statement["Effect"] == "Allow"
+        conditions = statement.get("Condition", {}).values()
+        keys = next((each["dynamodb:LeadingKeys"] for each in conditions if "dynamodb:LeadingKeys" in each), [""])
+        for resource in statement["Resource"]:
+            service, region, account_id, name = resource.split(":", 5)[2:]
+            assert (region, account_id) == (("", "") if service == "s3" else ("us-east-1", ACCOUNT))
+            assert {action.partition(":")[0] for action in statement["Action"]} == {service}
+            named = name if service == "s3" else name.partition("/")[2]
+            found |= {Call(action, named, key) for action in statement["Action"] for key in keys}
+    return found
+
+
+def statements(project: Project, account: str) -> Iterator[dict[str, Any]]:
+    variables = {
+        "AWS::Partition": "aws",
+        "AWS::Region": "us-east-1",
+        "AWS::AccountId": ACCOUNT,
+        "StreamName": project.stream.name if project.stream else "",
+        "MarkTable": project.target.mark,
+        "FunctionName": "fn",
+        "BucketName": project.store.bucket if project.store else "",
+    }
+    for document in documents(account, policies(project)[account]):
+        yield from json.loads(json.dumps(filled(document, variables)))["Statement"]
+
+
+def covers(right: Call, call: Call) -> bool:
+    return right[:2] == call[:2] and fnmatch.fnmatchcase(call.key, right.key)
 
 
 class Recorded:
@@ -83,7 +124,7 @@ class Recorded:
         reading = self._open.enter_context(closing(_kinesis(self.streams_at(self.applies))))
         self.function = Function(kinesalite, target, target=at, client=reading)
         self.stream = self.function.name
-        self._make_marks()
+        make_marks(self.client, self.marks)
         for name in RULES:
             source.execute(
                 f"CREATE TABLE `{self.database}`.{name} (g INT, id INT, body MEDIUMTEXT, PRIMARY KEY (g, id)) "
@@ -113,17 +154,6 @@ class Recorded:
     def _proxy(self, upstream: str) -> FaultProxy:
         return self._open.enter_context(FaultProxy(upstream))
 
-    def _make_marks(self) -> None:
-        """As the template does."""
-        names = ("target", "migration")
-        self.client.create_table(
-            TableName=self.marks,
-            AttributeDefinitions=[{"AttributeName": each, "AttributeType": "S"} for each in names],
-            KeySchema=[{"AttributeName": names[0], "KeyType": "HASH"}, {"AttributeName": names[1], "KeyType": "RANGE"}],
-            BillingMode="PAY_PER_REQUEST",
-        )
-        self.client.get_waiter("table_exists").wait(TableName=self.marks, WaiterConfig={"Delay": 1})
-
     def close(self) -> None:
         self._open.close()
 
@@ -147,6 +177,9 @@ class Recorded:
     @property
     def project(self) -> Path:
         return self.work.folder / "whimbrel.toml"
+
+    def allowed(self, account: str) -> set[Call]:
+        return rights(load_project(self.project), account)
 
     def run(self) -> None:
         """From nothing to a migration that was repaired and verified."""
@@ -204,12 +237,24 @@ class Recorded:
 
     def calls(self, account: str) -> set[Call]:
         found = {
-            Call(f"dynamodb:{each.operation}", table, _key_of(each.body) if table == self.marks else "")
+            Call(f"dynamodb:{each.operation}", table, key_of(each.body) if table == self.marks else "")
             for each in self.tables[account].log
-            for table in _tables_of(each.body)
+            for table in tables_of(each.body)
         }
         found |= {Call(f"kinesis:{each.operation}", self.stream) for each in self.streams[account].log}
         return found | (self.objects if account == "migrate" else set())
+
+
+def make_marks(client: Any, name: str) -> None:
+    """The table of marks, as the template makes it."""
+    names = ("target", "migration")
+    client.create_table(
+        TableName=name,
+        AttributeDefinitions=[{"AttributeName": each, "AttributeType": "S"} for each in names],
+        KeySchema=[{"AttributeName": names[0], "KeyType": "HASH"}, {"AttributeName": names[1], "KeyType": "RANGE"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    client.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1})
 
 
 def _object(request: dict[str, Any]) -> str:
@@ -222,7 +267,7 @@ def _object(request: dict[str, Any]) -> str:
     return f"{request['Bucket']}/{PREFIX}/*" if keys else request["Bucket"]
 
 
-def _key_of(body: dict[str, Any]) -> str:
+def key_of(body: dict[str, Any]) -> str:
     """The partition key of an item of the table of marks; "" for a call about the table itself."""
     if "KeyConditionExpression" in body:
         name = body["KeyConditionExpression"].partition(" = ")[2].partition(" ")[0]
@@ -250,5 +295,5 @@ def _kinesis(endpoint: str) -> Any:
     return boto3.client("kinesis", endpoint_url=endpoint, region_name="us-east-1", **keys)
 
 
-def _tables_of(body: dict[str, Any]) -> list[str]:
+def tables_of(body: dict[str, Any]) -> list[str]:
     return list(body["RequestItems"]) if "RequestItems" in body else [body["TableName"]]

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import fnmatch
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from unittest.mock import patch
 
 import pytest
 from botocore.client import BaseClient
 
 from demo.servers import Dynalite, Kinesalite, MariaDB, Ministack
-from tests.aws.calls import PREFIX, Call, Recorded
-from whimbrel.aws.policies import documents, filled, policies
+from tests.aws.calls import PREFIX, Recorded, covers
 from whimbrel.bucket import PART_BYTES, Bucket, NewObject
-from whimbrel.project import Store, load_project
+from whimbrel.project import Store
 
 # Of the function's role, what no stand-in asks for: Lambda does it by itself, on AWS.
 BY_LAMBDA = {
@@ -46,45 +42,11 @@ def recorded(
     made.close()
 
 
-def statements(recorded: Recorded, account: str) -> Iterator[dict[str, Any]]:
-    """Of the policies as JSON, as IAM reads them."""
-    variables = {
-        "AWS::Partition": "aws",
-        "AWS::Region": "us-east-1",
-        "AWS::AccountId": "111122223333",
-        "StreamName": recorded.stream,
-        "MarkTable": recorded.marks,
-        "FunctionName": "fn",
-        "BucketName": recorded.bucket,
-    }
-    for document in documents(account, policies(load_project(recorded.project))[account]):
-        yield from json.loads(json.dumps(filled(document, variables)))["Statement"]
-
-
-def allowed(recorded: Recorded, account: str) -> set[Call]:
-    """Each action on each resource, and on each partition key of the table of marks."""
-    found = set()
-    for statement in statements(recorded, account):
-        assert statement["Effect"] == "Allow"
-        keys = statement.get("Condition", {}).get("ForAllValues:StringLike", {}).get("dynamodb:LeadingKeys", [""])
-        for resource in statement["Resource"]:
-            service, region, account_id, name = resource.split(":", 5)[2:]
-            assert (region, account_id) == (("", "") if service == "s3" else ("us-east-1", "111122223333"))
-            assert {action.partition(":")[0] for action in statement["Action"]} == {service}
-            named = name if service == "s3" else name.partition("/")[2]
-            found |= {Call(action, named, key) for action in statement["Action"] for key in keys}
-    return found
-
-
-def covers(right: Call, call: Call) -> bool:
-    return right[:2] == call[:2] and fnmatch.fnmatchcase(call.key, right.key)
-
-
 @pytest.mark.parametrize("recorded", [True, False], ids=["streamed", "in one process"], indirect=True)
 def test_every_call_is_allowed_and_every_right_is_used(recorded: Recorded) -> None:
     recorded.run()
     for account in recorded.accounts:
-        rights, made = allowed(recorded, account), recorded.calls(account)
+        rights, made = recorded.allowed(account), recorded.calls(account)
         unseen = BY_LAMBDA if account == "function" else AFTER_FAILURES
         assert {call for call in made if not any(covers(each, call) for each in rights)} == set(), (
             f"{account}: calls that no policy allows"
@@ -101,10 +63,10 @@ def test_a_project_writes_no_other_projects_marks(recorded: Recorded) -> None:
     names nobody else knows.
     """
     for account, own in (("function", set()), ("migrate", set(recorded.targets.values()))):
-        keys = {each.key for each in allowed(recorded, account) if each.resource == recorded.marks}
+        keys = {each.key for each in recorded.allowed(account) if each.resource == recorded.marks}
         assert keys - {""} == own | {f"whimbrel stream {recorded.stream}", "whimbrel lanes *"}
         about_all = {
-            each.action for each in allowed(recorded, account) if (each.resource, each.key) == (recorded.marks, "")
+            each.action for each in recorded.allowed(account) if (each.resource, each.key) == (recorded.marks, "")
         }
         assert about_all <= {"dynamodb:DescribeTable"}
 
@@ -117,7 +79,7 @@ def test_what_a_failure_asks_for(recorded: Recorded) -> None:
         begun.write(b"x" * PART_BYTES)
         begun.abandon()
     assert {each.action for each in recorded.objects} == {*AFTER_FAILURES, "s3:PutObject"}
-    assert recorded.objects <= allowed(recorded, "migrate")
+    assert recorded.objects <= recorded.allowed("migrate")
 
 
 @pytest.mark.slow

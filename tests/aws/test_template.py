@@ -21,6 +21,20 @@ KEY = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890
 ACCOUNT = ["--account", "111122223333", "--region", "eu-west-1"]
 STORE = '[snapshot]\nstore = "s3://shop-files/shop"\n[load]\nengine = "import"\n'
 STREAM = '[log]\nengine = "kinesis"\nstream = "shop.changes"\n[apply]\nengine = "lambda"\n'
+ARCHIVE = 'archive = "s3://shop-code/whimbrel-spark-x86_64.zip"\ntasks = 8\n'
+SPARK = {
+    "emr-serverless": 'application = "00f1abcdef"\nrole = "arn:aws:iam::111122223333:role/load"\n',
+    "glue": 'job = "shop-load"\n',
+    "emr": 'cluster = "j-2AXXXXXXGAPLF"\n',
+}
+
+
+def by_spark(runner: str) -> str:
+    """What a project file has beside its tables."""
+    where = f'[spark]\nrunner = "{runner}"\n{ARCHIVE}{SPARK[runner]}'
+    return f'[snapshot]\nstore = "s3://shop-files/shop"\n[load]\nengine = "spark"\n{where}'
+
+
 # Actions that no operation is named after.
 OPERATIONS = {"s3:ListBucket": "ListObjectsV2"}
 TABLE = '[[table]]\nsource = "{0}"\ntarget = "{0}"\nshape = "{1}"\npartition_key = {{ name = "id" }}\n{2}'
@@ -50,7 +64,11 @@ def written(folder: Path, tables: int = 1, *, stream: str = STREAM + STORE, key:
     return {file.name: json.loads(file.read_text()) for file in out.iterdir()}
 
 
-@pytest.mark.parametrize("stream", [STREAM + STORE, "", 'mark = "off"\n'], ids=["all", "process", "no mark"])
+@pytest.mark.parametrize(
+    "stream",
+    [STREAM + STORE, "", 'mark = "off"\n', *map(by_spark, SPARK)],
+    ids=["all", "process", "no mark", *SPARK],
+)
 def test_cloudformation_would_take_the_template(tmp_path: Path, stream: str) -> None:
     """Says cfn-lint, from the schemas of all resources, without a network."""
     written(tmp_path, tables=60, stream=stream)
@@ -90,6 +108,45 @@ def test_the_bucket_is_private_encrypted_and_cleaned(tmp_path: Path) -> None:
     assert (denied["Effect"], denied["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
 
 
+def test_an_application_is_limited_and_stops_by_itself(tmp_path: Path) -> None:
+    """Two drivers of 4 cores, and twice two executors of 4: the next job begins while the last one ends."""
+    template = written(tmp_path, stream=by_spark("emr-serverless"))["template.json"]
+    application = template["Resources"]["SparkApplication"]["Properties"]
+    assert application["MaximumCapacity"] == {"Cpu": "24 vCPU", "Memory": "80 GB", "Disk": "120 GB"}
+    assert application["AutoStopConfiguration"] == {"Enabled": True, "IdleTimeoutMinutes": {"Ref": "SparkIdleMinutes"}}
+    assert "InitialCapacity" not in application
+    policies = {"MigratePolicyArn", "CutoverPolicyArn", "SparkPolicyArn"}
+    assert set(template["Outputs"]) == {*policies, "SparkApplicationId", "SparkRoleArn"}
+
+
+def test_a_job_of_glue_is_the_one_that_runs_ask_for(tmp_path: Path) -> None:
+    template = written(tmp_path, stream=by_spark("glue"))["template.json"]
+    job = template["Resources"]["SparkGlueJob"]["Properties"]
+    assert template["Parameters"]["SparkJob"]["Default"] == "shop-load"
+    assert (job["Name"], job["GlueVersion"], job["NumberOfWorkers"]) == ({"Ref": "SparkJob"}, "5.0", 3)
+    assert (job["MaxRetries"], job["Timeout"]) == (0, 1440)
+
+
+def test_a_cluster_of_emr_is_the_users_own(tmp_path: Path) -> None:
+    template = written(tmp_path, stream=by_spark("emr"))["template.json"]
+    assert [name for name in template["Resources"] if name.startswith("Spark")] == ["SparkPolicy"]
+
+
+@pytest.mark.parametrize("runner", SPARK)
+def test_whoever_starts_a_job_gives_it_no_more_than_its_own_role(tmp_path: Path, runner: str) -> None:
+    files = written(tmp_path, stream=by_spark(runner))
+    granted = [each for each in files["policy-migrate.json"]["Statement"] if each["Sid"].startswith("Spark")]
+    passed = [each for each in granted if each["Action"] == ["iam:PassRole"]]
+    assert [each["Resource"] for each in passed] == [
+        ["arn:aws:iam::111122223333:role/load"] for _ in range(runner == "emr-serverless")
+    ]
+    assert all("Condition" in each for each in passed)
+    job = {action for each in files["policy-spark.json"]["Statement"] for action in each["Action"]}
+    logs = {"logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"} if runner == "glue" else set()
+    files_of_the_job = {"s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:ListBucket"}
+    assert job == {"dynamodb:BatchWriteItem", *files_of_the_job, *logs}
+
+
 def test_a_key_encrypts_everything_and_both_accounts_may_use_it(tmp_path: Path) -> None:
     files = written(tmp_path, key=KEY)
     template = files["template.json"]
@@ -121,8 +178,8 @@ def test_the_function_is_in_a_vpc_where_subnets_are_given(tmp_path: Path) -> Non
 
 def test_without_a_stream_there_are_the_marks_and_one_account(tmp_path: Path) -> None:
     files = written(tmp_path, stream="")
-    assert set(files) == {"template.json", "policy-migrate.json"}
-    assert set(files["template.json"]["Resources"]) == {"Marks", "MigratePolicy", "KeyPolicy"}
+    assert set(files) == {"template.json", "policy-migrate.json", "policy-cutover.json"}
+    assert set(files["template.json"]["Resources"]) == {"Marks", "MigratePolicy", "CutoverPolicy", "KeyPolicy"}
     assert set(files["template.json"]["Parameters"]) == {"KeyArn", "MarkTable", "MakeMarkTable"}
 
 
@@ -155,18 +212,25 @@ def test_every_action_is_one_of_its_service_and_every_resource_is_named(tmp_path
     """A misspelt action would allow nothing, and nobody would say so."""
     session = botocore.session.Session()
     files = written(tmp_path)
-    for name in ("policy-function.json", "policy-migrate.json"):
+    names = [name for name in files if name.startswith("policy-")]
+    assert len(names) >= 2
+    for name in names:
         for statement in files[name]["Statement"]:
             for action in statement["Action"]:
                 service, _, operation = action.partition(":")
-                name = OPERATIONS.get(action, operation)
-                assert name in session.get_service_model(service).operation_names
+                if service == "iam":  # to hand a role on is no call of its own
+                    continue
+                called = OPERATIONS.get(action, operation)
+                services = ("dynamodb", "dynamodbstreams") if service == "dynamodb" else (service,)
+                assert any(called in session.get_service_model(each).operation_names for each in services)
             if statement["Action"] == ["logs:DescribeLogGroups"]:  # IAM takes no other resource for it
                 assert statement["Resource"] == ["*"]
                 continue
             at = r"arn:aws:(s3::|[a-z]+:eu-west-1:111122223333):\S+"
             assert all(re.fullmatch(at, r) and "$" not in r for r in statement["Resource"])
-            assert all("*" not in re.sub(r"(:|/import/|:shop-files/shop/)\*$", "", r) for r in statement["Resource"])
+            assert all(
+                "*" not in re.sub(r"(:|/import/|/stream/|:shop-files/shop/)\*$", "", r) for r in statement["Resource"]
+            )
 
 
 def test_a_record_table_is_not_updated_and_a_group_is(tmp_path: Path) -> None:

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import itertools
 import json
-from typing import Any
+import threading
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from botocore.client import BaseClient
+from botocore.exceptions import ConnectionClosedError
 
 from demo.servers import Ministack
+from demo.servers.process import free_port
+from tests.e2e.door import Door
 from tests.e2e.stored import Stored, change, fill
 from tests.e2e.work import GROUP, RECORD, UNALIGNED, Work
 from whimbrel import checkpoint
 from whimbrel.bucket import Bucket, NewObject
+from whimbrel.errors import PrivilegeError, Stopped, TargetUnreachable
 from whimbrel.migration import kept_state
 
 
@@ -150,6 +158,122 @@ def stored_at(stored: Stored) -> Any:
 
     project = load_project(stored.work.folder / "whimbrel.toml")
     return project.store, project.target
+
+
+class Outage:
+    """S3 goes away when so many objects are written, and comes back when somebody has waited for it so often."""
+
+    def __init__(self, stored: Stored, ministack: Ministack, monkeypatch: pytest.MonkeyPatch, *, objects: int) -> None:
+        self.waits, self.stays = 0, False
+        self._server, self._nowhere = ministack, SimpleNamespace(host="127.0.0.1", port=free_port())
+        self.door = Door(cast(Any, ministack))
+        there, through = ministack.endpoint, f"http://127.0.0.1:{self.door.port}"
+        stored.work.target_settings = stored.work.target_settings.replace(there, through)
+        stored.work.write_project()
+        real, wait, done = NewObject.close, Bucket._wait, itertools.count(1)
+
+        def close(file: NewObject) -> int:
+            if next(done) == objects:
+                self.door.point(cast(Any, self._nowhere))
+                self.door.cut()
+            return real(file)
+
+        def waited(bucket: Bucket, error: Any, seconds: float) -> None:
+            self.waits += 1
+            if self.waits == 9 and not self.stays:
+                self.come_back()
+            wait(bucket, error, min(seconds, 0.05))
+
+        monkeypatch.setattr(NewObject, "close", close)
+        monkeypatch.setattr(Bucket, "_wait", waited)
+
+    def come_back(self) -> None:
+        self.door.point(cast(Any, self._server))
+
+
+@pytest.fixture
+def outage(stored: Stored, ministack: Ministack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Outage]:
+    made = Outage(stored, ministack, monkeypatch, objects=3)
+    with made.door:
+        yield made
+
+
+def test_an_outage_of_s3_is_waited_for(stored: Stored, outage: Outage) -> None:
+    said = stored.work.call("migrate", "--until-caught-up").output
+    assert outage.waits >= 9
+    assert said.count("S3 does not answer") == 1
+    assert "It is tried again for 60 minutes" in " ".join(said.split())
+    finish(stored.work)
+
+
+def test_an_outage_that_does_not_end_is_named_and_the_same_command_continues(
+    stored: Stored, outage: Outage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outage.stays = True
+    monkeypatch.setattr("whimbrel.bucket.PATIENCE", 1.0)
+    said = stored.work.call("migrate", "--until-caught-up", code=3).output
+    assert "error[TargetUnreachable]" in said
+    assert f"s3://{stored.bucket}/shop" in said
+    outage.come_back()
+    before = stored.names("/chunk-")
+    finish(stored.work)
+    assert set(before) <= set(stored.names("/chunk-")), "what was there was read again"
+
+
+def test_whoever_waits_for_s3_ends_when_asked_to(stored: Stored, outage: Outage) -> None:
+    stop, bucket = threading.Event(), Bucket(*stored_at(stored))
+    bucket.attend(stop)
+    assert bucket.put_new("a", b"1")
+    outage.door.point(cast(Any, outage._nowhere))
+    outage.door.cut()
+    stop.set()
+    with pytest.raises(Stopped, match="while S3 did not answer"):
+        bucket.get("a")
+
+
+def test_an_endpoint_that_never_answered_is_said_soon(stored: Stored, outage: Outage) -> None:
+    outage.stays = True
+    outage.door.point(cast(Any, outage._nowhere))
+    with pytest.raises(TargetUnreachable):
+        Bucket(*stored_at(stored)).get("a")
+    assert outage.waits == 5
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_an_answer_that_is_lost_does_not_make_our_own_object_somebody_elses(
+    stored: Stored, monkeypatch: pytest.MonkeyPatch, parts: int
+) -> None:
+    monkeypatch.setattr("whimbrel.bucket.PART_BYTES", 5 << 20)
+    bucket, ended = Bucket(*stored_at(stored)), itertools.count()
+    asked = BaseClient._make_api_call  # type: ignore[attr-defined]
+
+    def lost(client: Any, operation: str, request: Any) -> Any:
+        answer = asked(client, operation, request)
+        if operation in ("PutObject", "CompleteMultipartUpload") and next(ended) == 0:
+            raise ConnectionClosedError(endpoint_url="http://s3")
+        return answer
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", lost)
+    file, data = bucket.file("lost").create(), bytes(1 << 20)
+    size = len(data) * (1 if parts == 1 else 6)
+    for _ in range(size // len(data)):
+        file.write(data)
+    assert file.close() == size
+    second = bucket.file("lost").create()
+    for _ in range(size // len(data)):
+        second.write(b"x" * len(data))
+    with pytest.raises(FileExistsError):
+        second.close()
+    second.abandon()
+
+
+def test_an_object_that_may_not_be_removed_is_no_outage(stored: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket = Bucket(*stored_at(stored))
+    for code, kind in (("AccessDenied", PrivilegeError), ("SlowDown", TargetUnreachable)):
+        refused = {"Errors": [{"Key": "shop/a", "Code": code, "Message": "no"}]}
+        monkeypatch.setattr(bucket.client, "delete_objects", lambda refused=refused, **_: refused)
+        with pytest.raises(kind, match="an object could not be removed"):
+            bucket.remove(["a"])
 
 
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["here", "elsewhere"])

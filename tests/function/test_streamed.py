@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from base64 import b64decode
 from collections.abc import Callable
 from contextlib import suppress
@@ -311,6 +312,27 @@ def test_an_outage_of_the_stream_is_waited_out(streamed: Streamed, kinesalite: K
     sending.join()
     streamed.settle()
     assert streamed.held() == streamed.source.expected()
+
+
+@pytest.mark.parametrize("changes", [0, 1])
+def test_transactions_of_others_alone_leave_it_quiet(streamed: Streamed, changes: int) -> None:
+    """A cutover waits for that, and its own fence is such a transaction."""
+    for _ in range(changes):
+        streamed.source.transaction(insert(0, 1, "a"))
+    streamed.settle()
+
+    def until_quiet() -> None:
+        end = time.monotonic() + 10
+        while not streamed.progress.quiet:
+            assert time.monotonic() < end
+            streamed.sender.idle()
+            streamed.mapping.step()
+
+    until_quiet()
+    streamed.source.transaction()
+    assert streamed.sender.step() == 1
+    assert not streamed.progress.log_drained
+    until_quiet()
 
 
 @pytest.mark.slow

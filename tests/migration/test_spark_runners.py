@@ -32,7 +32,7 @@ from whimbrel.migration.spark.emr_serverless import EmrServerlessRunner
 from whimbrel.migration.spark.glue import GlueRunner
 from whimbrel.migration.spark.job import SparkJob
 from whimbrel.migration.spark.places import Where
-from whimbrel.migration.spark.runner import JobState, Runner, Submission, shape
+from whimbrel.migration.spark.runner import JobState, Runner, Submission, memory, shape
 from whimbrel.project import NO_SOURCE, Project, Spark, Target
 
 ARN = "arn:aws:emr-serverless:eu-west-1:111122223333:/applications/00f1/jobruns/00j"
@@ -93,7 +93,7 @@ def test_emr_serverless_starts_the_job_by_its_own_name(make: Made) -> None:
     assert words[-2:] == ["--py-files", ARCHIVE]
     conf = dict(each.split("=") for each in words[1:-2:2])
     assert words[:-2:2] == ["--conf"] * len(conf)
-    assert conf.items() >= CONF.items()
+    assert conf.items() >= (CONF | memory(SERVERLESS)).items()
     assert conf["spark.executorEnv.PYSPARK_PYTHON"] == "python3.11"
     assert slots(conf) == 8
     stub.assert_no_pending_responses()
@@ -256,10 +256,22 @@ def test_each_runner_is_made_of_what_the_project_says(tmp_path: Path) -> None:
         runner.close()
 
 
-@pytest.mark.parametrize(("tasks", "expected"), [(1, (1, 1)), (2, (1, 2)), (6, (2, 3)), (8, (2, 4)), (7, (7, 1))])
+SHAPES = [(1, (1, 1)), (2, (1, 2)), (3, (3, 1)), (6, (3, 2)), (8, (2, 4)), (7, (7, 1))]
+
+
+@pytest.mark.parametrize(("tasks", "expected"), SHAPES)
 def test_executors_for_exactly_so_many_tasks(tasks: int, expected: tuple[int, int]) -> None:
     assert shape(tasks) == expected
     assert expected[0] * expected[1] == tasks
+
+
+@pytest.mark.parametrize(("tasks", "expected"), SHAPES)
+def test_an_executor_is_one_that_emr_serverless_has(tasks: int, expected: tuple[int, int]) -> None:
+    """By its cores, an executor has between so many gigabytes; of 3 cores there is none."""
+    least, most = {1: (2, 8), 2: (4, 16), 4: (8, 30)}[expected[1]]
+    asked = memory(replace(SERVERLESS, tasks=tasks))
+    megabytes = sum(int(each.removesuffix("m")) for each in asked.values())
+    assert least * 1024 <= megabytes <= most * 1024
 
 
 # what the cluster must be

@@ -1,11 +1,14 @@
 """Who may do what on AWS: exactly the calls that whimbrel makes, on exactly what a project has there.
 
-Two accounts:
+Accounts:
 
 - ``function`` is the function's role, where there is a stream. Some of its rights are used by Lambda itself, in the
   function's name.
 - ``migrate`` runs every command of a migration. There is none for ``verify`` alone: where no ``migrate`` runs, it
   takes over the mark and sends what was captured, as every command does.
+- ``cutover``, ``rollback`` and ``finish`` have what these commands need beside ``migrate``. After a rollback,
+  ``migrate`` looks for late writes, and needs ``rollback`` too.
+- ``spark`` is the role of the jobs, where Spark on AWS loads.
 
 ``tests/aws/test_least_privilege.py`` compares this with the calls that are made, both ways.
 """
@@ -16,8 +19,10 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from whimbrel.dynamodb.marks import ROUTE
 from whimbrel.errors import ProjectError
-from whimbrel.project import OFF, Project, TableRule
+from whimbrel.project import OFF, Project, Spark, TableRule
+from whimbrel.project.spark import LOCAL
 
 MOST_CHARACTERS = 6_144  # of a managed policy, without blanks
 MOST_POLICIES = 10  # of a role, unless its account has asked for more
@@ -30,6 +35,7 @@ _LOGS = "arn:${AWS::Partition}:logs:${AWS::Region}:${AWS::AccountId}:log-group:/
 _MARKS = _TABLE + "${MarkTable}"
 _BUCKET = "arn:${AWS::Partition}:s3:::${BucketName}"
 _IMPORT_LOGS = "arn:${AWS::Partition}:logs:${AWS::Region}:${AWS::AccountId}:log-group:/aws-dynamodb/imports:*"
+_SPARK = "arn:${AWS::Partition}:%s:${AWS::Region}:${AWS::AccountId}:%s"
 # The longest that each may be: a template's parameters are not known when a policy is divided.
 _LONGEST = {
     "AWS::Partition": 10,
@@ -39,6 +45,10 @@ _LONGEST = {
     "FunctionName": 64,
     "MarkTable": 255,
     "BucketName": 63,
+    "SparkApplication": 64,
+    "SparkRole.Arn": 256,
+    "SparkJob": 255,
+    "SparkCluster": 64,
 }
 MOST_KEYS = 2_000  # characters of the keys that one statement names
 KEY_ACTIONS = ("kms:Decrypt", "kms:GenerateDataKey")
@@ -60,7 +70,13 @@ class Allowed(NamedTuple):
 def policies(project: Project) -> dict[str, list[Allowed]]:
     """The statements of each account, by its name."""
     function = {"function": [*_by_lambda(), *_function(project)]} if project.stream else {}
-    return {**function, "migrate": list(_migrate(project))}
+    spark = {"spark": list(_spark(project))} if spark_on_aws(project) else {}
+    return {**function, "migrate": list(_migrate(project)), **_hands_over(project), **spark}
+
+
+def spark_on_aws(project: Project) -> Spark | None:
+    """None where no job of Spark runs on AWS."""
+    return project.spark if project.spark and project.spark.runner != LOCAL else None
 
 
 def documents(name: str, statements: Iterable[Allowed]) -> list[Document]:
@@ -135,13 +151,72 @@ def _migrate(project: Project) -> Iterator[Allowed]:
         yield from _on_bucket(project.store.prefix)
     if project.loader == "import":
         yield from _imports(project)
+    if spark := spark_on_aws(project):
+        yield from _submits(spark.runner)
+
+
+def _hands_over(project: Project) -> dict[str, list[Allowed]]:
+    """Without a way back no stream is turned on; one that is on shows who else writes."""
+    if project.target.shared or any(rule.lookups for rule in project.tables):
+        return {}  # a cutover is refused
+    targets = sorted({rule.target for rule in project.tables})
+    way_back = bool(project.cutover.reverse_user)
+    turns, markers = ({"UpdateTable"}, {"DeleteItem", "PutItem"}) if way_back else (set[str](), set[str]())
+    expires = {rule.target: {"UpdateTimeToLive"} for rule in project.tables if rule.ttl}
+    read = _of("dynamodb", ("DescribeStream", "GetRecords", "GetShardIterator"))
+    both = [Allowed("Streams", read, tuple(f"{_TABLE}{target}/stream/*" for target in targets))]
+    if project.cutover.route_item and project.target.mark != OFF:
+        route = ("ForAllValues:StringEquals", "dynamodb:LeadingKeys", (ROUTE,))
+        both.append(Allowed("Route", _of("dynamodb", ("UpdateItem",)), (_MARKS,), route))
+    made = {
+        "cutover": [*_on_tables("Cutover", ((each, turns | markers) for each in targets)), *both],
+        "rollback": [*_on_tables("Rollback", ((each, markers) for each in targets)), *both] if way_back else [],
+        "finish": list(_on_tables("Finish", ((each, turns | expires.get(each, set())) for each in targets))),
+    }
+    return {name: statements for name, statements in made.items() if statements}
+
+
+def _submits(runner: str) -> Iterator[Allowed]:
+    """Start jobs, follow them, and end them."""
+    if runner == "emr-serverless":
+        application = _SPARK % (runner, "/applications/${SparkApplication}")
+        yield Allowed("SparkStart", _of(runner, ("StartJobRun",)), (application,))
+        yield Allowed("SparkFollow", _of(runner, ("CancelJobRun", "GetJobRun")), (f"{application}/jobruns/*",))
+        to = ("StringEquals", "iam:PassedToService", ("emr-serverless.amazonaws.com",))
+        yield Allowed("SparkRole", _of("iam", ("PassRole",)), ("${SparkRole.Arn}",), to)
+    elif runner == "glue":
+        actions = _of("glue", ("BatchStopJobRun", "GetJobRun", "StartJobRun"))
+        yield Allowed("Spark", actions, (_SPARK % ("glue", "job/${SparkJob}"),))
+    else:
+        actions = _of("elasticmapreduce", ("AddJobFlowSteps", "CancelSteps", "DescribeStep"))
+        yield Allowed("Spark", actions, (_SPARK % ("elasticmapreduce", "cluster/${SparkCluster}"),))
+
+
+def _spark(project: Project) -> Iterator[Allowed]:
+    """The tasks of a job: they read chunks, write items, and tell what they did in files of the job's folder."""
+    spark, store = project.spark, project.store
+    assert spark, "asked before"
+    assert store, "the project file was refused without one"
+    yield from _on_tables("Load", ((rule.target, _loads_whole(rule)) for rule in project.tables))
+    yield Allowed("Chunks", _of("s3", ("GetObject",)), (f"{_BUCKET}/{store.prefix}/*",))
+    yield _list(store.prefix, "ChunksList")  # with it, what is not there is said to be missing rather than forbidden
+    told = _of("s3", ("DeleteObject", "PutObject"))
+    yield Allowed("Told", told, (f"{_BUCKET}/{store.prefix}/spark/*",))
+    archive = spark.archive.removeprefix("s3://")
+    yield Allowed("Archive", _of("s3", ("GetObject",)), (f"arn:${{AWS::Partition}}:s3:::{archive}",))
+    if spark.runner == "glue":
+        logs = _of("logs", ("CreateLogGroup", "CreateLogStream", "PutLogEvents"))
+        yield Allowed("Logs", logs, (_SPARK % ("logs", "log-group:/aws-glue/jobs/*"),))
 
 
 def _on_bucket(prefix: str) -> Iterator[Allowed]:
     objects = ("AbortMultipartUpload", "DeleteObject", "GetObject", "PutObject")
     yield Allowed("Snapshot", _of("s3", objects), (f"{_BUCKET}/{prefix}/*",))
-    below = ("StringLike", "s3:prefix", (f"{prefix}/*",))
-    yield Allowed("SnapshotList", _of("s3", ("ListBucket",)), (_BUCKET,), below)
+    yield _list(prefix, "SnapshotList")
+
+
+def _list(prefix: str, sid: str) -> Allowed:
+    return Allowed(sid, _of("s3", ("ListBucket",)), (_BUCKET,), ("StringLike", "s3:prefix", (f"{prefix}/*",)))
 
 
 def _imports(project: Project) -> Iterator[Allowed]:
@@ -174,6 +249,13 @@ def _loads(rule: TableRule) -> set[str]:
     return {"BatchWriteItem"}
 
 
+def _loads_whole(rule: TableRule) -> set[str]:
+    """To write whole items at the load alone."""
+    if rule.item == "shared":
+        return {"UpdateItem"}
+    return {"PutItem"} if rule.condition and rule.condition.load else {"BatchWriteItem"}
+
+
 def _reads(rule: TableRule) -> set[str]:
     """To compare items, and to see that none is deleted in time.
 
@@ -193,6 +275,8 @@ def _on_tables(sid: str, calls: Iterable[tuple[str, set[str]]]) -> Iterator[Allo
         of_table.setdefault(table, set()).update(actions)
     together: dict[tuple[str, ...], list[str]] = {}
     for table, found in of_table.items():
+        if not found:
+            continue
         together.setdefault(tuple(sorted(found)), []).append(_TABLE + table)
     for number, (names, tables) in enumerate(together.items(), 1):
         yield Allowed(f"{sid}{number}", _of("dynamodb", names), tuple(tables))

@@ -6,9 +6,9 @@ in it: ``migrate`` makes them, with the keys and indexes of the project file.
 
 from __future__ import annotations
 
-from whimbrel.aws import bucket, through
+from whimbrel.aws import bucket, spark, through
 from whimbrel.aws.forms import Resource, choice, either, is_given, kept, ref, sub, text
-from whimbrel.aws.policies import Document, documents, key_document, policies
+from whimbrel.aws.policies import Document, documents, key_document, policies, spark_on_aws
 from whimbrel.project import OFF, Project
 
 # What checkov would have otherwise, and why it is as it is; checkov reads this from the template.
@@ -20,6 +20,7 @@ _ACCEPTED = {
         "CKV_AWS_18": "Who reads it is in CloudTrail; a bucket of logs is the account's choice",
         "CKV_AWS_21": "No object is written over another; what is deleted should be gone",
     },
+    "SparkGlueJob": {"CKV_AWS_195": "It keeps no bookmarks and no tables, and its logs have no row"},
     "Function": {
         "CKV_AWS_115": "No more run at once than the stream has shards",
         "CKV_AWS_116": "For asynchronous calls; the mapping has a failure destination",
@@ -65,6 +66,8 @@ def _parameters(project: Project, key: str) -> Resource:
         made |= through.parameters(project.stream)
     if project.store:
         made |= bucket.parameters(project.store)
+    if on_aws := spark_on_aws(project):
+        made |= spark.parameters(on_aws)
     return made
 
 
@@ -89,6 +92,9 @@ def _resources(project: Project, needed: dict[str, list[Document]]) -> dict[str,
         made |= through.resources(attached)
     if project.store:
         made |= bucket.resources(project.store)
+    if spark_on_aws(project):
+        attached = [ref(_policy_name("spark", number)) for number in range(len(needed["spark"]))]
+        made |= spark.resources(project, [*attached, either("HasKey", ref("KeyPolicy"))])
     return {**made, **_accounts(needed)}
 
 
@@ -115,7 +121,14 @@ def _marks() -> Resource:
 
 
 def _accounts(needed: dict[str, list[Document]]) -> Resource:
-    said = {"function": "of the function's role", "migrate": "for whoever runs the commands of a migration"}
+    said = {
+        "function": "of the function's role",
+        "migrate": "for whoever runs the commands of a migration",
+        "cutover": "for `whimbrel cutover`, beside that of a migration",
+        "rollback": "for `whimbrel rollback`, beside that of a migration",
+        "finish": "for `whimbrel finish`, beside that of a migration",
+        "spark": "of the role of Spark's jobs",
+    }
     made = {
         _policy_name(name, number): _policy(said[name], _substituted(document))
         for name, parts in needed.items()
@@ -131,8 +144,15 @@ def _policy(said: str, document: Resource) -> Resource:
 
 
 def _outputs(project: Project, needed: dict[str, list[Document]]) -> Resource:
-    names = [_policy_name("migrate", number) for number in range(len(needed["migrate"]))]
-    return (through.OUTPUTS if project.stream else {}) | {f"{name}Arn": ref(name) for name in names}
+    names = [
+        _policy_name(account, number)
+        for account, parts in needed.items()
+        if account != "function"
+        for number in range(len(parts))
+    ]
+    made = (through.OUTPUTS if project.stream else {}) | {f"{name}Arn": ref(name) for name in names}
+    on_aws = spark_on_aws(project)
+    return made | spark.outputs(on_aws) if on_aws else made
 
 
 def _policy_name(name: str, number: int) -> str:

@@ -42,6 +42,7 @@ def write_template(project: Project, folder: Path, account: str, region: str, ke
         "FunctionName": function_name(stream.name) if stream else "",
         "MarkTable": project.target.mark,
         "BucketName": store.bucket if store else "",
+        **_spark(project),
     }
     folder.mkdir(parents=True, exist_ok=True)
     names = []
@@ -52,6 +53,19 @@ def write_template(project: Project, folder: Path, account: str, region: str, ke
     if key:
         names.append(_write(folder / "policy-key.json", key_document(key)))
     return AwsTemplate(_write(folder / "template.json", made), tuple(names))
+
+
+def _spark(project: Project) -> dict[str, str]:
+    """As the project file has it: in the template it is what the stack makes."""
+    spark = project.spark
+    if not spark:
+        return {}
+    return {
+        "SparkApplication": spark.application,
+        "SparkRole.Arn": spark.role,
+        "SparkJob": spark.job,
+        "SparkCluster": spark.cluster,
+    }
 
 
 def _place(account: str, region: str) -> dict[str, str]:

@@ -149,6 +149,7 @@ class _Import:
         arn = state.arn or begin_import(self._client, self._request(state), self._run.stop.wait)
         self._save(replace(state, arn=arn))
         found = followed(self._client, arn, self._target, self._run.stop.wait, self._show)
+        self._run.progress.job = ""
         if found.processed == state.items and found.written == found.processed and not found.errors:
             self._take()
         else:
@@ -201,7 +202,7 @@ class _Import:
         return import_request(self._bucket.store, self._prefix(state), token, table)
 
     def _show(self, found: Imported) -> None:
-        self._run.progress.note = f"{self._target}: DynamoDB has imported {found.written:,} items"
+        self._run.progress.job = f"{self._target}: DynamoDB has imported {found.written:,} items"
 
     def _take(self) -> None:
         """The table is ours from here on."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import secrets
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -90,9 +91,13 @@ class KeptState:
         )
 
 
-def open_bucket(project: Project) -> Bucket | None:
-    """None for a project that keeps its files in the state folder."""
-    return bucket_of(project.store, project.target) if project.store else None
+def open_bucket(project: Project, stop: threading.Event | None = None) -> Bucket | None:
+    """None for a project that keeps its files in the state folder. Whoever waits for S3 ends when ``stop`` is set."""
+    if project.store is None:
+        return None
+    bucket = bucket_of(project.store, project.target)
+    bucket.attend(stop or threading.Event())
+    return bucket
 
 
 def adopt(project: Project) -> str:

@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+from whimbrel.bucket import BucketFile
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.dynamodb.write import Writer
 from whimbrel.errors import LogCorrupt, Stopped
@@ -112,6 +113,8 @@ def chunk_loading(work: ChunkWork, stop: threading.Event) -> Do[ChunkFile, Writt
     loader = PartLoader(work.mapping, writer, portions, work.provenance, stop)
 
     def load(file: ChunkFile, tell: Tell[Written | Loaded]) -> None:
+        if isinstance(file.path, BucketFile):
+            file.path.bucket.attend(stop)
         try:
             export = file.read()
         except LogCorrupt as error:

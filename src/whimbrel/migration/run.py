@@ -96,7 +96,7 @@ class Run:
         try:
             if not self._hands_over:
                 refuse_handed_over(self.folder.root)
-            self.bucket = open_bucket(self.prepared.project)
+            self.bucket = open_bucket(self.prepared.project, self.stop)
             self._kept = KeptState(self.folder, self.bucket) if self.bucket else None
             if self._kept:
                 self._kept.take_up()

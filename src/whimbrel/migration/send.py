@@ -210,7 +210,8 @@ class Sender:
         self._looked_at = now
         if self._passed < self._packer.number or self._busy:
             self._follow_lanes()
-        else:  # transactions without a change of ours move the Position too
+        else:  # transactions without a change of ours move the Position too, and need no look at the lanes
+            self._progress.quiet = self._passed >= self._perhaps_sent
             self._move_to_passed()
 
     def _follow_lanes(self) -> None:

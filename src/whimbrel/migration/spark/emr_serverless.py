@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from whimbrel.migration.spark.runner import JobState, Submission, called, said, settings
+from whimbrel.migration.spark.runner import JobState, Submission, called, memory, said, settings
 
 _ENDED = {"SUCCESS": "", "FAILED": "it failed", "CANCELLED": "it was cancelled"}
 
@@ -59,5 +59,5 @@ class EmrServerlessRunner:
             "spark.emr-serverless.driverEnv.PYSPARK_PYTHON": spark.python,
             "spark.executorEnv.PYSPARK_PYTHON": spark.python,
         }
-        words = [f"--conf {name}={value}" for name, value in (settings(spark) | python).items()]
+        words = [f"--conf {name}={value}" for name, value in (settings(spark) | memory(spark) | python).items()]
         return " ".join([*words, f"--py-files {spark.archive}"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from whimbrel.dynamodb.session import Session
 from whimbrel.project import Project, Store, Target
 from whimbrel.project.store import SCHEME
 
+PATIENCE = 600.0  # seconds for which S3 may not answer: a cluster that waits costs money
 _NEW = ".new"  # ends the name of a file that is not whole yet
 
 
@@ -92,7 +94,14 @@ def place_at(where: Where) -> Place:
     if not where.url.startswith(SCHEME):
         return Folder(Path(where.url))
     bucket, _, prefix = where.url.removeprefix(SCHEME).partition("/")
-    return Bucket(Store(bucket, prefix, where.endpoint), Target(region=where.region, profile=where.profile))
+    target = Target(region=where.region, profile=where.profile)
+    return Bucket(Store(bucket, prefix, where.endpoint), target, PATIENCE)
+
+
+def attend(place: Place, stop: threading.Event) -> None:
+    """From here on, whoever waits for S3 ends when ``stop`` is set."""
+    if isinstance(place, Bucket):
+        place.attend(stop)
 
 
 def clear(place: Place) -> None:

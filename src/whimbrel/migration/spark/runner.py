@@ -12,6 +12,8 @@ from whimbrel.migration.spark.places import Where
 from whimbrel.project import Spark
 
 BOOT = "boot.py"
+MEGABYTES_OF_A_CORE = 3072  # that an executor has: for the JVM, and for Python beside it
+_PYTHON_SHARE = 1024  # of them
 
 
 class Submission(NamedTuple):
@@ -64,10 +66,19 @@ class Runner(Protocol):
     def close(self) -> None: ...
 
 
-def shape(tasks: int, most_cores: int = 4) -> tuple[int, int]:
-    """How many executors of how many cores run so many tasks at once, and no more."""
-    cores = next(each for each in range(most_cores, 0, -1) if tasks % each == 0)
+def shape(tasks: int) -> tuple[int, int]:
+    """How many executors of how many cores run so many tasks at once, and no more. EMR Serverless has none of 3."""
+    cores = next(each for each in (4, 2, 1) if tasks % each == 0)
     return tasks // cores, cores
+
+
+def memory(spark: Spark) -> dict[str, str]:
+    """By their cores: what a cluster gives by default may be more than an executor of one core can have."""
+    _, cores = shape(spark.tasks)
+    return {
+        "spark.executor.memory": f"{cores * (MEGABYTES_OF_A_CORE - _PYTHON_SHARE)}m",
+        "spark.executor.memoryOverhead": f"{cores * _PYTHON_SHARE}m",
+    }
 
 
 def settings(spark: Spark) -> dict[str, str]:

@@ -39,7 +39,7 @@ from whimbrel.migration.spark.glue import GlueRunner
 from whimbrel.migration.spark.job import JobChunk, SparkJob, job_to_json
 from whimbrel.migration.spark.lease import wait_until_nobody_writes
 from whimbrel.migration.spark.local import LocalRunner
-from whimbrel.migration.spark.places import Place, clear, place_at, root_of
+from whimbrel.migration.spark.places import Place, attend, clear, place_at, root_of
 from whimbrel.migration.spark.runner import BOOT, JobState, Runner, Submission
 from whimbrel.migration.state import CheckpointStore, with_held
 from whimbrel.migration.stream import function_settings
@@ -112,6 +112,7 @@ class SparkLoader:
         number = ""
         try:
             number = self._submitted(runner)
+            attend(place, self._stop)
             end = self._followed(number, runner, place)
         finally:
             self._end(number, runner, place)
@@ -125,6 +126,7 @@ class SparkLoader:
 
     def _end(self, number: str, runner: Runner, place: Place) -> None:
         """Whatever happened: nobody writes from here on. Tasks have the time to say so, before they are ended."""
+        attend(place, threading.Event())  # also when asked to stop: no task may write then
         place.remove([told.OPEN])
         wait_until_nobody_writes(place)
         self._progress.job = ""
