@@ -50,7 +50,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # the two sides, which do not know each other
     "mysql": {"records", "errors", "private", "project", "durable", "snapshot_files", "memory", "threads"},
     "dynamodb": {"records", "errors", "project", "item", "memory", "threads"},
-    "bucket": {"errors", "project", "dynamodb"},
+    "bucket": {"errors", "notes", "project", "dynamodb"},
     # between the change log and the target, where a function applies it
     "kinesis": {"records", "errors", "durable", "project", "item", "changelog", "dynamodb"},
     # only these bring the parts together
@@ -58,7 +58,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "function": {"records", "errors", "memory", "project", "mapping", "dynamodb", "kinesis", "migration"},
     "lake": {"records", "errors", "durable", "project", "dynamodb", "item", "spill", "workers"},
     "prediction": {"records", "errors", "durable", "project", "lake", "private", "threads", "checkpoint"},
-    "aws": {"durable", "errors", "project", "migration"},
+    "aws": {"durable", "dynamodb", "errors", "project", "migration"},
     "checks": ANYTHING,
     "handover": ANYTHING,
     "setup": {"records", "errors", "notes", "project", "mysql", "mapping", "dms", "item", "migration"},
