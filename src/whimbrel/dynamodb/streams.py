@@ -20,16 +20,15 @@ import orjson
 from whimbrel.dynamodb.answers import Answer, Undocumented
 from whimbrel.dynamodb.session import ask, open_service, translate
 from whimbrel.errors import LogGone, Stopped
-from whimbrel.item import base64
 from whimbrel.project import Target
-from whimbrel.records import AttributeValue, Item
+from whimbrel.records import Item
 
 _QUIET_PAGES = 10  # empty answers of an open shard, one after the other, before it counts as read: some are only gaps
 _SECOND = timedelta(seconds=1)
 _PAUSE = 0.05  # seconds between them
 _SAME_TIME = 2.0  # seconds: an answer's Date has whole ones, and the answer takes a moment
 _TIME_TO_LIVE = "dynamodb.amazonaws.com"  # who deleted an item that expired
-_AS_SENT = "whimbrel as sent"  # in an answer: its records, which botocore has not parsed
+AS_SENT = "whimbrel as sent"  # in an answer: its records, which botocore has not parsed
 MARKER = "whimbrel_marker"  # the attribute of items that whimbrel puts to find a place in a stream
 
 
@@ -80,7 +79,7 @@ def _take_records(response_dict: dict[str, Any], customized_response_dict: dict[
     with suppress(orjson.JSONDecodeError):  # which is for botocore to say
         answer = orjson.loads(response_dict["body"])
         if response_dict["status_code"] == 200 and isinstance(answer, dict) and isinstance(answer.get("Records"), list):
-            customized_response_dict[_AS_SENT] = answer.pop("Records")
+            customized_response_dict[AS_SENT] = answer.pop("Records")
             response_dict["body"] = orjson.dumps(answer)
 
 
@@ -206,13 +205,12 @@ def _shards(answer: Answer) -> tuple[list[Shard], str]:
 
 def _records(shard: Shard, answer: Answer) -> tuple[list[StreamRecord], str | None]:
     """The records of a GetRecords, and the iterator to continue with; None at the end of a closed shard."""
-    as_sent = _AS_SENT in answer
-    listed = answer.get(_AS_SENT if as_sent else "Records")
+    listed = answer.get(AS_SENT)
     if not isinstance(listed, list):
         raise Undocumented("Records is not as documented")
     following = _text(answer, "NextShardIterator") if answer.get("NextShardIterator") is not None else None
     try:
-        return [_record(shard, record, _image if as_sent else _item) for record in listed], following
+        return [_record(shard, record) for record in listed], following
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Undocumented(f"a record is not as documented: {error!r}") from error
 
@@ -224,15 +222,15 @@ def _text(fields: Answer, name: str) -> str:
     return value
 
 
-def _record(shard: Shard, record: dict[str, Any], item: Callable[[Any], Item]) -> StreamRecord:
+def _record(shard: Shard, record: dict[str, Any]) -> StreamRecord:
     change = record["dynamodb"]
     return StreamRecord(
         shard=shard.id,
         sequence=_text(change, "SequenceNumber"),
         created=_moment(change["ApproximateCreationDateTime"]),
-        keys=item(change["Keys"]),
-        old=item(change["OldImage"]) if "OldImage" in change else None,
-        new=item(change["NewImage"]) if "NewImage" in change else None,
+        keys=_image(change["Keys"]),
+        old=_image(change["OldImage"]) if "OldImage" in change else None,
+        new=_image(change["NewImage"]) if "NewImage" in change else None,
         expired=record.get("userIdentity", {}).get("PrincipalId") == _TIME_TO_LIVE,
     )
 
@@ -240,11 +238,9 @@ def _record(shard: Shard, record: dict[str, Any], item: Callable[[Any], Item]) -
 def _moment(sent: Any) -> datetime:
     if isinstance(sent, float | int):
         return datetime.fromtimestamp(sent, UTC)
-    if not isinstance(sent, datetime):
-        from botocore.utils import parse_timestamp
+    from botocore.utils import parse_timestamp
 
-        sent = parse_timestamp(sent)
-    moment: datetime = sent.astimezone(UTC)
+    moment: datetime = parse_timestamp(sent).astimezone(UTC)
     return moment
 
 
@@ -254,26 +250,6 @@ def _image(sent: Any) -> Item:
         raise ValueError("an attribute's value has not one type")
     item: Item = sent
     return item
-
-
-def _item(item: Mapping[str, Any]) -> Item:
-    return {name: _value(value) for name, value in item.items()}
-
-
-def _value(value: Mapping[str, Any]) -> AttributeValue:
-    """boto3 gives bytes for B; on the wire, in exports and in an Item they are base64."""
-    ((tag, content),) = value.items()
-    match tag:
-        case "B":
-            return {"B": base64(content)}
-        case "BS":
-            return {"BS": [base64(member) for member in content]}
-        case "M":
-            return {"M": _item(content)}
-        case "L":
-            return {"L": [_value(each) for each in content]}
-        case _:
-            return {tag: content}
 
 
 def _in_order(found: dict[str, Shard]) -> list[Shard]:
