@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import struct
 import threading
 import zlib
 from collections.abc import Callable, Iterator
@@ -61,6 +62,8 @@ def test_every_form_of_an_answer_is_read_and_the_next_call_works(
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 4\r\n\r\n{}{}" + CLOSE,
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{} " + CLOSE,
         answer(b"{}", head="x-amz-crc32: many\r\n") + CLOSE,
+        answer(b";x=y\r\n{}\r\n0\r\n\r\n", head="Transfer-Encoding: chunked\r\n", length=False) + CLOSE,
+        answer(b"2\r\n{}\r\n0\r\n", head="Transfer-Encoding: chunked\r\n", length=False) + CLOSE,
         answer(b"-2\r\n{}\r\n0\r\n\r\n", head="Transfer-Encoding: chunked\r\n", length=False) + CLOSE,
         answer(b"2\r\n{}!!0\r\n\r\n", head="Transfer-Encoding: chunked\r\n", length=False) + CLOSE,
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}" + CLOSE,
@@ -201,6 +204,84 @@ def test_a_proxy_is_gone_through_as_the_environment_says(tmp_path: Path, monkeyp
         monkeypatch.setenv("no_proxy", "localhost")
         assert one_call(target) == b"{}"
         assert len(asked) == 2
+
+
+def test_a_proxy_that_says_nothing_and_a_server_without_tls_are_unreachable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(_self_signed(tmp_path)))
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+
+    def hang_up(connection: socket.socket) -> None:
+        connection.recv(65536)
+
+    def not_tls(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    with _accepting(hang_up) as proxy, _accepting(not_tls) as plain:
+        target = Target(endpoint=f"https://localhost:{plain}")
+        with pytest.raises(TargetUnreachable, match=r"cannot connect: TLS: (wrong version|record layer)"):
+            one_call(target)
+        monkeypatch.setenv("https_proxy", f"127.0.0.1:{proxy}")  # without a scheme, as many write it
+        with pytest.raises(TargetUnreachable, match=r"the proxy 127\.0\.0\.1 closed the connection"):
+            one_call(target)
+
+
+def test_a_large_request_over_tls_is_sent_whole_to_a_server_that_reads_slowly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It fills what the kernel keeps for a connection, so that the client waits until it can write."""
+    certificate, got = _self_signed(tmp_path), []
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    body = b'{"a":"' + bytes(range(65, 91)) * 300_000 + b'"}'
+
+    def serve(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as secure:
+            read = bytearray()
+            while not read.endswith(b'"}'):
+                read += secure.recv(1 << 20)
+            got.append(bytes(read))
+            secure.sendall(answer(b"{}"))
+
+    with _accepting(serve) as port, contextlib.closing(DynamoClient(Target(endpoint=f"https://localhost:{port}"))) as w:
+        assert w.call("PutItem", body) == b"{}"
+    assert got[0].endswith(body)
+
+
+def test_a_connection_that_breaks_within_the_answer_is_told_from_one_that_gave_none() -> None:
+    """The first may have done what was asked, and says that it did not read how it ended."""
+    sent = [answer(b"{}")[:30], b""]
+
+    def serve(connection: socket.socket) -> None:
+        request_on(connection)
+        connection.sendall(sent[0])
+        if not sent.pop(0):
+            return
+        read.wait(10)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    read = threading.Event()
+    with _accepting(serve) as port:
+        target = Target(endpoint=f"http://127.0.0.1:{port}")
+        threading.Timer(0.1, read.set).start()
+        with pytest.raises(UnexpectedAnswer, match="the connection broke within the answer"):
+            one_call(target)
+        with pytest.raises(TargetUnreachable, match="the connection was closed without an answer"):
+            one_call(target)
+
+
+def test_a_closed_client_opens_no_connection(
+    serve: Callable[..., tuple[ScriptedServer, DynamoClient]],
+) -> None:
+    server, wire = serve(answer(b"{}"))
+    wire.close()
+    with pytest.raises(TargetUnreachable, match="the client is closed"):
+        wire.call("ListTables", b"{}")
+    assert server.connections == 0
 
 
 @contextlib.contextmanager

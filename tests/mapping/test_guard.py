@@ -49,7 +49,6 @@ def test_changes_and_the_load_are_written_under_it() -> None:
         (ConditionRule("attribute_not_exists(name) OR name <= :v", {}, {":v": {"S": "x"}}), {}, "two runs would end"),
         (ConditionRule("attribute_exists(owner)"), {}, "may not hold where no item is"),
         (ConditionRule("attribute_not_exists(owner) OR pk = :v", {}, {":v": {"S": "x"}}), {}, "names 'pk' of the key"),
-        (ConditionRule("attribute_not_exists(owner"), {}, "has 'its end' where ')' was expected"),
         (ConditionRule("attribute_not_exists(#o)"), {}, "uses #o, which is not defined"),
         (NOT_OWNED, {"shape": "group", "entry_name": "${name}"}, "is for items of one row"),
         (NOT_OWNED, {"item": "shared"}, "is for items of one row"),
@@ -60,6 +59,45 @@ def test_what_cannot_be_kept_is_refused(condition: ConditionRule, changes: dict[
     with pytest.raises(MappingError, match="condition") as raised:
         mapping(condition, **changes)
     assert reason in raised.value.message
+
+
+@pytest.mark.parametrize(
+    ("expression", "reason"),
+    [
+        ("", "is empty"),
+        ("owner ! :v", "cannot be read at ' ! :v'"),
+        ("attribute_not_exists(owner", "has its end where ')' was expected"),
+        ("attribute_not_exists(owner))", "')' stands where it should have ended"),
+        ("owner", "has its end where a comparison was expected"),
+        ("owner BETWEEN :v OR :v", "has 'OR' where 'AND' was expected"),
+        ("owner IN :v", "has ':v' where '(' was expected"),
+        ("owner = AND", "has 'AND' where a name or a value was expected"),
+        ("size(owner = :v", "has '=' where ')' was expected"),
+        (":v = :v", "compares constants only, which DynamoDB refuses"),
+        ("NOT " * 101 + "owner = :v", "is nested too deeply"),
+    ],
+)
+def test_a_condition_that_cannot_be_read_is_refused_with_the_place(expression: str, reason: str) -> None:
+    with pytest.raises(MappingError, match="condition") as raised:
+        mapping(ConditionRule(expression, {}, {":v": {"S": "x"}}))
+    assert reason in raised.value.message
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "NOT owner = :v",
+        "NOT owner IN (:v, :w)",
+        "NOT (owner BETWEEN :v AND :w)",
+        "NOT size(owner) > :v",
+        "NOT begins_with(owner, :v)",
+        "attribute_not_exists(owner) OR owner <> :v",
+        "owner.name <> :v AND attribute_not_exists(owner)",
+    ],
+)
+def test_a_condition_that_holds_of_what_is_ours_and_of_what_is_not_there_is_kept(expression: str) -> None:
+    values = {name: {"S": name} for name in (":v", ":w") if name in expression}
+    assert mapping(ConditionRule(expression, {}, values)).put_items([(3, "c")])[1] == []
 
 
 @settings(max_examples=60, deadline=None)

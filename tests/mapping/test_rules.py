@@ -9,7 +9,7 @@ import pytest
 
 from whimbrel.errors import MappingError
 from whimbrel.mapping.design import compile_mapping
-from whimbrel.project import KeyRule, TableRule, TtlRule
+from whimbrel.project import IndexKey, IndexRule, KeyRule, TableRule, TtlRule
 from whimbrel.records import Column, Table
 
 TABLE = Table(
@@ -93,6 +93,49 @@ def faults(rule: TableRule) -> str:
         (RECORD, {"ttl": TtlRule("total", "placed")}, "would both be attribute 'total'"),
         (GROUP, {"nulls": "omit", "entry_value": "total"}, "nulls = 'omit' is not for an entry that is one value"),
         (GROUP, {"rename": {"total": "placed"}}, "would both be attribute 'placed'"),
+        (RECORD, {"attribute_case": "title"}, "attribute_case 'title' is not known: it is 'lower' or 'upper'"),
+        (RECORD, {"item": "common"}, "item 'common' is not known: it is 'own' or 'shared'"),
+        (GROUP, {"entry_as": "bag"}, "entry_as 'bag' is not known: it is 'attribute', "),
+        (GROUP, {"entry_into": "lines"}, "entry_into is for entries in a map, a set or a list"),
+        (
+            replace(GROUP, entry_name="", entry_as="list", entry_into="lines"),
+            {"entry_order": ("id",), "entry_name": "${id}"},
+            "entry_name is not for a list",
+        ),
+        (
+            replace(GROUP, entry_name="", entry_as="string_set", entry_into="tokens"),
+            {"entry_value": "tokn"},
+            "entry_value names column 'tokn', which shop.orders does not have; the nearest is 'token'",
+        ),
+        (
+            GROUP,
+            {"entry_value": "total", "exclude": ("token", "placed"), "attribute_prefix": "x_"},
+            "attribute_prefix, _suffix and _case name what is made of columns: here entries have their own names",
+        ),
+        (RECORD, {"mask": {"customer": "stars"}}, "mask 'stars' of column 'customer' is not known"),
+        (RECORD, {"mask": {"token": "digits"}}, "column 'token' (binary) has no text whose digits could be masked"),
+        (RECORD, {"columns": {"a}b": "id"}}, "column 'a}b' cannot be named so: no template could use it"),
+        (RECORD, {"columns": {"Total": "id"}}, "'Total'"),
+        (
+            RECORD,
+            {"indexes": (IndexRule("by_x", IndexKey("x"), IndexKey("x")),)},
+            "index 'by_x' has 'x' as both of its keys",
+        ),
+        (
+            RECORD,
+            {"indexes": (IndexRule("by_x", IndexKey("x"), projection=()),)},
+            "index 'by_x': projection must name 1 to 20 attributes, each once",
+        ),
+        (
+            RECORD,
+            {"indexes": (IndexRule("by_x", IndexKey("x"), projection=("total", "total")),)},
+            "index 'by_x': projection must name 1 to 20 attributes, each once",
+        ),
+        (
+            RECORD,
+            {"indexes": (IndexRule("by_x", IndexKey("x" * 256)),)},
+            "must be a name of 1 to 255 bytes",
+        ),
     ],
 )
 def test_a_fault_is_named(rule: TableRule, changes: dict[str, Any], wrong: str) -> None:

@@ -351,4 +351,6 @@ async def _to_the_end(coming: _Coming, data: bytes) -> bytes:
 
 
 def _reason(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError):  # its number is none of the system's
+        return f"TLS: {(error.reason or str(error)).replace('_', ' ').lower()}"
     return str(error) if not error.errno else os.strerror(error.errno) if error.errno > 0 else str(error)

@@ -96,6 +96,10 @@ class _Reader:
     def now(self) -> str:
         return self._tokens[self._at] if self._at < len(self._tokens) else ""
 
+    @property
+    def _here(self) -> str:
+        return repr(self.now) if self.now else "its end"
+
     def any_of(self) -> Truth:
         holds = [self._all_of()]
         while self._takes("OR"):
@@ -159,7 +163,7 @@ class _Reader:
                 operands.append(self._operand())
             self._needs(")")
         else:
-            raise NotACondition(f"has {self.now or 'its end'!r} where a comparison was expected")
+            raise NotACondition(f"has {self._here} where a comparison was expected")
         if not any(operand.of_item for operand in operands):
             raise NotACondition("compares constants only, which DynamoDB refuses")
         if sign in _COMPARISONS:
@@ -178,7 +182,7 @@ class _Reader:
             self._needs(")")
             return _Operand(False if inside.there is False else None, True)
         if not re.match(r"[#:]?\w", word) or word.upper() in _KEYWORDS:
-            raise NotACondition(f"has {word or 'its end'!r} where a name or a value was expected")
+            raise NotACondition(f"has {self._here} where a name or a value was expected")
         self._at += 1
         self.used.add(word)
         if word.startswith(":"):
@@ -204,7 +208,7 @@ class _Reader:
 
     def _needs(self, sign: str) -> None:
         if not self._takes(sign):
-            raise NotACondition(f"has {self.now or 'its end'!r} where {sign!r} was expected")
+            raise NotACondition(f"has {self._here} where {sign!r} was expected")
 
 
 def _not(truth: Truth) -> Truth:
