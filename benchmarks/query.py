@@ -23,6 +23,7 @@ from benchmarks.rivals import their_python
 from demo import bank
 from whimbrel.lake.convert import ConvertRules, from_files
 from whimbrel.lake.csvfile import FILE, columns_for, default_folder, write_csv
+from whimbrel.lake.opened import OpenLake
 from whimbrel.lake.sources import SourceFile
 from whimbrel.lake.sql import Database
 
@@ -102,13 +103,13 @@ def timed(run: Callable[[Path], list[float]]) -> Callable[[Path], Answer]:
 
 
 def by_parquet(folder: Path) -> list[float]:
-    with Database(folder, {}) as database:
+    with Database(OpenLake(folder, None), {}) as database:
         return _corr(database, "bank")
 
 
 def by_csv(folder: Path) -> list[float]:
     columns = ", ".join(f"{name} {DDL[kind]}" for name, kind in bank.TYPES.items() if name != "customer_id")
-    with Database(folder, {}) as database:
+    with Database(OpenLake(folder, None), {}) as database:
         database.run(
             f"CREATE EXTERNAL TABLE datasource ({columns}) ROW FORMAT DELIMITED FIELDS TERMINATED BY ',' "
             "LOCATION 's3://bucket/bank/'"

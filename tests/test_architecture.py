@@ -56,7 +56,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # only these bring the parts together
     "migration": ANYTHING,
     "function": {"records", "errors", "memory", "project", "mapping", "dynamodb", "kinesis", "migration"},
-    "lake": {"records", "errors", "durable", "project", "dynamodb", "item", "spill", "workers"},
+    "lake": {"records", "errors", "bucket", "durable", "project", "dynamodb", "item", "spill", "workers"},
     "prediction": {"records", "errors", "durable", "project", "lake", "private", "threads", "checkpoint"},
     "aws": {"durable", "dynamodb", "errors", "project", "migration"},
     "checks": ANYTHING,
@@ -257,7 +257,7 @@ OF_THE_COMMANDS = {"api", "cli", "ui", "project", "errors", "memory", "private",
 MAY_CALL = {
     "whimbrel.prediction.serve.project.registry_folder",
     "whimbrel.lake.datasets",
-    "whimbrel.lake.sql.lake_folder",
+    "whimbrel.lake.opened.lake_folder",
     "whimbrel.lake.sql.statements",
     "whimbrel.lake.need.need",
 }

@@ -1,23 +1,25 @@
-"""Objects of S3 below a prefix: each is written once and whole, and never over another.
+"""Objects of S3 below a prefix: each is written once and whole, and never over another, unless by ``replace``.
 
 A name is taken by a conditional put, also of an object in many parts. So an object that is there is whole, whatever
-became of the process that wrote it, and of two that write the same name one knows that it came second.
+became of the process that wrote it, and of two that write the same name one knows that it came second. So does one of
+two that replace the same version of an object.
 
 Every call may be made again, and is while S3 does not answer, for as long as PATIENCE says.
 """
 
 from __future__ import annotations
 
-import io
 import itertools
 import secrets
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache, partial
-from tempfile import TemporaryFile
+from io import BytesIO
+from pathlib import Path
+from tempfile import SpooledTemporaryFile
 from typing import IO, Any, NamedTuple, TypeVar
 
 from whimbrel.dynamodb.pace import Backoff
@@ -34,6 +36,7 @@ LONGEST_PAUSE = 15.0  # seconds between two tries
 _PIECE = 1 << 20
 _TRIES = 6  # before S3 has answered once, as the endpoint may be wrong; and of a put that meets another one under way
 _AT_ONCE = 1_000  # objects that one request removes
+_NEW = {"IfNoneMatch": "*"}
 _TAKEN, _MEETS = "PreconditionFailed", "ConditionalRequestConflict"
 _GONE = frozenset({"NoSuchKey", "404", "NotFound"})
 _NO_UPLOAD = "NoSuchUpload"
@@ -72,7 +75,7 @@ class Bucket:
         """Durable when it returns. False where another object has the name, unless it is the same: one of our own tries
         whose answer was lost.
         """
-        return self._taken_by(name, "put_object", Body=data) or self.get(name) == data
+        return self._taken_by(name, "put_object", _NEW, Body=data) or self.get(name) == data
 
     def get(self, name: str) -> bytes | None:
         """None if the object does not exist."""
@@ -83,6 +86,37 @@ class Bucket:
     def open(self, name: str) -> IO[bytes]:
         """The whole object, fetched. Raises FileNotFoundError."""
         return self.patiently(lambda: self._fetched(name))
+
+    def read(self, name: str) -> tuple[bytes, str]:
+        """The object and its version, which ``replace`` takes; ``b""`` and "" where it is not there."""
+        with suppress(FileNotFoundError), BytesIO() as file:
+            version = self.patiently(lambda: self._copied(name, file, {}))
+            return file.getvalue(), version
+        return b"", ""
+
+    def replace(self, name: str, data: bytes, version: str) -> str:
+        """Put ``data`` in place of a version of the object, "" for none. Durable when it returns the new version; ""
+        where another one is there.
+        """
+        self._taken_by(name, "put_object", {"IfMatch": version} if version else _NEW, Body=data)
+        found, now = self.read(name)  # also where it was taken: by one of our own tries, whose answer was lost
+        return now if found == data else ""
+
+    def copy(self, name: str, file: IO[bytes], most: int = 0) -> None:
+        """Write the object into the ``file``, or its first ``most`` bytes. Raises FileNotFoundError."""
+        self.patiently(lambda: self._copied(name, file, {"Range": f"bytes=0-{most - 1}"} if most else {}))
+
+    def put_file(self, name: str, path: Path) -> None:
+        """Durable when it returns. Raises FileExistsError where its name is taken, OSError."""
+        new = NewObject(self, name)
+        try:
+            with path.open("rb") as file:
+                while piece := file.read(_PIECE):
+                    new.write(piece)
+            new.close()
+        except BaseException:
+            new.abandon()
+            raise
 
     def size(self, name: str) -> int:
         """Bytes. Raises FileNotFoundError."""
@@ -165,9 +199,9 @@ class Bucket:
             message = f"an object could not be removed: {refused.get('Message')}"
             raise error_for(503 if code in _AWAY else 400, code, message, place)
 
-    def _taken_by(self, name: str, operation: str, **request: Any) -> bool:
-        """Whether the call, which gives an object its name, found that free."""
-        return self.patiently(lambda: self._try_to_take(name, operation, {**request, "IfNoneMatch": "*"}))
+    def _taken_by(self, name: str, operation: str, condition: Mapping[str, str], **request: Any) -> bool:
+        """Whether the call, which gives an object its name, found the ``condition`` met."""
+        return self.patiently(lambda: self._try_to_take(name, operation, {**request, **condition}))
 
     def _try_to_take(self, name: str, operation: str, request: dict[str, Any]) -> bool:
         backoff = Backoff()
@@ -177,7 +211,7 @@ class Bucket:
                 return True
             except self.client.exceptions.ClientError as error:
                 code = error.response["Error"]["Code"]
-                if code == _TAKEN:
+                if code == _TAKEN or (code in _GONE and "IfMatch" in request):
                     return False
                 if code != _MEETS or not left:  # another put of the name is under way: its end decides
                     translate(error, self.url(name))
@@ -191,20 +225,30 @@ class Bucket:
         return call(Bucket=self.store.bucket, Key=f"{self.store.prefix}/{name}", **request)
 
     def _fetched(self, name: str) -> IO[bytes]:
-        answer = self._ask("get_object", name, {})
-        body, size = answer["Body"], int(answer["ContentLength"])
-        file: IO[bytes] = io.BytesIO() if size <= HELD_BYTES else TemporaryFile()  # noqa: SIM115
+        file: IO[bytes] = SpooledTemporaryFile(HELD_BYTES)  # noqa: SIM115
         try:
-            with body:
-                while piece := body.read(_PIECE):
-                    file.write(piece)
-            if file.tell() != size:
-                raise TargetUnreachable(f"{file.tell()} of {size} bytes came", place=self.url(name))
+            self._copied(name, file, {})
             file.seek(0)
-        except Exception as error:
+        except BaseException:
             file.close()
-            translate(error, self.url(name))
+            raise
         return file
+
+    def _copied(self, name: str, file: IO[bytes], request: dict[str, Any]) -> str:
+        """The object's version."""
+        file.seek(0)
+        file.truncate()
+        answer = self._ask("get_object", name, request)
+        size, came = int(answer["ContentLength"]), 0
+        try:
+            with answer["Body"] as body:
+                while piece := body.read(_PIECE):
+                    came += file.write(piece)
+            if came != size:
+                raise TargetUnreachable(f"{came} of {size} bytes came", place=self.url(name))
+        except Exception as error:
+            translate(error, self.url(name))
+        return str(answer["ETag"])
 
     @property
     def client(self) -> Any:
@@ -299,7 +343,7 @@ class NewObject:
         """Whether its name was free. Where an answer was lost, our own object has it, and the upload is over."""
         parts = {"UploadId": self._upload, "MultipartUpload": {"Parts": self._parts}}
         try:
-            return self._bucket._taken_by(self._name, "complete_multipart_upload", **parts) or self._is_ours()
+            return self._bucket._taken_by(self._name, "complete_multipart_upload", _NEW, **parts) or self._is_ours()
         except RequestRefused as error:
             if error.code != _NO_UPLOAD or not self._is_ours():
                 raise

@@ -17,8 +17,9 @@ from whimbrel.errors import StateError
 from whimbrel.item import normal_item
 from whimbrel.lake import comparing, export, line_digests
 from whimbrel.lake.chain import chain_of
+from whimbrel.lake.chain_file import home
 from whimbrel.lake.changes import export_changes
-from whimbrel.lake.export import ExportedTable, ReadLimits, export_full, home
+from whimbrel.lake.export import ExportedTable, ReadLimits, export_full
 from whimbrel.lake.line_digests import BODY, HEAD, NONE, SEGMENTS
 from whimbrel.lake.lines import lines
 from whimbrel.lake.native import DataWriter, find_exports

@@ -21,10 +21,11 @@ from demo.servers import DynamoServer, Ministack
 from whimbrel.errors import LogGone, Stopped, UserError
 from whimbrel.lake import changes
 from whimbrel.lake import export as exporting
+from whimbrel.lake.chain_file import home, load_chain
 from whimbrel.lake.changes import export_changes
 from whimbrel.lake.convert import ConvertRules, from_exports
 from whimbrel.lake.datasets import arrow, current
-from whimbrel.lake.export import ReadLimits, export_full, facts, home, load_chain, prune, read_limits
+from whimbrel.lake.export import ReadLimits, export_full, facts, prune, read_limits
 from whimbrel.lake.native import DataWriter, find_exports
 
 SMALL = ReadLimits(segments=4)

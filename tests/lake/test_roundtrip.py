@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from demo.servers import DynamoServer
 from tests.lake.helper import change, compact, items, write_export, write_lines
 from whimbrel.lake import datasets, parquet_parts
+from whimbrel.lake.chain_file import home
 from whimbrel.lake.changes import export_changes
 from whimbrel.lake.convert import ConvertRules, from_exports, from_files
-from whimbrel.lake.export import ReadLimits, export_full, facts, home
+from whimbrel.lake.export import ReadLimits, export_full, facts
 from whimbrel.lake.native import find_exports
 from whimbrel.lake.restore import files_of, restore
 from whimbrel.lake.sources import find

@@ -18,7 +18,7 @@ from whimbrel.cli.stopping import interruptible
 from whimbrel.errors import UserError
 from whimbrel.lake import datasets
 from whimbrel.lake.bucket import SCHEME
-from whimbrel.lake.sql import lake_folder
+from whimbrel.lake.opened import lake_folder
 from whimbrel.lake.table import ConvertPlan, ConvertResult
 from whimbrel.project import Project
 

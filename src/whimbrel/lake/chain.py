@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from pathlib import Path
 
 from whimbrel.errors import UserError
-from whimbrel.lake.inside import child
 from whimbrel.lake.manifest import Manifest, asked_time, read_time
-from whimbrel.lake.native import FULL, INCREMENTAL, Export, find_exports
+from whimbrel.lake.native import FULL, INCREMENTAL, Export
 
 Gap = tuple[str, str]  # from, to: the changes between these times are in no export
 
@@ -52,11 +50,10 @@ def until(exports: Sequence[Export], as_of: str) -> list[Export]:
     return found
 
 
-def check_is_as_of(folder: Path, manifest: Manifest, as_of: str) -> None:
-    """Raises UserError where there is a later export up to ``as_of`` than the data set was made of: ``restore`` would
-    write another table.
+def check_is_as_of(exports: Sequence[Export], manifest: Manifest, as_of: str) -> None:
+    """Raises UserError where the table's ``exports`` have a later one up to ``as_of`` than the data set was made of:
+    ``restore`` would write another table.
     """
-    exports = find_exports(child(folder / "exports", manifest.table))
     if not manifest.parents or not {each.id for each in exports} & set(manifest.parents):
         return  # made of files or exports that are elsewhere
     last = chain_of(until(exports, as_of), accepted=None)[-1]

@@ -18,21 +18,23 @@ import orjson
 from whimbrel.dynamodb.streams import open_streams, read_stream
 from whimbrel.errors import LogGone, UserError
 from whimbrel.item import key_id
+from whimbrel.lake.chain_file import Chain, home, load_chain
 from whimbrel.lake.comparing import Comparison
 from whimbrel.lake.datasets import locked
-from whimbrel.lake.export import Chain, ExportedTable, OnItems, ReadLimits, home, load_chain, save_chain
+from whimbrel.lake.export import ExportedTable, OnItems, ReadLimits, commit
 from whimbrel.lake.key_change import BOTH_IMAGES, KeyChange
 from whimbrel.lake.manifest import iso, read_time
 from whimbrel.lake.native import (
     FOLDER,
     DataWriter,
     Export,
+    find_exports,
     incremental_summary,
     new_data_name,
     new_export_id,
-    read_export,
     write_manifests,
 )
+from whimbrel.lake.shared_exports import SharedExports
 from whimbrel.project import Target
 from whimbrel.spill import PartitionFiles
 
@@ -50,10 +52,12 @@ def export_changes(
     limits: ReadLimits,
     *,
     method: str = "auto",
+    shared: SharedExports | None = None,
     stop: threading.Event | None = None,
     on_items: OnItems = lambda items: None,
 ) -> Export:
-    """The changes since the last export of the table; ``method`` is auto, stream or compare.
+    """The changes since the last export of the table; ``method`` is auto, stream or compare. Of a lake in S3,
+    ``shared`` are the table's exports there.
 
     Raises UserError when there is no export to continue from, or the method cannot be used; LogGone when it must be the
     stream and that has forgotten the place; Stopped, Locked, and what reading raises.
@@ -68,11 +72,11 @@ def export_changes(
         started = datetime.now(UTC)
         if _by_stream(table, chain, method, started):
             try:
-                return _from_stream(target, place, table, chain, started, stop, on_items)
+                return _from_stream(target, place, table, chain, started, shared, stop, on_items)
             except LogGone:  # before anything was written; the table itself has all of it
                 if method == "stream":
                     raise
-        return _by_comparing(target, place, table, chain, limits, started, stop, on_items)
+        return _by_comparing(target, place, table, chain, limits, started, shared, stop, on_items)
 
 
 def _by_stream(table: ExportedTable, chain: Chain, method: str, now: datetime) -> bool:
@@ -100,6 +104,7 @@ def _from_stream(
     table: ExportedTable,
     chain: Chain,
     started: datetime,
+    shared: SharedExports | None,
     stop: threading.Event,
     on_items: OnItems,
 ) -> Export:
@@ -116,9 +121,8 @@ def _from_stream(
                 change = [record.keys, record.old, record.new, micros]
                 spill.add(key_id(record.keys), orjson.dumps(change))
                 on_items(1)
-        made = _write(place, table, chain, started, _folded(spill), table.view)
-    save_chain(place, replace(chain, last=made.id, as_of=made.as_of, positions=positions))
-    return made
+        folder = _write(place, table, chain, started, _folded(spill), table.view, shared)
+    return commit(folder, replace(chain, last=folder.name, as_of=iso(started), positions=positions), shared)
 
 
 def _folded(spill: PartitionFiles) -> Iterator[KeyChange]:
@@ -138,23 +142,31 @@ def _by_comparing(
     chain: Chain,
     limits: ReadLimits,
     started: datetime,
+    shared: SharedExports | None,
     stop: threading.Event,
     on_items: OnItems,
 ) -> Export:
     micros = int(started.timestamp() * 1_000_000)
-    with Comparison(place, table, chain) as comparison:
+    exports = shared.committed() if shared else find_exports(place)
+    with Comparison(place, table, chain, exports) as comparison:
         comparison.read_table(target, limits, stop, on_items)
-        made = _write(place, table, chain, started, comparison.changes(micros), BOTH_IMAGES)
-        comparison.save(made.id)
+        folder = _write(place, table, chain, started, comparison.changes(micros), BOTH_IMAGES, shared)
+        comparison.save(folder.name)
     # The stream's places are still those of the chain: what they bring again has the same last image.
-    save_chain(place, replace(chain, last=made.id, as_of=made.as_of, stream=table.stream, positions={}))
-    return made
+    later = replace(chain, last=folder.name, as_of=iso(started), stream=table.stream, positions={})
+    return commit(folder, later, shared)
 
 
 def _write(
-    place: Path, table: ExportedTable, chain: Chain, started: datetime, changes: Iterator[KeyChange], view: str
-) -> Export:
-    """The export, in the order that makes it whole: data file, list of files, summary."""
+    place: Path,
+    table: ExportedTable,
+    chain: Chain,
+    started: datetime,
+    changes: Iterator[KeyChange],
+    view: str,
+    shared: SharedExports | None,
+) -> Path:
+    """The export's folder, written in the order that makes it whole: data file, list of files, summary."""
     export_id, name = new_export_id(), new_data_name()
     folder = place / FOLDER / export_id
     folder.mkdir(parents=True)
@@ -171,6 +183,8 @@ def _write(
                 lines, size = [], 0
         writer.write(lines)
         file = writer.close()
+        if shared:
+            shared.keep(writer.path)
     except BaseException:
         writer.abandon()
         raise
@@ -178,4 +192,4 @@ def _write(
     times = (iso(started), iso(datetime.now(UTC)))
     summary = incremental_summary(export_id, table.arn, table.id, times, window, file.items, view)
     write_manifests(folder, summary, [file])
-    return read_export(folder)
+    return folder

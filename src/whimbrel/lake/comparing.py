@@ -7,7 +7,7 @@ and value: the items that no line has, and the lines whose item is not there any
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +21,8 @@ from whimbrel.errors import StateError, UserError
 from whimbrel.item import identified_by, normal_item
 from whimbrel.lake import sources
 from whimbrel.lake.chain import chain_of
-from whimbrel.lake.export import THREADS, Chain, ExportedTable, OnItems, ReadLimits, page_items
+from whimbrel.lake.chain_file import Chain
+from whimbrel.lake.export import THREADS, ExportedTable, OnItems, ReadLimits, page_items
 from whimbrel.lake.items import unchecked_item
 from whimbrel.lake.key_change import KeyChange
 from whimbrel.lake.line_digests import (
@@ -39,7 +40,7 @@ from whimbrel.lake.line_digests import (
     text_of,
 )
 from whimbrel.lake.lines import lines
-from whimbrel.lake.native import find_exports
+from whimbrel.lake.native import Export
 from whimbrel.lake.sources import Line, Record, SourceFile
 from whimbrel.project import Target
 from whimbrel.records import Item
@@ -53,16 +54,16 @@ _BEFORE, _NOW = b"b", b"n"
 
 
 class Comparison:
-    """Of a table with what its ``chain`` of exports says. As a context, it removes in the end what it has on disk.
+    """Of a table with what its ``chain`` of ``exports`` says. As a context, it removes in the end what it has on disk.
 
     Raises StateError for a chain that cannot be read.
     """
 
-    def __init__(self, place: Path, table: ExportedTable, chain: Chain) -> None:
+    def __init__(self, place: Path, table: ExportedTable, chain: Chain, exports: Sequence[Export]) -> None:
         self._place, self._table = place, table
         self._identity = identified_by(table.key)
         self._added = place / "digests.added"
-        self._files = _files_of(place, chain)
+        self._files = _files_of(place, chain, exports)
         count = sum(source.items or 0 for source in self._files)
         self._digests = load_digests(place, chain.last, count) or self._read_digests(chain.last, count)
         self._differing = PartitionFiles(place / "spill", _partitions(2 * table.bytes))
@@ -151,17 +152,18 @@ class Comparison:
             end = first + (source.items or 0)
             if states.find(UNSEEN, first, end) >= 0:
                 seen = 0
-                for seen, text in enumerate(lines(source.path), 1):
-                    number = first + seen - 1
-                    if number < end and states[number] == UNSEEN:
-                        yield number, self._item_of(source, number, sources.checked(source, seen, text))
+                with sources.here(source) as found:
+                    for seen, text in enumerate(lines(found.path), 1):
+                        number = first + seen - 1
+                        if number < end and states[number] == UNSEEN:
+                            yield number, self._item_of(source, number, sources.checked(source, seen, text))
                 sources.check_count(source, seen)
             first = end
 
     def _item_of(self, source: SourceFile, number: int, line: Line) -> Item:
         item = _sound(source, line).item or {}
         if digest_of(text_of(item)) != self._digests.of(number):
-            where = f"{source.path}, line {line.number}"
+            where = f"{source.place}, line {line.number}"
             raise StateError("it is not what was exported", place=where, hint="Make a full export (--full).")
         return item
 
@@ -194,23 +196,24 @@ class Comparison:
         quick = all(kind != "N" for _, kind in self._table.key)  # to spell a number it must be one
         for source in self._files:
             number = 0
-            for number, line in enumerate(lines(source.path), 1):
-                if quick and source.form == "full" and (found := unchecked_item(line)):
-                    yield self._identity(found[0]), found[1]
-                    continue
-                record = _sound(source, sources.checked(source, number, line))
-                yield (
-                    self._identity(record.keys or record.item or {}),
-                    b"" if record.item is None else text_of(record.item),
-                )
+            with sources.here(source) as file:
+                for number, line in enumerate(lines(file.path), 1):
+                    if quick and source.form == "full" and (found := unchecked_item(line)):
+                        yield self._identity(found[0]), found[1]
+                        continue
+                    record = _sound(source, sources.checked(source, number, line))
+                    yield (
+                        self._identity(record.keys or record.item or {}),
+                        b"" if record.item is None else text_of(record.item),
+                    )
             sources.check_count(source, number)
 
 
-def _files_of(place: Path, chain: Chain) -> list[SourceFile]:
+def _files_of(place: Path, chain: Chain, found: Sequence[Export]) -> list[SourceFile]:
     """The data files of the chain, in order. What a gap lost is found by the comparison, too: it is with what the
     chain's readers have.
     """
-    exports = chain_of(find_exports(place), accepted=None)
+    exports = chain_of(found, accepted=None)
     if exports[-1].id != chain.last:
         raise StateError(f"the last export {chain.last} is not there", place=str(place), hint="Make a full export.")
     return [source for export in exports for source in sources.sources(export)]
@@ -230,7 +233,7 @@ def _keyed(table: ExportedTable) -> Iterator[None]:
 
 def _sound(source: SourceFile, line: Line) -> Record:
     if line.record is None:
-        where = f"{source.path}, line {line.number}"
+        where = f"{source.place}, line {line.number}"
         raise StateError(line.fault, place=where, hint="Make a full export (--full).")
     return line.record
 

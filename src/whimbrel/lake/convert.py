@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +29,7 @@ from whimbrel.lake.refused import FILE as REFUSED
 from whimbrel.lake.refused import Refused, reasons_of, refused_lines
 from whimbrel.lake.segments import Part
 from whimbrel.lake.settled import still_refused
+from whimbrel.lake.shared import SharedLake
 from whimbrel.lake.sources import SourceFile
 from whimbrel.lake.types import TAGS_OF, Type, parse_type
 from whimbrel.workers import processes
@@ -39,6 +41,7 @@ FOLD_SHARE = 0.25  # of the base's rows: more in the deltas are folded into it
 _SEQUENCE_ROOM = 1 << 40  # rows of one renewal
 
 Stop = threading.Event | None
+Shared = SharedLake | None  # where the lake is in S3
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,9 @@ class Converted:
     alike: list[list[str]]  # attributes whose names differ by letter case only, which SQL does not tell apart
 
 
-def from_files(folder: Path, rules: ConvertRules, files: Sequence[SourceFile], stop: Stop = None) -> Converted:
+def from_files(
+    folder: Path, rules: ConvertRules, files: Sequence[SourceFile], stop: Stop = None, shared: Shared = None
+) -> Converted:
     """Loose files (no native export) as a new data set, as of now. Incremental files among them are refused."""
     strange = [each for each in files if each.form in ("incremental", "ion-changes")]
     if strange:
@@ -82,7 +87,7 @@ def from_files(folder: Path, rules: ConvertRules, files: Sequence[SourceFile], s
             hint="Name the folder that holds the native export with its manifests.",
         )
     files = sources.prepared(files, rules.pinned or {})
-    return _base(folder, rules, files, iso(datetime.now(UTC)), (), stop, loose=True)
+    return _base(folder, rules, files, iso(datetime.now(UTC)), (), stop, shared, loose=True)
 
 
 def from_exports(
@@ -94,6 +99,7 @@ def from_exports(
     as_of: str = "",
     accept_gap: bool = False,
     stop: Stop = None,
+    shared: Shared = None,
 ) -> Converted | None:
     """The table as of the last of ``exports`` (in order of time); None when the current data set is that already.
 
@@ -110,10 +116,10 @@ def from_exports(
     made: Converted | None = None
     if fresh or as_of or present is None or not _continues(present, rules, chain):
         full = chain[0]
-        made = _base(folder, rules, _checked(full), full.as_of, (full.id,), stop, current=current)
+        made = _base(folder, rules, _checked(full), full.as_of, (full.id,), stop, shared, current=current)
         present, rules = made.manifest, replace(rules, pinned=made.types)
     for export in [each for each in chain if each.id not in present.parents]:
-        later = _delta(folder, rules, present, export, stop, current=current)
+        later = _delta(folder, rules, present, export, stop, shared, current=current)
         made = later if made is None else _joined(made, later)
         present, rules = later.manifest, replace(rules, pinned=dict(rules.pinned or {}) | later.types)
     return made
@@ -135,6 +141,7 @@ def _base(
     as_of: str,
     parents: tuple[str, ...],
     stop: Stop,
+    shared: Shared,
     *,
     current: bool = True,
     loose: bool = False,
@@ -143,6 +150,8 @@ def _base(
     columns = KnownTypes(rules.pinned or {}, rules.key, rules.exclude)
     identity = new_id()
     with building(folder, rules.name, identity) as workshop:
+        if shared:
+            shared.cache.pin(workshop)
         look_at(columns, files)
         maker, workers = PartMaker(columns, flatten=rules.flatten, stop=stop), processes(rules.workers)
         parts = _make_parts(workshop, _groups(files, workers), maker, workers)
@@ -170,11 +179,18 @@ def _base(
             key=key,
             refused=sum(part.refusals for part in parts),
         )
-        return _publish(folder, manifest, workshop, parts, refused, columns, current)
+        return _publish(folder, manifest, workshop, parts, refused, columns, current, shared)
 
 
 def _delta(
-    folder: Path, rules: ConvertRules, present: Manifest, export: Export, stop: Stop, *, current: bool = True
+    folder: Path,
+    rules: ConvertRules,
+    present: Manifest,
+    export: Export,
+    stop: Stop,
+    shared: Shared,
+    *,
+    current: bool = True,
 ) -> Converted:
     """The present data set and what the ``export`` changed, as one more file."""
     files = _checked(export)
@@ -184,6 +200,9 @@ def _delta(
     columns = KnownTypes(pinned | dict(rules.pinned or {}), rules.key, rules.exclude)
     identity = new_id()
     with building(folder, rules.name, identity) as workshop:
+        if shared:
+            shared.cache.pin(workshop)
+            shared.have(present)
         look_at(columns, files)
         maker = PartMaker(columns, flatten=rules.flatten, stop=stop)
         start = len(present.parents) * _SEQUENCE_ROOM
@@ -205,7 +224,7 @@ def _delta(
         )
         changed = _folded(folder, changed, workshop)
         changed = replace(changed, rows=_count(folder, changed))
-        return _publish(folder, changed, workshop, parts, refused, columns, current)
+        return _publish(folder, changed, workshop, parts, refused, columns, current, shared)
 
 
 def _publish(
@@ -216,10 +235,14 @@ def _publish(
     refused: list[Refused],
     columns: KnownTypes,
     current: bool,
+    shared: Shared,
 ) -> Converted:
     """What a reader of the data set will see, and what it must be told."""
     (workshop / REFUSED).write_bytes(refused_lines(refused))
-    publish(folder, manifest, current=current)
+    if shared:
+        shared.publish(manifest, current=current)
+    with shared.mirroring() if shared else nullcontext():
+        publish(folder, manifest, current=current)
     rows = sum(part.rows for part in parts)
     return Converted(
         manifest, columns.types(), refused, columns.added, columns.mixed(), rows, manifest.refused, columns.alike()
@@ -246,7 +269,7 @@ def _make_parts(
 
 def _groups(files: Sequence[SourceFile], workers: int) -> list[list[SourceFile]]:
     """Some for each of ``workers``, so that none is left alone with much of it in the end."""
-    sizes = [source.path.stat().st_size for source in files]
+    sizes = [source.size for source in files]
     enough = min(MOST_BYTES, max(FEWEST_BYTES, sum(sizes) // (4 * workers)))
     groups: list[list[SourceFile]] = [[]]
     held = 0
@@ -318,10 +341,11 @@ def _check_unique(name: str, home: Path, files: Sequence[str], key: Sequence[str
 
 def _key_in(files: Sequence[SourceFile]) -> tuple[str, ...]:
     """The key's attributes, as a change names them."""
-    for source in files:
-        for line in sources.read(source):
-            if line.record is not None and line.record.keys:
-                return tuple(line.record.keys)
+    for each in files:
+        with sources.here(each) as source:
+            for line in sources.read(source):
+                if line.record is not None and line.record.keys:
+                    return tuple(line.record.keys)
     return ()
 
 

@@ -41,15 +41,22 @@ def current(folder: Path, name: str) -> Manifest:
     """The data set as it was last published. Raises UserError when there is none."""
     pointer = home(folder, name) / CURRENT
     try:
-        identity: str = orjson.loads(pointer.read_bytes())["id"]
-        if not is_plain_name(identity):
-            raise ValueError(f"{identity!r} is not an id")
+        data = pointer.read_bytes()
     except FileNotFoundError:
         hint = f"Make it with: whimbrel export {name} && whimbrel convert {name}"
         raise UserError("there is no such data set yet", place=name, hint=hint) from None
+    return read_manifest(home(folder, name) / id_in(data, pointer) / FILE_NAME)
+
+
+def id_in(pointer: bytes, path: Path) -> str:
+    """The data set that the content of a pointer names. Raises LogCorrupt."""
+    try:
+        identity: str = orjson.loads(pointer)["id"]
+        if not is_plain_name(identity):
+            raise ValueError(f"{identity!r} is not an id")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise LogCorrupt(f"not a pointer: {error}", place=str(pointer), hint="Convert the exports again.") from error
-    return read_manifest(home(folder, name) / identity / FILE_NAME)
+        raise LogCorrupt(f"not a pointer: {error}", place=str(path), hint="Convert the exports again.") from error
+    return identity
 
 
 def at(folder: Path, name: str, as_of: str = "", identity: str = "") -> Manifest:
@@ -128,8 +135,11 @@ def publish(folder: Path, manifest: Manifest, *, current: bool = True) -> None:
 
 def point_to(folder: Path, manifest: Manifest) -> None:
     """Make a kept data set the current one."""
-    pointer = {"id": manifest.id, "as_of": manifest.as_of}
-    replace_file(home(folder, manifest.name) / CURRENT, orjson.dumps(pointer) + b"\n")
+    replace_file(home(folder, manifest.name) / CURRENT, pointer_to(manifest))
+
+
+def pointer_to(manifest: Manifest) -> bytes:
+    return orjson.dumps({"id": manifest.id, "as_of": manifest.as_of}) + b"\n"
 
 
 def retain(folder: Path, name: str, keep: int, keep_days: float = 0.0) -> list[str]:
@@ -137,17 +147,22 @@ def retain(folder: Path, name: str, keep: int, keep_days: float = 0.0) -> list[s
 
     The current one stays, and so does every file that a kept manifest lists, whichever id it was made under.
     """
+    going = too_old(folder, name, keep, keep_days)
+    for each in going:  # without its manifest it stops being a data set: a crash from here on leaves only files
+        (home(folder, name) / each.id / FILE_NAME).unlink()
+    _sweep(home(folder, name))
+    return [each.id for each in going]
+
+
+def too_old(folder: Path, name: str, keep: int, keep_days: float = 0.0) -> list[Manifest]:
+    """The data sets that ``retain`` removes."""
     now = current(folder, name)
     kept = versions(folder, name)
     youngest = {each.id for each in kept[-max(1, keep) :]} | {now.id}
     if keep_days:
         horizon = iso(read_time(kept[-1].created) - timedelta(days=keep_days))
         youngest |= {each.id for each in kept if each.created >= horizon}
-    going = [each for each in kept if each.id not in youngest]
-    for each in going:  # without its manifest it stops being a data set: a crash from here on leaves only files
-        (home(folder, name) / each.id / FILE_NAME).unlink()
-    _sweep(home(folder, name))
-    return [each.id for each in going]
+    return [each for each in kept if each.id not in youngest]
 
 
 def check(folder: Path, manifest: Manifest) -> None:

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -29,10 +29,11 @@ from whimbrel.dynamodb.pace import RateLimiter
 from whimbrel.dynamodb.read import scan_segment
 from whimbrel.dynamodb.session import ask, open_client, translate
 from whimbrel.dynamodb.wire import DynamoClient
-from whimbrel.errors import LogCorrupt, Stopped
+from whimbrel.errors import LogCorrupt, StateError, Stopped
 from whimbrel.item import READ_UNIT
+from whimbrel.lake.chain_file import Chain, home, save_chain
 from whimbrel.lake.datasets import locked
-from whimbrel.lake.inside import child, is_plain_name
+from whimbrel.lake.inside import is_plain_name
 from whimbrel.lake.line_digests import SEGMENTS, digest_of, join_digests, sealed, text_of
 from whimbrel.lake.manifest import iso
 from whimbrel.lake.native import (
@@ -48,9 +49,10 @@ from whimbrel.lake.native import (
     read_export,
     write_manifests,
 )
+from whimbrel.lake.shared_exports import SharedExports
 from whimbrel.project import Target
 
-UNFINISHED, CHAIN = "unfinished.json", "chain.json"
+UNFINISHED = "unfinished.json"
 THREADS = 4
 _PAGE_BYTES = 256 << 10  # of items, which take up to 40 times as much in memory; each thread has one or two pages
 _PAGE_ITEMS = 200  # at most: what the table says of its size is six hours old
@@ -83,23 +85,6 @@ class ReadLimits:
     units: float = 0.0
     segments: int = 0
     consistent: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Chain:
-    """What the next incremental export continues from: the last export; of a stream, each shard's last change."""
-
-    table_id: str
-    key: tuple[tuple[str, str], ...]
-    last: str
-    as_of: str
-    stream: str = ""
-    positions: dict[str, str] = field(default_factory=dict)
-
-
-def home(folder: Path, table: str) -> Path:
-    """Raises UserError for a name that cannot be a folder's."""
-    return child(folder / "exports", table)
 
 
 def facts(target: Target, table: str) -> ExportedTable:
@@ -135,10 +120,12 @@ def export_full(
     table: ExportedTable,
     limits: ReadLimits,
     *,
+    shared: SharedExports | None = None,
     stop: threading.Event | None = None,
     on_items: OnItems = lambda items: None,
 ) -> Export:
     """The whole table. Continues an export of the same table that was stopped: its finished segments are kept.
+    Of a lake in S3, ``shared`` are the table's exports there.
 
     Items that are written while it runs may be in it or not; the next incremental export begins at its start, so that
     a chain has them all. Raises Stopped, Locked, RequestRefused, PrivilegeError, OSError.
@@ -159,29 +146,14 @@ def export_full(
         on_items(sum(each.items for each in run.done.values()))
         with ThreadPoolExecutor(threads) as pool:
             reads = [
-                pool.submit(_export_segment, place, calls, table, run, number, limits, on_items) for number in left
+                pool.submit(_export_segment, place, calls, table, run, number, limits, shared, on_items)
+                for number in left
             ]
             wait(reads, return_when=FIRST_EXCEPTION)
             failed.set()  # where one failed, the others are given up: what is finished is recorded
         for read in sorted(reads, key=lambda read: isinstance(read.exception(), Stopped)):
             read.result()
-        return _finish(place, table, run)
-
-
-def load_chain(place: Path) -> Chain | None:
-    """What the last export left; None when there is none."""
-    path = place / CHAIN
-    if not path.exists():
-        return None
-    try:
-        values = orjson.loads(path.read_bytes())
-        return Chain(**(values | {"key": tuple((name, kind) for name, kind in values["key"])}))
-    except (ValueError, KeyError, TypeError) as error:
-        raise LogCorrupt(f"not a chain: {error}", place=str(path), hint="Make a full export (--full).") from error
-
-
-def save_chain(place: Path, chain: Chain) -> None:
-    replace_file(place / CHAIN, orjson.dumps(asdict(chain), option=orjson.OPT_INDENT_2) + b"\n")
+        return _finish(place, table, run, shared)
 
 
 def prune(folder: Path, table: str, keep: int) -> list[str]:
@@ -255,6 +227,7 @@ def _export_segment(
     run: _Run,
     segment: int,
     limits: ReadLimits,
+    shared: SharedExports | None,
     on_items: OnItems,
 ) -> None:
     name = new_data_name()
@@ -274,24 +247,43 @@ def _export_segment(
             on_items(len(page))
         file = writer.close()
         (place / SEGMENTS / name).write_bytes(sealed(bytes(digests)))
+        if shared:
+            shared.keep(writer.path)
     except BaseException:
         writer.abandon()
         raise
     run.record(place, segment, file)
 
 
-def _finish(place: Path, table: ExportedTable, run: _Run) -> Export:
+def _finish(place: Path, table: ExportedTable, run: _Run, shared: SharedExports | None) -> Export:
     files = [run.done[str(number)] for number in range(run.segments)]
-    folder = place / FOLDER / run.id
+    folder, names = place / FOLDER / run.id, {Path(file.key).name for file in files}
     for path in (folder / "data").iterdir():  # a file that was whole when we were killed, before it was recorded
-        if path.name not in {Path(file.key).name for file in files}:
+        if path.name not in names:
             path.unlink()
+    if shared:
+        shared.forget_data(folder, names)
     times = (run.start, iso(datetime.now(UTC)))
     summary = full_summary(run.id, table.arn, table.id, times, sum(file.items for file in files))
     write_manifests(folder, summary, files)
     join_digests(place, run.id, [(Path(file.key).name, file.items) for file in files])
-    save_chain(place, Chain(table.id, table.key, run.id, run.start, table.stream))
+    try:
+        made = commit(folder, Chain(table.id, table.key, run.id, run.start, table.stream), shared)
+    except StateError:  # another process made one meanwhile, or removed the data: nothing of it is there to continue
+        if shared:
+            (place / UNFINISHED).unlink()
+        raise
     (place / UNFINISHED).unlink()
+    return made
+
+
+def commit(folder: Path, chain: Chain, shared: SharedExports | None) -> Export:
+    """Make the export in ``folder`` the one that the next one continues from. Raises Locked where another process has
+    done so with one of its own.
+    """
+    if shared:
+        return shared.commit(folder, chain)
+    save_chain(folder.parents[1], chain)
     return read_export(folder)
 
 

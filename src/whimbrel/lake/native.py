@@ -17,13 +17,15 @@ import gzip
 import hashlib
 import secrets
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import orjson
 
+from whimbrel.bucket import BucketFile
 from whimbrel.durable import publish, replace_file
 from whimbrel.errors import LogCorrupt, StateError, UserError
 from whimbrel.lake.inside import is_plain_name, open_regular, read_small, regular_inside
@@ -48,10 +50,35 @@ class ExportedFile(NamedTuple):
     key: str
 
 
+class Stored(NamedTuple):
+    """A data file that is in S3. ``md5`` is that of its manifest, in base 64."""
+
+    file: BucketFile
+    size: int  # bytes
+    md5: str
+
+    def fetch(self, into: IO[bytes], most: int = 0) -> None:
+        """Write it into an empty file, or its first ``most`` bytes. Raises LogCorrupt for another checksum, StateError
+        where it is gone, and what the bucket raises.
+        """
+        try:
+            self.file.bucket.copy(self.file.key, into, most if most < self.size else 0)
+        except FileNotFoundError:
+            raise StateError("the object is gone", place=str(self.file), hint="Run the same command again.") from None
+        if into.tell() == self.size:
+            into.seek(0)
+            md5 = hashlib.file_digest(into, lambda: hashlib.md5(usedforsecurity=False))  # type: ignore[arg-type]
+            _check_md5(md5.digest(), self.md5, str(self.file))
+        elif not most:
+            raise LogCorrupt("it has another size than the list of objects says", place=str(self.file), hint=_HINT)
+        into.flush()
+
+
 @dataclass(frozen=True, slots=True)
 class Export:
     """A finished export: what its two manifests say, and where its data files are on this machine.
 
+    Of a lake in S3 the files are ``stored`` there, and ``paths`` are where they would be.
     ``as_of`` is exportTime or exportToTime, ``since`` exportFromTime ("" for a full export).
     """
 
@@ -67,6 +94,7 @@ class Export:
     items: int
     files: tuple[ExportedFile, ...]
     paths: tuple[Path, ...]
+    stored: tuple[Stored, ...] = ()
 
 
 def new_export_id(now: float | None = None) -> str:
@@ -157,8 +185,8 @@ def find_exports(place: Path) -> list[Export]:
     return sorted(map(read_export, folders), key=lambda each: (each.as_of, each.id))
 
 
-def read_export(folder: Path) -> Export:
-    """Read both manifests, compare their checksums, and find every data file.
+def read_export(folder: Path, find: Callable[[Path, str], Path] | None = None) -> Export:
+    """Read both manifests, compare their checksums, and find every data file; with ``find``, by its key.
 
     Raises LogCorrupt when a checksum or a count does not fit, StateError when a data file is not there or not inside of
     the export, UserError for an export in a format of its own.
@@ -189,18 +217,27 @@ def read_export(folder: Path) -> Export:
         format=output,
         items=items,
         files=files,
-        paths=tuple(_find_data(folder, each.key) for each in files),
+        paths=tuple((find or _find_data)(folder, _inside(folder, each.key)) for each in files),
     )
 
 
 def check_file(export: Export, number: int) -> None:
-    """Compare a data file with its checksum, and its ETag where S3 makes that of the content. Raises LogCorrupt."""
+    """Compare a data file with its checksum, and its ETag where S3 makes that of the content. Raises LogCorrupt.
+
+    One that is in S3 is compared whenever it is fetched.
+    """
+    if export.stored:
+        return
     listed, path = export.files[number], export.paths[number]
     md5 = file_md5(path)
-    if base64.b64encode(md5).decode() != listed.md5:
-        raise LogCorrupt("the file does not match the MD5 in the export's manifest", place=str(path), hint=_HINT)
+    _check_md5(md5, listed.md5, str(path))
     if listed.etag.endswith("-1") and listed.etag != _etag(md5):
         raise LogCorrupt("the file does not match the ETag in the export's manifest", place=str(path), hint=_HINT)
+
+
+def _check_md5(md5: bytes, wanted: str, place: str) -> None:
+    if base64.b64encode(md5).decode() != wanted:
+        raise LogCorrupt("the file does not match the MD5 in the export's manifest", place=place, hint=_HINT)
 
 
 def file_md5(path: Path) -> bytes:
@@ -297,15 +334,21 @@ def _read_checked(path: Path, most: int) -> bytes:
     return data
 
 
+def _inside(folder: Path, key: str) -> str:
+    """The key, if it does not lead out of the export. Raises LogCorrupt."""
+    *steps, name = key.split("/")
+    if ".." in steps or not is_plain_name(name):
+        message = f"the data file {key!r} would be outside of the export"
+        raise LogCorrupt(message, place=str(folder / FILES), hint=_HINT)
+    return key
+
+
 def _find_data(folder: Path, key: str) -> Path:
     """The file with this name in the bucket: of what is before the name, only the export's own layout counts.
 
     The export's folder is .../AWSDynamoDB/<ExportId>; its data is in ``data`` there, or beside it.
     """
-    *steps, name = key.split("/")
-    if ".." in steps or not is_plain_name(name):
-        message = f"the data file {key!r} would be outside of the export"
-        raise LogCorrupt(message, place=str(folder / FILES), hint=_HINT)
+    name = key.rpartition("/")[2]
     for root in (folder, folder.parent):
         path = root / "data" / name
         if path.exists() or path.is_symlink():

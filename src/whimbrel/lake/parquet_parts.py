@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
-from whimbrel.errors import Stopped
+from whimbrel.errors import StateError, Stopped
 from whimbrel.lake import fast, sources
 from whimbrel.lake.items import BadLine
 from whimbrel.lake.known_types import KnownTypes, plan_of
@@ -32,6 +33,7 @@ _BYTES_AT_ONCE = (
 )  # of lines that are read one by one: few enough that their items stay in the processor's cache
 _MOST_ROWS, _FEWEST_ROWS = 122_880, 2_048
 _LOOK_LINES, _MOST_LOOKS, _FEWEST_LOOKS = 200, 2_000, 20  # of one file; of all, which are read one after the other
+_HEAD_BYTES = 256 << 10  # of a file in S3, to look at its first lines
 _AT_ONCE = 4_096  # records read one by one before they become a batch
 
 
@@ -45,7 +47,7 @@ class PartMaker:
         self._columns = columns
         self._flatten = flatten
         self._stop = stop or threading.Event()
-        self._slow: set[Path] = set()  # files that DuckDB could not read to the end
+        self._slow: set[str] = set()  # files that DuckDB could not read to the end
 
     def make(self, stem: Path, group: Sequence[SourceFile], sequence: int | None = None) -> Part:
         """Segments are ``<stem>-0.parquet`` and so on. Raises LogCorrupt when a file has not as many items as its
@@ -55,9 +57,10 @@ class PartMaker:
             leftover.unlink()
         part = Part()
         with PartWriter(stem, part, self._columns, self._flatten, sequence) as writing:
-            for source in group:
-                seen = self._add(source, writing)
-                writing.add_held(source)
+            for each in group:
+                with sources.here(each) as source:
+                    seen = self._add(source, writing)
+                    writing.add_held(source)
                 if part.again:
                     break
                 sources.check_count(source, seen)
@@ -77,7 +80,7 @@ class PartMaker:
     def _add(self, source: SourceFile, writing: PartWriter) -> int:
         types = dict(writing.types)
         plan = plan_of(types)
-        quick = writing.sequence is None and source.path not in self._slow and fast.readable(plan, source)
+        quick = writing.sequence is None and source.place not in self._slow and fast.readable(plan, source)
         # DuckDB has 2,048 lines at once, however long they are.
         if quick and (rows := _batch_rows(source)) >= _FEWEST_ROWS:
             duckdb = need("duckdb", "lake")
@@ -87,7 +90,7 @@ class PartMaker:
             try:
                 return self._add_fast(source, types, writing, rows)
             except (duckdb.Error, OSError):  # a damaged line ends DuckDB's reading: find it, and keep the others
-                self._slow.add(source.path)
+                self._slow.add(source.place)
             if before != (writing.part.rows, writing.part.refusals):
                 writing.part.again = True  # what was written of the file cannot be undone
                 return 0
@@ -114,7 +117,7 @@ class PartMaker:
         if bad:
             for found in sources.read(source):
                 if found.text in bad:
-                    writing.refuse(Refused(str(source.path), found.number, {}, found.fault, shown_text(found.text)))
+                    writing.refuse(Refused(source.place, found.number, {}, found.fault, shown_text(found.text)))
         return seen
 
     def _add_slowly(self, source: SourceFile, writing: PartWriter) -> int:
@@ -123,7 +126,7 @@ class PartMaker:
             seen += 1
             held += len(line.text)
             if line.record is None:
-                writing.refuse(Refused(str(source.path), line.number, {}, line.fault, shown_text(line.text)))
+                writing.refuse(Refused(source.place, line.number, {}, line.fault, shown_text(line.text)))
             else:
                 records.append(line.record)
             if len(records) >= _AT_ONCE or held >= _BYTES_AT_ONCE:
@@ -146,12 +149,23 @@ def look_at(columns: KnownTypes, listed: Sequence[SourceFile]) -> None:
             columns.see(item)
 
 
-def _first_items(source: SourceFile, lines: int) -> Iterator[Item]:
-    for line in sources.read(source):
-        if line.record is not None:
-            yield (line.record.item if line.record.item is not None else line.record.keys) or {}
-        if line.number >= lines:
-            return
+def _first_items(found: SourceFile, lines: int) -> Iterator[Item]:
+    with sources.here(found, _HEAD_BYTES) as source, cut_off(source):
+        for line in sources.read(source):
+            if line.record is not None:
+                yield (line.record.item if line.record.item is not None else line.record.keys) or {}
+            if line.number >= lines:
+                return
+
+
+@contextmanager
+def cut_off(source: SourceFile) -> Iterator[None]:
+    """Of a file of which only the beginning is here, that it ends too early is no fault."""
+    try:
+        yield
+    except StateError:
+        if source.size <= _HEAD_BYTES or source.stored is None:
+            raise
 
 
 def _batch_rows(source: SourceFile) -> int:

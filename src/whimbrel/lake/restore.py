@@ -21,11 +21,11 @@ from whimbrel.errors import UserError
 from whimbrel.item import identified_by
 from whimbrel.lake import sources
 from whimbrel.lake.chain import chain_of, until
-from whimbrel.lake.export import home, load_chain
+from whimbrel.lake.chain_file import home
 from whimbrel.lake.native import Export, check_file
+from whimbrel.lake.opened import open_lake
 from whimbrel.lake.refused import Refused
 from whimbrel.lake.sources import Line, SourceFile, find
-from whimbrel.lake.sql import lake_folder
 from whimbrel.lake.table import exported_place
 from whimbrel.project import Project, Target
 from whimbrel.records import Delete, Item, Put
@@ -125,7 +125,7 @@ class Chosen(NamedTuple):
 
     def plan(self) -> RestorePlan:
         key = tuple((name, kind) for name, kind in self.key)
-        return RestorePlan(self.table, key, tuple(str(each.path) for each in self.files))
+        return RestorePlan(self.table, key, tuple(each.place for each in self.files))
 
 
 def choose(
@@ -143,10 +143,12 @@ def choose(
 
     Raises UserError if nothing says what the key is.
     """
-    exports = home(lake_folder(project), table)
-    found = find(exported_place(project, place, stop) or exports)
+    where = exported_place(project, place, stop)
+    with open_lake(project, stop) as lake:
+        home(lake.folder, table)  # the name is one, also where it is used for nothing else
+        found = find(where) if where else lake.find(table)
+        chain = None if place else lake.chain(table)
     files = files_of(found.exports, found.files, as_of, accept_gap=accept_gap)
-    chain = None if place else load_chain(exports)
     known = key or (list(chain.key) if chain else key_from(files))
     if not known:
         raise UserError("the exports do not say what the key is", place=table, hint="Pass it: --key customer_id:S")
@@ -159,25 +161,31 @@ Placed = tuple[tuple[SourceFile, Line], Put | Delete]
 def _operations(
     files: Iterable[SourceFile], table: str, key: Sequence[str], refused: list[Refused]
 ) -> Iterator[Placed]:
-    for source in files:
-        for line in sources.read(source):
-            record = line.record
-            fault = line.fault
-            if record is not None:
-                item = record.item if record.item is not None else record.keys or {}
-                try:
-                    keys = {name: item[name] for name in key}
-                except KeyError as missing:
-                    fault = f"the item has no {missing}, which is in the key"
-                else:
-                    yield (source, line), Put(table, keys, item) if record.item is not None else Delete(table, keys)
-                    continue
-            text = line.text[:_SHOWN_TEXT].decode("utf-8", "replace")
-            refused.append(Refused(str(source.path), line.number, {}, fault, text))
+    for source, line in _lines(files):
+        record = line.record
+        fault = line.fault
+        if record is not None:
+            item = record.item if record.item is not None else record.keys or {}
+            try:
+                keys = {name: item[name] for name in key}
+            except KeyError as missing:
+                fault = f"the item has no {missing}, which is in the key"
+            else:
+                yield (source, line), Put(table, keys, item) if record.item is not None else Delete(table, keys)
+                continue
+        text = line.text[:_SHOWN_TEXT].decode("utf-8", "replace")
+        refused.append(Refused(source.place, line.number, {}, fault, text))
+
+
+def _lines(files: Iterable[SourceFile]) -> Iterator[tuple[SourceFile, Line]]:
+    for each in files:
+        with sources.here(each) as source:
+            for line in sources.read(source):
+                yield source, line
 
 
 def _refused(source: SourceFile, line: Line, rejected: Rejected) -> Refused:
-    return Refused(str(source.path), line.number, rejected.operation.key, rejected.reason, "")
+    return Refused(source.place, line.number, rejected.operation.key, rejected.reason, "")
 
 
 def _batches(operations: Iterator[Placed], identity: Callable[[Item], bytes]) -> Iterator[list[Placed]]:
@@ -201,8 +209,9 @@ def key_from(files: Iterable[SourceFile]) -> list[tuple[str, str]]:
     """The key as the changes of incremental exports name it; () when there is none among the files."""
     for source in files:
         if source.form in ("incremental", "ion-changes"):
-            for line in islice(sources.read(source), 100):
-                if line.record is not None and line.record.keys:
-                    keys: Item = line.record.keys
-                    return [(name, next(iter(value))) for name, value in keys.items()]
+            with sources.here(source) as found:
+                for line in islice(sources.read(found), 100):
+                    if line.record is not None and line.record.keys:
+                        keys: Item = line.record.keys
+                        return [(name, next(iter(value))) for name, value in keys.items()]
     return []

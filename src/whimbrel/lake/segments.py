@@ -118,7 +118,7 @@ class PartWriter:
                 self._make_room(item)
                 kept.append((item, record.item is None))
             except Misfit as error:
-                self.refuse(Refused(str(source.path), 0, self._key_of(item), str(error), ""))
+                self.refuse(Refused(source.place, 0, self._key_of(item), str(error), ""))
                 if self.sequence is not None and record.keys:
                     kept.append((record.keys, True))  # the row as it was before must not stay for what it is now
         return kept
@@ -146,7 +146,7 @@ class PartWriter:
             faults.setdefault(position, reason)
         for position, reason in faults.items():
             key = self._key_of_row(batch.slice(position, 1), read_as)
-            self.refuse(Refused(str(source.path), 0, key, reason, ""))
+            self.refuse(Refused(source.place, 0, key, reason, ""))
         self._write(typed, len(batch), faults, deleted)
 
     def _without_key(self, batch: pyarrow.RecordBatch, read_as: dict[str, Type]) -> Iterator[tuple[int, str]]:

@@ -35,8 +35,9 @@ def _unsettled(carried: list[Refused], key: Sequence[str], files: Sequence[Sourc
     identities = [key_id(each.key) if each.key.keys() >= set(key) else None for each in carried]
     waiting = {each for each in identities if each is not None}
     if waiting:
-        for source in files:
-            for line in sources.read(source):
-                if line.record is not None and line.record.keys:
-                    waiting.discard(key_id(line.record.keys))
-    return [each for each, identity in zip(carried, identities, strict=True) if identity is None or identity in waiting]
+        for each in files:
+            with sources.here(each) as source:
+                for line in sources.read(source):
+                    if line.record is not None and line.record.keys:
+                        waiting.discard(key_id(line.record.keys))
+    return [one for one, identity in zip(carried, identities, strict=True) if identity is None or identity in waiting]

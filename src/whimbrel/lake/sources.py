@@ -17,14 +17,16 @@ form            a line
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, NamedTuple
 
 from whimbrel.errors import LogCorrupt, UserError
 from whimbrel.lake import csvitems, ion, old, pages
 from whimbrel.lake.items import BadLine, check_item, flat_item, is_item, load_json, shown
 from whimbrel.lake.lines import MAX_LINE, beginning, lines
-from whimbrel.lake.native import INCREMENTAL, ION_FORMAT, Export, find_exports
+from whimbrel.lake.native import INCREMENTAL, ION_FORMAT, Export, Stored, find_exports
 from whimbrel.lake.types import Type
 from whimbrel.records import Item
 
@@ -36,6 +38,31 @@ class SourceFile(NamedTuple):
     form: str
     items: int | None = None  # as the export's manifest counts them
     columns: tuple[tuple[str, str], ...] = ()  # of CSV: each column's name, and the type that its cells are read as
+    stored: Stored | None = None  # where it is in S3: ``here`` has it as a file
+
+    @property
+    def place(self) -> str:
+        """For a person."""
+        return str(self.stored.file if self.stored else self.path)
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.stored.size if self.stored else self.path.stat().st_size
+
+
+@contextmanager
+def here(source: SourceFile, most: int = 0) -> Iterator[SourceFile]:
+    """The file on this machine, or only its first ``most`` bytes; one that is in S3 for as long as it is needed.
+
+    Its copy has no name, so that whatever ends the process, the disk has the room back. Raises what fetching raises.
+    """
+    if source.stored is None:
+        yield source
+        return
+    with TemporaryFile(dir=source.path.parents[1]) as file:
+        source.stored.fetch(file, most)
+        yield source._replace(path=Path(f"/proc/self/fd/{file.fileno()}"))
 
 
 class Record(NamedTuple):
@@ -81,7 +108,10 @@ def sources(export: Export) -> list[SourceFile]:
     form = "incremental" if export.kind == INCREMENTAL else "full"
     if export.format == ION_FORMAT:
         form = "ion-changes" if export.kind == INCREMENTAL else "ion"
-    return [SourceFile(path, form, listed.items) for path, listed in zip(export.paths, export.files, strict=True)]
+    files = [SourceFile(path, form, listed.items) for path, listed in zip(export.paths, export.files, strict=True)]
+    if export.stored:
+        return [each._replace(stored=stored) for each, stored in zip(files, export.stored, strict=True)]
+    return files
 
 
 def form_of(path: Path) -> str:
@@ -106,8 +136,8 @@ def form_of(path: Path) -> str:
 
 
 def read(source: SourceFile) -> Iterator[Line]:
-    """Every line of the file: a record, or why it is none. Raises LogCorrupt when there are not as many as the export's
-    manifest says, StateError when the file cannot be read.
+    """Every line of a file that is ``here``: a record, or why it is none. Raises LogCorrupt when there are not as many
+    as the export's manifest says, StateError when the file cannot be read.
     """
     number = 0
     if source.form == "pages":
@@ -159,7 +189,7 @@ def check_count(source: SourceFile, seen: int) -> None:
     """Raises LogCorrupt when the file has not as many items as its export says."""
     if source.items is not None and seen != source.items:
         message = f"it has {seen} items, but the export's manifest says {source.items}"
-        raise LogCorrupt(message, place=str(source.path), hint="Copy the export again.")
+        raise LogCorrupt(message, place=source.place, hint="Copy the export again.")
 
 
 def read_line(text: bytes, form: str) -> Record:

@@ -6,6 +6,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -19,6 +20,7 @@ from whimbrel.lake.external import read_statement, repaired, view
 from whimbrel.lake.inside import child
 from whimbrel.lake.manifest import Manifest
 from whimbrel.lake.need import need
+from whimbrel.lake.opened import OpenLake, open_lake
 from whimbrel.project import Project
 
 if TYPE_CHECKING:
@@ -27,20 +29,16 @@ if TYPE_CHECKING:
 _COPY = {"csv": "FORMAT csv, HEADER true", "json": "FORMAT json", "parquet": "FORMAT parquet, COMPRESSION zstd"}
 
 
-def lake_folder(project: Project) -> Path:
-    """Where the project's exports and data sets lie."""
-    return project.path.parent / project.lake.folder
-
-
 class Database:
-    """A DuckDB connection that sees the project's data sets; a context manager. ``shown`` has their manifests."""
+    """A DuckDB connection that sees the lake's data sets; a context manager. ``shown`` has their manifests."""
 
-    def __init__(self, folder: Path, locations: dict[str, str], *, as_of: str = "", identity: str = "") -> None:
+    def __init__(self, lake: OpenLake, locations: dict[str, str], *, as_of: str = "", identity: str = "") -> None:
         """Raises UserError when no data set is that old, or has that id."""
         self._duckdb = need("duckdb", "lake")
-        self._folder, self._locations = folder, locations
+        self._lake, self._folder, self._locations = lake, lake.folder, locations
         self._connection = connect()
         self.shown: dict[str, Manifest] = {}
+        self._in_bucket: set[str] = set()  # data sets whose files were not fetched yet
         self._missing: dict[str, WhimbrelError] = {}  # why a data set is not shown
         try:
             self._show_datasets(as_of, identity)
@@ -101,18 +99,21 @@ class Database:
 
     def _show_datasets(self, as_of: str, identity: str) -> None:
         problem: UserError | None = None
+        self._lake.look()
         for name in datasets.names(self._folder):
             try:
                 manifest = datasets.at(self._folder, name, as_of, identity)
                 self._check_name(name)
                 if as_of:
-                    check_is_as_of(self._folder, manifest, as_of)
+                    check_is_as_of(self._lake.native(manifest.table), manifest, as_of)
             except UserError as error:
                 problem = error
                 self._missing[name.lower()] = error
                 continue
             self.shown[name] = manifest
-            query = datasets.select(self._folder, manifest)
+            if self._lake.shared:
+                self._in_bucket.add(name)
+            query = _not_here(manifest) if self._lake.shared else datasets.select(self._folder, manifest)
             self._connection.execute(f"CREATE VIEW {quoted(name)} AS {query}")
         if problem and not self.shown:
             raise problem
@@ -159,7 +160,19 @@ class Database:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
+    def _fetch(self, statement: str) -> None:
+        """The files of the data sets that the statement may be about: its text has their names. A view of one that it
+        names in another way ends the query.
+        """
+        text = statement.lower()
+        for name in sorted(each for each in self._in_bucket if each.lower() in text):
+            self._lake.have(self.shown[name])
+            query = datasets.select(self._folder, self.shown[name])
+            self._connection.execute(f"CREATE OR REPLACE VIEW {quoted(name)} AS {query}")
+            self._in_bucket.remove(name)
+
     def _relation(self, statement: str) -> Any:
+        self._fetch(statement)
         try:
             return self._connection.sql(statement)
         except (self._duckdb.ParserException, self._duckdb.CatalogException) as error:
@@ -177,8 +190,21 @@ class Database:
             raise _user_error(error) from None
 
 
-def open_database(project: Project, *, as_of: str = "", identity: str = "") -> Database:
-    return Database(lake_folder(project), dict(project.lake.locations), as_of=as_of, identity=identity)
+@contextmanager
+def open_database(project: Project, *, as_of: str = "", identity: str = "") -> Iterator[Database]:
+    with (
+        open_lake(project) as lake,
+        Database(lake, dict(project.lake.locations), as_of=as_of, identity=identity) as database,
+    ):
+        yield database
+
+
+def _not_here(manifest: Manifest) -> str:
+    """SQL that has the data set's columns, and is an error when it is read."""
+    types = datasets.sql_types(manifest)
+    columns = ", ".join(f"NULL::{types[name]} AS {quoted(name)}" for name in manifest.columns)
+    message = literal(f"the data set {manifest.name} is in S3: write its name as it is")
+    return f"SELECT {columns} FROM (SELECT error({message}) AS failed) WHERE failed IS NULL"
 
 
 def query(project: Project, sql: str, *, as_of: str = "", identity: str = "") -> pyarrow.Table:

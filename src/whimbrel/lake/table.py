@@ -12,6 +12,7 @@ from whimbrel.errors import UserError
 from whimbrel.lake import datasets
 from whimbrel.lake.bucket import SCHEME, fetch
 from whimbrel.lake.chain import chain_of, until
+from whimbrel.lake.chain_file import home
 from whimbrel.lake.changes import export_changes
 from whimbrel.lake.convert import Converted, ConvertRules, from_exports, from_files
 from whimbrel.lake.csvfile import FILE, columns_for, default_folder, write_csv
@@ -21,16 +22,14 @@ from whimbrel.lake.export import (
     ReadLimits,
     export_full,
     facts,
-    home,
-    load_chain,
     prune,
     read_limits,
 )
 from whimbrel.lake.manifest import Manifest
+from whimbrel.lake.opened import OpenLake, lake_folder, open_lake
 from whimbrel.lake.pin import pin
 from whimbrel.lake.refused import Refused, read_refused
 from whimbrel.lake.sources import find
-from whimbrel.lake.sql import lake_folder
 from whimbrel.lake.types import parse_type
 from whimbrel.project import Project
 from whimbrel.project.lake import Dataset
@@ -115,7 +114,8 @@ class CsvResult:
 
 def plan_export(project: Project, table: str, how: str = "", max_units: float | None = None) -> ExportPlan:
     """What an export would be now. ``how``: ``full`` or ``incremental``, else whichever will do."""
-    kind, _about, limits = _export_plan(project, table, how, max_units)
+    with open_lake(project) as lake:
+        kind, _about, limits = _export_plan(project, lake, table, how, max_units)
     return ExportPlan(table, kind, limits.units)
 
 
@@ -130,24 +130,29 @@ def make_export(
     count: Callable[[int], None] = lambda items: None,
 ) -> ExportResult:
     """Export the table, or what changed in it."""
-    lake, folder = project.lake, lake_folder(project)
-    kind, about, limits = _export_plan(project, table, how, max_units)
-    if kind == "full":
-        made = export_full(project.target, folder, about, limits, stop=stop, on_items=count)
-    else:
-        made = export_changes(project.target, folder, about, limits, method=method, stop=stop, on_items=count)
-    removed = prune(folder, table, lake.keep_exports) if kind == "full" else []
-    place, gone = str(made.folder), tuple(removed)
-    return ExportResult(table, kind, limits.units, made.id, made.items, made.as_of, place, gone)
+    with open_lake(project, stop) as lake:
+        folder, keep, shared = lake.folder, project.lake.keep_exports, lake.exports(table)
+        kind, about, limits = _export_plan(project, lake, table, how, max_units)
+        if kind == "full":
+            made = export_full(project.target, folder, about, limits, shared=shared, stop=stop, on_items=count)
+            gone = shared.prune(keep) if shared else prune(folder, table, keep)
+        else:
+            made = export_changes(
+                project.target, folder, about, limits, method=method, shared=shared, stop=stop, on_items=count
+            )
+            gone = []
+        place = shared.url(made) if shared else str(made.folder)
+    return ExportResult(table, kind, limits.units, made.id, made.items, made.as_of, place, tuple(gone))
 
 
 def plan_convert(project: Project, table: str, place: str, as_of: str) -> ConvertPlan:
     """What ``make_dataset`` would convert. Raises what finding the exports raises."""
     if place.startswith(SCHEME):
         return ConvertPlan(table, (place,))
-    found = find(Path(place) if place else home(lake_folder(project), rule_for(project, table).table))
+    with open_lake(project) as lake:
+        found = find(Path(place)) if place else lake.find(rule_for(project, table).table)
     chain = chain_of(until(found.exports, as_of), accepted=None) if found.exports else []
-    sources = [each.id for each in chain] if found.exports else [str(each.path) for each in found.files]
+    sources = [each.id for each in chain] if found.exports else [each.place for each in found.files]
     return ConvertPlan(table, tuple(sources))
 
 
@@ -162,11 +167,14 @@ def make_csv(
     header: bool = False,
 ) -> CsvResult:
     """The table's current data set as CSV, in ``path`` or the lake's csv folder."""
-    folder, name = lake_folder(project), rule_for(project, table).name
-    manifest = datasets.current(folder, name)
-    listed = columns_for(manifest, columns, label, without)
-    file = path or default_folder(folder, name) / FILE
-    rows = write_csv(folder, manifest, file, listed, header=header)
+    name = rule_for(project, table).name
+    with open_lake(project) as lake:
+        lake.look(name)
+        manifest = datasets.current(lake.folder, name)
+        listed = columns_for(manifest, columns, label, without)
+        file = path or default_folder(lake.folder, name) / FILE
+        lake.have(manifest)
+        rows = write_csv(lake.folder, manifest, file, listed, header=header)
     return CsvResult(str(file), rows, tuple(listed))
 
 
@@ -185,23 +193,39 @@ def make_dataset(
     ``again`` infers all types from scratch. With ``as_of``, the data set as it was then is made beside the current one,
     and nothing is pinned. Raises what finding, reading and converting raise.
     """
-    rule, folder = rule_for(project, table), lake_folder(project)
-    _check_name(project, rule.name)
-    key = _key(project, rule)
-    rules = replace(rules_of(rule, key, again), workers=project.workers)
-    found = find(place or home(folder, rule.table))
+    rule = rule_for(project, table)
+    with open_lake(project, stop) as lake:
+        lake.look()
+        _check_name(project, lake, rule.name)
+        key = _key(lake, rule)
+        rules = replace(rules_of(rule, key, again), workers=project.workers)
+        made = _made(lake, rules, place, again, as_of, accept_gap, stop)
+        if made is None:
+            manifest = datasets.current(lake.folder, rule.name)
+            lake.have(manifest)
+            return ConvertResult(manifest, None, read_refused(lake.folder, manifest))
+        pinned = not as_of and pin(project.path, rule.table, rule.name, key if made.manifest.key else (), made.types)
+        removed = lake.retain(rule.name, project.lake.keep, project.lake.keep_days)
+        return ConvertResult(made.manifest, made, made.refused, pinned, tuple(removed))
+
+
+def _made(
+    lake: OpenLake,
+    rules: ConvertRules,
+    place: Path | None,
+    again: bool,
+    as_of: str,
+    accept_gap: bool,
+    stop: threading.Event,
+) -> Converted | None:
+    """None where there is nothing new."""
+    found, folder, shared = find(place) if place else lake.find(rules.table), lake.folder, lake.shared
     if found.exports:
-        made = from_exports(folder, rules, found.exports, fresh=again, as_of=as_of, accept_gap=accept_gap, stop=stop)
-    elif as_of:
+        settings: dict[str, Any] = {"fresh": again, "as_of": as_of, "accept_gap": accept_gap}
+        return from_exports(folder, rules, found.exports, **settings, stop=stop, shared=shared)
+    if as_of:
         raise UserError("the files do not state their time", place="--as-of", hint="Leave it out.")
-    else:
-        made = from_files(folder, rules, found.files, stop)
-    if made is None:
-        manifest = datasets.current(folder, rule.name)
-        return ConvertResult(manifest, None, read_refused(folder, manifest))
-    pinned = not as_of and pin(project.path, rule.table, rule.name, key if made.manifest.key else (), made.types)
-    removed = datasets.retain(folder, rule.name, project.lake.keep, project.lake.keep_days)
-    return ConvertResult(made.manifest, made, made.refused, pinned, tuple(removed))
+    return from_files(folder, rules, found.files, stop, shared)
 
 
 def exported_place(project: Project, place: str, stop: threading.Event) -> Path | None:
@@ -232,28 +256,28 @@ def rules_of(rule: Dataset, key: tuple[str, ...], again: bool = False) -> Conver
     return ConvertRules(rule.table, rule.name, rule.key or key, rule.exclude, rule.flatten, pinned)
 
 
-def _check_name(project: Project, name: str) -> None:
+def _check_name(project: Project, lake: OpenLake, name: str) -> None:
     """Raises UserError where there is a data set whose name is another one only by its letter case."""
-    names = {each.name for each in project.lake.datasets} | set(datasets.names(lake_folder(project)))
+    names = {each.name for each in project.lake.datasets} | set(datasets.names(lake.folder))
     for other in sorted(names - {name}):
         if other.lower() == name.lower():
             message = f"there is a data set {other!r}: SQL does not tell names apart by letter case"
             raise UserError(message, place=name, hint="Give it another name in its [[dataset]].")
 
 
-def _key(project: Project, rule: Dataset) -> tuple[str, ...]:
-    chain = load_chain(home(lake_folder(project), rule.table))
+def _key(lake: OpenLake, rule: Dataset) -> tuple[str, ...]:
+    chain = lake.chain(rule.table)
     return rule.key or (tuple(name for name, _ in chain.key) if chain else ())
 
 
 def _export_plan(
-    project: Project, table: str, how: str, max_units: float | None
+    project: Project, opened: OpenLake, table: str, how: str, max_units: float | None
 ) -> tuple[str, ExportedTable, ReadLimits]:
-    lake, place = project.lake, home(lake_folder(project), table)
+    lake, place = project.lake, home(opened.folder, table)
     about = facts(project.target, table)
     most = max_units if max_units is not None else lake.max_read_units or project.target.max_read_units
     limits = read_limits(about, lake.capacity_share, most, lake.segments, lake.consistent)
-    chain = load_chain(place)
+    chain = opened.chain(table)
     unfinished = (place / UNFINISHED).exists()
     whole = how == "full" or (how != "incremental" and (chain is None or chain.table_id != about.id or unfinished))
     return ("full" if whole else "incremental"), about, limits

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 
 from whimbrel.private import OWNER, READERS
 from whimbrel.project.section import Section
+from whimbrel.project.store import MUST_BE, SCHEME, Store, store_of
+
+CACHE = "lake-cache"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +35,14 @@ class Lake:
     second whatever the share comes to (0: none). ``keep`` data sets and full exports are kept, and data sets of the
     last ``keep_days``. ``locations`` maps ``s3://`` addresses of CREATE EXTERNAL TABLE to folders. ``s3_endpoint`` is
     an S3 other than that of AWS. ``readable_by`` is one of private.READERS.
+
+    ``store`` is where a lake in S3 lies. Then ``folder`` has, on this machine, what is being written and copies of what
+    was read, of which ``cache_gb`` (10**9 bytes) at most are data sets.
     """
 
     folder: str = "lake"
+    store: Store | None = None
+    cache_gb: float = 20.0
     max_read_units: float = 0.0
     capacity_share: float = 0.5
     segments: int = 0  # of the scan; 0: by the table's size
@@ -52,11 +60,14 @@ def read_lake(top: Section) -> Lake:
     """Read both parts; what is wrong goes to the section's faults."""
     section = top.section("lake")
     default = Lake()
+    folder, store = _place(section, default)
     share = section.number("capacity_share", default.capacity_share)
     if not 0 < share <= 1:
         section.fault("capacity_share", f"must be more than 0 and no more than 1, not {share}")
     lake = Lake(
-        folder=section.string("folder", default.folder),
+        folder=folder,
+        store=store,
+        cache_gb=section.number("cache_gb", default.cache_gb),
         max_read_units=section.number("max_read_units", default.max_read_units),
         capacity_share=share,
         segments=section.integer("segments", default.segments),
@@ -65,7 +76,7 @@ def read_lake(top: Section) -> Lake:
         keep_days=section.number("keep_days", default.keep_days),
         keep_exports=section.integer("keep_exports", default.keep_exports, least=1),
         locations=section.string_map("locations"),
-        s3_endpoint=section.address("s3_endpoint"),
+        s3_endpoint=store.endpoint if store else section.address("s3_endpoint"),
         readable_by=section.one_of("readable_by", READERS),
         datasets=tuple(_read_dataset(each) for each in top.optional_sections("dataset")),
     )
@@ -74,6 +85,19 @@ def read_lake(top: Section) -> Lake:
     for name in sorted({name for name in names if names.count(name) > 1}):
         top.fault("dataset", f"the name {name!r} is used in more than one [[dataset]]")
     return lake
+
+
+def _place(section: Section, default: Lake) -> tuple[str, Store | None]:
+    """The lake's folder on this machine, and its place in S3."""
+    folder, cache = section.string("folder", default.folder), section.string("cache", "")
+    if not folder.startswith(SCHEME):
+        if cache or section.number("cache_gb", 0):
+            section.fault("cache" if cache else "cache_gb", "has no effect unless folder is in S3")
+        return folder, None
+    store = store_of(folder, section.address("s3_endpoint"))
+    if store is None:
+        section.fault("folder", f"{MUST_BE}, not {folder!r}")
+    return cache or CACHE, store
 
 
 def _read_dataset(section: Section) -> Dataset:

@@ -9,6 +9,7 @@ from whimbrel.project.section import Section
 
 LOADERS = ("process", "import", "spark")
 SCHEME = "s3://"
+MUST_BE = "must be s3://BUCKET/PREFIX, the prefix of letters, digits and -_./="
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +31,9 @@ def read_store(top: Section) -> Store | None:
     """None where the snapshot's files are in the state folder."""
     section = top.section("snapshot")
     url, endpoint = section.string("store", ""), section.address("endpoint")
-    store = _store(url, endpoint)
+    store = store_of(url, endpoint)
     if url and store is None:
-        section.fault("store", f"must be s3://BUCKET/PREFIX, the prefix of letters, digits and -_./=, not {url!r}")
+        section.fault("store", f"{MUST_BE}, not {url!r}")
     if endpoint and not url:
         section.fault("endpoint", "has no effect without snapshot.store")
     section.finish()
@@ -49,8 +50,10 @@ def read_loader(top: Section, store: Store | None) -> str:
     return engine
 
 
-def _store(url: str, endpoint: str) -> Store | None:
-    """The prefix is part of names that are shown, listed and put into policies: nothing in it needs quoting."""
+def store_of(url: str, endpoint: str) -> Store | None:
+    """None for what is not a bucket and a prefix. That is part of names that are shown, listed and put into policies:
+    nothing in it needs quoting.
+    """
     found = re.fullmatch(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/([\w.=-]+(?:/[\w.=-]+)*)/?", url, re.ASCII)
     if not found or any(part in (".", "..") for part in found[2].split("/")):
         return None

@@ -16,8 +16,8 @@ from whimbrel.checkpoint import RunLock
 from whimbrel.errors import Stopped, TrainingError, WhimbrelError
 from whimbrel.lake import datasets
 from whimbrel.lake.need import need
+from whimbrel.lake.opened import open_lake
 from whimbrel.lake.refused import reasons_of
-from whimbrel.lake.sql import lake_folder
 from whimbrel.lake.table import ConvertResult, make_dataset, make_export, rule_for
 from whimbrel.prediction.model.model import Model, load_model, metrics_from
 from whimbrel.prediction.renew.renew import FAILED, STEPS, Result, Step, record, renew, unfinished
@@ -185,7 +185,9 @@ def _is_of(project: Project, model: Model, rule: ModelRule, dataset: str) -> boo
     """
     if model.facts.get("settings") != orjson.loads(orjson.dumps(asdict(rule))):
         return False
-    kept = {each.id: each for each in datasets.versions(lake_folder(project), rule.dataset)}
+    with open_lake(project) as lake:
+        lake.look(rule.dataset)
+        kept = {each.id: each for each in datasets.versions(lake.folder, rule.dataset)}
     return model.manifest in kept and kept[model.manifest].files == kept[dataset].files
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from whimbrel.errors import UserError
-from whimbrel.lake.sql import lake_folder
+from whimbrel.lake.opened import lake_folder
 from whimbrel.project import Project
 
 Places = Callable[[str, str], Path]  # from an address, and the setting in which it stands

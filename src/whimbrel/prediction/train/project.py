@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from whimbrel.errors import UserError
 from whimbrel.lake import datasets
 from whimbrel.lake.need import need
-from whimbrel.lake.sql import lake_folder
+from whimbrel.lake.opened import open_lake
 from whimbrel.prediction.model.kept import models_folder
 from whimbrel.prediction.model.model import Model
 from whimbrel.project import Project, models_named
@@ -85,9 +85,11 @@ def plan_models(project: Project, name: str, file: Path | None) -> Iterator[Trai
 
 def read_dataset(project: Project, rule: ModelRule, identity: str = "") -> Data:
     """The data set: the current one unless ``identity`` names another."""
-    folder = lake_folder(project)
-    manifest = datasets.at(folder, rule.dataset, identity=identity)
-    return Data(datasets.arrow(folder, manifest), manifest.id, manifest.as_of)
+    with open_lake(project) as lake:
+        lake.look(rule.dataset)
+        manifest = datasets.at(lake.folder, rule.dataset, identity=identity)
+        lake.have(manifest)
+        return Data(datasets.arrow(lake.folder, manifest), manifest.id, manifest.as_of)
 
 
 def trained(project: Project, rule: ModelRule, data: Data) -> TrainedModel:

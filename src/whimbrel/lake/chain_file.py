@@ -1,0 +1,56 @@
+"""What the next incremental export of a table continues from: ``exports/<table>/chain.json``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import orjson
+
+from whimbrel.durable import replace_file
+from whimbrel.errors import LogCorrupt
+from whimbrel.lake.inside import child
+
+CHAIN = "chain.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The last export; of a stream, each shard's last change; of a lake in S3, the ids of all exports in order."""
+
+    table_id: str
+    key: tuple[tuple[str, str], ...]
+    last: str
+    as_of: str
+    stream: str = ""
+    positions: dict[str, str] = field(default_factory=dict)
+    exports: tuple[str, ...] = ()
+
+
+def home(folder: Path, table: str) -> Path:
+    """Raises UserError for a name that cannot be a folder's."""
+    return child(folder / "exports", table)
+
+
+def load_chain(place: Path) -> Chain | None:
+    """What the last export left; None when there is none."""
+    path = place / CHAIN
+    return chain_in(path.read_bytes(), str(path)) if path.exists() else None
+
+
+def chain_in(data: bytes, place: str) -> Chain:
+    """Raises LogCorrupt."""
+    try:
+        values = orjson.loads(data)
+        values["key"] = tuple((name, kind) for name, kind in values["key"])
+        return Chain(**(values | {"exports": tuple(values.get("exports", ()))}))
+    except (ValueError, KeyError, TypeError) as error:
+        raise LogCorrupt(f"not a chain: {error}", place=place, hint="Make a full export (--full).") from error
+
+
+def save_chain(place: Path, chain: Chain) -> None:
+    replace_file(place / CHAIN, chain_bytes(chain))
+
+
+def chain_bytes(chain: Chain) -> bytes:
+    return orjson.dumps(asdict(chain), option=orjson.OPT_INDENT_2) + b"\n"
