@@ -190,7 +190,7 @@ def killed_at(shop: Shop, steps: range) -> None:
 
 
 def test_nothing_is_published_half(shop: Shop) -> None:
-    killed_at(shop, range(3, 16, 6))
+    killed_at(shop, range(4, 10, 5))
 
 
 @pytest.mark.slow
