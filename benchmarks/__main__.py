@@ -34,6 +34,8 @@ PARTS = {
     "cores": "Load and convert by one process and by several. Target: 1.8 times faster with two cores.",
     "spark": "Load by Spark on this machine. Target: 9 µs of Python CPU a row at a million rows, 25 with the JVM's.",
     "lake": "A table and its exports: again by comparing, a data set, restored. Target: 15 µs again, 12 restored.",
+    "renew": "A renewal step by step, with one item in a hundred changed. Target: 25 µs an item.",
+    "migrate": "A migration phase by phase, with every row changed after the load, from MariaDB and from MySQL.",
     "tables": "Hundreds of tables of ten rows: what one more costs each command. Target: 5 ms of CPU.",
     "query": "The correlation query, over Parquet and CSV, beside sqlite and pandas.",
     "serve": "One prediction over HTTP. Target: 150 µs of CPU or less, four times MLServer's requests/s, none failed.",

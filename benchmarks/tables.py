@@ -1,7 +1,8 @@
 """Hundreds of tables with few rows each: what one more table costs a command, and the memory that all of them take.
 
-``python -m benchmarks.tables [--json] [--tables N] [--source mariadb|mysql]``. Each command is a process of its own,
-and its CPU time has its start in it; both servers run on this machine.
+``python -m benchmarks.tables [--json] [--tables N] [--source mariadb|mysql] [--beside SRC]``. Each command is a process
+of its own, and what it takes for one table alone is taken off; both servers run on this machine. ``SRC`` is the ``src``
+folder of another version, which does the same in the same run, command by command.
 """
 
 from __future__ import annotations
@@ -9,14 +10,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
-import subprocess
-import sys
 import tempfile
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from benchmarks.commands import Used, run
 from demo.servers import Dynalite, MariaDB, MySQL, SqlServer
 
 ROWS = 10  # of each table
@@ -33,9 +31,10 @@ COMMANDS = {
 @dataclass
 class Result:
     command: str
-    cpu_ms: float  # a table
+    version: str
+    cpu_ms: float  # of one more table
     wall_ms: float
-    peak_mb: int  # of any command so far
+    peak_mb: int
 
 
 def main() -> None:
@@ -43,22 +42,44 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--tables", type=int, default=500)
     parser.add_argument("--source", choices=("mariadb", "mysql"), default="mariadb")
+    parser.add_argument("--beside", type=Path, help="the src folder of another version")
     options = parser.parse_args()
     os.environ.update(AWS_ACCESS_KEY_ID="local", AWS_SECRET_ACCESS_KEY="local")
-    results = measured(MariaDB if options.source == "mariadb" else MySQL, options.tables)
+    versions = {"whimbrel": None} | ({"beside": options.beside.absolute()} if options.beside else {})
+    results = measured(MariaDB if options.source == "mariadb" else MySQL, options.tables, versions)
     print(json.dumps([asdict(each) for each in results], indent=2) if options.json else table(results, options.tables))
 
 
-def measured(kind: type[SqlServer], tables: int) -> list[Result]:
+def measured(kind: type[SqlServer], tables: int, versions: dict[str, Path | None]) -> list[Result]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with kind(folder / "source") as server, Dynalite(folder / "target") as endpoint:
-            database = server.new_database()
-            make_tables(server, database, tables)
-            project = folder / "whimbrel.toml"
-            project.write_text(project_text(server, database, endpoint.endpoint, tables), encoding="utf-8")
             os.environ["WHIMBREL_SOURCE_PASSWORD"] = server.password
-            return [run(command, project, tables) for command in COMMANDS]
+            alone = all_commands(server, endpoint.endpoint, folder / "alone", 1, versions)
+            many = all_commands(server, endpoint.endpoint, folder / "many", tables, versions)
+    return [one_more(*each, alone[each], many[each], tables) for each in many]
+
+
+def all_commands(
+    server: SqlServer, endpoint: str, folder: Path, tables: int, versions: dict[str, Path | None]
+) -> dict[tuple[str, str], Used]:
+    database = server.new_database()
+    make_tables(server, database, tables)
+    for version in versions:
+        project = folder / version / "whimbrel.toml"
+        project.parent.mkdir(parents=True)
+        text = project_text(server, database, endpoint, tables, target=f"{folder.name}-{version}-")
+        project.write_text(text, encoding="utf-8")
+    return {
+        (command, version): run(COMMANDS[command], folder / version / "whimbrel.toml", code)
+        for command in COMMANDS
+        for version, code in versions.items()
+    }
+
+
+def one_more(command: str, version: str, alone: Used, many: Used, tables: int) -> Result:
+    cpu, wall = ((more - one) / (tables - 1) * 1e3 for one, more in zip(alone[:2], many[:2], strict=True))
+    return Result(command, version, round(cpu, 2), round(wall, 2), many.peak_mb)
 
 
 def make_tables(server: SqlServer, database: str, tables: int) -> None:
@@ -71,27 +92,19 @@ def make_tables(server: SqlServer, database: str, tables: int) -> None:
         )
 
 
-def project_text(server: SqlServer, database: str, endpoint: str, tables: int) -> str:
+def project_text(server: SqlServer, database: str, endpoint: str, tables: int, target: str = "target") -> str:
     head = f'[source]\nurl = "{server.url(database)}"\n[target]\nendpoint = "{endpoint}"\nregion = "us-east-1"\n'
     rule = 'shape = "record"\npartition_key = { name = "id" }\n'
     return head + "".join(
-        f'[[table]]\nsource = "t{number}"\ntarget = "target{number}"\n{rule}' for number in range(tables)
+        f'[[table]]\nsource = "t{number}"\ntarget = "{target}{number}"\n{rule}' for number in range(tables)
     )
 
 
-def run(command: str, project: Path, tables: int) -> Result:
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    arguments = [sys.executable, "-m", "whimbrel", *COMMANDS[command], "--project", str(project)]
-    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{command}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
-    wall, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Result(command, round(cpu / tables * 1e3, 2), round(wall / tables * 1e3, 2), after.ru_maxrss // 1024)
-
-
 def table(results: list[Result], tables: int) -> str:
-    lines = [f"{f'{tables} tables of {ROWS} rows':<26}{'CPU ms a table':>16}{'wall ms a table':>17}{'peak MB':>9}"]
-    lines += [f"{each.command:<26}{each.cpu_ms:>16}{each.wall_ms:>17}{each.peak_mb:>9}" for each in results]
+    lines = [f"{f'one more of {tables} tables':<32}{'CPU ms':>8}{'wall ms':>9}{'peak MB of all':>16}"]
+    lines += [
+        f"{each.command:<12}{each.version:<20}{each.cpu_ms:>8}{each.wall_ms:>9}{each.peak_mb:>16}" for each in results
+    ]
     return "\n".join(lines)
 
 

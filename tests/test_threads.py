@@ -132,3 +132,31 @@ def test_an_error_of_one_that_is_cancelled_is_not_reported_as_lost() -> None:
         return lost
 
     assert asyncio.run(cancelled()) == []
+
+
+def test_at_once_is_beside_each_other_and_in_order() -> None:
+    together = threading.Barrier(threads.AT_ONCE)
+
+    def met(number: int) -> int:
+        together.wait(10)  # each waits for seven others
+        return 2 * number
+
+    items = range(2 * threads.AT_ONCE)
+    assert threads.at_once(met, items, "test") == [2 * number for number in items]
+    assert threads.at_once(str, [1], "test") == ["1"]
+    assert threads.at_once(str, [], "test") == []
+
+
+def test_at_once_ends_when_all_have_ended_and_says_what_failed() -> None:
+    failed, ended = threading.Event(), list[int]()
+
+    def do(number: int) -> None:
+        if number == 0:
+            failed.set()
+            raise ValueError("the first")
+        assert failed.wait(10)
+        ended.append(number)
+
+    with pytest.raises(ValueError, match="the first"):
+        threads.at_once(do, range(5), "test")
+    assert sorted(ended) == [1, 2, 3, 4]

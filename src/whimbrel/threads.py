@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar, TypeVarTuple
 
@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 A = TypeVarTuple("A")
 T = TypeVar("T")
+Item = TypeVar("Item")
 BEGINS_WITHIN = 5.0  # seconds
+AT_ONCE = 8
 
 
 class Thread(threading.Thread):
@@ -57,6 +59,30 @@ class Beside(Generic[T]):
             self._given.append(self._do())
         except BaseException as error:
             self._failure = error
+
+
+def at_once(do: Callable[[Item], T], items: Sequence[Item], name: str) -> list[T]:
+    """``do`` of each item, in up to AT_ONCE threads: for what waits for a disk, which makes many files durable in the
+    time that one takes. Returns when all have ended. Raises what the first of them raised.
+    """
+    if len(items) < 2:
+        return [do(item) for item in items]
+    made: list[T | None] = [None] * len(items)
+
+    def some(first: int) -> None:
+        for number in range(first, len(items), AT_ONCE):
+            made[number] = do(items[number])
+
+    started: list[Beside[None]] = []
+    try:
+        for first in range(min(AT_ONCE, len(items))):
+            started.append(Beside(partial(some, first), name))
+    finally:
+        for each in started:
+            each.join()
+    for each in started:
+        each.result()
+    return made  # type: ignore[return-value]  # each is there, or one of them has raised
 
 
 class Timer(Thread):
@@ -107,12 +133,6 @@ async def in_thread(do: Callable[[*A], T], *arguments: *A) -> T:
             await _waited(ended)
         ended.exception()  # has been seen
         raise
-
-
-async def in_threads(items: Iterator[T]) -> AsyncIterator[T]:
-    """A blocking iterator, advanced in a thread of its own each time."""
-    while (item := await in_thread(next, items, None)) is not None:
-        yield item
 
 
 async def _waited(ended: asyncio.Future[T]) -> None:

@@ -1,20 +1,31 @@
-"""How much memory a command takes."""
+"""How much memory a command takes, and that it works where it may not have more than some."""
 
 from __future__ import annotations
 
 import re
+import resource
 import threading
 from contextlib import suppress
 from pathlib import Path
 
 from tests.e2e.work import Work
 
+LIMIT = 400 << 20  # bytes
+
+
+def limited() -> None:
+    """What the process, and each of its workers, may have of its own: what it asks for counts, used or not. So it is
+    less than a container of so much memory would give. Of threads' stacks little is ever used: they are short.
+    """
+    resource.setrlimit(resource.RLIMIT_DATA, (LIMIT, LIMIT))
+    resource.setrlimit(resource.RLIMIT_STACK, (1 << 20, resource.RLIM_INFINITY))
+
 
 def peak(work: Work, *command: str, code: int = 0) -> float:
     """The most memory that the command had, in MB, with the most that each of its workers had. Its exit code must be
-    ``code``.
+    ``code``, and it is ``limited``.
     """
-    process = work.start(*command)
+    process = work.start(*command, preexec_fn=limited)
     peaks: dict[int, int] = {}
     ended = threading.Event()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from whimbrel import durable
 from whimbrel.errors import LogCorrupt, SchemaDrift, StateError
 from whimbrel.mysql.plan import PLAN_FILE, Plan
 from whimbrel.records import Column, Table
@@ -140,3 +141,17 @@ def test_bounds_of_0_1_0_that_do_not_meet_are_refused(tmp_path: Path) -> None:
         path.write_bytes(text)
         with pytest.raises(LogCorrupt, match="is damaged"):
             Plan(tmp_path)
+
+
+@pytest.mark.parametrize("left", [b"", b'{"format":"whimbrel-plan/2"', None])
+def test_its_name_is_durable_when_it_has_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: bytes | None
+) -> None:
+    """Also where a crash left the file before its name was."""
+    if left is not None:
+        (tmp_path / PLAN_FILE).write_bytes(left)
+    synced = list[Path]()
+    monkeypatch.setattr(durable, "sync_folder", synced.append)
+    monkeypatch.setattr("whimbrel.mysql.plan.sync_folder", synced.append)
+    Plan(tmp_path).begin(TABLE, KEY)
+    assert synced == [tmp_path]

@@ -17,6 +17,8 @@ from whimbrel.errors import IncompleteRead, UnsupportedSource
 from whimbrel.mysql import readers, reading, settings
 from whimbrel.mysql.connect import connect
 from whimbrel.mysql.points import count_rows
+from whimbrel.mysql.sessions import Sessions
+from whimbrel.records import Column, Table
 
 
 def cut_off(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
@@ -158,3 +160,18 @@ def test_settings_of_another_connection_are_no_more_than_a_first_try(
 def test_counted_by_a_query_of_its_own(shop: Shop) -> None:
     numbers(shop, 123)
     assert count_rows(shop.connection, shop.table()) == 123
+
+
+def test_tables_that_are_read_together_are_asked_about_at_once() -> None:
+    a, b, other = (Table("shop", name, (Column("id", "int"),), ("id",)) for name in ("a", "b", "other"))
+    first: Any = object()
+    second: Any = object()
+    with Sessions() as sessions:
+        assert sessions.facts(first, a) is not sessions.facts(first, a)
+        sessions.expect([a, b])
+        asked = sessions.facts(first, a)
+        assert sessions.facts(first, b) is asked
+        assert sessions.facts(first, other) is not asked
+        assert sessions.facts(second, a) is not asked, "the connection was made again"
+        sessions.expect([a, b])
+        assert sessions.facts(first, a) is not asked, "what was known is old"

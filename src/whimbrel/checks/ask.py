@@ -9,6 +9,7 @@ import pymysql
 
 from whimbrel.mysql.connect import Mysql, ServerInfo, patient, translate
 from whimbrel.mysql.errors import OUT_OF_TIME, code_of
+from whimbrel.mysql.facts import Facts
 
 
 class OutOfTime(Exception):
@@ -16,10 +17,12 @@ class OutOfTime(Exception):
 
 
 class TimedQueries:
-    """``seconds`` are for all questions together, from the first one on; 0 means no limit."""
+    """``seconds`` are for all questions together, from the first one on; 0 means no limit. ``facts`` were asked for
+    about several tables at once.
+    """
 
-    def __init__(self, connection: Mysql, info: ServerInfo, seconds: float) -> None:
-        self.connection = connection
+    def __init__(self, connection: Mysql, info: ServerInfo, seconds: float, facts: Facts | None = None) -> None:
+        self.connection, self.facts = connection, facts
         self._mariadb = info.flavor == "mariadb"
         self._seconds = seconds
         self._began: float | None = None

@@ -60,7 +60,7 @@ def _heaviest(
     """
     columns = [mapping.table.column(name) for name in names]
     within = ""
-    if not leading_index(queries.connection, mapping.table, names):
+    if not leading_index(queries.connection, mapping.table, names, queries.facts):
         bucket = f"MOD(CRC32(CONCAT_WS(x'00', {', '.join(as_bytes(quoted(name)) for name in names)})), {BUCKETS})"
         statement = f"SELECT {bucket} AS b, {weight} AS w FROM {scope.sql} GROUP BY b ORDER BY w DESC LIMIT {HEAVIEST}"
         heavy = [number for number, weighs in queries.rows(statement, mapping.source) if int(weighs) + ROOM >= least]

@@ -39,7 +39,7 @@ class _Question(NamedTuple):
 
 def key_findings(queries: TimedQueries, mapping: TableMapping, scope: Scope) -> KeyCounts:
     """One query for all doubts; one more for each that is confirmed."""
-    doubts = mapping.doubts() and mapping.doubts(unique_keys(queries.connection, mapping.table))
+    doubts = mapping.doubts() and mapping.doubts(unique_keys(queries.connection, mapping.table, queries.facts))
     questions = [*(_shared_keys(mapping, scope) if doubts else []), *_collation_equals(mapping, scope)]
     items = [_distinct(_item(mapping))] if mapping.shape == "group" else []
     asked = items + [each for question in questions for each in (question.many, question.few)]
@@ -61,7 +61,7 @@ def key_findings(queries: TimedQueries, mapping: TableMapping, scope: Scope) -> 
 
 def uncounted_findings(queries: TimedQueries, mapping: TableMapping) -> list[Finding]:
     """Where the server cannot count: what the mapping alone leaves in doubt."""
-    doubts = mapping.doubts() and mapping.doubts(unique_keys(queries.connection, mapping.table))
+    doubts = mapping.doubts() and mapping.doubts(unique_keys(queries.connection, mapping.table, queries.facts))
     code = "key-asserted" if mapping.rule.assert_unique else "key-unproven"
     return [finding(code, mapping.source, doubt) for doubt in doubts]
 

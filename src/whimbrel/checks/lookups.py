@@ -14,7 +14,7 @@ from whimbrel.mysql.schema import average_row_bytes
 
 def lookup_findings(queries: TimedQueries, mapping: TableMapping, scope: Scope, rows: int) -> Iterator[Finding]:
     """One for each way to another row. Raises OutOfTime."""
-    kept = rows * average_row_bytes(queries.connection, mapping.table) >> 20
+    kept = rows * average_row_bytes(queries.connection, mapping.table, queries.facts) >> 20
     for parent, by in dict.fromkeys((each.parent, each.by) for each in mapping.rule.lookups):
         names, there = ", ".join(map(quoted, by)), " AND ".join(f"{quoted(name)} IS NOT NULL" for name in by)
         most = queries.rows(

@@ -52,7 +52,7 @@ from whimbrel.migration.state import StateFolder
 from whimbrel.mysql.client import SourceConnection
 from whimbrel.mysql.connect import Mysql, connect, server_info
 from whimbrel.mysql.login import Peer
-from whimbrel.mysql.schema import estimated_rows
+from whimbrel.mysql.schema import estimated_rows, facts_of
 from whimbrel.project import Project
 
 if TYPE_CHECKING:
@@ -146,8 +146,9 @@ def _check_source(
     report.writes = recent_writes(project.source, by_name, log, limits.binlog_seconds)
     report.findings += write_findings(report.writes)
     info, estimates = server_info(connection), estimated_rows(connection, [each.table for each in mappings])
-    for mapping in mappings:
-        queries = TimedQueries(connection, info, limits.seconds)
+    names = [(mapping.table.schema, mapping.table.name) for mapping in mappings]
+    for mapping, facts in zip(mappings, facts_of(connection, names), strict=True):
+        queries = TimedQueries(connection, info, limits.seconds, facts)
         try:
             report.tables.append(_check_table(queries, mapping, limits, report, estimates[mapping.table.full_name]))
         except UnsupportedSource as error:  # a text that cannot be read exactly

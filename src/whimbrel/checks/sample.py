@@ -136,4 +136,5 @@ def group_condition(mapping: TableMapping, key: tuple[Value, ...]) -> str:
 
 
 def is_indexed(queries: TimedQueries, mapping: TableMapping) -> bool:
-    return any(leading_index(queries.connection, mapping.table, (name,)) for name in mapping.group_columns)
+    connection, table, facts = queries.connection, mapping.table, queries.facts
+    return any(leading_index(connection, table, (name,), facts) for name in mapping.group_columns)

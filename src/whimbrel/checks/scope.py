@@ -52,14 +52,16 @@ def scope_of(queries: TimedQueries, table: Table, estimate: int, limit: int) -> 
 
 def bearable_rows(queries: TimedQueries, table: Table) -> int:
     """How many rows fit in memory, by the server's estimate of their length."""
-    row_bytes = TEXT_TIMES * average_row_bytes(queries.connection, table) + VALUE_BYTES * len(table.columns)
+    row_bytes = TEXT_TIMES * average_row_bytes(queries.connection, table, queries.facts) + VALUE_BYTES * len(
+        table.columns
+    )
     return max(1, BYTES_AT_ONCE // row_bytes)
 
 
 def some_rows(queries: TimedQueries, table: Table, wanted: int) -> list[Row]:
     """``wanted`` rows at most, spread over the table if its key begins with a number, else its first."""
     conditions = _slices(queries, table, 1.0) or ["TRUE"]
-    names, _index = cutting_key(queries.connection, table, table.primary_key)
+    names, _index = cutting_key(queries.connection, table, table.primary_key, queries.facts)
     order = f" ORDER BY {', '.join(map(quoted, names))}" if names else ""
     rows: list[Row] = []
     for number, one in enumerate(conditions):
@@ -89,7 +91,7 @@ def _slices(queries: TimedQueries, table: Table, part: float) -> list[str]:
 
 def _first(queries: TimedQueries, table: Table, limit: int) -> str:
     """The condition for the first ``limit`` rows in the key's order; "" if the server cannot tell them apart."""
-    names, _index = cutting_key(queries.connection, table, table.primary_key)
+    names, _index = cutting_key(queries.connection, table, table.primary_key, queries.facts)
     if not names:
         return ""
     columns = [table.column(name) for name in names]

@@ -12,6 +12,7 @@ import shutil
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from whimbrel.checkpoint import TableProgress
@@ -27,6 +28,7 @@ from whimbrel.mysql.sessions import Sessions
 from whimbrel.mysql.snapshot import export_table, whole_file
 from whimbrel.project import Source
 from whimbrel.snapshot_files import Chunk
+from whimbrel.threads import at_once
 
 ROWS_TOGETHER, TABLES_TOGETHER = 50_000, 50  # that are exported between two proofs of the server
 
@@ -52,7 +54,7 @@ class Snapshot:
         self._kept = kept
         self._proved = proved
         self._mapping = mapping
-        self._table = mapping.table.stored
+        self.stored = mapping.table.stored
         self._folder = folder.export(mapping.source)
         self.checkpoints = checkpoints
         self._counts = progress.tables[mapping.source]
@@ -83,16 +85,17 @@ class Snapshot:
         """Whether everything is exported already."""
         if self.plan.table is None:
             self._folder.mkdir(parents=True)
-            self.plan.begin(self._table, chunk_key(self._mapping), self._progress.export)
+            self.plan.begin(self.stored, chunk_key(self._mapping), self._progress.export)
         return self.plan.exported
 
-    def read(self, server: str, sessions: Sessions) -> None:
-        """Export what has no rows in the plan, from ``server``, which is durable before a chunk is: a killed run leaves
-        chunks, and the server may have changed while it read them. Returns early when ``stop`` is set.
-        """
+    def note(self, server: str) -> None:
+        """Durable before a chunk is: a killed run leaves chunks, and the server may have changed while it read them."""
+        replace_file(self._read_from, server.encode())
+
+    def read(self, sessions: Sessions) -> None:
+        """Export what has no rows in the plan, from the server that was noted. Returns early when ``stop`` is set."""
         rows = self._rows = {}
         self._counts.exported_rows = sum(self.plan.rows.values())
-        replace_file(self._read_from, server.encode())
         self.checkpoints.keep()
 
         def count(more: int) -> None:
@@ -100,7 +103,7 @@ class Snapshot:
 
         export_table(
             self._source,
-            self._table,
+            self.stored,
             chunk_key(self._mapping),
             self._folder,
             done=frozenset(self.plan.rows),
@@ -111,14 +114,16 @@ class Snapshot:
             store=self._kept,
         )
 
-    def end(self) -> None:
+    def record(self) -> None:
         """The order matters: rows are recorded when their files are durable, and the server is known to be the one that
-        they were read from; the Checkpoint comes last.
+        they were read from. The Checkpoint comes last, in ``end``.
         """
         if self._rows is not None:
             self._read_from.unlink()
             self.plan = Plan(self._folder, self._kept)
             self.plan.record(self._rows)
+
+    def end(self) -> None:
         plan = self.plan
         if not plan.exported:
             found = f"{len(plan.rows)} of {len(plan.chunks)} planned chunks are exported, though the export ended"
@@ -171,7 +176,7 @@ class Snapshot:
         if self._read_from.exists() and self._read_from.read_text() != self._proved():
             return False
         self._take_stock(plan)
-        return plan.exported or plan.table == self._table
+        return plan.exported or plan.table == self.stored
 
     def _take_stock(self, plan: Plan) -> None:
         """Record what is there whole, forget what is gone and still has to be loaded."""
@@ -232,15 +237,19 @@ def read_together(snapshots: Sequence[Snapshot], proved: Callable[[], str]) -> N
     with checkpoints.together():
         for each in snapshots:
             each.look()
-    left = [each for each in snapshots if not each.begin()]
+    begun = at_once(Snapshot.begin, snapshots, "begin exports")
+    left = [each for each, whole in zip(snapshots, begun, strict=True) if not whole]
     if left:
         server = proved()
+        at_once(partial(Snapshot.note, server=server), left, "note the server")
         with Sessions() as sessions:  # all of them made after the proof
+            sessions.expect([each.stored for each in left])
             for each in left:
-                each.read(server, sessions)
+                each.read(sessions)
                 if each.stop.is_set():
                     return
         _refuse_moved(left, server, proved())
+    at_once(Snapshot.record, snapshots, "end exports")
     with checkpoints.together():
         for each in snapshots:
             each.end()

@@ -26,6 +26,7 @@ from whimbrel.migration.lineage import Lineage
 from whimbrel.migration.prepare import Prepared, lineage_of
 from whimbrel.migration.progress import Progress
 from whimbrel.migration.second_look import Applied, SecondLook
+from whimbrel.migration.snapshot import small_together
 from whimbrel.migration.state import StateFolder
 from whimbrel.migration.verified import Verified, read_verified, remove_verified, rules_now, targets_of, write_verified
 from whimbrel.migration.waivers import NONE, Waivers
@@ -50,12 +51,18 @@ def verify_all(
     state = StateFolder(prepared.project.state)
     began = _beginning(prepared)  # before either side is read
     lineage, reports = lineage_of(prepared), []
+    targets = by_target(list(prepared.mappings.values()))
+    rows = {name: sum(prepared.estimates[each.source] for each in mappings) for name, mappings in targets.items()}
     with closing(connect(prepared.project.source)) as connection, Sessions() as sessions:
-        for mappings in by_target(list(prepared.mappings.values())).values():
-            report = new_report(mappings)
-            look = _second_look(prepared, connection, mappings, wire, Applied(applied), stop, report, waivers, lineage)
-            first = FirstLook(look, connection, mappings, wire, state.verify, stop, progress, report, sessions)
-            reports.append(first.run(sum(prepared.estimates[each.source] for each in mappings)))
+        for some in small_together(list(targets), rows):
+            sessions.expect([each.table for target in some for each in targets[target]])
+            for target in some:
+                mappings = targets[target]
+                report = new_report(mappings)
+                applying = Applied(applied)
+                look = _second_look(prepared, connection, mappings, wire, applying, stop, report, waivers, lineage)
+                first = FirstLook(look, connection, mappings, wire, state.verify, stop, progress, report, sessions)
+                reports.append(first.run(rows[target]))
     if stop.is_set():
         return reports
     if not all(report.equal for report in reports):

@@ -15,6 +15,7 @@ from typing import Any
 from whimbrel.errors import UnsupportedSource
 from whimbrel.mysql.charsets import python_codec
 from whimbrel.mysql.connect import Mysql, quoted, translated
+from whimbrel.mysql.facts import Facts
 from whimbrel.mysql.schema import leading_index
 from whimbrel.mysql.types import decoded, literal, select_expression
 from whimbrel.records import Column, Table, Value
@@ -63,15 +64,17 @@ def plan(
         low = high
 
 
-def cutting_key(connection: Mysql, table: Table, key_columns: tuple[str, ...]) -> Cutting:
-    """The columns to cut by and the index that orders them; ((), "") when the table can only be read as a whole."""
+def cutting_key(connection: Mysql, table: Table, key_columns: tuple[str, ...], facts: Facts | None = None) -> Cutting:
+    """The columns to cut by and the index that orders them; ((), "") when the table can only be read as a whole.
+    ``facts`` may have been asked for beforehand.
+    """
     names = key_columns
     for position, name in enumerate(key_columns):
         if table.column(name).kind in UNORDERED:
             names = key_columns[:position]
             break
     while names:
-        if index := leading_index(connection, table, names):
+        if index := leading_index(connection, table, names, facts):
             return names, index
         names = names[:-1]
     return (), ""

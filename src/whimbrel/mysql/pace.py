@@ -61,7 +61,7 @@ class LoadGate:
 
     async def watch(self) -> None:
         """Open and shut the gate until cancelled. While the load cannot be known, the gate stays as it was."""
-        if not (self._source.max_threads_running or self._source.max_replica_lag):
+        if not self._is_limited:
             return
         try:
             while True:
@@ -72,6 +72,8 @@ class LoadGate:
 
     async def look(self) -> None:
         """Look at the load once. Raises PrivilegeError when the account may not ask for it."""
+        if not self._is_limited:
+            return
         try:
             self._set(await in_thread(self._overload))
         except SourceUnreachable as error:
@@ -92,8 +94,6 @@ class LoadGate:
     def _overload(self) -> str:
         """Why to pause, or ""."""
         most, longest = self._source.max_threads_running, self._source.max_replica_lag
-        if not (most or longest):
-            return ""
         if self._connection is None:
             self._connection = connect(self._source, read_timeout=10)
         if most:
@@ -107,6 +107,10 @@ class LoadGate:
             if lag > longest:
                 return f"replica lag is {lag:g} s, more than max_replica_lag = {longest:g}"
         return ""
+
+    @property
+    def _is_limited(self) -> bool:
+        return bool(self._source.max_threads_running or self._source.max_replica_lag)
 
     def _drop_connection(self) -> None:
         if self._connection is not None and self._connection.open:

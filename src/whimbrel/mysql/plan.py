@@ -104,8 +104,10 @@ class Plan:
         """
         if self.table is None:
             name = export or secrets.token_hex(8)
+            left_empty = self.path.exists()  # by a crash, which may have been before its name was durable
             self._append({"format": FORMAT, "export": name, "table": table_to_json(table), "key": list(key)})
-            sync_folder(self.path.parent)
+            if left_empty:
+                sync_folder(self.path.parent)
             return
         place, hint = str(self.path), f"Remove {self.path.parent} to export the table again from scratch"
         if self.key != key:

@@ -12,6 +12,7 @@ import contextlib
 import itertools
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 from asyncmy.cursors import SSCursor
@@ -29,7 +30,7 @@ from whimbrel.mysql.sessions import Sessions
 from whimbrel.project import Source
 from whimbrel.records import Row, Table
 from whimbrel.snapshot_files import Chunk
-from whimbrel.threads import in_thread, in_threads
+from whimbrel.threads import in_thread
 
 CHUNK_BYTES = 8 << 20  # what a chunk's rows may have by the server's estimate: a table of long rows has short chunks
 LEAST_ROWS = 32  # of a chunk, whatever that estimate says: after many deletions it is far too large
@@ -118,13 +119,13 @@ class TableReading(Generic[Done]):
         self.side = idle if idle is not None else await in_thread(connect, self.source)
         try:
             try:
-                await self._look_at_table()
+                self._look_at_table(sessions)
             except SourceUnreachable:
                 if idle is None:
                     raise
                 idle.close()  # it was lost since the last table
                 self.side = await in_thread(connect, self.source)
-                await self._look_at_table()
+                self._look_at_table(sessions)
             with contextlib.suppress(_Stopped):
                 await self._all_chunks(readers, waiting)
                 sessions.side, sessions.readers = self.side, readers
@@ -132,10 +133,12 @@ class TableReading(Generic[Done]):
             for connection in {self.side, self.look, *readers} - {None, sessions.side, *sessions.readers}:
                 connection.close()
 
-    async def _look_at_table(self) -> None:
-        self.cutting = cutting_key(self.side, self.table, self.key_columns)
+    def _look_at_table(self, sessions: Sessions) -> None:
+        """Nothing else runs beside the loop yet."""
+        facts = sessions.facts(self.side, self.table)
+        self.cutting = cutting_key(self.side, self.table, self.key_columns, facts)
         self.index = self.cutting[1]
-        row_bytes = await in_thread(average_row_bytes, self.side, self.table)
+        row_bytes = average_row_bytes(self.side, self.table, facts)
         self.chunk_rows = min(self.chunk_rows, max(LEAST_ROWS, CHUNK_BYTES // max(1, row_bytes)))
 
     async def _all_chunks(self, readers: list[Any], waiting: list[Chunk]) -> None:
@@ -167,7 +170,10 @@ class TableReading(Generic[Done]):
         failures = 0
         while not self.sinks.complete:
             try:
-                async for chunk in in_threads(self._new_chunks(self.side)):
+                chunks = self._new_chunks(self.side)
+                while not self.sinks.complete:
+                    chunk = await in_thread(partial(next, chunks, None))
+                    assert chunk is not None, "the last chunk has all keys that are left"
                     self.sinks.add(chunk)
                     failures = 0
                     await self.queue.put(chunk)

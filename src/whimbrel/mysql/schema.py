@@ -27,6 +27,7 @@ _INDEXES = Question(
     "INDEX_NAME = 'PRIMARY' DESC, INDEX_NAME, SEQ_IN_INDEX",
 )
 _ESTIMATE = Question("TABLE_ROWS", "TABLES", "TABLE_NAME")
+_ROW_BYTES = Question("AVG_ROW_LENGTH", "TABLES", "TABLE_NAME")
 
 
 def read_table(connection: Mysql, schema: str, name: str, facts: Facts | None = None) -> Table:
@@ -127,21 +128,17 @@ def estimated_rows(connection: Mysql, tables: Sequence[Table]) -> dict[str, int]
     return {name: int(rows[0]["TABLE_ROWS"] or 0) if rows else 0 for name, rows in found.items()}
 
 
-def average_row_bytes(connection: Mysql, table: Table) -> int:
-    """What a row takes at the server, by its own estimate; 0 when it has none."""
-    rows = rows_as_dicts(
-        connection,
-        "SELECT AVG_ROW_LENGTH AS estimate FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s",
-        (table.schema, table.name),
-    )
-    return int(rows[0]["estimate"] or 0) if rows else 0
+def average_row_bytes(connection: Mysql, table: Table, facts: Facts | None = None) -> int:
+    """What a row takes at the server, by its own estimate; 0 when it has none. ``facts`` as for ``read_table``."""
+    rows = _facts(connection, table, facts).of(_ROW_BYTES, table.schema, table.name)
+    return int(rows[0]["AVG_ROW_LENGTH"] or 0) if rows else 0
 
 
-def leading_index(connection: Mysql, table: Table, columns: tuple[str, ...]) -> str | None:
+def leading_index(connection: Mysql, table: Table, columns: tuple[str, ...], facts: Facts | None = None) -> str | None:
     """An ordered index that begins with ``columns`` in their whole length and one direction, or None. The primary key
-    goes first.
+    goes first. ``facts`` as for ``read_table``.
     """
-    for index, parts in _indexes_of(connection, table).items():
+    for index, parts in _indexes_of(connection, table, facts).items():
         leading = parts[: len(columns)]
         names = tuple(part["COLUMN_NAME"] for part in leading)
         whole = all(part["SUB_PART"] is None for part in leading)
@@ -178,9 +175,11 @@ def _own_spelling(connection: Mysql, schema: str, name: str) -> tuple[str, str]:
     return found[0]["in_schema"], found[0]["name"]
 
 
-def unique_keys(connection: Mysql, table: Table) -> list[tuple[str, ...]]:
-    """Every key that tells the table's rows apart: primary, or unique over whole columns without NULLs."""
-    return list(named_unique_keys(connection, table).values())
+def unique_keys(connection: Mysql, table: Table, facts: Facts | None = None) -> list[tuple[str, ...]]:
+    """Every key that tells the table's rows apart: primary, or unique over whole columns without NULLs. ``facts`` as
+    for ``read_table``.
+    """
+    return list(named_unique_keys(connection, table, facts).values())
 
 
 def named_unique_keys(connection: Mysql, table: Table, facts: Facts | None = None) -> dict[str, tuple[str, ...]]:
@@ -237,8 +236,11 @@ def _unique_keys(indexes: Mapping[str, list[Fact]], not_null: Collection[str]) -
 
 
 def _indexes_of(connection: Mysql, table: Table, facts: Facts | None = None) -> dict[str, list[Fact]]:
-    facts = facts or Facts(connection, [(table.schema, table.name)])
-    return _by_index(facts.of(_INDEXES, table.schema, table.name))
+    return _by_index(_facts(connection, table, facts).of(_INDEXES, table.schema, table.name))
+
+
+def _facts(connection: Mysql, table: Table, facts: Facts | None) -> Facts:
+    return facts or Facts(connection, [(table.schema, table.name)])
 
 
 def _by_index(facts: Iterable[Fact]) -> dict[str, list[Fact]]:

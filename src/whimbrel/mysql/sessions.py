@@ -5,10 +5,14 @@ small table.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
 from whimbrel.mysql.client import SourceConnection
+from whimbrel.mysql.connect import Mysql
+from whimbrel.mysql.facts import Facts
+from whimbrel.records import Table
 
 
 class Sessions:
@@ -20,6 +24,22 @@ class Sessions:
         self.loop = asyncio.Runner()
         self.side: SourceConnection | None = None
         self.readers: list[Any] = []
+        self._together: list[tuple[str, str]] = []
+        self._facts: tuple[Mysql, Facts] | None = None
+
+    def expect(self, tables: Sequence[Table]) -> None:
+        """These are read next, and soon: what information_schema says of them is asked for at once."""
+        self._together = [(table.schema, table.name) for table in tables]
+        self._facts = None
+
+    def facts(self, connection: Mysql, table: Table) -> Facts:
+        """What ``connection`` says of the table, and of those that are read with it."""
+        name = (table.schema, table.name)
+        if name not in self._together:
+            return Facts(connection, [name])
+        if self._facts is None or self._facts[0] is not connection:
+            self._facts = connection, Facts(connection, self._together)
+        return self._facts[1]
 
     def __enter__(self) -> Sessions:
         return self

@@ -94,7 +94,7 @@ class _Export:
             left.unlink()
         self._plan = Plan(self._folder, self._store)
         self._plan.begin(self._table, self._key_columns)
-        await self._reading.run(await in_thread(self._unfinished), sessions)
+        await self._reading.run(await in_thread(self._unfinished) if self._plan.chunks else [], sessions)
 
     @property
     def last(self) -> Chunk | None:

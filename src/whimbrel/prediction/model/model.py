@@ -12,7 +12,7 @@ import hashlib
 import math
 import sys
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -130,7 +130,7 @@ class Model:
         answer, scores = self._answer, self.scores(rows, unknown)
         return [answer(score) for score in scores]
 
-    def scores(self, rows: Sequence[Any], unknown: list[Found] | None = None) -> list[Any]:
+    def scores(self, rows: Iterable[Any], unknown: list[Found] | None = None) -> list[Any]:
         """Only the scores of ``predict``."""
         read, score = self._read, self._score  # type: ignore[attr-defined]
         found = []

@@ -28,13 +28,13 @@ RATE = 0.07
 
 def matrix(inputs: Sequence[Input], columns: Sequence[FeatureColumn]) -> Array:
     """A column for each input, as the module's head says."""
-    made = []
-    for each, column in zip(inputs, columns, strict=True):
+    made = np.empty((len(columns[0].places), len(inputs)))
+    for number, (each, column) in enumerate(zip(inputs, columns, strict=True)):
         if each.type == CATEGORY:
-            made.append(np.where(column.places < each.known, column.places, NAN))
+            made[:, number] = np.where(column.places < each.known, column.places, NAN)
         else:
-            made.append(column.amounts)
-    return np.stack(made, 1)
+            made[:, number] = column.amounts
+    return made
 
 
 def search(data: Array, target: Array, weights: Array | None, kind: str, parts: Sequence[Split], seed: int) -> Choice:

@@ -27,7 +27,7 @@ LEAST_SEEN = 10  # a category of fewer training rows is "other", whose weight an
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """One column as its distinct values and, for each row, which of them it has."""
+    """One column as its distinct values and, for each row, which of them it has: a 32-bit number, as Arrow has it."""
 
     name: str
     distinct: list[Any]
@@ -59,7 +59,7 @@ def read_values(table: pa.Table, name: str) -> Values:
     if not pa.types.is_dictionary(column.type):
         column = pc.dictionary_encode(column, null_encoding="encode")
     indices = pc.fill_null(column.indices, len(column.dictionary)).to_numpy(zero_copy_only=False)
-    return Values(name, [*column.dictionary.to_pylist(), None], indices.astype(np.int64))
+    return Values(name, [*column.dictionary.to_pylist(), None], indices.astype(np.int32))
 
 
 def learn_inputs(kind: str, values: Values, order: Array, reach: float = np.inf, amount: float = 1.0) -> list[Input]:
@@ -103,7 +103,7 @@ def encode(each: Input, values: Values, *, fill: float) -> FeatureColumn:
         except (ValueError, TypeError, OverflowError):
             raise _misfit(each.column, "a finite number" if each.type == NUMBER else "a string", value) from None
     amounts = np.array([amount for amount, _ in pairs])[values.codes]
-    return FeatureColumn(amounts, np.array([place for _, place in pairs], dtype=np.int64)[values.codes])
+    return FeatureColumn(amounts, np.array([place for _, place in pairs], dtype=np.int32)[values.codes])
 
 
 def _learn_number(values: Values, reach: float, amount: float, part: str = "") -> Input:
@@ -183,3 +183,13 @@ def _misfit(name: str, wanted: str, value: Any) -> TrainingError:
 def take(values: Sequence[Values], rows: Array) -> list[Values]:
     """The same rows of several columns."""
     return [each.take(rows) for each in values]
+
+
+def objects(values: Sequence[Values], rows: Array) -> Array:
+    """These rows as a request would have them: an array of objects, a column for each input."""
+    made = np.empty((len(rows), len(values)), dtype=object)
+    for number, each in enumerate(values):
+        distinct = np.empty(len(each.distinct), dtype=object)
+        distinct[:] = each.distinct
+        made[:, number] = distinct[each.codes[rows]]
+    return made

@@ -14,6 +14,8 @@ from whimbrel.prediction.train.feature_columns import Array
 from whimbrel.project.predict import ModelRule
 
 FOLDS = 3
+SEARCHED_ROWS = 100_000
+LEAST_OF_A_CLASS = 1_000
 
 
 class Split(NamedTuple):
@@ -61,6 +63,25 @@ def labelled_rows(rule: ModelRule, table: pa.Table, least: int = 20) -> Array:
             hint="Give the target's name as it stands in the data set, or wait until more outcomes are known.",
         )
     return rows
+
+
+def searched(target: Array, classes: int, rule: ModelRule) -> tuple[slice, list[Split]]:
+    """The rows to choose on, and their folds: of a large table one row in so many, in order, as a setting that is best
+    for SEARCHED_ROWS is so for more. ``target`` is of ``classes``, 0 for numbers. Without folds if not even all rows
+    have every class in each of them.
+    """
+    for step in sorted({max(1, len(target) // SEARCHED_ROWS), 1}, reverse=True):
+        some = slice(None, None, step) if step > 1 else slice(None)
+        found = target[some]
+        parts = folds(len(found), rule, found if classes else None)
+        if not classes or all(np.bincount(found[part.fit], minlength=classes).min() >= _least(step) for part in parts):
+            return some, parts
+    return slice(None), []
+
+
+def _least(step: int) -> int:
+    """Rows of the rarest class in each fold: of a part of the rows enough to choose by."""
+    return LEAST_OF_A_CLASS if step > 1 else 1
 
 
 def folds(rows: int, rule: ModelRule, labels: Array | None) -> list[Split]:

@@ -13,7 +13,7 @@ import numpy as np
 from whimbrel.prediction.model.features import NUMBER, Input
 from whimbrel.prediction.model.model import Model
 from whimbrel.prediction.train import linear, metrics
-from whimbrel.prediction.train.feature_columns import Array, FeatureColumn, Values
+from whimbrel.prediction.train.feature_columns import Array, FeatureColumn, Values, objects
 from whimbrel.prediction.train.search import in_parallel, loss
 
 ALONE_AUC, ALONE_SKILL = 0.95, 0.8  # an attribute alone that is as good as this has probably seen the outcome
@@ -26,14 +26,17 @@ QUESTION = "is it known when a prediction is asked for? If not, exclude it."
 PRIOR = 10.0  # rows of the base rate that stand beside each place's own
 
 
-def importance(model: Model, rows: Array, target: Array, seed: int) -> list[dict[str, Any]]:
+def importance(
+    model: Model, values: Sequence[Values], numbers: Array, target: Array, seed: int
+) -> list[dict[str, Any]]:
     """By how much the loss rises when one column is shuffled over a sample of rows, the largest first.
 
-    ``rows`` is an array of objects, with the model's columns. ``share`` is of all rises.
+    ``values`` are the model's columns, ``numbers`` those of the rows, ``target`` their outcomes. ``share`` is of all
+    rises.
     """
     draw = np.random.default_rng(seed)
-    sample = draw.permutation(len(rows))[:SAMPLE]
-    rows, target = rows[sample], target[sample]
+    sample = draw.permutation(len(numbers))[:SAMPLE]
+    rows, target = objects(values, numbers[sample]), target[sample]
     before = score_loss(model.kind, target, model.scores(rows.tolist()))
     rises = []
     for number in range(len(model.columns)):

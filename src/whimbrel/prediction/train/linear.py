@@ -31,18 +31,18 @@ def matrix(inputs: Sequence[Input], columns: Sequence[FeatureColumn]) -> Any:
     """A sparse row for each row: a one at each input's place, and the scaled amounts of numbers."""
     import scipy.sparse as sparse
 
-    rows, parts, data, offset = len(columns[0].places), [], [], 0
-    for each, column in zip(inputs, columns, strict=True):
-        parts.append(column.places + offset)
-        data.append(np.ones(rows))
+    numbers = [number for number, each in enumerate(inputs) if each.type == NUMBER]
+    rows, width, offset = len(columns[0].places), len(inputs) + len(numbers), 0
+    data, places = np.ones((rows, width)), np.empty((rows, width), np.int32)  # what there is most of in memory
+    for number, (each, column) in enumerate(zip(inputs, columns, strict=True)):
+        np.add(column.places, offset, out=places[:, number])
         offset += each.places
-    for each, column in zip(inputs, columns, strict=True):
-        if each.type == NUMBER:
-            parts.append(np.full(rows, offset))
-            data.append((column.amounts - each.mean) / each.scale)
-            offset += 1
-    starts = np.arange(rows + 1) * len(parts)
-    return sparse.csr_matrix((np.stack(data, 1).ravel(), np.stack(parts, 1).ravel(), starts), shape=(rows, offset))
+    for at, number in enumerate(numbers, len(inputs)):
+        data[:, at] = (columns[number].amounts - inputs[number].mean) / inputs[number].scale
+        places[:, at] = offset
+        offset += 1
+    starts = np.arange(rows + 1) * width
+    return sparse.csr_matrix((data.ravel(), places.ravel(), starts), shape=(rows, offset))
 
 
 def search(data: Any, target: Array, weights: Array | None, kind: str, parts: Sequence[Split], seed: int) -> Choice:

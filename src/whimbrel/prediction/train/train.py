@@ -8,8 +8,10 @@ serve it is what scores the hold-out.
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +32,11 @@ from whimbrel.prediction.train.feature_columns import (
     Values,
     encode,
     learn_inputs,
+    objects,
     read_values,
     take,
 )
-from whimbrel.prediction.train.holdout import folds, judged, labelled_rows, split
+from whimbrel.prediction.train.holdout import Split, judged, labelled_rows, searched, split
 from whimbrel.prediction.train.search import Choice, class_weights
 from whimbrel.prediction.train.targets import TargetValues, class_numbers, numbers, read_target
 from whimbrel.prediction.train.usable import flat_table, usable
@@ -43,6 +46,7 @@ LEARNERS: dict[str, Any] = {"linear": linear, "boosted": boosted}
 REPORT_FILE = "report.html"
 SCORE_BINS = 10
 CHECKED_ROWS = 200
+SCORED_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +104,8 @@ def train(rule: ModelRule, table: pa.Table, *, manifest_id: str, as_of: str, fol
         as_of=as_of,
         digest="unsaved",
     )
-    seen = _objects(take(data.values, parts.fit))
-    _check_export(model, seen, sums)
-    model, curves = _judge(model, data, parts.held, inside, seen)
+    _check_export(model, data.values, parts.fit, sums)
+    model, curves = _judge(model, data, parts)
     base = _base(kind, learned.target, data.target.values[parts.held] if len(parts.held) else learned.target, labels)
     facts = _facts(rule, data, learned, parts.fit, parts.held, choice, inside, model, base)
     if rule.refit and len(parts.held):
@@ -128,8 +131,7 @@ def scored(model: Model, table: pa.Table) -> tuple[Array, Array]:
     table = flat_table(table, model.ignored)
     found = read_values(table, model.target).take(rows)
     target = numbers(found) if model.kind == "regression" else class_numbers(found, model.labels)
-    objects = _objects([read_values(table, name).take(rows) for name in model.columns])
-    return np.array(model.scores(objects.tolist()), dtype=float), target
+    return _scores(model, [read_values(table, name) for name in model.columns], rows), target
 
 
 def model_path(folder: Path, version: str) -> Path:
@@ -167,16 +169,17 @@ def _learn(rule: ModelRule, data: _Data, rows: Array) -> _Learned:
 def _choose(rule: ModelRule, data: _Data, learned: _Learned) -> tuple[Choice, Calibration, float, Metrics]:
     """Setting, calibration and threshold from the folds, and the figures of the folds' own scores."""
     kind, labels = data.target.kind, data.target.labels
-    parts = folds(len(learned.target), rule, learned.target if kind != "regression" else None)
-    if kind != "regression" and any(len(np.unique(learned.target[part.fit])) < len(labels) for part in parts):
+    some, parts = searched(learned.target, len(labels), rule)
+    if not parts:
         raise TrainingError(
             f"some outcomes of {rule.target!r} are too rare, or too late, to be learned from earlier rows",
             place=f"model {rule.name}",
             hint="Wait until there are more of them, or leave their rows out.",
         )
+    weights = None if learned.weights is None else learned.weights[some]
     search = LEARNERS[rule.learner].search
-    choice: Choice = search(learned.matrix, learned.target, learned.weights, kind, parts, rule.seed)
-    target = learned.target[judged(parts)]
+    choice: Choice = search(learned.matrix[some], learned.target[some], weights, kind, parts, rule.seed)
+    target = learned.target[some][judged(parts)]
     calibration = calibrate.fit(rule.calibration, kind, choice.margins, target)
     scores = calibrate.scores(kind, calibration, choice.margins)
     limit = threshold.choose(rule.threshold, target, scores) if kind == "binary" else 0.5
@@ -189,13 +192,11 @@ def _fit(rule: ModelRule, kind: str, learned: _Learned, choice: Choice) -> tuple
     return fitted, sums
 
 
-def _judge(model: Model, data: _Data, held: Array, inside: Metrics, seen: Array) -> tuple[Model, report.Curves]:
+def _judge(model: Model, data: _Data, parts: Split) -> tuple[Model, report.Curves]:
     """The model with the figures of the hold-out, or of the folds where nothing is held out, and its scores' spread."""
-    if not len(held):
-        scores = np.array(model.scores(seen.tolist()), dtype=float)
-        return _with_spread(model, scores), report.Curves()
-    objects = _objects(take(data.values, held))
-    scores, target = np.array(model.scores(objects.tolist()), dtype=float), data.target.values[held]
+    if not len(parts.held):
+        return _with_spread(model, _scores(model, data.values, parts.fit)), report.Curves()
+    scores, target = _scores(model, data.values, parts.held), data.target.values[parts.held]
     figures = _figures(model.kind, target, scores, model.threshold, model.labels)
     return _with_spread(replace(model, metrics=figures), scores), report.curves(model.kind, target, scores)
 
@@ -213,7 +214,7 @@ def _facts(
 ) -> dict[str, Any]:
     rows = held if len(held) else fit
     values = take(data.values, fit)
-    rises = leakage.importance(model, _objects(take(data.values, rows)), data.target.values[rows], rule.seed)
+    rises = leakage.importance(model, data.values, rows, data.target.values[rows], rule.seed)
     by_itself = leakage.alone(model.kind, learned.inputs, learned.columns, learned.target)
     suspects = leakage.suspects(by_itself, rises)
     lost = leakage.lost_without(model.kind, learned.inputs, learned.columns, learned.target, suspects)
@@ -245,7 +246,7 @@ def _refit(rule: ModelRule, data: _Data, model: Model, choice: Choice, rows: Arr
     learned = _learn(rule, data, rows)
     fitted, sums = _fit(rule, model.kind, learned, choice)
     fresh = replace(model, inputs=learned.inputs, parameters=fitted)
-    _check_export(fresh, _objects(take(data.values, rows)), sums)
+    _check_export(fresh, data.values, rows, sums)
     return fresh
 
 
@@ -270,21 +271,18 @@ def _base(kind: str, fitted: Array, target: Array, labels: tuple[str, ...]) -> M
     return _figures(kind, target, scores, 0.5, labels)
 
 
-def _objects(values: list[Values]) -> Array:
-    """The rows as a request would have them: an array of objects, a column for each input."""
-    made = np.empty((len(values[0].codes), len(values)), dtype=object)
-    for number, each in enumerate(values):
-        distinct = np.empty(len(each.distinct), dtype=object)
-        distinct[:] = each.distinct
-        made[:, number] = distinct[each.codes]
-    return made
+def _scores(model: Model, values: Sequence[Values], rows: Array) -> Array:
+    """Of the rows of these numbers. A row takes far more memory than its score: some are made at a time."""
+    some = (rows[first : first + SCORED_AT_ONCE] for first in range(0, len(rows), SCORED_AT_ONCE))
+    scored_rows = chain.from_iterable(objects(values, each).tolist() for each in some)
+    return np.array(model.scores(scored_rows), dtype=float)
 
 
-def _check_export(model: Model, rows: Array, sums: Array) -> None:
+def _check_export(model: Model, values: Sequence[Values], rows: Array, sums: Array) -> None:
     """Our own scorer must give what the fitted estimator gives. Raises TrainingError where it does not."""
     plain = compile_scorer(model.kind, model.inputs, model.parameters, Calibration())
     wanted = calibrate.scores(model.kind, Calibration(), sums[:CHECKED_ROWS])
-    found = np.array([plain(row) for row in rows[:CHECKED_ROWS].tolist()])
+    found = np.array([plain(row) for row in objects(values, rows[:CHECKED_ROWS]).tolist()])
     if not np.allclose(found, wanted, rtol=1e-6, atol=1e-9):
         raise TrainingError(
             "the exported model does not give the same answers as the fitted one",
