@@ -196,6 +196,23 @@ def test_a_row_that_an_expression_fails_on_is_a_dead_letter(row: Row, expression
     assert [fault.source_key for fault in faults] == [{"id": row[0]}]
 
 
+def test_a_computed_attribute_may_be_binary() -> None:
+    binary = {"types": {"x": "B"}}
+    assert given(columns={"x": "token"}, **binary)[0] == {"pk": {"S": "7"}, "x": {"B": "Af8="}}
+    assert given(columns={"x": "name"}, **binary)[0] == {"pk": {"S": "7"}, "x": {"B": "Qm9i"}}
+    item, reasons = given(columns={"x": "id"}, **binary)
+    assert item is None
+    assert reasons == ["column 'x' is 7, and its type is B: only text and binary are"]
+
+
+def test_what_is_not_there_is_compared_with_nothing() -> None:
+    nothing = (7, None, *ROW[2:])
+    assert made("decimal_cmp(total, '1')", nothing) == {"NULL": True}
+    assert made("decimal_add('1', total)", nothing) == {"NULL": True}
+    assert made("decimal_cmp(total, '12.5')") == {"N": "0"}
+    assert "binary has no text" in given(columns={"x": "digits_randomize(token)"})[1][0]
+
+
 def test_a_filter_keeps_what_is_true() -> None:
     for condition, kept in (("id > 5", True), ("id > 9", False), ("name", False), ("NULL", False), ("ratio", True)):
         item, reasons = given(filter=condition)

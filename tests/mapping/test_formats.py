@@ -118,6 +118,7 @@ def test_what_a_format_cannot_carry_is_a_dead_letter_by_name(template: str, valu
     ("template", "reason"),
     [
         ("${id:10d}", "has the format '10d', which is not known"),
+        ("${day:%Y:-%m}", "has a '%' in the text for NULL, which begins at the first ':-'"),
         ("${id:00d}", "which is not known"),
         ("${id:}", "column 'id:'"),
         ("${day:%Y-%q}", "which is not known"),
@@ -324,3 +325,63 @@ def test_what_a_format_loses_is_an_obstacle_of_the_way_back() -> None:
     [found] = inverse_of(mapping, Filled()).obstacles
     assert (found.column, found.reason) == ("at", "excluded, and it makes the item's key")
     assert not inverse_of(mapping_of("id at", "${at:%Y-%m-%d}", "${id:08d}", key="id"), Filled()).obstacles
+
+
+def computed(template: str, expression: str, *row: Value) -> tuple[str, list[str]]:
+    """The text of a template over the computed column ``c`` of a row (id, name, real, blob), or why there is none."""
+    table = Table("shop", "t", tuple(COLUMNS[name] for name in ("id", "name", "real", "blob")), ("id",))
+    rule = TableRule("t", "ttt", "record", KeyRule("p", template), columns={"c": expression}, assert_unique=True)
+    puts, faults = compile_mapping(rule, table).put_items([row])
+    return puts[0].key["p"]["S"] if puts else "", [fault.reason for fault in faults]
+
+
+def test_a_format_takes_a_computed_value_as_the_column_kind_that_it_is() -> None:
+    assert computed("${id}#${c:upper}", "name || '-' || real", 1, "a", 0.1, b"") == ("1#A-0.1", [])
+    assert computed("${id}#${c:lower}", "real", 1, "a", 1e22, b"") == ("1#1e+22", [])
+    assert computed("${id}#${c:03d}", "id + 1", 1, "a", 0.1, b"") == ("1#002", [])
+
+
+@pytest.mark.parametrize(
+    ("template", "expression", "reason"),
+    [
+        ("${id}#${c:03d}", "name", "column 'c' is 'a', and its format takes an integer"),
+        ("${id}#${c:03d}", "real", "column 'c' is 1.0, and its format takes an integer"),
+        ("${id}#${c}", "blob", "a computed column is binary, which has no text"),
+    ],
+)
+def test_a_computed_value_that_a_template_cannot_have_is_a_dead_letter(
+    template: str, expression: str, reason: str
+) -> None:
+    assert computed(template, expression, 1, "a", 1.0, b"\0") == ("", [reason])
+
+
+@pytest.mark.parametrize(
+    ("template", "good", "value", "others"),
+    [
+        ("${key:uuid}", UUID, uuid.UUID(UUID).bytes, ["no", UUID.upper(), UUID.replace("-", ""), UUID[:-1]]),
+        ("${day:%Y%m%d.%Y}", "20260102.2026", "2026-01-02", ["20260102.2027", "20260102.202", "20260102_2026"]),
+        ("${at3:%Y-%m-%d %H%M%S%f}", "2026-01-02 030405678000", "2026-01-02 03:04:05.678", ["2026-01-02 030405678001"]),
+    ],
+)
+def test_a_text_that_no_row_has_is_nobodys_key(template: str, good: str, value: Value, others: list[str]) -> None:
+    (column,) = parse(template).columns
+    table = Table("shop", "t", (COLUMNS[column],), (column,))
+    mapping = compile_mapping(TableRule("t", "ttt", "record", KeyRule("p", template), assert_unique=True), table)
+    assert keys_of(mapping, good) == [(value,)]
+    assert [text for text in others if keys_of(mapping, text)] == []
+
+
+def keys_of(mapping: TableMapping, text: str) -> list[Row]:
+    """None where the text cannot be one of the template's."""
+    try:
+        return list(mapping.source_keys({"p": {"S": text}}))
+    except MappingError:
+        return []
+
+
+def test_a_text_for_null_may_be_as_long_as_the_format_or_not() -> None:
+    columns = {"day": COLUMNS["day"]}
+    alike, other = parse("${day:%Y%m%d:-00000000}"), parse("${day:%Y%m%d:-none}")
+    assert apart(alike, columns, parse("#${day:%Y%m%d}"), columns)
+    assert not apart(alike, columns, parse("${day:%Y%m%d}"), columns)
+    assert not apart(other, columns, parse("${day:%Y%m%d}"), columns)

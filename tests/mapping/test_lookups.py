@@ -77,6 +77,40 @@ def test_what_cannot_be_looked_up_is_refused_by_name(lookup: LookupRule, reason:
     assert reason in refusal(looking(lookup))
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "reason"),
+    [
+        (
+            Column("ref", "double"),
+            Column("id", "double", False),
+            "double is not a kind of key that can be looked up by",
+        ),
+        (
+            Column("ref", "decimal", precision=6, scale=2),
+            Column("id", "decimal", False, precision=6, scale=3),
+            "they have 2 and 3 fractional digits",
+        ),
+        (
+            Column("ref", "binary", length=4, type_name="varbinary(4)"),
+            Column("id", "binary", False, length=4, type_name="binary(4)"),
+            "they are varbinary(4) and binary(4)",
+        ),
+    ],
+)
+def test_columns_that_are_not_read_alike_are_not_looked_up_by(one: Column, other: Column, reason: str) -> None:
+    """Equal values of them would not be the same value."""
+    customer = replace(CUSTOMER, columns=(other, *CUSTOMER.columns[1:]))
+    orders = replace(ORDERS, columns=(*ORDERS.columns, one))
+    rule = looking(replace(NAME, by=("ref",)))
+    parents = {
+        "shop.customer": Parent((CUSTOMERS,), customer, customer),
+        "shop.orders": Parent((rule,), orders, orders),
+    }
+    with pytest.raises(MappingError, match="'ref' and shop.customer.id cannot be compared") as raised:
+        Versions(rule, orders, parents=parents).of(orders)
+    assert reason in str(raised.value)
+
+
 def test_a_masked_column_is_not_looked_up_as_it_is() -> None:
     customers = replace(CUSTOMERS, mask={"name": "hash"})
     assert "mask 'customer_name' here" in refusal(RULE, customers)

@@ -126,6 +126,37 @@ def test_the_rows_that_are_shown_have_one_key_and_the_advice_helps(a: str, b: st
     assert not may_meet(*changed(one, other))
 
 
+def keyed(table: Table, column: str, kind: str) -> TableMapping:
+    rule = TableRule(table.full_name, "one", "record", KeyRule("pk", f"${{{column}}}", kind), assert_unique=True)
+    return compile_mapping(rule, table)
+
+
+def test_tables_in_two_targets_never_meet() -> None:
+    one = keyed(TABLE, "i", "N")
+    assert may_meet(one, keyed(OTHER, "i", "N"))
+    assert not may_meet(one, replace_target(keyed(OTHER, "i", "N")))
+
+
+def replace_target(mapping: TableMapping) -> TableMapping:
+    return compile_mapping(replace(mapping.rule, target="two"), mapping.table)
+
+
+def test_numbers_that_meet_are_shown_and_no_small_change_tells_them_apart() -> None:
+    one, other = keyed(TABLE, "i", "N"), keyed(OTHER, "u", "N")
+    pair = pair_of(one, other)
+    assert pair
+    assert pair.one["i"] == pair.other["u"] == int(pair.key["pk"]["N"])
+    assert smallest_change(one, other) == []
+    assert "give both a key of type 'S' that begins with a text of its own" in meeting(one, other)
+
+
+def test_binary_keys_that_may_meet_are_said_without_an_example() -> None:
+    one, other = keyed(TABLE, "b", "B"), keyed(OTHER, "b", "B")
+    assert may_meet(one, other)
+    assert pair_of(one, other) is None
+    assert "give both a key of type 'S'" in meeting(one, other)
+
+
 def changed(one: TableMapping, other: TableMapping) -> list[TableMapping]:
     """As the advice has them."""
     found = []
