@@ -106,7 +106,7 @@ def test_columns_that_are_not_read_alike_are_not_looked_up_by(one: Column, other
         "shop.customer": Parent((CUSTOMERS,), customer, customer),
         "shop.orders": Parent((rule,), orders, orders),
     }
-    with pytest.raises(MappingError, match="'ref' and shop.customer.id cannot be compared") as raised:
+    with pytest.raises(MappingError, match=r"'ref' and shop\.customer\.id cannot be compared") as raised:
         Versions(rule, orders, parents=parents).of(orders)
     assert reason in str(raised.value)
 
