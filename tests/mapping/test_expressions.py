@@ -197,7 +197,7 @@ def test_a_row_that_an_expression_fails_on_is_a_dead_letter(row: Row, expression
 
 
 def test_a_computed_attribute_may_be_binary() -> None:
-    binary = {"types": {"x": "B"}}
+    binary: dict[str, Any] = {"types": {"x": "B"}}
     assert given(columns={"x": "token"}, **binary)[0] == {"pk": {"S": "7"}, "x": {"B": "Af8="}}
     assert given(columns={"x": "name"}, **binary)[0] == {"pk": {"S": "7"}, "x": {"B": "Qm9i"}}
     item, reasons = given(columns={"x": "id"}, **binary)
