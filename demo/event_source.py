@@ -136,5 +136,6 @@ class EventSource:
                 "sequenceNumber": record["SequenceNumber"],
                 "partitionKey": record["PartitionKey"],
                 "data": b64encode(record["Data"]).decode(),
+                "approximateArrivalTimestamp": record["ApproximateArrivalTimestamp"].timestamp(),
             },
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from whimbrel.checks.engines import NAMES, Engines, Measured, TableWork, engines
 from whimbrel.kinesis.packed import Interval
 from whimbrel.mapping.versions import Versions
 from whimbrel.migration.pack import Packer
+from whimbrel.migration.send import MARK_RECORDS, MARK_SECONDS, REST_SECONDS
 from whimbrel.project.table import SHAPES
 from whimbrel.records import Change, Commit, Position
 
@@ -109,14 +111,17 @@ def test_a_quiet_table_pays_for_the_stream_alone() -> None:
     assert cost(found, "function") == pytest.approx(seconds * 0.5 * 0.0000133334 + seconds / 1e6 * 0.20)
 
 
-def test_one_change_a_second_pays_for_its_markers() -> None:
-    """33 records of a KB a second: what the sender puts while there are changes."""
+def test_one_change_a_second_pays_for_few_markers() -> None:
+    """A record of a KB a second, a tenth of a marker with it, and 32 markers every half a minute."""
     found, seconds = of(changes=1.0), HOURS * 3600
-    gb = 33 * 1024 * seconds / 2**30
-    kept = 33 * 1024 * 48 * 3600 / 2**30
+    records = 1 + 0.1 + 32 / 30
+    gb = records * 1024 * seconds / 2**30
+    kept = records * 1024 * 48 * 3600 / 2**30
     assert cost(found, "stream on demand") == pytest.approx(HOURS * 0.04 + gb * 0.12 + kept * 0.10)
-    assert cost(found, "stream of shards: 1") == pytest.approx(HOURS * 0.035 + 33 * seconds / 1e6 * 0.014)
-    assert cost(found, "table of marks") == pytest.approx(2 * 32 * seconds / 1e6 * 0.625)
+    assert cost(found, "stream of shards: 1") == pytest.approx(HOURS * 0.035 + records * seconds / 1e6 * 0.014)
+    marks = cost(found, "table of marks")
+    assert marks == pytest.approx(2 * 32 * (1 - math.exp(-records / 32)) * seconds / 1e6 * 0.625)
+    assert marks < 7.0
 
 
 def test_what_a_load_costs_elsewhere() -> None:
@@ -137,24 +142,30 @@ def test_without_a_price_there_is_none() -> None:
     assert all(each.note for each in elsewhere.costs)
 
 
-@pytest.mark.parametrize("each_second", [20, 5_000])
-def test_the_traffic_is_that_of_the_sender(each_second: int) -> None:
-    """By the packer itself, fed every fiftieth of a second for two seconds."""
+@pytest.mark.parametrize(("each_second", "seconds"), [(20, 60), (5_000, 2)])
+def test_the_traffic_is_that_of_the_sender(each_second: int, seconds: int) -> None:
+    """By the packer itself, fed every fiftieth of a second; markers come when the sender would put them."""
     head = Interval("0123456789abcdef", "0123456789abcdef01234567", 1_700_000_000_000, 0, 0, 0)
     packer = Packer({RECORD.source: Versions(RECORD, TABLE)}, lambda _: "0" * 24, head, 0.0, "packed", 1 << 20)
-    encode, written = change_encoder(TABLE), [each for each in changes(2 * each_second) if isinstance(each, Change)]
+    encode = change_encoder(TABLE)
+    written = [each for each in changes(seconds * each_second) if isinstance(each, Change)]
     lines = [encode(each) for each in written]
-    sizes, step = [], max(1, each_second // 50)
+    sizes, step, marked, since = list[int](), max(1, each_second // 50), 0, 0
     for start in range(0, len(written), step):
         batch: list[Change | Commit] = [*written[start : start + step], Commit(Position("b", 4), 1.7e9)]
         packer.pack(batch, [line.rstrip(b"\n") for line in lines[start : start + step]], lambda: 0.0)
-        if start + step in (each_second, 2 * each_second):
+        found = [len(record.data) for record in packer.take()]
+        since += len(found)
+        waited = (start + step) / each_second - marked
+        if waited >= REST_SECONDS or (waited >= MARK_SECONDS and since >= MARK_RECORDS):
             packer.mark()
-        sizes += [len(record.data) for record in packer.take()]
-    found = traffic(each_second, lines[:1000])
-    assert found.records == pytest.approx(len(sizes) / 2, rel=0.15)
-    assert found.size == pytest.approx(sum(sizes) / 2, rel=0.2)
-    assert found.billed == pytest.approx(sum(-(-size // 1024) * 1024 for size in sizes) / 2, rel=0.2)
+            found += [len(record.data) for record in packer.take()]
+            marked, since = round((start + step) / each_second), 0
+        sizes += found
+    flow = traffic(each_second, lines[:1000])
+    assert flow.records == pytest.approx(len(sizes) / seconds, rel=0.15)
+    assert flow.size == pytest.approx(sum(sizes) / seconds, rel=0.2)
+    assert flow.billed == pytest.approx(sum(-(-size // 1024) * 1024 for size in sizes) / seconds, rel=0.2)
 
 
 def test_check_says_it(on_mariadb: Case) -> None:

@@ -24,6 +24,7 @@ def streamed(tmp_path: Path, kinesalite: Kinesalite, dynalite: Dynalite) -> Iter
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is waited for on purpose is waited for a moment only."""
     monkeypatch.setattr(send, "MARK_SECONDS", 0.05)
+    monkeypatch.setattr(send, "MARK_RECORDS", 1)
     monkeypatch.setattr(send, "PROBE_SECONDS", 0.2)
     monkeypatch.setattr(send, "LOOK_SECONDS", 0.02)
     monkeypatch.setattr(send, "CLOCK_SECONDS", 0.0)

@@ -5,19 +5,20 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
 from tests.migration.applied import COLUMNS, RULES, TABLES
 from whimbrel.changelog.record import change_encoder
-from whimbrel.errors import TargetError
 from whimbrel.kinesis.lanes import LANES, lane_of
 from whimbrel.kinesis.packed import Interval, Numbered, changes_of, unpack
 from whimbrel.kinesis.settings import table_from_line
 from whimbrel.mapping.versions import Versions
+from whimbrel.migration import pack
 from whimbrel.migration.pack import Packer
 from whimbrel.project import KeyRule
-from whimbrel.records import Change, Column, Commit, Position, Table
+from whimbrel.records import Change, Column, Commit, Fault, Position, Table
 
 AT = Position("bin.000001", 4)
 HEAD = Interval("m", "s", 1, 0, 0, 0)
@@ -44,6 +45,12 @@ class Packed:
         faults = self.packer.pack(batch, lines, lambda: ahead)
         self.take()
         return [fault.reason for fault in faults]
+
+    def fault(self, changes: list[Change], time: float) -> list[Fault]:
+        lines = [change_encoder(each.table)(each).rstrip(b"\n") for each in changes]
+        faults = self.packer.pack([*changes, commit(time)], lines, lambda: 0.0)
+        self.take()
+        return faults
 
     def take(self) -> None:
         for record in self.packer.take():
@@ -117,10 +124,56 @@ def test_a_record_has_one_version_of_a_table() -> None:
     assert len(packed.heads[lane(1)]) == 2
 
 
-def test_a_change_that_no_record_takes_is_said_with_its_table() -> None:
-    noise = random.Random(2).randbytes(4_000).hex()
-    with pytest.raises(TargetError, match=r"shop\.one: change 1 takes .* update-max-record-size"):
-        Packed(most=1000).pack([Change(TABLES[0], None, (1, noise, 1), AT), commit(1.0)])
+def noise(size: int) -> str:
+    return random.Random(size).randbytes(size // 2).hex()
+
+
+@pytest.mark.parametrize("form", ["packed", "post"])
+def test_a_change_that_no_record_takes_is_a_dead_letter_of_each_of_its_items(form: str) -> None:
+    """Without its row, which may be as large: the item is read from the source when it is retried."""
+    packed = Packed(form, most=4_000)
+    changes = [
+        Change(TABLES[0], None, (1, "a", 1), AT),
+        Change(TABLES[0], (1, "a", 1), (2, noise(8_000), 1), AT),
+        Change(TABLES[0], None, (3, "b", 1), AT),
+    ]
+    faults = packed.fault(changes, 1.0)
+    assert [(each.table, each.source_key, each.item_key, each.change) for each in faults] == [
+        ("shop.one", {}, {"pk": {"S": key}}, None) for key in ("1", "2")
+    ]
+    assert {each.reason for each in faults} == {faults[0].reason}
+    assert "bytes, and a record of the stream 4,000 at most" in faults[0].reason
+    packed.packer.mark()
+    packed.take()
+    assert sorted(each.number for some in packed.found.values() for each in some) == [1, 3]
+    for heads in packed.heads.values():
+        assert (heads[0].after, heads[-1].to) == (0, 3)
+        assert all(one.to == other.after for one, other in pairwise(heads))
+
+
+def test_a_change_that_the_functions_memory_does_not_take_is_a_dead_letter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packed it is small, and unpacked it is not."""
+    monkeypatch.setattr(pack, "LINE_BYTES", 2 << 20)
+    [fault] = Packed().fault([Change(TABLES[0], None, (1, "x" * (2 << 20), 1), AT)], 1.0)
+    assert "and the function takes 2,097,152 at most" in fault.reason
+
+
+def test_large_changes_have_a_record_each() -> None:
+    """Each fits, and two of them would not."""
+    packed = Packed()
+    changes = [Change(TABLES[0], None, (1, noise(size), 1), AT) for size in (100, 700_000, 600_000, 400_000, 300_000)]
+    assert packed.pack([*changes, commit(1.0)]) == []
+    assert [len(head.numbers) for head in packed.heads[lane(1)]] == [1, 1, 1, 1, 1]
+    assert [each.change for each in packed.found[lane(1)]] == changes
+
+
+def test_a_record_names_the_tables_that_it_has_changes_of_alone() -> None:
+    packed = Packed()
+    keys = [next(key for key in range(99) if lane(key) == number) for number in (3, 5)]
+    packed.pack(
+        [Change(table, None, (key, "a", 1), AT) for key, table in zip(keys, TABLES, strict=False)] + [commit(1.0)]
+    )
+    assert [list(packed.heads[number][0].tables) for number in (3, 5)] == [[each.full_name] for each in TABLES[:2]]
 
 
 def test_a_marker_comes_again_when_it_is_asked_for() -> None:
@@ -128,7 +181,17 @@ def test_a_marker_comes_again_when_it_is_asked_for() -> None:
     packed.pack([Change(TABLES[0], None, (1, "a", 1), AT), commit(1.0)])
     packed.packer.mark()
     packed.packer.mark()
-    packed.packer.mark(again=True)
+    packed.packer.probe(range(LANES))
     packed.take()
     assert {len(heads) for heads in packed.heads.values()} == {2}
     assert {(heads[-1].after, heads[-1].to) for heads in packed.heads.values()} == {(1, 1)}
+
+
+def test_a_lane_that_has_passed_its_last_change_has_everything() -> None:
+    """Without a marker: what it needs is told by the changes that were packed for it."""
+    packed = Packed()
+    packed.pack([Change(TABLES[0], None, (key, "a", 1), AT) for key in (1, 2, 1)] + [commit(1.0)])
+    needed = {lane(1): 3, lane(2): 2}
+    assert list(packed.packer.needed) == [needed.get(number, 0) for number in range(LANES)]
+    packed.packer.mark()
+    assert list(packed.packer.needed) == [needed.get(number, 0) for number in range(LANES)]

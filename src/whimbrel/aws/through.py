@@ -20,6 +20,7 @@ from whimbrel.aws.forms import (
     sub,
     text,
 )
+from whimbrel.function.metrics import DIMENSION, METRICS, NAMESPACE
 from whimbrel.project import Stream
 
 HANDLER = "whimbrel.function.handler.handler"
@@ -29,7 +30,8 @@ MEMORY = 512  # MB, for batches of BATCH records
 BATCH = 100
 RETENTION_HOURS = 72
 LOG_DAYS = 30
-LATE_MS = 5 * 60 * 1000  # the age of a record from which on the function is behind
+LATE_MS = 5 * 60 * 1000  # the age of a record, or of a change, from which on the function is behind
+CUT_OFF = 10  # batches in five minutes that were not done in time
 _DAYS = 24 * 60 * 60
 
 CONDITIONS = {
@@ -56,6 +58,9 @@ def parameters(stream: Stream) -> Resource:
         "ShardCount": number("Shards of a provisioned stream; 0 for an on-demand one", 0, 0, 32),
         "RetentionHours": number(
             "Hours that the stream keeps records; what it loses is sent again", RETENTION_HOURS, 24, 8760
+        ),
+        "BatchingSeconds": number(
+            "Seconds that records may wait for others: fewer invocations, a longer lag", 0, 0, 300
         ),
         "MaximumRetries": number("Retries of a failed batch; -1 until its records expire", -1, -1, 10000),
         "AlarmTopicArn": perhaps("SNS topic for the alarms; empty for none"),
@@ -127,6 +132,7 @@ def _mapping() -> Resource:
         "EventSourceArn": arn("Stream"),
         "StartingPosition": "TRIM_HORIZON",
         "BatchSize": BATCH,
+        "MaximumBatchingWindowInSeconds": ref("BatchingSeconds"),
         "ParallelizationFactor": 1,  # a lane has one order
         "FunctionResponseTypes": ["ReportBatchItemFailures"],
         "BisectBatchOnFunctionError": True,
@@ -138,12 +144,17 @@ def _mapping() -> Resource:
 def _alarms() -> Resource:
     function = [{"Name": "FunctionName", "Value": ref("Function")}]
     queue = [{"Name": "QueueName", "Value": {"Fn::GetAtt": ["FailedBatches", "QueueName"]}}]
+    stream = [{"Name": DIMENSION, "Value": ref("StreamName")}]
     visible = "ApproximateNumberOfMessagesVisible"
+    lag, letters, stopped = (METRICS[name][0] for name in ("lag", "letters", "stopped_early"))
     return {
         "Late": _alarm("The function is behind the stream", "AWS/Lambda", "IteratorAge", function, "Maximum", LATE_MS),
         "Failing": _alarm("The function fails", "AWS/Lambda", "Errors", function, "Sum", 0),
         "Throttled": _alarm("The function is not started", "AWS/Lambda", "Throttles", function, "Sum", 0),
         "GivenUp": _alarm("Batches were given up", "AWS/SQS", visible, queue, "Maximum", 0),
+        "Behind": _alarm("Changes are written late", NAMESPACE, lag, stream, "Maximum", LATE_MS),
+        "Refused": _alarm("Changes became dead letters", NAMESPACE, letters, stream, "Sum", 0),
+        "CutOff": _alarm("Batches are not done in time", NAMESPACE, stopped, stream, "Sum", CUT_OFF),
     }
 
 

@@ -15,7 +15,7 @@ from whimbrel.checks.following import MONTH
 from whimbrel.kinesis.lanes import LANES
 from whimbrel.kinesis.packed import Interval, pack
 from whimbrel.migration.pack import RECORD_BYTES
-from whimbrel.migration.send import MARK_SECONDS, POLL_SECONDS
+from whimbrel.migration.send import MARK_RECORDS, MARK_SECONDS, POLL_SECONDS, REST_SECONDS
 
 # µs of one core, by the shape of the table.
 # A document is a row and an item, as a record is.
@@ -162,13 +162,13 @@ def _changes(known: Measured) -> float:
 
 def traffic(changes: float, lines: Sequence[bytes]) -> Traffic:
     """Of so many ``changes`` a second, like those that ``lines`` has. The sender closes the records of all lanes each
-    time that it has read the log, and puts a marker into each while there are changes.
+    time that it has read the log, and now and then puts a marker into each while there are changes.
     """
     if not changes or not lines:
         return Traffic(0.0, 0.0, 0.0, 0.0)
-    markers = min(LANES / MARK_SECONDS, LANES * changes)
     records = min(changes, LANES / POLL_SECONDS)
     records = max(records, changes * sum(map(len, lines)) / len(lines) / RECORD_BYTES)
+    markers = LANES * min(1 / MARK_SECONDS, records / MARK_RECORDS + 1 / REST_SECONDS, changes)
     marker, size = len(_record([])), _record_size(lines, changes / records)
     return Traffic(
         records + markers,
@@ -224,7 +224,9 @@ def _shards(flow: Traffic, shards: int, prices: Mapping[str, float]) -> float | 
 
 
 def _marks(flow: Traffic, prices: Mapping[str, float]) -> float | None:
-    return _sum(prices, {"write_million": 2 * min(LANES, flow.records) * MONTH / 1e6})
+    """Two writes for each lane of which a record comes within a second: of random ones, not all 32 have one."""
+    lanes = LANES * (1 - math.exp(-flow.records / LANES))
+    return _sum(prices, {"write_million": 2 * lanes * MONTH / 1e6})
 
 
 def _function(known: Measured, shards: int, prices: Mapping[str, float]) -> EngineCost:

@@ -31,6 +31,10 @@ class RateLimiter:
             self._free_at = start + units / self.rate
         return max(0.0, start - now)
 
+    def debt(self) -> float:
+        """Seconds until all units that were taken are within the cap."""
+        return max(0.0, self._free_at - time.monotonic()) if self.rate else 0.0
+
 
 class Backoff:
     """Waits of random length, their upper bound doubled by each failure ("full jitter").

@@ -87,16 +87,19 @@ class Writer:
         before: Callable[[Sequence[ItemOperation]], object] = lambda operations: None,
         astray: Callable[[Sequence[ItemOperation]], object] = lambda operations: None,
         limit: ConcurrencyLimit | None = None,
+        pace: RateLimiter | None = None,
     ) -> None:
         """``stop``, when set, makes ``write`` stop retrying, pacing and what it has not begun. ``before`` is called
         with the operations of a ``write`` before anything of it is sent, and may raise. ``astray`` is called, in any
         thread, with operations of which a call had no answer: it may still arrive, however they end. ``limit``
-        is that of an earlier Writer, which continues with what that has found out.
+        is that of an earlier Writer, which continues with what that has found out; so is ``pace``, where the target's
+        own cap is not the one to keep to.
         """
         self._before = before
         self._astray = astray
         self._limit = limit or ConcurrencyLimit(target.concurrency)
-        self._calls = RetryingClient(wire, RateLimiter(target.max_write_units), self._limit, stop or threading.Event())
+        pace = pace or RateLimiter(target.max_write_units)
+        self._calls = RetryingClient(wire, pace, self._limit, stop or threading.Event())
         self._at_once = AtOnce[Sequence[ItemOperation], list[Rejected]](self._write_job, self._limit)
         self._own = {"items": 0, "unprocessed": 0, "rejected": 0, "held": 0}
         self._held_taken = 0

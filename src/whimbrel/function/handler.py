@@ -12,6 +12,7 @@ from typing import Any
 
 from whimbrel.function.invocation import Invocation
 from whimbrel.function.known import Known
+from whimbrel.function.metrics import line_of
 from whimbrel.memory import few_collections
 from whimbrel.project import Target
 
@@ -22,7 +23,11 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Raises what makes all of the batch come again: what no deadline ends, such as a missing permission."""
     left = context.get_remaining_time_in_millis() / 1000
     with few_collections():
-        return Invocation(_known(), event["Records"], left).run()
+        invocation = Invocation(_known(), event["Records"], left)
+        try:
+            return invocation.run()
+        finally:
+            print(line_of(invocation.stream, invocation.done).decode(), flush=True)
 
 
 @cache

@@ -11,6 +11,7 @@ from whimbrel.dynamodb.limit import ConcurrencyLimit
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.errors import UserError
 from whimbrel.kinesis.control import ControlTable
+from whimbrel.kinesis.lanes import LANES
 from whimbrel.kinesis.settings import settings_from_json, table_from_line
 from whimbrel.mapping.family import compile_family
 from whimbrel.mapping.versions import Versions
@@ -23,12 +24,13 @@ MOST_SETTINGS = 8  # an environment that lives for weeks sees few of them
 
 class Works(NamedTuple):
     """What the function works by; ``versions`` are by their rule's name, ``limit`` is how many calls at once
-    have turned out well.
+    have turned out well, ``lane_units`` the write units a second of each lane, 0 without a cap.
     """
 
     began: float
     limit: ConcurrencyLimit
     versions: Mapping[str, Versions]
+    lane_units: float = 0.0
 
 
 class Known:
@@ -81,4 +83,5 @@ def _compiled(data: bytes) -> Works:
         said = "; ".join(map(str, family.faults))
         hint = "Deploy the function of the version of whimbrel that sends the changes."
         raise UserError(f"the rules do not fit the tables: {said}", place="settings", hint=hint)
-    return Works(settings.began, ConcurrencyLimit(settings.concurrency), family.versions)
+    limit = ConcurrencyLimit(settings.concurrency)
+    return Works(settings.began, limit, family.versions, settings.max_write_units / LANES)

@@ -30,12 +30,13 @@ class SourceTable(NamedTuple):
 
 class FunctionSettings(NamedTuple):
     """``began`` is when the migration did, in seconds since the epoch; ``concurrency`` how many calls of one invocation
-    may be under way at once.
+    may be under way at once; ``max_write_units`` the cap of all of them together, a second, 0 for none.
     """
 
     began: float
     concurrency: int
     sources: tuple[SourceTable, ...]
+    max_write_units: float = 0.0
 
 
 def settings_to_json(settings: FunctionSettings) -> bytes:
@@ -67,7 +68,8 @@ def settings_from_json(data: bytes) -> FunctionSettings:
         )
         for source in fields["sources"]
     )
-    return FunctionSettings(fields["began"], fields["concurrency"], sources)
+    units = fields.get("max_write_units", 0.0)  # a sender of an earlier version refused a cap
+    return FunctionSettings(fields["began"], fields["concurrency"], sources, units)
 
 
 def table_from_line(line: bytes) -> Table:

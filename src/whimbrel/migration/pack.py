@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
 from whimbrel.changelog.record import table_line
-from whimbrel.errors import TargetError
 from whimbrel.item import key_id
 from whimbrel.kinesis.lanes import LANES, lane_of, lane_of_id, partition_key
 from whimbrel.kinesis.packed import POST, Interval, pack, post_event
@@ -19,16 +18,19 @@ from whimbrel.mapping.versions import Versions
 from whimbrel.records import Change, Commit, Fault, Row, Table
 
 RECORD_BYTES = 512 << 10  # of the lines of one record, before they are compressed; a single line may be longer
+LINE_BYTES = 16 << 20  # of a single line: the function has it in memory several times
+HEAD_BYTES = 4 << 10  # that a record of one change has beside its line, at most
 
 
 class _Filling:
     """What one lane's next record has so far."""
 
-    __slots__ = ("changes", "size")
+    __slots__ = ("changes", "size", "tables")
 
     def __init__(self) -> None:
         self.changes: list[tuple[int, float, bytes]] = []  # number, time and line
         self.size = 0
+        self.tables: dict[str, str] = {}
 
 
 class Packer:
@@ -56,11 +58,14 @@ class Packer:
         self._most = most
         self._number = head.to
         self._after = [head.to] * LANES
+        self._needed = [head.to] * LANES
         self._lanes = [_Filling() for _ in range(LANES)]
         self._records: list[LaneRecord] = []
-        self._tables: dict[str, Table] = {}  # in force now, by their names
+        self._tables: dict[str, tuple[Table, str]] = {}  # in force now, with their digests, by their names
+        self._refused: list[Fault] = []
         self._keys: dict[str, set[bytes]] = {}  # of the items that are changed, by target table
         self._noted: set[bytes]  # those of the table that is packed now
+        self._table: tuple[str, str]  # its name and digest
         self._mapping: TableMapping
         self._of_key: Callable[[Row], Any]
         self._others: list[TableMapping] = []  # of the same table
@@ -70,13 +75,18 @@ class Packer:
         """Of the last change that was packed."""
         return self._number
 
+    @property
+    def needed(self) -> Sequence[int]:
+        """Of each lane, the number of its last change: whoever has passed that has everything up to ``number``."""
+        return self._needed
+
     def pack(
         self, batch: Sequence[Change | Commit], lines: Sequence[bytes], time_ahead: Callable[[], float]
     ) -> list[Fault]:
         """Take what was read from the log, with the lines of its changes. ``time_ahead`` says when the transaction that
         is cut off was committed.
 
-        The faults are of changes that no item's key belongs to, and so no lane.
+        The faults are of changes that no item's key belongs to, and so no lane, and of those that no record takes.
         """
         faults: list[Fault] = []
         table: Table | None = None
@@ -91,21 +101,27 @@ class Packer:
             if after is not None and new is None:
                 faults += self._without_key(self._mapping, change, number, time)
             if old is not None:
-                self._add(old, number, time, line)
+                self._add(old, change, time, line)
             if new is not None and new != old:
-                self._add(new, number, time, line)
+                self._add(new, change, time, line)
             if self._others:
                 faults += self._add_for_others({old, new}, change, time, line)
         for lane in range(LANES):
             if self._lanes[lane].changes:
                 self._seal(lane, self._number)
-        return faults
+        refused, self._refused = self._refused, []
+        return faults + refused
 
-    def mark(self, *, again: bool = False) -> None:
-        """A marker for each lane that does not have everything yet; with ``again`` for each lane."""
+    def mark(self) -> None:
+        """A marker for each lane whose last record is not up to ``number``."""
         for lane in range(LANES):
-            if again or self._after[lane] < self._number:
+            if self._after[lane] < self._number:
                 self._seal(lane, self._number)
+
+    def probe(self, lanes: Iterable[int]) -> None:
+        """A marker for each of ``lanes``, whatever it has."""
+        for lane in lanes:
+            self._seal(lane, self._number)
 
     def take(self) -> list[LaneRecord]:
         """The records made since this was called last."""
@@ -143,7 +159,7 @@ class Packer:
             for lane in {old, new} - lanes - {None}:
                 assert lane is not None
                 lanes.add(lane)
-                self._add(lane, self._number, time, line)
+                self._add(lane, change, time, line)
         return faults
 
     def _without_key(self, mapping: TableMapping, change: Change, number: int, time: float) -> list[Fault]:
@@ -164,39 +180,57 @@ class Packer:
         # all columns count.
         own = () if self._mapping.seen.changed else self._mapping.group_columns
         self._of_key = itemgetter(*(table.index(column) for column in own or table.names))
-        if self._tables.get(name) is table:
-            return
-        for lane in range(LANES):  # a record has one version of each table
-            if self._lanes[lane].changes:
-                self._seal(lane, self._number)
-        self._tables[name] = table
-        self._head = self._head._replace(tables={**self._head.tables, name: self._put_table(table_line(table))})
+        known, digest = self._tables.get(name, (None, ""))
+        if known is not table:
+            for lane in range(LANES):  # a record has one version of each table
+                if self._lanes[lane].changes:
+                    self._seal(lane, self._number)
+            digest = self._put_table(table_line(table))
+            self._tables[name] = table, digest
+        self._table = name, digest
 
-    def _add(self, lane: int, number: int, time: float, line: bytes) -> None:
-        filling = self._lanes[lane]
-        filling.changes.append((number, time, line))
+    def _add(self, lane: int, change: Change, time: float, line: bytes) -> None:
+        if len(line) + HEAD_BYTES > self._most and self._refuse(lane, change, time, line):
+            return
+        if len(line) > RECORD_BYTES // 2 and self._lanes[lane].changes:  # alone: together they may be too large
+            self._seal(lane, self._needed[lane])
+        self._needed[lane] = self._number
+        filling, (name, digest) = self._lanes[lane], self._table
+        filling.changes.append((self._number, time, line))
         filling.size += len(line)
+        filling.tables[name] = digest
         if filling.size >= RECORD_BYTES or self._form == POST:
-            self._seal(lane, number)
+            self._seal(lane, self._number)
 
     def _seal(self, lane: int, to: int) -> None:
         filling, self._lanes[lane] = self._lanes[lane], _Filling()
         after, self._after[lane] = self._after[lane], to
-        numbers, times, lines = zip(*filling.changes, strict=True) if filling.changes else ((), (), ())
-        head = self._head._replace(lane=lane, after=after, to=to, numbers=numbers, times=times)
-        if not lines:
-            head = head._replace(tables={})
-        data = post_event(head, lines[0] if lines else b"") if self._form == POST else pack(head, lines)
-        if len(data) + len(partition_key(lane)) > self._most:
-            raise self._too_large(head, len(data))
-        self._records.append(LaneRecord(lane, data))
+        self._records.append(LaneRecord(lane, self._data(lane, after, to, filling)))
 
-    def _too_large(self, head: Interval, size: int) -> TargetError:
-        return TargetError(
-            f"change {head.numbers[0]:,} takes {size:,} bytes, and a record of the stream {self._most:,} at most",
-            place=", ".join(head.tables),
-            hint="Let the stream take larger records (aws kinesis update-max-record-size), up to 4 MiB.",
-        )
+    def _data(self, lane: int, after: int, to: int, filling: _Filling) -> bytes:
+        numbers, times, lines = zip(*filling.changes, strict=True) if filling.changes else ((), (), ())
+        head = self._head._replace(lane=lane, after=after, to=to, numbers=numbers, times=times, tables=filling.tables)
+        return post_event(head, lines[0] if lines else b"") if self._form == POST else pack(head, lines)
+
+    def _refuse(self, lane: int, change: Change, time: float, line: bytes) -> bool:
+        """Whether no record takes the change: then its items in the lane are dead letters, without its row."""
+        alone = _Filling()
+        alone.changes, alone.tables = [(self._number, time, line)], dict([self._table])
+        size = len(self._data(lane, self._number, self._number, alone)) + len(partition_key(lane))
+        if size <= self._most and len(line) <= LINE_BYTES:
+            return False
+        reason = f"the change takes {size:,} bytes, and a record of the stream {self._most:,} at most"
+        if size <= self._most:
+            reason = f"the change has {len(line):,} bytes, and the function takes {LINE_BYTES:,} at most"
+        for mapping in (self._mapping, *self._others):
+            keys = [mapping.item_key(row) for row in (change.before, change.after) if row is not None]
+            provenance = of_change(change, self._number, time, self._began) if mapping.change_metadata else None
+            self._refused += [
+                Fault(mapping.source, reason, {}, key, None, provenance)
+                for number, key in enumerate(keys)
+                if key is not None and lane_of(key) == lane and key not in keys[:number]
+            ]
+        return True
 
 
 def _timed(batch: Sequence[Change | Commit], time_ahead: Callable[[], float]) -> Iterator[tuple[Change, float]]:

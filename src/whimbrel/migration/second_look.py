@@ -40,6 +40,10 @@ BYTES_AT_ONCE = 8 << 20  # of the items that are looked at together
 FIRST_GROUPS = 50  # items of several rows, of which nobody knows yet how many
 CONFIRMATIONS = 3  # times a difference must be seen with the source standing still
 ATTEMPTS = 40
+PLAIN_ATTEMPTS = 5  # of these: whatever changes less often than they take is settled by them
+HOT_ITEMS = 50  # that are watched together
+WATCH_SECONDS = 0.005  # between looks at them
+HOT_BYTES = 8 << 20  # of what they were meanwhile; what they are beyond it is not noted
 APPLIER_PATIENCE = 60.0  # seconds without any movement of the applied Position
 READERS = 8  # of the target, at most
 
@@ -51,6 +55,17 @@ class Applied(NamedTuple):
 
     now: Callable[[], Position | None]
     still: Position | None = None
+
+
+class _Sides(NamedTuple):
+    """Of some keys, by ``key_id``: what the source's rows made when they were read, which of them cannot be mapped,
+    what the target had later, and what else the rows made in between, as far as it was seen.
+    """
+
+    expected: dict[bytes, Item]
+    unmappable: set[bytes]
+    found: dict[bytes, Item]
+    meanwhile: dict[bytes, list[Item | None]]
 
 
 class SecondLook:
@@ -113,54 +128,85 @@ class SecondLook:
         return max(1, min(most if of_one else FIRST_GROUPS, BYTES_AT_ONCE // max(1, row)))
 
     def _settle(self, keys: list[Item]) -> None:
-        """Read ``keys`` again on both sides until each is equal, or different while its source stood still."""
+        """Read ``keys`` again on both sides until each is equal, or different while its source stood still.
+
+        An item that always changes is watched: the target must have what the source had since the look at it began.
+        """
         seen: dict[bytes, int] = {}
-        for attempt in range(ATTEMPTS):
+        keys = self._tried(keys, seen, PLAIN_ATTEMPTS, watch=False)
+        watch = all(each.invertible for each in self._mappings)  # else each look reads the whole table
+        at_once = HOT_ITEMS if watch else max(1, len(keys))
+        for start in range(0, len(keys), at_once):
+            some = keys[start : start + at_once]
+            for key in self._tried(some, seen, ATTEMPTS - PLAIN_ATTEMPTS, watch=watch):
+                if not self._stop.is_set():
+                    self._report.note(Difference(self._sources, "unsettled", key, None, None))
+
+    def _tried(self, keys: list[Item], seen: dict[bytes, int], attempts: int, *, watch: bool) -> list[Item]:
+        """Those of ``keys`` that are still open. ``seen`` counts how often each differed while it stood still."""
+        for attempt in range(attempts):
             if not keys or self._stop.is_set():
-                return
+                break
             if attempt:
                 self._stop.wait(min(0.05 * attempt, 1.0))
             try:
-                (expected, unmappable), found = self._both_sides(keys)
+                sides = self._both_sides(keys, watch=watch)
             except MappingError:  # rare: the rest at the next attempt
                 keys = [key for key in keys if self._has_way_back(key)]
                 continue
-            keys = [
-                key
-                for key, text in ((key, key_id(key)) for key in keys)
-                if text in unmappable or not self.same(expected.get(text), found.get(text))
-            ]
-            if not keys:
-                return
-            again, _ = self._source_items(keys)
-            open_keys = []
-            for key in keys:
-                text = key_id(key)
-                if self.same(expected.get(text), again.get(text)):
-                    seen[text] = seen.get(text, 0) + 1
-                    if seen[text] >= CONFIRMATIONS:
-                        self._report_difference(key, expected.get(text), found.get(text), text in unmappable)
-                        continue
-                open_keys.append(key)
-            keys = open_keys
-        for key in keys:
-            self._report.note(Difference(self._sources, "unsettled", key, None, None))
+            keys = self._still_open([key for key in keys if not self._are_equal(key_id(key), sides)], sides, seen)
+        return keys
 
-    def _both_sides(self, keys: list[Item]) -> tuple[tuple[dict[bytes, Item], set[bytes]], dict[bytes, Item]]:
-        """What the source's rows make, and what the target has once everything up to then is applied. Raises
-        MappingError as ``_has_way_back`` tells.
+    def _are_equal(self, text: bytes, sides: _Sides) -> bool:
+        states = [sides.expected.get(text), *sides.meanwhile.get(text, ())]
+        return text not in sides.unmappable and any(self.same(state, sides.found.get(text)) for state in states)
+
+    def _still_open(self, keys: list[Item], sides: _Sides, seen: dict[bytes, int]) -> list[Item]:
+        """Of keys that differ: but for those that have done so often enough, with the source standing still."""
+        if not keys:
+            return []
+        again, _ = self._source_items(keys)
+        left = []
+        for key in keys:
+            text = key_id(key)
+            if self.same(sides.expected.get(text), again.get(text)) and not sides.meanwhile.get(text):
+                seen[text] = seen.get(text, 0) + 1
+                if seen[text] >= CONFIRMATIONS:
+                    found = sides.found.get(text)
+                    self._report_difference(key, sides.expected.get(text), found, text in sides.unmappable)
+                    continue
+            left.append(key)
+        return left
+
+    def _both_sides(self, keys: list[Item], *, watch: bool) -> _Sides:
+        """What the source's rows make, and what the target has once everything up to then is applied. With ``watch``,
+        also what the rows make until the target is read. Raises MappingError as ``_has_way_back`` tells.
         """
+        meanwhile: dict[bytes, list[Item | None]] = {}
         if self._applied.still is None:
             expected = self._source_items(keys)
-            self._await_applied(self._lineage.end_of(self._connection))
-            return expected, self._target_items(keys)
+            look = partial(self._note_states, keys, expected[0], meanwhile) if watch else None
+            self._await_applied(self._lineage.end_of(self._connection), look)
+            return _Sides(*expected, self._target_items(keys), meanwhile)
         self._await_applied(self._applied.still)
         reading = Beside(partial(self._target_items, keys), "verify")
         try:
             expected = self._source_items(keys)
         finally:
             found = reading.result()  # what it reads with is not left in use
-        return expected, found
+        return _Sides(*expected, found, meanwhile)
+
+    def _note_states(
+        self, keys: list[Item], expected: dict[bytes, Item], meanwhile: dict[bytes, list[Item | None]]
+    ) -> None:
+        """Those that are another than when they were noted last; one that cannot be mapped is none."""
+        items, unmappable = self._source_items(keys)
+        for text in map(key_id, keys):
+            state, states = items.get(text), meanwhile.setdefault(text, [])
+            if text not in unmappable and state != (states[-1] if states else expected.get(text)):
+                size = sum(len(orjson.dumps(each)) for several in meanwhile.values() for each in several)
+                if size < HOT_BYTES:
+                    states.append(state)
 
     def recheck_keyless(self, mapping: TableMapping, keys: list[tuple[Value, ...]]) -> None:
         """Rows without an item's key have no place in the target to compare: they count if they still have none."""
@@ -213,10 +259,13 @@ class SecondLook:
         self._found_bytes = sum(len(orjson.dumps(item)) for item in found.values())
         return found
 
-    def _await_applied(self, position: Position) -> None:
+    def _await_applied(self, position: Position, look: Callable[[], None] | None = None) -> None:
+        """``look`` is called meanwhile, and once at least."""
         last, moved = self._applied.now(), time.monotonic()
-        while not reached(last, position):
-            if self._stop.wait(0.02):
+        while True:
+            if look:
+                look()
+            if reached(last, position) or self._stop.wait(WATCH_SECONDS if look else 0.02):
                 return
             now = self._applied.now()
             if now != last:

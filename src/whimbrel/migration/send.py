@@ -6,15 +6,16 @@ The order that makes it right (docs/kinesis.md):
 2. Records of a lane are put one after the other. A record says after which change of the log its lane continues, so
    the function notices what is missing, and what it has already. Before, their items' keys are among the dirty ones.
 3. After a marker was acknowledged in every lane, where the sender continues is saved (``sent.json``).
-4. The Checkpoint moves to what all lanes have passed, after the dead letters of the function are durable here. Only
-   what the Checkpoint has passed is deleted from the log. So whatever the stream loses can be sent again.
+4. The Checkpoint moves to what all lanes have, after the dead letters of the function are durable here. A lane that
+   has passed its last change has everything, so no marker is needed to know it. Only what the Checkpoint has passed is
+   deleted from the log. So whatever the stream loses can be sent again.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +27,7 @@ from whimbrel.changelog.segments import read_mark
 from whimbrel.durable import replace_file, sealed_json, sealed_lines, writing
 from whimbrel.errors import StateError, Stopped, TargetError
 from whimbrel.kinesis.control import ControlTable, LaneState
+from whimbrel.kinesis.lanes import LANES
 from whimbrel.kinesis.packed import Interval
 from whimbrel.kinesis.puts import StreamWriter
 from whimbrel.mapping.versions import Versions
@@ -39,8 +41,11 @@ from whimbrel.records import Commit, Position
 HELD = "held by the function"  # counters: of those in "held"
 UNANSWERED = "unanswered calls of the function"  # invocations that had some
 BATCH = 10_000  # entries of the log at once
-MARK_SECONDS = 1.0  # between markers, while there are changes
-PROBE_SECONDS = 5.0  # without anything new, until markers are put again: a gap shows by what comes after it
+MARK_SECONDS = 1.0  # between markers, at least
+MARK_RECORDS = 10 * LANES  # between markers: a tenth of the records are markers, at most,
+REST_SECONDS = 30.0  # or that long a time between them
+PROBE_SECONDS = 5.0  # without progress, until a lane that is behind has a marker: a gap shows by what comes after it
+MOST_PROBE_SECONDS = 60.0  # where markers have not helped
 LOOK_SECONDS = 0.2  # between looks at the lanes, while they are behind
 POLL_SECONDS = 0.02
 CLOCK_SECONDS = 30.0  # by which this machine's clock may be ahead of the functions'
@@ -102,7 +107,6 @@ class Sender:
         self._passed = self._applied  # by every lane
         self._busy = True  # somebody may hold a lease
         self._again = (self._applied, 0)  # from where the log was sent again, and how often
-        self._heard = (-1, time.monotonic())  # how far the last lane was when it moved, and when
         self._serial = 0
         self._by_function = checkpoints.now.counters.get(HELD, 0)
         self._unanswered = checkpoints.now.counters.get(UNANSWERED, 0)
@@ -126,18 +130,14 @@ class Sender:
             if commits and self._reader.point:
                 self._add_place(LogPlace(self._reader.total, self._reader.point, commits[-1]))
         now = time.monotonic()
-        if self._marked < self._packer.number and now - self._marked_at >= MARK_SECONDS:
-            self._mark(again=False)
-        self._stream.put(self._packer.take())
+        if self._is_marker_due(now):
+            self._mark(now)
+        self._put()
         self._look(now)
         return len(batch)
 
     def idle(self) -> None:
         """See how far the lanes are, and wait a moment for more to come."""
-        if self._marked < self._packer.number:
-            self._mark(again=False)
-        elif self._passed < self._packer.number and time.monotonic() - self._marked_at >= PROBE_SECONDS:
-            self._mark(again=True)
         self._look(time.monotonic())
         done = self._passed >= self._packer.number and self._reader.unread().changes == 0
         self._progress.log_drained = done
@@ -185,17 +185,36 @@ class Sender:
             self._versions, self._control.put_table, head, self._sending.began, self._sending.form, self._sending.most
         )
         self._places = [place] if place else []
-        self._marked = -1
-        self._marked_at = self._looked_at = 0.0
+        self._sent = 0  # records since the last markers
+        self._marked_at = self._probed_at = self._moved_at = time.monotonic()
+        self._looked_at = 0.0
 
-    def _mark(self, *, again: bool) -> None:
+    def _put(self) -> None:
+        records = self._packer.take()
+        self._stream.put(records)
+        self._sent += len(records)
+
+    def _is_marker_due(self, now: float) -> bool:
+        """Markers cost as much as other records do, and only spare a restart some of what was sent already."""
+        waited = now - self._marked_at
+        often = waited >= MARK_SECONDS and self._sent >= MARK_RECORDS
+        return bool(self._places and self._sent) and (often or waited >= REST_SECONDS)
+
+    def _mark(self, now: float) -> None:
         """Put a marker into every lane. Then every lane has, in the stream, everything up to here."""
-        self._packer.mark(again=again)
-        self._stream.put(self._packer.take())
-        self._marked, self._marked_at = self._packer.number, time.monotonic()
-        if self._places:
-            self._dirty.sync()  # what is sent already is not noted again
-            _save_sent(self._sending, self._places[-1])
+        self._packer.mark()
+        self._put()
+        self._sent, self._marked_at = 0, now
+        self._dirty.sync()  # what is sent already is not noted again
+        _save_sent(self._sending, self._places[-1])
+
+    def _probe(self, behind: Sequence[int], now: float) -> None:
+        """Where nothing moves, a record may be lost. A marker behind it shows that."""
+        silent = self._probed_at - self._moved_at  # so it takes twice as long each time
+        if behind and now - max(self._probed_at, self._moved_at) >= min(max(PROBE_SECONDS, silent), MOST_PROBE_SECONDS):
+            self._packer.probe(behind)
+            self._put()
+            self._probed_at = now
 
     def _add_place(self, place: LogPlace) -> None:
         self._places.append(place)
@@ -209,26 +228,35 @@ class Sender:
             return
         self._looked_at = now
         if self._passed < self._packer.number or self._busy:
-            self._follow_lanes()
+            self._follow_lanes(now)
         else:  # transactions without a change of ours move the Position too, and need no look at the lanes
+            self._moved_at = now
             self._progress.quiet = self._passed >= self._perhaps_sent
             self._move_to_passed()
 
-    def _follow_lanes(self) -> None:
+    def _follow_lanes(self, now: float) -> None:
         """Move the Checkpoint to where all lanes are; send again what one of them is missing."""
         lanes = self._control.lanes(self._sending.migration)
         # After the lanes: a letter is there before its lane passes. Durable here before the Checkpoint does.
         self._fetch_letters()
-        self._passed = max(self._passed, min(lane.passed for lane in lanes))
+        behind = [lane for lane, needed in enumerate(self._packer.needed) if lanes[lane].passed < needed]
+        self._move(min((lanes[lane].passed for lane in behind), default=self._packer.number), now)
         self._busy = any(lane.until > (time.time() - CLOCK_SECONDS) * 1000 for lane in lanes)
-        # Whoever takes a lane from now on finds that it has passed everything, and writes nothing.
+        # Whoever takes a lane from now on finds that it has passed all its changes, and writes nothing.
         self._progress.quiet = self._passed >= max(self._perhaps_sent, self._packer.number) and not self._busy
-        self._tell_silence(lanes)
+        self._tell_silence([lane for lane in behind if lanes[lane].passed <= self._passed], now)
         self._count_held(sum(lane.held for lane in lanes))
         self._note_strays(sum(lane.unanswered for lane in lanes))
         self._move_to_passed()
         if any(lane.gap == self._serial for lane in lanes):
             self._send_again(lanes)
+        else:
+            self._probe(behind, now)
+
+    def _move(self, passed: int, now: float) -> None:
+        """Every lane has everything up to ``passed``."""
+        if passed > self._passed:
+            self._passed, self._moved_at = passed, now
 
     def _count_held(self, by_function: int) -> None:
         """What conditions skipped: in the load, as the Checkpoint has it, and since then in the function."""
@@ -242,14 +270,13 @@ class Sender:
             self._unanswered = unanswered
             self._dirty.add_sent_as_strays({each.rule.target for each in self._versions.values()})
 
-    def _tell_silence(self, lanes: list[LaneState]) -> None:
+    def _tell_silence(self, last: Sequence[int], now: float) -> None:
         """Say which lanes hold everything up, where they have not moved for a while."""
-        now, least = time.monotonic(), min(lane.passed for lane in lanes)
-        if least != self._heard[0] or least >= self._packer.number:
-            self._heard, self._progress.note = (least, now), ""
-        elif (silent := now - self._heard[1]) > SILENT_SECONDS:
-            behind = ", ".join(str(number) for number, lane in enumerate(lanes) if lane.passed == least)
-            self._progress.note = f"the function took nothing of lanes {behind} for {silent:,.0f} s: see its log"
+        silent = now - self._moved_at if last else 0.0
+        self._progress.note = ""
+        if silent > SILENT_SECONDS:
+            named = ", ".join(map(str, last))
+            self._progress.note = f"the function took nothing of lanes {named} for {silent:,.0f} s: see its log"
 
     def _fetch_letters(self) -> None:
         found = self._control.letters(self._sending.migration)

@@ -109,7 +109,8 @@ def function_settings(prepared: Prepared, history: History) -> FunctionSettings:
         now = prepared.mappings[rule.name].table
         name = (now.schema, now.name)
         sources.append(SourceTable(rule, starts.get(name, now), now, tuple(history.columns(name))))
-    return FunctionSettings(history.began, prepared.project.target.concurrency, tuple(sources))
+    target = prepared.project.target
+    return FunctionSettings(history.began, target.concurrency, tuple(sources), target.max_write_units)
 
 
 def most_bytes(project: Project) -> int:

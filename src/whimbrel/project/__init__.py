@@ -21,7 +21,7 @@ from whimbrel.project.renew import RenewalRule
 from whimbrel.project.section import Section, without_password
 from whimbrel.project.spark import Spark, read_spark
 from whimbrel.project.store import Store, read_loader, read_store
-from whimbrel.project.stream import Stream, read_stream
+from whimbrel.project.stream import LEAST_CAP, Stream, read_stream
 from whimbrel.project.table import (
     ConditionRule,
     IndexKey,
@@ -189,8 +189,8 @@ def numbered(rules: Iterable[TableRule]) -> tuple[TableRule, ...]:
 def _stream_faults(stream: Stream | None, target: Target) -> Iterator[str]:
     if stream and target.mark == OFF:
         yield 'log.engine: "kinesis" needs the table of marks, and target.mark is "off"'
-    if stream and target.max_write_units:
-        yield 'target.max_write_units: nothing holds the functions of apply.engine = "lambda" to it'
+    if stream and 0 < target.max_write_units < LEAST_CAP:
+        yield f'target.max_write_units: must be {LEAST_CAP} at least with apply.engine = "lambda": lanes share it'
 
 
 def rule_named(project: Project, name: str) -> TableRule:

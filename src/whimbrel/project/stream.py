@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from whimbrel.project.section import Section
 
 LOGS, APPLIERS, FORMS = ("files", "kinesis"), ("process", "lambda"), ("packed", "post")
+LEAST_CAP = 32  # write units: one a second for each lane of a stream
 
 
 @dataclass(frozen=True, slots=True)
