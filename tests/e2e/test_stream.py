@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
+from itertools import count
 
 import pytest
 
@@ -132,3 +134,32 @@ def test_a_stream_of_another_migration_is_refused(
             shutil.rmtree(work.state)
     assert "is used by the migration" in done.output
     assert "a stream of its own" in done.output
+
+
+@pytest.mark.slow
+def test_an_item_that_never_stands_still_is_verified_through_a_stream(
+    make_work: MakeWork, mariadb: MariaDB, dynalite: Dynalite, kinesalite: Kinesalite
+) -> None:
+    """Twelve changes a second of one row, each with another value. One that is damaged does not hide behind them."""
+    work = make_work(mariadb, dynalite)
+    fill(mariadb, work.database, 40)
+    ended, changes = threading.Event(), count(1_000)
+
+    def change() -> None:
+        with mariadb.connect(work.database, autocommit=True) as connection, connection.cursor() as cursor:
+            while not ended.wait(1 / 12):
+                cursor.execute(f"UPDATE purchase SET quantity = {next(changes)} ORDER BY customerid, orderid LIMIT 1")
+
+    changing = threading.Thread(target=change)
+    with Served(kinesalite, dynalite) as served:
+        through(work, served)
+        work.call("migrate", "--until-caught-up")
+        changing.start()
+        try:
+            with work.running("migrate") as process:
+                work.wait_for(lambda: served.invocations > 5, process)
+                for _ in range(3):
+                    assert json.loads(work.run("verify", "--json").stdout.splitlines()[-1])["equal"]
+        finally:
+            ended.set()
+            changing.join()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cfnlint.jsonschema import StandardValidator
+from cfnlint.jsonschema import StandardValidator  # type: ignore[import-untyped]
 
 from demo.event_source import Event, EventSource
 from tests.function.streamed import Streamed
