@@ -58,7 +58,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "function": {"records", "errors", "memory", "project", "mapping", "dynamodb", "kinesis", "migration"},
     "lake": {"records", "errors", "bucket", "durable", "project", "dynamodb", "item", "spill", "workers"},
     "prediction": {"records", "errors", "durable", "project", "lake", "private", "threads", "checkpoint"},
-    "aws": {"durable", "dynamodb", "errors", "project", "migration"},
+    "aws": {"durable", "dynamodb", "errors", "function", "project", "migration"},
     "checks": ANYTHING,
     "handover": ANYTHING,
     "setup": {"records", "errors", "notes", "project", "mysql", "mapping", "dms", "item", "migration"},
