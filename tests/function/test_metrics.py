@@ -17,7 +17,7 @@ from tests.function.test_handler import Context
 from tests.migration.applied import insert
 from whimbrel.aws import through
 from whimbrel.function import handler, metrics
-from whimbrel.function.metrics import Figures, line_of
+from whimbrel.function.metrics import InvocationFigures, line_of
 
 UNITS = ["Seconds", "Milliseconds", "Bytes", "Percent", "Count", "None"]  # and others of the like
 NAME = {"type": "string", "minLength": 1, "maxLength": 255}
@@ -80,7 +80,7 @@ def read(line: bytes) -> dict[str, Any]:
 
 
 def test_a_line_is_as_the_format_is_published() -> None:
-    whole = Figures(3, 2, 4.5, 1, 1, 1, 1, 1, 12.5, 250.0)
+    whole = InvocationFigures(3, 2, 4.5, 1, 1, 1, 1, 1, 12.5, 250.0)
     assert read(line_of("s", whole)) == {
         "Stream": "s",
         "Changes": 3,
@@ -94,7 +94,7 @@ def test_a_line_is_as_the_format_is_published() -> None:
         "Lag": 12.5,
         "RecordAge": 250.0,
     }
-    assert read(line_of("s", Figures())).keys() == {
+    assert read(line_of("s", InvocationFigures())).keys() == {
         "Stream", *(name for name, _ in metrics.METRICS.values() if name not in ("Lag", "RecordAge"))
     }  # fmt: skip
 
@@ -112,7 +112,7 @@ def test_a_line_is_as_the_format_is_published() -> None:
     ],
 )
 def test_the_check_of_a_line_finds_what_is_wrong(wrong: Callable[[dict[str, Any]], object]) -> None:
-    fields = json.loads(line_of("s", Figures()))
+    fields = json.loads(line_of("s", InvocationFigures()))
     wrong(fields)
     with pytest.raises(AssertionError):
         read(json.dumps(fields).encode())

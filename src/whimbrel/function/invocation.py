@@ -30,7 +30,7 @@ from whimbrel.dynamodb.write import Stats, Writer
 from whimbrel.errors import Stopped
 from whimbrel.function.apply import write
 from whimbrel.function.known import Known
-from whimbrel.function.metrics import Figures
+from whimbrel.function.metrics import InvocationFigures
 from whimbrel.kinesis.control import LaneState, Lease, fits
 from whimbrel.kinesis.packed import Numbered, Packed, Unreadable, changes_of, unpack
 from whimbrel.migration.dead import identity_of, letter_of
@@ -79,7 +79,7 @@ class Invocation:
         self._known = known
         self._records = records
         self.stream = str(records[0]["eventSourceARN"]).rpartition("/")[2]
-        self.done = Figures()
+        self.done = InvocationFigures()
         spare = 2 * known.timeout + MARGIN_SECONDS  # a call may connect, and then wait
         self._deadline = Deadline(time.monotonic() + left - spare)
         self._until = int((time.time() + left + QUIET_SECONDS) * 1000)

@@ -15,7 +15,7 @@ import orjson
 
 NAMESPACE = "whimbrel"
 DIMENSION = "Stream"
-# Of CloudWatch, by the field of Figures: name and unit.
+# Of CloudWatch, by the field of InvocationFigures: name and unit.
 METRICS = {
     "changes": ("Changes", "Count"),
     "items": ("ItemsWritten", "Count"),
@@ -31,7 +31,7 @@ METRICS = {
 
 
 @dataclass
-class Figures:
+class InvocationFigures:
     """``changes`` were applied, and ``items`` written with so many ``units``; ``throttles`` are refusals of DynamoDB.
     ``gaps`` are records before which something is missing. ``stopped_early`` is 1 where the batch is not done.
     ``lag``: how old the last change was when it was written; ``record_age``: the first record when it came; both in
@@ -50,7 +50,7 @@ class Figures:
     record_age: float | None = None
 
 
-def line_of(stream: str, done: Figures) -> bytes:
+def line_of(stream: str, done: InvocationFigures) -> bytes:
     """Without a newline."""
     values = {name: value for field, (name, _) in METRICS.items() if (value := getattr(done, field)) is not None}
     metrics = [{"Name": name, "Unit": unit} for name, unit in METRICS.values() if name in values]
