@@ -14,6 +14,7 @@ from botocore.exceptions import EndpointConnectionError
 from demo.servers import Ministack
 from tests.e2e.stored import Stored, change, fill, progress
 from tests.e2e.work import GROUP, RECORD, UNALIGNED, Work
+from whimbrel.dynamodb.imports import ItemFile
 from whimbrel.errors import StateError
 from whimbrel.migration import import_files
 
@@ -168,16 +169,16 @@ def test_lines_that_did_not_come_in_are_counted_whatever_the_status(
     stored: Stored, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The stand-in says FAILED, and has imported the rest."""
-    work, real = begun(stored), import_files._ItemFile.close
+    work, real = begun(stored), ItemFile.close
     damaged: list[int] = []
 
-    def close(file: import_files._ItemFile) -> None:
+    def close(file: ItemFile) -> None:
         if not damaged:
             file._file.write(file._packed.compress(b'{"Item":{"customerid":{"S":"x"}}}\nnone\n'))
             damaged.append(1)
         real(file)
 
-    monkeypatch.setattr(import_files._ItemFile, "close", close)
+    monkeypatch.setattr(ItemFile, "close", close)
     told = " ".join(work.call("load", code=3).output.split())
     assert "DynamoDB read 8 of 6 items and imported 6; 2 were refused" in told
     assert progress(work)["loaded"] == ""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from whimbrel.api.opened import ProjectLike, opened
+from whimbrel.errors import UserError
 from whimbrel.file_name import FILE_NAME
 from whimbrel.lake import restore as restoring
 from whimbrel.lake import sql as asking
@@ -17,6 +18,7 @@ from whimbrel.lake import table as tables
 from whimbrel.lake.manifest import Manifest
 from whimbrel.lake.refused import Refused
 from whimbrel.lake.restore import RestorePlan, RestoreResult
+from whimbrel.lake.restore_import import restore_by_import
 from whimbrel.lake.sql import Database
 from whimbrel.lake.table import ConvertPlan, ConvertResult, CsvResult, ExportPlan, ExportResult
 
@@ -149,6 +151,7 @@ def restore(
     key: Sequence[tuple[str, str]] = (),
     accept_gap: bool = False,
     into_existing: bool = False,
+    by_import: bool = False,
     progress: Callable[[int], None] | None = None,
     stop: threading.Event | None = None,
 ) -> RestoreResult:
@@ -158,22 +161,31 @@ def restore(
     ``key`` has (name, type) pairs, partition key first, where no export says it. ``progress`` is called with the number
     of items written since it was called last.
 
-    Raises UserError, TargetError (TargetNotEmpty), StateError, and Stopped. May be repeated with ``into_existing``.
+    ``by_import``: DynamoDB makes a new table of files in the bucket of ``snapshot.store``, with the indexes that the
+    project file has of ``table``. ``progress`` then counts the items in files. Not with ``into_existing``.
+
+    Raises UserError, TargetError (TargetNotEmpty), StateError, and Stopped. May be repeated with ``into_existing`` or
+    ``by_import``.
     """
     ends = stop or threading.Event()
+    if by_import and into_existing:
+        raise UserError("an import makes its table itself", place="restore", hint="Leave out one of the two.")
     with opened(project) as found:
         chosen = restoring.choose(
             found, table, place=os.fspath(source), as_of=as_of, into=into, key=key, accept_gap=accept_gap, stop=ends
         )
-        done = restoring.restore(
-            found.target,
-            chosen.table,
-            chosen.files,
-            chosen.key,
-            into_existing=into_existing,
-            stop=ends,
-            on_items=progress or _ignore,
-        )
+        if by_import:
+            done = restore_by_import(found, table, chosen, ends, progress or _ignore)
+        else:
+            done = restoring.restore(
+                found.target,
+                chosen.table,
+                chosen.files,
+                chosen.key,
+                into_existing=into_existing,
+                stop=ends,
+                on_items=progress or _ignore,
+            )
         return RestoreResult(chosen.table, done.puts, done.deletes, tuple(done.refused))
 
 

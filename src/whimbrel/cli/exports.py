@@ -140,11 +140,12 @@ def restore(
     as_json: bool,
     table: str,
     keys: Sequence[str],
+    written: dict[str, Any],
     *,
     dry_run: bool,
-    into_existing: bool,
     **options: Any,
 ) -> int:
+    """``written`` says how: the options of a restore that a plan of it does not have."""
     key = [_key(each) for each in keys]
     with interruptible() as stop, counting(as_json) as count:
         if dry_run:
@@ -152,7 +153,7 @@ def restore(
             told = f"{plan.table} with the key {list(plan.key)}, from {len(plan.files)} files."
             say(as_json, plan.to_dict(), told)
             return OK
-        done = verbs.restore(project, table, key=key, into_existing=into_existing, progress=count, stop=stop, **options)
+        done = verbs.restore(project, table, key=key, progress=count, stop=stop, **options, **written)
     told = f"{done.puts:,} items written, {done.deletes:,} deleted, {len(done.refused):,} refused."
     say(as_json, done.to_dict(), told)
     for each in [] if as_json else done.refused[:NAMED]:

@@ -106,6 +106,7 @@ def convert(
 )
 @click.option("--accept-gap", is_flag=True, help="Continue although changes are in no export.")
 @click.option("--into-existing", is_flag=True, help="Write into a table that has items already.")
+@click.option("--import", "by_import", is_flag=True, help="DynamoDB imports the table from the bucket of [snapshot].")
 @guarded
 def restore(
     table: str,
@@ -118,13 +119,15 @@ def restore(
     keys: tuple[str, ...],
     accept_gap: bool,
     into_existing: bool,
+    by_import: bool,
 ) -> int:
     """Rebuild TABLE from its exports: every item as it was."""
     from whimbrel.cli import exports
 
     options = {"source": place, "as_of": as_of, "into": into, "accept_gap": accept_gap}
     project = named_project(project_file)
-    return exports.restore(project, as_json, table, keys, dry_run=dry_run, into_existing=into_existing, **options)
+    written = {"into_existing": into_existing, "by_import": by_import}
+    return exports.restore(project, as_json, table, keys, written, dry_run=dry_run, **options)
 
 
 @click.command()

@@ -5,14 +5,18 @@ Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/S3DataI
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+import zlib
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, Protocol
+
+import orjson
 
 from whimbrel.dynamodb.pace import Backoff
 from whimbrel.dynamodb.session import translate
 from whimbrel.dynamodb.tables import describe
-from whimbrel.errors import Stopped, TargetNotEmpty, Throttled, UnexpectedAnswer
+from whimbrel.errors import Locked, Stopped, TargetNotEmpty, Throttled, UnexpectedAnswer
 from whimbrel.project import Store
+from whimbrel.records import Put
 
 MOST_OBJECTS = 50_000
 MOST_BYTES = {"us-east-1": 15 << 40, "us-west-2": 15 << 40, "eu-west-1": 15 << 40}  # elsewhere:
@@ -20,7 +24,48 @@ MOST_BYTES_ELSEWHERE = 1 << 40
 FIRST_LOOK, LONGEST_PAUSE = 0.2, 15.0  # seconds between two looks at an import
 UNDER_WAY, COMPLETED = ("IN_PROGRESS", "CANCELLING"), "COMPLETED"
 
+LEVEL = 1  # of zlib: what DynamoDB charges for is what it unpacks
+_GZIP = 31  # zlib's window bits for the format of gzip
+
 Wait = Callable[[float], bool]  # for so many seconds; True: asked to stop
+
+
+class NewFile(Protocol):
+    """What a file of an import is written through: nothing of it is there before ``close``, which raises
+    FileExistsError where another one has its name.
+    """
+
+    def write(self, data: bytes) -> object: ...
+    def close(self) -> int: ...
+    def abandon(self) -> object: ...
+
+
+class ItemFile:
+    """Items as gzip-compressed DynamoDB JSON. ``items`` counts what was written."""
+
+    def __init__(self, file: NewFile) -> None:
+        self.items = 0
+        self._file = file
+        self._packed = zlib.compressobj(LEVEL, zlib.DEFLATED, _GZIP)
+
+    def write(self, puts: Iterable[Put]) -> None:
+        """In the order of a hash of their keys, so that neighbours are spread."""
+        lines = [(zlib.crc32(orjson.dumps(put.key)), b'{"Item":%b}\n' % orjson.dumps(put.item)) for put in puts]
+        self.items += len(lines)
+        lines.sort()
+        self._file.write(self._packed.compress(b"".join(line for _, line in lines)))
+
+    def close(self) -> None:
+        """Durable when it returns. Raises Locked."""
+        self._file.write(self._packed.flush())
+        try:
+            self._file.close()
+        except FileExistsError as error:
+            hint = "Let the other one continue, or end it."
+            raise Locked("another whimbrel has written this file", place=str(error), hint=hint) from error
+
+    def abandon(self) -> None:
+        self._file.abandon()
 
 
 class Imported(NamedTuple):

@@ -79,7 +79,7 @@ def restore(
     done.created = ensure_table(open_client(target), table, list(key), target, allow_items=into_existing)
     with closing(DynamoClient(target)) as wire:
         writer = Writer(wire, target, stop=stop)
-        for batch in _batches(_operations(files, table, [name for name, _ in key], done.refused), identified_by(key)):
+        for batch in _batches(operations(files, table, [name for name, _ in key], done.refused), identified_by(key)):
             rejected = writer.write([operation for _, operation in batch])
             if rejected:
                 places = {id(operation): place for place, operation in batch}
@@ -158,9 +158,7 @@ def choose(
 Placed = tuple[tuple[SourceFile, Line], Put | Delete]
 
 
-def _operations(
-    files: Iterable[SourceFile], table: str, key: Sequence[str], refused: list[Refused]
-) -> Iterator[Placed]:
+def operations(files: Iterable[SourceFile], table: str, key: Sequence[str], refused: list[Refused]) -> Iterator[Placed]:
     for source, line in _lines(files):
         record = line.record
         fault = line.fault

@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import shutil
 import threading
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-import orjson
-
 from whimbrel.bucket import Bucket
 from whimbrel.checkpoint import TableProgress
+from whimbrel.dynamodb.imports import ItemFile
 from whimbrel.dynamodb.write import Rejected
-from whimbrel.errors import Locked
 from whimbrel.item import unfit
 from whimbrel.mapping.design import TableMapping
 from whimbrel.migration.dead import DeadLetters
@@ -32,8 +29,6 @@ from whimbrel.mysql.plan import Plan
 from whimbrel.records import Fault, Provenance, Put, Row
 
 MOST_FILES = 10_000  # of one source table; DynamoDB takes 50,000 for a target
-LEVEL = 1  # of zlib: what DynamoDB charges for is what it unpacks
-_GZIP = 31  # zlib's window bits for the format of gzip
 
 
 class ImportFiles:
@@ -116,7 +111,7 @@ class ImportFiles:
 
     def _write(self, number: int, parts: list[int], read: Iterable[Iterable[Sized]]) -> bool:
         """One file; False when it was left because of ``stop``."""
-        file = _ItemFile(self._bucket, self._name(number))
+        file = ItemFile(self._bucket.file(self._name(number)).create())
         rows_read, faults = 0, list[Fault]()
         try:
             for part in read:
@@ -154,29 +149,3 @@ class ImportFiles:
 def files_of(mapping: TableMapping, progress: TableProgress) -> int:
     """How many files the import of a table has."""
     return min(parts_of(mapping, progress), MOST_FILES)
-
-
-class _ItemFile:
-    """``items`` counts what was written."""
-
-    def __init__(self, bucket: Bucket, name: str) -> None:
-        self.items = 0
-        self._file = bucket.file(name).create()
-        self._packed = zlib.compressobj(LEVEL, zlib.DEFLATED, _GZIP)
-
-    def write(self, puts: Iterable[Put]) -> None:
-        lines = [(zlib.crc32(orjson.dumps(put.key)), b'{"Item":%b}\n' % orjson.dumps(put.item)) for put in puts]
-        self.items += len(lines)
-        lines.sort()
-        self._file.write(self._packed.compress(b"".join(line for _, line in lines)))
-
-    def close(self) -> None:
-        self._file.write(self._packed.flush())
-        try:
-            self._file.close()
-        except FileExistsError as error:
-            hint = "Let the other one continue, or end it."
-            raise Locked("another whimbrel has written this file", place=str(error), hint=hint) from error
-
-    def abandon(self) -> None:
-        self._file.abandon()
