@@ -30,7 +30,7 @@ _GZIP = 31  # zlib's window bits for the format of gzip
 Wait = Callable[[float], bool]  # for so many seconds; True: asked to stop
 
 
-class NewFile(Protocol):
+class _NewFile(Protocol):
     """What a file of an import is written through: nothing of it is there before ``close``, which raises
     FileExistsError where another one has its name.
     """
@@ -43,7 +43,7 @@ class NewFile(Protocol):
 class ItemFile:
     """Items as gzip-compressed DynamoDB JSON. ``items`` counts what was written."""
 
-    def __init__(self, file: NewFile) -> None:
+    def __init__(self, file: _NewFile) -> None:
         self.items = 0
         self._file = file
         self._packed = zlib.compressobj(LEVEL, zlib.DEFLATED, _GZIP)

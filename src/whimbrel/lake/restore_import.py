@@ -52,7 +52,7 @@ MOST_PARTITIONS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
-class ImportState:
+class RestoreState:
     """``of`` says what is restored; ``items`` are those of all files, -1 until these are complete."""
 
     of: str
@@ -102,7 +102,7 @@ class _RestoreImport:
         if state is None or state.of != of or state.items < 0:
             self._forget(state)
             refuse_table(self._client, self._chosen.table)
-            state = self._save(ImportState(of, secrets.token_hex(8)))
+            state = self._save(RestoreState(of, secrets.token_hex(8)))
             state = self._written(state)
         if not state.arn:
             arn = begin_import(self._client, self._request(state), self._stop.wait)
@@ -119,7 +119,7 @@ class _RestoreImport:
         said = orjson.dumps([self._chosen.table, [list(each) for each in self._chosen.key], files])
         return blake2b(said, digest_size=16).hexdigest()
 
-    def _written(self, state: ImportState) -> ImportState:
+    def _written(self, state: RestoreState) -> RestoreState:
         """All files, durable."""
         refused: list[Refused] = []
         spill = self._folder / "restore.spill"
@@ -169,14 +169,14 @@ class _RestoreImport:
         self._on_items(len(puts))
         return len(puts)
 
-    def _refuse_more_than_an_import_takes(self, state: ImportState) -> None:
+    def _refuse_more_than_an_import_takes(self, state: RestoreState) -> None:
         sizes = [size for _, size in self._bucket.list(self._prefix(state))]
         most = most_bytes(self._session.region)
         if len(sizes) > MOST_OBJECTS or sum(sizes) > most:
             message = f"{len(sizes):,} files of {sum(sizes):,} bytes; an import takes {MOST_OBJECTS:,} and {most:,}"
             raise TargetError(message, place=self._chosen.table, hint="Restore it without --import.")
 
-    def _request(self, state: ImportState) -> dict[str, Any]:
+    def _request(self, state: RestoreState) -> dict[str, Any]:
         chosen, target = self._chosen, self._project.target
         table = new_table(chosen.table, tuple(chosen.key), target, self._indexes)
         return import_request(self._bucket.store, self._prefix(state), state.token, table)
@@ -186,17 +186,17 @@ class _RestoreImport:
         keys = [key for index in self._indexes for key in (index.partition_key, index.sort_key) if key]
         return {key.name: key.type for key in keys}
 
-    def _prefix(self, state: ImportState) -> str:
+    def _prefix(self, state: RestoreState) -> str:
         return f"import/{state.token}/"
 
-    def _save(self, state: ImportState) -> ImportState:
+    def _save(self, state: RestoreState) -> RestoreState:
         with writing(self._path):
             self._folder.mkdir(parents=True, exist_ok=True)
             refused = [list(each) for each in state.refused]
             replace_file(self._path, sealed_json({"format": FORMAT, **asdict(state), "refused": refused}))
         return state
 
-    def _forget(self, state: ImportState | None) -> None:
+    def _forget(self, state: RestoreState | None) -> None:
         """The files first: what names them goes last."""
         if state is not None:
             self._bucket.remove([name for name, _ in self._bucket.list(self._prefix(state))])
@@ -212,7 +212,7 @@ def indexes_of(project: Project, table: str) -> list[IndexRule]:
     return list(found.values())
 
 
-def _load(path: Path) -> ImportState | None:
+def _load(path: Path) -> RestoreState | None:
     """Raises LogCorrupt."""
     if not path.exists():
         return None
@@ -221,13 +221,13 @@ def _load(path: Path) -> ImportState | None:
     if document.get("format") != FORMAT:
         hint = "Remove the file, and the table if an import is making it, and begin again."
         raise LogCorrupt("is damaged, or of another version", place=str(path), hint=hint)
-    names = ImportState.__dataclass_fields__
+    names = RestoreState.__dataclass_fields__
     fields = {name: value for name, value in document.items() if name in names}
     fields["refused"] = tuple(Refused(*each) for each in fields["refused"])
-    return ImportState(**fields)
+    return RestoreState(**fields)
 
 
-def _refusal(table: str, state: ImportState, found: Imported) -> TargetError:
+def _refusal(table: str, state: RestoreState, found: Imported) -> TargetError:
     return TargetError(
         f"DynamoDB read {found.processed:,} of {state.items:,} items and imported {found.written:,}; "
         f"{found.errors:,} were refused ({found.failure or found.status}); its log is {found.log}",
