@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 MOST_BYTES = 128 << 10  # of a line: DuckDB holds 2,048 lines at once; a file with a longer one is read one by one
+_BUFFER_BYTES = 1 << 20  # DuckDB would take 32 MB or more for each thread; a line has to fit in
 MOST_ATTRIBUTES = (
     100  # for each, DuckDB takes half a megabyte: items with more are read one by one, which is quicker, too
 )
@@ -109,7 +110,8 @@ def _lines(path: Path) -> str:
     packed = packing(path) or "none"
     return (
         f"read_csv({path_literal(path)}, columns = {{'line': 'VARCHAR'}}, delim = '{_NO_BYTE}', quote = '', "
-        f"escape = '', header = false, auto_detect = false, max_line_size = {MOST_BYTES}, compression = '{packed}')"
+        f"escape = '', header = false, auto_detect = false, max_line_size = {MOST_BYTES}, "
+        f"buffer_size = {_BUFFER_BYTES}, compression = '{packed}')"
     )
 
 
