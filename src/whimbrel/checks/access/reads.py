@@ -50,7 +50,8 @@ def read(
             answer.notes.append(f"{', '.join(rest)}: compared by the application")
     counted = _aggregated(statement, mapping, options, answer, bool(rest))
     ordered = _order(statement, match, mapping, options, answer)
-    amount = size.per(tuple(sorted(match.used))) if match.sort == "=" else size.per(columns_of(match.way.partition))
+    whole = tuple(sorted(match.used)) if match.buckets > 1 else columns_of(match.way.partition)
+    amount = size.per(tuple(sorted(match.used))) if match.sort == "=" else size.per(whole)
     if statement.limit > 0 and ordered and not rest and not counted and amount is not None:
         options.append(f"Limit={statement.limit}")
         amount = min(amount, statement.limit)
@@ -62,7 +63,10 @@ def read(
         answer.notes.append("one Query for each value of the list; units are for one")
     if match.sort in ("range", "begins_with"):
         answer.notes.append("units are for the whole partition: the range reads a part of it")
-    answer.units = None if amount is None else read_units(amount, size.bytes)
+    if match.buckets > 1:
+        answer.notes.append(f"one Query for each of {match.buckets} buckets; units are for all of them")
+        amount = None if amount is None else amount / match.buckets
+    answer.units = None if amount is None else match.buckets * read_units(amount, size.bytes)
     answer.call = f"{table}.query({', '.join(options)})"
     return answer
 
@@ -92,7 +96,8 @@ def _order(
     key = match.way.sort
     left = [name for name in key.template.columns if name not in statement.tables[0].equal] if key else []
     names, downs = [name for name, _ in order], {down for _, down in order}
-    fits = key and names == left[: len(names)] and len(downs) == 1 and not match.among
+    one_query = match.buckets == 1 and not match.among
+    fits = key and names == left[: len(names)] and len(downs) == 1 and one_query
     if fits and key and all(in_order(key, name, mapping) for name in names):
         if downs == {True}:
             options.append("ScanIndexForward=False")

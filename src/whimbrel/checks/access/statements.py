@@ -37,6 +37,7 @@ _TOKEN = re.compile(
       | (?P<other>.)""",
     re.VERBOSE | re.DOTALL,
 )
+_TIMES = re.compile(r"--\s+times:?\s+([0-9][0-9_]{0,15})\s*$")
 _LIST = re.compile(r"\( ?\?(?: ?, ?\?)+ ?\)")
 _ROWS = re.compile(r"(\((?:\?|\.\.\.)\))(?: ?, ?\((?:\?|\.\.\.)\))+")
 _LOG_COMMANDS = "Query|Execute|Prepare|Init DB|Connect|Quit|Close stmt|Reset stmt|Field List|Statistics|Ping"
@@ -53,7 +54,7 @@ def from_file(path: Path, database: str) -> Counter[SeenStatement]:
         with path.open(encoding="utf-8", errors="replace") as file:
             head = "".join(line for line, _ in zip(file, range(50), strict=False))
             file.seek(0)
-            return Counter(_spoken(head, file, database))
+            return _counted(head, file, database)
     except OSError as error:
         raise ProjectError(
             f"cannot be read: {error.strerror}",
@@ -62,12 +63,23 @@ def from_file(path: Path, database: str) -> Counter[SeenStatement]:
         ) from None
 
 
-def _spoken(head: str, lines: Iterable[str], database: str) -> Iterator[SeenStatement]:
+def _counted(head: str, lines: Iterable[str], database: str) -> Counter[SeenStatement]:
     if re.search(r"^# Query_time: ", head, re.MULTILINE):
-        return of_slow_log(lines, database)
+        return Counter(of_slow_log(lines, database))
     if any(_GENERAL.match(line) for line in head.splitlines()):
-        return of_general_log(lines, database)
-    return of_sql("".join(lines), database)
+        return Counter(of_general_log(lines, database))
+    return counted_sql("".join(lines), database)
+
+
+def counted_sql(text: str, database: str) -> Counter[SeenStatement]:
+    """The statements of ``text``. One after a comment ``-- times: 1200`` counts as often as that says."""
+    found: Counter[SeenStatement] = Counter()
+    for statement, times in _statements(text):
+        if name := _used(statement):
+            database = name
+        else:
+            found[SeenStatement(statement, database)] += times
+    return found
 
 
 def of_slow_log(lines: Iterable[str], database: str) -> Iterator[SeenStatement]:
@@ -131,13 +143,21 @@ def of_sql(text: str, database: str) -> Iterator[SeenStatement]:
 
 def without_values(text: str) -> Iterator[str]:
     """A pattern of LIKE keeps where its wildcards are; of a LIMIT alone its number; a list is one value."""
+    return (statement for statement, _ in _statements(text))
+
+
+def _statements(text: str) -> Iterator[tuple[str, int]]:
+    """Each without its values, and how often it counts."""
     words: list[str] = []
+    times = 1
     for found in _TOKEN.finditer(text):
         kind, token = found.lastgroup, found[0]
         if kind == "end":
-            yield from _whole(words)
-            words = []
+            yield from ((each, times) for each in _whole(words))
+            words, times = [], 1
         elif kind == "space":
+            said = _TIMES.match(token)
+            times = int(said[1]) if said else times
             words.append(" ")
         elif kind == "string":
             words.append(_pattern(token) if _last(words) == "LIKE" else "?")
@@ -145,7 +165,7 @@ def without_values(text: str) -> Iterator[str]:
             words.append(token if _last(words) == "LIMIT" and len(token) < 7 else "?")
         else:
             words.append("?" if kind == "value" else token)
-    yield from _whole(words)
+    yield from ((each, times) for each in _whole(words))
 
 
 def _last(words: list[str]) -> str:

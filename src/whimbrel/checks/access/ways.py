@@ -9,12 +9,13 @@ from whimbrel.checks.access.parse import AskedOfTable
 from whimbrel.mapping.attributes import Carried
 from whimbrel.mapping.columns import Columns
 from whimbrel.mapping.design import TableMapping
-from whimbrel.mapping.formats import Reference, shown_in_python, sorts
+from whimbrel.mapping.formats import Reference, format_of, shown_in_python, sorts
 from whimbrel.mapping.templates import Literal, Template
 from whimbrel.mapping.trees import Leaf
 from whimbrel.mapping.values import INTEGER_KINDS
 
 MOST_CODES = 12  # that are written out
+BUCKET = "bucket"  # the variable for a number that a statement does not bind
 # Their canonical texts sort as the values do; "-1" and "10" do not.
 _SORTED_TEXTS = {"text", "date", "datetime", "timestamp", "year", "enum", "uuid"}
 
@@ -41,7 +42,8 @@ class Way(NamedTuple):
 class Match(NamedTuple):
     """How far a Way is bound. ``sort``: "", "=", "begins_with", "range". ``among``: one of several values.
 
-    ``used``: the columns that the key takes care of.
+    ``used``: the columns that the key takes care of. ``buckets``: how many partition keys there are for these, where
+    ``${id%16}`` spreads the items of one over several.
     """
 
     way: Way
@@ -49,10 +51,11 @@ class Match(NamedTuple):
     condition: str
     among: bool
     used: frozenset[str]
+    buckets: int = 1
 
     @property
     def exact(self) -> bool:
-        return self.way.sort is None or self.sort == "="
+        return self.buckets == 1 and (self.way.sort is None or self.sort == "=")
 
 
 def ways(mapping: TableMapping) -> list[Way]:
@@ -109,17 +112,31 @@ def _match(way: Way, asked: AskedOfTable, mapping: TableMapping) -> Match | None
     def sources(template: Template) -> set[str]:
         return {source for name in template.columns for source in columns.sources(name)}
 
-    needed = sources(way.partition.template)
-    if not needed <= bound or (not needed and way.name):
+    partition, buckets = _over_buckets(way.partition, bound, sources)
+    needed = sources(partition.template) - {BUCKET}
+    if not needed <= bound or (not needed and (way.name or buckets > 1)):
         return None
     among = bool(needed & asked.among)
-    condition, sort, used = f"Key({way.partition.name!r}).eq({value(way.partition)})", "", set(needed)
+    condition, sort, used = f"Key({way.partition.name!r}).eq({value(partition)})", "", set(needed)
     if way.sort is not None:
         more, sort, of_sort = _sort_condition(way.sort, asked, mapping, sources)
         used |= of_sort
         among = among or bool(of_sort & asked.among)
         condition += f" & {more}" if more else ""
-    return Match(way, sort, condition, among, frozenset(used))
+    return Match(way, sort, condition, among, frozenset(used), buckets)
+
+
+def _over_buckets(
+    key: KeyPart, bound: set[str], sources: Callable[[Template], set[str]]
+) -> tuple[KeyPart, int]:
+    """The key with a variable in place of each remainder or bucket of what is not bound, and how many keys it has."""
+    parts, number = list(key.template.parts), 1
+    for place, part in enumerate(parts):
+        form = format_of(part.form) if isinstance(part, Reference) and part.form else None
+        if form and form.kind in ("modulo", "bucket") and not sources(Template("", (part,))) <= bound:
+            parts[place] = Reference(BUCKET)
+            number *= form.number
+    return (key._replace(template=Template(key.template.text, tuple(parts))), number) if number > 1 else (key, 1)
 
 
 def _sort_condition(
