@@ -44,12 +44,13 @@ def table_of(name: str, columns: str, key: str) -> Table:
 
 def known_tables(described: Sequence[Mapping[str, Any]]) -> dict[str, KnownTable]:
     tables = [table_of(each["name"], each["columns"], each["key"]) for each in described]
-    rows = {f"app.{each['name']}": float(each["rows"]) for each in described}
+    rows: dict[str, float] = {f"app.{each['name']}": float(each["rows"]) for each in described}
     found = {}
     for table, each in zip(tables, described, strict=True):
         links = tuple(Link((own,), f"app.{parent}") for own, parent in each.get("links", {}).items())
         sizes = {column.name: usual_bytes(column) for column in table.columns} | each.get("bytes", {})
-        amounts = _amounts(table, each, {link.columns: rows[link.parent] for link in links})
+        parents: dict[tuple[str, ...], float] = {link.columns: rows[link.parent] for link in links}
+        amounts = _amounts(table, each, parents)
         found[table.full_name] = KnownTable(table, rows[table.full_name], sizes, amounts, links)
     return found
 
@@ -73,7 +74,7 @@ def _amounts(
 
 def askings_of(statements: str, known: Mapping[str, KnownTable], seconds: float = SECONDS) -> list[Asking]:
     tables = {name: each.table for name, each in known.items()}
-    found = []
+    found: list[Asking] = []
     for said, count in counted_sql(statements, "app").items():
         statement = parse(said, tables)
         assert statement, said

@@ -15,17 +15,23 @@ from whimbrel.checks.report import CheckReport
 from whimbrel.checks.run import CheckLimits
 from whimbrel.file_name import FILE_NAME
 from whimbrel.private import private
+from whimbrel.project import Target
+from whimbrel.proposal.result import DesignedStatement, DesignedTable, DesignResult
 from whimbrel.setup import project_file
 from whimbrel.setup.project_file import InitResult, Tls
 
 __all__ = [
     "CheckReport",
+    "DesignResult",
+    "DesignedStatement",
+    "DesignedTable",
     "Finding",
     "InitResult",
     "Preview",
     "PreviewedItem",
     "PreviewedTable",
     "check",
+    "design",
     "init",
     "preview",
 ]
@@ -87,3 +93,44 @@ def init(
         if dms is not None:
             return project_file.init_from_dms(url, Path(dms), tuple(tables), Path(output), endpoint, asked)
         return project_file.init(url, tuple(tables), Path(output), endpoint, asked)
+
+
+def design(
+    url: str,
+    *,
+    statements: str,
+    hours: float = 24.0,
+    output: str | os.PathLike[str] = FILE_NAME,
+    tables: Iterable[str] = (),
+    endpoint: str = "",
+    region: str = "",
+    prices: str | os.PathLike[str] | None = None,
+    seconds: float = 60.0,
+    tls: str = "",
+    tls_ca: str = "",
+    tls_cert: str = "",
+    tls_key: str = "",
+) -> DesignResult:
+    """Write a project file with a design for the tables at ``url`` that serves the application's ``statements``: a slow
+    log, a general log, an .sql file, or ``"performance_schema"``. docs/design.md says how it is found.
+
+    ``hours`` is the time that the statements are of. A table's rows are counted for at most ``seconds``, 0 for no
+    limit; what is not known by then is assumed, and said to be. ``prices`` is a price file of your own, for ``region``.
+    The other arguments are those of ``init``.
+
+    Raises ProjectError if ``output`` exists, or the statements or prices cannot be read; UserError if the extra
+    ``lake`` is missing, or no table can be moved; PasswordWithheld, SourceError.
+    """
+    from whimbrel.proposal.propose import DesignLimits, propose
+
+    with private(), disk_faults_named():
+        return propose(
+            url,
+            tuple(tables),
+            statements,
+            Path(output),
+            Target(endpoint=endpoint, region=region),
+            DesignLimits(hours, seconds),
+            Path(prices) if prices else None,
+            Tls(tls, tls_ca, tls_cert, tls_key),
+        )

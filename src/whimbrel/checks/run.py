@@ -145,6 +145,20 @@ def _check_source(
     log = StateFolder(project.state).log
     report.writes = recent_writes(project.source, by_name, log, limits.binlog_seconds)
     report.findings += write_findings(report.writes)
+    _check_tables(connection, mappings, limits, report)
+    return mappings
+
+
+def table_findings(project: Project, connection: SourceConnection, limits: CheckLimits) -> list[Finding]:
+    """Of what check finds, that which is about the project's tables and their rows alone."""
+    report = Report([], None, [], None, None)
+    _check_tables(connection, list(_mappings(project, connection, report).mappings.values()), limits, report)
+    return in_order(report.findings)
+
+
+def _check_tables(
+    connection: SourceConnection, mappings: list[TableMapping], limits: CheckLimits, report: Report
+) -> None:
     info, estimates = server_info(connection), estimated_rows(connection, [each.table for each in mappings])
     names = [(mapping.table.schema, mapping.table.name) for mapping in mappings]
     for mapping, facts in zip(mappings, facts_of(connection, names), strict=True):
@@ -155,7 +169,6 @@ def _check_source(
             report.findings.append(table_error(error, mapping.source))
         except WhimbrelError as error:
             report.findings.append(finding("not-checked", mapping.source, str(error)))
-    return mappings
 
 
 def unverified(peer: Peer, tls: str) -> str:

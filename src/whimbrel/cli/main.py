@@ -28,6 +28,10 @@ _DECLARED = {
     "check": _Declared("migrating", "Report what will happen, and what would go wrong, before anything is moved."),
     "convert": _Declared("lake", "Make TABLE's exports a typed data set in Parquet."),
     "cutover": _Declared("handover", "Move writes from the source to DynamoDB: close, drain, prove, decide, open."),
+    "design": _Declared(
+        "migrating",
+        "Propose a design for the tables at URL that serves the application's statements, as a commented project file.",
+    ),
     "drift": _Declared(
         "predicting",
         "Report how far captured calls and their scores have drifted from the training data of the model in service.",

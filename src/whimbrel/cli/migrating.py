@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -48,6 +49,49 @@ def init(
 
     named = {"tls": tls or "", "tls_ca": tls_ca, "tls_cert": tls_cert, "tls_key": tls_key}
     return check_command.init(url, output, tables=tables, endpoint=endpoint, dms=from_dms, **named)
+
+
+@click.command()
+@click.argument("url")
+@click.option(
+    "--statements",
+    required=True,
+    metavar="FILE",
+    help="The application's statements: a slow log, a general log, a .sql file, or performance_schema.",
+)
+@click.option(
+    "--hours", type=click.FloatRange(0.001), default=24.0, show_default=True, help="The time that they are of."
+)
+@click.option("-t", "--table", "tables", multiple=True, help="Only this table; may be given several times.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), default="whimbrel.toml", show_default=True)
+@json_option
+@click.option("--endpoint", default="", help="A DynamoDB-compatible server; without it, AWS.")
+@click.option("--region", default="", help="The region whose prices count.")
+@click.option("--prices", type=click.Path(path_type=Path), help="A price file of your own.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0),
+    default=60.0,
+    show_default=True,
+    help="Time limit for each table; 0 for none.",
+)
+@click.option(
+    "--tls", type=click.Choice(["off", "preferred", "required", "verify"]), default=None, help="As in [source]."
+)
+@click.option("--tls-ca", default="", metavar="FILE", help="The CA certificate to verify the server with.")
+@click.option(
+    "--tls-cert", default="", metavar="FILE", help="The client certificate, for an account that requires one."
+)
+@click.option("--tls-key", default="", metavar="FILE", help="The private key of the client certificate.")
+@guarded
+def design(url: str, as_json: bool, tls: str | None, **options: Any) -> int:
+    """Propose a design for the tables at URL that serves the application's statements, as a commented project file.
+
+    It says how each statement is served, what a month costs, and what else was weighed. See docs/design.md.
+    """
+    from whimbrel.cli import design as design_command
+
+    return design_command.design(url, as_json, tls=tls or "", **options)
 
 
 @click.command()

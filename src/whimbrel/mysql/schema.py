@@ -198,6 +198,18 @@ def other_unique_keys(connection: Mysql, table: Table) -> dict[str, tuple[str, .
     return found
 
 
+def foreign_keys(connection: Mysql, schema: str) -> list[tuple[str, str, str, str]]:
+    """Of ``schema``, those of one column within it: a table, its column, and the table and column that it refers to."""
+    statement = (
+        "SELECT TABLE_NAME AS a, MIN(COLUMN_NAME) AS b, MIN(REFERENCED_TABLE_NAME) AS c, "
+        "MIN(REFERENCED_COLUMN_NAME) AS d FROM information_schema.KEY_COLUMN_USAGE "
+        "WHERE TABLE_SCHEMA = %s AND REFERENCED_TABLE_SCHEMA = %s GROUP BY CONSTRAINT_NAME, TABLE_NAME "
+        "HAVING COUNT(*) = 1 ORDER BY a, b, c"
+    )
+    rows = rows_as_dicts(connection, statement, (schema, schema))
+    return [(str(row["a"]), str(row["b"]), str(row["c"]), str(row["d"])) for row in rows]
+
+
 def filled_by_server(connection: Mysql, table: Table) -> Filled:
     """What the server puts into the table's columns by itself."""
     facts = Facts(connection, [(table.schema, table.name)]).of(_FILLED, table.schema, table.name)

@@ -100,7 +100,11 @@ def found_by(match: Match, asked: AskedOfTable, weighed: Weighed) -> float:
     single = tuple(sorted(match.used & (asked.equal | asked.among)))
     per = weighed.size.per(single)
     amount = weighed.size.items if per is None else per
-    return max(1.0, amount * RANGE_SHARE) if match.sort in ("range", "begins_with") and match.used - set(single) else amount
+    return (
+        max(1.0, amount * RANGE_SHARE)
+        if match.sort in ("range", "begins_with") and match.used - set(single)
+        else amount
+    )
 
 
 def _covered(statement: ParsedStatement, asked: AskedOfTable, weighed: Weighed, match: Match) -> bool:
@@ -198,7 +202,9 @@ def _steps(statement: ParsedStatement, chosen: Mapping[str, Weighed]) -> Answere
     said, total, served = [], 0.0, True
     while left:
         options = [(_step(statement, each, chosen, rows), place) for place, each in enumerate(left)]
-        (found, calls, amount), place = min(options, key=lambda each: (not each[0][0].served, each[0][0].reads, each[1]))
+        (found, calls, amount), place = min(
+            options, key=lambda each: (not each[0][0].served, each[0][0].reads, each[1])
+        )
         asked = left.pop(place)
         rows[asked.alias] = amount
         total += found.reads

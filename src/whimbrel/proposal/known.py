@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,9 +14,20 @@ SHARING = 10.0  # rows that share a value of which nothing is known
 LONGEST = 10.0  # times the average, where the most is not known
 _TEXT, _LONG_TEXT, _BYTES = 40.0, 200.0, 200.0
 _OF_KIND = {
-    **{"int": 5.0, "year": 3.0, "bit": 2.0, "float": 5.0, "double": 8.0},
-    **{"date": 10.0, "time": 8.0, "datetime": 19.0, "timestamp": 20.0},
-    **{"uuid": 36.0, "inet4": 12.0, "inet6": 20.0, "json": _LONG_TEXT, "geometry": 25.0},
+    "int": 5.0,
+    "year": 3.0,
+    "bit": 2.0,
+    "float": 5.0,
+    "double": 8.0,
+    "date": 10.0,
+    "time": 8.0,
+    "datetime": 19.0,
+    "timestamp": 20.0,
+    "uuid": 36.0,
+    "inet4": 12.0,
+    "inet6": 20.0,
+    "json": _LONG_TEXT,
+    "geometry": 25.0,
 }
 
 
@@ -46,7 +57,7 @@ class KnownTable:
     bytes: Mapping[str, float]
     amounts: Callable[[tuple[str, ...]], Amount]
     links: tuple[Link, ...] = ()
-    assumed: tuple[str, ...] = ()
+    assumed: Sequence[str] = ()
 
     def text_bytes(self, column: str) -> float:
         """Of the value in a template: digits take a byte each there."""

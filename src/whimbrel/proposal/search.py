@@ -110,8 +110,8 @@ class Search:
             touched.append(option.parent)
         elif option.parent or layout[name].placement.parent:
             touched += [option.parent or layout[name].placement.parent]
-        for each in touched:
-            moved = self._with_indexes(moved, each)
+        for changed in touched:
+            moved = self._with_indexes(moved, changed)
         return moved
 
     def _with_indexes(self, layout: dict[str, Placed], name: str) -> dict[str, Placed]:
@@ -122,8 +122,10 @@ class Search:
         left = list(self._indexes[name])
         while left and len(layout[name].indexes) < MOST_OF_A_TABLE:
             now = self.scale.of(layout, [name])
-            tried = [(self.scale.of(moved := _plus(layout, name, each), [name]), place, moved)
-                     for place, each in enumerate(left)]
+            tried = [
+                (self.scale.of(moved := _plus(layout, name, each), [name]), place, moved)
+                for place, each in enumerate(left)
+            ]
             possible = [(dollars, place, moved) for dollars, place, moved in tried if dollars is not None]
             if not possible:
                 return layout

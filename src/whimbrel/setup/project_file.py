@@ -59,8 +59,8 @@ class InitResult:
 
 def init(url: str, wanted: tuple[str, ...], output: Path, endpoint: str, tls: Tls) -> InitResult:
     """Write ``output``. Raises ProjectError when it exists: a mapping that somebody wrote is not overwritten."""
-    _refuse(output, endpoint)
-    source, password = _source(url, tls)
+    refuse_output(output, endpoint)
+    source, password = source_of(url, tls)
     if not source.database:
         raise ProjectError("the URL names no database", place="URL", hint="Write mysql://user@host:port/database.")
     source, tls_lines = reach(source, tls.mode, tls.ca)
@@ -77,8 +77,8 @@ def init(url: str, wanted: tuple[str, ...], output: Path, endpoint: str, tls: Tl
                 left_out.append(f"{name} is left out: {error}")
     if not sections:
         raise UserError("no table that can be migrated", place=source.database, hint="Name another database.")
-    comments = [f"# {_one_line(each)}\n" for each in left_out]
-    output.write_text(_head(source, tls_lines, endpoint) + "\n".join(sections + comments), encoding="utf-8")
+    comments = [f"# {one_line(each)}\n" for each in left_out]
+    output.write_text(head(source, tls_lines, endpoint) + "\n".join(sections + comments), encoding="utf-8")
     return InitResult(str(output), len(sections), tuple(left_out), bool(password))
 
 
@@ -91,8 +91,8 @@ def init_from_dms(
     """
     if wanted:
         raise UserError("the DMS file says which tables are moved", place="--table", hint="Leave it out.")
-    _refuse(output, endpoint)
-    source, password = _source(url, tls)
+    refuse_output(output, endpoint)
+    source, password = source_of(url, tls)
     rules = load_rules(rules_file)
     try:
         source, tls_lines = reach(source, tls.mode, tls.ca)
@@ -100,10 +100,10 @@ def init_from_dms(
         translated_rules(rules, source)  # raises what is wrong with the rules, if anything is
         raise
     translated = translated_rules(rules, source)
-    notes = "".join(f"# note: {_one_line(note)}\n" for note in translated.notes)
+    notes = "".join(f"# note: {one_line(note)}\n" for note in translated.notes)
     sections = "\n".join(map(dms_section, translated.tables))
     output.write_text(
-        f"{_head(source, tls_lines, endpoint)}# From {rules_file.name}\n{notes}\n{sections}", encoding="utf-8"
+        f"{head(source, tls_lines, endpoint)}# From {rules_file.name}\n{notes}\n{sections}", encoding="utf-8"
     )
     return InitResult(str(output), len(translated.tables), (), bool(password))
 
@@ -152,26 +152,26 @@ class Targets:
         self._taken.add(name)
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """As a comment of TOML takes it, which has no control characters."""
     return " ".join("".join(each if each.isprintable() else " " for each in text).split())
 
 
-def _refuse(output: Path, endpoint: str) -> None:
+def refuse_output(output: Path, endpoint: str) -> None:
     if "@" in endpoint:
         raise ProjectError(NO_USER, place="--endpoint", hint="boto3 finds credentials in its own settings.")
     if output.exists():
         raise ProjectError("is there already", place=str(output), hint="Name another file with --output.")
 
 
-def _source(url: str, tls: Tls) -> tuple[Source, str]:
+def source_of(url: str, tls: Tls) -> tuple[Source, str]:
     """The source, and the password if the URL has one."""
     settings, password = split_url(url)
     settings["password"] = password or os.environ.get(PASSWORD_VARIABLE, "")
     return Source(**settings, tls_cert=tls.cert, tls_key=tls.key), password
 
 
-def _head(source: Source, tls_lines: str, endpoint: str) -> str:
+def head(source: Source, tls_lines: str, endpoint: str) -> str:
     port = "" if source.port == 3306 else f":{source.port}"
     host = f"[{source.host}]" if ":" in source.host else source.host
     url = f"mysql://{quote(source.user, safe='')}@{host}{port}/{quote(source.database, safe='')}".rstrip("/")
@@ -201,9 +201,9 @@ url = "{url}"        # the password comes from the environment variable {PASSWOR
 
 def table_section(table: Table, rows: int, target: str) -> str:
     """One ``[[table]]`` with a mapping that works as it stands, and what it could be instead in comments."""
-    columns = "".join(f"#   {_one_line(column.name):<24} {_one_line(column.type_name)}\n" for column in table.columns)
+    columns = "".join(f"#   {one_line(column.name):<24} {one_line(column.type_name)}\n" for column in table.columns)
     key = table.primary_key
-    title = _one_line(f"{table.full_name}: about {rows:,} rows, primary key ({', '.join(key)})")
+    title = one_line(f"{table.full_name}: about {rows:,} rows, primary key ({', '.join(key)})")
     lines = [
         f"# {title}\n{columns}[[table]]",
         f"source = {value(table.full_name)}",
@@ -244,4 +244,4 @@ def _group_hint(table: Table) -> str:
     sort = f" and sort_key = {value(_joined(table, tuple(group[1:])))}" if len(group) > 1 else ""
     shown = value({"name": f"${{{entry}}}"} | ({"value": values[0]} if len(values) == 1 else {}))
     what = f"one item for each ({', '.join(group)}) with an attribute for each {entry}"
-    return f'# As a group, {_one_line(what)}:\n#   shape = "group"{sort}\n#   entry = {shown}'
+    return f'# As a group, {one_line(what)}:\n#   shape = "group"{sort}\n#   entry = {shown}'

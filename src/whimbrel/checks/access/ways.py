@@ -126,9 +126,7 @@ def _match(way: Way, asked: AskedOfTable, mapping: TableMapping) -> Match | None
     return Match(way, sort, condition, among, frozenset(used), buckets)
 
 
-def _over_buckets(
-    key: KeyPart, bound: set[str], sources: Callable[[Template], set[str]]
-) -> tuple[KeyPart, int]:
+def _over_buckets(key: KeyPart, bound: set[str], sources: Callable[[Template], set[str]]) -> tuple[KeyPart, int]:
     """The key with a variable in place of each remainder or bucket of what is not bound, and how many keys it has."""
     parts, number = list(key.template.parts), 1
     for place, part in enumerate(parts):
