@@ -56,7 +56,9 @@ class Scale:
 
     def total(self, layout: Layout) -> float:
         """Dollars a month, of everything."""
-        return self.of(layout, layout) or 0.0
+        dollars = self.of(layout, layout)
+        assert dollars is not None  # a layout that cannot be is never chosen
+        return dollars
 
     def of(self, layout: Layout, names: Iterable[str]) -> float | None:
         """Dollars a month of the tables ``names`` and of all statements about them; None if the layout cannot be."""

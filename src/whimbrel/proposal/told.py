@@ -99,7 +99,9 @@ def _why(scale: Scale, found: Found, name: str) -> list[str]:
         if there and saved > 0:
             text = f"saves ${saved:,.2f}: {_short(asking.statement.text)}: {here.how} instead of {there.how}"
             told.append((saved, text))
-    return [text for _, text in sorted(told, key=lambda each: (-each[0], each[1]))[:REASONS]]
+    with_it = [_table(child) for child, each in found.best.items() if each.placement.parent == name]
+    reasons = [text for _, text in sorted(told, key=lambda each: (-each[0], each[1]))[:REASONS]]
+    return [*reasons, *([f"{', '.join(with_it)} can be with it"] if with_it else [])] or ["it takes less storage"]
 
 
 def _alone(scale: Scale, layout: Mapping[str, Placed], name: str) -> dict[str, Placed]:
