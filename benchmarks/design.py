@@ -13,7 +13,7 @@ from whimbrel.checks.access.statements import counted_sql
 from whimbrel.checks.cost import read_prices
 from whimbrel.proposal.known import Amount, KnownTable, Link, guessed, usual_bytes
 from whimbrel.proposal.placement import names_of
-from whimbrel.proposal.scale import Asking, Scale
+from whimbrel.proposal.scale import Asking, Scale, asking
 from whimbrel.proposal.search import Search
 from whimbrel.records import Column, Table
 
@@ -77,7 +77,7 @@ def _askings(known: dict[str, KnownTable], wanted: int, dice: random.Random) -> 
         for said, count in counted_sql(_statement(known[name], dice), "app").items():
             statement = parse(said, tables)
             if statement:
-                found.setdefault(statement.text, Asking(len(found), statement, count / 86_400))
+                found.setdefault(statement.text, asking(len(found), statement, count / 86_400))
     return list(found.values())
 
 

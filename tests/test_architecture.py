@@ -62,6 +62,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "checks": ANYTHING,
     "handover": ANYTHING,
     "setup": {"records", "errors", "notes", "project", "mysql", "mapping", "dms", "item", "migration"},
+    "proposal": {
+        *("records", "errors", "project", "mysql", "mapping", "dms", "item", "checks", "lake", "setup"),
+    },
     # the verbs as functions, and the commands over them
     "api": ANYTHING,
     "ui": ANYTHING,

@@ -120,7 +120,13 @@ def init(people: Work, path: Path) -> set[str]:
     environment = {"WHIMBREL_SOURCE_PASSWORD": people.source.password}
     done = CliRunner().invoke(main, ["init", people.source.url(people.database), "-o", str(path)], env=environment)
     assert done.exit_code == 0, done.output
-    return {"init"}
+    statements = path.with_name("app.sql")
+    statements.write_text("SELECT * FROM person WHERE id = 1;")
+    statements.chmod(0o600)
+    words = ["design", people.source.url(people.database), "--statements", str(statements)]
+    done = CliRunner().invoke(main, [*words, "-o", str(path.with_name("designed.toml"))], env=environment)
+    assert done.exit_code == 0, done.output
+    return {"init", "design"}
 
 
 def serve_and_ask(people: Work) -> set[str]:

@@ -11,7 +11,7 @@ from whimbrel.checks.access.statements import counted_sql
 from whimbrel.checks.cost import Prices, read_prices
 from whimbrel.proposal.known import LONGEST, Amount, KnownTable, Link, guessed, usual_bytes
 from whimbrel.proposal.placement import names_of
-from whimbrel.proposal.scale import Asking, Scale
+from whimbrel.proposal.scale import Asking, Scale, asking
 from whimbrel.records import Column, Table
 
 SECONDS = 86_400.0
@@ -59,9 +59,13 @@ def _amounts(
     table: Table, described: Mapping[str, Any], parents: Mapping[tuple[str, ...], float]
 ) -> Callable[[tuple[str, ...]], Amount]:
     rows = float(described["rows"])
-    values = {(name,): float(count) for name, count in described.get("values", {}).items()}
+    values: dict[tuple[str, ...], float] = {
+        (name,): float(count) for name, count in described.get("values", {}).items()
+    }
     unique = (table.primary_key, *(tuple(each) for each in described.get("unique", ())))
-    guess = guessed(table, rows, unique, {**parents, **values})
+    shared: dict[tuple[str, ...], float] = dict(parents)
+    shared.update(values)
+    guess = guessed(table, rows, unique, shared)
     most = described.get("most", {})
 
     def amounts(columns: tuple[str, ...]) -> Amount:
@@ -78,7 +82,7 @@ def askings_of(statements: str, known: Mapping[str, KnownTable], seconds: float 
     for said, count in counted_sql(statements, "app").items():
         statement = parse(said, tables)
         assert statement, said
-        found.append(Asking(len(found), statement, count / seconds))
+        found.append(asking(len(found), statement, count / seconds))
     return found
 
 

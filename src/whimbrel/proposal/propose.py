@@ -26,7 +26,7 @@ from whimbrel.project import Project, Source, TableRule, Target
 from whimbrel.proposal.placement import Names, Placed, names_of, plain_keys, rules_of
 from whimbrel.proposal.reading import read_known
 from whimbrel.proposal.result import DesignResult
-from whimbrel.proposal.scale import Asking, Scale
+from whimbrel.proposal.scale import Asking, Scale, asking
 from whimbrel.proposal.search import Found, Search, roots
 from whimbrel.proposal.told import designed_statements, designed_tables
 from whimbrel.proposal.written import sections
@@ -179,7 +179,7 @@ def heard_of(said: Counter[SeenStatement], tables: Iterable[Table], hours: float
         counts[statement.text] += count
         parsed.setdefault(statement.text, statement)
     for number, text in enumerate(sorted(parsed)):
-        heard.askings.append(Asking(number, parsed[text], counts[text] / (hours * HOUR)))
+        heard.askings.append(asking(number, parsed[text], counts[text] / (hours * HOUR)))
     heard.unread.sort(key=lambda one: (-one[1], one[0]))
     return heard
 

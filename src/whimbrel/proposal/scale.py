@@ -12,7 +12,7 @@ from whimbrel.errors import MappingError
 from whimbrel.mapping.design import TableMapping, compile_mapping
 from whimbrel.mapping.family import family_faults
 from whimbrel.project import TableRule
-from whimbrel.proposal.answered import READ_PRICE, Answered, answered
+from whimbrel.proposal.answered import Answered, answered
 from whimbrel.proposal.known import KnownTable
 from whimbrel.proposal.placement import PART, Layout, Names, Placed, root_of, rules_of
 from whimbrel.proposal.weighed import Weighed, storage_bytes, weighed
@@ -24,15 +24,17 @@ FamilyKey = tuple[tuple[str, Placed], ...]
 
 
 class Asking(NamedTuple):
-    """A statement, and how often a second it is asked."""
+    """A statement, how often a second it is asked, and the full names of its tables."""
 
     number: int
     statement: ParsedStatement
     per_second: float
+    tables: tuple[str, ...]
 
-    @property
-    def tables(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(each.table.full_name for each in self.statement.tables))
+
+def asking(number: int, statement: ParsedStatement, per_second: float) -> Asking:
+    tables = tuple(dict.fromkeys(each.table.full_name for each in statement.tables))
+    return Asking(number, statement, per_second, tables)
 
 
 class Scale:
@@ -45,14 +47,16 @@ class Scale:
         self.write = (prices.write_million or WRITE_MILLION) / 1e6 * MONTH
         self.storage = prices.storage_gb or STORAGE_GB
         self.about: dict[str, list[Asking]] = {name: [] for name in known}
-        for asking in askings:
-            for name in asking.tables:
-                self.about[name].append(asking)
+        for each in askings:
+            for name in each.tables:
+                self.about[name].append(each)
         self.refused: set[tuple[str, Placed]] = set()  # what a check of the data itself would not take
         self._tables = {name: each.table for name, each in known.items()}
-        self._families: dict[FamilyKey, dict[str, list[Weighed]] | None] = {}
+        self._numbers: dict[FamilyKey, int] = {}
+        self._families: list[dict[str, list[Weighed]] | None] = []  # None: the target cannot be so
+        self._storage: list[float] = []
         self._mappings: dict[tuple[str, str], TableMapping] = {}
-        self._answers: dict[tuple[object, ...], Answered] = {}
+        self._answers: dict[tuple[int, ...], Answered] = {}
 
     def total(self, layout: Layout) -> float:
         """Dollars a month, of everything."""
@@ -62,16 +66,20 @@ class Scale:
 
     def of(self, layout: Layout, names: Iterable[str]) -> float | None:
         """Dollars a month of the tables ``names`` and of all statements about them; None if the layout cannot be."""
-        keys = {root: self.family_key(layout, root) for root in {root_of(name, layout) for name in names}}
-        if any(self.family(key) is None for key in keys.values()):
-            return None
-        dollars = sum(self.storage_of(key) for key in keys.values())
+        children = _children(layout)
+        known: dict[str, int] = {}
+        dollars = 0.0
+        for root in dict.fromkeys(root_of(name, layout) for name in names):
+            known[root] = self._number(_key(layout, root, children))
+            if self._families[known[root]] is None:
+                return None
+            dollars += self._storage[known[root]]
         seen = set[int]()
         for name in names:
             for asking in self.about[name]:
                 if asking.number not in seen:
                     seen.add(asking.number)
-                    found = self.answer(asking, layout)
+                    found = self._answer(asking, layout, children, known)
                     if found is None:
                         return None
                     dollars += self.dollars(asking, found)
@@ -81,32 +89,41 @@ class Scale:
         return found.weight * asking.per_second * self.write
 
     def answer(self, asking: Asking, layout: Layout) -> Answered | None:
-        keys = [self.family_key(layout, root_of(name, layout)) for name in asking.tables]
-        key = (asking.number, *keys)
+        return self._answer(asking, layout, _children(layout), {})
+
+    def _answer(
+        self, asking: Asking, layout: Layout, children: Mapping[str, list[str]], known: dict[str, int]
+    ) -> Answered | None:
+        """``known`` are numbers of families of this layout, by their roots."""
+        numbers = []
+        for name in asking.tables:
+            root = layout[name].placement.parent or name
+            if root not in known:
+                known[root] = self._number(_key(layout, root, children))
+            numbers.append(known[root])
+        key = (asking.number, *numbers)
         if key not in self._answers:
             rules: dict[str, list[Weighed]] = {}
-            for name, each in zip(asking.tables, keys, strict=True):
-                family = self.family(each)
+            for name, number in zip(asking.tables, numbers, strict=True):
+                family = self._families[number]
                 if family is None:
                     return None
                 rules[name] = family[name]
             self._answers[key] = answered(asking.statement, rules)
         return self._answers[key]
 
-    def storage_of(self, key: FamilyKey) -> float:
-        family = [each for several in (self.family(key) or {}).values() for each in several]
-        return storage_bytes(family, ITEM_OVERHEAD) / GB * self.storage
+    def family_number(self, layout: Layout, root: str) -> int:
+        """One for each way that a target can be: its tables, each with its place."""
+        return self._number(_key(layout, root, _children(layout)))
 
-    def family_key(self, layout: Layout, root: str) -> FamilyKey:
-        """What decides a target: its tables, each with its place."""
-        children = sorted(name for name, each in layout.items() if each.placement.parent == root)
-        return ((root, layout[root]), *((name, layout[name]) for name in children))
-
-    def family(self, key: FamilyKey) -> dict[str, list[Weighed]] | None:
-        """The target's mappings by their tables; None if it cannot be as it is."""
-        if key not in self._families:
-            self._families[key] = self._made(key)
-        return self._families[key]
+    def _number(self, key: FamilyKey) -> int:
+        if key not in self._numbers:
+            self._numbers[key] = len(self._families)
+            made = self._made(key)
+            self._families.append(made)
+            family = [each for several in (made or {}).values() for each in several]
+            self._storage.append(storage_bytes(family, ITEM_OVERHEAD) / GB * self.storage)
+        return self._numbers[key]
 
     def _made(self, key: FamilyKey) -> dict[str, list[Weighed]] | None:
         if any(each in self.refused for each in key):
@@ -157,10 +174,13 @@ def cost_of_rules(scale: Scale, rules: Sequence[TableRule]) -> float:
     return dollars + sum(scale.dollars(each, answered(each.statement, found)) for each in scale.askings)
 
 
-def units_a_month(asking: Asking, found: Answered) -> tuple[float, float]:
-    """Read and write units."""
-    return found.reads * asking.per_second * MONTH, found.writes * asking.per_second * MONTH
+def _children(layout: Layout) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, each in layout.items():
+        if each.placement.parent:
+            found.setdefault(each.placement.parent, []).append(name)
+    return found
 
 
-def read_price(scale: Scale) -> float:
-    return scale.write * READ_PRICE
+def _key(layout: Layout, root: str, children: Mapping[str, list[str]]) -> FamilyKey:
+    return ((root, layout[root]), *((name, layout[name]) for name in sorted(children.get(root, ()))))

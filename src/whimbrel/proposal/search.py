@@ -40,6 +40,7 @@ class Search:
             for name, known in scale.known.items()
         }
         self._indexes = {name: indexes(known, scale.about[name]) for name, known in scale.known.items()}
+        self._chosen: dict[tuple[str, int], tuple[IndexChoice, ...]] = {}
         self._heaviest = sorted(scale.known, key=lambda name: (-len(scale.about[name]), name))
 
     def run(self) -> Found:
@@ -49,7 +50,7 @@ class Search:
             indexed = self._with_indexes(indexed, name)
         starts = [indexed, self._together(indexed, MEMBER), self._together(indexed, PART)]
         ends = [self._descend(start) for start in starts]
-        best = min(ends, key=self.scale.total)
+        best = min(ends, key=self.scale.total)  # the first of equal ones
         found = Found(base, indexed, self._narrowed(best))
         total = self.scale.total(found.best)
         for name in sorted(self.scale.known):
@@ -119,6 +120,12 @@ class Search:
         layout = {**layout, name: Placed(layout[name].placement)}
         if layout[name].placement.kind == PART or not self.scale.about[name]:
             return layout
+        key = (name, self.scale.family_number(layout, root_of(name, layout)))
+        if key not in self._chosen:  # what other targets are like is left out of it: it decides little, and takes long
+            self._chosen[key] = self._best_indexes(layout, name)
+        return {**layout, name: layout[name]._replace(indexes=self._chosen[key])}
+
+    def _best_indexes(self, layout: dict[str, Placed], name: str) -> tuple[IndexChoice, ...]:
         left = list(self._indexes[name])
         while left and len(layout[name].indexes) < MOST_OF_A_TABLE:
             now = self.scale.of(layout, [name])
@@ -128,13 +135,13 @@ class Search:
             ]
             possible = [(dollars, place, moved) for dollars, place, moved in tried if dollars is not None]
             if not possible:
-                return layout
+                break
             dollars, place, moved = min(possible, key=lambda each: each[:2])
             if now is not None and dollars >= now * (1 - WORTH):
-                return layout
+                break
             layout = moved
             del left[place]
-        return layout
+        return layout[name].indexes
 
     def _together(self, layout: dict[str, Placed], kind: str) -> dict[str, Placed]:
         """Each table under its first parent, wherever that can be."""

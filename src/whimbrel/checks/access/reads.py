@@ -50,8 +50,7 @@ def read(
             answer.notes.append(f"{', '.join(rest)}: compared by the application")
     counted = _aggregated(statement, mapping, options, answer, bool(rest))
     ordered = _order(statement, match, mapping, options, answer)
-    whole = tuple(sorted(match.used)) if match.buckets > 1 else columns_of(match.way.partition)
-    amount = size.per(tuple(sorted(match.used))) if match.sort == "=" else size.per(whole)
+    amount = _amount(match, size)
     if statement.limit > 0 and ordered and not rest and not counted and amount is not None:
         options.append(f"Limit={statement.limit}")
         amount = min(amount, statement.limit)
@@ -69,6 +68,12 @@ def read(
     answer.units = None if amount is None else match.buckets * read_units(amount, size.bytes)
     answer.call = f"{table}.query({', '.join(options)})"
     return answer
+
+
+def _amount(match: Match, size: Sizes) -> float | None:
+    """How many items have what the key is bound to."""
+    known = match.sort == "=" or match.buckets > 1
+    return size.per(tuple(sorted(match.used)) if known else columns_of(match.way.partition))
 
 
 def _aggregated(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 from whimbrel.checks.access.parse import AskedOfTable
 from whimbrel.mapping.attributes import Carried
-from whimbrel.mapping.columns import Columns
 from whimbrel.mapping.design import TableMapping
 from whimbrel.mapping.formats import Reference, format_of, shown_in_python, sorts
 from whimbrel.mapping.templates import Literal, Template
@@ -58,7 +58,8 @@ class Match(NamedTuple):
         return self.buckets == 1 and (self.way.sort is None or self.sort == "=")
 
 
-def ways(mapping: TableMapping) -> list[Way]:
+@lru_cache(maxsize=256)
+def ways(mapping: TableMapping) -> tuple[Way, ...]:
     """The table's key first, then its indexes, as far as their attributes are made of columns."""
     keys = [KeyPart(key.name, key.type, key.template) for key in mapping.design.keys]
     found = [Way("", keys[0], keys[1] if len(keys) > 1 else None)]
@@ -69,9 +70,10 @@ def ways(mapping: TableMapping) -> list[Way]:
         if partition:
             kept = sort._replace(type=index.sort_key.type) if sort and index.sort_key else None
             found.append(Way(index.name, partition._replace(type=index.partition_key.type), kept))
-    return found
+    return tuple(found)
 
 
+@lru_cache(maxsize=256)
 def attributes_of(mapping: TableMapping) -> dict[str, KeyPart]:
     """The attributes that an index could have, with the templates behind them."""
     design = mapping.design
@@ -106,7 +108,7 @@ def best_match(asked: AskedOfTable, mapping: TableMapping) -> Match | None:
 
 
 def _match(way: Way, asked: AskedOfTable, mapping: TableMapping) -> Match | None:
-    columns = Columns(mapping.rule, mapping.table, [])
+    columns = mapping.seen
     bound = asked.equal | asked.among
 
     def sources(template: Template) -> set[str]:
