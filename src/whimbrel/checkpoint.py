@@ -29,6 +29,7 @@ from whimbrel.errors import Locked, StateError
 from whimbrel.records import Position
 
 VERSION = 2
+REWRITING = "rewriting"  # a counter that is there while items are written again that were right as of an earlier time
 VALUES = 2  # how values are written as attributes: 1 is the form of 0.1.0, see docs/types.md
 
 
@@ -83,6 +84,14 @@ class Checkpoint:
 
     def with_counted(self, counter: str, more: int) -> Checkpoint:
         return replace(self, counters={**self.counters, counter: self.counters.get(counter, 0) + more})
+
+    def without_counter(self, counter: str) -> Checkpoint:
+        return replace(self, counters={name: value for name, value in self.counters.items() if name != counter})
+
+    @property
+    def whole_position(self) -> Position | None:
+        """Up to where the target has everything: None while items before ``applied_position`` are written again."""
+        return None if REWRITING in self.counters else self.applied_position
 
 
 def load(path: Path) -> Checkpoint:

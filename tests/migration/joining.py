@@ -1,10 +1,12 @@
-"""Lines that look up the customer of their order, which is in their item's key: what is looked up decides the place.
-The applier's order in small: batches, portions, saves, and a crash before any of its steps.
+"""Lines that look up the customer of their order, which is in their item's key: what is looked up decides the place. Or
+their place is their own, and what is looked up is only beside it. The applier's order in small: batches, portions,
+saves, a crash before any of its steps, and a store that is lost and made again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from whimbrel.checkpoint import Checkpoint
 from whimbrel.mapping.fold import by_table
 from whimbrel.mapping.lookups import Parent
 from whimbrel.mapping.versions import Versions
+from whimbrel.migration.join_store import AsOf, remove_store
 from whimbrel.migration.joins import Joins
 from whimbrel.migration.state import CheckpointStore
 from whimbrel.project import KeyRule, LookupRule, TableRule
@@ -45,6 +48,12 @@ GROUP_RULE = TableRule(
     exclude=("customer",),
     lookups=LOOKUPS,
 )
+RULES = {
+    "record": LINE_RULE,
+    "group": GROUP_RULE,
+    "own": replace(LINE_RULE, partition_key=KeyRule("pk", "line"), sort_key=KeyRule("sk", "${id}")),
+    "own group": replace(GROUP_RULE, partition_key=KeyRule("pk", "${product}"), exclude=()),
+}
 
 
 class Crash(Exception):
@@ -85,24 +94,29 @@ def expected(rows: dict[str, dict[Any, Row]], shape: str) -> dict[tuple[str, str
     found: dict[tuple[str, str], Any] = {}
     for order_id, number, product, again in rows["line"].values():
         order, other = rows["orders"].get(order_id), rows["orders"].get(again)
-        if order and order[1] is not None:
-            found[str(order[1]), str(number)] = (product, None if other is None else other[1])
+        said = (product, None if other is None else other[1])
+        if order and shape in ("own", "own group"):
+            found["line" if shape == "own" else product, str(number)] = (*said, order[1])
+        elif order and order[1] is not None:
+            found[str(order[1]), str(number)] = said
     return found
 
 
 def held(store: Store, shape: str) -> dict[tuple[str, str], Any]:
     found: dict[tuple[str, str], Any] = {}
     for item in store.items.values():
-        if shape == "record":
-            found[item["pk"]["S"], item["sk"]["S"]] = _said(item)
+        if shape in ("record", "own"):
+            found[item["pk"]["S"], item["sk"]["S"]] = _said(item, shape)
         else:
             assert item["lines"]["M"], "an empty group stays"
-            found |= {(item["pk"]["S"], name): _said(entry["M"]) for name, entry in item["lines"]["M"].items()}
+            entries = item["lines"]["M"].items()
+            found |= {(item["pk"]["S"], name): _said(entry["M"], shape) for name, entry in entries}
     return found
 
 
-def _said(fields: Item) -> tuple[str | None, str | None]:
-    return fields["product"].get("S"), fields["other"].get("S")
+def _said(fields: Item, shape: str) -> tuple[str | None, ...]:
+    names = ("product", "other", "customer") if shape in ("own", "own group") else ("product", "other")
+    return tuple(fields[name].get("S") for name in names)
 
 
 class Applying:
@@ -112,7 +126,7 @@ class Applying:
 
     def __init__(self, folder: Path, log: Sequence[Change], shape: str = "record") -> None:
         self.folder, self.log, self.shape = folder, log, shape
-        rule = LINE_RULE if shape == "record" else GROUP_RULE
+        rule = RULES[shape]
         parents = {
             "shop.orders": Parent((ORDERS_RULE,), ORDERS, ORDERS),
             "shop.line": Parent((rule,), LINE, LINE),
@@ -136,6 +150,15 @@ class Applying:
         self.targets["shop.line"].apply(list(mapping.put_items(rows)[0]))
         joins.close()
 
+    def lose_and_make_again(self, orders: Iterable[Row], lines: Iterable[Row]) -> None:
+        """The store, of rows that are as new as the checkpoint or newer."""
+        remove_store(self.folder / "lookups.sqlite")
+        joins, at = self._new(), self.applied
+        position = self.log[at - 1].position.as_fields() if at else None
+        with joins.filling_again(AsOf((1, at) if at else None, at, position)):
+            joins.fill(ORDERS, list(orders))
+            joins.fill(LINE, list(lines))
+
     def run(self, batch: int, crash_at: int = -1, save_every: int = 1) -> None:
         """From the checkpoint to the end of the log, or to a crash, after which this is called again."""
         self.steps = 0
@@ -151,11 +174,12 @@ class Applying:
             joins.close()
 
     def _stepwise(self, joins: Joins, batch: int, save_every: int) -> Iterator[None]:
-        at = self._applied
+        at = self.applied
         position = joins.waited_for.position if joins.waited_for else None
         while joins.waiting:
             yield from self._written(joins.more())
-            yield from self._save(joins, at, position)
+            if position:
+                yield from self._save(joins, at, position)
         for number, start in enumerate(range(at, len(self.log), batch), 1):
             at = min(start + batch, len(self.log))
             position = self.log[at - 1].position
@@ -192,7 +216,7 @@ class Applying:
         self.checkpoints.save(fresh)
 
     @property
-    def _applied(self) -> int:
+    def applied(self) -> int:
         point = self.checkpoints.now.applied
         return point.offset if point else 0
 

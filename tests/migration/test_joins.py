@@ -180,8 +180,8 @@ def test_a_snapshot_at_no_one_time_and_crashes_give_the_final_rows(
     assert one.held() == expected(rows.rows, shape)
 
 
-def read(chance: random.Random, rows: Rows, name: str) -> list[Row]:
-    """Each row as it was at a time of its own."""
+def read(chance: random.Random, rows: Rows, name: str, since: int = 0) -> list[Row]:
+    """Each row as it was at a time of its own, after ``since`` changes or later."""
     keys = sorted({key for state in rows.history for key in state[name]})
-    found = [chance.choice(rows.history)[name].get(key) for key in keys]
+    found = [chance.choice(rows.history[since:])[name].get(key) for key in keys]
     return [row for row in found if row is not None]

@@ -24,6 +24,7 @@ from whimbrel.handover.source_gone import refuse_source_gone
 from whimbrel.handover.state import Coordinator
 from whimbrel.handover.streams import turn_off
 from whimbrel.migration.dead import read_letters
+from whimbrel.migration.join_store import remove_store
 from whimbrel.migration.moving import Asked
 from whimbrel.migration.past_fence_noted import LIST
 from whimbrel.migration.state import StateFolder
@@ -119,6 +120,9 @@ def _remove_state(folder: StateFolder) -> list[str]:
         if path.exists():
             shutil.rmtree(path)
             removed.append(str(path))
+    if folder.lookups.exists():
+        remove_store(folder.lookups)
+        removed.append(str(folder.lookups))
     return removed
 
 

@@ -2,17 +2,23 @@
 
 What the binlog has between the decision and that Position was written by the reverse stream, and must not come back. So
 the change log gets an empty commit there, and the Checkpoint moves to it. Both may be repeated after a crash.
+
+What look-ups read is as of the end of the cutover, and the application wrote what it liked into copies of looked-up
+columns: so it goes, and the next run makes it again and writes the items (``migration.join_fill``).
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 from whimbrel.changelog.files import ChangeLogReader, ChangeLogWriter
 from whimbrel.changelog.record import LogPoint
+from whimbrel.checkpoint import REWRITING
 from whimbrel.errors import HandoverError, SchemaDrift, StateError
 from whimbrel.handed_over import Handover
+from whimbrel.migration.join_fill import give_up_joins
 from whimbrel.migration.run import Run
 from whimbrel.records import Change, Commit, Position
 
@@ -53,6 +59,8 @@ def continue_from(run: Run, end: Position, position: Position) -> None:
     """
     run.lineage.begin(position)
     now = run.checkpoints.now
+    if give_up_joins(run.folder.lookups, run.prepared):  # durable before the Checkpoint moves past what it was as of
+        now = replace(now, counters={**now.counters, REWRITING: 1})
     with ChangeLogWriter(run.folder.log) as log:
         applied, late = now.counters.get("applied", 0), sum(1 for _ in late_changes(run, now.applied, end))
         if log.total != applied + late:

@@ -62,15 +62,9 @@ def plan(project: Project, waivers: Waivers) -> CutoverPlan:
 
 
 def refuse_untried(project: Project) -> None:
-    """Of a shared target the streams, and what others write to it, would be taken for this project's. What is looked up
-    is not carried over a return to the source. Raises ProjectError.
+    """Of a shared target the streams, and what others write to it, would be taken for this project's. Raises
+    ProjectError.
     """
-    if looking := [rule.source for rule in project.tables if rule.lookups]:
-        raise ProjectError(
-            f"{looking[0]} looks columns up, and a cutover does not bring the store of what is looked up back",
-            place=str(project.path),
-            hint="Close the application's writes yourself, wait until `whimbrel verify` finds both equal, and switch.",
-        )
     if project.target.shared:
         raise ProjectError(
             f"target.shared: others write to {project.target.shared[0]!r} too, and a cutover is of whole tables",

@@ -158,7 +158,7 @@ class _Work:
     def is_gone(self, source: str, row: Mapping[str, Value]) -> bool:
         """Whether a row that is aside has an item that was looked at, and that does not have it."""
         mapping = self._site.mapping_of(source)
-        whole = tuple(row[name] for name in mapping.table.names)
+        whole = mapping.unjoined(tuple(row[name] for name in mapping.table.stored.names))
         key = mapping.item_key(whole)
         looked_at = key is not None and short(key_id(key)) in self._looked_at
         return looked_at and _row_id(source, _key(mapping, whole)) not in self._had
@@ -291,7 +291,7 @@ class _Site:
             return
         places = {place: key for key in keys if number in inverse.owners(key) for place in _places(mapping, key)}
         for row in rows_where_equal(connection, mapping.table, found_by, list(places)):
-            found = mapping.item_key(row)
+            found = mapping.item_key(mapping.unjoined(row))  # also of one that is left out as an orphan
             key = places.get(tuple(row[mapping.table.index(name)] for name in found_by))
             if key is None or found is None or key_id(found) != key_id(key) or _key(mapping, row) in puts:
                 continue

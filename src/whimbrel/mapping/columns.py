@@ -18,6 +18,7 @@ class Columns:
 
     A computed column of a source column's name stands in its place, others come after, those of before images last.
     ``uses`` says which of the source's columns a computed one is made from, and by which of them one is looked up.
+    ``from_others`` are those that are looked up in other tables, or computed from such, and FILTER if it asks for one.
     ``constants`` are the texts of computed ones that use no column.
     ``provenance_columns`` have change metadata: what ``row`` makes of them depends on its arguments.
     """
@@ -41,6 +42,8 @@ class Columns:
         ]
         uses = self._expressions.uses if self._expressions else {}
         self.uses = {one.name: one.looked_up.by for one in source.columns if one.looked_up}
+        self.from_others = frozenset(name for name, used in uses.items() if not self.uses.keys().isdisjoint(used))
+        self.from_others |= self.uses.keys()
         self.uses |= {name: self._stored(uses.get(name, ())) for name in expressions}
         self.constants = self._expressions.constants if self._expressions else {}
         self._extra = [name for name in expressions if name not in source.names]

@@ -14,7 +14,7 @@ from whimbrel.item import MAX_ITEM_BYTES, item_size, normal_item
 from whimbrel.mapping import guard, unique, values
 from whimbrel.mapping.attributes import Key, Sharing
 from whimbrel.mapping.columns import Columns
-from whimbrel.mapping.expressions import UNKNOWN
+from whimbrel.mapping.expressions import FILTER, UNKNOWN
 from whimbrel.mapping.fold import Compiled, fold_groups, fold_of_change, fold_parts, fold_records, made, part, row_fault
 from whimbrel.mapping.forms import Refused, shown
 from whimbrel.mapping.generate import generate
@@ -81,6 +81,8 @@ class TableMapping:
         self._code = generate(self.design)
         self._compiled = Compiled(self.design, self._columns, self._code, table, self.source)
         self.change_metadata = self._located()
+        looked_up = (column.looked_up for column in table.columns if column.looked_up)
+        self._blanks: Row = tuple("" if one.orphans else None for one in looked_up)
         self._same = table
 
     def __reduce__(self) -> tuple[type[TableMapping], tuple[TableRule, Table, Sharing]]:
@@ -176,6 +178,21 @@ class TableMapping:
     def seen(self) -> Columns:
         """The columns as the mapping sees them."""
         return self._columns
+
+    @property
+    def placed_by_others(self) -> list[str]:
+        """The columns by which another table's row decides where the row's item or entry is; FILTER where the filter
+        lets one decide whether there is any.
+        """
+        order = (one.column.name for one in self.design.ordering)
+        names = (*self.design.key_columns, *self.design.entry_name.columns, *order, FILTER)
+        return [name for name in dict.fromkeys(names) if name in self._columns.from_others]
+
+    def unjoined(self, row: Row) -> Row:
+        """A row of the table alone, or its part of a joined one: as if it found what it must, of which nothing is
+        known. It has the place of the row, if no other table has a say in that (``placed_by_others``).
+        """
+        return (*row[: len(self.table.columns) - len(self._blanks)], *self._blanks)
 
     def entry_name(self, row: Row) -> str | None:
         """What tells the row's entry from the group's others; None if the row cannot have one."""

@@ -91,9 +91,7 @@ class Inverse:
         self._known = returns.known
         self._fields = frozenset(one.attribute for one in design.carried)
         # What is looked up is not known, but an item that is there had the other table's row, if it must.
-        self._blank: tuple[Value, ...] = tuple(
-            "" if column.looked_up and column.looked_up.orphans else None for column in self.table.columns
-        )
+        self._blank = mapping.unjoined((None,) * len(self.table.columns))
         self._filtered = bool(mapping.seen.filtered_by)
 
     def belongs(self, key: Item) -> bool:

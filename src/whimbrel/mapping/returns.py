@@ -10,7 +10,13 @@ from whimbrel.mapping.attributes import Design
 from whimbrel.mapping.back_values import loses
 from whimbrel.mapping.codes import are_told
 from whimbrel.mapping.design import TableMapping
+from whimbrel.mapping.expressions import FILTER
 from whimbrel.records import Filled
+
+LOOKED_UP = (
+    "is looked up in another table: what is written to it does not come back, and after a return to the source it is "
+    "written again as that table has it"
+)
 
 
 class Obstacle(NamedTuple):
@@ -81,8 +87,8 @@ class _Findings:
             doubtful = template.ambiguity(mapping.design.columns)
             if doubtful and not self._carried().issuperset(template.columns):
                 yield Obstacle(mapping.source, template.columns[0], doubtful)
-        for name in (*mapping.design.key_columns, *mapping.design.entry_name.columns):
-            if self._is_looked_up(name):
+        for name in mapping.placed_by_others:
+            if name != FILTER:  # whose columns were named above
                 yield Obstacle(mapping.source, name, "looked up in another table, and it makes the row's place")
         if self.extra:
             yield from self._extra_obstacles()
@@ -103,8 +109,9 @@ class _Findings:
                 yield Obstacle(source, name, f"{self._why(name)}: an INSERT has {filling}, an UPDATE {leaves} it")
         for each in self.mapping.change_metadata.names:
             yield Obstacle(source, "", f"attribute {each!r} is change metadata, of which nothing comes back")
-        for each in self._computed():
-            yield Obstacle(source, "", f"attribute {each!r} is computed: what is written to it does not come back")
+        for each, looked_up in self._computed():
+            what = LOOKED_UP if looked_up else "is computed: what is written to it does not come back"
+            yield Obstacle(source, "", f"attribute {each!r} {what}")
 
     def _is_looked_up(self, name: str) -> bool:
         return name in self.table.names and self.table.column(name).looked_up is not None
@@ -150,15 +157,19 @@ class _Findings:
     def _carried(self) -> set[str]:
         return {one.column.name for one in self.mapping.design.carried}
 
-    def _computed(self) -> list[str]:
-        """Attributes of which it cannot even be said whether they are what the row would give."""
-        design, checked = self.mapping.design, _checked(self.mapping, self.read)
-        names = [
-            (design.document, one.attribute) if design.document else (one.attribute,)
+    def _computed(self) -> list[tuple[str, bool]]:
+        """Attributes of which it cannot even be said whether they are what the row would give, and whether that is as
+        another table's row decides them.
+        """
+        design, seen, checked = self.mapping.design, self.mapping.seen, _checked(self.mapping, self.read)
+        found = [
+            ((design.document, one.attribute) if design.document else (one.attribute,), one.column.name)
             for one in design.carried
-            if one.column.name in self.mapping.seen.uses and one.column.name not in design.provenance_columns
+            if one.column.name in seen.uses and one.column.name not in design.provenance_columns
         ]
-        return [".".join(path) for path in names if path not in checked]
+        found += [((each.name,), name) for each in design.added for name in each.columns if name in seen.from_others]
+        found = [(path, name) for path, name in found if path not in checked]
+        return list(dict.fromkeys((".".join(path), name in seen.from_others) for path, name in found))
 
 
 def _named(design: Design) -> set[str]:
@@ -184,7 +195,7 @@ def _checked(mapping: TableMapping, read: frozenset[str]) -> tuple[tuple[str, ..
 
     def is_made(names: tuple[str, ...]) -> bool:
         """A zero that has a sign loses it as a number of DynamoDB, and keeps it in a text."""
-        if any(column.looked_up for column in mapping.table.columns if column.name in names):
+        if not seen.from_others.isdisjoint(names):
             return False  # the other table's row is not at hand
         sources = {source for name in names for source in seen.sources(name)}
         signed = any(mapping.table.column(name).kind in ("float", "double") for name in sources)

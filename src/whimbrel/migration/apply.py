@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from whimbrel.changelog.files import ChangeLogReader, LogPoint
 from whimbrel.changelog.segments import read_mark
+from whimbrel.checkpoint import REWRITING
 from whimbrel.dynamodb.write import Writer
 from whimbrel.errors import StateError
 from whimbrel.mapping.family import rules_by_table
@@ -67,7 +68,7 @@ class Applier:
             raise self._disagree(
                 f"the checkpoint has {checkpoints.now.counters['applied']:,} changes applied", reader.total
             )
-        progress.applied_position = checkpoints.now.applied_position
+        progress.applied_position = checkpoints.now.whole_position
         point, waited_for = checkpoints.now.applied, joins.waited_for if joins else None
         if point and waited_for:
             self._passed_to = point, waited_for, reader.total
@@ -182,10 +183,14 @@ class Applier:
 
     def _show_passed(self) -> None:
         """Nobody is told of a place before the rows that wait for it are written."""
-        if self._passed_to and not (self._joins and self._joins.waiting):
+        if self._joins and self._joins.waiting:
+            return
+        if self._passed_to:
             _, commit, _ = self._passed_to
             self._progress.applied_position = commit.position
             self._progress.applied_time = commit.timestamp
+        elif self._progress.applied_position is None:
+            self._progress.applied_position = self._checkpoints.now.applied_position
 
     def _save_at_times(self) -> None:
         if time.monotonic() - self._saved_at >= SAVE_SECONDS:
@@ -213,6 +218,8 @@ class Applier:
         now = self._checkpoints.now.with_applied(point, commit.position, commit.timestamp)
         if self._joins and self._joins.waiting:
             now = replace(self._checkpoints.now, applied=point)  # the Position stays: not all before it is written
+        else:
+            now = now.without_counter(REWRITING)
         now = replace(now, counters={**now.counters, "applied": applied})
         self._dirty.save(applied)  # before the Checkpoint passes what is in it
         if self._joins:

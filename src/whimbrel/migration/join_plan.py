@@ -54,9 +54,13 @@ class Version:
 
     def __init__(self, child: Child, table: Table, number: int) -> None:
         self.child, self.table, self.number = child, table, number
-        self.joined = child.versions.of(table).table
+        self._mapping = child.versions.of(table)
+        self.joined = self._mapping.table
         self._key = [table.index(name) for name in table.primary_key]
         self._by = [[table.index(name) for name in look.by] for look in child.looks]
+
+    def unjoined(self, row: Row) -> Row:
+        return self._mapping.unjoined(row)
 
     def key(self, row: Row) -> bytes:
         return record_of(tuple([row[place] for place in self._key]))

@@ -4,6 +4,9 @@ the tables that are looked up only the columns that are, each as of one place in
 The file is filled from the export before the first item is loaded, under another name until it is whole and durable.
 From then on the applier alone writes it. What it writes since a save is in one transaction: a process that ends leaves
 the file as of that save, which says which place in the log that is (``AsOf``).
+
+Whoever opens the file has read all of it: SQLite looks whether its pages and indexes fit together, and every value has
+a checksum with its key (``join_check``). So what a disk made of it is found before anything is joined with it.
 """
 
 from __future__ import annotations
@@ -19,8 +22,18 @@ import orjson
 
 from whimbrel.durable import sync_folder
 from whimbrel.errors import StateError
+from whimbrel.migration.join_check import check, plain, summed
 
 CACHE_KIB = 32 << 10
+FORMAT = 1
+ALL = -1  # in place of a look-up: rows wait whatever they look up
+_OF_THE_DISK = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
+_OF_THE_DISK |= {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_PERM}
+_DAMAGES = {sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS}
+MAKE_AGAIN = (
+    "Remove it: where no other table decides on the place of an item, it is made again from the source, and all items "
+    "that have something looked up are written again. Or restore the whole state folder from one copy."
+)
 
 
 class AsOf(NamedTuple):
@@ -38,6 +51,7 @@ class AsOf(NamedTuple):
 class WaitingRows(NamedTuple):
     """Rows of table number ``child`` that wait for what its look-up number ``look`` gives for ``key`` by now: those
     whose own key is after ``after`` (None: all). ``olds``: what it gave before, with which they may have been written.
+    The look-up ``ALL``: of every row of the table nobody knows with what it was written, nor whether it was.
     """
 
     child: int
@@ -64,7 +78,7 @@ class JoinStore:
     def __init__(self, path: Path, kept: int, looks: Sequence[int], layout: Any) -> None:
         self.path = path
         self._kept, self._looks = kept, looks
-        self._layout = orjson.dumps(layout, option=orjson.OPT_SORT_KEYS)
+        self._layout = orjson.dumps([FORMAT, layout], option=orjson.OPT_SORT_KEYS)
         self._new = path.with_suffix(".new")
         self._row = [f"SELECT key, version, row FROM rows_{child} WHERE key = ?" for child in range(len(looks))]
         places = [", ".join("?" * (3 + each)) for each in looks]
@@ -74,27 +88,31 @@ class JoinStore:
     # -- as a whole ----------------------------------------------------------------------------------------------------
 
     def open(self) -> bool:
-        """Whether there is a file, which is open then. Raises StateError if it is of something else."""
+        """Whether there is a file, which is open then, and was read. Raises StateError if it is of something else, or
+        not as it was written.
+        """
         if not self.path.exists():
             return False
-        with understood(self.path):
-            self._connect(self.path, "PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL")
-            same = self._meta("layout") == self._layout
-        if not same:
+        try:
+            with understood(self.path):
+                self._connect(self.path, "PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL")
+                ours = self._checked()
+                self._run("BEGIN")
+            if not ours:
+                hint = "Put back the project file and the version of whimbrel that made it."
+                raise StateError("was made for other look-ups", place=str(self.path), hint=hint)
+        except BaseException:
             self.close()
-            raise StateError(
-                "was made for other look-ups", place=str(self.path), hint="Put back the project file that made it."
-            )
-        with understood(self.path):
-            self._run("BEGIN")
+            raise
         return True
 
     @contextmanager
-    def filling(self, origin: Any) -> Iterator[None]:
-        """A new file, which is there when this ends. ``origin`` says what it is filled from."""
+    def filling(self, origin: Any, as_of: AsOf, waiting: Sequence[WaitingRows]) -> Iterator[None]:
+        """A new file, which is there when this ends. ``origin`` says what it is filled from, ``as_of`` and ``waiting``
+        are what it begins with.
+        """
         self.close()
-        for each in (self._new, *(Path(f"{self.path}{end}") for end in ("", "-wal", "-shm"))):
-            each.unlink(missing_ok=True)
+        remove_store(self.path)
         with understood(self.path):
             self._connect(self._new, "PRAGMA journal_mode = OFF", "PRAGMA synchronous = OFF")
             self._make()
@@ -106,7 +124,7 @@ class JoinStore:
                     self._run(f"CREATE INDEX rows_{number}_by_{look} ON rows_{number} (by_{look}, key)")
             self._set_meta("layout", self._layout)
             self._set_meta("origin", orjson.dumps(origin, option=orjson.OPT_SORT_KEYS))
-            self._set_meta("as_of", orjson.dumps(tuple(AsOf())))
+            self._note(as_of, waiting)
             self._run("COMMIT")
             self.close()
         try:
@@ -129,21 +147,15 @@ class JoinStore:
     def waiting(self) -> list[WaitingRows]:
         with understood(self.path):
             found = self._run("SELECT child, look, key, olds, after FROM waiting ORDER BY rowid").fetchall()
-        return [
-            WaitingRows(child, look, key, [None if old is None else old.encode() for old in orjson.loads(olds)], after)
-            for child, look, key, olds, after in found
-        ]
+            return [
+                WaitingRows(child, look, key, _olds(plain(olds, key, after or b"", child, look)), after)
+                for child, look, key, olds, after in found
+            ]
 
     def save(self, now: AsOf, waiting: Iterable[WaitingRows]) -> None:
         """Durable when it returns. Must be called before a Checkpoint is saved that has passed ``now.point``."""
         with understood(self.path):
-            self._run("DELETE FROM waiting")
-            lines = (
-                (one.child, one.look, one.key, orjson.dumps([old and old.decode() for old in one.olds]), one.after)
-                for one in waiting
-            )
-            self._many("INSERT INTO waiting VALUES (?, ?, ?, ?, ?)", lines)
-            self._set_meta("as_of", orjson.dumps(tuple(now)))
+            self._note(now, waiting)
             self._run("COMMIT")
             self._run("BEGIN")
 
@@ -160,10 +172,12 @@ class JoinStore:
 
     def looked_up(self, number: int, key: bytes) -> bytes | None:
         found = self._run(f"SELECT row FROM kept_{number} WHERE key = ?", (key,)).fetchone()
-        return found[0] if found else None
+        return plain(found[0], key) if found else None
 
     def keep(self, number: int, rows: Iterable[tuple[bytes, bytes]]) -> None:
-        self._many(f"INSERT OR REPLACE INTO kept_{number} VALUES (?, ?)", rows)
+        """Each row is (key, row)."""
+        summed_rows = ((key, summed(row, key)) for key, row in rows)
+        self._many(f"INSERT OR REPLACE INTO kept_{number} VALUES (?, ?)", summed_rows)
 
     def drop(self, number: int, key: bytes) -> None:
         self._run(f"DELETE FROM kept_{number} WHERE key = ?", (key,))
@@ -172,14 +186,14 @@ class JoinStore:
 
     def row(self, child: int, key: bytes) -> StoredRow | None:
         found = self._run(self._row[child], (key,)).fetchone()
-        return StoredRow(*found) if found else None
+        return _row(found) if found else None
 
     def put(self, child: int, rows: Iterable[tuple[Any, ...]]) -> None:
         """Each row is (key, version, row, and for each look-up what it looks up by, or None)."""
-        self._many(self._put[child], rows)
+        self._many(self._put[child], map(_summed, rows))
 
     def put_one(self, child: int, row: tuple[Any, ...]) -> None:
-        self._run(self._put[child], row)
+        self._run(self._put[child], _summed(row))
 
     def remove(self, child: int, key: bytes) -> None:
         self._run(f"DELETE FROM rows_{child} WHERE key = ?", (key,))
@@ -187,15 +201,24 @@ class JoinStore:
     def rows_by(self, child: int, look: int, by: bytes, after: bytes | None, most: int) -> list[StoredRow]:
         """``most`` of the rows that look up ``by``, in the order of their keys, those ``after`` a key."""
         statement = f"SELECT key, version, row FROM rows_{child} WHERE by_{look} = ? AND key > ? ORDER BY key LIMIT ?"
-        return [StoredRow(*found) for found in self._run(statement, (by, after or b"", most))]
+        return [_row(found) for found in self._run(statement, (by, after or b"", most))]
+
+    def rows_after(self, child: int, after: bytes | None, most: int) -> list[StoredRow]:
+        """``most`` of all rows, likewise."""
+        statement = f"SELECT key, version, row FROM rows_{child} WHERE key > ? ORDER BY key LIMIT ?"
+        return [_row(found) for found in self._run(statement, (after or b"", most))]
 
     def versions(self) -> list[tuple[int, str, bytes]]:
         """The definitions of tables that look up: number, the table's name, and what ``add_version`` was given."""
-        return self._run("SELECT number, source, definition FROM versions ORDER BY number").fetchall()
+        found = self._run("SELECT number, source, definition FROM versions ORDER BY number")
+        return [(number, source, plain(text, source.encode(), number)) for number, source, text in found]
 
     def add_version(self, source: str, definition: bytes) -> int:
-        made = self._run("INSERT INTO versions (source, definition) VALUES (?, ?)", (source, definition))
-        return made.lastrowid or 0
+        number = 1 + int(self._run("SELECT COALESCE(MAX(number), 0) FROM versions").fetchone()[0])
+        self._run(
+            "INSERT INTO versions VALUES (?, ?, ?)", (number, source, summed(definition, source.encode(), number))
+        )
+        return number
 
     # -- SQLite ------------------------------------------------------------------------------------------------------
 
@@ -227,21 +250,68 @@ class JoinStore:
         found = self._run("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         if found is None:
             raise sqlite3.DatabaseError(f"it has no {name}")
-        return bytes(found[0])
+        return plain(found[0], name.encode())
 
     def _set_meta(self, name: str, value: bytes) -> None:
-        self._run("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+        self._run("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, summed(value, name.encode())))
+
+    def _note(self, as_of: AsOf, waiting: Iterable[WaitingRows]) -> None:
+        self._run("DELETE FROM waiting")
+        for child, look, key, olds, after in waiting:
+            texts = orjson.dumps([old and old.decode() for old in olds])
+            line = (child, look, key, summed(texts, key, after or b"", child, look), after)
+            self._run("INSERT INTO waiting VALUES (?, ?, ?, ?, ?)", line)
+        self._set_meta("as_of", orjson.dumps(tuple(as_of)))
+
+    def _checked(self) -> bool:
+        """Whether it is of this layout; if so, all of it is as it was written. Raises sqlite3.DatabaseError."""
+        assert self._connection is not None, "it is open"
+        try:
+            if self._meta("layout") != self._layout:
+                return False
+            check(self._connection, self._kept, self._looks)
+            self.as_of()
+            self.waiting()
+            self.versions()
+            self._meta("origin")
+        except (TypeError, OverflowError, AttributeError) as error:  # a value of another kind than was written
+            raise sqlite3.DatabaseError(f"it has {error}") from error
+        return True
+
+
+def remove_store(path: Path) -> None:
+    """Durable when it returns. Raises StateError."""
+    try:
+        for each in (path.with_suffix(".new"), *(Path(f"{path}{end}") for end in ("", "-wal", "-shm"))):
+            each.unlink(missing_ok=True)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise StateError(f"cannot be removed: {error.strerror}", place=str(path), hint=_DISK) from error
+
+
+def _summed(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    key, version, record, *by = row
+    return (key, version, summed(record, key, version), *by)
+
+
+def _row(found: tuple[bytes, int, bytes]) -> StoredRow:
+    key, version, row = found
+    return StoredRow(key, version, plain(row, key, version))
+
+
+def _olds(texts: bytes) -> list[bytes | None]:
+    return [None if old is None else old.encode() for old in orjson.loads(texts)]
 
 
 _DISK = "Free disk space, or repair the disk, and run the same command again."
-_RESTORE = "Restore the state folder from one copy, or begin again with a new one."
 
 
 @contextmanager
 def understood(path: Path) -> Iterator[None]:
     try:
         yield
-    except sqlite3.OperationalError as error:
-        raise StateError(f"cannot be read or written: {error}", place=str(path), hint=_DISK) from error
-    except (sqlite3.Error, orjson.JSONDecodeError, ValueError) as error:
-        raise StateError(f"is damaged: {error}", place=str(path), hint=_RESTORE) from error
+    except (sqlite3.Error, ValueError) as error:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+        if isinstance(error, sqlite3.OperationalError) and code & 0xFF in _OF_THE_DISK and code not in _DAMAGES:
+            raise StateError(f"cannot be read or written: {error}", place=str(path), hint=_DISK) from error
+        raise StateError(f"is damaged: {error}", place=str(path), hint=MAKE_AGAIN) from error

@@ -19,6 +19,16 @@ The order argument. What is made here depends on the rows of both sides as of on
 
 Nobody else writes the store. Items that are put past the log (``retry``, ``refill``) are made of what the source joins;
 the changes since, which are applied after, end in the same state.
+
+A store that is missing while changes are applied, as after a return to the source, is made again (``join_fill``): of
+what the source has now, which is newer than where the Checkpoint is. Then the target has other rows than the store, and
+with other joins. So:
+
+5. All rows of the store wait, and are written before anything else is applied, those that find nothing as removed.
+6. What the log has of a row up to now says with its before image what the target may have of it: it is taken back
+   beside the stored row, as without look-ups.
+7. Both say where an item was only if no other table has a say in its place, nor a filter that asks for one
+   (``placed_by_others``): else a store that is missing is refused.
 """
 
 from __future__ import annotations
@@ -38,7 +48,7 @@ from whimbrel.mapping.design import TableMapping
 from whimbrel.mapping.family import rules_by_table
 from whimbrel.mapping.versions import GO_ON, Versions, same_values
 from whimbrel.migration.join_plan import Child, Found, Version, layout, plan
-from whimbrel.migration.join_store import AsOf, JoinStore, WaitingRows, understood
+from whimbrel.migration.join_store import ALL, AsOf, JoinStore, WaitingRows, understood
 from whimbrel.migration.portions import Sized
 from whimbrel.migration.regroup import row_of
 from whimbrel.migration.state import CheckpointStore
@@ -136,7 +146,11 @@ class Joins:
     # -- the load ------------------------------------------------------------------------------------------------------
 
     def filling(self, origin: Any) -> AbstractContextManager[None]:
-        return self._store.filling(origin)
+        return self._store.filling(origin, AsOf(), [])
+
+    def filling_again(self, as_of: AsOf) -> AbstractContextManager[None]:
+        """While changes are applied, up to ``as_of``: what is filled is newer. All rows will wait to be written."""
+        return self._store.filling("again", as_of, [WaitingRows(each.number, ALL, b"", []) for each in self._children])
 
     def is_from(self, origin: Any) -> bool:
         return self._store.is_from(origin)
@@ -191,11 +205,16 @@ class Joins:
             while self._waiting and len(found) < PORTION:
                 place, waiting = next(iter(self._waiting.items()))
                 child, most = self._children[waiting.child], PORTION - len(found)
-                stored = self._store.rows_by(waiting.child, waiting.look, waiting.key, waiting.after, most)
+                if waiting.look == ALL:
+                    stored = self._store.rows_after(waiting.child, waiting.after, most)
+                else:
+                    stored = self._store.rows_by(waiting.child, waiting.look, waiting.key, waiting.after, most)
                 for each in stored:
                     version = self._version_of(child, each.version)
                     row = row_of(each.row)
                     *olds, now = self._states(version, row, each.key)
+                    if waiting.look == ALL:
+                        olds = [version.unjoined(row)]
                     found += _changes([(version, old) for old in olds], (version, now), self._at)
                 if len(stored) < most:
                     del self._waiting[place]
@@ -238,11 +257,14 @@ class Joins:
             del keys[0]
         olds: list[tuple[Version, Row]] = []
         for key in keys:
+            row = None
             if stored := self._store.row(child.number, key):
-                before = self._version_of(child, stored.version)
-                olds += [(before, row) for row in self._states(before, row_of(stored.row), key)]
+                before, row = self._version_of(child, stored.version), row_of(stored.row)
+                olds += [(before, one) for one in self._states(before, row, key)]
                 if not change.after or key != keys[-1]:
                     self._store.remove(child.number, key)
+            if change.before and key == keys[0] and row != change.before:  # the store was ahead of the log
+                olds += [(version, one) for one in self._states(version, change.before, key)]
         if not change.after:
             return _changes(olds, None, change.position)
         stored_now, by = version.places(change.after, keys[-1])

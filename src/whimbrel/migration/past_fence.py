@@ -240,4 +240,4 @@ def faults_of(change: Change, run: Run) -> list[Fault]:
     key = {name: row[table.index(name)] for name in table.primary_key}
     reason, mappings = f"{how} at the source, past the fence", run.prepared.mappings
     rules = rules_by_table(run.prepared.versions)[table.full_name]
-    return [Fault(rule, reason, key, mappings[rule].item_key(row), change) for rule in rules]
+    return [Fault(rule, reason, key, mappings[rule].item_key(mappings[rule].unjoined(row)), change) for rule in rules]

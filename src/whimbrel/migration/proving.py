@@ -97,7 +97,7 @@ def _applied_elsewhere(prepared: Prepared) -> Callable[[], Position | None]:
         raise StateError(
             f"the phase is {now.phase!r}", place=str(path), hint="Verify when the load is done and changes are applied."
         )
-    return lambda: checkpoint.load(path).applied_position
+    return lambda: checkpoint.load(path).whole_position
 
 
 def retry_dead(project: Project, asked: Asked) -> Retried:

@@ -136,7 +136,7 @@ def _made_dirty(run: Run, letters: list[Letter], faults: list[Fault]) -> None:
 def everything_applied_is_visible(run: Run, connection: Mysql) -> None:
     """On return, what is read from the source has every change that is applied. Raises SchemaDrift as above."""
     tables = list(run.prepared.tables.values())
-    applied = run.progress.applied_position
+    applied = run.progress.applied_position or run.checkpoints.now.applied_position
     if applied:
         until_visible(run.prepared.project.source, tables, applied, run.stop.wait)
     not_altered(connection, tables)
@@ -151,7 +151,8 @@ def _rows_now(run: Run, connection: Mysql, mapping: TableMapping, letters: list[
     for letter in letters:
         for image in (letter["before"], letter["after"]):
             if image:
-                rows.append(tuple(exact_values(image)[name] for name in table.names))
+                values = exact_values(image)  # what is looked up is not in it where the letter is of the row alone
+                rows.append(mapping.unjoined(tuple(values.get(name) for name in table.stored.names)))
     items = [letter["item_key"] for letter in letters if _of_an_item(letter)]
     if not mapping.invertible:
         return _rows_read_whole(run, mapping, [*items, *(key for row in rows if (key := mapping.item_key(row)))])

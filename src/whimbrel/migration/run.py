@@ -274,7 +274,8 @@ class Run:
             )
         refuse_without_stream(self.folder)
         # First: it may be that the Checkpoint is still to follow what it has.
-        joins, versions = opened_joins(self.folder.lookups, self.prepared, self.checkpoints), self.prepared.versions
+        joins = opened_joins(self.folder.lookups, self.prepared, self.checkpoints, self.stop)
+        versions = self.prepared.versions
         reader, began = ChangeLogReader(self.folder.log, self.checkpoints.now.applied), self._begun.began
         return Applier(reader, versions, self.writer, self.dead, dirty, self.checkpoints, self.progress, began, joins)
 
@@ -394,4 +395,4 @@ class Run:
         progress.phase = now.phase
         progress.dead = len(self.dead)
         progress.held = now.counters.get("held", 0)
-        progress.applied_position = now.applied_position
+        progress.applied_position = now.whole_position

@@ -1,0 +1,83 @@
+"""A store of look-ups that is lost and made again: of rows that are newer than the checkpoint, each as of a time of its
+own, at any moment, with crashes before any step. And what must not be left out.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.migration.joining import Applying, Crash, Rows, expected
+from tests.migration.test_joins import read, some_change
+from whimbrel.migration import joins
+from whimbrel.migration.join_plan import Version
+from whimbrel.migration.joins import Joins
+from whimbrel.records import Row
+
+SHAPES = ("own", "own group")
+
+
+@pytest.fixture(autouse=True)
+def small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joins, "PORTION", 2)
+
+
+def is_right(folder: Path, seed: int, shape: str) -> bool:
+    """Whether the items are the rows in the end, of a history by ``seed``."""
+    chance = random.Random(seed)
+    rows = Rows()
+    while len(rows.changes) < 25:
+        some_change(chance, rows)
+    one = Applying(folder, rows.changes, shape)
+    one.load(*[read(chance, rows, name) for name in ("orders", "line")])
+    for _ in range(chance.randrange(5)):
+        with suppress(Crash):
+            one.run(chance.choice((1, 2, 5, 25)), chance.randrange(40), save_every=chance.choice((1, 2, 3)))
+        if chance.random() < 0.5:
+            one.lose_and_make_again(*[read(chance, rows, name, one.applied) for name in ("orders", "line")])
+    one.run(chance.choice((1, 3, 25)))
+    return one.held() == expected(rows.rows, shape)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from(SHAPES))
+def test_a_store_that_is_made_again_gives_the_final_rows(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, shape: str
+) -> None:
+    assert is_right(tmp_path_factory.mktemp("again"), seed, shape)
+
+
+def _nothing_is_written_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Joins, "filling_again", lambda self, as_of: self._store.filling("again", as_of, []))
+
+
+def _orphans_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Version, "unjoined", lambda self, row: (*row, None, None, None))
+
+
+def _before_images_say_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    of_child = Joins._of_child
+
+    def without(self: Joins, child: object, change: object) -> object:
+        stored = self._store.row(0, self._of_table[id(change.table)].key(change.before)) if change.before else None  # type: ignore[attr-defined]
+        before: Row | None = joins.row_of(stored.row) if stored else None
+        return of_child(self, child, change._replace(before=before))  # type: ignore[arg-type,attr-defined]
+
+    monkeypatch.setattr(Joins, "_of_child", without)
+
+
+@pytest.mark.parametrize("broken", [_nothing_is_written_again, _orphans_stay, _before_images_say_nothing])
+def test_what_must_not_be_left_out(
+    broken: Callable[[pytest.MonkeyPatch], None],
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    broken(monkeypatch)
+    found = (is_right(tmp_path_factory.mktemp("broken"), seed, SHAPES[seed % 2]) for seed in range(200))
+    assert not all(found)
