@@ -110,7 +110,9 @@ def held(store: Store, shape: str) -> dict[tuple[str, str], Any]:
         else:
             assert item["lines"]["M"], "an empty group stays"
             entries = item["lines"]["M"].items()
-            found |= {(item["pk"]["S"], name): _said(entry["M"], shape) for name, entry in entries}
+            found |= {
+                (item["pk"]["S"], name): _said({"product": item["pk"], **entry["M"]}, shape) for name, entry in entries
+            }
     return found
 
 
