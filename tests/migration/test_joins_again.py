@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from tests.migration.joining import Applying, Crash, Rows, expected
 from tests.migration.test_joins import read, some_change
 from whimbrel.migration import joins
-from whimbrel.migration.join_plan import Version
+from whimbrel.migration.join_plan import Child, Version
 from whimbrel.migration.joins import Joins
-from whimbrel.records import Row
+from whimbrel.records import Change
 
 SHAPES = ("own", "own group")
 
@@ -45,7 +45,7 @@ def is_right(folder: Path, seed: int, shape: str) -> bool:
     return one.held() == expected(rows.rows, shape)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32), st.sampled_from(SHAPES))
 def test_a_store_that_is_made_again_gives_the_final_rows(
     tmp_path_factory: pytest.TempPathFactory, seed: int, shape: str
@@ -58,26 +58,31 @@ def _nothing_is_written_again(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _orphans_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Version, "unjoined", lambda self, row: (*row, None, None, None))
+    monkeypatch.setattr(Version, "is_orphan", lambda self, joined: False)
 
 
 def _before_images_say_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     of_child = Joins._of_child
 
-    def without(self: Joins, child: object, change: object) -> object:
-        stored = self._store.row(0, self._of_table[id(change.table)].key(change.before)) if change.before else None  # type: ignore[attr-defined]
-        before: Row | None = joins.row_of(stored.row) if stored else None
-        return of_child(self, child, change._replace(before=before))  # type: ignore[arg-type,attr-defined]
+    def as_stored(self: Joins, child: Child, change: Change) -> list[Change]:
+        before = None
+        if change.before and (stored := self._store.row(0, self._version(child, change.table).key(change.before))):
+            before = joins.row_of(stored.row)
+        return of_child(self, child, change._replace(before=before))
 
-    monkeypatch.setattr(Joins, "_of_child", without)
+    monkeypatch.setattr(Joins, "_of_child", as_stored)
 
 
-@pytest.mark.parametrize("broken", [_nothing_is_written_again, _orphans_stay, _before_images_say_nothing])
+@pytest.mark.parametrize(
+    ("broken", "seed"), [(_nothing_is_written_again, 57), (_orphans_stay, 8), (_before_images_say_nothing, 1)]
+)
 def test_what_must_not_be_left_out(
     broken: Callable[[pytest.MonkeyPatch], None],
+    seed: int,
     tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """``seed`` is the first that showed it when this was written; the next ones are tried so that it need not stay so."""
     broken(monkeypatch)
-    found = (is_right(tmp_path_factory.mktemp("broken"), seed, SHAPES[seed % 2]) for seed in range(200))
+    found = (is_right(tmp_path_factory.mktemp("broken"), each, SHAPES[each % 2]) for each in range(seed, seed + 100))
     assert not all(found)

@@ -176,7 +176,7 @@ class Applier:
     def _passed(self, commit: Commit) -> None:
         point = self._reader.point
         assert point is not None
-        self._passed_to = point, commit, self._reader.total
+        self._passed_to, self._unsaved = (point, commit, self._reader.total), True
         self._progress.applied = self._reader.total
         self._show_passed()
         self._save_at_times()

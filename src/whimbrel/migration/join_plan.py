@@ -36,7 +36,7 @@ class LookUp(NamedTuple):
 
 class Child(NamedTuple):
     """A table that looks up. ``picked`` says for each column that is looked up which of the ``looks`` has it, and where
-    in what that gives.
+    in what that gives. ``placed``: what is looked up has a say in where its items are, or whether (but for orphans).
     """
 
     number: int
@@ -44,6 +44,7 @@ class Child(NamedTuple):
     versions: Versions
     looks: list[LookUp]
     picked: list[tuple[int, int]]
+    placed: bool
 
     def joined(self, row: Row, found: tuple[Found, ...]) -> Row:
         return (*row, *[None if (there := found[look]) is None else there[place] for look, place in self.picked])
@@ -56,11 +57,17 @@ class Version:
         self.child, self.table, self.number = child, table, number
         self._mapping = child.versions.of(table)
         self.joined = self._mapping.table
+        looked_up = ((place, column.looked_up) for place, column in enumerate(self.joined.columns))
+        self._there = [place for place, looked in looked_up if looked and looked.orphans]
         self._key = [table.index(name) for name in table.primary_key]
         self._by = [[table.index(name) for name in look.by] for look in child.looks]
 
     def unjoined(self, row: Row) -> Row:
         return self._mapping.unjoined(row)
+
+    def is_orphan(self, joined: Row) -> bool:
+        """Whether the rule leaves it out, or makes it a dead letter, for a row that it must find."""
+        return any(joined[place] is None for place in self._there)
 
     def key(self, row: Row) -> bytes:
         return record_of(tuple([row[place] for place in self._key]))
@@ -84,7 +91,7 @@ def plan(mappings: Mapping[str, TableMapping], versions: Mapping[str, Versions])
     for source, mapping in mappings.items():
         if not mapping.rule.lookups:
             continue
-        child = Child(len(children), source, versions[source], [], [])
+        child = Child(len(children), source, versions[source], [], [], bool(mapping.placed_by_others))
         for column in mapping.table.columns:
             if (looked := column.looked_up) is None:
                 continue

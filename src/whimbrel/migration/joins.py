@@ -4,11 +4,13 @@ rows that look it up.
 The order argument. What is made here depends on the rows of both sides as of one place in the change log, which
 ``JoinStore`` has, and on nothing else. Changes are taken one by one, in log order:
 
-1. A change of a row that looks up takes back what the row was written with before (the stored row, joined), and writes
-   what it is now, joined with the other side as of this place.
+1. A change of a row that looks up takes back the place that the row was written at before (that of the stored row), and
+   writes what it is now, joined with the other side as of this place.
 2. A change of a row that is looked up is stored. The rows that look it up wait: they are written again at the end of
-   the batch, in portions. Until then each counts as written with any of the values that the other side has had in the
-   batch (``WaitingRows.olds``), and whatever takes it back takes back all of these places.
+   the batch, in portions. Where what is looked up has a say in the place, each counts until then as written with any
+   of the values that the other side has had in the batch (``WaitingRows.olds``), and whatever takes it back takes back
+   all of these places. Where it has none, a row has its place whatever it finds; one that is left out as an orphan is
+   taken from there.
 3. Each portion is acknowledged before the next is made, as batches are. How far they are is saved with the store. The
    applied Position does not pass the batch before nothing waits any more, and no other batch is read until then: so
    "caught up", a verification and a cutover wait for them too.
@@ -24,11 +26,11 @@ A store that is missing while changes are applied, as after a return to the sour
 what the source has now, which is newer than where the Checkpoint is. Then the target has other rows than the store, and
 with other joins. So:
 
-5. All rows of the store wait, and are written before anything else is applied, those that find nothing as removed.
-6. What the log has of a row up to now says with its before image what the target may have of it: it is taken back
-   beside the stored row, as without look-ups.
-7. Both say where an item was only if no other table has a say in its place, nor a filter that asks for one
-   (``placed_by_others``): else a store that is missing is refused.
+5. All rows of the store wait, and are written before anything else is applied, orphans as removed.
+6. A row as the log has it may be in the target as well, though the store does not have it: what the log has of a row up
+   to now says so with its before image, whose place is taken back beside that of the stored row.
+7. Both is enough only where what is looked up has no say in the place (``Child.placed``): else a store that is missing
+   is refused. A way back is refused there, too.
 """
 
 from __future__ import annotations
@@ -212,10 +214,14 @@ class Joins:
                 for each in stored:
                     version = self._version_of(child, each.version)
                     row = row_of(each.row)
-                    *olds, now = self._states(version, row, each.key)
-                    if waiting.look == ALL:
-                        olds = [version.unjoined(row)]
-                    found += _changes([(version, old) for old in olds], (version, now), self._at)
+                    if child.placed:
+                        *states, now = self._states(version, row, each.key)
+                        olds = [(version, one) for one in states]
+                    else:
+                        olds, now = [], self._joined(version, row)
+                        if version.is_orphan(now):
+                            olds = [(version, version.unjoined(row))]
+                    found += _changes(olds, (version, now), self._at)
                 if len(stored) < most:
                     del self._waiting[place]
                 else:
@@ -246,9 +252,9 @@ class Joins:
                 if one.kept == number:
                     place = (child.number, look, key)
                     olds = self._waiting.setdefault(place, WaitingRows(*place, [])).olds
-                    if old not in olds:
+                    if child.placed and old not in olds:
                         olds.append(old)
-                    self._crowded = self._crowded or len(olds) >= MOST_OLDS
+                        self._crowded = self._crowded or len(olds) >= MOST_OLDS
 
     def _of_child(self, child: Child, change: Change) -> list[Change]:
         version = self._version(child, change.table)
@@ -260,16 +266,20 @@ class Joins:
             row = None
             if stored := self._store.row(child.number, key):
                 before, row = self._version_of(child, stored.version), row_of(stored.row)
-                olds += [(before, one) for one in self._states(before, row, key)]
+                states = self._states(before, row, key) if child.placed else [before.unjoined(row)]
+                olds += [(before, one) for one in states]
                 if not change.after or key != keys[-1]:
                     self._store.remove(child.number, key)
-            if change.before and key == keys[0] and row != change.before:  # the store was ahead of the log
-                olds += [(version, one) for one in self._states(version, change.before, key)]
+            if change.before and key == keys[0] and row != change.before and not child.placed:
+                olds.append((version, version.unjoined(change.before)))  # the store is ahead of the log
         if not change.after:
             return _changes(olds, None, change.position)
         stored_now, by = version.places(change.after, keys[-1])
         self._store.put_one(child.number, stored_now)
-        return _changes(olds, (version, self._joined(version, change.after, by)), change.position)
+        now = self._joined(version, change.after, by)
+        if not child.placed and version.is_orphan(now):
+            olds.append((version, version.unjoined(change.after)))
+        return _changes(olds, (version, now), change.position)
 
     # -- rows ----------------------------------------------------------------------------------------------------------
 
