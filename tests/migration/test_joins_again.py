@@ -18,6 +18,7 @@ from tests.migration.test_joins import read, some_change
 from whimbrel.migration import joins
 from whimbrel.migration.join_plan import Child, Version
 from whimbrel.migration.joins import Joins
+from whimbrel.migration.regroup import row_of
 from whimbrel.records import Change
 
 SHAPES = ("own", "own group")
@@ -67,7 +68,7 @@ def _before_images_say_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     def as_stored(self: Joins, child: Child, change: Change) -> list[Change]:
         before = None
         if change.before and (stored := self._store.row(0, self._version(child, change.table).key(change.before))):
-            before = joins.row_of(stored.row)
+            before = row_of(stored.row)
         return of_child(self, child, change._replace(before=before))
 
     monkeypatch.setattr(Joins, "_of_child", as_stored)
@@ -82,7 +83,7 @@ def test_what_must_not_be_left_out(
     tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """``seed`` is the first that showed it when this was written; the next ones are tried so that it need not stay so."""
+    """``seed`` was the first that showed it when this was written; if not, one of the next does."""
     broken(monkeypatch)
     found = (is_right(tmp_path_factory.mktemp("broken"), each, SHAPES[each % 2]) for each in range(seed, seed + 100))
     assert not all(found)
