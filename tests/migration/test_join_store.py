@@ -34,7 +34,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
         store.keep(0, KEPT)
         store.put(0, ROWS)
     assert store.open()
-    store.put_one(0, (b"[7]", 1, b'[7,"changed"]', None))
+    store.put(0, [(b"[7]", 1, b'[7,"changed"]', None)])
     store.save(AsOf((1, 5), 5), [WAITING])
     shutil.copytree(folder, folder.with_name("left"))  # as a process that is killed leaves it
     store.close()
@@ -47,7 +47,7 @@ def content(store: JoinStore) -> list[object]:
         store.waiting(),
         store.versions(),
         [store.looked_up(0, key) for key, _ in KEPT],
-        [store.row(0, key) for key, *_ in ROWS],
+        list(store.rows_of(0, [key for key, *_ in ROWS])),
         [store.rows_by(0, 0, by, None, 100) for by, _ in KEPT],
     ]
 
@@ -63,7 +63,7 @@ def opened(whole: Path, tmp_path: Path) -> Iterator[JoinStore]:
 
 def test_what_was_saved_is_there_with_its_log(opened: JoinStore) -> None:
     assert (opened.as_of(), opened.waiting()) == (AsOf((1, 5), 5), [WAITING])
-    assert opened.row(0, b"[7]") == StoredRow(b"[7]", 1, b'[7,"changed"]')
+    assert list(opened.rows_of(0, [b"[7]", b"[70]"])) == [StoredRow(b"[7]", 1, b'[7,"changed"]')]
     assert [each.key for each in opened.rows_by(0, 0, b"[0]", b"[14]", 3)] == [b"[21]", b"[28]", b"[35]"]
 
 

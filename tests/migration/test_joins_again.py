@@ -16,10 +16,8 @@ from hypothesis import strategies as st
 from tests.migration.joining import Applying, Crash, Rows, expected
 from tests.migration.test_joins import read, some_change
 from whimbrel.migration import joins
-from whimbrel.migration.join_plan import Child, Version
+from whimbrel.migration.join_plan import Version
 from whimbrel.migration.joins import Joins
-from whimbrel.migration.regroup import row_of
-from whimbrel.records import Change
 
 SHAPES = ("own", "own group")
 
@@ -63,15 +61,8 @@ def _orphans_stay(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _before_images_say_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    of_child = Joins._of_child
-
-    def as_stored(self: Joins, child: Child, change: Change) -> list[Change]:
-        before = None
-        if change.before and (stored := self._store.row(0, self._version(child, change.table).key(change.before))):
-            before = row_of(stored.row)
-        return of_child(self, child, change._replace(before=before))
-
-    monkeypatch.setattr(Joins, "_of_child", as_stored)
+    of_own = Joins._of_own
+    monkeypatch.setattr(Joins, "_of_own", lambda self, change, asks: of_own(self, change._replace(before=None), asks))
 
 
 @pytest.mark.parametrize(

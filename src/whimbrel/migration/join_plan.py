@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 from whimbrel.mapping.design import TableMapping
@@ -46,7 +47,7 @@ class Child(NamedTuple):
     picked: list[tuple[int, int]]
     placed: bool
 
-    def joined(self, row: Row, found: tuple[Found, ...]) -> Row:
+    def joined(self, row: Row, found: Sequence[Found]) -> Row:
         return (*row, *[None if (there := found[look]) is None else there[place] for look, place in self.picked])
 
 
@@ -59,8 +60,8 @@ class Version:
         self.joined = self._mapping.table
         looked_up = ((place, column.looked_up) for place, column in enumerate(self.joined.columns))
         self._there = [place for place, looked in looked_up if looked and looked.orphans]
-        self._key = [table.index(name) for name in table.primary_key]
-        self._by = [[table.index(name) for name in look.by] for look in child.looks]
+        self._key = _getter([table.index(name) for name in table.primary_key])
+        self._by = [_getter([table.index(name) for name in look.by]) for look in child.looks]
 
     def unjoined(self, row: Row) -> Row:
         return self._mapping.unjoined(row)
@@ -69,20 +70,18 @@ class Version:
         """Whether the rule leaves it out, or makes it a dead letter, for a row that it must find."""
         return any(joined[place] is None for place in self._there)
 
-    def key(self, row: Row) -> bytes:
-        return record_of(tuple([row[place] for place in self._key]))
+    def keys(self, before: Row | None, after: Row | None) -> list[bytes]:
+        """The row's keys, as it was and as it is; once if they are one."""
+        found = [self._key(row) for row in (before, after) if row]
+        return list(map(record_of, found[1:] if len(found) > 1 and found[0] == found[1] else found))
 
     def by(self, row: Row) -> list[bytes | None]:
         """What each of the look-ups looks up; None where a column of it is NULL, which is equal to nothing."""
-        return [key_of(row, places) for places in self._by]
+        several = [values_of(row) for values_of in self._by]
+        return [None if None in values else record_of(values) for values in several]
 
     def stored(self, row: Row) -> tuple[bytes | int | None, ...]:
-        return self.places(row, self.key(row))[0]
-
-    def places(self, row: Row, key: bytes) -> tuple[tuple[bytes | int | None, ...], list[bytes | None]]:
-        """As ``stored`` and as ``by``, which are made once."""
-        by = self.by(row)
-        return (key, self.number, record_of(row), *by), by
+        return (record_of(self._key(row)), self.number, record_of(row), *self.by(row))
 
 
 def plan(mappings: Mapping[str, TableMapping], versions: Mapping[str, Versions]) -> tuple[list[Kept], list[Child]]:
@@ -113,6 +112,13 @@ def layout(kept: Iterable[Kept], children: Iterable[Child]) -> list[object]:
         [(one.source, one.key, [column.name for column in one.columns]) for one in kept],
         [(one.source, [tuple(look) for look in one.looks], one.picked) for one in children],
     ]
+
+
+def _getter(places: list[int]) -> Callable[[Row], Row]:
+    if len(places) == 1:
+        [place] = places
+        return lambda row: (row[place],)
+    return itemgetter(*places)
 
 
 def key_of(row: Row, places: list[int]) -> bytes | None:

@@ -26,6 +26,7 @@ from whimbrel.migration.join_check import check, plain, summed
 
 CACHE_KIB = 32 << 10
 FORMAT = 1
+AT_ONCE = 1_000  # keys in one statement
 ALL = -1  # in place of a look-up: rows wait whatever they look up
 _OF_THE_DISK = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
 _OF_THE_DISK |= {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_PERM}
@@ -80,7 +81,6 @@ class JoinStore:
         self._kept, self._looks = kept, looks
         self._layout = orjson.dumps([FORMAT, layout], option=orjson.OPT_SORT_KEYS)
         self._new = path.with_suffix(".new")
-        self._row = [f"SELECT key, version, row FROM rows_{child} WHERE key = ?" for child in range(len(looks))]
         places = [", ".join("?" * (3 + each)) for each in looks]
         self._put = [f"INSERT OR REPLACE INTO rows_{child} VALUES ({each})" for child, each in enumerate(places)]
         self._connection: sqlite3.Connection | None = None
@@ -174,6 +174,12 @@ class JoinStore:
         found = self._run(f"SELECT row FROM kept_{number} WHERE key = ?", (key,)).fetchone()
         return plain(found[0], key) if found else None
 
+    def several_looked_up(self, number: int, keys: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
+        """The key and the row of those of ``keys`` that there are."""
+        for some, among in _some(keys):
+            statement = f"SELECT key, row FROM kept_{number} WHERE key IN ({among})"
+            yield from ((key, plain(row, key)) for key, row in self._run(statement, some))
+
     def keep(self, number: int, rows: Iterable[tuple[bytes, bytes]]) -> None:
         """Each row is (key, row)."""
         summed_rows = ((key, summed(row, key)) for key, row in rows)
@@ -184,19 +190,17 @@ class JoinStore:
 
     # -- tables that look up -------------------------------------------------------------------------------------------
 
-    def row(self, child: int, key: bytes) -> StoredRow | None:
-        found = self._run(self._row[child], (key,)).fetchone()
-        return _row(found) if found else None
+    def rows_of(self, child: int, keys: Sequence[bytes]) -> Iterator[StoredRow]:
+        """Those of ``keys`` that there are."""
+        for some, among in _some(keys):
+            yield from map(_row, self._run(f"SELECT key, version, row FROM rows_{child} WHERE key IN ({among})", some))
 
     def put(self, child: int, rows: Iterable[tuple[Any, ...]]) -> None:
         """Each row is (key, version, row, and for each look-up what it looks up by, or None)."""
         self._many(self._put[child], map(_summed, rows))
 
-    def put_one(self, child: int, row: tuple[Any, ...]) -> None:
-        self._run(self._put[child], _summed(row))
-
-    def remove(self, child: int, key: bytes) -> None:
-        self._run(f"DELETE FROM rows_{child} WHERE key = ?", (key,))
+    def remove(self, child: int, keys: Iterable[bytes]) -> None:
+        self._many(f"DELETE FROM rows_{child} WHERE key = ?", ((key,) for key in keys))
 
     def rows_by(self, child: int, look: int, by: bytes, after: bytes | None, most: int) -> list[StoredRow]:
         """``most`` of the rows that look up ``by``, in the order of their keys, those ``after`` a key."""
@@ -238,7 +242,7 @@ class JoinStore:
             columns = f"key BLOB PRIMARY KEY, version INTEGER NOT NULL, row BLOB NOT NULL{by}"
             self._run(f"CREATE TABLE rows_{number} ({columns}) WITHOUT ROWID")
 
-    def _run(self, statement: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
+    def _run(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
         assert self._connection is not None, "it is open"
         return self._connection.execute(statement, values)
 
@@ -287,6 +291,13 @@ def remove_store(path: Path) -> None:
         sync_folder(path.parent)
     except OSError as error:
         raise StateError(f"cannot be removed: {error.strerror}", place=str(path), hint=_DISK) from error
+
+
+def _some(keys: Sequence[bytes]) -> Iterator[tuple[Sequence[bytes], str]]:
+    """Keys for one statement, and the marks for them."""
+    for at in range(0, len(keys), AT_ONCE):
+        some = keys[at : at + AT_ONCE]
+        yield some, ", ".join("?" * len(some))
 
 
 def _summed(row: tuple[Any, ...]) -> tuple[Any, ...]:

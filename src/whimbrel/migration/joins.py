@@ -4,13 +4,13 @@ rows that look it up.
 The order argument. What is made here depends on the rows of both sides as of one place in the change log, which
 ``JoinStore`` has, and on nothing else. Changes are taken one by one, in log order:
 
-1. A change of a row that looks up takes back the place that the row was written at before (that of the stored row), and
-   writes what it is now, joined with the other side as of this place.
-2. A change of a row that is looked up is stored. The rows that look it up wait: they are written again at the end of
-   the batch, in portions. Where what is looked up has a say in the place, each counts until then as written with any
-   of the values that the other side has had in the batch (``WaitingRows.olds``), and whatever takes it back takes back
-   all of these places. Where it has none, a row has its place whatever it finds; one that is left out as an orphan is
-   taken from there.
+1. A change of a row that looks up writes what it is now, joined with the other side as of this place, and takes back
+   the place that it had. Where what is looked up has no say in the place, that of the change's before image is it, as
+   without look-ups, whatever the row found; an orphan that is left out is taken from its own place.
+2. Where it has a say (``Child.placed``), only the store knows the place: it is that of the stored row, joined.
+   A change of a row that is looked up is stored. The rows that look it up wait: they are written again at the end of
+   the batch, in portions. Until then each counts as written with any of the values that the other side has had in the
+   batch (``WaitingRows.olds``), and whatever takes it back takes back all of these places.
 3. Each portion is acknowledged before the next is made, as batches are. How far they are is saved with the store. The
    applied Position does not pass the batch before nothing waits any more, and no other batch is read until then: so
    "caught up", a verification and a cutover wait for them too.
@@ -26,40 +26,48 @@ A store that is missing while changes are applied, as after a return to the sour
 what the source has now, which is newer than where the Checkpoint is. Then the target has other rows than the store, and
 with other joins. So:
 
-5. All rows of the store wait, and are written before anything else is applied, orphans as removed.
-6. A row as the log has it may be in the target as well, though the store does not have it: what the log has of a row up
-   to now says so with its before image, whose place is taken back beside that of the stored row.
-7. Both is enough only where what is looked up has no say in the place (``Child.placed``): else a store that is missing
-   is refused. A way back is refused there, too.
+5. All rows of the store wait, and are written before anything else is applied, orphans as removed. What the log has of
+   a row up to now is then applied over it, as it is after a load: the last change decides.
+6. That is enough only where what is looked up has no say in the place: else a store that is missing is refused. A way
+   back is refused there, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Any
-
-import orjson
+from typing import Any, NamedTuple
 
 from whimbrel.changelog.record import LogPoint
-from whimbrel.errors import SchemaDrift, StateError
+from whimbrel.errors import StateError
 from whimbrel.mapping.design import TableMapping
 from whimbrel.mapping.family import rules_by_table
-from whimbrel.mapping.versions import GO_ON, Versions, same_values
-from whimbrel.migration.join_plan import Child, Found, Version, layout, plan
+from whimbrel.mapping.versions import Versions
+from whimbrel.migration.join_plan import Found, Version, layout, plan
+from whimbrel.migration.join_rows import BatchRows
 from whimbrel.migration.join_store import ALL, AsOf, JoinStore, WaitingRows, understood
+from whimbrel.migration.join_versions import Definitions
 from whimbrel.migration.portions import Sized
-from whimbrel.migration.regroup import row_of
+from whimbrel.migration.regroup import record_of, row_of
 from whimbrel.migration.state import CheckpointStore
 from whimbrel.records import Change, Commit, Position, Row, Table
-from whimbrel.snapshot_files import table_from_json, table_to_json
 
-PORTION = 5_000  # joined changes that are folded together
+PORTION = 10_000  # joined changes that are folded together
 MOST_OLDS = 4  # values of one key within a batch: each is one more place for each row that looks it up
 CACHED = 20_000  # rows that are looked up, in memory
+
+
+class _Asks(NamedTuple):
+    """Of a change of a table that looks up: its rows' ``keys``, the last of them the one after it, if there is one; and
+    what that looks up ``by``.
+    """
+
+    version: Version
+    keys: list[bytes]
+    by: list[bytes | None]
 
 
 class Joins:
@@ -69,17 +77,16 @@ class Joins:
         self._path = path
         self._kept, self._children = plan(mappings, versions)
         self._rules = rules_by_table(versions)
-        self._by_source = {child.source: child for child in self._children}
+        self._sources = [child.source for child in self._children]
         self._parents: dict[str, list[int]] = {}
         for number, kept in enumerate(self._kept):
             self._parents.setdefault(kept.source, []).append(number)
         looks = [len(child.looks) for child in self._children]
         self._store = JoinStore(path, len(self._kept), looks, layout(self._kept, self._children))
+        self._rows = [BatchRows(self._store, child.number) for child in self._children]
+        self._definitions = Definitions(self._store, self._children, self._kept)
         self._waiting: dict[tuple[int, int, bytes], WaitingRows] = {}
-        self._cache: dict[tuple[int, bytes], Found] = {}
-        self._seen: dict[int, Table] = {}  # by identity, tables that are looked up and fit what was looked up before
-        self._of_table: dict[int, Version] = {}  # by identity
-        self._of_number: dict[int, Version] = {}
+        self._cache: list[dict[bytes, Found]] = [{} for _ in self._kept]
         self._saved = AsOf()
         self._crowded = False
         self._taken = 0
@@ -88,7 +95,7 @@ class Joins:
     @property
     def rules(self) -> list[str]:
         """The names of rules whose exports have the tables that look up or are looked up."""
-        return [self._rules[source][0] for source in dict.fromkeys([*self._parents, *self._by_source])]
+        return [self._rules[source][0] for source in dict.fromkeys([*self._parents, *self._sources])]
 
     @property
     def waiting(self) -> bool:
@@ -140,6 +147,8 @@ class Joins:
         at = point.segment, point.offset
         before = self._saved.saved if self._saved.point == at else self._saved.point
         self._saved = AsOf(at, applied, position, commit.timestamp, before)
+        with understood(self._path):
+            self._write_rows()
         self._store.save(self._saved, self._waiting.values())
 
     def close(self) -> None:
@@ -163,35 +172,43 @@ class Joins:
                 kept = self._kept[number]
                 keyed = ((kept.key_of(table, row), kept.packed(table, row)) for row in rows)
                 self._store.keep(number, [(key, packed) for key, packed in keyed if key is not None])
-            if child := self._by_source.get(table.full_name):
-                self._store.put(child.number, map(self._version(child, table).stored, rows))
+            if version := self._definitions.of(table):
+                self._store.put(version.child.number, map(version.stored, rows))
 
     def joined_parts(self, table: Table, parts: Iterable[Sized]) -> Iterator[Sized]:
         """The rows of a part of ``table``'s export, joined."""
-        version = self._version(self._by_source[table.full_name], table)
+        with understood(self._path):
+            version = self._definitions.of(table)
+        assert version, "it looks something up"
         for rows, size in parts:
             with understood(self._path):
-                yield [self._joined(version, row) for row in rows], size
+                yield [self._joined(version, row, version.by(row)) for row in rows], size
 
     # -- changes -------------------------------------------------------------------------------------------------------
 
-    def of(self, changes: Iterable[Change]) -> Iterator[list[Change]]:
+    def of(self, changes: Sequence[Change]) -> Iterator[list[Change]]:
         """``changes``, in log order and joined, in portions: each must be in the target before the next is taken."""
         portion: list[Change] = []
         with understood(self._path):
-            for change in changes:
+            for change, asks in zip(changes, self._asked(changes), strict=True):
                 self._taken += 1
-                source, self._at = change.table.full_name, change.position
-                for number in self._parents.get(source, ()):
-                    self._keep(number, change)
-                child = self._by_source.get(source)
-                portion += [change] if child is None else self._of_child(child, change)
+                self._at = change.position
+                if self._parents:
+                    for number in self._parents.get(change.table.full_name, ()):
+                        self._keep(number, change)
+                if asks is None:
+                    portion.append(change)
+                else:
+                    portion += (
+                        self._of_placed(change, asks) if asks.version.child.placed else self._of_own(change, asks)
+                    )
                 if self._crowded or len(portion) >= PORTION:
                     yield portion
                     portion = []  # the one that was given is somebody else's
                 while self._crowded:
                     yield self.more()
                     self._crowded = self.waiting
+            self._write_rows()
         if portion:
             yield portion
 
@@ -204,6 +221,7 @@ class Joins:
         """The next portion of the rows that wait, with what they look up by now."""
         found: list[Change] = []
         with understood(self._path):
+            self._write_rows()
             while self._waiting and len(found) < PORTION:
                 place, waiting = next(iter(self._waiting.items()))
                 child, most = self._children[waiting.child], PORTION - len(found)
@@ -212,16 +230,14 @@ class Joins:
                 else:
                     stored = self._store.rows_by(waiting.child, waiting.look, waiting.key, waiting.after, most)
                 for each in stored:
-                    version = self._version_of(child, each.version)
-                    row = row_of(each.row)
+                    version, row = self._definitions.numbered(child, each.version), row_of(each.row)
                     if child.placed:
                         *states, now = self._states(version, row, each.key)
-                        olds = [(version, one) for one in states]
+                        found += _changes([(version, one) for one in states], (version, now), self._at)
                     else:
-                        olds, now = [], self._joined(version, row)
-                        if version.is_orphan(now):
-                            olds = [(version, version.unjoined(row))]
-                    found += _changes(olds, (version, now), self._at)
+                        now = self._joined(version, row, version.by(row))
+                        old = version.unjoined(row) if version.is_orphan(now) else None
+                        found.append(Change(version.joined, old, now, self._at))
                 if len(stored) < most:
                     del self._waiting[place]
                 else:
@@ -231,7 +247,7 @@ class Joins:
     def _keep(self, number: int, change: Change) -> None:
         """The row of a table that is looked up, as it is after ``change``; whoever looks it up waits."""
         kept, table = self._kept[number], change.table
-        self._check(table)
+        self._definitions.check(table, self._parents[table.full_name])
         before = kept.key_of(table, change.before) if change.before else None
         after = kept.key_of(table, change.after) if change.after else None
         for key in dict.fromkeys(each for each in (before, after) if each is not None):
@@ -243,7 +259,7 @@ class Joins:
                 self._store.drop(number, key)
             else:
                 self._store.keep(number, [(key, new)])
-            self._cache.pop((number, key), None)
+            self._cache[number].pop(key, None)
             self._wait(number, key, old)
 
     def _wait(self, number: int, key: bytes, old: bytes | None) -> None:
@@ -256,45 +272,86 @@ class Joins:
                         olds.append(old)
                         self._crowded = self._crowded or len(olds) >= MOST_OLDS
 
-    def _of_child(self, child: Child, change: Change) -> list[Change]:
-        version = self._version(child, change.table)
-        keys = [version.key(row) for row in (change.before, change.after) if row]
-        if len(keys) == 2 and keys[0] == keys[1]:
-            del keys[0]
-        olds: list[tuple[Version, Row]] = []
-        for key in keys:
-            row = None
-            if stored := self._store.row(child.number, key):
-                before, row = self._version_of(child, stored.version), row_of(stored.row)
-                states = self._states(before, row, key) if child.placed else [before.unjoined(row)]
-                olds += [(before, one) for one in states]
-                if not change.after or key != keys[-1]:
-                    self._store.remove(child.number, key)
-            if change.before and key == keys[0] and row != change.before and not child.placed:
-                olds.append((version, version.unjoined(change.before)))  # the store is ahead of the log
+    def _asked(self, changes: Sequence[Change]) -> list[_Asks | None]:
+        """What each change asks the store for, which is known then; None of tables that look nothing up."""
+        found: list[_Asks | None] = []
+        wanted: list[list[bytes]] = [[] for _ in self._children]
+        looked_up: list[set[bytes | None]] = [set() for _ in self._kept]
+        for change in changes:
+            version = self._definitions.of(change.table)
+            if version is None:
+                found.append(None)
+                continue
+            child, after = version.child, change.after
+            keys, by = version.keys(change.before, after), version.by(after) if after else []
+            if child.placed:
+                wanted[child.number] += keys
+            for look, one in zip(child.looks, by, strict=False):
+                looked_up[look.kept].add(one)
+            found.append(_Asks(version, keys, by))
+        for rows, mine in zip(self._rows, wanted, strict=True):
+            rows.read(mine)
+        for number, several in enumerate(looked_up):
+            self._read_kept(number, [key for key in several - self._cache[number].keys() if key is not None])
+        return found
+
+    def _read_kept(self, number: int, keys: list[bytes]) -> None:
+        cache = self._cache[number]
+        if len(cache) + len(keys) > CACHED:
+            cache.clear()
+        cache.update(dict.fromkeys(keys))
+        cache.update((key, row_of(row)) for key, row in self._store.several_looked_up(number, keys))
+
+    def _write_rows(self) -> None:
+        for rows in self._rows:
+            rows.write()
+
+    def _of_own(self, change: Change, asks: _Asks) -> list[Change]:
+        """Of a row whose place is its own: the log says where it was, as without look-ups, and the store need not."""
+        version, rows, after = asks.version, self._rows[asks.version.child.number], change.after
+        before = version.unjoined(change.before) if change.before else None
+        if before and (not after or len(asks.keys) > 1):
+            rows.remove(asks.keys[0])
+        if not after:
+            return [Change(version.joined, before, None, change.position)]
+        rows.put((asks.keys[-1], version.number, record_of(after), *asks.by))
+        now = self._joined(version, after, asks.by)
+        if not version.is_orphan(now):
+            return [Change(version.joined, before, now, change.position)]
+        changes = [(before, None), (version.unjoined(after), now)]
+        return [Change(version.joined, *images, change.position) for images in changes]
+
+    def _of_placed(self, change: Change, asks: _Asks) -> list[Change]:
+        version, child = asks.version, asks.version.child
+        rows, olds = self._rows[child.number], list[tuple[Version, Row]]()
+        for key in asks.keys:
+            if stored := rows.row(key):
+                before = self._definitions.numbered(child, stored.version)
+                olds += [(before, one) for one in self._states(before, row_of(stored.row), key)]
+                if not change.after or key != asks.keys[-1]:
+                    rows.remove(key)
         if not change.after:
             return _changes(olds, None, change.position)
-        stored_now, by = version.places(change.after, keys[-1])
-        self._store.put_one(child.number, stored_now)
-        now = self._joined(version, change.after, by)
-        if not child.placed and version.is_orphan(now):
-            olds.append((version, version.unjoined(change.after)))
-        return _changes(olds, (version, now), change.position)
+        rows.put((asks.keys[-1], version.number, record_of(change.after), *asks.by))
+        return _changes(olds, (version, self._joined(version, change.after, asks.by)), change.position)
 
     # -- rows ----------------------------------------------------------------------------------------------------------
 
-    def _joined(self, version: Version, row: Row, places: list[bytes | None] | None = None) -> Row:
-        """As of now; ``places`` are what it looks up by, where that is known."""
-        child, several = version.child, version.by(row) if places is None else places
-        found = [
-            None if by is None else self._found(kept, by) for (kept, _), by in zip(child.looks, several, strict=True)
-        ]
-        return child.joined(row, tuple(found))
+    def _joined(self, version: Version, row: Row, by: list[bytes | None]) -> Row:
+        """As of now; ``by`` is what it looks up by."""
+        child, found = version.child, list[Found]()
+        for (kept, _), one in zip(child.looks, by, strict=True):
+            if one is None:
+                found.append(None)
+            else:
+                cache = self._cache[kept]
+                found.append(cache[one] if one in cache else self._found(kept, one))
+        return child.joined(row, found)
 
     def _states(self, version: Version, row: Row, key: bytes) -> list[Row]:
         """All that the row may have been written as; the last is what it is as of now."""
         if not self._waiting:
-            return [self._joined(version, row)]
+            return [self._joined(version, row, version.by(row))]
         child, several = version.child, list[list[Found]]()
         for number, (look, by) in enumerate(zip(child.looks, version.by(row), strict=True)):
             found: list[Found] = [None if by is None else self._found(look.kept, by)]
@@ -305,53 +362,9 @@ class Joins:
         return [child.joined(row, found) for found in product(*several)]
 
     def _found(self, number: int, key: bytes) -> Found:
-        place = (number, key)
-        try:
-            return self._cache[place]
-        except KeyError:
-            if len(self._cache) >= CACHED:
-                self._cache.clear()
-            row = self._store.looked_up(number, key)
-            found = self._cache[place] = None if row is None else row_of(row)
-            return found
-
-    # -- definitions ---------------------------------------------------------------------------------------------------
-
-    def _version(self, child: Child, table: Table) -> Version:
-        """Of changes that have ``table``, whose identity the reader keeps."""
-        known = self._of_table.get(id(table))
-        if known is None:
-            number = self._number(child, table.stored)
-            known = self._of_table[id(table)] = Version(child, table, number)
-            self._of_number.setdefault(number, known)
-        return known
-
-    def _number(self, child: Child, table: Table) -> int:
-        for number, source, definition in self._store.versions():
-            if source == child.source and table_from_json(orjson.loads(definition)) == table:
-                return number
-        return self._store.add_version(child.source, orjson.dumps(table_to_json(table)))
-
-    def _version_of(self, child: Child, number: int) -> Version:
-        if number not in self._of_number:
-            [definition] = [text for known, _, text in self._store.versions() if known == number]
-            self._of_number[number] = Version(child, table_from_json(orjson.loads(definition)), number)
-        return self._of_number[number]
-
-    def _check(self, table: Table) -> None:
-        """Raises SchemaDrift if columns that are looked up were altered while this process applies changes."""
-        if id(table) in self._seen:
-            return
-        for number in self._parents[table.full_name]:
-            for column in self._kept[number].columns:
-                now = table.column(column.name) if column.name in table.names else None
-                if now is None or (now != column and not same_values(now, column)):
-                    raise SchemaDrift(
-                        f"was altered, and column {column.name!r} is looked up",
-                        place=table.full_name,
-                        hint=f"See whether the look-ups still fit {GO_ON}",
-                    )
-        self._seen[id(table)] = table
+        if key not in self._cache[number]:
+            self._read_kept(number, [key])
+        return self._cache[number][key]
 
 
 def _changes(olds: list[tuple[Version, Row]], new: tuple[Version, Row] | None, position: Position) -> list[Change]:
