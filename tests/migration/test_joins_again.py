@@ -18,6 +18,7 @@ from tests.migration.test_joins import read, some_change
 from whimbrel.migration import joins
 from whimbrel.migration.join_plan import Version
 from whimbrel.migration.joins import Joins
+from whimbrel.records import Change
 
 SHAPES = ("own", "own group")
 
@@ -62,7 +63,11 @@ def _orphans_stay(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _before_images_say_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     of_own = Joins._of_own
-    monkeypatch.setattr(Joins, "_of_own", lambda self, change, asks: of_own(self, change._replace(before=None), asks))
+
+    def without(self: Joins, change: Change, version: Version, portion: list[Change]) -> None:
+        of_own(self, change._replace(before=None), version, portion)
+
+    monkeypatch.setattr(Joins, "_of_own", without)
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,7 @@ class Applier:
         """Larger batches while they are quick, smaller ones for a slow target: the applied Position moves steadily."""
         if seconds > SLOW_SECONDS:
             self._batch = max(LEAST_BATCH, self._batch // 2)
-        elif size == self._batch and seconds < QUICK_SECONDS:
+        elif size >= self._batch and seconds < QUICK_SECONDS:
             self._batch = min(LARGEST_BATCH, self._batch * 2)
 
     def _apply(self, changes: list[Change], provenances: Provenances) -> int:

@@ -19,6 +19,11 @@ def summed(value: bytes, *keys: bytes | int) -> bytes:
     return value + _sum(value, keys).to_bytes(_BYTES, "little")
 
 
+def summed_row(record: bytes, key: bytes, version: int) -> bytes:
+    """As ``summed``, of a row: for each that is written."""
+    return record + crc32(record, crc32(key) ^ version).to_bytes(_BYTES, "little")
+
+
 def plain(stored: bytes, *keys: bytes | int) -> bytes:
     """What was ``summed``. Raises sqlite3.DatabaseError if it does not fit its checksum."""
     value = stored[:-_BYTES]

@@ -52,19 +52,20 @@ class Child(NamedTuple):
 
 
 class Version:
-    """A table that looks up, as it was when some of its rows were written; ``joined`` is the table of joined rows."""
+    """A table that looks up, as it was when some of its rows were written; ``joined`` is the table of joined rows. A row
+    with ``blanks`` stands for one whose place is its own, whatever it finds. ``leaves_out``: there may be orphans;
+    ``reads``: what each of the looks reads.
+    """
 
     def __init__(self, child: Child, table: Table, number: int) -> None:
         self.child, self.table, self.number = child, table, number
-        self._mapping = child.versions.of(table)
-        self.joined = self._mapping.table
-        looked_up = ((place, column.looked_up) for place, column in enumerate(self.joined.columns))
-        self._there = [place for place, looked in looked_up if looked and looked.orphans]
+        mapping = child.versions.of(table)
+        self.joined, own = mapping.table, len(table.columns)
+        self.blanks = mapping.unjoined((None,) * len(self.joined.columns))[own:]
+        self._there = [own + place for place, blank in enumerate(self.blanks) if blank is not None]
+        self.leaves_out, self.reads = bool(self._there), [look.kept for look in child.looks]
         self._key = _getter([table.index(name) for name in table.primary_key])
         self._by = [_getter([table.index(name) for name in look.by]) for look in child.looks]
-
-    def unjoined(self, row: Row) -> Row:
-        return self._mapping.unjoined(row)
 
     def is_orphan(self, joined: Row) -> bool:
         """Whether the rule leaves it out, or makes it a dead letter, for a row that it must find."""
@@ -72,13 +73,14 @@ class Version:
 
     def keys(self, before: Row | None, after: Row | None) -> list[bytes]:
         """The row's keys, as it was and as it is; once if they are one."""
-        found = [self._key(row) for row in (before, after) if row]
-        return list(map(record_of, found[1:] if len(found) > 1 and found[0] == found[1] else found))
+        last = self._key(after or before or ())
+        if before and after and (first := self._key(before)) != last:
+            return [record_of(first), record_of(last)]
+        return [record_of(last)]
 
     def by(self, row: Row) -> list[bytes | None]:
         """What each of the look-ups looks up; None where a column of it is NULL, which is equal to nothing."""
-        several = [values_of(row) for values_of in self._by]
-        return [None if None in values else record_of(values) for values in several]
+        return [None if None in (values := of(row)) else record_of(values) for of in self._by]
 
     def stored(self, row: Row) -> tuple[bytes | int | None, ...]:
         return (record_of(self._key(row)), self.number, record_of(row), *self.by(row))

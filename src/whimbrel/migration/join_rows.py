@@ -1,5 +1,5 @@
 """The stored rows of one table that looks columns up, as of the change that is taken now: they are read for a whole
-batch, and written for a whole batch, as a statement for each would cost more than all else.
+batch, and written many at a time, as a statement for each would cost more than all else.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from typing import Any
 
 from whimbrel.migration.join_store import JoinStore, StoredRow
 
+MOST = 20_000  # that wait to be written
+
 
 class BatchRows:
-    """Of the table number ``child``. ``write`` must come before the store is asked for its rows, or saved.
+    """Of the table number ``child``. ``write`` must come before the store is asked for rows, by ``read`` too, or saved.
 
     Called within ``understood``.
     """
@@ -33,6 +35,8 @@ class BatchRows:
         """As of ``JoinStore.put``."""
         key = row[0]
         self._fresh[key] = row
+        if len(self._fresh) >= MOST:
+            self.write()
         if key in self._known:
             self._known[key] = StoredRow(key, row[1], row[2])
 

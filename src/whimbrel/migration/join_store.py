@@ -22,7 +22,7 @@ import orjson
 
 from whimbrel.durable import sync_folder
 from whimbrel.errors import StateError
-from whimbrel.migration.join_check import check, plain, summed
+from whimbrel.migration.join_check import check, plain, summed, summed_row
 
 CACHE_KIB = 32 << 10
 FORMAT = 1
@@ -174,12 +174,6 @@ class JoinStore:
         found = self._run(f"SELECT row FROM kept_{number} WHERE key = ?", (key,)).fetchone()
         return plain(found[0], key) if found else None
 
-    def several_looked_up(self, number: int, keys: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
-        """The key and the row of those of ``keys`` that there are."""
-        for some, among in _some(keys):
-            statement = f"SELECT key, row FROM kept_{number} WHERE key IN ({among})"
-            yield from ((key, plain(row, key)) for key, row in self._run(statement, some))
-
     def keep(self, number: int, rows: Iterable[tuple[bytes, bytes]]) -> None:
         """Each row is (key, row)."""
         summed_rows = ((key, summed(row, key)) for key, row in rows)
@@ -192,7 +186,9 @@ class JoinStore:
 
     def rows_of(self, child: int, keys: Sequence[bytes]) -> Iterator[StoredRow]:
         """Those of ``keys`` that there are."""
-        for some, among in _some(keys):
+        for at in range(0, len(keys), AT_ONCE):
+            some = keys[at : at + AT_ONCE]
+            among = ", ".join("?" * len(some))
             yield from map(_row, self._run(f"SELECT key, version, row FROM rows_{child} WHERE key IN ({among})", some))
 
     def put(self, child: int, rows: Iterable[tuple[Any, ...]]) -> None:
@@ -293,16 +289,8 @@ def remove_store(path: Path) -> None:
         raise StateError(f"cannot be removed: {error.strerror}", place=str(path), hint=_DISK) from error
 
 
-def _some(keys: Sequence[bytes]) -> Iterator[tuple[Sequence[bytes], str]]:
-    """Keys for one statement, and the marks for them."""
-    for at in range(0, len(keys), AT_ONCE):
-        some = keys[at : at + AT_ONCE]
-        yield some, ", ".join("?" * len(some))
-
-
 def _summed(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    key, version, record, *by = row
-    return (key, version, summed(record, key, version), *by)
+    return (*row[:2], summed_row(row[2], row[0], row[1]), *row[3:])
 
 
 def _row(found: tuple[bytes, int, bytes]) -> StoredRow:

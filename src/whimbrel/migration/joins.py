@@ -39,7 +39,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from whimbrel.changelog.record import LogPoint
 from whimbrel.errors import StateError
@@ -58,16 +58,6 @@ from whimbrel.records import Change, Commit, Position, Row, Table
 PORTION = 10_000  # joined changes that are folded together
 MOST_OLDS = 4  # values of one key within a batch: each is one more place for each row that looks it up
 CACHED = 20_000  # rows that are looked up, in memory
-
-
-class _Asks(NamedTuple):
-    """Of a change of a table that looks up: its rows' ``keys``, the last of them the one after it, if there is one; and
-    what that looks up ``by``.
-    """
-
-    version: Version
-    keys: list[bytes]
-    by: list[bytes | None]
 
 
 class Joins:
@@ -190,25 +180,25 @@ class Joins:
         """``changes``, in log order and joined, in portions: each must be in the target before the next is taken."""
         portion: list[Change] = []
         with understood(self._path):
-            for change, asks in zip(changes, self._asked(changes), strict=True):
+            self._read_rows(changes)
+            of, parents = self._definitions.of, self._parents
+            for change in changes:
                 self._taken += 1
-                self._at = change.position
-                if self._parents:
-                    for number in self._parents.get(change.table.full_name, ()):
-                        self._keep(number, change)
-                if asks is None:
+                self._at, version = change.position, of(change.table)
+                for number in parents.get(change.table.full_name, ()):
+                    self._keep(number, change)
+                if version is None:
                     portion.append(change)
+                elif version.child.placed:
+                    portion += self._of_placed(change, version)
                 else:
-                    portion += (
-                        self._of_placed(change, asks) if asks.version.child.placed else self._of_own(change, asks)
-                    )
+                    self._of_own(change, version, portion)
                 if self._crowded or len(portion) >= PORTION:
                     yield portion
                     portion = []  # the one that was given is somebody else's
                 while self._crowded:
                     yield self.more()
                     self._crowded = self.waiting
-            self._write_rows()
         if portion:
             yield portion
 
@@ -236,7 +226,7 @@ class Joins:
                         found += _changes([(version, one) for one in states], (version, now), self._at)
                     else:
                         now = self._joined(version, row, version.by(row))
-                        old = version.unjoined(row) if version.is_orphan(now) else None
+                        old = row + version.blanks if version.is_orphan(now) else None
                         found.append(Change(version.joined, old, now, self._at))
                 if len(stored) < most:
                     del self._waiting[place]
@@ -272,80 +262,66 @@ class Joins:
                         olds.append(old)
                         self._crowded = self._crowded or len(olds) >= MOST_OLDS
 
-    def _asked(self, changes: Sequence[Change]) -> list[_Asks | None]:
-        """What each change asks the store for, which is known then; None of tables that look nothing up."""
-        found: list[_Asks | None] = []
+    def _read_rows(self, changes: Sequence[Change]) -> None:
+        """Those whose places only the store knows."""
         wanted: list[list[bytes]] = [[] for _ in self._children]
-        looked_up: list[set[bytes | None]] = [set() for _ in self._kept]
-        for change in changes:
-            version = self._definitions.of(change.table)
-            if version is None:
-                found.append(None)
-                continue
-            child, after = version.child, change.after
-            keys, by = version.keys(change.before, after), version.by(after) if after else []
-            if child.placed:
-                wanted[child.number] += keys
-            for look, one in zip(child.looks, by, strict=False):
-                looked_up[look.kept].add(one)
-            found.append(_Asks(version, keys, by))
-        for rows, mine in zip(self._rows, wanted, strict=True):
-            rows.read(mine)
-        for number, several in enumerate(looked_up):
-            self._read_kept(number, [key for key in several - self._cache[number].keys() if key is not None])
-        return found
-
-    def _read_kept(self, number: int, keys: list[bytes]) -> None:
-        cache = self._cache[number]
-        if len(cache) + len(keys) > CACHED:
-            cache.clear()
-        cache.update(dict.fromkeys(keys))
-        cache.update((key, row_of(row)) for key, row in self._store.several_looked_up(number, keys))
+        if any(child.placed for child in self._children):
+            self._write_rows()
+            for change in changes:
+                version = self._definitions.of(change.table)
+                if version and version.child.placed:
+                    wanted[version.child.number] += version.keys(change.before, change.after)
+        for rows, several in zip(self._rows, wanted, strict=True):
+            rows.read(several)
 
     def _write_rows(self) -> None:
         for rows in self._rows:
             rows.write()
 
-    def _of_own(self, change: Change, asks: _Asks) -> list[Change]:
+    def _of_own(self, change: Change, version: Version, portion: list[Change]) -> None:
         """Of a row whose place is its own: the log says where it was, as without look-ups, and the store need not."""
-        version, rows, after = asks.version, self._rows[asks.version.child.number], change.after
-        before = version.unjoined(change.before) if change.before else None
-        if before and (not after or len(asks.keys) > 1):
-            rows.remove(asks.keys[0])
-        if not after:
-            return [Change(version.joined, before, None, change.position)]
-        rows.put((asks.keys[-1], version.number, record_of(after), *asks.by))
-        now = self._joined(version, after, asks.by)
-        if not version.is_orphan(now):
-            return [Change(version.joined, before, now, change.position)]
-        changes = [(before, None), (version.unjoined(after), now)]
-        return [Change(version.joined, *images, change.position) for images in changes]
+        table, before, after, position = version.joined, change.before, change.after, change.position
+        rows, keys = self._rows[version.child.number], version.keys(before, after)
+        if before:
+            if not after or len(keys) > 1:
+                rows.remove(keys[0])
+            before += version.blanks
+        now = None
+        if after:
+            by = version.by(after)
+            rows.put((keys[-1], version.number, record_of(after), *by))
+            now = self._joined(version, after, by)
+            if version.leaves_out and version.is_orphan(now):
+                portion.append(Change(table, before, None, position))
+                before = after + version.blanks
+        portion.append(Change(table, before, now, position))
 
-    def _of_placed(self, change: Change, asks: _Asks) -> list[Change]:
-        version, child = asks.version, asks.version.child
+    def _of_placed(self, change: Change, version: Version) -> list[Change]:
+        child, after, keys = version.child, change.after, version.keys(change.before, change.after)
         rows, olds = self._rows[child.number], list[tuple[Version, Row]]()
-        for key in asks.keys:
+        for key in keys:
             if stored := rows.row(key):
                 before = self._definitions.numbered(child, stored.version)
                 olds += [(before, one) for one in self._states(before, row_of(stored.row), key)]
-                if not change.after or key != asks.keys[-1]:
+                if not after or key != keys[-1]:
                     rows.remove(key)
-        if not change.after:
+        if not after:
             return _changes(olds, None, change.position)
-        rows.put((asks.keys[-1], version.number, record_of(change.after), *asks.by))
-        return _changes(olds, (version, self._joined(version, change.after, asks.by)), change.position)
+        by = version.by(after)
+        rows.put((keys[-1], version.number, record_of(after), *by))
+        return _changes(olds, (version, self._joined(version, after, by)), change.position)
 
     # -- rows ----------------------------------------------------------------------------------------------------------
 
     def _joined(self, version: Version, row: Row, by: list[bytes | None]) -> Row:
         """As of now; ``by`` is what it looks up by."""
         child, found = version.child, list[Found]()
-        for (kept, _), one in zip(child.looks, by, strict=True):
-            if one is None:
+        for kept, key in zip(version.reads, by, strict=True):
+            if key is None:
                 found.append(None)
             else:
                 cache = self._cache[kept]
-                found.append(cache[one] if one in cache else self._found(kept, one))
+                found.append(cache[key] if key in cache else self._found(kept, key))
         return child.joined(row, found)
 
     def _states(self, version: Version, row: Row, key: bytes) -> list[Row]:
@@ -362,9 +338,13 @@ class Joins:
         return [child.joined(row, found) for found in product(*several)]
 
     def _found(self, number: int, key: bytes) -> Found:
-        if key not in self._cache[number]:
-            self._read_kept(number, [key])
-        return self._cache[number][key]
+        cache = self._cache[number]
+        if key not in cache:
+            if len(cache) >= CACHED:
+                cache.clear()
+            row = self._store.looked_up(number, key)
+            cache[key] = None if row is None else row_of(row)
+        return cache[key]
 
 
 def _changes(olds: list[tuple[Version, Row]], new: tuple[Version, Row] | None, position: Position) -> list[Change]:
