@@ -104,7 +104,7 @@ def _newest_value_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _only_as_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Joins, "_states", lambda self, version, row, key: [self._joined(version, row)])
+    monkeypatch.setattr(Joins, "_states", lambda self, version, row, key: [self._joined(version, row, version.by(row))])
 
 
 def _no_one_waits(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,7 +65,7 @@ def _before_images_say_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     of_own = Joins._of_own
 
     def without(self: Joins, change: Change, version: Version, portion: list[Change]) -> None:
-        of_own(self, change._replace(before=None), version, portion)
+        of_own(self, change._replace(before=None) if change.after else change, version, portion)
 
     monkeypatch.setattr(Joins, "_of_own", without)
 

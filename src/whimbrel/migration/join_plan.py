@@ -52,9 +52,10 @@ class Child(NamedTuple):
 
 
 class Version:
-    """A table that looks up, as it was when some of its rows were written; ``joined`` is the table of joined rows. A row
-    with ``blanks`` stands for one whose place is its own, whatever it finds. ``leaves_out``: there may be orphans;
-    ``reads``: what each of the looks reads.
+    """A table that looks up, as it was when some of its rows were written; ``joined`` is the table of joined rows.
+
+    A row with ``blanks`` stands for one whose place is its own, whatever it finds. ``leaves_out``: there may be
+    orphans. ``reads``: what each of the looks reads.
     """
 
     def __init__(self, child: Child, table: Table, number: int) -> None:
