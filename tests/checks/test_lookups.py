@@ -46,3 +46,20 @@ def test_a_key_that_tells_no_row_is_refused(on_mariadb: Case) -> None:
     look_up(on_mariadb, more=', key = ["other"]')
     [fault] = on_mariadb.check()["mapping"]
     assert "which is not a unique key without NULLs" in fault["reason"]
+
+
+ENGINES = {
+    'load.engine = "import"': '[load]\nengine = "import"\n[snapshot]\nstore = "s3://bucket/shop"\n',
+    'load.engine = "spark"': '[load]\nengine = "spark"\n',
+    'apply.engine = "lambda"': '[log]\nengine = "kinesis"\nstream = "s"\n[apply]\nengine = "lambda"\n',
+}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_engines_that_have_the_row_alone_are_refused_by_name(on_mariadb: Case, engine: str) -> None:
+    on_mariadb.execute(*TABLES)
+    mapping = MAPPING.format(key="${id}", column="name", orphans="null", more="", target=on_mariadb.target)
+    on_mariadb.project(mapping, target=ENGINES[engine])
+    said = " ".join(on_mariadb.call("migrate", "--dry-run").output.split())
+    assert f"looks columns up, which {engine} cannot: it has the row alone" in said
+    assert "or leave the look-ups out" in said

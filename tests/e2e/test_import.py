@@ -275,3 +275,48 @@ def test_killed_at_any_step(stored: Stored, steps: int, elsewhere: bool) -> None
     finish(work)
     arn = work.endpoint.client().describe_table(TableName=work.target)["Table"]["TableArn"]
     assert len(work.endpoint.client().list_imports(TableArn=arn)["ImportSummaryList"]) == 1
+
+
+FOLLOWS = """
+partition_key = {{ name = "pk", value = "USER#${{customerid}}" }}
+sort_key = {{ name = "sk", value = "BUYS#${{orderid}}#${{productid}}" }}
+[table.ttl]
+attribute = "expires"
+column = "ends"
+
+[[table]]
+source = "{0}.purchase"
+target = "{1}"
+partition_key = {{ name = "pk", value = "PRODUCT#${{productid}}" }}
+sort_key = {{ name = "sk", value = "IS-BOUGHT#${{customerid}}#${{orderid}}" }}
+[table.ttl]
+attribute = "expires"
+column = "ends"
+"""
+
+
+def test_several_sections_of_one_table_and_a_time_to_live(stored: Stored) -> None:
+    """Both are in one import, which leaves the time to live off: `finish` switches it on."""
+    work = stored.work
+    work.source.execute(
+        "ALTER TABLE purchase ADD COLUMN ends DATETIME NOT NULL DEFAULT '2020-01-01'", database=work.database
+    )
+    work.mapping = 'shape = "record"\n' + FOLLOWS.format(work.database, work.target)
+    work.write_project()
+    work.call("capture", "--until-caught-up")
+    work.call("snapshot")
+    work.source.execute(
+        "UPDATE purchase SET quantity = 0 WHERE orderid = 'o2'",
+        "DELETE FROM purchase WHERE orderid = 'o3'",
+        database=work.database,
+    )
+    work.call("load")
+    assert {item["pk"]["S"][:4] for item in scanned(stored)} == {"USER", "PROD"}
+    assert len(scanned(stored)) == 24
+    status = work.endpoint.client().describe_time_to_live(TableName=work.target)["TimeToLiveDescription"]
+    assert status["TimeToLiveStatus"] == "DISABLED"
+    work.call("migrate", "--until-caught-up")
+    report = json.loads(work.call("verify", "--json").stdout.splitlines()[-1])
+    assert report["equal"]
+    assert len(scanned(stored)) == 20
+    assert {item["expires"]["N"] for item in scanned(stored)} == {"1577836800"}
