@@ -112,7 +112,7 @@ def test_an_application_is_limited_and_stops_by_itself(tmp_path: Path) -> None:
     """Two drivers of 4 cores, and twice two executors of 4: the next job begins while the last one ends."""
     template = written(tmp_path, stream=by_spark("emr-serverless"))["template.json"]
     application = template["Resources"]["SparkApplication"]["Properties"]
-    assert application["MaximumCapacity"] == {"Cpu": "24 vCPU", "Memory": "80 GB", "Disk": "120 GB"}
+    assert application["MaximumCapacity"] == {"Cpu": "24 vCPU", "Memory": "96 GB", "Disk": "120 GB"}
     assert application["AutoStopConfiguration"] == {"Enabled": True, "IdleTimeoutMinutes": {"Ref": "SparkIdleMinutes"}}
     assert "InitialCapacity" not in application
     policies = {"MigratePolicyArn", "CutoverPolicyArn", "SparkPolicyArn"}

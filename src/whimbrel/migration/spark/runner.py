@@ -12,7 +12,7 @@ from whimbrel.migration.spark.places import Where
 from whimbrel.project import Spark
 
 BOOT = "boot.py"
-MEGABYTES_OF_A_CORE = 3072  # that an executor has: for the JVM, and for Python beside it
+MEGABYTES_OF_A_CORE = 4096  # that an executor has: for the JVM, and for Python beside it
 _PYTHON_SHARE = 1024  # of them
 
 
