@@ -10,7 +10,7 @@ import pytest
 from botocore.client import BaseClient
 
 from demo.servers import Dynalite, Kinesalite, MariaDB, Ministack
-from tests.aws.calls import PREFIX, Recorded, covers
+from tests.aws.calls import PREFIX, Recorded, covers, tables_of
 from whimbrel.bucket import PART_BYTES, Bucket, NewObject
 from whimbrel.project import Store
 
@@ -92,3 +92,22 @@ def test_a_right_on_the_stream_that_is_missing_ends_the_run(recorded: Recorded, 
         said = recorded.work.call("migrate", "--until-caught-up", code=2).output
     assert "PrivilegeError" in said
     assert operation in said or recorded.stream in said
+
+
+def test_verify_beside_a_migration_only_reads(recorded: Recorded) -> None:
+    """All that it asks is in its own policy, of which nothing is left over; and none of that writes."""
+    work = recorded.work
+    recorded.execute("INSERT INTO {} VALUES (1, 1, 'a'), (2, 1, 'b')")
+    with recorded.function, FaultProxy(recorded.target.endpoint) as proxy:
+        work.call("migrate", "--until-caught-up")
+        recorded._disturb()
+        with work.running("migrate") as process:
+            work.wait_for(lambda: (work.state / "sent.json").exists() and recorded.streams["migrate"].log, process)
+            text = recorded.project.read_text()
+            recorded.project.write_text(text.replace(recorded.tables_at("migrate"), proxy.endpoint))
+            work.call("verify", code=5)
+            work.call("status")
+            made = {Call(f"dynamodb:{each.operation}", table) for each in proxy.log for table in tables_of(each.body)}
+    rights = recorded.allowed("verify")
+    assert made == rights
+    assert {each.action for each in rights} == {f"dynamodb:{name}" for name in ("Scan", "BatchGetItem", "Query")}

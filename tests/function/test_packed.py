@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import zlib
 
@@ -88,6 +89,17 @@ def test_what_is_not_ours_is_said_to_be_unreadable(text: bytes) -> None:
 def test_numbers_that_do_not_fit_are_refused(head: Interval) -> None:
     with pytest.raises(Unreadable):
         changes_of(unpack(pack(head, lines())), 0, lambda _: TABLE)
+
+
+@pytest.mark.parametrize("kind", ["WriteRowsEvent", "UpdateRowsEvent", "DeleteRowsEvent"])
+def test_a_change_that_another_sender_put_is_not_passed_over(kind: str) -> None:
+    """As the sender of the AWS post writes it: without a place in the log, it can be applied by nobody."""
+    event = {"schema": "shop", "table": "one", "type": kind, "row": {"values": {"id": 1}}}
+    with pytest.raises(UserError, match=f"a record is a {kind} of shop.one that another sender put"):
+        unpack(json.dumps(event).encode())
+    for other in ({**event, "type": "QueryEvent"}, {**event, "position": "x"}, {"type": kind}):
+        with pytest.raises(Unreadable):
+            unpack(json.dumps(other).encode())
 
 
 def test_a_record_of_a_later_version_is_not_passed_over() -> None:

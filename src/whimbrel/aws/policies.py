@@ -4,8 +4,9 @@ Accounts:
 
 - ``function`` is the function's role, where there is a stream. Some of its rights are used by Lambda itself, in the
   function's name.
-- ``migrate`` runs every command of a migration. There is none for ``verify`` alone: where no ``migrate`` runs, it
-  takes over the mark and sends what was captured, as every command does.
+- ``migrate`` runs every command of a migration.
+- ``verify`` can only read: for ``whimbrel verify`` beside a ``migrate`` that runs. Where none runs, the command takes
+  over the mark and applies what was captured, as every other one does, and needs ``migrate``.
 - ``cutover``, ``rollback`` and ``finish`` have what these commands need beside ``migrate``. After a rollback,
   ``migrate`` looks for late writes, and needs ``rollback`` too.
 - ``spark`` is the role of the jobs, where Spark on AWS loads.
@@ -71,7 +72,8 @@ def policies(project: Project) -> dict[str, list[Allowed]]:
     """The statements of each account, by its name."""
     function = {"function": [*_by_lambda(), *_function(project)]} if project.stream else {}
     spark = {"spark": list(_spark(project))} if spark_on_aws(project) else {}
-    return {**function, "migrate": list(_migrate(project)), **_hands_over(project), **spark}
+    reads = _on_tables("Verify", ((rule.target, _reads(rule)) for rule in project.tables))
+    return {**function, "migrate": list(_migrate(project)), "verify": list(reads), **_hands_over(project), **spark}
 
 
 def spark_on_aws(project: Project) -> Spark | None:

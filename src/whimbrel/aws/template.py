@@ -124,6 +124,7 @@ def _accounts(needed: dict[str, list[Document]]) -> Resource:
     said = {
         "function": "of the function's role",
         "migrate": "for whoever runs the commands of a migration",
+        "verify": "for `whimbrel verify` beside a migration that runs: it can only read",
         "cutover": "for `whimbrel cutover`, beside that of a migration",
         "rollback": "for `whimbrel rollback`, beside that of a migration",
         "finish": "for `whimbrel finish`, beside that of a migration",

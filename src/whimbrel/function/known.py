@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from whimbrel.errors import UserError
 from whimbrel.kinesis.control import ControlTable
 from whimbrel.kinesis.lanes import LANES
 from whimbrel.kinesis.settings import settings_from_json, table_from_line
+from whimbrel.mapping.dialect import answers_to
 from whimbrel.mapping.family import compile_family
 from whimbrel.mapping.versions import Versions
 from whimbrel.project import Target
@@ -78,6 +80,7 @@ class Known:
 
 def _compiled(data: bytes) -> Works:
     settings = settings_from_json(data)
+    _same_dialect(settings.answers)
     family = compile_family([(Versions(each.rule, each.first, each.known), each.now) for each in settings.sources])
     if family.faults:
         said = "; ".join(map(str, family.faults))
@@ -85,3 +88,14 @@ def _compiled(data: bytes) -> Works:
         raise UserError(f"the rules do not fit the tables: {said}", place="settings", hint=hint)
     limit = ConcurrencyLimit(settings.concurrency)
     return Works(settings.began, limit, family.versions, settings.max_write_units / LANES)
+
+
+def _same_dialect(answers: Mapping[str, str]) -> None:
+    """Raises UserError where SQLite here makes something else of expressions than the sender's, which the load had."""
+    here = answers_to(answers)
+    if other := [name or "operators" for name in answers if here.get(name) != answers[name]]:
+        raise UserError(
+            f"SQLite {sqlite3.sqlite_version} of the function differs from the sender's in {', '.join(other)}",
+            place="settings",
+            hint="Give the function a runtime whose Python has the same SQLite, or do without these in the expressions.",
+        )

@@ -24,6 +24,7 @@ MAGIC = b"WHK1"
 MOST_BYTES = 64 << 20  # of a record when it is unpacked; what claims to be more is not ours
 PACKED, POST = FORMATS = ("packed", "post")
 _MARKER = "Marker"
+_EVENTS, _EVENT = ("WriteRowsEvent", "UpdateRowsEvent", "DeleteRowsEvent"), {"schema", "table", "type", "row"}
 _LEVEL = 1
 
 
@@ -72,7 +73,9 @@ def post_event(head: Interval, line: bytes) -> bytes:
 
 
 def unpack(data: bytes) -> Packed:
-    """Either form. Raises Unreadable; UserError for a record of another version, which nobody may pass over."""
+    """Either form. Raises Unreadable; UserError for what nobody may pass over: a record of another version, or a change
+    that another sender put.
+    """
     try:
         return _of_lines(data) if data.startswith(MAGIC) else _of_event(data)
     except (ValueError, KeyError, TypeError, zlib.error) as error:
@@ -123,6 +126,7 @@ def _of_lines(data: bytes) -> Packed:
 
 def _of_event(data: bytes) -> Packed:
     if not is_sound(data):
+        _refuse_change_of_others(data)
         raise Unreadable("it does not match its checksum")
     fields = orjson.loads(data)
     head = _head(fields.pop("whimbrel"))
@@ -130,6 +134,22 @@ def _of_event(data: bytes) -> Packed:
         return Packed(head, [])
     del fields["crc"]
     return Packed(head, [sealed_json(fields)[:-1]])
+
+
+def _refuse_change_of_others(data: bytes) -> None:
+    """An event as the AWS post's own sender puts it says neither where it belongs among the changes, nor which table it
+    was made for, nor of which types its values are: it cannot be applied, and would be lost if it were passed over.
+    """
+    try:
+        fields = orjson.loads(data)
+    except ValueError:
+        return
+    if isinstance(fields, dict) and fields.get("type") in _EVENTS and fields.keys() == _EVENT:
+        raise UserError(
+            f"a record is a {fields['type']} of {fields['schema']}.{fields['table']} that another sender put",
+            place="stream",
+            hint='Let whimbrel send the changes: log.format = "post" sends the same events, with their places.',
+        )
 
 
 def _head(fields: dict[str, Any]) -> Interval:

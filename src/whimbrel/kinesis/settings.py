@@ -30,13 +30,15 @@ class SourceTable(NamedTuple):
 
 class FunctionSettings(NamedTuple):
     """``began`` is when the migration did, in seconds since the epoch; ``concurrency`` how many calls of one invocation
-    may be under way at once; ``max_write_units`` the cap of all of them together, a second, 0 for none.
+    may be under way at once; ``max_write_units`` the cap of all of them together, a second, 0 for none;
+    ``answers`` what the sender's SQLite makes of the probes of ``mapping.dialect``.
     """
 
     began: float
     concurrency: int
     sources: tuple[SourceTable, ...]
     max_write_units: float = 0.0
+    answers: Mapping[str, str] = {}  # never changed
 
 
 def settings_to_json(settings: FunctionSettings) -> bytes:
@@ -69,7 +71,7 @@ def settings_from_json(data: bytes) -> FunctionSettings:
         for source in fields["sources"]
     )
     units = fields.get("max_write_units", 0.0)  # a sender of an earlier version refused a cap
-    return FunctionSettings(fields["began"], fields["concurrency"], sources, units)
+    return FunctionSettings(fields["began"], fields["concurrency"], sources, units, fields.get("answers", {}))
 
 
 def table_from_line(line: bytes) -> Table:

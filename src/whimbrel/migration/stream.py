@@ -14,6 +14,7 @@ from whimbrel.errors import RequestRefused, StateError, TargetError, TargetTaken
 from whimbrel.kinesis.control import ControlTable
 from whimbrel.kinesis.puts import StreamWriter
 from whimbrel.kinesis.settings import FunctionSettings, SourceTable, settings_to_json
+from whimbrel.mapping.dialect import answers_of
 from whimbrel.migration.dead import DeadLetters
 from whimbrel.migration.dirty import DirtyKeys
 from whimbrel.migration.history import History
@@ -110,7 +111,10 @@ def function_settings(prepared: Prepared, history: History) -> FunctionSettings:
         name = (now.schema, now.name)
         sources.append(SourceTable(rule, starts.get(name, now), now, tuple(history.columns(name))))
     target = prepared.project.target
-    return FunctionSettings(history.began, target.concurrency, tuple(sources), target.max_write_units)
+    texts = [text for rule in prepared.project.tables for text in (*rule.columns.values(), rule.filter) if text]
+    return FunctionSettings(
+        history.began, target.concurrency, tuple(sources), target.max_write_units, answers_of(texts)
+    )
 
 
 def most_bytes(project: Project) -> int:
