@@ -149,13 +149,17 @@ def enforced(
 
 
 def run(enforced: Enforced, less: Right | None = None) -> None:
+    _give_keys(enforced, less, *enforced.accounts)
+    enforced.run()
+
+
+def _give_keys(enforced: Enforced, less: Right | None, *accounts: str) -> None:
     lines = []
-    for account in enforced.accounts:
+    for account in accounts:
         keys = enforced.allow(account, less)
         lines += [f"[{account}]", f"aws_access_key_id = {keys['AccessKeyId']}"]
         lines += [f"aws_secret_access_key = {keys['SecretAccessKey']}", ""]
     (enforced.work.folder / "credentials").write_text("\n".join(lines))
-    enforced.run()
 
 
 @pytest.mark.parametrize("enforced", [True, False], ids=["streamed", "in one process"], indirect=True)
@@ -168,6 +172,26 @@ def test_none_of_the_rights_can_be_left_out(enforced: Enforced, less: Right) -> 
     with pytest.raises(Denied) as caught:
         run(enforced, less)
     assert less[2] in str(caught.value)
+
+
+@pytest.mark.parametrize("right", [None, "Scan", "BatchGetItem", "Query"])
+def test_verify_beside_a_migration_can_read_and_needs_each_right(enforced: Enforced, right: str | None) -> None:
+    less = ("verify", "Verify", f"dynamodb:{right}") if right else None
+    _give_keys(enforced, less, *enforced.accounts, "verify")
+    work = enforced.work
+    enforced.execute("INSERT INTO {} VALUES (1, 1, 'a'), (2, 1, 'b')")
+    with enforced.function:
+        enforced.command("migrate", "--until-caught-up")
+        enforced._disturb()
+        with work.running("migrate") as process:
+            work.wait_for(lambda: "following" in work.call("status").output, process)
+            enforced.project.write_text(
+                enforced.project.read_text().replace('profile = "migrate"', 'profile = "verify"')
+            )
+            if less is None:
+                work.call("verify", code=5)
+            else:
+                assert less[2] in work.call("verify", code=2).output
 
 
 def test_all_rights_are_tried(enforced: Enforced) -> None:

@@ -10,7 +10,8 @@ import pytest
 from botocore.client import BaseClient
 
 from demo.servers import Dynalite, Kinesalite, MariaDB, Ministack
-from tests.aws.calls import PREFIX, Recorded, covers, tables_of
+from tests.aws.calls import PREFIX, Call, Recorded, covers, tables_of
+from tests.faults import FaultProxy
 from whimbrel.bucket import PART_BYTES, Bucket, NewObject
 from whimbrel.project import Store
 
@@ -101,8 +102,9 @@ def test_verify_beside_a_migration_only_reads(recorded: Recorded) -> None:
     with recorded.function, FaultProxy(recorded.target.endpoint) as proxy:
         work.call("migrate", "--until-caught-up")
         recorded._disturb()
+        del recorded.streams["migrate"].log[:]
         with work.running("migrate") as process:
-            work.wait_for(lambda: (work.state / "sent.json").exists() and recorded.streams["migrate"].log, process)
+            work.wait_for(lambda: recorded.streams["migrate"].log, process)  # it has the lock, and the stream
             text = recorded.project.read_text()
             recorded.project.write_text(text.replace(recorded.tables_at("migrate"), proxy.endpoint))
             work.call("verify", code=5)

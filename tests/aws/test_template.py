@@ -178,8 +178,10 @@ def test_the_function_is_in_a_vpc_where_subnets_are_given(tmp_path: Path) -> Non
 
 def test_without_a_stream_there_are_the_marks_and_one_account(tmp_path: Path) -> None:
     files = written(tmp_path, stream="")
-    assert set(files) == {"template.json", "policy-migrate.json", "policy-cutover.json"}
-    assert set(files["template.json"]["Resources"]) == {"Marks", "MigratePolicy", "CutoverPolicy", "KeyPolicy"}
+    assert set(files) == {*("template.json", "policy-migrate.json", "policy-verify.json", "policy-cutover.json")}
+    assert set(files["template.json"]["Resources"]) == {
+        *("Marks", "MigratePolicy", "VerifyPolicy", "CutoverPolicy", "KeyPolicy")
+    }
     assert set(files["template.json"]["Parameters"]) == {"KeyArn", "MarkTable", "MakeMarkTable"}
 
 

@@ -12,19 +12,18 @@ import pytest
 from demo.event_source import Event, EventSource
 from demo.servers import Dynalite, Kinesalite
 from tests.conftest import unique
+from tests.function.one_stream import Changes, Items, OneStream, Row, items_of
 from tests.function.peer import HASH, NAME, RANGE, VALUE, PeerFunction, PeerSender
 from whimbrel.dynamodb.tables import ensure_table
 
 pytestmark = pytest.mark.slow
-Row = dict[str, Any]
-Items = dict[tuple[str, str], dict[str, str]]
 
 
 def row(customer: str = "c", order: str = "o", product: str = "p", quantity: Any = 1) -> Row:
     return {HASH: customer, RANGE: order, NAME: product, VALUE: quantity}
 
 
-class Peer:
+class Peer(Changes):
     def __init__(self, kinesalite: Kinesalite, dynalite: Dynalite) -> None:
         stream, self.table, self.client = unique("stream"), unique("peer"), dynalite.client()
         kinesalite.new_stream(stream, 1)
@@ -37,23 +36,16 @@ class Peer:
 
         self._mapping = EventSource(kinesalite.client, stream, invoke)
 
-    def insert(self, values: Row) -> None:
-        self._sender.send("WriteRowsEvent", {"values": values})
-
-    def update(self, before: Row, after: Row) -> None:
-        self._sender.send("UpdateRowsEvent", {"before_values": before, "after_values": after})
-
-    def delete(self, values: Row) -> None:
-        self._sender.send("DeleteRowsEvent", {"values": values})
+    def change(self, before: Row | None, after: Row | None) -> None:
+        if before and after:
+            self._sender.send("UpdateRowsEvent", {"before_values": before, "after_values": after})
+        else:
+            self._sender.send("WriteRowsEvent" if after else "DeleteRowsEvent", {"values": after or before})
 
     def items(self) -> Items:
         while self._mapping.step():
             pass
-        found = self.client.scan(TableName=self.table, ConsistentRead=True)["Items"]
-        return {
-            (item[HASH]["S"], item[RANGE]["S"]): {n: v["S"] for n, v in item.items() if n not in (HASH, RANGE)}
-            for item in found
-        }
+        return items_of(self.client, self.table)
 
 
 @pytest.fixture
@@ -61,32 +53,32 @@ def peer(kinesalite: Kinesalite, dynalite: Dynalite) -> Peer:
     return Peer(kinesalite, dynalite)
 
 
-def updated(peer: Peer) -> None:
+def updated(peer: Changes) -> None:
     peer.insert(row())
     peer.update(row(), row(quantity=2))
 
 
-def deleted(peer: Peer) -> None:
+def deleted(peer: Changes) -> None:
     peer.insert(row())
     peer.delete(row())
 
 
-def moved(peer: Peer) -> None:
+def moved(peer: Changes) -> None:
     peer.insert(row())
     peer.update(row(), row(order="other"))
 
 
-def refused(peer: Peer) -> None:
+def refused(peer: Changes) -> None:
     peer.insert(row(order=""))
     peer.insert(row())
 
 
-def too_large(peer: Peer) -> None:
+def too_large(peer: Changes) -> None:
     peer.insert(row())
     peer.insert(row(product="x", quantity="x" * 410_000))
 
 
-def named_as_the_key(peer: Peer) -> None:
+def named_as_the_key(peer: Changes) -> None:
     peer.insert(row())
     peer.insert(row(product=HASH, quantity=7))
 
@@ -109,6 +101,33 @@ WHOLE: Items = {("c", "o"): {"p": "1"}}
 def test_what_it_loses_or_makes_up(peer: Peer, do: Callable[[Peer], None], right: Items | None, wrong: Items) -> None:
     do(peer)
     assert peer.items() == wrong != right
+
+
+@pytest.mark.parametrize(
+    ("do", "right", "wrong", "letters"),
+    [
+        (updated, {("c", "o"): {"p": "2"}}, WHOLE, 0),
+        (deleted, {}, WHOLE, 0),
+        (moved, {("c", "other"): {"p": "1"}}, WHOLE, 0),
+        (refused, WHOLE, WHOLE, 1),
+        (too_large, {}, WHOLE, 1),  # both rows were one write: the letter has both
+        (named_as_the_key, WHOLE, WHOLE | {("7", "o"): {"p": "1"}}, 1),
+    ],
+    ids=lambda each: getattr(each, "__name__", ""),
+)
+def test_both_read_one_stream(
+    kinesalite: Kinesalite,
+    dynalite: Dynalite,
+    do: Callable[[Changes], None],
+    right: Items,
+    wrong: Items,
+    letters: int,
+) -> None:
+    """whimbrel sends the post's events, and both functions take each of them."""
+    with OneStream(kinesalite, dynalite) as both:
+        do(both)
+        both.send()
+        assert (both.peer_items(), both.items(), both.letters()) == (wrong, right, letters)
 
 
 def test_it_ends_at_a_value_that_json_does_not_have(peer: Peer) -> None:

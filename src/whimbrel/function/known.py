@@ -97,5 +97,5 @@ def _same_dialect(answers: Mapping[str, str]) -> None:
         raise UserError(
             f"SQLite {sqlite3.sqlite_version} of the function differs from the sender's in {', '.join(other)}",
             place="settings",
-            hint="Give the function a runtime whose Python has the same SQLite, or do without these in the expressions.",
+            hint="Give the function a runtime whose Python has the same SQLite, or do without these in expressions.",
         )
