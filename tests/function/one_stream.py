@@ -92,8 +92,8 @@ class OneStream(Changes):
         self._known.drop_wire()
 
     def change(self, before: Row | None, after: Row | None) -> None:
-        images = [None if row is None else tuple(str(row[name]) for name in TABLE.names) for row in (before, after)]
-        self._changes.append(Change(TABLE, *images, AT))
+        old, new = (row and tuple(str(row[name]) for name in TABLE.names) for row in (before, after))
+        self._changes.append(Change(TABLE, old, new, AT))
 
     def send(self) -> None:
         """All changes, and let both functions take them."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 import orjson
 import pytest
 
@@ -15,7 +17,7 @@ from whimbrel.mapping.functions import ALLOWED
 
 def test_each_function_that_an_expression_may_have_is_probed() -> None:
     assert PROBES.keys() == {*ALLOWED, ""}
-    connection = dialect.sqlite3.connect(":memory:")
+    connection = sqlite3.connect(":memory:")
     answers = {probe: dialect._answer(connection, probe) for probes in PROBES.values() for probe in probes}
     connection.close()
     assert [probe for probe, answer in answers.items() if answer == "an error"] == []
