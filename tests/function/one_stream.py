@@ -92,8 +92,7 @@ class OneStream(Changes):
         self._known.drop_wire()
 
     def change(self, before: Row | None, after: Row | None) -> None:
-        old, new = (row and tuple(str(row[name]) for name in TABLE.names) for row in (before, after))
-        self._changes.append(Change(TABLE, old, new, AT))
+        self._changes.append(Change(TABLE, _values(before), _values(after), AT))
 
     def send(self) -> None:
         """All changes, and let both functions take them."""
@@ -116,6 +115,10 @@ class OneStream(Changes):
 
     def _invoke(self, event: Event) -> Any:
         return Invocation(self._known, event["Records"], 10.0).run()
+
+
+def _values(row: Row | None) -> tuple[str, ...] | None:
+    return None if row is None else tuple(str(row[name]) for name in TABLE.names)
 
 
 def items_of(client: Any, table: str) -> Items:
