@@ -184,7 +184,7 @@ def test_verify_beside_a_migration_can_read_and_needs_each_right(enforced: Enfor
         enforced.command("migrate", "--until-caught-up")
         enforced._disturb()
         with work.running("migrate") as process:
-            work.wait_for(lambda: "following" in work.call("status").output, process)
+            work.wait_for(lambda: "no process" not in work.call("status").output, process)
             enforced.project.write_text(
                 enforced.project.read_text().replace('profile = "migrate"', 'profile = "verify"')
             )
