@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ssl
 
+import orjson
 import pytest
 import zstandard
 
@@ -46,6 +47,8 @@ def test_memory_that_was_wanted_at_first_is_found() -> None:
         (ssl.SSLError(1, "[SSL] malloc failure (_ssl.c:1011)"), True),
         (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number"), False),
         (OSError(12, "Cannot allocate memory"), True),
+        (orjson.JSONDecodeError("Not enough memory to allocate buffer for parsing", "", 0), True),
+        (orjson.JSONDecodeError("unexpected character", "", 0), False),
         (ValueError("the server says: not enough memory"), False),
     ],
 )

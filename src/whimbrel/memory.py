@@ -19,7 +19,12 @@ _SAID = {
     SystemError: ("returned NULL without setting an exception", "error return without exception set"),
 }
 # Libraries that have an error of their own for it, by the module that it is from: not imported for this.
-_SAID_BY_LIBRARIES = {"zstandard": "not enough memory", "ssl": "malloc failure", "duckdb": "failed to allocate"}
+_SAID_BY_LIBRARIES = {
+    "zstandard": "not enough memory",
+    "ssl": "malloc failure",
+    "duckdb": "failed to allocate",
+    "orjson": "not enough memory to allocate buffer",
+}
 
 
 def out_of_memory(error: BaseException | None) -> OutOfMemory | None:

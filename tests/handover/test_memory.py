@@ -11,16 +11,16 @@ from demo.application import allow
 from demo.servers import MariaDB, Ministack
 from tests.conftest import unique
 from tests.e2e.peaks import peak
-from tests.e2e.test_memory_by_bytes import MOST, TABLES
+from tests.e2e.test_memory_by_bytes import MOST, NAMES, TABLES
 from tests.e2e.work import Work
 from tests.handover.both_sides import CUTOVER
 
-ROWS, CHANGED = 200, 100
+ROWS, CHANGED = {"long": 200, "wide": 3_000}, 100
 SHAPES = {
     "long": ("body LONGTEXT CHARACTER SET utf8mb4", "REPEAT('text ', 50000)"),  # 250 KB, and an image before the change
     "wide": (
-        ", ".join(f"c{number} VARCHAR(200) CHARACTER SET ascii" for number in range(200)),
-        ", ".join(f"REPEAT('{number % 10}', 200)" for number in range(200)),
+        ", ".join(f"{name} VARCHAR(10) CHARACTER SET ascii" for name in NAMES),
+        ", ".join(f"CONCAT({name!r}, seq)" for name in NAMES),
     ),
 }
 
@@ -35,7 +35,7 @@ def test_there_and_back_stay_within_their_memory(
     allow(mariadb, database, "back")
     mariadb.execute(
         f"CREATE TABLE stored (id INT PRIMARY KEY, changed INT, {columns})",
-        f"INSERT INTO stored SELECT seq, 0, {values} FROM seq_1_to_{ROWS}",
+        f"INSERT INTO stored SELECT seq, 0, {values} FROM seq_1_to_{ROWS[shape]}",
         database=database,
     )
     work = Work(tmp_path, mariadb, database, ministack, unique("stored"), table="stored", source_settings="")

@@ -191,6 +191,8 @@ def _position_in(place: str) -> Position | None:
 def write_findings(writes: Writes) -> Iterator[Finding]:
     if writes.refused:
         yield finding("statement-changes", writes.origin, writes.refused)
+    if not writes.seconds:
+        return  # reading ended within the first transaction: nothing says how long the changes took
     for source, partitions in writes.partitions.items():
         total = writes.changes[source]
         for key, count in partitions.most_common(3):
