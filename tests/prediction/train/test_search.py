@@ -18,11 +18,13 @@ from whimbrel.prediction.train.train import train
 TRAINED = """
 import sys
 from pathlib import Path
+import numpy as np
+import pyarrow as pa
 from tests.prediction.train.tables import calls, rule
 from whimbrel.prediction.train.train import train
-table = calls(int(sys.argv[2]))
-for number in range(int(sys.argv[3])):
-    table = table.append_column(f"more{number}", table["rate"])
+table, draw = calls(int(sys.argv[2])), np.random.default_rng(1)
+for number in range(int(sys.argv[3])):  # each value another one: a number of Python for each
+    table = table.append_column(f"more{number}", pa.array(draw.normal(size=table.num_rows)))
 train(rule(learner=sys.argv[4]), table, manifest_id="m", as_of="", folder=Path(sys.argv[1]))
 print(Path("/proc/self/status").read_text())
 """
