@@ -13,7 +13,7 @@ from tests.e2e.work import Work
 LIMIT = 400 << 20  # bytes
 # What reserves far more addresses than memory: Arrow a gigabyte, and orjson twelve times the text that it reads, of
 # which a batch of large items has 16 MB. These are measured, and nothing stops them.
-UNLIMITED = {"export", "convert", "rollback"}
+UNLIMITED = {"export", "convert", "restore", "rollback"}
 
 
 def limited() -> None:
