@@ -111,6 +111,38 @@ def test_columns_that_are_not_read_alike_are_not_looked_up_by(one: Column, other
     assert reason in str(raised.value)
 
 
+def test_look_ups_do_not_chain() -> None:
+    by = replace(NAME, name="more", by=("customer_name",))
+    assert "'customer_name', which shop.orders looks up itself: look-ups do not chain" in refusal(
+        replace(RULE, lookups=(NAME, by))
+    )
+    region = LookupRule("region", "shop.region", "name", ("id",))
+    customers = replace(CUSTOMERS, lookups=(region,), columns={"upper": "UPPER(name)"})
+    of_another = looking(replace(NAME, column="region"))
+    assert "'region', which shop.customer looks up itself: look-ups do not chain" in refusal(of_another, customers)
+    assert "'upper', which is computed" in refusal(looking(replace(NAME, column="upper")), customers)
+
+
+@pytest.mark.parametrize("name", ["customer_name", "upper"])
+def test_a_computed_key_that_is_looked_up_has_no_way_back_either(name: str) -> None:
+    rule = replace(
+        RULE,
+        columns={"upper": "UPPER(customer_name)"},
+        partition_key=KeyRule("pk", f"${{{name}:-none}}"),
+        sort_key=KeyRule("id", "${id}", "N"),
+    )
+    mapping = versions(rule).of(ORDERS)
+    assert mapping.placed_by_others == [name]
+    assert any(each.column == name for each in inverse_of(mapping).obstacles)
+
+
+def test_a_filter_that_asks_for_what_is_looked_up_decides_on_places() -> None:
+    mapping = versions(replace(RULE, filter="customer_name IS NOT NULL")).of(ORDERS)
+    assert mapping.placed_by_others
+    assert any("the filter asks for it" in each.reason for each in inverse_of(mapping).obstacles)
+    assert versions(replace(RULE, filter="status = 'new'")).of(ORDERS).placed_by_others == []
+
+
 def test_a_masked_column_is_not_looked_up_as_it_is() -> None:
     customers = replace(CUSTOMERS, mask={"name": "hash"})
     assert "mask 'customer_name' here" in refusal(RULE, customers)

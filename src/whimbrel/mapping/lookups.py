@@ -10,7 +10,7 @@ Values of the two columns are equal if they are the same value, and not only if 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -89,9 +89,9 @@ def _faults(rule: TableRule, each: LookupRule, table: Table, parents: Parents) -
         return
     parent = parents[each.parent]
     unknown = [name for name in (each.column, *each.key) if name not in parent.now.names]
-    yield from (unknown_column(f"{place} names", name, parent.now) for name in unknown)
+    yield from (_unknown(place, name, parent.now, parent.rules) for name in unknown)
     missing = [name for name in each.by if name not in table.names]
-    yield from (unknown_column(f"{place} names", name, table) for name in missing)
+    yield from (_unknown(place, name, table, (rule,)) for name in missing)
     if unknown or missing:
         return
     hidden = {name for one in parent.rules for name in (*one.mask, *one.columns)}
@@ -107,6 +107,15 @@ def _faults(rule: TableRule, each: LookupRule, table: Table, parents: Parents) -
     for name, other in zip(each.by, key, strict=True):
         if reason := _incomparable(table.column(name), parent.now.column(other)):
             yield f"{place}: {name!r} and {each.parent}.{other} cannot be compared: {reason}"
+
+
+def _unknown(place: str, name: str, table: Table, rules: Sequence[TableRule]) -> str:
+    """Why ``table`` has no such column: it may be one that its own rule looks up or computes."""
+    if any(name == each.name for rule in rules for each in rule.lookups):
+        return f"{place} names {name!r}, which {table.full_name} looks up itself: look-ups do not chain"
+    if any(name in rule.columns for rule in rules):
+        return f"{place} names {name!r}, which is computed: look-ups read only what a table has"
+    return unknown_column(f"{place} names", name, table)
 
 
 def _incomparable(one: Column, other: Column) -> str:
