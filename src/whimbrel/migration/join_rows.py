@@ -37,12 +37,12 @@ class BatchRows:
         self._fresh[key] = row
         if len(self._fresh) >= MOST:
             self.write()
-        if key in self._known:
+        if self._known:
             self._known[key] = StoredRow(key, row[1], row[2])
 
     def remove(self, key: bytes) -> None:
         self._fresh[key] = None
-        if key in self._known:
+        if self._known:
             self._known[key] = None
 
     def write(self) -> None:

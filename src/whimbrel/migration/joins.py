@@ -59,6 +59,8 @@ PORTION = 10_000  # joined changes that are folded together
 MOST_OLDS = 4  # values of one key within a batch: each is one more place for each row that looks it up
 CACHED = 20_000  # rows that are looked up, in memory
 
+_new = tuple.__new__  # a NamedTuple without the cost of its constructor
+
 
 class Joins:
     """Of a project whose rules look something up; ``open`` or ``filling`` comes first. Raises StateError."""
@@ -181,11 +183,14 @@ class Joins:
         portion: list[Change] = []
         with understood(self._path):
             self._read_rows(changes)
-            of, parents = self._definitions.of, self._parents
+            known: dict[int, tuple[Version | None, list[int]]] = {}  # by identity, the tables of this batch
             for change in changes:
                 self._taken += 1
-                self._at, version = change.position, of(change.table)
-                for number in parents.get(change.table.full_name, ()):
+                self._at, table = change.position, change.table
+                if (role := known.get(id(table))) is None:
+                    role = known[id(table)] = self._definitions.of(table), self._parents.get(table.full_name, [])
+                version, looked_up = role
+                for number in looked_up:
                     self._keep(number, change)
                 if version is None:
                     portion.append(change)
@@ -294,7 +299,7 @@ class Joins:
             if version.leaves_out and version.is_orphan(now):
                 portion.append(Change(table, before, None, position))
                 before = after + version.blanks
-        portion.append(Change(table, before, now, position))
+        portion.append(_new(Change, (table, before, now, position)))
 
     def _of_placed(self, change: Change, version: Version) -> list[Change]:
         child, after, keys = version.child, change.after, version.keys(change.before, change.after)
