@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import orjson
 import pytest
 
 from tests.changelog.histories import PURCHASE, append, entries, read_all, transactions
 from tests.changelog.test_totals import add, edit, number_of
 from whimbrel.changelog import recover
 from whimbrel.changelog.files import _FLUSH_BYTES, ChangeLogReader, ChangeLogWriter, LogPoint
-from whimbrel.changelog.segments import lines, segment_path, segments
+from whimbrel.changelog.segments import lines, mark_path, segment_path, segments
+from whimbrel.durable import sealed_json
 from whimbrel.errors import LogCorrupt, LogGone, StateError, WhimbrelError
 from whimbrel.records import Change, Column, Commit, Position, Table
 
@@ -266,3 +272,78 @@ def test_what_is_read_at_once_fits_in_memory_however_wide_the_table_is(tmp_path:
         batches = list(iter(lambda: reader.read(10_000), []))
     assert [entry.after for batch in batches for entry in batch if isinstance(entry, Change)] == rows
     assert max(map(len, batches)) < 3_000
+
+
+def test_a_segment_under_the_name_of_another_is_not_read_as_that_one(tmp_path: Path) -> None:
+    folder = written(tmp_path)
+    shutil.copy(segment_path(folder, 2), segment_path(folder, 3))
+    with pytest.raises(LogCorrupt, match="the file holds segment 2"):
+        read_all(folder)
+
+
+def test_a_file_that_is_sound_but_no_segment_is_named(tmp_path: Path) -> None:
+    folder = written(tmp_path)
+    segment_path(folder, 2).write_bytes(sealed_json({"type": "Durable", "segment": 1}))
+    with pytest.raises(LogCorrupt, match="the first line is of type 'Durable', not Segment"):
+        read_all(folder)
+
+
+def test_a_mark_that_is_damaged_stops_the_reader_with_what_to_do(tmp_path: Path) -> None:
+    folder = written(tmp_path)
+    mark = mark_path(folder)
+    mark.write_bytes(mark.read_bytes().replace(b"Durable", b"durable"))
+    with pytest.raises(LogCorrupt, match="the mark of what is durable does not match its checksum") as caught:
+        read_all(folder)
+    assert "Remove this file" in caught.value.hint
+    mark.unlink()
+    with ChangeLogWriter(folder) as writer:
+        assert writer.last == transactions(range(1, 41))[-1][1]
+
+
+def test_a_change_whose_table_was_never_defined_is_not_guessed(tmp_path: Path) -> None:
+    folder = written(tmp_path)
+    for number in segments(folder):
+        path = segment_path(folder, number)
+        path.write_bytes(b"".join(map(of_another_table, path.read_bytes().splitlines(keepends=True))))
+    with ChangeLogReader(folder, None) as reader:
+        with pytest.raises(LogCorrupt, match="a change without its Table line before it"):
+            reader.read(10)
+
+
+def of_another_table(line: bytes) -> bytes:
+    """A definition with another name, of the same length and with a checksum that is right; any other line as it is."""
+    if not line.startswith(b'{"type":"Table",'):
+        return line
+    fields = without_crc(orjson.loads(line))
+    return sealed_json({**fields, "table": fields["table"][::-1]})
+
+
+def without_crc(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if name != "crc"}
+
+
+def test_a_log_that_is_closed_takes_nothing_more_and_may_be_closed_again(tmp_path: Path) -> None:
+    writer = ChangeLogWriter(tmp_path)
+    [(changes, commit)] = transactions(range(1, 2))
+    writer.close()
+    writer.close()
+    with pytest.raises(StateError, match="the change log is closed"):
+        writer.append([*changes, commit])
+    assert read_all(tmp_path) == []
+
+
+def test_a_disk_that_fails_at_the_end_is_said_and_the_lock_is_released(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = ChangeLogWriter(tmp_path)
+    append(writer, transactions(range(1, 3)))
+    with monkeypatch.context() as patched:
+        patched.setattr("os.fsync", broken_disk)
+        with pytest.raises(StateError, match="Input/output error"):
+            writer.close()
+    with ChangeLogWriter(tmp_path):
+        pass
+
+
+def broken_disk(_: int) -> None:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from whimbrel.checkpoint import RunLock
-from whimbrel.errors import Locked
+from whimbrel.errors import Locked, StateError
 
 
 def test_one_whimbrel_at_a_time(tmp_path: Path) -> None:
@@ -70,3 +70,10 @@ def test_releasing_a_lock_twice_closes_nothing_else(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(os, "close", closed.append)
     lock.release()
     assert closed == []
+
+
+def test_a_state_folder_that_cannot_be_made_is_said_by_name(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StateError, match="the lock cannot be made: Not a directory") as caught:
+        RunLock(tmp_path / "file" / "state")
+    assert str(tmp_path / "file" / "state") in str(caught.value)
