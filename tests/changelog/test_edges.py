@@ -305,9 +305,8 @@ def test_a_change_whose_table_was_never_defined_is_not_guessed(tmp_path: Path) -
     for number in segments(folder):
         path = segment_path(folder, number)
         path.write_bytes(b"".join(map(of_another_table, path.read_bytes().splitlines(keepends=True))))
-    with ChangeLogReader(folder, None) as reader:
-        with pytest.raises(LogCorrupt, match="a change without its Table line before it"):
-            reader.read(10)
+    with ChangeLogReader(folder, None) as reader, pytest.raises(LogCorrupt, match="a change without its Table line"):
+        reader.read(10)
 
 
 def of_another_table(line: bytes) -> bytes:
@@ -324,11 +323,11 @@ def without_crc(fields: dict[str, Any]) -> dict[str, Any]:
 
 def test_a_log_that_is_closed_takes_nothing_more_and_may_be_closed_again(tmp_path: Path) -> None:
     writer = ChangeLogWriter(tmp_path)
-    [(changes, commit)] = transactions(range(1, 2))
+    [(_, commit)] = transactions(range(1, 2))
     writer.close()
     writer.close()
     with pytest.raises(StateError, match="the change log is closed"):
-        writer.append([*changes, commit])
+        writer.commit(commit)
     assert read_all(tmp_path) == []
 
 
