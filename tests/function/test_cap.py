@@ -47,8 +47,8 @@ def test_two_functions_at_once_are_never_above_the_cap(streamed: Streamed, monke
 
     def at_once(event: Event) -> Any:
         """Each shard's batch in a thread of its own, as Lambda does."""
-        known = Known(streamed.target, 1.0)
-        answer = Invocation(known, event["Records"], 30.0).run()
+        known = Known(streamed.target, 5.0)
+        answer = Invocation(known, event["Records"], 60.0).run()
         known.drop_wire()
         answers.append(answer)
 
