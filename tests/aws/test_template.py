@@ -21,6 +21,7 @@ KEY = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890
 ACCOUNT = ["--account", "111122223333", "--region", "eu-west-1"]
 STORE = '[snapshot]\nstore = "s3://shop-files/shop"\n[load]\nengine = "import"\n'
 STREAM = '[log]\nengine = "kinesis"\nstream = "shop.changes"\n[apply]\nengine = "lambda"\n'
+LAKE = '[lake]\nfolder = "s3://shop-lake/shop"\nexport = "native"\nrecovery = true\n[[dataset]]\ntable = "records"\n'
 ARCHIVE = 'archive = "s3://shop-code/whimbrel-spark-x86_64.zip"\ntasks = 8\n'
 SPARK = {
     "emr-serverless": 'application = "00f1abcdef"\nrole = "arn:aws:iam::111122223333:role/load"\n',
@@ -66,7 +67,7 @@ def written(folder: Path, tables: int = 1, *, stream: str = STREAM + STORE, key:
 
 @pytest.mark.parametrize(
     "stream",
-    [STREAM + STORE, "", 'mark = "off"\n', *map(by_spark, SPARK)],
+    [STREAM + STORE + LAKE, "", 'mark = "off"\n', *map(by_spark, SPARK)],
     ids=["all", "process", "no mark", *SPARK],
 )
 def test_cloudformation_would_take_the_template(tmp_path: Path, stream: str) -> None:

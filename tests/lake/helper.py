@@ -40,6 +40,8 @@ def write_export(
     view: str = "NEW_AND_OLD_IMAGES",
     prefix: str = "",
     form: str = "json",
+    arn: str = TABLE_ARN,
+    table_id: str = "cf263806",
     write: Callable[[Any], bytes] = compact,
 ) -> Path:
     """A native export as DynamoDB makes it, written from the documentation and not by our own code.
@@ -56,14 +58,25 @@ def write_export(
         name = f"{export_id[-8:]}{number:018d}.{form}.gz"
         key = f"{prefix}AWSDynamoDB/{'' if since else export_id + '/'}data/{name}"
         listed += compact(write_data_file(data / name, [write(line) for line in lines[number::files]], key)) + b"\n"
+    summary = _summary(export_id, as_of, len(lines), since, view, prefix, form, (arn, table_id))
+    for name, content in (("manifest-files", listed), ("manifest-summary", compact(summary))):
+        (folder / f"{name}.json").write_bytes(content)
+        (folder / f"{name}.md5").write_bytes(base64.b64encode(hashlib.md5(content).digest()))
+    return folder
+
+
+def _summary(
+    export_id: str, as_of: str, count: int, since: str, view: str, prefix: str, form: str, table: tuple[str, str]
+) -> dict[str, Any]:
+    arn, table_id = table
     times = {"exportFromTime": since, "exportToTime": as_of} if since else {"exportTime": as_of}
     summary = {
         "version": "2023-08-01" if since else "2020-06-30",
-        "exportArn": f"{TABLE_ARN}/export/{export_id}",
+        "exportArn": f"{arn}/export/{export_id}",
         "startTime": as_of,
         "endTime": as_of,
-        "tableArn": TABLE_ARN,
-        "tableId": "cf263806",
+        "tableArn": arn,
+        "tableId": table_id,
         **times,
         "s3Bucket": "b",
         "s3Prefix": prefix or None,
@@ -71,15 +84,12 @@ def write_export(
         "s3SseKmsKeyId": None,
         "manifestFilesS3Key": f"{prefix}AWSDynamoDB/{export_id}/manifest-files.json",
         "billedSizeBytes": 0,
-        "itemCount": len(lines),
+        "itemCount": count,
         "outputFormat": "ION" if form == "ion" else "DYNAMODB_JSON",
     }
     if since:
         summary |= {"outputView": view, "exportType": "INCREMENTAL_EXPORT"}
-    for name, content in (("manifest-files", listed), ("manifest-summary", compact(summary))):
-        (folder / f"{name}.json").write_bytes(content)
-        (folder / f"{name}.md5").write_bytes(base64.b64encode(hashlib.md5(content).digest()))
-    return folder
+    return summary
 
 
 def write_data_file(file: Path, lines: list[bytes], key: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The part of a template for the snapshot's files in S3: a bucket that nobody else reads."""
+"""The parts of a template for files in S3, the snapshot's and the lake's: buckets that nobody else reads."""
 
 from __future__ import annotations
 
@@ -10,36 +10,58 @@ _PUBLIC = ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "Restrict
 CONDITIONS = {
     "MakesBucket": {"Fn::Equals": [ref("MakeBucket"), "true"]},
 }
+LAKE_CONDITIONS = {
+    "MakesLake": {"Fn::Equals": [ref("MakeLake"), "true"]},
+}
+EXPORT_DAYS = 30  # what is read once, when it is converted, is then kept where keeping is cheaper
+_NAME = "[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 
 
 def parameters(store: Store) -> Resource:
     return {
-        "BucketName": text(
-            "Bucket of snapshot.store of the project file", store.bucket, "[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
-        ),
+        "BucketName": text("Bucket of snapshot.store of the project file", store.bucket, _NAME),
         "MakeBucket": choice("false where the bucket is there already", "true", "false"),
         "SnapshotDays": number("Days until the snapshot's files are deleted", SNAPSHOT_DAYS, 1, 3650),
     }
 
 
+def lake_parameters(lake: Store, store: Store | None) -> Resource:
+    """``store`` is the snapshot's: its bucket is made once."""
+    made = "false" if store and store.bucket == lake.bucket else "true"
+    return {
+        "LakeBucket": text("Bucket of lake.folder of the project file", lake.bucket, _NAME),
+        "MakeLake": choice("false where the bucket is there already", made, "false" if made == "true" else "true"),
+        "LakeExportDays": number("Days until an export's files are kept as infrequently read", EXPORT_DAYS, 30, 3650),
+    }
+
+
 def resources(store: Store) -> dict[str, Resource]:
+    return _bucket("Bucket", "BucketName", "MakesBucket", [_expiry(store), _parts()])
+
+
+def lake_resources(lake: Store) -> dict[str, Resource]:
+    """What is old is removed by whimbrel, by keep and keep_exports: a chain needs its exports."""
+    return _bucket("Lake", "LakeBucket", "MakesLake", [_seldom(lake), _parts()])
+
+
+def _bucket(name: str, parameter: str, condition: str, rules: list[Resource]) -> dict[str, Resource]:
     by_key = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": ref("KeyArn")}
     encryption = {
         "ServerSideEncryptionByDefault": either("HasKey", by_key, {"SSEAlgorithm": "AES256"}),
         "BucketKeyEnabled": either("HasKey", True),
     }
     properties = {
-        "BucketName": ref("BucketName"),
+        "BucketName": ref(parameter),
         "BucketEncryption": {"ServerSideEncryptionConfiguration": [encryption]},
         "PublicAccessBlockConfiguration": dict.fromkeys(_PUBLIC, True),
         "OwnershipControls": {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]},
-        "LifecycleConfiguration": {"Rules": [_expiry(store), _parts()]},
+        "LifecycleConfiguration": {"Rules": rules},
     }
     made = {
-        "Bucket": kept("AWS::S3::Bucket", properties),
-        "BucketPolicy": {"Type": "AWS::S3::BucketPolicy", "Properties": _only_by_tls()},
+        name: kept("AWS::S3::Bucket", properties),
+        f"{name}Policy": {"Type": "AWS::S3::BucketPolicy", "Properties": _only_by_tls(name, parameter)},
     }
-    return {name: {**each, "Condition": "MakesBucket"} for name, each in made.items()}
+    return {each: {**resource, "Condition": condition} for each, resource in made.items()}
 
 
 def _expiry(store: Store) -> Resource:
@@ -51,13 +73,18 @@ def _expiry(store: Store) -> Resource:
     }
 
 
+def _seldom(lake: Store) -> Resource:
+    later = {"StorageClass": "STANDARD_IA", "TransitionInDays": ref("LakeExportDays")}
+    return {"Id": "exports", "Status": "Enabled", "Prefix": f"{lake.prefix}/exports/", "Transitions": [later]}
+
+
 def _parts() -> Resource:
     """What a process that was killed left of an object."""
     return {"Id": "parts", "Status": "Enabled", "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1}}
 
 
-def _only_by_tls() -> Resource:
-    bucket = "arn:${AWS::Partition}:s3:::${BucketName}"
+def _only_by_tls(name: str, parameter: str) -> Resource:
+    bucket = f"arn:${{AWS::Partition}}:s3:::${{{parameter}}}"
     denied = {
         "Effect": "Deny",
         "Principal": "*",
@@ -65,4 +92,4 @@ def _only_by_tls() -> Resource:
         "Resource": [sub(bucket), sub(f"{bucket}/*")],
         "Condition": {"Bool": {"aws:SecureTransport": "false"}},
     }
-    return {"Bucket": ref("Bucket"), "PolicyDocument": {"Version": "2012-10-17", "Statement": [denied]}}
+    return {"Bucket": ref(name), "PolicyDocument": {"Version": "2012-10-17", "Statement": [denied]}}

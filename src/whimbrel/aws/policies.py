@@ -10,6 +10,8 @@ Accounts:
 - ``cutover``, ``rollback`` and ``finish`` have what these commands need beside ``migrate``. After a rollback,
   ``migrate`` looks for late writes, and needs ``rollback`` too.
 - ``spark`` is the role of the jobs, where Spark on AWS loads.
+- ``export``, ``convert`` and ``query`` run those commands, where the lake is in S3. ``train`` needs ``query``, and
+  ``renew`` needs ``export`` and ``convert``.
 
 ``tests/aws/test_least_privilege.py`` compares this with the calls that are made, both ways.
 """
@@ -35,6 +37,7 @@ _QUEUE = "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:${FunctionN
 _LOGS = "arn:${AWS::Partition}:logs:${AWS::Region}:${AWS::AccountId}:log-group:/aws/lambda/${FunctionName}:*"
 _MARKS = _TABLE + "${MarkTable}"
 _BUCKET = "arn:${AWS::Partition}:s3:::${BucketName}"
+_LAKE = "arn:${AWS::Partition}:s3:::${LakeBucket}"
 _IMPORT_LOGS = "arn:${AWS::Partition}:logs:${AWS::Region}:${AWS::AccountId}:log-group:/aws-dynamodb/imports:*"
 _SPARK = "arn:${AWS::Partition}:%s:${AWS::Region}:${AWS::AccountId}:%s"
 # The longest that each may be: a template's parameters are not known when a policy is divided.
@@ -46,6 +49,7 @@ _LONGEST = {
     "FunctionName": 64,
     "MarkTable": 255,
     "BucketName": 63,
+    "LakeBucket": 63,
     "SparkApplication": 64,
     "SparkRole.Arn": 256,
     "SparkJob": 255,
@@ -73,7 +77,8 @@ def policies(project: Project) -> dict[str, list[Allowed]]:
     function = {"function": [*_by_lambda(), *_function(project)]} if project.stream else {}
     spark = {"spark": list(_spark(project))} if spark_on_aws(project) else {}
     reads = _on_tables("Verify", ((rule.target, _reads(rule)) for rule in project.tables))
-    return {**function, "migrate": list(_migrate(project)), "verify": list(reads), **_hands_over(project), **spark}
+    moves = {"migrate": list(_migrate(project)), "verify": list(reads)}
+    return {**function, **moves, **_hands_over(project), **spark, **_lake(project)}
 
 
 def spark_on_aws(project: Project) -> Spark | None:
@@ -228,6 +233,41 @@ def _imports(project: Project) -> Iterator[Allowed]:
     yield Allowed("ImportLogGroups", _of("logs", ("DescribeLogGroups",)), ("*",))  # IAM takes no other resource for it
     logs = ("CreateLogGroup", "CreateLogStream", "DescribeLogStreams", "PutLogEvents")
     yield Allowed("ImportLogs", _of("logs", (*logs, "PutRetentionPolicy")), (_IMPORT_LOGS,))
+
+
+def _lake(project: Project) -> dict[str, list[Allowed]]:
+    """Of the tables that have a [[dataset]]."""
+    store = project.lake.store
+    if store is None:
+        return {}
+    exports, datasets = (f"{_LAKE}/{store.prefix}/{each}/*" for each in ("exports", "datasets"))
+    writes = _of("s3", ("AbortMultipartUpload", "DeleteObject", "GetObject", "PutObject"))
+    read = _of("s3", ("GetObject",))
+    listed = Allowed("List", _of("s3", ("ListBucket",)), (_LAKE,), ("StringLike", "s3:prefix", (f"{store.prefix}/*",)))
+    return {
+        "export": [*_exports(project), Allowed("Exports", writes, (exports,)), listed],
+        "convert": [Allowed("Exports", read, (exports,)), Allowed("Datasets", writes, (datasets,)), listed],
+        "query": [Allowed("Read", read, (exports, datasets)), listed],
+    }
+
+
+def _exports(project: Project) -> Iterator[Allowed]:
+    tables = tuple(_TABLE + each for each in sorted({each.table for each in project.lake.datasets}))
+    if not tables:
+        return
+    yield Allowed("Scan", _of("dynamodb", ("DescribeTable", "Scan")), tables)
+    stream = ("DescribeStream", "GetRecords", "GetShardIterator")
+    yield Allowed("Stream", _of("dynamodb", stream), tuple(f"{each}/stream/*" for each in tables))
+    if project.lake.export == "native":
+        asks = ("DescribeContinuousBackups", "ExportTableToPointInTime")
+        recovery = ("UpdateContinuousBackups",) if project.lake.recovery else ()
+        yield Allowed("Ask", _of("dynamodb", (*asks, *recovery)), tables)
+        yield Allowed("Follow", _of("dynamodb", ("DescribeExport",)), tuple(f"{each}/export/*" for each in tables))
+        yield Allowed("Find", _of("dynamodb", ("ListExports",)), ("*",))  # IAM takes no other resource for it
+        # DynamoDB writes into the bucket in the name of whoever asks.
+        assert project.lake.store
+        written = f"{_LAKE}/{project.lake.store.prefix}/exports/*"
+        yield Allowed("DynamoDBWrites", _of("s3", ("PutObjectAcl",)), (written,))
 
 
 # what a table's rule means for the calls that are made

@@ -20,6 +20,10 @@ _ACCEPTED = {
         "CKV_AWS_18": "Who reads it is in CloudTrail; a bucket of logs is the account's choice",
         "CKV_AWS_21": "No object is written over another; what is deleted should be gone",
     },
+    "Lake": {
+        "CKV_AWS_18": "Who reads it is in CloudTrail; a bucket of logs is the account's choice",
+        "CKV_AWS_21": "Only pointers are written over; what is deleted should be gone",
+    },
     "SparkGlueJob": {"CKV_AWS_195": "It keeps no bookmarks and no tables, and its logs have no row"},
     "Function": {
         "CKV_AWS_115": "No more run at once than the stream has shards",
@@ -66,6 +70,8 @@ def _parameters(project: Project, key: str) -> Resource:
         made |= through.parameters(project.stream)
     if project.store:
         made |= bucket.parameters(project.store)
+    if project.lake.store:
+        made |= bucket.lake_parameters(project.lake.store, project.store)
     if on_aws := spark_on_aws(project):
         made |= spark.parameters(on_aws)
     return made
@@ -79,6 +85,8 @@ def _conditions(project: Project) -> Resource:
         made |= through.CONDITIONS
     if project.store:
         made |= bucket.CONDITIONS
+    if project.lake.store:
+        made |= bucket.LAKE_CONDITIONS
     return made
 
 
@@ -92,6 +100,8 @@ def _resources(project: Project, needed: dict[str, list[Document]]) -> dict[str,
         made |= through.resources(attached)
     if project.store:
         made |= bucket.resources(project.store)
+    if project.lake.store:
+        made |= bucket.lake_resources(project.lake.store)
     if spark_on_aws(project):
         attached = [ref(_policy_name("spark", number)) for number in range(len(needed["spark"]))]
         made |= spark.resources(project, [*attached, either("HasKey", ref("KeyPolicy"))])
@@ -129,6 +139,9 @@ def _accounts(needed: dict[str, list[Document]]) -> Resource:
         "rollback": "for `whimbrel rollback`, beside that of a migration",
         "finish": "for `whimbrel finish`, beside that of a migration",
         "spark": "of the role of Spark's jobs",
+        "export": "for `whimbrel export`, into a lake in S3",
+        "convert": "for `whimbrel convert`, in a lake in S3",
+        "query": "for `whimbrel query` and `train`, of a lake in S3",
     }
     made = {
         _policy_name(name, number): _policy(said[name], _substituted(document))

@@ -42,6 +42,7 @@ def write_template(project: Project, folder: Path, account: str, region: str, ke
         "FunctionName": function_name(stream.name) if stream else "",
         "MarkTable": project.target.mark,
         "BucketName": store.bucket if store else "",
+        "LakeBucket": project.lake.store.bucket if project.lake.store else "",
         **_spark(project),
     }
     folder.mkdir(parents=True, exist_ok=True)

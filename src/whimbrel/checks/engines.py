@@ -38,13 +38,14 @@ FREE_HOURS = 24  # for which a stream keeps records at no price
 GB = 1 << 30
 
 KINESIS, LAMBDA = 'log.engine = "kinesis"', 'apply.engine = "lambda"'
+NATIVE = 'lake.export = "native"'
 SPARK, IMPORT = 'load.engine = "spark"', 'load.engine = "import"'
 
 # Under [regions.NAME.engines] of a price file, and what each is for.
 NAMES = (
     *("stream_hour", "stream_gb_in", "stream_gb_out", "stream_gb_month", "shard_hour", "retained_hour", "put_million"),
     *("function_gb_second", "function_million", "spark_core_hour", "spark_gb_hour"),
-    *("s3_gb", "s3_put_thousand", "s3_get_thousand"),
+    *("s3_gb", "s3_put_thousand", "s3_get_thousand", "recovery_gb"),
 )
 
 
@@ -109,7 +110,7 @@ class Traffic(NamedTuple):
 def engines_of(known: Measured, prices: Mapping[str, float]) -> Engines:
     """``prices`` are those of NAMES that are known, with ``write_million`` and ``import_gb``."""
     load, changes = _load_need(known), _changes_need(known)
-    return Engines(load, changes, (*_of_changes(known, prices), *_of_load(known, prices)))
+    return Engines(load, changes, (*_of_changes(known, prices), *_of_load(known, prices), _recovery(known, prices)))
 
 
 # what is needed
@@ -253,6 +254,13 @@ def _of_load(known: Measured, prices: Mapping[str, float]) -> Iterator[EngineCos
     yield _spark(known, rows, prices)
     note = f"{gb:,.2f} GB of DynamoDB JSON, and its month in S3; only into new tables, AWS names no rate"
     yield EngineCost(IMPORT, "import from S3", "once", _sum(prices, {"import_gb": gb, "s3_gb": gb}), note)
+
+
+def _recovery(known: Measured, prices: Mapping[str, float]) -> EngineCost:
+    """By the size of the table, which is no more than that of its JSON."""
+    gb = sum(each.json_bytes for each in known.tables) / GB
+    note = f"of {gb:,.2f} GB at most; each export has a price by what it reads, too, which is not known here"
+    return EngineCost(NATIVE, "point-in-time recovery", "month", _sum(prices, {"recovery_gb": gb}), note)
 
 
 def _spark(known: Measured, rows: float, prices: Mapping[str, float]) -> EngineCost:

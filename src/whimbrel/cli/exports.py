@@ -52,6 +52,8 @@ def export(
     if dry_run:
         plan = verbs.plan_export(project, table, how=kind, max_read_units=max_read_units)
         rate = f"at {plan.read_units_per_second:,.0f} read units a second at most"
+        if not plan.read_units_per_second:
+            rate = "by DynamoDB itself, without a read unit"
         say(as_json, plan.to_dict(), f"A {plan.kind} export of {table}, {rate}.")
         return OK
     with interruptible() as stop, counting(as_json) as count:

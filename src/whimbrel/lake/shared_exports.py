@@ -19,6 +19,8 @@ from whimbrel.lake.native import FILES, FOLDER, FULL, SUMMARY, Export, Stored, n
 from whimbrel.lake.shared import LOST_AFTER, SharedLake, gone
 
 MANIFESTS = (FILES, "manifest-files.md5", SUMMARY, "manifest-summary.md5")  # in the order in which they are put
+CHECKSUMS = ("manifest-files.checksum", "manifest-summary.checksum")  # as the documentation calls them
+ASKED = "asked.json"
 _ID = re.compile(r"[0-9]{14}-[0-9a-f]{8}")
 
 
@@ -29,6 +31,8 @@ class SharedExports:
         self.place = home(lake.folder, table)
         self._lake, self._bucket, self._below = lake, lake.bucket, f"exports/{table}"
         self._version = ""  # of the chain, as it was last looked at
+        self._asked = ""  # the version of what DynamoDB was asked for
+        self.store, self.prefix = self._bucket.store, f"{self._bucket.store.prefix}/{self._below}"
 
     def look(self) -> Chain | None:
         """See what there is now. Raises LogCorrupt, and what the bucket raises."""
@@ -84,19 +88,44 @@ class SharedExports:
         if folder.name in listed:  # this process was killed before it was recorded here
             for name in MANIFESTS:
                 (folder / name).unlink()
-            return self._export(folder.name, dict(self._bucket.list(f"{self._below}/{FOLDER}/")))
+            return self.found(folder.name)
         listed = (*listed, folder.name)
         objects = {f"{self._name(folder)}/{name}": (folder / name).read_bytes() for name in MANIFESTS}
         self._bucket.remove(objects)  # of an earlier try: the chain does not list them
         for name, data in objects.items():
             self._bucket.put_new(name, data)
-        made = self._export(folder.name, dict(self._bucket.list(f"{self._below}/{FOLDER}/")))
+        made = self.found(folder.name)
         try:
             self._replace(replace(chain, exports=listed), "has exported it")
         except Locked:
             self._remove([made], ())
             raise
         return made
+
+    def found(self, identity: str) -> Export:
+        """An export that is in the bucket, whole, whether or not the chain lists it. Raises StateError, LogCorrupt."""
+        return self._export(identity, dict(self._bucket.list(f"{self._below}/{FOLDER}/")))
+
+    def commit_there(self, export: Export, chain: Chain) -> None:
+        """As ``commit``, of an export that DynamoDB made in the bucket. Nothing is removed: the next run finds it."""
+        before = load_chain(self.place)
+        listed = before.exports if before else ()
+        if export.id not in listed:
+            self._replace(replace(chain, exports=(*listed, export.id)), "has exported it")
+
+    def asked(self) -> bytes:
+        """The record of what DynamoDB was asked for; b"" where there is none."""
+        data, self._asked = self._bucket.read(f"{self._below}/{ASKED}")
+        return data
+
+    def ask(self, data: bytes) -> None:
+        """Record what DynamoDB is asked for. Raises Locked where another process has recorded that since ``asked``."""
+        name = f"{self._below}/{ASKED}"
+        version = self._bucket.replace(name, data, self._asked)
+        if not version:
+            hint = "Run the same command again: it follows that one."
+            raise Locked("another process has asked DynamoDB for an export", place=self._bucket.url(name), hint=hint)
+        self._asked = version
 
     def prune(self, keep: int) -> list[str]:
         """As ``export.prune``: the chain no longer lists what goes, and only then is it removed."""
@@ -122,8 +151,9 @@ class SharedExports:
     def _export(self, identity: str, there: dict[str, int]) -> Export:
         folder = self.place / FOLDER / identity
         with self._lake.mirroring():
-            for name in MANIFESTS:
-                if not (folder / name).exists():
+            for name in (*MANIFESTS, *CHECKSUMS):
+                needed = name in (FILES, SUMMARY) or f"{self._name(folder)}/{name}" in there
+                if needed and not (folder / name).exists():
                     folder.mkdir(parents=True, exist_ok=True)
                     replace_file(folder / name, self._lake.small(f"{self._name(folder)}/{name}"))
         made = read_export(folder, lambda _, key: self._data(folder, key, there))
@@ -158,7 +188,7 @@ class SharedExports:
     def _remove(self, going: list[Export], staying: Iterable[Export]) -> None:
         kept = {path for each in staying for path in each.paths}
         for each in going:
-            self._bucket.remove([self._name(each.folder / name) for name in (*MANIFESTS, "_started")])
+            self._bucket.remove([self._name(each.folder / name) for name in (*MANIFESTS, *CHECKSUMS, "_started")])
             self._bucket.remove([self._name(path) for path in each.paths if path not in kept])
             for path in each.folder.iterdir():
                 if path.is_file():

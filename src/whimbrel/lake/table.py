@@ -11,6 +11,7 @@ from typing import Any
 from whimbrel.errors import UserError
 from whimbrel.lake import datasets
 from whimbrel.lake.bucket import SCHEME, fetch
+from whimbrel.lake.by_dynamodb import make_by_dynamodb
 from whimbrel.lake.chain import chain_of, until
 from whimbrel.lake.chain_file import home
 from whimbrel.lake.changes import export_changes
@@ -116,7 +117,7 @@ def plan_export(project: Project, table: str, how: str = "", max_units: float | 
     """What an export would be now. ``how``: ``full`` or ``incremental``, else whichever will do."""
     with open_lake(project) as lake:
         kind, _about, limits = _export_plan(project, lake, table, how, max_units)
-    return ExportPlan(table, kind, limits.units)
+    return ExportPlan(table, kind, 0.0 if project.lake.export == "native" else limits.units)
 
 
 def make_export(
@@ -133,16 +134,24 @@ def make_export(
     with open_lake(project, stop) as lake:
         folder, keep, shared = lake.folder, project.lake.keep_exports, lake.exports(table)
         kind, about, limits = _export_plan(project, lake, table, how, max_units)
-        if kind == "full":
-            made = export_full(project.target, folder, about, limits, shared=shared, stop=stop, on_items=count)
-            gone = shared.prune(keep) if shared else prune(folder, table, keep)
-        else:
-            made = export_changes(
-                project.target, folder, about, limits, method=method, shared=shared, stop=stop, on_items=count
+        if shared and project.lake.export == "native" and method == "auto":
+            whole, recovery = kind == "full", project.lake.recovery
+            made = make_by_dynamodb(
+                project.target, about, shared, full=whole, recovery=recovery, stop=stop, on_items=count
             )
-            gone = []
-        place = shared.url(made) if shared else str(made.folder)
-    return ExportResult(table, kind, limits.units, made.id, made.items, made.as_of, place, tuple(gone))
+            limits = replace(limits, units=0.0)
+        elif kind == "full":
+            made = [export_full(project.target, folder, about, limits, shared=shared, stop=stop, on_items=count)]
+        else:
+            made = [
+                export_changes(
+                    project.target, folder, about, limits, method=method, shared=shared, stop=stop, on_items=count
+                )
+            ]
+        gone = (shared.prune(keep) if shared else prune(folder, table, keep)) if kind == "full" else []
+        last, items = made[-1], sum(each.items for each in made)
+        place = shared.url(last) if shared else str(last.folder)
+    return ExportResult(table, kind, limits.units, last.id, items, last.as_of, place, tuple(gone))
 
 
 def plan_convert(project: Project, table: str, place: str, as_of: str) -> ConvertPlan:

@@ -9,6 +9,7 @@ from whimbrel.project.section import Section
 from whimbrel.project.store import MUST_BE, SCHEME, Store, store_of
 
 CACHE = "lake-cache"
+EXPORTERS = ("scan", "native")  # by whimbrel, or by DynamoDB itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +39,15 @@ class Lake:
 
     ``store`` is where a lake in S3 lies. Then ``folder`` has, on this machine, what is being written and copies of what
     was read, of which ``cache_gb`` (10**9 bytes) at most are data sets.
+
+    ``export`` is one of EXPORTERS. ``recovery``: a native export switches point-in-time recovery on where it is off.
     """
 
     folder: str = "lake"
     store: Store | None = None
     cache_gb: float = 20.0
+    export: str = "scan"
+    recovery: bool = False
     max_read_units: float = 0.0
     capacity_share: float = 0.5
     segments: int = 0  # of the scan; 0: by the table's size
@@ -68,6 +73,8 @@ def read_lake(top: Section) -> Lake:
         folder=folder,
         store=store,
         cache_gb=section.number("cache_gb", default.cache_gb),
+        export=section.one_of("export", EXPORTERS),
+        recovery=section.flag("recovery", default.recovery),
         max_read_units=section.number("max_read_units", default.max_read_units),
         capacity_share=share,
         segments=section.integer("segments", default.segments),
@@ -80,6 +87,8 @@ def read_lake(top: Section) -> Lake:
         readable_by=section.one_of("readable_by", READERS),
         datasets=tuple(_read_dataset(each) for each in top.optional_sections("dataset")),
     )
+    if lake.export == "native" and store is None:
+        section.fault("export", '"native" needs folder = "s3://BUCKET/PREFIX": DynamoDB exports into a bucket')
     section.finish()
     names = [each.name.lower() for each in lake.datasets]
     for name in sorted({name for name in names if names.count(name) > 1}):
