@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 import whimbrel
 from whimbrel.cli.main import main
+from whimbrel.dynamodb import imports
 from whimbrel.errors import ProjectError
 
 KEY = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
@@ -226,7 +227,7 @@ def test_every_action_is_one_of_its_service_and_every_resource_is_named(tmp_path
                 called = OPERATIONS.get(action, operation)
                 services = ("dynamodb", "dynamodbstreams") if service == "dynamodb" else (service,)
                 assert any(called in session.get_service_model(each).operation_names for each in services)
-            if statement["Action"] == ["logs:DescribeLogGroups"]:  # IAM takes no other resource for it
+            if statement["Action"] in (["logs:DescribeLogGroups"], ["dynamodb:ListImports"]):  # IAM takes no other
                 assert statement["Resource"] == ["*"]
                 continue
             at = r"arn:aws:(s3::|[a-z]+:eu-west-1:111122223333):\S+"
@@ -234,6 +235,15 @@ def test_every_action_is_one_of_its_service_and_every_resource_is_named(tmp_path
             assert all(
                 "*" not in re.sub(r"(:|/import/|/stream/|:shop-files/shop/)\*$", "", r) for r in statement["Resource"]
             )
+
+
+def test_every_call_of_an_import_is_allowed(tmp_path: Path) -> None:
+    """What the module calls, by name."""
+    called = re.findall(r"client\.(\w+)\(", Path(imports.__file__).read_text())
+    assert {"import_table", "describe_import", "list_imports"} <= set(called)
+    statements = written(tmp_path)["policy-migrate.json"]["Statement"]
+    granted = {action for each in statements for action in each["Action"]}
+    assert {f"dynamodb:{''.join(map(str.capitalize, each.split('_')))}" for each in called} <= granted
 
 
 def test_a_record_table_is_not_updated_and_a_group_is(tmp_path: Path) -> None:

@@ -230,7 +230,9 @@ def _imports(project: Project) -> Iterator[Allowed]:
     """DynamoDB reads the bucket and writes its log in the name of whoever asks for the import."""
     imports = tuple(f"{_TABLE}{target}/import/*" for target in sorted({rule.target for rule in project.tables}))
     yield Allowed("FollowImport", _of("dynamodb", ("DescribeImport",)), imports)
-    yield Allowed("ImportLogGroups", _of("logs", ("DescribeLogGroups",)), ("*",))  # IAM takes no other resource for it
+    # Of these two, IAM takes no other resource.
+    yield Allowed("FindImport", _of("dynamodb", ("ListImports",)), ("*",))  # the one of a call whose answer was lost
+    yield Allowed("ImportLogGroups", _of("logs", ("DescribeLogGroups",)), ("*",))
     logs = ("CreateLogGroup", "CreateLogStream", "DescribeLogStreams", "PutLogEvents")
     yield Allowed("ImportLogs", _of("logs", (*logs, "PutRetentionPolicy")), (_IMPORT_LOGS,))
 
