@@ -18,7 +18,7 @@ from typing import Any
 
 import orjson
 
-from whimbrel.records import AttributeValue, Item
+from whimbrel.records import AttributeValue, Gathered, Item
 
 MAX_ITEM_BYTES = 400 * 1024  # attribute names included
 MAX_PARTITION_KEY_BYTES = 2048
@@ -294,6 +294,19 @@ def in_order(elements: Iterable[AttributeValue], order: Order) -> list[Attribute
     for name, descending in reversed(order):
         found.sort(key=lambda element: _place(element["M"][name]), reverse=descending)
     return found
+
+
+def gathered(entries: Mapping[str, AttributeValue], of: Gathered) -> AttributeValue | None:
+    """What ``of`` is where a map has ``entries``; None if they have no value for it. Only the entries decide, and not
+    how they came there. Raises KeyError if one of them is not of the form that ``of`` is made of.
+    """
+    if of.kind == "L":
+        elements = in_order([entries[name] for name in sorted(entries)], of.order)
+        values = [element["M"][of.value] for element in elements if of.value in element["M"]]
+        return {"L": values} if values else None
+    present = [value[of.kind[0]] for value in entries.values() if "NULL" not in value]
+    members = {spelled(each) if of.kind == "NS" else each: None for each in present}
+    return {of.kind: list(members)} if members else None
 
 
 def _kind_and_text(value: AttributeValue) -> tuple[str, str]:

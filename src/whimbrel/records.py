@@ -219,12 +219,23 @@ class Delete(NamedTuple):
     key: Item
 
 
+class Gathered(NamedTuple):
+    """An attribute beside a map of entries that is made of all of them: the set (``kind`` SS, NS) of their values, each
+    once however many entries have it, or the list (L) of what their maps have as ``value``, in ``order``.
+    """
+
+    name: str
+    kind: str
+    value: str = ""
+    order: tuple[tuple[str, bool], ...] = ()  # (attribute of an entry, True if descending); then by the entries' names
+
+
 class Inside(NamedTuple):
     """What an Update does within one attribute of the item, a map (``kind`` M), set (SS, NS) or list (L) of entries.
 
     ``set`` and ``remove`` speak of entries by name: in a set the name is the member (a number's plain text), in a list
     it is the ``lists.identity`` of the element's attributes of ``order``, by which the list is kept. An empty map, set
-    or list is not kept.
+    or list is not kept. ``gathered`` is made of a map's entries anew, whenever some are set or removed.
     """
 
     name: str
@@ -232,6 +243,7 @@ class Inside(NamedTuple):
     set: dict[str, AttributeValue]
     remove: tuple[str, ...]
     order: tuple[tuple[str, bool], ...] = ()  # of a list: (attribute of an element, True if descending)
+    gathered: Gathered | None = None
 
 
 class Update(NamedTuple):

@@ -11,11 +11,12 @@ import base64
 import hashlib
 import json
 import re
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
 from tests.mapping.oracle_texts import NoPlace, Unfit, rendered, said_in, text_of
-from whimbrel.item import identity_of, in_order
+from whimbrel.item import gathered, identity_of, in_order
 from whimbrel.project import TableRule
 from whimbrel.records import Column, Delete, Inside, Item, ItemOperation, Put, Row, Table, Update, Value
 
@@ -44,13 +45,29 @@ def expected(rule: TableRule, table: Table, rows: list[Row]) -> dict[str, Any]:
             if rule.entry_as == "attribute":
                 item[place[1]] = value
             else:
-                item.setdefault(rule.entry_into, {})[place[1]] = value
+                item.setdefault(rule.entry_rows or rule.entry_into, {})[place[1]] = value
         except (NoPlace, NoValue):
             continue
     if rule.shape == "group" and rule.entry_as != "attribute":
         for item in items.values():
-            item[rule.entry_into] = within(rule, item[rule.entry_into])
+            if rule.entry_rows:
+                item |= given(rule, item[rule.entry_rows])
+                item[rule.entry_rows] = ("M", item[rule.entry_rows])
+            else:
+                item[rule.entry_into] = within(rule, item[rule.entry_into])
     return items
+
+
+def given(rule: TableRule, entries: dict[str, Any]) -> dict[str, Any]:
+    """The set or list that is made of a map of rows, if it is not empty."""
+    if rule.entry_as != "list":
+        members = frozenset(value for kind, value in entries.values() if kind != "NULL")
+        return {rule.entry_into: ("SS" if rule.entry_as == "string-set" else "NS", members)} if members else {}
+    elements = [value for _, (_, value) in sorted(entries.items())]
+    for text in reversed(rule.entry_order):
+        name, _, direction = text.partition(" ")
+        elements.sort(key=lambda element: element[name][1], reverse=direction == "desc")
+    return {rule.entry_into: ("L", [element[rule.entry_value] for element in elements])}
 
 
 def within(rule: TableRule, entries: dict[Any, Any]) -> Any:
@@ -127,11 +144,13 @@ def place_of(rule: TableRule, table: Table, row: Row) -> Place | None:
     key = json.dumps([str(value) for value in key_of(rule, table, row).values()])
     if rule.shape != "group":
         return (key,)
-    if rule.entry_as == "list":
+    if rule.entry_rows:
+        ordering(rule, table, row)
+    elif rule.entry_as == "list":
         return key, ordering(rule, table, row)
-    if rule.entry_as == "string-set":
+    elif rule.entry_as == "string-set":
         return key, rendered("${" + rule.entry_value + "}", table, row, in_key=True)
-    if rule.entry_as == "number-set":
+    elif rule.entry_as == "number-set":
         value = row[table.names.index(rule.entry_value)]
         if value is None:
             raise NoPlace
@@ -200,7 +219,13 @@ def record(rule: TableRule, table: Table, row: Row) -> dict[str, Any]:
 
 def entry(rule: TableRule, table: Table, row: Row) -> Any:
     if rule.entry_as.endswith("-set"):
-        return True
+        rule = replace(rule, types={rule.entry_value: rule.entry_as[0].upper()})
+        if not rule.entry_rows:
+            return True
+    if rule.entry_rows and rule.entry_as == "list":
+        names = {rule.entry_value, *(each.split()[0] for each in rule.entry_order)}
+        columns = [(table.column(name), row[table.index(name)]) for name in sorted(names)]
+        return ("M", {one.name: attribute(rule, one.name, one.kind, value) for one, value in columns})
     if rule.entry_value:
         kind = table.column(rule.entry_value).kind
         return attribute(rule, rule.entry_value, kind, row[table.names.index(rule.entry_value)])
@@ -309,6 +334,9 @@ class Store:
         for name in inside.remove:
             entries.pop(name, None)
         item.pop(inside.name, None)
+        if inside.gathered:
+            item.pop(inside.gathered.name, None)
+            item |= {inside.gathered.name: made} if (made := gathered(entries, inside.gathered)) else {}
         if entries:
             content: Any = {"M": entries, "L": in_order(entries.values(), inside.order)}.get(inside.kind, list(entries))
             item[inside.name] = {inside.kind: content}

@@ -65,7 +65,9 @@ def cases(draw: st.DrawFn, shape: str = "") -> Case:
     columns = draw(st.permutations(primary_key + others))
     names = draw(st.permutations([one.name for one in primary_key]))
     table = Table("shop", "things", tuple(columns), tuple(names))
-    shape = shape or draw(st.sampled_from(["record", "document", "group", "group", "map", "set", "list"]))
+    shape = shape or draw(
+        st.sampled_from(["record", "document", "group", "group", "map", "set", "list", "counted", "values"])
+    )
     used = list(table.primary_key) + draw(
         st.lists(st.sampled_from([one.name for one in others if one.kind in TEXT_KINDS] or ["k0"]), max_size=1)
     )
@@ -154,6 +156,8 @@ def _group_rule(draw: st.DrawFn, table: Table, used: list[str], shape: str) -> T
     )
     if not value and not rule.attributes and draw(st.booleans()):
         rule = replace(rule, nulls="omit")
+    if shape in ("counted", "values"):
+        return draw(_gathered_rule(table, rule, shape, spare))
     if shape == "map":
         return replace(rule, entry_as="map", entry_into="inside")
     if shape == "list":
@@ -178,6 +182,36 @@ def _set_rule(draw: st.DrawFn, table: Table, rule: TableRule, member: str, spare
         exclude=tuple(spare),
         types={name: kind for name, kind in rule.types.items() if name != member},
         codes={name: codes for name, codes in rule.codes.items() if name != member},
+    )
+
+
+@st.composite
+def _gathered_rule(draw: st.DrawFn, table: Table, rule: TableRule, shape: str, spare: list[str]) -> TableRule:
+    """A set, or a list of plain values, of what the rows in a map give."""
+    numbers = [name for name in spare if table.column(name).kind in ("int", "year", "bit", "decimal")]
+    if shape == "counted" and numbers and draw(st.booleans()):
+        kind, value = "number-set", draw(st.sampled_from(numbers))
+    else:
+        texts = [name for name in spare if table.column(name).kind in TEXT_KINDS] or list(table.primary_key)
+        kind, value = "string-set", draw(st.sampled_from(texts))
+    order: list[str] = []
+    if shape == "values":
+        kind = "list"
+        order = draw(
+            st.lists(st.sampled_from(sorted({value, *table.primary_key})), min_size=1, max_size=2, unique=True)
+        )
+    used = {value, *order}
+    return replace(
+        rule,
+        entry_as=kind,
+        entry_into="inside",
+        entry_rows="rows",
+        entry_value=value,
+        entry_order=tuple(name + draw(st.sampled_from(["", " desc"])) for name in order),
+        nulls="null",
+        exclude=tuple(name for name in spare if name not in used),
+        types={name: each for name, each in rule.types.items() if name not in used},
+        codes={name: each for name, each in rule.codes.items() if name not in used},
     )
 
 

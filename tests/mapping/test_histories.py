@@ -160,7 +160,7 @@ def entries_of(case: Case, mapping: TableMapping, item: Item) -> int:
         return 1
     if case.rule.entry_as == "attribute":
         return len(item) - len(mapping.frame)
-    [content] = item[case.rule.entry_into].values()
+    [content] = item[case.rule.entry_rows or case.rule.entry_into].values()
     return len(content)
 
 

@@ -280,7 +280,7 @@ def _applies(rule: TableRule) -> set[str]:
     if rule.condition:
         return {"PutItem", "DeleteItem"}
     if rule.shape == "group" or rule.item == "shared":  # a part of an item; the last one takes the item with it
-        return {"UpdateItem", "DeleteItem"} | ({"GetItem"} if rule.entry_as == "list" else set())
+        return {"UpdateItem", "DeleteItem"} | ({"GetItem"} if rule.entry_as == "list" or rule.entry_rows else set())
     return {"BatchWriteItem"}
 
 

@@ -101,8 +101,10 @@ def row_size(mapping: TableMapping) -> str:
     entry = design.entry_name
     name = [f"COALESCE(LENGTH({template_text(entry, design)}), 0)"] if entry.parts and in_sql(mapping, entry) else []
     if design.entry_is_map:
-        return _sum([*name, "3", *(_named(each.attribute, f"1 + {_value_size(each)}") for each in carried)])
-    return _sum([*name, *map(_value_size, carried)])
+        fields = [_named(each.attribute, f"1 + {_value_size(each)}") for each in carried]
+        again = [_value_size(each) for each in carried if design.gathered and each.attribute == design.gathered.value]
+        return _sum([*name, "3", *fields, *again])
+    return _sum([*name, *map(_value_size, carried), *(map(_value_size, carried) if design.gathered else ())])
 
 
 def frame_size(mapping: TableMapping) -> str:

@@ -10,13 +10,14 @@ path within a map that is not there is refused; so a condition asks for the map,
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import InvalidOperation
 from typing import Any
 
 import orjson
 
 from whimbrel.dynamodb.answers import Answer, Undocumented, attributes_left
 from whimbrel.dynamodb.requests import MAX_UPDATE_ATTRIBUTES
-from whimbrel.item import identity_of, in_order
+from whimbrel.item import gathered, identity_of, in_order
 from whimbrel.records import AttributeValue, Inside, Item, Update
 
 INSIDE = "#i"
@@ -64,6 +65,34 @@ def set_bodies(update: Update, inside: Inside) -> Iterator[tuple[str, bytes]]:
 
 def list_body(update: Update, elements: list[AttributeValue]) -> bytes:
     return _body(update, [f"{INSIDE}=:l"], [], {}, {":l": {"L": elements}}, "")
+
+
+def gathered_body(update: Update, inside: Inside, was: AttributeValue | None, entries: Item) -> bytes:
+    """Writes a map and what is gathered of it, or takes both away, if the map is still as it was read. Raises NotOurs
+    if an entry is not of the form that the mapping makes.
+    """
+    assert inside.gathered
+    try:
+        made = gathered(entries, inside.gathered)
+    except (KeyError, InvalidOperation) as error:
+        raise NotOurs(f"an entry of {inside.name!r} is not of the form of the others: {error}") from None
+    sets = [f"{INSIDE}=:m"] if entries else []
+    values: Item = {":m": {"M": entries}} if entries else {}
+    if made:
+        sets, values = [*sets, "#g=:g"], values | {":g": made}
+    removes = [*([] if entries else [INSIDE]), *([] if made else ["#g"])]
+    values |= {":was": was} if was else {}
+    condition = f"{INSIDE} = :was" if was else f"attribute_not_exists({INSIDE})"
+    return _body(update, sets, removes, {"#g": inside.gathered.name}, values, condition)
+
+
+def entries_after(item: Item, inside: Inside) -> Item:
+    """The map's entries in ``item``, with some set and removed. Raises NotOurs if it is not a map."""
+    found = item.get(inside.name, {"M": {}})
+    if "M" not in found:
+        raise NotOurs(f"attribute {inside.name!r} is not a map")
+    kept = {name: value for name, value in found["M"].items() if name not in inside.remove}
+    return kept | inside.set
 
 
 def map_left(update: Update, inside: Inside, answer: Answer) -> Item:

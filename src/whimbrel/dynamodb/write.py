@@ -16,6 +16,8 @@ from whimbrel.dynamodb.calls import Counters, RetryingClient
 from whimbrel.dynamodb.inside import (
     NotOurs,
     elements_after,
+    entries_after,
+    gathered_body,
     is_empty,
     list_body,
     map_left,
@@ -38,7 +40,7 @@ from whimbrel.dynamodb.requests import (
 )
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.errors import RequestRefused
-from whimbrel.item import MAX_ITEM_BYTES, item_size, write_units
+from whimbrel.item import MAX_ITEM_BYTES, gathered, item_size, write_units
 from whimbrel.project import Target
 from whimbrel.records import Delete, Fault, Guarded, Inside, Item, ItemOperation, Put, Update
 
@@ -276,7 +278,9 @@ class Writer:
         """Set, then remove, as above; what is left empty goes, and with it an item that has nothing else."""
         if rejected := _too_large(update):
             return [rejected]
-        if inside.kind == "L":
+        if inside.gathered:
+            await self._update_gathered(update, inside)
+        elif inside.kind == "L":
             await self._update_list(update, inside)
         elif inside.kind == "M":
             await self._update_map(update, inside)
@@ -312,6 +316,25 @@ class Writer:
             await self._calls.ask("UpdateItem", body, partial(acknowledged, update.table), write_units(len(body)))
         elif inside.name in item:
             await self._remove_inside(update, inside, item)
+
+    async def _update_gathered(self, update: Update, inside: Inside) -> None:
+        """Read, change and write back, while the entries are those that were read: then what is gathered is of the very
+        entries beside it, whoever else writes, and whichever answer was lost.
+        """
+        read = partial(item_found, update.table, update.key)
+        while True:
+            item = await self._calls.ask("GetItem", get_body(update.table, update.key), read, 1.0) or {}
+            entries, was = entries_after(item, inside), item.get(inside.name)
+            names = {inside.name, inside.gathered.name if inside.gathered else ""}
+            if not entries and names.isdisjoint(item):
+                return
+            rest = {name: value for name, value in item.items() if name not in names}
+            if not entries and await self._delete_bare(update, rest):
+                return
+            body = gathered_body(update, inside, was, entries)
+            if await self._call_if(body, partial(acknowledged, update.table)) is not None:
+                return
+            await self._calls.wait(0.0)
 
     async def _remove_inside(self, update: Update, inside: Inside, item: Item) -> None:
         """Delete the item, or, if it has more than the frame, its attribute without entries."""
@@ -357,6 +380,8 @@ def _too_large(operation: Put | Delete | Update) -> Rejected | None:
     if isinstance(operation, Update) and operation.inside and operation.inside.set:
         entries, kind = operation.inside.set, operation.inside.kind
         item = item | {operation.inside.name: {kind: list(entries)} if kind in ("SS", "NS") else {"M": entries}}
+        if operation.inside.gathered and (made := gathered(entries, operation.inside.gathered)):
+            item |= {operation.inside.gathered.name: made}
     size = item_size(item)
     if size <= MAX_ITEM_BYTES:
         return None

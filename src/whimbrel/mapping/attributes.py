@@ -11,7 +11,7 @@ from whimbrel.mapping.codes import Codes
 from whimbrel.mapping.formats import Reference
 from whimbrel.mapping.templates import Template
 from whimbrel.mapping.trees import Tree, templates_of
-from whimbrel.records import Column, Table
+from whimbrel.records import Column, Gathered, Table
 
 
 class Key(NamedTuple):
@@ -64,7 +64,8 @@ class Design:
     """``rule`` resolved against its table. ``table`` has the columns as the mapping sees them, see ``Columns``.
 
     In a group, ``carried`` is the row's map, or the one column of the entry; ``inside`` says what the entries are in:
-    "" for attributes of the item, else the kind (M, SS, NS, L) of the attribute ``into``. ``document`` is the map that
+    "" for attributes of the item, else the kind (M, SS, NS, L) of the attribute ``into``; ``gathered`` is one more that
+    is made of a map's entries. ``document`` is the map that
     holds the carried columns, "" for attributes. ``group_columns`` are the source's columns that determine the key,
     ``key_columns`` those that its templates name. ``lookup_columns`` are those by which an item's rows are found in the
     source, and ``invertible`` says that the key tells them.
@@ -96,6 +97,7 @@ class Design:
     provenance_columns: frozenset[str] = frozenset()
     indicator: str = ""
     sparse: frozenset[str] = frozenset()
+    gathered: Gathered | None = None
 
     @property
     def columns(self) -> dict[str, Column]:
@@ -130,5 +132,6 @@ class Design:
         """The attributes that a row, or an item's rows together, write besides the frame; not a group's entries."""
         names = [each.name for each in self.added if each.name not in self.frame]
         if self.shape == "group":
-            return (*names, self.into) if self.into else tuple(names)
+            names += [self.into] if self.into else []
+            return (*names, self.gathered.name) if self.gathered else tuple(names)
         return (*names, self.document) if self.document else (*names, *(each.attribute for each in self.carried))

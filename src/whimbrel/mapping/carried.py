@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from whimbrel.mapping.attributes import Carried, Key
 from whimbrel.mapping.codes import codes_of, type_of
 from whimbrel.mapping.named import unknown_column
 from whimbrel.mapping.values import TYPES
 from whimbrel.project import TableRule
 from whimbrel.records import Column, Table
+
+MEMBERS = {"string-set": "S", "number-set": "N"}  # the type of a set's members
 
 
 def carried_columns(
@@ -36,17 +40,25 @@ def attribute_name(rule: TableRule, column: str) -> str:
 
 
 def _entry_column(rule: TableRule, table: Table, left_out: set[str], faults: list[str]) -> tuple[Carried, ...]:
-    """The one column of ``entry_value``. A column carried nowhere must have been excluded in so many words."""
+    """The column of ``entry_value``, and those that order a list of such values. A column that is carried nowhere must
+    have been excluded in so many words.
+    """
     if rule.entry_value not in table.names:
         faults.append(unknown_column("entry_value names", rule.entry_value, table))
         return ()
-    lost = [name for name in table.names if name not in left_out and name != rule.entry_value]
+    ordering = [text.partition(" ")[0] for text in rule.entry_order]
+    lost = [name for name in table.names if name not in left_out and name not in (rule.entry_value, *ordering)]
     if lost:
         faults.append(
             f"nothing carries {'column' if len(lost) == 1 else 'columns'} {', '.join(map(repr, lost))}: "
             f"exclude them, or leave entry_value out to make each entry a map of all columns"
         )
     column = table.column(rule.entry_value)
+    if rule.entry_as == "list":
+        wanted = [each for each in table.columns if each.name in (rule.entry_value, *ordering)]
+        return tuple(carried(rule, each, attribute_name(rule, each.name), faults) for each in wanted)
+    if kind := MEMBERS.get(rule.entry_as):
+        rule = replace(rule, types={rule.entry_value: kind})
     return (carried(rule, column, rule.entry_value, faults),)
 
 

@@ -13,7 +13,7 @@ from whimbrel.mapping.templates import Template, parse
 from whimbrel.mapping.trees import templates_of
 from whimbrel.mapping.values import BINARY_KINDS, TYPES
 from whimbrel.project import TableRule
-from whimbrel.records import Column, Table
+from whimbrel.records import Column, Gathered, Table
 
 _SET_KINDS = {"string-set": "SS", "number-set": "NS"}
 INSIDE = {"map": "M", "list": "L", **_SET_KINDS}
@@ -25,10 +25,12 @@ _MEMBERS = {  # of sets: the kinds whose equal texts (or numbers) are equal valu
 
 def entry_template(rule: TableRule, table: Table, faults: list[str]) -> Template:
     """The template of the entry's name; a set's member is its own name, a list's element has none."""
-    if rule.shape != "group" or rule.entry_as == "list":
+    if rule.shape != "group" or (rule.entry_as == "list" and not rule.entry_rows):
         return EMPTY
     if rule.entry_as in _SET_KINDS:
-        return _member(rule, table, faults)
+        member = _member(rule, table, faults)
+        if not rule.entry_rows:
+            return member
     template = template_of("entry_name", rule.entry_name, table, faults)
     if template.parts and not template.columns:
         faults.append(f"entry_name {rule.entry_name!r} uses no column: all rows of an item would have the same entry")
@@ -40,8 +42,9 @@ def _member(rule: TableRule, table: Table, faults: list[str]) -> Template:
     if name not in table.names:
         faults.append(unknown_column("entry_value names", name, table))
         return EMPTY
-    if table.column(name).kind not in _MEMBERS[inside]:
-        kinds = ", ".join(sorted(_MEMBERS[inside]))
+    takes = _MEMBERS[inside] | ({"computed"} if rule.entry_rows else set())
+    if table.column(name).kind not in takes:
+        kinds = ", ".join(sorted(takes))
         faults.append(
             f"column {name!r} ({table.column(name).kind}) cannot be the member of a {rule.entry_as}: it takes {kinds}"
         )
@@ -54,8 +57,11 @@ def list_order(rule: TableRule, table: Table, faults: list[str]) -> tuple[Order,
     if rule.shape != "group" or rule.entry_as != "list":
         return (), ()
     order, ordering = [], []
-    if rule.entry_value:
-        faults.append("entry_value is not for a list: its elements are maps that have the columns of its order in them")
+    if rule.entry_value and not rule.entry_rows:
+        faults.append(
+            "entry_value is not for a list: its elements are maps that have the columns of its order in them. A list "
+            'of plain values needs a map beside it that has them by row: rows = "…", name = "${…}"'
+        )
     if not rule.entry_order:
         faults.append("a list needs an order: name the columns that it is ordered by")
     for text in rule.entry_order:
@@ -75,6 +81,15 @@ def list_order(rule: TableRule, table: Table, faults: list[str]) -> tuple[Order,
             ordering.append(one)
             order.append((attribute_name(rule, name), direction == "desc"))
     return tuple(order), tuple(ordering)
+
+
+def gathered_of(rule: TableRule, order: Order) -> Gathered | None:
+    """The set or list that is made of the map ``entry_rows``."""
+    if not rule.entry_rows:
+        return None
+    if rule.entry_as == "list":
+        return Gathered(rule.entry_into, "L", attribute_name(rule, rule.entry_value), order)
+    return Gathered(rule.entry_into, _SET_KINDS.get(rule.entry_as, ""))
 
 
 def group_faults(rule: TableRule, columns: Columns, added: tuple[Added, ...], keys: tuple[Key, ...]) -> list[str]:
@@ -104,8 +119,8 @@ def group_faults(rule: TableRule, columns: Columns, added: tuple[Added, ...], ke
         faults.append("entry_into is for entries in a map, a set or a list")
     if rule.entry_as != "attribute" and not 1 <= text_size(rule.entry_into) <= MAX_NAME_BYTES:
         faults.append(f"entry_into must name the {rule.entry_as} that holds the entries")
-    if rule.entry_as in ("list", *_SET_KINDS) and rule.entry_name:
-        faults.append(f"entry_name is not for a {rule.entry_as}")
+    if rule.entry_as in ("list", *_SET_KINDS):
+        faults += _rows_faults(rule)
     faults += [
         f"{setting} is not for {rule.entry_value!r}: a member of a {rule.entry_as} is what the set is of"
         for setting, names in (("types", rule.types), ("codes", rule.codes))
@@ -116,6 +131,15 @@ def group_faults(rule: TableRule, columns: Columns, added: tuple[Added, ...], ke
             "attribute_prefix, _suffix and _case name what is made of columns: here entries have their own names"
         )
     return faults
+
+
+def _rows_faults(rule: TableRule) -> list[str]:
+    if not rule.entry_rows:
+        reason = f'entry_name is not for a {rule.entry_as} without a map of its rows: rows = "…"'
+        return [reason] if rule.entry_name else []
+    if not 1 <= text_size(rule.entry_rows) <= MAX_NAME_BYTES:
+        return ["entry_rows must name the map that has what each row gives"]
+    return []
 
 
 def _omit_faults(rule: TableRule, columns: Mapping[str, Column], added: tuple[Added, ...]) -> list[str]:
@@ -134,7 +158,7 @@ def place_faults(rule: TableRule, source: Table, columns: Columns, used: set[str
 
     In a map or among attributes, two rows that want the same name are seen: ``check`` says if it can happen.
     """
-    if rule.entry_as not in ("list", *_SET_KINDS):
+    if rule.entry_as not in ("list", *_SET_KINDS) or rule.entry_rows:
         return []
     certain = {name for name in used if name not in columns.uses}
     missing = [name for name in source.primary_key if name not in certain]
@@ -143,4 +167,5 @@ def place_faults(rule: TableRule, source: Table, columns: Columns, used: set[str
     what = "ordered by" if rule.entry_as == "list" else "the member"
     listed = ", ".join(map(repr, missing))
     reason = "two rows could have the same element, and the first to be deleted would take it from the other"
-    return [f"{listed} of the primary key is not in the key or {what}: {reason}; use entries in a map instead"]
+    instead = 'use entries in a map instead, or name a map beside it that says which row gives what: rows = "…"'
+    return [f"{listed} of the primary key is not in the key or {what}: {reason}; {instead}"]

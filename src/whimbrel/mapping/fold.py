@@ -175,7 +175,7 @@ def part(design: Design, key: Item, item: Item | None) -> Update:
     if item is None:
         return Update(design.target, key, {}, design.own, design.frame)
     attributes = {name: value for name, value in item.items() if name not in key}
-    perhaps = design.own if design.omit_nulls else sorted(design.sparse)
+    perhaps = design.own if design.omit_nulls or design.gathered else sorted(design.sparse)
     left_out = tuple(name for name in perhaps if name not in attributes)
     return Update(design.target, key, attributes, left_out, design.frame)
 
@@ -216,7 +216,7 @@ class _Entries:
         removed = tuple([name for name, value in self.values.items() if value is None])
         added = self.added if entries else {}
         if design.inside:
-            inside = Inside(design.into, design.inside, entries, removed, design.order)
+            inside = Inside(design.into, design.inside, entries, removed, design.order, design.gathered)
             return Update(design.target, key, added, (), design.frame, inside)
         return _new(Update, (design.target, key, {**added, **entries}, removed, design.frame, None))
 

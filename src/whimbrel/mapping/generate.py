@@ -14,6 +14,7 @@ from typing import Any
 
 from whimbrel.item import (
     base64,
+    gathered,
     identity,
     in_order,
     item_size,
@@ -71,6 +72,8 @@ def generate(design: Design) -> GeneratedCode:
         "FRAME": design.frame,
         "TAKEN": taken(design),
         "ORDER": design.order,
+        "GATHERED": design.gathered,
+        "gathered": gathered,
         "identity": identity,
         "in_order": in_order,
         "json_tree": partial(forms.json_tree, number=values.exact_number),

@@ -119,7 +119,9 @@ class Inverse:
             except Refused as refusal:
                 reading.reasons.append(f"{part.place}{refusal}")
         if self._checked and whole:
-            self._compare(item, whole[0], reading)
+            self._compare(item, whole if self._design.gathered else whole[:1], reading)
+        elif self._design.gathered and self._design.gathered.name in item:
+            reading.differing[self._design.gathered.name] = item[self._design.gathered.name]  # of no rows
         return reading
 
     # -- the parts of an item ----------------------------------------------------------------------------------------
@@ -297,9 +299,9 @@ class Inverse:
 
     # -- what the item says beyond its rows --------------------------------------------------------------------------
 
-    def _compare(self, item: Item, row: Row, reading: ItemReading) -> None:
+    def _compare(self, item: Item, rows: list[Row], reading: ItemReading) -> None:
         """Attributes that are made from columns, and are not what these columns give, are new ones."""
-        puts, faults = self.mapping.put_items([row])
+        puts, faults = self.mapping.put_items(rows)
         if faults or not puts:
             reading.reasons.append(str(faults[0].reason) if faults else "the row would not be an item")
             return

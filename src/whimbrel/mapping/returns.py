@@ -109,6 +109,10 @@ class _Findings:
                 yield Obstacle(source, name, f"{self._why(name)}: an INSERT has {filling}, an UPDATE {leaves} it")
         for each in self.mapping.change_metadata.names:
             yield Obstacle(source, "", f"attribute {each!r} is change metadata, of which nothing comes back")
+        if gathered := self.mapping.design.gathered:
+            into = self.mapping.design.into
+            said = f"attribute {gathered.name!r} is made of {into!r}: what is written to it alone does not come back"
+            yield Obstacle(source, "", said)
         for each, looked_up in self._computed():
             what = LOOKED_UP if looked_up else "is computed: what is written to it does not come back"
             yield Obstacle(source, "", f"attribute {each!r} {what}")
@@ -202,6 +206,8 @@ def _checked(mapping: TableMapping, read: frozenset[str]) -> tuple[tuple[str, ..
         return sources <= read and not signed and design.provenance_columns.isdisjoint(names)
 
     found = [(each.name,) for each in design.added if is_made(each.columns)]
+    if design.gathered and is_made(tuple(one.column.name for one in design.carried)):
+        found.append((design.gathered.name,))
     if design.shape != "group":
         inside = (design.document,) if design.document else ()
         for one in design.carried:

@@ -11,7 +11,7 @@ from whimbrel.mapping import provenance
 from whimbrel.mapping.attributes import Added, Carried, Design, Key, Sharing
 from whimbrel.mapping.carried import carried_columns
 from whimbrel.mapping.columns import Columns
-from whimbrel.mapping.entries import INSIDE, entry_template, group_faults, list_order, place_faults
+from whimbrel.mapping.entries import INSIDE, entry_template, gathered_of, group_faults, list_order, place_faults
 from whimbrel.mapping.formats import Reference
 from whimbrel.mapping.forms import EXPIRY_KINDS
 from whimbrel.mapping.named import EMPTY, template_of, unknown_column
@@ -55,16 +55,17 @@ def resolve(rule: TableRule, source: Table, sharing: Sharing | None = None) -> t
         added=added,
         carried=carried,
         entry_name=entry_name,
-        entry_is_map=rule.shape == "group" and not rule.entry_value,
+        entry_is_map=rule.shape == "group" and (not rule.entry_value or rule.entry_as == "list"),
         omit_nulls=rule.nulls == "omit",
         group_columns=group_columns,
         key_columns=key_columns,
         aligned=rule.shape != "group" or (invertible and _is_prefix(group_columns, source)),
         lookup_columns=lookup_columns,
         invertible=invertible,
-        inside=INSIDE.get(rule.entry_as, ""),
-        into=rule.entry_into,
-        order=order,
+        inside="M" if rule.entry_rows else INSIDE.get(rule.entry_as, ""),
+        into=rule.entry_rows or rule.entry_into,
+        order=() if rule.entry_rows else order,
+        gathered=gathered_of(rule, order),
         ordering=ordering,
         document=rule.document if rule.shape == "document" else "",
         sharing=sharing if rule.item == "shared" else None,
@@ -264,10 +265,11 @@ def _name_faults(
         frame += [(f"the document {rule.document!r}", rule.document)]
     if rule.shape == "group" and rule.entry_as != "attribute":
         frame += [(f"entry_into {rule.entry_into!r}", rule.entry_into)]
+        frame += [(f"entry_rows {rule.entry_rows!r}", rule.entry_rows)] if rule.entry_rows else []
     columns = [(f"column {one.column.name!r}", one.attribute) for one in carried]
     if rule.shape == "record":
         return _clashes(frame + columns)
-    return _clashes(frame) + ([] if rule.entry_value else _clashes(columns))
+    return _clashes(frame) + ([] if rule.entry_value and rule.entry_as != "list" else _clashes(columns))
 
 
 def _clashes(named: Iterable[tuple[str, str]]) -> list[str]:

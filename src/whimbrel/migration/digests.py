@@ -35,6 +35,7 @@ def as_written(design: Design) -> bool:
     columns = design.columns
     return (
         design.inside not in ("SS", "NS")
+        and (design.gathered is None or design.gathered.kind == "L")
         and all(one.type in ("S", "B", "BOOL") or _is_integer(one.column, one.type) for one in design.carried)
         and all(leaf.type in ("S", "BOOL") for leaf in leaves)
         and all(key.type != "N" or _is_integer(columns[key.template.alone], "N") for key in design.keys)

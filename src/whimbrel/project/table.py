@@ -114,7 +114,8 @@ class TableRule:
     Group: ``entry_name`` is the template that names a row's entry; ``entry_value`` is a column, or "" for a map of all
     columns that are not excluded. ``entry_as`` says what the entries are in: attributes of the item, or the map, set
     or list ``entry_into``; a set has the column ``entry_value`` for its members and no names, a list has the entries
-    in the order of ``entry_order`` (columns, each perhaps with " desc") and no names.
+    in the order of ``entry_order`` (columns, each perhaps with " desc") and no names. With ``entry_rows``, a map beside
+    the set or list, entries have names there, and values; the set or list is what all of them give.
 
     ``new_columns`` says how a column is handled that is added to the source while the migration runs.
 
@@ -149,6 +150,7 @@ class TableRule:
     entry_as: str = "attribute"
     entry_into: str = ""
     entry_order: tuple[str, ...] = ()
+    entry_rows: str = ""
     columns: dict[str, str] = field(default_factory=dict)
     filter: str = ""
     mask: dict[str, str] = field(default_factory=dict)
@@ -248,12 +250,16 @@ def _read_lookup(section: Section, database: str) -> LookupRule:
 
 
 def _read_entry(section: Section) -> dict[str, Any]:
-    """A set and a list have no names: a member is its own, an element is found by the columns that order it."""
+    """A set and a list have no names, where no map of ``rows`` stands beside them: a member is its own, an element is
+    found by the columns that order it.
+    """
     kind = section.one_of("as", ENTRIES)
+    rows = section.string("rows", "") if kind == "list" or kind.endswith("-set") else ""
     found: dict[str, Any] = {
         "entry_as": kind,
-        "entry_name": section.required("name") if kind in ("attribute", "map") else "",
-        "entry_value": section.required("value") if kind.endswith("-set") else section.string("value", ""),
+        "entry_rows": rows,
+        "entry_name": section.required("name") if rows or kind in ("attribute", "map") else "",
+        "entry_value": section.required("value") if rows or kind.endswith("-set") else section.string("value", ""),
         "entry_into": "" if kind == "attribute" else section.required("into"),
         "entry_order": tuple(section.strings("order")) if kind == "list" else (),
     }

@@ -51,15 +51,14 @@ def _name_taken(design: Design) -> list[str]:
 
 def _name_lines(design: Design) -> list[str]:
     """Lines that set ``name``, what tells the entry from the item's others, or raise Refused."""
+    nulls = [
+        f'if {variable_of(design, one.column.name)} is None: refuse_null({one.column.name!r}, "the list\'s order")'
+        for one in design.ordering
+    ]
     if design.inside == "L":
-        place = "the list's order"
-        nulls = [
-            f"if {variable_of(design, one.column.name)} is None: refuse_null({one.column.name!r}, {place!r})"
-            for one in design.ordering
-        ]
         return [*nulls, f"name = identity(({', '.join(value_of(design, one) for one in design.ordering)},))"]
     template = design.entry_name
-    lines = null_checks(design, template, "the entry's name")
+    lines = [*nulls, *null_checks(design, template, "the entry's name")]
     lines += default_checks(design, template, "the entry's name")
     if design.inside == "NS":
         column = design.columns[template.alone]
@@ -184,8 +183,18 @@ def _inside_result(design: Design, clashing: bool) -> list[str]:
         *([] if clashing else ["if sum(map(len, inside.values())) + len(refused) < len(rows): return None"]),
         "for key, each in inside.items():",
         f"    items[key][{design.into!r}] = {{{design.inside!r}: {content}}}",
+        *_gathered(design),
         "full = [items[key] for key, each in inside.items() if each]",
         *_fitting(design, "full", "", f"len(item[{design.into!r}][{design.inside!r}])", 0),
+    ]
+
+
+def _gathered(design: Design) -> list[str]:
+    if design.gathered is None:
+        return []
+    return [
+        "    found = gathered(each, GATHERED)",
+        f"    if found: items[key][{design.gathered.name!r}] = found",
     ]
 
 
@@ -208,4 +217,5 @@ def _safe_entries(design: Design, frame_length: int) -> int:
     name = design.entry_name.bound(design.columns)
     if frame is None or value is None or name is None:
         return 0
-    return max(0, (MAX_ITEM_BYTES - frame) // (name + value + 1)) + frame_length
+    again = value if design.gathered else 0
+    return max(0, (MAX_ITEM_BYTES - frame) // (name + value + 1 + again)) + frame_length
