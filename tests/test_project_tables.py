@@ -71,6 +71,13 @@ projection = "keys"
     assert isinstance(rule.attributes["size"], dict)
 
 
+def test_what_several_rows_may_give_has_a_map_of_the_rows(tmp_path: Path) -> None:
+    entry = 'name = "${line_no}", value = "tag", as = "string-set", into = "tags", rows = "tag_of"'
+    rule = read(tmp_path, f'shape = "group"\nentry = {{ {entry} }}')
+    assert (rule.entry_as, rule.entry_name, rule.entry_value) == ("string-set", "${line_no}", "tag")
+    assert (rule.entry_into, rule.entry_rows) == ("tags", "tag_of")
+
+
 def test_a_document_names_its_map(tmp_path: Path) -> None:
     assert read(tmp_path, 'shape = "document"').document == "_doc"
     assert read(tmp_path, 'shape = "document"\ndocument = "row"').document == "row"
@@ -84,6 +91,11 @@ def test_a_document_names_its_map(tmp_path: Path) -> None:
         ('shape = "group"\nentry = { as = "list", into = "l" }', "entry.order: is missing"),
         ('shape = "group"\nentry = { as = "list", into = "l", order = ["a"], name = "b" }', "entry.name: unknown key"),
         ('shape = "group"\nentry = { as = "string-set", into = "tags" }', "entry.value: is missing"),
+        (
+            'shape = "group"\nentry = { as = "string-set", into = "t", value = "v", rows = "r" }',
+            "entry.name: is missing",
+        ),
+        ('shape = "group"\nentry = { as = "map", into = "t", name = "${a}", rows = "r" }', "entry.rows: unknown key"),
         ('shape = "group"\nentry = { as = "bag", name = "${a}" }', "entry.as: must be 'attribute' or 'map'"),
         ('document = "row"', "document: unknown key"),
         ('mask = { a = "shout" }', "mask.a: must be 'digits' or 'hash' or 'null'"),

@@ -39,6 +39,8 @@ RULES = {
     'entry = { name = "${id}", value = "body" }\n',
     "listed": 'shape = "group"\npartition_key = { name = "g", type = "N" }\n'
     'entry = { as = "list", into = "all", order = ["id"] }\n',
+    "counted": 'shape = "group"\npartition_key = { name = "g", type = "N" }\n'
+    'entry = { name = "${id}", value = "body", as = "string-set", into = "all", rows = "of" }\n',
     "shared": 'shape = "group"\nitem = "shared"\npartition_key = { name = "g", type = "N" }\n'
     'entry = { name = "entry-${id}", value = "body" }\n',
     "shared_list": 'shape = "group"\nitem = "shared"\npartition_key = { name = "g", type = "N" }\n'

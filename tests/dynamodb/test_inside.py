@@ -9,7 +9,7 @@ import pytest
 
 from tests.dynamodb.conftest import FRAME, ItemTable, item, key
 from whimbrel.dynamodb.write import Writer
-from whimbrel.records import AttributeValue, Inside, Item, Put, Update
+from whimbrel.records import AttributeValue, Gathered, Inside, Item, Put, Update
 
 ORDER = (("n", False),)
 
@@ -74,6 +74,43 @@ def test_a_list_keeps_its_order_whatever_the_order_of_changes(table: ItemTable, 
         elements = sorted(wanted.values(), key=lambda each: int(each["M"]["n"]["N"]))
         expected = item(1, kind="order") | {"in side": {"L": elements}}
         assert list(table.items().values()) == ([expected] if wanted else [])
+
+
+TAGS, TEXTS = Gathered("tags", "SS"), Gathered("texts", "L", "text", ORDER)
+
+
+@pytest.mark.parametrize("of", [TAGS, TEXTS])
+@pytest.mark.parametrize("other", [False, True])
+def test_what_is_gathered_is_of_the_entries_that_there_are(
+    table: ItemTable, writer: Writer, of: Gathered, other: bool
+) -> None:
+    """A member is there as long as an entry gives it, however often changes are repeated."""
+    dice = random.Random(f"{of} {other}")
+    wanted: dict[str, AttributeValue] = {}
+    if other:
+        writer.write([Put(table.name, key(1), item(1, other="x"))])
+    for _ in range(12):
+        some = {str(dice.randrange(6)): dice.choice(["a", "b", None]) for _ in range(dice.randrange(4))}
+        entries = {name: one_entry(of, name, text) for name, text in some.items()}
+        gone = [name for name in (str(dice.randrange(6)) for _ in range(3)) if name not in entries]
+        frame: Item = {"kind": {"S": "order"}} if entries else {}
+        inside = Inside("in side", "M", entries, tuple(gone), (), of)
+        for _ in range(dice.choice([1, 2])):
+            assert writer.write([Update(table.name, key(1), frame, (), FRAME, inside)]) == []
+        wanted = {name: each for name, each in {**wanted, **entries}.items() if name not in gone}
+        found = next(iter(table.items().values()), {})
+        assert found.get("in side", {"M": {}}) == {"M": wanted}
+        assert bool(found) == (other or bool(wanted))
+        if of is TAGS:
+            members = {each["S"] for each in wanted.values() if "S" in each}
+            assert set(found.get("tags", {"SS": []})["SS"]) == members
+        else:
+            assert found.get("texts", {"L": []})["L"] == [wanted[name]["M"]["text"] for name in sorted(wanted)]
+
+
+def one_entry(of: Gathered, name: str, text: str | None) -> AttributeValue:
+    value = {"NULL": True} if text is None else {"S": text}
+    return value if of is TAGS else {"M": {"n": {"N": name}, "text": value}}
 
 
 @pytest.mark.parametrize("kind", ["M", "SS", "L"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import json
 import random
 from typing import Any
 
@@ -12,7 +14,8 @@ from tests.dynamodb import test_writer
 from tests.dynamodb.test_writer import FRAME, held, key
 from tests.memory import Body, MemoryWire
 from whimbrel.dynamodb.write import Writer
-from whimbrel.records import Inside, Update
+from whimbrel.errors import RequestRefused
+from whimbrel.records import Gathered, Inside, Item, Update
 
 # Its fixtures: a table in memory, and no waits.
 without_waits, wire, writer = test_writer.without_waits, test_writer.wire, test_writer.writer
@@ -112,3 +115,58 @@ def test_somebody_else_who_takes_the_map_away_in_between(wire: MemoryWire, write
     wire.disturb = taken_away
     assert writer.write([within("M", {1: "a"})]) == []
     assert held(wire)[0]["in side"] == whole("M", {1: "a"})
+
+
+def counted(sets: dict[int, str], *remove: int) -> Update:
+    entries = {str(number): {"S": text} for number, text in sets.items()}
+    inside = Inside("in side", "M", entries, tuple(map(str, remove)), (), Gathered("tags", "SS"))
+    return Update("t", key(1), {"kind": {"S": "order"}} if sets else {}, (), FRAME, inside)
+
+
+def counted_item(entries: dict[str, str]) -> Item:
+    made = {"M": {name: {"S": text} for name, text in entries.items()}}
+    return key(1) | {"kind": {"S": "order"}, "in side": made, "tags": {"SS": list(dict.fromkeys(entries.values()))}}
+
+
+def test_a_lost_answer_to_what_is_gathered_is_harmless(wire: MemoryWire, writer: Writer) -> None:
+    """The call was carried out: its repetition finds another map than it read, and reads again."""
+    lost = iter([False, True, False, False, False, True])
+    wire.lose_answer = lambda operation, body: next(lost, False)
+    assert writer.write([counted({1: "a", 2: "a"})]) == []
+    assert held(wire) == [counted_item({"1": "a", "2": "a"})]
+    assert writer.write([counted({3: "b"}, 1)]) == []
+    assert held(wire) == [counted_item({"2": "a", "3": "b"})]
+
+
+def test_a_late_call_does_not_undo_what_came_after_it(wire: MemoryWire, writer: Writer) -> None:
+    """It says which map it was made for."""
+    assert writer.write([counted({1: "a"})]) == []
+    assert writer.write([counted({2: "b"})]) == []
+    late = [json.dumps(body).encode() for operation, body in wire.calls if operation == "UpdateItem"]
+    assert writer.write([counted({1: "c"}, 2)]) == []
+    for body in late:
+        with pytest.raises(RequestRefused, match="condition"):
+            asyncio.run(wire.ask("UpdateItem", body))
+    assert held(wire) == [counted_item({"1": "c"})]
+
+
+def test_somebody_else_between_the_reading_and_the_writing(wire: MemoryWire, writer: Writer) -> None:
+    """Their entry stays, and counts."""
+    assert writer.write([counted({1: "a"})]) == []
+    others = iter([counted_item({"1": "a", "9": "z"})])
+
+    def meanwhile(operation: str, body: Body) -> None:
+        if operation == "UpdateItem" and (item := next(others, None)):
+            wire.table()[wire.identity(key(1))] = item
+
+    wire.disturb = meanwhile
+    assert writer.write([counted({2: "b"})]) == []
+    assert held(wire) == [counted_item({"1": "a", "9": "z", "2": "b"})]
+
+
+def test_what_is_no_map_of_ours_is_left_alone(wire: MemoryWire, writer: Writer) -> None:
+    for theirs, words in (({"S": "x"}, "is not a map"), ({"M": {"1": {"BOOL": True}}}, "not of the form")):
+        wire.table()[wire.identity(key(1))] = item = key(1) | {"in side": theirs}
+        (rejected,) = writer.write([counted({2: "a"})])
+        assert words in rejected.reason
+        assert held(wire) == [item]

@@ -176,6 +176,22 @@ def test_entries_in_a_list(make_work: MakeWork, mariadb: MariaDB, ministack: Min
     migrate_while_written(work, shop, expected, ("pk",))
 
 
+def test_members_that_several_rows_give(make_work: MakeWork, mariadb: MariaDB, dynalite: Dynalite) -> None:
+    table = 'source = "line"\nshape = "group"\n' + KEY % "order_id" + 'exclude = ["quantity", "price"]\n'
+    table += 'entry = { name = "${line_no}", value = "product", as = "string-set", into = "all", rows = "of" }'
+    work, shop = made(make_work, mariadb, dynalite, table)
+    migrate_while_written(work, shop, products_of_orders, ("pk",))
+
+
+def products_of_orders(shop: Shop) -> Expected:
+    items: Expected = {}
+    for order, number, product in shop.rows("SELECT order_id, line_no, product FROM line"):
+        item = items.setdefault((f"ORDER#{order}",), {"pk": f"ORDER#{order}", "all": set(), "of": {}})
+        item["all"].add(product)
+        item["of"][str(number)] = product
+    return items
+
+
 @pytest.mark.parametrize("kind", ["string-set", pytest.param("number-set", marks=pytest.mark.slow)])
 def test_members_of_a_set(make_work: MakeWork, mariadb: MariaDB, dynalite: Dynalite, kind: str) -> None:
     source, column, more = {

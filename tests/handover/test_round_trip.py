@@ -138,6 +138,31 @@ def group_set(kind: str) -> Callable[[str], TableRule]:
     )
 
 
+def group_gathered(**more: Any) -> Callable[[str], TableRule]:
+    """A set, or a list of plain values, beside the map of what each row gives."""
+    keys = KeyRule("customer", "${customer}"), KeyRule("number", "${number}", "N")
+    return lambda database: TableRule(
+        f"{database}.t", "shop", "group", *keys, entry_name="${product}", entry_rows="rows", entry_into="all", **more
+    )
+
+
+def counted(content: Content) -> dict[str, Any]:
+    given = {name: attribute(values["quantity"]) for name, values in content.items()}
+    members = sorted({each["N"] for each in given.values() if "N" in each})
+    return {"rows": {"M": given}} | ({"all": {"NS": members}} if members else {})
+
+
+def values_in_order(content: Content) -> dict[str, Any]:
+    rows = {
+        name: {"product": {"S": name}, "quantity": attribute(values["quantity"])} for name, values in content.items()
+    }
+    names = sorted(rows, key=lambda name: name.encode(), reverse=True)
+    return {
+        "rows": {"M": {name: {"M": row} for name, row in rows.items()}},
+        "all": {"L": [rows[name]["quantity"] for name in names]},
+    }
+
+
 def listed(content: Content) -> dict[str, Any]:
     """In the order of the products."""
     names = sorted(content, key=lambda name: name.encode())
@@ -189,6 +214,18 @@ KINDS = {
         item=lambda content: {"lines": {"M": {name: {"M": attributes(values)} for name, values in content.items()}}},
     ),
     "list": of_group(columns=COLUMNS, rule=group_list, values=whole_values, item=listed),
+    "counted": of_group(
+        columns="quantity INT",
+        rule=group_gathered(entry_as="number-set", entry_value="quantity"),
+        values=quantities,
+        item=counted,
+    ),
+    "values": of_group(
+        columns="quantity INT",
+        rule=group_gathered(entry_as="list", entry_value="quantity", entry_order=("product desc",)),
+        values=quantities,
+        item=values_in_order,
+    ),
     "string-set": of_group(
         rule=group_set("string-set"), values=nothing, item=lambda content: {"lines": {"SS": sorted(content)}}
     ),

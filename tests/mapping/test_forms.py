@@ -121,6 +121,7 @@ def test_a_document_has_its_columns_in_one_map_also_those_of_the_key() -> None:
 
 
 GROUP = TableRule("shop.t", "things", "group", KeyRule("pk", "${name}"), entry_into="in", entry_as="list")
+ROWS = {"entry_name": "${id}", "entry_rows": "rows"}
 
 
 @pytest.mark.parametrize(
@@ -138,6 +139,13 @@ GROUP = TableRule("shop.t", "things", "group", KeyRule("pk", "${name}"), entry_i
         ({"entry_as": "string-set", "entry_value": "id", "types": {"id": "S"}}, "types is not for 'id'"),
         ({"entry_as": "string-set", "entry_value": "id", "codes": {"id": {"1": "a"}}}, "codes is not for 'id'"),
         ({"entry_as": "string-set", "entry_value": "id"}, "nothing carries columns 'total', 'ok'"),
+        ({"entry_as": "string-set", "entry_value": "name", "exclude": ("ok",)}, "says which row gives what: rows ="),
+        ({"entry_as": "string-set", "entry_value": "id", "entry_name": "${id}"}, "without a map of its rows"),
+        ({"entry_as": "number-set", "entry_value": "name", **ROWS}, "(text) cannot be the member of a number-set"),
+        ({"entry_as": "string-set", "entry_value": "name", **ROWS, "entry_rows": "in"}, "would both be attribute 'in'"),
+        ({"entry_as": "string-set", "entry_value": "name", **ROWS}, "nothing carries columns 'total', 'ok'"),
+        ({"entry_as": "string-set", "entry_value": "ok", **ROWS, "types": {"ok": "BOOL"}}, "types is not for 'ok'"),
+        ({"entry_value": "total", **ROWS, "exclude": ("ok",)}, "a list needs an order"),
         ({"entry_as": "map", "entry_name": "${id}", "entry_into": ""}, "entry_into must name the map"),
         ({"entry_as": "map", "entry_name": "${id}", "entry_into": "pk"}, "would both be attribute 'pk'"),
         ({"entry_as": "attribute", "entry_name": "${id}"}, "entry_into is for entries in a map"),
