@@ -7,7 +7,7 @@ case. Tables with a higher load-order come first, those of one load-order by nam
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from whimbrel.dms.patterns import is_literal, literal, matches
@@ -33,10 +33,17 @@ class Selected(NamedTuple):
 
 
 def select(
-    rules: DmsRules, found: Iterable[SourceObject], faults: list[str], notes: list[str], *, begun: bool = False
+    rules: DmsRules,
+    found: Iterable[SourceObject],
+    faults: list[str],
+    notes: list[str],
+    *,
+    begun: bool = False,
+    joined: Callable[[str, str], str] = lambda schema, name: "",
 ) -> list[Selected]:
     """The tables to move in the order to load them. What cannot be meant goes to ``faults``.
 
+    ``joined`` says of a view what else does the same, "" if nothing does.
     ``begun``: only the tables that were selected once are ``found``, so a rule that means none of them is not wrong.
     """
     candidates = sorted(table for table in found if table.schema.lower() not in SYSTEM_SCHEMAS)
@@ -48,9 +55,8 @@ def select(
             continue
         including.sort(key=lambda rule: rule.order)
         if table.is_view:
-            faults.append(
-                f"{including[0]}: {table.schema}.{table.name} is a view, whose changes no log has: select tables only"
-            )
+            what = f"{table.schema}.{table.name} is a view, whose changes no log has: select tables only"
+            faults.append(f"{including[0]}: {what}{joined(table.schema, table.name)}")
             continue
         order = max(rule.load_order for rule in including)
         chosen.append((order, Selected(table, including[0], _filters(including, table, faults))))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from whimbrel.dms import expressions
+from whimbrel.dms import expressions, joins
 from whimbrel.dms.expressions import quoted_name, quoted_text
 from whimbrel.dms.names import means_column, might_mean_others, renamed, unknown, winner
 from whimbrel.dms.patterns import literal, matches
@@ -266,6 +266,10 @@ def _add(shaped: Shaped, rule: Transformation, faults: list[str], notes: list[st
     others = {shaped.names[each] for each in (*table.names, *shaped.before_image) if each not in shaped.dropped}
     if name in others or (name in shaped.computed and name not in table.names):
         faults.append(f"{place}: a column of this name is there already: remove or rename that one")
+        return
+    if lookup := joins.of_subquery(rule.expression, table.schema, name):
+        what = "an expression sees its own row only. A look-up does this, in the [[table]] of a project file"
+        faults.append(f"{place}: has a SELECT: {what}: {lookup}")
         return
     noted = len(faults)
     of = literal(rule.locator.column)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from whimbrel.dms import filters, templates
+from whimbrel.dms import filters, joins, templates
 from whimbrel.dms.effect import without_effect
 from whimbrel.dms.names import unknown
 from whimbrel.dms.read import faulty
@@ -28,17 +28,31 @@ class Translated(NamedTuple):
 
 
 def translate(
-    rules: DmsRules, found: Iterable[SourceObject], read_table: Callable[[str, str], Table], *, begun: bool = False
+    rules: DmsRules,
+    found: Iterable[SourceObject],
+    read_table: Callable[[str, str], Table],
+    *,
+    begun: bool = False,
+    read_view: Callable[[str, str], str] | None = None,
 ) -> Translated:
-    """``found`` are the source's tables and views; ``read_table(schema, name)`` reads one. ``begun``: they are only
-    those that were selected when the migration began, so that a rule may mean one that is not among them.
+    """``found`` are the source's tables and views; ``read_table(schema, name)`` reads one. ``read_view`` gives the
+    CREATE VIEW of one, "" where it may not be seen. ``begun``: they are only those that were selected when the
+    migration began, so that a rule may mean one that is not among them.
 
     Raises ProjectError with all that is wrong with the file for this schema, by rule-id.
     """
     faults = list(rules.faults)
     notes = list(rules.notes)
     there = list(found)
-    selected = select(rules, there, faults, [] if begun else notes, begun=begun)
+
+    def joined(schema: str, name: str) -> str:
+        definition = read_view(schema, name) if read_view else "?"
+        if not definition:
+            return ". With the right SHOW VIEW this would say whether look-ups do the same"
+        lines = joins.of_view(definition, schema, read_table)
+        return f". Look-ups do what it does, in a [[table]] of a project file: {lines}" if lines else ""
+
+    selected = select(rules, there, faults, [] if begun else notes, begun=begun, joined=joined)
     translations = [
         _TableTranslation(rules, one, table, faults, notes)
         for one in selected

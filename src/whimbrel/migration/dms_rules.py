@@ -16,7 +16,7 @@ from whimbrel.errors import ProjectError, WhimbrelError
 from whimbrel.migration import history
 from whimbrel.migration.state import StateFolder
 from whimbrel.mysql.connect import connect
-from whimbrel.mysql.schema import read_table, tables_and_views
+from whimbrel.mysql.schema import read_table, tables_and_views, view_definition
 from whimbrel.notes import note
 from whimbrel.project import Project, Source
 
@@ -53,7 +53,7 @@ def translated_rules(rules: DmsRules, source: Source) -> Translated:
         raise
     with closing(connecting) as connection:
         found = [SourceObject(*each) for each in tables_and_views(connection)]
-        return translate(rules, found, partial(read_table, connection))
+        return translate(rules, found, partial(read_table, connection), read_view=partial(view_definition, connection))
 
 
 def _refuse_existing(rules: DmsRules, into_existing: bool) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
-from whimbrel.errors import UnsupportedSource
+from whimbrel.errors import PrivilegeError, UnsupportedSource
 from whimbrel.mysql.connect import Mysql, connect, quoted, rows_as_dicts
 from whimbrel.mysql.facts import Fact, Facts, Question
 from whimbrel.mysql.members import read_members
@@ -119,6 +119,17 @@ def tables_and_views(connection: Mysql) -> list[tuple[str, str, bool]]:
         "WHERE TABLE_TYPE NOT IN ('SYSTEM VIEW', 'SEQUENCE', 'TEMPORARY')",
     )
     return [(row["in_schema"], row["name"], row["kind"] == "VIEW") for row in rows]
+
+
+def view_definition(connection: Mysql, schema: str, name: str) -> str:
+    """The statement that makes a view, as the server keeps it; "" if the account may not see it. MariaDB's
+    information_schema does not show it to one that may.
+    """
+    try:
+        [row] = rows_as_dicts(connection, f"SHOW CREATE VIEW {quoted(schema)}.{quoted(name)}")
+    except PrivilegeError:
+        return ""
+    return str(row["Create View"])
 
 
 def estimated_rows(connection: Mysql, tables: Sequence[Table]) -> dict[str, int]:
