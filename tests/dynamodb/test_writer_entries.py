@@ -170,3 +170,18 @@ def test_what_is_no_map_of_ours_is_left_alone(wire: MemoryWire, writer: Writer) 
         (rejected,) = writer.write([counted({2: "a"})])
         assert words in rejected.reason
         assert held(wire) == [item]
+
+
+def test_a_store_that_takes_no_map_for_itself(wire: MemoryWire, writer: Writer) -> None:
+    """It is asked once, and then written all the same: nobody else writes the item meanwhile."""
+    assert writer.write([counted({1: "a"})]) == []
+
+    def never(operation: str, body: Body) -> None:
+        if " = :was" in body.get("ConditionExpression", ""):
+            raise RequestRefused("the condition does not hold", code="ConditionalCheckFailedException")
+
+    wire.disturb = never
+    wire.calls.clear()
+    assert writer.write([counted({2: "b"})]) == []
+    assert held(wire) == [counted_item({"1": "a", "2": "b"})]
+    assert [operation for operation, _ in wire.calls] == ["GetItem", "UpdateItem"] * 2

@@ -67,9 +67,11 @@ def list_body(update: Update, elements: list[AttributeValue]) -> bytes:
     return _body(update, [f"{INSIDE}=:l"], [], {}, {":l": {"L": elements}}, "")
 
 
-def gathered_body(update: Update, inside: Inside, was: AttributeValue | None, entries: Item) -> bytes:
-    """Writes a map and what is gathered of it, or takes both away, if the map is still as it was read. Raises NotOurs
-    if an entry is not of the form that the mapping makes.
+def gathered_body(
+    update: Update, inside: Inside, was: AttributeValue | None, entries: Item, *, asks: bool = True
+) -> bytes:
+    """Writes a map and what is gathered of it, or takes both away; if it ``asks``, only where the map is still as it
+    was read. Raises NotOurs if an entry is not of the form that the mapping makes.
     """
     assert inside.gathered
     try:
@@ -81,8 +83,9 @@ def gathered_body(update: Update, inside: Inside, was: AttributeValue | None, en
     if made:
         sets, values = [*sets, "#g=:g"], values | {":g": made}
     removes = [*([] if entries else [INSIDE]), *([] if made else ["#g"])]
-    values |= {":was": was} if was else {}
+    values |= {":was": was} if was and asks else {}
     condition = f"{INSIDE} = :was" if was else f"attribute_not_exists({INSIDE})"
+    condition = condition if asks else ""
     return _body(update, sets, removes, {"#g": inside.gathered.name}, values, condition)
 
 

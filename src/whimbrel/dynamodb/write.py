@@ -42,7 +42,7 @@ from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.errors import RequestRefused
 from whimbrel.item import MAX_ITEM_BYTES, gathered, item_size, write_units
 from whimbrel.project import Target
-from whimbrel.records import Delete, Fault, Guarded, Inside, Item, ItemOperation, Put, Update
+from whimbrel.records import AttributeValue, Delete, Fault, Guarded, Inside, Item, ItemOperation, Put, Update
 
 MAX_BATCH_WRITE = 25  # items: DynamoDB's limit
 MAX_REQUEST = 16 * 1024 * 1024 - 64 * 1024  # bytes of a body: the documented 16 MB, less room for what we do not count
@@ -319,9 +319,10 @@ class Writer:
 
     async def _update_gathered(self, update: Update, inside: Inside) -> None:
         """Read, change and write back, while the entries are those that were read: then what is gathered is of the very
-        entries beside it, whoever else writes, and whichever answer was lost.
+        entries beside it, whoever else writes, and whichever answer was lost. A store that takes a map for another one
+        than itself (dynalite does) is written as it is for a list, without that question.
         """
-        read = partial(item_found, update.table, update.key)
+        read, refused = partial(item_found, update.table, update.key), list[AttributeValue | None]()
         while True:
             item = await self._calls.ask("GetItem", get_body(update.table, update.key), read, 1.0) or {}
             entries, was = entries_after(item, inside), item.get(inside.name)
@@ -331,9 +332,10 @@ class Writer:
             rest = {name: value for name, value in item.items() if name not in names}
             if not entries and await self._delete_bare(update, rest):
                 return
-            body = gathered_body(update, inside, was, entries)
+            body = gathered_body(update, inside, was, entries, asks=was not in refused)
             if await self._call_if(body, partial(acknowledged, update.table)) is not None:
                 return
+            refused = [was]
             await self._calls.wait(0.0)
 
     async def _remove_inside(self, update: Update, inside: Inside, item: Item) -> None:
