@@ -155,3 +155,11 @@ def test_a_fault_of_an_entry_is_named(changes: dict[str, Any], reason: str) -> N
     with pytest.raises(MappingError) as caught:
         compile_mapping(replace(GROUP, **changes), TABLE)
     assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize("tree", [{"M": "${name} x"}, {"L": "${total}"}, {"M": {"a": {"L": "x"}}}])
+def test_an_object_is_of_one_column_of_json(tree: dict[str, Any]) -> None:
+    with pytest.raises(MappingError, match="one JSON column alone"):
+        compile_mapping(
+            TableRule("shop.t", "things", "record", KeyRule("id", "${id}"), attributes={"doc": tree}), TABLE
+        )

@@ -38,10 +38,14 @@ def _attribute(fields: Fields) -> MappedAttribute | None:
     if "$${" in json.dumps(value):
         fields.note("has $${, which is how Terraform writes ${ in its own files: here the first $ is a dollar")
     fields.finish()
+    if kind == "document" and isinstance(value, str):
+        value = {type_name: value}
     return MappedAttribute(name, type_name, value) if name and not found else None
 
 
 def _tree_faults(value: Any, kind: str) -> list[str]:
+    if isinstance(value, str) and templates.is_alone(value):  # the column's JSON
+        return templates.tree_faults({kind: value})
     if not isinstance(value, dict) or list(value) != [kind]:
         return [f'must be {{"{kind}": …}} for this attribute-sub-type, not {shown(value)}']
     return templates.tree_faults(value)

@@ -58,14 +58,14 @@ def is_alone(text: str) -> str:
 def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, str, str]]:
     """(path, kind, template) of each leaf of a typed tree whose form was found right."""
     [(kind, content)] = tree.items()
-    if kind == "M":
+    if isinstance(content, str):
+        yield path, kind, content
+    elif kind == "M":
         for name, each in content.items():
             yield from leaves(each, f"{path}.{name}" if path else name)
     elif kind == "L":
         for number, each in enumerate(content):
             yield from leaves(each, f"{path}[{number}]")
-    else:
-        yield path, kind, content
 
 
 def tree_faults(tree: Any, path: str = "") -> list[str]:
@@ -82,6 +82,8 @@ def tree_faults(tree: Any, path: str = "") -> list[str]:
     if kind == "L" and isinstance(content, list):
         inner = [tree_faults(each, f"{path}[{number}]") for number, each in enumerate(content)]
         return [fault for found in inner for fault in found]
+    if kind in ("M", "L") and isinstance(content, str) and is_alone(content):
+        return [f"{at}{fault}" for fault in faults(content)]
     if kind not in LEAVES:
         if kind in ("M", "L"):
             return [f"{at}{kind} must have {'an object' if kind == 'M' else 'a list'}, not {shown(content)}"]

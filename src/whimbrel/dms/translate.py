@@ -270,11 +270,11 @@ class _TableTranslation:
 
     def _translated_tree(self, tree: dict[str, Any], place: str) -> dict[str, Any]:
         [(kind, content)] = tree.items()
+        if isinstance(content, str):
+            return {kind: self._template(content, place)}
         if kind == "M":
             return {"M": {name: self._translated_tree(each, place) for name, each in content.items()}}
-        if kind == "L":
-            return {"L": [self._translated_tree(each, place) for each in content]}
-        return {kind: self._template(content, place)}
+        return {"L": [self._translated_tree(each, place) for each in content]}
 
     @staticmethod
     def _leaves(attribute: MappedAttribute) -> Iterator[tuple[str, str, str]]:
@@ -294,6 +294,8 @@ class _TableTranslation:
                 self.faults.append(
                     f"{place}: N of ${{{name}}}, which is {self._words(column)}: write S, or change-data-type it"
                 )
+            elif kind in ("M", "L") and found not in ("json", "text", "computed"):
+                self.faults.append(f"{place}: {kind} of ${{{name}}}, which is {self._words(column)}: it is not JSON")
             elif kind == "BOOL" and found not in (*TEXT_KINDS, "int", "bit", "computed"):
                 self.faults.append(f"{place}: boolean of ${{{name}}}, which is {self._words(column)}: it is not 0 or 1")
         if kind == "N" and not templates.columns(text) and not text.strip().lstrip("+-").replace(".", "", 1).isdigit():
@@ -326,6 +328,7 @@ class _TableTranslation:
 
     def _source_of(self, attribute: MappedAttribute) -> str:
         """The one column that the attribute is, "" if it is anything else."""
-        alone = templates.is_alone(attribute.value) if isinstance(attribute.value, str) else ""
+        value = attribute.value if isinstance(attribute.value, str) else next(iter(attribute.value.values()))
+        alone = templates.is_alone(value) if isinstance(value, str) else ""
         meant = self._meant(alone) if alone else []
         return meant[0] if len(meant) == 1 else ""

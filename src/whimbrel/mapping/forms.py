@@ -71,6 +71,15 @@ def json_tree(text: Value, place: str, number: Callable[[str, str], str]) -> Att
     return _value(tree, place, number, 0)
 
 
+def json_document(text: Value, kind: str, place: str, number: Callable[[str, str], str]) -> AttributeValue:
+    """JSON text that is an object (``kind`` M) or an array (L), or null."""
+    found = json_tree(text, place, number)
+    if kind in found or "NULL" in found:
+        return found
+    what = "an object" if kind == "M" else "an array"
+    raise Refused(f"{place} is {shown(text)}, which is JSON, and not {what}")
+
+
 def _value(tree: Any, place: str, number: Callable[[str, str], str], depth: int) -> AttributeValue:
     if tree is None:
         return {"NULL": True}

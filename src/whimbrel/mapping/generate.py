@@ -77,6 +77,7 @@ def generate(design: Design) -> GeneratedCode:
         "identity": identity,
         "in_order": in_order,
         "json_tree": partial(forms.json_tree, number=values.exact_number),
+        "json_document": partial(forms.json_document, number=values.exact_number),
         "computed": partial(forms.computed, number=values.exact_number),
         "computed_text": forms.computed_text,
         "computed_binary": forms.computed_binary,

@@ -16,8 +16,8 @@ from whimbrel.mapping.formats import Reference
 from whimbrel.mapping.forms import EXPIRY_KINDS
 from whimbrel.mapping.named import EMPTY, template_of, unknown_column
 from whimbrel.mapping.templates import Template, parse
-from whimbrel.mapping.trees import Leaf, Tree, parse_tree
-from whimbrel.mapping.values import BINARY_KINDS, NUMBER_KINDS
+from whimbrel.mapping.trees import Leaf, Tree, leaves_of, parse_tree
+from whimbrel.mapping.values import BINARY_KINDS, NUMBER_KINDS, TYPES
 from whimbrel.project import IndexRule, KeyRule, TableRule
 from whimbrel.records import Table
 
@@ -141,7 +141,18 @@ def _added(rule: TableRule, table: Table, faults: list[str]) -> tuple[Added, ...
         return template_of(place, text, table, faults)
 
     trees = [(name, parse_tree(tree, in_table, f"attribute {name!r}")) for name, tree in rule.attributes.items()]
+    faults += [fault for name, tree in trees for leaf in leaves_of(tree) if (fault := _json_fault(name, leaf, table))]
     return tuple(Added(name, tree) for name, tree in [*trees, *_time_to_live(rule, table, faults)])
+
+
+def _json_fault(name: str, leaf: Leaf, table: Table) -> str:
+    """An object or an array is of one JSON column, or of text that is JSON."""
+    if leaf.type not in ("M", "L") or not leaf.template.parts:
+        return ""
+    alone = leaf.template.alone
+    if alone and "JSON" in TYPES[table.column(alone).kind]:
+        return ""
+    return f"attribute {name!r}: {leaf.type} takes a table or a list, or one JSON column alone as ${{doc}}"
 
 
 def _time_to_live(rule: TableRule, table: Table, faults: list[str]) -> list[tuple[str, Tree]]:

@@ -9,8 +9,8 @@ from whimbrel.mapping.templates import Template
 
 
 class Leaf(NamedTuple):
-    """``type`` is S, N or BOOL. With an ``offset`` it is the time of a column, in whole seconds since 1970, and so many
-    more.
+    """``type`` is S, N or BOOL, or M or L for the object or the array of a JSON column. With an ``offset`` it is the
+    time of a column, in whole seconds since 1970, and so many more.
     """
 
     type: str
@@ -33,15 +33,13 @@ def parse_tree(tree: Any, template: Callable[[str, str], Template], place: str) 
     if isinstance(tree, str):
         return Leaf("S", template(place, tree))
     [(kind, content)] = tree.items()
+    if isinstance(content, str):
+        return Leaf(kind, template(place, content))
     if kind == "M":
         return Branch(
             "M", tuple((name, parse_tree(each, template, f"{place}.{name}")) for name, each in content.items())
         )
-    if kind == "L":
-        return Branch(
-            "L", tuple((str(n), parse_tree(each, template, f"{place}[{n}]")) for n, each in enumerate(content))
-        )
-    return Leaf(kind, template(place, content))
+    return Branch("L", tuple((str(n), parse_tree(each, template, f"{place}[{n}]")) for n, each in enumerate(content)))
 
 
 def leaves_of(tree: Tree) -> Iterator[Leaf]:

@@ -16,7 +16,8 @@ NEW_COLUMNS = ("stop", "ignore", "include")
 ORPHANS = ("null", "omit", "dead")
 
 # An attribute's template as text, or as DynamoDB's typed tree with templates at its leaves:
-# {"S": "${a}"}, {"N": "${n}"}, {"BOOL": "${flag}"}, {"M": {"x": {"S": "${a}"}}}, {"L": [{"S": "${a}"}]}
+# {"S": "${a}"}, {"N": "${n}"}, {"BOOL": "${flag}"}, {"M": {"x": {"S": "${a}"}}}, {"L": [{"S": "${a}"}]}. What one JSON
+# column has, an object or an array, is a leaf too: {"M": "${doc}"}, {"L": "${doc}"}.
 Tree = str | dict[str, Any]
 
 
@@ -368,6 +369,8 @@ def typed_tree_fault(tree: Any) -> str:
     [(kind, content)] = tree.items()
     if kind in ("S", "N", "BOOL"):
         return "" if isinstance(content, str) else f"{kind} must have a template in quotes, not {content!r}"
+    if kind in ("M", "L") and isinstance(content, str):
+        return ""  # of a column's JSON
     if kind == "M" and isinstance(content, dict):
         return next((f"M.{name}: {fault}" for name, each in content.items() if (fault := typed_tree_fault(each))), "")
     if kind == "L" and isinstance(content, list):

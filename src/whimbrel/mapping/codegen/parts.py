@@ -158,6 +158,8 @@ def _leaf(design: Design, added: Added, leaf: Leaf) -> str:
     if leaf.offset is not None:
         return f'{{"N": expiry({variable_of(design, leaf.template.alone)}, {leaf.offset}, {place!r})}}'
     text = text_of(design, leaf.template)
+    if leaf.type in ("M", "L"):
+        return f"json_document({text}, {leaf.type!r}, {place!r})"
     if leaf.type == "N":
         return f'{{"N": exact_number({text}, {place!r})}}'
     if leaf.type == "BOOL":
@@ -192,7 +194,7 @@ def bound_of_carried(design: Design) -> int | None:
 
 
 def bound_of_frame(design: Design) -> int | None:
-    if any(not isinstance(each.tree, Leaf) for each in design.added):
+    if any(not isinstance(each.tree, Leaf) or each.tree.type in ("M", "L") for each in design.added):
         return None
     templates = [key.template for key in design.keys if key.type == "S"]
     templates += [template for each in design.added for template in templates_of(each.tree)]
