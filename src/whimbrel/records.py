@@ -236,6 +236,9 @@ class Inside(NamedTuple):
     ``set`` and ``remove`` speak of entries by name: in a set the name is the member (a number's plain text), in a list
     it is the ``lists.identity`` of the element's attributes of ``order``, by which the list is kept. An empty map, set
     or list is not kept. ``gathered`` is made of a map's entries anew, whenever some are set or removed.
+
+    With a ``path``, the entries are one level deeper: in the map ``path`` of an entry of this map; their names are
+    ``item.deep_name``. ``beside`` are such maps in the entries that are set and removed here: others', which stay.
     """
 
     name: str
@@ -244,6 +247,8 @@ class Inside(NamedTuple):
     remove: tuple[str, ...]
     order: tuple[tuple[str, bool], ...] = ()  # of a list: (attribute of an element, True if descending)
     gathered: Gathered | None = None
+    path: str = ""
+    beside: frozenset[str] = frozenset()
 
 
 class Update(NamedTuple):

@@ -280,14 +280,21 @@ def _applies(rule: TableRule) -> set[str]:
     if rule.condition:
         return {"PutItem", "DeleteItem"}
     if rule.shape == "group" or rule.item == "shared":  # a part of an item; the last one takes the item with it
-        return {"UpdateItem", "DeleteItem"} | ({"GetItem"} if rule.entry_as == "list" or rule.entry_rows else set())
+        return {"UpdateItem", "DeleteItem"} | (
+            {"GetItem"} if rule.entry_as == "list" or rule.entry_rows or _is_deep(rule) else set()
+        )
     return {"BatchWriteItem"}
+
+
+def _is_deep(rule: TableRule) -> bool:
+    """Whether its entries are in maps of another map, which is read before it is written: by whoever writes it."""
+    return "${" in rule.entry_into
 
 
 def _loads(rule: TableRule) -> set[str]:
     """To write whole items, at the load, of dead letters, and by ``refill``; and to remove them."""
     if rule.item == "shared":
-        return {"UpdateItem", "DeleteItem"}
+        return {"UpdateItem", "DeleteItem"} | ({"GetItem"} if _is_deep(rule) else set())
     if rule.condition:
         return {"PutItem", "DeleteItem"} if rule.condition.load else {"PutItem", "DeleteItem", "BatchWriteItem"}
     return {"BatchWriteItem"}
@@ -296,7 +303,7 @@ def _loads(rule: TableRule) -> set[str]:
 def _loads_whole(rule: TableRule) -> set[str]:
     """To write whole items at the load alone."""
     if rule.item == "shared":
-        return {"UpdateItem"}
+        return {"UpdateItem"} | ({"GetItem"} if _is_deep(rule) else set())
     return {"PutItem"} if rule.condition and rule.condition.load else {"BatchWriteItem"}
 
 

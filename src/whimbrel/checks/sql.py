@@ -100,6 +100,7 @@ def row_size(mapping: TableMapping) -> str:
         return _sum([*_frame_sizes(mapping), *(_named(each.attribute, _value_size(each)) for each in carried)])
     entry = design.entry_name
     name = [f"COALESCE(LENGTH({template_text(entry, design)}), 0)"] if entry.parts and in_sql(mapping, entry) else []
+    name += [str(text_size(design.path) + 8)] if design.path else []  # of a map for each row, at most
     if design.entry_is_map:
         fields = [_named(each.attribute, f"1 + {_value_size(each)}") for each in carried]
         again = [_value_size(each) for each in carried if design.gathered and each.attribute == design.gathered.value]

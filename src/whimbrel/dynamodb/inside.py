@@ -17,7 +17,7 @@ import orjson
 
 from whimbrel.dynamodb.answers import Answer, Undocumented, attributes_left
 from whimbrel.dynamodb.requests import MAX_UPDATE_ATTRIBUTES
-from whimbrel.item import gathered, identity_of, in_order
+from whimbrel.item import gathered, identity_of, in_order, with_entries
 from whimbrel.records import AttributeValue, Inside, Item, Update
 
 INSIDE = "#i"
@@ -73,20 +73,20 @@ def gathered_body(
     """Writes a map and what is gathered of it, or takes both away; if it ``asks``, only where the map is still as it
     was read. Raises NotOurs if an entry is not of the form that the mapping makes.
     """
-    assert inside.gathered
     try:
-        made = gathered(entries, inside.gathered)
+        made = gathered(entries, inside.gathered) if inside.gathered else None
     except (KeyError, InvalidOperation) as error:
         raise NotOurs(f"an entry of {inside.name!r} is not of the form of the others: {error}") from None
     sets = [f"{INSIDE}=:m"] if entries else []
     values: Item = {":m": {"M": entries}} if entries else {}
     if made:
         sets, values = [*sets, "#g=:g"], values | {":g": made}
-    removes = [*([] if entries else [INSIDE]), *([] if made else ["#g"])]
+    removes = [*([] if entries else [INSIDE]), *(["#g"] if inside.gathered and not made else [])]
+    names = {"#g": inside.gathered.name} if inside.gathered else {}
     values |= {":was": was} if was and asks else {}
     condition = f"{INSIDE} = :was" if was else f"attribute_not_exists({INSIDE})"
     condition = condition if asks else ""
-    return _body(update, sets, removes, {"#g": inside.gathered.name}, values, condition)
+    return _body(update, sets, removes, names, values, condition)
 
 
 def entries_after(item: Item, inside: Inside) -> Item:
@@ -94,8 +94,10 @@ def entries_after(item: Item, inside: Inside) -> Item:
     found = item.get(inside.name, {"M": {}})
     if "M" not in found:
         raise NotOurs(f"attribute {inside.name!r} is not a map")
-    kept = {name: value for name, value in found["M"].items() if name not in inside.remove}
-    return kept | inside.set
+    try:
+        return with_entries(found["M"], inside)
+    except KeyError:
+        raise NotOurs(f"an entry of {inside.name!r} is not a map") from None
 
 
 def map_left(update: Update, inside: Inside, answer: Answer) -> Item:

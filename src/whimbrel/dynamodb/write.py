@@ -278,8 +278,8 @@ class Writer:
         """Set, then remove, as above; what is left empty goes, and with it an item that has nothing else."""
         if rejected := _too_large(update):
             return [rejected]
-        if inside.gathered:
-            await self._update_gathered(update, inside)
+        if inside.gathered or inside.path or inside.beside:
+            await self._update_by_reading(update, inside)
         elif inside.kind == "L":
             await self._update_list(update, inside)
         elif inside.kind == "M":
@@ -317,16 +317,17 @@ class Writer:
         elif inside.name in item:
             await self._remove_inside(update, inside, item)
 
-    async def _update_gathered(self, update: Update, inside: Inside) -> None:
-        """Read, change and write back, while the entries are those that were read: then what is gathered is of the very
-        entries beside it, whoever else writes, and whichever answer was lost. A store that takes a map for another one
-        than itself (dynalite does) is written as it is for a list, without that question.
+    async def _update_by_reading(self, update: Update, inside: Inside) -> None:
+        """Read, change and write back, while the map is the one that was read: then what is gathered is of the very
+        entries beside it, and what others have in the map stays, whoever else writes, and whichever answer was lost. A
+        store that takes a map for another one than itself (dynalite does) is written as it is for a list, without that
+        question.
         """
         read, refused = partial(item_found, update.table, update.key), list[AttributeValue | None]()
         while True:
             item = await self._calls.ask("GetItem", get_body(update.table, update.key), read, 1.0) or {}
             entries, was = entries_after(item, inside), item.get(inside.name)
-            names = {inside.name, inside.gathered.name if inside.gathered else ""}
+            names = {inside.name, *([inside.gathered.name] if inside.gathered else [])}
             if not entries and names.isdisjoint(item):
                 return
             rest = {name: value for name, value in item.items() if name not in names}

@@ -53,10 +53,12 @@ class Sharing:
     """What an item that is made of several tables' rows demands of one of them.
 
     ``frame``: added attributes that all of them write alike; ``taken``: attributes that are the other tables'.
+    ``beside``: maps that other tables have in the entries of this one's map.
     """
 
     frame: frozenset[str] = frozenset()
     taken: frozenset[str] = frozenset()
+    beside: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,8 @@ class Design:
 
     In a group, ``carried`` is the row's map, or the one column of the entry; ``inside`` says what the entries are in:
     "" for attributes of the item, else the kind (M, SS, NS, L) of the attribute ``into``; ``gathered`` is one more that
-    is made of a map's entries. ``document`` is the map that
+    is made of a map's entries. With a ``path``, entries are in the map of that name in an entry of ``into``; their
+    ``entry_name`` is ``item.deep_name`` of the two names. ``document`` is the map that
     holds the carried columns, "" for attributes. ``group_columns`` are the source's columns that determine the key,
     ``key_columns`` those that its templates name. ``lookup_columns`` are those by which an item's rows are found in the
     source, and ``invertible`` says that the key tells them.
@@ -98,6 +101,11 @@ class Design:
     indicator: str = ""
     sparse: frozenset[str] = frozenset()
     gathered: Gathered | None = None
+    path: str = ""
+
+    @property
+    def beside(self) -> frozenset[str]:
+        return self.sharing.beside if self.sharing else frozenset()
 
     @property
     def columns(self) -> dict[str, Column]:

@@ -10,12 +10,22 @@ from itertools import islice
 from typing import NamedTuple
 
 from whimbrel.errors import MappingError, SchemaDrift
-from whimbrel.item import MAX_ITEM_BYTES, item_size, normal_item
+from whimbrel.item import MAX_ITEM_BYTES, item_size, normal_item, own_entries
 from whimbrel.mapping import guard, unique, values
 from whimbrel.mapping.attributes import Key, Sharing
 from whimbrel.mapping.columns import Columns
 from whimbrel.mapping.expressions import FILTER, UNKNOWN
-from whimbrel.mapping.fold import Compiled, fold_groups, fold_of_change, fold_parts, fold_records, made, part, row_fault
+from whimbrel.mapping.fold import (
+    Compiled,
+    fold_groups,
+    fold_of_change,
+    fold_parts,
+    fold_records,
+    made,
+    part,
+    row_fault,
+    within,
+)
 from whimbrel.mapping.forms import Refused, shown
 from whimbrel.mapping.generate import generate
 from whimbrel.mapping.provenance import ChangeMetadata, by_operation, mark_path, paths, unplaced
@@ -122,6 +132,9 @@ class TableMapping:
         if not self.shared:
             return guard.guarded(put, self.condition)
         update = part(self.design, put.key, put.item)
+        if update.inside:
+            removed = tuple(name for name in self._parts_within(found) if name not in update.inside.set)
+            return update._replace(inside=update.inside._replace(remove=removed))
         gone = (name for name in self._entries(found) if name not in update.set)
         return update._replace(remove=(*update.remove, *gone))
 
@@ -139,8 +152,18 @@ class TableMapping:
             return guard.guarded(put, self.condition) if found else None
         if not self.shared:
             return guard.guarded(Delete(self.target, key), self.condition)
+        if self.design.path or self.design.beside:
+            inside = within(self.design, {}, tuple(self._parts_within(found)))
+            return Update(self.target, key, {}, (), self.frame, inside)
         names = [name for name in (*self.design.own, *self._entries(found)) if name in found]
         return Update(self.target, key, {}, tuple(names), self.frame)
+
+    def _parts_within(self, found: Item) -> Item:
+        """The table's entries in a map that other tables have parts of; none where the map is no such thing."""
+        try:
+            return own_entries(found.get(self.design.into, {"M": {}})["M"], self.design.path, self.design.beside)
+        except KeyError:
+            return {}
 
     def _entries(self, found: Item) -> list[str]:
         """The names of the table's entries among the attributes of a shared item."""

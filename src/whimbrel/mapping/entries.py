@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from typing import NamedTuple
 
-from whimbrel.item import MAX_NAME_BYTES, Order, text_size
+from whimbrel.item import MAX_NAME_BYTES, Order, deep_name, text_size
 from whimbrel.mapping.attributes import Added, Carried, Key
 from whimbrel.mapping.carried import attribute_name, carried
 from whimbrel.mapping.columns import Columns
@@ -15,12 +17,27 @@ from whimbrel.mapping.values import BINARY_KINDS, TYPES
 from whimbrel.project import TableRule
 from whimbrel.records import Column, Gathered, Table
 
+_DEEP = re.compile(r"([^.$]+)\.(.*\$\{.*)\.([^.${}]+)", re.DOTALL)
 _SET_KINDS = {"string-set": "SS", "number-set": "NS"}
 INSIDE = {"map": "M", "list": "L", **_SET_KINDS}
 _MEMBERS = {  # of sets: the kinds whose equal texts (or numbers) are equal values
     "SS": set(TYPES) - BINARY_KINDS - {"computed"},
     "NS": {"int", "year", "bit", "decimal"},
 }
+
+
+class Deep(NamedTuple):
+    """Where entries are: in the attribute ``into``, or in the map ``path`` of its entry of the name ``outer``."""
+
+    into: str
+    outer: str = ""
+    path: str = ""
+
+
+def deep_of(rule: TableRule) -> Deep:
+    """``orders.${order_id}.lines`` is a map within a map; anything without a template is an attribute's name."""
+    found = _DEEP.fullmatch(rule.entry_into)
+    return Deep(*found.groups()) if found else Deep(rule.entry_into)
 
 
 def entry_template(rule: TableRule, table: Table, faults: list[str]) -> Template:
@@ -31,7 +48,11 @@ def entry_template(rule: TableRule, table: Table, faults: list[str]) -> Template
         member = _member(rule, table, faults)
         if not rule.entry_rows:
             return member
-    template = template_of("entry_name", rule.entry_name, table, faults)
+    deep = deep_of(rule)
+    if deep.path and not template_of("entry_into", deep.outer, table, faults).columns:
+        faults.append(f"entry_into {rule.entry_into!r} uses no column between its two names")
+    text = deep_name(deep.outer, rule.entry_name) if deep.path else rule.entry_name
+    template = template_of("entry_name", text, table, faults)
     if template.parts and not template.columns:
         faults.append(f"entry_name {rule.entry_name!r} uses no column: all rows of an item would have the same entry")
     return template
@@ -115,6 +136,8 @@ def group_faults(rule: TableRule, columns: Columns, added: tuple[Added, ...], ke
             )
     if rule.nulls == "omit":
         faults += _omit_faults(rule, seen, added)
+    if deep_of(rule).path and rule.entry_as != "map":
+        faults.append(f"entry_into {rule.entry_into!r}: only a map can be within a map")
     if rule.entry_as == "attribute" and rule.entry_into:
         faults.append("entry_into is for entries in a map, a set or a list")
     if rule.entry_as != "attribute" and not 1 <= text_size(rule.entry_into) <= MAX_NAME_BYTES:

@@ -96,7 +96,8 @@ def sharing(mapping: TableMapping, alone: Sequence[TableMapping]) -> Sharing:
     others = [other for other in alone if other.source != mapping.source and may_meet(mapping, other)]
     frame = frozenset(each.name for each in mapping.design.added if _belongs_to_all(each, mapping, others))
     taken = frozenset(name for other in others for name in other.design.own) - frame
-    return Sharing(frame, taken)
+    deeper = {other.design.path for other in others if other.design.into == mapping.design.into} - {""}
+    return Sharing(frame, taken, frozenset() if mapping.design.path else frozenset(deeper))
 
 
 def by_target(mappings: Sequence[TableMapping]) -> dict[str, list[TableMapping]]:
@@ -143,7 +144,11 @@ def _faults(family: list[TableMapping]) -> Iterator[str]:
 
 def _sharing_faults(one: TableMapping, other: TableMapping) -> Iterator[str]:
     common = {each.name for each in one.design.added if _belongs_to_all(each, one, [other])}
-    for name in sorted((set(one.design.own) & set(other.design.own)) - common):
+    names = set(one.design.own) & set(other.design.own) - common
+    if one.design.into in names and (one.design.path or other.design.path):
+        names -= {one.design.into}
+        yield from (f"target {one.target!r}: {fault}" for fault in _deep_faults(one, other))
+    for name in sorted(names):
         yield f"target {one.target!r}: {one.source} and {other.source} share items and both write attribute {name!r}"
     both = _among_attributes(one) and _among_attributes(other)
     names = one.design.entry_name, one.design.columns, other.design.entry_name, other.design.columns
@@ -151,6 +156,26 @@ def _sharing_faults(one: TableMapping, other: TableMapping) -> Iterator[str]:
         yield (
             f"target {one.target!r}: entries of {one.source} and of {other.source} are among the attributes of one "
             f"item and could have the same name: begin their names with texts of their own, or put them into maps"
+        )
+
+
+def _deep_faults(one: TableMapping, other: TableMapping) -> Iterator[str]:
+    """Two tables that have parts of one map: entries, and maps within these; or two maps within."""
+    into = one.design.into
+    if one.design.path and other.design.path:
+        if one.design.path == other.design.path:
+            yield f"{one.source} and {other.source} share items and both write the map {one.design.path!r} in {into!r}"
+        return
+    outer, inner = (other, one) if one.design.path else (one, other)
+    design = outer.design
+    if design.inside != "M" or not design.entry_is_map or design.gathered:
+        yield f"{inner.source} has maps in the entries of {into!r}, and those of {outer.source} are not maps of columns"
+    elif any(each.attribute == inner.design.path for each in design.carried):
+        yield f"{outer.source} has a column {inner.design.path!r} in its entries of {into!r}, {inner.source} a map"
+    elif not any(not design.omit_nulls or not each.column.nullable for each in design.carried):
+        yield (
+            f"an entry of {outer.source} in {into!r} needs a column of its own, which is never left out: it says that "
+            f"the row exists"
         )
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import NamedTuple, TypeVar
 
+from whimbrel.item import own_entries
 from whimbrel.mapping.attributes import Design
 from whimbrel.mapping.columns import Columns
 from whimbrel.mapping.forms import Refused
@@ -175,6 +176,9 @@ def part(design: Design, key: Item, item: Item | None) -> Update:
     if item is None:
         return Update(design.target, key, {}, design.own, design.frame)
     attributes = {name: value for name, value in item.items() if name not in key}
+    if design.path or design.beside:  # a part of a map, of which others have parts too
+        entries = own_entries(attributes.pop(design.into)["M"], design.path, ())
+        return Update(design.target, key, attributes, (), design.frame, within(design, entries))
     perhaps = design.own if design.omit_nulls or design.gathered else sorted(design.sparse)
     left_out = tuple(name for name in perhaps if name not in attributes)
     return Update(design.target, key, attributes, left_out, design.frame)
@@ -201,6 +205,12 @@ def fold_groups(compiled: Compiled, changes: Iterable[Change]) -> tuple[list[Ite
     return [entries.update(design, code.key_item(key)) for key, entries in items.items()], faults
 
 
+def within(design: Design, entries: Item, removed: tuple[str, ...] = ()) -> Inside:
+    """Entries that are set and removed, in whatever the entries are inside."""
+    kind, order, gathered = design.inside, design.order, design.gathered
+    return Inside(design.into, kind, entries, removed, order, gathered, design.path, design.beside)
+
+
 class _Entries:
     """What a batch does to one group item: for each entry, the last word."""
 
@@ -216,7 +226,7 @@ class _Entries:
         removed = tuple([name for name, value in self.values.items() if value is None])
         added = self.added if entries else {}
         if design.inside:
-            inside = Inside(design.into, design.inside, entries, removed, design.order, design.gathered)
+            inside = within(design, entries, removed)
             return Update(design.target, key, added, (), design.frame, inside)
         return _new(Update, (design.target, key, {**added, **entries}, removed, design.frame, None))
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from whimbrel.item import (
     base64,
+    deep_entries,
     gathered,
     identity,
     in_order,
@@ -67,6 +68,8 @@ def generate(design: Design) -> GeneratedCode:
         "refuse_separator": refusals.refuse_separator,
         "check_key": refusals.check_key,
         "check_name": refusals.check_name,
+        "check_deep_name": refusals.check_deep_name,
+        "deep_entries": deep_entries,
         "refuse_clash": refusals.refuse_clash,
         "TABLE": design.target,
         "FRAME": design.frame,

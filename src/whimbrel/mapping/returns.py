@@ -90,6 +90,9 @@ class _Findings:
         for name in mapping.placed_by_others:
             if name != FILTER:  # whose columns were named above
                 yield Obstacle(mapping.source, name, "looked up in another table, and it makes the row's place")
+        if mapping.design.path or mapping.design.beside:
+            reason = f"maps within the entries of {mapping.design.into!r} are not read back"
+            yield Obstacle(mapping.source, "", reason)
         if self.extra:
             yield from self._extra_obstacles()
 

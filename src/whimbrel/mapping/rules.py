@@ -11,7 +11,15 @@ from whimbrel.mapping import provenance
 from whimbrel.mapping.attributes import Added, Carried, Design, Key, Sharing
 from whimbrel.mapping.carried import carried_columns
 from whimbrel.mapping.columns import Columns
-from whimbrel.mapping.entries import INSIDE, entry_template, gathered_of, group_faults, list_order, place_faults
+from whimbrel.mapping.entries import (
+    INSIDE,
+    deep_of,
+    entry_template,
+    gathered_of,
+    group_faults,
+    list_order,
+    place_faults,
+)
 from whimbrel.mapping.formats import Reference
 from whimbrel.mapping.forms import EXPIRY_KINDS
 from whimbrel.mapping.named import EMPTY, template_of, unknown_column
@@ -38,12 +46,11 @@ def resolve(rule: TableRule, source: Table, sharing: Sharing | None = None) -> t
     key_columns = tuple(dict.fromkeys(name for key in keys for name in key.template.columns))
     group_columns = _in_key_order(key_columns, columns, source)
     told = _told(table, [*(key.template for key in keys), entry_name])
-    ordered_by = {one.column.name for one in ordering}
+    ordered_by, deep = {one.column.name for one in ordering}, deep_of(rule)
     carried = carried_columns(rule, table, keys, told - ordered_by, faults)
     faults += _rule_faults(rule, table, source) + _name_faults(rule, keys, added, carried)
     if rule.shape == "group":
-        faults += group_faults(rule, columns, added, keys)
-        faults += place_faults(rule, source, columns, told | ordered_by)
+        faults += [*group_faults(rule, columns, added, keys), *place_faults(rule, source, columns, told | ordered_by)]
     faults += provenance.faults(rule, columns, keys, added, carried)
     faults += [] if group_columns or faults else [_NO_COLUMN]
     lookup_columns, invertible = _lookup(rule, columns, source, keys, group_columns)
@@ -63,7 +70,8 @@ def resolve(rule: TableRule, source: Table, sharing: Sharing | None = None) -> t
         lookup_columns=lookup_columns,
         invertible=invertible,
         inside="M" if rule.entry_rows else INSIDE.get(rule.entry_as, ""),
-        into=rule.entry_rows or rule.entry_into,
+        into=rule.entry_rows or deep.into,
+        path=deep.path,
         order=() if rule.entry_rows else order,
         gathered=gathered_of(rule, order),
         ordering=ordering,
@@ -73,8 +81,7 @@ def resolve(rule: TableRule, source: Table, sharing: Sharing | None = None) -> t
         indicator=provenance.indicator_of(rule, columns),
         sparse=_sparse(rule, table, added, carried),
     )
-    faults += _shared_faults(rule, design)
-    if faults:
+    if faults := faults + _shared_faults(rule, design):
         raise all_faults(faults, rule)
     return design, columns
 
@@ -275,7 +282,7 @@ def _name_faults(
     if rule.shape == "document":
         frame += [(f"the document {rule.document!r}", rule.document)]
     if rule.shape == "group" and rule.entry_as != "attribute":
-        frame += [(f"entry_into {rule.entry_into!r}", rule.entry_into)]
+        frame += [(f"entry_into {rule.entry_into!r}", deep_of(rule).into)]
         frame += [(f"entry_rows {rule.entry_rows!r}", rule.entry_rows)] if rule.entry_rows else []
     columns = [(f"column {one.column.name!r}", one.attribute) for one in carried]
     if rule.shape == "record":

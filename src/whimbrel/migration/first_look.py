@@ -21,7 +21,7 @@ import orjson
 
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.errors import IncompleteRead, StateError
-from whimbrel.item import key_id
+from whimbrel.item import key_id, together
 from whimbrel.mapping.design import TableMapping
 from whimbrel.mapping.owned import owned_by
 from whimbrel.migration.differences import LISTED, TableReport
@@ -235,7 +235,7 @@ class FirstLook:
             if (key, table) in seen:
                 twice.add(key)
             seen.add((key, table))
-            items.setdefault(key, {}).update(orjson.loads(part))
+            together(items.setdefault(key, {}), orjson.loads(part))
         self._report.items += len(items)
         return {key: UNEQUAL if key in twice else self._look.digests.digest(item) for key, item in items.items()}
 

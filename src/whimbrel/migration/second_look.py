@@ -18,7 +18,7 @@ from whimbrel.dynamodb.pace import RateLimiter
 from whimbrel.dynamodb.read import get_items, meets
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.errors import MappingError, StateError
-from whimbrel.item import key_id, normal_item
+from whimbrel.item import key_id, normal_item, together
 from whimbrel.mapping.design import TableMapping
 from whimbrel.migration.differences import Difference, TableReport
 from whimbrel.migration.digests import ItemDigests, as_written
@@ -238,7 +238,7 @@ class SecondLook:
             puts, faults = mapping.put_items(self._rows_of(mapping, keys))
             unmappable |= {key_id(fault.item_key) for fault in faults if fault.item_key is not None}
             for put in puts:
-                items.setdefault(key_id(put.key), {}).update(put.item)
+                together(items.setdefault(key_id(put.key), {}), put.item)
         return items, unmappable
 
     def _rows_of(self, mapping: TableMapping, keys: list[Item]) -> list[Row]:

@@ -68,6 +68,8 @@ def _name_lines(design: Design) -> list[str]:
     if design.inside == "SS":
         return lines
     bound = template.bound(design.columns)
+    if design.path:
+        return [*lines, "check_deep_name(name)"]
     if bound is None or bound > MAX_NAME_BYTES:
         lines += [f"if not 0 < len(name) <= {MAX_NAME_BYTES // 4}: check_name(name)"]
     elif can_be_empty(design, template):
@@ -174,7 +176,7 @@ def _group_result(design: Design, clashing: bool) -> list[str]:
 
 def _inside_result(design: Design, clashing: bool) -> list[str]:
     content = {
-        "M": "each",
+        "M": f"deep_entries(each, {design.path!r})" if design.path else "each",
         "SS": "list(each)",
         "NS": "list(each)",
         "L": "in_order(each.values(), ORDER)",
@@ -215,7 +217,7 @@ def _safe_entries(design: Design, frame_length: int) -> int:
     """How many entries (and attributes of the frame) an item may have without being measured; 0 if that is unknown."""
     frame, value = bound_of_frame(design), bound_of_carried(design)
     name = design.entry_name.bound(design.columns)
-    if frame is None or value is None or name is None:
+    if design.path or frame is None or value is None or name is None:
         return 0
     again = value if design.gathered else 0
     return max(0, (MAX_ITEM_BYTES - frame) // (name + value + 1 + again)) + frame_length

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NoReturn
 
 from whimbrel.item import (
+    DEEP,
     MAX_NAME_BYTES,
     text_size,
 )
@@ -53,6 +54,13 @@ def check_name(name: str) -> None:
     size = text_size(name)
     if size > MAX_NAME_BYTES:
         raise Refused(f"the entry's name has {size} bytes, more than the {MAX_NAME_BYTES} of a DynamoDB attribute name")
+
+
+def check_deep_name(name: str) -> None:
+    for each in name.split(DEEP, 1):
+        check_name(each)
+        if DEEP in each:
+            raise Refused(f"the entry's name {shown(each)} has U+001F, which stands between the names of two levels")
 
 
 def refuse_clash(name: str, frame: frozenset[str]) -> NoReturn:

@@ -1,0 +1,12 @@
+UPDATE orders SET customer_id = 8 WHERE id = 1;
+UPDATE line SET quantity = 3 WHERE order_id = 1 AND line_no = 2;
+START TRANSACTION;
+INSERT INTO line VALUES (4, 1, 'p5', 1), (4, 2, 'p6', 9);
+INSERT INTO orders VALUES (4, 9, '2026-01-04');
+COMMIT;
+UPDATE orders SET customer_id = 9 WHERE id = 2;
+UPDATE orders SET customer_id = 7 WHERE id = 2;
+START TRANSACTION;
+DELETE FROM line WHERE order_id = 3;
+DELETE FROM orders WHERE id = 3;
+COMMIT;
