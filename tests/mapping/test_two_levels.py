@@ -74,7 +74,7 @@ def expected(rows: Rows) -> dict[str, Item]:
         who = row[1] if table == "orders" else row[2]
         if who is None or (table != "orders" and row[0] in ("", "a\x1fb")):
             continue
-        orders = items.setdefault(f"C#{who}", {})
+        orders = items.setdefault("C#" + str(who), {})
         if table == "orders":
             orders.setdefault(str(row[0]), {})["note"] = text(row[2])
             continue

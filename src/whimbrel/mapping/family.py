@@ -144,11 +144,11 @@ def _faults(family: list[TableMapping]) -> Iterator[str]:
 
 def _sharing_faults(one: TableMapping, other: TableMapping) -> Iterator[str]:
     common = {each.name for each in one.design.added if _belongs_to_all(each, one, [other])}
-    names = set(one.design.own) & set(other.design.own) - common
-    if one.design.into in names and (one.design.path or other.design.path):
-        names -= {one.design.into}
+    written = set(one.design.own) & set(other.design.own) - common
+    if one.design.into in written and (one.design.path or other.design.path):
+        written -= {one.design.into}
         yield from (f"target {one.target!r}: {fault}" for fault in _deep_faults(one, other))
-    for name in sorted(names):
+    for name in sorted(written):
         yield f"target {one.target!r}: {one.source} and {other.source} share items and both write attribute {name!r}"
     both = _among_attributes(one) and _among_attributes(other)
     names = one.design.entry_name, one.design.columns, other.design.entry_name, other.design.columns
