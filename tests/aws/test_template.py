@@ -117,7 +117,7 @@ def test_an_application_is_limited_and_stops_by_itself(tmp_path: Path) -> None:
     assert application["MaximumCapacity"] == {"Cpu": "24 vCPU", "Memory": "96 GB", "Disk": "120 GB"}
     assert application["AutoStopConfiguration"] == {"Enabled": True, "IdleTimeoutMinutes": {"Ref": "SparkIdleMinutes"}}
     assert "InitialCapacity" not in application
-    policies = {"MigratePolicyArn", "CutoverPolicyArn", "SparkPolicyArn"}
+    policies = {f"{name}PolicyArn" for name in ("Migrate", "Verify", "Cutover", "Spark")}
     assert set(template["Outputs"]) == {*policies, "SparkApplicationId", "SparkRoleArn"}
 
 
