@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -24,6 +26,7 @@ ROOM = 8192  # bytes: the largest keys, that a bucket is not weighed with
 READ_AT_MOST = 8 * MAX_ITEM_BYTES  # an item that is larger by the server's count is not read, to know it exactly
 MAX_COLLECTION_BYTES = 10 * 2**30  # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/LSI.html
 HOT_SHARE, HOT_ROWS = 0.1, 1000
+BUCKETS_OF_A_KEY = 16  # that are advised
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +127,36 @@ def _by_text(queries: TimedQueries, mapping: TableMapping, scope: Scope, rows: i
 def partition_findings(mapping: TableMapping, heaviest: list[Partition]) -> Iterator[Finding]:
     for each in heaviest:
         if each.share >= HOT_SHARE and each.rows >= HOT_ROWS:
-            yield finding(
-                "hot-partition",
-                mapping.source,
-                f"{each.key} has {each.rows:,} rows, {each.share:.0%} of all that were read",
-            )
+            reason = f"{each.key} has {each.rows:,} rows, {each.share:.0%} of all that were read"
+            yield finding("hot-partition", mapping.source, reason, spread_advice(mapping))
+
+
+def spread_advice(mapping: TableMapping) -> str:
+    """The line of the project file that spreads a partition key; "" where there is none."""
+    key, spread = mapping.design.keys[0], spread_line(mapping)
+    if not spread:
+        return ""
+    reads = f"one Query for each of the {BUCKETS_OF_A_KEY} numbers reads it"
+    return f"Spread {key.name}, as a partition takes 1,000 writes/s: {spread}; {reads}"
+
+
+def spread_line(mapping: TableMapping) -> str:
+    """A record's partition key with a remainder or a bucket of a column of its primary key that is not in it yet."""
+    key = mapping.rule.partition_key
+    names = [name for name in mapping.table.primary_key if name not in mapping.design.keys[0].template.columns]
+    columns = [mapping.table.column(name) for name in names]
+    if mapping.shape != "record" or mapping.shared or not columns or re.search("[{}]", names[0]):
+        return ""
+    if any(index.local for index in mapping.rule.indexes) or mapping.design.columns[names[0]].kind == "computed":
+        return ""
+    number, kind = BUCKETS_OF_A_KEY, columns[0].kind
+    if kind in ("float", "double", "json", "geometry"):
+        return ""
+    part = f"${{{names[0]}%{number}}}" if kind in ("int", "year", "bit") else f"${{{names[0]}:bucket{number}}}"
+    name = key.name
+    while name in mapping.table.names:  # the column stays an attribute of its own
+        name += "_spread"
+    return f"partition_key = {{ name = {json.dumps(name)}, value = {json.dumps(f'{key.value}#{part}')} }}"
 
 
 def collection_findings(mapping: TableMapping, heaviest: list[Partition], table_bytes: float) -> Iterator[Finding]:
