@@ -17,7 +17,6 @@ import fcntl
 import re
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -35,9 +34,9 @@ from whimbrel.lake import datasets
 from whimbrel.lake.cache import Cache
 from whimbrel.lake.manifest import FILE_NAME, DataFile, Manifest, to_json
 from whimbrel.lake.refused import FILE as REFUSED
+from whimbrel.threads import at_once
 
 LOST_AFTER = timedelta(days=7)  # what no manifest lists then is of a process that has ended
-_AT_ONCE = 8  # transfers
 _LOCK_SECONDS = 60.0
 _LOOKS = 5  # at data sets that are published and removed meanwhile
 
@@ -79,8 +78,7 @@ class SharedLake:
         missing = [each for each in manifest.files if not _is_there(home / each.path, each.bytes)]
         if missing:
             self.cache.make_room(sum(each.bytes for each in missing))
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            list(pool.map(lambda each: self._fetch(manifest, each), missing))
+        at_once(lambda each: self._fetch(manifest, each), missing, "fetch")
         refused = f"{manifest.id}/{REFUSED}"
         if not (home / refused).exists():
             with self.mirroring():
@@ -96,8 +94,7 @@ class SharedLake:
         own = [each.path for each in manifest.files if each.path.startswith(f"{manifest.id}/")]
         names = [*own, f"{manifest.id}/{REFUSED}"]
         try:
-            with ThreadPoolExecutor(_AT_ONCE) as pool:
-                list(pool.map(lambda each: self.bucket.put_file(f"{below}/{each}", home / each), names))
+            at_once(lambda each: self.bucket.put_file(f"{below}/{each}", home / each), names, "put")
             self._check_there(manifest)
             self.bucket.put_new(f"{below}/{manifest.id}/{FILE_NAME}", to_json(manifest))
             if current:
