@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +12,7 @@ from tests.mapping.tables import SEPARATORS, TEXT_KINDS, VALUES
 from whimbrel.mapping.disjoint import apart
 from whimbrel.mapping.templates import parse
 from whimbrel.mapping.values import values_of_text
-from whimbrel.records import Column
+from whimbrel.records import Column, Value
 
 COLUMNS = {
     "id": Column("id", "int"),
@@ -88,8 +90,17 @@ def test_two_templates_that_give_one_text_are_never_apart(
         f"{literal.replace('$$', '$')}{text_of(kind, data.draw(st.sampled_from(VALUES[kind])))}"
         for literal, kind in left
     ) + end.replace("$$", "$")
-    if any(True for _ in parse(other).splits(text, columns)):
+    if any(is_written(right, found, text) for found in parse(other).splits(text, columns)):
         assert not apart(template, columns, parse(other), columns)
+
+
+def is_written(parts: list[tuple[str, str]], found: dict[str, Value], text: str) -> bool:
+    """Whether columns may have the values that were found: a DATETIME(6) has six digits, and a document is JSON."""
+    try:
+        json.loads(str(found.get("json", "null")))
+    except ValueError:
+        return False
+    return text == "".join(f"{literal.replace('$$', '$')}{text_of(kind, found[kind])}" for literal, kind in parts)
 
 
 def text_of(kind: str, value: object) -> str:
