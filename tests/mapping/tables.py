@@ -158,6 +158,10 @@ def _group_rule(draw: st.DrawFn, table: Table, used: list[str], shape: str) -> T
         rule = replace(rule, nulls="omit")
     if shape in ("counted", "values"):
         return draw(_gathered_rule(table, rule, shape, spare))
+    split = LOSSY.get(table.column(entry[0]).kind, [])
+    if split and shape != "list" and rule.sort_key and rule.sort_key.type == "S" and draw(st.booleans()):
+        part = f"/${{{entry[0]}{draw(st.sampled_from(split))}}}"  # the group is several items
+        rule = replace(rule, sort_key=replace(rule.sort_key, value=rule.sort_key.value + part))
     if shape == "map":
         return replace(rule, entry_as="map", entry_into="inside")
     if shape == "list":

@@ -133,7 +133,7 @@ def test_every_row_is_found_again_from_its_key(data: st.DataObject) -> None:
     for state in history.states:
         for row in state.values():
             key = mapping.item_key(row) if mapping.invertible else None
-            own = tuple(row[case.table.index(name)] for name in mapping.group_columns)
+            own = tuple(row[case.table.index(name)] for name in mapping.lookup_columns)
             assert key is None or own in mapping.source_keys(key)
 
 

@@ -14,7 +14,7 @@ from whimbrel.checks.ask import TimedQueries
 from whimbrel.checks.findings import Finding, finding
 from whimbrel.checks.sample import GROUPS_WITHOUT_INDEX, ItemSizes, group_condition, is_indexed
 from whimbrel.checks.scope import whole_table
-from whimbrel.checks.sql import frame_size, row_size
+from whimbrel.checks.sql import frame_size, row_size, template_text
 from whimbrel.item import MAX_ITEM_BYTES, write_units
 from whimbrel.mapping.design import TableMapping
 from whimbrel.records import Change, Row, Value
@@ -36,7 +36,7 @@ class ItemWrites:
     def __init__(self, mapping: TableMapping) -> None:
         self.count = 0
         self.sample: list[Place] = []
-        self._places = [mapping.table.index(name) for name in mapping.group_columns]
+        self._places = [mapping.table.index(name) for name in mapping.lookup_columns]
         self._written: set[Place] = set()  # by the present transaction
         self._chance = random.Random(0)
 
@@ -116,12 +116,16 @@ def changed_items(queries: TimedQueries, mapping: TableMapping, writes: ItemWrit
 
 
 def _weighed(queries: TimedQueries, mapping: TableMapping, place: Place) -> tuple[int, int]:
-    """How many rows the item has now, and about how many bytes, by the server's count."""
+    """How many rows the item has now, and about how many bytes, by the server's count; of a split group on average."""
     weight = f"COALESCE(SUM({row_size(mapping)}), 0) + {frame_size(mapping)}"
     table = whole_table(mapping.table).sql
     statement = f"SELECT COUNT(*), {weight} FROM {table} AND {group_condition(mapping, place)}"
-    rows, size = queries.row(statement, mapping.source)
-    return int(rows), int(size)
+    if not mapping.split:
+        rows, size = queries.row(statement, mapping.source)
+        return int(rows), int(size)
+    texts = ", ".join(template_text(key.template, mapping.design) for key in mapping.design.keys)
+    parts = queries.rows(f"{statement} GROUP BY {texts}", mapping.source) or [(0, 0)]
+    return sum(int(rows) for rows, _ in parts) // len(parts), sum(int(size) for _, size in parts) // len(parts)
 
 
 def following(tables: list[FollowedTable], million: float | None) -> Following | None:

@@ -41,10 +41,26 @@ class Partition:
 def group_findings(queries: TimedQueries, mapping: TableMapping, scope: Scope) -> Iterator[Finding]:
     """The items of several rows that are too large, or will be."""
     size, frame = row_size(mapping), frame_size(mapping)
+    if mapping.split:
+        yield from _of_split_groups(queries, mapping, scope, f"SUM({size}) + {frame}")
+        return
     heavy = _heaviest(queries, mapping, scope, mapping.group_columns, f"SUM({size})", f" + {frame}", LARGE_ITEM)
     for key, rows, bytes_about in heavy:
         if bytes_about > LARGE_ITEM:
             yield from _large_item(queries, mapping, key, rows, bytes_about)
+
+
+def _of_split_groups(queries: TimedQueries, mapping: TableMapping, scope: Scope, weight: str) -> Iterator[Finding]:
+    """By the server's count of each part."""
+    texts = [template_text(key.template, mapping.design) for key in mapping.design.keys]
+    shown = f"CONCAT_WS(', ', {', '.join(texts)})"
+    statement = (
+        f"SELECT {shown} AS k, COUNT(*) AS n, {weight} AS w FROM {scope.sql} GROUP BY {', '.join(texts)} "
+        f"HAVING w > {LARGE_ITEM} ORDER BY w DESC LIMIT {HEAVIEST}"
+    )
+    for key, rows, about in queries.rows(statement, mapping.source):
+        code = "item-too-large" if int(about) > MAX_ITEM_BYTES else "item-large"
+        yield finding(code, mapping.source, f"the part {key} has about {int(about):,} bytes in {int(rows):,} rows")
 
 
 def _heaviest(

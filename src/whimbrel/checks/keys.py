@@ -71,7 +71,8 @@ def _shared_keys(mapping: TableMapping, scope: Scope) -> Iterator[_Question]:
     item, shown = _item(mapping), [_shown(template_text(key.template, design), key.type) for key in design.keys]
     if design.shape == "group":
         # Rows of different groups under one key: whole items would overwrite each other in the load.
-        groups = ", ".join(_digest(as_bytes(quoted(name))) for name in mapping.group_columns)
+        groups = ", ".join(_digest(as_bytes(quoted(name))) for name in mapping.lookup_columns)
+        groups += f", {item}" if mapping.split else ""
         met = _meeting(scope, item, f"COUNT(DISTINCT {groups})", shown, "groups")
         yield _Question(
             f"COUNT(DISTINCT {groups})", _distinct(item), "key-shared", "{:,} groups share the item of another", met

@@ -50,15 +50,25 @@ def mapped_sample(queries: TimedQueries, mapping: TableMapping, wanted: int) -> 
     rows = some_rows(queries, mapping.table, wanted)
     if mapping.shape != "group":
         return [_mapped(mapping, [row]) for row in rows]
-    places = [mapping.table.index(name) for name in mapping.group_columns]
+    places = [mapping.table.index(name) for name in mapping.lookup_columns]
     keys = list(dict.fromkeys(tuple(row[place] for place in places) for row in rows))
     complete = rows_where_equal(
-        queries.connection, mapping.table, mapping.group_columns, _bearable(queries, mapping, keys)
+        queries.connection, mapping.table, mapping.lookup_columns, _bearable(queries, mapping, keys)
     )
     groups: dict[tuple[Value, ...], list[Row]] = defaultdict(list)
     for row in complete:
         groups[tuple(row[place] for place in places)].append(row)
+    if mapping.split:
+        return [_mapped(mapping, part) for key in keys if key in groups for part in _parts(mapping, groups[key])]
     return [_mapped(mapping, groups[key]) for key in keys if key in groups]
+
+
+def _parts(mapping: TableMapping, rows: list[Row]) -> list[list[Row]]:
+    """The rows of each of the items that a split group is."""
+    found: dict[bytes, list[Row]] = defaultdict(list)
+    for row in rows:
+        found[mapping.group_key(row)].append(row)
+    return list(found.values())
 
 
 def item_sizes(sample: list[Mapped]) -> ItemSizes | None:
@@ -130,11 +140,11 @@ def _bearable(queries: TimedQueries, mapping: TableMapping, keys: list[tuple[Val
 
 
 def group_condition(mapping: TableMapping, key: tuple[Value, ...]) -> str:
-    """In SQL: the rows whose group columns equal ``key``, as the columns' collations see it."""
-    columns = [mapping.table.column(name) for name in mapping.group_columns]
+    """In SQL: the rows whose ``lookup_columns`` equal ``key``, as the columns' collations see it."""
+    columns = [mapping.table.column(name) for name in mapping.lookup_columns]
     return " AND ".join(f"{quoted(one.name)} <=> {literal(one, part)}" for one, part in zip(columns, key, strict=True))
 
 
 def is_indexed(queries: TimedQueries, mapping: TableMapping) -> bool:
     connection, table, facts = queries.connection, mapping.table, queries.facts
-    return any(leading_index(connection, table, (name,), facts) for name in mapping.group_columns)
+    return any(leading_index(connection, table, (name,), facts) for name in mapping.lookup_columns)

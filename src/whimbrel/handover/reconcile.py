@@ -289,11 +289,14 @@ class _Site:
         mapping, guard, found_by = one.mapping, one.mapping.group_columns, one.mapping.lookup_columns
         if not mapping.invertible:
             return
-        places = {place: key for key in keys if number in inverse.owners(key) for place in _places(mapping, key)}
+        mine = {key_id(key): key for key in keys if number in inverse.owners(key)}
+        places = dict.fromkeys(
+            place for key in mine.values() for place in _places(mapping, key)
+        )  # of several items each
         for row in rows_where_equal(connection, mapping.table, found_by, list(places)):
             found = mapping.item_key(mapping.unjoined(row))  # also of one that is left out as an orphan
-            key = places.get(tuple(row[mapping.table.index(name)] for name in found_by))
-            if key is None or found is None or key_id(found) != key_id(key) or _key(mapping, row) in puts:
+            key = mine.get(key_id(found)) if found is not None else None
+            if key is None or _key(mapping, row) in puts:
                 continue
             guarded = tuple((name, row[mapping.table.index(name)]) for name in guard)
             look.extra.append((key, RowChange(mapping.table, _key(mapping, row), guarded, one.columns, None)))

@@ -66,6 +66,7 @@ class TableMapping:
     ``aligned``: an item's rows are together in primary-key order, as they are
     one row, or the group columns are, as a set, a prefix of the key. ``frame``: the attributes that are not entries.
     ``change_metadata`` has the attributes with change metadata. ``condition`` is what changes are written under.
+    ``split``: a group's rows are in several items, which of them a lossy format says; ``lookup_columns`` find them all.
     ``invertible``: ``source_keys`` can be asked; not if an expression makes the key. ``shared``: what ``put_items``
     gives is only a part of the item, to be written with ``load_operations``; the other parts are other tables' rows.
     """
@@ -86,6 +87,7 @@ class TableMapping:
         self.group_columns = self.design.group_columns
         self.aligned = self.design.aligned
         self.lookup_columns = self.design.lookup_columns
+        self.split = self.shape == "group" and self.lookup_columns != self.group_columns
         self.invertible = self.design.invertible
         self.frame = self.design.frame
         self._code = generate(self.design)

@@ -118,21 +118,24 @@ def group_faults(rule: TableRule, columns: Columns, added: tuple[Added, ...], ke
     seen = {column.name: column for column in columns.table.columns}
     key_columns = tuple(dict.fromkeys(name for key in keys for name in key.template.columns))
     told = {name for key in keys for name in key.template.told(seen)}
-    if hidden := [name for name in key_columns if name not in told]:
+    named = (
+        frozenset() if rule.entry_rows else entry_template(rule, columns.table, []).told(seen)
+    )  # not tried with rows
+    if hidden := [name for name in key_columns if name not in told and name not in named]:
         faults.append(
             f"the item's key does not tell {', '.join(map(repr, hidden))}, which it has by a lossy format only: put "
-            f'the column into the key too, or make the key of a computed one, as columns = {{ day = "date(placed)" }}'
+            f"the column into the key too, or into the name of the entries, or make "
+            f'the key of a computed one, as columns = {{ day = "date(placed)" }}'
         )
-    plain = {name for name in key_columns if name not in columns.uses}
+    plainly_told = [name for name in key_columns if name in told]
+    plain = {name for name in told if name not in columns.uses}
     for name, tree in added:
         used = dict.fromkeys(column for template in templates_of(tree) for column in template.columns)
-        others = [
-            column for column in used if column not in key_columns and not plain.issuperset(columns.sources(column))
-        ]
+        others = [column for column in used if column not in told and not plain.issuperset(columns.sources(column))]
         if others:
             faults.append(
                 f"attribute {name!r} uses {', '.join(map(repr, others))}, which may differ between rows of one item: "
-                f"only columns of the key ({', '.join(key_columns)}) may be used"
+                f"only columns of the key ({', '.join(plainly_told)}) may be used"
             )
     if rule.nulls == "omit":
         faults += _omit_faults(rule, seen, added)

@@ -66,7 +66,7 @@ def resolve(rule: TableRule, source: Table, sharing: Sharing | None = None) -> t
         omit_nulls=rule.nulls == "omit",
         group_columns=group_columns,
         key_columns=key_columns,
-        aligned=rule.shape != "group" or (invertible and _is_prefix(group_columns, source)),
+        aligned=rule.shape != "group" or (invertible and _together(group_columns, lookup_columns, source)),
         lookup_columns=lookup_columns,
         invertible=invertible,
         inside="M" if rule.entry_rows else INSIDE.get(rule.entry_as, ""),
@@ -126,12 +126,15 @@ def _lookup(
     rule: TableRule, columns: Columns, source: Table, keys: tuple[Key, ...], group_columns: tuple[str, ...]
 ) -> tuple[tuple[str, ...], bool]:
     """The columns that find an item's rows in the source, and whether the key tells them. The primary key alone finds a
-    record's row, whatever else a lossy format has lost.
+    record's row, whatever else a lossy format has lost. Of a group that is split by one, they find all parts' rows.
     """
     told = _told(columns.table, [key.template for key in keys])
     if any(name in columns.uses for key in keys for name in key.template.columns):
         return group_columns, False
-    if rule.shape == "group" or not told.issuperset(source.primary_key):
+    if rule.shape == "group":  # of a lossy format it has a part of a group's rows
+        found_by = tuple(name for name in group_columns if name in told)
+        return (found_by, True) if found_by else (group_columns, False)
+    if not told.issuperset(source.primary_key):
         return group_columns, told.issuperset(group_columns)
     return tuple(name for name in group_columns if name in told), True
 
@@ -188,6 +191,11 @@ def _in_key_order(key_columns: tuple[str, ...], columns: Columns, source: Table)
     """The source's columns that determine the key; in the primary key's order where they are a prefix of it."""
     used = tuple(dict.fromkeys(name for key in key_columns for name in columns.sources(key)))
     return source.primary_key[: len(used)] if _is_prefix(used, source) else used
+
+
+def _together(group: tuple[str, ...], found_by: tuple[str, ...], table: Table) -> bool:
+    """Whether an item's rows are together in the primary key's order: not those of a part of a group."""
+    return group == found_by and _is_prefix(group, table)
 
 
 def _is_prefix(columns: tuple[str, ...], table: Table) -> bool:
