@@ -85,7 +85,7 @@ def test_what_is_not_known_is_said() -> None:
     assert (found.load.engine, found.changes.engine) == ("", "")
     assert (
         found.changes.reason
-        == "not known, as the recent writes are not; one core applies 33,557 changes a second of the slowest table"
+        == "not known, as the recent writes are not; one core applies 45,455 changes a second of the slowest table"
     )
     by_size = ("point-in-time recovery",)  # which is known whatever the changes are
     unknown = [
@@ -97,9 +97,9 @@ def test_what_is_not_known_is_said() -> None:
 
 
 def test_changes_that_half_a_core_applies_need_no_stream() -> None:
-    assert of(changes=16_000.0).changes.engine == "process"
-    assert of(changes=17_000.0).changes.engine == "lambda"
-    assert of("group", changes=5_000.0).changes.engine == "lambda"
+    assert of(changes=22_000.0).changes.engine == "process"
+    assert of(changes=23_000.0).changes.engine == "lambda"
+    assert of("group", changes=8_000.0).changes.engine == "lambda"
     beyond = of(changes=200_000.0).changes
     assert beyond.engine == ""
     assert "divide the tables among projects" in beyond.reason
