@@ -56,7 +56,7 @@ def measured(pattern: str) -> list[float]:
     """The figures of a line of docs/benchmarks.md."""
     found = re.search(pattern, PAGE.read_text(), re.MULTILINE)
     assert found, f"docs/benchmarks.md has no line like {pattern}"
-    return [float(each) for each in found.groups()]
+    return [float(each.replace(",", "")) for each in found.groups()]
 
 
 def core_hours(microseconds: float) -> float:
