@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 def made(*arguments: str) -> str:
-    command = [sys.executable, ROOT / "scripts" / "sizing-page", *arguments]
+    command = [sys.executable, str(ROOT / "scripts" / "sizing-page"), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
