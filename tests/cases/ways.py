@@ -40,7 +40,7 @@ class Way:
     ) -> None:
         folder.mkdir()
         self.letter = letter
-        self._server = server.name
+        self._place = f"{letter}.{server.name}.stream" if stream else f"{letter}.{server.name}"
         self._endpoint = endpoint
         source = server.source("", tls="off", connections=1, chunk_rows=3)
         self._rules = {case.name: self._renamed(case, case.rules(source, folder)) for case in cases}
@@ -98,4 +98,4 @@ class Way:
         return [replace(rule, target=self._prefix(case) + rule.target) for rule in rules]
 
     def _prefix(self, case: Case) -> str:
-        return f"{self.letter}.{self._server}.{case.name}."
+        return f"{self._place}.{case.name}."
