@@ -9,6 +9,7 @@
 # make mutants   mutation testing of the core by tests that need no server; goes on where it was: MUTANTS="checkpoint changelog", ONLY='*[27]'
 # make fuzz      coverage-guided fuzzing of every reader of bytes, SECONDS=60 each; NAMES="item binlog" for some of them; and answers of real servers that are changed on their way: N=200
 # make coverage  the suite again, counting the lines and branches of src that it runs, in all processes; fails below the floors: TESTS=tests/mapping
+# make docs      the site of docs/, into .docs/site: no page asks another server for anything; fails at a link that leads nowhere
 # make lint      only ruff and mypy
 # make lock      choose newer packages (UPGRADE=--upgrade) and lock them by hash
 # make clean     remove what these made, but not your projects
@@ -27,7 +28,7 @@ export PYTHON
 # The suite starts whimbrel hundreds of times: each would compile all of it, and its libraries, for itself.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-aws demo-predict playground test test-all suite bench chaos mutants fuzz coverage lint lock setup setup-aws setup-predict setup-tests clean
+.PHONY: demo demo-aws demo-predict playground test test-all suite bench chaos mutants fuzz coverage docs lint lock setup setup-aws setup-predict setup-tests clean
 
 demo: setup
 	.venv/bin/python -m demo.run
@@ -72,6 +73,9 @@ coverage: setup-tests
 	.venv/bin/coverage json -q -o .coverage.json
 	scripts/coverage-floors .coverage.json
 
+docs:
+	@scripts/site
+
 lint: setup-tests
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
@@ -93,4 +97,4 @@ setup-tests:
 	@scripts/setup tests
 
 clean:
-	rm -rf .venv .linters .servers .demo .playground build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz .coverage .coverage.* src/*.egg-info
+	rm -rf .venv .linters .servers .demo .playground .docs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz .coverage .coverage.* src/*.egg-info

@@ -40,6 +40,24 @@ def test_the_page_of_the_python_api_is_what_the_functions_say() -> None:
     assert set(whimbrel.__all__) - {"__version__", "errors", "Project"} <= shown
 
 
+def test_the_page_of_errors_is_what_the_errors_say() -> None:
+    made = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "errors-page"], capture_output=True, text=True, check=True
+    )
+    assert (ROOT / "docs" / "errors.md").read_text() == made.stdout, "run: scripts/errors-page > docs/errors.md"
+
+
+def test_the_pictures_are_what_the_script_draws(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, ROOT / "scripts" / "pictures", tmp_path], check=True)
+    kept, drawn = ({path.name: path.read_text() for path in at.iterdir()} for at in (ROOT / "docs/pictures", tmp_path))
+    assert kept == drawn, "run: scripts/pictures"
+
+
+def test_every_page_is_in_the_navigation_of_the_site_once() -> None:
+    nav = (ROOT / "mkdocs.yml").read_text().partition("\nnav:\n")[2]
+    assert sorted(re.findall(r"[\w-]+\.md$", nav, re.MULTILINE)) == sorted(path.name for path in (ROOT / "docs").glob("*.md"))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())

@@ -23,8 +23,6 @@ from whimbrel.ui.shortened import shortened
 ROOT = Path(__file__).parent.parent
 FIRST = "3e11fa47-71ca-11e1-9e33-c80aa9429562"
 SERVERS = [f"{number:08x}-71ca-11e1-9e33-c80aa9429562:1-{number + 7}" for number in range(40)]
-# A mark beside the others, and what ends as exit code 130 without a message.
-GROUPS = {"Retryable", "Stopped"}
 
 
 def test_an_error_is_printed_with_its_name_and_the_hint_on_its_own_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -107,12 +105,12 @@ def test_a_large_transaction_shows_how_far_it_is() -> None:
     assert "stream     nothing of lanes 3" in list(_live_lines(told(Progress("apply", "nothing of lanes 3"))))
 
 
-def test_every_error_that_a_user_can_see_has_a_row_that_says_what_to_do() -> None:
-    tree = ast.parse((ROOT / "src/whimbrel/errors.py").read_text())
-    names = {node.name for node in tree.body if isinstance(node, ast.ClassDef)} - GROUPS
-    page = (ROOT / "docs/operations.md").read_text()
-    section = page[page.index("## Errors by name") :]
-    rows = [line for line in section.splitlines() if line.startswith("| `")]
-    known = {name: row.split("|")[2].strip() for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])}
-    assert known.keys() == names
-    assert all(known.values())
+def test_every_error_is_in_the_tree_with_its_cause_and_says_what_to_do() -> None:
+    code = ast.parse((ROOT / "src/whimbrel/errors.py").read_text())
+    classes = {node.name: ast.get_docstring(node) for node in code.body if isinstance(node, ast.ClassDef)}
+    assert all(classes.values())
+    tree = re.findall(
+        r"^[├└│ ─]*(\w+)  +(?:\(Retryable\) *)?(.*)$", (ast.get_docstring(code) or "").split("::")[1], re.MULTILINE
+    )
+    assert dict(tree).keys() == classes.keys() - {"Retryable"}
+    assert all(cause for _, cause in tree)

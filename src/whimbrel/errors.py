@@ -23,7 +23,7 @@
     ├── TargetError               DynamoDB
     │   ├── TargetUnreachable     (Retryable) no answer, or a 5xx
     │   │   └── UnexpectedAnswer  an answer that does not have the documented form: not known to be a success
-    │   ├── Throttled             (Retryable)
+    │   ├── Throttled             (Retryable) more was asked than the table's capacity allows
     │   ├── RequestRefused        DynamoDB refused the request: ``code`` has its name for it
     │   ├── TargetTaken           another state folder works on the target
     │   └── TargetNotEmpty        a target table has items that whimbrel did not write
@@ -44,6 +44,7 @@
         └── Locked                another whimbrel is at work on this project
 
 ``Retryable`` is a mark beside the tree: ``isinstance(error, Retryable)`` says if the same call may succeed later.
+The first paragraph of each class says what to do. docs/errors.md is made from the tree and these.
 """
 
 from __future__ import annotations
@@ -54,7 +55,9 @@ class Retryable:
 
 
 class WhimbrelError(Exception):
-    """``place`` says where (a table, file, position, key), ``hint`` what to do next."""
+    """A bug in whimbrel. Please report it with ``whimbrel.log``.
+
+    ``place`` says where (a table, file, position, key), ``hint`` what to do next."""
 
     def __init__(self, message: str, *, place: str = "", hint: str = "") -> None:
         super().__init__(message)
@@ -67,129 +70,185 @@ class WhimbrelError(Exception):
         return f"{text.rstrip('.')}. {self.hint}" if self.hint else text
 
 
-class UserError(WhimbrelError): ...
+class UserError(WhimbrelError):
+    """Correct the command line, or the file that the message names."""
 
 
-class ProjectError(UserError): ...
+class ProjectError(UserError):
+    """Correct the project file, or the DMS file. All faults are listed at once."""
 
 
-class MappingError(UserError): ...
+class MappingError(UserError):
+    """Change the mapping so that it fits the table."""
 
 
-class TrainingError(UserError): ...
+class TrainingError(UserError):
+    """Change the data or the settings of the model as the message says."""
 
 
 class RowError(UserError):
+    """The row does not fit the model's inputs. Correct the column that is named."""
+
     def __init__(self, message: str, *, column: str, place: str = "", hint: str = "") -> None:
         super().__init__(message, place=place, hint=hint)
         self.column = column
 
 
-class PrivilegeError(UserError): ...
+class PrivilegeError(UserError):
+    """Grant what the message names, or check the user and its password."""
 
 
-class PasswordWithheld(UserError): ...
+class PasswordWithheld(UserError):
+    """Set up TLS with ``tls = "verify"``, or another way to log in."""
 
 
-class NotReady(UserError): ...
+class NotReady(UserError):
+    """The plan of the cutover has errors, and nothing was changed. Correct each."""
 
 
 class SourceError(WhimbrelError):
-    """``code`` is the server's number for it, 0 where it is not the server's."""
+    """The server refused a statement, or did not answer as MySQL or MariaDB does. Check host, port and any proxy in
+    between.
+
+    ``code`` is the server's number for it, 0 where it is not the server's."""
 
     def __init__(self, message: str, *, place: str = "", hint: str = "", code: int = 0) -> None:
         super().__init__(message, place=place, hint=hint)
         self.code = code
 
 
-class SourceUnreachable(SourceError, Retryable): ...
+class SourceUnreachable(SourceError, Retryable):
+    """While a migration runs, it is retried forever. At the start, check host, port, network and TLS."""
 
 
-class UnsupportedSource(SourceError): ...
+class UnsupportedSource(SourceError):
+    """Change the setting, or exclude the table, that the message names. Rows written with the wrong setting are in no
+    log: start over."""
 
 
-class IncompleteRead(SourceError): ...
+class IncompleteRead(SourceError):
+    """Something between the server and whimbrel truncates results. Check proxies and the server's limits, then run the
+    same command."""
 
 
-class PositionLost(SourceError): ...
+class PositionLost(SourceError):
+    """The binary log was purged or reset, or this server never had our position. Start over, and keep the log longer."""
 
 
-class UndecodableEvent(SourceError): ...
+class UndecodableEvent(SourceError):
+    """The binary log has something that whimbrel cannot decode exactly. Please report it with the message; start over
+    after it."""
 
 
-class PartialImage(UndecodableEvent): ...
+class PartialImage(UndecodableEvent):
+    """``binlog_row_image`` is not FULL, or partial JSON is on. Set it back for all sessions, and start over."""
 
 
-class StatementChange(UndecodableEvent): ...
+class StatementChange(UndecodableEvent):
+    """Somebody wrote with ``binlog_format=STATEMENT``, or rows changed without row events. Set ROW for all sessions,
+    and start over."""
 
 
-class SchemaDrift(WhimbrelError): ...
+class SchemaDrift(WhimbrelError):
+    """A captured table was altered in a way that you must decide about."""
 
 
-class TargetError(WhimbrelError): ...
+class TargetError(WhimbrelError):
+    """The target table is not the one that was loaded, or a read of it broke off. Run the same command; if it stays,
+    start over."""
 
 
-class TargetUnreachable(TargetError, Retryable): ...
+class TargetUnreachable(TargetError, Retryable):
+    """While a migration runs, it is retried forever. At the start, check endpoint, region and network."""
 
 
-class UnexpectedAnswer(TargetUnreachable): ...
+class UnexpectedAnswer(TargetUnreachable):
+    """The endpoint did not answer as DynamoDB does, twelve times in a row. Check the endpoint and proxies, then run
+    the same command."""
 
 
-class Throttled(TargetError, Retryable): ...
+class Throttled(TargetError, Retryable):
+    """Retried until it succeeds. If it ends a command, raise the table's capacity, or lower ``max_write_units``."""
 
 
 class RequestRefused(TargetError):
+    """DynamoDB refused a request for the reason given. Correct the table, the key or the account's permissions."""
+
     def __init__(self, message: str, *, code: str, place: str = "", hint: str = "") -> None:
         super().__init__(message, place=place, hint=hint)
         self.code = code
 
 
-class TargetTaken(TargetError): ...
+class TargetTaken(TargetError):
+    """Another state folder works on the target, or took it over."""
 
 
-class TargetNotEmpty(TargetError): ...
+class TargetNotEmpty(TargetError):
+    """The target has items that this migration did not write. Name another table, or pass ``--into-existing`` on
+    purpose."""
 
 
-class HandoverError(WhimbrelError): ...
+class HandoverError(WhimbrelError):
+    """A cutover or the way back cannot continue as asked. See the message, and ``whimbrel status``."""
 
 
-class CutoverUndone(HandoverError): ...
+class CutoverUndone(HandoverError):
+    """The cutover was undone before its decision, and the application continues at the source. Remove the cause, then
+    ``whimbrel cutover`` again."""
 
 
-class TablesBusy(HandoverError, Retryable): ...
+class TablesBusy(HandoverError, Retryable):
+    """A transaction kept the tables for longer than writers may wait. End it, then run the same command again."""
 
 
-class RollbackUndone(HandoverError): ...
+class RollbackUndone(HandoverError):
+    """The rollback was undone before its decision: DynamoDB is open again, and the way back stays. Remove the cause,
+    then ``whimbrel rollback`` again."""
 
 
-class FenceBroken(HandoverError): ...
+class FenceBroken(HandoverError):
+    """The fence could not be made, or was changed by somebody. See the message."""
 
 
-class HandoverTaken(HandoverError): ...
+class HandoverTaken(HandoverError):
+    """Another state folder hands over these tables. Continue with that one."""
 
 
-class TargetOpen(HandoverError): ...
+class TargetOpen(HandoverError):
+    """Writes go to DynamoDB since a cutover, so nothing is migrated forward. ``whimbrel cutover`` continues it."""
 
 
-class OutOfMemory(WhimbrelError): ...
+class OutOfMemory(WhimbrelError):
+    """Give the process more memory, or lower ``chunk_rows``, ``connections`` or ``concurrency``. Run the same command
+    again."""
 
 
-class WorkerLost(WhimbrelError): ...
+class WorkerLost(WhimbrelError):
+    """A worker process was killed, most often because the machine was out of memory. Give it more, or set fewer
+    ``workers``. Run the same command again: it continues."""
 
 
-class StateError(WhimbrelError): ...
+class StateError(WhimbrelError):
+    """The state folder cannot be read or written, or its files do not belong together. Free disk space, fix
+    permissions, or restore the folder from one copy."""
 
 
-class LogCorrupt(StateError): ...
+class LogCorrupt(StateError):
+    """The disk lost something. Restore the state folder from a copy, or start over."""
 
 
-class LogGone(StateError): ...
+class LogGone(StateError):
+    """The change log no longer has the place that the checkpoint needs. Restore the state folder from one copy, or
+    start over."""
 
 
-class ModelDamaged(StateError): ...
+class ModelDamaged(StateError):
+    """The model file is damaged. Train it again, or restore it from a copy."""
 
 
-class Locked(StateError): ...
+class Locked(StateError):
+    """Another process works on this state folder. Wait for it, or stop it."""
 
 
-class Stopped(WhimbrelError, Retryable): ...
+class Stopped(WhimbrelError, Retryable):
+    """Run the same command again: it continues where it stopped."""

@@ -70,7 +70,7 @@ def report_error(error: WhimbrelError, as_json: bool) -> None:
 
 
 def _told(error: WhimbrelError) -> str:
-    """The error with its name, by which docs/operations.md lists them; the hint has a line of its own.
+    """The error with its name, by which docs/errors.md lists them; the hint has a line of its own.
 
     What is shortened is whole in the command's log, if it has one.
     """
