@@ -1,10 +1,14 @@
-"""For mkdocs: a link that leaves docs/ (to a test, a case, the model) leads to a copy of that, as text, in the site.
+"""For mkdocs, whose pages are written for a forge.
+
+A link that leaves docs/ (to a test, a case, the model) leads to a copy of that, as text, in the site.
 
 A folder's copy has its files one after the other. What does not exist is left to mkdocs, which fails.
+What belongs to an item of a list is indented by two or three blanks, of which mkdocs wants four.
 """
 
 import posixpath
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +28,19 @@ def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Files) -> 
             files.append(File.generated(config, copy, content=_text(ROOT / path)))
         return f"]({copy})"
 
-    return LINK.sub(replaced, markdown)
+    return LINK.sub(replaced, "\n".join(_indented(markdown.split("\n"))))
+
+
+def _indented(lines: list[str]) -> Iterator[str]:
+    fence = False
+    shift = 0
+    for line in lines:
+        indent = len(line) - len(line.lstrip())
+        if not fence:
+            shift = 4 - indent if indent in (2, 3) else 0
+        if line.lstrip().startswith("```"):
+            fence = not fence
+        yield " " * shift + line if line else line
 
 
 def _text(path: Path) -> str:
