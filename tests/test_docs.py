@@ -55,7 +55,15 @@ def test_the_pictures_are_what_the_script_draws(tmp_path: Path) -> None:
 
 def test_every_page_is_in_the_navigation_of_the_site_once() -> None:
     nav = (ROOT / "mkdocs.yml").read_text().partition("\nnav:\n")[2]
-    assert sorted(re.findall(r"[\w-]+\.md$", nav, re.MULTILINE)) == sorted(path.name for path in (ROOT / "docs").glob("*.md"))
+    pages = sorted(path.name for path in (ROOT / "docs").glob("*.md"))
+    assert sorted(re.findall(r"[\w-]+\.md$", nav, re.MULTILINE)) == pages, "add it to nav in mkdocs.yml"
+
+
+def test_the_figures_of_the_home_page_are_those_of_the_benchmarks() -> None:
+    rows = [line for line in (ROOT / "docs/index.md").read_text().splitlines() if "](benchmarks.md" in line]
+    figures = {figure for row in rows for figure in re.findall(r"\d[\d.,]*\d", re.sub(r"\[.*?\]\(.*?\)", "", row))}
+    assert len(figures) > 4
+    assert not figures - set(re.findall(r"\d[\d.,]*\d", (ROOT / "docs/benchmarks.md").read_text()))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

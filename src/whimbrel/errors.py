@@ -132,7 +132,8 @@ class IncompleteRead(SourceError):
 
 
 class PositionLost(SourceError):
-    """The binary log was purged or reset, or this server never had our position. Start over, and keep the log longer."""
+    """The binary log was purged or reset, or this server never had our position. Start over, and keep the log
+    longer."""
 
 
 class UndecodableEvent(SourceError):
