@@ -32,15 +32,21 @@ def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Files) -> 
 
 
 def _indented(lines: list[str]) -> Iterator[str]:
-    fence = False
+    fence = parted = False  # parted: the item has a paragraph of its own, after which a blank line parts the next item
     shift = 0
+    before = ""
     for line in lines:
         indent = len(line) - len(line.lstrip())
+        parted_before = parted
         if not fence:
             shift = 4 - indent if indent in (2, 3) else 0
+            parted = indent > 0 and (parted or not before) if line else parted
+            if parted_before and line and not indent and before:
+                yield ""
         if line.lstrip().startswith("```"):
             fence = not fence
         yield " " * shift + line if line else line
+        before = line
 
 
 def _text(path: Path) -> str:
