@@ -192,7 +192,8 @@ def test_a_migration(people: Work, capfd: pytest.CaptureFixture[str]) -> None:
     project, updates = people.folder / "whimbrel.toml", []  # type: ignore[var-annotated]
     made = whimbrel.init(people.source.url(people.database), output=people.folder / "made.toml")
     assert (made.tables, made.left_out) == (1, ())
-    assert whimbrel.check(project).errors == 0
+    assert whimbrel.check(project, progress=updates.append).errors == 0 < len(updates)
+    updates.clear()
     preview = whimbrel.preview(project, rows=2)
     item = preview.tables[0].items[0].item
     assert item is not None
@@ -334,8 +335,8 @@ def over_the_lake(people: Work, project: whimbrel.Project, table: str, results: 
     exported = whimbrel.export(project, table, progress=counted.append)
     assert (exported.kind, exported.items, sum(counted)) == ("full", ROWS, ROWS)
     assert whimbrel.plan_convert(project, table).sources == (exported.id,)
-    converted = whimbrel.convert(project, table)
-    assert (converted.manifest.rows, converted.manifest.refused, converted.pinned) == (ROWS, 0, True)
+    converted = whimbrel.convert(project, table, progress=counted.append)
+    assert (converted.manifest.rows, sum(counted), converted.pinned) == (ROWS, 2 * ROWS, True)
     written = whimbrel.write_csv(project, table, path=people.folder / "people.csv", label="y", header=True)
     assert (people.folder / "people.csv").read_text().startswith("y,")
     found = whimbrel.query("SELECT count(*) AS n FROM people", project=people.folder / "whimbrel.toml")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from whimbrel.api.opened import ProjectLike, disk_faults_named, opened_to_migrate
@@ -44,18 +44,21 @@ def check(
     seconds: float = 60.0,
     prices: str | os.PathLike[str] | None = None,
     statements: str = "",
+    progress: Callable[[str], None] | None = None,
 ) -> CheckReport:
     """Everything that would go wrong, before anything is moved. Changes nothing on either side.
 
     At most ``rows`` rows of a table are read, for at most ``seconds`` each; 0 means all, and no limit. ``prices`` is a
     price file of your own. ``statements`` is a slow log, a general log or an .sql file with the application's
-    statements, or ``"performance_schema"``: then the report says what serves each.
+    statements, or ``"performance_schema"``: then the report says what serves each. ``progress`` is called with each
+    table (``schema.table``) that was looked at.
 
     A source that cannot be reached is a finding, too. Raises ProjectError for the project file, the price file or the
     statements, and UserError if the extra ``lake`` is missing for ``statements``.
     """
     with opened_to_migrate(project) as found:
-        return reports.report(found, CheckLimits(rows, seconds), Path(prices) if prices else None, statements)
+        limits = CheckLimits(rows, seconds, checked=progress or _ignore)
+        return reports.report(found, limits, Path(prices) if prices else None, statements)
 
 
 def preview(project: ProjectLike, *, tables: Iterable[str] = (), rows: int = 5) -> Preview:
@@ -134,3 +137,6 @@ def design(
             Path(prices) if prices else None,
             Tls(tls, tls_ca, tls_cert, tls_key),
         )
+
+
+def _ignore(table: str) -> None: ...

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from whimbrel.api.opened import ProjectLike, opened
 from whimbrel.errors import UserError
@@ -97,6 +97,7 @@ def convert(
     again: bool = False,
     as_of: str = "",
     accept_gap: bool = False,
+    progress: Callable[[int], None] | None = None,
     stop: threading.Event | None = None,
 ) -> ConvertResult:
     """Make a table's exports, or those at ``source`` (a folder, a file, ``s3://bucket/path``), a typed data set.
@@ -104,13 +105,15 @@ def convert(
     The types follow from all items and are pinned in the project file; ``again`` infers them from scratch. ``as_of``
     (ISO 8601) makes the data set as it was then, beside the current one. ``accept_gap`` continues where changes are in
     no export, and the data set records it. Items that do not fit are listed in the result; they raise nothing.
+    ``progress`` is called with the number of items that were read since it was called last, from any thread.
 
     Raises UserError, StateError (LogCorrupt for an export with a wrong checksum), TargetError, and Stopped.
     """
     ends = stop or threading.Event()
     with opened(project) as found:
         place = tables.exported_place(found, os.fspath(source), ends)
-        return tables.make_dataset(found, table, ends, place, again=again, as_of=as_of, accept_gap=accept_gap)
+        chosen: dict[str, Any] = {"again": again, "as_of": as_of, "accept_gap": accept_gap}
+        return tables.make_dataset(found, table, ends, place, **chosen, on_items=progress or _ignore)
 
 
 def plan_convert(

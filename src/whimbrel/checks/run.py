@@ -62,11 +62,14 @@ Result = TypeVar("Result")
 
 
 class CheckLimits(NamedTuple):
-    """``rows`` to read of one table, ``seconds`` for the questions about it, and for the recent writes; 0: no limit."""
+    """``rows`` to read of one table, ``seconds`` for the questions about it, and for the recent writes; 0: no limit.
+    ``checked`` is called with each table that was looked at.
+    """
 
     rows: int = 1_000_000
     seconds: float = 60.0
     binlog_seconds: float = 3.0
+    checked: Callable[[str], None] = lambda source: None
 
 
 @dataclass
@@ -169,6 +172,7 @@ def _check_tables(
             report.findings.append(table_error(error, mapping.source))
         except WhimbrelError as error:
             report.findings.append(finding("not-checked", mapping.source, str(error)))
+        limits.checked(mapping.source)
 
 
 def unverified(peer: Peer, tls: str) -> str:

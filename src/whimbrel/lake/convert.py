@@ -8,7 +8,7 @@ grown to a quarter of it: each row is rewritten a bounded number of times, howev
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -48,6 +48,7 @@ Shared = SharedLake | None  # where the lake is in S3
 class ConvertRules:
     """How one table is converted; ``pinned`` are the types that stand in the project file. ``workers`` are threads, and
     0 means one a core: what takes the time, DuckDB and Arrow, leaves the interpreter to the others meanwhile.
+    ``on_items`` is called with the number of items that were read since, from any of them.
     """
 
     table: str
@@ -57,6 +58,7 @@ class ConvertRules:
     flatten: bool = False
     pinned: Mapping[str, Type] | None = None
     workers: int = 0
+    on_items: Callable[[int], None] = lambda items: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +155,8 @@ def _base(
         if shared:
             shared.cache.pin(workshop)
         look_at(columns, files)
-        maker, workers = PartMaker(columns, flatten=rules.flatten, stop=stop), processes(rules.workers)
+        maker = PartMaker(columns, flatten=rules.flatten, stop=stop, on_items=rules.on_items)
+        workers = processes(rules.workers)
         parts = _make_parts(workshop, _groups(files, workers), maker, workers)
         schema = _schema(rules, columns)
         refused = [each for part in parts for each in part.refused]
@@ -204,7 +207,7 @@ def _delta(
             shared.cache.pin(workshop)
             shared.have(present)
         look_at(columns, files)
-        maker = PartMaker(columns, flatten=rules.flatten, stop=stop)
+        maker = PartMaker(columns, flatten=rules.flatten, stop=stop, on_items=rules.on_items)
         start = len(present.parents) * _SEQUENCE_ROOM
         parts = _make_parts(workshop, [files], maker, 1, start)
         schema = _merged(present.schema, _schema(rules, columns))

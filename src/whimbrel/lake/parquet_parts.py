@@ -8,7 +8,7 @@ cannot be done. So nearly every file is read once, though no type was known befo
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -43,10 +43,18 @@ class PartMaker:
     With ``sequence`` the part is a delta: it has deletions, and numbers that say which row is the later one.
     """
 
-    def __init__(self, columns: KnownTypes, *, flatten: bool = False, stop: threading.Event | None = None) -> None:
+    def __init__(
+        self,
+        columns: KnownTypes,
+        *,
+        flatten: bool = False,
+        stop: threading.Event | None = None,
+        on_items: Callable[[int], None] = lambda items: None,
+    ) -> None:
         self._columns = columns
         self._flatten = flatten
         self._stop = stop or threading.Event()
+        self._on_items = on_items
         self._slow: set[str] = set()  # files that DuckDB could not read to the end
 
     def make(self, stem: Path, group: Sequence[SourceFile], sequence: int | None = None) -> Part:
@@ -102,6 +110,7 @@ class PartMaker:
         for batch in fast.read(source, plan, rows):
             self._look()
             seen += len(batch.texts) + len(batch.strange)
+            self._on_items(len(batch.texts) + len(batch.strange))
             strange += len(batch.strange)
             writing.add_texts(source, batch.texts, types)
             records: list[Record] = []
@@ -132,8 +141,10 @@ class PartMaker:
             if len(records) >= _AT_ONCE or held >= _BYTES_AT_ONCE:
                 self._look()
                 writing.add_records(source, records)
+                self._on_items(len(records))
                 held, records = 0, []
         writing.add_records(source, records)
+        self._on_items(len(records))
         return seen
 
     def _look(self) -> None:

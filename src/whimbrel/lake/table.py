@@ -196,6 +196,7 @@ def make_dataset(
     again: bool = False,
     as_of: str = "",
     accept_gap: bool = False,
+    on_items: Callable[[int], None] = lambda items: None,
 ) -> ConvertResult:
     """Convert the table's exports, or what lies at ``place``; pin the types, and remove the data sets that are too old.
 
@@ -207,7 +208,7 @@ def make_dataset(
         lake.look()
         _check_name(project, lake, rule.name)
         key = _key(lake, rule)
-        rules = replace(rules_of(rule, key, again), workers=project.workers)
+        rules = replace(rules_of(rule, key, again), workers=project.workers, on_items=on_items)
         made = _made(lake, rules, place, again, as_of, accept_gap, stop)
         if made is None:
             manifest = datasets.current(lake.folder, rule.name)
