@@ -103,6 +103,7 @@ def create(server: DynamoServer, name: str) -> None:
         AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
         BillingMode="PAY_PER_REQUEST",
     )
+    server.client().get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1})
 
 
 def test_a_port_that_another_process_has_chosen_is_not_free_though_nobody_listens_yet() -> None:

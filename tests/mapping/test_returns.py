@@ -8,6 +8,7 @@ import pytest
 
 from whimbrel.mapping.design import compile_mapping
 from whimbrel.mapping.inverse import Inverse, inverse_of
+from whimbrel.mapping.items_back import ItemInverse
 from whimbrel.project import KeyRule, TableRule
 from whimbrel.records import Column, Filled, Table
 
@@ -61,3 +62,29 @@ def test_a_document_comes_back_without_the_text_that_it_had() -> None:
     notes = {each.column: each.reason for each in customer(types={"notes": "JSON"}).notes}
     assert notes["notes"].startswith("its attribute does not say ")
     assert "notes" in customer(types={"notes": "JSON"}).columns
+
+
+def test_a_list_of_floats_that_rows_give_is_no_new_attribute() -> None:
+    """A zero's sign is not told, so the list is not compared with its rows; but it has rows."""
+    key, value = Column("id", "int"), Column("weight", "double", nullable=True)
+    table = Table("shop", "part", (Column("box", "int"), key, value), ("box", "id"))
+    rule = TableRule(
+        source="part",
+        target="boxes",
+        shape="group",
+        partition_key=KeyRule("pk", "${box}", "N"),
+        entry_name="${id}",
+        entry_value="weight",
+        entry_as="list",
+        entry_into="weights",
+        entry_rows="rows",
+        entry_order=("id",),
+    )
+    mapping = compile_mapping(rule, table)
+    [put], faults = mapping.put_items([(1, 2, 0.5)])
+    assert not faults
+    rows, reasons = ItemInverse([inverse_of(mapping, Filled())]).rows(put.item)
+    assert reasons == []
+    assert [row.key for row in rows.values()] == [(1, 2)]
+    _, reasons = ItemInverse([inverse_of(mapping, Filled())]).rows({"pk": {"N": "1"}, "weights": {"L": [{"N": "7"}]}})
+    assert "'weights' does not belong to a column" in reasons[0]

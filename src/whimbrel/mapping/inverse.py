@@ -120,7 +120,7 @@ class Inverse:
                 reading.reasons.append(f"{part.place}{refusal}")
         if self._checked and whole:
             self._compare(item, whole if self._design.gathered else whole[:1], reading)
-        elif self._design.gathered and self._design.gathered.name in item:
+        elif not whole and self._design.gathered and self._design.gathered.name in item:
             reading.differing[self._design.gathered.name] = item[self._design.gathered.name]  # of no rows
         return reading
 
