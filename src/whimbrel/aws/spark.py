@@ -19,7 +19,7 @@ GLUE_VERSION = "5.0"
 WORKER = "G.1X"
 # EMR Serverless: of a driver that says nothing else, and the disk of any worker.
 _DRIVER_CORES, _DRIVER_GB, _DISK_GB = 4, 16, 20
-# Of what one job needs: the next one starts while the last one's workers end, and fails where there is no room.
+# The capacity is for two jobs: the next one starts while the workers of the last one stop, and would fail without room.
 _JOBS = 2
 SERVICES = {"emr-serverless": "emr-serverless", "glue": "glue"}
 

@@ -257,7 +257,7 @@ def _of_load(known: Measured, prices: Mapping[str, float]) -> Iterator[EngineCos
 
 
 def _recovery(known: Measured, prices: Mapping[str, float]) -> EngineCost:
-    """By the size of the table, which is no more than that of its JSON."""
+    """Priced by the table's size, which is at most the size of its items as JSON."""
     gb = sum(each.json_bytes for each in known.tables) / GB
     note = f"of {gb:,.2f} GB at most; each export has a price by what it reads, too, which is not known here"
     return EngineCost(NATIVE, "point-in-time recovery", "month", _sum(prices, {"recovery_gb": gb}), note)

@@ -1,7 +1,7 @@
 """Joins, of views and of subqueries in expressions, as the look-ups of a project file that do the same.
 
-A view is read in the one form in which the servers keep it: every name in backticks, each column with the table that it
-is of, USING and NATURAL written out. What is not a join of one table with others by their primary keys is no look-up.
+A view is read in the only form in which servers store it: names in backticks, columns qualified by their table, and
+USING and NATURAL expanded. Only a join of one table to others by their primary keys can become look-ups.
 """
 
 from __future__ import annotations
