@@ -13,7 +13,7 @@ from zlib import crc32
 
 import orjson
 
-from whimbrel.errors import StateError
+from whimbrel.errors import LogCorrupt, StateError
 
 
 @contextmanager
@@ -129,6 +129,15 @@ def sealed(body: bytes) -> bytes:
 def sealed_json(fields: dict[str, Any]) -> bytes:
     """The line of a JSON object with these members."""
     return sealed(orjson.dumps(fields)[:-1])
+
+
+def read_sealed(path: Path, form: str, hint: str) -> dict[str, Any]:
+    """The object of a file that ``sealed_json`` made, whose ``format`` is ``form``. Raises LogCorrupt with ``hint``."""
+    line = path.read_bytes().rstrip(b"\n")
+    document: dict[str, Any] = orjson.loads(line) if is_sound(line) else {}
+    if document.get("format") != form:
+        raise LogCorrupt("is damaged, or of another version", place=str(path), hint=hint)
+    return document
 
 
 def sealed_lines(path: Path, hint: str) -> list[bytes]:

@@ -7,23 +7,15 @@ import sys
 
 import pytest
 
-from demo.event_source import Event, EventSource
 from tests.function.streamed import Streamed
 from tests.migration.applied import insert
-from whimbrel.function import handler, known
+from whimbrel.function import known
 
 LOADED = """
 import sys
 import whimbrel.function.handler
 print(*sorted({name.partition(".")[0] for name in sys.modules} - set(sys.stdlib_module_names)))
 """
-
-
-class Context:
-    """Of an invocation, as far as the function asks."""
-
-    def get_remaining_time_in_millis(self) -> int:
-        return 60_000
 
 
 def test_the_function_needs_only_orjson_beside_it() -> None:
@@ -33,20 +25,10 @@ def test_the_function_needs_only_orjson_beside_it() -> None:
 
 
 @pytest.mark.slow
-def test_the_handler_applies_a_batch(streamed: Streamed, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WHIMBREL_MARK", streamed.target.mark)
-    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", streamed.target.endpoint)
-    handler._known.cache_clear()
-
-    def function(event: Event) -> object:
-        return handler.handler(event, Context())
-
-    streamed.mapping = EventSource(streamed.kinesis, streamed.stream, function)
-    streamed.source.transaction(insert(0, 1))
-    streamed.settle()
-    handler._known().drop_wire()
-    handler._known.cache_clear()
-    assert streamed.held() == streamed.source.expected()
+def test_the_handler_applies_a_batch(handled: Streamed) -> None:
+    handled.source.transaction(insert(0, 1))
+    handled.settle()
+    assert handled.held() == handled.source.expected()
 
 
 @pytest.mark.slow

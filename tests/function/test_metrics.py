@@ -11,12 +11,10 @@ from typing import Any
 import pytest
 from cfnlint.jsonschema import StandardValidator  # type: ignore[import-untyped]
 
-from demo.event_source import Event, EventSource
 from tests.function.streamed import Streamed
-from tests.function.test_handler import Context
 from tests.migration.applied import insert
 from whimbrel.aws import through
-from whimbrel.function import handler, metrics
+from whimbrel.function import metrics
 from whimbrel.function.metrics import InvocationFigures, line_of
 
 UNITS = ["Seconds", "Milliseconds", "Bytes", "Percent", "Count", "None"]  # and others of the like
@@ -119,22 +117,12 @@ def test_the_check_of_a_line_finds_what_is_wrong(wrong: Callable[[dict[str, Any]
 
 
 def test_an_invocation_says_what_it_did_and_nothing_of_a_row(
-    streamed: Streamed, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    handled: Streamed, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("WHIMBREL_MARK", streamed.target.mark)
-    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", streamed.target.endpoint)
-    handler._known.cache_clear()
-
-    def function(event: Event) -> object:
-        return handler.handler(event, Context())
-
-    streamed.mapping = EventSource(streamed.kinesis, streamed.stream, function)
     secret = "tell-nobody"
-    streamed.source.transaction(insert(0, 1, secret), insert(0, 2, secret), insert(0, 3, "b" * 410_000))
-    streamed.kinesis.put_record(StreamName=streamed.stream, Data=b"garbage", PartitionKey="p")
-    streamed.settle()
-    handler._known().drop_wire()
-    handler._known.cache_clear()
+    handled.source.transaction(insert(0, 1, secret), insert(0, 2, secret), insert(0, 3, "b" * 410_000))
+    handled.kinesis.put_record(StreamName=handled.stream, Data=b"garbage", PartitionKey="p")
+    handled.settle()
     out = capsys.readouterr().out
     lines = [read(line.encode()) for line in out.splitlines()]
     total = {name: sum(line.get(name, 0) for line in lines) for name in ("Changes", "ItemsWritten", "DeadLetters")}
@@ -142,9 +130,9 @@ def test_an_invocation_says_what_it_did_and_nothing_of_a_row(
     assert sum(line["UnreadableRecords"] for line in lines) == 1
     assert sum(line["WriteUnits"] for line in lines) >= 2
     assert all(0 <= line["RecordAge"] < 60_000 for line in lines)
-    assert {line["Stream"] for line in lines} == {streamed.stream}
+    assert {line["Stream"] for line in lines} == {handled.stream}
     assert secret not in out
-    assert streamed.migration not in out
+    assert handled.migration not in out
 
 
 def test_each_alarm_is_on_a_metric_that_the_function_makes() -> None:

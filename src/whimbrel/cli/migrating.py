@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +19,24 @@ until_option = click.option(
 )
 
 
+def _tls_options(command: Callable[..., int]) -> Callable[..., int]:
+    """How a source that a URL names is reached: the keys of [source]."""
+    key = click.option("--tls-key", default="", metavar="FILE", help="The private key of the client certificate.")
+    certificate = click.option(
+        "--tls-cert", default="", metavar="FILE", help="The client certificate, for an account that requires one."
+    )
+    ca = click.option("--tls-ca", default="", metavar="FILE", help="The CA certificate to verify the server with.")
+    modes = click.Choice(["off", "preferred", "required", "verify"])
+    return click.option("--tls", type=modes, default=None, help="As in [source].")(ca(certificate(key(command))))
+
+
 @click.command()
 @click.argument("url")
 @click.option("-t", "--table", "tables", multiple=True, help="Only this table; may be given several times.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), default="whimbrel.toml", show_default=True)
 @click.option("--endpoint", default="", help="A DynamoDB-compatible server; without it, AWS.")
 @click.option("--from-dms", type=click.Path(path_type=Path), help="Translate this AWS DMS table-mapping file.")
-@click.option(
-    "--tls", type=click.Choice(["off", "preferred", "required", "verify"]), default=None, help="As in [source]."
-)
-@click.option("--tls-ca", default="", metavar="FILE", help="The CA certificate to verify the server with.")
-@click.option(
-    "--tls-cert", default="", metavar="FILE", help="The client certificate, for an account that requires one."
-)
-@click.option("--tls-key", default="", metavar="FILE", help="The private key of the client certificate.")
+@_tls_options
 @guarded
 def init(
     url: str,
@@ -75,14 +80,7 @@ def init(
     show_default=True,
     help="Time limit for each table; 0 for none.",
 )
-@click.option(
-    "--tls", type=click.Choice(["off", "preferred", "required", "verify"]), default=None, help="As in [source]."
-)
-@click.option("--tls-ca", default="", metavar="FILE", help="The CA certificate to verify the server with.")
-@click.option(
-    "--tls-cert", default="", metavar="FILE", help="The client certificate, for an account that requires one."
-)
-@click.option("--tls-key", default="", metavar="FILE", help="The private key of the client certificate.")
+@_tls_options
 @guarded
 def design(url: str, as_json: bool, tls: str | None, **options: Any) -> int:
     """Propose a design for the tables at URL that serves the application's statements, as a commented project file.

@@ -6,7 +6,7 @@ Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/S3DataI
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, NamedTuple, Protocol
 
 import orjson
@@ -14,7 +14,7 @@ import orjson
 from whimbrel.dynamodb.pace import Backoff
 from whimbrel.dynamodb.session import translate
 from whimbrel.dynamodb.tables import describe
-from whimbrel.errors import Locked, Stopped, TargetNotEmpty, Throttled, UnexpectedAnswer
+from whimbrel.errors import Locked, Stopped, TargetError, TargetNotEmpty, Throttled, UnexpectedAnswer
 from whimbrel.project import Store
 from whimbrel.records import Put
 
@@ -78,9 +78,26 @@ class Imported(NamedTuple):
     failure: str
     log: str
 
+    def has_all(self, items: int) -> bool:
+        """The counts decide, not the status."""
+        return self.processed == self.written == items and not self.errors
+
     @property
     def is_over(self) -> bool:
         return self.status not in UNDER_WAY
+
+
+def folder_of(token: str) -> str:
+    """Where the files of an import are, below the prefix of the store."""
+    return f"import/{token}/"
+
+
+def refuse_too_much(sizes: Collection[int], region: str, table: str, hint: str) -> None:
+    """Raises TargetError where files of so many bytes are more than one import takes."""
+    most = MOST_BYTES.get(region, MOST_BYTES_ELSEWHERE)
+    if len(sizes) > MOST_OBJECTS or sum(sizes) > most:
+        message = f"{len(sizes):,} files of {sum(sizes):,} bytes; an import takes {MOST_OBJECTS:,} and {most:,}"
+        raise TargetError(message, place=table, hint=hint)
 
 
 def import_request(store: Store, prefix: str, token: str, table: dict[str, Any]) -> dict[str, Any]:
@@ -135,11 +152,6 @@ def followed(client: Any, arn: str, table: str, wait: Wait, tell: Callable[[Impo
         if wait(pause):
             raise Stopped("asked to stop while DynamoDB imports; it goes on with that", place=table)
         pause = min(LONGEST_PAUSE, pause * 1.5)
-
-
-def most_bytes(region: str) -> int:
-    """Of all files of one import."""
-    return MOST_BYTES.get(region, MOST_BYTES_ELSEWHERE)
 
 
 def _look(client: Any, arn: str, table: str) -> Imported:

@@ -22,20 +22,20 @@ from typing import Any
 import orjson
 
 from whimbrel.bucket import Bucket, bucket_of
-from whimbrel.durable import is_sound, replace_file, sealed_json, writing
+from whimbrel.durable import read_sealed, replace_file, sealed_json, writing
 from whimbrel.dynamodb.imports import (
-    MOST_OBJECTS,
     Imported,
     ItemFile,
     begin_import,
+    folder_of,
     followed,
     import_request,
-    most_bytes,
     refuse_table,
+    refuse_too_much,
 )
 from whimbrel.dynamodb.session import Session
 from whimbrel.dynamodb.tables import new_table
-from whimbrel.errors import LogCorrupt, ProjectError, Stopped, TargetError
+from whimbrel.errors import ProjectError, Stopped, TargetError
 from whimbrel.item import identified_by, unfit
 from whimbrel.lake.inside import child
 from whimbrel.lake.opened import lake_folder
@@ -109,7 +109,7 @@ class _RestoreImport:
             state = self._save(replace(state, arn=arn))
         found = followed(self._client, state.arn, self._chosen.table, self._stop.wait, lambda _: None)
         self._forget(state)
-        if found.processed != state.items or found.written != found.processed or found.errors:
+        if not found.has_all(state.items):
             raise _refusal(self._chosen.table, state, found)
         return Restored(created=True, puts=found.written, refused=list(state.refused))
 
@@ -171,10 +171,7 @@ class _RestoreImport:
 
     def _refuse_more_than_an_import_takes(self, state: RestoreState) -> None:
         sizes = [size for _, size in self._bucket.list(self._prefix(state))]
-        most = most_bytes(self._session.region)
-        if len(sizes) > MOST_OBJECTS or sum(sizes) > most:
-            message = f"{len(sizes):,} files of {sum(sizes):,} bytes; an import takes {MOST_OBJECTS:,} and {most:,}"
-            raise TargetError(message, place=self._chosen.table, hint="Restore it without --import.")
+        refuse_too_much(sizes, self._session.region, self._chosen.table, "Restore it without --import.")
 
     def _request(self, state: RestoreState) -> dict[str, Any]:
         chosen, target = self._chosen, self._project.target
@@ -187,7 +184,7 @@ class _RestoreImport:
         return {key.name: key.type for key in keys}
 
     def _prefix(self, state: RestoreState) -> str:
-        return f"import/{state.token}/"
+        return folder_of(state.token)
 
     def _save(self, state: RestoreState) -> RestoreState:
         with writing(self._path):
@@ -216,11 +213,8 @@ def _load(path: Path) -> RestoreState | None:
     """Raises LogCorrupt."""
     if not path.exists():
         return None
-    line = path.read_bytes().rstrip(b"\n")
-    document = orjson.loads(line) if is_sound(line) else {}
-    if document.get("format") != FORMAT:
-        hint = "Remove the file, and the table if an import is making it, and begin again."
-        raise LogCorrupt("is damaged, or of another version", place=str(path), hint=hint)
+    hint = "Remove the file, and the table if an import is making it, and begin again."
+    document = read_sealed(path, FORMAT, hint)
     names = RestoreState.__dataclass_fields__
     fields = {name: value for name, value in document.items() if name in names}
     fields["refused"] = tuple(Refused(*each) for each in fields["refused"])

@@ -18,23 +18,21 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from whimbrel.bucket import Bucket
-from whimbrel.durable import is_sound, replace_file, sealed_json, writing
+from whimbrel.durable import read_sealed, replace_file, sealed_json, writing
 from whimbrel.dynamodb.imports import (
     COMPLETED,
-    MOST_OBJECTS,
     Imported,
     begin_import,
+    folder_of,
     followed,
     import_request,
-    most_bytes,
     refuse_table,
+    refuse_too_much,
 )
 from whimbrel.dynamodb.session import Session
 from whimbrel.dynamodb.tables import describe, id_of, new_table
-from whimbrel.errors import LogCorrupt, MappingError, StateError, Stopped, TargetError
+from whimbrel.errors import MappingError, StateError, Stopped, TargetError
 from whimbrel.mapping.design import TableMapping
 from whimbrel.mapping.family import by_target, indexes_of
 from whimbrel.migration.import_files import ImportFiles, files_of
@@ -63,11 +61,8 @@ class ImportStates:
         self._path = path
         self.now: dict[str, ImportState] = {}
         if path.exists():
-            line = path.read_bytes().rstrip(b"\n")
-            document = orjson.loads(line) if is_sound(line) else {}
-            if document.get("format") != FORMAT:
-                hint = "Restore it from a copy of the state folder, or set the folder aside and begin again."
-                raise LogCorrupt("is damaged, or of another version", place=str(path), hint=hint)
+            hint = "Restore it from a copy of the state folder, or set the folder aside and begin again."
+            document = read_sealed(path, FORMAT, hint)
             self.now = {name: ImportState(**fields) for name, fields in document["targets"].items()}
 
     def put(self, target: str, state: ImportState | None) -> None:
@@ -150,7 +145,7 @@ class _Import:
         self._save(replace(state, arn=arn))
         found = followed(self._client, arn, self._target, self._run.stop.wait, self._show)
         self._run.progress.job = ""
-        if found.processed == state.items and found.written == found.processed and not found.errors:
+        if found.has_all(state.items):
             self._take()
         else:
             self._refuse(replace(state, arn=arn), found)
@@ -163,7 +158,7 @@ class _Import:
         return any(self._run.checkpoints.now.table(each.source).loaded for each in self._mine)
 
     def _prefix(self, state: ImportState) -> str:
-        return f"import/{state.token}/"
+        return folder_of(state.token)
 
     def _write(self, state: ImportState) -> None:
         run = self._run
@@ -181,11 +176,8 @@ class _Import:
     def _completed(self, state: ImportState) -> ImportState:
         """All that is there is what was counted: DynamoDB reads whatever is below the prefix."""
         sizes = [size for _, size in self._bucket.list(self._prefix(state))]
-        most = most_bytes(self._session.region)
-        if len(sizes) > MOST_OBJECTS or sum(sizes) > most:
-            message = f"{len(sizes):,} files of {sum(sizes):,} bytes; an import takes {MOST_OBJECTS:,} and {most:,}"
-            hint = 'Set engine = "process" in [load]; nothing was written to the target.'
-            raise TargetError(message, place=self._target, hint=hint)
+        hint = 'Set engine = "process" in [load]; nothing was written to the target.'
+        refuse_too_much(sizes, self._session.region, self._target, hint)
         progress = [self._run.checkpoints.now.table(each.source) for each in self._mine]
         wanted = sum(files_of(each, done) for each, done in zip(self._mine, progress, strict=True))
         if wanted != len(sizes):

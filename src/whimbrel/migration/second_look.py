@@ -57,6 +57,24 @@ class Applied(NamedTuple):
     still: Position | None = None
 
 
+class _States:
+    """What else the rows of some items made, by ``key_id``, as far as there is room."""
+
+    def __init__(self) -> None:
+        self._of: dict[bytes, list[Item | None]] = {}
+        self._bytes = 0
+
+    def of(self, text: bytes) -> list[Item | None]:
+        return self._of.get(text, [])
+
+    def note(self, text: bytes, state: Item | None, first: Item | None) -> None:
+        """If it is another than when it was noted last; ``first`` is what it was before that."""
+        states = self._of.setdefault(text, [])
+        if state != (states[-1] if states else first) and self._bytes < HOT_BYTES:
+            states.append(state)
+            self._bytes += len(orjson.dumps(state))
+
+
 class _Sides(NamedTuple):
     """Of some keys, by ``key_id``: what the source's rows made when they were read, which of them cannot be mapped,
     what the target had later, and what else the rows made in between, as far as it was seen.
@@ -65,7 +83,7 @@ class _Sides(NamedTuple):
     expected: dict[bytes, Item]
     unmappable: set[bytes]
     found: dict[bytes, Item]
-    meanwhile: dict[bytes, list[Item | None]]
+    meanwhile: _States
 
 
 class SecondLook:
@@ -158,7 +176,7 @@ class SecondLook:
         return keys
 
     def _are_equal(self, text: bytes, sides: _Sides) -> bool:
-        states = [sides.expected.get(text), *sides.meanwhile.get(text, ())]
+        states = [sides.expected.get(text), *sides.meanwhile.of(text)]
         return text not in sides.unmappable and any(self.same(state, sides.found.get(text)) for state in states)
 
     def _still_open(self, keys: list[Item], sides: _Sides, seen: dict[bytes, int]) -> list[Item]:
@@ -169,7 +187,7 @@ class SecondLook:
         left = []
         for key in keys:
             text = key_id(key)
-            if self.same(sides.expected.get(text), again.get(text)) and not sides.meanwhile.get(text):
+            if self.same(sides.expected.get(text), again.get(text)) and not sides.meanwhile.of(text):
                 seen[text] = seen.get(text, 0) + 1
                 if seen[text] >= CONFIRMATIONS:
                     found = sides.found.get(text)
@@ -182,7 +200,7 @@ class SecondLook:
         """What the source's rows make, and what the target has once everything up to then is applied. With ``watch``,
         also what the rows make until the target is read. Raises MappingError as ``_has_way_back`` tells.
         """
-        meanwhile: dict[bytes, list[Item | None]] = {}
+        meanwhile = _States()
         if self._applied.still is None:
             expected = self._source_items(keys)
             look = partial(self._note_states, keys, expected[0], meanwhile) if watch else None
@@ -196,17 +214,12 @@ class SecondLook:
             found = reading.result()  # what it reads with is not left in use
         return _Sides(*expected, found, meanwhile)
 
-    def _note_states(
-        self, keys: list[Item], expected: dict[bytes, Item], meanwhile: dict[bytes, list[Item | None]]
-    ) -> None:
-        """Those that are another than when they were noted last; one that cannot be mapped is none."""
+    def _note_states(self, keys: list[Item], expected: dict[bytes, Item], meanwhile: _States) -> None:
+        """What they are now; one that cannot be mapped is nothing that the target could have."""
         items, unmappable = self._source_items(keys)
         for text in map(key_id, keys):
-            state, states = items.get(text), meanwhile.setdefault(text, [])
-            if text not in unmappable and state != (states[-1] if states else expected.get(text)):
-                size = sum(len(orjson.dumps(each)) for several in meanwhile.values() for each in several)
-                if size < HOT_BYTES:
-                    states.append(state)
+            if text not in unmappable:
+                meanwhile.note(text, items.get(text), expected.get(text))
 
     def recheck_keyless(self, mapping: TableMapping, keys: list[tuple[Value, ...]]) -> None:
         """Rows without an item's key have no place in the target to compare: they count if they still have none."""

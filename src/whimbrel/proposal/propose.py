@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from whimbrel.checks.access.parse import ParsedStatement, Unparsed, is_session, parse
-from whimbrel.checks.access.served import spoken
+from whimbrel.checks.access.served import Heard, heard_of, spoken
 from whimbrel.checks.access.statements import SeenStatement
 from whimbrel.checks.ask import TimedQueries
 from whimbrel.checks.cost import DEFAULT_REGION, Prices, read_prices
@@ -43,13 +42,6 @@ class DesignLimits(NamedTuple):
 
     hours: float = 24.0
     seconds: float = 60.0
-
-
-@dataclass
-class _Heard:
-    askings: list[Asking]
-    unread: list[tuple[str, int, str]]
-    other: int = 0
 
 
 def propose(
@@ -106,8 +98,9 @@ class _Designer:
         refused: set[tuple[str, Placed]] = set()
         while tables:
             names = names_of(tables, _targets(tables))
-            heard = heard_of(said, tables, self.limits.hours)
-            scale = Scale({each.full_name: known[each.full_name] for each in tables}, heard.askings, names, prices)
+            heard = heard_of(said, {each.full_name: each for each in tables})
+            askings = askings_of(heard, self.limits.hours)
+            scale = Scale({each.full_name: known[each.full_name] for each in tables}, askings, names, prices)
             scale.refused |= refused
             found = Search(scale).run()
             rules = rules_of_layout(found.best, tables, names)
@@ -160,28 +153,12 @@ def rules_of_layout(layout: Mapping[str, Placed], tables: Iterable[Table], names
     return [rule for root in roots(dict(layout)) for rule in rules_of(root, layout, by_name, names)]
 
 
-def heard_of(said: Counter[SeenStatement], tables: Iterable[Table], hours: float) -> _Heard:
-    """The statements about ``tables``, each pattern once, as ``check --statements`` reads them."""
-    by_name = {table.full_name: table for table in tables}
-    counts, parsed = Counter[str](), dict[str, ParsedStatement]()
-    heard = _Heard([], [])
-    for each, count in said.items():
-        if is_session(each.text):
-            continue
-        try:
-            statement = parse(each, by_name)
-        except Unparsed as reason:
-            heard.unread.append((each.text, count, str(reason)))
-            continue
-        if statement is None:
-            heard.other += count
-            continue
-        counts[statement.text] += count
-        parsed.setdefault(statement.text, statement)
-    for number, text in enumerate(sorted(parsed)):
-        heard.askings.append(asking(number, parsed[text], counts[text] / (hours * HOUR)))
-    heard.unread.sort(key=lambda one: (-one[1], one[0]))
-    return heard
+def askings_of(heard: Heard, hours: float) -> list[Asking]:
+    """What is asked, each pattern once, by the rate of so many hours."""
+    return [
+        asking(number, heard.parsed[text], heard.counts[text] / (hours * HOUR))
+        for number, text in enumerate(sorted(heard.parsed))
+    ]
 
 
 def _tables(connection: SourceConnection, source: Source, wanted: tuple[str, ...], left_out: list[str]) -> list[Table]:
@@ -208,7 +185,7 @@ def _targets(tables: Iterable[Table]) -> dict[str, str]:
     return found
 
 
-def _told(scale: Scale, found: Found, rules: list[TableRule], names: Names, heard: _Heard, prices: Prices) -> _Designed:
+def _told(scale: Scale, found: Found, rules: list[TableRule], names: Names, heard: Heard, prices: Prices) -> _Designed:
     statements, tables = designed_statements(scale, found), designed_tables(scale, found, names)
     result = DesignResult(
         path="",
@@ -218,7 +195,7 @@ def _told(scale: Scale, found: Found, rules: list[TableRule], names: Names, hear
         prices=_prices(prices),
         tables=tuple(tables),
         statements=tuple(statements),
-        unread=tuple(heard.unread),
+        unread=tuple(sorted(heard.unread, key=lambda one: (-one[1], one[0]))),
         other=heard.other,
         left_out=(),
         password_given=False,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from whimbrel.checks.access.decide import decide_best
-from whimbrel.checks.access.parse import Unparsed, is_session, parse
+from whimbrel.checks.access.parse import ParsedStatement, Unparsed, is_session, parse
 from whimbrel.checks.access.statement_answer import NEEDS_INDEX, NOT_SERVED, SCAN, Sizes, StatementAnswer
 from whimbrel.checks.access.statements import PERFORMANCE_SCHEMA, SeenStatement, from_digests, from_file
 from whimbrel.checks.ask import OutOfTime, TimedQueries
@@ -18,6 +18,7 @@ from whimbrel.checks.scope import Scope
 from whimbrel.errors import WhimbrelError
 from whimbrel.mapping.design import TableMapping
 from whimbrel.mysql.connect import quoted
+from whimbrel.records import Table
 
 _CODES = {NEEDS_INDEX: "access-index", SCAN: "access-scan", NOT_SERVED: "access-not-served"}
 SHOWN = 140  # characters of a statement in a finding
@@ -64,6 +65,37 @@ def spoken(origin: str, queries: TimedQueries, database: str) -> tuple[Counter[S
     return found, [] if found else [finding("access-statements", origin, "the server has gathered no digests")]
 
 
+@dataclass
+class Heard:
+    """Statements without their values, each with how often it came; the rest is as in Access."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    parsed: dict[str, ParsedStatement] = field(default_factory=dict)
+    unread: list[tuple[str, int, str]] = field(default_factory=list)
+    other: int = 0
+    session: int = 0
+
+
+def heard_of(said: Counter[SeenStatement], tables: Mapping[str, Table]) -> Heard:
+    """What is said of ``tables``. Statements that differ in spelling only are one."""
+    found = Heard()
+    for each, count in said.items():
+        if is_session(each.text):
+            found.session += count
+            continue
+        try:
+            statement = parse(each, tables)
+        except Unparsed as reason:
+            found.unread.append((each.text, count, str(reason)))
+            continue
+        if statement is None:
+            found.other += count
+            continue
+        found.counts[statement.text] += count
+        found.parsed.setdefault(statement.text, statement)
+    return found
+
+
 def access_of(
     origin: str, said: Counter[SeenStatement], mappings: list[TableMapping], sizes: dict[str, Sizes]
 ) -> Access:
@@ -72,23 +104,10 @@ def access_of(
     for each_mapping in mappings:
         by_table.setdefault(each_mapping.table.full_name, []).append(each_mapping)
     tables = {name: several[0].table for name, several in by_table.items()}
-    found, counts = Access(origin), Counter[str]()
-    answers: dict[str, StatementAnswer] = {}
-    for each, count in said.items():
-        try:
-            statement = None if is_session(each.text) else parse(each, tables)
-        except Unparsed as reason:
-            found.unread.append((each.text, count, str(reason)))
-            continue
-        if statement is None:
-            if is_session(each.text):
-                found.session += count
-            else:
-                found.other += count
-            continue
-        counts[statement.text] += count
-        if statement.text not in answers:
-            answers[statement.text] = decide_best(statement, by_table, sizes)
+    heard = heard_of(said, tables)
+    counts = heard.counts
+    found = Access(origin, unread=heard.unread, other=heard.other, session=heard.session)
+    answers = {text: decide_best(statement, by_table, sizes) for text, statement in heard.parsed.items()}
     total = sum(counts.values()) + sum(count for _, count, _ in found.unread)
     found.patterns = [Pattern(text, count, count / total, answers[text]) for text, count in counts.most_common()]
     found.unread.sort(key=lambda one: -one[1])
