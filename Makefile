@@ -10,6 +10,7 @@
 # make fuzz      coverage-guided fuzzing of every reader of bytes, SECONDS=60 each; NAMES="item binlog" for some of them; and answers of real servers that are changed on their way: N=200
 # make coverage  the suite again, counting the lines and branches of src that it runs, in all processes; fails below the floors: TESTS=tests/mapping
 # make docs      the site of docs/, into .docs/site: no page asks another server for anything; fails at a link that leads nowhere
+# make test-docs  the site, and every page of it: what it says to type is typed, what it shows is compared; some minutes
 # make lint      only ruff and mypy
 # make lock      choose newer packages (UPGRADE=--upgrade) and lock them by hash
 # make clean     remove what these made, but not your projects
@@ -28,7 +29,7 @@ export PYTHON
 # The suite starts whimbrel hundreds of times: each would compile all of it, and its libraries, for itself.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-aws demo-predict playground test test-all suite bench chaos mutants fuzz coverage docs lint lock setup setup-aws setup-predict setup-tests clean
+.PHONY: demo demo-aws demo-predict playground test test-all suite bench chaos mutants fuzz coverage docs test-docs lint lock setup setup-aws setup-predict setup-tests clean
 
 demo: setup
 	.venv/bin/python -m demo.run
@@ -75,6 +76,10 @@ coverage: setup-tests
 
 docs:
 	@scripts/site
+
+# In playgrounds of its own, so it needs what a demo needs.
+test-docs: setup-tests docs
+	.venv/bin/python -m pytest tests/test_docs.py tests/docs -n $(WORKERS) --dist worksteal
 
 lint: setup-tests
 	.venv/bin/ruff check

@@ -10,9 +10,6 @@ from pathlib import Path
 import pytest
 
 import whimbrel
-from whimbrel.mapping.values import TYPES
-from whimbrel.mysql.types import KINDS
-from whimbrel.project import load_project
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "whimbrel"
@@ -47,9 +44,18 @@ def test_the_page_of_errors_is_what_the_errors_say() -> None:
     assert (ROOT / "docs" / "errors.md").read_text() == made.stdout, "run: scripts/errors-page > docs/errors.md"
 
 
+def test_the_page_of_policies_is_what_the_code_says() -> None:
+    made = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "policies-page"], capture_output=True, text=True, check=True
+    )
+    assert (ROOT / "docs" / "policies.md").read_text() == made.stdout, "run: scripts/policies-page > docs/policies.md"
+
+
 def test_the_pictures_are_what_the_script_draws(tmp_path: Path) -> None:
     subprocess.run([sys.executable, ROOT / "scripts" / "pictures", tmp_path], check=True)
-    kept, drawn = ({path.name: path.read_text() for path in at.iterdir()} for at in (ROOT / "docs/pictures", tmp_path))
+    kept, drawn = (
+        {path.name: path.read_text() for path in at.glob("*.svg")} for at in (ROOT / "docs/pictures", tmp_path)
+    )
     assert kept == drawn, "run: scripts/pictures"
 
 
@@ -66,47 +72,39 @@ def test_the_figures_of_the_home_page_are_those_of_the_benchmarks() -> None:
     assert not figures - set(re.findall(r"\d[\d.,]*\d", (ROOT / "docs/benchmarks.md").read_text()))
 
 
+def test_the_tables_that_the_code_knows_are_what_it_says(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, ROOT / "scripts" / "tables", tmp_path], check=True)
+    made = sorted(tmp_path.iterdir())
+    assert [page.name for page in made] == ["metrics.md", "operations.md", "project-file.md", "types.md"]
+    for page in made:
+        text = page.read_text()
+        assert text == (ROOT / "docs" / page.name).read_text(), "run: scripts/tables"
+        made_tables = re.findall(r"^<!-- scripts/tables: .* -->\n\n((?:\|.*\n)+)", text, re.MULTILINE)
+        assert not [line for table in made_tables for line in table.splitlines()[2:] if not meaning(line)], page.name
+
+
+def meaning(line: str) -> str:
+    """The last cell; in a table of metrics the last but one."""
+    cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+    return cells[-1] or (cells[-2] if "_" in cells[0] and len(cells) == 4 and cells[0].startswith("`whimbrel_") else "")
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
-    assert not [link for link in links if not (page.parent / link).exists()]
+    """Also to a heading of a page, as the site names it. Where a forge names it otherwise, nobody may link to it."""
+    links = re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", page.read_text())
+    for path, anchor in links:
+        there = (page.parent / path) if path else page
+        assert there.exists(), path
+        if anchor and there.suffix == ".md":
+            assert anchor in anchors(there.read_text()), f"{path}#{anchor}"
 
 
-def test_the_mappings_in_the_readme_are_read(tmp_path: Path) -> None:
-    tables = re.findall(r"```toml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    lake = [text for text in tables if text.startswith("[target]")]
-    tables = [text for text in tables if text not in lake]
-    assert (len(tables), len(lake)) == (2, 1)
-    (tmp_path / "lake.toml").write_text(lake[0])
-    assert load_project(tmp_path / "lake.toml").predict.renewals[0].endpoint == "ServiceEndpoint"
-    for number, text in enumerate(tables):
-        head = "" if text.startswith("[[table]]") else '[[table]]\nsource = "shop.purchase"\ntarget = "purchase"\n'
-        file = tmp_path / f"{number}.toml"
-        file.write_text('[source]\nurl = "mysql://user@127.0.0.1/shop"\n' + head + text)
-        assert load_project(file).tables[0].source == "shop.purchase"
-
-
-def test_the_table_of_types_is_what_the_mapping_knows() -> None:
-    """Every type has one row, with its default and all of its alternatives."""
-    lines = re.findall(
-        r"^\| ([A-Z][^|]*) \| (\w+) \| ?([^|]*)\|", (ROOT / "docs" / "types.md").read_text(), re.MULTILINE
-    )
-    documented: dict[str, tuple[str, ...]] = {}
-    for names, default, others in lines:
-        for name in re.findall(r"[A-Z]+[0-9]?\b", re.sub(r"\(.*?\)|; .*", "", names)):
-            assert name.lower() not in documented, name
-            documented[name.lower()] = (default, *re.findall(r"[A-Z_]+", re.sub(r"\(.*?\)", "", others)))
-    assert documented == {word: TYPES[kind] for word, kind in KINDS.items()}
-
-
-def test_the_mappings_on_the_page_of_mappings_are_read(tmp_path: Path) -> None:
-    blocks = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "mappings.md").read_text(), re.DOTALL)
-    tables = [block for block in blocks if block.startswith("[[table]]")]
-    assert len(tables) == 6 + len(recipes())
-    for number, text in enumerate(tables):
-        file = tmp_path / f"{number}.toml"
-        file.write_text('[source]\nurl = "mysql://user@127.0.0.1/shop"\n' + text)
-        assert load_project(file).tables
+def anchors(markdown: str) -> set[str]:
+    text = re.sub(r"^( *)```.*?^\1```", "", markdown, flags=re.DOTALL | re.MULTILINE)
+    titles = [re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", title) for title in re.findall(r"^#+ (.*)$", text, re.MULTILINE)]
+    on_a_forge = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+    return on_a_forge & {re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", title).strip().lower()) for title in titles}
 
 
 def recipes() -> list[tuple[str, str]]:

@@ -1,0 +1,145 @@
+"""Pages that are typed as they stand, each into a playground of its own, and their output compared.
+
+A page of ``before/`` takes something for granted, a table or a project file: that is made by the script of its name.
+`make test` types the tutorial, `make test-docs` all of them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.docs.blocks import ROOT
+from tests.docs.typed import Typed, is_as_shown, typed
+
+NEXT = "---- next ----"
+# A text that begins with [[table]] stands instead of the file's own tables; any other is added.
+EDITED = """python - <<'END'
+from pathlib import Path
+file = Path("whimbrel.toml")
+text, new = file.read_text(), {toml!r}
+file.write_text((text.partition("[[table]]")[0] if new.startswith("[[table]]") else text) + "\\n" + new)
+END"""
+RUN = "{{ python - <<'END'\n{python}\nEND\n}} || echo \"failed: $?\""
+READY = "timeout 60 bash -c 'until curl -sf http://127.0.0.1:8080/ping; do :; done'"
+# What a person ends or answers is ended and answered; where a page names a server, it is the playground's.
+AS = {
+    "whimbrel migrate": "whimbrel migrate --until-caught-up",
+    "whimbrel migrate --dms rules.json": "whimbrel migrate --until-caught-up --dms rules.json",
+    "whimbrel cutover": "whimbrel cutover --yes --until-open",
+    "whimbrel rollback": "whimbrel rollback --yes",
+    "whimbrel schedule": "timeout --preserve-status -s INT 5 whimbrel schedule",
+    "whimbrel serve": f"{{ whimbrel serve --port 8080 >serve.txt 2>&1 & }}; {READY} || cat serve.txt",
+    "export WHIMBREL_SOURCE_PASSWORD=…": "true",
+}
+BEFORE = Path(__file__).parent / "before"
+SLOW = {
+    "README.md": "readme.sh",
+    "docs/dms.md": "dms.sh",
+    "docs/lake.md": "bank.sh",
+    "docs/predictions.md": "",
+    "docs/renew.md": "renew.sh",
+    "docs/single-table.md": "",
+    "docs/formats.md": "formats.sh",
+}
+PAGES = [
+    pytest.param("docs/tutorial.md", "", id="tutorial"),
+    *(pytest.param(*each, id=Path(each[0]).stem, marks=(pytest.mark.slow, pytest.mark.docs)) for each in SLOW.items()),
+]
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("page", "before"), PAGES)
+def test_the_page_is_what_happens(page: str, before: str, tmp_path: Path) -> None:
+    steps = [step for step in typed(ROOT / page) if not is_elsewhere(step, before)]
+    assert steps
+    port = free_port()
+    lines = f"\necho '{NEXT}'\n".join(line(step).replace("8080", f"{port}") for step in steps)
+    first = f"{{\n{(BEFORE / before).read_text()}\n}} >before.txt 2>&1 || cat before.txt" if before else "true"
+    first = first.replace("port = 8080", f"port = {port}")
+    script = f"exec 2>&1\ntrap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\n{first}\n{lines}"
+    seen = in_a_playground(script, tmp_path).split(f"{NEXT}\n")
+    assert len(seen) == len(steps), seen
+    others = [
+        f"{page}:{step.line}: {step.command}\n{text}"
+        for step, text in zip(steps, seen, strict=True)
+        if not is_as(step, text)
+    ]
+    assert not others, "\n".join(others)
+
+
+def is_elsewhere(step: Typed, before: str) -> bool:
+    """Typed before the playground is entered; or a text of a project file that is there already."""
+    return step.command.startswith(("make ", "pip ")) or bool(step.toml and before)
+
+
+def line(step: Typed) -> str:
+    """Of the shell. Where the page shows no output, a failure is told."""
+    if step.toml:
+        return EDITED.format(toml=step.toml)
+    if step.python:
+        return RUN.format(python=step.python)
+    command = re.sub(r"mysql://\S+", '"$SOURCE"', step.command)
+    command = AS.get(re.sub(r"\s+#.*", "", command), command)
+    return command if step.shown is not None else f'{{ {command}\n}} || echo "failed: $?"'
+
+
+def is_as(step: Typed, seen: str) -> bool:
+    if step.shown is None:
+        return "failed: " not in seen
+    return is_as_shown(step.shown, seen)
+
+
+def in_a_playground(script: str, folder: Path) -> str:
+    """What the script printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "demo.playground", "bash", "-c", script],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.stderr == ""
+    return done.stdout
+
+
+def free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return int(listening.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    ("shown", "seen", "same"),
+    [
+        (("a", "b"), "a\nb\n", True),
+        (("a", "…"), "a\nb\nc\n", True),
+        (("…", "c"), "a\nb\nc\n", True),
+        (("…", "c"), "a\nb\n", False),
+        (("a …",), "a 12 ms\n", True),
+        (("a …",), "a 12 ms\nb\n", False),
+        ((), "", True),
+        ((), "an error\n", False),
+        (("…",), "", True),
+    ],
+)
+def test_what_a_page_shows_is_compared_line_by_line(shown: tuple[str, ...], seen: str, same: bool) -> None:
+    assert is_as_shown(shown, seen) is same
+
+
+def test_a_block_without_output_is_only_asked_whether_it_worked() -> None:
+    step = Typed(1, "false", None)
+    assert line(step) == '{ false\n} || echo "failed: $?"'
+    assert not is_as(step, "failed: 1\n")
+    assert is_as(step, "much\n")
+
+
+def test_what_a_person_ends_is_ended() -> None:
+    assert line(Typed(1, "whimbrel migrate    # then Ctrl-C", ())) == "whimbrel migrate --until-caught-up"
+    assert line(Typed(1, "whimbrel init mysql://u@h/d", ())) == 'whimbrel init "$SOURCE"'
