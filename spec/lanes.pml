@@ -1,7 +1,8 @@
 /* One lane of a stream, from the log to the items, checked by spin: what comes twice, late or not at all.
  *
- * Change n of the log sets item n % 2 to n. A record has the changes after `after` and up to `to`; each invocation has one
- * record, and writes its items in one call. README.md has the variants.
+ * Change n of the log sets item n % 2 to n, if it is one of this lane: spin tries every choice. A record has the lane's
+ * changes after `after` and up to `to`; each invocation has one record, and writes its items in one call. A lane that has
+ * passed its last change has everything, so the Checkpoint may be further than the lane. README.md has the variants.
  */
 
 #ifndef LAST
@@ -12,6 +13,7 @@
 #endif
 #define NONE 2           /* invocations are 0 and 1 */
 
+bool own[LAST + 1];      /* whether change n is of this lane */
 byte after[SLOTS], to[SLOTS];
 bool lost[SLOTS];        /* the stream does not have it any more, or the failure destination has */
 byte tail = 0, head = 0;
@@ -28,19 +30,29 @@ byte troubles = 0;
 #endif
 
 #define UNDER_WAY(me) (upto[me] != 0)
+/* What the Checkpoint says is applied is in the items, or something newer. */
+#define RIGHT ((applied < 1 || item[1] >= own[1]) && (applied < 2 || item[0] >= 2 * own[2]) && (applied < 3 || item[1] >= 3 * own[3]))
+
+inline write_items(me, last) {
+    n = from[me];
+    do
+    :: n < last ->
+        n++;
+        if
+        :: own[n] -> item[n % 2] = n
+        :: else
+        fi
+    :: else -> break
+    od;
+    n = 0
+}
 
 inline carry_out(me) {
     d_step {
-        n = from[me];
-        do
-        :: n < upto[me] -> n++; item[n % 2] = n
-        :: else -> break
-        od;
-        n = 0;
+        write_items(me, upto[me]);
         from[me] = 0;
         upto[me] = 0;
-        /* What the Checkpoint says is applied is in the items, or something newer. */
-        assert((applied < 1 || item[1] >= 1) && (applied < 2 || item[0] >= 2) && (applied < 3 || item[1] >= 3))
+        assert(RIGHT)
     }
 }
 
@@ -104,14 +116,7 @@ end:
                 }
             :: atomic { troubles < TROUBLES && UNDER_WAY(me) -> troubles++ };
                 /* No answer came. It is made again, and that one is answered; the first may still arrive. */
-                d_step {
-                    n = from[me];
-                    do
-                    :: n < to[at] -> n++; item[n % 2] = n
-                    :: else -> break
-                    od;
-                    n = 0
-                };
+                d_step { write_items(me, to[at]) };
                 passed = to[at];
                 head = (head > at -> head : at + 1);
 #ifdef RELEASED_UNANSWERED
@@ -133,27 +138,69 @@ killed: skip
     od
 }
 
+/* Whoever sends from `place` on: everything before it is in the stream, or applied. */
+inline begin(place) {
+    sent = place;
+    last = place;
+#ifdef RESUMED_WITHOUT_NEEDED
+    needed = applied;
+#else
+    needed = place;
+#endif
+    passed = (passed > applied -> passed : applied)
+}
+
 proctype sender() {
-    byte sent = 0;       /* up to here everything is in the stream */
+    byte sent = 0;       /* up to here the log is packed */
+    byte last = 0;       /* up to here the lane's records are */
+    byte needed = 0;     /* the lane's last change that is packed */
+    byte marked = 0;     /* sent.json: all records up to here are in the stream */
     do
-    :: atomic { sent < LAST && tail < SLOTS -> put(sent, sent + 1); sent = sent + 1 }
-    :: atomic { sent + 1 < LAST && tail < SLOTS -> put(sent, sent + 2); sent = sent + 2 }
-    :: atomic { sent == LAST && applied < LAST && head == tail && tail < SLOTS -> put(LAST, LAST) }  /* a probe */
+    :: atomic {
+            sent < LAST && tail < SLOTS ->
+            sent++;
+            if
+            :: own[sent] -> needed = sent; put(last, sent); last = sent
+            :: else
+            fi
+        }
+    :: atomic {
+            sent + 1 < LAST && tail < SLOTS && (own[sent + 1] || own[sent + 2]) ->
+            sent = sent + 2;
+            needed = (own[sent] -> sent : sent - 1);
+            put(last, sent);
+            last = sent
+        }
+    :: atomic { last < sent && tail < SLOTS -> put(last, sent); last = sent }  /* a marker */
+    :: atomic { last == sent && marked < sent -> marked = sent }
+    :: atomic { sent == LAST && applied < LAST && head == tail && tail < SLOTS -> put(last, sent); last = sent }  /* a probe */
     :: atomic { tail > 0 && tail < SLOTS && troubles < TROUBLES -> troubles++; put(after[tail - 1], to[tail - 1]) }
     :: atomic { tail > 0 && head < tail && !lost[tail - 1] && troubles < TROUBLES -> troubles++; lost[tail - 1] = true }
-    :: atomic { sent > applied && troubles < TROUBLES -> troubles++; sent = applied }  /* a crash, or an older sent.json */
-    :: atomic { gap -> gap = false; sent = applied }
+    :: atomic { sent > applied && troubles < TROUBLES -> troubles++; begin((marked > applied -> marked : applied)) }  /* a crash */
+    :: atomic { sent > applied && troubles < TROUBLES -> troubles++; begin(applied) }  /* an older sent.json */
+    :: atomic { gap -> gap = false; begin(applied) }
 #ifdef CHECKPOINT_BY_SENT
     :: atomic { applied < sent -> applied = sent }
 #else
-    :: atomic { applied < passed -> applied = passed }
+    :: atomic { applied < sent && passed >= needed -> applied = sent }
+    :: atomic { applied < passed && passed < needed -> applied = passed }
 #endif
     :: timeout -> break
     od;
     assert(applied == LAST || tail == SLOTS);
-    assert((applied < 1 || item[1] >= 1) && (applied < 2 || item[0] >= 2) && (applied < 3 || item[1] >= 3))
+    assert(RIGHT)
 }
 
 init {
+    byte n = 1;
+    do
+    :: n <= LAST ->
+        if
+        :: own[n] = true
+        :: skip
+        fi;
+        n++
+    :: else -> break
+    od;
     atomic { run network(); run clock(); run sender(); run invocation(0); run invocation(1) }
 }

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from demo.from_debian import servers_folder
+from tests.e2e.peaks import children
 from tests.e2e.work import Work
 
 TASKS = 2
+STARTS_WITHIN = 900.0  # seconds: a JVM takes ten of CPU, and shares the machine with whatever else is tested
 
 
 def spark_folder() -> Path | str:
@@ -28,3 +31,21 @@ def by_spark(work: Work, folder: Path, *, tasks: int = TASKS, more: str = "") ->
     work.environment |= {"PYTHONPATH": os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))}
     work.write_project()
     return work
+
+
+def descendants(pid: int) -> list[int]:
+    below = children(pid)
+    return below + [each for one in below for each in descendants(one)]
+
+
+def python_workers(pid: int) -> list[int]:
+    """The processes in which tasks are: what Spark's daemon has forked."""
+    daemons = [each for each in descendants(pid) if b"pyspark.daemon" in _command(each)]
+    return [each for daemon in daemons for each in children(daemon)]
+
+
+def _command(pid: int) -> bytes:
+    """Empty where the process has ended."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""

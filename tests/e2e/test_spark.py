@@ -13,8 +13,7 @@ from demo.shop import fill
 from tests.conftest import unique
 from tests.e2e import judge
 from tests.e2e.conftest import MakeWork
-from tests.e2e.peaks import children
-from tests.e2e.spark import by_spark, spark_folder
+from tests.e2e.spark import STARTS_WITHIN, by_spark, descendants, python_workers, spark_folder
 from tests.e2e.work import GROUP, RECORD, UNALIGNED, Work
 from whimbrel.dynamodb.session import open_service
 
@@ -38,7 +37,7 @@ def equal(work: Work, mapping: str) -> None:
     assert list((work.state / "spark").iterdir()) == []
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize(
     "mapping",
     [
@@ -58,20 +57,9 @@ def test_a_table_is_loaded_by_spark(
     equal(work, mapping)
 
 
-def descendants(pid: int) -> list[int]:
-    below = children(pid)
-    return below + [each for one in below for each in descendants(one)]
-
-
-def python_workers(pid: int) -> list[int]:
-    """The processes in which tasks are: what Spark's daemon has forked."""
-    daemons = [each for each in descendants(pid) if b"pyspark.daemon" in Path(f"/proc/{each}/cmdline").read_bytes()]
-    return [each for each in daemons if not children(each)]
-
-
 @pytest.mark.slow
 @pytest.mark.spark
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("how", ["task", "run"])
 def test_what_is_killed_in_the_middle_loses_nothing(
     make_work: MakeWork, mariadb: MariaDB, dynalite: Dynalite, spark: Path, how: str
@@ -83,7 +71,7 @@ def test_what_is_killed_in_the_middle_loses_nothing(
     by_spark(work, spark)
     process = work.start("migrate", "--until-caught-up")
     jobs = work.state / "spark"
-    work.wait_for(lambda: any(jobs.glob("*/writing/*")) and work.checkpoint()["tables"], process)
+    work.wait_for(lambda: any(jobs.glob("*/writing/*")) and work.checkpoint()["tables"], process, STARTS_WITHIN)
     if how == "run":
         below = descendants(process.pid)
         process.kill()
@@ -104,7 +92,7 @@ def test_what_is_killed_in_the_middle_loses_nothing(
 
 @pytest.mark.slow
 @pytest.mark.spark
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_files_and_jobs_may_be_in_a_bucket(
     make_work: MakeWork, mariadb: MariaDB, ministack: Ministack, spark: Path
 ) -> None:

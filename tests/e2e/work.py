@@ -39,7 +39,7 @@ partition_key = { name = "customer_orderid", value = "${customerid}|${orderid}" 
 sort_key = { name = "productid" }
 exclude = ["customerid", "orderid"]
 """
-PATIENCE = 90.0
+PATIENCE = 240.0  # seconds for what must come; only a failure takes as long, however busy the machine is
 # A program that has workers load and verify however few rows there are, and although a cap makes it last.
 WITH_WORKERS = """
 from whimbrel.__main__ import run
@@ -195,9 +195,11 @@ target = "{self.target}"
             json.loads(path.read_text()) if path.exists() else {"phase": "new", "tables": {}, "applied_position": None}
         )
 
-    def wait_for(self, what: Callable[[], Any], process: subprocess.Popen[str] | None = None) -> None:
-        """Wait until ``what`` is true; fail when ``process`` ends before, or after PATIENCE."""
-        deadline = time.monotonic() + PATIENCE
+    def wait_for(
+        self, what: Callable[[], Any], process: subprocess.Popen[str] | None = None, patience: float = PATIENCE
+    ) -> None:
+        """Wait until ``what`` is true; fail when ``process`` ends before, or after ``patience`` seconds."""
+        deadline = time.monotonic() + patience
         while not what():
             if process and process.poll() is not None:
                 raise AssertionError(f"whimbrel ended with {process.returncode}: {process.communicate()}")

@@ -1,0 +1,194 @@
+"""A migration whose load is done by Spark and whose changes go through a stream, and what befalls it: its processes and
+its servers are killed, shards split and merge, records come that nobody can read, DynamoDB throttles, and a second
+function serves the same stream from its beginning, late and twice.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from demo.resharding import merge, open_shards, split
+from demo.servers import Dynalite, Kinesalite, Server
+from tests.conftest import unique
+from tests.e2e.spark import STARTS_WITHIN, python_workers
+from tests.e2e.work import Work
+from tests.faults import FaultProxy
+
+ROOT = Path(__file__).parents[2]
+MOST_SHARDS = 12  # that there have ever been: the stand-in polls them all
+POISON = (b"\\0", b"none", b"WHK1 none", b'{"type": "Insert", "row": {}}', b"\xff" * 1000)
+CAP = "max_write_units = 40\n"  # so that a load takes long enough for kills in it
+ENDS = ("SourceUnreachable", "TargetUnreachable", "WorkerLost")  # of a run, where it is started again
+LIMIT_SECONDS = 5  # of an invocation
+STRUCK_WITHIN = 20.0  # seconds: then the function is killed whatever it does
+
+
+class StreamSite:
+    """``hit`` counts what was done; a key that begins with "kill" is a kill."""
+
+    def __init__(self, work: Work, dynalite: Dynalite, kinesalite: Kinesalite, chance: random.Random) -> None:
+        self.work, self.kinesalite, self.chance = work, kinesalite, chance
+        self.servers: dict[str, Server] = {"source": work.source, "target": dynalite, "stream": kinesalite}
+        self.stream, self.hit = unique("stream"), Counter[str]()
+        kinesalite.new_stream(self.stream, 2)
+        self._write_project(CAP)
+        self.proxy = FaultProxy(dynalite.endpoint, seed=chance.randrange(1 << 30))  # of the first function
+        self.sender = work.start("migrate", "--json")
+        self.function = self.second = self._serve(self.proxy.endpoint)
+
+    @property
+    def kills(self) -> int:
+        return sum(count for what, count in self.hit.items() if what.startswith("kill"))
+
+    # -- while Spark loads -------------------------------------------------------------------------------------------
+
+    def load(self, kills: int) -> None:
+        """To the end of the load, with so many kills in it, or fewer if it ends before."""
+        for _ in range(kills):
+            if not self._is_loading():
+                break
+            time.sleep(self.chance.uniform(0.0, 2.0))  # the random moment: there is no event to wait for
+            self.chance.choice([self.kill_task, self.kill_task, self.kill_run, self.kill_server])()
+        while self._is_loading():
+            time.sleep(0.1)
+        self._write_project("")  # what is sent from here on has no cap
+        self.kill_sender()
+
+    def kill_task(self) -> None:
+        workers = python_workers(self.sender.pid)
+        for worker in workers[:1]:
+            os.kill(worker, signal.SIGKILL)
+        self.hit["kill: Spark task"] += bool(workers)
+
+    def kill_run(self) -> None:
+        """And with it its job."""
+        self.hit["kill: run with its Spark job"] += 1
+        _end(self.sender)
+        self.sender = self.work.start("migrate", "--json")
+
+    def _is_loading(self) -> bool:
+        """Wait until tasks write; False once the load is done."""
+        jobs, end = self.work.state / "spark", time.monotonic() + STARTS_WITHIN
+        while self.work.checkpoint()["phase"] != "apply":
+            self.keep_up()
+            if any(jobs.glob("*/writing/*")) and python_workers(self.sender.pid):
+                return True
+            assert time.monotonic() < end, self.work.checkpoint()
+            time.sleep(0.02)
+        return False
+
+    # -- while changes go through the stream -------------------------------------------------------------------------
+
+    def one(self) -> None:
+        self.keep_up()
+        mine = (self.kill_sender, self.kill_function, self.kill_function, self.kill_server)
+        what = self.chance.choice([*mine, self.reshard, self.poison, self.throttle, self.serve_twice])
+        what()
+
+    def kill_sender(self) -> None:
+        self.hit["kill: sender"] += 1
+        _end(self.sender)
+        self.sender = self.work.start("migrate", "--json")
+
+    def kill_function(self) -> None:
+        """In the middle of a batch: DynamoDB has carried out a call of it, and nobody hears the answer."""
+        function, struck = self.function, threading.Event()
+
+        def strike(answer: Any) -> Any:
+            function.kill()
+            struck.set()
+            return answer
+
+        operation = self.chance.choice(["UpdateItem", "BatchWriteItem"])
+        self.proxy.clear()
+        self.proxy.add("changed", operation=operation, count=1, change=strike)
+        end = time.monotonic() + STRUCK_WITHIN
+        while not struck.wait(0.1) and time.monotonic() < end and self.function.poll() is None:
+            self.keep_up(functions=False)
+        self.proxy.clear()
+        self.hit["kill: function in mid-batch" if struck.is_set() else "kill: function"] += 1
+        _end(self.function)
+        self.function = self._serve(self.proxy.endpoint)
+
+    def kill_server(self) -> None:
+        name = self.chance.choice(sorted(self.servers))
+        self.hit[f"kill: server of the {name}"] += 1
+        self.servers[name].kill()
+        time.sleep(self.chance.choice([0.0, 0.5, 2.0]))
+        self.servers[name].start()
+
+    def serve_twice(self) -> None:
+        """From the stream's beginning: what comes is late, and there twice."""
+        self.hit["late and doubled invocations"] += 1
+        if self.second is not self.function:
+            _end(self.second)
+        self.second = self._serve(self.servers["target"].endpoint)  # type: ignore[attr-defined]
+
+    def poison(self) -> None:
+        self.hit["poison"] += 1
+        for data in self.chance.sample(POISON, 3):
+            key = str(self.chance.random())
+            self.kinesalite.client.put_record(StreamName=self.stream, Data=data, PartitionKey=key)
+
+    def throttle(self) -> None:
+        self.hit["throttle"] += 1
+        self.proxy.add("throttle", probability=0.5, count=20)
+
+    def reshard(self) -> None:
+        found = self.kinesalite.client.describe_stream(StreamName=self.stream)["StreamDescription"]["Shards"]
+        if len(found) >= MOST_SHARDS:
+            return
+        if len(open_shards(self.kinesalite, self.stream)) > 1 and self.chance.random() < 0.5:
+            self.hit["merge"] += 1
+            merge(self.kinesalite, self.stream)
+        else:
+            self.hit["split"] += 1
+            split(self.kinesalite, self.stream, self.chance)
+
+    # -- beside it ---------------------------------------------------------------------------------------------------
+
+    def keep_up(self, functions: bool = True) -> None:
+        """Start again what ended by itself as a server was away. A run must have said so by name."""
+        if self.sender.poll() is not None:
+            out, err = self.sender.communicate()
+            assert any(f'"{name}"' in out for name in ENDS), (
+                f"migrate ended with {self.sender.returncode}\n{out}\n{err}"
+            )
+            self.sender = self.work.start("migrate", "--json")
+        if functions and self.function.poll() is not None:  # its mapping ends where it cannot read the stream
+            self.function = self._serve(self.proxy.endpoint)
+
+    def stop_sender(self) -> None:
+        self.keep_up()
+        _end(self.sender)
+
+    def close(self) -> None:
+        for process in (self.sender, self.function, self.second):
+            _end(process)
+        self.proxy.close()
+
+    def _write_project(self, cap: str) -> None:
+        self.work.target_settings = (
+            f'{cap}\n[log]\nengine = "kinesis"\nstream = "{self.stream}"\nendpoint = "{self.kinesalite.endpoint}"\n'
+            '[apply]\nengine = "lambda"\n'
+        )
+        self.work.write_project()
+
+    def _serve(self, dynamodb: str) -> subprocess.Popen[bytes]:
+        at = self.stream, self.kinesalite.endpoint, dynamodb
+        command = [sys.executable, "-m", "demo.function", *at, str(LIMIT_SECONDS)]
+        return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)  # it says each record it cannot read
+
+
+def _end(process: subprocess.Popen[Any]) -> None:
+    process.kill()
+    process.communicate()
