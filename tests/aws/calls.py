@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import fnmatch
 import json
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -22,7 +22,7 @@ from demo.servers import DynamoServer, Kinesalite, MariaDB, Ministack
 from demo.servers.dynamo import local_client
 from tests.conftest import unique
 from tests.e2e.work import Work
-from tests.faults import FaultProxy
+from tests.faults import FaultProxy, Logged
 from tests.function.served import Served
 from whimbrel.aws.policies import documents, filled, policies
 from whimbrel.project import Project, Target, load_project
@@ -55,14 +55,16 @@ S3_ACTIONS = {
     "DeleteObjects": "DeleteObject",
     "ListObjectsV2": "ListBucket",
 }
+KEYS_OF = ("dynamodb:LeadingKeys", "s3:prefix")
+STREAM = {"DescribeStream", "GetRecords", "GetShardIterator"}  # of a stream, whose table an iterator does not name
 PREFIX = "shop"
 ACCOUNT = "111122223333"
 
 
 class Call(NamedTuple):
     action: str  # kinesis:PutRecords
-    resource: str  # the name of a table, a stream or a bucket
-    key: str = ""  # of an item of the table of marks: its partition key
+    resource: str  # the name of a table, a stream, a bucket or an object
+    key: str = ""  # of an item of the table of marks: its partition key; of a list of objects: their prefix
 
 
 def rights(project: Project, account: str) -> set[Call]:
@@ -73,8 +75,11 @@ def rights(project: Project, account: str) -> set[Call]:
     for statement in statements(project, account):
         assert statement["Effect"] == "Allow"
         conditions = statement.get("Condition", {}).values()
-        keys = next((each["dynamodb:LeadingKeys"] for each in conditions if "dynamodb:LeadingKeys" in each), [""])
+        keys = next((each[name] for each in conditions for name in KEYS_OF if name in each), [""])
         for resource in statement["Resource"]:
+            if resource == "*":  # of what IAM takes no other resource for
+                found |= {Call(action, "*") for action in statement["Action"]}
+                continue
             service, region, account_id, name = resource.split(":", 5)[2:]
             assert (region, account_id) == (("", "") if service == "s3" else ("us-east-1", ACCOUNT))
             assert {action.partition(":")[0] for action in statement["Action"]} == {service}
@@ -92,19 +97,81 @@ def statements(project: Project, account: str) -> Iterator[dict[str, Any]]:
         "MarkTable": project.target.mark,
         "FunctionName": "fn",
         "BucketName": project.store.bucket if project.store else "",
+        "LakeBucket": project.lake.store.bucket if project.lake.store else "",
     }
     for document in documents(account, policies(project)[account]):
         yield from json.loads(json.dumps(filled(document, variables)))["Statement"]
 
 
 def covers(right: Call, call: Call) -> bool:
-    return right[:2] == call[:2] and fnmatch.fnmatchcase(call.key, right.key)
+    """A list of objects without a prefix, and a table as such, have no key."""
+    return (
+        right.action == call.action
+        and fnmatch.fnmatchcase(call.resource, right.resource)
+        and fnmatch.fnmatchcase(call.key, right.key)
+    )
+
+
+def forbidden(granted: Iterable[Call], made: Iterable[Call]) -> set[Call]:
+    """The calls that no right allows."""
+    return {call for call in made if not any(covers(right, call) for right in granted)}
+
+
+def unused(granted: Iterable[Call], made: Iterable[Call]) -> set[Call]:
+    """The rights that nobody uses."""
+    return {right for right in granted if not any(covers(right, call) for call in made)}
+
+
+@contextmanager
+def noting_objects(found: set[Call]) -> Iterator[None]:
+    """Calls to S3, by whoever makes them in this process."""
+    asked = BaseClient._make_api_call  # type: ignore[attr-defined]
+
+    def note(client: Any, operation: str, request: dict[str, Any]) -> Any:
+        if client.meta.service_model.service_name == "s3":
+            found.update(_of_objects(f"s3:{S3_ACTIONS.get(operation, operation)}", request))
+        return asked(client, operation, request)
+
+    with patch.object(BaseClient, "_make_api_call", note):
+        yield
+
+
+def _of_objects(action: str, request: dict[str, Any]) -> Iterator[Call]:
+    bucket = request["Bucket"]
+    if "Prefix" in request:
+        yield Call(action, bucket, request["Prefix"])
+        return
+    for each in request["Delete"]["Objects"] if "Delete" in request else [request]:
+        yield Call(action, f"{bucket}/{each['Key']}")
+
+
+def of_dynamodb(each: Logged, marks: str = "") -> Iterator[Call]:
+    """What a request to DynamoDB asks for. ``marks`` is the table of marks."""
+    action, body = f"dynamodb:{each.operation}", each.body
+    if each.operation in STREAM:
+        yield Call(action, "")
+    elif each.operation == "ListImports":
+        yield Call(action, "*")
+    elif each.operation == "DescribeImport":
+        yield Call(action, body["ImportArn"].partition(":table/")[2])
+    elif each.operation == "ImportTable":
+        yield Call(action, body["TableCreationParameters"]["TableName"])
+    else:
+        for table in tables_of(body):
+            yield Call(action, table, key_of(body) if table == marks else "")
+
+
+def without_streams(granted: Iterable[Call]) -> set[Call]:
+    """As ``of_dynamodb`` names what is asked of streams."""
+    return {each._replace(resource="") if each.action.partition(":")[2] in STREAM else each for each in granted}
 
 
 class Recorded:
     """A migration of one table for each of RULES, through a stream or not, with its files in a bucket; ``calls`` of an
     account are those that it made so far.
     """
+
+    more = ""  # lines of its project file
 
     def __init__(
         self, folder: Path, source: MariaDB, target: DynamoServer, kinesalite: Kinesalite, s3: Ministack, streamed: bool
@@ -173,7 +240,7 @@ class Recorded:
             f'[target]\nendpoint = "{self.tables_at("migrate")}"\nregion = "us-east-1"\nmark = "{self.marks}"\n'
             f'profile = "{self.profile("migrate")}"\n'
             f'[snapshot]\nstore = "s3://{self.bucket}/{PREFIX}"\nendpoint = "{self.s3.endpoint}"\n'
-            f"{through if self.streamed else ''}{tables}"
+            f"{through if self.streamed else ''}{self.more}{tables}"
         )
 
     @property
@@ -189,7 +256,7 @@ class Recorded:
         call = self.command
         with (
             self.function if self.streamed else nullcontext(),
-            patch.object(BaseClient, "_make_api_call", self._noting()),
+            noting_objects(self.objects),
         ):
             call("check")
             call("migrate", "--dry-run")
@@ -226,23 +293,8 @@ class Recorded:
         for name in RULES:
             self.source.execute(statement.format(f"`{self.database}`.{name}"))
 
-    def _noting(self) -> Any:
-        asked = BaseClient._make_api_call  # type: ignore[attr-defined]
-
-        def note(client: Any, operation: str, request: dict[str, Any]) -> Any:
-            if client.meta.service_model.service_name == "s3":
-                action = f"s3:{S3_ACTIONS.get(operation, operation)}"
-                self.objects.add(Call(action, _object(request)))
-            return asked(client, operation, request)
-
-        return note
-
     def calls(self, account: str) -> set[Call]:
-        found = {
-            Call(f"dynamodb:{each.operation}", table, key_of(each.body) if table == self.marks else "")
-            for each in self.tables[account].log
-            for table in tables_of(each.body)
-        }
+        found = {call for each in self.tables[account].log for call in of_dynamodb(each, self.marks)}
         found |= {Call(f"kinesis:{each.operation}", self.stream) for each in self.streams[account].log}
         return found | (self.objects if account == "migrate" else set())
 
@@ -257,16 +309,6 @@ def make_marks(client: Any, name: str) -> None:
         BillingMode="PAY_PER_REQUEST",
     )
     client.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1})
-
-
-def _object(request: dict[str, Any]) -> str:
-    """As a policy names it: the bucket, or what is below its prefix."""
-    keys = (
-        [request["Key"]] if "Key" in request else [each["Key"] for each in request.get("Delete", {}).get("Objects", ())]
-    )
-    assert all(key.startswith(f"{PREFIX}/") for key in keys), keys
-    assert keys or request["Prefix"].startswith(f"{PREFIX}/"), request
-    return f"{request['Bucket']}/{PREFIX}/*" if keys else request["Bucket"]
 
 
 def key_of(body: dict[str, Any]) -> str:

@@ -5,7 +5,6 @@ Each command's calls are recorded by a proxy. Each may do what ``migrate`` may, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +13,11 @@ import pytest
 
 from demo.application import allow
 from demo.servers import Kinesalite, MariaDB, Ministack
-from tests.aws.calls import Call, covers, make_marks, rights, tables_of
-from tests.aws.calls import key_of as key_in
+from tests.aws.calls import Call, forbidden, make_marks, of_dynamodb, rights, unused, without_streams
 from tests.aws.test_template import written
 from tests.conftest import unique
 from tests.e2e.work import Work
-from tests.faults import FaultProxy, Logged
+from tests.faults import FaultProxy
 from tests.function.served import Served
 from tests.handover.both_sides import CUTOVER
 from whimbrel.project import load_project
@@ -38,7 +36,6 @@ shape = "group"
 partition_key = {{ name = "g", type = "N" }}
 entry = {{ name = "${{id}}", value = "body" }}
 """
-STREAM = {"DescribeStream", "GetRecords", "GetShardIterator"}  # of a stream, whose table an iterator does not name
 
 
 class Shop:
@@ -70,18 +67,10 @@ class Shop:
         """What the command asks."""
         del self.proxy.log[:]
         self.work.call(*arguments)
-        return {call for each in self.proxy.log for call in self._named(each)}
-
-    def _named(self, each: Logged) -> Iterator[Call]:
-        if each.operation in STREAM:
-            yield Call(f"dynamodb:{each.operation}", "")
-            return
-        for table in tables_of(each.body):
-            yield Call(f"dynamodb:{each.operation}", table, key_in(each.body) if table == self.marks else "")
+        return {call for each in self.proxy.log for call in of_dynamodb(each, self.marks)}
 
     def allowed(self, account: str) -> set[Call]:
-        found = rights(load_project(self.work.folder / "whimbrel.toml"), account)
-        return {each._replace(resource="") if each.action.partition(":")[2] in STREAM else each for each in found}
+        return without_streams(rights(load_project(self.work.folder / "whimbrel.toml"), account))
 
     def write(self) -> None:
         """As the application does after a cutover."""
@@ -120,10 +109,9 @@ def test_every_call_is_allowed_and_every_right_is_used(
     migrate = shop.allowed("migrate")
     for account, calls in made.items():
         own = shop.allowed(account)
-        assert {each for each in calls if not any(covers(right, each) for right in migrate | own)} == set(), account
-        assert {right for right in own if not any(covers(right, each) for each in calls)} == set(), account
-    missing = {each for each in after if not any(covers(right, each) for right in migrate)}
-    assert {each for each in missing if not any(covers(right, each) for right in shop.allowed("rollback"))} == set()
+        assert forbidden(migrate | own, calls) == set(), account
+        assert unused(own, calls) == set(), account
+    assert forbidden(migrate | shop.allowed("rollback"), after) == set()
 
 
 def test_nobody_has_rights_for_a_cutover_that_is_refused(tmp_path: Path) -> None:

@@ -32,6 +32,34 @@ LIMIT_SECONDS = 5  # of an invocation
 STRUCK_WITHIN = 20.0  # seconds: then the function is killed whatever it does
 
 
+class FunctionProcess:
+    """The function with its mapping, which reads the stream from its beginning; DynamoDB is behind a proxy."""
+
+    def __init__(self, stream: str, kinesis: str, proxy: FaultProxy) -> None:
+        self.proxy = proxy
+        command = [sys.executable, "-m", "demo.function", stream, kinesis, proxy.endpoint, str(LIMIT_SECONDS)]
+        # Of each record that it cannot read it says so.
+        self._process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    def kill_at(self, operation: str, struck: threading.Event) -> None:
+        """At the answer to its next call of ``operation``, unless ``struck`` is set by then."""
+
+        def strike(answer: Any) -> Any:
+            if not struck.is_set():
+                self._process.kill()
+                struck.set()
+            return answer
+
+        self.proxy.add("changed", operation=operation, count=1, change=strike)
+
+    def end(self) -> None:
+        _end(self._process)
+
+
 class StreamSite:
     """``hit`` counts what was done; a key that begins with "kill" is a kill."""
 
@@ -41,9 +69,9 @@ class StreamSite:
         self.stream, self.hit = unique("stream"), Counter[str]()
         kinesalite.new_stream(self.stream, 2)
         self._write_project(CAP)
-        self.proxy = FaultProxy(dynalite.endpoint, seed=chance.randrange(1 << 30))  # of the first function
+        self.proxies = [FaultProxy(dynalite.endpoint, seed=chance.randrange(1 << 30)) for _ in range(2)]
         self.sender = work.start("migrate", "--json")
-        self.function = self.second = self._serve(self.proxy.endpoint)
+        self.functions = [self._serve(self.proxies[0])]
 
     @property
     def kills(self) -> int:
@@ -101,23 +129,19 @@ class StreamSite:
 
     def kill_function(self) -> None:
         """In the middle of a batch: DynamoDB has carried out a call of it, and nobody hears the answer."""
-        function, struck = self.function, threading.Event()
-
-        def strike(answer: Any) -> Any:
-            function.kill()
-            struck.set()
-            return answer
-
-        operation = self.chance.choice(["UpdateItem", "BatchWriteItem"])
-        self.proxy.clear()
-        self.proxy.add("changed", operation=operation, count=1, change=strike)
+        operation, struck = self.chance.choice(["UpdateItem", "BatchWriteItem"]), threading.Event()
+        for each in self.functions:
+            each.proxy.clear()
+            each.kill_at(operation, struck)
         end = time.monotonic() + STRUCK_WITHIN
-        while not struck.wait(0.1) and time.monotonic() < end and self.function.poll() is None:
-            self.keep_up(functions=False)
-        self.proxy.clear()
+        while not struck.wait(0.1) and time.monotonic() < end:
+            self.keep_up()
+        if not struck.is_set():
+            self.functions[0].end()
         self.hit["kill: function in mid-batch" if struck.is_set() else "kill: function"] += 1
-        _end(self.function)
-        self.function = self._serve(self.proxy.endpoint)
+        for each in self.functions:
+            each.proxy.clear()
+        self.keep_up()
 
     def kill_server(self) -> None:
         name = self.chance.choice(sorted(self.servers))
@@ -129,9 +153,9 @@ class StreamSite:
     def serve_twice(self) -> None:
         """From the stream's beginning: what comes is late, and there twice."""
         self.hit["late and doubled invocations"] += 1
-        if self.second is not self.function:
-            _end(self.second)
-        self.second = self._serve(self.servers["target"].endpoint)  # type: ignore[attr-defined]
+        for each in self.functions[1:]:
+            each.end()
+        self.functions[1:] = [self._serve(self.proxies[1])]
 
     def poison(self) -> None:
         self.hit["poison"] += 1
@@ -141,7 +165,8 @@ class StreamSite:
 
     def throttle(self) -> None:
         self.hit["throttle"] += 1
-        self.proxy.add("throttle", probability=0.5, count=20)
+        for proxy in self.proxies:
+            proxy.add("throttle", probability=0.5, count=20)
 
     def reshard(self) -> None:
         found = self.kinesalite.client.describe_stream(StreamName=self.stream)["StreamDescription"]["Shards"]
@@ -156,25 +181,24 @@ class StreamSite:
 
     # -- beside it ---------------------------------------------------------------------------------------------------
 
-    def keep_up(self, functions: bool = True) -> None:
-        """Start again what ended by itself as a server was away. A run must have said so by name."""
+    def keep_up(self) -> None:
+        """Start again what ended, also by itself as a server was away. A run must have said so by name."""
         if self.sender.poll() is not None:
             out, err = self.sender.communicate()
-            assert any(f'"{name}"' in out for name in ENDS), (
-                f"migrate ended with {self.sender.returncode}\n{out}\n{err}"
-            )
+            assert any(f'"{name}"' in out for name in ENDS), f"ended with {self.sender.returncode}\n{out}\n{err}"
             self.sender = self.work.start("migrate", "--json")
-        if functions and self.function.poll() is not None:  # its mapping ends where it cannot read the stream
-            self.function = self._serve(self.proxy.endpoint)
+        self.functions = [each if each.running else self._serve(each.proxy) for each in self.functions]
 
     def stop_sender(self) -> None:
         self.keep_up()
         _end(self.sender)
 
     def close(self) -> None:
-        for process in (self.sender, self.function, self.second):
-            _end(process)
-        self.proxy.close()
+        _end(self.sender)
+        for each in self.functions:
+            each.end()
+        for proxy in self.proxies:
+            proxy.close()
 
     def _write_project(self, cap: str) -> None:
         self.work.target_settings = (
@@ -183,10 +207,8 @@ class StreamSite:
         )
         self.work.write_project()
 
-    def _serve(self, dynamodb: str) -> subprocess.Popen[bytes]:
-        at = self.stream, self.kinesalite.endpoint, dynamodb
-        command = [sys.executable, "-m", "demo.function", *at, str(LIMIT_SECONDS)]
-        return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)  # it says each record it cannot read
+    def _serve(self, proxy: FaultProxy) -> FunctionProcess:
+        return FunctionProcess(self.stream, self.kinesalite.endpoint, proxy)
 
 
 def _end(process: subprocess.Popen[Any]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
+from whimbrel.dynamodb import calls
 from whimbrel.dynamodb.answers import Undocumented
 from whimbrel.dynamodb.loop import moment
 from whimbrel.errors import RequestRefused, Stopped, TargetUnreachable, Throttled
@@ -94,6 +95,36 @@ def test_each_lane_keeps_its_order_through_refusals_and_lost_answers(wire: Strea
     asked = records(lanes=6, each=4)
     writer().put(asked)
     for lane in range(6):
+        assert first_seen(wire.taken, lane) == [each.data for each in asked if each.lane == lane]
+
+
+class Clock:
+    """Time that passes only while somebody waits, as ``calls`` sees it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        monkeypatch.setattr(calls, "time", self)
+        monkeypatch.setattr(calls, "moment", self._wait)
+
+    def monotonic(self) -> float:
+        return self.now
+
+    async def _wait(self, seconds: float) -> None:
+        self.now += seconds
+        await moment(0)
+
+
+def test_an_outage_of_an_hour_is_waited_out_and_the_order_kept(
+    wire: StreamWire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+    wire.fail = lambda: TargetUnreachable("away") if clock.now < 3_600 else None
+    asked = records(lanes=3, each=2)
+    sending = writer()
+    sending.put(asked)
+    assert 3_600 < clock.now < 3_700
+    assert sending.counters.retries < 1_000
+    for lane in range(3):
         assert first_seen(wire.taken, lane) == [each.data for each in asked if each.lane == lane]
 
 

@@ -19,7 +19,7 @@ from tests.migration.loading import START, Loading
 from whimbrel.kinesis.settings import FunctionSettings, SourceTable
 from whimbrel.mapping.provenance import of_snapshot
 from whimbrel.migration.spark import shuffle, submitted, task
-from whimbrel.migration.spark.places import Folder
+from whimbrel.migration.spark.places import place_at
 from whimbrel.migration.spark.runner import JobState, Submission
 from whimbrel.migration.spark.submitted import SparkLoader, SparkWork
 from whimbrel.migration.spark.task import read_job
@@ -42,7 +42,7 @@ class InThisProcess:
         self._failed = ""
 
     def submit(self) -> str:
-        place = Folder(Path(self._where.url))
+        place = place_at(self._where)
         job = read_job(place)
         try:
             if job.partitions:

@@ -10,8 +10,8 @@ Accounts:
 - ``cutover``, ``rollback`` and ``finish`` have what these commands need beside ``migrate``. After a rollback,
   ``migrate`` looks for late writes, and needs ``rollback`` too.
 - ``spark`` is the role of the jobs, where Spark on AWS loads.
-- ``export``, ``convert`` and ``query`` run those commands, where the lake is in S3. ``train`` needs ``query``, and
-  ``renew`` needs ``export`` and ``convert``.
+- ``export``, ``restore`` and ``renew`` run those commands, and where the lake is in S3, ``convert`` and ``query`` too.
+  ``train`` needs ``query``.
 
 ``tests/aws/test_least_privilege.py`` compares this with the calls that are made, both ways.
 """
@@ -20,8 +20,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
+from whimbrel.aws.allowed import BUCKET, TABLE, WRITES_OBJECTS, Allowed, follows_imports, lists, of
+from whimbrel.aws.lake_policies import lake_policies
 from whimbrel.dynamodb.marks import ROUTE
 from whimbrel.errors import ProjectError
 from whimbrel.project import OFF, Project, Spark, TableRule
@@ -29,16 +31,11 @@ from whimbrel.project.spark import LOCAL
 
 MOST_CHARACTERS = 6_144  # of a managed policy, without blanks
 MOST_POLICIES = 10  # of a role, unless its account has asked for more
-# As a template's Fn::Sub has them.
-_TABLE = "arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table/"
 _STREAM = "arn:${AWS::Partition}:kinesis:${AWS::Region}:${AWS::AccountId}:stream/${StreamName}"
 _STREAM_KEYS = ("whimbrel stream ${StreamName}", "whimbrel lanes *")  # of the table of marks
 _QUEUE = "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:${FunctionName}-failed"
 _LOGS = "arn:${AWS::Partition}:logs:${AWS::Region}:${AWS::AccountId}:log-group:/aws/lambda/${FunctionName}:*"
-_MARKS = _TABLE + "${MarkTable}"
-_BUCKET = "arn:${AWS::Partition}:s3:::${BucketName}"
-_LAKE = "arn:${AWS::Partition}:s3:::${LakeBucket}"
-_IMPORT_LOGS = "arn:${AWS::Partition}:logs:${AWS::Region}:${AWS::AccountId}:log-group:/aws-dynamodb/imports:*"
+_MARKS = TABLE + "${MarkTable}"
 _SPARK = "arn:${AWS::Partition}:%s:${AWS::Region}:${AWS::AccountId}:%s"
 # The longest that each may be: a template's parameters are not known when a policy is divided.
 _LONGEST = {
@@ -61,24 +58,13 @@ KEY_ACTIONS = ("kms:Decrypt", "kms:GenerateDataKey")
 Document = dict[str, Any]
 
 
-class Allowed(NamedTuple):
-    """``service:Action`` names, and ARNs with the variables of a template in them. ``condition`` is how a key of the
-    request must match one of some values.
-    """
-
-    sid: str
-    actions: tuple[str, ...]
-    resources: tuple[str, ...]
-    condition: tuple[str, str, tuple[str, ...]] | None = None
-
-
 def policies(project: Project) -> dict[str, list[Allowed]]:
     """The statements of each account, by its name."""
     function = {"function": [*_by_lambda(), *_function(project)]} if project.stream else {}
     spark = {"spark": list(_spark(project))} if spark_on_aws(project) else {}
     reads = _on_tables("Verify", ((rule.target, _reads(rule)) for rule in project.tables))
     moves = {"migrate": list(_migrate(project)), "verify": list(reads)}
-    return {**function, **moves, **_hands_over(project), **spark, **_lake(project)}
+    return {**function, **moves, **_hands_over(project), **spark, **lake_policies(project)}
 
 
 def spark_on_aws(project: Project) -> Spark | None:
@@ -127,9 +113,9 @@ def key_document(key: Any) -> Document:
 def _by_lambda() -> Iterator[Allowed]:
     """What Lambda does itself: it reads the stream, keeps the logs, and reports the batches that were given up."""
     read = ("DescribeStream", "DescribeStreamSummary", "GetRecords", "GetShardIterator", "ListShards")
-    yield Allowed("LambdaReadsStream", _of("kinesis", read), (_STREAM,))
-    yield Allowed("LambdaWritesLogs", _of("logs", ("CreateLogStream", "PutLogEvents")), (_LOGS,))
-    yield Allowed("LambdaReportsFailures", _of("sqs", ("SendMessage",)), (_QUEUE,))
+    yield Allowed("LambdaReadsStream", of("kinesis", read), (_STREAM,))
+    yield Allowed("LambdaWritesLogs", of("logs", ("CreateLogStream", "PutLogEvents")), (_LOGS,))
+    yield Allowed("LambdaReportsFailures", of("sqs", ("SendMessage",)), (_QUEUE,))
 
 
 def _function(project: Project) -> Iterator[Allowed]:
@@ -151,13 +137,13 @@ def _migrate(project: Project) -> Iterator[Allowed]:
             writes if project.stream else tuple(each for each in writes if each != "PutItem"),
             (*(_STREAM_KEYS if project.stream else ()), *keys),
         )
-        yield Allowed("MarksTable", _of("dynamodb", ("DescribeTable",)), (_MARKS,))
+        yield Allowed("MarksTable", of("dynamodb", ("DescribeTable",)), (_MARKS,))
     if project.stream:
-        yield Allowed("Send", _of("kinesis", ("DescribeStreamSummary", "PutRecords")), (_STREAM,))
+        yield Allowed("Send", of("kinesis", ("DescribeStreamSummary", "PutRecords")), (_STREAM,))
     if project.store:
         yield from _on_bucket(project.store.prefix)
     if project.loader == "import":
-        yield from _imports(project)
+        yield from follows_imports(sorted({rule.target for rule in project.tables}))
     if spark := spark_on_aws(project):
         yield from _submits(spark.runner)
 
@@ -170,11 +156,11 @@ def _hands_over(project: Project) -> dict[str, list[Allowed]]:
     way_back = bool(project.cutover.reverse_user)
     turns, markers = ({"UpdateTable"}, {"DeleteItem", "PutItem"}) if way_back else (set[str](), set[str]())
     expires = {rule.target: {"UpdateTimeToLive"} for rule in project.tables if rule.ttl}
-    read = _of("dynamodb", ("DescribeStream", "GetRecords", "GetShardIterator"))
-    both = [Allowed("Streams", read, tuple(f"{_TABLE}{target}/stream/*" for target in targets))]
+    read = of("dynamodb", ("DescribeStream", "GetRecords", "GetShardIterator"))
+    both = [Allowed("Streams", read, tuple(f"{TABLE}{target}/stream/*" for target in targets))]
     if project.cutover.route_item and project.target.mark != OFF:
         route = ("ForAllValues:StringEquals", "dynamodb:LeadingKeys", (ROUTE,))
-        both.append(Allowed("Route", _of("dynamodb", ("UpdateItem",)), (_MARKS,), route))
+        both.append(Allowed("Route", of("dynamodb", ("UpdateItem",)), (_MARKS,), route))
     made = {
         "cutover": [*_on_tables("Cutover", ((each, turns | markers) for each in targets)), *both],
         "rollback": [*_on_tables("Rollback", ((each, markers) for each in targets)), *both] if way_back else [],
@@ -187,15 +173,15 @@ def _submits(runner: str) -> Iterator[Allowed]:
     """Start jobs, follow them, and end them."""
     if runner == "emr-serverless":
         application = _SPARK % (runner, "/applications/${SparkApplication}")
-        yield Allowed("SparkStart", _of(runner, ("StartJobRun",)), (application,))
-        yield Allowed("SparkFollow", _of(runner, ("CancelJobRun", "GetJobRun")), (f"{application}/jobruns/*",))
+        yield Allowed("SparkStart", of(runner, ("StartJobRun",)), (application,))
+        yield Allowed("SparkFollow", of(runner, ("CancelJobRun", "GetJobRun")), (f"{application}/jobruns/*",))
         to = ("StringEquals", "iam:PassedToService", ("emr-serverless.amazonaws.com",))
-        yield Allowed("SparkRole", _of("iam", ("PassRole",)), ("${SparkRole.Arn}",), to)
+        yield Allowed("SparkRole", of("iam", ("PassRole",)), ("${SparkRole.Arn}",), to)
     elif runner == "glue":
-        actions = _of("glue", ("BatchStopJobRun", "GetJobRun", "StartJobRun"))
+        actions = of("glue", ("BatchStopJobRun", "GetJobRun", "StartJobRun"))
         yield Allowed("Spark", actions, (_SPARK % ("glue", "job/${SparkJob}"),))
     else:
-        actions = _of("elasticmapreduce", ("AddJobFlowSteps", "CancelSteps", "DescribeStep"))
+        actions = of("elasticmapreduce", ("AddJobFlowSteps", "CancelSteps", "DescribeStep"))
         yield Allowed("Spark", actions, (_SPARK % ("elasticmapreduce", "cluster/${SparkCluster}"),))
 
 
@@ -205,71 +191,21 @@ def _spark(project: Project) -> Iterator[Allowed]:
     assert spark, "asked before"
     assert store, "the project file was refused without one"
     yield from _on_tables("Load", ((rule.target, _loads_whole(rule)) for rule in project.tables))
-    yield Allowed("Chunks", _of("s3", ("GetObject",)), (f"{_BUCKET}/{store.prefix}/*",))
-    yield _list(store.prefix, "ChunksList")  # with it, what is not there is said to be missing rather than forbidden
-    told = _of("s3", ("DeleteObject", "PutObject"))
-    yield Allowed("Told", told, (f"{_BUCKET}/{store.prefix}/spark/*",))
+    yield Allowed("Chunks", of("s3", ("GetObject",)), (f"{BUCKET}/{store.prefix}/*",))
+    # With it, what is not there is said to be missing rather than forbidden.
+    yield lists("ChunksList", BUCKET, store.prefix)
+    told = of("s3", ("DeleteObject", "PutObject"))
+    yield Allowed("Told", told, (f"{BUCKET}/{store.prefix}/spark/*",))
     archive = spark.archive.removeprefix("s3://")
-    yield Allowed("Archive", _of("s3", ("GetObject",)), (f"arn:${{AWS::Partition}}:s3:::{archive}",))
+    yield Allowed("Archive", of("s3", ("GetObject",)), (f"arn:${{AWS::Partition}}:s3:::{archive}",))
     if spark.runner == "glue":
-        logs = _of("logs", ("CreateLogGroup", "CreateLogStream", "PutLogEvents"))
+        logs = of("logs", ("CreateLogGroup", "CreateLogStream", "PutLogEvents"))
         yield Allowed("Logs", logs, (_SPARK % ("logs", "log-group:/aws-glue/jobs/*"),))
 
 
 def _on_bucket(prefix: str) -> Iterator[Allowed]:
-    objects = ("AbortMultipartUpload", "DeleteObject", "GetObject", "PutObject")
-    yield Allowed("Snapshot", _of("s3", objects), (f"{_BUCKET}/{prefix}/*",))
-    yield _list(prefix, "SnapshotList")
-
-
-def _list(prefix: str, sid: str) -> Allowed:
-    return Allowed(sid, _of("s3", ("ListBucket",)), (_BUCKET,), ("StringLike", "s3:prefix", (f"{prefix}/*",)))
-
-
-def _imports(project: Project) -> Iterator[Allowed]:
-    """DynamoDB reads the bucket and writes its log in the name of whoever asks for the import."""
-    imports = tuple(f"{_TABLE}{target}/import/*" for target in sorted({rule.target for rule in project.tables}))
-    yield Allowed("FollowImport", _of("dynamodb", ("DescribeImport",)), imports)
-    # Of these two, IAM takes no other resource.
-    yield Allowed("FindImport", _of("dynamodb", ("ListImports",)), ("*",))  # the one of a call whose answer was lost
-    yield Allowed("ImportLogGroups", _of("logs", ("DescribeLogGroups",)), ("*",))
-    logs = ("CreateLogGroup", "CreateLogStream", "DescribeLogStreams", "PutLogEvents")
-    yield Allowed("ImportLogs", _of("logs", (*logs, "PutRetentionPolicy")), (_IMPORT_LOGS,))
-
-
-def _lake(project: Project) -> dict[str, list[Allowed]]:
-    """Of the tables that have a [[dataset]]."""
-    store = project.lake.store
-    if store is None:
-        return {}
-    exports, datasets = (f"{_LAKE}/{store.prefix}/{each}/*" for each in ("exports", "datasets"))
-    writes = _of("s3", ("AbortMultipartUpload", "DeleteObject", "GetObject", "PutObject"))
-    read = _of("s3", ("GetObject",))
-    listed = Allowed("List", _of("s3", ("ListBucket",)), (_LAKE,), ("StringLike", "s3:prefix", (f"{store.prefix}/*",)))
-    return {
-        "export": [*_exports(project), Allowed("Exports", writes, (exports,)), listed],
-        "convert": [Allowed("Exports", read, (exports,)), Allowed("Datasets", writes, (datasets,)), listed],
-        "query": [Allowed("Read", read, (exports, datasets)), listed],
-    }
-
-
-def _exports(project: Project) -> Iterator[Allowed]:
-    tables = tuple(_TABLE + each for each in sorted({each.table for each in project.lake.datasets}))
-    if not tables:
-        return
-    yield Allowed("Scan", _of("dynamodb", ("DescribeTable", "Scan")), tables)
-    stream = ("DescribeStream", "GetRecords", "GetShardIterator")
-    yield Allowed("Stream", _of("dynamodb", stream), tuple(f"{each}/stream/*" for each in tables))
-    if project.lake.export == "native":
-        asks = ("DescribeContinuousBackups", "ExportTableToPointInTime")
-        recovery = ("UpdateContinuousBackups",) if project.lake.recovery else ()
-        yield Allowed("Ask", _of("dynamodb", (*asks, *recovery)), tables)
-        yield Allowed("Follow", _of("dynamodb", ("DescribeExport",)), tuple(f"{each}/export/*" for each in tables))
-        yield Allowed("Find", _of("dynamodb", ("ListExports",)), ("*",))  # IAM takes no other resource for it
-        # DynamoDB writes into the bucket in the name of whoever asks.
-        assert project.lake.store
-        written = f"{_LAKE}/{project.lake.store.prefix}/exports/*"
-        yield Allowed("DynamoDBWrites", _of("s3", ("PutObjectAcl",)), (written,))
+    yield Allowed("Snapshot", WRITES_OBJECTS, (f"{BUCKET}/{prefix}/*",))
+    yield lists("SnapshotList", BUCKET, prefix)
 
 
 # what a table's rule means for the calls that are made
@@ -328,9 +264,9 @@ def _on_tables(sid: str, calls: Iterable[tuple[str, set[str]]]) -> Iterator[Allo
     for table, found in of_table.items():
         if not found:
             continue
-        together.setdefault(tuple(sorted(found)), []).append(_TABLE + table)
+        together.setdefault(tuple(sorted(found)), []).append(TABLE + table)
     for number, (names, tables) in enumerate(together.items(), 1):
-        yield Allowed(f"{sid}{number}", _of("dynamodb", names), tuple(tables))
+        yield Allowed(f"{sid}{number}", of("dynamodb", names), tuple(tables))
 
 
 def _on_marks(names: Iterable[str], keys: Iterable[str]) -> Iterator[Allowed]:
@@ -342,11 +278,7 @@ def _on_marks(names: Iterable[str], keys: Iterable[str]) -> Iterator[Allowed]:
         parts[-1].append(key)
     for number, some in enumerate(parts, 1):
         condition = ("ForAllValues:StringLike", "dynamodb:LeadingKeys", tuple(some))
-        yield Allowed(f"Marks{number}", _of("dynamodb", names), (_MARKS,), condition)
-
-
-def _of(service: str, names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(f"{service}:{name}" for name in names)
+        yield Allowed(f"Marks{number}", of("dynamodb", names), (_MARKS,), condition)
 
 
 def _with(parts: list[Allowed], statement: Allowed, resource: str) -> list[Allowed]:

@@ -139,7 +139,9 @@ def _accounts(needed: dict[str, list[Document]]) -> Resource:
         "rollback": "for `whimbrel rollback`, beside that of a migration",
         "finish": "for `whimbrel finish`, beside that of a migration",
         "spark": "of the role of Spark's jobs",
-        "export": "for `whimbrel export`, into a lake in S3",
+        "export": "for `whimbrel export`",
+        "restore": "for `whimbrel restore`, of tables with a [[dataset]]",
+        "renew": "for `whimbrel renew`",
         "convert": "for `whimbrel convert`, in a lake in S3",
         "query": "for `whimbrel query` and `train`, of a lake in S3",
     }
