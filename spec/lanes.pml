@@ -176,8 +176,8 @@ proctype sender() {
     :: atomic { sent == LAST && applied < LAST && head == tail && tail < SLOTS -> put(last, sent); last = sent }  /* a probe */
     :: atomic { tail > 0 && tail < SLOTS && troubles < TROUBLES -> troubles++; put(after[tail - 1], to[tail - 1]) }
     :: atomic { tail > 0 && head < tail && !lost[tail - 1] && troubles < TROUBLES -> troubles++; lost[tail - 1] = true }
-    :: atomic { sent > applied && troubles < TROUBLES -> troubles++; begin((marked > applied -> marked : applied)) }  /* a crash */
-    :: atomic { sent > applied && troubles < TROUBLES -> troubles++; begin(applied) }  /* an older sent.json */
+    :: atomic { marked > applied && troubles < TROUBLES -> troubles++; begin(marked) }  /* a crash */
+    :: atomic { sent > applied && troubles < TROUBLES -> troubles++; begin(applied) }  /* a crash, or an older sent.json */
     :: atomic { gap -> gap = false; begin(applied) }
 #ifdef CHECKPOINT_BY_SENT
     :: atomic { applied < sent -> applied = sent }

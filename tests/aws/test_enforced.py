@@ -11,7 +11,6 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +59,6 @@ class Denied(Exception):
 class Enforced(Recorded):
     """Without proxies: what a request is signed for must arrive as it is."""
 
-    @cached_property
-    def _iam(self) -> Any:
-        client = boto3.client("iam", endpoint_url=self.target.endpoint, region_name="us-east-1", **KEYS)
-        return self._open.enter_context(closing(client))
-
     def tables_at(self, account: str) -> str:
         return self.target.endpoint
 
@@ -103,18 +97,22 @@ class Enforced(Recorded):
         raise AssertionError(f"{process.args!r} did not end")
 
     def allow(self, account: str, less: Right | None) -> dict[str, str]:
-        """Make a user with the account's policies, but for the right ``less``; its keys."""
-        user, iam = unique(account), self._iam
+        return new_user(self.target.endpoint, self.project, account, less, {"StreamName": self.stream})
+
+
+def new_user(endpoint: str, project: Path, account: str, less: Right | None, names: dict[str, str]) -> dict[str, str]:
+    """One with the account's policies, but for the right ``less``; its keys. ``names`` fill the policies, too."""
+    read, user = load_project(project), unique(account)
+    variables = {"AWS::Partition": "aws", "AWS::Region": "us-east-1", "AWS::AccountId": "000000000000"}
+    variables |= {"MarkTable": read.target.mark, "FunctionName": "fn", **names}
+    variables["BucketName"] = read.store.bucket if read.store else ""
+    with closing(boto3.client("iam", endpoint_url=endpoint, region_name="us-east-1", **KEYS)) as iam:
         iam.create_user(UserName=user)
-        variables = {"AWS::Partition": "aws", "AWS::Region": "us-east-1", "AWS::AccountId": "000000000000"}
-        variables |= {"StreamName": self.stream, "MarkTable": self.marks, "FunctionName": "fn"}
-        variables["BucketName"] = self.bucket
-        granted = policies(load_project(self.project))[account]
-        for number, document in enumerate(documents(account, granted)):
+        for number, document in enumerate(documents(account, policies(read)[account])):
             text = json.dumps(_without(filled(document, variables), account, less))
             iam.put_user_policy(UserName=user, PolicyName=f"part-{number}", PolicyDocument=text)
         made: dict[str, str] = iam.create_access_key(UserName=user)["AccessKey"]
-        return made
+    return made
 
 
 def _without(document: dict[str, Any], account: str, less: Right | None) -> dict[str, Any]:
@@ -154,12 +152,17 @@ def run(enforced: Enforced, less: Right | None = None) -> None:
 
 
 def _give_keys(enforced: Enforced, less: Right | None, *accounts: str) -> None:
-    lines = []
-    for account in accounts:
-        keys = enforced.allow(account, less)
-        lines += [f"[{account}]", f"aws_access_key_id = {keys['AccessKeyId']}"]
-        lines += [f"aws_secret_access_key = {keys['SecretAccessKey']}", ""]
-    (enforced.work.folder / "credentials").write_text("\n".join(lines))
+    keys = {account: enforced.allow(account, less) for account in accounts}
+    write_keys(enforced.work.folder / "credentials", keys)
+
+
+def write_keys(file: Path, keys: dict[str, dict[str, str]]) -> None:
+    """As profiles."""
+    lines = [
+        f"[{profile}]\naws_access_key_id = {each['AccessKeyId']}\naws_secret_access_key = {each['SecretAccessKey']}\n"
+        for profile, each in keys.items()
+    ]
+    file.write_text("\n".join(lines))
 
 
 @pytest.mark.parametrize("enforced", [True, False], ids=["streamed", "in one process"], indirect=True)

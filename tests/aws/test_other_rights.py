@@ -13,15 +13,13 @@ from typing import Any
 import pytest
 
 from demo.servers import Dynalite, Kinesalite, MariaDB, Ministack
-from demo.servers.dynamo import local_client
 from tests.aws.calls import Call, Recorded, forbidden, noting_objects, of_dynamodb, rights, unused, without_streams
+from tests.aws.local_lake import LocalLake
 from tests.conftest import unique
 from tests.e2e.stored import Stored, change, fill
 from tests.e2e.test_import import IMPORT
 from tests.e2e.work import Work
 from tests.faults import FaultProxy
-from tests.lake.machines import Machine
-from tests.lake.test_export import key, new_table
 from tests.migration.by_spark import InThisProcess
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.migration.spark import submitted, task
@@ -65,80 +63,48 @@ def granted(file: Path, account: str) -> set[Call]:
     return without_streams(rights(load_project(file), account))
 
 
-class Shop:
-    """A table with a stream, and a project with a lake on this machine."""
-
-    def __init__(self, folder: Path, ministack: Ministack, table: str, proxy: FaultProxy) -> None:
-        self.table, self.bucket, self.proxy = table, unique("bucket"), proxy
-        self.client = new_table(ministack, table, 20, stream="NEW_AND_OLD_IMAGES")
-        local_client("s3", ministack.endpoint, ministack.region).create_bucket(Bucket=self.bucket)
-        self.machine = Machine(folder)
-        self.machine.project.write_text(
-            f'[target]\nendpoint = "{proxy.endpoint}"\nregion = "us-east-1"\n[lake]\nsegments = 3\n'
-            f'[snapshot]\nstore = "s3://{self.bucket}/shop"\nendpoint = "{ministack.endpoint}"\n'
-            f'[[dataset]]\ntable = "{table}"\nkey = ["pk", "sk"]\n'
-        )
-
-    def put(self, number: int, n: int) -> None:
-        self.client.put_item(TableName=self.table, Item=key(number) | {"n": {"N": str(n)}})
-
-    def calls(self, *commands: tuple[str, ...]) -> set[Call]:
-        calls = Calls(self.proxy)
-        with calls.noted():
-            for command in commands:
-                self.machine.run(*command)
-        return calls.made
-
-    def remove(self) -> None:
-        self.client.delete_table(TableName=self.table)
-        self.client.get_waiter("table_not_exists").wait(TableName=self.table, WaiterConfig={"Delay": 1})
-
-    def empty(self) -> None:
-        for item in self.client.scan(TableName=self.table)["Items"]:
-            self.client.delete_item(TableName=self.table, Key={name: item[name] for name in ("pk", "sk")})
+@pytest.fixture
+def proxy(ministack: Ministack) -> Iterator[FaultProxy]:
+    with FaultProxy(ministack.endpoint) as made:
+        yield made
 
 
 @pytest.fixture
-def shop(tmp_path: Path, ministack: Ministack, new_table_name: Callable[[str], str]) -> Iterator[Shop]:
-    with FaultProxy(ministack.endpoint) as proxy:
-        yield Shop(tmp_path, ministack, new_table_name("rights"), proxy)
+def lake(tmp_path: Path, ministack: Ministack, new_table_name: Callable[[str], str], proxy: FaultProxy) -> LocalLake:
+    return LocalLake(tmp_path, ministack, new_table_name("rights"), proxy.endpoint)
 
 
-def test_an_export_into_a_lake_on_this_machine(shop: Shop) -> None:
-    table = shop.table
-    made = shop.calls(("export", table))
-    shop.put(1, -1)
-    made |= shop.calls(("export", table, "--stream"))
-    shop.put(2, -2)
-    made |= shop.calls(("export", table, "--compare"), ("export", table, "--full"))
-    assert made == granted(shop.machine.project, "export")
-    assert shop.calls(("convert", table), ("query", f'SELECT count(*) FROM "{table}"')) == set()
+def test_an_export_into_a_lake_on_this_machine(lake: LocalLake, proxy: FaultProxy) -> None:
+    calls = Calls(proxy)
+    with calls.noted():
+        lake.export()
+    assert calls.made == granted(lake.project, "export")
+    with calls.noted():
+        lake.machine.run("convert", lake.table)
+        lake.machine.run("query", f'SELECT count(*) FROM "{lake.table}"')
+    assert calls.made == set()
 
 
-def test_a_restore_by_writes_and_by_an_import(shop: Shop) -> None:
-    table = shop.table
-    shop.machine.run("export", table)
-    shop.remove()
-    made = shop.calls(("restore", table))
-    shop.empty()
-    made |= shop.calls(("restore", table))
-    shop.remove()
-    shop.proxy.add("reset_after", operation="ImportTable", count=1)
-    made |= shop.calls(("restore", table, "--import"))
-    allowed = granted(shop.machine.project, "restore")
-    assert forbidden(allowed, made) == set()
-    assert {each.action for each in unused(allowed, made)} <= BY_DYNAMODB | AFTER_FAILURES | {"dynamodb:ListImports"}
+def test_a_restore_by_writes_and_by_an_import(lake: LocalLake, proxy: FaultProxy) -> None:
+    lake.machine.run("export", lake.table)
+    calls, allowed = Calls(proxy), granted(lake.project, "restore")
+    with calls.noted():
+        lake.restore()
+    assert forbidden(allowed, calls.made) == set()
+    unseen = BY_DYNAMODB | AFTER_FAILURES | {"dynamodb:ListImports"}
+    assert {each.action for each in unused(allowed, calls.made)} <= unseen
 
 
-def test_without_a_bucket_nobody_may_import(shop: Shop) -> None:
-    text = shop.machine.project.read_text()
-    shop.machine.project.write_text(text[: text.index("[snapshot]")] + text[text.index("[[dataset]]") :])
-    actions = {each.action for each in granted(shop.machine.project, "restore")}
+def test_without_a_bucket_nobody_may_import(lake: LocalLake) -> None:
+    text = lake.project.read_text()
+    lake.project.write_text(text[: text.index("[snapshot]")] + text[text.index("[[dataset]]") :])
+    actions = {each.action for each in granted(lake.project, "restore")}
     assert actions == {f"dynamodb:{name}" for name in ("BatchWriteItem", "CreateTable", "DescribeTable", "Scan")}
 
 
-def test_a_load_by_import(work: Work, ministack: Ministack) -> None:
+def test_a_load_by_import(tmp_path: Path, mariadb: MariaDB, ministack: Ministack) -> None:
     """Each right that an import has beside the others of ``migrate`` is used, and none is missing."""
+    work = Work(tmp_path, mariadb, mariadb.new_database(), ministack, unique("purchase"))
     fill(work)
     with FaultProxy(ministack.endpoint) as proxy:
         work.endpoint_url = proxy.endpoint

@@ -123,7 +123,7 @@ def test_an_outage_of_an_hour_is_waited_out_and_the_order_kept(
     sending = writer()
     sending.put(asked)
     assert 3_600 < clock.now < 3_700
-    assert sending.counters.retries < 1_000
+    assert sending.counters.retries < 3_000  # it is asked again every few seconds
     for lane in range(3):
         assert first_seen(wire.taken, lane) == [each.data for each in asked if each.lane == lane]
 

@@ -20,7 +20,7 @@ from whimbrel.project.predict import ModelRule, Predict, read_predict
 from whimbrel.project.renew import RenewalRule
 from whimbrel.project.section import Section, without_password
 from whimbrel.project.spark import Spark, read_spark
-from whimbrel.project.store import Store, read_loader, read_store
+from whimbrel.project.store import CHUNK_ROWS_STORED, Store, read_loader, read_store
 from whimbrel.project.stream import LEAST_CAP, Stream, read_stream
 from whimbrel.project.table import (
     ConditionRule,
@@ -141,12 +141,12 @@ def load_project(path: str | os.PathLike[str]) -> Project:
     top = Section(document, "", faults)
     # A project may be about the target alone: exports, SQL and predictions need no source.
     needs_source = any(map(top.has, ("source", "table", "dms")))
-    source = _read_source(top.section("source")) if needs_source else NO_SOURCE
+    store = read_store(top)
+    source = _read_source(top.section("source"), store) if needs_source else NO_SOURCE
     target = _read_target(top.section("target"))
     tables = numbered(read_table_rule(section, source.database) for section in top.optional_sections("table"))
     lake, predict, check = read_lake(top), read_predict(top), read_check(top, path.parent)
     cutover, stream, workers = read_cutover(top), read_stream(top), _read_workers(top.section("run"))
-    store = read_store(top)
     loader = read_loader(top, store)
     spark = read_spark(top, loader, store)
     state = path.parent / top.string("state", ".whimbrel")
@@ -273,7 +273,7 @@ def split_url(url: str) -> tuple[dict[str, Any], str]:
     return settings, unquote(parts.password or "")
 
 
-def _read_source(section: Section) -> Source:
+def _read_source(section: Section, store: Store | None) -> Source:
     url = section.string("url", "")
     settings: dict[str, Any] = {"host": "", "port": 3306, "user": "", "database": ""}
     if not url:
@@ -302,7 +302,7 @@ def _read_source(section: Section) -> Source:
         read_timeout=section.integer("read_timeout", default.read_timeout, least=1),
         server_id=section.integer("server_id", default.server_id),
         connections=section.integer("connections", default.connections, least=1),
-        chunk_rows=section.integer("chunk_rows", default.chunk_rows, least=1),
+        chunk_rows=section.integer("chunk_rows", CHUNK_ROWS_STORED if store else default.chunk_rows, least=1),
         max_rows_per_second=section.integer("max_rows_per_second", default.max_rows_per_second),
         max_threads_running=section.integer("max_threads_running", default.max_threads_running),
         max_replica_lag=section.number("max_replica_lag", default.max_replica_lag),

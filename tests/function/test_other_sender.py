@@ -1,0 +1,105 @@
+"""Why the function refuses events of the post's own sender: one stream of them may come of two histories, which end
+with different rows. Whoever applies them is wrong about one of the two. docs/kinesis.md has the table of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.function.peer import HASH, NAME, RANGE, VALUE, PeerSender
+from whimbrel.errors import UserError
+from whimbrel.kinesis.packed import unpack
+
+
+class Stream:
+    """What a shard has after all. ``late``: the first try of so many puts from now on is delayed: boto3 has given it
+    up, has put the record again, and the next one too, when it arrives.
+    """
+
+    def __init__(self) -> None:
+        self.records: list[bytes] = []
+        self.late = 0
+        self._delayed: list[bytes] = []
+
+    def put_record(self, *, StreamName: str, Data: str, PartitionKey: str) -> None:  # noqa: N803
+        self.records += [Data.encode(), *self._delayed]
+        self._delayed = [Data.encode()] if self.late else []
+        self.late -= bool(self.late)
+
+
+class History:
+    """One row of the source, whose quantity changes. A sender that is ``down`` sees nothing of it: when it is started
+    again, it begins at the end of the binary log, as python-mysql-replication does without a position.
+    """
+
+    def __init__(self) -> None:
+        self.row: dict[str, Any] | None = None
+        self.stream = Stream()
+        self.down = False
+        self._sender = PeerSender(self.stream, "stream")
+
+    def be(self, quantity: int | None) -> None:
+        before, after = self.row, None if quantity is None else _row(quantity)
+        self.row = after
+        if self.down:
+            return
+        if before and after:
+            self._sender.send("UpdateRowsEvent", {"before_values": before, "after_values": after})
+        else:
+            self._sender.send("WriteRowsEvent" if after else "DeleteRowsEvent", {"values": after or before})
+
+
+def _row(quantity: int) -> dict[str, Any]:
+    return {HASH: "c", RANGE: "o", NAME: "p", VALUE: quantity}
+
+
+def inserted(history: History) -> None:
+    history.be(1)
+
+
+def updated_while_the_sender_was_down(history: History) -> None:
+    history.be(1)
+    history.down = True
+    history.be(2)
+
+
+def deleted_while_the_sender_was_down(history: History) -> None:
+    history.be(1)
+    history.down = True
+    history.be(None)
+
+
+def inserted_deleted_and_inserted_again(history: History) -> None:
+    history.be(1)
+    history.be(None)
+    history.be(1)
+
+
+def deleted_and_the_insert_came_again_late(history: History) -> None:
+    history.stream.late = 1
+    history.be(1)
+    history.be(None)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (inserted, updated_while_the_sender_was_down),
+        (inserted, deleted_while_the_sender_was_down),
+        (inserted_deleted_and_inserted_again, deleted_and_the_insert_came_again_late),
+    ],
+)
+def test_two_histories_with_different_ends_are_one_stream(
+    one: Callable[[History], None], other: Callable[[History], None]
+) -> None:
+    made = History(), History()
+    one(made[0])
+    other(made[1])
+    assert made[0].stream.records == made[1].stream.records
+    assert made[0].row != made[1].row
+    for record in made[0].stream.records:
+        with pytest.raises(UserError, match=r"of shop\.purchase that another sender put"):
+            unpack(record)
