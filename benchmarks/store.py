@@ -1,8 +1,9 @@
 """The snapshot's files in a bucket beside those on the disk: CPU of the process for each row of some 40 bytes.
 
-``python -m benchmarks.store [--rows 2000000] [--repeat 3] [--json]``. Each way is a `whimbrel snapshot` with the
-project file's defaults, by turns, in a process of its own; the medians count. S3 is ministack, over HTTP, in another
-process. What a process takes for a table without rows is said apart, and is not in the figures of a row.
+``python -m benchmarks.store [--rows 2000000] [--repeat 3] [--json]``. Each way is a `whimbrel snapshot` by turns, in a
+process of its own; the medians count. S3 is ministack, over HTTP, in another process. What a process takes for a table
+with one row is said apart, and is not in the figures of a row. By default a chunk on the disk has 10,000 rows, and one
+in a bucket 40,000.
 """
 
 from __future__ import annotations
@@ -21,12 +22,21 @@ from pathlib import Path
 from benchmarks.snapshot import DATABASE, fill
 from demo.servers import MariaDB, Ministack
 from demo.servers.dynamo import local_client
+from whimbrel.project import NO_SOURCE
+from whimbrel.project.store import CHUNK_ROWS_STORED
 
 MOST_TIMES = 1.2  # of the disk's CPU
 BUCKET = "bench-snapshot"
+WAYS = (
+    ("disk", NO_SOURCE.chunk_rows),
+    ("S3", NO_SOURCE.chunk_rows),
+    ("disk", CHUNK_ROWS_STORED),
+    ("S3", CHUNK_ROWS_STORED),
+)
 PROJECT = """
 [source]
 url = "{url}"
+chunk_rows = {chunk}
 [target]
 endpoint = "{endpoint}"
 region = "us-east-1"
@@ -53,25 +63,33 @@ def main() -> None:
 
 
 def measure(source: MariaDB, target: Ministack, rows: int, repeat: int) -> dict[str, float]:
+    """CPU of a row, in microseconds, by ``named``; and that of a start, in seconds."""
     local_client("s3", target.endpoint, target.region).create_bucket(Bucket=BUCKET)
     taken: dict[tuple[str, str], list[float]] = {}
     for table, count in (("filled", rows), ("empty", 1)):
         fill(source, table, count)
         for number in range(repeat):
-            for way in ("disk", "S3"):
-                taken.setdefault((way, table), []).append(snapshot(source, target, table, way, number))
+            for place, chunk in WAYS:
+                seconds = snapshot(source, target, table, place, chunk, number)
+                taken.setdefault((named(place, chunk), table), []).append(seconds)
     middle = {key: statistics.median(found) for key, found in taken.items()}
-    of_a_row = {way: (middle[way, "filled"] - middle[way, "empty"]) / rows * 1e6 for way in ("disk", "S3")}
-    start = {f"start, {way}": middle[way, "empty"] for way in ("disk", "S3")}
-    return {**of_a_row, **start, "times": of_a_row["S3"] / of_a_row["disk"]}
+    made: dict[str, float] = {}
+    for way in (named(*each) for each in WAYS):
+        made[way] = (middle[way, "filled"] - middle[way, "empty"]) / rows * 1e6
+        made[f"start, {way}"] = middle[way, "empty"]
+    return made
 
 
-def snapshot(source: MariaDB, target: Ministack, table: str, way: str, number: int) -> float:
+def named(place: str, chunk: int) -> str:
+    return f"{place}, chunks of {chunk:,}"
+
+
+def snapshot(source: MariaDB, target: Ministack, table: str, place: str, chunk: int, number: int) -> float:
     """Seconds of CPU of one export from scratch."""
     folder = Path(tempfile.mkdtemp())
-    prefix = f"s3://{BUCKET}/{table}-{number}"
-    more = f'[snapshot]\nstore = "{prefix}"\nendpoint = "{target.endpoint}"' if way == "S3" else ""
-    text = PROJECT.format(url=source.url(DATABASE), endpoint=target.endpoint, more=more, database=DATABASE, table=table)
+    store = f'[snapshot]\nstore = "s3://{BUCKET}/{table}-{chunk}-{number}"\nendpoint = "{target.endpoint}"'
+    settings = {"endpoint": target.endpoint, "database": DATABASE, "table": table, "chunk": chunk}
+    text = PROJECT.format(url=source.url(DATABASE), more=store if place == "S3" else "", **settings)
     (folder / "whimbrel.toml").write_text(text)
     try:
         _run("capture", folder, source.password, "--until-caught-up")
@@ -94,10 +112,12 @@ def _children() -> float:
 
 
 def lines(figures: dict[str, float]) -> list[str]:
-    said = [f"{'snapshot to':14}{'CPU µs/row':>12}{'start, CPU s':>14}"]
-    said += [f"{way:14}{figures[way]:>12.2f}{figures[f'start, {way}']:>14.2f}" for way in ("disk", "S3")]
-    kept = "yes" if figures["times"] <= MOST_TIMES else "NO"
-    return [*said, f"{figures['times']:.2f} times; at most {MOST_TIMES:g}: {kept}"]
+    said = [f"{'snapshot to':26}{'CPU µs/row':>12}{'start, CPU s':>14}"]
+    said += [f"{way:26}{figures[way]:>12.2f}{figures[f'start, {way}']:>14.2f}" for way in (named(*w) for w in WAYS)]
+    for disk, s3, which in ((WAYS[0], WAYS[3], "by default"), (WAYS[2], WAYS[3], "with equal chunks")):
+        times = figures[named(*s3)] / figures[named(*disk)]
+        said.append(f"{which} {times:.2f} times; at most {MOST_TIMES:g}: {'yes' if times <= MOST_TIMES else 'NO'}")
+    return said
 
 
 if __name__ == "__main__":

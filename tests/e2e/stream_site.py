@@ -20,7 +20,7 @@ from demo.resharding import merge, open_shards, split
 from demo.servers import Dynalite, Kinesalite, Server
 from tests.conftest import unique
 from tests.e2e.spark import STARTS_WITHIN, python_workers
-from tests.e2e.work import Work
+from tests.e2e.work import GROUP, Work
 from tests.faults import FaultProxy
 
 ROOT = Path(__file__).parents[2]
@@ -129,7 +129,8 @@ class StreamSite:
 
     def kill_function(self) -> None:
         """In the middle of a batch: DynamoDB has carried out a call of it, and nobody hears the answer."""
-        operation, struck = self.chance.choice(["UpdateItem", "BatchWriteItem"]), threading.Event()
+        writes = "UpdateItem" if self.work.mapping.startswith(GROUP) else "BatchWriteItem"
+        operation, struck = self.chance.choice([writes, "UpdateItem"]), threading.Event()  # this one for a lane, too
         for each in self.functions:
             each.proxy.clear()
             each.kill_at(operation, struck)

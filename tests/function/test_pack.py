@@ -6,18 +6,22 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tests.migration.applied import COLUMNS, RULES, TABLES
 from whimbrel.changelog.record import change_encoder
+from whimbrel.dynamodb.session import Session
 from whimbrel.kinesis.lanes import LANES, lane_of
 from whimbrel.kinesis.packed import Interval, Numbered, changes_of, unpack
 from whimbrel.kinesis.settings import table_from_line
 from whimbrel.mapping.versions import Versions
 from whimbrel.migration import pack
 from whimbrel.migration.pack import Packer
-from whimbrel.project import KeyRule
+from whimbrel.migration.stream import most_bytes
+from whimbrel.project import KeyRule, load_project
 from whimbrel.records import Change, Column, Commit, Fault, Position, Table
 
 AT = Position("bin.000001", 4)
@@ -165,6 +169,29 @@ def test_large_changes_have_a_record_each() -> None:
     assert packed.pack([*changes, commit(1.0)]) == []
     assert [len(head.numbers) for head in packed.heads[lane(1)]] == [1, 1, 1, 1, 1]
     assert [each.change for each in packed.found[lane(1)]] == changes
+
+
+@pytest.mark.parametrize(
+    ("kib", "most"), [(None, 1 << 20), (1_024, 1 << 20), (2_048, 2 << 20), (10_240, 4 << 20)], ids=str
+)
+def test_a_record_may_have_what_the_stream_and_lambda_take(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kib: int | None, most: int
+) -> None:
+    """A stream may take records of 10 MiB; as base64, more than 4 MiB do not fit into what Lambda hands over."""
+    summary = {"StreamStatus": "ACTIVE", **({} if kib is None else {"MaxRecordSizeInKiB": kib})}
+    described = SimpleNamespace(describe_stream_summary=lambda **_: {"StreamDescriptionSummary": summary})
+    monkeypatch.setattr(Session, "service", lambda *_: described)
+    (tmp_path / "whimbrel.toml").write_text(
+        '[target]\nendpoint = "http://127.0.0.1:1"\n[log]\nengine = "kinesis"\nstream = "s"\n'
+        '[apply]\nengine = "lambda"\n'
+    )
+    assert most_bytes(load_project(tmp_path / "whimbrel.toml")) == most
+    large = Change(TABLES[0], None, (1, noise(3 * most // 2), 1), AT)  # which zlib makes half of
+    packed = Packed(most=most)
+    assert packed.pack([large, commit(1.0)]) == []
+    assert [each.change for each in packed.found[lane(1)]] == [large]
+    larger = Change(TABLES[0], None, (1, noise(5 * most // 2), 1), AT)
+    assert len(Packed(most=most).pack([larger, commit(1.0)])) == 1
 
 
 def test_a_record_names_the_tables_that_it_has_changes_of_alone() -> None:
