@@ -18,7 +18,7 @@ import boto3
 import pytest
 
 from demo.servers import Kinesalite, MariaDB, Ministack
-from tests.aws.calls import Recorded
+from tests.aws.calls import STREAM, Recorded
 from tests.aws.test_least_privilege import AFTER_FAILURES
 from tests.conftest import started, unique
 from whimbrel.aws.policies import documents, filled, policies
@@ -41,6 +41,7 @@ RIGHTS = [
     *(("migrate", "Snapshot", f"s3:{name}") for name in ("GetObject", "PutObject")),
     ("migrate", "SnapshotList", "s3:ListBucket"),
 ]
+WITHOUT_RESOURCE = {f"dynamodb:{name}" for name in (*STREAM, "DescribeImport", "ImportTable")}
 Right = tuple[str, str, str]
 
 
@@ -109,7 +110,7 @@ def new_user(endpoint: str, project: Path, account: str, less: Right | None, nam
     with closing(boto3.client("iam", endpoint_url=endpoint, region_name="us-east-1", **KEYS)) as iam:
         iam.create_user(UserName=user)
         for number, document in enumerate(documents(account, policies(read)[account])):
-            text = json.dumps(_without(filled(document, variables), account, less))
+            text = json.dumps(_for_ministack(_without(filled(document, variables), account, less)))
             iam.put_user_policy(UserName=user, PolicyName=f"part-{number}", PolicyDocument=text)
         made: dict[str, str] = iam.create_access_key(UserName=user)["AccessKey"]
     return made
@@ -123,6 +124,13 @@ def _without(document: dict[str, Any], account: str, less: Right | None) -> dict
             statement["Action"] = [each for each in statement["Action"] if each != less[2]]
     document["Statement"] = [each for each in document["Statement"] if each["Action"]]
     return document
+
+
+def _for_ministack(document: dict[str, Any]) -> dict[str, Any]:
+    """It knows no resource of a call that does not name its table, and wants the right on all."""
+    of_any = [action for each in document["Statement"] for action in each["Action"] if action in WITHOUT_RESOURCE]
+    more = [{"Sid": "Any", "Effect": "Allow", "Action": of_any, "Resource": ["*"]}] if of_any else []
+    return {**document, "Statement": [*document["Statement"], *more]}
 
 
 @pytest.fixture(scope="module")

@@ -182,8 +182,8 @@ def test_a_record_may_have_what_the_stream_and_lambda_take(
     described = SimpleNamespace(describe_stream_summary=lambda **_: {"StreamDescriptionSummary": summary})
     monkeypatch.setattr(Session, "service", lambda *_: described)
     (tmp_path / "whimbrel.toml").write_text(
-        '[target]\nendpoint = "http://127.0.0.1:1"\n[log]\nengine = "kinesis"\nstream = "s"\n'
-        '[apply]\nengine = "lambda"\n'
+        '[target]\nendpoint = "http://127.0.0.1:1"\n'
+        '[log]\nengine = "kinesis"\nstream = "s"\nendpoint = "http://127.0.0.1:1"\n[apply]\nengine = "lambda"\n'
     )
     assert most_bytes(load_project(tmp_path / "whimbrel.toml")) == most
     large = Change(TABLES[0], None, (1, noise(3 * most // 2), 1), AT)  # which zlib makes half of
