@@ -18,7 +18,8 @@ from tests.aws.calls import S3_ACTIONS
 from tests.lake.machines import Machine
 from tests.lake.recovery import Recovery
 from tests.lake.test_by_dynamodb import NativeShop
-from whimbrel.aws.policies import Allowed, policies
+from whimbrel.aws.allowed import Allowed
+from whimbrel.aws.policies import policies
 from whimbrel.dynamodb import exports
 from whimbrel.project import load_project
 
