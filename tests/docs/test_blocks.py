@@ -123,7 +123,13 @@ def test_every_json_is_read() -> None:
     assert all(json.loads(block.text) for block in blocks("json") if block.page.name != "mappings.md")
 
 
-@pytest.mark.parametrize("block", blocks("ini"), ids=str)
+SETTINGS = [
+    pytest.param(block, id=str(block), marks=(pytest.mark.slow, pytest.mark.docs) if block.page.stem == "mysql" else ())
+    for block in blocks("ini")
+]
+
+
+@pytest.mark.parametrize("block", SETTINGS)
 def test_settings_are_taken_by_what_reads_them(block: Block, tmp_path: Path) -> None:
     settings = configparser.ConfigParser(strict=False, delimiters=("=",), allow_no_value=True)
     settings.read_string(block.text)

@@ -76,7 +76,7 @@ def test_the_page_is_what_happens(page: str, before: str, tmp_path: Path) -> Non
 
 def is_elsewhere(step: Typed, before: str) -> bool:
     """Typed before the playground is entered; or a text of a project file that is there already."""
-    return step.command.startswith(("make ", "pip ")) or bool(step.toml and before)
+    return step.command.startswith(("make ", "pip ", "sudo apt-get ")) or bool(step.toml and before)
 
 
 def line(step: Typed) -> str:

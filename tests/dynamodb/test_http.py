@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.dynamodb.scripted import CLOSE, ScriptedServer, answer, request_on
+from whimbrel.dynamodb.streams import open_streams
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.errors import RequestRefused, TargetUnreachable, UnexpectedAnswer, UserError
 from whimbrel.project import Target
@@ -170,6 +171,17 @@ def test_the_endpoint_comes_from_the_chain_when_the_project_names_none(
     assert DynamoClient(Target(region="eu-west-1")).endpoint == "https://dynamodb.eu-west-1.amazonaws.com"
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:4242")
     assert DynamoClient(Target(region="eu-west-1")).endpoint == "http://127.0.0.1:4242"
+
+
+def test_streams_have_an_endpoint_of_their_own_in_the_chain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a VPC has it (docs/rds-aurora.md); one that the project names is used for both."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB_STREAMS", "http://127.0.0.1:4242")
+    for target, endpoint in (
+        (Target(region="eu-west-1"), "http://127.0.0.1:4242"),
+        (Target(region="eu-west-1", endpoint="http://127.0.0.1:1"), "http://127.0.0.1:1"),
+    ):
+        with contextlib.closing(open_streams(target)) as client:
+            assert client.meta.endpoint_url == endpoint
 
 
 def one_call(target: Target) -> bytes:
