@@ -27,8 +27,11 @@ import sys
 import tomllib
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import botocore.session
+import pymysql
 import pytest
 
 import whimbrel
@@ -117,6 +120,34 @@ def test_every_program_compiles_and_calls_what_is_there() -> None:
                 function = getattr(whimbrel, name.removeprefix("whimbrel."))
                 keywords = {each.arg: None for each in call.keywords if each.arg}
                 inspect.signature(function).bind(*call.args, **keywords)
+
+
+def test_an_application_follows_the_route_as_the_page_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It asks again while neither side takes writes, and where the source refuses one."""
+    monkeypatch.chdir(tmp_path)
+    [block] = [block for block in blocks("python") if block.page.name == "cutover.md"]
+    routes = iter(["none", "dynamodb"])
+    written: list[str] = []
+
+    def insert(order: str) -> str:
+        Path("route.json").write_text('{"side": "none"}')
+        raise pymysql.err.OperationalError(1644, f"{order}: closed")
+
+    def slept(_: float) -> None:
+        Path("route.json").write_text(json.dumps({"side": next(routes)}))
+
+    names = {
+        "json": json,
+        "pymysql": pymysql,
+        "time": SimpleNamespace(sleep=slept),
+        "insert": insert,
+        "put_item": written.append,
+    }
+    exec(block.text, names)
+    write: Any = names["write"]
+    write("an order")
+    assert written == ["an order"]
+    assert next(routes, None) is None
 
 
 def test_every_json_is_read() -> None:

@@ -27,6 +27,10 @@ text, new = file.read_text(), {toml!r}
 file.write_text((text.partition("[[table]]")[0] if new.startswith("[[table]]") else text) + "\\n" + new)
 END"""
 RUN = "{{ python - <<'END'\n{python}\nEND\n}} || echo \"failed: $?\""
+# Until the next one, or the end: each `whimbrel serve` takes the place of the one before it.
+SERVE = (
+    "kill ${{SERVER:-}} 2>/dev/null; wait ${{SERVER:-}} 2>/dev/null; {command} --port 8080 >serve.txt 2>&1 & SERVER=$!"
+)
 READY = "timeout 60 bash -c 'until curl -sf http://127.0.0.1:8080/ping; do :; done'"
 # What a person ends or answers is ended and answered; where a page names a server, it is the playground's.
 AS = {
@@ -35,16 +39,17 @@ AS = {
     "whimbrel cutover": "whimbrel cutover --yes --until-open",
     "whimbrel rollback": "whimbrel rollback --yes",
     "whimbrel schedule": "timeout --preserve-status -s INT 5 whimbrel schedule",
-    "whimbrel serve": f"{{ whimbrel serve --port 8080 >serve.txt 2>&1 & }}; {READY} || cat serve.txt",
     "export WHIMBREL_SOURCE_PASSWORD=…": "true",
 }
 BEFORE = Path(__file__).parent / "before"
 SLOW = {
+    "docs/api.md": "api.sh",
     "README.md": "readme.sh",
     "docs/dms.md": "dms.sh",
     "docs/lake.md": "bank.sh",
     "docs/predictions.md": "",
     "docs/renew.md": "renew.sh",
+    "docs/serve.md": "serve.sh",
     "docs/single-table.md": "",
     "docs/formats.md": "formats.sh",
 }
@@ -62,7 +67,7 @@ def test_the_page_is_what_happens(page: str, before: str, tmp_path: Path) -> Non
     port = free_port()
     lines = f"\necho '{NEXT}'\n".join(line(step).replace("8080", f"{port}") for step in steps)
     first = f"{{\n{(BEFORE / before).read_text()}\n}} >before.txt 2>&1 || cat before.txt" if before else "true"
-    first = first.replace("port = 8080", f"port = {port}")
+    first = first.replace("8080", str(port))
     script = f"exec 2>&1\ntrap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\n{first}\n{lines}"
     seen = in_a_playground(script, tmp_path).split(f"{NEXT}\n")
     assert len(seen) == len(steps), seen
@@ -75,8 +80,9 @@ def test_the_page_is_what_happens(page: str, before: str, tmp_path: Path) -> Non
 
 
 def is_elsewhere(step: Typed, before: str) -> bool:
-    """Typed before the playground is entered; or a text of a project file that is there already."""
-    return step.command.startswith(("make ", "pip ", "sudo apt-get ")) or bool(step.toml and before)
+    """Typed before the playground is entered; or a text of a project file that is there already; or no program."""
+    part = step.python and "import " not in step.python  # of a program, or a signature
+    return step.command.startswith(("make ", "pip ", "sudo apt-get ")) or bool(part or (step.toml and before))
 
 
 def line(step: Typed) -> str:
@@ -86,7 +92,10 @@ def line(step: Typed) -> str:
     if step.python:
         return RUN.format(python=step.python)
     command = re.sub(r"mysql://\S+", '"$SOURCE"', step.command)
-    command = AS.get(re.sub(r"\s+#.*", "", command), command)
+    command = re.sub(r"\s+#.*", "", command)
+    command = AS.get(command, command)
+    if command.startswith("whimbrel serve"):
+        return f"{SERVE.format(command=command)}\n{READY} || cat serve.txt"
     return command if step.shown is not None else f'{{ {command}\n}} || echo "failed: $?"'
 
 
