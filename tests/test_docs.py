@@ -83,6 +83,17 @@ def test_the_tables_that_the_code_knows_are_what_it_says(tmp_path: Path) -> None
         assert not [line for table in made_tables for line in table.splitlines()[2:] if not meaning(line)], page.name
 
 
+def test_every_section_of_a_project_file_has_its_table_of_keys() -> None:
+    """Two sections may have one table: keys of the table and of its indexes are named alike."""
+    said = subprocess.run([sys.executable, ROOT / "scripts" / "tables", "--sections"], capture_output=True, text=True)
+    page = (ROOT / "docs" / "project-file.md").read_text()
+    shown = set(re.findall(r"<!-- scripts/tables: keys(?: of )?(.*) -->", page))
+    alike = {"[table].sort_key", "[table].index.partition_key", "[table].index.sort_key"}
+    assert set(said.stdout.splitlines()) == shown | alike
+    lists = re.findall(r"^\| `(\w+)` \| list of tables \|", page.partition("## `[source]`")[0], re.MULTILINE)
+    assert {f"[{name}]" for name in lists} <= shown, "scripts/tables: PROJECT needs one of each"
+
+
 def meaning(line: str) -> str:
     """The last cell; in a table of metrics the last but one."""
     cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]

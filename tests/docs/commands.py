@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 import tomllib
 from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import awscli.clidriver
@@ -20,7 +22,22 @@ from tests.docs.blocks import ROOT
 from whimbrel.cli.main import main
 
 # Programs of others that are named as they are: what they are given is not ours.
-OTHERS = {"$EDITOR", "cd", "cp", "curl", "export", "git", "items", "pipx", "podman", "sql", "sudo", "zip", "openssl"}
+OTHERS = {
+    "$EDITOR",
+    ".",
+    "cd",
+    "cp",
+    "curl",
+    "export",
+    "git",
+    "items",
+    "pipx",
+    "podman",
+    "sql",
+    "sudo",
+    "zip",
+    "openssl",
+}
 OTHERS |= {"cat", "grep", "head", "ls", "tail"}
 OTHERS |= {"apt-get", "chmod", "install", "journalctl", "mkdir", "mariadb", "mysql", "sed", "tar", "watch"}
 SEPARATORS = {"&&", "||", ";", "|", "&", "(", ")", "<", ">", ">>", ";;", ")|"}
@@ -58,8 +75,9 @@ def _fault(words: list[str]) -> str:
     checks = {"make": _make, "pip": _pip, "aws": _aws}
     if name in checks:
         return checks[name](rest)
-    if program.startswith("scripts/"):
-        return "" if (ROOT / program).exists() else f"{program} is not there"
+    if program.startswith(("scripts/", ".venv/bin/")):  # the tests run by a Python of such an environment
+        folder = ROOT / "scripts" if program.startswith("scripts/") else Path(sys.executable).parent
+        return "" if (folder / name).exists() else f"{program} is not there"
     return "" if program in OTHERS else f"{program} is not a program that the pages may name (tests/docs/commands.py)"
 
 

@@ -82,7 +82,9 @@ def test_the_page_is_what_happens(page: str, before: str, tmp_path: Path) -> Non
 def is_elsewhere(step: Typed, before: str) -> bool:
     """Typed before the playground is entered; or a text of a project file that is there already; or no program."""
     part = step.python and "import " not in step.python  # of a program, or a signature
-    return step.command.startswith(("make ", "pip ", "sudo apt-get ")) or bool(part or (step.toml and before))
+    return step.command.startswith(("make ", "pip ", "sudo apt-get ", "python3 -m venv ")) or bool(
+        part or (step.toml and before)
+    )
 
 
 def line(step: Typed) -> str:
