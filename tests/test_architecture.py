@@ -68,6 +68,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # the verbs as functions, and the commands over them
     "api": ANYTHING,
     "ui": ANYTHING,
+    "console": {"api", "errors", "handed_over", "memory", "migration", "prediction", "project", "threads"},
     "cli": ANYTHING,
     "__init__": {"api", "errors", "project"},
     "__main__": {"cli", "memory"},
@@ -251,12 +252,12 @@ def test_only_the_command_line_imports_the_command_line() -> None:
 
 def test_only_the_commands_and_the_package_import_the_api() -> None:
     users = {part for part in parts() for file in modules_of(part) if "api" in whimbrel_parts(file)}
-    assert users <= {"api", "cli", "__init__"}
+    assert users <= {"api", "cli", "console", "__init__"}
 
 
 # What the commands share; and what a command may call of the other parts, to find a file that it names or writes to, to
 # read what it was given, and to show a time.
-OF_THE_COMMANDS = {"api", "cli", "ui", "project", "errors", "memory", "private", "threads", "notes"}
+OF_THE_COMMANDS = {"api", "cli", "console", "ui", "project", "errors", "memory", "private", "threads", "notes"}
 MAY_CALL = {
     "whimbrel.prediction.serve.project.registry_folder",
     "whimbrel.lake.datasets",

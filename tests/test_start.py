@@ -49,7 +49,8 @@ OF_STATUS = OF_HELP | {
     *("project.predict", "project.renew", "project.section", "project.spark", "project.store", "project.stream"),
     "project.table",
     *("changelog", "changelog.record", "checkpoint", "durable", "handed_over", "item", "records"),
-    *("migration", "migration.dead", "migration.digest_set", "migration.dirty_files", "migration.late_writes"),
+    *("migration", "migration.dead", "migration.digest_set", "migration.dirty_files", "migration.figures"),
+    *("migration.late_writes", "migration.letters_seen"),
     *("migration.live", "migration.past_fence_noted", "migration.progress", "migration.state", "migration.status"),
     *("migration.time_to_return", "migration.waivers"),
 }

@@ -14,8 +14,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from demo.servers import MariaDB, Ministack
+from tests.console.running import console
 from tests.e2e.work import Work
-from tests.prediction.serve.conftest import Running
+from tests.prediction.serve.conftest import Running, wait_for
 from whimbrel.cli.main import main
 from whimbrel.private import close_folder
 
@@ -103,6 +104,7 @@ def test_no_command_writes_anything_that_others_can_read(people: Work, no_umask:
     call("train")
     call("renew")
     ran |= serve_and_ask(people)
+    ran |= watch(people)
     ran |= init(people, out / "made.toml")
     elsewhere = {
         "schedule",
@@ -139,6 +141,16 @@ def serve_and_ask(people: Work) -> set[str]:
         server.stop()
     assert list((people.state / "capture").rglob("*.jsonl")), "no call was kept"
     return {"serve", "predict", "endpoint", "drift"}
+
+
+def watch(people: Work) -> set[str]:
+    with console(people.folder, WHIMBREL_SOURCE_PASSWORD=people.source.password) as found:
+        found.open()
+        assert found.post("do/verify").status == 200
+        wait_for(lambda: [each for each in found.get("start")["works"] if each["ended"]], 60)
+        [work] = found.get("start")["works"]
+        assert (work["error"], work["result"]["equal"]) == (None, True)
+    return {"console"}
 
 
 def test_the_lake_is_shared_where_the_project_says_so(people: Work, no_umask: None) -> None:

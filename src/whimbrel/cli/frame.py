@@ -76,10 +76,10 @@ def _told(error: WhimbrelError) -> str:
     """
     text = f"{error.place}: {error.message}" if error.place else error.message
     text = f"error[{type(error).__name__}]: {text}" + (f"\nhint: {error.hint.strip()}" if error.hint else "")
-    if (short := shortened(text)) == text or not has_log():
+    if not has_log():
         return text
     log.error("ended by an error", extra={"error": type(error).__name__, "reason": str(error)})
-    return short
+    return shortened(text)
 
 
 def say_json(values: dict[str, Any]) -> None:

@@ -26,6 +26,9 @@ _DECLARED = {
         "Run only the capture step: write every change to the change log, from a position fixed at the first start.",
     ),
     "check": _Declared("migrating", "Report what will happen, and what would go wrong, before anything is moved."),
+    "console": _Declared(
+        "console", "Show a page to watch and steer the migration, on this machine alone, until stopped by a signal."
+    ),
     "convert": _Declared("lake", "Make TABLE's exports a typed data set in Parquet."),
     "cutover": _Declared("handover", "Move writes from the source to DynamoDB: close, drain, prove, decide, open."),
     "design": _Declared(

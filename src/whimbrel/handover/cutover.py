@@ -103,10 +103,12 @@ def _go_on(run: Run, coordinator: Coordinator, say: Say, waivers: Waivers) -> No
         undo(project, coordinator)
         say("An earlier cutover was broken off before its decision: it is undone.")
     if coordinator.now.step == FOLLOWING:
+        run.progress.step = "looking for what stands in the way"
         refuse_unready(run.prepared, waivers)
         laps = Cutting(run, coordinator, fence, say, waivers).cut()
     if coordinator.now.step == DECIDED:
         run.stop_capture()
+        run.progress.step = "telling the application"
         switch(run, coordinator, fence, laps, say)
     if coordinator.now.step == CLOSING:  # a rollback was cut off
         open_again(run, coordinator, say)
@@ -118,7 +120,8 @@ def _follow_back(run: Run, coordinator: Coordinator, say: Say) -> None:
     """Until stopped, or another command takes over: the source gets what is written at DynamoDB."""
     requests = Requests(run.folder)
     with Reversing(run, coordinator.now) as reverse, watch_fence(run, coordinator, say):
-        say("DynamoDB is open; following it back into the source until Ctrl-C.")
+        run.progress.step = "following DynamoDB back into the source"
+        say("DynamoDB is open; following it back into the source until stopped.")
         while not run.stop.wait(LOOK_EVERY):
             reverse.check()
             if who := requests.asked():

@@ -17,6 +17,7 @@ from whimbrel.changelog.files import LogPoint
 from whimbrel.dynamodb.streams import is_marker
 from whimbrel.errors import CutoverUndone, FenceBroken, HandoverError, Stopped, WhimbrelError
 from whimbrel.handed_over import CUTTING, DECIDED, FOLLOWING
+from whimbrel.handover.expected import EXPECTED_RATE, little_left, quick_drain
 from whimbrel.handover.fence import Closed, Fence, elapsed
 from whimbrel.handover.forward import late_changes
 from whimbrel.handover.hooks import Told, run_command, told
@@ -43,12 +44,9 @@ from whimbrel.threads import Beside, Timer
 LOOK_EVERY = 0.002  # seconds, while nobody can write
 CAUGHT_UP_WITHIN = 600.0  # seconds
 GOOD_MOMENT_WITHIN = 30.0  # seconds
-QUICK_DRAIN = 0.2  # seconds, or a tenth of max_stall
 RESUME_TRIES = 5
 SETTLED_WITHIN = 10.0  # seconds
 ROUNDS = 5  # of verification, before writes are closed
-LITTLE = 200  # items, for which no round is worth its time
-EXPECTED_RATE = 1_000.0  # items that are verified in a second, before that was measured
 DAY = 86_400.0
 
 log = logging.getLogger(__name__)
@@ -114,17 +112,21 @@ class Cutting:
             self._streams = turn_on(run, self._coordinator)
         run.start_capture()
         following.enter_context(Follower(run))
+        run.progress.step = "catching up with the source"
         self._catch_up()
+        run.progress.step = "verifying what was written since the last verification"
         self._verify_until_little_is_left()
         put_markers = marker(run, self._streams) if self._settings.reverse_user else None
+        run.progress.step = "waiting for a quick moment"
         self._wait_for_a_good_moment()
         self._before = run.checkpoints.now.applied  # nobody closed anything yet: no late change lies before it
+        run.progress.step = "closing the source for writes"
         self._pause()
         # Who was paused, or is refused before there is a lock, waits for all of this.
         waits = self._settings.before or self._settings.fence in (REVOKE, COMMAND)
         patience = self._settings.max_stall if waits else PATIENCE
         closed = self._fence.close(run.lineage.end_of, patience)
-        self._laps = laps = Laps(closed.granted)
+        self._laps = laps = Laps(closed.granted, run.progress)
         laps.ended("close")
         self._say(f"Writes are closed at {closed.end}.")
         deadline = closed.granted + self._settings.max_stall
@@ -330,17 +332,6 @@ class Cutting:
             if not isinstance(first, Stopped):
                 return first
         return error
-
-
-def little_left(rate: float, max_stall: float) -> float:
-    """How many items may be left to verify when writes are closed, of ``rate`` that are verified in a second."""
-    return max(LITTLE, rate * max_stall / 4)
-
-
-def quick_drain(project: Project) -> float:
-    """In seconds: a drain that is worth waiting for. Through a stream none is quick."""
-    longest = project.cutover.max_stall
-    return longest / 2 if project.stream else min(QUICK_DRAIN, longest / 10)
 
 
 def undo(project: Project, coordinator: Coordinator, *, because: BaseException | None = None) -> bool:

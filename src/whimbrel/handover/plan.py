@@ -12,7 +12,7 @@ from whimbrel import checkpoint
 from whimbrel.checks.findings import ERROR, Finding, finding, in_order
 from whimbrel.errors import FenceBroken, HandoverError, NotReady, PrivilegeError, ProjectError
 from whimbrel.handed_over import load
-from whimbrel.handover.cutting import EXPECTED_RATE, little_left, quick_drain
+from whimbrel.handover.expected import EXPECTED_RATE, little_left, quick_drain
 from whimbrel.handover.fence_facts import STEPS, fence_facts, fence_tried
 from whimbrel.handover.way_back import way_back_facts
 from whimbrel.migration.dead import read_letters

@@ -66,6 +66,7 @@ class Returning:
             same_source(run, coordinator.now)
             with Reversing(run, coordinator.now) as reverse, watch_fence(run, coordinator, self._say) as watch:
                 if coordinator.now.step != CLOSING:
+                    run.progress.step = "following DynamoDB back, until little is left"
                     self._catch_up(reverse)  # before anybody is told: what is left to drain is little
                     self._refuse_written_past_fence(watch, source_end(run), CAUGHT_UP_WITHIN)
                     shorten_log(run)
@@ -89,7 +90,7 @@ class Returning:
         """The order matters: told to stop; no application goes by an older route, and no write of one is under way;
         the ends of all shards; everything before them in the source; and only then the items are read and compared.
         """
-        self.laps = laps = Laps(time.monotonic())
+        self.laps = laps = Laps(time.monotonic(), self._run.progress)
         event = told("close", "none", self._coordinator.now, self._settings)
         announce(self._run.prepared.project, self._run.wire, event, self._run.stop, self._say)
         self._say("Applications are told to stop writing to DynamoDB.")

@@ -155,6 +155,8 @@ class Applier:
                 faults += self._apply_rule(name, mine, provenances)
             applied += len(mine)
         self._progress.held += self._writer.take_held()
+        spent = self._writer.take_spent()
+        self._progress.spend(spent.units, spent.throttles)
         if faults:
             for fault in faults:
                 if fault.item_key is not None:

@@ -6,7 +6,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from math import exp
@@ -15,13 +15,16 @@ from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any
 
+from whimbrel.checkpoint import Checkpoint
 from whimbrel.errors import Stopped
-from whimbrel.migration.progress import Progress
+from whimbrel.migration.figures import FigureFile
+from whimbrel.migration.progress import Progress, TableCounts
 from whimbrel.migration.state import StateFolder
 from whimbrel.threads import Thread
 
 EVERY = 0.25  # seconds between two looks
 WRITTEN_EVERY = 1.0
+NOTED_EVERY = 10.0  # seconds between two lines of the figures that are kept
 SMOOTHED_OVER = 3.0  # seconds, for rates
 
 
@@ -30,8 +33,8 @@ class Update:
     """How far a run is. ``message`` is one line that a person should see, or "" where only the figures moved.
 
     ``progress`` has the run's own counters, which go on counting. ``rates`` are per second: ``rows_per_second``,
-    ``items_per_second``, ``captured_per_second`` and ``applied_per_second``. ``seconds_left`` is of the present phase,
-    None while that cannot be said.
+    ``items_per_second``, ``captured_per_second``, ``applied_per_second``, ``write_units_per_second`` and
+    ``source_queries_per_second``. ``seconds_left`` is of the present phase, None while that cannot be said.
     """
 
     message: str
@@ -56,6 +59,8 @@ class Live:
     def __init__(self, progress: Progress, folder: StateFolder, stop: threading.Event, tell: Tell | None) -> None:
         self._progress = progress
         self._file, self._written = folder.status, 0.0
+        self._last = folder.last_status
+        self._kept, self._noted = FigureFile(folder.figures), 0.0
         self._stop = stop
         self._tell = tell
         self._rates: dict[str, _Rate] = {}
@@ -80,7 +85,7 @@ class Live:
         """Nobody is at work any more. A file of another process stays: it may run beside a verification."""
         with suppress(OSError, ValueError, TypeError, KeyError):
             if json.loads(self._file.read_bytes())["pid"] == os.getpid():
-                self._file.unlink()
+                self._file.replace(self._last)
 
     def say(self, message: str) -> None:
         self._messages.put(message)
@@ -90,7 +95,7 @@ class Live:
             update = self._update(message)
             if time.monotonic() - self._written >= WRITTEN_EVERY:
                 self._written = time.monotonic()
-                write_status(self._file, update.to_dict())
+                self._write(update.to_dict())
             try:
                 if self._tell:
                     self._tell(update)
@@ -99,6 +104,12 @@ class Live:
             except BaseException as error:
                 self._failure, self._tell = error, None
                 self._stop.set()
+
+    def _write(self, figures: dict[str, Any]) -> None:
+        write_status(self._file, figures)
+        if time.monotonic() - self._noted >= NOTED_EVERY:
+            self._noted = time.monotonic()
+            self._kept.add(figures)
 
     def _next(self) -> str | None:
         """What is to be said; "" when it is time for a look, None at the end."""
@@ -114,6 +125,8 @@ class Live:
             "items_per_second": sum(each.loaded_items for each in counts),
             "captured_per_second": progress.captured,
             "applied_per_second": progress.applied,
+            "write_units_per_second": progress.write_units,
+            "source_queries_per_second": progress.source_queries or 0,
         }
         rates = {name: round(self._rates.setdefault(name, _Rate()).look(of, now), 1) for name, of in totals.items()}
         return Update(message, progress, rates, seconds_left(progress, rates))
@@ -165,6 +178,30 @@ def read_status(folder: StateFolder) -> dict[str, Any] | None:
         return values if time.time() - values["time"] < 10 else None
     except (OSError, ValueError, TypeError, KeyError):  # half written, or by nobody of ours: nothing is decided by it
         return None
+
+
+def counts_so_far(folder: StateFolder, estimates: Mapping[str, int], now: Checkpoint) -> dict[str, TableCounts]:
+    """What earlier runs did, by source table; the bytes that they sent as far as the last one's figures are there."""
+    before: dict[str, Any] = {}
+    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+        tables = json.loads(folder.last_status.read_bytes())["tables"]
+        before = {source: int(counts["sent_bytes"]) for source, counts in tables.items()}
+    found = {}
+    for source, estimate in estimates.items():
+        done = now.table(source)
+        sent = before.get(source, 0)
+        found[source] = TableCounts(estimate, done.rows_exported, done.rows_loaded, done.items_loaded, sent)
+    return found
+
+
+def read_last_status(folder: StateFolder) -> dict[str, Any] | None:
+    """The newest figures of a process that has ended, also one that was killed."""
+    found = []
+    for path in (folder.status, folder.last_status):
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            values: dict[str, Any] = json.loads(path.read_bytes())
+            found.append((float(values["time"]), values))
+    return max(found, key=lambda each: each[0])[1] if found else None
 
 
 def write_status(path: Path, values: dict[str, Any]) -> None:

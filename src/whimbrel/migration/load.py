@@ -189,6 +189,8 @@ class Loader:
         part.items += written.items
         self._counts.loaded_rows += written.rows
         self._counts.loaded_items += written.items
+        self._counts.sent_bytes += written.spent.bytes
+        self._progress.spend(written.spent.units, written.spent.throttles)
         self._progress.dead += self._dead.add(written.faults, "load")
 
     def _record(self, number: int, part: _Part, held: int) -> None:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from whimbrel.bucket import BucketFile
 from whimbrel.dynamodb.wire import DynamoClient
-from whimbrel.dynamodb.write import Writer
+from whimbrel.dynamodb.write import Spent, Writer
 from whimbrel.errors import LogCorrupt, Stopped
 from whimbrel.mapping.design import TableMapping
 from whimbrel.migration.portions import PORTION_BYTES, Portions, Sized
@@ -24,11 +24,14 @@ SLICE_ITEMS = 5_000  # items in one write; a stop waits for no more than these
 
 
 class Written(NamedTuple):
-    """What was acknowledged since this was said last; ``faults`` are rows and items that were not written."""
+    """What was acknowledged since this was said last, and what that cost; ``faults`` are rows and items that were not
+    written.
+    """
 
     rows: int
     items: int
     faults: list[Fault]
+    spent: Spent = Spent()
 
 
 class PartLoader:
@@ -62,7 +65,7 @@ class PartLoader:
             faults += [rejected.fault(self._mapping.source) for rejected in self._writer.write(some)]
             items += len(some)
             reached = len(rows) * items // len(puts)
-            yield Written(reached - told, len(some), [])
+            yield Written(reached - told, len(some), [], self._writer.take_spent())
             told = reached
         yield Written(len(rows) - told, 0, faults)
 

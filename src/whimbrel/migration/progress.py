@@ -19,6 +19,7 @@ class TableCounts:
     exported_rows: int = 0
     loaded_rows: int = 0
     loaded_items: int = 0
+    sent_bytes: int = 0  # of the requests that wrote the items
 
 
 @dataclass(slots=True)
@@ -47,6 +48,16 @@ class Progress:
     held: int = 0  # writes that a condition skipped; those of a replay again
     reconnects: int = 0
     job: str = ""  # how the job is that loads for this run
+    step: str = ""  # of a cutover or a rollback: what is being done
+    laps: dict[str, float] = field(default_factory=dict)  # milliseconds of each part while nobody could write
+    write_units: float = 0.0  # that DynamoDB charged this run for
+    throttles: int = 0  # writes that it refused for going too fast; each was sent again
+    source_threads: int | None = None  # statements at work on the source, when it was last asked
+    source_queries: int | None = None  # statements that it has had since it was started
+
+    def spend(self, units: float, throttles: int) -> None:
+        self.write_units += units
+        self.throttles += throttles
 
     @property
     def lag_changes(self) -> int:

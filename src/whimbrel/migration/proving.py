@@ -13,6 +13,7 @@ from whimbrel.errors import Locked, StateError, Stopped
 from whimbrel.handed_over import CUTTING, refuse_handed_over
 from whimbrel.migration.differences import TableReport
 from whimbrel.migration.follow import Follower, quieten
+from whimbrel.migration.last_report import keep_report
 from whimbrel.migration.live import Live
 from whimbrel.migration.moving import Asked
 from whimbrel.migration.prepare import Prepared, followable, prepare, same_rules
@@ -82,7 +83,9 @@ def verify(project: Project, asked: Asked, waivers: Waivers = NONE) -> Verificat
         for source, versions in prepared.versions.items()
         if (columns := versions.altered(prepared.mappings[source].table))
     }
-    return Verification(tuple(reports), altered)
+    found = Verification(tuple(reports), altered)
+    keep_report(folder.report, found.to_dict())
+    return found
 
 
 def _applied_elsewhere(prepared: Prepared) -> Callable[[], Position | None]:

@@ -36,10 +36,11 @@ from whimbrel.migration.history import History
 from whimbrel.migration.join_fill import filled_joins, opened_joins
 from whimbrel.migration.joins import Joins
 from whimbrel.migration.kept_state import KeptState, open_bucket
+from whimbrel.migration.live import counts_so_far
 from whimbrel.migration.load import ChunkLoader, Crew, Loader, damaged_again, is_loaded
 from whimbrel.migration.mark import Claim
 from whimbrel.migration.prepare import Prepared, followable, lineage_of, not_altered, same_rules
-from whimbrel.migration.progress import Progress, TableCounts
+from whimbrel.migration.progress import Progress
 from whimbrel.migration.send import Sender
 from whimbrel.migration.snapshot import Snapshot, read_together, small_together
 from whimbrel.migration.spark.submitted import SparkLoader, SparkWork, end_jobs_of_before
@@ -389,9 +390,7 @@ class Run:
     def _show_resumed(self) -> None:
         """Fill the display with what earlier runs did."""
         progress, now = self.progress, self.checkpoints.now
-        for source, estimate in self.prepared.estimates.items():
-            done = now.table(source)
-            progress.tables[source] = TableCounts(estimate, done.rows_exported, done.rows_loaded, done.items_loaded)
+        progress.tables |= counts_so_far(self.folder, self.prepared.estimates, now)
         progress.phase = now.phase
         progress.dead = len(self.dead)
         progress.held = now.counters.get("held", 0)

@@ -13,6 +13,7 @@ from whimbrel.errors import StateError
 from whimbrel.handed_over import Handover
 from whimbrel.migration.dead import Letter, read_letters
 from whimbrel.migration.late_writes import LateWrites, read_late
+from whimbrel.migration.letters_seen import while_unchanged
 from whimbrel.migration.live import read_status
 from whimbrel.migration.past_fence_noted import PastFence, read_past_fence
 from whimbrel.migration.state import StateFolder
@@ -59,7 +60,7 @@ def status(project: Project) -> Status:
     folder = StateFolder(project.state)
     if not folder.checkpoint.exists():
         raise StateError("nothing has begun yet", place=str(folder.root), hint="Begin with: whimbrel migrate")
-    letters, reasons = counted(read_letters(folder.dead))
+    letters, reasons = while_unchanged(folder.dead, "reasons", lambda file: counted(read_letters(file)))
     handover = handed_over.load(folder.root)
     now, way_back = checkpoint.load(folder.checkpoint), read_way_back(folder.root, handover)
     late, past_fence = read_late(folder.root), read_past_fence(folder.root, handover)

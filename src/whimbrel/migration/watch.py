@@ -18,6 +18,7 @@ from whimbrel.migration.lineage import Lineage
 from whimbrel.migration.progress import Progress
 from whimbrel.mysql.binlog.session import still_has
 from whimbrel.mysql.connect import Mysql, clock, connect, server_info
+from whimbrel.mysql.pace import at_work
 from whimbrel.mysql.preflight import named_faults, table_faults
 from whimbrel.project import Source
 from whimbrel.records import Position, Table
@@ -113,6 +114,7 @@ class SourceWatch:
             return
         for fault in table_faults(connection, info, tables):
             raise fault.error
+        self._progress.source_threads, self._progress.source_queries = at_work(connection)
         ahead = clock(connection) - time.time()
         self._progress.source_ahead = ahead if abs(ahead) > SAME_TIME else 0.0
         self._progress.asked = time.monotonic()

@@ -123,6 +123,13 @@ def threads_running(connection: Mysql) -> int:
     return int(rows_as_dicts(connection, "SHOW GLOBAL STATUS LIKE 'Threads_running'")[0]["Value"])
 
 
+def at_work(connection: Mysql) -> tuple[int, int]:
+    """Statements at work on the server now, but for this one; and how many it has had since it was started."""
+    rows = rows_as_dicts(connection, "SHOW GLOBAL STATUS WHERE Variable_name IN ('Threads_running', 'Questions')")
+    found = {row["Variable_name"].lower(): int(row["Value"]) for row in rows}
+    return max(0, found["threads_running"] - 1), found["questions"]
+
+
 def replica_lag(connection: Mysql) -> float | None:
     """Seconds that the source lags behind its own source: the longest of several; 0 if it is not a replica; None if it
     has stopped.

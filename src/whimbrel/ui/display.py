@@ -53,8 +53,9 @@ class Display:
     def show(self, update: Update) -> None:
         """A message is a line that stays; JSON has none. The figures are shown now and then."""
         if update.message:
+            log.info("said", extra={"text": update.message})
             if self._style != "json":
-                self._console.print(_said(update.message))
+                self._console.print(shortened(update.message))
             return
         if self._picture:
             self._picture.update(_picture(update))
@@ -66,12 +67,6 @@ class Display:
                 with suppress(BrokenPipeError):  # who read it has seen enough; the work continues
                     print(line, file=sys.stdout if as_json else sys.stderr, flush=True)
             self._last = line
-
-
-def _said(message: str) -> str:
-    if (short := shortened(message)) != message:
-        log.info("said", extra={"text": message})
-    return short
 
 
 def _line(update: Update) -> str:

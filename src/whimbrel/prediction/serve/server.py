@@ -300,7 +300,7 @@ async def serve(
     loop = asyncio.get_running_loop()
     ended = loop.create_task(until())  # from here on: a signal may come while the models are loaded
     await asyncio.sleep(0)
-    server = await _listen(listener, host, port)
+    server = await listen(listener, host, port)
     watch = loop.create_task(listener.watch())
     with _tuned():
         await serving.start()
@@ -349,7 +349,8 @@ def until_set(stop: threading.Event) -> Until:
     return wait
 
 
-async def _listen(listener: Listener, host: str | None, port: int) -> asyncio.Server:
+async def listen(listener: Listener, host: str | None, port: int) -> asyncio.Server:
+    """Raises UserError where the address cannot be had."""
     loop = asyncio.get_running_loop()
     try:
         return await loop.create_server(lambda: Connection(listener), host, port, backlog=1024)
