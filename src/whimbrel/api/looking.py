@@ -1,20 +1,35 @@
-"""What a person looks at beside ``status``: events, curves, dead letters, what the last verification found. Nothing is
-asked of either side.
-"""
+"""What a person looks at beside ``status``: events, curves, dead letters, what the last verification found, one key."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
-from whimbrel.api.opened import ProjectLike, opened
+from whimbrel.api.opened import ProjectLike, opened, opened_to_migrate
+from whimbrel.lake import contents
+from whimbrel.lake import sql as asking
+from whimbrel.lake.contents import LakeContents
 from whimbrel.migration import events as happened
 from whimbrel.migration import letters_seen
+from whimbrel.migration import one_item as items
 from whimbrel.migration.dead import Letter
 from whimbrel.migration.events import Event
 from whimbrel.migration.figures import read_figures
 from whimbrel.migration.last_report import read_report
 from whimbrel.migration.live import read_last_status
+from whimbrel.migration.one_item import OneItem
 from whimbrel.migration.state import StateFolder
+from whimbrel.prediction.renew import project as renewals
+from whimbrel.prediction.serve import project as serving
+from whimbrel.threads import Timer
+
+
+class FirstRows(NamedTuple):
+    """``more``: there are more rows than these."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+    more: bool
 
 
 def events(project: ProjectLike, *, before: int | None = None, count: int = 200) -> list[Event]:
@@ -57,3 +72,50 @@ def letters(project: ProjectLike, *, after: int = 0, count: int = 50) -> tuple[l
     """Some dead letters from the place ``after`` of their file on, and the next place. Raises StateError."""
     with opened(project) as found:
         return letters_seen.read_page(StateFolder(found.state).dead, after, count)
+
+
+def key_columns(project: ProjectLike) -> dict[str, tuple[str, ...]]:
+    """The columns of each source table's primary key, by the name of its [[table]]. Raises as ``migrate`` does."""
+    with opened_to_migrate(project) as found:
+        return items.key_columns(found)
+
+
+def one_item(project: ProjectLike, table: str, key: Mapping[str, str]) -> OneItem:
+    """One key of ``table`` on both sides, and its changes in the log. ``key`` has the primary key's values as text,
+    bytes as ``0x…``. Raises UserError for a key that is not whole, and as ``migrate`` does.
+    """
+    with opened_to_migrate(project) as found:
+        return items.one_item(found, table, key)
+
+
+def lake_contents(project: ProjectLike) -> LakeContents:
+    """The data sets and exports of the project's lake. Raises UserError, and what a lake in S3 raises."""
+    with opened(project) as found:
+        return contents.contents(found)
+
+
+def first_rows(project: ProjectLike, sql: str, *, most: int = 500, seconds: float = 60.0) -> FirstRows:
+    """The first rows of one query over the data sets, which reads no other files. Raises UserError, also after
+    ``seconds``.
+    """
+    with opened(project) as found, asking.open_database(found) as database:
+        database.confine()
+        stop = Timer(seconds, database.interrupt)
+        stop.start()
+        try:
+            columns, rows = database.first_rows(sql.strip().rstrip(";"), most + 1)
+        finally:
+            stop.cancel()
+        return FirstRows(tuple(columns), tuple(rows[:most]), len(rows) > most)
+
+
+def renewals_done(project: ProjectLike) -> dict[str, list[dict[str, Any]]]:
+    """The last renewals of each model, newest first, as their record has them."""
+    with opened(project, optional=True) as found:
+        return renewals.renewals_done(found)
+
+
+def live_endpoints(project: ProjectLike) -> dict[str, Any] | None:
+    """What the project's running server shows of its endpoints; None where none runs. Raises TargetUnreachable."""
+    with opened(project, optional=True) as found:
+        return serving.live_status(found)

@@ -3,12 +3,86 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import isfinite
 from typing import Any
 
+from whimbrel.api import editing, looking, prediction
+from whimbrel.errors import TargetUnreachable, UserError
 from whimbrel.project import Project
 
 Read = Callable[[], Project]
 Given = Mapping[str, Any]
 
-ASKS: dict[str, Callable[[Read, Given], Any]] = {}
-SAVES: set[str] = set()  # of these, those that write something
+
+def _columns(read: Read, given: Given) -> Any:
+    return {name: list(columns) for name, columns in looking.key_columns(read()).items()}
+
+
+def _item(read: Read, given: Given) -> Any:
+    key = given.get("key")
+    if not isinstance(key, dict) or not all(isinstance(each, str) for each in key.values()):
+        raise UserError("the key must be text by column", place="console")
+    return looking.one_item(read(), _text(given, "table"), key).to_dict()
+
+
+def _project_text(read: Read, given: Given) -> Any:
+    text, digest = editing.project_text(read())
+    return {"text": text, "digest": digest}
+
+
+def _look_at_text(read: Read, given: Given) -> Any:
+    tables = [_text(given, "table")] if given.get("table") else []
+    return editing.look_at_text(read(), _text(given, "text"), tables=tables).to_dict()
+
+
+def _save_text(read: Read, given: Given) -> Any:
+    return {"digest": editing.save_text(read(), _text(given, "text"), before=_text(given, "digest"))}
+
+
+def _lake(read: Read, given: Given) -> Any:
+    return looking.lake_contents(read()).to_dict()
+
+
+def _sql(read: Read, given: Given) -> Any:
+    found = looking.first_rows(read(), _text(given, "sql"))
+    rows = [[_shown(each) for each in row] for row in found.rows]
+    return {"columns": found.columns, "rows": rows, "more": found.more}
+
+
+def _models(read: Read, given: Given) -> Any:
+    project = read()
+    known = [each.to_dict() for each in prediction.endpoints(project)]
+    try:
+        live, fault = looking.live_endpoints(project), None
+    except TargetUnreachable as error:
+        live, fault = None, str(error)
+    return {"endpoints": known, "live": live, "fault": fault, "renewals": looking.renewals_done(project)}
+
+
+def _shown(value: Any) -> Any:
+    """What JavaScript would round is text."""
+    if isinstance(value, bool) or value is None or (isinstance(value, int) and abs(value) < 1 << 53):
+        return value
+    if isinstance(value, float):
+        return value if isfinite(value) else str(value)
+    return value.hex() if isinstance(value, bytes) else str(value)[:10_000]
+
+
+def _text(given: Given, name: str) -> str:
+    value = given.get(name)
+    if not isinstance(value, str):
+        raise UserError(f"{name} must be text", place="console")
+    return value
+
+
+ASKS: dict[str, Callable[[Read, Given], Any]] = {
+    "columns": _columns,
+    "item": _item,
+    "text": _project_text,
+    "look-at-text": _look_at_text,
+    "save-text": _save_text,
+    "lake": _lake,
+    "sql": _sql,
+    "models": _models,
+}
+SAVES = {"save-text"}  # of these, what writes something

@@ -22,6 +22,7 @@ from whimbrel.handover.state import Coordinator
 from whimbrel.handover.switching import switch
 from whimbrel.handover.watching import look_once, watch_fence
 from whimbrel.migration.live import Live
+from whimbrel.migration.metrics import measured
 from whimbrel.migration.moving import Asked
 from whimbrel.migration.past_fence_noted import read_past_fence
 from whimbrel.migration.prepare import prepare
@@ -83,6 +84,7 @@ def cutover(project: Project, asked: Asked, *, until_open: bool = False, waivers
         run = held.enter_context(Run(prepared, stop, progress, lock=lock, hands_over=True))
         if run.phase != "apply":
             raise StateError(f"the phase is {run.phase!r}", place=str(folder.root), hint="First: whimbrel migrate")
+        held.enter_context(measured(project, progress))
         coordinator = Coordinator(project, prepared.tables)
         _go_on(run, coordinator, live.say, waivers)
         if coordinator.now.starts and not until_open:

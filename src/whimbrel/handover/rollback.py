@@ -26,6 +26,7 @@ from whimbrel.handover.without_parents import LOOK_SECONDS, Orphans, rows_withou
 from whimbrel.migration.dead import read_letters
 from whimbrel.migration.late import Late
 from whimbrel.migration.live import Live
+from whimbrel.migration.metrics import measured
 from whimbrel.migration.moving import Asked
 from whimbrel.migration.past_fence import PHASE, faults_of
 from whimbrel.migration.past_fence_noted import LIST
@@ -84,6 +85,7 @@ def rollback(project: Project, asked: Asked, *, waivers: Waivers = NONE, unwatch
     with (
         Live(progress, folder, asked.stop, asked.tell) as live,
         Run(prepared, asked.stop, progress, lock=lock, hands_over=True) as run,
+        measured(project, progress),
     ):
         coordinator = Coordinator(project, prepared.tables)
         _refuse_nothing_to_return(coordinator.now.step)

@@ -26,6 +26,7 @@ from whimbrel.project import Project
 if TYPE_CHECKING:
     import pyarrow
 
+_QUERIES = ("select", "with", "from", "show", "describe", "summarize", "values", "explain")
 _COPY = {"csv": "FORMAT csv, HEADER true", "json": "FORMAT json", "parquet": "FORMAT parquet, COMPRESSION zstd"}
 
 
@@ -86,6 +87,33 @@ class Database:
                 raise _user_error(error) from None
             with path.open("rb") as file:
                 shutil.copyfileobj(file, out)
+
+    def first_rows(self, statement: str, most: int) -> tuple[list[str], list[tuple[Any, ...]]]:
+        """The names of a query's columns, and its first rows. Raises UserError, also for what is not a query."""
+        first = statement.lstrip("( \n\t").partition(" ")[0].partition("\n")[0].lower()
+        if first not in _QUERIES:
+            raise UserError("only queries are answered here", place="SQL", hint=f"Begin with {', '.join(_QUERIES)}.")
+        relation = self.run(statement)
+        if relation is None:
+            return [], []
+        try:
+            return list(relation.columns), relation.limit(most).fetchall()
+        except self._duckdb.Error as error:
+            raise _user_error(error) from None
+
+    def confine(self) -> None:
+        """From here on no file is read but those of the lake and of its locations, and none is written."""
+        places = [str(self._folder.resolve()), *self._locations.values()]
+        for setting in (
+            f"allowed_directories = [{', '.join(literal(f'{place}/') for place in places)}]",
+            "enable_external_access = false",
+            "lock_configuration = true",
+        ):
+            self._connection.execute(f"SET {setting}")
+
+    def interrupt(self) -> None:
+        """End what is being asked, in whichever thread."""
+        self._connection.interrupt()
 
     def columns(self) -> dict[str, list[str]]:
         """Every table and its columns, for completion and for a person who asks."""

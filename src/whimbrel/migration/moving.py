@@ -18,6 +18,7 @@ from whimbrel.migration.imports import load_engine
 from whimbrel.migration.kept_state import adopt
 from whimbrel.migration.late import Late
 from whimbrel.migration.live import Live, Tell
+from whimbrel.migration.metrics import measured
 from whimbrel.migration.positions import drained, reached, source_end
 from whimbrel.migration.prepare import Prepared, prepare
 from whimbrel.migration.progress import Progress
@@ -138,7 +139,8 @@ def capture(project: Project, asked: Asked, *, until_caught_up: bool) -> Migrati
             start, copying = run.start, run.new_capture(stop.set)
             watch = run.new_watch(copying, stop.set)
             end = source_end(run) if until_caught_up else None
-        # The run lock is free again: snapshot, load and apply may work beside this from another process.
+        # The run lock is free again: snapshot, load and apply may work beside this from another process, which has the
+        # address of the metrics.
         copying.start()
         watch.start()
         live.say(f"Capturing since {start}.")
@@ -199,7 +201,7 @@ def _running(
     """Do ``work`` with a Run that is told of."""
     prepared, progress, stop = _prepared(project, asked.stop), Progress(), asked.stop
     with _live(project, progress, asked) as live:
-        with Run(prepared, stop, progress, into_existing=into_existing) as run:
+        with Run(prepared, stop, progress, into_existing=into_existing) as run, measured(project, progress):
             with suppress(Stopped):
                 work(run, live)
             interrupted = stop.is_set()

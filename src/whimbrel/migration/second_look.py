@@ -86,6 +86,16 @@ class _Sides(NamedTuple):
     meanwhile: _States
 
 
+class Looked(NamedTuple):
+    """One item as both sides have it at the moment; ``rows`` by the rules' names, ``faults`` why it cannot be made."""
+
+    rows: dict[str, list[Row]]
+    expected: Item | None
+    found: Item | None
+    agree: bool
+    faults: tuple[str, ...]
+
+
 class SecondLook:
     """Of the items of one target table, which all of ``mappings`` have. What differs is noted in ``report``."""
 
@@ -144,6 +154,17 @@ class SecondLook:
         row = max(average_row_bytes(self._connection, each.table) for each in self._mappings)
         of_one = all(each.shape != "group" and not each.shared for each in self._mappings)
         return max(1, min(most if of_one else FIRST_GROUPS, BYTES_AT_ONCE // max(1, row)))
+
+    def at(self, key: Item) -> Looked:
+        """Look at one item once: a change may be on its way to the target. Raises MappingError for a key that could
+        come from too many rows.
+        """
+        rows = {each.source: self._rows_of(each, [key]) for each in self._mappings}
+        faults = [fault for each in self._mappings for fault in each.put_items(rows[each.source])[1]]
+        expected, _ = self._source_items([key])
+        found, text = self._target_items([key]), key_id(key)
+        agree = not faults and self.same(expected.get(text), found.get(text))
+        return Looked(rows, expected.get(text), found.get(text), agree, tuple(each.reason for each in faults))
 
     def _settle(self, keys: list[Item]) -> None:
         """Read ``keys`` again on both sides until each is equal, or different while its source stood still.

@@ -15,6 +15,7 @@ from whimbrel.errors import ProjectError
 from whimbrel.project.check import Check, read_check
 from whimbrel.project.cutover import Cutover, read_cutover
 from whimbrel.project.lake import Lake, read_lake
+from whimbrel.project.metrics import Metrics, read_metrics
 from whimbrel.project.password import read_password
 from whimbrel.project.predict import ModelRule, Predict, read_predict
 from whimbrel.project.renew import RenewalRule
@@ -43,6 +44,7 @@ __all__ = [
     "KeyRule",
     "Lake",
     "LookupRule",
+    "Metrics",
     "Predict",
     "Project",
     "Source",
@@ -113,6 +115,7 @@ class Project:
     store: Store | None = None  # where the snapshot's files are; None: in the state folder
     loader: str = "process"  # or "import", or "spark": what makes items of them
     spark: Spark | None = None  # who runs the jobs that do
+    metrics: Metrics = field(default_factory=Metrics)
 
 
 OFF = "off"  # as ``mark``
@@ -124,7 +127,7 @@ def load_project(path: str | os.PathLike[str]) -> Project:
     """Read the project file. Raises ProjectError with all faults of the file at once, one a line."""
     path = Path(path)
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ProjectError(
             "there is no project file",
@@ -135,8 +138,21 @@ def load_project(path: str | os.PathLike[str]) -> Project:
         raise ProjectError(
             f"cannot be read: {error.strerror}", place=str(path), hint="Name the project file itself."
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ProjectError(f"not readable as TOML: {error}", place=str(path), hint="Fix that line.") from None
+    except UnicodeDecodeError as error:
+        raise _no_toml(error, path) from None
+    return parse_project(text, path)
+
+
+def _no_toml(error: Exception, path: Path) -> ProjectError:
+    return ProjectError(f"not readable as TOML: {error}", place=str(path), hint="Fix that line.")
+
+
+def parse_project(text: str, path: Path) -> Project:
+    """``text`` as that of the project file ``path``, which may have another. Raises as ``load_project`` does."""
+    try:
+        document = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise _no_toml(error, path) from None
     faults: list[str] = []
     top = Section(document, "", faults)
     # A project may be about the target alone: exports, SQL and predictions need no source.
@@ -148,7 +164,7 @@ def load_project(path: str | os.PathLike[str]) -> Project:
     lake, predict, check = read_lake(top), read_predict(top), read_check(top, path.parent)
     cutover, stream, workers = read_cutover(top), read_stream(top), _read_workers(top.section("run"))
     loader = read_loader(top, store)
-    spark = read_spark(top, loader, store)
+    spark, metrics = read_spark(top, loader, store), read_metrics(top)
     state = path.parent / top.string("state", ".whimbrel")
     dms = _read_dms(top, path.parent)
     top.finish()
@@ -163,7 +179,9 @@ def load_project(path: str | os.PathLike[str]) -> Project:
             "\n  " + "\n  ".join(faults), place=str(path), hint="\nFix these, then run the command again."
         )
     return Project(
-        path, state, source, target, tables, lake, predict, check, cutover, dms, stream, workers, store, loader, spark
+        *(path, state, source, target, tables, lake, predict, check, cutover, dms, stream, workers, store, loader),
+        spark,
+        metrics,
     )
 
 

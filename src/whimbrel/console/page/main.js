@@ -4,8 +4,11 @@ import { announce, button, h, on, show } from "./dom.js";
 import { begin, changed, listen, post, state } from "./live.js";
 import { overview } from "./overview.js";
 import { cutover } from "./cutover.js";
+import { data } from "./data.js";
+import { mapping } from "./mapping.js";
+import { lake } from "./lake.js";
 
-const PAGES = { overview: ["Overview", overview], cutover: ["Cutover", cutover] };
+const PAGES = { overview: ["Overview", overview], cutover: ["Cutover", cutover], data: ["Data", data], mapping: ["Mapping", mapping], lake: ["Lake and models", lake] };
 const page = () => PAGES[location.hash.slice(1)] ? location.hash.slice(1) : "overview";
 let shown = "", verdict = "";
 

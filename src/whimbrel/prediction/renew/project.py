@@ -135,6 +135,12 @@ def renewal_folder(project: Project, rule: RenewalRule) -> Path:
     return project.state / "renew" / rule.model
 
 
+def renewals_done(project: Project, most: int = 20) -> dict[str, list[dict[str, Any]]]:
+    """Of each model with a [[renewal]] its last runs, newest first: the lines of the record."""
+    rules = project.predict.renewals
+    return {rule.model: record(renewal_folder(project, rule))[-most:][::-1] for rule in rules}
+
+
 def last_renewed(project: Project, rule: RenewalRule) -> datetime | None:
     """When this model was renewed last, or tried to be."""
     lines = record(renewal_folder(project, rule))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import orjson
 
@@ -14,7 +15,7 @@ from whimbrel.prediction.model.kept import newest_model
 from whimbrel.prediction.model.model import load_model
 from whimbrel.prediction.model.unknown import HEADER
 from whimbrel.prediction.serve.bodies import CSV, JSON_LINES
-from whimbrel.prediction.serve.deploy import Deployment, client_for, deploy, deployment_config, server_url
+from whimbrel.prediction.serve.deploy import Deployment, Keys, client_for, deploy, deployment_config, server_url
 from whimbrel.prediction.serve.registry import EndpointConfig, Registry, State, StoredEndpoint
 from whimbrel.prediction.serve.rollout import stages
 from whimbrel.prediction.serve.secrets import control_keys, predict_keys
@@ -22,6 +23,7 @@ from whimbrel.project import Project
 from whimbrel.project.endpoint import EndpointRule
 
 DEFAULT_ENDPOINT = "ServiceEndpoint"
+MOST_STATUS = 16 << 20  # bytes
 Rows = str | bytes | Iterable[Mapping[str, Any]]
 
 
@@ -159,6 +161,22 @@ def _status(state: State, endpoint: StoredEndpoint, config: EndpointConfig) -> E
         for each in config.all_variants
     )
     return EndpointStatus(endpoint.name, endpoint.status, endpoint.reason, variants)
+
+
+def live_status(project: Project) -> dict[str, Any] | None:
+    """What the running server shows of its endpoints (``/status``); None where none runs. Raises TargetUnreachable."""
+    try:
+        url = server_url(registry_folder(project))
+    except UserError:
+        return None
+    keys = predict_keys(project)
+    headers = {"Authorization": f"Bearer {keys.secret}"} if keys != Keys() else {}
+    try:
+        with urlopen(Request(f"{url}/status", headers=headers), timeout=10) as answer:
+            found: dict[str, Any] = orjson.loads(answer.read(MOST_STATUS))
+            return found
+    except (OSError, ValueError) as error:
+        raise TargetUnreachable(f"the server does not answer: {error}", place=url) from None
 
 
 def weigh(project: Project, endpoint: str, weights: Mapping[str, float]) -> None:
