@@ -58,6 +58,10 @@ class Made:
     def handover(self, step: str, **more: Any) -> None:
         handed_over.save(self.state, Handover(step=step, epoch=1, tables=(("shop", "purchase"),), **more))
 
+    def way_back(self, lag: float) -> None:
+        """Somebody follows DynamoDB back, and is so many seconds behind."""
+        (self.state / "reverse.json").write_text(json.dumps({"time": time.time(), "lag_seconds": lag, "letters": 0}))
+
     def events(self, count: int, *last: tuple[str, str]) -> None:
         """``count`` events a minute apart, and then those of ``last``: level and text."""
         begun = time.time() - 60 * (count + len(last))

@@ -121,7 +121,7 @@ def test_after_the_cutover_the_way_back_is_counted_down(tmp_path: Path) -> None:
     made = Made(tmp_path)
     made.checkpoint()
     made.handover("OPEN", closed_at=time.time() - 600, starts={"t": {"s": "1"}})
-    (made.state / "reverse.json").write_text(json.dumps({"time": time.time(), "lag_seconds": 1.5, "letters": 0}))
+    made.way_back(1.5)
     found = seen(tmp_path)
     assert found["verdict"]["text"] == "The source can be opened again for 23 h 59 min."
     assert found["verdict"]["level"] == "ok"
