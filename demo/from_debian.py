@@ -66,6 +66,8 @@ class Unpacked:
 
 
 MYSQL = Unpacked("mysql", "genuine MySQL", "sid", "mysql-server-core", "usr/sbin/mysqld")
+# For its promtool, which reads alert rules as Prometheus does.
+PROMETHEUS = Unpacked("prometheus", "Prometheus", "trixie", "prometheus", "usr/bin/promtool")
 MARIADB_11_8 = Unpacked("mariadb-11.8", "MariaDB 11.8", "trixie", "mariadb-server-core", "usr/sbin/mariadbd")
 
 
@@ -173,7 +175,7 @@ def _run(command: list[str], environment: dict[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    for each in (MARIADB_11_8,) if system_mysqld() else (MYSQL, MARIADB_11_8):
+    for each in (MARIADB_11_8, PROMETHEUS) if system_mysqld() else (MYSQL, MARIADB_11_8, PROMETHEUS):
         try:
             fetch(each)
         except Unavailable as why:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import socket
 import subprocess
 from pathlib import Path
@@ -12,7 +11,8 @@ from urllib.request import urlopen
 
 import pytest
 
-from whimbrel.errors import UserError
+from demo.from_debian import PROMETHEUS, Unavailable
+from whimbrel.errors import ProjectError, UserError
 from whimbrel.migration.metrics import measured
 from whimbrel.migration.progress import Progress, TableCounts
 from whimbrel.project import NO_SOURCE, Metrics, Project, Target, load_project
@@ -73,9 +73,7 @@ def test_without_a_port_nothing_listens() -> None:
 def test_what_is_wrong_with_the_section_is_said(tmp_path: Path) -> None:
     file = tmp_path / "whimbrel.toml"
     file.write_text('[metrics]\nport = 65536\nhost = ""\n')
-    with pytest.raises(
-        Exception, match=r"metrics\.port: must be 65535 or less(.|\n)*metrics\.host: must be an address"
-    ):
+    with pytest.raises(ProjectError, match=r"metrics\.port: must be 65535 or less(.|\n)*metrics\.host: must be an add"):
         load_project(file)
 
 
@@ -96,11 +94,14 @@ def test_alerts_and_dashboard_name_nothing_else() -> None:
 
 
 def test_prometheus_itself_takes_the_rules() -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is not installed: apt-get install prometheus")
-    done = subprocess.run([promtool, "check", "rules", ALERTS], capture_output=True, text=True, timeout=60, check=False)
+    try:
+        promtool = PROMETHEUS.command()
+    except Unavailable as reason:
+        pytest.skip(str(reason))
+    command = [*promtool, "check", "rules", str(ALERTS)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{len(re.findall('alert:', ALERTS.read_text()))} rules found" in done.stdout
 
 
 def read(port: int) -> dict[tuple[str, str], float]:

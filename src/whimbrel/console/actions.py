@@ -36,7 +36,7 @@ def _check(project: Project, given: Given, work: Work) -> Any:
     return checks.check(
         project,
         statements=str(given.get("statements") or ""),
-        progress=lambda table: work.say(f"Looked at {table}."),
+        progress=lambda table: work.note(f"Looked at {table}."),
     ).to_dict()
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from whimbrel.api.status import Status
 from whimbrel.handed_over import CLOSING, CUTTING, DECIDED, FINISHED, FOLLOWING, OPEN, RETURNED
+from whimbrel.migration.events import ENDED
 from whimbrel.project import OFF, Project
 
 CLOSE_BEHIND, FAR_BEHIND = 5.0, 60.0  # seconds
@@ -43,7 +44,7 @@ def verdict_and_tasks(facts: Standing) -> tuple[dict[str, str], list[dict[str, s
 
 def _standing(facts: Standing) -> tuple[str, str]:
     now, live, step = facts.now, facts.now.running, facts.now.handover.step
-    if facts.steering:
+    if facts.steering and not (facts.steering == "cutover" and step == OPEN):  # which only follows by then
         return f"{facts.steering.capitalize()} under way", "Started from this console."
     if step == FINISHED:
         return "Finished", "DynamoDB takes writes, and the way back was given up."
@@ -143,7 +144,8 @@ def _of_the_run(facts: Standing) -> Iterator[dict[str, str]]:
     live, step = facts.now.running, facts.now.handover.step
     if live is None:
         if step == FOLLOWING and not facts.steering:
-            ended = facts.events[0] if facts.events and facts.events[0]["level"] == "error" else None
+            newest = facts.events[0] if facts.events else {"text": ""}
+            ended = newest if newest["text"].startswith(ENDED) else None
             text = f"The last error ({_age(ended['time'])} ago): {ended['text']}" if ended else ""
             title = "Start it again: it continues from what was saved"
             yield task(BAD if ended else WARN, title, text, "whimbrel migrate")

@@ -46,7 +46,11 @@ class Work:
         self.changed()
 
     def say(self, message: str) -> None:
+        """Also in the log."""
         log.info("said", extra={"text": message})
+        self.note(message)
+
+    def note(self, message: str) -> None:
         self.messages.append((time.time(), message))
         self.changed()
 
@@ -113,9 +117,7 @@ def _done(work: Work) -> None:
         work.result = work.do(work)
     except Exception as error:
         work.error = error_words(error)
-        log.error(
-            "ended by an error", extra={"error": work.error["error"], "reason": str(error)} | {"command": work.name}
-        )
+        log.error(f"{work.name}, in the console, ended by an error", extra={"reason": str(error)})
     finally:
         work.ended = time.time()
         work.changed()

@@ -12,6 +12,7 @@ from typing import Any
 
 MOST_AT_ONCE = 1_000
 LONGEST = 2_000  # characters of an event's text
+ENDED = "Ended by an error"  # what the last event of a run that failed begins with
 _BLOCK = 1 << 20
 _SKIPPED = {"start fixed"}  # said in words as well
 _DONE = {
@@ -113,7 +114,7 @@ _FRAME = {"time", "level", "logger", "event", "reason", "traceback"}
 _WORDS: dict[str, Callable[[dict[str, Any]], str]] = {
     "said": lambda found: str(found["text"]),
     "phase done": lambda found: _DONE[found["phase"]],
-    "ended by an error": lambda found: f"Ended by an error, {found['error']}: {found['reason']}",
+    "ended by an error": lambda found: f"{ENDED}, {found['error']}: {found['reason']}",
     "table altered": lambda found: f"{found['table']} was altered; its new columns hold from {found['position']} on.",
     "capture reconnects": lambda found: f"The capture connects to the source again: {found['reason']}",
     "capture ended": lambda found: f"The capture ended: {found['reason']}",

@@ -104,7 +104,7 @@ function back(now) {
     way && way.ended ? h("p", { class: "bad" }, `The last process that followed ended: ${way.ended}`) : null,
     step === "OPEN" && way && !way.following ? h("div", { class: "row" }, starter("cutover", "Follow DynamoDB back …", "Follow DynamoDB back into the source?", { disabled: busy(now) })) : null,
     step !== "FINISHED" ? h("div", { class: "row" },
-      starter("rollback", "Roll back …", "Close DynamoDB for writes, and open the source?", { class: "danger", disabled: busy(now) && now.steering !== "cutover" }),
-      step === "OPEN" ? starter("finish", "Finish …", "Give up the way back to the source?", { disabled: busy(now) && now.steering !== "cutover" }) : null,
+      starter("rollback", "Roll back …", "Close DynamoDB for writes, and open the source?", { class: "danger", disabled: busy(now) }),
+      step === "OPEN" ? starter("finish", "Finish …", "Give up the way back to the source?", { disabled: busy(now) }) : null,
       now.steering === "cutover" ? h("span", { class: "small" }, "First stop following, above; then roll back or finish.") : null) : null);
 }

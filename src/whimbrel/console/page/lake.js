@@ -7,7 +7,7 @@ import { curve } from "./chart.js";
 import { fault } from "./main.js";
 import { text } from "./data.js";
 
-const seen = { lake: null, lakeFault: null, models: null, modelsFault: null, rows: null, rowsFault: null, asking: false, at: 0, chart: false };
+const seen = { lake: null, lakeFault: null, models: null, modelsFault: null, rows: null, rowsFault: null, asking: false, at: 0, chart: false, dismissed: new Set() };
 const EVERY = 2000;
 
 export function lake(now) {
@@ -72,6 +72,8 @@ function chart(found) {
 
 // ---- endpoints
 
+on("dismiss", node => { seen.dismissed.add(node.dataset.what); changed(); });
+
 const ms = seconds => seconds ? `${(seconds * 1e3).toPrecision(2).replace(/\.0$/, "")} ms` : "–";
 
 function endpoints() {
@@ -88,7 +90,7 @@ function live(endpoint, all) {
   const drift = endpoint.variants.flatMap(each => all.drift[each.model] || []);
   return h("article", { class: "difference", "data-key": name },
     h("div", { class: "row" }, h("h3", {}, name), h("span", { class: `badge ${endpoint.status === "InService" ? "ok" : endpoint.status === "Failed" ? "bad" : "warn"}` }, endpoint.status), endpoint.pending ? h("span", { class: "small" }, `to ${endpoint.pending}`) : null),
-    endpoint.reason ? h("p", { class: "pre small" }, `The last update: ${endpoint.reason}`) : null,
+    endpoint.reason && !seen.dismissed.has(name + endpoint.reason) ? h("div", { class: "row" }, h("p", { class: "pre small" }, `The last update: ${endpoint.reason}`), button("dismiss", "Dismiss", { "data-what": name + endpoint.reason })) : null,
     h("dl", { class: "big" }, h("div", {}, h("dt", {}, "requests a second"), h("dd", {}, rate(calls / (recent.length || 1)))), h("div", { class: failed ? "bad" : "" }, h("dt", {}, "failed"), h("dd", {}, percent(calls ? failed / calls : 0)))),
     h("div", { class: "charts" }, curve({ key: `rate ${name}`, title: `${name}: requests a second`, points: at(0), unit: rate, from, to }), curve({ key: `p99 ${name}`, title: `${name}: 99 % wait at most, queues included`, points: at(3), unit: ms, from, to })),
     table(`Variants of ${name}`, ["Variant", "Role", "Version", "Share", "Calls", "Failed", "p50", "p99"], endpoint.variants.map(each => ({ key: each.name + each.role + each.model, cells: [each.name, each.role, each.version, each.role === "shadow" ? "–" : percent(each.share), number(each.calls), number(each.errors), ms(each.p50), ms(each.p99)] })), [3, 4, 5, 6, 7]),
