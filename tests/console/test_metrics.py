@@ -15,7 +15,7 @@ from demo.from_debian import PROMETHEUS, Unavailable
 from whimbrel.errors import ProjectError, UserError
 from whimbrel.migration.metrics import measured
 from whimbrel.migration.progress import Progress, TableCounts
-from whimbrel.project import NO_SOURCE, Metrics, Project, Target, load_project
+from whimbrel.project import NO_SOURCE, MetricsAddress, Project, Target, load_project
 
 parser = pytest.importorskip("prometheus_client.parser", reason="the extra 'metrics' is not installed")
 
@@ -31,7 +31,7 @@ def free_port() -> int:
 
 def project(port: int) -> Project:
     target = Target(max_write_units=500.0)
-    return Project(Path("whimbrel.toml"), Path(".whimbrel"), NO_SOURCE, target, (), metrics=Metrics(port))
+    return Project(Path("whimbrel.toml"), Path(".whimbrel"), NO_SOURCE, target, (), metrics=MetricsAddress(port))
 
 
 def everything() -> Progress:
@@ -78,7 +78,7 @@ def test_what_is_wrong_with_the_section_is_said(tmp_path: Path) -> None:
 
 
 def test_the_page_names_all_of_it_and_nothing_else() -> None:
-    page = (DOCS / "console.md").read_text().partition("## Metrics")[2]
+    page = (DOCS / "metrics.md").read_text().partition("## Of a migration\n")[2].partition("\n## ")[0]
     assert set(WORD.findall(page)) == shown()
 
 

@@ -131,10 +131,15 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
+def cut_handover(made: Made) -> None:
+    made.handover("OPEN")
+    cut(made.state / "handover.json")
+
+
 DAMAGED: dict[str, Callable[[Made], object]] = {
     "a checkpoint cut off": lambda made: cut(made.state / "checkpoint.json"),
     "a checkpoint of another content": lambda made: (made.state / "checkpoint.json").write_text("[1]"),
-    "a handover cut off": lambda made: [made.handover("OPEN"), cut(made.state / "handover.json")],
+    "a handover cut off": cut_handover,
     "dead letters that are none": lambda made: (made.state / "dead.jsonl").write_text('{"a": 1}\n'),
     "dead letters of another form": lambda made: (made.state / "dead.jsonl").write_text("[[[\n"),
     "a note of late writes": lambda made: (made.state / "late.json").write_text("{}"),

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import orjson
 
@@ -40,6 +40,16 @@ class Counters:
     retries: int = 0  # calls repeated after no answer, a damaged one or a 5xx
 
 
+class Spent(NamedTuple):
+    """What some calls cost: units as DynamoDB charged them, refusals for going too fast, and bytes of the requests that
+    it answered.
+    """
+
+    units: float = 0.0
+    throttles: int = 0
+    bytes: int = 0
+
+
 class RetryingClient:
     """Calls through one DynamoClient under one RateLimiter, with retries; thread-safe.
 
@@ -55,8 +65,16 @@ class RetryingClient:
         self._tries = tries
         self.pace = pace
         self.counters = Counters()
+        self._spent = Spent()
         self.unanswered = wire.unanswered
         self.lock = threading.Lock()
+
+    def take_spent(self, left_out: int) -> Spent:
+        """What was spent since this was asked last; ``left_out`` throttles are counted elsewhere."""
+        with self.lock:
+            counted, before = self.counters, self._spent
+            now = self._spent = Spent(counted.units, counted.throttles + left_out, counted.bytes)
+        return Spent(now.units - before.units, now.throttles - before.throttles, now.bytes - before.bytes)
 
     def call(self, operation: str, body: bytes, read: Callable[[Answer], Result], units: float = 0.0) -> Result:
         """As ``ask``; the calling thread waits for the answer."""

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import orjson
 
 from whimbrel.dynamodb.answers import Answer, acknowledged, attributes_left, item_found, unprocessed
-from whimbrel.dynamodb.calls import Counters, RetryingClient
+from whimbrel.dynamodb.calls import Counters, RetryingClient, Spent
 from whimbrel.dynamodb.inside import (
     NotOurs,
     elements_after,
@@ -66,16 +66,6 @@ class Rejected(NamedTuple):
         return Fault(source, self.reason, {}, self.operation.key, None)
 
 
-class Spent(NamedTuple):
-    """What some writes cost: write units as DynamoDB charged them, calls that it refused for going too fast, and bytes
-    of the requests that it answered.
-    """
-
-    units: float = 0.0
-    throttles: int = 0
-    bytes: int = 0
-
-
 @dataclass
 class Stats(Counters):
     """What a Writer has done so far."""
@@ -115,7 +105,6 @@ class Writer:
         self._at_once = AtOnce[Sequence[ItemOperation], list[Rejected]](self._write_job, self._limit)
         self._own = {"items": 0, "unprocessed": 0, "rejected": 0, "held": 0}
         self._held_taken = 0
-        self._spent = Spent()
 
     @property
     def stats(self) -> Stats:
@@ -157,13 +146,8 @@ class Writer:
         return new
 
     def take_spent(self) -> Spent:
-        """What was spent since this was asked last."""
-        with self._calls.lock:
-            counted = self._calls.counters
-            throttles = counted.throttles + self._own["unprocessed"]
-            before, now = self._spent, Spent(counted.units, throttles, counted.bytes)
-            self._spent = now
-        return Spent(now.units - before.units, now.throttles - before.throttles, now.bytes - before.bytes)
+        """What was spent since this was asked last; an item that was left out is a throttle, too."""
+        return self._calls.take_spent(self._own["unprocessed"])
 
     async def _write_job(self, operations: Sequence[ItemOperation]) -> list[Rejected]:
         try:

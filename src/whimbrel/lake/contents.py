@@ -15,7 +15,7 @@ from whimbrel.project import Project
 
 
 @dataclass(frozen=True, slots=True)
-class KeptDataset:
+class ListedDataset:
     """One version of a data set; ``current``: what SQL sees. ``bytes`` are those of its files."""
 
     name: str
@@ -31,7 +31,7 @@ class KeptDataset:
 
 
 @dataclass(frozen=True, slots=True)
-class KeptExport:
+class ListedExport:
     table: str
     id: str
     kind: str
@@ -46,8 +46,8 @@ class KeptExport:
 class LakeContents:
     """Newest first. ``faults``: what cannot be read, and why."""
 
-    datasets: tuple[KeptDataset, ...]
-    exports: tuple[KeptExport, ...]
+    datasets: tuple[ListedDataset, ...]
+    exports: tuple[ListedExport, ...]
     faults: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -67,13 +67,13 @@ def contents(project: Project) -> LakeContents:
     return LakeContents(tuple(kept), tuple(exports), tuple(faults))
 
 
-def _datasets(lake: OpenLake, faults: list[str]) -> Iterator[KeptDataset]:
+def _datasets(lake: OpenLake, faults: list[str]) -> Iterator[ListedDataset]:
     for name in datasets.names(lake.folder):
         try:
             now = datasets.current(lake.folder, name).id
             for each in datasets.versions(lake.folder, name):
                 size = sum(file.bytes for file in each.files)
-                yield KeptDataset(
+                yield ListedDataset(
                     *(name, each.table, each.id, each.as_of, each.created, each.rows, size),
                     *(len(each.files), each.refused, each.id == now),
                 )
@@ -81,14 +81,14 @@ def _datasets(lake: OpenLake, faults: list[str]) -> Iterator[KeptDataset]:
             faults.append(str(error))
 
 
-def _exports(lake: OpenLake, table: str, faults: list[str]) -> Iterator[KeptExport]:
+def _exports(lake: OpenLake, table: str, faults: list[str]) -> Iterator[ListedExport]:
     try:
         found = lake.native(table)
     except WhimbrelError as error:
         faults.append(str(error))
         return
     for each in found:
-        yield KeptExport(table, each.id, each.kind, each.since, each.as_of, each.items, len(each.files), _size(each))
+        yield ListedExport(table, each.id, each.kind, each.since, each.as_of, each.items, len(each.files), _size(each))
 
 
 def _size(export: Export) -> int | None:

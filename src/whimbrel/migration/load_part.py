@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from whimbrel.bucket import BucketFile
+from whimbrel.dynamodb.calls import Spent
 from whimbrel.dynamodb.wire import DynamoClient
-from whimbrel.dynamodb.write import Spent, Writer
+from whimbrel.dynamodb.write import Writer
 from whimbrel.errors import LogCorrupt, Stopped
 from whimbrel.mapping.design import TableMapping
 from whimbrel.migration.portions import PORTION_BYTES, Portions, Sized

@@ -1,6 +1,6 @@
 """A run's figures for Prometheus, at the address of ``[metrics]``, while the run is at work.
 
-Names and units are those of Prometheus' conventions; docs/console.md lists them.
+Names and units are those of Prometheus' conventions; docs/metrics.md lists them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from whimbrel.errors import UserError
-from whimbrel.lake.need import need
 from whimbrel.migration.progress import Progress
 from whimbrel.project import Project
 
@@ -53,9 +52,11 @@ def measured(project: Project, progress: Progress) -> Iterator[None]:
     if not project.metrics.port:
         yield
         return
-    need("prometheus_client", "metrics")
-    from prometheus_client import CollectorRegistry, start_http_server
-
+    try:
+        from prometheus_client import CollectorRegistry, start_http_server
+    except ImportError as error:
+        hint = "Install it with: pip install 'whimbrel[metrics]'"
+        raise UserError("the package prometheus_client is not installed", place="[metrics]", hint=hint) from error
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Figures(project, progress))
     host, port = project.metrics.host, project.metrics.port

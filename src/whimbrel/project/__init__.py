@@ -15,7 +15,7 @@ from whimbrel.errors import ProjectError
 from whimbrel.project.check import Check, read_check
 from whimbrel.project.cutover import Cutover, read_cutover
 from whimbrel.project.lake import Lake, read_lake
-from whimbrel.project.metrics import Metrics, read_metrics
+from whimbrel.project.metrics import MetricsAddress, read_metrics
 from whimbrel.project.password import read_password
 from whimbrel.project.predict import ModelRule, Predict, read_predict
 from whimbrel.project.renew import RenewalRule
@@ -44,7 +44,7 @@ __all__ = [
     "KeyRule",
     "Lake",
     "LookupRule",
-    "Metrics",
+    "MetricsAddress",
     "Predict",
     "Project",
     "Source",
@@ -115,7 +115,7 @@ class Project:
     store: Store | None = None  # where the snapshot's files are; None: in the state folder
     loader: str = "process"  # or "import", or "spark": what makes items of them
     spark: Spark | None = None  # who runs the jobs that do
-    metrics: Metrics = field(default_factory=Metrics)
+    metrics: MetricsAddress = field(default_factory=MetricsAddress)
 
 
 OFF = "off"  # as ``mark``

@@ -10,17 +10,17 @@ MOST_PORT = 65_535
 
 
 @dataclass(frozen=True, slots=True)
-class Metrics:
+class MetricsAddress:
     """``port`` 0: nowhere."""
 
     port: int = 0
     host: str = "127.0.0.1"
 
 
-def read_metrics(top: Section) -> Metrics:
+def read_metrics(top: Section) -> MetricsAddress:
     """What is wrong goes to the section's faults."""
-    section, default = top.section("metrics"), Metrics()
-    metrics = Metrics(section.integer("port", default.port), section.string("host", default.host))
+    section, default = top.section("metrics"), MetricsAddress()
+    metrics = MetricsAddress(section.integer("port", default.port), section.string("host", default.host))
     if metrics.port > MOST_PORT:
         section.fault("port", f"must be {MOST_PORT} or less, not {metrics.port}")
     if not metrics.host:
