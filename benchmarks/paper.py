@@ -1,8 +1,9 @@
-"""On paper: what the AWS post's own test, a billion rows, would take and cost here with each engine.
+"""On paper: what the AWS post's own test, a billion rows, would take and cost here with each engine; and what a day's
+renewal of the data of a hundred million items takes beside the other post's way, which reads the whole table each time.
 
 Nothing is run. CPU is as docs/benchmarks.md has it, prices are those of ``check`` (us-east-1, with their date), and the
 target takes a write unit for each item, as an order of ten lines has less than a KB. ``python -m benchmarks.paper``
-prints the table of docs/aws.md.
+prints the tables of docs/aws.md.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import NamedTuple
 
 import orjson
 
+from demo import bank
 from whimbrel.checks.cost import Prices, read_prices
 from whimbrel.checks.engines import (
     APPLY_US,
@@ -32,6 +34,9 @@ ROWS, LINES = 1_000_000_000, 10  # of the post's test; of an order, each of whic
 POST_SECONDS = 6 * 60 + 10 + 3 * 60 + 30  # of its export, and of its copy to S3
 UNITS = (2_000, 40_000)  # a second: the post's table; what an account may have of a table, unless it asks for more
 TASKS = 16  # of Spark
+CALLS, CHANGED = 100_000_000, 0.01  # items of the bank's table, and how many of them change in a day
+READ_BYTES = 8192  # that a unit reads where reads need not be consistent
+SCAN_UNITS = 4_000  # a second
 HOUR = 3600.0
 GB = 1 << 30
 
@@ -123,8 +128,55 @@ def changes(prices: Prices) -> Iterator[str]:
     yield f"{'function':<20}{function:>12.1f}{dollars:>8.2f}   its CPU time alone"
 
 
+class Renewal(NamedTuple):
+    """A day's export and conversion. ``microseconds`` of CPU for each item of the table, None where nobody measured it;
+    ``exported`` are bytes that DynamoDB exports itself.
+    """
+
+    name: str
+    read_units: float
+    microseconds: float | None
+    exported: float
+
+
+def renewals() -> Iterator[Renewal]:
+    size = item_size(bank.item(next(iter(bank.rows(1, 0)))))
+    table, changed = CALLS * size, CALLS * CHANGED * size
+    [whole] = measured(r"^\| export, whole \| [\d.]+ \| ([\d.]+) \|$")
+    [compared] = measured(r"^\| export by comparing, 1 % changed \| [\d.]+ \| ([\d.]+) \|$")
+    [converted] = measured(r"^whimbrel convert +([\d.]+) ")
+    [delta] = measured(r"^\| convert, an item \| [\d.]+ \| ([\d.]+) \|")
+    yield Renewal("the post: EMR and Hive", table / READ_BYTES, None, 0)
+    yield Renewal("export, whole", table / READ_BYTES, whole + converted, 0)
+    yield Renewal("export by comparing", table / READ_BYTES, compared + CHANGED * delta, 0)
+    yield Renewal("by DynamoDB, whole", 0, converted, table)
+    yield Renewal("by DynamoDB, what changed", 0, CHANGED * delta, changed)
+
+
+def renewal_lines() -> list[str]:
+    prices = read_prices(None, REGION)
+    core, size = prices.engines["spark_core_hour"] + 4 * prices.engines["spark_gb_hour"], CALLS / GB
+    size *= item_size(bank.item(next(iter(bank.rows(1, 0)))))
+    recovery = size * prices.engines["recovery_gb"]
+    head = f"{'a day':<28}{'read units':>12}{f'h, {SCAN_UNITS:,} units':>16}{'CPU, core h':>13}{'$':>8}"
+    made = [
+        f"{CALLS:,} items, {size:,.1f} GB, of which {CHANGED:.0%} change in a day; prices of {REGION}, {prices.as_of}",
+        "",
+        f"{head}{'GB exported':>13}",
+    ]
+    for each in renewals():
+        hours = f"{each.read_units / SCAN_UNITS / HOUR:.1f}" if each.read_units else ""
+        cpu, dollars = "", ""
+        if each.microseconds is not None:
+            work = CALLS * each.microseconds / 1e6 / HOUR
+            cpu, dollars = f"{work:.3f}", f"{work * core:.3f}"
+        exported = f"{each.exported / GB:,.1f}" if each.exported else ""
+        made.append(f"{each.name:<28}{each.read_units:>12,.0f}{hours:>16}{cpu:>13}{dollars:>8}{exported:>13}".rstrip())
+    return [*made, "", f"point-in-time recovery, which exports by DynamoDB need: ${recovery:,.2f} a month"]
+
+
 def main() -> None:
-    print("\n".join(lines()))
+    print("\n".join([*lines(), "", *renewal_lines()]))
 
 
 if __name__ == "__main__":

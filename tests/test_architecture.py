@@ -56,7 +56,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     # only these bring the parts together
     "migration": ANYTHING,
     "function": {"records", "errors", "memory", "project", "mapping", "dynamodb", "kinesis", "migration"},
-    "lake": {"records", "errors", "bucket", "durable", "project", "dynamodb", "item", "spill", "threads", "workers"},
+    "lake": {
+        *("records", "errors", "bucket", "durable", "project", "dynamodb", "item", "spill", "threads", "workers"),
+        *("checkpoint", "handed_over"),
+    },
     "prediction": {"records", "errors", "durable", "project", "lake", "private", "threads", "checkpoint"},
     "aws": {"durable", "dynamodb", "errors", "function", "project", "migration"},
     "checks": ANYTHING,

@@ -40,3 +40,12 @@ def test_what_a_billion_rows_take_is_computed_from_what_was_measured() -> None:
     table = "\n".join(paper.lines())
     assert f"```\n{table}\n```" in (ROOT / "docs" / "aws.md").read_text()
     assert table.count("13.9") == 4
+
+
+def test_what_a_renewal_takes_is_computed_from_what_was_measured() -> None:
+    """What changed is a hundredth of the whole table, and only what reads the table itself takes its units."""
+    table = "\n".join(paper.renewal_lines())
+    assert f"```\n{table}\n```" in (ROOT / "docs" / "aws.md").read_text()
+    whole, changed = [each for each in paper.renewals() if each.exported]
+    assert changed.exported * 100 == whole.exported
+    assert len({each.read_units for each in paper.renewals() if each.read_units}) == 1

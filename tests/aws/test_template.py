@@ -22,7 +22,10 @@ KEY = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890
 ACCOUNT = ["--account", "111122223333", "--region", "eu-west-1"]
 STORE = '[snapshot]\nstore = "s3://shop-files/shop"\n[load]\nengine = "import"\n'
 STREAM = '[log]\nengine = "kinesis"\nstream = "shop.changes"\n[apply]\nengine = "lambda"\n'
-LAKE = '[lake]\nfolder = "s3://shop-lake/shop"\nexport = "native"\nrecovery = true\n[[dataset]]\ntable = "records"\n'
+LAKE = (
+    '[lake]\nfolder = "s3://shop-lake/shop"\nexport = "native"\nrecovery = true\n'
+    '[[dataset]]\ntable = "records"\npublish = "iceberg"\n'
+)
 LAKE += '[[model]]\nname = "m"\ndataset = "records"\ntarget = "y"\n[[endpoint]]\nname = "m"\n[[renewal]]\nmodel = "m"\n'
 ARCHIVE = 'archive = "s3://shop-code/whimbrel-spark-x86_64.zip"\ntasks = 8\n'
 SPARK = {

@@ -86,12 +86,12 @@ class Recovery:
         with self._lock:
             self.counts[operation] += 1
             model = MODEL.operation_model(operation)
-            _check(request, model.input_shape)
+            check_shape(request, model.input_shape)
             if codes := self.refused.get(operation):
                 raise Refusal(codes.pop(0), "as the test says")
             name = re.sub("(?<!^)(?=[A-Z])", "_", operation).lower()
             found: dict[str, Any] = getattr(self, f"_{name}")(request)
-            _check(found, model.output_shape)
+            check_shape(found, model.output_shape)
             return found
 
     def _describe_continuous_backups(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -235,7 +235,7 @@ def _shown(export: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in export.items() if name not in hidden}
 
 
-def _check(value: dict[str, Any], shape: Any) -> None:
+def check_shape(value: dict[str, Any], shape: Any) -> None:
     """Against the model, with its enumerations, which botocore leaves to the service."""
     report = ParamValidator().validate(value, shape)
     assert not report.has_errors(), report.generate_report()

@@ -10,7 +10,7 @@ import pytest
 from tests.lake.helper import change, full, write_export
 from tests.lake.test_convert import RULES, chain, rows, types
 from whimbrel.errors import UserError
-from whimbrel.lake import convert, datasets
+from whimbrel.lake import datasets, fold
 from whimbrel.lake.convert import ConvertRules, chain_of, from_exports  # type: ignore[attr-defined]
 from whimbrel.lake.native import find_exports
 from whimbrel.lake.restore import files_of
@@ -94,13 +94,13 @@ def test_a_renewal_writes_what_changed(tmp_path: Path) -> None:
 def test_deltas_are_folded_when_there_are_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chain(tmp_path / "e")
     exports = find_exports(tmp_path / "e")
-    monkeypatch.setattr(convert, "MOST_DELTAS", 1)
+    monkeypatch.setattr(fold, "MOST_DELTAS", 1)
     for count in (1, 2, 3):
         from_exports(tmp_path, RULES, exports[:count])
     folded = datasets.current(tmp_path, "test")
     assert len(folded.deltas) == 1
     expected = rows(tmp_path)
-    monkeypatch.setattr(convert, "FOLD_SHARE", 0.0)
+    monkeypatch.setattr(fold, "FOLD_SHARE", 0.0)
     write_export(
         tmp_path / "e",
         "01768388930622-cccccccc",

@@ -35,6 +35,7 @@ __all__ = [
     "Refused",
     "RestorePlan",
     "RestoreResult",
+    "athena_dollars",
     "convert",
     "export",
     "open_database",
@@ -211,25 +212,55 @@ def plan_restore(
         ).plan()
 
 
-def query(sql: str, *, project: ProjectLike = FILE_NAME, as_of: str = "", dataset_id: str = "") -> pyarrow.Table:
+def query(
+    sql: str,
+    *,
+    project: ProjectLike = FILE_NAME,
+    as_of: str = "",
+    dataset_id: str = "",
+    as_of_position: str = "",
+    engine: Literal["duckdb", "athena"] = "duckdb",
+) -> pyarrow.Table:
     """The rows of the last statement in ``sql`` over the project's data sets, as an Arrow table.
 
-    ``as_of`` (ISO 8601) looks at every data set as it was then, ``dataset_id`` at one of them. Raises UserError for SQL
-    that cannot be answered.
+    ``as_of`` (ISO 8601) looks at every data set as it was then, ``dataset_id`` at one of them, ``as_of_position``
+    (FILE:OFFSET) at the newest that says no later position of the migration's source. ``engine`` is what answers.
+
+    Raises UserError for SQL that cannot be answered; with Athena also TargetError, Stopped.
     """
+    at = {"as_of": as_of, "identity": dataset_id, "position": as_of_position}
     with opened(project) as found:
-        return asking.query(found, sql, as_of=as_of, identity=dataset_id)
+        return asking.query(found, sql, engine=engine, **at)
 
 
 @contextmanager
-def open_database(*, project: ProjectLike = FILE_NAME, as_of: str = "", dataset_id: str = "") -> Iterator[Database]:
+def open_database(
+    *,
+    project: ProjectLike = FILE_NAME,
+    as_of: str = "",
+    dataset_id: str = "",
+    as_of_position: str = "",
+    engine: Literal["duckdb", "athena"] = "duckdb",
+) -> Iterator[Database]:
     """A connection of DuckDB for several questions, closed at the end of the block: ``arrow(statement)`` gives a table,
-    ``copy(statement, "csv" | "json" | "parquet", file)`` writes one, ``columns()`` has the columns of every table.
+    ``copy(statement, "csv" | "json" | "parquet", file)`` writes one, ``columns()`` has the columns of every table,
+    ``scanned()`` counts the bytes that Athena billed.
 
     The arguments and errors are those of ``query``.
     """
-    with opened(project) as found, asking.open_database(found, as_of=as_of, identity=dataset_id) as database:
+    at = {"as_of": as_of, "identity": dataset_id, "position": as_of_position}
+    with opened(project) as found, asking.open_database(found, engine=engine, **at) as database:
         yield database
+
+
+def athena_dollars(project: ProjectLike, scanned: int) -> float | None:
+    """What Athena charges for so many bytes, by the prices of ``check``; None where the region's price is not known."""
+    from whimbrel.checks.cost import DEFAULT_REGION, read_prices
+
+    with opened(project) as found:
+        region = found.target.region or DEFAULT_REGION
+        price = read_prices(found.check.prices, region).engines.get("athena_tb")
+    return None if price is None else scanned / 1e12 * price
 
 
 def _ignore(items: int) -> None: ...

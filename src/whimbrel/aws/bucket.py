@@ -39,9 +39,11 @@ def resources(store: Store) -> dict[str, Resource]:
     return _bucket("Bucket", "BucketName", "MakesBucket", [_expiry(store), _parts()])
 
 
-def lake_resources(lake: Store) -> dict[str, Resource]:
-    """What is old is removed by whimbrel, by keep and keep_exports: a chain needs its exports."""
-    return _bucket("Lake", "LakeBucket", "MakesLake", [_seldom(lake), _parts()])
+def lake_resources(lake: Store, more: list[Resource]) -> dict[str, Resource]:
+    """What is old is removed by whimbrel, by keep and keep_exports: a chain needs its exports. ``more`` are rules for
+    what else is there.
+    """
+    return _bucket("Lake", "LakeBucket", "MakesLake", [_seldom(lake), *more, _parts()])
 
 
 def _bucket(name: str, parameter: str, condition: str, rules: list[Resource]) -> dict[str, Resource]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from whimbrel.aws import catalog
 from whimbrel.aws.allowed import BUCKET, LAKE, TABLE, WRITES_OBJECTS, Allowed, follows_imports, lists, of
 from whimbrel.project import Project, Store
 
@@ -15,7 +16,7 @@ _READ = of("s3", ("GetObject",))
 def lake_policies(project: Project) -> dict[str, list[Allowed]]:
     """By account, as ``policies`` has them."""
     of_tables = _of_tables(project) if project.lake.datasets else {}
-    in_lake = _in_lake(project.lake.store) if project.lake.store else {}
+    in_lake = _in_lake(project, project.lake.store) if project.lake.store else {}
     names = dict.fromkeys([*of_tables, *(("export", "convert", "query") if in_lake else ())])
     return {name: [*of_tables.get(name, ()), *in_lake.get(name, ())] for name in names}
 
@@ -26,18 +27,18 @@ def _of_tables(project: Project) -> dict[str, list[Allowed]]:
     return {**made, "renew": exports} if project.predict.renewals else made
 
 
-def _in_lake(store: Store) -> dict[str, list[Allowed]]:
+def _in_lake(project: Project, store: Store) -> dict[str, list[Allowed]]:
     exports, datasets = (f"{LAKE}/{store.prefix}/{each}/*" for each in ("exports", "datasets"))
     writes_exports = Allowed("Exports", WRITES_OBJECTS, (exports,))
     writes_datasets = Allowed("Datasets", WRITES_OBJECTS, (datasets,))
     reads_exports = Allowed("Exports", _READ, (exports,))
-    listed = lists("List", LAKE, store.prefix)
+    listed, publishes = lists("List", LAKE, store.prefix), list(catalog.writes(project))
     return {
         "export": [writes_exports, listed],
-        "convert": [reads_exports, writes_datasets, listed],
-        "query": [Allowed("Read", _READ, (exports, datasets)), listed],
+        "convert": [reads_exports, writes_datasets, listed, *publishes],
+        "query": [Allowed("Read", _READ, (exports, datasets)), listed, *catalog.asks(project)],
         "restore": [reads_exports, listed],
-        "renew": [writes_exports, writes_datasets, listed],
+        "renew": [writes_exports, writes_datasets, listed, *publishes],
     }
 
 

@@ -23,6 +23,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from whimbrel.aws.allowed import BUCKET, TABLE, WRITES_OBJECTS, Allowed, follows_imports, lists, of
+from whimbrel.aws.catalog import LONGEST as LONGEST_OF_THE_CATALOG
 from whimbrel.aws.lake_policies import lake_policies
 from whimbrel.dynamodb.marks import ROUTE
 from whimbrel.errors import ProjectError
@@ -51,6 +52,7 @@ _LONGEST = {
     "SparkRole.Arn": 256,
     "SparkJob": 255,
     "SparkCluster": 64,
+    **LONGEST_OF_THE_CATALOG,
 }
 MOST_KEYS = 2_000  # characters of the keys that one statement names
 KEY_ACTIONS = ("kms:Decrypt", "kms:GenerateDataKey")

@@ -6,7 +6,7 @@ in it: ``migrate`` makes them, with the keys and indexes of the project file.
 
 from __future__ import annotations
 
-from whimbrel.aws import bucket, spark, through
+from whimbrel.aws import bucket, catalog, spark, through
 from whimbrel.aws.forms import Resource, choice, either, is_given, kept, ref, sub, text
 from whimbrel.aws.policies import Document, documents, key_document, policies, spark_on_aws
 from whimbrel.project import OFF, Project
@@ -72,6 +72,8 @@ def _parameters(project: Project, key: str) -> Resource:
         made |= bucket.parameters(project.store)
     if project.lake.store:
         made |= bucket.lake_parameters(project.lake.store, project.store)
+    if catalog.published(project):
+        made |= catalog.parameters(project)
     if on_aws := spark_on_aws(project):
         made |= spark.parameters(on_aws)
     return made
@@ -87,6 +89,8 @@ def _conditions(project: Project) -> Resource:
         made |= bucket.CONDITIONS
     if project.lake.store:
         made |= bucket.LAKE_CONDITIONS
+    if catalog.published(project):
+        made |= catalog.CONDITIONS
     return made
 
 
@@ -101,7 +105,10 @@ def _resources(project: Project, needed: dict[str, list[Document]]) -> dict[str,
     if project.store:
         made |= bucket.resources(project.store)
     if project.lake.store:
-        made |= bucket.lake_resources(project.lake.store)
+        results = [catalog.expiry(project.lake.store.prefix)] if catalog.published(project) else []
+        made |= bucket.lake_resources(project.lake.store, results)
+    if catalog.published(project):
+        made |= catalog.resources(project)
     if spark_on_aws(project):
         attached = [ref(_policy_name("spark", number)) for number in range(len(needed["spark"]))]
         made |= spark.resources(project, [*attached, either("HasKey", ref("KeyPolicy"))])

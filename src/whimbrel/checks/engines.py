@@ -45,7 +45,7 @@ SPARK, IMPORT = 'load.engine = "spark"', 'load.engine = "import"'
 NAMES = (
     *("stream_hour", "stream_gb_in", "stream_gb_out", "stream_gb_month", "shard_hour", "retained_hour", "put_million"),
     *("function_gb_second", "function_million", "spark_core_hour", "spark_gb_hour"),
-    *("s3_gb", "s3_put_thousand", "s3_get_thousand", "recovery_gb"),
+    *("s3_gb", "s3_put_thousand", "s3_get_thousand", "recovery_gb", "athena_tb"),
 )
 
 

@@ -62,6 +62,8 @@ def export(
         )
     what = "items" if done.kind == "full" else "changes"
     say(as_json, done.to_dict(), f"{done.items:,} {what} as of {done.as_of} in {done.folder}")
+    if done.position and not as_json:
+        click.echo(f"It has everything that was applied up to {done.position}.")
     return OK
 
 
@@ -126,6 +128,12 @@ def _more_lines(made: ConvertResult, project: Project) -> Iterator[str]:
         told = " and ".join(f"{name!r} (column {columns[name]!r})" if name in columns else repr(name) for name in names)
         inside = "" if names[0] in columns else "; the column that they are in is DynamoDB's JSON"
         yield (f"{told} differ by letter case only, which SQL does not tell apart{inside}.")
+    if made.iceberg:
+        yield f"Snapshot {made.iceberg.snapshot} of the Iceberg table {made.iceberg.table}."
+        if made.iceberg.began_again:
+            yield "Columns have other types than before: the table was made again, and has no older snapshot."
+    if manifest.applied and done:
+        yield f"It has everything that was applied up to {manifest.applied}."
     for start, end in manifest.gaps:
         yield (f"The changes from {start} to {end} are in no export: accepted, and not in it.")
     if manifest.refused:

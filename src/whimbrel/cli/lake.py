@@ -9,6 +9,7 @@ import click
 from whimbrel.cli.options import dry_run_option, guarded, json_option, named_project, project_option
 
 FORMATS = ("table", "csv", "json", "parquet")
+ENGINES = ("duckdb", "athena")
 
 
 @click.command()
@@ -137,7 +138,9 @@ def restore(
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Into this file.")
 @click.option("--file", "script", type=click.Path(path_type=Path, exists=True), help="The SQL is in this file.")
 @click.option("--as-of", default="", help="Every data set as it was at this time.")
+@click.option("--as-of-position", "position", default="", help="The same by FILE:OFFSET in a migration's source.")
 @click.option("--dataset-id", "identity", default="", help="The data set with this id.")
+@click.option("--engine", type=click.Choice(ENGINES), default="duckdb", show_default=True, help="What answers.")
 @guarded
 def query(
     sql: str | None,
@@ -146,14 +149,17 @@ def query(
     output: Path | None,
     script: Path | None,
     as_of: str,
+    position: str,
     identity: str,
+    engine: str,
 ) -> int:
     """Ask SQL of the data sets, each by its name. Without SQL, a shell with history and completion."""
+    at = {"as_of": as_of, "dataset_id": identity, "as_of_position": position}
     project, text = named_project(project_file), script.read_text(encoding="utf-8") if script else sql
     if text is None:
         from whimbrel.cli.shell import run_shell
 
-        return run_shell(project, as_of=as_of, dataset_id=identity)
+        return run_shell(project, engine=engine, **at)
     from whimbrel.cli import query as asking
 
-    return asking.query(project, text, kind, output, as_of=as_of, dataset_id=identity)
+    return asking.query(project, text, kind, output, engine=engine, **at)

@@ -25,11 +25,11 @@ HELP = """\\d          the tables        \\d TABLE    its columns
 \\q          the end"""
 
 
-def run_shell(project: Project, *, as_of: str = "", dataset_id: str = "") -> int:
+def run_shell(project: Project, **chosen: Any) -> int:
     """Read statements until the end. An error is printed, and the shell continues."""
     toolkit, history = need("prompt_toolkit", "lake"), need("prompt_toolkit.history", "lake")
     with ExitStack() as opened:
-        database = opened.enter_context(open_database(project=project, as_of=as_of, dataset_id=dataset_id))
+        database = opened.enter_context(open_database(project=project, **chosen))
         project.state.mkdir(parents=True, exist_ok=True)
         session = toolkit.PromptSession(history=history.FileHistory(str(project.state / "query-history")))
         kind, pending = "table", ""

@@ -37,6 +37,9 @@ def _status_lines(project: Project, found: verbs.Status) -> Iterator[str]:
         yield from _late_lines(found.late)
     yield f"start      {shortened(str(now.start))}"
     yield f"applied    {shortened(str(now.applied_position or 'nothing yet'))}"
+    for each in found.data_sets:
+        up_to = f", with everything up to {each.position}" if each.position else ""
+        yield f"data set   {each.name} as of {each.as_of}{up_to}"
     if live:
         yield from _live_lines(live)
     else:

@@ -19,6 +19,7 @@ THROTTLES = frozenset(
         "TransactionConflictException",  # the application's own transaction holds the item: over in a moment
         "TransactionInProgressException",
         "ReplicatedWriteConflictException",
+        "TooManyRequestsException",  # of Athena
     }
 )
 EXPIRED = frozenset({"ExpiredTokenException", "ExpiredToken"})

@@ -27,6 +27,7 @@ from whimbrel.dynamodb.exports import (
 )
 from whimbrel.dynamodb.session import open_client
 from whimbrel.errors import Locked, LogCorrupt, RequestRefused, StateError, UserError
+from whimbrel.lake.applied import Applied
 from whimbrel.lake.chain_file import Chain
 from whimbrel.lake.export import ExportedTable
 from whimbrel.lake.manifest import iso, read_time
@@ -38,6 +39,7 @@ LEAST, MOST = timedelta(minutes=15), timedelta(hours=24)  # that an incremental 
 TOKEN_HOURS = 7  # DynamoDB knows a token for eight
 VIEW = "NEW_IMAGE"
 _NOTHING = b"nothing "
+CERTAIN_AFTER = timedelta(minutes=5)  # what a clock of ours and DynamoDB's may differ by, and its exports be inexact
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +57,17 @@ class AskedExport:
 class ByDynamoDB:
     """The exports of one table, made by DynamoDB into the bucket of ``shared``."""
 
-    def __init__(self, target: Target, table: ExportedTable, shared: SharedExports, stop: threading.Event) -> None:
+    def __init__(
+        self,
+        target: Target,
+        table: ExportedTable,
+        shared: SharedExports,
+        applied: Applied | None,
+        stop: threading.Event,
+    ) -> None:
+        """``applied`` is up to where the table is written now."""
         self._client, self._table, self._shared, self._stop = open_client(target), table, shared, stop
+        self._applied = (iso(datetime.now(UTC)), applied)
 
     def full(self, *, recovery: bool) -> Export:
         """The whole table as it is now. ``recovery``: point-in-time recovery is switched on where it is off.
@@ -163,9 +174,19 @@ class ByDynamoDB:
         except StateError:
             self._done()  # it will never be a part of the chain
             raise
-        self._shared.commit_there(export, Chain(self._table.id, self._table.key, export.id, export.as_of))
+        at, now = self._applied
+        later = Chain(self._table.id, self._table.key, export.id, export.as_of, applied=now, applied_at=at)
+        self._shared.commit_there(export, later, self._applied_before(export, chain))
         self._done()
         return export
+
+    def _applied_before(self, export: Export, chain: Chain | None) -> Applied | None:
+        """Up to where the table was certainly written at the export's time: it ends some minutes ago, and what is known
+        of now says nothing of then. So it is what the run before this one knew, unless DynamoDB took long.
+        """
+        known = [self._applied, *([(chain.applied_at, chain.applied)] if chain and chain.applied_at else [])]
+        ends = read_time(export.as_of) - CERTAIN_AFTER
+        return next((applied for at, applied in known if applied and read_time(at) <= ends), None)
 
     def _request(self, asked: AskedExport) -> dict[str, Any]:
         store, prefix = self._shared.store, self._shared.prefix
@@ -213,11 +234,12 @@ def make_by_dynamodb(
     *,
     full: bool,
     recovery: bool,
+    applied: Applied | None,
     stop: threading.Event,
     on_items: Callable[[int], None],
 ) -> list[Export]:
     """A ``full`` export, or without gaps what changed since the last one."""
-    by = ByDynamoDB(target, table, shared, stop)
+    by = ByDynamoDB(target, table, shared, applied, stop)
     made = [by.full(recovery=recovery)] if full else by.changes()
     on_items(sum(each.items for each in made))
     return made

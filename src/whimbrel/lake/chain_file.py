@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import orjson
 
 from whimbrel.durable import replace_file
 from whimbrel.errors import LogCorrupt
+from whimbrel.lake.applied import Applied, from_fields
 from whimbrel.lake.inside import child
 
 CHAIN = "chain.json"
@@ -16,7 +17,10 @@ CHAIN = "chain.json"
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """The last export; of a stream, each shard's last change; of a lake in S3, the ids of all exports in order."""
+    """The last export; of a stream, each shard's last change; of a lake in S3, the ids of all exports in order.
+
+    ``applied`` is up to where the table was written ``applied_at`` a time, when the last export began.
+    """
 
     table_id: str
     key: tuple[tuple[str, str], ...]
@@ -25,6 +29,8 @@ class Chain:
     stream: str = ""
     positions: dict[str, str] = field(default_factory=dict)
     exports: tuple[str, ...] = ()
+    applied: Applied | None = None
+    applied_at: str = ""
 
 
 def home(folder: Path, table: str) -> Path:
@@ -43,6 +49,7 @@ def chain_in(data: bytes, place: str) -> Chain:
     try:
         values = orjson.loads(data)
         values["key"] = tuple((name, kind) for name, kind in values["key"])
+        values["applied"] = from_fields(values.get("applied"))
         return Chain(**(values | {"exports": tuple(values.get("exports", ()))}))
     except (ValueError, KeyError, TypeError) as error:
         raise LogCorrupt(f"not a chain: {error}", place=place, hint="Make a full export (--full).") from error
@@ -53,4 +60,5 @@ def save_chain(place: Path, chain: Chain) -> None:
 
 
 def chain_bytes(chain: Chain) -> bytes:
-    return orjson.dumps(asdict(chain), option=orjson.OPT_INDENT_2) + b"\n"
+    fields = asdict(replace(chain, applied=None)) | {"applied": chain.applied.as_fields() if chain.applied else None}
+    return orjson.dumps(fields, option=orjson.OPT_INDENT_2) + b"\n"

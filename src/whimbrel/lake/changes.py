@@ -18,6 +18,7 @@ import orjson
 from whimbrel.dynamodb.streams import open_streams, read_stream
 from whimbrel.errors import LogGone, UserError
 from whimbrel.item import key_id
+from whimbrel.lake.applied import Applied
 from whimbrel.lake.chain_file import Chain, home, load_chain
 from whimbrel.lake.comparing import Comparison
 from whimbrel.lake.datasets import locked
@@ -50,6 +51,7 @@ def export_changes(
     folder: Path,
     table: ExportedTable,
     limits: ReadLimits,
+    applied: Applied | None = None,
     *,
     method: str = "auto",
     shared: SharedExports | None = None,
@@ -57,7 +59,8 @@ def export_changes(
     on_items: OnItems = lambda items: None,
 ) -> Export:
     """The changes since the last export of the table; ``method`` is auto, stream or compare. Of a lake in S3,
-    ``shared`` are the table's exports there.
+    ``shared`` are the table's exports there. ``applied`` is up to where the table was written before; a stream does not
+    show when it has everything up to there.
 
     Raises UserError when there is no export to continue from, or the method cannot be used; LogGone when it must be the
     stream and that has forgotten the place; Stopped, Locked, and what reading raises.
@@ -76,7 +79,7 @@ def export_changes(
             except LogGone:  # before anything was written; the table itself has all of it
                 if method == "stream":
                     raise
-        return _by_comparing(target, place, table, chain, limits, started, shared, stop, on_items)
+        return _by_comparing(target, place, table, chain, limits, started, applied, shared, stop, on_items)
 
 
 def _by_stream(table: ExportedTable, chain: Chain, method: str, now: datetime) -> bool:
@@ -142,6 +145,7 @@ def _by_comparing(
     chain: Chain,
     limits: ReadLimits,
     started: datetime,
+    applied: Applied | None,
     shared: SharedExports | None,
     stop: threading.Event,
     on_items: OnItems,
@@ -150,7 +154,7 @@ def _by_comparing(
     exports = shared.committed() if shared else find_exports(place)
     with Comparison(place, table, chain, exports) as comparison:
         comparison.read_table(target, limits, stop, on_items)
-        folder = _write(place, table, chain, started, comparison.changes(micros), BOTH_IMAGES, shared)
+        folder = _write(place, table, chain, started, comparison.changes(micros), BOTH_IMAGES, shared, applied)
         comparison.save(folder.name)
     # The stream's places are still those of the chain: what they bring again has the same last image.
     later = replace(chain, last=folder.name, as_of=iso(started), stream=table.stream, positions={})
@@ -165,6 +169,7 @@ def _write(
     changes: Iterator[KeyChange],
     view: str,
     shared: SharedExports | None,
+    applied: Applied | None = None,
 ) -> Path:
     """The export's folder, written in the order that makes it whole: data file, list of files, summary."""
     export_id, name = new_export_id(), new_data_name()
@@ -191,5 +196,5 @@ def _write(
     window = (chain.as_of, iso(started))
     times = (iso(started), iso(datetime.now(UTC)))
     summary = incremental_summary(export_id, table.arn, table.id, times, window, file.items, view)
-    write_manifests(folder, summary, [file])
+    write_manifests(folder, summary, [file], applied)
     return folder

@@ -17,16 +17,17 @@ from pathlib import Path
 
 from whimbrel.errors import UserError
 from whimbrel.lake import datasets, sources
+from whimbrel.lake.applied import Applied
 from whimbrel.lake.chain import chain_of, gap_before, until
 from whimbrel.lake.datasets import building, path_literal, publish, quoted, select
 from whimbrel.lake.duck import bounded
-from whimbrel.lake.fold import fold
+from whimbrel.lake.fold import folded
 from whimbrel.lake.known_types import KnownTypes, fields_of
-from whimbrel.lake.manifest import DataFile, Field, Manifest, iso, new_id, sha256_of
+from whimbrel.lake.manifest import DataFile, Field, Manifest, data_file, iso, new_id
 from whimbrel.lake.native import Export, check_file
 from whimbrel.lake.parquet_parts import PartMaker, look_at
 from whimbrel.lake.refused import FILE as REFUSED
-from whimbrel.lake.refused import Refused, reasons_of, refused_lines
+from whimbrel.lake.refused import Refused, read_refused, reasons_of, refused_lines
 from whimbrel.lake.segments import Part
 from whimbrel.lake.settled import still_refused
 from whimbrel.lake.shared import SharedLake
@@ -36,8 +37,6 @@ from whimbrel.workers import processes
 
 # Of packed files that become one part. More bytes make fewer files; fewer let more threads have a share of the work.
 MOST_BYTES, FEWEST_BYTES = 32 << 20, 1 << 20
-MOST_DELTAS = 16
-FOLD_SHARE = 0.25  # of the base's rows: more in the deltas are folded into it
 _SEQUENCE_ROOM = 1 << 40  # rows of one renewal
 
 Stop = threading.Event | None
@@ -48,7 +47,8 @@ Shared = SharedLake | None  # where the lake is in S3
 class ConvertRules:
     """How one table is converted; ``pinned`` are the types that stand in the project file. ``workers`` are threads, and
     0 means one a core: what takes the time, DuckDB and Arrow, leaves the interpreter to the others meanwhile.
-    ``on_items`` is called with the number of items that were read since, from any of them.
+    ``on_items`` is called with the number of items that were read since, from any of them. ``whole``: the data set has
+    no deltas, as others read its files.
     """
 
     table: str
@@ -58,6 +58,7 @@ class ConvertRules:
     flatten: bool = False
     pinned: Mapping[str, Type] | None = None
     workers: int = 0
+    whole: bool = False
     on_items: Callable[[int], None] = lambda items: None
 
 
@@ -118,13 +119,13 @@ def from_exports(
     made: Converted | None = None
     if fresh or as_of or present is None or not _continues(present, rules, chain):
         full = chain[0]
-        made = _base(folder, rules, _checked(full), full.as_of, (full.id,), stop, shared, current=current)
+        made = _base(folder, rules, _checked(full), full.as_of, (full.id,), stop, shared, full.applied, current=current)
         present, rules = made.manifest, replace(rules, pinned=made.types)
     for export in [each for each in chain if each.id not in present.parents]:
         later = _delta(folder, rules, present, export, stop, shared, current=current)
         made = later if made is None else _joined(made, later)
         present, rules = later.manifest, replace(rules, pinned=dict(rules.pinned or {}) | later.types)
-    return made
+    return _without_deltas(folder, rules, present, shared) if rules.whole and present.deltas else made
 
 
 def _joined(made: Converted, later: Converted) -> Converted:
@@ -144,6 +145,7 @@ def _base(
     parents: tuple[str, ...],
     stop: Stop,
     shared: Shared,
+    applied: Applied | None = None,
     *,
     current: bool = True,
     loose: bool = False,
@@ -181,6 +183,7 @@ def _base(
             parents=parents,
             key=key,
             refused=sum(part.refusals for part in parts),
+            applied=applied,
         )
         return _publish(folder, manifest, workshop, parts, refused, columns, current, shared)
 
@@ -224,8 +227,9 @@ def _delta(
             key=_key_columns(rules, schema, columns.types()),
             refused=count,
             gaps=(*present.gaps, gap) if gap else present.gaps,
+            applied=export.applied or present.applied,  # what the export does not know was in it before
         )
-        changed = _folded(folder, changed, workshop)
+        changed = folded(folder, changed, workshop, whole=rules.whole)
         changed = replace(changed, rows=_count(folder, changed))
         return _publish(folder, changed, workshop, parts, refused, columns, current, shared)
 
@@ -291,11 +295,7 @@ def _data_files(parts: Sequence[Part], identity: str, kind: str) -> tuple[DataFi
     for each in segments:
         if not each.rows:
             each.path.unlink()
-    return tuple(_data_file(each.path, each.rows, identity, kind) for each in segments if each.rows)
-
-
-def _data_file(path: Path, rows: int, identity: str, kind: str) -> DataFile:
-    return DataFile(f"{identity}/{path.name}", rows, path.stat().st_size, sha256_of(path), kind)
+    return tuple(data_file(each.path, each.rows, identity, kind) for each in segments if each.rows)
 
 
 def _schema(rules: ConvertRules, columns: KnownTypes) -> tuple[Field, ...]:
@@ -378,16 +378,15 @@ def _count(folder: Path, manifest: Manifest) -> int:
         return int(found[0])
 
 
-def _folded(folder: Path, manifest: Manifest, workshop: Path) -> Manifest:
-    """With fewer files, where there are many or much in deltas."""
-    base = tuple(file for file in manifest.files if file.kind == "base")
-    changed, stored = sum(file.rows for file in manifest.deltas), sum(file.rows for file in base)
-    if changed > FOLD_SHARE * stored:
-        path = workshop / "part-folded.parquet"
-        rows = fold(folder, manifest, path, whole=True)
-        return replace(manifest, files=(_data_file(path, rows, manifest.id, "base"),))
-    if len(manifest.deltas) > MOST_DELTAS:
-        path = workshop / "delta-folded.parquet"
-        rows = fold(folder, manifest, path, whole=False)
-        return replace(manifest, files=(*base, _data_file(path, rows, manifest.id, "delta")))
-    return manifest
+def _without_deltas(folder: Path, rules: ConvertRules, present: Manifest, shared: Shared) -> Converted:
+    """The same rows again, for readers that know nothing of deltas."""
+    identity = new_id()
+    columns = KnownTypes({each.attribute: parse_type(each.type) for each in present.schema}, rules.key, rules.exclude)
+    with building(folder, rules.name, identity) as workshop:
+        if shared:
+            shared.cache.pin(workshop)
+            shared.have(present)
+        same = replace(present, id=identity, created=iso(datetime.now(UTC)))
+        changed = folded(folder, same, workshop, whole=True)
+        refused = read_refused(folder, present)
+        return _publish(folder, changed, workshop, (), refused, columns, True, shared)

@@ -21,6 +21,7 @@ import orjson
 
 from whimbrel.durable import replace_file, sync_file, sync_folder
 from whimbrel.errors import Locked, LogCorrupt, StateError, UserError
+from whimbrel.lake.applied import asked_position
 from whimbrel.lake.duck import connect
 from whimbrel.lake.inside import child, is_plain_name
 from whimbrel.lake.manifest import FILE_NAME, Manifest, asked_time, iso, read_manifest, read_time, sha256_of, to_json
@@ -59,14 +60,17 @@ def id_in(pointer: bytes, path: Path) -> str:
     return identity
 
 
-def at(folder: Path, name: str, as_of: str = "", identity: str = "") -> Manifest:
-    """The data set with this id; or the newest that is not newer than ``as_of``; or the current one.
+def at(folder: Path, name: str, as_of: str = "", identity: str = "", position: str = "") -> Manifest:
+    """The data set with this id; or the newest that is not newer than ``as_of``, or whose applied Position is not
+    after ``position`` (FILE:OFFSET); or the current one.
 
     Raises UserError, naming what there is.
     """
-    if not (as_of or identity):
+    if not (as_of or identity or position):
         return current(folder, name)
     kept = versions(folder, name)
+    if position:
+        return _at_position(kept, name, position)
     if identity:
         found = [each for each in kept if each.id == identity]
     else:
@@ -76,6 +80,22 @@ def at(folder: Path, name: str, as_of: str = "", identity: str = "") -> Manifest
         there = ", ".join(f"{each.id} (as of {each.as_of})" for each in kept) or "nothing"
         raise UserError(f"no data set {identity or 'as of ' + as_of}", place=name, hint=f"There is: {there}.")
     return max(found, key=lambda each: (read_time(each.as_of), each.id))
+
+
+def _at_position(kept: Sequence[Manifest], name: str, text: str) -> Manifest:
+    """Positions of another server, or of before a failover, are not compared: the newest data set says which count."""
+    asked, known = asked_position(text), [(each, each.applied) for each in kept if each.applied]
+    last = known[-1][1] if known else None
+    found = [
+        each
+        for each, applied in known
+        if last and (applied.source, applied.position.epoch) == (last.source, last.position.epoch)
+        if asked._replace(epoch=last.position.epoch).at_or_after(applied.position)
+    ]
+    if not found:
+        there = ", ".join(f"{each.id} ({applied})" for each, applied in known) or "none that says its position"
+        raise UserError(f"no data set up to {asked}", place=name, hint=f"There is: {there}.")
+    return found[-1]
 
 
 def versions(folder: Path, name: str) -> list[Manifest]:
@@ -145,13 +165,19 @@ def pointer_to(manifest: Manifest) -> bytes:
 def retain(folder: Path, name: str, keep: int, keep_days: float = 0.0) -> list[str]:
     """Remove all but the last ``keep`` data sets and those of the last ``keep_days``; the ids that went.
 
-    The current one stays, and so does every file that a kept manifest lists, whichever id it was made under.
+    The current one stays, and so does every file that a kept manifest lists, whichever id it was made under. Nothing is
+    removed while another process converts: no manifest lists the files that it makes. The next conversion removes it.
     """
-    going = too_old(folder, name, keep, keep_days)
-    for each in going:  # without its manifest it stops being a data set: a crash from here on leaves only files
-        (home(folder, name) / each.id / FILE_NAME).unlink()
-    _sweep(home(folder, name))
-    return [each.id for each in going]
+    place = home(folder, name)
+    try:
+        with locked(place / ".lock", name):
+            going = too_old(folder, name, keep, keep_days)
+            for each in going:  # without its manifest it stops being a data set: a crash from here on leaves only files
+                (place / each.id / FILE_NAME).unlink()
+            _sweep(place)
+            return [each.id for each in going]
+    except Locked:
+        return []
 
 
 def too_old(folder: Path, name: str, keep: int, keep_days: float = 0.0) -> list[Manifest]:

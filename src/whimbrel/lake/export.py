@@ -31,6 +31,7 @@ from whimbrel.dynamodb.session import ask, open_client, translate
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.errors import LogCorrupt, StateError, Stopped
 from whimbrel.item import READ_UNIT
+from whimbrel.lake.applied import Applied, from_fields
 from whimbrel.lake.chain_file import Chain, home, save_chain
 from whimbrel.lake.datasets import locked
 from whimbrel.lake.inside import is_plain_name
@@ -119,13 +120,14 @@ def export_full(
     folder: Path,
     table: ExportedTable,
     limits: ReadLimits,
+    applied: Applied | None = None,
     *,
     shared: SharedExports | None = None,
     stop: threading.Event | None = None,
     on_items: OnItems = lambda items: None,
 ) -> Export:
     """The whole table. Continues an export of the same table that was stopped: its finished segments are kept.
-    Of a lake in S3, ``shared`` are the table's exports there.
+    Of a lake in S3, ``shared`` are the table's exports there. ``applied`` is up to where the table was written before.
 
     Items that are written while it runs may be in it or not; the next incremental export begins at its start, so that
     a chain has them all. Raises Stopped, Locked, RequestRefused, PrivilegeError, OSError.
@@ -133,7 +135,7 @@ def export_full(
     place = home(folder, table.name)
     place.mkdir(parents=True, exist_ok=True)
     with locked(place / ".lock", table.name), closing(DynamoClient(target)) as wire:
-        run = _begin(place, table, limits)
+        run = _begin(place, table, limits, applied)
         threads = min(THREADS, run.segments)
         calls = RetryingClient(
             wire,
@@ -183,6 +185,7 @@ class _Run:
     start: str
     segments: int
     done: dict[str, ExportedFile]
+    applied: Applied | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def record(self, place: Path, segment: int, file: ExportedFile) -> None:
@@ -192,17 +195,19 @@ class _Run:
 
     def save(self, place: Path) -> None:
         done = {number: list(file) for number, file in self.done.items()}
-        values = {"id": self.id, "table_id": self.table_id, "start": self.start, "segments": self.segments}
+        values: dict[str, Any] = {"id": self.id, "table_id": self.table_id, "start": self.start}
+        values |= {"segments": self.segments, "applied": self.applied.as_fields() if self.applied else None}
         replace_file(place / UNFINISHED, orjson.dumps(values | {"done": done}) + b"\n")
 
 
-def _begin(place: Path, table: ExportedTable, limits: ReadLimits) -> _Run:
+def _begin(place: Path, table: ExportedTable, limits: ReadLimits, applied: Applied | None) -> _Run:
     path = place / UNFINISHED
     if path.exists():
         try:
             values = orjson.loads(path.read_bytes())
             done = {number: ExportedFile(*file) for number, file in values.pop("done").items()}
-            run = _Run(**values, done=done)
+            since = from_fields(values.pop("applied", None))  # of when it began: some segments are of then
+            run = _Run(**values, done=done, applied=since if applied else None)
             if not is_plain_name(run.id):
                 raise ValueError(f"{run.id!r} is not an id")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -212,7 +217,7 @@ def _begin(place: Path, table: ExportedTable, limits: ReadLimits) -> _Run:
             return run
         shutil.rmtree(place / FOLDER / run.id, ignore_errors=True)  # of a table that is not there any more
     segments = limits.segments or min(_MOST_SEGMENTS, max(THREADS, -(-table.bytes // _SEGMENT_BYTES)))
-    run = _Run(new_export_id(), table.id, iso(datetime.now(UTC)), segments, {})
+    run = _Run(new_export_id(), table.id, iso(datetime.now(UTC)), segments, {}, applied)
     (place / FOLDER / run.id / "data").mkdir(parents=True)
     (place / FOLDER / run.id / "_started").touch()
     (place / SEGMENTS).mkdir(exist_ok=True)
@@ -265,7 +270,7 @@ def _finish(place: Path, table: ExportedTable, run: _Run, shared: SharedExports 
         shared.forget_data(folder, names)
     times = (run.start, iso(datetime.now(UTC)))
     summary = full_summary(run.id, table.arn, table.id, times, sum(file.items for file in files))
-    write_manifests(folder, summary, files)
+    write_manifests(folder, summary, files, run.applied)
     join_digests(place, run.id, [(Path(file.key).name, file.items) for file in files])
     try:
         made = commit(folder, Chain(table.id, table.key, run.id, run.start, table.stream), shared)

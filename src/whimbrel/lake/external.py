@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from whimbrel.errors import UserError
+from whimbrel.lake.casts import sql_type
 from whimbrel.lake.datasets import quoted
 from whimbrel.lake.inside import regular_inside
 from whimbrel.lake.need import need
@@ -105,6 +106,14 @@ def view(
         raise UserError("there is no file at the location", place=str(place), hint=hint)
     parts = Partitioned(files, [_values(external, place, file) for file in files])
     return f"CREATE OR REPLACE VIEW {quoted(external.name)} AS {rows_of(external, place, parts, ask)}"
+
+
+def without_rows(external: External) -> str:
+    """CREATE VIEW for DuckDB that has the table's columns, whatever lies at its location."""
+    columns = ", ".join(
+        f"NULL::{sql_type(kind)} AS {quoted(name)}" for name, kind in (*external.columns, *external.partitions)
+    )
+    return f"CREATE OR REPLACE VIEW {quoted(external.name)} AS SELECT {columns} WHERE false"
 
 
 def resolve(location: str, folder: Path, locations: Mapping[str, str]) -> Path:

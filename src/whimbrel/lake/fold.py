@@ -7,6 +7,7 @@ row weighs.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -14,28 +15,64 @@ from typing import TYPE_CHECKING, Any
 from whimbrel.lake import datasets
 from whimbrel.lake.datasets import DELETED, SEQUENCE, path_literal, quoted, typed
 from whimbrel.lake.duck import bounded
-from whimbrel.lake.manifest import DataFile, Manifest
+from whimbrel.lake.manifest import DataFile, Manifest, data_file
 from whimbrel.lake.need import need
 
 if TYPE_CHECKING:
     import pyarrow
 
 COPY_BYTES = 8 << 20  # of rows that are in memory at once, and that become one row group
+MOST_DELTAS = 16
+FOLD_SHARE = 0.25  # of the base's rows: more in the deltas are folded into it
+FILE_BYTES = 512 << 20  # of rows, as they are in memory, that become one file of a base
+SMALL_BYTES, MOST_SMALL = 4 << 20, 16  # of a base's file, and how many of these there may be before they are joined
 
 
-def fold(folder: Path, manifest: Manifest, path: Path, *, whole: bool) -> int:
-    """Write the ``whole`` data set to ``path``, or all of its deltas as one; how many rows it has."""
-    with bounded(path.parent) as connection, _Copy(connection, manifest, path, whole) as copy:
+def folded(folder: Path, manifest: Manifest, workshop: Path, *, whole: bool) -> Manifest:
+    """With fewer files, where there are many or much in deltas; without deltas, where it is to be ``whole``."""
+    base = [file for file in manifest.files if file.kind == "base"]
+    changed, stored = sum(file.rows for file in manifest.deltas), sum(file.rows for file in base)
+    if manifest.deltas and (whole or changed > FOLD_SHARE * stored):
+        kept, made = _into_the_base(folder, manifest, workshop)
+    elif len(manifest.deltas) > MOST_DELTAS:
+        kept, made = base, _into_one(folder, manifest, workshop)
+    else:
+        return manifest
+    for file in manifest.files:  # of this data set's own: what was folded is not a part of it
+        if file not in kept and file.path.startswith(f"{manifest.id}/"):
+            (workshop / file.path.rpartition("/")[2]).unlink()
+    return replace(manifest, files=(*kept, *made))
+
+
+def _into_one(folder: Path, manifest: Manifest, workshop: Path) -> list[DataFile]:
+    """All deltas as one, or as few where they have very much."""
+    with bounded(workshop) as connection, _Copy(connection, manifest, workshop / "delta-folded", "delta") as copy:
         connection.execute(f"CREATE TEMP TABLE latest AS {_latest(folder, manifest)}")
-        for file in manifest.files:
-            if file.kind == "delta":
-                there = f"AND NOT {quoted(DELETED)}" if whole else ""
-                query = f"SELECT row FROM latest WHERE path = {datasets.literal(file.path)} {there}"
-                copy.add(datasets.home(folder, manifest.name) / file.path, query, keep=True)
-            elif whole:
-                query = _superseded(folder, manifest, file)
-                copy.add(datasets.home(folder, manifest.name) / file.path, query, keep=False)
-        return copy.rows
+        for file in manifest.deltas:
+            copy.add(datasets.home(folder, manifest.name) / file.path, _last_rows(file), keep=True)
+    return copy.files()
+
+
+def _into_the_base(folder: Path, manifest: Manifest, workshop: Path) -> tuple[list[DataFile], list[DataFile]]:
+    """The base's files that stay, and new ones. One that has every row still stays, unless many are small."""
+    kept, home = list[DataFile](), datasets.home(folder, manifest.name)
+    base = [file for file in manifest.files if file.kind == "base"]
+    few = sum(file.bytes < SMALL_BYTES for file in base) <= MOST_SMALL
+    with bounded(workshop) as connection, _Copy(connection, manifest, workshop / "part-folded", "base") as copy:
+        connection.execute(f"CREATE TEMP TABLE latest AS {_latest(folder, manifest)}")
+        for file in base:
+            gone = _superseded(folder, manifest, file)
+            if (few or file.bytes >= SMALL_BYTES) and not connection.execute(f"{gone} LIMIT 1").fetchall():
+                kept.append(file)
+            else:
+                copy.add(home / file.path, gone, keep=False)
+        for file in manifest.deltas:
+            copy.add(home / file.path, f"{_last_rows(file)} AND NOT {quoted(DELETED)}", keep=True)
+    return kept, copy.files()
+
+
+def _last_rows(file: DataFile) -> str:
+    return f"SELECT row FROM latest WHERE path = {datasets.literal(file.path)}"
 
 
 def _latest(folder: Path, manifest: Manifest) -> str:
@@ -64,15 +101,14 @@ def _numbered(folder: Path, manifest: Manifest, file: DataFile, *more: str) -> s
 
 
 class _Copy:
-    """The rows that stay, as they come together in a new file."""
+    """The rows that stay, as they come together in new files."""
 
-    def __init__(self, connection: Any, manifest: Manifest, path: Path, whole: bool) -> None:
-        self.rows = 0
-        self._connection, self._manifest = connection, manifest
-        self._kind = "base" if whole else "delta"
+    def __init__(self, connection: Any, manifest: Manifest, stem: Path, kind: str) -> None:
+        self._made: list[tuple[Path, int]] = []  # with their rows
+        self._connection, self._manifest, self._stem, self._kind = connection, manifest, stem, kind
         self._held: list[pyarrow.Table] = []
-        none = connection.sql(typed(manifest, manifest.columns, self._kind, "")).to_arrow_table()
-        self._writer = need("pyarrow.parquet", "lake").ParquetWriter(path, none.schema, compression="zstd")
+        self._writer: Any = None
+        self._written = self._rows = 0  # of the file that is being written: bytes in memory, and rows
 
     def __enter__(self) -> _Copy:
         return self
@@ -82,7 +118,13 @@ class _Copy:
     ) -> None:
         if error is None:
             self._write()
-        self._writer.close()
+            self._end_file()
+        elif self._writer:
+            self._writer.close()
+
+    def files(self) -> list[DataFile]:
+        """Those that were made, when the rows are all there."""
+        return [data_file(path, rows, self._manifest.id, self._kind) for path, rows in self._made]
 
     def add(self, path: Path, query: str, *, keep: bool) -> None:
         """The rows of a file whose numbers the ``query`` gives, or all others."""
@@ -111,11 +153,25 @@ class _Copy:
     def _write(self) -> None:
         import pyarrow as pa
 
-        if self._held:
-            rows = pa.concat_tables(self._held)
-            self._writer.write_table(rows, row_group_size=len(rows))
-            self.rows += len(rows)
-            self._held.clear()
+        if not self._held:
+            return
+        rows = pa.concat_tables(self._held)
+        if self._writer is None:
+            path = self._stem.with_name(f"{self._stem.name}-{len(self._made):05d}.parquet")
+            self._made.append((path, 0))
+            self._writer = need("pyarrow.parquet", "lake").ParquetWriter(path, rows.schema, compression="zstd")
+        self._writer.write_table(rows, row_group_size=len(rows))
+        self._rows += len(rows)
+        self._written += rows.nbytes
+        self._held.clear()
+        if self._written >= FILE_BYTES:
+            self._end_file()
+
+    def _end_file(self) -> None:
+        if self._writer:
+            self._writer.close()
+            self._made[-1] = (self._made[-1][0], self._rows)
+        self._writer, self._written, self._rows = None, 0, 0
 
 
 def _batches(path: Path) -> Iterator[pyarrow.RecordBatch]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from whimbrel.errors import LogCorrupt, UserError
+from whimbrel.lake.applied import Applied, from_fields
 from whimbrel.lake.inside import is_plain_name
 
 FORMAT = "whimbrel-manifest/1"
@@ -49,7 +50,8 @@ class Manifest:
     ``key`` names the columns that identify a row (empty where nobody told us), ``rows`` is what a reader sees,
     ``refused`` how many items could not be carried since the base was made and have not been written again; the
     refused.jsonl of each id names them. ``parents`` are the ids of the exports it was made of, in order, ``gaps`` the
-    times (from, to) whose changes are in none of them, which a person has accepted.
+    times (from, to) whose changes are in none of them, which a person has accepted. ``applied``: everything up to there
+    is in it, where a migration writes the table and that is known; maybe also what came later.
     """
 
     id: str
@@ -64,6 +66,7 @@ class Manifest:
     key: tuple[str, ...] = ()
     refused: int = 0
     gaps: tuple[tuple[str, str], ...] = ()
+    applied: Applied | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -80,7 +83,11 @@ def new_id(now: datetime | None = None) -> str:
 
 
 def to_json(manifest: Manifest) -> bytes:
-    return orjson.dumps({"format": FORMAT} | asdict(manifest), option=orjson.OPT_INDENT_2) + b"\n"
+    values = {"format": FORMAT} | asdict(replace(manifest, applied=None))
+    del values["applied"]  # an earlier version reads manifests that say nothing of it
+    if manifest.applied:
+        values["applied"] = manifest.applied.as_fields()
+    return orjson.dumps(values, option=orjson.OPT_INDENT_2) + b"\n"
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -96,9 +103,15 @@ def read_manifest(path: Path) -> Manifest:
                 raise ValueError(f"the file {each.path!r} would be outside of the data set")
         values["parents"], values["key"] = tuple(values["parents"]), tuple(values["key"])
         values["gaps"] = tuple((start, end) for start, end in values.get("gaps", ()))
+        values["applied"] = from_fields(values.get("applied"))
         return Manifest(**values)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise LogCorrupt(f"not a manifest: {error}", place=str(path), hint="Convert the exports again.") from error
+
+
+def data_file(path: Path, rows: int, identity: str, kind: str) -> DataFile:
+    """A new file of the data set ``identity``, in its folder."""
+    return DataFile(f"{identity}/{path.name}", rows, path.stat().st_size, sha256_of(path), kind)
 
 
 def sha256_of(path: Path) -> str:

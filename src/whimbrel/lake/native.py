@@ -28,6 +28,8 @@ import orjson
 from whimbrel.bucket import BucketFile
 from whimbrel.durable import publish, replace_file
 from whimbrel.errors import LogCorrupt, StateError, UserError
+from whimbrel.lake.applied import FILE as APPLIED
+from whimbrel.lake.applied import Applied, read_applied, to_bytes
 from whimbrel.lake.inside import is_plain_name, open_regular, read_small, regular_inside
 from whimbrel.lake.manifest import iso, read_time
 
@@ -79,7 +81,8 @@ class Export:
     """A finished export: what its two manifests say, and where its data files are on this machine.
 
     Of a lake in S3 the files are ``stored`` there, and ``paths`` are where they would be.
-    ``as_of`` is exportTime or exportToTime, ``since`` exportFromTime ("" for a full export).
+    ``as_of`` is exportTime or exportToTime, ``since`` exportFromTime ("" for a full export). ``applied`` is up to where
+    a migration had written the table, where that was known.
     """
 
     folder: Path
@@ -95,6 +98,7 @@ class Export:
     files: tuple[ExportedFile, ...]
     paths: tuple[Path, ...]
     stored: tuple[Stored, ...] = ()
+    applied: Applied | None = None
 
 
 def new_export_id(now: float | None = None) -> str:
@@ -138,12 +142,16 @@ class DataWriter:
         self._part.unlink(missing_ok=True)
 
 
-def write_manifests(folder: Path, summary: dict[str, Any], files: list[ExportedFile]) -> None:
+def write_manifests(
+    folder: Path, summary: dict[str, Any], files: list[ExportedFile], applied: Applied | None = None
+) -> None:
     """Finish the export in ``folder``: the summary is written last, and is the record that the export is whole."""
     rows = [
         {"itemCount": each.items, "md5Checksum": each.md5, "etag": each.etag, "dataFileS3Key": each.key}
         for each in files
     ]
+    if applied:
+        replace_file(folder / APPLIED, to_bytes(applied))
     _write_checked(folder / FILES, b"".join(orjson.dumps(row) + b"\n" for row in rows))
     _write_checked(folder / SUMMARY, orjson.dumps(summary))
 
@@ -218,6 +226,7 @@ def read_export(folder: Path, find: Callable[[Path, str], Path] | None = None) -
         items=items,
         files=files,
         paths=tuple((find or _find_data)(folder, _inside(folder, each.key)) for each in files),
+        applied=read_applied(folder),
     )
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from whimbrel.durable import replace_file
 from whimbrel.errors import Locked
+from whimbrel.lake.applied import FILE as APPLIED
+from whimbrel.lake.applied import Applied, to_bytes
 from whimbrel.lake.chain_file import CHAIN, Chain, chain_bytes, chain_in, home, load_chain, save_chain
 from whimbrel.lake.native import FILES, FOLDER, FULL, SUMMARY, Export, Stored, new_export_id, read_export
 from whimbrel.lake.shared import LOST_AFTER, SharedLake, gone
@@ -86,11 +88,12 @@ class SharedExports:
         before = load_chain(self.place)
         listed = before.exports if before else ()
         if folder.name in listed:  # this process was killed before it was recorded here
-            for name in MANIFESTS:
-                (folder / name).unlink()
+            for name in (APPLIED, *MANIFESTS):
+                (folder / name).unlink(missing_ok=True)
             return self.found(folder.name)
         listed = (*listed, folder.name)
-        objects = {f"{self._name(folder)}/{name}": (folder / name).read_bytes() for name in MANIFESTS}
+        names = [name for name in (APPLIED, *MANIFESTS) if (folder / name).exists()]
+        objects = {f"{self._name(folder)}/{name}": (folder / name).read_bytes() for name in names}
         self._bucket.remove(objects)  # of an earlier try: the chain does not list them
         for name, data in objects.items():
             self._bucket.put_new(name, data)
@@ -106,8 +109,12 @@ class SharedExports:
         """An export that is in the bucket, whole, whether or not the chain lists it. Raises StateError, LogCorrupt."""
         return self._export(identity, dict(self._bucket.list(f"{self._below}/{FOLDER}/")))
 
-    def commit_there(self, export: Export, chain: Chain) -> None:
-        """As ``commit``, of an export that DynamoDB made in the bucket. Nothing is removed: the next run finds it."""
+    def commit_there(self, export: Export, chain: Chain, applied: Applied | None) -> None:
+        """As ``commit``, of an export that DynamoDB made in the bucket. Nothing is removed: the next run finds it.
+        ``applied`` is put beside it.
+        """
+        if applied:
+            self._bucket.put_new(f"{self._name(export.folder)}/{APPLIED}", to_bytes(applied))
         before = load_chain(self.place)
         listed = before.exports if before else ()
         if export.id not in listed:
@@ -151,7 +158,7 @@ class SharedExports:
     def _export(self, identity: str, there: dict[str, int]) -> Export:
         folder = self.place / FOLDER / identity
         with self._lake.mirroring():
-            for name in (*MANIFESTS, *CHECKSUMS):
+            for name in (APPLIED, *MANIFESTS, *CHECKSUMS):
                 needed = name in (FILES, SUMMARY) or f"{self._name(folder)}/{name}" in there
                 if needed and not (folder / name).exists():
                     folder.mkdir(parents=True, exist_ok=True)
@@ -188,7 +195,8 @@ class SharedExports:
     def _remove(self, going: list[Export], staying: Iterable[Export]) -> None:
         kept = {path for each in staying for path in each.paths}
         for each in going:
-            self._bucket.remove([self._name(each.folder / name) for name in (*MANIFESTS, *CHECKSUMS, "_started")])
+            small = (APPLIED, *MANIFESTS, *CHECKSUMS, "_started")
+            self._bucket.remove([self._name(each.folder / name) for name in small])
             self._bucket.remove([self._name(path) for path in each.paths if path not in kept])
             for path in each.folder.iterdir():
                 if path.is_file():

@@ -16,16 +16,18 @@ from whimbrel.lake import datasets
 from whimbrel.lake.chain import check_is_as_of
 from whimbrel.lake.datasets import literal, quoted
 from whimbrel.lake.duck import connect
-from whimbrel.lake.external import read_statement, repaired, view
+from whimbrel.lake.external import read_statement, repaired, view, without_rows
 from whimbrel.lake.inside import child
 from whimbrel.lake.manifest import Manifest
 from whimbrel.lake.need import need
+from whimbrel.lake.on_athena import OnAthena
 from whimbrel.lake.opened import OpenLake, open_lake
 from whimbrel.project import Project
 
 if TYPE_CHECKING:
     import pyarrow
 
+DUCKDB, ATHENA = ENGINES = ("duckdb", "athena")
 _QUERIES = ("select", "with", "from", "show", "describe", "summarize", "values", "explain")
 _COPY = {"csv": "FORMAT csv, HEADER true", "json": "FORMAT json", "parquet": "FORMAT parquet, COMPRESSION zstd"}
 
@@ -33,16 +35,20 @@ _COPY = {"csv": "FORMAT csv, HEADER true", "json": "FORMAT json", "parquet": "FO
 class Database:
     """A DuckDB connection that sees the lake's data sets; a context manager. ``shown`` has their manifests."""
 
-    def __init__(self, lake: OpenLake, locations: dict[str, str], *, as_of: str = "", identity: str = "") -> None:
-        """Raises UserError when no data set is that old, or has that id."""
+    def __init__(self, lake: OpenLake, locations: dict[str, str], athena: OnAthena | None = None, **at: str) -> None:
+        """``at`` is as ``datasets.at`` has it. With ``athena``, it answers the statements, which DuckDB only reads.
+
+        Raises UserError when no data set is that old, or has that id.
+        """
         self._duckdb = need("duckdb", "lake")
+        self._athena = athena
         self._lake, self._folder, self._locations = lake, lake.folder, locations
         self._connection = connect()
         self.shown: dict[str, Manifest] = {}
         self._in_bucket: set[str] = set()  # data sets whose files were not fetched yet
         self._missing: dict[str, WhimbrelError] = {}  # why a data set is not shown
         try:
-            self._show_datasets(as_of, identity)
+            self._show_datasets(**at)
             self._show_external()
         except BaseException:
             self._connection.close()
@@ -57,8 +63,11 @@ class Database:
     def run(self, statement: str) -> Any:
         """The statement's rows as a DuckDB relation; None when it has none. Raises UserError."""
         external, name = read_statement(statement), repaired(statement)
+        if self._athena and (external or name is not None):
+            self._athena.run(statement)
         if name is not None:
-            self._repair(name)
+            if not self._athena:
+                self._repair(name)
             return None
         if external is not None:
             file = child(self._tables(), f"{external.name}.sql")
@@ -68,6 +77,9 @@ class Database:
         return self._relation(statement)
 
     def arrow(self, statement: str) -> pyarrow.Table | None:
+        """As ``run``, as an Arrow table."""
+        if self._athena and not read_statement(statement) and repaired(statement) is None:
+            return self._asked(self._athena, statement)
         relation = self.run(statement)
         try:
             return None if relation is None else relation.to_arrow_table()
@@ -117,20 +129,18 @@ class Database:
 
     def columns(self) -> dict[str, list[str]]:
         """Every table and its columns, for completion and for a person who asks."""
-        rows = self._connection.execute(
-            "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'main' ORDER BY ALL"
-        ).fetchall()
-        found: dict[str, list[str]] = {}
-        for table, column in rows:
-            found.setdefault(table, []).append(column)
-        return found
+        return {table: sorted(columns) for table, columns in sorted(self._types().items())}
 
-    def _show_datasets(self, as_of: str, identity: str) -> None:
+    def scanned(self) -> int:
+        """How many bytes Athena has read for the answers so far, as it bills them."""
+        return self._athena.scanned if self._athena else 0
+
+    def _show_datasets(self, as_of: str = "", identity: str = "", position: str = "") -> None:
         problem: UserError | None = None
         self._lake.look()
         for name in datasets.names(self._folder):
             try:
-                manifest = datasets.at(self._folder, name, as_of, identity)
+                manifest = datasets.at(self._folder, name, as_of, identity, position)
                 self._check_name(name)
                 if as_of:
                     check_is_as_of(self._lake.native(manifest.table), manifest, as_of)
@@ -139,12 +149,16 @@ class Database:
                 self._missing[name.lower()] = error
                 continue
             self.shown[name] = manifest
-            if self._lake.shared:
+            if self._lake.shared and not self._athena:
                 self._in_bucket.add(name)
-            query = _not_here(manifest) if self._lake.shared else datasets.select(self._folder, manifest)
-            self._connection.execute(f"CREATE VIEW {quoted(name)} AS {query}")
+            self._connection.execute(f"CREATE VIEW {quoted(name)} AS {self._rows_of(manifest)}")
         if problem and not self.shown:
             raise problem
+
+    def _rows_of(self, manifest: Manifest) -> str:
+        if self._athena:
+            return datasets.typed(manifest, manifest.columns, "base", "")
+        return _not_here(manifest) if self._lake.shared else datasets.select(self._folder, manifest)
 
     def _show_external(self) -> None:
         for path in sorted((self._folder / "tables").glob("*.sql")):
@@ -166,7 +180,10 @@ class Database:
             hint = "Give the external table another name."
             raise UserError("a data set has this name already", place=external.name, hint=hint)
         try:
-            self._connection.execute(view(external, self._folder, self._locations, self._ask))
+            if self._athena:
+                self._connection.execute(without_rows(external))
+            else:
+                self._connection.execute(view(external, self._folder, self._locations, self._ask))
         except self._duckdb.Error as error:
             raise _user_error(error) from None
 
@@ -200,9 +217,33 @@ class Database:
             self._in_bucket.remove(name)
 
     def _relation(self, statement: str) -> Any:
+        if self._athena:
+            return self._connection.from_arrow(self._asked(self._athena, statement))
         self._fetch(statement)
+        return self._understood(statement)[0]
+
+    def _asked(self, athena: OnAthena, statement: str) -> pyarrow.Table:
+        """What Athena answers, with the columns and types that DuckDB would give."""
+        if not statement.lstrip("( \n\t").lower().startswith(("select", "with")):  # DuckDB would do what it says
+            raise UserError("it is not a question", place="--engine athena", hint="Begin it with SELECT or WITH.")
+        relation, text = self._understood(statement)
+        types = [str(each) for each in relation.types]
+        return athena.ask(text, self.shown, self._types(), relation.to_arrow_table(), types)
+
+    def _types(self) -> dict[str, dict[str, str]]:
+        """The columns of every table, with DuckDB's types."""
+        found: dict[str, dict[str, str]] = {}
+        for table, column, kind in self._ask(
+            "SELECT table_name, column_name, data_type FROM information_schema.columns "
+            "WHERE table_schema = 'main' ORDER BY table_name, ordinal_position"
+        ):
+            found.setdefault(table, {})[column] = kind
+        return found
+
+    def _understood(self, statement: str) -> tuple[Any, str]:
+        """The statement as a relation, and its text as DuckDB has understood it."""
         try:
-            return self._connection.sql(statement)
+            return self._connection.sql(statement), statement
         except (self._duckdb.ParserException, self._duckdb.CatalogException) as error:
             missing = re.search(r"Table with name (.+?) does not exist", str(error))
             if missing and missing.group(1).lower() in self._missing:
@@ -213,18 +254,18 @@ class Database:
         except self._duckdb.Error as error:
             raise _user_error(error) from None
         try:
-            return self._connection.sql(translated)
+            return self._connection.sql(translated), translated
         except self._duckdb.Error as error:
             raise _user_error(error) from None
 
 
 @contextmanager
-def open_database(project: Project, *, as_of: str = "", identity: str = "") -> Iterator[Database]:
-    with (
-        open_lake(project) as lake,
-        Database(lake, dict(project.lake.locations), as_of=as_of, identity=identity) as database,
-    ):
-        yield database
+def open_database(project: Project, *, engine: str = DUCKDB, **at: str) -> Iterator[Database]:
+    """``at`` is as ``datasets.at`` has it, ``engine`` one of ENGINES."""
+    with open_lake(project) as lake:
+        athena = OnAthena(project, lake) if engine == ATHENA else None
+        with Database(lake, dict(project.lake.locations), athena, **at) as database:
+            yield database
 
 
 def _not_here(manifest: Manifest) -> str:
@@ -235,9 +276,11 @@ def _not_here(manifest: Manifest) -> str:
     return f"SELECT {columns} FROM (SELECT error({message}) AS failed) WHERE failed IS NULL"
 
 
-def query(project: Project, sql: str, *, as_of: str = "", identity: str = "") -> pyarrow.Table:
-    """The rows of the last statement in ``sql`` as an Arrow table. Raises UserError."""
-    with open_database(project, as_of=as_of, identity=identity) as database:
+def query(project: Project, sql: str, *, engine: str = DUCKDB, **at: str) -> pyarrow.Table:
+    """The rows of the last statement in ``sql`` as an Arrow table; the arguments are those of ``open_database``. Raises
+    UserError.
+    """
+    with open_database(project, engine=engine, **at) as database:
         found = None
         for statement in statements(sql):
             found = database.arrow(statement)

@@ -10,6 +10,7 @@ from typing import Any
 
 from whimbrel.errors import UserError
 from whimbrel.lake import datasets
+from whimbrel.lake.applied import applied_now
 from whimbrel.lake.bucket import SCHEME, fetch
 from whimbrel.lake.by_dynamodb import make_by_dynamodb
 from whimbrel.lake.chain import chain_of, until
@@ -27,9 +28,11 @@ from whimbrel.lake.export import (
     read_limits,
 )
 from whimbrel.lake.manifest import Manifest
+from whimbrel.lake.need import need
 from whimbrel.lake.opened import OpenLake, lake_folder, open_lake
 from whimbrel.lake.pin import pin
 from whimbrel.lake.refused import Refused, read_refused
+from whimbrel.lake.snapshot import IcebergSnapshot
 from whimbrel.lake.sources import find
 from whimbrel.lake.types import parse_type
 from whimbrel.project import Project
@@ -52,7 +55,8 @@ class ExportPlan:
 class ExportResult:
     """``items`` were read (changes, of an incremental export), as they were ``as_of`` a moment (ISO 8601, UTC).
 
-    ``removed`` are the ids of older exports that are not kept any more.
+    ``removed`` are the ids of older exports that are not kept any more. ``position`` is up to where a migration had
+    written the table before, file:offset in its source's binlog; "" where that is not certain.
     """
 
     table: str
@@ -63,6 +67,7 @@ class ExportResult:
     as_of: str
     folder: str
     removed: tuple[str, ...]
+    position: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -82,7 +87,8 @@ class ConvertPlan:
 @dataclass(frozen=True, slots=True)
 class ConvertResult:
     """The data set as ``manifest`` has it. ``converted`` is None where it had everything already; ``refused`` are items
-    that are not in it: they, or the first of them. ``pinned``: the project file was changed.
+    that are not in it: they, or the first of them. ``pinned``: the project file was changed. ``iceberg`` is its
+    snapshot, where the data set is published as one.
     """
 
     manifest: Manifest
@@ -90,16 +96,19 @@ class ConvertResult:
     refused: list[Refused]
     pinned: bool = False
     removed: tuple[str, ...] = ()
+    iceberg: IcebergSnapshot | None = None
 
     def to_dict(self) -> dict[str, Any]:
         manifest, done = self.manifest, self.converted
         values: dict[str, Any] = {"dataset": manifest.name, "id": manifest.id, "as_of": manifest.as_of}
         values |= {"rows": manifest.rows, "refused": manifest.refused, "changed": done is not None}
-        values |= {"gaps": [list(gap) for gap in manifest.gaps]}
+        values |= {"gaps": [list(gap) for gap in manifest.gaps], "position": str(manifest.applied or "")}
         if done is not None:
             columns = {field.name: field.type for field in manifest.schema}
             values |= {"new_rows": done.new_rows, "columns": columns, "added": done.added, "mixed": done.mixed}
             values |= {"alike": done.alike, "removed": list(self.removed)}
+        if self.iceberg:
+            values["iceberg"] = self.iceberg.to_dict()
         return values
 
 
@@ -134,24 +143,24 @@ def make_export(
     with open_lake(project, stop) as lake:
         folder, keep, shared = lake.folder, project.lake.keep_exports, lake.exports(table)
         kind, about, limits = _export_plan(project, lake, table, how, max_units)
+        applied = applied_now(project, table, about.id)
+        certain = applied if limits.consistent else None  # another read may miss what was written just before it
+        settings: dict[str, Any] = {"shared": shared, "stop": stop, "on_items": count}
         if shared and project.lake.export == "native" and method == "auto":
             whole, recovery = kind == "full", project.lake.recovery
             made = make_by_dynamodb(
-                project.target, about, shared, full=whole, recovery=recovery, stop=stop, on_items=count
+                project.target, about, shared, full=whole, recovery=recovery, applied=applied, stop=stop, on_items=count
             )
             limits = replace(limits, units=0.0)
         elif kind == "full":
-            made = [export_full(project.target, folder, about, limits, shared=shared, stop=stop, on_items=count)]
+            made = [export_full(project.target, folder, about, limits, certain, **settings)]
         else:
-            made = [
-                export_changes(
-                    project.target, folder, about, limits, method=method, shared=shared, stop=stop, on_items=count
-                )
-            ]
+            made = [export_changes(project.target, folder, about, limits, certain, method=method, **settings)]
         gone = (shared.prune(keep) if shared else prune(folder, table, keep)) if kind == "full" else []
         last, items = made[-1], sum(each.items for each in made)
         place = shared.url(last) if shared else str(last.folder)
-    return ExportResult(table, kind, limits.units, last.id, items, last.as_of, place, tuple(gone))
+    said = str(last.applied or "")
+    return ExportResult(table, kind, limits.units, last.id, items, last.as_of, place, tuple(gone), said)
 
 
 def plan_convert(project: Project, table: str, place: str, as_of: str) -> ConvertPlan:
@@ -213,10 +222,22 @@ def make_dataset(
         if made is None:
             manifest = datasets.current(lake.folder, rule.name)
             lake.have(manifest)
-            return ConvertResult(manifest, None, read_refused(lake.folder, manifest))
+            iceberg = _in_iceberg(project, lake, rule)  # of one that was published, and its process then killed
+            return ConvertResult(manifest, None, read_refused(lake.folder, manifest), iceberg=iceberg)
         pinned = not as_of and pin(project.path, rule.table, rule.name, key if made.manifest.key else (), made.types)
+        iceberg = None if as_of else _in_iceberg(project, lake, rule)
         removed = lake.retain(rule.name, project.lake.keep, project.lake.keep_days)
-        return ConvertResult(made.manifest, made, made.refused, pinned, tuple(removed))
+        return ConvertResult(made.manifest, made, made.refused, pinned, tuple(removed), iceberg)
+
+
+def _in_iceberg(project: Project, lake: OpenLake, rule: Dataset) -> IcebergSnapshot | None:
+    """The current data set's snapshot, where it is to have one. Before ``retain``, which removes files."""
+    if not rule.publish:
+        return None
+    need("pyiceberg", "iceberg")
+    from whimbrel.lake.iceberg import publish
+
+    return publish(project, lake, rule.name, project.lake.keep, project.lake.keep_days)
 
 
 def _made(
@@ -263,7 +284,8 @@ def rules_of(rule: Dataset, key: tuple[str, ...], again: bool = False) -> Conver
         except ValueError as error:
             place = f"dataset {rule.name}: columns.{name}"
             raise UserError(str(error), place=place, hint="See docs/lake.md.") from None
-    return ConvertRules(rule.table, rule.name, rule.key or key, rule.exclude, rule.flatten, pinned)
+    whole = bool(rule.publish)
+    return ConvertRules(rule.table, rule.name, rule.key or key, rule.exclude, rule.flatten, pinned, whole=whole)
 
 
 def _check_name(project: Project, lake: OpenLake, name: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from whimbrel import checkpoint, handed_over
@@ -25,11 +25,23 @@ OTHERS = "other reasons"
 
 
 @dataclass(frozen=True, slots=True)
+class DataSetStatus:
+    """The current data set of a target table, in the lake. It has everything that was applied up to ``position``, ""
+    where that is not known.
+    """
+
+    name: str
+    table: str
+    as_of: str
+    position: str
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """``running`` has the figures of the process that is at work, None if none is. ``reasons``: of the dead letters,
     with how often each is given, the most frequent ones first. ``handover`` says which side takes writes, ``way_back``
     how long one may return to the source, ``late`` what was written at DynamoDB after a return, ``past_fence`` what
-    others wrote to the source since a cutover.
+    others wrote to the source since a cutover. ``data_sets`` are made of exports of the target tables.
     """
 
     checkpoint: Checkpoint
@@ -40,6 +52,7 @@ class Status:
     way_back: WayBack | None = None
     late: LateWrites | None = None
     past_fence: PastFence | None = None
+    data_sets: tuple[DataSetStatus, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         found = checkpoint.as_dict(self.checkpoint)
@@ -52,6 +65,7 @@ class Status:
             "way_back": self.way_back.to_dict() if self.way_back else None,
             "past_fence": self.past_fence.to_dict() if self.past_fence else None,
             "late_writes": self.late.to_dict() if self.late else None,
+            "data_sets": [asdict(each) for each in self.data_sets],
         }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from whimbrel.private import OWNER, READERS
@@ -10,6 +11,10 @@ from whimbrel.project.store import MUST_BE, SCHEME, Store, store_of
 
 CACHE = "lake-cache"
 EXPORTERS = ("scan", "native")  # by whimbrel, or by DynamoDB itself
+ICEBERG = "iceberg"
+# A name that all engines take as it is, without quotes.
+_IN_A_CATALOG = re.compile(r"[a-z][a-z0-9_]{0,127}")
+_MUST_BE = "must be of small letters, digits and _, and begin with a letter"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +30,7 @@ class Dataset:
     key: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     flatten: bool = False
+    publish: str = ""
     columns: dict[str, str] = field(default_factory=dict)
 
 
@@ -41,6 +47,9 @@ class Lake:
     was read, of which ``cache_gb`` (10**9 bytes) at most are data sets.
 
     ``export`` is one of EXPORTERS. ``recovery``: a native export switches point-in-time recovery on where it is off.
+
+    ``database`` is where a catalog has the Iceberg tables: Glue, at ``glue_endpoint`` unless it is AWS's own, or a file
+    in ``folder``. ``workgroup`` is Athena's, at ``athena_endpoint`` unless it is AWS's own.
     """
 
     folder: str = "lake"
@@ -48,6 +57,10 @@ class Lake:
     cache_gb: float = 20.0
     export: str = "scan"
     recovery: bool = False
+    database: str = "whimbrel"
+    glue_endpoint: str = ""
+    workgroup: str = "whimbrel"
+    athena_endpoint: str = ""
     max_read_units: float = 0.0
     capacity_share: float = 0.5
     segments: int = 0  # of the scan; 0: by the table's size
@@ -75,6 +88,10 @@ def read_lake(top: Section) -> Lake:
         cache_gb=section.number("cache_gb", default.cache_gb),
         export=section.one_of("export", EXPORTERS),
         recovery=section.flag("recovery", default.recovery),
+        database=section.string("database", default.database),
+        glue_endpoint=section.address("glue_endpoint"),
+        workgroup=section.string("workgroup", default.workgroup),
+        athena_endpoint=section.address("athena_endpoint"),
         max_read_units=section.number("max_read_units", default.max_read_units),
         capacity_share=share,
         segments=section.integer("segments", default.segments),
@@ -89,6 +106,8 @@ def read_lake(top: Section) -> Lake:
     )
     if lake.export == "native" and store is None:
         section.fault("export", '"native" needs folder = "s3://BUCKET/PREFIX": DynamoDB exports into a bucket')
+    if not _IN_A_CATALOG.fullmatch(lake.database):
+        section.fault("database", f"{_MUST_BE}, not {lake.database!r}")
     section.finish()
     names = [each.name.lower() for each in lake.datasets]
     for name in sorted({name for name in names if names.count(name) > 1}):
@@ -117,7 +136,10 @@ def _read_dataset(section: Section) -> Dataset:
         key=tuple(section.strings("key")),
         exclude=tuple(section.strings("exclude")),
         flatten=section.flag("flatten", False),
+        publish=section.one_of("publish", ("", ICEBERG)),
         columns=section.string_map("columns"),
     )
+    if dataset.publish and not _IN_A_CATALOG.fullmatch(dataset.name):
+        section.fault("name", f"{_MUST_BE}, for an Iceberg table to have it: not {dataset.name!r}")
     section.finish()
     return dataset

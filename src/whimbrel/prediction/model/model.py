@@ -104,6 +104,7 @@ class Model:
     metrics: Metrics
     manifest: str
     as_of: str
+    position: str = ""  # up to there a migration had applied everything before the data was read; "" if not known
     score_edges: tuple[float, ...] = ()
     score_shares: tuple[float, ...] = ()
     facts: dict[str, Any] = field(default_factory=dict)  # settings, rows, versions, importance, warnings: for people
@@ -164,10 +165,13 @@ class Model:
             "calibration": self.calibration.as_dict(),
             "threshold": self.threshold,
             "metrics": self.metrics.as_dict(),
-            "trained_on": {"manifest": self.manifest, "as_of": self.as_of},
+            "trained_on": {"manifest": self.manifest, "as_of": self.as_of} | self._up_to(),
             "scores": {"edges": self.score_edges, "shares": self.score_shares},
             "facts": self.facts,
         }
+
+    def _up_to(self) -> dict[str, str]:
+        return {"position": self.position} if self.position else {}
 
 
 def digest(document: dict[str, Any]) -> str:
@@ -250,6 +254,7 @@ def _model(found: dict[str, Any], stated: str) -> Model:
         metrics=metrics_from(found["metrics"]),
         manifest=_text(found["trained_on"]["manifest"]),
         as_of=_text(found["trained_on"]["as_of"]),
+        position=_text(found["trained_on"].get("position", "")),
         score_edges=_numbers(found["scores"]["edges"]),
         score_shares=_numbers(found["scores"]["shares"]),
         facts=found["facts"],

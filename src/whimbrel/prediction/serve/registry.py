@@ -50,6 +50,7 @@ class StoredModel:
     kind: str
     learner: str
     metrics: dict[str, float | None] = field(default_factory=dict)
+    position: str = ""  # up to there a migration had applied everything before that moment; "" if not known
 
 
 @dataclass(frozen=True, slots=True)

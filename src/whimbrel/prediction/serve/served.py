@@ -56,9 +56,11 @@ class Served:
         self.version = model.version
         self.names = model.columns
         self.samples: deque[Row] = deque(maxlen=SAMPLES)
-        version = "".join(each if " " < each <= "~" else "?" for each in self.version)  # a file's word, in our head
-        # Of every answer: what made it, and in which order it has its scores.
-        self.headers = f"x-whimbrel-model-version: {version}\r\n{classes_header(model.labels)}"
+        # Of every answer: what made it, as of when, and in which order it has its scores.
+        about = f"x-whimbrel-model-version: {_word(self.version)}\r\nx-whimbrel-as-of: {_word(model.as_of)}\r\n"
+        if model.position:
+            about += f"x-whimbrel-position: {_word(model.position)}\r\n"
+        self.headers = about + classes_header(model.labels)
 
     def answer(self, call: Call) -> Answer:
         """Answer at once; never raises."""
@@ -122,6 +124,11 @@ class Served:
             # The model counts from 0 in what it was given; people count a body's rows from 1.
             number = int(error.place.rpartition(" ")[2]) + before + 1
             raise RowError(error.message, column=error.column, place=f"row {number}", hint=error.hint) from None
+
+
+def _word(text: str) -> str:
+    """What a file says, as it may be in a header."""
+    return "".join(each if " " < each <= "~" else "?" for each in text)
 
 
 def load(name: str, path: Path, loader: Loader, recent: Iterable[Call]) -> Served:

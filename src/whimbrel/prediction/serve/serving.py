@@ -294,6 +294,7 @@ def take_model(registry: Registry, name: str, file: Path, model: Model, source: 
         kind=model.kind,
         learner=model.learner,
         metrics=dict(model.metrics.values),
+        position=model.position,
     )
     registry.change(lambda state: state.with_model(stored))
     return stored

@@ -132,6 +132,7 @@ def _model(model: Any) -> dict[str, Any]:
         "name": model.name,
         "version": model.version,
         "as_of": model.as_of,
+        "position": model.position,
         "created": model.created,
         "kind": model.kind,
         "learner": model.learner,

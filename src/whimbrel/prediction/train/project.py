@@ -20,11 +20,14 @@ from whimbrel.project.predict import ModelRule
 
 
 class Data(NamedTuple):
-    """An Arrow table, which data set or file it is, and as of when."""
+    """An Arrow table, which data set or file it is, and as of when. ``position``: what a migration had applied up to
+    there is in it; "" where that is not known.
+    """
 
     table: Any
     manifest: str
     as_of: str
+    position: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +92,15 @@ def read_dataset(project: Project, rule: ModelRule, identity: str = "") -> Data:
         lake.look(rule.dataset)
         manifest = datasets.at(lake.folder, rule.dataset, identity=identity)
         lake.have(manifest)
-        return Data(datasets.arrow(lake.folder, manifest), manifest.id, manifest.as_of)
+        return Data(datasets.arrow(lake.folder, manifest), manifest.id, manifest.as_of, str(manifest.applied or ""))
 
 
 def trained(project: Project, rule: ModelRule, data: Data) -> TrainedModel:
     from whimbrel.prediction.train.train import REPORT_FILE, model_path, train
 
     folder = models_folder(project, rule.name)
-    model: Model = train(rule, data.table, manifest_id=data.manifest, as_of=data.as_of, folder=folder)
+    about = {"manifest_id": data.manifest, "as_of": data.as_of, "position": data.position}
+    model: Model = train(rule, data.table, **about, folder=folder)
     path = model_path(folder, model.version)
     return TrainedModel(
         model=model.name,

@@ -89,9 +89,10 @@ def page(model: Model, drawn: Curves) -> str:
 
 
 def _summary(model: Model) -> str:
+    up_to = f", which has everything that was applied up to {model.position}" if model.position else ""
     return (
         f"Version {model.version}: {model.kind} model of {model.target!r} by the learner {model.learner!r}, "
-        f"from data set {model.manifest} as of {model.as_of}."
+        f"from data set {model.manifest} as of {model.as_of}{up_to}."
     )
 
 

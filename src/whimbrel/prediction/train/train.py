@@ -69,7 +69,7 @@ class _Learned:
     weights: Array | None
 
 
-def train(rule: ModelRule, table: pa.Table, *, manifest_id: str, as_of: str, folder: Path) -> Model:
+def train(rule: ModelRule, table: pa.Table, *, manifest_id: str, as_of: str, position: str = "", folder: Path) -> Model:
     """Train by ``rule`` and write ``folder/<version>/model.json`` and ``report.html``; the folder is made if need be.
 
     Raises TrainingError naming what does not fit; OSError where the folder cannot be written.
@@ -102,6 +102,7 @@ def train(rule: ModelRule, table: pa.Table, *, manifest_id: str, as_of: str, fol
         metrics=inside,
         manifest=manifest_id,
         as_of=as_of,
+        position=position,
         digest="unsaved",
     )
     _check_export(model, data.values, parts.fit, sums)

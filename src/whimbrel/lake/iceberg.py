@@ -1,0 +1,249 @@
+"""Every published data set is a snapshot of an Iceberg table too, made of the same Parquet files.
+
+The order matters. The data set's pointer is first, then the snapshot, and only then go the data sets that are too old,
+after their snapshots. So a snapshot never lists files that are not there. What a kill leaves is a table that is behind:
+each snapshot says in its summary which data set it is of, and the next ``convert`` adds those that are missing. Of two
+who add one, the catalog takes one, and the other looks again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+
+from pyiceberg.catalog import MetastoreCatalog
+from pyiceberg.exceptions import (
+    CommitFailedException,
+    NoSuchNamespaceError,
+    NoSuchTableError,
+    ResolveError,
+    TableAlreadyExistsError,
+    ValidationError,
+)
+from pyiceberg.io.pyarrow import parquet_file_to_data_file
+from pyiceberg.manifest import DataFile as IcebergFile
+from pyiceberg.table import Table, TableProperties, Transaction
+from pyiceberg.table.snapshots import Snapshot
+
+from whimbrel.dynamodb.session import translate
+from whimbrel.errors import Locked, StateError, UserError
+from whimbrel.lake import datasets
+from whimbrel.lake.iceberg_files import Place, of_another_lake, open_catalog, place_of
+from whimbrel.lake.iceberg_schema import schema_of, shape
+from whimbrel.lake.manifest import DataFile, Manifest
+from whimbrel.lake.opened import OpenLake
+from whimbrel.lake.snapshot import IcebergSnapshot
+from whimbrel.project import Project
+
+DATASET, AS_OF = "whimbrel.dataset-id", "whimbrel.as-of"  # in a snapshot's summary
+_TRIES = 10  # while others add snapshots
+_PROPERTIES = {
+    # Added to a snapshot that it has not seen, ours would list the files of both: never tried again by pyiceberg.
+    TableProperties.COMMIT_NUM_RETRIES: "0",
+    # The Parquet files are the data sets': no engine may remove them.
+    "gc.enabled": "false",
+    "write.metadata.delete-after-commit.enabled": "true",
+    "write.metadata.previous-versions-max": "10",
+}
+
+
+def publish(project: Project, lake: OpenLake, name: str, keep: int, keep_days: float) -> IcebergSnapshot:
+    """Bring the table up to the current data set, and take out the snapshots of those that ``retain`` will remove.
+
+    Raises UserError where the table is another's or its database is missing, Locked where others never let it add one,
+    StateError, and what the catalog and the bucket raise.
+    """
+    place = place_of(lake)
+    with _named(f"{project.lake.database}.{name}"), open_catalog(project, place) as catalog:
+        keeper = _Keeper(catalog, place, lake, (project.lake.database, name))
+        for _ in range(_TRIES):
+            try:
+                return keeper.publish(keep, keep_days)
+            except (CommitFailedException, TableAlreadyExistsError, NoSuchTableError, FileNotFoundError):
+                continue  # somebody else was first, and may have removed the data set already
+    message = "others change the Iceberg table all the time"
+    raise Locked(message, place=f"{project.lake.database}.{name}", hint="Run the same command again.")
+
+
+def snapshots(project: Project, lake: OpenLake, name: str) -> dict[str, int]:
+    """The snapshot of each data set that the table has. Raises as ``publish`` does."""
+    place = place_of(lake)
+    with _named(f"{project.lake.database}.{name}"), open_catalog(project, place) as catalog:
+        table = _Keeper(catalog, place, lake, (project.lake.database, name)).load()
+        return {_dataset(each): each.snapshot_id for each in table.metadata.snapshots} if table else {}
+
+
+class _Keeper:
+    def __init__(self, catalog: MetastoreCatalog, place: Place, lake: OpenLake, identifier: tuple[str, str]) -> None:
+        self._catalog, self._place, self._lake, self._identifier = catalog, place, lake, identifier
+        self._name = identifier[1]
+        self._location = f"{place.root}datasets/{self._name}"
+        self._added, self._began_again = 0, False
+
+    def publish(self, keep: int, keep_days: float) -> IcebergSnapshot:
+        self._lake.look(self._name)
+        folder = self._lake.folder
+        now, there = datasets.current(folder, self._name), datasets.versions(folder, self._name)
+        leaving = {each.id for each in datasets.too_old(folder, self._name, keep, keep_days)}
+        table = self.load()
+        for each in waiting([each for each in there if each.id not in leaving], now, _published(table)):
+            table = self._add(table, each)
+        assert table
+        table = self._expire(table, leaving)
+        last = table.current_snapshot()
+        assert last
+        return IcebergSnapshot(
+            ".".join(self._identifier), last.snapshot_id, table.metadata_location, self._added, self._began_again
+        )
+
+    def load(self) -> Table | None:
+        """None where there is none. Raises UserError for one that others made or changed."""
+        try:
+            table = self._catalog.load_table(self._identifier)
+        except NoSuchTableError:
+            return None
+        if table.location() != self._location:
+            raise of_another_lake(table.location())
+        for each in table.metadata.snapshots:
+            if not _dataset(each):
+                message = f"snapshot {each.snapshot_id} of the Iceberg table is not of whimbrel"
+                hint = "Drop the table: the next `convert` makes it from the data sets that are kept."
+                raise UserError(message, place=".".join(self._identifier), hint=hint)
+        return table
+
+    def _add(self, table: Table | None, manifest: Manifest) -> Table:
+        """One snapshot, of exactly the files of the data set."""
+        if manifest.deltas:
+            raise StateError("the data set has deltas, which Iceberg does not read", place=manifest.id)
+        self._lake.have(manifest)
+        if table is not None and not _takes(table, manifest):
+            self._began_again = True
+            old = _files_of(table)
+            self._catalog.drop_table(self._identifier)
+            table = None
+            self._remove(old)
+        if table is None:
+            table = self._catalog.create_table(
+                self._identifier, schema_of(manifest), location=self._location, properties=_PROPERTIES
+            )
+        there = {task.file.file_path: task.file for task in table.scan().plan_files()}
+        wanted = {f"{self._location}/{each.path}": each for each in manifest.files}
+        with table.transaction() as change:
+            _grow(change, manifest)
+            summary = {DATASET: manifest.id, AS_OF: manifest.as_of}
+            with change.update_snapshot(snapshot_properties=summary).overwrite() as snapshot:
+                for path, file in wanted.items():
+                    if path not in there:
+                        snapshot.append_data_file(_registered(table, change, path, file))
+                for path, gone in there.items():
+                    if path not in wanted:
+                        snapshot.delete_data_file(gone)
+        _check(table, manifest)
+        self._added += 1
+        return table
+
+    def _expire(self, table: Table, leaving: Collection[str]) -> Table:
+        going = [each.snapshot_id for each in table.metadata.snapshots if _dataset(each) in leaving]
+        if not going:
+            return table
+        before = _files_of(table)
+        table.maintenance.expire_snapshots().by_ids(going).commit()
+        table = table.refresh()
+        self._remove(before - _files_of(table))
+        return table
+
+    def _remove(self, files: Collection[str]) -> None:
+        for each in files:
+            self._place.remove(each)
+
+
+def waiting(there: Sequence[Manifest], now: Manifest, published: Collection[str]) -> list[Manifest]:
+    """The data sets that are not in the table yet, oldest first, up to the one that is current ``now``.
+
+    One that was made beside the current one, as of an earlier time, was never published; and one with deltas, from
+    before the table was asked for, cannot be read by others.
+    """
+    newest, highest, found = max(published, default=""), "", list[Manifest]()
+    for each in there:
+        is_late, highest = each.as_of >= highest, max(highest, each.as_of)
+        if newest < each.id <= now.id and (each.id == now.id or (is_late and not each.deltas)):
+            found.append(each)
+    return found
+
+
+def _dataset(snapshot: Snapshot) -> str:
+    """The id of the data set that it is of; "" if it is not of ours."""
+    return str(snapshot.summary.additional_properties.get(DATASET, "")) if snapshot.summary else ""
+
+
+def _published(table: Table | None) -> list[str]:
+    return [_dataset(each) for each in table.metadata.snapshots] if table else []
+
+
+def _takes(table: Table, manifest: Manifest) -> bool:
+    """Whether the table's columns can become the data set's, and its older snapshots remain what they are.
+
+    Its files have no ids of fields, and are read by names: so none may go, or become of a type that is not wider.
+    """
+    change = Transaction(table)
+    try:
+        _grow(change, manifest)
+    except (ValueError, ResolveError, ValidationError):
+        return False
+    return True
+
+
+def _grow(change: Transaction, manifest: Manifest) -> None:
+    """Raises ValueError where the columns would not be those of the data set."""
+    wanted = schema_of(manifest)
+    with change.update_schema() as columns:
+        columns.union_by_name(wanted)
+    grown = change.table_metadata.schema()
+    if shape(grown) != shape(wanted):
+        raise ValueError(f"the columns of {manifest.id} do not extend those of the table")
+    change.set_properties({TableProperties.DEFAULT_NAME_MAPPING: grown.name_mapping.model_dump_json()})
+
+
+def _registered(table: Table, change: Transaction, path: str, file: DataFile) -> IcebergFile:
+    found = parquet_file_to_data_file(table.io, change.table_metadata, path)
+    if (found.record_count, found.file_size_in_bytes) != (file.rows, file.bytes):
+        message = f"has {found.record_count} rows in {found.file_size_in_bytes} bytes, not {file.rows} in {file.bytes}"
+        raise StateError(message, place=path, hint="Convert the exports again.")
+    return found
+
+
+def _check(table: Table, manifest: Manifest) -> None:
+    snapshot = table.current_snapshot()
+    assert snapshot
+    assert snapshot.summary
+    totals = snapshot.summary.additional_properties
+    rows, files = int(totals["total-records"]), int(totals["total-data-files"])
+    if (_dataset(snapshot), rows, files) != (manifest.id, manifest.rows, len(manifest.files)):
+        message = f"its snapshot has {rows} rows in {files} files, not {manifest.rows} in {len(manifest.files)}"
+        raise StateError(message, place=manifest.id, hint="Drop the table: the next `convert` makes it again.")
+
+
+def _files_of(table: Table) -> set[str]:
+    """What Iceberg itself has written of the table, of all its snapshots; not the data."""
+    found = {table.metadata_location, *(each.metadata_file for each in table.metadata.metadata_log)}
+    for each in table.metadata.snapshots:
+        found |= {each.manifest_list, *(listed.manifest_path for listed in each.manifests(table.io))}
+    return found
+
+
+@contextmanager
+def _named(place: str) -> Iterator[None]:
+    """What the catalog raises, as errors of ours."""
+    from botocore.exceptions import BotoCoreError, ClientError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except NoSuchNamespaceError as error:
+        hint = "`whimbrel aws template` makes it: deploy the stack."
+        raise UserError("the database is not in Glue", place=place, hint=hint) from error
+    except (ClientError, BotoCoreError) as error:
+        translate(error, place)
+    except SQLAlchemyError as error:
+        hint = "Run the same command again; or remove the catalog's file: it is made again from the data sets."
+        raise StateError(f"the catalog cannot be used: {error}", place=place, hint=hint) from error
