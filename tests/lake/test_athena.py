@@ -204,7 +204,7 @@ def test_a_value_that_is_not_of_its_type_is_refused(lake: Lake) -> None:
     lake.catalog.retyped = {"n": "integer"}
     assert lake.ask("SELECT n FROM odd ORDER BY pk", engine="athena")["n"].to_pylist()[0] == -3
     with pytest.raises(UnexpectedAnswer, match="is not a value of int64"):
-        athena._typed(athena.Answer([("bigint", 0)], [("x",)]), pa.schema([("n", pa.int64())]))
+        athena._typed(athena.AthenaRows([("bigint", 0)], [("x",)]), pa.schema([("n", pa.int64())]))
 
 
 def test_a_stop_ends_the_query(lake: Lake) -> None:

@@ -23,7 +23,7 @@ from tests.lake.helper import change, full, items, values, write_export
 from tests.lake.iceberg_judge import Judged, in_sqlite
 from tests.lake.machines import Machine
 from whimbrel.lake import datasets, fold, iceberg
-from whimbrel.lake.iceberg_files import Place, open_catalog
+from whimbrel.lake.iceberg_files import LakePlace, open_catalog
 from whimbrel.project import load_project
 
 TABLE = "shop"
@@ -34,7 +34,7 @@ import os, signal
 from pyiceberg.catalog.sql import SqlCatalog
 from whimbrel.__main__ import run
 from whimbrel.lake import datasets
-from whimbrel.lake.iceberg_files import Place
+from whimbrel.lake.iceberg_files import LakePlace
 left = int(os.environ["STEPS"])
 def counting(owner, name):
     real = getattr(owner, name)
@@ -50,7 +50,7 @@ def count():
     if not left:
         os.kill(os.getpid(), signal.SIGKILL)
 for owner, name in (
-    (Place, "write"), (Place, "remove"), (SqlCatalog, "commit_table"), (SqlCatalog, "create_table"),
+    (LakePlace, "write"), (LakePlace, "remove"), (SqlCatalog, "commit_table"), (SqlCatalog, "create_table"),
     (SqlCatalog, "drop_table"), (datasets, "point_to"), (datasets, "retain"),
 ):
     counting(owner, name)
@@ -112,7 +112,7 @@ class Exports:
 
     @contextmanager
     def table(self) -> Iterator[Any]:
-        with open_catalog(load_project(self.machine.project), Place(self.lake, None)) as catalog:
+        with open_catalog(load_project(self.machine.project), LakePlace(self.lake, None)) as catalog:
             yield catalog.load_table(("whimbrel", TABLE))
 
 

@@ -35,7 +35,6 @@ __all__ = [
     "Refused",
     "RestorePlan",
     "RestoreResult",
-    "athena_dollars",
     "convert",
     "export",
     "open_database",

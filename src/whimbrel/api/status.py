@@ -10,7 +10,7 @@ from whimbrel.migration import status as of_a_project
 from whimbrel.migration.status import DataSetStatus, Status
 from whimbrel.project import Project
 
-__all__ = ["DataSetStatus", "Status", "dead_letters", "status"]
+__all__ = ["Status", "dead_letters", "status"]
 
 
 def status(project: ProjectLike) -> Status:

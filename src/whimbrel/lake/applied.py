@@ -2,8 +2,8 @@
 
 The applied Position is the Checkpoint's: every change of the source up to it is acknowledged by the table. While apply
 continues, later changes may be there too. So an export that reads the table after the Checkpoint was read, and does not
-miss what was acknowledged before, has everything up to that Position, and maybe more. That is what an Applied says, and
-where it would not be certain, nothing is said.
+miss what was acknowledged before, has everything up to that Position, and maybe more. That is what an AppliedUpTo says.
+Where it would not be certain, nothing is said.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FILE = "applied.json"  # in an export's folder
 
 
 @dataclass(frozen=True, slots=True)
-class Applied:
+class AppliedUpTo:
     """``source`` is the identity of the server that the ``position`` is of."""
 
     source: str
@@ -36,17 +36,17 @@ class Applied:
         return f"{self.position.file}:{self.position.offset}"
 
 
-def from_fields(fields: dict[str, Any] | None) -> Applied | None:
+def from_fields(fields: dict[str, Any] | None) -> AppliedUpTo | None:
     """The inverse of ``as_fields``; None for None. Raises TypeError, KeyError, ValueError."""
     if fields is None:
         return None
     rest = dict(fields)
-    applied = Applied(str(rest.pop("source")), Position(**rest))
+    applied = AppliedUpTo(str(rest.pop("source")), Position(**rest))
     _ = applied.position.order
     return applied
 
 
-def applied_now(project: Project, table: str, table_id: str) -> Applied | None:
+def applied_now(project: Project, table: str, table_id: str) -> AppliedUpTo | None:
     """Up to where the project's migration has written the table, from its state folder.
 
     None where that is not certain: nothing is applied yet, or not by this project; items are being written again as of
@@ -62,14 +62,14 @@ def applied_now(project: Project, table: str, table_id: str) -> Applied | None:
     letters = project.state / "dead.jsonl"
     if (letters.exists() and letters.stat().st_size) or handed_over.load(project.state).step != handed_over.FOLLOWING:
         return None
-    return Applied(now.source, now.whole_position)
+    return AppliedUpTo(now.source, now.whole_position)
 
 
-def to_bytes(applied: Applied) -> bytes:
+def to_bytes(applied: AppliedUpTo) -> bytes:
     return orjson.dumps(applied.as_fields()) + b"\n"
 
 
-def read_applied(folder: Path) -> Applied | None:
+def read_applied(folder: Path) -> AppliedUpTo | None:
     """Of the export in ``folder``. Raises LogCorrupt."""
     path = folder / FILE
     if not path.exists():

@@ -33,7 +33,7 @@ _DOUBLE, _TEXT = ("double", "float", "real"), ("varchar", "string", "char")
 _LEAST_BYTES = 10_000_000  # that a query is billed for
 
 
-class Answer(NamedTuple):
+class AthenaRows(NamedTuple):
     """``columns`` are (type, scale) pairs, as Athena says them; a NULL in ``rows`` is None."""
 
     columns: list[tuple[str, int]]
@@ -83,7 +83,7 @@ class Athena:
         )
         return str(started["QueryExecutionId"])
 
-    def _answer(self, statement: str) -> Answer:
+    def _answer(self, statement: str) -> AthenaRows:
         query = self._start(statement)
         self._finished(query)
         return self._rows(query)
@@ -118,7 +118,7 @@ class Athena:
                 raise Stopped("asked to stop while Athena was at work", place=f"Athena query {query}")
             pause = min(LONGEST_PAUSE, pause * 1.5)
 
-    def _rows(self, query: str) -> Answer:
+    def _rows(self, query: str) -> AthenaRows:
         """All pages. The first row has the names of the columns."""
         columns: list[tuple[str, int]] = []
         rows: list[tuple[str | None, ...]] = []
@@ -133,7 +133,7 @@ class Athena:
             more = {"NextToken": page["NextToken"]}
         if not rows or any(len(row) != len(columns) for row in rows):
             raise UnexpectedAnswer("the answer does not have the form of a result", place=f"Athena query {query}")
-        return Answer(columns, rows[1:])
+        return AthenaRows(columns, rows[1:])
 
     def _call(self, operation: str, **request: Any) -> Any:
         """Made again while Athena is throttled or away."""
@@ -156,7 +156,7 @@ def _info(found: Any) -> Iterator[Any]:
     yield from found["ResultSetMetadata"]["ColumnInfo"]
 
 
-def _typed(answer: Answer, schema: pyarrow.Schema) -> pyarrow.Table:
+def _typed(answer: AthenaRows, schema: pyarrow.Schema) -> pyarrow.Table:
     import pyarrow as pa
 
     if len(answer.columns) != len(schema):

@@ -27,7 +27,7 @@ from whimbrel.dynamodb.exports import (
 )
 from whimbrel.dynamodb.session import open_client
 from whimbrel.errors import Locked, LogCorrupt, RequestRefused, StateError, UserError
-from whimbrel.lake.applied import Applied
+from whimbrel.lake.applied import AppliedUpTo
 from whimbrel.lake.chain_file import Chain
 from whimbrel.lake.export import ExportedTable
 from whimbrel.lake.manifest import iso, read_time
@@ -62,7 +62,7 @@ class ByDynamoDB:
         target: Target,
         table: ExportedTable,
         shared: SharedExports,
-        applied: Applied | None,
+        applied: AppliedUpTo | None,
         stop: threading.Event,
     ) -> None:
         """``applied`` is up to where the table is written now."""
@@ -180,7 +180,7 @@ class ByDynamoDB:
         self._done()
         return export
 
-    def _applied_before(self, export: Export, chain: Chain | None) -> Applied | None:
+    def _applied_before(self, export: Export, chain: Chain | None) -> AppliedUpTo | None:
         """Up to where the table was certainly written at the export's time: it ends some minutes ago, and what is known
         of now says nothing of then. So it is what the run before this one knew, unless DynamoDB took long.
         """
@@ -234,7 +234,7 @@ def make_by_dynamodb(
     *,
     full: bool,
     recovery: bool,
-    applied: Applied | None,
+    applied: AppliedUpTo | None,
     stop: threading.Event,
     on_items: Callable[[int], None],
 ) -> list[Export]:

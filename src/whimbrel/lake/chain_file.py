@@ -9,7 +9,7 @@ import orjson
 
 from whimbrel.durable import replace_file
 from whimbrel.errors import LogCorrupt
-from whimbrel.lake.applied import Applied, from_fields
+from whimbrel.lake.applied import AppliedUpTo, from_fields
 from whimbrel.lake.inside import child
 
 CHAIN = "chain.json"
@@ -29,7 +29,7 @@ class Chain:
     stream: str = ""
     positions: dict[str, str] = field(default_factory=dict)
     exports: tuple[str, ...] = ()
-    applied: Applied | None = None
+    applied: AppliedUpTo | None = None
     applied_at: str = ""
 
 

@@ -18,7 +18,7 @@ import orjson
 from whimbrel.dynamodb.streams import open_streams, read_stream
 from whimbrel.errors import LogGone, UserError
 from whimbrel.item import key_id
-from whimbrel.lake.applied import Applied
+from whimbrel.lake.applied import AppliedUpTo
 from whimbrel.lake.chain_file import Chain, home, load_chain
 from whimbrel.lake.comparing import Comparison
 from whimbrel.lake.datasets import locked
@@ -51,7 +51,7 @@ def export_changes(
     folder: Path,
     table: ExportedTable,
     limits: ReadLimits,
-    applied: Applied | None = None,
+    applied: AppliedUpTo | None = None,
     *,
     method: str = "auto",
     shared: SharedExports | None = None,
@@ -145,7 +145,7 @@ def _by_comparing(
     chain: Chain,
     limits: ReadLimits,
     started: datetime,
-    applied: Applied | None,
+    applied: AppliedUpTo | None,
     shared: SharedExports | None,
     stop: threading.Event,
     on_items: OnItems,
@@ -169,7 +169,7 @@ def _write(
     changes: Iterator[KeyChange],
     view: str,
     shared: SharedExports | None,
-    applied: Applied | None = None,
+    applied: AppliedUpTo | None = None,
 ) -> Path:
     """The export's folder, written in the order that makes it whole: data file, list of files, summary."""
     export_id, name = new_export_id(), new_data_name()

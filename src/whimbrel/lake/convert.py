@@ -17,7 +17,7 @@ from pathlib import Path
 
 from whimbrel.errors import UserError
 from whimbrel.lake import datasets, sources
-from whimbrel.lake.applied import Applied
+from whimbrel.lake.applied import AppliedUpTo
 from whimbrel.lake.chain import chain_of, gap_before, until
 from whimbrel.lake.datasets import building, path_literal, publish, quoted, select
 from whimbrel.lake.duck import bounded
@@ -145,7 +145,7 @@ def _base(
     parents: tuple[str, ...],
     stop: Stop,
     shared: Shared,
-    applied: Applied | None = None,
+    applied: AppliedUpTo | None = None,
     *,
     current: bool = True,
     loose: bool = False,

@@ -31,7 +31,7 @@ from whimbrel.dynamodb.session import ask, open_client, translate
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.errors import LogCorrupt, StateError, Stopped
 from whimbrel.item import READ_UNIT
-from whimbrel.lake.applied import Applied, from_fields
+from whimbrel.lake.applied import AppliedUpTo, from_fields
 from whimbrel.lake.chain_file import Chain, home, save_chain
 from whimbrel.lake.datasets import locked
 from whimbrel.lake.inside import is_plain_name
@@ -120,7 +120,7 @@ def export_full(
     folder: Path,
     table: ExportedTable,
     limits: ReadLimits,
-    applied: Applied | None = None,
+    applied: AppliedUpTo | None = None,
     *,
     shared: SharedExports | None = None,
     stop: threading.Event | None = None,
@@ -185,7 +185,7 @@ class _Run:
     start: str
     segments: int
     done: dict[str, ExportedFile]
-    applied: Applied | None = None
+    applied: AppliedUpTo | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def record(self, place: Path, segment: int, file: ExportedFile) -> None:
@@ -200,7 +200,7 @@ class _Run:
         replace_file(place / UNFINISHED, orjson.dumps(values | {"done": done}) + b"\n")
 
 
-def _begin(place: Path, table: ExportedTable, limits: ReadLimits, applied: Applied | None) -> _Run:
+def _begin(place: Path, table: ExportedTable, limits: ReadLimits, applied: AppliedUpTo | None) -> _Run:
     path = place / UNFINISHED
     if path.exists():
         try:

@@ -28,7 +28,7 @@ from pyiceberg.table.snapshots import Snapshot
 from whimbrel.dynamodb.session import translate
 from whimbrel.errors import Locked, StateError, UserError
 from whimbrel.lake import datasets
-from whimbrel.lake.iceberg_files import Place, of_another_lake, open_catalog, place_of
+from whimbrel.lake.iceberg_files import LakePlace, of_another_lake, open_catalog, place_of
 from whimbrel.lake.iceberg_schema import schema_of, shape
 from whimbrel.lake.manifest import DataFile, Manifest
 from whimbrel.lake.opened import OpenLake
@@ -74,7 +74,9 @@ def snapshots(project: Project, lake: OpenLake, name: str) -> dict[str, int]:
 
 
 class _Keeper:
-    def __init__(self, catalog: MetastoreCatalog, place: Place, lake: OpenLake, identifier: tuple[str, str]) -> None:
+    def __init__(
+        self, catalog: MetastoreCatalog, place: LakePlace, lake: OpenLake, identifier: tuple[str, str]
+    ) -> None:
         self._catalog, self._place, self._lake, self._identifier = catalog, place, lake, identifier
         self._name = identifier[1]
         self._location = f"{place.root}datasets/{self._name}"

@@ -26,11 +26,11 @@ from whimbrel.lake.opened import OpenLake
 from whimbrel.project import Project
 
 CATALOG = "iceberg.db"  # of a lake in a folder
-_PLACE = "whimbrel.place"  # the property by which pyiceberg hands a Place on
+_PLACE = "whimbrel.place"  # the property by which pyiceberg hands a LakePlace on
 
 
 @dataclass(frozen=True)
-class Place:
+class LakePlace:
     """Where data sets are: ``folder`` on this machine, ``bucket`` where the lake is in S3."""
 
     folder: Path
@@ -76,11 +76,11 @@ class Place:
 
 
 class LakeFiles(FileIO):  # type: ignore[misc]  # not everybody has it
-    """A Place as pyiceberg asks for it. Parquet files are read on this machine, where they were made or fetched."""
+    """A LakePlace as pyiceberg asks for it. Parquet files are read on this machine, where they were made or fetched."""
 
     def __init__(self, properties: Any) -> None:
         super().__init__(properties)
-        self._place: Place = properties[_PLACE]
+        self._place: LakePlace = properties[_PLACE]
 
     def new_input(self, location: str) -> InputFile:
         return _Input(self._place, location)
@@ -93,7 +93,7 @@ class LakeFiles(FileIO):  # type: ignore[misc]  # not everybody has it
 
 
 class _Input(InputFile):  # type: ignore[misc]  # not everybody has it
-    def __init__(self, place: Place, location: str) -> None:
+    def __init__(self, place: LakePlace, location: str) -> None:
         super().__init__(location)
         self._place = place
 
@@ -115,7 +115,7 @@ class _Input(InputFile):  # type: ignore[misc]  # not everybody has it
 
 
 class _Output(OutputFile):  # type: ignore[misc]  # not everybody has it
-    def __init__(self, place: Place, location: str) -> None:
+    def __init__(self, place: LakePlace, location: str) -> None:
         super().__init__(location)
         self._place, self._written = place, 0
 
@@ -163,12 +163,12 @@ def of_another_lake(location: str) -> UserError:
     return UserError("the Iceberg table is not of this lake", place=location, hint=hint)
 
 
-def place_of(lake: OpenLake) -> Place:
-    return Place(lake.folder, lake.shared.bucket if lake.shared else None)
+def place_of(lake: OpenLake) -> LakePlace:
+    return LakePlace(lake.folder, lake.shared.bucket if lake.shared else None)
 
 
 @contextmanager
-def open_catalog(project: Project, place: Place) -> Iterator[MetastoreCatalog]:
+def open_catalog(project: Project, place: LakePlace) -> Iterator[MetastoreCatalog]:
     """Glue for a lake in S3; a file of SQLite for one in a folder, whose database is made where it is missing.
 
     What pyiceberg would find in its own configuration file or in the environment has no part in it.

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from whimbrel.errors import LogCorrupt, UserError
-from whimbrel.lake.applied import Applied, from_fields
+from whimbrel.lake.applied import AppliedUpTo, from_fields
 from whimbrel.lake.inside import is_plain_name
 
 FORMAT = "whimbrel-manifest/1"
@@ -66,7 +66,7 @@ class Manifest:
     key: tuple[str, ...] = ()
     refused: int = 0
     gaps: tuple[tuple[str, str], ...] = ()
-    applied: Applied | None = None
+    applied: AppliedUpTo | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:

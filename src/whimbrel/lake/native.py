@@ -29,7 +29,7 @@ from whimbrel.bucket import BucketFile
 from whimbrel.durable import publish, replace_file
 from whimbrel.errors import LogCorrupt, StateError, UserError
 from whimbrel.lake.applied import FILE as APPLIED
-from whimbrel.lake.applied import Applied, read_applied, to_bytes
+from whimbrel.lake.applied import AppliedUpTo, read_applied, to_bytes
 from whimbrel.lake.inside import is_plain_name, open_regular, read_small, regular_inside
 from whimbrel.lake.manifest import iso, read_time
 
@@ -98,7 +98,7 @@ class Export:
     files: tuple[ExportedFile, ...]
     paths: tuple[Path, ...]
     stored: tuple[Stored, ...] = ()
-    applied: Applied | None = None
+    applied: AppliedUpTo | None = None
 
 
 def new_export_id(now: float | None = None) -> str:
@@ -143,7 +143,7 @@ class DataWriter:
 
 
 def write_manifests(
-    folder: Path, summary: dict[str, Any], files: list[ExportedFile], applied: Applied | None = None
+    folder: Path, summary: dict[str, Any], files: list[ExportedFile], applied: AppliedUpTo | None = None
 ) -> None:
     """Finish the export in ``folder``: the summary is written last, and is the record that the export is whole."""
     rows = [
