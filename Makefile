@@ -1,6 +1,7 @@
 # make demo      a live table becomes a DynamoDB table, on this machine, in some minutes
 # make demo-aws  the same by stand-ins for Kinesis, Lambda and DynamoDB, in a minute
 # make demo-predict   SQL, a model, an endpoint and its renewal over such a table, in a minute; DATA=FILE takes the original
+# make demo-warehouse   two live databases in one warehouse, SQL over both and a page of reports, in two minutes
 # make playground   a private MariaDB and a local DynamoDB, and a shell to try whimbrel in: the tutorial begins there
 # make test      lint, types and the whole suite: what CI runs; WORKERS=n processes, three for two cores as servers are waited for
 # make test-all  also the slow ones: memory at large tables, every combination of servers, figures on the original data
@@ -29,7 +30,7 @@ export PYTHON
 # The suite starts whimbrel hundreds of times: each would compile all of it, and its libraries, for itself.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-aws demo-predict playground test test-all suite bench chaos mutants fuzz coverage docs test-docs lint lock setup setup-aws setup-predict setup-tests clean
+.PHONY: demo demo-aws demo-predict demo-warehouse playground test test-all suite bench chaos mutants fuzz coverage docs test-docs lint lock setup setup-aws setup-predict setup-warehouse setup-tests clean
 
 demo: setup
 	.venv/bin/python -m demo.run
@@ -39,6 +40,9 @@ demo-aws: setup-aws
 
 demo-predict: setup-predict
 	.venv/bin/python -m demo.predict $(if $(DATA),--data $(DATA))
+
+demo-warehouse: setup-warehouse
+	.venv/bin/python -m demo.warehouse
 
 playground: setup
 	@.venv/bin/python -m demo.playground
@@ -97,6 +101,9 @@ setup-aws:
 
 setup-predict:
 	@scripts/setup predict
+
+setup-warehouse:
+	@scripts/setup warehouse
 
 setup-tests:
 	@scripts/setup tests

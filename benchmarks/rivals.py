@@ -32,6 +32,8 @@ PACKAGES = [
     "pyarrow",
     "pydynox",
     "aiodynamo[aiohttp]",
+    "dlt[duckdb,postgres,sql_database]",
+    "pymysql",
 ]
 
 

@@ -30,6 +30,7 @@ from demo.servers import (
     MariaDB118,
     Ministack,
     MySQL,
+    PostgreSQL,
     Server,
     ServerUnavailable,
     SqlServer,
@@ -125,6 +126,11 @@ def mariadb(server_folder: Path) -> Iterator[MariaDB]:
 @pytest.fixture(scope="session")
 def mysql(server_folder: Path) -> Iterator[MySQL]:
     yield from started(MySQL, server_folder)
+
+
+@pytest.fixture(scope="session")
+def postgres(server_folder: Path) -> Iterator[PostgreSQL]:
+    yield from started(PostgreSQL, server_folder)
 
 
 @pytest.fixture(scope="session", name="mariadb-11.8")

@@ -61,6 +61,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("checkpoint", "handed_over"),
     },
     "prediction": {"records", "errors", "durable", "project", "lake", "private", "threads", "checkpoint"},
+    "warehouse": ANYTHING,
     "aws": {"durable", "dynamodb", "errors", "function", "project", "migration"},
     "checks": ANYTHING,
     "handover": ANYTHING,

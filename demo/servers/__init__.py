@@ -1,5 +1,5 @@
-"""Private servers for the demo and the tests: MariaDB (two releases), MySQL, three stand-ins for DynamoDB and
-one for Kinesis.
+"""Private servers for the demo and the tests: MariaDB (two releases), MySQL, PostgreSQL, three stand-ins for DynamoDB
+and one for Kinesis.
 
 Each is used with ``with``, or with ``start()`` and ``stop()``. It keeps everything that it writes in its folder,
 listens on a free port of 127.0.0.1 and nowhere else, never runs as root, is ready when ``start()`` returns, and dies
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from demo.servers.dynamo import Dynalite, DynamoDBLocal, DynamoServer, Ministack
 from demo.servers.kinesis import Kinesalite
+from demo.servers.postgres import PostgreSQL
 from demo.servers.process import Server, ServerFailed, ServerUnavailable
 from demo.servers.sql import MariaDB, MariaDB118, MySQL, SqlServer, any_sql_server
 
@@ -29,6 +30,7 @@ __all__ = [
     "MariaDB118",
     "Ministack",
     "MySQL",
+    "PostgreSQL",
     "Server",
     "ServerFailed",
     "ServerUnavailable",

@@ -34,6 +34,9 @@
     │   ├── FenceBroken           the fence is not, or cannot be made, as it must be
     │   ├── HandoverTaken         another state folder hands over these tables
     │   └── TargetOpen            DynamoDB is open for writes, or about to be: nothing migrates forward any more
+    ├── WarehouseError            the warehouse refused a statement, or has something else than was written there
+    │   ├── WarehouseUnreachable  (Retryable) no connection, or it broke; or its file is in use
+    │   └── WarehouseTaken        another state folder writes the silo
     ├── OutOfMemory               the process may not have the memory that it needs
     ├── WorkerLost                a worker process ended before its work was done
     ├── Stopped                   (Retryable) asked to stop before a call was done: nothing of it may be checkpointed
@@ -217,6 +220,21 @@ class HandoverTaken(HandoverError):
 
 class TargetOpen(HandoverError):
     """Writes go to DynamoDB since a cutover, so nothing is migrated forward. ``whimbrel cutover`` continues it."""
+
+
+class WarehouseError(WhimbrelError):
+    """The warehouse refused a statement, or has something else than whimbrel wrote there. See the message; if rows of
+    a silo were changed by somebody else, drop its schema, remove its state folder, and begin it again."""
+
+
+class WarehouseUnreachable(WarehouseError, Retryable):
+    """Check that the server is up, or that no other program holds the file of DuckDB open. Run the same command
+    again: it continues."""
+
+
+class WarehouseTaken(WarehouseError):
+    """Another state folder writes this silo, or its schema has tables that whimbrel did not make. Continue with that
+    folder, or give the silo another name."""
 
 
 class OutOfMemory(WhimbrelError):

@@ -13,7 +13,7 @@ from whimbrel.checkpoint import TableProgress
 from whimbrel.errors import SourceUnreachable
 from whimbrel.mapping.design import compile_mapping
 from whimbrel.migration.progress import Progress, TableCounts
-from whimbrel.migration.snapshot import Snapshot
+from whimbrel.migration.snapshot import Snapshot, SnapshotTable
 from whimbrel.migration.state import CheckpointStore, StateFolder
 from whimbrel.mysql.connect import connect
 from whimbrel.mysql.plan import Plan
@@ -53,8 +53,9 @@ class Reading:
         answers = iter(proved)
         counts = Progress(tables={self.mapping.source: TableCounts()})
         stop = threading.Event()
+        exported = SnapshotTable(self.mapping.source, self.mapping.table, self.mapping.table.primary_key)
         return Snapshot(
-            self.source, lambda: next(answers)(), self.mapping, self.folder, self.checkpoints, counts, stop
+            self.source, lambda: next(answers)(), exported, self.folder, self.checkpoints, counts, stop
         ).whole()
 
     @property

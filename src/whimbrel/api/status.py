@@ -9,8 +9,10 @@ from whimbrel.api.opened import ProjectLike, opened
 from whimbrel.migration import status as of_a_project
 from whimbrel.migration.status import DataSetStatus, Status
 from whimbrel.project import Project
+from whimbrel.warehouse import status as of_its_silos
+from whimbrel.warehouse.status import WarehouseStatus
 
-__all__ = ["Status", "dead_letters", "status"]
+__all__ = ["Status", "WarehouseStatus", "dead_letters", "status", "warehouse_status"]
 
 
 def status(project: ProjectLike) -> Status:
@@ -39,3 +41,9 @@ def _data_sets(project: Project) -> Iterator[DataSetStatus]:
         manifest = datasets.current(folder, name)
         if manifest.table in targets:
             yield DataSetStatus(name, manifest.table, manifest.as_of, str(manifest.applied or ""))
+
+
+def warehouse_status(project: ProjectLike) -> WarehouseStatus:
+    """How far each silo of the warehouse is. Raises StateError if nothing has begun."""
+    with opened(project) as found:
+        return of_its_silos.status(found)

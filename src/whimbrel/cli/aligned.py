@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, BinaryIO
-
-from whimbrel.lake.sql import Database
+from typing import Any, BinaryIO, Protocol
 
 MOST_ROWS = 1_000
 
 
-def write_table(database: Database, statement: str, out: BinaryIO) -> None:
+class Answers(Protocol):
+    """What gives the rows of a statement as an Arrow table, None where it has none."""
+
+    def arrow(self, statement: str) -> Any: ...
+
+
+def write_table(database: Answers, statement: str, out: BinaryIO) -> None:
     """The first rows of the statement's answer, and how to get all where there are more."""
     found = database.arrow(statement)
     if found is None:

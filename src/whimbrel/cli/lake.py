@@ -141,6 +141,7 @@ def restore(
 @click.option("--as-of-position", "position", default="", help="The same by FILE:OFFSET in a migration's source.")
 @click.option("--dataset-id", "identity", default="", help="The data set with this id.")
 @click.option("--engine", type=click.Choice(ENGINES), default="duckdb", show_default=True, help="What answers.")
+@click.option("--warehouse", is_flag=True, help="Ask the warehouse, whose tables are SILO.TABLE.")
 @guarded
 def query(
     sql: str | None,
@@ -152,10 +153,15 @@ def query(
     position: str,
     identity: str,
     engine: str,
+    warehouse: bool,
 ) -> int:
     """Ask SQL of the data sets, each by its name. Without SQL, a shell with history and completion."""
     at = {"as_of": as_of, "dataset_id": identity, "as_of_position": position}
     project, text = named_project(project_file), script.read_text(encoding="utf-8") if script else sql
+    if warehouse:
+        from whimbrel.cli import converge
+
+        return converge.query(project, text or "", kind, output)
     if text is None:
         from whimbrel.cli.shell import run_shell
 

@@ -29,6 +29,10 @@ _DECLARED = {
     "console": _Declared(
         "console", "Show a page to watch and steer the migration, on this machine alone, until stopped by a signal."
     ),
+    "converge": _Declared(
+        "converging",
+        "Load all silos into the warehouse, write their changes until it has caught up, then keep following them.",
+    ),
     "convert": _Declared("lake", "Make TABLE's exports a typed data set in Parquet."),
     "cutover": _Declared("handover", "Move writes from the source to DynamoDB: close, drain, prove, decide, open."),
     "design": _Declared(

@@ -10,7 +10,16 @@ import click
 
 import whimbrel
 from whimbrel.cli.dms import dms_option
-from whimbrel.cli.options import dry_run_option, guarded, json_option, named_project, project_option, waive_option
+from whimbrel.cli.options import (
+    dry_run_option,
+    guarded,
+    json_option,
+    means_warehouse,
+    named_project,
+    project_option,
+    waive_option,
+    warehouse_option,
+)
 
 until_option = click.option(
     "--until-caught-up",
@@ -115,18 +124,31 @@ def design(url: str, as_json: bool, tls: str | None, **options: Any) -> int:
     help="Report how DynamoDB serves the application's statements: FILE is a slow log, a general log, a .sql file, or "
     "performance_schema.",
 )
+@warehouse_option
 @guarded
 def check(
-    project_file: Path, as_json: bool, sample: int, seconds: float, full: bool, prices: Path | None, statements: str
+    project_file: Path,
+    as_json: bool,
+    sample: int,
+    seconds: float,
+    full: bool,
+    prices: Path | None,
+    statements: str,
+    warehouse: bool,
 ) -> int:
     """Report what will happen, and what would go wrong, before anything is moved.
 
     The exit code is 2 if something would be lost or refused. All findings are listed in docs/check.md.
     """
+    project = named_project(project_file)
+    if means_warehouse(project, warehouse):
+        from whimbrel.cli import converge
+
+        return converge.check(project, as_json)
     from whimbrel.cli import check as check_command
 
     return check_command.check(
-        named_project(project_file),
+        project,
         as_json,
         rows=0 if full else sample,
         seconds=0.0 if full else seconds,
@@ -231,23 +253,35 @@ def apply(project_file: Path, as_json: bool, until_caught_up: bool) -> int:
 @dms_option
 @json_option
 @waive_option
+@warehouse_option
 @guarded
-def verify(project_file: Path, as_json: bool, waive_dead_letters: Path | None) -> int:
+def verify(project_file: Path, as_json: bool, waive_dead_letters: Path | None, warehouse: bool) -> int:
     """Compare source and target in full, while both are live."""
+    project = named_project(project_file)
+    if means_warehouse(project, warehouse):
+        from whimbrel.cli import converge
+
+        return converge.verify(project, as_json)
     from whimbrel.cli import migration
 
-    return migration.verify(named_project(project_file), as_json, waive_dead_letters)
+    return migration.verify(project, as_json, waive_dead_letters)
 
 
 @click.command()
 @project_option
 @json_option
+@warehouse_option
 @guarded
-def status(project_file: Path, as_json: bool) -> int:
+def status(project_file: Path, as_json: bool, warehouse: bool) -> int:
     """Show migration progress."""
+    project = named_project(project_file)
+    if means_warehouse(project, warehouse):
+        from whimbrel.cli import silos
+
+        return silos.status(project, as_json)
     from whimbrel.cli import status as showing
 
-    return showing.status(named_project(project_file), as_json)
+    return showing.status(project, as_json)
 
 
 @click.command(name="retry-dead")

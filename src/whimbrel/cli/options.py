@@ -34,6 +34,11 @@ waive_option = click.option(
     help="Accept the dead letters that are lines of this file, and no others.",
 )
 dry_run_option = click.option("--dry-run", is_flag=True, help="Print what would be done, and exit.")
+warehouse_option = click.option(
+    "--warehouse",
+    is_flag=True,
+    help="The warehouse of the silos, rather than DynamoDB; the default where the project has nothing else.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Report as JSON on standard output.")
 
 
@@ -61,3 +66,8 @@ def optional_project(path: Path) -> Project:
     from whimbrel.api.opened import read_project
 
     return read_project(path, optional=True)
+
+
+def means_warehouse(project: Project, asked: bool) -> bool:
+    """Whether a command is about the silos: it was said, or there is nothing else."""
+    return asked or bool(project.warehouse and not project.tables and project.dms is None)

@@ -6,19 +6,17 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 
 from whimbrel.changelog.files import ChangeLogWriter
 from whimbrel.errors import SourceUnreachable, StateError, WhimbrelError
-from whimbrel.mapping.family import rules_by_table
-from whimbrel.mapping.versions import Versions
 from whimbrel.migration.history import History, Name
 from whimbrel.migration.lineage import Lineage
 from whimbrel.migration.progress import Progress
-from whimbrel.migration.proofs import Proofs
+from whimbrel.migration.proofs import CapturedTables, Proofs
 from whimbrel.mysql.altered import altered
 from whimbrel.mysql.binlog.alterations import Alteration
 from whimbrel.mysql.binlog.stream import BinlogStream
@@ -39,7 +37,7 @@ class Capture:
     """Copies the binlog into the change log in ``folder``, beginning after the log's last transaction, or at ``start``.
 
     Rows are decoded with the columns that ``history`` has for their Position; an ALTER adds to it, and ends the capture
-    if its table's rule in ``versions`` does not say how to handle it. A broken connection is reopened forever; any
+    if ``tables`` does not say how to handle it. A broken connection is reopened forever; any
     other error ends the capture: it calls ``on_failure`` and ``check`` raises it.
     """
 
@@ -48,7 +46,7 @@ class Capture:
         source: Source,
         lineage: Lineage,
         history: History,
-        versions: Mapping[str, Versions],
+        tables: CapturedTables,
         folder: Path,
         start: Position,
         progress: Progress,
@@ -57,8 +55,8 @@ class Capture:
         self._source = source
         self._lineage = lineage
         self._history = history
-        self._versions = versions
-        self._proofs = Proofs(source, versions)
+        self._tables = tables
+        self._proofs = Proofs(source, tables)
         self._now: dict[Name, Table] = {}
         self._server = ""  # whose binlog is read
         self._file = ""  # the one that is known to the lineage
@@ -182,8 +180,7 @@ class Capture:
             self._history.add(position, found)
             log.info("table altered", extra={"table": found.table.full_name, "position": str(position)})
         self._now[name] = found.table
-        for rule in rules_by_table(self._versions)[found.table.full_name]:
-            self._versions[rule].of(found.table, found.replaced)
+        self._tables.follow(found.table, found.replaced)
         return found.table
 
     def _reprove(self, name: Name, position: Position, sql: str, alteration: Alteration) -> None:

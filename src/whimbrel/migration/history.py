@@ -56,6 +56,10 @@ class History:
             for name, versions in self._versions.items()
         }
 
+    def versions(self, name: Name) -> list[tuple[Position, Altered]]:
+        """All that the table has been, the first one first, each with the Position from which it was so."""
+        return list(self._versions[name])
+
     def since(self, name: Name, position: Position) -> Altered | None:
         """What an ALTER that ended exactly at ``position`` is known to have made of the table."""
         return next((found for since, found in self._versions[name][1:] if since.order == position.order), None)

@@ -7,12 +7,11 @@ read off the server.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import closing
+from typing import Protocol
 
 from whimbrel.errors import MappingError, SchemaDrift, UnsupportedSource
-from whimbrel.mapping.family import rules_by_table
-from whimbrel.mapping.versions import Versions
 from whimbrel.migration.history import Name
 from whimbrel.mysql.binlog.alterations import Alteration
 from whimbrel.mysql.connect import Mysql, connect, server_info
@@ -24,12 +23,24 @@ from whimbrel.records import Position, Table
 _BEGIN_AGAIN = "Begin again with a new state folder and target table"
 
 
+class CapturedTables(Protocol):
+    """Says what becomes of captured tables that are altered.
+
+    ``follow``: of a table that is ``table`` from now on; ``replaced`` are columns whose values are others than before.
+    Raises SchemaDrift where that is not decided, MappingError. ``doubts``: why its rows might not be told apart where
+    they go, if only ``keys`` tell them apart at the source.
+    """
+
+    def follow(self, table: Table, replaced: Collection[str]) -> None: ...
+    def doubts(self, table: Table, keys: Iterable[tuple[str, ...]]) -> Iterator[str]: ...
+
+
 class Proofs:
     """Knows the keys of each captured table at the place in the log where the capture stands."""
 
-    def __init__(self, source: Source, versions: Mapping[str, Versions]) -> None:
+    def __init__(self, source: Source, tables: CapturedTables) -> None:
         self._source = source
-        self._versions = versions
+        self._tables = tables
         self._keys: dict[Name, dict[str, tuple[str, ...]]] = {}
 
     def learn(self, connection: Mysql, tables: Mapping[Name, Table]) -> None:
@@ -81,12 +92,10 @@ class Proofs:
                 place=place,
                 hint=f"{_BEGIN_AGAIN}: rows written since may not be told apart by it.",
             )
-        mappings = [self._versions[rule].of(table) for rule in rules_by_table(self._versions)[table.full_name]]
-        for mapping in [each for each in mappings if not each.rule.assert_unique]:
-            for doubt in mapping.doubts(keys.values()):
-                raise MappingError(
-                    f"its keys were changed, and {doubt}: {said}",
-                    place=place,
-                    hint="Write assert_unique = true if you know that no two rows ever do; else "
-                    f"{_BEGIN_AGAIN.lower()}, with a key of the source in that of the target.",
-                )
+        for doubt in self._tables.doubts(table, keys.values()):
+            raise MappingError(
+                f"its keys were changed, and {doubt}: {said}",
+                place=place,
+                hint="Write assert_unique = true if you know that no two rows ever do; else "
+                f"{_BEGIN_AGAIN.lower()}, with a key of the source in that of the target.",
+            )

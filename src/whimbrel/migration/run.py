@@ -38,11 +38,12 @@ from whimbrel.migration.joins import Joins
 from whimbrel.migration.kept_state import KeptState, open_bucket
 from whimbrel.migration.live import counts_so_far
 from whimbrel.migration.load import ChunkLoader, Crew, Loader, damaged_again, is_loaded
+from whimbrel.migration.mapped_tables import MappedTables
 from whimbrel.migration.mark import Claim
-from whimbrel.migration.prepare import Prepared, followable, lineage_of, not_altered, same_rules
+from whimbrel.migration.prepare import Prepared, chunk_key, followable, lineage_of, not_altered, same_rules
 from whimbrel.migration.progress import Progress
 from whimbrel.migration.send import Sender
-from whimbrel.migration.snapshot import Snapshot, read_together, small_together
+from whimbrel.migration.snapshot import Snapshot, SnapshotTable, read_together, small_together
 from whimbrel.migration.spark.submitted import SparkLoader, SparkWork, end_jobs_of_before
 from whimbrel.migration.state import CheckpointStore, StateFolder, refuse_remains, with_held
 from whimbrel.migration.stream import perhaps_sent, refuse_without_stream, sender, take
@@ -171,9 +172,9 @@ class Run:
 
     def new_capture(self, on_failure: Callable[[], None]) -> Capture:
         """To be started once the start is fixed."""
-        source, versions = self.prepared.project.source, self.prepared.versions
+        source, tables = self.prepared.project.source, MappedTables(self.prepared.versions)
         return Capture(
-            source, self.lineage, self._begun, versions, self.folder.log, self.start, self.progress, on_failure
+            source, self.lineage, self._begun, tables, self.folder.log, self.start, self.progress, on_failure
         )
 
     def new_watch(self, capture: Capture, on_failure: Callable[[], None]) -> SourceWatch:
@@ -338,7 +339,7 @@ class Run:
         return Snapshot(
             self.prepared.project.source,
             self._proved_server,
-            readable,
+            SnapshotTable(source, readable.table.stored, chunk_key(readable), readable.aligned),
             self.folder,
             self.checkpoints,
             self.progress,

@@ -11,30 +11,42 @@ import secrets
 import shutil
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from whimbrel.checkpoint import TableProgress
 from whimbrel.durable import replace_file
 from whimbrel.errors import SourceUnreachable, StateError
-from whimbrel.mapping.design import TableMapping
 from whimbrel.migration.kept_export import KeptExport
-from whimbrel.migration.prepare import chunk_key
 from whimbrel.migration.progress import Progress
 from whimbrel.migration.state import CheckpointStore, StateFolder
 from whimbrel.mysql.plan import Plan
 from whimbrel.mysql.sessions import Sessions
 from whimbrel.mysql.snapshot import export_table, whole_file
 from whimbrel.project import Source
+from whimbrel.records import Table
 from whimbrel.snapshot_files import Chunk
 from whimbrel.threads import at_once
 
 ROWS_TOGETHER, TABLES_TOGETHER = 50_000, 50  # that are exported between two proofs of the server
 
 
+@dataclass(frozen=True, slots=True)
+class SnapshotTable:
+    """A table to export by the columns of ``table``, under ``name``. ``key``: the columns whose ranges make its chunks.
+
+    ``in_parts``: a part of the load is of so many whole chunks, so what is loaded stays where others are read again.
+    """
+
+    name: str
+    table: Table
+    key: tuple[str, ...]
+    in_parts: bool = True
+
+
 class Snapshot:
-    """The export of the table of ``mapping``, by whose columns it is read unless it is whole already.
+    """The export of one table, which is read by the columns of ``exported`` unless it is whole already.
 
     ``proved`` gives the identity of the server that rows are read from, which has executed everything up to the start.
     """
@@ -43,7 +55,7 @@ class Snapshot:
         self,
         source: Source,
         proved: Callable[[], str],
-        mapping: TableMapping,
+        exported: SnapshotTable,
         folder: StateFolder,
         checkpoints: CheckpointStore,
         progress: Progress,
@@ -53,13 +65,13 @@ class Snapshot:
         self._source = source
         self._kept = kept
         self._proved = proved
-        self._mapping = mapping
-        self.stored = mapping.table.stored
-        self._folder = folder.export(mapping.source)
+        self._exported = exported
+        self.stored = exported.table
+        self._folder = folder.export(exported.name)
         self.checkpoints = checkpoints
-        self._counts = progress.tables[mapping.source]
+        self._counts = progress.tables[exported.name]
         self._rows: dict[int, int] | None = None  # of the chunks that were read now; None: none had to be
-        self.table = mapping.source
+        self.table = exported.name
         self.stop = stop
 
     def whole(self) -> Plan:
@@ -85,7 +97,7 @@ class Snapshot:
         """Whether everything is exported already."""
         if self.plan.table is None:
             self._folder.mkdir(parents=True)
-            self.plan.begin(self.stored, chunk_key(self._mapping), self._progress.export)
+            self.plan.begin(self.stored, self._exported.key, self._progress.export)
         return self.plan.exported
 
     def note(self, server: str) -> None:
@@ -104,7 +116,7 @@ class Snapshot:
         export_table(
             self._source,
             self.stored,
-            chunk_key(self._mapping),
+            self._exported.key,
             self._folder,
             done=frozenset(self.plan.rows),
             on_chunk=lambda file: rows.update({file.chunk.number: file.rows}),
@@ -157,11 +169,11 @@ class Snapshot:
 
     @property
     def _progress(self) -> TableProgress:
-        return self.checkpoints.now.table(self._mapping.source)
+        return self.checkpoints.now.table(self.table)
 
     def _save(self, progress: TableProgress) -> None:
         if progress != self._progress:
-            self.checkpoints.save(self.checkpoints.now.with_table(self._mapping.source, progress))
+            self.checkpoints.save(self.checkpoints.now.with_table(self.table, progress))
 
     def _continues(self, plan: Plan) -> bool:
         """False where there is no plan, or one of another server, or of columns that the table has no longer."""
@@ -180,7 +192,7 @@ class Snapshot:
 
     def _take_stock(self, plan: Plan) -> None:
         """Record what is there whole, forget what is gone and still has to be loaded."""
-        loaded = self._progress.loaded if self._mapping.aligned else frozenset()
+        loaded = self._progress.loaded if self._exported.in_parts else frozenset()
         wanted = [chunk for chunk in plan.chunks if chunk.number not in loaded]
         there = self._kept.names() if self._kept else None
         plan.forget([each.number for each in wanted if each.number in plan.rows and not _is_there(plan, each, there)])
@@ -203,7 +215,7 @@ class Snapshot:
     def _forget_what_was_loaded(self, plan: Plan) -> None:
         """Parts of the load stay loaded if none of what is read now is in them; else the load starts over."""
         loaded = self._progress.loaded
-        if loaded and not (self._mapping.aligned and loaded <= plan.rows.keys()):
+        if loaded and not (self._exported.in_parts and loaded <= plan.rows.keys()):
             self._save(replace(self._progress, loaded=frozenset(), rows_loaded=0, items_loaded=0))
             self._counts.loaded_rows = self._counts.loaded_items = 0
 

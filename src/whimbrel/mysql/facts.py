@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from whimbrel.mysql.connect import Mysql, NamedRow, quoted, rows_as_dicts
@@ -60,7 +60,12 @@ class Facts:
         return self._named
 
     def _ask(self, question: Question, schema: str) -> dict[Name, list[Fact]]:
-        names = self._names[schema]
+        found: dict[Name, list[Fact]] = {}
+        for names in _apart(self._names[schema]):
+            found |= self._asked(question, schema, names)
+        return found
+
+    def _asked(self, question: Question, schema: str, names: Sequence[str]) -> dict[Name, list[Fact]]:
         of_schema = "CONSTRAINT_SCHEMA" if question is _CHECKS else "TABLE_SCHEMA"
         wanted = f"TABLE_NAME IN ({', '.join(['%s'] * len(names))})" if len(names) > 1 else "TABLE_NAME = %s"
         statement = (
@@ -72,6 +77,17 @@ class Facts:
             fact = NamedRow({key.upper(): value for key, value in row.items()})
             found[fact["IN_SCHEMA"], fact["TABLE_NAME"]].append(fact)
         return dict(found)
+
+
+def _apart(names: Sequence[str]) -> Iterator[list[str]]:
+    """In as few lists as need be, none of which has two names that differ in case alone: MariaDB finds only one of the
+    two that a list of them names.
+    """
+    left = list(names)
+    while left:
+        some = list({name.casefold(): name for name in left}.values())
+        left = [name for name in left if name not in some]
+        yield some
 
 
 _KIND = Question("TABLE_TYPE", "TABLES", "TABLE_NAME")

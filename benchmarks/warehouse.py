@@ -1,0 +1,170 @@
+"""From MariaDB into a warehouse: whimbrel beside dlt, into DuckDB and PostgreSQL, in one run; and changes into DuckDB.
+
+CPU is that of the loading process (user + system), with all that it starts, for each row. Each way is a new process.
+dlt is in the rivals' environment (rivals.py). It has no way to follow a MySQL binlog, so nothing stands beside changes.
+
+``python -m benchmarks.warehouse [--rows 500000] [--changes 200000] [--json]``
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from benchmarks.rivals import their_python
+from demo.servers import MariaDB, PostgreSQL, ServerUnavailable
+
+TABLE = """CREATE TABLE purchase (id INT PRIMARY KEY, customer VARCHAR(20), product VARCHAR(20), quantity INT,
+  price DECIMAL(10,2), bought DATETIME, note VARCHAR(40))"""
+ROWS = """INSERT INTO purchase SELECT seq, CONCAT('customer', seq % 5000), CONCAT('product', seq % 300), seq % 20,
+  seq / 7, '2026-01-01' + INTERVAL seq SECOND, IF(seq % 3, 'as usual', NULL) FROM seq_1_to_{rows}"""
+DLT = """
+import os, sys
+os.environ.update(RUNTIME__DLTHUB_TELEMETRY="false", RUNTIME__LOG_LEVEL="ERROR")
+import dlt
+from dlt.sources.sql_database import sql_table
+url, backend, kind, place, folder = sys.argv[1:]
+rows = sql_table(credentials=url, table="purchase", backend=backend, chunk_size=50_000)
+to = dlt.destinations.duckdb(place) if kind == "duckdb" else dlt.destinations.postgres(place)
+pipeline = dlt.pipeline("bench", destination=to, dataset_name="bench", pipelines_dir=folder)
+pipeline.run(rows, write_disposition="replace")
+"""
+PROJECT = """[warehouse]
+engine = "{engine}"
+url = "{url}"
+{more}
+[[silo]]
+name = "shop"
+url = "{source}"
+tls = "off"
+"""
+
+
+class Bench:
+    def __init__(self, source: MariaDB, postgres: PostgreSQL | None, rows: int, folder: Path) -> None:
+        self.source, self.postgres, self.rows, self.folder = source, postgres, rows, folder
+        self.database = source.new_database("bench")
+        source.execute(TABLE, ROWS.format(rows=rows), database=self.database)
+
+    def project(self, engine: str) -> Path:
+        folder = self.folder / f"whimbrel-{engine}"
+        folder.mkdir(mode=0o700)
+        url, more = "warehouse.duckdb", ""
+        if self.postgres and engine == "postgres":
+            url, more = self.postgres.url(self.postgres.new_database()), 'tls = "off"'
+        text = PROJECT.format(engine=engine, url=url, more=more, source=self.source.url(self.database))
+        (folder / "whimbrel.toml").write_text(text)
+        return folder
+
+    def whimbrel(self, folder: Path, units: int) -> dict[str, float]:
+        passwords = {"WHIMBREL_SOURCE_PASSWORD": self.source.password}
+        if self.postgres:
+            passwords["WHIMBREL_WAREHOUSE_PASSWORD"] = self.postgres.password
+        command = [sys.executable, "-m", "whimbrel", "converge", "--until-caught-up", "--json"]
+        return measured(command, units, cwd=folder, env=os.environ | passwords)
+
+    def dlt(self, backend: str, kind: str) -> dict[str, float]:
+        folder = Path(tempfile.mkdtemp(dir=self.folder))
+        source = self.source
+        driver = "mysql" if backend == "connectorx" else "mysql+pymysql"
+        url = f"{driver}://{source.admin}:{source.password}@{source.host}:{source.port}/{self.database}"
+        place = str(folder / "bench.duckdb")
+        if self.postgres and kind == "postgres":
+            place = self.postgres.url(self.postgres.new_database()).replace("@", f":{self.postgres.password}@")
+        command = [str(their_python()), "-c", DLT, url, backend, kind, place, str(folder)]
+        return measured(command, self.rows, cwd=folder, env=dict(os.environ))
+
+    def change(self, changes: int) -> None:
+        """In transactions of a hundred rows: updates, and a tenth of deletes and inserts."""
+        with self.source.connect(self.database, autocommit=False) as connection, connection.cursor() as cursor:
+            for start in range(0, changes, 100):
+                first = 1 + start % (self.rows - 200)
+                cursor.execute(f"UPDATE purchase SET quantity = quantity + 1 WHERE id BETWEEN {first} AND {first + 89}")
+                cursor.execute(f"DELETE FROM purchase WHERE id BETWEEN {first + 90} AND {first + 94}")
+                again = f"SELECT seq, 1 FROM seq_{first + 90}_to_{first + 94}"
+                cursor.execute(f"REPLACE INTO purchase (id, quantity) {again}")
+                connection.commit()
+
+
+def measured(command: list[str], units: int, *, cwd: Path, env: dict[str, str]) -> dict[str, float]:
+    peak = [0.0]
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    with subprocess.Popen(command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        watcher = threading.Thread(target=_watch, args=(process, peak))
+        watcher.start()
+        output, said = process.communicate(timeout=600)
+        watcher.join()
+    if process.returncode:
+        raise SystemExit(f"{command[:6]}: {said.decode()[-2000:]}{output.decode()[-500:]}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    seconds = time.monotonic() - began
+    return {"cpu_us": cpu / units * 1e6, "per_second": units / seconds, "megabytes": peak[0], "seconds": seconds}
+
+
+def _watch(process: subprocess.Popen[bytes], peak: list[float]) -> None:
+    while process.poll() is None:
+        try:
+            status = Path(f"/proc/{process.pid}/status").read_text()
+        except OSError:
+            return
+        found = [line for line in status.splitlines() if line.startswith("VmHWM")]
+        if found:
+            peak[0] = max(peak[0], int(found[0].split()[1]) / 1000)
+        time.sleep(0.1)
+
+
+def figures(bench: Bench, changes: int) -> list[dict[str, object]]:
+    found: list[dict[str, object]] = []
+
+    def add(contestant: str, values: dict[str, float]) -> None:
+        found.append({"contestant": contestant, **{name: round(value, 2) for name, value in values.items()}})
+
+    engines = ["duckdb", *(["postgres"] if bench.postgres else [])]
+    for engine in engines:
+        folder = bench.project(engine)
+        add(f"whimbrel into {engine}", bench.whimbrel(folder, bench.rows))
+        for backend in ("pyarrow", "connectorx"):
+            try:
+                add(f"dlt {backend} into {engine}", bench.dlt(backend, engine))
+            except (OSError, subprocess.CalledProcessError) as error:
+                print(f"(without dlt: {error!r})", file=sys.stderr)
+        if engine == "duckdb":
+            bench.change(changes)
+            add("whimbrel, changes into duckdb", bench.whimbrel(folder, changes))
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rows", type=int, default=500_000)
+    parser.add_argument("--changes", type=int, default=200_000)
+    parser.add_argument("--json", action="store_true")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, MariaDB(Path(folder) / "source") as source:
+        try:
+            with PostgreSQL(Path(folder) / "postgres") as postgres:
+                found = figures(Bench(source, postgres, asked.rows, Path(folder)), asked.changes)
+        except ServerUnavailable as reason:
+            print(f"(without PostgreSQL: {reason})", file=sys.stderr)
+            found = figures(Bench(source, None, asked.rows, Path(folder)), asked.changes)
+    if asked.json:
+        print(json.dumps(found))
+        return 0
+    print(f"{'':<34} {'CPU µs each':>12} {'each/s':>10} {'MB':>6}")
+    for each in found:
+        line = f"{each['contestant']:<34} {each['cpu_us']:>12} {each['per_second']:>10,.0f} {each['megabytes']:>6,.0f}"
+        print(line)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,31 @@
+"""``whimbrel status`` of a warehouse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from whimbrel.api import status as verbs
+from whimbrel.cli.frame import OK, say
+from whimbrel.project import Project
+from whimbrel.ui.shortened import shortened
+from whimbrel.ui.words import lag_words
+
+
+def status(project: Project, as_json: bool) -> int:
+    found = verbs.warehouse_status(project)
+    say(found, as_json, _lines(found))
+    return OK
+
+
+def _lines(found: verbs.WarehouseStatus) -> Iterator[str]:
+    for name, now in found.silos.items():
+        yield f"{name}: phase {now.phase}, written up to {shortened(str(now.applied_position or 'nothing yet'))}"
+        for table, progress in now.tables.items():
+            yield f"  {table}: {progress.rows_exported:,} rows exported"
+    live = found.running
+    if live is None:
+        yield "no process is running"
+    elif live["phase"] == "apply":
+        yield f"lag        {lag_words(live)} (pid {live['pid']})"
+    else:
+        yield f"running    {live['phase']} (pid {live['pid']})"

@@ -1,0 +1,200 @@
+"""A silo of DynamoDB tables: each goes through the lake, by an export (whole, then what changed) and a data set, whose
+rows replace those of the warehouse in one transaction.
+
+How a table is exported, and what becomes of its attributes, is the lake's own: docs/lake.md. What the warehouse has is
+named by the data set's id, so that nothing is written again that is there.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from whimbrel.checkpoint import RunLock
+from whimbrel.errors import UnsupportedSource, WarehouseError
+from whimbrel.lake import datasets
+from whimbrel.lake.duck import bounded
+from whimbrel.lake.manifest import Field, Manifest
+from whimbrel.lake.opened import open_lake
+from whimbrel.lake.table import make_dataset, make_export, rule_for
+from whimbrel.lake.types import Type, parse_type
+from whimbrel.migration.progress import Progress, TableCounts
+from whimbrel.migration.state import CheckpointStore, StateFolder
+from whimbrel.notes import note
+from whimbrel.project import ItemSilo, Project
+from whimbrel.records import Column, Row
+from whimbrel.warehouse.engine import Engine, EngineSession
+from whimbrel.warehouse.ledger import FOLLOWING, Ledger, same_migration
+from whimbrel.warehouse.names import LONGEST
+from whimbrel.warehouse.put import insert
+from whimbrel.warehouse.stored import StoredColumn, StoredTable
+from whimbrel.warehouse.types import sql_of
+
+ROWS = 2_000  # that are read, and handed over, at once
+
+
+class ItemSiloRun:
+    """Holds the silo's run lock. ``stop`` ends it soon. Raises Locked when another process is at work."""
+
+    def __init__(
+        self, project: Project, silo: ItemSilo, engine: Engine, progress: Progress, stop: threading.Event
+    ) -> None:
+        self.silo, self._project, self._engine = silo, project, engine
+        self.progress, self._stop = progress, stop
+        self._folder = StateFolder(project.state / "silos" / silo.name)
+        self._ledger = Ledger(silo.name)
+
+    def __enter__(self) -> ItemSiloRun:
+        self._folder.make()
+        self._lock = RunLock(self._folder.root)
+        try:
+            self._claim(CheckpointStore(self._folder.checkpoint))
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def refresh(self) -> None:
+        """Export, convert and carry each table, unless ``stop`` is set."""
+        for table in self.silo.tables:
+            if self._stop.is_set():
+                return
+            self.progress.note = f"{self.silo.name}: exporting {table}"
+            make_export(self._project, table, stop=self._stop)
+            made = make_dataset(self._project, table, self._stop)
+            if made.refused:
+                note(f"{self.silo.name}: {len(made.refused):,} items of {table} are not in the data set: see the lake")
+            self._carry(table, made.manifest)
+        self.progress.note, self.progress.phase = "", "apply"
+        self.progress.capture_idle, self.progress.asked = True, time.monotonic()
+
+    def follow(self) -> None:
+        """Again and again, until ``stop`` is set."""
+        while not self._stop.wait(self.silo.every):
+            self.refresh()
+
+    def _carry(self, table: str, manifest: Manifest) -> None:
+        self.progress.phase = "load" if self.progress.phase != "apply" else "apply"
+        with self._engine.session() as session:
+            there = self._ledger.chunks(session, table)
+            if manifest.id in there:
+                self.progress.tables[table] = TableCounts(*[there[manifest.id][1]] * 4)
+                return
+            stored = stored_items(self._engine.name, self.silo, table, manifest)
+            with session.transaction():
+                session.execute(f"DROP TABLE IF EXISTS {stored.quoted}")
+                session.create(stored)
+                count = self._insert(session, stored, manifest)
+                self._agree(session, stored, manifest, count)
+                self._ledger.forget_chunks(session, table)
+                self._ledger.add_chunk(session, table, manifest.id, 1, count)
+                fresh = self._ledger.advance(session, replace(self._ledger.now, phase=FOLLOWING))
+            self._ledger.advanced(fresh)
+        self.progress.tables[table] = TableCounts(count, count, count, count)
+        self.progress.applied += 1
+        self.progress.captured = self.progress.applied
+        self.progress.applied_time = datetime.fromisoformat(manifest.as_of).timestamp()
+
+    def _insert(self, session: EngineSession, stored: StoredTable, manifest: Manifest) -> int:
+        count = 0
+        with dataset_rows(self._project, manifest) as parts:
+            for rows in parts:
+                insert(session, stored, rows)
+                count += len(rows)
+        return count
+
+    def _agree(self, session: EngineSession, stored: StoredTable, manifest: Manifest, count: int) -> None:
+        [(counted,)] = session.fetch(f"SELECT COUNT(*) FROM {stored.quoted}")
+        if not count == counted == manifest.rows:
+            raise WarehouseError(
+                f"the data set has {manifest.rows:,} rows, {count:,} were read, and the table has {counted:,}",
+                place=stored.full_name,
+                hint="Nothing of it was kept. Convert the exports again, and please report this.",
+            )
+
+    def _claim(self, checkpoints: CheckpointStore) -> None:
+        """The order matters: nothing is claimed before the state folder knows by what name."""
+        if not checkpoints.now.migration:
+            checkpoints.save(replace(checkpoints.now, migration=secrets.token_hex(8), phase="apply"))
+        with self._engine.session() as session:
+            entry = self._ledger.read(session)
+            if entry:
+                same_migration(entry, checkpoints.now.migration, self.silo.name)
+                return
+            with session.transaction():
+                self._ledger.claim(session, checkpoints.now.migration)
+
+
+@contextmanager
+def dataset_rows(project: Project, manifest: Manifest) -> Iterator[Iterator[list[Row]]]:
+    """The rows of a data set, their values as records.py has them; lists and maps as JSON."""
+    selected = ", ".join(_selected(field) for field in manifest.schema)
+    with open_lake(project) as lake, bounded(lake.folder / "warehouse-spill") as connection:
+        lake.have(manifest)
+        query = datasets.select(lake.folder, manifest)
+        cursor = connection.execute(f"SELECT {selected} FROM ({query}) AS items")
+        yield _parts(cursor)
+
+
+def _parts(cursor: Any) -> Iterator[list[Row]]:
+    while rows := cursor.fetchmany(ROWS):
+        yield rows
+
+
+def current_dataset(project: Project, table: str) -> Manifest:
+    """Raises UserError where there is none."""
+    with open_lake(project) as lake:
+        name = rule_for(project, table).name
+        lake.look(name)
+        return datasets.current(lake.folder, name)
+
+
+def stored_items(engine: str, silo: ItemSilo, table: str, manifest: Manifest) -> StoredTable:
+    """The table in the warehouse. Raises UnsupportedSource for names that cannot be there."""
+    columns = tuple(_column(engine, field) for field in manifest.schema)
+    names = [column.name.casefold() for column in columns]
+    for name in (table, *names):
+        if len(name.encode()) > LONGEST or names.count(name) > 1:
+            raise UnsupportedSource(
+                f"the name {name!r} is too long, or another one only by its letter case",
+                place=f"{silo.name}: {table}",
+                hint="Leave the attribute out: exclude in the table's [[dataset]].",
+            )
+    return StoredTable(silo.name, table.lower(), ("dynamodb", table), columns, tuple(map(str.lower, manifest.key)))
+
+
+def _column(engine: str, field: Field) -> StoredColumn:
+    found = _carried(parse_type(field.type))
+    source = Column(field.name, found.kind, precision=found.precision, scale=found.scale, type_name="bigint")
+    return StoredColumn(field.name.lower(), source, found.kind, sql_of(engine, found.kind, source))
+
+
+@dataclass(frozen=True, slots=True)
+class _Carried:
+    kind: str
+    precision: int = 0
+    scale: int = 0
+
+
+def _carried(kind: Type) -> _Carried:
+    if kind.kind == "decimal":
+        return _Carried("decimal", kind.precision, kind.scale)
+    forms = {"int64": "int", "double": "double", "approximate": "double", "bool": "bool", "binary": "bytes"}
+    forms |= {"string": "text", "number": "text"}
+    return _Carried(forms.get(kind.kind, "json"))
+
+
+def _selected(field: Field) -> str:
+    name, kind = datasets.quoted(field.name), parse_type(field.type).kind
+    if kind in ("list", "struct"):
+        return f"CAST(to_json({name}) AS VARCHAR)"
+    return f"CAST({name} AS VARCHAR)" if kind in ("decimal", "json") else name

@@ -1,0 +1,140 @@
+"""One silo before anything is moved: its live schema, checked for what the source and the engine can carry exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+from whimbrel import checkpoint
+from whimbrel.errors import PrivilegeError, UnsupportedSource, WhimbrelError
+from whimbrel.migration import history
+from whimbrel.migration.history import History
+from whimbrel.migration.prepare import Prepared, lineage_of
+from whimbrel.migration.state import StateFolder
+from whimbrel.mysql.connect import Mysql, connect, server_info
+from whimbrel.mysql.conversions import same_as_server
+from whimbrel.mysql.preflight import source_faults
+from whimbrel.mysql.schema import estimated_rows, facts_of, read_table, table_names
+from whimbrel.notes import note
+from whimbrel.project import Project, Silo
+from whimbrel.records import Table
+from whimbrel.warehouse.names import name_faults
+from whimbrel.warehouse.stored import StoredTable, stored_table
+
+
+@dataclass(frozen=True)
+class PreparedSilo:
+    """``prepared`` is of a project that has nothing but this silo's source, and a state folder of its own."""
+
+    silo: Silo
+    engine: str
+    prepared: Prepared
+
+    @property
+    def tables(self) -> list[Table]:
+        return list(self.prepared.tables.values())
+
+    def stored(self) -> list[StoredTable]:
+        """The tables as they would be made now."""
+        return [stored_table(self.engine, self.silo, table) for table in self.tables]
+
+
+def state_of(project: Project, silo: Silo) -> StateFolder:
+    return StateFolder(project.state / "silos" / silo.name)
+
+
+def prepare_silo(project: Project, silo: Silo, engine: str) -> PreparedSilo:
+    """Raises the only fault, or UnsupportedSource with all of them; SourceUnreachable, PrivilegeError, StateError."""
+    with closing(connect(silo.source)) as connection:
+        return _prepare(project, silo, engine, connection)
+
+
+def _prepare(project: Project, silo: Silo, engine: str, connection: Mysql) -> PreparedSilo:
+    folder = state_of(project, silo)
+    begun = checkpoint.load(folder.checkpoint)
+    past = history.load(folder.tables) if begun.phase != "new" else None
+    names = _names(silo, past, connection)
+    tables, faults = _read(silo, names, connection)
+    prepared = Prepared(
+        project=replace(project, source=silo.source, state=folder.root, tables=(), warehouse=None, silos=()),
+        server=server_info(connection),
+        tables={(table.schema, table.name): table for table in tables},
+        mappings={},
+        estimates=estimated_rows(connection, tables) if tables else {},
+        versions={},
+        history=past,
+    )
+    found = PreparedSilo(silo, engine, prepared)
+    if past is None:  # later versions are followed as the log has them
+        faults += _carried_faults(found)
+    faults += list(source_faults(connection, tables))
+    _refuse(silo, faults)
+    if begun.start:
+        lineage_of(prepared).prove_logged(connection, prepared.server, tables)
+    same_as_server(connection, tables)
+    return found
+
+
+def _names(silo: Silo, past: History | None, connection: Mysql) -> list[str]:
+    """The tables to carry: once begun, those that it was begun with."""
+    database = silo.source.database
+    there = table_names(connection, database)
+    wanted = silo.tables or tuple(name for name in there if name not in silo.exclude)
+    if unknown := [name for name in silo.exclude if name not in there]:
+        note(f"{silo.name}: exclude names {unknown[0]!r}, which {database} does not have")
+    if past is None:
+        return list(wanted)
+    begun = [name for _, name in past.starts()]
+    if silo.tables and (edited := sorted(set(silo.tables) ^ set(begun))):
+        raise UnsupportedSource(
+            f"it was begun with {', '.join(sorted(begun))}, and tables has another {edited[0]!r}",
+            place=f"{silo.name}: tables",
+            hint="Put it back. For more tables write another [[silo]], or begin this one again.",
+        )
+    if new := sorted(set(wanted) - set(begun)):
+        note(f"{silo.name}: {', '.join(new)} came after it was begun, and is not carried: write another [[silo]]")
+    return begun
+
+
+def _read(silo: Silo, names: Sequence[str], connection: Mysql) -> tuple[list[Table], list[WhimbrelError]]:
+    database, faults = silo.source.database, list[WhimbrelError]()
+    tables = []
+    if not names:
+        reason, hint = f"{database} has no tables", "Check silo.url, tables and the account's grants."
+        faults.append(UnsupportedSource(reason, place=silo.name, hint=hint))
+    known = facts_of(connection, [(database, name) for name in names])
+    for name, facts in zip(names, known, strict=True):
+        try:
+            tables.append(read_table(connection, database, name, facts))
+        except (UnsupportedSource, PrivilegeError) as error:
+            error.place = f"{silo.name}: {error.place or name}"
+            faults.append(error)
+    return tables, faults
+
+
+def _carried_faults(found: PreparedSilo) -> list[WhimbrelError]:
+    faults: list[WhimbrelError] = list(name_faults(found.engine, found.silo, found.tables))
+    known = {table.name for table in found.tables}
+    known |= {f"{table.name}.{name}" for table in found.tables for name in table.names}
+    for key, settings in (("names", found.silo.names), ("types", found.silo.types)):
+        faults += [
+            UnsupportedSource("there is no such table or column", place=f"{found.silo.name}: {key}.{name}")
+            for name in settings
+            if name not in known
+        ]
+    for table in found.tables:
+        try:
+            stored_table(found.engine, found.silo, table)
+        except UnsupportedSource as error:
+            faults.append(error)
+    return faults
+
+
+def _refuse(silo: Silo, faults: list[WhimbrelError]) -> None:
+    if len(faults) == 1:
+        raise faults[0]
+    if faults:
+        said = "\n  ".join(map(str, faults))
+        hint = "\nCorrect each, or leave a table out with exclude."
+        raise UnsupportedSource(f"\n  {said}", place=silo.name, hint=hint)

@@ -1,0 +1,56 @@
+"""Verify a table of a silo of DynamoDB tables: the warehouse has the rows of the data set that it was made of."""
+
+from __future__ import annotations
+
+import threading
+import time
+from hashlib import blake2b
+
+import orjson
+
+from whimbrel.errors import StateError, WarehouseError
+from whimbrel.project import ItemSilo, Project
+from whimbrel.records import Row
+from whimbrel.warehouse.engine import Engine
+from whimbrel.warehouse.items import current_dataset, dataset_rows, stored_items
+from whimbrel.warehouse.ledger import Ledger
+from whimbrel.warehouse.verify import RowReport
+
+_BITS = 256
+
+
+def verify_items(project: Project, engine: Engine, silo: ItemSilo, table: str, stop: threading.Event) -> RowReport:
+    """By the sum of the digests of all rows, which does not depend on their order. Raises StateError where the data set
+    is another one than that which was carried.
+    """
+    began, manifest = time.monotonic(), current_dataset(project, table)
+    stored = stored_items(engine.name, silo, table, manifest)
+    report = RowReport(f"dynamodb.{table}", stored.full_name)
+    with engine.session() as session:
+        if manifest.id not in Ledger(silo.name).chunks(session, table):
+            hint = "Run `whimbrel converge` first."
+            raise StateError(
+                f"the warehouse has another data set than {manifest.id}", place=stored.full_name, hint=hint
+            )
+        found = 0
+        for rows in session.read(stored):
+            report.found += len(rows)
+            found += sum(map(_digest, rows))
+            if stop.is_set():
+                return report
+    expected = 0
+    with dataset_rows(project, manifest) as parts:
+        for rows in parts:
+            report.rows += len(rows)
+            expected += sum(map(_digest, rows))
+    if expected % 2**_BITS != found % 2**_BITS:
+        report.counts["changed"] = max(1, abs(report.rows - report.found))
+    if report.rows != manifest.rows:
+        raise WarehouseError(f"{report.rows:,} rows were read, of {manifest.rows:,}", place=manifest.name)
+    report.seconds = time.monotonic() - began
+    return report
+
+
+def _digest(row: Row) -> int:
+    text = orjson.dumps([value.hex() if isinstance(value, bytes) else value for value in row])
+    return int.from_bytes(blake2b(text, digest_size=_BITS // 8).digest(), "big")

@@ -1,0 +1,71 @@
+"""A DynamoDB table as a silo beside one of MariaDB: whole, then what changed, joined in one statement."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+
+from demo.servers import MariaDB, Ministack
+from tests.conftest import unique
+from tests.warehouse.places import Place
+
+TARGET = '[target]\nendpoint = "{}"\nregion = "us-east-1"\n'
+
+
+def test_a_table_of_dynamodb_beside_one_of_mariadb(place: Place, mariadb: MariaDB, ministack: Ministack) -> None:
+    table = unique("profile")
+    client = ministack.client()
+    client.create_table(
+        TableName=table,
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "N"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    for number in range(1, 31):
+        client.put_item(TableName=table, Item=item(number))
+    database = mariadb.new_database()
+    mariadb.execute(
+        "CREATE TABLE ticket (id INT PRIMARY KEY, holder INT)",
+        "INSERT INTO ticket SELECT seq, 1 + seq % 30 FROM seq_1_to_90",
+        database=database,
+    )
+    place.add("ticketing", mariadb, database)
+    place.silos.append(f'[[silo]]\nname = "customers"\ndynamodb = ["{table}"]\n' + TARGET.format(ministack.endpoint))
+    place.write()
+    place.converge()
+    name = f'customers."{table}"'
+    assert place.rows(f"SELECT COUNT(*) FROM {name}") == [(30,)]
+    [row] = place.rows(f'SELECT id, "name", balance, active, data, address, tags FROM {name} WHERE id = 7')
+    number, said, balance, active, data, address, tags = row
+    assert (number, said, Decimal(balance), active, bytes(data)) == (7, "Person 7", Decimal("7.25"), True, b"\x00\x07")
+    assert as_json(address) == {"city": "Town 1"}
+    assert as_json(tags) == ["a", "b"]
+    joined = f"SELECT p.name, COUNT(*) FROM ticketing.ticket t JOIN {name} p ON p.id = t.holder GROUP BY p.name"
+    assert sorted(place.rows(joined)) == sorted((f"Person {n}", 3) for n in range(1, 31))
+    assert place.verify().equal
+
+    client.put_item(TableName=table, Item=item(31))
+    client.delete_item(TableName=table, Key={"id": {"N": "1"}})
+    client.put_item(TableName=table, Item={**item(2), "name": {"S": "Somebody else"}})
+    place.converge()
+    assert place.rows(f"SELECT COUNT(*), MIN(id), MAX(id) FROM {name}") == [(30, 2, 31)]
+    assert place.rows(f"SELECT name FROM {name} WHERE id = 2") == [("Somebody else",)]
+    assert place.verify().equal
+    place.execute(f"UPDATE {name} SET name = 'wrong' WHERE id = 3")
+    assert not place.verify().equal
+
+
+def item(number: int) -> dict[str, object]:
+    return {
+        "id": {"N": str(number)},
+        "name": {"S": f"Person {number}"},
+        "balance": {"N": f"{number}.25"},
+        "active": {"BOOL": number % 2 == 1},
+        "data": {"B": bytes([0, number])},
+        "address": {"M": {"city": {"S": f"Town {number % 3}"}}},
+        "tags": {"L": [{"S": "a"}, {"S": "b"}]},
+    }
+
+
+def as_json(value: object) -> object:
+    return json.loads(value) if isinstance(value, str) else value

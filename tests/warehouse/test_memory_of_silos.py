@@ -1,0 +1,65 @@
+"""Memory is bounded, whatever the size of a table, of a row, or of a transaction."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from demo.servers import MariaDB
+from tests.conftest import without_coverage
+from tests.warehouse.places import Place
+
+MOST = 300.0  # MB
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_load_changes_and_verify_stay_below(place: Place, mariadb: MariaDB) -> None:
+    database = mariadb.new_database()
+    mariadb.execute(
+        "CREATE TABLE narrow (id INT PRIMARY KEY, a INT, b VARCHAR(30), c DECIMAL(10,2))",
+        "INSERT INTO narrow SELECT seq, seq, CONCAT('text ', seq), seq / 3 FROM seq_1_to_1000000",
+        "CREATE TABLE wide (id INT PRIMARY KEY, data LONGTEXT)",
+        "INSERT INTO wide SELECT seq, REPEAT('x', 200000) FROM seq_1_to_400",
+        database=database,
+    )
+    place.add("big", mariadb, database)
+    place.project.write_text(place.project.read_text().replace("chunk_rows = 50", ""))
+    peaks = {"load": peak(place, "converge", "--until-caught-up")}
+    mariadb.execute("UPDATE narrow SET a = a + 1", "UPDATE wide SET data = REPEAT('y', 200000)", database=database)
+    peaks["changes"] = peak(place, "converge", "--until-caught-up")
+    peaks["verify"] = peak(place, "verify")
+    print(place.engine, peaks)
+    assert max(peaks.values()) < MOST, peaks
+
+
+def peak(place: Place, *words: str) -> float:
+    """Of a command, in MB."""
+    command = [sys.executable, "-m", "whimbrel", *words, "-p", str(place.project)]
+    found = [0.0]
+    with subprocess.Popen(
+        command, env=without_coverage() | place.secrets, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+
+        def watch() -> None:
+            while process.poll() is None:
+                try:
+                    status = Path(f"/proc/{process.pid}/status").read_text()
+                except OSError:
+                    return
+                for line in status.splitlines():
+                    if line.startswith("VmHWM"):
+                        found[0] = max(found[0], int(line.split()[1]) / 1000)
+                time.sleep(0.05)
+
+        thread = threading.Thread(target=watch)
+        thread.start()
+        output, _ = process.communicate(timeout=400)
+        thread.join()
+    assert process.returncode == 0, output.decode()[-2000:]
+    return found[0]
