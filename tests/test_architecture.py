@@ -67,7 +67,6 @@ MAY_IMPORT: dict[str, set[str]] = {
     "handover": ANYTHING,
     "setup": {"records", "errors", "notes", "project", "mysql", "mapping", "dms", "item", "migration"},
     "proposal": {"records", "errors", "project", "mysql", "mapping", "dms", "item", "checks", "lake", "setup"},
-    # the verbs as functions, and the commands over them
     "api": ANYTHING,
     "ui": ANYTHING,
     "console": {"api", "errors", "handed_over", "memory", "migration", "prediction", "project", "threads"},

@@ -23,7 +23,7 @@ th{color:#5b6b78}td.n{text-align:right;font-variant-numeric:tabular-nums}
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ShownReport:
     """The answer to one question, its values as texts, or why there is none."""
 
     report: ReportRule
@@ -32,7 +32,7 @@ class Shown:
     failed: str = ""
 
 
-def page(reports: Sequence[Shown], now: float) -> str:
+def page(reports: Sequence[ShownReport], now: float) -> str:
     """``now`` in seconds since the epoch."""
     made = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     parts = [part for shown in reports for part in _parts(shown)]
@@ -40,7 +40,7 @@ def page(reports: Sequence[Shown], now: float) -> str:
     return f"{head}<h1>Reports</h1><p>As of {made}</p>{''.join(parts)}</html>\n"
 
 
-def _parts(shown: Shown) -> Iterator[str]:
+def _parts(shown: ShownReport) -> Iterator[str]:
     report = shown.report
     yield f"<h2>{escape(report.title or report.name)}</h2>"
     if shown.failed:
@@ -68,7 +68,7 @@ def _cell(value: str | None) -> str:
     return f'<td class="n">{escape(value)}</td>' if _number(value) is not None else f"<td>{escape(value)}</td>"
 
 
-def _values(shown: Shown) -> list[float] | None:
+def _values(shown: ShownReport) -> list[float] | None:
     """Those that the chart is of; None where the report has no such column, or it has no numbers."""
     if shown.report.up not in shown.names:
         return None

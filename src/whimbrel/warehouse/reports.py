@@ -16,7 +16,7 @@ from whimbrel.notes import note
 from whimbrel.project import ReportRule
 from whimbrel.warehouse.engine import Engine, EngineSession
 from whimbrel.warehouse.names import quoted
-from whimbrel.warehouse.page import Shown, page
+from whimbrel.warehouse.page import ShownReport, page
 
 SCHEMA = "reports"
 MOST_ROWS = 1_000  # on the page
@@ -40,7 +40,7 @@ class Reports:
             with writing(self._file):
                 replace_file(self._file, page(shown, time.time()).encode())
 
-    def _answered(self, session: EngineSession, report: ReportRule) -> Shown:
+    def _answered(self, session: EngineSession, report: ReportRule) -> ShownReport:
         try:
             with session.transaction():
                 _make(session, report)
@@ -51,8 +51,8 @@ class Reports:
             if report.name not in self._noted:
                 note(f"report {report.name}: {error.message}")
                 self._noted.add(report.name)
-            return Shown(report, [], [], error.message)
-        return Shown(report, names, rows)
+            return ShownReport(report, [], [], error.message)
+        return ShownReport(report, names, rows)
 
 
 def _make(session: EngineSession, report: ReportRule) -> None:
