@@ -1,6 +1,6 @@
 # make demo      a live table becomes a DynamoDB table, on this machine, in some minutes
 # make demo-aws  the same by stand-ins for Kinesis, Lambda and DynamoDB, in a minute
-# make demo-predict   SQL, a model, an endpoint and its renewal over such a table, in a minute; DATA=FILE takes the original
+# make demo-predict   SQL, a model, an endpoint and its renewal over such a table, in a minute; DATA=FILE takes the original, ENGINE=aws has the lake in S3, model and endpoint on SageMaker, by stand-ins
 # make demo-warehouse   two live databases in one warehouse, SQL over both and a page of reports, in two minutes
 # make playground   a private MariaDB and a local DynamoDB, and a shell to try whimbrel in: the tutorial begins there
 # make test      lint, types and the whole suite: what CI runs; WORKERS=n processes, three for two cores as servers are waited for
@@ -20,6 +20,7 @@ PYTHON ?=
 SEED ?= 1
 N ?= 100
 DATA ?=
+ENGINE ?=
 WORKERS ?= 3
 SECONDS ?= 60
 NAMES ?=
@@ -39,7 +40,7 @@ demo-aws: setup-aws
 	.venv/bin/python -m demo.aws
 
 demo-predict: setup-predict
-	.venv/bin/python -m demo.predict $(if $(DATA),--data $(DATA))
+	.venv/bin/python -m demo.predict $(if $(DATA),--data $(DATA)) $(if $(ENGINE),--engine $(ENGINE))
 
 demo-warehouse: setup-warehouse
 	.venv/bin/python -m demo.warehouse

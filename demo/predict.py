@@ -85,6 +85,10 @@ def main() -> int:
     FOLDER.mkdir(parents=True)
     try:
         with Ministack(FOLDER / "ministack") as table:
+            if options.engine == "aws":
+                from demo.predict_aws import demonstrate as on_aws
+
+                return on_aws(table, _calls(options), options.rate, PRESENT)
             return demonstrate(table, _calls(options), options.rate)
     except (ServerUnavailable, CommandFailed) as error:
         console.print(f"[red]{error}")
@@ -96,29 +100,29 @@ def main() -> int:
 
 def demonstrate(table: Ministack, calls: Sequence[bank.BankRow], rate: int) -> int:
     made = round(len(calls) * PRESENT)
-    _title("A table in DynamoDB", f"by {table.endpoint}")
+    title("A table in DynamoDB", f"by {table.endpoint}")
     bank.put(calls[:made], table.target(), "bank")
     console.print(f"bank has {made:,} items, calls of a bank and their outcomes (y).")
     (FOLDER / "whimbrel.toml").write_text(PROJECT.format(endpoint=table.endpoint))
     (FOLDER / "correlation.sql").write_text(CORRELATION)
 
-    _title("Export, convert", "DynamoDB's own export format, then typed Parquet")
-    _whimbrel("export", "bank")
-    _whimbrel("convert", "bank")
-    _title("SQL", "correlation.sql: which attributes correlate with y")
-    _whimbrel("query", "--file", "correlation.sql")
-    _title("Train", "judged by the newest fifth of the calls")
-    _whimbrel("train")
-    _title("Serve", "as a SageMaker endpoint does")
+    title("Export, convert", "DynamoDB's own export format, then typed Parquet")
+    whimbrel("export", "bank")
+    whimbrel("convert", "bank")
+    title("SQL", "correlation.sql: which attributes correlate with y")
+    whimbrel("query", "--file", "correlation.sql")
+    title("Train", "judged by the newest fifth of the calls")
+    whimbrel("train")
+    title("Serve", "as a SageMaker endpoint does")
     with _server() as url:
-        _predict(url, _csv(calls[made]))
-        _title("Renew", f"while {rate} predictions a second are asked for")
-        with Load(url, [_csv(row) for row in calls[made:]], rate) as load:
+        _predict(url, as_csv(calls[made]))
+        title("Renew", f"while {rate} predictions a second are asked for")
+        with Load(url, [as_csv(row) for row in calls[made:]], rate) as load:
             bank.put(calls[made:], table.target(), "bank")
             console.print(f"The application has written {len(calls) - made:,} more calls, with their outcomes.")
-            line = _whimbrel_json("renew")
+            line = whimbrel_json("renew")
             load.stay(1.0)
-    _report(line, load, calls)
+    report(line, load, calls)
     _what_next()
     return 1 if load.failed or line["outcome"] != "renewed" else 0
 
@@ -179,7 +183,7 @@ class Load:
 @contextmanager
 def _server() -> Iterator[str]:
     """``whimbrel serve`` in a process of its own; its address."""
-    _typed("$ whimbrel serve")
+    typed("$ whimbrel serve")
     with (FOLDER / "serve.txt").open("wb") as log:
         server = subprocess.Popen(
             _command("serve", "--json", "--port", "0"), cwd=FOLDER, stdout=subprocess.PIPE, stderr=log
@@ -207,29 +211,29 @@ def _predict(url: str, row: str) -> None:
         aws_secret_access_key="any",
     )
     answer = client.invoke_endpoint(EndpointName="ServiceEndpoint", Body=row, ContentType="text/csv")
-    _typed(f">>> client = boto3.client('sagemaker-runtime', endpoint_url='{url}', region_name='us-east-1')")
-    _typed(f">>> client.invoke_endpoint(EndpointName='ServiceEndpoint', ContentType='text/csv', Body='{row}')")
+    typed(f">>> client = boto3.client('sagemaker-runtime', endpoint_url='{url}', region_name='us-east-1')")
+    typed(f">>> client.invoke_endpoint(EndpointName='ServiceEndpoint', ContentType='text/csv', Body='{row}')")
     console.print(answer["Body"].read().decode())
     curl = ["curl", "-s", f"{url}/endpoints/ServiceEndpoint/invocations", "-H", "Content-Type: text/csv", "-d", row]
-    _typed(f"$ {shlex.join(curl)}")
+    typed(f"$ {shlex.join(curl)}")
     if shutil.which("curl"):
         console.print(subprocess.run(curl, capture_output=True, text=True, check=False).stdout)
 
 
-def _typed(line: str) -> None:
+def typed(line: str) -> None:
     """What a person would type, in one line, to be copied."""
     console.print(line, style="dim", markup=False, soft_wrap=True)
 
 
-def _whimbrel(*words: str) -> None:
-    _typed(f"$ whimbrel {shlex.join(words)}")
+def whimbrel(*words: str) -> None:
+    typed(f"$ whimbrel {shlex.join(words)}")
     sys.stdout.flush()
     if subprocess.run(_command(*words), cwd=FOLDER, check=False).returncode:
         raise CommandFailed(f"whimbrel {words[0]} failed")
 
 
-def _whimbrel_json(*words: str) -> dict[str, Any]:
-    _typed(f"$ whimbrel {shlex.join(words)}")
+def whimbrel_json(*words: str) -> dict[str, Any]:
+    typed(f"$ whimbrel {shlex.join(words)}")
     done = subprocess.run(_command(*words, "--json"), cwd=FOLDER, stdout=subprocess.PIPE, check=False)
     said: dict[str, Any] = json.loads(done.stdout or b"{}")
     if done.returncode:
@@ -241,11 +245,11 @@ def _command(*words: str) -> list[str]:
     return [sys.executable, "-m", "whimbrel", *words]
 
 
-def _csv(row: bank.BankRow) -> str:
+def as_csv(row: bank.BankRow) -> str:
     return ",".join(str(value) for name, value in row.items() if name not in NOT_INPUTS)
 
 
-def _report(line: dict[str, Any], load: Load, calls: Sequence[bank.BankRow]) -> None:
+def report(line: dict[str, Any], load: Load, calls: Sequence[bank.BankRow]) -> None:
     results = line["results"]
     gate = results["gate"]
     grid = Table(title="Report", show_header=False, title_justify="left")
@@ -280,8 +284,8 @@ The original data: make demo-predict DATA=bank-additional-full.csv
     console.print(text, markup=False, soft_wrap=True)
 
 
-def _title(title: str, text: str) -> None:
-    console.print(f"\n[bold]{title}[/bold]  {text}")
+def title(head: str, text: str) -> None:
+    console.print(f"\n[bold]{head}[/bold]  {text}")
 
 
 def _calls(options: argparse.Namespace) -> list[bank.BankRow]:
@@ -293,6 +297,9 @@ def _calls(options: argparse.Namespace) -> list[bank.BankRow]:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make demo-predict", description="SQL, prediction and renewal over a table.")
     parser.add_argument("--data", type=Path, help="the original bank-additional-full.csv instead of made-up calls")
+    parser.add_argument(
+        "--engine", choices=["local", "aws"], default="local", help="aws: on stand-ins for S3, SageMaker"
+    )
     parser.add_argument("--rows", type=int, help="calls; 12,000 made-up ones, or all of the original")
     parser.add_argument("--rate", type=int, default=100, help="predictions a second during the renewal")
     parser.add_argument("--seed", type=int, default=0)

@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "whimbrel"
 PAGE = ROOT / "docs" / "architecture.md"
 ANYTHING = {"*"}
+WHAT_IS_KEPT = {"records", "errors", "durable", "project", "dynamodb", "bucket", "threads", "checkpoint"}
 
 # A part is a module or a folder directly under whimbrel/. What it may import of whimbrel, besides itself, always from
 # above it in this list:
@@ -56,11 +57,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     # only these bring the parts together
     "migration": ANYTHING,
     "function": {"records", "errors", "memory", "project", "mapping", "dynamodb", "kinesis", "migration"},
-    "lake": {
-        *("records", "errors", "bucket", "durable", "project", "dynamodb", "item", "spill", "threads", "workers"),
-        *("checkpoint", "handed_over"),
-    },
-    "prediction": {"records", "errors", "durable", "project", "lake", "private", "threads", "checkpoint"},
+    "lake": {*WHAT_IS_KEPT, "item", "spill", "workers", "handed_over"},
+    "prediction": {*WHAT_IS_KEPT, "notes", "private", "lake"},
     "warehouse": ANYTHING,
     "aws": {"durable", "dynamodb", "errors", "function", "project", "migration"},
     "checks": ANYTHING,
@@ -81,7 +79,9 @@ PREDICTION: dict[str, set[str]] = {
     "train": {"model"},
     "serve": {"model"},
     "sagemaker": {"model", "train", "serve"},
-    "renew": {"model", "train", "serve", "sagemaker"},
+    "aws": {"model", "train", "serve"},
+    "engines": {"train", "serve", "aws"},
+    "renew": {"model", "train", "serve", "aws", "engines"},
     "server": {"serve", "sagemaker"},
     "__init__": set(),
 }

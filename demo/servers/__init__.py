@@ -1,5 +1,5 @@
 """Private servers for the demo and the tests: MariaDB (two releases), MySQL, PostgreSQL, three stand-ins for DynamoDB
-and one for Kinesis.
+and one each for Kinesis and SageMaker.
 
 Each is used with ``with``, or with ``start()`` and ``stop()``. It keeps everything that it writes in its folder,
 listens on a free port of 127.0.0.1 and nowhere else, never runs as root, is ready when ``start()`` returns, and dies
@@ -19,6 +19,7 @@ from demo.servers.dynamo import Dynalite, DynamoDBLocal, DynamoServer, Ministack
 from demo.servers.kinesis import Kinesalite
 from demo.servers.postgres import PostgreSQL
 from demo.servers.process import Server, ServerFailed, ServerUnavailable
+from demo.servers.sagemaker import SageMaker
 from demo.servers.sql import MariaDB, MariaDB118, MySQL, SqlServer, any_sql_server
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Ministack",
     "MySQL",
     "PostgreSQL",
+    "SageMaker",
     "Server",
     "ServerFailed",
     "ServerUnavailable",

@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 import whimbrel
+from whimbrel.aws.renewal import schedule_of
 from whimbrel.cli.main import main
 from whimbrel.dynamodb import imports
 from whimbrel.errors import ProjectError
@@ -27,6 +28,30 @@ LAKE = (
     '[[dataset]]\ntable = "records"\npublish = "iceberg"\n'
 )
 LAKE += '[[model]]\nname = "m"\ndataset = "records"\ntarget = "y"\n[[endpoint]]\nname = "m"\n[[renewal]]\nmodel = "m"\n'
+SAGEMAKER = """
+[sagemaker]
+role = "arn:aws:iam::111122223333:role/sm"
+image = "111122223333.dkr.ecr.eu-west-1.amazonaws.com/whimbrel:1.0"
+subnets = ["subnet-1"]
+security_groups = ["sg-1"]
+[[model]]
+name = "records"
+target = "y"
+engine = "sagemaker"
+learner = "linear-learner"
+[[endpoint]]
+name = "ServiceEndpoint"
+engine = "sagemaker"
+alarms = ["ServiceEndpoint-errors"]
+max_instances = 4
+[[endpoint]]
+name = "another"
+engine = "sagemaker"
+[[renewal]]
+model = "records"
+endpoint = "ServiceEndpoint"
+cron = "15 3 * * mon-fri"
+"""
 ARCHIVE = 'archive = "s3://shop-code/whimbrel-spark-x86_64.zip"\ntasks = 8\n'
 SPARK = {
     "emr-serverless": 'application = "00f1abcdef"\nrole = "arn:aws:iam::111122223333:role/load"\n',
@@ -72,7 +97,7 @@ def written(folder: Path, tables: int = 1, *, stream: str = STREAM + STORE, key:
 
 @pytest.mark.parametrize(
     "stream",
-    [STREAM + STORE + LAKE, "", 'mark = "off"\n', *map(by_spark, SPARK)],
+    [STREAM + STORE + LAKE + SAGEMAKER, "", 'mark = "off"\n', *map(by_spark, SPARK)],
     ids=["all", "process", "no mark", *SPARK],
 )
 def test_cloudformation_would_take_the_template(tmp_path: Path, stream: str) -> None:
@@ -151,6 +176,40 @@ def test_whoever_starts_a_job_gives_it_no_more_than_its_own_role(tmp_path: Path,
     logs = {"logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"} if runner == "glue" else set()
     files_of_the_job = {"s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:ListBucket"}
     assert job == {"dynamodb:BatchWriteItem", *files_of_the_job, *logs}
+
+
+def test_a_renewal_is_a_task_for_each_step_and_a_schedule(tmp_path: Path) -> None:
+    template = written(tmp_path, stream=STREAM + STORE + LAKE + SAGEMAKER)["template.json"]
+    resources = resolved(template)["Resources"]
+    steps = ("Export", "Convert", "Train", "Gate", "Update")
+    for step in steps:
+        task = resources[f"Renew{step}Task"]["Properties"]
+        [container] = task["ContainerDefinitions"]
+        assert (container["ReadonlyRootFilesystem"], container["User"]) == (True, "10001")
+        assert task["TaskRoleArn"] == {"Fn::GetAtt": [f"Renew{step}Role", "Arn"]}
+    roles = {step: json.dumps(resources[f"Renew{step}Role"]["Properties"]["ManagedPolicyArns"]) for step in steps}
+    assert len(set(roles.values())) == len(steps)
+    assert all("RenewalPolicy" in each for each in roles.values())
+    schedule = resources["RenewSchedule"]["Properties"]
+    assert schedule["ScheduleExpression"] == "cron(15 3 ? * MON-FRI *)"
+    assert json.loads(schedule["Target"]["Input"]) == {"model": "records"}
+    assert "RenewSchedule2" not in resources  # the other one is renewed on this machine
+    names = {each["Properties"].get("AlarmName") for each in resources.values()}
+    assert {"ServiceEndpoint-errors", "ServiceEndpoint-slow", "another-errors", "another-slow"} <= names
+    rules = resources["Lake"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    assert {each["Id"] for each in rules} == {"exports", "training", "captured", "parts"}
+
+
+@pytest.mark.parametrize(
+    ("cron", "expression"),
+    [
+        ("0 3 * * *", "cron(0 3 * * ? *)"),
+        ("*/15 0-5 1,15 * *", "cron(*/15 0-5 1,15 * ? *)"),
+        ("0 3 * jan mon", "cron(0 3 ? JAN MON *)"),
+    ],
+)
+def test_five_fields_of_cron_are_those_of_eventbridge(cron: str, expression: str) -> None:
+    assert schedule_of(cron) == expression
 
 
 def test_a_key_encrypts_everything_and_both_accounts_may_use_it(tmp_path: Path) -> None:

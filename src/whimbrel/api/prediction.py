@@ -11,8 +11,11 @@ from typing import Any
 
 from whimbrel.api.opened import ProjectLike, opened
 from whimbrel.lake.need import need
+from whimbrel.prediction import engines
 from whimbrel.prediction.model.drift import Drift, InputDrift
+from whimbrel.prediction.renew import abort as ended
 from whimbrel.prediction.renew import project as renewals
+from whimbrel.prediction.renew.abort import Aborted, Running
 from whimbrel.prediction.renew.moved import EndpointDrift, endpoint_drift
 from whimbrel.prediction.renew.project import Renewal, RenewalPlan
 from whimbrel.prediction.serve import project as endpoints_of
@@ -22,6 +25,7 @@ from whimbrel.prediction.train import project as training
 from whimbrel.prediction.train.project import TrainedModel, TrainPlan
 
 __all__ = [
+    "Aborted",
     "Deployment",
     "DeploymentPlan",
     "Drift",
@@ -31,9 +35,11 @@ __all__ = [
     "Predictions",
     "Renewal",
     "RenewalPlan",
+    "Running",
     "TrainPlan",
     "TrainedModel",
     "VariantStatus",
+    "abort_renewal",
     "drift",
     "endpoints",
     "plan_renew",
@@ -41,6 +47,8 @@ __all__ = [
     "plan_update_endpoint",
     "predict",
     "renew",
+    "renew_step",
+    "running",
     "schedule",
     "serve",
     "train",
@@ -55,16 +63,22 @@ def train(
     model: str = "",
     data: str | os.PathLike[str] | None = None,
     progress: Callable[[TrainedModel], None] | None = None,
+    following: Callable[[str], None] | None = None,
+    stop: threading.Event | None = None,
 ) -> tuple[TrainedModel, ...]:
     """Train the project's models, or ``model`` alone, and write for each a model file and a report.
 
     Each is trained from its data set as it stands, or, if one model is trained, from ``data``, a CSV or Parquet file
-    with a header. ``progress`` is called with each model as soon as it is made. Raises ProjectError, TrainingError for
-    data that no model can be trained from, and UserError if the extra ``predict`` is missing.
+    with a header. ``progress`` is called with each model as soon as it is made. ``following`` hears what SageMaker says
+    of a training job; ``stop`` ends the wait for it, and not the job: the same call again finds it.
+
+    Raises ProjectError, TrainingError for data that no model can be trained from, and UserError if the extra
+    ``predict`` is missing; with SageMaker also WorkerLost, TargetError and Stopped.
     """
     made: list[TrainedModel] = []
+    file = Path(data) if data else None
     with opened(project) as found:
-        for each in training.train_models(found, model, Path(data) if data else None):
+        for each in engines.train_models(found, model, file, following or _ignore, stop or threading.Event()):
             made.append(each)
             if progress:
                 progress(each)
@@ -86,7 +100,7 @@ def predict(
     endpoint: str = "",
     model: str | os.PathLike[str] | None = None,
 ) -> Predictions:
-    """Predict for ``rows`` (text in CSV, or a mapping for each row) by the running server, or by a model file itself.
+    """Predict for ``rows`` (text in CSV, or a mapping for each row) by the endpoint, or by a model file itself.
 
     ``endpoint`` is needed where the project has several. Raises UserError for rows that the model does not take, and
     TargetUnreachable if the server does not answer.
@@ -94,7 +108,7 @@ def predict(
     with opened(project, optional=True) as found:
         if model is not None:
             return endpoints_of.ask_file(found, endpoint, Path(model), rows)
-        return endpoints_of.ask_server(found, endpoint, rows)
+        return engines.ask(found, endpoint, rows)
 
 
 def serve(
@@ -133,19 +147,27 @@ def serve(
 def endpoints(project: ProjectLike) -> tuple[EndpointStatus, ...]:
     """What every endpoint of the project answers with."""
     with opened(project, optional=True) as found:
-        return endpoints_of.statuses(found)
+        return engines.statuses(found)
 
 
 def update_endpoint(
-    project: ProjectLike, endpoint: str, *, model: str | os.PathLike[str], at_once: bool = False
+    project: ProjectLike,
+    endpoint: str,
+    *,
+    model: str | os.PathLike[str],
+    at_once: bool = False,
+    following: Callable[[str], None] | None = None,
+    stop: threading.Event | None = None,
 ) -> Deployment:
     """Put a model file behind an endpoint, made if there is none; returns when it is live, or was rolled back.
 
     A running server does it live, on a share of the calls first unless ``at_once``. Raises UserError if the model is
-    refused or another update is under way, ModelDamaged, and TargetUnreachable if the server goes away.
+    refused or another update is under way, ModelDamaged, and TargetUnreachable if the server goes away. ``following``
+    and ``stop`` are for an endpoint of SageMaker, as in ``train``.
     """
     with opened(project, optional=True) as found:
-        return endpoints_of.update(found, endpoint, Path(model), at_once=at_once)
+        waits = stop or threading.Event()
+        return engines.update(found, endpoint, Path(model), following or _ignore, waits, at_once=at_once)
 
 
 def plan_update_endpoint(
@@ -159,8 +181,8 @@ def plan_update_endpoint(
 def weigh_endpoint(project: ProjectLike, endpoint: str, weights: Mapping[str, float]) -> tuple[EndpointStatus, ...]:
     """Change the shares of an endpoint's variants, live. Raises UserError, TargetUnreachable."""
     with opened(project, optional=True) as found:
-        endpoints_of.weigh(found, endpoint, weights)
-        return endpoints_of.statuses(found)
+        engines.weigh(found, endpoint, weights)
+        return engines.statuses(found)
 
 
 def drift(project: ProjectLike, *, endpoint: str = "", since: str = "") -> EndpointDrift:
@@ -176,16 +198,58 @@ def renew(
     *,
     model: str = "",
     progress: Callable[[Renewal], None] | None = None,
+    following: Callable[[str], None] | None = None,
     stop: threading.Event | None = None,
 ) -> tuple[Renewal, ...]:
     """Export, convert, train and compare; update the endpoint if the new model is not worse. Once, for each model.
 
     A renewal that was stopped continues with the step that it had not done. ``progress`` is called as soon as a model
-    is renewed or its renewal has failed. An error in one model does not stop the others: the first
-    error is raised after them. Raises ProjectError, TrainingError, TargetError, StateError, and Stopped.
+    is renewed or its renewal has failed, ``following`` with what SageMaker says meanwhile. An error in one model does
+    not stop the others: the first error is raised after them. Raises ProjectError, TrainingError, TargetError,
+    StateError, WorkerLost, and Stopped.
     """
     with opened(project) as found:
-        return renewals.renew_all(found, model, stop or threading.Event(), progress or _ignore)
+        return renewals.renew_all(found, model, stop or threading.Event(), progress or _ignore, following or _ignore)
+
+
+def renew_step(
+    project: ProjectLike,
+    *,
+    model: str,
+    step: str,
+    execution: str,
+    following: Callable[[str], None] | None = None,
+    stop: threading.Event | None = None,
+) -> Renewal | None:
+    """One step of a renewal on SageMaker: ``export``, ``convert``, ``train``, ``gate`` or ``update``.
+
+    ``execution`` names what runs them one after the other, each perhaps on a machine of its own. A step that is done is
+    not done again. The renewal if it is over, else None. Raises as ``renew``, and UserError for a step whose
+    predecessor is not done.
+    """
+    with opened(project) as found:
+        waits = stop or threading.Event()
+        return renewals.renew_step(found, model, step, execution, waits, following or _ignore)
+
+
+def abort_renewal(
+    project: ProjectLike, *, model: str = "", following: Callable[[str], None] | None = None
+) -> tuple[Aborted, ...]:
+    """End the training jobs of the model, or of all that are renewed, and the renewals that are under way.
+
+    An update of an endpoint that has begun decides for itself. Raises ProjectError, TargetError, and Locked while a
+    process of this state folder renews the model: stop that first.
+    """
+    with opened(project) as found:
+        return ended.abort(found, model, following or _ignore)
+
+
+def running(project: ProjectLike) -> tuple[Running, ...]:
+    """The training jobs that cost money now, and the endpoints that are being changed, whoever began it. Asks AWS if a
+    part of the project is on SageMaker, else nobody. Raises TargetError.
+    """
+    with opened(project, optional=True) as found:
+        return ended.running(found)
 
 
 def plan_renew(project: ProjectLike, *, model: str = "") -> tuple[RenewalPlan, ...]:
@@ -199,15 +263,18 @@ def schedule(
     *,
     due: Callable[[str, datetime], None] | None = None,
     progress: Callable[[Renewal], None] | None = None,
+    following: Callable[[str], None] | None = None,
     stop: threading.Event | None = None,
 ) -> None:
     """Renew by the cron expressions of the project, until ``stop`` is set.
 
     ``due`` is called at the beginning with each model and the time (UTC) at which it is renewed next; ``progress`` with
-    each renewal, also one that failed: that is tried again, later each time. Raises ProjectError.
+    each renewal, also one that failed: that is tried again, later each time; ``following`` as in ``renew``. Raises
+    ProjectError.
     """
     with opened(project) as found:
-        renewals.renew_by_the_clock(found, stop or threading.Event(), due or _ignore, progress or _ignore)
+        waits = stop or threading.Event()
+        renewals.renew_by_the_clock(found, waits, due or _ignore, progress or _ignore, following or _ignore)
 
 
 def _ignore(*_: object) -> None: ...

@@ -12,6 +12,7 @@ Accounts:
 - ``spark`` is the role of the jobs, where Spark on AWS loads.
 - ``export``, ``restore`` and ``renew`` run those commands, and where the lake is in S3, ``convert`` and ``query`` too.
   ``train`` needs ``query``.
+- ``train``, ``gate``, ``serve`` and others, where models are on SageMaker: predicting.py.
 
 ``tests/aws/test_least_privilege.py`` compares this with the calls that are made, both ways.
 """
@@ -25,6 +26,7 @@ from typing import Any
 from whimbrel.aws.allowed import BUCKET, TABLE, WRITES_OBJECTS, Allowed, follows_imports, lists, of
 from whimbrel.aws.catalog import LONGEST as LONGEST_OF_THE_CATALOG
 from whimbrel.aws.lake_policies import lake_policies
+from whimbrel.aws.predicting import predicting
 from whimbrel.dynamodb.marks import ROUTE
 from whimbrel.errors import ProjectError
 from whimbrel.project import OFF, Project, Spark, TableRule
@@ -53,6 +55,8 @@ _LONGEST = {
     "SparkJob": 255,
     "SparkCluster": 64,
     **LONGEST_OF_THE_CATALOG,
+    "SageMakerRole.Arn": 256,
+    "RenewName": 32,
 }
 MOST_KEYS = 2_000  # characters of the keys that one statement names
 KEY_ACTIONS = ("kms:Decrypt", "kms:GenerateDataKey")
@@ -66,7 +70,8 @@ def policies(project: Project) -> dict[str, list[Allowed]]:
     spark = {"spark": list(_spark(project))} if spark_on_aws(project) else {}
     reads = _on_tables("Verify", ((rule.target, _reads(rule)) for rule in project.tables))
     moves = {"migrate": list(_migrate(project)), "verify": list(reads)}
-    return {**function, **moves, **_hands_over(project), **spark, **lake_policies(project)}
+    made = {**function, **moves, **_hands_over(project), **spark, **lake_policies(project), **predicting(project)}
+    return {name: statements for name, statements in made.items() if statements}
 
 
 def spark_on_aws(project: Project) -> Spark | None:

@@ -6,7 +6,7 @@ in it: ``migrate`` makes them, with the keys and indexes of the project file.
 
 from __future__ import annotations
 
-from whimbrel.aws import bucket, catalog, spark, through
+from whimbrel.aws import bucket, catalog, renewal, spark, through
 from whimbrel.aws.forms import Resource, choice, either, is_given, kept, ref, sub, text
 from whimbrel.aws.policies import Document, documents, key_document, policies, spark_on_aws
 from whimbrel.project import OFF, Project
@@ -76,6 +76,8 @@ def _parameters(project: Project, key: str) -> Resource:
         made |= catalog.parameters(project)
     if on_aws := spark_on_aws(project):
         made |= spark.parameters(on_aws)
+    if project.predict.on_sagemaker:
+        made |= renewal.parameters(project)
     return made
 
 
@@ -91,6 +93,8 @@ def _conditions(project: Project) -> Resource:
         made |= bucket.LAKE_CONDITIONS
     if catalog.published(project):
         made |= catalog.CONDITIONS
+    if project.predict.on_sagemaker:
+        made |= renewal.conditions(project)
     return made
 
 
@@ -105,14 +109,28 @@ def _resources(project: Project, needed: dict[str, list[Document]]) -> dict[str,
     if project.store:
         made |= bucket.resources(project.store)
     if project.lake.store:
-        results = [catalog.expiry(project.lake.store.prefix)] if catalog.published(project) else []
-        made |= bucket.lake_resources(project.lake.store, results)
+        more = renewal.lifecycle(project.lake.store.prefix) if project.predict.on_sagemaker else []
+        more += [catalog.expiry(project.lake.store.prefix)] if catalog.published(project) else []
+        made |= bucket.lake_resources(project.lake.store, more)
     if catalog.published(project):
         made |= catalog.resources(project)
     if spark_on_aws(project):
         attached = [ref(_policy_name("spark", number)) for number in range(len(needed["spark"]))]
         made |= spark.resources(project, [*attached, either("HasKey", ref("KeyPolicy"))])
+    if project.predict.on_sagemaker:
+        made |= renewal.resources(project, _attached(needed))
     return {**made, **_accounts(needed)}
+
+
+def _attached(needed: dict[str, list[Document]]) -> dict[str, list[Resource]]:
+    """By the role, the policies of models on SageMaker."""
+
+    def of(*accounts: str) -> list[Resource]:
+        found = [ref(_policy_name(each, number)) for each in accounts for number in range(len(needed.get(each, ())))]
+        return [*found, either("HasKey", ref("KeyPolicy"))]
+
+    steps = {step: of(account, "renewal") for step, account in renewal.POLICIES.items()}
+    return {"sagemaker": of("sagemaker"), "schedule": of("schedule"), "pull": of("pull"), **steps}
 
 
 def _explained(name: str, resource: Resource) -> Resource:
@@ -151,6 +169,13 @@ def _accounts(needed: dict[str, list[Document]]) -> Resource:
         "renew": "for `whimbrel renew`",
         "convert": "for `whimbrel convert`, in a lake in S3",
         "query": "for `whimbrel query` and `train`, of a lake in S3",
+        "train": "for `whimbrel train` on SageMaker",
+        "gate": "for comparing a new model with the one in service",
+        "serve": "for `whimbrel endpoint` and `predict` of endpoints on SageMaker",
+        "renewal": "for each step of a renewal on SageMaker, beside its own",
+        "sagemaker": "of the role of training jobs and models",
+        "schedule": "of the state machine's role",
+        "pull": "of the role by which the steps' tasks begin",
     }
     made = {
         _policy_name(name, number): _policy(said[name], _substituted(document))
@@ -174,6 +199,8 @@ def _outputs(project: Project, needed: dict[str, list[Document]]) -> Resource:
         for number in range(len(parts))
     ]
     made = (through.OUTPUTS if project.stream else {}) | {f"{name}Arn": ref(name) for name in names}
+    if project.predict.on_sagemaker:
+        made |= renewal.outputs(project)
     on_aws = spark_on_aws(project)
     return made | spark.outputs(on_aws) if on_aws else made
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from whimbrel.aws.policies import Document, documents, filled, key_document, policies
+from whimbrel.aws.renewal import RENEW_NAME
 from whimbrel.aws.template import template
 from whimbrel.aws.through import function_name
 from whimbrel.durable import replace_file
@@ -44,6 +45,8 @@ def write_template(project: Project, folder: Path, account: str, region: str, ke
         "BucketName": store.bucket if store else "",
         "LakeBucket": project.lake.store.bucket if project.lake.store else "",
         **_spark(project),
+        "SageMakerRole.Arn": project.predict.sagemaker.role if project.predict.sagemaker else "",
+        "RenewName": RENEW_NAME,
     }
     folder.mkdir(parents=True, exist_ok=True)
     names = []

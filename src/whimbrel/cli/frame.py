@@ -86,6 +86,17 @@ def say_json(values: dict[str, Any]) -> None:
     click.echo(json.dumps(values, default=str))
 
 
+def follow(as_json: bool) -> Callable[[str], None]:
+    """Says what is going on elsewhere, as it comes: for a person alone."""
+
+    def say_line(words: str) -> None:
+        if not as_json:
+            click.echo(words)
+            sys.stdout.flush()
+
+    return say_line
+
+
 class Result(Protocol):
     """What a verb returns."""
 

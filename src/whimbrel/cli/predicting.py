@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from whimbrel.cli.options import dry_run_option, guarded, json_option, named_project, optional_project, project_option
+from whimbrel.project.renew import STEPS
 
 
 @click.command()
@@ -32,11 +33,20 @@ def train(project_file: Path, as_json: bool, dry_run: bool, name: str, data: Pat
 @json_option
 @dry_run_option
 @click.option("--model", "name", default="", help="Only this model of the project.")
+@click.option("--abort", is_flag=True, help="End its training jobs on SageMaker, and the renewal that is under way.")
+@click.option("--step", type=click.Choice(STEPS), help="Only this step, as the state machine of the template runs it.")
+@click.option("--execution", default="", help="What runs the steps one by one: it alone continues its renewal.")
 @guarded
-def renew(project_file: Path, as_json: bool, dry_run: bool, name: str) -> int:
+def renew(
+    project_file: Path, as_json: bool, dry_run: bool, name: str, abort: bool, step: str | None, execution: str
+) -> int:
     """Export, convert, train and compare once; update the endpoint unless the new model is worse. Can be resumed."""
     from whimbrel.cli import renew as renewing
 
+    if abort:
+        return renewing.abort(named_project(project_file), as_json, name)
+    if step:
+        return renewing.step(named_project(project_file), as_json, name, step, execution)
     return renewing.renew(named_project(project_file), as_json, name, dry_run=dry_run)
 
 

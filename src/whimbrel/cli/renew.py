@@ -9,10 +9,43 @@ import click
 
 from whimbrel.api import prediction as verbs
 from whimbrel.api.prediction import Renewal
-from whimbrel.cli.frame import OK, USER_ERROR, keep_log, report_error, say_json
+from whimbrel.cli.frame import OK, USER_ERROR, follow, keep_log, report_error, say_json
 from whimbrel.cli.stopping import FAILED, interruptible
 from whimbrel.errors import UserError, WhimbrelError
 from whimbrel.project import Project
+
+
+def abort(project: Project, as_json: bool, model: str) -> int:
+    """End what a renewal has under way."""
+    for each in verbs.abort_renewal(project, model=model, following=follow(as_json)):
+        if as_json:
+            say_json(each.to_dict())
+            continue
+        for job, status in each.jobs.items():
+            click.echo(f"{each.model}: training job {job} is {status}")
+        click.echo(
+            f"{each.model}: " + (f"the renewal ended before {each.step}" if each.step else "no renewal is under way")
+        )
+        if each.endpoint:
+            click.echo(f"{each.model}: its endpoint is {each.endpoint}")
+    return OK
+
+
+def step(project: Project, as_json: bool, model: str, step: str, execution: str) -> int:
+    """One step of the renewal that an execution runs."""
+    if not (model and execution):
+        raise UserError("--step needs --model and --execution", hint="A state machine gives them (docs/renew.md).")
+    with interruptible() as stop:
+        done = verbs.renew_step(
+            project, model=model, step=step, execution=execution, following=follow(as_json), stop=stop
+        )
+    if as_json:
+        say_json({"model": model, "step": step, "outcome": done.outcome if done else ""})
+    elif done and "results" in done.line:
+        say(done, as_json)
+    else:
+        click.echo(f"{model}: {step} is done" + (f"; the renewal is over: {done.outcome}" if done else ""))
+    return OK
 
 
 def renew(project: Project, as_json: bool, model: str, *, dry_run: bool) -> int:
@@ -31,7 +64,7 @@ def renew(project: Project, as_json: bool, model: str, *, dry_run: bool) -> int:
 
     with interruptible() as stop:
         try:
-            verbs.renew(project, model=model, progress=done, stop=stop)
+            verbs.renew(project, model=model, progress=done, following=follow(as_json), stop=stop)
         except WhimbrelError as error:
             if error not in failed:  # else it is reported already
                 raise
@@ -48,7 +81,8 @@ def schedule(project: Project, as_json: bool) -> int:
         sys.stdout.flush()
 
     with interruptible() as stop:
-        verbs.schedule(project, due=due, progress=lambda renewal: say(renewal, as_json), stop=stop)
+        told = follow(as_json)
+        verbs.schedule(project, due=due, progress=lambda renewal: say(renewal, as_json), following=told, stop=stop)
     return OK
 
 

@@ -9,8 +9,8 @@ import click
 
 from whimbrel.api import prediction as verbs
 from whimbrel.api.prediction import Deployment, DeploymentPlan, EndpointDrift, EndpointStatus
-from whimbrel.cli.frame import OK, keep_log, say_json
-from whimbrel.cli.stopping import FAILED, signalled
+from whimbrel.cli.frame import OK, follow, keep_log, say_json
+from whimbrel.cli.stopping import FAILED, interruptible, signalled
 from whimbrel.errors import UserError
 from whimbrel.prediction.model.drift import LEAST_ROWS, MOVED, MOVED_FAR
 from whimbrel.prediction.serve.project import registry_folder
@@ -38,7 +38,10 @@ def update(project: Project, as_json: bool, endpoint: str, model: Path, *, dry_r
         plan = verbs.plan_update_endpoint(project, endpoint, model=model, at_once=at_once)
         say_json(plan.to_dict()) if as_json else click.echo(_plan_text(plan))
         return OK
-    done = verbs.update_endpoint(project, endpoint, model=model, at_once=at_once)
+    with interruptible() as stop:
+        done = verbs.update_endpoint(
+            project, endpoint, model=model, at_once=at_once, following=follow(as_json), stop=stop
+        )
     say_json(done.to_dict()) if as_json else click.echo(_said(done))
     return OK if done.live else FAILED
 

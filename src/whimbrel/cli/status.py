@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from whimbrel.api import status as verbs
-from whimbrel.cli.frame import DEAD_LETTERS, DIFFERENCES, OK, say
+from whimbrel.cli.frame import DEAD_LETTERS, DIFFERENCES, OK, say, say_json
 from whimbrel.handed_over import CLOSING, CUTTING, DECIDED, RETURNED, Handover
 from whimbrel.migration.late_writes import LateWrites
 from whimbrel.migration.past_fence_noted import PastFence
@@ -19,10 +19,35 @@ REASONS = 10  # of dead letters
 
 
 def status(project: Project, as_json: bool) -> int:
+    elsewhere = _Elsewhere(project) if project.predict.on_sagemaker else None
+    if elsewhere and not project.source.host:
+        say(elsewhere, as_json, elsewhere.lines())
+        return OK
     found = verbs.status(project)
-    say(found, as_json, _status_lines(project, found))
+    if as_json:
+        say_json(found.to_dict() | (elsewhere.to_dict() if elsewhere else {}))
+    else:
+        say(found, as_json, [*_status_lines(project, found), *(elsewhere.lines() if elsewhere else [])])
     strange = (found.late and found.late.count) or (found.past_fence and found.past_fence.count)
     return DEAD_LETTERS if found.dead_letters else DIFFERENCES if strange else OK
+
+
+class _Elsewhere:
+    """What the project has under way on SageMaker."""
+
+    def __init__(self, project: Project) -> None:
+        from whimbrel.api.prediction import running
+
+        self._found = running(project)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"running": [each.to_dict() for each in self._found]}
+
+    def lines(self) -> Iterator[str]:
+        for each in self._found:
+            yield f"{each.kind:<10} {each.name}: {each.status} (model {each.model})"
+        if not self._found:
+            yield "sagemaker  no training job runs, and no endpoint is being changed"
 
 
 def _status_lines(project: Project, found: verbs.Status) -> Iterator[str]:

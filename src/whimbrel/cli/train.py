@@ -8,7 +8,8 @@ import click
 
 from whimbrel.api import prediction as verbs
 from whimbrel.api.prediction import TrainedModel, TrainPlan
-from whimbrel.cli.frame import OK, say_json
+from whimbrel.cli.frame import OK, follow, say_json
+from whimbrel.cli.stopping import interruptible
 from whimbrel.project import Project
 
 SHOWN = ("auc", "log_loss", "brier", "calibration_error", "f1", "accuracy", "macro_f1", "rmse", "mae", "r2")
@@ -24,7 +25,8 @@ def train(project: Project, as_json: bool, name: str, data: Path | None, *, dry_
     def made(model: TrainedModel) -> None:
         say_json(model.to_dict()) if as_json else _say(model)
 
-    verbs.train(project, model=name, data=data, progress=made)
+    with interruptible() as stop:
+        verbs.train(project, model=name, data=data, progress=made, following=follow(as_json), stop=stop)
     return OK
 
 

@@ -14,7 +14,7 @@ from whimbrel.project.check import Check, read_check
 from whimbrel.project.cutover import Cutover, read_cutover
 from whimbrel.project.lake import Lake, read_lake
 from whimbrel.project.metrics import MetricsAddress, read_metrics
-from whimbrel.project.predict import ModelRule, Predict, read_predict
+from whimbrel.project.predict import ModelRule, Predict, read_predict, sagemaker_faults
 from whimbrel.project.renew import RenewalRule
 from whimbrel.project.section import Section
 from whimbrel.project.source import NO_SOURCE, PASSWORD_VARIABLE, Source, read_source, split_url
@@ -155,6 +155,7 @@ def parse_project(text: str, path: Path) -> Project:
     if cutover.route_item and target.mark == OFF:
         faults.append('cutover.route_item: needs the table of marks, and target.mark is "off"')
     faults += _stream_faults(stream, target)
+    faults += sagemaker_faults(predict, in_s3=lake.store is not None)
     faults += _shared_faults(target, {rule.target for rule in tables}) if not dms else []
     if target.mark in {rule.target for rule in tables}:
         faults.append(f"target.mark: {target.mark!r} is the target of a [[table]]; the marks need a table of their own")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from whimbrel.project.sagemaker import NAME, Hosting, read_hosting
 from whimbrel.project.section import Section
 
 UNKNOWN = ("count", "refuse")
@@ -34,6 +35,7 @@ class EndpointRule:
     capture_percent: int = 10
     capture_folder: str = ""  # below the state folder
     unknown: str = "count"  # how a category that training never saw is handled
+    hosting: Hosting | None = None  # None: `whimbrel serve` answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,14 @@ def _read_endpoint(section: Section) -> EndpointRule:
         capture_percent=section.integer("capture_percent", default.capture_percent),
         capture_folder=section.string("capture_folder", default.capture_folder),
         unknown=section.one_of("unknown", UNKNOWN),
+        hosting=read_hosting(section),
     )
+    if rule.hosting:
+        for key, found in (("name", rule.name), ("variant", rule.variant)):
+            if not NAME.fullmatch(found):
+                section.fault(key, f"must be letters, digits and hyphens for SageMaker, 63 at most, not {found!r}")
+    if rule.hosting and rule.hosting.serverless_mb:
+        rule = replace(rule, traffic="ALL_AT_ONCE", capture_percent=0)
     if rule.capture_percent > 100:
         section.fault("capture_percent", f"must be 100 or less, not {rule.capture_percent}")
     if rule.step_percent > 50 or (rule.traffic == "LINEAR" and rule.step_percent < 10):

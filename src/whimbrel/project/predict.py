@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from whimbrel.project.endpoint import EndpointRule, Serve, read_endpoints, read_serve
 from whimbrel.project.renew import RenewalRule, read_renewals
+from whimbrel.project.sagemaker import (
+    ENGINES,
+    LINEAR_LEARNER,
+    SageMaker,
+    TrainingMachine,
+    read_sagemaker,
+    read_training,
+)
 from whimbrel.project.section import Section
 
 LEARNERS = ("linear", "boosted")
@@ -52,7 +61,7 @@ class ModelRule:
     name: str
     dataset: str
     target: str
-    learner: str = "linear"  # linear | boosted
+    learner: str = "linear"  # linear | boosted | linear-learner, which is SageMaker's
     kind: str = "auto"  # auto | binary | multiclass | regression
     positive: str = ""
     exclude: tuple[str, ...] = ()
@@ -65,11 +74,18 @@ class ModelRule:
     calibration: str = "sigmoid"  # sigmoid | isotonic | none
     threshold: ThresholdRule = ThresholdRule()
     refit: bool = False
+    training: TrainingMachine | None = None  # None: it is trained in this process
 
     @property
     def categories(self) -> list[str]:
         """The columns that are said to be categories."""
         return [name for name, kind in self.types.items() if kind == "category"]
+
+    def settings(self) -> dict[str, Any]:
+        """Everything by which one model differs from another: not the machine that it is trained on."""
+        values = asdict(self)
+        training = values.pop("training")
+        return values | ({"hyperparameters": training["hyperparameters"]} if self.learner == LINEAR_LEARNER else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +94,39 @@ class Predict:
     endpoints: tuple[EndpointRule, ...] = ()
     serve: Serve = field(default_factory=Serve)
     renewals: tuple[RenewalRule, ...] = ()
+    sagemaker: SageMaker | None = None
+
+    @property
+    def on_sagemaker(self) -> bool:
+        """Whether anything of it is trained or served there."""
+        return any(rule.training for rule in self.models) or any(rule.hosting for rule in self.endpoints)
+
+    @property
+    def renewals_there(self) -> tuple[RenewalRule, ...]:
+        """Those of which the model is trained there, or the endpoint is."""
+        models = {rule.name for rule in self.models if rule.training}
+        endpoints = {rule.name for rule in self.endpoints if rule.hosting}
+        return tuple(each for each in self.renewals if each.model in models or each.endpoint in endpoints)
 
 
 def read_predict(top: Section) -> Predict:
     """Read these parts; what is wrong goes to the section's faults."""
     models = tuple(read_model(each) for each in top.optional_sections("model"))
-    return Predict(models, read_endpoints(top), read_serve(top), read_renewals(top))
+    return Predict(models, read_endpoints(top), read_serve(top), read_renewals(top), read_sagemaker(top))
+
+
+def sagemaker_faults(predict: Predict, in_s3: bool) -> list[str]:
+    """What engine = "sagemaker" needs of other parts. ``in_s3``: the lake is."""
+    there = predict.sagemaker
+    if not predict.on_sagemaker:
+        return [] if there is None else ['sagemaker: has no effect without a part that has engine = "sagemaker"']
+    faults = [] if in_s3 else ["lake.folder: must be s3://BUCKET/PREFIX: SageMaker reads and writes there"]
+    if there is None:
+        return [*faults, 'sagemaker: the section is missing, and a part has engine = "sagemaker"']
+    own = any(rule.hosting for rule in predict.endpoints) or any(
+        rule.training and rule.learner != LINEAR_LEARNER for rule in predict.models
+    )
+    return [*faults, *([] if there.image or not own else ["sagemaker.image: is missing: whimbrel's container"])]
 
 
 def read_model(section: Section) -> ModelRule:
@@ -91,11 +134,13 @@ def read_model(section: Section) -> ModelRule:
     name = section.required("name")
     time = section.string("time", "")
     default = ModelRule("", "", "")
+    engine = section.one_of("engine", ENGINES)
+    learner = section.one_of("learner", (*LEARNERS, *((LINEAR_LEARNER,) if engine == "sagemaker" else ())))
     rule = ModelRule(
         name=name,
         dataset=section.string("dataset", name),
         target=section.required("target"),
-        learner=section.one_of("learner", LEARNERS),
+        learner=learner,
         kind=section.one_of("kind", KINDS),
         positive=section.string("positive", default.positive),
         exclude=tuple(section.strings("exclude")),
@@ -108,7 +153,10 @@ def read_model(section: Section) -> ModelRule:
         calibration=section.one_of("calibration", ("sigmoid", "isotonic", "none")),
         threshold=_read_threshold(section.section("threshold")),
         refit=section.flag("refit", default.refit),
+        training=read_training(section, engine, learner),
     )
+    if rule.refit and learner == LINEAR_LEARNER:
+        section.fault("refit", f'is not possible with learner = "{LINEAR_LEARNER}": it would be a second job')
     if not rule.holdout < 1:
         section.fault("holdout", f"must be a share below 1, not {rule.holdout}")
     if time and rule.split != "time":

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from whimbrel.project.section import Section
 
+STEPS = ("export", "convert", "train", "gate", "update")
 # By kind of model; each says with its sign whether more is better.
 METRICS = ("log_loss", "auc", "average_precision", "brier", "f1", "accuracy", "macro_f1", "rmse", "mae", "r2")
 

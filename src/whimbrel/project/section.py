@@ -55,6 +55,10 @@ class Section:
         """A table of whatever; the caller checks what is in it."""
         return dict(self._take(key, {}, dict, "a table"))
 
+    def known(self, key: str) -> None:
+        """A key of which something else was said already."""
+        self._known.append(key)
+
     def truth(self, key: str) -> bool:
         """False where it is missing."""
         self._known.append(key)

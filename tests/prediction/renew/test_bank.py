@@ -22,7 +22,7 @@ from demo.servers import Ministack
 from tests.prediction.serve.conftest import Running
 from tests.prediction.serve.load import Load
 from whimbrel.cli.main import main
-from whimbrel.prediction.renew.renew import record
+from whimbrel.prediction.renew.renew import FolderRuns
 
 PROJECT = """
 [target]
@@ -148,7 +148,7 @@ def test_a_model_is_made_renewed_under_load_and_a_worse_one_refused(
     assert (code, moved["version"], moved["refused"]) == (0, versions[1], 0)
     assert moved["rows"] == sum(version == versions[1] for version, _ in load.answers)
     assert moved["scores"] > 0.25  # it was always the same row
-    lines = record(tmp_path / ".whimbrel" / "renew" / "bank")
+    lines = FolderRuns(tmp_path / ".whimbrel" / "renew" / "bank").record()
     assert [line["outcome"] for line in lines] == ["renewed", "renewed", "kept", "kept"]
 
 

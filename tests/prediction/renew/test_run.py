@@ -11,7 +11,8 @@ import pytest
 
 from whimbrel.errors import StateError, Stopped, TargetUnreachable, TrainingError
 from whimbrel.prediction.renew import renew as module
-from whimbrel.prediction.renew.renew import RUN_FILE, STEPS, Result, Step, record, renew, unfinished
+from whimbrel.prediction.renew.renew import RUN_FILE, FolderRuns, Result, Step, renew
+from whimbrel.project.renew import STEPS
 
 
 class Crash(BaseException):
@@ -53,22 +54,22 @@ def stop() -> threading.Event:
 
 
 def test_a_run_leaves_one_line_with_the_figures_of_every_step(tmp_path: Path, stop: threading.Event) -> None:
-    line = renew(tmp_path, Steps(), stop)
-    assert record(tmp_path) == [line]
+    line = renew(FolderRuns(tmp_path), Steps(), stop)
+    assert FolderRuns(tmp_path).record() == [line]
     assert line["outcome"] == "renewed"
     assert list(line["results"]) == list(STEPS)
     assert all(each["seconds"] >= 0 for each in line["results"].values())
-    assert unfinished(tmp_path) is None
+    assert FolderRuns(tmp_path).unfinished() is None
 
 
 def test_a_gate_that_refuses_ends_the_run_before_the_update(tmp_path: Path, stop: threading.Event) -> None:
     steps = Steps(passed=False)
-    assert renew(tmp_path, steps, stop)["outcome"] == "kept"
+    assert renew(FolderRuns(tmp_path), steps, stop)["outcome"] == "kept"
     assert steps.done == list(STEPS[:-1])
 
 
 def test_a_model_that_the_endpoint_took_back_is_recorded_as_such(tmp_path: Path, stop: threading.Event) -> None:
-    assert renew(tmp_path, Steps(live=False), stop)["outcome"] == "returned"
+    assert renew(FolderRuns(tmp_path), Steps(live=False), stop)["outcome"] == "returned"
 
 
 @pytest.mark.parametrize("name", STEPS)
@@ -81,23 +82,23 @@ def test_the_next_run_goes_on_from_the_step_that_did_not_end(
     steps = Steps()
     steps.on(name, raising(error))
     with pytest.raises(type(error)):
-        renew(tmp_path, steps, stop)
-    assert record(tmp_path) == []
-    line = renew(tmp_path, steps, stop)
+        renew(FolderRuns(tmp_path), steps, stop)
+    assert FolderRuns(tmp_path).record() == []
+    line = renew(FolderRuns(tmp_path), steps, stop)
     at = STEPS.index(name)
     assert steps.done == [*STEPS[: at + 1], *STEPS[at:]]
-    assert record(tmp_path) == [line]
+    assert FolderRuns(tmp_path).record() == [line]
 
 
 def test_what_cannot_go_on_with_its_data_is_recorded_and_begins_anew(tmp_path: Path, stop: threading.Event) -> None:
     steps = Steps()
     steps.on("train", raising(TrainingError("too few rows")))
     with pytest.raises(TrainingError):
-        renew(tmp_path, steps, stop)
-    [line] = record(tmp_path)
+        renew(FolderRuns(tmp_path), steps, stop)
+    [line] = FolderRuns(tmp_path).record()
     assert (line["outcome"], line["error"]) == ("failed", "too few rows")
     steps.done.clear()
-    assert renew(tmp_path, steps, stop)["outcome"] == "renewed"
+    assert renew(FolderRuns(tmp_path), steps, stop)["outcome"] == "renewed"
     assert steps.done == list(STEPS)
 
 
@@ -105,10 +106,10 @@ def test_a_stop_takes_effect_between_two_steps(tmp_path: Path, stop: threading.E
     steps = Steps()
     steps.on("convert", stop.set)
     with pytest.raises(Stopped):
-        renew(tmp_path, steps, stop)
+        renew(FolderRuns(tmp_path), steps, stop)
     assert steps.done == ["export", "convert"]
     stop.clear()
-    renew(tmp_path, steps, stop)
+    renew(FolderRuns(tmp_path), steps, stop)
     assert steps.done == list(STEPS)
 
 
@@ -123,26 +124,26 @@ def test_a_crash_between_the_record_and_its_end_does_not_write_it_twice(
 
     monkeypatch.setattr(module, "append_line", append_and_die)
     with pytest.raises(Crash):
-        renew(tmp_path, Steps(), stop)
+        renew(FolderRuns(tmp_path), Steps(), stop)
     monkeypatch.setattr(module, "append_line", append)
     steps = Steps()
-    renew(tmp_path, steps, stop)
+    renew(FolderRuns(tmp_path), steps, stop)
     assert steps.done == []
-    assert len(record(tmp_path)) == 1
-    renew(tmp_path, steps, stop)
-    assert len(record(tmp_path)) == 2
+    assert len(FolderRuns(tmp_path).record()) == 1
+    renew(FolderRuns(tmp_path), steps, stop)
+    assert len(FolderRuns(tmp_path).record()) == 2
 
 
 def test_half_a_line_of_a_crash_is_left_out_and_cut_off(tmp_path: Path, stop: threading.Event) -> None:
-    renew(tmp_path, Steps(), stop)
+    renew(FolderRuns(tmp_path), Steps(), stop)
     with (tmp_path / module.RECORD_FILE).open("ab") as file:
         file.write(b'{"run": "ab')
-    assert len(record(tmp_path)) == 1
-    renew(tmp_path, Steps(), stop)
-    assert len(record(tmp_path)) == 2
+    assert len(FolderRuns(tmp_path).record()) == 1
+    renew(FolderRuns(tmp_path), Steps(), stop)
+    assert len(FolderRuns(tmp_path).record()) == 2
 
 
 def test_a_run_file_that_is_none_is_named(tmp_path: Path, stop: threading.Event) -> None:
     (tmp_path / RUN_FILE).write_text("{")
     with pytest.raises(StateError, match=r"run\.json: not a renewal"):
-        renew(tmp_path, Steps(), stop)
+        renew(FolderRuns(tmp_path), Steps(), stop)

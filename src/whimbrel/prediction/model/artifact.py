@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from whimbrel.durable import replace_file
 from whimbrel.errors import UserError
@@ -20,11 +21,35 @@ _ENDS = (".tar.gz", ".tgz")
 
 def pack(model: Path, path: Path) -> None:
     """Write ``path``, durably, with the model file in it. Raises OSError."""
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
-        archive.add(model, model.name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, packed.getvalue())
+    replace_file(path, packed(model.name, model.read_bytes()))
+
+
+def packed(name: str, data: bytes) -> bytes:
+    """An archive with one file: the same bytes each time."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as archive:
+        member = tarfile.TarInfo(name)
+        member.size, member.mode = len(data), 0o644
+        archive.addfile(member, io.BytesIO(data))
+    return gzip.compress(made.getvalue(), mtime=0)
+
+
+def members(packed: IO[bytes], place: str) -> dict[str, bytes]:
+    """The files in a .tar.gz by name. Raises UserError for what cannot be unpacked, or is larger than LARGEST."""
+    try:
+        with gzip.open(packed) as file:
+            unpacked = file.read(LARGEST + 1)  # all of it may be a header, which is read whole
+        if len(unpacked) > LARGEST:
+            hint = "Pack the file that `whimbrel train` wrote, alone."
+            raise UserError(f"it has more than {LARGEST >> 20} MB, unpacked", place=place, hint=hint)
+        with tarfile.open(fileobj=io.BytesIO(unpacked), mode="r:") as archive:
+            files = [(each.name.removeprefix("./"), archive.extractfile(each)) for each in archive if each.isfile()]
+            if len({name for name, _ in files}) < len(files):
+                raise ValueError("two files have one name")
+            return {name: file.read(LARGEST) for name, file in files if file}
+    except (OSError, EOFError, tarfile.TarError, zlib.error, ValueError) as error:
+        raise UserError(f"it cannot be unpacked: {error}", place=place, hint="Pack it again.") from None
 
 
 @contextmanager
@@ -34,24 +59,18 @@ def model_in(path: Path) -> Iterator[Path]:
         yield path
         return
     try:
-        with gzip.open(path) as file:
-            unpacked = file.read(LARGEST + 1)  # all of it may be a header, which is read whole
-        if len(unpacked) > LARGEST:
-            hint = "Pack the file that `whimbrel train` wrote, alone."
-            raise UserError(f"it has more than {LARGEST >> 20} MB, unpacked", place=str(path), hint=hint)
-        with tarfile.open(fileobj=io.BytesIO(unpacked), mode="r:") as archive:
-            names = [each.name for each in archive if each.isfile()]
-            found = [name for name in names if name.endswith((".json", ".json.gz"))]
-            member = archive.extractfile(found[0]) if len(found) == 1 else None
-            data = member.read(LARGEST) if member else b""
-    except (OSError, EOFError, tarfile.TarError, zlib.error, ValueError) as error:
+        with path.open("rb") as file:
+            inside = members(file, str(path))
+    except OSError as error:
         raise UserError(f"it cannot be unpacked: {error}", place=str(path), hint="Pack it again.") from None
+    found = {name: data for name, data in inside.items() if name.endswith((".json", ".json.gz"))}
     if len(found) != 1:
         hint = "Pack the file that `whimbrel train` wrote, alone."
         raise UserError(f"has {len(found)} model files in it, not one", place=str(path), hint=hint)
     with tempfile.TemporaryDirectory() as folder:
-        model = Path(folder) / Path(found[0]).name
-        model.write_bytes(data)
+        [(name, content)] = found.items()
+        model = Path(folder) / Path(name).name
+        model.write_bytes(content)
         yield model
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC
-from pathlib import Path
 from typing import Any
 
 from whimbrel.errors import UserError
 from whimbrel.lake.manifest import asked_time
+from whimbrel.prediction.engines import captured_calls, present_model
 from whimbrel.prediction.model.drift import Drift
 from whimbrel.prediction.model.model import load_model
 from whimbrel.prediction.serve.captured_calls import captured_drift
-from whimbrel.prediction.serve.project import endpoint_rule, only_endpoint, present_model
+from whimbrel.prediction.serve.project import endpoint_rule, only_endpoint
 from whimbrel.project import Project
 
 
@@ -37,8 +37,9 @@ def endpoint_drift(project: Project, endpoint: str, since: str) -> EndpointDrift
     if file is None:
         raise UserError("the endpoint does not exist yet", place=name, hint="Create it with: whimbrel serve")
     model = load_model(file)
-    folder = Path(endpoint_rule(project, name).capture_folder) / name
-    return EndpointDrift(name, model.version, str(folder), captured_drift(model, folder, _moment(since)))
+    folder, answers_since = captured_calls(project, endpoint_rule(project, name))
+    found = captured_drift(model, folder, max(_moment(since), answers_since), all_versions=bool(answers_since))
+    return EndpointDrift(name, model.version, str(folder), found)
 
 
 def _moment(since: str) -> str:

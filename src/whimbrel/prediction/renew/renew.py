@@ -15,74 +15,113 @@ import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
 from whimbrel.durable import append_line, replace_file
 from whimbrel.errors import StateError, Stopped, UserError
+from whimbrel.project.renew import STEPS
 
 RUN_FILE, RECORD_FILE = "run.json", "renewals.jsonl"
-RENEWED, KEPT, RETURNED, FAILED = "renewed", "kept", "returned", "failed"
-STEPS = ("export", "convert", "train", "gate", "update")
+RENEWED, KEPT, RETURNED, FAILED, ABORTED = "renewed", "kept", "returned", "failed", "aborted"
 Result = dict[str, Any]
 Step = Callable[[Mapping[str, Result]], Result]  # is given the results of the steps before it
 
 
-def renew(folder: Path, steps: Mapping[str, Step], stop: threading.Event) -> Result:
+class Runs(Protocol):
+    """Where the run under way and the record of a model's renewals are."""
+
+    def unfinished(self) -> Result | None:
+        """The run that was stopped on its way, if there is one. Raises StateError when it cannot be read."""
+
+    def save(self, run: Result) -> None:
+        """Durable when it returns. Raises Locked where another process works on the run."""
+
+    def end(self, line: Result) -> None:
+        """The line goes into the record, once, and the run is over: a crash in between does not write it twice."""
+
+    def record(self) -> list[Result]:
+        """Every renewal so far, with its figures, oldest first."""
+
+
+def renew(runs: Runs, steps: Mapping[str, Step], stop: threading.Event) -> Result:
     """Run the steps that this renewal has not done yet; returns the line that the record got.
 
-    ``folder`` holds the run under way and the record. A gate that refuses ends the run: the present model stays.
-    Raises what a step raises, and Stopped between two steps once ``stop`` is set.
+    A gate that refuses ends the run: the present model stays. Raises what a step raises, and Stopped between two steps
+    once ``stop`` is set.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    run = unfinished(folder) or {"run": uuid.uuid4().hex, "began": _now(), "results": {}}
-    try:
-        _go_on(folder, run, steps, stop)
-    except UserError as error:
-        _end(folder, run, {"outcome": FAILED, "error": str(error)})
-        raise
-    return _end(folder, run, {"outcome": outcome(run["results"])})
-
-
-def _go_on(folder: Path, run: Result, steps: Mapping[str, Step], stop: threading.Event) -> None:
-    results: dict[str, Result] = run["results"]
+    run = runs.unfinished() or begun()
     for name in STEPS:
-        if name in results:
-            continue
-        if name == "update" and not results["gate"]["passed"]:
-            return
-        if stop.is_set():
+        if stop.is_set() and name not in run["results"]:
             raise Stopped("the renewal was stopped", place=name, hint="Start it again: it continues with this step.")
-        began = time.monotonic()
-        results[name] = steps[name](results)
-        results[name]["seconds"] = round(time.monotonic() - began, 3)
-        # Saved after the step is done: a crash in between repeats the step, which is harmless.
-        replace_file(folder / RUN_FILE, orjson.dumps(run, option=orjson.OPT_INDENT_2))
+        if line := one_step(runs, run, name, steps):
+            return line
+    raise AssertionError("the last step ends the run")
 
 
-def _end(folder: Path, run: Result, how: Result) -> Result:
-    """The run's line goes into the record, once: a crash before the run's file is gone does not write it again."""
+def begun() -> Result:
+    return {"run": uuid.uuid4().hex, "began": _now(), "results": {}}
+
+
+def one_step(runs: Runs, run: Result, name: str, steps: Mapping[str, Step]) -> Result | None:
+    """Do the step unless the run has its result; the line of the record, if the run is over. Raises what it raises."""
+    results: dict[str, Result] = run["results"]
+    try:
+        if name not in results:
+            began = time.monotonic()
+            results[name] = steps[name](results)
+            results[name]["seconds"] = round(time.monotonic() - began, 3)
+            # Saved after the step is done: a crash in between repeats the step, which is harmless.
+            runs.save(run)
+    except UserError as error:
+        ended(runs, run, {"outcome": FAILED, "error": str(error)})
+        raise
+    if name == STEPS[-1] or (name == "gate" and not results["gate"]["passed"]):
+        return ended(runs, run, {"outcome": outcome(results)})
+    return None
+
+
+def ended(runs: Runs, run: Result, how: Result) -> Result:
     line = run | {"ended": _now()} | how
-    before = record(folder)
-    if not before or before[-1]["run"] != run["run"]:
-        append_line(folder / RECORD_FILE, orjson.dumps(line))
-    (folder / RUN_FILE).unlink(missing_ok=True)
+    runs.end(line)
     return line
 
 
-def unfinished(folder: Path) -> Result | None:
-    """The run that was stopped on its way, if there is one. Raises StateError when its file is not one."""
-    path = folder / RUN_FILE
-    try:
-        run: Result = orjson.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except orjson.JSONDecodeError as error:
-        raise StateError(
-            f"not a renewal: {error}", place=str(path), hint="Remove it: the renewal then starts over."
-        ) from None
-    return run
+class FolderRuns:
+    """Those of a folder: ``run.json`` and ``renewals.jsonl``."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def unfinished(self) -> Result | None:
+        path = self._folder / RUN_FILE
+        try:
+            run: Result = orjson.loads(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except orjson.JSONDecodeError as error:
+            raise StateError(
+                f"not a renewal: {error}", place=str(path), hint="Remove it: the renewal then starts over."
+            ) from None
+        return run
+
+    def save(self, run: Result) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        replace_file(self._folder / RUN_FILE, orjson.dumps(run, option=orjson.OPT_INDENT_2))
+
+    def end(self, line: Result) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        before = self.record()
+        if not before or before[-1]["run"] != line["run"]:
+            append_line(self._folder / RECORD_FILE, orjson.dumps(line))
+        (self._folder / RUN_FILE).unlink(missing_ok=True)
+
+    def record(self) -> list[Result]:
+        """Half a line, of a crash, is left out."""
+        path = self._folder / RECORD_FILE
+        lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+        return [orjson.loads(line) for line in lines if line]
 
 
 def outcome(results: Mapping[str, Result]) -> str:
@@ -90,14 +129,6 @@ def outcome(results: Mapping[str, Result]) -> str:
     if not results["gate"]["passed"]:
         return KEPT
     return RENEWED if results["update"]["live"] else RETURNED
-
-
-def record(folder: Path) -> list[Result]:
-    """Every renewal so far, with its figures, oldest first; half a line, of a crash, is left out."""
-    path = folder / RECORD_FILE
-    if not path.exists():
-        return []
-    return [orjson.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]
 
 
 def _now() -> str:

@@ -79,12 +79,15 @@ def _train(folder: Path) -> None:
     names = None if columns["header"] else columns["columns"]
     hyperparameters = _config(folder, "hyperparameters")
     rule = rule_from(hyperparameters, (columns["columns"] or [LABEL])[0])
-    table, as_of = _channel(folder, channels, "train", names, rule)
+    table, newest = _channel(folder, channels, "train", names, rule)
+    as_of = columns["as_of"] or newest
     _check_width(hyperparameters, table)
     from whimbrel.prediction.train.train import REPORT_FILE, evaluate, model_path, train  # slow to import
 
     with tempfile.TemporaryDirectory() as made:
-        model = _fit(rule, table, train, manifest_id=columns["id"], as_of=as_of, folder=Path(made))
+        model = _fit(
+            rule, table, train, manifest_id=columns["id"], as_of=as_of, position=columns["position"], folder=Path(made)
+        )
         path = model_path(Path(made), model.version)
         _log_figures("holdout" if model.facts["judged_by"] == "hold-out" else "folds", model.metrics.values)
         for warning in model.facts["warnings"]:
@@ -206,10 +209,10 @@ def _config(folder: Path, name: str) -> dict[str, Any]:
 
 
 def _columns(place: Path) -> dict[str, Any]:
-    """What ``whimbrel convert`` wrote beside its CSV: ``columns``, ``header``, and the data set's ``id``."""
+    """What whimbrel wrote beside the rows: ``columns``, ``header``, the data set's ``id``, time and position."""
     path = place / COLUMNS
     found: dict[str, Any] = orjson.loads(path.read_bytes()) if path.exists() else {}
-    return {"columns": [], "header": False, "id": "the channel train"} | found
+    return {"columns": [], "header": False, "id": "the channel train", "as_of": "", "position": ""} | found
 
 
 def _channel(

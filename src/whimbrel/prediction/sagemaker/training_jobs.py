@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 
 from whimbrel.durable import replace_file
-from whimbrel.errors import StateError, UserError
+from whimbrel.errors import RequestRefused, StateError, UserError
 from whimbrel.prediction.model.artifact import model_file, pack
 from whimbrel.prediction.sagemaker.places import Folders
 from whimbrel.prediction.serve.registry import checked_name
@@ -69,9 +69,10 @@ class TrainingJobs:
                 self._keep(replace(job, status=FAILED, ended=time.time(), reason="the server ended during the job"))
 
     async def create(self, job: Job) -> None:
-        """Begin the job. Raises UserError where there is one of this name, or a channel's folder is not there."""
+        """Begin the job. Raises RequestRefused where there is one of this name, UserError for a name that cannot be."""
         if checked_name(job.name, "training job") in self.jobs:
-            raise UserError(f"a training job {job.name!r} already exists", hint="Choose another name.")
+            hint = "Choose another name."
+            raise RequestRefused(f"a training job {job.name!r} already exists", code="ResourceInUse", hint=hint)
         await in_thread(self._keep, job)
         self._running[job.name] = asyncio.get_running_loop().create_task(self._run(job))
 
@@ -93,9 +94,7 @@ class TrainingJobs:
         place = self.folder / job.name
         try:
             async with asyncio.timeout(job.longest):
-                code = await _train(job, place / "ml")
-            if code == 0:
-                await in_thread(pack, model_file(place / "ml" / "model"), Path(job.artifact))
+                code = await self.make(job, place)
             ended = replace(job, status=FAILED if code else COMPLETED, reason=_reason(place) if code else "")
         except TimeoutError:
             ended = replace(job, status=STOPPED, reason=f"MaxRuntimeInSeconds: it took more than {job.longest:g}")
@@ -106,6 +105,13 @@ class TrainingJobs:
         await in_thread(self._keep, replace(ended, ended=time.time()))
         self._running.pop(job.name, None)
 
+    async def make(self, job: Job, place: Path) -> int:
+        """Train, and pack what was made; the exit code."""
+        code = await in_container(job, place / "ml")
+        if code == 0:
+            await in_thread(pack, model_file(place / "ml" / "model"), Path(job.artifact))
+        return code
+
     def _keep(self, job: Job) -> None:
         path = self.folder / job.name / "job.json"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -113,13 +119,13 @@ class TrainingJobs:
         self.jobs[job.name] = job
 
 
-async def _train(job: Job, ml: Path) -> int:
-    """The exit code of the container's training over ``ml``; the process ends with us."""
+async def in_container(job: Job, ml: Path, program: str = "whimbrel.prediction.sagemaker.container") -> int:
+    """The exit code of a container's training over ``ml``; the process ends with us."""
     await in_thread(_lay_out, job, ml)
     with (ml.parent / LOG).open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             *("nice", "-n", "10"),  # it stands back behind the calls that are being answered
-            *(sys.executable, "-m", "whimbrel.prediction.sagemaker.container", "train"),
+            *(sys.executable, "-m", program, "train"),
             env=os.environ | {"SAGEMAKER_BASE_DIR": str(ml)},
             stdout=log,
             stderr=log,

@@ -20,21 +20,23 @@ from whimbrel.prediction.serve.bodies import CSV, RECORDIO, BodyError, rows_of
 _AT_ONCE = 500
 
 
-def captured_drift(model: Model, folder: Path, since: str = "") -> Drift:
+def captured_drift(model: Model, folder: Path, since: str = "", *, all_versions: bool = False) -> Drift:
     """How far the captured calls that ``model`` answered have moved from its training.
 
     ``folder`` is the endpoint's, below that of the capture; ``since`` is a time in UTC as 2026-01-31T12:00:00Z. Calls
-    of other versions are left out. One file at a time is read. Raises StateError for a file that is not captured data.
+    of other versions are left out, unless ``all_versions``. One file at a time is read. Raises StateError for a file
+    that is not captured data.
     """
     scores: list[Any] = []
     # The rows are read to their end before the first score is looked at, and so the scores are there by then.
-    return drift(model, _rows(model, folder, since, scores), scores)
+    version = "" if all_versions else model.version
+    return drift(model, _rows(model, folder, version, since, scores), scores)
 
 
-def _rows(model: Model, folder: Path, since: str, scores: list[Any]) -> Iterator[Any]:
+def _rows(model: Model, folder: Path, version: str, since: str, scores: list[Any]) -> Iterator[Any]:
     """Rows as calls had them; None, which no model takes, for a body that cannot be read."""
     names = model.columns
-    for call in calls(folder, model.version, since):
+    for call in calls(folder, version, since):
         data = call["captureData"]
         if "endpointInput" in data:
             given = data["endpointInput"]
@@ -47,14 +49,14 @@ def _rows(model: Model, folder: Path, since: str, scores: list[Any]) -> Iterator
 
 
 def calls(folder: Path, version: str, since: str = "") -> Iterator[dict[str, Any]]:
-    """The captured calls that this model version answered, file by file; half a line at the end is not read."""
+    """The captured calls that this version ("": any) answered, file by file; half a line at the end is not read."""
     mark = f"x-whimbrel-model-version={version}"
     for path in sorted(folder.glob("*/*/*/*/*/*.jsonl")):
         for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
             try:
                 call = orjson.loads(line)
                 about = call["eventMetadata"]
-                if mark in about["customAttributes"] and about["inferenceTime"] >= since:
+                if (not version or mark in about["customAttributes"]) and about["inferenceTime"] >= since:
                     yield call
             except (orjson.JSONDecodeError, KeyError, TypeError) as error:
                 raise StateError(

@@ -118,11 +118,14 @@ def present_model(project: Project, endpoint: str) -> Path | None:
 
 
 def deploy_new_endpoints(project: Project, folder: Path) -> None:
-    """An endpoint of the project that is not there yet begins with its model's newest version, where there is one."""
+    """An endpoint of the project that is not there yet begins with its model's newest version, where there is one.
+
+    One that is on SageMaker is not this server's.
+    """
     there = Registry(folder).state.endpoints
     for rule in project.predict.endpoints:
         newest = newest_model(project, rule.model)
-        if rule.name not in there and newest:
+        if rule.name not in there and newest and not rule.hosting:
             deploy(folder, endpoint_rule(project, rule.name), newest)
 
 
@@ -181,17 +184,25 @@ def live_status(project: Project) -> dict[str, Any] | None:
 
 def weigh(project: Project, endpoint: str, weights: Mapping[str, float]) -> None:
     """Give variants other shares of the calls, live. Raises UserError, TargetUnreachable."""
-    client = client_for(server_url(registry_folder(project)), "sagemaker", control_keys(project))
+    weighed(client_for(server_url(registry_folder(project)), "sagemaker", control_keys(project)), endpoint, weights)
+
+
+def weighed(client: Any, endpoint: str, weights: Mapping[str, float]) -> None:
+    """As ``weigh``, by a client of SageMaker's API."""
     shares = [{"VariantName": name, "DesiredWeight": weight} for name, weight in weights.items()]
-    _called(client.update_endpoint_weights_and_capacities, EndpointName=endpoint, DesiredWeightsAndCapacities=shares)
+    called(client.update_endpoint_weights_and_capacities, EndpointName=endpoint, DesiredWeightsAndCapacities=shares)
 
 
 def ask_server(project: Project, endpoint: str, rows: Rows) -> Predictions:
     """What the project's running server answers. Raises UserError, TargetUnreachable."""
-    body, kind = _body(rows)
     client = client_for(server_url(registry_folder(project)), "sagemaker-runtime", predict_keys(project))
-    name = endpoint or only_endpoint(project)
-    answer = _called(client.invoke_endpoint, EndpointName=name, Body=body, ContentType=kind)
+    return answered(client, endpoint or only_endpoint(project), rows)
+
+
+def answered(client: Any, name: str, rows: Rows) -> Predictions:
+    """What an endpoint answers. Raises as ``ask_server``."""
+    body, kind = _body(rows)
+    answer = called(client.invoke_endpoint, EndpointName=name, Body=body, ContentType=kind)
     unknown = answer["ResponseMetadata"]["HTTPHeaders"].get(HEADER, "")
     return Predictions(str(answer["Body"].read().decode()), unknown)
 
@@ -216,7 +227,8 @@ def _body(rows: Rows) -> tuple[bytes, str]:
     return b"".join(orjson.dumps(dict(row)) + b"\n" for row in rows), JSON_LINES
 
 
-def _called(operation: Any, **given: Any) -> Any:
+def called(operation: Any, **given: Any) -> Any:
+    """The answer of an endpoint or its control. Raises UserError, TargetUnreachable."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
@@ -225,7 +237,7 @@ def _called(operation: Any, **given: Any) -> Any:
         response: dict[str, Any] = dict(error.response)
         raise UserError(response.get("OriginalMessage") or response["Error"]["Message"]) from None
     except BotoCoreError as error:
-        raise TargetUnreachable(str(error), hint="Is the server running? Start it with: whimbrel serve") from None
+        raise TargetUnreachable(str(error), hint="Is it running? Here it is started with: whimbrel serve") from None
 
 
 def _below(project: Project, folder: str) -> Path:

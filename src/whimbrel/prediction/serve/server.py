@@ -31,7 +31,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from whimbrel.errors import ModelDamaged, UserError, WhimbrelError
+from whimbrel.errors import ModelDamaged, RequestRefused, UserError, WhimbrelError
 from whimbrel.prediction.serve import prometheus
 from whimbrel.prediction.serve.access import AccessRules, Doors
 from whimbrel.prediction.serve.bodies import JSON
@@ -82,7 +82,7 @@ class NotFound(UserError):
 class Control(Protocol):
     """What does the operations of control APIs, those of ``services`` as X-Amz-Target names them.
 
-    ``do`` raises UserError, of which NotFound, for a call that it refuses.
+    ``do`` raises UserError, of which NotFound, for a call that it refuses, or RequestRefused with SageMaker's code.
     """
 
     services: tuple[str, ...]
@@ -247,6 +247,8 @@ class Routes:
             return control_error(400, "ValidationException", f"the body is not JSON: {error}")
         except NotFound as error:
             return control_error(400, "ResourceNotFoundException", str(error))
+        except RequestRefused as error:
+            return control_error(400, error.code, str(error))
         except (UserError, ModelDamaged) as error:
             return control_error(400, "ValidationException", str(error))
         except WhimbrelError as error:

@@ -18,6 +18,7 @@ from whimbrel.prediction.train.feature_columns import Array, FeatureColumn
 from whimbrel.prediction.train.holdout import Split
 from whimbrel.prediction.train.search import Choice, in_parallel, loss
 
+once, form = False, "boosted"  # see train.Learner
 LEAVES = (7, 31)
 # Numbers take more rounds and smaller leaves than classes: each row says more, and there are more values to reach.
 MOST_ROUNDS, MOST_ROUNDS_FOR_NUMBERS = 160, 240

@@ -79,6 +79,13 @@ def searched(target: Array, classes: int, rule: ModelRule) -> tuple[slice, list[
     return slice(None), []
 
 
+def judged_once(target: Array, classes: int, rule: ModelRule) -> tuple[slice, list[Split]]:
+    """As ``searched``, for a learner that is fitted once: all rows and one fold, over time the latest."""
+    part = folds(len(target), rule, target if classes else None)[-1]
+    both = [np.bincount(target[rows], minlength=classes).min() for rows in part] if classes else [1]
+    return slice(None), [part] if min(both) else []
+
+
 def _least(step: int) -> int:
     """Rows of the rarest class in each fold: of a part of the rows enough to choose by."""
     return LEAST_OF_A_CLASS if step > 1 else 1

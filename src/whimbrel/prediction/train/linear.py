@@ -18,6 +18,7 @@ from whimbrel.prediction.train.feature_columns import Array, FeatureColumn
 from whimbrel.prediction.train.holdout import Split
 from whimbrel.prediction.train.search import Choice, in_parallel, loss
 
+once, form = False, "linear"  # see train.Learner
 STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0)  # scikit-learn's C: how little the weights are held small
 MOST_STEPS = 500
 # For classes only, since a regression's numbers may go anywhere:
@@ -73,7 +74,8 @@ def fit(
     estimator = in_parallel(lambda strength: _path(data, target, weights, kind, [strength])[0], [setting["strength"]])[
         0
     ]
-    return _export(estimator, inputs, setting["strength"]), _margins(estimator, data, kind)
+    weights, start = np.atleast_2d(estimator.coef_).T, np.atleast_1d(estimator.intercept_)
+    return as_linear(weights, start, inputs, setting["strength"]), _margins(estimator, data, kind)
 
 
 def sums(data: Any, target: Array, judged: Any, kind: str, strength: float) -> Array:
@@ -107,8 +109,8 @@ def _margins(estimator: Any, data: Any, kind: str) -> Array:
     return np.asarray(found, dtype=float).reshape(data.shape[0], -1)
 
 
-def _export(estimator: Any, inputs: Sequence[Input], strength: float) -> Linear:
-    weights = np.atleast_2d(estimator.coef_).T
+def as_linear(weights: Array, start: Array, inputs: Sequence[Input], strength: float) -> Linear:
+    """From a weight for each column of ``matrix`` and each output, and a number for each output."""
     places, scaled, offset = [], [], 0
     for each in inputs:
         places.append(tuple(tuple(map(float, row)) for row in weights[offset : offset + each.places]))
@@ -116,5 +118,4 @@ def _export(estimator: Any, inputs: Sequence[Input], strength: float) -> Linear:
     for each in inputs:
         scaled.append(tuple(map(float, weights[offset])) if each.type == NUMBER else ())
         offset += each.type == NUMBER
-    intercept = tuple(map(float, np.atleast_1d(estimator.intercept_)))
-    return Linear(strength, intercept, tuple(scaled), tuple(places))
+    return Linear(strength, tuple(map(float, start)), tuple(scaled), tuple(places))

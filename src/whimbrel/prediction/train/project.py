@@ -74,15 +74,9 @@ class TrainPlan:
         return {name: values[name] for name in ("model", "manifest", "as_of", "rows", "inputs", "left_out")}
 
 
-def train_models(project: Project, name: str, file: Path | None) -> Iterator[TrainedModel]:
-    """Train the model called ``name``, or every model of the project. Raises ProjectError, TrainingError."""
-    for rule, data in _data_of(project, name, file):
-        yield trained(project, rule, data)
-
-
 def plan_models(project: Project, name: str, file: Path | None) -> Iterator[TrainPlan]:
-    """What ``train_models`` would do."""
-    for rule, data in _data_of(project, name, file):
+    """What training would do."""
+    for rule, data in data_of(project, name, file):
         yield _planned(rule, data)
 
 
@@ -96,12 +90,20 @@ def read_dataset(project: Project, rule: ModelRule, identity: str = "") -> Data:
 
 
 def trained(project: Project, rule: ModelRule, data: Data) -> TrainedModel:
-    from whimbrel.prediction.train.train import REPORT_FILE, model_path, train
+    """Train in this process. Raises TrainingError."""
+    from whimbrel.prediction.train.train import model_path, train
 
     folder = models_folder(project, rule.name)
-    about = {"manifest_id": data.manifest, "as_of": data.as_of, "position": data.position}
-    model: Model = train(rule, data.table, **about, folder=folder)
-    path = model_path(folder, model.version)
+    model: Model = train(
+        rule, data.table, manifest_id=data.manifest, as_of=data.as_of, position=data.position, folder=folder
+    )
+    return described(model, model_path(folder, model.version))
+
+
+def described(model: Model, path: Path) -> TrainedModel:
+    """What there is to say of a model whose file is at ``path``."""
+    from whimbrel.prediction.train.train import REPORT_FILE
+
     return TrainedModel(
         model=model.name,
         version=model.version,
@@ -119,7 +121,8 @@ def trained(project: Project, rule: ModelRule, data: Data) -> TrainedModel:
     )
 
 
-def _data_of(project: Project, name: str, file: Path | None) -> Iterator[tuple[ModelRule, Data]]:
+def data_of(project: Project, name: str, file: Path | None) -> Iterator[tuple[ModelRule, Data]]:
+    """The model called ``name``, or every model of the project, with its rows. Raises ProjectError, UserError."""
     rules = models_named(project, name)
     if file and len(rules) > 1:
         raise UserError("a file is data for one model", place=str(file), hint="Name the model with --model.")

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -36,7 +36,7 @@ from whimbrel.prediction.train.feature_columns import (
     read_values,
     take,
 )
-from whimbrel.prediction.train.holdout import Split, judged, labelled_rows, searched, split
+from whimbrel.prediction.train.holdout import Split, judged, judged_once, labelled_rows, searched, split
 from whimbrel.prediction.train.search import Choice, class_weights
 from whimbrel.prediction.train.targets import TargetValues, class_numbers, numbers, read_target
 from whimbrel.prediction.train.usable import flat_table, usable
@@ -47,6 +47,33 @@ REPORT_FILE = "report.html"
 SCORE_BINS = 10
 CHECKED_ROWS = 200
 SCORED_AT_ONCE = 10_000
+
+
+class Learner(Protocol):
+    """What learns; a module is one too. ``once``: it is fitted once, and judged by one fold."""
+
+    once: bool
+    form: str  # of what it makes: linear | boosted
+
+    def matrix(self, inputs: Sequence[Input], columns: Sequence[FeatureColumn]) -> Any:
+        """A row of numbers for each row."""
+
+    def search(
+        self, data: Any, target: Array, weights: Array | None, kind: str, parts: Sequence[Split], seed: int
+    ) -> Choice:
+        """The setting that is best over the folds ``parts``."""
+
+    def fit(
+        self,
+        data: Any,
+        target: Array,
+        weights: Array | None,
+        kind: str,
+        inputs: Sequence[Input],
+        setting: Any,
+        seed: int,
+    ) -> tuple[Any, Array]:
+        """The parameters, and the sums that the learner itself has for these rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,29 +96,34 @@ class _Learned:
     weights: Array | None
 
 
-def train(rule: ModelRule, table: pa.Table, *, manifest_id: str, as_of: str, position: str = "", folder: Path) -> Model:
+def train(
+    rule: ModelRule,
+    table: pa.Table,
+    *,
+    manifest_id: str,
+    as_of: str,
+    position: str = "",
+    folder: Path,
+    learner: Learner | None = None,
+) -> Model:
     """Train by ``rule`` and write ``folder/<version>/model.json`` and ``report.html``; the folder is made if need be.
 
+    ``learner`` is the one that the rule names, unless that is not in this process.
     Raises TrainingError naming what does not fit; OSError where the folder cannot be written.
     """
+    learner = learner or LEARNERS[rule.learner]
     table = flat_table(table, (rule.target, rule.time, *rule.exclude))
     data = _read(rule, table)
     parts = split(rule, table)
     kind, labels = data.target.kind, data.target.labels
-    if kind != "regression" and len(np.unique(data.target.values[parts.fit])) < len(labels):
-        raise TrainingError(
-            f"the rows to learn from do not have every outcome of {rule.target!r}",
-            place=f"model {rule.name}",
-            hint="Hold out fewer rows, or wait until there are outcomes of every kind.",
-        )
-    learned = _learn(rule, data, parts.fit)
-    choice, calibration, limit, inside = _choose(rule, data, learned)
-    fitted, sums = _fit(rule, kind, learned, choice)
+    learned = _learn(learner, rule, data, parts.fit)
+    choice, calibration, limit, inside = _choose(learner, rule, data, learned)
+    fitted, sums = _fit(learner, rule, kind, learned, choice)
     model = Model(
         name=rule.name,
         version="",
         kind=kind,
-        learner=rule.learner,
+        learner=learner.form,
         target=rule.target,
         labels=labels,
         inputs=learned.inputs,
@@ -110,10 +142,20 @@ def train(rule: ModelRule, table: pa.Table, *, manifest_id: str, as_of: str, pos
     base = _base(kind, learned.target, data.target.values[parts.held] if len(parts.held) else learned.target, labels)
     facts = _facts(rule, data, learned, parts.fit, parts.held, choice, inside, model, base)
     if rule.refit and len(parts.held):
-        model = _refit(rule, data, model, choice, labelled_rows(rule, table))
+        model = _refit(learner, rule, data, model, choice, labelled_rows(rule, table))
     model = _named(replace(model, facts=facts, digest=""))
     _write(model, report.page(model, curves), folder)
     return model
+
+
+def _check_outcomes(rule: ModelRule, target: TargetValues, fit: Array) -> None:
+    """Raises TrainingError if an outcome is in no row to learn from."""
+    if target.kind != "regression" and len(np.unique(target.values[fit])) < len(target.labels):
+        raise TrainingError(
+            f"the rows to learn from do not have every outcome of {rule.target!r}",
+            place=f"model {rule.name}",
+            hint="Hold out fewer rows, or wait until there are outcomes of every kind.",
+        )
 
 
 def evaluate(model: Model, table: pa.Table) -> Metrics:
@@ -152,9 +194,10 @@ def _read(rule: ModelRule, table: pa.Table) -> _Data:
     )
 
 
-def _learn(rule: ModelRule, data: _Data, rows: Array) -> _Learned:
+def _learn(learner: Learner, rule: ModelRule, data: _Data, rows: Array) -> _Learned:
+    _check_outcomes(rule, data.target, rows)
     target = data.target.values[rows]
-    line = rule.learner == "linear" and data.target.kind != "regression"
+    line = learner.form == "linear" and data.target.kind != "regression"
     reach = linear.REACH if line else np.inf
     amount = linear.OVER_TIME if line and rule.split == "time" else 1.0
     inputs, columns = [], []
@@ -162,15 +205,18 @@ def _learn(rule: ModelRule, data: _Data, rows: Array) -> _Learned:
         taken = values.take(rows)
         for each in learn_inputs(kind, taken, target.astype(float), reach, amount):
             inputs.append(each)
-            columns.append(encode(each, taken, fill=fill(rule.learner, each)))
-    matrix = LEARNERS[rule.learner].matrix(inputs, columns)
+            columns.append(encode(each, taken, fill=fill(learner.form, each)))
+    matrix = learner.matrix(inputs, columns)
     return _Learned(tuple(inputs), columns, matrix, target, class_weights(target, data.target.kind, rule.balance))
 
 
-def _choose(rule: ModelRule, data: _Data, learned: _Learned) -> tuple[Choice, Calibration, float, Metrics]:
+def _choose(
+    learner: Learner, rule: ModelRule, data: _Data, learned: _Learned
+) -> tuple[Choice, Calibration, float, Metrics]:
     """Setting, calibration and threshold from the folds, and the figures of the folds' own scores."""
     kind, labels = data.target.kind, data.target.labels
-    some, parts = searched(learned.target, len(labels), rule)
+    find = judged_once if learner.once else searched
+    some, parts = find(learned.target, len(labels), rule)
     if not parts:
         raise TrainingError(
             f"some outcomes of {rule.target!r} are too rare, or too late, to be learned from earlier rows",
@@ -178,8 +224,7 @@ def _choose(rule: ModelRule, data: _Data, learned: _Learned) -> tuple[Choice, Ca
             hint="Wait until there are more of them, or leave their rows out.",
         )
     weights = None if learned.weights is None else learned.weights[some]
-    search = LEARNERS[rule.learner].search
-    choice: Choice = search(learned.matrix[some], learned.target[some], weights, kind, parts, rule.seed)
+    choice = learner.search(learned.matrix[some], learned.target[some], weights, kind, parts, rule.seed)
     target = learned.target[some][judged(parts)]
     calibration = calibrate.fit(rule.calibration, kind, choice.margins, target)
     scores = calibrate.scores(kind, calibration, choice.margins)
@@ -187,10 +232,9 @@ def _choose(rule: ModelRule, data: _Data, learned: _Learned) -> tuple[Choice, Ca
     return choice, calibration, limit, _figures(kind, target, scores, limit, labels)
 
 
-def _fit(rule: ModelRule, kind: str, learned: _Learned, choice: Choice) -> tuple[Any, Array]:
-    fit = LEARNERS[rule.learner].fit
-    fitted, sums = fit(learned.matrix, learned.target, learned.weights, kind, learned.inputs, choice.setting, rule.seed)
-    return fitted, sums
+def _fit(learner: Learner, rule: ModelRule, kind: str, learned: _Learned, choice: Choice) -> tuple[Any, Array]:
+    weights, inputs = learned.weights, learned.inputs
+    return learner.fit(learned.matrix, learned.target, weights, kind, inputs, choice.setting, rule.seed)
 
 
 def _judge(model: Model, data: _Data, parts: Split) -> tuple[Model, report.Curves]:
@@ -226,7 +270,7 @@ def _facts(
         warnings.insert(0, {"input": rule.target, "message": f"is predicted {chance}."})
     return {
         "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "settings": asdict(rule),
+        "settings": rule.settings(),
         "rows": {"fitted": len(fit), "held_out": len(held), "refitted": rule.refit},
         "judged_by": "hold-out" if len(held) else "folds",
         "folds": inside.as_dict(),
@@ -242,10 +286,10 @@ def _facts(
     }
 
 
-def _refit(rule: ModelRule, data: _Data, model: Model, choice: Choice, rows: Array) -> Model:
+def _refit(learner: Learner, rule: ModelRule, data: _Data, model: Model, choice: Choice, rows: Array) -> Model:
     """The same settings, calibration and threshold on all rows. The figures stay those of the fit that was judged."""
-    learned = _learn(rule, data, rows)
-    fitted, sums = _fit(rule, model.kind, learned, choice)
+    learned = _learn(learner, rule, data, rows)
+    fitted, sums = _fit(learner, rule, model.kind, learned, choice)
     fresh = replace(model, inputs=learned.inputs, parameters=fitted)
     _check_export(fresh, data.values, rows, sums)
     return fresh

@@ -1,0 +1,304 @@
+"""The part of a template for models on SageMaker: the role of jobs and models, alarms for endpoints, and a state
+machine that renews by the clock.
+
+A renewal's steps are tasks of ECS (Fargate), one after the other, each in whimbrel's container with a role of its own.
+What they have in common is in the bucket: which steps are done, who renews, and the line of each run.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from whimbrel.aws.forms import (
+    Resource,
+    arn,
+    either,
+    is_given,
+    number,
+    perhaps,
+    ref,
+    replaceable,
+    role,
+    sub,
+    text,
+)
+from whimbrel.aws.predicting import PROJECT_FILE, hosted
+from whimbrel.project import Project
+from whimbrel.project.renew import STEPS, RenewalRule
+
+# By step, the policies of its task beside that of every step.
+POLICIES = {"export": "export", "convert": "convert", "train": "train", "gate": "gate", "update": "serve"}
+RENEW_NAME = "whimbrel-renew"
+CONTAINER, STATE = "whimbrel", "state"
+FOLDER = "/var/lib/whimbrel"  # where the image may write
+MOST_HOURS = 12  # of one step
+RETRIES = 2
+LOG_DAYS = 90
+TRAINING_DAYS, CAPTURED_DAYS = 30, 90
+CONDITIONS = {"HasRenewTopic": is_given("RenewTopicEmail")}
+
+
+def parameters(project: Project) -> Resource:
+    made: Resource = {}
+    if hosted(project):
+        made["EndpointSlowMs"] = number("Milliseconds that 9 of 10 calls may take at the model", 1000, 1, 60_000)
+    if project.predict.renewals_there:
+        settings, store = project.predict.sagemaker, project.lake.store
+        assert settings, "the project file was refused without it"
+        assert store, "the project file was refused without it"
+        made |= {
+            "RenewName": text("Name of the state machine, and of what it runs", RENEW_NAME, "[a-zA-Z0-9-]{1,32}"),
+            "RenewImage": text("The image of whimbrel; [sagemaker] image of the project file", settings.image, ".+"),
+            "RenewProject": text("Where the project file is", f"{store.url}/{PROJECT_FILE}", "s3://.+"),
+            "RenewSubnets": {"Type": "List<AWS::EC2::Subnet::Id>", "Description": "Subnets of the steps' tasks"},
+            "RenewSecurityGroups": {
+                "Type": "List<AWS::EC2::SecurityGroup::Id>",
+                "Description": "Security groups of the steps' tasks",
+            },
+            "RenewMegabytes": number("Memory of a step's task", 4096, 2048, 30_720),
+            "RenewTopicEmail": perhaps("E-mail address that hears of a failed renewal; empty for none"),
+        }
+    return made
+
+
+def conditions(project: Project) -> Resource:
+    return dict(CONDITIONS) if project.predict.renewals_there else {}
+
+
+def resources(project: Project, attached: dict[str, list[Resource]]) -> dict[str, Resource]:
+    """``attached``: by account, the policies of its role."""
+    made = {"SageMakerRole": role("sagemaker", attached["sagemaker"])}
+    for place, rule in enumerate(hosted(project), 1):
+        made |= _alarms(str(place) if place > 1 else "", rule.name, rule.variant)
+    return made | (_machine(project, attached) if project.predict.renewals_there else {})
+
+
+def outputs(project: Project) -> Resource:
+    made = {"SageMakerRoleArn": arn("SageMakerRole")}
+    return made | ({"RenewMachineArn": ref("RenewMachine")} if project.predict.renewals_there else {})
+
+
+def lifecycle(prefix: str) -> list[Resource]:
+    """Rows and artifacts of jobs, and captured calls, go after a while; models and records stay."""
+    ages = {"training": TRAINING_DAYS, "captured": CAPTURED_DAYS}
+    return [
+        {"Id": name, "Status": "Enabled", "Prefix": f"{prefix}/{name}/", "ExpirationInDays": days}
+        for name, days in ages.items()
+    ]
+
+
+def definition(place: dict[str, Any]) -> dict[str, Any]:
+    """The state machine. ``place`` has the cluster, the task definitions by step, the network and the topic.
+
+    Its input names the model: ``{"model": "…"}``. Each step may be repeated, so it is, after a while; what fails then
+    is told, and the execution fails. The next one continues with the step that was not done.
+    """
+    states: dict[str, Any] = {}
+    for step, following in zip(STEPS, (*STEPS[1:], ""), strict=True):
+        states[step.capitalize()] = _state(place, step, following)
+    told = "States.Format('The renewal of {} failed. {}', $.model, States.JsonToString($.error))"
+    states["Tell"] = {
+        "Type": "Task",
+        "Resource": "arn:${AWS::Partition}:states:::sns:publish",
+        "Parameters": {"TopicArn": place["topic"], "Subject": "whimbrel renew failed", "Message.$": told},
+        "ResultPath": None,
+        "Next": "Failed",
+    }
+    states["Failed"] = {"Type": "Fail", "Error": "RenewalFailed", "Cause": "A step failed; its log says why."}
+    return {"Comment": "whimbrel renew, step by step", "StartAt": STEPS[0].capitalize(), "States": states}
+
+
+def _state(place: dict[str, Any], step: str, following: str) -> dict[str, Any]:
+    words = ("renew", "--model", "$.model", "--step", step, "--execution", "$$.Execution.Id")
+    command = ", ".join(word if word.startswith("$") else f"'{word}'" for word in words)
+    network = {"Subnets": place["subnets"], "SecurityGroups": place["groups"], "AssignPublicIp": "DISABLED"}
+    return {
+        "Type": "Task",
+        "Resource": "arn:${AWS::Partition}:states:::ecs:runTask.sync",
+        "Parameters": {
+            "LaunchType": "FARGATE",
+            "Cluster": place["cluster"],
+            "TaskDefinition": place["tasks"][step],
+            "NetworkConfiguration": {"AwsvpcConfiguration": network},
+            "Overrides": {
+                "ContainerOverrides": [{"Name": CONTAINER, "Command.$": f"States.Array({command})"}],
+            },
+        },
+        "ResultPath": None,
+        "TimeoutSeconds": MOST_HOURS * 3600,
+        "Retry": [
+            {
+                "ErrorEquals": ["States.TaskFailed", "States.Timeout"],
+                "IntervalSeconds": 60,
+                "MaxAttempts": RETRIES,
+                "BackoffRate": 5,
+            }
+        ],
+        "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": "Tell"}],
+        **({"Next": following.capitalize()} if following else {"End": True}),
+    }
+
+
+def _machine(project: Project, attached: dict[str, list[Resource]]) -> dict[str, Resource]:
+    logs = {
+        "LogGroupName": sub("/ecs/${RenewName}"),
+        "RetentionInDays": LOG_DAYS,
+        "KmsKeyId": either("HasKey", ref("KeyArn")),
+    }
+    topic = {
+        "TopicName": sub("${RenewName}-failed"),
+        "KmsMasterKeyId": either("HasKey", ref("KeyArn"), "alias/aws/sns"),
+        "Subscription": either("HasRenewTopic", [{"Endpoint": ref("RenewTopicEmail"), "Protocol": "email"}]),
+    }
+    place = {
+        "cluster": arn("RenewCluster"),
+        "tasks": {step: ref(f"Renew{step.capitalize()}Task") for step in STEPS},
+        "subnets": ref("RenewSubnets"),
+        "groups": ref("RenewSecurityGroups"),
+        "topic": ref("RenewTopic"),
+    }
+    machine = {
+        "StateMachineName": ref("RenewName"),
+        "RoleArn": arn("RenewRole"),
+        "Definition": _filled(definition(place)),
+        "TracingConfiguration": {"Enabled": False},
+    }
+    cluster = {
+        "ClusterName": ref("RenewName"),
+        "ClusterSettings": [{"Name": "containerInsights", "Value": "enabled"}],
+    }
+    made: dict[str, Resource] = {
+        "RenewCluster": {"Type": "AWS::ECS::Cluster", "Properties": cluster},
+        "RenewLogs": replaceable("AWS::Logs::LogGroup", logs),
+        "RenewTopic": {"Type": "AWS::SNS::Topic", "Properties": topic},
+        "RenewPullRole": role("ecs-tasks", [*attached["pull"]]),
+        "RenewRole": _passing(role("states", attached["schedule"])),
+        "RenewMachine": {"Type": "AWS::StepFunctions::StateMachine", "Properties": machine},
+        "RenewStartRole": _starting(),
+    }
+    for step in STEPS:
+        made[f"Renew{step.capitalize()}Role"] = role("ecs-tasks", attached[step])
+        made[f"Renew{step.capitalize()}Task"] = {"Type": "AWS::ECS::TaskDefinition", "Properties": _task(step)}
+    for place_, rule in enumerate(project.predict.renewals_there, 1):
+        made[f"RenewSchedule{place_ if place_ > 1 else ''}"] = _schedule(rule)
+    return made
+
+
+def _filled(value: Any) -> Any:
+    """With the partition, which is in some ARNs of the services themselves."""
+    if isinstance(value, dict):
+        return {key: _filled(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_filled(each) for each in value]
+    return sub(value) if isinstance(value, str) and "${" in value else value
+
+
+def _task(step: str) -> Resource:
+    """Nothing but its folder and /tmp can be written to, and both go with the task."""
+    logs = {
+        "awslogs-group": ref("RenewLogs"),
+        "awslogs-region": ref("AWS::Region"),
+        "awslogs-stream-prefix": step,
+    }
+    container = {
+        "Name": CONTAINER,
+        "Image": ref("RenewImage"),
+        "Essential": True,
+        "ReadonlyRootFilesystem": True,
+        "User": "10001",
+        "Environment": [{"Name": "WHIMBREL_PROJECT", "Value": ref("RenewProject")}],
+        "MountPoints": [
+            {"SourceVolume": STATE, "ContainerPath": FOLDER, "ReadOnly": False},
+            {"SourceVolume": "tmp", "ContainerPath": "/tmp", "ReadOnly": False},
+        ],
+        "LogConfiguration": {"LogDriver": "awslogs", "Options": logs},
+    }
+    return {
+        "Family": sub(f"${{RenewName}}-{step}"),
+        "RequiresCompatibilities": ["FARGATE"],
+        "NetworkMode": "awsvpc",
+        "Cpu": "1024",
+        "Memory": ref("RenewMegabytes"),
+        "EphemeralStorage": {"SizeInGiB": 50},
+        "TaskRoleArn": arn(f"Renew{step.capitalize()}Role"),
+        "ExecutionRoleArn": arn("RenewPullRole"),
+        "Volumes": [{"Name": STATE}, {"Name": "tmp"}],
+        "ContainerDefinitions": [container],
+    }
+
+
+def _passing(made: Resource) -> Resource:
+    """The roles are known in the stack alone."""
+    roles = [arn(f"Renew{step.capitalize()}Role") for step in STEPS]
+    allowed = {
+        "Sid": "PassRoles",
+        "Effect": "Allow",
+        "Action": ["iam:PassRole"],
+        "Resource": [*roles, arn("RenewPullRole")],
+        "Condition": {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}},
+    }
+    return _with_policy(made, "pass", allowed)
+
+
+def _starting() -> Resource:
+    allowed = {
+        "Sid": "Start",
+        "Effect": "Allow",
+        "Action": ["states:StartExecution"],
+        "Resource": [ref("RenewMachine")],
+    }
+    return _with_policy(role("scheduler", []), "start", allowed)
+
+
+def _with_policy(made: Resource, name: str, allowed: Resource) -> Resource:
+    policy = {"PolicyName": name, "PolicyDocument": {"Version": "2012-10-17", "Statement": [allowed]}}
+    return {**made, "Properties": {**made["Properties"], "Policies": [policy]}}
+
+
+def _schedule(rule: RenewalRule) -> Resource:
+    target = {
+        "Arn": ref("RenewMachine"),
+        "RoleArn": arn("RenewStartRole"),
+        "Input": f'{{"model": "{rule.model}"}}',
+        "RetryPolicy": {"MaximumRetryAttempts": 3},
+    }
+    properties = {
+        "ScheduleExpression": schedule_of(rule.cron),
+        "ScheduleExpressionTimezone": "UTC",
+        "FlexibleTimeWindow": {"Mode": "OFF"},
+        "KmsKeyArn": either("HasKey", ref("KeyArn")),
+        "Target": target,
+    }
+    return {"Type": "AWS::Scheduler::Schedule", "Properties": properties}
+
+
+def schedule_of(cron: str) -> str:
+    """The five fields of cron as EventBridge has them: one of the two days is ``?``, and there is a year."""
+    minute, hour, day, month, weekday = cron.split()
+    day, weekday = ("?", weekday.upper()) if weekday != "*" else (day, "?")
+    return f"cron({minute} {hour} {day} {month.upper()} {weekday} *)"
+
+
+def _alarms(number_: str, endpoint: str, variant: str) -> dict[str, Resource]:
+    of = [{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": variant}]
+    errors = {"MetricName": "Invocation5XXErrors", "Statistic": "Sum", "Threshold": 0}
+    # SageMaker counts microseconds, and CloudFormation does not multiply: three digits more.
+    slow = {"MetricName": "ModelLatency", "ExtendedStatistic": "p90", "Threshold": sub("${EndpointSlowMs}000")}
+    shared = {
+        "Namespace": "AWS/SageMaker",
+        "Dimensions": of,
+        "Period": 60,
+        "EvaluationPeriods": 1,
+        "ComparisonOperator": "GreaterThanThreshold",
+        "TreatMissingData": "notBreaching",
+    }
+    return {
+        f"Endpoint{kind}{number_}": {
+            "Type": "AWS::CloudWatch::Alarm",
+            "Properties": {"AlarmName": f"{endpoint}-{kind.lower()}", "AlarmDescription": said, **shared, **more},
+        }
+        for kind, said, more in (
+            ("Errors", f"Calls of {endpoint} fail", errors),
+            ("Slow", f"Calls of {endpoint} take long", slow),
+        )
+    }
