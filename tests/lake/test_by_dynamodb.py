@@ -14,8 +14,11 @@ import pytest
 from demo.servers import Ministack
 from tests.lake.recovery import Recovery
 from tests.lake.test_shared import Shop
+from whimbrel import checkpoint
+from whimbrel.checkpoint import Checkpoint, TableProgress
 from whimbrel.dynamodb import exports
 from whimbrel.lake import by_dynamodb
+from whimbrel.records import Position
 
 FULL, INCREMENTAL = "FULL_EXPORT", "INCREMENTAL_EXPORT"
 
@@ -242,6 +245,30 @@ def test_a_token_that_is_forgotten_begins_nothing_twice(shop: NativeShop, monkey
     assert len(shop.recovery.exports) == len(shop.chain()) == 1
     assert shop.recovery.counts["ListExports"] == 1
     shop.converted()
+
+
+def test_an_export_says_what_was_applied_before_its_time(shop: NativeShop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is known when a run begins is certain of the windows that end later: those of the next one."""
+    monkeypatch.setattr(by_dynamodb, "_now", lambda: shop.recovery.now)
+    text = shop.a.project.read_text()
+    rule = f'source = "x.t"\ntarget = "{shop.table}"\nshape = "record"\npartition_key = {{ name = "pk" }}\n'
+    shop.a.project.write_text(f'{text}[source]\nurl = "mysql://u@127.0.0.1:1/x"\n[[table]]\n{rule}')
+    state = shop.a.folder / ".whimbrel"
+    state.mkdir(mode=0o700)
+    said = []
+    for number in range(1, 4):
+        tables = {"x.t": TableProgress(target_id=shop.recovery.id)}
+        now = Checkpoint(phase="apply", source="s", tables=tables, applied_position=Position("b.1", number))
+        checkpoint.save(state / "checkpoint.json", now)
+        said.append(json.loads(shop.a.run("export", shop.table, "--json"))["position"])
+        shop.put(number, -number)
+        shop.recovery.advance(60)
+    assert said == ["", "b.1:1", "b.1:2"]
+    made = json.loads(shop.b.run("convert", shop.table, "--json"))
+    assert made["position"] == "b.1:2", "another machine reads it in the bucket"
+    assert len(shop.bucket.names("applied.json")) == 2
+    for asked, there in (("b.1:2", 0), ("b.1:1", 0), ("b.1:0", 2)):
+        shop.b.run("query", "--as-of-position", asked, f'SELECT count(*) FROM "{shop.table}"', code=there)
 
 
 def _killed(*_: Any) -> Any:

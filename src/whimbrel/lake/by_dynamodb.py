@@ -67,7 +67,7 @@ class ByDynamoDB:
     ) -> None:
         """``applied`` is up to where the table is written now."""
         self._client, self._table, self._shared, self._stop = open_client(target), table, shared, stop
-        self._applied = (iso(datetime.now(UTC)), applied)
+        self._applied = (iso(_now()), applied)
 
     def full(self, *, recovery: bool) -> Export:
         """The whole table as it is now. ``recovery``: point-in-time recovery is switched on where it is off.
@@ -176,7 +176,8 @@ class ByDynamoDB:
             raise
         at, now = self._applied
         later = Chain(self._table.id, self._table.key, export.id, export.as_of, applied=now, applied_at=at)
-        self._shared.commit_there(export, later, self._applied_before(export, chain))
+        export = replace(export, applied=self._applied_before(export, chain))
+        self._shared.commit_there(export, later)
         self._done()
         return export
 
@@ -243,6 +244,10 @@ def make_by_dynamodb(
     made = [by.full(recovery=recovery)] if full else by.changes()
     on_items(sum(each.items for each in made))
     return made
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _whole(moment: datetime) -> datetime:

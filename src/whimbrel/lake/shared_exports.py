@@ -15,7 +15,7 @@ from pathlib import Path
 from whimbrel.durable import replace_file
 from whimbrel.errors import Locked
 from whimbrel.lake.applied import FILE as APPLIED
-from whimbrel.lake.applied import AppliedUpTo, to_bytes
+from whimbrel.lake.applied import to_bytes
 from whimbrel.lake.chain_file import CHAIN, Chain, chain_bytes, chain_in, home, load_chain, save_chain
 from whimbrel.lake.native import FILES, FOLDER, FULL, SUMMARY, Export, Stored, new_export_id, read_export
 from whimbrel.lake.shared import LOST_AFTER, SharedLake, gone
@@ -109,12 +109,12 @@ class SharedExports:
         """An export that is in the bucket, whole, whether or not the chain lists it. Raises StateError, LogCorrupt."""
         return self._export(identity, dict(self._bucket.list(f"{self._below}/{FOLDER}/")))
 
-    def commit_there(self, export: Export, chain: Chain, applied: AppliedUpTo | None) -> None:
+    def commit_there(self, export: Export, chain: Chain) -> None:
         """As ``commit``, of an export that DynamoDB made in the bucket. Nothing is removed: the next run finds it.
-        ``applied`` is put beside it.
+        Up to where the table was written is put beside it.
         """
-        if applied:
-            self._bucket.put_new(f"{self._name(export.folder)}/{APPLIED}", to_bytes(applied))
+        if export.applied:
+            self._bucket.put_new(f"{self._name(export.folder)}/{APPLIED}", to_bytes(export.applied))
         before = load_chain(self.place)
         listed = before.exports if before else ()
         if export.id not in listed:
