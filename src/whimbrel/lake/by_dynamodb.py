@@ -176,7 +176,7 @@ class ByDynamoDB:
             raise
         at, now = self._applied
         later = Chain(self._table.id, self._table.key, export.id, export.as_of, applied=now, applied_at=at)
-        export = replace(export, applied=self._applied_before(export, chain))
+        export = replace(export, applied=export.applied or self._applied_before(export, chain))
         self._shared.commit_there(export, later)
         self._done()
         return export
