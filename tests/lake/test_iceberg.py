@@ -257,6 +257,25 @@ def test_a_table_that_others_wrote_to_is_left_alone(exports: Exports) -> None:
     exports.agree()
 
 
+def test_what_others_hold_or_roll_back_is_said_by_name(exports: Exports) -> None:
+    exports.add([full(**item(pk)) for pk in range(9)], whole=True)
+    exports.convert()
+    with exports.table() as table:
+        table.manage_snapshots().create_tag(table.current_snapshot().snapshot_id, "theirs").commit()
+    for pk in range(3):
+        exports.add([deleted(pk)])
+        said = exports.convert(code=2 if pk == 2 else 0)
+    assert "'theirs' holds snapshot" in said
+    with exports.table() as table:
+        table.manage_snapshots().remove_tag("theirs").commit()
+    exports.convert()
+    exports.agree()
+    with exports.table() as table:
+        first = min(table.metadata.snapshots, key=lambda each: each.timestamp_ms)
+        table.manage_snapshots().rollback_to_snapshot(first.snapshot_id).commit()
+    assert "does not show the snapshot of" in exports.convert(code=2)
+
+
 def test_a_lake_that_was_moved_is_said_by_name(exports: Exports, tmp_path: Path) -> None:
     exports.add([full(**item(pk)) for pk in range(9)], whole=True)
     exports.convert()

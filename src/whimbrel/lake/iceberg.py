@@ -91,12 +91,12 @@ class _Keeper:
         for each in waiting([each for each in there if each.id not in leaving], now, _published(table)):
             table = self._add(table, each)
         assert table
-        table = self._expire(table, leaving)
         last = table.current_snapshot()
-        assert last
-        return IcebergSnapshot(
-            ".".join(self._identifier), last.snapshot_id, table.metadata_location, self._added, self._began_again
-        )
+        if last is None or _dataset(last) < now.id:
+            raise self._changed(f"the Iceberg table does not show the snapshot of {now.id}")
+        table = self._expire(table, leaving)
+        name, metadata = ".".join(self._identifier), table.metadata_location
+        return IcebergSnapshot(name, last.snapshot_id, metadata, self._added, self._began_again)
 
     def load(self) -> Table | None:
         """None where there is none. Raises UserError for one that others made or changed."""
@@ -108,15 +108,19 @@ class _Keeper:
             raise of_another_lake(table.location())
         for each in table.metadata.snapshots:
             if not _dataset(each):
-                message = f"snapshot {each.snapshot_id} of the Iceberg table is not of whimbrel"
-                hint = "Drop the table: the next `convert` makes it from the data sets that are kept."
-                raise UserError(message, place=".".join(self._identifier), hint=hint)
+                raise self._changed(f"snapshot {each.snapshot_id} of the Iceberg table is not of whimbrel")
         return table
+
+    def _changed(self, message: str) -> UserError:
+        """By somebody else."""
+        hint = "Drop the table: the next `convert` makes it from the data sets that are kept."
+        return UserError(message, place=".".join(self._identifier), hint=hint)
 
     def _add(self, table: Table | None, manifest: Manifest) -> Table:
         """One snapshot, of exactly the files of the data set."""
         if manifest.deltas:
-            raise StateError("the data set has deltas, which Iceberg does not read", place=manifest.id)
+            hint = f"Make it whole: whimbrel convert {manifest.table}"
+            raise UserError("the data set has deltas, which Iceberg does not read", place=manifest.id, hint=hint)
         self._lake.have(manifest)
         if table is not None and not _takes(table, manifest):
             self._began_again = True
@@ -148,6 +152,9 @@ class _Keeper:
         going = [each.snapshot_id for each in table.metadata.snapshots if _dataset(each) in leaving]
         if not going:
             return table
+        for name, each in table.metadata.refs.items():
+            if each.snapshot_id in going:
+                raise self._changed(f"{name!r} holds snapshot {each.snapshot_id}, whose data set is no longer kept")
         before = _files_of(table)
         table.maintenance.expire_snapshots().by_ids(going).commit()
         table = table.refresh()

@@ -222,16 +222,24 @@ def make_dataset(
         if made is None:
             manifest = datasets.current(lake.folder, rule.name)
             lake.have(manifest)
-            iceberg = _in_iceberg(project, lake, rule)  # of one that was published, and its process then killed
-            return ConvertResult(manifest, None, read_refused(lake.folder, manifest), iceberg=iceberg)
+            refused = read_refused(lake.folder, manifest)
+            if not rule.publish:
+                return ConvertResult(manifest, None, refused)
+            iceberg, removed = _settle(project, lake, rule)  # where a process was killed before it had done so
+            return ConvertResult(manifest, None, refused, False, removed, iceberg)
         pinned = not as_of and pin(project.path, rule.table, rule.name, key if made.manifest.key else (), made.types)
-        iceberg = None if as_of else _in_iceberg(project, lake, rule)
-        removed = lake.retain(rule.name, project.lake.keep, project.lake.keep_days)
-        return ConvertResult(made.manifest, made, made.refused, pinned, tuple(removed), iceberg)
+        iceberg, removed = _settle(project, lake, rule)
+        return ConvertResult(made.manifest, made, made.refused, pinned, removed, iceberg)
+
+
+def _settle(project: Project, lake: OpenLake, rule: Dataset) -> tuple[IcebergSnapshot | None, tuple[str, ...]]:
+    """What follows a data set's pointer: its snapshot, and only then is removed what is too old."""
+    iceberg, keep, days = _in_iceberg(project, lake, rule), project.lake.keep, project.lake.keep_days
+    return iceberg, tuple(lake.retain(rule.name, keep, days))
 
 
 def _in_iceberg(project: Project, lake: OpenLake, rule: Dataset) -> IcebergSnapshot | None:
-    """The current data set's snapshot, where it is to have one. Before ``retain``, which removes files."""
+    """The current data set's snapshot, where it is to have one."""
     if not rule.publish:
         return None
     need("pyiceberg", "iceberg")
