@@ -45,6 +45,7 @@ SUITE = [
     "SELECT pk FROM odd WHERE n IN (SELECT max(n) FROM odd) UNION SELECT 'z' ORDER BY 1",
     "SELECT pk, row_number() OVER (ORDER BY pk DESC) AS r, sum(n) OVER (ORDER BY pk) AS s FROM odd ORDER BY pk",
     "SELECT n / 2 AS half, p / 3, n % 2, -n, abs(n), round(p, 1) FROM odd ORDER BY pk",
+    "SELECT avg(p / 3), avg(len(l)), max(length(l[1])), corr(n / 2, len(l)), avg(n) / 2 FROM odd",
     "SELECT DISTINCT n FROM odd WHERE n BETWEEN -5 AND 10 OR pk LIKE 'c%' ORDER BY n LIMIT 2 OFFSET 1",
     "SELECT count(DISTINCT n) FILTER (WHERE pk <> 'a') FROM odd",
     "SELECT huge, CAST(n AS VARCHAR), CAST(n AS DOUBLE) FROM odd ORDER BY pk",
@@ -119,6 +120,13 @@ def test_what_is_not_known_to_mean_the_same_is_refused(lake: Lake, sql: str, rea
         lake.ask(sql, engine="athena")
     assert reason in str(refused.value)
     assert lake.catalog.counts["athena:StartQueryExecution"] == asked, "nothing was paid for"
+
+
+def test_nothing_is_rounded_on_the_way(lake: Lake) -> None:
+    """Athena divides decimals, and takes averages of them, to their own scale."""
+    lake.ask("SELECT avg(p / 3) FROM odd", engine="athena")
+    asked = list(lake.catalog.queries.values())[-1]["text"]
+    assert 'AVG(CAST(CAST("odd"."p" AS DOUBLE) / 3 AS DOUBLE))' in asked
 
 
 def test_the_statements_of_the_post_are_sent_as_printed(lake: Lake) -> None:

@@ -137,7 +137,13 @@ def _meaning_the_same(tree: Any) -> Any:
             raise _refused(f"{part.sql('duckdb')!r}: the type of {part.this.sql('duckdb')!r} is not known")
         return part
 
-    return tree.transform(changed)
+    for part in reversed(list(tree.walk())):  # the parts of a part come before it
+        made = changed(part)
+        if made is not part:
+            made.type = part.type
+            tree = made if part is tree else tree
+            part.replace(made)
+    return tree
 
 
 def _correlation(part: Any, exp: Any) -> Any:
