@@ -9,7 +9,8 @@ from whimbrel.prediction.serve.figures import BOUNDS
 from whimbrel.prediction.serve.serving import Serving
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-_HELP = {
+# By metric: its type, and what it says of itself.
+HELP = {
     "whimbrel_invocations_total": ("counter", "Calls answered by a variant, by the container's status."),
     "whimbrel_rows_total": ("counter", "Rows predicted."),
     "whimbrel_unknown_categories_total": ("counter", "Values of a column of categories that training never saw."),
@@ -32,7 +33,7 @@ _HELP = {
 
 def page(serving: Serving, refused: dict[int, int], connections: int, held: int) -> str:
     """Everything that is counted; counters begin with the fleet that counts them, as after a restart."""
-    lines: dict[str, list[str]] = {name: [] for name in _HELP}
+    lines: dict[str, list[str]] = {name: [] for name in HELP}
     for name, live in serving.live.items():
         stored = serving.state.endpoints.get(name)
         up, updating = int(live.fleet is not None), int(bool(stored and stored.pending))
@@ -52,7 +53,7 @@ def page(serving: Serving, refused: dict[int, int], connections: int, held: int)
 
 
 def _metric(name: str, found: list[str]) -> str:
-    kind, about = _HELP[name]
+    kind, about = HELP[name]
     samples = "".join(f"{name}{each}\n" if each[0] in "{ " else f"{name}_{each}\n" for each in found)
     return f"# HELP {name} {about}\n# TYPE {name} {kind}\n{samples}"
 
