@@ -29,6 +29,12 @@ def test_the_page_of_sizes_is_what_the_benchmarks_say() -> None:
     assert (rows, by_units) == ("33.3 million", "**2.3 h**")  # 33.3 million items at 4,000 a second: 8,333 s
 
 
+def test_the_command_of_the_page_is_run() -> None:
+    page = (ROOT / "docs" / "sizing.md").read_text()
+    [arguments] = re.findall(r"^\$ \.venv/bin/python scripts/sizing-page (.*)$", page, re.MULTILINE)
+    assert row(made(*arguments.split()), "250 GB, record")[0] == "208 million"  # of 1,200 bytes
+
+
 def test_it_reckons_with_the_figures_that_are_given() -> None:
     """A billion rows of 1,000 bytes are 1 TB; more changes than the target takes are never caught up with."""
     page = made("--gigabytes", "1000", "--row-bytes", "1000", "--units", "2000", "--changes", "2000")
