@@ -41,6 +41,8 @@ AS = {
     "whimbrel schedule": "timeout --preserve-status -s INT 5 whimbrel schedule",
     "export WHIMBREL_SOURCE_PASSWORD=…": "true",
 }
+# Of an export of a migration; of AWS: tests of theirs run them.
+ELSEWHERE = ("--as-of-position ", "--engine athena")
 BEFORE = Path(__file__).parent / "before"
 SLOW = {
     "docs/api.md": "api.sh",
@@ -81,6 +83,8 @@ def test_the_page_is_what_happens(page: str, before: str, tmp_path: Path) -> Non
 
 def is_elsewhere(step: Typed, before: str) -> bool:
     """Typed before the playground is entered; or a text of a project file that is there already; or no program."""
+    if any(option in step.command for option in ELSEWHERE):
+        return True
     part = step.python and "import " not in step.python  # of a program, or a signature
     return step.command.startswith(("make ", "pip ", "sudo apt-get ", "python3 -m venv ")) or bool(
         part or (step.toml and before)
