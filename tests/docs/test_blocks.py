@@ -49,6 +49,14 @@ SOURCE = '[source]\nurl = "mysql://user@127.0.0.1/shop"\n'
 TABLE = '[[table]]\nsource = "purchase"\ntarget = "purchase"\n'
 
 
+# By a section: what it is never without, if none of that is there.
+NEEDS = {
+    **dict.fromkeys(("table", "cutover", "log", "snapshot", "load", "spark"), ({"source"}, SOURCE)),
+    "silo": ({"warehouse"}, '[warehouse]\nengine = "duckdb"\nurl = "warehouse.duckdb"\n'),
+    "warehouse": ({"silo"}, '[[silo]]\nname = "shop"\nurl = "mysql://user@127.0.0.1/shop"\n'),
+}
+
+
 def test_every_block_is_of_a_kind_that_a_test_takes() -> None:
     assert not [f"{block}: {block.kind}" for block in blocks() if block.kind not in KINDS]
 
@@ -95,6 +103,8 @@ def test_every_project_file_is_read(block: Block, tmp_path: Path) -> None:
     (tmp_path / "password").write_text("secret\n")
     (tmp_path / "password").chmod(0o400)
     text = block.text.replace("/etc/whimbrel/password", str(tmp_path / "password"))
+    for file in re.findall(r'^sql_file = "([\w.]+)"', text, re.MULTILINE):
+        (tmp_path / file).write_text("SELECT 1 AS total")
     (tmp_path / "whimbrel.toml").write_text(completed(text))
     assert load_project(tmp_path / "whimbrel.toml")
 
@@ -107,8 +117,10 @@ def completed(text: str) -> str:
     if document.keys() & ({each.name for each in fields(TableRule)} - {"source", "target"}):
         missing = "" if "partition_key" in document else 'partition_key = { name = "id" }\n'
         return completed(TABLE + missing + text)
-    needs = "source" not in document and document.keys() & {"table", "cutover", "log", "snapshot", "load", "spark"}
-    return f"{text}\n{SOURCE}" if needs else text
+    for section, (beside, part) in NEEDS.items():
+        if section in document and not document.keys() & beside:
+            return completed(f"{text}\n{part}")
+    return text
 
 
 def test_every_program_compiles_and_calls_what_is_there() -> None:
