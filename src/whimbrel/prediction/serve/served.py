@@ -56,11 +56,11 @@ class Served:
         self.version = model.version
         self.names = model.columns
         self.samples: deque[Row] = deque(maxlen=SAMPLES)
-        # Of every answer: what made it, as of when, and in which order it has its scores.
-        about = f"x-whimbrel-model-version: {_word(self.version)}\r\nx-whimbrel-as-of: {_word(model.as_of)}\r\n"
+        # Of every answer: what made it, in which order it has its scores, and as of when its data was.
+        self.headers = f"x-whimbrel-model-version: {_word(self.version)}\r\n{classes_header(model.labels)}"
+        self.headers += f"x-whimbrel-as-of: {_word(model.as_of)}\r\n"
         if model.position:
-            about += f"x-whimbrel-position: {_word(model.position)}\r\n"
-        self.headers = about + classes_header(model.labels)
+            self.headers += f"x-whimbrel-position: {_word(model.position)}\r\n"
 
     def answer(self, call: Call) -> Answer:
         """Answer at once; never raises."""
