@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -93,15 +94,14 @@ class StreamSite:
 
     def kill_task(self) -> None:
         workers = python_workers(self.sender.pid)
-        for worker in workers[:1]:
-            os.kill(worker, signal.SIGKILL)
-        self.hit["kill: Spark task"] += bool(workers)
+        if workers:
+            with suppress(ProcessLookupError):  # it has ended meanwhile
+                os.kill(workers[0], signal.SIGKILL)
+                self.hit["kill: Spark task"] += 1
 
     def kill_run(self) -> None:
         """And with it its job."""
-        self.hit["kill: run with its Spark job"] += 1
-        _end(self.sender)
-        self.sender = self.work.start("migrate", "--json")
+        self._kill_migrate("run with its Spark job")
 
     def _is_loading(self) -> bool:
         """Wait until tasks write; False once the load is done."""
@@ -123,9 +123,7 @@ class StreamSite:
         what()
 
     def kill_sender(self) -> None:
-        self.hit["kill: sender"] += 1
-        _end(self.sender)
-        self.sender = self.work.start("migrate", "--json")
+        self._kill_migrate("sender")
 
     def kill_function(self) -> None:
         """In the middle of a batch: DynamoDB has carried out a call of it, and nobody hears the answer."""
@@ -200,6 +198,11 @@ class StreamSite:
             each.end()
         for proxy in self.proxies:
             proxy.close()
+
+    def _kill_migrate(self, what: str) -> None:
+        self.hit[f"kill: {what}"] += 1
+        _end(self.sender)
+        self.sender = self.work.start("migrate", "--json")
 
     def _write_project(self, cap: str) -> None:
         self.work.target_settings = (
