@@ -9,7 +9,7 @@ from whimbrel.errors import UserError
 from whimbrel.lake.athena import Athena
 from whimbrel.lake.athena_sql import Shown
 from whimbrel.lake.manifest import Manifest
-from whimbrel.lake.need import need
+from whimbrel.lake.need import need_iceberg
 from whimbrel.lake.opened import OpenLake
 from whimbrel.project import Project
 
@@ -59,10 +59,7 @@ class OnAthena:
         if not any(each.name == manifest.name and each.publish for each in self._project.lake.datasets):
             hint = 'Set publish = "iceberg" in its [[dataset]], and convert it again.'
             raise UserError("the data set is not published for Athena", place=manifest.name, hint=hint)
-        need("pyiceberg", "iceberg")
-        from whimbrel.lake.iceberg import snapshots
-
-        found = snapshots(self._project, self._lake, manifest.name)
+        found: dict[str, int] = need_iceberg().snapshots(self._project, self._lake, manifest.name)
         if manifest.id not in found:
             hint = f"`whimbrel convert {manifest.table}` brings the table up to the current data set."
             raise UserError("the Iceberg table has no snapshot of the data set", place=manifest.id, hint=hint)

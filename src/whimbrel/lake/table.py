@@ -28,7 +28,7 @@ from whimbrel.lake.export import (
     read_limits,
 )
 from whimbrel.lake.manifest import Manifest
-from whimbrel.lake.need import need
+from whimbrel.lake.need import need_iceberg
 from whimbrel.lake.opened import OpenLake, lake_folder, open_lake
 from whimbrel.lake.pin import pin
 from whimbrel.lake.refused import Refused, read_refused
@@ -242,10 +242,8 @@ def _in_iceberg(project: Project, lake: OpenLake, rule: Dataset) -> IcebergSnaps
     """The current data set's snapshot, where it is to have one."""
     if not rule.publish:
         return None
-    need("pyiceberg", "iceberg")
-    from whimbrel.lake.iceberg import publish
-
-    return publish(project, lake, rule.name, project.lake.keep, project.lake.keep_days)
+    made: IcebergSnapshot = need_iceberg().publish(project, lake, rule.name, project.lake.keep, project.lake.keep_days)
+    return made
 
 
 def _made(
