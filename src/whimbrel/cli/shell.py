@@ -11,6 +11,7 @@ import click
 from whimbrel.api.lake import open_database
 from whimbrel.cli.aligned import write_table
 from whimbrel.cli.frame import OK
+from whimbrel.cli.query import cost_told
 from whimbrel.errors import UserError
 from whimbrel.lake.need import need
 from whimbrel.lake.sql import Database, statements
@@ -48,14 +49,16 @@ def run_shell(project: Project, **chosen: Any) -> int:
                     if words[0] == "\\q":
                         return OK
                     if words[0] == "\\as-of":
-                        database = opened.enter_context(open_database(project=project, as_of=" ".join(words[1:])))
+                        then = {"engine": chosen.get("engine", "duckdb"), "as_of": " ".join(words[1:])}
+                        database = opened.enter_context(open_database(project=project, **then))
                     else:
                         kind = command(database, words, kind)
                     continue
                 pending = f"{pending}\n{line}".strip()
                 if pending.endswith(";"):
                     whole, pending = pending, ""
-                    run(database, whole, kind)
+                    with cost_told(project, database):
+                        run(database, whole, kind)
             except UserError as error:
                 click.echo(f"{error}", err=True)
 
