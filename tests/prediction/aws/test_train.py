@@ -103,6 +103,18 @@ def test_a_job_is_found_again_after_a_kill(project: Project) -> None:
     assert project.run("status")["running"] == []
 
 
+def test_a_job_whose_model_was_removed_is_not_waited_for(project: Project) -> None:
+    """The bucket of the template removes old artifacts."""
+    rows = str(project.rows())
+    first = project.run("train", "--data", rows)
+    [job] = project.listed()
+    assert project.run("train", "--data", rows)["version"] == first["version"]
+    assert list(project.listed()) == [job]
+    project.bucket.s3.delete_object(Bucket=project.bucket.name, Key=f"lake/training/{job}/output/model.tar.gz")
+    assert project.run("train", "--data", rows)["model"] == project.name
+    assert sorted(project.listed().values()) == ["Completed", "Completed"]
+
+
 def test_of_two_who_ask_at_once_one_pays(project: Project) -> None:
     project.sagemaker.change(job_seconds=0.5, lag=30.0)  # neither sees the other's in the list
     rows = str(project.rows())

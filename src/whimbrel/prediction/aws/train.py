@@ -170,7 +170,7 @@ class _Training:
 
     def _run(self, image: str, told: dict[str, str], channels: dict[str, tuple[str, str]]) -> str:
         """The name of the job, which has ended with a model. All its channels are durable before it is asked for."""
-        name = begun(self._client, self._base, self._request(image, told, channels))
+        name = begun(self._client, self._base, self._request(image, told, channels), self._lost)
         log = models_folder(self._project, self._rule.name) / "jobs" / f"{name}.log"
         found = followed(self._client, self._rule.name, name, log, self._tell)
         there = found.get("ModelArtifacts", {}).get("S3ModelArtifacts", "")
@@ -178,6 +178,10 @@ class _Training:
         if there != wanted:
             raise StateError(f"its model is at {there!r}, not at {wanted}", place=name, hint="Train it again.")
         return name
+
+    def _lost(self, job: str) -> bool:
+        """Whether the artifact was removed, as the template's bucket does with old ones."""
+        return not self._bucket.file(f"{TRAINING}/{job}/output/{ARTIFACT}").exists()
 
     def _request(self, image: str, told: dict[str, str], channels: dict[str, tuple[str, str]]) -> dict[str, Any]:
         settings, machine = self._client.settings, self._rule.training

@@ -72,13 +72,16 @@ def attempts(client: Client, base: str, status: str = "") -> dict[int, str]:
     return {number: status for number, status in sorted(numbers.items()) if number}
 
 
-def begun(client: Client, base: str, request: dict[str, Any]) -> str:
+def begun(client: Client, base: str, request: dict[str, Any], lost: Callable[[str], bool]) -> str:
     """The name of the job that makes what ``request`` asks for: one that runs or is complete, else a new one.
 
-    The list may lack a job that was made a moment ago, or whose first answer was lost. Its name is taken then, and
-    whoever follows it sees how it is.
+    ``lost`` says of a complete one whether its model is gone. The list may lack a job that was made a moment ago, or
+    whose first answer was lost. Its name is taken then, and whoever follows it sees how it is.
     """
     known = attempts(client, base)
+    for number, status in known.items():
+        if status == COMPLETED and lost(f"{base}-{number}"):
+            known[number] = "Deleting"
     number = next(each for each in range(1, len(known) + 2) if known.get(each, "") not in _OVER)
     name = f"{base}-{number}"
     if number not in known:
