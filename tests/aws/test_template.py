@@ -197,7 +197,7 @@ def test_a_renewal_is_a_task_for_each_step_and_a_schedule(tmp_path: Path) -> Non
     names = {each["Properties"].get("AlarmName") for each in resources.values()}
     assert {"ServiceEndpoint-errors", "ServiceEndpoint-slow", "another-errors", "another-slow"} <= names
     rules = resources["Lake"]["Properties"]["LifecycleConfiguration"]["Rules"]
-    assert {each["Id"] for each in rules} == {"exports", "training", "captured", "parts"}
+    assert {each["Id"] for each in rules} == {"exports", "training", "captured", "results", "parts"}
 
 
 @pytest.mark.parametrize(
