@@ -1,5 +1,4 @@
-sql "CREATE TABLE purchase (customer INT NOT NULL, orderid INT NOT NULL, product VARCHAR(20) NOT NULL, quantity INT NOT NULL, PRIMARY KEY (orderid, product)); INSERT INTO purchase VALUES (7, 1, 'tea', 2), (7, 1, 'cup', 1)"
-whimbrel init "$SOURCE" --endpoint "$TARGET"
+whimbrel init "$SOURCE"
 python - <<'END'
 from pathlib import Path
 
@@ -12,5 +11,12 @@ shape = "group"
 partition_key = { name = "customer", type = "N" }
 sort_key = { name = "orderid", type = "N" }
 entry = { name = "${product}", value = "quantity" }
+
+[cutover]
+reverse_user = "way_back"
+lease_seconds = 0.5
+write_seconds = 0.5
+late_seconds = 0.5
+max_stall = 20
 ''')
 END

@@ -1,0 +1,1 @@
+whimbrel migrate --until-caught-up
