@@ -39,6 +39,7 @@ AS = {
     "whimbrel migrate --dms rules.json": "whimbrel migrate --until-caught-up --dms rules.json",
     "whimbrel cutover": "whimbrel cutover --yes --until-open",
     "whimbrel rollback": "whimbrel rollback --yes",
+    "whimbrel finish": "whimbrel finish --yes",
     "whimbrel schedule": "timeout --preserve-status -s INT 5 whimbrel schedule",
     "export WHIMBREL_SOURCE_PASSWORD=…": "true",
 }
@@ -51,6 +52,7 @@ ELSEWHERE = (
     "cp .whimbrel/dead.jsonl",
     "curl -sO https:",
     "ministack",
+    "needs no source any more",
     "scripts/",
 )
 PREPARED = ("make ", "pip ", "sudo apt-get ", "python3 -m venv ")  # before the playground is entered
