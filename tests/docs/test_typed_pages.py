@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.blocks import ROOT
+from tests.docs.blocks import ROOT, blocks
 from tests.docs.typed import Typed, is_as_shown, typed
 
 NEXT = "---- next ----"
@@ -79,6 +79,21 @@ SLOW = {
 }
 # Their output is of other tables than a test has: only whether a command works is asked.
 ILLUSTRATED = ("docs/check.md", "docs/design.md", "docs/getting-started.md")
+# Commands of these are parsed, and not typed: why.
+PARSED = {
+    "CONTRIBUTING.md": "the suite itself",
+    "docs/aws.md": "AWS",
+    "docs/console.md": "a server for a browser: e2e/test_console.py",
+    "docs/index.md": "the demo and the playground",
+    "docs/kinesis.md": "AWS",
+    "docs/lake-iceberg.md": "AWS",
+    "docs/mutants.md": "hours",
+    "docs/running.md": "systemd and podman",
+    "docs/sagemaker.md": "AWS",
+    "docs/sizing.md": "run by test_sizing.py",
+    "docs/spark.md": "AWS",
+    "docs/warehouse.md": "two sources",
+}
 PAGES = [
     pytest.param("docs/tutorial.md", (), id="tutorial"),
     *(pytest.param(*each, id=Path(each[0]).stem, marks=(pytest.mark.slow, pytest.mark.docs)) for each in SLOW.items()),
@@ -103,6 +118,14 @@ def test_the_page_is_what_happens(page: str, before: tuple[str, ...], tmp_path: 
     both = zip(steps, seen, strict=True)
     others = [f"{page}:{step.line}: {step.command}\n{text}" for step, text in both if not is_as(step, text)]
     assert not others, "\n".join(others)
+
+
+def test_every_page_with_a_command_is_typed_or_says_why_not() -> None:
+    """And a program is run with its page."""
+    named = {str(block.page.relative_to(ROOT)) for block in blocks("console")}
+    assert named - SLOW.keys() - {"docs/tutorial.md"} == PARSED.keys()
+    programs = {str(block.page.relative_to(ROOT)) for block in blocks("python") if "import " in block.text}
+    assert programs <= SLOW.keys()
 
 
 def is_elsewhere(step: Typed, prepared: bool) -> bool:
