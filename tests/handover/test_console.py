@@ -69,19 +69,23 @@ def test_there_and_back_by_the_page(site: Site, browser: Any) -> None:
 
 @pytest.mark.parametrize("source_server", ["mariadb"], indirect=True)
 def test_a_cutover_that_is_aborted_on_the_page_is_undone(site: Site, browser: Any) -> None:
-    """It waits for the application's writers to be paused, which takes longer than anybody has patience."""
+    """It waits for a lock that a transaction keeps from it, for as long as writers may be paused."""
     work = site.work
-    work.target_settings = work.target_settings.replace("max_stall", 'before = ["sleep", "600"]\nmax_stall')
+    work.target_settings = work.target_settings.replace("max_stall", 'before = ["true"]\nmax_stall')
     work.write_project()
     work.call("migrate", "--until-caught-up")
     work.call("verify")
-    with console(work.folder, WHIMBREL_SOURCE_PASSWORD=work.source.password, **work.environment) as found:
+    secrets = {"WHIMBREL_SOURCE_PASSWORD": work.source.password, **work.environment}
+    with console(work.folder, **secrets) as found, work.source.connect(work.database) as holder:
         tab = opened(browser, found)
-        tab.click("Cut over …")
-        tab.confirm("cut over")
-        tab.wait("text=closing the source for writes")
-        tab.click("Abort: undo everything")
-        tab.wait("text=Cutover ended with an error")
+        with holder.cursor() as cursor:
+            cursor.execute("START TRANSACTION")
+            cursor.execute("SELECT * FROM purchase")
+            tab.click("Cut over …")
+            tab.confirm("cut over")
+            tab.wait("text=closing the source for writes")
+            tab.click("Abort: undo everything")
+            tab.wait("text=Cutover ended with an error")
         assert "undone: the application continues at the source" in tab.text()
         tab.close()
     assert site.step() == "FOLLOWING"

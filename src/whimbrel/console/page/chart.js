@@ -3,7 +3,7 @@
 import { h } from "./dom.js";
 import { moment } from "./words.js";
 
-const WIDTH = 600, HEIGHT = 120, GAP = 90;  // a gap of so many seconds breaks the line
+const WIDTH = 600, HEIGHT = 120, GAP = 90;  // a gap of so many seconds breaks the line; in a long time a longer one
 
 // points: [seconds since the epoch, value or null][], oldest first. cap: a line that should not be passed.
 export function curve({ key, title, points, unit, cap = 0, from, to, note = "", level = "" }) {
@@ -11,12 +11,13 @@ export function curve({ key, title, points, unit, cap = 0, from, to, note = "", 
   const highest = Math.max(...known.map(([, value]) => value), 0), last = known.length ? known[known.length - 1][1] : null;
   const most = Math.max(highest, cap && cap < highest * 4 ? cap : 0) * 1.08 || 1;
   const x = time => ((time - from) / (to - from) * WIDTH).toFixed(1), y = value => (HEIGHT - value / most * HEIGHT).toFixed(1);
+  const gap = Math.max(GAP, (to - from) / 200);
   let line = "", area = "", start = null, before = null;
   const end = () => { if (start !== null) area += `L${x(before)},${HEIGHT} L${x(start)},${HEIGHT} Z `; start = null; };
   for (const [time, value] of known) {
     if (time < from) continue;
     const step = `${x(time)},${y(value)} `;
-    if (before === null || time - before > GAP || start === null) { end(); line += "M" + step; area += "M" + step; start = time; }
+    if (before === null || time - before > gap || start === null) { end(); line += "M" + step; area += "M" + step; start = time; }
     else { line += "L" + step; area += "L" + step; }
     before = time;
   }

@@ -105,7 +105,7 @@ function letters(now) {
     retry?.error ? fault(retry.error) : null,
     retry?.ended && retry.result ? h("p", { class: "ok" }, `${plural(retry.result.written, "item")} written, ${plural(retry.result.dead_letters, "dead letter")} left.`) : null,
     now.reasons && now.reasons.length > 1 ? h("ul", { class: "reasons" }, now.reasons.map(each => h("li", { "data-key": each.reason }, h("b", {}, number(each.count)), h("span", { class: "pre" }, each.reason)))) : null,
-    h("ul", { class: "letters" }, seen.letters.map((each, at) => h("li", { "data-key": at }, h("details", {},
+    h("ul", { class: "letters" }, seen.letters.map((each, at) => h("li", { "data-key": at }, h("details", { "data-own": "open" },
       h("summary", {}, h("b", {}, each.table), " ", h("code", {}, text(each.source_key && Object.keys(each.source_key).length ? each.source_key : each.item_key || {})), h("span", { class: "pre reason" }, each.reason)),
       h("p", { class: "small" }, `${moment(each.time)}, in the phase ${each.phase}${each.position ? `, at ${each.position}` : ""}`),
       each.shortened ? h("p", { class: "small" }, `Its values have ${bytes(each.shortened)}: see dead.jsonl.`) : [each.before ? [h("h3", {}, "before"), pairs(each.before, "before")] : null, each.after ? [h("h3", {}, "after"), pairs(each.after, "after")] : null])))),

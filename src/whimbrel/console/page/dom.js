@@ -46,10 +46,11 @@ function morph(node, wanted) {
     if (node.data !== wanted.data) node.data = wanted.data;
     return;
   }
+  const own = node.dataset.own;  // the attribute that whoever uses the page changes
   for (const { name } of [...node.attributes])
-    if (!wanted.hasAttribute(name) && !(node.dataset.own || "").split(" ").includes(name)) node.removeAttribute(name);
+    if (!wanted.hasAttribute(name) && name !== own) node.removeAttribute(name);
   for (const { name, value } of wanted.attributes)
-    if (node.getAttribute(name) !== value) node.setAttribute(name, value);
+    if (node.getAttribute(name) !== value && name !== own) node.setAttribute(name, value);
   if (node.dataset.keep === undefined) morphChildren(node, [...wanted.childNodes]);
 }
 
