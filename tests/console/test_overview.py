@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
-from tests.console.made import NAMES, Made
+from tests.console.made import NAMES, START, Made
 from tests.console.running import Console, console
+from whimbrel import checkpoint
+from whimbrel.checkpoint import Checkpoint, TableProgress
 from whimbrel.console.overview import overview
 from whimbrel.project import load_project
 
@@ -239,3 +241,32 @@ def test_dead_letters_come_in_pages(tmp_path: Path) -> None:
             following = page["next"]
         assert len(letters) == 121
         assert (len(letters[-1]["reason"]), letters[-1]["after"]) == (1_000, None)
+
+
+SILOS = """
+[warehouse]
+engine = "duckdb"
+url = "warehouse.duckdb"
+[[silo]]
+name = "shop"
+url = "mysql://whimbrel@127.0.0.1:1/shop"
+[[silo]]
+name = "tickets"
+url = "mysql://whimbrel@127.0.0.1:1/tickets"
+"""
+
+
+def test_the_silos_of_a_warehouse_are_told(tmp_path: Path) -> None:
+    (tmp_path / "whimbrel.toml").write_text(SILOS)
+    assert titles(seen(tmp_path)) == ["See its silos"]
+    silo = tmp_path / ".whimbrel" / "silos" / "shop"
+    silo.mkdir(parents=True, mode=0o700)
+    tables = {"shop.t": TableProgress(1, 30, frozenset({1}), 20, 20)}
+    checkpoint.save(silo / "checkpoint.json", Checkpoint(phase="apply", start=START, tables=tables))
+    with console(tmp_path) as found:
+        found.open()
+        answer = found.post("ask/warehouse").json()
+    assert [(each["name"], each["phase"], each["exported"], each["loaded"]) for each in answer["silos"]] == [
+        ("shop", "apply", 30, 20),
+        ("tickets", "new", 0, 0),
+    ]

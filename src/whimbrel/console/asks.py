@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from math import isfinite
 from typing import Any
 
-from whimbrel.api import editing, looking, prediction
+from whimbrel.api import editing, looking, prediction, status
+from whimbrel.console.figures import known_figures
 from whimbrel.errors import TargetUnreachable, UserError
 from whimbrel.project import Project
 
@@ -59,6 +60,24 @@ def _models(read: Read, given: Given) -> Any:
     return {"endpoints": known, "live": live, "fault": fault, "renewals": looking.renewals_done(project)}
 
 
+def _warehouse(read: Read, given: Given) -> Any:
+    found = status.warehouse_status(read())
+    running = known_figures(found.running)
+    silos = [
+        {
+            "name": name,
+            "phase": now.phase,
+            "tables": len(now.tables),
+            "exported": sum(each.rows_exported for each in now.tables.values()),
+            "loaded": sum(each.rows_loaded for each in now.tables.values()),
+            "applied": str(now.applied_position or ""),
+            "applied_time": now.applied_timestamp,
+        }
+        for name, now in found.silos.items()
+    ]
+    return {"silos": silos, "running": running}
+
+
 def _shown(value: Any) -> Any:
     """What JavaScript would round is text."""
     if isinstance(value, bool) or value is None or (isinstance(value, int) and abs(value) < 1 << 53):
@@ -84,5 +103,6 @@ ASKS: dict[str, Callable[[Read, Given], Any]] = {
     "lake": _lake,
     "sql": _sql,
     "models": _models,
+    "warehouse": _warehouse,
 }
 SAVES = {"save-text"}  # of these, what writes something

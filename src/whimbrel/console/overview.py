@@ -27,6 +27,9 @@ def overview(project: Project, steering: str, read_only: bool) -> dict[str, Any]
     found: dict[str, Any] = {"project": _project(project), "read_only": read_only, "steering": steering, "error": None}
     if not StateFolder(project.state).checkpoint.exists():
         verdict = {"level": "idle", "title": "Nothing has begun yet", "text": "Check the project, then migrate."}
+        if not project.tables and not project.dms and (project.silos or project.item_silos):
+            verdict["text"] = "This project has a warehouse, and no table to migrate."
+            return found | {"begun": False, "verdict": verdict, "tasks": [_task("See its silos", "", "warehouse")]}
         tasks = [_task("Look for problems first", "whimbrel check", "mapping"), _task("Then begin", "whimbrel migrate")]
         return found | {"begun": False, "verdict": verdict, "tasks": tasks}
     try:
@@ -78,6 +81,7 @@ def _project(project: Project) -> dict[str, Any]:
         "max_threads_running": source.max_threads_running,
         "max_lag": project.cutover.max_lag,
         "reverse_user": project.cutover.reverse_user,
+        "warehouse": bool(project.silos or project.item_silos),
     }
 
 

@@ -7,8 +7,9 @@ import { cutover } from "./cutover.js";
 import { data } from "./data.js";
 import { mapping } from "./mapping.js";
 import { lake } from "./lake.js";
+import { warehouse } from "./warehouse.js";
 
-const PAGES = { overview: ["Overview", overview], cutover: ["Cutover", cutover], data: ["Data", data], mapping: ["Mapping", mapping], lake: ["Lake and models", lake] };
+const PAGES = { overview: ["Overview", overview], cutover: ["Cutover", cutover], data: ["Data", data], mapping: ["Mapping", mapping], lake: ["Lake and models", lake], warehouse: ["Warehouse", warehouse] };
 const page = () => PAGES[location.hash.slice(1)] ? location.hash.slice(1) : "overview";
 let shown = "", verdict = "";
 
@@ -21,7 +22,7 @@ function render() {
     shown = name;
   }
   document.title = (now ? `${now.verdict.level === "bad" ? "✕ " : now.verdict.level === "warn" ? "! " : ""}${now.verdict.title} · ` : "") + "whimbrel";
-  show(document.getElementById("nav"), Object.entries(PAGES).map(([key, [text]]) =>
+  show(document.getElementById("nav"), Object.entries(PAGES).filter(([key]) => key !== "warehouse" || now?.project.warehouse).map(([key, [text]]) =>
     h("a", { href: `#${key}`, "aria-current": key === name ? "page" : null }, text)));
   show(document.getElementById("where"), now ? [h("span", { class: "place" }, now.project.source || "no source"), h("span", { "aria-hidden": "true" }, " → "),
     h("span", { class: "place" }, now.project.target), now.read_only ? h("span", { class: "badge" }, "read-only") : null] : "");

@@ -1,0 +1,29 @@
+// Warehouse: each silo, how far it is, and how far it is behind.
+
+import { h } from "./dom.js";
+import { changed, post } from "./live.js";
+import { ago, duration, moment, number, plural } from "./words.js";
+import { fault } from "./main.js";
+
+const seen = { found: null, fault: null, at: 0 };
+const EVERY = 2000;
+
+export function warehouse() {
+  if (Date.now() - seen.at > EVERY) { seen.at = Date.now(); refresh(); }
+  const found = seen.found, live = found?.running;
+  return h("section", { class: "card", "data-key": "silos" }, h("h1", {}, "Warehouse"),
+    seen.fault ? fault(seen.fault) : null, !found && !seen.fault ? h("p", { class: "soft" }, "Looking …") : null,
+    found ? [
+      h("p", {}, live ? `whimbrel converge is running (${live.phase}): ${number(live.lag_changes)} changes wait${live.lag_seconds === null ? "" : `, ${duration(live.lag_seconds)} behind`}.` : "Nothing is running. Start it: whimbrel converge."),
+      h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Silos" }, h("table", {},
+        h("thead", {}, h("tr", {}, ["Silo", "Phase", "Tables", "Rows", "Loaded", "Last batch"].map((text, at) => h("th", { scope: "col", class: at > 1 && at < 5 ? "n" : null }, text)))),
+        h("tbody", {}, found.silos.map(each => h("tr", { "data-key": each.name }, h("th", { scope: "row" }, each.name), h("td", {}, each.phase), h("td", { class: "n" }, number(each.tables)), h("td", { class: "n" }, number(each.exported)), h("td", { class: "n" }, number(each.loaded)),
+          h("td", { title: each.applied }, each.applied_time ? `${moment(each.applied_time)}, ${ago(each.applied_time)}` : "none yet")))))),
+      live ? [h("h2", {}, plural(Object.keys(live.tables).length, "table")), h("ul", { class: "reasons" }, Object.entries(live.tables).map(([name, counts]) => h("li", { "data-key": name }, h("b", {}, number(counts.loaded_rows)), h("span", {}, name))))] : null] : null);
+}
+
+async function refresh() {
+  try { seen.found = await post("ask/warehouse"); seen.fault = null; } catch (error) { seen.fault = error.said || { message: String(error) }; }
+  changed();
+  if (location.hash === "#warehouse") setTimeout(changed, EVERY + 50);
+}
