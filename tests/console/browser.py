@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,6 +68,13 @@ class Tab:
 
     def wait(self, selector: str) -> None:
         self.page.wait_for_selector(selector)
+
+    def until(self, expression: str) -> None:
+        """Until it is true in the page, whose policy forbids that the page itself evaluates it."""
+        end = time.monotonic() + PATIENCE / 1000
+        while not self.page.evaluate(expression):
+            assert time.monotonic() < end, f"still not so: {expression}"
+            self.page.wait_for_timeout(20)
 
     def click(self, text: str) -> None:
         self.page.click(f"button:has-text('{text}'):not([disabled])")

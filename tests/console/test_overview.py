@@ -260,7 +260,8 @@ def test_the_silos_of_a_warehouse_are_told(tmp_path: Path) -> None:
     (tmp_path / "whimbrel.toml").write_text(SILOS)
     assert titles(seen(tmp_path)) == ["See its silos"]
     silo = tmp_path / ".whimbrel" / "silos" / "shop"
-    silo.mkdir(parents=True, mode=0o700)
+    (tmp_path / ".whimbrel").mkdir(mode=0o700)
+    silo.mkdir(parents=True)
     tables = {"shop.t": TableProgress(1, 30, frozenset({1}), 20, 20)}
     checkpoint.save(silo / "checkpoint.json", Checkpoint(phase="apply", start=START, tables=tables))
     with console(tmp_path) as found:

@@ -170,11 +170,11 @@ def test_many_tables_and_events_do_not_stall_it(tmp_path: Path, open_tab: Callab
         tab.wait("text=500 tables")
         tab.page.evaluate(LONGEST_TASK)
         tab.click("Show all 500")
-        tab.page.wait_for_function("document.querySelectorAll('tbody tr').length === 500")
+        tab.until("document.querySelectorAll('tbody tr').length === 500")
         for _ in range(10):
             before = tab.page.evaluate("document.querySelectorAll('.events li').length")
             tab.click("Show older ones")
-            tab.page.wait_for_function(f"document.querySelectorAll('.events li').length > {before}")
+            tab.until(f"document.querySelectorAll('.events li').length > {before}")
         made.running(lag_seconds=3.5)
         tab.wait("text=DynamoDB is 3.5 s behind.")
         assert tab.page.evaluate("window.longest") < 1_000, "milliseconds in which it did not react"
@@ -191,7 +191,7 @@ def test_the_errors_of_an_edited_project_file_have_their_lines(tmp_path: Path, o
     with console(tmp_path) as found:
         tab = open_tab(found)
         tab.show("mapping")
-        tab.page.wait_for_function("document.getElementById('toml').value.includes('[[table]]')")
+        tab.until("document.getElementById('toml').value.includes('[[table]]')")
         wrong = before.replace('shape = "record"', 'shape = "recrod"', 1)
         tab.page.fill("#toml", wrong)
         tab.wait(".findings button")
@@ -199,12 +199,12 @@ def test_the_errors_of_an_edited_project_file_have_their_lines(tmp_path: Path, o
         assert f"line {line}" in tab.text("#toml-faults")
         assert "Edited, not saved" in tab.text()
         tab.page.fill("#toml", before + "\n[[table")
-        tab.page.wait_for_function("document.querySelector('#toml-faults').innerText.includes('TOML')")
+        tab.until("document.querySelector('#toml-faults').innerText.includes('TOML')")
         assert f"line {len(before.splitlines()) + 2}" in tab.text("#toml-faults")
         time.sleep(0.1)
         assert (tmp_path / "whimbrel.toml").read_text() == before, "nothing is saved unless asked for"
         tab.page.fill("#toml", before + "\n# a comment\n")
-        tab.page.wait_for_function("!document.querySelector('#toml-faults .findings')")
+        tab.until("!document.querySelector('#toml-faults .findings')")
         tab.click("Save the file")
         tab.wait("text=As it is on disk")
         assert (tmp_path / "whimbrel.toml").read_text() == before + "\n# a comment\n"

@@ -16,7 +16,7 @@ from whimbrel.console.pages import RULES
 from whimbrel.migration.events import Event
 from whimbrel.prediction.serve.responses import Response
 
-PATIENCE = 20.0  # seconds that an answer waits for something new
+PATIENCE = 2.0  # seconds that an answer waits for something new: a page that hears nothing for longer says so
 RETRY = 100  # milliseconds until the browser asks again
 KEPT = 1_000  # events, for pages that were away for a moment
 

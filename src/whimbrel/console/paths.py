@@ -94,7 +94,8 @@ class Paths:
             return html(403, "This link was used already", text)
         self._used()
         # Not by a redirect: after one from another site's page, the browser would keep the cookie to itself.
-        more = f'<meta http-equiv="refresh" content="0; url={self._entrance.home}">'
+        home = self._entrance.home
+        more = f'<meta http-equiv="refresh" content="0; url={home}"><link rel="icon" href="{home}icon.svg">'
         return html(200, "whimbrel", "Opening the console …", more, cookie)
 
     async def _start(self) -> Response:

@@ -91,7 +91,8 @@ def _lag(live: Mapping[str, Any], at: int, step: str) -> str:
 def _verified(report: Mapping[str, Any] | None, at: int, step: str) -> tuple[str, float | None, str]:
     if report and at == 3:
         count = sum(sum(table["counts"].values()) for table in report["tables"])
-        return DONE if report["equal"] else NOW, None, "both sides equal" if report["equal"] else f"{count:,} differ"
+        differ = "1 item differs" if count == 1 else f"{count:,} items differ"
+        return DONE if report["equal"] else NOW, None, "both sides equal" if report["equal"] else differ
     return DONE if step not in (FOLLOWING, CUTTING) else LATER, None, "not verified yet" if at == 3 else ""
 
 

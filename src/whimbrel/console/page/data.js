@@ -75,7 +75,7 @@ function both(expected, found) {
   const names = [...new Set([...Object.keys(expected || {}), ...Object.keys(found || {})])];
   const rows = names.map(name => [name, expected && name in expected ? expected[name] : undefined, found && name in found ? found[name] : undefined]);
   const differ = rows.filter(([, one, other]) => !same(one, other)), alike = rows.filter(([, one, other]) => same(one, other));
-  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Attributes" }, h("table", { class: "values" }, h("thead", {}, h("tr", {}, ["Attribute", "The source says", "DynamoDB has"].map(name => h("th", { scope: "col" }, name)))),
+  return h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Attributes" }, h("table", { class: "values" }, h("thead", {}, h("tr", {}, ["Attribute", "The source says", "DynamoDB has"].map(name => h("th", { scope: "col" }, name)))),
     h("tbody", {}, [...differ, ...alike].map(([name, one, other], at) => h("tr", { class: at < differ.length ? "differs" : null, "data-key": name }, h("th", { scope: "row" }, name, at < differ.length ? h("span", { class: "hidden" }, " (differs)") : null), value(one), value(other))))));
 }
 

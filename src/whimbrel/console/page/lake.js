@@ -25,7 +25,7 @@ async function refresh() {
   if (location.hash === "#lake") setTimeout(changed, EVERY + 50);
 }
 
-const table = (label, heads, rows, numeric = []) => h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, h("table", {},
+const table = (label, heads, rows, numeric = []) => h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": label }, h("table", {},
   h("thead", {}, h("tr", {}, heads.map((head, at) => h("th", { scope: "col", class: numeric.includes(at) ? "n" : null }, head)))),
   h("tbody", {}, rows.map(({ key, cells }) => h("tr", { "data-key": key }, cells.map((cell, at) => h("td", { class: numeric.includes(at) ? "n" : null }, cell)))))));
 

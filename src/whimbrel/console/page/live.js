@@ -64,7 +64,7 @@ function follow(seen) {
   source.addEventListener("seen", heard);
   source.addEventListener("open", heard);
   source.addEventListener("error", () => {  // each answer ends; only one that does not come back within seconds is news
-    if (!quiet) quiet = setTimeout(() => { state.connected = false; changed(); }, 3000);
+    if (!quiet) quiet = setTimeout(() => { state.connected = false; changed(); }, 6000);
     if (source.readyState === EventSource.CLOSED) setTimeout(() => { source.close(); begin(); }, 2000);
   });
 }

@@ -89,7 +89,7 @@ function tables(now) {
   return h("section", { class: "card", "data-key": "tables" },
     h("div", { class: "row" }, h("h2", {}, plural(now.tables.length, "table")),
       now.tables.length > 8 ? h("label", { class: "find" }, h("span", { class: "hidden" }, "Find a table"), h("input", { type: "search", placeholder: "Find a table", "data-do": "filter", "data-on": "input", value: seen.filter })) : null),
-    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Tables" }, h("table", {},
+    h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Tables" }, h("table", {},
       h("thead", {}, h("tr", {}, ["Source", "Target", "Rows", "Loaded", "Items", "Sent", "Differ", "Dead"].map((text, at) => h("th", { scope: "col", class: at > 1 ? "n" : null }, text)))),
       h("tbody", {}, some.map(each => h("tr", { "data-key": each.source },
         h("th", { scope: "row" }, each.source), h("td", {}, each.target || "–"),

@@ -15,7 +15,7 @@ export function warehouse() {
     seen.fault ? fault(seen.fault) : null, !found && !seen.fault ? h("p", { class: "soft" }, "Looking …") : null,
     found ? [
       h("p", {}, live ? `whimbrel converge is running (${live.phase}): ${number(live.lag_changes)} changes wait${live.lag_seconds === null ? "" : `, ${duration(live.lag_seconds)} behind`}.` : "Nothing is running. Start it: whimbrel converge."),
-      h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Silos" }, h("table", {},
+      h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Silos" }, h("table", {},
         h("thead", {}, h("tr", {}, ["Silo", "Phase", "Tables", "Rows", "Loaded", "Last batch"].map((text, at) => h("th", { scope: "col", class: at > 1 && at < 5 ? "n" : null }, text)))),
         h("tbody", {}, found.silos.map(each => h("tr", { "data-key": each.name }, h("th", { scope: "row" }, each.name), h("td", {}, each.phase), h("td", { class: "n" }, number(each.tables)), h("td", { class: "n" }, number(each.exported)), h("td", { class: "n" }, number(each.loaded)),
           h("td", { title: each.applied }, each.applied_time ? `${moment(each.applied_time)}, ${ago(each.applied_time)}` : "none yet")))))),
