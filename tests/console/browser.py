@@ -50,6 +50,7 @@ class Tab:
         self.context = browser.new_context(viewport=size, color_scheme=scheme, reduced_motion="reduce")
         self.page = self.context.new_page()
         self.page.set_default_timeout(PATIENCE)
+        self._devtools: Any = None
         self.logged: list[str] = []
         self.asked: list[str] = []
         self.page.on("console", lambda said: self.logged.append(said.text))
@@ -91,6 +92,14 @@ class Tab:
         self.page.evaluate(AXE.read_text())
         found = self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
         return [f"{each['id']}: {each['nodes'][0]['html'][:200]}" for each in found["violations"]]
+
+    def cpu_seconds(self) -> float:
+        """That the page's own thread has used so far, whatever else the machine does."""
+        if self._devtools is None:
+            self._devtools = self.context.new_cdp_session(self.page)
+            self._devtools.send("Performance.enable", {"timeDomain": "threadTicks"})
+        found = self._devtools.send("Performance.getMetrics")["metrics"]
+        return float(next(each["value"] for each in found if each["name"] == "TaskDuration"))
 
     def picture(self, name: str) -> None:
         """For a person who looks, where WHIMBREL_SCREENSHOTS names a folder."""

@@ -1,4 +1,7 @@
-"""The console over real servers: one key on both sides, what was found to differ, dead letters, and failures."""
+"""The console over real servers: one key on both sides, what was found to differ, dead letters, and failures.
+
+Commands are processes here: Playwright has an event loop in the thread of the tests.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ def shop(work: Work) -> Work:
 
 @pytest.fixture
 def migrated(shop: Work) -> Work:
-    shop.call("migrate", "--until-caught-up")
+    shop.run("migrate", "--until-caught-up")
     return shop
 
 
@@ -63,7 +66,7 @@ def test_one_key_on_both_sides(migrated: Work, seen: Console, browser: Any) -> N
     tab.wait("text=They differ.")
     assert tab.text(".differs th").startswith("tea")
     migrated.source.execute("UPDATE purchase SET quantity = 3 WHERE productid = 'tea'", database=migrated.database)
-    migrated.call("capture", "--until-caught-up")
+    migrated.run("capture", "--until-caught-up")
     tab.click("Look up")
     tab.wait("text=quantity: 2 → 3")
     tab.page.fill("[name=key-productid]", "nothing")
@@ -78,7 +81,7 @@ def test_what_a_verification_found_is_shown_side_by_side(migrated: Work, seen: C
     client.put_item(
         TableName=migrated.target, Item={"customerid": {"S": "c2"}, "orderid": {"S": "o2"}, "tea": {"N": "6"}}
     )
-    migrated.call("verify", code=5)
+    migrated.run("verify", code=5)
     tab = Tab(browser, seen)
     tab.wait("text=1 item differs")
     tab.show("data")
@@ -90,7 +93,7 @@ def test_what_a_verification_found_is_shown_side_by_side(migrated: Work, seen: C
 
 def test_dead_letters_are_retried_from_the_page(shop: Work, browser: Any) -> None:
     shop.source.execute("INSERT INTO purchase VALUES ('', 'o9', 'tea', 1)", database=shop.database)
-    shop.call("migrate", "--until-caught-up", code=4)
+    shop.run("migrate", "--until-caught-up", code=4)
     with console(shop.folder, WHIMBREL_SOURCE_PASSWORD=shop.source.password) as found:
         tab = Tab(browser, found)
         tab.wait("text=1 dead letter: a row that could not become an item")

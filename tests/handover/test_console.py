@@ -1,4 +1,7 @@
-"""There and back by the page alone, under an application that writes; the judge is the application's own log."""
+"""There and back by the page alone, under an application that writes; the judge is the application's own log.
+
+Commands are processes here: Playwright has an event loop in the thread of the tests.
+"""
 
 from __future__ import annotations
 
@@ -73,8 +76,8 @@ def test_a_cutover_that_is_aborted_on_the_page_is_undone(site: Site, browser: An
     work = site.work
     work.target_settings = work.target_settings.replace("max_stall", 'before = ["true"]\nmax_stall')
     work.write_project()
-    work.call("migrate", "--until-caught-up")
-    work.call("verify")
+    work.run("migrate", "--until-caught-up")
+    work.run("verify")
     secrets = {"WHIMBREL_SOURCE_PASSWORD": work.source.password, **work.environment}
     with console(work.folder, **secrets) as found, work.source.connect(work.database) as holder:
         tab = opened(browser, found)

@@ -6,7 +6,7 @@ import json
 import threading
 from pathlib import Path
 
-from whimbrel.migration.live import Live, read_status
+from whimbrel.migration.live import Live, read_last_status, read_status
 from whimbrel.migration.progress import Progress
 from whimbrel.migration.state import StateFolder
 
@@ -17,7 +17,8 @@ def test_a_process_that_has_ended_is_not_running(tmp_path: Path) -> None:
         assert told.wait(10)
         assert read_status(folder) is not None
     assert read_status(folder) is None
-    assert list(tmp_path.iterdir()) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["figures.jsonl", "last-status.json"]
+    assert read_last_status(folder)["phase"] == "verify"
 
 
 def test_the_figures_of_another_process_stay(tmp_path: Path) -> None:

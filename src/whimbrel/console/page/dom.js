@@ -42,6 +42,7 @@ const keyOf = node => node.dataset ? node.dataset.key : undefined;
 const isSame = (one, other) => one.nodeType === other.nodeType && one.nodeName === other.nodeName && keyOf(one) === keyOf(other);
 
 function morph(node, wanted) {
+  if (node === wanted) return;
   if (node.nodeType === Node.TEXT_NODE) {
     if (node.data !== wanted.data) node.data = wanted.data;
     return;
@@ -52,6 +53,15 @@ function morph(node, wanted) {
   for (const { name, value } of wanted.attributes)
     if (node.getAttribute(name) !== value && name !== own) node.setAttribute(name, value);
   if (node.dataset.keep === undefined) morphChildren(node, [...wanted.childNodes]);
+}
+
+// What `make` makes, or what is there already under `key` if nothing of `stamp` is another than when that was made.
+const stamps = new Map();
+export function unlessNew(key, stamp, make) {
+  const before = stamps.get(key), there = document.querySelector(`main > [data-key="${key}"]`);
+  if (there && before && stamp.every((each, at) => each === before[at])) return there;
+  stamps.set(key, stamp);
+  return make();
 }
 
 // What a control does is looked up by its `data-do` when it is used: a control may be made again at any time.

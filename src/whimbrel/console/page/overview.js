@@ -1,6 +1,6 @@
 // The first screen: is it all right, how long still, what must I do?
 
-import { button, h, on } from "./dom.js";
+import { button, h, on, unlessNew } from "./dom.js";
 import { changed, loadFigures, loadOlder, state } from "./live.js";
 import { ago, bytes, duration, moment, number, percent, plural, rate } from "./words.js";
 import { curve } from "./chart.js";
@@ -15,8 +15,8 @@ export function overview(now) {
   return [
     verdict(now), tasks(now),
     now.error ? h("section", { class: "card bad", "data-key": "error" }, fault(now.error)) : null,
-    now.phases ? [phaseLine(now), curves(now), tables(now)] : null,
-    events(),
+    now.phases ? [phaseLine(now), curves(now), unlessNew("tables", [JSON.stringify(now.tables), now.phase, seen.filter, seen.allTables], () => tables(now))] : null,
+    unlessNew("events", [state.events, state.older, seen.events], events),
   ];
 }
 
