@@ -39,7 +39,6 @@ AS = {
     "whimbrel migrate --dms rules.json": "whimbrel migrate --until-caught-up --dms rules.json",
     "whimbrel cutover": "whimbrel cutover --yes --until-open",
     "whimbrel rollback": "whimbrel rollback --yes",
-    "whimbrel finish": "whimbrel finish --yes",
     "whimbrel schedule": "timeout --preserve-status -s INT 5 whimbrel schedule",
     "export WHIMBREL_SOURCE_PASSWORD=…": "true",
 }
@@ -53,6 +52,7 @@ ELSEWHERE = (
     "curl -sO https:",
     "ministack",
     "needs no source any more",
+    "or, instead:",
     "scripts/",
 )
 PREPARED = ("make ", "pip ", "sudo apt-get ", "python3 -m venv ")  # before the playground is entered
