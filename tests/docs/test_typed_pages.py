@@ -1,4 +1,4 @@
-"""Pages that are typed as they stand, each into a playground of its own, and their output compared.
+"""Pages that are typed as they stand, each into its own playground, and their output compared.
 
 A page of ``before/`` takes something for granted, a table or a project file: that is made by the script of its name.
 `make test` types the tutorial, `make test-docs` all of them.
