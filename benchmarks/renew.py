@@ -17,10 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.commands import Used, run
-from benchmarks.lake import KEY, put
-from demo.servers import Dynalite
-from whimbrel.dynamodb.session import open_client
-from whimbrel.dynamodb.tables import ensure_table
+from benchmarks.kept_items import kept_items
+from benchmarks.lake import put
 from whimbrel.project import Target
 from whimbrel.records import Item
 
@@ -75,13 +73,12 @@ def main() -> None:
 
 def measured(items: int, rounds: int, learner: str, versions: dict[str, Path | None]) -> list[Result]:
     seen: dict[tuple[str, str], list[Used]] = {}
-    with tempfile.TemporaryDirectory() as name, Dynalite(Path(name) / "target") as endpoint:
+    with tempfile.TemporaryDirectory() as name, kept_items("items", "pk", "sk") as endpoint:
         projects = {version: Path(name) / version / "whimbrel.toml" for version in versions}
         for project in projects.values():
             project.parent.mkdir()
-            project.write_text(PROJECT.format(endpoint=endpoint.endpoint, learner=learner), encoding="utf-8")
-        target = Target(endpoint=endpoint.endpoint, region="us-east-1")
-        ensure_table(open_client(target), "items", KEY, target)
+            project.write_text(PROJECT.format(endpoint=endpoint, learner=learner), encoding="utf-8")
+        target = Target(endpoint=endpoint, region="us-east-1")
         put(target, (item(number, 0) for number in range(items)))
 
         def each(step: str, *command: str) -> None:

@@ -212,6 +212,14 @@ class Put(NamedTuple):
     item: Item  # includes the key attributes
 
 
+class PutText(NamedTuple):
+    """As Put, by the item's JSON as DynamoDB takes it."""
+
+    table: str
+    key: Item
+    text: bytes
+
+
 class Delete(NamedTuple):
     """Delete the item by its key."""
 
@@ -285,7 +293,7 @@ class Guarded(NamedTuple):
     condition: Condition
 
 
-ItemOperation = Put | Delete | Update | Guarded
+ItemOperation = Put | PutText | Delete | Update | Guarded
 
 
 class Fault(NamedTuple):

@@ -16,7 +16,7 @@ from whimbrel.dynamodb.requests import batch_body, update_bodies
 from whimbrel.dynamodb.write import Rejected, Writer
 from whimbrel.errors import PrivilegeError, RequestRefused, Stopped, TargetUnreachable, Throttled
 from whimbrel.project import Target
-from whimbrel.records import Condition, Delete, Fault, Guarded, Item, ItemOperation, Put, Update
+from whimbrel.records import Condition, Delete, Fault, Guarded, Item, ItemOperation, Put, PutText, Update
 
 FRAME = frozenset({"pk", "sk", "kind"})
 TARGET = Target(endpoint="http://127.0.0.1:1", region="us-east-1", concurrency=4)
@@ -44,6 +44,10 @@ def key(number: int) -> Item:
 
 def put(number: int, table: str = "t", **attributes: str) -> Put:
     return Put(table, key(number), key(number) | {name: {"S": text} for name, text in attributes.items()})
+
+
+def by_text(whole: Put) -> PutText:
+    return PutText(whole.table, whole.key, json.dumps(whole.item).encode())
 
 
 def delete(number: int) -> Delete:
@@ -78,7 +82,8 @@ def test_tables_are_kept_apart(wire: MemoryWire, writer: Writer) -> None:
 
 def test_what_is_left_out_is_sent_again_and_nothing_else(wire: MemoryWire, writer: Writer) -> None:
     wire.leave_out = lambda count: count // 2 if count > 3 else 0
-    operations: list[ItemOperation] = [put(n, a="x") if n % 3 else delete(n) for n in range(90)]
+    kinds: list[Callable[[int], ItemOperation]] = [delete, lambda n: put(n, a="x"), lambda n: by_text(put(n, a="x"))]
+    operations = [kinds[n % 3](n) for n in range(90)]
     wire.table()[wire.identity(key(3))] = key(3)
     assert writer.write(operations) == []
     assert held(wire) == [put(n, a="x").item for n in range(90) if n % 3]
@@ -146,10 +151,11 @@ def test_items_that_are_too_large_are_rejected_before_anything_of_them_is_sent(
     operations = [put(1, a="x"), put(2, a="y" * room), put(3, a="y" * (room + 1)), update(4, a="z" * room), delete(6)]
     operations += [
         update(5, a="z" * (room + 1)),
+        by_text(put(8, a="z" * (room + 1))),  # type: ignore[list-item]
         Guarded("t", key(7), put(7, a="z" * (room + 1)), Condition("a", {}, {})),  # type: ignore[list-item]
     ]
     rejected = writer.write(operations)  # type: ignore[arg-type]
-    assert sorted(each.operation.key["sk"]["N"] for each in rejected) == ["3", "5", "7"]
+    assert sorted(each.operation.key["sk"]["N"] for each in rejected) == ["3", "5", "7", "8"]
     assert all(f"the item has {write.MAX_ITEM_BYTES + 1} bytes" in each.reason for each in rejected)  # type: ignore[attr-defined]
     assert [item["sk"]["N"] for item in held(wire)] == ["1", "2", "4"]
     assert all(int(body.get("Key", {}).get("sk", {}).get("N", 0)) not in (5, 7) for _, body in wire.calls)
@@ -298,6 +304,7 @@ def test_an_item_that_occurs_twice_is_a_mistake(writer: Writer) -> None:
         ([delete(1), delete(2)], 2),
         ([put(1, a="x" * 1000)], 1),
         ([put(1, a="x" * 1500), delete(2)], 3),
+        ([by_text(put(1, a="x" * 1500)), delete(2)], 3),
         ([update(1, a="x")], 1),
         ([Guarded("t", key(1), put(1, a="x" * 2000), Condition("attribute_not_exists(a)", {}, {}))], 3),
     ],
@@ -315,7 +322,7 @@ def test_what_is_sent_is_paced_by_what_it_will_cost(
 
 
 def test_bodies_of_batches() -> None:
-    body = json.loads(batch_body([put(1, "a", x="1"), Delete("b", key(2)), put(3, "a")]))
+    body = json.loads(batch_body([put(1, "a", x="1"), Delete("b", key(2)), by_text(put(3, "a"))]))
     assert body == {
         "RequestItems": {
             "a": [{"PutRequest": {"Item": put(1, x="1").item}}, {"PutRequest": {"Item": put(3).item}}],

@@ -15,7 +15,7 @@ from decimal import DecimalException
 from typing import Any, NamedTuple
 
 from whimbrel.item import key_id
-from whimbrel.records import Delete, Item, Put
+from whimbrel.records import Delete, Item, Put, PutText
 
 Answer = dict[str, Any]
 _CONTENTS: Mapping[str, Any] = {
@@ -68,13 +68,13 @@ def acknowledged(table: str, answer: Answer) -> Answer:
     return answer
 
 
-def unprocessed(operations: Sequence[Put | Delete], answer: Answer) -> list[Put | Delete]:
+def unprocessed(operations: Sequence[Put | PutText | Delete], answer: Answer) -> list[Put | PutText | Delete]:
     """Those of a BatchWriteItem's ``operations`` that its answer leaves out, in their order."""
     left: Any = answer.get("UnprocessedItems")
     _demand(isinstance(left, dict), "UnprocessedItems")
     if not left:
         return []
-    sent = {(each.table, isinstance(each, Put), key_id(each.key)): each for each in operations}
+    sent = {(each.table, not isinstance(each, Delete), key_id(each.key)): each for each in operations}
     names = {each.table: tuple(each.key) for each in operations}
     wanted = set()
     for table, entries in left.items():

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from whimbrel.records import AttributeValue, Delete, Guarded, Item, Put, Update
+from whimbrel.records import AttributeValue, Delete, Guarded, Item, Put, PutText, Update
 
 MAX_UPDATE_ATTRIBUTES = 100  # ours: 300 operators and a 4 KB expression are DynamoDB's, neither is reached by these
 _NAMES = tuple(f"#{n}" for n in range(MAX_UPDATE_ATTRIBUTES))
@@ -20,12 +20,14 @@ _VALUES = tuple(f":{n}" for n in range(MAX_UPDATE_ATTRIBUTES))
 _PARTITION_KEY = "#k"
 
 
-def batch_body(operations: Sequence[Put | Delete]) -> bytes:
+def batch_body(operations: Sequence[Put | PutText | Delete]) -> bytes:
     """BatchWriteItem for ``operations`` (25 at most, one per key). Raises TypeError for text that is not Unicode."""
     requests: dict[str, list[dict[str, Any]]] = {}
     for operation in operations:
         if isinstance(operation, Put):
             entry = {"PutRequest": {"Item": operation.item}}
+        elif isinstance(operation, PutText):
+            entry = {"PutRequest": {"Item": orjson.Fragment(operation.text)}}
         else:
             entry = {"DeleteRequest": {"Key": operation.key}}
         try:

@@ -42,13 +42,13 @@ from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.errors import RequestRefused
 from whimbrel.item import MAX_ITEM_BYTES, gathered, item_size, write_units
 from whimbrel.project import Target
-from whimbrel.records import AttributeValue, Delete, Fault, Guarded, Inside, Item, ItemOperation, Put, Update
+from whimbrel.records import AttributeValue, Delete, Fault, Guarded, Inside, Item, ItemOperation, Put, PutText, Update
 
 MAX_BATCH_WRITE = 25  # items: DynamoDB's limit
 MAX_REQUEST = 16 * 1024 * 1024 - 64 * 1024  # bytes of a body: the documented 16 MB, less room for what we do not count
 _NEXT_KEY = b"\n  },\n  {"
 
-Plain = Put | Delete
+Plain = Put | PutText | Delete
 Result = TypeVar("Result")
 
 
@@ -362,7 +362,7 @@ class Writer:
         """What the operations will cost by estimate: of a Delete or an overwritten item we know no size."""
         if not self._calls.pace.rate:
             return 0.0
-        return sum(write_units(item_size(each.item)) if isinstance(each, Put) else 1 for each in operations)
+        return sum(write_units(_size(each)) for each in operations)
 
     def _left_out(self, items: int) -> None:
         with self._calls.lock:
@@ -380,16 +380,23 @@ def _all_differ(operations: Sequence[ItemOperation]) -> bool:
     return len(set(zip([each.table for each in operations], texts, strict=True))) == len(operations)
 
 
-def _too_large(operation: Put | Delete | Update) -> Rejected | None:
-    if isinstance(operation, Delete):
+def _too_large(operation: Plain | Update) -> Rejected | None:
+    size = _size(operation)
+    if size <= MAX_ITEM_BYTES:
         return None
-    item = operation.item if isinstance(operation, Put) else operation.key | operation.set
-    if isinstance(operation, Update) and operation.inside and operation.inside.set:
+    return Rejected(operation, f"the item has {size} bytes, DynamoDB takes {MAX_ITEM_BYTES} at most")
+
+
+def _size(operation: Plain | Update) -> int:
+    """Bytes of the item as far as the operation has it; 0 of a Delete."""
+    if isinstance(operation, Delete):
+        return 0
+    if isinstance(operation, Put | PutText):
+        return item_size(operation.item if isinstance(operation, Put) else orjson.loads(operation.text))
+    item = operation.key | operation.set
+    if operation.inside and operation.inside.set:
         entries, kind = operation.inside.set, operation.inside.kind
         item = item | {operation.inside.name: {kind: list(entries)} if kind in ("SS", "NS") else {"M": entries}}
         if operation.inside.gathered and (made := gathered(entries, operation.inside.gathered)):
             item |= {operation.inside.gathered.name: made}
-    size = item_size(item)
-    if size <= MAX_ITEM_BYTES:
-        return None
-    return Rejected(operation, f"the item has {size} bytes, DynamoDB takes {MAX_ITEM_BYTES} at most")
+    return item_size(item)

@@ -39,7 +39,7 @@ from whimbrel.lake.line_digests import (
     save_digests,
     text_of,
 )
-from whimbrel.lake.lines import lines
+from whimbrel.lake.lines import line_blocks, lines, trimmed
 from whimbrel.lake.native import Export
 from whimbrel.lake.sources import Line, Record, SourceFile
 from whimbrel.project import Target
@@ -87,9 +87,8 @@ class Comparison:
             known = self._digests.part(0)
 
             def on_page(items: list[Item]) -> None:
-                for item in items:
-                    text = text_of(item)
-                    digest = digest_of(text)
+                texts = list(map(text_of, items))
+                for item, text, digest in zip(items, texts, map(digest_of, texts), strict=True):
                     if (number := known.get(digest)) is not None:
                         states[number] = SEEN
                     elif parts == 1 or part_of(digest, parts) == 0:
@@ -153,10 +152,15 @@ class Comparison:
             if states.find(UNSEEN, first, end) >= 0:
                 seen = 0
                 with sources.here(source) as found:
-                    for seen, text in enumerate(lines(found.path), 1):
-                        number = first + seen - 1
-                        if number < end and states[number] == UNSEEN:
-                            yield number, self._item_of(source, number, sources.checked(source, seen, text))
+                    for block in line_blocks(found.path):
+                        start, stop = first + seen, min(end, first + seen + len(block))
+                        number = states.find(UNSEEN, start, stop)
+                        while number >= 0:
+                            text = trimmed(block[number - start], number - first + 1)
+                            line = sources.checked(source, number - first + 1, text)
+                            yield number, self._item_of(source, number, line)
+                            number = states.find(UNSEEN, number + 1, stop)
+                        seen += len(block)
                 sources.check_count(source, seen)
             first = end
 

@@ -30,6 +30,15 @@ def lines(path: Path, *, returns: bool = False) -> Iterator[bytes]:
 
     Raises StateError when it cannot be read to its end.
     """
+    number = 0
+    for block in line_blocks(path):
+        for line in block:
+            number += 1
+            yield trimmed(line, number, returns)
+
+
+def line_blocks(path: Path) -> Iterator[list[bytes]]:
+    """The same lines, many at once and not yet ``trimmed``: for who wants few of them."""
     left, number = b"", 0
     with opened(path, lambda: f"line {number + 1}") as file:
         while block := file.read(_BLOCK):
@@ -37,13 +46,11 @@ def lines(path: Path, *, returns: bool = False) -> Iterator[bytes]:
             if whole:
                 whole[0] = left + whole[0]
                 left = b""
-            for line in whole:
-                number += 1
-                yield _line(line, number, returns)
+                yield whole
+                number += len(whole)
             left = (left + rest)[: MAX_LINE + 1]
         if left:
-            number += 1
-            yield _line(left, number, returns)
+            yield [left]
 
 
 def check_whole(path: Path) -> None:
@@ -93,6 +100,7 @@ def beginning(path: Path) -> bytes:
         return file.read(_BLOCK >> 4).removeprefix(UTF8_MARK)
 
 
-def _line(line: bytes, number: int, returns: bool) -> bytes:
+def trimmed(line: bytes, number: int, returns: bool = False) -> bytes:
+    """A line of this number as ``lines`` gives it."""
     line = line[: MAX_LINE + 1] if returns else line[: MAX_LINE + 1].rstrip(b"\r")
     return line.removeprefix(UTF8_MARK) if number == 1 else line

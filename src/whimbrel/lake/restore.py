@@ -28,7 +28,7 @@ from whimbrel.lake.refused import Refused
 from whimbrel.lake.sources import Line, SourceFile, find
 from whimbrel.lake.table import exported_place
 from whimbrel.project import Project, Target
-from whimbrel.records import Delete, Item, Put
+from whimbrel.records import Delete, Item, Put, PutText
 
 Key = Sequence[tuple[str, str]]  # (name, type S, N or B): the partition key, and the sort key if there is one
 _AT_ONCE = 2_500  # operations in one call of the writer
@@ -79,12 +79,13 @@ def restore(
     done.created = ensure_table(open_client(target), table, list(key), target, allow_items=into_existing)
     with closing(DynamoClient(target)) as wire:
         writer = Writer(wire, target, stop=stop)
-        for batch in _batches(operations(files, table, [name for name, _ in key], done.refused), identified_by(key)):
-            rejected = writer.write([operation for _, operation in batch])
+        placed = operations(files, table, [name for name, _ in key], done.refused)
+        for batch, places in _batches(placed, identified_by(key)):
+            rejected = writer.write(batch)
             if rejected:
-                places = {id(operation): place for place, operation in batch}
-                done.refused += [_refused(*places[id(each.operation)], each) for each in rejected]
-            deletes = sum(isinstance(operation, Delete) for _, operation in batch)
+                place_of = dict(zip(map(id, batch), places, strict=True))
+                done.refused += [_refused(*place_of[id(each.operation)], each) for each in rejected]
+            deletes = sum(isinstance(operation, Delete) for operation in batch)
             done.deletes += deletes
             done.puts += len(batch) - deletes - len(rejected)
             on_items(len(batch))
@@ -155,7 +156,8 @@ def choose(
     return Chosen(into or table, known, files)
 
 
-Placed = tuple[tuple[SourceFile, Line], Put | Delete]
+Operation = Put | PutText | Delete
+Placed = tuple[tuple[SourceFile, Line], Operation]
 
 
 def operations(files: Iterable[SourceFile], table: str, key: Sequence[str], refused: list[Refused]) -> Iterator[Placed]:
@@ -169,7 +171,10 @@ def operations(files: Iterable[SourceFile], table: str, key: Sequence[str], refu
             except KeyError as missing:
                 fault = f"the item has no {missing}, which is in the key"
             else:
-                yield (source, line), Put(table, keys, item) if record.item is not None else Delete(table, keys)
+                operation: Operation = Delete(table, keys) if record.item is None else Put(table, keys, item)
+                if record.text:
+                    operation = PutText(table, keys, record.text)
+                yield (source, line), operation
                 continue
         text = line.text[:_SHOWN_TEXT].decode("utf-8", "replace")
         refused.append(Refused(source.place, line.number, {}, fault, text))
@@ -182,25 +187,28 @@ def _lines(files: Iterable[SourceFile]) -> Iterator[tuple[SourceFile, Line]]:
                 yield source, line
 
 
-def _refused(source: SourceFile, line: Line, rejected: Rejected) -> Refused:
-    return Refused(source.place, line.number, rejected.operation.key, rejected.reason, "")
+def _refused(source: SourceFile, number: int, rejected: Rejected) -> Refused:
+    return Refused(source.place, number, rejected.operation.key, rejected.reason, "")
 
 
-def _batches(operations: Iterator[Placed], identity: Callable[[Item], bytes]) -> Iterator[list[Placed]]:
-    """Up to ``_AT_ONCE`` operations or ``_BYTES_AT_ONCE``, no key twice in one batch: a later one must be written after
-    an earlier one.
+def _batches(
+    placed: Iterator[Placed], identity: Callable[[Item], bytes]
+) -> Iterator[tuple[list[Operation], list[tuple[SourceFile, int]]]]:
+    """Up to ``_AT_ONCE`` operations or ``_BYTES_AT_ONCE``, and the file and line of each. No key twice in one batch: a
+    later one must be written after an earlier one. What was parsed is let go of, as far as an operation does without.
     """
-    batch: dict[bytes, Placed] = {}
-    size = 0
-    for placed in operations:
-        key = identity(placed[1].key)
-        if key in batch or len(batch) == _AT_ONCE or size > _BYTES_AT_ONCE:
-            yield list(batch.values())
-            batch, size = {}, 0
-        batch[key] = placed
-        size += len(placed[0][1].text)
+    batch, places, keys, size = list[Operation](), list[tuple[SourceFile, int]](), set[bytes](), 0
+    for (source, line), operation in placed:
+        key = identity(operation.key)
+        if key in keys or len(batch) == _AT_ONCE or size > _BYTES_AT_ONCE:
+            yield batch, places
+            batch, places, keys, size = [], [], set(), 0
+        keys.add(key)
+        batch.append(operation)
+        places.append((source, line.number))
+        size += len(line.text)
     if batch:
-        yield list(batch.values())
+        yield batch, places
 
 
 def key_from(files: Iterable[SourceFile]) -> list[tuple[str, str]]:

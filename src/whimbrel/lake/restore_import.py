@@ -146,13 +146,14 @@ class _RestoreImport:
         ):
             if self._stop.is_set():
                 raise Stopped("asked to stop before the files of the import were complete", place=chosen.table)
-            if not isinstance(operation, Put):
+            item = line.record.item if line.record else None
+            if item is None:
                 folded.add(identity(operation.key), b"")
-            elif reason := unfit(operation.key, operation.item, self._index_types):  # DynamoDB would only count it
+            elif reason := unfit(operation.key, item, self._index_types):  # DynamoDB would only count it
                 told = Refused(source.place, line.number, operation.key, reason, shown_text(line.text))
                 refused.append(told)
             else:
-                folded.add(identity(operation.key), orjson.dumps([operation.key, operation.item]))
+                folded.add(identity(operation.key), orjson.dumps([operation.key, item]))
 
     def _one_file(self, name: str, records: Iterator[tuple[bytes, bytes]], refused: list[Refused]) -> int:
         """Of one pass; how many items it has. None is made where nothing is left."""

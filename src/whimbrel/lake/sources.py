@@ -31,6 +31,8 @@ from whimbrel.lake.types import Type
 from whimbrel.records import Item
 
 _LOOK_LINES = 50
+_ITEM = slice(len(b'{"Item":'), -len(b"}"))  # of the line of a ``flat_item``
+_new = tuple.__new__  # a NamedTuple without the cost of its constructor
 
 
 class SourceFile(NamedTuple):
@@ -66,10 +68,13 @@ def here(source: SourceFile, most: int = 0) -> Iterator[SourceFile]:
 
 
 class Record(NamedTuple):
-    """An item as it was written (``item``), or the deletion of the one with ``keys`` (no ``item``)."""
+    """An item as it was written (``item``), or the deletion of the one with ``keys`` (no ``item``). ``text`` is the
+    item's JSON, where the line has it as DynamoDB takes it.
+    """
 
     keys: Item | None
     item: Item | None
+    text: bytes = b""
 
 
 class Line(NamedTuple):
@@ -146,8 +151,12 @@ def read(source: SourceFile) -> Iterator[Line]:
     if source.form == "csv":
         yield from _cells(source)
         return
+    full = source.form == "full"
     for number, text in enumerate(lines(source.path), 1):
-        yield checked(source, number, text)
+        if full and (item := flat_item(text)) is not None:  # nearly every line of the largest files
+            yield _new(Line, (number, text, _new(Record, (None, item, text[_ITEM])), ""))
+        else:
+            yield checked(source, number, text)
     check_count(source, number)
 
 
@@ -199,7 +208,7 @@ def read_line(text: bytes, form: str) -> Record:
     if not text.strip():
         raise BadLine("the line is empty")
     if form == "full" and (flat := flat_item(text)) is not None:
-        return Record(None, flat)
+        return Record(None, flat, text[_ITEM])
     if form == "old":
         return Record(None, old.read_line(text))
     if form in ("ion", "ion-changes"):

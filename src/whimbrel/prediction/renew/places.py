@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -68,10 +68,12 @@ def model_file(project: Project, trained: Mapping[str, Any]) -> Path:
     return fetched(project, trained["artifact"])
 
 
-def rows_judged(project: Project, rule: ModelRule, dataset: str) -> Any:
-    """The rows from which the hold-out is taken again: those that the training had, in their order."""
+def rows_judged(project: Project, rule: ModelRule, dataset: str, used: Collection[str]) -> Any:
+    """The rows from which the hold-out is taken again: those that the training had, in their order, with the values of
+    the columns that are ``used``.
+    """
     if rule.training is None:
-        return read_dataset(project, rule, dataset).table
+        return read_dataset(project, rule, dataset, used).table
     from whimbrel.prediction.aws.train import base_of, rows_of
 
     return rows_of(project, base_of(project, rule, dataset))

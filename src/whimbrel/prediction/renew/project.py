@@ -238,10 +238,12 @@ def _gate(project: Project, rule: RenewalRule, model_rule: ModelRule, results: M
     from whimbrel.prediction.train.holdout import split
     from whimbrel.prediction.train.train import evaluate
 
-    present = present_model(project, rule.endpoint)
+    kept = present_model(project, rule.endpoint)
     if not results["train"]["changed"]:
         return {"passed": False, "reason": "no row has changed since the current model was trained"}
-    table = rows_judged(project, model_rule, results["convert"]["id"])
+    present = load_model(kept) if kept else None
+    used = present.columns if present else ()
+    table = rows_judged(project, model_rule, results["convert"]["id"], used)
     held = table.take(split(model_rule, table).held)
     if not held.num_rows:
         raise TrainingError(
@@ -252,5 +254,5 @@ def _gate(project: Project, rule: RenewalRule, model_rule: ModelRule, results: M
     # The new model's own figures are those of these rows by the fit that had not seen them, also where it was refitted.
     made = load_model(model_file(project, results["train"]))
     base = metrics_from(made.facts["base"])
-    old = evaluate(load_model(present), held) if present else None
+    old = evaluate(present, held) if present else None
     return decide(old, made.metrics, rule.metrics, rule.tolerance, base).as_dict()

@@ -36,6 +36,11 @@ class Values:
     def take(self, rows: Array) -> Values:
         return Values(self.name, self.distinct, self.codes[rows])
 
+    def used(self) -> list[Any]:
+        """The distinct values that some row has."""
+        rows = np.bincount(self.codes, minlength=len(self.distinct))
+        return [self.distinct[code] for code in np.flatnonzero(rows)]
+
 
 @dataclass(frozen=True, slots=True)
 class FeatureColumn:
@@ -66,7 +71,7 @@ def learn_inputs(kind: str, values: Values, order: Array, reach: float = np.inf,
     """The inputs of one column as the training rows show it: one, or for a date one for each part that varies."""
     if kind != DATE:
         return [learn_input(kind, values, order, reach, amount)]
-    used = [values.distinct[code] for code in np.unique(values.codes)]
+    used = values.used()
     try:
         found = list(zip(*map(date_parts, used), strict=True))
     except (ValueError, OverflowError):

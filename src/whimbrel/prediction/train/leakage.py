@@ -56,20 +56,25 @@ def alone(
 ) -> dict[str, dict[str, Any]]:
     """How well each input predicts alone: each half of the rows is scored by the outcomes of the other half.
 
-    ``skill`` for all kinds, ``auc`` for binary.
+    ``skill`` for all kinds, ``auc`` for binary. What rows of one place and half have is summed first: they all have
+    the same score.
     """
+    if kind == "regression":
+        distance = target - target.mean()  # or the sums of squares would lose what matters
+        outcomes = np.stack([distance, distance**2], 1)
+    else:
+        outcomes = np.eye(int(target.max()) + 1)[target]
     halves = np.arange(len(target)) % 2 == 0
-    outcomes = np.eye(int(target.max()) + 1)[target] if kind != "regression" else target[:, None].astype(float)
-    base = np.tile(outcomes.mean(0), (len(target), 1))
-    worst = _loss(kind, target, base) or 1.0
+    worst = _lost(kind, *_by_place(np.zeros(len(target), np.int32), outcomes, 1), None) or 1.0
     found = {}
     for each, column in zip(inputs, columns, strict=True):
-        scores = np.empty_like(outcomes)
-        for half in (halves, ~halves):
-            scores[half] = _rates(column.places[~half], outcomes[~half], each.places)[column.places[half]]
-        figures: dict[str, Any] = {"skill": 1 - _loss(kind, target, scores) / worst}
+        here, there = (_by_place(column.places[half], outcomes[half], each.places) for half in (halves, ~halves))
+        rates = _rates(*there), _rates(*here)
+        lost = sum(_lost(kind, *part, rate) for part, rate in zip((here, there), rates, strict=True))
+        figures: dict[str, Any] = {"skill": 1 - lost / worst}
         if kind == "binary":
-            figures["auc"] = metrics.auc(target, scores[:, 1])
+            scores, counts = np.concatenate(rates)[:, 1], np.concatenate([here[1], there[1]])
+            figures["auc"] = metrics.auc_of_counts(scores, counts[:, 0], counts[:, 1])
         found[each.name] = figures
     return found
 
@@ -144,18 +149,25 @@ def _base_loss(kind: str, target: Array) -> float:
 
 def _names_rows(values: Values) -> bool:
     whole = all(isinstance(value, int) for value in values.distinct[:-1])  # the last stands for a missing one
-    return whole and len(values.codes) > 100 and len(np.unique(values.codes)) == len(values.codes)
+    return whole and len(values.codes) > 100 and len(values.used()) == len(values.codes)
 
 
-def _rates(places: Array, outcomes: Array, count: int) -> Array:
+def _by_place(places: Array, outcomes: Array, count: int) -> tuple[Array, Array]:
+    """How many rows have each place, and the sum of their outcomes."""
+    rows = np.bincount(places, minlength=count)
+    return rows, np.stack([np.bincount(places, weights=each, minlength=count) for each in outcomes.T], 1)
+
+
+def _rates(rows: Array, sums: Array) -> Array:
     """The mean outcome at each place, drawn towards the whole mean where rows are few."""
-    rows = np.bincount(places, minlength=count)[:, None]
-    sums = np.stack([np.bincount(places, weights=each, minlength=count) for each in outcomes.T], 1)
-    rates: Array = (sums + PRIOR * outcomes.mean(0)) / (rows + PRIOR)
+    rates: Array = (sums + PRIOR * sums.sum(0) / rows.sum()) / (rows[:, None] + PRIOR)
     return rates
 
 
-def _loss(kind: str, target: Array, scores: Array) -> float:
-    return score_loss(
-        kind, target, scores[:, 1] if kind == "binary" else scores[:, 0] if kind == "regression" else scores
-    )
+def _lost(kind: str, rows: Array, sums: Array, rates: Array | None) -> float:
+    """The sum of all rows' losses, where a row's score is the rate of its place, or without rates the mean of all."""
+    found = np.tile(sums.sum(0) / rows.sum(), (len(rows), 1)) if rates is None else rates
+    if kind != "regression":
+        return float(-np.sum(sums * np.log(np.clip(found, metrics.LEAST_SCORE, 1))))
+    score = found[:, 0]  # of each row (score - outcome)²
+    return float(np.sum(rows * score**2 - 2 * score * sums[:, 0] + sums[:, 1]))

@@ -65,13 +65,20 @@ def regression(target: Array, found: Array) -> Metrics:
 
 def auc(target: Array, scores: Array) -> float | None:
     """How often a positive scores above a negative; a tie counts half. None where there is only one class."""
-    positives = int(target.sum())
-    negatives = len(target) - positives
-    if not positives or not negatives:
+    found, place = np.unique(scores, return_inverse=True)
+    return auc_of_counts(found, np.bincount(place, weights=1 - target), np.bincount(place, weights=target))
+
+
+def auc_of_counts(scores: Array, negatives: Array, positives: Array) -> float | None:
+    """The same of so many rows that have each of the scores."""
+    order = np.argsort(scores)
+    scores, negatives, positives = scores[order], negatives[order], positives[order]
+    if not positives.sum() or not negatives.sum():
         return None
-    _, place, count = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = np.cumsum(count) - (count - 1) / 2
-    return float((ranks[place][target == 1].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+    first = np.flatnonzero(np.diff(scores, prepend=np.nan))  # of those that tie
+    negatives, positives = np.add.reduceat(negatives, first), np.add.reduceat(positives, first)
+    above = positives * (np.cumsum(negatives) - negatives / 2)
+    return float(above.sum() / (positives.sum() * negatives.sum()))
 
 
 def log_loss(scores: Array, target: Array) -> float:

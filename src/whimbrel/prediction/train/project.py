@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -80,13 +80,28 @@ def plan_models(project: Project, name: str, file: Path | None) -> Iterator[Trai
         yield _planned(rule, data)
 
 
-def read_dataset(project: Project, rule: ModelRule, identity: str = "") -> Data:
-    """The data set: the current one unless ``identity`` names another."""
+def read_dataset(project: Project, rule: ModelRule, identity: str = "", used: Collection[str] | None = None) -> Data:
+    """The data set: the current one unless ``identity`` names another.
+
+    Of columns that are not ``used`` (without it: those that the rule excludes) nothing is read: they have only NULLs.
+    A field of a map is ``map.field``.
+    """
+    import pyarrow as pa
+
     with open_lake(project) as lake:
         lake.look(rule.dataset)
         manifest = datasets.at(lake.folder, rule.dataset, identity=identity)
         lake.have(manifest)
-        return Data(datasets.arrow(lake.folder, manifest), manifest.id, manifest.as_of, str(manifest.applied or ""))
+        wanted = set(manifest.columns).difference(rule.exclude) if used is None else {*used}
+        wanted = {*wanted, rule.target, rule.time}
+        whole = [
+            name for name in manifest.columns if any(each == name or each.startswith(f"{name}.") for each in wanted)
+        ]
+        table = datasets.arrow(lake.folder, manifest, whole)
+        for name in manifest.columns:
+            if name not in whole:
+                table = table.append_column(name, pa.nulls(table.num_rows))
+        return Data(table, manifest.id, manifest.as_of, str(manifest.applied or ""))
 
 
 def trained(project: Project, rule: ModelRule, data: Data) -> TrainedModel:

@@ -30,7 +30,7 @@ class TargetValues:
 def read_target(rule: ModelRule, table: pa.Table, rows: Array) -> TargetValues:
     """Raises TrainingError where the outcomes do not fit the kind that is asked for."""
     found = read_values(table, rule.target).take(rows)
-    used = [found.distinct[code] for code in np.unique(found.codes)]
+    used = found.used()
     kind = rule.kind if rule.kind != "auto" else _kind(used)
     if kind == "regression":
         return TargetValues(kind, (), numbers(found))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 
 from whimbrel.errors import TrainingError
@@ -57,7 +56,7 @@ def usable(rule: ModelRule, table: pa.Table, rows: Array) -> Usable:
             left_out[name] = f"is of type {table.schema.field(name).type}, which cannot be an input"
             continue
         values = read_values(table, name)
-        used = [values.distinct[code] for code in np.unique(values.codes[rows])]
+        used = values.take(rows).used()
         reason = _reason(plain, used, len(rows))
         if reason:
             left_out[name] = reason
