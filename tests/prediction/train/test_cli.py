@@ -15,8 +15,12 @@ from tests.prediction.train.tables import calls
 from whimbrel.cli.main import main
 from whimbrel.errors import ProjectError
 from whimbrel.lake import datasets
+from whimbrel.lake.convert import ConvertRules, from_files
+from whimbrel.lake.sources import SourceFile
 from whimbrel.prediction.model.model import load_model
+from whimbrel.prediction.train.project import read_dataset
 from whimbrel.project import load_project
+from whimbrel.project.predict import ModelRule
 
 PROJECT = """
 [[model]]
@@ -58,16 +62,44 @@ def test_train_from_a_file(name: str, project: Path, tmp_path: Path) -> None:
 def test_train_from_the_current_data_set(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Current:
         id, as_of = "20261101T000000-abc", "2026-11-01T00:00:00Z"
+        columns = tuple(calls(1).column_names)
 
-    asked = []
+    asked, read = [], []
+
+    def rows(folder: Path, manifest: Current, columns: list[str]) -> pa.Table:
+        read.extend(columns)
+        return calls(400).select(columns)
+
     monkeypatch.setattr(datasets, "current", lambda folder, name: asked.append((folder, name)) or Current)  # type: ignore[func-returns-value]
-    monkeypatch.setattr(datasets, "arrow", lambda folder, manifest: calls(400))
+    monkeypatch.setattr(datasets, "arrow", rows)
     done = run(project)
     assert done.exit_code == 0, done.output
     assert asked == [(tmp_path / "lake", "calls")]
     assert "hold-out of 80 rows: auc 0." in done.output
     [folder] = (tmp_path / ".whimbrel" / "models" / "calls").iterdir()
-    assert load_model(folder / "model.json").manifest == Current.id
+    model = load_model(folder / "model.json")
+    assert model.manifest == Current.id
+    assert set(read) == set(Current.columns) - {"contact"}  # which is excluded
+    assert "contact" in model.ignored
+
+
+@pytest.mark.parametrize(
+    ("used", "there"), [(None, {"age", "place", "y"}), (["place.x", "pk"], {"place", "pk", "y"}), ([], {"y"})]
+)
+def test_of_a_data_set_only_the_columns_that_are_used_are_read(
+    used: list[str] | None, there: set[str], project: Path, tmp_path: Path
+) -> None:
+    """A model that an earlier project file made may use what is excluded now."""
+    lines = [
+        f'{{"pk":{{"S":"{n}"}},"age":{{"N":"{n}"}},"place":{{"M":{{"x":{{"N":"{n}"}}}}}},"y":{{"S":"{n % 2}"}}}}\n'
+        for n in range(40)
+    ]
+    (tmp_path / "items.json").write_text("".join(lines))
+    from_files(tmp_path / "lake", ConvertRules("t", "calls", ("pk",)), [SourceFile(tmp_path / "items.json", "plain")])
+    rule = ModelRule("calls", "calls", "y", exclude=("pk",))
+    table = read_dataset(load_project(project), rule, used=used).table
+    assert set(table.column_names) == {"pk", "age", "place", "y"}
+    assert {name for name in table.column_names if not table[name].null_count} == there
 
 
 def test_a_dry_run_says_what_and_writes_nothing(project: Path, tmp_path: Path) -> None:
