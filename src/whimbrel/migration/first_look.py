@@ -44,6 +44,7 @@ PAGE_ITEMS = 200
 JOINED_ITEMS = 50_000  # of one partition, in memory at once
 HELD_BYTES = PORTION_BYTES // 4  # of one chunk's rows; several chunks are read at once
 LINE_ROWS = 500  # of a file
+SEGMENT_ROWS = 2_000  # of a small table that is read in few segments, since each is a request at least
 ROWS_FOR_A_WORKER = 300_000  # from which on a second process, which takes half a second to start, is worth it
 
 
@@ -83,6 +84,7 @@ class FirstLook:
         self._folder.mkdir(parents=True)
         try:
             apart = estimated_rows >= ROWS_FOR_A_WORKER and self._look.processes > 1
+            self._segments = min(self._look.readers, 1 + estimated_rows // SEGMENT_ROWS)
             self._compare(max(1, -(-estimated_rows // JOINED_ITEMS)), apart=apart)
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -195,7 +197,7 @@ class FirstLook:
             self._look.digests,
             self._folder / f"target-{secrets.token_hex(4)}",  # no process of an earlier verification writes into it
             partitions,
-            self._look.readers,
+            self._segments,
             page_items(self._mappings),
             owned_by(self._mappings) if self._report.target in self._look.target_settings.shared else None,
         )

@@ -5,7 +5,6 @@ is still the item that would be made.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict
 from typing import Any
 
 import orjson
@@ -67,7 +66,7 @@ def _of_lasting(rule: Mapping[str, Any], came: Collection[str], went: Collection
 
 
 def _plain(rule: TableRule) -> dict[str, Any]:
-    plain: dict[str, Any] = orjson.loads(orjson.dumps(asdict(rule)))
+    plain: dict[str, Any] = orjson.loads(orjson.dumps(rule))
     return plain
 
 

@@ -76,7 +76,7 @@ def rules_now(prepared: Prepared) -> str:
     """What the items are made with, as a digest: an ALTER changes items without a change in the log."""
     tables = StateFolder(prepared.project.state).tables
     versions = tables.read_bytes() if tables.exists() else b""
-    rules = orjson.dumps([asdict(rule) for rule in prepared.project.tables], default=repr)
+    rules = orjson.dumps(prepared.project.tables, default=repr)
     return blake2b(versions + rules, digest_size=16).hexdigest()
 
 
