@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import sys
 import threading
 from pathlib import Path
 
@@ -47,6 +48,23 @@ def test_a_thread_that_does_not_begin_is_not_waited_for(monkeypatch: pytest.Monk
         threads.Thread(lambda: None, "never").start()
     with pytest.raises(MemoryError):
         asyncio.run(threads.in_thread(lambda: None))
+
+
+def test_of_a_thread_without_memory_to_begin_only_its_start_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[object] = []
+    monkeypatch.setattr(threads, "BEGINS_WITHIN", 0.05)
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    began = threading.Event()
+
+    def used_up(self: threading.Thread) -> None:
+        began.set()
+        raise MemoryError
+
+    monkeypatch.setattr(threading.Thread, "_set_ident", used_up)  # before the thread is noted as one that runs
+    with pytest.raises(MemoryError):
+        threads.Thread(lambda: None, "short").start()
+    assert began.is_set()
+    assert not told
 
 
 def test_a_thread_that_never_began_is_not_waited_for_at_the_end() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar, TypeVarTuple
 
@@ -26,6 +27,11 @@ class Thread(threading.Thread):
     def __init__(self, target: Callable[[], object], name: str) -> None:
         super().__init__(target=target, name=name, daemon=True)
         self._started = _Begun()  # what ``start`` waits for
+
+    def _bootstrap(self) -> None:
+        """Python would print a traceback where there is no memory to begin, which ``start`` tells."""
+        with suppress(MemoryError, KeyError):  # what ``run`` raises does not come here
+            super()._bootstrap()  # type: ignore[misc]
 
     def join(self, timeout: float | None = None) -> None:
         """Waits for its end; not for that of a thread which never began."""

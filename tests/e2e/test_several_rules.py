@@ -148,7 +148,7 @@ def test_what_a_killed_run_left_is_the_same_in_all_sections(
     ):
         work.source.execute(change, database=work.database)
     work.call("migrate", "--until-caught-up", code=4)
-    work.set_back(before)
+    (work.state / "checkpoint.json").write_bytes(before)
     work.call("migrate", "--until-caught-up", code=4)
     work.call("retry-dead")
     assert items(work) == expected(work)
