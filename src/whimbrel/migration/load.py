@@ -8,6 +8,7 @@ import logging
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import thread_time
@@ -31,6 +32,9 @@ from whimbrel.snapshot_files import Chunk, ChunkReader
 from whimbrel.workers import Workers
 
 PARTITION_ROWS = 50_000  # rows of one partition when rows are regrouped on disk
+# Seconds. After a crash, a part that is not in the Checkpoint yet is loaded again. To make each one durable by itself
+# takes as long as to load some thousand rows.
+SAVED_WITHIN = 0.05
 # Of CPU time that this process would still need. To start, a worker takes about a third of a second of it.
 SECONDS_FOR_WORKERS = 3.0
 # Units a second that a process can write in any case. Where fewer may be written, workers would only wait; and where
@@ -99,15 +103,14 @@ class Loader:
         self._part = PartLoader(
             self._mapping, self._writer, Portions(self._mapping, spill_folder), self._provenance, self._stop
         )
-        try:
+        with suppress(Stopped), self._checkpoints.seldom(SAVED_WITHIN):
             if not self._mapping.aligned:
                 return self._load_regrouped(plan, spill_folder)
             # A chunk has whole groups: its bounds are on the group's own columns, drawn by the source in its own
             # collation. Chunks may be loaded at once: only a row that changed while they were read can have given two
             # of them the same item, and its change is in the log, which decides.
             return self._load_chunks(plan, [chunk for chunk in plan.chunks if self._is_due(chunk.number)], spill_folder)
-        except Stopped:
-            return 0
+        return 0
 
     def _load_chunks(self, plan: Plan, due: list[Chunk], spill_folder: Path) -> int:
         """One after the other, until these show that the others are worth workers."""
@@ -141,9 +144,13 @@ class Loader:
                     return
                 yield chunk_file(plan, chunk)
 
+        def meanwhile() -> None:
+            crew.meanwhile()
+            self._checkpoints.save_due()
+
         work = [ChunkWork(self._mapping, target, self._provenance, spill_folder) for target in targets]
         parts: dict[int, _Part] = {}
-        with Workers(chunk_loading, work, self._stop, keep=[crew.lock], meanwhile=crew.meanwhile) as workers:
+        with Workers(chunk_loading, work, self._stop, keep=[crew.lock], meanwhile=meanwhile) as workers:
             for file, told in workers.answers(files()):
                 part = parts.setdefault(file.chunk.number, _Part())
                 if isinstance(told, Written):
@@ -185,6 +192,7 @@ class Loader:
 
     def _count(self, written: Written, part: _Part) -> None:
         """Letters are durable on return, and the items are acknowledged: then the part may count as loaded."""
+        self._checkpoints.save_due()
         part.rows += written.rows
         part.items += written.items
         self._counts.loaded_rows += written.rows

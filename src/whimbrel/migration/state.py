@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
 
 from whimbrel import checkpoint
 from whimbrel.checkpoint import Checkpoint
@@ -73,21 +74,30 @@ class CheckpointStore:
         self._path = path
         self._keep = keep
         self._lock = threading.Lock()
-        self._later = False
+        self._later = self._pending = False
+        self._pause = self._next = 0.0
         self.now: Checkpoint = checkpoint.load(path)
 
     def save(self, fresh: Checkpoint) -> None:
         if self._later:
             self.now = fresh
+        elif monotonic() < self._next:
+            self.now, self._pending = fresh, True
         else:
             self.save_at_once(fresh)
 
     def save_at_once(self, fresh: Checkpoint) -> None:
-        """Also within ``together``."""
+        """Also within ``together`` and ``seldom``."""
         with self._lock:
             checkpoint.save(self._path, fresh)
-            self.now = fresh
+            self.now, self._pending = fresh, False
+            self._next = monotonic() + self._pause
             self._keep(fresh)
+
+    def save_due(self) -> None:
+        """Within ``seldom``, what is not durable yet, if its time has come."""
+        if self._pending and monotonic() >= self._next:
+            self.save_at_once(self.now)
 
     def keep(self) -> None:
         """Have it kept again: something beside it is new."""
@@ -107,3 +117,16 @@ class CheckpointStore:
             self._later = later
         if self.now is not before:
             self.save_at_once(self.now)
+
+    @contextmanager
+    def seldom(self, seconds: float) -> Iterator[None]:
+        """What is saved within may be durable so many seconds later: with what is saved next, by ``save_due``, or at
+        the end, whatever ends it. Nothing within may depend on its being durable.
+        """
+        self._pause = seconds
+        try:
+            yield
+        finally:
+            self._pause = self._next = 0.0
+            if self._pending:
+                self.save_at_once(self.now)
