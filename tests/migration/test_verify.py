@@ -303,7 +303,7 @@ def test_it_reads_at_the_pace_of_the_project(sides: Callable[..., Sides], monkey
 
         monkeypatch.setattr(place, name, seen)
     both.run()
-    assert used[0] == (10_000, True, first_look.page_items(both.mappings), (3,))
+    assert used[0] == (10_000, True, first_look.page_items(both.mappings), (1,))  # a small table, in one segment
     assert {each[:2] for each in used} == {(10_000, True)}
     assert len(used) > 1
 

@@ -16,6 +16,7 @@ from whimbrel.records import Row, Table
 SLICES = 20
 BYTES_AT_ONCE = 128 << 20  # of memory for rows that are looked at together
 TEXT_TIMES, VALUE_BYTES = 3, 60  # what their text takes, and each value beside it
+FEW = 10  # rows, to see how long they are
 ALL_BELOW = 2  # a table with less than so many times the rows to read is read in full
 
 
@@ -59,16 +60,27 @@ def bearable_rows(queries: TimedQueries, table: Table) -> int:
 
 
 def some_rows(queries: TimedQueries, table: Table, wanted: int) -> list[Row]:
-    """``wanted`` rows at most, spread over the table if its key begins with a number, else its first."""
+    """``wanted`` rows at most, and no more than fit in memory, spread over the table if its key begins with a number,
+    else its first. What the server estimates of their length may be far off.
+    """
     conditions = _slices(queries, table, 1.0) or ["TRUE"]
     names, _index = cutting_key(queries.connection, table, table.primary_key, queries.facts)
     order = f" ORDER BY {', '.join(map(quoted, names))}" if names else ""
-    rows: list[Row] = []
+    rows = read_rows(queries.connection, table, f"{conditions[0]}{order} LIMIT {min(FEW, wanted)}")
+    most = BYTES_AT_ONCE // TEXT_TIMES
+    wanted = min(wanted, max(1, most * len(rows) // max(1, _text_bytes(rows))))
+    rows, size = [], 0
     for number, one in enumerate(conditions):
         each = -(-(wanted - len(rows)) // (len(conditions) - number))
-        if each > 0:
-            rows += read_rows(queries.connection, table, f"{one}{order} LIMIT {each}")
+        if each > 0 and size < most:
+            more = read_rows(queries.connection, table, f"{one}{order} LIMIT {each}")
+            size += _text_bytes(more)
+            rows += more
     return rows
+
+
+def _text_bytes(rows: list[Row]) -> int:
+    return sum(len(value) for row in rows for value in row if isinstance(value, str | bytes))
 
 
 def _slices(queries: TimedQueries, table: Table, part: float) -> list[str]:

@@ -24,6 +24,7 @@ from whimbrel.migration.differences import Difference, TableReport
 from whimbrel.migration.digests import ItemDigests, as_written
 from whimbrel.migration.lineage import Lineage
 from whimbrel.migration.lookup import read_whole_table, rows_of_items, rows_within
+from whimbrel.migration.portions import ATTRIBUTE_BYTES
 from whimbrel.migration.positions import reached
 from whimbrel.migration.waivers import NONE, Waivers
 from whimbrel.mysql.connect import Mysql
@@ -36,7 +37,7 @@ from whimbrel.workers import processes
 
 PARTITION_ITEMS = 100_000
 RECHECKED_AT_ONCE = 1_000
-BYTES_AT_ONCE = 8 << 20  # of the items that are looked at together
+BYTES_AT_ONCE = 8 << 20  # of memory that the items which are looked at together take on one side
 FIRST_GROUPS = 50  # items of several rows, of which nobody knows yet how many
 CONFIRMATIONS = 3  # times a difference must be seen with the source standing still
 ATTEMPTS = 40
@@ -46,6 +47,7 @@ WATCH_SECONDS = 0.005  # between looks at them
 HOT_BYTES = 8 << 20  # of what they were meanwhile; what they are beyond it is not noted
 APPLIER_PATIENCE = 60.0  # seconds without any movement of the applied Position
 READERS = 8  # of the target, at most
+_VALUE = b'":{"'  # where one begins, in an item or in a map, as JSON
 
 
 class Applied(NamedTuple):
@@ -151,7 +153,10 @@ class SecondLook:
 
     def _few(self, most: int) -> int:
         """How many items have BYTES_AT_ONCE by what the server estimates of a row, before the first are seen."""
-        row = max(average_row_bytes(self._connection, each.table) for each in self._mappings)
+        row = max(
+            average_row_bytes(self._connection, each.table) + ATTRIBUTE_BYTES * len(each.table.columns)
+            for each in self._mappings
+        )
         of_one = all(each.shape != "group" and not each.shared for each in self._mappings)
         return max(1, min(most if of_one else FIRST_GROUPS, BYTES_AT_ONCE // max(1, row)))
 
@@ -290,7 +295,8 @@ class SecondLook:
 
     def _target_items(self, keys: list[Item]) -> dict[bytes, Item]:
         found = get_items(self._wire, self._target, keys, pace=self.pace, readers=self.readers, stop=self._stop)
-        self._found_bytes = sum(len(orjson.dumps(item)) for item in found.values())
+        texts = map(orjson.dumps, found.values())
+        self._found_bytes = sum(len(text) + ATTRIBUTE_BYTES * text.count(_VALUE) for text in texts)
         return found
 
     def _await_applied(self, position: Position, look: Callable[[], None] | None = None) -> None:
