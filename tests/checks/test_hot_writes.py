@@ -1,10 +1,13 @@
-"""How often something is written, where nothing says how long it took."""
+"""The recent writes: how often something is written, where nothing says how long it took, and what is kept of them."""
 
 from __future__ import annotations
 
 from collections import Counter
 
-from whimbrel.checks.writes import Writes, write_findings
+from whimbrel.checks.writes import LINE_BYTES, Writes, write_findings
+from whimbrel.mapping.design import compile_mapping
+from whimbrel.project import KeyRule, TableRule
+from whimbrel.records import Change, Column, Position, Table
 
 
 def test_changes_of_a_transaction_that_was_not_read_to_its_end_have_no_rate() -> None:
@@ -13,3 +16,15 @@ def test_changes_of_a_transaction_that_was_not_read_to_its_end_have_no_rate() ->
     assert list(write_findings(writes)) == []
     writes.since, writes.until = 1.0, 2.0
     assert [each.code for each in write_findings(writes)] == ["hot-writes"]
+
+
+def test_of_long_changes_few_are_kept() -> None:
+    """All are counted. With 400 of 380 KB, the memory of check was 361 MB."""
+    columns = (Column("id", "int", nullable=False), Column("body", "text", nullable=False, charset="utf8mb4"))
+    table = Table("s", "t", columns, ("id",))
+    mapping = compile_mapping(TableRule("s.t", "items", "record", KeyRule("pk", "row#${id}")), table)
+    writes, body = Writes(), "x" * 400_000
+    for number in range(100):
+        writes.add([Change(table, None, (number, body), Position("bin.1", 4))], {"s.t": mapping})
+    assert writes.changes["s.t"] == 100
+    assert 1 < len(writes.lines) <= 1 + LINE_BYTES // len(body)

@@ -29,7 +29,7 @@ from whimbrel.threads import Timer
 READ_BYTES = 256 << 20  # of binlog, from the start of a file
 RESTARTS = 20
 HOT_SHARE, HOT_RATE = 0.2, 10.0
-LINES = 1_000  # changes that are kept, to weigh them
+LINES, LINE_BYTES = 1_000, 8 << 20  # changes that are kept, to weigh them, and how many bytes they may have
 PARTITIONS = 50_000  # partition keys that are counted at a time: those with the fewest changes are forgotten
 
 
@@ -49,6 +49,7 @@ class Writes:
     until: float = 0.0
     refused: str = ""  # what the capture would have stopped at
     ended: str = ""  # why else it was read no further, if there was a reason
+    _line_bytes: int = field(default=0, repr=False)
 
     @property
     def seconds(self) -> float:
@@ -83,8 +84,9 @@ class Writes:
         if source not in self.items:
             self.items[source], self.partitions[source] = ItemWrites(mapping), Counter()
         self.changes[source] += 1
-        if len(self.lines) < LINES:
+        if len(self.lines) < LINES and self._line_bytes < LINE_BYTES:
             self.lines.append(change_encoder(change.table)(change))
+            self._line_bytes += len(self.lines[-1])
         self.items[source].add(change)
         partitions = self.partitions[source]
         partitions[partition_of(mapping, row)] += 1
