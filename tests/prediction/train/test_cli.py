@@ -63,6 +63,7 @@ def test_train_from_the_current_data_set(project: Path, tmp_path: Path, monkeypa
     class Current:
         id, as_of = "20261101T000000-abc", "2026-11-01T00:00:00Z"
         columns = tuple(calls(1).column_names)
+        applied = None
 
     asked, read = [], []
 
