@@ -226,8 +226,11 @@ def select(folder: Path, manifest: Manifest, columns: Sequence[str] | None = Non
 
 
 def arrow(folder: Path, manifest: Manifest, columns: Sequence[str] | None = None) -> pyarrow.Table:
-    """The data set's rows. Raises UserError for a column that it has not, StateError when a file is gone."""
-    with connect() as connection:
+    """The data set's rows, in one order whenever they are read, and whatever columns of them: so by one thread.
+
+    Raises UserError for a column that it has not, StateError when a file is gone.
+    """
+    with connect(threads=1) as connection:
         table: pyarrow.Table = connection.sql(select(folder, manifest, columns)).to_arrow_table()
         return table
 
