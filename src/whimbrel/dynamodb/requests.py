@@ -24,6 +24,7 @@ def batch_body(operations: Sequence[Put | PutText | Delete]) -> bytes:
     """BatchWriteItem for ``operations`` (25 at most, one per key). Raises TypeError for text that is not Unicode."""
     requests: dict[str, list[dict[str, Any]]] = {}
     for operation in operations:
+        entry: dict[str, Any]
         if isinstance(operation, Put):
             entry = {"PutRequest": {"Item": operation.item}}
         elif isinstance(operation, PutText):

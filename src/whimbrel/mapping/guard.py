@@ -5,7 +5,7 @@ from __future__ import annotations
 from whimbrel.mapping.attributes import Design
 from whimbrel.mapping.conditions import NotACondition, Truth, on_item, unused
 from whimbrel.project import ConditionRule, TableRule
-from whimbrel.records import Condition, Guarded, ItemOperation, Update
+from whimbrel.records import Condition, Guarded, ItemOperation, PutText, Update
 
 _PROTECTS = "a condition protects what somebody else wrote: name an attribute that this mapping does not write"
 _UNDEFINED = (
@@ -53,4 +53,5 @@ def condition_of(rule: ConditionRule | None) -> Condition | None:
 def guarded(operation: ItemOperation, condition: Condition | None) -> ItemOperation:
     if condition is None or isinstance(operation, Update | Guarded):
         return operation
+    assert not isinstance(operation, PutText), "rows make none"
     return Guarded(operation.table, operation.key, operation, condition)
