@@ -15,6 +15,7 @@ from whimbrel.dynamodb.pace import Backoff
 from whimbrel.dynamodb.requests import batch_body, update_bodies
 from whimbrel.dynamodb.write import Rejected, Writer
 from whimbrel.errors import PrivilegeError, RequestRefused, Stopped, TargetUnreachable, Throttled
+from whimbrel.item import item_size
 from whimbrel.project import Target
 from whimbrel.records import Condition, Delete, Fault, Guarded, Item, ItemOperation, Put, PutText, Update
 
@@ -147,7 +148,7 @@ def test_text_that_is_no_unicode_is_rejected_by_item(wire: MemoryWire, writer: W
 def test_items_that_are_too_large_are_rejected_before_anything_of_them_is_sent(
     wire: MemoryWire, writer: Writer
 ) -> None:
-    room = write.MAX_ITEM_BYTES - write.item_size(key(2)) - 1  # type: ignore[attr-defined]
+    room = write.MAX_ITEM_BYTES - item_size(key(2)) - 1  # type: ignore[attr-defined]
     operations = [put(1, a="x"), put(2, a="y" * room), put(3, a="y" * (room + 1)), update(4, a="z" * room), delete(6)]
     operations += [
         update(5, a="z" * (room + 1)),

@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from whimbrel.item import gathered, item_size
 from whimbrel.records import AttributeValue, Delete, Guarded, Item, Put, PutText, Update
 
 MAX_UPDATE_ATTRIBUTES = 100  # ours: 300 operators and a 4 KB expression are DynamoDB's, neither is reached by these
@@ -107,3 +108,18 @@ def _expression(sets: int, removes: int) -> str:
     if removes:
         parts.append("REMOVE " + ",".join(f"#{n}" for n in range(sets, sets + removes)))
     return " ".join(parts)
+
+
+def operation_size(operation: Put | PutText | Delete | Update) -> int:
+    """Bytes of the item as far as the operation has it; 0 of a Delete."""
+    if isinstance(operation, Delete):
+        return 0
+    if isinstance(operation, Put | PutText):
+        return item_size(operation.item if isinstance(operation, Put) else orjson.loads(operation.text))
+    item = operation.key | operation.set
+    if operation.inside and operation.inside.set:
+        entries, kind = operation.inside.set, operation.inside.kind
+        item = item | {operation.inside.name: {kind: list(entries)} if kind in ("SS", "NS") else {"M": entries}}
+        if operation.inside.gathered and (made := gathered(entries, operation.inside.gathered)):
+            item |= {operation.inside.gathered.name: made}
+    return item_size(item)

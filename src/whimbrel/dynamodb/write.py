@@ -35,12 +35,13 @@ from whimbrel.dynamodb.requests import (
     delete_body,
     get_body,
     guarded_body,
+    operation_size,
     sets_entries,
     update_bodies,
 )
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.errors import RequestRefused
-from whimbrel.item import MAX_ITEM_BYTES, gathered, item_size, write_units
+from whimbrel.item import MAX_ITEM_BYTES, write_units
 from whimbrel.project import Target
 from whimbrel.records import AttributeValue, Delete, Fault, Guarded, Inside, Item, ItemOperation, Put, PutText, Update
 
@@ -362,7 +363,7 @@ class Writer:
         """What the operations will cost by estimate: of a Delete or an overwritten item we know no size."""
         if not self._calls.pace.rate:
             return 0.0
-        return sum(write_units(_size(each)) for each in operations)
+        return sum(write_units(operation_size(each)) for each in operations)
 
     def _left_out(self, items: int) -> None:
         with self._calls.lock:
@@ -381,22 +382,7 @@ def _all_differ(operations: Sequence[ItemOperation]) -> bool:
 
 
 def _too_large(operation: Plain | Update) -> Rejected | None:
-    size = _size(operation)
+    size = operation_size(operation)
     if size <= MAX_ITEM_BYTES:
         return None
     return Rejected(operation, f"the item has {size} bytes, DynamoDB takes {MAX_ITEM_BYTES} at most")
-
-
-def _size(operation: Plain | Update) -> int:
-    """Bytes of the item as far as the operation has it; 0 of a Delete."""
-    if isinstance(operation, Delete):
-        return 0
-    if isinstance(operation, Put | PutText):
-        return item_size(operation.item if isinstance(operation, Put) else orjson.loads(operation.text))
-    item = operation.key | operation.set
-    if operation.inside and operation.inside.set:
-        entries, kind = operation.inside.set, operation.inside.kind
-        item = item | {operation.inside.name: {kind: list(entries)} if kind in ("SS", "NS") else {"M": entries}}
-        if operation.inside.gathered and (made := gathered(entries, operation.inside.gathered)):
-            item |= {operation.inside.gathered.name: made}
-    return item_size(item)
