@@ -124,6 +124,12 @@ def _carried_faults(found: PreparedSilo) -> list[WhimbrelError]:
             if name not in known
         ]
     for table in found.tables:
+        if found.silo.history:
+            faults += [
+                UnsupportedSource("a column of the key has its own type where versions are kept", place=f"types.{key}")
+                for key in found.silo.types
+                if key in {f"{table.name}.{name}" for name in table.primary_key}
+            ]
         try:
             stored_table(found.engine, found.silo, table)
         except UnsupportedSource as error:

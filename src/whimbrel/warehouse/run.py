@@ -220,19 +220,19 @@ class SiloRun:
         """A warehouse that cannot be reached is tried again for ever: what of a batch was durable, the ledger says."""
         if self.phase != "apply":
             raise StateError(f"the phase is {self.phase!r}", place=str(self.folder.root), hint="Load first.")
-        self.progress.phase, pause = "apply", 0.1
+        self.progress.phase, pause, broken = "apply", 0.1, False
         while not self.stop.is_set():
             try:
+                if broken:
+                    self._read_ledger()  # first: what was under way may have been done
                 with closing(self._applier()) as applier:
-                    pause = 0.1
+                    pause, broken, self.progress.note = 0.1, False, ""
                     self._follow(applier, done, gather=gather)
                     return
             except WarehouseUnreachable as error:
-                self.progress.note = f"the warehouse cannot be reached: {error.message}"
+                broken, self.progress.note = True, f"the warehouse cannot be reached: {error.message}"
                 self.stop.wait(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
-                self._read_ledger()
-                self.progress.note = ""
 
     def _follow(self, applier: RowApplier, done: Callable[[], bool], *, gather: bool) -> None:
         pruned_at = time.monotonic()
@@ -264,11 +264,8 @@ class SiloRun:
         return RowApplier(self._engine, self.found, self.ledger, self._begun, reader, self.progress)
 
     def _read_ledger(self) -> None:
-        try:
-            with self._engine.session() as session:
-                self.ledger.read(session)
-        except WarehouseUnreachable:
-            return  # the next try reads it again
+        with self._engine.session() as session:
+            self.ledger.read(session)
 
     def _save_applied(self) -> None:
         entry = self.ledger.now
@@ -313,6 +310,10 @@ class SiloRun:
                 raise StateError("the warehouse is older than the state folder", place=name, hint=hint)
             for kept in self.ledger.tables(session).values():
                 same_settings(self.found.engine, self.found.silo, kept.table)
+                name = ".".join(kept.table.source)
+                rows = sum(sum(chunks.values()) for chunks in self.ledger.chunks(session, name).values())
+                counts = self.progress.tables.setdefault(name, TableCounts())
+                counts.loaded_rows = counts.loaded_items = rows
 
     def _proved_server(self) -> str:
         """The identity of the server that rows are read from, which has executed everything up to the start."""
