@@ -118,11 +118,11 @@ def _fill_table(
             and column.source in now.columns
             and _has_values(connection, now, column.source.name)
         ]
-    if not wanted:
-        return
+    if not wanted or now.primary_key != table.source_key:
+        return  # or its key was altered since, at which the log will stop
     names = [column.source.name for column in wanted]
     note(f"{table.full_name}: filling {', '.join(names)} of rows that were there before the column")
-    # The key may have been altered since, too; its columns as they are now say how to read it.
+    # The columns as they are now say how to read them.
     narrow = Table(
         now.schema, now.name, tuple(now.column(each) for each in (*now.primary_key, *names)), now.primary_key
     )

@@ -68,6 +68,11 @@ class StoredTable:
         return tuple(column for name in self.key for column in self.columns if column.name == name)
 
     @property
+    def source_key(self) -> tuple[str, ...]:
+        """The source's names of the columns of the key."""
+        return tuple(column.source.name for column in self.key_columns)
+
+    @property
     def added(self) -> tuple[StoredColumn, ...]:
         """The columns that the source has not."""
         moment = Column("", "timestamp", scale=6)
@@ -127,9 +132,7 @@ def _stored(engine: str, silo: Silo, table: Table, column: Column) -> StoredColu
 
 def same_settings(engine: str, silo: Silo, stored: StoredTable) -> None:
     """Raises StateError where the project file now says something else of a column than when it was made."""
-    by_name = {column.name: column.source.name for column in stored.columns}
-    key = tuple(by_name[name] for name in stored.key)
-    table = Table(*stored.source, tuple(column.source for column in stored.columns), key)
+    table = Table(*stored.source, tuple(column.source for column in stored.columns), stored.source_key)
     for column in stored.columns:
         now = replace(_stored(engine, silo, table, column.source), gone=column.gone)
         if now != column or table_name(silo, table.name) != stored.name or silo.keeps != stored.keeps:
@@ -160,6 +163,8 @@ def evolved(engine: str, silo: Silo, stored: StoredTable, altered: Altered) -> E
     version = altered.table
     known = {column.source.name: column for column in stored.columns}
     faults = _lasting_faults(known, version, altered.replaced) + _policy_faults(silo, known, version)
+    if version.primary_key != stored.source_key:
+        faults.append(f"its key was {', '.join(stored.source_key)}, and is {', '.join(version.primary_key)} now")
     if faults:
         raise _drift(version, faults)
     columns, widened = [], []
