@@ -37,7 +37,7 @@ from whimbrel.records import Position, Row, Table, Value
 from whimbrel.spill import DIGEST_BYTES, KeyedDigests
 from whimbrel.warehouse.engine import Engine
 from whimbrel.warehouse.ledger import KeptTable
-from whimbrel.warehouse.stored import StoredColumn, StoredTable, key_maker
+from whimbrel.warehouse.stored import StoredColumn, StoredTable
 
 PARTITION_ROWS = 50_000
 LISTED = 1_000  # differences that are kept of one table
@@ -130,7 +130,6 @@ class TableVerify:
         self._expect = [partial(expected, column) for column in both]
         places = [self._table.columns.index(column) for column in self._table.key_columns]
         self._found_key: Callable[[Row], Row] = lambda row: tuple(row[place] for place in places)
-        self._source_key = key_maker(self._source)
         if sorted(places) != sorted(self._source.index(name) for name in self._source.primary_key):
             raise StateError(
                 f"the source's key is {', '.join(now.primary_key)} now, and that of the warehouse another",
