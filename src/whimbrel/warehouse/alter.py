@@ -9,7 +9,7 @@ with the log. That the column is to be filled is in the ledger with the column i
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
 
@@ -20,6 +20,7 @@ from whimbrel.mysql.visible import until_visible
 from whimbrel.mysql.whole_table import read_table as read_whole_table
 from whimbrel.notes import note
 from whimbrel.records import Position, Row, Table
+from whimbrel.warehouse.chunk_rows import ChunkRows
 from whimbrel.warehouse.engine import Engine, EngineSession
 from whimbrel.warehouse.ledger import KeptTable, Ledger
 from whimbrel.warehouse.prepared import PreparedSilo
@@ -135,28 +136,10 @@ def _fill_table(
             ledger.advanced(fresh)
 
     read_whole_table(
-        found.silo.source, narrow, now.primary_key, lambda: _ChunkRows(write), stop=stop, on_rows=lambda rows: None
+        found.silo.source, narrow, now.primary_key, lambda: ChunkRows(write), stop=stop, on_rows=lambda rows: None
     )
 
 
 def _has_values(connection: Mysql, table: Table, column: str) -> bool:
     name = f"{quoted(table.schema)}.{quoted(table.name)}"
     return bool(rows_as_dicts(connection, f"SELECT 1 AS one FROM {name} WHERE {quoted(column)} IS NOT NULL LIMIT 1"))
-
-
-class _ChunkRows:
-    """The rows of a chunk, for ``use`` when they are all there."""
-
-    def __init__(self, use: Callable[[list[Row]], None]) -> None:
-        self._use = use
-        self._rows: list[Row] = []
-
-    def add(self, rows: list[Row]) -> None:
-        self._rows += rows
-
-    def end(self) -> None:
-        if self._rows:
-            self._use(self._rows)
-
-    def drop(self) -> None:
-        """Nothing of it is anywhere else."""

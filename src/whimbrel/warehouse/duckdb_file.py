@@ -132,14 +132,16 @@ class DuckDBSession:
 
     def delete(self, table: StoredTable, keys: Sequence[Row], *, only: str = "") -> int:
         with self._rows(table, table.key_columns, keys):
-            return self.execute(f"DELETE FROM {table.quoted} AS stored USING {_keys(table)} WHERE {_same(table, only)}")
+            return self.execute(
+                f"DELETE FROM {table.quoted} AS stored USING {_keys(table)} WHERE {table.matched(only)}"
+            )
 
     def fill(self, table: StoredTable, columns: Sequence[StoredColumn], rows: Sequence[Row], *, only: str = "") -> int:
         more = len(table.key)
         with self._rows(table, (*table.key_columns, *columns), rows):
             sets = ", ".join(f"{column.quoted} = given.v{more + n}" for n, column in enumerate(columns))
             given = _given((*table.key_columns, *columns))
-            return self.execute(f"UPDATE {table.quoted} AS stored SET {sets} FROM {given} WHERE {_same(table, only)}")
+            return self.execute(f"UPDATE {table.quoted} AS stored SET {sets} FROM {given} WHERE {table.matched(only)}")
 
     def read(self, table: StoredTable, keys: Sequence[Row] | None = None, *, only: str = "") -> Iterator[list[Row]]:
         selected = ", ".join(_selected(column) for column in table.columns)
@@ -148,7 +150,7 @@ class DuckDBSession:
             yield from self._read(f"{statement} WHERE {only}" if only else statement, read)
             return
         with self._rows(table, table.key_columns, keys):
-            yield from self._read(f"{statement}, {_keys(table)} WHERE {_same(table, only)}", read)
+            yield from self._read(f"{statement}, {_keys(table)} WHERE {table.matched(only)}", read)
 
     def after_load(self, table: StoredTable) -> None: ...
 
@@ -209,11 +211,6 @@ def _given(columns: Sequence[StoredColumn]) -> str:
 
 def _keys(table: StoredTable) -> str:
     return _given(table.key_columns)
-
-
-def _same(table: StoredTable, only: str) -> str:
-    same = [f"stored.{column.quoted} = given.v{n}" for n, column in enumerate(table.key_columns)]
-    return " AND ".join([*same, *([only] if only else [])])
 
 
 def _selected(column: StoredColumn) -> str:

@@ -138,14 +138,14 @@ class PostgresSession:
 
     def delete(self, table: StoredTable, keys: Sequence[Row], *, only: str = "") -> int:
         with self._rows(table, table.key_columns, keys):
-            where = _same(table, only)
+            where = table.matched(only)
             return self.execute(f"DELETE FROM {table.quoted} AS stored USING {_ROWS} AS given WHERE {where}")
 
     def fill(self, table: StoredTable, columns: Sequence[StoredColumn], rows: Sequence[Row], *, only: str = "") -> int:
         with self._rows(table, (*table.key_columns, *columns), rows):
             more = len(table.key)
             sets = ", ".join(f"{column.quoted} = given.v{more + n}" for n, column in enumerate(columns))
-            statement = f"UPDATE {table.quoted} AS stored SET {sets} FROM {_ROWS} AS given WHERE {_same(table, only)}"
+            statement = f"UPDATE {table.quoted} AS stored SET {sets} FROM {_ROWS} AS given WHERE {table.matched(only)}"
             return self.execute(statement)
 
     def read(self, table: StoredTable, keys: Sequence[Row] | None = None, *, only: str = "") -> Iterator[list[Row]]:
@@ -155,7 +155,7 @@ class PostgresSession:
             yield from self._read(f"{statement} WHERE {only}" if only else statement, read)
             return
         with self._rows(table, table.key_columns, keys):
-            yield from self._read(f"{statement}, {_ROWS} AS given WHERE {_same(table, only)}", read)
+            yield from self._read(f"{statement}, {_ROWS} AS given WHERE {table.matched(only)}", read)
 
     def after_load(self, table: StoredTable) -> None:
         """The primary key, or its columns where a key has several versions; for one that may be longer than an entry of
@@ -297,11 +297,6 @@ def _most_bytes(column: StoredColumn) -> int:
     if column.form == "text":
         return 4 * max(length, 64) if column.source.kind in ("text", "enum", "set") else 100
     return length if column.form == "bytes" else 40
-
-
-def _same(table: StoredTable, only: str) -> str:
-    same = [f"stored.{column.quoted} = given.v{n}" for n, column in enumerate(table.key_columns)]
-    return " AND ".join([*same, *([only] if only else [])])
 
 
 def _selected(column: StoredColumn) -> str:

@@ -88,6 +88,13 @@ class StoredTable:
         """The condition for rows that the source has now, "" where all are."""
         return _PRESENT[self.keeps]
 
+    def matched(self, only: str) -> str:
+        """The condition for a row ``stored`` that has the key of a row ``given``, whose columns are v0 and so on, and
+        meets ``only``.
+        """
+        same = [f"stored.{column.quoted} = given.v{number}" for number, column in enumerate(self.key_columns)]
+        return " AND ".join([*same, *([only] if only else [])])
+
     def listed(self) -> str:
         return ", ".join(column.quoted for column in self.columns)
 

@@ -51,20 +51,8 @@ _TYPES = {
         "bool": "BOOLEAN",
         "bytes": "BYTEA",
     },
-    "redshift": {
-        "float": "REAL",
-        "double": "DOUBLE PRECISION",
-        "date": "DATE",
-        "datetime": "TIMESTAMP",
-        "timestamp": TIMESTAMP,
-        "time": "INTERVAL",
-        "text": "TEXT",
-        "json": "JSON",
-        "uuid": "UUID",
-        "bool": "BOOLEAN",
-        "bytes": "BYTEA",
-    },
 }
+_TYPES["redshift"] = _TYPES["postgres"]  # of the forms that it has
 _BITS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}
 _SIGNED = {8: "TINYINT", 16: "SMALLINT", 32: "INTEGER", 64: "BIGINT"}
 

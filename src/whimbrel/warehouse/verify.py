@@ -35,6 +35,7 @@ from whimbrel.mysql.whole_table import read_table as read_whole_table
 from whimbrel.project import Silo
 from whimbrel.records import Position, Row, Table, Value
 from whimbrel.spill import DIGEST_BYTES, KeyedDigests
+from whimbrel.warehouse.chunk_rows import ChunkRows
 from whimbrel.warehouse.engine import Engine
 from whimbrel.warehouse.ledger import KeptTable
 from whimbrel.warehouse.stored import StoredColumn, StoredTable
@@ -145,7 +146,7 @@ class TableVerify:
             self._silo.source,
             self._source,
             self._source.primary_key,
-            lambda: _Chunk(partial(self._add, source)),
+            lambda: ChunkRows(partial(self._add, source)),
             stop=self._stop,
             on_rows=self._count,
         )
@@ -289,23 +290,6 @@ def _as_source(column: StoredColumn, value: Value) -> Value:
     if column.form == "bytes" and isinstance(value, bytes) and kind not in ("binary", "geometry"):
         return value.decode()
     return value
-
-
-class _Chunk:
-    """The rows of a chunk, for ``use`` when they are all there."""
-
-    def __init__(self, use: Callable[[list[Row]], None]) -> None:
-        self._use = use
-        self._rows: list[Row] = []
-
-    def add(self, rows: list[Row]) -> None:
-        self._rows += rows
-
-    def end(self) -> None:
-        self._use(self._rows)
-
-    def drop(self) -> None:
-        """Nothing of it is anywhere else."""
 
 
 def _differing(source: tuple[list[bytes], list[bytes]], found: tuple[list[bytes], list[bytes]]) -> Iterator[bytes]:
