@@ -34,6 +34,7 @@ PACKAGES = [
     "aiodynamo[aiohttp]",
     "dlt[duckdb,postgres,sql_database]",
     "pymysql",
+    "sqlalchemy",
 ]
 
 
