@@ -34,7 +34,7 @@ from dlt.sources.sql_database import sql_table
 url, backend, kind, place, folder = sys.argv[1:]
 rows = sql_table(credentials=url, table="purchase", backend=backend, chunk_size=50_000)
 to = dlt.destinations.duckdb(place) if kind == "duckdb" else dlt.destinations.postgres(place)
-pipeline = dlt.pipeline("bench", destination=to, dataset_name="bench", pipelines_dir=folder)
+pipeline = dlt.pipeline("bench", destination=to, dataset_name="shop", pipelines_dir=folder)
 pipeline.run(rows, write_disposition="replace")
 """
 PROJECT = """[warehouse]
