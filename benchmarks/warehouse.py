@@ -32,7 +32,8 @@ os.environ.update(RUNTIME__DLTHUB_TELEMETRY="false", RUNTIME__LOG_LEVEL="ERROR")
 import dlt
 from dlt.sources.sql_database import sql_table
 url, backend, kind, place, folder = sys.argv[1:]
-rows = sql_table(credentials=url, table="purchase", backend=backend, chunk_size=50_000)
+more = {"backend_kwargs": {"conn": url.replace("+pymysql", "")}} if backend == "connectorx" else {}
+rows = sql_table(credentials=url, table="purchase", backend=backend, chunk_size=50_000, **more)
 to = dlt.destinations.duckdb(place) if kind == "duckdb" else dlt.destinations.postgres(place)
 pipeline = dlt.pipeline("bench", destination=to, dataset_name="shop", pipelines_dir=folder)
 pipeline.run(rows, write_disposition="replace")
@@ -74,8 +75,7 @@ class Bench:
     def dlt(self, backend: str, kind: str) -> dict[str, float]:
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         source = self.source
-        driver = "mysql" if backend == "connectorx" else "mysql+pymysql"
-        url = f"{driver}://{source.admin}:{source.password}@{source.host}:{source.port}/{self.database}"
+        url = f"mysql+pymysql://{source.admin}:{source.password}@{source.host}:{source.port}/{self.database}"
         place = str(folder / "bench.duckdb")
         if self.postgres and kind == "postgres":
             place = self.postgres.url(self.postgres.new_database()).replace("@", f":{self.postgres.password}@")
