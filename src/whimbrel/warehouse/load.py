@@ -20,7 +20,7 @@ from whimbrel.warehouse.ledger import KeptTable, Ledger
 from whimbrel.warehouse.put import insert, loaded
 
 ROWS = 50_000  # of one transaction, about
-BYTES = 8 << 20  # of the rows that are handed over at once, as they are in the file
+BYTES = 2 << 20  # of the rows that are handed over at once, as they are in the file
 
 
 class SiloTableLoad:
