@@ -105,7 +105,8 @@ def _demonstrate(one: MariaDB, two: MariaDB) -> None:
         _call(environment, "check")
         _call(environment, "converge", "--until-caught-up")
         with _following(environment):
-            _until(lambda: box.written >= 5_000)
+            until = box.written + 3_000
+            _until(lambda: box.written >= until)
             _call(environment, "status")
         _call(environment, "verify")
         box.stop()
