@@ -31,6 +31,7 @@ PARTS = {
     "verify": "Comparing everything, from rows and pages to equal. Target: 11.5 µs of CPU a record, 6 a row in groups.",
     "wide": "A row of 50 columns of mixed types, from the binlog to the item, beside mysql-replication and boto3.",
     "check": "check of a million rows. Target: under a minute, with a handful of queries over the table.",
+    "design": "A design for 30 tables and 200 statements. Target: under 30 seconds.",
     "convert": "Conversion to Parquet. Target: 1.1 times DuckDB's CPU or less, half of orjson + pyarrow's or less.",
     "cores": "Load and convert by one process and by several. Target: 1.8 times faster with two cores.",
     "spark": "Load by Spark on this machine. Target: 9 µs of Python CPU a row at a million rows, 25 with the JVM's.",

@@ -18,7 +18,7 @@ from typing import Any
 
 import orjson
 
-from whimbrel.records import AttributeValue, Gathered, Inside, Item
+from whimbrel.records import AttributeValue, Gathered, Item
 
 MAX_ITEM_BYTES = 400 * 1024  # attribute names included
 MAX_PARTITION_KEY_BYTES = 2048
@@ -29,6 +29,8 @@ MAX_NUMBER_BYTES = 21
 MAX_DEPTH = 32  # levels of maps and lists in one another
 WRITE_UNIT = 1024  # bytes
 READ_UNIT = 4096  # bytes; of an eventually consistent read, boto3's default, it takes half of one
+
+_OVERSIZE = re.compile(r"the item has \d+ bytes, more than |Item size .*exceeded the maximum")
 
 MAX_DIGITS = 38
 SMALLEST_EXPONENT, LARGEST_EXPONENT = -130, 125  # of a number as 9.99E+125
@@ -54,6 +56,15 @@ def too_large(item: Item) -> bool:
     return item_size(item) > MAX_ITEM_BYTES
 
 
+def oversize_reason(size: int | str) -> str:
+    return f"the item has {size} bytes, more than the {MAX_ITEM_BYTES} that DynamoDB allows"
+
+
+def is_oversize(reason: str) -> bool:
+    """Whether a reason is ``oversize_reason``'s, or DynamoDB's own of an item that an update makes too large."""
+    return bool(_OVERSIZE.match(reason))
+
+
 def unfit(key: Item, item: Item, index_types: Mapping[str, str]) -> str:
     """Why DynamoDB would not take an item whose values are right in themselves; "" if it does.
 
@@ -71,7 +82,7 @@ def unfit(key: Item, item: Item, index_types: Mapping[str, str]) -> str:
         return "an attribute has no name"
     try:
         if too_large(item):
-            return f"the item has {item_size(item)} bytes, DynamoDB takes {MAX_ITEM_BYTES} at most"
+            return oversize_reason(item_size(item))
         orjson.dumps(item)
     except TypeError as error:
         return f"cannot be written as JSON: {error}"
@@ -321,73 +332,3 @@ def _place(value: AttributeValue) -> tuple[int, Any]:
     if kind == "B":
         return 2, a2b_base64(content)
     return 1, str(content)
-
-
-# --- maps in the entries of a map -----------------------------------------------------------------------------------
-# Several tables may have a part in one map: each sets and removes its own, makes what it needs for that, and takes away
-# what nobody has anything in any more. So the map is the same in whatever order the parts come and go.
-
-DEEP = "\x1f"  # between the two names of an entry that is within another's map; neither has it
-
-
-def deep_name(outer: str, name: str) -> str:
-    return f"{outer}{DEEP}{name}"
-
-
-def deep_entries(entries: Mapping[str, AttributeValue], path: str) -> Item:
-    """Entries by their ``deep_name``, each in its place: in the map ``path`` of an entry."""
-    found: Item = {}
-    for deep, value in entries.items():
-        outer, _, name = deep.partition(DEEP)
-        found.setdefault(outer, {"M": {path: {"M": {}}}})["M"][path]["M"][name] = value
-    return found
-
-
-def own_entries(entries: Item, path: str, beside: Iterable[str]) -> Item:
-    """Of a map that several tables write, the entries of one, by their names. Raises KeyError for what is no map."""
-    if path:
-        return {
-            deep_name(outer, name): value
-            for outer, entry in entries.items()
-            for name, value in entry["M"].get(path, {"M": {}})["M"].items()
-        }
-    theirs = set(beside)
-    found = {name: {"M": _without(entry["M"], theirs)} if theirs else entry for name, entry in entries.items()}
-    return {name: entry for name, entry in found.items() if not theirs or entry["M"]}
-
-
-def with_entries(entries: Item, inside: Inside) -> Item:
-    """What a map's ``entries`` are after ``inside``. Raises KeyError for what is not the map that it must be."""
-    changes = [*inside.set.items(), *((name, None) for name in inside.remove)]
-    after = dict(entries)
-    for name, value in changes:
-        outer, _, deep = name.partition(DEEP) if inside.path else (name, "", "")
-        entry: Item | None = None
-        if inside.path:
-            entry = dict(after.get(outer, {"M": {}})["M"])
-            inner = dict(entry.pop(inside.path, {"M": {}})["M"])
-            inner = _without(inner, {deep}) if value is None else {**inner, deep: value}
-            entry |= {inside.path: {"M": inner}} if inner else {}
-        elif inside.beside:
-            had = after.get(outer, {"M": {}})["M"]
-            entry = {**(value["M"] if value else {}), **{each: had[each] for each in inside.beside & had.keys()}}
-        if value is None and not entry:
-            after.pop(outer, None)
-        else:
-            after[outer] = {"M": entry} if entry is not None else value or {}
-    return after
-
-
-def together(into: Item, part: Item) -> None:
-    """Add one table's part of an item to ``into``: maps that both have become one."""
-    for name, value in part.items():
-        if "M" in value and "M" in into.get(name, {}):
-            both = dict(into[name]["M"])
-            together(both, value["M"])
-            into[name] = {"M": both}
-        else:
-            into[name] = value
-
-
-def _without(entries: Item, names: set[str]) -> Item:
-    return {name: value for name, value in entries.items() if name not in names}

@@ -245,8 +245,9 @@ class Inside(NamedTuple):
     it is the ``lists.identity`` of the element's attributes of ``order``, by which the list is kept. An empty map, set
     or list is not kept. ``gathered`` is made of a map's entries anew, whenever some are set or removed.
 
-    With a ``path``, the entries are one level deeper: in the map ``path`` of an entry of this map; their names are
-    ``item.deep_name``. ``beside`` are such maps in the entries that are set and removed here: others', which stay.
+    With a ``path``, the entries are one level deeper: in the map ``path`` of an entry of this map, or in the list if
+    there is an ``order``; their names are ``nested.deep_name``. ``beside`` are the others' maps and lists in the
+    entries that are set and removed here, which stay.
     """
 
     name: str

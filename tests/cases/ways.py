@@ -18,6 +18,7 @@ from tests.cases.case import Case, Items, in_order
 from whimbrel.migration.dead import read_letters
 from whimbrel.migration.differences import TableReport
 from whimbrel.migration.follow import Follower, follow
+from whimbrel.migration.imports import load_engine
 from whimbrel.migration.positions import drained, source_end
 from whimbrel.migration.prepare import prepare
 from whimbrel.migration.progress import Progress
@@ -37,7 +38,9 @@ class Way:
         endpoint: DynamoServer,
         folder: Path,
         stream: Stream | None = None,
+        **engine: Any,
     ) -> None:
+        """``engine``: more of the project, that says what loads."""
         folder.mkdir()
         self.letter = letter
         self._place = f"{letter}.{server.name}.stream" if stream else f"{letter}.{server.name}"
@@ -46,7 +49,8 @@ class Way:
         self._rules = {case.name: self._renamed(case, case.rules(source, folder)) for case in cases}
         rules = tuple(rule for rules in self._rules.values() for rule in rules)
         target = endpoint.target(concurrency=2)
-        self._project = Project(folder / "whimbrel.toml", folder / ".whimbrel", source, target, rules, stream=stream)
+        places = folder / "whimbrel.toml", folder / ".whimbrel"
+        self._project = Project(*places, source, target, rules, stream=stream, **engine)
 
     def migrate(self) -> None:
         """As ``whimbrel migrate --until-caught-up``: begin, or go on, to where the source is now."""
@@ -55,7 +59,7 @@ class Way:
             run.fix_start()
             run.start_capture()
             run.snapshot()
-            run.load()
+            load_engine(run)
             follow(run, drained(run, source_end(run)))
 
         self._running(work)

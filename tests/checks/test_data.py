@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from tests.checks.case import GROUP, PURCHASE, RECORD, Case
+from whimbrel.checks import groups
 
 TEMPLATE = """
 shape = "record"
@@ -248,6 +251,20 @@ def test_hot_partitions(on_mariadb: Case) -> None:
     assert heaviest[0] == {"key": "customer=hot", "rows": 1000, "share": 0.5}
     on_mariadb.execute("DELETE FROM t WHERE customer = 'hot' AND id > 1900")
     assert "hot-partition" not in on_mariadb.check()
+
+
+def test_a_load_that_one_partition_would_take_alone(on_mariadb: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(groups, "ROWS_OF_A_HOT_LOAD", 3)
+    on_mariadb.execute(
+        "CREATE TABLE t (customer VARCHAR(9), id INT, PRIMARY KEY (customer, id))",
+        "INSERT INTO t VALUES ('a', 1), ('a', 2), ('a', 3), ('b', 1)",
+    )
+    on_mariadb.project(BY_CUSTOMER)
+    assert "customer=a has 3 rows" in on_mariadb.reason("hot-load")
+    on_mariadb.project(BY_CUSTOMER + 'load_order = "spread"\n')
+    found = on_mariadb.check()
+    assert "hot-load" not in found
+    assert 'load_order = "spread"' in found["regrouped"][0]["reason"]
 
 
 def test_the_heaviest_keys_that_no_index_has(case: Case) -> None:

@@ -63,3 +63,13 @@ def test_engines_that_have_the_row_alone_are_refused_by_name(on_mariadb: Case, e
     said = " ".join(on_mariadb.call("migrate", "--dry-run").output.split())
     assert f"looks columns up, which {engine} cannot: it has the row alone" in said
     assert "or leave the look-ups out" in said
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_engines_that_cannot_end_a_run_at_an_item_are_refused_by_name(on_mariadb: Case, engine: str) -> None:
+    on_mariadb.execute(*TABLES)
+    key = '{ name = "id", type = "N" }'
+    mapping = f'shape = "record"\npartition_key = {key}\noversize = "stop"\n'
+    on_mariadb.project(mapping, target=ENGINES[engine])
+    said = " ".join(on_mariadb.call("migrate", "--dry-run").output.split())
+    assert f'has oversize = "stop", and {engine} cannot end the run at an item' in said

@@ -4,6 +4,7 @@ plain SELECTs.
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ partition_key = { name = "pk", value = "DOC#${doc}" }
 entry = { name = "${n}", value = "body", as = "map", into = "notes" }
 """
 SPLIT = WHOLE + 'sort_key = { name = "sk", value = "NOTES#${n%8}" }'
+BY_OVERSIZE = WHOLE + 'sort_key = { name = "sk", value = "NOTES" }\noversize = { split = 8, by = "n" }'
 ROWS, LARGE = 40, 24 * 1024  # of the one document: 960 KB in all
 
 
@@ -36,10 +38,20 @@ def notes(make_work: MakeWork, source_server: SqlServer, ministack: Ministack) -
     return work
 
 
+def remainder(n: int) -> int:
+    return n % 8
+
+
+def bucket(n: int) -> int:
+    """As docs/mappings.md says it."""
+    return int.from_bytes(hashlib.sha256(str(n).encode()).digest()[:4], "big") % 8
+
+
 def expected(work: Work) -> judge.Expected:
     items: judge.Expected = {}
+    part = bucket if work.mapping == BY_OVERSIZE else remainder
     for doc, n, body in work.source.execute("SELECT doc, n, body FROM note", database=work.database):
-        key = (f"DOC#{doc}", f"NOTES#{int(n) % 8}")
+        key = (f"DOC#{doc}", f"NOTES#{part(int(n))}")
         item: dict[str, Any] = items.setdefault(key, {"pk": key[0], "sk": key[1], "notes": {}})
         item["notes"][str(n)] = body
     return items
@@ -101,3 +113,55 @@ def test_a_part_that_grew_too_large_is_a_dead_letter_until_it_is_not(notes: Work
     assert notes.letters() == []
     equal(notes)
     notes.verify()
+
+
+def test_oversize_splits_a_group_by_the_hash_of_a_column(notes: Work) -> None:
+    """Followed, verified, repaired and retried as by a remainder."""
+    notes.mapping = BY_OVERSIZE
+    notes.write_project()
+    assert "[item-too-large]" not in notes.call("check").output
+    assert f"NOTES#{bucket(3)}" in notes.call("preview").output
+    notes.call("migrate", "--until-caught-up")
+    equal(notes)
+    notes.source.execute(
+        "UPDATE note SET n = n + 100 WHERE doc = 1 AND n < 5",
+        "DELETE FROM note WHERE doc = 2 AND n = 4",
+        f"INSERT INTO note VALUES (3, 7, 'late'), (2, 19, REPEAT('y', {410 * 1024}))",
+        database=notes.database,
+    )
+    notes.call("migrate", "--until-caught-up", code=4)
+    notes.source.execute("UPDATE note SET body = 'small' WHERE doc = 2 AND n = 19", database=notes.database)
+    notes.call("retry-dead")
+    assert notes.letters() == []
+    equal(notes)
+    key = {"pk": {"S": "DOC#2"}, "sk": {"S": f"NOTES#{bucket(3)}"}}
+    notes.endpoint.client().delete_item(TableName=notes.target, Key=key)
+    assert len(notes.verify(equal=False)["differences"]) == 1
+    notes.call("refill", f"{notes.database}.note")
+    equal(notes)
+    notes.verify()
+
+
+def test_oversize_stop_ends_the_run_at_an_item_and_loses_nothing(notes: Work) -> None:
+    """In the load and in what follows; the same command goes on where the rule says that it is a dead letter."""
+    notes.mapping = WHOLE + 'oversize = "stop"'
+    notes.write_project()
+    said = notes.call("migrate", "--until-caught-up", code=2).output
+    assert "DOC#1" in said
+    assert 'oversize is "stop"' in said
+    notes.source.execute("DELETE FROM note WHERE doc = 1", database=notes.database)
+    notes.call("migrate", "--until-caught-up", code=2)  # the file that was exported has them
+    notes.mapping = WHOLE + 'oversize = "dead"'
+    notes.write_project()
+    notes.call("migrate", "--until-caught-up")  # the load's letter is settled: its rows are gone
+    assert notes.letters() == []
+    notes.verify()
+    notes.mapping = WHOLE + 'oversize = "stop"'
+    notes.write_project()
+    notes.source.execute(f"INSERT INTO note VALUES (2, 19, REPEAT('y', {410 * 1024}))", database=notes.database)
+    assert "DOC#2" in notes.call("migrate", "--until-caught-up", code=2).output
+    assert notes.letters() == []
+    notes.mapping = WHOLE + 'oversize = "dead"'
+    notes.write_project()
+    notes.call("migrate", "--until-caught-up", code=4)
+    assert len(notes.letters()) == 1

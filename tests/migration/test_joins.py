@@ -161,7 +161,7 @@ def some_change(chance: random.Random, rows: Rows) -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 2**32), st.sampled_from(["record", "group"]))
+@given(st.integers(0, 2**32), st.sampled_from(["record", "group", "own that fails", "own group that fails"]))
 def test_a_snapshot_at_no_one_time_and_crashes_give_the_final_rows(
     tmp_path_factory: pytest.TempPathFactory, seed: int, shape: str
 ) -> None:

@@ -43,6 +43,7 @@ def in_order(findings: list[Finding]) -> list[Finding]:
 
 _RECONNECT = "Set it, and reconnect the writers"
 _FIX_ROWS = "Fix the rows, or change the mapping; what is left becomes dead letters"
+_SPREAD = 'Write `load_order = "spread"` in its `[[table]]`'
 _KEY = "Put a key of the source into that of the target, with separators between its columns"
 
 KINDS: dict[str, Kind] = {
@@ -207,7 +208,7 @@ KINDS: dict[str, Kind] = {
     "entry-clash": Kind(
         ERROR, "rows whose entry has the name of a key, or of an attribute of the whole item", "Give entries a prefix"
     ),
-    "item-too-large": Kind(ERROR, "items over 400 KB", "Split them: more columns in the sort key, or fewer attributes"),
+    "item-too-large": Kind(ERROR, "items over 400 KB", "Split a group by `oversize`; else leave attributes out"),
     "item-large": Kind(WARNING, "items over 300 KB, that may grow beyond 400 KB", "Plan to split them"),
     "number-range": Kind(
         ERROR,
@@ -221,12 +222,11 @@ KINDS: dict[str, Kind] = {
         "empty strings or bytes: they stay empty, and are not NULL",
         "Nothing, if the application knows the difference",
     ),
-    "zero-date": Kind(
-        INFO, "zero or partial dates: carried as the text that they are", "Let the application expect them"
-    ),
+    "zero-date": Kind(INFO, "zero or partial dates: carried as their text", "Let the application expect them"),
     "hot-partition": Kind(
         WARNING, "one partition key has a tenth of the rows or more", "Widen the key: a partition takes 1,000 writes/s"
     ),
+    "hot-load": Kind(INFO, "a partition key of 10,000 rows: where they are together, the load is slow", _SPREAD),
     "index-collection": Kind(WARNING, "local indexes, and over 10 GB of one partition key", "Use global indexes"),
     "hot-writes": Kind(
         WARNING,

@@ -26,6 +26,7 @@ ROOM = 8192  # bytes: the largest keys, that a bucket is not weighed with
 READ_AT_MOST = 8 * MAX_ITEM_BYTES  # an item that is larger by the server's count is not read, to know it exactly
 MAX_COLLECTION_BYTES = 10 * 2**30  # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/LSI.html
 HOT_SHARE, HOT_ROWS = 0.1, 1000
+ROWS_OF_A_HOT_LOAD = 10_000  # at 1,000 write units a second, ten seconds of one partition
 BUCKETS_OF_A_KEY = 16  # that are advised
 
 
@@ -145,6 +146,9 @@ def partition_findings(mapping: TableMapping, heaviest: list[Partition]) -> Iter
         if each.share >= HOT_SHARE and each.rows >= HOT_ROWS:
             reason = f"{each.key} has {each.rows:,} rows, {each.share:.0%} of all that were read"
             yield finding("hot-partition", mapping.source, reason, spread_advice(mapping))
+    most = heaviest[0] if heaviest and mapping.shape != "group" else None
+    if most and most.rows >= ROWS_OF_A_HOT_LOAD and most.share < 1 and not mapping.spread:
+        yield finding("hot-load", mapping.source, f"{most.key} has {most.rows:,} rows")
 
 
 def spread_advice(mapping: TableMapping) -> str:

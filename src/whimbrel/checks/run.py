@@ -205,8 +205,9 @@ def _check_table(
 ) -> TableFacts:
     source, found = mapping.source, report.findings
     facts = TableFacts(source, mapping.target, estimate, mapping.shape)
-    if not mapping.aligned:
-        found.append(finding("regrouped", source, "the group key is not a prefix of the primary key"))
+    if mapping.regrouped:
+        why = 'load_order = "spread"' if mapping.aligned else "the group key is not a prefix of the primary key"
+        found.append(finding("regrouped", source, why))
     scope = scope_of(queries, mapping.table, facts.rows, limits.rows)
     facts.read = scope.words
     if not scope.whole:

@@ -11,7 +11,7 @@ from whimbrel.dms.read_rule import locator_of
 from whimbrel.dms.rules import MappedAttribute, ObjectMapping
 from whimbrel.mapping.conditions import NotACondition, on_absent_item, unused
 from whimbrel.project import ConditionRule
-from whimbrel.project.table import constant_fault
+from whimbrel.project.typed import constant_fault
 
 _SCALARS = {"string": "S", "number": "N", "boolean": "BOOL"}
 _DOCUMENTS = {"dynamodb-map": "M", "dynamodb-list": "L"}

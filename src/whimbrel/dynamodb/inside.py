@@ -17,7 +17,8 @@ import orjson
 
 from whimbrel.dynamodb.answers import Answer, Undocumented, attributes_left
 from whimbrel.dynamodb.requests import MAX_UPDATE_ATTRIBUTES
-from whimbrel.item import gathered, identity_of, in_order, with_entries
+from whimbrel.item import gathered, identity_of, in_order
+from whimbrel.nested import with_entries
 from whimbrel.records import AttributeValue, Inside, Item, Update
 
 INSIDE = "#i"

@@ -41,7 +41,7 @@ from whimbrel.dynamodb.requests import (
 )
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.errors import RequestRefused
-from whimbrel.item import MAX_ITEM_BYTES, write_units
+from whimbrel.item import MAX_ITEM_BYTES, oversize_reason, write_units
 from whimbrel.project import Target
 from whimbrel.records import AttributeValue, Delete, Fault, Guarded, Inside, Item, ItemOperation, Put, PutText, Update
 
@@ -385,4 +385,4 @@ def _too_large(operation: Plain | Update) -> Rejected | None:
     size = operation_size(operation)
     if size <= MAX_ITEM_BYTES:
         return None
-    return Rejected(operation, f"the item has {size} bytes, DynamoDB takes {MAX_ITEM_BYTES} at most")
+    return Rejected(operation, oversize_reason(size))

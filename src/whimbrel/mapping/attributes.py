@@ -68,7 +68,7 @@ class Design:
     In a group, ``carried`` is the row's map, or the one column of the entry; ``inside`` says what the entries are in:
     "" for attributes of the item, else the kind (M, SS, NS, L) of the attribute ``into``; ``gathered`` is one more that
     is made of a map's entries. With a ``path``, entries are in the map of that name in an entry of ``into``; their
-    ``entry_name`` is ``item.deep_name`` of the two names. ``document`` is the map that
+    ``entry_name`` is ``nested.deep_name`` of the two names. ``document`` is the map that
     holds the carried columns, "" for attributes. ``group_columns`` are the source's columns that determine the key,
     ``key_columns`` those that its templates name. ``lookup_columns`` are those by which an item's rows are found in the
     source, and ``invertible`` says that the key tells them.

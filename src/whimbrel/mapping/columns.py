@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from whimbrel.mapping.expressions import FILTER, UNKNOWN, Expressions
 from whimbrel.mapping.forms import Refused
 from whimbrel.project import TableRule
-from whimbrel.records import Column, Provenance, Row, Table
+from whimbrel.records import Column, Provenance, Row, Table, Value
 
 _MASKS = {"digits": "digits_mask({})", "hash": "hash_sha256({})", "null": "NULL"}
 _TEXTS = ("text", "enum", "set", "json", "date", "time", "datetime", "timestamp", "uuid", "inet4", "inet6", "decimal")
@@ -53,6 +54,7 @@ class Columns:
         self.table = self._seen(source) if expressions else source
         self._before: list[int] = []
         self._look_back(rule, faults)
+        self._alone = self._without_others(rule, source, expressions)
         self.changed = self._expressions is not None or bool(self._before) or bool(self._there)
         if rule.lookups and self.provenance_columns:
             faults.append("change metadata and before images are not for a table that looks columns up")
@@ -83,12 +85,7 @@ class Columns:
             computed = self._expressions.evaluate(row, provenance)
             if computed is None:
                 return None
-            if self._replaced:
-                changed = list(row)
-                for index, name in self._replaced:
-                    changed[index] = computed[name]
-                row = tuple(changed)
-            row = (*row, *[computed[name] for name in self._extra])
+            row = self._with(computed, row)
         if self._before:
             row = (*row, *[None if before is None else before[index] for index in self._before])
         return row
@@ -99,6 +96,36 @@ class Columns:
             return None if row is None else self.row(row, provenance)
         except Refused:
             return None
+
+    def made_alone(self, row: Row | None) -> Row | None:
+        """Like ``made``, for the place of a row, in which no other table has a say. What is computed of looked-up
+        columns is None, and never fails: of a row as it was, nobody knows what it found.
+        """
+        if row is None or any(row[index] is None for index, _ in self._there):
+            return None
+        if self._alone is None:
+            return self._with({}, row)
+        try:
+            computed = self._alone.evaluate(row)
+        except Refused:
+            return None
+        return None if computed is None else self._with(computed, row)
+
+    def _with(self, computed: Mapping[str, Value], row: Row) -> Row:
+        if self._replaced:
+            changed = list(row)
+            for index, name in self._replaced:
+                changed[index] = computed.get(name)
+            row = tuple(changed)
+        return (*row, *[computed.get(name) for name in self._extra])
+
+    def _without_others(self, rule: TableRule, source: Table, expressions: Mapping[str, str]) -> Expressions | None:
+        """The expressions that use the table's own columns alone."""
+        if self._expressions is None or not rule.lookups:
+            return None
+        own = {name: text for name, text in expressions.items() if name not in self.from_others}
+        condition = "" if FILTER in self.from_others else rule.filter
+        return Expressions(source, own, condition, []) if own or condition else None
 
     def _seen(self, source: Table) -> Table:
         """A decimal that is only given another name stays one: a number, with its digits."""

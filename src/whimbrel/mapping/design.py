@@ -6,11 +6,12 @@ from binascii import Error as Base64Error
 from binascii import a2b_base64
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from itertools import islice
 from typing import NamedTuple
 
 from whimbrel.errors import MappingError, SchemaDrift
-from whimbrel.item import MAX_ITEM_BYTES, item_size, normal_item, own_entries
+from whimbrel.item import item_size, normal_item, oversize_reason
 from whimbrel.mapping import guard, unique, values
 from whimbrel.mapping.attributes import Key, Sharing
 from whimbrel.mapping.columns import Columns
@@ -27,10 +28,11 @@ from whimbrel.mapping.fold import (
     within,
 )
 from whimbrel.mapping.forms import Refused, shown
-from whimbrel.mapping.generate import generate
+from whimbrel.mapping.generate import GeneratedCode, generate
 from whimbrel.mapping.provenance import ChangeMetadata, by_operation, mark_path, paths, unplaced
 from whimbrel.mapping.rules import all_faults, resolve
 from whimbrel.mapping.templates import Literal
+from whimbrel.nested import own_entries
 from whimbrel.project import TableRule
 from whimbrel.records import (
     AttributeValue,
@@ -65,10 +67,12 @@ class TableMapping:
     ``group_columns`` determine a row's item; ``lookup_columns`` find its rows.
     ``aligned``: an item's rows are together in primary-key order, as they are
     one row, or the group columns are, as a set, a prefix of the key. ``frame``: the attributes that are not entries.
+    ``regrouped``: the load brings the rows together on disk first, and if ``spread`` writes the items in no order.
     ``change_metadata`` has the attributes with change metadata. ``condition`` is what changes are written under.
     ``split``: a group's rows are in several items, which of them a lossy format says; ``lookup_columns`` find them all.
     ``invertible``: ``source_keys`` can be asked; not if an expression makes the key. ``shared``: what ``put_items``
     gives is only a part of the item, to be written with ``load_operations``; the other parts are other tables' rows.
+    ``as_placed`` gives a row as the mapping sees it, as far as its place depends on it; None if it has none.
     """
 
     def __init__(self, rule: TableRule, table: Table, sharing: Sharing) -> None:
@@ -86,16 +90,27 @@ class TableMapping:
         self.key_attributes: tuple[tuple[str, str], ...] = tuple((key.name, key.type) for key in self.design.keys)
         self.group_columns = self.design.group_columns
         self.aligned = self.design.aligned
+        self.spread = rule.load_order == "spread"
+        self.regrouped = self.spread or not self.aligned
         self.lookup_columns = self.design.lookup_columns
         self.split = self.shape == "group" and self.lookup_columns != self.group_columns
         self.invertible = self.design.invertible
         self.frame = self.design.frame
-        self._code = generate(self.design)
-        self._compiled = Compiled(self.design, self._columns, self._code, table, self.source)
+        alone = rule.lookups and not self.placed_by_others
+        self.as_placed = self._columns.made_alone if alone else self._columns.made
         self.change_metadata = self._located()
         looked_up = (column.looked_up for column in table.columns if column.looked_up)
         self._blanks: Row = tuple("" if one.orphans else None for one in looked_up)
         self._same = table
+
+    @cached_property
+    def _code(self) -> GeneratedCode:
+        """Made when it is first needed: who weighs thousands of designs maps no row."""
+        return generate(self.design)
+
+    @cached_property
+    def _compiled(self) -> Compiled:
+        return Compiled(self.design, self._columns, self._code, self.table, self.source, self.as_placed)
 
     def __reduce__(self) -> tuple[type[TableMapping], tuple[TableRule, Table, Sharing]]:
         """Compiled again, in another process."""
@@ -163,7 +178,8 @@ class TableMapping:
     def _parts_within(self, found: Item) -> Item:
         """The table's entries in a map that other tables have parts of; none where the map is no such thing."""
         try:
-            return own_entries(found.get(self.design.into, {"M": {}})["M"], self.design.path, self.design.beside)
+            entries = found.get(self.design.into, {"M": {}})["M"]
+            return own_entries(entries, self.design.path, self.design.order, self.design.beside)
         except KeyError:
             return {}
 
@@ -221,16 +237,16 @@ class TableMapping:
 
     def entry_name(self, row: Row) -> str | None:
         """What tells the row's entry from the group's others; None if the row cannot have one."""
-        return made(self._code.entry_name, self._columns.made(row))
+        return made(self._code.entry_name, self.as_placed(row))
 
     def item_key(self, row: Row) -> Item | None:
         """The key of the row's item; None if the row cannot have one."""
-        key = made(self._code.key, self._columns.made(row))
+        key = made(self._code.key, self.as_placed(row))
         return None if key is None else self._code.key_item(key)
 
     def group_key(self, row: Row) -> bytes:
         """Equal for two rows exactly if their items' keys are; empty if the row cannot have a key."""
-        key = made(self._code.key, self._columns.made(row))
+        key = made(self._code.key, self.as_placed(row))
         if isinstance(key, tuple):
             key = f"{len(key[0])}:{key[0]}{key[1]}"
         return (key or "").encode("utf-8", "surrogatepass")
@@ -311,8 +327,13 @@ class TableMapping:
         return [repr(row[self.table.index(name)]) for name in self.table.primary_key]
 
     def _large(self, item: Item) -> Fault:
-        reason = f"the item has {item_size(item)} bytes, more than the {MAX_ITEM_BYTES} that DynamoDB allows"
-        return Fault(self.source, reason, {}, {name: item[name] for name, _ in self.key_attributes}, None)
+        return Fault(
+            self.source,
+            oversize_reason(item_size(item)),
+            {},
+            {name: item[name] for name, _ in self.key_attributes},
+            None,
+        )
 
     def _check_tables(self, changes: Sequence[Change]) -> None:
         for change in changes:

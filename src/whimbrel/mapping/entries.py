@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from whimbrel.item import MAX_NAME_BYTES, Order, deep_name, text_size
+from whimbrel.item import MAX_NAME_BYTES, Order, text_size
 from whimbrel.mapping.attributes import Added, Carried, Key
 from whimbrel.mapping.carried import attribute_name, carried
 from whimbrel.mapping.columns import Columns
@@ -14,6 +14,7 @@ from whimbrel.mapping.named import EMPTY, template_of, unknown_column
 from whimbrel.mapping.templates import Template, parse
 from whimbrel.mapping.trees import templates_of
 from whimbrel.mapping.values import BINARY_KINDS, TYPES
+from whimbrel.nested import deep_name
 from whimbrel.project import TableRule
 from whimbrel.records import Column, Gathered, Table
 
@@ -41,16 +42,20 @@ def deep_of(rule: TableRule) -> Deep:
 
 
 def entry_template(rule: TableRule, table: Table, faults: list[str]) -> Template:
-    """The template of the entry's name; a set's member is its own name, a list's element has none."""
-    if rule.shape != "group" or (rule.entry_as == "list" and not rule.entry_rows):
+    """The template of the entry's name; a set's member is its own name, a list's element has none. Of a list that is in
+    the entries of a map, it is the name of the map's entry.
+    """
+    deep = deep_of(rule)
+    if rule.shape != "group" or (rule.entry_as == "list" and not rule.entry_rows and not deep.path):
         return EMPTY
     if rule.entry_as in _SET_KINDS:
         member = _member(rule, table, faults)
         if not rule.entry_rows:
             return member
-    deep = deep_of(rule)
     if deep.path and not template_of("entry_into", deep.outer, table, faults).columns:
         faults.append(f"entry_into {rule.entry_into!r} uses no column between its two names")
+    if deep.path and rule.entry_as == "list":
+        return template_of("entry_into", deep.outer, table, [])
     text = deep_name(deep.outer, rule.entry_name) if deep.path else rule.entry_name
     template = template_of("entry_name", text, table, faults)
     if template.parts and not template.columns:
@@ -139,8 +144,8 @@ def group_faults(rule: TableRule, columns: Columns, added: tuple[Added, ...], ke
             )
     if rule.nulls == "omit":
         faults += _omit_faults(rule, seen, added)
-    if deep_of(rule).path and rule.entry_as != "map":
-        faults.append(f"entry_into {rule.entry_into!r}: only a map can be within a map")
+    if deep_of(rule).path and (rule.entry_as not in ("map", "list") or rule.entry_rows):
+        faults.append(f"entry_into {rule.entry_into!r}: only a map, or a list without `rows`, can be within a map")
     if rule.entry_as == "attribute" and rule.entry_into:
         faults.append("entry_into is for entries in a map, a set or a list")
     if rule.entry_as != "attribute" and not 1 <= text_size(rule.entry_into) <= MAX_NAME_BYTES:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from itertools import combinations, permutations
 from typing import NamedTuple
 
@@ -272,7 +273,7 @@ def _limit_faults(target: str, indexes: list[IndexRule]) -> Iterator[str]:
 
 def _index_key_faults(family: list[TableMapping], key: IndexKey) -> Iterator[str]:
     """An item whose attribute is of another type, or NULL, would be refused; without it, it is not in the index."""
-    written = [(mapping, kind) for mapping in family if (kind := _written(mapping, key.name))]
+    written = [(mapping, kind) for mapping in family if (kind := _written(mapping).get(key.name))]
     if not written:
         yield f"no table writes attribute {key.name!r}"
     for mapping, kind in written:
@@ -285,8 +286,9 @@ def _index_key_faults(family: list[TableMapping], key: IndexKey) -> Iterator[str
             yield f"attribute {key.name!r} of {mapping.source} is {kind}, not {key.type}: say so in types or here"
 
 
-def _written(mapping: TableMapping, name: str) -> str:
-    """The type of the attribute ``name`` that the mapping writes: "" if it writes none, NULL if that may be one."""
+@lru_cache(maxsize=4096)
+def _written(mapping: TableMapping) -> Mapping[str, str]:
+    """The types of the attributes that the mapping writes, NULL where that may be one."""
     design = mapping.design
     found = dict(mapping.key_attributes)
     found |= {
@@ -300,7 +302,7 @@ def _written(mapping: TableMapping, name: str) -> str:
                 found[each.attribute] = "NULL"
             else:
                 found[each.attribute] = _KEY_TYPES.get(each.type, each.type)
-    return found.get(name, "")
+    return found
 
 
 def _kept(design: Design, name: str) -> bool:

@@ -16,11 +16,11 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import NamedTuple, TypeVar
 
-from whimbrel.item import own_entries
 from whimbrel.mapping.attributes import Design
 from whimbrel.mapping.columns import Columns
 from whimbrel.mapping.forms import Refused
 from whimbrel.mapping.generate import GeneratedCode, KeyText
+from whimbrel.nested import own_entries
 from whimbrel.records import (
     AttributeValue,
     Change,
@@ -45,7 +45,7 @@ _new = tuple.__new__  # a NamedTuple without the cost of its constructor
 
 class Compiled(NamedTuple):
     """A mapping as folding sees it. ``source`` is the table as it is, ``design.table`` as the mapping sees it;
-    ``name`` is the rule's.
+    ``name`` is the rule's, and ``as_placed`` what a before image is seen by: only its place is asked.
     """
 
     design: Design
@@ -53,6 +53,7 @@ class Compiled(NamedTuple):
     code: GeneratedCode
     source: Table
     name: str
+    as_placed: Callable[[Row | None], Row | None]
 
 
 def by_table(changes: list[Change]) -> Iterable[list[Change]]:
@@ -177,7 +178,7 @@ def part(design: Design, key: Item, item: Item | None) -> Update:
         return Update(design.target, key, {}, design.own, design.frame)
     attributes = {name: value for name, value in item.items() if name not in key}
     if design.path or design.beside:  # a part of a map, of which others have parts too
-        entries = own_entries(attributes.pop(design.into)["M"], design.path, ())
+        entries = own_entries(attributes.pop(design.into)["M"], design.path, design.order, ())
         return Update(design.target, key, attributes, (), design.frame, within(design, entries))
     perhaps = design.own if design.omit_nulls or design.gathered else sorted(design.sparse)
     left_out = tuple(name for name in perhaps if name not in attributes)
@@ -239,7 +240,7 @@ def _images(compiled: Compiled, changes: Iterable[Change], faults: list[Fault]) 
 
 
 def _seen(compiled: Compiled, change: Change, faults: list[Fault]) -> Images:
-    before, after = compiled.columns.made(change.before), None
+    before, after = compiled.as_placed(change.before), None
     if change.after is not None:
         try:
             after = compiled.columns.row(change.after)

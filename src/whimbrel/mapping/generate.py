@@ -14,7 +14,6 @@ from typing import Any
 
 from whimbrel.item import (
     base64,
-    deep_entries,
     gathered,
     identity,
     in_order,
@@ -29,6 +28,7 @@ from whimbrel.mapping.codegen.parts import taken
 from whimbrel.mapping.codegen.record import record_functions
 from whimbrel.mapping.codes import coder
 from whimbrel.mapping.forms import Refused
+from whimbrel.nested import deep_entries, deep_name
 from whimbrel.records import AttributeValue, Item, Put, Row
 
 KeyText = str | tuple[str, str]  # what tells items apart: the partition key's text, and the sort key's if there is one
@@ -70,6 +70,7 @@ def generate(design: Design) -> GeneratedCode:
         "check_name": refusals.check_name,
         "check_deep_name": refusals.check_deep_name,
         "deep_entries": deep_entries,
+        "deep_name": deep_name,
         "refuse_clash": refusals.refuse_clash,
         "TABLE": design.target,
         "FRAME": design.frame,

@@ -216,7 +216,7 @@ class Inverse:
         raise Refused(reason)
 
     def _is_at(self, row: Row, part: _Part, key: bytes) -> bool:
-        if self._filtered and self.mapping.seen.made(row) is None:
+        if self._filtered and self.mapping.as_placed(row) is None:
             raise Refused("the table's filter would leave the row out")
         mapped = self.mapping.item_key(row)
         if mapped is None or key_id(mapped) != key:

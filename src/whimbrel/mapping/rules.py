@@ -69,7 +69,7 @@ def resolve(rule: TableRule, source: Table, sharing: Sharing | None = None) -> t
         aligned=rule.shape != "group" or (invertible and _together(group_columns, lookup_columns, source)),
         lookup_columns=lookup_columns,
         invertible=invertible,
-        inside="M" if rule.entry_rows else INSIDE.get(rule.entry_as, ""),
+        inside="M" if rule.entry_rows or deep.path else INSIDE.get(rule.entry_as, ""),
         into=rule.entry_rows or deep.into,
         path=deep.path,
         order=() if rule.entry_rows else order,

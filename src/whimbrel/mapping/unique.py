@@ -31,7 +31,7 @@ def doubts(design: Design, computed: Collection[str], unique_keys: Iterable[tupl
         if not _told_apart_without(design, template) and (doubt := template.ambiguity(design.columns))
     ]
     used = {name for template in _templates(design) for name in template.told(design.columns)}
-    ordering = {one.column.name for one in design.ordering} if design.inside == "L" else set()
+    ordering = {one.column.name for one in design.ordering} if design.order else set()
     used = (used | ordering) - set(computed)
     found += [
         f"{name} is text in {charset}, where two codes may be one character: different rows could be one"

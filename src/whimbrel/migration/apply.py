@@ -17,6 +17,7 @@ from whimbrel.mapping.versions import Versions
 from whimbrel.migration.dead import DeadLetters
 from whimbrel.migration.dirty import DirtyKeys
 from whimbrel.migration.joins import Joins
+from whimbrel.migration.oversize import refuse_oversize
 from whimbrel.migration.progress import Progress
 from whimbrel.migration.provenance import Provenances
 from whimbrel.migration.state import CheckpointStore, with_held
@@ -173,6 +174,7 @@ class Applier:
         for rejected in self._writer.write(operations):
             fault = rejected.fault(name)
             faults.append(provenances.traced(fault, mapping, changes) if mapping.change_metadata else fault)
+        refuse_oversize(mapping.rule, faults)
         return faults
 
     def _passed(self, commit: Commit) -> None:

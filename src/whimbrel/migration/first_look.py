@@ -21,7 +21,7 @@ import orjson
 
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.errors import IncompleteRead, StateError
-from whimbrel.item import key_id, together
+from whimbrel.item import key_id
 from whimbrel.mapping.design import TableMapping
 from whimbrel.mapping.owned import owned_by
 from whimbrel.migration.differences import LISTED, TableReport
@@ -36,6 +36,7 @@ from whimbrel.mysql.connect import Mysql, current_position
 from whimbrel.mysql.points import count_rows
 from whimbrel.mysql.sessions import Sessions
 from whimbrel.mysql.whole_table import RowTaker
+from whimbrel.nested import together
 from whimbrel.records import Fault, Item, Row, Value
 from whimbrel.snapshot_files import Chunk, ChunkWriter, read_chunk, write_chunk
 from whimbrel.spill import KeyedDigests, PartitionFiles

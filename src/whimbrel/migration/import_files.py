@@ -70,7 +70,7 @@ class ImportFiles:
         self._bucket.remove([name for name, _ in self._bucket.list(self._prefix) if name not in done])
         due = {number: parts for number, parts in files.items() if self._name(number) not in done}
         return (
-            self._write_chunks(plan, due) if self._mapping.aligned else self._write_regrouped(plan, due, spill_folder)
+            self._write_regrouped(plan, due, spill_folder) if self._mapping.regrouped else self._write_chunks(plan, due)
         )
 
     def _files(self) -> dict[int, list[int]]:

@@ -47,6 +47,12 @@ class Child(NamedTuple):
     picked: list[tuple[int, int]]
     placed: bool
 
+    @property
+    def whole(self) -> int:
+        """Of a table with one look: how many values it gives, if these are all columns, in their order; else 0."""
+        straight = self.picked == [(0, place) for place in range(len(self.picked))]
+        return len(self.picked) if len(self.looks) == 1 and straight else 0
+
     def joined(self, row: Row, found: Sequence[Found]) -> Row:
         return (*row, *[None if (there := found[look]) is None else there[place] for look, place in self.picked])
 
@@ -54,8 +60,8 @@ class Child(NamedTuple):
 class Version:
     """A table that looks up, as it was when some of its rows were written; ``joined`` is the table of joined rows.
 
-    A row with ``blanks`` stands for one whose place is its own, whatever it finds. ``leaves_out``: there may be
-    orphans. ``reads``: what each of the looks reads.
+    A row with ``blanks`` stands for one whose place is its own, whatever it finds. ``reads``: what each of the looks
+    reads. ``whole`` is the child's, and ``nothing`` what a row has then that finds nothing.
     """
 
     def __init__(self, child: Child, table: Table, number: int) -> None:
@@ -63,14 +69,10 @@ class Version:
         mapping = child.versions.of(table)
         self.joined, own = mapping.table, len(table.columns)
         self.blanks = mapping.unjoined((None,) * len(self.joined.columns))[own:]
-        self._there = [own + place for place, blank in enumerate(self.blanks) if blank is not None]
-        self.leaves_out, self.reads = bool(self._there), [look.kept for look in child.looks]
+        self.reads = [look.kept for look in child.looks]
+        self.whole, self.nothing = child.whole, (None,) * child.whole
         self._key = _getter([table.index(name) for name in table.primary_key])
         self._by = [_getter([table.index(name) for name in look.by]) for look in child.looks]
-
-    def is_orphan(self, joined: Row) -> bool:
-        """Whether the rule leaves it out, or makes it a dead letter, for a row that it must find."""
-        return any(joined[place] is None for place in self._there)
 
     def keys(self, before: Row | None, after: Row | None) -> list[bytes]:
         """The row's keys, as it was and as it is; once if they are one."""

@@ -47,6 +47,6 @@ class BatchRows:
 
     def write(self) -> None:
         if self._fresh:
-            self._store.put(self._child, (row for _, row in sorted(self._fresh.items()) if row is not None))
+            self._store.put(self._child, [row for key in sorted(self._fresh) if (row := self._fresh[key]) is not None])
             self._store.remove(self._child, [key for key, row in self._fresh.items() if row is None])
             self._fresh = {}

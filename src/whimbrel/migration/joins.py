@@ -6,7 +6,7 @@ The order argument. What is made here depends on the rows of both sides as of on
 
 1. A change of a row that looks up writes what it is now, joined with the other side as of this place, and takes back
    the place that it had. Where what is looked up has no say in the place, that of the change's before image is it, as
-   without look-ups, whatever the row found; an orphan that is left out is taken from its own place.
+   without look-ups, whatever the row found; what is left out now, or cannot be mapped, is taken from its own place.
 2. Where it has a say (``Child.placed``), only the store knows the place: it is that of the stored row, joined.
    A change of a row that is looked up is stored. The rows that look it up wait: they are written again at the end of
    the batch, in portions. Until then each counts as written with any of the values that the other side has had in the
@@ -59,6 +59,7 @@ PORTION = 10_000  # joined changes that are folded together
 MOST_OLDS = 4  # values of one key within a batch: each is one more place for each row that looks it up
 CACHED = 20_000  # rows that are looked up, in memory
 
+_UNREAD: Found = ()  # what no row can be: each of those that are kept has a column
 _new = tuple.__new__  # a NamedTuple without the cost of its constructor
 
 
@@ -231,8 +232,7 @@ class Joins:
                         found += _changes([(version, one) for one in states], (version, now), self._at)
                     else:
                         now = self._joined(version, row, version.by(row))
-                        old = row + version.blanks if version.is_orphan(now) else None
-                        found.append(Change(version.joined, old, now, self._at))
+                        found.append(Change(version.joined, row + version.blanks, now, self._at))
                 if len(stored) < most:
                     del self._waiting[place]
                 else:
@@ -296,9 +296,6 @@ class Joins:
             by = version.by(after)
             rows.put((keys[-1], version.number, record_of(after), *by))
             now = self._joined(version, after, by)
-            if version.leaves_out and version.is_orphan(now):
-                portion.append(Change(table, before, None, position))
-                before = after + version.blanks
         portion.append(_new(Change, (table, before, now, position)))
 
     def _of_placed(self, change: Change, version: Version) -> list[Change]:
@@ -320,14 +317,12 @@ class Joins:
 
     def _joined(self, version: Version, row: Row, by: list[bytes | None]) -> Row:
         """As of now; ``by`` is what it looks up by."""
-        child, found = version.child, list[Found]()
-        for kept, key in zip(version.reads, by, strict=True):
-            if key is None:
-                found.append(None)
-            else:
-                cache = self._cache[kept]
-                found.append(cache[key] if key in cache else self._found(kept, key))
-        return child.joined(row, found)
+        if version.whole:  # as most do: for each change
+            [kept], [key] = version.reads, by
+            there = None if key is None else self._found(kept, key)
+            return row + (version.nothing if there is None else there[: version.whole])
+        found = [None if key is None else self._found(kept, key) for kept, key in zip(version.reads, by, strict=True)]
+        return version.child.joined(row, found)
 
     def _states(self, version: Version, row: Row, key: bytes) -> list[Row]:
         """All that the row may have been written as; the last is what it is as of now."""
@@ -344,12 +339,13 @@ class Joins:
 
     def _found(self, number: int, key: bytes) -> Found:
         cache = self._cache[number]
-        if key not in cache:
-            if len(cache) >= CACHED:
-                cache.clear()
-            row = self._store.looked_up(number, key)
-            cache[key] = None if row is None else row_of(row)
-        return cache[key]
+        if (found := cache.get(key, _UNREAD)) is not _UNREAD:
+            return found
+        if len(cache) >= CACHED:
+            cache.clear()
+        row = self._store.looked_up(number, key)
+        found = cache[key] = None if row is None else row_of(row)
+        return found
 
 
 def _changes(olds: list[tuple[Version, Row]], new: tuple[Version, Row] | None, position: Position) -> list[Change]:

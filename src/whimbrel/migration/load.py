@@ -21,6 +21,7 @@ from whimbrel.mapping.design import TableMapping
 from whimbrel.migration.dead import DeadLetters
 from whimbrel.migration.joins import Joins
 from whimbrel.migration.load_part import ChunkFile, ChunkWork, PartLoader, Written, chunk_loading
+from whimbrel.migration.oversize import refuse_oversize
 from whimbrel.migration.portions import Portions, Sized
 from whimbrel.migration.progress import Progress
 from whimbrel.migration.regroup import Regrouped
@@ -104,7 +105,7 @@ class Loader:
             self._mapping, self._writer, Portions(self._mapping, spill_folder), self._provenance, self._stop
         )
         with suppress(Stopped), self._checkpoints.seldom(SAVED_WITHIN):
-            if not self._mapping.aligned:
+            if self._mapping.regrouped:
                 return self._load_regrouped(plan, spill_folder)
             # A chunk has whole groups: its bounds are on the group's own columns, drawn by the source in its own
             # collation. Chunks may be loaded at once: only a row that changed while they were read can have given two
@@ -163,7 +164,9 @@ class Loader:
         return unfit
 
     def _load_regrouped(self, plan: Plan, spill_folder: Path) -> int:
-        """The group key is not a prefix of the primary key: bring each item's rows together on disk first."""
+        """The group key is not a prefix of the primary key, or the items are to be spread: bring each item's rows
+        together on disk first, in partitions that each have some of the rows of all chunks.
+        """
         partitions = parts_of(self._mapping, self._checkpoints.now.table(self._mapping.source))
         with Regrouped(self._mapping, spill_folder, partitions) as groups:
             for chunk in plan.chunks:
@@ -199,6 +202,7 @@ class Loader:
         self._counts.loaded_items += written.items
         self._counts.sent_bytes += written.spent.bytes
         self._progress.spend(written.spent.units, written.spent.throttles)
+        refuse_oversize(self._mapping.rule, written.faults)
         self._progress.dead += self._dead.add(written.faults, "load")
 
     def _record(self, number: int, part: _Part, held: int) -> None:
@@ -231,7 +235,7 @@ def shares(whole: Target, most: int) -> list[Target]:
 
 def parts_of(mapping: TableMapping, progress: TableProgress) -> int:
     """Into how many parts the load of a table is divided; they are numbered from 1."""
-    if mapping.aligned:
+    if not mapping.regrouped:
         return progress.chunks_planned or 0
     return max(1, -(-progress.rows_exported // PARTITION_ROWS))
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
+from zlib import crc32
 
 from whimbrel.bucket import BucketFile
 from whimbrel.dynamodb.calls import Spent
@@ -17,7 +18,7 @@ from whimbrel.errors import LogCorrupt, Stopped
 from whimbrel.mapping.design import TableMapping
 from whimbrel.migration.portions import PORTION_BYTES, Portions, Sized
 from whimbrel.project import Target
-from whimbrel.records import Fault, ItemOperation, Provenance, Row, Table
+from whimbrel.records import Fault, ItemOperation, Provenance, Put, Row, Table
 from whimbrel.snapshot_files import Chunk, ChunkReader, FilePath, read_chunk
 from whimbrel.workers import Do, Tell
 
@@ -59,6 +60,8 @@ class PartLoader:
 
     def _put(self, rows: list[Row]) -> Iterator[Written]:
         puts, faults = self._mapping.put_items(rows, self._provenance)
+        if self._mapping.spread:
+            puts.sort(key=_anywhere)
         told = items = 0
         for some in sliced(iter(self._mapping.load_operations(puts))):
             if self._stop.is_set():
@@ -69,6 +72,11 @@ class PartLoader:
             yield Written(reached - told, len(some), [], self._writer.take_spent())
             told = reached
         yield Written(len(rows) - told, 0, faults)
+
+
+def _anywhere(put: Put) -> int:
+    """An order that has nothing to do with the items' keys."""
+    return crc32(repr(put.key).encode("utf-8", "surrogatepass"))
 
 
 def sliced(operations: Iterator[ItemOperation]) -> Iterator[list[ItemOperation]]:

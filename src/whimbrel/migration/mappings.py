@@ -6,7 +6,7 @@ takes what another refuses.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from whimbrel import checkpoint
@@ -121,21 +121,11 @@ def _lookup_faults(
     """What one rule alone does not say: that these engines can look up, that there is no other rule of the table, and
     that a key which is not the primary one tells a row.
     """
-    looking = [rule for rule in rules if rule.lookups]
     faults: list[WhimbrelError] = []
-    engines = [
-        ("apply", "lambda" if project.stream else ""),
-        ("load", "spark" if project.spark else project.loader.removeprefix("process")),
-    ]
-    for rule in looking:
-        faults += [
-            MappingError(
-                f'{rule.source} looks columns up, which {step}.engine = "{engine}" cannot: it has the row alone',
-                hint=f'Use {step}.engine = "process", or leave the look-ups out.',
-            )
-            for step, engine in engines
-            if engine
-        ]
+    for rule in rules:
+        faults += _engine_faults(project, rule)
+        if not rule.lookups:
+            continue
         if sum(rule.source == other.source for other in rules) > 1:
             message = f"{rule.source} looks columns up, and has several [[table]] sections"
             faults.append(MappingError(message, hint="Look nothing up there, or keep one of them."))
@@ -144,6 +134,25 @@ def _lookup_faults(
                 message = f"{rule.source} looks up by ({', '.join(key)}), which is not a unique key without NULLs"
                 faults.append(MappingError(message, place=parent.full_name, hint="Name a key that tells one row."))
     return faults
+
+
+def _engine_faults(project: Project, rule: TableRule) -> Iterator[MappingError]:
+    """What only a process of our own can do."""
+    engines = [
+        ("apply", "lambda" if project.stream else ""),
+        ("load", "spark" if project.spark else project.loader.removeprefix("process")),
+    ]
+    for step, engine in engines:
+        if engine and rule.lookups:
+            yield MappingError(
+                f'{rule.source} looks columns up, which {step}.engine = "{engine}" cannot: it has the row alone',
+                hint=f'Use {step}.engine = "process", or leave the look-ups out.',
+            )
+        if engine and rule.oversize == "stop":
+            yield MappingError(
+                f'{rule.source} has oversize = "stop", and {step}.engine = "{engine}" cannot end the run at an item',
+                hint=f'Use {step}.engine = "process", or oversize = "dead".',
+            )
 
 
 def _named_otherwise(found: list[tuple[TableRule, Table]]) -> list[WhimbrelError]:

@@ -178,7 +178,7 @@ def plan(project: Project) -> MigrationPlan:
             target=mapping.target,
             exists=table_exists(client, mapping.target),
             key=dict(mapping.key_attributes),
-            regrouped_on_disk=not mapping.aligned,
+            regrouped_on_disk=mapping.regrouped,
         )
         for source, mapping in prepared.mappings.items()
     )

@@ -339,7 +339,7 @@ class Run:
         return Snapshot(
             self.prepared.project.source,
             self._proved_server,
-            SnapshotTable(source, readable.table.stored, chunk_key(readable), readable.aligned),
+            SnapshotTable(source, readable.table.stored, chunk_key(readable), not readable.regrouped),
             self.folder,
             self.checkpoints,
             self.progress,

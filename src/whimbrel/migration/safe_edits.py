@@ -13,7 +13,7 @@ from whimbrel.migration.history import History, Name
 from whimbrel.project import KeyRule, TableRule
 from whimbrel.records import Table
 
-_POLICIES = ("new_columns", "assert_unique")  # they change no item
+_POLICIES = ("new_columns", "assert_unique", "oversize")  # they change no item
 _BY_COLUMN = ("rename", "types", "mask", "codes")
 
 

@@ -18,7 +18,7 @@ from whimbrel.dynamodb.pace import RateLimiter
 from whimbrel.dynamodb.read import get_items, meets
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.errors import MappingError, StateError
-from whimbrel.item import key_id, normal_item, together
+from whimbrel.item import key_id, normal_item
 from whimbrel.mapping.design import TableMapping
 from whimbrel.migration.differences import Difference, TableReport
 from whimbrel.migration.digests import ItemDigests, as_written
@@ -30,6 +30,7 @@ from whimbrel.migration.waivers import NONE, Waivers
 from whimbrel.mysql.connect import Mysql
 from whimbrel.mysql.points import rows_where_equal
 from whimbrel.mysql.schema import average_row_bytes
+from whimbrel.nested import together
 from whimbrel.project import Project
 from whimbrel.records import Item, Position, Row, Value
 from whimbrel.threads import Beside

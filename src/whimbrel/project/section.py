@@ -51,6 +51,9 @@ class Section:
     def is_list(self, key: str) -> bool:
         return isinstance(self._values.get(key), list)
 
+    def is_table(self, key: str) -> bool:
+        return isinstance(self._values.get(key), dict)
+
     def any_map(self, key: str) -> dict[str, Any]:
         """A table of whatever; the caller checks what is in it."""
         return dict(self._take(key, {}, dict, "a table"))

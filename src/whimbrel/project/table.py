@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from whimbrel.project.section import Section
+from whimbrel.project.typed import constant_fault, typed_tree_fault
 
 SHAPES = ("record", "document", "group")
 ENTRIES = ("attribute", "map", "string-set", "number-set", "list")
@@ -14,6 +15,9 @@ MASKS = ("digits", "hash", "null")
 CASES = ("", "lower", "upper")
 NEW_COLUMNS = ("stop", "ignore", "include")
 ORPHANS = ("null", "omit", "dead")
+LOAD_ORDERS = ("key", "spread")
+OVERSIZE = ("dead", "stop")
+_MOST_PARTS = 65_536
 
 # An attribute's template as text, or as DynamoDB's typed tree with templates at its leaves:
 # {"S": "${a}"}, {"N": "${n}"}, {"BOOL": "${flag}"}, {"M": {"x": {"S": "${a}"}}}, {"L": [{"S": "${a}"}]}. What one JSON
@@ -131,6 +135,11 @@ class TableRule:
 
     ``ttl`` adds the attribute of the table's time to live, which ``finish`` switches on.
 
+    ``oversize``: an item over 400 KB is a dead letter ("dead"), or ends the run ("stop"). A group that is split has the
+    number of the part in its sort key.
+
+    ``load_order``: items are loaded as the source's key has them ("key"), or in no order at all ("spread").
+
     ``number``: of a source that is in several rules, which of these this one is, from 1 on; else 0.
     """
 
@@ -166,6 +175,8 @@ class TableRule:
     condition: ConditionRule | None = None
     ttl: TtlRule | None = None
     lookups: tuple[LookupRule, ...] = ()
+    oversize: str = "dead"
+    load_order: str = "key"
     number: int = 0
 
     @property
@@ -180,12 +191,14 @@ def read_table_rule(section: Section, database: str) -> TableRule:
     if source and "." not in source:
         source = f"{database}.{source}"
     shape = section.one_of("shape", SHAPES)
+    sort_key = _read_key(section.section("sort_key")) if section.has("sort_key") else None
+    oversize, sort_key = _read_oversize(section, shape, sort_key)
     rule = TableRule(
         source=source,
         target=section.required("target"),
         shape=shape,
         partition_key=_read_key(section.section("partition_key")),
-        sort_key=_read_key(section.section("sort_key")) if section.has("sort_key") else None,
+        sort_key=sort_key,
         exclude=tuple(section.strings("exclude")),
         rename=section.string_map("rename"),
         types=section.string_map("types", allowed=TYPES),
@@ -207,6 +220,8 @@ def read_table_rule(section: Section, database: str) -> TableRule:
         ttl=_read_ttl(section.section("ttl")) if section.has("ttl") else None,
         assert_unique=section.truth("assert_unique"),
         lookups=tuple(_read_lookup(each, database) for each in _sections(section, "lookup")),
+        oversize=oversize,
+        load_order=section.one_of("load_order", LOAD_ORDERS),
         **(_read_entry(section.section("entry")) if shape == "group" else {}),
     )
     section.finish()
@@ -220,6 +235,25 @@ def _read_key(section: Section) -> KeyRule:
     )
     section.finish()
     return rule
+
+
+def _read_oversize(section: Section, shape: str, sort_key: KeyRule | None) -> tuple[str, KeyRule | None]:
+    """``oversize = { split = 8, by = "line_no" }`` is short for a bucket of that column at the end of the sort key."""
+    if not section.is_table("oversize"):
+        return section.one_of("oversize", OVERSIZE), sort_key
+    asked = section.section("oversize")
+    parts, column = asked.integer("split", 0, least=2), asked.required("by")
+    asked.finish()
+    if not 2 <= parts <= _MOST_PARTS:
+        section.fault("oversize.split", f"must be 2 to {_MOST_PARTS:,} parts")
+    if shape != "group":
+        section.fault("oversize", 'only a group can be split: shape = "group"')
+    if sort_key is None or sort_key.type != "S":
+        section.fault(
+            "oversize", "needs a sort_key of type S, which gets the number of the part: LINES is LINES#3 then"
+        )
+        return OVERSIZE[0], sort_key
+    return OVERSIZE[0], replace(sort_key, value=f"{sort_key.value}#${{{column}:bucket{parts}}}")
 
 
 def _sections(section: Section, key: str) -> list[Section]:
@@ -313,19 +347,6 @@ def _read_condition(section: Section) -> ConditionRule:
     return rule
 
 
-def constant_fault(value: Any) -> str:
-    """What is wrong with one typed value without templates, "" if nothing is."""
-    if isinstance(value, dict) and len(value) == 1:
-        [(kind, content)] = value.items()
-        if kind in ("S", "N", "B") and isinstance(content, str):
-            return ""
-        if kind in ("BOOL", "NULL") and isinstance(content, bool):
-            return ""
-        if kind in ("SS", "NS", "BS") and isinstance(content, list) and all(isinstance(each, str) for each in content):
-            return ""
-    return f'must be one typed value such as {{ S = "text" }} or {{ N = "1" }}, not {value!r}'
-
-
 def _read_codes(section: Section) -> dict[str, dict[str, Code]]:
     """For each column, what stands for each of its values: all booleans, all integers or all texts."""
     found: dict[str, dict[str, Code]] = {}
@@ -360,19 +381,3 @@ def _tree_fault(value: Any) -> str:
     if isinstance(value, str):
         return ""
     return typed_tree_fault(value)
-
-
-def typed_tree_fault(tree: Any) -> str:
-    """What is wrong with the form of a typed tree, "" if nothing is."""
-    if not isinstance(tree, dict) or len(tree) != 1:
-        return f'must be a template, or one typed value such as {{ N = "${{n}}" }}, not {tree!r}'
-    [(kind, content)] = tree.items()
-    if kind in ("S", "N", "BOOL"):
-        return "" if isinstance(content, str) else f"{kind} must have a template in quotes, not {content!r}"
-    if kind in ("M", "L") and isinstance(content, str):
-        return ""  # of a column's JSON
-    if kind == "M" and isinstance(content, dict):
-        return next((f"M.{name}: {fault}" for name, each in content.items() if (fault := typed_tree_fault(each))), "")
-    if kind == "L" and isinstance(content, list):
-        return next((f"L[{n}]: {fault}" for n, each in enumerate(content) if (fault := typed_tree_fault(each))), "")
-    return f"{kind!r} is not 'S', 'N' or 'BOOL' with a template, 'M' with a table or 'L' with a list"

@@ -223,7 +223,7 @@ def _step(
     weighed = chosen[asked.table.full_name]
     joined = [(own, alias) for own, alias, _ in asked.joined if alias in rows and own not in asked.equal]
     calls = max((rows[alias] for _, alias in joined), default=1.0)
-    bound = replace(asked, equal=asked.equal | {own for own, _ in joined})
+    bound = replace(asked, equal=asked.equal | {own for own, _ in joined}) if joined else asked
     match = best_match(bound, weighed.mapping)
     order = [each for each in statement.order if each[0] == asked.alias]
     limit = statement.limit if order and len(order) == len(statement.order) else 0

@@ -38,7 +38,10 @@ def asking(number: int, statement: ParsedStatement, per_second: float) -> Asking
 
 
 class Scale:
-    """Weighs layouts of the tables ``known``. Remembers what it has weighed."""
+    """Weighs layouts of the tables ``known``. Remembers what it has weighed.
+
+    ``steps`` counts what takes time: layouts that were weighed, targets that were made, statements that were answered.
+    """
 
     def __init__(
         self, known: Mapping[str, KnownTable], askings: Sequence[Asking], names: Names, prices: Prices
@@ -50,6 +53,7 @@ class Scale:
         for each in askings:
             for name in each.tables:
                 self.about[name].append(each)
+        self.steps = 0
         self.refused: set[tuple[str, Placed]] = set()  # what a check of the data itself would not take
         self._tables = {name: each.table for name, each in known.items()}
         self._numbers: dict[FamilyKey, int] = {}
@@ -66,6 +70,7 @@ class Scale:
 
     def of(self, layout: Layout, names: Iterable[str]) -> float | None:
         """Dollars a month of the tables ``names`` and of all statements about them; None if the layout cannot be."""
+        self.steps += 1
         children = _children(layout)
         known: dict[str, int] = {}
         dollars = 0.0
@@ -103,6 +108,7 @@ class Scale:
             numbers.append(known[root])
         key = (asking.number, *numbers)
         if key not in self._answers:
+            self.steps += 1
             rules: dict[str, list[Weighed]] = {}
             for name, number in zip(asking.tables, numbers, strict=True):
                 family = self._families[number]
@@ -118,6 +124,7 @@ class Scale:
 
     def _number(self, key: FamilyKey) -> int:
         if key not in self._numbers:
+            self.steps += 1
             self._numbers[key] = len(self._families)
             made = self._made(key)
             self._families.append(made)

@@ -14,6 +14,10 @@ from whimbrel.proposal.placement import MEMBER, OWN, PART, IndexChoice, Placed, 
 from whimbrel.proposal.scale import Scale
 
 ROUNDS = 6
+# Of Scale.steps: from the first start; half as many from each of the others, and for what is weighed besides. Where a
+# schema is too large for these, the tables of few statements stay where they are. They are counted: seconds would give
+# another design each time.
+MOST_STEPS = 80_000
 MOST_OF_A_TABLE = 5  # indexes
 WORTH = 0.01  # of what a table costs: a change that saves less is not made
 
@@ -41,6 +45,7 @@ class Search:
         }
         self._indexes = {name: indexes(known, scale.about[name]) for name, known in scale.known.items()}
         self._chosen: dict[tuple[str, int], tuple[IndexChoice, ...]] = {}
+        self._until = 0
         self._heaviest = sorted(scale.known, key=lambda name: (-len(scale.about[name]), name))
 
     def run(self) -> Found:
@@ -48,21 +53,29 @@ class Search:
         indexed = dict(base)
         for name in base:
             indexed = self._with_indexes(indexed, name)
-        starts = [indexed, self._together(indexed, MEMBER), self._together(indexed, PART)]
-        ends = [self._descend(start) for start in starts]
+        ends = [self._descend(indexed, MOST_STEPS)]
+        ends += [self._descend(self._together(indexed, kind), MOST_STEPS // 2) for kind in (MEMBER, PART)]
         best = min(ends, key=self.scale.total)  # the first of equal ones
         found = Found(base, indexed, self._narrowed(best))
         total = self.scale.total(found.best)
+        self._until = self.scale.steps + MOST_STEPS // 2
         for name in sorted(self.scale.known):
             found.weighed[name] = self._weighed(found.best, name, total)
         return found
 
-    def _descend(self, layout: dict[str, Placed]) -> dict[str, Placed]:
+    @property
+    def _spent(self) -> bool:
+        return self.scale.steps >= self._until
+
+    def _descend(self, layout: dict[str, Placed], most: int) -> dict[str, Placed]:
+        self._until = self.scale.steps + most
         for _ in range(ROUNDS):
             before = layout
             for name in self._heaviest:
                 layout = self._improved(layout, name)
             for name in self._heaviest:
+                if self._spent:
+                    return layout
                 for kind in (MEMBER, PART):
                     moved = self._all_under(layout, name, kind)
                     layout = self._cheaper(layout, moved) if moved else layout
@@ -72,7 +85,7 @@ class Search:
 
     def _improved(self, layout: dict[str, Placed], name: str) -> dict[str, Placed]:
         """With the place of ``name`` that saves most."""
-        if not self.scale.about[name]:
+        if self._spent or not self.scale.about[name]:
             return layout
         tried = [moved for option in self._options[name] if (moved := self._moved(layout, name, option))]
         best = layout
@@ -198,7 +211,7 @@ class Search:
 
     def _weighed(self, layout: dict[str, Placed], name: str, total: float) -> list[tuple[Placed, float]]:
         found: list[tuple[Placed, float]] = []
-        for option in self._options[name]:
+        for option in self._options[name] if not self._spent else ():
             moved = self._moved(layout, name, option)
             if moved:
                 tables = self._touched(layout, moved)

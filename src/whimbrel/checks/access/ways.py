@@ -58,7 +58,10 @@ class Match(NamedTuple):
         return self.buckets == 1 and (self.way.sort is None or self.sort == "=")
 
 
-@lru_cache(maxsize=256)
+REMEMBERED = 4096  # mappings: of a search for a design there are many at once
+
+
+@lru_cache(maxsize=REMEMBERED)
 def ways(mapping: TableMapping) -> tuple[Way, ...]:
     """The table's key first, then its indexes, as far as their attributes are made of columns."""
     keys = [KeyPart(key.name, key.type, key.template) for key in mapping.design.keys]
@@ -73,7 +76,21 @@ def ways(mapping: TableMapping) -> tuple[Way, ...]:
     return tuple(found)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=REMEMBERED)
+def _needed(mapping: TableMapping) -> tuple[tuple[Way, frozenset[str]], ...]:
+    """The ways, each with the source's columns that must be bound: not those that only choose a bucket."""
+    return tuple(
+        (way, frozenset(name for part in way.partition.template.references for name in _chosen(part, mapping)))
+        for way in ways(mapping)
+    )
+
+
+def _chosen(part: Reference, mapping: TableMapping) -> tuple[str, ...]:
+    form = format_of(part.form) if part.form else None
+    return () if form and form.kind in ("modulo", "bucket") else mapping.seen.sources(part.column)
+
+
+@lru_cache(maxsize=REMEMBERED)
 def attributes_of(mapping: TableMapping) -> dict[str, KeyPart]:
     """The attributes that an index could have, with the templates behind them."""
     design = mapping.design
@@ -102,14 +119,16 @@ def _codes_in_python(one: Carried) -> str:
 
 def best_match(asked: AskedOfTable, mapping: TableMapping) -> Match | None:
     """The Way that leaves least to be read; the table's own key where others are no better."""
-    found = [match for way in ways(mapping) if (match := _match(way, asked, mapping))]
+    bound = asked.equal | asked.among
+    found = [
+        match for way, needed in _needed(mapping) if needed <= bound and (match := _match(way, asked, mapping, bound))
+    ]
     worth = {"=": 3, "range": 2, "begins_with": 2, "": 0}
     return max(found, key=lambda one: 3 if one.exact and not one.way.name else worth[one.sort], default=None)
 
 
-def _match(way: Way, asked: AskedOfTable, mapping: TableMapping) -> Match | None:
+def _match(way: Way, asked: AskedOfTable, mapping: TableMapping, bound: set[str]) -> Match | None:
     columns = mapping.seen
-    bound = asked.equal | asked.among
 
     def sources(template: Template) -> set[str]:
         return {source for name in template.columns for source in columns.sources(name)}

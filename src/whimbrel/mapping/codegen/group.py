@@ -56,7 +56,7 @@ def _name_lines(design: Design) -> list[str]:
         for one in design.ordering
     ]
     if design.inside == "L":
-        return [*nulls, f"name = identity(({', '.join(value_of(design, one) for one in design.ordering)},))"]
+        return [*nulls, f"name = {_identity(design)}"]
     template = design.entry_name
     lines = [*nulls, *null_checks(design, template, "the entry's name")]
     lines += default_checks(design, template, "the entry's name")
@@ -64,7 +64,10 @@ def _name_lines(design: Design) -> list[str]:
         column = design.columns[template.alone]
         return [*lines, f"name = {values.key_number_source(column, variable_of(design, column.name), 'the entry')}"]
     lines += zero_checks(design, template, "the entry's name")
-    lines += [*separator_checks(design, template, "the entry's name"), f"name = {text_of(design, template)}"]
+    name = text_of(design, template)
+    if design.path and design.order:
+        name = f"deep_name({name}, {_identity(design)})"
+    lines += [*separator_checks(design, template, "the entry's name"), f"name = {name}"]
     if design.inside == "SS":
         return lines
     bound = template.bound(design.columns)
@@ -75,6 +78,11 @@ def _name_lines(design: Design) -> list[str]:
     elif can_be_empty(design, template):
         lines += ["if not name: check_name(name)"]
     return lines
+
+
+def _identity(design: Design) -> str:
+    """Of a list's element."""
+    return f"identity(({', '.join(value_of(design, one) for one in design.ordering)},))"
 
 
 def _entry_value(design: Design) -> str:
@@ -176,7 +184,7 @@ def _group_result(design: Design, clashing: bool) -> list[str]:
 
 def _inside_result(design: Design, clashing: bool) -> list[str]:
     content = {
-        "M": f"deep_entries(each, {design.path!r})" if design.path else "each",
+        "M": f"deep_entries(each, {design.path!r}, ORDER)" if design.path else "each",
         "SS": "list(each)",
         "NS": "list(each)",
         "L": "in_order(each.values(), ORDER)",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from whimbrel.item import (
-    MAX_ITEM_BYTES,
-)
+from whimbrel.item import MAX_ITEM_BYTES, oversize_reason
 from whimbrel.mapping.attributes import Carried, Design
 from whimbrel.mapping.codegen.parts import (
     added_entries,
@@ -77,7 +75,7 @@ def _record_lines(design: Design) -> list[str]:
         lines += [f"if 'NULL' in item[{name!r}]: del item[{name!r}]" for name in sorted(design.sparse)]
     frame, carried_bound = bound_of_frame(design), bound_of_carried(design)
     if frame is None or carried_bound is None or frame + carried_bound > MAX_ITEM_BYTES:
-        lines += [f"if too_large(item): raise Refused({_too_large('{item_size(item)}')})"]
+        lines += [f"if too_large(item): raise Refused(f{oversize_reason('{item_size(item)}')!r})"]
     return lines
 
 
@@ -94,7 +92,3 @@ def _with_nulls_left_out(design: Design) -> list[str]:
         value = present_of(design, carried, variable, f"column {carried.column.name!r}")
         lines += [f"if {variable} is not None: {into}[{carried.attribute!r}] = {value}"]
     return lines
-
-
-def _too_large(size: str) -> str:
-    return f'f"the item has {size} bytes, more than the {MAX_ITEM_BYTES} that DynamoDB allows"'

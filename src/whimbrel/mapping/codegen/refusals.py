@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import NoReturn
 
 from whimbrel.item import (
-    DEEP,
     MAX_NAME_BYTES,
     text_size,
 )
 from whimbrel.mapping.forms import Refused, shown
+from whimbrel.nested import DEEP
 from whimbrel.records import AttributeValue
 
 

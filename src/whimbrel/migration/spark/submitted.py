@@ -95,7 +95,7 @@ class SparkLoader:
         if not due or self._stop.is_set():
             return 0
         where = root_of(self._project).folder(told.JOBS).folder(f"whimbrel-{secrets.token_hex(8)}")
-        job = self._job(plan, due, 0 if self._mapping.aligned else parts)
+        job = self._job(plan, due, parts if self._mapping.regrouped else 0)
         submission = Submission(where, self._spark, self._project.state.resolve())
         runner = runner_of(self._project, submission)
         try:
