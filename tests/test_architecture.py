@@ -39,8 +39,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "project": {"errors", "private"},
     "durable": {"errors"},
     "item": {"records"},
+    "nested": {"records", "item"},
     # pure: from rows and changes to operations on items
-    "mapping": {"records", "errors", "project", "item"},
+    "mapping": {"records", "errors", "project", "item", "nested"},
     "dms": {"records", "errors", "project", "mapping"},
     # what is kept on disk
     "changelog": {"records", "errors", "durable"},
@@ -50,7 +51,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "handed_over": {"records", "errors", "durable"},
     # the two sides, which do not know each other
     "mysql": {"records", "errors", "private", "project", "durable", "snapshot_files", "memory", "threads"},
-    "dynamodb": {"records", "errors", "project", "item", "memory", "threads"},
+    "dynamodb": {"records", "errors", "project", "item", "nested", "memory", "threads"},
     "bucket": {"errors", "notes", "project", "dynamodb"},
     # between the change log and the target, where a function applies it
     "kinesis": {"records", "errors", "durable", "project", "item", "changelog", "dynamodb"},
@@ -89,7 +90,7 @@ PREDICTION: dict[str, set[str]] = {
 MOST_LINES, MOST_LINES_OF_A_FUNCTION = 400, 50  # of a file, and of a function
 
 # Pure parts have no client of anything: what they import from elsewhere is the standard library and orjson.
-PURE = ("records", "errors", "item", "mapping", "dms")
+PURE = ("records", "errors", "item", "nested", "mapping", "dms")
 CLIENTS = {"boto3", "botocore", "pymysql", "asyncmy", "socket", "http", "urllib", "urllib3", "subprocess", "asyncio"}
 
 

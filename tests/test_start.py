@@ -48,7 +48,7 @@ OF_STATUS = OF_HELP | {
     *("project", "project.check", "project.cutover", "project.endpoint", "project.lake", "project.metrics"),
     "project.password",
     *("project.predict", "project.renew", "project.sagemaker", "project.section", "project.spark"),
-    *("project.store", "project.stream", "project.source", "project.table", "project.warehouse"),
+    *("project.store", "project.stream", "project.source", "project.table", "project.typed", "project.warehouse"),
     *("warehouse", "warehouse.status"),
     *("changelog", "changelog.record", "checkpoint", "durable", "handed_over", "item", "records"),
     *("migration", "migration.dead", "migration.digest_set", "migration.dirty_files", "migration.figures"),

@@ -206,8 +206,7 @@ def _check_table(
     source, found = mapping.source, report.findings
     facts = TableFacts(source, mapping.target, estimate, mapping.shape)
     if mapping.regrouped:
-        why = 'load_order = "spread"' if mapping.aligned else "the group key is not a prefix of the primary key"
-        found.append(finding("regrouped", source, why))
+        found.append(finding("regrouped", source, _why_regrouped(mapping)))
     scope = scope_of(queries, mapping.table, facts.rows, limits.rows)
     facts.read = scope.words
     if not scope.whole:
@@ -251,6 +250,10 @@ def _check_table(
     _recent(report, mapping, facts)
     attempt("changed items", lambda: _changed(queries, mapping, report, facts), None)
     return facts
+
+
+def _why_regrouped(mapping: TableMapping) -> str:
+    return 'load_order = "spread"' if mapping.aligned else "the group key is not a prefix of the primary key"
 
 
 def _of_mapped_rows(

@@ -52,6 +52,9 @@ class GeneratedCode:
     indicator: Callable[[Row], AttributeValue | None]  # record and document that delete softly
 
 
+_NESTED = {"deep_entries": deep_entries, "deep_name": deep_name}
+
+
 def generate(design: Design) -> GeneratedCode:
     text = "\n\n".join(group_functions(design) if design.shape == "group" else record_functions(design)) + "\n"
     space: dict[str, Any] = {
@@ -69,8 +72,7 @@ def generate(design: Design) -> GeneratedCode:
         "check_key": refusals.check_key,
         "check_name": refusals.check_name,
         "check_deep_name": refusals.check_deep_name,
-        "deep_entries": deep_entries,
-        "deep_name": deep_name,
+        **_NESTED,
         "refuse_clash": refusals.refuse_clash,
         "TABLE": design.target,
         "FRAME": design.frame,
