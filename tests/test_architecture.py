@@ -1,6 +1,4 @@
-"""The shape of the code, held by looking at it: who imports whom, how long a file and a function may be, the tree of
-errors, and what no file may name.
-"""
+"""The shape of the code: who imports whom, how long files and functions may be, the tree of errors, forbidden names."""
 
 from __future__ import annotations
 

@@ -79,7 +79,6 @@ def test_no_key_is_written_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert shares["one key"][1] < 0.1
     most = Counter(LOOKING_AT["one of 16 hash ranges"](f"TENANT#{tenant}") for tenant in range(TENANTS)).most_common(1)
     assert shares["one of 16 hash ranges"][1] < most[0][1] / TENANTS + 0.05
-    print(shares)
 
 
 def test_an_item_that_is_too_large_ends_the_load_if_the_rule_says_so(tmp_path: Path) -> None:
