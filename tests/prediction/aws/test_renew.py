@@ -98,6 +98,7 @@ def test_a_renewal_is_a_record_and_what_is_not_better_stays_out(project: Project
     assert project.bucket.get(f"lake/renewals/{project.name}/lock.json").find(b'"owner": ""') > 0
 
 
+@pytest.mark.slow
 def test_killed_at_any_write_it_ends_as_if_it_had_not_been(project: Project) -> None:
     """Every fourth write: between them lies every step, and the beginning and the end of each."""
     project.write(model=ALGORITHM)
