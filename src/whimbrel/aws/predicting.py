@@ -19,8 +19,8 @@ _HERE = "arn:${AWS::Partition}:%s:${AWS::Region}:${AWS::AccountId}:%s"
 _ROLE = "${SageMakerRole.Arn}"
 _PULL = ("BatchCheckLayerAvailability", "BatchGetImage", "GetDownloadUrlForLayer")
 _ADDRESS = re.compile(r"([0-9]{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/([^:@]+)(?:[:@].*)?")
-_NETWORK = (
-    *("CreateNetworkInterface", "CreateNetworkInterfacePermission", "DeleteNetworkInterface"),
+_INTERFACES = ("CreateNetworkInterface", "CreateNetworkInterfacePermission", "DeleteNetworkInterface")
+_NETWORK = (  # IAM takes no other resource for these
     *("DeleteNetworkInterfacePermission", "DescribeDhcpOptions", "DescribeNetworkInterfaces"),
     *("DescribeSecurityGroups", "DescribeSubnets", "DescribeVpcs"),
 )
@@ -165,7 +165,12 @@ def _works(project: Project) -> Iterator[Allowed]:
     only = ("StringLike", "cloudwatch:namespace", ("/aws/sagemaker/*", "AWS/SageMaker"))
     yield Allowed("Figures", of("cloudwatch", ("PutMetricData",)), ("*",), only)
     if settings.subnets:
-        yield Allowed("Network", of("ec2", _NETWORK), ("*",))  # interfaces are not known before
+        made_of = [f"subnet/{each}" for each in settings.subnets]
+        made_of += [f"security-group/{each}" for each in settings.security_groups]
+        parts = tuple(_HERE % ("ec2", each) for each in ("network-interface/*", *made_of))
+        yield Allowed("Interfaces", of("ec2", _INTERFACES), parts)
+        here = ("StringEquals", "ec2:Region", ("${AWS::Region}",))
+        yield Allowed("Network", of("ec2", _NETWORK), ("*",), here)
 
 
 def _schedules() -> Iterator[Allowed]:

@@ -130,7 +130,7 @@ class Project:
 
         return local_client("sagemaker", self.sagemaker.endpoint, "us-east-1")
 
-    def rows(self, count: int = 300, **columns: Any) -> Path:
+    def rows(self, count: int = 300) -> Path:
         """A CSV file of calls."""
         path = self.folder / f"rows-{count}.csv"
         pyarrow.csv.write_csv(calls(count), path)

@@ -145,7 +145,8 @@ def test_every_call_of_each_step_is_allowed_and_every_right_is_used(
         project.run("endpoint", "update", project.endpoint, "--model", str(model_at("v1")), code=3)
     with noted(made["jobs"]):
         project.sagemaker.change(job_seconds=60.0)
-        training = project.beside("train", "--data", str(project.rows()))
+        project.write(model=ALGORITHM + 'hyperparameters = { l1 = "0.001" }\n')  # another job than before
+        training = project.beside("train")
         wait_for(lambda: "InProgress" in project.listed().values(), 120)
         project.run("renew", "--abort")
         training.end()

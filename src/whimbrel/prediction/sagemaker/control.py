@@ -116,8 +116,7 @@ async def _describe_training_job(control: Control, given: Values) -> Values:
     found["OutputDataConfig"] = {"KmsKeyId": ""} | found["OutputDataConfig"]  # SageMaker has it, and its SDK reads it
     if job.ended:
         found["TrainingTimeInSeconds"] = found["BillableTimeInSeconds"] = max(1, round(job.ended - job.created))
-    if job.status == "Completed":
-        found["ModelArtifacts"] = {"S3ModelArtifacts": job.artifact_address}
+    found["ModelArtifacts"] = {"S3ModelArtifacts": job.artifact_address}  # before there is a model, too
     return found | ({"FailureReason": job.reason} if job.reason else {})
 
 
