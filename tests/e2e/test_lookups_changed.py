@@ -29,6 +29,8 @@ target = "{orders}"
 partition_key = {{ name = "id", type = "N" }}
 lookup = {{ name = "customer.name", by = "customer_id", orphans = "{orphans}" }}
 """
+SERVERS = ["mariadb", *(pytest.param(name, marks=pytest.mark.slow) for name in ("mysql", "mariadb-11.8"))]
+pytestmark = pytest.mark.parametrize("source_server", SERVERS, indirect=True)
 Found = dict[int, tuple[Any, ...]]
 
 

@@ -21,6 +21,7 @@ entry = { name = "${n}", value = "body", as = "map", into = "notes" }
 """
 SPLIT = WHOLE + 'sort_key = { name = "sk", value = "NOTES#${n%8}" }'
 BY_OVERSIZE = WHOLE + 'sort_key = { name = "sk", value = "NOTES" }\noversize = { split = 8, by = "n" }'
+SERVERS = ["mariadb", *(pytest.param(name, marks=pytest.mark.slow) for name in ("mysql", "mariadb-11.8"))]
 ROWS, LARGE = 40, 24 * 1024  # of the one document: 960 KB in all
 
 
@@ -115,6 +116,7 @@ def test_a_part_that_grew_too_large_is_a_dead_letter_until_it_is_not(notes: Work
     notes.verify()
 
 
+@pytest.mark.parametrize("source_server", SERVERS, indirect=True)
 def test_oversize_splits_a_group_by_the_hash_of_a_column(notes: Work) -> None:
     """Followed, verified, repaired and retried as by a remainder."""
     notes.mapping = BY_OVERSIZE
@@ -142,6 +144,7 @@ def test_oversize_splits_a_group_by_the_hash_of_a_column(notes: Work) -> None:
     notes.verify()
 
 
+@pytest.mark.parametrize("source_server", SERVERS, indirect=True)
 def test_oversize_stop_ends_the_run_at_an_item_and_loses_nothing(notes: Work) -> None:
     """In the load and in what follows; the same command goes on where the rule says that it is a dead letter."""
     notes.mapping = WHOLE + 'oversize = "stop"'

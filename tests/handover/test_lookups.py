@@ -44,6 +44,7 @@ TABLES = (
     "INSERT INTO orders VALUES (1, 7, 'a'), (2, 7, 'b'), (3, 8, 'c'), (4, NULL, 'd'), (5, 99, 'e'), (6, 9, 'f')",
 )
 Item = dict[str, Any]
+SERVERS = ["mariadb", *(pytest.param(name, marks=pytest.mark.slow) for name in ("mysql", "mariadb-11.8"))]
 
 
 class Shop:
@@ -203,6 +204,7 @@ def test_a_crash_between_the_store_and_the_place_of_the_return(
     shop.follow()
 
 
+@pytest.mark.parametrize("source_server", SERVERS, indirect=True)
 def test_what_was_written_past_the_fence_is_retried_with_what_it_looks_up(
     source_server: SqlServer, make: Callable[..., Shop]
 ) -> None:

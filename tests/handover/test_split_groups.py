@@ -9,12 +9,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from demo.application import allow
 from demo.servers import Ministack, SqlServer
 from tests.conftest import unique
 from tests.e2e.work import Work
 from tests.handover.test_lookups import CUTOVER
 
+SERVERS = ["mariadb", *(pytest.param(name, marks=pytest.mark.slow) for name in ("mysql", "mariadb-11.8"))]
 PARTS = 4
 MAPPING = """
 shape = "group"
@@ -77,6 +80,7 @@ class Notes:
         self.client.put_item(TableName=self.work.target, Item=there)
 
 
+@pytest.mark.parametrize("source_server", SERVERS, indirect=True)
 def test_there_and_back(source_server: SqlServer, ministack: Ministack, tmp_path: Path) -> None:
     notes = Notes(tmp_path, source_server, ministack)
     notes.follow()
