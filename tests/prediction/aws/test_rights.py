@@ -125,7 +125,8 @@ def compare(account: str, rights: Iterable[Right], made: Iterable[Right], unseen
 def test_every_call_of_each_step_is_allowed_and_every_right_is_used(
     project: Project, model_at: Callable[..., Path]
 ) -> None:
-    project.write(model=ALGORITHM, hosting=AT_ONCE + "capture_percent = 100\nmax_instances = 3\n")
+    hosting = AT_ONCE + "capture_percent = 100\nmax_instances = 3\n"
+    project.write(model=ALGORITHM, hosting=hosting)
     project.put(0, 400)
     pin(project)
     made: dict[str, set[Right]] = {each: set() for each in (*STEPS, "more", "jobs")}
@@ -145,7 +146,8 @@ def test_every_call_of_each_step_is_allowed_and_every_right_is_used(
         project.run("endpoint", "update", project.endpoint, "--model", str(model_at("v1")), code=3)
     with noted(made["jobs"]):
         project.sagemaker.change(job_seconds=60.0)
-        project.write(model=ALGORITHM + 'hyperparameters = { l1 = "0.001" }\n')  # another job than before
+        # Another job than before:
+        project.write(model=ALGORITHM + 'hyperparameters = { l1 = "0.001" }\n', hosting=hosting)
         training = project.beside("train")
         wait_for(lambda: "InProgress" in project.listed().values(), 120)
         project.run("renew", "--abort")
