@@ -106,18 +106,20 @@ def _key(project: Project) -> Iterator[Allowed]:
 
 def _presents(project: Project) -> Iterator[Allowed]:
     """Which model an endpoint answers with."""
-    reads = ("DescribeEndpoint", "DescribeEndpointConfig", "DescribeModel")
-    yield Allowed("Present", of("sagemaker", reads), tuple(_resources(project)))
+    yield Allowed("SeeEndpoint", of("sagemaker", ("DescribeEndpoint",)), _endpoints(project))
+    yield Allowed("SeeConfig", of("sagemaker", ("DescribeEndpointConfig",)), _made_for(project, "endpoint-config"))
+    yield Allowed("SeeModel", of("sagemaker", ("DescribeModel",)), _made_for(project, "model"))
 
 
 def _serves(project: Project) -> Iterator[Allowed]:
-    makes = ("AddTags", "CreateEndpoint", "CreateEndpointConfig", "CreateModel", "DeleteEndpoint")
-    changes = ("UpdateEndpoint", "UpdateEndpointWeightsAndCapacities")
-    yield Allowed("Serve", of("sagemaker", (*makes, *changes)), tuple(_resources(project)))
-    endpoints = tuple(
-        _HERE % ("sagemaker", f"endpoint/{name}") for rule in hosted(project) for name in _both(rule.name)
-    )
-    yield Allowed("Ask", of("sagemaker", ("InvokeEndpoint",)), endpoints)
+    endpoints, configs = _endpoints(project), _made_for(project, "endpoint-config")
+    models = _made_for(project, "model")
+    yield Allowed("Models", of("sagemaker", ("CreateModel",)), models)
+    yield Allowed("Configs", of("sagemaker", ("CreateEndpointConfig",)), configs)
+    yield Allowed("Endpoints", of("sagemaker", ("CreateEndpoint", "UpdateEndpoint")), (*endpoints, *configs))
+    yield Allowed("Tags", of("sagemaker", ("AddTags",)), (*endpoints, *configs, *models))
+    asks = ("DeleteEndpoint", "InvokeEndpoint", "UpdateEndpointWeightsAndCapacities")
+    yield Allowed("Ask", of("sagemaker", asks), endpoints)
     yield from _passes()
     yield from _key(project)
     artifacts = of("s3", ("AbortMultipartUpload", "GetObject", "PutObject"))
@@ -197,14 +199,15 @@ def _lists(project: Project) -> Allowed:
     return lists("List", LAKE, project.lake.store.prefix)
 
 
-def _resources(project: Project) -> Iterator[str]:
-    """Endpoints, and what is made for them. SageMaker writes names in small letters into ARNs."""
-    for rule in hosted(project):
-        begin = re.sub("[^a-zA-Z0-9]+", "-", rule.name).strip("-")[:24]
-        for name in _both(rule.name):
-            yield _HERE % ("sagemaker", f"endpoint/{name}")
-        for name in _both(begin):
-            yield from (_HERE % ("sagemaker", f"{kind}/{name}-*") for kind in ("endpoint-config", "model"))
+def _endpoints(project: Project) -> tuple[str, ...]:
+    names = [name for rule in hosted(project) for name in _both(rule.name)]
+    return tuple(_HERE % ("sagemaker", f"endpoint/{name}") for name in names)
+
+
+def _made_for(project: Project, kind: str) -> tuple[str, ...]:
+    """What is made for the endpoints: SageMaker writes names in small letters into ARNs."""
+    begins = [re.sub("[^a-zA-Z0-9]+", "-", rule.name).strip("-")[:24] for rule in hosted(project)]
+    return tuple(_HERE % ("sagemaker", f"{kind}/{name}-*") for begin in begins for name in _both(begin))
 
 
 def _both(name: str) -> list[str]:
