@@ -276,7 +276,7 @@ def test_of_two_machines_one_looks_again(lake: Lake, tmp_path: Path, ministack: 
     lake.load("odd", ODD)
 
 
-@pytest.mark.parametrize("steps", [(6, 11), pytest.param(range(1, 30), marks=pytest.mark.slow)], ids=["some", "all"])
+@pytest.mark.parametrize("steps", [(6, 11), pytest.param(range(1, 16), marks=pytest.mark.slow)], ids=["some", "all"])
 def test_a_kill_leaves_what_the_next_run_brings_up(lake: Lake, steps: Iterable[int], tmp_path: Path) -> None:
     """At a write into the bucket: of the data set, its pointer, and the files of Iceberg."""
     for step in steps:
