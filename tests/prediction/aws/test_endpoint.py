@@ -176,7 +176,7 @@ def test_a_stopped_update_goes_on_and_is_followed_again(project: Project, model_
     assert len(updates) == 1
 
 
-@pytest.mark.parametrize("created", [False, True])
+@pytest.mark.parametrize("created", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_killed_at_any_call_it_is_done_by_the_next_run(project: Project, model_at: ModelAt, created: bool) -> None:
     if created:
         update(project, model_at("v0"))
