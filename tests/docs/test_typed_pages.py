@@ -33,13 +33,14 @@ SERVE = (
     "kill ${{SERVER:-}} 2>/dev/null; wait ${{SERVER:-}} 2>/dev/null; {command} --port 8080 >serve.txt 2>&1 & SERVER=$!"
 )
 READY = "timeout 60 bash -c 'until curl -sf http://127.0.0.1:8080/ping; do :; done'"
+SAID = "timeout 60 bash -c 'until [ -s schedule.txt ]; do :; done'"
 # What a person ends or answers is ended and answered; where a page names a server, it is the playground's.
 AS = {
     "whimbrel migrate": "whimbrel migrate --until-caught-up",
     "whimbrel migrate --dms rules.json": "whimbrel migrate --until-caught-up --dms rules.json",
     "whimbrel cutover": "whimbrel cutover --yes --until-open",
     "whimbrel rollback": "whimbrel rollback --yes",
-    "whimbrel schedule": "timeout --preserve-status -s INT 5 whimbrel schedule",
+    "whimbrel schedule": f"whimbrel schedule >schedule.txt 2>&1 & {SAID} && kill $! && wait $! || [ $? = 130 ]",
     "export WHIMBREL_SOURCE_PASSWORD=…": "true",
 }
 # What needs more than a playground, as an export of a migration, AWS, or the copy of the repository.
