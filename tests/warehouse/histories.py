@@ -85,7 +85,7 @@ class History:
             (
                 f"REPLACE INTO blobs (k, data, f) VALUES (x'{key}00', x'{pick.randbytes(9).hex()}', {pick.random()!r})",
                 f"DELETE FROM blobs WHERE k = x'{key}00'",
-                f"UPDATE blobs SET f = f * 3 WHERE k > x'{key}'",
+                f"UPDATE blobs SET f = 1.5 - f WHERE k > x'{key}'",
             )
         )
 
