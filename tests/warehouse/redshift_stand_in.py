@@ -48,9 +48,12 @@ class RedshiftStandIn:
             data = self._read(bucket, entry["url"].removeprefix(f"s3://{bucket}/"))
             assert len(data) == entry["meta"]["content_length"]
             rows = pyarrow.parquet.read_table(BytesIO(data))
-            with self._connection.cursor() as cursor, cursor.copy(f"COPY {table} FROM STDIN") as copy:
-                for row in zip(*(column.to_pylist() for column in rows.columns), strict=True):
-                    copy.write_row(row)
+            with self._connection.cursor() as cursor:
+                with cursor.copy(f"COPY {table} FROM STDIN") as copy:
+                    for row in zip(*(column.to_pylist() for column in rows.columns), strict=True):
+                        copy.write_row(row)
+                copied = cursor
+        return copied
 
     def _read(self, bucket: str, key: str) -> bytes:
         body: bytes = self._s3.get_object(Bucket=bucket, Key=key)["Body"].read()

@@ -53,7 +53,6 @@ class RowApplier:
         self._idle: Commit | None = None  # passed, and not written: nothing of ours came before it
         self._written_at = time.monotonic()
         if reader.total != ledger.now.changes:
-            self.close()
             raise self._disagree(ledger.now.changes, reader.total)
         progress.applied, progress.applying = reader.total, 0
         progress.applied_position = ledger.now.position

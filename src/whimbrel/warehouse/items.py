@@ -174,13 +174,14 @@ def stored_items(engine: str, silo: ItemSilo, table: str, manifest: Manifest) ->
 
 def _column(engine: str, field: Field) -> StoredColumn:
     found = _carried(parse_type(field.type))
-    source = Column(field.name, found.kind, precision=found.precision, scale=found.scale, type_name="bigint")
-    return StoredColumn(field.name.lower(), source, found.kind, sql_of(engine, found.kind, source))
+    kind = "binary" if found.form == "bytes" else found.form
+    source = Column(field.name, kind, precision=found.precision, scale=found.scale, type_name="bigint")
+    return StoredColumn(field.name.lower(), source, found.form, sql_of(engine, found.form, source))
 
 
 @dataclass(frozen=True, slots=True)
 class _Carried:
-    kind: str
+    form: str
     precision: int = 0
     scale: int = 0
 

@@ -30,40 +30,57 @@ class Reports:
         self._noted: set[str] = set()
 
     def refresh(self) -> None:
-        """Raises StateError where the page cannot be written; WarehouseUnreachable."""
+        """All in one transaction: whoever asks sees either all old answers or all new ones. Raises StateError where the
+        page cannot be written; WarehouseUnreachable.
+        """
         if not self._reports:
             return
+        failed: dict[str, str] = {}
         with self._engine.session() as session:
             session.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
-            shown = [self._answered(session, report) for report in self._reports]
+            while (shown := self._made(session, failed)) is None:
+                pass  # once more, without one more that failed
         if self._file:
             with writing(self._file):
                 replace_file(self._file, page(shown, time.time()).encode())
 
-    def _answered(self, session: EngineSession, report: ReportRule) -> ShownReport:
+    def _made(self, session: EngineSession, failed: dict[str, str]) -> list[ShownReport] | None:
+        """None where one failed that had not yet."""
+        wanted = [report for report in self._reports if report.name not in failed]
+        report = None
         try:
             with session.transaction():
-                _make(session, report)
-                names, rows = _read(session, report)
+                for report in reversed(wanted):  # a view goes before what it asks
+                    _drop(session, report)
+                shown = {}
+                for report in wanted:
+                    _create(session, report)
+                    shown[report.name] = ShownReport(report, *_read(session, report))
         except WarehouseUnreachable:
             raise
         except WarehouseError as error:
+            if report is None:
+                raise
+            failed[report.name] = error.message
             if report.name not in self._noted:
                 note(f"report {report.name}: {error.message}")
                 self._noted.add(report.name)
-            return ShownReport(report, [], [], error.message)
-        return ShownReport(report, names, rows)
+            return None
+        return [shown.get(each.name) or ShownReport(each, [], [], failed[each.name]) for each in self._reports]
 
 
-def _make(session: EngineSession, report: ReportRule) -> None:
-    name = f"{SCHEMA}.{quoted(report.name)}"
+def _drop(session: EngineSession, report: ReportRule) -> None:
     there = session.fetch(
         "SELECT table_type FROM information_schema.tables WHERE table_schema = ? AND table_name = ?",
         (SCHEMA, report.name),
     )
     for (kind,) in there:
-        session.execute(f"DROP {'VIEW' if kind == 'VIEW' else 'TABLE'} {name}")
-    session.execute(f"CREATE {'VIEW' if report.view else 'TABLE'} {name} AS {report.sql}")
+        session.execute(f"DROP {'VIEW' if kind == 'VIEW' else 'TABLE'} {SCHEMA}.{quoted(report.name)}")
+
+
+def _create(session: EngineSession, report: ReportRule) -> None:
+    kind = "VIEW" if report.view else "TABLE"
+    session.execute(f"CREATE {kind} {SCHEMA}.{quoted(report.name)} AS {report.sql}")
 
 
 def _read(session: EngineSession, report: ReportRule) -> tuple[list[str], list[tuple[Any, ...]]]:

@@ -261,7 +261,11 @@ class SiloRun:
 
     def _applier(self) -> RowApplier:
         reader = ChangeLogReader(self.folder.log, self.ledger.now.point)
-        return RowApplier(self._engine, self.found, self.ledger, self._begun, reader, self.progress)
+        try:
+            return RowApplier(self._engine, self.found, self.ledger, self._begun, reader, self.progress)
+        except BaseException:
+            reader.close()
+            raise
 
     def _read_ledger(self) -> None:
         with self._engine.session() as session:
