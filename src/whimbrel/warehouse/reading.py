@@ -33,11 +33,19 @@ def _reader(column: StoredColumn) -> Callable[[Any], Any]:
         return lambda value: shortest(as_double(float(value)))
     if column.form == "bytes":
         return bytes
+    if column.form == "decimal":
+        return _decimal
     if column.form in ("datetime", "timestamp"):
         return lambda value: _with_digits(value.removesuffix("+00"), digits)
     if column.form == "time":
         return lambda value: _time(value, digits)
     return lambda value: value
+
+
+def _decimal(text: str) -> str:
+    """DuckDB leaves the zero out where no digit stands before the point: ``-.5``."""
+    sign, plain = ("-", text[1:]) if text.startswith("-") else ("", text)
+    return f"{sign}0{plain}" if plain.startswith(".") else text
 
 
 def _time(text: str, digits: int) -> str:
