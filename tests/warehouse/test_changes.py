@@ -107,7 +107,7 @@ REFUSED = {
     "a column that comes": ('new_columns = "stop"', ["ADD a INT"], "new columns"),
     "a column that goes": ('dropped_columns = "stop"', ["DROP amount"], "were dropped or renamed"),
     "another type": ("", ["MODIFY amount INT"], "column 'amount' was"),
-    "another key": ("", ["CHANGE Id Number INT"], "its key was Id, Kind, and is Number, Kind now"),
+    "another key": ("", ["CHANGE Id Number INT"], "the key that tells its rows apart"),
     "a column that goes and comes": ("", ["DROP amount", "ADD amount DECIMAL(8,2)"], "amount"),
 }
 

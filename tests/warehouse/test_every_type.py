@@ -44,7 +44,7 @@ def test_every_type_is_there_as_it_was(place: Place, source_server: SqlServer, d
     statements: list[str] = []
     row = st.tuples(*(st.none() | column for column in columns.values()))
 
-    @settings(max_examples=10, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=5, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(row, min_size=2, max_size=5))
     def insert(rows: list[tuple[Any, ...]]) -> None:
         values = ", ".join(f"({', '.join(sql_of(without_nul(value)) for value in row)})" for row in rows)
