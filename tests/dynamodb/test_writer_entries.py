@@ -98,7 +98,7 @@ def test_entries_that_are_too_large_are_not_written(wire: MemoryWire, writer: Wr
     else:
         update = within(kind, sets)
     (rejected,) = writer.write([update])
-    assert "DynamoDB takes" in rejected.reason
+    assert "that DynamoDB allows" in rejected.reason
     assert wire.calls == []
 
 
