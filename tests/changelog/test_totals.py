@@ -18,6 +18,7 @@ from whimbrel.changelog.files import ChangeLogReader, ChangeLogWriter
 from whimbrel.changelog.segments import segment_path, segments
 from whimbrel.checkpoint import Checkpoint
 from whimbrel.durable import sealed
+from whimbrel.dynamodb.calls import Spent
 from whimbrel.errors import LogCorrupt, StateError
 from whimbrel.mapping.fold import by_table
 from whimbrel.migration.apply import Applier
@@ -141,6 +142,7 @@ class Nothing:
 
     def __init__(self, now: Checkpoint) -> None:
         self.now, self.of_change = now, False
+        self.rule = SimpleNamespace(oversize="dead")
 
     def items(self) -> ItemsView[str, SimpleNamespace]:
         return {each.full_name: SimpleNamespace(first=each) for each in (PURCHASE, PICTURE)}.items()
@@ -159,6 +161,9 @@ class Nothing:
 
     def take_held(self) -> int:
         return 0
+
+    def take_spent(self) -> Spent:
+        return Spent()
 
     def save(self, now: Checkpoint) -> None:
         self.now = now

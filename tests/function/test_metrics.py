@@ -143,6 +143,6 @@ def test_each_alarm_is_on_a_metric_that_the_function_makes() -> None:
 
 
 def test_the_page_names_each_metric() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "kinesis.md").read_text()
-    section = page.partition("## Metrics and logs")[2].partition("\n## ")[0]
+    page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+    section = page.partition("## Of the function that applies changes")[2].partition("\n## ")[0]
     assert re.findall(r"^\| `(\w+)`", section, re.MULTILINE) == [name for name, _ in metrics.METRICS.values()]
