@@ -33,7 +33,7 @@ class Seen(NamedTuple):
 
 
 class News:
-    """Of the event loop's thread; only ``works_changed`` may be called in any."""
+    """Used by the event loop's thread alone."""
 
     def __init__(self) -> None:
         self.now = Seen(1, 1, 0)

@@ -11,7 +11,7 @@ from typing import Any
 from whimbrel.api import looking
 from whimbrel.api import status as statuses
 from whimbrel.api.status import Status
-from whimbrel.console.attention import Standing, verdict_and_tasks
+from whimbrel.console.attention import INFO, Standing, task, verdict_and_tasks
 from whimbrel.console.figures import known_figures, known_report
 from whimbrel.console.phases import phases
 from whimbrel.console.works import error_words
@@ -24,20 +24,37 @@ EVENTS = 100  # that are looked through for what ended the last run
 
 def overview(project: Project, steering: str, read_only: bool) -> dict[str, Any]:
     """All that the first screen shows, as JSON. ``steering`` is what the console itself is at, "" for nothing."""
-    found: dict[str, Any] = {"project": _project(project), "read_only": read_only, "steering": steering, "error": None}
+    found = _always(project, steering, read_only)
     if not StateFolder(project.state).checkpoint.exists():
         verdict = {"level": "idle", "title": "Nothing has begun yet", "text": "Check the project, then migrate."}
         if not project.tables and not project.dms and (project.silos or project.item_silos):
             verdict["text"] = "This project has a warehouse, and no table to migrate."
-            return found | {"begun": False, "verdict": verdict, "tasks": [_task("See its silos", "", "warehouse")]}
-        tasks = [_task("Look for problems first", "whimbrel check", "mapping"), _task("Then begin", "whimbrel migrate")]
+            return found | {
+                "begun": False,
+                "verdict": verdict,
+                "tasks": [task(INFO, "See its silos", page="warehouse")],
+            }
+        tasks = [
+            task(INFO, "Look for problems first", command="whimbrel check", page="mapping"),
+            task(INFO, "Then begin", command="whimbrel migrate"),
+        ]
         return found | {"begun": False, "verdict": verdict, "tasks": tasks}
     try:
         return found | {"begun": True} | _begun(project, statuses.status(project), steering)
     except WhimbrelError as error:
-        words = error_words(error)
-        verdict = {"level": "bad", "title": "The state folder cannot be read", "text": words["message"]}
-        return found | {"begun": True, "error": words, "verdict": verdict, "tasks": []}
+        return unreadable(project, read_only, error)
+
+
+def unreadable(project: Project, read_only: bool, error: Exception) -> dict[str, Any]:
+    """What is shown instead where the state folder is damaged, or whimbrel has a bug."""
+    words = error_words(error)
+    verdict = {"level": "bad", "title": "The state folder cannot be read", "text": words["message"]}
+    found = _always(project, "", read_only)
+    return found | {"begun": True, "error": words, "verdict": verdict, "tasks": []}
+
+
+def _always(project: Project, steering: str, read_only: bool) -> dict[str, Any]:
+    return {"project": _project(project), "read_only": read_only, "steering": steering, "error": None}
 
 
 def _begun(project: Project, now: Status, steering: str) -> dict[str, Any]:
@@ -126,7 +143,3 @@ def _verification(report: Mapping[str, Any] | None) -> dict[str, Any] | None:
         "differences": sum(sum(table["counts"].values()) for table in report["tables"]),
         "items": sum(table["items"] for table in report["tables"]),
     }
-
-
-def _task(title: str, command: str, page: str = "") -> dict[str, str]:
-    return {"level": "info", "title": title, "text": "", "command": command, "page": page}

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Callable
 
 from whimbrel.api import looking
 from whimbrel.console.entrance import Entrance
 from whimbrel.console.news import News
-from whimbrel.console.overview import overview
+from whimbrel.console.overview import overview, unreadable
 from whimbrel.console.paths import Paths
 from whimbrel.console.works import WorkList
 from whimbrel.prediction.serve.listener import Limits, Listener
@@ -25,7 +24,6 @@ EVERY = 1.0  # seconds between two looks, while a page is open
 NOBODY_AFTER = 60.0  # seconds without a page that asks
 ENDS_WITHIN = 30.0  # seconds, for what the console itself is at: a cutover is undone first
 MOST_BODY = 2 << 20
-log = logging.getLogger("whimbrel.console")
 
 
 def serve_console(
@@ -63,8 +61,8 @@ async def _serve(
         ready(link())
 
     works = WorkList(changed)
-    routes = Paths(project, read, entrance, works, news, read_only=read_only, used=used)
-    listener = Listener(Limits(body=MOST_BODY, memory=64 << 20), entrance.by_head, routes.handle)
+    paths = Paths(project, read, entrance, works, news, read_only=read_only, used=used)
+    listener = Listener(Limits(body=MOST_BODY, memory=64 << 20), entrance.by_head, paths.handle)
     server = await listen(listener, HOST, port)
     actual = server.sockets[0].getsockname()[1]
 
@@ -90,7 +88,7 @@ async def _serve(
 async def _look(project: Project, works: WorkList, news: News, read_only: bool) -> None:
     """Look at the state folder again and again, while a page is open that shows it."""
     loop = asyncio.get_running_loop()
-    last_asked = 0.0
+    last_asked, failed = 0.0, ""
     while True:
         if news.asked.is_set() or loop.time() - last_asked > NOBODY_AFTER:
             await news.asked.wait()
@@ -99,8 +97,11 @@ async def _look(project: Project, works: WorkList, news: News, read_only: bool) 
         try:
             news.put_overview(await in_thread(overview, project, works.steering, read_only))
             news.put_events(*await in_thread(looking.new_events, project, news.now.log))
-        except Exception:
-            log.exception("the state folder could not be looked at")
+            failed = ""
+        except Exception as error:
+            if repr(error) != failed:  # once, not each second
+                failed = repr(error)
+                news.put_overview(unreadable(project, read_only, error))
         await asyncio.sleep(EVERY)
 
 
