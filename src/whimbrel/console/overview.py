@@ -77,7 +77,7 @@ def _begun(project: Project, now: Status, steering: str) -> dict[str, Any]:
         "tables": _tables(project, now, figures, report),
         "dead_letters": now.dead_letters,
         "reasons": [{"reason": reason[:500], "count": count} for reason, count in now.reasons[:10]],
-        "handover": now.handover.to_dict(),
+        "handover": now.handover.to_dict() | {"end": str(now.handover.end or "")},
         "way_back": now.way_back.to_dict() if now.way_back else None,
         "late": now.late.to_dict() if now.late else None,
         "past_fence": now.past_fence.to_dict() if now.past_fence else None,

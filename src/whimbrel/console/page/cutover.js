@@ -40,10 +40,10 @@ function progress(now, mine, live) {
   const undo = mine.name === "cutover" && !["DECIDED", "OPEN"].includes(now.handover.step) ? "Abort: undo everything" : mine.name === "cutover" && now.handover.step === "OPEN" ? "Stop following DynamoDB back" : "Stop at a safe place";
   const decided = mine.name === "cutover" && now.handover.step === "DECIDED";
   return h("section", { class: `card ${running ? "now" : mine.error ? "bad" : "ok"}`, "data-key": "under" },
-    h("div", { class: "row" }, h("h2", {}, `${title(mine.name)} ${running ? "under way" : mine.error ? "ended with an error" : "done"}`),
+    h("div", { class: "row" }, h("h2", {}, running && mine.name === "cutover" && now.handover.step === "OPEN" ? "Following DynamoDB back" : `${title(mine.name)} ${running ? "under way" : mine.error ? "ended with an error" : "done"}`),
       h("span", { class: "small" }, `begun ${clock(mine.began)}, ${duration(seconds)}${running ? " so far" : ""}`)),
     running && live && live.step ? h("p", { class: "step" }, h("span", { class: "spin", "aria-hidden": "true" }), live.step) : null,
-    running ? laps(live) : null,
+    running && !now.handover.stall_ms ? laps(live) : null,
     mine.error ? fault(mine.error) : null,
     h("ol", { class: "steps", "aria-live": "polite" }, mine.messages.map((each, at) => h("li", { "data-key": at },
       h("span", { class: "at" }, `+${milliseconds((each.time - mine.began) * 1000)}`), h("span", { class: "pre" }, each.text)))),
