@@ -205,6 +205,7 @@ def test_what_is_new_comes_by_itself_and_once(tmp_path: Path) -> None:
         assert [each["text"] for each in news["log"]] == ["<script>alert(1)</script>"]
 
 
+@pytest.mark.slow
 def test_ten_thousand_events_and_five_hundred_tables_are_told_at_once(tmp_path: Path) -> None:
     names = tuple(f"shop.table_{number}" for number in range(500))
     made = Made(tmp_path, names)

@@ -81,7 +81,14 @@ def test_what_is_html_is_shown_as_text_and_nothing_is_asked_elsewhere(
     assert [text for text in tab.logged if "409" not in text] == []
 
 
-@pytest.mark.parametrize("settings", [{}, {"dark": True}, {"width": 390}], ids=["light", "dark", "phone"])
+SETTINGS = [
+    pytest.param({}, id="light"),
+    pytest.param({"dark": True}, id="dark", marks=pytest.mark.slow),
+    pytest.param({"width": 390}, id="phone", marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
 def test_everybody_can_use_each_page(evil: Console, open_tab: Callable[..., Tab], settings: dict[str, Any]) -> None:
     tab = open_tab(evil, **settings)
     for name in PAGES:
@@ -136,6 +143,7 @@ def test_a_change_comes_without_a_flicker(tmp_path: Path, open_tab: Callable[...
         assert tab.page.evaluate("document.activeElement.dataset.do") == "hours"
 
 
+@pytest.mark.slow
 def test_a_console_that_ends_is_said_and_a_new_one_is_asked_for(tmp_path: Path, open_tab: Callable[..., Tab]) -> None:
     Made(tmp_path).checkpoint()
     with console(tmp_path) as found:
@@ -160,6 +168,7 @@ def test_a_damaged_state_folder_is_named_and_comes_back(tmp_path: Path, open_tab
         tab.wait("text=Nothing is running")
 
 
+@pytest.mark.slow
 def test_many_tables_and_events_do_not_stall_it(tmp_path: Path, open_tab: Callable[..., Tab]) -> None:
     made = Made(tmp_path, tuple(f"shop.table_{number}" for number in range(500)))
     made.checkpoint()
@@ -181,6 +190,7 @@ def test_many_tables_and_events_do_not_stall_it(tmp_path: Path, open_tab: Callab
         assert (tab.cpu_seconds() - began) / 5 < 0.3, "of the page's thread, for each change"
 
 
+@pytest.mark.slow
 def test_the_errors_of_an_edited_project_file_have_their_lines(tmp_path: Path, open_tab: Callable[..., Tab]) -> None:
     made = Made(tmp_path)
     made.checkpoint()

@@ -54,6 +54,7 @@ def look_up(tab: Tab, **key: str) -> None:
     tab.click("Look up")
 
 
+@pytest.mark.slow
 def test_one_key_on_both_sides(migrated: Work, seen: Console, browser: Any) -> None:
     tab = Tab(browser, seen)
     look_up(tab, customerid="c1", orderid="o1", productid="tea")
@@ -91,6 +92,7 @@ def test_what_a_verification_found_is_shown_side_by_side(migrated: Work, seen: C
     tab.close()
 
 
+@pytest.mark.slow
 def test_dead_letters_are_retried_from_the_page(shop: Work, browser: Any) -> None:
     shop.source.execute("INSERT INTO purchase VALUES ('', 'o9', 'tea', 1)", database=shop.database)
     shop.run("migrate", "--until-caught-up", code=4)
@@ -107,6 +109,7 @@ def test_dead_letters_are_retried_from_the_page(shop: Work, browser: Any) -> Non
         tab.close()
 
 
+@pytest.mark.slow
 def test_the_mapping_is_checked_and_previewed(migrated: Work, seen: Console, browser: Any) -> None:
     tab = Tab(browser, seen)
     tab.show("mapping")

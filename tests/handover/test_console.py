@@ -70,6 +70,7 @@ def test_there_and_back_by_the_page(site: Site, browser: Any) -> None:
     assert site.at_mysql() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source_server", ["mariadb"], indirect=True)
 def test_a_cutover_that_is_aborted_on_the_page_is_undone(site: Site, browser: Any) -> None:
     """It waits for a lock that a transaction keeps from it, for as long as writers may be paused."""
