@@ -22,7 +22,7 @@ from whimbrel.warehouse.reading import AS_IT_IS, row_reader
 from whimbrel.warehouse.stored import StoredColumn, StoredTable
 from whimbrel.warehouse.values import Values, columns_of
 
-MOST_BYTES = 64 << 20  # of memory that DuckDB may have; what is more goes to its folder for temporary files
+MOST_BYTES = 192 << 20  # of memory that DuckDB may have; what is more goes to its folder for temporary files
 WAITS = 60.0  # seconds for whoever else has the file open
 READ_ROWS = 2_000
 _ROWS = "whimbrel_rows"

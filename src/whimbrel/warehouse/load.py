@@ -19,7 +19,7 @@ from whimbrel.warehouse.engine import Engine, EngineSession
 from whimbrel.warehouse.ledger import KeptTable, Ledger
 from whimbrel.warehouse.put import insert, loaded
 
-ROWS = 50_000  # of one transaction, about
+ROWS, TOGETHER = 50_000, 16 << 20  # rows of one transaction, about, and bytes of them as they are in the files
 BYTES = 2 << 20  # of the rows that are handed over at once, as they are in the file
 
 
@@ -88,12 +88,13 @@ class SiloTableLoad:
         return {}
 
     def _write_some(self, plan: Plan, left: list[Chunk]) -> None:
-        """One transaction: the first of ``left``, which are taken from it, until they have ROWS."""
-        count = 0
+        """One transaction: the first of ``left``, which are taken from it, until they have ROWS or TOGETHER."""
+        count = size = 0
         with self._engine.session() as session:
             with session.transaction():
-                while left and count < ROWS and not self._stop.is_set():
-                    rows = self._write(session, plan, left[0])
+                while left and count < ROWS and size < TOGETHER and not self._stop.is_set():
+                    rows = plan.rows[left[0].number]
+                    size += self._write(session, plan, left[0])
                     self._ledger.add_chunk(session, self._snapshot.table, plan.export, left.pop(0).number, rows)
                     count += rows
                 fresh = self._ledger.advance(session)
@@ -102,19 +103,20 @@ class SiloTableLoad:
         self._counts.loaded_items = self._counts.loaded_rows
 
     def _write(self, session: EngineSession, plan: Plan, chunk: Chunk) -> int:
-        """How many rows the chunk has. One that could not be cut may be a whole table: it is never in memory whole."""
+        """How many bytes the chunk has. One that could not be cut may be a whole table: it is never in memory whole."""
         assert plan.table is not None
         made, table = self._table.row_maker(plan.table), self._table
         rows: list[Row] = []
-        size = 0
+        size = total = 0
         for some, line in self._file(plan, chunk).sized():
             rows += map(made, some)
             size += line
+            total += line
             if size >= BYTES:
                 insert(session, table.written, loaded(table, rows, self._began))
                 rows, size = [], 0
         insert(session, table.written, loaded(table, rows, self._began))
-        return plan.rows[chunk.number]
+        return total
 
     def _file(self, plan: Plan, chunk: Chunk) -> ChunkReader:
         """Its checksum is compared before it gives a row."""
