@@ -104,7 +104,8 @@ def test_dead_letters_are_retried_from_the_page(shop: Work, browser: Any) -> Non
         assert "empty" in tab.text(".letters li")
         shop.source.execute("UPDATE purchase SET customerid = 'c9' WHERE customerid = ''", database=shop.database)
         tab.click("Retry all")
-        tab.wait("text=1 item written, 0 dead letters left.")
+        # The row has another key now, which is a change of its own: migrate writes it.
+        tab.wait("text=0 items written, 0 dead letters left.")
         tab.wait("text=Every row became an item.")
         tab.close()
 
