@@ -148,6 +148,7 @@ class Job(InThisProcess):
             return super().submit()
 
 
+@pytest.mark.slow
 def test_a_load_by_spark(
     tmp_path: Path,
     mariadb: MariaDB,

@@ -198,6 +198,7 @@ def outage(stored: Stored, ministack: Ministack, monkeypatch: pytest.MonkeyPatch
         yield made
 
 
+@pytest.mark.slow
 def test_an_outage_of_s3_is_waited_for(stored: Stored, outage: Outage) -> None:
     said = stored.work.call("migrate", "--until-caught-up").output
     assert outage.waits >= 9
@@ -231,6 +232,7 @@ def test_whoever_waits_for_s3_ends_when_asked_to(stored: Stored, outage: Outage)
         bucket.get("a")
 
 
+@pytest.mark.slow
 def test_an_endpoint_that_never_answered_is_said_soon(stored: Stored, outage: Outage) -> None:
     outage.stays = True
     outage.door.point(cast(Any, outage._nowhere))

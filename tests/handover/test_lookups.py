@@ -127,7 +127,7 @@ def make(tmp_path: Path, ministack: Ministack) -> Callable[..., Shop]:
     return lambda server, orphans: Shop(tmp_path, server, ministack, orphans)
 
 
-@pytest.mark.parametrize("orphans", ["null", "omit"])
+@pytest.mark.parametrize("orphans", ["null", pytest.param("omit", marks=pytest.mark.slow)])
 def test_there_and_back_and_on_and_there_again(
     source_server: SqlServer, make: Callable[..., Shop], orphans: str
 ) -> None:

@@ -168,6 +168,7 @@ def test_a_workgroup_without_a_limit_is_refused(lake: Lake) -> None:
         lake.ask("SELECT 1", engine="athena")
 
 
+@pytest.mark.slow
 def test_throttling_is_waited_for(lake: Lake) -> None:
     lake.catalog.refused = {
         "StartQueryExecution": ["TooManyRequestsException"] * 4,

@@ -295,6 +295,7 @@ def test_abort_ends_the_job_the_run_and_the_lock(project: Project) -> None:
     assert sorted(project.listed().values()) == ["Completed", "Stopped"]
 
 
+@pytest.mark.slow
 def test_a_renewal_with_a_canary_answers_all_the_time(project: Project) -> None:
     project.write(model=MODEL, hosting='traffic = "CANARY"\nwait = 1\nbake = 1\n')
     project.put(0, 600)

@@ -127,6 +127,8 @@ def test_every_call_of_each_step_is_allowed_and_every_right_is_used(
 ) -> None:
     hosting = AT_ONCE + "capture_percent = 100\nmax_instances = 3\n"
     project.write(model=ALGORITHM, hosting=hosting)
+    with (project.folder / "whimbrel.toml").open("a") as file:
+        file.write("tolerance = 1.0\n")  # the second model is taken too, also where it is a little worse
     project.put(0, 400)
     pin(project)
     made: dict[str, set[Right]] = {each: set() for each in (*STEPS, "more", "jobs")}

@@ -38,6 +38,7 @@ def test_our_container_learns_there_and_the_model_comes_back_with_its_data_set(p
     assert "#quality_metric: holdout auc" in log
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", [True, False])
 def test_volumes_artifacts_and_network_are_as_the_project_says(project: Project, key: bool) -> None:
     arn = "arn:aws:kms:us-east-1:111122223333:key/1234"
@@ -103,6 +104,7 @@ def test_a_job_is_found_again_after_a_kill(project: Project) -> None:
     assert project.run("status")["running"] == []
 
 
+@pytest.mark.slow
 def test_a_job_whose_model_was_removed_is_not_waited_for(project: Project) -> None:
     """The bucket of the template removes old artifacts."""
     rows = str(project.rows())
@@ -124,6 +126,7 @@ def test_of_two_who_ask_at_once_one_pays(project: Project) -> None:
     assert list(project.listed().values()) == ["Completed"]
 
 
+@pytest.mark.slow
 def test_throttling_and_lost_answers_make_no_second_job(project: Project) -> None:
     project.sagemaker.change(
         throttle={"DescribeTrainingJob": 7, "CreateTrainingJob": 5, "ListTrainingJobs": 4},
