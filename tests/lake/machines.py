@@ -14,29 +14,12 @@ from click.testing import CliRunner, Result
 from demo.servers import DynamoServer, Ministack
 from demo.servers.dynamo import local_client
 from tests.conftest import unique
+from tests.killed_at_a_write import killed_at
 from whimbrel.cli.main import main
 
 # A program that ends itself by SIGKILL at the write whose number STEPS says: before or after a call that changes what
 # is in S3.
-KILLED = """
-import os, signal
-from botocore.client import BaseClient
-from whimbrel.__main__ import run
-left = int(os.environ["STEPS"])
-WRITES = {"PutObject", "DeleteObjects", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"}
-def count(operation):
-    global left
-    left -= operation in WRITES
-    if left <= 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-def call(*arguments):
-    count(arguments[1])
-    result = real(*arguments)
-    count(arguments[1])
-    return result
-real, BaseClient._make_api_call = BaseClient._make_api_call, call
-run()
-"""
+KILLED = killed_at(("PutObject", "DeleteObjects", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"))
 
 
 class Bucketed:

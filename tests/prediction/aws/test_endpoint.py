@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.killed_at_a_write import killed_at
 from tests.prediction.aws.conftest import AT_ONCE, Project
 from tests.prediction.serve.conftest import wait_for
 from tests.prediction.serve.models import ROW
@@ -19,25 +20,7 @@ from tests.prediction.serve.models import ROW
 ModelAt = Callable[..., Path]
 CANARY = 'traffic = "CANARY"\nwait = 1\nbake = 0\n'
 # A program that ends itself by SIGKILL at the call to SageMaker whose number STEPS says: before it, or after it.
-KILLED = """
-import os, signal
-from botocore.client import BaseClient
-from whimbrel.__main__ import run
-left = int(os.environ["STEPS"])
-WRITES = ("Create", "Update", "Put", "Delete", "Stop", "Register")
-def count(operation):
-    global left
-    left -= operation.startswith(WRITES)
-    if left <= 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-def call(*arguments):
-    count(arguments[1])
-    result = real(*arguments)
-    count(arguments[1])
-    return result
-real, BaseClient._make_api_call = BaseClient._make_api_call, call
-run()
-"""
+KILLED = killed_at(("Create", "Update", "Put", "Delete", "Stop", "Register"))
 
 
 def update(project: Project, model: Path, code: int = 0, *more: str) -> Any:

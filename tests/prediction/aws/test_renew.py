@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.killed_at_a_write import killed_at
 from tests.prediction.aws.conftest import Project
 from tests.prediction.serve.conftest import wait_for
 from whimbrel.aws.renewal import definition
@@ -27,25 +28,7 @@ from whimbrel.project.renew import STEPS
 MODEL = 'exclude = ["customer_id"]\n'
 ALGORITHM = MODEL + 'learner = "linear-learner"\n'
 # Ends itself by SIGKILL at the write to SageMaker or S3 whose number STEPS says: before it, or after it.
-KILLED = """
-import os, signal
-from botocore.client import BaseClient
-from whimbrel.__main__ import run
-left = int(os.environ["STEPS"])
-WRITES = ("Create", "Update", "Put", "Delete", "Stop", "Upload", "Complete")
-def count(operation):
-    global left
-    left -= operation.startswith(WRITES)
-    if left <= 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-def call(*arguments):
-    count(arguments[1])
-    result = real(*arguments)
-    count(arguments[1])
-    return result
-real, BaseClient._make_api_call = BaseClient._make_api_call, call
-run()
-"""
+KILLED = killed_at(("Create", "Update", "Put", "Delete", "Stop", "Upload", "Complete"))
 
 
 def records(project: Project) -> list[dict[str, Any]]:
