@@ -64,6 +64,11 @@ def environment(source: SqlServer, target: Ministack) -> dict[str, str]:
         "PLAYGROUND": json.dumps({**place, "endpoint": target.endpoint}),
         "SOURCE": source.url(DATABASE),
         "TARGET": target.endpoint,
+        # What is typed here never reaches an account of the person's own.
+        "AWS_ENDPOINT_URL": target.endpoint,
+        "AWS_DEFAULT_REGION": target.region,
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
         PASSWORD_VARIABLE: source.password,
         REVERSE_PASSWORD_VARIABLE: source.password,
     }

@@ -17,6 +17,8 @@ from demo.from_debian import servers_folder
 from demo.servers.process import Server, ServerUnavailable, program
 from whimbrel.project import Target
 
+SERVICES = "dynamodb,dynamodbstreams,s3,cloudformation,iam,kinesis,lambda,sqs,sns,cloudwatch,logs,states,ecs,scheduler"
+
 
 class DynamoServer(Server):
     """What the stand-ins for DynamoDB have in common: an HTTP endpoint, any credentials, any region."""
@@ -64,7 +66,7 @@ def local_client(service: str, endpoint: str, region: str) -> Any:
 
 
 class Ministack(DynamoServer):
-    """ministack from PyPI, with only DynamoDB and its streams. In memory: its tables are gone when it ends."""
+    """ministack from PyPI: DynamoDB, and what a template of whimbrel has. In memory: all is gone when it ends."""
 
     name = "ministack"
 
@@ -78,7 +80,7 @@ class Ministack(DynamoServer):
             **os.environ,
             "BIND_HOST": self.host,
             "GATEWAY_PORT": str(self.port),
-            "SERVICES": "dynamodb,dynamodbstreams,s3",
+            "SERVICES": SERVICES,
             "LOG_LEVEL": "ERROR",
             "TMPDIR": str(self.folder),
             "S3_DATA_DIR": str(self.folder),

@@ -33,11 +33,14 @@ SERVE = (
     "kill ${{SERVER:-}} 2>/dev/null; wait ${{SERVER:-}} 2>/dev/null; {command} --port 8080 >serve.txt 2>&1 & SERVER=$!"
 )
 READY = "timeout 60 bash -c 'until curl -sf http://127.0.0.1:8080/ping; do :; done'"
+OPENED = "timeout 60 bash -c 'until [ -s console.txt ]; do :; done'"
 SAID = "timeout 60 bash -c 'until [ -s schedule.txt ]; do :; done'"
 # What a person ends or answers is ended and answered; where a page names a server, it is the playground's.
 AS = {
     "whimbrel migrate": "whimbrel migrate --until-caught-up",
     "whimbrel migrate --dms rules.json": "whimbrel migrate --until-caught-up --dms rules.json",
+    "whimbrel console": f"whimbrel console >console.txt 2>&1 & {OPENED} && cat console.txt",
+    "whimbrel converge": "whimbrel converge --until-caught-up",
     "whimbrel cutover": "whimbrel cutover --yes --until-open",
     "whimbrel rollback": "whimbrel rollback --yes",
     "whimbrel schedule": f"whimbrel schedule >schedule.txt 2>&1 & {SAID} && kill $! && wait $! || [ $? = 130 ]",
@@ -49,10 +52,13 @@ ELSEWHERE = (
     "--engine athena",
     "--source-is-gone",
     "--waive-dead-letters",
+    "aws package ",
+    "cd package",
     "cp .whimbrel/dead.jsonl",
     "curl -sO https:",
     "ministack",
     "needs no source any more",
+    "podman ",
     "or, instead:",
     "scripts/",
 )
@@ -62,12 +68,15 @@ PURCHASE, PROJECT = ("purchase.sh",), ("purchase.sh", "project.sh")
 SLOW = {
     "README.md": ("readme.sh",),
     "docs/api.md": PROJECT,
+    "docs/aws.md": (*PROJECT, "stream.sh"),
     "docs/check.md": (*PROJECT, "app.sh"),
+    "docs/console.md": (*PROJECT, "migrated.sh"),
     "docs/cutover.md": (*PROJECT, "migrated.sh"),
     "docs/design.md": (*PURCHASE, "app.sh"),
     "docs/dms.md": ("dms.sh",),
     "docs/formats.md": (*PROJECT, "formats.sh"),
     "docs/getting-started.md": PURCHASE,
+    "docs/kinesis.md": (*PROJECT, "stream.sh", "function.sh"),
     "docs/lake.md": ("bank.sh",),
     "docs/large-tables.md": PROJECT,
     "docs/mariadb.md": PURCHASE,
@@ -75,25 +84,22 @@ SLOW = {
     "docs/predictions.md": (),
     "docs/rds-aurora.md": PURCHASE,
     "docs/renew.md": ("renew.sh",),
+    "docs/sagemaker.md": ("renewal.sh",),
     "docs/serve.md": ("serve.sh",),
     "docs/single-table.md": (),
+    "docs/spark.md": (*PROJECT, "stream.sh"),
+    "docs/warehouse.md": ("warehouse.sh",),
 }
 # Their output is of other tables than a test has: only whether a command works is asked.
 ILLUSTRATED = ("docs/check.md", "docs/design.md", "docs/getting-started.md")
 # Commands of these are parsed, and not typed: why.
 PARSED = {
     "CONTRIBUTING.md": "the suite itself",
-    "docs/aws.md": "AWS",
-    "docs/console.md": "a server for a browser: e2e/test_console.py",
     "docs/index.md": "the demo and the playground",
-    "docs/kinesis.md": "AWS",
-    "docs/lake-iceberg.md": "AWS",
+    "docs/lake-iceberg.md": "Athena, which lake/test_athena.py stands in for",
     "docs/mutants.md": "hours",
     "docs/running.md": "systemd and podman",
-    "docs/sagemaker.md": "AWS",
     "docs/sizing.md": "run by test_sizing.py",
-    "docs/spark.md": "AWS",
-    "docs/warehouse.md": "two sources",
 }
 PAGES = [
     pytest.param("docs/tutorial.md", (), id="tutorial"),

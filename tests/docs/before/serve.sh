@@ -18,6 +18,5 @@ name = "ServiceEndpoint"
 model = "bank"
 END
 whimbrel export bank && whimbrel convert bank && whimbrel train
-export AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any
 whimbrel serve --port 8080 >serve.txt 2>&1 & SERVER=$!
 timeout 60 bash -c 'until curl -sf http://127.0.0.1:8080/ping; do :; done'
