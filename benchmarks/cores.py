@@ -1,8 +1,9 @@
 """What a second core brings: load and convert with one process at work and with two.
 
-``python -m benchmarks.cores [--json] [--rows N] [--rounds N]``. Each run is a process of its own, in turn, and the
-medians count: the clock from its first row to its last, the start of its workers included, and the CPU time of it and
-its workers. Requests are made, signed and answered, but not sent: a sink that is a process would need a core itself.
+``python -m benchmarks.cores [--json] [--rows N] [--rounds N] [--work "load, group"]``. Each run is a process of its
+own, in turn, and the medians count: the clock from its first row to its last, the start of its workers included, and
+the CPU time of it and its workers. Requests are made, signed and answered, but not sent: a sink that is a process would
+need a core itself.
 """
 
 from __future__ import annotations
@@ -48,7 +49,6 @@ from whimbrel.snapshot_files import Chunk, write_chunk
 CHUNK_ROWS, LINE_ROWS = 10_000, 500
 LINES = 4  # rows of one order
 SECONDS = ("cpu", "wall")
-RULES = {"record": RECORD, "group": GROUP}
 
 
 @dataclass
@@ -69,31 +69,38 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_500_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", default="1,2")
+    parser.add_argument("--work", default=";".join(WORK))
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
         print(json.dumps(_measured(json.loads(options.one))))
         return
-    results = compare(options.rows, options.rounds, [int(each) for each in options.workers.split(",")])
+    workers = [int(each) for each in options.workers.split(",")]
+    results = compare(options.rows, options.rounds, workers, options.work.split(";"))
     print(json.dumps([asdict(each) for each in results], indent=2) if options.json else table(results))
 
 
-def compare(rows: int, rounds: int, workers: list[int]) -> list[Result]:
+def compare(rows: int, rounds: int, workers: list[int], works: list[str]) -> list[Result]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         sizes = {"load, record": rows, "load, group": 3 * rows, "convert": rows // 2}
-        (folder / "items").mkdir()
-        write_items(folder / "items", sizes["convert"], 16)
-        for shape in RULES:
-            export(folder / shape, sizes[f"load, {shape}"])
         results: list[Result] = []
-        for work in WORK:
+        for work in works:
+            make_ready(work, folder, sizes[work])
             seen: dict[int, list[dict[str, float]]] = {each: [] for each in workers}
             for _ in range(rounds):
                 for each in workers:
                     seen[each].append(_in_a_process(work, folder, each))
             results += _results(work, sizes[work], seen)
     return results
+
+
+def make_ready(work: str, folder: Path, size: int) -> None:
+    if work == "convert":
+        (folder / "items").mkdir()
+        write_items(folder / "items", size, 16)
+    else:
+        export(folder / work.removeprefix("load, "), size)
 
 
 def _results(work: str, rows: int, seen: dict[int, list[dict[str, float]]]) -> list[Result]:

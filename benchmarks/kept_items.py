@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import orjson
@@ -94,9 +94,11 @@ class KeptItems(NullSink):
         return answer(does[operation](orjson.loads(body)))
 
 
-def kept_items(table: str, *key: str) -> AbstractContextManager[str]:
+@contextmanager
+def kept_items(table: str, *key: str) -> Iterator[str]:
     """Run a server in its own process; gives its endpoint URL."""
-    return in_its_own_process("benchmarks.kept_items", table, *key)
+    with in_its_own_process("benchmarks.kept_items", table, *key) as served:
+        yield served.url
 
 
 def main(name: str, *key: str) -> None:

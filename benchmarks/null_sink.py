@@ -18,7 +18,7 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import uvloop
 
@@ -95,19 +95,24 @@ class NullSink(asyncio.Protocol):
 def null_sink(latency: float = 0.0, certificates: Path | None = None) -> Iterator[str]:
     """Run a sink in its own process; gives its endpoint URL."""
     more = [str(certificates)] if certificates else []
-    with in_its_own_process("benchmarks.null_sink", str(latency), *more) as url:
-        yield url.replace("http:", "https:") if certificates else url
+    with in_its_own_process("benchmarks.null_sink", str(latency), *more) as sink:
+        yield sink.url.replace("http:", "https:") if certificates else sink.url
+
+
+class Served(NamedTuple):
+    url: str
+    pid: int
 
 
 @contextlib.contextmanager
-def in_its_own_process(module: str, *arguments: str) -> Iterator[str]:
-    """Run the module, which is to ``serve``; gives its endpoint URL."""
+def in_its_own_process(module: str, *arguments: str) -> Iterator[Served]:
+    """Run the module, which is to ``serve``."""
     command = [sys.executable, "-m", module, *arguments]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin
     assert process.stdout
     try:
-        yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+        yield Served(f"http://127.0.0.1:{process.stdout.readline().strip()}", process.pid)
     finally:
         process.stdin.close()
         process.wait()

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
-from benchmarks.null_sink import NullSink, answer, in_its_own_process, serve
+from benchmarks.null_sink import NullSink, Served, answer, in_its_own_process, serve
 
 LINES = 5  # rows of an order
 ORDERS = 8  # of a customer
@@ -103,8 +103,8 @@ class Scanned(NullSink):
         return made
 
 
-def scanned(rows: int, shape: str) -> AbstractContextManager[str]:
-    """Run a server in its own process; gives its endpoint URL."""
+def scanned(rows: int, shape: str) -> AbstractContextManager[Served]:
+    """Run a server in its own process."""
     return in_its_own_process("benchmarks.scanned", str(rows), shape)
 
 

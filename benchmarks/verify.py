@@ -3,7 +3,8 @@ boto3 and a dict.
 
 ``python -m benchmarks.verify [--json] [--rows N] [--rounds N]``. The SQL server and the one that stands for DynamoDB
 run in processes of their own; each way runs in a new process, in turn, and the medians count. CPU time is that of the
-comparing processes, their start apart. Memory is the sum of what each of them had at most.
+comparing processes, their start apart, and beside it that of the two servers. What all of them used of two cores, by
+the clock, says how much faster it could be here. Memory is the sum of what each of them had at most.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from boto3.dynamodb.types import TypeDeserializer
 from pymysql.cursors import SSCursor
 
 from benchmarks.scanned import create, scanned
-from benchmarks.snapshot import own_peak_mb
+from benchmarks.snapshot import cpu_of, own_peak_mb
 from demo.servers import MariaDB
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.migration import first_look
@@ -77,8 +78,14 @@ class Result:
     source_us: float
     target_us: float
     cpu_us: float
+    servers_us: float
     wall_us: float
     peak_mb: float
+
+    @property
+    def used(self) -> int:
+        """How much of two cores all processes used, in %."""
+        return round((self.cpu_us + self.servers_us) / self.wall_us / 2 * 100)
 
 
 def main() -> None:
@@ -104,13 +111,13 @@ def compare(rows: int, rounds: int, ways: list[str]) -> list[Result]:
         server.execute(*create(rows), database=database)
         os.environ["WHIMBREL_SOURCE_PASSWORD"] = server.password
         for shape in RULES:
-            with scanned(rows, shape) as endpoint:
-                text = PROJECT.format(url=server.url(database), endpoint=endpoint, database=database) + RULES[shape]
+            with scanned(rows, shape) as target:
+                text = PROJECT.format(url=server.url(database), endpoint=target.url, database=database) + RULES[shape]
                 job = {"project": text, "rows": rows, "shape": shape}
                 seen: dict[str, list[Figures]] = {way: [] for way in ways}
                 for number in range(rounds + 1):
                     for way in ways:
-                        figures = _in_a_process(way, job)
+                        figures = _in_a_process(way, job, [server.pid, target.pid])
                         if number:  # in the first, the answers are made
                             seen[way].append(figures)
             results += [_result(shape, way, rows, figures) for way, figures in seen.items()]
@@ -119,25 +126,31 @@ def compare(rows: int, rounds: int, ways: list[str]) -> list[Result]:
 
 def _result(shape: str, way: str, rows: int, runs: list[Figures]) -> Result:
     middle = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
-    source, target, cpu, wall = (round(middle[name] / rows * 1e6, 2) for name in ("source", "target", "cpu", "wall"))
-    return Result(shape, way, rows, source, target, cpu, wall, round(middle["peak"]))
+    names = ("source", "target", "cpu", "servers", "wall")
+    source, target, cpu, servers, wall = (round(middle[name] / rows * 1e6, 2) for name in names)
+    return Result(shape, way, rows, source, target, cpu, servers, wall, round(middle["peak"]))
 
 
 def table(results: list[Result]) -> str:
-    lines = [f"{'CPU µs a row':<34}{'source':>8}{'target':>8}{'in all':>8}{'by the clock':>14}{'peak MB':>9}"]
+    head = f"{'CPU µs a row':<34}{'source':>8}{'target':>8}{'in all':>8}{'servers':>9}{'by the clock':>14}"
+    lines = [f"{head}{'of two cores':>14}{'peak MB':>9}"]
     for each in results:
-        figures = f"{each.source_us:>8}{each.target_us:>8}{each.cpu_us:>8}{each.wall_us:>14}{each.peak_mb:>9.0f}"
+        figures = (
+            f"{each.source_us:>8}{each.target_us:>8}{each.cpu_us:>8}{each.servers_us:>9}{each.wall_us:>14}"
+            f"{each.used:>12} %{each.peak_mb:>9.0f}"
+        )
         lines.append(f"{each.shape:<8}{each.contestant:<26}{figures}")
     return "\n".join(lines)
 
 
-def _in_a_process(way: str, job: dict[str, Any]) -> Figures:
+def _in_a_process(way: str, job: dict[str, Any], servers: list[int]) -> Figures:
+    before = sum(map(cpu_of, servers))
     command = [sys.executable, "-m", "benchmarks.verify", "--job", way]
     done = subprocess.run(command, input=json.dumps(job), capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr)
     figures: Figures = json.loads(done.stdout)
-    return figures
+    return figures | {"servers": sum(map(cpu_of, servers)) - before}
 
 
 def _in_this_process(way: str, job: dict[str, Any]) -> Figures:
