@@ -137,8 +137,8 @@ class FirstLook:
         return read_directly(self._look.source, mapping, begin, count, self._stop, self._sessions)
 
     def _read_counted(self, mapping: TableMapping, read_with: Callable[[Callable[[int], None]], int]) -> None:
-        """Read the table, and count it by a query that shares nothing with those that read it. The two must agree
-        where nothing was written meanwhile; each chunk was counted as it was read, whatever is written.
+        """Read the table, and count it by a query that shares nothing with those that read it. Where the two differ,
+        something must have been written meanwhile. Each chunk was counted as it was read, whatever is written.
         """
 
         def count(rows: int) -> None:
@@ -147,8 +147,10 @@ class FirstLook:
 
         began, before = current_position(self._connection), count_rows(self._connection, mapping.table)
         read = read_with(count)
+        if read == before or self._stop.is_set():
+            return
         after, ended = count_rows(self._connection, mapping.table), current_position(self._connection)
-        if began == ended and before == after != read and not self._stop.is_set():
+        if began == ended and before == after:
             raise IncompleteRead(
                 f"{read:,} rows were read, and the source counts {after:,}",
                 place=mapping.source,
