@@ -47,6 +47,8 @@ from whimbrel.migration import first_look, load
 load.SECONDS_FOR_WORKERS, load.UNITS_OF_A_WORKER, first_look.ROWS_FOR_A_WORKER = 0.0, 1, 0
 run()
 """
+# With WHIMBREL_TEST_WORKERS=1, the processes that tests start, and kill, load and verify by workers.
+PROGRAM = ("-c", WITH_WORKERS) if os.environ.get("WHIMBREL_TEST_WORKERS") else ("-m", "whimbrel")
 
 
 @dataclass
@@ -64,7 +66,7 @@ class Work:
     source_settings: str = "chunk_rows = 1000"
     target_settings: str = ""
     environment: dict[str, str] = field(default_factory=dict)
-    program: tuple[str, ...] = ("-m", "whimbrel")
+    program: tuple[str, ...] = PROGRAM
 
     def write_project(self) -> None:
         (self.folder / "whimbrel.toml").write_text(f"""
