@@ -15,10 +15,3 @@ def need(module: str, extra: str) -> Any:
     except ImportError as error:
         hint = f"Install it with: pip install 'whimbrel[{extra}]'"
         raise UserError(f"the package {module.partition('.')[0]} is not installed", hint=hint) from error
-
-
-def need_iceberg() -> Any:
-    """Our module, where what it stands on is installed. Raises UserError."""
-    for module in ("pyiceberg", "sqlalchemy"):
-        need(module, "iceberg")
-    return import_module("whimbrel.lake.iceberg")

@@ -27,8 +27,8 @@ from whimbrel.lake.export import (
     prune,
     read_limits,
 )
+from whimbrel.lake.iceberg_if_installed import need_iceberg
 from whimbrel.lake.manifest import Manifest
-from whimbrel.lake.need import need_iceberg
 from whimbrel.lake.opened import OpenLake, lake_folder, open_lake
 from whimbrel.lake.pin import pin
 from whimbrel.lake.refused import Refused, read_refused

@@ -4,7 +4,7 @@ import { h } from "./dom.js";
 import { state, work } from "./live.js";
 import { ago, clock, duration, milliseconds, moment, number, plural } from "./words.js";
 import { parts } from "./chart.js";
-import { fault, starter } from "./main.js";
+import { fault, starter } from "./steer.js";
 import { button } from "./dom.js";
 
 const STEERS = ["cutover", "rollback", "finish", "verify", "retry-dead"];

@@ -3,7 +3,7 @@
 import { button, h, on } from "./dom.js";
 import { changed, get, post, work } from "./live.js";
 import { ago, bytes, moment, number, plural } from "./words.js";
-import { fault, starter } from "./main.js";
+import { fault, starter } from "./steer.js";
 
 const seen = { columns: null, table: "", found: null, fault: null, looking: false, letters: [], next: 0, lettersOf: -1, report: null, reportOf: 0, tableOf: "" };
 

@@ -4,7 +4,7 @@ import { button, h, on } from "./dom.js";
 import { changed, post } from "./live.js";
 import { bytes, moment, number, percent, plural, rate } from "./words.js";
 import { curve } from "./chart.js";
-import { fault } from "./main.js";
+import { fault } from "./steer.js";
 import { text } from "./data.js";
 
 const seen = { lake: null, lakeFault: null, models: null, modelsFault: null, rows: null, rowsFault: null, asking: false, at: 0, chart: false, dismissed: new Set() };

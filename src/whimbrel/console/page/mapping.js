@@ -3,7 +3,7 @@
 import { button, h, on } from "./dom.js";
 import { changed, post, work } from "./live.js";
 import { bytes, moment, number, percent, plural } from "./words.js";
-import { fault, tellFault } from "./main.js";
+import { fault, tellFault } from "./steer.js";
 import { finding } from "./cutover.js";
 import { pairs, text } from "./data.js";
 

@@ -4,7 +4,7 @@ import { button, h, on, unlessNew } from "./dom.js";
 import { changed, loadFigures, loadOlder, state } from "./live.js";
 import { ago, bytes, duration, moment, number, percent, plural, rate } from "./words.js";
 import { curve } from "./chart.js";
-import { fault, tellFault } from "./main.js";
+import { fault, tellFault } from "./steer.js";
 
 const SIGNS = { ok: "✓", info: "i", warn: "!", bad: "✕", idle: "·" };
 const LEVELS = { ok: "All right", info: "To do", warn: "Needs you soon", bad: "Needs you", idle: "Not begun" };

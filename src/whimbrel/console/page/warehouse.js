@@ -3,7 +3,7 @@
 import { h } from "./dom.js";
 import { changed, post } from "./live.js";
 import { ago, duration, moment, number, plural } from "./words.js";
-import { fault } from "./main.js";
+import { fault } from "./steer.js";
 
 const seen = { found: null, fault: null, at: 0 };
 const EVERY = 2000;

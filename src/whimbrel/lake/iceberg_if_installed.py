@@ -1,0 +1,15 @@
+"""Our module of Iceberg, for those that work without it where nothing is published."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from whimbrel.lake.need import need
+
+
+def need_iceberg() -> Any:
+    """Our module, where what it stands on is installed. Raises UserError."""
+    for module in ("pyiceberg", "sqlalchemy"):
+        need(module, "iceberg")
+    return import_module("whimbrel.lake.iceberg")
