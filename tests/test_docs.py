@@ -65,6 +65,17 @@ def test_every_page_is_in_the_navigation_of_the_site_once() -> None:
     assert sorted(re.findall(r"[\w-]+\.md$", nav, re.MULTILINE)) == pages, "add it to nav in mkdocs.yml"
 
 
+def test_the_readme_lists_the_pages_as_the_site_does() -> None:
+    """The same groups, in one order; a link to a heading belongs to the group that has its page."""
+    nav = (ROOT / "mkdocs.yml").read_text().partition("\nnav:\n")[2]
+    groups = re.findall(r"^  - ([^:]+):\n((?:      - .*\n)+)", nav, re.MULTILINE)
+    table = (ROOT / "README.md").read_text().partition("\n## Documentation\n")[2]
+    rows = re.findall(r"^\| ([^|]+) \| (\[.*) \|$", table, re.MULTILINE)
+    assert [name.lower() for name, _ in groups] == [name.lower() for name, _ in rows]
+    for (name, pages), (_, links) in zip(groups, rows, strict=True):
+        assert re.findall(r"- (.+): (.+)", pages) == re.findall(r"\[([^\]]+)\]\(docs/([\w-]+\.md)\)", links), name
+
+
 def test_the_figures_of_the_home_page_are_those_of_the_benchmarks() -> None:
     rows = [line for line in (ROOT / "docs/index.md").read_text().splitlines() if "](benchmarks.md" in line]
     figures = {figure for row in rows for figure in re.findall(r"\d[\d.,]*\d", re.sub(r"\[.*?\]\(.*?\)", "", row))}
