@@ -7,8 +7,8 @@ It is ours, written from what AWS publishes (Lambda developer guide, "Using Lamb
 - an answer with ``batchItemFailures`` has the batch again from the lowest of their sequence numbers on; an empty list,
   or no answer, takes all of it; an unknown sequence number, or an exception, fails the whole batch;
 - ``bisect``: a batch that failed with an exception comes in two halves, each with tries of its own;
-- ``retries``: after so many more tries (-1: without end) the records that failed go to the failure destination, as
-  their sequence numbers alone, and the shard goes on after them.
+- ``retries``: after so many more tries (-1: without end) the records that failed are reported to the failure
+  destination, by their sequence numbers alone, and the shard goes on after them.
 
 Not in it: batching windows, ParallelizationFactor (it must be 1), tumbling windows, enhanced fan-out, filters, and the
 time that anything takes. An invocation is a call of ``function`` in this process; a test that wants one to be killed,
@@ -24,10 +24,12 @@ from typing import Any
 
 Event = dict[str, Any]
 Function = Callable[[Event], Any]
+Report = Callable[[dict[str, Any]], object]
 
 
 @dataclass
 class Shard:
+    name: str
     iterator: str
     waiting: list[Event] = field(default_factory=list)  # read, and not taken yet
     sizes: list[int] = field(default_factory=list)  # of the batches that a failed one was divided into
@@ -37,14 +39,26 @@ class Shard:
 
 class EventSource:
     def __init__(
-        self, client: Any, stream: str, function: Function, *, batch: int = 100, bisect: bool = True, retries: int = -1
+        self,
+        client: Any,
+        stream: str,
+        function: Function,
+        *,
+        batch: int = 100,
+        bisect: bool = True,
+        retries: int = -1,
     ) -> None:
         self.function = function
         self.destination: list[str] = []  # sequence numbers that were given up
+        self._report: Report = lambda _: None
         self._client = client
         self._stream = stream
         self._batch, self._bisect, self._retries = batch, bisect, retries
         self._shards: dict[str, Shard] = {}
+
+    def give_up(self, *, after: int, report: Report) -> None:
+        """A batch is tried so many times more; then ``report``, the failure destination, is told."""
+        self._retries, self._report = after, report
 
     def step(self) -> bool:
         """One batch of every shard that may be read; whether there was anything."""
@@ -67,7 +81,7 @@ class EventSource:
             iterator = self._client.get_shard_iterator(
                 StreamName=self._stream, ShardId=each["ShardId"], ShardIteratorType="TRIM_HORIZON"
             )
-            self._shards[each["ShardId"]] = Shard(iterator["ShardIterator"])
+            self._shards[each["ShardId"]] = Shard(each["ShardId"], iterator["ShardIterator"])
 
     def _is_done(self, name: str) -> bool:
         return name in self._shards and self._shards[name].ended and not self._shards[name].waiting
@@ -120,7 +134,32 @@ class EventSource:
     def _give_up_if_due(self, shard: Shard, count: int) -> None:
         if 0 <= self._retries < shard.tries:
             self.destination += [each["kinesis"]["sequenceNumber"] for each in shard.waiting[:count]]
+            self._report(self._given_up(shard, shard.waiting[:count]))
             self._take(shard, count)
+
+    def _given_up(self, shard: Shard, records: list[Event]) -> dict[str, Any]:
+        """As Lambda's developer guide shows it."""
+        first, last = records[0]["kinesis"], records[-1]["kinesis"]
+        return {
+            "requestContext": {
+                "requestId": "c9b8fa9f-5a7f-4b1e-af9c-0c604cde93a5",
+                "functionArn": "arn:aws:lambda:us-east-1:000000000000:function:whimbrel",
+                "condition": "RetryAttemptsExhausted",
+                "approximateInvokeCount": shard.tries,
+            },
+            "responseContext": {"statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled"},
+            "version": "1.0",
+            "timestamp": "2026-11-14T00:38:06.021Z",
+            "KinesisBatchInfo": {
+                "shardId": shard.name,
+                "startSequenceNumber": first["sequenceNumber"],
+                "endSequenceNumber": last["sequenceNumber"],
+                "approximateArrivalOfFirstRecord": "2026-11-14T00:38:04.835Z",
+                "approximateArrivalOfLastRecord": "2026-11-14T00:38:05.580Z",
+                "batchSize": len(records),
+                "streamArn": records[0]["eventSourceARN"],
+            },
+        }
 
     def _take(self, shard: Shard, size: int) -> None:
         del shard.waiting[:size]

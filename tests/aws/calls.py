@@ -23,7 +23,7 @@ from demo.servers.dynamo import local_client
 from tests.conftest import unique
 from tests.e2e.work import Work
 from tests.faults import FaultProxy, Logged
-from tests.function.served import Served
+from tests.function.served import Failures, Served
 from whimbrel.aws.policies import documents, filled, policies
 from whimbrel.project import Project, Target, load_project
 
@@ -83,7 +83,7 @@ def rights(project: Project, account: str) -> set[Call]:
             service, region, account_id, name = resource.split(":", 5)[2:]
             assert (region, account_id) == (("", "") if service == "s3" else ("us-east-1", ACCOUNT))
             assert {action.partition(":")[0] for action in statement["Action"]} == {service}
-            named = name if service == "s3" else name.partition("/")[2]
+            named = name if service in ("s3", "sqs") else name.partition("/")[2]
             found |= {Call(action, named, key) for action in statement["Action"] for key in keys}
     return found
 
@@ -124,12 +124,15 @@ def unused(granted: Iterable[Call], made: Iterable[Call]) -> set[Call]:
 
 @contextmanager
 def noting_objects(found: set[Call]) -> Iterator[None]:
-    """Calls to S3, by whoever makes them in this process."""
+    """Calls to S3 and SQS, by whoever makes them in this process."""
     asked = BaseClient._make_api_call  # type: ignore[attr-defined]
 
     def note(client: Any, operation: str, request: dict[str, Any]) -> Any:
         if client.meta.service_model.service_name == "s3":
             found.update(_of_objects(f"s3:{S3_ACTIONS.get(operation, operation)}", request))
+        if client.meta.service_model.service_name == "sqs":
+            queue = request.get("QueueName") or request["QueueUrl"].rpartition("/")[2]
+            found.add(Call(f"sqs:{operation}", queue))
         return asked(client, operation, request)
 
     with patch.object(BaseClient, "_make_api_call", note):
@@ -192,7 +195,7 @@ class Recorded:
         at = Target(self.tables_at(self.applies), "us-east-1", self.profile(self.applies), mark=self.marks)
         reading = self._open.enter_context(closing(_kinesis(self.streams_at(self.applies))))
         self.function = Function(kinesalite, target, target=at, client=reading)
-        self.stream = self.function.name
+        self.stream, self.failures = self.function.name, Failures(s3)
         make_marks(self.client, self.marks)
         for name in RULES:
             source.execute(
@@ -233,7 +236,7 @@ class Recorded:
         )
         through = (
             f'[log]\nengine = "kinesis"\nstream = "{self.stream}"\nendpoint = "{self.streams_at("migrate")}"\n'
-            '[apply]\nengine = "lambda"\n'
+            f'[apply]\nengine = "lambda"\n{self.failures.project_lines}'
         )
         self.project.write_text(
             f'[source]\nurl = "{self.source.url(self.database)}"\n'

@@ -49,7 +49,7 @@ class Enforcing(Ministack):
     name = "ministack-enforcing"
 
     def _environment(self) -> dict[str, str]:
-        more = {"AUTH": "true", "SERVICES": "dynamodb,dynamodbstreams,iam,sts,s3", "AWS_ACCESS_KEY_ID": "local"}
+        more = {"AUTH": "true", "SERVICES": "dynamodb,dynamodbstreams,iam,sts,s3,sqs", "AWS_ACCESS_KEY_ID": "local"}
         return {**super()._environment(), **more}
 
 

@@ -11,7 +11,8 @@ from demo.servers import Dynalite, Kinesalite, MariaDB, Ministack
 from tests.aws.calls import PREFIX, Call, Recorded, forbidden, noting_objects, tables_of, unused
 from tests.faults import FaultProxy
 from whimbrel.bucket import PART_BYTES, Bucket, NewObject
-from whimbrel.project import Store
+from whimbrel.kinesis.failures import FailureQueue
+from whimbrel.project import Store, Target
 
 # Of the function's role, what no stand-in asks for: Lambda does it by itself, on AWS.
 BY_LAMBDA = {
@@ -23,8 +24,9 @@ BY_LAMBDA = {
 }
 
 
-# Of migrate, what only a failure asks for: ``test_what_a_failure_asks_for``.
-AFTER_FAILURES = {"s3:AbortMultipartUpload", "s3:DeleteObject"}
+# Of migrate, what only a failure asks for: ``test_what_a_failure_asks_for``, and what Lambda gave up.
+OF_GIVEN_UP = {"kinesis:GetRecords", "kinesis:GetShardIterator", "sqs:DeleteMessage"}
+AFTER_FAILURES = {"s3:AbortMultipartUpload", "s3:DeleteObject", *OF_GIVEN_UP}
 
 
 @pytest.fixture
@@ -75,8 +77,26 @@ def test_what_a_failure_asks_for(recorded: Recorded) -> None:
         begun = NewObject(bucket, "y")
         begun.write(b"x" * PART_BYTES)
         begun.abandon()
-    assert {each.action for each in recorded.objects} == {*AFTER_FAILURES, "s3:PutObject"}
+    assert {each.action for each in recorded.objects} == {*(AFTER_FAILURES - OF_GIVEN_UP), "s3:PutObject"}
     assert forbidden(recorded.allowed("migrate"), recorded.objects) == set()
+
+
+def test_what_the_failure_queue_asks_for(recorded: Recorded) -> None:
+    kinesis, at = recorded.kinesalite.client, Target(recorded.streams_at("migrate"), "us-east-1")
+    put = kinesis.put_record(StreamName=recorded.stream, Data=b"x", PartitionKey="x")
+    number = put["SequenceNumber"]
+    info = {"shardId": put["ShardId"], "startSequenceNumber": number, "endSequenceNumber": number, "batchSize": 1}
+    info["streamArn"] = f"arn:aws:kinesis:us-east-1:000000000000:stream/{recorded.stream}"
+    recorded.failures.take({"requestContext": {"condition": "x"}, "timestamp": "x", "KinesisBatchInfo": info})
+    with noting_objects(recorded.objects):
+        queue = FailureQueue(recorded.s3.target(), recorded.failures.name, at, recorded.stream)
+        [batch] = queue.batches()
+        assert list(queue.records(batch)) == [b"x"]
+        queue.remove(batch)
+    assert recorded.failures.left() == 0
+    made = recorded.calls("migrate")
+    assert {each.action for each in made} == {*OF_GIVEN_UP, "sqs:GetQueueUrl", "sqs:ReceiveMessage"}
+    assert forbidden(recorded.allowed("migrate"), made) == set()
 
 
 @pytest.mark.slow

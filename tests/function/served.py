@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from demo.event_source import Event, EventSource
-from demo.servers import DynamoServer, Kinesalite
+from demo.servers import DynamoServer, Kinesalite, Ministack
+from demo.servers.dynamo import local_client
 from tests.conftest import unique
 from whimbrel.function.invocation import Invocation
 from whimbrel.function.known import Known
@@ -15,6 +17,30 @@ from whimbrel.project import Target
 
 CALL_SECONDS = 2.0
 LEFT_SECONDS = 30.0
+
+
+class Failures:
+    """The queue to which Lambda reports the batches that it gave up."""
+
+    def __init__(self, server: Ministack) -> None:
+        self.name, self._at = unique("failed"), server.endpoint
+        self._client = local_client("sqs", server.endpoint, server.region)
+        self._url = self._client.create_queue(QueueName=self.name)["QueueUrl"]
+        self.taken = 0
+
+    @property
+    def project_lines(self) -> str:
+        return f'failures = "{self.name}"\nendpoint = "{self._at}"\n'
+
+    def take(self, report: dict[str, Any]) -> None:
+        self._client.send_message(QueueUrl=self._url, MessageBody=json.dumps(report))
+        self.taken += 1
+
+    def left(self) -> int:
+        """How many reports nobody has removed."""
+        names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+        found = self._client.get_queue_attributes(QueueUrl=self._url, AttributeNames=list(names))["Attributes"]
+        return sum(int(found[name]) for name in names)
 
 
 class Served:
@@ -27,14 +53,20 @@ class Served:
         form: str = "packed",
         target: Target | None = None,
         client: Any = None,
+        failures: Failures | None = None,
     ) -> None:
-        """``target`` and ``client`` are where the function and its mapping find DynamoDB and Kinesis, if not there."""
+        """``target`` and ``client`` are where the function and its mapping find DynamoDB and Kinesis, if not there.
+        With ``failures``, a batch that fails three times is given up.
+        """
         self.name = unique("stream")
-        self.at, self._form = kinesalite.endpoint, form
+        self.at, self.dynamodb, self._form = kinesalite.endpoint, endpoint, form
         self.invocations = 0
         kinesalite.new_stream(self.name, shards)
         self._known = Known(target or endpoint.target(), CALL_SECONDS)
+        self.failures = failures
         self._mapping = EventSource(client or kinesalite.client, self.name, self._invoke, batch=200)
+        if failures:
+            self._mapping.give_up(after=2, report=failures.take)
         self._ended = threading.Event()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._work)
@@ -43,10 +75,10 @@ class Served:
     def project_lines(self) -> str:
         return (
             f'[log]\nengine = "kinesis"\nstream = "{self.name}"\nendpoint = "{self.at}"\nformat = "{self._form}"\n'
-            '[apply]\nengine = "lambda"\n'
+            f'[apply]\nengine = "lambda"\n{self.failures.project_lines if self.failures else ""}'
         )
 
-    def __enter__(self) -> Served:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from whimbrel.api.opened import ProjectLike, opened_to_migrate
+from whimbrel.api.opened import ProjectLike, opened, opened_to_migrate
 from whimbrel.handover.cutover import undo_before_migrating
 from whimbrel.migration import moving, proving
 from whimbrel.migration.differences import Difference, TableReport
@@ -150,11 +150,15 @@ def verify(
         return proving.verify(found, _asked(stop, progress), read_waivers(waive_dead_letters))
 
 
-def retry_dead(project: ProjectLike, *, stop: threading.Event | None = None) -> Retried:
-    """Retry the dead letters: each row is read from the source and mapped again.
+def retry_dead(project: ProjectLike, *, dry_run: bool = False, stop: threading.Event | None = None) -> Retried:
+    """Retry the dead letters: each row is read from the source and mapped again. Through a stream, what Lambda gave up
+    comes first, as the queue ``apply.failures`` has it. With ``dry_run`` both are only told.
 
     Raises as ``migrate`` does, and Stopped if ``stop`` was set before the end: then all letters stay.
     """
+    if dry_run:
+        with opened(project) as found:
+            return proving.would_retry(found)
     with opened_to_migrate(project) as found:
         return proving.retry_dead(found, _asked(stop))
 

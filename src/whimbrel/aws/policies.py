@@ -29,14 +29,14 @@ from whimbrel.aws.lake_policies import lake_policies
 from whimbrel.aws.predicting import predicting
 from whimbrel.dynamodb.marks import ROUTE
 from whimbrel.errors import ProjectError
-from whimbrel.project import OFF, Project, Spark, TableRule
+from whimbrel.project import OFF, Project, Spark, Stream, TableRule
 from whimbrel.project.spark import LOCAL
 
 MOST_CHARACTERS = 6_144  # of a managed policy, without blanks
 MOST_POLICIES = 10  # of a role, unless its account has asked for more
 _STREAM = "arn:${AWS::Partition}:kinesis:${AWS::Region}:${AWS::AccountId}:stream/${StreamName}"
 _STREAM_KEYS = ("whimbrel stream ${StreamName}", "whimbrel lanes *")  # of the table of marks
-_QUEUE = "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:${FunctionName}-failed"
+_QUEUE = "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:"
 _LOGS = "arn:${AWS::Partition}:logs:${AWS::Region}:${AWS::AccountId}:log-group:/aws/lambda/${FunctionName}:*"
 _MARKS = TABLE + "${MarkTable}"
 _SPARK = "arn:${AWS::Partition}:%s:${AWS::Region}:${AWS::AccountId}:%s"
@@ -66,7 +66,7 @@ Document = dict[str, Any]
 
 def policies(project: Project) -> dict[str, list[Allowed]]:
     """The statements of each account, by its name."""
-    function = {"function": [*_by_lambda(), *_function(project)]} if project.stream else {}
+    function = {"function": [*_by_lambda(project.stream), *_function(project)]} if project.stream else {}
     spark = {"spark": list(_spark(project))} if spark_on_aws(project) else {}
     reads = _on_tables("Verify", ((rule.target, _reads(rule)) for rule in project.tables))
     moves = {"migrate": list(_migrate(project)), "verify": list(reads)}
@@ -114,15 +114,20 @@ def key_document(key: Any) -> Document:
     return {"Version": "2012-10-17", "Statement": [allowed]}
 
 
+def queue_name(stream: Stream) -> str:
+    """Of the queue to which Lambda reports what it gave up."""
+    return stream.failures or "${FunctionName}-failed"
+
+
 # the accounts
 
 
-def _by_lambda() -> Iterator[Allowed]:
+def _by_lambda(stream: Stream) -> Iterator[Allowed]:
     """What Lambda does itself: it reads the stream, keeps the logs, and reports the batches that were given up."""
     read = ("DescribeStream", "DescribeStreamSummary", "GetRecords", "GetShardIterator", "ListShards")
     yield Allowed("LambdaReadsStream", of("kinesis", read), (_STREAM,))
     yield Allowed("LambdaWritesLogs", of("logs", ("CreateLogStream", "PutLogEvents")), (_LOGS,))
-    yield Allowed("LambdaReportsFailures", of("sqs", ("SendMessage",)), (_QUEUE,))
+    yield Allowed("LambdaReportsFailures", of("sqs", ("SendMessage",)), (_QUEUE + queue_name(stream),))
 
 
 def _function(project: Project) -> Iterator[Allowed]:
@@ -147,6 +152,10 @@ def _migrate(project: Project) -> Iterator[Allowed]:
         yield Allowed("MarksTable", of("dynamodb", ("DescribeTable",)), (_MARKS,))
     if project.stream:
         yield Allowed("Send", of("kinesis", ("DescribeStreamSummary", "PutRecords")), (_STREAM,))
+        if project.stream.failures:  # of what Lambda gave up: its report, and its records
+            yield Allowed("GivenUp", of("kinesis", ("GetRecords", "GetShardIterator")), (_STREAM,))
+            queue = _QUEUE + queue_name(project.stream)
+            yield Allowed("Reports", of("sqs", ("DeleteMessage", "GetQueueUrl", "ReceiveMessage")), (queue,))
     if project.store:
         yield from _on_bucket(project.store.prefix)
     if project.loader == "import":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from whimbrel.aws import bucket, catalog, renewal, spark, through
 from whimbrel.aws.forms import Resource, choice, either, is_given, kept, ref, sub, text
-from whimbrel.aws.policies import Document, documents, key_document, policies, spark_on_aws
+from whimbrel.aws.policies import Document, documents, key_document, policies, queue_name, spark_on_aws
 from whimbrel.project import OFF, Project
 
 # What checkov would have otherwise, and why it is as it is; checkov reads this from the template.
@@ -105,7 +105,7 @@ def _resources(project: Project, needed: dict[str, list[Document]]) -> dict[str,
     if project.stream:
         attached = [ref(_policy_name("function", number)) for number in range(len(needed["function"]))]
         attached += [either("HasKey", ref("KeyPolicy")), either("HasVpc", sub(_VPC_POLICY))]
-        made |= through.resources(attached)
+        made |= through.resources(queue_name(project.stream), attached)
     if project.store:
         made |= bucket.resources(project.store)
     if project.lake.store:

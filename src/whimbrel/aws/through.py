@@ -69,8 +69,8 @@ def parameters(stream: Stream) -> Resource:
     }
 
 
-def resources(policies: list[Resource]) -> dict[str, Resource]:
-    """``policies`` are those of the function's role."""
+def resources(queue: str, policies: list[Resource]) -> dict[str, Resource]:
+    """``queue`` is the name of the failure queue, ``policies`` are those of the function's role."""
     logs = {
         "LogGroupName": sub("/aws/lambda/${FunctionName}"),
         "RetentionInDays": LOG_DAYS,
@@ -78,7 +78,7 @@ def resources(policies: list[Resource]) -> dict[str, Resource]:
     }
     return {
         "Stream": _stream(),
-        "FailedBatches": _queue(),
+        "FailedBatches": _queue(queue),
         "Role": role("lambda", policies),
         "Logs": replaceable("AWS::Logs::LogGroup", logs),
         "Function": {"Type": "AWS::Lambda::Function", "Properties": _function()},
@@ -99,9 +99,9 @@ def _stream() -> Resource:
     return replaceable("AWS::Kinesis::Stream", properties)
 
 
-def _queue() -> Resource:
+def _queue(name: str) -> Resource:
     properties = {
-        "QueueName": sub("${FunctionName}-failed"),
+        "QueueName": sub(name) if "${" in name else name,
         "MessageRetentionPeriod": 14 * _DAYS,
         "SqsManagedSseEnabled": either("HasKey", False, True),
         "KmsMasterKeyId": either("HasKey", ref("KeyArn")),

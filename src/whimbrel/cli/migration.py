@@ -11,7 +11,6 @@ import click
 
 from whimbrel.api import migration as verbs
 from whimbrel.api.migration import MigrationPlan, MigrationResult, PlannedTable, Verification
-from whimbrel.api.status import dead_letters
 from whimbrel.cli.frame import DEAD_LETTERS, DIFFERENCES, OK, keep_log, say, say_json
 from whimbrel.cli.stopping import ENDS_WITHIN, INTERRUPTED, interruptible
 from whimbrel.migration.differences import TableReport
@@ -67,15 +66,14 @@ def verify(project: Project, as_json: bool, waive_dead_letters: Path | None) -> 
 
 
 def retry_dead(project: Project, as_json: bool, *, dry_run: bool) -> int:
-    if dry_run:
-        letters = dead_letters(project)
-        done = verbs.Retried(letters, 0, letters)
-    else:
-        with interruptible() as stop:
-            done = verbs.retry_dead(project, stop=stop)
+    with interruptible() as stop:
+        done = verbs.retry_dead(project, dry_run=dry_run, stop=stop)
     if as_json:
         say_json(done.to_dict())
-    elif dry_run or not done.letters:
+        return DEAD_LETTERS if done.dead_letters else OK
+    for batch in done.given_up:
+        click.echo(f"Lambda gave up {batch.records:,} records of {batch.shard} at {batch.at}: {batch.why}.")
+    if dry_run or not done.letters:
         click.echo(f"{done.letters:,} dead letters{'; nothing was done' if dry_run else ''}.")
     else:
         told = f"{done.written:,} items written, {done.dead_letters:,} dead letters left."

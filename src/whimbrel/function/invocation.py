@@ -255,18 +255,13 @@ class Invocation:
     def _note_astray(self, _operations: object) -> None:
         self._astray = True
 
-    def _ended(self, state: LaneState) -> LaneState:
-        """Whether a call may still arrive, of this invocation or of one that had the lane before and was killed, is
-        said with how far the lane is: so it is known before the Checkpoint passes the changes.
-        """
-        unsure = self._astray or state.begun != state.ended + 1
-        return state._replace(ended=state.begun, unanswered=state.unanswered + unsure)
-
     def _released(self) -> bool:
         """Say how far the lanes are; False if a lease had ended, or nobody could be told."""
         kept = max(self._pace.debt(), QUIET_SECONDS if self._astray else 0.0)
         until = int((time.time() + kept) * 1000) if kept else 0
-        states = {lane: self._ended(state)._replace(until=until) for lane, state in self._states.items()}
+        states = {
+            lane: state.given_back(astray=self._astray)._replace(until=until) for lane, state in self._states.items()
+        }
         if self._held and states:  # counted with any of them, once
             lane, state = next(iter(states.items()))
             states[lane], self._held = state._replace(held=state.held + self._held), 0

@@ -56,6 +56,14 @@ class LaneState(NamedTuple):
     ended: int = 0
     unanswered: int = 0
 
+    def given_back(self, *, astray: bool) -> LaneState:
+        """Its lease is over. Whether a call may still arrive, of whoever had the lane (``astray``) or of an invocation
+        that had it before and was killed, is said with how far the lane is: so it is known before the Checkpoint passes
+        the changes.
+        """
+        unsure = astray or self.begun != self.ended + 1
+        return self._replace(ended=self.begun, unanswered=self.unanswered + unsure)
+
 
 class Lease(NamedTuple):
     holder: str

@@ -15,7 +15,7 @@ from whimbrel.mapping.design import TableMapping
 from whimbrel.mapping.family import rules_by_table
 from whimbrel.mapping.provenance import of_change
 from whimbrel.mapping.versions import Versions
-from whimbrel.records import Change, Commit, Fault, Row, Table
+from whimbrel.records import Change, Commit, Fault, Provenance, Row, Table
 
 RECORD_BYTES = 512 << 10  # of the lines of one record, before they are compressed; a single line may be longer
 LINE_BYTES = 16 << 20  # of a single line: the function has it in memory several times
@@ -222,15 +222,24 @@ class Packer:
         reason = f"the change takes {size:,} bytes, and a record of the stream {self._most:,} at most"
         if size <= self._most:
             reason = f"the change has {len(line):,} bytes, and the function takes {LINE_BYTES:,} at most"
-        for mapping in (self._mapping, *self._others):
-            keys = [mapping.item_key(row) for row in (change.before, change.after) if row is not None]
-            provenance = of_change(change, self._number, time, self._began) if mapping.change_metadata else None
-            self._refused += [
-                Fault(mapping.source, reason, {}, key, None, provenance)
-                for number, key in enumerate(keys)
-                if key is not None and lane_of(key) == lane and key not in keys[:number]
-            ]
+        provenance = of_change(change, self._number, time, self._began)
+        self._refused += faults_of_items((self._mapping, *self._others), lane, change, reason, provenance)
         return True
+
+
+def faults_of_items(
+    mappings: Iterable[TableMapping], lane: int, change: Change, reason: str, provenance: Provenance
+) -> list[Fault]:
+    """One for each item of ``lane`` that a change touches, without its row: a retry reads the item's rows."""
+    faults: list[Fault] = []
+    for mapping in mappings:
+        keys = [mapping.item_key(row) for row in (change.before, change.after) if row is not None]
+        faults += [
+            Fault(mapping.source, reason, {}, key, None, provenance if mapping.change_metadata else None)
+            for number, key in enumerate(keys)
+            if key is not None and lane_of(key) == lane and key not in keys[:number]
+        ]
+    return faults
 
 
 def _timed(batch: Sequence[Change | Commit], time_ahead: Callable[[], float]) -> Iterator[tuple[Change, float]]:

@@ -11,8 +11,10 @@ from whimbrel import checkpoint, handed_over
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.errors import Locked, StateError, Stopped
 from whimbrel.handed_over import CUTTING, refuse_handed_over
+from whimbrel.kinesis.failures import GivenUp
 from whimbrel.migration.differences import TableReport
-from whimbrel.migration.follow import Follower, quieten
+from whimbrel.migration.follow import Follower
+from whimbrel.migration.given_up import quieten_past, reported
 from whimbrel.migration.last_report import keep_report
 from whimbrel.migration.live import Live
 from whimbrel.migration.moving import Asked
@@ -47,14 +49,19 @@ class Verification:
 
 @dataclass(frozen=True, slots=True)
 class Retried:
-    """``letters`` were retried: ``written`` items went to the target, ``dead_letters`` are left."""
+    """``letters`` were retried: ``written`` items went to the target, ``dead_letters`` are left.
+
+    ``given_up`` are the batches that Lambda gave up, of which nothing is left to do but these letters.
+    """
 
     letters: int
     written: int
     dead_letters: int
+    given_up: tuple[GivenUp, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        return {"dead_letters": self.dead_letters, "written": self.written}
+        given_up = [each.to_dict() for each in self.given_up]
+        return {"dead_letters": self.dead_letters, "written": self.written, "given_up": given_up}
 
 
 def verify(project: Project, asked: Asked, waivers: Waivers = NONE) -> Verification:
@@ -103,14 +110,19 @@ def _applied_elsewhere(prepared: Prepared) -> Callable[[], Position | None]:
     return lambda: checkpoint.load(path).whole_position
 
 
+def would_retry(project: Project) -> Retried:
+    """What ``retry_dead`` would begin with; nothing is done."""
+    letters = dead_letters(project)
+    return Retried(letters, 0, letters, reported(project))
+
+
 def retry_dead(project: Project, asked: Asked) -> Retried:
     """Map the rows of all dead letters again, as they are in the source now, and write what can be written."""
     if not dead_letters(project) and not project.stream:  # a function's are fetched first
         return Retried(0, 0, 0)
     prepared, progress = prepare(project), Progress(phase="retry")
     with Run(prepared, asked.stop, progress) as run:
-        if project.stream and run.phase == "apply":
-            quieten(run)
+        given_up = quieten_past(run) if project.stream and run.phase == "apply" else ()
         letters = len(run.dead)  # those that the lock protects: another process may have ended meanwhile
         done = retry(run)
-        return Retried(letters, done.written, len(run.dead))
+        return Retried(letters, done.written, len(run.dead), given_up)

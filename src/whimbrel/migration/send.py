@@ -38,6 +38,9 @@ from whimbrel.migration.progress import Progress
 from whimbrel.migration.state import CheckpointStore, with_held
 from whimbrel.records import Commit, Position
 
+# Move the lanes past what Lambda gave up, of these that miss something; whether any was moved.
+PassOver = Callable[[Mapping[int, LaneState]], bool]
+
 HELD = "held by the function"  # counters: of those in "held"
 UNANSWERED = "unanswered calls of the function"  # invocations that had some
 BATCH = 10_000  # entries of the log at once
@@ -107,6 +110,7 @@ class Sender:
         self._passed = self._applied  # by every lane
         self._busy = True  # somebody may hold a lease
         self._again = (self._applied, 0)  # from where the log was sent again, and how often
+        self._pass_over: PassOver = lambda _missing: False
         self._serial = 0
         self._by_function = checkpoints.now.counters.get(HELD, 0)
         self._unanswered = checkpoints.now.counters.get(UNANSWERED, 0)
@@ -143,8 +147,12 @@ class Sender:
         self._progress.log_drained = done
         time.sleep(POLL_SECONDS)
 
-    def quiet(self) -> None:
-        """Wait until all that may be in the stream is applied, and no function is at work. Raises Stopped."""
+    def quiet(self, pass_over: PassOver | None = None) -> None:
+        """Wait until all that may be in the stream is applied, and no function is at work. Raises Stopped.
+
+        ``pass_over`` is asked first where a lane misses something, before the log is sent again.
+        """
+        self._pass_over = pass_over or self._pass_over
         self._perhaps_sent = max(self._perhaps_sent, self._packer.number)
         self._busy, self._progress.quiet = True, False
         while not self._progress.quiet:
@@ -301,19 +309,25 @@ class Sender:
         self._progress.applied_position, self._progress.applied_time = commit.position, commit.timestamp
 
     def _send_again(self, lanes: list[LaneState]) -> None:
+        missing = {number: lane for number, lane in enumerate(lanes) if lane.gap == self._serial}
+        if not self._pass_over(missing):
+            self._count_again(missing)
+        self._reader.close()
+        self._begin(None)
+
+    def _count_again(self, missing: Mapping[int, LaneState]) -> None:
+        """Raises TargetError where sending again does not help."""
         place, times = self._again
         times = times + 1 if place == self._applied else 1
         self._again = self._applied, times
         if times > MOST_TIMES:
-            behind = [str(number) for number, lane in enumerate(lanes) if lane.gap == self._serial]
             raise TargetError(
                 f"the function did not take what follows change {self._passed:,}, though it was sent {times} times",
-                place=f"lane {', '.join(behind)}",
-                hint="Look at the function's log and its failure destination, then run the same command again.",
+                place=f"lane {', '.join(map(str, missing))}",
+                hint="Look at the function's log, and run the same command again. What it never takes, `whimbrel "
+                "retry-dead` takes from the failure queue (apply.failures).",
             )
         log.warning("sending again what the function misses", extra={"after": self._applied, "times": times})
-        self._reader.close()
-        self._begin(None)
 
     def _disagree(self, number: int, logged: int) -> StateError:
         hint = "Restore the state folder from one copy, or begin again with a new one, and please report this."

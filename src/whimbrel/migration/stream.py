@@ -85,7 +85,7 @@ def sender(
         form=stream.form,
         most=most_bytes(project),
     )
-    writer = StreamWriter(_kinesis(project), stream.name, stop)
+    writer = StreamWriter(kinesis_of(project), stream.name, stop)
     try:
         return Sender(sending, prepared.versions, writer, control, dead, dirty, checkpoints, progress, stop.is_set)
     except BaseException:
@@ -98,7 +98,7 @@ def _stream(project: Project) -> Stream:
     return project.stream
 
 
-def _kinesis(project: Project) -> Target:
+def kinesis_of(project: Project) -> Target:
     return replace(project.target, endpoint=_stream(project).endpoint)
 
 
@@ -123,7 +123,7 @@ def most_bytes(project: Project) -> int:
     place = f"stream {stream.name}"
     summary: Any = {}
     try:
-        client = Session(_kinesis(project), "kinesis").service("kinesis")
+        client = Session(kinesis_of(project), "kinesis").service("kinesis")
         summary = client.describe_stream_summary(StreamName=stream.name)["StreamDescriptionSummary"]
     except Exception as error:  # what boto3 raises; the others go on as they are
         try:

@@ -1,0 +1,121 @@
+"""The batches that Lambda gave up, as it reports them to a queue: which records of which shard, and not what they hold.
+
+Source: Lambda's developer guide, "Retain discarded batch records for a Kinesis Data Streams event source in Lambda".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import orjson
+
+from whimbrel.dynamodb.session import Session, translate
+from whimbrel.errors import RequestRefused
+from whimbrel.project import Target
+
+HIDDEN_SECONDS = 10  # in which one look sees each message once; then the next one sees all of them again
+_GONE = ("ResourceNotFoundException", "InvalidArgumentException")  # what Kinesis says of a shard that it forgot
+
+
+class GivenUp(NamedTuple):
+    """A batch of ``records`` of one ``shard``, from one sequence number to another; ``at`` and ``why`` are as Lambda
+    says it. ``message`` tells its report from others, and ``receipt`` removes it.
+    """
+
+    shard: str
+    first: int
+    last: int
+    records: int
+    at: str
+    why: str
+    message: str
+    receipt: str
+
+    def to_dict(self) -> dict[str, Any]:
+        said = {"first": str(self.first), "last": str(self.last), "records": self.records}
+        return {"shard": self.shard, **said, "at": self.at, "why": self.why}
+
+
+class FailureQueue:
+    """Of one stream. Each call raises what ``translate`` does."""
+
+    def __init__(self, at: Target, name: str, stream_at: Target, stream: str) -> None:
+        """``at`` and ``stream_at`` say where SQS and Kinesis are. Raises RequestRefused if there is no such queue."""
+        self._place = f"queue {name}"
+        self._stream = stream
+        self._kinesis = Session(stream_at, "kinesis").service("kinesis")
+        self._sqs = Session(at, "sqs").service("sqs")
+        try:
+            with _told(self._place):
+                self._url = self._sqs.get_queue_url(QueueName=name)["QueueUrl"]
+        except RequestRefused as refused:
+            refused.hint = "Correct apply.failures or the region: it is the queue that the event source mapping has."
+            raise
+
+    def batches(self) -> list[GivenUp]:
+        """All that it has now, of this stream. Reports of other streams stay for whoever reads those."""
+        found: dict[str, GivenUp] = {}
+        with _told(self._place):
+            while messages := self._received():
+                found |= {each.message: each for each in map(self._batch, messages) if each}
+        return list(found.values())
+
+    def records(self, batch: GivenUp) -> Iterator[bytes]:
+        """Its records, as far as the stream still has them."""
+        asked = {"ShardId": batch.shard, "ShardIteratorType": "AT_SEQUENCE_NUMBER"}
+        with _told(f"stream {self._stream}"):
+            try:
+                place = self._kinesis.get_shard_iterator(
+                    StreamName=self._stream, StartingSequenceNumber=str(batch.first), **asked
+                )["ShardIterator"]
+            except self._kinesis.exceptions.ClientError as error:
+                if error.response["Error"]["Code"] in _GONE:
+                    return
+                raise
+            while place:
+                page = self._kinesis.get_records(ShardIterator=place)
+                for record in page["Records"]:
+                    if int(record["SequenceNumber"]) > batch.last:
+                        return
+                    yield record["Data"]
+                place = page.get("NextShardIterator") if page["Records"] or page.get("MillisBehindLatest") else None
+
+    def remove(self, batch: GivenUp) -> None:
+        with _told(self._place):
+            self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=batch.receipt)
+
+    def _received(self) -> list[dict[str, Any]]:
+        answer = self._sqs.receive_message(
+            QueueUrl=self._url,
+            MaxNumberOfMessages=10,
+            VisibilityTimeout=HIDDEN_SECONDS,
+            WaitTimeSeconds=1,  # 0 would ask some of its servers only
+        )
+        found: list[dict[str, Any]] = answer.get("Messages", [])
+        return found
+
+    def _batch(self, message: dict[str, Any]) -> GivenUp | None:
+        """None for what is not a report about this stream."""
+        try:
+            body = orjson.loads(message["Body"])
+            info, context = body["KinesisBatchInfo"], body["requestContext"]
+            if info["streamArn"].rpartition("/")[2] != self._stream:
+                return None
+            numbers = int(info["startSequenceNumber"]), int(info["endSequenceNumber"]), int(info["batchSize"])
+            said = str(body["timestamp"]), str(context["condition"])
+            return GivenUp(str(info["shardId"]), *numbers, *said, message["MessageId"], message["ReceiptHandle"])
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+
+@contextmanager
+def _told(place: str) -> Iterator[None]:
+    """What boto3 raises as one of our own errors."""
+    try:
+        yield
+    except GeneratorExit:
+        raise
+    except Exception as error:
+        translate(error, place)
