@@ -32,6 +32,7 @@ from whimbrel.dynamodb.write import Writer
 from whimbrel.kinesis.settings import FunctionSettings, SourceTable
 from whimbrel.mapping.design import compile_mapping
 from whimbrel.mapping.provenance import of_snapshot
+from whimbrel.memory import few_collections
 from whimbrel.migration.dead import DeadLetters
 from whimbrel.migration.load import ChunkLoader, Loader
 from whimbrel.migration.progress import Progress, TableCounts
@@ -121,7 +122,8 @@ def loading(rule: TableRule, folder: Path, url: str, way: str) -> Iterator[Chunk
 def measured(shape: str, way: str, rows: int, loader: ChunkLoader, folder: Path) -> Result:
     with watched() as used:
         began, own = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
-        assert loader.load(Plan(folder / "export"), folder / "state" / "spill") == 0
+        with few_collections():  # as whimbrel's commands do, and its tasks
+            assert loader.load(Plan(folder / "export"), folder / "state" / "spill") == 0
         now = resource.getrusage(resource.RUSAGE_SELF)
         wall = time.perf_counter() - began
     mine = now.ru_utime + now.ru_stime - own.ru_utime - own.ru_stime

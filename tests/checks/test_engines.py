@@ -128,6 +128,19 @@ def test_one_change_a_second_pays_for_few_markers() -> None:
     assert marks < 7.0
 
 
+def test_the_change_log_waits_on_the_disk_for_as_long_as_the_load() -> None:
+    line = sum(map(len, LINES)) / len(LINES) + engines.COMMIT_BYTES
+    log = of(rows=1e6, changes=1_000.0, hours=2.0).log
+    assert log.hours == 2.0
+    assert log.hour_gb == pytest.approx(1_000 * line * 3600 / 2**30)
+    assert log.load_gb == pytest.approx(2 * 1_000 * line * 3600 / 2**30)
+    slow = of(rows=1e9, changes=1_000.0, hours=2.0).log  # one core takes longer than the target
+    assert slow.hours == pytest.approx(1e9 * engines.LOAD_US["record"] / 1e6 / 3600)
+    assert of(changes=1.0, window="").log.load_gb is None
+    assert of(changes=0.0, lines=[]).log.load_gb == 0.0
+    assert of(changes=1.0, hours=None).log.load_gb is None
+
+
 def test_what_a_load_costs_elsewhere() -> None:
     found = of(rows=1e9, hours=2.0)
     gb = 1e11 / 2**30
@@ -188,6 +201,7 @@ def test_check_says_it(on_mariadb: Case) -> None:
     said = case.call("check").output
     assert "engines  load: process: one core maps and writes all of it in 0.0 s" in said
     assert 'log.engine = "kinesis": stream on demand, a month: $' in said
+    assert " GB for each hour in which nobody applies changes" in said
 
 
 def test_every_shape_has_a_speed() -> None:

@@ -65,6 +65,32 @@ def test_what_is_captured_arrives_through_a_stream(
 
 
 @pytest.mark.slow
+def test_nothing_is_sent_before_the_load_is_complete(
+    make_work: MakeWork, mariadb: MariaDB, dynalite: Dynalite, kinesalite: Kinesalite
+) -> None:
+    """The mapping is enabled from the start. No command sends in any phase before "apply", however it is asked to."""
+    work = make_work(mariadb, dynalite)
+    fill(mariadb, work.database, 40)
+    with Served(kinesalite, dynalite) as served:
+        through(work, served)
+        for command, phase in (("capture", "snapshot"), ("snapshot", "load")):
+            work.call(command, *(["--until-caught-up"] if command == "capture" else []))
+            mariadb.execute(f"UPDATE `{work.database}`.purchase SET quantity = quantity + 1")
+            work.call("capture", "--until-caught-up")
+            assert work.checkpoint()["phase"] == phase
+            for other in (["apply", "--until-caught-up"], ["refill", "purchase"]):
+                assert "StateError" in work.call(*other, code=3).output
+            work.call("retry-dead")
+            assert served.records() == served.invocations == 0
+        work.call("load")
+        assert work.checkpoint()["phase"] == "apply"
+        assert served.records() == 0
+        work.drain()
+        assert served.records() > 0
+        work.assert_equal()
+
+
+@pytest.mark.slow
 def test_rows_are_written_past_the_stream_and_nobody_goes_on_without_it(
     make_work: MakeWork, mariadb: MariaDB, dynalite: Dynalite, kinesalite: Kinesalite
 ) -> None:

@@ -61,6 +61,7 @@ class Served:
         self.name = unique("stream")
         self.at, self.dynamodb, self._form = kinesalite.endpoint, endpoint, form
         self.invocations = 0
+        self._kinesis = kinesalite.client
         kinesalite.new_stream(self.name, shards)
         self._known = Known(target or endpoint.target(), CALL_SECONDS)
         self.failures = failures
@@ -77,6 +78,16 @@ class Served:
             f'[log]\nengine = "kinesis"\nstream = "{self.name}"\nendpoint = "{self.at}"\nformat = "{self._form}"\n'
             f'[apply]\nengine = "lambda"\n{self.failures.project_lines if self.failures else ""}'
         )
+
+    def records(self) -> int:
+        """How many the stream has."""
+        found = self._kinesis.describe_stream(StreamName=self.name)["StreamDescription"]["Shards"]
+        return sum(map(self._records_of, found))
+
+    def _records_of(self, shard: dict[str, Any]) -> int:
+        place = {"ShardId": shard["ShardId"], "ShardIteratorType": "TRIM_HORIZON"}
+        iterator = self._kinesis.get_shard_iterator(StreamName=self.name, **place)["ShardIterator"]
+        return len(self._kinesis.get_records(ShardIterator=iterator)["Records"])
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -36,6 +36,7 @@ CHUNK_ROWS = 10_000  # of one file
 HOUR = 3600.0
 FREE_HOURS = 24  # for which a stream keeps records at no price
 GB = 1 << 30
+COMMIT_BYTES = 200  # of a transaction's line in the change log, which has one change at least
 
 KINESIS, LAMBDA = 'log.engine = "kinesis"', 'apply.engine = "lambda"'
 NATIVE = 'lake.export = "native"'
@@ -92,9 +93,21 @@ class EngineCost:
 
 
 @dataclass(frozen=True, slots=True)
+class LogSize:
+    """GB of this machine's disk that the change log takes: in the ``hours`` of the load, and in each hour in which
+    nobody applies changes. None where that is not known.
+    """
+
+    load_gb: float | None
+    hour_gb: float | None
+    hours: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Engines:
     load: Need
     changes: Need
+    log: LogSize
     costs: tuple[EngineCost, ...]
 
 
@@ -110,7 +123,8 @@ class Traffic(NamedTuple):
 def engines_of(known: Measured, prices: Mapping[str, float]) -> Engines:
     """``prices`` are those of NAMES that are known, with ``write_million`` and ``import_gb``."""
     load, changes = _load_need(known), _changes_need(known)
-    return Engines(load, changes, (*_of_changes(known, prices), *_of_load(known, prices), _recovery(known, prices)))
+    costs = (*_of_changes(known, prices), *_of_load(known, prices), _recovery(known, prices))
+    return Engines(load, changes, _log_size(known), costs)
 
 
 # what is needed
@@ -118,7 +132,7 @@ def engines_of(known: Measured, prices: Mapping[str, float]) -> Engines:
 
 def _load_need(known: Measured) -> Need:
     """The smallest that is as fast as the target allows."""
-    core = sum(each.rows * LOAD_US[each.shape] for each in known.tables) / 1e6
+    core = _load_core(known)
     if not core:
         return Need("", "not known: no row was mapped")
     if known.load_hours is None:
@@ -147,6 +161,21 @@ def _changes_need(known: Measured) -> Need:
     if _changes(known) * SEND_US > 1e6:
         return Need("", f"{rate}. One sender sends {1e6 / SEND_US:,.0f} a second: divide the tables among projects")
     return Need("lambda", f"{rate}, and half a core should stay free")
+
+
+def _log_size(known: Measured) -> LogSize:
+    """Whatever applies the changes, each waits on the disk until the load is complete. One core loads at worst."""
+    hours = None if known.load_hours is None else max(known.load_hours, _load_core(known) / HOUR)
+    if not known.window or (_changes(known) and not known.lines):
+        return LogSize(None, None, hours)
+    line = sum(map(len, known.lines)) / max(1, len(known.lines)) + COMMIT_BYTES
+    hour = _changes(known) * line * HOUR / GB
+    return LogSize(None if hours is None else hour * hours, hour, hours)
+
+
+def _load_core(known: Measured) -> float:
+    """Seconds of one core."""
+    return sum(each.rows * LOAD_US[each.shape] for each in known.tables) / 1e6
 
 
 def _busy(known: Measured) -> float:

@@ -242,11 +242,10 @@ KINDS: dict[str, Kind] = {
     "sampled": Kind(INFO, "a large table that was read only in part", "`--full` reads all, `--sample` more"),
     "not-checked": Kind(WARNING, "a check took too long and was stopped", "`--full`, or more `--seconds`"),
     # the target
-    "target-unreachable": Kind(
-        ERROR, "no answer from the target, or no right to ask", "Check endpoint and credentials"
-    ),
+    "target-unreachable": Kind(ERROR, "no answer from the target, or no right to ask", "Check endpoint and rights"),
     "target-ttl": Kind(ERROR, "the target's time to live is on before the cutover", "Switch it off until `finish`"),
     "target-stream": Kind(ERROR, "the Kinesis stream cannot be used", "Make it, or fix `log.stream`, region or rights"),
+    "stream-retention": Kind(INFO, "how long the stream keeps records", "Nothing: what it loses is sent again"),
     "target-import": Kind(ERROR, "an import cannot make this target", 'Change it, or set `load.engine = "process"`'),
     "snapshot-store": Kind(ERROR, "the bucket cannot be used", "Fix `snapshot.store`, endpoint, region or rights"),
     "target-not-empty": Kind(ERROR, "the target table has items already", "Name another table, or `--into-existing`"),

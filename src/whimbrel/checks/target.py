@@ -16,7 +16,7 @@ from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.errors import RequestRefused, TargetNotEmpty, WhimbrelError
 from whimbrel.mapping.design import TableMapping
 from whimbrel.mapping.family import by_target
-from whimbrel.migration.stream import most_bytes
+from whimbrel.migration.stream import facts_of
 from whimbrel.migration.targets import refuse_own_items
 from whimbrel.project import OFF, Project, Target
 
@@ -43,7 +43,8 @@ def stream_findings(project: Project) -> Iterator[Finding]:
     """As ``migrate`` asks before it begins; nothing where the process itself applies its files."""
     try:
         if project.stream:
-            most_bytes(project)
+            reason = f"it keeps records for {facts_of(project).hours} h: the function may be away for so long"
+            yield finding("stream-retention", f"stream {project.stream.name}", reason)
     except WhimbrelError as error:
         yield finding("target-stream", error.place or "log.stream", error.message, error.hint)
 

@@ -12,7 +12,7 @@ from whimbrel.api.checks import CheckReport, Preview, PreviewedItem
 if TYPE_CHECKING:
     from whimbrel.checks.access.served import Access
     from whimbrel.checks.cost import Cost, LoadWay
-    from whimbrel.checks.engines import EngineCost, Engines
+    from whimbrel.checks.engines import EngineCost, Engines, LogSize
     from whimbrel.checks.run import TableFacts
 
 WORTH_SAYING = 0.01  # the share of one partition key
@@ -85,9 +85,17 @@ def _engine_lines(engines: Engines) -> Iterator[str]:
     """What is needed, then what else there would be."""
     yield f"engines  load: {engines.load.engine or '?'}: {engines.load.reason}"
     yield f"         changes: {engines.changes.engine or '?'}: {engines.changes.reason}"
+    yield f"         log: {_log_text(engines.log)}"
     for each in engines.costs:
         when = "a month" if each.per == "month" else "once"
         yield f"         {each.engine}: {each.what}, {when}: {_engine_price(each)}"
+
+
+def _log_text(log: LogSize) -> str:
+    hour = "" if log.hour_gb is None else f"{log.hour_gb:,.2f} GB for each hour in which nobody applies changes"
+    if log.load_gb is None or log.hours is None:
+        return hour or "how much of the disk it takes is not known, as the recent writes are not"
+    return f"{log.load_gb:,.2f} GB of the disk for the {log.hours:,.2f} h of the load, and {hour}"
 
 
 def _engine_price(each: EngineCost) -> str:

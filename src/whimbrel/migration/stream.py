@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from whimbrel.changelog.segments import read_mark
 from whimbrel.durable import append
@@ -118,7 +118,19 @@ def function_settings(prepared: Prepared, history: History) -> FunctionSettings:
 
 
 def most_bytes(project: Project) -> int:
-    """Of a record of the stream. Raises TargetError if it is not there, or not to be used."""
+    """Of a record of the stream. Raises as ``facts_of`` does."""
+    return facts_of(project).most_bytes
+
+
+class StreamFacts(NamedTuple):
+    """``most_bytes`` of a record; for how many ``hours`` records are kept."""
+
+    most_bytes: int
+    hours: int
+
+
+def facts_of(project: Project) -> StreamFacts:
+    """Raises TargetError if the stream is not there, or not to be used."""
     stream = _stream(project)
     place = f"stream {stream.name}"
     summary: Any = {}
@@ -133,4 +145,5 @@ def most_bytes(project: Project) -> int:
             raise
     if summary["StreamStatus"] not in ("ACTIVE", "UPDATING"):
         raise TargetError(f"the stream is {summary['StreamStatus']}", place=place, hint="Wait until it is ACTIVE.")
-    return min(MOST_RECORD, int(summary.get("MaxRecordSizeInKiB", _KIB)) * _KIB)
+    most = min(MOST_RECORD, int(summary.get("MaxRecordSizeInKiB", _KIB)) * _KIB)
+    return StreamFacts(most, int(summary["RetentionPeriodHours"]))

@@ -18,6 +18,7 @@ import orjson
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.dynamodb.write import Writer
 from whimbrel.errors import LogCorrupt, Retryable, WhimbrelError
+from whimbrel.memory import few_collections
 from whimbrel.migration.dead import letter_of
 from whimbrel.migration.load_part import ChunkFile, PartLoader
 from whimbrel.migration.portions import PORTION_BYTES, Portions
@@ -120,7 +121,8 @@ def task(where: Where) -> Iterator[Task]:
         if not _kept or _kept[0].where != where or _kept[0].lease.stop.is_set():
             forget()
             _kept.append(Task(where))
-        yield _kept[0]
+        with few_collections():
+            yield _kept[0]
     except WhimbrelError as error:
         forget()
         if not isinstance(error, Retryable | LogCorrupt):
