@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from demo.event_source import Event, EventSource
 from demo.servers import Dynalite, Kinesalite
 from tests.conftest import unique
-from tests.function.peer import HASH, NAME, RANGE, VALUE, PeerFunction
+from tests.function.peer import HASH, NAME, RANGE, VALUE, PeerFunction, PeerSender
 from whimbrel.changelog.record import change_encoder
 from whimbrel.dynamodb.tables import ensure_table
 from whimbrel.dynamodb.wire import DynamoClient
@@ -47,7 +47,7 @@ class Changes(Protocol):
 
 
 class OneStream(Changes):
-    def __init__(self, kinesalite: Kinesalite, dynalite: Dynalite) -> None:
+    def __init__(self, kinesalite: Kinesalite, dynalite: Dynalite, *, skips_others: bool = False) -> None:
         self._client, self._changes, stop = dynalite.client(), list[Change](), threading.Event()
         self._stream, self._migration = unique("stream"), unique("migration")
         self._table, self._peers = unique("items"), unique("peer")
@@ -73,7 +73,8 @@ class OneStream(Changes):
         versions = {rule.source: Versions(rule, TABLE)}
         self._packer = Packer(versions, self._control.put_table, head, 0.0, POST, 1 << 20)
         self._writer = StreamWriter(Target(endpoint=kinesalite.endpoint, region="us-east-1"), self._stream, stop)
-        self._known = Known(target, 1.0)
+        self._known = Known(target, 1.0, skips_others=skips_others)
+        self.other_sender = PeerSender(kinesalite.client, self._stream)
         peer = PeerFunction(self._client, self._peers)
 
         def asked(event: Event) -> None:
@@ -96,8 +97,9 @@ class OneStream(Changes):
 
     def send(self) -> None:
         """All changes, and let both functions take them."""
-        lines = [change_encoder(TABLE)(each).rstrip(b"\n") for each in self._changes]
-        self._faults = self._packer.pack([*self._changes, Commit(AT, 1.0)], lines, lambda: 1.0)
+        changes, self._changes = self._changes, []
+        lines = [change_encoder(TABLE)(each).rstrip(b"\n") for each in changes]
+        self._faults = self._packer.pack([*changes, Commit(AT, 1.0)], lines, lambda: 1.0)
         self._writer.put(self._packer.take())
         for mapping in self._both:
             while mapping.step():

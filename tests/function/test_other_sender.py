@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from demo.servers import Dynalite, Kinesalite
+from tests.function.one_stream import OneStream
 from tests.function.peer import HASH, NAME, RANGE, VALUE, PeerSender
 from whimbrel.errors import UserError
 from whimbrel.kinesis.packed import unpack
@@ -82,6 +84,28 @@ def deleted_and_the_insert_came_again_late(history: History) -> None:
     history.stream.late = 1
     history.be(1)
     history.be(None)
+
+
+@pytest.mark.slow
+def test_its_events_are_skipped_where_that_is_said(kinesalite: Kinesalite, dynalite: Dynalite) -> None:
+    """The same changes come from both senders, and some of the other one's late, twice, or not at all. The post's own
+    function goes on with all of them.
+    """
+    with OneStream(kinesalite, dynalite, skips_others=True) as both:
+        other = both.other_sender
+        other.send("WriteRowsEvent", {"values": _row(1)})
+        both.insert(_row(1))
+        both.update(_row(1), _row(2))
+        both.send()
+        other.send("WriteRowsEvent", {"values": _row(1)})
+        other.send("UpdateRowsEvent", {"before_values": _row(2), "after_values": _row(3)})
+        both.send()
+        assert both.items() == {("c", "o"): {"p": "2"}}
+        both.delete(_row(2))
+        other.send("WriteRowsEvent", {"values": _row(1)})
+        both.send()
+        assert (both.items(), both.letters()) == ({}, 0)
+        assert both.peer_items() == {("c", "o"): {"p": "1"}}
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,7 @@ def parameters(stream: Stream) -> Resource:
             "Seconds that records may wait for others: fewer invocations, a longer lag", 0, 0, 300
         ),
         "MaximumRetries": number("Retries of a failed batch; -1 until its records expire", -1, -1, 10000),
+        "OtherSenders": choice("What becomes of changes that another sender puts into the stream", "refuse", "skip"),
         "AlarmTopicArn": perhaps("SNS topic for the alarms; empty for none"),
         "SubnetIds": listed("Subnets for the function; empty for no VPC"),
         "SecurityGroupIds": listed("Security groups for the function, in a VPC"),
@@ -119,7 +120,9 @@ def _function() -> Resource:
         "Role": arn("Role"),
         "Timeout": TIMEOUT,
         "MemorySize": ref("MemoryMegabytes"),
-        "Environment": {"Variables": {"WHIMBREL_MARK": ref("MarkTable")}},
+        "Environment": {
+            "Variables": {"WHIMBREL_MARK": ref("MarkTable"), "WHIMBREL_OTHER_SENDERS": ref("OtherSenders")}
+        },
         "KmsKeyArn": either("HasKey", ref("KeyArn")),
         "VpcConfig": either("HasVpc", {"SubnetIds": ref("SubnetIds"), "SecurityGroupIds": ref("SecurityGroupIds")}),
         "LoggingConfig": {"LogFormat": "JSON", "LogGroup": ref("Logs")},

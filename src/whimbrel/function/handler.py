@@ -1,6 +1,7 @@
 """The function's entry point: ``whimbrel.function.handler.handler``, for a batch of a Kinesis stream.
 
-Environment: ``WHIMBREL_MARK`` names the table of marks; region and credentials are the function's own.
+Environment: ``WHIMBREL_MARK`` names the table of marks; region and credentials are the function's own. With
+``WHIMBREL_OTHER_SENDERS=skip`` changes that another sender put into the stream are passed over.
 """
 
 from __future__ import annotations
@@ -33,4 +34,5 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 @cache
 def _known() -> Known:
     default = Target()
-    return Known(replace(default, mark=os.environ.get("WHIMBREL_MARK", default.mark)), CALL_SECONDS)
+    target = replace(default, mark=os.environ.get("WHIMBREL_MARK", default.mark))
+    return Known(target, CALL_SECONDS, skips_others=os.environ.get("WHIMBREL_OTHER_SENDERS") == "skip")

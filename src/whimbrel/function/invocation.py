@@ -32,7 +32,7 @@ from whimbrel.function.apply import write
 from whimbrel.function.known import Known
 from whimbrel.function.metrics import InvocationFigures
 from whimbrel.kinesis.control import LaneState, Lease, fits
-from whimbrel.kinesis.packed import Numbered, Packed, Unreadable, changes_of, unpack
+from whimbrel.kinesis.packed import Numbered, Packed, Unreadable, change_of_others, changes_of, unpack
 from whimbrel.migration.dead import identity_of, letter_of
 from whimbrel.records import Fault
 
@@ -144,6 +144,8 @@ class Invocation:
         lane, and the sender sends it again.
         """
         sequence, data = str(record["kinesis"]["sequenceNumber"]), b64decode(record["kinesis"]["data"])
+        if self._known.skips_others and change_of_others(data):  # our own sender sends the same change, with its place
+            return Arrived(sequence, None)
         try:
             packed = unpack(data)
         except Unreadable as reason:

@@ -36,11 +36,14 @@ class Works(NamedTuple):
 
 
 class Known:
-    """Of one table of marks; used by one thread. ``timeout`` is that of a call, in seconds."""
+    """Of one table of marks; used by one thread. ``timeout`` is that of a call, in seconds. ``skips_others``: changes
+    that another sender put into the stream are passed over, and do not fail their batch.
+    """
 
-    def __init__(self, target: Target, timeout: float) -> None:
+    def __init__(self, target: Target, timeout: float, *, skips_others: bool = False) -> None:
         self.target = target
         self.timeout = timeout
+        self.skips_others = skips_others
         self._works: dict[str, Works] = {}
         self._tables: dict[str, Table] = {}
         self._wire: DynamoClient | None = None

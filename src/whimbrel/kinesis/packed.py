@@ -10,7 +10,7 @@ import sys
 import zlib
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import orjson
 
@@ -126,7 +126,8 @@ def _of_lines(data: bytes) -> Packed:
 
 def _of_event(data: bytes) -> Packed:
     if not is_sound(data):
-        _refuse_change_of_others(data)
+        if change := change_of_others(data):
+            _refuse(change)
         raise Unreadable("it does not match its checksum")
     fields = orjson.loads(data)
     head = _head(fields.pop("whimbrel"))
@@ -136,20 +137,26 @@ def _of_event(data: bytes) -> Packed:
     return Packed(head, [sealed_json(fields)[:-1]])
 
 
-def _refuse_change_of_others(data: bytes) -> None:
-    """An event as the AWS post's own sender puts it says neither where it belongs among the changes, nor which table it
-    was made for, nor of which types its values are: it cannot be applied, and would be lost if it were passed over.
-    """
+def change_of_others(data: bytes) -> dict[str, Any] | None:
+    """An event as the AWS post's own sender puts it; None for anything else."""
     try:
         fields = orjson.loads(data)
     except ValueError:
-        return
-    if isinstance(fields, dict) and fields.get("type") in _EVENTS and fields.keys() == _EVENT:
-        raise UserError(
-            f"a record is a {fields['type']} of {fields['schema']}.{fields['table']} that another sender put",
-            place="stream",
-            hint='Let whimbrel send the changes: log.format = "post" sends the same events, with their places.',
-        )
+        return None
+    is_event = isinstance(fields, dict) and fields.get("type") in _EVENTS and fields.keys() == _EVENT
+    return fields if is_event else None
+
+
+def _refuse(change: dict[str, Any]) -> NoReturn:
+    """It says neither where it belongs among the changes, nor which table it was made for, nor of which types its
+    values are: it cannot be applied, and whoever expects that must know.
+    """
+    raise UserError(
+        f"a record is a {change['type']} of {change['schema']}.{change['table']} that another sender put",
+        place="stream",
+        hint="whimbrel's own sender sends each change with its place: let the function skip those of others "
+        "(WHIMBREL_OTHER_SENDERS=skip), or give that sender a stream of its own.",
+    )
 
 
 def _head(fields: dict[str, Any]) -> Interval:
