@@ -9,6 +9,7 @@ import pytest
 from whimbrel.errors import ProjectError
 from whimbrel.project import Spark, load_project
 
+ROLE = "arn:aws:iam::111122223333:role/x"
 BY_SPARK = '[load]\nengine = "spark"\n'
 IN_S3 = '[snapshot]\nstore = "s3://bucket/shop"\n'
 ARCHIVE = 'archive = "s3://bucket/whimbrel-spark-x86_64.zip"\n'
@@ -29,10 +30,13 @@ def test_nobody_needs_to_say_anything_of_it(tmp_path: Path) -> None:
     ("text", "expected"),
     [
         ('runner = "glue"\ntasks = 8\njob = "load"\n', Spark("glue", 8, job="load")),
-        ('runner = "emr"\ncluster = "j-1"\npython = "python3.12"\n', Spark("emr", cluster="j-1", python="python3.12")),
         (
-            'runner = "emr-serverless"\napplication = "00f"\nrole = "arn:x"\nleast_rows = 5\n',
-            Spark("emr-serverless", least_rows=5, application="00f", role="arn:x"),
+            'runner = "emr"\ncluster = "j-1"\npython = "python3.12"\n',
+            Spark("emr", cluster="j-1", python="python3.12"),
+        ),
+        (
+            f'runner = "emr-serverless"\napplication = "00f"\nrole = "{ROLE}"\nleast_rows = 5\n',
+            Spark("emr-serverless", least_rows=5, application="00f", role=ROLE),
         ),
     ],
 )
@@ -51,17 +55,22 @@ def test_each_runner_on_aws(tmp_path: Path, text: str, expected: Spark) -> None:
         ("[spark]\ntasks = 4\n", 'spark.tasks: has no effect without load.engine = "spark"'),
         (f'{BY_SPARK}[spark]\nrunner = "dataproc"\n', "spark.runner: must be 'local' or 'emr-serverless'"),
         (f"{BY_SPARK}[spark]\ntasks = 0\n", "spark.tasks: must be 1 or more"),
+        (f'{BY_SPARK}{IN_S3}[spark]\nrunner = "glue"\ntasks = 4\njob = "a*"\n{ARCHIVE}', "the name of a job of Glue"),
+        (
+            f'{BY_SPARK}{IN_S3}[spark]\nrunner = "emr"\ncluster = "one"\n{ARCHIVE}',
+            "a cluster of EMR, not 'one'",
+        ),
         (f'{BY_SPARK}[spark]\nrole = "r"\n', 'spark.role: has no effect with runner = "local"'),
         (f'{BY_SPARK}[spark]\nendpoint = "http://h"\n', 'spark.endpoint: has no effect with runner = "local"'),
-        (f'{BY_SPARK}[spark]\nrunner = "emr"\ncluster = "j"\n{ARCHIVE}', '"emr" needs snapshot.store'),
+        (f'{BY_SPARK}[spark]\nrunner = "emr"\ncluster = "j-1"\n{ARCHIVE}', '"emr" needs snapshot.store'),
         (f'{BY_SPARK}{IN_S3}[spark]\nrunner = "glue"\ntasks = 4\njob = "j"\n', "spark.archive: is missing, and runner"),
         (f'{BY_SPARK}{IN_S3}[spark]\nrunner = "glue"\ntasks = 6\njob = "j"\n{ARCHIVE}', "must be a multiple of 4"),
         (
-            f'{BY_SPARK}{IN_S3}[spark]\nrunner = "emr"\ncluster = "j"\narchive = "s3://b/x.tar"\n',
+            f'{BY_SPARK}{IN_S3}[spark]\nrunner = "emr"\ncluster = "j-1"\narchive = "s3://b/x.tar"\n',
             "spark.archive: must be s3://BUCKET/KEY.zip, not 's3://b/x.tar'",
         ),
         (
-            f'{BY_SPARK}{IN_S3}[spark]\nrunner = "emr"\ncluster = "j"\npython = "python3 -c x"\n{ARCHIVE}',
+            f'{BY_SPARK}{IN_S3}[spark]\nrunner = "emr"\ncluster = "j-1"\npython = "python3 -c x"\n{ARCHIVE}',
             "spark.python: must be the path of a Python",
         ),
         (

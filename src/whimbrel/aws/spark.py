@@ -10,7 +10,7 @@ from typing import Any
 from whimbrel.aws.forms import Resource, arn, choice, number, ref, replaceable, role, sub, text
 from whimbrel.migration.spark.runner import MEGABYTES_OF_A_CORE, shape
 from whimbrel.project import Project, Spark
-from whimbrel.project.spark import GLUE_CORES
+from whimbrel.project.spark import GLUE_CORES, JOB_NAME
 
 RELEASE = "emr-7.13.0"
 IDLE_MINUTES = 5
@@ -32,7 +32,7 @@ def parameters(spark: Spark) -> Resource:
             "SparkIdleMinutes": number("Minutes without a job until it stops", IDLE_MINUTES, 1, 10080),
         }
     if spark.runner == "glue":
-        return {"SparkJob": text("spark.job of the project file", spark.job, "[a-zA-Z0-9_.-]{1,255}")}
+        return {"SparkJob": text("spark.job of the project file", spark.job, JOB_NAME)}
     return {"SparkCluster": text("spark.cluster of the project file", spark.cluster, "j-[A-Z0-9]+")}
 
 

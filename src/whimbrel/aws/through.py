@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from hashlib import blake2b
 
 from whimbrel.aws.forms import (
     Resource,
@@ -23,6 +24,7 @@ from whimbrel.aws.forms import (
 from whimbrel.function.metrics import DIMENSION, METRICS, NAMESPACE
 from whimbrel.project import Stream
 
+MOST_CHARACTERS = 57  # of the function's name: its queue's name is longer by seven
 HANDLER = "whimbrel.function.handler.handler"
 RUNTIME = "python3.13"
 TIMEOUT = 60  # seconds: what the function's own deadline is reckoned from
@@ -43,14 +45,20 @@ OUTPUTS = {"StreamArn": arn("Stream"), "FunctionArn": arn("Function"), "FailureQ
 
 
 def function_name(stream: str) -> str:
-    """A function's name has neither dots nor more than 64 characters."""
-    return re.sub("[^a-zA-Z0-9_-]", "-", stream)[:57]  # and its queue's name is longer by seven
+    """A function's name has neither dots nor more than 64 characters. Streams whose names differ late have others."""
+    name = re.sub("[^a-zA-Z0-9_-]", "-", stream)
+    if len(name) <= MOST_CHARACTERS:
+        return name
+    digest = blake2b(stream.encode(), digest_size=4).hexdigest()
+    return f"{name[: MOST_CHARACTERS - len(digest) - 1]}-{digest}"
 
 
 def parameters(stream: Stream) -> Resource:
     return {
         "StreamName": text("log.stream of the project file", stream.name, "[a-zA-Z0-9_.-]{1,128}"),
-        "FunctionName": text("Name of the function", function_name(stream.name), "[a-zA-Z0-9_-]{1,57}"),
+        "FunctionName": text(
+            "Name of the function", function_name(stream.name), f"[a-zA-Z0-9_-]{{1,{MOST_CHARACTERS}}}"
+        ),
         "CodeBucket": given("Bucket with the function's package"),
         "CodeKey": given("Key of the function's package in the bucket"),
         "Architecture": choice("That of the package", "arm64", "x86_64"),

@@ -17,6 +17,14 @@ RUNNERS: dict[str, tuple[str, ...]] = {
     "glue": ("job", "archive"),
     "emr": ("cluster", "archive"),
 }
+JOB_NAME = "[a-zA-Z0-9 ._+=,@()-]{1,255}"
+# What AWS takes; these are part of policies, in which nothing may need quoting.
+_FORMS = {
+    "application": ("[a-z0-9]{1,64}", "the id of an application of EMR Serverless"),
+    "role": (r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[\w+=,.@/-]+", "the ARN of a role"),
+    "job": (JOB_NAME, "the name of a job of Glue, of letters, digits, blanks and ._-+=,@()"),
+    "cluster": ("j-[A-Z0-9]+", "the id of a cluster of EMR"),
+}
 PYTHON = "python3.11"
 GLUE_CORES = 4  # of a worker of the type G.1X
 
@@ -83,6 +91,9 @@ def _faults(section: Section, spark: Spark, loader: str, store: Store | None) ->
         yield "runner", f'"{spark.runner}" needs snapshot.store: its machines read the files from a bucket'
     if spark.runner == "glue" and spark.tasks % GLUE_CORES:
         yield "tasks", f'must be a multiple of {GLUE_CORES} with runner = "glue", whose workers have as many cores'
+    for key, (form, said) in _FORMS.items():
+        if (value := getattr(spark, key)) and not re.fullmatch(form, value):
+            yield key, f"must be {said}, not {value!r}"
     if not re.fullmatch(r"[\w./-]+", spark.python, re.ASCII):
         yield "python", f"must be the path of a Python, not {spark.python!r}"
     if spark.archive and not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]+/[\w.=/-]+\.zip", spark.archive, re.ASCII):
