@@ -64,8 +64,11 @@ class FunctionProcess:
 class StreamSite:
     """``hit`` counts what was done; a key that begins with "kill" is a kill."""
 
-    def __init__(self, work: Work, dynalite: Dynalite, kinesalite: Kinesalite, chance: random.Random) -> None:
-        self.work, self.kinesalite, self.chance = work, kinesalite, chance
+    def __init__(
+        self, work: Work, dynalite: Dynalite, kinesalite: Kinesalite, chance: random.Random, form: str
+    ) -> None:
+        """``form`` is that of the records."""
+        self.work, self.kinesalite, self.chance, self._form = work, kinesalite, chance, form
         self.servers: dict[str, Server] = {"source": work.source, "target": dynalite, "stream": kinesalite}
         self.stream, self.hit = unique("stream"), Counter[str]()
         kinesalite.new_stream(self.stream, 2)
@@ -207,7 +210,7 @@ class StreamSite:
     def _write_project(self, cap: str) -> None:
         self.work.target_settings = (
             f'{cap}\n[log]\nengine = "kinesis"\nstream = "{self.stream}"\nendpoint = "{self.kinesalite.endpoint}"\n'
-            '[apply]\nengine = "lambda"\n'
+            f'format = "{self._form}"\n[apply]\nengine = "lambda"\n'
         )
         self.work.write_project()
 

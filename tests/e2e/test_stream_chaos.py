@@ -23,17 +23,22 @@ from tests.e2e.work import GROUP, RECORD
 pytestmark = [pytest.mark.chaos, pytest.mark.slow]
 
 SEED = os.environ.get("WHIMBREL_CHAOS_SEED", "1")
-CASES = [(MariaDB, GROUP), (MySQL, RECORD), (MariaDB, RECORD), (MySQL, GROUP)]
+CASES = [
+    (MariaDB, GROUP, "packed"),
+    (MySQL, RECORD, "post"),
+    (MariaDB, RECORD, "post"),
+    (MySQL, GROUP, "packed"),
+]
 KILLS = -(-int(os.environ.get("WHIMBREL_CHAOS_N", "8")) // len(CASES))  # in each of them
 ROWS = {GROUP: 3_000, RECORD: 800}  # about as many items
 
 
 @pytest.mark.parametrize(
-    ("kind", "mapping"), CASES, ids=["MariaDB-group", "MySQL-record", "MariaDB-record", "MySQL-group"]
+    ("kind", "mapping", "form"), CASES, ids=["MariaDB-group", "MySQL-record", "MariaDB-record", "MySQL-group"]
 )
 @pytest.mark.timeout(1800 + 60 * KILLS)
 def test_whoever_is_killed_nothing_is_lost(
-    make_work: MakeWork, tmp_path: Path, kind: type[SqlServer], mapping: str
+    make_work: MakeWork, tmp_path: Path, kind: type[SqlServer], mapping: str, form: str
 ) -> None:
     print(f"\nWHIMBREL_CHAOS_SEED={SEED}")
     spark = spark_folder()
@@ -50,7 +55,7 @@ def test_whoever_is_killed_nothing_is_lost(
         rows = fill(source, work.database, ROWS[mapping])
         writer = LiveWriter(source, work.database, orders=rows // 4, rate=80)
         writer.start()
-        site = StreamSite(work, dynalite, stream, chance)
+        site = StreamSite(work, dynalite, stream, chance, form)
         try:
             site.load(kills=KILLS // 5)
             while site.kills < KILLS:
