@@ -33,7 +33,7 @@ from whimbrel.migration.stream import kinesis_of, take
 from whimbrel.project import Project
 from whimbrel.records import Fault, Table
 
-LEASE_SECONDS = 60.0  # in which a lane is told that it has passed a record
+LEASE_SECONDS = 30.0  # in which a lane is told that it has passed a record
 
 
 def opened_queue(project: Project) -> FailureQueue | None:
