@@ -17,6 +17,7 @@ from demo.servers import Dynalite, Kinesalite, MariaDB, Ministack
 from tests.e2e.conftest import MakeWork
 from tests.e2e.work import Work
 from tests.function.served import Failures, Served
+from whimbrel.kinesis import failures
 from whimbrel.kinesis.packed import unpack
 from whimbrel.migration import send
 
@@ -34,7 +35,9 @@ import os, signal
 from botocore.client import BaseClient
 from whimbrel.__main__ import run
 from whimbrel.dynamodb.wire import DynamoClient
+from whimbrel.kinesis import failures
 from whimbrel.migration import dead, given_up, send
+failures.HIDDEN_SECONDS = 1
 send.PROBE_SECONDS, given_up.LEASE_SECONDS = 0.3, 1.0
 left = int(os.environ["STEPS"])
 WRITES = ("Put", "Update", "BatchWrite", "Delete")
@@ -87,6 +90,7 @@ def served(
 ) -> Iterator[Poisoned]:
     monkeypatch.setattr(send, "PROBE_SECONDS", 0.3)
     monkeypatch.setattr(send, "CLOCK_SECONDS", 0.1)
+    monkeypatch.setattr(failures, "HIDDEN_SECONDS", 1)
     with Poisoned(kinesalite, dynalite, form=form, failures=Failures(ministack)) as made:
         yield made
 
@@ -129,15 +133,15 @@ def finish(work: Work, served: Poisoned) -> None:
 def test_what_lambda_gave_up_is_read_from_the_source(
     make_work: MakeWork, mariadb: MariaDB, served: Poisoned, mapping: str
 ) -> None:
-    work, failures = make_work(mariadb, served.dynamodb), served.failures
-    assert failures is not None
+    work, queue = make_work(mariadb, served.dynamodb), served.failures
+    assert queue is not None
     begun(work, served, mapping)
     said = work.call("apply", "--until-caught-up", code=3).output
     assert "retry-dead" in said
     told = json.loads(work.call("retry-dead", "--dry-run", "--json").stdout)
     assert told["given_up"]
     assert {each["why"] for each in told["given_up"]} == {"RetryAttemptsExhausted"}
-    assert failures.left() == failures.taken > 0
+    assert queue.left() == queue.taken > 0
     finish(work, served)
 
 
@@ -145,22 +149,22 @@ def test_what_was_sent_again_is_removed_from_the_queue_alone(
     make_work: MakeWork, mariadb: MariaDB, served: Poisoned
 ) -> None:
     """The function is better by now: nothing is a dead letter."""
-    work, failures = make_work(mariadb, served.dynamodb), served.failures
-    assert failures is not None
+    work, queue = make_work(mariadb, served.dynamodb), served.failures
+    assert queue is not None
     begun(work, served)
     work.call("apply", "--until-caught-up", code=3)
     served.cured = True
     work.call("apply", "--until-caught-up")
-    assert failures.left() > 0
+    assert queue.left() > 0
     assert "0 dead letters" in work.call("retry-dead").output
     finish(work, served)
 
 
 def test_a_queue_that_is_not_there_is_said_by_name(make_work: MakeWork, mariadb: MariaDB, served: Poisoned) -> None:
-    work, failures = make_work(mariadb, served.dynamodb), served.failures
-    assert failures is not None
+    work, queue = make_work(mariadb, served.dynamodb), served.failures
+    assert queue is not None
     begun(work, served)
-    work.target_settings = work.target_settings.replace(failures.name, "no-such-queue")
+    work.target_settings = work.target_settings.replace(queue.name, "no-such-queue")
     work.write_project()
     said = work.call("retry-dead", code=3).output
     assert "no-such-queue" in said

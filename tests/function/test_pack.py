@@ -178,7 +178,8 @@ def test_a_record_may_have_what_the_stream_and_lambda_take(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kib: int | None, most: int
 ) -> None:
     """A stream may take records of 10 MiB; as base64, more than 4 MiB do not fit into what Lambda hands over."""
-    summary = {"StreamStatus": "ACTIVE", **({} if kib is None else {"MaxRecordSizeInKiB": kib})}
+    known = {"StreamStatus": "ACTIVE", "RetentionPeriodHours": 24}
+    summary = {**known, **({} if kib is None else {"MaxRecordSizeInKiB": kib})}
     described = SimpleNamespace(describe_stream_summary=lambda **_: {"StreamDescriptionSummary": summary})
     monkeypatch.setattr(Session, "service", lambda *_: described)
     (tmp_path / "whimbrel.toml").write_text(

@@ -15,7 +15,7 @@ from whimbrel.dynamodb.session import Session, translate
 from whimbrel.errors import RequestRefused
 from whimbrel.project import Target
 
-HIDDEN_SECONDS = 10  # in which one look sees each message once; then the next one sees all of them again
+HIDDEN_SECONDS = 5  # in which one look sees each message once; then the next one sees all of them again
 _GONE = ("ResourceNotFoundException", "InvalidArgumentException")  # what Kinesis says of a shard that it forgot
 
 
@@ -56,11 +56,14 @@ class FailureQueue:
 
     def batches(self) -> list[GivenUp]:
         """All that it has now, of this stream. Reports of other streams stay for whoever reads those."""
-        found: dict[str, GivenUp] = {}
+        found: dict[str, GivenUp | None] = {}
+        is_new = True
         with _told(self._place):
-            while messages := self._received():
-                found |= {each.message: each for each in map(self._batch, messages) if each}
-        return list(found.values())
+            while is_new:
+                seen = {message["MessageId"]: self._batch(message) for message in self._received()}
+                is_new = bool(seen.keys() - found.keys())
+                found |= seen
+        return [each for each in found.values() if each]
 
     def records(self, batch: GivenUp) -> Iterator[bytes]:
         """Its records, as far as the stream still has them."""

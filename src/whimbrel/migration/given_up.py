@@ -96,7 +96,8 @@ class PastGivenUp:
         return moved
 
     def remove(self) -> tuple[GivenUp, ...]:
-        """To be called when every lane has passed all that was sent."""
+        """To be called when every lane has passed all that was sent: then no report of it says what is left to do."""
+        self.look()
         for batch in self._known.values():
             self._queue.remove(batch)
         return tuple(self._known.values())
