@@ -1,6 +1,6 @@
 """The whole flow under the policies, enforced by ministack, and with one right less each time.
 
-ministack enforces policies on DynamoDB and S3. Nobody here enforces those on Kinesis, or what Lambda does itself:
+ministack enforces policies on DynamoDB, S3 and SQS. Nobody here enforces those on Kinesis, or what Lambda does itself:
 calls to Kinesis are compared with the policies in ``test_least_privilege``.
 """
 
@@ -19,7 +19,7 @@ import pytest
 
 from demo.servers import Kinesalite, MariaDB, Ministack
 from tests.aws.calls import STREAM, Recorded
-from tests.aws.test_least_privilege import AFTER_FAILURES
+from tests.aws.test_least_privilege import AFTER_FAILURES, BY_LAMBDA
 from tests.conftest import started, unique
 from whimbrel.aws.policies import documents, filled, policies
 from whimbrel.errors import PrivilegeError
@@ -29,7 +29,8 @@ pytestmark = pytest.mark.slow
 
 PATIENCE = 120.0
 KEYS: dict[str, Any] = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}  # ministack's root
-# Of each account, what it may do on the target tables, the table of marks and the bucket: each is taken away once.
+# Of each account, what it may do on the target tables, the table of marks, the bucket and the queue: each is taken away
+# once.
 _WRITES = ("BatchWriteItem", "PutItem", "UpdateItem", "DeleteItem")
 RIGHTS = [
     *(("function", "Apply", f"dynamodb:{name}") for name in (*_WRITES, "GetItem")),
@@ -40,6 +41,7 @@ RIGHTS = [
     ("migrate", "MarksTable", "dynamodb:DescribeTable"),
     *(("migrate", "Snapshot", f"s3:{name}") for name in ("GetObject", "PutObject")),
     ("migrate", "SnapshotList", "s3:ListBucket"),
+    *(("migrate", "Reports", f"sqs:{name}") for name in ("GetQueueUrl", "ReceiveMessage")),
 ]
 WITHOUT_RESOURCE = {f"dynamodb:{name}" for name in (*STREAM, "DescribeImport", "ImportTable")}
 Right = tuple[str, str, str]
@@ -212,6 +214,6 @@ def test_all_rights_are_tried(enforced: Enforced) -> None:
         if account in enforced.accounts  # the others are in test_handover_rights
         for allowed in statements
         for action in allowed.actions
-        if action.startswith(("dynamodb:", "s3:"))
+        if action.startswith(("dynamodb:", "s3:", "sqs:"))
     }
-    assert {each for each in granted if each[2] not in AFTER_FAILURES} == set(RIGHTS)
+    assert {each for each in granted if each[2] not in AFTER_FAILURES | BY_LAMBDA} == set(RIGHTS)
