@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from whimbrel.dynamodb.http import Connections, HttpAnswer
-from whimbrel.migration.load_part import ChunkFile, ChunkWork, Loaded, Written, chunk_loading
+from whimbrel.migration.load_part import ChunkFile, ChunkTold, ChunkWork, chunk_loading
 from whimbrel.workers import Do
 
 
@@ -14,7 +14,7 @@ def answer_at_once() -> None:
     Connections.exchange = _answered  # type: ignore[method-assign]
 
 
-def loading_into_nothing(work: ChunkWork, stop: threading.Event) -> Do[ChunkFile, Written | Loaded]:
+def loading_into_nothing(work: ChunkWork, stop: threading.Event) -> Do[ChunkFile, ChunkTold]:
     """In a worker."""
     answer_at_once()
     return chunk_loading(work, stop)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +35,36 @@ def chromium() -> Iterator[Any]:
     program = shutil.which("chromium")
     if program is None:
         pytest.skip("chromium is not installed")
-    with sync_api.sync_playwright() as playwright:
+    with ThreadPoolExecutor(1, "playwright") as thread:
+        playwright = There(thread, thread.submit(sync_api.sync_playwright().start).result())
         browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
         try:
             yield browser
         finally:
             browser.close()
+            playwright.stop()
+
+
+class There:
+    """Something of Playwright's, used from any thread, and really used in Playwright's own: a loop runs there all
+    the time, which in the thread of the tests would forbid them one.
+    """
+
+    def __init__(self, thread: ThreadPoolExecutor, it: Any) -> None:
+        self._thread, self._it = thread, it
+
+    def __getattr__(self, name: str) -> Any:
+        found = self._thread.submit(getattr, self._it, name).result()
+        return partial(self._call, found) if callable(found) else self._here(found)
+
+    def _call(self, function: Callable[..., Any], *given: Any, **named: Any) -> Any:
+        values = [each._it if isinstance(each, There) else each for each in given]
+        return self._here(self._thread.submit(function, *values, **named).result())
+
+    def _here(self, found: Any) -> Any:
+        if isinstance(found, list):
+            return [self._here(each) for each in found]
+        return There(self._thread, found) if type(found).__module__.startswith("playwright") else found
 
 
 class Tab:
@@ -55,6 +81,7 @@ class Tab:
         self.asked: list[str] = []
         self.page.on("console", lambda said: self.logged.append(said.text))
         self.page.on("pageerror", lambda error: self.logged.append(str(error)))
+        self.page.on("dialog", lambda dialog: self.logged.append(f"dialog: {dialog.message}"))
         self.page.on("request", lambda request: self.asked.append(request.url))
         self.page.goto(console.link)
         console.link = console.next_link()

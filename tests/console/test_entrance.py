@@ -9,10 +9,12 @@ import pytest
 
 from tests.console.made import Made
 from tests.console.running import Console, console
+from whimbrel.console.actions import ACTIONS
+from whimbrel.console.asks import ASKS
+from whimbrel.console.pages import page_files
+from whimbrel.console.paths import SHOWN
 
 pytest.importorskip("httptools", reason="the extra 'serve' is not installed")
-
-FILES = ("", "main.js", "console.css", "icon.svg")
 
 
 @pytest.fixture(scope="module")
@@ -90,18 +92,6 @@ def test_a_form_of_another_site_does_nothing(guest: Console, headers: dict[str, 
     assert guest.get("start")["works"] == []
 
 
-def test_every_answer_forbids_what_the_page_does_not_need(guest: Console) -> None:
-    for name in (*FILES, "start", "events"):
-        answer = guest.ask("GET", guest.home + name)
-        assert answer.status == 200, name
-        policy = answer.headers["content-security-policy"]
-        assert "default-src 'none'" in policy
-        assert "unsafe" not in policy
-        assert "frame-ancestors 'none'" in policy
-        assert answer.headers["x-content-type-options"] == "nosniff"
-        assert answer.headers["cache-control"] == "no-store"
-
-
 def test_what_is_not_confirmed_is_not_done(guest: Console) -> None:
     for given in ({}, {"confirm": "yes"}, {"confirm": "CUT OVER"}, {"confirm": True}):
         answer = guest.post("do/cutover", **given)
@@ -134,13 +124,71 @@ def test_what_makes_no_sense_is_refused(
     assert b"Traceback" not in answer.body
 
 
-def test_a_console_that_only_looks_starts_nothing(tmp_path: Path) -> None:
-    Made(tmp_path).checkpoint()
+# What a console that only looks answers as well. Whatever is not named here it must refuse.
+LOOKS = {"do/check"} | {f"ask/{name}" for name in ("columns", "item", "text", "look-at-text", "lake", "sql")}
+LOOKS |= {"ask/models", "ask/warehouse"}
+
+
+def every_path() -> list[tuple[str, str]]:
+    """Each that the console knows, from its own tables: so one that is added is tried, too."""
+    read = [*page_files(), "start", "stream", *SHOWN]
+    written = [f"do/{name}" for name in ACTIONS] + [f"ask/{name}" for name in ASKS]
+    return [("GET", name) for name in read] + [
+        ("POST", name) for name in (*written, *(f"stop/{name}" for name in ACTIONS))
+    ]
+
+
+@pytest.mark.parametrize(("method", "name"), every_path(), ids=lambda each: each or "page")
+def test_every_path_is_guarded(guest: Console, method: str, name: str) -> None:
+    path, body = guest.home + name, {} if method == "POST" else None
+    refused: list[tuple[int, dict[str, str]]] = [
+        (401, {"cookie": ""}),
+        (401, {"cookie": "whimbrel=wrong"}),
+        (403, {"host": "evil.example"}),
+        (403, {"origin": "http://evil.example"}),
+        (403, {"sec_fetch_site": "cross-site"}),
+    ]
+    if method == "POST":
+        refused += [(403, {"origin": ""}), (403, {"content_type": "text/plain"})]
+    for status, headers in refused:
+        assert guest.ask(method, path, body, **headers).status == status, headers
+    other = guest.ask("GET" if method == "POST" else "POST", path, None if method == "POST" else {})
+    assert other.status == 404, "each path has one method"
+    assert guest.ask("DELETE", path).status == 405
+    assert guest.get("start")["works"] == []
+
+
+@pytest.mark.parametrize(
+    "name", [name for method, name in every_path() if method == "GET"], ids=lambda each: each or "page"
+)
+def test_every_answer_has_the_rules(guest: Console, name: str) -> None:
+    answer = guest.ask("GET", guest.home + name)
+    assert answer.status == 200
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "trusted-types 'none'" in policy
+    assert "unsafe" not in policy
+    assert "http" not in policy
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["cache-control"] == "no-store"
+
+
+def test_a_console_that_only_looks_changes_nothing(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    made.checkpoint()
+    words = {name: action.words for name, action in ACTIONS.items()}
     with console(tmp_path, "--read-only") as found:
         found.open()
-        assert found.get("start")["overview"] is None or found.get("start")["overview"]["read_only"]
-        for name in ("verify", "retry-dead", "plan", "cutover", "rollback", "finish"):
-            answer = found.post(f"do/{name}", confirm="cut over")
-            assert (answer.status, answer.json()["message"]) == (409, "this console is read-only")
-            assert found.post(f"stop/{name}").status == 409
+        before = {each: each.read_bytes() for each in tmp_path.rglob("*") if each.is_file() and each.suffix != ".log"}
+        for method, name in every_path():
+            kind, _, what = name.partition("/")
+            if method == "GET" or name in LOOKS or (kind == "stop" and f"do/{what}" in LOOKS):
+                continue
+            answer = found.post(name, confirm=words.get(what, ""), text="", digest="")
+            assert (answer.status, answer.json()["message"]) == (409, "this console is read-only"), name
+        answer = found.post("do/check", statements="/etc/passwd")
+        assert (answer.status, answer.json()["message"]) == (409, "this console is read-only")
         assert found.get("start")["works"] == []
+        after = {each: each.read_bytes() for each in tmp_path.rglob("*") if each.is_file() and each.suffix != ".log"}
+    assert after == before

@@ -104,6 +104,7 @@ name = "x"
     ("fault", "line"),
     [
         ("not readable as TOML: Expected '=' (at line 7, column 3)", 'region = "us-east-1"'),
+        ("not readable as TOML: Expected ']]' at the end of an array declaration (at end of document)", 'name = "x"'),
         ("source.url: is missing", 'url = "mysql://whimbrel@127.0.0.1:1/shop"'),
         ("source.nothing: unknown key", "[source]"),
         ("target.max_write_units: must be a number", "max_write_units = 2000"),

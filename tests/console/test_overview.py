@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tests.console.made import NAMES, START, Made
+from tests.console.made import NAMES, START, Made, figures
 from tests.console.running import Console, console
 from whimbrel import checkpoint
 from whimbrel.checkpoint import Checkpoint, TableProgress
 from whimbrel.console.overview import overview
+from whimbrel.migration.live import write_status
 from whimbrel.project import load_project
 
 pytest.importorskip("httptools", reason="the extra 'serve' is not installed")
@@ -22,6 +25,12 @@ pytest.importorskip("httptools", reason="the extra 'serve' is not installed")
 
 def seen(folder: Path, steering: str = "") -> dict[str, Any]:
     return overview(load_project(folder / "whimbrel.toml"), steering, False)
+
+
+@pytest.fixture(autouse=True)
+def room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever this machine's disk has."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1 << 40))
 
 
 def titles(found: dict[str, Any]) -> list[str]:
@@ -44,7 +53,7 @@ def test_a_migration_that_follows_is_all_right(tmp_path: Path) -> None:
     assert found["verdict"] == {
         "level": "ok",
         "title": "Following the source",
-        "text": "DynamoDB has every change.",
+        "text": "DynamoDB has every change. It goes on until you cut over.",
     }
     assert titles(found) == ["Ready for the cutover's plan"]
     assert [(each["name"], each["state"]) for each in found["phases"]] == [
@@ -265,9 +274,13 @@ def test_the_silos_of_a_warehouse_are_told(tmp_path: Path) -> None:
     silo.mkdir(parents=True)
     tables = {"shop.t": TableProgress(1, 30, frozenset({1}), 20, 20)}
     checkpoint.save(silo / "checkpoint.json", Checkpoint(phase="apply", start=START, tables=tables))
+    batch = {"time": time.time() - 3, "changes": 1_204, "seconds": 0.81}
+    live = {"phase": "apply", "note": "", "batches": [batch], "lag_changes": 7, "lag_seconds": 2.5, "caught_up": False}
+    write_status(tmp_path / ".whimbrel" / "status.json", figures("apply", ("shop.t",), silos={"shop": live}))
     with console(tmp_path) as found:
         found.open()
         answer = found.post("ask/warehouse").json()
+    assert [each["live"] for each in answer["silos"]] == [live, None]
     assert [(each["name"], each["phase"], each["exported"], each["loaded"]) for each in answer["silos"]] == [
         ("shop", "apply", 30, 20),
         ("tickets", "new", 0, 0),

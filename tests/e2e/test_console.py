@@ -1,7 +1,4 @@
-"""The console over real servers: one key on both sides, what was found to differ, dead letters, and failures.
-
-Commands are processes here: Playwright has an event loop in the thread of the tests.
-"""
+"""The console over real servers: one key on both sides, what was found to differ, dead letters, and failures."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""There and back by the page alone, under an application that writes; the judge is the application's own log.
-
-Commands are processes here: Playwright has an event loop in the thread of the tests.
-"""
+"""There and back by the page alone, under an application that writes; the judge is the application's own log."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from whimbrel.mapping.provenance import of_snapshot
 from whimbrel.migration import load, load_part
 from whimbrel.migration.dead import read_letters
 from whimbrel.migration.load import Crew, chunk_file
-from whimbrel.migration.load_part import ChunkFile, ChunkWork, Loaded, Written, chunk_loading
+from whimbrel.migration.load_part import ChunkFile, ChunkTold, ChunkWork, Loaded, Written, chunk_loading
 from whimbrel.project import Target
 from whimbrel.records import Fault
 
@@ -75,7 +75,7 @@ def work(loading: Loading) -> ChunkWork:
 
 def test_a_worker_writes_a_chunk_and_tells_what_was_acknowledged(loading: Loading) -> None:
     do = chunk_loading(work(loading), loading.stop)
-    told: list[Written | Loaded] = []
+    told: list[ChunkTold] = []
     do(chunk_file(loading.plan, loading.plan.chunks[1]), told.append)
     assert sum(each.rows for each in told if isinstance(each, Written)) == 20
     assert sum(each.items for each in told if isinstance(each, Written)) == 20
@@ -88,7 +88,7 @@ def test_it_writes_nothing_of_a_file_that_is_another_ones(loading: Loading) -> N
     do = chunk_loading(work(loading), loading.stop)
     right = chunk_file(loading.plan, loading.plan.chunks[0])
     for wrong in (right._replace(rows=11), right._replace(export="another"), right._replace(path=Path("missing"))):
-        told: list[Written | Loaded] = []
+        told: list[ChunkTold] = []
         do(wrong, told.append)
         assert [type(each) for each in told] == [Loaded]
         assert isinstance(told[0], Loaded)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from whimbrel.api.opened import ProjectLike, opened, opened_to_migrate
-from whimbrel.lake import contents
-from whimbrel.lake import sql as asking
+from whimbrel.lake import confined, contents
+from whimbrel.lake.confined import FirstRows
 from whimbrel.lake.contents import LakeContents
 from whimbrel.migration import events as happened
 from whimbrel.migration import letters_seen
@@ -21,15 +21,6 @@ from whimbrel.migration.one_item import OneItem
 from whimbrel.migration.state import StateFolder
 from whimbrel.prediction.renew import project as renewals
 from whimbrel.prediction.serve import project as serving
-from whimbrel.threads import Timer
-
-
-class FirstRows(NamedTuple):
-    """``more``: there are more rows than these."""
-
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Any, ...], ...]
-    more: bool
 
 
 def events(project: ProjectLike, *, before: int | None = None, count: int = 200) -> list[Event]:
@@ -95,18 +86,11 @@ def lake_contents(project: ProjectLike) -> LakeContents:
 
 
 def first_rows(project: ProjectLike, sql: str, *, most: int = 500, seconds: float = 60.0) -> FirstRows:
-    """The first rows of one query over the data sets, which reads no other files. Raises UserError, also after
-    ``seconds``.
+    """The first rows of one query over the data sets, which is answered in a process that reads no other files, writes
+    none, and has ``seconds`` and 1 GiB of memory. Raises UserError, also where that is too little.
     """
-    with opened(project) as found, asking.open_database(found) as database:
-        database.confine()
-        stop = Timer(seconds, database.interrupt)
-        stop.start()
-        try:
-            columns, rows = database.first_rows(sql.strip().rstrip(";"), most + 1)
-        finally:
-            stop.cancel()
-        return FirstRows(tuple(columns), tuple(rows[:most]), len(rows) > most)
+    with opened(project) as found:
+        return confined.first_rows(found, sql, confined.Limits(most, seconds))
 
 
 def renewals_done(project: ProjectLike) -> dict[str, list[dict[str, Any]]]:

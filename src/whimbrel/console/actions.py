@@ -18,12 +18,17 @@ Do = Callable[[Project, Given, Work], Any]
 @dataclass(frozen=True, slots=True)
 class Action:
     """``steers``: it changes something, so it is refused with --read-only, and one is done at a time. ``words`` are
-    what a person types to have it begin; "" where a click will do.
+    what a person types to have it begin; "" where a click will do. ``file`` is what of the given may name a file: who
+    may only look is not shown what the project does not have.
     """
 
     do: Do
     steers: bool = True
     words: str = ""
+    file: str = ""
+
+    def names_a_file(self, given: Given) -> bool:
+        return bool(self.file) and given.get(self.file) not in (None, "", "performance_schema")
 
     def refuse_unconfirmed(self, given: Given) -> None:
         """Raises UserError."""
@@ -68,7 +73,7 @@ def _finish(project: Project, given: Given, work: Work) -> Any:
 
 
 ACTIONS = {
-    "check": Action(_check, steers=False),
+    "check": Action(_check, steers=False, file="statements"),
     "verify": Action(_verify),
     "retry-dead": Action(_retry_dead),
     "plan": Action(_plan),

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from math import isfinite
 from typing import Any
 
 from whimbrel.api import editing, looking, prediction, status
 from whimbrel.console.figures import known_figures
-from whimbrel.errors import TargetUnreachable, UserError
+from whimbrel.errors import Locked, TargetUnreachable, UserError
 from whimbrel.project import Project
 
 Read = Callable[[], Project]
 Given = Mapping[str, Any]
+_ONE_QUERY = threading.Lock()
 
 
 def _columns(read: Read, given: Given) -> Any:
@@ -45,7 +47,12 @@ def _lake(read: Read, given: Given) -> Any:
 
 
 def _sql(read: Read, given: Given) -> Any:
-    found = looking.first_rows(read(), _text(given, "sql"))
+    if not _ONE_QUERY.acquire(blocking=False):
+        raise Locked("another query is being answered", place="SQL", hint="It ends within a minute or so.")
+    try:
+        found = looking.first_rows(read(), _text(given, "sql"))
+    finally:
+        _ONE_QUERY.release()
     rows = [[_shown(each) for each in row] for row in found.rows]
     return {"columns": found.columns, "rows": rows, "more": found.more}
 
@@ -63,6 +70,7 @@ def _models(read: Read, given: Given) -> Any:
 def _warehouse(read: Read, given: Given) -> Any:
     found = status.warehouse_status(read())
     running = known_figures(found.running)
+    live = (running or {}).get("silos") or {}
     silos = [
         {
             "name": name,
@@ -72,6 +80,7 @@ def _warehouse(read: Read, given: Given) -> Any:
             "loaded": sum(each.rows_loaded for each in now.tables.values()),
             "applied": str(now.applied_position or ""),
             "applied_time": now.applied_timestamp,
+            "live": live.get(name),
         }
         for name, now in found.silos.items()
     ]
@@ -79,12 +88,9 @@ def _warehouse(read: Read, given: Given) -> Any:
 
 
 def _shown(value: Any) -> Any:
-    """What JavaScript would round is text."""
-    if isinstance(value, bool) or value is None or (isinstance(value, int) and abs(value) < 1 << 53):
-        return value
-    if isinstance(value, float):
-        return value if isfinite(value) else str(value)
-    return value.hex() if isinstance(value, bytes) else str(value)[:10_000]
+    """What JSON has no number for, or JavaScript would round, is text."""
+    rounded = isinstance(value, int) and abs(value) >= 1 << 53
+    return str(value) if rounded or (isinstance(value, float) and not isfinite(value)) else value
 
 
 def _text(given: Given, name: str) -> str:

@@ -15,6 +15,8 @@ from whimbrel.project import OFF, Project
 
 CLOSE_BEHIND, FAR_BEHIND = 5.0, 60.0  # seconds
 SILENT = 10.0  # seconds: the source is asked every two
+THROTTLED = 1.0  # writes a second that DynamoDB refuses, from which a person is told
+FULL, NEARLY_FULL = 64 << 20, 512 << 20  # bytes that are free on the disk of the state folder
 SOON_GONE = 4 * 3600.0  # seconds that the way back remains
 BAD, WARN, INFO = "bad", "warn", "info"
 _ORDER = (BAD, WARN, INFO)
@@ -22,13 +24,16 @@ _ORDER = (BAD, WARN, INFO)
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """``events`` are the newest ones first; ``steering`` what the console itself is at."""
+    """``events`` are the newest ones first; ``steering`` what the console itself is at. ``free`` are the bytes that the
+    disk of the state folder still takes.
+    """
 
     project: Project
     now: Status
     report: Mapping[str, Any] | None
     events: list[dict[str, Any]]
     steering: str
+    free: int
 
 
 def verdict_and_tasks(facts: Standing) -> tuple[dict[str, str], list[dict[str, str]]]:
@@ -53,7 +58,7 @@ def _standing(facts: Standing) -> tuple[str, str]:
     if step == OPEN:
         return "DynamoDB takes writes", _way_back(now)
     if live is None:
-        return "Nothing is running", f"What was done so far is saved. The phase is {now.checkpoint.phase!r}."
+        return "Nothing is running", f"What was done so far is saved: {_SAVED.get(now.checkpoint.phase, '')}."
     if live["step"]:
         return "A cutover or a rollback is under way", f"By another process: {live['step']}."
     known = _PHASES.get(live["phase"])
@@ -71,7 +76,7 @@ def _way_back(now: Status) -> str:
 
 def _following(live: Mapping[str, Any]) -> tuple[str, str]:
     if live.get("caught_up"):
-        return "Following the source", "DynamoDB has every change."
+        return "Following the source", "DynamoDB has every change. It goes on until you cut over."
     seconds = live.get("lag_seconds")
     if seconds is not None and seconds <= CLOSE_BEHIND:
         return "Following the source", f"DynamoDB is {duration(seconds)} behind."
@@ -93,6 +98,12 @@ _PHASES: dict[str, Callable[[Mapping[str, Any]], tuple[str, str]]] = {
     "apply": _following,
     "verify": lambda live: ("Comparing both sides", "Every row and every item is read."),
     "capture": lambda live: ("Capturing changes", f"{live['captured']:,} so far."),
+}
+_SAVED = {
+    "new": "nothing yet",
+    "snapshot": "rows that are exported",
+    "load": "all rows are exported, and some are loaded",
+    "apply": "all rows are loaded, and changes up to a place in the source's log",
 }
 _STEPS = {
     CUTTING: "A cutover is under way; the decision has not been made.",
@@ -142,19 +153,38 @@ def _of_the_handover(facts: Standing) -> Iterator[dict[str, str]]:
 
 def _of_the_run(facts: Standing) -> Iterator[dict[str, str]]:
     live, step = facts.now.running, facts.now.handover.step
+    if facts.free < NEARLY_FULL:
+        full, title = facts.free < FULL, "The disk of the state folder is full"
+        text = f"{facts.free / 1e6:,.0f} MB are free. Make room: changes can only be captured while they can be kept."
+        yield task(BAD if full else WARN, title if full else "The disk of the state folder is nearly full", text)
     if live is None:
         if step == FOLLOWING and not facts.steering:
-            newest = facts.events[0] if facts.events else {"text": ""}
-            ended = newest if newest["text"].startswith(ENDED) else None
-            text = f"The last error ({_age(ended['time'])} ago): {ended['text']}" if ended else ""
-            title = "Start it again: it continues from what was saved"
-            yield task(BAD if ended else WARN, title, text, "whimbrel migrate")
+            yield _start_again(facts.events)
         return
     if (asked := live.get("asked")) is not None and asked > SILENT and live["phase"] != "verify":
         yield task(BAD, "The source does not answer", f"For {duration(asked)}. Nothing is lost while it is away.")
     if (seconds := live.get("lag_seconds")) is not None and seconds > FAR_BEHIND and live["phase"] == "apply":
         text = f"By {duration(seconds)}. Raise max_write_units if DynamoDB has more capacity."
         yield task(WARN, "DynamoDB is far behind the source", text)
+
+    cap = facts.project.target.max_write_units or "none"
+    remedy = f"If the tables have too little capacity, give them more, or set max_write_units below it (now {cap})."
+    if reason := live.get("refused"):
+        text = (
+            f"For {duration(live.get('refused_at') or 0.0)}: {reason[:500]}\nThey are sent again, and nothing is lost."
+        )
+        yield task(BAD, "DynamoDB takes no writes", f"{text} {remedy}")
+    elif (throttles := live.get("throttles_per_second") or 0.0) >= THROTTLED:
+        text = f"It refuses {throttles:,.0f} writes a second, which are sent again."
+        yield task(WARN, "DynamoDB throttles the writes", f"{text} {remedy}")
+
+
+def _start_again(events: list[dict[str, Any]]) -> dict[str, str]:
+    newest = events[0] if events else {"text": ""}
+    if not newest["text"].startswith(ENDED):
+        return task(WARN, "Start it again: it continues from what was saved", "", "whimbrel migrate")
+    text = f"{_age(newest['time'])} ago. {newest['text']}\nThen start it again: it continues from what was saved."
+    return task(BAD, "The run ended by an error", text, "whimbrel migrate")
 
 
 def _of_the_data(facts: Standing) -> Iterator[dict[str, str]]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 _NUMBERS = ("time", "lag_changes", "captured", "applied", "rows_per_second", "items_per_second", "applied_per_second")
-_MAYBE = ("lag_seconds", "seconds_left", "asked")
+_MAYBE = ("lag_seconds", "seconds_left", "asked", "refused_at", "throttles_per_second")
 _COUNTS = ("estimated_rows", "exported_rows", "loaded_rows", "loaded_items", "sent_bytes")
 
 
@@ -19,7 +19,11 @@ def known_figures(found: Any) -> dict[str, Any] | None:
     numbers = all(_is_number(found.get(name)) for name in _NUMBERS)
     maybe = all(found.get(name) is None or _is_number(found[name]) for name in _MAYBE)
     counted = all(_has_numbers(each, _COUNTS) for each in tables.values())
-    return found if numbers and maybe and counted else None
+    silos = found.get("silos", {})
+    if not isinstance(silos, dict) or not all(map(_is_silo, silos.values())):
+        return None
+    words = isinstance(found.get("refused", ""), str)
+    return found if numbers and maybe and counted and words else None
 
 
 def known_report(found: Any) -> dict[str, Any] | None:
@@ -28,6 +32,16 @@ def known_report(found: Any) -> dict[str, Any] | None:
         return None
     tables = found.get("tables")
     return found if isinstance(tables, list) and all(map(_is_table_report, tables)) else None
+
+
+def _is_silo(found: Any) -> bool:
+    return (
+        _has_numbers(found, ("lag_changes",))
+        and all(isinstance(found.get(name), str) for name in ("phase", "note"))
+        and (found.get("lag_seconds") is None or _is_number(found["lag_seconds"]))
+        and isinstance(batches := found.get("batches"), list)
+        and all(_has_numbers(each, ("time", "changes", "seconds")) for each in batches)
+    )
 
 
 def _is_table_report(found: Any) -> bool:

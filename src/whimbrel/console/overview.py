@@ -4,6 +4,7 @@ process is at work.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -62,7 +63,8 @@ def _begun(project: Project, now: Status, steering: str) -> dict[str, Any]:
     report = known_report(looking.last_verification(project))
     figures = now.running or known_figures(looking.last_figures(project))
     events = looking.events(project, count=EVENTS)
-    facts = Standing(project, now, report, [each.to_dict() for each in events], steering)
+    free = shutil.disk_usage(project.state).free
+    facts = Standing(project, now, report, [each.to_dict() for each in events], steering, free)
     verdict, tasks = verdict_and_tasks(facts)
     return {
         "verdict": verdict,

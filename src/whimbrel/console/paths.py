@@ -33,6 +33,7 @@ from whimbrel.prediction.serve.responses import Response
 from whimbrel.project import Project
 from whimbrel.threads import in_thread
 
+Asked = Mapping[str, str]
 Handled = Response | Coroutine[Any, Any, Response]
 MOST_ASKED = 8  # questions that are answered at once
 
@@ -59,12 +60,6 @@ class Paths:
         self._used = used
         self._files = page_files()
         self._asking = asyncio.Semaphore(MOST_ASKED)
-        self._shown: dict[str, Callable[[Mapping[str, str]], Any]] = {
-            "events": self._events,
-            "figures": lambda asked: looking.figures(project, since=_number(asked, "since", 0.0)),
-            "letters": self._letters,
-            "differences": lambda asked: looking.last_verification(project),
-        }
 
     def handle(self, request: Request) -> Handled:
         if request.path.startswith(OPEN):
@@ -83,8 +78,8 @@ class Paths:
             return self._news.next(seen_in(last))
         if name == "start":
             return self._start()
-        if name in self._shown:
-            return self._answer(partial(self._shown[name], _query(request)))
+        if name in SHOWN:
+            return self._answer(partial(SHOWN[name], self._project, _query(request)))
         return said(404, error_words(UserError("there is nothing at this path")))
 
     def _open(self, token: str) -> Response:
@@ -134,7 +129,7 @@ class Paths:
 
     def _do(self, name: str, given: dict[str, Any]) -> Response:
         action = ACTIONS[name]
-        self._refuse_read_only(action.steers)
+        self._refuse_read_only(action.steers or action.names_a_file(given))
         action.refuse_unconfirmed(given)
         self._works.start(name, lambda work: action.do(self._read(), given, work), steers=action.steers)
         return said(200, {"started": name})
@@ -151,25 +146,38 @@ class Paths:
             except Exception as error:
                 return said(409, error_words(error))
 
-    def _events(self, asked: Mapping[str, str]) -> Any:
-        before = int(_number(asked, "before", -1))
-        found = looking.events(self._project, before=before if before >= 0 else None)
-        return [each.to_dict() for each in found]
-
-    def _letters(self, asked: Mapping[str, str]) -> Any:
-        letters, following = looking.letters(self._project, after=int(_number(asked, "after", 0)))
-        return {"letters": letters, "next": following}
-
 
 def said(status: int, found: Any) -> Response:
     return Response(status, orjson.dumps(found, default=str, option=orjson.OPT_NON_STR_KEYS), "application/json", RULES)
+
+
+def _events(project: Project, asked: Asked) -> Any:
+    before = int(_number(asked, "before", -1))
+    found = looking.events(project, before=before if before >= 0 else None)
+    return [each.to_dict() for each in found]
+
+
+def _figures(project: Project, asked: Asked) -> Any:
+    return looking.figures(project, since=_number(asked, "since", 0.0))
+
+
+def _letters(project: Project, asked: Asked) -> Any:
+    letters, following = looking.letters(project, after=int(_number(asked, "after", 0)))
+    return {"letters": letters, "next": following}
+
+
+def _differences(project: Project, asked: Asked) -> Any:
+    return looking.last_verification(project)
+
+
+SHOWN = {"events": _events, "figures": _figures, "letters": _letters, "differences": _differences}
 
 
 def _query(request: Request) -> dict[str, str]:
     return {name: values[-1] for name, values in parse_qs(request.query.decode("latin-1")).items()}
 
 
-def _number(asked: Mapping[str, str], name: str, default: float) -> float:
+def _number(asked: Asked, name: str, default: float) -> float:
     """Raises UserError."""
     try:
         return float(asked.get(name, default))

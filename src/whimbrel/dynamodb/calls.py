@@ -26,6 +26,7 @@ from whimbrel.memory import out_of_memory
 Result = TypeVar("Result")
 
 UNEXPECTED_TRIES = 12  # of one call, before its answers count as an error: about a quarter of a minute
+REFUSED_AFTER = 5.0  # seconds without a call that was through, before somebody is told
 _LOOK = 0.1  # seconds between looks at the stops during a long wait
 
 
@@ -57,8 +58,17 @@ class RetryingClient:
     """
 
     def __init__(
-        self, wire: DynamoClient, pace: RateLimiter, limit: ConcurrencyLimit, *stops: threading.Event, tries: int = 0
+        self,
+        wire: DynamoClient,
+        pace: RateLimiter,
+        limit: ConcurrencyLimit,
+        *stops: threading.Event,
+        tries: int = 0,
+        refused: Callable[[str], object] = lambda reason: None,
     ) -> None:
+        """``refused`` is called, in any thread, with the reason when no call is through for some seconds, and with ""
+        when one is.
+        """
         self._wire = wire
         self._limit = limit
         self._stops = stops
@@ -66,6 +76,8 @@ class RetryingClient:
         self.pace = pace
         self.counters = Counters()
         self._spent = Spent()
+        self._refused, self._told = refused, ""
+        self._none_since = 0.0  # when a call failed and none was through after it, by time.monotonic()
         self.unanswered = wire.unanswered
         self.lock = threading.Lock()
 
@@ -80,12 +92,19 @@ class RetryingClient:
         """As ``ask``; the calling thread waits for the answer."""
         return complete(self.ask(operation, body, read, units))
 
-    async def ask(self, operation: str, body: bytes, read: Callable[[Answer], Result], units: float = 0.0) -> Result:
+    async def ask(
+        self,
+        operation: str,
+        body: bytes,
+        read: Callable[[Answer], Result],
+        units: float = 0.0,
+        took: Callable[[Result], bool] | None = None,
+    ) -> Result:
         """What ``read`` makes of the answer to one call, however often it must be made.
 
         ``read`` raises Undocumented for an answer that is not known to be a success. ``units`` is what the call will
-        cost by estimate. Raises Stopped, UnexpectedAnswer, and what DynamoClient.ask raises except Throttled and
-        TargetUnreachable.
+        cost by estimate. ``took`` says whether a success did anything, where it may have done nothing. Raises Stopped,
+        UnexpectedAnswer, and what DynamoClient.ask raises except Throttled and TargetUnreachable.
         """
         if pause := self.pace.take(units):
             await self.wait(pause)
@@ -108,6 +127,10 @@ class RetryingClient:
                 await self.wait(backoff.next(), error)
         if used:
             self.pace.take(used - units)
+        if took and not took(result):
+            self._note(f"{operation} left out everything")
+        elif self._none_since:
+            self._note("")
         with self.lock:
             self._limit.raise_a_little()
             self.counters.requests += 1
@@ -140,7 +163,19 @@ class RetryingClient:
         except (Undocumented, orjson.JSONDecodeError) as error:
             raise self._wire.unexpected(operation, f"{error}, in {data[:60]!r}") from error
 
+    def _note(self, reason: str) -> None:
+        """A call was through, or was not for this ``reason``."""
+        with self.lock:
+            now, before = time.monotonic(), self._told
+            self._none_since = (self._none_since or now) if reason else 0.0
+            if not reason or now - self._none_since >= REFUSED_AFTER:
+                self._told = reason
+            told = self._told
+        if told != before:
+            self._refused(told)
+
     def _failed(self, error: Exception) -> None:
+        self._note(str(error))
         with self.lock:
             self.counters.requests += 1
             if isinstance(error, Throttled):

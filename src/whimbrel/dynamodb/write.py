@@ -91,18 +91,19 @@ class Writer:
         astray: Callable[[Sequence[ItemOperation]], object] = lambda operations: None,
         limit: ConcurrencyLimit | None = None,
         pace: RateLimiter | None = None,
+        refused: Callable[[str], object] = lambda reason: None,
     ) -> None:
         """``stop``, when set, makes ``write`` stop retrying, pacing and what it has not begun. ``before`` is called
         with the operations of a ``write`` before anything of it is sent, and may raise. ``astray`` is called, in any
         thread, with operations of which a call had no answer: it may still arrive, however they end. ``limit``
         is that of an earlier Writer, which continues with what that has found out; so is ``pace``, where the target's
-        own cap is not the one to keep to.
+        own cap is not the one to keep to. ``refused`` is as RetryingClient has it.
         """
         self._before = before
         self._astray = astray
         self._limit = limit or ConcurrencyLimit(target.concurrency)
         pace = pace or RateLimiter(target.max_write_units)
-        self._calls = RetryingClient(wire, pace, self._limit, stop or threading.Event())
+        self._calls = RetryingClient(wire, pace, self._limit, stop or threading.Event(), refused=refused)
         self._at_once = AtOnce[Sequence[ItemOperation], list[Rejected]](self._write_job, self._limit)
         self._own = {"items": 0, "unprocessed": 0, "rejected": 0, "held": 0}
         self._held_taken = 0
@@ -191,7 +192,8 @@ class Writer:
         while True:
             try:
                 read = partial(unprocessed, operations)
-                remaining = await self._calls.ask("BatchWriteItem", body, read, self._units(operations))
+                units, took = self._units(operations), partial(_some_of, operations)
+                remaining = await self._calls.ask("BatchWriteItem", body, read, units, took)
             except RequestRefused as error:
                 if error.code not in ITEM_FAULTS:
                     raise
@@ -386,3 +388,7 @@ def _too_large(operation: Plain | Update) -> Rejected | None:
     if size <= MAX_ITEM_BYTES:
         return None
     return Rejected(operation, oversize_reason(size))
+
+
+def _some_of(operations: Sequence[ItemOperation], left: Sequence[ItemOperation]) -> bool:
+    return len(left) < len(operations)

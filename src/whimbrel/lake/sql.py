@@ -22,13 +22,15 @@ from whimbrel.lake.manifest import Manifest
 from whimbrel.lake.need import need
 from whimbrel.lake.on_athena import OnAthena
 from whimbrel.lake.opened import OpenLake, open_lake
+from whimbrel.lake.queries_only import NOT_ONE, refuse_other_than_query, refused
 from whimbrel.project import Project
 
 if TYPE_CHECKING:
     import pyarrow
 
 DUCKDB, ATHENA = ENGINES = ("duckdb", "athena")
-_QUERIES = ("select", "with", "from", "show", "describe", "summarize", "values", "explain")
+_PLAIN = re.compile(r"BOOLEAN|U?(TINY|SMALL|BIG)?INT|U?INTEGER|FLOAT|DOUBLE")  # types that need no text
+_LONG, _ENOUGH = 10_000, 4_000_000  # characters of a value, and of all first rows
 _COPY = {"csv": "FORMAT csv, HEADER true", "json": "FORMAT json", "parquet": "FORMAT parquet, COMPRESSION zstd"}
 
 
@@ -44,6 +46,7 @@ class Database:
         self._athena = athena
         self._lake, self._folder, self._locations = lake, lake.folder, locations
         self._connection = connect()
+        self._confined = False
         self.shown: dict[str, Manifest] = {}
         self._in_bucket: set[str] = set()  # data sets whose files were not fetched yet
         self._missing: dict[str, WhimbrelError] = {}  # why a data set is not shown
@@ -100,28 +103,38 @@ class Database:
             with path.open("rb") as file:
                 shutil.copyfileobj(file, out)
 
-    def first_rows(self, statement: str, most: int) -> tuple[list[str], list[tuple[Any, ...]]]:
-        """The names of a query's columns, and its first rows. Raises UserError, also for what is not a query."""
-        first = statement.lstrip("( \n\t").partition(" ")[0].partition("\n")[0].lower()
-        if first not in _QUERIES:
-            raise UserError("only queries are answered here", place="SQL", hint=f"Begin with {', '.join(_QUERIES)}.")
-        relation = self.run(statement)
-        if relation is None:
-            return [], []
+    def first_rows(self, statement: str, most: int) -> tuple[tuple[str, ...], tuple[tuple[Any, ...], ...], bool]:
+        """The names of a query's columns, its first rows, and whether there are more. Values that are not numbers or
+        truth values are text, which is cut where it is long. Raises UserError.
+        """
+        if len(found := list(statements(statement))) != 1:
+            raise refused(NOT_ONE)
+        relation = self._relation(found[0])
+        names = tuple(relation.columns)
         try:
-            return list(relation.columns), relation.limit(most).fetchall()
+            shown = ", ".join(map(_shown, range(1, 1 + len(names)), map(str, relation.types)))
+            rows = relation.project(shown).limit(most + 1).fetchall()
         except self._duckdb.Error as error:
             raise _user_error(error) from None
+        some = tuple(_until_enough(rows[:most]))
+        return names, some, len(some) < len(rows)
 
-    def confine(self) -> None:
-        """From here on no file is read but those of the lake and of its locations, and none is written."""
+    def confine(self, memory: int) -> None:
+        """From here on one query at a time is answered that reads the lake, and its locations, and nothing else; in so
+        many bytes of memory.
+        """
         places = [str(self._folder.resolve()), *self._locations.values()]
         for setting in (
+            "temp_directory = ''",
+            "threads = 1",
+            f"memory_limit = '{memory}B'",
+            "python_enable_replacements = false",
             f"allowed_directories = [{', '.join(literal(f'{place}/') for place in places)}]",
             "enable_external_access = false",
             "lock_configuration = true",
         ):
             self._connection.execute(f"SET {setting}")
+        self._confined = True
 
     def interrupt(self) -> None:
         """End what is being asked, in whichever thread."""
@@ -243,7 +256,7 @@ class Database:
     def _understood(self, statement: str) -> tuple[Any, str]:
         """The statement as a relation, and its text as DuckDB has understood it."""
         try:
-            return self._connection.sql(statement), statement
+            return self._sql(statement), statement
         except (self._duckdb.ParserException, self._duckdb.CatalogException) as error:
             missing = re.search(r"Table with name (.+?) does not exist", str(error))
             if missing and missing.group(1).lower() in self._missing:
@@ -254,9 +267,14 @@ class Database:
         except self._duckdb.Error as error:
             raise _user_error(error) from None
         try:
-            return self._connection.sql(translated), translated
+            return self._sql(translated), translated
         except self._duckdb.Error as error:
             raise _user_error(error) from None
+
+    def _sql(self, statement: str) -> Any:
+        if self._confined:
+            refuse_other_than_query(self._connection, statement)
+        return self._connection.sql(statement)
 
 
 @contextmanager
@@ -290,26 +308,30 @@ def query(project: Project, sql: str, *, engine: str = DUCKDB, **at: str) -> pya
 
 
 def statements(sql: str) -> Iterator[str]:
-    """The statements between the semicolons; those in quotes and comments separate nothing."""
-    start, at, quote = 0, 0, ""
+    """The statements between the semicolons; those in quotes and comments separate nothing, and comments alone are no
+    statement.
+    """
+    start, at, quote, said = 0, 0, "", False
     while at < len(sql):
         here = sql[at]
         if quote:
             quote = "" if here == quote else quote
         elif here in "'\"":
-            quote = here
+            quote, said = here, True
         elif sql.startswith("--", at):
             at = sql.find("\n", at)
             if at < 0:
                 break
         elif sql.startswith("/*", at):
-            at = max(at, sql.find("*/", at))
+            at = max(at, sql.find("*/", at) + 1)
         elif here == ";":
-            if sql[start:at].strip():
+            if said:
                 yield sql[start:at].strip()
-            start = at + 1
+            start, said = at + 1, False
+        elif not here.isspace():
+            said = True
         at += 1
-    if sql[start:].strip():
+    if said:
         yield sql[start:].strip()
 
 
@@ -319,6 +341,23 @@ def _from_athena(statement: str) -> str | None:
         return ";".join(sqlglot.transpile(statement, read="athena", write="duckdb"))
     except sqlglot.errors.SqlglotError:
         return None
+
+
+def _shown(place: int, kind: str) -> str:
+    if _PLAIN.fullmatch(kind):
+        return f"#{place}"
+    text = f"CAST(#{place} AS VARCHAR)"
+    cut = f"left({text}, {_LONG}) || ' … (' || length({text}) || ' characters)'"
+    return f"CASE WHEN length({text}) > {_LONG} THEN {cut} ELSE {text} END"
+
+
+def _until_enough(rows: list[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+    size = 0
+    for row in rows:
+        size += sum(len(value) if isinstance(value, str) else 8 for value in row)
+        if size > _ENOUGH:
+            return
+        yield row
 
 
 def _user_error(error: Exception) -> UserError:

@@ -14,7 +14,7 @@ from typing import Any
 MOST_BYTES = 4 << 20  # of the file; then its older half goes
 NAMES = (
     *("phase", "lag_seconds", "lag_changes", "caught_up", "rows_per_second", "items_per_second"),
-    *("captured_per_second", "applied_per_second", "write_units_per_second", "throttles"),
+    *("captured_per_second", "applied_per_second", "write_units_per_second", "throttles", "throttles_per_second"),
     *("source_threads", "source_queries_per_second"),
 )
 

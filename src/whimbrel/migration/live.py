@@ -33,8 +33,9 @@ class Update:
     """How far a run is. ``message`` is one line that a person should see, or "" where only the figures moved.
 
     ``progress`` has the run's own counters, which go on counting. ``rates`` are per second: ``rows_per_second``,
-    ``items_per_second``, ``captured_per_second``, ``applied_per_second``, ``write_units_per_second`` and
-    ``source_queries_per_second``. ``seconds_left`` is of the present phase, None while that cannot be said.
+    ``items_per_second``, ``captured_per_second``, ``applied_per_second``, ``write_units_per_second``,
+    ``throttles_per_second`` and ``source_queries_per_second``. ``seconds_left`` is of the present phase, None while
+    that cannot be said.
     """
 
     message: str
@@ -126,6 +127,7 @@ class Live:
             "captured_per_second": progress.captured,
             "applied_per_second": progress.applied,
             "write_units_per_second": progress.write_units,
+            "throttles_per_second": progress.throttles,
             "source_queries_per_second": progress.source_queries or 0,
         }
         rates = {name: round(self._rates.setdefault(name, _Rate()).look(of, now), 1) for name, of in totals.items()}

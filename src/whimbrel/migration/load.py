@@ -20,7 +20,7 @@ from whimbrel.errors import LogCorrupt, StateError, Stopped
 from whimbrel.mapping.design import TableMapping
 from whimbrel.migration.dead import DeadLetters
 from whimbrel.migration.joins import Joins
-from whimbrel.migration.load_part import ChunkFile, ChunkWork, PartLoader, Written, chunk_loading
+from whimbrel.migration.load_part import ChunkFile, ChunkWork, PartLoader, Refused, Written, chunk_loading
 from whimbrel.migration.oversize import refuse_oversize
 from whimbrel.migration.portions import Portions, Sized
 from whimbrel.migration.progress import Progress
@@ -156,6 +156,8 @@ class Loader:
                 part = parts.setdefault(file.chunk.number, _Part())
                 if isinstance(told, Written):
                     self._count(told, part)
+                elif isinstance(told, Refused):
+                    self._progress.note_refused(told.reason)
                 elif told.unfit:
                     log.warning("chunk file", extra={"reason": told.unfit})
                     unfit = file.chunk.number

@@ -108,6 +108,15 @@ class Loaded(NamedTuple):
     unfit: str = ""
 
 
+class Refused(NamedTuple):
+    """DynamoDB has taken nothing from a worker for a while, for this reason; "": it does again."""
+
+    reason: str
+
+
+ChunkTold = Written | Loaded | Refused
+
+
 class ChunkWork(NamedTuple):
     """What a worker loads by. ``target`` has its share of what may be written."""
 
@@ -117,14 +126,20 @@ class ChunkWork(NamedTuple):
     spill: Path
 
 
-def chunk_loading(work: ChunkWork, stop: threading.Event) -> Do[ChunkFile, Written | Loaded]:
+def chunk_loading(work: ChunkWork, stop: threading.Event) -> Do[ChunkFile, ChunkTold]:
     """In a worker. It keeps nothing: what is told is durable when the run has made it so."""
-    writer = Writer(DynamoClient(work.target), work.target, stop=stop)
+    tells: list[Tell[ChunkTold]] = []  # of the chunk that is loaded
+
+    def refused(reason: str) -> None:
+        tells[-1](Refused(reason))
+
+    writer = Writer(DynamoClient(work.target), work.target, stop=stop, refused=refused)
     # Half as much memory as where there is one process: there are several.
     portions = Portions(work.mapping, work.spill / f"worker-{os.getpid()}", PORTION_BYTES // 2)
     loader = PartLoader(work.mapping, writer, portions, work.provenance, stop)
 
-    def load(file: ChunkFile, tell: Tell[Written | Loaded]) -> None:
+    def load(file: ChunkFile, tell: Tell[ChunkTold]) -> None:
+        tells[:] = [tell]
         if isinstance(file.path, BucketFile):
             file.path.bucket.attend(stop)
         try:

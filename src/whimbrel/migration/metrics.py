@@ -40,6 +40,7 @@ OTHERS = {
     "whimbrel_phase": "1 for the phase that the run is in, 0 for the others.",
     "whimbrel_write_units_cap": "max_write_units of the project file, a second; 0 for none.",
     "whimbrel_source_answered_seconds": "Seconds since the source was last asked and nothing was wrong.",
+    "whimbrel_target_refused_seconds": "Seconds for which DynamoDB has taken no write of some; 0 where it takes them.",
 }
 
 
@@ -100,6 +101,8 @@ class _Figures:
         yield phase
         name = "whimbrel_write_units_cap"
         yield GaugeMetricFamily(name, OTHERS[name], value=self._cap)
+        name, since = "whimbrel_target_refused_seconds", progress.refused_at
+        yield GaugeMetricFamily(name, OTHERS[name], value=time.monotonic() - since if since else 0.0)
         if progress.asked:
             name = "whimbrel_source_answered_seconds"
             yield GaugeMetricFamily(name, OTHERS[name], value=time.monotonic() - progress.asked)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from whimbrel.records import Position
 
+log = logging.getLogger(__name__)
+MOST_BATCHES = 5
 ASKED_LATELY = 6.0  # seconds
 
 
@@ -52,12 +55,28 @@ class Progress:
     laps: dict[str, float] = field(default_factory=dict)  # milliseconds of each part while nobody could write
     write_units: float = 0.0  # that DynamoDB charged this run for
     throttles: int = 0  # writes that it refused for going too fast; each was sent again
+    refused: str = ""  # why DynamoDB has taken no write for some seconds, while there are some
+    refused_at: float = 0.0  # when that was noted first, by time.monotonic()
+    batches: list[dict[str, float]] = field(default_factory=list)  # of a silo, the last ones that were written
+    silos: dict[str, dict[str, Any]] = field(default_factory=dict)  # of a warehouse, how far each is
     source_threads: int | None = None  # statements at work on the source, when it was last asked
     source_queries: int | None = None  # statements that it has had since it was started
 
     def spend(self, units: float, throttles: int) -> None:
         self.write_units += units
         self.throttles += throttles
+
+    def note_refused(self, reason: str) -> None:
+        if reason and not self.refused:
+            log.warning("said", extra={"text": f"DynamoDB takes no writes; they are tried again: {reason}"})
+        elif self.refused and not reason:
+            log.info("said", extra={"text": "DynamoDB takes writes again."})
+        self.refused_at = (self.refused_at or time.monotonic()) if reason else 0.0
+        self.refused = reason
+
+    def note_batch(self, changes: int, seconds: float) -> None:
+        batch = {"time": time.time(), "changes": changes, "seconds": round(seconds, 3)}
+        self.batches = [*self.batches[1 - MOST_BATCHES :], batch]
 
     @property
     def lag_changes(self) -> int:
@@ -89,6 +108,7 @@ class Progress:
         """A plain form for ``--json`` and the status file."""
         values = asdict(self)
         values["asked"] = round(time.monotonic() - self.asked, 1) if self.asked else None  # seconds ago
+        values["refused_at"] = round(time.monotonic() - self.refused_at, 1) if self.refused else None  # seconds ago
         for name in ("captured_position", "applied_position"):
             position = getattr(self, name)
             values[name] = str(position) if position else None

@@ -112,8 +112,9 @@ class Run:
             self._lock.release()
             raise
         self.claim = Claim(self.prepared, self.checkpoints, self.wire, self.stop)
+        target, noted = self.prepared.project.target, self.progress.note_refused
         self.writer = Writer(
-            self.wire, self.prepared.project.target, stop=self.stop, before=self._before_write, astray=self._astray
+            self.wire, target, stop=self.stop, before=self._before_write, astray=self._astray, refused=noted
         )
         try:
             self.claim.look()

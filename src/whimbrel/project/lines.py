@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 _OF_TOML = re.compile(r"\(at line (\d+), column \d+\)")
+_AT_THE_END = "(at end of document)"  # TOML's parser, too
 _OF_A_SECTION = re.compile(r"(\w+) (\S+?): ([\w.-]+)")  # table shop.purchase: partition_key.name: …
 _OF_A_SETTING = re.compile(r"(\w+)\.([\w.-]+)")  # source.url: …
 
@@ -14,6 +15,8 @@ def line_of(text: str, fault: str) -> int:
     if found := _OF_TOML.search(fault):
         return int(found[1])
     lines, fault = text.splitlines(), fault.strip()
+    if fault.endswith(_AT_THE_END):
+        return max((number for number, line in enumerate(lines, 1) if line.strip()), default=1)
     if found := _OF_A_SECTION.match(fault):
         begin = _section(lines, found[1], found[2])
         return _key(lines, begin, found[3]) if begin else 1

@@ -90,6 +90,8 @@ def _line(update: Update) -> str:
         parts.append(f"applying a transaction: {progress.applying:,} changes so far")
     if phase in ("apply", "verify") and progress.note:
         parts.append(progress.note)
+    if progress.refused:
+        parts.append(f"DynamoDB takes no writes: {progress.refused}")
     if update.seconds_left is not None:
         parts.append(f"about {_duration(update.seconds_left)} left")
     if progress.held:

@@ -67,6 +67,7 @@ class RowApplier:
         if not any(isinstance(entry, Change) for entry in first) and not self._are_altered(first):
             self._pass_idle(first)
             return len(first)
+        began = time.monotonic()
         with self._engine.session() as session:
             with session.transaction():
                 before, applied, records = self._ledger.now.changes, 0, 0
@@ -79,6 +80,7 @@ class RowApplier:
                 fresh = self._ledger.advance(session, self._entry(self._last))
             self._ledger.advanced(fresh)
             self._passed(fresh.changes, self._last)
+        self._progress.note_batch(applied, time.monotonic() - began)
         return records
 
     def check_end(self) -> None:

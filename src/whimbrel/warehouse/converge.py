@@ -259,8 +259,14 @@ def sum_up(progress: dict[str, Progress], together: Progress) -> None:
     last = min(of_sources, key=lambda each: each.applied_time)
     together.applied_time, together.source_ahead = last.applied_time, last.source_ahead
     together.applied_position, together.captured_position = last.applied_position, last.captured_position
+    together.silos = {name: _seen(each) for name, each in progress.items()}
     together.capture_idle = all(each.capture_idle for each in several)
     together.asked = min(each.asked for each in several)
+
+
+def _seen(silo: Progress) -> dict[str, Any]:
+    lag = {"lag_changes": silo.lag_changes, "lag_seconds": silo.lag_seconds, "caught_up": silo.caught_up}
+    return {"phase": silo.phase, "note": silo.note, "batches": silo.batches} | lag
 
 
 def _result(name: str, progress: Progress) -> SiloResult:

@@ -107,8 +107,10 @@ function renewals() {
     runs.length ? table(`Renewals of ${model}`, ["Ended", "Outcome", "The gate", "Version"], runs.map((run, at) => ({ key: run.run || at, cells: [moment(run.ended), h("span", { class: { renewed: "ok", kept: "", returned: "warn", failed: "bad" }[run.outcome] }, run.outcome), h("span", { class: "pre" }, run.error || gate(run.results?.gate)), run.results?.train?.version || ""] }))) : h("p", { class: "soft" }, "None yet."))));
 }
 
+// What the gate compared: each figure of the model in service, and of the new one, on the same rows.
 function gate(found) {
   if (!found) return "";
-  const figures = Object.entries(found).filter(([name, value]) => typeof value === "number" && name !== "seconds").map(([name, value]) => `${name} ${value.toPrecision(4)}`);
-  return [found.reason, figures.join(", ")].filter(Boolean).join("\n");
+  const shown = value => value === null || value === undefined ? "none" : value.toPrecision(4);
+  return [found.reason, ...Object.entries(found.figures || {}).map(([name, pair]) => `${name}: ${shown(pair.present)} → ${shown(pair.new)}`),
+    found.rows ? `on ${plural(found.rows, "held-out row")}` : ""].filter(Boolean).join("\n");
 }

@@ -1,4 +1,4 @@
-// Warehouse: each silo, how far it is, and how far it is behind.
+// Warehouse: each silo, how far it is, how far it is behind, and its last batches.
 
 import { h } from "./dom.js";
 import { changed, post } from "./live.js";
@@ -6,7 +6,7 @@ import { ago, duration, moment, number, plural } from "./words.js";
 import { fault } from "./steer.js";
 
 const seen = { found: null, fault: null, at: 0 };
-const EVERY = 2000;
+const EVERY = 2000, PHASES = { new: "not begun", start: "starting", snapshot: "exporting", load: "loading", apply: "following" };
 
 export function warehouse() {
   if (Date.now() - seen.at > EVERY) { seen.at = Date.now(); refresh(); }
@@ -16,10 +16,18 @@ export function warehouse() {
     found ? [
       h("p", {}, live ? `whimbrel converge is running (${live.phase}): ${number(live.lag_changes)} changes wait${live.lag_seconds === null ? "" : `, ${duration(live.lag_seconds)} behind`}.` : "Nothing is running. Start it: whimbrel converge."),
       h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Silos" }, h("table", {},
-        h("thead", {}, h("tr", {}, ["Silo", "Phase", "Tables", "Rows", "Loaded", "Last batch"].map((text, at) => h("th", { scope: "col", class: at > 1 && at < 5 ? "n" : null }, text)))),
-        h("tbody", {}, found.silos.map(each => h("tr", { "data-key": each.name }, h("th", { scope: "row" }, each.name), h("td", {}, each.phase), h("td", { class: "n" }, number(each.tables)), h("td", { class: "n" }, number(each.exported)), h("td", { class: "n" }, number(each.loaded)),
-          h("td", { title: each.applied }, each.applied_time ? `${moment(each.applied_time)}, ${ago(each.applied_time)}` : "none yet")))))),
+        h("thead", {}, h("tr", {}, ["Silo", "Phase", "Tables", "Rows", "Loaded", "Behind", "Last batches"].map((text, at) => h("th", { scope: "col", class: at > 1 && at < 6 ? "n" : null }, text)))),
+        h("tbody", {}, found.silos.map(each => h("tr", { "data-key": each.name }, h("th", { scope: "row" }, each.name), h("td", {}, PHASES[each.live?.phase || each.phase], each.live?.note ? h("p", { class: "small warn" }, each.live.note) : null),
+          h("td", { class: "n" }, number(each.tables)), h("td", { class: "n" }, number(each.exported)), h("td", { class: "n" }, number(each.loaded)), h("td", { class: "n" }, behind(each.live)), h("td", { title: each.applied }, batches(each))))))),
       live ? [h("h2", {}, plural(Object.keys(live.tables).length, "table")), h("ul", { class: "reasons" }, Object.entries(live.tables).map(([name, counts]) => h("li", { "data-key": name }, h("b", {}, number(counts.loaded_rows)), h("span", {}, name))))] : null] : null);
+}
+
+const behind = live => !live ? "–" : live.caught_up ? "caught up" : live.lag_seconds === null ? plural(live.lag_changes, "change") : `${duration(live.lag_seconds)}, ${plural(live.lag_changes, "change")}`;
+
+function batches(silo) {
+  const written = silo.live ? [...silo.live.batches].reverse() : [];
+  if (written.length) return h("ul", {}, written.map(each => h("li", { class: "small", "data-key": each.time }, `${moment(each.time)}: ${plural(each.changes, "change")} in ${duration(each.seconds)}`)));
+  return silo.applied_time ? `up to ${moment(silo.applied_time)}, ${ago(silo.applied_time)}` : "none yet";
 }
 
 async function refresh() {

@@ -1,0 +1,81 @@
+"""A query by whoever has the console open. It is answered in a process that ends when the query takes too long or too
+much memory: the console may be in the middle of a cutover.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import threading
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from whimbrel.errors import UserError, WorkerLost
+from whimbrel.lake.sql import open_database
+from whimbrel.memory import out_of_memory
+from whimbrel.project import Project
+from whimbrel.threads import Timer
+from whimbrel.workers import Do, Tell, Workers
+
+MOST_MEMORY = 1 << 30  # bytes, of the process
+GRACE = 5.0  # seconds in which an interrupted query must have ended
+_HINT = "`whimbrel query` answers it without this limit."
+
+
+class FirstRows(NamedTuple):
+    """What is not a number, a truth value or NULL is text, cut where it is long. ``more``: there are more rows."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    rows: int
+    seconds: float
+    memory: int = MOST_MEMORY
+
+
+def first_rows(project: Project, sql: str, limits: Limits) -> FirstRows:
+    """Raises UserError."""
+    try:
+        with Workers(answering, [(project, limits)], threading.Event()) as workers:
+            [(_, found)] = workers.answers([sql])
+    except WorkerLost:
+        raise _too_much(limits) from None
+    return found
+
+
+def answering(given: tuple[Project, Limits], stop: threading.Event) -> Do[str, FirstRows]:
+    """In the process."""
+    logging.disable()  # sqlglot's warnings would go to the console's terminal
+    project, limits = given
+
+    late = threading.Event()
+
+    def answer(sql: str, tell: Tell[FirstRows]) -> None:
+        resource.setrlimit(resource.RLIMIT_DATA, (limits.memory, limits.memory))
+        try:
+            with open_database(project) as database:
+                database.confine(limits.memory // 2)
+
+                def interrupt() -> None:
+                    late.set()
+                    database.interrupt()
+
+                Timer(limits.seconds, interrupt).start()
+                Timer(limits.seconds + GRACE, lambda: os._exit(1)).start()
+                tell(FirstRows(*database.first_rows(sql, limits.rows)))
+        except Exception as error:
+            if late.is_set() or out_of_memory(error):
+                raise _too_much(limits) from None
+            raise
+
+    return answer
+
+
+def _too_much(limits: Limits) -> UserError:
+    message = f"it took more than {limits.seconds:g} seconds, or more than {limits.memory >> 20:,} MiB of memory"
+    return UserError(message, place="SQL", hint=_HINT)
