@@ -56,7 +56,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # only these bring the parts together
     "migration": ANYTHING,
     "function": {"records", "errors", "memory", "project", "mapping", "dynamodb", "kinesis", "migration"},
-    "lake": {*WHAT_IS_KEPT, "item", "spill", "workers", "handed_over"},
+    "lake": {*WHAT_IS_KEPT, "item", "memory", "spill", "workers", "handed_over"},
     "prediction": {*WHAT_IS_KEPT, "notes", "private", "lake"},
     "warehouse": ANYTHING,
     "aws": {"durable", "dynamodb", "errors", "function", "project", "migration"},
@@ -300,11 +300,11 @@ def test_only_these_run_code_that_they_made() -> None:
 
 
 def test_the_library_prints_nothing_ends_nothing_and_handles_no_signal() -> None:
-    """That is for the commands, the container's programs, Spark's driver, the function's handler, and a process that
-    reads for another one.
+    """That is for the commands, the container's programs, Spark's driver, the function's handler, and processes that
+    read for another one.
     """
     names = ("cli", "__main__.py", "prediction/sagemaker", "ui/display.py", "workers.py", "migration/spark/boot.py")
-    programs = [PACKAGE / name for name in (*names, "function/handler.py")]
+    programs = [PACKAGE / name for name in (*names, "function/handler.py", "lake/confined.py")]
     library = [file for file in PACKAGE.rglob("*.py") if not any(file.is_relative_to(each) for each in programs)]
     assert not {str(file.relative_to(PACKAGE)) for file in library for call in calls(file) if call in NOT_OF_A_LIBRARY}
 

@@ -46,7 +46,7 @@ CASES = {
     "the source was down when a run began": Case(
         ended("SourceUnreachable: db:3306: connection refused. Is the server running?"),
         *("bad", "The run ended by an error"),
-        ("connection refused", "Is the server running?", "Then start it again", "1 min 0 s ago"),
+        ("connection refused", "Is the server running?", "Then start it again", "1 min"),
         "whimbrel migrate",
     ),
     "the target is down": Case(

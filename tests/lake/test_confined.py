@@ -13,7 +13,7 @@ from tests.lake.helper import compact, write_lines
 from tests.lake.test_sql import run
 from whimbrel.api.looking import first_rows
 from whimbrel.errors import UserError
-from whimbrel.lake.confined import Limits
+from whimbrel.lake.confined import Bounds
 from whimbrel.lake.confined import first_rows as limited
 from whimbrel.lake.queries_only import FUNCTIONS
 from whimbrel.lake.sql import Database, open_database
@@ -234,5 +234,5 @@ def test_time_and_memory_are_bounded(folder: Path, name: str) -> None:
     statement, seconds = TOO_MUCH[name]
     began = time.monotonic()
     with pytest.raises(UserError, match="it took more than"):
-        limited(load_project(folder / "whimbrel.toml"), statement, Limits(10, seconds))
+        limited(load_project(folder / "whimbrel.toml"), statement, Bounds(10, seconds))
     assert time.monotonic() - began < 30

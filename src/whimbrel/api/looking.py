@@ -90,7 +90,7 @@ def first_rows(project: ProjectLike, sql: str, *, most: int = 500, seconds: floa
     none, and has ``seconds`` and 1 GiB of memory. Raises UserError, also where that is too little.
     """
     with opened(project) as found:
-        return confined.first_rows(found, sql, confined.Limits(most, seconds))
+        return confined.first_rows(found, sql, confined.Bounds(most, seconds))
 
 
 def renewals_done(project: ProjectLike) -> dict[str, list[dict[str, Any]]]:

@@ -32,50 +32,50 @@ class FirstRows(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class Bounds:
     rows: int
     seconds: float
     memory: int = MOST_MEMORY
 
 
-def first_rows(project: Project, sql: str, limits: Limits) -> FirstRows:
+def first_rows(project: Project, sql: str, bounds: Bounds) -> FirstRows:
     """Raises UserError."""
     try:
-        with Workers(answering, [(project, limits)], threading.Event()) as workers:
+        with Workers(answering, [(project, bounds)], threading.Event()) as workers:
             [(_, found)] = workers.answers([sql])
     except WorkerLost:
-        raise _too_much(limits) from None
+        raise _too_much(bounds) from None
     return found
 
 
-def answering(given: tuple[Project, Limits], stop: threading.Event) -> Do[str, FirstRows]:
+def answering(given: tuple[Project, Bounds], stop: threading.Event) -> Do[str, FirstRows]:
     """In the process."""
     logging.disable()  # sqlglot's warnings would go to the console's terminal
-    project, limits = given
+    project, bounds = given
 
     late = threading.Event()
 
     def answer(sql: str, tell: Tell[FirstRows]) -> None:
-        resource.setrlimit(resource.RLIMIT_DATA, (limits.memory, limits.memory))
+        resource.setrlimit(resource.RLIMIT_DATA, (bounds.memory, bounds.memory))
         try:
             with open_database(project) as database:
-                database.confine(limits.memory // 2)
+                database.confine(bounds.memory // 2)
 
                 def interrupt() -> None:
                     late.set()
                     database.interrupt()
 
-                Timer(limits.seconds, interrupt).start()
-                Timer(limits.seconds + GRACE, lambda: os._exit(1)).start()
-                tell(FirstRows(*database.first_rows(sql, limits.rows)))
+                Timer(bounds.seconds, interrupt).start()
+                Timer(bounds.seconds + GRACE, lambda: os._exit(1)).start()
+                tell(FirstRows(*database.first_rows(sql, bounds.rows)))
         except Exception as error:
             if late.is_set() or out_of_memory(error):
-                raise _too_much(limits) from None
+                raise _too_much(bounds) from None
             raise
 
     return answer
 
 
-def _too_much(limits: Limits) -> UserError:
-    message = f"it took more than {limits.seconds:g} seconds, or more than {limits.memory >> 20:,} MiB of memory"
+def _too_much(bounds: Bounds) -> UserError:
+    message = f"it took more than {bounds.seconds:g} seconds, or more than {bounds.memory >> 20:,} MiB of memory"
     return UserError(message, place="SQL", hint=_HINT)

@@ -48,7 +48,7 @@ function tasks(now) {
 }
 
 function phaseLine(now) {
-  return h("section", { class: "card", "data-key": "phases" }, h("h2", {}, "The way"),
+  return h("section", { class: "card", "data-key": "phases" }, h("h2", {}, "Phases"),
     h("ol", { class: "phases" }, now.phases.map(phase => h("li", { class: phase.state, "data-key": phase.name, "aria-current": phase.state === "now" ? "step" : null },
       h("span", { class: "mark", "aria-hidden": "true" }, phase.state === "done" ? "✓" : ""),
       h("b", {}, phase.name), h("span", { class: "hidden" }, { done: " (done)", now: " (now)", later: " (later)" }[phase.state]),
@@ -90,7 +90,7 @@ function tables(now) {
     h("div", { class: "row" }, h("h2", {}, plural(now.tables.length, "table")),
       now.tables.length > 8 ? h("label", { class: "find" }, h("span", { class: "hidden" }, "Find a table"), h("input", { type: "search", placeholder: "Find a table", "data-do": "filter", "data-on": "input", value: seen.filter })) : null),
     h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Tables" }, h("table", {},
-      h("thead", {}, h("tr", {}, ["Source", "Target", "Rows", "Loaded", "Items", "Sent", "Differ", "Dead"].map((text, at) => h("th", { scope: "col", class: at > 1 ? "n" : null }, text)))),
+      h("thead", {}, h("tr", {}, ["Source", "Target", "Rows", "Loaded", "Items", "Bytes sent", "Differences", "Dead letters"].map((text, at) => h("th", { scope: "col", class: at > 1 ? "n" : null }, text)))),
       h("tbody", {}, some.map(each => h("tr", { "data-key": each.source },
         h("th", { scope: "row" }, each.source), h("td", {}, each.target || "–"),
         h("td", { class: "n" }, rows(now, each)), h("td", { class: "n" }, number(each.loaded)), h("td", { class: "n" }, number(each.items)),
