@@ -112,7 +112,8 @@ def test_what_is_not_confirmed_is_not_done(guest: Console) -> None:
         ("PUT", "do/check", b"{}", 405),
         ("GET", "../etc/passwd", None, 404),
         ("GET", "events?before=x", None, 409),
-        ("GET", "letters?after=1e999", None, 409),
+        *(("GET", f"letters?after={odd}", None, 409) for odd in ("1e999", "nan", "-1", "-1e300", "1e300", "x", "0x1")),
+        *(("GET", f"figures?since={odd}", None, 409) for odd in ("inf", "-5")),
         ("GET", "console.py", None, 404),
     ],
 )
@@ -122,6 +123,7 @@ def test_what_makes_no_sense_is_refused(
     answer = guest.ask(method, guest.home + path, body)
     assert answer.status == status, answer
     assert b"Traceback" not in answer.body
+    assert b"a bug in whimbrel" not in answer.body
 
 
 # What a console that only looks answers as well. Whatever is not named here it must refuse.

@@ -237,6 +237,22 @@ def test_ten_thousand_events_and_five_hundred_tables_are_told_at_once(tmp_path: 
         assert places == sorted(places, reverse=True)
 
 
+@pytest.mark.slow
+def test_a_project_file_that_is_changed_is_read_again(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    made.checkpoint()
+    file = tmp_path / "whimbrel.toml"
+    text = file.read_text()
+    with console(tmp_path) as found:
+        found.open()
+        place, cap, tried = "", 0, iter(["not TOML", text.replace("max_write_units = 2000", "max_write_units = 77")])
+        while cap != 77:
+            place, events = followed(found, place)
+            cap = events.get("overview", {"project": {"max_write_units": cap}})["project"]["max_write_units"]
+            if cap == 2_000 and (new := next(tried, "")):
+                file.write_text(new)
+
+
 def test_dead_letters_come_in_pages(tmp_path: Path) -> None:
     made = Made(tmp_path)
     made.checkpoint()

@@ -152,17 +152,16 @@ def said(status: int, found: Any) -> Response:
 
 
 def _events(project: Project, asked: Asked) -> Any:
-    before = int(_number(asked, "before", -1))
-    found = looking.events(project, before=before if before >= 0 else None)
+    found = looking.events(project, before=int(_number(asked, "before")) if "before" in asked else None)
     return [each.to_dict() for each in found]
 
 
 def _figures(project: Project, asked: Asked) -> Any:
-    return looking.figures(project, since=_number(asked, "since", 0.0))
+    return looking.figures(project, since=_number(asked, "since"))
 
 
 def _letters(project: Project, asked: Asked) -> Any:
-    letters, following = looking.letters(project, after=int(_number(asked, "after", 0)))
+    letters, following = looking.letters(project, after=int(_number(asked, "after")))
     return {"letters": letters, "next": following}
 
 
@@ -177,9 +176,12 @@ def _query(request: Request) -> dict[str, str]:
     return {name: values[-1] for name, values in parse_qs(request.query.decode("latin-1")).items()}
 
 
-def _number(asked: Asked, name: str, default: float) -> float:
-    """Raises UserError."""
+def _number(asked: Asked, name: str) -> float:
+    """0 where it is not given. Raises UserError."""
     try:
-        return float(asked.get(name, default))
+        found = float(asked.get(name, 0))
     except ValueError:
-        raise UserError(f"{name} must be a number") from None
+        found = -1.0
+    if not 0 <= found < 1 << 53:
+        raise UserError(f"{name} must be a number, 0 or more")
+    return found

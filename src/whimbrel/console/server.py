@@ -12,6 +12,7 @@ from whimbrel.console.news import News
 from whimbrel.console.overview import overview, unreadable
 from whimbrel.console.paths import Paths
 from whimbrel.console.works import WorkList
+from whimbrel.errors import ProjectError
 from whimbrel.prediction.serve.listener import Limits, Listener
 from whimbrel.prediction.serve.server import Until, listen, run, until_set
 from whimbrel.project import Project
@@ -71,7 +72,7 @@ async def _serve(
 
     beside = [
         loop.create_task(listener.watch()),
-        loop.create_task(_look(project, works, news, read_only)),
+        loop.create_task(_look(_Newest(project, read), works, news, read_only)),
         loop.create_task(_pass_on(works, news, works_changed)),
     ]
     ready(link())
@@ -85,7 +86,30 @@ async def _serve(
     await asyncio.gather(*beside, return_exceptions=True)
 
 
-async def _look(project: Project, works: WorkList, news: News, read_only: bool) -> None:
+class _Newest:
+    """The project as its file is now; while that has faults, as it was before."""
+
+    def __init__(self, project: Project, read: Callable[[], Project]) -> None:
+        self._read = read
+        self._project, self._changed = project, _changed_at(project)
+
+    def get(self) -> Project:
+        changed = _changed_at(self._project)
+        if changed != self._changed:
+            self._changed = changed
+            with contextlib.suppress(ProjectError):
+                self._project = self._read()
+        return self._project
+
+
+def _changed_at(project: Project) -> float:
+    try:
+        return project.path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+async def _look(newest: _Newest, works: WorkList, news: News, read_only: bool) -> None:
     """Look at the state folder again and again, while a page is open that shows it."""
     loop = asyncio.get_running_loop()
     last_asked, failed = 0.0, ""
@@ -95,13 +119,14 @@ async def _look(project: Project, works: WorkList, news: News, read_only: bool) 
             last_asked = loop.time()
             news.asked.clear()
         try:
+            project = await in_thread(newest.get)
             news.put_overview(await in_thread(overview, project, works.steering, read_only))
             news.put_events(*await in_thread(looking.new_events, project, news.now.log))
             failed = ""
         except Exception as error:
             if repr(error) != failed:  # once, not each second
                 failed = repr(error)
-                news.put_overview(unreadable(project, read_only, error))
+                news.put_overview(unreadable(newest.get(), read_only, error))
         await asyncio.sleep(EVERY)
 
 

@@ -91,7 +91,7 @@ function takeEvents(fresh) {
 
 export async function loadOlder() {
   const last = state.events[state.events.length - 1];
-  const more = await get(`events?before=${last ? last.place : -1}`);
+  const more = await get(last ? `events?before=${last.place}` : "events");
   state.events = [...state.events, ...more];
   state.older = more.length > 0;
   changed();
