@@ -142,7 +142,8 @@ def every_path() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("method", "name"), every_path(), ids=lambda each: each or "page")
 def test_every_path_is_guarded(guest: Console, method: str, name: str) -> None:
-    path, body = guest.home + name, {} if method == "POST" else None
+    path = guest.home + name
+    body: dict[str, str] | None = {} if method == "POST" else None
     refused: list[tuple[int, dict[str, str]]] = [
         (401, {"cookie": ""}),
         (401, {"cookie": "whimbrel=wrong"}),

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -33,6 +33,14 @@ class Case:
     command: str = ""
     page: str = ""
     free: int = 1 << 40
+
+
+def following(then: Callable[[Made], object]) -> Callable[[Made], object]:
+    def make(made: Made) -> None:
+        made.running()
+        then(made)
+
+    return make
 
 
 def ended(error: str) -> Callable[[Made], object]:
@@ -96,13 +104,13 @@ CASES = {
         free=300_000_000,
     ),
     "a dead letter": Case(
-        lambda made: (made.running(), made.letters(1)),
+        following(lambda made: made.letters(1)),
         *("warn", "1 dead letter: a row that could not become an item"),
         ("the key is empty",),
         *("whimbrel retry-dead", "data"),
     ),
     "a difference": Case(
-        lambda made: (made.running(), made.verification(DIFFERENCE)),
+        following(lambda made: made.verification(DIFFERENCE)),
         *("bad", "1 item differs"),
         ("side by side",),
         *("whimbrel verify", "data"),
@@ -133,7 +141,8 @@ def test_the_first_screen_says_what_is_wrong_and_what_to_do(
 def test_figures_of_another_form_are_not_believed(tmp_path: Path) -> None:
     made = Made(tmp_path)
     made.checkpoint()
-    for more in ({"refused": 5}, {"refused_at": "x"}, {"throttles_per_second": []}):
+    wrong: tuple[dict[str, Any], ...] = ({"refused": 5}, {"refused_at": "x"}, {"throttles_per_second": []})
+    for more in wrong:
         made.running(**more)
         found = overview(load_project(tmp_path / "whimbrel.toml"), "", False)
         assert (found["error"], found["running"]) == (None, None)
