@@ -5,6 +5,7 @@ Source: Lambda's developer guide, "Retain discarded batch records for a Kinesis 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from whimbrel.errors import RequestRefused
 from whimbrel.project import Target
 
 HIDDEN_SECONDS = 5  # in which one look sees each message once; then the next one sees all of them again
+PAGE_SECONDS = 0.25  # between two reads of the stream: a shard takes five a second, and Lambda needs some of them
 _GONE = ("ResourceNotFoundException", "InvalidArgumentException")  # what Kinesis says of a shard that it forgot
 
 
@@ -45,6 +47,7 @@ class FailureQueue:
         """``at`` and ``stream_at`` say where SQS and Kinesis are. Raises RequestRefused if there is no such queue."""
         self._place = f"queue {name}"
         self._stream = stream
+        self._next = 0.0
         self._kinesis = Session(stream_at, "kinesis").service("kinesis")
         self._sqs = Session(at, "sqs").service("sqs")
         try:
@@ -78,6 +81,8 @@ class FailureQueue:
                     return
                 raise
             while place:
+                time.sleep(max(0.0, self._next - time.monotonic()))
+                self._next = time.monotonic() + PAGE_SECONDS
                 page = self._kinesis.get_records(ShardIterator=place)
                 for record in page["Records"]:
                     if int(record["SequenceNumber"]) > batch.last:

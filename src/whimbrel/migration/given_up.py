@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
+from operator import attrgetter
 
 from whimbrel.errors import UserError
 from whimbrel.kinesis.control import ControlTable, LaneState, Lease
@@ -87,13 +88,16 @@ class PastGivenUp:
     def move(self, missing: Mapping[int, LaneState]) -> bool:
         """Whether any of the lanes that miss something was moved."""
         self.look()
-        moved = False
-        for batch in self._known.values():
-            if any(_is_next(each, missing) for each in self._intervals_of(batch)):
+        left = dict(missing)
+        for batch in sorted(self._known.values(), key=attrgetter("at"), reverse=True):  # what was sent last is there
+            if not left:
+                break
+            if any(_is_next(each, left) for each in self._intervals_of(batch)):
                 for packed in self._ours(batch):
-                    if _is_next(packed.head, missing):
-                        moved |= self._pass(packed, missing[packed.head.lane].passed, batch)
-        return moved
+                    lane = packed.head.lane
+                    if _is_next(packed.head, left) and self._pass(packed, left[lane].passed, batch):
+                        del left[lane]
+        return len(left) < len(missing)
 
     def remove(self) -> tuple[GivenUp, ...]:
         """To be called when every lane has passed all that was sent: then no report of it says what is left to do."""
