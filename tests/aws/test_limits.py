@@ -74,3 +74,16 @@ def test_names_are_those_that_aws_takes(tmp_path: Path, name: str, failures: str
 def test_streams_whose_names_differ_late_have_functions_of_their_own() -> None:
     assert len({function_name(f"{'x' * 100}{last}") for last in "abc"}) == 3
     assert function_name("shop.changes") == "shop-changes"
+
+
+@pytest.mark.parametrize("name", ["shop-*", "a b", "${AWS::Region}", "ab", "x" * 256])
+@pytest.mark.parametrize("section", ['[[table]]\nsource = "t"\ntarget', "[[dataset]]\ntable"])
+def test_a_table_that_no_policy_can_name_is_refused(tmp_path: Path, name: str, section: str) -> None:
+    rest = 'shape = "record"\npartition_key = { name = "id" }\n' if "target" in section else 'name = "d"\n'
+    file = tmp_path / "whimbrel.toml"
+    file.write_text(
+        f'[source]\nurl = "mysql://me@db/shop"\n[target]\nregion = "us-east-1"\n{section} = "{name}"\n{rest}'
+    )
+    with pytest.raises(ProjectError, match="is not the name of a DynamoDB table"):
+        whimbrel.aws_template(file, account="111122223333", output=tmp_path / "out")
+    assert not (tmp_path / "out").exists()

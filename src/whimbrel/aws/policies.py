@@ -20,6 +20,7 @@ Accounts:
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -29,6 +30,7 @@ from whimbrel.aws.lake_policies import lake_policies
 from whimbrel.aws.predicting import predicting
 from whimbrel.dynamodb.marks import ROUTE
 from whimbrel.errors import ProjectError
+from whimbrel.mapping.rules import TABLE_NAME
 from whimbrel.project import OFF, Project, Spark, Stream, TableRule
 from whimbrel.project.spark import LOCAL
 
@@ -66,7 +68,8 @@ Document = dict[str, Any]
 
 
 def policies(project: Project) -> dict[str, list[Allowed]]:
-    """The statements of each account, by its name."""
+    """The statements of each account, by its name. Raises ProjectError for a table that no policy can name."""
+    _refuse_names(project)
     function = {"function": [*_by_lambda(project.stream), *_function(project)]} if project.stream else {}
     spark = {"spark": list(_spark(project))} if spark_on_aws(project) else {}
     reads = _on_tables("Verify", ((rule.target, _reads(rule)) for rule in project.tables))
@@ -118,6 +121,15 @@ def key_document(key: Any) -> Document:
 def queue_name(stream: Stream) -> str:
     """Of the queue to which Lambda reports what it gave up."""
     return stream.failures or "${FunctionName}-failed"
+
+
+def _refuse_names(project: Project) -> None:
+    """A star in one would be a right on other tables, and a ``${`` would be a template's variable."""
+    names = {rule.target for rule in project.tables} | {each.table for each in project.lake.datasets}
+    for name in sorted(names):
+        if not re.fullmatch(TABLE_NAME, name):
+            said = f"{name!r} is not the name of a DynamoDB table: 3 to 255 letters, digits and _.-"
+            raise ProjectError(said, place=str(project.path), hint="Correct `target` or `table` in the project file.")
 
 
 # the accounts
