@@ -268,7 +268,7 @@ def test_a_poison_record_is_bisected_and_the_rest_arrives(streamed: Streamed) ->
         return take(event)
 
     streamed.mapping.function = dies
-    with pytest.raises(TargetError, match="failure destination"):
+    with pytest.raises(TargetError, match="failure queue"):
         streamed.settle()
     assert streamed.mapping.destination
     streamed.mapping.function = streamed.invoke
