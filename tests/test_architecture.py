@@ -59,7 +59,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "lake": {*WHAT_IS_KEPT, "item", "memory", "spill", "workers", "handed_over"},
     "prediction": {*WHAT_IS_KEPT, "notes", "private", "lake"},
     "warehouse": ANYTHING,
-    "aws": {"durable", "dynamodb", "errors", "function", "project", "migration"},
+    "aws": {"durable", "dynamodb", "errors", "function", "mapping", "project", "migration"},
     "checks": ANYTHING,
     "handover": ANYTHING,
     "setup": {"records", "errors", "notes", "project", "mysql", "mapping", "dms", "item", "migration"},
