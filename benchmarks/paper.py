@@ -37,6 +37,12 @@ TASKS = 16  # of Spark
 CALLS, CHANGED = 100_000_000, 0.01  # items of the bank's table, and how many of them change in a day
 READ_BYTES = 8192  # that a unit reads where reads need not be consistent
 SCAN_UNITS = 4_000  # a second
+# What the model costs beside the data. Public notes and programs of 2026 agree on these, for us-east-1, as of 2026-11-30.
+READ_MILLION = 0.125  # a million read units on demand
+TRAINING = ("ml.m5.24xlarge", 5.53, 384)  # dollars an hour; GB, as training takes 110 bytes for each value
+ENDPOINT = ("ml.m5.large", 0.115, 2)  # and how many machines
+TASK_HOUR = 0.04048 + 4 * 0.004445  # of Fargate: a core and 4 GB, which a step's task has
+STEPS, LEAST_TASK = 5, 1 / 60  # hours
 HOUR = 3600.0
 GB = 1 << 30
 
@@ -172,7 +178,21 @@ def renewal_lines() -> list[str]:
             cpu, dollars = f"{work:.3f}", f"{work * core:.3f}"
         exported = f"{each.exported / GB:,.1f}" if each.exported else ""
         made.append(f"{each.name:<28}{each.read_units:>12,.0f}{hours:>16}{cpu:>13}{dollars:>8}{exported:>13}".rstrip())
-    return [*made, "", f"point-in-time recovery, which exports by DynamoDB need: ${recovery:,.2f} a month"]
+    reading = CALLS * item_size(bank.item(next(iter(bank.rows(1, 0))))) / READ_BYTES / 1e6 * READ_MILLION
+    made += ["", f"point-in-time recovery, which exports by DynamoDB need: ${recovery:,.2f} a month"]
+    return [*made, f"reading the table once, on demand: ${reading:,.2f}", "", *model_lines()]
+
+
+def model_lines() -> Iterator[str]:
+    """The model, which costs the same whatever way the data comes: trained each day, and served all day."""
+    [row] = measured(r"`train`.*\n?.*training by itself\]\(#memory\) takes (\d+) µs a row")
+    (machine, dollars, _), (served_by, served, machines) = TRAINING, ENDPOINT
+    training = CALLS * row / 1e6 / HOUR
+    tasks, serving = training + STEPS * LEAST_TASK, 24.0 * machines
+    yield f"{'beside the data, a day':<46}{'hours':>8}{'$':>8}"
+    yield f"{f'training in our container, {machine}':<46}{training:>8.1f}{training * dollars:>8.2f}"
+    yield f"{'tasks of the state machine, one core and 4 GB':<46}{tasks:>8.1f}{tasks * TASK_HOUR:>8.2f}"
+    yield f"{f'endpoint, {machines} machines {served_by}':<46}{serving:>8.1f}{serving * served:>8.2f}"
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import paper
+from demo import bank
 
 ROOT = Path(__file__).parents[1]
 
@@ -49,3 +50,5 @@ def test_what_a_renewal_takes_is_computed_from_what_was_measured() -> None:
     whole, changed = [each for each in paper.renewals() if each.exported]
     assert changed.exported * 100 == whole.exported
     assert len({each.read_units for each in paper.renewals() if each.read_units}) == 1
+    _, _, most = paper.TRAINING
+    assert paper.CALLS * len(bank.COLUMNS) * 110 < most * paper.GB, "what training holds, by docs/operations.md"

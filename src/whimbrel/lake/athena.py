@@ -185,6 +185,8 @@ def _reader(field: pyarrow.Field, kind: str, scale: int) -> Callable[[str], Any]
     import pyarrow as pa
 
     wanted = field.type
+    if pa.types.is_null(wanted):  # NULL without a type, which may have any
+        return str
     if pa.types.is_decimal(wanted) and (kind in _WHOLE or (kind == "decimal" and scale >= wanted.scale)):
         return Decimal
     if pa.types.is_integer(wanted) and kind in _WHOLE:
