@@ -37,7 +37,7 @@ TASKS = 16  # of Spark
 CALLS, CHANGED = 100_000_000, 0.01  # items of the bank's table, and how many of them change in a day
 READ_BYTES = 8192  # that a unit reads where reads need not be consistent
 SCAN_UNITS = 4_000  # a second
-# What the model costs beside the data. Public notes and programs of 2026 agree on these, for us-east-1, as of 2026-11-30.
+# What the model costs beside the data. Public notes and programs of 2026 agree on these, for us-east-1 (2026-11-30).
 READ_MILLION = 0.125  # a million read units on demand
 TRAINING = ("ml.m5.24xlarge", 5.53, 384)  # dollars an hour; GB, as training takes 110 bytes for each value
 ENDPOINT = ("ml.m5.large", 0.115, 2)  # and how many machines

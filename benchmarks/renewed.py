@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def write_changes(root: Path, items: int, turn: int) -> str:
-    """As DynamoDB exports the changes of the day ``turn``: other items each day, all over the table. The export's id."""
+    """As DynamoDB exports the changes of the day ``turn``: other items each day, all over the table. Its id."""
     identity, name = new_export_id(), new_data_name()
     writer = DataWriter(root / FOLDER / "data" / name, f"{FOLDER}/data/{name}")
     writer.write(list(lines(items, turn)))

@@ -212,6 +212,14 @@ def test_five_fields_of_cron_are_those_of_eventbridge(cron: str, expression: str
     assert schedule_of(cron) == expression
 
 
+@pytest.mark.parametrize("cron", ["0 3 * * 1-5", "0 3 1 * mon", "0 3 * * */2x", "daily", "0 3 L * *", "60 3 * * *"])
+def test_a_cron_that_eventbridge_reads_otherwise_is_refused(tmp_path: Path, cron: str) -> None:
+    later = SAGEMAKER.replace('cron = "15 3 * * mon-fri"', f'cron = "{cron}"')
+    assert later != SAGEMAKER
+    with pytest.raises(ProjectError, match="is not a valid schedule"):
+        written(tmp_path, stream=STREAM + STORE + LAKE + later)
+
+
 def test_a_key_encrypts_everything_and_both_accounts_may_use_it(tmp_path: Path) -> None:
     files = written(tmp_path, key=KEY)
     template = files["template.json"]

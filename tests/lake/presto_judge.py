@@ -41,7 +41,7 @@ OF_DOUBLES = {"corr", "covar_pop", "covar_samp"}
 ALIVE: list[Any] = []  # Velox does not keep what it uses
 
 
-class AnyCase(InputStream):
+class AnyCase(InputStream):  # type: ignore[misc]  # has no types
     """The keywords of the grammar are in capitals."""
 
     def LA(self, offset: int) -> int:  # noqa: N802
@@ -49,7 +49,7 @@ class AnyCase(InputStream):
         return ord(chr(found).upper()) if 0 <= found < 128 else found
 
 
-class Raising(ErrorListener):
+class Raising(ErrorListener):  # type: ignore[misc]
     def syntaxError(self, recognizer: Any, symbol: Any, line: int, column: int, message: str, error: Any) -> None:  # noqa: N802
         raise SyntaxError(f"at {column}: {message}")
 
@@ -126,7 +126,7 @@ class Question:
             return f"cast('{text}' as double)", ("double",)
         if "." in text:
             before, after = text.split(".")
-            kind = ("decimal", max(len(before.lstrip("0") + after), 1), len(after))
+            kind: Type = ("decimal", max(len(before.lstrip("0") + after), 1), len(after))
             return f"cast('{text}' as {_named(kind)})", kind
         kind = ("integer",) if int(text) < 2**31 else ("bigint",)
         return f"cast({text} as {kind[0]})", kind

@@ -259,7 +259,7 @@ def questions(draw: st.DrawFn) -> str:
 
 @pytest.mark.slow
 def test_whatever_is_asked_is_answered_alike_or_refused(judge: Judge, database: duckdb.DuckDBPyConnection) -> None:
-    examples, answered = 1000, 0
+    examples, answered = 250, 0
 
     @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
     @given(questions())

@@ -79,6 +79,10 @@ def test_another_lakes_folder_is_refused(shop: Shop) -> None:
     ("line", "fault"),
     [
         ('folder = "s3://bucket"', "must be s3://BUCKET/PREFIX"),
+        ('folder = "arn:aws:s3tables:us-east-1:111122223333:bucket/b"', "cannot be in S3 Tables"),
+        ('folder = "s3://0a1b2c--table-s3/shop"', "cannot be in S3 Tables"),
+        ('folder = "s3://bucket--use1-az4--x-s3/shop"', "cannot be in a directory bucket"),
+        ('database = "s3tablescatalog/b"', "cannot be in S3 Tables"),
         ('cache = "mine"', "has no effect unless folder is in S3"),
         ("cache_gb = 3", "has no effect unless folder is in S3"),
     ],

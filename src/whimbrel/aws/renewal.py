@@ -24,7 +24,7 @@ from whimbrel.aws.forms import (
 )
 from whimbrel.aws.predicting import PROJECT_FILE, hosted
 from whimbrel.project import Project
-from whimbrel.project.renew import STEPS, RenewalRule
+from whimbrel.project.renew import STEPS, RenewalRule, cron_error, cron_fault
 
 # By step, the policies of its task beside that of every step.
 POLICIES = {"export": "export", "convert": "convert", "train": "train", "gate": "gate", "update": "serve"}
@@ -32,7 +32,7 @@ RENEW_NAME = "whimbrel-renew"
 CONTAINER, STATE = "whimbrel", "state"
 FOLDER = "/var/lib/whimbrel"  # where the image may write
 MOST_HOURS = 12  # of one step
-RETRIES = 2
+RETRIES, RETRIES_TO_TELL = 2, 5
 LOG_DAYS = 90
 TRAINING_DAYS, CAPTURED_DAYS = 30, 90
 CONDITIONS = {"HasRenewTopic": is_given("RenewTopicEmail")}
@@ -102,6 +102,7 @@ def definition(place: dict[str, Any]) -> dict[str, Any]:
         "Resource": "arn:${AWS::Partition}:states:::sns:publish",
         "Parameters": {"TopicArn": place["topic"], "Subject": "whimbrel renew failed", "Message.$": told},
         "ResultPath": None,
+        "Retry": [_retry(RETRIES_TO_TELL, 2)],
         "Next": "Failed",
     }
     states["Failed"] = {"Type": "Fail", "Error": "RenewalFailed", "Cause": "A step failed; its log says why."}
@@ -126,17 +127,16 @@ def _state(place: dict[str, Any], step: str, following: str) -> dict[str, Any]:
         },
         "ResultPath": None,
         "TimeoutSeconds": MOST_HOURS * 3600,
-        "Retry": [
-            {
-                "ErrorEquals": ["States.TaskFailed", "States.Timeout"],
-                "IntervalSeconds": 60,
-                "MaxAttempts": RETRIES,
-                "BackoffRate": 5,
-            }
-        ],
+        "Retry": [_retry(RETRIES, 5)],
         "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": "Tell"}],
         **({"Next": following.capitalize()} if following else {"End": True}),
     }
+
+
+def _retry(attempts: int, rate: int) -> dict[str, Any]:
+    """After whatever a task, or the service that it asks, ends with."""
+    errors = ["States.TaskFailed", "States.Timeout"]
+    return {"ErrorEquals": errors, "IntervalSeconds": 60, "MaxAttempts": attempts, "BackoffRate": rate}
 
 
 def _machine(project: Project, attached: dict[str, list[Resource]]) -> dict[str, Resource]:
@@ -256,6 +256,9 @@ def _with_policy(made: Resource, name: str, allowed: Resource) -> Resource:
 
 
 def _schedule(rule: RenewalRule) -> Resource:
+    """Raises ProjectError where EventBridge would read the rule's cron otherwise than ``whimbrel schedule``."""
+    if fault := cron_fault(rule.cron):
+        raise cron_error(rule, fault)
     target = {
         "Arn": ref("RenewMachine"),
         "RoleArn": arn("RenewStartRole"),

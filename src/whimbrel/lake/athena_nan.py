@@ -1,5 +1,5 @@
-"""Comparisons of numbers that may be NaN. DuckDB takes it for the largest number, equal to itself. In Trino it is neither
-less nor more than any number, and ``max`` leaves it out. ORDER BY, DISTINCT and GROUP BY are alike in both.
+"""Comparisons of numbers that may be NaN. DuckDB takes it for the largest number, equal to itself. In Trino it is
+neither less nor more than any number, and ``max`` leaves it out. ORDER BY, DISTINCT and GROUP BY are alike in both.
 
 No attribute of an item is NaN. It comes from divisions and some functions, and files of an external table may have it.
 """

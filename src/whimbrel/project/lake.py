@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from whimbrel.private import OWNER, READERS
 from whimbrel.project.section import Section
-from whimbrel.project.store import MUST_BE, SCHEME, Store, store_of
+from whimbrel.project.store import SCHEME, Store, is_of_tables, store_of, why_not
 
 CACHE = "lake-cache"
 EXPORTERS = ("scan", "native")  # by whimbrel, or by DynamoDB itself
@@ -107,7 +107,7 @@ def read_lake(top: Section) -> Lake:
     if lake.export == "native" and store is None:
         section.fault("export", '"native" needs folder = "s3://BUCKET/PREFIX": DynamoDB exports into a bucket')
     if not _IN_A_CATALOG.fullmatch(lake.database):
-        section.fault("database", f"{_MUST_BE}, not {lake.database!r}")
+        section.fault("database", _why_no_database(lake.database))
     section.finish()
     names = [each.name.lower() for each in lake.datasets]
     for name in sorted({name for name in names if names.count(name) > 1}):
@@ -118,14 +118,18 @@ def read_lake(top: Section) -> Lake:
 def _place(section: Section, default: Lake) -> tuple[str, Store | None]:
     """The lake's folder on this machine, and its place in S3."""
     folder, cache = section.string("folder", default.folder), section.string("cache", "")
-    if not folder.startswith(SCHEME):
+    if not folder.startswith(SCHEME) and not is_of_tables(folder):
         if cache or section.number("cache_gb", 0):
             section.fault("cache" if cache else "cache_gb", "has no effect unless folder is in S3")
         return folder, None
     store = store_of(folder, section.address("s3_endpoint"))
     if store is None:
-        section.fault("folder", f"{MUST_BE}, not {folder!r}")
+        section.fault("folder", why_not(folder))
     return cache or CACHE, store
+
+
+def _why_no_database(name: str) -> str:
+    return why_not(name) if is_of_tables(name) else f"{_MUST_BE}, not {name!r}"
 
 
 def _read_dataset(section: Section) -> Dataset:

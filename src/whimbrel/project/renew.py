@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
+from whimbrel.errors import ProjectError
 from whimbrel.project.section import Section
 
 STEPS = ("export", "convert", "train", "gate", "update")
 # By kind of model; each says with its sign whether more is better.
 METRICS = ("log_loss", "auc", "average_precision", "brier", "f1", "accuracy", "macro_f1", "rmse", "mae", "r2")
+
+# The fields of a cron expression: the least and the most of their numbers, and their words.
+_CRON = (
+    ("minute", 0, 59, ""),
+    ("hour", 0, 23, ""),
+    ("day of the month", 1, 31, ""),
+    ("month", 1, 12, "jan feb mar apr may jun jul aug sep oct nov dec"),
+    ("weekday", 1, 0, "sun mon tue wed thu fri sat"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +64,31 @@ def _read(section: Section) -> RenewalRule:
             section.fault("metrics", f"has {metric!r}, which is not one of {', '.join(METRICS)}")
     section.finish()
     return rule
+
+
+def cron_error(rule: RenewalRule, reason: str) -> ProjectError:
+    return ProjectError(
+        f"{rule.cron!r} is not a valid schedule: {reason}",
+        place=f"renewal {rule.model}: cron",
+        hint="Write five fields, as in 0 3 * * mon-fri for three in the morning, UTC.",
+    )
+
+
+def cron_fault(expression: str) -> str:
+    """Why APScheduler, cron and EventBridge would not all read an expression alike, "" where they do. Their numbers of
+    weekdays differ. Of a day of the month and a weekday, cron wants one to fit, APScheduler both, and EventBridge takes
+    only one.
+    """
+    fields = expression.split()
+    if len(fields) != len(_CRON):
+        return "there are not five fields"
+    if any(character.isdigit() for character in fields[4].partition("/")[0]):
+        return "name the days of the week (sun, mon, …)"
+    if fields[2] != "*" and fields[4] != "*":
+        return "a day of the month and a day of the week cannot be combined"
+    for field, (name, least, most, words) in zip(fields, _CRON, strict=True):
+        for part in re.split("[,/-]", field):
+            is_number = re.fullmatch(r"[0-9]{1,2}", part) and least <= int(part) <= most
+            if not (part == "*" or part.lower() in words.split() or is_number):
+                return f"{part!r} is not a {name}"
+    return ""

@@ -10,7 +10,9 @@ from whimbrel.project.section import Section
 LOADERS = ("process", "import", "spark")
 SCHEME = "s3://"
 CHUNK_ROWS_STORED = 40_000  # by default, of a chunk whose file is an object: two puts cost as much CPU as 2,000 rows
-MUST_BE = "must be s3://BUCKET/PREFIX, the prefix of letters, digits and -_./="
+_MUST_BE = "must be s3://BUCKET/PREFIX, the prefix of letters, digits and -_./="
+_OF_TABLES = ("s3tables", "--table-s3")
+_OF_FOLDERS = "--x-s3"  # S3 Express
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ def read_store(top: Section) -> Store | None:
     url, endpoint = section.string("store", ""), section.address("endpoint")
     store = store_of(url, endpoint)
     if url and store is None:
-        section.fault("store", f"{MUST_BE}, not {url!r}")
+        section.fault("store", why_not(url))
     if endpoint and not url:
         section.fault("endpoint", "has no effect without snapshot.store")
     section.finish()
@@ -55,7 +57,26 @@ def store_of(url: str, endpoint: str) -> Store | None:
     """None for what is not a bucket and a prefix. That is part of names that are shown, listed and put into policies:
     nothing in it needs quoting.
     """
+    if is_of_tables(url) or _OF_FOLDERS in url:
+        return None
     found = re.fullmatch(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/([\w.=-]+(?:/[\w.=-]+)*)/?", url, re.ASCII)
     if not found or any(part in (".", "..") for part in found[2].split("/")):
         return None
     return Store(found[1], found[2], endpoint)
+
+
+def is_of_tables(place: str) -> bool:
+    """Whether it is a bucket or a catalog of S3 Tables."""
+    return any(each in place for each in _OF_TABLES)
+
+
+def why_not(url: str) -> str:
+    """What is wrong with an address that ``store_of`` does not take."""
+    if is_of_tables(url):
+        return (
+            f"cannot be in S3 Tables, as {url!r} is: a table bucket has no files but those of its own tables. "
+            'Name a general purpose bucket; publish = "iceberg" makes tables of the files there'
+        )
+    if _OF_FOLDERS in url:
+        return f"cannot be in a directory bucket, as {url!r} is: what is written there was not tried. Name another one"
+    return f"{_MUST_BE}, not {url!r}"

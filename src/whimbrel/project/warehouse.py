@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from whimbrel.project.password import read_password
 from whimbrel.project.section import Section
 from whimbrel.project.source import NO_SOURCE, Source, read_source
-from whimbrel.project.store import MUST_BE, Store, store_of
+from whimbrel.project.store import Store, store_of, why_not
 
 ENGINES = ("duckdb", "postgres", "redshift")
 WAREHOUSE_PASSWORD = "WHIMBREL_WAREHOUSE_PASSWORD"
@@ -194,7 +194,7 @@ def _stage(section: Section, engine: str) -> dict[str, Any]:
         return {}
     stage = store_of(url, endpoint)
     if stage is None:
-        section.fault("stage", f"{MUST_BE}, not {url!r}: rows are put there for COPY")
+        section.fault("stage", f"{why_not(url)}: rows are put there for COPY")
     if not re.fullmatch(r"arn:[\w-]+:iam::\d{12}:role/[\w+=,.@/-]+", role):
         section.fault("role", "must be the ARN of the role with which Redshift reads the stage")
     return {"stage": stage, "role": role}

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from whimbrel.errors import ProjectError, Stopped, WhimbrelError
+from whimbrel.errors import Stopped, WhimbrelError
 from whimbrel.lake.need import need
-from whimbrel.project.renew import RenewalRule
+from whimbrel.project.renew import RenewalRule, cron_error, cron_fault
 
 LONGEST_BACK_OFF = 86_400.0  # seconds
 
@@ -21,28 +21,14 @@ def trigger(rule: RenewalRule) -> Any:
     """The rule's cron expression as a trigger, in UTC. Raises ProjectError when it is none that means one thing."""
     cron = need("apscheduler.triggers.cron", "predict")
     try:
-        _refuse_what_cron_reads_otherwise(rule.cron)
+        if fault := cron_fault(rule.cron):
+            raise ValueError(fault)
         made = cron.CronTrigger.from_crontab(rule.cron, timezone=UTC)
         if made.get_next_fire_time(None, datetime.now(UTC)) is None:
             raise ValueError("there is no such day")
     except ValueError as error:
-        raise ProjectError(
-            f"{rule.cron!r} is not a valid schedule: {error}",
-            place=f"renewal {rule.model}: cron",
-            hint="Write five fields, as in 0 3 * * mon-fri for three in the morning, UTC.",
-        ) from None
+        raise cron_error(rule, str(error)) from None
     return made
-
-
-def _refuse_what_cron_reads_otherwise(expression: str) -> None:
-    """APScheduler 3 counts weekdays from Monday, and wants both days to fit where cron is content with one."""
-    fields = expression.split()
-    if len(fields) != 5:
-        return
-    if any(character.isdigit() for character in fields[4].partition("/")[0]):
-        raise ValueError("name the days of the week (sun, mon, …)")
-    if fields[2] != "*" and fields[4] != "*":
-        raise ValueError("a day of the month and a day of the week cannot be combined")
 
 
 def back_off(rule: RenewalRule, failures: int) -> float:
