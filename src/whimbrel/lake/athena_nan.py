@@ -12,7 +12,7 @@ from whimbrel.lake.athena_known import FLOATING, kind_of, refused, said
 from whimbrel.lake.need import need
 
 
-class NotANumber:
+class MaybeNaN:
     """What may be NaN in a statement; ``data_sets`` are the names of tables in which nothing is."""
 
     def __init__(self, tree: Any, data_sets: set[str]) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from whimbrel.lake.athena_known import FLOATING, WHOLE, check_form, check_types, decimal_of, kind_of, refused, said
-from whimbrel.lake.athena_nan import NotANumber
+from whimbrel.lake.athena_nan import MaybeNaN
 from whimbrel.lake.need import need
 
 _LARGEST_ROUNDED = "9e18"  # Athena rounds by a whole number of 64 bits. No double of that size has a fraction.
@@ -39,7 +39,7 @@ def translated(statement: str, tables: Mapping[str, Shown], database: str, outpu
         check_form(tree)
         check_types(tree)
         data_sets = {name.lower() for name, shown in tables.items() if shown.snapshot}
-        tree = _as_texts(_meaning_the_same(tree, NotANumber(tree, data_sets)), outputs)
+        tree = _as_texts(_meaning_the_same(tree, MaybeNaN(tree, data_sets)), outputs)
         _name_tables(tree, tables, database)
         text: str = tree.sql("athena", identify=True, unsupported_level=sqlglot.ErrorLevel.RAISE)
         return text
@@ -62,16 +62,16 @@ def _typed(tree: Any, tables: Mapping[str, Shown]) -> Any:
     return annotate(qualified, schema=schema, dialect="duckdb", expression_metadata={**known, **doubles})
 
 
-def _meaning_the_same(tree: Any, not_a_number: NotANumber) -> Any:
+def _meaning_the_same(tree: Any, maybe_nan: MaybeNaN) -> Any:
     exp = need("sqlglot.expressions", "lake")
     ways = _ways(exp)
     for part in reversed(list(tree.walk())):  # the parts of a part come before it
-        not_a_number.check_others(part)
+        maybe_nan.check_others(part)
         made = part
         if isinstance(part, exp.EQ | exp.NEQ | exp.GT | exp.GTE | exp.LT | exp.LTE):
-            made = not_a_number.compared(part)
+            made = maybe_nan.compared(part)
         elif isinstance(part, exp.Max):
-            made = not_a_number.largest(part)
+            made = maybe_nan.largest(part)
         elif way := ways.get(type(part)):
             made = way(part, exp)
         if made is not part:
