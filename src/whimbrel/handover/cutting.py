@@ -31,7 +31,7 @@ from whimbrel.migration.follow import Follower
 from whimbrel.migration.foreign import StreamWatch
 from whimbrel.migration.positions import reached
 from whimbrel.migration.run import Run
-from whimbrel.migration.verified import read_verified, remove_verified
+from whimbrel.migration.verified import read_verified
 from whimbrel.migration.verify import dirty_items, verify_keys
 from whimbrel.migration.waivers import Waivers, named, note_waived
 from whimbrel.mysql.barrier import PATIENCE
@@ -156,8 +156,6 @@ class Cutting:
             self._refuse_late_changes(closed.end)  # nothing that comes from now on is applied any more
             self._refuse_dead_letters()
             self._within(deadline)
-            # What is written from now on, on either side, is in no set of dirty keys.
-            remove_verified(self._run.folder.root)
             closed_at = time.time() - elapsed(closed.granted)
             self._coordinator.move(
                 DECIDED,

@@ -18,6 +18,7 @@ from whimbrel.handover.state import Coordinator
 from whimbrel.migration.run import Run
 from whimbrel.migration.state import StateFolder
 from whimbrel.migration.takeover import Requests
+from whimbrel.migration.verified import remove_verified
 from whimbrel.project import Project
 from whimbrel.threads import Thread
 
@@ -31,6 +32,9 @@ def switch(run: Run, coordinator: Coordinator, fence: Fence, laps: Laps | None, 
     if faults := fence.faults():
         say(f"The fence is made again: {'; '.join(faults)}.")
         fence.make_again()
+    # After the decision, as a cutover that is undone has lost nothing; and before anybody hears of it, as what is
+    # written at DynamoDB from then on is in no set of dirty keys.
+    remove_verified(run.folder.root)
     project = run.prepared.project
     announce(project, run.wire, told("switch", "dynamodb", coordinator.now, project.cutover), run.stop, say)
     coordinator.move(OPEN)
