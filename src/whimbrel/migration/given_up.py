@@ -133,6 +133,7 @@ class PastGivenUp:
         if state is None:
             return False
         if is_same := state.passed == passed:
+            self._run.claim.look()  # the letters are on this machine alone
             self._run.progress.dead += self._run.dead.add(faults, "apply")  # durable before its lane passes it
             state = state._replace(passed=packed.head.to)
         given_back = {lane: state.given_back(astray=False)._replace(until=0)}
