@@ -71,8 +71,10 @@ def retry_dead(project: Project, as_json: bool, *, dry_run: bool) -> int:
     if as_json:
         say_json(done.to_dict())
         return DEAD_LETTERS if done.dead_letters else OK
-    for batch in done.given_up:
+    for batch in done.given_up[:LISTED]:
         click.echo(f"Lambda gave up {batch.records:,} records of {batch.shard} at {batch.at}: {batch.why}.")
+    if len(done.given_up) > LISTED:
+        click.echo(f"… and {len(done.given_up) - LISTED:,} batches more: --json has all.")
     if dry_run or not done.letters:
         click.echo(f"{done.letters:,} dead letters{'; nothing was done' if dry_run else ''}.")
     else:

@@ -123,7 +123,5 @@ def _told(place: str) -> Iterator[None]:
     """What boto3 raises as one of our own errors."""
     try:
         yield
-    except GeneratorExit:
-        raise
     except Exception as error:
         translate(error, place)
