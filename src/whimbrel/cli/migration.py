@@ -19,7 +19,7 @@ from whimbrel.migration.state import StateFolder
 from whimbrel.project import Project, rule_named
 from whimbrel.ui.display import Display, pick
 
-LISTED = 20  # differences shown to a person; --json has more
+LISTED = 20  # differences, and batches, shown to a person; --json has more
 Verb = Callable[..., MigrationResult]
 
 
@@ -74,7 +74,7 @@ def retry_dead(project: Project, as_json: bool, *, dry_run: bool) -> int:
     for batch in done.given_up[:LISTED]:
         click.echo(f"Lambda gave up {batch.records:,} records of {batch.shard} at {batch.at}: {batch.why}.")
     if len(done.given_up) > LISTED:
-        click.echo(f"… and {len(done.given_up) - LISTED:,} batches more: --json has all.")
+        click.echo(f"  … and {len(done.given_up) - LISTED:,} batches more; --json lists them")
     if dry_run or not done.letters:
         click.echo(f"{done.letters:,} dead letters{'; nothing was done' if dry_run else ''}.")
     else:
