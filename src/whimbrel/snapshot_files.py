@@ -196,18 +196,31 @@ class ChunkReader:
 
     def sized(self) -> Iterator[tuple[list[Row], int]]:
         """The rows of each line, and how many bytes the line has."""
-        width, binary = len(self.table.columns), _binary_columns(self.table)
-        decode = over_columns(width, dict.fromkeys(binary, binascii.a2b_base64)) if binary else _tuples
+        decode = line_decoder(self.table)
         count = 0
         with _lines(self.path, self._open) as lines:
             next(lines)
             while count < self.rows:
                 line = next(lines)
-                rows = decode(orjson.loads(line))
+                rows = decode(line)
                 count += len(rows)
                 yield rows, len(line)
             if count != self.rows or not next(lines).startswith(b'{"rows":'):
                 raise _corrupt(self.path, f"its last line counts {self.rows} rows, but it has others")
+
+    def lines(self) -> Iterator[bytes]:
+        """The lines of rows as they are in the file. That they have ``rows`` rows is for whoever reads them to see."""
+        with _lines(self.path, self._open) as lines:
+            next(lines)
+            while not (line := next(lines)).startswith(b'{"rows":'):
+                yield line
+
+
+def line_decoder(table: Table) -> Callable[[bytes], list[Row]]:
+    """A function from a line of ``ChunkReader.lines`` to its rows."""
+    binary = _binary_columns(table)
+    decode = over_columns(len(table.columns), dict.fromkeys(binary, binascii.a2b_base64)) if binary else _tuples
+    return lambda line: decode(orjson.loads(line))
 
 
 class _Fetched:

@@ -18,6 +18,8 @@ import sqlglot
 from demo.servers import Ministack, PostgreSQL
 
 FUNCTIONS = """
+CREATE FUNCTION json_parse(VARCHAR) RETURNS JSONB LANGUAGE sql AS 'SELECT CAST($1 AS JSONB)';
+CREATE FUNCTION json_serialize(JSONB) RETURNS VARCHAR LANGUAGE sql AS 'SELECT CAST($1 AS VARCHAR)';
 CREATE FUNCTION to_varbyte(VARCHAR, VARCHAR) RETURNS BYTEA LANGUAGE sql AS 'SELECT decode($1, $2)';
 CREATE FUNCTION from_varbyte(BYTEA, VARCHAR) RETURNS VARCHAR LANGUAGE sql AS 'SELECT encode($1, $2)';
 """
@@ -62,6 +64,7 @@ class RedshiftStandIn:
 
 def as_postgres(sql: str) -> str:
     sql = re.sub(r" (DISTSTYLE KEY DISTKEY \(.*?\)|DISTSTYLE AUTO) SORTKEY \(.*\)$", "", sql)
+    sql = re.sub(r" SUPER\b", " JSONB", sql)
     return re.sub(r"VARBYTE\(\d+\)", "BYTEA", sql)
 
 

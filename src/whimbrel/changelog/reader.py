@@ -70,9 +70,9 @@ class ChangeLogReader:
         """The place after the last Commit handed out, to resume at; where this reader started, before the first one."""
         return self._point
 
-    def read(self, limit: int, changed: list[bytes] | None = None) -> list[Change | Commit]:
+    def read(self, limit: int, changed: list[bytes] | None = None, *, to_commit: bool = False) -> list[Change | Commit]:
         """The next ``limit`` entries at most, in log order; empty when there is nothing new yet. ``changed`` gets the
-        line of each change, without its newline.
+        line of each change, without its newline. With ``to_commit`` the first Commit is the last of them.
 
         Raises LogCorrupt, and LogGone when the segment that follows was pruned.
         A transaction may be spread over several calls. The changes of one table definition share one Table object.
@@ -99,6 +99,7 @@ class ChangeLogReader:
                     changed.append(line)
             elif fields["type"] == "Commit":
                 entries.append(self._commit(fields, len(line) + 1))
+                limit = len(entries) if to_commit else limit
             else:
                 self._define(read_table(fields))
             self._next += len(line) + 1

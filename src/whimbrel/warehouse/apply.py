@@ -144,14 +144,8 @@ class RowApplier:
             if not (portion := self._reader.read(PORTION)):
                 break
             yield portion
-        rest: Entries = []
-        while self._reader.handed_out > self._reader.total and (one := self._reader.read(1)):
-            rest += one
-            if len(rest) == PORTION:
-                yield rest
-                rest = []
-        if rest:
-            yield rest
+        while self._reader.handed_out > self._reader.total and (portion := self._reader.read(PORTION, to_commit=True)):
+            yield portion
 
     def _write(self, session: EngineSession, portion: Entries) -> int:
         """How many changes these were, by another count than the reader's."""

@@ -17,16 +17,17 @@ from typing import Any
 
 from whimbrel.errors import WarehouseError, WarehouseUnreachable
 from whimbrel.lake.need import need
-from whimbrel.records import Row
-from whimbrel.warehouse.reading import AS_IT_IS, row_reader
+from whimbrel.records import Row, Table
+from whimbrel.warehouse import by_key
+from whimbrel.warehouse.duckdb_rows import cast, is_as_in_files, lines_of, source_of
+from whimbrel.warehouse.lines import rows_of_lines, some_together
+from whimbrel.warehouse.reading import row_reader
 from whimbrel.warehouse.stored import StoredColumn, StoredTable
-from whimbrel.warehouse.values import Values, columns_of
+from whimbrel.warehouse.values import columns_of
 
 MOST_BYTES = 192 << 20  # of memory that DuckDB may have; what is more goes to its folder for temporary files
 WAITS = 60.0  # seconds for whoever else has the file open
 READ_ROWS = 2_000
-_ROWS = "whimbrel_rows"
-_CASTS = {"decimal", "date", "datetime", "json", "uuid"}
 
 
 class DuckDBFile:
@@ -88,11 +89,10 @@ class DuckDBFile:
 class DuckDBSession:
     """An EngineSession."""
 
-    text = "TEXT"
+    text, float_as = "TEXT", "DOUBLE"
 
     def __init__(self, duckdb: Any, connection: Any, place: str) -> None:
         self._duckdb, self._connection, self._place = duckdb, connection, place
-        self._arrow = need("pyarrow", "warehouse")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -126,98 +126,67 @@ class DuckDBSession:
         self.execute(f"ALTER TABLE {table.quoted} ALTER COLUMN {column.quoted} TYPE {column.sql}")
 
     def insert(self, table: StoredTable, rows: Sequence[Row]) -> int:
-        with self._rows(table, table.columns, rows):
-            casts = ", ".join(_cast(column, number) for number, column in enumerate(table.columns))
-            return self.execute(f"INSERT INTO {table.quoted} ({table.listed()}) SELECT {casts} FROM {_ROWS}")
+        values = [cast(column, place) for place, column in enumerate(table.columns)]
+        with self._named(table, table.columns, lambda: rows):
+            lines = lines_of(table.columns, rows)
+            return sum(self._insert(table, values, some) for some in some_together(lines))
+
+    def load(self, table: StoredTable, version: Table, lines: Sequence[bytes], added: Row) -> int:
+        """The lines are given as they are: no value of them becomes one of Python's."""
+        if not all(map(is_as_in_files, table.columns)):
+            return self.insert(table.written, rows_of_lines(table, version, lines, added))
+        places = {name: place for place, name in enumerate(version.names)}
+        values = [cast(c, places[c.source.name]) if c.source.name in places else "NULL" for c in table.columns]
+        values += ["NULL" if moment is None else f"'{moment!s}+00'" for moment in added]
+        with self._named(table, table.columns, lambda: rows_of_lines(table, version, lines, ())):
+            return self._insert(table.written, values, lines)
+
+    def _insert(self, table: StoredTable, values: Sequence[str], lines: Sequence[bytes]) -> int:
+        source, given = source_of(lines)
+        return self.execute(
+            f"INSERT INTO {table.quoted} ({table.listed()}) SELECT {', '.join(values)} FROM {source}", given
+        )
 
     def delete(self, table: StoredTable, keys: Sequence[Row], *, only: str = "") -> int:
-        with self._rows(table, table.key_columns, keys):
-            return self.execute(
-                f"DELETE FROM {table.quoted} AS stored USING {_keys(table)} WHERE {table.matched(only)}"
-            )
+        return by_key.delete(self, table, keys, only)
 
     def fill(self, table: StoredTable, columns: Sequence[StoredColumn], rows: Sequence[Row], *, only: str = "") -> int:
-        more = len(table.key)
-        with self._rows(table, (*table.key_columns, *columns), rows):
-            sets = ", ".join(f"{column.quoted} = given.v{more + n}" for n, column in enumerate(columns))
-            given = _given((*table.key_columns, *columns))
-            return self.execute(f"UPDATE {table.quoted} AS stored SET {sets} FROM {given} WHERE {table.matched(only)}")
+        return by_key.fill(self, table, columns, rows, only)
 
     def read(self, table: StoredTable, keys: Sequence[Row] | None = None, *, only: str = "") -> Iterator[list[Row]]:
-        selected = ", ".join(_selected(column) for column in table.columns)
-        statement, read = f"SELECT {selected} FROM {table.quoted} AS stored", row_reader(table.columns)
-        if keys is None:
-            yield from self._read(f"{statement} WHERE {only}" if only else statement, read)
-            return
-        with self._rows(table, table.key_columns, keys):
-            yield from self._read(f"{statement}, {_keys(table)} WHERE {table.matched(only)}", read)
+        return by_key.read(self, table, keys, only)
 
     def after_load(self, table: StoredTable) -> None: ...
 
-    def _read(self, statement: str, read: Callable[[Sequence[Any]], Row]) -> Iterator[list[Row]]:
+    def rows_of(self, statement: str, values: Sequence[Any], columns: Sequence[StoredColumn]) -> Iterator[list[Row]]:
+        read = row_reader(columns)
         try:
-            cursor = self._connection.execute(statement)
+            cursor = self._connection.execute(statement, list(values))
             while rows := cursor.fetchmany(READ_ROWS):
                 yield list(map(read, rows))
         except self._duckdb.Error as error:
             raise _refused(error, self._place) from error
 
     @contextmanager
-    def _rows(self, table: StoredTable, columns: Sequence[StoredColumn], rows: Sequence[Row]) -> Iterator[None]:
-        """Rows under the name _ROWS, their columns v0, v1 and so on."""
-        values = columns_of(table, columns, rows)
-        arrays = [self._array(column, each) for column, each in zip(columns, values, strict=True)]
-        named = self._arrow.Table.from_arrays(arrays, [f"v{number}" for number in range(len(arrays))])
-        self._connection.register(_ROWS, named)
+    def given(
+        self, table: StoredTable, columns: Sequence[StoredColumn], rows: Sequence[Row]
+    ) -> Iterator[tuple[str, list[Any]]]:
+        source, values = source_of(list(lines_of(columns, rows)))
+        casts = ", ".join(f"{cast(column, place)} AS v{place}" for place, column in enumerate(columns))
+        with self._named(table, columns, lambda: rows):
+            yield f"(SELECT {casts} FROM {source}) AS given", values
+
+    @contextmanager
+    def _named(
+        self, table: StoredTable, columns: Sequence[StoredColumn], rows: Callable[[], Sequence[Row]]
+    ) -> Iterator[None]:
+        """Where DuckDB cannot take a value, the row that has it is named."""
         try:
             yield
-        finally:
-            self._connection.unregister(_ROWS)
-
-    def _array(self, column: StoredColumn, values: Values) -> Any:
-        arrow = self._arrow
-        if column.form == "time":
-            return arrow.array([None if each is None else _microseconds(each) for each in values], arrow.duration("us"))
-        if column.form == "timestamp":
-            return arrow.array([None if each is None else each + "+00" for each in values], arrow.string())
-        if column.form == "int":
-            kind = arrow.uint64() if column.sql.startswith("U") else arrow.int64()
-        else:
-            kinds = {"float": arrow.float32(), "double": arrow.float64(), "bytes": arrow.binary()}
-            kinds["bool"] = arrow.bool_()
-            kind = kinds.get(column.form, arrow.string())
-        return arrow.array(values, kind)
-
-
-def _microseconds(time_text: str) -> int:
-    negative = time_text.startswith("-")
-    hours, minutes, seconds = time_text.lstrip("-").split(":")
-    whole, _, fraction = seconds.partition(".")
-    total = ((int(hours) * 60 + int(minutes)) * 60 + int(whole)) * 1_000_000 + int(fraction.ljust(6, "0"))
-    return -total if negative else total
-
-
-def _cast(column: StoredColumn, number: int) -> str:
-    """Of what Arrow gives, to the column's type; an integer that does not fit is an error there."""
-    if column.form in _CASTS or column.form in ("timestamp", "int"):
-        return f"CAST(v{number} AS {column.sql})"
-    return f"v{number}"
-
-
-def _given(columns: Sequence[StoredColumn]) -> str:
-    casts = ", ".join(f"{_cast(column, number)} AS v{number}" for number, column in enumerate(columns))
-    return f"(SELECT {casts} FROM {_ROWS}) AS given"
-
-
-def _keys(table: StoredTable) -> str:
-    return _given(table.key_columns)
-
-
-def _selected(column: StoredColumn) -> str:
-    name = f"stored.{column.quoted}"
-    if column.form == "float":
-        return f"CAST({name} AS DOUBLE)"
-    return name if column.form in AS_IT_IS else f"CAST({name} AS VARCHAR)"
+        except WarehouseError as error:
+            if isinstance(error.__cause__, self._duckdb.ConversionException):
+                columns_of(table, columns, rows())
+            raise
 
 
 def is_in_use(error: Exception) -> bool:

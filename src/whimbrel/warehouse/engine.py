@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from whimbrel.records import Row
+from whimbrel.records import Row, Table
 from whimbrel.warehouse.stored import StoredColumn, StoredTable
 
 
@@ -39,6 +39,12 @@ class EngineSession(Protocol):
 
     def insert(self, table: StoredTable, rows: Sequence[Row]) -> int:
         """Add rows, of all columns of ``table``; how many."""
+        ...
+
+    def load(self, table: StoredTable, version: Table, lines: Sequence[bytes], added: Row) -> int:
+        """Add the rows of ``lines`` of an export file, whose columns are those of ``version``, with the values of
+        ``table.added``; how many.
+        """
         ...
 
     def delete(self, table: StoredTable, keys: Sequence[Row], *, only: str = "") -> int:

@@ -34,7 +34,7 @@ from whimbrel.warehouse.ledger import FOLLOWING, Ledger, same_migration
 from whimbrel.warehouse.names import LONGEST
 from whimbrel.warehouse.put import insert
 from whimbrel.warehouse.stored import StoredColumn, StoredTable
-from whimbrel.warehouse.types import sql_of
+from whimbrel.warehouse.types import form_in, sql_of
 
 ROWS = 2_000  # that are read, and handed over, at once
 
@@ -174,9 +174,10 @@ def stored_items(engine: str, silo: ItemSilo, table: str, manifest: Manifest) ->
 
 def _column(engine: str, field: Field) -> StoredColumn:
     found = _carried(parse_type(field.type))
-    kind = "binary" if found.form == "bytes" else found.form
+    form = form_in(engine, found.form)
+    kind = "binary" if form == "bytes" else found.form
     source = Column(field.name, kind, precision=found.precision, scale=found.scale, type_name="bigint")
-    return StoredColumn(field.name.lower(), source, found.form, sql_of(engine, found.form, source))
+    return StoredColumn(field.name.lower(), source, form, sql_of(engine, form, source))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,14 +13,13 @@ from whimbrel.migration.load import damaged_again
 from whimbrel.migration.progress import TableCounts
 from whimbrel.migration.snapshot import Snapshot
 from whimbrel.mysql.plan import Plan
-from whimbrel.records import Row
 from whimbrel.snapshot_files import Chunk, ChunkReader, read_chunk
 from whimbrel.warehouse.engine import Engine, EngineSession
 from whimbrel.warehouse.ledger import KeptTable, Ledger
-from whimbrel.warehouse.put import insert, loaded
+from whimbrel.warehouse.lines import some_together
+from whimbrel.warehouse.put import added_by_load, took_all
 
 ROWS, TOGETHER = 50_000, 16 << 20  # rows of one transaction, about, and bytes of them as they are in the files
-BYTES = 2 << 20  # of the rows that are handed over at once, as they are in the file
 
 
 class SiloTableLoad:
@@ -105,18 +104,13 @@ class SiloTableLoad:
     def _write(self, session: EngineSession, plan: Plan, chunk: Chunk) -> int:
         """How many bytes the chunk has. One that could not be cut may be a whole table: it is never in memory whole."""
         assert plan.table is not None
-        made, table = self._table.row_maker(plan.table), self._table
-        rows: list[Row] = []
-        size = total = 0
-        for some, line in self._file(plan, chunk).sized():
-            rows += map(made, some)
-            size += line
-            total += line
-            if size >= BYTES:
-                insert(session, table.written, loaded(table, rows, self._began))
-                rows, size = [], 0
-        insert(session, table.written, loaded(table, rows, self._began))
-        return total
+        file, added = self._file(plan, chunk), added_by_load(self._table, self._began)
+        took = size = 0
+        for lines in some_together(file.lines()):
+            took += session.load(self._table, plan.table, lines, added)
+            size += sum(map(len, lines))
+        took_all(self._table, file.rows, took)
+        return size
 
     def _file(self, plan: Plan, chunk: Chunk) -> ChunkReader:
         """Its checksum is compared before it gives a row."""

@@ -5,15 +5,17 @@ key.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from whimbrel.errors import PrivilegeError, UnsupportedSource, WarehouseError, WarehouseUnreachable
 from whimbrel.lake.need import need
 from whimbrel.project import Warehouse
-from whimbrel.records import Row
-from whimbrel.warehouse.reading import AS_IT_IS, row_reader
+from whimbrel.records import Row, Table
+from whimbrel.warehouse import by_key
+from whimbrel.warehouse.lines import rows_of_lines
+from whimbrel.warehouse.reading import row_reader
 from whimbrel.warehouse.stored import StoredColumn, StoredTable
 from whimbrel.warehouse.values import Values, columns_of, refused
 
@@ -76,7 +78,7 @@ class Postgres:
 class PostgresSession:
     """An EngineSession."""
 
-    text = "TEXT"
+    text, float_as = "TEXT", "TEXT"
 
     def __init__(self, psycopg: Any, connection: Any, place: str) -> None:
         self._psycopg, self._connection, self._place = psycopg, connection, place
@@ -136,26 +138,17 @@ class PostgresSession:
     def insert(self, table: StoredTable, rows: Sequence[Row]) -> int:
         return self._copy(f"{table.quoted} ({table.listed()})", table, table.columns, rows)
 
+    def load(self, table: StoredTable, version: Table, lines: Sequence[bytes], added: Row) -> int:
+        return self.insert(table.written, rows_of_lines(table, version, lines, added))
+
     def delete(self, table: StoredTable, keys: Sequence[Row], *, only: str = "") -> int:
-        with self._rows(table, table.key_columns, keys):
-            where = table.matched(only)
-            return self.execute(f"DELETE FROM {table.quoted} AS stored USING {_ROWS} AS given WHERE {where}")
+        return by_key.delete(self, table, keys, only)
 
     def fill(self, table: StoredTable, columns: Sequence[StoredColumn], rows: Sequence[Row], *, only: str = "") -> int:
-        with self._rows(table, (*table.key_columns, *columns), rows):
-            more = len(table.key)
-            sets = ", ".join(f"{column.quoted} = given.v{more + n}" for n, column in enumerate(columns))
-            statement = f"UPDATE {table.quoted} AS stored SET {sets} FROM {_ROWS} AS given WHERE {table.matched(only)}"
-            return self.execute(statement)
+        return by_key.fill(self, table, columns, rows, only)
 
     def read(self, table: StoredTable, keys: Sequence[Row] | None = None, *, only: str = "") -> Iterator[list[Row]]:
-        selected = ", ".join(_selected(column) for column in table.columns)
-        statement, read = f"SELECT {selected} FROM {table.quoted} AS stored", row_reader(table.columns)
-        if keys is None:
-            yield from self._read(f"{statement} WHERE {only}" if only else statement, read)
-            return
-        with self._rows(table, table.key_columns, keys):
-            yield from self._read(f"{statement}, {_ROWS} AS given WHERE {table.matched(only)}", read)
+        return by_key.read(self, table, keys, only)
 
     def after_load(self, table: StoredTable) -> None:
         """The primary key, or its columns where a key has several versions; for one that may be longer than an entry of
@@ -182,17 +175,21 @@ class PostgresSession:
             while rows := cursor.fetchmany(size):
                 yield rows
 
-    def _read(self, statement: str, read: Callable[[Sequence[Any]], Row]) -> Iterator[list[Row]]:
+    def rows_of(self, statement: str, _values: Sequence[Any], columns: Sequence[StoredColumn]) -> Iterator[list[Row]]:
+        """What ``given`` gives has no parameters."""
+        read = row_reader(columns)
         return (list(map(read, rows)) for rows in self.parts(statement, READ_ROWS))
 
     @contextmanager
-    def _rows(self, table: StoredTable, columns: Sequence[StoredColumn], rows: Sequence[Row]) -> Iterator[None]:
-        """A temporary table _ROWS with these rows, its columns v0, v1 and so on."""
+    def given(
+        self, table: StoredTable, columns: Sequence[StoredColumn], rows: Sequence[Row]
+    ) -> Iterator[tuple[str, Sequence[Any]]]:
+        """In a temporary table."""
         defined = ", ".join(f"v{number} {column.sql}" for number, column in enumerate(columns))
         self.execute(f"CREATE TEMPORARY TABLE {_ROWS} ({defined})")
         self._copy(_ROWS, table, columns, rows)
         self.execute(f"ANALYZE {_ROWS}")
-        yield
+        yield f"{_ROWS} AS given", ()
         self.execute(f"DROP TABLE {_ROWS}")  # after an error the transaction is over, and so is the table
 
     def _copy(self, into: str, table: StoredTable, columns: Sequence[StoredColumn], rows: Sequence[Row]) -> int:
@@ -297,13 +294,6 @@ def _most_bytes(column: StoredColumn) -> int:
     if column.form == "text":
         return 4 * max(length, 64) if column.source.kind in ("text", "enum", "set") else 100
     return length if column.form == "bytes" else 40
-
-
-def _selected(column: StoredColumn) -> str:
-    name = f"stored.{column.quoted}"
-    if column.form == "float":
-        return f"CAST({name} AS TEXT)"
-    return name if column.form in AS_IT_IS else f"CAST({name} AS TEXT)"
 
 
 def _literal(text: str) -> str:

@@ -22,10 +22,13 @@ _HINT = "Somebody else wrote to it? Drop the silo's schema, remove its state fol
 
 def insert(session: EngineSession, table: StoredTable, rows: list[Row]) -> None:
     """Raises WarehouseError if the engine says that it took another number of rows."""
-    took = session.insert(table, rows) if rows else 0
-    if took != len(rows):
+    took_all(table, len(rows), session.insert(table, rows) if rows else 0)
+
+
+def took_all(table: StoredTable, given: int, took: int) -> None:
+    if took != given:
         raise WarehouseError(
-            f"{len(rows):,} rows were given, and the engine took {took:,}",
+            f"{given:,} rows were given, and the engine took {took:,}",
             place=table.full_name,
             hint="Nothing of them was kept. Run the same command again, and please report this.",
         )
@@ -45,12 +48,11 @@ def put(session: EngineSession, table: StoredTable, folded: Folded | FoldedVersi
     insert(session, table.written, rows)
 
 
-def loaded(table: StoredTable, rows: list[Row], began: float) -> list[Row]:
-    """Rows of the load, as they are written: their versions begin at the start."""
+def added_by_load(table: StoredTable, began: float) -> Row:
+    """The values of ``table.added`` for rows of the load: their versions begin at the start."""
     if table.keeps == "history":
-        since = moment(began)
-        return [(*row, since, None) for row in rows]
-    return [(*row, None) for row in rows] if table.keeps else rows
+        return moment(began), None
+    return (None,) if table.keeps else ()
 
 
 def _put_versions(session: EngineSession, table: StoredTable, folded: FoldedVersions, began: float) -> None:

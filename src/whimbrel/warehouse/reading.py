@@ -11,6 +11,7 @@ from typing import Any
 
 from whimbrel.mysql.floats import as_double, shortest
 from whimbrel.records import Row
+from whimbrel.warehouse.json_value import same_json
 from whimbrel.warehouse.stored import StoredColumn
 
 AS_IT_IS = ("int", "double", "bytes", "bool")  # forms that are selected as they are; FLOAT is selected as a DOUBLE
@@ -33,6 +34,8 @@ def _reader(column: StoredColumn) -> Callable[[Any], Any]:
         return lambda value: shortest(as_double(float(value)))
     if column.form == "bytes":
         return bytes
+    if column.form == "super":
+        return same_json
     if column.form == "decimal":
         return _decimal
     if column.form in ("datetime", "timestamp"):

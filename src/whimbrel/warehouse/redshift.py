@@ -19,7 +19,9 @@ from whimbrel.bucket import Bucket
 from whimbrel.errors import SchemaDrift
 from whimbrel.lake.need import need
 from whimbrel.project import Target, Warehouse
-from whimbrel.records import Row
+from whimbrel.records import Row, Table
+from whimbrel.warehouse.json_value import NULL
+from whimbrel.warehouse.lines import rows_of_lines
 from whimbrel.warehouse.names import quoted
 from whimbrel.warehouse.postgres import PostgresSession, connected
 from whimbrel.warehouse.reading import row_reader
@@ -102,6 +104,9 @@ class RedshiftSession:
             casts = ", ".join(_cast(column, number) for number, column in enumerate(table.columns))
             return self.execute(f"INSERT INTO {table.quoted} ({table.listed()}) SELECT {casts} FROM {_ROWS}")
 
+    def load(self, table: StoredTable, version: Table, lines: Sequence[bytes], added: Row) -> int:
+        return self.insert(table.written, rows_of_lines(table, version, lines, added))
+
     def delete(self, table: StoredTable, keys: Sequence[Row], *, only: str = "") -> int:
         with self._rows(table, table.key_columns, keys):
             return self.execute(f"DELETE FROM {table.quoted} USING {_ROWS} WHERE {_same(table, only)}")
@@ -175,15 +180,27 @@ def _texts(
     else:
         made = [None if value is None else str(value) for value in values]
     for number, text in enumerate(made):
-        if text is not None and len(text) > LONGEST_TEXT // 4 and len(text.encode()) > LONGEST_TEXT:
-            reason = f"it has {len(text.encode()):,} bytes, and a text in Redshift {LONGEST_TEXT:,} at most"
-            raise refused(table, columns, place, rows[number], reason, "Leave the table out with exclude.")
+        if text is not None and (fault := _fault(table, columns[place], text)):
+            raise refused(table, columns, place, rows[number], *fault)
     return made
+
+
+def _fault(table: StoredTable, column: StoredColumn, text: str) -> tuple[str, str] | None:
+    """Why Redshift does not have this value, and what to do about it."""
+    if len(text) > LONGEST_TEXT // 4 and len(text.encode()) > LONGEST_TEXT:
+        reason = f"it has {len(text.encode()):,} bytes, and a text in Redshift {LONGEST_TEXT:,} at most"
+        return reason, "Leave the table out with exclude."
+    if column.form == "super" and text == NULL:
+        hint = f'Say types = {{ "{table.source[1]}.{column.source.name}" = "text" }}, and begin the silo again.'
+        return "Redshift does not tell the JSON value null from NULL", hint
+    return None
 
 
 def _cast(column: StoredColumn, number: int) -> str:
     if column.form == "bytes":
         return f"TO_VARBYTE({_ROWS}.v{number}, 'hex')"
+    if column.form == "super":
+        return f"CASE WHEN {_ROWS}.v{number} IS NULL THEN NULL ELSE JSON_PARSE({_ROWS}.v{number}) END"
     return f"CAST({_ROWS}.v{number} AS {column.sql})"
 
 
@@ -197,6 +214,8 @@ def _selected(table: StoredTable, column: StoredColumn) -> str:
     name = f"{quoted(table.name)}.{column.quoted}"
     if column.form == "bytes":
         return f"FROM_VARBYTE({name}, 'hex')"
+    if column.form == "super":
+        return f"CASE WHEN {name} IS NULL THEN NULL ELSE JSON_SERIALIZE({name}) END"
     return name if column.form in ("int", "float", "double", "bool", "text") else f"CAST({name} AS VARCHAR)"
 
 

@@ -20,8 +20,8 @@ _FORMS = {
     **dict.fromkeys(("binary", "geometry"), "bytes"),
     **{kind: kind for kind in ("decimal", "float", "double", "date", "datetime", "timestamp", "time", "json", "uuid")},
 }
-# Forms that an engine has no type for.
-_AS_TEXT = {"redshift": ("time", "json", "uuid")}
+# Forms that an engine has no type for, and what stands for them. SUPER keeps what a JSON text says, not the text.
+_INSTEAD = {"redshift": {"time": "text", "json": "super", "uuid": "text"}}
 DATES = ("date", "datetime", "timestamp")  # forms that have no zero and no day that is not in the calendar
 TIMESTAMP = "TIMESTAMP WITH TIME ZONE"  # of every engine, also for columns of our own
 _TYPES = {
@@ -52,7 +52,7 @@ _TYPES = {
         "bytes": "BYTEA",
     },
 }
-_TYPES["redshift"] = _TYPES["postgres"]  # of the forms that it has
+_TYPES["redshift"] = _TYPES["postgres"] | {"super": "SUPER"}  # of the forms that it has
 _BITS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}
 _SIGNED = {8: "TINYINT", 16: "SMALLINT", 32: "INTEGER", 64: "BIGINT"}
 
@@ -107,7 +107,12 @@ def form_of(engine: str, column: Column, silo: Silo, place: str) -> str:
         return "text"
     if form in DATES and silo.zero_dates == "text":
         return "text"
-    return "text" if form in _AS_TEXT.get(engine, ()) else form
+    return form_in(engine, form)
+
+
+def form_in(engine: str, form: str) -> str:
+    """``form``, or what stands for it in an engine that has no type for it."""
+    return _INSTEAD.get(engine, {}).get(form, form)
 
 
 def _with_length(form: str, column: Column) -> str:

@@ -14,7 +14,8 @@ from whimbrel.records import Row
 from whimbrel.warehouse.engine import Engine
 from whimbrel.warehouse.items import current_dataset, dataset_rows, stored_items
 from whimbrel.warehouse.ledger import Ledger
-from whimbrel.warehouse.verify import RowReport
+from whimbrel.warehouse.stored import StoredTable
+from whimbrel.warehouse.verify import RowReport, expected
 
 _BITS = 256
 
@@ -38,17 +39,21 @@ def verify_items(project: Project, engine: Engine, silo: ItemSilo, table: str, s
             found += sum(map(_digest, rows))
             if stop.is_set():
                 return report
-    expected = 0
+    wanted = 0
     with dataset_rows(project, manifest) as parts:
         for rows in parts:
             report.rows += len(rows)
-            expected += sum(map(_digest, rows))
-    if expected % 2**_BITS != found % 2**_BITS:
+            wanted += sum(_digest(_as_stored(stored, row)) for row in rows)
+    if wanted % 2**_BITS != found % 2**_BITS:
         report.counts["changed"] = max(1, abs(report.rows - report.found))
     if report.rows != manifest.rows:
         raise WarehouseError(f"{report.rows:,} rows were read, of {manifest.rows:,}", place=manifest.name)
     report.seconds = time.monotonic() - began
     return report
+
+
+def _as_stored(stored: StoredTable, row: Row) -> Row:
+    return tuple(expected(column, value) for column, value in zip(stored.columns, row, strict=True))
 
 
 def _digest(row: Row) -> int:
