@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.aws.test_template import LAKE, SAGEMAKER, SPARK, STORE, STREAM, by_spark, written
+from tests.aws.test_template import LAKE, SAGEMAKER, SPARK, STORE, STREAM, WAREHOUSES, by_spark, written
 
 LINTERS = Path(__file__).parents[2] / ".linters" / "bin"
 # What checkov may say, though the template itself says why it is so, is in the template: nothing is skipped here.
@@ -25,7 +25,11 @@ def said(name: str, *arguments: str, stdin: str = "") -> subprocess.CompletedPro
     return subprocess.run([linter(name), *arguments], input=stdin, capture_output=True, text=True, timeout=120)
 
 
-@pytest.mark.parametrize("stream", [STREAM + STORE + LAKE + SAGEMAKER, *map(by_spark, SPARK)], ids=["all", *SPARK])
+@pytest.mark.parametrize(
+    "stream",
+    [STREAM + STORE + LAKE + SAGEMAKER, *map(by_spark, SPARK), *WAREHOUSES.values()],
+    ids=["all", *SPARK, *WAREHOUSES],
+)
 def test_checkov_finds_nothing_in_the_template(tmp_path: Path, stream: str) -> None:
     written(tmp_path, stream=stream)
     done = said("checkov", *CHECKOV, str(tmp_path / "out" / "template.json"))
@@ -45,7 +49,11 @@ def test_checkov_finds_what_is_wrong(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("stream", [STREAM + STORE + LAKE + SAGEMAKER, *map(by_spark, SPARK)], ids=["all", *SPARK])
+@pytest.mark.parametrize(
+    "stream",
+    [STREAM + STORE + LAKE + SAGEMAKER, *map(by_spark, SPARK), *WAREHOUSES.values()],
+    ids=["all", *SPARK, *WAREHOUSES],
+)
 def test_parliament_finds_nothing_in_the_policies(tmp_path: Path, stream: str) -> None:
     files = written(tmp_path, stream=stream)
     policies = {name: text for name, text in files.items() if name.startswith("policy-")}

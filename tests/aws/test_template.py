@@ -66,6 +66,24 @@ def by_spark(runner: str) -> str:
     return f'[snapshot]\nstore = "s3://shop-files/shop"\n[load]\nengine = "spark"\n{where}'
 
 
+# The ways by which Redshift is reached.
+WAREHOUSES = {
+    way: f"""[warehouse]
+engine = "redshift"
+url = "{url}"
+stage = "s3://shop-stage/rows"
+role = "arn:aws:iam::111122223333:role/copy"
+[[silo]]
+name = "sports"
+url = "mysql://me@db/sports"
+password_env = "SPORTS_PASSWORD"
+"""
+    for way, url in (
+        ("connection", "redshift://me@h/analytics"),
+        ("workgroup", "redshift-data://analytics/analytics"),
+        ("cluster", "redshift-data://loader@analytics-1/analytics"),
+    )
+}
 # Actions that no operation is named after.
 OPERATIONS = {"s3:ListBucket": "ListObjectsV2"}
 TABLE = '[[table]]\nsource = "{0}"\ntarget = "{0}"\nshape = "{1}"\npartition_key = {{ name = "id" }}\n{2}'
@@ -97,8 +115,8 @@ def written(folder: Path, tables: int = 1, *, stream: str = STREAM + STORE, key:
 
 @pytest.mark.parametrize(
     "stream",
-    [STREAM + STORE + LAKE + SAGEMAKER, "", 'mark = "off"\n', *map(by_spark, SPARK)],
-    ids=["all", "process", "no mark", *SPARK],
+    [STREAM + STORE + LAKE + SAGEMAKER, "", 'mark = "off"\n', *map(by_spark, SPARK), *WAREHOUSES.values()],
+    ids=["all", "process", "no mark", *SPARK, *WAREHOUSES],
 )
 def test_cloudformation_would_take_the_template(tmp_path: Path, stream: str) -> None:
     """Says cfn-lint, from the schemas of all resources, without a network."""

@@ -5,15 +5,24 @@ and sqlglot reads every statement in Redshift's dialect.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+import psycopg
 import pytest
+from botocore.client import BaseClient
 
-from demo.servers import MariaDB, Ministack, PostgreSQL
+import whimbrel
+from demo.servers import MariaDB, Ministack, MySQL, PostgreSQL
+from tests.aws.calls import S3_ACTIONS
 from tests.conftest import unique
 from tests.warehouse.places import Place, assert_same
+from tests.warehouse.redshift_data_stand_in import DataApi
 from tests.warehouse.redshift_stand_in import FUNCTIONS, RedshiftStandIn, assert_read_by_sqlglot, s3_of
+from whimbrel.aws.policies import policies
+from whimbrel.errors import UnsupportedSource, UserError, WarehouseError
+from whimbrel.project import load_project
 
 TABLE = """CREATE TABLE t (id INT, k VARCHAR(10), n BIGINT UNSIGNED, d DECIMAL(12,3), f DOUBLE, day DATE,
   at TIMESTAMP(3) NULL, t TIME(2), data VARBINARY(10), j LONGTEXT, PRIMARY KEY (id, k))"""
@@ -21,14 +30,18 @@ ROWS = """INSERT INTO t SELECT seq, CONCAT('k\\t', seq), 18446744073709551615 - 
   '2026-01-31 12:00:00.5', '-100:00:00.25', x'00ff', IF(seq % 2, '{"a": 1}', NULL) FROM seq_1_to_120"""
 
 
+class RedshiftPlace(Place):
+    data_api: DataApi
+
+
 @pytest.fixture
 def redshift(
-    make_place: Callable[[str], Place],
+    tmp_path: Path,
     postgres: PostgreSQL,
     ministack: Ministack,
     monkeypatch: pytest.MonkeyPatch,
-) -> Place:
-    place = make_place("postgres")
+) -> RedshiftPlace:
+    place = RedshiftPlace("postgres", tmp_path, postgres)
     place.engine = "redshift"
     s3, bucket = s3_of(ministack), unique("stage")
     s3.create_bucket(Bucket=bucket)
@@ -36,19 +49,33 @@ def redshift(
     place.more += 'role = "arn:aws:iam::123456789012:role/redshift-copy"\n'
     place.execute(FUNCTIONS)
 
-    def connected(psycopg: Any, warehouse: Any, more: Any) -> RedshiftStandIn:
-        return RedshiftStandIn(postgres, place.database, s3, **more)
+    def connected(*_: Any) -> RedshiftStandIn:
+        return RedshiftStandIn(postgres, place.database, s3, cursor_factory=psycopg.ClientCursor)
 
     monkeypatch.setattr("whimbrel.warehouse.redshift.connected", connected)
     monkeypatch.setattr(RedshiftStandIn, "heard", [])
+    place.data_api = DataApi(connected)
+    monkeypatch.setattr("whimbrel.warehouse.redshift_data.open_service", place.data_api.client)
     return place
 
 
-def test_load_changes_and_proof_by_copy_from_s3(redshift: Place, mariadb: MariaDB, ministack: Ministack) -> None:
+def reached_by(place: RedshiftPlace, way: str) -> None:
+    """The project file as whoever uses a connection, or the Data API, writes it."""
+    by_data_api = f"redshift-data://analytics/{place.database}"
+    text = place.project.read_text().replace("postgresql://", "redshift://")
+    if way == "data api":
+        text = re.sub(r'url = "redshift://.*"', f'url = "{by_data_api}"', text).replace('tls = "off"\n', "", 1)
+    place.project.write_text(text)
+
+
+@pytest.mark.parametrize("way", ["connection", "data api"])
+def test_load_changes_and_proof_by_copy_from_s3(
+    redshift: RedshiftPlace, mariadb: MariaDB, ministack: Ministack, way: str
+) -> None:
     database = mariadb.new_database()
     mariadb.execute("SET SESSION time_zone = '+00:00'", TABLE, ROWS, database=database)
     redshift.add("shop", mariadb, database)
-    redshift.project.write_text(redshift.project.read_text().replace("postgresql://", "redshift://"))
+    reached_by(redshift, way)
     redshift.converge()
     mariadb.execute(
         "UPDATE t SET id = id + 1000 WHERE id < 10",
@@ -60,9 +87,105 @@ def test_load_changes_and_proof_by_copy_from_s3(redshift: Place, mariadb: MariaD
     redshift.converge()
     assert_same(redshift, "shop.t", mariadb, database, "t", "id, k, n, d, f, day, at, data, j, more")
     assert redshift.verify().equal
+    with redshift.environment():
+        asked = whimbrel.query_warehouse("SELECT COUNT(*) AS n FROM shop.t", project=redshift.project)
+        with pytest.raises(UserError, match="read-only"):
+            whimbrel.query_warehouse("DELETE FROM shop.t", project=redshift.project)
+    assert asked.to_pylist() == [{"n": 109}]
     heard = RedshiftStandIn.heard
     assert_read_by_sqlglot(heard)
     assert any("SORTKEY" in sql for sql in heard)
     assert not any(re.match("TRUNCATE", sql, re.IGNORECASE) for sql in heard)  # it commits
     bucket = redshift.more.split("s3://")[1].split("/")[0]
     assert "Contents" not in s3_of(ministack).list_objects_v2(Bucket=bucket)  # nothing is left on the stage
+
+
+def test_json_is_super_and_compared_by_what_it_says(redshift: RedshiftPlace, mysql: MySQL) -> None:
+    """The stand-in's JSONB keeps the value alone, as SUPER does: with other blanks, and keys in another order."""
+    database = mysql.new_database()
+    rows = ('{"bb": 1.0, "a": [1e2, "x", null]}', '"text"', "[]", "12.50")
+    mysql.execute(
+        "CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, j JSON)",
+        *(f"INSERT INTO t (j) VALUES ('{row}')" for row in rows),
+        "INSERT INTO t (j) VALUES (NULL)",
+        database=database,
+    )
+    redshift.add("shop", mysql, database)
+    reached_by(redshift, "connection")
+    redshift.converge()
+    assert redshift.rows("SELECT j ->> 'bb', CAST(j AS TEXT) FROM shop.t WHERE id = 1")[0][0] == "1.0"
+    assert redshift.rows("SELECT COUNT(*) FROM shop.t WHERE j IS NULL") == [(1,)]
+    assert redshift.verify().equal
+    redshift.execute("UPDATE shop.t SET j = '[1]' WHERE id = 3")
+    [table] = redshift.verify().tables
+    assert table.counts == {"changed": 1}
+    mysql.execute("INSERT INTO t (j) VALUES ('null')", database=database)
+    with pytest.raises(UnsupportedSource, match=r"row \{'id': 6\}: column 'j': .* JSON null from NULL"):
+        redshift.converge()
+
+
+def test_the_data_api_runs_a_statement_once_and_loses_nothing_with_a_session(
+    redshift: RedshiftPlace, mariadb: MariaDB
+) -> None:
+    database = mariadb.new_database()
+    mariadb.execute(
+        "CREATE TABLE t (id INT PRIMARY KEY, v INT)",
+        "INSERT INTO t SELECT seq, seq FROM seq_1_to_60",
+        database=database,
+    )
+    redshift.add("shop", mariadb, database)
+    reached_by(redshift, "data api")
+    redshift.data_api.lose = 5
+    redshift.converge()
+    assert redshift.data_api.lose == 0
+    redshift.data_api.forget()
+    mariadb.execute("UPDATE t SET v = v + 1 WHERE id > 30", "DELETE FROM t WHERE id = 1", database=database)
+    redshift.converge()
+    assert_same(redshift, "shop.t", mariadb, database, "t", "id, v")
+    assert not redshift.data_api.sessions, "each was ended"
+
+
+def test_a_data_api_that_keeps_no_transaction_is_refused(redshift: RedshiftPlace, mariadb: MariaDB) -> None:
+    database = mariadb.new_database()
+    mariadb.execute("CREATE TABLE t (id INT PRIMARY KEY)", database=database)
+    redshift.add("shop", mariadb, database)
+    reached_by(redshift, "data api")
+    redshift.data_api.commits_each = True
+    with pytest.raises(WarehouseError, match="did not roll back"):
+        redshift.converge()
+    assert redshift.rows("SELECT 1 FROM information_schema.schemata WHERE schema_name IN ('shop', 'whimbrel')") == []
+
+
+def test_every_call_is_allowed_and_every_right_is_used(redshift: RedshiftPlace, mariadb: MariaDB) -> None:
+    """What no call shows: the Data API signs in, in the name of whoever asks; a put whose answer was lost is read."""
+    database = mariadb.new_database()
+    mariadb.execute("CREATE TABLE t (id INT PRIMARY KEY)", "INSERT INTO t VALUES (1)", database=database)
+    redshift.add("shop", mariadb, database)
+    reached_by(redshift, "data api")
+    made = set[tuple[str, str]]()
+    asked = BaseClient._make_api_call  # type: ignore[attr-defined]
+
+    def note(client: Any, operation: str, request: dict[str, Any]) -> Any:
+        if client.meta.service_model.service_name == "s3":
+            keys = [each["Key"] for each in request.get("Delete", {}).get("Objects", [request])]
+            made.update((f"s3:{S3_ACTIONS.get(operation, operation)}", key.split("/")[0]) for key in keys)
+        else:
+            made.add((f"redshift-data:{operation}", ""))
+        return asked(client, operation, request)
+
+    with patch.object(BaseClient, "_make_api_call", note):
+        redshift.converge()
+        read_by_copy = {each for each in made if each[0] == "s3:GetObject"}  # the stand-in's own
+        made -= read_by_copy
+        assert read_by_copy == {("s3:GetObject", "rows")}
+    granted = policies(load_project(redshift.project))
+    rights = {
+        (action, resource.partition("${StageBucket}/")[2].removesuffix("/*"))
+        for each in granted["converge"]
+        for action in each.actions
+        for resource in each.resources
+    }
+    assert made <= rights
+    assert rights - made == {("redshift-serverless:GetCredentials", ""), ("s3:GetObject", "rows")}
+    assert {action for each in granted["copy"] for action in each.actions} == {"s3:GetObject", "s3:ListBucket"}
+    assert granted.keys() == {"converge", "copy"}

@@ -13,6 +13,9 @@ CONDITIONS = {
 LAKE_CONDITIONS = {
     "MakesLake": {"Fn::Equals": [ref("MakeLake"), "true"]},
 }
+STAGE_CONDITIONS = {
+    "MakesStage": {"Fn::Equals": [ref("MakeStage"), "true"]},
+}
 EXPORT_DAYS = 30  # what is read once, when it is converted, is then kept where keeping is cheaper
 _NAME = "[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 
@@ -35,6 +38,14 @@ def lake_parameters(lake: Store, store: Store | None) -> Resource:
     }
 
 
+def stage_parameters(stage: Store) -> Resource:
+    return {
+        "StageBucket": text("Bucket of warehouse.stage of the project file", stage.bucket, _NAME),
+        "MakeStage": choice("false where the bucket is there already", "true", "false"),
+        "StageDays": number("Days until rows that a killed process left there are deleted", 1, 1, 365),
+    }
+
+
 def resources(store: Store) -> dict[str, Resource]:
     return _bucket("Bucket", "BucketName", "MakesBucket", [_expiry(store), _parts()])
 
@@ -44,6 +55,16 @@ def lake_resources(lake: Store, more: list[Resource]) -> dict[str, Resource]:
     what else is there.
     """
     return _bucket("Lake", "LakeBucket", "MakesLake", [_seldom(lake), *more, _parts()])
+
+
+def stage_resources(stage: Store) -> dict[str, Resource]:
+    left = {
+        "Id": "stage",
+        "Status": "Enabled",
+        "Prefix": f"{stage.prefix}/",
+        "ExpirationInDays": ref("StageDays"),
+    }
+    return _bucket("Stage", "StageBucket", "MakesStage", [left, _parts()])
 
 
 def _bucket(name: str, parameter: str, condition: str, rules: list[Resource]) -> dict[str, Resource]:

@@ -12,6 +12,7 @@ Accounts:
 - ``spark`` is the role of the jobs, where Spark on AWS loads.
 - ``export``, ``restore`` and ``renew`` run those commands, and where the lake is in S3, ``convert`` and ``query`` too.
   ``train`` needs ``query``.
+- ``converge`` runs that command with a warehouse in Redshift, and ``copy`` is the role of Redshift itself.
 - ``train``, ``gate``, ``serve`` and others, where models are on SageMaker: predicting.py.
 
 ``tests/aws/test_least_privilege.py`` compares this with the calls that are made, both ways.
@@ -26,6 +27,8 @@ from typing import Any
 
 from whimbrel.aws.allowed import BUCKET, TABLE, WRITES_OBJECTS, Allowed, follows_imports, lists, of
 from whimbrel.aws.catalog import LONGEST as LONGEST_OF_THE_CATALOG
+from whimbrel.aws.converging import LONGEST as LONGEST_OF_THE_WAREHOUSE
+from whimbrel.aws.converging import converging
 from whimbrel.aws.lake_policies import lake_policies
 from whimbrel.aws.predicting import predicting
 from whimbrel.dynamodb.marks import ROUTE
@@ -58,6 +61,7 @@ _LONGEST = {
     "SparkJob": 255,
     "SparkCluster": 64,
     **LONGEST_OF_THE_CATALOG,
+    **LONGEST_OF_THE_WAREHOUSE,
     "SageMakerRole.Arn": 256,
     "RenewName": 32,
 }
@@ -73,9 +77,20 @@ def policies(project: Project) -> dict[str, list[Allowed]]:
     function = {"function": [*_by_lambda(project.stream), *_function(project)]} if project.stream else {}
     spark = {"spark": list(_spark(project))} if spark_on_aws(project) else {}
     reads = _on_tables("Verify", ((rule.target, _reads(rule)) for rule in project.tables))
-    moves = {"migrate": list(_migrate(project)), "verify": list(reads)}
-    made = {**function, **moves, **_hands_over(project), **spark, **lake_policies(project), **predicting(project)}
+    moving = {"migrate": list(_migrate(project)), "verify": list(reads), **_hands_over(project)}
+    made = {**function, **(moving if moves(project) else {}), **spark, **lake_policies(project), **predicting(project)}
+    made |= converging(project)
     return {name: statements for name, statements in made.items() if statements}
+
+
+def moves(project: Project) -> bool:
+    """Whether the project has a migration: one of silos alone has none."""
+    return bool(project.tables or not project.silos)
+
+
+def marked(project: Project) -> bool:
+    """Whether its migration has marks in a table."""
+    return project.target.mark != OFF and moves(project)
 
 
 def spark_on_aws(project: Project) -> Spark | None:

@@ -6,10 +6,19 @@ in it: ``migrate`` makes them, with the keys and indexes of the project file.
 
 from __future__ import annotations
 
-from whimbrel.aws import bucket, catalog, renewal, spark, through
+from whimbrel.aws import bucket, catalog, converging, renewal, spark, through
 from whimbrel.aws.forms import Resource, choice, either, is_given, kept, ref, sub, text
-from whimbrel.aws.policies import Document, documents, key_document, policies, queue_name, spark_on_aws
-from whimbrel.project import OFF, Project
+from whimbrel.aws.policies import (
+    Document,
+    documents,
+    key_document,
+    marked,
+    moves,
+    policies,
+    queue_name,
+    spark_on_aws,
+)
+from whimbrel.project import Project
 
 # What checkov would have otherwise, and why it is as it is; checkov reads this from the template.
 _ACCEPTED = {
@@ -17,6 +26,10 @@ _ACCEPTED = {
     "FailedBatches": {"CKV_AWS_27": "Encrypted by SQS, or with KeyArn; it has sequence numbers alone"},
     "Logs": {"CKV_AWS_158": "Encrypted by CloudWatch, or with KeyArn; no row is logged"},
     "Bucket": {
+        "CKV_AWS_18": "Who reads it is in CloudTrail; a bucket of logs is the account's choice",
+        "CKV_AWS_21": "No object is written over another; what is deleted should be gone",
+    },
+    "Stage": {
         "CKV_AWS_18": "Who reads it is in CloudTrail; a bucket of logs is the account's choice",
         "CKV_AWS_21": "No object is written over another; what is deleted should be gone",
     },
@@ -54,14 +67,14 @@ def template(project: Project, key: str = "") -> Document:
 def _what(project: Project) -> str:
     if project.stream:
         return f"changes through the stream {project.stream.name}, applied by a function"
-    return "the rights of a migration by one process"
+    return "the rights of a migration by one process" if moves(project) else "several sources in one warehouse"
 
 
 def _parameters(project: Project, key: str) -> Resource:
     made: Resource = {
         "KeyArn": text("KMS key for all that is encrypted; empty for the keys of the services", key, "(arn:.+)?")
     }
-    if project.target.mark != OFF:
+    if marked(project):
         made |= {
             "MarkTable": text("target.mark of the project file", project.target.mark, "[a-zA-Z0-9_.-]{3,255}"),
             "MakeMarkTable": choice("false where another project made the table of marks", "true", "false"),
@@ -74,6 +87,8 @@ def _parameters(project: Project, key: str) -> Resource:
         made |= bucket.lake_parameters(project.lake.store, project.store)
     if catalog.published(project):
         made |= catalog.parameters(project)
+    if warehouse := converging.on_redshift(project):
+        made |= converging.parameters(warehouse, project)
     if on_aws := spark_on_aws(project):
         made |= spark.parameters(on_aws)
     if project.predict.on_sagemaker:
@@ -83,7 +98,7 @@ def _parameters(project: Project, key: str) -> Resource:
 
 def _conditions(project: Project) -> Resource:
     made: Resource = {"HasKey": is_given("KeyArn")}
-    if project.target.mark != OFF:
+    if marked(project):
         made["MakesMarks"] = {"Fn::Equals": [ref("MakeMarkTable"), "true"]}
     if project.stream:
         made |= through.CONDITIONS
@@ -93,6 +108,8 @@ def _conditions(project: Project) -> Resource:
         made |= bucket.LAKE_CONDITIONS
     if catalog.published(project):
         made |= catalog.CONDITIONS
+    if converging.on_redshift(project):
+        made |= bucket.STAGE_CONDITIONS
     if project.predict.on_sagemaker:
         made |= renewal.conditions(project)
     return made
@@ -100,7 +117,7 @@ def _conditions(project: Project) -> Resource:
 
 def _resources(project: Project, needed: dict[str, list[Document]]) -> dict[str, Resource]:
     made: dict[str, Resource] = {}
-    if project.target.mark != OFF:
+    if marked(project):
         made["Marks"] = _marks()
     if project.stream:
         attached = [ref(_policy_name("function", number)) for number in range(len(needed["function"]))]
@@ -114,6 +131,8 @@ def _resources(project: Project, needed: dict[str, list[Document]]) -> dict[str,
         made |= bucket.lake_resources(project.lake.store, more)
     if catalog.published(project):
         made |= catalog.resources(project)
+    if converging.on_redshift(project):
+        made |= converging.resources(project, _attached(needed))
     if spark_on_aws(project):
         attached = [ref(_policy_name("spark", number)) for number in range(len(needed["spark"]))]
         made |= spark.resources(project, [*attached, either("HasKey", ref("KeyPolicy"))])
@@ -123,14 +142,15 @@ def _resources(project: Project, needed: dict[str, list[Document]]) -> dict[str,
 
 
 def _attached(needed: dict[str, list[Document]]) -> dict[str, list[Resource]]:
-    """By the role, the policies of models on SageMaker."""
+    """By the role, the policies of models on SageMaker, and of a warehouse in Redshift."""
 
     def of(*accounts: str) -> list[Resource]:
         found = [ref(_policy_name(each, number)) for each in accounts for number in range(len(needed.get(each, ())))]
         return [*found, either("HasKey", ref("KeyPolicy"))]
 
+    several = ("sagemaker", "schedule", "pull", "converge", "copy")
     steps = {step: of(account, "renewal") for step, account in renewal.POLICIES.items()}
-    return {"sagemaker": of("sagemaker"), "schedule": of("schedule"), "pull": of("pull"), **steps}
+    return {**{account: of(account) for account in several}, **steps}
 
 
 def _explained(name: str, resource: Resource) -> Resource:
@@ -175,6 +195,8 @@ def _accounts(needed: dict[str, list[Document]]) -> Resource:
         "renewal": "for each step of a renewal on SageMaker, beside its own",
         "sagemaker": "of the role of training jobs and models",
         "schedule": "of the state machine's role",
+        "converge": "for `whimbrel converge`, into Redshift",
+        "copy": "of the role with which Redshift reads the stage",
         "pull": "of the role by which the steps' tasks begin",
     }
     made = {
@@ -201,6 +223,8 @@ def _outputs(project: Project, needed: dict[str, list[Document]]) -> Resource:
     made = (through.OUTPUTS if project.stream else {}) | {f"{name}Arn": ref(name) for name in names}
     if project.predict.on_sagemaker:
         made |= renewal.outputs(project)
+    if converging.on_redshift(project):
+        made |= converging.outputs()
     on_aws = spark_on_aws(project)
     return made | spark.outputs(on_aws) if on_aws else made
 
@@ -227,4 +251,5 @@ def _conditions_of(statement: Document) -> Document:
 
 
 def _value(text: str) -> Resource | str:
-    return sub(text) if "${" in text else text
+    """``${aws:…}`` is for IAM to fill in."""
+    return sub(text) if "${" in text.replace("${aws:", "") else text

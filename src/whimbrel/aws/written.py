@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from whimbrel.aws.converging import on_redshift
 from whimbrel.aws.policies import Document, documents, filled, key_document, policies
 from whimbrel.aws.renewal import RENEW_NAME
 from whimbrel.aws.template import template
@@ -47,6 +48,7 @@ def write_template(project: Project, folder: Path, account: str, region: str, ke
         **_spark(project),
         "SageMakerRole.Arn": project.predict.sagemaker.role if project.predict.sagemaker else "",
         "RenewName": RENEW_NAME,
+        **_warehouse(project),
     }
     folder.mkdir(parents=True, exist_ok=True)
     names = []
@@ -70,6 +72,14 @@ def _spark(project: Project) -> dict[str, str]:
         "SparkJob": spark.job,
         "SparkCluster": spark.cluster,
     }
+
+
+def _warehouse(project: Project) -> dict[str, str]:
+    """A workgroup's id is in no project file: the policy is for all of the account."""
+    found = on_redshift(project)
+    if not (found and found.stage):
+        return {}
+    return {"StageBucket": found.stage.bucket, "WorkgroupId": "*", "RedshiftCluster": found.cluster}
 
 
 def _place(account: str, region: str) -> dict[str, str]:

@@ -11,11 +11,12 @@ from urllib.parse import unquote, urlsplit
 
 from whimbrel.project.password import read_password
 from whimbrel.project.section import Section
-from whimbrel.project.source import NO_SOURCE, Source, read_source
+from whimbrel.project.source import NO_SOURCE, PASSWORD_VARIABLE, Source, read_source
 from whimbrel.project.store import Store, store_of, why_not
 
 ENGINES = ("duckdb", "postgres", "redshift")
 WAREHOUSE_PASSWORD = "WHIMBREL_WAREHOUSE_PASSWORD"
+BY_DATA_API = "redshift-data://"
 TLS = ("preferred", "off", "required", "verify")
 NEW_COLUMNS, DROPPED_COLUMNS = ("include", "ignore", "stop"), ("keep", "stop")
 DELETES = ("remove", "mark")
@@ -57,16 +58,25 @@ class Warehouse:
     user: str = ""
     database: str = ""
     password: str = field(default="", repr=False)
+    password_env: str = ""  # the variable that it is read from, "" for a file or none
     tls: str = "preferred"  # one of TLS
     tls_ca: str = ""
     stage: Store | None = None  # of Redshift: where rows are put for COPY, and as which role it reads them
     role: str = ""
+    workgroup: str = ""  # of Redshift by the Data API: one of the two
+    cluster: str = ""
     batch_seconds: float = 10.0
     reports: tuple[ReportRule, ...] = ()
     page: Path | None = None
 
     @property
+    def by_data_api(self) -> bool:
+        return bool(self.workgroup or self.cluster)
+
+    @property
     def place(self) -> str:
+        if self.by_data_api:
+            return f"{self.workgroup or self.cluster}/{self.database}"
         return str(self.path) if self.path else f"{self.host}:{self.port}/{self.database}"
 
 
@@ -87,6 +97,7 @@ class Silo:
     dropped_columns: str = "keep"  # one of DROPPED_COLUMNS
     zero_dates: str = "stop"  # one of ZERO_DATES
     deletes: str = "remove"  # one of DELETES
+    password_env: str = ""  # the variable that the source's password is read from, "" for a file
     history: bool = False  # one row for each version of a row
 
     @property
@@ -161,7 +172,8 @@ def _text_of(section: Section, file: Path) -> str:
 
 def _read_warehouse(section: Section, folder: Path) -> Warehouse:
     engine, url = section.one_of("engine", ENGINES), section.required("url")
-    password = read_password(section, "password_file", section.string("password_env", WAREHOUSE_PASSWORD))
+    variable = section.string("password_env", WAREHOUSE_PASSWORD)
+    password = read_password(section, "password_file", variable)
     page = section.string("page", "")
     settings: dict[str, Any] = {
         "batch_seconds": section.number("batch_seconds", Warehouse("").batch_seconds),
@@ -179,7 +191,14 @@ def _read_warehouse(section: Section, folder: Path) -> Warehouse:
     settings |= _stage(section, engine)
     if tls_ca and tls != "verify":
         section.fault("tls_ca", f'has no effect with tls = "{tls}": it needs tls = "verify"')
-    settings |= _server(section, url, engine) if url else {}
+    if url.startswith(BY_DATA_API) and engine == "redshift":
+        for key in ("password_file", "password_env", "tls", "tls_ca"):
+            if section.has(key):
+                section.fault(key, "has no effect with the Data API, which takes the credentials of AWS")
+        settings |= _data_api(section, url)
+    else:
+        settings |= _server(section, url, engine) if url else {}
+        settings["password_env"] = "" if section.has("password_file") else variable
     section.finish()
     return Warehouse(engine, password=password, tls=tls, tls_ca=tls_ca, **settings)
 
@@ -200,9 +219,19 @@ def _stage(section: Section, engine: str) -> dict[str, Any]:
     return {"stage": stage, "role": role}
 
 
+def _data_api(section: Section, url: str) -> dict[str, Any]:
+    parts = urlsplit(url)
+    place, user, database = parts.hostname or "", unquote(parts.username or ""), unquote(parts.path.lstrip("/"))
+    if not (place and database) or parts.password or parts.query or parts.fragment:
+        section.fault("url", f"must be {BY_DATA_API}workgroup/database, or {BY_DATA_API}user@cluster/database")
+    named = {"cluster": place, "user": user} if user else {"workgroup": place}
+    return {**named, "database": database}
+
+
 def _server(section: Section, url: str, engine: str) -> dict[str, Any]:
     schemes = ("redshift",) if engine == "redshift" else ("postgresql", "postgres")
     wanted = f"must be {schemes[0]}://user@host:port/database"
+    wanted += f", or {BY_DATA_API}workgroup/database" if engine == "redshift" else ""
     try:
         parts = urlsplit(url)
         port = parts.port or (5439 if engine == "redshift" else 5432)
@@ -241,6 +270,7 @@ def _read_silo(section: Section) -> Silo | ItemSilo:
         zero_dates=section.one_of("zero_dates", ZERO_DATES),
         deletes=section.one_of("deletes", DELETES),
         history=section.flag("history", False),
+        password_env="" if section.has("password_file") else section.string("password_env", PASSWORD_VARIABLE),
     )
     for key, reason in _faults(silo):
         section.fault(key, reason)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 from whimbrel.errors import PrivilegeError, UnsupportedSource, WarehouseError, WarehouseUnreachable
@@ -170,7 +170,10 @@ class PostgresSession:
         """The rows of ``statement``, so many at a time, by a cursor of the server: the client would have all of them in
         memory.
         """
-        with self._translated(), self._connection.transaction(), self._connection.cursor("whimbrel_read") as cursor:
+        idle = self._connection.info.transaction_status == self._psycopg.pq.TransactionStatus.IDLE
+        # Within a transaction it would be a savepoint, which Redshift does not have.
+        transaction = self._connection.transaction() if idle else nullcontext()
+        with self._translated(), transaction, self._connection.cursor("whimbrel_read") as cursor:
             cursor.execute(statement)
             while rows := cursor.fetchmany(size):
                 yield rows

@@ -1,5 +1,5 @@
-"""A warehouse in Amazon Redshift, by psycopg: rows go to S3 as Parquet with a manifest, and by COPY into a temporary
-table, from which deletes and inserts take them.
+"""A warehouse in Amazon Redshift: rows go to S3 as Parquet with a manifest, and by COPY into a temporary table, from
+which deletes and inserts take them. It is reached by psycopg, or by its Data API.
 
 Every column of the temporary table is a text, and each value is cast where it is used: so one form of file serves all
 types. No TRUNCATE is ever used, as it commits. A table that is altered in a way for which Redshift has no statement
@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from io import BytesIO
-from typing import Any
+from typing import Any, Protocol
 
 from whimbrel.bucket import Bucket
 from whimbrel.errors import SchemaDrift
@@ -25,6 +25,7 @@ from whimbrel.warehouse.lines import rows_of_lines
 from whimbrel.warehouse.names import quoted
 from whimbrel.warehouse.postgres import PostgresSession, connected
 from whimbrel.warehouse.reading import row_reader
+from whimbrel.warehouse.redshift_data import data_session
 from whimbrel.warehouse.stored import StoredColumn, StoredTable
 from whimbrel.warehouse.types import LONGEST_TEXT
 from whimbrel.warehouse.values import Values, columns_of, refused
@@ -39,6 +40,20 @@ _SETTINGS = (
 READ_ROWS = 2_000
 
 
+class Statements(Protocol):
+    """How Redshift is asked: by a connection, or by the Data API."""
+
+    def transaction(self) -> AbstractContextManager[None]: ...
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> int: ...
+
+    def fetch(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]: ...
+
+    def answer(self, statement: str) -> tuple[list[str], list[tuple[Any, ...]]]: ...
+
+    def parts(self, statement: str, size: int) -> Iterator[list[tuple[Any, ...]]]: ...
+
+
 class Redshift:
     """An Engine. Each session is a connection."""
 
@@ -47,23 +62,37 @@ class Redshift:
     def __init__(self, warehouse: Warehouse, target: Target) -> None:
         """``target`` says how AWS is reached."""
         assert warehouse.stage is not None, "a warehouse in Redshift has a stage"
-        self._warehouse = warehouse
-        self._psycopg = need("psycopg", "warehouse")
+        self._warehouse, self._target = warehouse, target
         self._stage = Bucket(warehouse.stage, target)
 
     def prove(self) -> None:
+        if self._warehouse.by_data_api:
+            with data_session(self._warehouse, self._target) as statements:
+                statements.prove()
+            return
         with self.session() as session:
             session.fetch("SELECT 1")
 
     @contextmanager
     def session(self) -> Iterator[RedshiftSession]:
-        settings = {"cursor_factory": self._psycopg.ClientCursor}
-        connection = connected(self._psycopg, self._warehouse, settings)
-        statements = PostgresSession(self._psycopg, connection, self._warehouse.place)
-        try:
+        with self.statements() as statements:
+            yield RedshiftSession(statements, self._stage, self._warehouse.role)
+
+    @contextmanager
+    def statements(self) -> Iterator[Statements]:
+        """For a program that only asks SQL."""
+        by = data_session(self._warehouse, self._target) if self._warehouse.by_data_api else self._by_psycopg()
+        with by as statements:
             for setting in _SETTINGS:
                 statements.execute(setting)
-            yield RedshiftSession(statements, self._stage, self._warehouse.role)
+            yield statements
+
+    @contextmanager
+    def _by_psycopg(self) -> Iterator[Statements]:
+        psycopg = need("psycopg", "warehouse")
+        connection = connected(psycopg, self._warehouse, {"cursor_factory": psycopg.ClientCursor})
+        try:
+            yield PostgresSession(psycopg, connection, self._warehouse.place)
         finally:
             connection.close()
 
@@ -73,7 +102,7 @@ class RedshiftSession:
 
     text = f"VARCHAR({LONGEST_TEXT})"  # its TEXT has 256 bytes
 
-    def __init__(self, statements: PostgresSession, stage: Bucket, role: str) -> None:
+    def __init__(self, statements: Statements, stage: Bucket, role: str) -> None:
         self._statements, self._stage, self._role = statements, stage, role
         self._arrow, self._parquet = need("pyarrow", "warehouse"), need("pyarrow.parquet", "warehouse")
 

@@ -15,7 +15,8 @@ from whimbrel.lake.sql import statements
 from whimbrel.project import Project, Warehouse
 from whimbrel.warehouse.converge import warehouse_of
 from whimbrel.warehouse.duckdb_file import is_in_use
-from whimbrel.warehouse.postgres import Postgres, PostgresSession
+from whimbrel.warehouse.postgres import Postgres
+from whimbrel.warehouse.redshift import Redshift, Statements
 
 if TYPE_CHECKING:
     import pyarrow
@@ -63,9 +64,13 @@ def open_sql(project: Project) -> Iterator[WarehouseSql]:
         finally:
             connection.close()
         return
+    if warehouse.engine == "redshift":
+        with Redshift(warehouse, project.target).statements() as statements:
+            yield WarehouseSql(_OfServer(statements, "BEGIN READ ONLY"))
+        return
     with Postgres(warehouse).session() as session:
         session.execute("SET default_transaction_read_only TO on")
-        yield WarehouseSql(_OfPostgres(session))
+        yield WarehouseSql(_OfServer(session))
 
 
 def query(project: Project, sql: str) -> pyarrow.Table:
@@ -111,13 +116,15 @@ class _OfDuckDB:
             raise _user_error(error) from None
 
 
-class _OfPostgres:
-    def __init__(self, session: PostgresSession) -> None:
-        self._session, self._arrow = session, need("pyarrow", "warehouse")
+class _OfServer:
+    """``begin`` begins a transaction for each statement, where a session cannot be read-only."""
+
+    def __init__(self, statements: Statements, begin: str = "") -> None:
+        self._statements, self._begin, self._arrow = statements, begin, need("pyarrow", "warehouse")
 
     def arrow(self, statement: str) -> pyarrow.Table | None:
         try:
-            names, rows = self._session.answer(statement)
+            names, rows = self._answer(statement)
         except WarehouseUnreachable:
             raise
         except WhimbrelError as error:
@@ -126,6 +133,15 @@ class _OfPostgres:
             return None
         columns = list(zip(*rows, strict=True)) or [()] * len(names)
         return self._arrow.Table.from_arrays([self._array(column) for column in columns], names)
+
+    def _answer(self, statement: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+        if not self._begin:
+            return self._statements.answer(statement)
+        self._statements.execute(self._begin)
+        try:
+            return self._statements.answer(statement)
+        finally:
+            self._statements.execute("ROLLBACK")
 
     def _array(self, values: tuple[Any, ...]) -> Any:
         try:
