@@ -87,6 +87,8 @@ def _plan_lines(plan: ConvergePlan) -> Iterator[str]:
             yield f"    {table.source} (about {table.rows:,} rows) into {table.target}, by {', '.join(table.key)}"
             for name, kind in table.columns.items():
                 yield f"      {name} {kind}"
+            if table.layout:
+                yield f"      {table.layout}"
 
 
 def _verification_lines(found: WarehouseVerification) -> Iterator[str]:

@@ -18,6 +18,7 @@ from whimbrel.project import ItemSilo, Project, Warehouse
 from whimbrel.threads import Beside
 from whimbrel.warehouse.engine import Engine
 from whimbrel.warehouse.items import ItemSiloRun
+from whimbrel.warehouse.layout import layout
 from whimbrel.warehouse.ledger import make_ledger
 from whimbrel.warehouse.opened import open_engine
 from whimbrel.warehouse.prepared import PreparedSilo, prepare_silo
@@ -61,6 +62,7 @@ class PlannedSiloTable:
     rows: int
     columns: dict[str, str]
     key: tuple[str, ...]
+    layout: str = ""  # in Redshift: how it is distributed and sorted
 
     def to_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__slots__}
@@ -91,7 +93,7 @@ def plan(project: Project) -> ConvergePlan:
     """What converge would do, without doing any of it; and every fault of the sources, as converge would raise it."""
     warehouse = warehouse_of(project)
     open_engine(project, warehouse).prove()
-    silos = {}
+    silos, asked = {}, [report.sql for report in warehouse.reports]
     for silo in project.silos:
         found = prepare_silo(project, silo, warehouse.engine)
         rows = found.prepared.estimates
@@ -102,6 +104,7 @@ def plan(project: Project) -> ConvergePlan:
                 rows=rows[".".join(table.source)],
                 columns={column.name: column.sql for column in table.columns},
                 key=table.key,
+                layout=layout(table, asked).clause if warehouse.engine == "redshift" else "",
             )
             for table in found.stored()
         )

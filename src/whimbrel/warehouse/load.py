@@ -19,7 +19,7 @@ from whimbrel.warehouse.ledger import KeptTable, Ledger
 from whimbrel.warehouse.lines import some_together
 from whimbrel.warehouse.put import added_by_load, took_all
 
-ROWS, TOGETHER = 50_000, 16 << 20  # rows of one transaction, about, and bytes of them as they are in the files
+ROWS, TOGETHER = 250_000, 16 << 20  # rows of one transaction, about, and bytes of them as they are in the files
 
 
 class SiloTableLoad:

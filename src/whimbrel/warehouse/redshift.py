@@ -21,6 +21,7 @@ from whimbrel.lake.need import need
 from whimbrel.project import Target, Warehouse
 from whimbrel.records import Row, Table
 from whimbrel.warehouse.json_value import NULL
+from whimbrel.warehouse.layout import layout
 from whimbrel.warehouse.lines import rows_of_lines
 from whimbrel.warehouse.names import quoted
 from whimbrel.warehouse.postgres import PostgresSession, connected
@@ -76,7 +77,7 @@ class Redshift:
     @contextmanager
     def session(self) -> Iterator[RedshiftSession]:
         with self.statements() as statements:
-            yield RedshiftSession(statements, self._stage, self._warehouse.role)
+            yield RedshiftSession(statements, self._stage, self._warehouse)
 
     @contextmanager
     def statements(self) -> Iterator[Statements]:
@@ -102,8 +103,9 @@ class RedshiftSession:
 
     text = f"VARCHAR({LONGEST_TEXT})"  # its TEXT has 256 bytes
 
-    def __init__(self, statements: Statements, stage: Bucket, role: str) -> None:
-        self._statements, self._stage, self._role = statements, stage, role
+    def __init__(self, statements: Statements, stage: Bucket, warehouse: Warehouse) -> None:
+        self._statements, self._stage, self._role = statements, stage, warehouse.role
+        self._asked = [report.sql for report in warehouse.reports]
         self._arrow, self._parquet = need("pyarrow", "warehouse"), need("pyarrow.parquet", "warehouse")
 
     def transaction(self) -> AbstractContextManager[None]:
@@ -116,10 +118,7 @@ class RedshiftSession:
         return self._statements.fetch(sql, values)
 
     def create(self, table: StoredTable) -> None:
-        """Rows that are joined by a key lie together, and blocks are skipped by it."""
-        key = [column.quoted for column in table.key_columns]
-        dist = f"DISTSTYLE KEY DISTKEY ({key[0]}) " if len(key) == 1 else "DISTSTYLE AUTO "
-        self.execute(f"{table.create_statement()} {dist}SORTKEY ({', '.join(key)})")
+        self.execute(f"{table.create_statement()} {layout(table, self._asked).clause}")
 
     def widen(self, table: StoredTable, column: StoredColumn) -> None:
         raise SchemaDrift(
