@@ -104,8 +104,8 @@ def following(place: Place) -> Iterator[threading.Thread]:
         finally:
             stop.set()
             thread.join()
-    for failure in failures:
-        raise failure
+            if failures:  # rather than that the thread is not alive
+                raise failures[0]
 
 
 def until(done: Callable[[], bool], beside: threading.Thread) -> None:

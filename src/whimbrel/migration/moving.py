@@ -136,22 +136,18 @@ def capture(project: Project, asked: Asked, *, until_caught_up: bool) -> Migrati
     with _live(project, progress, asked) as live:
         with Run(prepared, stop, progress) as run:
             _fix_start(run, live)
-            start, copying = run.start, run.new_capture(stop.set)
-            watch = run.new_watch(copying, stop.set)
+            start, copying = run.start, run.new_capture()
             end = source_end(run) if until_caught_up else None
         # The run lock is free again: snapshot, load and apply may work beside this from another process, which has the
         # address of the metrics.
         copying.start()
-        watch.start()
         live.say(f"Capturing since {start}.")
         while end is None or not reached(progress.captured_position, end):
             if stop.wait(LOOK_EVERY):
                 break
         interrupted = stop.is_set()
-        watch.stop()
         copying.stop()
         copying.check()
-        watch.check()
     return _result(progress, interrupted)
 
 

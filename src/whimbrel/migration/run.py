@@ -49,6 +49,7 @@ from whimbrel.migration.state import CheckpointStore, StateFolder, refuse_remain
 from whimbrel.migration.stream import perhaps_sent, refuse_without_stream, sender, take
 from whimbrel.migration.targets import check_targets, open_targets
 from whimbrel.migration.watch import SourceWatch
+from whimbrel.migration.watched import WatchedCapture
 from whimbrel.mysql.connect import clock, connect
 from whimbrel.mysql.plan import Plan
 from whimbrel.mysql.visible import Start, fixed_start
@@ -86,9 +87,8 @@ class Run:
         self._into_existing = into_existing
         self._given_lock = lock
         self._hands_over = hands_over
-        self._capture: Capture | None = None
+        self._captured: WatchedCapture | None = None
         self._unfit: set[str] = set()  # files of the export that were found not to fit its plan
-        self._watch: SourceWatch | None = None
         self.dirty: DirtyKeys | None = None  # from the phase "apply" on
         self.history = prepared.history
 
@@ -161,27 +161,20 @@ class Run:
 
     def start_capture(self) -> None:
         """Begin, or continue, to write every change since the start to the change log, in a thread of its own."""
-        self._capture = self.new_capture(self.stop.set)
-        self._capture.start()
-        self._watch = self.new_watch(self._capture, self.stop.set)
-        self._watch.start()
+        self._captured = self.new_capture()
+        self._captured.start()
 
     def stop_capture(self) -> None:
-        for beside in (self._watch, self._capture):
-            if beside:
-                beside.stop()
+        if self._captured:
+            self._captured.stop()
 
-    def new_capture(self, on_failure: Callable[[], None]) -> Capture:
-        """To be started once the start is fixed."""
-        source, tables = self.prepared.project.source, MappedTables(self.prepared.versions)
-        return Capture(
-            source, self.lineage, self._begun, tables, self.folder.log, self.start, self.progress, on_failure
-        )
-
-    def new_watch(self, capture: Capture, on_failure: Callable[[], None]) -> SourceWatch:
-        """To be started beside ``capture``."""
-        source, tables = self.prepared.project.source, list(self.prepared.tables.values())
-        return SourceWatch(source, self.lineage, tables, self.progress, on_failure, capture.reconnect)
+    def new_capture(self) -> WatchedCapture:
+        """To be started once the start is fixed. What ends it sets ``stop``."""
+        source, tables, stop = self.prepared.project.source, list(self.prepared.tables.values()), self.stop.set
+        mapped = MappedTables(self.prepared.versions)
+        capture = Capture(source, self.lineage, self._begun, mapped, self.folder.log, self.start, self.progress, stop)
+        watch = SourceWatch(source, self.lineage, tables, self.progress, stop, capture.reconnect)
+        return WatchedCapture(capture, watch)
 
     def snapshot(self) -> None:
         """Export every table that is not exported yet."""
@@ -297,18 +290,17 @@ class Run:
     @property
     def captures(self) -> bool:
         """Whether this process captures."""
-        return self._capture is not None
+        return self._captured is not None
 
     def check_capture(self) -> None:
         """Raise what ended the capture, or what the watch found, if something did."""
-        for beside in (self._capture, self._watch):
-            if beside:
-                beside.check()
+        if self._captured:
+            self._captured.check()
 
     def ask_source(self) -> None:
         """Ask the source once more whether all that the migration rests on is still so. Raises what is not."""
-        if self._watch:
-            self._watch.ask()
+        if self._captured:
+            self._captured.ask_source()
 
     def _before_write(self, operations: Sequence[ItemOperation]) -> None:
         self.claim.sure()

@@ -29,6 +29,7 @@ from whimbrel.migration.progress import Progress, TableCounts
 from whimbrel.migration.snapshot import Snapshot, SnapshotTable, read_together, small_together
 from whimbrel.migration.state import CheckpointStore, StateFolder, refuse_remains
 from whimbrel.migration.watch import SourceWatch
+from whimbrel.migration.watched import WatchedCapture
 from whimbrel.mysql.connect import clock, connect
 from whimbrel.mysql.visible import Start, fixed_start
 from whimbrel.records import Position, Table
@@ -59,8 +60,7 @@ class SiloRun:
         self.ledger = Ledger(found.silo.name)
         self.history = found.prepared.history
         self._source = found.silo.source
-        self._capture: Capture | None = None
-        self._watch: SourceWatch | None = None
+        self._captured: WatchedCapture | None = None
         self._waits_since: float | None = None  # when changes were first seen that are not written yet
 
     def __enter__(self) -> SiloRun:
@@ -82,9 +82,8 @@ class SiloRun:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for beside in (self._watch, self._capture):
-            if beside:
-                beside.stop()
+        if self._captured:
+            self._captured.stop()
         self._lock.release()
 
     @property
@@ -100,7 +99,7 @@ class SiloRun:
         return start
 
     def start_capture(self) -> None:
-        self._capture = Capture(
+        capture = Capture(
             self._source,
             self.lineage,
             self._begun,
@@ -110,22 +109,20 @@ class SiloRun:
             self.progress,
             self.stop.set,
         )
-        self._capture.start()
-        tables = self.found.tables
-        reconnect = self._capture.reconnect
-        self._watch = SourceWatch(self._source, self.lineage, tables, self.progress, self.stop.set, reconnect)
-        self._watch.start()
+        tables, on_failure = self.found.tables, self.stop.set
+        watch = SourceWatch(self._source, self.lineage, tables, self.progress, on_failure, capture.reconnect)
+        self._captured = WatchedCapture(capture, watch)
+        self._captured.start()
 
     def check(self) -> None:
         """Raise what ended the capture, or what the watch found, if something did."""
-        for beside in (self._capture, self._watch):
-            if beside:
-                beside.check()
+        if self._captured:
+            self._captured.check()
 
     def ask_source(self) -> None:
         """Ask the source once more whether all that this rests on is still so."""
-        if self._watch:
-            self._watch.ask()
+        if self._captured:
+            self._captured.ask_source()
 
     def source_end(self) -> Position:
         with closing(connect(self._source)) as connection:
