@@ -261,7 +261,7 @@ MAY_CALL = {
     "whimbrel.prediction.serve.project.registry_folder",
     "whimbrel.lake.datasets",
     "whimbrel.lake.opened.lake_folder",
-    "whimbrel.lake.sql.statements",
+    "whimbrel.lake.statements.statements",
     "whimbrel.lake.need.need",
 }
 

@@ -28,7 +28,7 @@ from tests.lake.helper import change, compact, full, write_export, write_lines
 from whimbrel.cli.main import main
 from whimbrel.errors import UserError
 from whimbrel.lake import duck
-from whimbrel.lake.sql import statements
+from whimbrel.lake.statements import statements
 from whimbrel.project import load_project
 
 # As printed in "Analyze data in Amazon DynamoDB using Amazon SageMaker for real-time prediction".

@@ -17,8 +17,7 @@ from whimbrel.handover.finish import FinishResult
 from whimbrel.handover.plan import CutoverPlan
 from whimbrel.handover.rollback import RollbackResult
 from whimbrel.handover.source_gone import open_without_source
-from whimbrel.migration.live import Update
-from whimbrel.migration.moving import Asked
+from whimbrel.migration.live import Asked, Update
 from whimbrel.migration.waivers import read_waivers
 
 __all__ = [

@@ -10,8 +10,8 @@ from whimbrel.api.opened import ProjectLike, opened, opened_to_migrate
 from whimbrel.handover.cutover import undo_before_migrating
 from whimbrel.migration import moving, proving
 from whimbrel.migration.differences import Difference, TableReport
-from whimbrel.migration.live import Update
-from whimbrel.migration.moving import Asked, MigrationPlan, MigrationResult, PlannedTable
+from whimbrel.migration.live import Asked, Update
+from whimbrel.migration.moving import MigrationPlan, MigrationResult, PlannedTable
 from whimbrel.migration.progress import Progress
 from whimbrel.migration.proving import Retried, Verification
 from whimbrel.migration.waivers import read_waivers

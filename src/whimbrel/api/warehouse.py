@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from whimbrel.api.opened import ProjectLike, opened
 from whimbrel.file_name import FILE_NAME
-from whimbrel.migration.live import Update
-from whimbrel.migration.moving import Asked
+from whimbrel.migration.live import Asked, Update
 from whimbrel.warehouse import converge as converging
 from whimbrel.warehouse import proving
 from whimbrel.warehouse import sql as asking

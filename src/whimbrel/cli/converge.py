@@ -13,11 +13,10 @@ from whimbrel.api import warehouse as verbs
 from whimbrel.api.warehouse import ConvergePlan, RowReport, WarehouseVerification
 from whimbrel.cli.aligned import write_table
 from whimbrel.cli.frame import DIFFERENCES, OK, USER_ERROR, say, say_json
-from whimbrel.cli.migration import LISTED, shown
-from whimbrel.cli.query import written
+from whimbrel.cli.shown import LISTED, shown
 from whimbrel.cli.stopping import INTERRUPTED
 from whimbrel.errors import SourceError, UserError, WarehouseError
-from whimbrel.lake.sql import statements
+from whimbrel.lake.statements import statements
 from whimbrel.project import Project
 
 
@@ -68,6 +67,8 @@ def verify(project: Project, as_json: bool) -> int:
 
 
 def query(project: Project, sql: str, kind: str, output: Path | None) -> int:
+    from whimbrel.cli.query import written  # with the lake, which no other command of these needs
+
     if kind == "parquet" and output is None:
         raise UserError("Parquet goes into a file", place="--output", hint="Name it: -o rows.parquet")
     with verbs.open_warehouse(project=project) as database, written(output) as out:

@@ -9,7 +9,7 @@ import click
 
 from whimbrel.api import handover as verbs
 from whimbrel.cli.frame import DIFFERENCES, OK, USER_ERROR, say, say_json
-from whimbrel.cli.migration import shown
+from whimbrel.cli.shown import shown
 from whimbrel.cli.stopping import INTERRUPTED
 from whimbrel.errors import UserError
 from whimbrel.handed_over import DECIDED, FOLLOWING, OPEN

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from whimbrel.api import migration as verbs
 from whimbrel.api.migration import MigrationPlan, MigrationResult, PlannedTable, Verification
-from whimbrel.cli.frame import DEAD_LETTERS, DIFFERENCES, OK, keep_log, say, say_json
-from whimbrel.cli.stopping import ENDS_WITHIN, INTERRUPTED, interruptible
+from whimbrel.cli.frame import DEAD_LETTERS, DIFFERENCES, OK, say, say_json
+from whimbrel.cli.shown import LISTED, shown
+from whimbrel.cli.stopping import INTERRUPTED, interruptible
 from whimbrel.migration.differences import TableReport
-from whimbrel.migration.moving import Asked
-from whimbrel.migration.state import StateFolder
 from whimbrel.project import Project, rule_named
-from whimbrel.ui.display import Display, pick
 
-LISTED = 20  # differences, and batches, shown to a person; --json has more
 Verb = Callable[..., MigrationResult]
 
 
@@ -35,14 +31,6 @@ def moving(verb: Verb, project: Project, as_json: bool, *arguments: str, **optio
     else:
         click.echo(_summary(done), err=True)
     return code
-
-
-@contextmanager
-def shown(project: Project, as_json: bool, ends_within: float = ENDS_WITHIN) -> Iterator[Asked]:
-    """Show the progress to the person, log what happens, and let a signal end it at a safe place."""
-    keep_log(StateFolder(project.state).run_log)
-    with interruptible(ends_within) as stop, Display(pick(as_json)) as display:
-        yield Asked(stop, display.show)
 
 
 def show_plan(project: Project, as_json: bool, *, into_existing: bool) -> int:

@@ -16,7 +16,8 @@ from whimbrel.api.lake import athena_dollars, open_database
 from whimbrel.cli.aligned import write_table
 from whimbrel.cli.frame import OK
 from whimbrel.errors import UserError
-from whimbrel.lake.sql import Database, statements
+from whimbrel.lake.sql import Database
+from whimbrel.lake.statements import statements
 from whimbrel.project import Project
 
 

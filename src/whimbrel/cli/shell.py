@@ -14,7 +14,8 @@ from whimbrel.cli.frame import OK
 from whimbrel.cli.query import cost_told
 from whimbrel.errors import UserError
 from whimbrel.lake.need import need
-from whimbrel.lake.sql import Database, statements
+from whimbrel.lake.sql import Database
+from whimbrel.lake.statements import statements
 from whimbrel.project import Project
 
 KEYWORDS = ("SELECT", "FROM", "WHERE", "GROUP BY", "ORDER BY", "LIMIT", "HAVING", "JOIN", "USING", "WITH", "UNION ALL")

@@ -21,9 +21,8 @@ from whimbrel.handover.source_gone import refuse_source_gone, unreachable
 from whimbrel.handover.state import Coordinator
 from whimbrel.handover.switching import switch
 from whimbrel.handover.watching import look_once, watch_fence
-from whimbrel.migration.live import Live
+from whimbrel.migration.live import Asked, Live
 from whimbrel.migration.metrics import measured
-from whimbrel.migration.moving import Asked
 from whimbrel.migration.past_fence_noted import read_past_fence
 from whimbrel.migration.prepare import prepare
 from whimbrel.migration.progress import Progress

@@ -25,7 +25,7 @@ from whimbrel.handover.state import Coordinator
 from whimbrel.handover.streams import turn_off
 from whimbrel.migration.dead import read_letters
 from whimbrel.migration.join_store import remove_store
-from whimbrel.migration.moving import Asked
+from whimbrel.migration.live import Asked
 from whimbrel.migration.past_fence_noted import LIST
 from whimbrel.migration.state import StateFolder
 from whimbrel.migration.takeover import take_over

@@ -25,9 +25,8 @@ from whimbrel.handover.switching import announce
 from whimbrel.handover.without_parents import LOOK_SECONDS, Orphans, rows_without_parents
 from whimbrel.migration.dead import read_letters
 from whimbrel.migration.late import Late
-from whimbrel.migration.live import Live
+from whimbrel.migration.live import Asked, Live
 from whimbrel.migration.metrics import measured
-from whimbrel.migration.moving import Asked
 from whimbrel.migration.past_fence import PHASE, faults_of
 from whimbrel.migration.past_fence_noted import LIST
 from whimbrel.migration.prepare import Prepared, prepare

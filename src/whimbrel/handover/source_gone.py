@@ -34,9 +34,8 @@ from whimbrel.handed_over import (
 )
 from whimbrel.handover.hooks import told
 from whimbrel.handover.switching import announce
-from whimbrel.migration.live import Live
+from whimbrel.migration.live import Asked, Live
 from whimbrel.migration.mark import refuse_copy
-from whimbrel.migration.moving import Asked
 from whimbrel.migration.progress import Progress
 from whimbrel.migration.state import StateFolder
 from whimbrel.migration.takeover import take_over

@@ -23,6 +23,7 @@ from whimbrel.lake.need import need
 from whimbrel.lake.on_athena import OnAthena
 from whimbrel.lake.opened import OpenLake, open_lake
 from whimbrel.lake.queries_only import NOT_ONE, refuse_other_than_query, refused
+from whimbrel.lake.statements import statements
 from whimbrel.project import Project
 
 if TYPE_CHECKING:
@@ -305,34 +306,6 @@ def query(project: Project, sql: str, *, engine: str = DUCKDB, **at: str) -> pya
         if found is None:
             raise UserError("the SQL returns no rows", hint="End it with a SELECT.")
         return found
-
-
-def statements(sql: str) -> Iterator[str]:
-    """The statements between the semicolons; those in quotes and comments separate nothing, and comments alone are no
-    statement.
-    """
-    start, at, quote, said = 0, 0, "", False
-    while at < len(sql):
-        here = sql[at]
-        if quote:
-            quote = "" if here == quote else quote
-        elif here in "'\"":
-            quote, said = here, True
-        elif sql.startswith("--", at):
-            at = sql.find("\n", at)
-            if at < 0:
-                break
-        elif sql.startswith("/*", at):
-            at = max(at, sql.find("*/", at) + 1)
-        elif here == ";":
-            if said:
-                yield sql[start:at].strip()
-            start, said = at + 1, False
-        elif not here.isspace():
-            said = True
-        at += 1
-    if said:
-        yield sql[start:].strip()
 
 
 def _from_athena(statement: str) -> str | None:

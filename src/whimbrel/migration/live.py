@@ -13,7 +13,7 @@ from math import exp
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 from whimbrel.checkpoint import Checkpoint
 from whimbrel.errors import Stopped
@@ -48,6 +48,13 @@ class Update:
 
 
 Tell = Callable[[Update], None]
+
+
+class Asked(NamedTuple):
+    """How a caller takes part in a run: ``stop`` ends it at a safe place, ``tell`` is told how far it is."""
+
+    stop: threading.Event
+    tell: Tell | None = None
 
 
 class Live:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from whimbrel.dynamodb.session import Session
 from whimbrel.dynamodb.tables import table_exists
@@ -17,7 +17,7 @@ from whimbrel.migration.follow import follow
 from whimbrel.migration.imports import load_engine
 from whimbrel.migration.kept_state import adopt
 from whimbrel.migration.late import Late
-from whimbrel.migration.live import Live, Tell
+from whimbrel.migration.live import Asked, Live
 from whimbrel.migration.metrics import measured
 from whimbrel.migration.positions import drained, reached, source_end
 from whimbrel.migration.prepare import Prepared, prepare
@@ -30,13 +30,6 @@ from whimbrel.notes import note
 from whimbrel.project import OFF, Project, rule_named
 
 LOOK_EVERY = 0.02  # seconds, for how far a capture is
-
-
-class Asked(NamedTuple):
-    """How a caller takes part in a run: ``stop`` ends it at a safe place, ``tell`` is told how far it is."""
-
-    stop: threading.Event
-    tell: Tell | None = None
 
 
 @dataclass(frozen=True, slots=True)

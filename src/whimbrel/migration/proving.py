@@ -16,8 +16,7 @@ from whimbrel.migration.differences import TableReport
 from whimbrel.migration.follow import Follower
 from whimbrel.migration.given_up import quieten_past, reported
 from whimbrel.migration.last_report import keep_report
-from whimbrel.migration.live import Live
-from whimbrel.migration.moving import Asked
+from whimbrel.migration.live import Asked, Live
 from whimbrel.migration.prepare import Prepared, followable, prepare, same_rules
 from whimbrel.migration.progress import Progress
 from whimbrel.migration.retry import retry

@@ -10,14 +10,12 @@ from functools import partial
 from typing import Any
 
 from whimbrel.errors import ProjectError, Stopped
-from whimbrel.migration.live import Live
-from whimbrel.migration.moving import Asked
+from whimbrel.migration.live import Asked, Live
 from whimbrel.migration.progress import Progress
 from whimbrel.migration.state import StateFolder
 from whimbrel.project import ItemSilo, Project, Warehouse
 from whimbrel.threads import Beside
 from whimbrel.warehouse.engine import Engine
-from whimbrel.warehouse.items import ItemSiloRun
 from whimbrel.warehouse.layout import layout
 from whimbrel.warehouse.ledger import make_ledger
 from whimbrel.warehouse.opened import open_engine
@@ -229,6 +227,8 @@ def _silo(work: _Work, found: PreparedSilo) -> None:
 
 
 def _item_silo(work: _Work, silo: ItemSilo) -> None:
+    from whimbrel.warehouse.items import ItemSiloRun  # with the lake, which no other silo needs
+
     with ItemSiloRun(work.project, silo, work.engine, work.progress[silo.name], work.stop) as run:
         run.refresh()
         if not work.until_caught_up and not work.stop.is_set():

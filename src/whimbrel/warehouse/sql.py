@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from whimbrel.errors import UserError, WarehouseUnreachable, WhimbrelError
 from whimbrel.lake.need import need
-from whimbrel.lake.sql import statements
+from whimbrel.lake.statements import statements
 from whimbrel.project import Project, Warehouse
 from whimbrel.warehouse.converge import warehouse_of
 from whimbrel.warehouse.duckdb_file import is_in_use
