@@ -13,7 +13,7 @@ from whimbrel.warehouse.reading import AS_IT_IS
 from whimbrel.warehouse.stored import StoredColumn, StoredTable
 
 
-class Asked(Protocol):
+class AnsweredByKey(Protocol):
     """A session of such an engine."""
 
     @property
@@ -36,13 +36,15 @@ class Asked(Protocol):
     ) -> Iterator[list[Row]]: ...
 
 
-def delete(session: Asked, table: StoredTable, keys: Sequence[Row], only: str) -> int:
+def delete(session: AnsweredByKey, table: StoredTable, keys: Sequence[Row], only: str) -> int:
     with session.given(table, table.key_columns, keys) as (given, values):
         statement = f"DELETE FROM {table.quoted} AS stored USING {given} WHERE {table.matched(only)}"
         return session.execute(statement, values)
 
 
-def fill(session: Asked, table: StoredTable, columns: Sequence[StoredColumn], rows: Sequence[Row], only: str) -> int:
+def fill(
+    session: AnsweredByKey, table: StoredTable, columns: Sequence[StoredColumn], rows: Sequence[Row], only: str
+) -> int:
     more = len(table.key)
     sets = ", ".join(f"{column.quoted} = given.v{more + n}" for n, column in enumerate(columns))
     with session.given(table, (*table.key_columns, *columns), rows) as (given, values):
@@ -50,7 +52,7 @@ def fill(session: Asked, table: StoredTable, columns: Sequence[StoredColumn], ro
         return session.execute(statement, values)
 
 
-def read(session: Asked, table: StoredTable, keys: Sequence[Row] | None, only: str) -> Iterator[list[Row]]:
+def read(session: AnsweredByKey, table: StoredTable, keys: Sequence[Row] | None, only: str) -> Iterator[list[Row]]:
     selected = ", ".join(_selected(session, column) for column in table.columns)
     statement = f"SELECT {selected} FROM {table.quoted} AS stored"
     if keys is None:
@@ -60,7 +62,7 @@ def read(session: Asked, table: StoredTable, keys: Sequence[Row] | None, only: s
         yield from session.rows_of(f"{statement}, {given} WHERE {table.matched(only)}", values, table.columns)
 
 
-def _selected(session: Asked, column: StoredColumn) -> str:
+def _selected(session: AnsweredByKey, column: StoredColumn) -> str:
     name = f"stored.{column.quoted}"
     if column.form == "float":
         return f"CAST({name} AS {session.float_as})"
