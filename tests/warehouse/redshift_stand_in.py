@@ -71,8 +71,9 @@ def as_postgres(sql: str) -> str:
 def assert_read_by_sqlglot(statements: list[str]) -> None:
     """Each as a statement that it understands, in Redshift's dialect."""
     for sql in statements:
-        if sql in ("BEGIN", "COMMIT", "ROLLBACK"):
+        if sql in ("BEGIN", "BEGIN READ ONLY", "COMMIT", "ROLLBACK") or sql.startswith(("FETCH ", "CLOSE ")):
             continue
+        sql = re.sub(r"^DECLARE \w+ CURSOR FOR ", "", sql)
         [found] = sqlglot.parse(sql.replace("%s", "NULL"), read="redshift")
         assert found is not None
         assert not isinstance(found, sqlglot.exp.Command), sql

@@ -120,7 +120,7 @@ def test_json_is_super_and_compared_by_what_it_says(redshift: RedshiftPlace, mys
     [table] = redshift.verify().tables
     assert table.counts == {"changed": 1}
     mysql.execute("INSERT INTO t (j) VALUES ('null')", database=database)
-    with pytest.raises(UnsupportedSource, match=r"row \{'id': 6\}: column 'j': .* JSON null from NULL"):
+    with pytest.raises(UnsupportedSource, match=r"row \{'id': 6\}: column 'j': .* JSON value null from NULL"):
         redshift.converge()
 
 
