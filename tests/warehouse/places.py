@@ -95,7 +95,7 @@ def _opened(file: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         try:
             connection = duckdb.connect(str(file))
             break
-        except (duckdb.IOException, duckdb.ConnectionException):
+        except duckdb.Error:
             if time.monotonic() > until:
                 raise
             time.sleep(0.02)

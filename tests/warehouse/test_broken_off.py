@@ -153,5 +153,5 @@ def open_to_read(place: Place) -> duckdb.DuckDBPyConnection:
     while True:
         try:
             return duckdb.connect(str(place.file), read_only=True)
-        except (duckdb.IOException, duckdb.ConnectionException):
+        except duckdb.Error:
             time.sleep(0.01)

@@ -71,7 +71,7 @@ class DuckDBFile:
         while True:
             try:
                 return self._duckdb.connect(str(self._path), config=settings)
-            except (self._duckdb.IOException, self._duckdb.ConnectionException) as error:
+            except self._duckdb.Error as error:
                 if not is_in_use(error):
                     raise _refused(error, str(self._path)) from error
                 if self._stop() or time.monotonic() - began > WAITS:
@@ -80,8 +80,6 @@ class DuckDBFile:
                         place=str(self._path),
                         hint="Close it, and run the same command again.",
                     ) from error
-            except self._duckdb.Error as error:
-                raise _refused(error, str(self._path)) from error
             time.sleep(pause)
             pause = min(2 * pause, 0.5)
 
@@ -189,9 +187,13 @@ class DuckDBSession:
             raise
 
 
+# Another process has it; this one has it, in another way; or this one is about to let it go.
+_IN_USE = ("lock", "different configuration", "file handle conflict")
+
+
 def is_in_use(error: Exception) -> bool:
-    """By another process, or by this one in another way. DuckDB has no number for it."""
-    return any(words in str(error).lower() for words in ("lock", "different configuration"))
+    """DuckDB has no number for it."""
+    return any(words in str(error).lower() for words in _IN_USE)
 
 
 def _refused(error: Exception, place: str) -> WarehouseError:

@@ -94,7 +94,7 @@ def _file(warehouse: Warehouse, path: Path) -> Any:
         try:
             connection = duckdb.connect(str(path), read_only=True)
             break
-        except (duckdb.IOException, duckdb.ConnectionException) as error:
+        except duckdb.Error as error:
             if not is_in_use(error) or time.monotonic() - began > WAITS:
                 hint = "It is written at this moment; ask again."
                 raise WarehouseUnreachable(str(error).splitlines()[0], place=warehouse.place, hint=hint) from error
