@@ -1,4 +1,6 @@
-"""The memory of loading, writing and verifying a million narrow rows is bounded."""
+"""The memory of loading, writing and verifying is bounded: for a million narrow rows, 600,000 of which one transaction
+changes, and for rows of 200 KB.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from demo.servers import MariaDB
 from tests.conftest import without_coverage
 from tests.warehouse.places import Place
 
-MOST = 350.0  # MB
+MOST = 300.0  # MB
+# DuckDB works on 2,048 values of a column at once, whatever they take.
+MOST_WIDE = {"duckdb": 700.0, "postgres": MOST}
 
 
 @pytest.mark.slow
@@ -29,11 +33,31 @@ def test_load_changes_and_verify_stay_below(place: Place, mariadb: MariaDB) -> N
     place.add("big", mariadb, database)
     place.project.write_text(place.project.read_text().replace("chunk_rows = 50", ""))
     peaks = {"load": peak(place, "converge", "--until-caught-up")}
-    mariadb.execute("UPDATE narrow SET a = a + 1 WHERE id % 5 = 0", database=database)
+    mariadb.execute("UPDATE narrow SET a = a + 1 WHERE id % 5 < 3", database=database)
     peaks["changes"] = peak(place, "converge", "--until-caught-up")
     peaks["verify"] = peak(place, "verify")
     print(place.engine, peaks)
     assert max(peaks.values()) < MOST, peaks
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_wide_rows_stay_below(place: Place, mariadb: MariaDB) -> None:
+    """300 MB of them, half of which one transaction changes."""
+    database = mariadb.new_database()
+    mariadb.execute(
+        "CREATE TABLE wide (id INT PRIMARY KEY, a INT, b MEDIUMTEXT)",
+        "INSERT INTO wide SELECT seq, seq, REPEAT(MD5(seq), 6250) FROM seq_1_to_1500",
+        database=database,
+    )
+    place.add("big", mariadb, database)
+    place.project.write_text(place.project.read_text().replace("chunk_rows = 50", ""))
+    peaks = {"load": peak(place, "converge", "--until-caught-up")}
+    mariadb.execute("UPDATE wide SET a = a + 1 WHERE id % 2", database=database)
+    peaks["changes"] = peak(place, "converge", "--until-caught-up")
+    peaks["verify"] = peak(place, "verify")
+    print(place.engine, peaks)
+    assert max(peaks.values()) < MOST_WIDE[place.engine], peaks
 
 
 def peak(place: Place, *words: str) -> float:
