@@ -10,7 +10,10 @@ from contextlib import contextmanager
 from whimbrel.errors import OutOfMemory
 
 MESSAGE = "the memory is used up"
-HINT = "Give the process more, or lower chunk_rows, connections or concurrency; the same command continues from here."
+HINT = (
+    "Give the process more, or lower chunk_rows, connections or concurrency, or raise warehouse.memory where DuckDB says "
+    "so; the same command continues from here."
+)
 # Of the loader, for a library that is imported when it is first needed; of threading; of CPython where a call's frame
 # has no room.
 _SAID = {

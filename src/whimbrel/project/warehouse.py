@@ -66,6 +66,7 @@ class Warehouse:
     workgroup: str = ""  # of Redshift by the Data API: one of the two
     cluster: str = ""
     batch_seconds: float = 10.0
+    memory: int = 192 << 20  # bytes that DuckDB may have; what is more goes to its folder for temporary files
     reports: tuple[ReportRule, ...] = ()
     page: Path | None = None
 
@@ -186,8 +187,11 @@ def _read_warehouse(section: Section, folder: Path) -> Warehouse:
         for key in ("password_file", "password_env", "tls", "tls_ca"):
             if section.has(key):
                 section.fault(key, 'has no effect with engine = "duckdb", which is a file')
+        settings["memory"] = section.integer("memory", Warehouse("").memory, least=64 << 20)
         section.finish()
         return Warehouse(engine, path=folder / url, **settings)
+    if section.has("memory"):
+        section.fault("memory", 'has no effect without engine = "duckdb"')
     settings |= _stage(section, engine)
     if tls_ca and tls != "verify":
         section.fault("tls_ca", f'has no effect with tls = "{tls}": it needs tls = "verify"')

@@ -25,7 +25,6 @@ from whimbrel.warehouse.reading import row_reader
 from whimbrel.warehouse.stored import StoredColumn, StoredTable
 from whimbrel.warehouse.values import columns_of
 
-MOST_BYTES = 192 << 20  # of memory that DuckDB may have; what is more goes to its folder for temporary files
 WAITS = 60.0  # seconds for whoever else has the file open
 READ_ROWS = 2_000
 
@@ -35,9 +34,11 @@ class DuckDBFile:
 
     name = "duckdb"
 
-    def __init__(self, path: Path, spill: Path, stop: Callable[[], bool] = lambda: False) -> None:
-        """``spill`` is a folder for what does not fit in memory. ``stop`` ends the wait for the file."""
-        self._path, self._spill, self._stop = path, spill, stop
+    def __init__(
+        self, path: Path, spill: Path, memory: int = 192 << 20, stop: Callable[[], bool] = lambda: False
+    ) -> None:
+        """``spill`` is a folder for what does not fit into ``memory``, in bytes. ``stop`` ends the wait for the file."""
+        self._path, self._spill, self._memory, self._stop = path, spill, memory, stop
         self._duckdb = need("duckdb", "warehouse")
         self._turn = threading.Lock()
 
@@ -62,7 +63,7 @@ class DuckDBFile:
 
     def _opened(self) -> Any:
         settings = {
-            "memory_limit": f"{MOST_BYTES}B",
+            "memory_limit": f"{self._memory}B",
             "temp_directory": str(self._spill),
             "threads": 1,
             "preserve_insertion_order": False,
@@ -198,4 +199,7 @@ def is_in_use(error: Exception) -> bool:
 
 def _refused(error: Exception, place: str) -> WarehouseError:
     said = str(error).strip().splitlines()[0]
-    return WarehouseError(said, place=place, hint="If the disk is full, free some space; else see the message.")
+    hint = "If the disk is full, free some space; else see the message."
+    if "pin block" in said or "allocate" in said:
+        hint = "A transaction, or 2,048 rows, of the source do not fit into what DuckDB has: raise warehouse.memory."
+    return WarehouseError(said, place=place, hint=hint)

@@ -14,7 +14,7 @@ from whimbrel.warehouse.redshift import Redshift
 def open_engine(project: Project, warehouse: Warehouse, stop: Callable[[], bool] = lambda: False) -> Engine:
     """``stop`` ends a wait for the file of DuckDB. Raises UserError where the engine's package is not installed."""
     if warehouse.path is not None:
-        return DuckDBFile(warehouse.path, project.state / "warehouse-spill", stop)
+        return DuckDBFile(warehouse.path, project.state / "warehouse-spill", warehouse.memory, stop)
     if warehouse.engine == "redshift":
         return Redshift(warehouse, project.target)
     return Postgres(warehouse)
