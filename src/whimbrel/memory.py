@@ -11,8 +11,8 @@ from whimbrel.errors import OutOfMemory
 
 MESSAGE = "the memory is used up"
 HINT = (
-    "Give the process more, or lower chunk_rows, connections or concurrency, or raise warehouse.memory where DuckDB says "
-    "so; the same command continues from here."
+    "Give the process more, or lower chunk_rows, connections or concurrency. Where DuckDB has no more, raise "
+    "warehouse.memory. The same command continues from here."
 )
 # Of the loader, for a library that is imported when it is first needed; of threading; of CPython where a call's frame
 # has no room.

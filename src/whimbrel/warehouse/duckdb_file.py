@@ -37,7 +37,7 @@ class DuckDBFile:
     def __init__(
         self, path: Path, spill: Path, memory: int = 192 << 20, stop: Callable[[], bool] = lambda: False
     ) -> None:
-        """``spill`` is a folder for what does not fit into ``memory``, in bytes. ``stop`` ends the wait for the file."""
+        """``spill`` is a folder for what does not fit into ``memory``, in bytes. ``stop`` ends a wait for it."""
         self._path, self._spill, self._memory, self._stop = path, spill, memory, stop
         self._duckdb = need("duckdb", "warehouse")
         self._turn = threading.Lock()
