@@ -21,7 +21,7 @@ from demo.servers import Dynalite, MariaDB, MySQL, SqlServer
 from demo.shop import fill
 from whimbrel.migration import moving, proving, verify
 from whimbrel.migration.follow import Follower
-from whimbrel.migration.moving import Asked
+from whimbrel.migration.live import Asked
 from whimbrel.migration.prepare import prepare
 from whimbrel.migration.progress import Progress
 from whimbrel.migration.run import Run
