@@ -179,6 +179,7 @@ def _read_warehouse(section: Section, folder: Path) -> Warehouse:
     settings: dict[str, Any] = {
         "batch_seconds": section.number("batch_seconds", Warehouse("").batch_seconds),
         "page": folder / page if page else None,
+        "memory": section.integer("memory", Warehouse("").memory, least=64 << 20),
     }
     tls, tls_ca = section.one_of("tls", TLS), section.string("tls_ca", "")
     if engine == "duckdb":
@@ -187,7 +188,6 @@ def _read_warehouse(section: Section, folder: Path) -> Warehouse:
         for key in ("password_file", "password_env", "tls", "tls_ca"):
             if section.has(key):
                 section.fault(key, 'has no effect with engine = "duckdb", which is a file')
-        settings["memory"] = section.integer("memory", Warehouse("").memory, least=64 << 20)
         section.finish()
         return Warehouse(engine, path=folder / url, **settings)
     if section.has("memory"):
