@@ -70,12 +70,13 @@ class Made:
             for number, (level, text) in enumerate([*lines, *last]):
                 file.write(json.dumps(event(begun + 60 * number, level, text)) + "\n")
 
-    def figures(self, seconds: float, lag: Any) -> None:
-        """A line each ten seconds; ``lag`` is called with how many seconds ago it was."""
+    def figures(self, seconds: float, lag: Any, throttles: Any = lambda ago: 0) -> None:
+        """A line each ten seconds; ``lag`` and ``throttles`` (so far) are called with how many seconds ago it was."""
         now = time.time()
         with (self.state / "figures.jsonl").open("w") as file:
             for ago in range(int(seconds), 0, -10):
                 values = figures("apply", self.names, lag_seconds=lag(ago), lag_changes=int(300 * lag(ago)))
+                values["throttles"] = throttles(ago)
                 file.write(json.dumps({"time": now - ago} | values | {"tables": None}) + "\n")
 
     def letters(self, count: int, reason: str = "the key is empty") -> None:

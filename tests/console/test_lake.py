@@ -69,9 +69,10 @@ def server(folder: Path) -> Iterator[Running]:
         client = running.client("sagemaker")
         other = add_model(running, model_file(folder, "v2", intercept=1.0))
         client.create_endpoint(EndpointName="Another", EndpointConfigName=other)
-        broken = folder / "broken.json"
-        broken.write_text("{}")
-        client.update_endpoint(EndpointName=ENDPOINT, EndpointConfigName=add_model(running, broken))
+        gone = model_file(folder, "v3", intercept=2.0)
+        config = add_model(running, gone)
+        gone.write_text("{}")
+        client.update_endpoint(EndpointName=ENDPOINT, EndpointConfigName=config)
         assert settled(running)["EndpointStatus"] in ("InService", "Failed")
         for _ in range(40):
             running.invoke("34,astronaut,999,1.5")

@@ -90,3 +90,33 @@ def test_a_cutover_that_is_aborted_on_the_page_is_undone(site: Site, browser: An
         assert "undone: the application continues at the source" in tab.text()
         tab.close()
     assert site.step() == "FOLLOWING"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source_server", ["mariadb"], indirect=True)
+def test_the_way_back_is_given_up_on_the_page(site: Site, browser: Any) -> None:
+    work = site.work
+    work.run("migrate", "--until-caught-up")
+    work.run("verify")
+    secrets = {"WHIMBREL_SOURCE_PASSWORD": work.source.password, **work.environment}
+    with console(work.folder, **secrets) as found:
+        tab = opened(browser, found)
+        tab.click("Cut over …")
+        tab.confirm("cut over")
+        tab.wait("text=DynamoDB is open; following it back")
+        steps = tab.text(".steps")
+        assert steps.count(" ms") >= 3, "each step has its time"
+        assert tab.page.query_selector("button:has-text('Finish'):not([disabled])") is None, "first it stops following"
+        tab.click("Stop following DynamoDB back")
+        tab.wait("text=Cutover done")
+        tab.click("Finish …")
+        tab.confirm("give up the way back")
+        tab.wait("text=Finish done")
+        tab.wait("text=It was given up by finish.")
+        assert tab.page.query_selector("button:has-text('Roll back')") is None
+        tab.picture("finished")
+        tab.show("overview")
+        tab.wait("text=the way back was given up")
+        assert tab.logged == []
+        tab.close()
+    assert site.step() == "FINISHED"

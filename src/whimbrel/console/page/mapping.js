@@ -75,7 +75,7 @@ async function look() {
   if (seen.asking) { seen.again = true; return; }
   seen.asking = true;
   changed();
-  try { seen.looked = await post("ask/look-at-text", { text: seen.text, table: seen.table }); seen.fault = null; } catch (error) { seen.fault = error.said || { message: String(error) }; }
+  try { seen.looked = await post("ask/look-at-text", { text: seen.text, table: seen.table }); seen.fault = null; } catch (error) { seen.fault = error.said || { message: String(error) }; seen.looked = null; }
   seen.asking = false;
   if (seen.again) { seen.again = false; look(); }
   changed();

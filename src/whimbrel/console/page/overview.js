@@ -62,7 +62,8 @@ function phaseLine(now) {
 function curves(now) {
   const to = Math.max(Date.now() / 1000, 1), from = to - 3600 * state.hours, all = state.figures, project = now.project;
   const points = name => all.map(each => [each.time, each[name]]);
-  const throttles = all.length ? Math.max(0, ...all.slice(-30).map((each, at, some) => at ? each.throttles - some[at - 1].throttles : 0)) : 0;
+  const refused = all.map((each, at) => [each.time, at ? each.throttles - all[at - 1].throttles : 0]).filter(([time, count]) => time >= from && count > 0);
+  const count = refused.reduce((sum, [, some]) => sum + some, 0), throttles = (now.running?.throttles_per_second || 0) >= 1;
   const shared = { from, to };
   const cap = project.max_write_units, most = project.max_rows_per_second, threads = project.max_threads_running;
   return h("section", { class: "card", "data-key": "curves" },
@@ -72,7 +73,7 @@ function curves(now) {
       curve({ ...shared, key: "lag", title: "Lag", points: points("lag_seconds"), unit: duration, level: "main" }),
       curve({ ...shared, key: "changes", title: "Changes not applied yet", points: points("lag_changes"), unit: number }),
       curve({ ...shared, key: "units", title: "Write units a second", points: points("write_units_per_second"), unit: rate, cap,
-        note: [cap ? `cap ${number(cap)}` : "no cap", throttles ? "DynamoDB throttles" : now.running ? "no throttles now" : ""].filter(Boolean).join(" · "), level: throttles ? "warn" : "" }),
+        note: `${cap ? `cap ${number(cap)}` : "no cap"} · ${count ? `${number(count)} throttled${throttles ? ", and it goes on" : ""}` : "none throttled"}`, level: throttles ? "warn" : "", marks: refused.map(([time]) => time) }),
       curve({ ...shared, key: "rows", title: "Rows read a second", points: points("rows_per_second"), unit: rate, cap: most, note: most ? `max_rows_per_second ${number(most)}` : "no cap" }),
       curve({ ...shared, key: "threads", title: "Statements at work on the source", points: points("source_threads"), unit: number, cap: threads,
         note: threads ? `the snapshot pauses above ${number(threads)}` : "the snapshot does not pause for it" }),
