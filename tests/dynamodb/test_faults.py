@@ -6,11 +6,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from tests.dynamodb.conftest import ItemTable, expected, item, key
 from tests.faults import FaultProxy
+from whimbrel.dynamodb import calls
 from whimbrel.dynamodb.read import get_items, scan
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.dynamodb.write import Writer
@@ -253,3 +255,36 @@ def _until(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
     while not condition() and time.monotonic() < end:
         time.sleep(0.005)
     return condition()
+
+
+@pytest.mark.parametrize(
+    ("fault", "settings", "words"),
+    [
+        ("throttle", {}, "ProvisionedThroughputExceeded"),
+        ("error_500", {}, "InternalServerError"),
+        ("unprocessed", {"share": 1.0}, "left out everything"),
+    ],
+)
+def test_who_wants_to_know_is_told_why_nothing_is_taken_and_when_something_is(
+    ministack_table: ItemTable,
+    proxy: FaultProxy,
+    faulty_wire: DynamoClient,
+    faulty_target: Target,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: str,
+    settings: dict[str, Any],
+    words: str,
+) -> None:
+    monkeypatch.setattr(calls, "REFUSED_AFTER", 0.1)
+    told: list[str] = []
+
+    def refused(reason: str) -> None:
+        told.append(reason)
+        proxy.clear()
+
+    proxy.add(fault, **settings)
+    writer = Writer(faulty_wire, faulty_target, refused=refused)
+    assert writer.write([ministack_table.put(number) for number in range(60)]) == []
+    assert words in told[0]
+    assert told[-1] == ""
+    assert len(ministack_table.items()) == 60

@@ -11,6 +11,7 @@ import pytest
 
 from tests.migration.loading import GROUP, RECORD, START, Loading, expected_records, three_chunks
 from whimbrel.checkpoint import Checkpoint
+from whimbrel.dynamodb.write import Writer
 from whimbrel.errors import Stopped
 from whimbrel.mapping.provenance import of_snapshot
 from whimbrel.migration import load, load_part
@@ -139,6 +140,28 @@ def test_what_a_worker_could_not_write_is_a_letter_before_its_chunk_counts(
     assert [letter["reason"] for letter in read_letters(loading.folder / "dead.jsonl")] == ["no good"]
     assert order.index("letters 1") < [n for n, each in enumerate(order) if each == "saved"][1]
     assert loading.loaded.loaded == {1, 2, 3}
+
+
+def test_why_dynamodb_takes_nothing_from_a_worker_is_told(loading: Loading, monkeypatch: pytest.MonkeyPatch) -> None:
+    noted: list[str] = []
+
+    def refusing(*given: Any, refused: Callable[[str], object], **named: Any) -> Writer:
+        writer = Writer(*given, refused=refused, **named)
+        write = writer.write
+
+        def slow_write(operations: Any) -> Any:
+            refused("no capacity")
+            refused("")
+            return write(operations)
+
+        monkeypatch.setattr(writer, "write", slow_write)
+        return writer
+
+    monkeypatch.setattr(load_part, "Writer", refusing)
+    monkeypatch.setattr(type(loading.progress), "note_refused", lambda self, reason: noted.append(reason))
+    assert loading.loader(Crew(2, TARGET, 7, lambda: None)).load(loading.plan, loading.folder / "spill") == 0
+    assert noted == ["no capacity", ""] * 3
+    assert loading.held() == expected_records(loading)
 
 
 def test_a_file_that_does_not_fit_ends_it_with_its_number(loading: Loading) -> None:
