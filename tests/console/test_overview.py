@@ -284,14 +284,28 @@ url = "mysql://whimbrel@127.0.0.1:1/tickets"
 
 def test_the_silos_of_a_warehouse_are_told(tmp_path: Path) -> None:
     (tmp_path / "whimbrel.toml").write_text(SILOS)
-    assert titles(seen(tmp_path)) == ["See its silos"]
+    first = seen(tmp_path)
+    assert (first["verdict"]["title"], first["tasks"][1]["command"]) == ("Nothing has begun yet", "whimbrel converge")
     silo = tmp_path / ".whimbrel" / "silos" / "shop"
     (tmp_path / ".whimbrel").mkdir(mode=0o700)
     silo.mkdir(parents=True)
     tables = {"shop.t": TableProgress(1, 30, frozenset({1}), 20, 20)}
     checkpoint.save(silo / "checkpoint.json", Checkpoint(phase="apply", start=START, tables=tables))
+    ended = seen(tmp_path)
+    assert (ended["verdict"]["level"], ended["verdict"]["title"]) == ("warn", "Nothing is running")
+    assert ended["tasks"][0]["command"] == "whimbrel converge"
     batch = {"time": time.time() - 3, "changes": 1_204, "seconds": 0.81}
     live = {"phase": "apply", "note": "", "batches": [batch], "lag_changes": 7, "lag_seconds": 2.5, "caught_up": False}
+    write_status(tmp_path / ".whimbrel" / "status.json", figures("apply", ("shop.t",), silos={"shop": live}))
+    now = seen(tmp_path)
+    assert now["verdict"] == {"level": "ok", "title": "Following the sources", "text": "0 changes behind, 0.4 s."}
+    whole = (silo / "checkpoint.json").read_bytes()
+    (silo / "checkpoint.json").write_bytes(whole[:20])
+    assert seen(tmp_path)["verdict"]["title"] == "The state folder cannot be read"
+    (silo / "checkpoint.json").write_bytes(whole)
+    away = figures("apply", ("shop.t",), asked=75.0, note="shop: the warehouse cannot be reached: refused")
+    write_status(tmp_path / ".whimbrel" / "status.json", away)
+    assert titles(seen(tmp_path)) == ["The source does not answer", "A silo waits"]
     write_status(tmp_path / ".whimbrel" / "status.json", figures("apply", ("shop.t",), silos={"shop": live}))
     with console(tmp_path) as found:
         found.open()

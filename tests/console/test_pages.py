@@ -12,8 +12,12 @@ from typing import Any
 import pytest
 
 from tests.console.browser import Tab, chromium
-from tests.console.made import Made
+from tests.console.made import START, Made, figures
 from tests.console.running import Console, console
+from tests.console.test_overview import SILOS
+from whimbrel import checkpoint
+from whimbrel.checkpoint import Checkpoint, TableProgress
+from whimbrel.migration.live import write_status
 
 pytest.importorskip("httptools", reason="the extra 'serve' is not installed")
 
@@ -241,3 +245,38 @@ def test_a_file_that_somebody_else_changed_is_not_overwritten(tmp_path: Path) ->
         known = found.post("ask/text").json()
         assert found.post("ask/save-text", text="", digest=known["digest"]).json()["message"].endswith("read-only")
         assert json.dumps(known["text"]) == json.dumps(file.read_text())
+
+
+@pytest.mark.slow
+def test_the_page_of_a_warehouse(tmp_path: Path, open_tab: Callable[..., Tab]) -> None:
+    (tmp_path / "whimbrel.toml").write_text(SILOS)
+    silo = tmp_path / ".whimbrel" / "silos" / "shop"
+    silo.mkdir(parents=True, mode=0o700)
+    tables = {"shop.t": TableProgress(1, 30, frozenset({1}), 30, 30)}
+    checkpoint.save(silo / "checkpoint.json", Checkpoint(phase="apply", start=START, tables=tables))
+    batch = {"time": time.time() - 3, "changes": 1_204, "seconds": 0.81}
+    live = {
+        "phase": "apply",
+        "note": EVIL,
+        "batches": [batch],
+        "lag_changes": 7,
+        "lag_seconds": 2.5,
+        "caught_up": False,
+    }
+    status = figures("apply", ("shop.t",), silos={"shop": live}, note=EVIL)
+    with console(tmp_path) as found:
+        tab = open_tab(found)
+        tab.wait("text=Nothing is running")
+        tab.show("warehouse")
+        tab.wait("text=none yet")
+        write_status(tmp_path / ".whimbrel" / "status.json", status)
+        tab.wait("text=1,204 changes in 0.8 s")
+        row = tab.text("[data-key=silos] tbody tr")
+        for words in ("shop", "following", "30", "2.5 s, 7 changes", EVIL):
+            assert words in row
+        assert tab.faults() == []
+        tab.picture("warehouse")
+        tab.show("overview")
+        write_status(tmp_path / ".whimbrel" / "status.json", status)
+        tab.wait("text=A silo waits")
+        assert tab.logged == []

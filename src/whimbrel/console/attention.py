@@ -47,6 +47,33 @@ def verdict_and_tasks(facts: Standing) -> tuple[dict[str, str], list[dict[str, s
     return {"level": level, "title": title, "text": text}, tasks
 
 
+def verdict_of_a_warehouse(
+    live: Mapping[str, Any] | None, events: list[dict[str, Any]]
+) -> tuple[dict[str, str], list[dict[str, str]]]:
+    """The same of a project that has a warehouse, and no table to migrate."""
+    if live is None:
+        again = _start_again(events, "whimbrel converge")
+        text = "What the warehouse has is saved with its place in each source's log."
+        return {"level": again["level"], "title": "Nothing is running", "text": text}, [again]
+    tasks = [task(BAD, "The source does not answer", _waits(live["asked"]))] if _is_silent(live) else []
+    if note := live.get("note"):
+        tasks.append(task(WARN, "A silo waits", str(note)[:500], page="warehouse"))
+    doing = {"snapshot": "Exporting the tables", "load": "Loading rows", "apply": "Following the sources"}
+    title, seconds = doing.get(live["phase"], "Starting"), live.get("lag_seconds")
+    behind = "The warehouse has every change." if live.get("caught_up") else f"{live['lag_changes']:,} changes behind"
+    text = behind + (f", {duration(seconds)}." if seconds and not live.get("caught_up") else "")
+    level = tasks[0]["level"] if tasks else "ok"
+    return {"level": level, "title": title, "text": text if live["phase"] == "apply" else ""}, tasks
+
+
+def _is_silent(live: Mapping[str, Any]) -> bool:
+    return (asked := live.get("asked")) is not None and asked > SILENT and live["phase"] != "verify"
+
+
+def _waits(asked: float) -> str:
+    return f"For {duration(asked)}. Nothing is lost while it is away."
+
+
 def _standing(facts: Standing) -> tuple[str, str]:
     now, live, step = facts.now, facts.now.running, facts.now.handover.step
     if facts.steering and not (facts.steering == "cutover" and step == OPEN):  # which only follows by then
@@ -159,10 +186,10 @@ def _of_the_run(facts: Standing) -> Iterator[dict[str, str]]:
         yield task(BAD if full else WARN, title if full else "The disk of the state folder is nearly full", text)
     if live is None:
         if step == FOLLOWING and not facts.steering:
-            yield _start_again(facts.events)
+            yield _start_again(facts.events, "whimbrel migrate")
         return
-    if (asked := live.get("asked")) is not None and asked > SILENT and live["phase"] != "verify":
-        yield task(BAD, "The source does not answer", f"For {duration(asked)}. Nothing is lost while it is away.")
+    if _is_silent(live):
+        yield task(BAD, "The source does not answer", _waits(live["asked"]))
     if (seconds := live.get("lag_seconds")) is not None and seconds > FAR_BEHIND and live["phase"] == "apply":
         text = f"By {duration(seconds)}. Raise max_write_units if DynamoDB has more capacity."
         yield task(WARN, "DynamoDB is far behind the source", text)
@@ -179,12 +206,12 @@ def _of_the_run(facts: Standing) -> Iterator[dict[str, str]]:
         yield task(WARN, "DynamoDB throttles the writes", f"{text} {remedy}")
 
 
-def _start_again(events: list[dict[str, Any]]) -> dict[str, str]:
+def _start_again(events: list[dict[str, Any]], command: str) -> dict[str, str]:
     newest = events[0] if events else {"text": ""}
     if not newest["text"].startswith(ENDED):
-        return task(WARN, "Start it again: it continues from what was saved", "", "whimbrel migrate")
+        return task(WARN, "Start it again: it continues from what was saved", "", command)
     text = f"{_age(newest['time'])} ago. {newest['text']}\nThen start it again: it continues from what was saved."
-    return task(BAD, "The run ended by an error", text, "whimbrel migrate")
+    return task(BAD, "The run ended by an error", text, command)
 
 
 def _of_the_data(facts: Standing) -> Iterator[dict[str, str]]:

@@ -12,7 +12,7 @@ from typing import Any
 from whimbrel.api import looking
 from whimbrel.api import status as statuses
 from whimbrel.api.status import Status
-from whimbrel.console.attention import INFO, Standing, task, verdict_and_tasks
+from whimbrel.console.attention import INFO, Standing, task, verdict_and_tasks, verdict_of_a_warehouse
 from whimbrel.console.figures import known_figures, known_report
 from whimbrel.console.phases import phases
 from whimbrel.console.works import error_words
@@ -26,24 +26,41 @@ EVENTS = 100  # that are looked through for what ended the last run
 def overview(project: Project, steering: str, read_only: bool) -> dict[str, Any]:
     """All that the first screen shows, as JSON. ``steering`` is what the console itself is at, "" for nothing."""
     found = _always(project, steering, read_only)
-    if not StateFolder(project.state).checkpoint.exists():
-        verdict = {"level": "idle", "title": "Nothing has begun yet", "text": "Check the project, then migrate."}
-        if not project.tables and not project.dms and (project.silos or project.item_silos):
-            verdict["text"] = "This project has a warehouse, and no table to migrate."
-            return found | {
-                "begun": False,
-                "verdict": verdict,
-                "tasks": [task(INFO, "See its silos", page="warehouse")],
-            }
-        tasks = [
-            task(INFO, "Look for problems first", command="whimbrel check", page="mapping"),
-            task(INFO, "Then begin", command="whimbrel migrate"),
-        ]
-        return found | {"begun": False, "verdict": verdict, "tasks": tasks}
+    warehouse = not project.tables and not project.dms and found["project"]["warehouse"]
+    begun = (
+        (project.state / "silos").glob("*/checkpoint.json") if warehouse else [StateFolder(project.state).checkpoint]
+    )
+    if not any(each.exists() for each in begun):
+        return found | {"begun": False} | _not_begun(warehouse=warehouse)
     try:
+        if warehouse:
+            return found | {"begun": False} | _of_a_warehouse(project)
         return found | {"begun": True} | _begun(project, statuses.status(project), steering)
     except WhimbrelError as error:
         return unreadable(project, read_only, error)
+
+
+def _not_begun(*, warehouse: bool) -> dict[str, Any]:
+    verdict = {"level": "idle", "title": "Nothing has begun yet", "text": "Check the project, then migrate."}
+    tasks = [
+        task(INFO, "Look for problems first", command="whimbrel check", page="mapping"),
+        task(INFO, "Then begin", command="whimbrel migrate"),
+    ]
+    if warehouse:
+        verdict["text"] = "This project has a warehouse, and no table to migrate."
+        tasks = [
+            task(INFO, "Look for problems first", command="whimbrel check --warehouse"),
+            task(INFO, "Then begin", command="whimbrel converge", page="warehouse"),
+        ]
+    return {"verdict": verdict, "tasks": tasks}
+
+
+def _of_a_warehouse(project: Project) -> dict[str, Any]:
+    """Of a project that has one, and no table to migrate."""
+    running = known_figures(statuses.warehouse_status(project).running)
+    events = [each.to_dict() for each in looking.events(project, count=EVENTS)]
+    verdict, tasks = verdict_of_a_warehouse(running, events)
+    return {"verdict": verdict, "tasks": tasks, "running": running}
 
 
 def unreadable(project: Project, read_only: bool, error: Exception) -> dict[str, Any]:
