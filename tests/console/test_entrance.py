@@ -10,7 +10,7 @@ import pytest
 from tests.console.made import Made
 from tests.console.running import Console, console
 from whimbrel.console.actions import ACTIONS
-from whimbrel.console.asks import ASKS
+from whimbrel.console.asks import SqlBox, asks
 from whimbrel.console.pages import page_files
 from whimbrel.console.paths import SHOWN
 
@@ -134,7 +134,7 @@ LOOKS |= {"ask/models", "ask/warehouse"}
 def every_path() -> list[tuple[str, str]]:
     """Each that the console knows, from its own tables: so one that is added is tried, too."""
     read = [*page_files(), "start", "stream", *SHOWN]
-    written = [f"do/{name}" for name in ACTIONS] + [f"ask/{name}" for name in ASKS]
+    written = [f"do/{name}" for name in ACTIONS] + [f"ask/{name}" for name in asks(SqlBox())]
     return [("GET", name) for name in read] + [
         ("POST", name) for name in (*written, *(f"stop/{name}" for name in ACTIONS))
     ]

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from http.client import HTTPException
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -212,3 +215,24 @@ def test_a_server_that_has_ended_is_said(browser: Any, tmp_path: Path) -> None:
         tab.wait("text=/No server runs|does not answer/")
         assert time.monotonic() - began < 20
         tab.close()
+
+
+def test_one_query_at_a_time_which_ends_with_the_console(folder: Path) -> None:
+    endless = "SELECT count(*) FROM range(100000000000) a, range(1000000) b"
+    answers: list[Any] = []
+    with console(folder) as found:
+        found.open()
+
+        def ask() -> None:
+            with suppress(OSError, HTTPException):  # the console ends
+                answers.append(found.post("ask/sql", sql=endless))
+
+        asking = Thread(target=ask)
+        asking.start()
+        while (second := found.post("ask/sql", sql="SELECT 1")).status == 200:
+            pass
+        assert second.json()["message"] == "another query is being answered"
+        began = time.monotonic()
+    assert time.monotonic() - began < 20
+    asking.join(20)
+    assert not asking.is_alive()

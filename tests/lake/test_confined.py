@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -234,5 +235,14 @@ def test_time_and_memory_are_bounded(folder: Path, name: str) -> None:
     statement, seconds = TOO_MUCH[name]
     began = time.monotonic()
     with pytest.raises(UserError, match="it took more than"):
-        limited(load_project(folder / "whimbrel.toml"), statement, Bounds(10, seconds))
+        limited(load_project(folder / "whimbrel.toml"), statement, Bounds(10, seconds), threading.Event())
     assert time.monotonic() - began < 30
+
+
+@pytest.mark.slow
+def test_a_query_that_is_stopped_ends(folder: Path) -> None:
+    stop, began = threading.Event(), time.monotonic()
+    threading.Timer(2.0, stop.set).start()
+    with pytest.raises(UserError):
+        first_rows(folder / "whimbrel.toml", TOO_MUCH["time"][0], stop=stop)
+    assert time.monotonic() - began < 20

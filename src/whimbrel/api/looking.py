@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -85,12 +86,14 @@ def lake_contents(project: ProjectLike) -> LakeContents:
         return contents.contents(found)
 
 
-def first_rows(project: ProjectLike, sql: str, *, most: int = 500, seconds: float = 60.0) -> FirstRows:
+def first_rows(
+    project: ProjectLike, sql: str, *, most: int = 500, seconds: float = 60.0, stop: threading.Event | None = None
+) -> FirstRows:
     """The first rows of one query over the data sets, which is answered in a process that reads no other files, writes
-    none, and has ``seconds`` and 1 GiB of memory. Raises UserError, also where that is too little.
+    none, and has ``seconds`` and 1 GiB of memory. Raises UserError, also where that is too little, or ``stop`` is set.
     """
     with opened(project) as found:
-        return confined.first_rows(found, sql, confined.Bounds(most, seconds))
+        return confined.first_rows(found, sql, confined.Bounds(most, seconds), stop or threading.Event())
 
 
 def renewals_done(project: ProjectLike) -> dict[str, list[dict[str, Any]]]:

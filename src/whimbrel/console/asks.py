@@ -14,7 +14,6 @@ from whimbrel.project import Project
 
 Read = Callable[[], Project]
 Given = Mapping[str, Any]
-_ONE_QUERY = threading.Lock()
 
 
 def _columns(read: Read, given: Given) -> Any:
@@ -44,17 +43,6 @@ def _save_text(read: Read, given: Given) -> Any:
 
 def _lake(read: Read, given: Given) -> Any:
     return looking.lake_contents(read()).to_dict()
-
-
-def _sql(read: Read, given: Given) -> Any:
-    if not _ONE_QUERY.acquire(blocking=False):
-        raise Locked("another query is being answered", place="SQL", hint="It ends within a minute or so.")
-    try:
-        found = looking.first_rows(read(), _text(given, "sql"))
-    finally:
-        _ONE_QUERY.release()
-    rows = [[_shown(each) for each in row] for row in found.rows]
-    return {"columns": found.columns, "rows": rows, "more": found.more}
 
 
 def _models(read: Read, given: Given) -> Any:
@@ -100,15 +88,39 @@ def _text(given: Given, name: str) -> str:
     return value
 
 
-ASKS: dict[str, Callable[[Read, Given], Any]] = {
-    "columns": _columns,
-    "item": _item,
-    "text": _project_text,
-    "look-at-text": _look_at_text,
-    "save-text": _save_text,
-    "lake": _lake,
-    "sql": _sql,
-    "models": _models,
-    "warehouse": _warehouse,
-}
+class SqlBox:
+    """One query at a time, which ends with the console."""
+
+    def __init__(self) -> None:
+        self._one, self._stop = threading.Lock(), threading.Event()
+
+    def ask(self, read: Read, given: Given) -> Any:
+        if not self._one.acquire(blocking=False):
+            raise Locked("another query is being answered", place="SQL", hint="It ends within a minute or so.")
+        try:
+            found = looking.first_rows(read(), _text(given, "sql"), stop=self._stop)
+        finally:
+            self._one.release()
+        rows = [[_shown(each) for each in row] for row in found.rows]
+        return {"columns": found.columns, "rows": rows, "more": found.more}
+
+    def end(self) -> None:
+        self._stop.set()
+
+
+def asks(box: SqlBox) -> dict[str, Callable[[Read, Given], Any]]:
+    """By their names."""
+    return {
+        "columns": _columns,
+        "item": _item,
+        "text": _project_text,
+        "look-at-text": _look_at_text,
+        "save-text": _save_text,
+        "lake": _lake,
+        "sql": box.ask,
+        "models": _models,
+        "warehouse": _warehouse,
+    }
+
+
 SAVES = {"save-text"}  # of these, what writes something

@@ -22,7 +22,7 @@ import orjson
 
 from whimbrel.api import looking
 from whimbrel.console.actions import ACTIONS
-from whimbrel.console.asks import ASKS, SAVES
+from whimbrel.console.asks import SAVES, SqlBox, asks
 from whimbrel.console.entrance import OPEN, Entrance
 from whimbrel.console.news import News, seen_in
 from whimbrel.console.pages import RULES, html, page_files
@@ -59,6 +59,8 @@ class Paths:
         self._read_only = read_only
         self._used = used
         self._files = page_files()
+        self._box = SqlBox()
+        self._asks = asks(self._box)
         self._asking = asyncio.Semaphore(MOST_ASKED)
 
     def handle(self, request: Request) -> Handled:
@@ -81,6 +83,10 @@ class Paths:
         if name in SHOWN:
             return self._answer(partial(SHOWN[name], self._project, _query(request)))
         return said(404, error_words(UserError("there is nothing at this path")))
+
+    def end(self) -> None:
+        """The query that is being answered ends."""
+        self._box.end()
 
     def _open(self, token: str) -> Response:
         cookie = self._entrance.admit(token)
@@ -118,9 +124,9 @@ class Paths:
                 self._refuse_read_only(ACTIONS[what].steers)
                 self._works.stop(what)
                 return said(200, {"stopping": what})
-            if kind == "ask" and what in ASKS:
+            if kind == "ask" and what in self._asks:
                 self._refuse_read_only(what in SAVES)
-                return self._answer(partial(ASKS[what], self._read, given))
+                return self._answer(partial(self._asks[what], self._read, given))
         except orjson.JSONDecodeError:
             return said(400, error_words(UserError("the body is not JSON")))
         except WhimbrelError as error:

@@ -78,6 +78,7 @@ async def _serve(
     ready(link())
     await until()
     server.close()
+    paths.end()
     await in_thread(works.close, ENDS_WITHIN)
     news.end()
     await listener.drain(2.0)

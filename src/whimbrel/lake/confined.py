@@ -11,11 +11,11 @@ import threading
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from whimbrel.errors import UserError, WorkerLost
+from whimbrel.errors import Stopped, UserError, WorkerLost
 from whimbrel.lake.sql import open_database
 from whimbrel.memory import out_of_memory
 from whimbrel.project import Project
-from whimbrel.threads import Timer
+from whimbrel.threads import Thread, Timer
 from whimbrel.workers import Do, Tell, Workers
 
 MOST_MEMORY = 1 << 30  # bytes, of the process
@@ -38,13 +38,15 @@ class Bounds:
     memory: int = MOST_MEMORY
 
 
-def first_rows(project: Project, sql: str, bounds: Bounds) -> FirstRows:
-    """Raises UserError."""
+def first_rows(project: Project, sql: str, bounds: Bounds, stop: threading.Event) -> FirstRows:
+    """Raises UserError, also when ``stop`` is set."""
     try:
-        with Workers(answering, [(project, bounds)], threading.Event()) as workers:
+        with Workers(answering, [(project, bounds)], stop) as workers:
             [(_, found)] = workers.answers([sql])
     except WorkerLost:
         raise _too_much(bounds) from None
+    except Stopped:
+        raise UserError("it was stopped", place="SQL") from None
     return found
 
 
@@ -52,24 +54,28 @@ def answering(given: tuple[Project, Bounds], stop: threading.Event) -> Do[str, F
     """In the process."""
     logging.disable()  # sqlglot's warnings would go to the console's terminal
     project, bounds = given
-
-    late = threading.Event()
+    over = threading.Event()
 
     def answer(sql: str, tell: Tell[FirstRows]) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (bounds.memory, bounds.memory))
+
+        def end() -> None:
+            over.set()
+            database.interrupt()
+            Timer(GRACE, lambda: os._exit(1)).start()
+
+        def end_when_stopped() -> None:
+            stop.wait()
+            end()
+
         try:
             with open_database(project) as database:
                 database.confine(bounds.memory // 2)
-
-                def interrupt() -> None:
-                    late.set()
-                    database.interrupt()
-
-                Timer(bounds.seconds, interrupt).start()
-                Timer(bounds.seconds + GRACE, lambda: os._exit(1)).start()
+                Timer(bounds.seconds, end).start()
+                Thread(end_when_stopped, "stop").start()
                 tell(FirstRows(*database.first_rows(sql, bounds.rows)))
         except Exception as error:
-            if late.is_set() or out_of_memory(error):
+            if over.is_set() or out_of_memory(error):
                 raise _too_much(bounds) from None
             raise
 
