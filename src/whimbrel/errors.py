@@ -3,48 +3,48 @@
 ::
 
     WhimbrelError                 has: message, place, hint; str() is "place: message. hint"
-    ├── UserError                 what the person asked for cannot be done as asked (exit code 2)
-    │   ├── ProjectError          the project file
+    ├── UserError                 what was asked for cannot be done as asked (exit code 2)
+    │   ├── ProjectError          the project file, or the DMS file, cannot be used as it is
     │   ├── MappingError          a mapping that does not fit the schema
     │   ├── TrainingError         data or settings that no model can be trained from
     │   ├── RowError              a row that does not fit a model's inputs: ``column`` names the one at fault
     │   ├── PrivilegeError        the source or target account may not do something
     │   ├── PasswordWithheld      the server asks for the password in a way that could reveal it
     │   └── NotReady              the plan of a cutover has errors: nothing was changed
-    ├── SourceError               MySQL or MariaDB
+    ├── SourceError               MySQL or MariaDB refused something, or did not answer as it should
     │   ├── SourceUnreachable     (Retryable) the connection failed or broke
     │   ├── UnsupportedSource     a setting, version or table that cannot be migrated exactly
-    │   ├── IncompleteRead        the source counts other rows than it sent
+    │   ├── IncompleteRead        the source sent another number of rows than it counts
     │   ├── PositionLost          the position is not in the source's binlog any more, or never was
     │   └── UndecodableEvent      something in the binlog that cannot be decoded exactly
-    │       ├── PartialImage      binlog_row_image is not FULL, or a partial JSON update
+    │       ├── PartialImage      a change lacks columns: binlog_row_image is not FULL, or a JSON update is partial
     │       └── StatementChange   a captured table was changed by a statement-format event
-    ├── SchemaDrift               a table is not (any more) what the decoder or the mapping expects
-    ├── TargetError               DynamoDB
+    ├── SchemaDrift               a table is not, or no longer, what the decoder or the mapping expects
+    ├── TargetError               the target table is not as it should be, or a read of it broke off
     │   ├── TargetUnreachable     (Retryable) no answer, or a 5xx
     │   │   └── UnexpectedAnswer  an answer that does not have the documented form: not known to be a success
     │   ├── Throttled             (Retryable) more was asked than the table's capacity allows
     │   ├── RequestRefused        DynamoDB refused the request: ``code`` has its name for it
     │   ├── TargetTaken           another state folder works on the target
     │   └── TargetNotEmpty        a target table has items that whimbrel did not write
-    ├── HandoverError             a cutover, or the way back
+    ├── HandoverError             a cutover, or the way back, cannot continue as asked
     │   ├── CutoverUndone         it was undone before the decision: the application continues at MySQL
     │   ├── RollbackUndone        it was undone before the decision to return: DynamoDB is open again
     │   ├── TablesBusy            (Retryable) the tables could not be locked within the time given
-    │   ├── FenceBroken           the fence is not, or cannot be made, as it must be
-    │   ├── HandoverTaken         another state folder hands over these tables
-    │   └── TargetOpen            DynamoDB is open for writes, or about to be: nothing migrates forward any more
-    ├── WarehouseError            the warehouse refused a statement, or has something else than was written there
+    │   ├── FenceBroken           the fence cannot be made, or is no longer as it was made
+    │   ├── HandoverTaken         another state folder runs the cutover of these tables
+    │   └── TargetOpen            DynamoDB is open for writes, or about to be, so nothing is migrated forward any more
+    ├── WarehouseError            the warehouse refused a statement, or does not have what was written there
     │   ├── WarehouseUnreachable  (Retryable) no connection, or it broke; or its file is in use
     │   └── WarehouseTaken        another state folder writes the silo
     ├── OutOfMemory               the process may not have the memory that it needs
     ├── WorkerLost                a worker process ended before its work was done
     ├── Stopped                   (Retryable) asked to stop before a call was done: nothing of it may be checkpointed
-    └── StateError                the state folder
+    └── StateError                the state folder cannot be read or written, or its files do not belong together
         ├── LogCorrupt            a checksum in the change log or an export file does not match
-        ├── LogGone               the change log no longer has the place asked for
-        ├── ModelDamaged          a model file whose digest or content does not fit
-        └── Locked                another whimbrel is at work on this project
+        ├── LogGone               the change log no longer has the place that was asked for
+        ├── ModelDamaged          a model file does not match its digest, or contradicts itself
+        └── Locked                another whimbrel is working on this project
 
 ``Retryable`` is a mark beside the tree: ``isinstance(error, Retryable)`` says if the same call may succeed later.
 The first paragraph of each class says what to do. docs/errors.md is made from the tree and these.
