@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from whimbrel.aws.package import AwsPackage
 from whimbrel.errors import UserError
 from whimbrel.migration.spark import boot
 
+ROOT = Path(__file__).parents[2]
 MOST_BYTES = 3_000_000
 # What may be imported beside whimbrel and its package: boto3 and what belongs to it is in Lambda's runtime.
 IN_THE_RUNTIME = {"boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six", "urllib3"}
@@ -75,6 +77,13 @@ def test_each_architecture_has_its_own_wheels(made: dict[str, AwsPackage], archi
         assert "whimbrel/function/handler.py" in archive.namelist()
         assert not [name for name in archive.namelist() if name.endswith(".pyc")]
         assert {each.external_attr >> 16 for each in archive.infolist()} == {0o100644}  # Lambda's user can read it
+
+
+def test_the_pages_say_its_size(made: dict[str, AwsPackage]) -> None:
+    """To a tenth of a megabyte or so: the real one has orjson too, which packs to some 0.14 MB."""
+    for page, words in (("aws.md", "Each has"), ("kinesis.md", "That is")):
+        [said] = re.findall(rf"{words} ([\d.]+) MB\.", (ROOT / "docs" / page).read_text())
+        assert abs(float(said) - (made["arm64"].bytes / 1e6 + 0.14)) < 0.15, page
 
 
 def test_it_is_the_same_bytes_each_time(tmp_path: Path, wheels: Path, made: dict[str, AwsPackage]) -> None:
