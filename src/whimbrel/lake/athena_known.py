@@ -87,6 +87,8 @@ def check_form(tree: Any) -> None:
             raise refused(f"{said(part)}: use list_contains to look into a list")
         if isinstance(part, exp.Count) and isinstance(part.this, exp.Column) and part.this.is_star:
             raise refused(f"{said(part)}: only * and values are counted in the same way")
+        if isinstance(part, exp.AggFunc) and isinstance(part.this, exp.Order):
+            raise refused(f"{said(part)} has ORDER BY within, which is not known in Athena")
         if isinstance(part, exp.Limit | exp.Offset) and not isinstance(part.expression, exp.Literal):
             raise refused(f"{said(part)}: only a number of rows is known in Athena")
 
@@ -110,7 +112,9 @@ def check_types(tree: Any) -> None:
 def _check_groups(part: Any, exp: Any) -> None:
     allowed = _GROUPS_OF_PART.get(type(part).__name__)
     if isinstance(part, exp.Case):
-        _check_groups_of(part, [part.this, *(each.this for each in part.args["ifs"])] if part.this else [], allowed)
+        conditions = [each.this for each in part.args["ifs"]]
+        compared = _GROUPS_OF_PART["EQ"] if part.this else {TRUTH}
+        _check_groups_of(part, [part.this, *conditions], compared)
         _check_groups_of(part, [*(each.args["true"] for each in part.args["ifs"]), part.args.get("default")], None)
     elif isinstance(part, exp.Is) and isinstance(part.expression, exp.Boolean):
         _check_groups_of(part, [part.this], {TRUTH})
@@ -130,8 +134,8 @@ def _operands(part: Any, exp: Any) -> Iterator[Any]:
 
 
 def _within(part: Any, exp: Any) -> Iterator[Any]:
-    if isinstance(part, exp.Distinct | exp.Order):
-        yield from (each.this if isinstance(each, exp.Ordered) else each for each in part.expressions)
+    if isinstance(part, exp.Distinct):
+        yield from part.expressions
     elif isinstance(part, exp.Column) and not part.table:  # the name of a column of the answer, in ORDER BY
         named = [each for each in part.find_ancestor(exp.Query).selects if each.alias_or_name == part.name]
         yield from named or [part]

@@ -85,6 +85,7 @@ def _ways(exp: Any) -> dict[type, Callable[[Any, Any], Any]]:
     """How to say what Athena has otherwise."""
     return {
         exp.Avg: _average,
+        exp.Sum: _sum,
         exp.Div: _quotient,
         exp.Corr: _correlation,
         exp.Count: _count,
@@ -101,10 +102,21 @@ def _ways(exp: Any) -> dict[type, Callable[[Any, Any], Any]]:
 
 def _average(part: Any, exp: Any) -> Any:
     """Of decimals, Athena rounds it to their scale."""
+    return _of_values(part, "DOUBLE", exp)
+
+
+def _sum(part: Any, exp: Any) -> Any:
+    """Of whole numbers, Athena has no sum that is larger than they can be."""
+    [value] = part.this.expressions if isinstance(part.this, exp.Distinct) else [part.this]
+    return _of_values(part, "DECIMAL(38, 0)", exp) if kind_of(value) in WHOLE else part
+
+
+def _of_values(part: Any, kind: str, exp: Any) -> Any:
+    """The aggregate, of values of another type."""
     if isinstance(part.this, exp.Distinct):
         [value] = part.this.expressions
-        return exp.Avg(this=exp.Distinct(expressions=[exp.cast(value, "DOUBLE")]))
-    return exp.Avg(this=exp.cast(part.this, "DOUBLE"))
+        return type(part)(this=exp.Distinct(expressions=[exp.cast(value, kind)]))
+    return type(part)(this=exp.cast(part.this, kind))
 
 
 def _quotient(part: Any, exp: Any) -> Any:
