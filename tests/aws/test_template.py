@@ -234,8 +234,10 @@ def test_five_fields_of_cron_are_those_of_eventbridge(cron: str, expression: str
 def test_a_cron_that_eventbridge_reads_otherwise_is_refused(tmp_path: Path, cron: str) -> None:
     later = SAGEMAKER.replace('cron = "15 3 * * mon-fri"', f'cron = "{cron}"')
     assert later != SAGEMAKER
+    file = project(tmp_path, stream=STREAM + STORE + LAKE + later)
     with pytest.raises(ProjectError, match="is not a valid schedule"):
-        written(tmp_path, stream=STREAM + STORE + LAKE + later)
+        whimbrel.aws_template(file, output=tmp_path / "out", account="111122223333", region="us-east-1")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_key_encrypts_everything_and_both_accounts_may_use_it(tmp_path: Path) -> None:
