@@ -88,10 +88,10 @@ class Judged:
         folder = servers_folder() / "spark-iceberg"
         if not folder.exists() or not shutil.which("java"):
             pytest.skip("Spark's reader of Iceberg is not here: scripts/setup iceberg, and Java 17")
-        jars = folder.glob("snowpark_connect_deps_iceberg/jars/*_2.12-*.jar")
+        jars = ",".join(map(str, folder.glob("snowpark_connect_deps_iceberg/jars/*_2.12-*.jar")))
         snapshots = self.metadata["snapshots"]
         ids = [str(each["snapshot-id"]) for each in snapshots]
-        command = [sys.executable, "-c", SPARK, str(folder), ",".join(map(str, jars)), str(path_of(self.location)), *ids]
+        command = [sys.executable, "-c", SPARK, str(folder), jars, str(path_of(self.location)), *ids]
         done = subprocess.run(command, capture_output=True, check=False, timeout=300)
         assert done.returncode == 0, done.stderr.decode()[-3000:]
         rows = [sorted(json.loads(line), key=lambda row: row["pk"]) for line in done.stdout.splitlines()]
