@@ -87,7 +87,7 @@ def test_every_report_is_json_when_asked(shop: Work) -> None:
     assert (end["event"], end["exit_code"], end["dead"]) == ("end", 0, 0)
     assert lines("status")[-1]["checkpoint"]["phase"] == "apply"
     assert lines("verify")[-1]["equal"] is True
-    assert lines("retry-dead")[-1] == {"dead_letters": 0, "written": 0}
+    assert lines("retry-dead")[-1] == {"dead_letters": 0, "written": 0, "given_up": []}
     shop.source.execute("DROP TABLE purchase", database=shop.database)
     error = lines("migrate", code=3)[-1]
     assert error["place"] == f"{shop.database}.purchase"
