@@ -81,6 +81,7 @@ def _said_below(section: str) -> str:
 def _head() -> str:
     return f"""# Benchmarks
 
+How fast whimbrel is, beside what people would use instead, and beside [its own goals](#goals-met-and-missed).
 `make bench` makes this page. Both sides of a comparison run in turn in one run; figures are medians, and CPU time of
 our own process, since wall time says more about the machine's neighbours. The machine: {os.cpu_count()} cores,
 Python {platform.python_version()}, {platform.system()} {platform.machine()}.
