@@ -81,7 +81,7 @@ def cron_fault(expression: str) -> str:
     """
     fields = expression.split()
     if len(fields) != len(_CRON):
-        return "there are not five fields"
+        return f"it has {len(fields)} fields, expected {len(_CRON)}"
     if any(character.isdigit() for character in fields[4].partition("/")[0]):
         return "name the days of the week (sun, mon, …)"
     if fields[2] != "*" and fields[4] != "*":
@@ -90,5 +90,5 @@ def cron_fault(expression: str) -> str:
         for part in re.split("[,/-]", field):
             is_number = re.fullmatch(r"[0-9]{1,2}", part) and least <= int(part) <= most
             if not (part == "*" or part.lower() in words.split() or is_number):
-                return f"{part!r} is not a {name}"
+                return f"{part!r} cannot be the {name}"
     return ""
