@@ -18,8 +18,9 @@ from whimbrel.checks import cost, engines, following, scan
 from whimbrel.checks.reserved import reserved_words
 from whimbrel.cli import shown
 from whimbrel.cli.main import main
+from whimbrel.dynamodb.calls import UNEXPECTED_TRIES
 from whimbrel.handover import means, reverse
-from whimbrel.lake import export, fold
+from whimbrel.lake import export, fold, known_types, lines, types
 from whimbrel.mapping import family, rules
 from whimbrel.migration import (
     differences,
@@ -35,11 +36,12 @@ from whimbrel.migration import (
 )
 from whimbrel.migration.state import StateFolder
 from whimbrel.mysql import barrier, client, locked, login, pace
+from whimbrel.prediction.model import drift, unknown
 from whimbrel.prediction.serve import access, endpoint, http, incoming, openinference
 from whimbrel.prediction.train import feature_columns
 from whimbrel.proposal import search
 
-WORDS = {2: "two", 3: "three", 6: "six", 8: "eight", 10: "ten"}
+WORDS = {2: "two", 3: "three", 6: "six", 8: "eight", 10: "ten", 12: "twelve"}
 SEGMENT = inspect.signature(ChangeLogWriter).parameters["segment_bytes"].default
 STATED = [
     ("check.md", f"{engines.LOAD_US['record']} µs for a core to map and write a row (`record`), or"),
@@ -68,6 +70,7 @@ STATED = [
     ("mappings.md", f"{family.MAX_LOCAL} local and {family.MAX_GLOBAL} global indexes"),
     ("mappings.md", f"{rules.MAX_PROJECTED} attributes in one `projection`, {family.MAX_PROJECTED_IN_ALL} in all"),
     ("mysql.md", f"at most {locked.LIMIT * 1000:.0f} ms at a time"),
+    ("errors.md", f"{WORDS[UNEXPECTED_TRIES]} times in a row"),
     ("operations.md", f"holds it for {locked.LIMIT * 1000:.0f} ms at most"),
     ("operations.md", f"tries up to {WORDS[len(locked.PAUSES) + 1]} times"),
     ("operations.md", f"from {first_look.ROWS_FOR_A_WORKER:,} rows on"),
@@ -78,13 +81,19 @@ STATED = [
     ("operations.md", f"asks the source every {WORDS[int(watch.ASK_SECONDS)]} seconds"),
     ("operations.md", f"within the last {WORDS[int(progress.ASKED_LATELY)]} seconds"),
     ("benchmarks.md", f"used from {first_look.ROWS_FOR_A_WORKER:,} rows on"),
+    ("lake.md", f"may have {lines.MAX_LINE >> 20} MB of JSON"),
+    ("lake.md", f"at most {known_types.MOST_ATTRIBUTES:,} attributes"),
+    ("lake.md", f"more than {types.MOST_FIELDS} names"),
     ("predict.md", f"up to {feature_columns.BINS} quantile bins"),
+    ("predict.md", f"With fewer than {drift.LEAST_ROWS} rows much of it is chance"),
     ("predict.md", f"At most {feature_columns.MOST_CATEGORIES} categories"),
     ("predict.md", f"fewer than {WORDS[feature_columns.LEAST_SEEN]} rows"),
     ("rds-aurora.md", f"at most {locked.LIMIT * 1000:.0f} ms at a time"),
     ("security.md", f"may take {login.SECONDS:.0f} seconds and {client.LARGEST_GREETING >> 10} KiB"),
     ("security.md", f"may have {client.LARGEST_ANSWER >> 30} GiB and {client.MOST_COLUMNS:,} columns"),
     ("serve.md", f"at least {access.SHORTEST} characters"),
+    ("serve.md", f"keeps up to {feature_columns.MOST_RARE:,} such names per column"),
+    ("serve.md", f"up to {unknown.MOST_HEADER:,} bytes"),
     ("serve.md", f"the last {endpoint.RECENT} calls"),
     ("serve.md", f"may have {incoming.MOST_HEAD >> 10} KiB and {incoming.MOST_HEADERS} lines together"),
     ("serve.md", f"At most {http.MOST_CONNECTIONS:,} connections"),
