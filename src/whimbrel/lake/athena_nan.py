@@ -26,22 +26,19 @@ class MaybeNaN:
         self._of_data_sets = {each.alias_or_name for each in tables} - other
 
     def compared(self, part: Any) -> Any:
-        """The comparison as DuckDB has it. Raises UserError where there is no such way of saying it."""
-        exp = self._exp
+        """The comparison as DuckDB has it."""
+        exp, kind, first, second = self._exp, type(part), part.this, part.expression
         if isinstance(part, exp.LT | exp.LTE):  # b > a
-            turned = exp.GT if isinstance(part, exp.LT) else exp.GTE
-            found = self.compared(turned(this=part.expression, expression=part.this))
-            return part if found.find(exp.Case) is None else found
-        first, second = part.this, part.expression
-        if isinstance(part, exp.EQ | exp.NEQ) and not self._may_be(first):
+            kind, first, second = exp.GT if isinstance(part, exp.LT) else exp.GTE, second, first
+        elif isinstance(part, exp.EQ | exp.NEQ) and not self._may_be(first):
             first, second = second, first
         if not self._may_be(first):
             return part
-        if isinstance(part, exp.GTE):
+        if kind is exp.GTE:
             of_nan: Any = exp.Case(ifs=[exp.If(this=_is_there(second, exp), true=exp.true())])
         else:
-            of_nan = _is_nan(second, exp) if isinstance(part, exp.EQ) else exp.Not(this=_is_nan(second, exp))
-        rest = type(part)(this=first.copy(), expression=second.copy())
+            of_nan = _is_nan(second, exp) if kind is exp.EQ else exp.Not(this=_is_nan(second, exp))
+        rest = kind(this=first.copy(), expression=second.copy())
         return exp.Paren(this=exp.Case(ifs=[exp.If(this=_is_nan(first, exp), true=of_nan)], default=rest))
 
     def check_others(self, part: Any) -> None:
