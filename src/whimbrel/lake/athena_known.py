@@ -29,8 +29,8 @@ _FUNCTIONS = (
 _KNOWN = frozenset(f"{_CLAUSES} {_VALUES} {_FUNCTIONS}".split())
 # What says more of a part than its parts do.
 _FLAGS = (
-    "distinct desc nulls_first quoted is_string nested this side kind alias big_int typed safe recursive start end spec "
-    "start_side end_side over global_ global on_column to escape ignore_nulls coalesce offset negate"
+    "distinct desc nulls_first quoted is_string nested this side kind alias big_int typed safe recursive start end "
+    "spec start_side end_side over global_ global on_column to escape ignore_nulls coalesce offset negate"
 )
 _PLAIN_FLAGS = frozenset(_FLAGS.split())
 _JOINS = {"", "INNER", "CROSS", "OUTER"}
