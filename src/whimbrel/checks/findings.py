@@ -138,7 +138,7 @@ KINDS: dict[str, Kind] = {
         "a foreign key with CASCADE, SET NULL or SET DEFAULT changes its rows: not in the binlog (before MySQL 9.6)",
         "Let the application make these changes, and define the key with RESTRICT",
     ),
-    "triggers": Kind(WARNING, "triggers, which end with the cutover", "Let the new application do what they do"),
+    "triggers": Kind(WARNING, "triggers, which stop at the cutover", "Let the new application do what they do"),
     "triggers-unknown": Kind(
         INFO, "the account may not see triggers", "GRANT TRIGGER on the schema, to have them listed"
     ),
@@ -161,8 +161,8 @@ KINDS: dict[str, Kind] = {
     ),
     "looks-up": Kind(
         INFO,
-        "columns of another table: a change there writes all items again whose rows look it up",
-        "See whether such columns change often, or are rather read from an item of their own",
+        "columns of another table are looked up: a change there rewrites all items whose rows use it",
+        "If such columns change often, let the application read them from the other table's item",
     ),
     "sample-only": Kind(
         INFO,
@@ -188,7 +188,7 @@ KINDS: dict[str, Kind] = {
     "key-shared": Kind(ERROR, "different rows get one key, or one entry of one item", _KEY),
     "key-separator": Kind(
         ERROR,
-        "rows whose key, or entry's name, cannot be told from another's: a column's text runs into its separator",
+        "rows whose key, or entry's name, cannot be told from another's: a column's text contains its separator",
         "Choose a separator that the values never contain; what is left becomes dead letters",
     ),
     "key-collation": Kind(
@@ -226,7 +226,7 @@ KINDS: dict[str, Kind] = {
     "hot-partition": Kind(
         WARNING, "one partition key has a tenth of the rows or more", "Widen the key: a partition takes 1,000 writes/s"
     ),
-    "hot-load": Kind(INFO, "a partition key of 10,000 rows: where they are together, the load is slow", _SPREAD),
+    "hot-load": Kind(INFO, "a partition key has 10,000 rows or more: if they lie together, the load is slow", _SPREAD),
     "index-collection": Kind(WARNING, "local indexes, and over 10 GB of one partition key", "Use global indexes"),
     "hot-writes": Kind(
         WARNING,
@@ -237,7 +237,7 @@ KINDS: dict[str, Kind] = {
         WARNING,
         "items of a thousand entries or more are written once a second or more often: each write costs the write units "
         "of the whole item",
-        'Split them: a column with fewer rows each in the key, or an item a row (`shape = "record"`)',
+        'Split them: add a column to the key, or make an item of each row (`shape = "record"`)',
     ),
     "sampled": Kind(INFO, "a large table that was read only in part", "`--full` reads all, `--sample` more"),
     "not-checked": Kind(WARNING, "a check took too long and was stopped", "`--full`, or more `--seconds`"),
