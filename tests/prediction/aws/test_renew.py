@@ -60,7 +60,9 @@ def bucket(project: Project) -> Any:
     return bucket_of(found.lake.store, found.target)
 
 
-@pytest.mark.parametrize("model", [MODEL, ALGORITHM], ids=["container", "linear-learner"])
+@pytest.mark.parametrize(
+    "model", [pytest.param(MODEL, id="container", marks=pytest.mark.slow), pytest.param(ALGORITHM, id="linear-learner")]
+)
 def test_a_renewal_is_a_record_and_what_is_not_better_stays_out(project: Project, model: str) -> None:
     project.write(model=model)
     project.put(0, 600)
@@ -259,6 +261,7 @@ def _began(run: dict[str, Any]) -> str:
     return str(run["began"]).replace(":", "").replace("-", "")
 
 
+@pytest.mark.slow
 def test_abort_ends_the_job_the_run_and_the_lock(project: Project) -> None:
     project.write(model=ALGORITHM)
     project.put(0, 400)

@@ -117,6 +117,7 @@ def test_a_job_whose_model_was_removed_is_not_waited_for(project: Project) -> No
     assert sorted(project.listed().values()) == ["Completed", "Completed"]
 
 
+@pytest.mark.slow
 def test_of_two_who_ask_at_once_one_pays(project: Project) -> None:
     project.sagemaker.change(job_seconds=0.5, lag=30.0)  # neither sees the other's in the list
     rows = str(project.rows())
@@ -145,6 +146,7 @@ def test_a_job_that_fails_says_why_and_the_next_attempt_is_another_job(project: 
     assert [name.rpartition("-")[2] for name in sorted(project.listed())] == ["1", "2"]
 
 
+@pytest.mark.slow
 def test_a_job_that_aws_ended_is_no_fault_of_the_data(project: Project) -> None:
     project.sagemaker.change(fail_jobs="InternalServerError: We encountered an internal error. Please try again.")
     said = project.run("train", "--data", str(project.rows()), code=3)

@@ -116,6 +116,7 @@ def test_a_job_makes_a_model_that_an_endpoint_takes(start: Start, tmp_path: Path
     }
 
 
+@pytest.mark.slow
 def test_a_job_tells_again_what_sdks_read_and_keeps_its_model_where_it_was_told(start: Start, tmp_path: Path) -> None:
     server = start("--host", "127.0.0.1")
     given: dict[str, Any] = {

@@ -34,7 +34,9 @@ BOUNDS = {
 }
 
 
-@pytest.mark.parametrize("name", models.CASES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name == "wine" else ()) for name in models.CASES]
+)
 def test_boosted_stays_within_its_bound_and_ahead_of_both(name: str) -> None:
     bound, case = BOUNDS[name], models.CASES[name]()
     if bound.rows:
