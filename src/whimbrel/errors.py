@@ -215,7 +215,7 @@ class FenceBroken(HandoverError):
 
 
 class HandoverTaken(HandoverError):
-    """Another state folder hands over these tables. Continue with that one."""
+    """Another state folder runs the cutover of these tables. Continue with that one."""
 
 
 class TargetOpen(HandoverError):
