@@ -133,3 +133,22 @@ def test_sections_of_one_source_are_numbered(tmp_path: Path) -> None:
         rule_named(project, "lines")
     with pytest.raises(ProjectError, match=r"There are: shop.lines#1, shop.customers, shop.lines#2"):
         rule_named(project, "lines#3")
+
+
+def test_a_partition_key_that_is_spread(tmp_path: Path) -> None:
+    rule = read(tmp_path, 'spread = { buckets = 16, by = "id" }')
+    assert rule.partition_key.value == "ORDER#${order_id}#${id:bucket16}"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('spread = { buckets = 1, by = "id" }', "must be 2 or more, not 1"),
+        ('spread = { buckets = 65537, by = "id" }', "must be 65,536 or less, not 65537"),
+        ('spread = { by = "id" }', "spread.buckets: must be 2 or more"),
+        ("spread = { buckets = 16 }", "spread.by: is missing"),
+        ("spread = 16", "spread"),
+    ],
+)
+def test_a_spread_that_is_not_understood(tmp_path: Path, text: str, reason: str) -> None:
+    assert reason in faults(tmp_path, text)

@@ -30,7 +30,7 @@ MAX_DEPTH = 32  # levels of maps and lists in one another
 WRITE_UNIT = 1024  # bytes
 READ_UNIT = 4096  # bytes; of an eventually consistent read, boto3's default, it takes half of one
 
-_OVERSIZE = re.compile(r"the item has \d+ bytes, more than |Item size .*exceeded the maximum")
+_OVERSIZE = re.compile(r"the item has \d+ bytes, more than |ValidationException: Item size .*exceeded the maximum")
 
 MAX_DIGITS = 38
 SMALLEST_EXPONENT, LARGEST_EXPONENT = -130, 125  # of a number as 9.99E+125

@@ -13,9 +13,14 @@ from whimbrel.records import Change, Column, Position, Table
 def test_changes_of_a_transaction_that_was_not_read_to_its_end_have_no_rate() -> None:
     """No Commit came within the time that check reads: it ended with a division by zero."""
     writes = Writes(changes=Counter(t=5_000), partitions={"t": Counter({"customer=hot": 4_500, "customer=c": 500})})
-    assert list(write_findings(writes)) == []
+    table = Table("s", "t", (Column("customer", "text"), Column("id", "int", nullable=False)), ("customer", "id"))
+    rule = TableRule("s.t", "items", "record", KeyRule("pk", "${customer}"), KeyRule("id", "${id}", "N"))
+    mappings = {"t": compile_mapping(rule, table)}
+    assert list(write_findings(writes, mappings)) == []
     writes.since, writes.until = 1.0, 2.0
-    assert [each.code for each in write_findings(writes)] == ["hot-writes"]
+    [found] = write_findings(writes, mappings)
+    assert found.code == "hot-writes"
+    assert 'spread = { buckets = 16, by = "id" }' in found.remedy
 
 
 def test_of_long_changes_few_are_kept() -> None:

@@ -168,3 +168,24 @@ def test_oversize_stop_ends_the_run_at_an_item_and_loses_nothing(notes: Work) ->
     notes.write_project()
     notes.call("migrate", "--until-caught-up", code=4)
     assert len(notes.letters()) == 1
+
+
+@pytest.mark.parametrize("source_server", SERVERS, indirect=True)
+def test_oversize_stop_ends_the_run_where_an_item_grows_too_large(notes: Work) -> None:
+    """By entries of which none is: DynamoDB alone knows."""
+    notes.source.execute("DELETE FROM note WHERE doc = 1", database=notes.database)
+    notes.mapping = WHOLE + 'oversize = "stop"'
+    notes.write_project()
+    for n in (19, 27):
+        notes.call("migrate", "--until-caught-up")
+        notes.source.execute(f"INSERT INTO note VALUES (2, {n}, REPEAT('y', {210 * 1024}))", database=notes.database)
+    said = notes.call("migrate", "--until-caught-up", code=2).output
+    assert "DOC#2" in said
+    assert 'oversize is "stop"' in said
+    assert notes.letters() == []
+    notes.mapping = WHOLE + 'oversize = "dead"'
+    notes.write_project()
+    notes.call("migrate", "--until-caught-up", code=4)
+    notes.source.execute("DELETE FROM note WHERE n = 19", database=notes.database)
+    notes.call("retry-dead")
+    notes.verify()

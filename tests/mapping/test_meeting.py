@@ -260,3 +260,21 @@ def test_a_member_that_comes_is_proved_again() -> None:
     most = replace(one, columns=(one.columns[0], replace(size, members=("s", "m", "l1"))))
     with pytest.raises(SchemaDrift, match="could have the same key"):
         family.versions["shop.one"].of(most)
+
+
+def test_a_text_that_grows_is_proved_again() -> None:
+    """Of two letters, it has no room for another table's key; of four it has."""
+    code = Column("code", "text", False, length=2, type_name="char(2)")
+    land = Table("shop", "land", (Column("id", "int", False), code), ("id",))
+    rules = [
+        (TableRule("shop.land", "ttt", "record", KeyRule("pk", "${code}"), assert_unique=True), land),
+        (TableRule("shop.city", "ttt", "record", KeyRule("pk", "${code}#${id}")), replace(land, name="city")),
+    ]
+    family = compile_family([(Versions(rule, table), table) for rule, table in rules])
+    assert [str(fault).count("could have the same key") for fault in family.faults] == [1]
+    rules[1] = TableRule("shop.city", "ttt", "record", KeyRule("pk", "${code}##${id}")), rules[1][1]
+    family = compile_family([(Versions(rule, table), table) for rule, table in rules])
+    assert not family.faults
+    longer = replace(land, columns=(land.columns[0], replace(code, length=4, type_name="char(4)")))
+    with pytest.raises(SchemaDrift, match="could have the same key"):
+        family.versions["shop.land"].of(longer)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 pytest.importorskip("sqlglot", reason="the extra 'lake' is not installed")
@@ -10,7 +12,7 @@ from tests.proposal.described import askings_of, known_tables, scale_of
 from whimbrel.checks.access.reads import read
 from whimbrel.checks.access.statement_answer import Sizes
 from whimbrel.checks.access.ways import best_match
-from whimbrel.checks.groups import spread_line
+from whimbrel.checks.groups import spread_advice, spread_lines
 from whimbrel.mapping.design import TableMapping, compile_mapping
 from whimbrel.project import KeyRule, TableRule
 from whimbrel.proposal.search import Search
@@ -26,14 +28,40 @@ def mapping_of(value: str, name: str = "pk") -> TableMapping:
     return compile_mapping(rule, known.table)
 
 
-def test_the_line_that_is_named_is_a_mapping() -> None:
-    plain = mapping_of("${device}", "device")
-    line = spread_line(plain)
-    assert line == 'partition_key = { name = "device_spread", value = "${device}#${id%16}" }'
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("pk", ['spread = { buckets = 16, by = "id" }']),
+        (
+            "device",  # the column stays an attribute
+            [
+                'partition_key = { name = "device_spread", value = "${device}" }',
+                'spread = { buckets = 16, by = "id" }',
+            ],
+        ),
+    ],
+)
+def test_the_lines_that_are_named_are_a_mapping(name: str, lines: list[str]) -> None:
+    plain = mapping_of("${device}", name)
+    assert spread_lines(plain) == lines
+    assert " and ".join(lines) in spread_advice(plain)
     head = '[[table]]\nsource = "app.log"\ntarget = "log"\nsort_key = { name = "id", type = "N" }\n'
-    spread = compile_mapping(read_rule(f"{head}shape = 'record'\n{line}"), plain.table)
+    key = 'partition_key = { name = "pk", value = "${device}" }'
+    text = "\n".join([*([key] if len(lines) == 1 else []), *lines])
+    spread = compile_mapping(read_rule(f"{head}{text}"), plain.table)
+    assert spread.rule.partition_key.value == "${device}#${id:bucket16}"
     assert spread.doubts() == []
     assert spread.invertible
+    assert spread_lines(spread) == []  # the column is in the key already
+
+
+def test_a_group_is_spread_by_its_sort_key_and_stays_whole() -> None:
+    [known] = known_tables([{**LOG, "key": "device, id"}]).values()
+    whole = TableRule("app.log", "log", "group", KeyRule("pk", "${device}"), KeyRule("sk", "${taken}"), "${id}")
+    whole = replace(whole, entry_as="map", entry_into="lines")
+    assert spread_lines(compile_mapping(whole, known.table)) == ['spread = { buckets = 16, by = "taken" }']
+    assert spread_lines(compile_mapping(replace(whole, sort_key=None), known.table)) == []
+    assert spread_lines(compile_mapping(replace(whole, item="shared"), known.table)) == []
 
 
 def test_a_spread_key_is_read_by_a_query_for_each_bucket() -> None:

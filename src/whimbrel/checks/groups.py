@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -152,31 +153,42 @@ def partition_findings(mapping: TableMapping, heaviest: list[Partition]) -> Iter
 
 
 def spread_advice(mapping: TableMapping) -> str:
-    """The line of the project file that spreads a partition key; "" where there is none."""
-    key, spread = mapping.design.keys[0], spread_line(mapping)
-    if not spread:
+    """What to write in the project file to spread a partition key; "" where nothing is known to fit."""
+    lines = spread_lines(mapping)
+    if not lines:
         return ""
-    reads = f"one Query for each of the {BUCKETS_OF_A_KEY} numbers reads it"
-    return f"Spread {key.name}, as a partition takes 1,000 writes/s: {spread}; {reads}"
+    reads = f"one Query for each of the {BUCKETS_OF_A_KEY} buckets reads all of it"
+    return f"Spread it, as a partition takes 1,000 writes/s: {' and '.join(lines)} in its [[table]]; {reads}"
 
 
-def spread_line(mapping: TableMapping) -> str:
-    """A record's partition key with a remainder or a bucket of a column of its primary key that is not in it yet."""
-    key = mapping.rule.partition_key
-    names = [name for name in mapping.table.primary_key if name not in mapping.design.keys[0].template.columns]
-    columns = [mapping.table.column(name) for name in names]
-    if mapping.shape != "record" or mapping.shared or not columns or re.search("[{}]", names[0]):
-        return ""
-    if any(index.local for index in mapping.rule.indexes) or mapping.design.columns[names[0]].kind == "computed":
-        return ""
-    number, kind = BUCKETS_OF_A_KEY, columns[0].kind
-    if kind in ("float", "double", "json", "geometry"):
-        return ""
-    part = f"${{{names[0]}%{number}}}" if kind in ("int", "year", "bit") else f"${{{names[0]}:bucket{number}}}"
-    name = key.name
-    while name in mapping.table.names:  # the column stays an attribute of its own
+def spread_lines(mapping: TableMapping) -> list[str]:
+    """The setting, and the partition key under another name where it has a column's, which stays an attribute."""
+    key, column = mapping.rule.partition_key, _spread_by(mapping)
+    if not column:
+        return []
+    lines, name = [f"spread = {{ buckets = {BUCKETS_OF_A_KEY}, by = {json.dumps(column)} }}"], key.name
+    while name in mapping.table.names:
         name += "_spread"
-    return f"partition_key = {{ name = {json.dumps(name)}, value = {json.dumps(f'{key.value}#{part}')} }}"
+    if (name, "S") != (key.name, key.type):
+        lines.insert(0, f"partition_key = {{ name = {json.dumps(name)}, value = {json.dumps(key.value)} }}")
+    return lines
+
+
+def _spread_by(mapping: TableMapping) -> str:
+    """A column that is the same for all rows of an item, and is not in the partition key; "" if there is none."""
+    partition, *sort = [key.template.columns for key in mapping.design.keys]
+    own = () if mapping.shape == "group" else mapping.table.primary_key
+    if mapping.shared or mapping.rule.partition_key.type == "B" or any(index.local for index in mapping.rule.indexes):
+        return ""
+    return next(
+        (name for name in (*itertools.chain(*sort), *own) if name not in partition and _fits(mapping, name)), ""
+    )
+
+
+def _fits(mapping: TableMapping, name: str) -> bool:
+    """Whether a bucket of the column can stand in a template."""
+    kind = mapping.design.columns[name].kind
+    return kind not in ("float", "double", "json", "geometry", "computed") and not re.search("[{}]", name)
 
 
 def collection_findings(mapping: TableMapping, heaviest: list[Partition], table_bytes: float) -> Iterator[Finding]:

@@ -147,7 +147,7 @@ def _check_source(
     by_name = {mapping.source: mapping for mapping in mappings}
     log = StateFolder(project.state).log
     report.writes = recent_writes(project.source, by_name, log, limits.binlog_seconds)
-    report.findings += write_findings(report.writes)
+    report.findings += write_findings(report.writes, by_name)
     _check_tables(connection, mappings, limits, report)
     return mappings
 

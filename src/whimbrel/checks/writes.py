@@ -16,7 +16,7 @@ from whimbrel.changelog.record import change_encoder
 from whimbrel.changelog.segments import segments
 from whimbrel.checks.findings import Finding, finding
 from whimbrel.checks.following import ItemWrites
-from whimbrel.checks.groups import partition_of
+from whimbrel.checks.groups import partition_of, spread_advice
 from whimbrel.errors import PartialImage, SchemaDrift, StatementChange, WhimbrelError
 from whimbrel.mapping.design import TableMapping
 from whimbrel.mysql.binlog.stream import BinlogStream
@@ -190,7 +190,8 @@ def _position_in(place: str) -> Position | None:
     return Position(found[1], int(found[2])) if found else None
 
 
-def write_findings(writes: Writes) -> Iterator[Finding]:
+def write_findings(writes: Writes, mappings: Mapping[str, TableMapping]) -> Iterator[Finding]:
+    """``mappings`` by the names of their rules."""
     if writes.refused:
         yield finding("statement-changes", writes.origin, writes.refused)
     if not writes.seconds:
@@ -201,4 +202,4 @@ def write_findings(writes: Writes) -> Iterator[Finding]:
             rate = count / writes.seconds
             if len(partitions) > 1 and count / total >= HOT_SHARE and rate >= HOT_RATE:
                 share = f"{key} had {count:,} of {total:,} recent changes ({count / total:.0%}), {rate:,.0f} a second"
-                yield finding("hot-writes", source, share)
+                yield finding("hot-writes", source, share, spread_advice(mappings[source]))

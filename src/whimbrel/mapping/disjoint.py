@@ -5,8 +5,9 @@ A template is read as a machine that takes texts character by character; two of 
 be walked to their ends over the same characters. A column of which nothing is known may be any text. A machine may take
 more than the column can have, never less: what is said to be apart is.
 
-What is known of a column is what its table has now. An ALTER may give an ENUM more members, so this is proved again for
-every version of a table (see ``Versions``). That it may give an integer a sign is reckoned with from the start.
+What is known of a column is what its table has now. An ALTER may give an ENUM more members, and a text more characters:
+so this is proved again for every version of a table (see ``Versions``). It is not for those of a table that is looked
+up, so its texts may be any. That an ALTER may give an integer a sign is reckoned with from the start.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ _DIGITS = frozenset("0123456789")
 _NEVER_EMPTY = frozenset({"year", "bit", "float", "double", "time", "inet4", "inet6"})
 _LIKED = "1aA0x"  # characters of texts that are shown, where any would do
 _A_TIME = "2026-01-31T12:00:00.000000Z"
+_SHORT = 40  # characters: the places of two machines are multiplied
 _MOST_STEPS = 20_000  # of the search for texts in common
 _WAYS = 8  # texts with which a place is reached
 
@@ -37,6 +39,7 @@ class _Builder(Protocol):
 
     def one(self, characters: Characters, liked: str = "") -> None: ...
     def many(self, characters: Characters) -> None: ...
+    def at_most(self, characters: Characters, number: int) -> None: ...
     def integer(self) -> None: ...
     def one_of(self, texts: tuple[str, ...]) -> None: ...
 
@@ -74,6 +77,10 @@ class _Machine:
         self.moves[-1].append(_Move(None, len(self.moves), free=True))
         self.moves.append([])
 
+    def at_most(self, characters: Characters, number: int) -> None:
+        for _ in range(number):
+            self.perhaps(characters)
+
     def integer(self) -> None:
         """Without zeros before its first digit, and with a sign that an ALTER may give it."""
         self.perhaps(frozenset("-"))
@@ -106,6 +113,9 @@ class _Pattern:
     def many(self, characters: Characters) -> None:
         """None, one or more."""
         self.text += f"{_class_of(characters)}*"
+
+    def at_most(self, characters: Characters, number: int) -> None:
+        self.text += f"{_class_of(characters)}{{0,{number}}}"
 
     def integer(self) -> None:
         self.text += "-?(?:0|[1-9][0-9]*)"
@@ -211,14 +221,15 @@ def _build(machine: _Builder, template: Template, columns: Mapping[str, Column])
 def _add(machine: _Builder, part: Reference, column: Column) -> None:
     """The texts of a column; where one stands for NULL, that is one of them."""
     characters = formats.characters(part, column)
+    most = 0 if column.looked_up else formats.most(part, column)
     if part.plain and column.kind in ("int", "decimal"):
         machine.integer()
         scale = column.scale if column.kind == "decimal" else 0
         for number in range(scale and scale + 1):
             machine.one(_DIGITS if number else frozenset("."))
-    elif part.plain and column.kind in ("enum", "computed") and column.members:
+    elif part.plain and column.kind in ("enum", "computed") and column.members and not column.looked_up:
         machine.one_of((*column.members, "") if column.kind == "enum" else column.members)
-    elif part.plain and column.kind == "set" and column.members:
+    elif part.plain and column.kind == "set" and column.members and not column.looked_up:
         machine.many(frozenset("".join(column.members) + ","))
     elif places := formats.exact(part, column):
         liked = _A_TIME if part.plain and column.kind in ("date", "datetime", "timestamp") else ""
@@ -227,5 +238,7 @@ def _add(machine: _Builder, part: Reference, column: Column) -> None:
     elif characters is not None and column.kind in _NEVER_EMPTY and part.plain:
         machine.one(characters)
         machine.many(characters)
+    elif 0 < most <= _SHORT:
+        machine.at_most(characters, most)
     else:
         machine.many(characters)

@@ -227,6 +227,13 @@ def characters(part: Reference, column: Column) -> frozenset[str] | None:
     return found if found is None or part.default is None else found | set(part.default)
 
 
+def most(part: Reference, column: Column) -> int:
+    """The most characters that a text column's own text can have; 0 where that is not known."""
+    if column.kind != "text" or column.length == 0 or part.form not in ("", "lower", "upper"):
+        return 0
+    return max(column.length, len(part.default or ""))
+
+
 def bound(part: Reference, column: Column) -> int | None:
     """The most bytes that the text can take, None if unknown."""
     form = format_of(part.form) if part.form else None

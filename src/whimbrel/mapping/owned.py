@@ -79,9 +79,9 @@ def may_meet_said(mapping: TableMapping, said: str) -> bool:
 
 
 def _lasting(columns: Mapping[str, Column]) -> dict[str, Column]:
-    """As no ALTER changes them: nobody proves again, between two projects, what a member that comes would mean."""
+    """As no ALTER changes them: nobody proves again, between two projects, what a new member or a longer text means."""
     return {
-        name: replace(column, members=()) if column.kind in ("enum", "set") else column
+        name: replace(column, members=(), length=0) if column.kind in ("enum", "set", "text") else column
         for name, column in columns.items()
     }
 

@@ -17,14 +17,12 @@ NEW_COLUMNS = ("stop", "ignore", "include")
 ORPHANS = ("null", "omit", "dead")
 LOAD_ORDERS = ("key", "spread")
 OVERSIZE = ("dead", "stop")
-_MOST_PARTS = 65_536
+_MOST_BUCKETS = 65_536
 
 # An attribute's template as text, or as DynamoDB's typed tree with templates at its leaves:
 # {"S": "${a}"}, {"N": "${n}"}, {"BOOL": "${flag}"}, {"M": {"x": {"S": "${a}"}}}, {"L": [{"S": "${a}"}]}. What one JSON
 # column has, an object or an array, is a leaf too: {"M": "${doc}"}, {"L": "${doc}"}.
 Tree = str | dict[str, Any]
-
-
 Code = bool | int | str
 _CENTURY = 100 * 366 * 86_400  # seconds
 
@@ -135,8 +133,8 @@ class TableRule:
 
     ``ttl`` adds the attribute of the table's time to live, which ``finish`` switches on.
 
-    ``oversize``: an item over 400 KB is a dead letter ("dead"), or ends the run ("stop"). A group that is split has the
-    number of the part in its sort key.
+    ``oversize``: an item over 400 KB is a dead letter ("dead"), or ends the run ("stop"). A split group has the part in
+    its sort key, and a spread partition key the bucket.
 
     ``load_order``: items are loaded as the source's key has them ("key"), or in no order at all ("spread").
 
@@ -193,11 +191,12 @@ def read_table_rule(section: Section, database: str) -> TableRule:
     shape = section.one_of("shape", SHAPES)
     sort_key = _read_key(section.section("sort_key")) if section.has("sort_key") else None
     oversize, sort_key = _read_oversize(section, shape, sort_key)
+    partition_key = _read_key(section.section("partition_key"))
     rule = TableRule(
         source=source,
         target=section.required("target"),
         shape=shape,
-        partition_key=_read_key(section.section("partition_key")),
+        partition_key=_read_spread(section, partition_key) if section.has("spread") else partition_key,
         sort_key=sort_key,
         exclude=tuple(section.strings("exclude")),
         rename=section.string_map("rename"),
@@ -241,11 +240,7 @@ def _read_oversize(section: Section, shape: str, sort_key: KeyRule | None) -> tu
     """``oversize = { split = 8, by = "line_no" }`` is short for a bucket of that column at the end of the sort key."""
     if not section.is_table("oversize"):
         return section.one_of("oversize", OVERSIZE), sort_key
-    asked = section.section("oversize")
-    parts, column = asked.integer("split", 0, least=2), asked.required("by")
-    asked.finish()
-    if not 2 <= parts <= _MOST_PARTS:
-        section.fault("oversize.split", f"must be 2 to {_MOST_PARTS:,} parts")
+    parts, column = _read_buckets(section, "oversize", "split")
     if shape != "group":
         section.fault("oversize", 'only a group can be split: shape = "group"')
     if sort_key is None or sort_key.type != "S":
@@ -253,7 +248,29 @@ def _read_oversize(section: Section, shape: str, sort_key: KeyRule | None) -> tu
             "oversize", "needs a sort_key of type S, which gets the number of the part: LINES is LINES#3 then"
         )
         return OVERSIZE[0], sort_key
-    return OVERSIZE[0], replace(sort_key, value=f"{sort_key.value}#${{{column}:bucket{parts}}}")
+    return OVERSIZE[0], _with_bucket(sort_key, column, parts)
+
+
+def _read_spread(section: Section, key: KeyRule) -> KeyRule:
+    """``spread = { buckets = 16, by = "id" }`` is short for a bucket of that column at the end of the partition key."""
+    buckets, column = _read_buckets(section, "spread", "buckets")
+    if key.type != "S":
+        section.fault("spread", "needs a partition_key of type S, which gets the bucket's number: home is home#3 then")
+    return _with_bucket(key, column, buckets)
+
+
+def _read_buckets(section: Section, key: str, how_many: str) -> tuple[int, str]:
+    """Of ``key = { how_many = 8, by = "column" }``."""
+    asked = section.section(key)
+    number, column = asked.integer(how_many, 0, least=2), asked.required("by")
+    asked.finish()
+    if number > _MOST_BUCKETS:
+        section.fault(f"{key}.{how_many}", f"must be {_MOST_BUCKETS:,} or less, not {number}")
+    return number, column
+
+
+def _with_bucket(key: KeyRule, column: str, number: int) -> KeyRule:
+    return replace(key, value=f"{key.value}#${{{column}:bucket{number}}}")
 
 
 def _sections(section: Section, key: str) -> list[Section]:
