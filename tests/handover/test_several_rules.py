@@ -10,8 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from demo.servers import SqlServer
+from demo.application import allow
+from demo.servers import Ministack, SqlServer
+from tests.conftest import unique
+from tests.e2e.work import Work
 from tests.handover.site import Site, StreamsServer
+from tests.handover.test_lookups import CUTOVER
 from whimbrel.errors import MappingError
 from whimbrel.handover.reconcile import Reconciled, reconcile, verify_back
 from whimbrel.handover.reverse import Settings
@@ -109,3 +113,67 @@ def facts(site: Site, code: str) -> set[tuple[str, str]]:
     prepared = replace(site.prepared, project=replace(site.project, cutover=cutover))
     with closing(connect(site.project.source)) as connection:
         return {(fact.place, fact.reason) for fact in way_back_facts(prepared, connection) if fact.code == code}
+
+
+MAPPING = """
+partition_key = { name = "pk", value = "USER#${follower}" }
+sort_key = { name = "sk", value = "FOLLOWS#${followed}" }
+[[table]]
+source = "follow"
+target = "TARGET"
+partition_key = { name = "pk", value = "USER#${followed}" }
+sort_key = { name = "sk", value = "FOLLOWED_BY#${follower}" }
+[[table]]
+source = "follow"
+target = "TARGET"
+item = "shared"
+shape = "group"
+partition_key = { name = "pk", value = "COUNTS#${followed}" }
+sort_key = { name = "sk", value = "FOLLOWERS" }
+entry = { name = "${follower}", value = "since", as = "map", into = "followers" }
+[[table]]
+source = "person"
+target = "TARGET"
+item = "shared"
+partition_key = { name = "pk", value = "COUNTS#${name}" }
+sort_key = { name = "sk", value = "FOLLOWERS" }
+"""
+
+
+def test_after_a_return_copies_are_written_again_and_those_without_rows_removed(
+    mariadb: SqlServer, ministack: Ministack, tmp_path: Path
+) -> None:
+    """Also the part of an item that another table has a part of."""
+    database = mariadb.new_database()
+    allow(mariadb, database, "back")
+    work = Work(tmp_path, mariadb, database, ministack, unique("follow"), table="follow")
+    work.mapping = MAPPING.replace("TARGET", work.target)
+    work.target_settings, work.source_settings = CUTOVER, ""
+    work.environment["WHIMBREL_REVERSE_PASSWORD"] = mariadb.password
+    work.write_project()
+    mariadb.execute(
+        "CREATE TABLE follow (follower VARCHAR(9), followed VARCHAR(9), since VARCHAR(9), "
+        "PRIMARY KEY (follower, followed))",
+        "CREATE TABLE person (name VARCHAR(9) PRIMARY KEY)",
+        "INSERT INTO follow VALUES ('a', 'b', '1'), ('b', 'a', '2'), ('c', 'a', '3'), ('a', 'c', '4')",
+        "INSERT INTO person VALUES ('a'), ('b'), ('d')",
+        database=database,
+    )
+    work.call("migrate", "--until-caught-up")
+    work.verify()
+    work.call("cutover", "--yes", "--json", "--until-open")
+    for gone in (follows("a", "b", ""), follows("a", "c", "")):
+        ministack.client().delete_item(TableName=work.target, Key=key(gone))
+    ministack.client().put_item(TableName=work.target, Item=follows("d", "a", "5"))
+    said = " ".join(work.call("rollback", "--yes").output.split())
+    assert f"`whimbrel refill {database}.follow#2 --remove`" in said
+    assert f"`whimbrel refill {database}.follow#3 --remove`" in said
+    work.call("migrate", "--until-caught-up")
+    assert sum(work.verify(equal=False)["counts"].values()) == 6  # two copies are left, one is missing, of each rule
+    work.call("refill", "follow#2")
+    assert sum(work.verify(equal=False)["counts"].values()) == 5
+    for number in (2, 3):
+        assert (
+            "2 items that no row of it makes were removed" in work.call("refill", f"follow#{number}", "--remove").output
+        )
+    work.verify()

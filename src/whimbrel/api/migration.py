@@ -121,16 +121,18 @@ def refill(
     project: ProjectLike,
     table: str,
     *,
+    remove: bool = False,
     progress: Callable[[Update], None] | None = None,
     stop: threading.Event | None = None,
 ) -> MigrationResult:
     """Write every item of the source table ``table`` again, from its current rows.
 
-    For what an ALTER does to old rows without a word in the binlog. Raises as ``migrate`` does, and ProjectError for a
+    For what an ALTER does to old rows without a word in the binlog. With ``remove``, items of its keys that no row
+    makes are removed, as copies may be after a return to the source. Raises as ``migrate`` does, and ProjectError for a
     table that the project does not have.
     """
     with opened_to_migrate(project) as found:
-        return moving.refill(found, _asked(stop, progress), table)
+        return moving.refill(found, _asked(stop, progress), table, remove=remove)
 
 
 def verify(

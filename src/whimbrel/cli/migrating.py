@@ -302,13 +302,14 @@ def retry_dead(project_file: Path, as_json: bool, dry_run: bool) -> int:
 @dms_option
 @json_option
 @dry_run_option
+@click.option("--remove", is_flag=True, help="Also remove items of its keys that no row makes.")
 @click.argument("table")
 @guarded
-def refill(project_file: Path, as_json: bool, dry_run: bool, table: str) -> int:
+def refill(project_file: Path, as_json: bool, dry_run: bool, remove: bool, table: str) -> int:
     """Rewrite every item of TABLE from its current rows (for example after ALTER TABLE … ADD COLUMN … DEFAULT)."""
     from whimbrel.cli import migration
 
     project = named_project(project_file)
     if dry_run:
-        return migration.show_refill(project, as_json, table)
-    return migration.moving(whimbrel.refill, project, as_json, table)
+        return migration.show_refill(project, as_json, table, remove=remove)
+    return migration.moving(whimbrel.refill, project, as_json, table, remove=remove)

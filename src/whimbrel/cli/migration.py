@@ -39,10 +39,12 @@ def show_plan(project: Project, as_json: bool, *, into_existing: bool) -> int:
     return OK
 
 
-def show_refill(project: Project, as_json: bool, name: str) -> int:
+def show_refill(project: Project, as_json: bool, name: str, *, remove: bool) -> int:
     source = rule_named(project, name).name
     values = {"table": source, "items": 0}
-    say_json(values) if as_json else click.echo(f"Would rewrite the items of all rows of {source}. Nothing was done.")
+    also = ", and remove those of its keys that no row makes" if remove else ""
+    plain = f"Would rewrite the items of all rows of {source}{also}. Nothing was done."
+    say_json(values) if as_json else click.echo(plain)
     return OK
 
 

@@ -18,7 +18,7 @@ from whimbrel.handover.forward import continue_from, late_changes
 from whimbrel.handover.hooks import told
 from whimbrel.handover.laps import Laps
 from whimbrel.handover.returning import Returning
-from whimbrel.handover.reverse import settings_of
+from whimbrel.handover.reverse import inverses_of, settings_of
 from whimbrel.handover.source_gone import refuse_source_gone, unreachable
 from whimbrel.handover.state import Coordinator
 from whimbrel.handover.switching import announce
@@ -173,6 +173,20 @@ def _reopen(run: Run, coordinator: Coordinator, fence: Fence, say: Say, laps: La
     coordinator.move(FOLLOWING)
     _forget(run, coordinator, say)
     say(f"The source is open. `whimbrel migrate` continues from {position}.")
+    _tell_of_copies(run, say)
+
+
+def _tell_of_copies(run: Run, say: Say) -> None:
+    """The rules from whose items no rows came back: what the application wrote to the others' is not in theirs."""
+    if len(run.prepared.tables) == len(run.prepared.mappings):
+        return
+    try:
+        with closing(connect(run.prepared.project.source)) as connection:
+            inverses, _ = inverses_of(run.prepared, connection, settings_of(run.prepared).rules, None)
+        for name in (copy.mapping.source for each in inverses.values() for copy in each.copies):
+            say(f"The items of {name} are copies, which nobody has written since: `whimbrel refill {name} --remove`.")
+    except WhimbrelError as error:
+        say(f"Which items are copies, and must be written again by `whimbrel refill --remove`, is not known: {error}")
 
 
 def _look_for_orphans(run: Run, say: Say) -> tuple[Orphans, ...]:

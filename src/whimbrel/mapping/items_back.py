@@ -38,7 +38,7 @@ class ItemInverse:
         self, inverses: Sequence[Inverse], new_attributes: str = "stop", copies: Sequence[Inverse] = ()
     ) -> None:
         """``copies``: of rules whose rows come back from another rule's items."""
-        self.inverses, self._copies = list(inverses), list(copies)
+        self.inverses, self.copies = list(inverses), list(copies)
         self._rule = new_attributes
         self._column = new_attributes.removeprefix("json:") if new_attributes.startswith("json:") else ""
 
@@ -68,7 +68,7 @@ class ItemInverse:
             return ItemRows({}, [])
         owners = self.owners(item)
         if not owners:
-            if any(copy.belongs(item) for copy in self._copies):
+            if any(copy.belongs(item) for copy in self.copies):
                 return ItemRows({}, [])
             reasons = [] if self._rule == "ignore" else ["its key is that of no table: no row could be this item"]
             return ItemRows({}, reasons)
@@ -89,7 +89,7 @@ class ItemInverse:
 
     def owners(self, item: Item) -> list[int]:
         """The tables that the item may have rows of."""
-        if len(self.inverses) == 1 and not self._copies:
+        if len(self.inverses) == 1 and not self.copies:
             return [0]
         return [number for number, inverse in enumerate(self.inverses) if inverse.belongs(item)]
 

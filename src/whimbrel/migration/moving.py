@@ -144,14 +144,17 @@ def capture(project: Project, asked: Asked, *, until_caught_up: bool) -> Migrati
     return _result(progress, interrupted)
 
 
-def refill(project: Project, asked: Asked, name: str) -> MigrationResult:
-    """All rows of one table, named as in the project file or without its database."""
+def refill(project: Project, asked: Asked, name: str, *, remove: bool = False) -> MigrationResult:
+    """All rows of one table, named as in the project file or without its database; ``remove`` what no row makes."""
     rule = rule_named(project, name)
     number = project.tables.index(rule)
 
     def work(run: Run, live: Live) -> None:
         spelled = run.prepared.project.tables[number].name  # as the server spells it
-        live.say(f"{refilling.refill(run, spelled):,} items of {rule.name} were written again.")
+        done = refilling.refill(run, spelled, remove=remove)
+        live.say(f"{done.items:,} items of {rule.name} were written again.")
+        if remove:
+            live.say(f"{done.removed:,} items that no row of it makes were removed.")
 
     return _running(project, asked, work)
 

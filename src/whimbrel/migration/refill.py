@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, nullcontext
+from typing import NamedTuple
 
 from whimbrel.dynamodb.read import get_items
 from whimbrel.item import key_id
 from whimbrel.migration.follow import follow, quieten
+from whimbrel.migration.leftovers import Leftovers
 from whimbrel.migration.load import PARTITION_ROWS
 from whimbrel.migration.load_part import sliced
 from whimbrel.migration.lookup import read_whole_table
@@ -27,22 +29,32 @@ from whimbrel.mysql.connect import connect
 from whimbrel.records import Put, Row
 
 
-def refill(run: Run, source: str) -> int:
-    """The number of items put; fewer than there are when the run was stopped. May be repeated at any time.
+class Refilled(NamedTuple):
+    """How many items were put, and how many that no row makes were removed."""
+
+    items: int
+    removed: int
+
+
+def refill(run: Run, source: str, *, remove: bool = False) -> Refilled:
+    """Fewer items than there are when the run was stopped; then none is removed. May be repeated at any time.
 
     Raises StateError before the load is complete, SchemaDrift if the table is altered meanwhile.
     """
     run.start_capture()
     follow(run, drained(run, source_end(run)))
-    refiller = Refiller(run, source)
+    refiller, removed, mapping = Refiller(run, source), 0, run.prepared.mappings[source]
     if not run.stop.is_set():
         quieten(run)
         with closing(connect(run.prepared.project.source)) as connection:
             everything_applied_is_visible(run, connection)  # or an older row could overwrite what was just applied
         assert run.dirty is not None, "changes are applied before"
-        run.dirty.add_whole(run.prepared.mappings[source].target)  # before the first item is put
-        refiller.fill()
-    return refiller.items
+        run.dirty.add_whole(mapping.target)  # before the first item is put
+        with Leftovers(run, mapping, run.folder.root / "leftovers") if remove else nullcontext() as leftovers:
+            refiller.fill(leftovers)
+            if leftovers and not run.stop.is_set():
+                removed = leftovers.remove()
+    return Refilled(refiller.items, removed)
 
 
 class Refiller:
@@ -50,11 +62,14 @@ class Refiller:
         self.items = 0
         self._run = run
         self._mapping = run.prepared.mappings[source]
+        self._leftovers: Leftovers | None = None
         self._counts = run.progress.tables[source]
         self._counts.exported_rows = 0
         run.progress.phase, run.progress.note = "refill", source
 
-    def fill(self) -> None:
+    def fill(self, leftovers: Leftovers | None = None) -> None:
+        """``leftovers`` are told of everything that is made."""
+        self._leftovers = leftovers
         if self._mapping.aligned:
             self._read(self._put)
             return
@@ -75,6 +90,8 @@ class Refiller:
         """``rows`` have all rows of their items."""
         run, source = self._run, self._mapping.source
         puts, faults = self._mapping.put_items(rows, run.of_snapshot)
+        if self._leftovers:
+            self._leftovers.made(puts, faults)
         if self._mapping.change_metadata:
             puts = self._with_old_metadata(puts)
         for part in sliced(iter(operations(run, self._mapping, puts, []))):
