@@ -109,7 +109,11 @@ def test_two_templates_that_give_one_text_are_never_apart(
 
 
 def is_written(parts: list[tuple[str, str]], found: dict[str, Value], text: str) -> bool:
-    """Whether columns may have the values that were found: a DATETIME(6) has six digits, and a document is JSON."""
+    """Whether columns may have the values that were found: a DATETIME(6) has six digits, a document is JSON, and a text
+    no longer than its column.
+    """
+    if len(str(found.get("text", ""))) > column_of("text").length:
+        return False
     try:
         json.loads(str(found.get("json", "null")))
     except ValueError:

@@ -55,17 +55,21 @@ def select(
             continue
         including.sort(key=lambda rule: rule.order)
         if table.is_view:
-            what = f"{table.schema}.{table.name} is a view, whose changes no log has: select tables only"
-            faults.append(f"{including[0]}: {what}{joined(table.schema, table.name)}")
+            faults.append(_a_view(including[0], table, joined))
             continue
         order = max(rule.load_order for rule in including)
         chosen.append((order, Selected(table, including[0], _filters(including, table, faults))))
     if not begun:
-        _selects_nothing(rules, candidates, faults, notes)
+        _selects_nothing(rules, candidates, faults, notes, joined)
     if not chosen and not faults:
         faults.append("the selection rules select no table of the source")
     chosen.sort(key=lambda one: (-one[0], one[1].table))
     return [selected for _, selected in chosen]
+
+
+def _a_view(rule: Selection, view: SourceObject, joined: Callable[[str, str], str]) -> str:
+    what = f"{view.schema}.{view.name} is a view, whose changes no log has: select tables only"
+    return f"{rule}: {what}{joined(view.schema, view.name)}"
 
 
 def is_meant(locator: Locator, schema: str, table: str) -> bool:
@@ -92,7 +96,13 @@ def _filters(including: list[Selection], table: SourceObject, faults: list[str])
     return including[0].filters
 
 
-def _selects_nothing(rules: DmsRules, candidates: list[SourceObject], faults: list[str], notes: list[str]) -> None:
+def _selects_nothing(
+    rules: DmsRules,
+    candidates: list[SourceObject],
+    faults: list[str],
+    notes: list[str],
+    joined: Callable[[str, str], str],
+) -> None:
     """A rule for one table that is not there is a slip, and so is one with wildcards that would mean a table if case
     did not matter; else one with wildcards may have nothing to select today. An exclude that is misspelt moves a table.
     """
@@ -105,6 +115,11 @@ def _selects_nothing(rules: DmsRules, candidates: list[SourceObject], faults: li
         meant_one = one_table or "%" not in rule.locator.schema + rule.locator.table
         if not meant_one and not _is_meant_but_for_case(rule.locator, candidates):
             notes.append(f"{rule}: its object-locator means no {rule.locator.kind} that is there")
+            continue
+        there = next((table for table in candidates if name == f"{table.schema}.{table.name}"), None)
+        if there:  # but of the other kind
+            a_table = f"{rule}: {name} is a table, and its table-type is 'view'"
+            faults.append(_a_view(rule, there, joined) if there.is_view else a_table)
             continue
         names = {f"{table.schema}.{table.name}".lower(): f"{table.schema}.{table.name}" for table in candidates}
         nearest = [names[each] for each in difflib.get_close_matches(name.lower(), names, 1)]
