@@ -32,6 +32,12 @@ lookup = [
     {{ name = "p.name", by = "p_code", key = ["code"], as = "by_code" }},
     {{ name = "p.id", by = "p_price", key = ["price"], as = "by_price" }},
 ]
+[[table]]
+source = "c"
+target = "{target}-placed"
+partition_key = {{ name = "pk", value = "N#${{by_id:-none}}" }}
+sort_key = {{ name = "id", type = "N" }}
+lookup = {{ name = "p.name", by = "p_id", as = "by_id" }}
 """
 CODES = ("a", "A", "b", "B ", "ä", "")
 PRICES = ("1.00", "1.10", "-2.50", "0.00")
@@ -83,6 +89,18 @@ def _text(value: Any) -> str:
     return str(value.normalize() if hasattr(value, "normalize") else value).replace("-0", "0")
 
 
+def placed(work: Work, target: str) -> dict[int, str]:
+    """The keys of the items that another section makes, by what it looks up."""
+    items = work.endpoint.client().scan(TableName=f"{target}-placed", ConsistentRead=True)["Items"]
+    assert len(items) == len({item["id"]["N"] for item in items}), "a row is in two places"
+    return {int(item["id"]["N"]): item["pk"]["S"] for item in items}
+
+
+def expected_places(work: Work) -> dict[int, str]:
+    rows = work.source.execute("SELECT c.id, p.name FROM c LEFT JOIN p ON p.id = c.p_id", database=work.database)
+    return {number: f"N#{'none' if name is None else name}" for number, name in rows}
+
+
 def found(work: Work, target: str) -> dict[int, dict[str, Any]]:
     items = work.endpoint.client().scan(TableName=target, ConsistentRead=True)["Items"]
     return {
@@ -106,6 +124,7 @@ def test_items_are_what_sql_joins(
     for _ in range(6):
         work.call("migrate", "--until-caught-up")
         assert found(work, target) == expected(work, orphans)
+        assert placed(work, target) == expected_places(work)
         run(work, chance)
     work.call("migrate", "--until-caught-up")
     work.verify()

@@ -229,6 +229,45 @@ def test_what_was_written_past_the_fence_is_retried_with_what_it_looks_up(
     shop.follow()
 
 
+@pytest.mark.parametrize("killed_at", [0, *(pytest.param(each, marks=pytest.mark.slow) for each in (1, 2, 7))])
+def test_dynamodb_is_not_opened_while_rows_wait(
+    mariadb: SqlServer, make: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch, killed_at: int
+) -> None:
+    """A name with many orders changes just before the cutover, and the orders with it; the cutover that applies this is
+    broken off before the portion ``killed_at``, and begun again.
+    """
+    shop = make(mariadb, "omit")
+    shop.sql(
+        "INSERT INTO orders SELECT id + 10, 7, status FROM orders",
+        "INSERT INTO orders SELECT id + 20, 7, 'x' FROM orders",
+    )
+    shop.follow()
+    monkeypatch.setattr(joins, "PORTION", 2)
+    more, asked = joins.Joins.more, 0
+
+    def killing(self: joins.Joins) -> Any:
+        nonlocal asked
+        asked += 1
+        if asked == killed_at:
+            raise KeyboardInterrupt
+        return more(self)
+
+    monkeypatch.setattr(joins.Joins, "more", killing)
+    shop.sql(
+        "UPDATE customer SET name = 'Anna' WHERE id = 7",
+        "UPDATE orders SET customer_id = 8 WHERE id % 3 = 0",
+        "UPDATE customer SET id = 99 WHERE id = 8",
+        "DELETE FROM orders WHERE id = 11",
+    )
+    if killed_at:
+        shop.work.call("cutover", "--yes", "--json", "--until-open", code=130)
+    shop.cut_over()
+    assert asked > 7
+    assert shop.found() == shop.expected()
+    shop.roll_back()
+    shop.follow()
+
+
 def test_finish_removes_the_store(mariadb: SqlServer, make: Callable[..., Shop]) -> None:
     shop = make(mariadb, "null")
     shop.follow()

@@ -218,3 +218,34 @@ def test_a_mapping_is_compiled_again_from_its_joined_table() -> None:
     assert table.stored == ORDERS
     mapping: TableMapping = compile_mapping(RULE, table)
     assert mapping.design.carried[-1].attribute == "customer_name"
+
+
+def several(one: TableRule, other: TableRule) -> list[Versions]:
+    """The two as sections of one table."""
+    rules = replace(one, number=1), replace(other, number=2)
+    parents = {
+        "shop.customer": Parent((CUSTOMERS,), CUSTOMER, CUSTOMER),
+        "shop.orders": Parent(rules, ORDERS, ORDERS),
+    }
+    return [Versions(rule, ORDERS, parents=parents) for rule in rules]
+
+
+def test_sections_of_a_table_are_joined_once_and_carry_what_they_look_up() -> None:
+    one, other = (each.of(ORDERS) for each in several(RULE, replace(RULE, lookups=(replace(NAME, orphans="omit"),))))
+    plain = several(RULE, replace(RULE, lookups=()))[1].of(ORDERS)
+    assert one.table == other.table
+    assert plain.table == several(RULE, replace(RULE, lookups=()))[0].of(ORDERS).table
+    row = (1, 7, None, "x")
+    found, orphan = (*row, "Ann", 7), (*row, None, None)
+    assert [each.put_items([found])[0][0].item["customer_name"] for each in (one, other)] == [{"S": "Ann"}] * 2
+    assert one.put_items([orphan])[0][0].item == {**ITEM, "customer_name": {"NULL": True}}
+    assert other.put_items([orphan]) == ([], [])
+    assert plain.put_items([(*row, "Ann")])[0][0].item == ITEM
+
+
+def test_a_name_means_one_look_up_in_all_sections() -> None:
+    for each in several(RULE, looking(replace(NAME, by=("id",)))):
+        with pytest.raises(MappingError, match="there is another column 'customer_name'"):
+            each.of(ORDERS)
+    with pytest.raises(MappingError, match="there is another column 'customer_name'"):
+        several(RULE, replace(RULE, lookups=(), columns={"customer_name": "status"}))[1].of(ORDERS)

@@ -17,7 +17,7 @@ from tests.migration.joining import Applying, Crash, Rows, expected
 from tests.migration.test_joins import read, some_change
 from whimbrel.mapping.columns import Columns
 from whimbrel.migration import joins
-from whimbrel.migration.join_plan import Version
+from whimbrel.migration.join_plan import Bys, Version
 from whimbrel.migration.joins import Joins
 from whimbrel.records import Change
 
@@ -70,8 +70,8 @@ def _rows_that_wait_take_nothing_back(monkeypatch: pytest.MonkeyPatch) -> None:
 def _before_images_say_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     of_own = Joins._of_own
 
-    def without(self: Joins, change: Change, version: Version, portion: list[Change]) -> None:
-        of_own(self, change._replace(before=None) if change.after else change, version, portion)
+    def without(self: Joins, change: Change, version: Version, by: Bys, portion: list[Change]) -> None:
+        of_own(self, change._replace(before=None) if change.after else change, version, by, portion)
 
     monkeypatch.setattr(Joins, "_of_own", without)
 

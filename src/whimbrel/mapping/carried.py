@@ -17,8 +17,11 @@ MEMBERS = {"string-set": "S", "number-set": "N"}  # the type of a set's members
 def carried_columns(
     rule: TableRule, table: Table, keys: tuple[Key, ...], said: set[str], faults: list[str]
 ) -> tuple[Carried, ...]:
-    """Record: all columns but those excluded or a key attribute as they stand. Group: the entry's columns."""
-    left_out = {*rule.exclude, *(one.name for one in table.columns if one.looked_up and one.looked_up.orphans)}
+    """Record: all columns but those excluded or a key attribute as they stand. Group: the entry's columns. What only
+    another rule of the table looks up is left out.
+    """
+    own = {each.name for each in rule.lookups}
+    left_out = {*rule.exclude, *(one.name for one in table.columns if one.looked_up and one.name not in own)}
     if rule.shape == "group":
         left_out |= said
     elif rule.shape == "record":

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from whimbrel.mapping.expressions import FILTER, UNKNOWN, Expressions
 from whimbrel.mapping.forms import Refused
+from whimbrel.mapping.lookups import is_there
 from whimbrel.project import TableRule
 from whimbrel.records import Column, Provenance, Row, Table, Value
 
@@ -38,9 +39,8 @@ class Columns:
         )
         if len(faults) > noted:
             self._expressions = None
-        self._there = [
-            (source.index(one.name), one) for one in source.columns if one.looked_up and one.looked_up.orphans
-        ]
+        asked = {is_there(each) for each in rule.lookups}
+        self._there = [(source.index(one.name), one) for one in source.columns if one.looked_up and one.name in asked]
         uses = self._expressions.uses if self._expressions else {}
         self.uses = {one.name: one.looked_up.by for one in source.columns if one.looked_up}
         self.from_others = frozenset(name for name, used in uses.items() if not self.uses.keys().isdisjoint(used))
@@ -56,7 +56,7 @@ class Columns:
         self._look_back(rule, faults)
         self._alone = self._without_others(rule, source, expressions)
         self.changed = self._expressions is not None or bool(self._before) or bool(self._there)
-        if rule.lookups and self.provenance_columns:
+        if source != source.stored and self.provenance_columns:
             faults.append("change metadata and before images are not for a table that looks columns up")
 
     @property
@@ -121,7 +121,7 @@ class Columns:
 
     def _without_others(self, rule: TableRule, source: Table, expressions: Mapping[str, str]) -> Expressions | None:
         """The expressions that use the table's own columns alone."""
-        if self._expressions is None or not rule.lookups:
+        if self._expressions is None or source == source.stored:
             return None
         own = {name: text for name, text in expressions.items() if name not in self.from_others}
         condition = "" if FILTER in self.from_others else rule.filter

@@ -96,10 +96,11 @@ class TableMapping:
         self.split = self.shape == "group" and self.lookup_columns != self.group_columns
         self.invertible = self.design.invertible
         self.frame = self.design.frame
-        alone = rule.lookups and not self.placed_by_others
+        looked_up = [column.looked_up for column in table.columns if column.looked_up]
+        self.looks_up = bool(looked_up)  # or another rule of the table does
+        alone = looked_up and not self.placed_by_others
         self.as_placed = self._columns.made_alone if alone else self._columns.made
         self.change_metadata = self._located()
-        looked_up = (column.looked_up for column in table.columns if column.looked_up)
         self._blanks: Row = tuple("" if one.orphans else None for one in looked_up)
         self._same = table
 

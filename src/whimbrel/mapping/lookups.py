@@ -36,22 +36,27 @@ NO_PARENTS: Parents = {}
 
 
 def joined(rule: TableRule, table: Table, parents: Parents) -> Table:
-    """``table`` with the columns that ``rule`` looks up, as they are now. Raises MappingError with all faults."""
+    """``table`` with the columns that its rules look up, as they are now: for each rule the same, as a change is joined
+    once; each carries its own. Raises MappingError with all faults.
+    """
     table = table.stored
-    if not rule.lookups:
+    lookups = _of_all_rules(rule, table, parents)
+    if not lookups:
         return table
     faults = [fault for each in rule.lookups for fault in _faults(rule, each, table, parents)]
-    names = [*table.names, *rule.columns, *rule.before_image, *(each.name for each in rule.lookups)]
+    different = dict.fromkeys((each.name, each.parent, each.column, each.by, each.key) for each in lookups)
+    names = [*table.names, *rule.columns, *rule.before_image, *(name for name, *_ in different)]
+    names += [each.name for each in rule.lookups if rule.lookups.count(each) > 1]
     faults += [
         f'look-up of {each.column!r}: there is another column {each.name!r}: call it otherwise, as in as = "…"'
-        for each in rule.lookups
+        for each in lookups
         if names.count(each.name) > 1
     ]
     if faults:
         listed = "; ".join(dict.fromkeys(faults))
         raise MappingError(listed, place=f"table {rule.source}", hint=_HINT)
     columns: dict[str, Column] = {}
-    for each in rule.lookups:
+    for each in lookups:
         parent = parents[each.parent].now
         looked = LookedUp(
             (parent.schema, parent.name),
@@ -63,9 +68,26 @@ def joined(rule: TableRule, table: Table, parents: Parents) -> Table:
         columns[each.name] = replace(looked.column, name=each.name, nullable=True, looked_up=looked)
         if each.orphans != "null":
             there = looked._replace(column=looked.key[0], orphans=each.orphans)
-            name = f"{each.parent}({', '.join(each.by)}): {each.orphans}"
-            columns[name] = replace(there.column, name=name, nullable=True, looked_up=there)
+            columns[is_there(each)] = replace(there.column, name=is_there(each), nullable=True, looked_up=there)
     return Table(table.schema, table.name, (*table.columns, *columns.values()), table.primary_key)
+
+
+def is_there(each: LookupRule) -> str:
+    """The name of the column that says whether a row was found, of a rule that does not take orphans as they are."""
+    return f"{each.parent}({', '.join(each.by)}): {each.orphans}"
+
+
+def _of_all_rules(rule: TableRule, table: Table, parents: Parents) -> list[LookupRule]:
+    """Of the others only what is sound: what is not is their fault."""
+    if table.full_name not in parents:
+        return list(rule.lookups)
+    rules = parents[table.full_name].rules
+    return [
+        each
+        for other in rules
+        for each in other.lookups
+        if other.name == rule.name or not any(_faults(other, each, table, parents))
+    ]
 
 
 def keys_to_prove(rule: TableRule, parents: Parents) -> Iterator[tuple[Table, tuple[str, ...]]]:

@@ -169,7 +169,7 @@ class Versions:
                     hint=f"Look nothing up there {GO_ON[:-1]}, {_START_OVER}",
                 )
         came = [one.column.name for one in made.design.carried if one.column.name in self.new_columns(made.table)]
-        if self.rule.lookups and came:
+        if made.looks_up and came:
             raise SchemaDrift(
                 f"schema changed: new {_counted('column', came)} {', '.join(map(repr, came))} of a table that looks "
                 f"columns up",

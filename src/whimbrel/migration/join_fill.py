@@ -83,7 +83,7 @@ def give_up_joins(path: Path, prepared: Prepared) -> bool:
 
 
 def _looks_up(prepared: Prepared) -> bool:
-    return any(mapping.rule.lookups for mapping in prepared.mappings.values())
+    return any(mapping.looks_up for mapping in prepared.mappings.values())
 
 
 def _joins(path: Path, prepared: Prepared) -> Joins | None:
@@ -98,7 +98,7 @@ def _make_again(
     rows are read with, after.
     """
     for mapping in prepared.mappings.values():
-        if mapping.rule.lookups and (placed := mapping.placed_by_others):
+        if placed := mapping.placed_by_others:
             raise StateError(
                 f"is missing, and where the items of {mapping.source} are depends on what is looked up ({placed[0]})",
                 place=str(path),

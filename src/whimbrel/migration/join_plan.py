@@ -11,6 +11,7 @@ from whimbrel.mapping.versions import Versions
 from whimbrel.migration.regroup import record_of
 from whimbrel.records import Column, Row, Table, Value
 
+Bys = Sequence[bytes | None]  # what each of a table's look-ups looks up for a row; None where a column is NULL
 Found = tuple[Value, ...] | None  # of a row that is looked up, what is kept of it; None: there is no such row
 
 
@@ -36,8 +37,9 @@ class LookUp(NamedTuple):
 
 
 class Child(NamedTuple):
-    """A table that looks up. ``picked`` says for each column that is looked up which of the ``looks`` has it, and where
-    in what that gives. ``placed``: what is looked up has a say in where its items are, or whether (but for orphans).
+    """A table that looks up. ``versions`` are those of one of its rules: all of them have the same columns. ``picked``
+    says for each column that is looked up which of the ``looks`` has it, and where in what that gives. ``placed``: what
+    is looked up has a say in where items of one of the rules are, or whether (but for orphans).
     """
 
     number: int
@@ -81,8 +83,7 @@ class Version:
             return [record_of(first), record_of(last)]
         return [record_of(last)]
 
-    def by(self, row: Row) -> list[bytes | None]:
-        """What each of the look-ups looks up; None where a column of it is NULL, which is equal to nothing."""
+    def by(self, row: Row) -> Bys:
         return [None if None in (values := of(row)) else record_of(values) for of in self._by]
 
     def stored(self, row: Row) -> tuple[bytes | int | None, ...]:
@@ -92,11 +93,14 @@ class Version:
 def plan(mappings: Mapping[str, TableMapping], versions: Mapping[str, Versions]) -> tuple[list[Kept], list[Child]]:
     kept: dict[tuple[str, tuple[str, ...]], Kept] = {}
     children: list[Child] = []
-    for source, mapping in mappings.items():
-        if not mapping.rule.lookups:
-            continue
-        child = Child(len(children), source, versions[source], [], [], bool(mapping.placed_by_others))
-        for column in mapping.table.columns:
+    several: dict[str, list[str]] = {}  # the rules of each table that looks up
+    for name, mapping in mappings.items():
+        if mapping.looks_up:
+            several.setdefault(mapping.table.full_name, []).append(name)
+    for source, rules in several.items():
+        placed = any(mappings[name].placed_by_others for name in rules)
+        child = Child(len(children), source, versions[rules[0]], [], [], placed)
+        for column in mappings[rules[0]].table.columns:
             if (looked := column.looked_up) is None:
                 continue
             key = tuple(one.name for one in looked.key)

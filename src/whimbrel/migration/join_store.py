@@ -175,6 +175,14 @@ class JoinStore:
         found = self._run(f"SELECT row FROM kept_{number} WHERE key = ?", (key,)).fetchone()
         return plain(found[0], key) if found else None
 
+    def all_looked_up(self, number: int, keys: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
+        """Key and row of those of ``keys`` that there are."""
+        for at in range(0, len(keys), AT_ONCE):
+            some = keys[at : at + AT_ONCE]
+            among = ", ".join("?" * len(some))
+            for key, row in self._run(f"SELECT key, row FROM kept_{number} WHERE key IN ({among})", some):
+                yield key, plain(row, key)
+
     def keep(self, number: int, rows: Iterable[tuple[bytes, bytes]]) -> None:
         """Each row is (key, row)."""
         summed_rows = ((key, summed(row, key)) for key, row in rows)
@@ -291,7 +299,8 @@ def remove_store(path: Path) -> None:
 
 
 def _summed(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    return (*row[:2], summed_row(row[2], row[0], row[1]), *row[3:])
+    key, version, record, *by = row
+    return key, version, summed_row(record, key, version), *by
 
 
 def _row(found: tuple[bytes, int, bytes]) -> StoredRow:

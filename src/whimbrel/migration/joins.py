@@ -46,7 +46,7 @@ from whimbrel.errors import StateError
 from whimbrel.mapping.design import TableMapping
 from whimbrel.mapping.family import rules_by_table
 from whimbrel.mapping.versions import Versions
-from whimbrel.migration.join_plan import Found, Version, layout, plan
+from whimbrel.migration.join_plan import Bys, Found, Version, layout, plan
 from whimbrel.migration.join_rows import BatchRows
 from whimbrel.migration.join_store import ALL, AsOf, JoinStore, WaitingRows, understood
 from whimbrel.migration.join_versions import Definitions
@@ -59,6 +59,7 @@ PORTION = 10_000  # joined changes that are folded together
 MOST_OLDS = 4  # values of one key within a batch: each is one more place for each row that looks it up
 CACHED = 20_000  # rows that are looked up, in memory
 
+_Role = tuple[Change, Version | None, list[int]]
 _UNREAD: Found = ()  # what no row can be: each of those that are kept has a column
 _new = tuple.__new__  # a NamedTuple without the cost of its constructor
 
@@ -184,21 +185,19 @@ class Joins:
         portion: list[Change] = []
         with understood(self._path):
             self._read_rows(changes)
-            known: dict[int, tuple[Version | None, list[int]]] = {}  # by identity, the tables of this batch
-            for change in changes:
+            for (change, version, looked_up), by in zip(
+                each := self._roles(changes), self._read_parents(each), strict=True
+            ):
                 self._taken += 1
-                self._at, table = change.position, change.table
-                if (role := known.get(id(table))) is None:
-                    role = known[id(table)] = self._definitions.of(table), self._parents.get(table.full_name, [])
-                version, looked_up = role
+                self._at = change.position
                 for number in looked_up:
                     self._keep(number, change)
                 if version is None:
                     portion.append(change)
                 elif version.child.placed:
-                    portion += self._of_placed(change, version)
+                    portion += self._of_placed(change, version, by)
                 else:
-                    self._of_own(change, version, portion)
+                    self._of_own(change, version, by, portion)
                 if self._crowded or len(portion) >= PORTION:
                     yield portion
                     portion = []  # the one that was given is somebody else's
@@ -279,11 +278,38 @@ class Joins:
         for rows, several in zip(self._rows, wanted, strict=True):
             rows.read(several)
 
+    def _roles(self, changes: Sequence[Change]) -> list[_Role]:
+        """Each with its table's definition if that looks up, and with what of it is looked up."""
+        known: dict[int, tuple[Version | None, list[int]]] = {}  # by identity, the tables of this batch
+        for change in changes:
+            table = change.table
+            if id(table) not in known:
+                known[id(table)] = self._definitions.of(table), self._parents.get(table.full_name, [])
+        return [(change, *known[id(change.table)]) for change in changes]
+
+    def _read_parents(self, changes: Iterable[_Role]) -> list[Bys]:
+        """What each of ``changes`` looks up by after it. All that is not in memory yet is read at once: a statement for
+        each would cost more than all else. What changes in between is read again by ``_found``.
+        """
+        bys = [version.by(change.after) if version and change.after else () for change, version, _ in changes]
+        wanted: list[set[bytes]] = [set() for _ in self._kept]
+        for (_, version, _), by in zip(changes, bys, strict=True):
+            for number, key in zip(version.reads if by and version else (), by, strict=True):
+                if key is not None and key not in self._cache[number]:
+                    wanted[number].add(key)
+        for number, keys in enumerate(wanted):
+            cache = self._cache[number]
+            if len(cache) + len(keys) > CACHED:
+                cache.clear()
+            cache.update(dict.fromkeys(keys))
+            cache.update((key, row_of(row)) for key, row in self._store.all_looked_up(number, sorted(keys)))
+        return bys
+
     def _write_rows(self) -> None:
         for rows in self._rows:
             rows.write()
 
-    def _of_own(self, change: Change, version: Version, portion: list[Change]) -> None:
+    def _of_own(self, change: Change, version: Version, by: Bys, portion: list[Change]) -> None:
         """Of a row whose place is its own: the log says where it was, as without look-ups, and the store need not."""
         table, before, after, position = version.joined, change.before, change.after, change.position
         rows, keys = self._rows[version.child.number], version.keys(before, after)
@@ -293,12 +319,11 @@ class Joins:
             before += version.blanks
         now = None
         if after:
-            by = version.by(after)
             rows.put((keys[-1], version.number, record_of(after), *by))
             now = self._joined(version, after, by)
         portion.append(_new(Change, (table, before, now, position)))
 
-    def _of_placed(self, change: Change, version: Version) -> list[Change]:
+    def _of_placed(self, change: Change, version: Version, by: Bys) -> list[Change]:
         child, after, keys = version.child, change.after, version.keys(change.before, change.after)
         rows, olds = self._rows[child.number], list[tuple[Version, Row]]()
         for key in keys:
@@ -309,13 +334,12 @@ class Joins:
                     rows.remove(key)
         if not after:
             return _changes(olds, None, change.position)
-        by = version.by(after)
         rows.put((keys[-1], version.number, record_of(after), *by))
         return _changes(olds, (version, self._joined(version, after, by)), change.position)
 
     # -- rows ----------------------------------------------------------------------------------------------------------
 
-    def _joined(self, version: Version, row: Row, by: list[bytes | None]) -> Row:
+    def _joined(self, version: Version, row: Row, by: Bys) -> Row:
         """As of now; ``by`` is what it looks up by."""
         if version.whole:  # as most do: for each change
             [kept], [key] = version.reads, by

@@ -118,17 +118,14 @@ def _parents(found: Sequence[tuple[TableRule, Table]], past: History | None) -> 
 def _lookup_faults(
     project: Project, rules: Sequence[TableRule], parents: Parents, connection: Mysql
 ) -> list[WhimbrelError]:
-    """What one rule alone does not say: that these engines can look up, that there is no other rule of the table, and
-    that a key which is not the primary one tells a row.
+    """What one rule alone does not say: that these engines can look up, and that a key which is not the primary one
+    tells a row.
     """
     faults: list[WhimbrelError] = []
     for rule in rules:
         faults += _engine_faults(project, rule)
         if not rule.lookups:
             continue
-        if sum(rule.source == other.source for other in rules) > 1:
-            message = f"{rule.source} looks columns up, and has several [[table]] sections"
-            faults.append(MappingError(message, hint="Look nothing up there, or keep one of them."))
         for parent, key in keys_to_prove(rule, parents):
             if not any(set(one) == set(key) for one in unique_keys(connection, parent)):
                 message = f"{rule.source} looks up by ({', '.join(key)}), which is not a unique key without NULLs"

@@ -235,7 +235,7 @@ class Run:
     def _loader(self, mapping: TableMapping, joins: Joins | None) -> ChunkLoader:
         project, done = self.prepared.project, self.checkpoints.now.table(mapping.source)
         kept = (self.dead, self.checkpoints, self.progress, self.stop)
-        if mapping.rule.lookups:  # by this process, which has what is looked up
+        if mapping.looks_up:  # by this process, which has what is looked up
             return Loader(mapping, self.writer, *kept, self.of_snapshot, joins=joins)
         if project.spark and done.rows_exported >= project.spark.least_rows:
             spark = SparkWork(self.prepared, self._begun, self.of_snapshot, self.claim.sure)
