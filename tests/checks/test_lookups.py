@@ -41,6 +41,18 @@ def test_check_says_what_a_look_up_costs(on_mariadb: Case, key: str, orphans: st
     assert len(refused) == (orphans == "dead")
 
 
+@pytest.mark.parametrize("key", ["${id}", "${name:-none}#${id}"])
+def test_the_recent_writes_of_a_table_that_looks_up_are_read(on_mariadb: Case, key: str) -> None:
+    """The binlog has its own columns alone."""
+    on_mariadb.execute(*TABLES, "UPDATE t SET status = 'paid' WHERE id < 4")
+    look_up(on_mariadb, key)
+    on_mariadb.check()
+    writes, cost = on_mariadb.report["recent_writes"], on_mariadb.report["cost"]["following"]
+    assert not writes["ended"]
+    assert writes["changes"] == {f"{on_mariadb.database}.t": 8, f"{on_mariadb.database}.customer": 2}
+    assert cost["writes"] == pytest.approx(cost["changes"])
+
+
 def test_a_key_that_tells_no_row_is_refused(on_mariadb: Case) -> None:
     on_mariadb.execute(*TABLES, "ALTER TABLE customer ADD COLUMN other INT")
     look_up(on_mariadb, more=', key = ["other"]')

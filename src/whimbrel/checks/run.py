@@ -313,8 +313,12 @@ def _recent(report: Report, mapping: TableMapping, facts: TableFacts) -> None:
 
 
 def _changed(queries: TimedQueries, mapping: TableMapping, report: Report, facts: TableFacts) -> None:
-    """What the recent writes to the table cost. Raises OutOfTime: then they are taken for writes of average items."""
+    """What the recent writes to the table cost. Raises OutOfTime: then they are taken for writes of average items, as
+    those are where look-ups decide which items they are.
+    """
     writes = report.writes
+    if writes and writes.seconds and facts.sizes and mapping.placed_by_others:
+        facts.changed = ChangedItems(writes.changes[mapping.source], facts.sizes.write_units)
     written = writes.items.get(mapping.source) if writes else None
     if writes and written and writes.seconds and facts.sizes:
         facts.changed = ChangedItems(written.count, facts.sizes.write_units)

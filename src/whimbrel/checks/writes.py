@@ -76,20 +76,23 @@ class Writes:
             self.rows += 1
             name = change.table.full_name
             for mapping in [each for each in mappings.values() if each.table.full_name == name]:
-                if row and change.table.names == mapping.table.names:
+                if row and change.table.names == mapping.table.stored.names:
                     self._count(mapping, change, row)
 
     def _count(self, mapping: TableMapping, change: Change, row: Row) -> None:
         source = mapping.source
-        if source not in self.items:
-            self.items[source], self.partitions[source] = ItemWrites(mapping), Counter()
         self.changes[source] += 1
         if len(self.lines) < LINES and self._line_bytes < LINE_BYTES:
             self.lines.append(change_encoder(change.table)(change))
             self._line_bytes += len(self.lines[-1])
-        self.items[source].add(change)
+        if mapping.placed_by_others:
+            return  # where its items are depends on rows that are not read here
+        if source not in self.items:
+            self.items[source], self.partitions[source] = ItemWrites(mapping), Counter()
+        before, after = (image and mapping.unjoined(image) for image in (change.before, change.after))
+        self.items[source].add(change._replace(before=before, after=after))
         partitions = self.partitions[source]
-        partitions[partition_of(mapping, row)] += 1
+        partitions[partition_of(mapping, mapping.unjoined(row))] += 1
         if len(partitions) > 2 * PARTITIONS:
             self.partitions[source] = Counter(dict(partitions.most_common(PARTITIONS)))
 
@@ -166,7 +169,7 @@ def _bytes_between(files: list[tuple[str, int]], end: Position) -> int:
 def _changes(
     source: Source, start: Position, mappings: Mapping[str, TableMapping], until: float
 ) -> Iterator[list[Change] | Commit | Idle]:
-    tables = {(each.table.schema, each.table.name): each.table for each in mappings.values()}
+    tables = {(each.table.schema, each.table.name): each.table.stored for each in mappings.values()}
     with closing(connect(source)) as connection:
         hidden = partial(hidden_columns, source)
         stream = BinlogStream(connection, start, tables, server_id=0, use_gtid=False, heartbeat=0.2, hidden=hidden)
