@@ -291,12 +291,15 @@ class Joins:
         """What each of ``changes`` looks up by after it. All that is not in memory yet is read at once: a statement for
         each would cost more than all else. What changes in between is read again by ``_found``.
         """
-        bys = [version.by(change.after) if version and change.after else () for change, version, _ in changes]
-        wanted: list[set[bytes]] = [set() for _ in self._kept]
-        for (_, version, _), by in zip(changes, bys, strict=True):
-            for number, key in zip(version.reads if by and version else (), by, strict=True):
-                if key is not None and key not in self._cache[number]:
-                    wanted[number].add(key)
+        bys, wanted = list[Bys](), [set[bytes]() for _ in self._kept]
+        for change, version, _ in changes:
+            by: Bys = ()
+            if version and change.after:
+                by = version.by(change.after)
+                for number, key in zip(version.reads, by, strict=True):
+                    if key is not None and key not in self._cache[number]:
+                        wanted[number].add(key)
+            bys.append(by)
         for number, keys in enumerate(wanted):
             cache = self._cache[number]
             if len(cache) + len(keys) > CACHED:
