@@ -13,6 +13,7 @@ from typing import Any
 from tests.mapping.oracle import Store
 from whimbrel.changelog.record import LogPoint
 from whimbrel.checkpoint import Checkpoint
+from whimbrel.mapping.family import rules_by_table
 from whimbrel.mapping.fold import by_table
 from whimbrel.mapping.lookups import Parent
 from whimbrel.mapping.versions import Versions
@@ -137,28 +138,33 @@ class Applying:
 
     def __init__(self, folder: Path, log: Sequence[Change], shape: str = "record") -> None:
         self.folder, self.log, self.shape = folder, log, shape
-        rule = RULES[shape]
+        shapes = {"shop.line#1": "own", "shop.line#2": "record"} if shape == "several" else {"shop.line": shape}
+        numbers = [int(name.partition("#")[2] or 0) for name in shapes]
+        rules = [replace(RULES[each], number=number) for number, each in zip(numbers, shapes.values(), strict=True)]
         parents = {
             "shop.orders": Parent((ORDERS_RULE,), ORDERS, ORDERS),
-            "shop.line": Parent((rule,), LINE, LINE),
+            "shop.line": Parent(tuple(rules), LINE, LINE),
         }
+        self.shapes = shapes
         self.versions = {
             "shop.orders": Versions(ORDERS_RULE, ORDERS),
-            "shop.line": Versions(rule, LINE, parents=parents),
+            **{rule.name: Versions(rule, LINE, parents=parents) for rule in rules},
         }
-        self.targets = {"shop.orders": Store(), "shop.line": Store()}
+        self.targets = {name: Store() for name in self.versions}
         self.checkpoints = CheckpointStore(folder / "checkpoint.json")
         self.steps = 0
 
-    def load(self, orders: Iterable[Row], lines: Iterable[Row]) -> None:
-        joins, lines = self._new(), list(lines)
+    def load(self, orders: Iterable[Row], *lines: Iterable[Row]) -> None:
+        """``lines`` are those of each export: of each rule. What look-ups keep is that of the rule they ask for."""
+        joins, exports = self._new(), dict(zip(self.shapes, map(list, lines), strict=True))
+        [exported] = set(joins.rules) & set(exports)
         with joins.filling({"orders": "1"}):
             joins.fill(ORDERS, list(orders))
-            joins.fill(LINE, lines)
+            joins.fill(LINE, exports[exported])
         assert joins.open()
-        [(rows, _)] = joins.joined_parts(LINE, [(lines, 1)])
-        mapping = self.versions["shop.line"].of(LINE)
-        self.targets["shop.line"].apply(list(mapping.put_items(rows)[0]))
+        for name, export in exports.items():
+            [(rows, _)] = joins.joined_parts(LINE, [(export, 1)])
+            self.targets[name].apply(list(self.versions[name].of(LINE).put_items(rows)[0]))
         joins.close()
 
     def lose_and_make_again(self, orders: Iterable[Row], lines: Iterable[Row]) -> None:
@@ -207,10 +213,11 @@ class Applying:
 
     def _written(self, changes: list[Change]) -> Iterator[None]:
         for mine in by_table(changes):
-            operations, _ = self.versions[mine[0].table.full_name].of(mine[0].table).fold(mine)
-            for operation in reversed(operations):  # in any order
-                yield
-                self._write(mine[0].table.full_name, operation)
+            for name in rules_by_table(self.versions)[mine[0].table.full_name]:
+                operations, _ = self.versions[name].of(mine[0].table).fold(mine)
+                for operation in reversed(operations):  # in any order
+                    yield
+                    self._write(name, operation)
 
     def _write(self, source: str, operation: ItemOperation) -> None:
         self.targets[source].apply([operation])
@@ -236,4 +243,9 @@ class Applying:
         return Joins(self.folder / "lookups.sqlite", mappings, self.versions)
 
     def held(self) -> dict[tuple[str, str], Any]:
-        return held(self.targets["shop.line"], self.shape)
+        [(name, shape)] = self.shapes.items()
+        return held(self.targets[name], shape)
+
+    def is_right(self, rows: Rows) -> bool:
+        """Of each rule."""
+        return all(held(self.targets[name], each) == expected(rows.rows, each) for name, each in self.shapes.items())

@@ -7,8 +7,10 @@ from __future__ import annotations
 import random
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -17,7 +19,8 @@ from hypothesis import strategies as st
 from tests.migration.joining import LINE, ORDERS, Applying, Crash, Rows, expected
 from whimbrel.changelog.record import LogPoint
 from whimbrel.errors import StateError
-from whimbrel.migration import joins
+from whimbrel.migration import join_plan, joins
+from whimbrel.migration.join_plan import Child, Kept
 from whimbrel.migration.joins import Joins
 from whimbrel.records import Commit, Row
 
@@ -169,8 +172,9 @@ def test_a_snapshot_at_no_one_time_and_crashes_give_the_final_rows(
     rows = Rows()
     while len(rows.changes) < 25:
         some_change(chance, rows)
-    one = Applying(tmp_path_factory.mktemp("joins"), rows.changes, shape)
-    one.load(*[read(chance, rows, name) for name in ("orders", "line")])
+    start = chance.randrange(15)  # what there was before is in the snapshot alone
+    one = Applying(tmp_path_factory.mktemp("joins"), rows.changes[start:], shape)
+    one.load(*[read(chance, rows, name, start) for name in ("orders", "line")])
     for _ in range(chance.randrange(4)):
         try:
             one.run(chance.choice((1, 2, 5, 25)), chance.randrange(40), save_every=chance.choice((1, 2, 3)))
@@ -185,3 +189,51 @@ def read(chance: random.Random, rows: Rows, name: str, since: int = 0) -> list[R
     keys = sorted({key for state in rows.history for key in state[name]})
     found = [chance.choice(rows.history[since:])[name].get(key) for key in keys]
     return [row for row in found if row is not None]
+
+
+def several_are_right(folder: Path, seed: int) -> bool:
+    """Two rules of the lines, of which each is loaded from an export that read each row at another time."""
+    chance = random.Random(seed)
+    rows = Rows()
+    while len(rows.changes) < 25:
+        some_change(chance, rows)
+    start = chance.randrange(15)  # what there was before is in the snapshot alone
+    one = Applying(folder, rows.changes[start:], "several")
+    one.load(*[read(chance, rows, name, start) for name in ("orders", "line", "line")])
+    for _ in range(chance.randrange(4)):
+        with suppress(Crash):
+            one.run(chance.choice((1, 2, 5, 25)), chance.randrange(60), save_every=chance.choice((1, 2, 3)))
+    one.run(chance.choice((1, 3, 25)))
+    return one.is_right(rows)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32))
+def test_rules_that_are_loaded_from_other_exports_give_the_final_rows(
+    tmp_path_factory: pytest.TempPathFactory, seed: int
+) -> None:
+    assert several_are_right(tmp_path_factory.mktemp("several"), seed)
+
+
+def _before_images_are_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = join_plan.plan
+
+    def without(mappings: Any, versions: Any) -> tuple[list[Kept], list[Child]]:
+        kept, children = plan(mappings, versions)
+        return kept, [child._replace(several=False) for child in children]
+
+    monkeypatch.setattr(joins, "plan", without)
+
+
+def _the_store_has_the_other_export(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Joins, "rules", property(lambda self: ["shop.orders", "shop.line#1"]))
+
+
+@pytest.mark.parametrize("broken", [_before_images_are_not_asked, _the_store_has_the_other_export])
+def test_what_must_not_be_left_out_where_there_are_several(
+    broken: Callable[[pytest.MonkeyPatch], None],
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    broken(monkeypatch)
+    assert not all(several_are_right(tmp_path_factory.mktemp("broken"), seed) for seed in range(200))

@@ -100,7 +100,8 @@ def _make_again(
     for mapping in prepared.mappings.values():
         if placed := mapping.placed_by_others:
             raise StateError(
-                f"is missing, and where the items of {mapping.source} are depends on what is looked up ({placed[0]})",
+                f"is missing, and where the items of {mapping.source} are depends on what is looked up "
+                f"({placed[0] or 'its filter'})",
                 place=str(path),
                 hint="Restore the state folder from one copy, or begin again with a new one and a new target table.",
             )

@@ -39,7 +39,8 @@ class LookUp(NamedTuple):
 class Child(NamedTuple):
     """A table that looks up. ``versions`` are those of one of its rules: all of them have the same columns. ``picked``
     says for each column that is looked up which of the ``looks`` has it, and where in what that gives. ``placed``: what
-    is looked up has a say in where items of one of the rules are, or whether (but for orphans).
+    is looked up has a say in where items are, or whether (but for orphans): of one rule at most, whose export is the
+    one ``exported``. ``several``: there are other rules, whose exports have the rows as of other times.
     """
 
     number: int
@@ -48,6 +49,8 @@ class Child(NamedTuple):
     looks: list[LookUp]
     picked: list[tuple[int, int]]
     placed: bool
+    exported: str
+    several: bool
 
     @property
     def whole(self) -> int:
@@ -98,8 +101,9 @@ def plan(mappings: Mapping[str, TableMapping], versions: Mapping[str, Versions])
         if mapping.looks_up:
             several.setdefault(mapping.table.full_name, []).append(name)
     for source, rules in several.items():
-        placed = any(mappings[name].placed_by_others for name in rules)
-        child = Child(len(children), source, versions[rules[0]], [], [], placed)
+        placed = [name for name in rules if mappings[name].placed_by_others]
+        exported = (placed or rules)[0]
+        child = Child(len(children), source, versions[exported], [], [], bool(placed), exported, len(rules) > 1)
         for column in mappings[rules[0]].table.columns:
             if (looked := column.looked_up) is None:
                 continue

@@ -7,7 +7,9 @@ The order argument. What is made here depends on the rows of both sides as of on
 1. A change of a row that looks up writes what it is now, joined with the other side as of this place, and takes back
    the place that it had. Where what is looked up has no say in the place, that of the change's before image is it, as
    without look-ups, whatever the row found; what is left out now, or cannot be mapped, is taken from its own place.
-2. Where it has a say (``Child.placed``), only the store knows the place: it is that of the stored row, joined.
+2. Where it has a say (``Child.placed``), only the store knows the place: it is that of the stored row, joined. So the
+   store is filled from what was loaded, and of a table in several rules one at most may be placed so; the others' items
+   are taken back from the places that before images say, as in 1.
    A change of a row that is looked up is stored. The rows that look it up wait: they are written again at the end of
    the batch, in portions. Until then each counts as written with any of the values that the other side has had in the
    batch (``WaitingRows.olds``), and whatever takes it back takes back all of these places.
@@ -71,7 +73,6 @@ class Joins:
         self._path = path
         self._kept, self._children = plan(mappings, versions)
         self._rules = rules_by_table(versions)
-        self._sources = [child.source for child in self._children]
         self._parents: dict[str, list[int]] = {}
         for number, kept in enumerate(self._kept):
             self._parents.setdefault(kept.source, []).append(number)
@@ -89,7 +90,8 @@ class Joins:
     @property
     def rules(self) -> list[str]:
         """The names of rules whose exports have the tables that look up or are looked up."""
-        return [self._rules[source][0] for source in dict.fromkeys([*self._parents, *self._sources])]
+        exported = {child.source: child.exported for child in self._children}
+        return [exported.get(source, self._rules[source][0]) for source in dict.fromkeys([*self._parents, *exported])]
 
     @property
     def waiting(self) -> bool:
@@ -329,6 +331,8 @@ class Joins:
     def _of_placed(self, change: Change, version: Version, by: Bys) -> list[Change]:
         child, after, keys = version.child, change.after, version.keys(change.before, change.after)
         rows, olds = self._rows[child.number], list[tuple[Version, Row]]()
+        if child.several and change.before:  # of the other rules, whose items the store need not have the rows of
+            olds.append((version, change.before + version.blanks))
         for key in keys:
             if stored := rows.row(key):
                 before = self._definitions.numbered(child, stored.version)

@@ -6,7 +6,7 @@ takes what another refuses.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from whimbrel import checkpoint
@@ -68,6 +68,7 @@ def read_mappings(project: Project, connection: Mysql) -> Mappings:
     compiled = compile_family(parts)
     faults += compiled.faults
     faults += _lookup_faults(project, [rule for rule, _ in found], parents, connection)
+    faults += _placed_twice(compiled.mappings.values())
     return Mappings(
         replace(project, tables=tuple(rule for rule, _ in found)),
         {(table.schema, table.name): table for _, table in found},
@@ -131,6 +132,19 @@ def _lookup_faults(
                 message = f"{rule.source} looks up by ({', '.join(key)}), which is not a unique key without NULLs"
                 faults.append(MappingError(message, place=parent.full_name, hint="Name a key that tells one row."))
     return faults
+
+
+def _placed_twice(mappings: Iterable[TableMapping]) -> Iterator[MappingError]:
+    """What look-ups keep are the rows that one rule loaded: it knows where the items of that one are."""
+    placed: dict[str, list[str]] = {}
+    for mapping in mappings:
+        if names := mapping.placed_by_others:
+            placed.setdefault(mapping.table.full_name, []).append(f"{mapping.source} ({names[0] or 'its filter'})")
+    for source, several in placed.items():
+        if len(several) > 1:
+            message = f"what is looked up decides where the items of several sections are: {', '.join(several)}"
+            hint = "Let it decide for one of them: leave it out of the others' keys, names of entries and filters."
+            yield MappingError(message, place=source, hint=hint)
 
 
 def _engine_faults(project: Project, rule: TableRule) -> Iterator[MappingError]:
