@@ -180,9 +180,8 @@ def _spread_by(mapping: TableMapping) -> str:
     own = () if mapping.shape == "group" else mapping.table.primary_key
     if mapping.shared or mapping.rule.partition_key.type == "B" or any(index.local for index in mapping.rule.indexes):
         return ""
-    return next(
-        (name for name in (*itertools.chain(*sort), *own) if name not in partition and _fits(mapping, name)), ""
-    )
+    names = [*itertools.chain(*sort), *own]
+    return next((name for name in names if name not in partition and _fits(mapping, name)), "")
 
 
 def _fits(mapping: TableMapping, name: str) -> bool:

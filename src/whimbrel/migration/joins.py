@@ -187,9 +187,8 @@ class Joins:
         portion: list[Change] = []
         with understood(self._path):
             self._read_rows(changes)
-            for (change, version, looked_up), by in zip(
-                each := self._roles(changes), self._read_parents(each), strict=True
-            ):
+            roles = self._roles(changes)
+            for (change, version, looked_up), by in zip(roles, self._read_parents(roles), strict=True):
                 self._taken += 1
                 self._at = change.position
                 for number in looked_up:

@@ -33,8 +33,8 @@ class Leftovers:
     def __init__(self, run: Run, mapping: TableMapping, folder: Path) -> None:
         self._run, self._mapping = run, mapping
         partitions = 1 + run.prepared.estimates[mapping.source] // KEYS_OF_A_PARTITION
-        self._made = PartitionFiles(_made(folder / "made"), partitions)
-        self._found = PartitionFiles(_made(folder / "found"), partitions)
+        self._made = PartitionFiles(_folder(folder / "made"), partitions)
+        self._found = PartitionFiles(_folder(folder / "found"), partitions)
 
     def made(self, puts: Iterable[Put], faults: Iterable[Fault]) -> None:
         """Also what has an item, but cannot be mapped now."""
@@ -81,6 +81,6 @@ class Leftovers:
         self._found.close()
 
 
-def _made(folder: Path) -> Path:
+def _folder(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder
