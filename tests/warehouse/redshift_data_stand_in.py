@@ -32,12 +32,15 @@ PAGE_ROWS = 50
 @dataclass
 class DataApi:
     """``connect`` gives a connection to the database. ``lose``: the answers to so many of the next calls that run a
-    statement are lost; ``forget`` ends all sessions. With ``commits_each`` no transaction is kept open.
+    statement are lost; ``forget`` ends all sessions. With ``commits_each`` no transaction is kept open. ``in_the_way``:
+    by which of the next COMMITs, counted from 1, another transaction has written the same table.
     """
 
     connect: Callable[[], RedshiftStandIn]
     lose: int = 0
     commits_each: bool = False
+    in_the_way: set[int] = field(default_factory=set)
+    commits: int = 0
     sessions: dict[str, RedshiftStandIn] = field(default_factory=dict)
     statements: dict[str, dict[str, Any]] = field(default_factory=dict)  # by token
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
@@ -114,9 +117,15 @@ class DataApi:
             sql = "SELECT 1"
         if values:
             sql = re.sub(r":(p\d+)\b", r"%(\1)s", sql.replace("%", "%%"))
+        if sql == "COMMIT":
+            self.commits += 1
+            sql = "ROLLBACK" if self.commits in self.in_the_way else sql
         made: dict[str, Any] = {"Id": str(uuid.uuid4()), "CreatedAt": datetime.now(UTC), "HasResultSet": False}
         try:
             cursor = connection.execute(sql, values or None)
+            if request["Sql"] == "COMMIT" and sql == "ROLLBACK":
+                said = "ERROR: 1023\nDetail: Serializable isolation violation on table - 108073"
+                return made | {"Status": "FAILED", "Error": said}
         except psycopg.Error as error:
             return made | {"Status": "FAILED", "Error": f"ERROR: {error}"}
         made |= {"Status": "FINISHED", "ResultRows": max(cursor.rowcount, -1)}

@@ -142,6 +142,11 @@ def test_the_data_api_runs_a_statement_once_and_loses_nothing_with_a_session(
     mariadb.execute("UPDATE t SET v = v + 1 WHERE id > 30", "DELETE FROM t WHERE id = 1", database=database)
     redshift.converge()
     assert_same(redshift, "shop.t", mariadb, database, "t", "id, v")
+    redshift.data_api.commits, redshift.data_api.in_the_way = 0, {2}  # the first one is of the ledger's tables
+    mariadb.execute("UPDATE t SET v = 7", database=database)
+    redshift.converge()
+    assert redshift.data_api.commits > 2
+    assert_same(redshift, "shop.t", mariadb, database, "t", "id, v")
     assert not redshift.data_api.sessions, "each was ended"
 
 

@@ -22,6 +22,8 @@ from whimbrel.warehouse.values import Values, columns_of, refused
 CONNECT_TIMEOUT = 10  # seconds
 READ_ROWS = 2_000
 LONGEST_KEY = 2_600  # bytes that an entry of a B-tree may have, with some to spare
+# Another transaction was in the way, and this one is over: in PostgreSQL, by its codes; in Redshift, by its words.
+IN_THE_WAY, ISOLATION = ("40001", "40P01"), "serializable isolation violation"
 _MODES = {"preferred": "prefer", "off": "disable", "required": "require", "verify": "verify-full"}
 _ROWS = "whimbrel_rows"
 # All on which it depends how values are read and written, and that no statement is ended or left undone.
@@ -217,9 +219,8 @@ class PostgresSession:
             if isinstance(error, self._psycopg.errors.InsufficientPrivilege):
                 hint = "Grant it: whimbrel makes a schema for each silo, and one for itself."
                 raise PrivilegeError(said, place=self._place, hint=hint) from error
-            if self._connection.broken or (
-                isinstance(error, self._psycopg.OperationalError) and error.sqlstate is None
-            ):
+            lost = isinstance(error, self._psycopg.OperationalError) and error.sqlstate is None
+            if self._connection.broken or lost or error.sqlstate in IN_THE_WAY or ISOLATION in str(error).lower():
                 hint = "Run the same command again: it continues from what is there."
                 raise WarehouseUnreachable(said, place=self._place, hint=hint) from error
             raise WarehouseError(said, place=self._place) from error

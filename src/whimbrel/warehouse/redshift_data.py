@@ -26,6 +26,7 @@ from whimbrel.errors import (
     WarehouseUnreachable,
 )
 from whimbrel.project import Target, Warehouse
+from whimbrel.warehouse.postgres import ISOLATION
 
 KEEP_SECONDS = 600  # for which the service keeps a session after its last statement
 FIRST_LOOK, LONGEST_PAUSE = 0.05, 2.0  # seconds between two looks at a statement that runs
@@ -162,11 +163,11 @@ class DataStatements:
                 raise self._refused(error.message) from error
 
     def _refused(self, said: str) -> WarehouseError | PrivilegeError:
-        words = said.strip().splitlines()[0]
+        words = " ".join(said.split())[:300]
         if "permission denied" in words.lower():
             hint = "Grant it: whimbrel makes a schema for each silo, and one for itself."
             return PrivilegeError(words, place=self._place, hint=hint)
-        if "session" in words.lower():
+        if "session" in words.lower() or ISOLATION in words.lower():
             return WarehouseUnreachable(words, place=self._place, hint=_AGAIN)
         return WarehouseError(words, place=self._place)
 
