@@ -45,6 +45,7 @@ def main() -> None:
     os.environ.update(AWS_ACCESS_KEY_ID="local", AWS_SECRET_ACCESS_KEY="local")
     with tempfile.TemporaryDirectory() as name, Ministack(Path(name) / "server") as server:
         folder = Path(name)
+        without_pandas(folder / "hidden")
         identity = write_export(folder / "export", options.items)
         projects = {
             "folder": local(folder / "a", folder / "export", MODEL),
@@ -67,6 +68,13 @@ def main() -> None:
     print(table(options.items, full, {way: statistics.median(each) for way, each in seen.items()}, training, start))
 
 
+def without_pandas(folder: Path) -> None:
+    """PyArrow imports pandas where it is installed, as it is for the tests. whimbrel does not need it."""
+    folder.mkdir()
+    (folder / "pandas.py").write_text("raise ImportError\n")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
+
+
 def write_changes(root: Path, items: int, turn: int) -> str:
     """As DynamoDB exports the changes of the day ``turn``: other items each day, all over the table. Its id."""
     identity, name = new_export_id(), new_data_name()
@@ -75,6 +83,7 @@ def write_changes(root: Path, items: int, turn: int) -> str:
     files = [writer.close()]
     window = (moment(turn - 1), moment(turn))
     summary = incremental_summary(identity, ARN, "t", (moment(turn), moment(turn)), window, files[0].items, "NEW_IMAGE")
+    (root / FOLDER / identity).mkdir()
     write_manifests(root / FOLDER / identity, summary, files)
     return identity
 
