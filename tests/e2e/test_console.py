@@ -152,7 +152,7 @@ def test_a_run_that_is_killed_or_ends_by_an_error(migrated: Work, seen: Console,
         tab.wait("text=Following the source")
         migrated.source.execute("TRUNCATE purchase", database=migrated.database)
         assert process.wait(60) == 3
-        tab.wait("text=The last error")
+        tab.wait("text=The run ended by an error")
         assert "TRUNCATE" in tab.text(".task.bad")
     tab.close()
 

@@ -210,7 +210,8 @@ def _start_again(events: list[dict[str, Any]], command: str) -> dict[str, str]:
     newest = events[0] if events else {"text": ""}
     if not newest["text"].startswith(ENDED):
         return task(WARN, "Start it again: it continues from what was saved", "", command)
-    text = f"{_age(newest['time'])} ago. {newest['text']}\nThen start it again: it continues from what was saved."
+    error = newest["text"].removeprefix(f"{ENDED}, ")
+    text = f"{_age(newest['time'])} ago: {error}\nThen start it again: it continues from what was saved."
     return task(BAD, "The run ended by an error", text, command)
 
 

@@ -43,6 +43,7 @@ function contents() {
 
 function sql() {
   const found = seen.rows;
+  if (!seen.lake) return null;  // the first query is about a data set that is there
   return h("section", { class: "card", "data-key": "sql" }, h("h2", {}, "SQL"),
     h("form", { class: "sql", "data-do": "sql" }, h("label", { for: "statement", class: "small" }, "A query over the data sets, each by its name"),
       h("textarea", { id: "statement", name: "sql", rows: 4, spellcheck: "false", "data-keep": true }, seen.lake && seen.lake.datasets[0] ? `SELECT * FROM "${seen.lake.datasets[0].name}" LIMIT 20` : "SHOW TABLES"),
@@ -92,7 +93,7 @@ function live(endpoint, all) {
     h("div", { class: "row" }, h("h3", {}, name), h("span", { class: `badge ${endpoint.status === "InService" ? "ok" : endpoint.status === "Failed" ? "bad" : "warn"}` }, endpoint.status), endpoint.pending ? h("span", { class: "small" }, `to ${endpoint.pending}`) : null),
     endpoint.reason && !seen.dismissed.has(name + endpoint.reason) ? h("div", { class: "row" }, h("p", { class: "pre small" }, `The last update: ${endpoint.reason}`), button("dismiss", "Dismiss", { "data-what": name + endpoint.reason })) : null,
     h("dl", { class: "big" }, h("div", {}, h("dt", {}, "requests a second"), h("dd", {}, rate(calls / (recent.length || 1)))), h("div", { class: failed ? "bad" : "" }, h("dt", {}, "failed"), h("dd", {}, percent(calls ? failed / calls : 0)))),
-    h("div", { class: "charts" }, curve({ key: `rate ${name}`, title: `${name}: requests a second`, points: at(0), unit: rate, from, to }), curve({ key: `p99 ${name}`, title: `${name}: 99 % wait at most, queues included`, points: at(3), unit: ms, from, to })),
+    h("div", { class: "charts" }, curve({ key: `rate ${name}`, title: `${name}: requests a second`, points: at(0), unit: rate, from, to }), curve({ key: `p99 ${name}`, title: `${name}: 99 % wait at most, queues included`, points: at(3).map(([time, value]) => [time, value || null]), unit: ms, from, to })),
     table(`Variants of ${name}`, ["Variant", "Role", "Version", "Share", "Calls", "Failed", "p50", "p99"], endpoint.variants.map(each => ({ key: each.name + each.role + each.model, cells: [each.name, each.role, each.version, each.role === "shadow" ? "–" : percent(each.share), number(each.calls), number(each.errors), ms(each.p50), ms(each.p99)] })), [3, 4, 5, 6, 7]),
     endpoint.variants.flatMap(each => each.unknown.map(unknown => h("p", { class: "warn" }, `${name}, ${each.name}: column ${unknown.column} had ${plural(unknown.count, "value")} that training never saw: ${unknown.values.join(", ")}`))),
     drift.length ? h("div", {}, h("h3", {}, `${name}: drift of the inputs against training`), drift.slice(0, 12).map(each => h("div", { class: "heat", "data-key": each.input }, h("span", {}, each.input), h("progress", { max: .5, value: Math.min(.5, each.psi), "aria-label": `${each.input}: ${each.psi.toFixed(3)}` }), h("span", { class: each.psi > .25 ? "bad" : each.psi > .1 ? "warn" : "small" }, each.psi.toFixed(3))))) : null);
@@ -104,7 +105,7 @@ function renewals() {
   const found = seen.models ? Object.entries(seen.models.renewals) : [];
   if (!found.length) return null;
   return h("section", { class: "card", "data-key": "renewals" }, h("h2", {}, "Renewals"), found.map(([model, runs]) => h("div", { "data-key": model }, h("h3", {}, model),
-    runs.length ? table(`Renewals of ${model}`, ["Ended", "Outcome", "The gate", "Version"], runs.map((run, at) => ({ key: run.run || at, cells: [moment(run.ended), h("span", { class: { renewed: "ok", kept: "", returned: "warn", failed: "bad" }[run.outcome] }, run.outcome), h("span", { class: "pre" }, run.error || gate(run.results?.gate)), run.results?.train?.version || ""] }))) : h("p", { class: "soft" }, "None yet."))));
+    runs.length ? table(`Renewals of ${model}`, ["Ended", "Outcome", "The gate", "Version"], runs.map((run, at) => ({ key: run.run || at, cells: [moment(run.ended), h("span", { class: { renewed: "ok", kept: "", returned: "warn", failed: "bad" }[run.outcome] }, run.outcome), h("div", { class: "pre gate" }, run.error || gate(run.results?.gate)), run.results?.train?.version || ""] }))) : h("p", { class: "soft" }, "None yet."))));
 }
 
 // What the gate compared: each figure of the model in service, and of the new one, on the same rows.
