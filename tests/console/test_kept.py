@@ -112,6 +112,11 @@ name = "x"
         ("table shop.b: sort_key.name: is missing", "[table.sort_key]"),
         ("table 1: target: is missing", 'target = "a"'),
         ("shop.b: there is no column 'x'", "[[table]]"),
+        (
+            "table shop.a: entry_value names column 'idd', which shop.a does not have; the nearest is 'id'",
+            'partition_key = { name = "id" }',
+        ),
+        ("table shop.a: something names 'nothing', which is nowhere", "[[table]]"),
         ("whatever it is", ""),
     ],
 )

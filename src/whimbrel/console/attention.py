@@ -236,7 +236,8 @@ def _next_steps(facts: Standing) -> Iterator[dict[str, str]]:
     now, step, live = facts.now, facts.now.handover.step, facts.now.running
     if facts.steering or now.checkpoint.phase != "apply":
         return
-    if step == FOLLOWING and live and (live.get("lag_seconds") or 0.0) <= CLOSE_BEHIND:
+    lag = live.get("lag_seconds") if live else None
+    if step == FOLLOWING and lag is not None and lag <= CLOSE_BEHIND:
         if not facts.report:
             yield task(INFO, "Verify both sides", "The cutover needs a verification.", "whimbrel verify", "cutover")
         elif facts.report["equal"]:

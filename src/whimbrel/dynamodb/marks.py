@@ -6,7 +6,7 @@ Source: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Updat
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -48,11 +48,18 @@ class Mark(NamedTuple):
 class Marks:
     """Raises what RetryingClient.call raises, and PrivilegeError with what the account needs."""
 
-    def __init__(self, wire: DynamoClient, target: Target, stop: threading.Event) -> None:
+    def __init__(
+        self,
+        wire: DynamoClient,
+        target: Target,
+        stop: threading.Event,
+        refused: Callable[[str], object] = lambda reason: None,
+    ) -> None:
+        """``refused`` is as RetryingClient has it."""
         self.table = target.mark
         self._target = target
         self._limit = ConcurrencyLimit(AT_ONCE)
-        self._calls = RetryingClient(wire, RateLimiter(0), self._limit, stop)
+        self._calls = RetryingClient(wire, RateLimiter(0), self._limit, stop, refused=refused)
 
     def make(self) -> None:
         """Make the table if there is none; on demand, whatever the others are."""

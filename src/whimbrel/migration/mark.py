@@ -21,7 +21,7 @@ import socket
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -44,11 +44,17 @@ class Claim:
     """Of one run on the target tables that its Checkpoint knows; nothing where the project has ``mark = "off"``."""
 
     def __init__(
-        self, prepared: Prepared, checkpoints: CheckpointStore, wire: DynamoClient, stop: threading.Event
+        self,
+        prepared: Prepared,
+        checkpoints: CheckpointStore,
+        wire: DynamoClient,
+        stop: threading.Event,
+        refused: Callable[[str], object],
     ) -> None:
+        """``refused`` is as RetryingClient has it."""
         self._prepared = prepared
         self._checkpoints = checkpoints
-        self._marks = Marks(wire, prepared.project.target, stop)
+        self._marks = Marks(wire, prepared.project.target, stop, refused)
         self._off = prepared.project.target.mark == OFF
         self._since = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         self._targets: dict[str, str] = {}  # claimed: the tables' identities by their names

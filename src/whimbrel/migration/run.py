@@ -111,8 +111,8 @@ class Run:
         except BaseException:
             self._lock.release()
             raise
-        self.claim = Claim(self.prepared, self.checkpoints, self.wire, self.stop)
         target, noted = self.prepared.project.target, self.progress.note_refused
+        self.claim = Claim(self.prepared, self.checkpoints, self.wire, self.stop, noted)
         self.writer = Writer(
             self.wire, target, stop=self.stop, before=self._before_write, astray=self._astray, refused=noted
         )

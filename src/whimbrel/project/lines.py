@@ -19,7 +19,8 @@ def line_of(text: str, fault: str) -> int:
         return max((number for number, line in enumerate(lines, 1) if line.strip()), default=1)
     if found := _OF_A_SECTION.match(fault):
         begin = _section(lines, found[1], found[2])
-        return _key(lines, begin, found[3]) if begin else 1
+        key = _key(lines, begin, found[3])
+        return (key if key > begin else _quoting(lines, begin, fault)) if begin else 1
     if (found := _OF_A_SETTING.match(fault)) and (begin := _header(lines, rf"\[{found[1]}\]")):
         return _key(lines, begin, found[2])
     named = next((name for name in _named(lines) if fault.startswith(name)), "")
@@ -57,6 +58,14 @@ def _key(lines: list[str], begin: int, path: str) -> int:
         if re.match(rf'\s*("?{name}"?\s*[=.]|\[\[?\w+\.{name}\b)', line):
             return number
     return begin
+
+
+def _quoting(lines: list[str], begin: int, fault: str) -> int:
+    """The first line of the [[table]] that has a word which the fault quotes; its header where none has."""
+    words = re.findall(r"'([^']+)'", fault)
+    end = _header(lines, r"\[\[\w+\]\]", begin) or len(lines) + 1
+    block = list(enumerate(lines[begin : end - 1], begin + 1))
+    return next((number for word in words for number, line in block if word in line), begin)
 
 
 def _named(lines: list[str]) -> list[str]:

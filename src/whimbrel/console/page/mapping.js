@@ -117,7 +117,7 @@ function heat() {
 
 function access() {
   const found = work("check")?.result?.access;
-  if (!found) return null;
+  if (!found?.patterns.length) return null;
   return h("section", { class: "card", "data-key": "access" }, h("h2", {}, `Access patterns: ${plural(found.patterns.length, "statement")}`), h("p", { class: "small" }, `Of ${found.origin}; about ${number(found.read_units)} read units.`),
     h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Access patterns" }, h("table", {}, h("thead", {}, h("tr", {}, ["Share", "Served by", "Costs", "Statement"].map(name => h("th", { scope: "col" }, name)))),
       h("tbody", {}, found.patterns.slice(0, 200).map((each, at) => h("tr", { "data-key": at }, h("td", { class: "n" }, percent(each.share)), h("td", { class: each.served_by === "scan" || each.served_by === "none" ? "bad" : null }, each.served_by, each.index ? ` ${each.index}` : ""),
