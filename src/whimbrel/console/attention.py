@@ -88,6 +88,10 @@ def _standing(facts: Standing) -> tuple[str, str]:
         return "Nothing is running", f"What was done so far is saved: {_SAVED.get(now.checkpoint.phase, '')}."
     if live["step"]:
         return "A cutover or a rollback is under way", f"By another process: {live['step']}."
+    if live.get("refused"):
+        return "Waiting for DynamoDB", f"It has taken no write for {duration(live.get('refused_at') or 0.0)}."
+    if _is_silent(live):
+        return "Waiting for the source", f"It was last heard {duration(live['asked'])} ago."
     known = _PHASES.get(live["phase"])
     return known(live) if known else (f"Running: {live['phase']}", "")
 

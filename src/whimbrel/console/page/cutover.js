@@ -20,7 +20,7 @@ function sides(now) {
   const words = { FOLLOWING: "DynamoDB follows the source.", CUTTING: "The source is being closed; nothing is decided.", DECIDED: "Decided: DynamoDB opens next.", OPEN: "The cutover is done.",
     CLOSING: "DynamoDB is being closed, to return to the source.", RETURNED: "The return is decided: the source opens next.", FINISHED: "Done for good." };
   return h("section", { class: "card", "data-key": "sides" }, h("h1", {}, "Cutover"), h("p", {}, words[step] || step),
-    h("div", { class: "sides" }, one("Source", side === "mysql", now.project.source), h("span", { class: "arrow", "aria-hidden": "true" }, side === "dynamodb" ? "⇠" : "⇢"), one("DynamoDB", side === "dynamodb", now.project.target)),
+    h("div", { class: "sides" }, one("Source", side === "mysql", now.project.source), h("span", { class: "arrow", "aria-hidden": "true" }, step === "FINISHED" ? "·" : side === "dynamodb" ? "⇠" : "⇢"), one("DynamoDB", side === "dynamodb", now.project.target)),
     stall ? [h("h2", {}, `Nobody could write for ${milliseconds(stall)}`), parts("laps", "Where the time went", Object.entries(laps || {}), milliseconds), end ? h("p", { class: "small" }, `The source's last write: ${end}`) : null] : null);
 }
 

@@ -8,7 +8,7 @@ import { fault, tellFault } from "./steer.js";
 
 const SIGNS = { ok: "✓", info: "i", warn: "!", bad: "✕", idle: "·" };
 const LEVELS = { ok: "All right", info: "To do", warn: "Needs you soon", bad: "Needs you", idle: "Not begun" };
-const FEW = 50;
+const FEW = 50, LEAST = 300;  // tables, and seconds that a curve has
 const seen = { filter: "", allTables: false, events: 100 };
 
 export function overview(now) {
@@ -60,7 +60,8 @@ function phaseLine(now) {
 }
 
 function curves(now) {
-  const to = Math.max(Date.now() / 1000, 1), from = to - 3600 * state.hours, all = state.figures, project = now.project;
+  const all = state.figures, project = now.project, to = Math.max(Date.now() / 1000, 1), begun = all.length ? all[0].time : to;
+  const from = Math.max(to - 3600 * state.hours, Math.min(begun, to - LEAST));
   const points = name => all.map(each => [each.time, each[name]]);
   const refused = all.map((each, at) => [each.time, at ? each.throttles - all[at - 1].throttles : 0]).filter(([time, count]) => time >= from && count > 0);
   const count = refused.reduce((sum, [, some]) => sum + some, 0), throttles = (now.running?.throttles_per_second || 0) >= 1;
