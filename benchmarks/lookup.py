@@ -1,7 +1,7 @@
 """What a look-up costs: CPU time for each change of a record that looks a column up, beside the same record without.
 
 ``python -m benchmarks.lookup [--json] [--changes N] [--rounds N]``. The changes are those of ``apply``, and each finds
-its customer, one of 5,000, in memory after the first time. The store is filled beforehand, as a load does it; that it
+its customer, one of 1,000, in memory after the first time. The store is filled beforehand, as a load does it; that it
 is opened and checked counts. The last line is one change of a customer that all rows look up: CPU time for each item
 that is written again. All is done with as few collections of garbage as whimbrel's commands have.
 """
@@ -32,7 +32,7 @@ from whimbrel.migration.state import CheckpointStore, StateFolder
 from whimbrel.project import KeyRule, LookupRule, TableRule, Target
 from whimbrel.records import Change, Column, Position, Row, Table
 
-CUSTOMERS = 5_000
+CUSTOMERS = 1_000
 CUSTOMER = Table(
     "shop",
     "customer",
