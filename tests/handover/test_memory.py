@@ -15,7 +15,6 @@ from tests.e2e.test_memory_by_bytes import MOST, NAMES, TABLES
 from tests.e2e.work import Work
 from tests.handover.both_sides import CUTOVER
 
-OF_CUTOVER = 300  # MB: which verifies what changed, on both sides
 ROWS, CHANGED = {"long": 200, "wide": 3_000}, 100
 SHAPES = {
     "long": ("body LONGTEXT CHARACTER SET utf8mb4", "REPEAT('text ', 50000)"),  # 250 KB, and an image before the change
@@ -57,8 +56,7 @@ def test_there_and_back_stay_within_their_memory(
     measured("rollback", "--yes")
     back = mariadb.execute("SELECT COUNT(*) FROM stored WHERE changed = 2", database=database)
     assert back == ((CHANGED,),)
-    assert peaks["rollback"] < MOST, peaks
-    assert peaks["cutover"] < OF_CUTOVER, peaks
+    assert max(peaks.values()) < MOST, peaks
 
 
 def change(client: Any, table: str) -> None:
