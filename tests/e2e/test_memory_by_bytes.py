@@ -14,7 +14,7 @@ from tests.e2e.peaks import peak
 from tests.e2e.work import WITH_WORKERS, Work
 
 MOST, MORE = 225, 75  # MB: for one process that works, and for each other one
-FOLDING = 300  # MB: of a conversion that makes a data set again, since all of its rows have changed
+FOLDING = 250  # MB: of a conversion that makes a data set again, since all of its rows have changed
 COLUMNS = 200
 LONG = 380_000  # bytes
 RECORD = 'shape = "record"\npartition_key = { name = "pk", value = "row#${id}" }\nnulls = "omit"\n'

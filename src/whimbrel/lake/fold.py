@@ -7,6 +7,7 @@ row weighs.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +22,7 @@ from whimbrel.lake.need import need
 if TYPE_CHECKING:
     import pyarrow
 
-COPY_BYTES = 8 << 20  # of rows that are in memory at once, and that become one row group
+COPY_BYTES = 4 << 20  # of rows that are in memory at once, and that become one row group
 MOST_DELTAS = 16
 FOLD_SHARE = 0.25  # of the base's rows: more in the deltas are folded into it
 FILE_BYTES = 512 << 20  # of rows, as they are in memory, that become one file of a base
@@ -32,16 +33,30 @@ def folded(folder: Path, manifest: Manifest, workshop: Path, *, whole: bool) -> 
     """With fewer files, where there are many or much in deltas; without deltas, where it is to be ``whole``."""
     base = [file for file in manifest.files if file.kind == "base"]
     changed, stored = sum(file.rows for file in manifest.deltas), sum(file.rows for file in base)
-    if manifest.deltas and (whole or changed > FOLD_SHARE * stored):
-        kept, made = _into_the_base(folder, manifest, workshop)
-    elif len(manifest.deltas) > MOST_DELTAS:
-        kept, made = base, _into_one(folder, manifest, workshop)
-    else:
-        return manifest
+    with _given_back():
+        if manifest.deltas and (whole or changed > FOLD_SHARE * stored):
+            kept, made = _into_the_base(folder, manifest, workshop)
+        elif len(manifest.deltas) > MOST_DELTAS:
+            kept, made = base, _into_one(folder, manifest, workshop)
+        else:
+            return manifest
     for file in manifest.files:  # of this data set's own: what was folded is not a part of it
         if file not in kept and file.path.startswith(f"{manifest.id}/"):
             (workshop / file.path.rpartition("/")[2]).unlink()
     return replace(manifest, files=(*kept, *made))
+
+
+@contextmanager
+def _given_back() -> Iterator[None]:
+    """What Arrow frees goes back to the system: its own allocator would keep some tens of megabytes of it."""
+    pa = need("pyarrow", "lake")
+    before = pa.default_memory_pool()
+    before.release_unused()
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        yield
+    finally:
+        pa.set_memory_pool(before)
 
 
 def _into_one(folder: Path, manifest: Manifest, workshop: Path) -> list[DataFile]:
@@ -175,9 +190,14 @@ class _Copy:
 
 
 def _batches(path: Path) -> Iterator[pyarrow.RecordBatch]:
-    """The rows of a Parquet file, about so many bytes at a time."""
+    """The rows of a Parquet file, about so many bytes at a time. A row group that is small is read column by column,
+    and not from all columns at once, each of which takes some hundred kilobytes meanwhile.
+    """
     with need("pyarrow.parquet", "lake").ParquetFile(path) as file:
         for number in range(file.num_row_groups):
             group = file.metadata.row_group(number)
-            rows = max(1, group.num_rows * COPY_BYTES // max(1, group.total_byte_size))
-            yield from file.iter_batches(batch_size=min(rows, group.num_rows), row_groups=[number])
+            if group.total_byte_size <= COPY_BYTES:
+                yield from file.read_row_group(number, use_threads=False).combine_chunks().to_batches()
+                continue
+            rows = max(1, group.num_rows * COPY_BYTES // group.total_byte_size)
+            yield from file.iter_batches(batch_size=rows, row_groups=[number])
