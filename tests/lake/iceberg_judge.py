@@ -5,7 +5,6 @@ and the rows with PyArrow.
 from __future__ import annotations
 
 import json
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -37,21 +36,6 @@ for snapshot in sys.argv[3:]:
     rows = connection.execute(f"SELECT to_json(t)::VARCHAR FROM {table} AS t").fetchall()
     print(json.dumps([json.loads(row) for row, in rows]))
 """
-# Spark, with Iceberg's own reader for it.
-SPARK = """
-import json, sys
-sys.path.insert(0, sys.argv[1])
-from pyspark.sql import SparkSession
-settings = {
-    "spark.jars": sys.argv[2], "spark.ui.enabled": "false", "spark.sql.session.timeZone": "UTC",
-    "spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1",
-}
-spark = SparkSession.builder.master("local[1]").config(map=settings).getOrCreate()
-for snapshot in sys.argv[4:]:
-    table = spark.read.format("iceberg").option("snapshot-id", snapshot).load(sys.argv[3])
-    rows = [row.asDict(recursive=True) for row in table.collect()]
-    print(json.dumps(rows, default=lambda value: value.hex() if isinstance(value, bytearray) else str(value)))
-"""
 DATASET = "whimbrel.dataset-id"
 
 
@@ -81,20 +65,6 @@ class Judged:
         command = [sys.executable, "-c", DUCKDB, str(folder), str(path_of(self.location)), *ids]
         said = subprocess.run(command, capture_output=True, check=True, timeout=60).stdout.splitlines()
         rows = [sorted(json.loads(line), key=lambda row: row["pk"]) for line in said]
-        return {each["summary"][DATASET]: found for each, found in zip(snapshots, rows, strict=True)}
-
-    def by_spark(self) -> dict[str, list[dict[str, Any]]]:
-        """As ``by_data_set``: decimals as text, binaries as hexadecimal digits. Skips the test without Spark."""
-        folder = servers_folder() / "spark-iceberg"
-        if not folder.exists() or not shutil.which("java"):
-            pytest.skip("Spark's reader of Iceberg is not here: scripts/setup iceberg, and Java 17")
-        jars = ",".join(map(str, folder.glob("snowpark_connect_deps_iceberg/jars/*_2.12-*.jar")))
-        snapshots = self.metadata["snapshots"]
-        ids = [str(each["snapshot-id"]) for each in snapshots]
-        command = [sys.executable, "-c", SPARK, str(folder), jars, str(path_of(self.location)), *ids]
-        done = subprocess.run(command, capture_output=True, check=False, timeout=300)
-        assert done.returncode == 0, done.stderr.decode()[-3000:]
-        rows = [sorted(json.loads(line), key=lambda row: row["pk"]) for line in done.stdout.splitlines()]
         return {each["summary"][DATASET]: found for each, found in zip(snapshots, rows, strict=True)}
 
     def current(self) -> str:
