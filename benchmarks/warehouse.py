@@ -127,6 +127,8 @@ def figures(bench: Bench, changes: int) -> list[dict[str, object]]:
 
     def add(contestant: str, values: dict[str, float]) -> None:
         found.append({"contestant": contestant, **{name: round(value, 2) for name, value in values.items()}})
+        said = f"{values['cpu_us']:.2f} µs, {values['per_second']:,.0f}/s, {values['megabytes']:.0f} MB"
+        print(f"({contestant}: {said})", file=sys.stderr, flush=True)  # the whole takes minutes
 
     engines = ["duckdb", *(["postgres"] if bench.postgres else [])]
     for engine in engines:
