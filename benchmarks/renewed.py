@@ -64,8 +64,7 @@ def main() -> None:
                     link(export, project.parent / "lake" / "exports" / "bank")
                 seen[way].append(run(("convert", "bank"), project).cpu)
         training = run(("train",), projects["folder"]).cpu
-        start = run(("convert", "--help"), projects["folder"]).cpu
-    print(table(options.items, full, {way: statistics.median(each) for way, each in seen.items()}, training, start))
+    print(table(options.items, full, {way: statistics.median(each) for way, each in seen.items()}, training))
 
 
 def without_pandas(folder: Path) -> None:
@@ -117,13 +116,13 @@ def upload(export: Path, identity: str, server: Ministack, turn: int) -> None:
     s3.put_object(Bucket="renewed", Key=f"{KEY}/chain.json", Body=chain_bytes(later))
 
 
-def table(items: int, full: dict[str, float], renewed: dict[str, float], training: float, start: float) -> str:
+def table(items: int, full: dict[str, float], renewed: dict[str, float], training: float) -> str:
     made = [f"{f'{items:,} items, 1 % changed':<33}{'full':>8}{'renewal':>9}   CPU s{'renewal : full':>18}"]
     for way, base in full.items():
         made.append(f"{way:<33}{base:>8.2f}{renewed[way]:>9.2f}{'':>8}{renewed[way] / base:>17.1%}")
     base, part = full["folder"] + training, renewed["folder"] + training
     made.append(f"{'folder, with a training':<33}{base:>8.2f}{part:>9.2f}{'':>8}{part / base:>17.1%}")
-    return "\n".join([*made, f"of each command, its start: {start:.2f} s"])
+    return "\n".join(made)
 
 
 if __name__ == "__main__":
