@@ -250,8 +250,9 @@ def test_a_file_that_somebody_else_changed_is_not_overwritten(tmp_path: Path) ->
 @pytest.mark.slow
 def test_the_page_of_a_warehouse(tmp_path: Path, open_tab: Callable[..., Tab]) -> None:
     (tmp_path / "whimbrel.toml").write_text(SILOS)
+    (tmp_path / ".whimbrel").mkdir(mode=0o700)
     silo = tmp_path / ".whimbrel" / "silos" / "shop"
-    silo.mkdir(parents=True, mode=0o700)
+    silo.mkdir(parents=True)
     tables = {"shop.t": TableProgress(1, 30, frozenset({1}), 30, 30)}
     checkpoint.save(silo / "checkpoint.json", Checkpoint(phase="apply", start=START, tables=tables))
     batch = {"time": time.time() - 3, "changes": 1_204, "seconds": 0.81}
