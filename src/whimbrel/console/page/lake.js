@@ -63,7 +63,7 @@ on("sql", async form => {
 on("sql-chart", () => { seen.chart = !seen.chart; changed(); });
 
 // A column of words or times, and the first column of numbers: bars.
-const measure = found => found.columns.findIndex((_, at) => at && found.rows.length && found.rows.every(row => row[at] === null || typeof row[at] === "number"));
+const measure = found => found.columns.findIndex((_, at) => at && found.rows.some(row => typeof row[at] === "number") && found.rows.every(row => row[at] === null || typeof row[at] === "number"));
 const chartable = found => found.columns.length > 1 && measure(found) > 0;
 function chart(found) {
   const at = measure(found), some = found.rows.slice(0, 40), most = Math.max(...some.map(row => Math.abs(row[at] || 0)), 0) || 1;
