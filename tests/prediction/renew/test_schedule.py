@@ -125,7 +125,7 @@ def test_a_cron_expression_is_in_utc_and_days_have_names() -> None:
 @pytest.mark.parametrize(
     ("cron", "reason"),
     [
-        ("daily", "there are not five fields"),
+        ("daily", "expected 5"),
         ("0 25 * * *", "is not a valid schedule"),
         ("0 3 * * 0", "name the days of the week"),
         ("0 3 * * 1-5", "name the days of the week"),
