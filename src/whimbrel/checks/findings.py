@@ -43,6 +43,7 @@ def in_order(findings: list[Finding]) -> list[Finding]:
 
 _RECONNECT = "Set it, and reconnect the writers"
 _FIX_ROWS = "Fix the rows, or change the mapping; what is left becomes dead letters"
+_WIDEN = "Widen the key: a partition takes 1,000 writes/s. Where a column fits, the `spread` to write is printed"
 _SPREAD = 'Write `load_order = "spread"` in its `[[table]]`'
 _KEY = "Put a key of the source into that of the target, with separators between its columns"
 
@@ -223,15 +224,13 @@ KINDS: dict[str, Kind] = {
         "Nothing, if the application knows the difference",
     ),
     "zero-date": Kind(INFO, "zero or partial dates: carried as their text", "Let the application expect them"),
-    "hot-partition": Kind(
-        WARNING, "one partition key has a tenth of the rows or more", "Widen the key: a partition takes 1,000 writes/s"
-    ),
+    "hot-partition": Kind(WARNING, "one partition key has a tenth of the rows or more", _WIDEN),
     "hot-load": Kind(INFO, "a partition key has 10,000 rows or more: if they lie together, the load is slow", _SPREAD),
     "index-collection": Kind(WARNING, "local indexes, and over 10 GB of one partition key", "Use global indexes"),
     "hot-writes": Kind(
         WARNING,
         "one partition key had a fifth of the recent writes or more, and more than 10 a second",
-        "Widen the key: a partition takes 1,000 writes/s",
+        _WIDEN,
     ),
     "large-groups-change": Kind(
         WARNING,
