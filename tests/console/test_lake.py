@@ -100,9 +100,10 @@ def opened(browser: Any, seen: Console, **more: Any) -> Tab:
 
 def answer(tab: Tab, statement: str) -> str:
     """What the page says to it."""
+    answers = tab.page.get_attribute("[data-key=sql]", "data-answers")
     tab.page.fill("#statement", statement)
     tab.click("Run")
-    tab.until("!document.querySelector('[data-key=sql] .go').disabled")
+    tab.until(f"document.querySelector('[data-key=sql]').dataset.answers > {answers}")
     return tab.text("[data-key=sql]")
 
 

@@ -140,7 +140,7 @@ def test_the_target_denies(migrated: Work, proxy: FaultProxy) -> None:
         assert process.wait(60) == 2
     task = until(migrated, "The run ended by an error", "bad")
     assert "PrivilegeError" in task["text"]
-    assert "Allow " in task["text"]
+    assert "Give the account this permission" in task["text"]
     assert task["command"] == "whimbrel migrate"
 
 

@@ -7,7 +7,7 @@ import { curve } from "./chart.js";
 import { fault } from "./steer.js";
 import { text } from "./data.js";
 
-const seen = { lake: null, lakeFault: null, models: null, modelsFault: null, rows: null, rowsFault: null, asking: false, at: 0, chart: false, dismissed: new Set() };
+const seen = { lake: null, lakeFault: null, models: null, modelsFault: null, rows: null, rowsFault: null, asking: false, answers: 0, at: 0, chart: false, dismissed: new Set() };
 const EVERY = 2000;
 
 export function lake(now) {
@@ -44,7 +44,7 @@ function contents() {
 function sql() {
   const found = seen.rows;
   if (!seen.lake) return null;  // the first query is about a data set that is there
-  return h("section", { class: "card", "data-key": "sql" }, h("h2", {}, "SQL"),
+  return h("section", { class: "card", "data-key": "sql", "data-answers": seen.answers }, h("h2", {}, "SQL"),
     h("form", { class: "sql", "data-do": "sql" }, h("label", { for: "statement", class: "small" }, "A query over the data sets, each by its name"),
       h("textarea", { id: "statement", name: "sql", rows: 4, spellcheck: "false", "data-keep": true }, seen.lake && seen.lake.datasets[0] ? `SELECT * FROM "${seen.lake.datasets[0].name}" LIMIT 20` : "SHOW TABLES"),
       h("div", { class: "row" }, h("button", { class: "go", disabled: seen.asking }, seen.asking ? "Asking …" : "Run"), found && chartable(found) ? button("sql-chart", seen.chart ? "Show the table" : "Show a chart") : null)),
@@ -58,6 +58,7 @@ on("sql", async form => {
   changed();
   try { seen.rows = await post("ask/sql", { sql: new FormData(form).get("sql") }); seen.rowsFault = null; } catch (error) { seen.rowsFault = error.said || { message: String(error) }; seen.rows = null; }
   seen.asking = false;
+  seen.answers += 1;
   changed();
 });
 on("sql-chart", () => { seen.chart = !seen.chart; changed(); });
