@@ -21,6 +21,8 @@ from whimbrel.warehouse.values import Values, columns_of, refused
 
 CONNECT_TIMEOUT = 10  # seconds
 READ_ROWS = 2_000
+READ_BYTES = 8 << 20  # of texts and bytes in the rows that are read at a time
+FIRST_ROWS = 32
 LONGEST_KEY = 2_600  # bytes that an entry of a B-tree may have, with some to spare
 # Another transaction was in the way, and this one is over: in PostgreSQL, by its codes; in Redshift, by its words.
 IN_THE_WAY, ISOLATION = ("40001", "40P01"), "serializable isolation violation"
@@ -177,8 +179,10 @@ class PostgresSession:
         transaction = self._connection.transaction() if idle else nullcontext()
         with self._translated(), transaction, self._connection.cursor("whimbrel_read") as cursor:
             cursor.execute(statement)
-            while rows := cursor.fetchmany(size):
+            some = min(size, FIRST_ROWS)
+            while rows := cursor.fetchmany(some):
                 yield rows
+                some = _so_many(rows, most=min(size, 2 * some))
 
     def rows_of(self, statement: str, _values: Sequence[Any], columns: Sequence[StoredColumn]) -> Iterator[list[Row]]:
         """What ``given`` gives has no parameters."""
@@ -302,3 +306,9 @@ def _most_bytes(column: StoredColumn) -> int:
 
 def _literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
+
+
+def _so_many(rows: Sequence[tuple[Any, ...]], most: int) -> int:
+    """How many rows to read next, if they weigh what ``rows`` do: from 1 to ``most``."""
+    weight = sum(len(value) for row in rows for value in row if isinstance(value, str | bytes))
+    return max(1, min(most, READ_BYTES * len(rows) // max(weight, 1)))
