@@ -89,7 +89,8 @@ class Trouble:
         assert self._looks
 
     def between(self) -> None:
-        what = self.chance.random() if self.resharded else 0.0  # once in each history
+        # Each at least once in each history.
+        what = 0.0 if not self.resharded else 0.15 if not self.kills else self.chance.random()
         if what < 0.1 and self.resharded < MOST_RESHARDED:
             self.resharded += 1
             if what < 0.05 and len(open_shards(self.streamed.server, self.streamed.stream)) > 1:
