@@ -9,16 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from whimbrel.aws import tasks
 from whimbrel.aws.allowed import Allowed, lists, of
 from whimbrel.aws.bucket import stage_parameters, stage_resources
-from whimbrel.aws.forms import Resource, arn, either, given, number, ref, replaceable, role, sub, text
+from whimbrel.aws.forms import Resource, arn, either, given, kept, number, ref, role, sub, text, with_policy
 from whimbrel.project import Project, Warehouse
 
 STAGE = "arn:${AWS::Partition}:s3:::${StageBucket}"
-FOLDER = "/var/lib/whimbrel"  # the image's working directory
-LOG_DAYS = 90
 LONGEST = {"StageBucket": 63, "ConvergeName": 32, "WorkgroupId": 64, "RedshiftCluster": 63}
-_USER = "10001"  # of the image
 _ACCOUNT = "${AWS::Region}:${AWS::AccountId}"
 _CLUSTER = f"arn:${{AWS::Partition}}:redshift:{_ACCOUNT}:"
 _WORKGROUP = f"arn:${{AWS::Partition}}:redshift-serverless:{_ACCOUNT}:workgroup/${{WorkgroupId}}"
@@ -96,26 +94,17 @@ def resources(project: Project, attached: dict[str, list[Resource]]) -> dict[str
     found = on_redshift(project)
     assert found, "asked before"
     assert found.stage, "the project file was refused without it"
-    logs = {
-        "LogGroupName": sub("/ecs/${ConvergeName}"),
-        "RetentionInDays": LOG_DAYS,
-        "KmsKeyId": either("HasKey", ref("KeyArn")),
-    }
-    cluster = {
-        "ClusterName": ref("ConvergeName"),
-        "ClusterSettings": [{"Name": "containerInsights", "Value": "enabled"}],
-    }
     return {
         **stage_resources(found.stage),
         "RedshiftCopyRole": _copying(attached["copy"]),
-        "ConvergeLogs": replaceable("AWS::Logs::LogGroup", logs),
+        "ConvergeLogs": tasks.logs("ConvergeName"),
         **_files(),
-        "ConvergeCluster": {"Type": "AWS::ECS::Cluster", "Properties": cluster},
+        "ConvergeCluster": tasks.cluster("ConvergeName"),
         "ConvergeRole": _mounting(role("ecs-tasks", attached["converge"])),
         "ConvergePullRole": _pulling(role("ecs-tasks", []), passwords(project)),
-        "ConvergeTask": {"Type": "AWS::ECS::TaskDefinition", "Properties": _task(passwords(project))},
+        "ConvergeTask": _task(passwords(project)),
         "ConvergeScheduleRole": _starting(role("scheduler", [])),
-        "ConvergeSchedule": {"Type": "AWS::Scheduler::Schedule", "Properties": _schedule()},
+        "ConvergeSchedule": _schedule(),
     }
 
 
@@ -141,53 +130,30 @@ def _files() -> dict[str, Resource]:
     }
     point = {
         "FileSystemId": ref("ConvergeFiles"),
-        "PosixUser": {"Uid": _USER, "Gid": _USER},
+        "PosixUser": {"Uid": tasks.USER, "Gid": tasks.USER},
         "RootDirectory": {
             "Path": "/whimbrel",
-            "CreationInfo": {"OwnerUid": _USER, "OwnerGid": _USER, "Permissions": "0700"},
+            "CreationInfo": {"OwnerUid": tasks.USER, "OwnerGid": tasks.USER, "Permissions": "0700"},
         },
     }
-    kept = {"Type": "AWS::EFS::FileSystem", "DeletionPolicy": "Retain", "UpdateReplacePolicy": "Retain"}
     return {
-        "ConvergeFiles": {**kept, "Properties": system},
+        "ConvergeFiles": kept("AWS::EFS::FileSystem", system),
         "ConvergeMount": {"Type": "AWS::EFS::MountTarget", "Properties": mount},
         "ConvergePoint": {"Type": "AWS::EFS::AccessPoint", "Properties": point},
     }
 
 
 def _task(secrets: list[str]) -> Resource:
-    logs = {
-        "awslogs-group": ref("ConvergeLogs"),
-        "awslogs-region": ref("AWS::Region"),
-        "awslogs-stream-prefix": "converge",
-    }
-    container = {
-        "Name": "whimbrel",
-        "Image": ref("ConvergeImage"),
+    own = {
         "Command": ["converge", "--until-caught-up"],
-        "Essential": True,
-        "ReadonlyRootFilesystem": True,
-        "User": _USER,
         "Secrets": [{"Name": name, "ValueFrom": ref(_secret(place))} for place, name in enumerate(secrets, 1)],
-        "MountPoints": [
-            {"SourceVolume": "state", "ContainerPath": FOLDER, "ReadOnly": False},
-            {"SourceVolume": "tmp", "ContainerPath": "/tmp", "ReadOnly": False},
-        ],
-        "LogConfiguration": {"LogDriver": "awslogs", "Options": logs},
     }
     by_point = {"AccessPointId": ref("ConvergePoint"), "IAM": "ENABLED"}
     files = {"FilesystemId": ref("ConvergeFiles"), "TransitEncryption": "ENABLED", "AuthorizationConfig": by_point}
-    return {
-        "Family": ref("ConvergeName"),
-        "RequiresCompatibilities": ["FARGATE"],
-        "NetworkMode": "awsvpc",
-        "Cpu": "1024",
-        "Memory": ref("ConvergeMegabytes"),
-        "TaskRoleArn": arn("ConvergeRole"),
-        "ExecutionRoleArn": arn("ConvergePullRole"),
-        "Volumes": [{"Name": "state", "EFSVolumeConfiguration": files}, {"Name": "tmp"}],
-        "ContainerDefinitions": [container],
-    }
+    volumes = [{"Name": tasks.STATE, "EFSVolumeConfiguration": files}, {"Name": "tmp"}]
+    container = tasks.container("ConvergeImage", "ConvergeLogs", "converge", own)
+    more = {"Family": ref("ConvergeName"), "Volumes": volumes}
+    return tasks.task("ConvergeMegabytes", "ConvergeRole", "ConvergePullRole", container, more)
 
 
 def _copying(policies: list[Resource]) -> Resource:
@@ -210,7 +176,7 @@ def _mounting(made: Resource) -> Resource:
         "Resource": [arn("ConvergeFiles")],
         "Condition": {"StringEquals": {"elasticfilesystem:AccessPointArn": arn("ConvergePoint")}},
     }
-    return _with(made, "mount", [mounts])
+    return with_policy(made, "mount", mounts)
 
 
 def _pulling(made: Resource, secrets: list[str]) -> Resource:
@@ -233,7 +199,7 @@ def _pulling(made: Resource, secrets: list[str]) -> Resource:
         "Action": ["secretsmanager:GetSecretValue"],
         "Resource": [ref(_secret(place)) for place in range(1, len(secrets) + 1)],
     }
-    return _with(made, "begin", [pulls, signs_in, logs, *([reads] if secrets else [])])
+    return with_policy(made, "begin", pulls, signs_in, logs, *([reads] if secrets else []))
 
 
 def _starting(made: Resource) -> Resource:
@@ -244,19 +210,7 @@ def _starting(made: Resource) -> Resource:
         "Resource": [ref("ConvergeTask")],
         "Condition": {"ArnEquals": {"ecs:cluster": arn("ConvergeCluster")}},
     }
-    passes = {
-        "Sid": "PassRoles",
-        "Effect": "Allow",
-        "Action": ["iam:PassRole"],
-        "Resource": [arn("ConvergeRole"), arn("ConvergePullRole")],
-        "Condition": {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}},
-    }
-    return _with(made, "start", [starts, passes])
-
-
-def _with(made: Resource, name: str, statements: list[Resource]) -> Resource:
-    policy = {"PolicyName": name, "PolicyDocument": {"Version": "2012-10-17", "Statement": statements}}
-    return {**made, "Properties": {**made["Properties"], "Policies": [policy]}}
+    return with_policy(made, "start", starts, tasks.passes("ConvergeRole", "ConvergePullRole"))
 
 
 def _schedule() -> Resource:
@@ -275,13 +229,5 @@ def _schedule() -> Resource:
         "Arn": arn("ConvergeCluster"),
         "RoleArn": arn("ConvergeScheduleRole"),
         "EcsParameters": task,
-        "RetryPolicy": {"MaximumRetryAttempts": 3},
     }
-    return {
-        "Name": ref("ConvergeName"),
-        "ScheduleExpression": ref("ConvergeRate"),
-        "ScheduleExpressionTimezone": "UTC",
-        "FlexibleTimeWindow": {"Mode": "OFF"},
-        "KmsKeyArn": either("HasKey", ref("KeyArn")),
-        "Target": target,
-    }
+    return tasks.schedule(ref("ConvergeRate"), target, {"Name": ref("ConvergeName")})

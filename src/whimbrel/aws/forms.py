@@ -58,6 +58,12 @@ def role(service: str, policies: list[Resource]) -> Resource:
     return {"Type": "AWS::IAM::Role", "Properties": properties}
 
 
+def with_policy(made: Resource, name: str, *statements: Resource) -> Resource:
+    """A role with statements that only the stack can write, beside its policies."""
+    policy = {"PolicyName": name, "PolicyDocument": {"Version": "2012-10-17", "Statement": list(statements)}}
+    return {**made, "Properties": {**made["Properties"], "Policies": [policy]}}
+
+
 def ref(name: str) -> Resource:
     return {"Ref": name}
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from whimbrel.aws import tasks
 from whimbrel.aws.forms import (
     Resource,
     arn,
@@ -17,10 +18,10 @@ from whimbrel.aws.forms import (
     number,
     perhaps,
     ref,
-    replaceable,
     role,
     sub,
     text,
+    with_policy,
 )
 from whimbrel.aws.predicting import PROJECT_FILE, hosted
 from whimbrel.project import Project
@@ -29,11 +30,8 @@ from whimbrel.project.renew import STEPS, RenewalRule, cron_error, cron_fault
 # By step, the policies of its task beside that of every step.
 POLICIES = {"export": "export", "convert": "convert", "train": "train", "gate": "gate", "update": "serve"}
 RENEW_NAME = "whimbrel-renew"
-CONTAINER, STATE = "whimbrel", "state"
-FOLDER = "/var/lib/whimbrel"  # where the image may write
 MOST_HOURS = 12  # of one step
 RETRIES, RETRIES_TO_TELL = 2, 5
-LOG_DAYS = 90
 TRAINING_DAYS, CAPTURED_DAYS = 30, 90
 CONDITIONS = {"HasRenewTopic": is_given("RenewTopicEmail")}
 
@@ -122,7 +120,7 @@ def _state(place: dict[str, Any], step: str, following: str) -> dict[str, Any]:
             "TaskDefinition": place["tasks"][step],
             "NetworkConfiguration": {"AwsvpcConfiguration": network},
             "Overrides": {
-                "ContainerOverrides": [{"Name": CONTAINER, "Command.$": f"States.Array({command})"}],
+                "ContainerOverrides": [{"Name": tasks.CONTAINER, "Command.$": f"States.Array({command})"}],
             },
         },
         "ResultPath": None,
@@ -140,11 +138,6 @@ def _retry(attempts: int, rate: int) -> dict[str, Any]:
 
 
 def _machine(project: Project, attached: dict[str, list[Resource]]) -> dict[str, Resource]:
-    logs = {
-        "LogGroupName": sub("/ecs/${RenewName}"),
-        "RetentionInDays": LOG_DAYS,
-        "KmsKeyId": either("HasKey", ref("KeyArn")),
-    }
     topic = {
         "TopicName": sub("${RenewName}-failed"),
         "KmsMasterKeyId": either("HasKey", ref("KeyArn"), "alias/aws/sns"),
@@ -163,13 +156,9 @@ def _machine(project: Project, attached: dict[str, list[Resource]]) -> dict[str,
         "Definition": _filled(definition(place)),
         "TracingConfiguration": {"Enabled": False},
     }
-    cluster = {
-        "ClusterName": ref("RenewName"),
-        "ClusterSettings": [{"Name": "containerInsights", "Value": "enabled"}],
-    }
     made: dict[str, Resource] = {
-        "RenewCluster": {"Type": "AWS::ECS::Cluster", "Properties": cluster},
-        "RenewLogs": replaceable("AWS::Logs::LogGroup", logs),
+        "RenewCluster": tasks.cluster("RenewName"),
+        "RenewLogs": tasks.logs("RenewName"),
         "RenewTopic": {"Type": "AWS::SNS::Topic", "Properties": topic},
         "RenewPullRole": role("ecs-tasks", [*attached["pull"]]),
         "RenewRole": _passing(role("states", attached["schedule"])),
@@ -178,7 +167,7 @@ def _machine(project: Project, attached: dict[str, list[Resource]]) -> dict[str,
     }
     for step in STEPS:
         made[f"Renew{step.capitalize()}Role"] = role("ecs-tasks", attached[step])
-        made[f"Renew{step.capitalize()}Task"] = {"Type": "AWS::ECS::TaskDefinition", "Properties": _task(step)}
+        made[f"Renew{step.capitalize()}Task"] = _task(step)
     for place_, rule in enumerate(project.predict.renewals_there, 1):
         made[f"RenewSchedule{place_ if place_ > 1 else ''}"] = _schedule(rule)
     return made
@@ -194,50 +183,20 @@ def _filled(value: Any) -> Any:
 
 
 def _task(step: str) -> Resource:
-    """Nothing but its folder and /tmp can be written to, and both go with the task."""
-    logs = {
-        "awslogs-group": ref("RenewLogs"),
-        "awslogs-region": ref("AWS::Region"),
-        "awslogs-stream-prefix": step,
-    }
-    container = {
-        "Name": CONTAINER,
-        "Image": ref("RenewImage"),
-        "Essential": True,
-        "ReadonlyRootFilesystem": True,
-        "User": "10001",
-        "Environment": [{"Name": "WHIMBREL_PROJECT", "Value": ref("RenewProject")}],
-        "MountPoints": [
-            {"SourceVolume": STATE, "ContainerPath": FOLDER, "ReadOnly": False},
-            {"SourceVolume": "tmp", "ContainerPath": "/tmp", "ReadOnly": False},
-        ],
-        "LogConfiguration": {"LogDriver": "awslogs", "Options": logs},
-    }
-    return {
+    """What it writes goes with it."""
+    environment = {"Environment": [{"Name": "WHIMBREL_PROJECT", "Value": ref("RenewProject")}]}
+    own = {
         "Family": sub(f"${{RenewName}}-{step}"),
-        "RequiresCompatibilities": ["FARGATE"],
-        "NetworkMode": "awsvpc",
-        "Cpu": "1024",
-        "Memory": ref("RenewMegabytes"),
         "EphemeralStorage": {"SizeInGiB": 50},
-        "TaskRoleArn": arn(f"Renew{step.capitalize()}Role"),
-        "ExecutionRoleArn": arn("RenewPullRole"),
-        "Volumes": [{"Name": STATE}, {"Name": "tmp"}],
-        "ContainerDefinitions": [container],
+        "Volumes": [{"Name": tasks.STATE}, {"Name": "tmp"}],
     }
+    container = tasks.container("RenewImage", "RenewLogs", step, environment)
+    return tasks.task("RenewMegabytes", f"Renew{step.capitalize()}Role", "RenewPullRole", container, own)
 
 
 def _passing(made: Resource) -> Resource:
-    """The roles are known in the stack alone."""
-    roles = [arn(f"Renew{step.capitalize()}Role") for step in STEPS]
-    allowed = {
-        "Sid": "PassRoles",
-        "Effect": "Allow",
-        "Action": ["iam:PassRole"],
-        "Resource": [*roles, arn("RenewPullRole")],
-        "Condition": {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}},
-    }
-    return _with_policy(made, "pass", allowed)
+    roles = [f"Renew{step.capitalize()}Role" for step in STEPS]
+    return with_policy(made, "pass", tasks.passes(*roles, "RenewPullRole"))
 
 
 def _starting() -> Resource:
@@ -247,12 +206,7 @@ def _starting() -> Resource:
         "Action": ["states:StartExecution"],
         "Resource": [ref("RenewMachine")],
     }
-    return _with_policy(role("scheduler", []), "start", allowed)
-
-
-def _with_policy(made: Resource, name: str, allowed: Resource) -> Resource:
-    policy = {"PolicyName": name, "PolicyDocument": {"Version": "2012-10-17", "Statement": [allowed]}}
-    return {**made, "Properties": {**made["Properties"], "Policies": [policy]}}
+    return with_policy(role("scheduler", []), "start", allowed)
 
 
 def _schedule(rule: RenewalRule) -> Resource:
@@ -263,16 +217,8 @@ def _schedule(rule: RenewalRule) -> Resource:
         "Arn": ref("RenewMachine"),
         "RoleArn": arn("RenewStartRole"),
         "Input": f'{{"model": "{rule.model}"}}',
-        "RetryPolicy": {"MaximumRetryAttempts": 3},
     }
-    properties = {
-        "ScheduleExpression": schedule_of(rule.cron),
-        "ScheduleExpressionTimezone": "UTC",
-        "FlexibleTimeWindow": {"Mode": "OFF"},
-        "KmsKeyArn": either("HasKey", ref("KeyArn")),
-        "Target": target,
-    }
-    return {"Type": "AWS::Scheduler::Schedule", "Properties": properties}
+    return tasks.schedule(schedule_of(rule.cron), target)
 
 
 def schedule_of(cron: str) -> str:
