@@ -13,7 +13,7 @@ from typing import Any
 
 from demo.application import Settings, allow, create
 from demo.judge import Notes, at_dynamodb, at_mysql
-from demo.servers import DynamoServer, SqlServer
+from demo.servers import DynamoServer, Ministack, SqlServer
 from tests.conftest import unique
 from tests.e2e.work import Work
 
@@ -123,3 +123,16 @@ def make(
     load = {"threads": threads, "rate": rate}
     settings = Settings.of(source_server, database, endpoint.endpoint, tmp_path, **load, **tables)
     return Site(work, settings)
+
+
+def with_a_way_back(
+    folder: Path, server: SqlServer, endpoint: Ministack, table: str, mapping: str, settings: str
+) -> Work:
+    """A project with a database of its own, which may be followed back. ``settings`` are its ``[cutover]``."""
+    database = server.new_database()
+    allow(server, database, "back")
+    work = Work(folder, server, database, endpoint, unique(table), table=table, mapping=mapping)
+    work.target_settings, work.source_settings = settings, ""
+    work.environment["WHIMBREL_REVERSE_PASSWORD"] = server.password
+    work.write_project()
+    return work

@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 
-from demo.application import allow
 from demo.servers import Ministack, SqlServer
 from tests.conftest import unique
-from tests.e2e.work import Work
+from tests.handover.both_sides import with_a_way_back
 from whimbrel.handover import rollback
 from whimbrel.migration import join_fill, joins
 
@@ -51,14 +50,9 @@ class Shop:
     """Customers and their orders, whose items have the customer's name."""
 
     def __init__(self, folder: Path, server: SqlServer, endpoint: Ministack, orphans: str) -> None:
-        database = server.new_database()
-        allow(server, database, "back")
-        self.work = Work(folder, server, database, endpoint, unique("customer"), table="customer")
         self.orders, self.orphans = unique("orders"), orphans
-        self.work.mapping = MAPPING.format(orders=self.orders, orphans=orphans)
-        self.work.target_settings, self.work.source_settings = CUTOVER, ""
-        self.work.environment["WHIMBREL_REVERSE_PASSWORD"] = server.password
-        self.work.write_project()
+        mapping = MAPPING.format(orders=self.orders, orphans=orphans)
+        self.work = with_a_way_back(folder, server, endpoint, "customer", mapping, CUTOVER)
         self.sql(*TABLES)
         self.client = endpoint.client()
 

@@ -11,10 +11,8 @@ from typing import Any
 
 import pytest
 
-from demo.application import allow
 from demo.servers import Ministack, SqlServer
-from tests.conftest import unique
-from tests.e2e.work import Work
+from tests.handover.both_sides import with_a_way_back
 from tests.handover.test_lookups import CUTOVER
 
 SERVERS = ["mariadb", *(pytest.param(name, marks=pytest.mark.slow) for name in ("mysql", "mariadb-11.8"))]
@@ -36,12 +34,7 @@ def part_of(number: int) -> str:
 
 class Notes:
     def __init__(self, folder: Path, server: SqlServer, endpoint: Ministack) -> None:
-        database = server.new_database()
-        allow(server, database, "back")
-        self.work = Work(folder, server, database, endpoint, unique("note"), table="note", mapping=MAPPING)
-        self.work.target_settings, self.work.source_settings = CUTOVER, ""
-        self.work.environment["WHIMBREL_REVERSE_PASSWORD"] = server.password
-        self.work.write_project()
+        self.work = with_a_way_back(folder, server, endpoint, "note", MAPPING, CUTOVER)
         self.sql(
             "CREATE TABLE note (doc INT, n INT, body VARCHAR(20), PRIMARY KEY (doc, n))",
             "INSERT INTO note VALUES " + ", ".join(f"({n % 2}, {n}, 'body {n}')" for n in range(12)),

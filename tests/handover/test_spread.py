@@ -10,10 +10,8 @@ from typing import Any
 
 import pytest
 
-from demo.application import allow
 from demo.servers import Ministack, SqlServer
-from tests.conftest import unique
-from tests.e2e.work import Work
+from tests.handover.both_sides import with_a_way_back
 from tests.handover.test_lookups import CUTOVER
 
 SERVERS = ["mariadb", *(pytest.param(name, marks=pytest.mark.slow) for name in ("mysql", "mariadb-11.8"))]
@@ -35,12 +33,7 @@ def key(page: str, number: int, by: int | None = None) -> dict[str, Any]:
 
 class Clicks:
     def __init__(self, folder: Path, server: SqlServer, endpoint: Ministack) -> None:
-        database = server.new_database()
-        allow(server, database, "back")
-        self.work = Work(folder, server, database, endpoint, unique("click"), table="click", mapping=MAPPING)
-        self.work.target_settings, self.work.source_settings = CUTOVER, ""
-        self.work.environment["WHIMBREL_REVERSE_PASSWORD"] = server.password
-        self.work.write_project()
+        self.work = with_a_way_back(folder, server, endpoint, "click", MAPPING, CUTOVER)
         self.sql(
             "CREATE TABLE click (id INT PRIMARY KEY, page VARCHAR(20) NOT NULL, n INT)",
             "INSERT INTO click VALUES " + ", ".join(f"({n}, 'home', {n})" for n in range(12)),
