@@ -31,7 +31,7 @@
     │   ├── CutoverUndone         it was undone before the decision: the application continues at MySQL
     │   ├── RollbackUndone        it was undone before the decision to return: DynamoDB is open again
     │   ├── TablesBusy            (Retryable) the tables could not be locked within the time given
-    │   ├── FenceBroken           the fence cannot be made, or is no longer as it was made
+    │   ├── FenceBroken           the fence could not be set up, or was changed afterwards
     │   ├── HandoverTaken         another state folder runs the cutover of these tables
     │   └── TargetOpen            DynamoDB is open for writes, or about to be, so nothing is migrated forward any more
     ├── WarehouseError            the warehouse refused a statement, or does not have what was written there
