@@ -32,11 +32,12 @@ WHOLE = {"integer": 10, "bigint": 19}
 OPERATORS = {"+": "plus", "-": "minus", "*": "multiply", "/": "divide", "%": "mod"}
 COMPARISONS = {"=": "eq", "<>": "neq", "<": "lt", "<=": "lte", ">": "gt", ">=": "gte"}
 DOUBLES = {"sqrt", "ln", "exp", "power", "is_nan"}
-SAME = {"abs", "round", "floor", "ceil"}
+SAME = {"abs", "round", "floor", "ceil", "lower", "substr", "replace"}
 RETURNS = {"length": "bigint", "cardinality": "bigint", "contains": "boolean", "starts_with": "boolean"}
-RETURNS |= {"json_format": "varchar", "to_hex": "varchar", "nan": "double", "concat": "varchar"}
+RETURNS |= {"json_format": "varchar", "to_hex": "varchar", "nan": "double", "concat": "varchar", "strpos": "bigint"}
+RETURNS |= {"year": "bigint", "month": "bigint", "day": "bigint", "date_trunc": "date", "date_diff": "bigint"}
 AGGREGATES = {"count", "sum", "avg", "min", "max", "corr", "covar_pop", "covar_samp", "bool_or", "variance", "var_pop"}
-AGGREGATES |= {"stddev", "stddev_pop", "stddev_samp", "var_samp", "array_agg"}
+AGGREGATES |= {"stddev", "stddev_pop", "stddev_samp", "var_samp", "array_agg", "bool_and", "count_if"}
 OF_DOUBLES = {"corr", "covar_pop", "covar_samp"}
 ALIVE: list[Any] = []  # Velox does not keep what it uses
 
@@ -179,7 +180,8 @@ class Question:
             low, high = self.value(found.lower), self.value(found.upper)
             text = f"({self.compared('gte', value, low)} and {self.compared('lte', value, high)})"
         elif kind == "Like":
-            text = f"like({value[0]}, {self.value(found.pattern)[0]})"
+            escape = f", {self.value(found.escape)[0]}" if found.escape else ""
+            text = f"like({value[0]}, {self.value(found.pattern)[0]}{escape})"
         else:
             raise NotImplementedError(kind)
         return (f"not({text})" if hasattr(found, "NOT") and found.NOT() else text), ("boolean",)
@@ -231,9 +233,9 @@ class Question:
             raise NotImplementedError("OVER")
         if name in AGGREGATES:
             return self.aggregate(name, given, node)
-        if name == "coalesce":
+        if name in {"coalesce", "greatest", "least"}:
             common = _common([kind for _, kind in given])
-            return f"coalesce({', '.join(_cast(*each, common) for each in given)})", common
+            return f"{name}({', '.join(_cast(*each, common) for each in given)})", common
         if name == "nullif":
             first, second = given
             return (
@@ -248,10 +250,7 @@ class Question:
         if name == "contains":
             given[1] = (_cast(*given[1], given[0][1][1]), given[0][1][1])
         text = f"{name}({', '.join(text for text, _ in given)})"
-        if name in SAME:
-            kind = given[0][1]
-            return text, kind if kind[0] != "decimal" or len(given) > 1 else ("decimal", min(38, kind[1] + 1), 0)
-        return text, (RETURNS[name],)
+        return text, _of_first(name, given[0][1], len(given)) if name in SAME else (RETURNS[name],)
 
     def aggregate(self, name: str, given: list[tuple[str, Type]], node: Any) -> tuple[str, Type]:
         inputs = [
@@ -265,7 +264,8 @@ class Question:
         distinct = "distinct " if node.setQuantifier() and node.setQuantifier().DISTINCT() else ""
         text = f"{name}({distinct}{', '.join(columns) or '1'})"
         column = self.aggregates.setdefault(text, f"r{len(self.aggregates)}")
-        kind: Type = {"count": ("bigint",), "bool_or": ("boolean",)}.get(name, ("double",))
+        kinds = {"count": "bigint", "count_if": "bigint", "bool_or": "boolean", "bool_and": "boolean"}
+        kind: Type = (kinds.get(name, "double"),)
         if name in {"sum", "min", "max"}:
             kind = inputs[0][1]
             kind = ("decimal", 38, kind[2]) if name == "sum" and kind[0] == "decimal" else kind
@@ -289,6 +289,7 @@ def _type(kind: pa.DataType) -> Type:
         pa.float64(): "double",
         pa.string(): "varchar",
         pa.bool_(): "boolean",
+        pa.date32(): "date",
     }
     return (names.get(kind, "varbinary"),)
 
@@ -333,6 +334,16 @@ def _result(operator: str, first: Type, second: Type) -> Type:
     if operator == "/":
         raise NotImplementedError("a quotient of decimals")
     return ("decimal", min(38, max(p1 - s1, p2 - s2) + max(s1, s2) + 1), max(s1, s2))
+
+
+def _of_first(name: str, kind: Type, arguments: int) -> Type:
+    """What a function gives whose type is its first argument's, but for the digits of a decimal that is rounded."""
+    if kind[0] != "decimal" or name == "abs":
+        return kind
+    _, precision, scale = kind
+    if arguments > 1:
+        return ("decimal", min(38, precision + 1), scale)
+    return ("decimal", precision - scale + min(scale, 1), 0)
 
 
 def _values(table: pa.Table) -> Any:

@@ -24,7 +24,8 @@ from hypothesis import strategies as st
 from demo.from_debian import servers_folder
 from whimbrel.errors import UserError
 from whimbrel.lake.athena import AthenaRows, _typed
-from whimbrel.lake.athena_sql import Shown, translated
+from whimbrel.lake.athena_sql import translated
+from whimbrel.lake.athena_types import Shown
 from whimbrel.lake.duck import connect
 
 JUDGE = Path(__file__).with_name("presto_judge.py")
@@ -86,6 +87,26 @@ SAME = [
     "SELECT n / n AS q, pk FROM odd ORDER BY q DESC, pk",
     "SELECT -n AS n FROM odd WHERE n > 0 ORDER BY n",
     "SELECT yes, corr(n, p) > 0.5 FROM odd GROUP BY yes ORDER BY yes",
+    "SELECT lower(text), left(text, 2), substr(text, 2), substr(text, 2, 1), substr(text, 9), left(pk, 0) FROM odd",
+    "SELECT replace(text, 'a', 'é'), strpos(text, 'b'), strpos(text, ''), contains(text, '') FROM odd",
+    "SELECT concat(text, 'x', pk), concat(NULL, text), text || NULL FROM odd",
+    "SELECT text LIKE 'a!%_' ESCAPE '!', text LIKE 'a\\%%' ESCAPE '\\', text ILIKE 'Ä%', text NOT ILIKE 'b_' FROM odd",
+    "SELECT greatest(n, 2), least(n, p), greatest(n, p, d), least(d, 1), greatest(text, 'b'), least(NULL, n) FROM odd",
+    "SELECT bool_and(yes), bool_or(yes), count_if(yes), count_if(n > 2), bool_and(n > 100) FROM odd",
+    "SELECT bool_and(yes), bool_or(yes), count_if(yes) FROM odd WHERE pk = 'none'",
+    "SELECT n // 2, -n // 2, 7 // li[1], length(text) // 2 FROM odd WHERE li[1] <> 0",
+    "SELECT CAST(p AS DECIMAL(18, 1)), CAST(p AS DECIMAL(10, 0)), CAST(-p AS DECIMAL(20, 3)), yes::INT FROM odd",
+    "SELECT sum(yes::INT), sum(CAST(n AS DECIMAL(20, 1))), avg(yes::INT) FROM odd",
+    "SELECT CAST('2024-02-03' AS DATE), year(DATE '2024-02-29'), day(DATE '0001-01-01') FROM odd",
+    "SELECT extract(month FROM CAST('1969-12-31' AS DATE)), CAST(DATE '9999-12-31' AS VARCHAR) FROM odd",
+    "SELECT DATE '2024-02-03' > DATE '2024-02-02', DATE '2024-02-03' IN (DATE '2024-02-03') FROM odd",
+    "SELECT date_diff('day', DATE '2024-01-31', DATE '2024-03-01'), max(DATE '2024-01-01') FROM odd",
+    "SELECT date_diff('month', DATE '2024-01-31', DATE '2024-02-01') FROM odd",
+    "SELECT date_diff('year', DATE '2024-12-31', DATE '2023-01-01') FROM odd",
+    "SELECT yes, sum(n) AS s FROM odd GROUP BY ALL ORDER BY ALL",
+    "SELECT (text LIKE 'a%') = yes, n IS NULL = yes, (n > 1) IS NULL, n IN (1, 7) = yes, NOT yes = (n = 1) FROM odd",
+    "SELECT round(n) * 2, round(length(text)), abs(p - n) FROM odd",
+    "SELECT max(round(length(text)) * 2), sum(abs(p)), sum(abs(p % 2)) FROM odd",
     "SELECT n - 1 - 2, n / 2 / 2, 2 * n % 3, -n % 3, n + 1 = 8 AND NOT n = 7 OR yes, NOT n IS NULL, -2 ^ 2 FROM odd",
 ]
 REFUSED = {
@@ -116,7 +137,38 @@ REFUSED = {
     "SELECT count(odd.*) FROM odd": "counted",
     "SELECT avg(n ORDER BY p) FROM odd": "ORDER BY within",
     "SELECT CAST(d AS VARCHAR) FROM odd": "different values",
-    "SELECT text LIKE 'a!%' ESCAPE '!' FROM odd": "Escape",
+    "SELECT text ILIKE 'a!%' ESCAPE '!' FROM odd": "ESCAPE is known of LIKE",
+    "SELECT upper(text) FROM odd": "use lower",
+    "SELECT substr(text, 0) FROM odd": "numbers from 1",
+    "SELECT replace(text, pk, '') FROM odd": "text that is written",
+    "SELECT replace(text, '', 'x') FROM odd": "not empty",
+    "SELECT p // 2 FROM odd": "whole numbers alone",
+    "SELECT greatest(n / n, 1) FROM odd": "may be NaN",
+    "SELECT -n AS n FROM odd ORDER BY -n": "and of a table",
+    "SELECT n FROM odd UNION ALL SELECT text FROM odd": "number and text",
+    "SELECT extract(hour FROM DATE '2024-02-03') FROM odd": "HOUR",
+    "SELECT DATE '2024-02-03' > '2024-01-01' FROM odd": "date and text",
+    "SELECT CAST(text AS TIMESTAMP) FROM odd": "ISO text",
+    "SELECT CAST(d AS BIGINT) FROM odd": "Use floor, ceil or round",
+    "SELECT any_value(n) FROM odd": "Use min or max",
+    "SELECT median(n) FROM odd": "approximate",
+    "SELECT approx_count_distinct(n) FROM odd": "count(DISTINCT x)",
+    "SELECT DISTINCT ON (yes) yes, n FROM odd ORDER BY yes, n": "Use QUALIFY row_number()",
+    "SELECT a.pk FROM odd a SEMI JOIN odd b ON a.pk = b.pk": "Use WHERE EXISTS",
+    "SELECT regexp_matches(text, 'a') FROM odd": "regular expressions",
+    "SELECT unnest(l) FROM odd": "FROM t, UNNEST(t.list) AS u(x)",
+    "SELECT u.unnest FROM odd, UNNEST(l) AS u": "has no name",
+    "SELECT yes, n FROM odd GROUP BY ALL": "SELECT DISTINCT",
+    "SELECT yes, count(*) FROM odd GROUP BY ROLLUP (1)": "only columns",
+    "SELECT yes, count(*) FROM odd GROUP BY GROUPING SETS ((yes), ())": "UNION ALL of one question for each set",
+    "WITH RECURSIVE t(a) AS (SELECT 1 UNION ALL SELECT a + 1 FROM t WHERE a < 5) SELECT * FROM t": "ten rounds",
+    "SELECT n FROM odd QUALIFY row_number() OVER (ORDER BY n) = 1 ORDER BY odd.p": "only columns of the answer",
+    "SELECT list(n) FROM odd": "order of its values",
+    "SELECT n FROM odd LIMIT 10%": "LimitOptions",
+    "SELECT now() FROM odd": "DATE '2026-01-31'",
+    "SELECT (n, pk) IN (SELECT n, pk FROM odd) FROM odd": "Compare each value",
+    "SELECT trim(text) FROM odd": "characters for spaces",
+    "SELECT TRY_CAST(text AS BIGINT) FROM odd": "Leave other texts out",
     "SELECT odd FROM odd": "TableColumn",
 }
 
@@ -172,7 +224,7 @@ def for_athena(database: duckdb.DuckDBPyConnection, sql: str) -> tuple[pa.Table,
 
 def check_same(judge: Judge, ours: pa.Table, sql: str, *, may_fail: bool = False) -> None:
     answer = judge.ask(sql.replace(" FOR VERSION AS OF 1", ""))  # of Athena alone
-    if may_fail and "error" in answer:
+    if may_fail and "VeloxUserError" in answer.get("error", ""):  # numbers that are too large, not a form unknown to it
         assume(False)
     assert "error" not in answer, (sql, answer["error"])
     theirs = _typed(
@@ -208,7 +260,20 @@ NUMBERS = st.sampled_from(
     ["n", "p", "d", "0", "1", "2", "-3", "2.5", "0.05", "1e3", "7", "m.a", "li[1]", "length(text)", "len(l)"]
 )
 TEXTS = st.sampled_from(["text", "pk", "'a'", "''", "l[1]", "'ÄÖ'"])
-TRUTHS = st.sampled_from(["yes", "true", "NULL::BOOLEAN", "text LIKE 'a%'", "list_contains(l, 'x')"])
+TRUTHS = st.sampled_from(
+    [
+        "yes",
+        "true",
+        "NULL::BOOLEAN",
+        "text LIKE 'a%'",
+        "list_contains(l, 'x')",
+        "text ILIKE 'Ä%'",
+        "contains(text, '%')",
+    ]
+)
+
+
+TWO = ["coalesce({}, {})", "nullif({}, {})", "greatest({}, {})", "least({}, {})", "{} // {}"]
 
 
 def _more_numbers(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
@@ -216,9 +281,7 @@ def _more_numbers(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
         lambda each: f"({each[0]} {each[1]} {each[2]})"
     )
     one = st.tuples(st.sampled_from(["-{}", "abs({})", "round({})", "round({}, 1)", "floor({})", "sqrt({})"]), inner)
-    other = st.tuples(
-        st.sampled_from(["coalesce({}, {})", "nullif({}, {})", "CASE WHEN yes THEN {} ELSE {} END"]), inner, inner
-    )
+    other = st.tuples(st.sampled_from([*TWO, "CASE WHEN yes THEN {} ELSE {} END"]), inner, inner)
     return st.one_of(
         two, one.map(lambda each: each[0].format(f"({each[1]})")), other.map(lambda each: each[0].format(*each[1:]))
     )
@@ -241,14 +304,20 @@ compared = st.tuples(numbers, st.sampled_from(["=", "<>", "<", "<=", ">", ">="])
 )
 lists = st.tuples(numbers, numbers, numbers).map(lambda each: f"({each[0]} IN ({each[1]}, {each[2]}))")
 texts = st.recursive(
-    TEXTS, lambda inner: st.tuples(inner, inner).map(lambda each: f"({each[0]} || {each[1]})"), max_leaves=3
+    TEXTS,
+    lambda inner: st.tuples(
+        st.sampled_from(["({} || {})", "concat({}, {})", "lower(substr({}, 2)) || {}", "replace({}, 'a', 'B') || {}"]),
+        inner,
+        inner,
+    ).map(lambda each: each[0].format(*each[1:])),
+    max_leaves=3,
 )
 of_texts = st.tuples(texts, st.sampled_from(["=", "<>", "<", ">=", "LIKE"]), texts).map(
     lambda each: f"({' '.join(each)})"
 )
 truths = st.recursive(st.one_of(TRUTHS, compared, lists, of_texts), _more_truths, max_leaves=4)
 totals = st.tuples(
-    st.sampled_from(["sum({})", "avg({})", "min({})", "max({})", "count({})", "sum(DISTINCT", "{})"]), numbers
+    st.sampled_from(["sum({})", "avg({})", "min({})", "max({})", "count({})", "count_if({} > 2)"]), numbers
 ).map(lambda each: each[0].format(each[1]))
 
 

@@ -13,13 +13,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from whimbrel.dynamodb.pace import Backoff
 from whimbrel.dynamodb.session import open_service, translate
 from whimbrel.errors import Stopped, TargetUnreachable, Throttled, UnexpectedAnswer, UserError
-from whimbrel.lake.athena_sql import Shown, translated
+from whimbrel.lake.athena_sql import translated
+from whimbrel.lake.athena_types import Shown
 from whimbrel.project import Project
 
 if TYPE_CHECKING:
@@ -193,6 +195,8 @@ def _reader(field: pyarrow.Field, kind: str, scale: int) -> Callable[[str], Any]
         return int
     if pa.types.is_floating(wanted) and kind in (*_DOUBLE, *_WHOLE, "decimal"):
         return float
+    if pa.types.is_date(wanted) and kind == "date":
+        return date.fromisoformat
     if pa.types.is_boolean(wanted) and kind == "boolean":
         return {"true": True, "false": False}.__getitem__
     if kind in _TEXT:

@@ -42,9 +42,10 @@ class MaybeNaN:
         return exp.Paren(this=exp.Case(ifs=[exp.If(this=_is_nan(first, exp), true=of_nan)], default=rest))
 
     def check_others(self, part: Any) -> None:
-        """IN, BETWEEN, CASE with a value and NULLIF compare, too. Raises UserError."""
+        """IN, BETWEEN, CASE with a value, NULLIF, greatest and least compare, too. Raises UserError."""
         exp = self._exp
-        compares = isinstance(part, exp.In | exp.Between | exp.Nullif) or (isinstance(part, exp.Case) and part.this)
+        kinds = exp.In | exp.Between | exp.Nullif | exp.Greatest | exp.Least
+        compares = isinstance(part, kinds) or (isinstance(part, exp.Case) and part.this)
         if not compares:
             return
         sides = [part.this, *(part.args.get(each) for each in ("expression", "low", "high"))]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from whimbrel.errors import UserError
 from whimbrel.lake.athena import Athena
-from whimbrel.lake.athena_sql import Shown
+from whimbrel.lake.athena_types import Shown
 from whimbrel.lake.iceberg_if_installed import need_iceberg
 from whimbrel.lake.manifest import Manifest
 from whimbrel.lake.opened import OpenLake
