@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from tests.killed_at_a_write import killed_at
 from tests.prediction.aws.conftest import AT_ONCE, Project
 from tests.prediction.serve.conftest import wait_for
 from tests.prediction.serve.models import ROW
+from whimbrel.prediction.aws import endpoint
+from whimbrel.prediction.aws.client import Client
 
 ModelAt = Callable[..., Path]
 CANARY = 'traffic = "CANARY"\nwait = 1\nbake = 0\n'
@@ -145,6 +148,47 @@ def test_an_update_beside_another_waits_for_it(project: Project, model_at: Model
     assert update(project, second)["live"] is True
     other.end()
     assert project.run("endpoint", "status")["endpoints"][0]["variants"][0]["version"] == "v3"
+
+
+def test_one_that_is_being_deleted_is_waited_for_and_made(
+    project: Project, model_at: ModelAt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    update(project, model_at("v1"))
+    looks: list[str] = []
+
+    def deleting(client: Client, name: str) -> endpoint.HostedEndpoint:
+        looks.append(name)
+        if len(looks) == 2:
+            project.client.delete_endpoint(EndpointName=name)
+        now = described_by(client, name)
+        return replace(now, status="Deleting") if len(looks) < 3 else now
+
+    described_by = endpoint.described
+    monkeypatch.setattr(endpoint, "described", deleting)
+    assert update(project, model_at("v2"))["live"] is True
+    made = [each for each in project.sagemaker.calls("CreateEndpoint") if each["EndpointName"] == project.endpoint]
+    assert len(made) == 2
+
+
+def test_one_that_is_deleted_by_somebody_meanwhile_is_named(project: Project, model_at: ModelAt) -> None:
+    project.write(hosting='traffic = "CANARY"\nwait = 30\n')
+    update(project, model_at("v1"))
+    model = model_at("v2", intercept=2.0)
+    updating = project.beside("endpoint", "update", project.endpoint, "--model", str(model))
+    wait_for(lambda: described(project)["EndpointStatus"] == "Updating", 120)
+    project.client.delete_endpoint(EndpointName=project.endpoint)
+    code, said = updating.end()
+    assert (code, said["message"], said["hint"]) == (2, "it was deleted meanwhile", "Run it again to make it.")
+    assert update(project, model)["live"] is True
+
+
+def test_another_name_of_its_variant_is_refused(project: Project, model_at: ModelAt) -> None:
+    """SageMaker shifts calls only between variants of one name."""
+    update(project, model_at("v1"))
+    project.write(hosting=AT_ONCE + 'variant = "Other"\n')
+    said = update(project, model_at("v2"), 2)
+    assert said["message"] == "its variants are AllTraffic, not Other"
+    assert project.endpoint not in [each["EndpointName"] for each in project.sagemaker.calls("UpdateEndpoint")]
 
 
 def test_a_stopped_update_goes_on_and_is_followed_again(project: Project, model_at: ModelAt) -> None:

@@ -36,7 +36,7 @@ from whimbrel.project.sagemaker import Hosting
 FIRST_LOOK, LONGEST_LOOK = 1.0, 15.0  # seconds between two looks at an endpoint
 LONGEST = 4 * 3600.0  # seconds that an update may take
 IN_SERVICE, FAILED = "InService", "Failed"
-_BUSY = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack"})
+_BUSY = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"})
 _NOT_THERE = frozenset({"ValidationException", "ResourceNotFound", "ResourceNotFoundException"})
 _TRIES = 5  # at an endpoint that others change meanwhile
 _SCALED = "sagemaker:variant:DesiredInstanceCount"
@@ -170,10 +170,13 @@ class _Update:
             now = found(self._client, self._rule.name)
             self._asked = bool(now and now.pending == config)  # by a process that ended meanwhile
             now = self._settled(now)
+            if now is None and self._asked:
+                raise self._deleted()
             if now is None or (now.config != config and not self._asked):
                 self._change(now, config)
-                now = self._settled(described(self._client, self._rule.name))
-                assert now, "it was described"
+                now = self._settled(found(self._client, self._rule.name))
+                if now is None:
+                    raise self._deleted()
             # Done; or tried, and taken back. Else somebody else was faster.
             if now.config == config or self._asked:
                 return self._ended(now, model, config)
@@ -184,6 +187,7 @@ class _Update:
     def _change(self, now: HostedEndpoint | None, config: str) -> None:
         """One call. Refused, it is of no consequence: somebody else was faster, and the next look says with what."""
         request: dict[str, Any] = {"EndpointName": self._rule.name, "EndpointConfigName": config}
+        self._check_variant(now)
         try:
             if now is None:
                 self._client.ask("create_endpoint", self._place, **request, Tags=tags(self._client.settings))
@@ -195,17 +199,27 @@ class _Update:
             if error.code != "ValidationException" or there is None or not self._was_faster(now, there, config):
                 raise
 
+    def _check_variant(self, now: HostedEndpoint | None) -> None:
+        """Raises UserError where the endpoint has other variants: SageMaker shifts calls between those of one name."""
+        names = ", ".join(each["VariantName"] for each in now.variants) if now else self._rule.variant
+        if names != self._rule.variant:
+            hint = f"Set variant in [[endpoint]] to its name, or give the endpoint another name than {self._rule.name}."
+            raise UserError(f"its variants are {names}, not {self._rule.variant}", place=self._place, hint=hint)
+
+    def _deleted(self) -> UserError:
+        return UserError("it was deleted meanwhile", place=self._place, hint="Run it again to make it.")
+
     def _was_faster(self, before: HostedEndpoint | None, now: HostedEndpoint, config: str) -> bool:
         """Whether the endpoint is another than when we decided: by another one, or by us, where an answer was lost."""
         self._asked = config in (now.config, now.pending)
         return self._asked or before is None or now.status in _BUSY or now.modified != before.modified
 
     def _settled(self, now: HostedEndpoint | None) -> HostedEndpoint | None:
-        """The endpoint when nothing changes it any more. Raises UserError where it cannot be updated."""
-        if now is None:
-            return None
+        """The endpoint when nothing changes it any more; None where it is gone. Raises UserError where it cannot be
+        updated.
+        """
         until, pause, before = time.monotonic() + LONGEST, FIRST_LOOK, ""
-        while now.status in _BUSY:
+        while now and now.status in _BUSY:
             if (words := f"{now.status} {now.pending or now.config}") != before:
                 before = words
                 self._tell(words)
@@ -216,7 +230,9 @@ class _Update:
                 )
             self._client.wait(pause, self._place)
             pause = min(pause * 1.5, LONGEST_LOOK)
-            now = described(self._client, now.name)
+            now = found(self._client, now.name)
+        if now is None:
+            return None
         ours = self._asked or now.config == self._wanted
         if now.status not in (IN_SERVICE, FAILED) or (now.status == FAILED and not ours):
             hint = f"See why, then: aws sagemaker delete-endpoint --endpoint-name {now.name}"
