@@ -1,5 +1,5 @@
-"""Iceberg tables read without pyiceberg: by DuckDB's own reader; and the metadata by its specification, with fastavro,
-and the rows with PyArrow.
+"""Iceberg tables read without pyiceberg: by the readers of DuckDB and ClickHouse; and the metadata by its
+specification, with fastavro, and the rows with PyArrow.
 """
 
 from __future__ import annotations
@@ -36,6 +36,15 @@ for snapshot in sys.argv[3:]:
     rows = connection.execute(f"SELECT to_json(t)::VARCHAR FROM {table} AS t").fetchall()
     print(json.dumps([json.loads(row) for row, in rows]))
 """
+CLICKHOUSE = """
+import json, sys
+sys.path.append(sys.argv[1])  # PyArrow is ours
+import chdb
+for snapshot in sys.argv[3:]:
+    query = f"SELECT * FROM icebergLocal('{sys.argv[2]}', 'Parquet') SETTINGS iceberg_snapshot_id = {snapshot}"
+    rows = str(chdb.query(query, "JSONEachRow")).splitlines()
+    print(json.dumps([json.loads(row) for row in rows]))
+"""
 DATASET = "whimbrel.dataset-id"
 
 
@@ -57,13 +66,23 @@ class Judged:
 
     def by_duckdb(self) -> dict[str, list[dict[str, Any]]]:
         """As ``by_data_set``, with values as DuckDB's JSON has them. Skips the test without DuckDB's reader."""
-        folder = servers_folder() / "duckdb-iceberg"
+        return self._by_another("duckdb-iceberg", DUCKDB, path_of(self.location))
+
+    def by_clickhouse(self) -> dict[str, list[dict[str, Any]]]:
+        """As ``by_data_set``, with values as ClickHouse's JSON has them: a NULL list is empty there, and a NULL struct
+        one of NULLs. Skips the test without ClickHouse.
+        """
+        return self._by_another("clickhouse", CLICKHOUSE, path_of(self.location).parents[1])
+
+    def _by_another(self, name: str, program: str, place: Path) -> dict[str, list[dict[str, Any]]]:
+        folder = servers_folder() / name
         if not folder.exists():
-            pytest.skip("DuckDB's reader of Iceberg is not here: scripts/setup tests")
+            pytest.skip(f"{name} is not here: scripts/setup tests")
         snapshots = self.metadata["snapshots"]
         ids = [str(each["snapshot-id"]) for each in snapshots]
-        command = [sys.executable, "-c", DUCKDB, str(folder), str(path_of(self.location)), *ids]
-        said = subprocess.run(command, capture_output=True, check=True, timeout=60).stdout.splitlines()
+        command = [sys.executable, "-c", program, str(folder), str(place), *ids]
+        there = path_of(self.location).parents[1]  # ClickHouse reads nothing outside of its working folder
+        said = subprocess.run(command, capture_output=True, check=True, timeout=60, cwd=there).stdout.splitlines()
         rows = [sorted(json.loads(line), key=lambda row: row["pk"]) for line in said]
         return {each["summary"][DATASET]: found for each, found in zip(snapshots, rows, strict=True)}
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple
 
 from whimbrel.dynamodb.pace import Backoff
@@ -37,18 +38,16 @@ class Exported(NamedTuple):
     items: int
 
 
-def recovery_window(client: Any, table: str) -> RecoveryWindow | None:
-    """None where point-in-time recovery is off. Raises what ``translate`` does, and UnexpectedAnswer."""
+def recovery_window(client: Any, table: str, wait: Wait) -> RecoveryWindow | None:
+    """None where point-in-time recovery is off. Raises Stopped, what ``translate`` does, and UnexpectedAnswer."""
+    found = _patiently(lambda: client.describe_continuous_backups(TableName=table), table, wait)
     try:
-        found = client.describe_continuous_backups(TableName=table)["ContinuousBackupsDescription"]
-        about = found["PointInTimeRecoveryDescription"]
+        about = found["ContinuousBackupsDescription"]["PointInTimeRecoveryDescription"]
         if about["PointInTimeRecoveryStatus"] != "ENABLED":
             return None
         return RecoveryWindow(about["EarliestRestorableDateTime"], about["LatestRestorableDateTime"])
     except KeyError as error:
         raise _undocumented("DescribeContinuousBackups", table) from error
-    except Exception as error:
-        translate(error, table)
 
 
 def switch_on_recovery(client: Any, table: str, wait: Wait) -> RecoveryWindow:
@@ -58,7 +57,7 @@ def switch_on_recovery(client: Any, table: str, wait: Wait) -> RecoveryWindow:
         lambda: client.update_continuous_backups(TableName=table, PointInTimeRecoverySpecification=on), table, wait
     )
     backoff = Backoff(FIRST_LOOK, LONGEST_PAUSE)
-    while (window := recovery_window(client, table)) is None:
+    while (window := recovery_window(client, table, wait)) is None:
         _pause(wait, backoff.next(), table)
     return window
 
@@ -74,10 +73,11 @@ def begin_export(client: Any, request: dict[str, Any], table: str, wait: Wait) -
     return arn
 
 
-def begun_with(client: Any, table_arn: str, token: str, table: str) -> str:
-    """The ARN of the table's export that was begun with this token, "" if there is none."""
-    for arn in _exports(client, table_arn, table):
-        if _described(client, arn, table).get("ClientToken") == token:
+def begun_with(client: Any, table_arn: str, token: str, table: str, wait: Wait) -> str:
+    """The ARN of the table's export that was begun with this token, "" if there is none. Raises Stopped."""
+    for arn in _exports(client, table_arn, table, wait):
+        found = _patiently(partial(_described, client, arn, table), table, wait)
+        if found.get("ClientToken") == token:
             return arn
     return ""
 
@@ -113,13 +113,10 @@ def _completed(found: dict[str, Any], arn: str, table: str) -> Exported:
     return Exported(arn.rpartition("/export/")[2], manifest, items)
 
 
-def _exports(client: Any, table_arn: str, table: str) -> Iterator[str]:
+def _exports(client: Any, table_arn: str, table: str, wait: Wait) -> Iterator[str]:
     more: dict[str, str] = {}
     while True:
-        try:
-            page = client.list_exports(TableArn=table_arn, **more)
-        except Exception as error:
-            translate(error, table)
+        page = _patiently(partial(client.list_exports, TableArn=table_arn, **more), table, wait)
         yield from (str(each["ExportArn"]) for each in page.get("ExportSummaries", ()))
         if not page.get("NextToken"):
             return

@@ -102,7 +102,7 @@ class ByDynamoDB:
 
     def _window(self, recovery: bool) -> RecoveryWindow:
         name = self._table.name
-        window = recovery_window(self._client, name)
+        window = recovery_window(self._client, name, self._stop.wait)
         if window is None and recovery:
             window = switch_on_recovery(self._client, name, self._stop.wait)
         if window is None:
@@ -141,7 +141,7 @@ class ByDynamoDB:
             self._done()
             return None, chain
         if not asked.arn and datetime.now(UTC) - read_time(asked.at) > timedelta(hours=TOKEN_HOURS):
-            arn = begun_with(self._client, self._table.arn, asked.token, self._table.name)
+            arn = begun_with(self._client, self._table.arn, asked.token, self._table.name, self._stop.wait)
             if not arn:  # it was never begun; a token that is forgotten might begin it twice
                 self._done()
                 return None, chain
