@@ -37,6 +37,7 @@ _HINTS = {
     "ExpiredToken": "The AWS session has expired: sign in again, then run the same command.",
     "UnrecognizedClientException": "The access key is not known in this region: check the profile and the region.",
     "InvalidSignatureException": "Check the secret key, and this machine's clock.",
+    "ResourceLimitExceeded": "Ask AWS for a higher quota (Service Quotas), or set another instance.",
     "ResourceNotFoundException": "Check the table's name and the region.",
 }
 

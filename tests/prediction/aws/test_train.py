@@ -160,6 +160,9 @@ def test_what_may_not_be_asked_is_named(project: Project) -> None:
     project.sagemaker.change(refuse={"CreateTrainingJob": "AccessDeniedException"})
     said = project.run("train", "--data", str(project.rows()), code=2)
     assert said["error"] == "PrivilegeError"
+    project.sagemaker.change(refuse={"CreateTrainingJob": "ResourceLimitExceeded"})
+    said = project.run("train", "--data", str(project.rows()), code=3)
+    assert "Service Quotas" in said["hint"]
     assert project.listed() == {}
 
 
