@@ -37,7 +37,7 @@ CREATE MACRO to_hex(value) AS hex(value);
 CREATE MACRO nan() AS 'nan'::DOUBLE;
 """
 NAMES = {"BIGINT": "bigint", "HUGEINT": "bigint", "INTEGER": "integer", "DOUBLE": "double", "VARCHAR": "varchar"}
-NAMES |= {"BOOLEAN": "boolean", "JSON": "varchar"}
+NAMES |= {"BOOLEAN": "boolean", "JSON": "varchar", "DATE": "date"}
 
 
 class Catalog:

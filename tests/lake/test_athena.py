@@ -55,13 +55,16 @@ SUITE = [
     "SELECT job, avg(y) AS rate FROM bank GROUP BY job ORDER BY 2 DESC, 1",
     "SELECT 1 AS one, 1.5, 'x', true, NULL::VARCHAR",
     "SELECT pk FROM odd WHERE false",
+    "SELECT CAST('2024-02-03' AS DATE) AS day, count(*) AS c FROM odd GROUP BY ALL",
+    "SELECT pk, u FROM odd, UNNEST(l) AS t(u) ORDER BY pk, u",
+    "SELECT pk, n, l FROM odd QUALIFY row_number() OVER (PARTITION BY n ORDER BY pk) = 1 ORDER BY pk",
     CORRELATION.replace("FROM datasource", "FROM bank").removesuffix(";"),
 ]
 REFUSED = {
     "SELECT median(n) FROM odd": "Median",
     "SELECT string_agg(pk) FROM odd": "GroupConcat",
     "SELECT p::INT FROM odd": "different values of INT",
-    "SELECT n FROM odd GROUP BY ALL": "'all'",
+    "SELECT n FROM odd GROUP BY ALL": "Use SELECT DISTINCT",
     "SELECT DISTINCT ON (n) n, pk FROM odd": "DISTINCT ON",
     "SELECT n FROM odd USING SAMPLE 10%": "TableSample",
     "DESCRIBE odd": "not a question",
