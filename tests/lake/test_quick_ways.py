@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from tests.lake.test_hostile_lines import BAD
 from whimbrel.item import identified_by, key_id
-from whimbrel.lake.items import BadLine, check_item, flat_item, load_json, unchecked_item
+from whimbrel.lake import sources
+from whimbrel.lake.items import BadLine, check_item, flat_change, flat_item, load_json, unchecked_item
 from whimbrel.lake.line_digests import text_of
 from whimbrel.records import Item
 
@@ -47,6 +48,45 @@ def test_a_line_that_is_read_at_once_is_one_that_every_check_takes(item: Item, a
             assert check_item(value["Item"]) == found
 
 
+_IN_ORDER = ("Metadata", "Keys", "OldImage", "NewImage")  # as DynamoDB writes them
+PARTS = st.sampled_from(_IN_ORDER)
+CHANGES = st.fixed_dictionaries(
+    {"Metadata": st.just({"WriteTimestampMicros": {"N": "1700000000000000"}}), "Keys": ITEMS},
+    optional={"OldImage": ITEMS, "NewImage": ITEMS},
+).map(lambda change: {part: change[part] for part in _IN_ORDER if part in change})
+
+
+@given(CHANGES.filter(lambda change: all(change.values())), st.booleans())
+def test_most_changes_of_scalars_are_read_at_once(change: dict[str, Item], of_its_key: bool) -> None:
+    if of_its_key and "NewImage" in change:
+        change["NewImage"] |= change["Keys"]
+    line = orjson.dumps(change)
+    found, image = flat_change(line), orjson.dumps(change["NewImage"]) if "NewImage" in change else b""
+    items = [item for part, item in change.items() if part != "Metadata"]
+    if all(flat_item(orjson.dumps({"Item": item})) for item in items):
+        assert found == (change, image)
+    else:
+        assert found is None
+    if found and of_its_key:
+        assert sources.read_line(line, "incremental") == (change["Keys"], change.get("NewImage"), image)
+
+
+@given(CHANGES, PARTS, st.integers(0, 400), st.binary(max_size=2) | st.sampled_from([b'"', b'":{"', b"}", b"},", b" "]))
+def test_a_change_that_is_read_at_once_is_one_that_every_check_takes(
+    change: dict[str, Item], part: str, at: int, with_: bytes
+) -> None:
+    """Whatever is put into a line, or instead of a byte of it; and whatever part of it is there twice."""
+    line = orjson.dumps(change)
+    twice = orjson.dumps({part: change.get(part, {})})[:-1] + b"," + line[1:]
+    for changed in (line, twice, line[:at] + with_ + line[at:], line[:at] + with_ + line[at + 1 :]):
+        if found := flat_change(changed):
+            value, image = load_json(changed), found[1]
+            assert value == found[0]
+            assert value.keys() - {"NewImage", "OldImage"} == {"Metadata", "Keys"}
+            assert all(check_item(item) == item for name, item in value.items() if name != "Metadata")
+            assert load_json(image or b"null") == value.get("NewImage")
+
+
 @given(ITEMS, st.integers(0, 300), st.binary(max_size=2) | st.sampled_from([b'"', b'"a":1,', b"\\", b"}", b"},", b" "]))
 def test_an_unchecked_item_has_no_name_twice(item: Item, at: int, with_: bytes) -> None:
     line = orjson.dumps({"Item": item})
@@ -67,6 +107,17 @@ def test_no_bad_line_is_read_at_once(case: str) -> None:
         assert flat_item(line) is None
     else:
         assert flat_item(line) in (item, None)
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_no_change_with_a_bad_item_is_read_at_once(case: str) -> None:
+    head, good = b'{"Metadata":{"WriteTimestampMicros":{"N":"1"}},"Keys":', b'{"a":{"S":"1"}}'
+    try:
+        check_item(load_json(BAD[case][0]))
+    except BadLine:
+        assert flat_change(head + BAD[case][0] + b"}") is None
+        assert flat_change(head + good + b',"OldImage":' + BAD[case][0] + b"}") is None
+        assert flat_change(head + good + b',"NewImage":' + BAD[case][0] + b"}") is None
 
 
 @given(st.lists(SCALARS.filter(lambda value: value.keys() <= {"S", "N", "B"}), min_size=1, max_size=2))

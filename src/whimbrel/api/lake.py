@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from whimbrel.api.opened import ProjectLike, opened
 from whimbrel.errors import UserError
 from whimbrel.file_name import FILE_NAME
-from whimbrel.lake import restore as restoring
 from whimbrel.lake import sql as asking
 from whimbrel.lake import table as tables
 from whimbrel.lake.manifest import Manifest
 from whimbrel.lake.refused import Refused
-from whimbrel.lake.restore import RestorePlan, RestoreResult
-from whimbrel.lake.restore_import import restore_by_import
+from whimbrel.lake.restored import RestorePlan, RestoreResult
 from whimbrel.lake.sql import Database
 from whimbrel.lake.table import ConvertPlan, ConvertResult, CsvResult, ExportPlan, ExportResult
 
@@ -170,6 +168,9 @@ def restore(
     Raises UserError, TargetError (TargetNotEmpty), StateError, and Stopped. May be repeated with ``into_existing`` or
     ``by_import``.
     """
+    from whimbrel.lake import restore as restoring
+    from whimbrel.lake.restore_import import restore_by_import
+
     ends = stop or threading.Event()
     if by_import and into_existing:
         raise UserError("an import makes its table itself", place="restore", hint="Leave out one of the two.")
@@ -204,9 +205,11 @@ def plan_restore(
     stop: threading.Event | None = None,
 ) -> RestorePlan:
     """What ``restore`` would write. An export in S3 is copied for that. Raises as ``restore`` does."""
+    from whimbrel.lake.restore import choose
+
     ends = stop or threading.Event()
     with opened(project) as found:
-        return restoring.choose(
+        return choose(
             found, table, place=os.fspath(source), as_of=as_of, into=into, key=key, accept_gap=accept_gap, stop=ends
         ).plan()
 

@@ -243,16 +243,18 @@ def _files_of(table: Table) -> set[str]:
 @contextmanager
 def _named(place: str) -> Iterator[None]:
     """What the catalog raises, as errors of ours."""
-    from botocore.exceptions import BotoCoreError, ClientError
-    from sqlalchemy.exc import SQLAlchemyError
-
     try:
         yield
     except NoSuchNamespaceError as error:
         hint = "`whimbrel aws template` makes it: deploy the stack."
         raise UserError("the database is not in Glue", place=place, hint=hint) from error
-    except (ClientError, BotoCoreError) as error:
-        translate(error, place)
-    except SQLAlchemyError as error:
-        hint = "Run the same command again; or remove the catalog's file: it is made again from the data sets."
-        raise StateError(f"the catalog cannot be used: {error}", place=place, hint=hint) from error
+    except Exception as error:
+        from botocore.exceptions import BotoCoreError, ClientError
+        from sqlalchemy.exc import SQLAlchemyError
+
+        if isinstance(error, ClientError | BotoCoreError):
+            translate(error, place)
+        if isinstance(error, SQLAlchemyError):
+            hint = "Run the same command again; or remove the catalog's file: it is made again from the data sets."
+            raise StateError(f"the catalog cannot be used: {error}", place=place, hint=hint) from error
+        raise

@@ -15,8 +15,6 @@ from types import TracebackType
 from typing import IO, Any
 
 from pyiceberg.catalog import MetastoreCatalog
-from pyiceberg.catalog.glue import GlueCatalog
-from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.io import PY_IO_IMPL, FileIO, InputFile, OutputFile
 
 from whimbrel.bucket import Bucket
@@ -175,11 +173,15 @@ def open_catalog(project: Project, place: LakePlace) -> Iterator[MetastoreCatalo
     """
     files: dict[str, Any] = {PY_IO_IMPL: f"{LakeFiles.__module__}.{LakeFiles.__name__}", _PLACE: place}
     if place.bucket:
+        from pyiceberg.catalog.glue import GlueCatalog
+
         from whimbrel.dynamodb.session import open_service
 
         client = open_service(replace(project.target, endpoint=project.lake.glue_endpoint), "glue")
         yield GlueCatalog("whimbrel", client=client, **files, **{"glue.skip-archive": "true"})
         return
+    from pyiceberg.catalog.sql import SqlCatalog
+
     place.folder.mkdir(parents=True, exist_ok=True)
     catalog = SqlCatalog("whimbrel", uri=f"sqlite:///{place.folder.absolute() / CATALOG}", **files)
     try:

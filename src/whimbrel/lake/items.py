@@ -39,14 +39,26 @@ def load_json(line: bytes) -> Any:
         raise BadLine(f"not JSON: {error}") from None
 
 
-# A full export's line of an item that has scalars alone, in the JSON that DynamoDB writes: without blanks. Possessive,
-# so that a long line is gone through once.
+# Lines of items that have scalars alone, in the JSON that DynamoDB writes: without blanks. Possessive, so that a long
+# line is gone through once.
 _TEXT = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
-_BASE64 = rb'"(?:[A-Za-z0-9+/]{4})*+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?+"'
-_SCALAR = (
-    rb'"S":' + _TEXT + rb'|"N":"-?[0-9]{1,18}(?:\.[0-9]{1,18})?+"|"BOOL":(?:true|false)|"NULL":true|"B":' + _BASE64
+NUMBER_TEXT = rb'"-?[0-9]{1,18}+(?:\.[0-9]{1,18}+)?+"'
+BASE64 = rb'"(?:[A-Za-z0-9+/]{4})*+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?+"'
+_SCALAR = rb'"S":' + _TEXT + rb'|"N":' + NUMBER_TEXT + rb'|"BOOL":(?:true|false)|"NULL":true|"B":' + BASE64
+_SCALARS = rb"\{(?:" + _TEXT + rb":\{(?:" + _SCALAR + rb")\}(?:,(?!\})|(?=\})))++\}"
+_FLAT = re.compile(rb'\{"Item":' + _SCALARS + rb"\}", re.DOTALL)
+_FLAT_CHANGE = re.compile(
+    rb'\{"Metadata":\{"WriteTimestampMicros":\{"N":"[0-9]++"\}\},"Keys":'
+    + _SCALARS
+    + rb'(?:,"OldImage":'
+    + _SCALARS
+    + rb')?+(?:,"NewImage":('
+    + _SCALARS
+    + rb"))?+\}",
+    re.DOTALL,
 )
-_FLAT = re.compile(rb'\{"Item":\{(?:' + _TEXT + rb":\{(?:" + _SCALAR + rb")\}(?:,(?!\})|(?=\})))++\}\}", re.DOTALL)
+# A brace follows each name, and nothing within a text looks like that: a quote there is escaped.
+_NAME_ENDS = b'":{"'
 
 
 def flat_item(line: bytes) -> Item | None:
@@ -59,8 +71,19 @@ def flat_item(line: bytes) -> Item | None:
         item: Item = orjson.loads(line)["Item"]
     except orjson.JSONDecodeError:  # its text is not UTF-8, or not JSON's
         return None
-    # A brace follows each name, and nothing within a text looks like that: a quote there is escaped.
-    return item if len(item) + 1 == line.count(b'":{"') else None
+    return item if len(item) + 1 == line.count(_NAME_ENDS) else None
+
+
+def flat_change(line: bytes) -> tuple[dict[str, Any], bytes] | None:
+    """The same of a line of an incremental export: the change, and the new image as the line has it (b"": none)."""
+    if not (found := _FLAT_CHANGE.fullmatch(line)):
+        return None
+    try:
+        change: dict[str, Any] = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    names = len(change) + sum(map(len, change.values()))
+    return (change, found[1] or b"") if names == line.count(_NAME_ENDS) else None
 
 
 def unchecked_item(line: bytes) -> tuple[Item, bytes] | None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from whimbrel.dynamodb.session import open_client
 from whimbrel.dynamodb.tables import ensure_table
@@ -22,9 +22,12 @@ from whimbrel.item import identified_by
 from whimbrel.lake import sources
 from whimbrel.lake.chain import chain_of, until
 from whimbrel.lake.chain_file import home
+from whimbrel.lake.lines import lines
 from whimbrel.lake.native import Export, check_file
 from whimbrel.lake.opened import open_lake
 from whimbrel.lake.refused import Refused
+from whimbrel.lake.restored import RestorePlan
+from whimbrel.lake.shapes import Shapes
 from whimbrel.lake.sources import Line, SourceFile, find
 from whimbrel.lake.table import exported_place
 from whimbrel.project import Project, Target
@@ -79,7 +82,7 @@ def restore(
     done.created = ensure_table(open_client(target), table, list(key), target, allow_items=into_existing)
     with closing(DynamoClient(target)) as wire:
         writer = Writer(wire, target, stop=stop)
-        placed = operations(files, table, [name for name, _ in key], done.refused)
+        placed = _quick_operations(files, table, [name for name, _ in key], done.refused)
         for batch, places in _batches(placed, identified_by(key)):
             rejected = writer.write(batch)
             if rejected:
@@ -90,31 +93,6 @@ def restore(
             done.puts += len(batch) - deletes - len(rejected)
             on_items(len(batch))
     return done
-
-
-@dataclass(frozen=True, slots=True)
-class RestorePlan:
-    """``table`` would be written, with the key as (name, type) pairs, from ``files``."""
-
-    table: str
-    key: tuple[tuple[str, str], ...]
-    files: tuple[str, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"table": self.table, "key": [list(each) for each in self.key], "files": list(self.files)}
-
-
-@dataclass(frozen=True, slots=True)
-class RestoreResult:
-    """``refused`` are the lines and items that could not be written, each with its reason."""
-
-    table: str
-    puts: int
-    deletes: int
-    refused: tuple[Refused, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"table": self.table, "puts": self.puts, "deletes": self.deletes, "refused": len(self.refused)}
 
 
 class Chosen(NamedTuple):
@@ -161,7 +139,37 @@ Placed = tuple[tuple[SourceFile, Line], Operation]
 
 
 def operations(files: Iterable[SourceFile], table: str, key: Sequence[str], refused: list[Refused]) -> Iterator[Placed]:
-    for source, line in _lines(files):
+    for each in files:
+        with sources.here(each) as source:
+            yield from _operations(source, sources.read(source), table, key, refused)
+
+
+def _quick_operations(
+    files: Iterable[SourceFile], table: str, key: Sequence[str], refused: list[Refused]
+) -> Iterator[Placed]:
+    """The same. Most lines have no record, as nothing of their items is parsed but the key."""
+    shapes = Shapes(key)
+    for each in files:
+        with sources.here(each) as source:
+            if source.form != "full":
+                yield from _operations(source, sources.read(source), table, key, refused)
+                continue
+            number = 0
+            for number, text in enumerate(lines(source.path), 1):
+                if found := shapes.read(text):
+                    yield (source, Line(number, text, None, "")), PutText(table, *found)
+                else:
+                    line = sources.checked(source, number, text)
+                    if line.record and line.record.item and line.record.text:
+                        shapes.learn(line.record.item)
+                    yield from _operations(source, (line,), table, key, refused)
+            sources.check_count(source, number)
+
+
+def _operations(
+    source: SourceFile, read: Iterable[Line], table: str, key: Sequence[str], refused: list[Refused]
+) -> Iterator[Placed]:
+    for line in read:
         record = line.record
         fault = line.fault
         if record is not None:
@@ -178,13 +186,6 @@ def operations(files: Iterable[SourceFile], table: str, key: Sequence[str], refu
                 continue
         text = line.text[:_SHOWN_TEXT].decode("utf-8", "replace")
         refused.append(Refused(source.place, line.number, {}, fault, text))
-
-
-def _lines(files: Iterable[SourceFile]) -> Iterator[tuple[SourceFile, Line]]:
-    for each in files:
-        with sources.here(each) as source:
-            for line in sources.read(source):
-                yield source, line
 
 
 def _refused(source: SourceFile, number: int, rejected: Rejected) -> Refused:

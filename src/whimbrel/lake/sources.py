@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 from whimbrel.errors import LogCorrupt, UserError
 from whimbrel.lake import csvitems, ion, old, pages
-from whimbrel.lake.items import BadLine, check_item, flat_item, is_item, load_json, shown
+from whimbrel.lake.items import BadLine, check_item, flat_change, flat_item, is_item, load_json, shown
 from whimbrel.lake.lines import MAX_LINE, beginning, lines
 from whimbrel.lake.native import INCREMENTAL, ION_FORMAT, Export, Stored, find_exports
 from whimbrel.lake.types import Type
@@ -209,6 +209,8 @@ def read_line(text: bytes, form: str) -> Record:
         raise BadLine("the line is empty")
     if form == "full" and (flat := flat_item(text)) is not None:
         return Record(None, flat, text[_ITEM])
+    if form == "incremental" and (change := flat_change(text)):
+        return _changed(*change)
     if form == "old":
         return Record(None, old.read_line(text))
     if form in ("ion", "ion-changes"):
@@ -239,9 +241,15 @@ def _incremental(value: dict[str, Any]) -> Record:
     keys, item = value["Keys"], value.get("NewImage")
     if not keys or ("NewImage" in value and item is None):
         raise BadLine("its Keys are empty" if not keys else "its NewImage is null")
+    return _changed(value)
+
+
+def _changed(value: dict[str, Any], text: bytes = b"") -> Record:
+    """Of a change that has all that it needs; ``text`` is its new image, where a line has it as DynamoDB takes it."""
+    keys, item = value["Keys"], value.get("NewImage")
     if item is not None and any(item.get(name) != each for name, each in keys.items()):
         raise BadLine("its NewImage has another key than its Keys")
-    return Record(keys, item)
+    return Record(keys, item, text)
 
 
 def _check_metadata(value: Any) -> None:

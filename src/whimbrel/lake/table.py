@@ -1,4 +1,7 @@
-"""What is done with one table of a project: it is exported, its exports become a data set, and that becomes CSV."""
+"""What is done with one table of a project: it is exported, its exports become a data set, and that becomes CSV.
+
+What reads a table in DynamoDB is imported where it is used: a conversion starts without it.
+"""
 
 from __future__ import annotations
 
@@ -6,27 +9,16 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from whimbrel.errors import UserError
 from whimbrel.lake import datasets
 from whimbrel.lake.applied import applied_now
 from whimbrel.lake.bucket import SCHEME, fetch
-from whimbrel.lake.by_dynamodb import make_by_dynamodb
 from whimbrel.lake.chain import chain_of, until
 from whimbrel.lake.chain_file import home
-from whimbrel.lake.changes import export_changes
 from whimbrel.lake.convert import Converted, ConvertRules, from_exports, from_files
 from whimbrel.lake.csvfile import FILE, columns_for, default_folder, write_csv
-from whimbrel.lake.export import (
-    UNFINISHED,
-    ExportedTable,
-    ReadLimits,
-    export_full,
-    facts,
-    prune,
-    read_limits,
-)
 from whimbrel.lake.iceberg_if_installed import need_iceberg
 from whimbrel.lake.manifest import Manifest
 from whimbrel.lake.opened import OpenLake, lake_folder, open_lake
@@ -37,6 +29,9 @@ from whimbrel.lake.sources import find
 from whimbrel.lake.types import parse_type
 from whimbrel.project import Project
 from whimbrel.project.lake import Dataset
+
+if TYPE_CHECKING:
+    from whimbrel.lake.export import ExportedTable, ReadLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +135,10 @@ def make_export(
     count: Callable[[int], None] = lambda items: None,
 ) -> ExportResult:
     """Export the table, or what changed in it."""
+    from whimbrel.lake.by_dynamodb import make_by_dynamodb
+    from whimbrel.lake.changes import export_changes
+    from whimbrel.lake.export import export_full, prune
+
     with open_lake(project, stop) as lake:
         folder, keep, shared = lake.folder, project.lake.keep_exports, lake.exports(table)
         kind, about, limits = _export_plan(project, lake, table, how, max_units)
@@ -311,6 +310,8 @@ def _key(lake: OpenLake, rule: Dataset) -> tuple[str, ...]:
 def _export_plan(
     project: Project, opened: OpenLake, table: str, how: str, max_units: float | None
 ) -> tuple[str, ExportedTable, ReadLimits]:
+    from whimbrel.lake.export import UNFINISHED, facts, read_limits
+
     lake, place = project.lake, home(opened.folder, table)
     about = facts(project.target, table)
     most = max_units if max_units is not None else lake.max_read_units or project.target.max_read_units
