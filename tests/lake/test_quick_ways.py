@@ -14,6 +14,7 @@ from whimbrel.item import identified_by, key_id
 from whimbrel.lake import sources
 from whimbrel.lake.items import BadLine, check_item, flat_change, flat_item, load_json, unchecked_item
 from whimbrel.lake.line_digests import text_of
+from whimbrel.lake.shapes import MOST_SHAPES, Shapes
 from whimbrel.records import Item
 
 TEXTS = st.text(st.sampled_from('a"\\\n:{}[],é😀\0'), max_size=6) | st.text(max_size=20)
@@ -46,6 +47,60 @@ def test_a_line_that_is_read_at_once_is_one_that_every_check_takes(item: Item, a
             value = load_json(changed)
             assert value.keys() == {"Item"}
             assert check_item(value["Item"]) == found
+
+
+PUT_IN = st.binary(max_size=2) | st.sampled_from(
+    [b'"', b'":{"', b"\\", b"\\n", b"\\u0041", b"}", b"},", b" ", b"\n", b"\xff"]
+)
+KEYS = st.one_of(
+    st.text(max_size=5).map(lambda text: {"S": text}),
+    st.integers(-99, 10**19).map(lambda number: {"N": str(number)}),
+    st.binary(max_size=4).map(lambda value: {"B": base64.b64encode(value).decode()}),
+)
+
+
+@given(st.lists(st.tuples(KEYS, ITEMS), min_size=1, max_size=4), ITEMS, st.integers(0, 300), PUT_IN)
+def test_a_key_that_is_read_without_the_item_is_that_of_a_line_that_every_check_takes(
+    learnt: list[tuple[dict[str, str], Item]], other: Item, at: int, with_: bytes
+) -> None:
+    """Whatever shapes are known, and whatever is put into a line, or instead of a byte of it."""
+    shapes, items = Shapes(["k"]), [item | {"k": key} for key, item in learnt]
+    for item in items:
+        if flat_item(orjson.dumps({"Item": item})):
+            shapes.learn(item)
+    for item in [*items, *(item | other for item in items), other]:
+        line = orjson.dumps({"Item": item})
+        for changed in (line, line[:at] + with_ + line[at:], line[:at] + with_ + line[at + 1 :], line[:-2] + line[8:]):
+            if found := shapes.read(changed):
+                value = load_json(changed)
+                assert value.keys() == {"Item"}
+                assert found[0] == {"k": check_item(value["Item"])["k"]}
+                assert load_json(found[1]) == value["Item"]
+
+
+def test_items_of_one_shape_are_read_without_parsing() -> None:
+    shapes = Shapes(["pk", "sk"])
+    of_all_types: Item = {"s": {"S": 'é"\n'}, "n": {"N": "-1.5"}, "b": {"B": "AQ=="}, "x": {"BOOL": True}}
+    first: Item = {"sk": {"N": "1"}, "pk": {"S": "é"}, "z": {"NULL": True}} | of_all_types
+    assert shapes.read(orjson.dumps({"Item": first})) is None
+    shapes.learn(first)
+    second = first | {"pk": {"S": "2"}, "s": {"S": ""}, "x": {"BOOL": False}}
+    for item in (first, second):
+        key = {"sk": item["sk"], "pk": item["pk"]}
+        assert shapes.read(orjson.dumps({"Item": item})) == (key, orjson.dumps(item))
+    others: list[Item] = [{"s": {"N": "1"}}, {"more": {"S": "1"}}, {"n": {"N": "1e5"}}, {"sk": {"S": "1"}}]
+    for strange in others:
+        assert shapes.read(orjson.dumps({"Item": second | strange})) is None
+
+
+def test_only_so_many_shapes_are_known_and_the_last_one_is_tried_first() -> None:
+    shapes = Shapes(["k"])
+    items: list[Item] = [{"k": {"S": "1"}, f"a{number}": {"S": "x"}} for number in range(MOST_SHAPES + 1)]
+    for item in items:
+        shapes.learn(item)
+    for _ in range(2):
+        read = [shapes.read(orjson.dumps({"Item": item})) for item in items]
+        assert [found is not None for found in read] == [True] * MOST_SHAPES + [False]
 
 
 _IN_ORDER = ("Metadata", "Keys", "OldImage", "NewImage")  # as DynamoDB writes them

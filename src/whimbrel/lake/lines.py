@@ -34,7 +34,8 @@ def lines(path: Path, *, returns: bool = False) -> Iterator[bytes]:
     for block in line_blocks(path):
         for line in block:
             number += 1
-            yield trimmed(line, number, returns)
+            usual = number > 1 and len(line) <= MAX_LINE and not line.endswith(b"\r")
+            yield line if usual else trimmed(line, number, returns)
 
 
 def line_blocks(path: Path) -> Iterator[list[bytes]]:

@@ -87,7 +87,7 @@ def restore(
             rejected = writer.write(batch)
             if rejected:
                 place_of = dict(zip(map(id, batch), places, strict=True))
-                done.refused += [_refused(*place_of[id(each.operation)], each) for each in rejected]
+                done.refused += [_refused(place_of[id(each.operation)], each) for each in rejected]
             deletes = sum(isinstance(operation, Delete) for operation in batch)
             done.deletes += deletes
             done.puts += len(batch) - deletes - len(rejected)
@@ -136,6 +136,7 @@ def choose(
 
 Operation = Put | PutText | Delete
 Placed = tuple[tuple[SourceFile, Line], Operation]
+_Place = tuple[SourceFile, int, int]  # the line's number and its bytes
 
 
 def operations(files: Iterable[SourceFile], table: str, key: Sequence[str], refused: list[Refused]) -> Iterator[Placed]:
@@ -146,23 +147,26 @@ def operations(files: Iterable[SourceFile], table: str, key: Sequence[str], refu
 
 def _quick_operations(
     files: Iterable[SourceFile], table: str, key: Sequence[str], refused: list[Refused]
-) -> Iterator[Placed]:
-    """The same. Most lines have no record, as nothing of their items is parsed but the key."""
+) -> Iterator[tuple[_Place, Operation]]:
+    """The same. Of most items nothing is parsed but the key."""
     shapes = Shapes(key)
     for each in files:
         with sources.here(each) as source:
             if source.form != "full":
-                yield from _operations(source, sources.read(source), table, key, refused)
+                for (_, line), operation in _operations(source, sources.read(source), table, key, refused):
+                    yield (source, line.number, len(line.text)), operation
                 continue
             number = 0
             for number, text in enumerate(lines(source.path), 1):
+                place = (source, number, len(text))
                 if found := shapes.read(text):
-                    yield (source, Line(number, text, None, "")), PutText(table, *found)
-                else:
-                    line = sources.checked(source, number, text)
-                    if line.record and line.record.item and line.record.text:
-                        shapes.learn(line.record.item)
-                    yield from _operations(source, (line,), table, key, refused)
+                    yield place, PutText(table, *found)
+                    continue
+                line = sources.checked(source, number, text)
+                if line.record and line.record.item and line.record.text:
+                    shapes.learn(line.record.item)
+                for _, operation in _operations(source, (line,), table, key, refused):
+                    yield place, operation
             sources.check_count(source, number)
 
 
@@ -188,26 +192,27 @@ def _operations(
         refused.append(Refused(source.place, line.number, {}, fault, text))
 
 
-def _refused(source: SourceFile, number: int, rejected: Rejected) -> Refused:
+def _refused(place: _Place, rejected: Rejected) -> Refused:
+    source, number, _ = place
     return Refused(source.place, number, rejected.operation.key, rejected.reason, "")
 
 
 def _batches(
-    placed: Iterator[Placed], identity: Callable[[Item], bytes]
-) -> Iterator[tuple[list[Operation], list[tuple[SourceFile, int]]]]:
-    """Up to ``_AT_ONCE`` operations or ``_BYTES_AT_ONCE``, and the file and line of each. No key twice in one batch: a
-    later one must be written after an earlier one. What was parsed is let go of, as far as an operation does without.
+    placed: Iterator[tuple[_Place, Operation]], identity: Callable[[Item], bytes]
+) -> Iterator[tuple[list[Operation], list[_Place]]]:
+    """Up to ``_AT_ONCE`` operations or ``_BYTES_AT_ONCE``, and the place of each. No key twice in one batch: a later
+    one must be written after an earlier one. What was parsed is let go of, as far as an operation does without.
     """
-    batch, places, keys, size = list[Operation](), list[tuple[SourceFile, int]](), set[bytes](), 0
-    for (source, line), operation in placed:
+    batch, places, keys, size = list[Operation](), list[_Place](), set[bytes](), 0
+    for place, operation in placed:
         key = identity(operation.key)
         if key in keys or len(batch) == _AT_ONCE or size > _BYTES_AT_ONCE:
             yield batch, places
             batch, places, keys, size = [], [], set(), 0
         keys.add(key)
         batch.append(operation)
-        places.append((source, line.number))
-        size += len(line.text)
+        places.append(place)
+        size += place[2]
     if batch:
         yield batch, places
 
