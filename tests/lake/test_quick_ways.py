@@ -81,7 +81,7 @@ def test_a_key_that_is_read_without_the_item_is_that_of_a_line_that_every_check_
 def test_items_of_one_shape_are_read_without_parsing() -> None:
     shapes = Shapes(["pk", "sk"])
     of_all_types: Item = {"s": {"S": 'é"\n'}, "n": {"N": "-1.5"}, "b": {"B": "AQ=="}, "x": {"BOOL": True}}
-    first: Item = {"sk": {"N": "1"}, "pk": {"S": "é"}, "z": {"NULL": True}} | of_all_types
+    first: Item = {"sk": {"N": "1"}, "pk": {"S": "é"}, "z": {"NULL": True}, **of_all_types}
     assert shapes.read(orjson.dumps({"Item": first})) is None
     shapes.learn(first)
     second = first | {"pk": {"S": "2"}, "s": {"S": ""}, "x": {"BOOL": False}}

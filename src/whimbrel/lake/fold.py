@@ -18,6 +18,8 @@ from whimbrel.lake.datasets import DELETED, SEQUENCE, path_literal, quoted, type
 from whimbrel.lake.duck import bounded
 from whimbrel.lake.manifest import DataFile, Manifest, data_file
 from whimbrel.lake.need import need
+from whimbrel.lake.types import arrow_type, parse_type
+from whimbrel.lake.values import is_plain
 
 if TYPE_CHECKING:
     import pyarrow
@@ -121,6 +123,7 @@ class _Copy:
     def __init__(self, connection: Any, manifest: Manifest, stem: Path, kind: str) -> None:
         self._made: list[tuple[Path, int]] = []  # with their rows
         self._connection, self._manifest, self._stem, self._kind = connection, manifest, stem, kind
+        self._schema = _schema(manifest) if kind == "base" else None
         self._held: list[pyarrow.Table] = []
         self._writer: Any = None
         self._written = self._rows = 0  # of the file that is being written: bytes in memory, and rows
@@ -159,6 +162,8 @@ class _Copy:
 
     def _typed(self, rows: pyarrow.Table) -> pyarrow.Table:
         """As the data set has them, whatever the file knew of its types."""
+        if rows.schema == self._schema:
+            return rows
         self._connection.register("stored", rows)
         statement = typed(self._manifest, self._manifest.columns, self._kind, "SELECT * FROM stored")
         found: pyarrow.Table = self._connection.sql(statement).to_arrow_table()
@@ -187,6 +192,16 @@ class _Copy:
             self._writer.close()
             self._made[-1] = (self._made[-1][0], self._rows)
         self._writer, self._written, self._rows = None, 0, 0
+
+
+def _schema(manifest: Manifest) -> pyarrow.Schema | None:
+    """Of the data set's base, where Arrow and DuckDB have the same types for its columns."""
+    import pyarrow as pa
+
+    kinds = {each.name: parse_type(each.type) for each in manifest.schema}
+    if not all(map(is_plain, kinds.values())):
+        return None
+    return pa.schema([(name, arrow_type(kind)) for name, kind in kinds.items()])
 
 
 def _batches(path: Path) -> Iterator[pyarrow.RecordBatch]:
