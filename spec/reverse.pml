@@ -7,10 +7,13 @@
  */
 
 #ifndef CHANGES
-#define CHANGES 3
+#define CHANGES 2
 #endif
 #ifndef CRASHES
 #define CRASHES 1
+#endif
+#ifndef LOOKS
+#define LOOKS 2
 #endif
 #define LOG 12
 #define NEVER LOG
@@ -32,16 +35,20 @@ byte row_item = 0;            /* the item's key among them */
 bool extra = true;            /* the row's columns that no attribute has */
 bool held = false;            /* those of a row that was deleted, kept for an INSERT of the same key */
 byte place[4];                /* of lane and shard: 2 * lane + shard */
-bool touched[2];              /* items that the reverse stream has had a change of */
+bool touched[2];              /* items that the reverse stream had a change of, or took the row from */
+bool in_hand[2];              /* of those, what is being compared before the close: not on the list meanwhile */
 bool parent_ended = false;
 
 /* ---- lost in a crash ---- */
+bool comparing = false;       /* the list, before its end */
+bool over = false;            /* whole, and for the last time */
 chan lane_of_item[2] = [1] of { byte };
 byte cursor[2];               /* how far each shard is handed out */
 
 byte seen[2];                 /* for the checks: what each item had after its last change that was carried out */
 byte start = 0;
 byte crashes = 0;
+byte looks = 0;
 
 inline record(which, was, becomes) {
     log[log_end].item = which;
@@ -67,7 +74,10 @@ proctype application() {
                 record(1 - i, 0, n); has[1 - i] = n
             }
         :: atomic { has[i] -> record(1 - i, 0, n); has[1 - i] = n };  /* a move in two writes */
-            atomic { record(i, has[i], 0); has[i] = 0 }
+            if
+            :: atomic { record(i, has[i], 0); has[i] = 0 }
+            :: atomic { record(1 - i, n, 0); has[1 - i] = 0 }  /* or taken back */
+            fi
         :: true
         fi
     :: n > CHANGES -> break
@@ -144,6 +154,12 @@ inline carry_out(lane_number, at_place) {
 }
 
 inline put(whose, value) {
+#ifndef FORMER_ITEM_NOT_TOUCHED
+    if
+    :: row && row_item != whose -> touched[row_item] = true
+    :: else
+    fi;
+#endif
     if
     :: !row -> extra = held; held = false
     :: else
@@ -179,6 +195,41 @@ end:
     od
 }
 
+/* The list is compared early: an item that is as its row says leaves it, unless a change of the item has come since. */
+proctype early() {
+    byte i;
+    byte had;
+    bool same;
+end:
+    do
+    :: atomic {
+            touched[i] && looks < LOOKS && !over -> looks++;
+            comparing = true;
+#ifndef COMPARED_ON_THE_LIST
+            touched[i] = false;
+#endif
+            in_hand[i] = true
+        };
+        had = has[i];
+        if
+        :: same = (had -> row == had && row_item == i : !row || row_item != i)
+        :: atomic { crashes < CRASHES -> crashes++; comparing = false; break }
+        fi;
+        atomic {
+#ifdef COMPARED_ON_THE_LIST
+            touched[i] = !same;
+#else
+            touched[i] = touched[i] || !same;
+#endif
+            in_hand[i] = false;
+            comparing = false;
+            had = 0;
+            same = false
+        }
+    :: atomic { touched[1 - i] && looks < LOOKS -> i = 1 - i }
+    od
+}
+
 #define END_IS_READ (cursor[SHARD(mark)] > mark && QUIET)
 
 proctype rollback() {
@@ -198,6 +249,8 @@ again:
     :: atomic { END_IS_READ && (split_at == NEVER || mark >= split_at) -> break }
 #endif
     od;
+    over = true;
+    !comparing;
     atomic {
 #ifdef NO_RECONCILIATION
         skip;
@@ -206,6 +259,12 @@ again:
         if :: touched[0] && has[0] -> put(0, has[0]) :: touched[0] && !has[0] && row -> remove() :: else fi;
         if :: touched[1] && has[1] -> put(1, has[1]) :: touched[1] && !has[1] && row -> remove() :: else fi;
 #else
+#ifndef IN_HAND_FORGOTTEN
+        touched[0] = touched[0] || in_hand[0];
+        touched[1] = touched[1] || in_hand[1];
+        in_hand[0] = false;
+        in_hand[1] = false;
+#endif
         /* All touched items together. None of them has a row that is left over: the last change of its item, which
          * its DELETE names, would have removed it. */
         if
@@ -240,6 +299,7 @@ init {
         run reader();
         run lane(0);
         run lane(1);
+        run early();
         run rollback()
     }
 }

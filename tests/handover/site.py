@@ -17,6 +17,7 @@ from demo.servers import DynamoServer, SqlServer
 from tests.handover.back import reverse_account
 from whimbrel.dynamodb.streams import open_streams
 from whimbrel.dynamodb.wire import DynamoClient
+from whimbrel.handover.look import Site as Beside
 from whimbrel.handover.markers import mark_shards
 from whimbrel.handover.reverse import Reverse, Settings
 from whimbrel.handover.writing import WriteRules
@@ -104,6 +105,10 @@ class Site:
 
     def reverse(self, starts: Any, rules: WriteRules = WriteRules(), stop: threading.Event | None = None) -> Reverse:  # noqa: B008
         return Reverse(self.prepared, 1, starts, stop or threading.Event(), print, Settings(self.account, rules))
+
+    def beside(self, epoch: int = 1, rules: WriteRules = WriteRules()) -> Beside:  # noqa: B008
+        """Items and rows, to be compared."""
+        return Beside(self.prepared, epoch, self.wire, threading.Event(), Settings(self.account, rules))
 
     def drain(self, reverse: Reverse) -> None:
         """Follow until everything written before now has come."""

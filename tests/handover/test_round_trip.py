@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 
 from demo.servers import MariaDB, SqlServer
 from tests.handover.site import Site, StreamsServer
+from whimbrel.handover.early import Early
 from whimbrel.handover.reconcile import reconcile, verify_back
 from whimbrel.handover.reverse import Reverse, Settings
 from whimbrel.mysql.connect import connect
@@ -266,10 +267,11 @@ class RoundTrip:
             for entry, values in content.items()
         }
         assert self._rows(example) == expected, "no row moves between items here: to follow is to be equal"
-        settings_ = Settings(self.site.account)
-        done = reconcile(self.site.prepared, example, self.site.wire, threading.Event(), settings_)
+        if data.draw(st.booleans(), "compared early"):
+            Early(self.site.beside(example)).until(lambda: False)
+        done = reconcile(self.site.beside(example))
         assert (done.letters, done.aside) == (0, 0), (self.site.project.state / "reverse-dead.jsonl").read_text()
-        reports = verify_back(self.site.prepared, example, self.site.wire, threading.Event(), settings_)
+        reports = verify_back(self.site.beside(example))
         assert all(report.equal for report in reports), reports
         assert self._rows(example) == expected
 

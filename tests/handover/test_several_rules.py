@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -18,7 +17,6 @@ from tests.handover.site import Site, StreamsServer
 from tests.handover.test_lookups import CUTOVER
 from whimbrel.errors import MappingError
 from whimbrel.handover.reconcile import Reconciled, reconcile, verify_back
-from whimbrel.handover.reverse import Settings
 from whimbrel.handover.way_back import way_back_facts
 from whimbrel.mysql.connect import connect
 from whimbrel.project import KeyRule, TableRule
@@ -84,9 +82,8 @@ def test_rows_come_back_from_one_of_them(source_server: SqlServer, streams: Stre
     site.drain(reverse)
     rows = [("a", "b", "changed"), ("c", "a", "3"), ("d", "a", "new")]
     assert (site.whole_rows("follow"), len(reverse.letters)) == (rows, 0)
-    settings = Settings(site.account)
-    assert reconcile(site.prepared, 1, site.wire, threading.Event(), settings) == Reconciled(0, 0, 0, 0)
-    [report] = verify_back(site.prepared, 1, site.wire, threading.Event(), settings)
+    assert reconcile(site.beside()) == Reconciled(0, 0, 0, 0)
+    [report] = verify_back(site.beside())
     assert report.equal
     assert site.whole_rows("follow") == rows
 

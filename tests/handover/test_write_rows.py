@@ -12,7 +12,8 @@ from tests.handover.back import LANE, Back, at, record
 from tests.snapshot.test_values import VALUES
 from whimbrel.errors import UnsupportedSource
 from whimbrel.mysql.connect import connect_to_write
-from whimbrel.mysql.reverse_tables import Lane, read_items
+from whimbrel.mysql.reverse_tables import Lane
+from whimbrel.mysql.touched_items import listed_items
 from whimbrel.project import KeyRule, TableRule
 from whimbrel.records import Item
 
@@ -72,8 +73,8 @@ def test_each_change_is_written_once(people: Back) -> None:
     assert people.rows() == [(1, "a", "Zoe", 11), (3, "c", "Cid", 7)]
     assert people.place() == at(3)
     with connect_to_write(people.source) as connection:
-        touched = read_items(connection, people.database, 1, "target") or []
-    assert sorted(item["id"]["N"] for item in touched) == ["1", "2", "3"]
+        [touched] = listed_items(connection, people.database, 1, "target", 10)
+    assert sorted(each.key["id"]["N"] for each in touched) == ["1", "2", "3"]
 
 
 def test_a_row_that_the_table_cannot_hold_is_refused_and_the_others_are_written(people: Back) -> None:

@@ -67,7 +67,10 @@ class Returning:
             with Reversing(run, coordinator.now) as reverse, watch_fence(run, coordinator, self._say) as watch:
                 if coordinator.now.step != CLOSING:
                     run.progress.step = "following DynamoDB back, until little is left"
-                    self._catch_up(reverse)  # before anybody is told: what is left to drain is little
+                    # Before anybody is told: what is left to drain and to compare is little.
+                    self._catch_up(reverse)
+                    reverse.compare_until_few()
+                    self._catch_up(reverse)
                     self._refuse_written_past_fence(watch, source_end(run), CAUGHT_UP_WITHIN)
                     shorten_log(run)
                     # Without the place of an earlier return: see handover/source_gone.py.
@@ -95,7 +98,9 @@ class Returning:
         announce(self._run.prepared.project, self._run.wire, event, self._run.stop, self._say)
         self._say("Applications are told to stop writing to DynamoDB.")
         laps.ended("tell")
-        self._wait(self._settings.lease_seconds + self._settings.write_seconds)
+        leases_end = time.monotonic() + self._settings.lease_seconds + self._settings.write_seconds
+        reverse.compare_until(leases_end)  # fewer and fewer write
+        self._wait(max(0.0, leases_end - time.monotonic()))
         laps.ended("wait")
         give_up = time.monotonic() + DRAINED_WITHIN
         while not reverse.at_end():

@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import closing, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,7 +44,9 @@ from whimbrel.errors import LogGone, MappingError, ProjectError, StateError, Sto
 from whimbrel.handover.reading import FollowedShard, Reading
 from whimbrel.handover.state import own_schema
 from whimbrel.handover.writing import WRITERS, ItemLetters, WriteRules, Writing
+from whimbrel.item import key_id
 from whimbrel.mapping.bearers import parted
+from whimbrel.mapping.design import TableMapping
 from whimbrel.mapping.family import by_target
 from whimbrel.mapping.inverse import inverse_of
 from whimbrel.mapping.items_back import ItemInverse
@@ -66,6 +69,7 @@ from whimbrel.mysql.schema import filled_by_server, other_unique_keys
 from whimbrel.mysql.write_rows import RowWriter
 from whimbrel.notes import note
 from whimbrel.project import Source
+from whimbrel.records import Row, Value
 
 Starts = Mapping[str, Mapping[str, str]]  # by target table, by shard: the sequence number of its start marker
 
@@ -321,9 +325,23 @@ def inverses_of(
         for mapping in prepared.mappings.values()
     ]
     bearers, copies = parted(every)
+    for mapping in (each.mapping for each in bearers):
+        name, key = mapping.table.full_name, set(mapping.table.primary_key)
+        moves = not key.issuperset(mapping.group_columns)
+        destinations[name] = replace(destinations[name], item_of=partial(_item_of, mapping), moves=moves)
     inverses = {}
     for target in by_target([each.mapping for each in every]):
         if targets is None or target in targets:
             mine, theirs = ([each for each in some if each.mapping.target == target] for some in (bearers, copies))
             inverses[target] = ItemInverse(mine, rules.new_attributes, theirs)
     return inverses, destinations
+
+
+def whole_row(mapping: TableMapping, values: Mapping[str, Value]) -> Row:
+    """A row of the table by itself, from its columns by name."""
+    return mapping.unjoined(tuple(values[name] for name in mapping.table.stored.names))
+
+
+def _item_of(mapping: TableMapping, values: Mapping[str, Value]) -> tuple[str, bytes] | None:
+    key = mapping.item_key(whole_row(mapping, values))
+    return None if key is None else (mapping.target, key_id(key))

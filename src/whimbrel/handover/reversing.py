@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import closing
 from types import TracebackType
 
 from whimbrel.errors import Stopped, WhimbrelError
 from whimbrel.handed_over import Handover
+from whimbrel.handover.early import Early
+from whimbrel.handover.look import Site
 from whimbrel.handover.reconcile import Reconciled, reconcile, verify_back
 from whimbrel.handover.reverse import Reverse, note_ended, settings_of
 from whimbrel.handover.streams import Markers, marker, refuse_other_streams, starts_of
@@ -38,6 +41,8 @@ class Reversing:
             note_ended(run.folder.root, error)
             raise
         self._put_markers = marker(run, self._reverse.streams)
+        self._site = Site(run.prepared, self._epoch, run.wire, run.stop)
+        self._early = Early(self._site)
         self._markers: Markers = {}
         self._unmarked = True
         self._failure: BaseException | None = None
@@ -90,12 +95,25 @@ class Reversing:
         self._unmarked = bool(end.unmarked)
         return end.read and not self._reverse.aside
 
+    def compare_until_few(self) -> None:
+        """While applications write. See ``handover.early``."""
+        progress = self._run.progress
+
+        def tell(done: int, of: int) -> None:
+            progress.step = f"comparing what was written with the rows: {done:,} of {of:,} items"
+
+        self._early.until_few(tell)
+
+    def compare_until(self, give_up: float) -> None:
+        """Until ``give_up``, by time.monotonic(), about."""
+        self._early.until(lambda: time.monotonic() > give_up)
+
     def reconcile(self) -> Reconciled:
         """See ``handover.reconcile``; the stream must have been stopped at its end."""
-        return reconcile(self._run.prepared, self._epoch, self._run.wire, self._run.stop)
+        return reconcile(self._site)
 
     def verify(self, waivers: Waivers) -> list[TableReport]:
-        return verify_back(self._run.prepared, self._epoch, self._run.wire, self._run.stop, waivers=waivers)
+        return verify_back(self._site, waivers=waivers)
 
     def close(self) -> None:
         """Nobody writes to the source as the reverse stream's account from here on, not even a process that slept."""

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from whimbrel.mysql.charsets import invalid_text
 from whimbrel.mysql.connect import Mysql, quoted, rows_as_dicts, translated
 from whimbrel.mysql.reverse_tables import ROWS, short
 from whimbrel.mysql.row_statements import Destination
@@ -42,12 +43,12 @@ class KeptRows:
         if not some.is_set() and self._rows(f"SELECT 1 FROM {self._name} WHERE epoch = %s LIMIT 1", (epoch,)):
             some.set()
 
-    def keep(self, to: Destination, condition: str, *, aside: bool) -> list[Row]:
-        """Keep the table's rows that meet ``condition``, which are about to be deleted; their keys."""
+    def keep(self, to: Destination, condition: str, *, aside: bool) -> list[dict[str, Value]]:
+        """Keep the table's rows that meet ``condition``, which are about to be deleted; all of each, by column."""
         rows = whole_rows(self._connection, to.table, condition)
         for row in rows:
             self._save(to.table, row, aside)
-        return [_key(to.table, row) for row in rows]
+        return rows
 
     def find(self, table: Table, keys: Sequence[Row]) -> dict[Row, KeptRow]:
         """Those that are kept of ``keys``, locked."""
@@ -95,9 +96,13 @@ def whole_rows(connection: Mysql, table: Table, condition: str) -> list[dict[str
     with translated(table.full_name), connection.cursor() as cursor:
         cursor.execute(statement)
         rows = cursor.fetchall()
-    return [
-        {column.name: decoded(column, value) for column, value in zip(table.columns, row, strict=True)} for row in rows
-    ]
+    try:
+        return [
+            {column.name: decoded(column, value) for column, value in zip(table.columns, row, strict=True)}
+            for row in rows
+        ]
+    except UnicodeDecodeError as error:
+        raise invalid_text(error, table.full_name) from error
 
 
 def is_guarded(kept: Mapping[str, Value], change: RowChange) -> bool:

@@ -1,7 +1,8 @@
 """The tables that a reverse stream keeps in the source's database: its places, the items that it touched, and rows that
 it deleted or had to put aside. They are written in the transactions of the rows that they speak of.
 
-Everything belongs to an epoch, the number of a cutover. `finish` and a rollback remove an epoch's rows.
+Everything belongs to an epoch, the number of a cutover. `finish` and a rollback remove an epoch's rows. For those with
+the number's negative see ``touched_items``.
 """
 
 from __future__ import annotations
@@ -11,15 +12,11 @@ from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from typing import NamedTuple
 
-import orjson
-
 from whimbrel.errors import PrivilegeError, StateError
 from whimbrel.mysql.connect import Mysql, quoted, rows_as_dicts, translated
-from whimbrel.records import Item
 
 PLACES, ITEMS, ROWS = "whimbrel_reverse", "whimbrel_reverse_items", "whimbrel_reverse_rows"
 LANES = 8  # of each shard; fixed for the life of a cutover
-MOST_ITEMS = 1_000_000  # touched items that are looked at one by one: more are "all"
 
 _TABLES = {
     PLACES: "epoch BIGINT NOT NULL, stream VARCHAR(512) CHARACTER SET ascii COLLATE ascii_bin NOT NULL, "
@@ -75,7 +72,7 @@ def forget(connection: Mysql, schema: str, epoch: int) -> set[str]:
     standing = _standing(connection, schema)
     for name in standing:
         with translated(f"{schema}.{name}"), connection.cursor() as cursor:
-            cursor.execute(f"DELETE FROM {quoted(schema)}.{quoted(name)} WHERE epoch = %s", (epoch,))
+            cursor.execute(f"DELETE FROM {quoted(schema)}.{quoted(name)} WHERE epoch IN (%s, %s)", (epoch, -epoch))
     return standing
 
 
@@ -168,29 +165,6 @@ def _places(rows: list[dict[str, object]]) -> dict[Lane, Place]:
         )
         for row in rows
     }
-
-
-# --- touched items --------------------------------------------------------------------------------------------------
-
-
-def add_items(connection: Mysql, schema: str, epoch: int, items: Iterable[tuple[str, bytes]]) -> None:
-    """Note the items, each a target table and ``item.key_id``, that the transaction's rows are of."""
-    values = [(epoch, target, short(key), key) for target, key in items]
-    listed = ", ".join(["(%s, %s, %s, %s)"] * len(values))
-    with translated(f"{schema}.{ITEMS}"), connection.cursor() as cursor:
-        statement = f"INSERT IGNORE INTO {quoted(schema)}.{quoted(ITEMS)} VALUES {listed}"
-        cursor.execute(statement, tuple(each for row in values for each in row))
-
-
-def read_items(connection: Mysql, schema: str, epoch: int, target: str) -> list[Item] | None:
-    """The keys of the items of ``target`` that the epoch's reverse stream touched; None if they are too many."""
-    table = f"{quoted(schema)}.{quoted(ITEMS)}"
-    of_target = f"FROM {table} WHERE epoch = %s AND target = %s"
-    [counted] = rows_as_dicts(connection, f"SELECT COUNT(*) AS n {of_target}", (epoch, target))
-    if counted["n"] > MOST_ITEMS:
-        return None
-    rows = rows_as_dicts(connection, f"SELECT item_key {of_target}", (epoch, target))
-    return [orjson.loads(row["item_key"]) for row in rows]
 
 
 def short(identity: bytes) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from whimbrel.mysql.charsets import python_codec
@@ -10,6 +10,8 @@ from whimbrel.mysql.connect import quoted
 from whimbrel.mysql.floats import as_double, shortest
 from whimbrel.mysql.types import literal
 from whimbrel.records import Column, Filled, Row, RowChange, Table, Value
+
+ItemOf = Callable[[Mapping[str, Value]], tuple[str, bytes] | None]
 
 _INEXACT = frozenset({"text", "enum", "set", "json"})  # kinds that a collation may compare
 
@@ -22,13 +24,16 @@ class Unwritable(Exception):
 class Destination:
     """A table that rows are written to. ``uniques`` are its unique indexes besides the primary key, by name: their
     columns, None where a part is an expression or a prefix. ``row_alias``: the server is MySQL 8.0.19 or later, where
-    VALUES() is deprecated.
+    VALUES() is deprecated. ``item_of`` gives the target and the ``item.key_id`` of the item that a row, by its columns'
+    names, is part of. ``moves``: the primary key alone does not say which, so a put may take a row from another item.
     """
 
     table: Table
     filled: Filled
     uniques: Mapping[str, tuple[str, ...] | None]
     row_alias: bool
+    item_of: ItemOf = lambda _: None
+    moves: bool = False
 
     @property
     def name(self) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pymysql
@@ -23,22 +23,23 @@ from whimbrel.errors import SourceUnreachable, Stopped
 from whimbrel.mysql.bulk_rows import BulkRows
 from whimbrel.mysql.connect import Mysql, connect_to_write, place_of, translate
 from whimbrel.mysql.errors import REFUSED_ROW, Code, code_of
-from whimbrel.mysql.kept_rows import KeptRows, is_guarded
+from whimbrel.mysql.kept_rows import KeptRows, is_guarded, whole_rows
 from whimbrel.mysql.reverse_tables import (
     NOWHERE,
     Lane,
     Place,
-    add_items,
     pass_gate,
     places_for_update,
     sign,
     write_places,
 )
 from whimbrel.mysql.row_statements import Destination, Unwritable, at_key, delete, guarded, insert, meets_unique, update
+from whimbrel.mysql.touched_items import add_items
 from whimbrel.project import Source
-from whimbrel.records import RowChange, Value
+from whimbrel.records import Row, RowChange, Value
 
 _TRIES = 8  # of one row, between rows that come and go under other transactions
+_FORMER_AT_ONCE = 100  # rows read in one statement
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 5.0  # seconds, between tries of a transaction
 
 
@@ -82,6 +83,7 @@ class RowWriter:
         self._destinations = destinations
         self._connection: Mysql | None = None
         self._kept: KeptRows
+        self._former: set[tuple[str, bytes]] = set()  # items that the transaction took a row from, or looked for one
         self.aside = 0
 
     def write(self, items: Sequence[ItemChange], places: Mapping[Lane, Place], on_refused: OnRefused) -> None:
@@ -115,6 +117,8 @@ class RowWriter:
             to = self._destinations.get(kept.table)
             if to is None or not self._is_back(to, kept.values):
                 left += 1
+        if self._former:
+            add_items(connection, self._source.database, self._epoch, self._former)
         self._execute(connection, "COMMIT")
         return left
 
@@ -158,7 +162,7 @@ class RowWriter:
         else:
             self._write_all(connection, readable)
         if fresh:
-            add_items(connection, schema, self._epoch, {(item.target, item.key): None for item in fresh})
+            add_items(connection, schema, self._epoch, {(item.target, item.key) for item in fresh} | self._former)
         ahead = {lane: max(place, found.get(lane, NOWHERE)) for lane, place in places.items()}
         if ahead:
             write_places(connection, schema, self._epoch, ahead)
@@ -178,6 +182,7 @@ class RowWriter:
         return None
 
     def _write_all(self, connection: Mysql, items: Sequence[ItemChange]) -> None:
+        self._note_former(connection, items)
         bulk = BulkRows(self._kept, lambda statement: self._execute(connection, statement), self._put)
         for item in items:
             for change in item.changes:
@@ -189,6 +194,25 @@ class RowWriter:
                 else:
                     self._put(to, change)
         bulk.flush()
+
+    def _note_former(self, connection: Mysql, items: Sequence[ItemChange]) -> None:
+        """The items whose rows are about to be written or deleted, though nobody has changed them: whatever becomes of
+        their rows, a rollback looks at them. Before the first row is written.
+        """
+        keys: dict[str, dict[Row, Destination]] = {}
+        for change in (each for item in items for each in item.changes):
+            if (to := self._destinations[change.table.full_name]).moves:
+                keys.setdefault(to.table.full_name, {})[change.key] = to
+        for several in keys.values():
+            listed = list(several)
+            for start in range(0, len(listed), _FORMER_AT_ONCE):
+                part = listed[start : start + _FORMER_AT_ONCE]
+                to = several[part[0]]
+                condition = " OR ".join(f"({at_key(to.table, key)})" for key in part)
+                self._touch(to, whole_rows(connection, to.table, condition))
+
+    def _touch(self, to: Destination, rows: Iterable[Mapping[str, Value]]) -> None:
+        self._former.update(item for row in rows if (item := to.item_of(row)))
 
     # -- one row -----------------------------------------------------------------------------------------------------
 
@@ -224,7 +248,9 @@ class RowWriter:
         if meeting is None:
             raise Unwritable(f"another row is in the way, by an index of expressions or prefixes: {reason}")
         condition = f"({meeting}) AND NOT ({at_key(to.table, change.key)})"
-        self.aside += len(self._kept.keep(to, condition, aside=True))
+        taken = self._kept.keep(to, condition, aside=True)
+        self._touch(to, taken)
+        self.aside += len(taken)
         self._run(f"DELETE FROM {to.name} WHERE {condition}")
 
     def _delete(self, to: Destination, change: RowChange) -> None:
@@ -243,6 +269,7 @@ class RowWriter:
         except (Unwritable, _Duplicate):
             return False
         self._kept.remove(to.table, tuple(values[name] for name in to.table.primary_key))
+        self._touch(to, [values])
         return True
 
     # -- statements --------------------------------------------------------------------------------------------------
@@ -253,6 +280,7 @@ class RowWriter:
             connection = connect_to_write(self._source)
             self._kept = KeptRows(connection, self._source.database, self._epoch, self._some_kept)
             self._connection = connection
+        self._former = set()
         self._execute(self._connection, "START TRANSACTION")
         return self._connection
 
