@@ -1,4 +1,5 @@
-"""What the reverse stream costs: CPU time for each change of an item, from the stream to the committed row.
+"""What the reverse stream costs: CPU time for each change of an item, from the stream to the committed row. And how
+long it takes to compare the items that it touched with their rows: before a rollback, and while nobody can write.
 
 ``python -m benchmarks.reverse [--json] [--changes N]``. MariaDB and the stand-in for DynamoDB run in processes of their
 own, so the CPU time is whimbrel's alone. Tables with a second unique index are written row by row, others in bulk.
@@ -19,7 +20,10 @@ from typing import Any
 from demo.servers import MariaDB, Ministack
 from whimbrel.dynamodb.streams import open_streams
 from whimbrel.dynamodb.wire import DynamoClient
+from whimbrel.handover.early import Early
+from whimbrel.handover.look import Site
 from whimbrel.handover.markers import mark_shards
+from whimbrel.handover.reconcile import reconcile, verify_back
 from whimbrel.handover.reverse import Reverse, Settings
 from whimbrel.migration.prepare import prepare
 from whimbrel.project import KeyRule, Project, TableRule
@@ -37,22 +41,37 @@ class Result:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """``early_us``: CPU time an item, of a pass while applications write. The milliseconds are of the clock."""
+
+    items: int
+    early_us: float
+    early_ms: float
+    end_ms: float  # of the end, after that pass
+    end_alone_ms: float  # of the end, had there been no pass
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--changes", type=int, default=20_000)
     options = parser.parse_args()
     with MariaDB().start() as source, Ministack().start() as target:
-        results = [measure(source, target, kind, options.changes) for kind in ("bulk", "unique")]
+        measured = [measure(source, target, kind, options.changes) for kind in ("bulk", "unique")]
     if options.json:
-        print(json.dumps([asdict(result) for result in results], indent=2))
+        print(json.dumps([asdict(each) for both in measured for each in both], indent=2))
         return
-    for each in results:
+    for each, _ in measured:
         rate = f"{1e6 / each.cpu_us:,.0f} a second of CPU time, {each.changes / each.seconds:,.0f} by the clock"
         print(f"reverse, {each.table:<8} {each.cpu_us:8.1f} us a change: {rate}")
+    for each, compared in measured:
+        before = f"{compared.early_us:.1f} us an item, {compared.early_ms:,.0f} ms by the clock"
+        ends = f"the end then {compared.end_ms:,.0f} ms, without it {compared.end_alone_ms:,.0f}"
+        print(f"compare, {each.table:<8} {compared.items:,} items before the close: {before}; {ends}")
 
 
-def measure(source: MariaDB, target: Ministack, kind: str, changes: int) -> Result:
+def measure(source: MariaDB, target: Ministack, kind: str, changes: int) -> tuple[Result, Compared]:
     database = source.new_database()
     columns = COLUMNS.format(unique=" UNIQUE" if kind == "unique" else "")
     source.execute(f"CREATE TABLE person ({columns})", database=database)
@@ -62,8 +81,9 @@ def measure(source: MariaDB, target: Ministack, kind: str, changes: int) -> Resu
         state = Path(folder)
         project = Project(state / "whimbrel.toml", state, source.source(database), target.target(), (rule,))
         prepared, streams = prepare(project), open_streams(project.target)
+        wire = DynamoClient(project.target)
         stream = make_table(target, name)
-        mark = partial(mark_shards, DynamoClient(project.target), streams, stream, name, (("id", "N"),))
+        mark = partial(mark_shards, wire, streams, stream, name, (("id", "N"),))
         stop = threading.Event()
         starts = {name: mark(nonce="start", stop=stop)}
         write(target, name, changes)
@@ -75,7 +95,24 @@ def measure(source: MariaDB, target: Ministack, kind: str, changes: int) -> Resu
         seconds, used = time.perf_counter() - began, time.process_time() - cpu
         assert not len(reverse.letters)
         assert reverse.written == changes
-    return Result("whimbrel", kind, changes, 1e6 * used / changes, seconds)
+        compared = compare(Site(prepared, 1, wire, stop, Settings(account)), min(changes, ITEMS))
+    return Result("whimbrel", kind, changes, 1e6 * used / changes, seconds), compared
+
+
+def compare(site: Site, items: int) -> Compared:
+    alone = end(site)
+    began, cpu = time.perf_counter(), time.process_time()
+    Early(site).until(lambda: False)
+    seconds, used = time.perf_counter() - began, time.process_time() - cpu
+    return Compared(items, 1e6 * used / items, 1000 * seconds, end(site), alone)
+
+
+def end(site: Site) -> float:
+    """Milliseconds of what a rollback does while nobody can write."""
+    began = time.perf_counter()
+    reconcile(site)
+    assert all(report.equal for report in verify_back(site))
+    return 1000 * (time.perf_counter() - began)
 
 
 def make_table(target: Ministack, name: str) -> str:

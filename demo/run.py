@@ -27,6 +27,7 @@ from whimbrel.migration.progress import Progress
 from whimbrel.project import PASSWORD_VARIABLE, Project, load_project
 from whimbrel.project.cutover import REVERSE_PASSWORD_VARIABLE
 
+LEASE_SECONDS, WRITE_SECONDS = 0.5, 1.0  # of the demo's application
 FOLLOW_SECONDS = 5
 PROJECT = """
 [source]
@@ -39,8 +40,8 @@ region = "us-east-1"
 [cutover]
 reverse_user = "way_back"       # the account that the way back writes with
 route_file = "route.json"       # which side is open: the application reads it
-lease_seconds = 0.5
-write_seconds = 1.0
+lease_seconds = {lease}
+write_seconds = {write}
 late_seconds = 1.0
 """
 
@@ -104,9 +105,14 @@ def _prepare(source: SqlServer, target: Ministack, rate: int) -> Settings:
     """The application's other table, its settings, the accounts, and the project file."""
     source.execute(CUSTOMER, database="shop")
     allow(source, "shop", "way_back")
-    (FOLDER / "whimbrel.toml").write_text(PROJECT.format(url=source.url("shop"), endpoint=target.endpoint) + TABLES)
+    (FOLDER / "whimbrel.toml").write_text(_project(source, target))
     os.environ[PASSWORD_VARIABLE] = os.environ[REVERSE_PASSWORD_VARIABLE] = source.password
     return Settings.of(source, "shop", target.endpoint, FOLDER, threads=4, rate=rate)
+
+
+def _project(source: SqlServer, target: Ministack) -> str:
+    seconds = {"lease": LEASE_SECONDS, "write": WRITE_SECONDS}
+    return PROJECT.format(url=source.url("shop"), endpoint=target.endpoint, **seconds) + TABLES
 
 
 def _migrate(project: Project, progress: Progress, stop: threading.Event, figures: Figures) -> None:
@@ -143,13 +149,19 @@ def _report(figures: Figures, progress: Progress, lost: int) -> None:
         ("changes applied", f"{figures.changes:,}; caught up {figures.catch_up:.1f} s after the load"),
         ("lag, following", f"{figures.lag:.1f} s at the median (MariaDB stamps whole seconds)"),
         ("dead letters", f"{progress.dead:,}"),
-        ("stalls", " · ".join(f"{stall:,.0f} ms" for stall in figures.stalls) + ": cutover, rollback, cutover"),
+        ("stalls", _stalls(figures)),
         ("acknowledged", f"{figures.acknowledged:,} writes by the application, at one side or the other"),
         ("lost or doubled", f"{lost:,}, by the application's own log"),
     ):
         grid.add_row(name, value)
     console.print()
     console.print(grid)
+
+
+def _stalls(figures: Figures) -> str:
+    there, back, again = (f"{stall:,.0f} ms" for stall in figures.stalls)
+    waited = f"{1000 * (LEASE_SECONDS + WRITE_SECONDS):,.0f} ms"
+    return f"cutover {there} · rollback {back}, of which it waits {waited} for leases and late writes · cutover {again}"
 
 
 def _what_next(equal: bool) -> None:
