@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import botocore.exceptions as boto
 import pytest
@@ -17,6 +18,10 @@ from whimbrel.errors import RequestRefused, TargetError, TargetUnreachable, User
 from whimbrel.project import Target
 
 Serve = Callable[..., tuple[ScriptedServer, DynamoClient]]
+SERVICES = [
+    *("dynamodb", "dynamodbstreams", "kinesis", "s3", "sqs", "sts", "glue", "emr", "emr-serverless", "athena"),
+    *("sagemaker", "sagemaker-runtime", "redshift-data", "stepfunctions"),
+]
 EXPIRED = '{"Version":1,"AccessKeyId":"a","SecretAccessKey":"s","SessionToken":"t","Expiration":"2020-01-01T00:00:00Z"}'
 
 
@@ -28,6 +33,21 @@ def test_a_local_server_needs_neither_keys_nor_a_region(serve: Serve, monkeypatc
     assert (session.region, session.credentials().access_key) == ("us-east-1", "whimbrel")
     assert session.client().list_tables()["TableNames"] == ["t"]
     assert b"Credential=whimbrel/" in server.requests[0]
+
+
+@pytest.mark.parametrize(
+    ("region", "domain"),
+    [("eu-west-1", "amazonaws.com"), ("cn-north-1", "amazonaws.com.cn"), ("us-gov-west-1", "amazonaws.com")],
+)
+def test_every_service_of_aws_is_found_in_the_partition_of_the_region(region: str, domain: str) -> None:
+    """As a project does that names no endpoint: that of a stand-in hides what goes wrong with AWS itself."""
+    for name in SERVICES:
+        session = Session(Target(region=region), name)
+        found = [session.endpoint, *(session.service(each).meta.endpoint_url for each in (name, name, "s3"))]
+        for url in found:
+            host = urlsplit(url).hostname or ""
+            assert host.endswith(f".{domain}")
+            assert region in host
 
 
 @pytest.mark.parametrize("url", ["http://127.9.9.9:1", "http://[::1]:8000", "https://db.localhost", "http://localhost"])

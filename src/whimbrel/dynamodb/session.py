@@ -62,6 +62,7 @@ class Session:
         self._target = target
         self._service = service
         self._session = _boto_session(target)
+        self._boto3: Any = None
         self._local = is_loopback(_configured_endpoint(target, self._session, service))
         self.region = self._region()
         self._source = self._find_credentials()
@@ -84,7 +85,7 @@ class Session:
 
     def reload(self) -> None:
         """Ask the whole chain again, files included: keys that somebody renewed outside are found."""
-        self._session = _boto_session(self._target)
+        self._session, self._boto3 = _boto_session(self._target), None
         self._source = self._find_credentials()
 
     def client(self) -> DynamoDBClient:
@@ -92,9 +93,10 @@ class Session:
         made: DynamoDBClient = self.service("dynamodb")
         return made
 
-    def service(self, name: str) -> Any:
-        """A boto3 client of any service."""
-        import boto3
+    def service(self, name: str, seconds: float = 0.0) -> Any:
+        """A boto3 client of any service. With ``seconds``, a call is tried once, and waits for its connection and for
+        each part of its answer no longer.
+        """
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError
 
@@ -102,11 +104,24 @@ class Session:
         if self._source is None:
             keys = {"aws_access_key_id": _DUMMY.access_key, "aws_secret_access_key": _DUMMY.secret_key}
         config = Config(retries={"mode": "standard", "max_attempts": 3}, user_agent_extra="whimbrel")
-        make: Any = boto3.Session(botocore_session=self._session).client
+        if seconds:
+            once = {"mode": "standard", "total_max_attempts": 1}
+            config = config.merge(Config(retries=once, connect_timeout=seconds, read_timeout=seconds))
         try:
-            return make(name, region_name=self.region, endpoint_url=self._url_for(name), config=config, **keys)
+            return self._made.client(
+                name, region_name=self.region, endpoint_url=self._url_for(name), config=config, **keys
+            )
         except (BotoCoreError, ValueError) as error:  # a region or an endpoint that cannot be one
             raise UserError(str(error), place="target", hint="Fix region or endpoint in the project file.") from error
+
+    @property
+    def _made(self) -> Any:
+        """What makes clients. One for all: what it adds to clients of S3 can be added to a session once only."""
+        import boto3
+
+        if self._boto3 is None:
+            self._boto3 = boto3.Session(botocore_session=self._session)
+        return self._boto3
 
     def _url_for(self, name: str) -> str | None:
         """A VPC endpoint is of one service; a stand-in answers for all of them. None: botocore finds AWS."""
