@@ -50,16 +50,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     # the two sides, which do not know each other
     "mysql": {"records", "errors", "private", "project", "durable", "snapshot_files", "memory", "threads"},
     "dynamodb": {"records", "errors", "project", "item", "nested", "memory", "threads"},
-    "bucket": {"errors", "notes", "project", "dynamodb"},
+    "patience": {"errors", "notes", "dynamodb"},
+    "bucket": {"errors", "project", "dynamodb", "patience"},
     # between the change log and the target, where a function applies it
-    "kinesis": {"records", "errors", "durable", "project", "item", "changelog", "dynamodb"},
+    "kinesis": {"records", "errors", "durable", "project", "item", "changelog", "dynamodb", "patience", "bucket"},
     # only these bring the parts together
     "migration": ANYTHING,
-    "function": {"records", "errors", "memory", "project", "mapping", "dynamodb", "kinesis", "migration"},
+    "function": {"records", "errors", "memory", "project", "mapping", "dynamodb", "bucket", "kinesis", "migration"},
     "lake": {*WHAT_IS_KEPT, "item", "memory", "spill", "workers", "handed_over"},
     "prediction": {*WHAT_IS_KEPT, "notes", "private", "lake"},
     "warehouse": ANYTHING,
-    "aws": {"durable", "dynamodb", "errors", "function", "mapping", "project", "migration"},
+    "aws": {"durable", "dynamodb", "errors", "function", "kinesis", "mapping", "project", "migration"},
     "checks": ANYTHING,
     "handover": ANYTHING,
     "setup": {"records", "errors", "notes", "project", "mysql", "mapping", "dms", "item", "migration"},

@@ -9,7 +9,6 @@ Every call may be made again, and is while S3 does not answer, for as long as PA
 
 from __future__ import annotations
 
-import itertools
 import secrets
 import threading
 import time
@@ -20,21 +19,19 @@ from functools import lru_cache, partial
 from io import BytesIO
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
-from typing import IO, Any, NamedTuple, TypeVar
+from typing import IO, Any, NamedTuple
 
 from whimbrel.dynamodb.pace import Backoff
 from whimbrel.dynamodb.refusals import error_for
 from whimbrel.dynamodb.session import Session, translate
-from whimbrel.errors import PrivilegeError, RequestRefused, Stopped, TargetUnreachable, Throttled
-from whimbrel.notes import note
+from whimbrel.errors import PrivilegeError, RequestRefused, TargetUnreachable
+from whimbrel.patience import Patience
 from whimbrel.project import Store, Target
 
 PART_BYTES = 8 << 20  # of an object that is put in parts; S3 wants 5 MiB at least, and takes 10,000 parts
 HELD_BYTES = 32 << 20  # of an object that is held in memory to be read; a larger one goes through a file
-PATIENCE = 3_600.0  # seconds for which S3 may not answer; the source waits as long for the reader of a chunk
-LONGEST_PAUSE = 15.0  # seconds between two tries
 _PIECE = 1 << 20
-_TRIES = 6  # before S3 has answered once, as the endpoint may be wrong; and of a put that meets another one under way
+_TRIES = 6  # of a put that meets another one under way
 _AT_ONCE = 1_000  # objects that one request removes
 _NEW = {"IfNoneMatch": "*"}
 _TAKEN, _MEETS = "PreconditionFailed", "ConditionalRequestConflict"
@@ -42,8 +39,6 @@ _GONE = frozenset({"NoSuchKey", "404", "NotFound"})
 _NO_UPLOAD = "NoSuchUpload"
 _AWAY = frozenset({"InternalError", "ServiceUnavailable", "SlowDown"})
 _OURS = "whimbrel"  # in the metadata of an object in parts: which upload it is of
-
-Answered = TypeVar("Answered")
 
 
 class Bucket:
@@ -53,17 +48,18 @@ class Bucket:
     the object's URL.
     """
 
-    def __init__(self, store: Store, target: Target, patience: float = 0.0) -> None:
-        """``patience``: for how many seconds it is tried again, while S3 does not answer; 0: for PATIENCE."""
-        self.store, self.target, self._patience = store, target, patience or PATIENCE
+    def __init__(self, store: Store, target: Target, patience: float = 0.0, call_seconds: float = 0.0) -> None:
+        """``patience``: for how many seconds it is tried again, while S3 does not answer; 0: for PATIENCE. A call waits
+        ``call_seconds`` for its connection, and for each part of the answer; 0: as long as boto3 does.
+        """
+        self.store, self.target, self._patience = store, target, Patience("S3", patience)
+        self._call_seconds = call_seconds
         self._lock = threading.Lock()
         self._client: Any = None
-        self._stop = threading.Event()
-        self._answered = self._is_away = False
 
     def attend(self, stop: threading.Event) -> None:
         """From here on, whoever waits for S3 ends with Stopped when ``stop`` is set."""
-        self._stop = stop
+        self._patience.attend(stop)
 
     def url(self, name: str) -> str:
         return f"{self.store.url}/{name}"
@@ -85,12 +81,12 @@ class Bucket:
 
     def open(self, name: str) -> IO[bytes]:
         """The whole object, fetched. Raises FileNotFoundError."""
-        return self.patiently(lambda: self._fetched(name))
+        return self._patience.ask(lambda: self._fetched(name))
 
     def read(self, name: str) -> tuple[bytes, str]:
         """The object and its version, which ``replace`` takes; ``b""`` and "" where it is not there."""
         with suppress(FileNotFoundError), BytesIO() as file:
-            version = self.patiently(lambda: self._copied(name, file, {}))
+            version = self._patience.ask(lambda: self._copied(name, file, {}))
             return file.getvalue(), version
         return b"", ""
 
@@ -104,7 +100,7 @@ class Bucket:
 
     def copy(self, name: str, file: IO[bytes], most: int = 0) -> None:
         """Write the object into the ``file``, or its first ``most`` bytes. Raises FileNotFoundError."""
-        self.patiently(lambda: self._copied(name, file, {"Range": f"bytes=0-{most - 1}"} if most else {}))
+        self._patience.ask(lambda: self._copied(name, file, {"Range": f"bytes=0-{most - 1}"} if most else {}))
 
     def put_file(self, name: str, path: Path) -> None:
         """Durable when it returns. Raises FileExistsError where its name is taken, OSError."""
@@ -129,7 +125,7 @@ class Bucket:
         """Names and sizes, in the order of the names."""
         more: dict[str, str] = {}
         while True:
-            page = self.patiently(partial(self._page, prefix, more))
+            page = self._patience.ask(partial(self._page, prefix, more))
             for each in page.get("Contents", ()):
                 yield each["Key"].removeprefix(f"{self.store.prefix}/"), int(each["Size"])
             if not page.get("IsTruncated"):
@@ -141,36 +137,11 @@ class Bucket:
         left = [{"Key": f"{self.store.prefix}/{name}"} for name in names]
         while left:
             some, left = left[:_AT_ONCE], left[_AT_ONCE:]
-            self.patiently(partial(self._remove, some))
+            self._patience.ask(partial(self._remove, some))
 
     def ask(self, operation: str, name: str, **request: Any) -> Any:
         """The answer to a call about one object. Raises FileNotFoundError where it is not there."""
-        return self.patiently(lambda: self._ask(operation, name, request))
-
-    def patiently(self, call: Callable[[], Answered]) -> Answered:
-        """What ``call`` gives, which is made again while S3 does not answer."""
-        backoff, began = Backoff(0.1, LONGEST_PAUSE), time.monotonic()
-        for tries in itertools.count(1):
-            try:
-                found = call()
-            except (TargetUnreachable, Throttled) as error:
-                if time.monotonic() - began >= self._patience or (tries >= _TRIES and not self._answered):
-                    raise
-                self._wait(error, backoff.next())
-            except FileNotFoundError:
-                self._answered, self._is_away = True, False
-                raise
-            else:
-                self._answered, self._is_away = True, False
-                return found
-        raise AssertionError("without end")
-
-    def _wait(self, error: TargetUnreachable | Throttled, seconds: float) -> None:
-        if self._answered and not self._is_away:
-            self._is_away = True
-            note(f"S3 does not answer ({error.message}). It is tried again for {self._patience / 60:,.0f} minutes.")
-        if self._stop.wait(seconds):
-            raise Stopped("asked to stop while S3 did not answer", place=error.place) from error
+        return self._patience.ask(lambda: self._ask(operation, name, request))
 
     def _ask(self, operation: str, name: str, request: dict[str, Any]) -> Any:
         try:
@@ -201,7 +172,7 @@ class Bucket:
 
     def _taken_by(self, name: str, operation: str, condition: Mapping[str, str], **request: Any) -> bool:
         """Whether the call, which gives an object its name, found the ``condition`` met."""
-        return self.patiently(lambda: self._try_to_take(name, operation, {**request, **condition}))
+        return self._patience.ask(lambda: self._try_to_take(name, operation, {**request, **condition}))
 
     def _try_to_take(self, name: str, operation: str, request: dict[str, Any]) -> bool:
         backoff = Backoff()
@@ -254,7 +225,8 @@ class Bucket:
     def client(self) -> Any:
         with self._lock:
             if self._client is None:
-                self._client = Session(replace(self.target, endpoint=self.store.endpoint), "s3").service("s3")
+                session = Session(replace(self.target, endpoint=self.store.endpoint), "s3")
+                self._client = session.service("s3", self._call_seconds)
             return self._client
 
 

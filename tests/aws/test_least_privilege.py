@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from tests.aws.calls import PREFIX, Call, Recorded, forbidden, noting_objects, t
 from tests.faults import FaultProxy
 from whimbrel.bucket import PART_BYTES, Bucket, NewObject
 from whimbrel.kinesis.failures import FailureQueue
+from whimbrel.kinesis.kept import KeptChanges
+from whimbrel.kinesis.packed import Interval, Packed
 from whimbrel.project import Store, Target
 
 # Of the function's role, what no stand-in asks for: Lambda does it by itself, on AWS.
@@ -25,7 +28,10 @@ BY_LAMBDA = {
 
 
 # Of migrate, what only a failure asks for: ``test_what_a_failure_asks_for``, and what Lambda gave up.
+HEAD = Interval("m", "s", 1, 0, 0, 1, [1], [1.0])
 OF_GIVEN_UP = {"kinesis:GetRecords", "kinesis:GetShardIterator", "sqs:DeleteMessage"}
+# Of the function, what only a change asks for that no record takes: ``test_what_a_change_in_the_bucket_asks_for``.
+OF_KEPT = {"s3:GetObject", "s3:ListBucket"}
 AFTER_FAILURES = {"s3:AbortMultipartUpload", "s3:DeleteObject", *OF_GIVEN_UP}
 
 
@@ -48,7 +54,7 @@ def test_every_call_is_allowed_and_every_right_is_used(recorded: Recorded) -> No
     recorded.run()
     for account in recorded.accounts:
         rights, made = recorded.allowed(account), recorded.calls(account)
-        unseen = BY_LAMBDA if account == "function" else AFTER_FAILURES
+        unseen = BY_LAMBDA | OF_KEPT if account == "function" else AFTER_FAILURES
         assert forbidden(rights, made) == set(), f"{account}: calls that no policy allows"
         idle = unused(rights, made)
         left = {each[:2] for each in idle} - {each[:2] for each in rights - idle}
@@ -81,6 +87,27 @@ def test_what_a_failure_asks_for(recorded: Recorded) -> None:
     assert forbidden(recorded.allowed("migrate"), recorded.objects) == set()
 
 
+def test_what_a_change_in_the_bucket_asks_for(recorded: Recorded) -> None:
+    """The sender's account may put it, and the function read it, and nothing else of the bucket. S3 asks for a right to
+    list, too, of whoever wants to hear that an object is missing.
+    """
+    kept, made = KeptChanges(Bucket(Store(recorded.bucket, PREFIX, recorded.s3.endpoint), recorded.s3.target())), []
+    for work in (lambda: kept.put(b"line"), lambda: kept.whole(Packed(HEAD, [], kept.put(b"line")))):
+        recorded.objects.clear()
+        with noting_objects(recorded.objects):
+            work()
+        made.append({*recorded.objects})
+    sent, read = made[0], made[1] - {each for each in made[1] if each.action == "s3:PutObject"}
+    assert {each.action for each in sent} == {"s3:PutObject"}
+    assert {each.action for each in read} == {"s3:GetObject"}
+    assert forbidden(recorded.allowed("migrate"), sent | read) == set()
+    rights = {each for each in recorded.allowed("function") if each.action.startswith("s3:")}
+    assert forbidden(rights, read) == set()
+    assert {each.action for each in rights} == OF_KEPT
+    changes = f"{recorded.bucket}/{PREFIX}/changes/*"
+    assert {each.key or each.resource for each in rights} == {changes, changes.partition("/")[2]}
+
+
 def test_what_the_failure_queue_asks_for(recorded: Recorded) -> None:
     kinesis, at = recorded.kinesalite.client, Target(recorded.streams_at("migrate"), "us-east-1")
     put = kinesis.put_record(StreamName=recorded.stream, Data=b"x", PartitionKey="x")
@@ -89,7 +116,7 @@ def test_what_the_failure_queue_asks_for(recorded: Recorded) -> None:
     info["streamArn"] = f"arn:aws:kinesis:us-east-1:000000000000:stream/{recorded.stream}"
     recorded.failures.take({"requestContext": {"condition": "x"}, "timestamp": "x", "KinesisBatchInfo": info})
     with noting_objects(recorded.objects):
-        queue = FailureQueue(recorded.s3.target(), recorded.failures.name, at, recorded.stream)
+        queue = FailureQueue(recorded.s3.target(), recorded.failures.name, at, recorded.stream, threading.Event())
         [batch] = queue.batches()
         assert list(queue.records(batch)) == [b"x"]
         queue.remove(batch)

@@ -144,14 +144,23 @@ def test_what_has_data_is_encrypted_and_kept_for_a_known_time(tmp_path: Path) ->
     assert properties["Logs"]["RetentionInDays"] == 30
 
 
+def test_changes_that_no_record_takes_go_some_days_after_their_records(tmp_path: Path) -> None:
+    """Of a project with a stream alone: without one there are none."""
+    found = written(tmp_path)["template.json"]["Parameters"]
+    assert found["ChangeDays"]["Default"] * 24 > found["RetentionHours"]["Default"]
+    (other := tmp_path / "other").mkdir()
+    assert "ChangeDays" not in json.dumps(written(other, stream=STORE)["template.json"])
+
+
 def test_the_bucket_is_private_encrypted_and_cleaned(tmp_path: Path) -> None:
     resources = resolved(written(tmp_path)["template.json"])["Resources"]
     bucket = resources["Bucket"]["Properties"]
     assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
     [rule] = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
     assert rule["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
-    snapshot, parts = bucket["LifecycleConfiguration"]["Rules"]
+    snapshot, changes, parts = bucket["LifecycleConfiguration"]["Rules"]
     assert (snapshot["Prefix"], snapshot["ExpirationInDays"]) == ("shop/", {"Ref": "SnapshotDays"})
+    assert (changes["Prefix"], changes["ExpirationInDays"]) == ("shop/changes/", {"Ref": "ChangeDays"})
     assert parts["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
     [denied] = resources["BucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]
     assert (denied["Effect"], denied["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
@@ -324,7 +333,8 @@ def test_every_action_is_one_of_its_service_and_every_resource_is_named(tmp_path
             at = r"arn:aws:(s3::|[a-z]+:eu-west-1:111122223333):\S+"
             assert all(re.fullmatch(at, r) and "$" not in r for r in statement["Resource"])
             assert all(
-                "*" not in re.sub(r"(:|/import/|/stream/|:shop-files/shop/)\*$", "", r) for r in statement["Resource"]
+                "*" not in re.sub(r"(:|/import/|/stream/|:shop-files/shop/|:shop-files/shop/changes/)\*$", "", r)
+                for r in statement["Resource"]
             )
 
 

@@ -22,6 +22,7 @@ from whimbrel import checkpoint
 from whimbrel.bucket import Bucket, NewObject
 from whimbrel.errors import PrivilegeError, Stopped, TargetUnreachable
 from whimbrel.migration import kept_state
+from whimbrel.patience import Patience
 
 
 @pytest.fixture
@@ -170,7 +171,7 @@ class Outage:
         there, through = ministack.endpoint, f"http://127.0.0.1:{self.door.port}"
         stored.work.target_settings = stored.work.target_settings.replace(there, through)
         stored.work.write_project()
-        real, wait, done = NewObject.close, Bucket._wait, itertools.count(1)
+        real, wait, done = NewObject.close, Patience._wait, itertools.count(1)
 
         def close(file: NewObject) -> int:
             if next(done) == objects:
@@ -178,14 +179,14 @@ class Outage:
                 self.door.cut()
             return real(file)
 
-        def waited(bucket: Bucket, error: Any, seconds: float) -> None:
+        def waited(patience: Patience, error: Any, seconds: float) -> None:
             self.waits += 1
             if self.waits == 9 and not self.stays:
                 self.come_back()
-            wait(bucket, error, min(seconds, 0.05))
+            wait(patience, error, min(seconds, 0.05))
 
         monkeypatch.setattr(NewObject, "close", close)
-        monkeypatch.setattr(Bucket, "_wait", waited)
+        monkeypatch.setattr(Patience, "_wait", waited)
 
     def come_back(self) -> None:
         self.door.point(cast(Any, self._server))
@@ -211,7 +212,7 @@ def test_an_outage_that_does_not_end_is_named_and_the_same_command_continues(
     stored: Stored, outage: Outage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outage.stays = True
-    monkeypatch.setattr("whimbrel.bucket.PATIENCE", 1.0)
+    monkeypatch.setattr("whimbrel.patience.PATIENCE", 1.0)
     said = stored.work.call("migrate", "--until-caught-up", code=3).output
     assert "error[TargetUnreachable]" in said
     assert f"s3://{stored.bucket}/shop" in said

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import threading
 from itertools import count
 
 import pytest
 
-from demo.servers import Dynalite, Kinesalite, MariaDB, SqlServer
+from demo.servers import Dynalite, Kinesalite, MariaDB, Ministack, SqlServer
 from demo.shop import LiveWriter, fill
 from tests.e2e.conftest import MakeWork
+from tests.e2e.stored import Stored
 from tests.e2e.work import Work
-from tests.function.served import Served
+from tests.function.served import Failures, Served
 
 
 def through(work: Work, served: Served) -> None:
@@ -50,16 +52,31 @@ def test_a_live_table_is_migrated_verified_and_followed_through_a_stream(
         assert served.invocations > 0
 
 
+@pytest.mark.parametrize("where", ["project file", "environment"])
 def test_what_is_captured_arrives_through_a_stream(
-    make_work: MakeWork, mariadb: MariaDB, dynalite: Dynalite, kinesalite: Kinesalite
+    make_work: MakeWork,
+    mariadb: MariaDB,
+    dynalite: Dynalite,
+    kinesalite: Kinesalite,
+    ministack: Ministack,
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
 ) -> None:
+    """The project file has the endpoints of the stand-ins; or none, as on AWS, and boto3 finds them itself."""
     work = make_work(mariadb, dynalite)
     fill(mariadb, work.database, 40)
-    with Served(kinesalite, dynalite) as served:
+    with Served(kinesalite, dynalite, failures=Failures(ministack)) as served:
         through(work, served)
+        Stored(work, ministack)
+        if where == "environment":
+            for service, server in (("S3", ministack), ("SQS", ministack), ("KINESIS", kinesalite)):
+                monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", server.endpoint)
+            work.target_settings = re.sub(r"endpoint = .*\n", "", work.target_settings)
+            work.write_project()
         work.call("migrate", "--until-caught-up")
         mariadb.execute(f"UPDATE `{work.database}`.purchase SET quantity = quantity + 1")
         work.drain()
+        work.call("retry-dead")
         work.assert_equal()
         assert served.invocations > 0
 
@@ -130,6 +147,48 @@ def test_dead_letters_of_the_function_are_retried(
         assert work.letters() == []
         work.drain()
         assert work.verify()["rows"] == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["packed", "post"])
+def test_a_row_with_a_large_column_arrives_through_a_stream_as_it_does_without(
+    make_work: MakeWork,
+    mariadb: MariaDB,
+    dynalite: Dynalite,
+    kinesalite: Kinesalite,
+    ministack: Ministack,
+    monkeypatch: pytest.MonkeyPatch,
+    form: str,
+) -> None:
+    """The column is not mapped, and in each change of its row."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", ministack.endpoint)  # of the function
+    work = make_work(mariadb, dynalite)
+    work.table = "notes"
+    work.mapping = 'shape = "record"\npartition_key = { name = "id", type = "N" }\nexclude = ["scan"]\n'
+    mariadb.execute(f"CREATE TABLE `{work.database}`.notes (id INT PRIMARY KEY, n INT, scan LONGBLOB)")
+    with Served(kinesalite, dynalite, form=form) as served:
+        through(work, served)
+        codes = [each["code"] for each in json.loads(work.call("check", "--json").stdout)["findings"]]
+        assert codes.count("stream-large-changes") == 1
+        stored = Stored(work, ministack)
+        work.call("migrate", "--until-caught-up")
+        # Eight million bytes that zlib leaves as large as they are.
+        noise = "(SELECT GROUP_CONCAT(RANDOM_BYTES(1000) SEPARATOR '') FROM seq_1_to_8000)"
+        mariadb.execute(
+            "SET group_concat_max_len = 9000000",
+            f"INSERT INTO notes VALUES (1, 1, {noise}), (2, 2, 'small')",
+            "UPDATE notes SET n = n + 10",
+            f"UPDATE notes SET scan = {noise} WHERE id = 2",
+            "UPDATE notes SET id = 3, n = 30 WHERE id = 2",
+            "DELETE FROM notes WHERE id = 1",
+            database=work.database,
+        )
+        work.call("capture", "--until-caught-up")
+        work.drain()
+        assert work.letters() == []
+        assert stored.names("changes/")
+        assert work.verify()["rows"] == 1
+        assert "stream-large-changes" not in work.call("check", "--json").stdout
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from demo.event_source import Event, EventSource
 from demo.servers import Dynalite, Kinesalite
 from tests.conftest import unique
 from tests.migration.applied import RULES, TABLES, Applied
+from whimbrel.bucket import bucket_of
 from whimbrel.changelog.segments import read_mark
 from whimbrel.durable import append
 from whimbrel.dynamodb.tables import ensure_table
@@ -19,6 +20,7 @@ from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.function.invocation import Invocation
 from whimbrel.function.known import Known
 from whimbrel.kinesis.control import ControlTable
+from whimbrel.kinesis.kept import KeptChanges
 from whimbrel.kinesis.puts import StreamWriter
 from whimbrel.kinesis.settings import FunctionSettings, SourceTable, settings_to_json
 from whimbrel.mapping.versions import Versions
@@ -28,7 +30,7 @@ from whimbrel.migration.dirty_files import DirtyPlace
 from whimbrel.migration.progress import Progress
 from whimbrel.migration.send import Sender, Sending
 from whimbrel.migration.state import CheckpointStore, StateFolder
-from whimbrel.project import Target
+from whimbrel.project import Store, Target
 from whimbrel.records import Item
 
 CALL_SECONDS = 1.0
@@ -40,7 +42,9 @@ class Killed(BaseException):
 
 
 class Streamed:
-    """Of one history; ``form`` is that of the records."""
+    """Of one history; ``form`` is that of the records, ``store`` where changes are that no record takes."""
+
+    store: Store | None
 
     def __init__(self, folder: Path, kinesalite: Kinesalite, dynalite: Dynalite, *, shards: int = 2) -> None:
         self.folder = folder
@@ -60,7 +64,7 @@ class Streamed:
         assert self.control.take(self.migration)
         self.known = Known(self.target, CALL_SECONDS)
         self.mapping = EventSource(self.kinesis, self.stream, self.invoke, batch=40)
-        self.form = "packed"
+        self.form, self.store = "packed", None
         self.dirty: DirtyKeys | None = None
         self.sender = self.new_sender()
 
@@ -76,10 +80,11 @@ class Streamed:
         sources = tuple(
             SourceTable(rule, table, table, table.names) for rule, table in zip(self.rules, TABLES, strict=True)
         )
-        settings = self.control.put_settings(settings_to_json(FunctionSettings(0.0, 8, sources)))
-        sending = Sending(
-            self.folder / "log", self.folder / "sent.json", self.migration, settings, 0.0, self.form, 1 << 20
-        )
+        made = FunctionSettings(0.0, 8, sources)._replace(store=self.store)
+        settings = self.control.put_settings(settings_to_json(made))
+        files = self.folder / "log", self.folder / "sent.json"
+        keep = KeptChanges(bucket_of(self.store, self.target)).put if self.store else None
+        sending = Sending(*files, self.migration, settings, 0.0, self.form, 1 << 20, keep)
         versions = {table.full_name: Versions(rule, table) for table, rule in zip(TABLES, self.rules, strict=True)}
         writer = StreamWriter(self.at, self.stream, self.stop)
         append(self.folder / "sent.json", b"")

@@ -8,11 +8,12 @@ import orjson
 import pytest
 
 from whimbrel.errors import UserError
-from whimbrel.function import known
+from whimbrel.function.known import Known
 from whimbrel.kinesis.settings import FunctionSettings, settings_from_json, settings_to_json
 from whimbrel.mapping import dialect
 from whimbrel.mapping.dialect import PROBES, answers_of
 from whimbrel.mapping.functions import ALLOWED
+from whimbrel.project import Target
 
 
 def test_each_function_that_an_expression_may_have_is_probed() -> None:
@@ -32,7 +33,7 @@ def test_the_settings_carry_the_answers_and_an_equal_sqlite_takes_them() -> None
     answers = answers_of(["round(price, 2)"])
     settings = FunctionSettings(1.0, 3, (), 64.0, answers)
     assert settings_from_json(settings_to_json(settings)) == settings
-    assert known._compiled(settings_to_json(settings)).lane_units == 2.0
+    assert Known(Target(), 1.0)._compiled(settings_to_json(settings)).lane_units == 2.0
 
 
 @pytest.mark.parametrize(
@@ -41,7 +42,7 @@ def test_the_settings_carry_the_answers_and_an_equal_sqlite_takes_them() -> None
 def test_another_answer_is_refused_by_the_functions_name(name: str, said: str) -> None:
     settings = FunctionSettings(1.0, 3, (), answers={**answers_of(["round(price, 2)"]), name: "0" * 12})
     with pytest.raises(UserError, match=f"differs from the sender's in {said}. Give the function"):
-        known._compiled(settings_to_json(settings))
+        Known(Target(), 1.0)._compiled(settings_to_json(settings))
 
 
 def test_settings_of_an_earlier_sender_have_no_answers() -> None:

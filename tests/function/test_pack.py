@@ -15,7 +15,7 @@ from tests.migration.applied import COLUMNS, RULES, TABLES
 from whimbrel.changelog.record import change_encoder
 from whimbrel.dynamodb.session import Session
 from whimbrel.kinesis.lanes import LANES, lane_of
-from whimbrel.kinesis.packed import Interval, Numbered, changes_of, unpack
+from whimbrel.kinesis.packed import Interval, KeptLine, Numbered, changes_of, unpack
 from whimbrel.kinesis.settings import table_from_line
 from whimbrel.mapping.versions import Versions
 from whimbrel.migration import pack
@@ -31,11 +31,12 @@ HEAD = Interval("m", "s", 1, 0, 0, 0)
 class Packed:
     """A Packer, and what came out of it, by lane."""
 
-    def __init__(self, form: str = "packed", most: int = 1 << 20, key: str = "${id}") -> None:
+    def __init__(self, form: str = "packed", most: int = 1 << 20, key: str = "${id}", *, keeps: bool = False) -> None:
         rules = [replace(rule, partition_key=KeyRule("pk", key), new_columns="include") for rule in RULES]
         versions = {rule.source: Versions(rule, table) for rule, table in zip(rules, TABLES, strict=True)}
         self.said: dict[str, bytes] = {}
-        self.packer = Packer(versions, self._put_table, HEAD, 0.0, form, most)
+        self.packer = Packer(versions, self._put_table, HEAD, 0.0, form, most, self._keep if keeps else None)
+        self.kept: dict[KeptLine, bytes] = {}
         self.heads: dict[int, list[Interval]] = {lane: [] for lane in range(LANES)}
         self.found: dict[int, list[Numbered]] = {lane: [] for lane in range(LANES)}
 
@@ -43,6 +44,11 @@ class Packed:
         digest = f"digest {len(self.said)}"
         self.said[digest] = line
         return digest
+
+    def _keep(self, line: bytes) -> KeptLine:
+        kept = KeptLine(f"digest {len(self.kept)}", len(line))
+        self.kept[kept] = line
+        return kept
 
     def pack(self, batch: Sequence[Change | Commit], ahead: float = 0.0) -> list[str]:
         lines = [change_encoder(each.table)(each).rstrip(b"\n") for each in batch if isinstance(each, Change)]
@@ -60,6 +66,8 @@ class Packed:
         for record in self.packer.take():
             packed = unpack(record.data)
             assert packed.head.lane == record.lane
+            if packed.kept:
+                packed = packed._replace(lines=[self.kept[packed.kept]], kept=None)
             self.heads[record.lane].append(packed.head)
             self.found[record.lane] += changes_of(packed, 0, lambda digest: table_from_line(self.said[digest]))
 
@@ -192,7 +200,33 @@ def test_a_record_may_have_what_the_stream_and_lambda_take(
     assert packed.pack([large, commit(1.0)]) == []
     assert [each.change for each in packed.found[lane(1)]] == [large]
     larger = Change(TABLES[0], None, (1, noise(5 * most // 2), 1), AT)
-    assert len(Packed(most=most).pack([larger, commit(1.0)])) == 1
+    [reason] = Packed(most=most).pack([larger, commit(1.0)])
+    assert "With snapshot.store it would be kept in the bucket" in reason
+    keeping = Packed(most=most, keeps=True)
+    assert keeping.pack([larger, commit(1.0)]) == []
+    assert [each.change for each in keeping.found[lane(1)]] == [larger]
+
+
+@pytest.mark.parametrize("form", ["packed", "post"])
+def test_a_change_that_no_record_takes_has_its_place_among_the_others(form: str) -> None:
+    """In the lanes of both items, where it moves a row."""
+    packed = Packed(form, most=4_000, keeps=True)
+    rows = [(1, "a", 1), (1, noise(20_000), 1), (2, noise(30_000), 1), (2, "b", 1)]
+    changes = [Change(TABLES[0], *pair, AT) for pair in pairwise([None, *rows, None])]
+    assert packed.pack([*changes, commit(1.0)]) == []
+    assert [each.change for each in packed.found[lane(1)]] == changes[:3]
+    assert [each.change for each in packed.found[lane(2)]] == changes[2:]
+    for heads in packed.heads.values():
+        assert all(one.to == other.after for one, other in pairwise(heads))
+    assert [packed.packer.needed[lane(key)] for key in (1, 2)] == [3, 5]
+
+
+def test_a_change_that_no_memory_takes_is_a_dead_letter_even_with_a_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pack, "KEPT_BYTES", 2 << 20)
+    packed = Packed(keeps=True)
+    [fault] = packed.fault([Change(TABLES[0], None, (1, noise(3 << 20), 1), AT)], 1.0)
+    assert "and the function takes 2,097,152 at most" in fault.reason
+    assert packed.kept == {}
 
 
 def test_a_record_names_the_tables_that_it_has_changes_of_alone() -> None:

@@ -55,7 +55,7 @@ def test_an_event_of_the_post_comes_out_as_the_change_that_it_was() -> None:
         [found] = changes_of(unpack(event), 0, lambda _: TABLE)
         assert (unpack(event).head, found.change) == (head, change)
     marker = HEAD._replace(numbers=[], times=[])
-    assert unpack(post_event(marker, b"")) == (marker, [])
+    assert unpack(post_event(marker, b"")) == (marker, [], None)
 
 
 @pytest.mark.parametrize("form", ["packed", "post"])

@@ -101,7 +101,7 @@ def test_what_ends_in_between_continues_with_the_same_command(
 ) -> None:
     """The call is done, and its answer is lost for good."""
     name, asked = new_table_name("restored"), BaseClient._make_api_call  # type: ignore[attr-defined]
-    monkeypatch.setattr("whimbrel.bucket.PATIENCE", 0.0)  # a second try would find its own object
+    monkeypatch.setattr("whimbrel.patience.PATIENCE", 0.0)  # a second try would find its own object
 
     def lost(client: Any, called: str, request: Any) -> Any:
         answer = asked(client, called, request)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from whimbrel.aws.forms import Resource, choice, either, kept, number, ref, sub, text
+from whimbrel.kinesis.kept import CHANGES
 from whimbrel.project import Store
 
+CHANGE_DAYS = 14  # what is gone sooner than its record is sent again
 SNAPSHOT_DAYS = 90  # far longer than a load takes; a file that is gone is read from the source again
 _PUBLIC = ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets")
 CONDITIONS = {
@@ -46,8 +48,16 @@ def stage_parameters(stage: Store) -> Resource:
     }
 
 
-def resources(store: Store) -> dict[str, Resource]:
-    return _bucket("Bucket", "BucketName", "MakesBucket", [_expiry(store), _parts()])
+def change_parameters() -> Resource:
+    """Of a project with a stream."""
+    said = "Days until changes that no record takes are deleted; what the stream still has of them is sent again"
+    return {"ChangeDays": number(said, CHANGE_DAYS, 1, 366)}
+
+
+def resources(store: Store, *, has_stream: bool) -> dict[str, Resource]:
+    changes = [_expiry_of("changes", f"{store.prefix}/{CHANGES}/", "ChangeDays")] if has_stream else []
+    snapshot = _expiry_of("snapshot", f"{store.prefix}/", "SnapshotDays")
+    return _bucket("Bucket", "BucketName", "MakesBucket", [snapshot, *changes, _parts()])
 
 
 def lake_resources(lake: Store, more: list[Resource]) -> dict[str, Resource]:
@@ -58,12 +68,7 @@ def lake_resources(lake: Store, more: list[Resource]) -> dict[str, Resource]:
 
 
 def stage_resources(stage: Store) -> dict[str, Resource]:
-    left = {
-        "Id": "stage",
-        "Status": "Enabled",
-        "Prefix": f"{stage.prefix}/",
-        "ExpirationInDays": ref("StageDays"),
-    }
+    left = _expiry_of("stage", f"{stage.prefix}/", "StageDays")
     return _bucket("Stage", "StageBucket", "MakesStage", [left, _parts()])
 
 
@@ -87,13 +92,8 @@ def _bucket(name: str, parameter: str, condition: str, rules: list[Resource]) ->
     return {each: {**resource, "Condition": condition} for each, resource in made.items()}
 
 
-def _expiry(store: Store) -> Resource:
-    return {
-        "Id": "snapshot",
-        "Status": "Enabled",
-        "Prefix": f"{store.prefix}/",
-        "ExpirationInDays": ref("SnapshotDays"),
-    }
+def _expiry_of(name: str, prefix: str, days: str) -> Resource:
+    return {"Id": name, "Status": "Enabled", "Prefix": prefix, "ExpirationInDays": ref(days)}
 
 
 def _seldom(lake: Store) -> Resource:

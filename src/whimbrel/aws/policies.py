@@ -33,6 +33,7 @@ from whimbrel.aws.lake_policies import lake_policies
 from whimbrel.aws.predicting import predicting
 from whimbrel.dynamodb.marks import ROUTE
 from whimbrel.errors import ProjectError
+from whimbrel.kinesis.kept import CHANGES
 from whimbrel.mapping.rules import TABLE_NAME
 from whimbrel.project import OFF, Project, Spark, Stream, TableRule
 from whimbrel.project.spark import LOCAL
@@ -161,6 +162,10 @@ def _by_lambda(stream: Stream) -> Iterator[Allowed]:
 def _function(project: Project) -> Iterator[Allowed]:
     yield from _on_tables("Apply", ((rule.target, _applies(rule)) for rule in project.tables))
     yield from _on_marks(("GetItem", "PutItem", "UpdateItem"), _STREAM_KEYS)
+    if project.store:  # of changes that no record takes; with the second, one that is gone is said to be missing
+        prefix = f"{project.store.prefix}/{CHANGES}"
+        yield Allowed("Changes", of("s3", ("GetObject",)), (f"{BUCKET}/{prefix}/*",))
+        yield lists("ChangesList", BUCKET, prefix)
 
 
 def _migrate(project: Project) -> Iterator[Allowed]:

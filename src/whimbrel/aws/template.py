@@ -83,6 +83,8 @@ def _parameters(project: Project, key: str) -> Resource:
         made |= through.parameters(project.stream)
     if project.store:
         made |= bucket.parameters(project.store)
+    if project.store and project.stream:
+        made |= bucket.change_parameters()
     if project.lake.store:
         made |= bucket.lake_parameters(project.lake.store, project.store)
     if catalog.published(project):
@@ -124,7 +126,7 @@ def _resources(project: Project, needed: dict[str, list[Document]]) -> dict[str,
         attached += [either("HasKey", ref("KeyPolicy")), either("HasVpc", sub(_VPC_POLICY))]
         made |= through.resources(queue_name(project.stream), attached)
     if project.store:
-        made |= bucket.resources(project.store)
+        made |= bucket.resources(project.store, has_stream=bool(project.stream))
     if project.lake.store:
         more = renewal.lifecycle(project.lake.store.prefix) if project.predict.on_sagemaker else []
         more += [catalog.expiry(project.lake.store.prefix)] if catalog.published(project) else []

@@ -228,9 +228,7 @@ KINDS: dict[str, Kind] = {
     "hot-load": Kind(INFO, "a partition key has 10,000 rows or more: if they lie together, the load is slow", _SPREAD),
     "index-collection": Kind(WARNING, "local indexes, and over 10 GB of one partition key", "Use global indexes"),
     "hot-writes": Kind(
-        WARNING,
-        "one partition key had a fifth of the recent writes or more, and more than 10 a second",
-        _WIDEN,
+        WARNING, "one partition key had a fifth of the recent writes or more, and more than 10 a second", _WIDEN
     ),
     "large-groups-change": Kind(
         WARNING,
@@ -244,6 +242,7 @@ KINDS: dict[str, Kind] = {
     "target-unreachable": Kind(ERROR, "no answer from the target, or no right to ask", "Check endpoint and rights"),
     "target-ttl": Kind(ERROR, "the target's time to live is on before the cutover", "Switch it off until `finish`"),
     "target-stream": Kind(ERROR, "the Kinesis stream cannot be used", "Make it, or fix `log.stream`, region or rights"),
+    "stream-large-changes": Kind(WARNING, "changes that no record takes would be dead letters", "Set `snapshot.store`"),
     "stream-retention": Kind(INFO, "how long the stream keeps records", "Nothing: what it loses is sent again"),
     "target-import": Kind(ERROR, "an import cannot make this target", 'Change it, or set `load.engine = "process"`'),
     "snapshot-store": Kind(ERROR, "the bucket cannot be used", "Fix `snapshot.store`, endpoint, region or rights"),

@@ -127,7 +127,7 @@ def check(project: Project, limits: CheckLimits, prices: Path | None, statements
         report.findings.append(finding("source-unreachable", error.place or "source.url", error.message, error.hint))
     begun = StateFolder(project.state).checkpoint.exists()
     report.findings += target_findings(project.target, mappings, begun=begun)
-    report.findings += stream_findings(project)
+    report.findings += stream_findings(project, mappings)
     report.findings += store_findings(project, mappings, begun=begun)
     loads, followed = [_load(facts) for facts in report.tables], following(_followed(report), priced.write_million)
     _estimate(project, report, cost_of(loads, project.target, priced, followed))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from typing import Any
 
@@ -19,6 +19,8 @@ from whimbrel.mapping.family import by_target
 from whimbrel.migration.stream import facts_of
 from whimbrel.migration.targets import refuse_own_items
 from whimbrel.project import OFF, Project, Target
+
+_OF_ANY_LENGTH = ("json", "geometry")  # the server names none
 
 
 def target_findings(target: Target, mappings: list[TableMapping], *, begun: bool) -> Iterator[Finding]:
@@ -39,14 +41,26 @@ def target_findings(target: Target, mappings: list[TableMapping], *, begun: bool
         yield finding("target-unreachable", error.place or "target", error.message, error.hint)
 
 
-def stream_findings(project: Project) -> Iterator[Finding]:
+def stream_findings(project: Project, mappings: Iterable[TableMapping]) -> Iterator[Finding]:
     """As ``migrate`` asks before it begins; nothing where the process itself applies its files."""
     try:
         if project.stream:
-            reason = f"it keeps records for {facts_of(project).hours} h: the function may be away for so long"
+            facts = facts_of(project)
+            reason = f"it keeps records for {facts.hours} h: the function may be away for so long"
             yield finding("stream-retention", f"stream {project.stream.name}", reason)
+            if project.store is None:
+                yield from _large_changes(facts.most_bytes, mappings)
     except WhimbrelError as error:
         yield finding("target-stream", error.place or "log.stream", error.message, error.hint)
+
+
+def _large_changes(most: int, mappings: Iterable[TableMapping]) -> Iterator[Finding]:
+    """By what the columns may hold: also one that is not mapped is in each change of its row."""
+    tables = {mapping.table.full_name: mapping.table.stored for mapping in mappings}
+    for name, table in tables.items():
+        if large := [each.name for each in table.columns if each.length > most or each.kind in _OF_ANY_LENGTH]:
+            reason = f"{', '.join(large)} may have more than the {most:,} bytes of a record"
+            yield finding("stream-large-changes", name, reason)
 
 
 def _mark_findings(description: Any, target: Target) -> Iterator[Finding]:

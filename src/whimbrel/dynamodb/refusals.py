@@ -20,6 +20,8 @@ THROTTLES = frozenset(
         "TransactionInProgressException",
         "ReplicatedWriteConflictException",
         "TooManyRequestsException",  # of Athena
+        "KMSThrottlingException",  # of Kinesis, with a key of the user's
+        *("RequestThrottled", "KmsThrottled", "OverLimit"),  # of SQS
     }
 )
 EXPIRED = frozenset({"ExpiredTokenException", "ExpiredToken"})
@@ -31,7 +33,8 @@ CONDITION_FAILED = "ConditionalCheckFailedException"
 UNEXPECTED_HINT = (
     "Check the endpoint and any proxy in between: DynamoDB does not answer like this. Then run the same command."
 )
-_DENIED = frozenset({"AccessDeniedException", "AccessDenied", "403"})  # a number is all that an answer to HEAD has
+# A number is all that an answer to HEAD has. The last two are of a key, for Kinesis and SQS.
+_DENIED = frozenset({"AccessDeniedException", "AccessDenied", "403", "KMSAccessDeniedException", "KmsAccessDenied"})
 _HINTS = {
     "ExpiredTokenException": "The AWS session has expired: sign in again, then run the same command.",
     "ExpiredToken": "The AWS session has expired: sign in again, then run the same command.",

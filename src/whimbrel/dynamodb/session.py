@@ -105,8 +105,8 @@ class Session:
             keys = {"aws_access_key_id": _DUMMY.access_key, "aws_secret_access_key": _DUMMY.secret_key}
         config = Config(retries={"mode": "standard", "max_attempts": 3}, user_agent_extra="whimbrel")
         if seconds:
-            once = {"mode": "standard", "total_max_attempts": 1}
-            config = config.merge(Config(retries=once, connect_timeout=seconds, read_timeout=seconds))
+            once = Config(retries={"total_max_attempts": 1}, connect_timeout=seconds, read_timeout=seconds)
+            config = config.merge(once)
         try:
             return self._made.client(
                 name, region_name=self.region, endpoint_url=self._url_for(name), config=config, **keys

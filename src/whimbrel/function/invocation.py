@@ -133,7 +133,7 @@ class Invocation:
         size = 0
         for record in self._records:
             each = self._arrived(record)
-            size += sum(map(len, each.packed.lines)) if each.packed else 0
+            size += each.packed.size if each.packed else 0
             if arrived and size > UNPACKED_BYTES:
                 return arrived, each.sequence
             arrived.append(each)
@@ -205,6 +205,13 @@ class Invocation:
             states[head.lane] = state._replace(gap=head.sending)
             log.warning("records are missing", extra={"lane": head.lane, "passed": state.passed, "after": head.after})
             self.done.gaps += 1
+            return 0, True
+        try:
+            packed = self._known.whole(self._control, packed)
+        except Unreadable as reason:  # it is missing from its lane, and the sender sends it again with its object
+            states[head.lane] = state._replace(gap=head.sending)
+            log.error("a change cannot be read", extra={"lane": head.lane, "after": head.after, "reason": str(reason)})
+            self.done.unreadable += 1
             return 0, True
         changes = changes_of(packed, state.passed, lambda digest: self._known.table(self._control, digest), most)
         if changes:

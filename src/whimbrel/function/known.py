@@ -8,11 +8,14 @@ import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from whimbrel.bucket import Bucket
 from whimbrel.dynamodb.limit import ConcurrencyLimit
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.errors import UserError
 from whimbrel.kinesis.control import ControlTable
+from whimbrel.kinesis.kept import KeptChanges
 from whimbrel.kinesis.lanes import LANES
+from whimbrel.kinesis.packed import Packed, Unreadable
 from whimbrel.kinesis.settings import settings_from_json, table_from_line
 from whimbrel.mapping.dialect import answers_to
 from whimbrel.mapping.family import compile_family
@@ -26,13 +29,15 @@ MOST_SETTINGS = 8  # an environment that lives for weeks sees few of them
 
 class Works(NamedTuple):
     """What the function works by; ``versions`` are by their rule's name, ``limit`` is how many calls at once
-    have turned out well, ``lane_units`` the write units a second of each lane, 0 without a cap.
+    have turned out well, ``lane_units`` the write units a second of each lane, 0 without a cap. ``kept`` has the
+    changes that no record takes.
     """
 
     began: float
     limit: ConcurrencyLimit
     versions: Mapping[str, Versions]
     lane_units: float = 0.0
+    kept: KeptChanges | None = None
 
 
 class Known:
@@ -71,8 +76,19 @@ class Known:
         if digest not in self._works:
             if len(self._works) == MOST_SETTINGS:
                 self._works.clear()
-            self._works[digest] = _compiled(control.settings(digest))
+            self._works[digest] = self._compiled(control.settings(digest))
         return self._works[digest]
+
+    def whole(self, control: ControlTable, packed: Packed) -> Packed:
+        """The record with all its changes. Raises Unreadable where one is kept elsewhere, and cannot be had, and what
+        Bucket does where that cannot be asked.
+        """
+        if packed.kept is None:
+            return packed
+        kept = self.works(control, packed.head.settings).kept
+        if kept is None:
+            raise Unreadable("its settings name no bucket")
+        return kept.whole(packed)
 
     def table(self, control: ControlTable, digest: str) -> Table:
         """The same object each time: mappings tell versions of a table apart by it."""
@@ -80,17 +96,17 @@ class Known:
             self._tables[digest] = table_from_line(control.table(digest))
         return self._tables[digest]
 
-
-def _compiled(data: bytes) -> Works:
-    settings = settings_from_json(data)
-    _same_dialect(settings.answers)
-    family = compile_family([(Versions(each.rule, each.first, each.known), each.now) for each in settings.sources])
-    if family.faults:
-        said = "; ".join(map(str, family.faults))
-        hint = "Deploy the function of the version of whimbrel that sends the changes."
-        raise UserError(f"the rules do not fit the tables: {said}", place="settings", hint=hint)
-    limit = ConcurrencyLimit(settings.concurrency)
-    return Works(settings.began, limit, family.versions, settings.max_write_units / LANES)
+    def _compiled(self, data: bytes) -> Works:
+        settings = settings_from_json(data)
+        _same_dialect(settings.answers)
+        family = compile_family([(Versions(each.rule, each.first, each.known), each.now) for each in settings.sources])
+        if family.faults:
+            said = "; ".join(map(str, family.faults))
+            hint = "Deploy the function of the version of whimbrel that sends the changes."
+            raise UserError(f"the rules do not fit the tables: {said}", place="settings", hint=hint)
+        limit, units = ConcurrencyLimit(settings.concurrency), settings.max_write_units / LANES
+        bucket = Bucket(settings.store, self.target, self.timeout, self.timeout) if settings.store else None
+        return Works(settings.began, limit, family.versions, units, KeptChanges(bucket) if bucket else None)
 
 
 def _same_dialect(answers: Mapping[str, str]) -> None:

@@ -23,7 +23,7 @@ FORMAT = 1
 MAGIC = b"WHK1"
 MOST_BYTES = 64 << 20  # of a record when it is unpacked; what claims to be more is not ours
 PACKED, POST = FORMATS = ("packed", "post")
-_MARKER = "Marker"
+_MARKER, _KEPT = "Marker", "Kept"
 _EVENTS, _EVENT = ("WriteRowsEvent", "UpdateRowsEvent", "DeleteRowsEvent"), {"schema", "table", "type", "row"}
 _LEVEL = 1
 
@@ -45,9 +45,26 @@ class Interval(NamedTuple):
     tables: dict[str, str] = {}  # noqa: RUF012  # never changed; by "schema.name"
 
 
+class KeptLine(NamedTuple):
+    """A change that no record takes, as a record refers to it: the SHA-256 and the bytes of its line."""
+
+    sha256: str
+    size: int
+
+
 class Packed(NamedTuple):
+    """``lines`` are those of the change log, without their newlines; none where the one change is ``kept`` elsewhere
+    (kept.py).
+    """
+
     head: Interval
-    lines: list[bytes]  # of the change log, without their newlines
+    lines: list[bytes]
+    kept: KeptLine | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of its changes, wherever they are."""
+        return self.kept.size if self.kept else sum(map(len, self.lines))
 
 
 class Numbered(NamedTuple):
@@ -70,6 +87,11 @@ def post_event(head: Interval, line: bytes) -> bytes:
     """One change, as the event of the AWS post with a field more; without a line, a marker."""
     body = line[:-TAIL] if line else orjson.dumps({"type": _MARKER})[:-1]
     return sealed(b'%b,"whimbrel":%b' % (body, orjson.dumps(_fields(head))))[:-1]
+
+
+def reference(head: Interval, kept: KeptLine) -> bytes:
+    """Of a record's one change, in either form of records."""
+    return sealed_json({"type": _KEPT, "kept": kept._asdict(), "whimbrel": _fields(head)})[:-1]
 
 
 def unpack(data: bytes) -> Packed:
@@ -133,8 +155,17 @@ def _of_event(data: bytes) -> Packed:
     head = _head(fields.pop("whimbrel"))
     if fields["type"] == _MARKER:
         return Packed(head, [])
+    if fields["type"] == _KEPT:
+        return Packed(head, [], _kept(fields["kept"], head))
     del fields["crc"]
     return Packed(head, [sealed_json(fields)[:-1]])
+
+
+def _kept(fields: dict[str, Any], head: Interval) -> KeptLine:
+    kept = KeptLine(**fields)
+    if type(kept.sha256) is not str or type(kept.size) is not int or len(head.numbers) != 1:
+        raise ValueError("it does not refer to one change")
+    return kept
 
 
 def change_of_others(data: bytes) -> dict[str, Any] | None:

@@ -76,7 +76,8 @@ class StreamWriter:
         try:
             self._at_once.do_all(_calls(records))
         except (PrivilegeError, RequestRefused) as error:
-            error.hint = f"Look at the stream {self._stream}, and allow kinesis:PutRecords on it; then continue."
+            allow = "kinesis:PutRecords on it, and the use of its KMS key if it has one of yours"
+            error.hint = f"Look at the stream {self._stream}, and allow {allow}; then continue."
             raise
 
     async def _put_call(self, records: Sequence[LaneRecord]) -> None:

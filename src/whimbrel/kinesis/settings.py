@@ -11,7 +11,7 @@ import orjson
 from whimbrel.changelog.record import read_table, table_line
 from whimbrel.durable import is_sound
 from whimbrel.errors import LogCorrupt
-from whimbrel.project import ConditionRule, IndexKey, IndexRule, KeyRule, TableRule, TtlRule
+from whimbrel.project import ConditionRule, IndexKey, IndexRule, KeyRule, Store, TableRule, TtlRule
 from whimbrel.records import Table
 
 FORMAT = 1
@@ -31,7 +31,8 @@ class SourceTable(NamedTuple):
 class FunctionSettings(NamedTuple):
     """``began`` is when the migration did, in seconds since the epoch; ``concurrency`` how many calls of one invocation
     may be under way at once; ``max_write_units`` the cap of all of them together, a second, 0 for none;
-    ``answers`` what the sender's SQLite makes of the probes of ``mapping.dialect``.
+    ``answers`` what the sender's SQLite makes of the probes of ``mapping.dialect``; ``store`` is where changes are that
+    no record takes (kept.py), None if there are none.
     """
 
     began: float
@@ -39,6 +40,7 @@ class FunctionSettings(NamedTuple):
     sources: tuple[SourceTable, ...]
     max_write_units: float = 0.0
     answers: Mapping[str, str] = {}  # never changed
+    store: Store | None = None
 
 
 def settings_to_json(settings: FunctionSettings) -> bytes:
@@ -52,7 +54,9 @@ def settings_to_json(settings: FunctionSettings) -> bytes:
         }
         for source in settings.sources
     ]
-    return orjson.dumps({"format": FORMAT, **settings._asdict(), "sources": sources}, option=orjson.OPT_SORT_KEYS)
+    store = settings.store and [settings.store.bucket, settings.store.prefix]  # each reaches it in its own way
+    fields = {"format": FORMAT, **settings._asdict(), "sources": sources, "store": store}
+    return orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
 
 
 def settings_from_json(data: bytes) -> FunctionSettings:
@@ -71,7 +75,10 @@ def settings_from_json(data: bytes) -> FunctionSettings:
         for source in fields["sources"]
     )
     units = fields.get("max_write_units", 0.0)  # a sender of an earlier version refused a cap
-    return FunctionSettings(fields["began"], fields["concurrency"], sources, units, fields.get("answers", {}))
+    answers, store = fields.get("answers", {}), fields.get("store")
+    return FunctionSettings(
+        fields["began"], fields["concurrency"], sources, units, answers, Store(*store) if store else None
+    )
 
 
 def table_from_line(line: bytes) -> Table:

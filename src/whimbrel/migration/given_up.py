@@ -14,6 +14,7 @@ Each step may come twice: a letter is in the file once, and a lane that has pass
 from __future__ import annotations
 
 import secrets
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -30,25 +31,25 @@ from whimbrel.mapping.provenance import of_change
 from whimbrel.migration.pack import faults_of_items
 from whimbrel.migration.run import Run
 from whimbrel.migration.send import Sender
-from whimbrel.migration.stream import kinesis_of, take
+from whimbrel.migration.stream import kept_changes, kinesis_of, take
 from whimbrel.project import Project
 from whimbrel.records import Fault, Table
 
 LEASE_SECONDS = 30.0  # in which a lane is told that it has passed a record
 
 
-def opened_queue(project: Project) -> FailureQueue | None:
+def opened_queue(project: Project, stop: threading.Event) -> FailureQueue | None:
     """None for a project that names none."""
     stream = project.stream
     if stream is None or not stream.failures:
         return None
     at = replace(project.target, endpoint=stream.failures_endpoint)
-    return FailureQueue(at, stream.failures, kinesis_of(project), stream.name)
+    return FailureQueue(at, stream.failures, kinesis_of(project), stream.name, stop)
 
 
 def reported(project: Project) -> tuple[GivenUp, ...]:
     """What the queue has; it stays there."""
-    queue = opened_queue(project)
+    queue = opened_queue(project, threading.Event())
     return tuple(queue.batches()) if queue else ()
 
 
@@ -57,7 +58,7 @@ def quieten_past(run: Run) -> tuple[GivenUp, ...]:
     work. The batches whose reports were removed. Raises Stopped, and TargetError where something is neither taken nor
     given up.
     """
-    queue = opened_queue(run.prepared.project)
+    queue = opened_queue(run.prepared.project, run.stop)
     with closing(run.applier()) as sender:
         assert isinstance(sender, Sender), "asked before"
         if queue is None:
@@ -77,6 +78,7 @@ class PastGivenUp:
         self._queue = queue
         self._migration = run.checkpoints.now.migration
         self._control: ControlTable = take(run.prepared.project, run.wire, self._migration, run.stop)
+        self._kept = kept_changes(run.prepared.project, run.stop)
         self._tables: dict[str, Table] = {}
         self._known: dict[str, GivenUp] = {}
         self._intervals: dict[str, list[Interval]] = {}  # that the records of a report have, without their changes
@@ -143,6 +145,7 @@ class PastGivenUp:
         prepared, history = self._run.prepared, self._run.history
         assert history is not None, "the load is complete"
         rules, faults = rules_by_table(prepared.versions), list[Fault]()
+        packed = self._kept.whole(packed) if self._kept else packed
         for number, at, change in changes_of(packed, passed, self._table):
             mappings = [prepared.versions[rule].of(change.table) for rule in rules[change.table.full_name]]
             came = of_change(change, number, at, history.began)

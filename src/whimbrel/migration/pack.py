@@ -9,7 +9,7 @@ from typing import Any
 from whimbrel.changelog.record import table_line
 from whimbrel.item import key_id
 from whimbrel.kinesis.lanes import LANES, lane_of, lane_of_id, partition_key
-from whimbrel.kinesis.packed import POST, Interval, pack, post_event
+from whimbrel.kinesis.packed import POST, Interval, KeptLine, pack, post_event, reference
 from whimbrel.kinesis.puts import LaneRecord
 from whimbrel.mapping.design import TableMapping
 from whimbrel.mapping.family import rules_by_table
@@ -19,6 +19,7 @@ from whimbrel.records import Change, Commit, Fault, Provenance, Row, Table
 
 RECORD_BYTES = 512 << 10  # of the lines of one record, before they are compressed; a single line may be longer
 LINE_BYTES = 16 << 20  # of a single line: the function has it in memory several times
+KEPT_BYTES = 48 << 20  # of one that is kept elsewhere: of text the function has up to 300 MB of it
 HEAD_BYTES = 4 << 10  # that a record of one change has beside its line, at most
 
 
@@ -36,7 +37,8 @@ class _Filling:
 class Packer:
     """Of one sending: from ``number``, up to which the lanes have everything, in log order.
 
-    ``put_table`` keeps a table's definition where the function finds it, and gives its digest.
+    ``put_table`` keeps a table's definition where the function finds it, and gives its digest. ``keep`` does so with
+    the line of a change that no record takes; None where there is no bucket for them.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Packer:
         began: float,
         form: str,
         most: int,
+        keep: Callable[[bytes], KeptLine] | None = None,
     ) -> None:
         """``head`` has what all records say alike, ``most`` is how many bytes one may have."""
         self._versions = versions
@@ -56,6 +59,7 @@ class Packer:
         self._began = began
         self._form = form
         self._most = most
+        self._keep = keep
         self._number = head.to
         self._after = [head.to] * LANES
         self._needed = [head.to] * LANES
@@ -190,11 +194,18 @@ class Packer:
         self._table = name, digest
 
     def _add(self, lane: int, change: Change, time: float, line: bytes) -> None:
-        if len(line) + HEAD_BYTES > self._most and self._refuse(lane, change, time, line):
+        too_large = self._too_large(lane, time, line) if len(line) + HEAD_BYTES > self._most else ""
+        if too_large and (self._keep is None or len(line) > KEPT_BYTES):
+            self._refuse(lane, change, time, too_large if self._keep is None else _more_than(line, KEPT_BYTES))
             return
-        if len(line) > RECORD_BYTES // 2 and self._lanes[lane].changes:  # alone: together they may be too large
+        if (too_large or len(line) > RECORD_BYTES // 2) and self._lanes[
+            lane
+        ].changes:  # alone: together they may be too large
             self._seal(lane, self._needed[lane])
         self._needed[lane] = self._number
+        if too_large:
+            self._refer(lane, time, line)
+            return
         filling, (name, digest) = self._lanes[lane], self._table
         filling.changes.append((self._number, time, line))
         filling.size += len(line)
@@ -207,24 +218,46 @@ class Packer:
         after, self._after[lane] = self._after[lane], to
         self._records.append(LaneRecord(lane, self._data(lane, after, to, filling)))
 
+    def _refer(self, lane: int, time: float, line: bytes) -> None:
+        """A record of the change, which is durable elsewhere before the record is put."""
+        assert self._keep, "asked before"
+        after, self._after[lane] = self._after[lane], self._number
+        head = self._head_of(lane, after, self._number, self._alone(time, line))
+        self._records.append(LaneRecord(lane, reference(head, self._keep(line))))
+
     def _data(self, lane: int, after: int, to: int, filling: _Filling) -> bytes:
-        numbers, times, lines = zip(*filling.changes, strict=True) if filling.changes else ((), (), ())
-        head = self._head._replace(lane=lane, after=after, to=to, numbers=numbers, times=times, tables=filling.tables)
+        head, lines = self._head_of(lane, after, to, filling), [line for _, _, line in filling.changes]
         return post_event(head, lines[0] if lines else b"") if self._form == POST else pack(head, lines)
 
-    def _refuse(self, lane: int, change: Change, time: float, line: bytes) -> bool:
-        """Whether no record takes the change: then its items in the lane are dead letters, without its row."""
-        alone = _Filling()
-        alone.changes, alone.tables = [(self._number, time, line)], dict([self._table])
-        size = len(self._data(lane, self._number, self._number, alone)) + len(partition_key(lane))
-        if size <= self._most and len(line) <= LINE_BYTES:
-            return False
-        reason = f"the change takes {size:,} bytes, and a record of the stream {self._most:,} at most"
+    def _head_of(self, lane: int, after: int, to: int, filling: _Filling) -> Interval:
+        numbers, times, _ = zip(*filling.changes, strict=True) if filling.changes else ((), (), ())
+        return self._head._replace(lane=lane, after=after, to=to, numbers=numbers, times=times, tables=filling.tables)
+
+    def _alone(self, time: float, line: bytes) -> _Filling:
+        """What a record has that has this change alone."""
+        filling = _Filling()
+        filling.changes, filling.tables = [(self._number, time, line)], dict([self._table])
+        return filling
+
+    def _too_large(self, lane: int, time: float, line: bytes) -> str:
+        """Why no record takes the change; "" if one does."""
+        if len(line) > LINE_BYTES:
+            return _more_than(line, LINE_BYTES)
+        size = len(self._data(lane, self._number, self._number, self._alone(time, line))) + len(partition_key(lane))
         if size <= self._most:
-            reason = f"the change has {len(line):,} bytes, and the function takes {LINE_BYTES:,} at most"
+            return ""
+        return f"the change takes {size:,} bytes, and a record of the stream {self._most:,} at most"
+
+    def _refuse(self, lane: int, change: Change, time: float, reason: str) -> None:
+        """Its items in the lane are dead letters, without its row."""
+        if self._keep is None:
+            reason += ". With snapshot.store it would be kept in the bucket"
         provenance = of_change(change, self._number, time, self._began)
         self._refused += faults_of_items((self._mapping, *self._others), lane, change, reason, provenance)
-        return True
+
+
+def _more_than(line: bytes, most: int) -> str:
+    return f"the change has {len(line):,} bytes, and the function takes {most:,} at most"
 
 
 def faults_of_items(

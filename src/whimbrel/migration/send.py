@@ -2,7 +2,8 @@
 
 The order that makes it right (docs/kinesis.md):
 
-1. What the function works by (settings, tables) is kept before a record names it.
+1. What the function works by (settings, tables) is kept before a record names it, and so is a change that no record
+   takes, in a bucket.
 2. Records of a lane are put one after the other. A record says after which change of the log its lane continues, so
    the function notices what is missing, and what it has already. Before, their items' keys are among the dirty ones.
 3. After a marker was acknowledged in every lane, where the sender continues is saved (``sent.json``).
@@ -28,7 +29,7 @@ from whimbrel.durable import replace_file, sealed_json, sealed_lines, writing
 from whimbrel.errors import StateError, Stopped, TargetError
 from whimbrel.kinesis.control import ControlTable, LaneState
 from whimbrel.kinesis.lanes import LANES
-from whimbrel.kinesis.packed import Interval
+from whimbrel.kinesis.packed import Interval, KeptLine
 from whimbrel.kinesis.puts import StreamWriter
 from whimbrel.mapping.versions import Versions
 from whimbrel.migration.dead import DeadLetters
@@ -70,7 +71,8 @@ class LogPlace(NamedTuple):
 
 class Sending(NamedTuple):
     """What a Sender works with. ``migration`` is its name, ``settings`` the digest of what the function works by,
-    ``began`` when the migration did, in seconds since the epoch, ``form`` that of the records, of ``most`` bytes.
+    ``began`` when the migration did, in seconds since the epoch, ``form`` that of the records, of ``most`` bytes;
+    ``keep`` makes a change durable that no record takes.
     """
 
     log: Path
@@ -80,6 +82,7 @@ class Sending(NamedTuple):
     began: float
     form: str
     most: int
+    keep: Callable[[bytes], KeptLine] | None = None
 
 
 class Sender:
@@ -189,9 +192,8 @@ class Sender:
             self._control.raise_to(self._sending.migration, self._applied)
         self._serial = max(self._serial + 1, int(time.time() * 1000))  # later than any before it
         head = Interval(self._sending.migration, self._sending.settings, self._serial, 0, number, number)
-        self._packer = Packer(
-            self._versions, self._control.put_table, head, self._sending.began, self._sending.form, self._sending.most
-        )
+        _, _, _, _, began, form, most, keep = self._sending
+        self._packer = Packer(self._versions, self._control.put_table, head, began, form, most, keep)
         self._places = [place] if place else []
         self._sent = 0  # records since the last markers
         self._marked_at = self._probed_at = self._moved_at = time.monotonic()

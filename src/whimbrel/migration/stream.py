@@ -6,12 +6,14 @@ import threading
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from whimbrel.bucket import bucket_of
 from whimbrel.changelog.segments import read_mark
 from whimbrel.durable import append
 from whimbrel.dynamodb.session import Session, translate
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.errors import RequestRefused, StateError, TargetError, TargetTaken
 from whimbrel.kinesis.control import ControlTable
+from whimbrel.kinesis.kept import KeptChanges
 from whimbrel.kinesis.puts import StreamWriter
 from whimbrel.kinesis.settings import FunctionSettings, SourceTable, settings_to_json
 from whimbrel.mapping.dialect import answers_of
@@ -74,7 +76,7 @@ def sender(
     project, migration = prepared.project, checkpoints.now.migration
     stream = _stream(project)
     control = take(project, wire, migration, stop)
-    folder = StateFolder(project.state)
+    folder, kept = StateFolder(project.state), kept_changes(project, stop)
     append(folder.sent, b"")  # from here on records may be in the stream
     sending = Sending(
         log=folder.log,
@@ -84,6 +86,7 @@ def sender(
         began=history.began,
         form=stream.form,
         most=most_bytes(project),
+        keep=kept.put if kept else None,
     )
     writer = StreamWriter(kinesis_of(project), stream.name, stop)
     try:
@@ -96,6 +99,15 @@ def sender(
 def _stream(project: Project) -> Stream:
     assert project.stream is not None, "it is asked before"
     return project.stream
+
+
+def kept_changes(project: Project, stop: threading.Event) -> KeptChanges | None:
+    """Where changes are that no record takes; None for a project without a bucket."""
+    if project.store is None:
+        return None
+    bucket = bucket_of(project.store, project.target)
+    bucket.attend(stop)
+    return KeptChanges(bucket)
 
 
 def kinesis_of(project: Project) -> Target:
@@ -113,7 +125,12 @@ def function_settings(prepared: Prepared, history: History) -> FunctionSettings:
     target = prepared.project.target
     texts = [text for rule in prepared.project.tables for text in (*rule.columns.values(), rule.filter) if text]
     return FunctionSettings(
-        history.began, target.concurrency, tuple(sources), target.max_write_units, answers_of(texts)
+        history.began,
+        target.concurrency,
+        tuple(sources),
+        target.max_write_units,
+        answers_of(texts),
+        prepared.project.store,
     )
 
 
