@@ -67,6 +67,8 @@ FAULTS = {
     SILO: "silo: needs a [warehouse]",
     DUCKDB: "warehouse: has no [[silo]]",
     DUCKDB + SILO + SILO: "'a' is used in more than one",
+    DUCKDB.replace("w.duckdb", "data/A.of.2026.duckdb") + SILO: "DuckDB calls the database 'A', as a schema in it is",
+    DUCKDB.replace("w.duckdb", "whimbrel.duckdb") + SILO: "DuckDB calls the database 'whimbrel', as a schema in it",
     DUCKDB + SILO.replace('"a"', '"A b"'): "lower-case letters",
     DUCKDB + SILO.replace('"a"', '"main"'): "for itself",
     DUCKDB + SILO.replace("/d", ""): "names no database",

@@ -24,8 +24,9 @@ ZERO_DATES = ("stop", "text", "null")
 AS_TYPES = ("text", "bytes")
 CHARTS = ("none", "bar", "line")
 _SILO_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
-# Schemas that engines have already, or that are ours.
-_TAKEN = {"whimbrel", "reports", "main", "temp", "system", "public", "information_schema", "catalog_history"}
+_OURS = {"whimbrel", "reports"}  # schemas
+# And those that engines have already.
+_TAKEN = _OURS | {"main", "temp", "system", "public", "information_schema", "catalog_history"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,11 @@ def read_warehouse(top: Section, folder: Path) -> tuple[Warehouse | None, tuple[
     named = [report.name for report in reports]
     for name in sorted({name for name in named if named.count(name) > 1}):
         top.fault("report", f"the name {name!r} is used in more than one [[report]]")
-    return replace(_read_warehouse(top.section("warehouse"), folder), reports=reports), silos, of_items
+    warehouse = _read_warehouse(top.section("warehouse"), folder)
+    if warehouse.path and (database := warehouse.path.name.lstrip(".").partition(".")[0]).lower() in {*names, *_OURS}:
+        fault = f"url: DuckDB calls the database {database!r}, as a schema in it is called; give the file another name"
+        top.fault("warehouse", fault)
+    return replace(warehouse, reports=reports), silos, of_items
 
 
 def _read_report(section: Section, folder: Path) -> ReportRule:

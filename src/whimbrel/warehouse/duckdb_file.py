@@ -18,15 +18,19 @@ from typing import Any
 from whimbrel.errors import WarehouseError, WarehouseUnreachable
 from whimbrel.lake.need import need
 from whimbrel.records import Row, Table
-from whimbrel.warehouse import by_key
+from whimbrel.warehouse import by_key, duckdb_groups
 from whimbrel.warehouse.duckdb_rows import cast, is_as_in_files, lines_of, source_of
 from whimbrel.warehouse.lines import rows_of_lines, some_together
-from whimbrel.warehouse.reading import row_reader
+from whimbrel.warehouse.reading import row_reader, so_many
 from whimbrel.warehouse.stored import StoredColumn, StoredTable
 from whimbrel.warehouse.values import columns_of
 
 WAITS = 60.0  # seconds for whoever else has the file open
 READ_ROWS = 2_000
+READ_BYTES = 4 << 20  # of texts and bytes in the rows that are handed out at a time
+TIDY_AFTER = 16  # sessions that wrote rows
+_FILE, _NOTHING = '"the file"', '"no file"'  # names of databases, which no schema has
+TIDY_MOST = 16  # times that groups of rows are merged then
 
 
 class DuckDBFile:
@@ -41,6 +45,9 @@ class DuckDBFile:
         self._path, self._spill, self._memory, self._stop = path, spill, memory, stop
         self._duckdb = need("duckdb", "warehouse")
         self._turn = threading.Lock()
+        self._engine: Any = None  # DuckDB, with no file open between two sessions
+        self._written = {"whimbrel"}  # schemas
+        self._untidy = TIDY_AFTER  # sessions that wrote since; at first, nobody knows
 
     def prove(self) -> None:
         folder = self._path.parent
@@ -48,30 +55,76 @@ class DuckDBFile:
             reason = "may not be written to" if folder.is_dir() else "is not there"
             raise WarehouseError(f"the folder {reason}", place=str(folder), hint="Make it, or name another file.")
         if self._path.exists():
-            self._opened().close()
+            with self._turn, self._attached():
+                pass
 
     @contextmanager
     def session(self) -> Iterator[DuckDBSession]:
         with self._turn:
-            connection = self._opened()
-            try:
-                connection.execute("SET enable_progress_bar = false")
-                connection.execute("SET TimeZone = 'UTC'")
-                yield DuckDBSession(self._duckdb, connection, str(self._path))
-            finally:
-                connection.close()
+            with self._attached() as connection:
+                session = DuckDBSession(self._duckdb, connection, str(self._path))
+                yield session
+            if session.written:
+                self._written |= session.written
+                self._untidy += 1
+                self._tidy()
 
-    def _opened(self) -> Any:
-        settings = {
-            "memory_limit": f"{self._memory}B",
-            "temp_directory": str(self._spill),
-            "threads": 1,
-            "preserve_insertion_order": False,
-        }
+    def _tidy(self) -> None:
+        """Merge small groups of rows, after every so many sessions. Each is durable by itself, and changes no row."""
+        if self._untidy < TIDY_AFTER:
+            return
+        self._untidy = 0
+        for _ in range(TIDY_MOST):
+            with self._attached() as connection:
+                try:
+                    tables = duckdb_groups.tables_of(connection, sorted(self._written))
+                    merged = [table for table in tables if duckdb_groups.merge(connection, table)]
+                except self._duckdb.Error as error:
+                    raise _refused(error, str(self._path)) from error
+            if not merged or self._stop():
+                break
+
+    @contextmanager
+    def _attached(self) -> Iterator[Any]:
+        """A connection to the file. DuckDB itself is begun once: that takes longer than to open a file."""
+        if self._engine is None:
+            self._engine = self._begun()
+        self._attach(self._engine)
+        connection = self._engine.cursor()
+        try:
+            for setting in (f"USE {_FILE}", "SET enable_progress_bar = false", "SET TimeZone = 'UTC'"):
+                connection.execute(setting)
+            yield connection
+        finally:
+            connection.close()
+            try:
+                self._engine.execute(f"DETACH {_FILE}")
+            except self._duckdb.Error:  # what was committed is in the file, or in its log
+                self._engine.close()
+                self._engine = None
+
+    def _begun(self) -> Any:
+        engine = self._duckdb.connect(
+            ":memory:",
+            config={
+                "memory_limit": f"{self._memory}B",
+                "temp_directory": str(self._spill),
+                "threads": 1,
+                "preserve_insertion_order": False,
+                **duckdb_groups.SETTINGS,
+            },
+        )
+        for statement in (f"ATTACH ':memory:' AS {_NOTHING}", f"USE {_NOTHING}", "DETACH memory"):
+            engine.execute(statement)  # so that a silo may be called ``memory``
+        return engine
+
+    def _attach(self, engine: Any) -> None:
+        path = str(self._path).replace("'", "''")
         began, pause = time.monotonic(), 0.01
         while True:
             try:
-                return self._duckdb.connect(str(self._path), config=settings)
+                engine.execute(f"ATTACH '{path}' AS {_FILE} (TYPE duckdb)")
+                return
             except self._duckdb.Error as error:
                 if not is_in_use(error):
                     raise _refused(error, str(self._path)) from error
@@ -92,6 +145,7 @@ class DuckDBSession:
 
     def __init__(self, duckdb: Any, connection: Any, place: str) -> None:
         self._duckdb, self._connection, self._place = duckdb, connection, place
+        self.written: set[str] = set()  # schemas
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -142,6 +196,7 @@ class DuckDBSession:
 
     def _insert(self, table: StoredTable, values: Sequence[str], lines: Sequence[bytes]) -> int:
         source, given = source_of(lines)
+        self.written.add(table.schema)
         return self.execute(
             f"INSERT INTO {table.quoted} ({table.listed()}) SELECT {', '.join(values)} FROM {source}", given
         )
@@ -160,9 +215,10 @@ class DuckDBSession:
     def rows_of(self, statement: str, values: Sequence[Any], columns: Sequence[StoredColumn]) -> Iterator[list[Row]]:
         read = row_reader(columns)
         try:
-            cursor = self._connection.execute(statement, list(values))
-            while rows := cursor.fetchmany(READ_ROWS):
+            cursor, some = self._connection.execute(statement, list(values)), 1
+            while rows := cursor.fetchmany(some):
                 yield list(map(read, rows))
+                some = so_many(rows, most=min(2 * some, READ_ROWS), size=READ_BYTES)
         except self._duckdb.Error as error:
             raise _refused(error, self._place) from error
 

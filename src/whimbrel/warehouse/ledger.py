@@ -164,8 +164,12 @@ class Ledger:
             f"INSERT INTO {SCHEMA}.chunk VALUES (?, ?, ?, ?, ?)", (self.silo, source_table, export, number, rows)
         )
 
-    def forget_chunks(self, session: EngineSession, source_table: str) -> None:
-        session.execute(f"DELETE FROM {SCHEMA}.chunk WHERE silo = ? AND source_table = ?", (self.silo, source_table))
+    def forget_chunks(self, session: EngineSession, source_table: str, export: str | None = None) -> None:
+        """Those of ``export``, or all."""
+        only, values = (" AND export = ?", (export,)) if export else ("", ())
+        session.execute(
+            f"DELETE FROM {SCHEMA}.chunk WHERE silo = ? AND source_table = ?{only}", (self.silo, source_table, *values)
+        )
 
     # -- tables --------------------------------------------------------------------------------------------------------
 

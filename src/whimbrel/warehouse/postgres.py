@@ -15,7 +15,7 @@ from whimbrel.project import Warehouse
 from whimbrel.records import Row, Table
 from whimbrel.warehouse import by_key
 from whimbrel.warehouse.lines import rows_of_lines
-from whimbrel.warehouse.reading import row_reader
+from whimbrel.warehouse.reading import row_reader, so_many
 from whimbrel.warehouse.stored import StoredColumn, StoredTable
 from whimbrel.warehouse.values import Values, columns_of, refused
 
@@ -182,7 +182,7 @@ class PostgresSession:
             some = min(size, FIRST_ROWS)
             while rows := cursor.fetchmany(some):
                 yield rows
-                some = _so_many(rows, most=min(size, 2 * some))
+                some = so_many(rows, most=min(size, 2 * some), size=READ_BYTES)
 
     def rows_of(self, statement: str, _values: Sequence[Any], columns: Sequence[StoredColumn]) -> Iterator[list[Row]]:
         """What ``given`` gives has no parameters."""
@@ -306,9 +306,3 @@ def _most_bytes(column: StoredColumn) -> int:
 
 def _literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
-
-
-def _so_many(rows: Sequence[tuple[Any, ...]], most: int) -> int:
-    """How many rows to read next, if they weigh what ``rows`` do: from 1 to ``most``."""
-    weight = sum(len(value) for row in rows for value in row if isinstance(value, str | bytes))
-    return max(1, min(most, READ_BYTES * len(rows) // max(weight, 1)))

@@ -62,3 +62,9 @@ def _with_digits(text: str, digits: int) -> str:
     """With as many digits behind the point as the column has; engines leave zeros out."""
     whole, _, fraction = text.partition(".")
     return f"{whole}.{fraction.ljust(digits, '0')}" if digits else text
+
+
+def so_many(rows: Sequence[Sequence[Any]], *, most: int, size: int) -> int:
+    """From 1 to ``most``, how many rows to read next: they have ``size`` bytes, if they weigh what ``rows`` do."""
+    weight = sum(len(value) for row in rows for value in row if isinstance(value, str | bytes))
+    return max(1, min(most, size * len(rows) // max(weight, 1)))
