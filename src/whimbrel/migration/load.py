@@ -265,12 +265,6 @@ def fitting(plan: Plan, chunk: Chunk) -> ChunkReader | None:
         return None
 
 
-def damaged_again(path: object) -> LogCorrupt:
-    """Of a chunk's file that was read from the source a second time."""
-    hint = "Check the disk; then run the same command again: the chunk is read from the source again."
-    return LogCorrupt("is damaged again, just after it was written", place=str(path), hint=hint)
-
-
 def chunk_file(plan: Plan, chunk: Chunk) -> ChunkFile:
     """What the plan says of the chunk's file."""
     assert plan.table is not None

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
+from typing import TYPE_CHECKING
 
-from whimbrel.migration.run import Run
 from whimbrel.mysql.connect import connect
 from whimbrel.records import Position
+
+if TYPE_CHECKING:
+    from whimbrel.migration.run import Run
 
 
 def drained(run: Run, target: Position) -> Callable[[], bool]:

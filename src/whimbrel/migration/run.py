@@ -37,13 +37,13 @@ from whimbrel.migration.join_fill import filled_joins, opened_joins
 from whimbrel.migration.joins import Joins
 from whimbrel.migration.kept_state import KeptState, open_bucket
 from whimbrel.migration.live import counts_so_far
-from whimbrel.migration.load import ChunkLoader, Crew, Loader, damaged_again, is_loaded
+from whimbrel.migration.load import ChunkLoader, Crew, Loader, is_loaded
 from whimbrel.migration.mapped_tables import MappedTables
 from whimbrel.migration.mark import Claim
 from whimbrel.migration.prepare import Prepared, chunk_key, followable, lineage_of, not_altered, same_rules
 from whimbrel.migration.progress import Progress
 from whimbrel.migration.send import Sender
-from whimbrel.migration.snapshot import Snapshot, SnapshotTable, read_together, small_together
+from whimbrel.migration.snapshot import Snapshot, SnapshotTable, damaged_again, read_together, small_together
 from whimbrel.migration.spark.submitted import SparkLoader, SparkWork, end_jobs_of_before
 from whimbrel.migration.state import CheckpointStore, StateFolder, refuse_remains, with_held
 from whimbrel.migration.stream import perhaps_sent, refuse_without_stream, sender, take

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from whimbrel.checkpoint import TableProgress
 from whimbrel.durable import replace_file
-from whimbrel.errors import SourceUnreachable, StateError
+from whimbrel.errors import LogCorrupt, SourceUnreachable, StateError
 from whimbrel.migration.kept_export import KeptExport
 from whimbrel.migration.progress import Progress
 from whimbrel.migration.state import CheckpointStore, StateFolder
@@ -267,6 +267,12 @@ def read_together(snapshots: Sequence[Snapshot], proved: Callable[[], str]) -> N
             each.end()
     for each in snapshots:
         each.clear()
+
+
+def damaged_again(path: object) -> LogCorrupt:
+    """Of a chunk's file that was read from the source a second time."""
+    hint = "Check the disk; then run the same command again: the chunk is read from the source again."
+    return LogCorrupt("is damaged again, just after it was written", place=str(path), hint=hint)
 
 
 def _refuse_moved(snapshots: Sequence[Snapshot], before: str, now: str) -> None:

@@ -28,6 +28,7 @@ from whimbrel.warehouse.put import put
 PORTION = 20_000  # changes that are folded together in memory, at most
 PORTIONS = 5  # of one batch, unless a transaction of the source is longer
 FULL = PORTION * PORTIONS
+ENOUGH = 16 << 20  # bytes of the log, after the first portion: what is committed must fit into memory
 IDLE_SECONDS = 10.0  # after which a Position without changes is written, too
 
 Entries = list[Change | Commit]
@@ -138,10 +139,11 @@ class RowApplier:
     # -- one batch -----------------------------------------------------------------------------------------------------
 
     def _portions(self, first: Entries) -> Iterator[Entries]:
-        """``first`` and what the log has besides, up to PORTIONS of them and the end of a transaction."""
+        """``first`` and what the log has besides, up to PORTIONS of them or ENOUGH, and the end of a transaction."""
+        until = self._reader.bytes + ENOUGH
         yield first
         for _ in range(PORTIONS - 1):
-            if not (portion := self._reader.read(PORTION)):
+            if self._reader.bytes >= until or not (portion := self._reader.read(PORTION)):
                 break
             yield portion
         while self._reader.handed_out > self._reader.total and (portion := self._reader.read(PORTION, to_commit=True)):

@@ -14,9 +14,8 @@ from typing import NamedTuple
 import orjson
 
 from whimbrel.errors import LogCorrupt, WarehouseError
-from whimbrel.migration.load import damaged_again
 from whimbrel.migration.progress import TableCounts
-from whimbrel.migration.snapshot import Snapshot
+from whimbrel.migration.snapshot import Snapshot, damaged_again
 from whimbrel.mysql.plan import Plan
 from whimbrel.snapshot_files import Chunk, ChunkReader, read_chunk
 from whimbrel.warehouse.engine import Engine, EngineSession

@@ -38,7 +38,7 @@ _SETTINGS = (
     "SET statement_timeout TO 0",
     "SET extra_float_digits TO 2",
 )
-READ_ROWS = 2_000
+READ_ROWS = 1_000  # as many as a cluster of one node gives at a time
 
 
 class Statements(Protocol):
@@ -185,7 +185,7 @@ class RedshiftSession:
         arrays = [self._arrow.array(each, self._arrow.string()) for each in texts]
         named = self._arrow.Table.from_arrays(arrays, [f"v{number}" for number in range(len(arrays))])
         out = BytesIO()
-        self._parquet.write_table(named, out, compression="zstd")
+        self._parquet.write_table(named, out, compression="snappy")
         data, name = out.getvalue(), f"{table.schema}/{secrets.token_hex(16)}"
         file, manifest = f"{name}.parquet", f"{name}.manifest"
         entry = {"url": self._stage.url(file), "mandatory": True, "meta": {"content_length": len(data)}}
