@@ -40,6 +40,7 @@ PARTS = {
     "migrate": "A migration phase by phase, with every row changed after the load, from MariaDB and from MySQL.",
     "tables": "Hundreds of tables of ten rows: what one more costs each command. Target: 5 ms of CPU.",
     "warehouse": "Full load into a warehouse, and changes into DuckDB. Target: half of dlt's CPU, 20,000 changes/s.",
+    "followed": "Changes of a live source into DuckDB, in batches of 10 s. Target: 20,000 changes/s.",
     "query": "The correlation query, over Parquet and CSV, beside sqlite and pandas.",
     "serve": "One prediction over HTTP. Target: 150 µs of CPU or less, four times MLServer's requests/s, none failed.",
     "rolling": "Retraining over 20 windows of time, beside a fixed model. Target: 0.04 more AUC, pooled.",

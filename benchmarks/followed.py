@@ -4,7 +4,7 @@ old they are when they can be asked for.
 A writer on the same machine changes rows at a steady pace. CPU is that of ``whimbrel converge`` while it follows. How
 late it is, its status file says twice a second.
 
-``python -m benchmarks.followed [--pace 25000] [--seconds 60] [--json]``
+``python -m benchmarks.followed [--paces 20000 30000] [--seconds 60] [--json]``
 """
 
 from __future__ import annotations
@@ -126,15 +126,26 @@ def measured(source: MariaDB, folder: Path, pace: int, seconds: float) -> dict[s
 
 def main() -> int:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--pace", type=int, default=25_000)
+    parser.add_argument("--paces", type=int, nargs="*", default=[20_000, 30_000])
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
+    found = []
     with tempfile.TemporaryDirectory() as folder, MariaDB(Path(folder) / "source") as source:
-        found = {
-            name: round(value, 2) for name, value in measured(source, Path(folder), asked.pace, asked.seconds).items()
-        }
-    print(json.dumps(found) if asked.json else "\n".join(f"{name:<20} {value:>12,}" for name, value in found.items()))
+        for pace in asked.paces:
+            place = Path(folder) / str(pace)
+            place.mkdir(mode=0o700)
+            found.append({"pace": pace} | measured(source, place, pace, asked.seconds))
+    if asked.json:
+        print(json.dumps(found))
+        return 0
+    print("    pace  written/s  CPU µs    MB  batches  changes each   late s: median   most   when it ends")
+    for each in found:
+        print(
+            f"{each['pace']:>8,} {each['per_second']:>10,.0f} {each['cpu_us']:>7.1f} {each['megabytes']:>5.0f} "
+            f"{each['batches']:>8} {each['changes_a_batch']:>13,.0f} {each['late_median']:>16.1f} "
+            f"{each['late_most']:>6.1f} {each['behind_at_the_end']:>14.1f}"
+        )
     return 0
 
 

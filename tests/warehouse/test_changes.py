@@ -103,6 +103,26 @@ def test_a_wider_type_is_followed(place: Place, mariadb: MariaDB, shop: str) -> 
     assert_same(place, "shop.item", mariadb, shop, "Item", "*")
 
 
+@pytest.mark.slow
+def test_a_view_that_keeps_a_column_from_becoming_wider_is_named(
+    make_place: Callable[[str], Place], mariadb: MariaDB, shop: str
+) -> None:
+    """PostgreSQL alters no column that a view asks."""
+    place = make_place("postgres")
+    place.add("shop", mariadb, shop)
+    place.silos.append('[[report]]\nname = "ids"\nsql = "SELECT id FROM shop.item"\nview = true\n')
+    place.write()
+    place.converge()
+    mariadb.execute("ALTER TABLE Item MODIFY Id BIGINT", database=shop)
+    mariadb.execute(f"INSERT INTO Item VALUES ({2**40}, 'k', 1)", database=shop)
+    with pytest.raises(WarehouseError, match="used by a view") as found:
+        place.converge()
+    assert "Drop the view" in found.value.hint
+    place.execute("DROP VIEW reports.ids")
+    place.converge()
+    assert place.rows("SELECT MAX(id) FROM reports.ids") == [(2**40,)]
+
+
 REFUSED = {
     "a column that comes": ('new_columns = "stop"', ["ADD a INT"], "new columns"),
     "a column that goes": ('dropped_columns = "stop"', ["DROP amount"], "were dropped or renamed"),

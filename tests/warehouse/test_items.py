@@ -44,12 +44,14 @@ def test_a_table_of_dynamodb_beside_one_of_mariadb(place: Place, mariadb: MariaD
     assert sorted(place.rows(joined)) == sorted((f"Person {n}", 3) for n in range(1, 31))
     assert place.verify().equal
 
+    place.execute("CREATE SCHEMA others", f"CREATE VIEW others.names AS SELECT name FROM {name}")
     client.put_item(TableName=table, Item=item(31))
     client.delete_item(TableName=table, Key={"id": {"N": "1"}})
     client.put_item(TableName=table, Item={**item(2), "name": {"S": "Somebody else"}})
     place.converge()
     assert place.rows(f"SELECT COUNT(*), MIN(id), MAX(id) FROM {name}") == [(30, 2, 31)]
     assert place.rows(f"SELECT name FROM {name} WHERE id = 2") == [("Somebody else",)]
+    assert place.rows("SELECT COUNT(*) FROM others.names WHERE name = 'Somebody else'") == [(1,)]
     assert place.verify().equal
     place.execute(f"UPDATE {name} SET name = 'wrong' WHERE id = 3")
     assert not place.verify().equal

@@ -75,6 +75,7 @@ class RowApplier:
                 for portion in self._portions(first):
                     applied += self._write(session, portion)
                     records += len(portion)
+                    portion.clear()  # the next one is as large, and is read while this one still has a name
                 if before + applied != self._reader.total:
                     raise self._disagree(before + applied, self._reader.total)
                 assert self._last is not None, "a batch ends with a Commit"

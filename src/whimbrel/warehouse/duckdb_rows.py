@@ -20,7 +20,7 @@ from whimbrel.warehouse.stored import StoredColumn
 from whimbrel.warehouse.types import DATES
 
 LONGEST_LINE = 8 << 20  # bytes: DuckDB has several copies of a line in memory while it reads it
-LINE_ROWS = 100
+LINE_ROWS, LINE_BYTES = 100, 256 << 10  # of a line that is made here, about
 _LINES = """(SELECT unnest(from_json_strict(line, '[["VARCHAR"]]')) AS r FROM (SELECT unnest(?::VARCHAR[]) AS line))"""
 _LISTS = "(SELECT unnest(?::VARCHAR[][]) AS r)"
 _NUMBERS = ("int", "bit", "year", "float", "double")
@@ -33,9 +33,11 @@ def is_as_in_files(column: StoredColumn) -> bool:
 
 def lines_of(columns: Sequence[StoredColumn], rows: Iterable[Row]) -> Iterator[bytes]:
     plain = over_columns(len(columns), dict(_encoders(columns)))
-    left = iter(rows)
-    while some := list(islice(left, LINE_ROWS)):
-        yield orjson.dumps(plain(some))
+    left, number = iter(rows), 1
+    while some := list(islice(left, number)):
+        line = orjson.dumps(plain(some))
+        yield line
+        number = max(1, min(2 * number, LINE_ROWS, LINE_BYTES * len(some) // len(line)))
 
 
 def source_of(lines: Sequence[bytes]) -> tuple[str, list[Any]]:

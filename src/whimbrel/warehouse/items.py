@@ -30,7 +30,7 @@ from whimbrel.notes import note
 from whimbrel.project import ItemSilo, Project
 from whimbrel.records import Column, Row
 from whimbrel.warehouse.engine import Engine, EngineSession
-from whimbrel.warehouse.ledger import FOLLOWING, Ledger, same_migration
+from whimbrel.warehouse.ledger import FOLLOWING, KeptTable, Ledger, same_migration
 from whimbrel.warehouse.names import LONGEST
 from whimbrel.warehouse.put import insert
 from whimbrel.warehouse.stored import StoredColumn, StoredTable
@@ -91,8 +91,7 @@ class ItemSiloRun:
                 return
             stored = stored_items(self._engine.name, self.silo, table, manifest)
             with session.transaction():
-                session.execute(f"DROP TABLE IF EXISTS {stored.quoted}")
-                session.create(stored)
+                self._empty(session, stored)
                 count = self._insert(session, stored, manifest)
                 self._agree(session, stored, manifest, count)
                 self._ledger.forget_chunks(session, table)
@@ -103,6 +102,16 @@ class ItemSiloRun:
         self.progress.applied += 1
         self.progress.captured = self.progress.applied
         self.progress.applied_time = datetime.fromisoformat(manifest.as_of).timestamp()
+
+    def _empty(self, session: EngineSession, stored: StoredTable) -> None:
+        """The table is there, without rows. One of the same columns stays: somebody's view may ask it."""
+        made = self._ledger.tables(session).get(stored.source)
+        if made and made.table == stored:
+            session.execute(f"DELETE FROM {stored.quoted}")
+            return
+        session.execute(f"DROP TABLE IF EXISTS {stored.quoted}")
+        session.create(stored)
+        self._ledger.put_table(session, KeptTable(stored))
 
     def _insert(self, session: EngineSession, stored: StoredTable, manifest: Manifest) -> int:
         count = 0

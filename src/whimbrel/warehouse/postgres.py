@@ -20,6 +20,7 @@ from whimbrel.warehouse.stored import StoredColumn, StoredTable
 from whimbrel.warehouse.values import Values, columns_of, refused
 
 CONNECT_TIMEOUT = 10  # seconds
+_VIEW = "Drop the view, and run the same command again. That of a [[report]] is made again by itself."
 READ_ROWS = 2_000
 READ_BYTES = 8 << 20  # of texts and bytes in the rows that are read at a time
 FIRST_ROWS = 32
@@ -227,7 +228,7 @@ class PostgresSession:
             if self._connection.broken or lost or error.sqlstate in IN_THE_WAY or ISOLATION in str(error).lower():
                 hint = "Run the same command again: it continues from what is there."
                 raise WarehouseUnreachable(said, place=self._place, hint=hint) from error
-            raise WarehouseError(said, place=self._place) from error
+            raise WarehouseError(said, place=self._place, hint=_VIEW if "used by a view" in said else "") from error
 
 
 def connected(psycopg: Any, warehouse: Warehouse, more: Mapping[str, Any]) -> Any:
