@@ -39,9 +39,10 @@ _PLAIN_FLAGS = frozenset(_FLAGS.split())
 _JOINS = {"", "INNER", "CROSS", "OUTER"}
 TEXT, WHOLE, FLOATING = {"TEXT", "VARCHAR"}, {"BIGINT", "INT", "SMALLINT", "TINYINT", "INT128"}, {"DOUBLE"}
 NUMBER, TEXTS, TRUTH, BINARY, DAY = "number", "text", "bool", "binary", "date"
-NESTED, UNKNOWN = "list or struct", "unknown"
+NESTED, SINGLE, UNKNOWN = "list or struct", "float of 32 bits", "unknown"  # Athena's sums of such floats are such, too
 _GROUPS = {
-    **dict.fromkeys([*WHOLE, "DECIMAL", "DOUBLE", "FLOAT"], NUMBER),
+    **dict.fromkeys([*WHOLE, "DECIMAL", "DOUBLE"], NUMBER),
+    "FLOAT": SINGLE,
     **dict.fromkeys(TEXT, TEXTS),
     "BOOLEAN": TRUTH,
     "BLOB": BINARY,
@@ -127,7 +128,8 @@ def _check_join(join: Any, exp: Any) -> None:
     method = join.args.get("method") or join.kind
     if join.kind not in _JOINS or join.args.get("method"):
         raise refused(f"a join of the kind {method} is not known in Athena", INSTEAD.get(method, ""))
-    if isinstance(join.this, exp.Unnest) and (join.side or join.args.get("on")):
+    sides = {each.side for each in join.parent.args.get("joins") or []}
+    if isinstance(join.this, exp.Unnest) and (sides & {"RIGHT", "FULL"} or join.side or join.args.get("on")):
         raise refused(
             f"{said(join)}: UNNEST is known without conditions alone", "Write FROM t, UNNEST(t.list) AS u(x)."
         )
@@ -197,7 +199,8 @@ def _check_groups_of(part: Any, operands: list[Any], allowed: set[str] | None) -
     if len(groups) > 1:
         raise refused(f"{said(part)}: {' and '.join(sorted(groups))}; cast one of them")
     if allowed and groups and not groups.keys() <= allowed:
-        raise refused(f"{said(part)} is not known of {next(iter(groups))} in Athena")
+        instead = "Cast it to DOUBLE." if SINGLE in groups else ""
+        raise refused(f"{said(part)} is not known of {next(iter(groups))} in Athena", instead)
 
 
 def _check_cast(cast: Any) -> None:
@@ -208,7 +211,7 @@ def _check_cast(cast: Any) -> None:
     source, target, group = kind_of(cast.this), cast.to.this.name, group_of(cast.this)
     if source == target != "DECIMAL" or isinstance(cast.this, exp.Null) or decimal_of(cast.this) == cast.to.sql():
         return
-    if target in FLOATING and group in {NUMBER, TEXTS, TRUTH}:
+    if target in FLOATING and group in {NUMBER, TEXTS, TRUTH, SINGLE}:
         return
     if target in TEXT and (source in {*WHOLE, *TEXT} or group in {TRUTH, DAY}):
         return
@@ -221,6 +224,8 @@ def _check_cast(cast: Any) -> None:
     instead = INSTEAD["Timestamp"] if target.startswith(("TIME", "DATE")) else ""
     if group == NUMBER and target in WHOLE:
         instead = "Use floor, ceil or round."
+    elif source in FLOATING and target == "DECIMAL":
+        instead = "Use round, which gives a double."
     raise refused(f"{said(cast)}: of {source}, the two engines make different values of {target}", instead)
 
 

@@ -74,7 +74,8 @@ class MaybeNaN:
                 return True
             if isinstance(each, exp.Cast) and kind_of(each.this) in {"TEXT", "VARCHAR"}:
                 return True
-            if isinstance(each, exp.Column) and kind_of(each) in FLOATING and each.table not in self._of_data_sets:
+            of_floats = isinstance(each, exp.Column) and kind_of(each) in {*FLOATING, "FLOAT"}
+            if of_floats and each.table not in self._of_data_sets:
                 return True
         return False
 

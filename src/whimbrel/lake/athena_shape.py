@@ -97,6 +97,10 @@ def _group_by_all(group: Any, exp: Any) -> None:
     if not totals:
         raise refused("GROUP BY ALL of no aggregate is not known", "Use SELECT DISTINCT.")
     groups = [each.copy() for each in values if each not in totals and not isinstance(each, exp.Literal)]
+    having = group.parent.args.get("having")
+    for column in having.find_all(exp.Column) if having else []:
+        if column not in groups and not column.find_ancestor(exp.AggFunc):
+            raise refused(f"GROUP BY ALL: {said(having)} is of more than the answer's columns", "Write the groups.")
     if groups:
         group.replace(exp.Group(expressions=groups))
     else:

@@ -29,11 +29,13 @@ def ways(exp: Any) -> dict[type, Callable[[Any, Any], Any]]:
         exp.DataType: _type,
         exp.Literal: _number,
         exp.IntDiv: _whole_quotient,
+        exp.Coalesce: _first,
         exp.Greatest: _extreme,
         exp.Least: _extreme,
         exp.Contains: _holds,
         exp.Left: _left,
         exp.Extract: _part_of_date,
+        exp.Join: _joined,
     }
 
 
@@ -145,9 +147,16 @@ def _whole_quotient(part: Any, exp: Any) -> Any:
     return exp.Div(this=part.this.copy(), expression=part.expression.copy(), typed=True)
 
 
+def _first(part: Any, exp: Any) -> Any:
+    """Athena has no ``coalesce`` of one value."""
+    return part if part.expressions else part.this.copy()
+
+
 def _extreme(part: Any, exp: Any) -> Any:
     """``greatest`` and ``least`` leave NULLs out. In Athena one NULL is enough for NULL."""
     values = [part.this, *part.expressions]
+    if len(values) == 1:
+        return part.this.copy()
     there = [exp.Coalesce(this=each.copy(), expressions=[one.copy() for one in values]) for each in values]
     return type(part)(this=there[0], expressions=there[1:])
 
@@ -159,6 +168,13 @@ def _holds(part: Any, exp: Any) -> Any:
 
 def _left(part: Any, exp: Any) -> Any:
     return exp.Substring(this=part.this.copy(), start=exp.Literal.number(1), length=part.expression.copy())
+
+
+def _joined(part: Any, exp: Any) -> Any:
+    """After a comma, a list whose column is of a table before it is not found once another join follows."""
+    if isinstance(part.this, exp.Unnest) and not part.kind:
+        part.set("kind", "CROSS")
+    return part
 
 
 def _part_of_date(part: Any, exp: Any) -> Any:
