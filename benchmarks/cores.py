@@ -188,7 +188,7 @@ def load(rule: TableRule, folder: Path, workers: int) -> None:
             Progress(tables={mapping.source: TableCounts()}),
             threading.Event(),
             of_snapshot(Position("bin.000001", 4), 0.0),
-            Crew(workers, target, lock.descriptor, lambda: None),
+            Crew(workers, target, lock.descriptor, lambda: None, wire.known),
         )
         assert loader.load(plan, state / "spill") == 0
     wire.close()

@@ -2,7 +2,7 @@
 reader.
 
 ``python -m benchmarks.scanned ROWS SHAPE`` prints the port that it listens on (127.0.0.1) and runs until its input
-ends. An answer is made once for each request, and kept.
+ends. An answer is made once for each request, and kept, up to a gigabyte of them.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from benchmarks.null_sink import NullSink, Served, answer, in_its_own_process, s
 
 LINES = 5  # rows of an order
 ORDERS = 8  # of a customer
+MOST_KEPT = 1 << 30  # bytes of answers
 
 
 def create(rows: int) -> list[str]:
@@ -91,7 +92,9 @@ def scan_answer(shape: _Shape, body: bytes) -> bytes:
 
 
 class Scanned(NullSink):
-    """Answers each request as ``answers`` say, and keeps what it made."""
+    """Answers each request, and keeps what it made as long as that is not too much."""
+
+    kept_bytes = 0
 
     def __init__(self, shape: _Shape, kept: dict[bytes, bytes]) -> None:
         self._shape, self._kept = shape, kept
@@ -99,7 +102,10 @@ class Scanned(NullSink):
     def answer(self, head: bytes, body: bytes) -> bytes:
         made = self._kept.get(body)
         if made is None:
-            made = self._kept[body] = scan_answer(self._shape, body)
+            made = scan_answer(self._shape, body)
+            if Scanned.kept_bytes < MOST_KEPT:
+                Scanned.kept_bytes += len(made)
+                self._kept[body] = made
         return made
 
 

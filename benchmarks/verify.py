@@ -1,10 +1,11 @@
 """What comparing everything costs: CPU a row from the source's rows and the target's pages to "equal", beside PyMySQL,
 boto3 and a dict.
 
-``python -m benchmarks.verify [--json] [--rows N] [--rounds N]``. The SQL server and the one that stands for DynamoDB
-run in processes of their own; each way runs in a new process, in turn, and the medians count. CPU time is that of the
-comparing processes, their start apart, and beside it that of the two servers. What all of them used of two cores, by
-the clock, says how much faster it could be here. Memory is the sum of what each of them had at most.
+``python -m benchmarks.verify [--json] [--rows N] [--rounds N] [--ways W;W] [--shapes S;S]``. The SQL server and the one
+that stands for DynamoDB run in processes of their own; each way runs in a new process, in turn, and the medians count.
+CPU time is that of the comparing processes, their start apart, and beside it that of the two servers. What all of them
+used of two cores, by the clock, says how much faster it could be here. Memory is the sum of what each of them had at
+most.
 """
 
 from __future__ import annotations
@@ -94,23 +95,25 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--ways", default=";".join(WAYS))
+    parser.add_argument("--shapes", default=";".join(RULES))
     parser.add_argument("--job", help=argparse.SUPPRESS)
     options = parser.parse_args()
     os.environ.update(AWS_ACCESS_KEY_ID="local", AWS_SECRET_ACCESS_KEY="local")
     if options.job:
         print(json.dumps(_in_this_process(options.job, json.load(sys.stdin))))
         return
-    results = compare(options.rows, options.rounds, options.ways.split(";"))
+    results = compare(options.rows, options.rounds, options.ways.split(";"), options.shapes.split(";"))
     print(json.dumps([asdict(each) for each in results], indent=2) if options.json else table(results))
 
 
-def compare(rows: int, rounds: int, ways: list[str]) -> list[Result]:
+def compare(rows: int, rounds: int, ways: list[str], shapes: list[str]) -> list[Result]:
+    """Without rounds, each way runs once, and that counts."""
     results = []
     with tempfile.TemporaryDirectory() as name, MariaDB(Path(name) / "source") as server:
         database = server.new_database()
         server.execute(*create(rows), database=database)
         os.environ["WHIMBREL_SOURCE_PASSWORD"] = server.password
-        for shape in RULES:
+        for shape in shapes:
             with scanned(rows, shape) as target:
                 text = PROJECT.format(url=server.url(database), endpoint=target.url, database=database) + RULES[shape]
                 job = {"project": text, "rows": rows, "shape": shape}
@@ -118,7 +121,7 @@ def compare(rows: int, rounds: int, ways: list[str]) -> list[Result]:
                 for number in range(rounds + 1):
                     for way in ways:
                         figures = _in_a_process(way, job, [server.pid, target.pid])
-                        if number:  # in the first, the answers are made
+                        if number or not rounds:  # in the first, the answers are made
                             seen[way].append(figures)
             results += [_result(shape, way, rows, figures) for way, figures in seen.items()]
     return results

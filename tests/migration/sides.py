@@ -140,7 +140,14 @@ class Sides:
         return self.read_directly(source, mapping, lambda: ChunkRows(use), count, stop)
 
     def read_directly(
-        self, source: Any, mapping: TableMapping, begin: Any, count: Any, stop: Any, sessions: Any = None
+        self,
+        source: Any,
+        mapping: TableMapping,
+        begin: Any,
+        count: Any,
+        stop: Any,
+        sessions: Any = None,
+        elsewhere: None = None,
     ) -> int:
         assert (source, stop) == ("the source", self.stop)
         rows = sorted(self.rows[mapping.source].values(), key=lambda row: repr(row))

@@ -9,17 +9,17 @@ import pytest
 
 from tests.migration.loading import GROUP, RECORD, TABLE
 from whimbrel.mapping.design import TableMapping, compile_mapping
-from whimbrel.migration import first_look
+from whimbrel.migration import first_look, first_rows
 from whimbrel.records import Column, Row
 
 MAPPING = compile_mapping(GROUP, TABLE)
 ROWS: list[Row] = [(n, n // 12, f"name {n:04}") for n in range(1_300)]
 
 
-def added(folder: Path) -> tuple[first_look._ChunkGroups, list[list[Row]]]:
+def added(folder: Path) -> tuple[first_rows._ChunkGroups, list[list[Row]]]:
     """All ROWS, a hundred at a time, and what will be used of them."""
     used: list[list[Row]] = []
-    groups = first_look._ChunkGroups(MAPPING, folder / "chunk", used.append)
+    groups = first_rows._ChunkGroups(MAPPING, folder / "chunk", used.append)
     for start in range(0, len(ROWS), 100):
         groups.add(ROWS[start : start + 100])
     return groups, used
@@ -36,7 +36,7 @@ def test_few_rows_stay_in_memory(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("held", [0, 1, 20_000])
 def test_many_go_through_a_file_that_is_not_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: int) -> None:
-    monkeypatch.setattr(first_look, "HELD_BYTES", held)
+    monkeypatch.setattr(first_rows, "HELD_BYTES", held)
     groups, used = added(tmp_path)
     assert len(list(tmp_path.iterdir())) == 1
     assert len(groups._rows) < 500, "they are in the file"
@@ -46,7 +46,7 @@ def test_many_go_through_a_file_that_is_not_left(tmp_path: Path, monkeypatch: py
 
 
 def test_they_come_in_portions_of_whole_items(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(first_look, "HELD_BYTES", 0)
+    monkeypatch.setattr(first_rows, "HELD_BYTES", 0)
     monkeypatch.setattr("whimbrel.migration.portions.PORTION_BYTES", 10_000)
     groups, used = added(tmp_path)
     groups.end()
@@ -57,7 +57,7 @@ def test_they_come_in_portions_of_whole_items(tmp_path: Path, monkeypatch: pytes
 
 
 def test_what_is_given_up_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(first_look, "HELD_BYTES", 0)
+    monkeypatch.setattr(first_rows, "HELD_BYTES", 0)
     groups, used = added(tmp_path)
     groups.drop()
     assert used == []

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import threading
-from contextlib import closing
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from demo.servers import Dynalite
-from whimbrel.dynamodb.wire import DynamoClient
-from whimbrel.errors import RequestRefused, Stopped
 from whimbrel.item import item_text, key_id
 from whimbrel.mapping.design import compile_mapping
 from whimbrel.mapping.provenance import ChangeMetadata
-from whimbrel.migration.digests import DELETED, ItemDigests, TargetSide, as_written
-from whimbrel.migration.target_process import TargetProcess
-from whimbrel.project import KeyRule, TableRule, Target
+from whimbrel.migration.digests import DELETED, ItemDigests, as_written
+from whimbrel.project import KeyRule, TableRule
 from whimbrel.records import Column, Item, Table
 
 DIGESTS = ItemDigests([("pk", "S")], [])
@@ -100,64 +93,6 @@ def test_only_what_was_found_can_say_that_its_row_went() -> None:
     assert digests.of_found([item])[1] == [DELETED]
     ((made,), (found,)) = (digests.of([item])[1], digests.of_found([item | {"state": {"S": "U"}}])[1])
     assert made == found == DIGESTS.of([{"pk": {"S": "x"}}])[1][0]
-
-
-# -- the process ---------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def side(dynalite: Dynalite, tmp_path: Path) -> TargetSide:
-    client, name = dynalite.client(), f"t{tmp_path.name}"
-    client.create_table(
-        TableName=name,
-        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
-        BillingMode="PAY_PER_REQUEST",
-    )
-    client.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1})
-    for number in range(30):
-        client.put_item(TableName=name, Item={"pk": {"S": f"k{number}"}, "n": {"N": str(number)}})
-    return TargetSide(dynalite.target(), name, DIGESTS, tmp_path / "digests", 4, 2, 7)
-
-
-@pytest.mark.parametrize("alike", [False, True])
-def test_another_process_reads_the_same(side: TargetSide, tmp_path: Path, alike: bool) -> None:
-    stop, counts = threading.Event(), list[int]()
-    side = side._replace(digests=ItemDigests([("pk", "S")], [], as_written=alike))
-    with TargetProcess(side, stop, counts.append) as process:
-        read = process.result()
-    with closing(DynamoClient(side.target)) as client:
-        here = side._replace(folder=tmp_path / "here").read(client, stop, lambda items: None)
-    assert [sorted(zip(*read.partition(n), strict=True)) for n in range(4)] == [
-        sorted(zip(*here.partition(n), strict=True)) for n in range(4)
-    ]
-    assert read.added == read.given == sum(counts) == 30
-    assert max(counts) <= 7
-
-
-def test_what_it_meets_is_raised_here(side: TargetSide) -> None:
-    with (
-        TargetProcess(side._replace(table="missing"), threading.Event(), lambda items: None) as process,
-        pytest.raises(RequestRefused) as raised,
-    ):
-        process.result()
-    assert raised.value.code == "ResourceNotFoundException"
-    assert raised.value.place
-
-
-def test_a_stop_ends_it(side: TargetSide) -> None:
-    stop = threading.Event()
-    with (
-        TargetProcess(side._replace(page_items=1), stop, lambda items: stop.set()) as process,
-        pytest.raises(Stopped, match="asked to stop"),
-    ):
-        process.result()
-
-
-def test_what_fails_beside_it_ends_it(side: TargetSide) -> None:
-    silent = side._replace(target=Target(endpoint="http://127.0.0.1:9", region="us-east-1"))  # it would ask for ever
-    with pytest.raises(OSError, match="the source"), TargetProcess(silent, threading.Event(), lambda items: None):
-        raise OSError("the source")
 
 
 # -- whether values come back in the very form in which they were written ----------------------------------------------

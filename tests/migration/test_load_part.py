@@ -64,7 +64,7 @@ def loading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Loading:
     HERE.clear()
     made = Loading(tmp_path, RECORD)
     three_chunks(made)
-    monkeypatch.setattr(load_part, "DynamoClient", lambda target: made.wire)
+    monkeypatch.setattr(load_part, "DynamoClient", lambda target, known: made.wire)
     monkeypatch.setattr(load, "Workers", Here)
     monkeypatch.setattr(load, "SECONDS_FOR_WORKERS", 0.0)
     return made

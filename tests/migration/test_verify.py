@@ -15,7 +15,7 @@ import pytest
 from tests.migration.sides import HEAD, IDS, KINDS, LINE, LINES, RECORD, TABLE, Sides, filled
 from whimbrel.errors import IncompleteRead, MappingError, StateError
 from whimbrel.mapping.design import compile_mapping
-from whimbrel.migration import digests, first_look, second_look, verify
+from whimbrel.migration import digests, first_look, first_rows, second_look, verify
 from whimbrel.migration.first_look import FirstLook
 from whimbrel.migration.verify import verify_all
 from whimbrel.project import ConditionRule, KeyRule, Target
@@ -29,7 +29,7 @@ def test_what_differs_is_reported_and_nothing_else(
     sides: Callable[..., Sides], rules: Any, seed: int, partition_items: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(first_look, "JOINED_ITEMS", partition_items)
-    monkeypatch.setattr(first_look, "HELD_BYTES", partition_items * 100)
+    monkeypatch.setattr(first_rows, "HELD_BYTES", partition_items * 100)
     monkeypatch.setattr(second_look, "PARTITION_ITEMS", partition_items)
     monkeypatch.setattr(first_look, "page_items", lambda mappings: 3)
     both = sides(*rules)
@@ -177,7 +177,7 @@ BY_NAME = replace(RECORD, partition_key=KeyRule("pk", "name#${name}"), assert_un
 
 
 def test_rows_without_a_key_have_no_place(sides: Callable[..., Sides], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(first_look, "LISTED", 2)
+    monkeypatch.setattr(first_rows, "LISTED", 2)
     both = sides((BY_NAME, TABLE))
     both.insert((1, 1, "a"), *((n, 1, None) for n in range(2, 6)))
     both.migrate()

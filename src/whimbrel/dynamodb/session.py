@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 from whimbrel.dynamodb.answers import Answer, Undocumented
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
+KNOWN_FOR = 30.0  # seconds
 ASKS = 6  # of one call by boto3, before its answers count as an error
 _LOCAL_REGION = "us-east-1"  # a local server takes any; DynamoDB Local keeps one database for each
 _CREDENTIALS = "AWS credentials"
@@ -45,6 +46,15 @@ class Credentials:
 
 
 _DUMMY = Credentials("whimbrel", "whimbrel")
+
+
+class Known(NamedTuple):
+    """What a Session has found."""
+
+    region: str
+    endpoint: str
+    ca_bundle: str | None
+    credentials: Credentials
 
 
 class Session:
@@ -151,6 +161,30 @@ class Session:
         if urlsplit(url).scheme not in ("http", "https") or not _host(url):
             raise _no_endpoint(url)
         return url
+
+
+class KnownSession:
+    """A Session in a worker, which begins with what its parent's has found, since boto3 takes a fifth of a second to
+    import. After KNOWN_FOR, or when the keys are refused, it asks the chain itself.
+    """
+
+    def __init__(self, target: Target, service: str, known: Known) -> None:
+        self._target, self._service = target, service
+        self.region, self.endpoint, self.ca_bundle, self._credentials = known
+        self._until = time.monotonic() + KNOWN_FOR
+        self._own: Session | None = None
+
+    def credentials(self) -> Credentials:
+        """As Session does."""
+        if self._own is None:
+            if time.monotonic() < self._until:
+                return self._credentials
+            self._own = Session(self._target, self._service)
+        return self._own.credentials()
+
+    def reload(self) -> None:
+        """As Session does."""
+        self._own = Session(self._target, self._service)
 
 
 def is_loopback(url: str) -> bool:

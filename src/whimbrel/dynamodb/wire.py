@@ -21,7 +21,7 @@ from whimbrel import __version__
 from whimbrel.dynamodb.http import Broken, Connections, Damaged, HttpAnswer
 from whimbrel.dynamodb.loop import complete
 from whimbrel.dynamodb.refusals import EXPIRED, UNEXPECTED_HINT, error_for
-from whimbrel.dynamodb.session import Credentials, Session
+from whimbrel.dynamodb.session import Credentials, Known, KnownSession, Session
 from whimbrel.errors import RequestRefused, TargetUnreachable, UnexpectedAnswer, WhimbrelError
 from whimbrel.project import Target
 
@@ -68,17 +68,30 @@ class DynamoClient:
     """
 
     def __init__(
-        self, target: Target, service: Service = DYNAMODB, *, connect_timeout: float = 5.0, timeout: float = 30.0
+        self,
+        target: Target,
+        service: Service = DYNAMODB,
+        *,
+        connect_timeout: float = 5.0,
+        timeout: float = 30.0,
+        known: Known | None = None,
     ) -> None:
-        """Timeouts in seconds. Raises UserError when no region, endpoint or credentials can be found."""
+        """Timeouts in seconds. ``known`` is what another client of this target says. Raises UserError when no region,
+        endpoint or credentials can be found.
+        """
         self._service = service
-        self._session = Session(target, service.name)
+        self._session = KnownSession(target, service.name, known) if known else Session(target, service.name)
         self.endpoint = self._session.endpoint
         url = urlsplit(self.endpoint)
         self._host = url.netloc
         self._path = url.path or "/"
         self._connections = Connections(url, self._session.ca_bundle, connect_timeout, timeout)
         self._moment = self._new_moment(int(time.time()))
+
+    def known(self) -> Known:
+        """For the client of a worker. Raises what Session's ``credentials`` does."""
+        session = self._session
+        return Known(session.region, session.endpoint, session.ca_bundle, session.credentials())
 
     @property
     def unanswered(self) -> set[int]:

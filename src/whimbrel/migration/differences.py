@@ -64,9 +64,10 @@ class TableReport:
         if len(self.differences) < LISTED:
             self.differences.append(_listed(difference, len(self.differences)))
 
-    def count(self, kind: str) -> None:
-        """A difference that is not named."""
-        self.counts[kind] = self.counts.get(kind, 0) + 1
+    def count(self, kind: str, times: int = 1) -> None:
+        """So many differences that are not named."""
+        if times:
+            self.counts[kind] = self.counts.get(kind, 0) + times
 
 
 def _listed(difference: Difference, before: int) -> Difference:

@@ -6,7 +6,6 @@ bounded whatever the table's size. What differs is a candidate for the second lo
 
 from __future__ import annotations
 
-import itertools
 import secrets
 import shutil
 import threading
@@ -15,7 +14,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import orjson
 
@@ -24,27 +22,25 @@ from whimbrel.errors import IncompleteRead, StateError
 from whimbrel.item import key_id
 from whimbrel.mapping.design import TableMapping
 from whimbrel.mapping.owned import owned_by
-from whimbrel.migration.differences import LISTED, TableReport
+from whimbrel.migration.differences import TableReport
 from whimbrel.migration.digests import DELETED, UNEQUAL, TargetSide
+from whimbrel.migration.first_rows import SourceDigests, SourceRead, SourceSide, made_of, takers
 from whimbrel.migration.lookup import read_directly
-from whimbrel.migration.portions import PORTION_BYTES, Portions
+from whimbrel.migration.portions import Portions
 from whimbrel.migration.progress import Progress
+from whimbrel.migration.reading_process import ReadingProcess
 from whimbrel.migration.regroup import Regrouped
 from whimbrel.migration.second_look import SecondLook
-from whimbrel.migration.target_process import TargetProcess
 from whimbrel.mysql.connect import Mysql, current_position
 from whimbrel.mysql.points import count_rows
 from whimbrel.mysql.sessions import Sessions
 from whimbrel.mysql.whole_table import RowTaker
 from whimbrel.nested import together
-from whimbrel.records import Fault, Item, Row, Value
-from whimbrel.snapshot_files import Chunk, ChunkWriter, read_chunk, write_chunk
-from whimbrel.spill import KeyedDigests, PartitionFiles
+from whimbrel.records import Item, Row
+from whimbrel.spill import PartitionFiles
 
 PAGE_ITEMS = 200
 JOINED_ITEMS = 50_000  # of one partition, in memory at once
-HELD_BYTES = PORTION_BYTES // 4  # of one chunk's rows; several chunks are read at once
-LINE_ROWS = 500  # of a file
 SEGMENT_ROWS = 2_000  # of a small table that is read in few segments, since each is a request at least
 ROWS_FOR_A_WORKER = 300_000  # from which on a second process, which takes half a second to start, is worth it
 
@@ -74,9 +70,10 @@ class FirstLook:
         self._wire = wire
         self._folder = folder
         self._stop = stop
+        self._process: ReadingProcess | None = None
+        self._reads: list[SourceRead] = []
         self._progress = progress
         self._report = report
-        self._keyless: dict[str, list[tuple[Value, ...]]] = {}  # by source, primary keys of rows without an item's key
 
     def run(self, estimated_rows: int) -> TableReport:
         """Read both sides, compare, recheck. Raises StateError when the applier does not get on."""
@@ -89,27 +86,41 @@ class FirstLook:
             self._compare(max(1, -(-estimated_rows // JOINED_ITEMS)), apart=apart)
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
-        for mapping in self._mappings:
-            self._look.recheck_keyless(mapping, self._keyless.get(mapping.source, []))
+        for read in self._reads:
+            self._report.count("unmappable", read.unmappable)
+            for mapping in self._mappings:
+                self._look.recheck_keyless(mapping, read.keyless.get(mapping.source, []))
         self._report.seconds = time.monotonic() - began
         return self._report
 
     def _compare(self, partitions: int, *, apart: bool) -> None:
-        """``apart``: the target is read by a worker, while the source is read."""
-        self._expected = KeyedDigests(self._folder / "source", partitions)
+        """``apart``: the target is read by a worker, while the source is read, and what is left of that after it."""
+        self._source = SourceDigests(self._folder / "source", partitions)
+        self._expected, self._process = [self._source.digests], None
         with PartitionFiles(self._folder / "shared", partitions) as self._parts:
             if apart:
-                with TargetProcess(self._target_side(partitions), self._stop, self._count_found) as process:
-                    self._digest_source(partitions)
-                    self._found = process.result()
+                self._digest_apart(partitions)
             else:
                 self._digest_source(partitions)
                 self._digest_target(partitions)
+            self._reads.append(self._source.read())
+            self._report.items += sum(read.items for read in self._reads)
             for number in range(partitions):
                 self._look.recheck(self._candidates(number))
         self._all_compared()
 
     # -- first sight ---------------------------------------------------------------------------------------------------
+
+    def _digest_apart(self, partitions: int) -> None:
+        target = self._target_side(partitions)._replace(known=self._wire.known())
+        folder = self._folder / f"source-{secrets.token_hex(4)}"
+        source = SourceSide(self._look.source, self._mappings, self._look.digests, folder, partitions)
+        with ReadingProcess(target, source, self._stop, self._count_found) as self._process:
+            self._digest_source(partitions)
+            self._found = self._process.target()
+            digests, read = self._process.source()
+        self._expected.append(digests)
+        self._reads.append(read)
 
     def _digest_source(self, partitions: int) -> None:
         for mapping in self._mappings:
@@ -118,13 +129,9 @@ class FirstLook:
     def _digest_rows(self, mapping: TableMapping, partitions: int) -> None:
         if mapping.shared:
             self._read_counted(mapping, partial(self._look.read_source, mapping, partial(self._add_parts, mapping)))
-        elif mapping.shape != "group":  # a row is an item: nothing of a row is kept but its digest
-            begin = partial(_ChunkItems, partial(self._made, mapping), partial(self._add, mapping))
+        elif mapping.shape != "group" or mapping.aligned:
+            begin = takers(mapping, self._look.digests, self._folder, partial(self._source.add, mapping))
             self._read_counted(mapping, partial(self._read_directly, mapping, begin))
-        elif mapping.aligned:
-            use = partial(self._add_items, mapping)
-            chunks = (_ChunkGroups(mapping, self._folder / f"chunk-{number}", use) for number in itertools.count())
-            self._read_counted(mapping, partial(self._read_directly, mapping, partial(next, chunks)))
         else:
             portions = Portions(mapping, self._folder / "portions")
             with Regrouped(mapping, self._folder / "groups", partitions) as groups:
@@ -134,7 +141,8 @@ class FirstLook:
                         self._add_items(mapping, rows)
 
     def _read_directly(self, mapping: TableMapping, begin: Callable[[], RowTaker], count: Callable[[int], None]) -> int:
-        return read_directly(self._look.source, mapping, begin, count, self._stop, self._sessions)
+        elsewhere = self._process.chunks_of(mapping) if self._process else None
+        return read_directly(self._look.source, mapping, begin, count, self._stop, self._sessions, elsewhere)
 
     def _read_counted(self, mapping: TableMapping, read_with: Callable[[Callable[[int], None]], int]) -> None:
         """Read the table, and count it by a query that shares nothing with those that read it. Where the two differ,
@@ -158,16 +166,7 @@ class FirstLook:
             )
 
     def _add_items(self, mapping: TableMapping, rows: list[Row]) -> None:
-        self._add(mapping, self._made(mapping, rows))
-
-    def _made(self, mapping: TableMapping, rows: list[Row]) -> _Made:
-        puts, faults = mapping.put_items(rows)
-        return _Made(*self._look.digests.of([put.item for put in puts]), faults)
-
-    def _add(self, mapping: TableMapping, made: _Made) -> None:
-        self._report.items += len(made.keys)
-        self._expected.add(made.keys, made.digests)
-        self._add_faults(mapping, made.faults)
+        self._source.add(mapping, made_of(mapping, self._look.digests, rows))
 
     def _add_parts(self, mapping: TableMapping, rows: list[Row]) -> None:
         """Of shared items: they come together, from all their tables, when their partition is compared."""
@@ -175,20 +174,7 @@ class FirstLook:
         number = bytes([self._mappings.index(mapping)])
         for put in puts:
             self._parts.add(key_id(put.key), number + orjson.dumps(put.item))
-        self._add_faults(mapping, faults)
-
-    def _add_faults(self, mapping: TableMapping, faults: list[Fault]) -> None:
-        """A row that cannot be mapped is missing in the target, also when nothing there differs: beside the item's own
-        digest, one that equals none.
-        """
-        for fault in faults:
-            keyless = self._keyless.setdefault(mapping.source, [])
-            if fault.item_key is not None:
-                self._expected.add([key_id(fault.item_key)], [UNEQUAL])
-            elif len(keyless) < LISTED:
-                keyless.append(tuple(fault.source_key[name] for name in mapping.table.primary_key))
-            else:
-                self._report.count("unmappable")
+        self._source.add_faults(mapping, faults)
 
     def _digest_target(self, partitions: int) -> None:
         self._found = self._target_side(partitions).read(self._wire, self._stop, self._count_found)
@@ -217,7 +203,12 @@ class FirstLook:
         A key that comes twice is a row that moved while it was read, or two rows that overwrite each other: the second
         look reads all of the key's rows together, and tells.
         """
-        expected = _once(*self._expected.partition(partition))
+        keys, digests = list[bytes](), list[bytes]()
+        for side in self._expected:
+            more_keys, more_digests = side.partition(partition)
+            keys += more_keys
+            digests += more_digests
+        expected = _once(keys, digests)
         for key, digest in self._shared_items(partition).items():
             expected.setdefault(key, digest)
         found = dict(zip(*self._found.partition(partition), strict=True))
@@ -246,7 +237,7 @@ class FirstLook:
 
     def _all_compared(self) -> None:
         """Whatever was added to either side was there when it was compared."""
-        for side, digests in (("source", self._expected), ("target", self._found)):
+        for side, digests in (*(("source", each) for each in self._expected), ("target", self._found)):
             if digests.added != digests.given:
                 raise StateError(
                     f"{digests.added:,} digests of the {side} were kept, and {digests.given:,} compared",
@@ -257,67 +248,6 @@ class FirstLook:
     def _say(self, what: str) -> None:
         report = self._report
         self._progress.note = f"{what}: {report.rows:,} rows, {report.found:,} items"
-
-
-class _Made(NamedTuple):
-    """What rows make: items, as keys and digests, and rows that cannot be mapped."""
-
-    keys: list[bytes]
-    digests: list[bytes]
-    faults: list[Fault]
-
-
-class _ChunkItems:
-    """The items of one chunk's rows, as they are read, for ``use`` when they are all there."""
-
-    def __init__(self, make: Callable[[list[Row]], _Made], use: Callable[[_Made], None]) -> None:
-        self._make, self._use = make, use
-        self._made: list[_Made] = []
-
-    def add(self, rows: list[Row]) -> None:
-        self._made.append(self._make(rows))
-
-    def end(self) -> None:
-        for made in self._made:
-            self._use(made)
-
-    def drop(self) -> None:
-        """Nothing of it is anywhere else."""
-
-
-class _ChunkGroups:
-    """The rows of one chunk, for ``use`` when they are all there: whole items, in memory as long as they are few, else
-    through a file that is ``path``, and in portions.
-    """
-
-    def __init__(self, mapping: TableMapping, path: Path, use: Callable[[list[Row]], None]) -> None:
-        self._mapping, self._path, self._use = mapping, path, use
-        self._portions = Portions(mapping, path.with_suffix(".portions"))
-        self._rows: list[Row] = []
-        self._weight = 0
-        self._file: ChunkWriter | None = None
-
-    def add(self, rows: list[Row]) -> None:
-        self._rows += rows
-        self._weight += self._portions.weight(len(rows), len(orjson.dumps(rows, default=len)))
-        if self._weight > HELD_BYTES or self._file:
-            self._file = self._file or write_chunk(self._path, self._mapping.table, Chunk(1, None, None, ()))
-            for start in range(0, len(self._rows), LINE_ROWS):
-                self._file.write(self._rows[start : start + LINE_ROWS])
-            self._rows = []
-
-    def end(self) -> None:
-        if self._file is None:
-            self._use(self._rows)
-            return
-        path = self._file.close().path
-        for rows in self._portions.of(read_chunk(path).sized()):
-            self._use(rows)
-        path.unlink()
-
-    def drop(self) -> None:
-        if self._file:
-            self._file.abandon()
 
 
 def _once(keys: list[bytes], digests: list[bytes]) -> dict[bytes, bytes]:

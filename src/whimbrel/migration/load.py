@@ -15,6 +15,7 @@ from time import thread_time
 from typing import NamedTuple, Protocol
 
 from whimbrel.checkpoint import TableProgress
+from whimbrel.dynamodb.session import Known
 from whimbrel.dynamodb.write import Writer
 from whimbrel.errors import LogCorrupt, StateError, Stopped
 from whimbrel.mapping.design import TableMapping
@@ -47,13 +48,14 @@ log = logging.getLogger(__name__)
 
 class Crew(NamedTuple):
     """Worker processes that may load chunks: ``most`` of them. They keep ``lock`` for as long as they live, and
-    ``meanwhile`` is called while they are waited for.
+    ``meanwhile`` is called while they are waited for. ``known`` tells how to reach the target.
     """
 
     most: int
     target: Target
     lock: int
     meanwhile: Callable[[], object]
+    known: Callable[[], Known | None] = lambda: None
 
     def targets(self, chunks: int, seconds: float) -> list[Target]:
         """One for each worker that is worth it where so many ``chunks`` would take one process so many ``seconds``."""
@@ -149,7 +151,8 @@ class Loader:
             crew.meanwhile()
             self._checkpoints.save_due()
 
-        work = [ChunkWork(self._mapping, target, self._provenance, spill_folder) for target in targets]
+        known = crew.known()
+        work = [ChunkWork(self._mapping, target, self._provenance, spill_folder, known) for target in targets]
         parts: dict[int, _Part] = {}
         with Workers(chunk_loading, work, self._stop, keep=[crew.lock], meanwhile=meanwhile) as workers:
             for file, told in workers.answers(files()):

@@ -12,6 +12,7 @@ from zlib import crc32
 
 from whimbrel.bucket import BucketFile
 from whimbrel.dynamodb.calls import Spent
+from whimbrel.dynamodb.session import Known
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.dynamodb.write import Writer
 from whimbrel.errors import LogCorrupt, Stopped
@@ -118,12 +119,13 @@ ChunkTold = Written | Loaded | Refused
 
 
 class ChunkWork(NamedTuple):
-    """What a worker loads by. ``target`` has its share of what may be written."""
+    """What a worker loads by. ``target`` has its share of what may be written; ``known`` is how to reach it."""
 
     mapping: TableMapping
     target: Target
     provenance: Provenance
     spill: Path
+    known: Known | None = None
 
 
 def chunk_loading(work: ChunkWork, stop: threading.Event) -> Do[ChunkFile, ChunkTold]:
@@ -133,7 +135,7 @@ def chunk_loading(work: ChunkWork, stop: threading.Event) -> Do[ChunkFile, Chunk
     def refused(reason: str) -> None:
         tells[-1](Refused(reason))
 
-    writer = Writer(DynamoClient(work.target), work.target, stop=stop, refused=refused)
+    writer = Writer(DynamoClient(work.target, known=work.known), work.target, stop=stop, refused=refused)
     # Half as much memory as where there is one process: there are several.
     portions = Portions(work.mapping, work.spill / f"worker-{os.getpid()}", PORTION_BYTES // 2)
     loader = PartLoader(work.mapping, writer, portions, work.provenance, stop)

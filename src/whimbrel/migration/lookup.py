@@ -12,6 +12,7 @@ from whimbrel.mapping.design import TableMapping
 from whimbrel.migration.portions import Portions
 from whimbrel.migration.prepare import chunk_key
 from whimbrel.mysql.connect import Mysql
+from whimbrel.mysql.reading import Elsewhere
 from whimbrel.mysql.sessions import Sessions
 from whimbrel.mysql.snapshot import export_table, rows_where_equal
 from whimbrel.mysql.whole_table import RowTaker, read_table
@@ -68,6 +69,12 @@ def read_directly(
     count: Callable[[int], None],
     stop: threading.Event,
     sessions: Sessions | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> int:
-    """Every row, those of a chunk into what ``begin`` gives for it, without a file; how many there were."""
-    return read_table(source, mapping.table, chunk_key(mapping), begin, on_rows=count, stop=stop, sessions=sessions)
+    """Every row, those of a chunk into what ``begin`` gives for it, without a file; how many there were. Those that are
+    read ``elsewhere`` are only counted.
+    """
+    key = chunk_key(mapping)
+    return read_table(
+        source, mapping.table, key, begin, on_rows=count, stop=stop, sessions=sessions, elsewhere=elsewhere
+    )

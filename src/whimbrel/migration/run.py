@@ -240,7 +240,8 @@ class Run:
         if project.spark and done.rows_exported >= project.spark.least_rows:
             spark = SparkWork(self.prepared, self._begun, self.of_snapshot, self.claim.sure)
             return SparkLoader(spark, mapping, *kept)
-        crew = Crew(processes(project.workers), project.target, self._lock.descriptor, self.claim.sure)
+        workers = processes(project.workers)
+        crew = Crew(workers, project.target, self._lock.descriptor, self.claim.sure, self.wire.known)
         return Loader(mapping, self.writer, *kept, self.of_snapshot, crew)
 
     def _read_again(self, source: str, plan: Plan, number: int) -> None:

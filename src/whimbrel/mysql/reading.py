@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import itertools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -40,6 +40,7 @@ FETCH_BYTES = (
     4 << 20
 )  # what the rows fetched at once may have, by the columns' greatest lengths, before they are fetched one by one
 STOP_WITHIN = 0.1  # seconds
+READY_WITHIN = 0.02  # seconds
 
 Done = TypeVar("Done")
 Made = TypeVar("Made", covariant=True)
@@ -71,6 +72,16 @@ class ChunkSinks(Protocol[Done]):
     def done(self, made: Done) -> None: ...
 
 
+class Elsewhere(Protocol):
+    """Another process, which reads chunks of a table once it is ``ready``. ``read`` is called for one after the other,
+    or for some at once, in a thread of its own: how many rows they had, when all of them are whole.
+    """
+
+    @property
+    def ready(self) -> bool: ...
+    def read(self, chunks: Sequence[Chunk]) -> int: ...
+
+
 class _Stopped(Exception):
     """``stop`` was set."""
 
@@ -92,7 +103,11 @@ class TableReading(Generic[Done]):
         sinks: ChunkSinks[Done],
         stop: threading.Event,
         on_rows: Callable[[int], None],
+        elsewhere: Elsewhere | None = None,
     ) -> None:
+        """``elsewhere`` gets chunks, too, unless a cap on rows keeps this process idle; it opens connections for half
+        of those that ``source`` allows, and this process closes as many.
+        """
         self.source, self.table, self.key_columns, self.sinks = source, table, key_columns, sinks
         self.stop, self.on_rows = stop, on_rows
         self.canonical = canonical_rows(table)
@@ -100,6 +115,9 @@ class TableReading(Generic[Done]):
         self.chunk_rows = self.rate.chunk(source.chunk_rows)
         self.line_rows = self.rate.batch(LINE_ROWS)
         self.fetch_rows = min(self.line_rows, rows_within(table, FETCH_BYTES))
+        self.elsewhere = None if source.max_rows_per_second else elsewhere
+        self.rows_elsewhere = 0
+        self.lent = 0  # of the readers, those whose chunks are read elsewhere
         self.reading = 0  # chunks being read now
         self.cutting: Cutting = (), ""
         self.index = ""
@@ -148,7 +166,9 @@ class TableReading(Generic[Done]):
         await self.gate.look()
         watchers = [asyncio.create_task(self._watch_stop()), asyncio.create_task(self.gate.watch())]
         work = [asyncio.create_task(self._work(readers, number)) for number in range(len(readers))]
-        work.append(asyncio.create_task(self._plan_ahead(waiting, len(readers))))
+        work.append(asyncio.create_task(self._plan_ahead(waiting)))
+        if self.elsewhere and len(readers) > 1:
+            work.append(asyncio.create_task(self._work_elsewhere(self.elsewhere, len(readers) // 2)))
         try:
             await first_failure(work, watchers)
         finally:
@@ -163,7 +183,7 @@ class TableReading(Generic[Done]):
         if self.stop.is_set():
             raise _Stopped
 
-    async def _plan_ahead(self, waiting: list[Chunk], readers: int) -> None:
+    async def _plan_ahead(self, waiting: list[Chunk]) -> None:
         """Hand out the chunks that wait, then new ones: each is durable in the plan before it is handed out."""
         for chunk in waiting:
             await self.queue.put(chunk)
@@ -183,16 +203,14 @@ class TableReading(Generic[Done]):
                 with contextlib.suppress(SourceUnreachable):
                     self.side = await in_thread(connect, self.source)
         self.look = self.look or self.side
-        for _ in range(readers):
-            await self.queue.put(None)
+        await self.queue.put(None)
 
     def _new_chunks(self, side: Mysql) -> Iterator[Chunk]:
         after = self.sinks.last
         return plan(side, self.table, self.key_columns, self.chunk_rows, after=after, cutting=self.cutting)
 
     async def _work(self, readers: list[Any], number: int) -> None:
-        while chunk := await self.queue.get():
-            self._end_if_stopped()
+        while number >= self.lent and (chunk := await self._next_chunk()):
             whole, failures, large = None, 0, False
             while whole is None:
                 try:
@@ -208,6 +226,35 @@ class TableReading(Generic[Done]):
             made, rows = whole
             self.sinks.done(made)
             await asyncio.sleep(self.rate.wait_for(min(rows, self.chunk_rows)))
+        if number < self.lent:
+            _drop(readers, number)
+
+    async def _next_chunk(self) -> Chunk | None:
+        """None after the last one."""
+        chunk = await self.queue.get()
+        if chunk is None:
+            self.queue.put_nowait(None)  # for the others
+        self._end_if_stopped()
+        return chunk
+
+    async def _work_elsewhere(self, elsewhere: Elsewhere, at_once: int) -> None:
+        while not elsewhere.ready:
+            if self.sinks.complete and self.queue.qsize() < 2:  # the end of all, or one chunk, which is taken here
+                return
+            await asyncio.sleep(READY_WITHIN)
+        self.lent = at_once
+        while chunk := await self._next_chunk():
+            chunks = [chunk]
+            while len(chunks) < at_once and self.queue.qsize() > 1 and (more := self.queue.get_nowait()):
+                chunks.append(more)
+            await self.gate.open.wait()
+            self.reading += len(chunks)
+            try:
+                rows = await in_thread(elsewhere.read, chunks)
+            finally:
+                self.reading -= len(chunks)
+            self.rows_elsewhere += rows
+            self.on_rows(rows)
 
     async def _read_chunk(self, reader: Any, chunk: Chunk, large: bool) -> tuple[Done, int]:
         await self.gate.open.wait()

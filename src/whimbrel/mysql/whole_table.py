@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Protocol
 
-from whimbrel.mysql.reading import TableReading
+from whimbrel.mysql.reading import Elsewhere, TableReading
 from whimbrel.mysql.sessions import Sessions
 from whimbrel.project import Source
 from whimbrel.records import Row, Table
@@ -31,30 +31,51 @@ def read_table(
     stop: threading.Event,
     on_rows: Callable[[int], None],
     sessions: Sessions | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> int:
     """Read all of ``table``, or what is read when ``stop`` is set; how many rows the chunks had whose rows ended.
+    Of those that are read ``elsewhere``, only that is known here.
 
     ``begin`` is called for each chunk, again for one that broke off. ``on_rows`` is called as by ``export_table``, and
     all is called in this thread; ``sessions`` as there. Raises what ``export_table`` does.
     """
     chunks = _HandedOver(begin)
-    reading = TableReading[_RowsOfChunk](source, table, key_columns, chunks, stop, on_rows)
+    reading = TableReading[_RowsOfChunk](source, table, key_columns, chunks, stop, on_rows, elsewhere)
     with Sessions() if sessions is None else nullcontext(sessions) as lent:
         lent.loop.run(reading.run([], lent))
-    return chunks.rows
+    return chunks.rows + reading.rows_elsewhere
+
+
+def read_chunks(
+    source: Source,
+    table: Table,
+    key_columns: tuple[str, ...],
+    chunks: Sequence[Chunk],
+    begin: Callable[[], RowTaker],
+    *,
+    stop: threading.Event,
+    sessions: Sessions,
+) -> int:
+    """The same of ``chunks`` alone, which ``read_table`` has planned, in another process."""
+    given = _HandedOver(begin, planned=True)
+    reading = TableReading[_RowsOfChunk](source, table, key_columns, given, stop, lambda rows: None)
+    sessions.loop.run(reading.run(list(chunks), sessions))
+    assert stop.is_set() or given.whole == len(chunks)
+    return given.rows
 
 
 class _HandedOver:
     """The chunks of a table of which nothing is kept."""
 
-    def __init__(self, begin: Callable[[], RowTaker]) -> None:
+    def __init__(self, begin: Callable[[], RowTaker], *, planned: bool = False) -> None:
+        """``planned``: there are no more than those that wait."""
         self.last: Chunk | None = None
-        self.rows = 0
-        self._begin = begin
+        self.whole = self.rows = 0
+        self._begin, self._planned = begin, planned
 
     @property
     def complete(self) -> bool:
-        return self.last is not None and self.last.high is None
+        return self._planned or (self.last is not None and self.last.high is None)
 
     def add(self, chunk: Chunk) -> None:
         self.last = chunk
@@ -64,6 +85,7 @@ class _HandedOver:
 
     def done(self, made: _RowsOfChunk) -> None:
         self.rows += made.rows
+        self.whole += 1
         made.into.end()
 
 
