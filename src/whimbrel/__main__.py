@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import NoReturn
 
 FAILED, INTERRUPTED = 3, 130  # as whimbrel.cli.stopping has them
 LEAST = 32 << 20  # bytes that any command needs
@@ -24,9 +25,19 @@ def _run() -> None:
     import signal
 
     signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(INTERRUPTED))
+    sys.meta_path.insert(0, _WithoutPandas())
     from whimbrel.cli.main import main  # takes a moment, in which a person may press Ctrl-C
 
     main()
+
+
+class _WithoutPandas:
+    """PyArrow imports pandas where it finds it, which takes 35 MB and half a second, and nothing here uses it."""
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> NoReturn | None:
+        if name == "pandas":
+            raise ModuleNotFoundError("whimbrel's commands work without pandas", name=name)
+        return None
 
 
 def _is_short() -> bool:
