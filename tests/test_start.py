@@ -28,6 +28,16 @@ except SystemExit as ended:
     code = ended.code
 sys.stderr.write(json.dumps([code, sorted(set(sys.modules) - before)]))
 """
+ARRAY = """
+import sys
+from whimbrel.__main__ import run
+try:
+    run()
+except SystemExit:
+    import pyarrow
+pyarrow.array(range(3))
+print("pandas" in sys.modules)
+"""
 WIDTH = 70  # so narrow that some lines are cut
 PROJECT = """
 [source]
@@ -74,6 +84,13 @@ def test_status_imports_the_state_and_neither_side(tmp_path: Path) -> None:
     assert of_whimbrel(loaded) == OF_STATUS
     assert of_others(loaded) == {"click", "orjson"}
     assert len(loaded) < 230
+
+
+def test_pyarrow_does_not_import_pandas_into_a_command() -> None:
+    pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    done = subprocess.run([sys.executable, "-c", ARRAY, "--help"], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"
 
 
 @pytest.mark.parametrize("name", main.commands)

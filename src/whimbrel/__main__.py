@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from typing import NoReturn
 
 FAILED, INTERRUPTED = 3, 130  # as whimbrel.cli.stopping has them
 LEAST = 32 << 20  # bytes that any command needs
@@ -34,10 +33,9 @@ def _run() -> None:
 class _WithoutPandas:
     """PyArrow imports pandas where it finds it, which takes 35 MB and half a second, and nothing here uses it."""
 
-    def find_spec(self, name: str, path: object = None, target: object = None) -> NoReturn | None:
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
         if name == "pandas":
             raise ModuleNotFoundError("whimbrel's commands work without pandas", name=name)
-        return None
 
 
 def _is_short() -> bool:
