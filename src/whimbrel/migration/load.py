@@ -37,7 +37,7 @@ PARTITION_ROWS = 50_000  # rows of one partition when rows are regrouped on disk
 # Seconds. After a crash, a part that is not in the Checkpoint yet is loaded again. To make each one durable by itself
 # takes as long as to load some thousand rows.
 SAVED_WITHIN = 0.05
-# Of CPU time that this process would still need. To start, a worker takes about a third of a second of it.
+# Of CPU time that this process would still need. To start, a worker takes a sixth of a second of it.
 SECONDS_FOR_WORKERS = 3.0
 # Units a second that a process can write in any case. Where fewer may be written, workers would only wait; and where
 # more may, a worker that has its share of them alone is soon done with the last chunk.
