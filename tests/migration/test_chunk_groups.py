@@ -45,6 +45,14 @@ def test_many_go_through_a_file_that_is_not_left(tmp_path: Path, monkeypatch: py
     assert list(tmp_path.iterdir()) == []
 
 
+def test_its_folder_need_not_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker has a folder of its own, into which nothing may have been put yet."""
+    monkeypatch.setattr(first_rows, "HELD_BYTES", 0)
+    groups, used = added(tmp_path / "new")
+    groups.end()
+    assert [row for rows in used for row in rows] == ROWS
+
+
 def test_they_come_in_portions_of_whole_items(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(first_rows, "HELD_BYTES", 0)
     monkeypatch.setattr("whimbrel.migration.portions.PORTION_BYTES", 10_000)

@@ -79,13 +79,13 @@ class FirstLook:
         """Read both sides, compare, recheck. Raises StateError when the applier does not get on."""
         began = time.monotonic()
         shutil.rmtree(self._folder, ignore_errors=True)
-        self._folder.mkdir(parents=True)
         try:
             apart = estimated_rows >= ROWS_FOR_A_WORKER and self._look.processes > 1
             self._segments = min(self._look.readers, 1 + estimated_rows // SEGMENT_ROWS)
             self._compare(max(1, -(-estimated_rows // JOINED_ITEMS)), apart=apart)
         finally:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            if self._folder.exists():  # of a small table nothing was put on disk
+                shutil.rmtree(self._folder, ignore_errors=True)
         for read in self._reads:
             self._report.count("unmappable", read.unmappable)
             for mapping in self._mappings:

@@ -142,7 +142,9 @@ class _ChunkGroups:
         self._rows += rows
         self._weight += self._portions.weight(len(rows), len(orjson.dumps(rows, default=len)))
         if self._weight > HELD_BYTES or self._file:
-            self._file = self._file or write_chunk(self._path, self._mapping.table, Chunk(1, None, None, ()))
+            if self._file is None:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = write_chunk(self._path, self._mapping.table, Chunk(1, None, None, ()))
             for start in range(0, len(self._rows), LINE_ROWS):
                 self._file.write(self._rows[start : start + LINE_ROWS])
             self._rows = []
