@@ -12,7 +12,7 @@ from whimbrel.mapping.design import TableMapping
 from whimbrel.migration.portions import Portions
 from whimbrel.migration.prepare import chunk_key
 from whimbrel.mysql.connect import Mysql
-from whimbrel.mysql.reading import Elsewhere
+from whimbrel.mysql.elsewhere import Elsewhere
 from whimbrel.mysql.sessions import Sessions
 from whimbrel.mysql.snapshot import export_table, rows_where_equal
 from whimbrel.mysql.whole_table import RowTaker, read_table

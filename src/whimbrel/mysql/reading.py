@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import itertools
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -22,6 +22,7 @@ from whimbrel.mysql.charsets import invalid_text
 from whimbrel.mysql.chunks import Cutting, chunk_count, chunk_statement, cutting_key, plan, rest_count, rows_within
 from whimbrel.mysql.client import LARGEST_ANSWER, SourceConnection, garbled, understood
 from whimbrel.mysql.connect import Mysql, connect, translated
+from whimbrel.mysql.elsewhere import Elsewhere
 from whimbrel.mysql.pace import LoadGate, RowRate
 from whimbrel.mysql.points import canonical_rows
 from whimbrel.mysql.readers import NEXT, back_off, open_reader, rows_of
@@ -70,16 +71,6 @@ class ChunkSinks(Protocol[Done]):
     def add(self, chunk: Chunk) -> None: ...
     def begin(self, chunk: Chunk) -> RowSink[Done]: ...
     def done(self, made: Done) -> None: ...
-
-
-class Elsewhere(Protocol):
-    """Another process, which reads chunks of a table once it is ``ready``. ``read`` is called for one after the other,
-    or for some at once, in a thread of its own: how many rows they had, when all of them are whole.
-    """
-
-    @property
-    def ready(self) -> bool: ...
-    def read(self, chunks: Sequence[Chunk]) -> int: ...
 
 
 class _Stopped(Exception):

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Protocol
 
-from whimbrel.mysql.reading import Elsewhere, TableReading
+from whimbrel.mysql.elsewhere import Elsewhere
+from whimbrel.mysql.reading import TableReading
 from whimbrel.mysql.sessions import Sessions
 from whimbrel.project import Source
 from whimbrel.records import Row, Table
