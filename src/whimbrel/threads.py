@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Generic, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, TypeVarTuple
 
 if TYPE_CHECKING:
     import asyncio
@@ -16,6 +16,7 @@ T = TypeVar("T")
 Item = TypeVar("Item")
 BEGINS_WITHIN = 5.0  # seconds
 AT_ONCE = 8
+CANCELLED_AGAIN = 0.1  # seconds
 
 
 class Thread(threading.Thread):
@@ -139,6 +140,19 @@ async def in_thread(do: Callable[[*A], T], *arguments: *A) -> T:
             await _waited(ended)
         ended.exception()  # has been seen
         raise
+
+
+async def cancelled(tasks: list[asyncio.Task[Any]]) -> None:
+    """Until all of ``tasks`` have ended. One that is cancelled just when what it waited for is there may go on as if it
+    had not been (asyncio.wait_for before Python 3.12), and wait forever for the others: it is cancelled again.
+    """
+    import asyncio
+
+    while waiting := [task for task in tasks if not task.done()]:
+        for task in waiting:
+            task.cancel()
+        await asyncio.wait(waiting, timeout=CANCELLED_AGAIN)
+    await asyncio.gather(*tasks, return_exceptions=True)  # nobody else looks at what they raised
 
 
 async def _waited(ended: asyncio.Future[T]) -> None:

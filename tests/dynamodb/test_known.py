@@ -8,19 +8,20 @@ import sys
 import pytest
 
 from whimbrel.dynamodb import session
-from whimbrel.dynamodb.session import Credentials, Known, KnownSession, Session
+from whimbrel.dynamodb.session import Credentials, KnownSession, KnownTarget, Session
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.project import Target
 
 TARGET = Target(endpoint="http://127.0.0.1:9", region="eu-central-1")
-GIVEN = Known("eu-west-1", "http://127.0.0.1:8", None, Credentials("given", "secret", "token"))
+GIVEN = KnownTarget("eu-west-1", "http://127.0.0.1:8", None, Credentials("given", "secret", "token"))
 WITHOUT_BOTO3 = """
 import sys
-from whimbrel.dynamodb.session import Credentials, Known
+from whimbrel.dynamodb.session import Credentials, KnownTarget
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.project import Target
 import whimbrel.migration.load_part, whimbrel.migration.reading_process
-DynamoClient(Target(), known=Known("eu-west-1", "http://127.0.0.1:8", None, Credentials("a", "b")))._signed("Scan", b"")
+known = KnownTarget("eu-west-1", "http://127.0.0.1:8", None, Credentials("a", "b"))
+DynamoClient(Target(), known=known)._signed("Scan", b"")
 sys.exit({"boto3", "botocore"} & set(sys.modules) or 0)
 """
 
@@ -42,7 +43,7 @@ def test_it_uses_what_it_is_given_and_imports_no_boto3() -> None:
 
 
 def test_a_client_gives_what_it_has_found() -> None:
-    assert DynamoClient(TARGET).known() == Known(
+    assert DynamoClient(TARGET).known() == KnownTarget(
         "eu-central-1", TARGET.endpoint, None, Credentials("own", "own secret")
     )
     assert DynamoClient(TARGET, known=GIVEN).known() == GIVEN

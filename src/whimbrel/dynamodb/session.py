@@ -48,7 +48,7 @@ class Credentials:
 _DUMMY = Credentials("whimbrel", "whimbrel")
 
 
-class Known(NamedTuple):
+class KnownTarget(NamedTuple):
     """What a Session has found."""
 
     region: str
@@ -168,7 +168,7 @@ class KnownSession:
     import. After KNOWN_FOR, or when the keys are refused, it asks the chain itself.
     """
 
-    def __init__(self, target: Target, service: str, known: Known) -> None:
+    def __init__(self, target: Target, service: str, known: KnownTarget) -> None:
         self._target, self._service = target, service
         self.region, self.endpoint, self.ca_bundle, self._credentials = known
         self._until = time.monotonic() + KNOWN_FOR

@@ -21,7 +21,7 @@ from whimbrel import __version__
 from whimbrel.dynamodb.http import Broken, Connections, Damaged, HttpAnswer
 from whimbrel.dynamodb.loop import complete
 from whimbrel.dynamodb.refusals import EXPIRED, UNEXPECTED_HINT, error_for
-from whimbrel.dynamodb.session import Credentials, Known, KnownSession, Session
+from whimbrel.dynamodb.session import Credentials, KnownSession, KnownTarget, Session
 from whimbrel.errors import RequestRefused, TargetUnreachable, UnexpectedAnswer, WhimbrelError
 from whimbrel.project import Target
 
@@ -74,7 +74,7 @@ class DynamoClient:
         *,
         connect_timeout: float = 5.0,
         timeout: float = 30.0,
-        known: Known | None = None,
+        known: KnownTarget | None = None,
     ) -> None:
         """Timeouts in seconds. ``known`` is what another client of this target says. Raises UserError when no region,
         endpoint or credentials can be found.
@@ -88,10 +88,10 @@ class DynamoClient:
         self._connections = Connections(url, self._session.ca_bundle, connect_timeout, timeout)
         self._moment = self._new_moment(int(time.time()))
 
-    def known(self) -> Known:
+    def known(self) -> KnownTarget:
         """For the client of a worker. Raises what Session's ``credentials`` does."""
         session = self._session
-        return Known(session.region, session.endpoint, session.ca_bundle, session.credentials())
+        return KnownTarget(session.region, session.endpoint, session.ca_bundle, session.credentials())
 
     @property
     def unanswered(self) -> set[int]:

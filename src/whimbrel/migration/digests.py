@@ -12,7 +12,7 @@ import orjson
 
 from whimbrel.dynamodb.pace import RateLimiter
 from whimbrel.dynamodb.read import scan
-from whimbrel.dynamodb.session import Known
+from whimbrel.dynamodb.session import KnownTarget
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.item import identified_by, item_text
 from whimbrel.mapping.attributes import Design
@@ -99,7 +99,7 @@ class TargetSide(NamedTuple):
     segments: int
     page_items: int
     owned: Owned | None = None  # of a table that others write to: the items that are looked at
-    known: Known | None = None  # for a worker: how to reach the target
+    known: KnownTarget | None = None  # for a worker: how to reach the target
 
     def read(self, wire: DynamoClient, stop: threading.Event, found: Callable[[int], None]) -> KeyedDigests:
         """Read the whole table; ``found`` is told of each page how many items it has. Raises what ``scan`` does."""

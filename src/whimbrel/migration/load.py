@@ -15,7 +15,7 @@ from time import thread_time
 from typing import NamedTuple, Protocol
 
 from whimbrel.checkpoint import TableProgress
-from whimbrel.dynamodb.session import Known
+from whimbrel.dynamodb.session import KnownTarget
 from whimbrel.dynamodb.write import Writer
 from whimbrel.errors import LogCorrupt, StateError, Stopped
 from whimbrel.mapping.design import TableMapping
@@ -55,7 +55,7 @@ class Crew(NamedTuple):
     target: Target
     lock: int
     meanwhile: Callable[[], object]
-    known: Callable[[], Known | None] = lambda: None
+    known: Callable[[], KnownTarget | None] = lambda: None
 
     def targets(self, chunks: int, seconds: float) -> list[Target]:
         """One for each worker that is worth it where so many ``chunks`` would take one process so many ``seconds``."""

@@ -12,7 +12,7 @@ from zlib import crc32
 
 from whimbrel.bucket import BucketFile
 from whimbrel.dynamodb.calls import Spent
-from whimbrel.dynamodb.session import Known
+from whimbrel.dynamodb.session import KnownTarget
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.dynamodb.write import Writer
 from whimbrel.errors import LogCorrupt, Stopped
@@ -125,7 +125,7 @@ class ChunkWork(NamedTuple):
     target: Target
     provenance: Provenance
     spill: Path
-    known: Known | None = None
+    known: KnownTarget | None = None
 
 
 def chunk_loading(work: ChunkWork, stop: threading.Event) -> Do[ChunkFile, ChunkTold]:

@@ -25,29 +25,29 @@ from whimbrel.threads import Beside
 from whimbrel.workers import Do, Tell, Workers
 
 
-class _Target(NamedTuple):
-    """The job to read the target: told are how many items each page has, then _Kept."""
+class _ReadTarget(NamedTuple):
+    """The job to read the target: told are how many items each page has, then _TargetKept."""
 
 
-class _Chunks(NamedTuple):
+class _ReadChunks(NamedTuple):
     """The job to read chunks of the source of one mapping, by its place: told is how many rows they had."""
 
     mapping: int
     chunks: Sequence[Chunk]
 
 
-class _End(NamedTuple):
+class _EndReading(NamedTuple):
     """The last job: told is the SourceRead, when all digests are in files."""
 
 
-class _Kept(NamedTuple):
+class _TargetKept(NamedTuple):
     """So many items of the target were kept."""
 
     items: int
 
 
-_Job = _Target | _Chunks | _End
-_Told = int | _Kept | SourceRead
+_Job = _ReadTarget | _ReadChunks | _EndReading
+_Told = int | _TargetKept | SourceRead
 
 
 class ReadingProcess:
@@ -72,7 +72,7 @@ class ReadingProcess:
 
     def source(self) -> tuple[KeyedDigests, SourceRead]:
         """What was read of the source; nothing may be read after it. Raises as ``target``."""
-        (read,) = (told for _, told in self._workers.answers([_End()]))
+        (read,) = (told for _, told in self._workers.answers([_EndReading()]))
         assert isinstance(read, SourceRead)
         kept = KeyedDigests(self._source.folder, self._source.partitions)
         kept.added = read.kept
@@ -87,7 +87,7 @@ class ReadingProcess:
 
     def read(self, mapping: int, chunks: Sequence[Chunk]) -> int:
         """How many rows they had. Raises as ``target``."""
-        (rows,) = (told for _, told in self._workers.answers([_Chunks(mapping, chunks)]))
+        (rows,) = (told for _, told in self._workers.answers([_ReadChunks(mapping, chunks)]))
         assert isinstance(rows, int)
         return rows
 
@@ -104,8 +104,8 @@ class ReadingProcess:
 
     def _read_target(self) -> KeyedDigests:
         read = KeyedDigests(self._target.folder, self._target.partitions)
-        for _, told in self._workers.answers([_Target()]):
-            if isinstance(told, _Kept):
+        for _, told in self._workers.answers([_ReadTarget()]):
+            if isinstance(told, _TargetKept):
                 read.added = told.items
             elif isinstance(told, int):
                 self._found(told)
@@ -144,9 +144,9 @@ def reading(sides: tuple[TargetSide, SourceSide], stop: threading.Event) -> Do[_
         finally:
             wire.close()
         found.flush()
-        tell(_Kept(found.added))
+        tell(_TargetKept(found.added))
 
-    def read_source(job: _Chunks) -> int:
+    def read_source(job: _ReadChunks) -> int:
         mapping = source.mappings[job.mapping]
         begin = takers(mapping, source.digests, source.folder, lambda made: kept.add(mapping, made))
         settings = replace(source.source, connections=len(job.chunks))
@@ -156,9 +156,9 @@ def reading(sides: tuple[TargetSide, SourceSide], stop: threading.Event) -> Do[_
         return rows
 
     def read(job: _Job, tell: Tell[_Told]) -> None:
-        if isinstance(job, _Target):
+        if isinstance(job, _ReadTarget):
             read_target(tell)
-        elif isinstance(job, _Chunks):
+        elif isinstance(job, _ReadChunks):
             tell(read_source(job))
         else:
             with sessions:

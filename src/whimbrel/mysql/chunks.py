@@ -12,7 +12,7 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-from whimbrel.errors import UnsupportedSource
+from whimbrel.errors import IncompleteRead, UnsupportedSource
 from whimbrel.mysql.charsets import python_codec
 from whimbrel.mysql.connect import Mysql, quoted, translated
 from whimbrel.mysql.facts import Facts
@@ -96,6 +96,18 @@ def rest_count(table: Table, chunk: Chunk, index: str, last: tuple[Value, ...]) 
     """The SELECT of how many rows the chunk has from the key ``last`` on."""
     at_least = compared([table.column(name) for name in chunk.key], last, ">", ">=")
     return f"{chunk_count(table, chunk, index)} AND {at_least}"
+
+
+def all_there(table: Table, chunk: Chunk, rows: int, counted: list[tuple[Any, ...]]) -> None:
+    """Raises IncompleteRead unless as many ``rows`` came of the chunk as its ``chunk_count`` says."""
+    if counted != [(rows,)]:
+        said = f"{counted[0][0]:,}" if counted else "nothing"
+        raise IncompleteRead(
+            f"the server sent {rows:,} rows and counts {said} in the same transaction, between the keys {chunk.low} "
+            f"and {chunk.high}",
+            place=table.full_name,
+            hint="Something between the server and whimbrel truncates results: check its settings and any proxy.",
+        )
 
 
 def chunk_condition(table: Table, chunk: Chunk) -> str:

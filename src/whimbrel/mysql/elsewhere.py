@@ -9,8 +9,8 @@ from whimbrel.snapshot_files import Chunk
 
 
 class Elsewhere(Protocol):
-    """It takes chunks once it is ``ready``. ``read`` has some of them read at once, and says how many rows they had when
-    all of them are whole; it is called in a thread of its own, and not again before it has returned.
+    """It takes chunks once it is ``ready``. ``read`` has some of them read at once, and says how many rows they had
+    when all of them are whole; it is called in a thread of its own, and not again before it has returned.
     """
 
     @property

@@ -17,9 +17,18 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from asyncmy.cursors import SSCursor
 
-from whimbrel.errors import IncompleteRead, SchemaDrift, SourceUnreachable
+from whimbrel.errors import SchemaDrift, SourceUnreachable
 from whimbrel.mysql.charsets import invalid_text
-from whimbrel.mysql.chunks import Cutting, chunk_count, chunk_statement, cutting_key, plan, rest_count, rows_within
+from whimbrel.mysql.chunks import (
+    Cutting,
+    all_there,
+    chunk_count,
+    chunk_statement,
+    cutting_key,
+    plan,
+    rest_count,
+    rows_within,
+)
 from whimbrel.mysql.client import LARGEST_ANSWER, SourceConnection, garbled, understood
 from whimbrel.mysql.connect import Mysql, connect, translated
 from whimbrel.mysql.elsewhere import Elsewhere
@@ -31,7 +40,7 @@ from whimbrel.mysql.sessions import Sessions
 from whimbrel.project import Source
 from whimbrel.records import Row, Table
 from whimbrel.snapshot_files import Chunk
-from whimbrel.threads import in_thread
+from whimbrel.threads import cancelled, in_thread
 
 CHUNK_BYTES = 8 << 20  # what a chunk's rows may have by the server's estimate: a table of long rows has short chunks
 LEAST_ROWS = 32  # of a chunk, whatever that estimate says: after many deletions it is far too large
@@ -310,12 +319,12 @@ class TableReading(Generic[Done]):
                 if sink.rows > most:
                     if not large:
                         raise _Large
-                    _all_there(self.table, chunk, sink.rows, counted)
+                    all_there(self.table, chunk, sink.rows, counted)
                 if sink.rows > self.chunk_rows:
                     await self._keep_pace(reader, min(len(rows), sink.rows - self.chunk_rows))
             if not await self._ends_with(reader, chunk, last):
                 counted = await rows_of(reader, chunk_count(self.table, chunk, self.index))
-                _all_there(self.table, chunk, sink.rows, counted)
+                all_there(self.table, chunk, sink.rows, counted)
             await reader.query(NEXT)
 
     async def _ends_with(self, reader: Any, chunk: Chunk, rows: list[Row]) -> bool:
@@ -381,29 +390,7 @@ async def first_failure(work: list[asyncio.Task[None]], watchers: list[asyncio.T
             task.result()
 
 
-async def cancelled(tasks: list[asyncio.Task[None]]) -> None:
-    """Until all of ``tasks`` have ended. One that is cancelled just when what it waited for is there may go on as if it
-    had not been (asyncio.wait_for before Python 3.12), and wait forever for the others: it is cancelled again.
-    """
-    while waiting := [task for task in tasks if not task.done()]:
-        for task in waiting:
-            task.cancel()
-        await asyncio.wait(waiting, timeout=STOP_WITHIN)
-    await asyncio.gather(*tasks, return_exceptions=True)  # nobody else looks at what they raised
-
-
 def _drop(readers: list[Any], number: int) -> None:
     if readers[number]:
         readers[number].close()
     readers[number] = None
-
-
-def _all_there(table: Table, chunk: Chunk, rows: int, counted: list[tuple[Any, ...]]) -> None:
-    if counted != [(rows,)]:
-        said = f"{counted[0][0]:,}" if counted else "nothing"
-        raise IncompleteRead(
-            f"the server sent {rows:,} rows and counts {said} in the same transaction, between the keys {chunk.low} "
-            f"and {chunk.high}",
-            place=table.full_name,
-            hint="Something between the server and whimbrel truncates results: check its settings and any proxy.",
-        )
