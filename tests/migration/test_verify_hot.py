@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -88,3 +89,27 @@ def test_many_that_never_stand_still_are_watched_a_few_at_a_time(
 
     both.moves, both.applied = move, applied
     assert both.run().equal
+
+
+@pytest.mark.parametrize(("length", "first"), [(40, 100), (1 << 30, second_look.FIRST_UNSURE)])
+def test_what_an_old_estimate_says_of_long_rows_is_not_believed(
+    sides: Callable[..., Sides], monkeypatch: pytest.MonkeyPatch, length: int, first: int
+) -> None:
+    """The server says 100 bytes a row, from when the table was new."""
+    columns = tuple(replace(each, length=length) if each.kind == "text" else each for each in TABLE.columns)
+    both = sides((RECORD, replace(TABLE, columns=columns)))
+    for key in range(100):
+        both.insert((key, 1, "a"))
+    both.migrate()
+    for key in range(100):
+        both.item(f"thing#{key}")["name"] = {"S": "other"}
+    asked = list[int]()
+    read = both.of_items
+
+    def counted(connection: Any, mapping: Any, keys: list[Any]) -> Any:
+        asked.append(len(keys))
+        return read(connection, mapping, keys)
+
+    monkeypatch.setattr(second_look, "rows_of_items", counted)
+    assert both.run().counts == {"changed": 100}
+    assert asked[0] == first

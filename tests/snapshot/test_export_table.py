@@ -18,7 +18,7 @@ import pytest
 from tests.snapshot.conftest import Shop, uses_tls
 from whimbrel.errors import SchemaDrift, SourceUnreachable, StateError
 from whimbrel.mysql import pace, readers
-from whimbrel.mysql.chunks import rows_within
+from whimbrel.mysql.chunks import rows_at_worst
 from whimbrel.mysql.connect import connect
 from whimbrel.project import Source
 from whimbrel.records import Column, Row, Table
@@ -364,7 +364,7 @@ def test_memory_is_bounded(shop: Shop, wide: bool) -> None:
 
 def test_rows_fetched_at_once_are_bounded_by_their_length() -> None:
     def of(*columns: Column) -> int:
-        return rows_within(Table("s", "t", columns, ("a",)), 4 << 20)
+        return rows_at_worst(Table("s", "t", columns, ("a",)), 4 << 20)
 
     assert of(Column("a", "int"), Column("b", "text", length=20, charset="latin1")) > 10000
     assert of(Column("a", "text", length=65535, charset="utf8mb4")) == 16

@@ -25,7 +25,7 @@ class Early:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._pace = RateLimiter(site.prepared.project.target.max_read_units)
+        self._live = RateLimiter(site.prepared.project.target.max_read_units)
 
     def until_few(self, tell: Tell) -> None:
         """Passes over the list, until few items are left, or as many as the application keeps changing. Raises Stopped,
@@ -38,32 +38,36 @@ class Early:
                 if listed <= FEW:
                     return
                 before = listed
-                self._pass(connection, lambda: False, lambda done: tell(done, before))  # noqa: B023
+                self._pass(connection, self._live, lambda: False, lambda done: tell(done, before))  # noqa: B023
                 listed = self._count(connection)
                 if listed > before // 2:
                     return
 
     def until(self, over: Callable[[], bool]) -> None:
-        """One pass, or what of it is done before it is ``over``. Raises likewise."""
+        """One pass, or what of it is done before it is ``over``, while nobody can write: so as fast as may be. Raises
+        likewise.
+        """
         with self._connected() as connection:
-            self._pass(connection, over, lambda _: None)
+            self._pass(connection, RateLimiter(0), over, lambda _: None)
 
-    def _pass(self, connection: Mysql, over: Callable[[], bool], tell: Callable[[int], None]) -> None:
+    def _pass(
+        self, connection: Mysql, pace: RateLimiter, over: Callable[[], bool], tell: Callable[[int], None]
+    ) -> None:
         done = 0
         for target in self._site.inverses:
             for items in self._site.listed(connection, target):
                 if over():
                     return
                 with suppress(SourceUnreachable):  # a lock that somebody holds: they stay where they are
-                    self._compare(connection, target, items)
+                    self._compare(connection, target, items, pace)
                 done += len(items)
                 tell(done)
 
-    def _compare(self, connection: Mysql, target: str, items: list[Touched]) -> None:
+    def _compare(self, connection: Mysql, target: str, items: list[Touched], pace: RateLimiter) -> None:
         site = self._site
         take_in_hand(connection, site.schema, site.epoch, target, items)
         # Read only now: what was committed before is seen, and what comes later puts its item on the list again.
-        look = site.look(connection, target, site.items(target, [each.key for each in items], self._pace))
+        look = site.look(connection, target, site.items(target, [each.key for each in items], pace))
         unlike = {key_id(key) for key in look.unlike}
         left = [each for each in items if each.key_id in unlike]
         put_back(connection, site.schema, site.epoch, target, left, items)

@@ -27,6 +27,7 @@ from whimbrel.migration.lookup import read_whole_table, rows_of_items, rows_with
 from whimbrel.migration.portions import ATTRIBUTE_BYTES
 from whimbrel.migration.positions import reached
 from whimbrel.migration.waivers import NONE, Waivers
+from whimbrel.mysql.chunks import rows_at_worst
 from whimbrel.mysql.connect import Mysql
 from whimbrel.mysql.points import rows_where_equal
 from whimbrel.mysql.schema import average_row_bytes
@@ -39,6 +40,7 @@ from whimbrel.workers import processes
 PARTITION_ITEMS = 100_000
 RECHECKED_AT_ONCE = 1_000
 BYTES_AT_ONCE = 8 << 20  # of memory that the items which are looked at together take on one side
+FIRST_UNSURE = 20  # items: they have BYTES_AT_ONCE if each is as large as DynamoDB allows
 FIRST_GROUPS = 50  # items of several rows, of which nobody knows yet how many
 CONFIRMATIONS = 3  # times a difference must be seen with the source standing still
 ATTEMPTS = 40
@@ -153,7 +155,11 @@ class SecondLook:
                 at_once = min(most, 4 * at_once, max(1, BYTES_AT_ONCE * len(group) // size))
 
     def _few(self, most: int) -> int:
-        """How many items have BYTES_AT_ONCE by what the server estimates of a row, before the first are seen."""
+        """How many items have BYTES_AT_ONCE, before the first are seen: by what the server estimates of a row. That may
+        be from before the table was filled, so they are few where the columns could hold more.
+        """
+        surely = min(rows_at_worst(each.table, BYTES_AT_ONCE) for each in self._mappings)
+        most = min(most, max(FIRST_UNSURE, surely))
         row = max(
             average_row_bytes(self._connection, each.table) + ATTRIBUTE_BYTES * len(each.table.columns)
             for each in self._mappings

@@ -169,7 +169,7 @@ def _shown(values: tuple[Value, ...]) -> str:
     return ", ".join(map(repr, values))
 
 
-def rows_within(table: Table, size: int) -> int:
+def rows_at_worst(table: Table, size: int) -> int:
     """How many rows fit into ``size`` bytes at worst, by the columns' greatest lengths; at least 1."""
     longest = 0
     for column in table.columns:

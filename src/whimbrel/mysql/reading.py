@@ -27,7 +27,7 @@ from whimbrel.mysql.chunks import (
     cutting_key,
     plan,
     rest_count,
-    rows_within,
+    rows_at_worst,
 )
 from whimbrel.mysql.client import LARGEST_ANSWER, SourceConnection, garbled, understood
 from whimbrel.mysql.connect import Mysql, connect, translated
@@ -114,7 +114,7 @@ class TableReading(Generic[Done]):
         self.rate = RowRate(source.max_rows_per_second)
         self.chunk_rows = self.rate.chunk(source.chunk_rows)
         self.line_rows = self.rate.batch(LINE_ROWS)
-        self.fetch_rows = min(self.line_rows, rows_within(table, FETCH_BYTES))
+        self.fetch_rows = min(self.line_rows, rows_at_worst(table, FETCH_BYTES))
         self.elsewhere = None if source.max_rows_per_second else elsewhere
         self.rows_elsewhere = 0
         self.lent = 0  # of the readers, those whose chunks are read elsewhere
