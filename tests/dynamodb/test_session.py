@@ -5,10 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 import botocore.exceptions as boto
 import pytest
+from botocore.awsrequest import AWSPreparedRequest
+from botocore.httpsession import URLLib3Session
 
 from tests.dynamodb.scripted import ScriptedServer, answer
 from whimbrel.dynamodb import tables
@@ -48,6 +51,42 @@ def test_every_service_of_aws_is_found_in_the_partition_of_the_region(region: st
             host = urlsplit(url).hostname or ""
             assert host.endswith(f".{domain}")
             assert region in host
+
+
+def test_a_region_is_taken_from_either_name_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The SDKs of AWS have AWS_REGION, and botocore has the other."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-2")
+    assert Session(Target()).region == "eu-west-2"
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    assert Session(Target()).region == "eu-west-1"
+    assert Session(Target(region="eu-central-1")).region == "eu-central-1"
+
+
+@pytest.mark.parametrize("where", ["project file", "AWS_REGION"])
+def test_a_role_is_asked_for_in_the_partition_of_the_region(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """STS has one address for all regions in one partition alone: nobody outside of that may need it."""
+    role = "role_arn = arn:aws-cn:iam::111122223333:role/mover\nsource_profile = base\n"
+    (tmp_path / "config").write_text(f"[profile mover]\n{role}")
+    (tmp_path / "credentials").write_text("[base]\naws_access_key_id = a\naws_secret_access_key = b\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name)
+    if where == "AWS_REGION":
+        monkeypatch.setenv(where, "cn-north-1")
+    asked = list[str]()
+
+    def send(_: object, request: AWSPreparedRequest) -> NoReturn:
+        asked.append(str(request.url))
+        raise boto.EndpointConnectionError(endpoint_url=request.url)
+
+    monkeypatch.setattr(URLLib3Session, "send", send)
+    session = Session(Target(profile="mover", region="" if where == "AWS_REGION" else "cn-north-1"))
+    with pytest.raises(TargetUnreachable):
+        session.credentials()
+    assert {urlsplit(url).hostname for url in asked} == {"sts.cn-north-1.amazonaws.com.cn"}
 
 
 @pytest.mark.parametrize("url", ["http://127.9.9.9:1", "http://[::1]:8000", "https://db.localhost", "http://localhost"])

@@ -16,11 +16,12 @@ import pytest
 from demo.event_source import Event
 from demo.servers import Dynalite, Kinesalite, MariaDB, Ministack
 from tests.e2e.conftest import MakeWork
+from tests.e2e.stored import Stored
 from tests.e2e.work import PATIENCE, Work
 from tests.function.served import Failures, Served
 from whimbrel.kinesis import failures
 from whimbrel.kinesis.packed import unpack
-from whimbrel.migration import send
+from whimbrel.migration import send, stream
 
 pytestmark = pytest.mark.slow
 
@@ -69,13 +70,16 @@ run()
 
 
 class Poisoned(Served):
-    """A function that dies of each record with a change that has the word in it, until it is ``cured``."""
+    """A function that dies of each record with a change that has the word in it, or that is in a bucket, until it is
+    ``cured``.
+    """
 
     cured = False
 
     def _invoke(self, event: Event) -> Any:
         records = [unpack(b64decode(each["kinesis"]["data"])) for each in event["Records"]]
-        if not self.cured and any(b"poison" in line for each in records for line in each.lines):
+        dies = any(each.kept or any(b"poison" in line for line in each.lines) for each in records)
+        if dies and not self.cured:
             raise MemoryError
         return super()._invoke(event)
 
@@ -147,6 +151,28 @@ def test_what_lambda_gave_up_is_read_from_the_source(
     assert {each["why"] for each in told["given_up"]} == {"RetryAttemptsExhausted"}
     assert queue.left() == queue.taken > 0
     finish(work, served)
+
+
+def test_a_change_in_the_bucket_is_given_up_and_read_as_others_are(
+    make_work: MakeWork, mariadb: MariaDB, served: Poisoned, ministack: Ministack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The queue leads to its record, and that to its object."""
+    monkeypatch.setattr(stream, "MOST_RECORD", 6_000)
+    work = make_work(mariadb, served.dynamodb)
+    begun(work, served)
+    stored = Stored(work, ministack)
+    noise = "(SELECT GROUP_CONCAT(SHA2(seq, 512) SEPARATOR '') FROM seq_1_to_200)"
+    work.source.execute(
+        "SET group_concat_max_len = 100000",
+        f"INSERT INTO notes VALUES (70, 40, {noise})",
+        f"UPDATE notes SET body = {noise} WHERE id = 12",
+        f"UPDATE notes SET body = {noise}, id = 71 WHERE id = 61",
+        database=work.database,
+    )
+    work.call("capture", "--until-caught-up")
+    assert "retry-dead" in work.call("apply", "--until-caught-up", code=3).output
+    finish(work, served)
+    assert stored.names("changes/")
 
 
 def test_what_was_sent_again_is_removed_from_the_queue_alone(
