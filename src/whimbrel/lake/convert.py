@@ -19,10 +19,10 @@ from whimbrel.errors import UserError
 from whimbrel.lake import datasets, sources
 from whimbrel.lake.applied import AppliedUpTo
 from whimbrel.lake.chain import chain_of, gap_before, until
-from whimbrel.lake.datasets import building, path_literal, publish, quoted, select
+from whimbrel.lake.datasets import building, publish, select
 from whimbrel.lake.duck import bounded
-from whimbrel.lake.fold import folded
-from whimbrel.lake.known_types import KnownTypes, fields_of
+from whimbrel.lake.fold import check_unique, folded
+from whimbrel.lake.known_types import RESERVED, KnownTypes, fields_of
 from whimbrel.lake.manifest import DataFile, Field, Manifest, data_file, iso, new_id
 from whimbrel.lake.native import Export, check_file
 from whimbrel.lake.parquet_parts import PartMaker, look_at
@@ -119,13 +119,27 @@ def from_exports(
     made: Converted | None = None
     if fresh or as_of or present is None or not _continues(present, rules, chain):
         full = chain[0]
-        made = _base(folder, rules, _checked(full), full.as_of, (full.id,), stop, shared, full.applied, current=current)
-        present, rules = made.manifest, replace(rules, pinned=made.types)
+        if full.items or rules.pinned or not any(each.items for each in chain[1:]):
+            made = _base(
+                folder, rules, _checked(full), full.as_of, (full.id,), stop, shared, full.applied, current=current
+            )
+            present, rules = made.manifest, replace(rules, pinned=made.types)
+        else:
+            present = _without_columns(rules, full)
     for export in [each for each in chain if each.id not in present.parents]:
+        if not (present.schema or export.items):
+            present = replace(present, as_of=export.as_of, parents=(*present.parents, export.id))
+            continue
         later = _delta(folder, rules, present, export, stop, shared, current=current)
         made = later if made is None else _joined(made, later)
         present, rules = later.manifest, replace(rules, pinned=dict(rules.pinned or {}) | later.types)
     return _without_deltas(folder, rules, present, shared) if rules.whole and present.deltas else made
+
+
+def _without_columns(rules: ConvertRules, full: Export) -> Manifest:
+    """What the first changes are added to where the table had no items before. It has no id: it is not published."""
+    created = iso(datetime.now(UTC))
+    return Manifest("", rules.table, rules.name, full.as_of, created, (), (), 0, (full.id,), applied=full.applied)
 
 
 def _joined(made: Converted, later: Converted) -> Converted:
@@ -170,7 +184,7 @@ def _base(
         listed = _data_files(parts, identity, "base")
         key = _key_columns(rules, schema, columns.types())
         if loose and key and listed:
-            _check_unique(rules.name, workshop.parent, [each.path for each in listed], key)
+            check_unique(rules.name, workshop.parent, [each.path for each in listed], key)
         manifest = Manifest(
             id=identity,
             table=rules.table,
@@ -208,7 +222,8 @@ def _delta(
     with building(folder, rules.name, identity) as workshop:
         if shared:
             shared.cache.pin(workshop)
-            shared.have(present)
+            if present.id:
+                shared.have(present)
         look_at(columns, files)
         maker = PartMaker(columns, flatten=rules.flatten, stop=stop, on_items=rules.on_items)
         start = len(present.parents) * _SEQUENCE_ROOM
@@ -328,20 +343,6 @@ def _key_columns(rules: ConvertRules, schema: Sequence[Field], types: Mapping[st
     return tuple(names[name] for name in rules.key)
 
 
-def _check_unique(name: str, home: Path, files: Sequence[str], key: Sequence[str]) -> None:
-    """Raises UserError where two items have one key: files of two scans, or a file and its copy."""
-    listed, columns = ", ".join(path_literal(home / each) for each in files), ", ".join(map(quoted, key))
-    rows = f"read_parquet([{listed}], union_by_name = true)"
-    query = f"SELECT {columns}, count(*) FROM {rows} GROUP BY ALL HAVING count(*) > 1"
-    with bounded(home) as connection:
-        found = connection.execute(f"SELECT *, count(*) OVER () FROM ({query}) LIMIT 1").fetchone()
-    if found:
-        *values, count, keys = found
-        shown = ", ".join(f"{column} = {str(value)[:80]!r}" for column, value in zip(key, values, strict=True))
-        message = f"{keys:,} keys occur more than once, such as {shown}, in {count:,} items"
-        raise UserError(message, place=name, hint="Are files of two scans together, or a file and its copy?")
-
-
 def _key_in(files: Sequence[SourceFile]) -> tuple[str, ...]:
     """The key's attributes, as a change names them."""
     for each in files:
@@ -366,6 +367,8 @@ def _present(folder: Path, name: str) -> Manifest | None:
 def _continues(present: Manifest, rules: ConvertRules, chain: Sequence[Export]) -> bool:
     """True if the data set has been made from a beginning of this chain, under the same pinned types."""
     ids = [each.id for each in chain]
+    if any(each.name.lower() in RESERVED for each in present.schema):
+        return False  # made before the name was taken
     if not present.parents or list(present.parents) != ids[: len(present.parents)]:
         return False
     types = {each.attribute: each.type for each in present.schema}

@@ -6,13 +6,14 @@ row weighs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from whimbrel.errors import UserError
 from whimbrel.lake import datasets
 from whimbrel.lake.datasets import DELETED, SEQUENCE, path_literal, quoted, typed
 from whimbrel.lake.duck import bounded
@@ -46,6 +47,20 @@ def folded(folder: Path, manifest: Manifest, workshop: Path, *, whole: bool) -> 
         if file not in kept and file.path.startswith(f"{manifest.id}/"):
             (workshop / file.path.rpartition("/")[2]).unlink()
     return replace(manifest, files=(*kept, *made))
+
+
+def check_unique(name: str, home: Path, files: Sequence[str], key: Sequence[str]) -> None:
+    """Raises UserError where two items have one key: files of two scans, or a file and its copy."""
+    listed, columns = ", ".join(path_literal(home / each) for each in files), ", ".join(map(quoted, key))
+    rows = f"read_parquet([{listed}], union_by_name = true)"
+    query = f"SELECT {columns}, count(*) FROM {rows} GROUP BY ALL HAVING count(*) > 1"
+    with bounded(home) as connection:
+        found = connection.execute(f"SELECT *, count(*) OVER () FROM ({query}) LIMIT 1").fetchone()
+    if found:
+        *values, count, keys = found
+        shown = ", ".join(f"{column} = {str(value)[:80]!r}" for column, value in zip(key, values, strict=True))
+        message = f"{keys:,} keys occur more than once, such as {shown}, in {count:,} items"
+        raise UserError(message, place=name, hint="Are files of two scans together, or a file and its copy?")
 
 
 @contextmanager
@@ -84,7 +99,7 @@ def _into_the_base(folder: Path, manifest: Manifest, workshop: Path) -> tuple[li
             else:
                 copy.add(home / file.path, gone, keep=False)
         for file in manifest.deltas:
-            copy.add(home / file.path, f"{_last_rows(file)} AND NOT {quoted(DELETED)}", keep=True)
+            copy.add(home / file.path, f"{_last_rows(file)} AND NOT deleted", keep=True)
     return kept, copy.files()
 
 
@@ -94,27 +109,31 @@ def _last_rows(file: DataFile) -> str:
 
 def _latest(folder: Path, manifest: Manifest) -> str:
     """Of each key in the deltas its last row: the file, the row's number in it, and the key."""
-    key = ", ".join(map(quoted, manifest.key))
-    marks = (quoted(DELETED), quoted(SEQUENCE))
+    key = _key(manifest)
+    marks = (f"{quoted(DELETED)} AS deleted", f"{quoted(SEQUENCE)} AS sequence")
     rows = " UNION ALL ".join(
         f"SELECT {datasets.literal(file.path)} AS path, {_numbered(folder, manifest, file, *marks)}"
         for file in manifest.deltas
     )
-    order = f"OVER (PARTITION BY {key} ORDER BY {quoted(SEQUENCE)} DESC)"
-    return f"SELECT path, row, {key}, {quoted(DELETED)} FROM ({rows}) QUALIFY row_number() {order} = 1"
+    order = f"OVER (PARTITION BY {key} ORDER BY sequence DESC)"
+    return f"SELECT path, row, {key}, deleted FROM ({rows}) QUALIFY row_number() {order} = 1"
 
 
 def _superseded(folder: Path, manifest: Manifest, file: DataFile) -> str:
-    key = ", ".join(map(quoted, manifest.key))
-    return f"SELECT row FROM (SELECT {_numbered(folder, manifest, file)}) SEMI JOIN latest USING ({key})"
+    return f"SELECT row FROM (SELECT {_numbered(folder, manifest, file)}) SEMI JOIN latest USING ({_key(manifest)})"
 
 
 def _numbered(folder: Path, manifest: Manifest, file: DataFile, *more: str) -> str:
     """What to select of a file: each row's number, its key, and ``more``."""
     types = datasets.sql_types(manifest)
-    listed = [f"{quoted(name)}::{types[name]} AS {quoted(name)}" for name in manifest.key]
+    listed = [f"{quoted(name)}::{types[name]} AS key{number}" for number, name in enumerate(manifest.key)]
     path = path_literal(datasets.home(folder, manifest.name) / file.path)
     return f"{', '.join(['file_row_number AS row', *listed, *more])} FROM read_parquet({path}, file_row_number = true)"
+
+
+def _key(manifest: Manifest) -> str:
+    """Its columns, under names of ours: the data set's may be any, ``row`` and ``path`` among them."""
+    return ", ".join(f"key{number}" for number in range(len(manifest.key)))
 
 
 class _Copy:

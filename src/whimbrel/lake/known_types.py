@@ -12,7 +12,7 @@ from whimbrel.lake.types import TAGS_OF, Shape, Type, flat, with_fields
 from whimbrel.lake.values import is_plain, typed
 from whimbrel.records import AttributeValue, Item
 
-RESERVED = ("_deleted", "_sequence")
+RESERVED = ("_deleted", "_sequence", "file_row_number")  # the last one is DuckDB's
 MOST_ATTRIBUTES = 5_000  # each is a column, and one item may have 40,000 names
 
 
