@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,59 @@ def test_deltas_are_folded_when_there_are_many(tmp_path: Path, monkeypatch: pyte
     from_exports(tmp_path, RULES, find_exports(tmp_path / "e"))
     assert [file.kind for file in datasets.current(tmp_path, "test").files] == ["base"]
     assert rows(tmp_path) == {key: row for key, row in expected.items() if key != "0"}
+
+
+@pytest.mark.parametrize("key", [("row", "path"), ("FILE_ROW_NUMBER", "key0")])
+@pytest.mark.parametrize("share", [9.0, 0.0], ids=["into one", "into the base"])
+def test_changes_are_folded_whatever_the_key_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: tuple[str, str], share: float
+) -> None:
+    monkeypatch.setattr(fold, "MOST_DELTAS", 1)
+    monkeypatch.setattr(fold, "FOLD_SHARE", share)
+    changes: list[dict[int, str | None]] = [{1: "x", 5: "x"}, {2: "x", 3: None}, {1: None, 5: "y", 6: "y"}]
+    expected: dict[int, str | None] = dict.fromkeys(range(5), "a")
+    keys = [{key[0]: {"N": str(number % 3)}, key[1]: {"S": str(number)}} for number in range(7)]
+    add(tmp_path / "e", 0, [full(**keys[number], v={"S": "a"}) for number in range(5)])
+    for moment, some in enumerate(changes, 1):
+        lines = [change(keys[number], {"v": {"S": value}} if value else None) for number, value in some.items()]
+        add(tmp_path / "e", moment, lines)
+        expected = {number: value for number, value in (expected | some).items() if value}
+        done = from_exports(tmp_path, replace(RULES, key=key), find_exports(tmp_path / "e"))
+        assert done
+        found = datasets.arrow(tmp_path, done.manifest).to_pylist()
+        assert {int(row[done.manifest.key[1]]): row["v"] for row in found} == expected
+        assert (len(found), done.manifest.rows) == (len(expected), len(expected))
+
+
+def test_the_types_of_a_new_data_set_are_those_of_the_changes_too(tmp_path: Path) -> None:
+    add(tmp_path / "e", 0, [full(pk={"S": "a"}, n={"N": "1"}, v={"S": "x"})])
+    add(tmp_path / "e", 1, [change({"pk": {"S": "a"}}, {"n": {"N": "1.5"}, "v": {"N": "2"}})])
+    add(tmp_path / "e", 2, [change({"pk": {"S": "b"}}, {"n": {"N": "1e100"}})])
+    done = from_exports(tmp_path, RULES, find_exports(tmp_path / "e"))
+    assert done
+    assert not done.refused
+    assert types(tmp_path) == {"pk": "string", "n": "double", "v": "json"}
+    assert rows(tmp_path) == {"a": {"n": 1.5, "v": '{"N":"2"}'}, "b": {"n": 1e100}}
+    assert rows(tmp_path, hour(0)) == {"a": {"n": 1.0, "v": '{"S":"x"}'}}
+
+
+def test_a_table_that_was_empty_at_first_is_converted_with_its_first_items(tmp_path: Path) -> None:
+    add(tmp_path / "e", 0, [])
+    add(tmp_path / "e", 1, [])
+    with pytest.raises(UserError, match="there are no items"):
+        from_exports(tmp_path, RULES, find_exports(tmp_path / "e"))
+    add(tmp_path / "e", 2, [change({"pk": {"S": "a"}}, {"n": {"N": "1"}}), change({"pk": {"S": "b"}}, None)])
+    assert from_exports(tmp_path, RULES, find_exports(tmp_path / "e"))
+    assert rows(tmp_path) == {"a": {"n": 1}}
+
+
+def hour(number: int) -> str:
+    return f"2026-01-14T{10 + number}:00:00.000Z"
+
+
+def add(root: Path, number: int, lines: list[Any]) -> None:
+    """The full export, number 0, or one of the changes of an hour."""
+    write_export(root, f"{number:014d}-{number:08x}", hour(number), lines, since=hour(number - 1) if number else "")
 
 
 def test_a_conflict_in_a_change_leaves_no_stale_row(tmp_path: Path) -> None:

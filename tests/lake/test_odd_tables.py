@@ -13,6 +13,8 @@ from tests.lake.machines import Bucketed, Machine
 from whimbrel.cli.frame import DEAD_LETTERS
 from whimbrel.lake import fold
 
+pytestmark = pytest.mark.slow
+
 Items = list[dict[str, Any]]
 LONG = {"S": "x" * 380_000}
 
@@ -59,7 +61,7 @@ def test_odd_tables(machine: Machine, dynalite: Dynalite, case: str) -> None:
     check(machine, dynalite, STATES[case], ("pk",))
 
 
-@pytest.mark.parametrize("name", ["row", "path", "_deleted", "_sequence", "file_row_number", "a.b", "é", 'q"'])
+@pytest.mark.parametrize("name", ["row", "_sequence", "a.b", 'é"'])
 def test_odd_keys(machine: Machine, dynalite: Dynalite, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fold, "MOST_DELTAS", 1)
 
@@ -87,9 +89,8 @@ def check(machine: Machine, server: Dynalite, states: list[Items], key: tuple[st
             client.put_item(TableName=table, Item=each)
         machine.run("export", table, *(["--compare"] if number else []))
         made = machine.call("convert", table)
-        if made.exit_code == DEAD_LETTERS:  # the types are those of the full export, and a value does not fit
+        if made.exit_code == DEAD_LETTERS:  # the types are pinned, and a value does not fit
             assert "does not fit" in made.output
-            machine.run("export", table, "--full")
             made = machine.call("convert", table, "--again")
         if "there are no items" in made.output:
             assert not any(states[: number + 1])

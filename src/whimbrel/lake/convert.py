@@ -25,7 +25,7 @@ from whimbrel.lake.fold import check_unique, folded
 from whimbrel.lake.known_types import RESERVED, KnownTypes, fields_of
 from whimbrel.lake.manifest import DataFile, Field, Manifest, data_file, iso, new_id
 from whimbrel.lake.native import Export, check_file
-from whimbrel.lake.parquet_parts import PartMaker, look_at
+from whimbrel.lake.parquet_parts import PartMaker, look_at, look_at_all
 from whimbrel.lake.refused import FILE as REFUSED
 from whimbrel.lake.refused import Refused, read_refused, reasons_of, refused_lines
 from whimbrel.lake.segments import Part
@@ -119,27 +119,24 @@ def from_exports(
     made: Converted | None = None
     if fresh or as_of or present is None or not _continues(present, rules, chain):
         full = chain[0]
-        if full.items or rules.pinned or not any(each.items for each in chain[1:]):
-            made = _base(
-                folder, rules, _checked(full), full.as_of, (full.id,), stop, shared, full.applied, current=current
-            )
-            present, rules = made.manifest, replace(rules, pinned=made.types)
-        else:
-            present = _without_columns(rules, full)
+        made = _base(
+            folder,
+            rules,
+            _checked(full),
+            full.as_of,
+            (full.id,),
+            stop,
+            shared,
+            full.applied,
+            current=current,
+            later=[file for each in chain[1:] for file in _checked(each)],
+        )
+        present, rules = made.manifest, replace(rules, pinned=made.types)
     for export in [each for each in chain if each.id not in present.parents]:
-        if not (present.schema or export.items):
-            present = replace(present, as_of=export.as_of, parents=(*present.parents, export.id))
-            continue
         later = _delta(folder, rules, present, export, stop, shared, current=current)
         made = later if made is None else _joined(made, later)
         present, rules = later.manifest, replace(rules, pinned=dict(rules.pinned or {}) | later.types)
     return _without_deltas(folder, rules, present, shared) if rules.whole and present.deltas else made
-
-
-def _without_columns(rules: ConvertRules, full: Export) -> Manifest:
-    """What the first changes are added to where the table had no items before. It has no id: it is not published."""
-    created = iso(datetime.now(UTC))
-    return Manifest("", rules.table, rules.name, full.as_of, created, (), (), 0, (full.id,), applied=full.applied)
 
 
 def _joined(made: Converted, later: Converted) -> Converted:
@@ -163,14 +160,18 @@ def _base(
     *,
     current: bool = True,
     loose: bool = False,
+    later: Sequence[SourceFile] = (),
 ) -> Converted:
-    """``loose``: the files are of no export whose manifest says that they belong together."""
+    """``loose``: the files are of no export whose manifest says that they belong together. ``later`` have the changes
+    that will be added to it: its types are theirs, too.
+    """
     columns = KnownTypes(rules.pinned or {}, rules.key, rules.exclude)
     identity = new_id()
     with building(folder, rules.name, identity) as workshop:
         if shared:
             shared.cache.pin(workshop)
         look_at(columns, files)
+        look_at_all(columns, later, stop)
         maker = PartMaker(columns, flatten=rules.flatten, stop=stop, on_items=rules.on_items)
         workers = processes(rules.workers)
         parts = _make_parts(workshop, _groups(files, workers), maker, workers)
@@ -222,8 +223,7 @@ def _delta(
     with building(folder, rules.name, identity) as workshop:
         if shared:
             shared.cache.pin(workshop)
-            if present.id:
-                shared.have(present)
+            shared.have(present)
         look_at(columns, files)
         maker = PartMaker(columns, flatten=rules.flatten, stop=stop, on_items=rules.on_items)
         start = len(present.parents) * _SEQUENCE_ROOM

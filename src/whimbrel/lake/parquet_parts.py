@@ -160,11 +160,27 @@ def look_at(columns: KnownTypes, listed: Sequence[SourceFile]) -> None:
             columns.see(item)
 
 
+def look_at_all(columns: KnownTypes, listed: Sequence[SourceFile], stop: threading.Event | None) -> None:
+    """See every item of the files. Raises what reading raises, Stopped."""
+    for found in listed:
+        with sources.here(found) as source:
+            for line in sources.read(source):
+                if line.record is not None:
+                    columns.see(_item_of(line.record))
+                if stop and stop.is_set():
+                    raise Stopped("asked to stop before the conversion was done")
+
+
+def _item_of(record: Record) -> Item:
+    """The item, or the key of a deleted one."""
+    return (record.item if record.item is not None else record.keys) or {}
+
+
 def _first_items(found: SourceFile, lines: int) -> Iterator[Item]:
     with sources.here(found, _HEAD_BYTES) as source, cut_off(source):
         for line in sources.read(source):
             if line.record is not None:
-                yield (line.record.item if line.record.item is not None else line.record.keys) or {}
+                yield _item_of(line.record)
             if line.number >= lines:
                 return
 

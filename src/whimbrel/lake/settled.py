@@ -24,7 +24,7 @@ def still_refused(
 
     Some may be counted without being named, where there were too many.
     """
-    carried = read_refused(folder, present) if present.refused else []
+    carried = read_refused(folder, present)
     unnamed = present.refused - len(carried)
     left = _unsettled(carried, key, files) if carried else []
     new = [each for part in parts for each in part.refused]
