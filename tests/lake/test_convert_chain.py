@@ -136,6 +136,31 @@ def test_changes_are_folded_whatever_the_key_is_called(
         assert (len(found), done.manifest.rows) == (len(expected), len(expected))
 
 
+def test_files_with_fewer_columns_are_folded_with_others(tmp_path: Path) -> None:
+    """A file that has the columns of now is copied as it is, another one gets what it lacks."""
+    expected: dict[str, Any] = {str(number): {"n": number} for number in range(4)}
+    add(tmp_path / "e", 0, [full(pk={"S": str(number)}, n={"N": str(number)}) for number in range(4)])
+    changes: list[dict[str, dict[str, Any]]] = [
+        {"4": {"n": 4, "later": "x"}},
+        {**{key: {"n": -1} for key in "0134"}, "5": {"n": 5}},
+        {"0": {"n": 7, "later": "y"}, "6": {"n": 6}},
+    ]
+    for moment, some in enumerate(changes, 1):
+        lines = [
+            change(
+                {"pk": {"S": key}},
+                {"n": {"N": str(row["n"])}} | ({"later": {"S": row["later"]}} if "later" in row else {}),
+            )
+            for key, row in some.items()
+        ]
+        add(tmp_path / "e", moment, lines)
+        expected |= some
+        done = from_exports(tmp_path, replace(RULES, whole=True), find_exports(tmp_path / "e"))
+        assert done
+        assert not done.manifest.deltas
+        assert rows(tmp_path) == expected
+
+
 def test_the_types_of_a_new_data_set_are_those_of_the_changes_too(tmp_path: Path) -> None:
     add(tmp_path / "e", 0, [full(pk={"S": "a"}, n={"N": "1"}, v={"S": "x"})])
     add(tmp_path / "e", 1, [change({"pk": {"S": "a"}}, {"n": {"N": "1.5"}, "v": {"N": "2"}})])

@@ -221,21 +221,6 @@ def test_small_files_are_joined(exports: Exports, monkeypatch: pytest.MonkeyPatc
     assert max(len(each.files) for each in datasets.versions(exports.lake, TABLE)) <= 3
 
 
-def test_files_with_fewer_columns_are_folded_with_others(exports: Exports) -> None:
-    """A file that has the columns of now is copied as it is, another one gets what it lacks."""
-    exports.add([full(**item(number)) for number in range(4)], whole=True)
-    exports.convert()
-    exports.add([written(4, n={"N": "4"}, later={"S": "x"})])
-    exports.convert()
-    exports.add([written(number, n={"N": "-1"}) for number in (0, 1, 3, 4)] + [deleted(2), written(5, n={"N": "5"})])
-    exports.convert()
-    exports.add([written(0, n={"N": "7"}), written(6, n={"N": "6"})])
-    exports.convert()
-    exports.agree()
-    rows = exports.ours()[datasets.current(exports.lake, TABLE).id]
-    assert [row["n"] for row in rows] == [7, -1, -1, -1, 5, 6]
-
-
 def test_a_data_set_with_deltas_is_made_whole_first(exports: Exports) -> None:
     exports.without_publishing()
     exports.add([full(**item(pk)) for pk in range(9)], whole=True)
