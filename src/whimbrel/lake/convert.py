@@ -177,11 +177,7 @@ def _base(
         parts = _make_parts(workshop, _groups(files, workers), maker, workers)
         schema = _schema(rules, columns)
         refused = [each for part in parts for each in part.refused]
-        if refused and not any(part.rows for part in parts) and (not schema or all(each.line for each in refused)):
-            raise _nothing_carried(rules, refused, sum(part.refusals for part in parts))
-        if not schema:
-            hint = "Convert it when it has items, or pin its columns in the project file."
-            raise UserError("there are no items, so the columns are not known", place=rules.table, hint=hint)
+        _check_content(rules, schema, parts, refused)
         listed = _data_files(parts, identity, "base")
         key = _key_columns(rules, schema, columns.types())
         if loose and key and listed:
@@ -323,6 +319,15 @@ def _merged(present: Sequence[Field], new: Sequence[Field]) -> tuple[Field, ...]
     now = {each.name: each for each in new}
     kept = [now.pop(each.name, each) for each in present]
     return (*kept, *now.values())
+
+
+def _check_content(rules: ConvertRules, schema: Sequence[Field], parts: Sequence[Part], refused: list[Refused]) -> None:
+    """Raises UserError where nothing could be carried, or nothing is there that says what the columns are."""
+    if refused and not any(part.rows for part in parts) and (not schema or all(each.line for each in refused)):
+        raise _nothing_carried(rules, refused, sum(part.refusals for part in parts))
+    if not schema:
+        hint = "Convert it when it has items, or pin its columns in the project file."
+        raise UserError("there are no items, so the columns are not known", place=rules.table, hint=hint)
 
 
 def _nothing_carried(rules: ConvertRules, refused: Sequence[Refused], count: int) -> UserError:
