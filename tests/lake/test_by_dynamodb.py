@@ -152,6 +152,20 @@ def test_a_window_that_has_expired_is_said_by_name(shop: NativeShop) -> None:
 # What DynamoDB may answer.
 
 
+def test_a_table_that_was_made_again_begins_with_a_full_export(shop: NativeShop) -> None:
+    shop.a.run("export", shop.table)
+    name = f"lake/exports/{shop.table}/chain.json"
+    chain = json.loads(shop.bucket.get(name))
+    shop.bucket.put(name, json.dumps(chain | {"table_id": "00000000-0000-0000-0000-00000000beef"}).encode())
+    said = shop.b.run("export", shop.table, "--incremental", code=2)
+    assert "the table was recreated after the last export" in said
+    assert len(shop.recovery.exports) == 1, "nothing was paid for"
+    shop.recovery.advance(60)
+    shop.b.run("export", shop.table)
+    assert shop.kinds() == [FULL, FULL]
+    shop.converted()
+
+
 def test_what_it_refuses_for_now_is_asked_again(shop: NativeShop) -> None:
     shop.recovery.refused = {
         "ExportTableToPointInTime": ["LimitExceededException", "ThrottlingException"],

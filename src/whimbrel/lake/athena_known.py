@@ -64,8 +64,6 @@ _OF_ONE_GROUP = (
     ("Year Month Day Extract DateDiff", {DAY}),
 )
 _GROUPS_OF_PART = {name: groups for names, groups in _OF_ONE_GROUP for name in names.split()}
-
-
 _NOT_OPERANDS = {"decimals", "start", "length", "unit"}  # of round, substr, date_diff
 _NOT_OPERANDS_OF = {("Left", "expression"), ("Extract", "this")}
 _OWN_FLAGS = {"Group": {"all"}, "Lag": {"offset"}, "Lead": {"offset"}}
@@ -130,9 +128,8 @@ def _check_join(join: Any, exp: Any) -> None:
         raise refused(f"a join of the kind {method} is not known in Athena", INSTEAD.get(method, ""))
     sides = {each.side for each in join.parent.args.get("joins") or []}
     if isinstance(join.this, exp.Unnest) and (sides & {"RIGHT", "FULL"} or join.side or join.args.get("on")):
-        raise refused(
-            f"{said(join)}: UNNEST is known without conditions alone", "Write FROM t, UNNEST(t.list) AS u(x)."
-        )
+        reason = f"{said(join)}: UNNEST is known without conditions, and beside inner and left joins"
+        raise refused(reason, "Write FROM t, UNNEST(t.list) AS u(x).")
 
 
 def check_types(tree: Any) -> None:
@@ -147,7 +144,7 @@ def check_types(tree: Any) -> None:
         if isinstance(part, exp.ArrayContains):
             _check_contains(part)
         if isinstance(part, exp.IntDiv) and not {kind_of(part.this), kind_of(part.expression)} <= WHOLE:
-            raise refused(f"{said(part)}: // is known of whole numbers alone", "Use floor(a / b).")
+            raise refused(f"{said(part)}: // is known of whole numbers alone", "Use floor or ceil of a / b.")
         if isinstance(part, exp.Unnest):
             _check_unnest(part)
         if isinstance(part, exp.SetOperation):
@@ -164,6 +161,11 @@ def _check_groups(part: Any, exp: Any) -> None:
         compared = _GROUPS_OF_PART["EQ"] if part.this else {TRUTH}
         _check_groups_of(part, [part.this, *conditions], compared)
         _check_groups_of(part, [*(each.args["true"] for each in part.args["ifs"]), part.args.get("default")], None)
+    elif isinstance(part, exp.If) and not isinstance(part.parent, exp.Case):
+        _check_groups_of(part, [part.this], {TRUTH})
+        _check_groups_of(part, [part.args["true"], part.args.get("false")], None)
+    elif isinstance(part, exp.Join):
+        _check_groups_of(part, [part.args.get("on")], {TRUTH})
     elif isinstance(part, exp.Is) and isinstance(part.expression, exp.Boolean):
         _check_groups_of(part, [part.this], {TRUTH})
     elif allowed:

@@ -89,9 +89,10 @@ class ByDynamoDB:
         asked, chain = self._under_way()
         if asked and not asked.since:
             raise self._busy(asked)
-        if chain is None:
+        if chain is None or chain.table_id != self._table.id:
+            why = "there is no full export yet" if chain is None else "the table was recreated after the last export"
             hint = f"Make a full export: whimbrel export {self._table.name} --full"
-            raise UserError("there is no full export yet", place=self._table.name, hint=hint)
+            raise UserError(why, place=self._table.name, hint=hint)
         if asked:
             made.append(self._made(asked, chain))
             chain = replace(chain, last=made[-1].id, as_of=made[-1].as_of)

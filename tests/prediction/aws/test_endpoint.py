@@ -182,6 +182,23 @@ def test_one_that_is_deleted_by_somebody_meanwhile_is_named(project: Project, mo
     assert update(project, model)["live"] is True
 
 
+def test_a_session_that_expires_during_an_update_is_named_and_the_update_goes_on(
+    project: Project, model_at: ModelAt
+) -> None:
+    project.write(hosting=CANARY)
+    update(project, model_at("v1"))
+    model = model_at("v2", intercept=2.0)
+    updating = project.beside("endpoint", "update", project.endpoint, "--model", str(model))
+    wait_for(lambda: described(project)["EndpointStatus"] == "Updating", 120)
+    project.sagemaker.change(refuse={"DescribeEndpoint": "ExpiredTokenException"})
+    code, said = updating.end()
+    assert (code, said["hint"]) == (3, "The AWS session has expired: sign in again, then run the same command.")
+    project.sagemaker.change(refuse={})
+    assert update(project, model)["live"] is True
+    asked = [each for each in project.sagemaker.calls("UpdateEndpoint") if each["EndpointName"] == project.endpoint]
+    assert len(asked) == 1
+
+
 def test_another_name_of_its_variant_is_refused(project: Project, model_at: ModelAt) -> None:
     """SageMaker shifts calls only between variants of one name."""
     update(project, model_at("v1"))
