@@ -106,7 +106,7 @@ SOURCES = st.sampled_from(
         "(SELECT *, -n AS k FROM odd) AS odd",
         "odd, UNNEST(li) AS t(k)",
         "odd JOIN (SELECT pk, p AS c FROM odd) AS b USING (pk)",
-        "(SELECT n, p, pk, text, yes, li, m FROM odd UNION ALL SELECT n, -p, pk || 'z', text, yes, li, m FROM odd) AS t",
+        "(SELECT n, p, pk, text, yes, li FROM odd UNION ALL SELECT n, -p, pk || 'z', text, yes, li FROM odd) AS t",
     ]
 )
 
