@@ -170,6 +170,7 @@ REFUSED = {
     "SELECT n FROM odd LIMIT 10%": "LimitOptions",
     "SELECT now() FROM odd": "DATE '2026-01-31'",
     "SELECT (n, pk) IN (SELECT n, pk FROM odd) FROM odd": "Compare each value",
+    "SELECT a.n FROM odd a JOIN odd b USING (pk) QUALIFY pk > 'a' AND rank() OVER () = 1": "Write the table's name",
     "SELECT if(n, 1, 2) FROM odd": "not known of number",
     "SELECT if(yes, 1, 'a') FROM odd": "number and text",
     "SELECT a.n FROM odd a JOIN odd b ON a.n": "not known of number",

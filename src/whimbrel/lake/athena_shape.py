@@ -43,11 +43,15 @@ def written_out(tree: Any) -> None:
             ordered.parent.set("expressions", columns)
 
 
-def check_order(tree: Any, columns: Collection[str]) -> None:
+def check_names(tree: Any, columns: Collection[str]) -> None:
     """``columns`` are those of all tables. Of ``SELECT -n AS n ... ORDER BY n + 1``, DuckDB takes the table's n, and
-    Athena the answer's.
+    Athena the answer's. What USING joins has a name of its own in DuckDB alone.
     """
     exp = need("sqlglot.expressions", "lake")
+    for column in tree.find_all(exp.Column):
+        order = column.find_ancestor(exp.Order, exp.Query)
+        if not column.table and not (isinstance(order, exp.Order) and isinstance(order.parent, exp.Query)):
+            raise refused(f"{said(column)}: of which table it is, is not known", "Write the table's name before it.")
     for order in tree.find_all(exp.Order):
         query = order.parent
         if not isinstance(query, exp.Select):

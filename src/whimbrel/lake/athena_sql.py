@@ -14,7 +14,7 @@ from typing import Any
 from whimbrel.lake.athena_known import check_form, check_types, refused
 from whimbrel.lake.athena_limits import check_limits
 from whimbrel.lake.athena_nan import MaybeNaN
-from whimbrel.lake.athena_shape import check_order, in_brackets, without_qualify
+from whimbrel.lake.athena_shape import check_names, in_brackets, without_qualify
 from whimbrel.lake.athena_types import Shown, check_outputs, typed
 from whimbrel.lake.athena_ways import ways
 from whimbrel.lake.need import need
@@ -35,7 +35,7 @@ def translated(statement: str, tables: Mapping[str, Shown], database: str, outpu
         check_types(tree)
         check_outputs(tree, outputs)
         check_limits(tree)
-        check_order(tree, {column for shown in tables.values() for column in shown.columns})
+        check_names(tree, {column for shown in tables.values() for column in shown.columns})
         data_sets = {name.lower() for name, shown in tables.items() if shown.snapshot}
         tree = _meaning_the_same(tree, MaybeNaN(tree, data_sets))
         in_brackets(tree)

@@ -182,6 +182,7 @@ def test_one_that_is_deleted_by_somebody_meanwhile_is_named(project: Project, mo
     assert update(project, model)["live"] is True
 
 
+@pytest.mark.slow
 def test_a_session_that_expires_during_an_update_is_named_and_the_update_goes_on(
     project: Project, model_at: ModelAt
 ) -> None:
