@@ -3,7 +3,9 @@
  * Change n of the log sets item n % 2 to n, if it is one of this lane: the first is, and of the others spin tries every
  * choice. A record has the lane's changes after `after` and up to `to`; each invocation has one record, and writes its
  * items in one call. A lane that has passed its last change has everything, so the Checkpoint may be further than the
- * lane. README.md has the variants.
+ * lane. On one change, or none, the function fails each time, and Lambda gives its record up. The sender may be that of
+ * `retry-dead`: it lets the lane pass such a record, with a dead letter for each of its items, and in the end writes
+ * these as the source has them. README.md has the variants.
  */
 
 #ifndef LAST
@@ -13,17 +15,21 @@
 #define SLOTS 4          /* records that are ever put */
 #endif
 #define NONE 2           /* invocations are 0 and 1 */
+#define RETRY 3          /* holds the lease for `retry-dead` */
 
 bool own[LAST + 1];      /* whether change n is of this lane */
 byte after[SLOTS], to[SLOTS];
-bool lost[SLOTS];        /* the stream does not have it any more, or the failure destination has */
+bool lost[SLOTS];        /* the stream does not have it any more */
+byte poison = 0;         /* the change on which the function fails, 0 for none */
+byte given = 0;          /* the record that was given up last, from 1; 0 for none */
+bool letter[2];          /* a dead letter of the item is durable */
 byte tail = 0, head = 0;
 byte item[2];
 byte passed = 0;         /* of the lane, in the table of marks */
 bool gap = false;        /* noted by an invocation, until the sender has seen it */
 byte lease = NONE;
 byte from[2], upto[2];   /* a call under way: carried out at any time, or not at all */
-bool gone[2];            /* the invocation was killed, and keeps its lease */
+bool gone[4];            /* of each holder of the lease: it was killed, and keeps it */
 byte applied = 0;        /* the Checkpoint */
 byte troubles = 0;
 #ifndef TROUBLES
@@ -31,8 +37,10 @@ byte troubles = 0;
 #endif
 
 #define UNDER_WAY(me) (upto[me] != 0)
-/* What the Checkpoint says is applied is in the items, or something newer. */
-#define HAS(n) (applied < n || item[n % 2] >= n * own[n])
+#define FAILS(at) (after[at] < poison && poison <= to[at])
+#define AT (given - 1)
+/* What the Checkpoint says is applied is in the items, or something newer, or it is to be retried. */
+#define HAS(n) (applied < n || item[n % 2] >= n * own[n] || letter[n % 2])
 #define RIGHT (HAS(1) && HAS(2) && HAS(3))
 
 inline write_items(me, last) {
@@ -78,7 +86,11 @@ end:
 #ifdef LEASE_ENDS_EARLY
     :: atomic { lease != NONE && gone[lease] -> gone[lease] = false; lease = NONE }
 #else
-    :: atomic { lease != NONE && gone[lease] && !UNDER_WAY(lease) -> gone[lease] = false; lease = NONE }
+    :: atomic {
+            lease != NONE && gone[lease] && (lease == RETRY || !UNDER_WAY(lease)) ->
+            gone[lease] = false;
+            lease = NONE
+        }
 #endif
     od
 }
@@ -96,14 +108,15 @@ end:
         known = passed;
         if
         :: lost[at]
+        :: !lost[at] && FAILS(at) -> given = at + 1
 #ifndef DUPLICATE_APPLIED
-        :: !lost[at] && to[at] <= known
+        :: !lost[at] && !FAILS(at) && to[at] <= known
 #endif
 #ifndef GAP_APPLIED
-        :: !lost[at] && to[at] > known && after[at] > known -> gap = true
-        :: !lost[at] && to[at] > known && after[at] <= known ->
+        :: !lost[at] && !FAILS(at) && to[at] > known && after[at] > known -> gap = true
+        :: !lost[at] && !FAILS(at) && to[at] > known && after[at] <= known ->
 #else
-        :: !lost[at] && to[at] > known ->
+        :: !lost[at] && !FAILS(at) && to[at] > known ->
 #endif
 #ifdef PASSED_BEFORE_WRITE
             passed = to[at];
@@ -130,7 +143,7 @@ end:
             fi;
             passed = to[at]
 #ifdef DUPLICATE_APPLIED
-        :: !lost[at] && to[at] <= known ->
+        :: !lost[at] && !FAILS(at) && to[at] <= known ->
             atomic { from[me] = after[at]; upto[me] = to[at] };
             !UNDER_WAY(me)
 #endif
@@ -152,7 +165,42 @@ inline begin(place) {
     passed = (passed > applied -> passed : applied)
 }
 
+#ifdef LEASE_NOT_WAITED
+#define FREE true
+#else
+#define FREE (lease == NONE)
+#endif
+#ifdef PASSED_OVER_A_GAP
+#define IS_NEXT (passed < to[AT])
+#else
+#define IS_NEXT (after[AT] <= passed && passed < to[AT])
+#endif
+
+/* Of what the lane is to pass. */
+inline write_letters() {
+    d_step {
+        n = had;
+        do
+        :: n < to[at] ->
+            n++;
+            if
+            :: own[n] -> letter[n % 2] = true
+            :: else
+            fi
+        :: else -> break
+        od;
+        n = 0
+    }
+}
+
+/* As the source has the rows now, or with no row left, which is newer than any change, too. */
+inline write_from_source(which) {
+    item[which] = LAST
+}
+
 proctype sender() {
+    byte at, had, n = 0;
+    bool which;
     byte sent = 0;       /* up to here the log is packed */
     byte last = 0;       /* up to here the lane's records are */
     byte needed = 0;     /* the lane's last change that is packed */
@@ -181,6 +229,37 @@ proctype sender() {
     :: atomic { marked > applied && troubles < TROUBLES -> troubles++; begin(marked) }  /* a crash */
     :: atomic { sent > applied && troubles < TROUBLES -> troubles++; begin(applied) }  /* a crash, or an older sent.json */
     :: atomic { gap -> gap = false; begin(applied) }
+    :: atomic { given && !lost[AT] && FREE && IS_NEXT -> lease = RETRY; at = AT; had = (passed > after[at] -> passed : after[at]) };
+#ifdef PASSED_BEFORE_LETTERS
+        passed = to[at];
+#else
+        write_letters();
+#endif
+        if
+        :: atomic { troubles < TROUBLES -> troubles++; gone[RETRY] = true; begin(applied) }  /* killed */
+        :: atomic {
+#ifdef PASSED_BEFORE_LETTERS
+                write_letters();
+#endif
+                passed = to[at];
+                lease = NONE
+            }
+        fi
+    :: atomic { applied == LAST && (letter[0] || letter[1]) && FREE -> which = letter[1] };
+#ifdef LETTERS_GO_FIRST
+        letter[which] = false;
+#else
+        write_from_source(which);
+#endif
+        if
+        :: atomic { troubles < TROUBLES -> troubles++; begin(applied) }  /* killed */
+        :: atomic {
+#ifdef LETTERS_GO_FIRST
+                write_from_source(which);
+#endif
+                letter[which] = false
+            }
+        fi
 #ifdef CHECKPOINT_BY_SENT
     :: atomic { applied < sent -> applied = sent }
 #else
@@ -205,5 +284,9 @@ init {
         n++
     :: else -> break
     od;
+    if
+    :: true
+    :: own[2] -> poison = 2
+    fi;
     atomic { run network(); run clock(); run sender(); run invocation(0); run invocation(1) }
 }

@@ -25,7 +25,7 @@ ROUTED_LATE = "assertion violated (route!="
 WRITTEN_LATE = "assertion violated  !(decided)"  # a write at MySQL after the decision
 LOST_WITH_THE_SOURCE = "assertion violated  !(taken)"
 STEP_WITHOUT_SIDE = "assertion violated ((step!="
-APPLIED_IS_MISSING = "assertion violated ((((applied<1)"  # the Checkpoint says more than the items have
+APPLIED_IS_MISSING = "assertion violated (((((applied<1)"  # the Checkpoint says more than the items have
 WRITTEN_PAST = "assertion violated ((passed<logged)||"  # a function writes over what the application wrote
 MODELS = {
     "cutover": {
@@ -74,6 +74,10 @@ MODELS = {
         "PASSED_BEFORE_WRITE": APPLIED_IS_MISSING,
         "CHECKPOINT_BY_SENT": APPLIED_IS_MISSING,
         "RESUMED_WITHOUT_NEEDED": APPLIED_IS_MISSING,
+        "PASSED_BEFORE_LETTERS": APPLIED_IS_MISSING,
+        "PASSED_OVER_A_GAP": APPLIED_IS_MISSING,
+        "LEASE_NOT_WAITED": APPLIED_IS_MISSING,
+        "LETTERS_GO_FIRST": APPLIED_IS_MISSING,
     },
     "stream_cutover": {
         "OPENED_WHEN_APPLIED": WRITTEN_PAST,
