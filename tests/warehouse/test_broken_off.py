@@ -155,3 +155,24 @@ def open_to_read(place: Place) -> duckdb.DuckDBPyConnection:
             return duckdb.connect(str(place.file), read_only=True)
         except duckdb.Error:
             time.sleep(0.01)
+
+
+def test_a_source_that_is_always_written_to_is_written_by_the_clock(
+    make_place: Callable[[str], Place], mariadb: MariaDB, pairs: str
+) -> None:
+    """Each batch has what came in a second, though there is never a moment at which nothing is left."""
+    place = make_place("duckdb")
+    place.more = "batch_seconds = 1"
+    place.add("busy", mariadb, pairs)
+    place.converge()
+    [(before,)] = place.rows("SELECT transactions FROM whimbrel.silo")
+    ended = time.monotonic() + 4
+    with following(place) as thread, mariadb.connect(pairs) as connection, connection.cursor() as cursor:
+        number = 1_000
+        while time.monotonic() < ended:
+            number += 1
+            cursor.execute(f"INSERT INTO b VALUES ({number}, 0)")
+            time.sleep(0.002)
+        until(lambda: place.rows("SELECT MAX(id) FROM busy.b") == [(number,)], thread)
+    [(after,)] = place.rows("SELECT transactions FROM whimbrel.silo")
+    assert 1 <= after - before <= 8

@@ -55,7 +55,6 @@ class ChangeLogReader:
         self._ahead: Commit | None = None  # the end of the transaction that is being handed out, once it was asked for
         self._segment = self._next = self._read_to = self._until = 0
         self._columns = 0  # of the table that has most of them
-        self.bytes = 0  # of the lines that this reader handed out
         try:
             with self._reading():
                 if start is not None:
@@ -105,7 +104,6 @@ class ChangeLogReader:
                 self._define(read_table(fields))
             self._next += len(line) + 1
             taken += len(line)
-        self.bytes += taken
         return entries
 
     @property

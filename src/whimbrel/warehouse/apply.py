@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
-from whimbrel.changelog.files import ChangeLogReader
+from whimbrel.changelog.files import ChangeLogReader, Unread
 from whimbrel.changelog.segments import read_mark
 from whimbrel.errors import StateError
 from whimbrel.migration.history import History
@@ -26,9 +26,10 @@ from whimbrel.warehouse.prepared import PreparedSilo
 from whimbrel.warehouse.put import put
 
 PORTION = 20_000  # changes that are folded together in memory, at most
-PORTIONS = 5  # of one batch, unless a transaction of the source is longer
+PORTIONS = 15  # of one batch, unless a transaction of the source is longer
 FULL = PORTION * PORTIONS
-ENOUGH = 16 << 20  # bytes of the log, after the first portion: what is committed must fit into memory
+BACKLOG = 64 << 20  # bytes of the log that are not left to wait until a batch is due
+WIDE = 2_048  # records that a portion has at least, unless they are wide: what is committed must fit into memory
 IDLE_SECONDS = 10.0  # after which a Position without changes is written, too
 
 Entries = list[Change | Commit]
@@ -91,9 +92,9 @@ class RowApplier:
         if mark is not None and mark.point == self._reader.point and mark.total != self._ledger.now.changes:
             raise self._disagree(self._ledger.now.changes, mark.total)
 
-    def unread(self) -> int:
-        """How many changes the log has that are not written."""
-        return self._reader.unread().changes
+    def unread(self) -> Unread:
+        """What the log has that is not written."""
+        return self._reader.unread()
 
     def write_position(self) -> None:
         """Note how far the log was read, where nothing of it was ours."""
@@ -140,13 +141,13 @@ class RowApplier:
     # -- one batch -----------------------------------------------------------------------------------------------------
 
     def _portions(self, first: Entries) -> Iterator[Entries]:
-        """``first`` and what the log has besides, up to PORTIONS of them or ENOUGH, and the end of a transaction."""
-        until = self._reader.bytes + ENOUGH
-        yield first
-        for _ in range(PORTIONS - 1):
-            if self._reader.bytes >= until or not (portion := self._reader.read(PORTION)):
-                break
+        """``first`` and what the log has besides: up to PORTIONS or a wide one, and the end of a transaction."""
+        portion = first
+        for number in range(1, PORTIONS + 1):
+            wide = len(portion) < WIDE  # or the last that the log has; asked before it is written, which empties it
             yield portion
+            if wide or number == PORTIONS or not (portion := self._reader.read(PORTION)):
+                break
         while self._reader.handed_out > self._reader.total and (portion := self._reader.read(PORTION, to_commit=True)):
             yield portion
 

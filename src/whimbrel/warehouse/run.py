@@ -34,7 +34,7 @@ from whimbrel.mysql.connect import clock, connect
 from whimbrel.mysql.visible import Start, fixed_start
 from whimbrel.records import Position, Table
 from whimbrel.warehouse.alter import FollowedTables, fill, follow_versions
-from whimbrel.warehouse.apply import FULL, RowApplier
+from whimbrel.warehouse.apply import BACKLOG, FULL, RowApplier
 from whimbrel.warehouse.engine import Engine
 from whimbrel.warehouse.ledger import FOLLOWING, KeptTable, Ledger, same_migration
 from whimbrel.warehouse.load import SiloTableLoad
@@ -236,6 +236,7 @@ class SiloRun:
         fill(self.found, self._engine, self.ledger, applier.kept, self.stop)
         while not self.stop.is_set() and not done():
             if self._is_due(applier, gather=gather) and applier.step():
+                self._waits_since = None  # what came meanwhile is gathered from now on
                 fill(self.found, self._engine, self.ledger, applier.kept, self.stop)
                 self._save_applied()
             else:
@@ -249,12 +250,13 @@ class SiloRun:
 
     def _is_due(self, applier: RowApplier, *, gather: bool) -> bool:
         """Whether a batch is written now: each has a price, so changes of a source that is followed are gathered."""
-        changes, now = applier.unread(), time.monotonic()
-        if not changes:
+        unread, now = applier.unread(), time.monotonic()
+        if not unread.changes:
             self._waits_since = None
             return True
         self._waits_since = self._waits_since or now
-        return not gather or now - self._waits_since >= self._batch_seconds or changes >= FULL
+        waited = now - self._waits_since >= self._batch_seconds
+        return not gather or waited or unread.changes >= FULL or unread.bytes >= BACKLOG
 
     def _applier(self) -> RowApplier:
         reader = ChangeLogReader(self.folder.log, self.ledger.now.point)
