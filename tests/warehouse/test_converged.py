@@ -130,3 +130,17 @@ def test_reports_follow_a_source_that_is_followed(
 def counted(place: Place) -> int:
     there = place.rows("SELECT 1 FROM information_schema.tables WHERE table_schema = 'reports'")
     return place.rows("SELECT n FROM reports.counted")[0][0] if there else 0
+
+
+def test_a_report_of_two_statements_runs_neither(make_place: Callable[[str], Place], mariadb: MariaDB) -> None:
+    database = mariadb.new_database()
+    mariadb.execute("CREATE TABLE t (id INT PRIMARY KEY)", "INSERT INTO t VALUES (1)", database=database)
+    place = make_place("duckdb")
+    place.add("s", mariadb, database)
+    for name, sql in (("two", "SELECT 1; DROP TABLE s.t"), ("good", "SELECT count(*) AS n FROM s.t -- ; all")):
+        place.silos.append(f'[[report]]\nname = "{name}"\nsql = "{sql}"\n')
+    place.write()
+    place.converge()
+    assert place.rows("SELECT n FROM reports.good") == [(1,)]
+    assert place.rows("SELECT COUNT(*) FROM information_schema.tables WHERE table_name = 'two'") == [(0,)]
+    assert place.verify().equal

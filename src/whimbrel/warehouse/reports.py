@@ -12,6 +12,7 @@ from typing import Any
 
 from whimbrel.durable import replace_file, writing
 from whimbrel.errors import WarehouseError, WarehouseUnreachable
+from whimbrel.lake.statements import statements
 from whimbrel.notes import note
 from whimbrel.project import ReportRule
 from whimbrel.warehouse.engine import Engine, EngineSession
@@ -79,6 +80,8 @@ def _drop(session: EngineSession, report: ReportRule) -> None:
 
 
 def _create(session: EngineSession, report: ReportRule) -> None:
+    if len(list(statements(report.sql))) != 1:  # the second would be run as it is
+        raise WarehouseError("it is not one statement", place=report.name, hint="Write one SELECT.")
     kind = "VIEW" if report.view else "TABLE"
     session.execute(f"CREATE {kind} {SCHEMA}.{quoted(report.name)} AS {report.sql}")
 
