@@ -61,10 +61,11 @@ class ReadingProcess:
         self._target, self._source, self._stop, self._found = target, source, stop, found
         self._over = threading.Event()
         self._workers = Workers[_Job, _Told](reading, [(target, source)], self._over, meanwhile=self._look)
-        self._open = ExitStack()
-        self._open.enter_context(self._workers)
         self._read: KeyedDigests | None = None
-        self._reading = Beside(self._read_target, "verify")
+        with ExitStack() as until_begun:
+            until_begun.enter_context(self._workers)
+            self._reading = Beside(self._read_target, "verify")
+            self._open = until_begun.pop_all()
 
     def target(self) -> KeyedDigests:
         """What was read. Raises what reading raised, Stopped, and WorkerLost."""
@@ -135,6 +136,7 @@ def reading(sides: tuple[TargetSide, SourceSide], stop: threading.Event) -> Do[_
     """In the worker. What it read is in the files of the two sides when the end of each is told."""
     target, source = sides
     kept, sessions = SourceDigests(source.folder, source.partitions), Sessions()
+    settings = replace(source.source, connections=max(1, source.source.connections // 2))
     sessions.expect([each.table for each in source.mappings])
 
     def read_target(tell: Tell[_Told]) -> None:
@@ -149,7 +151,6 @@ def reading(sides: tuple[TargetSide, SourceSide], stop: threading.Event) -> Do[_
     def read_source(job: _ReadChunks) -> int:
         mapping = source.mappings[job.mapping]
         begin = takers(mapping, source.digests, source.folder, lambda made: kept.add(mapping, made))
-        settings = replace(source.source, connections=len(job.chunks))
         rows = read_chunks(settings, mapping.table, chunk_key(mapping), job.chunks, begin, stop=stop, sessions=sessions)
         if stop.is_set():
             raise Stopped("asked to stop before this was done", place=mapping.source)
