@@ -32,10 +32,10 @@ def translated(statement: str, tables: Mapping[str, Shown], database: str, outpu
         check_form(tree)
         tree = typed(tree, tables)
         check_form(tree)
+        check_names(tree, {column for shown in tables.values() for column in shown.columns})
         check_types(tree)
         check_outputs(tree, outputs)
         check_limits(tree)
-        check_names(tree, {column for shown in tables.values() for column in shown.columns})
         data_sets = {name.lower() for name, shown in tables.items() if shown.snapshot}
         tree = _meaning_the_same(tree, MaybeNaN(tree, data_sets))
         in_brackets(tree)
