@@ -51,7 +51,7 @@ class Recorded(Loading):
         self.moments: list[Moment] = []
         self.wire.refuse = lambda item: "never" if item["pk"]["S"] in REFUSED else ""
         self.wire.disturb = self.wire.lose_answer = self._note
-        monkeypatch.setattr(load_part, "DynamoClient", lambda target: self.wire)
+        monkeypatch.setattr(load_part, "DynamoClient", lambda target, known: self.wire)
         for module, name in ((checkpoint, "replace_file"), (dead, "append")):
             monkeypatch.setattr(module, name, self._noted(getattr(module, name)))
 
