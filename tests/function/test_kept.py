@@ -93,7 +93,11 @@ def test_changes_that_no_record_takes_are_applied(keeping: Keeping, form: str) -
     assert len(keeping.names()) == 6  # the change that moves a row is in two lanes, and once in the bucket
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before the object", "between the object and its record"])
+@pytest.mark.parametrize(
+    "after",
+    [pytest.param(False, marks=pytest.mark.slow), True],
+    ids=["before the object", "between the object and its record"],
+)
 def test_a_sender_that_is_killed_leaves_nothing_that_harms(
     keeping: Keeping, monkeypatch: pytest.MonkeyPatch, after: bool
 ) -> None:
