@@ -51,7 +51,7 @@ class FunctionProcess:
 
         def strike(answer: Any) -> Any:
             if not struck.is_set():
-                self._process.kill()
+                _end(self._process)  # and it has ended before anybody looks whether it runs
                 struck.set()
             return answer
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
+import numpy
 from boto3.dynamodb.types import Binary, TypeDeserializer
 
 from demo.servers import DynamoServer, SqlServer
@@ -45,7 +46,7 @@ def in_order(items: Iterable[dict[str, Any]]) -> Items:
 
 
 def _selected(field: Field) -> str:
-    """A FLOAT's text is rounded; a text is asked for in utf8mb4, as it would come."""
+    """A FLOAT's own text is rounded to six digits; a text is asked for in utf8mb4, as it would come."""
     name = f"`{field.name}`"
     return f"{name} * 1e0" if field.kind == "float" else f"{name} + 0" if field.kind == "bit" else name
 
@@ -54,7 +55,9 @@ def _value(field: Field, raw: Any) -> Any:
     """From the text that the server sends."""
     if raw is None or isinstance(raw, bytes):
         return raw
-    if field.kind in (*INTEGERS, "decimal", "double", "float", "year", "bit"):
+    if field.kind == "float":  # the shortest number that is read as the same four bytes
+        return Decimal(str(numpy.float32(raw))).normalize()
+    if field.kind in (*INTEGERS, "decimal", "double", "year", "bit"):
         return Decimal(raw).normalize()
     if field.kind in ("datetime", "timestamp"):
         return raw.replace(" ", "T") + ("Z" if field.kind == "timestamp" else "")

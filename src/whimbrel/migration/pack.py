@@ -198,9 +198,8 @@ class Packer:
         if too_large and (self._keep is None or len(line) > KEPT_BYTES):
             self._refuse(lane, change, time, too_large if self._keep is None else _more_than(line, KEPT_BYTES))
             return
-        if (too_large or len(line) > RECORD_BYTES // 2) and self._lanes[
-            lane
-        ].changes:  # alone: together they may be too large
+        alone = too_large or len(line) > RECORD_BYTES // 2  # together they may be too large
+        if alone and self._lanes[lane].changes:
             self._seal(lane, self._needed[lane])
         self._needed[lane] = self._number
         if too_large:
