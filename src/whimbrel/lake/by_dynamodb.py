@@ -28,7 +28,7 @@ from whimbrel.dynamodb.exports import (
 from whimbrel.dynamodb.session import open_client
 from whimbrel.errors import Locked, LogCorrupt, RequestRefused, StateError, UserError
 from whimbrel.lake.applied import AppliedUpTo
-from whimbrel.lake.chain_file import Chain
+from whimbrel.lake.chain_file import Chain, continued
 from whimbrel.lake.export import ExportedTable
 from whimbrel.lake.manifest import iso, read_time
 from whimbrel.lake.native import FOLDER, SUMMARY, Export
@@ -89,10 +89,7 @@ class ByDynamoDB:
         asked, chain = self._under_way()
         if asked and not asked.since:
             raise self._busy(asked)
-        if chain is None or chain.table_id != self._table.id:
-            why = "there is no full export yet" if chain is None else "the table was recreated after the last export"
-            hint = f"Make a full export: whimbrel export {self._table.name} --full"
-            raise UserError(why, place=self._table.name, hint=hint)
+        chain = continued(chain, self._table.id, self._table.name)
         if asked:
             made.append(self._made(asked, chain))
             chain = replace(chain, last=made[-1].id, as_of=made[-1].as_of)

@@ -8,7 +8,7 @@ from pathlib import Path
 import orjson
 
 from whimbrel.durable import replace_file
-from whimbrel.errors import LogCorrupt
+from whimbrel.errors import LogCorrupt, UserError
 from whimbrel.lake.applied import AppliedUpTo, from_fields
 from whimbrel.lake.inside import child
 
@@ -42,6 +42,14 @@ def load_chain(place: Path) -> Chain | None:
     """What the last export left; None when there is none."""
     path = place / CHAIN
     return chain_in(path.read_bytes(), str(path)) if path.exists() else None
+
+
+def continued(chain: Chain | None, table_id: str, table: str) -> Chain:
+    """The chain of the table that stands now. Raises UserError where an incremental export cannot continue one."""
+    if chain is None or chain.table_id != table_id:
+        why = "the table has no full export yet" if chain is None else "the table was recreated after the last export"
+        raise UserError(why, place=table, hint=f"Make a full export: whimbrel export {table} --full")
+    return chain
 
 
 def chain_in(data: bytes, place: str) -> Chain:

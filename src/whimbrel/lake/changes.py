@@ -19,7 +19,7 @@ from whimbrel.dynamodb.streams import open_streams, read_stream
 from whimbrel.errors import LogGone, UserError
 from whimbrel.item import key_id
 from whimbrel.lake.applied import AppliedUpTo
-from whimbrel.lake.chain_file import Chain, home, load_chain
+from whimbrel.lake.chain_file import Chain, continued, home, load_chain
 from whimbrel.lake.comparing import Comparison
 from whimbrel.lake.datasets import locked
 from whimbrel.lake.export import ExportedTable, OnItems, ReadLimits, commit
@@ -66,10 +66,7 @@ def export_changes(
     stream and that has forgotten the place; Stopped, Locked, and what reading raises.
     """
     place = home(folder, table.name)
-    chain = load_chain(place)
-    if chain is None or chain.table_id != table.id:
-        why = "there is no full export yet" if chain is None else "the table was recreated after the last export"
-        raise UserError(why, place=table.name, hint=f"Make one with: whimbrel export {table.name} --full")
+    chain = continued(load_chain(place), table.id, table.name)
     stop = stop or threading.Event()
     with locked(place / ".lock", table.name):
         started = datetime.now(UTC)
