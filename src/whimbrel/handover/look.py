@@ -23,7 +23,6 @@ from whimbrel.migration.prepare import Prepared
 from whimbrel.mysql.connect import Mysql, connect
 from whimbrel.mysql.points import rows_where_equal
 from whimbrel.mysql.reverse_tables import short
-from whimbrel.mysql.row_statements import Destination
 from whimbrel.mysql.touched_items import Touched, listed_items
 from whimbrel.mysql.write_rows import RowWriter
 from whimbrel.records import Item, Row, RowChange
@@ -67,8 +66,6 @@ class Site:
         self.prepared, self.epoch, self.stop = prepared, epoch, stop
         self.settings = settings or settings_of(prepared)
         self._wire = wire
-        self.inverses: dict[str, ItemInverse] = {}
-        self._destinations: dict[str, Destination] = {}
         with closing(connect(self.settings.account)) as connection:
             self.inverses, self._destinations = inverses_of(prepared, connection, self.settings.rules, None)
 
@@ -176,9 +173,8 @@ class Site:
         if not mapping.invertible:
             return
         mine = {key_id(key): key for key in keys if number in inverse.owners(key)}
-        places = dict.fromkeys(
-            place for key in mine.values() for place in _places(mapping, key)
-        )  # of several items each
+        # A place may be of several items.
+        places = dict.fromkeys(place for key in mine.values() for place in _places(mapping, key))
         for row in rows_where_equal(connection, mapping.table, found_by, list(places)):
             found = mapping.item_key(mapping.unjoined(row))  # also of one that is left out as an orphan
             key = mine.get(key_id(found)) if found is not None else None

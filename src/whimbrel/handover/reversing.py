@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import closing
+from functools import cached_property
 from types import TracebackType
 
 from whimbrel.errors import Stopped, WhimbrelError
@@ -41,8 +42,6 @@ class Reversing:
             note_ended(run.folder.root, error)
             raise
         self._put_markers = marker(run, self._reverse.streams)
-        self._site = Site(run.prepared, self._epoch, run.wire, run.stop)
-        self._early = Early(self._site)
         self._markers: Markers = {}
         self._unmarked = True
         self._failure: BaseException | None = None
@@ -94,6 +93,15 @@ class Reversing:
         end = self._reverse.at_end(self._markers)
         self._unmarked = bool(end.unmarked)
         return end.read and not self._reverse.aside
+
+    @cached_property
+    def _site(self) -> Site:
+        """Only a rollback compares, so who only follows does not ask the source for its tables again."""
+        return Site(self._run.prepared, self._epoch, self._run.wire, self._run.stop)
+
+    @cached_property
+    def _early(self) -> Early:
+        return Early(self._site)
 
     def compare_until_few(self) -> None:
         """While applications write. See ``handover.early``."""

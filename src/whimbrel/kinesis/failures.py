@@ -50,7 +50,7 @@ class FailureQueue:
 
     def __init__(self, at: Target, name: str, stream_at: Target, stream: str, stop: threading.Event) -> None:
         """``at`` and ``stream_at`` say where SQS and Kinesis are; ``stop``, when set, ends waiting for them. Raises
-        RequestRefused if there is no such queue.
+        RequestRefused if the queue does not exist.
         """
         self._place = f"queue {name}"
         self._sqs_patience, self._kinesis_patience = Patience("SQS"), Patience("Kinesis")

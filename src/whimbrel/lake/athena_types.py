@@ -19,7 +19,7 @@ _SAME = {"HUGEINT": "INT128", "INTEGER": "INT", "BLOB": "VARBINARY", "VARCHAR": 
 
 
 class Shown(NamedTuple):
-    """A table: its columns with DuckDB's types; the ``snapshot`` that it stands for, 0 where it is no data set."""
+    """A table: its columns with DuckDB's types; the ``snapshot`` that it stands for, 0 if it is not a data set."""
 
     columns: Mapping[str, str]
     snapshot: int

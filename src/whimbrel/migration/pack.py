@@ -38,7 +38,7 @@ class Packer:
     """Of one sending: from ``number``, up to which the lanes have everything, in log order.
 
     ``put_table`` keeps a table's definition where the function finds it, and gives its digest. ``keep`` does so with
-    the line of a change that no record takes; None where there is no bucket for them.
+    the line of a change that no record takes; None without a bucket.
     """
 
     def __init__(
